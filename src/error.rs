@@ -1,0 +1,110 @@
+//! Why the tool could not do its work.
+//!
+//! An error that a socket reported is never one of these: that is data, an
+//! [`Outcome`](crate::transcript::Outcome). These are for a person: one line that says what failed, on what, and
+//! what mends it.
+
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use thiserror::Error as ThisError;
+
+/// The tool could not do its work. Every text is one line, lower-case, without a full stop.
+#[derive(Debug, ThisError)]
+pub enum Error {
+    /// The command line asks for something that cannot be meant.
+    #[error("{0}")]
+    Usage(String),
+    /// A system call that the tool itself needed failed.
+    #[error("cannot {action}: {}", describe(*.errno))]
+    System {
+        /// What was being done, as a verb phrase.
+        action: String,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// libpcap refused.
+    #[error("cannot {action} on {interface}: {reason}")]
+    Capture {
+        /// What was being done, as a verb phrase.
+        action: String,
+        /// The interface it was done on.
+        interface: String,
+        /// libpcap's own words, and what mends it where that is known.
+        reason: String,
+    },
+    /// The privilege to do something is missing.
+    #[error("{missing}; {remedy}")]
+    Privilege {
+        /// What is not permitted.
+        missing: String,
+        /// The exact command that mends it.
+        remedy: String,
+    },
+    /// Netlink refused a change to the trial's own namespace.
+    #[error("cannot {action}: {reason}")]
+    Lab {
+        /// What was being done, as a verb phrase.
+        action: String,
+        /// Netlink's answer.
+        reason: String,
+    },
+    /// A file or directory could not be used.
+    #[error("cannot {action} {}: {reason}", .path.display())]
+    File {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not, and what mends it where that is known.
+        reason: String,
+    },
+    /// Standard output is closed: whoever reads it has seen enough. Not a failure.
+    #[error("standard output is closed")]
+    OutputClosed,
+    /// Standard output cannot be written to.
+    #[error("cannot write to standard output: {0}")]
+    Output(std::io::Error),
+}
+
+impl Error {
+    /// A system call of the tool's own failed while it tried to `action`.
+    pub fn system(action: impl Into<String>, errno: Errno) -> Self {
+        Self::System {
+            action: action.into(),
+            errno,
+        }
+    }
+
+    /// `path` could not be used for `action`.
+    #[must_use]
+    pub fn file(action: &'static str, path: &Path, error: &std::io::Error) -> Self {
+        Self::File {
+            action,
+            path: path.to_owned(),
+            reason: match error.raw_os_error() {
+                Some(code) => describe(Errno::from_raw(code)),
+                None => error.to_string(),
+            },
+        }
+    }
+
+    /// Standard output could not be written to: closed is one thing, broken another.
+    #[must_use]
+    pub fn output(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Self::OutputClosed
+        } else {
+            Self::Output(error)
+        }
+    }
+}
+
+/// The kernel's word as people know it: text, then the name.
+fn describe(errno: Errno) -> String {
+    let mut text = errno.desc().to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    format!("{text} ({errno:?})")
+}

@@ -1,0 +1,39 @@
+//! Everything that one trial left behind, side by side: what the sockets said and what the wire showed.
+//!
+//! A [`Verdict`](crate::verdict::Verdict) is a function of a scenario and its evidence, and of nothing else.
+
+use std::net::SocketAddr;
+
+use crate::packet::Packet;
+use crate::time::Timestamp;
+use crate::transcript::Transcript;
+
+/// The evidence of one trial.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// The client's address, which its socket was bound to before it connected.
+    pub client: SocketAddr,
+    /// The address that it connected to.
+    pub server: SocketAddr,
+    /// When the trial began. Frames from before belong to what was there earlier.
+    pub began: Timestamp,
+    /// What the sockets said.
+    pub calls: Transcript,
+    /// What the wire showed, in the order in which it was captured: frame `n` is at index `n - 1`.
+    pub packets: Vec<Packet>,
+    /// What may be missing of it.
+    pub completeness: Completeness,
+}
+
+/// Whether the capture can be taken for all that there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completeness {
+    /// The datagram sent after the last call was captured: all that came before it was, too.
+    pub fence_seen: bool,
+    /// Frames that the kernel had no room for.
+    pub dropped: u64,
+    /// Whether the capture's filter lets through every TCP segment of the connection, and ICMP.
+    pub filter_lets_all_through: bool,
+    /// By how much `CLOCK_REALTIME` was stepped during the trial, in nanoseconds.
+    pub clock_step_ns: i64,
+}

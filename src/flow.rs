@@ -1,0 +1,514 @@
+//! One connection, followed segment by segment from the capture alone.
+//!
+//! [`Flow`] keeps for each end what RFC 9293 calls its state, its SND.NXT and its RCV.NXT, as they must be after the
+//! segments captured so far. That is enough to say of a RST whether its receiver had to believe it, and which state
+//! it found: the two facts that decide what the application is told. Pure: no clock, no socket, no pcap.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::packet::{Flags, Segment, SeqNum};
+use crate::time::Timestamp;
+use crate::transcript::{Errno, Role};
+
+/// The state of one end of a connection (RFC 9293, 3.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING-KEBAB-CASE")]
+#[allow(missing_docs)] // the names are the RFC's
+pub enum State {
+    Listen,
+    SynSent,
+    SynReceived,
+    Established,
+    FinWait1,
+    FinWait2,
+    CloseWait,
+    Closing,
+    LastAck,
+    TimeWait,
+    Closed,
+}
+
+impl State {
+    /// The RFC's spelling.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Listen => "LISTEN",
+            Self::SynSent => "SYN-SENT",
+            Self::SynReceived => "SYN-RECEIVED",
+            Self::Established => "ESTABLISHED",
+            Self::FinWait1 => "FIN-WAIT-1",
+            Self::FinWait2 => "FIN-WAIT-2",
+            Self::CloseWait => "CLOSE-WAIT",
+            Self::Closing => "CLOSING",
+            Self::LastAck => "LAST-ACK",
+            Self::TimeWait => "TIME-WAIT",
+            Self::Closed => "CLOSED",
+        }
+    }
+
+    /// The error that an acceptable RST puts on a socket in this state: `tcp_reset()` of the Linux kernel. `None`
+    /// where nobody is left to be told.
+    #[must_use]
+    pub fn errno_of_reset(self) -> Option<Errno> {
+        match self {
+            Self::SynSent => Some(Errno::ECONNREFUSED),
+            Self::CloseWait => Some(Errno::EPIPE),
+            Self::Listen | Self::TimeWait | Self::Closed => None,
+            Self::SynReceived
+            | Self::Established
+            | Self::FinWait1
+            | Self::FinWait2
+            | Self::Closing
+            | Self::LastAck => Some(Errno::ECONNRESET),
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a RST of the Linux kernel looks like tells what made it send one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// A socket aborted (`tcp_send_active_reset()`): RST+ACK at SND.NXT with a real window, and timestamps if they
+    /// were negotiated.
+    Active,
+    /// Answer to a segment with ACK (`tcp_v4_send_reset()`): RST alone, SEQ = SEG.ACK, ACK field and window 0.
+    Passive,
+    /// Answer to a segment without ACK: RST+ACK, SEQ 0, the segment acknowledged, window 0.
+    PassiveAck,
+}
+
+impl Form {
+    /// The form that this RST has; `None` if the Linux kernel makes none like it.
+    #[must_use]
+    pub fn of(reset: &Segment) -> Option<Self> {
+        let bare = reset.window == 0 && !reset.timestamps;
+        if reset.flags.has(Flags::ACK) {
+            let answers = bare && reset.seq == SeqNum(0);
+            Some(if answers {
+                Self::PassiveAck
+            } else {
+                Self::Active
+            })
+        } else {
+            (bare && reset.ack == SeqNum(0)).then_some(Self::Passive)
+        }
+    }
+
+    /// `active`, `passive` or `passive-ack`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Passive => "passive",
+            Self::PassiveAck => "passive-ack",
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Whether the receiver of a RST had to believe it, and on what ground. Numbers are relative to the sender's
+/// initial one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// SEQ is exactly the receiver's RCV.NXT (RFC 5961, 3.2).
+    Exact {
+        /// SEQ and RCV.NXT.
+        seq: u32,
+    },
+    /// In SYN-SENT: the RST acknowledges the SYN (RFC 9293, 3.10.7.3); its SEQ does not count.
+    AcknowledgesSyn,
+    /// SEQ is the right edge of the highest block that the receiver has selectively acknowledged
+    /// (`tcp_validate_incoming()`, Linux 4.8).
+    SackEdge {
+        /// SEQ.
+        seq: u32,
+    },
+    /// After a FIN, SEQ is RCV.NXT − 1 (`tcp_reset_check()`, Linux 4.11).
+    BeforeFin {
+        /// SEQ.
+        seq: u32,
+    },
+    /// Not: there is no connection that it could reset.
+    NoConnection,
+    /// Not: in SYN-SENT, and it does not acknowledge the SYN.
+    SynNotAcknowledged,
+    /// Not: SEQ is another number than RCV.NXT.
+    WrongSequence {
+        /// What the RST carries.
+        seq: u32,
+        /// What its receiver expects.
+        rcv_nxt: u32,
+    },
+    /// Cannot be said: the capture does not hold what RCV.NXT is computed from.
+    Unknown,
+}
+
+impl Acceptance {
+    /// Whether the receiver has to believe the RST.
+    #[must_use]
+    pub fn is_acceptable(self) -> bool {
+        matches!(
+            self,
+            Self::Exact { .. }
+                | Self::AcknowledgesSyn
+                | Self::SackEdge { .. }
+                | Self::BeforeFin { .. }
+        )
+    }
+}
+
+impl fmt::Display for Acceptance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact { seq } => write!(f, "SEQ {seq} = RCV.NXT"),
+            Self::AcknowledgesSyn => f.write_str("it acknowledges the SYN"),
+            Self::SackEdge { seq } => write!(f, "SEQ {seq} = right edge of the highest SACK block"),
+            Self::BeforeFin { seq } => write!(f, "SEQ {seq} = RCV.NXT - 1 after a FIN"),
+            Self::NoConnection => f.write_str("its receiver has no connection left to reset"),
+            Self::SynNotAcknowledged => f.write_str("it does not acknowledge the SYN"),
+            Self::WrongSequence { seq, rcv_nxt } => write!(f, "SEQ {seq} is not RCV.NXT {rcv_nxt}"),
+            Self::Unknown => f.write_str("RCV.NXT cannot be computed from this capture"),
+        }
+    }
+}
+
+/// A RST of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// Number of its frame in the capture.
+    pub frame: u32,
+    /// When the frame was stamped.
+    pub at: Timestamp,
+    /// The end whose address it carries as its source.
+    pub from: Role,
+    /// What it looks like.
+    pub form: Option<Form>,
+    /// The state in which it finds its receiver.
+    pub receiver_state: State,
+    /// Whether the receiver had to believe it.
+    pub acceptance: Acceptance,
+}
+
+/// What one segment of the connection means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The end that sent it.
+    pub from: Role,
+    /// SEQ relative to the sender's initial number; `None` if that is unknown.
+    pub seq: Option<u32>,
+    /// ACK relative to the receiver's initial number; `None` if there is no ACK, or that is unknown.
+    pub ack: Option<u32>,
+    /// Set if it is a RST.
+    pub reset: Option<Reset>,
+    /// It acknowledges what the capture does not hold: a frame is missing.
+    pub acknowledges_unseen: bool,
+    /// It is the first to acknowledge the FIN of the other end.
+    pub acknowledges_fin: bool,
+}
+
+/// A connection, as far as it has been captured.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    client: Endpoint,
+    server: Endpoint,
+}
+
+impl Flow {
+    /// The connection between these two addresses, before its first segment.
+    #[must_use]
+    pub fn new(client: SocketAddr, server: SocketAddr) -> Self {
+        Self {
+            client: Endpoint::new(client, State::Closed),
+            server: Endpoint::new(server, State::Listen),
+        }
+    }
+
+    /// The end that sent this segment, if it is one of this connection.
+    #[must_use]
+    pub fn sender(&self, segment: &Segment) -> Option<Role> {
+        let ends = (segment.source, segment.destination);
+        if ends == (self.client.address, self.server.address) {
+            Some(Role::Client)
+        } else if ends == (self.server.address, self.client.address) {
+            Some(Role::Server)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the client's SYN has been seen.
+    #[must_use]
+    pub fn saw_syn(&self) -> bool {
+        self.client.iss.is_some()
+    }
+
+    /// The state of this end.
+    #[must_use]
+    pub fn state(&self, role: Role) -> State {
+        match role {
+            Role::Client => self.client.state,
+            Role::Server => self.server.state,
+        }
+    }
+
+    /// Takes in the next captured segment. `None` if it belongs to another connection, which changes nothing here.
+    pub fn observe(&mut self, segment: &Segment) -> Option<Observed> {
+        let from = self.sender(segment)?;
+        let (sender, receiver) = match from {
+            Role::Client => (&mut self.client, &mut self.server),
+            Role::Server => (&mut self.server, &mut self.client),
+        };
+        let has_ack = segment.flags.has(Flags::ACK);
+        if segment.flags.has(Flags::RST) {
+            let reset = reset(sender, receiver, from, segment);
+            return Some(Observed {
+                from,
+                seq: sender.relative(segment.seq),
+                ack: has_ack.then(|| receiver.relative(segment.ack)).flatten(),
+                reset: Some(reset),
+                acknowledges_unseen: false,
+                acknowledges_fin: false,
+            });
+        }
+        sender.send(segment);
+        let acknowledges_unseen = has_ack
+            && sender
+                .rcv_nxt
+                .is_some_and(|seen| segment.ack.is_after(seen));
+        let acknowledges_fin = has_ack && receiver.take_ack(segment.ack);
+        receiver.receive(segment);
+        Some(Observed {
+            from,
+            seq: sender.relative(segment.seq),
+            ack: has_ack.then(|| receiver.relative(segment.ack)).flatten(),
+            reset: None,
+            acknowledges_unseen,
+            acknowledges_fin,
+        })
+    }
+}
+
+fn reset(sender: &mut Endpoint, receiver: &mut Endpoint, from: Role, segment: &Segment) -> Reset {
+    let form = Form::of(segment);
+    let receiver_state = receiver.state;
+    let acceptance = receiver.judge_reset(sender, segment);
+    if form == Some(Form::Active) {
+        sender.state = State::Closed;
+    }
+    if acceptance.is_acceptable() {
+        receiver.state = State::Closed;
+    }
+    Reset {
+        frame: segment.frame,
+        at: segment.at,
+        from,
+        form,
+        receiver_state,
+        acceptance,
+    }
+}
+
+/// Segments that came in ahead of a hole are kept, but not without bound: a capture may be hostile.
+const MOST_OUT_OF_ORDER: usize = 64;
+
+/// A range of sequence numbers.
+#[derive(Clone, Copy, Debug)]
+struct Text {
+    start: SeqNum,
+    /// The number after the last one.
+    end: SeqNum,
+    /// Whether the last one is a FIN.
+    fin: bool,
+}
+
+/// One end of the connection.
+#[derive(Clone, Debug)]
+struct Endpoint {
+    address: SocketAddr,
+    state: State,
+    /// Its initial send sequence number.
+    iss: Option<SeqNum>,
+    /// The sequence number after its FIN, once sent.
+    after_fin: Option<SeqNum>,
+    /// Whether the other end has acknowledged that FIN.
+    fin_acknowledged: bool,
+    /// What it expects next from the other end.
+    rcv_nxt: Option<SeqNum>,
+    /// Received beyond `rcv_nxt`.
+    out_of_order: Vec<Text>,
+    /// Right edge of the highest SACK block in its latest segment.
+    sack_edge: Option<SeqNum>,
+}
+
+impl Endpoint {
+    fn new(address: SocketAddr, state: State) -> Self {
+        Self {
+            address,
+            state,
+            iss: None,
+            after_fin: None,
+            fin_acknowledged: false,
+            rcv_nxt: None,
+            out_of_order: Vec::new(),
+            sack_edge: None,
+        }
+    }
+
+    /// A number of this end's own sequence space, relative to its initial one.
+    fn relative(&self, number: SeqNum) -> Option<u32> {
+        self.iss.map(|iss| number.relative_to(iss))
+    }
+
+    /// This end sends a segment that is no RST.
+    fn send(&mut self, segment: &Segment) {
+        self.sack_edge = segment.sack.right_edge();
+        if segment.flags.has(Flags::SYN) && self.iss.is_none() {
+            self.iss = Some(segment.seq);
+            self.state = if segment.flags.has(Flags::ACK) {
+                State::SynReceived
+            } else {
+                State::SynSent
+            };
+        }
+        if segment.flags.has(Flags::FIN) && self.after_fin.is_none() {
+            self.after_fin = Some(segment.seq_end());
+            self.state = match self.state {
+                State::CloseWait => State::LastAck,
+                State::Established | State::SynReceived => State::FinWait1,
+                other => other,
+            };
+        }
+    }
+
+    /// This end is acknowledged up to `ack`. Whether that is the first acknowledgment of its FIN.
+    fn take_ack(&mut self, ack: SeqNum) -> bool {
+        if self.state == State::SynReceived && self.iss.map(|iss| iss.plus(1)) == Some(ack) {
+            self.state = State::Established;
+        }
+        if self.fin_acknowledged || self.after_fin != Some(ack) {
+            return false;
+        }
+        self.fin_acknowledged = true;
+        self.state = match self.state {
+            State::FinWait1 => State::FinWait2,
+            State::Closing => State::TimeWait,
+            State::LastAck => State::Closed,
+            other => other,
+        };
+        true
+    }
+
+    /// A segment that is no RST reaches this end.
+    fn receive(&mut self, segment: &Segment) {
+        if segment.flags.has(Flags::SYN) {
+            self.receive_syn(segment);
+            return;
+        }
+        let Some(rcv_nxt) = self.rcv_nxt else {
+            return;
+        };
+        let text = Text {
+            start: segment.seq,
+            end: segment.seq_end(),
+            fin: segment.flags.has(Flags::FIN),
+        };
+        if text.start.is_after(rcv_nxt) {
+            if text.start != text.end && self.out_of_order.len() < MOST_OUT_OF_ORDER {
+                self.out_of_order.push(text);
+            }
+            return;
+        }
+        self.advance(text);
+        self.advance_over_what_waited();
+    }
+
+    fn receive_syn(&mut self, segment: &Segment) {
+        if self.rcv_nxt.is_some() {
+            return; // again, or somebody else's: the first one counts
+        }
+        self.rcv_nxt = Some(segment.seq_end());
+        if self.state == State::SynSent && segment.flags.has(Flags::ACK) {
+            self.state = State::Established;
+        }
+    }
+
+    fn advance_over_what_waited(&mut self) {
+        while let Some(rcv_nxt) = self.rcv_nxt
+            && let Some(index) = self
+                .out_of_order
+                .iter()
+                .position(|text| !text.start.is_after(rcv_nxt))
+        {
+            let text = self.out_of_order.swap_remove(index);
+            self.advance(text);
+        }
+    }
+
+    /// Moves RCV.NXT over text that begins at or before it.
+    fn advance(&mut self, text: Text) {
+        if !self
+            .rcv_nxt
+            .is_some_and(|rcv_nxt| text.end.is_after(rcv_nxt))
+        {
+            return;
+        }
+        self.rcv_nxt = Some(text.end);
+        if text.fin {
+            self.state = match self.state {
+                State::Established | State::SynReceived => State::CloseWait,
+                State::FinWait1 => State::Closing,
+                State::FinWait2 => State::TimeWait,
+                other => other,
+            };
+        }
+    }
+
+    /// Whether this end, in its state, has to believe this RST from `sender`.
+    fn judge_reset(&self, sender: &Self, reset: &Segment) -> Acceptance {
+        match self.state {
+            State::Listen | State::Closed => return Acceptance::NoConnection,
+            State::SynSent => {
+                let acknowledged = self.iss.map(|iss| iss.plus(1)) == Some(reset.ack);
+                return if reset.flags.has(Flags::ACK) && acknowledged {
+                    Acceptance::AcknowledgesSyn
+                } else {
+                    Acceptance::SynNotAcknowledged
+                };
+            }
+            _ => {}
+        }
+        let (Some(rcv_nxt), Some(iss)) = (self.rcv_nxt, sender.iss) else {
+            return Acceptance::Unknown;
+        };
+        let seq = reset.seq.relative_to(iss);
+        let fin_received = matches!(
+            self.state,
+            State::CloseWait | State::LastAck | State::Closing
+        );
+        if reset.seq == rcv_nxt {
+            Acceptance::Exact { seq }
+        } else if fin_received && reset.seq.plus(1) == rcv_nxt {
+            Acceptance::BeforeFin { seq }
+        } else if self.sack_edge == Some(reset.seq) && reset.seq.is_after(rcv_nxt) {
+            Acceptance::SackEdge { seq }
+        } else {
+            let rcv_nxt = rcv_nxt.relative_to(iss);
+            Acceptance::WrongSequence { seq, rcv_nxt }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Where a trial runs: a network namespace with a loopback interface of its own, or the host's.
+//!
+//! A private namespace keeps the host out of the evidence and the evidence out of the host: no stranger's packets,
+//! ports that nobody else uses, and everything is gone with the thread that made it. The *user* namespace that an
+//! ordinary user needs for it can be entered only while the process has one thread, so [`prepare`] is the first
+//! thing that `main` does; the *network* namespace belongs to a worker's thread ([`Lab::enter`]).
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use caps::{CapSet, Capability};
+use futures_channel::mpsc::UnboundedReceiver;
+use futures_util::StreamExt;
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
+use nix::unistd::{Gid, Pid, Uid, getegid, geteuid};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteType};
+use rtnetlink::proto::sys::SocketAddr;
+use rtnetlink::{Handle, LinkUnspec, MulticastGroup};
+use tokio::time::timeout;
+
+use crate::error::Error;
+use crate::scenario::Family;
+
+/// Where trials run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A network namespace of the worker's own.
+    Private,
+    /// The network namespace that the tool was started in.
+    Host,
+}
+
+/// What `lo` is called in every namespace, and its index in a new one.
+const LOOPBACK: (&str, u32) = ("lo", 1);
+
+/// How long the kernel may take to make an address usable. A bound on failure, not a pace.
+const NEWS_BOUND: Duration = Duration::from_secs(2);
+
+/// Makes private namespaces possible for this process: enters a user namespace unless the privilege is there. Call it
+/// before any thread exists.
+pub fn prepare(place: Place) -> Result<(), Error> {
+    if place == Place::Host || has(Capability::CAP_SYS_ADMIN) {
+        return Ok(());
+    }
+    enter_user_namespace(geteuid(), getegid())
+}
+
+fn enter_user_namespace(uid: Uid, gid: Gid) -> Result<(), Error> {
+    // A binary with file capabilities is not dumpable, and its /proc/self then belongs to root.
+    nix::sys::prctl::set_dumpable(true)
+        .map_err(|errno| Error::system("make the process dumpable", errno))?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(no_user_namespace)?;
+    let write = |file: &'static str, text: String| {
+        fs::write(file, text).map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => no_user_namespace(Errno::EPERM),
+            _ => Error::file("write", file.as_ref(), &error),
+        })
+    };
+    write("/proc/self/setgroups", "deny".to_owned())?;
+    write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    write("/proc/self/gid_map", format!("0 {gid} 1"))
+}
+
+/// Why a user namespace was refused, with the setting that mends it on this host.
+fn no_user_namespace(errno: Errno) -> Error {
+    let setting = |name: &str| {
+        fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")))
+            .ok()
+            .map(|value| value.trim().to_owned())
+    };
+    let mend = if setting("user.max_user_namespaces").as_deref() == Some("0") {
+        Some("user.max_user_namespaces=15000")
+    } else if setting("kernel.unprivileged_userns_clone").as_deref() == Some("0") {
+        Some("kernel.unprivileged_userns_clone=1")
+    } else if setting("kernel.apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
+        Some("kernel.apparmor_restrict_unprivileged_userns=0")
+    } else {
+        None
+    };
+    let sysctl = mend.map_or_else(String::new, |mend| {
+        format!("allow user namespaces with `sudo sysctl {mend}`, or ")
+    });
+    Error::Privilege {
+        missing: format!("this host does not let you make a private network namespace ({errno:?})"),
+        remedy: format!("{sysctl}run `sudo {} …`", program()),
+    }
+}
+
+/// The commands that give this binary the right to capture.
+#[must_use]
+pub fn how_to_get_net_raw() -> String {
+    let program = program();
+    format!(
+        "run `sudo {program} …`, or give it the right once with `sudo setcap cap_net_raw=ep {program}`"
+    )
+}
+
+fn program() -> String {
+    std::env::current_exe().map_or_else(
+        |_| "rstproof".to_owned(),
+        |path| path.to_string_lossy().into_owned(),
+    )
+}
+
+fn has(capability: Capability) -> bool {
+    caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
+}
+
+/// Gives up every privilege of this thread. Namespace and capture stay open; nothing later needs more.
+pub fn drop_privileges() -> Result<(), Error> {
+    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
+        caps::clear(None, set).map_err(|error| Error::Lab {
+            action: "drop privileges".to_owned(),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Binds this thread to one of the CPUs that it may use, the `nth` going round. Frames queue up per CPU: on one CPU a
+/// fence cannot overtake what was sent before it.
+pub fn stay_on_one_cpu(nth: usize) -> Result<(), Error> {
+    let this_thread = Pid::from_raw(0);
+    let failed = |errno| Error::system("bind a worker to one CPU", errno);
+    let allowed = sched_getaffinity(this_thread).map_err(failed)?;
+    let cpus: Vec<usize> = (0..CpuSet::count())
+        .filter(|cpu| allowed.is_set(*cpu).unwrap_or(false))
+        .collect();
+    let Some(cpu) = cpus.get(nth % cpus.len().max(1)) else {
+        return Ok(());
+    };
+    let mut only = CpuSet::new();
+    only.set(*cpu).map_err(failed)?;
+    sched_setaffinity(this_thread, &only).map_err(failed)
+}
+
+/// The addresses that this worker's trials use.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    ipv4: Ipv4Addr,
+    /// Or why there is none.
+    ipv6: Result<Ipv6Addr, String>,
+}
+
+impl Lab {
+    /// Puts this thread into its place and sets that up. Needs a tokio runtime with I/O.
+    pub async fn enter(place: Place) -> Result<Self, Error> {
+        let ipv4 = random_loopback_address()?;
+        let ipv6 = match place {
+            Place::Host => Ok(Ipv6Addr::LOCALHOST),
+            Place::Private => {
+                unshare(CloneFlags::CLONE_NEWNET).map_err(no_user_namespace)?;
+                set_up_loopback().await?
+            }
+        };
+        let ipv6 = ipv6.and_then(|address| {
+            std::net::UdpSocket::bind((address, 0))
+                .map(|_| address)
+                .map_err(|error| format!("{address} is not there: {error}"))
+        });
+        Ok(Self { ipv4, ipv6 })
+    }
+
+    /// The address of this family that trials use, or why there is none.
+    pub fn address(&self, family: Family) -> Result<IpAddr, &str> {
+        match (family, &self.ipv6) {
+            (Family::Ipv4, _) => Ok(self.ipv4.into()),
+            (Family::Ipv6, Ok(address)) => Ok((*address).into()),
+            (Family::Ipv6, Err(why)) => Err(why),
+        }
+    }
+
+    /// All of them, IPv4 first.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let ipv6 = self.ipv6.as_ref().ok().copied().map(IpAddr::from);
+        std::iter::once(self.ipv4.into()).chain(ipv6).collect()
+    }
+}
+
+/// Brings `lo` up and gives it a random unique local address (RFC 4193); or why it has none.
+async fn set_up_loopback() -> Result<Result<Ipv6Addr, String>, Error> {
+    // An IPv6 address becomes usable some time after the kernel has accepted it, so listen for the news.
+    let (connection, handle, mut news) =
+        rtnetlink::new_multicast_connection(&[MulticastGroup::Ipv6Route]).map_err(|error| {
+            Error::Lab {
+                action: "open a netlink socket".to_owned(),
+                reason: error.to_string(),
+            }
+        })?;
+    let pump = tokio::spawn(connection);
+    let up = LinkUnspec::new_with_index(LOOPBACK.1).up().build();
+    let brought_up = handle.link().set(up).execute().await;
+    let ipv6 = match random_unique_local_address() {
+        Ok(address) => add_to_loopback(&handle, address, &mut news).await,
+        Err(error) => Err(error.to_string()),
+    };
+    pump.abort();
+    brought_up.map_err(|error| Error::Lab {
+        action: format!("bring {} up", LOOPBACK.0),
+        reason: error.to_string(),
+    })?;
+    Ok(ipv6)
+}
+
+type News = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
+
+async fn add_to_loopback(
+    handle: &Handle,
+    address: Ipv6Addr,
+    news: &mut News,
+) -> Result<Ipv6Addr, String> {
+    let added = handle.address().add(LOOPBACK.1, address.into(), 128);
+    added
+        .execute()
+        .await
+        .map_err(|error| format!("this kernel gives lo no IPv6 address: {error}"))?;
+    let usable = async {
+        while let Some((message, _)) = news.next().await {
+            if makes_local(&message, address) {
+                return;
+            }
+        }
+    };
+    match timeout(NEWS_BOUND, usable).await {
+        Ok(()) => Ok(address),
+        Err(_) => Err("the kernel did not make its IPv6 address usable".to_owned()),
+    }
+}
+
+/// Whether this is the route by which packets for `address` are delivered on this host.
+fn makes_local(message: &NetlinkMessage<RouteNetlinkMessage>, address: Ipv6Addr) -> bool {
+    let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) = &message.payload
+    else {
+        return false;
+    };
+    let destination = RouteAttribute::Destination(RouteAddress::Inet6(address));
+    route.header.kind == RouteType::Local && route.attributes.contains(&destination)
+}
+
+/// Some address of 127/8 that hardly anybody else uses: events of two runs can be told apart by it.
+fn random_loopback_address() -> Result<Ipv4Addr, Error> {
+    let [a, b, c, _] = random()?;
+    // Not 127.0.x.y, where people's own services live, and no host part of 0 or 255.
+    Ok(Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254)))
+}
+
+fn random_unique_local_address() -> Result<Ipv6Addr, Error> {
+    let mut octets = [0; 16];
+    octets[0] = 0xfd;
+    octets[1..5].copy_from_slice(&random()?);
+    octets[5] = random()?[0];
+    octets[15] = 1;
+    Ok(octets.into())
+}
+
+fn random() -> Result<[u8; 4], Error> {
+    getrandom::u32()
+        .map(u32::to_ne_bytes)
+        .map_err(|error| Error::Lab {
+            action: "draw a random address".to_owned(),
+            reason: error.to_string(),
+        })
+}

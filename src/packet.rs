@@ -1,0 +1,412 @@
+//! From raw bytes to one decoded segment, with one function between them.
+//!
+//! Raw bytes and meaning are two types: [`decode`] is the only way from one to the other, and the only place that
+//! names etherparse. It never fails: what is not TCP or an ICMP error about TCP is [`Packet::Other`]. Frames are cut
+//! at the snapshot length, so lengths come from the IP header, not from what was captured.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::{
+    EtherType, Icmpv4Slice, Icmpv6Slice, LaxNetSlice, LaxSlicedPacket, TcpOptionElement, TcpSlice,
+    TransportSlice, UdpSlice, ip_number,
+};
+
+use crate::time::Timestamp;
+
+/// A TCP sequence number; compared and subtracted modulo 2^32 (RFC 9293, 3.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SeqNum(pub u32);
+
+impl SeqNum {
+    /// `self` advanced by `len` sequence numbers.
+    #[must_use]
+    pub fn plus(self, len: u32) -> Self {
+        Self(self.0.wrapping_add(len))
+    }
+
+    /// How far `self` lies behind `base`, modulo 2^32: the relative number that Wireshark shows.
+    #[must_use]
+    pub fn relative_to(self, base: Self) -> u32 {
+        self.0.wrapping_sub(base.0)
+    }
+
+    /// Whether `self` comes before `other`, as `before()` in the Linux kernel decides: by the sign of the
+    /// difference.
+    #[must_use]
+    pub fn is_before(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0) > u32::MAX / 2
+    }
+
+    /// Whether `self` comes after `other`.
+    #[must_use]
+    pub fn is_after(self, other: Self) -> bool {
+        other.is_before(self)
+    }
+}
+
+/// The control bits of a TCP header, shown by tcpdump's letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// No more data from the sender.
+    pub const FIN: Self = Self(0x01);
+    /// Synchronise sequence numbers.
+    pub const SYN: Self = Self(0x02);
+    /// Reset the connection.
+    pub const RST: Self = Self(0x04);
+    /// Push.
+    pub const PSH: Self = Self(0x08);
+    /// The acknowledgment number is valid.
+    pub const ACK: Self = Self(0x10);
+
+    /// Whether all bits of `bits` are set.
+    #[must_use]
+    pub fn has(self, bits: Self) -> bool {
+        self.0 & bits.0 == bits.0
+    }
+
+    /// The bits of both.
+    #[must_use]
+    pub const fn and(self, bits: Self) -> Self {
+        Self(self.0 | bits.0)
+    }
+}
+
+impl fmt::Display for Flags {
+    /// tcpdump's letters: `S`, `S.`, `P.`, `F.`, `R`, `R.`, `.`; `none` if no bit is set.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LETTERS: [(u8, &str); 8] = [
+            (0x01, "F"),
+            (0x02, "S"),
+            (0x04, "R"),
+            (0x08, "P"),
+            (0x10, "."),
+            (0x20, "U"),
+            (0x40, "E"),
+            (0x80, "W"),
+        ];
+        if self.0 == 0 {
+            return f.pad("none");
+        }
+        let mut text = String::with_capacity(8);
+        for (bit, letter) in LETTERS {
+            if self.0 & bit != 0 {
+                text.push_str(letter);
+            }
+        }
+        f.pad(&text)
+    }
+}
+
+/// Sequence ranges that the sender of a segment has received out of order (RFC 2018), at most four.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SackBlocks([Option<(SeqNum, SeqNum)>; 4]);
+
+impl SackBlocks {
+    /// These blocks; more than four are cut off.
+    #[must_use]
+    pub fn new(blocks: &[(SeqNum, SeqNum)]) -> Self {
+        let mut this = Self::default();
+        for (slot, block) in this.0.iter_mut().zip(blocks) {
+            *slot = Some(*block);
+        }
+        this
+    }
+
+    /// The right edge of the block that reaches furthest.
+    #[must_use]
+    pub fn right_edge(self) -> Option<SeqNum> {
+        self.0
+            .into_iter()
+            .flatten()
+            .map(|(_, right)| right)
+            .reduce(|a, b| if b.is_after(a) { b } else { a })
+    }
+}
+
+/// One TCP segment, as its header tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Number of the frame in its capture, from 1.
+    pub frame: u32,
+    /// When the kernel stamped the frame.
+    pub at: Timestamp,
+    /// Sender.
+    pub source: SocketAddr,
+    /// Receiver.
+    pub destination: SocketAddr,
+    /// Control bits.
+    pub flags: Flags,
+    /// Sequence number field.
+    pub seq: SeqNum,
+    /// Acknowledgment number field, whether or not ACK says that it is valid.
+    pub ack: SeqNum,
+    /// Window field, not scaled.
+    pub window: u16,
+    /// Bytes of payload by the IP header's reckoning, captured or not.
+    pub payload_len: u32,
+    /// Whether the timestamps option is there (RFC 7323).
+    pub timestamps: bool,
+    /// Selective acknowledgments.
+    pub sack: SackBlocks,
+}
+
+impl Segment {
+    /// How many sequence numbers the segment takes up: payload, SYN and FIN.
+    #[must_use]
+    pub fn seq_len(&self) -> u32 {
+        self.payload_len
+            .wrapping_add(u32::from(self.flags.has(Flags::SYN)))
+            .wrapping_add(u32::from(self.flags.has(Flags::FIN)))
+    }
+
+    /// The sequence number after the last one that the segment takes up.
+    #[must_use]
+    pub fn seq_end(&self) -> SeqNum {
+        self.seq.plus(self.seq_len())
+    }
+}
+
+/// An ICMP error that quotes a TCP segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpError {
+    /// Number of the frame in its capture, from 1.
+    pub frame: u32,
+    /// When the kernel stamped the frame.
+    pub at: Timestamp,
+    /// Who sent the ICMP message.
+    pub source: IpAddr,
+    /// Type of the ICMP message.
+    pub kind: u8,
+    /// Code of the ICMP message.
+    pub code: u8,
+    /// Sender of the quoted segment.
+    pub quoted_source: SocketAddr,
+    /// Receiver of the quoted segment.
+    pub quoted_destination: SocketAddr,
+}
+
+/// What a captured frame turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packet {
+    /// A TCP segment.
+    Tcp(Segment),
+    /// An ICMP error about a TCP segment.
+    Icmp(IcmpError),
+    /// A UDP datagram: who sent it and the first eight bytes of payload, if there are as many. Fences are these.
+    Udp {
+        /// Sender.
+        source: SocketAddr,
+        /// First eight bytes of payload, big-endian.
+        mark: Option<u64>,
+    },
+    /// Anything else, and what could not be decoded.
+    Other,
+}
+
+/// How the frames of a capture begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// `LINKTYPE_ETHERNET` (1): loopback and Ethernet.
+    Ethernet,
+    /// `LINKTYPE_LINUX_SLL` (113): the `any` device.
+    LinuxCooked,
+}
+
+impl Link {
+    /// The link type of this number, if it can be decoded.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Ethernet),
+            113 => Some(Self::LinuxCooked),
+            _ => None,
+        }
+    }
+
+    /// The number in the registry of link types.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Ethernet => 1,
+            Self::LinuxCooked => 113,
+        }
+    }
+}
+
+/// Decodes one captured frame.
+#[must_use]
+pub fn decode(link: Link, frame: u32, at: Timestamp, bytes: &[u8]) -> Packet {
+    let sliced = match link {
+        Link::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok(),
+        Link::LinuxCooked => cooked(bytes),
+    };
+    sliced.map_or(Packet::Other, |sliced| packet(&sliced, frame, at))
+}
+
+/// The cooked header is 16 bytes: packet type, hardware type, address length, address, protocol.
+fn cooked(bytes: &[u8]) -> Option<LaxSlicedPacket<'_>> {
+    let (header, payload) = bytes.split_at_checked(16)?;
+    let ether_type = EtherType(u16::from_be_bytes([header[14], header[15]]));
+    Some(LaxSlicedPacket::from_ether_type(ether_type, payload))
+}
+
+fn packet(sliced: &LaxSlicedPacket<'_>, frame: u32, at: Timestamp) -> Packet {
+    let Some((source, destination)) = sliced.net.as_ref().and_then(addresses) else {
+        return Packet::Other;
+    };
+    match &sliced.transport {
+        Some(TransportSlice::Tcp(tcp)) => {
+            let Some(payload_len) = transport_len(sliced)
+                .and_then(|len| len.checked_sub(u32::from(tcp.data_offset()) * 4))
+            else {
+                return Packet::Other;
+            };
+            Packet::Tcp(segment(tcp, frame, at, source, destination, payload_len))
+        }
+        Some(TransportSlice::Udp(udp)) => datagram(udp, source),
+        Some(TransportSlice::Icmpv4(icmp)) => icmpv4(icmp, frame, at, source),
+        Some(TransportSlice::Icmpv6(icmp)) => icmpv6(icmp, frame, at, source),
+        Some(TransportSlice::Igmp(_)) | None => Packet::Other,
+    }
+}
+
+fn addresses(net: &LaxNetSlice<'_>) -> Option<(IpAddr, IpAddr)> {
+    match net {
+        LaxNetSlice::Ipv4(ip) => Some((
+            ip.header().source_addr().into(),
+            ip.header().destination_addr().into(),
+        )),
+        LaxNetSlice::Ipv6(ip) => Some((
+            ip.header().source_addr().into(),
+            ip.header().destination_addr().into(),
+        )),
+        LaxNetSlice::Arp(_) => None,
+    }
+}
+
+/// Length of the transport header and its payload as the IP header states it, whatever was captured of it.
+fn transport_len(sliced: &LaxSlicedPacket<'_>) -> Option<u32> {
+    match sliced.net.as_ref()? {
+        LaxNetSlice::Ipv4(ip) => {
+            let header = ip.header();
+            u32::from(header.total_len()).checked_sub(u32::from(header.ihl()) * 4)
+        }
+        LaxNetSlice::Ipv6(ip) => {
+            let extensions = u32::try_from(ip.extensions().slice().len()).ok()?;
+            u32::from(ip.header().payload_length()).checked_sub(extensions)
+        }
+        LaxNetSlice::Arp(_) => None,
+    }
+}
+
+fn segment(
+    tcp: &TcpSlice<'_>,
+    frame: u32,
+    at: Timestamp,
+    source: IpAddr,
+    destination: IpAddr,
+    payload_len: u32,
+) -> Segment {
+    let mut timestamps = false;
+    let mut sack = SackBlocks::default();
+    for option in tcp.options_iterator() {
+        match option {
+            Ok(TcpOptionElement::Timestamp(..)) => timestamps = true,
+            Ok(TcpOptionElement::SelectiveAcknowledgement(first, rest)) => {
+                sack = sack_blocks(first, rest);
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    Segment {
+        frame,
+        at,
+        source: SocketAddr::new(source, tcp.source_port()),
+        destination: SocketAddr::new(destination, tcp.destination_port()),
+        flags: Flags(tcp.header_slice()[13]),
+        seq: SeqNum(tcp.sequence_number()),
+        ack: SeqNum(tcp.acknowledgment_number()),
+        window: tcp.window_size(),
+        payload_len,
+        timestamps,
+        sack,
+    }
+}
+
+fn sack_blocks(first: (u32, u32), rest: [Option<(u32, u32)>; 3]) -> SackBlocks {
+    let mut blocks = [None; 4];
+    blocks[0] = Some((SeqNum(first.0), SeqNum(first.1)));
+    for (slot, block) in blocks[1..].iter_mut().zip(rest) {
+        *slot = block.map(|(left, right)| (SeqNum(left), SeqNum(right)));
+    }
+    SackBlocks(blocks)
+}
+
+fn datagram(udp: &UdpSlice<'_>, source: IpAddr) -> Packet {
+    Packet::Udp {
+        source: SocketAddr::new(source, udp.source_port()),
+        mark: udp
+            .payload()
+            .first_chunk::<8>()
+            .map(|bytes| u64::from_be_bytes(*bytes)),
+    }
+}
+
+fn icmpv4(icmp: &Icmpv4Slice<'_>, frame: u32, at: Timestamp, source: IpAddr) -> Packet {
+    // RFC 792: destination unreachable, source quench, redirect, time exceeded, parameter problem quote a packet.
+    if !matches!(icmp.type_u8(), 3 | 4 | 5 | 11 | 12) {
+        return Packet::Other;
+    }
+    let error = (icmp.type_u8(), icmp.code_u8());
+    icmp_error(error, icmp.payload(), frame, at, source)
+}
+
+fn icmpv6(icmp: &Icmpv6Slice<'_>, frame: u32, at: Timestamp, source: IpAddr) -> Packet {
+    // RFC 4443, 2.1: types below 128 are errors, and errors quote a packet.
+    if icmp.type_u8() >= 128 {
+        return Packet::Other;
+    }
+    let error = (icmp.type_u8(), icmp.code_u8());
+    icmp_error(error, icmp.payload(), frame, at, source)
+}
+
+fn icmp_error(
+    (kind, code): (u8, u8),
+    quoted: &[u8],
+    frame: u32,
+    at: Timestamp,
+    source: IpAddr,
+) -> Packet {
+    quoted_ports(quoted).map_or(Packet::Other, |(quoted_source, quoted_destination)| {
+        Packet::Icmp(IcmpError {
+            frame,
+            at,
+            source,
+            kind,
+            code,
+            quoted_source,
+            quoted_destination,
+        })
+    })
+}
+
+/// The ends of the TCP segment that an ICMP error quotes. As few as eight bytes of its TCP header need be there
+/// (RFC 792), too few for a TCP parser.
+fn quoted_ports(quoted: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let sliced = LaxSlicedPacket::from_ip(quoted).ok()?;
+    let net = sliced.net.as_ref()?;
+    let (source, destination) = addresses(net)?;
+    let payload = net.ip_payload_ref()?;
+    if payload.ip_number != ip_number::TCP {
+        return None;
+    }
+    let ports = payload.payload.first_chunk::<4>()?;
+    Some((
+        SocketAddr::new(source, u16::from_be_bytes([ports[0], ports[1]])),
+        SocketAddr::new(destination, u16::from_be_bytes([ports[2], ports[3]])),
+    ))
+}

@@ -1,0 +1,284 @@
+//! Makes the calls of a script and writes down how each one ended.
+//!
+//! One step is one system call on a descriptor that the runner owns, because the aftermath of an error is what we are
+//! here to see: a library's `connect` that gives no socket back, or a `drop` that hides what `close` returned, would
+//! destroy the evidence. A socket error is data; `Err` means that the tool could not do its work.
+//!
+//! Sockets block, as in the programs that people write. A call that must not hang has a time bound instead
+//! (`SO_RCVTIMEO`, `SO_SNDTIMEO`), far above anything that happens on a working system.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use nix::errno::Errno as SystemErrno;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::error::Error;
+use crate::scenario::Target;
+use crate::time::Timestamp;
+use crate::transcript::{Call, Errno, Op, Outcome, Role};
+
+/// How long a call may block. A bound on failure, not a pace.
+const CALL_BOUND: Duration = Duration::from_secs(5);
+
+/// Clients bind to these ports in turn: outside the range that the kernel picks from by itself (32768-60999), so that
+/// it cannot hand one out in between, and many, so that none comes again soon.
+const CLIENT_PORTS: std::ops::RangeInclusive<u16> = 20_000..=32_000;
+
+/// Two addresses for servers, and the sockets that hold them; kept from trial to trial.
+pub struct Stage {
+    ip: IpAddr,
+    listener: Socket,
+    listener_address: SocketAddr,
+    /// Bound, not listening.
+    _holder: Socket,
+    closed_address: SocketAddr,
+    next_client_port: u16,
+}
+
+impl Stage {
+    /// Listens on `ip` at `port`, and holds the port after it without listening.
+    pub fn set_up(ip: IpAddr, port: u16) -> Result<Self, Error> {
+        let (listener, listener_address) = bound(ip, port)?;
+        listener
+            .listen(128)
+            .map_err(|error| failed("listen", listener_address, &error))?;
+        // Accepted sockets inherit these.
+        set_bounds(&listener, listener_address)?;
+        let (holder, closed_address) = bound(ip, port.checked_add(1).unwrap_or(port - 1))?;
+        Ok(Self {
+            ip,
+            listener,
+            listener_address,
+            _holder: holder,
+            closed_address,
+            next_client_port: *CLIENT_PORTS.start(),
+        })
+    }
+
+    /// The address that a client connects to for this target.
+    #[must_use]
+    pub fn server_address(&self, target: Target) -> SocketAddr {
+        match target {
+            Target::Listener => self.listener_address,
+            Target::ClosedPort => self.closed_address,
+        }
+    }
+
+    /// A client's socket, bound to an address and port that are its own: its side of the four-tuple is known from the
+    /// process, not learned from the capture.
+    fn client(&mut self) -> Result<(Socket, SocketAddr), Error> {
+        let socket = tcp_socket(self.ip)?;
+        let mut in_use = None;
+        for _ in CLIENT_PORTS {
+            let port = self.next_client_port;
+            self.next_client_port = if port == *CLIENT_PORTS.end() {
+                *CLIENT_PORTS.start()
+            } else {
+                port + 1
+            };
+            let address = SocketAddr::new(self.ip, port);
+            match socket.bind(&SockAddr::from(address)) {
+                Ok(()) => {
+                    set_bounds(&socket, address)?;
+                    return Ok((socket, address));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => in_use = Some(error),
+                Err(error) => return Err(failed("bind", address, &error)),
+            }
+        }
+        let error = in_use.unwrap_or_else(|| io::ErrorKind::AddrInUse.into());
+        let last = SocketAddr::new(self.ip, self.next_client_port);
+        Err(failed("bind", last, &error))
+    }
+}
+
+fn tcp_socket(ip: IpAddr) -> Result<Socket, Error> {
+    let domain = if ip.is_ipv4() {
+        Domain::IPV4
+    } else {
+        Domain::IPV6
+    };
+    Socket::new(domain, Type::STREAM, Some(Protocol::TCP))
+        .map_err(|error| Error::system("make a TCP socket", errno_of(&error)))
+}
+
+fn bound(ip: IpAddr, port: u16) -> Result<(Socket, SocketAddr), Error> {
+    let address = SocketAddr::new(ip, port);
+    let socket = tcp_socket(ip)?;
+    // Connections of an earlier run that linger in TIME-WAIT do not hold the port.
+    socket
+        .set_reuse_address(true)
+        .map_err(|error| failed("reuse", address, &error))?;
+    match socket.bind(&SockAddr::from(address)) {
+        Ok(()) => Ok((socket, address)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Error::Usage(format!(
+            "port {port} is in use on {ip}; choose another with --port"
+        ))),
+        Err(error) => Err(failed("bind", address, &error)),
+    }
+}
+
+fn set_bounds(socket: &Socket, address: SocketAddr) -> Result<(), Error> {
+    socket
+        .set_read_timeout(Some(CALL_BOUND))
+        .and_then(|()| socket.set_write_timeout(Some(CALL_BOUND)))
+        .map_err(|error| failed("bound calls on", address, &error))
+}
+
+fn failed(action: &str, address: SocketAddr, error: &io::Error) -> Error {
+    Error::system(format!("{action} {address}"), errno_of(error))
+}
+
+fn errno_of(error: &io::Error) -> SystemErrno {
+    error
+        .raw_os_error()
+        .map_or(SystemErrno::UnknownErrno, SystemErrno::from_raw)
+}
+
+/// The two sockets of one trial.
+pub struct Runner<'a> {
+    stage: &'a Stage,
+    client: Option<Socket>,
+    server: Option<Socket>,
+    client_address: SocketAddr,
+    server_address: SocketAddr,
+    buffer: &'a mut Vec<u8>,
+}
+
+impl<'a> Runner<'a> {
+    /// Gets a client's socket ready; nothing is on the wire yet. `buffer` is scratch space.
+    pub fn ready(
+        stage: &'a mut Stage,
+        target: Target,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Self, Error> {
+        let (client, client_address) = stage.client()?;
+        let server_address = stage.server_address(target);
+        Ok(Self {
+            stage,
+            client: Some(client),
+            server: None,
+            client_address,
+            server_address,
+            buffer,
+        })
+    }
+
+    /// The client's address and the one that it connects to.
+    #[must_use]
+    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.client_address, self.server_address)
+    }
+
+    /// Makes one call. `None` if there is no descriptor to make it on, because an earlier call went otherwise than
+    /// the script says.
+    pub fn call(&mut self, role: Role, op: Op) -> Result<Option<Call>, Error> {
+        let len = match op {
+            Op::Read(len) | Op::Write(len) => usize::from(len),
+            _ => 0,
+        };
+        if self.buffer.len() < len {
+            self.buffer.resize(len, b'x');
+        }
+        if op == Op::Close {
+            return self.close(role);
+        }
+        let accepting = op == Op::Accept;
+        let slot = match role {
+            Role::Client => &self.client,
+            Role::Server => &self.server,
+        };
+        let socket = if accepting {
+            &self.stage.listener
+        } else if let Some(socket) = slot {
+            socket
+        } else {
+            return Ok(None);
+        };
+        let server = SockAddr::from(self.server_address);
+        let buffer = self.buffer.get_mut(..len).unwrap_or_default();
+        let mut accepted = None;
+        let began = Timestamp::now()?;
+        let result = match op {
+            Op::Connect => socket.connect(&server).map(|()| 0),
+            Op::Accept => socket.accept().map(|(socket, _)| {
+                accepted = Some(socket);
+                0
+            }),
+            Op::Read(_) => nix::unistd::read(socket, buffer).map_err(io::Error::from),
+            Op::Write(_) => nix::unistd::write(socket, buffer).map_err(io::Error::from),
+            Op::ShutdownWrite => socket.shutdown(std::net::Shutdown::Write).map(|()| 0),
+            Op::LingerZero => socket.set_linger(Some(Duration::ZERO)).map(|()| 0),
+            Op::DelayAcks => socket.set_tcp_quickack(false).map(|()| 0),
+            Op::SocketError | Op::Close => Ok(0),
+        };
+        let taken = match op {
+            Op::SocketError => Some(socket.take_error()),
+            _ => None,
+        };
+        let ended = Timestamp::now()?;
+        let outcome = match taken {
+            Some(Ok(error)) => Outcome::SocketError(error.map(|error| errno_of(&error).into())),
+            Some(Err(error)) => outcome_of(Err(error), began, ended),
+            None => outcome_of(result, began, ended),
+        };
+        if accepting {
+            self.server = accepted;
+        }
+        Ok(Some(Call {
+            role,
+            op,
+            began,
+            ended,
+            outcome,
+        }))
+    }
+
+    fn close(&mut self, role: Role) -> Result<Option<Call>, Error> {
+        let slot = match role {
+            Role::Client => &mut self.client,
+            Role::Server => &mut self.server,
+        };
+        let Some(socket) = slot.take() else {
+            return Ok(None);
+        };
+        let began = Timestamp::now()?;
+        let result = nix::unistd::close(socket);
+        let ended = Timestamp::now()?;
+        let result = result.map(|()| 0).map_err(io::Error::from);
+        Ok(Some(Call {
+            role,
+            op: Op::Close,
+            began,
+            ended,
+            outcome: outcome_of(result, began, ended),
+        }))
+    }
+
+    /// Closes whatever is still open, abortively, so that nothing of this trial is left to send later on.
+    pub fn tear_down(self) {
+        for socket in [self.client, self.server].into_iter().flatten() {
+            // Fails on a socket that is dead already, and such a one sends nothing more.
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+fn outcome_of(result: io::Result<usize>, began: Timestamp, ended: Timestamp) -> Outcome {
+    match result {
+        Ok(value) => Outcome::Returned(i64::try_from(value).unwrap_or(i64::MAX)),
+        Err(error) => {
+            let errno = errno_of(&error);
+            // How the time bound shows: EAGAIN, and EINPROGRESS from connect.
+            let bounded = matches!(errno, SystemErrno::EAGAIN | SystemErrno::EINPROGRESS);
+            let spent = u128::from(ended.since(began).unsigned_abs());
+            if bounded && spent >= CALL_BOUND.as_nanos() / 2 {
+                Outcome::Unfinished
+            } else {
+                Outcome::Failed(Errno::from(errno))
+            }
+        }
+    }
+}

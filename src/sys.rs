@@ -1,0 +1,47 @@
+//! The few calls that no crate wraps. The only place where `unsafe` is allowed.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_int};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Sets `PACKET_IGNORE_OUTGOING` on an `AF_PACKET` socket (Linux 4.20): no second copy of a frame on its way out. Right
+/// on the loopback interface, where every frame comes in again; elsewhere it would hide this host's own frames.
+pub(crate) fn ignore_outgoing(socket: &impl AsFd) -> Result<(), Errno> {
+    let on: c_int = 1;
+    // SAFETY: the descriptor is borrowed, hence open; the option's value is an int that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_IGNORE_OUTGOING,
+            (&raw const on).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Registers a descriptor with the runtime's reactor, to wait until it is readable.
+pub(crate) fn readable(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    // SAFETY: the descriptor is borrowed for as long as the registration lives, so it stays open and the same.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    registered.map_err(io::Error::from)
+}
+
+unsafe extern "C" {
+    /// Gives a static string; part of libpcap's public interface, missing from the pcap crate.
+    fn pcap_lib_version() -> *const c_char;
+}
+
+/// What libpcap calls itself: `libpcap version 1.10.3 (with TPACKET_V3)`.
+#[must_use]
+pub(crate) fn libpcap_version() -> String {
+    // SAFETY: libpcap returns a pointer to a NUL-terminated string that it never changes or frees.
+    let version = unsafe { CStr::from_ptr(pcap_lib_version()) };
+    version.to_string_lossy().into_owned()
+}

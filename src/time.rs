@@ -1,0 +1,68 @@
+//! One clock for everything.
+//!
+//! Frames on the loopback interface are stamped with `CLOCK_REALTIME`, so calls are stamped with it too: only
+//! then can "the RST came before the call returned" be read off two numbers. `CLOCK_REALTIME` may be stepped;
+//! [`ClockCheck`] notices, by comparing it with `CLOCK_MONOTONIC` before and after a trial.
+
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// A point in time: nanoseconds since the Unix epoch, `CLOCK_REALTIME`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The time now, from the vDSO (some 20 ns).
+    pub fn now() -> Result<Self, Error> {
+        read(ClockId::CLOCK_REALTIME).map(Self)
+    }
+
+    /// Nanoseconds from `earlier` to `self`; negative if `self` came first.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The distance between `CLOCK_REALTIME` and `CLOCK_MONOTONIC` at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockCheck {
+    realtime_minus_monotonic: i64,
+}
+
+impl ClockCheck {
+    /// Samples both clocks, `CLOCK_REALTIME` between two reads of the other one. A sample during which the
+    /// scheduler took the CPU away is thrown away, or it would look like a stepped clock.
+    pub fn sample() -> Result<Self, Error> {
+        const TIGHT_NS: i64 = 2_000;
+        const TRIES: usize = 8;
+        let mut best = (i64::MAX, 0);
+        for _ in 0..TRIES {
+            let before = read(ClockId::CLOCK_MONOTONIC)?;
+            let realtime = read(ClockId::CLOCK_REALTIME)?;
+            let width = read(ClockId::CLOCK_MONOTONIC)? - before;
+            if width < best.0 {
+                best = (width, realtime - before - width / 2);
+            }
+            if width <= TIGHT_NS {
+                break;
+            }
+        }
+        Ok(Self {
+            realtime_minus_monotonic: best.1,
+        })
+    }
+
+    /// By how many nanoseconds `CLOCK_REALTIME` was stepped since `earlier`.
+    #[must_use]
+    pub fn step_since(self, earlier: Self) -> i64 {
+        self.realtime_minus_monotonic - earlier.realtime_minus_monotonic
+    }
+}
+
+fn read(clock: ClockId) -> Result<i64, Error> {
+    let now = clock_gettime(clock).map_err(|errno| Error::system("read the clock", errno))?;
+    Ok(now.tv_sec() * 1_000_000_000 + now.tv_nsec())
+}

@@ -1,0 +1,230 @@
+//! One trial: act, drain, judge.
+//!
+//! A [`Worker`] has a place, a capture and two sockets of its own, all of it tied to one thread. It makes the calls of
+//! a scenario, takes the frames that they caused out of the capture's ring up to a fence, and only then tears the
+//! sockets down: what tear-down sends belongs to no trial.
+//!
+//! Calls and capture share the thread on purpose. The tap runs inside the sending system call, so when a call has
+//! returned its frames are in the ring already, and whoever drains need not be woken for it: waking a thread for each
+//! trial costs more than the trial.
+
+pub mod pool;
+
+use std::collections::BTreeMap;
+
+use crate::capture::{self, Batch, Session};
+use crate::error::Error;
+use crate::evidence::{Completeness, Evidence};
+use crate::flow::Flow;
+use crate::lab::{self, Lab, Place};
+use crate::packet::{Packet, Segment};
+use crate::runner::{Runner, Stage};
+use crate::scenario::{Awaited, Family, Scenario, Step};
+use crate::time::{ClockCheck, Timestamp};
+use crate::verdict::{Judgement, judge};
+
+/// How trials are to be run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where.
+    pub place: Place,
+    /// The interface to capture on.
+    pub interface: String,
+    /// A BPF filter of the user's own.
+    pub filter: Option<String>,
+    /// The port that servers listen on; the one after it stays closed.
+    pub port: u16,
+    /// Whether the frames' bytes are wanted.
+    pub keep_bytes: bool,
+}
+
+/// Runs trials, one after the other, on the thread that opened it.
+pub struct Worker {
+    settings: Settings,
+    lab: Lab,
+    session: Session,
+    stages: BTreeMap<Family, Stage>,
+    batch: Batch,
+    evidence: Evidence,
+    buffer: Vec<u8>,
+}
+
+/// A trial that was run.
+pub struct Trial<'a> {
+    /// What it left behind.
+    pub evidence: &'a Evidence,
+    /// The frames, if their bytes are kept.
+    pub batch: &'a Batch,
+    /// What the judge says.
+    pub judgement: Judgement,
+}
+
+impl Worker {
+    /// Enters the place and opens the capture, then gives up every privilege that this thread has. `nth` spreads
+    /// workers over CPUs.
+    pub async fn open(settings: Settings, nth: usize) -> Result<Self, Error> {
+        lab::stay_on_one_cpu(nth)?;
+        let lab = Lab::enter(settings.place).await?;
+        let session = Session::open(&capture::Config {
+            interface: settings.interface.clone(),
+            filter: settings.filter.clone(),
+            addresses: lab.addresses(),
+        })?;
+        lab::drop_privileges()?;
+        let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+        Ok(Self {
+            batch: Batch::new(settings.keep_bytes),
+            settings,
+            lab,
+            session,
+            stages: BTreeMap::new(),
+            evidence: Evidence {
+                client: nowhere,
+                server: nowhere,
+                began: Timestamp::default(),
+                calls: Vec::new(),
+                packets: Vec::new(),
+                completeness: Completeness {
+                    fence_seen: false,
+                    dropped: 0,
+                    filter_lets_all_through: true,
+                    clock_step_ns: 0,
+                },
+            },
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Its capture.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Why trials of this family cannot run here, if they cannot.
+    #[must_use]
+    pub fn cannot_run(&self, family: Family) -> Option<String> {
+        let why = self.lab.address(family).err()?;
+        Some(format!("no {} here: {why}", family.name()))
+    }
+
+    /// Runs one trial and judges it.
+    pub async fn run(&mut self, scenario: &Scenario, family: Family) -> Result<Trial<'_>, Error> {
+        let finished = self.act(scenario, family).await?;
+        if !finished {
+            // Something of it may be left in the listener's queue: the next trial gets a new one.
+            self.stages.remove(&family);
+        }
+        let judgement = judge(scenario, &self.evidence);
+        Ok(Trial {
+            evidence: &self.evidence,
+            batch: &self.batch,
+            judgement,
+        })
+    }
+
+    /// Makes the calls and gathers the evidence. Whether the script ran to its end.
+    async fn act(&mut self, scenario: &Scenario, family: Family) -> Result<bool, Error> {
+        self.set_stage(family)?;
+        let Some(stage) = self.stages.get_mut(&family) else {
+            return Ok(false);
+        };
+        self.session.discard()?;
+        self.batch.packets = std::mem::take(&mut self.evidence.packets);
+        self.batch.clear();
+        self.evidence.calls.clear();
+
+        let mut runner = Runner::ready(stage, scenario.target, &mut self.buffer)?;
+        let (client, server) = runner.addresses();
+        let clocks = ClockCheck::sample()?;
+        let began = Timestamp::now()?;
+        let mut finished = true;
+        for step in scenario.steps {
+            match *step {
+                Step::Call(role, op, _) => match runner.call(role, op)? {
+                    Some(call) => self.evidence.calls.push(call),
+                    None => {
+                        finished = false;
+                        break;
+                    }
+                },
+                Step::Await(awaited) => {
+                    let mut watch = Watch {
+                        flow: Flow::new(client, server),
+                        awaited,
+                        seen: false,
+                    };
+                    wait_for(&mut watch, &mut self.session, &mut self.batch).await?;
+                }
+            }
+        }
+        let fence_seen = self.session.drain_to_fence(&mut self.batch).await?;
+        let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
+        self.evidence.client = client;
+        self.evidence.server = server;
+        self.evidence.began = began;
+        self.evidence.packets = std::mem::take(&mut self.batch.packets);
+        self.evidence.completeness = Completeness {
+            fence_seen,
+            dropped: self.session.newly_dropped()?,
+            filter_lets_all_through: self.session.lets_through(client, server),
+            clock_step_ns,
+        };
+        runner.tear_down();
+        Ok(finished)
+    }
+
+    fn set_stage(&mut self, family: Family) -> Result<(), Error> {
+        if self.stages.contains_key(&family) {
+            return Ok(());
+        }
+        let ip = self
+            .lab
+            .address(family)
+            .map_err(|why| Error::Usage(why.to_owned()))?;
+        let stage = Stage::set_up(ip, self.settings.port)?;
+        self.stages.insert(family, stage);
+        Ok(())
+    }
+}
+
+/// What a script waits for, and the connection as far as it has been looked at.
+struct Watch {
+    flow: Flow,
+    awaited: Awaited,
+    seen: bool,
+}
+
+impl Watch {
+    fn look_at(&mut self, packet: &Packet) -> bool {
+        if let Packet::Tcp(segment) = packet {
+            self.seen |= self.is_it(segment);
+        }
+        self.seen
+    }
+
+    fn is_it(&mut self, segment: &Segment) -> bool {
+        let Some(observed) = self.flow.observe(segment) else {
+            return false;
+        };
+        match self.awaited {
+            Awaited::FinAckedBy(role) => observed.from == role && observed.acknowledges_fin,
+            Awaited::ResetFrom(role) => observed.from == role && observed.reset.is_some(),
+        }
+    }
+}
+
+/// Waits until the capture shows it. If it does not come in time the script goes on: what is missing then, the judge
+/// will say.
+async fn wait_for(
+    watch: &mut Watch,
+    session: &mut Session,
+    batch: &mut Batch,
+) -> Result<(), Error> {
+    if !batch.packets.iter().any(|packet| watch.look_at(packet)) {
+        session
+            .drain_until(batch, |packet| watch.look_at(packet))
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,353 @@
+//! The judge: from a scenario and its evidence to a verdict.
+//!
+//! Pure: no clock, no socket, no pcap. A trial is *confirmed* when each of these holds, *refuted* with a
+//! [`Finding`] for each that does not, and *inconclusive* with a [`Gap`] when there is too little evidence to say:
+//!
+//! 1. the capture is complete: fence seen, nothing dropped, the SYN captured, no acknowledged byte missing;
+//! 2. each expected RST is of this connection, from the expected end, in the expected form;
+//! 3. its receiver had to believe it, in the state that it was in, by the sequence numbers captured;
+//! 4. it came before the return of the call that failed;
+//! 5. the errno is what that state maps to, reported once, and every other call ended as documented;
+//! 6. (the kernel's own word: not asked yet);
+//! 7. nothing else explains the error: no ICMP, no other acceptable RST, no local cause.
+
+mod blame;
+mod finding;
+
+pub use blame::Blame;
+pub use finding::{Finding, Gap};
+
+use serde::Serialize;
+
+use crate::evidence::Evidence;
+use crate::flow::{Flow, Reset};
+use crate::packet::{Packet, Segment};
+use crate::scenario::{Expect, ExpectedReset, Scenario, Timing};
+use crate::transcript::Role;
+
+/// What the evidence says of the scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It happened as the scenario says, and for the reason that it gives.
+    Confirmed,
+    /// It did not; the findings say in what.
+    Refuted,
+    /// The evidence does not suffice; the gap says what is missing.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// `confirmed`, `refuted` or `inconclusive`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Refuted => "refuted",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// A verdict and what it rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is refuted; empty otherwise.
+    pub findings: Vec<Finding>,
+    /// Why it is inconclusive.
+    pub gap: Option<Gap>,
+    /// Every RST of the connection, in capture order.
+    pub resets: Vec<Reset>,
+    /// For each call that was told of an error, in transcript order, what it came from.
+    pub blames: Vec<(usize, Blame)>,
+}
+
+impl Judgement {
+    /// The calls (indices into the transcript) whose error this RST (index into `resets`) accounts for.
+    pub fn explained_by(&self, reset: usize) -> impl Iterator<Item = usize> {
+        self.blames
+            .iter()
+            .filter(move |(_, blame)| *blame == Blame::Reset(reset))
+            .map(|(call, _)| *call)
+    }
+}
+
+/// More than this between the two clocks at the beginning and at the end of a trial is a stepped clock, and then
+/// nothing can be said about what came first. In nanoseconds.
+const CLOCK_STEP_LIMIT_NS: u64 = 10_000;
+
+/// Judges one trial.
+#[must_use]
+pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
+    let wire = Wire::read(evidence);
+    let blames = blame::attribute(&evidence.calls, &wire.resets);
+    let gap = gap(scenario, evidence, &wire);
+    let findings = if gap.is_some() {
+        Vec::new()
+    } else {
+        findings(scenario, evidence, &wire, &blames)
+    };
+    Judgement {
+        verdict: match (&gap, findings.is_empty()) {
+            (Some(_), _) => Verdict::Inconclusive,
+            (None, true) => Verdict::Confirmed,
+            (None, false) => Verdict::Refuted,
+        },
+        findings,
+        gap,
+        resets: wire.resets,
+        blames,
+    }
+}
+
+/// What the capture says of the connection.
+struct Wire {
+    saw_syn: bool,
+    resets: Vec<Reset>,
+    /// Frame that acknowledges what was not captured.
+    acknowledges_unseen: Option<u32>,
+    /// How the client first acknowledged the server's FIN.
+    timing: Option<Timing>,
+    /// ICMP error about a segment of this connection.
+    icmp: Option<u32>,
+}
+
+impl Wire {
+    fn read(evidence: &Evidence) -> Self {
+        let mut flow = Flow::new(evidence.client, evidence.server);
+        let mut wire = Self {
+            saw_syn: false,
+            resets: Vec::new(),
+            acknowledges_unseen: None,
+            timing: None,
+            icmp: None,
+        };
+        for packet in &evidence.packets {
+            match packet {
+                Packet::Tcp(segment) if segment.at >= evidence.began => {
+                    wire.take(&mut flow, segment);
+                }
+                Packet::Icmp(error) if error.at >= evidence.began => {
+                    let quoted = (error.quoted_source, error.quoted_destination);
+                    if quoted == (evidence.client, evidence.server)
+                        || quoted == (evidence.server, evidence.client)
+                    {
+                        wire.icmp.get_or_insert(error.frame);
+                    }
+                }
+                Packet::Tcp(_) | Packet::Icmp(_) | Packet::Udp { .. } | Packet::Other => {}
+            }
+        }
+        wire.saw_syn = flow.saw_syn();
+        wire
+    }
+
+    fn take(&mut self, flow: &mut Flow, segment: &Segment) {
+        let Some(observed) = flow.observe(segment) else {
+            return;
+        };
+        self.resets.extend(observed.reset);
+        if observed.acknowledges_unseen {
+            self.acknowledges_unseen.get_or_insert(segment.frame);
+        }
+        if observed.acknowledges_fin && observed.from == Role::Client {
+            self.timing = Some(if segment.payload_len == 0 {
+                Timing::DataAfterAckOfFin
+            } else {
+                Timing::DataBeforeAckOfFin
+            });
+        }
+    }
+}
+
+/// Rule 1, and the scenario's own timing: without these nothing can be said.
+fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
+    let completeness = evidence.completeness;
+    if completeness.dropped > 0 {
+        return Some(Gap::FramesDropped(completeness.dropped));
+    }
+    if !completeness.filter_lets_all_through {
+        return Some(Gap::FilterHides);
+    }
+    if !completeness.fence_seen {
+        return Some(Gap::FenceMissing);
+    }
+    if completeness.clock_step_ns.unsigned_abs() > CLOCK_STEP_LIMIT_NS {
+        return Some(Gap::ClockStepped(completeness.clock_step_ns));
+    }
+    if !wire.saw_syn {
+        return Some(Gap::SynMissing);
+    }
+    if let Some(frame) = wire.acknowledges_unseen {
+        return Some(Gap::SegmentMissing { frame });
+    }
+    match scenario.timing {
+        Some(meant) if wire.timing != Some(meant) => Some(Gap::TimingMissed(meant)),
+        _ => None,
+    }
+}
+
+fn findings(
+    scenario: &Scenario,
+    evidence: &Evidence,
+    wire: &Wire,
+    blames: &[(usize, Blame)],
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let matched = match_resets(scenario, wire, &mut findings);
+    compare_calls(scenario, evidence, &mut findings);
+    compare_blames(scenario, evidence, wire, blames, &matched, &mut findings);
+    if let Some(frame) = wire.icmp {
+        findings.push(Finding::IcmpError { frame });
+    }
+    findings
+}
+
+/// Rules 2, 3 and 7: every expected RST, in order, and no other that counts. Gives for each expected RST the index
+/// of the one that it is.
+fn match_resets(
+    scenario: &Scenario,
+    wire: &Wire,
+    findings: &mut Vec<Finding>,
+) -> Vec<Option<usize>> {
+    let mut matched = vec![None; scenario.resets.len()];
+    let mut expected = scenario.resets.iter().enumerate();
+    for (index, reset) in wire.resets.iter().enumerate() {
+        if !reset.acceptance.is_acceptable() {
+            // It cannot explain an error. Where there must be no RST at all, it is one all the same.
+            if scenario.resets.is_empty() {
+                findings.push(Finding::UnexpectedReset { frame: reset.frame });
+            }
+            continue;
+        }
+        match expected.next() {
+            Some((place, meant)) => {
+                matched[place] = Some(index);
+                compare_reset(meant, reset, findings);
+            }
+            None => findings.push(Finding::UnexpectedReset { frame: reset.frame }),
+        }
+    }
+    for (place, _) in expected {
+        findings.push(missing(place, wire));
+    }
+    matched
+}
+
+fn compare_reset(meant: &ExpectedReset, seen: &Reset, findings: &mut Vec<Finding>) {
+    let frame = seen.frame;
+    if seen.from != meant.from {
+        let expected = meant.from;
+        findings.push(Finding::ResetFromWrongEnd { frame, expected });
+    }
+    if seen.form != Some(meant.form) {
+        findings.push(Finding::WrongForm {
+            frame,
+            expected: meant.form,
+            seen: seen.form,
+        });
+    }
+    if seen.receiver_state != meant.receiver_state {
+        findings.push(Finding::WrongReceiverState {
+            frame,
+            expected: meant.receiver_state,
+            seen: seen.receiver_state,
+        });
+    }
+}
+
+/// An expected RST is not there. If one is there that does not count, that is what to say.
+fn missing(place: usize, wire: &Wire) -> Finding {
+    wire.resets
+        .iter()
+        .find(|reset| !reset.acceptance.is_acceptable())
+        .map_or(Finding::NoReset { place }, |reset| {
+            Finding::ResetUnacceptable {
+                frame: reset.frame,
+                acceptance: reset.acceptance,
+            }
+        })
+}
+
+/// Rule 5, the outcomes: the whole transcript against the whole script.
+fn compare_calls(scenario: &Scenario, evidence: &Evidence, findings: &mut Vec<Finding>) {
+    let mut calls = evidence.calls.iter().enumerate();
+    for (role, op, expect) in scenario.calls() {
+        let Some((index, call)) = calls.next() else {
+            findings.push(Finding::CallNotMade { role, op });
+            continue;
+        };
+        if (call.role, call.op) != (role, op) {
+            findings.push(Finding::OtherCall {
+                call: index,
+                role,
+                op,
+            });
+        } else if call.outcome != expect.outcome() {
+            findings.push(Finding::UnexpectedOutcome {
+                call: index,
+                op,
+                expected: expect.outcome(),
+                seen: call.outcome,
+            });
+        }
+    }
+    for (index, call) in calls {
+        findings.push(Finding::OtherCall {
+            call: index,
+            role: call.role,
+            op: call.op,
+        });
+    }
+}
+
+/// Rules 4, 5 and 7: every error must come from what the scenario says it comes from.
+fn compare_blames(
+    scenario: &Scenario,
+    evidence: &Evidence,
+    wire: &Wire,
+    blames: &[(usize, Blame)],
+    matched: &[Option<usize>],
+    findings: &mut Vec<Finding>,
+) {
+    let expectations: Vec<Expect> = scenario.calls().map(|(_, _, expect)| expect).collect();
+    for &(call, blame) in blames {
+        let Some(made) = evidence.calls.get(call) else {
+            continue;
+        };
+        match blame {
+            Blame::WrongErrno { reset, mapped } => findings.push(Finding::WrongErrno {
+                call,
+                frame: wire.resets[reset].frame,
+                state: wire.resets[reset].receiver_state,
+                expected: mapped,
+            }),
+            Blame::ReportedTwice(reset) => findings.push(Finding::ReportedTwice {
+                call,
+                frame: wire.resets[reset].frame,
+            }),
+            Blame::Unexplained => findings.push(unexplained(call, made.role, wire)),
+            Blame::Reset(_) | Blame::AfterReset(_) | Blame::OwnShutdown(_) => {
+                let meant = expectations.get(call).and_then(|expect| expect.cause());
+                if meant.is_some_and(|cause| !blame.is(cause, matched)) {
+                    findings.push(Finding::OtherCause { call, seen: blame });
+                }
+            }
+        }
+    }
+}
+
+/// An error that nothing explains. A RST that would have, had it come in time, is what to name.
+fn unexplained(call: usize, role: Role, wire: &Wire) -> Finding {
+    wire.resets
+        .iter()
+        .find(|reset| reset.from == role.peer() && reset.acceptance.is_acceptable())
+        .map_or(Finding::UnexplainedError { call }, |reset| {
+            Finding::ResetTooLate {
+                frame: reset.frame,
+                call,
+            }
+        })
+}

@@ -1,0 +1,270 @@
+//! What speaks against a scenario, and what is missing: comparable values with stable ids.
+
+use std::fmt;
+
+use crate::flow::{Acceptance, Form, State};
+use crate::scenario::Timing;
+use crate::transcript::{Errno, Op, Outcome, Role};
+use crate::verdict::Blame;
+
+/// Something that is not as the scenario says. Calls are indices into the transcript, frames numbers in the capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are named after what they hold; see the text of each
+pub enum Finding {
+    /// A RST that must be there is not.
+    NoReset { place: usize },
+    /// The RST is there, but its receiver must not believe it.
+    ResetUnacceptable { frame: u32, acceptance: Acceptance },
+    /// A RST that must not be there, or one more than there must be.
+    UnexpectedReset { frame: u32 },
+    /// The RST carries the other end's address.
+    ResetFromWrongEnd { frame: u32, expected: Role },
+    /// The RST looks otherwise.
+    WrongForm {
+        frame: u32,
+        expected: Form,
+        seen: Option<Form>,
+    },
+    /// The RST found its receiver in another state.
+    WrongReceiverState {
+        frame: u32,
+        expected: State,
+        seen: State,
+    },
+    /// The RST came after the call had returned.
+    ResetTooLate { frame: u32, call: usize },
+    /// The receiver's state maps to another errno.
+    WrongErrno {
+        call: usize,
+        frame: u32,
+        state: State,
+        expected: Errno,
+    },
+    /// One RST, reported by two calls.
+    ReportedTwice { call: usize, frame: u32 },
+    /// A call failed and nothing in the evidence says why.
+    UnexplainedError { call: usize },
+    /// A call failed for another reason than the scenario gives.
+    OtherCause { call: usize, seen: Blame },
+    /// A call ended otherwise.
+    UnexpectedOutcome {
+        call: usize,
+        op: Op,
+        expected: Outcome,
+        seen: Outcome,
+    },
+    /// The script has a call that the transcript lacks.
+    CallNotMade { role: Role, op: Op },
+    /// The transcript has a call that the script lacks.
+    OtherCall { call: usize, role: Role, op: Op },
+    /// An ICMP error about this connection is on the wire.
+    IcmpError { frame: u32 },
+}
+
+impl Finding {
+    /// Stable id, kebab-case.
+    #[must_use]
+    pub fn id(&self) -> &'static str {
+        match self {
+            Self::NoReset { .. } => "no-reset",
+            Self::ResetUnacceptable { .. } => "reset-unacceptable",
+            Self::UnexpectedReset { .. } => "unexpected-reset",
+            Self::ResetFromWrongEnd { .. } => "reset-from-wrong-end",
+            Self::WrongForm { .. } => "wrong-form",
+            Self::WrongReceiverState { .. } => "wrong-receiver-state",
+            Self::ResetTooLate { .. } => "reset-too-late",
+            Self::WrongErrno { .. } => "wrong-errno",
+            Self::ReportedTwice { .. } => "error-reported-twice",
+            Self::UnexplainedError { .. } => "unexplained-error",
+            Self::OtherCause { .. } => "other-cause",
+            Self::UnexpectedOutcome { .. } => "unexpected-outcome",
+            Self::CallNotMade { .. } => "call-not-made",
+            Self::OtherCall { .. } => "other-call",
+            Self::IcmpError { .. } => "icmp-error",
+        }
+    }
+
+    /// The frame that the finding is about, if it is about one.
+    #[must_use]
+    pub fn frame(&self) -> Option<u32> {
+        match *self {
+            Self::ResetUnacceptable { frame, .. }
+            | Self::UnexpectedReset { frame }
+            | Self::ResetFromWrongEnd { frame, .. }
+            | Self::WrongForm { frame, .. }
+            | Self::WrongReceiverState { frame, .. }
+            | Self::ResetTooLate { frame, .. }
+            | Self::WrongErrno { frame, .. }
+            | Self::ReportedTwice { frame, .. }
+            | Self::IcmpError { frame } => Some(frame),
+            Self::NoReset { .. }
+            | Self::UnexplainedError { .. }
+            | Self::OtherCause { .. }
+            | Self::UnexpectedOutcome { .. }
+            | Self::CallNotMade { .. }
+            | Self::OtherCall { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    /// One line; expected and seen beside each other.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoReset { place } => {
+                write!(f, "RST {} that must be on the wire is not there", place + 1)
+            }
+            Self::ResetUnacceptable { frame, acceptance } => {
+                write!(
+                    f,
+                    "frame {frame}: a RST that its receiver must ignore: {acceptance}"
+                )
+            }
+            Self::UnexpectedReset { frame } => {
+                write!(f, "frame {frame}: a RST that must not be there")
+            }
+            Self::ResetFromWrongEnd { frame, expected } => write!(
+                f,
+                "frame {frame}: RST expected from the {expected}, seen from the {}",
+                expected.peer()
+            ),
+            Self::WrongForm {
+                frame,
+                expected,
+                seen,
+            } => {
+                let seen = seen.map_or("one that Linux does not make", Form::name);
+                write!(f, "frame {frame}: form expected {expected}, seen {seen}")
+            }
+            Self::WrongReceiverState {
+                frame,
+                expected,
+                seen,
+            } => write!(
+                f,
+                "frame {frame}: receiver expected in {expected}, seen in {seen}"
+            ),
+            Self::ResetTooLate { frame, call } => write!(
+                f,
+                "frame {frame}: the RST came after call {call}, which failed, had returned"
+            ),
+            Self::WrongErrno {
+                call,
+                frame,
+                state,
+                expected,
+            } => write!(
+                f,
+                "call {call}: the RST in frame {frame} came in {state}, which maps to {expected}"
+            ),
+            Self::ReportedTwice { call, frame } => write!(
+                f,
+                "call {call}: the error of the RST in frame {frame} is reported a second time"
+            ),
+            Self::UnexplainedError { call } => {
+                write!(f, "call {call} failed, and no RST on the wire explains it")
+            }
+            Self::OtherCause { call, seen } => {
+                write!(f, "call {call} failed for another reason: {seen}")
+            }
+            Self::UnexpectedOutcome {
+                call,
+                op,
+                expected,
+                seen,
+            } => write!(f, "call {call}, {op}: expected {expected}, seen {seen}"),
+            Self::CallNotMade { role, op } => write!(f, "the {role}'s {op} was not made"),
+            Self::OtherCall { call, role, op } => write!(
+                f,
+                "call {call}: the {role}'s {op} does not belong at this place of the script"
+            ),
+            Self::IcmpError { frame } => write!(
+                f,
+                "frame {frame}: an ICMP error about this connection, which may explain the error"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reset(_) => f.write_str("it was the first to be told of a RST"),
+            Self::AfterReset(_) => f.write_str("a RST had killed the connection before"),
+            Self::OwnShutdown(call) => write!(f, "call {call} had shut the sending side down"),
+            Self::WrongErrno { mapped, .. } => write!(f, "a RST that maps to {mapped}"),
+            Self::ReportedTwice(_) => f.write_str("a RST whose error had been reported before"),
+            Self::Unexplained => f.write_str("unknown"),
+        }
+    }
+}
+
+/// What is missing for a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// The kernel had no room for so many frames.
+    FramesDropped(u64),
+    /// The datagram that marks the end of the capture was not captured.
+    FenceMissing,
+    /// The capture filter may hide part of the connection.
+    FilterHides,
+    /// The clock was stepped by so many nanoseconds.
+    ClockStepped(i64),
+    /// The connection's first segment was not captured.
+    SynMissing,
+    /// This frame acknowledges a segment that was not captured.
+    SegmentMissing {
+        /// The frame.
+        frame: u32,
+    },
+    /// The order on the wire that the scenario is about did not come about.
+    TimingMissed(Timing),
+}
+
+impl Gap {
+    /// Stable id, kebab-case.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::FramesDropped(_) => "frames-dropped",
+            Self::FenceMissing => "fence-missing",
+            Self::FilterHides => "filter-hides",
+            Self::ClockStepped(_) => "clock-stepped",
+            Self::SynMissing => "syn-missing",
+            Self::SegmentMissing { .. } => "segment-missing",
+            Self::TimingMissed(_) => "timing-missed",
+        }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FramesDropped(count) => write!(
+                f,
+                "the capture lost {count} frame{}, so nothing can be said",
+                if *count == 1 { "" } else { "s" }
+            ),
+            Self::FenceMissing => {
+                f.write_str("the datagram sent after the last call was not captured")
+            }
+            Self::FilterHides => {
+                f.write_str("the capture filter hides some segments of the connection, or ICMP")
+            }
+            Self::ClockStepped(ns) => {
+                write!(f, "the clock was stepped by {ns} ns during the trial")
+            }
+            Self::SynMissing => f.write_str("the connection's SYN was not captured"),
+            Self::SegmentMissing { frame } => write!(
+                f,
+                "frame {frame} acknowledges a segment that was not captured"
+            ),
+            Self::TimingMissed(Timing::DataAfterAckOfFin) => {
+                f.write_str("the FIN was not acknowledged before the client wrote")
+            }
+            Self::TimingMissed(Timing::DataBeforeAckOfFin) => {
+                f.write_str("the FIN was acknowledged before the client wrote")
+            }
+        }
+    }
+}
