@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::packet::Packet;
+use crate::packet::{IcmpError, Packet};
 use crate::time::Timestamp;
 use crate::transcript::Transcript;
 
@@ -23,6 +23,16 @@ pub struct Evidence {
     pub packets: Vec<Packet>,
     /// What may be missing of it.
     pub completeness: Completeness,
+}
+
+impl Evidence {
+    /// Whether this ICMP error came in during the trial and quotes a segment of its connection.
+    #[must_use]
+    pub fn is_about_connection(&self, error: &IcmpError) -> bool {
+        let quoted = (error.quoted_source, error.quoted_destination);
+        let either_way = [(self.client, self.server), (self.server, self.client)];
+        error.at >= self.began && either_way.contains(&quoted)
+    }
 }
 
 /// Whether the capture can be taken for all that there was.

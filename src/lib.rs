@@ -1,11 +1,31 @@
 //! Which RST broke this connection, who sent it, and why: proven, not guessed.
+//!
+//! `strace` shows `ECONNRESET`, Wireshark shows an RST; this joins the two. A walk through one trial, which is also the
+//! order in which to read the modules:
+//!
+//! 1. A [`scenario`] is a script of socket calls, as data, with what it must lead to.
+//! 2. A worker ([`trial`]) enters a private network namespace ([`lab`]) and opens one [`capture`] on its loopback.
+//! 3. The [`runner`] makes the calls and writes a [`transcript`]: who called what, when, and how it ended.
+//! 4. A fence marks the end of the trial on the wire; the ring is drained up to it and every frame decoded
+//!    ([`packet`]). Only then are the sockets torn down.
+//! 5. Transcript and packets are the [`evidence`]. The judge ([`verdict`]) follows the connection through the packets
+//!    ([`flow`]): which state each RST found its receiver in, whether the receiver had to believe it, and whether that
+//!    is what the failed call was told. It is a pure function.
+//! 6. What came of it is a [`report`], for people or for machines; captures are saved by [`file`](mod@file).
+//!
+//! [`cli`] is the command line. Each big crate has one door: clap in `cli`, pcap in `capture`, etherparse in `packet`;
+//! `unsafe` is allowed in `sys` alone.
+
 pub mod capture;
+pub mod cli;
 pub mod error;
 pub mod evidence;
 pub mod exit_code;
+pub mod file;
 pub mod flow;
 pub mod lab;
 pub mod packet;
+pub mod report;
 pub mod runner;
 pub mod scenario;
 mod sys;

@@ -55,6 +55,8 @@ pub struct Trial<'a> {
     pub evidence: &'a Evidence,
     /// The frames, if their bytes are kept.
     pub batch: &'a Batch,
+    /// The capture that they came from.
+    pub session: &'a Session,
     /// What the judge says.
     pub judgement: Judgement,
 }
@@ -119,6 +121,7 @@ impl Worker {
         Ok(Trial {
             evidence: &self.evidence,
             batch: &self.batch,
+            session: &self.session,
             judgement,
         })
     }

@@ -129,13 +129,8 @@ impl Wire {
                 Packet::Tcp(segment) if segment.at >= evidence.began => {
                     wire.take(&mut flow, segment);
                 }
-                Packet::Icmp(error) if error.at >= evidence.began => {
-                    let quoted = (error.quoted_source, error.quoted_destination);
-                    if quoted == (evidence.client, evidence.server)
-                        || quoted == (evidence.server, evidence.client)
-                    {
-                        wire.icmp.get_or_insert(error.frame);
-                    }
+                Packet::Icmp(error) if evidence.is_about_connection(error) => {
+                    wire.icmp.get_or_insert(error.frame);
                 }
                 Packet::Tcp(_) | Packet::Icmp(_) | Packet::Udp { .. } | Packet::Other => {}
             }

@@ -1,1 +1,321 @@
-//! pool
+//! Many trials on several workers, each a thread with a namespace, a capture and sockets of its own.
+//!
+//! Workers take runs of trials from a common list and send what came of them over a bounded channel, some trials at a
+//! time: waking the receiver for each would cost more than the trial. Asked to stop, a worker finishes the trial it is
+//! at and sends what it has.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use nix::sys::signal::SigSet;
+use tokio::sync::mpsc;
+
+use super::{Settings, Trial, Worker};
+use crate::capture::SNAPLEN;
+use crate::error::Error;
+use crate::file::NewFile;
+use crate::file::pcapng::{PcapNg, Section, Statistics};
+use crate::report::TrialReport;
+use crate::scenario::{Family, Scenario};
+use crate::time::Timestamp;
+use crate::verdict::Verdict;
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// How.
+    pub settings: Settings,
+    /// Which scenarios, in this order.
+    pub scenarios: Vec<&'static Scenario>,
+    /// Over which families.
+    pub families: Vec<Family>,
+    /// How many times each.
+    pub repeat: u32,
+    /// By how many workers.
+    pub jobs: usize,
+    /// Whether each trial's report is wanted; else only of those that were not confirmed.
+    pub every_report: bool,
+    /// Where to save frames.
+    pub save: Option<Save>,
+}
+
+/// Where to save captures, and as whose.
+#[derive(Clone, Debug)]
+pub struct Save {
+    /// The directory, which exists.
+    pub directory: PathBuf,
+    /// Whether existing files may be replaced.
+    pub replace: bool,
+    /// Operating system and kernel, for the files' headers.
+    pub os: String,
+}
+
+impl Order {
+    /// How many trials that makes.
+    #[must_use]
+    pub fn trials(&self) -> u64 {
+        self.pairs() * u64::from(self.repeat)
+    }
+
+    /// Pairs of scenario and family.
+    fn pairs(&self) -> u64 {
+        (self.scenarios.len() * self.families.len()) as u64
+    }
+
+    /// Trial number `index` of the list: scenario by scenario, family by family, run by run.
+    fn trial(&self, index: u64) -> Option<(&'static Scenario, Family, u32)> {
+        let run = u32::try_from(index % u64::from(self.repeat)).ok()? + 1;
+        let pair = usize::try_from(index / u64::from(self.repeat)).ok()?;
+        let scenario = self.scenarios.get(pair / self.families.len())?;
+        let family = self.families.get(pair % self.families.len())?;
+        Some((scenario, *family, run))
+    }
+
+    /// The name of a trial's capture file.
+    fn file_name(&self, scenario: &Scenario, family: Family, run: u32) -> String {
+        let run = if self.repeat == 1 {
+            String::new()
+        } else {
+            format!(".{run}")
+        };
+        format!("{}.{}{run}.pcapng", scenario.id, family.name())
+    }
+}
+
+/// A trial that has ended.
+#[derive(Debug)]
+pub struct Done {
+    /// Its scenario.
+    pub scenario: &'static Scenario,
+    /// Its family.
+    pub family: Family,
+    /// Which repetition, from 1.
+    pub run: u32,
+    /// How it ended; `None` if it was skipped.
+    pub verdict: Option<Verdict>,
+    /// Its report, where one is wanted.
+    pub report: Option<Box<TrialReport>>,
+}
+
+/// What workers tell.
+#[derive(Debug)]
+pub enum Event {
+    /// A capture is open.
+    Opened {
+        /// Interface name.
+        interface: String,
+        /// BPF filter in force.
+        filter: String,
+    },
+    /// Trials have ended.
+    Done(Vec<Done>),
+    /// A worker could not go on, and all stop.
+    Failed(Error),
+    /// A worker is through; its capture lost so many frames.
+    Closed {
+        /// Frames dropped.
+        dropped: u64,
+    },
+}
+
+/// Trials that a worker takes from the list at a time, and reports at a time.
+const CHUNK: u64 = 64;
+
+/// Messages that may wait in the channel: what bounds memory if the receiver is slower than the workers.
+const CHANNEL: usize = 16;
+
+/// Workers at work.
+pub struct Pool {
+    events: mpsc::Receiver<Event>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    order: Order,
+    next: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Pool {
+    /// Starts the workers.
+    pub fn start(order: Order) -> Result<Self, Error> {
+        let workers = order.jobs.min(
+            usize::try_from(order.trials().div_ceil(CHUNK)).unwrap_or(usize::MAX),
+        );
+        let (sender, events) = mpsc::channel(CHANNEL);
+        let shared = Arc::new(Shared {
+            order,
+            next: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+        });
+        for nth in 0..workers.max(1) {
+            let (shared, sender) = (Arc::clone(&shared), sender.clone());
+            thread::Builder::new()
+                .name(format!("capture-{nth}"))
+                .spawn(move || work(&shared, nth, &sender))
+                .map_err(|error| Error::Lab {
+                    action: "start a worker".to_owned(),
+                    reason: error.to_string(),
+                })?;
+        }
+        Ok(Self { events, shared })
+    }
+
+    /// The next thing that a worker tells; `None` when all have ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Asks all workers to end after the trial that they are at.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn work(shared: &Shared, nth: usize, events: &mpsc::Sender<Event>) {
+    // Signals are for the main thread. One that came here would end a call with EINTR, and that is no evidence.
+    let blocked = SigSet::all()
+        .thread_block()
+        .map_err(|errno| Error::system("block signals in a worker", errno));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| Error::Lab {
+            action: "start a worker's runtime".to_owned(),
+            reason: error.to_string(),
+        });
+    let result = match (blocked, runtime) {
+        (Ok(()), Ok(runtime)) => runtime.block_on(run_trials(shared, nth, events)),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    };
+    if let Err(error) = result {
+        shared.stop.store(true, Ordering::Relaxed);
+        let _ = events.blocking_send(Event::Failed(error));
+    }
+}
+
+/// Runs trials until there are no more. The receiver being gone is a reason to stop, not an error.
+async fn run_trials(
+    shared: &Shared,
+    nth: usize,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), Error> {
+    let mut worker = Worker::open(shared.order.settings.clone(), nth).await?;
+    let opened = Event::Opened {
+        interface: worker.session().interface().to_owned(),
+        filter: worker.session().filter().to_owned(),
+    };
+    let mut listening = events.send(opened).await.is_ok();
+    let mut dropped = 0;
+    while listening && !shared.stop.load(Ordering::Relaxed) {
+        let first = shared.next.fetch_add(CHUNK, Ordering::Relaxed);
+        if first >= shared.order.trials() {
+            break;
+        }
+        let mut done = Vec::new();
+        let result = run_chunk(shared, &mut worker, first, &mut done, &mut dropped).await;
+        listening = done.is_empty() || events.send(Event::Done(done)).await.is_ok();
+        result?;
+    }
+    let _ = events.send(Event::Closed { dropped }).await;
+    Ok(())
+}
+
+async fn run_chunk(
+    shared: &Shared,
+    worker: &mut Worker,
+    first: u64,
+    done: &mut Vec<Done>,
+    dropped: &mut u64,
+) -> Result<(), Error> {
+    let order = &shared.order;
+    for index in first..(first + CHUNK).min(order.trials()) {
+        let Some((scenario, family, run)) = order.trial(index) else {
+            break;
+        };
+        if shared.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        if let Some(why) = worker.cannot_run(family) {
+            done.push(skipped(scenario, family, run, why));
+            continue;
+        }
+        let trial = worker.run(scenario, family).await?;
+        *dropped += trial.evidence.completeness.dropped;
+        done.push(finished(order, scenario, family, run, &trial)?);
+    }
+    Ok(())
+}
+
+fn skipped(scenario: &'static Scenario, family: Family, run: u32, why: String) -> Done {
+    Done {
+        scenario,
+        family,
+        run,
+        verdict: None,
+        report: Some(Box::new(TrialReport::skipped(scenario, family, run, why))),
+    }
+}
+
+/// Saves the trial if that is wanted, and keeps of it what is wanted.
+fn finished(
+    order: &Order,
+    scenario: &'static Scenario,
+    family: Family,
+    run: u32,
+    trial: &Trial<'_>,
+) -> Result<Done, Error> {
+    let interface = trial.session.interface();
+    let verdict = trial.judgement.verdict;
+    let mut report = (order.every_report || verdict != Verdict::Confirmed).then(|| {
+        let (evidence, judgement) = (trial.evidence, &trial.judgement);
+        Box::new(TrialReport::new(
+            scenario, family, run, interface, evidence, judgement,
+        ))
+    });
+    if let Some(save) = &order.save {
+        let name = order.file_name(scenario, family, run);
+        save_capture(save, &name, trial)?;
+        if let Some(report) = &mut report {
+            report.capture_file = Some(name);
+        }
+    }
+    Ok(Done {
+        scenario,
+        family,
+        run,
+        verdict: Some(verdict),
+        report,
+    })
+}
+
+fn save_capture(save: &Save, name: &str, trial: &Trial<'_>) -> Result<(), Error> {
+    let mut file = PcapNg::begin(&Section {
+        os: &save.os,
+        application: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        interface: trial.session.interface(),
+        filter: trial.session.filter(),
+        link: trial.session.link(),
+        snaplen: SNAPLEN,
+    });
+    let mut received = 0;
+    let mut ended = trial.evidence.began;
+    for (at, wire_len, bytes) in trial.batch.frames() {
+        file.frame(at, wire_len, bytes);
+        received += 1;
+        ended = Timestamp(ended.0.max(at.0));
+    }
+    file.statistics(Statistics {
+        began: trial.evidence.began,
+        ended,
+        received,
+        dropped: trial.evidence.completeness.dropped,
+    });
+    let mut out = NewFile::create(&save.directory.join(name), save.replace)?;
+    file.write_to(&mut out)
+        .map_err(|error| out.failed(&error))?;
+    out.commit()
+}

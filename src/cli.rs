@@ -1,0 +1,215 @@
+//! The command line: what was typed, turned into what was meant. The only place that names clap.
+
+mod console;
+mod explain;
+mod generate;
+mod list;
+mod run;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::scenario::{self, Scenario};
+
+/// Proves which TCP RST broke a connection, who sent it and why.
+///
+/// Runs scripts of socket calls over loopback while capturing what they cause, and proves from both that the RST on
+/// the wire is what a call's error came from, or that there was none.
+#[derive(Debug, Parser)]
+#[command(name = "rstproof", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// When to use colours; NO_COLOR is honoured
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true, value_name = "WHEN")]
+    color: Color,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all confirmed or skipped; 1 something refuted; 2 usage error, or the tool \
+                          could not work; 3 something inconclusive; 130, 143 ended by SIGINT, SIGTERM.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios and prove what broke their connections
+    Run(RunArgs),
+    /// List the scenarios
+    List,
+    /// Tell the story of a scenario: what happens, why, what other systems do, what to do about it
+    Explain {
+        /// Id of the scenario, as `rstproof list` shows it
+        scenario: String,
+    },
+    /// Write a completion script for a shell to standard output
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man page to standard output
+    Man,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Scenarios to run, as `rstproof list` shows them; none means all
+    #[arg(value_name = "SCENARIO")]
+    scenarios: Vec<String>,
+    /// Interface to capture on
+    #[arg(short, long, default_value = "lo", value_name = "IF")]
+    interface: String,
+    /// Save each trial's frames as a capture file, and report.json, in this directory
+    #[arg(short, long, value_name = "DIR")]
+    write: Option<PathBuf>,
+    /// BPF filter, as for tcpdump: capture only what it lets through. What it hides makes a trial inconclusive
+    #[arg(short, long, value_name = "EXPR")]
+    filter: Option<String>,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Address family
+    #[arg(long, value_enum, default_value_t = FamilyArg::Both)]
+    family: FamilyArg,
+    /// Run each trial this many times
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Workers, each with a namespace and a capture of its own [default: one per core; 1 with --host]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Port that servers listen on; the one after it stays closed
+    #[arg(long, default_value_t = 8080, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65534))]
+    port: u16,
+    /// Use this host's own loopback instead of a private network namespace; needs CAP_NET_RAW
+    #[arg(long)]
+    host: bool,
+    /// Overwrite evidence that the directory holds already
+    #[arg(long)]
+    force: bool,
+    /// Show the ladder of every trial
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Show only what is not confirmed
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FamilyArg {
+    Ipv4,
+    Ipv6,
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Does what the command line says. The thread that calls this must be the only one.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return did_not_parse(&error),
+    };
+    anstream::ColorChoice::write_global(match cli.color {
+        Color::Auto => anstream::ColorChoice::Auto,
+        Color::Always => anstream::ColorChoice::Always,
+        Color::Never => anstream::ColorChoice::Never,
+    });
+    let result = match &cli.command {
+        Command::Run(args) => run::run(args),
+        Command::List => list::list(),
+        Command::Explain { scenario } => explain::explain(scenario),
+        Command::Completions { shell } => generate::completions(*shell, &mut Cli::command()),
+        Command::Man => generate::man(Cli::command()),
+    };
+    match result {
+        Ok(code) => code,
+        Err(Error::OutputClosed) => ExitCode::Success,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::Failure
+        }
+    }
+}
+
+/// One line on standard error. Nobody is left to tell if that fails.
+fn complain(message: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(anstream::stderr(), "rstproof: {message}");
+}
+
+/// Help and version go to standard output; an error is one line, with clap's tip if it has one.
+fn did_not_parse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return match error.print() {
+            Ok(()) => ExitCode::Success,
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::Success,
+            Err(_) => ExitCode::Failure,
+        };
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::Failure;
+    }
+    complain(&one_line(&error.to_string()));
+    ExitCode::Failure
+}
+
+fn one_line(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    let mut line = first.trim_start_matches("error: ").to_owned();
+    // Lists that the first line announces, and what to try instead; usage is for --help.
+    let announced = line.ends_with(':');
+    for more in lines {
+        if more.starts_with("Usage:") || more.starts_with("For more information") {
+            break;
+        }
+        if let Some(tip) = more.strip_prefix("tip: ") {
+            line.push_str("; ");
+            line.push_str(tip);
+        } else if !more.is_empty() && (announced || more.starts_with("[possible values")) {
+            line.push(' ');
+            line.push_str(more);
+        }
+    }
+    line
+}
+
+/// The scenario of this id, or an error that names the one that was probably meant.
+fn scenario_named(id: &str) -> Result<&'static Scenario, Error> {
+    if let Some(scenario) = scenario::find(id) {
+        return Ok(scenario);
+    }
+    let closest = scenario::ALL
+        .iter()
+        .map(|scenario| (strsim::jaro_winkler(id, scenario.id), scenario.id))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(similarity, _)| *similarity > 0.7);
+    let meant = closest.map_or_else(String::new, |(_, id)| format!("; did you mean '{id}'?"));
+    Err(Error::Usage(format!(
+        "there is no scenario '{id}'{meant} (`rstproof list` shows them all)"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

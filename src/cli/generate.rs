@@ -1,0 +1,39 @@
+//! `rstproof completions` and `rstproof man`: made from the definition of the command line, so that they are true.
+
+use std::io::{self, Write};
+
+use clap::Command;
+use clap_complete::Shell;
+
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+
+pub(super) fn completions(shell: Shell, command: &mut Command) -> Result<ExitCode, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, command, "rstproof", &mut script);
+    print(&script)
+}
+
+/// The page of the program, and after it one for each command.
+pub(super) fn man(command: Command) -> Result<ExitCode, Error> {
+    let mut page = Vec::new();
+    let mut command = command.disable_help_subcommand(true);
+    command.build();
+    clap_mangen::Man::new(command.clone())
+        .render(&mut page)
+        .map_err(Error::output)?;
+    for subcommand in command.get_subcommands() {
+        clap_mangen::Man::new(subcommand.clone())
+            .render(&mut page)
+            .map_err(Error::output)?;
+    }
+    print(&page)
+}
+
+fn print(bytes: &[u8]) -> Result<ExitCode, Error> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(Error::output)?;
+    Ok(ExitCode::Success)
+}

@@ -1,0 +1,336 @@
+//! `rstproof run`: trials on workers, their output as they end, and an end in good order whatever happens.
+
+use std::fs;
+use std::io::BufWriter;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+
+use super::console::Console;
+use super::{FamilyArg, Format, RunArgs, complain, scenario_named};
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::file::NewFile;
+use crate::lab::{self, Place};
+use crate::report::human::Tally;
+use crate::report::json::JsonWriter;
+use crate::report::{CaptureReport, Header};
+use crate::scenario::{ALL, Family};
+use crate::trial::Settings;
+use crate::trial::pool::{Done, Event, Order, Pool, Save};
+
+/// What the document about a run is called.
+const REPORT: &str = "report.json";
+
+/// How long workers may take to end after a signal, before the process ends without them. A bound on failure.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
+    let header = Header::of_this_host();
+    let order = order(args, &header)?;
+    let made = match &order.save {
+        Some(save) => make_directory(&save.directory, args.force)?,
+        None => false,
+    };
+    let result = lab::prepare(order.settings.place).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|error| Error::Lab {
+                action: "start the runtime".to_owned(),
+                reason: error.to_string(),
+            })?;
+        runtime.block_on(Run::new(args, header, &order)?.to_end(order.clone()))
+    });
+    if let (Err(_), true, Some(save)) = (&result, made, &order.save) {
+        // Gone only if it is empty: what was measured stays.
+        let _ = fs::remove_dir(&save.directory);
+    }
+    result
+}
+
+/// What was meant.
+fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
+    let mut scenarios = Vec::new();
+    for id in &args.scenarios {
+        let scenario = scenario_named(id)?;
+        if !scenarios.iter().any(|other: &&crate::scenario::Scenario| other.id == scenario.id) {
+            scenarios.push(scenario);
+        }
+    }
+    if scenarios.is_empty() {
+        scenarios = ALL.to_vec();
+    }
+    let families = match args.family {
+        FamilyArg::Ipv4 => vec![Family::Ipv4],
+        FamilyArg::Ipv6 => vec![Family::Ipv6],
+        FamilyArg::Both => vec![Family::Ipv4, Family::Ipv6],
+    };
+    let stories = shows_stories(args, scenarios.len());
+    Ok(Order {
+        settings: Settings {
+            place: if args.host { Place::Host } else { Place::Private },
+            interface: args.interface.clone(),
+            filter: args.filter.clone(),
+            port: args.port,
+            keep_bytes: args.write.is_some(),
+        },
+        every_report: args.format == Format::Json
+            || args.write.is_some()
+            || stories
+            || args.repeat == 1,
+        scenarios,
+        families,
+        repeat: args.repeat,
+        jobs: jobs(args)?,
+        save: args.write.as_ref().map(|directory| Save {
+            directory: directory.clone(),
+            replace: args.force,
+            os: format!("{} {}", header.host.sysname, header.host.release),
+        }),
+    })
+}
+
+fn shows_stories(args: &RunArgs, scenarios: usize) -> bool {
+    args.verbose || (scenarios == 1 && args.repeat == 1 && !args.quiet)
+}
+
+/// On the host's own loopback there is one ::1 and one port, so there can be one worker only.
+fn jobs(args: &RunArgs) -> Result<usize, Error> {
+    match (args.jobs, args.host) {
+        (Some(jobs), true) if jobs > 1 => Err(Error::Usage(
+            "--host has one loopback for all: leave --jobs away, or leave --host away to give each worker \
+             a namespace of its own"
+                .to_owned(),
+        )),
+        (Some(jobs), _) => Ok(jobs.into()),
+        (None, true) => Ok(1),
+        (None, false) => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+/// Makes sure that evidence can go into this directory. Whether it had to be made.
+fn make_directory(directory: &Path, force: bool) -> Result<bool, Error> {
+    match fs::read_dir(directory) {
+        Ok(entries) => {
+            let held = entries.flatten().map(|entry| entry.path()).find(|path| {
+                path.ends_with(REPORT) || path.extension().is_some_and(|kind| kind == "pcapng")
+            });
+            if let (Some(held), false) = (held, force) {
+                return Err(Error::Usage(format!(
+                    "{} holds evidence already ({}); choose another directory, or overwrite it with --force",
+                    directory.display(),
+                    held.file_name().unwrap_or_default().to_string_lossy()
+                )));
+            }
+            // Try now what would otherwise fail after the first trial.
+            drop(NewFile::create(&directory.join(REPORT), force)?);
+            Ok(false)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            fs::create_dir_all(directory)
+                .map_err(|error| Error::file("create", directory, &error))?;
+            Ok(true)
+        }
+        Err(error) => Err(Error::file("open", directory, &error)),
+    }
+}
+
+/// A run under way: where its output goes and what has come of it so far.
+struct Run<'a> {
+    args: &'a RunArgs,
+    header: Header,
+    console: Option<Console>,
+    report: Option<JsonWriter<BufWriter<NewFile>>>,
+    capture: CaptureReport,
+    tally: Tally,
+    began: Instant,
+}
+
+impl<'a> Run<'a> {
+    fn new(args: &'a RunArgs, header: Header, order: &Order) -> Result<Self, Error> {
+        let report = match &order.save {
+            Some(save) => {
+                let path = save.directory.join(REPORT);
+                let file = NewFile::create(&path, save.replace)?;
+                Some(
+                    JsonWriter::begin(BufWriter::new(file), &header)
+                        .map_err(|error| Error::file("write", &path, &error))?,
+                )
+            }
+            None => None,
+        };
+        Ok(Self {
+            args,
+            header,
+            console: None,
+            report,
+            capture: CaptureReport::default(),
+            tally: Tally::default(),
+            began: Instant::now(),
+        })
+    }
+
+    /// Runs everything. Whatever goes wrong on the way, what was measured is saved first.
+    async fn to_end(mut self, order: Order) -> Result<ExitCode, Error> {
+        let trials = order.trials();
+        let mut signals = Signals::new()?;
+        let mut pool = Pool::start(order.clone())?;
+        let mut ended = Ok(ExitCode::Success);
+        loop {
+            let event = tokio::select! {
+                event = pool.next() => event,
+                number = signals.next() => {
+                    pool.stop();
+                    self.drain(&mut pool, &order).await;
+                    ended = Ok(ExitCode::Signal(number));
+                    break;
+                }
+            };
+            let Some(event) = event else { break };
+            if let Err(error) = self.take(event, &order) {
+                pool.stop();
+                self.drain(&mut pool, &order).await;
+                ended = Err(error);
+                break;
+            }
+        }
+        let measured = self.tally.total();
+        let code = self.tally.worst().map_or(ExitCode::Success, ExitCode::from);
+        let finished = self.finish();
+        let ended = ended?;
+        finished?;
+        if let ExitCode::Signal(_) = ended {
+            complain(&format!("interrupted: {measured} of {trials} trials"));
+        } else if measured < trials {
+            return Err(Error::Lab {
+                action: "run all trials".to_owned(),
+                reason: format!("a worker ended early, after {measured} of {trials}"),
+            });
+        }
+        Ok(code.worst(ended))
+    }
+
+    /// Takes in what the workers had ready when they were asked to stop.
+    async fn drain(&mut self, pool: &mut Pool, order: &Order) {
+        let rest = async {
+            while let Some(event) = pool.next().await {
+                if self.take(event, order).is_err() {
+                    self.console = None;
+                }
+            }
+        };
+        let _ = timeout(FAREWELL, rest).await;
+    }
+
+    fn take(&mut self, event: Event, order: &Order) -> Result<(), Error> {
+        match event {
+            Event::Opened { interface, filter } => {
+                if self.capture.interface.is_empty() {
+                    self.capture = CaptureReport {
+                        interface,
+                        filter,
+                        dropped: 0,
+                    };
+                    self.console = Some(self.console(order)?);
+                }
+                Ok(())
+            }
+            Event::Done(done) => self.take_trials(done, order),
+            Event::Failed(error) => Err(error),
+            Event::Closed { dropped } => {
+                self.capture.dropped += dropped;
+                Ok(())
+            }
+        }
+    }
+
+    fn console(&self, order: &Order) -> Result<Console, Error> {
+        let stories = shows_stories(self.args, order.scenarios.len());
+        Console::begin(self.args.format, stories, &self.header, order, self.args.quiet)
+    }
+
+    fn take_trials(&mut self, done: Vec<Done>, order: &Order) -> Result<(), Error> {
+        for done in &done {
+            self.tally.count(done.verdict);
+            if let (Some(report), Some(trial), Some(save)) =
+                (&mut self.report, &done.report, &order.save)
+            {
+                report
+                    .trial(trial)
+                    .map_err(|error| Error::file("write", &save.directory.join(REPORT), &error))?;
+            }
+        }
+        match &mut self.console {
+            Some(console) => console.trials(done),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the report and the output; the report even if the output fails.
+    fn finish(self) -> Result<(), Error> {
+        let saved = match self.report {
+            Some(report) if self.tally.total() > 0 => save_report(report, &self.capture, self.args),
+            _ => Ok(()),
+        };
+        let shown = match self.console {
+            Some(console) => console.end(
+                &self.capture,
+                &self.tally,
+                self.began.elapsed(),
+                self.args.quiet,
+            ),
+            None => Ok(()),
+        };
+        saved.and(shown)
+    }
+}
+
+fn save_report(
+    report: JsonWriter<BufWriter<NewFile>>,
+    capture: &CaptureReport,
+    args: &RunArgs,
+) -> Result<(), Error> {
+    let path = args.write.clone().unwrap_or_default().join(REPORT);
+    let failed = |error: &std::io::Error| Error::file("write", &path, error);
+    let file = report.end(capture).map_err(|error| failed(&error))?;
+    file.into_inner()
+        .map_err(|error| failed(error.error()))?
+        .commit()
+}
+
+/// The signals that end a run in good order.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let listen = |kind: SignalKind| {
+            signal(kind).map_err(|error| Error::Lab {
+                action: "listen for signals".to_owned(),
+                reason: error.to_string(),
+            })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> u8 {
+        let kind = tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.hangup.recv() => SignalKind::hangup(),
+        };
+        u8::try_from(kind.as_raw_value()).unwrap_or(u8::MAX)
+    }
+}

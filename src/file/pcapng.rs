@@ -1,0 +1,234 @@
+//! Writes pcapng (draft-ietf-opsawg-pcapng), the format that Wireshark and tcpdump read.
+//!
+//! One section with one interface: a section header that says which kernel and tool, an interface with its filter and
+//! nanosecond timestamps, a packet block for each frame, and the interface's statistics. Written in the byte order of
+//! this host, which the format allows. Our own, because the crate for it swaps the halves of the statistics'
+//! timestamp and takes the timestamps' unit for granted.
+
+use std::io::{self, Write};
+
+use crate::packet::Link;
+use crate::time::Timestamp;
+
+const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
+const INTERFACE_DESCRIPTION: u32 = 1;
+const ENHANCED_PACKET: u32 = 6;
+const INTERFACE_STATISTICS: u32 = 5;
+
+const SHB_OS: u16 = 3;
+const SHB_USERAPPL: u16 = 4;
+const IF_NAME: u16 = 2;
+const IF_TSRESOL: u16 = 9;
+const IF_FILTER: u16 = 11;
+const IF_OS: u16 = 12;
+const ISB_STARTTIME: u16 = 2;
+const ISB_ENDTIME: u16 = 3;
+const ISB_IFRECV: u16 = 4;
+const ISB_IFDROP: u16 = 5;
+const ISB_FILTERACCEPT: u16 = 6;
+
+/// What a capture was made with.
+#[derive(Clone, Debug)]
+pub struct Section<'a> {
+    /// Operating system and kernel.
+    pub os: &'a str,
+    /// Program and version.
+    pub application: &'a str,
+    /// Interface name.
+    pub interface: &'a str,
+    /// BPF filter in force.
+    pub filter: &'a str,
+    /// How frames begin.
+    pub link: Link,
+    /// Longest prefix of a frame that was kept, in bytes.
+    pub snaplen: u16,
+}
+
+/// What an interface counted while a trial ran.
+#[derive(Clone, Copy, Debug)]
+pub struct Statistics {
+    /// When the trial began.
+    pub began: Timestamp,
+    /// When it had ended.
+    pub ended: Timestamp,
+    /// Frames that the filter let through and that are in the file.
+    pub received: u64,
+    /// Frames that the kernel had no room for.
+    pub dropped: u64,
+}
+
+/// A whole file in memory: a trial has a dozen frames.
+#[derive(Debug)]
+pub struct PcapNg {
+    bytes: Vec<u8>,
+}
+
+impl PcapNg {
+    /// Begins the file.
+    #[must_use]
+    pub fn begin(section: &Section<'_>) -> Self {
+        let mut this = Self {
+            bytes: Vec::with_capacity(4096),
+        };
+        this.block(SECTION_HEADER, |block| {
+            block.u32(BYTE_ORDER_MAGIC);
+            block.u16(1); // major version
+            block.u16(0); // minor version
+            block.u64(u64::MAX); // section length: not given
+            block.option(SHB_OS, section.os.as_bytes());
+            block.option(SHB_USERAPPL, section.application.as_bytes());
+            block.end_of_options();
+        });
+        this.block(INTERFACE_DESCRIPTION, |block| {
+            block.u16(section.link.number());
+            block.u16(0);
+            block.u32(u32::from(section.snaplen));
+            block.option(IF_NAME, section.interface.as_bytes());
+            // A filter option begins with its kind: 0, a string in libpcap's syntax.
+            let filter: Vec<u8> = std::iter::once(0).chain(section.filter.bytes()).collect();
+            block.option(IF_FILTER, &filter);
+            block.option(IF_TSRESOL, &[9]); // 10^-9 s
+            block.option(IF_OS, section.os.as_bytes());
+            block.end_of_options();
+        });
+        this
+    }
+
+    /// Adds a frame: its time, its length on the wire, what was captured of it.
+    pub fn frame(&mut self, at: Timestamp, wire_len: u32, captured: &[u8]) {
+        self.block(ENHANCED_PACKET, |block| {
+            block.u32(0); // interface
+            block.timestamp(at);
+            block.u32(u32::try_from(captured.len()).unwrap_or(u32::MAX));
+            block.u32(wire_len);
+            block.padded(captured);
+        });
+    }
+
+    /// Adds the interface's statistics.
+    pub fn statistics(&mut self, statistics: Statistics) {
+        self.block(INTERFACE_STATISTICS, |block| {
+            block.u32(0); // interface
+            block.timestamp(statistics.ended);
+            block.timestamp_option(ISB_STARTTIME, statistics.began);
+            block.timestamp_option(ISB_ENDTIME, statistics.ended);
+            block.option(ISB_IFRECV, &statistics.received.to_ne_bytes());
+            block.option(ISB_IFDROP, &statistics.dropped.to_ne_bytes());
+            block.option(ISB_FILTERACCEPT, &statistics.received.to_ne_bytes());
+            block.end_of_options();
+        });
+    }
+
+    /// Writes the file out.
+    pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.bytes)
+    }
+
+    /// A block: type, total length, body, total length once more.
+    fn block(&mut self, kind: u32, body: impl FnOnce(&mut Block<'_>)) {
+        let start = self.bytes.len();
+        let mut block = Block(&mut self.bytes);
+        block.u32(kind);
+        block.u32(0); // the length, known below
+        body(&mut block);
+        let length = u32::try_from(self.bytes.len() - start + 4).unwrap_or(u32::MAX);
+        self.bytes[start + 4..start + 8].copy_from_slice(&length.to_ne_bytes());
+        self.bytes.extend_from_slice(&length.to_ne_bytes());
+    }
+}
+
+struct Block<'a>(&'a mut Vec<u8>);
+
+impl Block<'_> {
+    fn u16(&mut self, value: u16) {
+        self.0.extend_from_slice(&value.to_ne_bytes());
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.0.extend_from_slice(&value.to_ne_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.0.extend_from_slice(&value.to_ne_bytes());
+    }
+
+    /// 64 bits, the upper half first whatever the byte order.
+    fn timestamp(&mut self, at: Timestamp) {
+        let ns = u64::try_from(at.0).unwrap_or(0);
+        self.u32((ns >> 32) as u32);
+        self.u32((ns & u64::from(u32::MAX)) as u32);
+    }
+
+    fn timestamp_option(&mut self, code: u16, at: Timestamp) {
+        self.u16(code);
+        self.u16(8);
+        self.timestamp(at);
+    }
+
+    fn option(&mut self, code: u16, value: &[u8]) {
+        let value = &value[..value.len().min(usize::from(u16::MAX))];
+        self.u16(code);
+        self.u16(u16::try_from(value.len()).unwrap_or(u16::MAX));
+        self.padded(value);
+    }
+
+    fn end_of_options(&mut self) {
+        self.u32(0);
+    }
+
+    /// Padded to a multiple of four bytes.
+    fn padded(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+        let rest = bytes.len().next_multiple_of(4) - bytes.len();
+        self.0.extend_from_slice(&[0; 3][..rest]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// libpcap is the other implementation: it must read back what went in.
+    #[test]
+    fn libpcap_reads_back_every_frame() {
+        let section = Section {
+            os: "Linux 6.1",
+            application: "rstproof 0",
+            interface: "lo",
+            filter: "tcp",
+            link: Link::Ethernet,
+            snaplen: 256,
+        };
+        let mut file = PcapNg::begin(&section);
+        let frames: Vec<Vec<u8>> = (14..30).map(|len| vec![7_u8; len]).collect();
+        let at = |index: usize| Timestamp(1_700_000_000_123_456_789 + index as i64);
+        for (index, frame) in frames.iter().enumerate() {
+            file.frame(at(index), 99, frame);
+        }
+        file.statistics(Statistics {
+            began: at(0),
+            ended: at(16),
+            received: 16,
+            dropped: 0,
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.pcapng");
+        file.write_to(&mut std::fs::File::create(&path).unwrap())
+            .unwrap();
+
+        let mut read = pcap::Capture::from_file_with_precision(&path, pcap::Precision::Nano).unwrap();
+        assert_eq!(read.get_datalink(), pcap::Linktype::ETHERNET);
+        for (index, frame) in frames.iter().enumerate() {
+            let packet = read.next_packet().unwrap();
+            assert_eq!(packet.data, frame);
+            assert_eq!(packet.header.len, 99);
+            let ns = packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec;
+            assert_eq!(Timestamp(ns), at(index));
+        }
+        assert!(matches!(
+            read.next_packet(),
+            Err(pcap::Error::NoMorePackets)
+        ));
+    }
+}

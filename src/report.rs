@@ -1,0 +1,498 @@
+//! What is told about trials: one [`TrialReport`] a trial, rendered by one file per format.
+//!
+//! The serialised form is schema 1 of the machine output: fields are added, never renamed. The human form is made from
+//! the same value, so that both always say the same.
+
+pub mod human;
+pub mod json;
+pub mod ladder;
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::evidence::Evidence;
+use crate::flow::{Flow, Form, Reset, State};
+use crate::packet::{Flags, IcmpError, Packet, Segment};
+use crate::scenario::{Family, Scenario};
+use crate::time::Timestamp;
+use crate::transcript::{Call, Errno, Outcome, Role};
+use crate::verdict::{Blame, Judgement, Verdict};
+
+/// What is the same for all trials of a run, known when it begins.
+#[derive(Clone, Debug, Serialize)]
+pub struct Header {
+    /// Version of this form: 1.
+    pub schema: u32,
+    /// The program that wrote it.
+    pub tool: Tool,
+    /// The host that the trials ran on.
+    pub host: Host,
+    /// Who was asked.
+    pub witnesses: Witnesses,
+}
+
+/// The program that wrote a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tool {
+    /// `rstproof`.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// The host that trials ran on, as `uname(2)` and libpcap tell.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)] // the names are those of `struct utsname`
+pub struct Host {
+    pub sysname: String,
+    pub release: String,
+    pub version: String,
+    pub machine: String,
+    pub libpcap: String,
+}
+
+/// Which witnesses were asked, beside the sockets.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Witnesses {
+    /// The packets on the wire.
+    pub capture: bool,
+    /// The kernel's trace events.
+    pub kernel_trace: bool,
+    /// The kernel's counters.
+    pub counters: bool,
+}
+
+impl Header {
+    /// The header for a run on this host.
+    #[must_use]
+    pub fn of_this_host() -> Self {
+        let uname = nix::sys::utsname::uname().ok();
+        let field = |get: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
+            uname.as_ref().map_or_else(String::new, |name| {
+                get(name).to_string_lossy().into_owned()
+            })
+        };
+        Self {
+            schema: 1,
+            tool: Tool {
+                name: env!("CARGO_PKG_NAME"),
+                version: env!("CARGO_PKG_VERSION"),
+            },
+            host: Host {
+                sysname: field(|name| name.sysname()),
+                release: field(|name| name.release()),
+                version: field(|name| name.version()),
+                machine: field(|name| name.machine()),
+                libpcap: crate::sys::libpcap_version(),
+            },
+            witnesses: Witnesses {
+                capture: true,
+                kernel_trace: false,
+                counters: false,
+            },
+        }
+    }
+}
+
+/// What was captured with.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CaptureReport {
+    /// Interface name.
+    pub interface: String,
+    /// The BPF filter in force; that of the first worker, they differ in their addresses only.
+    pub filter: String,
+    /// Frames that the kernel had no room for, all workers together.
+    pub dropped: u64,
+}
+
+/// One trial. Times are nanoseconds since `began_realtime_ns`; calls are named by their index, frames by their number.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrialReport {
+    /// Id of the scenario.
+    pub scenario: &'static str,
+    /// Address family.
+    pub family: Family,
+    /// Which repetition, from 1.
+    pub run: u32,
+    /// `None` if it was skipped.
+    pub verdict: Option<Verdict>,
+    /// Why it was skipped.
+    pub skipped: Option<String>,
+    /// What is missing, if it is inconclusive.
+    pub gap: Option<Remark>,
+    /// What speaks against it, if it is refuted.
+    pub findings: Vec<Remark>,
+    /// The file that its frames were saved in, relative to the report.
+    pub capture_file: Option<String>,
+    /// When it began: nanoseconds since the Unix epoch, `CLOCK_REALTIME`.
+    pub began_realtime_ns: i64,
+    /// The client's address.
+    pub client: Option<SocketAddr>,
+    /// The server's address.
+    pub server: Option<SocketAddr>,
+    /// What the sockets said.
+    pub calls: Vec<CallReport>,
+    /// What the wire showed of this connection.
+    pub packets: Vec<PacketReport>,
+    /// The RSTs among them.
+    pub resets: Vec<ResetReport>,
+    /// The kernel's trace events; not asked for yet.
+    pub kernel: [(); 0],
+    /// The kernel's counters; not asked for yet.
+    pub counters: serde_json::Map<String, serde_json::Value>,
+    /// How far the capture can be taken for complete.
+    pub completeness: Option<CompletenessReport>,
+}
+
+/// A finding or a gap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// Stable id, kebab-case.
+    pub id: &'static str,
+    /// One line.
+    pub message: String,
+}
+
+/// One call.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallReport {
+    /// Its index.
+    pub index: usize,
+    /// Who made it.
+    pub role: Role,
+    /// The system call's name.
+    pub call: &'static str,
+    /// What it was called with.
+    pub arguments: String,
+    /// When it was entered.
+    pub began_ns: i64,
+    /// When it had returned.
+    pub ended_ns: i64,
+    /// How it ended.
+    pub result: ResultReport,
+    /// What its error came from, if it was told of one.
+    pub cause: Option<CauseReport>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+#[allow(missing_docs)] // the fields are named after what they hold
+pub enum ResultReport {
+    Ok {
+        ok: i64,
+    },
+    Failed {
+        errno: Errno,
+    },
+    /// `getsockopt(SO_ERROR)` returned 0 and this error.
+    SocketError {
+        ok: i64,
+        so_error: Option<Errno>,
+    },
+    Unfinished {
+        unfinished: bool,
+    },
+}
+
+impl From<Outcome> for ResultReport {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Returned(ok) => Self::Ok { ok },
+            Outcome::Failed(errno) => Self::Failed { errno },
+            Outcome::SocketError(so_error) => Self::SocketError { ok: 0, so_error },
+            Outcome::Unfinished => Self::Unfinished { unfinished: true },
+        }
+    }
+}
+
+impl ResultReport {
+    /// The error that the caller was told of.
+    #[must_use]
+    pub fn errno(self) -> Option<Errno> {
+        match self {
+            Self::Failed { errno } => Some(errno),
+            Self::SocketError { so_error, .. } => so_error,
+            Self::Ok { .. } | Self::Unfinished { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Display for ResultReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self, self.errno()) {
+            (_, Some(errno)) => write!(f, "{errno}"),
+            (Self::Ok { ok }, None) => write!(f, "{ok}"),
+            (Self::Unfinished { .. }, None) => f.write_str("(did not return)"),
+            (Self::Failed { .. } | Self::SocketError { .. }, None) => f.write_str("0"),
+        }
+    }
+}
+
+/// What the error of a call came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CauseReport {
+    /// The RST in this frame, which this call was the one to be told of.
+    Reset(u32),
+    /// The RST in this frame had killed the connection before.
+    AfterReset(u32),
+    /// This earlier call had shut the caller's own sending side down.
+    OwnShutdown(usize),
+    /// Nothing that is known here.
+    Unexplained,
+}
+
+/// One captured frame of the connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct PacketReport {
+    /// Its number in the capture file.
+    pub frame: u32,
+    /// The interface it was captured on.
+    pub interface: String,
+    /// When it was stamped.
+    pub at_ns: i64,
+    /// `tcp` or `icmp`.
+    pub protocol: &'static str,
+    /// The end that sent it; `None` if neither did.
+    pub from: Option<Role>,
+    /// tcpdump's letters; `None` if it is not TCP.
+    pub flags: Option<String>,
+    /// Relative to the sender's initial number.
+    pub seq: Option<u32>,
+    /// Relative to the receiver's initial number.
+    pub ack: Option<u32>,
+    /// Bytes of payload.
+    pub len: u32,
+    /// Window field, not scaled.
+    pub win: Option<u16>,
+}
+
+/// One RST of the connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResetReport {
+    /// Its frame.
+    pub frame: u32,
+    /// Whose address it carries as its source.
+    pub from: Role,
+    /// What it looks like; `None` if like nothing that Linux makes.
+    pub form: Option<Form>,
+    /// The state in which it found its receiver.
+    pub receiver_state: State,
+    /// Whether the receiver had to believe it.
+    pub acceptable: bool,
+    /// On what ground.
+    pub acceptance: String,
+    /// Who sent it: needs the kernel's own word.
+    pub sender: &'static str,
+    /// The kernel's reason: likewise.
+    pub kernel_reason: Option<String>,
+    /// The calls whose error it accounts for.
+    pub explains: Vec<usize>,
+}
+
+/// How far a capture can be taken for complete.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CompletenessReport {
+    /// The datagram that marks the end was captured.
+    pub fence_seen: bool,
+    /// Frames dropped during the trial.
+    pub dropped: u64,
+    /// The filter hides nothing that matters.
+    pub filter_lets_all_through: bool,
+    /// By how much the clock was stepped, in nanoseconds.
+    pub clock_step_ns: i64,
+}
+
+impl TrialReport {
+    /// The report of a trial that was run.
+    #[must_use]
+    pub fn new(
+        scenario: &Scenario,
+        family: Family,
+        run: u32,
+        interface: &str,
+        evidence: &Evidence,
+        judgement: &Judgement,
+    ) -> Self {
+        let began = evidence.began;
+        let completeness = evidence.completeness;
+        Self {
+            scenario: scenario.id,
+            family,
+            run,
+            verdict: Some(judgement.verdict),
+            skipped: None,
+            gap: judgement.gap.map(|gap| Remark {
+                id: gap.id(),
+                message: gap.to_string(),
+            }),
+            findings: judgement
+                .findings
+                .iter()
+                .map(|finding| Remark {
+                    id: finding.id(),
+                    message: finding.to_string(),
+                })
+                .collect(),
+            capture_file: None,
+            began_realtime_ns: began.0,
+            client: Some(evidence.client),
+            server: Some(evidence.server),
+            calls: evidence
+                .calls
+                .iter()
+                .enumerate()
+                .map(|(index, call)| call_report(index, call, began, judgement))
+                .collect(),
+            packets: packets(evidence, interface),
+            resets: judgement
+                .resets
+                .iter()
+                .enumerate()
+                .map(|(index, reset)| reset_report(index, reset, judgement))
+                .collect(),
+            kernel: [],
+            counters: serde_json::Map::new(),
+            completeness: Some(CompletenessReport {
+                fence_seen: completeness.fence_seen,
+                dropped: completeness.dropped,
+                filter_lets_all_through: completeness.filter_lets_all_through,
+                clock_step_ns: completeness.clock_step_ns,
+            }),
+        }
+    }
+
+    /// The report of a trial that this host cannot run.
+    #[must_use]
+    pub fn skipped(scenario: &Scenario, family: Family, run: u32, why: String) -> Self {
+        Self {
+            scenario: scenario.id,
+            family,
+            run,
+            verdict: None,
+            skipped: Some(why),
+            gap: None,
+            findings: Vec::new(),
+            capture_file: None,
+            began_realtime_ns: 0,
+            client: None,
+            server: None,
+            calls: Vec::new(),
+            packets: Vec::new(),
+            resets: Vec::new(),
+            kernel: [],
+            counters: serde_json::Map::new(),
+            completeness: None,
+        }
+    }
+
+    /// The first RST that accounts for the error of a call, and that call.
+    #[must_use]
+    pub fn proof(&self) -> Option<(&ResetReport, &CallReport)> {
+        self.resets.iter().find_map(|reset| {
+            let call = self.calls.get(*reset.explains.first()?)?;
+            Some((reset, call))
+        })
+    }
+}
+
+fn call_report(
+    index: usize,
+    call: &Call,
+    began: Timestamp,
+    judgement: &Judgement,
+) -> CallReport {
+    let frame = |reset: usize| judgement.resets.get(reset).map_or(0, |reset| reset.frame);
+    let blame = judgement.blames.iter().find(|(of, _)| *of == index);
+    CallReport {
+        index,
+        role: call.role,
+        call: call.op.call(),
+        arguments: call.op.arguments().into_owned(),
+        began_ns: call.began.since(began),
+        ended_ns: call.ended.since(began),
+        result: call.outcome.into(),
+        cause: blame.map(|(_, blame)| match *blame {
+            Blame::Reset(reset) => CauseReport::Reset(frame(reset)),
+            Blame::AfterReset(reset) => CauseReport::AfterReset(frame(reset)),
+            Blame::OwnShutdown(call) => CauseReport::OwnShutdown(call),
+            Blame::WrongErrno { .. } | Blame::ReportedTwice(_) | Blame::Unexplained => {
+                CauseReport::Unexplained
+            }
+        }),
+    }
+}
+
+fn reset_report(index: usize, reset: &Reset, judgement: &Judgement) -> ResetReport {
+    ResetReport {
+        frame: reset.frame,
+        from: reset.from,
+        form: reset.form,
+        receiver_state: reset.receiver_state,
+        acceptable: reset.acceptance.is_acceptable(),
+        acceptance: reset.acceptance.to_string(),
+        sender: "unknown",
+        kernel_reason: None,
+        explains: judgement.explained_by(index).collect(),
+    }
+}
+
+/// The frames of this connection, in the terms of the connection.
+fn packets(evidence: &Evidence, interface: &str) -> Vec<PacketReport> {
+    let mut flow = Flow::new(evidence.client, evidence.server);
+    evidence
+        .packets
+        .iter()
+        .filter_map(|packet| match packet {
+            Packet::Tcp(segment) if segment.at >= evidence.began => {
+                tcp_report(&mut flow, segment, evidence.began, interface)
+            }
+            Packet::Icmp(error) if evidence.is_about_connection(error) => {
+                Some(icmp_report(error, evidence.began, interface))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn tcp_report(
+    flow: &mut Flow,
+    segment: &Segment,
+    began: Timestamp,
+    interface: &str,
+) -> Option<PacketReport> {
+    let observed = flow.observe(segment)?;
+    Some(PacketReport {
+        frame: segment.frame,
+        interface: interface.to_owned(),
+        at_ns: segment.at.since(began),
+        protocol: "tcp",
+        from: Some(observed.from),
+        flags: Some(segment.flags.to_string()),
+        seq: observed.seq,
+        ack: segment
+            .flags
+            .has(Flags::ACK)
+            .then_some(observed.ack)
+            .flatten(),
+        len: segment.payload_len,
+        win: Some(segment.window),
+    })
+}
+
+fn icmp_report(error: &IcmpError, began: Timestamp, interface: &str) -> PacketReport {
+    PacketReport {
+        frame: error.frame,
+        interface: interface.to_owned(),
+        at_ns: error.at.since(began),
+        protocol: "icmp",
+        from: None,
+        flags: None,
+        seq: None,
+        ack: None,
+        len: 0,
+        win: None,
+    }
+}

@@ -1,0 +1,161 @@
+//! The form for people: a ladder for one trial, a line each for many, and a summary.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+
+use super::TrialReport;
+use super::ladder::ladder;
+use crate::scenario::{Family, Scenario};
+use crate::verdict::Verdict;
+
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const UNSURE: Style = AnsiColor::Yellow.on_default();
+pub(crate) const LABEL: Style = Style::new().bold();
+
+pub(super) fn verdict_style(verdict: Option<Verdict>) -> Style {
+    match verdict {
+        Some(Verdict::Confirmed) => GOOD,
+        Some(Verdict::Refuted) => BAD,
+        Some(Verdict::Inconclusive) | None => UNSURE,
+    }
+}
+
+/// How many trials ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // a count of each
+pub struct Tally {
+    pub confirmed: u64,
+    pub refuted: u64,
+    pub inconclusive: u64,
+    pub skipped: u64,
+}
+
+impl Tally {
+    /// Counts one more.
+    pub fn count(&mut self, verdict: Option<Verdict>) {
+        match verdict {
+            Some(Verdict::Confirmed) => self.confirmed += 1,
+            Some(Verdict::Refuted) => self.refuted += 1,
+            Some(Verdict::Inconclusive) => self.inconclusive += 1,
+            None => self.skipped += 1,
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.confirmed + self.refuted + self.inconclusive + self.skipped
+    }
+
+    /// The worst of them; `None` if all were skipped.
+    #[must_use]
+    pub fn worst(&self) -> Option<Verdict> {
+        if self.refuted > 0 {
+            Some(Verdict::Refuted)
+        } else if self.inconclusive > 0 {
+            Some(Verdict::Inconclusive)
+        } else if self.confirmed > 0 {
+            Some(Verdict::Confirmed)
+        } else {
+            None
+        }
+    }
+
+    /// `16 confirmed, 1 refuted`, with styles.
+    fn words(&self) -> String {
+        let counts = [
+            (self.confirmed, "confirmed", GOOD),
+            (self.refuted, "refuted", BAD),
+            (self.inconclusive, "inconclusive", UNSURE),
+            (self.skipped, "skipped", UNSURE),
+        ];
+        let words: Vec<String> = counts
+            .iter()
+            .filter(|(count, _, _)| *count > 0)
+            .map(|(count, word, style)| format!("{style}{count} {word}{style:#}"))
+            .collect();
+        words.join(", ")
+    }
+}
+
+/// A line for the trials of one scenario over one family, and under it what went wrong in those that are shown.
+#[must_use]
+pub fn line(
+    scenario: &Scenario,
+    family: Family,
+    tally: &Tally,
+    shown: &[TrialReport],
+) -> String {
+    let style = verdict_style(tally.worst());
+    let word = tally.worst().map_or("skipped", Verdict::name);
+    let what = if tally.total() == 1 {
+        shown.first().map_or_else(String::new, in_a_few_words)
+    } else {
+        tally.words()
+    };
+    let mut out = format!(
+        "{style}{word:<12}{style:#}  {:<28}  {}  {what}\n",
+        scenario.id,
+        family.name()
+    );
+    for trial in shown {
+        let run = if tally.total() == 1 {
+            String::new()
+        } else {
+            format!("run {}: ", trial.run)
+        };
+        for remark in trial.findings.iter().chain(&trial.gap) {
+            let text = format!("{run}{} [{}]", remark.message, remark.id);
+            for line in textwrap::wrap(&text, 74) {
+                let _ = writeln!(out, "      {line}");
+            }
+        }
+    }
+    out
+}
+
+/// What a single trial showed, for the end of its line.
+fn in_a_few_words(trial: &TrialReport) -> String {
+    if let Some(why) = &trial.skipped {
+        return why.clone();
+    }
+    if let Some((reset, call)) = trial.proof() {
+        let call_name = if call.call == "getsockopt" {
+            "SO_ERROR"
+        } else {
+            call.call
+        };
+        return format!("{call_name} {}, RST in frame {}", call.result, reset.frame);
+    }
+    let error = trial
+        .calls
+        .iter()
+        .find_map(|call| Some((call.call, call.result.errno()?)));
+    match error {
+        Some((call, errno)) if trial.resets.is_empty() => format!("{call} {errno}, no RST"),
+        Some((call, errno)) => format!("{call} {errno}"),
+        None if trial.resets.is_empty() => "no error, no RST".to_owned(),
+        None => "no error".to_owned(),
+    }
+}
+
+/// The last line of a run over several trials.
+#[must_use]
+pub fn summary(tally: &Tally, elapsed: Duration) -> String {
+    let total = tally.total();
+    let plural = if total == 1 { "" } else { "s" };
+    format!(
+        "{total} trial{plural} in {:.2} s: {}\n",
+        elapsed.as_secs_f64(),
+        tally.words()
+    )
+}
+
+/// The whole story of one trial.
+#[must_use]
+pub fn story(scenario: &Scenario, trial: &TrialReport) -> String {
+    ladder(scenario, trial)
+}

@@ -1,0 +1,307 @@
+//! One trial for a person: calls and packets on one timeline, and what has been checked.
+//!
+//! Eighty columns. Client calls stand on the left, server calls on the right, packets between them as arrows; times are
+//! relative to the first SYN.
+
+use std::fmt::Write as _;
+
+use anstyle::Style;
+
+use super::human::{BAD, GOOD, LABEL, UNSURE, verdict_style};
+use super::{CallReport, CauseReport, PacketReport, ResetReport, TrialReport};
+use crate::scenario::Scenario;
+use crate::transcript::Role;
+use crate::verdict::Verdict;
+
+/// Columns of the time, and of what comes after it and a gap of two.
+const TIME: usize = 10;
+const BODY: usize = 68;
+
+/// The whole story of one trial, with styles; ends with a newline.
+#[must_use]
+pub fn ladder(scenario: &Scenario, trial: &TrialReport) -> String {
+    let mut out = String::new();
+    heading(&mut out, scenario, trial);
+    if let (Some(client), Some(server)) = (trial.client, trial.server) {
+        let (client, server) = (format!("client {client}"), format!("server {server}"));
+        let _ = writeln!(out, "\n{:>TIME$}  {LABEL}{}{LABEL:#}", "µs", sides(&client, &server));
+        for row in rows(trial) {
+            let _ = writeln!(out, "{}", row.text);
+        }
+        out.push('\n');
+        proof(&mut out, trial);
+    }
+    note(&mut out, "elsewhere", scenario.elsewhere);
+    if let Some(filter) = wireshark_filter(trial) {
+        let _ = writeln!(out, "  {LABEL}wireshark{LABEL:#}  {filter}");
+    }
+    if let Some(file) = &trial.capture_file {
+        let _ = writeln!(out, "  {LABEL}saved in{LABEL:#}   {file}");
+    }
+    out
+}
+
+fn heading(out: &mut String, scenario: &Scenario, trial: &TrialReport) {
+    let style = verdict_style(trial.verdict);
+    let verdict = trial.verdict.map_or("skipped", Verdict::name);
+    let _ = writeln!(
+        out,
+        "{LABEL}{}{LABEL:#} over {}: {style}{verdict}{style:#}",
+        scenario.id,
+        trial.family.name()
+    );
+    for line in textwrap::wrap(scenario.title, TIME + BODY) {
+        let _ = writeln!(out, "  {line}");
+    }
+    if let Some(why) = &trial.skipped {
+        let _ = writeln!(out, "  {why}");
+    }
+}
+
+/// Two texts at the two ends of a line, or on two lines if they do not fit beside each other.
+fn sides(left: &str, right: &str) -> String {
+    let gap = BODY.saturating_sub(left.chars().count() + right.chars().count());
+    if gap >= 2 {
+        format!("{left}{:gap$}{right}", "")
+    } else {
+        format!("{left}\n{:>width$}", right, width = TIME + 2 + BODY)
+    }
+}
+
+/// A line of the timeline. Lines are ordered by time; what begins a call stands before what it caused.
+struct Row {
+    at_ns: i64,
+    text: String,
+}
+
+fn rows(trial: &TrialReport) -> Vec<Row> {
+    let zero = trial
+        .packets
+        .iter()
+        .find(|packet| packet.flags.as_deref() == Some("S"))
+        .map_or(0, |packet| packet.at_ns);
+    let mut rows = Vec::new();
+    for call in &trial.calls {
+        let name = format!("{}({})", call.call, call.arguments);
+        let result = format!("{name} = {}", call.result);
+        if shows_while_waiting(call, &trial.packets) {
+            rows.push(call_row(call, call.began_ns, zero, &format!("{name} …")));
+            rows.push(call_row(call, call.ended_ns, zero, &format!("… {result}")));
+        } else {
+            rows.push(call_row(call, call.began_ns, zero, &result));
+        }
+    }
+    rows.extend(trial.packets.iter().map(|packet| {
+        let reset = trial.resets.iter().find(|reset| reset.frame == packet.frame);
+        packet_row(packet, reset, zero)
+    }));
+    rows.sort_by_key(|row| row.at_ns);
+    rows
+}
+
+/// Whether a packet from the other end came in while the call was waiting and failed because of it: then its end
+/// belongs after that packet.
+fn shows_while_waiting(call: &CallReport, packets: &[PacketReport]) -> bool {
+    call.result.errno().is_some()
+        && packets.iter().any(|packet| {
+            packet.from != Some(call.role)
+                && (call.began_ns..call.ended_ns).contains(&packet.at_ns)
+        })
+}
+
+fn time(at_ns: i64, zero: i64) -> String {
+    let tenths = (at_ns - zero) / 100;
+    let sign = if tenths < 0 { "-" } else { "" };
+    let tenths = tenths.unsigned_abs();
+    format!("{sign}{}.{}", tenths / 10, tenths % 10)
+}
+
+fn call_row(call: &CallReport, at_ns: i64, zero: i64, text: &str) -> Row {
+    let style = match (call.result.errno(), call.cause) {
+        (None, _) => Style::new(),
+        (Some(_), Some(CauseReport::Unexplained)) => UNSURE,
+        (Some(_), _) => BAD,
+    };
+    let indent = match call.role {
+        Role::Client => 0,
+        Role::Server => BODY.saturating_sub(text.chars().count()),
+    };
+    Row {
+        at_ns,
+        text: format!("{:>TIME$}  {:indent$}{style}{text}{style:#}", time(at_ns, zero), ""),
+    }
+}
+
+fn packet_row(packet: &PacketReport, reset: Option<&ResetReport>, zero: i64) -> Row {
+    let style = if reset.is_some() { BAD } else { Style::new() };
+    // Frame number, then an arrow that fills what is left of the line.
+    let frame = format!("{:>4} ", packet.frame);
+    let label = packet_label(packet);
+    let width = BODY - frame.len();
+    let arrow = match packet.from {
+        Some(Role::Client) => format!("{:-<1$}>", format!("--- {label} "), width - 1),
+        Some(Role::Server) => format!("<{:->1$}", format!(" {label} ---"), width - 1),
+        None => format!("{label:^width$}"),
+    };
+    Row {
+        at_ns: packet.at_ns,
+        text: format!(
+            "{:>TIME$}  {frame}{style}{arrow}{style:#}",
+            time(packet.at_ns, zero)
+        ),
+    }
+}
+
+fn packet_label(packet: &PacketReport) -> String {
+    let Some(flags) = &packet.flags else {
+        return format!("{} error about this connection", packet.protocol);
+    };
+    let mut label = flags.clone();
+    if let Some(seq) = packet.seq {
+        let _ = write!(label, " seq {seq}");
+    }
+    if let Some(ack) = packet.ack {
+        let _ = write!(label, " ack {ack}");
+    }
+    if packet.len > 0 {
+        let _ = write!(label, " len {}", packet.len);
+    }
+    if let Some(win) = packet.win {
+        let _ = write!(label, " win {win}");
+    }
+    label
+}
+
+fn proof(out: &mut String, trial: &TrialReport) {
+    let checked = format!("{GOOD}ok{GOOD:#}");
+    for fact in facts(trial) {
+        item(out, &checked, &fact);
+    }
+    for finding in &trial.findings {
+        item(
+            out,
+            &format!("{BAD}no{BAD:#}"),
+            &format!("{} [{}]", finding.message, finding.id),
+        );
+    }
+    if let Some(gap) = &trial.gap {
+        item(
+            out,
+            &format!("{UNSURE}??{UNSURE:#}"),
+            &format!("{} [{}]", gap.message, gap.id),
+        );
+    }
+    item(out, "--", "the kernel's own word on who sent it and why: not asked");
+}
+
+fn item(out: &mut String, mark: &str, text: &str) {
+    for (index, line) in textwrap::wrap(text, TIME + BODY - 6).iter().enumerate() {
+        let _ = if index == 0 {
+            writeln!(out, "  {mark}  {line}")
+        } else {
+            writeln!(out, "      {line}")
+        };
+    }
+}
+
+fn note(out: &mut String, label: &str, text: &str) {
+    for (index, line) in textwrap::wrap(text, TIME + BODY - 11).iter().enumerate() {
+        let _ = if index == 0 {
+            writeln!(out, "  {LABEL}{label}{LABEL:#}  {line}")
+        } else {
+            writeln!(out, "             {line}")
+        };
+    }
+}
+
+/// What was checked and holds, in the order of the rules of [`crate::verdict`]. Only a confirmed trial has facts to
+/// show: of the others it says what does not hold.
+fn facts(trial: &TrialReport) -> Vec<String> {
+    if trial.verdict != Some(Verdict::Confirmed) {
+        return Vec::new();
+    }
+    let mut facts =
+        vec!["the capture is complete: fence seen, no frame dropped, SYN captured".to_owned()];
+    for reset in &trial.resets {
+        facts.extend(facts_of_reset(trial, reset));
+    }
+    if trial.resets.is_empty() {
+        facts.push("no RST of this connection is on the wire".to_owned());
+    }
+    for call in &trial.calls {
+        if let (Some(errno), Some(CauseReport::OwnShutdown(shutdown))) =
+            (call.result.errno(), call.cause)
+        {
+            facts.push(format!(
+                "{}() = {errno} is the caller's own doing: call {shutdown} had shut its sending side down",
+                call.call
+            ));
+        }
+    }
+    facts.push(format!(
+        "all {} calls ended as documented, and no error was reported twice",
+        trial.calls.len()
+    ));
+    facts.push("nothing else explains it: no ICMP error, no other acceptable RST".to_owned());
+    facts
+}
+
+fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
+    let frame = reset.frame;
+    let victim = reset.from.peer();
+    if !reset.acceptable {
+        return vec![format!(
+            "frame {frame}: a RST that the {victim} ignores: {}",
+            reset.acceptance
+        )];
+    }
+    let form = match reset.form {
+        Some(crate::flow::Form::Active) => "active form: a socket aborted, it answered no segment",
+        Some(crate::flow::Form::Passive) => "passive form: the answer to a segment with ACK",
+        Some(crate::flow::Form::PassiveAck) => {
+            "passive form with ACK: the answer to a segment without ACK"
+        }
+        None => "of a form that Linux does not make",
+    };
+    let mut facts = vec![
+        format!("frame {frame}: RST from the {}, {form}", reset.from),
+        format!(
+            "the {victim} had to believe it, in {}: {}",
+            reset.receiver_state, reset.acceptance
+        ),
+    ];
+    let at_ns = trial
+        .packets
+        .iter()
+        .find(|packet| packet.frame == frame)
+        .map_or(0, |packet| packet.at_ns);
+    for call in reset.explains.iter().filter_map(|call| trial.calls.get(*call)) {
+        let Some(errno) = call.result.errno() else {
+            continue;
+        };
+        facts.push(format!(
+            "it came {} µs before {}({}) returned {errno}, which is what {} maps to",
+            time(call.ended_ns, at_ns),
+            call.call,
+            call.arguments,
+            reset.receiver_state
+        ));
+    }
+    facts
+}
+
+/// A display filter that finds the RSTs of this connection, or the connection if it has none.
+fn wireshark_filter(trial: &TrialReport) -> Option<String> {
+    let (client, server) = (trial.client?, trial.server?);
+    let ip = if server.is_ipv4() { "ip" } else { "ipv6" };
+    let reset = if trial.resets.is_empty() {
+        ""
+    } else {
+        "tcp.flags.reset == 1 && "
+    };
+    Some(format!(
+        "{reset}{ip}.addr == {} && tcp.port == {}",
+        server.ip(),
+        client.port()
+    ))
+}
