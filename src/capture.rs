@@ -65,6 +65,8 @@ pub struct Session {
 pub struct Batch {
     /// Whether to keep the frames' bytes; decoded packets always are.
     keep_bytes: bool,
+    /// Frames stamped before belong to what was there earlier.
+    since: Timestamp,
     /// Decoded, in capture order: frame `n` is at index `n - 1`.
     pub packets: Vec<Packet>,
     frames: Vec<Frame>,
@@ -95,15 +97,21 @@ impl Batch {
             .map(|frame| (frame.at, frame.wire_len, &self.bytes[frame.bytes.clone()]))
     }
 
-    /// Forgets all frames, keeps the memory.
-    pub fn clear(&mut self) {
+    /// Forgets all frames, keeps the memory, and takes no frame stamped before `since`: what the tear-down of an
+    /// earlier trial sent may still be in the ring.
+    pub fn begin(&mut self, since: Timestamp) {
+        self.since = since;
         self.packets.clear();
         self.frames.clear();
         self.bytes.clear();
     }
 
-    fn take(&mut self, link: Link, frame: &pcap::Packet<'_>) {
+    /// Whether it is one of this trial.
+    fn take(&mut self, link: Link, frame: &pcap::Packet<'_>) -> bool {
         let at = stamp(frame.header);
+        if at < self.since {
+            return false;
+        }
         let number = u32::try_from(self.packets.len() + 1).unwrap_or(u32::MAX);
         self.packets.push(decode(link, number, at, frame.data));
         if self.keep_bytes {
@@ -115,6 +123,7 @@ impl Batch {
                 bytes: start..self.bytes.len(),
             });
         }
+        true
     }
 }
 
@@ -131,7 +140,6 @@ impl Session {
         let Some(&first) = config.addresses.first() else {
             return Err(Error::Usage("no address to capture on".to_owned()));
         };
-        let fence = Fence::new(first)?;
         let inactive = Capture::from_device(interface.as_str())
             .map_err(|error| refused("open a capture", &interface, &error))?;
         let capture = inactive
@@ -142,6 +150,7 @@ impl Session {
             .precision(Precision::Nano)
             .open()
             .map_err(|error| refused("open a capture", &interface, &error))?;
+        let fence = Fence::new(first, &interface)?;
         let link_number = capture.get_datalink().0;
         let link = Link::from_number(link_number).ok_or_else(|| Error::Capture {
             action: "decode frames".to_owned(),
@@ -202,25 +211,12 @@ impl Session {
         self.link
     }
 
-    /// Takes everything that is in the ring.
-    pub fn drain(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        while self.next(batch)? {}
-        Ok(())
-    }
-
-    /// Throws away everything that is in the ring.
-    pub fn discard(&mut self) -> Result<(), Error> {
-        loop {
-            match self.capture.next_packet() {
-                Ok(_) => {}
-                Err(error) => return ended(&self.interface, error),
-            }
-        }
-    }
-
     /// Sends a fence and takes everything up to it, waiting for it if need be. Whether it came.
     pub async fn drain_to_fence(&mut self, batch: &mut Batch) -> Result<bool, Error> {
-        let mark = self.fence.send()?;
+        let mark = self
+            .fence
+            .send()
+            .map_err(|error| fence_failed(&self.interface, &error))?;
         let source = self.fence.address;
         self.drain_until(batch, |packet| {
             matches!(packet, Packet::Udp { source: from, mark: Some(seen) }
@@ -272,14 +268,14 @@ impl Session {
                 .all(|frame| filter.filter(frame))
     }
 
-    /// Takes one frame; `false` if the ring is empty.
+    /// Takes one frame of the trial; `false` if the ring is empty.
     fn next(&mut self, batch: &mut Batch) -> Result<bool, Error> {
-        match self.capture.next_packet() {
-            Ok(frame) => {
-                batch.take(self.link, &frame);
-                Ok(true)
+        loop {
+            match self.capture.next_packet() {
+                Ok(frame) if batch.take(self.link, &frame) => return Ok(true),
+                Ok(_) => {}
+                Err(error) => return ended(&self.interface, error).map(|()| false),
             }
-            Err(error) => ended(&self.interface, error).map(|()| false),
         }
     }
 
@@ -343,8 +339,8 @@ fn refused(action: &str, interface: &str, error: &pcap::Error) -> Error {
         };
     }
     let reason = if lower.contains("no such device") {
-        "there is no such interface in the trial's network namespace (`ip link` lists this host's; \
-         only lo is in a private one, --host uses the host's)"
+        "there is no such interface; a private namespace has only lo, --host uses this host's \
+         (`ip link` lists them)"
             .to_owned()
     } else if lower.contains("not up") || lower.contains("is down") {
         format!("it is down; bring it up with `sudo ip link set {interface} up`")
@@ -366,15 +362,14 @@ struct Fence {
 }
 
 impl Fence {
-    fn new(ip: IpAddr) -> Result<Self, Error> {
-        let socket = UdpSocket::bind((ip, 0)).map_err(|error| fence_failed(&error))?;
-        let address = socket.local_addr().map_err(|error| fence_failed(&error))?;
-        socket
-            .connect(address)
-            .map_err(|error| fence_failed(&error))?;
+    fn new(ip: IpAddr, interface: &str) -> Result<Self, Error> {
+        let failed = |error: io::Error| fence_failed(interface, &error);
+        let socket = UdpSocket::bind((ip, 0)).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        socket.connect(address).map_err(failed)?;
         let mark = getrandom::u64().map_err(|error| Error::Capture {
             action: "draw a random number for the fence".to_owned(),
-            interface: "lo".to_owned(),
+            interface: interface.to_owned(),
             reason: error.to_string(),
         })?;
         Ok(Self {
@@ -393,20 +388,24 @@ impl Fence {
     }
 
     /// Sends a datagram with a mark of its own, and gives the mark.
-    fn send(&mut self) -> Result<u64, Error> {
+    fn send(&mut self) -> io::Result<u64> {
         self.mark = self.mark.wrapping_add(1);
-        self.socket
-            .send(&self.mark.to_be_bytes())
-            .map_err(|error| fence_failed(&error))?;
+        self.socket.send(&self.mark.to_be_bytes())?;
         Ok(self.mark)
     }
 }
 
-fn fence_failed(error: &io::Error) -> Error {
+fn fence_failed(interface: &str, error: &io::Error) -> Error {
+    let reason = match error.raw_os_error() {
+        Some(libc::ENETUNREACH | libc::EADDRNOTAVAIL) => {
+            "the loopback interface is down; bring it up with `sudo ip link set lo up`".to_owned()
+        }
+        _ => error.to_string(),
+    };
     Error::Capture {
         action: "send the fence".to_owned(),
-        interface: "lo".to_owned(),
-        reason: error.to_string(),
+        interface: interface.to_owned(),
+        reason,
     }
 }
 

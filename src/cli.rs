@@ -25,7 +25,7 @@ use crate::scenario::{self, Scenario};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// When to use colours; NO_COLOR is honoured
+    /// When to use colours; `NO_COLOR` is honoured
     #[arg(long, value_enum, default_value_t = Color::Auto, global = true, value_name = "WHEN")]
     color: Color,
 }
@@ -49,8 +49,11 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the man page to standard output
-    Man,
+    /// Write a man page to standard output
+    Man {
+        /// The command it is about; none means the program itself
+        command: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -82,7 +85,7 @@ struct RunArgs {
     /// Port that servers listen on; the one after it stays closed
     #[arg(long, default_value_t = 8080, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65534))]
     port: u16,
-    /// Use this host's own loopback instead of a private network namespace; needs CAP_NET_RAW
+    /// Use this host's own loopback instead of a private network namespace; needs `CAP_NET_RAW`
     #[arg(long)]
     host: bool,
     /// Overwrite evidence that the directory holds already
@@ -132,7 +135,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::List => list::list(),
         Command::Explain { scenario } => explain::explain(scenario),
         Command::Completions { shell } => generate::completions(*shell, &mut Cli::command()),
-        Command::Man => generate::man(Cli::command()),
+        Command::Man { command } => generate::man(Cli::command(), command.as_deref()),
     };
     match result {
         Ok(code) => code,

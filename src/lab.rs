@@ -84,9 +84,14 @@ fn no_user_namespace(errno: Errno) -> Error {
     let sysctl = mend.map_or_else(String::new, |mend| {
         format!("allow user namespaces with `sudo sysctl {mend}`, or ")
     });
+    let host = if has(Capability::CAP_NET_RAW) {
+        "use the loopback that is here with --host, or "
+    } else {
+        ""
+    };
     Error::Privilege {
         missing: format!("this host does not let you make a private network namespace ({errno:?})"),
-        remedy: format!("{sysctl}run `sudo {} …`", program()),
+        remedy: format!("{sysctl}{host}run `sudo {} …`", program()),
     }
 }
 

@@ -69,9 +69,9 @@ impl Header {
     pub fn of_this_host() -> Self {
         let uname = nix::sys::utsname::uname().ok();
         let field = |get: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
-            uname.as_ref().map_or_else(String::new, |name| {
-                get(name).to_string_lossy().into_owned()
-            })
+            uname
+                .as_ref()
+                .map_or_else(String::new, |name| get(name).to_string_lossy().into_owned())
         };
         Self {
             schema: 1,
@@ -173,6 +173,17 @@ pub struct CallReport {
     pub result: ResultReport,
     /// What its error came from, if it was told of one.
     pub cause: Option<CauseReport>,
+}
+
+impl CallReport {
+    /// What people call it: the system call, or the socket option that it asks for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self.call {
+            "getsockopt" => &self.arguments,
+            call => call,
+        }
+    }
 }
 
 /// How a call ended.
@@ -398,12 +409,7 @@ impl TrialReport {
     }
 }
 
-fn call_report(
-    index: usize,
-    call: &Call,
-    began: Timestamp,
-    judgement: &Judgement,
-) -> CallReport {
+fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgement) -> CallReport {
     let frame = |reset: usize| judgement.resets.get(reset).map_or(0, |reset| reset.frame);
     let blame = judgement.blames.iter().find(|(of, _)| *of == index);
     CallReport {

@@ -266,7 +266,7 @@ mod tests {
                         told[reset] = true;
                     }
                     Some(Cause::AfterReset(reset)) => {
-                        assert!(reset < told.len(), "{}", scenario.id)
+                        assert!(reset < told.len(), "{}", scenario.id);
                     }
                     Some(Cause::OwnShutdown) | None => {}
                 }

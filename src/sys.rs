@@ -1,7 +1,7 @@
 //! The few calls that no crate wraps. The only place where `unsafe` is allowed.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -12,15 +12,16 @@ use tokio::io::unix::AsyncFd;
 /// Sets `PACKET_IGNORE_OUTGOING` on an `AF_PACKET` socket (Linux 4.20): no second copy of a frame on its way out. Right
 /// on the loopback interface, where every frame comes in again; elsewhere it would hide this host's own frames.
 pub(crate) fn ignore_outgoing(socket: &impl AsFd) -> Result<(), Errno> {
-    let on: c_int = 1;
-    // SAFETY: the descriptor is borrowed, hence open; the option's value is an int that outlives the call.
+    const LEN: libc::socklen_t = 4;
+    let on: i32 = 1;
+    // SAFETY: the descriptor is borrowed, hence open; the option's value is four bytes that outlive the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             libc::SOL_PACKET,
             libc::PACKET_IGNORE_OUTGOING,
             (&raw const on).cast(),
-            size_of::<c_int>() as libc::socklen_t,
+            LEN,
         )
     };
     Errno::result(result).map(drop)

@@ -21,6 +21,7 @@ use crate::packet::{Packet, Segment};
 use crate::runner::{Runner, Stage};
 use crate::scenario::{Awaited, Family, Scenario, Step};
 use crate::time::{ClockCheck, Timestamp};
+use crate::transcript::Transcript;
 use crate::verdict::{Judgement, judge};
 
 /// How trials are to be run.
@@ -132,35 +133,22 @@ impl Worker {
         let Some(stage) = self.stages.get_mut(&family) else {
             return Ok(false);
         };
-        self.session.discard()?;
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
-        self.batch.clear();
         self.evidence.calls.clear();
 
         let mut runner = Runner::ready(stage, scenario.target, &mut self.buffer)?;
         let (client, server) = runner.addresses();
         let clocks = ClockCheck::sample()?;
         let began = Timestamp::now()?;
-        let mut finished = true;
-        for step in scenario.steps {
-            match *step {
-                Step::Call(role, op, _) => match runner.call(role, op)? {
-                    Some(call) => self.evidence.calls.push(call),
-                    None => {
-                        finished = false;
-                        break;
-                    }
-                },
-                Step::Await(awaited) => {
-                    let mut watch = Watch {
-                        flow: Flow::new(client, server),
-                        awaited,
-                        seen: false,
-                    };
-                    wait_for(&mut watch, &mut self.session, &mut self.batch).await?;
-                }
-            }
-        }
+        self.batch.begin(began);
+        let finished = perform(
+            scenario,
+            &mut runner,
+            &mut self.session,
+            &mut self.batch,
+            &mut self.evidence.calls,
+        )
+        .await?;
         let fence_seen = self.session.drain_to_fence(&mut self.batch).await?;
         let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.client = client;
@@ -189,6 +177,37 @@ impl Worker {
         self.stages.insert(family, stage);
         Ok(())
     }
+}
+
+/// Plays the script. Whether it ran to its end: a call that has no descriptor to be made on ends it early, and the
+/// judge will see what is missing.
+async fn perform(
+    scenario: &Scenario,
+    runner: &mut Runner<'_>,
+    session: &mut Session,
+    batch: &mut Batch,
+    calls: &mut Transcript,
+) -> Result<bool, Error> {
+    for step in scenario.steps {
+        match *step {
+            Step::Call(role, op, _) => {
+                let Some(call) = runner.call(role, op)? else {
+                    return Ok(false);
+                };
+                calls.push(call);
+            }
+            Step::Await(awaited) => {
+                let (client, server) = runner.addresses();
+                let mut watch = Watch {
+                    flow: Flow::new(client, server),
+                    awaited,
+                    seen: false,
+                };
+                wait_for(&mut watch, session, batch).await?;
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// What a script waits for, and the connection as far as it has been looked at.

@@ -8,7 +8,7 @@ use super::Format;
 use crate::error::Error;
 use crate::report::human::{self, Tally};
 use crate::report::json::JsonWriter;
-use crate::report::{CaptureReport, Header, TrialReport};
+use crate::report::{CaptureReport, Header, Host, TrialReport};
 use crate::scenario::{Family, Scenario};
 use crate::trial::pool::{Done, Order};
 
@@ -16,20 +16,26 @@ use crate::trial::pool::{Done, Order};
 pub(super) enum Console {
     /// One document.
     Json(JsonWriter<BufWriter<Stdout>>),
-    /// The ladder of each trial as it ends.
-    Stories,
+    /// The ladder of each trial as it ends, on this host.
+    Stories(Host),
     /// A line for each scenario and family, in catalogue order.
     Lines(Lines),
 }
 
 impl Console {
     /// Begins the output.
-    pub(super) fn begin(format: Format, stories: bool, header: &Header, order: &Order, quiet: bool) -> Result<Self, Error> {
+    pub(super) fn begin(
+        format: Format,
+        stories: bool,
+        header: &Header,
+        order: &Order,
+        quiet: bool,
+    ) -> Result<Self, Error> {
         Ok(match format {
             Format::Json => Self::Json(
                 JsonWriter::begin(BufWriter::new(io::stdout()), header).map_err(Error::output)?,
             ),
-            Format::Human if stories => Self::Stories,
+            Format::Human if stories => Self::Stories(header.host.clone()),
             Format::Human => Self::Lines(Lines::new(order, quiet)),
         })
     }
@@ -43,10 +49,10 @@ impl Console {
                 }
                 json.flush().map_err(Error::output)
             }
-            Self::Stories => {
+            Self::Stories(host) => {
                 for done in &done {
                     if let Some(report) = &done.report {
-                        print(&format!("{}\n", human::story(done.scenario, report)))?;
+                        print(&format!("{}\n", human::story(done.scenario, report, host)))?;
                     }
                 }
                 Ok(())
@@ -65,8 +71,8 @@ impl Console {
     ) -> Result<(), Error> {
         match self {
             Self::Json(json) => json.end(capture).map(drop).map_err(Error::output),
-            Self::Stories if tally.total() <= 2 => Ok(()),
-            Self::Stories => print(&human::summary(tally, elapsed)),
+            Self::Stories(_) if tally.total() <= 2 => Ok(()),
+            Self::Stories(_) => print(&human::summary(tally, elapsed)),
             Self::Lines(mut lines) => {
                 lines.rest()?;
                 if quiet {
@@ -109,7 +115,12 @@ impl Lines {
         let pairs = order
             .scenarios
             .iter()
-            .flat_map(|scenario| order.families.iter().map(move |family| (*scenario, *family)))
+            .flat_map(|scenario| {
+                order
+                    .families
+                    .iter()
+                    .map(move |family| (*scenario, *family))
+            })
             .collect();
         Self {
             pairs,

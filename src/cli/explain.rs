@@ -32,7 +32,7 @@ fn text(scenario: &Scenario) -> String {
     }
     let _ = writeln!(out, "\n{LABEL}what must be on the wire{LABEL:#}");
     for reset in scenario.resets {
-        paragraph(&mut out, &reset_line(reset));
+        paragraph(&mut out, &reset_line(*reset));
     }
     if scenario.resets.is_empty() {
         paragraph(&mut out, "no RST of this connection");
@@ -41,7 +41,11 @@ fn text(scenario: &Scenario) -> String {
     paragraph(&mut out, scenario.elsewhere);
     let _ = writeln!(out, "\n{LABEL}when you meet it{LABEL:#}");
     paragraph(&mut out, scenario.advice);
-    let _ = writeln!(out, "\n{LABEL}see it happen{LABEL:#}\n  rstproof run {}", scenario.id);
+    let _ = writeln!(
+        out,
+        "\n{LABEL}see it happen{LABEL:#}\n  rstproof run {}",
+        scenario.id
+    );
     out
 }
 
@@ -76,12 +80,16 @@ fn expectation(expect: Expect) -> String {
     format!("= {}{why}", expect.outcome())
 }
 
-fn reset_line(reset: &ExpectedReset) -> String {
+fn reset_line(reset: ExpectedReset) -> String {
     let (from, victim) = (reset.from, reset.from.peer());
     let form = match reset.form {
         Form::Active => "RST+ACK in the active form (a socket aborts: real window, timestamps)",
-        Form::Passive => "RST alone, in the passive form (answer to a segment with ACK: SEQ = its ACK, window 0)",
-        Form::PassiveAck => "RST+ACK in the passive form (answer to a segment without ACK: SEQ 0, window 0)",
+        Form::Passive => {
+            "RST alone, in the passive form (answer to a segment with ACK: SEQ = its ACK, window 0)"
+        }
+        Form::PassiveAck => {
+            "RST+ACK in the passive form (answer to a segment without ACK: SEQ 0, window 0)"
+        }
     };
     let errno = reset
         .receiver_state
@@ -91,5 +99,8 @@ fn reset_line(reset: &ExpectedReset) -> String {
         Role::Client => "finds the client in",
         Role::Server => "finds the server in",
     };
-    format!("from the {from}: {form}; it {verb} {}{errno}", reset.receiver_state)
+    format!(
+        "from the {from}: {form}; it {verb} {}{errno}",
+        reset.receiver_state
+    )
 }

@@ -14,19 +14,20 @@ pub(super) fn completions(shell: Shell, command: &mut Command) -> Result<ExitCod
     print(&script)
 }
 
-/// The page of the program, and after it one for each command.
-pub(super) fn man(command: Command) -> Result<ExitCode, Error> {
-    let mut page = Vec::new();
+/// The page of the program, or of one of its commands.
+pub(super) fn man(command: Command, of: Option<&str>) -> Result<ExitCode, Error> {
     let mut command = command.disable_help_subcommand(true);
     command.build();
+    let command = match of {
+        None => &command,
+        Some(name) => command
+            .find_subcommand(name)
+            .ok_or_else(|| Error::Usage(format!("there is no command '{name}'")))?,
+    };
+    let mut page = Vec::new();
     clap_mangen::Man::new(command.clone())
         .render(&mut page)
         .map_err(Error::output)?;
-    for subcommand in command.get_subcommands() {
-        clap_mangen::Man::new(subcommand.clone())
-            .render(&mut page)
-            .map_err(Error::output)?;
-    }
     print(&page)
 }
 

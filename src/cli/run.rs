@@ -43,7 +43,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
                 action: "start the runtime".to_owned(),
                 reason: error.to_string(),
             })?;
-        runtime.block_on(Run::new(args, header, &order)?.to_end(order.clone()))
+        runtime.block_on(Run::new(args, header, &order)?.finish_order(order.clone()))
     });
     if let (Err(_), true, Some(save)) = (&result, made, &order.save) {
         // Gone only if it is empty: what was measured stays.
@@ -57,7 +57,10 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
     let mut scenarios = Vec::new();
     for id in &args.scenarios {
         let scenario = scenario_named(id)?;
-        if !scenarios.iter().any(|other: &&crate::scenario::Scenario| other.id == scenario.id) {
+        if !scenarios
+            .iter()
+            .any(|other: &&crate::scenario::Scenario| other.id == scenario.id)
+        {
             scenarios.push(scenario);
         }
     }
@@ -72,7 +75,11 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
     let stories = shows_stories(args, scenarios.len());
     Ok(Order {
         settings: Settings {
-            place: if args.host { Place::Host } else { Place::Private },
+            place: if args.host {
+                Place::Host
+            } else {
+                Place::Private
+            },
             interface: args.interface.clone(),
             filter: args.filter.clone(),
             port: args.port,
@@ -98,7 +105,7 @@ fn shows_stories(args: &RunArgs, scenarios: usize) -> bool {
     args.verbose || (scenarios == 1 && args.repeat == 1 && !args.quiet)
 }
 
-/// On the host's own loopback there is one ::1 and one port, so there can be one worker only.
+/// On the host's own loopback there is one IPv6 address and one port, so there can be one worker only.
 fn jobs(args: &RunArgs) -> Result<usize, Error> {
     match (args.jobs, args.host) {
         (Some(jobs), true) if jobs > 1 => Err(Error::Usage(
@@ -175,7 +182,7 @@ impl<'a> Run<'a> {
     }
 
     /// Runs everything. Whatever goes wrong on the way, what was measured is saved first.
-    async fn to_end(mut self, order: Order) -> Result<ExitCode, Error> {
+    async fn finish_order(mut self, order: Order) -> Result<ExitCode, Error> {
         let trials = order.trials();
         let mut signals = Signals::new()?;
         let mut pool = Pool::start(order.clone())?;
@@ -250,7 +257,13 @@ impl<'a> Run<'a> {
 
     fn console(&self, order: &Order) -> Result<Console, Error> {
         let stories = shows_stories(self.args, order.scenarios.len());
-        Console::begin(self.args.format, stories, &self.header, order, self.args.quiet)
+        Console::begin(
+            self.args.format,
+            stories,
+            &self.header,
+            order,
+            self.args.quiet,
+        )
     }
 
     fn take_trials(&mut self, done: Vec<Done>, order: &Order) -> Result<(), Error> {

@@ -155,9 +155,10 @@ impl Block<'_> {
 
     /// 64 bits, the upper half first whatever the byte order.
     fn timestamp(&mut self, at: Timestamp) {
-        let ns = u64::try_from(at.0).unwrap_or(0);
-        self.u32((ns >> 32) as u32);
-        self.u32((ns & u64::from(u32::MAX)) as u32);
+        let ns = u64::try_from(at.0).unwrap_or(0).to_be_bytes();
+        let [a, b, c, d, low @ ..] = ns;
+        self.u32(u32::from_be_bytes([a, b, c, d]));
+        self.u32(u32::from_be_bytes(low));
     }
 
     fn timestamp_option(&mut self, code: u16, at: Timestamp) {
@@ -202,7 +203,8 @@ mod tests {
         };
         let mut file = PcapNg::begin(&section);
         let frames: Vec<Vec<u8>> = (14..30).map(|len| vec![7_u8; len]).collect();
-        let at = |index: usize| Timestamp(1_700_000_000_123_456_789 + index as i64);
+        let at =
+            |index: usize| Timestamp(1_700_000_000_123_456_789 + i64::try_from(index).unwrap());
         for (index, frame) in frames.iter().enumerate() {
             file.frame(at(index), 99, frame);
         }
@@ -217,7 +219,8 @@ mod tests {
         file.write_to(&mut std::fs::File::create(&path).unwrap())
             .unwrap();
 
-        let mut read = pcap::Capture::from_file_with_precision(&path, pcap::Precision::Nano).unwrap();
+        let mut read =
+            pcap::Capture::from_file_with_precision(&path, pcap::Precision::Nano).unwrap();
         assert_eq!(read.get_datalink(), pcap::Linktype::ETHERNET);
         for (index, frame) in frames.iter().enumerate() {
             let packet = read.next_packet().unwrap();

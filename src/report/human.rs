@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::TrialReport;
 use super::ladder::ladder;
+use super::{Host, TrialReport};
 use crate::scenario::{Family, Scenario};
 use crate::verdict::Verdict;
 
@@ -83,12 +83,7 @@ impl Tally {
 
 /// A line for the trials of one scenario over one family, and under it what went wrong in those that are shown.
 #[must_use]
-pub fn line(
-    scenario: &Scenario,
-    family: Family,
-    tally: &Tally,
-    shown: &[TrialReport],
-) -> String {
+pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialReport]) -> String {
     let style = verdict_style(tally.worst());
     let word = tally.worst().map_or("skipped", Verdict::name);
     let what = if tally.total() == 1 {
@@ -123,17 +118,17 @@ fn in_a_few_words(trial: &TrialReport) -> String {
         return why.clone();
     }
     if let Some((reset, call)) = trial.proof() {
-        let call_name = if call.call == "getsockopt" {
-            "SO_ERROR"
-        } else {
-            call.call
-        };
-        return format!("{call_name} {}, RST in frame {}", call.result, reset.frame);
+        return format!(
+            "{} {}, RST in frame {}",
+            call.name(),
+            call.result,
+            reset.frame
+        );
     }
     let error = trial
         .calls
         .iter()
-        .find_map(|call| Some((call.call, call.result.errno()?)));
+        .find_map(|call| Some((call.name(), call.result.errno()?)));
     match error {
         Some((call, errno)) if trial.resets.is_empty() => format!("{call} {errno}, no RST"),
         Some((call, errno)) => format!("{call} {errno}"),
@@ -156,6 +151,6 @@ pub fn summary(tally: &Tally, elapsed: Duration) -> String {
 
 /// The whole story of one trial.
 #[must_use]
-pub fn story(scenario: &Scenario, trial: &TrialReport) -> String {
-    ladder(scenario, trial)
+pub fn story(scenario: &Scenario, trial: &TrialReport, host: &Host) -> String {
+    ladder(scenario, trial, host)
 }

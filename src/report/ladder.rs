@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use anstyle::Style;
 
 use super::human::{BAD, GOOD, LABEL, UNSURE, verdict_style};
-use super::{CallReport, CauseReport, PacketReport, ResetReport, TrialReport};
+use super::{CallReport, CauseReport, Host, PacketReport, ResetReport, TrialReport};
 use crate::scenario::Scenario;
 use crate::transcript::Role;
 use crate::verdict::Verdict;
@@ -17,26 +17,32 @@ use crate::verdict::Verdict;
 const TIME: usize = 10;
 const BODY: usize = 68;
 
-/// The whole story of one trial, with styles; ends with a newline.
+/// The whole story of one trial on this host, with styles; ends with a newline.
 #[must_use]
-pub fn ladder(scenario: &Scenario, trial: &TrialReport) -> String {
+pub fn ladder(scenario: &Scenario, trial: &TrialReport, host: &Host) -> String {
     let mut out = String::new();
     heading(&mut out, scenario, trial);
     if let (Some(client), Some(server)) = (trial.client, trial.server) {
         let (client, server) = (format!("client {client}"), format!("server {server}"));
-        let _ = writeln!(out, "\n{:>TIME$}  {LABEL}{}{LABEL:#}", "µs", sides(&client, &server));
+        let _ = writeln!(
+            out,
+            "\n{:>TIME$}  {LABEL}{}{LABEL:#}",
+            "µs",
+            sides(&client, &server)
+        );
         for row in rows(trial) {
             let _ = writeln!(out, "{}", row.text);
         }
         out.push('\n');
         proof(&mut out, trial);
     }
+    note(&mut out, "here", &here(trial, host));
     note(&mut out, "elsewhere", scenario.elsewhere);
     if let Some(filter) = wireshark_filter(trial) {
-        let _ = writeln!(out, "  {LABEL}wireshark{LABEL:#}  {filter}");
+        let _ = writeln!(out, "  {LABEL}wireshark{LABEL:#}\n    {filter}");
     }
     if let Some(file) = &trial.capture_file {
-        let _ = writeln!(out, "  {LABEL}saved in{LABEL:#}   {file}");
+        note(&mut out, "saved in", file);
     }
     out
 }
@@ -92,7 +98,10 @@ fn rows(trial: &TrialReport) -> Vec<Row> {
         }
     }
     rows.extend(trial.packets.iter().map(|packet| {
-        let reset = trial.resets.iter().find(|reset| reset.frame == packet.frame);
+        let reset = trial
+            .resets
+            .iter()
+            .find(|reset| reset.frame == packet.frame);
         packet_row(packet, reset, zero)
     }));
     rows.sort_by_key(|row| row.at_ns);
@@ -104,8 +113,7 @@ fn rows(trial: &TrialReport) -> Vec<Row> {
 fn shows_while_waiting(call: &CallReport, packets: &[PacketReport]) -> bool {
     call.result.errno().is_some()
         && packets.iter().any(|packet| {
-            packet.from != Some(call.role)
-                && (call.began_ns..call.ended_ns).contains(&packet.at_ns)
+            packet.from != Some(call.role) && (call.began_ns..call.ended_ns).contains(&packet.at_ns)
         })
 }
 
@@ -128,7 +136,11 @@ fn call_row(call: &CallReport, at_ns: i64, zero: i64, text: &str) -> Row {
     };
     Row {
         at_ns,
-        text: format!("{:>TIME$}  {:indent$}{style}{text}{style:#}", time(at_ns, zero), ""),
+        text: format!(
+            "{:>TIME$}  {:indent$}{style}{text}{style:#}",
+            time(at_ns, zero),
+            ""
+        ),
     }
 }
 
@@ -191,7 +203,11 @@ fn proof(out: &mut String, trial: &TrialReport) {
             &format!("{} [{}]", gap.message, gap.id),
         );
     }
-    item(out, "--", "the kernel's own word on who sent it and why: not asked");
+    item(
+        out,
+        "--",
+        "the kernel's own word on who sent it and why: not asked",
+    );
 }
 
 fn item(out: &mut String, mark: &str, text: &str) {
@@ -207,11 +223,26 @@ fn item(out: &mut String, mark: &str, text: &str) {
 fn note(out: &mut String, label: &str, text: &str) {
     for (index, line) in textwrap::wrap(text, TIME + BODY - 11).iter().enumerate() {
         let _ = if index == 0 {
-            writeln!(out, "  {LABEL}{label}{LABEL:#}  {line}")
+            writeln!(out, "  {LABEL}{label:<9}{LABEL:#}  {line}")
         } else {
             writeln!(out, "             {line}")
         };
     }
+}
+
+/// Which errors this kernel gave, in the order of the calls.
+fn here(trial: &TrialReport, host: &Host) -> String {
+    let errors: Vec<String> = trial
+        .calls
+        .iter()
+        .filter_map(|call| Some(format!("{} {}", call.name(), call.result.errno()?)))
+        .collect();
+    let errors = if errors.is_empty() {
+        "no error".to_owned()
+    } else {
+        errors.join(", then ")
+    };
+    format!("{} {}: {errors}", host.sysname, host.release)
 }
 
 /// What was checked and holds, in the order of the rules of [`crate::verdict`]. Only a confirmed trial has facts to
@@ -275,7 +306,11 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
         .iter()
         .find(|packet| packet.frame == frame)
         .map_or(0, |packet| packet.at_ns);
-    for call in reset.explains.iter().filter_map(|call| trial.calls.get(*call)) {
+    for call in reset
+        .explains
+        .iter()
+        .filter_map(|call| trial.calls.get(*call))
+    {
         let Some(errno) = call.result.errno() else {
             continue;
         };

@@ -52,13 +52,13 @@ pub(super) const CLOSE_UNREAD_DATA: Scenario = Scenario {
 pub(super) const CLOSE_UNREAD_DATA_WRITE: Scenario = Scenario {
     id: "close-unread-data-write",
     topic: Topic::Abort,
-    title: "the same, but the client writes: ECONNRESET first, then EPIPE",
+    title: "the server closes with a byte unread; the client writes: ECONNRESET, then EPIPE",
     story: "As close-unread-data, but the client's first call after the reset is write(). On Linux that write fails \
             with ECONNRESET, the error that the RST put on the socket; only the next one fails with EPIPE (\"broken \
             pipe\"), because by then the error has been taken and what is left is a socket that cannot send.",
-    elsewhere: "The article that this scenario comes from shows \"broken pipe\" on the first write: that was macOS. \
-                macOS and FreeBSD test whether the socket can still send before they look at its error, so there \
-                the first write gives EPIPE. Linux looks at the error first.",
+    elsewhere: "The article that made this experiment known reports \"broken pipe\" for the first write: it was written \
+                on macOS. macOS and FreeBSD test whether the socket can still send before they look at its error, \
+                so there the first write gives EPIPE. Linux looks at the error first.",
     advice: "Treat ECONNRESET and EPIPE from a write alike: which one comes first depends on the system and on \
              which call came before. Neither says how much of the data arrived.",
     target: Target::Listener,
@@ -118,7 +118,7 @@ pub(super) const FIN_THEN_RESET: Scenario = Scenario {
 pub(super) const FIN_THEN_RESET_WRITE: Scenario = Scenario {
     id: "fin-then-reset-write",
     topic: Topic::Abort,
-    title: "the same, but the client writes: EPIPE at once, nothing left in SO_ERROR",
+    title: "the RST comes after a FIN, and a write takes its error: EPIPE at once",
     story: "As fin-then-reset, but the client's first call that can report the error is write(). It fails with \
             EPIPE, the one case in which a first write after a RST gives \"broken pipe\" on Linux. That took the \
             error: SO_ERROR then says 0.",

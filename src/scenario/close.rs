@@ -16,7 +16,7 @@ const ANSWER_TO_LATE_DATA: &[ExpectedReset] = &[ExpectedReset {
 pub(super) const CLEAN_CLOSE_EOF: Scenario = Scenario {
     id: "clean-close-eof",
     topic: Topic::Close,
-    title: "control: all read, then close: FIN, read 0, no error, no RST",
+    title: "control: the server reads all, then closes: FIN, read 0, no error, no RST",
     story: "The client sends two bytes, the server reads both and closes. Nothing is lost, so its kernel sends FIN, \
             the client's read() gives 0, and there is no error and no RST anywhere. What close-unread-data is \
             compared with.",
@@ -72,7 +72,7 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
 pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
     id: "write-after-peer-close-early",
     topic: Topic::Close,
-    title: "the same, before the FIN is acknowledged: the data carries the ACK",
+    title: "the peer closed; data carries the ACK of its FIN: RST comes back, write EPIPE",
     story: "As write-after-peer-close, but the client writes before its kernel has acknowledged the server's FIN: the \
             data itself carries that acknowledgment. The server is still in FIN-WAIT-1. It answers with the same \
             RST for another reason (data for a socket that nobody owns any more), and the client is told the same: \

@@ -141,9 +141,9 @@ struct Shared {
 impl Pool {
     /// Starts the workers.
     pub fn start(order: Order) -> Result<Self, Error> {
-        let workers = order.jobs.min(
-            usize::try_from(order.trials().div_ceil(CHUNK)).unwrap_or(usize::MAX),
-        );
+        let workers = order
+            .jobs
+            .min(usize::try_from(order.trials().div_ceil(CHUNK)).unwrap_or(usize::MAX));
         let (sender, events) = mpsc::channel(CHANNEL);
         let shared = Arc::new(Shared {
             order,
