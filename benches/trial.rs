@@ -112,7 +112,7 @@ fn proven_rounds(
         interface: "lo".to_owned(),
         filter: None,
         port: 8080,
-        keep_bytes: false,
+        saves_files: false,
     };
     runtime()?.block_on(async {
         let mut worker = Worker::open(settings, 0).await?;

@@ -9,7 +9,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use caps::{CapSet, Capability};
+use caps::{CapSet, Capability, CapsHashSet};
 use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::StreamExt;
 use nix::errno::Errno;
@@ -115,15 +115,21 @@ fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
-/// Gives up every privilege of this thread. Namespace and capture stay open; nothing later needs more.
-pub fn drop_privileges() -> Result<(), Error> {
-    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
-        caps::clear(None, set).map_err(|error| Error::Lab {
-            action: "drop privileges".to_owned(),
-            reason: error.to_string(),
-        })?;
-    }
-    Ok(())
+/// Gives up the privileges of this thread. Namespace and capture stay open, and nothing later needs more, except that
+/// root may have to save files in a directory that belongs to somebody else: then `saves_files` keeps that one right.
+pub fn drop_privileges(saves_files: bool) -> Result<(), Error> {
+    let failed = |error: caps::errors::CapsError| Error::Lab {
+        action: "drop privileges".to_owned(),
+        reason: error.to_string(),
+    };
+    let held = caps::read(None, CapSet::Permitted).map_err(failed)?;
+    let kept: CapsHashSet = held
+        .into_iter()
+        .filter(|capability| saves_files && *capability == Capability::CAP_DAC_OVERRIDE)
+        .collect();
+    caps::clear(None, CapSet::Inheritable).map_err(failed)?;
+    caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(failed)
 }
 
 /// Binds this thread to one of the CPUs that it may use, the `nth` going round. Frames queue up per CPU: on one CPU a

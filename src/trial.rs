@@ -35,8 +35,8 @@ pub struct Settings {
     pub filter: Option<String>,
     /// The port that servers listen on; the one after it stays closed.
     pub port: u16,
-    /// Whether the frames' bytes are wanted.
-    pub keep_bytes: bool,
+    /// Whether the frames are to be saved: their bytes are kept, and so is the right to write files.
+    pub saves_files: bool,
 }
 
 /// Runs trials, one after the other, on the thread that opened it.
@@ -73,10 +73,10 @@ impl Worker {
             filter: settings.filter.clone(),
             addresses: lab.addresses(),
         })?;
-        lab::drop_privileges()?;
+        lab::drop_privileges(settings.saves_files)?;
         let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
         Ok(Self {
-            batch: Batch::new(settings.keep_bytes),
+            batch: Batch::new(settings.saves_files),
             settings,
             lab,
             session,

@@ -83,7 +83,7 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
             interface: args.interface.clone(),
             filter: args.filter.clone(),
             port: args.port,
-            keep_bytes: args.write.is_some(),
+            saves_files: args.write.is_some(),
         },
         every_report: args.format == Format::Json
             || args.write.is_some()
@@ -186,6 +186,8 @@ impl<'a> Run<'a> {
         let trials = order.trials();
         let mut signals = Signals::new()?;
         let mut pool = Pool::start(order.clone())?;
+        // Workers have their own by now, and give them up once their captures are open.
+        lab::drop_privileges(order.save.is_some())?;
         let mut ended = Ok(ExitCode::Success);
         loop {
             let event = tokio::select! {

@@ -118,12 +118,7 @@ fn in_a_few_words(trial: &TrialReport) -> String {
         return why.clone();
     }
     if let Some((reset, call)) = trial.proof() {
-        return format!(
-            "{} {}, RST in frame {}",
-            call.name(),
-            call.result,
-            reset.frame
-        );
+        return format!("{} {}, RST #{}", call.name(), call.result, reset.frame);
     }
     let error = trial
         .calls
