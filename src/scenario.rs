@@ -44,6 +44,15 @@ pub enum Family {
 }
 
 impl Family {
+    /// `IPv4` or `IPv6`.
+    #[must_use]
+    pub fn proper_name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        }
+    }
+
     /// `ipv4` or `ipv6`.
     #[must_use]
     pub fn name(self) -> &'static str {

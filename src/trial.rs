@@ -108,7 +108,7 @@ impl Worker {
     #[must_use]
     pub fn cannot_run(&self, family: Family) -> Option<String> {
         let why = self.lab.address(family).err()?;
-        Some(format!("no {} here: {why}", family.name()))
+        Some(format!("no {} here: {why}", family.proper_name()))
     }
 
     /// Runs one trial and judges it.

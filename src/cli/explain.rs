@@ -7,7 +7,7 @@ use super::scenario_named;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::flow::Form;
-use crate::report::human::LABEL;
+use crate::report::human::{LABEL, wrap};
 use crate::scenario::{Awaited, Cause, Expect, ExpectedReset, Scenario, Step};
 use crate::transcript::Role;
 
@@ -50,7 +50,7 @@ fn text(scenario: &Scenario) -> String {
 }
 
 fn paragraph(out: &mut String, text: &str) {
-    for line in textwrap::wrap(text, WIDTH - 2) {
+    for line in wrap(text, WIDTH - 2) {
         let _ = writeln!(out, "  {line}");
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::report::human::LABEL;
+use crate::report::human::{LABEL, wrap};
 use crate::scenario::ALL;
 
 /// Columns of an id and the gap after it.
@@ -20,7 +20,7 @@ pub(super) fn list() -> Result<ExitCode, Error> {
             let _ = writeln!(text, "{gap}{LABEL}{}{LABEL:#}", scenario.topic.heading());
             topic = Some(scenario.topic);
         }
-        for (index, line) in textwrap::wrap(scenario.title, 79 - ID).iter().enumerate() {
+        for (index, line) in wrap(scenario.title, 79 - ID).iter().enumerate() {
             let id = if index == 0 { scenario.id } else { "" };
             let _ = writeln!(text, "  {id:<width$}{line}", width = ID - 2);
         }

@@ -1,5 +1,6 @@
 //! The form for people: a ladder for one trial, a line each for many, and a summary.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -21,6 +22,14 @@ pub(super) fn verdict_style(verdict: Option<Verdict>) -> Style {
         Some(Verdict::Refuted) => BAD,
         Some(Verdict::Inconclusive) | None => UNSURE,
     }
+}
+
+/// Lines of at most `width` columns. Ids and addresses are not cut at their hyphens.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<Cow<'_, str>> {
+    let options = textwrap::Options::new(width)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(text, options)
 }
 
 /// How many trials ended in which way.
@@ -104,7 +113,7 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
         };
         for remark in trial.findings.iter().chain(&trial.gap) {
             let text = format!("{run}{} [{}]", remark.message, remark.id);
-            for line in textwrap::wrap(&text, 74) {
+            for line in wrap(&text, 74) {
                 let _ = writeln!(out, "      {line}");
             }
         }
@@ -115,7 +124,8 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
 /// What a single trial showed, for the end of its line.
 fn in_a_few_words(trial: &TrialReport) -> String {
     if let Some(why) = &trial.skipped {
-        return why.clone();
+        // The details are for the ladder and for machines.
+        return why.split(':').next().unwrap_or(why).to_owned();
     }
     if let Some((reset, call)) = trial.proof() {
         return format!("{} {}, RST #{}", call.name(), call.result, reset.frame);

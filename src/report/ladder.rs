@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use super::human::{BAD, GOOD, LABEL, UNSURE, verdict_style};
+use super::human::{BAD, GOOD, LABEL, UNSURE, verdict_style, wrap};
 use super::{CallReport, CauseReport, Host, PacketReport, ResetReport, TrialReport};
 use crate::scenario::Scenario;
 use crate::transcript::Role;
@@ -22,6 +22,9 @@ const BODY: usize = 68;
 pub fn ladder(scenario: &Scenario, trial: &TrialReport, host: &Host) -> String {
     let mut out = String::new();
     heading(&mut out, scenario, trial);
+    if trial.skipped.is_some() {
+        return out;
+    }
     if let (Some(client), Some(server)) = (trial.client, trial.server) {
         let (client, server) = (format!("client {client}"), format!("server {server}"));
         let _ = writeln!(
@@ -56,11 +59,13 @@ fn heading(out: &mut String, scenario: &Scenario, trial: &TrialReport) {
         scenario.id,
         trial.family.name()
     );
-    for line in textwrap::wrap(scenario.title, TIME + BODY) {
+    for line in wrap(scenario.title, TIME + BODY) {
         let _ = writeln!(out, "  {line}");
     }
     if let Some(why) = &trial.skipped {
-        let _ = writeln!(out, "  {why}");
+        for line in wrap(why, TIME + BODY) {
+            let _ = writeln!(out, "  {line}");
+        }
     }
 }
 
@@ -211,7 +216,7 @@ fn proof(out: &mut String, trial: &TrialReport) {
 }
 
 fn item(out: &mut String, mark: &str, text: &str) {
-    for (index, line) in textwrap::wrap(text, TIME + BODY - 6).iter().enumerate() {
+    for (index, line) in wrap(text, TIME + BODY - 6).iter().enumerate() {
         let _ = if index == 0 {
             writeln!(out, "  {mark}  {line}")
         } else {
@@ -221,7 +226,7 @@ fn item(out: &mut String, mark: &str, text: &str) {
 }
 
 fn note(out: &mut String, label: &str, text: &str) {
-    for (index, line) in textwrap::wrap(text, TIME + BODY - 11).iter().enumerate() {
+    for (index, line) in wrap(text, TIME + BODY - 11).iter().enumerate() {
         let _ = if index == 0 {
             writeln!(out, "  {LABEL}{label:<9}{LABEL:#}  {line}")
         } else {
