@@ -46,6 +46,8 @@ pub struct Config {
     pub filter: Option<String>,
     /// The addresses that trials use; the first one also carries the fence.
     pub addresses: Vec<IpAddr>,
+    /// The ports that their servers use.
+    pub ports: [u16; 2],
 }
 
 /// An open capture.
@@ -169,7 +171,7 @@ impl Session {
         let wanted = config
             .filter
             .clone()
-            .unwrap_or_else(|| usual_filter(&config.addresses));
+            .unwrap_or_else(|| usual_filter(&config.addresses, config.ports));
         let filter = format!("({wanted}) or ({})", fence.filter());
         capture
             .filter(&filter, true)
@@ -307,9 +309,11 @@ fn ended(interface: &str, error: pcap::Error) -> Result<(), Error> {
     }
 }
 
-fn usual_filter(addresses: &[IpAddr]) -> String {
+/// Trials and nothing else: on a host's own loopback other people's conversations are none of our business.
+fn usual_filter(addresses: &[IpAddr], [port, other]: [u16; 2]) -> String {
     let hosts: Vec<String> = addresses.iter().map(|ip| format!("host {ip}")).collect();
-    format!("(tcp or icmp or icmp6) and ({})", hosts.join(" or "))
+    let hosts = hosts.join(" or ");
+    format!("((tcp and (port {port} or port {other})) or icmp or icmp6) and ({hosts})")
 }
 
 fn bad_filter(filter: &str, error: &pcap::Error) -> Error {

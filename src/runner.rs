@@ -26,6 +26,12 @@ const CALL_BOUND: Duration = Duration::from_secs(5);
 /// it cannot hand one out in between, and many, so that none comes again soon.
 const CLIENT_PORTS: std::ops::RangeInclusive<u16> = 20_000..=32_000;
 
+/// The port that nobody listens on, beside the one that servers listen on.
+#[must_use]
+pub fn closed_port(port: u16) -> u16 {
+    port.checked_add(1).unwrap_or(port - 1)
+}
+
 /// Two addresses for servers, and the sockets that hold them; kept from trial to trial.
 pub struct Stage {
     ip: IpAddr,
@@ -46,7 +52,7 @@ impl Stage {
             .map_err(|error| failed("listen", listener_address, &error))?;
         // Accepted sockets inherit these.
         set_bounds(&listener, listener_address)?;
-        let (holder, closed_address) = bound(ip, port.checked_add(1).unwrap_or(port - 1))?;
+        let (holder, closed_address) = bound(ip, closed_port(port))?;
         Ok(Self {
             ip,
             listener,

@@ -18,7 +18,7 @@ use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
 use crate::lab::{self, Lab, Place};
 use crate::packet::{Packet, Segment};
-use crate::runner::{Runner, Stage};
+use crate::runner::{Runner, Stage, closed_port};
 use crate::scenario::{Awaited, Family, Scenario, Step};
 use crate::time::{ClockCheck, Timestamp};
 use crate::transcript::Transcript;
@@ -72,6 +72,7 @@ impl Worker {
             interface: settings.interface.clone(),
             filter: settings.filter.clone(),
             addresses: lab.addresses(),
+            ports: [settings.port, closed_port(settings.port)],
         })?;
         lab::drop_privileges(settings.saves_files)?;
         let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
