@@ -19,12 +19,11 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use etherparse::{PacketBuilder, PacketBuilderStep};
 use pcap::{Active, BpfProgram, Capture, Precision};
 use tokio::time::timeout;
 
 use crate::error::Error;
-use crate::packet::{Flags, Link, Packet, decode};
+use crate::packet::{Link, Packet, decode, sample};
 use crate::sys;
 use crate::time::Timestamp;
 
@@ -264,9 +263,9 @@ impl Session {
             return true;
         };
         self.link == Link::Ethernet
-            && samples(client, server)
+            && sample::frames(client, server)
                 .iter()
-                .chain(&samples(server, client))
+                .chain(&sample::frames(server, client))
                 .all(|frame| filter.filter(frame))
     }
 
@@ -411,79 +410,4 @@ fn fence_failed(interface: &str, error: &io::Error) -> Error {
         interface: interface.to_owned(),
         reason,
     }
-}
-
-/// Frames from `source` to `destination` that no filter may hide: every kind of segment that matters, and an ICMP
-/// error.
-fn samples(source: SocketAddr, destination: SocketAddr) -> Vec<Vec<u8>> {
-    const KINDS: [Flags; 8] = [
-        Flags::SYN,
-        Flags::SYN.and(Flags::ACK),
-        Flags::ACK,
-        Flags::PSH.and(Flags::ACK),
-        Flags::FIN.and(Flags::ACK),
-        Flags::RST,
-        Flags::RST.and(Flags::ACK),
-        Flags(0),
-    ];
-    let mut frames: Vec<Vec<u8>> = KINDS
-        .iter()
-        .filter_map(|flags| sample_segment(source, destination, *flags))
-        .collect();
-    frames.extend(sample_icmp(source.ip(), destination.ip()));
-    frames
-}
-
-fn sample_link(
-    source: IpAddr,
-    destination: IpAddr,
-) -> Option<PacketBuilderStep<etherparse::IpHeaders>> {
-    let link = PacketBuilder::ethernet2([0; 6], [0; 6]);
-    match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            Some(link.ipv4(source.octets(), destination.octets(), 64))
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            Some(link.ipv6(source.octets(), destination.octets(), 64))
-        }
-        _ => None,
-    }
-}
-
-fn sample_segment(source: SocketAddr, destination: SocketAddr, flags: Flags) -> Option<Vec<u8>> {
-    let mut tcp = sample_link(source.ip(), destination.ip())?.tcp(
-        source.port(),
-        destination.port(),
-        1,
-        65535,
-    );
-    if flags.has(Flags::SYN) {
-        tcp = tcp.syn();
-    }
-    if flags.has(Flags::ACK) {
-        tcp = tcp.ack(1);
-    }
-    if flags.has(Flags::PSH) {
-        tcp = tcp.psh();
-    }
-    if flags.has(Flags::FIN) {
-        tcp = tcp.fin();
-    }
-    if flags.has(Flags::RST) {
-        tcp = tcp.rst();
-    }
-    let mut frame = Vec::with_capacity(tcp.size(0));
-    tcp.write(&mut frame, &[]).ok().map(|()| frame)
-}
-
-fn sample_icmp(source: IpAddr, destination: IpAddr) -> Option<Vec<u8>> {
-    const QUOTED: [u8; 32] = [0; 32];
-    let link = sample_link(source, destination)?;
-    let mut frame = Vec::with_capacity(128);
-    let written = match source {
-        // Destination unreachable: type 3 in ICMP, 1 in ICMPv6; code of "port unreachable".
-        IpAddr::V4(_) => link.icmpv4_raw(3, 3, [0; 4]).write(&mut frame, &QUOTED),
-        IpAddr::V6(_) => link.icmpv6_raw(1, 4, [0; 4]).write(&mut frame, &QUOTED),
-    };
-    written.ok().map(|()| frame)
 }

@@ -90,6 +90,9 @@ impl Tally {
     }
 }
 
+/// Columns before what a line says of its trials.
+const WHAT: usize = 50;
+
 /// A line for the trials of one scenario over one family, and under it what went wrong in those that are shown.
 #[must_use]
 pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialReport]) -> String {
@@ -101,9 +104,10 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
         tally.words()
     };
     let mut out = format!(
-        "{style}{word:<12}{style:#}  {:<28}  {}  {what}\n",
+        "{style}{word:<12}{style:#}  {:<28}  {}  {}\n",
         scenario.id,
-        family.name()
+        family.name(),
+        wrap(&what, 80 - WHAT).join(&format!("\n{:WHAT$}", ""))
     );
     for trial in shown {
         let run = if tally.total() == 1 {
@@ -134,10 +138,12 @@ fn in_a_few_words(trial: &TrialReport) -> String {
         .calls
         .iter()
         .find_map(|call| Some((call.name(), call.result.errno()?)));
+    // A capture that is not complete is no witness to an absence.
+    let no_reset = trial.resets.is_empty() && trial.gap.is_none();
     match error {
-        Some((call, errno)) if trial.resets.is_empty() => format!("{call} {errno}, no RST"),
+        Some((call, errno)) if no_reset => format!("{call} {errno}, no RST"),
         Some((call, errno)) => format!("{call} {errno}"),
-        None if trial.resets.is_empty() => "no error, no RST".to_owned(),
+        None if no_reset => "no error, no RST".to_owned(),
         None => "no error".to_owned(),
     }
 }

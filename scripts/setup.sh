@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# Makes a machine with a Rust toolchain ready to build rstproof: a C linker and libpcap with its development files.
+# With --tests also what the tests call: tshark, and setpriv of util-linux.
+# Does nothing if everything is there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf 'setup: %s\n' "$*"; }
+die() {
+    printf 'setup: error: %s\n' "$*" >&2
+    exit 1
+}
+
+usage='usage: scripts/setup.sh [--tests]'
+tests=no
+for argument in "$@"; do
+    case $argument in
+        --tests) tests=yes ;;
+        -h | --help)
+            printf '%s\n' "$usage"
+            exit 0
+            ;;
+        *)
+            printf '%s\n' "$usage" >&2
+            exit 2
+            ;;
+    esac
+done
+
+# What has to be there.
+
+have_linker() {
+    command -v cc >/dev/null || return 1
+    # A compiler without the C library's start-up files links nothing.
+    [[ $(cc -print-file-name=crt1.o) == /* ]]
+}
+
+# The build links with -lpcap. LIBPCAP_LIBDIR is where the pcap crate looks first.
+have_libpcap() {
+    [[ -n ${LIBPCAP_LIBDIR:-} && -e $LIBPCAP_LIBDIR/libpcap.so ]] && return
+    command -v cc >/dev/null && [[ $(cc -print-file-name=libpcap.so) == /* ]]
+}
+
+have_tshark() { command -v tshark >/dev/null; }
+
+# Busybox has one that cannot change the user.
+have_setpriv() { [[ $(setpriv --help 2>&1) == *--reuid* ]]; }
+
+missing() {
+    have_linker || printf 'linker\n'
+    have_libpcap || printf 'libpcap\n'
+    if [[ $tests == yes ]]; then
+        have_tshark || printf 'tshark\n'
+        have_setpriv || printf 'setpriv\n'
+    fi
+}
+
+# How to get it.
+
+find_manager() {
+    local manager
+    for manager in apt-get dnf yum pacman zypper apk; do
+        if command -v "$manager" >/dev/null; then
+            printf '%s\n' "$manager"
+            return
+        fi
+    done
+}
+
+# package_of MANAGER THING: the packages that THING comes in.
+package_of() {
+    case $1:$2 in
+        apt-get:linker) echo gcc libc6-dev ;;
+        apk:linker) echo gcc musl-dev ;;
+        dnf:linker | yum:linker | zypper:linker) echo gcc glibc-devel ;;
+        *:linker) echo gcc ;;
+        apt-get:libpcap | apk:libpcap) echo libpcap-dev ;;
+        pacman:libpcap) echo libpcap ;;
+        *:libpcap) echo libpcap-devel ;;
+        dnf:tshark | yum:tshark | pacman:tshark) echo wireshark-cli ;;
+        zypper:tshark) echo wireshark ;;
+        *:tshark) echo tshark ;;
+        apk:setpriv) echo setpriv ;;
+        *:setpriv) echo util-linux ;;
+    esac
+}
+
+# install_command MANAGER: the words before the package names.
+install_command() {
+    case $1 in
+        apt-get) echo apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 install -y --no-install-recommends ;;
+        dnf | yum) echo "$1" install -y ;;
+        pacman) echo pacman -S --needed --noconfirm ;;
+        zypper) echo zypper --non-interactive install --no-recommends ;;
+        apk) echo apk add --no-cache ;;
+    esac
+}
+
+install_missing() {
+    local things thing manager words packages=() command=() as_root=()
+    mapfile -t things < <(missing)
+    if ((${#things[@]} == 0)); then
+        return
+    fi
+    manager=$(find_manager)
+    if [[ -z $manager ]]; then
+        die "missing: ${things[*]}; none of apt-get, dnf, yum, pacman, zypper, apk is here to install it with"
+    fi
+    for thing in "${things[@]}"; do
+        read -ra words < <(package_of "$manager" "$thing")
+        packages+=("${words[@]}")
+    done
+    read -ra command < <(install_command "$manager")
+    command+=("${packages[@]}")
+
+    if ((EUID != 0)); then
+        if ! command -v sudo >/dev/null; then
+            die "missing: ${things[*]}; run as root: ${command[*]}"
+        fi
+        as_root=(sudo)
+        # Nobody is there to type a password.
+        [[ -t 0 ]] || as_root+=(-n)
+    fi
+    as_root+=(env DEBIAN_FRONTEND=noninteractive)
+
+    say "missing: ${things[*]}"
+    if [[ $manager == apt-get ]]; then
+        say 'running: apt-get update'
+        "${as_root[@]}" apt-get -q -o Acquire::Retries=3 update ||
+            say 'apt-get update failed; trying with the package lists that are here'
+    fi
+    say "running: ${command[*]}"
+    "${as_root[@]}" "${command[@]}" ||
+        die "cannot install ${packages[*]}; what failed, to be run as root: ${command[*]}"
+
+    mapfile -t things < <(missing)
+    if ((${#things[@]} > 0)); then
+        die "still missing after installing ${packages[*]}: ${things[*]}"
+    fi
+    say "installed: ${packages[*]}"
+}
+
+install_missing
+
+if ! cargo --version >/dev/null 2>&1; then
+    rust=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    die "no working cargo on PATH of $(id -un); install Rust $rust or newer, with rustup or from the distribution"
+fi
+say 'ready'

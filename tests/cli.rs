@@ -1,0 +1,472 @@
+//! The command line and the forms of the output, as snapshots. No privilege and no capture is needed for any of it.
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+use std::net::SocketAddr;
+use std::process::{Command, Output, Stdio};
+
+use anstream::adapter::strip_str;
+use rstproof::evidence::{Completeness, Evidence};
+use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum};
+use rstproof::report::human::{Tally, line, story};
+use rstproof::report::json::JsonWriter;
+use rstproof::report::{CaptureReport, Header, Host, Tool, TrialReport, Witnesses};
+use rstproof::scenario::{ALL, Family, Op, Outcome, Role, Scenario, find};
+use rstproof::time::Timestamp;
+use rstproof::transcript::{Call, Errno};
+use rstproof::verdict::judge;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_rstproof");
+
+fn rstproof(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).stdin(Stdio::null());
+    for variable in ["COLUMNS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+/// What it says on standard output if all is well.
+fn says(arguments: &[&str]) -> String {
+    let output = output(&mut rstproof(arguments));
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    assert_eq!(text(output.stderr), "", "{arguments:?}");
+    text(output.stdout)
+}
+
+/// The one line that it complains with.
+fn complains(arguments: &[&str]) -> String {
+    let output = output(&mut rstproof(arguments));
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    assert_eq!(text(output.stdout), "", "{arguments:?}");
+    let error = text(output.stderr);
+    assert!(
+        error.ends_with('\n') && error.lines().count() == 1,
+        "{error}"
+    );
+    error
+}
+
+fn assert_fits_eighty_columns(text: &str) {
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+mod help {
+    use super::*;
+
+    #[test]
+    fn of_the_program() {
+        insta::assert_snapshot!(says(&["--help"]));
+    }
+
+    #[test]
+    fn of_run() {
+        insta::assert_snapshot!(says(&["run", "--help"]));
+    }
+
+    #[test]
+    fn no_command_is_a_usage_error_and_shows_the_help() {
+        let output = output(&mut rstproof(&[]));
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(text(output.stdout), "");
+        assert!(text(output.stderr).contains("Usage: rstproof [OPTIONS] <COMMAND>"));
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_package() {
+        let version = concat!("rstproof ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!(says(&["--version"]), version);
+    }
+}
+
+mod catalogue {
+    use super::*;
+
+    #[test]
+    fn list_shows_it_by_topic() {
+        insta::assert_snapshot!(says(&["list"]));
+    }
+
+    #[test]
+    fn explain_tells_of_a_reset() {
+        insta::assert_snapshot!(says(&["explain", "close-unread-data"]));
+    }
+
+    #[test]
+    fn explain_tells_of_the_absence_of_one() {
+        insta::assert_snapshot!(says(&["explain", "shutdown-wr-then-write"]));
+    }
+
+    #[test]
+    fn all_of_it_fits_eighty_columns() {
+        assert_fits_eighty_columns(&says(&["list"]));
+        for scenario in ALL {
+            assert_fits_eighty_columns(&says(&["explain", scenario.id]));
+        }
+    }
+}
+
+mod errors {
+    use super::*;
+
+    #[test]
+    fn name_what_was_probably_meant() {
+        insta::assert_snapshot!(complains(&["run", "close-unread"]), @"rstproof: there is no scenario 'close-unread'; did you mean 'close-unread-data'? (`rstproof list` shows them all)");
+        insta::assert_snapshot!(complains(&["explain", "xyz"]), @"rstproof: there is no scenario 'xyz' (`rstproof list` shows them all)");
+        insta::assert_snapshot!(complains(&["runn"]), @"rstproof: unrecognized subcommand 'runn'; a similar subcommand exists: 'run'");
+        insta::assert_snapshot!(complains(&["run", "--repeet", "3"]), @"rstproof: unexpected argument '--repeet' found; a similar argument exists: '--repeat'");
+        insta::assert_snapshot!(complains(&["man", "runn"]), @"rstproof: there is no command 'runn'");
+    }
+
+    #[test]
+    fn name_the_values_that_are_possible() {
+        insta::assert_snapshot!(complains(&["run", "--family", "ipx"]), @"rstproof: invalid value 'ipx' for '--family <FAMILY>' [possible values: ipv4, ipv6, both]; a similar value exists: 'ipv6'");
+        insta::assert_snapshot!(complains(&["run", "--repeat", "0"]), @"rstproof: invalid value '0' for '--repeat <N>': 0 is not in 1..=4294967295");
+        insta::assert_snapshot!(complains(&["run", "--port", "65535"]), @"rstproof: invalid value '65535' for '--port <PORT>': 65535 is not in 1..=65534");
+        insta::assert_snapshot!(complains(&["completions", "sh"]), @"rstproof: invalid value 'sh' for '<SHELL>' [possible values: bash, elvish, fish, powershell, zsh]");
+        insta::assert_snapshot!(complains(&["explain"]), @"rstproof: the following required arguments were not provided: <SCENARIO>");
+    }
+
+    #[test]
+    fn say_what_cannot_go_together() {
+        insta::assert_snapshot!(complains(&["run", "--verbose", "--quiet"]), @"rstproof: the argument '--verbose' cannot be used with '--quiet'");
+        insta::assert_snapshot!(complains(&["run", "--host", "--jobs", "3"]), @"rstproof: --host has one loopback for all: leave --jobs away, or leave --host away to give each worker a namespace of its own");
+    }
+
+    #[test]
+    fn name_the_directory_that_cannot_be_written_to() {
+        insta::assert_snapshot!(complains(&["run", "-w", "/dev/null/evidence"]), @"rstproof: cannot open /dev/null/evidence: not a directory (ENOTDIR)");
+    }
+
+    fn complains_about(held: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        std::fs::write(dir.path().join(held), "precious").unwrap();
+        let error = complains(&["run", "-w", path]);
+        assert_eq!(std::fs::read(dir.path().join(held)).unwrap(), b"precious");
+        assert_eq!(std::fs::read_dir(path).unwrap().count(), 1);
+        error.replace(path, "DIR")
+    }
+
+    #[test]
+    fn name_the_evidence_that_would_be_overwritten() {
+        insta::assert_snapshot!(complains_about("report.json"), @"rstproof: DIR holds evidence already (report.json); choose another directory, or overwrite it with --force");
+        insta::assert_snapshot!(complains_about("a.pcapng"), @"rstproof: DIR holds evidence already (a.pcapng); choose another directory, or overwrite it with --force");
+    }
+}
+
+mod generated {
+    use super::*;
+
+    #[test]
+    fn completions_exist_for_every_shell() {
+        for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+            let script = says(&["completions", shell]);
+            assert!(
+                script.contains("rstproof") && script.contains("explain"),
+                "{shell}"
+            );
+        }
+    }
+
+    #[test]
+    fn man_pages_are_roff_and_named_after_their_command() {
+        let pages = [
+            (vec!["man"], ".TH rstproof "),
+            (vec!["man", "run"], ".TH rstproof-run "),
+        ];
+        for (arguments, title) in pages {
+            let page = says(&arguments);
+            assert!(page.lines().any(|line| line.starts_with(title)), "{page}");
+        }
+    }
+}
+
+mod colours {
+    use super::*;
+
+    const ESCAPE: char = '\u{1b}';
+
+    #[test]
+    fn are_shown_when_asked_for() {
+        assert!(says(&["--color", "always", "list"]).contains(ESCAPE));
+        assert!(says(&["list", "--color", "always"]).contains(ESCAPE));
+    }
+
+    #[test]
+    fn are_not_shown_in_a_pipe_or_when_not_wanted() {
+        assert!(!says(&["list"]).contains(ESCAPE));
+        assert!(!says(&["--color", "never", "list"]).contains(ESCAPE));
+    }
+
+    #[test]
+    fn obey_no_color() {
+        let mut forced = rstproof(&["list"]);
+        forced.env("CLICOLOR_FORCE", "1");
+        assert!(text(output(&mut forced).stdout).contains(ESCAPE));
+        forced.env("NO_COLOR", "1");
+        assert!(!text(output(&mut forced).stdout).contains(ESCAPE));
+    }
+}
+
+#[test]
+fn a_closed_standard_output_is_a_quiet_end() {
+    let commands = [
+        vec!["list"],
+        vec!["explain", "close-unread-data"],
+        vec!["man"],
+        vec!["completions", "bash"],
+        vec!["--help"],
+        vec!["--version"],
+    ];
+    for arguments in commands {
+        let (read, write) = std::io::pipe().unwrap();
+        drop(read);
+        let output = output(rstproof(&arguments).stdout(write).stderr(Stdio::piped()));
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert_eq!(text(output.stderr), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_standard_output_that_cannot_be_written_to_is_an_error() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = output(rstproof(&["list"]).stdout(full).stderr(Stdio::piped()));
+    assert_eq!(output.status.code(), Some(2));
+    let error = text(output.stderr);
+    assert!(
+        error.starts_with("rstproof: cannot write to standard output"),
+        "{error}"
+    );
+}
+
+/// The forms of a report, made from evidence that is written out by hand: a trial of `close-unread-data`.
+mod report {
+    use super::*;
+
+    const BEGAN: i64 = 1_700_000_000_000_000_000;
+
+    fn scenario() -> &'static Scenario {
+        find("close-unread-data").unwrap()
+    }
+
+    fn host() -> Host {
+        Host {
+            sysname: "Linux".to_owned(),
+            release: "6.12.0".to_owned(),
+            version: "#1 SMP".to_owned(),
+            machine: "x86_64".to_owned(),
+            libpcap: "libpcap version 1.10.3 (with TPACKET_V3)".to_owned(),
+        }
+    }
+
+    fn client() -> SocketAddr {
+        SocketAddr::from(([127, 1, 2, 3], 20000))
+    }
+
+    fn server() -> SocketAddr {
+        SocketAddr::from(([127, 1, 2, 3], 8080))
+    }
+
+    fn at(micros: i64) -> Timestamp {
+        Timestamp(BEGAN + micros * 1000)
+    }
+
+    /// Sent by `from`, whose initial number is 1000 if it is the client and 5000 if it is the server.
+    fn segment(
+        frame: u32,
+        micros: i64,
+        from: Role,
+        flags: u8,
+        (seq, ack): (u32, u32),
+        payload_len: u32,
+    ) -> Packet {
+        let (source, destination) = match from {
+            Role::Client => (client(), server()),
+            Role::Server => (server(), client()),
+        };
+        Packet::Tcp(Segment {
+            frame,
+            at: at(micros),
+            source,
+            destination,
+            flags: Flags(flags),
+            seq: SeqNum(seq),
+            ack: SeqNum(ack),
+            window: if flags & 0x02 == 0 { 64 } else { 65495 },
+            payload_len,
+            timestamps: true,
+            sack: SackBlocks::default(),
+        })
+    }
+
+    fn call(role: Role, op: Op, micros: (i64, i64), outcome: Outcome) -> Call {
+        Call {
+            role,
+            op,
+            began: at(micros.0),
+            ended: at(micros.1),
+            outcome,
+        }
+    }
+
+    /// The client's read waits for the RST of frame 6.
+    fn evidence() -> Evidence {
+        use Outcome::{Failed, Returned};
+        use Role::{Client, Server};
+        Evidence {
+            client: client(),
+            server: server(),
+            began: at(0),
+            calls: vec![
+                call(Client, Op::Connect, (2, 40), Returned(0)),
+                call(Server, Op::Accept, (41, 45), Returned(0)),
+                call(Client, Op::Write(2), (46, 58), Returned(2)),
+                call(Server, Op::Read(1), (59, 60), Returned(1)),
+                call(Server, Op::Close, (63, 72), Returned(0)),
+                call(Client, Op::Read(1), (62, 80), Failed(Errno::ECONNRESET)),
+                call(Client, Op::Read(1), (81, 82), Returned(0)),
+                call(Client, Op::Write(1), (83, 84), Failed(Errno::EPIPE)),
+            ],
+            packets: vec![
+                segment(1, 10, Client, 0x02, (1000, 0), 0),
+                segment(2, 20, Server, 0x12, (5000, 1001), 0),
+                segment(3, 30, Client, 0x10, (1001, 5001), 0),
+                segment(4, 50, Client, 0x18, (1001, 5001), 2),
+                segment(5, 55, Server, 0x10, (5001, 1003), 0),
+                segment(6, 70, Server, 0x14, (5001, 1003), 0),
+            ],
+            completeness: Completeness {
+                fence_seen: true,
+                dropped: 0,
+                filter_lets_all_through: true,
+                clock_step_ns: 40,
+            },
+        }
+    }
+
+    fn trial(evidence: &Evidence) -> TrialReport {
+        let judgement = judge(scenario(), evidence);
+        TrialReport::new(scenario(), Family::Ipv4, 1, "lo", evidence, &judgement)
+    }
+
+    /// The same trial with its RST cut out of the capture.
+    fn without_reset() -> TrialReport {
+        let mut evidence = evidence();
+        evidence.packets.pop();
+        trial(&evidence)
+    }
+
+    /// The same trial over a capture that lost frames.
+    fn with_drops() -> TrialReport {
+        let mut evidence = evidence();
+        evidence.completeness.dropped = 7;
+        trial(&evidence)
+    }
+
+    fn plain(text: &str) -> String {
+        strip_str(text).to_string()
+    }
+
+    fn ladder(trial: &TrialReport) -> String {
+        let ladder = plain(&story(scenario(), trial, &host()));
+        assert_fits_eighty_columns(&ladder);
+        ladder
+    }
+
+    #[test]
+    fn ladder_of_a_confirmed_trial() {
+        let mut trial = trial(&evidence());
+        trial.capture_file = Some("close-unread-data.ipv4.pcapng".to_owned());
+        insta::assert_snapshot!(ladder(&trial));
+    }
+
+    #[test]
+    fn ladder_of_a_refuted_trial() {
+        insta::assert_snapshot!(ladder(&without_reset()));
+    }
+
+    #[test]
+    fn ladder_of_an_inconclusive_trial() {
+        insta::assert_snapshot!(ladder(&with_drops()));
+    }
+
+    #[test]
+    fn ladder_of_a_skipped_trial() {
+        let why = "no IPv6 here: the kernel was built without it".to_owned();
+        let trial = TrialReport::skipped(scenario(), Family::Ipv6, 1, why);
+        insta::assert_snapshot!(ladder(&trial));
+    }
+
+    #[test]
+    fn lines_of_many_trials() {
+        let trials = [trial(&evidence()), without_reset(), with_drops()];
+        let mut lines = String::new();
+        let mut all = Tally::default();
+        for trial in &trials {
+            let mut tally = Tally::default();
+            tally.count(trial.verdict);
+            all.count(trial.verdict);
+            let shown = std::slice::from_ref(trial);
+            lines.push_str(&plain(&line(scenario(), Family::Ipv4, &tally, shown)));
+        }
+        let shown = &trials[1..];
+        lines.push_str(&plain(&line(scenario(), Family::Ipv6, &all, shown)));
+        assert_fits_eighty_columns(&lines);
+        insta::assert_snapshot!(lines);
+    }
+
+    #[test]
+    fn json() {
+        let header = Header {
+            schema: 1,
+            tool: Tool {
+                name: "rstproof",
+                version: "1.2.3",
+            },
+            host: host(),
+            witnesses: Witnesses {
+                capture: true,
+                kernel_trace: false,
+                counters: false,
+            },
+        };
+        let capture = CaptureReport {
+            interface: "lo".to_owned(),
+            filter: "tcp".to_owned(),
+            dropped: 7,
+        };
+        let skipped = TrialReport::skipped(scenario(), Family::Ipv6, 1, "no IPv6".to_owned());
+        let mut json = JsonWriter::begin(Vec::new(), &header).unwrap();
+        for trial in [trial(&evidence()), without_reset(), with_drops(), skipped] {
+            json.trial(&trial).unwrap();
+        }
+        let document = text(json.end(&capture).unwrap());
+        let value: serde_json::Value = serde_json::from_str(&document).unwrap();
+        assert_eq!(value["trials"].as_array().unwrap().len(), 4);
+        insta::assert_snapshot!(document);
+    }
+
+    #[test]
+    fn json_without_trials_is_a_document_too() {
+        let header = Header::of_this_host();
+        let json = JsonWriter::begin(Vec::new(), &header).unwrap();
+        let document = json.end(&CaptureReport::default()).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&document).unwrap();
+        assert_eq!(value["schema"], 1);
+        assert_eq!(value["trials"].as_array().unwrap().len(), 0);
+    }
+}

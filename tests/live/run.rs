@@ -1,0 +1,178 @@
+//! Running the program: as whom, where, and how it ended.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rstproof");
+
+/// `nobody`, by number: the name is not known everywhere.
+const NOBODY: u32 = 65534;
+
+pub(crate) fn rstproof(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments);
+    command
+}
+
+/// Runs `program` in new namespaces of these kinds, as `unshare` spells them. An ordinary user needs a user namespace
+/// for that.
+pub(crate) fn unshare(kinds: &str, program: &str) -> Command {
+    let mut command = Command::new("unshare");
+    if !geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args([kinds, program]);
+    command
+}
+
+/// An ordinary user with a directory of its own, in which there is a copy of the program.
+pub(crate) struct User {
+    pub(crate) home: TempDir,
+}
+
+impl User {
+    pub(crate) fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        fs::copy(PROGRAM, home.path().join("rstproof")).unwrap();
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        Self { home }
+    }
+
+    pub(crate) fn rstproof(&self, arguments: &[&str]) -> Command {
+        let program = self.home.path().join("rstproof");
+        let mut command = if geteuid().is_root() {
+            let mut setpriv = Command::new("setpriv");
+            setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+            setpriv.arg(program);
+            setpriv
+        } else {
+            Command::new(program)
+        };
+        command.args(arguments);
+        command
+    }
+}
+
+/// How it ended.
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        command.stdin(Stdio::null());
+        let output = command
+            .output()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// It ended with this code and complained of nothing.
+    #[track_caller]
+    pub(crate) fn quietly(self, code: i32) -> Self {
+        assert_eq!(self.err, "");
+        assert_eq!(self.code, Some(code), "{}", self.out);
+        self
+    }
+
+    /// It could not do its work: the one line that it said so with.
+    #[track_caller]
+    pub(crate) fn complaint(&self) -> &str {
+        assert_eq!(self.code, Some(2), "{}{}", self.out, self.err);
+        assert_eq!(self.err.lines().count(), 1, "{}", self.err);
+        self.err.trim_end()
+    }
+
+    #[track_caller]
+    pub(crate) fn trials(&self) -> Vec<Value> {
+        trials(&self.out)
+    }
+}
+
+/// The trials of a complete document.
+#[track_caller]
+pub(crate) fn trials(document: &str) -> Vec<Value> {
+    let document: Value = serde_json::from_str(document).unwrap();
+    assert_eq!(document["schema"], 1);
+    assert!(document["capture"]["dropped"].is_u64());
+    document["trials"].as_array().unwrap().clone()
+}
+
+/// One that is under way; ended with the test if the test fails.
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) out: Option<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let out = child.stdout.take().map(BufReader::new);
+        Self { child, out }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Reads standard output up to a line that holds `text`.
+    pub(crate) fn read_until(&mut self, text: &str) -> String {
+        let mut read = String::new();
+        loop {
+            let begin = read.len();
+            let more = self.out.as_mut().unwrap().read_line(&mut read).unwrap();
+            assert!(more > 0, "no {text} before the end");
+            if read[begin..].contains(text) {
+                return read;
+            }
+        }
+    }
+
+    /// Waits for the end; standard output from where it has not been read yet.
+    pub(crate) fn finish(mut self) -> Run {
+        let (mut out, mut err) = (String::new(), String::new());
+        if let Some(mut rest) = self.out.take() {
+            rest.read_to_string(&mut out).unwrap();
+        }
+        let mut errors = self.child.stderr.take().unwrap();
+        errors.read_to_string(&mut err).unwrap();
+        let code = self.child.wait().unwrap().code();
+        Run { code, out, err }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What every trial line of the machine output holds.
+pub(crate) const TRIAL: &str = "\"scenario\":";
+
+/// More trials than any test waits for.
+pub(crate) const ENDLESS: [&str; 3] = ["run", "--repeat", "1000000"];
