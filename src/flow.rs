@@ -204,6 +204,16 @@ pub struct Reset {
     pub acceptance: Acceptance,
 }
 
+impl Reset {
+    /// The error that it puts on this end's socket, if it reaches that end, is believed and finds somebody to tell.
+    #[must_use]
+    pub fn puts_error_on(&self, role: Role) -> Option<Errno> {
+        (self.from == role.peer() && self.acceptance.is_acceptable())
+            .then(|| self.receiver_state.errno_of_reset())
+            .flatten()
+    }
+}
+
 /// What one segment of the connection means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed {
@@ -274,32 +284,28 @@ impl Flow {
             Role::Server => (&mut self.server, &mut self.client),
         };
         let has_ack = segment.flags.has(Flags::ACK);
+        let beyond_capture = has_ack && sender.has_not_received(segment.ack);
+        let mut observed = Observed {
+            from,
+            seq: None,
+            ack: None,
+            reset: None,
+            acknowledges_unseen: beyond_capture,
+            acknowledges_fin: false,
+        };
         if segment.flags.has(Flags::RST) {
             let reset = reset(sender, receiver, from, segment);
-            return Some(Observed {
-                from,
-                seq: sender.relative(segment.seq),
-                ack: has_ack.then(|| receiver.relative(segment.ack)).flatten(),
-                reset: Some(reset),
-                acknowledges_unseen: false,
-                acknowledges_fin: false,
-            });
+            // Anybody may make up a RST, but not one that is believed.
+            observed.acknowledges_unseen &= reset.acceptance.is_acceptable();
+            observed.reset = Some(reset);
+        } else {
+            sender.send(segment);
+            observed.acknowledges_fin = has_ack && receiver.take_ack(segment.ack);
+            receiver.receive(segment);
         }
-        sender.send(segment);
-        let acknowledges_unseen = has_ack
-            && sender
-                .rcv_nxt
-                .is_some_and(|seen| segment.ack.is_after(seen));
-        let acknowledges_fin = has_ack && receiver.take_ack(segment.ack);
-        receiver.receive(segment);
-        Some(Observed {
-            from,
-            seq: sender.relative(segment.seq),
-            ack: has_ack.then(|| receiver.relative(segment.ack)).flatten(),
-            reset: None,
-            acknowledges_unseen,
-            acknowledges_fin,
-        })
+        observed.seq = sender.relative(segment.seq);
+        observed.ack = has_ack.then(|| receiver.relative(segment.ack)).flatten();
+        Some(observed)
     }
 }
 
@@ -307,11 +313,12 @@ fn reset(sender: &mut Endpoint, receiver: &mut Endpoint, from: Role, segment: &S
     let form = Form::of(segment);
     let receiver_state = receiver.state;
     let acceptance = receiver.judge_reset(sender, segment);
-    if form == Some(Form::Active) {
-        sender.state = State::Closed;
-    }
     if acceptance.is_acceptable() {
         receiver.state = State::Closed;
+        // One that is not believed may be made up, and then says nothing of the end that it claims to come from.
+        if form == Some(Form::Active) {
+            sender.state = State::Closed;
+        }
     }
     Reset {
         frame: segment.frame,
@@ -343,6 +350,8 @@ struct Endpoint {
     state: State,
     /// Its initial send sequence number.
     iss: Option<SeqNum>,
+    /// The sequence number after the last one that it has sent.
+    snd_nxt: Option<SeqNum>,
     /// The sequence number after its FIN, once sent.
     after_fin: Option<SeqNum>,
     /// Whether the other end has acknowledged that FIN.
@@ -361,6 +370,7 @@ impl Endpoint {
             address,
             state,
             iss: None,
+            snd_nxt: None,
             after_fin: None,
             fin_acknowledged: false,
             rcv_nxt: None,
@@ -374,19 +384,34 @@ impl Endpoint {
         self.iss.map(|iss| number.relative_to(iss))
     }
 
+    /// Whether this number lies beyond what has been captured on its way to this end.
+    fn has_not_received(&self, number: SeqNum) -> bool {
+        self.rcv_nxt.is_none_or(|rcv_nxt| number.is_after(rcv_nxt))
+    }
+
+    /// Whether this acknowledges the SYN of this end: ISS < SEG.ACK =< SND.NXT (RFC 9293, 3.10.7.3).
+    fn is_syn_acknowledged_by(&self, ack: SeqNum) -> bool {
+        self.iss.is_some_and(|iss| ack.is_after(iss))
+            && self.snd_nxt.is_some_and(|snd_nxt| !ack.is_after(snd_nxt))
+    }
+
     /// This end sends a segment that is no RST.
     fn send(&mut self, segment: &Segment) {
         self.sack_edge = segment.sack.right_edge();
+        let end = segment.seq_end();
+        if self.snd_nxt.is_none_or(|snd_nxt| end.is_after(snd_nxt)) {
+            self.snd_nxt = Some(end);
+        }
         if segment.flags.has(Flags::SYN) && self.iss.is_none() {
             self.iss = Some(segment.seq);
-            self.state = if segment.flags.has(Flags::ACK) {
+            self.state = if segment.flags.has(Flags::ACK) || self.rcv_nxt.is_some() {
                 State::SynReceived
             } else {
                 State::SynSent
             };
         }
         if segment.flags.has(Flags::FIN) && self.after_fin.is_none() {
-            self.after_fin = Some(segment.seq_end());
+            self.after_fin = Some(end);
             self.state = match self.state {
                 State::CloseWait => State::LastAck,
                 State::Established | State::SynReceived => State::FinWait1,
@@ -397,7 +422,7 @@ impl Endpoint {
 
     /// This end is acknowledged up to `ack`. Whether that is the first acknowledgment of its FIN.
     fn take_ack(&mut self, ack: SeqNum) -> bool {
-        if self.state == State::SynReceived && self.iss.map(|iss| iss.plus(1)) == Some(ack) {
+        if self.state == State::SynReceived && self.is_syn_acknowledged_by(ack) {
             self.state = State::Established;
         }
         if self.fin_acknowledged || self.after_fin != Some(ack) {
@@ -441,10 +466,16 @@ impl Endpoint {
         if self.rcv_nxt.is_some() {
             return; // again, or somebody else's: the first one counts
         }
-        self.rcv_nxt = Some(segment.seq_end());
-        if self.state == State::SynSent && segment.flags.has(Flags::ACK) {
-            self.state = State::Established;
+        if self.state == State::SynSent {
+            self.state = if !segment.flags.has(Flags::ACK) {
+                State::SynReceived // both at once: figure 7
+            } else if self.is_syn_acknowledged_by(segment.ack) {
+                State::Established
+            } else {
+                return; // answered with a RST, and forgotten
+            };
         }
+        self.rcv_nxt = Some(segment.seq_end());
     }
 
     fn advance_over_what_waited(&mut self) {
@@ -483,7 +514,7 @@ impl Endpoint {
         match self.state {
             State::Listen | State::Closed => return Acceptance::NoConnection,
             State::SynSent => {
-                let acknowledged = self.iss.map(|iss| iss.plus(1)) == Some(reset.ack);
+                let acknowledged = self.is_syn_acknowledged_by(reset.ack);
                 return if reset.flags.has(Flags::ACK) && acknowledged {
                     Acceptance::AcknowledgesSyn
                 } else {

@@ -4,6 +4,8 @@
 //! names etherparse. It never fails: what is not TCP or an ICMP error about TCP is [`Packet::Other`]. Frames are cut
 //! at the snapshot length, so lengths come from the IP header, not from what was captured.
 
+pub(crate) mod sample;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -410,3 +412,6 @@ fn quoted_ports(quoted: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
         SocketAddr::new(destination, u16::from_be_bytes([ports[2], ports[3]])),
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use crate::evidence::Evidence;
 use crate::flow::{Flow, Reset};
 use crate::packet::{Packet, Segment};
 use crate::scenario::{Expect, ExpectedReset, Scenario, Timing};
-use crate::transcript::Role;
+use crate::transcript::{Call, Role};
 
 /// What the evidence says of the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -220,7 +220,7 @@ fn match_resets(
         match expected.next() {
             Some((place, meant)) => {
                 matched[place] = Some(index);
-                compare_reset(meant, reset, findings);
+                compare_reset(*meant, reset, findings);
             }
             None => findings.push(Finding::UnexpectedReset { frame: reset.frame }),
         }
@@ -231,7 +231,7 @@ fn match_resets(
     matched
 }
 
-fn compare_reset(meant: &ExpectedReset, seen: &Reset, findings: &mut Vec<Finding>) {
+fn compare_reset(meant: ExpectedReset, seen: &Reset, findings: &mut Vec<Finding>) {
     let frame = seen.frame;
     if seen.from != meant.from {
         let expected = meant.from;
@@ -277,8 +277,8 @@ fn compare_calls(scenario: &Scenario, evidence: &Evidence, findings: &mut Vec<Fi
         if (call.role, call.op) != (role, op) {
             findings.push(Finding::OtherCall {
                 call: index,
-                role,
-                op,
+                role: call.role,
+                op: call.op,
             });
         } else if call.outcome != expect.outcome() {
             findings.push(Finding::UnexpectedOutcome {
@@ -323,7 +323,7 @@ fn compare_blames(
                 call,
                 frame: wire.resets[reset].frame,
             }),
-            Blame::Unexplained => findings.push(unexplained(call, made.role, wire)),
+            Blame::Unexplained => findings.push(unexplained(call, made, wire)),
             Blame::Reset(_) | Blame::AfterReset(_) | Blame::OwnShutdown(_) => {
                 let meant = expectations.get(call).and_then(|expect| expect.cause());
                 if meant.is_some_and(|cause| !blame.is(cause, matched)) {
@@ -335,10 +335,10 @@ fn compare_blames(
 }
 
 /// An error that nothing explains. A RST that would have, had it come in time, is what to name.
-fn unexplained(call: usize, role: Role, wire: &Wire) -> Finding {
+fn unexplained(call: usize, made: &Call, wire: &Wire) -> Finding {
     wire.resets
         .iter()
-        .find(|reset| reset.from == role.peer() && reset.acceptance.is_acceptable())
+        .find(|reset| reset.puts_error_on(made.role).is_some() && reset.at >= made.ended)
         .map_or(Finding::UnexplainedError { call }, |reset| {
             Finding::ResetTooLate {
                 frame: reset.frame,

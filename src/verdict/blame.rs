@@ -13,7 +13,7 @@ use crate::transcript::{Call, Errno, Op, Outcome, Role};
 pub enum Blame {
     /// This RST put the error on the socket, and this call took it.
     Reset(usize),
-    /// This RST killed the connection; its error had been taken already.
+    /// This RST killed the connection; its error had been taken already, or this call is none that takes it.
     AfterReset(usize),
     /// The caller shut its own sending side down in this call.
     OwnShutdown(usize),
@@ -91,14 +91,11 @@ impl Socket {
 
     /// Rule 4: what came in before this call returned can have a part in how it ended.
     fn take_in(&mut self, call: &Call, resets: &[Reset]) {
-        while let Some(reset) = resets.get(self.looked_at)
-            && reset.at < call.ended
-        {
-            if reset.from == self.role.peer()
-                && reset.acceptance.is_acceptable()
-                && let Some(errno) = reset.receiver_state.errno_of_reset()
-            {
-                self.pending = Some((self.looked_at, errno));
+        while let Some(reset) = resets.get(self.looked_at) {
+            match reset.puts_error_on(self.role) {
+                Some(_) if reset.at >= call.ended => break,
+                Some(errno) => self.pending = Some((self.looked_at, errno)),
+                None => {}
             }
             self.looked_at += 1;
         }
@@ -115,7 +112,7 @@ impl Socket {
             self.dead = Some((reset, mapped));
             return Blame::Reset(reset);
         }
-        if let Some((reset, taken)) = self.dead {
+        if let Some((reset, taken)) = self.dead.or(self.pending) {
             return if how_dead_socket_answers(op, taken) == Some(errno) {
                 Blame::AfterReset(reset)
             } else if errno == taken {

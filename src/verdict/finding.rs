@@ -268,3 +268,220 @@ impl fmt::Display for Gap {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_speaks_of_a_rst_has_its_id_and_its_words() {
+        let (call, frame) = (5, 6);
+        for (finding, id, about, words) in [
+            (
+                Finding::NoReset { place: 0 },
+                "no-reset",
+                None,
+                "RST 1 that must be on the wire is not there",
+            ),
+            (
+                Finding::ResetUnacceptable {
+                    frame,
+                    acceptance: Acceptance::WrongSequence { seq: 2, rcv_nxt: 1 },
+                },
+                "reset-unacceptable",
+                Some(6),
+                "frame 6: a RST that its receiver must ignore: SEQ 2 is not RCV.NXT 1",
+            ),
+            (
+                Finding::UnexpectedReset { frame },
+                "unexpected-reset",
+                Some(6),
+                "frame 6: a RST that must not be there",
+            ),
+            (
+                Finding::ResetFromWrongEnd {
+                    frame,
+                    expected: Role::Server,
+                },
+                "reset-from-wrong-end",
+                Some(6),
+                "frame 6: RST expected from the server, seen from the client",
+            ),
+            (
+                Finding::WrongForm {
+                    frame,
+                    expected: Form::Active,
+                    seen: None,
+                },
+                "wrong-form",
+                Some(6),
+                "frame 6: form expected active, seen one that Linux does not make",
+            ),
+            (
+                Finding::WrongReceiverState {
+                    frame,
+                    expected: State::CloseWait,
+                    seen: State::Established,
+                },
+                "wrong-receiver-state",
+                Some(6),
+                "frame 6: receiver expected in CLOSE-WAIT, seen in ESTABLISHED",
+            ),
+            (
+                Finding::ResetTooLate { frame, call },
+                "reset-too-late",
+                Some(6),
+                "frame 6: the RST came after call 5, which failed, had returned",
+            ),
+            (
+                Finding::WrongErrno {
+                    call,
+                    frame,
+                    state: State::CloseWait,
+                    expected: Errno::EPIPE,
+                },
+                "wrong-errno",
+                Some(6),
+                "call 5: the RST in frame 6 came in CLOSE-WAIT, which maps to EPIPE",
+            ),
+            (
+                Finding::ReportedTwice { call, frame },
+                "error-reported-twice",
+                Some(6),
+                "call 5: the error of the RST in frame 6 is reported a second time",
+            ),
+            (
+                Finding::IcmpError { frame },
+                "icmp-error",
+                Some(6),
+                "frame 6: an ICMP error about this connection, which may explain the error",
+            ),
+        ] {
+            assert_eq!((finding.id(), finding.frame()), (id, about));
+            assert_eq!(finding.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn what_speaks_of_a_call_has_its_id_and_its_words() {
+        let (call, op, role) = (5, Op::Write(1), Role::Client);
+        for (finding, id, words) in [
+            (
+                Finding::UnexplainedError { call },
+                "unexplained-error",
+                "call 5 failed, and no RST on the wire explains it",
+            ),
+            (
+                Finding::OtherCause {
+                    call,
+                    seen: Blame::OwnShutdown(2),
+                },
+                "other-cause",
+                "call 5 failed for another reason: call 2 had shut the sending side down",
+            ),
+            (
+                Finding::UnexpectedOutcome {
+                    call,
+                    op,
+                    expected: Outcome::Failed(Errno::EPIPE),
+                    seen: Outcome::Returned(1),
+                },
+                "unexpected-outcome",
+                "call 5, write(1): expected EPIPE, seen 1",
+            ),
+            (
+                Finding::CallNotMade { role, op },
+                "call-not-made",
+                "the client's write(1) was not made",
+            ),
+            (
+                Finding::OtherCall { call, role, op },
+                "other-call",
+                "call 5: the client's write(1) does not belong at this place of the script",
+            ),
+        ] {
+            assert_eq!((finding.id(), finding.frame()), (id, None));
+            assert_eq!(finding.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn every_blame_has_its_words() {
+        let mapped = Errno::ECONNRESET;
+        for (blame, words) in [
+            (Blame::Reset(0), "it was the first to be told of a RST"),
+            (
+                Blame::AfterReset(0),
+                "a RST had killed the connection before",
+            ),
+            (
+                Blame::OwnShutdown(2),
+                "call 2 had shut the sending side down",
+            ),
+            (
+                Blame::WrongErrno { reset: 0, mapped },
+                "a RST that maps to ECONNRESET",
+            ),
+            (
+                Blame::ReportedTwice(0),
+                "a RST whose error had been reported before",
+            ),
+            (Blame::Unexplained, "unknown"),
+        ] {
+            assert_eq!(blame.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn every_gap_has_its_id_and_its_words() {
+        for (gap, id, words) in [
+            (
+                Gap::FramesDropped(1),
+                "frames-dropped",
+                "the capture lost 1 frame, so nothing can be said",
+            ),
+            (
+                Gap::FramesDropped(2),
+                "frames-dropped",
+                "the capture lost 2 frames, so nothing can be said",
+            ),
+            (
+                Gap::FenceMissing,
+                "fence-missing",
+                "the datagram sent after the last call was not captured",
+            ),
+            (
+                Gap::FilterHides,
+                "filter-hides",
+                "the capture filter hides some segments of the connection, or ICMP",
+            ),
+            (
+                Gap::ClockStepped(-7),
+                "clock-stepped",
+                "the clock was stepped by -7 ns during the trial",
+            ),
+            (
+                Gap::SynMissing,
+                "syn-missing",
+                "the connection's SYN was not captured",
+            ),
+            (
+                Gap::SegmentMissing { frame: 4 },
+                "segment-missing",
+                "frame 4 acknowledges a segment that was not captured",
+            ),
+            (
+                Gap::TimingMissed(Timing::DataAfterAckOfFin),
+                "timing-missed",
+                "the FIN was not acknowledged before the client wrote",
+            ),
+            (
+                Gap::TimingMissed(Timing::DataBeforeAckOfFin),
+                "timing-missed",
+                "the FIN was acknowledged before the client wrote",
+            ),
+        ] {
+            assert_eq!((gap.id(), gap.to_string().as_str()), (id, words));
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The language that evidence is written in here: packetdrill's segments, strace's calls.
+//!
+//! ```text
+//! client write(2) = 2                  a call and how it ended; `= ?` if it did not return
+//!   > P. 1:3(2) ack 1 win 512 ts       a segment from the client, stamped while that call ran
+//!   < . 1:1(0) ack 3 win 512 ts        a segment from the server
+//!   < icmp 3/3 about >                 an ICMP error quoting a segment from the client
+//! ```
+//!
+//! `a:b(len)` and `ack` are relative to the initial number of the side that they count; `=0:0(0)` is the number on the
+//! wire itself. `ts` is the timestamps option, `sack a:b` a block, `win` the window field. Every line is one microsecond
+//! after the one before, a call returns after its last segment, frames are numbered from 1.
+
+#![allow(dead_code)] // each test file uses a part
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach functions that tests share
+
+mod catalogue;
+pub(crate) mod changes;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use rstproof::evidence::{Completeness, Evidence};
+use rstproof::packet::{Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum};
+use rstproof::scenario::{self, Family, Scenario};
+use rstproof::time::Timestamp;
+use rstproof::transcript::{Call, Errno, Op, Outcome, Role};
+use rstproof::verdict::{Finding, Gap, Judgement, Verdict, judge};
+
+pub(crate) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+
+/// Initial sequence numbers: neither may be taken for a relative one.
+pub(crate) const CLIENT_ISS: SeqNum = SeqNum(1_000_000_000);
+pub(crate) const SERVER_ISS: SeqNum = SeqNum(3_000_000_000);
+
+pub(crate) const BEGAN: Timestamp = Timestamp(1_700_000_000_000_000_000);
+const TICK_NS: i64 = 1_000;
+
+/// The client's and the server's address.
+pub(crate) fn ends(family: Family) -> (SocketAddr, SocketAddr) {
+    let ip = match family {
+        Family::Ipv4 => IpAddr::V4(Ipv4Addr::new(127, 7, 0, 1)),
+        Family::Ipv6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    (SocketAddr::new(ip, 40_000), SocketAddr::new(ip, 8080))
+}
+
+/// What is there and complete: nothing dropped, hidden or stepped.
+pub(crate) const COMPLETE: Completeness = Completeness {
+    fence_seen: true,
+    dropped: 0,
+    filter_lets_all_through: true,
+    clock_step_ns: 0,
+};
+
+/// A trial as it is written down, line by line.
+#[derive(Clone)]
+pub(crate) struct Story {
+    pub(crate) scenario: &'static Scenario,
+    lines: Vec<String>,
+}
+
+/// The trial of this scenario that must be confirmed.
+pub(crate) fn story(id: &str) -> Story {
+    let (_, text) = catalogue::STORIES
+        .iter()
+        .find(|(name, _)| *name == id)
+        .unwrap_or_else(|| panic!("{id}: no good evidence is written down"));
+    Story {
+        scenario: scenario::find(id).unwrap(),
+        lines: lines(text),
+    }
+}
+
+/// Its lines, single-spaced, without the empty ones.
+fn lines(text: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+impl Story {
+    /// The same, with this line in the place of that one. Either may be several lines, or none.
+    #[track_caller]
+    pub(crate) fn with(mut self, old: &str, new: &str) -> Self {
+        let old = lines(old);
+        let mut places = (0..self.lines.len()).filter(|&at| self.lines[at..].starts_with(&old));
+        let at = places.next().unwrap_or_else(|| panic!("no {old:?}"));
+        assert!(places.next().is_none(), "{old:?} twice");
+        self.lines.splice(at..at + old.len(), lines(new));
+        self
+    }
+
+    /// The same without this line.
+    pub(crate) fn without(self, line: &str) -> Self {
+        self.with(line, "")
+    }
+
+    /// The same with one line more, after this one.
+    pub(crate) fn after(self, line: &str, new: &str) -> Self {
+        self.with(line, &format!("{line}\n{new}"))
+    }
+
+    /// The same with one line more, before this one.
+    pub(crate) fn before(self, line: &str, new: &str) -> Self {
+        self.with(line, &format!("{new}\n{line}"))
+    }
+
+    pub(crate) fn evidence(&self, family: Family) -> Evidence {
+        let (client, server) = ends(family);
+        let mut evidence = Evidence {
+            client,
+            server,
+            began: BEGAN,
+            calls: Vec::new(),
+            packets: Vec::new(),
+            completeness: COMPLETE,
+        };
+        for (line, ticks) in self.lines.iter().zip(1..) {
+            let now = Timestamp(BEGAN.0 + ticks * TICK_NS);
+            if line.starts_with(['>', '<']) {
+                let frame = u32::try_from(evidence.packets.len()).unwrap() + 1;
+                evidence.packets.push(packet(line, family, frame, now));
+                if let Some(call) = evidence.calls.last_mut() {
+                    call.ended.0 = now.0 + TICK_NS / 2;
+                }
+            } else {
+                evidence.calls.push(call(line, now));
+            }
+        }
+        evidence
+    }
+
+    /// What the judge says, which must not depend on the family.
+    #[track_caller]
+    pub(crate) fn judged(&self) -> Judgement {
+        self.judged_after(|_| ())
+    }
+
+    /// What the judge says after this change to what the words cannot express.
+    #[track_caller]
+    pub(crate) fn judged_after(&self, change: impl Fn(&mut Evidence)) -> Judgement {
+        let [ipv4, ipv6] = FAMILIES.map(|family| {
+            let mut evidence = self.evidence(family);
+            change(&mut evidence);
+            judge(self.scenario, &evidence)
+        });
+        assert_eq!(ipv4, ipv6, "the families differ");
+        ipv4
+    }
+
+    #[track_caller]
+    pub(crate) fn is_confirmed(&self) {
+        self.judged().is_confirmed();
+    }
+
+    #[track_caller]
+    pub(crate) fn is_refuted_by(&self, findings: &[Finding]) {
+        self.judged().is_refuted_by(findings);
+    }
+
+    #[track_caller]
+    pub(crate) fn is_inconclusive_for(&self, gap: Gap) {
+        self.judged().is_inconclusive_for(gap);
+    }
+}
+
+/// What a judgement must be.
+pub(crate) trait Says {
+    fn is_confirmed(&self);
+    fn is_refuted_by(&self, findings: &[Finding]);
+    fn is_inconclusive_for(&self, gap: Gap);
+}
+
+impl Says for Judgement {
+    #[track_caller]
+    fn is_confirmed(&self) {
+        assert_eq!(
+            (self.verdict, self.findings.as_slice(), self.gap),
+            (Verdict::Confirmed, [].as_slice(), None)
+        );
+    }
+
+    #[track_caller]
+    fn is_refuted_by(&self, findings: &[Finding]) {
+        assert_eq!(
+            (self.verdict, self.findings.as_slice(), self.gap),
+            (Verdict::Refuted, findings, None)
+        );
+    }
+
+    #[track_caller]
+    fn is_inconclusive_for(&self, gap: Gap) {
+        assert_eq!(
+            (self.verdict, self.findings.as_slice(), self.gap),
+            (Verdict::Inconclusive, [].as_slice(), Some(gap))
+        );
+    }
+}
+
+/// The segments among the packets.
+pub(crate) fn segments(evidence: &mut Evidence) -> impl Iterator<Item = &mut Segment> {
+    evidence.packets.iter_mut().filter_map(|packet| {
+        let Packet::Tcp(segment) = packet else {
+            return None;
+        };
+        Some(segment)
+    })
+}
+
+/// The one RST.
+pub(crate) fn the_reset(evidence: &mut Evidence) -> &mut Segment {
+    let mut resets = segments(evidence).filter(|segment| segment.flags.has(Flags::RST));
+    let reset = resets.next().unwrap();
+    assert!(resets.next().is_none(), "two RSTs");
+    reset
+}
+
+/// One segment of the connection, as a line tells it.
+pub(crate) fn segment(line: &str, family: Family, frame: u32, at: Timestamp) -> Segment {
+    let Packet::Tcp(segment) = packet(line, family, frame, at) else {
+        panic!("{line}: no TCP segment");
+    };
+    segment
+}
+
+fn packet(line: &str, family: Family, frame: u32, at: Timestamp) -> Packet {
+    let mut words = line.split_whitespace();
+    let ((source, iss), (destination, peer_iss)) = direction(words.next().unwrap(), family);
+    let first = words.next().unwrap();
+    if first == "icmp" {
+        let (kind, code) = words.next().unwrap().split_once('/').unwrap();
+        assert_eq!(words.next(), Some("about"), "{line}");
+        let ((quoted_source, _), (quoted_destination, _)) =
+            direction(words.next().unwrap(), family);
+        return Packet::Icmp(IcmpError {
+            frame,
+            at,
+            source: source.ip(),
+            kind: kind.parse().unwrap(),
+            code: code.parse().unwrap(),
+            quoted_source,
+            quoted_destination,
+        });
+    }
+    let (seq, payload_len) = range(words.next().unwrap(), iss);
+    let mut segment = Segment {
+        frame,
+        at,
+        source,
+        destination,
+        flags: flags(first),
+        seq,
+        ack: SeqNum(0),
+        window: 0,
+        payload_len,
+        timestamps: false,
+        sack: SackBlocks::default(),
+    };
+    let mut blocks = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "ack" => segment.ack = number(words.next().unwrap(), peer_iss),
+            "win" => segment.window = words.next().unwrap().parse().unwrap(),
+            "ts" => segment.timestamps = true,
+            "sack" => {
+                let (left, right) = words.next().unwrap().split_once(':').unwrap();
+                blocks.push((number(left, peer_iss), number(right, peer_iss)));
+            }
+            other => panic!("{line}: {other}?"),
+        }
+    }
+    segment.sack = SackBlocks::new(&blocks);
+    Packet::Tcp(segment)
+}
+
+type End = (SocketAddr, SeqNum);
+
+/// Who sends in this direction, and who receives.
+fn direction(arrow: &str, family: Family) -> (End, End) {
+    let (client, server) = ends(family);
+    match arrow {
+        ">" => ((client, CLIENT_ISS), (server, SERVER_ISS)),
+        "<" => ((server, SERVER_ISS), (client, CLIENT_ISS)),
+        other => panic!("{other} is no direction"),
+    }
+}
+
+/// `1:3(2)`: first number, number after the last byte, bytes.
+fn range(text: &str, iss: SeqNum) -> (SeqNum, u32) {
+    let (range, len) = text.trim_end_matches(')').split_once('(').unwrap();
+    let (start, end) = range.split_once(':').unwrap();
+    let len: u32 = len.parse().unwrap();
+    let from = start.trim_start_matches('=').parse::<i64>().unwrap();
+    assert_eq!(end.parse::<i64>().unwrap(), from + i64::from(len), "{text}");
+    (number(start, iss), len)
+}
+
+/// A sequence number; it may lie before the initial one.
+fn number(text: &str, iss: SeqNum) -> SeqNum {
+    if let Some(on_the_wire) = text.strip_prefix('=') {
+        return SeqNum(on_the_wire.parse().unwrap());
+    }
+    iss.plus(
+        text.parse::<i64>()
+            .unwrap()
+            .rem_euclid(1 << 32)
+            .try_into()
+            .unwrap(),
+    )
+}
+
+pub(crate) fn flags(letters: &str) -> Flags {
+    letters.chars().fold(Flags::default(), |flags, letter| {
+        flags.and(match letter {
+            'F' => Flags::FIN,
+            'S' => Flags::SYN,
+            'R' => Flags::RST,
+            'P' => Flags::PSH,
+            '.' => Flags::ACK,
+            '-' => Flags::default(),
+            other => panic!("{other} is no flag"),
+        })
+    })
+}
+
+fn call(line: &str, began: Timestamp) -> Call {
+    let (made, result) = line.split_once(" = ").unwrap();
+    let (role, op) = made.split_once(' ').unwrap();
+    let op = op_of(op);
+    let role = match role {
+        "client" => Role::Client,
+        "server" => Role::Server,
+        other => panic!("{other} is no end"),
+    };
+    Call {
+        role,
+        op,
+        began,
+        ended: Timestamp(began.0 + TICK_NS / 2),
+        outcome: outcome(op, result),
+    }
+}
+
+fn op_of(text: &str) -> Op {
+    let (name, arguments) = text.trim_end_matches(')').split_once('(').unwrap();
+    match (name, arguments) {
+        ("connect", "") => Op::Connect,
+        ("accept", "") => Op::Accept,
+        ("close", "") => Op::Close,
+        ("read", len) => Op::Read(len.parse().unwrap()),
+        ("write", len) => Op::Write(len.parse().unwrap()),
+        ("shutdown", "SHUT_WR") => Op::ShutdownWrite,
+        ("setsockopt", "SO_LINGER {1,0}") => Op::LingerZero,
+        ("setsockopt", "TCP_QUICKACK 0") => Op::DelayAcks,
+        ("getsockopt", "SO_ERROR") => Op::SocketError,
+        _ => panic!("{text} is no call"),
+    }
+}
+
+fn outcome(op: Op, text: &str) -> Outcome {
+    let errno = match text {
+        "?" => return Outcome::Unfinished,
+        "EPIPE" => Errno::EPIPE,
+        "ECONNRESET" => Errno::ECONNRESET,
+        "ECONNREFUSED" => Errno::ECONNREFUSED,
+        "ENOTCONN" => Errno::ENOTCONN,
+        "EAGAIN" => Errno::EAGAIN,
+        "0" if op == Op::SocketError => return Outcome::SocketError(None),
+        value => return Outcome::Returned(value.parse().unwrap()),
+    };
+    if op == Op::SocketError {
+        Outcome::SocketError(Some(errno))
+    } else {
+        Outcome::Failed(errno)
+    }
+}
