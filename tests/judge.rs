@@ -11,10 +11,10 @@ use rstproof::packet::Packet;
 use rstproof::scenario::{self, Timing};
 use rstproof::time::Timestamp;
 use rstproof::transcript::{Errno, Op, Outcome, Role};
-use rstproof::verdict::{Blame, Finding, Gap};
+use rstproof::verdict::{Blame, Finding, Gap, Verdict};
 use support::{BEGAN, Says, Story, segments, story, the_reset};
 
-/// The RST of `close-unread-data`, in frame 6, and of `fin-then-reset`, in frame 7.
+/// The RST of `close-unread-data`, in frame 6, and of `fin-then-reset`, in frame 8.
 const RST: &str = "< R. 1:1(0) ack 3 win 512 ts";
 const RST_AFTER_FIN: &str = "< R. 2:2(0) ack 3 win 512 ts";
 /// The RST of `linger-zero-close`, in frame 4, and the call that it belongs to.
@@ -32,6 +32,12 @@ fn every_scenario_is_confirmed_by_what_it_leads_to() {
     for scenario in scenario::ALL {
         story(scenario.id).is_confirmed();
     }
+}
+
+#[test]
+fn verdicts_have_their_names() {
+    let names = [Verdict::Confirmed, Verdict::Refuted, Verdict::Inconclusive].map(Verdict::name);
+    assert_eq!(names, ["confirmed", "refuted", "inconclusive"]);
 }
 
 #[test]
@@ -350,6 +356,7 @@ fn a_fin_ahead_of_a_hole_has_not_come_in() {
             "< F. 1:1(0) ack 3 win 512 ts",
             "< F. 2:2(0) ack 3 win 512 ts",
         )
+        .without("> . 3:3(0) ack 2 win 512 ts")
         .with(RST_AFTER_FIN, "< R. 3:3(0) ack 3 win 512 ts")
         .is_refuted_by(&[
             Finding::ResetUnacceptable {

@@ -60,8 +60,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // The FIN takes up number 1, so SND.NXT is 2 when the server aborts. The client's ACK of the FIN is delayed
-        // (2 ms) and never sent.
+        // The FIN takes up number 1, so SND.NXT is 2 when the server aborts, which it does once its FIN is acknowledged.
         "fin-then-reset",
         "
         client connect() = 0
@@ -75,6 +74,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         server read(1) = 1
         server shutdown(SHUT_WR) = 0
           < F. 1:1(0) ack 3 win 512 ts
+          > . 3:3(0) ack 2 win 512 ts
         server close() = 0
           < R. 2:2(0) ack 3 win 512 ts
         client read(1) = 0
@@ -85,7 +85,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // The same segments, and this time the client's ACK of the FIN was sent.
+        // The same segments.
         "fin-then-reset-write",
         "
         client connect() = 0
