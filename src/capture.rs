@@ -336,10 +336,7 @@ fn refused(action: &str, interface: &str, error: &pcap::Error) -> Error {
     let text = words(error);
     let lower = text.to_lowercase();
     if lower.contains("permission") || lower.contains("not permitted") {
-        return Error::Privilege {
-            missing: format!("capturing on {interface} needs CAP_NET_RAW"),
-            remedy: crate::lab::how_to_get_net_raw(),
-        };
+        return Error::may_not_capture(interface);
     }
     let reason = if lower.contains("no such device") {
         "there is no such interface; a private namespace has only lo, --host uses this host's \

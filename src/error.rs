@@ -76,6 +76,18 @@ impl Error {
         }
     }
 
+    /// The right to capture is missing; with the commands that give it to this binary.
+    #[must_use]
+    pub fn may_not_capture(interface: &str) -> Self {
+        let program = program();
+        Self::Privilege {
+            missing: format!("capturing on {interface} needs CAP_NET_RAW"),
+            remedy: format!(
+                "run `sudo {program} …`, or give it the right once with `sudo setcap cap_net_raw=ep {program}`"
+            ),
+        }
+    }
+
     /// `path` could not be used for `action`.
     #[must_use]
     pub fn file(action: &'static str, path: &Path, error: &std::io::Error) -> Self {
@@ -98,6 +110,14 @@ impl Error {
             Self::Output(error)
         }
     }
+}
+
+/// The path of this binary, for commands that a person can paste.
+pub(crate) fn program() -> String {
+    std::env::current_exe().map_or_else(
+        |_| "rstproof".to_owned(),
+        |path| path.to_string_lossy().into_owned(),
+    )
 }
 
 /// The kernel's word as people know it: text, then the name.

@@ -22,7 +22,7 @@ use rtnetlink::proto::sys::SocketAddr;
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup};
 use tokio::time::timeout;
 
-use crate::error::Error;
+use crate::error::{Error, program};
 use crate::scenario::Family;
 
 /// Where trials run.
@@ -93,22 +93,6 @@ fn no_user_namespace(errno: Errno) -> Error {
         missing: format!("this host does not let you make a private network namespace ({errno:?})"),
         remedy: format!("{sysctl}{host}run `sudo {} …`", program()),
     }
-}
-
-/// The commands that give this binary the right to capture.
-#[must_use]
-pub fn how_to_get_net_raw() -> String {
-    let program = program();
-    format!(
-        "run `sudo {program} …`, or give it the right once with `sudo setcap cap_net_raw=ep {program}`"
-    )
-}
-
-fn program() -> String {
-    std::env::current_exe().map_or_else(
-        |_| "rstproof".to_owned(),
-        |path| path.to_string_lossy().into_owned(),
-    )
 }
 
 fn has(capability: Capability) -> bool {
