@@ -20,10 +20,10 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use pcap::{Active, BpfProgram, Capture, Precision};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::Error;
-use crate::packet::{Link, Packet, decode, sample};
+use crate::packet::{Link, Packet, decode};
 use crate::sys;
 use crate::time::Timestamp;
 
@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Config {
     /// Interface name.
     pub interface: String,
-    /// A BPF filter of the user's own, instead of the usual one.
+    /// A BPF filter of the user's own: only what it lets through is shown and saved.
     pub filter: Option<String>,
     /// The addresses that trials use; the first one also carries the fence.
     pub addresses: Vec<IpAddr>,
@@ -54,7 +54,7 @@ pub struct Session {
     capture: Capture<Active>,
     interface: String,
     filter: String,
-    /// Compiled, if it is the user's own: asked whether it lets a connection through.
+    /// The user's own, compiled: what it rejects is neither shown nor saved.
     users_filter: Option<BpfProgram>,
     link: Link,
     fence: Fence,
@@ -70,6 +70,8 @@ pub struct Batch {
     since: Timestamp,
     /// Decoded, in capture order: frame `n` is at index `n - 1`.
     pub packets: Vec<Packet>,
+    /// What the user's filter rejected: not evidence, but what is missing of it.
+    pub hidden: Vec<Packet>,
     frames: Vec<Frame>,
     bytes: Vec<u8>,
 }
@@ -103,18 +105,29 @@ impl Batch {
     pub fn begin(&mut self, since: Timestamp) {
         self.since = since;
         self.packets.clear();
+        self.hidden.clear();
         self.frames.clear();
         self.bytes.clear();
     }
 
-    /// Whether it is one of this trial.
-    fn take(&mut self, link: Link, frame: &pcap::Packet<'_>) -> bool {
+    /// Takes a frame in. What it is, if it is one of this trial.
+    fn take(
+        &mut self,
+        link: Link,
+        frame: &pcap::Packet<'_>,
+        filter: Option<&BpfProgram>,
+    ) -> Option<Packet> {
         let at = stamp(frame.header);
         if at < self.since {
-            return false;
+            return None;
         }
         let number = u32::try_from(self.packets.len() + 1).unwrap_or(u32::MAX);
-        self.packets.push(decode(link, number, at, frame.data));
+        let packet = decode(link, number, at, frame.data);
+        if filter.is_some_and(|filter| !filter.filter(frame.data)) {
+            self.hidden.push(packet);
+            return Some(packet);
+        }
+        self.packets.push(packet);
         if self.keep_bytes {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(frame.data);
@@ -124,7 +137,7 @@ impl Batch {
                 bytes: start..self.bytes.len(),
             });
         }
-        true
+        Some(packet)
     }
 }
 
@@ -167,22 +180,26 @@ impl Session {
             sys::ignore_outgoing(&capture)
                 .map_err(|errno| Error::system("ignore outgoing copies on lo", errno))?;
         }
-        let wanted = config
-            .filter
-            .clone()
-            .unwrap_or_else(|| usual_filter(&config.addresses, config.ports));
-        let filter = format!("({wanted}) or ({})", fence.filter());
-        capture
-            .filter(&filter, true)
-            .map_err(|error| bad_filter(&wanted, &error))?;
-        let users_filter = match &config.filter {
-            Some(_) => Some(
-                capture
-                    .compile(&filter, true)
-                    .map_err(|error| bad_filter(&wanted, &error))?,
-            ),
-            None => None,
-        };
+        // The judge has to see the whole connection, so the user's filter is asked here and not in the kernel: then it
+        // is known what it hid.
+        let usual = usual_filter(&config.addresses, config.ports);
+        let mut filter = format!("({usual}) or ({})", fence.filter());
+        let mut users_filter = None;
+        if let Some(wanted) = &config.filter {
+            let kept = format!("({wanted}) or ({})", fence.filter());
+            let program = capture
+                .compile(&kept, true)
+                .map_err(|error| bad_filter(wanted, &error))?;
+            users_filter = Some(program);
+            capture
+                .filter(&format!("({kept}) or ({usual})"), true)
+                .map_err(|error| bad_filter(wanted, &error))?;
+            filter = kept;
+        } else {
+            capture
+                .filter(&filter, true)
+                .map_err(|error| refused("set the filter", &interface, &error))?;
+        }
         Ok(Self {
             capture,
             interface,
@@ -200,7 +217,7 @@ impl Session {
         &self.interface
     }
 
-    /// The BPF filter in force.
+    /// The BPF filter that says which frames are kept.
     #[must_use]
     pub fn filter(&self) -> &str {
         &self.filter
@@ -226,20 +243,32 @@ impl Session {
         .await
     }
 
-    /// Takes frames until one `is_it`, waiting for it if need be. Whether it came within the bound.
+    /// Takes frames until one `is_it`, waiting for it if need be. Whether it came within the bound, however many
+    /// others come.
     pub async fn drain_until(
         &mut self,
         batch: &mut Batch,
         mut is_it: impl FnMut(&Packet) -> bool,
     ) -> Result<bool, Error> {
+        /// Frames between two looks at the clock.
+        const STRETCH: usize = 16_384;
+        let mut deadline = None;
         loop {
-            while self.next(batch)? {
-                if batch.packets.last().is_some_and(&mut is_it) {
-                    return Ok(true);
+            let mut empty = false;
+            for _ in 0..STRETCH {
+                match self.next(batch)? {
+                    Some(packet) if is_it(&packet) => return Ok(true),
+                    Some(_) => {}
+                    None => {
+                        empty = true;
+                        break;
+                    }
                 }
             }
-            // Nothing more in the ring. Only now is it worth registering with the reactor.
-            if !self.wait_for_frames().await? {
+            // Most often it is in the ring already. Only now is it worth looking at the clock, and only if the ring
+            // is empty worth registering with the reactor.
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+            if Instant::now() >= deadline || (empty && !self.wait_for_frames(deadline).await?) {
                 return Ok(false);
             }
         }
@@ -256,35 +285,26 @@ impl Session {
         Ok(u64::from(newly))
     }
 
-    /// Whether the filter lets the whole connection between these two through, and ICMP.
-    #[must_use]
-    pub fn lets_through(&self, client: SocketAddr, server: SocketAddr) -> bool {
-        let Some(filter) = &self.users_filter else {
-            return true;
-        };
-        self.link == Link::Ethernet
-            && sample::frames(client, server)
-                .iter()
-                .chain(&sample::frames(server, client))
-                .all(|frame| filter.filter(frame))
-    }
-
-    /// Takes one frame of the trial; `false` if the ring is empty.
-    fn next(&mut self, batch: &mut Batch) -> Result<bool, Error> {
+    /// Takes one frame of the trial; `None` if the ring is empty.
+    fn next(&mut self, batch: &mut Batch) -> Result<Option<Packet>, Error> {
         loop {
             match self.capture.next_packet() {
-                Ok(frame) if batch.take(self.link, &frame) => return Ok(true),
-                Ok(_) => {}
-                Err(error) => return ended(&self.interface, error).map(|()| false),
+                Ok(frame) => {
+                    let taken = batch.take(self.link, &frame, self.users_filter.as_ref());
+                    if taken.is_some() {
+                        return Ok(taken);
+                    }
+                }
+                Err(error) => return ended(&self.interface, error).map(|()| None),
             }
         }
     }
 
-    /// Waits until the ring has a frame; `false` if none came within the bound.
-    async fn wait_for_frames(&self) -> Result<bool, Error> {
+    /// Waits until the ring has a frame; `false` if none came before the deadline.
+    async fn wait_for_frames(&self, deadline: Instant) -> Result<bool, Error> {
         let ready =
             sys::readable(self.capture.as_fd()).map_err(|error| self.failed_to_wait(&error))?;
-        match timeout(PATIENCE, ready.readable()).await {
+        match timeout_at(deadline, ready.readable()).await {
             Ok(Ok(_)) => Ok(true),
             Ok(Err(error)) => Err(self.failed_to_wait(&error)),
             Err(_) => Ok(false),

@@ -9,6 +9,7 @@ mod run;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -16,12 +17,12 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::scenario::{self, Scenario};
 
-/// Proves which TCP RST broke a connection, who sent it and why.
+/// Proves which TCP RST a call's error came from, or that none had a part in it.
 ///
 /// Runs scripts of socket calls over loopback while capturing what they cause, and proves from both that the RST on
 /// the wire is what a call's error came from, or that there was none.
 #[derive(Debug, Parser)]
-#[command(name = "rstproof", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "rstproof", version, max_term_width = 80, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -62,12 +63,13 @@ struct RunArgs {
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// Interface to capture on
-    #[arg(short, long, default_value = "lo", value_name = "IF")]
+    #[arg(short, long, default_value = "lo", value_name = "IF", value_parser = NonEmptyStringValueParser::new())]
     interface: String,
     /// Save each trial's frames as a capture file, and report.json, in this directory
     #[arg(short, long, value_name = "DIR")]
     write: Option<PathBuf>,
-    /// BPF filter, as for tcpdump: capture only what it lets through. What it hides makes a trial inconclusive
+    /// BPF filter, as for tcpdump: only what it lets through is shown and saved. A trial of which it hides
+    /// anything is inconclusive
     #[arg(short, long, value_name = "EXPR")]
     filter: Option<String>,
     /// Form of the output
@@ -83,18 +85,18 @@ struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Port that servers listen on; the one after it stays closed
-    #[arg(long, default_value_t = 8080, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65534))]
+    #[arg(long, default_value_t = 8080, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..=65534))]
     port: u16,
     /// Use this host's own loopback instead of a private network namespace; needs `CAP_NET_RAW`
     #[arg(long)]
     host: bool,
-    /// Overwrite evidence that the directory holds already
+    /// Overwrite evidence that the directory holds already; files of other trials stay
     #[arg(long)]
     force: bool,
-    /// Show the ladder of every trial
+    /// Show the ladder of every trial (human form)
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
-    /// Show only what is not confirmed
+    /// Show only what is not confirmed (human form)
     #[arg(short, long)]
     quiet: bool,
 }
@@ -150,7 +152,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// One line on standard error. Nobody is left to tell if that fails.
 fn complain(message: &str) {
     use std::io::Write as _;
-    let _ = writeln!(anstream::stderr(), "rstproof: {message}");
+    // What came from the command line or from a file name may hold anything; a terminal would obey it.
+    let mut line = String::with_capacity(message.len());
+    for letter in message.chars() {
+        if letter.is_control() {
+            line.extend(letter.escape_default());
+        } else {
+            line.push(letter);
+        }
+    }
+    let _ = writeln!(anstream::stderr(), "rstproof: {line}");
 }
 
 /// Help and version go to standard output; an error is one line, with clap's tip if it has one.

@@ -41,7 +41,7 @@ pub enum Error {
         /// The exact command that mends it.
         remedy: String,
     },
-    /// Netlink refused a change to the trial's own namespace.
+    /// Something that trials need could not be set up, or did not hold.
     #[error("cannot {action}: {reason}")]
     Lab {
         /// What was being done, as a verb phrase.
@@ -123,8 +123,13 @@ pub(crate) fn program() -> String {
 /// The kernel's word as people know it: text, then the name.
 fn describe(errno: Errno) -> String {
     let mut text = errno.desc().to_owned();
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_lowercase();
+    // "I/O error" stays as it is.
+    if text
+        .chars()
+        .nth(1)
+        .is_some_and(|second| second.is_lowercase() || second == ' ')
+    {
+        text[..1].make_ascii_lowercase();
     }
     format!("{text} ({errno:?})")
 }

@@ -29,9 +29,21 @@ impl Evidence {
     /// Whether this ICMP error came in during the trial and quotes a segment of its connection.
     #[must_use]
     pub fn is_about_connection(&self, error: &IcmpError) -> bool {
-        let quoted = (error.quoted_source, error.quoted_destination);
-        let either_way = [(self.client, self.server), (self.server, self.client)];
-        error.at >= self.began && either_way.contains(&quoted)
+        error.at >= self.began && self.are_its_ends(error.quoted_source, error.quoted_destination)
+    }
+
+    /// Whether this packet has a part in the connection: one of its segments, or an ICMP error about one.
+    #[must_use]
+    pub fn concerns(&self, packet: &Packet) -> bool {
+        match packet {
+            Packet::Tcp(segment) => self.are_its_ends(segment.source, segment.destination),
+            Packet::Icmp(error) => self.is_about_connection(error),
+            Packet::Udp { .. } | Packet::Other => false,
+        }
+    }
+
+    fn are_its_ends(&self, one: SocketAddr, other: SocketAddr) -> bool {
+        [(self.client, self.server), (self.server, self.client)].contains(&(one, other))
     }
 }
 
@@ -42,7 +54,8 @@ pub struct Completeness {
     pub fence_seen: bool,
     /// Frames that the kernel had no room for.
     pub dropped: u64,
-    /// Whether the capture's filter lets through every TCP segment of the connection, and ICMP.
+    /// Whether the user's filter, if there is one, let through every segment of the connection that was captured, and
+    /// every ICMP error about it.
     pub filter_lets_all_through: bool,
     /// By how much `CLOCK_REALTIME` was stepped during the trial, in nanoseconds.
     pub clock_step_ns: i64,

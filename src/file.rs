@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use crate::error::Error;
@@ -54,16 +55,22 @@ impl NewFile {
         } else {
             RenameFlags::RENAME_NOREPLACE
         };
-        renameat2(
+        let renamed = renameat2(
             AT_FDCWD,
             self.temporary.as_path(),
             AT_FDCWD,
             self.path.as_path(),
             flags,
-        )
-        .map_err(|errno| {
+        );
+        let renamed = match renamed {
+            // NFS and some others know no flags. A second link is as exclusive.
+            Err(Errno::EINVAL) if !self.replace => fs::hard_link(&self.temporary, &self.path)
+                .and_then(|()| fs::remove_file(&self.temporary)),
+            other => other.map_err(io::Error::from),
+        };
+        renamed.map_err(|error| {
             let _ = fs::remove_file(&self.temporary);
-            Error::file("create", &self.path, &errno.into())
+            Error::file("create", &self.path, &error)
         })
     }
 

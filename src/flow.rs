@@ -51,7 +51,8 @@ impl State {
     }
 
     /// The error that an acceptable RST puts on a socket in this state: `tcp_reset()` of the Linux kernel. `None`
-    /// where nobody is left to be told.
+    /// where nobody is left to be told. (SYN-RECEIVED has a socket to tell only after crossed SYNs or with TCP Fast Open;
+    /// else it is a request that the listener forgets.)
     #[must_use]
     pub fn errno_of_reset(self) -> Option<Errno> {
         match self {

@@ -3,7 +3,7 @@
 //! A private namespace keeps the host out of the evidence and the evidence out of the host: no stranger's packets,
 //! ports that nobody else uses, and everything is gone with the thread that made it. The *user* namespace that an
 //! ordinary user needs for it can be entered only while the process has one thread, so [`prepare`] is the first
-//! thing that `main` does; the *network* namespace belongs to a worker's thread ([`Lab::enter`]).
+//! thing that a run does; the *network* namespace belongs to a worker's thread ([`Lab::enter`]).
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -63,6 +63,19 @@ fn enter_user_namespace(uid: Uid, gid: Gid) -> Result<(), Error> {
     write("/proc/self/setgroups", "deny".to_owned())?;
     write("/proc/self/uid_map", format!("0 {uid} 1"))?;
     write("/proc/self/gid_map", format!("0 {gid} 1"))
+}
+
+/// Why a network namespace was refused: there are enough of them, or the user namespace is not what it seems.
+fn no_network_namespace(errno: Errno) -> Error {
+    if errno == Errno::ENOSPC {
+        return Error::Privilege {
+            missing: "there are as many network namespaces as this host allows".to_owned(),
+            remedy:
+                "use fewer --jobs, or allow more with `sudo sysctl user.max_net_namespaces=15000`"
+                    .to_owned(),
+        };
+    }
+    no_user_namespace(errno)
 }
 
 /// Why a user namespace was refused, with the setting that mends it on this host.
@@ -148,7 +161,7 @@ impl Lab {
         let ipv6 = match place {
             Place::Host => Ok(Ipv6Addr::LOCALHOST),
             Place::Private => {
-                unshare(CloneFlags::CLONE_NEWNET).map_err(no_user_namespace)?;
+                unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
                 set_up_loopback().await?
             }
         };

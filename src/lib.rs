@@ -1,6 +1,6 @@
-//! Which RST broke this connection, who sent it, and why: proven, not guessed.
+//! Which RST broke this connection: proven, not guessed.
 //!
-//! `strace` shows `ECONNRESET`, Wireshark shows an RST; this joins the two. A walk through one trial, which is also the
+//! `strace` shows `ECONNRESET`, Wireshark shows an RST; this proves that the two are one event, or that they are not. A walk through one trial, which is also the
 //! order in which to read the modules:
 //!
 //! 1. A [`scenario`] is a script of socket calls, as data, with what it must lead to.

@@ -4,8 +4,6 @@
 //! names etherparse. It never fails: what is not TCP or an ICMP error about TCP is [`Packet::Other`]. Frames are cut
 //! at the snapshot length, so lengths come from the IP header, not from what was captured.
 
-pub(crate) mod sample;
-
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::evidence::Evidence;
 use crate::flow::{Flow, Form, Reset, State};
-use crate::packet::{Flags, IcmpError, Packet, Segment};
+use crate::packet::{IcmpError, Packet, Segment};
 use crate::scenario::{Family, Scenario};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Outcome, Role};
@@ -310,7 +310,7 @@ pub struct CompletenessReport {
     pub fence_seen: bool,
     /// Frames dropped during the trial.
     pub dropped: u64,
-    /// The filter hides nothing that matters.
+    /// The user's filter hid nothing of the connection.
     pub filter_lets_all_through: bool,
     /// By how much the clock was stepped, in nanoseconds.
     pub clock_step_ns: i64,
@@ -478,11 +478,7 @@ fn tcp_report(
         from: Some(observed.from),
         flags: Some(segment.flags.to_string()),
         seq: observed.seq,
-        ack: segment
-            .flags
-            .has(Flags::ACK)
-            .then_some(observed.ack)
-            .flatten(),
+        ack: observed.ack,
         len: segment.payload_len,
         win: Some(segment.window),
     })

@@ -9,13 +9,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno as SystemErrno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::error::Error;
-use crate::scenario::Target;
+use crate::scenario::{Awaited, Target};
+use crate::sys;
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
@@ -46,13 +49,20 @@ pub struct Stage {
 impl Stage {
     /// Listens on `ip` at `port`, and holds the port after it without listening.
     pub fn set_up(ip: IpAddr, port: u16) -> Result<Self, Error> {
-        let (listener, listener_address) = bound(ip, port)?;
+        let listener = tcp_socket(ip)?;
+        // Connections of an earlier run that linger in TIME-WAIT do not hold the port.
+        listener
+            .set_reuse_address(true)
+            .map_err(|error| Error::system("set SO_REUSEADDR", errno_of(&error)))?;
+        let listener_address = bind(&listener, ip, port)?;
         listener
             .listen(128)
             .map_err(|error| failed("listen", listener_address, &error))?;
         // Accepted sockets inherit these.
         set_bounds(&listener, listener_address)?;
-        let (holder, closed_address) = bound(ip, closed_port(port))?;
+        // Without SO_REUSEADDR: with it, somebody else's socket could listen there beside it.
+        let holder = tcp_socket(ip)?;
+        let closed_address = bind(&holder, ip, closed_port(port))?;
         Ok(Self {
             ip,
             listener,
@@ -110,15 +120,10 @@ fn tcp_socket(ip: IpAddr) -> Result<Socket, Error> {
         .map_err(|error| Error::system("make a TCP socket", errno_of(&error)))
 }
 
-fn bound(ip: IpAddr, port: u16) -> Result<(Socket, SocketAddr), Error> {
+fn bind(socket: &Socket, ip: IpAddr, port: u16) -> Result<SocketAddr, Error> {
     let address = SocketAddr::new(ip, port);
-    let socket = tcp_socket(ip)?;
-    // Connections of an earlier run that linger in TIME-WAIT do not hold the port.
-    socket
-        .set_reuse_address(true)
-        .map_err(|error| failed("reuse", address, &error))?;
     match socket.bind(&SockAddr::from(address)) {
-        Ok(()) => Ok((socket, address)),
+        Ok(()) => Ok(address),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Error::Usage(format!(
             "port {port} is in use on {ip}; choose another with --port"
         ))),
@@ -209,7 +214,7 @@ impl<'a> Runner<'a> {
         let began = Timestamp::now()?;
         let result = match op {
             Op::Connect => socket.connect(&server).map(|()| 0),
-            Op::Accept => socket.accept().map(|(socket, _)| {
+            Op::Accept => accept_from(socket, self.client_address).map(|socket| {
                 accepted = Some(socket);
                 0
             }),
@@ -242,6 +247,38 @@ impl<'a> Runner<'a> {
         }))
     }
 
+    /// The capture has shown it; waits until the socket that it is for has taken it in, too. The tap comes before TCP,
+    /// and another CPU may be at it. Neither way of asking takes an error away.
+    pub fn settle(&self, awaited: Awaited) -> Result<(), Error> {
+        const FIN_WAIT1: u8 = 4;
+        let (Awaited::ResetFrom(role) | Awaited::FinAckedBy(role)) = awaited;
+        let slot = match role.peer() {
+            Role::Client => &self.client,
+            Role::Server => &self.server,
+        };
+        let Some(socket) = slot else {
+            return Ok(()); // closed: nobody can be asked
+        };
+        let failed = |errno| Error::system("ask a socket for its state", errno);
+        let deadline = Instant::now() + CALL_BOUND;
+        match awaited {
+            Awaited::ResetFrom(_) => {
+                // POLLHUP and POLLERR are reported whether asked for or not.
+                let mut hangup = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+                let bound = PollTimeout::try_from(CALL_BOUND).unwrap_or(PollTimeout::MAX);
+                while poll(&mut hangup, bound) == Err(SystemErrno::EINTR) {}
+            }
+            Awaited::FinAckedBy(_) => {
+                while sys::tcp_state(socket).map_err(failed)? == FIN_WAIT1
+                    && Instant::now() < deadline
+                {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn close(&mut self, role: Role) -> Result<Option<Call>, Error> {
         let slot = match role {
             Role::Client => &mut self.client,
@@ -268,6 +305,16 @@ impl<'a> Runner<'a> {
         for socket in [self.client, self.server].into_iter().flatten() {
             // Fails on a socket that is dead already, and such a one sends nothing more.
             let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+/// Accepts this client's connection. On a host's own loopback anybody may connect: others are hung up on.
+fn accept_from(listener: &Socket, client: SocketAddr) -> io::Result<Socket> {
+    loop {
+        let (socket, peer) = listener.accept()?;
+        if peer.as_socket() == Some(client) {
+            return Ok(socket);
         }
     }
 }

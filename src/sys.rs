@@ -27,6 +27,23 @@ pub(crate) fn ignore_outgoing(socket: &impl AsFd) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// The state of a TCP socket, as the first byte of `struct tcp_info` has it (`TCP_FIN_WAIT1` is 4).
+pub(crate) fn tcp_state(socket: &impl AsFd) -> Result<u8, Errno> {
+    let mut state = 0_u8;
+    let mut len: libc::socklen_t = 1;
+    // SAFETY: the descriptor is borrowed, hence open; the kernel writes at most `len` bytes, and `state` has as many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut len,
+        )
+    };
+    Errno::result(result).map(|_| state)
+}
+
 /// Registers a descriptor with the runtime's reactor, to wait until it is readable.
 pub(crate) fn readable(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
     // SAFETY: the descriptor is borrowed for as long as the registration lives, so it stays open and the same.

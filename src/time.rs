@@ -4,13 +4,11 @@
 //! then can "the RST came before the call returned" be read off two numbers. `CLOCK_REALTIME` may be stepped;
 //! [`ClockCheck`] notices, by comparing it with `CLOCK_MONOTONIC` before and after a trial.
 
-use nix::time::{ClockId, clock_gettime};
-use serde::{Deserialize, Serialize};
-
 use crate::error::Error;
+use nix::time::{ClockId, clock_gettime};
 
 /// A point in time: nanoseconds since the Unix epoch, `CLOCK_REALTIME`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {

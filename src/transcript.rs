@@ -129,8 +129,10 @@ impl Errno {
     pub const ECONNREFUSED: Self = Self(libc::ECONNREFUSED);
     /// Transport endpoint is not connected.
     pub const ENOTCONN: Self = Self(libc::ENOTCONN);
-    /// Resource temporarily unavailable: a time bound was reached.
+    /// Resource temporarily unavailable: a time bound of the caller's own was reached.
     pub const EAGAIN: Self = Self(libc::EAGAIN);
+    /// Interrupted system call.
+    pub const EINTR: Self = Self(libc::EINTR);
 }
 
 impl From<nix::errno::Errno> for Errno {

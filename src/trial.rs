@@ -22,7 +22,7 @@ use crate::runner::{Runner, Stage, closed_port};
 use crate::scenario::{Awaited, Family, Scenario, Step};
 use crate::time::{ClockCheck, Timestamp};
 use crate::transcript::Transcript;
-use crate::verdict::{Judgement, judge};
+use crate::verdict::{Judgement, Verdict, judge};
 
 /// How trials are to be run.
 #[derive(Clone, Debug)]
@@ -114,12 +114,12 @@ impl Worker {
 
     /// Runs one trial and judges it.
     pub async fn run(&mut self, scenario: &Scenario, family: Family) -> Result<Trial<'_>, Error> {
-        let finished = self.act(scenario, family).await?;
-        if !finished {
-            // Something of it may be left in the listener's queue: the next trial gets a new one.
+        self.act(scenario, family).await?;
+        let judgement = judge(scenario, &self.evidence);
+        if judgement.verdict != Verdict::Confirmed {
+            // Something of it may be left, in the listener's queue perhaps: the next trial gets a stage of its own.
             self.stages.remove(&family);
         }
-        let judgement = judge(scenario, &self.evidence);
         Ok(Trial {
             evidence: &self.evidence,
             batch: &self.batch,
@@ -128,11 +128,11 @@ impl Worker {
         })
     }
 
-    /// Makes the calls and gathers the evidence. Whether the script ran to its end.
-    async fn act(&mut self, scenario: &Scenario, family: Family) -> Result<bool, Error> {
+    /// Makes the calls and gathers the evidence.
+    async fn act(&mut self, scenario: &Scenario, family: Family) -> Result<(), Error> {
         self.set_stage(family)?;
         let Some(stage) = self.stages.get_mut(&family) else {
-            return Ok(false);
+            return Ok(());
         };
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
@@ -142,7 +142,7 @@ impl Worker {
         let clocks = ClockCheck::sample()?;
         let began = Timestamp::now()?;
         self.batch.begin(began);
-        let finished = perform(
+        perform(
             scenario,
             &mut runner,
             &mut self.session,
@@ -159,11 +159,17 @@ impl Worker {
         self.evidence.completeness = Completeness {
             fence_seen,
             dropped: self.session.newly_dropped()?,
-            filter_lets_all_through: self.session.lets_through(client, server),
+            filter_lets_all_through: true,
             clock_step_ns,
         };
+        let hides = self
+            .batch
+            .hidden
+            .iter()
+            .any(|packet| self.evidence.concerns(packet));
+        self.evidence.completeness.filter_lets_all_through = !hides;
         runner.tear_down();
-        Ok(finished)
+        Ok(())
     }
 
     fn set_stage(&mut self, family: Family) -> Result<(), Error> {
@@ -180,38 +186,38 @@ impl Worker {
     }
 }
 
-/// Plays the script. Whether it ran to its end: a call that has no descriptor to be made on ends it early, and the
-/// judge will see what is missing.
+/// Plays the script. A call that has no descriptor to be made on ends it early, and the judge will see what is missing.
 async fn perform(
     scenario: &Scenario,
     runner: &mut Runner<'_>,
     session: &mut Session,
     batch: &mut Batch,
     calls: &mut Transcript,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let (client, server) = runner.addresses();
-    // What a filter hides cannot be waited for. The judge will not confirm such a trial, whatever comes of it.
-    let can_wait = session.lets_through(client, server);
     for step in scenario.steps {
         match *step {
             Step::Call(role, op, _) => {
                 let Some(call) = runner.call(role, op)? else {
-                    return Ok(false);
+                    return Ok(());
                 };
                 calls.push(call);
             }
-            Step::Await(_) if !can_wait => {}
+            // What a filter hides cannot be waited for, and such a trial will not be confirmed anyway.
+            Step::Await(_) if !batch.hidden.is_empty() => {}
             Step::Await(awaited) => {
                 let mut watch = Watch {
                     flow: Flow::new(client, server),
                     awaited,
                     seen: false,
                 };
-                wait_for(&mut watch, session, batch).await?;
+                if wait_for(&mut watch, session, batch).await? {
+                    runner.settle(awaited)?;
+                }
             }
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// What a script waits for, and the connection as far as it has been looked at.
@@ -235,22 +241,24 @@ impl Watch {
         };
         match self.awaited {
             Awaited::FinAckedBy(role) => observed.from == role && observed.acknowledges_fin,
-            Awaited::ResetFrom(role) => observed.from == role && observed.reset.is_some(),
+            Awaited::ResetFrom(role) => observed
+                .reset
+                .is_some_and(|reset| reset.puts_error_on(role.peer()).is_some()),
         }
     }
 }
 
-/// Waits until the capture shows it. If it does not come in time the script goes on: what is missing then, the judge
+/// Waits until the capture shows it. Whether it came; if not the script goes on, and what is missing then, the judge
 /// will say.
 async fn wait_for(
     watch: &mut Watch,
     session: &mut Session,
     batch: &mut Batch,
-) -> Result<(), Error> {
-    if !batch.packets.iter().any(|packet| watch.look_at(packet)) {
-        session
-            .drain_until(batch, |packet| watch.look_at(packet))
-            .await?;
+) -> Result<bool, Error> {
+    if batch.packets.iter().any(|packet| watch.look_at(packet)) {
+        return Ok(true);
     }
-    Ok(())
+    session
+        .drain_until(batch, |packet| watch.look_at(packet))
+        .await
 }

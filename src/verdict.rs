@@ -23,7 +23,7 @@ use crate::evidence::Evidence;
 use crate::flow::{Flow, Reset};
 use crate::packet::{Packet, Segment};
 use crate::scenario::{Expect, ExpectedReset, Scenario, Timing};
-use crate::transcript::{Call, Role};
+use crate::transcript::{Call, Errno, Role};
 
 /// What the evidence says of the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -83,12 +83,16 @@ const CLOCK_STEP_LIMIT_NS: u64 = 10_000;
 pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
     let wire = Wire::read(evidence);
     let blames = blame::attribute(&evidence.calls, &wire.resets);
-    let gap = gap(scenario, evidence, &wire);
+    let mut gap = gap(scenario, evidence, &wire);
     let findings = if gap.is_some() {
         Vec::new()
     } else {
         findings(scenario, evidence, &wire, &blames)
     };
+    if findings.is_empty() && scenario.timing.is_some() && wire.timing.is_none() {
+        // All is as it should be, but the order that the scenario is named after is not to be seen.
+        gap = gap.or(Some(Gap::FinNotAcknowledged));
+    }
     Judgement {
         verdict: match (&gap, findings.is_empty()) {
             (Some(_), _) => Verdict::Inconclusive,
@@ -178,8 +182,14 @@ fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
     if let Some(frame) = wire.acknowledges_unseen {
         return Some(Gap::SegmentMissing { frame });
     }
+    let interrupted = |call: &Call| call.outcome.errno() == Some(Errno::EINTR);
+    if let Some(call) = evidence.calls.iter().position(interrupted) {
+        return Some(Gap::CallInterrupted { call });
+    }
     match scenario.timing {
-        Some(meant) if wire.timing != Some(meant) => Some(Gap::TimingMissed(meant)),
+        Some(meant) if wire.timing.is_some_and(|seen| seen != meant) => {
+            Some(Gap::TimingMissed(meant))
+        }
         _ => None,
     }
 }

@@ -7,8 +7,9 @@ use std::process::{Command, Output, Stdio};
 use anstream::adapter::strip_str;
 use rstproof::evidence::{Completeness, Evidence};
 use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum};
-use rstproof::report::human::{Tally, line, story};
+use rstproof::report::human::{Tally, line};
 use rstproof::report::json::JsonWriter;
+use rstproof::report::ladder::ladder as full_ladder;
 use rstproof::report::{CaptureReport, Header, Host, Tool, TrialReport, Witnesses};
 use rstproof::scenario::{ALL, Family, Op, Outcome, Role, Scenario, find};
 use rstproof::time::Timestamp;
@@ -132,7 +133,7 @@ mod errors {
     fn name_the_values_that_are_possible() {
         insta::assert_snapshot!(complains(&["run", "--family", "ipx"]), @"rstproof: invalid value 'ipx' for '--family <FAMILY>' [possible values: ipv4, ipv6, both]; a similar value exists: 'ipv6'");
         insta::assert_snapshot!(complains(&["run", "--repeat", "0"]), @"rstproof: invalid value '0' for '--repeat <N>': 0 is not in 1..=4294967295");
-        insta::assert_snapshot!(complains(&["run", "--port", "65535"]), @"rstproof: invalid value '65535' for '--port <PORT>': 65535 is not in 1..=65534");
+        insta::assert_snapshot!(complains(&["run", "--port", "65535"]), @"rstproof: invalid value '65535' for '--port <PORT>': 65535 is not in 1024..=65534");
         insta::assert_snapshot!(complains(&["completions", "sh"]), @"rstproof: invalid value 'sh' for '<SHELL>' [possible values: bash, elvish, fish, powershell, zsh]");
         insta::assert_snapshot!(complains(&["explain"]), @"rstproof: the following required arguments were not provided: <SCENARIO>");
     }
@@ -382,7 +383,12 @@ mod report {
     }
 
     fn ladder(trial: &TrialReport) -> String {
-        let ladder = plain(&story(scenario(), trial, &host()));
+        let ladder = plain(&full_ladder(
+            scenario(),
+            trial,
+            &host(),
+            Some("evidence".as_ref()),
+        ));
         assert_fits_eighty_columns(&ladder);
         ladder
     }

@@ -1043,29 +1043,35 @@ fn an_ack_of_the_fin_before_the_data_is_the_other_scenario() {
         .is_inconclusive_for(Gap::TimingMissed(Timing::DataBeforeAckOfFin));
 }
 
+const ACK_OF_FIN: &str = "> . 1:1(0) ack 2 win 512 ts";
+const LATE_DATA: &str = "> P. 1:2(1) ack 2 win 512 ts";
+
 #[test]
-fn a_fin_that_was_never_acknowledged_misses_either_timing() {
-    for (id, fin, ack, data, timing) in [
-        (
-            "write-after-peer-close",
-            "< F. 1:1(0) ack 1 win 512 ts",
-            "> . 1:1(0) ack 2 win 512 ts",
-            "> P. 1:2(1) ack 2 win 512 ts",
-            Timing::DataAfterAckOfFin,
-        ),
-        (
-            "write-after-peer-close-early",
-            "< F. 2:2(0) ack 1 win 512 ts",
-            "",
-            "> P. 1:2(1) ack 3 win 512 ts",
-            Timing::DataBeforeAckOfFin,
-        ),
-    ] {
-        story(id)
-            .without(&format!("{fin}\n{ack}"))
-            .without(data)
-            .is_inconclusive_for(Gap::TimingMissed(timing));
-    }
+fn a_fin_that_nothing_acknowledges_shows_neither_timing() {
+    story("write-after-peer-close")
+        .without(ACK_OF_FIN)
+        .without(LATE_DATA)
+        .is_inconclusive_for(Gap::FinNotAcknowledged);
+    story("write-after-peer-close-early")
+        .without("> P. 1:2(1) ack 3 win 512 ts")
+        .is_inconclusive_for(Gap::FinNotAcknowledged);
+}
+
+#[test]
+fn a_server_that_sends_no_fin_is_not_excused_by_the_timing() {
+    let judgement = story("write-after-peer-close")
+        .without(&format!("< F. 1:1(0) ack 1 win 512 ts\n{ACK_OF_FIN}"))
+        .without(LATE_DATA)
+        .judged();
+    assert_eq!(judgement.verdict, Verdict::Refuted, "{judgement:?}");
+    assert_eq!(judgement.findings[0].id(), "reset-unacceptable");
+}
+
+#[test]
+fn a_call_that_was_interrupted_says_nothing() {
+    story("close-unread-data")
+        .judged_after(|evidence| evidence.calls[6].outcome = Outcome::Failed(Errno::EINTR))
+        .is_inconclusive_for(Gap::CallInterrupted { call: 6 });
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Stdout, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Format;
 use crate::error::Error;
 use crate::report::human::{self, Tally};
 use crate::report::json::JsonWriter;
+use crate::report::ladder::ladder;
 use crate::report::{CaptureReport, Header, Host, TrialReport};
 use crate::scenario::{Family, Scenario};
 use crate::trial::pool::{Done, Order};
@@ -16,8 +18,8 @@ use crate::trial::pool::{Done, Order};
 pub(super) enum Console {
     /// One document.
     Json(JsonWriter<BufWriter<Stdout>>),
-    /// The ladder of each trial as it ends, on this host.
-    Stories(Host),
+    /// The ladder of each trial as it ends, on this host, its frames saved in this directory.
+    Stories(Host, Option<PathBuf>),
     /// A line for each scenario and family, in catalogue order.
     Lines(Lines),
 }
@@ -35,7 +37,10 @@ impl Console {
             Format::Json => Self::Json(
                 JsonWriter::begin(BufWriter::new(io::stdout()), header).map_err(Error::output)?,
             ),
-            Format::Human if stories => Self::Stories(header.host.clone()),
+            Format::Human if stories => {
+                let directory = order.save.as_ref().map(|save| save.directory.clone());
+                Self::Stories(header.host.clone(), directory)
+            }
             Format::Human => Self::Lines(Lines::new(order, quiet)),
         })
     }
@@ -49,10 +54,13 @@ impl Console {
                 }
                 json.flush().map_err(Error::output)
             }
-            Self::Stories(host) => {
+            Self::Stories(host, directory) => {
                 for done in &done {
                     if let Some(report) = &done.report {
-                        print(&format!("{}\n", human::story(done.scenario, report, host)))?;
+                        print(&format!(
+                            "{}\n",
+                            ladder(done.scenario, report, host, directory.as_deref())
+                        ))?;
                     }
                 }
                 Ok(())
@@ -71,11 +79,11 @@ impl Console {
     ) -> Result<(), Error> {
         match self {
             Self::Json(json) => json.end(capture).map(drop).map_err(Error::output),
-            Self::Stories(_) if tally.total() <= 2 => Ok(()),
-            Self::Stories(_) => print(&human::summary(tally, elapsed)),
+            Self::Stories(..) if tally.total() <= 2 => Ok(()),
+            Self::Stories(..) => print(&human::summary(tally, elapsed)),
             Self::Lines(mut lines) => {
                 lines.rest()?;
-                if quiet {
+                if quiet || tally.total() == 0 {
                     return Ok(());
                 }
                 print(&format!("\n{}", human::summary(tally, elapsed)))

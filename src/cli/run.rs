@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::console::Console;
 use super::{FamilyArg, Format, RunArgs, complain, scenario_named};
@@ -24,28 +24,37 @@ use crate::trial::pool::{Done, Event, Order, Pool, Save};
 /// What the document about a run is called.
 const REPORT: &str = "report.json";
 
-/// How long workers may take to end after a signal, before the process ends without them. A bound on failure.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long workers may take to end after a signal, before the process ends without them: longer than any call or
+/// wait may take. A bound on failure; a second signal ends it, too.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let header = Header::of_this_host();
     let order = order(args, &header)?;
+    lab::prepare(order.settings.place)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| Error::Lab {
+            action: "start the runtime".to_owned(),
+            reason: error.to_string(),
+        })?;
+    runtime.block_on(carry_out(args, header, &order))
+}
+
+async fn carry_out(args: &RunArgs, header: Header, order: &Order) -> Result<ExitCode, Error> {
+    // First of all, so that a signal finds somebody to clean up.
+    let signals = Signals::new()?;
     let made = match &order.save {
         Some(save) => make_directory(&save.directory, args.force)?,
         None => false,
     };
-    let result = lab::prepare(order.settings.place).and_then(|()| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(|error| Error::Lab {
-                action: "start the runtime".to_owned(),
-                reason: error.to_string(),
-            })?;
-        runtime.block_on(Run::new(args, header, &order)?.finish_order(order.clone()))
-    });
-    if let (Err(_), true, Some(save)) = (&result, made, &order.save) {
+    let result = match Run::new(args, header, order) {
+        Ok(run) => run.finish_order(order, signals).await,
+        Err(error) => Err(error),
+    };
+    if let (true, Some(save)) = (made, &order.save) {
         // Gone only if it is empty: what was measured stays.
         let _ = fs::remove_dir(&save.directory);
     }
@@ -72,6 +81,12 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
         FamilyArg::Ipv6 => vec![Family::Ipv6],
         FamilyArg::Both => vec![Family::Ipv4, Family::Ipv6],
     };
+    if args.format == Format::Json && (args.quiet || args.verbose) {
+        return Err(Error::Usage(
+            "--quiet and --verbose shape the human form; leave them away with --format json"
+                .to_owned(),
+        ));
+    }
     let stories = shows_stories(args, scenarios.len());
     Ok(Order {
         settings: Settings {
@@ -81,7 +96,10 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
                 Place::Private
             },
             interface: args.interface.clone(),
-            filter: args.filter.clone(),
+            filter: args
+                .filter
+                .clone()
+                .filter(|filter| !filter.trim().is_empty()),
             port: args.port,
             saves_files: args.write.is_some(),
         },
@@ -138,8 +156,7 @@ fn make_directory(directory: &Path, force: bool) -> Result<bool, Error> {
             Ok(false)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::create_dir_all(directory)
-                .map_err(|error| Error::file("create", directory, &error))?;
+            fs::create_dir(directory).map_err(|error| Error::file("create", directory, &error))?;
             Ok(true)
         }
         Err(error) => Err(Error::file("open", directory, &error)),
@@ -182,9 +199,12 @@ impl<'a> Run<'a> {
     }
 
     /// Runs everything. Whatever goes wrong on the way, what was measured is saved first.
-    async fn finish_order(mut self, order: Order) -> Result<ExitCode, Error> {
+    async fn finish_order(
+        mut self,
+        order: &Order,
+        mut signals: Signals,
+    ) -> Result<ExitCode, Error> {
         let trials = order.trials();
-        let mut signals = Signals::new()?;
         let mut pool = Pool::start(order.clone())?;
         // Workers have their own by now, and give them up once their captures are open.
         lab::drop_privileges(order.save.is_some())?;
@@ -194,15 +214,15 @@ impl<'a> Run<'a> {
                 event = pool.next() => event,
                 number = signals.next() => {
                     pool.stop();
-                    self.drain(&mut pool, &order).await;
+                    self.drain(&mut pool, order, &mut signals).await;
                     ended = Ok(ExitCode::Signal(number));
                     break;
                 }
             };
             let Some(event) = event else { break };
-            if let Err(error) = self.take(event, &order) {
+            if let Err(error) = self.take(event, order) {
                 pool.stop();
-                self.drain(&mut pool, &order).await;
+                self.drain(&mut pool, order, &mut signals).await;
                 ended = Err(error);
                 break;
             }
@@ -224,7 +244,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes in what the workers had ready when they were asked to stop.
-    async fn drain(&mut self, pool: &mut Pool, order: &Order) {
+    async fn drain(&mut self, pool: &mut Pool, order: &Order, signals: &mut Signals) {
         let rest = async {
             while let Some(event) = pool.next().await {
                 if self.take(event, order).is_err() {
@@ -232,7 +252,11 @@ impl<'a> Run<'a> {
                 }
             }
         };
-        let _ = timeout(FAREWELL, rest).await;
+        tokio::select! {
+            () = rest => {}
+            _ = signals.next() => {}
+            () = sleep(FAREWELL) => {}
+        }
     }
 
     fn take(&mut self, event: Event, order: &Order) -> Result<(), Error> {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::ladder::ladder;
-use super::{Host, TrialReport};
+use super::TrialReport;
 use crate::scenario::{Family, Scenario};
 use crate::verdict::Verdict;
 
@@ -158,10 +157,4 @@ pub fn summary(tally: &Tally, elapsed: Duration) -> String {
         elapsed.as_secs_f64(),
         tally.words()
     )
-}
-
-/// The whole story of one trial.
-#[must_use]
-pub fn story(scenario: &Scenario, trial: &TrialReport, host: &Host) -> String {
-    ladder(scenario, trial, host)
 }

@@ -4,6 +4,7 @@
 //! relative to the first SYN.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anstyle::Style;
 
@@ -17,9 +18,15 @@ use crate::verdict::Verdict;
 const TIME: usize = 10;
 const BODY: usize = 68;
 
-/// The whole story of one trial on this host, with styles; ends with a newline.
+/// The whole story of one trial on this host, with styles; ends with a newline. `directory` is where its frames were
+/// saved, if they were.
 #[must_use]
-pub fn ladder(scenario: &Scenario, trial: &TrialReport, host: &Host) -> String {
+pub fn ladder(
+    scenario: &Scenario,
+    trial: &TrialReport,
+    host: &Host,
+    directory: Option<&Path>,
+) -> String {
     let mut out = String::new();
     heading(&mut out, scenario, trial);
     if trial.skipped.is_some() {
@@ -44,8 +51,10 @@ pub fn ladder(scenario: &Scenario, trial: &TrialReport, host: &Host) -> String {
     if let Some(filter) = wireshark_filter(trial) {
         let _ = writeln!(out, "  {LABEL}wireshark{LABEL:#}\n    {filter}");
     }
-    if let Some(file) = &trial.capture_file {
-        note(&mut out, "saved in", file);
+    if let (Some(file), Some(directory)) = (&trial.capture_file, directory) {
+        // On a line of its own, whatever its length, to be copied.
+        let path = directory.join(file);
+        let _ = writeln!(out, "  {LABEL}saved in{LABEL:#}\n    {}", path.display());
     }
     out
 }
@@ -278,7 +287,7 @@ fn facts(trial: &TrialReport) -> Vec<String> {
         "all {} calls ended as documented, and no error was reported twice",
         trial.calls.len()
     ));
-    facts.push("nothing else explains it: no ICMP error, no other acceptable RST".to_owned());
+    facts.push("nothing else had a part in it: no ICMP error, no other acceptable RST".to_owned());
     facts
 }
 

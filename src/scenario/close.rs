@@ -46,7 +46,8 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
             read) and writes. That write succeeds: TCP allows sending after the other side's FIN. But nobody is left \
             to read, so the server's kernel answers the data with RST. The client was in CLOSE-WAIT, so the error is \
             EPIPE, and never ECONNRESET: the second write tells.",
-    elsewhere: "The same order on the BSDs and macOS; FreeBSD gives ECONNRESET where SO_ERROR is asked.",
+    elsewhere: "The same order on the BSDs and macOS; FreeBSD maps the reset to ECONNRESET \
+                (from memory of its source, not measured).",
     advice: "The usual story behind \"broken pipe\" on a kept-alive connection: the server's idle time-out closed \
              it. Read (or poll for POLLRDHUP) before reusing a pooled connection, keep client time-outs shorter \
              than the server's, and retry only what is safe to repeat: the first write succeeded, and was lost.",

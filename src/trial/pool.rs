@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
 use tokio::sync::mpsc;
@@ -123,6 +124,9 @@ pub enum Event {
 /// Trials that a worker takes from the list at a time, and reports at a time.
 const CHUNK: u64 = 64;
 
+/// Trials that have ended are reported after this time even if there are fewer: what is known is not kept back.
+const SOON: Duration = Duration::from_millis(50);
+
 /// Messages that may wait in the channel: what bounds memory if the receiver is slower than the workers.
 const CHANNEL: usize = 16;
 
@@ -215,20 +219,46 @@ async fn run_trials(
         if first >= shared.order.trials() {
             break;
         }
-        let mut done = Vec::new();
-        let result = run_chunk(shared, &mut worker, first, &mut done, &mut dropped).await;
-        listening = done.is_empty() || events.send(Event::Done(done)).await.is_ok();
+        let mut chunk = Chunk {
+            events,
+            done: Vec::new(),
+            sent: Instant::now(),
+            listening: true,
+        };
+        let result = run_chunk(shared, &mut worker, first, &mut chunk, &mut dropped).await;
+        listening = chunk.send().await;
         result?;
     }
     let _ = events.send(Event::Closed { dropped }).await;
     Ok(())
 }
 
+/// Trials that have ended and are not reported yet.
+struct Chunk<'a> {
+    events: &'a mpsc::Sender<Event>,
+    done: Vec<Done>,
+    sent: Instant,
+    /// Whether anybody still wants to know.
+    listening: bool,
+}
+
+impl Chunk<'_> {
+    /// Reports them. Whether anybody still wants to know.
+    async fn send(&mut self) -> bool {
+        let done = std::mem::take(&mut self.done);
+        if !done.is_empty() {
+            self.listening &= self.events.send(Event::Done(done)).await.is_ok();
+        }
+        self.sent = Instant::now();
+        self.listening
+    }
+}
+
 async fn run_chunk(
     shared: &Shared,
     worker: &mut Worker,
     first: u64,
-    done: &mut Vec<Done>,
+    chunk: &mut Chunk<'_>,
     dropped: &mut u64,
 ) -> Result<(), Error> {
     let order = &shared.order;
@@ -236,16 +266,21 @@ async fn run_chunk(
         let Some((scenario, family, run)) = order.trial(index) else {
             break;
         };
-        if shared.stop.load(Ordering::Relaxed) {
+        if shared.stop.load(Ordering::Relaxed) || !chunk.listening {
             break;
         }
         if let Some(why) = worker.cannot_run(family) {
-            done.push(skipped(scenario, family, run, why));
+            chunk.done.push(skipped(scenario, family, run, why));
             continue;
         }
         let trial = worker.run(scenario, family).await?;
         *dropped += trial.evidence.completeness.dropped;
-        done.push(finished(order, scenario, family, run, &trial)?);
+        chunk
+            .done
+            .push(finished(order, scenario, family, run, &trial)?);
+        if chunk.sent.elapsed() > SOON {
+            chunk.send().await;
+        }
     }
     Ok(())
 }

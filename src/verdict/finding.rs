@@ -206,7 +206,7 @@ pub enum Gap {
     FramesDropped(u64),
     /// The datagram that marks the end of the capture was not captured.
     FenceMissing,
-    /// The capture filter may hide part of the connection.
+    /// The user's capture filter hid part of the connection.
     FilterHides,
     /// The clock was stepped by so many nanoseconds.
     ClockStepped(i64),
@@ -217,8 +217,15 @@ pub enum Gap {
         /// The frame.
         frame: u32,
     },
-    /// The order on the wire that the scenario is about did not come about.
+    /// The order on the wire that the scenario is about did not come about: it was the other one.
     TimingMissed(Timing),
+    /// The order on the wire that the scenario is about is not to be seen.
+    FinNotAcknowledged,
+    /// A signal, or a stop and a go, ended this call before it had anything to say (`EINTR`).
+    CallInterrupted {
+        /// Index into the transcript.
+        call: usize,
+    },
 }
 
 impl Gap {
@@ -233,6 +240,8 @@ impl Gap {
             Self::SynMissing => "syn-missing",
             Self::SegmentMissing { .. } => "segment-missing",
             Self::TimingMissed(_) => "timing-missed",
+            Self::FinNotAcknowledged => "fin-not-acknowledged",
+            Self::CallInterrupted { .. } => "call-interrupted",
         }
     }
 }
@@ -248,9 +257,7 @@ impl fmt::Display for Gap {
             Self::FenceMissing => {
                 f.write_str("the datagram sent after the last call was not captured")
             }
-            Self::FilterHides => {
-                f.write_str("the capture filter hides some segments of the connection, or ICMP")
-            }
+            Self::FilterHides => f.write_str("the capture filter hid frames of the connection"),
             Self::ClockStepped(ns) => {
                 write!(f, "the clock was stepped by {ns} ns during the trial")
             }
@@ -259,6 +266,12 @@ impl fmt::Display for Gap {
                 f,
                 "frame {frame} acknowledges a segment that was not captured"
             ),
+            Self::FinNotAcknowledged => {
+                f.write_str("no captured segment of the client acknowledges the server's FIN")
+            }
+            Self::CallInterrupted { call } => {
+                write!(f, "call {call} was interrupted before it could end")
+            }
             Self::TimingMissed(Timing::DataAfterAckOfFin) => {
                 f.write_str("the FIN was not acknowledged before the client wrote")
             }
@@ -453,7 +466,7 @@ mod tests {
             (
                 Gap::FilterHides,
                 "filter-hides",
-                "the capture filter hides some segments of the connection, or ICMP",
+                "the capture filter hid frames of the connection",
             ),
             (
                 Gap::ClockStepped(-7),
@@ -469,6 +482,16 @@ mod tests {
                 Gap::SegmentMissing { frame: 4 },
                 "segment-missing",
                 "frame 4 acknowledges a segment that was not captured",
+            ),
+            (
+                Gap::FinNotAcknowledged,
+                "fin-not-acknowledged",
+                "no captured segment of the client acknowledges the server's FIN",
+            ),
+            (
+                Gap::CallInterrupted { call: 5 },
+                "call-interrupted",
+                "call 5 was interrupted before it could end",
             ),
             (
                 Gap::TimingMissed(Timing::DataAfterAckOfFin),

@@ -5,7 +5,7 @@ use serde_json::Value;
 /// The families that all scenarios are run over.
 pub(crate) const BOTH: [&str; 2] = ["ipv4", "ipv6"];
 
-/// A scenario as the fact sheet describes it, not as the catalogue does.
+/// A scenario as the README's table has it, written out anew: not what the catalogue says.
 pub(crate) struct Documented {
     pub(crate) scenario: &'static str,
     /// `>` is the client's call, `<` the server's, each with its result.
