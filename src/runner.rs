@@ -29,6 +29,9 @@ const CALL_BOUND: Duration = Duration::from_secs(5);
 /// it cannot hand one out in between, and many, so that none comes again soon.
 const CLIENT_PORTS: std::ops::RangeInclusive<u16> = 20_000..=32_000;
 
+/// On a host's own loopback strangers may stand in the queue before the client.
+const BACKLOG: i32 = 4096;
+
 /// The port that nobody listens on, beside the one that servers listen on.
 #[must_use]
 pub fn closed_port(port: u16) -> u16 {
@@ -56,7 +59,7 @@ impl Stage {
             .map_err(|error| Error::system("set SO_REUSEADDR", errno_of(&error)))?;
         let listener_address = bind(&listener, ip, port)?;
         listener
-            .listen(128)
+            .listen(BACKLOG)
             .map_err(|error| failed("listen", listener_address, &error))?;
         // Accepted sockets inherit these.
         set_bounds(&listener, listener_address)?;
@@ -250,8 +253,8 @@ impl<'a> Runner<'a> {
     /// The capture has shown it; waits until the socket that it is for has taken it in, too. The tap comes before TCP,
     /// and another CPU may be at it. Neither way of asking takes an error away.
     pub fn settle(&self, awaited: Awaited) -> Result<(), Error> {
-        const FIN_WAIT1: u8 = 4;
-        let (Awaited::ResetFrom(role) | Awaited::FinAckedBy(role)) = awaited;
+        let (Awaited::FinFrom(role) | Awaited::FinAckedBy(role) | Awaited::ResetFrom(role)) =
+            awaited;
         let slot = match role.peer() {
             Role::Client => &self.client,
             Role::Server => &self.server,
@@ -259,24 +262,12 @@ impl<'a> Runner<'a> {
         let Some(socket) = slot else {
             return Ok(()); // closed: nobody can be asked
         };
-        let failed = |errno| Error::system("ask a socket for its state", errno);
-        let deadline = Instant::now() + CALL_BOUND;
         match awaited {
-            Awaited::ResetFrom(_) => {
-                // POLLHUP and POLLERR are reported whether asked for or not.
-                let mut hangup = [PollFd::new(socket.as_fd(), PollFlags::empty())];
-                let bound = PollTimeout::try_from(CALL_BOUND).unwrap_or(PollTimeout::MAX);
-                while poll(&mut hangup, bound) == Err(SystemErrno::EINTR) {}
-            }
-            Awaited::FinAckedBy(_) => {
-                while sys::tcp_state(socket).map_err(failed)? == FIN_WAIT1
-                    && Instant::now() < deadline
-                {
-                    std::thread::yield_now();
-                }
-            }
+            Awaited::FinFrom(_) => leaves_state(socket, sys::TCP_ESTABLISHED),
+            Awaited::FinAckedBy(_) => leaves_state(socket, sys::TCP_FIN_WAIT1),
+            Awaited::ResetFrom(_) => is_hung_up(socket),
         }
-        Ok(())
+        .map_err(|errno| Error::system("ask a socket for its state", errno))
     }
 
     fn close(&mut self, role: Role) -> Result<Option<Call>, Error> {
@@ -307,6 +298,31 @@ impl<'a> Runner<'a> {
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
+}
+
+/// Waits until a socket is dead; no longer than a call may take. POLLHUP is reported whether asked for or not.
+fn is_hung_up(socket: &Socket) -> Result<(), SystemErrno> {
+    let bound = PollTimeout::try_from(CALL_BOUND).unwrap_or(PollTimeout::MAX);
+    loop {
+        match poll(
+            &mut [PollFd::new(socket.as_fd(), PollFlags::empty())],
+            bound,
+        ) {
+            Ok(_) => return Ok(()),
+            Err(SystemErrno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Waits until a socket is no longer in this state; no longer than a call may take. No event tells of it, and it is a
+/// matter of microseconds.
+fn leaves_state(socket: &Socket, state: u8) -> Result<(), SystemErrno> {
+    let deadline = Instant::now() + CALL_BOUND;
+    while sys::tcp_state(socket)? == state && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    Ok(())
 }
 
 /// Accepts this client's connection. On a host's own loopback anybody may connect: others are hung up on.

@@ -119,9 +119,11 @@ pub enum Step {
 /// What a script may wait for, seen in the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
+    /// This end has sent a FIN.
+    FinFrom(Role),
     /// This end has acknowledged the other end's FIN.
     FinAckedBy(Role),
-    /// This end has sent a RST.
+    /// This end has sent a RST that the other end has to believe.
     ResetFrom(Role),
 }
 

@@ -27,7 +27,11 @@ pub(crate) fn ignore_outgoing(socket: &impl AsFd) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// The state of a TCP socket, as the first byte of `struct tcp_info` has it (`TCP_FIN_WAIT1` is 4).
+/// States of a TCP socket as the kernel numbers them (`net/tcp_states.h`).
+pub(crate) const TCP_ESTABLISHED: u8 = 1;
+pub(crate) const TCP_FIN_WAIT1: u8 = 4;
+
+/// The state of a TCP socket, as the first byte of `struct tcp_info` has it.
 pub(crate) fn tcp_state(socket: &impl AsFd) -> Result<u8, Errno> {
     let mut state = 0_u8;
     let mut len: libc::socklen_t = 1;

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
 use crate::lab::{self, Lab, Place};
-use crate::packet::{Packet, Segment};
+use crate::packet::{Flags, Packet, Segment};
 use crate::runner::{Runner, Stage, closed_port};
 use crate::scenario::{Awaited, Family, Scenario, Step};
 use crate::time::{ClockCheck, Timestamp};
@@ -240,6 +240,7 @@ impl Watch {
             return false;
         };
         match self.awaited {
+            Awaited::FinFrom(role) => observed.from == role && segment.flags.has(Flags::FIN),
             Awaited::FinAckedBy(role) => observed.from == role && observed.acknowledges_fin,
             Awaited::ResetFrom(role) => observed
                 .reset

@@ -61,6 +61,9 @@ fn step_line(step: &Step) -> String {
             let call = op.to_string();
             format!("{:<6}  {call:<27} {}", role.name(), expectation(*expect))
         }
+        Step::Await(Awaited::FinFrom(role)) => {
+            format!("        (wait until the {role}'s FIN is captured)")
+        }
         Step::Await(Awaited::FinAckedBy(role)) => {
             format!("        (wait until the {role}'s ACK of the FIN is captured)")
         }

@@ -89,6 +89,7 @@ pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
         client(Op::Read(1), returns(1)),
         client(Op::DelayAcks, returns(0)),
         server(Op::Close, returns(0)),
+        Step::Await(Awaited::FinFrom(Role::Server)),
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Write(1), told_of_reset(Errno::EPIPE, 0)),

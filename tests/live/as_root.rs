@@ -1,7 +1,8 @@
 //! On the host's own loopback, which takes the right to capture there: these have to be run as root.
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -84,4 +85,23 @@ fn frames_that_the_kernel_drops_make_a_trial_inconclusive() {
         };
         assert_eq!(trial["gap"]["id"], gap, "{trial}");
     }
+}
+
+/// There is one IPv6 loopback address for everybody on a host, and anybody may connect to it.
+#[test]
+fn a_strangers_connection_is_not_taken_for_the_clients() {
+    assert!(geteuid().is_root(), "this test has to be run as root");
+    let port = free_port();
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, port.parse().unwrap()));
+    let mut command = rstproof(&["run", "clean-close-eof", "--host", "--family", "ipv6"]);
+    let run = Running::start(command.args(["--repeat", "1000000", "--quiet", "--port", &port]));
+    let strangers: Vec<TcpStream> = (0..100_000)
+        .filter_map(|_| TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok())
+        .take(1000)
+        .collect();
+    assert_eq!(strangers.len(), 1000);
+    run.signal(Signal::SIGINT);
+    let run = run.finish();
+    assert_eq!(run.code, Some(130), "{}", run.err);
+    assert_eq!(run.out, "", "only what is not confirmed is shown");
 }
