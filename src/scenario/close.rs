@@ -46,7 +46,7 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
             read) and writes. That write succeeds: TCP allows sending after the other side's FIN. But nobody is left \
             to read, so the server's kernel answers the data with RST. The client was in CLOSE-WAIT, so the error is \
             EPIPE, and never ECONNRESET: the second write tells.",
-    elsewhere: "The same order on the BSDs and macOS; FreeBSD maps the reset to ECONNRESET \
+    elsewhere: "RFC 1122 (4.2.2.13) asks every host for this reset. FreeBSD maps it to ECONNRESET even in CLOSE-WAIT \
                 (from memory of its source, not measured).",
     advice: "The usual story behind \"broken pipe\" on a kept-alive connection: the server's idle time-out closed \
              it. Read (or poll for POLLRDHUP) before reusing a pooled connection, keep client time-outs shorter \
@@ -78,9 +78,10 @@ pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
             data itself carries that acknowledgment. The server is still in FIN-WAIT-1. It answers with the same \
             RST for another reason (data for a socket that nobody owns any more), and the client is told the same: \
             the write succeeds, the next one fails with EPIPE.",
-    elsewhere: "As write-after-peer-close.",
-    advice: "As write-after-peer-close. The two differ in the reason that the kernel gives for the reset, which \
-             depends on whether a delayed ACK of a few milliseconds had run out: do not read more into it.",
+    elsewhere: "RFC 1122 (4.2.2.13) asks every host for this reset, whether or not its FIN has been acknowledged.",
+    advice: "Do what write-after-peer-close advises: look before a pooled connection is used again. The two differ in \
+             the reason that the kernel gives for the reset, which depends on whether a delayed ACK of a few \
+             milliseconds had run out: do not read more into it.",
     target: Target::Listener,
     steps: &[
         client(Op::Connect, returns(0)),
