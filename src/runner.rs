@@ -226,18 +226,10 @@ impl<'a> Runner<'a> {
             Op::ShutdownWrite => socket.shutdown(std::net::Shutdown::Write).map(|()| 0),
             Op::LingerZero => socket.set_linger(Some(Duration::ZERO)).map(|()| 0),
             Op::DelayAcks => socket.set_tcp_quickack(false).map(|()| 0),
-            Op::SocketError | Op::Close => Ok(0),
-        };
-        let taken = match op {
-            Op::SocketError => Some(socket.take_error()),
-            _ => None,
+            Op::SocketError => return socket_error(socket, role).map(Some),
+            Op::Close => Ok(0), // see above
         };
         let ended = Timestamp::now()?;
-        let outcome = match taken {
-            Some(Ok(error)) => Outcome::SocketError(error.map(|error| errno_of(&error).into())),
-            Some(Err(error)) => outcome_of(Err(error), began, ended),
-            None => outcome_of(result, began, ended),
-        };
         if accepting {
             self.server = accepted;
         }
@@ -246,7 +238,7 @@ impl<'a> Runner<'a> {
             op,
             began,
             ended,
-            outcome,
+            outcome: outcome_of(result, began, ended),
         }))
     }
 
@@ -298,6 +290,22 @@ impl<'a> Runner<'a> {
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
+}
+
+fn socket_error(socket: &Socket, role: Role) -> Result<Call, Error> {
+    let began = Timestamp::now()?;
+    let result = socket.take_error();
+    let ended = Timestamp::now()?;
+    Ok(Call {
+        role,
+        op: Op::SocketError,
+        began,
+        ended,
+        outcome: match result {
+            Ok(error) => Outcome::SocketError(error.map(|error| errno_of(&error).into())),
+            Err(error) => outcome_of(Err(error), began, ended),
+        },
+    })
 }
 
 /// Waits until a socket is dead; no longer than a call may take. POLLHUP is reported whether asked for or not.
