@@ -76,6 +76,14 @@ impl Error {
         }
     }
 
+    /// Something that trials need could not be set up while it was tried to `action`.
+    pub fn lab(action: impl Into<String>, reason: &dyn std::fmt::Display) -> Self {
+        Self::Lab {
+            action: action.into(),
+            reason: reason.to_string(),
+        }
+    }
+
     /// The right to capture is missing; with the commands that give it to this binary.
     #[must_use]
     pub fn may_not_capture(interface: &str) -> Self {

@@ -4,6 +4,8 @@
 
 use std::net::SocketAddr;
 
+use serde::Serialize;
+
 use crate::packet::{IcmpError, Packet};
 use crate::time::Timestamp;
 use crate::transcript::Transcript;
@@ -48,7 +50,7 @@ impl Evidence {
 }
 
 /// Whether the capture can be taken for all that there was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Completeness {
     /// The datagram sent after the last call was captured: all that came before it was, too.
     pub fence_seen: bool,

@@ -115,10 +115,7 @@ fn has(capability: Capability) -> bool {
 /// Gives up the privileges of this thread. Namespace and capture stay open, and nothing later needs more, except that
 /// root may have to save files in a directory that belongs to somebody else: then `saves_files` keeps that one right.
 pub fn drop_privileges(saves_files: bool) -> Result<(), Error> {
-    let failed = |error: caps::errors::CapsError| Error::Lab {
-        action: "drop privileges".to_owned(),
-        reason: error.to_string(),
-    };
+    let failed = |error: caps::errors::CapsError| Error::lab("drop privileges", &error);
     let held = caps::read(None, CapSet::Permitted).map_err(failed)?;
     let kept: CapsHashSet = held
         .into_iter()
@@ -194,12 +191,8 @@ impl Lab {
 async fn set_up_loopback() -> Result<Result<Ipv6Addr, String>, Error> {
     // An IPv6 address becomes usable some time after the kernel has accepted it, so listen for the news.
     let (connection, handle, mut news) =
-        rtnetlink::new_multicast_connection(&[MulticastGroup::Ipv6Route]).map_err(|error| {
-            Error::Lab {
-                action: "open a netlink socket".to_owned(),
-                reason: error.to_string(),
-            }
-        })?;
+        rtnetlink::new_multicast_connection(&[MulticastGroup::Ipv6Route])
+            .map_err(|error| Error::lab("open a netlink socket", &error))?;
     let pump = tokio::spawn(connection);
     let up = LinkUnspec::new_with_index(LOOPBACK.1).up().build();
     let brought_up = handle.link().set(up).execute().await;
@@ -208,10 +201,7 @@ async fn set_up_loopback() -> Result<Result<Ipv6Addr, String>, Error> {
         Err(error) => Err(error.to_string()),
     };
     pump.abort();
-    brought_up.map_err(|error| Error::Lab {
-        action: format!("bring {} up", LOOPBACK.0),
-        reason: error.to_string(),
-    })?;
+    brought_up.map_err(|error| Error::lab(format!("bring {} up", LOOPBACK.0), &error))?;
     Ok(ipv6)
 }
 
@@ -269,8 +259,5 @@ fn random_unique_local_address() -> Result<Ipv6Addr, Error> {
 fn random() -> Result<[u8; 4], Error> {
     getrandom::u32()
         .map(u32::to_ne_bytes)
-        .map_err(|error| Error::Lab {
-            action: "draw a random address".to_owned(),
-            reason: error.to_string(),
-        })
+        .map_err(|error| Error::lab("draw a random address", &error))
 }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::evidence::Evidence;
+use crate::evidence::{Completeness, Evidence};
 use crate::flow::{Flow, Form, Reset, State};
 use crate::packet::{IcmpError, Packet, Segment};
 use crate::scenario::{Family, Scenario};
@@ -142,7 +142,7 @@ pub struct TrialReport {
     /// The kernel's counters; not asked for yet.
     pub counters: serde_json::Map<String, serde_json::Value>,
     /// How far the capture can be taken for complete.
-    pub completeness: Option<CompletenessReport>,
+    pub completeness: Option<Completeness>,
 }
 
 /// A finding or a gap.
@@ -303,19 +303,6 @@ pub struct ResetReport {
     pub explains: Vec<usize>,
 }
 
-/// How far a capture can be taken for complete.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct CompletenessReport {
-    /// The datagram that marks the end was captured.
-    pub fence_seen: bool,
-    /// Frames dropped during the trial.
-    pub dropped: u64,
-    /// The user's filter hid nothing of the connection.
-    pub filter_lets_all_through: bool,
-    /// By how much the clock was stepped, in nanoseconds.
-    pub clock_step_ns: i64,
-}
-
 impl TrialReport {
     /// The report of a trial that was run.
     #[must_use]
@@ -328,13 +315,8 @@ impl TrialReport {
         judgement: &Judgement,
     ) -> Self {
         let began = evidence.began;
-        let completeness = evidence.completeness;
         Self {
-            scenario: scenario.id,
-            family,
-            run,
             verdict: Some(judgement.verdict),
-            skipped: None,
             gap: judgement.gap.map(|gap| Remark {
                 id: gap.id(),
                 message: gap.to_string(),
@@ -347,7 +329,6 @@ impl TrialReport {
                     message: finding.to_string(),
                 })
                 .collect(),
-            capture_file: None,
             began_realtime_ns: began.0,
             client: Some(evidence.client),
             server: Some(evidence.server),
@@ -364,14 +345,8 @@ impl TrialReport {
                 .enumerate()
                 .map(|(index, reset)| reset_report(index, reset, judgement))
                 .collect(),
-            kernel: [],
-            counters: serde_json::Map::new(),
-            completeness: Some(CompletenessReport {
-                fence_seen: completeness.fence_seen,
-                dropped: completeness.dropped,
-                filter_lets_all_through: completeness.filter_lets_all_through,
-                clock_step_ns: completeness.clock_step_ns,
-            }),
+            completeness: Some(evidence.completeness),
+            ..Self::blank(scenario, family, run)
         }
     }
 
@@ -379,11 +354,19 @@ impl TrialReport {
     #[must_use]
     pub fn skipped(scenario: &Scenario, family: Family, run: u32, why: String) -> Self {
         Self {
+            skipped: Some(why),
+            ..Self::blank(scenario, family, run)
+        }
+    }
+
+    /// A trial of which nothing is known yet.
+    fn blank(scenario: &Scenario, family: Family, run: u32) -> Self {
+        Self {
             scenario: scenario.id,
             family,
             run,
             verdict: None,
-            skipped: Some(why),
+            skipped: None,
             gap: None,
             findings: Vec::new(),
             capture_file: None,

@@ -151,11 +151,32 @@ fn errno_of(error: &io::Error) -> SystemErrno {
         .map_or(SystemErrno::UnknownErrno, SystemErrno::from_raw)
 }
 
-/// The two sockets of one trial.
-pub struct Runner<'a> {
-    stage: &'a Stage,
+/// The two sockets of one trial, while they are open.
+struct Sockets {
     client: Option<Socket>,
     server: Option<Socket>,
+}
+
+impl Sockets {
+    fn of(&self, role: Role) -> Option<&Socket> {
+        match role {
+            Role::Client => self.client.as_ref(),
+            Role::Server => self.server.as_ref(),
+        }
+    }
+
+    fn take(&mut self, role: Role) -> Option<Socket> {
+        match role {
+            Role::Client => self.client.take(),
+            Role::Server => self.server.take(),
+        }
+    }
+}
+
+/// One trial's sockets and addresses.
+pub struct Runner<'a> {
+    stage: &'a Stage,
+    sockets: Sockets,
     client_address: SocketAddr,
     server_address: SocketAddr,
     buffer: &'a mut Vec<u8>,
@@ -172,8 +193,10 @@ impl<'a> Runner<'a> {
         let server_address = stage.server_address(target);
         Ok(Self {
             stage,
-            client: Some(client),
-            server: None,
+            sockets: Sockets {
+                client: Some(client),
+                server: None,
+            },
             client_address,
             server_address,
             buffer,
@@ -189,57 +212,40 @@ impl<'a> Runner<'a> {
     /// Makes one call. `None` if there is no descriptor to make it on, because an earlier call went otherwise than
     /// the script says.
     pub fn call(&mut self, role: Role, op: Op) -> Result<Option<Call>, Error> {
-        let len = match op {
-            Op::Read(len) | Op::Write(len) => usize::from(len),
-            _ => 0,
-        };
-        if self.buffer.len() < len {
-            self.buffer.resize(len, b'x');
+        match op {
+            Op::Accept => {
+                let (listener, client) = (&self.stage.listener, self.client_address);
+                let accepted = &mut self.sockets.server;
+                timed(role, op, || {
+                    *accepted = Some(accept_from(listener, client)?);
+                    Ok(Outcome::Returned(0))
+                })
+            }
+            Op::Close => {
+                let Some(socket) = self.sockets.take(role) else {
+                    return Ok(None);
+                };
+                timed(role, op, || {
+                    returned(nix::unistd::close(socket).map(|()| 0))
+                })
+            }
+            _ => {
+                let Some(socket) = self.sockets.of(role) else {
+                    return Ok(None);
+                };
+                let len = match op {
+                    Op::Read(len) | Op::Write(len) => usize::from(len),
+                    _ => 0,
+                };
+                if self.buffer.len() < len {
+                    self.buffer.resize(len, b'x');
+                }
+                let buffer = self.buffer.get_mut(..len).unwrap_or_default();
+                let server = SockAddr::from(self.server_address);
+                timed(role, op, || call_on(socket, op, &server, buffer))
+            }
         }
-        if op == Op::Close {
-            return self.close(role);
-        }
-        let accepting = op == Op::Accept;
-        let slot = match role {
-            Role::Client => &self.client,
-            Role::Server => &self.server,
-        };
-        let socket = if accepting {
-            &self.stage.listener
-        } else if let Some(socket) = slot {
-            socket
-        } else {
-            return Ok(None);
-        };
-        let server = SockAddr::from(self.server_address);
-        let buffer = self.buffer.get_mut(..len).unwrap_or_default();
-        let mut accepted = None;
-        let began = Timestamp::now()?;
-        let result = match op {
-            Op::Connect => socket.connect(&server).map(|()| 0),
-            Op::Accept => accept_from(socket, self.client_address).map(|socket| {
-                accepted = Some(socket);
-                0
-            }),
-            Op::Read(_) => nix::unistd::read(socket, buffer).map_err(io::Error::from),
-            Op::Write(_) => nix::unistd::write(socket, buffer).map_err(io::Error::from),
-            Op::ShutdownWrite => socket.shutdown(std::net::Shutdown::Write).map(|()| 0),
-            Op::LingerZero => socket.set_linger(Some(Duration::ZERO)).map(|()| 0),
-            Op::DelayAcks => socket.set_tcp_quickack(false).map(|()| 0),
-            Op::SocketError => return socket_error(socket, role).map(Some),
-            Op::Close => Ok(0), // see above
-        };
-        let ended = Timestamp::now()?;
-        if accepting {
-            self.server = accepted;
-        }
-        Ok(Some(Call {
-            role,
-            op,
-            began,
-            ended,
-            outcome: outcome_of(result, began, ended),
-        }))
+        .map(Some)
     }
 
     /// The capture has shown it; waits until the socket that it is for has taken it in, too. The tap comes before TCP,
@@ -247,11 +253,7 @@ impl<'a> Runner<'a> {
     pub fn settle(&self, awaited: Awaited) -> Result<(), Error> {
         let (Awaited::FinFrom(role) | Awaited::FinAckedBy(role) | Awaited::ResetFrom(role)) =
             awaited;
-        let slot = match role.peer() {
-            Role::Client => &self.client,
-            Role::Server => &self.server,
-        };
-        let Some(socket) = slot else {
+        let Some(socket) = self.sockets.of(role.peer()) else {
             return Ok(()); // closed: nobody can be asked
         };
         match awaited {
@@ -262,50 +264,52 @@ impl<'a> Runner<'a> {
         .map_err(|errno| Error::system("ask a socket for its state", errno))
     }
 
-    fn close(&mut self, role: Role) -> Result<Option<Call>, Error> {
-        let slot = match role {
-            Role::Client => &mut self.client,
-            Role::Server => &mut self.server,
-        };
-        let Some(socket) = slot.take() else {
-            return Ok(None);
-        };
-        let began = Timestamp::now()?;
-        let result = nix::unistd::close(socket);
-        let ended = Timestamp::now()?;
-        let result = result.map(|()| 0).map_err(io::Error::from);
-        Ok(Some(Call {
-            role,
-            op: Op::Close,
-            began,
-            ended,
-            outcome: outcome_of(result, began, ended),
-        }))
-    }
-
     /// Closes whatever is still open, abortively, so that nothing of this trial is left to send later on.
     pub fn tear_down(self) {
-        for socket in [self.client, self.server].into_iter().flatten() {
+        for socket in [self.sockets.client, self.sockets.server]
+            .into_iter()
+            .flatten()
+        {
             // Fails on a socket that is dead already, and such a one sends nothing more.
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
 }
 
-fn socket_error(socket: &Socket, role: Role) -> Result<Call, Error> {
+/// Makes a call and writes down when it was entered, when it had returned, and how it ended.
+fn timed(role: Role, op: Op, call: impl FnOnce() -> io::Result<Outcome>) -> Result<Call, Error> {
     let began = Timestamp::now()?;
-    let result = socket.take_error();
+    let result = call();
     let ended = Timestamp::now()?;
     Ok(Call {
         role,
-        op: Op::SocketError,
+        op,
         began,
         ended,
-        outcome: match result {
-            Ok(error) => Outcome::SocketError(error.map(|error| errno_of(&error).into())),
-            Err(error) => outcome_of(Err(error), began, ended),
-        },
+        outcome: result.unwrap_or_else(|error| failure(&error, began, ended)),
     })
+}
+
+/// A call on a connection's own socket, which stays open.
+fn call_on(socket: &Socket, op: Op, server: &SockAddr, buffer: &mut [u8]) -> io::Result<Outcome> {
+    let done = Outcome::Returned(0);
+    match op {
+        Op::Connect => socket.connect(server).map(|()| done),
+        Op::Read(_) => returned(nix::unistd::read(socket, buffer)),
+        Op::Write(_) => returned(nix::unistd::write(socket, buffer)),
+        Op::ShutdownWrite => socket.shutdown(std::net::Shutdown::Write).map(|()| done),
+        Op::LingerZero => socket.set_linger(Some(Duration::ZERO)).map(|()| done),
+        Op::DelayAcks => socket.set_tcp_quickack(false).map(|()| done),
+        Op::SocketError => socket
+            .take_error()
+            .map(|error| Outcome::SocketError(error.map(|error| errno_of(&error).into()))),
+        Op::Accept | Op::Close => Err(io::ErrorKind::Unsupported.into()), // not on such a socket
+    }
+}
+
+fn returned(result: Result<usize, SystemErrno>) -> io::Result<Outcome> {
+    let value = result.map_err(io::Error::from)?;
+    Ok(Outcome::Returned(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 
 /// Waits until a socket is dead; no longer than a call may take. POLLHUP is reported whether asked for or not.
@@ -343,19 +347,14 @@ fn accept_from(listener: &Socket, client: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-fn outcome_of(result: io::Result<usize>, began: Timestamp, ended: Timestamp) -> Outcome {
-    match result {
-        Ok(value) => Outcome::Returned(i64::try_from(value).unwrap_or(i64::MAX)),
-        Err(error) => {
-            let errno = errno_of(&error);
-            // How the time bound shows: EAGAIN, and EINPROGRESS from connect.
-            let bounded = matches!(errno, SystemErrno::EAGAIN | SystemErrno::EINPROGRESS);
-            let spent = u128::from(ended.since(began).unsigned_abs());
-            if bounded && spent >= CALL_BOUND.as_nanos() / 2 {
-                Outcome::Unfinished
-            } else {
-                Outcome::Failed(Errno::from(errno))
-            }
-        }
+fn failure(error: &io::Error, began: Timestamp, ended: Timestamp) -> Outcome {
+    let errno = errno_of(error);
+    // How the time bound shows: EAGAIN, and EINPROGRESS from connect.
+    let bounded = matches!(errno, SystemErrno::EAGAIN | SystemErrno::EINPROGRESS);
+    let spent = u128::from(ended.since(began).unsigned_abs());
+    if bounded && spent >= CALL_BOUND.as_nanos() / 2 {
+        Outcome::Unfinished
+    } else {
+        Outcome::Failed(Errno::from(errno))
     }
 }

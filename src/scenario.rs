@@ -8,6 +8,7 @@ mod abort;
 mod close;
 mod connect;
 
+use crate::flow::{Form, State};
 pub use crate::transcript::{Errno, Op, Outcome, Role};
 
 /// What a scenario is about; a topic is a file of the catalogue.
@@ -189,9 +190,9 @@ pub struct ExpectedReset {
     /// The end that sends it.
     pub from: Role,
     /// How it must look.
-    pub form: crate::flow::Form,
+    pub form: Form,
     /// The state of its receiver when it comes in.
-    pub receiver_state: crate::flow::State,
+    pub receiver_state: State,
 }
 
 /// The catalogue, in the order in which `list` shows it.

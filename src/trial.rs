@@ -11,13 +11,14 @@
 pub mod pool;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::capture::{self, Batch, Session};
 use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
 use crate::lab::{self, Lab, Place};
-use crate::packet::{Flags, Packet, Segment};
+use crate::packet::{Flags, Packet};
 use crate::runner::{Runner, Stage, closed_port};
 use crate::scenario::{Awaited, Family, Scenario, Step};
 use crate::time::{ClockCheck, Timestamp};
@@ -130,9 +131,13 @@ impl Worker {
 
     /// Makes the calls and gathers the evidence.
     async fn act(&mut self, scenario: &Scenario, family: Family) -> Result<(), Error> {
-        self.set_stage(family)?;
-        let Some(stage) = self.stages.get_mut(&family) else {
-            return Ok(());
+        let stage = match self.stages.entry(family) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let ip = self.lab.address(family);
+                let ip = ip.map_err(|why| Error::Usage(why.to_owned()))?;
+                entry.insert(Stage::set_up(ip, self.settings.port)?)
+            }
         };
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
@@ -156,32 +161,15 @@ impl Worker {
         self.evidence.server = server;
         self.evidence.began = began;
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
+        let mut hidden = self.batch.hidden.iter();
+        let hides = hidden.any(|packet| self.evidence.concerns(packet));
         self.evidence.completeness = Completeness {
             fence_seen,
             dropped: self.session.newly_dropped()?,
-            filter_lets_all_through: true,
+            filter_lets_all_through: !hides,
             clock_step_ns,
         };
-        let hides = self
-            .batch
-            .hidden
-            .iter()
-            .any(|packet| self.evidence.concerns(packet));
-        self.evidence.completeness.filter_lets_all_through = !hides;
         runner.tear_down();
-        Ok(())
-    }
-
-    fn set_stage(&mut self, family: Family) -> Result<(), Error> {
-        if self.stages.contains_key(&family) {
-            return Ok(());
-        }
-        let ip = self
-            .lab
-            .address(family)
-            .map_err(|why| Error::Usage(why.to_owned()))?;
-        let stage = Stage::set_up(ip, self.settings.port)?;
-        self.stages.insert(family, stage);
         Ok(())
     }
 }
@@ -209,7 +197,6 @@ async fn perform(
                 let mut watch = Watch {
                     flow: Flow::new(client, server),
                     awaited,
-                    seen: false,
                 };
                 if wait_for(&mut watch, session, batch).await? {
                     runner.settle(awaited)?;
@@ -224,18 +211,14 @@ async fn perform(
 struct Watch {
     flow: Flow,
     awaited: Awaited,
-    seen: bool,
 }
 
 impl Watch {
-    fn look_at(&mut self, packet: &Packet) -> bool {
-        if let Packet::Tcp(segment) = packet {
-            self.seen |= self.is_it(segment);
-        }
-        self.seen
-    }
-
-    fn is_it(&mut self, segment: &Segment) -> bool {
+    /// Takes in the next packet. Whether it is what is waited for.
+    fn is_it(&mut self, packet: &Packet) -> bool {
+        let Packet::Tcp(segment) = packet else {
+            return false;
+        };
         let Some(observed) = self.flow.observe(segment) else {
             return false;
         };
@@ -256,10 +239,10 @@ async fn wait_for(
     session: &mut Session,
     batch: &mut Batch,
 ) -> Result<bool, Error> {
-    if batch.packets.iter().any(|packet| watch.look_at(packet)) {
+    if batch.packets.iter().any(|packet| watch.is_it(packet)) {
         return Ok(true);
     }
     session
-        .drain_until(batch, |packet| watch.look_at(packet))
+        .drain_until(batch, |packet| watch.is_it(packet))
         .await
 }

@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::evidence::Evidence;
 use crate::flow::{Flow, Reset};
 use crate::packet::{Packet, Segment};
-use crate::scenario::{Expect, ExpectedReset, Scenario, Timing};
+use crate::scenario::{ExpectedReset, Scenario, Timing};
 use crate::transcript::{Call, Errno, Role};
 
 /// What the evidence says of the scenario.
@@ -317,7 +317,6 @@ fn compare_blames(
     matched: &[Option<usize>],
     findings: &mut Vec<Finding>,
 ) {
-    let expectations: Vec<Expect> = scenario.calls().map(|(_, _, expect)| expect).collect();
     for &(call, blame) in blames {
         let Some(made) = evidence.calls.get(call) else {
             continue;
@@ -335,7 +334,10 @@ fn compare_blames(
             }),
             Blame::Unexplained => findings.push(unexplained(call, made, wire)),
             Blame::Reset(_) | Blame::AfterReset(_) | Blame::OwnShutdown(_) => {
-                let meant = expectations.get(call).and_then(|expect| expect.cause());
+                let meant = scenario
+                    .calls()
+                    .nth(call)
+                    .and_then(|(_, _, expect)| expect.cause());
                 if meant.is_some_and(|cause| !blame.is(cause, matched)) {
                     findings.push(Finding::OtherCause { call, seen: blame });
                 }

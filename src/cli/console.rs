@@ -75,7 +75,6 @@ impl Console {
         capture: &CaptureReport,
         tally: &Tally,
         elapsed: Duration,
-        quiet: bool,
     ) -> Result<(), Error> {
         match self {
             Self::Json(json) => json.end(capture).map(drop).map_err(Error::output),
@@ -83,7 +82,7 @@ impl Console {
             Self::Stories(..) => print(&human::summary(tally, elapsed)),
             Self::Lines(mut lines) => {
                 lines.rest()?;
-                if quiet || tally.total() == 0 {
+                if lines.quiet || tally.total() == 0 {
                     return Ok(());
                 }
                 print(&format!("\n{}", human::summary(tally, elapsed)))

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::BufWriter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,10 +16,10 @@ use crate::file::NewFile;
 use crate::lab::{self, Place};
 use crate::report::human::Tally;
 use crate::report::json::JsonWriter;
-use crate::report::{CaptureReport, Header};
-use crate::scenario::{ALL, Family};
+use crate::report::{CaptureReport, Header, TrialReport};
+use crate::scenario::{ALL, Family, Scenario};
 use crate::trial::Settings;
-use crate::trial::pool::{Done, Event, Order, Pool, Save};
+use crate::trial::pool::{Done, Event, Order, Pool, Save, runtime};
 
 /// What the document about a run is called.
 const REPORT: &str = "report.json";
@@ -32,15 +32,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let header = Header::of_this_host();
     let order = order(args, &header)?;
     lab::prepare(order.settings.place)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|error| Error::Lab {
-            action: "start the runtime".to_owned(),
-            reason: error.to_string(),
-        })?;
-    runtime.block_on(carry_out(args, header, &order))
+    runtime()?.block_on(carry_out(args, header, &order))
 }
 
 async fn carry_out(args: &RunArgs, header: Header, order: &Order) -> Result<ExitCode, Error> {
@@ -68,7 +60,7 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
         let scenario = scenario_named(id)?;
         if !scenarios
             .iter()
-            .any(|other: &&crate::scenario::Scenario| other.id == scenario.id)
+            .any(|other: &&Scenario| other.id == scenario.id)
         {
             scenarios.push(scenario);
         }
@@ -151,8 +143,6 @@ fn make_directory(directory: &Path, force: bool) -> Result<bool, Error> {
                     held.file_name().unwrap_or_default().to_string_lossy()
                 )));
             }
-            // Try now what would otherwise fail after the first trial.
-            drop(NewFile::create(&directory.join(REPORT), force)?);
             Ok(false)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -168,7 +158,7 @@ struct Run<'a> {
     args: &'a RunArgs,
     header: Header,
     console: Option<Console>,
-    report: Option<JsonWriter<BufWriter<NewFile>>>,
+    report: Option<ReportFile>,
     capture: CaptureReport,
     tally: Tally,
     began: Instant,
@@ -176,15 +166,9 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(args: &'a RunArgs, header: Header, order: &Order) -> Result<Self, Error> {
+        // Created before the first trial, which is when a directory that cannot be written to has to show.
         let report = match &order.save {
-            Some(save) => {
-                let path = save.directory.join(REPORT);
-                let file = NewFile::create(&path, save.replace)?;
-                Some(
-                    JsonWriter::begin(BufWriter::new(file), &header)
-                        .map_err(|error| Error::file("write", &path, &error))?,
-                )
-            }
+            Some(save) => Some(ReportFile::begin(save, &header)?),
             None => None,
         };
         Ok(Self {
@@ -235,10 +219,8 @@ impl<'a> Run<'a> {
         if let ExitCode::Signal(_) = ended {
             complain(&format!("interrupted: {measured} of {trials} trials"));
         } else if measured < trials {
-            return Err(Error::Lab {
-                action: "run all trials".to_owned(),
-                reason: format!("a worker ended early, after {measured} of {trials}"),
-            });
+            let early = format!("a worker ended early, after {measured} of {trials}");
+            return Err(Error::lab("run all trials", &early));
         }
         Ok(code.worst(ended))
     }
@@ -272,7 +254,7 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
-            Event::Done(done) => self.take_trials(done, order),
+            Event::Done(done) => self.take_trials(done),
             Event::Failed(error) => Err(error),
             Event::Closed { dropped } => {
                 self.capture.dropped += dropped;
@@ -292,15 +274,11 @@ impl<'a> Run<'a> {
         )
     }
 
-    fn take_trials(&mut self, done: Vec<Done>, order: &Order) -> Result<(), Error> {
+    fn take_trials(&mut self, done: Vec<Done>) -> Result<(), Error> {
         for done in &done {
             self.tally.count(done.verdict);
-            if let (Some(report), Some(trial), Some(save)) =
-                (&mut self.report, &done.report, &order.save)
-            {
-                report
-                    .trial(trial)
-                    .map_err(|error| Error::file("write", &save.directory.join(REPORT), &error))?;
+            if let (Some(report), Some(trial)) = (&mut self.report, &done.report) {
+                report.trial(trial)?;
             }
         }
         match &mut self.console {
@@ -312,33 +290,46 @@ impl<'a> Run<'a> {
     /// Ends the report and the output; the report even if the output fails.
     fn finish(self) -> Result<(), Error> {
         let saved = match self.report {
-            Some(report) if self.tally.total() > 0 => save_report(report, &self.capture, self.args),
+            Some(report) if self.tally.total() > 0 => report.commit(&self.capture),
             _ => Ok(()),
         };
         let shown = match self.console {
-            Some(console) => console.end(
-                &self.capture,
-                &self.tally,
-                self.began.elapsed(),
-                self.args.quiet,
-            ),
+            Some(console) => console.end(&self.capture, &self.tally, self.began.elapsed()),
             None => Ok(()),
         };
         saved.and(shown)
     }
 }
 
-fn save_report(
-    report: JsonWriter<BufWriter<NewFile>>,
-    capture: &CaptureReport,
-    args: &RunArgs,
-) -> Result<(), Error> {
-    let path = args.write.clone().unwrap_or_default().join(REPORT);
-    let failed = |error: &std::io::Error| Error::file("write", &path, error);
-    let file = report.end(capture).map_err(|error| failed(&error))?;
-    file.into_inner()
-        .map_err(|error| failed(error.error()))?
-        .commit()
+/// The document about a run, in the making.
+struct ReportFile {
+    path: PathBuf,
+    json: JsonWriter<BufWriter<NewFile>>,
+}
+
+impl ReportFile {
+    fn begin(save: &Save, header: &Header) -> Result<Self, Error> {
+        let path = save.directory.join(REPORT);
+        let file = NewFile::create(&path, save.replace)?;
+        match JsonWriter::begin(BufWriter::new(file), header) {
+            Ok(json) => Ok(Self { path, json }),
+            Err(error) => Err(Error::file("write", &path, &error)),
+        }
+    }
+
+    fn trial(&mut self, trial: &TrialReport) -> Result<(), Error> {
+        let written = self.json.trial(trial);
+        written.map_err(|error| Error::file("write", &self.path, &error))
+    }
+
+    /// Ends the document and gives it its name.
+    fn commit(self, capture: &CaptureReport) -> Result<(), Error> {
+        let failed = |error: &std::io::Error| Error::file("write", &self.path, error);
+        let file = self.json.end(capture).map_err(|error| failed(&error))?;
+        file.into_inner()
+            .map_err(|error| failed(error.error()))?
+            .commit()
+    }
 }
 
 /// The signals that end a run in good order.
@@ -351,10 +342,7 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Self, Error> {
         let listen = |kind: SignalKind| {
-            signal(kind).map_err(|error| Error::Lab {
-                action: "listen for signals".to_owned(),
-                reason: error.to_string(),
-            })
+            signal(kind).map_err(|error| Error::lab("listen for signals", &error))
         };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,

@@ -10,6 +10,7 @@ use anstyle::Style;
 
 use super::human::{BAD, GOOD, LABEL, UNSURE, verdict_style, wrap};
 use super::{CallReport, CauseReport, Host, PacketReport, ResetReport, TrialReport};
+use crate::flow::Form;
 use crate::scenario::Scenario;
 use crate::transcript::Role;
 use crate::verdict::Verdict;
@@ -301,11 +302,9 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
         )];
     }
     let form = match reset.form {
-        Some(crate::flow::Form::Active) => "active form: a socket aborted, it answered no segment",
-        Some(crate::flow::Form::Passive) => "passive form: the answer to a segment with ACK",
-        Some(crate::flow::Form::PassiveAck) => {
-            "passive form with ACK: the answer to a segment without ACK"
-        }
+        Some(Form::Active) => "active form: a socket aborted, it answered no segment",
+        Some(Form::Passive) => "passive form: the answer to a segment with ACK",
+        Some(Form::PassiveAck) => "passive form with ACK: the answer to a segment without ACK",
         None => "of a form that Linux does not make",
     };
     let mut facts = vec![

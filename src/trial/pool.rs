@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use super::{Settings, Trial, Worker};
@@ -159,10 +160,7 @@ impl Pool {
             thread::Builder::new()
                 .name(format!("capture-{nth}"))
                 .spawn(move || work(&shared, nth, &sender))
-                .map_err(|error| Error::Lab {
-                    action: "start a worker".to_owned(),
-                    reason: error.to_string(),
-                })?;
+                .map_err(|error| Error::lab("start a worker", &error))?;
         }
         Ok(Self { events, shared })
     }
@@ -178,23 +176,23 @@ impl Pool {
     }
 }
 
+/// A runtime for one thread: each worker has one, and so has the thread that listens to them.
+pub(crate) fn runtime() -> Result<Runtime, Error> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| Error::lab("start a runtime", &error))
+}
+
 fn work(shared: &Shared, nth: usize, events: &mpsc::Sender<Event>) {
     // Signals are for the main thread. One that came here would end a call with EINTR, and that is no evidence.
     let blocked = SigSet::all()
         .thread_block()
         .map_err(|errno| Error::system("block signals in a worker", errno));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|error| Error::Lab {
-            action: "start a worker's runtime".to_owned(),
-            reason: error.to_string(),
-        });
-    let result = match (blocked, runtime) {
-        (Ok(()), Ok(runtime)) => runtime.block_on(run_trials(shared, nth, events)),
-        (Err(error), _) | (_, Err(error)) => Err(error),
-    };
+    let result = blocked
+        .and_then(|()| runtime())
+        .and_then(|runtime| runtime.block_on(run_trials(shared, nth, events)));
     if let Err(error) = result {
         shared.stop.store(true, Ordering::Relaxed);
         let _ = events.blocking_send(Event::Failed(error));
@@ -212,21 +210,20 @@ async fn run_trials(
         interface: worker.session().interface().to_owned(),
         filter: worker.session().filter().to_owned(),
     };
-    let mut listening = events.send(opened).await.is_ok();
+    let mut outbox = Outbox {
+        events,
+        done: Vec::new(),
+        sent: Instant::now(),
+        listening: events.send(opened).await.is_ok(),
+    };
     let mut dropped = 0;
-    while listening && !shared.stop.load(Ordering::Relaxed) {
+    while outbox.listening && !shared.stop.load(Ordering::Relaxed) {
         let first = shared.next.fetch_add(CHUNK, Ordering::Relaxed);
         if first >= shared.order.trials() {
             break;
         }
-        let mut chunk = Chunk {
-            events,
-            done: Vec::new(),
-            sent: Instant::now(),
-            listening: true,
-        };
-        let result = run_chunk(shared, &mut worker, first, &mut chunk, &mut dropped).await;
-        listening = chunk.send().await;
+        let result = run_chunk(shared, &mut worker, first, &mut outbox, &mut dropped).await;
+        outbox.send().await;
         result?;
     }
     let _ = events.send(Event::Closed { dropped }).await;
@@ -234,7 +231,7 @@ async fn run_trials(
 }
 
 /// Trials that have ended and are not reported yet.
-struct Chunk<'a> {
+struct Outbox<'a> {
     events: &'a mpsc::Sender<Event>,
     done: Vec<Done>,
     sent: Instant,
@@ -242,15 +239,14 @@ struct Chunk<'a> {
     listening: bool,
 }
 
-impl Chunk<'_> {
-    /// Reports them. Whether anybody still wants to know.
-    async fn send(&mut self) -> bool {
+impl Outbox<'_> {
+    /// Reports them.
+    async fn send(&mut self) {
         let done = std::mem::take(&mut self.done);
         if !done.is_empty() {
             self.listening &= self.events.send(Event::Done(done)).await.is_ok();
         }
         self.sent = Instant::now();
-        self.listening
     }
 }
 
@@ -258,7 +254,7 @@ async fn run_chunk(
     shared: &Shared,
     worker: &mut Worker,
     first: u64,
-    chunk: &mut Chunk<'_>,
+    outbox: &mut Outbox<'_>,
     dropped: &mut u64,
 ) -> Result<(), Error> {
     let order = &shared.order;
@@ -266,20 +262,20 @@ async fn run_chunk(
         let Some((scenario, family, run)) = order.trial(index) else {
             break;
         };
-        if shared.stop.load(Ordering::Relaxed) || !chunk.listening {
+        if shared.stop.load(Ordering::Relaxed) || !outbox.listening {
             break;
         }
         if let Some(why) = worker.cannot_run(family) {
-            chunk.done.push(skipped(scenario, family, run, why));
+            outbox.done.push(skipped(scenario, family, run, why));
             continue;
         }
         let trial = worker.run(scenario, family).await?;
         *dropped += trial.evidence.completeness.dropped;
-        chunk
+        outbox
             .done
             .push(finished(order, scenario, family, run, &trial)?);
-        if chunk.sent.elapsed() > SOON {
-            chunk.send().await;
+        if outbox.sent.elapsed() > SOON {
+            outbox.send().await;
         }
     }
     Ok(())
