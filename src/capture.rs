@@ -23,6 +23,7 @@ use pcap::{Active, BpfProgram, Capture, Precision};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::Error;
+use crate::evidence::{Fence, Mark};
 use crate::packet::{Link, Packet, decode};
 use crate::sys;
 use crate::time::Timestamp;
@@ -57,7 +58,7 @@ pub struct Session {
     /// The user's own, compiled: what it rejects is neither shown nor saved.
     users_filter: Option<BpfProgram>,
     link: Link,
-    fence: Fence,
+    fence: FenceSocket,
     dropped: u32,
 }
 
@@ -164,7 +165,7 @@ impl Session {
             .precision(Precision::Nano)
             .open()
             .map_err(|error| refused("open a capture", &interface, &error))?;
-        let fence = Fence::new(first, &interface)?;
+        let fence = FenceSocket::new(first, &interface)?;
         let link_number = capture.get_datalink().0;
         let link = Link::from_number(link_number).ok_or_else(|| Error::Capture {
             action: "decode frames".to_owned(),
@@ -229,18 +230,14 @@ impl Session {
         self.link
     }
 
-    /// Sends a fence and takes everything up to it, waiting for it if need be. Whether it came.
-    pub async fn drain_to_fence(&mut self, batch: &mut Batch) -> Result<bool, Error> {
-        let mark = self
+    /// Sends a fence and takes everything up to it, waiting for it if need be. What was sent, and whether it came.
+    pub async fn drain_to_fence(&mut self, batch: &mut Batch) -> Result<(Fence, bool), Error> {
+        let sent = self
             .fence
             .send()
             .map_err(|error| fence_failed(&self.interface, &error))?;
-        let source = self.fence.address;
-        self.drain_until(batch, |packet| {
-            matches!(packet, Packet::Udp { source: from, mark: Some(seen) }
-                if *from == source && *seen == mark)
-        })
-        .await
+        let seen = self.drain_until(batch, |packet| sent.is(packet)).await?;
+        Ok((sent, seen))
     }
 
     /// Takes frames until one `is_it`, waiting for it if need be. Whether it came within the bound, however many
@@ -375,13 +372,13 @@ fn refused(action: &str, interface: &str, error: &pcap::Error) -> Error {
 }
 
 /// A UDP socket that sends to itself. What it receives is never read: the frame on the wire is what counts.
-struct Fence {
+struct FenceSocket {
     socket: UdpSocket,
     address: SocketAddr,
     mark: u64,
 }
 
-impl Fence {
+impl FenceSocket {
     fn new(ip: IpAddr, interface: &str) -> Result<Self, Error> {
         let failed = |error: io::Error| fence_failed(interface, &error);
         let socket = UdpSocket::bind((ip, 0)).map_err(failed)?;
@@ -407,11 +404,14 @@ impl Fence {
         )
     }
 
-    /// Sends a datagram with a mark of its own, and gives the mark.
-    fn send(&mut self) -> io::Result<u64> {
+    /// Sends a datagram with a mark of its own.
+    fn send(&mut self) -> io::Result<Fence> {
         self.mark = self.mark.wrapping_add(1);
         self.socket.send(&self.mark.to_be_bytes())?;
-        Ok(self.mark)
+        Ok(Fence {
+            from: self.address,
+            mark: Mark(self.mark),
+        })
     }
 }
 

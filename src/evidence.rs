@@ -2,13 +2,15 @@
 //!
 //! A [`Verdict`](crate::verdict::Verdict) is a function of a scenario and its evidence, and of nothing else.
 
+use std::fmt;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::file::Malformed;
 use crate::packet::{IcmpError, Packet};
 use crate::time::Timestamp;
-use crate::transcript::Transcript;
+use crate::transcript::{Errno, Transcript};
 
 /// The evidence of one trial.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct Evidence {
     pub packets: Vec<Packet>,
     /// What may be missing of it.
     pub completeness: Completeness,
+    /// Why it cannot be relied on, if it comes from files that do not hold what they should.
+    pub flaw: Option<Flaw>,
 }
 
 impl Evidence {
@@ -50,10 +54,13 @@ impl Evidence {
 }
 
 /// Whether the capture can be taken for all that there was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completeness {
     /// The datagram sent after the last call was captured: all that came before it was, too.
     pub fence_seen: bool,
+    /// That datagram, by which it can be found in the capture.
+    #[serde(default)]
+    pub fence: Option<Fence>,
     /// Frames that the kernel had no room for.
     pub dropped: u64,
     /// Whether the user's filter, if there is one, let through every segment of the connection that was captured, and
@@ -61,4 +68,116 @@ pub struct Completeness {
     pub filter_lets_all_through: bool,
     /// By how much `CLOCK_REALTIME` was stepped during the trial, in nanoseconds.
     pub clock_step_ns: i64,
+}
+
+/// The datagram that marks the end of a trial in its capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// The socket that sent it, to itself.
+    pub from: SocketAddr,
+    /// Its payload.
+    pub mark: Mark,
+}
+
+impl Fence {
+    /// Whether this packet is the datagram.
+    #[must_use]
+    pub fn is(&self, packet: &Packet) -> bool {
+        matches!(packet, Packet::Udp { source, mark: Some(mark) }
+            if *source == self.from && *mark == self.mark.0)
+    }
+}
+
+/// Eight bytes of payload, big-endian; stored as 16 hexadecimal digits, since JSON's numbers are not that exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(pub u64);
+
+impl Serialize for Mark {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:016x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Mark {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16)
+            .map(Self)
+            .map_err(|_| de::Error::custom("a mark is 16 hexadecimal digits"))
+    }
+}
+
+/// What saved evidence lacks or contradicts itself in. Nothing is judged from such evidence; a live trial has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// There is a capture, and nothing that says what the sockets said.
+    TranscriptMissing,
+    /// There is a transcript, and no capture.
+    CaptureMissing,
+    /// The capture is there and cannot be opened.
+    CaptureNotOpened(Errno),
+    /// The capture is no capture, or not whole.
+    CaptureMalformed(Malformed),
+    /// The capture's frames begin in a way that is not known here: number of the link type.
+    LinkType(u16),
+    /// The transcript is not the one that the capture was saved with.
+    TranscriptAltered,
+    /// This frame is not what the transcript's own list of packets says of it, or only one of the two has it.
+    FrameAltered(u32),
+    /// The capture is not the file that was saved with the transcript, though its frames are the same.
+    CaptureAltered,
+    /// The trial's own document and the run's report do not say the same.
+    CopiesDiffer,
+    /// This version knows no scenario of that name.
+    ScenarioUnknown,
+}
+
+impl Flaw {
+    /// Stable id, kebab-case.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::TranscriptMissing => "transcript-missing",
+            Self::CaptureMissing => "capture-missing",
+            Self::CaptureNotOpened(_) => "capture-not-opened",
+            Self::CaptureMalformed(_) => "capture-malformed",
+            Self::LinkType(_) => "link-type",
+            Self::TranscriptAltered => "transcript-altered",
+            Self::FrameAltered(_) => "frame-altered",
+            Self::CaptureAltered => "capture-altered",
+            Self::CopiesDiffer => "copies-differ",
+            Self::ScenarioUnknown => "scenario-unknown",
+        }
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TranscriptMissing => {
+                f.write_str("there is no record of the calls beside the capture")
+            }
+            Self::CaptureMissing => f.write_str("there is no capture beside the record of the calls"),
+            Self::CaptureNotOpened(errno) => write!(f, "the capture cannot be read ({errno})"),
+            Self::CaptureMalformed(malformed) => write!(f, "the capture is not whole: {malformed}"),
+            Self::LinkType(number) => {
+                write!(f, "the capture's link type {number} is none that is known here")
+            }
+            Self::TranscriptAltered => {
+                f.write_str("the record of the calls is not the one that the capture was saved with")
+            }
+            Self::FrameAltered(frame) => {
+                write!(f, "frame {frame} of the capture is not what was recorded of it")
+            }
+            Self::CaptureAltered => f.write_str(
+                "the capture is not byte for byte the file that was saved (its SHA-256 differs)",
+            ),
+            Self::CopiesDiffer => {
+                f.write_str("the trial's own record and report.json do not say the same of it")
+            }
+            Self::ScenarioUnknown => f.write_str(
+                "this version does not know the scenario; judge it with the version that recorded it",
+            ),
+        }
+    }
 }

@@ -203,6 +203,9 @@ pub struct Reset {
     pub receiver_state: State,
     /// Whether the receiver had to believe it.
     pub acceptance: Acceptance,
+    /// The frame of its receiver's that it answers, if it is an answer and that frame was captured: the latest one
+    /// whose ACK is its SEQ, or that it acknowledges (RFC 9293, 3.10.7.1).
+    pub drawn_by: Option<u32>,
 }
 
 impl Reset {
@@ -277,6 +280,15 @@ impl Flow {
         }
     }
 
+    /// How many bytes this end has sent, each counted once.
+    #[must_use]
+    pub fn payload_sent(&self, role: Role) -> u32 {
+        match role {
+            Role::Client => self.client.payload_sent(),
+            Role::Server => self.server.payload_sent(),
+        }
+    }
+
     /// Takes in the next captured segment. `None` if it belongs to another connection, which changes nothing here.
     pub fn observe(&mut self, segment: &Segment) -> Option<Observed> {
         let from = self.sender(segment)?;
@@ -313,6 +325,7 @@ impl Flow {
 fn reset(sender: &mut Endpoint, receiver: &mut Endpoint, from: Role, segment: &Segment) -> Reset {
     let form = Form::of(segment);
     let receiver_state = receiver.state;
+    let drawn_by = form.and_then(|form| receiver.draws(form, segment));
     let acceptance = receiver.judge_reset(sender, segment);
     if acceptance.is_acceptable() {
         receiver.state = State::Closed;
@@ -328,7 +341,21 @@ fn reset(sender: &mut Endpoint, receiver: &mut Endpoint, from: Role, segment: &S
         form,
         receiver_state,
         acceptance,
+        drawn_by,
     }
+}
+
+/// What an end has sent is remembered so far back, to find the segment that drew a RST.
+const LATEST: usize = 8;
+
+/// A segment that an end has sent, as far as an answer to it tells.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    frame: u32,
+    /// Its acknowledgment number, if it is valid.
+    ack: Option<SeqNum>,
+    /// The number after the last one that it takes up.
+    end: SeqNum,
 }
 
 /// Segments that came in ahead of a hole are kept, but not without bound: a capture may be hostile.
@@ -363,6 +390,8 @@ struct Endpoint {
     out_of_order: Vec<Text>,
     /// Right edge of the highest SACK block in its latest segment.
     sack_edge: Option<SeqNum>,
+    /// Its latest segments, the latest first.
+    latest: [Option<Sent>; LATEST],
 }
 
 impl Endpoint {
@@ -377,6 +406,7 @@ impl Endpoint {
             rcv_nxt: None,
             out_of_order: Vec::new(),
             sack_edge: None,
+            latest: [None; LATEST],
         }
     }
 
@@ -400,6 +430,12 @@ impl Endpoint {
     fn send(&mut self, segment: &Segment) {
         self.sack_edge = segment.sack.right_edge();
         let end = segment.seq_end();
+        self.latest.rotate_right(1);
+        self.latest[0] = Some(Sent {
+            frame: segment.frame,
+            ack: segment.flags.has(Flags::ACK).then_some(segment.ack),
+            end,
+        });
         if self.snd_nxt.is_none_or(|snd_nxt| end.is_after(snd_nxt)) {
             self.snd_nxt = Some(end);
         }
@@ -508,6 +544,26 @@ impl Endpoint {
                 other => other,
             };
         }
+    }
+
+    /// The latest segment of this end that a RST of this form would answer.
+    fn draws(&self, form: Form, reset: &Segment) -> Option<u32> {
+        let answered = |sent: &&Sent| match form {
+            Form::Active => false,
+            Form::Passive => sent.ack == Some(reset.seq),
+            Form::PassiveAck => sent.ack.is_none() && sent.end == reset.ack,
+        };
+        let sent = self.latest.iter().flatten().find(answered)?;
+        Some(sent.frame)
+    }
+
+    /// Bytes between its SYN and its FIN.
+    fn payload_sent(&self) -> u32 {
+        let (Some(iss), Some(snd_nxt)) = (self.iss, self.snd_nxt) else {
+            return 0;
+        };
+        let controls = 1 + u32::from(self.after_fin.is_some());
+        snd_nxt.relative_to(iss).saturating_sub(controls)
     }
 
     /// Whether this end, in its state, has to believe this RST from `sender`.

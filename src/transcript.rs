@@ -4,14 +4,16 @@
 //! the whole transcript is kept, not one errno.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::time::Timestamp;
 
 /// Which end of the connection makes a call or sends a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The end that calls `connect`.
@@ -98,6 +100,25 @@ impl Op {
         }
     }
 
+    /// The operation that is shown as this call with these arguments: [`Op::call`] and [`Op::arguments`] turned round.
+    #[must_use]
+    pub fn of_call(call: &str, arguments: &str) -> Option<Self> {
+        let op = match (call, arguments) {
+            ("connect", "") => Self::Connect,
+            ("accept", "") => Self::Accept,
+            ("close", "") => Self::Close,
+            ("read", len) => Self::Read(len.parse().ok()?),
+            ("write", len) => Self::Write(len.parse().ok()?),
+            ("shutdown", "SHUT_WR") => Self::ShutdownWrite,
+            ("setsockopt", "SO_LINGER {1,0}") => Self::LingerZero,
+            ("setsockopt", "TCP_QUICKACK 0") => Self::DelayAcks,
+            ("getsockopt", "SO_ERROR") => Self::SocketError,
+            _ => return None,
+        };
+        // `+1` and `01` are numbers, too, but nothing that is shown.
+        (op.arguments() == arguments).then_some(op)
+    }
+
     /// Whether the call reports a pending socket error and takes it away. `read` does so only when no data and no
     /// FIN is there to be read, which the judge has to know.
     #[must_use]
@@ -135,6 +156,28 @@ impl Errno {
     pub const EINTR: Self = Self(libc::EINTR);
 }
 
+impl Errno {
+    /// The error of this name, as [`Display`](fmt::Display) writes it.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        /// More than any error number that Linux hands to programs (`MAX_ERRNO` is 4095; the last one named is 133).
+        const END: i32 = 256;
+        static NUMBERS: LazyLock<BTreeMap<String, i32>> = LazyLock::new(|| {
+            (1..END)
+                .filter(|number| {
+                    nix::errno::Errno::from_raw(*number) != nix::errno::Errno::UnknownErrno
+                })
+                .map(|number| (Errno(number).to_string(), number))
+                .collect()
+        });
+        if let Some(number) = NUMBERS.get(name) {
+            return Some(Self(*number));
+        }
+        let number = name.strip_prefix("errno ")?.parse().ok()?;
+        (Self(number).to_string() == name).then_some(Self(number))
+    }
+}
+
 impl From<nix::errno::Errno> for Errno {
     fn from(errno: nix::errno::Errno) -> Self {
         Self(errno as i32)
@@ -159,6 +202,14 @@ impl fmt::Debug for Errno {
 impl Serialize for Errno {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Errno {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        Self::of_name(&name)
+            .ok_or_else(|| de::Error::custom(format_args!("there is no error number '{name}'")))
     }
 }
 
@@ -214,3 +265,55 @@ pub struct Call {
 
 /// Every call of a trial in the order in which they were made.
 pub type Transcript = Vec<Call>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_what_it_is_shown_as() {
+        for op in [
+            Op::Connect,
+            Op::Accept,
+            Op::Read(0),
+            Op::Read(65_535),
+            Op::Write(1),
+            Op::ShutdownWrite,
+            Op::LingerZero,
+            Op::DelayAcks,
+            Op::SocketError,
+            Op::Close,
+        ] {
+            assert_eq!(Op::of_call(op.call(), &op.arguments()), Some(op));
+        }
+        for (call, arguments) in [
+            ("read", ""),
+            ("read", "+1"),
+            ("read", "01"),
+            ("read", "65536"),
+            ("write", "-1"),
+            ("connect", "1"),
+            ("shutdown", "SHUT_RD"),
+            ("setsockopt", ""),
+            ("", ""),
+        ] {
+            assert_eq!(Op::of_call(call, arguments), None, "{call}({arguments})");
+        }
+    }
+
+    #[test]
+    fn an_error_number_has_the_name_of_this_host() {
+        for (name, errno) in [
+            ("EPIPE", Errno::EPIPE),
+            ("ECONNRESET", Errno::ECONNRESET),
+            ("EAGAIN", Errno::EAGAIN),
+            ("errno 524", Errno(524)),
+        ] {
+            assert_eq!(Errno::of_name(name), Some(errno));
+            assert_eq!(errno.to_string(), name);
+        }
+        for name in ["", "EPIPEX", "UnknownErrno", "32", "errno 32", "errno x"] {
+            assert_eq!(Errno::of_name(name), None, "{name}");
+        }
+    }
+}

@@ -91,10 +91,12 @@ impl Worker {
                 packets: Vec::new(),
                 completeness: Completeness {
                     fence_seen: false,
+                    fence: None,
                     dropped: 0,
                     filter_lets_all_through: true,
                     clock_step_ns: 0,
                 },
+                flaw: None,
             },
             buffer: Vec::new(),
         })
@@ -155,7 +157,7 @@ impl Worker {
             &mut self.evidence.calls,
         )
         .await?;
-        let fence_seen = self.session.drain_to_fence(&mut self.batch).await?;
+        let (fence, fence_seen) = self.session.drain_to_fence(&mut self.batch).await?;
         let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.client = client;
         self.evidence.server = server;
@@ -165,6 +167,7 @@ impl Worker {
         let hides = hidden.any(|packet| self.evidence.concerns(packet));
         self.evidence.completeness = Completeness {
             fence_seen,
+            fence: Some(fence),
             dropped: self.session.newly_dropped()?,
             filter_lets_all_through: !hides,
             clock_step_ns,

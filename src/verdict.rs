@@ -4,10 +4,12 @@
 //! [`Finding`] for each that does not, and *inconclusive* with a [`Gap`] when there is too little evidence to say:
 //!
 //! 1. the capture is complete: fence seen, nothing dropped, the SYN captured, no acknowledged byte missing;
-//! 2. each expected RST is of this connection, from the expected end, in the expected form;
+//! 2. each expected RST is of this connection, from the expected end, in the expected form; if that is an answer, what
+//!    it answers was captured;
 //! 3. its receiver had to believe it, in the state that it was in, by the sequence numbers captured;
 //! 4. it came before the return of the call that failed;
-//! 5. the errno is what that state maps to, reported once, and every other call ended as documented;
+//! 5. the errno is what that state maps to, reported once, every other call ended as documented, and the bytes on the
+//!    wire are those that the calls speak of;
 //! 6. (the kernel's own word: not asked yet);
 //! 7. nothing else explains the error: no ICMP, no other acceptable RST, no local cause.
 
@@ -20,10 +22,10 @@ pub use finding::{Finding, Gap};
 use serde::Serialize;
 
 use crate::evidence::Evidence;
-use crate::flow::{Flow, Reset};
+use crate::flow::{Flow, Form, Reset};
 use crate::packet::{Packet, Segment};
 use crate::scenario::{ExpectedReset, Scenario, Timing};
-use crate::transcript::{Call, Errno, Role};
+use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
 /// What the evidence says of the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -116,6 +118,8 @@ struct Wire {
     timing: Option<Timing>,
     /// ICMP error about a segment of this connection.
     icmp: Option<u32>,
+    /// Bytes that the client and the server have sent.
+    payload: [(Role, u32); 2],
 }
 
 impl Wire {
@@ -127,6 +131,7 @@ impl Wire {
             acknowledges_unseen: None,
             timing: None,
             icmp: None,
+            payload: [(Role::Client, 0), (Role::Server, 0)],
         };
         for packet in &evidence.packets {
             match packet {
@@ -140,6 +145,9 @@ impl Wire {
             }
         }
         wire.saw_syn = flow.saw_syn();
+        for (role, sent) in &mut wire.payload {
+            *sent = flow.payload_sent(*role);
+        }
         wire
     }
 
@@ -163,6 +171,9 @@ impl Wire {
 
 /// Rule 1, and the scenario's own timing: without these nothing can be said.
 fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
+    if let Some(flaw) = evidence.flaw {
+        return Some(Gap::Flawed(flaw));
+    }
     let completeness = evidence.completeness;
     if completeness.dropped > 0 {
         return Some(Gap::FramesDropped(completeness.dropped));
@@ -203,6 +214,7 @@ fn findings(
     let mut findings = Vec::new();
     let matched = match_resets(scenario, wire, &mut findings);
     compare_calls(scenario, evidence, &mut findings);
+    compare_payload(evidence, wire, &mut findings);
     compare_blames(scenario, evidence, wire, blames, &matched, &mut findings);
     if let Some(frame) = wire.icmp {
         findings.push(Finding::IcmpError { frame });
@@ -253,6 +265,8 @@ fn compare_reset(meant: ExpectedReset, seen: &Reset, findings: &mut Vec<Finding>
             expected: meant.form,
             seen: seen.form,
         });
+    } else if meant.form != Form::Active && seen.drawn_by.is_none() {
+        findings.push(Finding::DrawnByNothing { frame });
     }
     if seen.receiver_state != meant.receiver_state {
         findings.push(Finding::WrongReceiverState {
@@ -306,6 +320,40 @@ fn compare_calls(scenario: &Scenario, evidence: &Evidence, findings: &mut Vec<Fi
             op: call.op,
         });
     }
+}
+
+/// Rule 5, the bytes: what was written is on the wire, all of it and no more, and what was read was on the wire.
+fn compare_payload(evidence: &Evidence, wire: &Wire, findings: &mut Vec<Finding>) {
+    for (role, sent) in wire.payload {
+        let written = bytes(evidence, |call| {
+            call.role == role && matches!(call.op, Op::Write(_))
+        });
+        if u64::from(sent) != written {
+            findings.push(Finding::PayloadDiffers {
+                role,
+                written,
+                sent,
+            });
+        }
+        let role = role.peer();
+        let read = bytes(evidence, |call| {
+            call.role == role && matches!(call.op, Op::Read(_))
+        });
+        if read > u64::from(sent) {
+            findings.push(Finding::NotSent { role, read, sent });
+        }
+    }
+}
+
+/// How many bytes these calls returned in all.
+fn bytes(evidence: &Evidence, are_they: impl Fn(&Call) -> bool) -> u64 {
+    let calls = evidence.calls.iter().filter(|call| are_they(call));
+    calls
+        .map(|call| match call.outcome {
+            Outcome::Returned(count) => u64::try_from(count).unwrap_or(0),
+            _ => 0,
+        })
+        .fold(0, u64::saturating_add)
 }
 
 /// Rules 4, 5 and 7: every error must come from what the scenario says it comes from.

@@ -352,10 +352,12 @@ mod report {
             ],
             completeness: Completeness {
                 fence_seen: true,
+                fence: None,
                 dropped: 0,
                 filter_lets_all_through: true,
                 clock_step_ns: 40,
             },
+            flaw: None,
         }
     }
 

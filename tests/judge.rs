@@ -5,7 +5,7 @@
 
 mod support;
 
-use rstproof::evidence::Evidence;
+use rstproof::evidence::{Evidence, Flaw};
 use rstproof::flow::{Acceptance, Form, State};
 use rstproof::packet::Packet;
 use rstproof::scenario::{self, Timing};
@@ -123,6 +123,33 @@ fn a_rst_that_linux_does_not_make_is_no_abort() {
 }
 
 #[test]
+fn an_answer_must_answer_something() {
+    // RFC 9293, 3.10.7.1: SEQ of the answer is SEG.ACK. The data that would draw it is not there.
+    let drawn = story("write-after-peer-close").judged();
+    assert_eq!(drawn.resets[0].drawn_by, Some(6));
+    story("write-after-peer-close")
+        .without(LATE_DATA)
+        .with(ACK_OF_FIN, "> . 1:1(0) ack 1 win 512 ts")
+        .is_refuted_by(&[
+            Finding::DrawnByNothing { frame: 6 },
+            Finding::PayloadDiffers {
+                role: Role::Client,
+                written: 1,
+                sent: 0,
+            },
+        ]);
+    // Without ACK in the segment it acknowledges what that takes up: SEG.SEQ + SEG.LEN, and the SYN is one.
+    let drawn = story("connect-closed-port").judged();
+    assert_eq!(drawn.resets[0].drawn_by, Some(1));
+}
+
+#[test]
+fn an_abort_answers_nothing() {
+    let judgement = story("close-unread-data").judged();
+    assert_eq!(judgement.resets[0].drawn_by, None);
+}
+
+#[test]
 fn in_syn_sent_seq_does_not_count_but_the_form_does() {
     // RFC 9293, 3.10.7.3: only the ACK field decides; an answer to a SYN has SEQ 0 all the same.
     let story = story("connect-closed-port").with(RST_TO_SYN, "< R. =7:7(0) ack 1 win 0");
@@ -230,6 +257,13 @@ fn in_syn_sent_a_rst_must_acknowledge_the_syn() {
     }
 }
 
+/// No script here has the server write four bytes: where a test needs them on the wire, this is what is left to find.
+const FOUR_BYTES_OF_NOBODY: Finding = Finding::PayloadDiffers {
+    role: Role::Server,
+    written: 0,
+    sent: 4,
+};
+
 #[test]
 fn the_right_edge_of_the_highest_sack_block_is_believed() {
     let ahead_of_a_hole = |ack: &str, rst: &str| {
@@ -242,7 +276,7 @@ fn the_right_edge_of_the_highest_sack_block_is_believed() {
         "> . 1:1(0) ack 1 win 512 ts sack 3:5",
         "< R. 5:5(0) ack 1 win 512 ts",
     );
-    edge.is_confirmed();
+    edge.is_refuted_by(&[FOUR_BYTES_OF_NOBODY]);
     assert_eq!(edge.resets[0].acceptance, Acceptance::SackEdge { seq: 5 });
 
     for (ack, rst, seq) in [
@@ -275,6 +309,7 @@ fn the_right_edge_of_the_highest_sack_block_is_believed() {
                 frame: 6,
                 acceptance: Acceptance::WrongSequence { seq, rcv_nxt: 1 },
             },
+            FOUR_BYTES_OF_NOBODY,
             Finding::UnexplainedError { call: 4 },
             Finding::UnexplainedError { call: 6 },
         ]);
@@ -297,6 +332,7 @@ fn a_sack_edge_behind_rcv_nxt_is_not_believed() {
                 frame: 7,
                 acceptance: Acceptance::WrongSequence { seq: 3, rcv_nxt: 5 },
             },
+            FOUR_BYTES_OF_NOBODY,
             Finding::UnexplainedError { call: 4 },
             Finding::UnexplainedError { call: 6 },
         ]);
@@ -323,7 +359,7 @@ fn rcv_nxt_is_found_whatever_way_the_data_came() {
                 .with(RST_OF_LINGER, rst)
                 .judged()
         };
-        reset_at("< R. 5:5(0) ack 1 win 512 ts").is_confirmed();
+        reset_at("< R. 5:5(0) ack 1 win 512 ts").is_refuted_by(&[FOUR_BYTES_OF_NOBODY]);
         for rst in [
             "< R. 1:1(0) ack 1 win 512 ts",
             "< R. 3:3(0) ack 1 win 512 ts",
@@ -362,6 +398,12 @@ fn a_fin_ahead_of_a_hole_has_not_come_in() {
             Finding::ResetUnacceptable {
                 frame: 7,
                 acceptance,
+            },
+            // what the hole would hold
+            Finding::PayloadDiffers {
+                role: Role::Server,
+                written: 0,
+                sent: 1,
             },
             Finding::UnexplainedError { call: 7 },
             Finding::UnexplainedError { call: 8 },
@@ -814,20 +856,64 @@ fn a_rst_in_time_wait_leaves_nobody_to_be_told() {
 fn every_outcome_counts() {
     story("clean-close-eof")
         .with("client read(1) = 0", "client read(1) = 1")
-        .is_refuted_by(&[unexpected(
-            5,
-            Op::Read(1),
-            Outcome::Returned(0),
-            Outcome::Returned(1),
-        )]);
+        .is_refuted_by(&[
+            unexpected(5, Op::Read(1), Outcome::Returned(0), Outcome::Returned(1)),
+            Finding::NotSent {
+                role: Role::Client,
+                read: 1,
+                sent: 0,
+            },
+        ]);
     story("close-unread-data")
         .with("client write(1) = EPIPE", "client write(1) = 1")
-        .is_refuted_by(&[unexpected(
-            7,
-            Op::Write(1),
-            Outcome::Failed(Errno::EPIPE),
-            Outcome::Returned(1),
-        )]);
+        .is_refuted_by(&[
+            unexpected(
+                7,
+                Op::Write(1),
+                Outcome::Failed(Errno::EPIPE),
+                Outcome::Returned(1),
+            ),
+            Finding::PayloadDiffers {
+                role: Role::Client,
+                written: 3,
+                sent: 2,
+            },
+        ]);
+}
+
+#[test]
+fn what_is_on_the_wire_was_written_and_what_was_read_was_on_the_wire() {
+    let (written, read) = ("client write(2) = 2", "server read(1) = 1");
+    story("close-unread-data")
+        .with(written, "client write(2) = 1")
+        .is_refuted_by(&[
+            unexpected(2, Op::Write(2), Outcome::Returned(2), Outcome::Returned(1)),
+            Finding::PayloadDiffers {
+                role: Role::Client,
+                written: 1,
+                sent: 2,
+            },
+        ]);
+    story("close-unread-data")
+        .with(read, "server read(1) = 3")
+        .is_refuted_by(&[
+            unexpected(3, Op::Read(1), Outcome::Returned(1), Outcome::Returned(3)),
+            Finding::NotSent {
+                role: Role::Server,
+                read: 3,
+                sent: 2,
+            },
+        ]);
+}
+
+#[test]
+fn a_byte_sent_again_and_a_fin_are_no_payload() {
+    story("clean-close-eof")
+        .after(
+            "> P. 1:3(2) ack 1 win 512 ts",
+            "> P. 1:3(2) ack 1 win 512 ts",
+        )
+        .is_confirmed();
 }
 
 #[test]
@@ -933,6 +1019,27 @@ fn an_icmp_error_about_another_connection_explains_nothing() {
 }
 
 // What is missing
+
+#[test]
+fn flawed_evidence_is_not_judged_by_whatever_it_shows() {
+    for flaw in [
+        Flaw::CaptureAltered,
+        Flaw::FrameAltered(3),
+        Flaw::CopiesDiffer,
+    ] {
+        for shown in [
+            story("close-unread-data"),
+            story("close-unread-data").without(RST),
+        ] {
+            shown
+                .judged_after(|evidence| {
+                    evidence.flaw = Some(flaw);
+                    evidence.completeness.fence_seen = false;
+                })
+                .is_inconclusive_for(Gap::Flawed(flaw));
+        }
+    }
+}
 
 #[test]
 fn dropped_frames_leave_a_gap() {
@@ -1048,12 +1155,18 @@ const LATE_DATA: &str = "> P. 1:2(1) ack 2 win 512 ts";
 
 #[test]
 fn a_fin_that_nothing_acknowledges_shows_neither_timing() {
+    // Data that does not acknowledge the FIN draws a RST at the FIN's own number, RCV.NXT - 1, which Linux believes.
     story("write-after-peer-close")
         .without(ACK_OF_FIN)
-        .without(LATE_DATA)
+        .with(LATE_DATA, "> P. 1:2(1) ack 1 win 512 ts")
+        .with(RST_TO_LATE_DATA, "< R 1:1(0) win 0")
         .is_inconclusive_for(Gap::FinNotAcknowledged);
     story("write-after-peer-close-early")
-        .without("> P. 1:2(1) ack 3 win 512 ts")
+        .with(
+            "> P. 1:2(1) ack 3 win 512 ts",
+            "> P. 1:2(1) ack 2 win 512 ts",
+        )
+        .with("< R 3:3(0) win 0", "< R 2:2(0) win 0")
         .is_inconclusive_for(Gap::FinNotAcknowledged);
 }
 

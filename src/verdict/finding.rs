@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::evidence::Flaw;
 use crate::flow::{Acceptance, Form, State};
 use crate::scenario::Timing;
 use crate::transcript::{Errno, Op, Outcome, Role};
@@ -25,6 +26,8 @@ pub enum Finding {
         expected: Form,
         seen: Option<Form>,
     },
+    /// The RST looks like an answer, and nothing that was captured draws it.
+    DrawnByNothing { frame: u32 },
     /// The RST found its receiver in another state.
     WrongReceiverState {
         frame: u32,
@@ -53,6 +56,10 @@ pub enum Finding {
         expected: Outcome,
         seen: Outcome,
     },
+    /// The bytes of this end on the wire are not as many as its writes say that they sent.
+    PayloadDiffers { role: Role, written: u64, sent: u32 },
+    /// This end's reads returned more bytes than the other end's segments hold.
+    NotSent { role: Role, read: u64, sent: u32 },
     /// The script has a call that the transcript lacks.
     CallNotMade { role: Role, op: Op },
     /// The transcript has a call that the script lacks.
@@ -71,6 +78,7 @@ impl Finding {
             Self::UnexpectedReset { .. } => "unexpected-reset",
             Self::ResetFromWrongEnd { .. } => "reset-from-wrong-end",
             Self::WrongForm { .. } => "wrong-form",
+            Self::DrawnByNothing { .. } => "drawn-by-nothing",
             Self::WrongReceiverState { .. } => "wrong-receiver-state",
             Self::ResetTooLate { .. } => "reset-too-late",
             Self::WrongErrno { .. } => "wrong-errno",
@@ -78,6 +86,8 @@ impl Finding {
             Self::UnexplainedError { .. } => "unexplained-error",
             Self::OtherCause { .. } => "other-cause",
             Self::UnexpectedOutcome { .. } => "unexpected-outcome",
+            Self::PayloadDiffers { .. } => "payload-differs",
+            Self::NotSent { .. } => "payload-not-sent",
             Self::CallNotMade { .. } => "call-not-made",
             Self::OtherCall { .. } => "other-call",
             Self::IcmpError { .. } => "icmp-error",
@@ -92,6 +102,7 @@ impl Finding {
             | Self::UnexpectedReset { frame }
             | Self::ResetFromWrongEnd { frame, .. }
             | Self::WrongForm { frame, .. }
+            | Self::DrawnByNothing { frame }
             | Self::WrongReceiverState { frame, .. }
             | Self::ResetTooLate { frame, .. }
             | Self::WrongErrno { frame, .. }
@@ -101,6 +112,8 @@ impl Finding {
             | Self::UnexplainedError { .. }
             | Self::OtherCause { .. }
             | Self::UnexpectedOutcome { .. }
+            | Self::PayloadDiffers { .. }
+            | Self::NotSent { .. }
             | Self::CallNotMade { .. }
             | Self::OtherCall { .. } => None,
         }
@@ -136,6 +149,10 @@ impl fmt::Display for Finding {
                 let seen = seen.map_or("one that Linux does not make", Form::name);
                 write!(f, "frame {frame}: form expected {expected}, seen {seen}")
             }
+            Self::DrawnByNothing { frame } => write!(
+                f,
+                "frame {frame}: the RST looks like an answer, and no captured segment draws it"
+            ),
             Self::WrongReceiverState {
                 frame,
                 expected,
@@ -173,6 +190,19 @@ impl fmt::Display for Finding {
                 expected,
                 seen,
             } => write!(f, "call {call}, {op}: expected {expected}, seen {seen}"),
+            Self::PayloadDiffers {
+                role,
+                written,
+                sent,
+            } => write!(
+                f,
+                "the {role}'s writes returned {written} bytes in all, and {sent} of its bytes are on the wire"
+            ),
+            Self::NotSent { role, read, sent } => write!(
+                f,
+                "the {role}'s reads returned {read} bytes in all, and {sent} of the {}'s bytes are on the wire",
+                role.peer()
+            ),
             Self::CallNotMade { role, op } => write!(f, "the {role}'s {op} was not made"),
             Self::OtherCall { call, role, op } => write!(
                 f,
@@ -202,6 +232,8 @@ impl fmt::Display for Blame {
 /// What is missing for a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
+    /// It comes from files that do not hold what they should.
+    Flawed(Flaw),
     /// The kernel had no room for so many frames.
     FramesDropped(u64),
     /// The datagram that marks the end of the capture was not captured.
@@ -233,6 +265,7 @@ impl Gap {
     #[must_use]
     pub fn id(self) -> &'static str {
         match self {
+            Self::Flawed(flaw) => flaw.id(),
             Self::FramesDropped(_) => "frames-dropped",
             Self::FenceMissing => "fence-missing",
             Self::FilterHides => "filter-hides",
@@ -249,6 +282,7 @@ impl Gap {
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Flawed(flaw) => flaw.fmt(f),
             Self::FramesDropped(count) => write!(
                 f,
                 "the capture lost {count} frame{}, so nothing can be said",
@@ -364,6 +398,12 @@ mod tests {
                 "call 5: the error of the RST in frame 6 is reported a second time",
             ),
             (
+                Finding::DrawnByNothing { frame },
+                "drawn-by-nothing",
+                Some(6),
+                "frame 6: the RST looks like an answer, and no captured segment draws it",
+            ),
+            (
                 Finding::IcmpError { frame },
                 "icmp-error",
                 Some(6),
@@ -401,6 +441,24 @@ mod tests {
                 },
                 "unexpected-outcome",
                 "call 5, write(1): expected EPIPE, seen 1",
+            ),
+            (
+                Finding::PayloadDiffers {
+                    role,
+                    written: 1,
+                    sent: 2,
+                },
+                "payload-differs",
+                "the client's writes returned 1 bytes in all, and 2 of its bytes are on the wire",
+            ),
+            (
+                Finding::NotSent {
+                    role,
+                    read: 2,
+                    sent: 1,
+                },
+                "payload-not-sent",
+                "the client's reads returned 2 bytes in all, and 1 of the server's bytes are on the wire",
             ),
             (
                 Finding::CallNotMade { role, op },

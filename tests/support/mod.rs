@@ -47,6 +47,7 @@ pub(crate) fn ends(family: Family) -> (SocketAddr, SocketAddr) {
 /// What is there and complete: nothing dropped, hidden or stepped.
 pub(crate) const COMPLETE: Completeness = Completeness {
     fence_seen: true,
+    fence: None,
     dropped: 0,
     filter_lets_all_through: true,
     clock_step_ns: 0,
@@ -115,6 +116,7 @@ impl Story {
             calls: Vec::new(),
             packets: Vec::new(),
             completeness: COMPLETE,
+            flaw: None,
         };
         for (line, ticks) in self.lines.iter().zip(1..) {
             let now = Timestamp(BEGAN.0 + ticks * TICK_NS);
