@@ -23,6 +23,16 @@ pub enum Topic {
 }
 
 impl Topic {
+    /// The name for machines; stable.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Abort => "abort",
+            Self::Close => "close",
+        }
+    }
+
     /// The heading in `rstproof list`.
     #[must_use]
     pub fn heading(self) -> &'static str {
