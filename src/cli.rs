@@ -105,6 +105,7 @@ struct RunArgs {
 enum Format {
     Human,
     Json,
+    Junit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,6 +5,7 @@
 
 pub mod human;
 pub mod json;
+pub mod junit;
 pub mod ladder;
 
 use std::net::SocketAddr;

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 
 use anstream::adapter::strip_str;
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus};
 use rstproof::evidence::{Completeness, Evidence};
 use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum};
 use rstproof::report::human::{Tally, line};
 use rstproof::report::json::JsonWriter;
+use rstproof::report::junit::JunitReport;
 use rstproof::report::ladder::ladder as full_ladder;
 use rstproof::report::{CaptureReport, Header, Host, Tool, TrialReport, Witnesses};
 use rstproof::scenario::{ALL, Family, Op, Outcome, Role, Scenario, find};
@@ -141,6 +143,12 @@ mod errors {
     #[test]
     fn say_what_cannot_go_together() {
         insta::assert_snapshot!(complains(&["run", "--verbose", "--quiet"]), @"rstproof: the argument '--verbose' cannot be used with '--quiet'");
+        for format in ["json", "junit"] {
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(complains(&["run", "--format", format, "-q"]), @"rstproof: --quiet and --verbose shape the human form; leave them away with any other");
+                insta::assert_snapshot!(complains(&["run", "--format", format, "-v"]), @"rstproof: --quiet and --verbose shape the human form; leave them away with any other");
+            }
+        }
         insta::assert_snapshot!(complains(&["run", "--host", "--jobs", "3"]), @"rstproof: --host has one loopback for all: leave --jobs away, or leave --host away to give each worker a namespace of its own");
     }
 
@@ -437,9 +445,8 @@ mod report {
         insta::assert_snapshot!(lines);
     }
 
-    #[test]
-    fn json() {
-        let header = Header {
+    fn header() -> Header {
+        Header {
             schema: 1,
             tool: Tool {
                 name: "rstproof",
@@ -451,18 +458,25 @@ mod report {
                 kernel_trace: false,
                 counters: false,
             },
-        };
-        let capture = CaptureReport {
+        }
+    }
+
+    fn capture() -> CaptureReport {
+        CaptureReport {
             interface: "lo".to_owned(),
             filter: "tcp".to_owned(),
             dropped: 7,
-        };
+        }
+    }
+
+    #[test]
+    fn json() {
         let skipped = TrialReport::skipped(scenario(), Family::Ipv6, 1, "no IPv6".to_owned());
-        let mut json = JsonWriter::begin(Vec::new(), &header).unwrap();
+        let mut json = JsonWriter::begin(Vec::new(), &header()).unwrap();
         for trial in [trial(&evidence()), without_reset(), with_drops(), skipped] {
             json.trial(&trial).unwrap();
         }
-        let document = text(json.end(&capture).unwrap());
+        let document = text(json.end(&capture()).unwrap());
         let value: serde_json::Value = serde_json::from_str(&document).unwrap();
         assert_eq!(value["trials"].as_array().unwrap().len(), 4);
         insta::assert_snapshot!(document);
@@ -476,5 +490,179 @@ mod report {
         let value: serde_json::Value = serde_json::from_slice(&document).unwrap();
         assert_eq!(value["schema"], 1);
         assert_eq!(value["trials"].as_array().unwrap().len(), 0);
+    }
+
+    fn junit(trials: &[(Option<&Scenario>, TrialReport)]) -> String {
+        let mut junit = JunitReport::new(&header(), Some("evidence".as_ref()));
+        for (scenario, trial) in trials {
+            junit.trial(*scenario, trial);
+        }
+        let mut document = Vec::new();
+        junit.write(&capture(), &mut document).unwrap();
+        text(document)
+    }
+
+    fn parsed(document: &str) -> Report {
+        Report::deserialize_from_str(document).unwrap()
+    }
+
+    #[test]
+    fn junit_of_each_verdict() {
+        let mut refuted = without_reset();
+        refuted.capture_file = Some("close-unread-data.ipv4.pcapng".to_owned());
+        let skipped = TrialReport::skipped(scenario(), Family::Ipv6, 1, "no IPv6".to_owned());
+        let trials = [trial(&evidence()), refuted, with_drops(), skipped];
+        insta::assert_snapshot!(junit(&trials.map(|trial| (Some(scenario()), trial))));
+    }
+
+    #[test]
+    fn junit_counts_a_finding_as_failure_and_a_gap_as_error() {
+        let skipped = TrialReport::skipped(scenario(), Family::Ipv6, 1, "no IPv6".to_owned());
+        let trials = [skipped, with_drops(), without_reset(), trial(&evidence())];
+        let report = parsed(&junit(&trials.map(|trial| (Some(scenario()), trial))));
+        assert_eq!((report.tests, report.test_suites.len()), (4, 1));
+        let counts = (report.failures, report.errors, report.skipped);
+        assert_eq!(counts, (1, 1, 1));
+        let suite = &report.test_suites[0];
+        assert_eq!(counts, (suite.failures, suite.errors, suite.skipped));
+        // The last call of each of the three that ran ended 84 microseconds after its trial had begun.
+        assert_eq!(suite.time.unwrap().as_micros(), 3 * 84);
+        assert_eq!(suite.timestamp.unwrap().timestamp_nanos_opt(), Some(BEGAN));
+
+        let [inconclusive, refuted, confirmed, skipped] = &suite.test_cases[..] else {
+            panic!("{suite:?}")
+        };
+        assert_eq!(confirmed.status, TestCaseStatus::success());
+        assert_eq!(confirmed.time.unwrap().as_micros(), 84);
+        assert_eq!(confirmed.timestamp, suite.timestamp);
+        assert_failed(refuted, NonSuccessKind::Failure, &without_reset());
+        assert_failed(inconclusive, NonSuccessKind::Error, &with_drops());
+        let mut why = TestCaseStatus::skipped();
+        why.set_message("no IPv6");
+        assert_eq!(skipped.status, why);
+        assert_eq!(
+            (skipped.time.unwrap().as_micros(), skipped.timestamp),
+            (0, None)
+        );
+    }
+
+    /// One element says it all: all that speaks against the trial, then its ladder.
+    fn assert_failed(case: &TestCase, expected: NonSuccessKind, trial: &TrialReport) {
+        let TestCaseStatus::NonSuccess {
+            kind,
+            message,
+            ty,
+            description,
+            ..
+        } = &case.status
+        else {
+            panic!("{case:?}")
+        };
+        assert_eq!(*kind, expected);
+        let remarks: Vec<_> = trial.findings.iter().chain(&trial.gap).collect();
+        assert_eq!(ty.as_deref(), Some(remarks[0].id));
+        assert_eq!(message.as_deref(), Some(&*remarks[0].message));
+        let description = description.as_deref().unwrap();
+        let (listed, story) = description.split_once("\n\n").unwrap();
+        let expected: Vec<String> = remarks
+            .iter()
+            .map(|remark| format!("{} [{}]", remark.message, remark.id))
+            .collect();
+        assert_eq!(listed, expected.join("\n"));
+        assert_eq!(story.trim_end(), ladder(trial).trim_end());
+    }
+
+    /// Name and class of each case, in order.
+    fn names(trials: &[(Option<&Scenario>, TrialReport)]) -> Vec<(String, String)> {
+        let report = parsed(&junit(trials));
+        let mut names = Vec::new();
+        for suite in &report.test_suites {
+            for case in &suite.test_cases {
+                assert_eq!(case.classname, Some(suite.name.clone()));
+                names.push((case.name.to_string(), suite.name.to_string()));
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn junit_names_are_stable_and_in_catalogue_order() {
+        let skip = |id: &str, family, run| {
+            let scenario = find(id).unwrap();
+            let trial = TrialReport::skipped(scenario, family, run, "no IPv6".to_owned());
+            (Some(scenario), trial)
+        };
+        let once = [
+            skip("clean-close-eof", Family::Ipv6, 1),
+            skip("clean-close-eof", Family::Ipv4, 1),
+            skip("connect-closed-port", Family::Ipv4, 1),
+        ];
+        let close = "rstproof.close".to_owned();
+        let expected = [
+            (
+                "connect-closed-port.ipv4".to_owned(),
+                "rstproof.connect".to_owned(),
+            ),
+            ("clean-close-eof.ipv4".to_owned(), close.clone()),
+            ("clean-close-eof.ipv6".to_owned(), close.clone()),
+        ];
+        assert_eq!(names(&once), expected);
+
+        let repeated = [10, 2, 1].map(|run| skip("clean-close-eof", Family::Ipv4, run));
+        let expected = [1, 2, 10].map(|run| (format!("clean-close-eof.ipv4.{run}"), close.clone()));
+        assert_eq!(names(&repeated), expected);
+    }
+
+    #[test]
+    fn junit_shows_a_scenario_that_the_catalogue_does_not_know() {
+        let trials = [
+            (None, without_reset()),
+            (Some(scenario()), trial(&evidence())),
+        ];
+        let expected = ["rstproof.abort", "rstproof.unknown"]
+            .map(|class| ("close-unread-data.ipv4".to_owned(), class.to_owned()));
+        let mut names = names(&trials);
+        names.sort();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn junit_holds_what_xml_cannot() {
+        let why = "\0 \u{1b}[31mred\u{7f} \t \u{85} \u{fffe}\u{ffff} <&>\"' \u{1f480}".to_owned();
+        let skipped = TrialReport::skipped(scenario(), Family::Ipv4, 1, why);
+        let mut junit = JunitReport::new(&header(), None);
+        junit.trial(Some(scenario()), &skipped);
+        let odd = CaptureReport {
+            interface: "a\r\u{1b}]".to_owned(),
+            filter: "tcp\n and port 1".to_owned(),
+            dropped: 0,
+        };
+        let mut document = Vec::new();
+        junit.write(&odd, &mut document).unwrap();
+        let document = text(document);
+        assert!(document.chars().all(|c| c == '\n' || !c.is_control()));
+
+        let report = parsed(&document);
+        let suite = &report.test_suites[0];
+        let property = |name: &str| {
+            let mut all = suite.properties.iter();
+            all.find(|property| &property.name == name)
+                .unwrap()
+                .value
+                .to_string()
+        };
+        assert_eq!(property("capture.interface"), r"a\r\u{1b}]");
+        assert_eq!(property("capture.filter"), "tcp\n and port 1");
+        let mut spelled = TestCaseStatus::skipped();
+        spelled.set_message(
+            "\\u{0} \\u{1b}[31mred\\u{7f} \\t \\u{85} \\u{fffe}\\u{ffff} <&>\"' \u{1f480}",
+        );
+        assert_eq!(suite.test_cases[0].status, spelled);
+    }
+
+    #[test]
+    fn junit_without_trials_is_a_document_too() {
+        let report = parsed(&junit(&[]));
+        assert_eq!((report.tests, report.test_suites.len()), (0, 0));
     }
 }

@@ -9,6 +9,7 @@ use super::Format;
 use crate::error::Error;
 use crate::report::human::{self, Tally};
 use crate::report::json::JsonWriter;
+use crate::report::junit::JunitReport;
 use crate::report::ladder::ladder;
 use crate::report::{CaptureReport, Header, Host, TrialReport};
 use crate::scenario::{Family, Scenario};
@@ -18,6 +19,8 @@ use crate::trial::pool::{Done, Order};
 pub(super) enum Console {
     /// One document.
     Json(JsonWriter<BufWriter<Stdout>>),
+    /// One document, written at the end.
+    Junit(JunitReport),
     /// The ladder of each trial as it ends, on this host, its frames saved in this directory.
     Stories(Host, Option<PathBuf>),
     /// A line for each scenario and family, in catalogue order.
@@ -33,14 +36,13 @@ impl Console {
         order: &Order,
         quiet: bool,
     ) -> Result<Self, Error> {
+        let directory = order.save.as_ref().map(|save| save.directory.clone());
         Ok(match format {
             Format::Json => Self::Json(
                 JsonWriter::begin(BufWriter::new(io::stdout()), header).map_err(Error::output)?,
             ),
-            Format::Human if stories => {
-                let directory = order.save.as_ref().map(|save| save.directory.clone());
-                Self::Stories(header.host.clone(), directory)
-            }
+            Format::Junit => Self::Junit(JunitReport::new(header, directory.as_deref())),
+            Format::Human if stories => Self::Stories(header.host.clone(), directory),
             Format::Human => Self::Lines(Lines::new(order, quiet)),
         })
     }
@@ -53,6 +55,14 @@ impl Console {
                     json.trial(report).map_err(Error::output)?;
                 }
                 json.flush().map_err(Error::output)
+            }
+            Self::Junit(junit) => {
+                for done in &done {
+                    if let Some(report) = &done.report {
+                        junit.trial(Some(done.scenario), report);
+                    }
+                }
+                Ok(())
             }
             Self::Stories(host, directory) => {
                 for done in &done {
@@ -78,6 +88,9 @@ impl Console {
     ) -> Result<(), Error> {
         match self {
             Self::Json(json) => json.end(capture).map(drop).map_err(Error::output),
+            Self::Junit(junit) => junit
+                .write(capture, io::stdout().lock())
+                .map_err(Error::output),
             Self::Stories(..) if tally.total() <= 2 => Ok(()),
             Self::Stories(..) => print(&human::summary(tally, elapsed)),
             Self::Lines(mut lines) => {

@@ -73,10 +73,9 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
         FamilyArg::Ipv6 => vec![Family::Ipv6],
         FamilyArg::Both => vec![Family::Ipv4, Family::Ipv6],
     };
-    if args.format == Format::Json && (args.quiet || args.verbose) {
+    if args.format != Format::Human && (args.quiet || args.verbose) {
         return Err(Error::Usage(
-            "--quiet and --verbose shape the human form; leave them away with --format json"
-                .to_owned(),
+            "--quiet and --verbose shape the human form; leave them away with any other".to_owned(),
         ));
     }
     let stories = shows_stories(args, scenarios.len());
@@ -95,7 +94,7 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
             port: args.port,
             saves_files: args.write.is_some(),
         },
-        every_report: args.format == Format::Json
+        every_report: args.format != Format::Human
             || args.write.is_some()
             || stories
             || args.repeat == 1,

@@ -9,6 +9,7 @@ mod as_root;
 mod documented;
 mod evidence;
 mod filter;
+mod junit;
 mod obstacle;
 mod process;
 mod run;

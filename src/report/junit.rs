@@ -1,0 +1,214 @@
+//! The form for CI: one JUnit document, a suite for each topic of the catalogue and in it a case for each trial.
+//!
+//! A finding is a failure, a gap an error, and what this host cannot run is skipped. Many readers take no more than one
+//! failure a case, so one holds them all: the first gives it its type and message, the text lists every one and then
+//! shows the ladder. Names are made of ids, so that a case keeps its history from run to run.
+//!
+//! A suite's counts stand before its cases, so nothing can be written before the end. Of a trial that was confirmed
+//! little is kept until then, of another one the text.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anstream::adapter::strip_str;
+use chrono::DateTime;
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
+
+use super::ladder::ladder;
+use super::{CaptureReport, Header, TrialReport};
+use crate::scenario::{ALL, Family, Scenario, Topic};
+use crate::verdict::Verdict;
+
+/// The document in the making.
+pub struct JunitReport {
+    header: Header,
+    directory: Option<PathBuf>,
+    cases: Vec<(Place, TestCase)>,
+}
+
+/// Where a case belongs: cases stand in catalogue order, whichever worker ended first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// Index of the scenario in the catalogue.
+    position: usize,
+    scenario: String,
+    family: Family,
+    run: u32,
+    /// `None` if the catalogue does not know the scenario.
+    topic: Option<Topic>,
+}
+
+impl JunitReport {
+    /// A document without trials. `directory` is where their frames are saved, if they are.
+    #[must_use]
+    pub fn new(header: &Header, directory: Option<&Path>) -> Self {
+        Self {
+            header: header.clone(),
+            directory: directory.map(Path::to_owned),
+            cases: Vec::new(),
+        }
+    }
+
+    /// Adds a trial of this scenario; `None` if the catalogue does not know it.
+    pub fn trial(&mut self, scenario: Option<&Scenario>, trial: &TrialReport) {
+        let is_it = |other: &&Scenario| other.id == trial.scenario;
+        let place = Place {
+            position: ALL.iter().position(is_it).unwrap_or(ALL.len()),
+            scenario: trial.scenario.to_owned(),
+            family: trial.family,
+            run: trial.run,
+            topic: scenario.map(|scenario| scenario.topic),
+        };
+        // Whether runs are numbered shows at the end, and so does the name.
+        let mut case = TestCase::new("", self.status(scenario, trial));
+        case.set_time(took(trial));
+        if trial.verdict.is_some() {
+            case.set_timestamp(DateTime::from_timestamp_nanos(trial.began_realtime_ns));
+        }
+        self.cases.push((place, case));
+    }
+
+    fn status(&self, scenario: Option<&Scenario>, trial: &TrialReport) -> TestCaseStatus {
+        let kind = match trial.verdict {
+            Some(Verdict::Confirmed) => return TestCaseStatus::success(),
+            Some(Verdict::Refuted) => NonSuccessKind::Failure,
+            Some(Verdict::Inconclusive) => NonSuccessKind::Error,
+            None => {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message(visible(trial.skipped.as_deref().unwrap_or_default()));
+                return status;
+            }
+        };
+        let mut status = TestCaseStatus::non_success(kind);
+        if let Some(first) = trial.findings.iter().chain(&trial.gap).next() {
+            status.set_type(visible(first.id));
+            status.set_message(visible(&first.message));
+        }
+        status.set_description(visible(&self.text(scenario, trial)));
+        status
+    }
+
+    /// What speaks against the trial, and the trial.
+    fn text(&self, scenario: Option<&Scenario>, trial: &TrialReport) -> String {
+        let mut text = String::new();
+        for remark in trial.findings.iter().chain(&trial.gap) {
+            let _ = writeln!(text, "{} [{}]", remark.message, remark.id);
+        }
+        if let Some(scenario) = scenario {
+            let directory = self.directory.as_deref();
+            let ladder = ladder(scenario, trial, &self.header.host, directory);
+            let _ = write!(text, "\n{}", strip_str(&ladder));
+        }
+        text
+    }
+
+    /// Writes the document.
+    pub fn write(self, capture: &CaptureReport, mut out: impl io::Write) -> io::Result<()> {
+        let mut document = Vec::new();
+        self.document(capture)
+            .serialize(&mut document)
+            .map_err(io::Error::other)?;
+        out.write_all(&document)?;
+        out.flush()
+    }
+
+    fn document(mut self, capture: &CaptureReport) -> Report {
+        self.cases.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let numbered = self.cases.iter().any(|(place, _)| place.run > 1);
+        let tool = self.header.tool.name;
+        let mut suites: Vec<TestSuite> = Vec::new();
+        for (place, mut case) in self.cases {
+            let name = format!("{tool}.{}", place.topic.map_or("unknown", Topic::id));
+            case.name = visible(&place.name(numbered));
+            case.set_classname(&name);
+            if suites.last().is_none_or(|suite| suite.name != name) {
+                let mut suite = TestSuite::new(&name);
+                suite.add_properties(properties(place.topic, &self.header, capture));
+                suites.push(suite);
+            }
+            if let Some(suite) = suites.last_mut() {
+                add_case(suite, case);
+            }
+        }
+        let mut report = Report::new(tool);
+        for mut suite in suites {
+            suite.extra.extend(precise(&mut suite.time));
+            report.add_test_suite(suite);
+        }
+        report
+    }
+}
+
+impl Place {
+    /// The case's name: that of the trial's capture file.
+    fn name(&self, numbered: bool) -> String {
+        let name = format!("{}.{}", self.scenario, self.family.name());
+        if numbered {
+            format!("{name}.{}", self.run)
+        } else {
+            name
+        }
+    }
+}
+
+/// From the trial's beginning to the end of its last call.
+fn took(trial: &TrialReport) -> Duration {
+    let ended = trial.calls.iter().map(|call| call.ended_ns).max();
+    Duration::from_nanos(ended.unwrap_or_default().try_into().unwrap_or_default())
+}
+
+/// Adds a case to its suite, which began with the first one and took as long as all of them.
+fn add_case(suite: &mut TestSuite, mut case: TestCase) {
+    suite.timestamp = suite.timestamp.into_iter().chain(case.timestamp).min();
+    suite.time = Some(suite.time.into_iter().chain(case.time).sum());
+    case.extra.extend(precise(&mut case.time));
+    suite.add_test_case(case);
+}
+
+/// The attribute `time` in microseconds' precision. The crate's own stops at milliseconds, and most trials take a
+/// tenth of one.
+fn precise(time: &mut Option<Duration>) -> Option<(XmlString, XmlString)> {
+    let seconds = time.take()?.as_secs_f64();
+    Some(("time".into(), format!("{seconds:.6}").into()))
+}
+
+/// What was measured with, under the names that the JSON form has for it.
+fn properties(
+    topic: Option<Topic>,
+    header: &Header,
+    capture: &CaptureReport,
+) -> Vec<(XmlString, XmlString)> {
+    let dropped = capture.dropped.to_string();
+    let fields = [
+        ("tool.version", header.tool.version),
+        ("host.sysname", &header.host.sysname),
+        ("host.release", &header.host.release),
+        ("host.libpcap", &header.host.libpcap),
+        ("capture.interface", &capture.interface),
+        ("capture.filter", &capture.filter),
+        ("capture.dropped", &dropped),
+    ];
+    topic
+        .map(|topic| ("topic", topic.heading()))
+        .into_iter()
+        .chain(fields)
+        .map(|(name, value)| (name.into(), visible(value)))
+        .collect()
+}
+
+/// Text with what XML cannot hold, and what a terminal would obey, spelled out: left to the crate it would be gone.
+fn visible(text: &str) -> XmlString {
+    let mut spelled = String::with_capacity(text.len());
+    for letter in text.chars() {
+        let held =
+            letter == '\n' || !(letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}'));
+        if held {
+            spelled.push(letter);
+        } else {
+            spelled.extend(letter.escape_default());
+        }
+    }
+    spelled.into()
+}
