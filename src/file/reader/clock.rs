@@ -1,0 +1,112 @@
+//! How an interface of a pcapng file counts time (draft, 4.2: `if_tsresol` and `if_tsoffset`).
+
+use super::Problem;
+use crate::time::Timestamp;
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
+/// What a stored time means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Clock {
+    unit: Unit,
+    /// Nanoseconds to be added. Wider than any time, so that no sum can overflow.
+    offset: i128,
+}
+
+/// The unit of stored times, beside a nanosecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    /// So many nanoseconds.
+    Longer(u64),
+    /// So many of them are a nanosecond; none if no number of 64 bits can be one.
+    Shorter(Option<u64>),
+    /// A second halved so many times, up to 127.
+    Halved(u32),
+}
+
+impl Clock {
+    /// By `if_tsresol`, 6 where there is none, and `if_tsoffset`, in seconds.
+    pub(super) fn new(resolution: u8, offset: i64) -> Self {
+        let exponent = u32::from(resolution & 0x7f);
+        let unit = match (resolution & 0x80 != 0, exponent.checked_sub(9)) {
+            (true, _) => Unit::Halved(exponent),
+            (false, None) => Unit::Longer(10_u64.pow(9 - exponent)),
+            (false, Some(finer)) => Unit::Shorter(10_u64.checked_pow(finer)),
+        };
+        Self {
+            unit,
+            offset: i128::from(offset) * i128::from(NS_PER_SECOND),
+        }
+    }
+
+    /// The time that is stored as `units`, cut to whole nanoseconds.
+    pub(super) fn at(self, units: u64) -> Result<Timestamp, Problem> {
+        let ns = match self.unit {
+            Unit::Longer(ns) => i128::from(units) * i128::from(ns),
+            Unit::Shorter(count) => count.map_or(0, |count| i128::from(units / count)),
+            Unit::Halved(times) => (i128::from(units) * i128::from(NS_PER_SECOND)) >> times,
+        };
+        i64::try_from(ns + self.offset)
+            .map(Timestamp)
+            .map_err(|_| Problem::Time { units })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `units` mean at a resolution, with an offset in seconds.
+    fn ns(resolution: u8, offset: i64, units: u64) -> Result<i64, Problem> {
+        Clock::new(resolution, offset).at(units).map(|at| at.0)
+    }
+
+    #[test]
+    fn a_resolution_is_a_power_of_ten() {
+        assert_eq!(ns(0, 0, 2), Ok(2_000_000_000));
+        assert_eq!(ns(3, 0, 2), Ok(2_000_000));
+        assert_eq!(ns(6, 0, 2), Ok(2_000));
+        assert_eq!(ns(9, 0, 2), Ok(2));
+        assert_eq!(ns(12, 0, 2_999), Ok(2));
+        assert_eq!(ns(28, 0, u64::MAX), Ok(1)); // 10^19 of them are a nanosecond
+        assert_eq!(ns(29, 0, u64::MAX), Ok(0)); // 10^20, which 64 bits do not hold
+        assert_eq!(ns(127, 0, u64::MAX), Ok(0));
+    }
+
+    #[test]
+    fn or_a_power_of_two() {
+        assert_eq!(ns(0x80, 0, 2), Ok(2_000_000_000));
+        assert_eq!(ns(0x8a, 0, 1024 + 512), Ok(1_500_000_000));
+        assert_eq!(ns(0x9e, 0, 1), Ok(0)); // 0.93 ns
+        assert_eq!(ns(0xc0, 0, 1 << 63), Ok(500_000_000));
+        assert_eq!(ns(0xc0, 0, u64::MAX), Ok(999_999_999));
+        assert_eq!(ns(0xff, 0, u64::MAX), Ok(0));
+    }
+
+    #[test]
+    fn an_offset_of_seconds_is_added() {
+        assert_eq!(ns(6, 3, 2), Ok(3_000_002_000));
+        assert_eq!(ns(6, -1, 2), Ok(-999_998_000));
+        assert_eq!(ns(127, -1, 0), Ok(-1_000_000_000));
+    }
+
+    #[test]
+    fn a_time_that_nanoseconds_cannot_tell_is_a_problem() {
+        let last = i64::MAX as u64;
+        assert_eq!(ns(9, 0, last), Ok(i64::MAX));
+        for (resolution, offset, units) in [
+            (9, 0, last + 1),
+            (9, 1, last),
+            (0, 0, u64::MAX),
+            (0x80, 0, u64::MAX),
+            (6, i64::MAX, 0),
+            (6, i64::MIN, u64::MAX),
+        ] {
+            assert_eq!(
+                ns(resolution, offset, units),
+                Err(Problem::Time { units }),
+                "{resolution} {offset} {units}"
+            );
+        }
+    }
+}

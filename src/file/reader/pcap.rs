@@ -1,0 +1,147 @@
+//! Reads classic pcap (draft-ietf-opsawg-pcap): a header, then records.
+
+use super::Problem;
+use super::fields::{ByteOrder, Fields};
+use crate::file::{Block, Frame, Interface, Section};
+use crate::time::Timestamp;
+
+const MICROSECONDS: u32 = 0xa1b2_c3d4;
+const NANOSECONDS: u32 = 0xa1b2_3c4d;
+
+/// Length of the file's header, in bytes.
+const HEADER: usize = 24;
+/// Length of the header of a record, in bytes.
+const RECORD_HEADER: usize = 16;
+
+/// What the magic number says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Encoding {
+    order: ByteOrder,
+    /// Length of the unit in which parts of a second are counted, in ns.
+    unit: u32,
+}
+
+impl Encoding {
+    /// `None` if the file does not begin with one of the magic numbers.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        let magic = *bytes.first_chunk()?;
+        [ByteOrder::Little, ByteOrder::Big]
+            .into_iter()
+            .find_map(|order| {
+                let unit = match order.u32(magic) {
+                    MICROSECONDS => 1_000,
+                    NANOSECONDS => 1,
+                    _ => return None,
+                };
+                Some(Self { order, unit })
+            })
+    }
+}
+
+/// The records of a file, with a section and an interface in front of them.
+#[derive(Clone, Debug)]
+pub(super) struct Records<'a> {
+    bytes: &'a [u8],
+    /// Where the next record begins.
+    offset: usize,
+    encoding: Encoding,
+    minor: u16,
+    link: u16,
+    snaplen: u32,
+    next: Next,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Section,
+    Interface,
+    Frame,
+}
+
+impl<'a> Records<'a> {
+    /// Reads the header.
+    pub(super) fn new(bytes: &'a [u8], encoding: Encoding) -> Result<Self, Problem> {
+        let cut = Problem::Cut {
+            length: HEADER as u64,
+            left: bytes.len() as u64,
+        };
+        let mut fields = Fields::new(bytes, encoding.order);
+        let _magic = fields.u32().ok_or(cut)?;
+        let major = fields.u16().ok_or(cut)?;
+        let minor = fields.u16().ok_or(cut)?;
+        let _reserved: [u8; 8] = fields.array().ok_or(cut)?;
+        let snaplen = fields.u32().ok_or(cut)?;
+        let link = fields.u32().ok_or(cut)?;
+        if major != 2 {
+            return Err(Problem::Version { major, minor });
+        }
+        Ok(Self {
+            bytes,
+            offset: HEADER,
+            encoding,
+            minor,
+            link: (link & 0xffff) as u16, // above it: the length of the frame check sequence
+            snaplen,
+            next: Next::Section,
+        })
+    }
+
+    /// Where the next record begins, or the one that is broken.
+    pub(super) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// The next block; `None` at the end of the file.
+    pub(super) fn next(&mut self) -> Result<Option<Block<'a>>, Problem> {
+        match self.next {
+            Next::Section => {
+                self.next = Next::Interface;
+                Ok(Some(Block::Section(Section::default())))
+            }
+            Next::Interface => {
+                self.next = Next::Frame;
+                Ok(Some(Block::Interface(Interface {
+                    link: self.link,
+                    snaplen: self.snaplen,
+                    ..Interface::default()
+                })))
+            }
+            Next::Frame => Ok(self.frame()?.map(Block::Frame)),
+        }
+    }
+
+    fn frame(&mut self) -> Result<Option<Frame<'a>>, Problem> {
+        let rest = self.bytes.get(self.offset..).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let left = rest.len() as u64;
+        let (header, rest) = rest
+            .split_first_chunk::<RECORD_HEADER>()
+            .ok_or(Problem::Begun)?;
+        let order = self.encoding.order;
+        let field = |nth: usize| {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|byte| header[4 * nth + byte]);
+            order.u32([a, b, c, d])
+        };
+        let (mut captured, mut wire_len) = (field(2), field(3));
+        if self.minor < 4 && captured > wire_len {
+            // Before version 2.4 the two stood in either order.
+            (captured, wire_len) = (wire_len, captured);
+        }
+        let captured = rest.get(..captured as usize).ok_or(Problem::Cut {
+            length: RECORD_HEADER as u64 + u64::from(captured),
+            left,
+        })?;
+        self.offset += RECORD_HEADER + captured.len();
+        let ns = i64::from(field(0)) * 1_000_000_000
+            + i64::from(field(1)) * i64::from(self.encoding.unit);
+        Ok(Some(Frame {
+            interface: 0,
+            at: Timestamp(ns),
+            wire_len,
+            captured,
+            comments: Vec::new(),
+        }))
+    }
+}

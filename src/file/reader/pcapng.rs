@@ -1,0 +1,342 @@
+//! Reads pcapng (draft-ietf-opsawg-pcapng): blocks that each say how long they are.
+//!
+//! A section's own length is not used: its blocks have to be walked through anyway, and the next section header ends
+//! it. A section of an unknown version is an error: the draft would have it skipped, but a capture that is shown in
+//! part must not pass for the whole.
+
+use std::borrow::Cow;
+
+use super::Problem;
+use super::clock::Clock;
+use super::fields::{ByteOrder, Fields};
+use crate::file::{Block, Frame, Interface, Section, Statistics};
+use crate::time::Timestamp;
+
+const SECTION_HEADER: u32 = 0x0a0d_0d0a; // the same in both byte orders
+const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
+const INTERFACE_DESCRIPTION: u32 = 1;
+const OBSOLETE_PACKET: u32 = 2;
+const SIMPLE_PACKET: u32 = 3;
+const INTERFACE_STATISTICS: u32 = 5;
+const ENHANCED_PACKET: u32 = 6;
+
+const END_OF_OPTIONS: u16 = 0;
+const COMMENT: u16 = 1;
+const SHB_OS: u16 = 3;
+const SHB_USERAPPL: u16 = 4;
+const IF_NAME: u16 = 2;
+const IF_TSRESOL: u16 = 9;
+const IF_FILTER: u16 = 11;
+const IF_TSOFFSET: u16 = 14;
+const ISB_IFRECV: u16 = 4;
+const ISB_IFDROP: u16 = 5;
+
+/// Type and length in front of a block's body, in bytes.
+const HEAD: usize = 8;
+/// The length once more, behind it.
+const TRAILER: usize = 4;
+
+/// Whether the file begins with a section header.
+pub(super) fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(&SECTION_HEADER.to_ne_bytes())
+}
+
+/// The blocks of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Blocks<'a> {
+    bytes: &'a [u8],
+    /// Where the next block begins.
+    offset: usize,
+    /// Byte order of the section.
+    order: ByteOrder,
+    /// Interfaces of the section.
+    interfaces: Vec<Declared>,
+    /// Interfaces of all sections before it.
+    earlier: u32,
+}
+
+/// What frames of an interface are read by.
+#[derive(Clone, Copy, Debug)]
+struct Declared {
+    snaplen: u32,
+    clock: Clock,
+}
+
+impl<'a> Blocks<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            offset: 0,
+            order: ByteOrder::Little,
+            interfaces: Vec::new(),
+            earlier: 0,
+        }
+    }
+
+    /// Where the next block begins, or the one that is broken.
+    pub(super) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// The next block of a kind that is wanted; `None` at the end of the file.
+    pub(super) fn next(&mut self) -> Result<Option<Block<'a>>, Problem> {
+        loop {
+            let rest = self.bytes.get(self.offset..).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(None);
+            }
+            if begins(rest) {
+                self.order = byte_order(rest)?;
+            }
+            let (kind, body) = body(rest, self.order)?;
+            let block = self.block(kind, Fields::new(body, self.order))?;
+            self.offset += HEAD + body.len() + TRAILER;
+            if block.is_some() {
+                return Ok(block);
+            }
+        }
+    }
+
+    /// Reads a block's body; `None` if it is to be skipped.
+    fn block(&mut self, kind: u32, body: Fields<'a>) -> Result<Option<Block<'a>>, Problem> {
+        Ok(Some(match kind {
+            ENHANCED_PACKET => Block::Frame(self.enhanced_packet(body)?),
+            SIMPLE_PACKET => Block::Frame(self.simple_packet(body)?),
+            OBSOLETE_PACKET => Block::Frame(self.obsolete_packet(body)?),
+            INTERFACE_DESCRIPTION => Block::Interface(self.interface(body)?),
+            INTERFACE_STATISTICS => Block::Statistics(self.statistics(body)?),
+            SECTION_HEADER => Block::Section(self.section(body)?),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// 4.1: magic, version, length of the section, options.
+    fn section(&mut self, mut body: Fields<'a>) -> Result<Section<'a>, Problem> {
+        let _magic = body.u32().ok_or(Problem::Fields)?;
+        let major = body.u16().ok_or(Problem::Fields)?;
+        let minor = body.u16().ok_or(Problem::Fields)?;
+        let _length: [u8; 8] = body.array().ok_or(Problem::Fields)?;
+        // 1.2 was written by some programs, and is 1.0.
+        if major != 1 || !matches!(minor, 0 | 2) {
+            return Err(Problem::Version { major, minor });
+        }
+        let mut section = Section::default();
+        for option in Options(body) {
+            match option? {
+                (COMMENT, value) => section.comments.push(text(value)),
+                (SHB_OS, value) => section.os = Some(text(value)),
+                (SHB_USERAPPL, value) => section.application = Some(text(value)),
+                _ => {}
+            }
+        }
+        self.earlier = self.number(self.interfaces.len());
+        self.interfaces.clear();
+        Ok(section)
+    }
+
+    /// 4.2: link type, reserved, snapshot length, options.
+    fn interface(&mut self, mut body: Fields<'a>) -> Result<Interface<'a>, Problem> {
+        let link = body.u16().ok_or(Problem::Fields)?;
+        let _reserved = body.u16().ok_or(Problem::Fields)?;
+        let snaplen = body.u32().ok_or(Problem::Fields)?;
+        let mut interface = Interface {
+            link,
+            snaplen,
+            ..Interface::default()
+        };
+        let (mut resolution, mut offset) = (6, 0);
+        let order = body.order();
+        for option in Options(body) {
+            match option? {
+                (COMMENT, value) => interface.comments.push(text(value)),
+                (IF_NAME, value) => interface.name = Some(text(value)),
+                // A filter begins with its kind: 0, a string in libpcap's syntax.
+                (IF_FILTER, [0, filter @ ..]) => interface.filter = Some(text(filter)),
+                (IF_TSRESOL, value) => [resolution] = exactly(IF_TSRESOL, value)?,
+                (IF_TSOFFSET, value) => {
+                    offset = order.u64(exactly(IF_TSOFFSET, value)?).cast_signed();
+                }
+                _ => {}
+            }
+        }
+        self.interfaces.push(Declared {
+            snaplen,
+            clock: Clock::new(resolution, offset),
+        });
+        Ok(interface)
+    }
+
+    /// 4.3: interface, time, captured length, length on the wire, frame, options.
+    fn enhanced_packet(&self, mut body: Fields<'a>) -> Result<Frame<'a>, Problem> {
+        let interface = body.u32().ok_or(Problem::Fields)?;
+        self.packet(interface, body)
+    }
+
+    /// Appendix A: the same, but with a short interface number, and beside it the frames lost before this one.
+    fn obsolete_packet(&self, mut body: Fields<'a>) -> Result<Frame<'a>, Problem> {
+        let interface = body.u16().ok_or(Problem::Fields)?;
+        let _lost = body.u16().ok_or(Problem::Fields)?;
+        self.packet(interface.into(), body)
+    }
+
+    fn packet(&self, interface: u32, mut body: Fields<'a>) -> Result<Frame<'a>, Problem> {
+        let clock = self.declared(interface)?.clock;
+        let units = body.halves().ok_or(Problem::Fields)?;
+        let captured = body.u32().ok_or(Problem::Fields)?;
+        let wire_len = body.u32().ok_or(Problem::Fields)?;
+        Ok(Frame {
+            interface: self.number(interface as usize),
+            at: clock.at(units)?,
+            wire_len,
+            captured: frame(captured, &mut body)?,
+            comments: comments(body)?,
+        })
+    }
+
+    /// 4.4: length on the wire, frame. It is the first interface's, whose snapshot length says what was captured.
+    fn simple_packet(&self, mut body: Fields<'a>) -> Result<Frame<'a>, Problem> {
+        let snaplen = match self.declared(0)?.snaplen {
+            0 => u32::MAX,
+            snaplen => snaplen,
+        };
+        let wire_len = body.u32().ok_or(Problem::Fields)?;
+        Ok(Frame {
+            interface: self.number(0),
+            at: Timestamp(0),
+            wire_len,
+            captured: frame(wire_len.min(snaplen), &mut body)?,
+            comments: Vec::new(),
+        })
+    }
+
+    /// 4.6: interface, time, options.
+    fn statistics(&self, mut body: Fields<'a>) -> Result<Statistics<'a>, Problem> {
+        let interface = body.u32().ok_or(Problem::Fields)?;
+        self.declared(interface)?;
+        let _units = body.halves().ok_or(Problem::Fields)?;
+        let order = body.order();
+        let mut statistics = Statistics {
+            interface: self.number(interface as usize),
+            ..Statistics::default()
+        };
+        for option in Options(body) {
+            let (code, value) = option?;
+            match code {
+                COMMENT => statistics.comments.push(text(value)),
+                ISB_IFRECV => statistics.received = Some(order.u64(exactly(code, value)?)),
+                ISB_IFDROP => statistics.dropped = Some(order.u64(exactly(code, value)?)),
+                _ => {}
+            }
+        }
+        Ok(statistics)
+    }
+
+    /// The interface of this number within the section.
+    fn declared(&self, interface: u32) -> Result<Declared, Problem> {
+        self.interfaces
+            .get(interface as usize)
+            .copied()
+            .ok_or(Problem::Interface {
+                interface,
+                declared: self.interfaces.len() as u64,
+            })
+    }
+
+    /// The number within the whole file of an interface of this section.
+    fn number(&self, interface: usize) -> u32 {
+        let within = u32::try_from(interface).unwrap_or(u32::MAX);
+        self.earlier.saturating_add(within)
+    }
+}
+
+/// The byte order of the section that begins here. It stands behind the length, which cannot be read before.
+fn byte_order(rest: &[u8]) -> Result<ByteOrder, Problem> {
+    let magic = rest
+        .get(HEAD..)
+        .and_then(|body| body.first_chunk())
+        .ok_or(Problem::Begun)?;
+    [ByteOrder::Little, ByteOrder::Big]
+        .into_iter()
+        .find(|order| order.u32(*magic) == BYTE_ORDER_MAGIC)
+        .ok_or(Problem::ByteOrder(u32::from_be_bytes(*magic)))
+}
+
+/// Type and body of the block that begins here (3.1).
+fn body(rest: &[u8], order: ByteOrder) -> Result<(u32, &[u8]), Problem> {
+    let mut head = Fields::new(rest, order);
+    let (Some(kind), Some(length)) = (head.u32(), head.u32()) else {
+        return Err(Problem::Begun);
+    };
+    let bytes = length as usize;
+    if bytes < HEAD + TRAILER || !bytes.is_multiple_of(4) {
+        return Err(Problem::Length(length));
+    }
+    let (body, trailer) = rest
+        .get(HEAD..bytes)
+        .and_then(|body| body.split_last_chunk())
+        .ok_or(Problem::Cut {
+            length: length.into(),
+            left: rest.len() as u64,
+        })?;
+    let trailer = order.u32(*trailer);
+    if trailer == length {
+        Ok((kind, body))
+    } else {
+        Err(Problem::Trailer { length, trailer })
+    }
+}
+
+/// What was captured of a frame.
+fn frame<'a>(captured: u32, body: &mut Fields<'a>) -> Result<&'a [u8], Problem> {
+    let room = body.rest().len() as u64;
+    body.padded(captured as usize)
+        .ok_or(Problem::Captured { captured, room })
+}
+
+fn comments(options: Fields<'_>) -> Result<Vec<Cow<'_, str>>, Problem> {
+    let mut comments = Vec::new();
+    for option in Options(options) {
+        if let (COMMENT, value) = option? {
+            comments.push(text(value));
+        }
+    }
+    Ok(comments)
+}
+
+/// The options at the end of a block: number and value. They end with the block, or before it with an option 0 (3.5).
+/// Whoever meets an error stops.
+struct Options<'a>(Fields<'a>);
+
+impl<'a> Iterator for Options<'a> {
+    type Item = Result<(u16, &'a [u8]), Problem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (code, length) = (self.0.u16()?, self.0.u16()?);
+        if code == END_OF_OPTIONS {
+            return None;
+        }
+        let value = self.0.padded(length.into());
+        Some(
+            value
+                .map(|value| (code, value))
+                .ok_or(Problem::Option { code, length }),
+        )
+    }
+}
+
+/// The value of an option that has a fixed length.
+fn exactly<const N: usize>(code: u16, value: &[u8]) -> Result<[u8; N], Problem> {
+    value.try_into().map_err(|_| Problem::OptionLength {
+        code,
+        length: value.len() as u64,
+    })
+}
+
+/// A text ends with its option, or before it with a NUL (3.5).
+fn text(value: &[u8]) -> Cow<'_, str> {
+    let end = value
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end])
+}
