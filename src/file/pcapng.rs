@@ -1,8 +1,8 @@
 //! Writes pcapng (draft-ietf-opsawg-pcapng), the format that Wireshark and tcpdump read.
 //!
 //! One section with one interface: a section header that says which kernel and tool, an interface with its filter and
-//! nanosecond timestamps, a packet block for each frame, and the interface's statistics. Written in the byte order of
-//! this host, which the format allows. Our own, because the crate for it swaps the halves of the statistics'
+//! nanosecond timestamps, a packet block for each frame, and the interface's statistics. The section and each frame may
+//! carry comments, which Wireshark shows. Written in the byte order of this host, which the format allows. Our own, because the crate for it swaps the halves of the statistics'
 //! timestamp and takes the timestamps' unit for granted.
 
 use std::io::{self, Write};
@@ -16,6 +16,7 @@ const INTERFACE_DESCRIPTION: u32 = 1;
 const ENHANCED_PACKET: u32 = 6;
 const INTERFACE_STATISTICS: u32 = 5;
 
+const COMMENT: u16 = 1;
 const SHB_OS: u16 = 3;
 const SHB_USERAPPL: u16 = 4;
 const IF_NAME: u16 = 2;
@@ -43,6 +44,8 @@ pub struct Section<'a> {
     pub link: Link,
     /// Longest prefix of a frame that was kept, in bytes.
     pub snaplen: u16,
+    /// Comments on the whole.
+    pub comments: &'a [String],
 }
 
 /// What an interface counted while a trial ran.
@@ -76,6 +79,7 @@ impl PcapNg {
             block.u16(1); // major version
             block.u16(0); // minor version
             block.u64(u64::MAX); // section length: not given
+            block.comments(section.comments);
             block.option(SHB_OS, section.os.as_bytes());
             block.option(SHB_USERAPPL, section.application.as_bytes());
             block.end_of_options();
@@ -95,14 +99,20 @@ impl PcapNg {
         this
     }
 
-    /// Adds a frame: its time, its length on the wire, what was captured of it.
-    pub fn frame(&mut self, at: Timestamp, wire_len: u32, captured: &[u8]) {
+    /// Adds a frame: its time, its length on the wire, what was captured of it, what there is to say about it.
+    ///
+    /// A comment ends at a NUL if it holds one, for those who read it, and is cut where it is longer than 65,535 bytes.
+    pub fn frame(&mut self, at: Timestamp, wire_len: u32, captured: &[u8], comments: &[String]) {
         self.block(ENHANCED_PACKET, |block| {
             block.u32(0); // interface
             block.timestamp(at);
             block.u32(u32::try_from(captured.len()).unwrap_or(u32::MAX));
             block.u32(wire_len);
             block.padded(captured);
+            if !comments.is_empty() {
+                block.comments(comments);
+                block.end_of_options();
+            }
         });
     }
 
@@ -118,6 +128,12 @@ impl PcapNg {
             block.option(ISB_FILTERACCEPT, &statistics.received.to_ne_bytes());
             block.end_of_options();
         });
+    }
+
+    /// The file so far.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Writes the file out.
@@ -174,6 +190,16 @@ impl Block<'_> {
         self.padded(value);
     }
 
+    fn comments(&mut self, comments: &[String]) {
+        for comment in comments {
+            let mut end = comment.len().min(usize::from(u16::MAX));
+            while !comment.is_char_boundary(end) {
+                end -= 1;
+            }
+            self.option(COMMENT, &comment.as_bytes()[..end]);
+        }
+    }
+
     fn end_of_options(&mut self) {
         self.u32(0);
     }
@@ -189,31 +215,43 @@ impl Block<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::{Block, Reader};
 
-    /// libpcap is the other implementation: it must read back what went in.
-    #[test]
-    fn libpcap_reads_back_every_frame() {
-        let section = Section {
+    fn at(index: usize) -> Timestamp {
+        Timestamp(1_700_000_000_123_456_789 + i64::try_from(index).unwrap())
+    }
+
+    /// A file with these comments on the section, and these on the second of its 16 frames of 14 to 29 bytes.
+    fn file(on_the_section: &[String], on_a_frame: &[String]) -> PcapNg {
+        let mut file = PcapNg::begin(&Section {
             os: "Linux 6.1",
             application: "rstproof 0",
             interface: "lo",
             filter: "tcp",
             link: Link::Ethernet,
             snaplen: 256,
-        };
-        let mut file = PcapNg::begin(&section);
-        let frames: Vec<Vec<u8>> = (14..30).map(|len| vec![7_u8; len]).collect();
-        let at =
-            |index: usize| Timestamp(1_700_000_000_123_456_789 + i64::try_from(index).unwrap());
-        for (index, frame) in frames.iter().enumerate() {
-            file.frame(at(index), 99, frame);
+            comments: on_the_section,
+        });
+        for index in 0..16 {
+            let comments = if index == 1 { on_a_frame } else { &[] };
+            file.frame(at(index), 99, &vec![7; 14 + index], comments);
         }
         file.statistics(Statistics {
             began: at(0),
             ended: at(16),
             received: 16,
-            dropped: 0,
+            dropped: 2,
         });
+        file
+    }
+
+    /// libpcap is the other implementation: it must read back what went in.
+    #[test]
+    fn libpcap_reads_back_every_frame() {
+        let file = file(
+            &["on the section".to_owned()],
+            &["one".to_owned(), "two".to_owned()],
+        );
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.pcapng");
         file.write_to(&mut std::fs::File::create(&path).unwrap())
@@ -222,9 +260,9 @@ mod tests {
         let mut read =
             pcap::Capture::from_file_with_precision(&path, pcap::Precision::Nano).unwrap();
         assert_eq!(read.get_datalink(), pcap::Linktype::ETHERNET);
-        for (index, frame) in frames.iter().enumerate() {
+        for index in 0..16 {
             let packet = read.next_packet().unwrap();
-            assert_eq!(packet.data, frame);
+            assert_eq!(packet.data, vec![7; 14 + index]);
             assert_eq!(packet.header.len, 99);
             let ns = packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec;
             assert_eq!(Timestamp(ns), at(index));
@@ -233,5 +271,72 @@ mod tests {
             read.next_packet(),
             Err(pcap::Error::NoMorePackets)
         ));
+    }
+
+    fn blocks(file: &PcapNg) -> Vec<Block<'_>> {
+        let blocks: Result<_, _> = Reader::new(file.bytes()).unwrap().collect();
+        blocks.unwrap()
+    }
+
+    #[test]
+    fn the_reader_reads_back_everything() {
+        let on_the_section = ["é".to_owned()];
+        let on_a_frame = ["one\ntwo".to_owned(), String::new(), "three".to_owned()];
+        let file = file(&on_the_section, &on_a_frame);
+        let blocks = blocks(&file);
+        assert_eq!(blocks.len(), 2 + 16 + 1);
+        let Block::Section(section) = &blocks[0] else {
+            panic!("{:?}", blocks[0])
+        };
+        assert_eq!(section.os.as_deref(), Some("Linux 6.1"));
+        assert_eq!(section.application.as_deref(), Some("rstproof 0"));
+        assert_eq!(section.comments, on_the_section);
+        let Block::Interface(interface) = &blocks[1] else {
+            panic!("{:?}", blocks[1])
+        };
+        assert_eq!((interface.link, interface.snaplen), (1, 256));
+        assert_eq!(interface.name.as_deref(), Some("lo"));
+        assert_eq!(interface.filter.as_deref(), Some("tcp"));
+        for (index, block) in blocks[2..18].iter().enumerate() {
+            let Block::Frame(frame) = block else {
+                panic!("{block:?}")
+            };
+            assert_eq!((frame.interface, frame.wire_len), (0, 99));
+            assert_eq!(frame.at, at(index));
+            assert_eq!(frame.captured, vec![7; 14 + index]);
+            let comments: &[String] = if index == 1 { &on_a_frame } else { &[] };
+            assert_eq!(frame.comments, comments);
+        }
+        let Block::Statistics(statistics) = &blocks[18] else {
+            panic!("{:?}", blocks[18])
+        };
+        assert_eq!(statistics.received, Some(16));
+        assert_eq!(statistics.dropped, Some(2));
+    }
+
+    /// The length of an option is 16 bits.
+    #[test]
+    fn a_long_comment_is_cut_between_characters() {
+        for (long, kept) in [
+            ("a".repeat(65_535), 65_535),
+            ("a".repeat(65_536), 65_535),
+            ("é".repeat(40_000), 65_534),
+        ] {
+            let file = file(&[], std::slice::from_ref(&long));
+            let blocks = blocks(&file);
+            let Block::Frame(frame) = &blocks[3] else {
+                panic!("{:?}", blocks[3])
+            };
+            assert_eq!(frame.comments, [&long[..kept]]);
+        }
+    }
+
+    #[test]
+    fn a_frame_without_comments_has_no_options() {
+        let mut with = file(&[], &[]);
+        let before = with.bytes().len();
+        with.frame(at(0), 4, &[1, 2, 3, 4], &[]);
+        // Type, length, interface, time, two lengths, the frame, length.
+        assert_eq!(with.bytes().len() - before, 4 + 4 + 4 + 8 + 8 + 4 + 4);
     }
 }

@@ -331,11 +331,12 @@ fn save_capture(save: &Save, name: &str, trial: &Trial<'_>) -> Result<(), Error>
         filter: trial.session.filter(),
         link: trial.session.link(),
         snaplen: SNAPLEN,
+        comments: &[],
     });
     let mut received = 0;
     let mut ended = trial.evidence.began;
     for (at, wire_len, bytes) in trial.batch.frames() {
-        file.frame(at, wire_len, bytes);
+        file.frame(at, wire_len, bytes, &[]);
         received += 1;
         ended = Timestamp(ended.0.max(at.0));
     }
