@@ -2,10 +2,11 @@
 //!
 //! A [`Reader`] walks through a capture that is in memory, classic pcap or pcapng, and gives a [`Block`] at a time. It
 //! is the one reader for whatever wants to judge frames that were captured earlier, here or elsewhere, and it believes
-//! nothing that the file says without looking: a file may be cut, damaged or made to do harm. The writer is
-//! [`pcapng::PcapNg`].
+//! nothing that the file says without looking: a file may be cut, damaged or made to do harm. The writers are
+//! [`pcapng::PcapNg`], which has room for comments and statistics, and [`pcap::Pcap`], which every program can read.
 
 mod new_file;
+pub mod pcap;
 pub mod pcapng;
 mod reader;
 

@@ -7,6 +7,7 @@ mod hostile;
 mod layout;
 mod pcap;
 mod pcapng;
+mod written;
 
 use proptest::test_runner::{Config, RngSeed};
 use rstproof::file::{Block, Frame, Malformed, Reader};
