@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use rstproof::lab::{self, Lab, Place};
+use rstproof::lab::{self, Kept, Lab, Place};
 use rstproof::scenario::{self, Family};
 use rstproof::trial::{Settings, Worker};
 use rstproof::verdict::Verdict;
@@ -112,7 +112,7 @@ fn proven_rounds(
         interface: "lo".to_owned(),
         filter: None,
         port: 8080,
-        saves_files: false,
+        kept: Kept::default(),
     };
     runtime()?.block_on(async {
         let mut worker = Worker::open(settings, 0).await?;

@@ -1,5 +1,6 @@
 //! The command line: what was typed, turned into what was meant. The only place that names clap.
 
+mod check;
 mod console;
 mod explain;
 mod generate;
@@ -15,6 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::lab::{self, Kept};
 use crate::scenario::{self, Scenario};
 
 /// Proves which TCP RST a call's error came from, or that none had a part in it.
@@ -38,6 +40,8 @@ const EXIT_CODES: &str = "Exit codes: 0 all confirmed or skipped; 1 something re
 enum Command {
     /// Run scenarios and prove what broke their connections
     Run(RunArgs),
+    /// Judge saved evidence again, from its files alone: no privilege and no network is needed
+    Check(CheckArgs),
     /// List the scenarios
     List,
     /// Tell the story of a scenario: what happens, why, what other systems do, what to do about it
@@ -65,9 +69,12 @@ struct RunArgs {
     /// Interface to capture on
     #[arg(short, long, default_value = "lo", value_name = "IF", value_parser = NonEmptyStringValueParser::new())]
     interface: String,
-    /// Save each trial's frames as a capture file, and report.json, in this directory
+    /// Save each trial's frames and calls, to be judged again by `check`, and report.json, in this directory
     #[arg(short, long, value_name = "DIR")]
     write: Option<PathBuf>,
+    /// Save frames as classic pcap instead of pcapng; comments are lost
+    #[arg(long, requires = "write")]
+    pcap: bool,
     /// BPF filter, as for tcpdump: only what it lets through is shown and saved. A trial of which it hides
     /// anything is inconclusive
     #[arg(short, long, value_name = "EXPR")]
@@ -93,6 +100,22 @@ struct RunArgs {
     /// Overwrite evidence that the directory holds already; files of other trials stay
     #[arg(long)]
     force: bool,
+    /// Show the ladder of every trial (human form)
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Show only what is not confirmed (human form)
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Directories that `run -w` wrote, their report.json, or captures of single trials
+    #[arg(value_name = "EVIDENCE", required = true)]
+    evidence: Vec<PathBuf>,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
     /// Show the ladder of every trial (human form)
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
@@ -133,14 +156,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Color::Always => anstream::ColorChoice::Always,
         Color::Never => anstream::ColorChoice::Never,
     });
-    let result = match &cli.command {
-        Command::Run(args) => run::run(args),
-        Command::List => list::list(),
-        Command::Explain { scenario } => explain::explain(scenario),
-        Command::Completions { shell } => generate::completions(*shell, &mut Cli::command()),
-        Command::Man { command } => generate::man(Cli::command(), command.as_deref()),
-    };
-    match result {
+    match carry_out(&cli.command) {
         Ok(code) => code,
         Err(Error::OutputClosed) => ExitCode::Success,
         Err(error) => {
@@ -148,6 +164,31 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::Failure
         }
     }
+}
+
+fn carry_out(command: &Command) -> Result<ExitCode, Error> {
+    if !matches!(command, Command::Run(_)) {
+        // Nothing else needs any, and files of strangers are read.
+        lab::drop_privileges(Kept::default())?;
+    }
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::check(args),
+        Command::List => list::list(),
+        Command::Explain { scenario } => explain::explain(scenario),
+        Command::Completions { shell } => generate::completions(*shell, &mut Cli::command()),
+        Command::Man { command } => generate::man(Cli::command(), command.as_deref()),
+    }
+}
+
+/// What shapes the human form has no meaning in another one.
+fn refuse_shaping(format: Format, shapes: bool) -> Result<(), Error> {
+    if shapes && format != Format::Human {
+        return Err(Error::Usage(
+            "--quiet and --verbose shape the human form; leave them away with any other".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// One line on standard error. Nobody is left to tell if that fails.

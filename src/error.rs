@@ -102,10 +102,7 @@ impl Error {
         Self::File {
             action,
             path: path.to_owned(),
-            reason: match error.raw_os_error() {
-                Some(code) => describe(Errno::from_raw(code)),
-                None => error.to_string(),
-            },
+            reason: reason(error),
         }
     }
 
@@ -126,6 +123,14 @@ pub(crate) fn program() -> String {
         |_| "rstproof".to_owned(),
         |path| path.to_string_lossy().into_owned(),
     )
+}
+
+/// Why an input or output failed, as people know it.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => describe(Errno::from_raw(code)),
+        None => error.to_string(),
+    }
 }
 
 /// The kernel's word as people know it: text, then the name.

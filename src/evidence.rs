@@ -120,6 +120,13 @@ pub enum Flaw {
     CaptureMalformed(Malformed),
     /// The capture's frames begin in a way that is not known here: number of the link type.
     LinkType(u16),
+    /// The capture says that another number of frames was received than it holds, or does not say how many.
+    FramesMissing {
+        /// Frames in the file.
+        held: u64,
+        /// Frames received, by the interface's statistics.
+        received: Option<u64>,
+    },
     /// The transcript is not the one that the capture was saved with.
     TranscriptAltered,
     /// This frame is not what the transcript's own list of packets says of it, or only one of the two has it.
@@ -142,6 +149,7 @@ impl Flaw {
             Self::CaptureNotOpened(_) => "capture-not-opened",
             Self::CaptureMalformed(_) => "capture-malformed",
             Self::LinkType(_) => "link-type",
+            Self::FramesMissing { .. } => "frames-missing",
             Self::TranscriptAltered => "transcript-altered",
             Self::FrameAltered(_) => "frame-altered",
             Self::CaptureAltered => "capture-altered",
@@ -163,6 +171,14 @@ impl fmt::Display for Flaw {
             Self::LinkType(number) => {
                 write!(f, "the capture's link type {number} is none that is known here")
             }
+            Self::FramesMissing { held, received: Some(received) } => write!(
+                f,
+                "the capture holds {held} frames, and its statistics say that {received} were received"
+            ),
+            Self::FramesMissing { held, received: None } => write!(
+                f,
+                "the capture holds {held} frames and ends without saying how many were received"
+            ),
             Self::TranscriptAltered => {
                 f.write_str("the record of the calls is not the one that the capture was saved with")
             }

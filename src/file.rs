@@ -12,10 +12,30 @@ mod reader;
 
 use std::borrow::Cow;
 
-pub use new_file::NewFile;
+pub use new_file::{Manner, NewFile, Owner, make_directory, write_whole};
 pub use reader::{Compression, Format, Malformed, Problem, Reader};
 
 use crate::time::Timestamp;
+
+impl Format {
+    /// What the names of its files end with.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Pcap => "pcap",
+            Self::PcapNg => "pcapng",
+        }
+    }
+
+    /// The format whose files' names end like this.
+    #[must_use]
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        let formats = [Self::Pcap, Self::PcapNg];
+        formats
+            .into_iter()
+            .find(|format| format.extension() == extension)
+    }
+}
 
 /// A part of a stored capture.
 ///

@@ -112,14 +112,26 @@ fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
-/// Gives up the privileges of this thread. Namespace and capture stay open, and nothing later needs more, except that
-/// root may have to save files in a directory that belongs to somebody else: then `saves_files` keeps that one right.
-pub fn drop_privileges(saves_files: bool) -> Result<(), Error> {
+/// Rights that root may keep: what a later step needs them for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Files are saved, perhaps in a directory that belongs to somebody else.
+    pub saves_files: bool,
+    /// Those files are given to somebody else.
+    pub gives_files_away: bool,
+}
+
+/// Gives up the privileges of this thread, except for what is kept. Namespace and capture stay open.
+pub fn drop_privileges(kept: Kept) -> Result<(), Error> {
     let failed = |error: caps::errors::CapsError| Error::lab("drop privileges", &error);
     let held = caps::read(None, CapSet::Permitted).map_err(failed)?;
     let kept: CapsHashSet = held
         .into_iter()
-        .filter(|capability| saves_files && *capability == Capability::CAP_DAC_OVERRIDE)
+        .filter(|capability| match capability {
+            Capability::CAP_DAC_OVERRIDE => kept.saves_files,
+            Capability::CAP_CHOWN => kept.saves_files && kept.gives_files_away,
+            _ => false,
+        })
         .collect();
     caps::clear(None, CapSet::Inheritable).map_err(failed)?;
     caps::set(None, CapSet::Effective, &kept).map_err(failed)?;

@@ -11,11 +11,14 @@
 //! 5. Transcript and packets are the [`evidence`]. The judge ([`verdict`]) follows the connection through the packets
 //!    ([`flow`]): which state each RST found its receiver in, whether the receiver had to believe it, and whether that
 //!    is what the failed call was told. It is a pure function.
-//! 6. What came of it is a [`report`], for people or for machines; captures are saved by [`file`](mod@file).
+//! 6. What came of it is a [`report`], for people or for machines.
+//! 7. Evidence can be kept in files ([`archive`]) and judged again without a live run; [`file`](mod@file) reads and
+//!    writes captures.
 //!
 //! [`cli`] is the command line. Each big crate has one door: clap in `cli`, pcap in `capture`, etherparse in `packet`;
 //! `unsafe` is allowed in `sys` alone.
 
+pub mod archive;
 pub mod capture;
 pub mod cli;
 pub mod error;

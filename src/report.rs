@@ -8,9 +8,10 @@ pub mod json;
 pub mod junit;
 pub mod ladder;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::{Flow, Form, Reset, State};
@@ -20,10 +21,13 @@ use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Outcome, Role};
 use crate::verdict::{Blame, Judgement, Verdict};
 
+/// Version of the machine output.
+pub const SCHEMA: u32 = 1;
+
 /// What is the same for all trials of a run, known when it begins.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Header {
-    /// Version of this form: 1.
+    /// Version of this form: [`SCHEMA`].
     pub schema: u32,
     /// The program that wrote it.
     pub tool: Tool,
@@ -34,16 +38,27 @@ pub struct Header {
 }
 
 /// The program that wrote a report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tool {
     /// `rstproof`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
+}
+
+impl Tool {
+    /// This program.
+    #[must_use]
+    pub fn this() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
 }
 
 /// The host that trials ran on, as `uname(2)` and libpcap tell.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the names are those of `struct utsname`
 pub struct Host {
     pub sysname: String,
@@ -54,7 +69,7 @@ pub struct Host {
 }
 
 /// Which witnesses were asked, beside the sockets.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Witnesses {
     /// The packets on the wire.
     pub capture: bool,
@@ -75,11 +90,8 @@ impl Header {
                 .map_or_else(String::new, |name| get(name).to_string_lossy().into_owned())
         };
         Self {
-            schema: 1,
-            tool: Tool {
-                name: env!("CARGO_PKG_NAME"),
-                version: env!("CARGO_PKG_VERSION"),
-            },
+            schema: SCHEMA,
+            tool: Tool::this(),
             host: Host {
                 sysname: field(|name| name.sysname()),
                 release: field(|name| name.release()),
@@ -97,7 +109,7 @@ impl Header {
 }
 
 /// What was captured with.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CaptureReport {
     /// Interface name.
     pub interface: String,
@@ -111,7 +123,7 @@ pub struct CaptureReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct TrialReport {
     /// Id of the scenario.
-    pub scenario: &'static str,
+    pub scenario: Cow<'static, str>,
     /// Address family.
     pub family: Family,
     /// Which repetition, from 1.
@@ -126,6 +138,8 @@ pub struct TrialReport {
     pub findings: Vec<Remark>,
     /// The file that its frames were saved in, relative to the report.
     pub capture_file: Option<String>,
+    /// SHA-256 of that file, in hexadecimal digits.
+    pub capture_sha256: Option<String>,
     /// When it began: nanoseconds since the Unix epoch, `CLOCK_REALTIME`.
     pub began_realtime_ns: i64,
     /// The client's address.
@@ -144,6 +158,22 @@ pub struct TrialReport {
     pub counters: serde_json::Map<String, serde_json::Value>,
     /// How far the capture can be taken for complete.
     pub completeness: Option<Completeness>,
+    /// What it was judged again from, if it was saved evidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Source>,
+}
+
+/// Saved evidence that a trial was judged again from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Source {
+    /// Its capture file, or where there is none the document that speaks of it.
+    pub file: String,
+    /// The verdict that was recorded with it.
+    pub recorded: Option<Verdict>,
+    /// Release of the kernel that it was recorded on, if that is known.
+    pub release: Option<String>,
+    /// Version of the program that recorded it, if that is known.
+    pub version: Option<String>,
 }
 
 /// A finding or a gap.
@@ -257,7 +287,7 @@ pub enum CauseReport {
 }
 
 /// One captured frame of the connection.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketReport {
     /// Its number in the capture file.
     pub frame: u32,
@@ -266,7 +296,7 @@ pub struct PacketReport {
     /// When it was stamped.
     pub at_ns: i64,
     /// `tcp` or `icmp`.
-    pub protocol: &'static str,
+    pub protocol: Cow<'static, str>,
     /// The end that sent it; `None` if neither did.
     pub from: Option<Role>,
     /// tcpdump's letters; `None` if it is not TCP.
@@ -300,8 +330,22 @@ pub struct ResetReport {
     pub sender: &'static str,
     /// The kernel's reason: likewise.
     pub kernel_reason: Option<String>,
+    /// The frame that it answers, if it is an answer.
+    pub drawn_by: Option<u32>,
     /// The calls whose error it accounts for.
     pub explains: Vec<usize>,
+}
+
+impl Source {
+    /// What is to be said if the verdict that was recorded is another one.
+    #[must_use]
+    pub fn disagreement(&self, verdict: Option<Verdict>) -> Option<String> {
+        let recorded = self
+            .recorded
+            .filter(|recorded| Some(*recorded) != verdict)?;
+        let version = self.version.as_deref().unwrap_or("?");
+        Some(format!("as {} by version {version}", recorded.name()))
+    }
 }
 
 impl TrialReport {
@@ -363,7 +407,7 @@ impl TrialReport {
     /// A trial of which nothing is known yet.
     fn blank(scenario: &Scenario, family: Family, run: u32) -> Self {
         Self {
-            scenario: scenario.id,
+            scenario: scenario.id.into(),
             family,
             run,
             verdict: None,
@@ -371,6 +415,7 @@ impl TrialReport {
             gap: None,
             findings: Vec::new(),
             capture_file: None,
+            capture_sha256: None,
             began_realtime_ns: 0,
             client: None,
             server: None,
@@ -380,6 +425,7 @@ impl TrialReport {
             kernel: [],
             counters: serde_json::Map::new(),
             completeness: None,
+            evidence: None,
         }
     }
 
@@ -425,12 +471,13 @@ fn reset_report(index: usize, reset: &Reset, judgement: &Judgement) -> ResetRepo
         acceptance: reset.acceptance.to_string(),
         sender: "unknown",
         kernel_reason: None,
+        drawn_by: reset.drawn_by,
         explains: judgement.explained_by(index).collect(),
     }
 }
 
 /// The frames of this connection, in the terms of the connection.
-fn packets(evidence: &Evidence, interface: &str) -> Vec<PacketReport> {
+pub(crate) fn packets(evidence: &Evidence, interface: &str) -> Vec<PacketReport> {
     let mut flow = Flow::new(evidence.client, evidence.server);
     evidence
         .packets
@@ -458,7 +505,7 @@ fn tcp_report(
         frame: segment.frame,
         interface: interface.to_owned(),
         at_ns: segment.at.since(began),
-        protocol: "tcp",
+        protocol: "tcp".into(),
         from: Some(observed.from),
         flags: Some(segment.flags.to_string()),
         seq: observed.seq,
@@ -473,7 +520,7 @@ fn icmp_report(error: &IcmpError, began: Timestamp, interface: &str) -> PacketRe
         frame: error.frame,
         interface: interface.to_owned(),
         at_ns: error.at.since(began),
-        protocol: "icmp",
+        protocol: "icmp".into(),
         from: None,
         flags: None,
         seq: None,

@@ -8,6 +8,8 @@ mod abort;
 mod close;
 mod connect;
 
+use serde::{Deserialize, Serialize};
+
 use crate::flow::{Form, State};
 pub use crate::transcript::{Errno, Op, Outcome, Role};
 
@@ -45,7 +47,7 @@ impl Topic {
 }
 
 /// The address family of a trial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
@@ -218,6 +220,20 @@ pub const ALL: &[&Scenario] = &[
     &close::WRITE_AFTER_PEER_CLOSE_EARLY,
     &close::SHUTDOWN_WR_THEN_WRITE,
 ];
+
+/// What saved evidence of a scenario is judged by that this version does not have; not one to be run.
+pub const UNKNOWN: Scenario = Scenario {
+    id: "unknown",
+    topic: Topic::Connect,
+    title: "a scenario that this version does not have",
+    story: "",
+    elsewhere: "",
+    advice: "",
+    target: Target::Listener,
+    steps: &[],
+    resets: &[],
+    timing: None,
+};
 
 /// The scenario with this id.
 #[must_use]

@@ -17,7 +17,7 @@ use crate::capture::{self, Batch, Session};
 use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
-use crate::lab::{self, Lab, Place};
+use crate::lab::{self, Kept, Lab, Place};
 use crate::packet::{Flags, Packet};
 use crate::runner::{Runner, Stage, closed_port};
 use crate::scenario::{Awaited, Family, Scenario, Step};
@@ -36,8 +36,8 @@ pub struct Settings {
     pub filter: Option<String>,
     /// The port that servers listen on; the one after it stays closed.
     pub port: u16,
-    /// Whether the frames are to be saved: their bytes are kept, and so is the right to write files.
-    pub saves_files: bool,
+    /// What is done with the frames afterwards: if they are saved, their bytes are kept.
+    pub kept: Kept,
 }
 
 /// Runs trials, one after the other, on the thread that opened it.
@@ -75,10 +75,10 @@ impl Worker {
             addresses: lab.addresses(),
             ports: [settings.port, closed_port(settings.port)],
         })?;
-        lab::drop_privileges(settings.saves_files)?;
+        lab::drop_privileges(settings.kept)?;
         let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
         Ok(Self {
-            batch: Batch::new(settings.saves_files),
+            batch: Batch::new(settings.kept.saves_files),
             settings,
             lab,
             session,

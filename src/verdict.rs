@@ -19,7 +19,7 @@ mod finding;
 pub use blame::Blame;
 pub use finding::{Finding, Gap};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::evidence::Evidence;
 use crate::flow::{Flow, Form, Reset};
@@ -28,7 +28,7 @@ use crate::scenario::{ExpectedReset, Scenario, Timing};
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
 /// What the evidence says of the scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It happened as the scenario says, and for the reason that it gives.

@@ -449,8 +449,8 @@ mod report {
         Header {
             schema: 1,
             tool: Tool {
-                name: "rstproof",
-                version: "1.2.3",
+                name: "rstproof".into(),
+                version: "1.2.3".into(),
             },
             host: host(),
             witnesses: Witnesses {

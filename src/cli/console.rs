@@ -1,4 +1,4 @@
-//! What `rstproof run` writes to standard output while trials end.
+//! What `rstproof run` and `rstproof check` write to standard output while trials end.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Stdout, Write};
@@ -12,8 +12,9 @@ use crate::report::json::JsonWriter;
 use crate::report::junit::JunitReport;
 use crate::report::ladder::ladder;
 use crate::report::{CaptureReport, Header, Host, TrialReport};
-use crate::scenario::{Family, Scenario};
-use crate::trial::pool::{Done, Order};
+use crate::scenario::{ALL, Family, Scenario, UNKNOWN};
+use crate::trial::pool::Done;
+use crate::verdict::Verdict;
 
 /// Standard output in the form that was asked for.
 pub(super) enum Console {
@@ -27,32 +28,55 @@ pub(super) enum Console {
     Lines(Lines),
 }
 
+/// What is to be shown, and in which form.
+pub(super) struct Show {
+    /// The form.
+    pub(super) format: Format,
+    /// In the human form: each trial's ladder, not a line for many.
+    pub(super) stories: bool,
+    /// In the human form: only what is not confirmed.
+    pub(super) quiet: bool,
+    /// Where the trials are saved.
+    pub(super) directory: Option<PathBuf>,
+    /// The lines that will come, and of how many trials each; `None` if only the end will tell.
+    pub(super) lines: Option<(Vec<Pair>, u64)>,
+}
+
+type Pair = (&'static Scenario, Family);
+
 impl Console {
     /// Begins the output.
-    pub(super) fn begin(
-        format: Format,
-        stories: bool,
-        header: &Header,
-        order: &Order,
-        quiet: bool,
-    ) -> Result<Self, Error> {
-        let directory = order.save.as_ref().map(|save| save.directory.clone());
-        Ok(match format {
+    pub(super) fn begin(show: Show, header: &Header) -> Result<Self, Error> {
+        Ok(match show.format {
             Format::Json => Self::Json(
                 JsonWriter::begin(BufWriter::new(io::stdout()), header).map_err(Error::output)?,
             ),
-            Format::Junit => Self::Junit(JunitReport::new(header, directory.as_deref())),
-            Format::Human if stories => Self::Stories(header.host.clone(), directory),
-            Format::Human => Self::Lines(Lines::new(order, quiet)),
+            Format::Junit => Self::Junit(JunitReport::new(header, show.directory.as_deref())),
+            Format::Human if show.stories => Self::Stories(header.host.clone(), show.directory),
+            Format::Human => Self::Lines(Lines::new(show.lines, show.quiet)),
         })
+    }
+
+    /// What comes next was recorded on this host.
+    pub(super) fn speaks_of(&mut self, host: Option<&Host>) {
+        if let Self::Stories(shown, _) = self
+            && Some(&*shown) != host
+        {
+            *shown = host.cloned().unwrap_or_default();
+        }
     }
 
     /// Takes in trials that have ended.
     pub(super) fn trials(&mut self, done: Vec<Done>) -> Result<(), Error> {
         match self {
             Self::Json(json) => {
-                for report in done.iter().filter_map(|done| done.report.as_ref()) {
-                    json.trial(report).map_err(Error::output)?;
+                for done in &done {
+                    match (&done.text, &done.report) {
+                        (Some(text), _) => json.text(text),
+                        (None, Some(report)) => json.trial(report),
+                        (None, None) => Ok(()),
+                    }
+                    .map_err(Error::output)?;
                 }
                 json.flush().map_err(Error::output)
             }
@@ -116,11 +140,12 @@ const MOST_SHOWN: usize = 3;
 
 /// Lines come out in catalogue order, whichever worker ends first.
 pub(super) struct Lines {
-    pairs: Vec<(&'static Scenario, Family)>,
+    pairs: Vec<Pair>,
     /// Position of the line that is to come out next.
     next: usize,
     waiting: BTreeMap<usize, Line>,
-    repeat: u64,
+    /// Of how many trials a line is; `None` if only the end will tell.
+    repeat: Option<u64>,
     quiet: bool,
 }
 
@@ -131,29 +156,23 @@ struct Line {
 }
 
 impl Lines {
-    fn new(order: &Order, quiet: bool) -> Self {
-        let pairs = order
-            .scenarios
-            .iter()
-            .flat_map(|scenario| {
-                order
-                    .families
-                    .iter()
-                    .map(move |family| (*scenario, *family))
-            })
-            .collect();
+    fn new(expected: Option<(Vec<Pair>, u64)>, quiet: bool) -> Self {
+        let (pairs, repeat) = match expected {
+            Some((pairs, repeat)) => (pairs, Some(repeat)),
+            None => (every_pair(), None),
+        };
         Self {
             pairs,
             next: 0,
             waiting: BTreeMap::new(),
-            repeat: u64::from(order.repeat),
+            repeat,
             quiet,
         }
     }
 
     fn take(&mut self, done: Vec<Done>) -> Result<(), Error> {
         for done in done {
-            let is_it = |(scenario, family): &(&Scenario, Family)| {
+            let is_it = |(scenario, family): &Pair| {
                 scenario.id == done.scenario.id && *family == done.family
             };
             let Some(position) = self.pairs.iter().position(is_it) else {
@@ -161,14 +180,10 @@ impl Lines {
             };
             let line = self.waiting.entry(position).or_default();
             line.tally.count(done.verdict);
-            if let Some(report) = done.report
-                && line.shown.len() < MOST_SHOWN
-            {
-                line.shown.push(*report);
-            }
+            line.show(done.report);
         }
         while let Some(line) = self.waiting.get(&self.next)
-            && line.tally.total() == self.repeat
+            && Some(line.tally.total()) == self.repeat
         {
             self.print_next()?;
         }
@@ -195,4 +210,29 @@ impl Lines {
         }
         print(&human::line(scenario, *family, &line.tally, &line.shown))
     }
+}
+
+impl Line {
+    /// A trial that was confirmed has something to say only while it is the only one.
+    fn show(&mut self, report: Option<Box<TrialReport>>) {
+        let is_confirmed = |report: &TrialReport| report.verdict == Some(Verdict::Confirmed);
+        let single = self.tally.total() == 1;
+        if !single {
+            self.shown.retain(|report| !is_confirmed(report));
+        }
+        if let Some(report) = report
+            && self.shown.len() < MOST_SHOWN
+            && (single || !is_confirmed(&report))
+        {
+            self.shown.push(*report);
+        }
+    }
+}
+
+/// All that there may be.
+fn every_pair() -> Vec<Pair> {
+    let scenarios = ALL.iter().copied().chain([&UNKNOWN]);
+    scenarios
+        .flat_map(|scenario| [(scenario, Family::Ipv4), (scenario, Family::Ipv6)])
+        .collect()
 }

@@ -8,21 +8,20 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
-use super::console::Console;
+use super::console::{Console, Show};
 use super::{FamilyArg, Format, RunArgs, complain, scenario_named};
+use crate::archive::REPORT;
+use crate::archive::save::Archive;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::file::NewFile;
-use crate::lab::{self, Place};
+use crate::file::{self, Format as CaptureFormat, Manner, NewFile, Owner};
+use crate::lab::{self, Kept, Place};
 use crate::report::human::Tally;
 use crate::report::json::JsonWriter;
-use crate::report::{CaptureReport, Header, TrialReport};
+use crate::report::{CaptureReport, Header};
 use crate::scenario::{ALL, Family, Scenario};
 use crate::trial::Settings;
-use crate::trial::pool::{Done, Event, Order, Pool, Save, runtime};
-
-/// What the document about a run is called.
-const REPORT: &str = "report.json";
+use crate::trial::pool::{Done, Event, Order, Pool, runtime};
 
 /// How long workers may take to end after a signal, before the process ends without them: longer than any call or
 /// wait may take. A bound on failure; a second signal ends it, too.
@@ -38,17 +37,25 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
 async fn carry_out(args: &RunArgs, header: Header, order: &Order) -> Result<ExitCode, Error> {
     // First of all, so that a signal finds somebody to clean up.
     let signals = Signals::new()?;
-    let made = match &order.save {
-        Some(save) => make_directory(&save.directory, args.force)?,
+    let made = match &order.archive {
+        Some(archive) => make_directory(archive)?,
         None => false,
     };
+    if let Some(archive) = &order.archive
+        && archive.format == CaptureFormat::Pcap
+    {
+        complain(
+            "classic pcap has no room for comments, interface, filter and losses: they are lost, and check \
+             cannot tell from the capture alone which record of the calls belongs to it",
+        );
+    }
     let result = match Run::new(args, header, order) {
         Ok(run) => run.finish_order(order, signals).await,
         Err(error) => Err(error),
     };
-    if let (true, Some(save)) = (made, &order.save) {
+    if let (true, Some(archive)) = (made, &order.archive) {
         // Gone only if it is empty: what was measured stays.
-        let _ = fs::remove_dir(&save.directory);
+        let _ = fs::remove_dir(&archive.directory);
     }
     result
 }
@@ -73,12 +80,21 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
         FamilyArg::Ipv6 => vec![Family::Ipv6],
         FamilyArg::Both => vec![Family::Ipv4, Family::Ipv6],
     };
-    if args.format != Format::Human && (args.quiet || args.verbose) {
-        return Err(Error::Usage(
-            "--quiet and --verbose shape the human form; leave them away with any other".to_owned(),
-        ));
-    }
+    super::refuse_shaping(args.format, args.quiet || args.verbose)?;
     let stories = shows_stories(args, scenarios.len());
+    let archive = args.write.as_ref().map(|directory| Archive {
+        directory: directory.clone(),
+        format: if args.pcap {
+            CaptureFormat::Pcap
+        } else {
+            CaptureFormat::PcapNg
+        },
+        manner: Manner {
+            replace: args.force,
+            owner: Owner::behind_sudo(),
+        },
+        header: header.clone(),
+    });
     Ok(Order {
         settings: Settings {
             place: if args.host {
@@ -92,22 +108,23 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
                 .clone()
                 .filter(|filter| !filter.trim().is_empty()),
             port: args.port,
-            saves_files: args.write.is_some(),
+            kept: kept(archive.as_ref()),
         },
-        every_report: args.format != Format::Human
-            || args.write.is_some()
-            || stories
-            || args.repeat == 1,
+        every_report: args.format != Format::Human || stories || args.repeat == 1,
         scenarios,
         families,
         repeat: args.repeat,
         jobs: jobs(args)?,
-        save: args.write.as_ref().map(|directory| Save {
-            directory: directory.clone(),
-            replace: args.force,
-            os: format!("{} {}", header.host.sysname, header.host.release),
-        }),
+        archive,
     })
+}
+
+/// The rights that saving takes.
+fn kept(archive: Option<&Archive>) -> Kept {
+    Kept {
+        saves_files: archive.is_some(),
+        gives_files_away: archive.is_some_and(|archive| archive.manner.owner.is_some()),
+    }
 }
 
 fn shows_stories(args: &RunArgs, scenarios: usize) -> bool {
@@ -128,14 +145,16 @@ fn jobs(args: &RunArgs) -> Result<usize, Error> {
     }
 }
 
-/// Makes sure that evidence can go into this directory. Whether it had to be made.
-fn make_directory(directory: &Path, force: bool) -> Result<bool, Error> {
+/// Makes sure that evidence can go into the directory. Whether it had to be made.
+fn make_directory(archive: &Archive) -> Result<bool, Error> {
+    let directory = &archive.directory;
     match fs::read_dir(directory) {
         Ok(entries) => {
-            let held = entries.flatten().map(|entry| entry.path()).find(|path| {
-                path.ends_with(REPORT) || path.extension().is_some_and(|kind| kind == "pcapng")
-            });
-            if let (Some(held), false) = (held, force) {
+            let held = entries
+                .flatten()
+                .map(|entry| entry.path())
+                .find(|path| is_evidence(path));
+            if let (Some(held), false) = (held, archive.manner.replace) {
                 return Err(Error::Usage(format!(
                     "{} holds evidence already ({}); choose another directory, or overwrite it with --force",
                     directory.display(),
@@ -145,11 +164,16 @@ fn make_directory(directory: &Path, force: bool) -> Result<bool, Error> {
             Ok(false)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::create_dir(directory).map_err(|error| Error::file("create", directory, &error))?;
+            file::make_directory(directory, archive.manner.owner)?;
             Ok(true)
         }
         Err(error) => Err(Error::file("open", directory, &error)),
     }
+}
+
+fn is_evidence(path: &Path) -> bool {
+    let kind = path.extension().and_then(|kind| kind.to_str());
+    path.ends_with(REPORT) || kind.is_some_and(|kind| CaptureFormat::of_extension(kind).is_some())
 }
 
 /// A run under way: where its output goes and what has come of it so far.
@@ -166,8 +190,8 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(args: &'a RunArgs, header: Header, order: &Order) -> Result<Self, Error> {
         // Created before the first trial, which is when a directory that cannot be written to has to show.
-        let report = match &order.save {
-            Some(save) => Some(ReportFile::begin(save, &header)?),
+        let report = match &order.archive {
+            Some(archive) => Some(ReportFile::begin(archive)?),
             None => None,
         };
         Ok(Self {
@@ -190,7 +214,7 @@ impl<'a> Run<'a> {
         let trials = order.trials();
         let mut pool = Pool::start(order.clone())?;
         // Workers have their own by now, and give them up once their captures are open.
-        lab::drop_privileges(order.save.is_some())?;
+        lab::drop_privileges(order.settings.kept)?;
         let mut ended = Ok(ExitCode::Success);
         loop {
             let event = tokio::select! {
@@ -263,21 +287,22 @@ impl<'a> Run<'a> {
     }
 
     fn console(&self, order: &Order) -> Result<Console, Error> {
-        let stories = shows_stories(self.args, order.scenarios.len());
-        Console::begin(
-            self.args.format,
-            stories,
-            &self.header,
-            order,
-            self.args.quiet,
-        )
+        let archive = order.archive.as_ref();
+        let show = Show {
+            format: self.args.format,
+            stories: shows_stories(self.args, order.scenarios.len()),
+            quiet: self.args.quiet,
+            directory: archive.map(|archive| archive.directory.clone()),
+            lines: Some((order.pairs(), order.repeat.into())),
+        };
+        Console::begin(show, &self.header)
     }
 
     fn take_trials(&mut self, done: Vec<Done>) -> Result<(), Error> {
         for done in &done {
             self.tally.count(done.verdict);
-            if let (Some(report), Some(trial)) = (&mut self.report, &done.report) {
-                report.trial(trial)?;
+            if let Some(report) = &mut self.report {
+                report.trial(done)?;
             }
         }
         match &mut self.console {
@@ -307,17 +332,21 @@ struct ReportFile {
 }
 
 impl ReportFile {
-    fn begin(save: &Save, header: &Header) -> Result<Self, Error> {
-        let path = save.directory.join(REPORT);
-        let file = NewFile::create(&path, save.replace)?;
-        match JsonWriter::begin(BufWriter::new(file), header) {
+    fn begin(archive: &Archive) -> Result<Self, Error> {
+        let path = archive.directory.join(REPORT);
+        let file = NewFile::create(&path, archive.manner)?;
+        match JsonWriter::begin(BufWriter::new(file), &archive.header) {
             Ok(json) => Ok(Self { path, json }),
             Err(error) => Err(Error::file("write", &path, &error)),
         }
     }
 
-    fn trial(&mut self, trial: &TrialReport) -> Result<(), Error> {
-        let written = self.json.trial(trial);
+    fn trial(&mut self, done: &Done) -> Result<(), Error> {
+        let written = match (&done.text, &done.report) {
+            (Some(text), _) => self.json.text(text),
+            (None, Some(report)) => self.json.trial(report),
+            (None, None) => Ok(()),
+        };
         written.map_err(|error| Error::file("write", &self.path, &error))
     }
 

@@ -114,8 +114,16 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
         } else {
             format!("run {}: ", trial.run)
         };
-        for remark in trial.findings.iter().chain(&trial.gap) {
-            let text = format!("{run}{} [{}]", remark.message, remark.id);
+        let remarks = trial.findings.iter().chain(&trial.gap);
+        let mut texts: Vec<String> = remarks
+            .map(|remark| format!("{run}{} [{}]", remark.message, remark.id))
+            .collect();
+        if let Some(source) = trial.evidence.as_ref().filter(|_| !texts.is_empty()) {
+            texts.insert(0, format!("{}:", source.file));
+            let recorded = source.disagreement(trial.verdict);
+            texts.extend(recorded.map(|recorded| format!("recorded {recorded}")));
+        }
+        for text in texts {
             for line in wrap(&text, 74) {
                 let _ = writeln!(out, "      {line}");
             }

@@ -27,11 +27,21 @@ impl<W: Write> JsonWriter<W> {
 
     /// Adds a trial.
     pub fn trial(&mut self, trial: &TrialReport) -> io::Result<()> {
-        let separator: &[u8] = if self.trials == 0 { b"\n" } else { b",\n" };
-        self.out.write_all(separator)?;
+        self.separate()?;
         serde_json::to_writer(&mut self.out, trial)?;
-        self.trials += 1;
         Ok(())
+    }
+
+    /// Adds a trial that has been serialised already.
+    pub fn text(&mut self, trial: &[u8]) -> io::Result<()> {
+        self.separate()?;
+        self.out.write_all(trial)
+    }
+
+    fn separate(&mut self) -> io::Result<()> {
+        let separator: &[u8] = if self.trials == 0 { b"\n" } else { b",\n" };
+        self.trials += 1;
+        self.out.write_all(separator)
     }
 
     /// Hands on what has been written so far.

@@ -56,7 +56,7 @@ impl JunitReport {
         let is_it = |other: &&Scenario| other.id == trial.scenario;
         let place = Place {
             position: ALL.iter().position(is_it).unwrap_or(ALL.len()),
-            scenario: trial.scenario.to_owned(),
+            scenario: trial.scenario.clone().into_owned(),
             family: trial.family,
             run: trial.run,
             topic: scenario.map(|scenario| scenario.topic),
@@ -117,7 +117,7 @@ impl JunitReport {
     fn document(mut self, capture: &CaptureReport) -> Report {
         self.cases.sort_by(|(a, _), (b, _)| a.cmp(b));
         let numbered = self.cases.iter().any(|(place, _)| place.run > 1);
-        let tool = self.header.tool.name;
+        let tool = self.header.tool.name.clone();
         let mut suites: Vec<TestSuite> = Vec::new();
         for (place, mut case) in self.cases {
             let name = format!("{tool}.{}", place.topic.map_or("unknown", Topic::id));
@@ -132,7 +132,7 @@ impl JunitReport {
                 add_case(suite, case);
             }
         }
-        let mut report = Report::new(tool);
+        let mut report = Report::new(&*tool);
         for mut suite in suites {
             suite.extra.extend(precise(&mut suite.time));
             report.add_test_suite(suite);
@@ -182,7 +182,7 @@ fn properties(
 ) -> Vec<(XmlString, XmlString)> {
     let dropped = capture.dropped.to_string();
     let fields = [
-        ("tool.version", header.tool.version),
+        ("tool.version", &*header.tool.version),
         ("host.sysname", &header.host.sysname),
         ("host.release", &header.host.release),
         ("host.libpcap", &header.host.libpcap),

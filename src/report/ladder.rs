@@ -47,10 +47,21 @@ pub fn ladder(
         out.push('\n');
         proof(&mut out, trial);
     }
-    note(&mut out, "here", &here(trial, host));
-    note(&mut out, "elsewhere", scenario.elsewhere);
+    // Of evidence that nothing speaks of, the host is not known.
+    if !host.sysname.is_empty() {
+        note(&mut out, "here", &here(trial, host));
+    }
+    if !scenario.elsewhere.is_empty() {
+        note(&mut out, "elsewhere", scenario.elsewhere);
+    }
     if let Some(filter) = wireshark_filter(trial) {
         let _ = writeln!(out, "  {LABEL}wireshark{LABEL:#}\n    {filter}");
+    }
+    if let Some(source) = &trial.evidence {
+        let _ = writeln!(out, "  {LABEL}judged from{LABEL:#}\n    {}", source.file);
+        if let Some(text) = source.disagreement(trial.verdict) {
+            note(&mut out, "recorded", &text);
+        }
     }
     if let (Some(file), Some(directory)) = (&trial.capture_file, directory) {
         // On a line of its own, whatever its length, to be copied.
@@ -66,7 +77,7 @@ fn heading(out: &mut String, scenario: &Scenario, trial: &TrialReport) {
     let _ = writeln!(
         out,
         "{LABEL}{}{LABEL:#} over {}: {style}{verdict}{style:#}",
-        scenario.id,
+        trial.scenario,
         trial.family.name()
     );
     for line in wrap(scenario.title, TIME + BODY) {
@@ -133,7 +144,7 @@ fn shows_while_waiting(call: &CallReport, packets: &[PacketReport]) -> bool {
 }
 
 fn time(at_ns: i64, zero: i64) -> String {
-    let tenths = (at_ns - zero) / 100;
+    let tenths = at_ns.saturating_sub(zero) / 100;
     let sign = if tenths < 0 { "-" } else { "" };
     let tenths = tenths.unsigned_abs();
     format!("{sign}{}.{}", tenths / 10, tenths % 10)

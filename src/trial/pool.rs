@@ -4,7 +4,6 @@
 //! time: waking the receiver for each would cost more than the trial. Asked to stop, a worker finishes the trial it is
 //! at and sends what it has.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -15,13 +14,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use super::{Settings, Trial, Worker};
+use crate::archive::save::{Archive, Recording};
+use crate::archive::stem;
 use crate::capture::SNAPLEN;
 use crate::error::Error;
-use crate::file::NewFile;
-use crate::file::pcapng::{PcapNg, Section, Statistics};
-use crate::report::TrialReport;
+use crate::report::{CaptureReport, TrialReport};
 use crate::scenario::{Family, Scenario};
-use crate::time::Timestamp;
 use crate::verdict::Verdict;
 
 /// What is to be run.
@@ -39,31 +37,25 @@ pub struct Order {
     pub jobs: usize,
     /// Whether each trial's report is wanted; else only of those that were not confirmed.
     pub every_report: bool,
-    /// Where to save frames.
-    pub save: Option<Save>,
-}
-
-/// Where to save captures, and as whose.
-#[derive(Clone, Debug)]
-pub struct Save {
-    /// The directory, which exists.
-    pub directory: PathBuf,
-    /// Whether existing files may be replaced.
-    pub replace: bool,
-    /// Operating system and kernel, for the files' headers.
-    pub os: String,
+    /// Where to save them.
+    pub archive: Option<Archive>,
 }
 
 impl Order {
     /// How many trials that makes.
     #[must_use]
     pub fn trials(&self) -> u64 {
-        self.pairs() * u64::from(self.repeat)
+        (self.scenarios.len() * self.families.len()) as u64 * u64::from(self.repeat)
     }
 
-    /// Pairs of scenario and family.
-    fn pairs(&self) -> u64 {
-        (self.scenarios.len() * self.families.len()) as u64
+    /// Scenarios and families, in the order of the list.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(&'static Scenario, Family)> {
+        let of = |scenario: &&'static Scenario| {
+            let scenario = *scenario;
+            self.families.iter().map(move |family| (scenario, *family))
+        };
+        self.scenarios.iter().flat_map(of).collect()
     }
 
     /// Trial number `index` of the list: scenario by scenario, family by family, run by run.
@@ -73,16 +65,6 @@ impl Order {
         let scenario = self.scenarios.get(pair / self.families.len())?;
         let family = self.families.get(pair % self.families.len())?;
         Some((scenario, *family, run))
-    }
-
-    /// The name of a trial's capture file.
-    fn file_name(&self, scenario: &Scenario, family: Family, run: u32) -> String {
-        let run = if self.repeat == 1 {
-            String::new()
-        } else {
-            format!(".{run}")
-        };
-        format!("{}.{}{run}.pcapng", scenario.id, family.name())
     }
 }
 
@@ -99,6 +81,8 @@ pub struct Done {
     pub verdict: Option<Verdict>,
     /// Its report, where one is wanted.
     pub report: Option<Box<TrialReport>>,
+    /// That report as it was saved, if it was.
+    pub text: Option<Vec<u8>>,
 }
 
 /// What workers tell.
@@ -288,6 +272,7 @@ fn skipped(scenario: &'static Scenario, family: Family, run: u32, why: String) -
         run,
         verdict: None,
         report: Some(Box::new(TrialReport::skipped(scenario, family, run, why))),
+        text: None,
     }
 }
 
@@ -299,55 +284,35 @@ fn finished(
     run: u32,
     trial: &Trial<'_>,
 ) -> Result<Done, Error> {
+    let (evidence, judgement) = (trial.evidence, &trial.judgement);
+    let verdict = judgement.verdict;
+    let is_wanted = order.every_report || verdict != Verdict::Confirmed;
     let interface = trial.session.interface();
-    let verdict = trial.judgement.verdict;
-    let mut report = (order.every_report || verdict != Verdict::Confirmed).then(|| {
-        let (evidence, judgement) = (trial.evidence, &trial.judgement);
-        Box::new(TrialReport::new(
-            scenario, family, run, interface, evidence, judgement,
-        ))
-    });
-    if let Some(save) = &order.save {
-        let name = order.file_name(scenario, family, run);
-        save_capture(save, &name, trial)?;
-        if let Some(report) = &mut report {
-            report.capture_file = Some(name);
-        }
+    let mut report = (is_wanted || order.archive.is_some())
+        .then(|| TrialReport::new(scenario, family, run, interface, evidence, judgement));
+    let mut text = None;
+    if let (Some(archive), Some(report)) = (&order.archive, &mut report) {
+        let recording = Recording {
+            evidence,
+            judgement,
+            capture: CaptureReport {
+                interface: interface.to_owned(),
+                filter: trial.session.filter().to_owned(),
+                dropped: evidence.completeness.dropped,
+            },
+            link: trial.session.link(),
+            snaplen: SNAPLEN,
+            frames: trial.batch.frames(),
+        };
+        let stem = stem(scenario.id, family, (order.repeat > 1).then_some(run));
+        text = Some(archive.save(&stem, recording, report)?);
     }
     Ok(Done {
         scenario,
         family,
         run,
         verdict: Some(verdict),
-        report,
+        report: report.filter(|_| is_wanted).map(Box::new),
+        text,
     })
-}
-
-fn save_capture(save: &Save, name: &str, trial: &Trial<'_>) -> Result<(), Error> {
-    let mut file = PcapNg::begin(&Section {
-        os: &save.os,
-        application: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        interface: trial.session.interface(),
-        filter: trial.session.filter(),
-        link: trial.session.link(),
-        snaplen: SNAPLEN,
-        comments: &[],
-    });
-    let mut received = 0;
-    let mut ended = trial.evidence.began;
-    for (at, wire_len, bytes) in trial.batch.frames() {
-        file.frame(at, wire_len, bytes, &[]);
-        received += 1;
-        ended = Timestamp(ended.0.max(at.0));
-    }
-    file.statistics(Statistics {
-        began: trial.evidence.began,
-        ended,
-        received,
-        dropped: trial.evidence.completeness.dropped,
-    });
-    let mut out = NewFile::create(&save.directory.join(name), save.replace)?;
-    file.write_to(&mut out)
-        .map_err(|error| out.failed(&error))?;
-    out.commit()
 }

@@ -1,0 +1,165 @@
+//! What a capture says of itself, in words: comments for the packets of a capture file, one a fact.
+//!
+//! They are for whoever opens the file in Wireshark without the transcript at hand. Nothing is judged by them. Of several
+//! comments on one packet Wireshark shows only the last before version 3.5, so the one that matters most comes last.
+
+use crate::evidence::Evidence;
+use crate::flow::{Acceptance, Flow, Form, Observed, Reset};
+use crate::packet::{Flags, Packet, Segment};
+use crate::transcript::{Call, Op, Outcome, Role};
+use crate::verdict::{Blame, Judgement};
+
+/// For each frame, in the order of the file, the facts that it proves.
+pub(super) fn of_frames(evidence: &Evidence, judgement: &Judgement) -> Vec<Vec<String>> {
+    let mut flow = Flow::new(evidence.client, evidence.server);
+    let mut comments = vec![Vec::new(); evidence.packets.len()];
+    for (packet, facts) in evidence.packets.iter().zip(&mut comments) {
+        match packet {
+            Packet::Tcp(segment) if segment.at >= evidence.began => {
+                if let Some(observed) = flow.observe(segment) {
+                    segment_facts(evidence, judgement, &flow, segment, observed, facts);
+                }
+            }
+            Packet::Icmp(error) if evidence.is_about_connection(error) => facts.push(format!(
+                "ICMP error {}/{} about this connection",
+                error.kind, error.code
+            )),
+            other
+                if evidence
+                    .completeness
+                    .fence
+                    .is_some_and(|fence| fence.is(other)) =>
+            {
+                facts.push(
+                    "fence: sent after the last call, so whatever was sent before it is in this file"
+                        .to_owned(),
+                );
+            }
+            _ => {}
+        }
+    }
+    for finding in &judgement.findings {
+        let facts = finding
+            .frame()
+            .and_then(|frame| comments.get_mut(usize::try_from(frame).ok()?.checked_sub(1)?));
+        if let Some(facts) = facts {
+            facts.push(format!("{finding} [{}]", finding.id()));
+        }
+    }
+    comments
+}
+
+/// What is said of the whole trial: its verdict, what is not about one frame, and what the capture lost, which few
+/// programs show of an interface's statistics.
+pub(super) fn of_trial(name: &str, evidence: &Evidence, judgement: &Judgement) -> Vec<String> {
+    let mut facts = vec![format!("{name}: {}", judgement.verdict.name())];
+    let findings = judgement.findings.iter();
+    facts.extend(
+        findings
+            .filter(|finding| finding.frame().is_none())
+            .map(|finding| format!("{finding} [{}]", finding.id())),
+    );
+    facts.extend(judgement.gap.map(|gap| format!("{gap} [{}]", gap.id())));
+    let (received, dropped) = (evidence.packets.len(), evidence.completeness.dropped);
+    facts.push(format!("{received} frames received, {dropped} dropped"));
+    facts
+}
+
+fn segment_facts(
+    evidence: &Evidence,
+    judgement: &Judgement,
+    flow: &Flow,
+    segment: &Segment,
+    observed: Observed,
+    facts: &mut Vec<String>,
+) {
+    let from = observed.from;
+    // What merely acknowledges is sent whenever the kernel gets to it.
+    if (segment.seq_len() > 0 || observed.reset.is_some())
+        && let Some(call) = call_of_sender(evidence, from, segment)
+    {
+        facts.push(format!("sent while the {from}'s {} ran", call.op));
+    }
+    if let Some(reset) = observed.reset {
+        reset_facts(evidence, judgement, &reset, facts);
+    } else {
+        let flags = segment.flags;
+        if flags.has(Flags::SYN) && !flags.has(Flags::ACK) && observed.seq == Some(0) {
+            facts.push(format!(
+                "SYN of the {from}: the capture holds the connection from its first segment"
+            ));
+        }
+        if flags.has(Flags::FIN) {
+            let (peer, state) = (from.peer(), flow.state(from.peer()));
+            facts.push(format!("FIN of the {from}: the {peer} is now in {state}"));
+        }
+        let drawn = judgement.resets.iter();
+        for reset in drawn.filter(|reset| reset.drawn_by == Some(segment.frame)) {
+            facts.push(format!("draws the RST in frame {}", reset.frame));
+        }
+    }
+}
+
+/// The call of the sender's that was under way when this was sent.
+fn call_of_sender<'a>(evidence: &'a Evidence, sender: Role, segment: &Segment) -> Option<&'a Call> {
+    evidence.calls.iter().find(|call| {
+        let sends = !matches!(call.op, Op::Read(_) | Op::Accept | Op::SocketError);
+        call.role == sender && sends && (call.began..call.ended).contains(&segment.at)
+    })
+}
+
+fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts: &mut Vec<String>) {
+    let (from, victim) = (reset.from, reset.from.peer());
+    let why = match (reset.form, reset.drawn_by) {
+        (Some(Form::Active), _) => {
+            "in the active form: a socket aborted, it answers no segment".to_owned()
+        }
+        (Some(Form::Passive), Some(frame)) => {
+            format!("in the passive form: it answers frame {frame}, whose ACK is its SEQ")
+        }
+        (Some(Form::PassiveAck), Some(frame)) => {
+            format!("in the passive form with ACK: it answers frame {frame} and acknowledges it")
+        }
+        (Some(Form::Passive | Form::PassiveAck), None) => {
+            "in the form of an answer, but no captured segment draws it".to_owned()
+        }
+        (None, _) => "in a form that Linux does not make".to_owned(),
+    };
+    facts.push(format!("RST from the {from}, {why}"));
+    let (state, ground) = (reset.receiver_state, reset.acceptance);
+    facts.push(match ground {
+        Acceptance::Exact { .. } => format!("acceptable: {ground} of the {victim}, in {state}"),
+        _ if ground.is_acceptable() => {
+            format!("acceptable to the {victim}, in {state}: {ground}")
+        }
+        _ => format!("not acceptable to the {victim}, in {state}: {ground}"),
+    });
+    let nth = judgement.resets.iter().position(|other| other == reset);
+    let nth = nth.unwrap_or(usize::MAX);
+    let calls_blaming = |wanted: Blame| {
+        let blames = judgement.blames.iter();
+        let calls = blames.filter(move |(_, blame)| *blame == wanted);
+        calls.filter_map(|(index, _)| evidence.calls.get(*index))
+    };
+    facts.extend(calls_blaming(Blame::AfterReset(nth)).map(|call| {
+        let (role, op, told) = (call.role, call.op, told(call.outcome));
+        format!("it left the connection dead, which is why the {role}'s {op} {told}")
+    }));
+    facts.extend(calls_blaming(Blame::Reset(nth)).map(|call| {
+        let (role, op, told) = (call.role, call.op, told(call.outcome));
+        let later = microseconds(call.ended.since(reset.at));
+        format!("this RST is why the {role}'s {op} {told}, {later} µs later")
+    }));
+}
+
+fn told(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::SocketError(_) => format!("reported {outcome}"),
+        _ => format!("failed with {outcome}"),
+    }
+}
+
+/// To one decimal.
+fn microseconds(ns: i64) -> String {
+    format!("{}.{}", ns / 1000, ns % 1000 / 100)
+}
