@@ -133,6 +133,8 @@ pub enum Flaw {
     FrameAltered(u32),
     /// The capture is not the file that was saved with the transcript, though its frames are the same.
     CaptureAltered,
+    /// What else was recorded of the trial, its verdict perhaps, does not follow from its evidence.
+    RecordAltered,
     /// The trial's own document and the run's report do not say the same.
     CopiesDiffer,
     /// This version knows no scenario of that name.
@@ -153,6 +155,7 @@ impl Flaw {
             Self::TranscriptAltered => "transcript-altered",
             Self::FrameAltered(_) => "frame-altered",
             Self::CaptureAltered => "capture-altered",
+            Self::RecordAltered => "record-altered",
             Self::CopiesDiffer => "copies-differ",
             Self::ScenarioUnknown => "scenario-unknown",
         }
@@ -187,6 +190,9 @@ impl fmt::Display for Flaw {
             }
             Self::CaptureAltered => f.write_str(
                 "the capture is not byte for byte the file that was saved (its SHA-256 differs)",
+            ),
+            Self::RecordAltered => f.write_str(
+                "what was recorded of the trial is not what its evidence leads to; one of them was changed",
             ),
             Self::CopiesDiffer => {
                 f.write_str("the trial's own record and report.json do not say the same of it")

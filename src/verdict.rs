@@ -8,8 +8,8 @@
 //!    it answers was captured;
 //! 3. its receiver had to believe it, in the state that it was in, by the sequence numbers captured;
 //! 4. it came before the return of the call that failed;
-//! 5. the errno is what that state maps to, reported once, every other call ended as documented, and the bytes on the
-//!    wire are those that the calls speak of;
+//! 5. the errno is what that state maps to, reported once, every other call ended as documented, the bytes on the wire
+//!    are those that the calls speak of, and no `read` gave 0 without a FIN or a RST;
 //! 6. (the kernel's own word: not asked yet);
 //! 7. nothing else explains the error: no ICMP, no other acceptable RST, no local cause.
 
@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::Evidence;
 use crate::flow::{Flow, Form, Reset};
-use crate::packet::{Packet, Segment};
+use crate::packet::{Flags, Packet, Segment};
 use crate::scenario::{ExpectedReset, Scenario, Timing};
+use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
 /// What the evidence says of the scenario.
@@ -120,6 +121,8 @@ struct Wire {
     icmp: Option<u32>,
     /// Bytes that the client and the server have sent.
     payload: [(Role, u32); 2],
+    /// When the client and the server sent their first FIN.
+    fins: [(Role, Option<Timestamp>); 2],
 }
 
 impl Wire {
@@ -132,6 +135,7 @@ impl Wire {
             timing: None,
             icmp: None,
             payload: [(Role::Client, 0), (Role::Server, 0)],
+            fins: [(Role::Client, None), (Role::Server, None)],
         };
         for packet in &evidence.packets {
             match packet {
@@ -156,6 +160,12 @@ impl Wire {
             return;
         };
         self.resets.extend(observed.reset);
+        if segment.flags.has(Flags::FIN) {
+            let fins = self.fins.iter_mut();
+            for (_, at) in fins.filter(|(role, _)| *role == observed.from) {
+                at.get_or_insert(segment.at);
+            }
+        }
         if observed.acknowledges_unseen {
             self.acknowledges_unseen.get_or_insert(segment.frame);
         }
@@ -216,6 +226,7 @@ fn findings(
     compare_calls(scenario, evidence, &mut findings);
     compare_payload(evidence, wire, &mut findings);
     compare_blames(scenario, evidence, wire, blames, &matched, &mut findings);
+    explain_ends_of_file(evidence, wire, &mut findings);
     if let Some(frame) = wire.icmp {
         findings.push(Finding::IcmpError { frame });
     }
@@ -341,6 +352,23 @@ fn compare_payload(evidence: &Evidence, wire: &Wire, findings: &mut Vec<Finding>
         });
         if read > u64::from(sent) {
             findings.push(Finding::NotSent { role, read, sent });
+        }
+    }
+}
+
+/// Rule 5, the end of file: `read` gives 0 after the other end's FIN, or on a socket that a RST has killed.
+fn explain_ends_of_file(evidence: &Evidence, wire: &Wire, findings: &mut Vec<Finding>) {
+    for (index, call) in evidence.calls.iter().enumerate() {
+        if !matches!(call.op, Op::Read(1..)) || call.outcome != Outcome::Returned(0) {
+            continue;
+        }
+        let came = |at: Timestamp| at < call.ended;
+        let mut fins = wire.fins.iter().filter(|(role, _)| *role != call.role);
+        let mut resets = wire.resets.iter();
+        let explained = fins.any(|(_, at)| at.is_some_and(came))
+            || resets.any(|reset| reset.puts_error_on(call.role).is_some() && came(reset.at));
+        if !explained {
+            findings.push(Finding::UnexplainedEnd { call: index });
         }
     }
 }

@@ -75,6 +75,7 @@ fn without_its_rst_an_error_is_unexplained() {
         Finding::NoReset { place: 0 },
         Finding::UnexplainedError { call: 5 },
         Finding::UnexplainedError { call: 7 },
+        Finding::UnexplainedEnd { call: 6 },
     ]);
 }
 
@@ -89,6 +90,7 @@ fn a_rst_from_the_other_end_explains_nothing() {
             },
             Finding::UnexplainedError { call: 5 },
             Finding::UnexplainedError { call: 7 },
+            Finding::UnexplainedEnd { call: 6 },
         ]);
 }
 
@@ -204,6 +206,7 @@ fn a_rst_beside_rcv_nxt_is_not_believed() {
             },
             Finding::UnexplainedError { call: 5 },
             Finding::UnexplainedError { call: 7 },
+            Finding::UnexplainedEnd { call: 6 },
         ]);
     }
 }
@@ -312,6 +315,7 @@ fn the_right_edge_of_the_highest_sack_block_is_believed() {
             FOUR_BYTES_OF_NOBODY,
             Finding::UnexplainedError { call: 4 },
             Finding::UnexplainedError { call: 6 },
+            Finding::UnexplainedEnd { call: 5 },
         ]);
     }
 }
@@ -335,6 +339,7 @@ fn a_sack_edge_behind_rcv_nxt_is_not_believed() {
             FOUR_BYTES_OF_NOBODY,
             Finding::UnexplainedError { call: 4 },
             Finding::UnexplainedError { call: 6 },
+            Finding::UnexplainedEnd { call: 5 },
         ]);
 }
 
@@ -907,6 +912,26 @@ fn what_is_on_the_wire_was_written_and_what_was_read_was_on_the_wire() {
 }
 
 #[test]
+fn an_end_of_file_takes_a_fin_that_came_before_the_read_returned() {
+    let (fin, ack) = (
+        "< F. 1:1(0) ack 3 win 512 ts",
+        "> . 3:3(0) ack 2 win 512 ts",
+    );
+    let without = story("clean-close-eof").without(fin).without(ack);
+    without
+        .clone()
+        .is_refuted_by(&[Finding::UnexplainedEnd { call: 5 }]);
+    without
+        .after("client getsockopt(SO_ERROR) = 0", fin)
+        .is_refuted_by(&[Finding::UnexplainedEnd { call: 5 }]);
+    // The reader's own FIN ends nothing for it.
+    story("clean-close-eof")
+        .with(fin, "> F. 3:3(0) ack 1 win 512 ts")
+        .without(ack)
+        .is_refuted_by(&[Finding::UnexplainedEnd { call: 5 }]);
+}
+
+#[test]
 fn a_byte_sent_again_and_a_fin_are_no_payload() {
     story("clean-close-eof")
         .after(
@@ -958,7 +983,7 @@ fn a_call_more_than_the_script_has_does_not_belong() {
 #[test]
 fn another_call_than_the_scripts_is_named_as_it_was_made() {
     for (made, role, op) in [
-        ("server read(1) = 0", Role::Server, Op::Read(1)),
+        ("server read(1) = 1", Role::Server, Op::Read(1)),
         ("client read(2) = 0", Role::Client, Op::Read(2)),
         ("client close() = 0", Role::Client, Op::Close),
     ] {

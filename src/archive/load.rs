@@ -14,10 +14,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use nix::unistd::geteuid;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::save::system;
+use super::save::{application, system};
 use super::{REPORT, TRANSCRIPT, sha256, transcript_sha256};
 use crate::error::{Error, reason};
 use crate::evidence::{Completeness, Evidence, Flaw};
@@ -55,26 +56,52 @@ pub struct Trial {
     capture_file: Option<String>,
     capture_sha256: Option<String>,
     source: Source,
+    /// What was recorded of it, if by this version: then it must be told again word for word.
+    recorded: Option<String>,
 }
 
 impl Trial {
     /// Judges it again, from what was saved alone.
     #[must_use]
     pub fn report(&self) -> TrialReport {
+        let mut report = self.judged(&self.evidence);
+        let recorded = self.recorded.as_ref();
+        let recorded = recorded.filter(|_| self.evidence.flaw.is_none());
+        if recorded.is_some_and(|recorded| !tells_the_same(&report, recorded)) {
+            report = self.judged(&Evidence {
+                flaw: Some(Flaw::RecordAltered),
+                ..self.evidence.clone()
+            });
+        }
+        report.evidence = Some(self.source.clone());
+        report
+    }
+
+    fn judged(&self, evidence: &Evidence) -> TrialReport {
         let (scenario, family, run) = (self.scenario, self.family, self.run);
         let mut report = if let Some(why) = &self.skipped {
             TrialReport::skipped(scenario, family, run, why.clone())
         } else {
-            let (interface, evidence) = (&self.capture.interface, &self.evidence);
             let judgement = judge(scenario, evidence);
+            let interface = &self.capture.interface;
             TrialReport::new(scenario, family, run, interface, evidence, &judgement)
         };
         report.scenario = self.name.clone().into();
         report.capture_file.clone_from(&self.capture_file);
         report.capture_sha256.clone_from(&self.capture_sha256);
-        report.evidence = Some(self.source.clone());
         report
     }
+}
+
+/// Whether this report and what was recorded are the same, however they are laid out.
+fn tells_the_same(report: &TrialReport, recorded: &str) -> bool {
+    serde_json::to_string(report).is_ok_and(|text| text == recorded || are_equal(&text, recorded))
+}
+
+/// Whether two texts are the same JSON.
+fn are_equal(one: &str, other: &str) -> bool {
+    let value = |text| serde_json::from_str::<serde_json::Value>(text).ok();
+    value(one).is_some_and(|one| Some(one) == value(other))
 }
 
 /// Gives every trial that this argument stands for: a directory, a document or a capture. What cannot be read at all
@@ -84,7 +111,7 @@ pub fn each(
     take: &mut impl FnMut(Result<Trial, Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     match fs::metadata(argument) {
-        Err(error) => take(Err(Error::file("open", argument, &error))),
+        Err(error) => take(Err(unreadable(argument, &error))),
         Ok(kind) if kind.is_dir() => each_in_directory(argument, take),
         Ok(_) if argument.extension() == Some(OsStr::new("json")) => {
             each_of_document(argument, None, take).map(drop)
@@ -100,7 +127,7 @@ type Take<'a> = &'a mut dyn FnMut(Result<Trial, Error>) -> Result<(), Error>;
 fn each_in_directory(directory: &Path, take: Take<'_>) -> Result<(), Error> {
     let names = match names(directory) {
         Ok(names) => names,
-        Err(error) => return take(Err(Error::file("read", directory, &error))),
+        Err(error) => return take(Err(unreadable(directory, &error))),
     };
     let mut spoken_of = BTreeSet::new();
     if names.contains(REPORT) {
@@ -123,7 +150,6 @@ fn each_in_directory(directory: &Path, take: Take<'_>) -> Result<(), Error> {
                 continue;
             }
             spoken_of.extend(each_of_document(&path, None, take)?);
-            spoken_of.insert(stem);
         }
     }
     for name in &names {
@@ -185,20 +211,22 @@ struct Document<'a> {
     capture: CaptureReport,
 }
 
-/// The trials of a document, or only that of this capture. Gives the stems of the files that it speaks of.
+/// The trials of a document, or only that of this capture. Gives the stems of the captures that it speaks of; of one
+/// that cannot be read it is not known, but its own may be meant.
 fn each_of_document(
     path: &Path,
     only: Option<&str>,
     take: Take<'_>,
 ) -> Result<BTreeSet<String>, Error> {
     let mut stems = BTreeSet::new();
-    let bytes = match read_file(path, u64::MAX) {
+    let read = read_file(path, u64::MAX).map_err(|error| unreadable(path, &error));
+    let bytes = match read {
         Ok(bytes) => bytes,
-        Err(error) => return take(Err(Error::file("read", path, &error))).map(|()| stems),
+        Err(error) => return take(Err(error)).map(|()| own_stem(path)),
     };
     let document = match document(path, &bytes) {
         Ok(document) => document,
-        Err(error) => return take(Err(error)).map(|()| stems),
+        Err(error) => return take(Err(error)).map(|()| own_stem(path)),
     };
     let is_report = path.file_name() == Some(OsStr::new(REPORT));
     for raw in &document.trials {
@@ -227,7 +255,7 @@ fn each_of_document(
             .filter(|_| is_report)
             .map(|stem| path.with_file_name(format!("{stem}.json")));
         let copies_agree = copy.is_none_or(|copy| agrees(&copy, raw.get()));
-        let mut trial = stored.load(path, &document);
+        let mut trial = stored.load(path, &document, raw);
         if !copies_agree && trial.evidence.flaw.is_none() {
             trial.evidence.flaw = Some(Flaw::CopiesDiffer);
         }
@@ -235,6 +263,25 @@ fn each_of_document(
         stems.extend(stem);
     }
     Ok(stems)
+}
+
+fn own_stem(path: &Path) -> BTreeSet<String> {
+    let stem = path.file_stem().and_then(OsStr::to_str);
+    stem.map(str::to_owned).into_iter().collect()
+}
+
+/// Why a file of the evidence cannot be read.
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    let hint = if error.kind() == io::ErrorKind::PermissionDenied && geteuid().is_root() {
+        "; root's rights are given up before evidence is read, so do it as the user that it belongs to"
+    } else {
+        ""
+    };
+    Error::File {
+        action: "read",
+        path: path.to_owned(),
+        reason: format!("{}{hint}", reason(error)),
+    }
 }
 
 fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
@@ -293,8 +340,7 @@ fn agrees(copy: &Path, trial: &str) -> bool {
     let [own] = document.trials[..] else {
         return false;
     };
-    let value = |text| serde_json::from_str::<serde_json::Value>(text).ok();
-    own.get() == trial || value(own.get()).is_some_and(|own| Some(own) == value(trial))
+    own.get() == trial || are_equal(own.get(), trial)
 }
 
 /// A trial as a document has it; what the judge finds out for itself is left out.
@@ -393,7 +439,7 @@ const UNKNOWN_COMPLETENESS: Completeness = Completeness {
 
 impl StoredTrial<'_> {
     /// Makes evidence of it and of its capture, which lies beside the document.
-    fn load(self, document_path: &Path, document: &Document<'_>) -> Trial {
+    fn load(self, document_path: &Path, document: &Document<'_>, raw: &RawValue) -> Trial {
         let known = scenario::find(&self.scenario);
         let capture = self.capture_path(document_path);
         let file = capture.as_deref().unwrap_or(document_path);
@@ -425,6 +471,8 @@ impl StoredTrial<'_> {
             capture_file: self.capture_file,
             capture_sha256: self.capture_sha256,
             source,
+            // Another version may have told it in other words.
+            recorded: (document.tool.version == Tool::this().version).then(|| raw.get().to_owned()),
         }
     }
 
@@ -479,7 +527,15 @@ impl StoredTrial<'_> {
             .is_some_and(|(fence, last)| fence.is(last));
         let losses = &mut evidence.completeness.dropped;
         *losses = (*losses).max(capture.dropped);
-        let of_this_host = capture.os.is_none_or(|os| os == system(&document.host));
+        let of_this_host = [
+            (capture.os, system(&document.host)),
+            (
+                capture.application,
+                application(&document.tool, &document.host),
+            ),
+        ]
+        .into_iter()
+        .all(|(saved, told)| saved.is_none_or(|saved| saved == told));
         let flaw = if let Some(flaw) = capture.flaw {
             Some(flaw)
         } else if capture.transcript.is_some_and(|of| of != hash) || !of_this_host {
@@ -514,6 +570,7 @@ struct Capture {
     interface: Option<String>,
     filter: Option<String>,
     os: Option<String>,
+    application: Option<String>,
     /// The hash of the transcript that it was saved with.
     transcript: Option<String>,
     /// Whether it says by itself which transcript it belongs to, if its format can.
@@ -543,6 +600,7 @@ impl Capture {
             match block.map_err(malformed)? {
                 Block::Section(section) => {
                     self.os = section.os.map(Cow::into_owned);
+                    self.application = section.application.map(Cow::into_owned);
                     let hash = section
                         .comments
                         .iter()
@@ -585,7 +643,7 @@ fn orphan(path: &Path) -> Result<Trial, Error> {
         path: path.to_owned(),
         reason,
     };
-    let bytes = read_file(path, LONGEST_CAPTURE).map_err(|error| failed(reason(&error)))?;
+    let bytes = read_file(path, LONGEST_CAPTURE).map_err(|error| unreadable(path, &error))?;
     let capture = Capture::read(&bytes);
     let Some((client, server)) = ends(&capture.packets) else {
         return Err(failed(match capture.flaw {
@@ -634,6 +692,7 @@ fn orphan(path: &Path) -> Result<Trial, Error> {
             release: None,
             version: None,
         },
+        recorded: None,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::file::pcapng::{PcapNg, Section, Statistics};
 use crate::file::{Format, Manner, write_whole};
 use crate::packet::Link;
 use crate::report::json::JsonWriter;
-use crate::report::{CaptureReport, Header, Host, TrialReport};
+use crate::report::{CaptureReport, Header, Host, Tool, TrialReport};
 use crate::time::Timestamp;
 use crate::verdict::Judgement;
 
@@ -117,7 +117,7 @@ impl Archive {
         about.push(format!("{TRANSCRIPT}{hash}"));
         let mut file = PcapNg::begin(&Section {
             os: &system(&self.header.host),
-            application: &format!("{} {}", self.header.tool.name, self.header.tool.version),
+            application: &application(&self.header.tool, &self.header.host),
             interface: &capture.interface,
             filter: &capture.filter,
             link: recording.link,
@@ -156,4 +156,9 @@ pub(super) fn system(host: &Host) -> String {
         "{} {} {} {}",
         host.sysname, host.release, host.version, host.machine
     )
+}
+
+/// Program and library that captured.
+pub(super) fn application(tool: &Tool, host: &Host) -> String {
+    format!("{} {} with {}", tool.name, tool.version, host.libpcap)
 }

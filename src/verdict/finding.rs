@@ -47,6 +47,8 @@ pub enum Finding {
     ReportedTwice { call: usize, frame: u32 },
     /// A call failed and nothing in the evidence says why.
     UnexplainedError { call: usize },
+    /// A read gave 0, the end of file, and nothing in the evidence ended it.
+    UnexplainedEnd { call: usize },
     /// A call failed for another reason than the scenario gives.
     OtherCause { call: usize, seen: Blame },
     /// A call ended otherwise.
@@ -84,6 +86,7 @@ impl Finding {
             Self::WrongErrno { .. } => "wrong-errno",
             Self::ReportedTwice { .. } => "error-reported-twice",
             Self::UnexplainedError { .. } => "unexplained-error",
+            Self::UnexplainedEnd { .. } => "unexplained-end-of-file",
             Self::OtherCause { .. } => "other-cause",
             Self::UnexpectedOutcome { .. } => "unexpected-outcome",
             Self::PayloadDiffers { .. } => "payload-differs",
@@ -110,6 +113,7 @@ impl Finding {
             | Self::IcmpError { frame } => Some(frame),
             Self::NoReset { .. }
             | Self::UnexplainedError { .. }
+            | Self::UnexplainedEnd { .. }
             | Self::OtherCause { .. }
             | Self::UnexpectedOutcome { .. }
             | Self::PayloadDiffers { .. }
@@ -181,6 +185,10 @@ impl fmt::Display for Finding {
             Self::UnexplainedError { call } => {
                 write!(f, "call {call} failed, and no RST on the wire explains it")
             }
+            Self::UnexplainedEnd { call } => write!(
+                f,
+                "call {call} read the end of file, and neither a FIN nor a RST on the wire explains it"
+            ),
             Self::OtherCause { call, seen } => {
                 write!(f, "call {call} failed for another reason: {seen}")
             }
@@ -423,6 +431,11 @@ mod tests {
                 Finding::UnexplainedError { call },
                 "unexplained-error",
                 "call 5 failed, and no RST on the wire explains it",
+            ),
+            (
+                Finding::UnexplainedEnd { call },
+                "unexplained-end-of-file",
+                "call 5 read the end of file, and neither a FIN nor a RST on the wire explains it",
             ),
             (
                 Finding::OtherCause {

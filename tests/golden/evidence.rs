@@ -1,0 +1,133 @@
+//! The golden evidence, and what is said of it when it lies somewhere else and is no longer what it was.
+
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use rstproof::archive::load;
+use rstproof::error::Error;
+use rstproof::report::TrialReport;
+use rstproof::verdict::Verdict;
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/captures");
+
+/// The two files of one trial.
+#[derive(Clone)]
+pub(crate) struct Golden {
+    pub(crate) stem: String,
+    pub(crate) capture: Vec<u8>,
+    pub(crate) document: String,
+}
+
+impl Golden {
+    pub(crate) fn read(stem: &str) -> Self {
+        let path = |kind| Path::new(CAPTURES).join(format!("{stem}.{kind}"));
+        Self {
+            stem: stem.to_owned(),
+            capture: fs::read(path("pcapng")).unwrap(),
+            document: fs::read_to_string(path("json")).unwrap(),
+        }
+    }
+
+    pub(crate) fn trial(&self) -> Value {
+        let mut document: Value = serde_json::from_str(&self.document).unwrap();
+        document["trials"][0].take()
+    }
+
+    pub(crate) fn scenario(&self) -> String {
+        self.trial()["scenario"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn has_reset(&self) -> bool {
+        !self.trial()["resets"].as_array().unwrap().is_empty()
+    }
+
+    pub(crate) fn put_into(&self, directory: &Path) {
+        let path = |kind| directory.join(format!("{}.{kind}", self.stem));
+        fs::write(path("pcapng"), &self.capture).unwrap();
+        fs::write(path("json"), &self.document).unwrap();
+    }
+
+    /// What is said of it, judged from nothing but these two files.
+    pub(crate) fn judged(&self) -> Said {
+        self.judged_in(scratch().path())
+    }
+
+    /// The same, in this directory, which holds nothing else or what this replaces.
+    pub(crate) fn judged_in(&self, directory: &Path) -> Said {
+        self.put_into(directory);
+        let mut said = judged_in(directory);
+        assert_eq!(said.len(), 1, "{}: one trial, one answer", self.stem);
+        said.pop().unwrap().map_or_else(
+            |error| Said::Error(error.to_string()),
+            |report| Said::of(&report),
+        )
+    }
+}
+
+/// A directory for some hundred thousand short-lived files: in memory, where there is such a place.
+pub(crate) fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+/// All of it, read once.
+pub(crate) fn all() -> &'static [Golden] {
+    static ALL: LazyLock<Vec<Golden>> = LazyLock::new(|| {
+        let mut stems: Vec<String> = fs::read_dir(CAPTURES)
+            .unwrap()
+            .filter_map(|entry| {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                Some(name.strip_suffix(".pcapng")?.to_owned())
+            })
+            .collect();
+        stems.sort();
+        assert!(!stems.is_empty());
+        stems.iter().map(|stem| Golden::read(stem)).collect()
+    });
+    &ALL
+}
+
+/// Every answer about what is in a directory.
+pub(crate) fn judged_in(directory: &Path) -> Vec<Result<TrialReport, Error>> {
+    let mut said = Vec::new();
+    load::each(directory, &mut |trial| {
+        said.push(trial.map(|trial| trial.report()));
+        Ok(())
+    })
+    .unwrap();
+    said
+}
+
+/// An answer about one trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Confirmed,
+    /// Ids of the findings.
+    Refuted(Vec<&'static str>),
+    /// Id of the gap, and its words.
+    Inconclusive(&'static str, String),
+    Error(String),
+}
+
+impl Said {
+    fn of(report: &TrialReport) -> Self {
+        match report.verdict.unwrap() {
+            Verdict::Confirmed => Self::Confirmed,
+            Verdict::Refuted => Self::Refuted(report.findings.iter().map(|it| it.id).collect()),
+            Verdict::Inconclusive => {
+                let gap = report.gap.clone().unwrap();
+                Self::Inconclusive(gap.id, gap.message)
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn is_gap(&self, id: &str, what: &str) {
+        assert!(
+            matches!(self, Self::Inconclusive(seen, _) if *seen == id),
+            "{what}: {id} expected, {self:?} said"
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! Both files were made anew to fit each other, hashes and all: then only what the evidence says can tell.
+//!
+//! That is the judge alone, over frames that were changed and decoded again, beside calls that may have been.
+
+use rstproof::archive::load;
+use rstproof::evidence::Evidence;
+use rstproof::packet::{Link, Packet, decode};
+use rstproof::scenario::{self, Outcome};
+use rstproof::time::Timestamp;
+use rstproof::transcript::Errno;
+use rstproof::verdict::{Judgement, Verdict, judge};
+
+use crate::evidence::{CAPTURES, Golden, all};
+use crate::pcapng::{Frame, add_to_seq, frames, swap_ports, tcp};
+
+/// A trial of which any part can be forged.
+struct Forged {
+    golden: &'static Golden,
+    frames: Vec<Frame>,
+    evidence: Evidence,
+}
+
+impl Forged {
+    fn from(golden: &'static Golden) -> Self {
+        let mut evidence = None;
+        let path = format!("{CAPTURES}/{}.json", golden.stem);
+        load::each(path.as_ref(), &mut |trial| {
+            evidence = Some(trial?.evidence);
+            Ok(())
+        })
+        .unwrap();
+        Self {
+            golden,
+            frames: frames(&golden.capture),
+            evidence: evidence.unwrap(),
+        }
+    }
+
+    fn judged(mut self) -> Judgement {
+        let frames = self.frames.iter().zip(1..);
+        self.evidence.packets = frames
+            .map(|(frame, number)| {
+                let at = Timestamp(frame.at_ns.try_into().unwrap());
+                decode(Link::Ethernet, number, at, &frame.bytes)
+            })
+            .collect();
+        assert_eq!(self.evidence.flaw, None);
+        let fence = self.evidence.completeness.fence.unwrap();
+        let last = self.evidence.packets.last();
+        self.evidence.completeness.fence_seen = last.is_some_and(|last| fence.is(last));
+        judge(
+            scenario::find(&self.golden.scenario()).unwrap(),
+            &self.evidence,
+        )
+    }
+
+    #[track_caller]
+    fn is_not_confirmed(self, what: &str) {
+        let stem = &self.golden.stem;
+        let judgement = self.judged();
+        assert_ne!(judgement.verdict, Verdict::Confirmed, "{stem}: {what}");
+        assert!(!judgement.findings.is_empty() || judgement.gap.is_some());
+    }
+
+    /// Indices of the frames that are TCP and for which this holds of the flags.
+    fn with_flags(&self, hold: impl Fn(u8) -> bool) -> Vec<usize> {
+        let frames = self.frames.iter().enumerate();
+        frames
+            .filter(|(_, frame)| tcp(&frame.bytes).is_some_and(|tcp| hold(frame.bytes[tcp + 13])))
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+const SYN: u8 = 2;
+const RST: u8 = 4;
+
+fn each_forged(forge: impl Fn(&mut Forged, usize), flags: impl Fn(u8) -> bool, what: &str) {
+    let mut count = 0;
+    for golden in all() {
+        for index in Forged::from(golden).with_flags(&flags) {
+            let mut forged = Forged::from(golden);
+            forge(&mut forged, index);
+            forged.is_not_confirmed(&format!("frame {} {what}", index + 1));
+            count += 1;
+        }
+    }
+    assert!(count >= all().len() / 2);
+}
+
+#[test]
+fn nothing_forged_is_confirmed() {
+    for golden in all() {
+        let judgement = Forged::from(golden).judged();
+        assert_eq!(judgement.verdict, Verdict::Confirmed, "{}", golden.stem);
+    }
+}
+
+#[test]
+fn the_rst_or_the_syn_is_gone() {
+    let gone = |forged: &mut Forged, index| drop(forged.frames.remove(index));
+    each_forged(gone, |flags| flags & RST != 0, "gone");
+    each_forged(gone, |flags| flags & (SYN | 0x10) == SYN, "gone");
+}
+
+#[test]
+fn the_fence_is_gone_or_not_the_last() {
+    for golden in all() {
+        let mut forged = Forged::from(golden);
+        forged.frames.pop();
+        forged.is_not_confirmed("no fence");
+        let mut forged = Forged::from(golden);
+        let last = forged.frames.len() - 1;
+        forged.frames.swap(last, last - 1);
+        forged.is_not_confirmed("a frame after the fence");
+    }
+}
+
+#[test]
+fn a_segment_that_counts_is_gone() {
+    // Data, FIN and the SYN that answers take up sequence numbers: what acknowledges them tells, or the bytes that the
+    // calls speak of.
+    for golden in all() {
+        let count = Forged::from(golden).frames.len();
+        for index in 0..count {
+            let mut forged = Forged::from(golden);
+            let frame = forged.frames.remove(index);
+            let Packet::Tcp(segment) = decode(Link::Ethernet, 1, Timestamp(0), &frame.bytes) else {
+                continue;
+            };
+            if segment.seq_len() > 0 {
+                forged.is_not_confirmed(&format!("frame {} gone", index + 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_sequence_number_of_the_rst_is_another_one() {
+    for by in [1, u32::MAX, 2, 1000, 1 << 31] {
+        let add = |forged: &mut Forged, index: usize| {
+            let bytes = &mut forged.frames[index].bytes;
+            assert!(add_to_seq(bytes, by));
+        };
+        for golden in all() {
+            for index in Forged::from(golden).with_flags(|flags| flags & RST != 0) {
+                let mut forged = Forged::from(golden);
+                add(&mut forged, index);
+                // After a FIN Linux believes RCV.NXT - 1, too: that is another proof, not a false one.
+                let after_fin = golden.trial()["resets"][0]["receiver_state"] == "CLOSE-WAIT";
+                if !(after_fin && by == u32::MAX) {
+                    forged.is_not_confirmed(&format!("frame {} + {by}", index + 1));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_rst_goes_the_other_way() {
+    let swap = |forged: &mut Forged, index: usize| {
+        assert!(swap_ports(&mut forged.frames[index].bytes));
+    };
+    each_forged(swap, |flags| flags & RST != 0, "the other way");
+}
+
+#[test]
+fn the_rst_came_after_the_error() {
+    for golden in all().iter().filter(|golden| golden.has_reset()) {
+        let mut forged = Forged::from(golden);
+        let trial = golden.trial();
+        let told = usize::try_from(trial["resets"][0]["explains"][0].as_u64().unwrap()).unwrap();
+        let index = forged.with_flags(|flags| flags & RST != 0)[0];
+        forged.frames[index].at_ns = forged.evidence.calls[told].ended.0.try_into().unwrap();
+        forged.is_not_confirmed("a RST after the error");
+    }
+}
+
+#[test]
+fn a_call_ended_otherwise() {
+    for golden in all() {
+        for index in 0..Forged::from(golden).evidence.calls.len() {
+            let was = Forged::from(golden).evidence.calls[index].outcome;
+            for outcome in [
+                Outcome::Returned(0),
+                Outcome::Returned(1),
+                Outcome::Failed(Errno::ECONNRESET),
+                Outcome::Failed(Errno::EPIPE),
+                Outcome::SocketError(None),
+                Outcome::SocketError(Some(Errno::ECONNRESET)),
+                Outcome::Unfinished,
+            ] {
+                if outcome != was {
+                    let mut forged = Forged::from(golden);
+                    forged.evidence.calls[index].outcome = outcome;
+                    forged.is_not_confirmed(&format!("call {index} = {outcome}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_are_missing_or_made_twice() {
+    for golden in all() {
+        for index in 0..Forged::from(golden).evidence.calls.len() {
+            let mut forged = Forged::from(golden);
+            forged.evidence.calls.remove(index);
+            forged.is_not_confirmed(&format!("call {index} gone"));
+            let mut forged = Forged::from(golden);
+            let call = forged.evidence.calls[index];
+            forged.evidence.calls.insert(index, call);
+            forged.is_not_confirmed(&format!("call {index} twice"));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The golden evidence in `captures/`: judged again from its files, whole and tampered with. No privilege is needed.
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+mod evidence;
+mod forged;
+mod pcapng;
+mod tampered;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use rstproof::scenario::{ALL, Family};
+use rstproof::verdict::Verdict;
+use serde_json::Value;
+
+use crate::evidence::{CAPTURES, Golden, all, judged_in};
+
+/// Bytes that a clone of the project has to carry.
+const MOST_BYTES: u64 = 2 << 20;
+
+#[test]
+fn is_there_for_every_scenario_and_family_and_for_nothing_else() {
+    let stems = ALL.iter().flat_map(|scenario| {
+        [Family::Ipv4, Family::Ipv6].map(|family| format!("{}.{}", scenario.id, family.name()))
+    });
+    let files = stems.flat_map(|stem| [format!("{stem}.json"), format!("{stem}.pcapng")]);
+    let others = ["README.md", "report.json"].map(str::to_owned);
+    let expected: BTreeSet<String> = files.chain(others).collect();
+    let entries = fs::read_dir(CAPTURES).unwrap();
+    let found: BTreeSet<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn is_small() {
+    let entries = fs::read_dir(CAPTURES).unwrap();
+    let bytes: u64 = entries
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes < MOST_BYTES, "{bytes}");
+}
+
+#[test]
+fn is_confirmed() {
+    let reports = judged_in(Path::new(CAPTURES));
+    assert_eq!(reports.len(), ALL.len() * 2);
+    for report in reports {
+        let report = report.unwrap();
+        let remarks = (&report.gap, &report.findings);
+        assert_eq!(
+            report.verdict,
+            Some(Verdict::Confirmed),
+            "{} {remarks:?}",
+            report.scenario
+        );
+    }
+}
+
+#[test]
+fn is_confirmed_by_the_program_too_whatever_part_of_it_is_named() {
+    let check = |paths: &[&Path]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rstproof"));
+        let output = command
+            .args(["check", "--format", "json"])
+            .args(paths)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+        assert_eq!(output.status.code(), Some(0));
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["trials"].as_array().unwrap().len()
+    };
+    let directory = Path::new(CAPTURES);
+    let file = |name: &str| directory.join(name);
+    assert_eq!(check(&[directory]), 20);
+    assert_eq!(check(&[&file("report.json")]), 20);
+    assert_eq!(check(&[&file("close-unread-data.ipv4.json")]), 1);
+    assert_eq!(check(&[&file("close-unread-data.ipv4.pcapng")]), 1);
+    let two = [file("clean-close-eof.ipv6.pcapng"), file("report.json")];
+    assert_eq!(check(&[&two[0], &two[1]]), 21);
+}
+
+/// `| scenario | … | RST |` in the README, where RST is a frame or `none`.
+fn frames_in_readme() -> Vec<(String, Option<u64>)> {
+    let text = fs::read_to_string(Path::new(CAPTURES).join("README.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let frame = match cells[1] {
+            "none" => None,
+            frame => Some(frame.parse().unwrap()),
+        };
+        (cells[0].trim_matches('`').to_owned(), frame)
+    })
+    .collect()
+}
+
+#[test]
+fn has_its_resets_where_the_readme_says() {
+    let told = frames_in_readme();
+    assert_eq!(
+        told.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(),
+        ALL.iter().map(|scenario| scenario.id).collect::<Vec<_>>()
+    );
+    for (scenario, frame) in told {
+        for golden in all().iter().filter(|golden| golden.scenario() == scenario) {
+            let resets = golden.trial()["resets"].as_array().unwrap().clone();
+            let frames: Vec<Option<u64>> =
+                resets.iter().map(|reset| reset["frame"].as_u64()).collect();
+            assert_eq!(frames, frame.map(Some).into_iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn says_in_comments_why_each_call_failed() {
+    for Golden { stem, capture, .. } in all() {
+        let golden = Golden::read(stem);
+        for reset in golden.trial()["resets"].as_array().unwrap() {
+            let frame = usize::try_from(reset["frame"].as_u64().unwrap()).unwrap();
+            let comments = &pcapng::frames(capture)[frame - 1].comments;
+            let told = usize::try_from(reset["explains"][0].as_u64().unwrap()).unwrap();
+            let call = &golden.trial()["calls"][told];
+            // The two clocks are one, so the interval is the difference of the two times in the document.
+            let at = golden.trial()["packets"][frame - 1]["at_ns"]
+                .as_i64()
+                .unwrap();
+            let tenths = (call["ended_ns"].as_i64().unwrap() - at) / 100;
+            let (name, arguments) = (call["call"].as_str().unwrap(), &call["arguments"]);
+            let result = &call["result"];
+            let told = match result["errno"].as_str() {
+                Some(errno) => format!("failed with {errno}"),
+                None => format!("reported {}", result["so_error"].as_str().unwrap()),
+            };
+            let expected = format!(
+                "this RST is why the client's {name}({}) {told}, {}.{} µs later",
+                arguments.as_str().unwrap(),
+                tenths / 10,
+                tenths % 10
+            );
+            // Wireshark before 3.5 shows the last of several comments only.
+            assert_eq!(comments.last(), Some(&expected), "{stem}: {comments:?}");
+            assert!(
+                comments.iter().any(|fact| fact.starts_with("acceptable")),
+                "{stem}: {comments:?}"
+            );
+        }
+    }
+}
