@@ -23,6 +23,7 @@ pub mod evidence;
 pub mod exit_code;
 pub mod file;
 pub mod flow;
+pub mod kernel;
 pub mod lab;
 pub mod packet;
 pub mod report;
