@@ -1,6 +1,7 @@
 //! The command line: what was typed, turned into what was meant. The only place that names clap.
 
 mod console;
+mod doctor;
 mod explain;
 mod generate;
 mod list;
@@ -27,7 +28,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// When to use colours; `NO_COLOR` is honoured
-    #[arg(long, value_enum, default_value_t = Color::Auto, global = true, value_name = "WHEN")]
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true, value_name = "WHEN", display_order = 100)]
     color: Color,
 }
 
@@ -45,6 +46,8 @@ enum Command {
         /// Id of the scenario, as `rstproof list` shows it
         scenario: String,
     },
+    /// Show what this host can witness, what is missing, and the command that mends it
+    Doctor(DoctorArgs),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -101,6 +104,22 @@ struct RunArgs {
     quiet: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_EXIT_CODES)]
+struct DoctorArgs {
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Human)]
+    format: DoctorFormat,
+}
+
+const DOCTOR_EXIT_CODES: &str = "Exit codes: 0 trials can run here, whatever else is missing; 2 they cannot; 130, 143 ended by SIGINT, SIGTERM.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DoctorFormat {
+    Human,
+    Json,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Human,
@@ -136,6 +155,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::List => list::list(),
         Command::Explain { scenario } => explain::explain(scenario),
+        Command::Doctor(args) => doctor::doctor(args),
         Command::Completions { shell } => generate::completions(*shell, &mut Cli::command()),
         Command::Man { command } => generate::man(Cli::command(), command.as_deref()),
     };

@@ -13,11 +13,14 @@
 //!    is what the failed call was told. It is a pure function.
 //! 6. What came of it is a [`report`], for people or for machines; captures are saved by [`file`](mod@file).
 //!
+//! [`doctor`] tells what a host can witness; what its kernel could say of a trial is in [`kernel`].
+//!
 //! [`cli`] is the command line. Each big crate has one door: clap in `cli`, pcap in `capture`, etherparse in `packet`;
 //! `unsafe` is allowed in `sys` alone.
 
 pub mod capture;
 pub mod cli;
+pub mod doctor;
 pub mod error;
 pub mod evidence;
 pub mod exit_code;
