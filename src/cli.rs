@@ -2,6 +2,7 @@
 
 mod check;
 mod console;
+mod doctor;
 mod explain;
 mod generate;
 mod list;
@@ -29,7 +30,7 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// When to use colours; `NO_COLOR` is honoured
-    #[arg(long, value_enum, default_value_t = Color::Auto, global = true, value_name = "WHEN")]
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true, value_name = "WHEN", display_order = 100)]
     color: Color,
 }
 
@@ -49,6 +50,8 @@ enum Command {
         /// Id of the scenario, as `rstproof list` shows it
         scenario: String,
     },
+    /// Show what this host can witness, what is missing, and the command that mends it
+    Doctor(DoctorArgs),
     /// Write a completion script for a shell to standard output
     Completions {
         /// The shell
@@ -124,6 +127,22 @@ struct CheckArgs {
     quiet: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_EXIT_CODES)]
+struct DoctorArgs {
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Human)]
+    format: DoctorFormat,
+}
+
+const DOCTOR_EXIT_CODES: &str = "Exit codes: 0 trials can run here, whatever else is missing; 2 they cannot; 130, 143 ended by SIGINT, SIGTERM.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DoctorFormat {
+    Human,
+    Json,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Human,
@@ -167,7 +186,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn carry_out(command: &Command) -> Result<ExitCode, Error> {
-    if !matches!(command, Command::Run(_)) {
+    if !matches!(command, Command::Run(_) | Command::Doctor(_)) {
         // Nothing else needs any, and files of strangers are read.
         lab::drop_privileges(Kept::default())?;
     }
@@ -176,6 +195,7 @@ fn carry_out(command: &Command) -> Result<ExitCode, Error> {
         Command::Check(args) => check::check(args),
         Command::List => list::list(),
         Command::Explain { scenario } => explain::explain(scenario),
+        Command::Doctor(args) => doctor::doctor(args),
         Command::Completions { shell } => generate::completions(*shell, &mut Cli::command()),
         Command::Man { command } => generate::man(Cli::command(), command.as_deref()),
     }

@@ -43,10 +43,22 @@ const NEWS_BOUND: Duration = Duration::from_secs(2);
 /// Makes private namespaces possible for this process: enters a user namespace unless the privilege is there. Call it
 /// before any thread exists.
 pub fn prepare(place: Place) -> Result<(), Error> {
-    if place == Place::Host || has(Capability::CAP_SYS_ADMIN) {
+    if place == Place::Host || makes_namespaces() {
         return Ok(());
     }
     enter_user_namespace(geteuid(), getegid())
+}
+
+/// Whether a network namespace can be made, set up and captured in without a user namespace. One of the three rights
+/// without the others is of no use: a binary may have been given any of them.
+pub(crate) fn makes_namespaces() -> bool {
+    [
+        Capability::CAP_SYS_ADMIN,
+        Capability::CAP_NET_ADMIN,
+        Capability::CAP_NET_RAW,
+    ]
+    .into_iter()
+    .all(has)
 }
 
 fn enter_user_namespace(uid: Uid, gid: Gid) -> Result<(), Error> {
@@ -78,14 +90,14 @@ fn no_network_namespace(errno: Errno) -> Error {
     no_user_namespace(errno)
 }
 
-/// Why a user namespace was refused, with the setting that mends it on this host.
-fn no_user_namespace(errno: Errno) -> Error {
+/// The setting by which this host forbids ordinary users to make user namespaces, with the value that mends it.
+pub(crate) fn forbidding_setting() -> Option<&'static str> {
     let setting = |name: &str| {
         fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")))
             .ok()
             .map(|value| value.trim().to_owned())
     };
-    let mend = if setting("user.max_user_namespaces").as_deref() == Some("0") {
+    if setting("user.max_user_namespaces").as_deref() == Some("0") {
         Some("user.max_user_namespaces=15000")
     } else if setting("kernel.unprivileged_userns_clone").as_deref() == Some("0") {
         Some("kernel.unprivileged_userns_clone=1")
@@ -93,8 +105,12 @@ fn no_user_namespace(errno: Errno) -> Error {
         Some("kernel.apparmor_restrict_unprivileged_userns=0")
     } else {
         None
-    };
-    let sysctl = mend.map_or_else(String::new, |mend| {
+    }
+}
+
+/// Why a user namespace was refused, with the setting that mends it on this host.
+fn no_user_namespace(errno: Errno) -> Error {
+    let sysctl = forbidding_setting().map_or_else(String::new, |mend| {
         format!("allow user namespaces with `sudo sysctl {mend}`, or ")
     });
     let host = if has(Capability::CAP_NET_RAW) {
@@ -108,7 +124,8 @@ fn no_user_namespace(errno: Errno) -> Error {
     }
 }
 
-fn has(capability: Capability) -> bool {
+/// Whether this thread has it, in its user namespace.
+pub(crate) fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 

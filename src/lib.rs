@@ -15,17 +15,21 @@
 //! 7. Evidence can be kept in files ([`archive`]) and judged again without a live run; [`file`](mod@file) reads and
 //!    writes captures.
 //!
+//! [`doctor`] tells what a host can witness; what its kernel could say of a trial is in [`kernel`].
+//!
 //! [`cli`] is the command line. Each big crate has one door: clap in `cli`, pcap in `capture`, etherparse in `packet`;
 //! `unsafe` is allowed in `sys` alone.
 
 pub mod archive;
 pub mod capture;
 pub mod cli;
+pub mod doctor;
 pub mod error;
 pub mod evidence;
 pub mod exit_code;
 pub mod file;
 pub mod flow;
+pub mod kernel;
 pub mod lab;
 pub mod packet;
 pub mod report;

@@ -69,6 +69,11 @@ impl Worker {
     pub async fn open(settings: Settings, nth: usize) -> Result<Self, Error> {
         lab::stay_on_one_cpu(nth)?;
         let lab = Lab::enter(settings.place).await?;
+        Self::open_in(lab, settings)
+    }
+
+    /// The same in a place that this thread has entered already.
+    pub(crate) fn open_in(lab: Lab, settings: Settings) -> Result<Self, Error> {
         let session = Session::open(&capture::Config {
             interface: settings.interface.clone(),
             filter: settings.filter.clone(),

@@ -361,14 +361,14 @@ impl ReportFile {
 }
 
 /// The signals that end a run in good order.
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Error> {
+    pub(super) fn new() -> Result<Self, Error> {
         let listen = |kind: SignalKind| {
             signal(kind).map_err(|error| Error::lab("listen for signals", &error))
         };
@@ -380,7 +380,7 @@ impl Signals {
     }
 
     /// The number of the next one.
-    async fn next(&mut self) -> u8 {
+    pub(super) async fn next(&mut self) -> u8 {
         let kind = tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),
             _ = self.terminate.recv() => SignalKind::terminate(),

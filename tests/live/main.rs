@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 mod as_root;
+mod doctor;
 mod documented;
 mod evidence;
 mod filter;

@@ -1,0 +1,49 @@
+//! `rstproof doctor`: what this host can witness, as a table or as one JSON document.
+
+use std::io::Write as _;
+
+use super::run::Signals;
+use super::{DoctorArgs, DoctorFormat};
+use crate::doctor::human::table;
+use crate::doctor::{Examination, Look};
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+use crate::trial::pool::runtime;
+
+pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
+    let prepared = Look::now().prepare();
+    let examination = runtime()?.block_on(async {
+        // A signal ends it in good order: a program that was asked for its version is not left behind.
+        let mut signals = Signals::new()?;
+        tokio::select! {
+            examination = prepared.examine() => examination.map(Ok),
+            number = signals.next() => Ok(Err(ExitCode::Signal(number))),
+        }
+    })?;
+    match examination {
+        Ok(examination) => show(&examination, args.format),
+        Err(interrupted) => Ok(interrupted),
+    }
+}
+
+fn show(examination: &Examination, format: DoctorFormat) -> Result<ExitCode, Error> {
+    let text = match format {
+        DoctorFormat::Human => table(examination),
+        DoctorFormat::Json => json(examination).map_err(|error| Error::output(error.into()))?,
+    };
+    let mut out = anstream::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(Error::output)?;
+    Ok(if examination.main_job.possible {
+        ExitCode::Success
+    } else {
+        ExitCode::Failure
+    })
+}
+
+fn json(examination: &Examination) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string_pretty(examination)?;
+    text.push('\n');
+    Ok(text)
+}

@@ -1,0 +1,272 @@
+//! Which distribution this is, and what its packages are called.
+//!
+//! Known from os-release(5) alone: that some package manager is on PATH does not make it the one of this system.
+
+use std::fs;
+
+/// What `os-release` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// What it calls itself.
+    pub name: String,
+    /// What installs its packages, if that is known here.
+    pub manager: Option<Manager>,
+    /// Whether it is Red Hat's or made after it: the same manager as Fedora, fewer packages.
+    enterprise: bool,
+}
+
+/// What installs packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each is called what it is called
+pub enum Manager {
+    AptGet,
+    Dnf,
+    Yum,
+    Pacman,
+    Zypper,
+    Apk,
+}
+
+/// A program that may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// `nft`.
+    Nft,
+    /// `qemu-system-…` of the machine that `uname -m` calls so.
+    Qemu(&'a str),
+    /// `tshark`.
+    Tshark,
+}
+
+impl Distribution {
+    /// The one that this program runs on.
+    #[must_use]
+    pub fn here() -> Self {
+        let text = ["/etc/os-release", "/usr/lib/os-release"]
+            .iter()
+            .find_map(|file| fs::read_to_string(file).ok());
+        Self::parse(&text.unwrap_or_default())
+    }
+
+    /// From the text of os-release(5).
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let value = |key: &str| {
+            text.lines()
+                .filter_map(|line| line.trim().split_once('='))
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| unquote(value))
+                .unwrap_or_default()
+        };
+        let (id, like, version) = (value("ID"), value("ID_LIKE"), value("VERSION_ID"));
+        let names: Vec<&str> = std::iter::once(id.as_str())
+            .chain(like.split_whitespace())
+            .collect();
+        let name = [value("PRETTY_NAME"), value("NAME"), id.clone()]
+            .into_iter()
+            .find(|name| !name.is_empty());
+        Self {
+            name: name.unwrap_or_default(),
+            manager: manager(&names, &version),
+            enterprise: id != "fedora" && names.iter().any(|name| ENTERPRISE.contains(name)),
+        }
+    }
+
+    /// The command that installs a program, to be run by root; `None` if no package of it is known here.
+    #[must_use]
+    pub fn install(&self, wanted: Wanted<'_>) -> Option<String> {
+        let manager = self.manager?;
+        let package = package(manager, wanted)?;
+        // Red Hat's qemu is /usr/libexec/qemu-kvm, which is on nobody's PATH.
+        if self.enterprise && matches!(wanted, Wanted::Qemu(_)) {
+            return None;
+        }
+        Some(format!("{} {package}", manager.install()))
+    }
+}
+
+/// Red Hat's, and what says that it is like it.
+const ENTERPRISE: [&str; 3] = ["rhel", "centos", "amzn"];
+
+/// By its own name first, then by those that it says it is like.
+fn manager(names: &[&str], version: &str) -> Option<Manager> {
+    names.iter().find_map(|name| match *name {
+        "debian" | "ubuntu" => Some(Manager::AptGet),
+        "centos" | "rhel" if version.split('.').next() == Some("7") => Some(Manager::Yum),
+        "amzn" if version == "2" => Some(Manager::Yum),
+        "fedora" | "rhel" | "centos" | "amzn" => Some(Manager::Dnf),
+        "arch" => Some(Manager::Pacman),
+        "suse" | "opensuse" | "sles" => Some(Manager::Zypper),
+        "alpine" => Some(Manager::Apk),
+        _ => None,
+    })
+}
+
+impl Manager {
+    /// The words before the names of packages.
+    fn install(self) -> &'static str {
+        match self {
+            Self::AptGet => "apt-get install",
+            Self::Dnf => "dnf install",
+            Self::Yum => "yum install",
+            Self::Pacman => "pacman -S",
+            Self::Zypper => "zypper install",
+            Self::Apk => "apk add",
+        }
+    }
+}
+
+fn package(manager: Manager, wanted: Wanted<'_>) -> Option<&'static str> {
+    use Manager::{Apk, AptGet, Dnf, Pacman, Yum, Zypper};
+    Some(match (wanted, manager) {
+        (Wanted::Nft, _) => "nftables",
+        (Wanted::Tshark, AptGet | Apk) => "tshark",
+        (Wanted::Tshark, Dnf | Yum | Pacman) => "wireshark-cli",
+        (Wanted::Tshark, Zypper) => "wireshark",
+        (Wanted::Qemu("x86_64"), AptGet | Dnf | Yum | Pacman) => "qemu-system-x86",
+        (Wanted::Qemu("x86_64"), Apk) => "qemu-system-x86_64",
+        (Wanted::Qemu("x86_64"), Zypper) => "qemu-x86",
+        (Wanted::Qemu("aarch64"), AptGet) => "qemu-system-arm",
+        (Wanted::Qemu("aarch64"), Dnf | Yum | Pacman | Apk) => "qemu-system-aarch64",
+        (Wanted::Qemu("aarch64"), Zypper) => "qemu-arm",
+        (Wanted::Qemu(_), _) => return None,
+    })
+}
+
+/// A value may be quoted as in a shell.
+fn unquote(value: &str) -> String {
+    let value = value.trim();
+    let quoted = ['"', '\''].into_iter().find_map(|quote| {
+        let inner = value.strip_prefix(quote)?.strip_suffix(quote)?;
+        Some((quote, inner))
+    });
+    match quoted {
+        Some(('"', inner)) => {
+            let mut plain = String::new();
+            let mut letters = inner.chars();
+            while let Some(letter) = letters.next() {
+                let escaped = (letter == '\\').then(|| letters.next()).flatten();
+                plain.push(escaped.unwrap_or(letter));
+            }
+            plain
+        }
+        Some((_, inner)) => inner.to_owned(),
+        None => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QEMU: Wanted<'_> = Wanted::Qemu("x86_64");
+
+    /// What installs nft, qemu and tshark where os-release says this.
+    fn installs(text: &str) -> [Option<String>; 3] {
+        let distribution = Distribution::parse(text);
+        [Wanted::Nft, QEMU, Wanted::Tshark].map(|wanted| distribution.install(wanted))
+    }
+
+    /// All three, with `install` before them.
+    fn all(install: &str, packages: [&str; 3]) -> [Option<String>; 3] {
+        packages.map(|package| Some(format!("{install} {package}")))
+    }
+
+    #[test]
+    fn debian_and_what_is_like_it_have_apt_get() {
+        let expected = all("apt-get install", ["nftables", "qemu-system-x86", "tshark"]);
+        let debian = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\n\
+                      VERSION_ID=\"12\"\nVERSION=\"12 (bookworm)\"\nID=debian\n";
+        let ubuntu = "PRETTY_NAME=\"Ubuntu 24.04.1 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\n\
+                      ID=ubuntu\nID_LIKE=debian\n";
+        let mint = "NAME=\"Linux Mint\"\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n";
+        for text in [debian, ubuntu, mint] {
+            assert_eq!(installs(text), expected, "{text}");
+        }
+        let name = |text| Distribution::parse(text).name;
+        assert_eq!(name(debian), "Debian GNU/Linux 12 (bookworm)");
+        assert_eq!(name(mint), "Linux Mint");
+    }
+
+    #[test]
+    fn fedora_has_dnf() {
+        let text = "NAME=\"Fedora Linux\"\nVERSION=\"41 (Workstation Edition)\"\nID=fedora\nVERSION_ID=41\n\
+                    PRETTY_NAME=\"Fedora Linux 41 (Workstation Edition)\"\n";
+        let packages = ["nftables", "qemu-system-x86", "wireshark-cli"];
+        assert_eq!(installs(text), all("dnf install", packages));
+    }
+
+    /// These have no `qemu-system-x86_64`, whoever installs what.
+    #[test]
+    fn red_hats_have_dnf_but_no_qemu() {
+        let rocky = "NAME=\"Rocky Linux\"\nVERSION_ID=\"9.4\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n";
+        let [nft, qemu, tshark] = installs(rocky);
+        assert_eq!(nft.unwrap(), "dnf install nftables");
+        assert_eq!(qemu, None);
+        assert_eq!(tshark.unwrap(), "dnf install wireshark-cli");
+        let centos =
+            "NAME=\"CentOS Linux\"\nVERSION_ID=\"7\"\nID=\"centos\"\nID_LIKE=\"rhel fedora\"\n";
+        let [nft, qemu, _] = installs(centos);
+        assert_eq!(nft.unwrap(), "yum install nftables");
+        assert_eq!(qemu, None);
+    }
+
+    #[test]
+    fn arch_has_pacman() {
+        let text = "NAME=\"Arch Linux\"\nPRETTY_NAME=\"Arch Linux\"\nID=arch\nBUILD_ID=rolling\n";
+        let packages = ["nftables", "qemu-system-x86", "wireshark-cli"];
+        assert_eq!(installs(text), all("pacman -S", packages));
+    }
+
+    #[test]
+    fn opensuse_has_zypper() {
+        let text = "NAME=\"openSUSE Tumbleweed\"\nID=\"opensuse-tumbleweed\"\nID_LIKE=\"opensuse suse\"\n\
+                    VERSION_ID=\"20250101\"\n";
+        let packages = ["nftables", "qemu-x86", "wireshark"];
+        assert_eq!(installs(text), all("zypper install", packages));
+    }
+
+    #[test]
+    fn alpine_has_apk() {
+        let text = "NAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID=3.20.3\nPRETTY_NAME=\"Alpine Linux v3.20\"\n";
+        let packages = ["nftables", "qemu-system-x86_64", "tshark"];
+        assert_eq!(installs(text), all("apk add", packages));
+    }
+
+    #[test]
+    fn of_others_nothing_is_invented() {
+        let nixos =
+            "BUG_REPORT_URL=\"x\"\nID=nixos\nNAME=NixOS\nPRETTY_NAME=\"NixOS 24.11 (Vicuna)\"\n";
+        for text in [nixos, "", "no such file", "ID=\n"] {
+            assert_eq!(installs(text), [None, None, None], "{text}");
+        }
+        assert_eq!(Distribution::parse(nixos).name, "NixOS 24.11 (Vicuna)");
+        assert_eq!(Distribution::parse("").name, "");
+    }
+
+    #[test]
+    fn qemu_is_the_one_of_this_machine_or_none() {
+        let qemu = |id: &str, machine| {
+            Distribution::parse(&format!("ID={id}")).install(Wanted::Qemu(machine))
+        };
+        assert_eq!(
+            qemu("debian", "aarch64").unwrap(),
+            "apt-get install qemu-system-arm"
+        );
+        assert_eq!(
+            qemu("fedora", "aarch64").unwrap(),
+            "dnf install qemu-system-aarch64"
+        );
+        assert_eq!(qemu("suse", "aarch64").unwrap(), "zypper install qemu-arm");
+        assert_eq!(qemu("debian", "sparc64"), None);
+    }
+
+    #[test]
+    fn values_are_quoted_as_in_a_shell() {
+        let name = |value: &str| Distribution::parse(&format!("PRETTY_NAME={value}\n")).name;
+        assert_eq!(name("\"a \\\"b\\\" \\$c\""), "a \"b\" $c");
+        assert_eq!(name("'a b'"), "a b");
+        assert_eq!(name("plain"), "plain");
+        assert_eq!(name("\"unfinished"), "\"unfinished");
+    }
+}

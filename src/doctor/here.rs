@@ -1,0 +1,191 @@
+//! Who asks, on what system: what a command has to look like to work here.
+
+use std::path::Path;
+
+use caps::Capability;
+use nix::unistd::{AccessFlags, eaccess, geteuid};
+
+use super::distribution::Distribution;
+use crate::error::program;
+use crate::lab;
+
+/// Who asks, and where.
+pub(super) struct Here {
+    pub(super) uid: u32,
+    /// Whether the host's own right to administrate it is held, not that of some user namespace alone.
+    pub(super) administrates: bool,
+    /// Whether network namespaces can be made without a user namespace.
+    pub(super) makes_namespaces: bool,
+    /// Whether interfaces can be brought up.
+    pub(super) sets_links: bool,
+    /// Whether this is a user namespace that somebody made: what root is here, the host's root is not.
+    pub(super) contained: bool,
+    /// The path of this binary, as a shell takes it.
+    pub(super) program: String,
+    pub(super) distribution: Distribution,
+    /// As `uname -m` has it.
+    pub(super) machine: String,
+}
+
+impl Here {
+    pub(super) fn look(machine: &str) -> Self {
+        let contained =
+            std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps_everybody(&map));
+        Self {
+            uid: geteuid().as_raw(),
+            administrates: lab::has(Capability::CAP_SYS_ADMIN) && !contained,
+            makes_namespaces: lab::makes_namespaces(),
+            sets_links: lab::has(Capability::CAP_NET_ADMIN),
+            contained,
+            program: quoted(&program()),
+            distribution: Distribution::here(),
+            machine: machine.to_owned(),
+        }
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+
+    /// The command as root runs it, or as somebody else does.
+    pub(super) fn as_root(&self, command: &str) -> String {
+        if self.is_root() {
+            command.to_owned()
+        } else {
+            format!("sudo {command}")
+        }
+    }
+
+    /// The same, if nothing but being root is needed and root is here all that it seems.
+    pub(super) fn as_real_root(&self, command: &str) -> Option<String> {
+        (self.administrates || !(self.is_root() || self.contained)).then(|| self.as_root(command))
+    }
+
+    /// The command that changes a kernel setting, if somebody here can.
+    pub(super) fn set(&self, setting: &str) -> Option<String> {
+        let name = setting.split('=').next().unwrap_or(setting);
+        let file = format!("/proc/sys/{}", name.replace('.', "/"));
+        let may = !self.is_root() || eaccess(Path::new(&file), AccessFlags::W_OK).is_ok();
+        may.then(|| self.as_root(&format!("sysctl {setting}")))
+    }
+
+    /// The command that an error's text names in backquotes, in the form that works here. One that is not complete,
+    /// `sudo … run …`, is none.
+    pub(super) fn named_in(&self, text: &str) -> Option<String> {
+        let command = text
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .find(|command| !command.contains('…'))?;
+        let command = command.strip_prefix("sudo ").unwrap_or(command);
+        match command.split_once(' ')? {
+            ("sysctl", setting) => self.set(setting),
+            ("ip", _) if self.is_root() && !self.sets_links => None,
+            _ => Some(self.as_root(command)),
+        }
+    }
+}
+
+/// Whether `/proc/self/uid_map` is that of the first user namespace, as `user_namespaces(7)` tells.
+fn maps_everybody(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+impl Here {
+    /// Root with all rights or an ordinary user with none, on a system that is not known.
+    pub(super) fn of(uid: u32) -> Self {
+        Self {
+            uid,
+            administrates: uid == 0,
+            makes_namespaces: uid == 0,
+            sets_links: uid == 0,
+            contained: false,
+            program: "/opt/rstproof".to_owned(),
+            distribution: Distribution::default(),
+            machine: "x86_64".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_needs_no_sudo() {
+        assert_eq!(Here::of(0).as_root("x"), "x");
+        assert_eq!(Here::of(1000).as_root("x"), "sudo x");
+    }
+
+    /// In a container root may be root in name only, and sudo gives no more.
+    #[test]
+    fn a_container_has_nobody_who_could_do_what_takes_the_hosts_root() {
+        assert_eq!(Here::of(0).as_real_root("x").unwrap(), "x");
+        assert_eq!(Here::of(1000).as_real_root("x").unwrap(), "sudo x");
+        let powerless = Here {
+            administrates: false,
+            ..Here::of(0)
+        };
+        assert_eq!(powerless.as_real_root("x"), None);
+        for uid in [0, 1000] {
+            let contained = Here {
+                contained: true,
+                administrates: false,
+                ..Here::of(uid)
+            };
+            assert_eq!(contained.as_real_root("x"), None);
+        }
+    }
+
+    #[test]
+    fn the_command_of_an_error_is_taken_over_if_it_is_complete() {
+        let text = "run `sudo /x …`, or once `sudo setcap cap_net_raw=ep /x`";
+        assert_eq!(
+            Here::of(0).named_in(text).unwrap(),
+            "setcap cap_net_raw=ep /x"
+        );
+        assert_eq!(
+            Here::of(7).named_in(text).unwrap(),
+            "sudo setcap cap_net_raw=ep /x"
+        );
+        assert_eq!(Here::of(7).named_in("run `sudo /x …`"), None);
+        assert_eq!(Here::of(7).named_in("no command"), None);
+        let setting = "allow it with `sudo sysctl a.b=1`";
+        assert_eq!(Here::of(7).named_in(setting).unwrap(), "sudo sysctl a.b=1");
+        let link = "bring it up with `sudo ip link set lo up`";
+        assert_eq!(Here::of(0).named_in(link).unwrap(), "ip link set lo up");
+        let powerless = Here {
+            sets_links: false,
+            ..Here::of(0)
+        };
+        assert_eq!(powerless.named_in(link), None);
+        // There is no such setting, so not even root can set it.
+        assert_eq!(Here::of(0).named_in(setting), None);
+    }
+
+    #[test]
+    fn the_first_user_namespace_maps_everybody() {
+        assert!(maps_everybody("         0          0 4294967295\n"));
+        assert!(!maps_everybody("         0       1000          1\n"));
+        assert!(!maps_everybody("0 0 4294967295\n1 1 1\n"));
+        assert!(!maps_everybody(""));
+    }
+
+    #[test]
+    fn a_path_is_quoted_if_a_shell_would_take_it_apart() {
+        assert_eq!(quoted("/usr/bin/rst-proof_1.0"), "/usr/bin/rst-proof_1.0");
+        assert_eq!(quoted("/my programs/x"), "'/my programs/x'");
+        assert_eq!(quoted("/it's"), r"'/it'\''s'");
+    }
+}

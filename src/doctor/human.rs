@@ -1,0 +1,189 @@
+//! The examination for people: a table, and at its end whether trials can run.
+
+use std::fmt::Write as _;
+
+use anstyle::Style;
+
+use super::{Check, Examination, Group, Status};
+use crate::report::human::{BAD, GOOD, LABEL, UNSURE, wrap};
+
+/// Columns of the output.
+const WIDTH: usize = 80;
+
+/// Columns before a name.
+const NAME: usize = 11;
+
+/// Columns before what was seen.
+const DETAIL: usize = 38;
+
+/// Columns before what it costs and what mends it.
+const MORE: usize = NAME + 8;
+
+/// The table.
+#[must_use]
+pub fn table(examination: &Examination) -> String {
+    let mut out = heading(examination);
+    for group in [Group::Trials, Group::Host, Group::Kernel, Group::Programs] {
+        let all = &examination.checks;
+        let mut checks = all.iter().filter(|check| check.group == group).peekable();
+        if checks.peek().is_some() {
+            let _ = writeln!(out, "\n{LABEL}{}{LABEL:#}", title(group));
+        }
+        for check in checks {
+            row(&mut out, check, all);
+        }
+    }
+    out.push('\n');
+    last_word(&mut out, examination);
+    out
+}
+
+fn heading(examination: &Examination) -> String {
+    let (tool, host) = (&examination.tool, &examination.host);
+    let who = match examination.uid {
+        0 => "as root".to_owned(),
+        uid => format!("as uid {uid}"),
+    };
+    let kernel = [&*host.sysname, &*host.release, &*host.machine].join(" ");
+    let program = format!("{} {} on {kernel}", tool.name, tool.version);
+    let system = match examination.distribution.as_str() {
+        "" => who,
+        distribution => format!("{distribution}, {who}"),
+    };
+    let mut out = String::new();
+    for text in [program, system] {
+        for line in wrap(&printable(&text), WIDTH) {
+            let _ = writeln!(out, "{line}");
+        }
+    }
+    out
+}
+
+fn title(group: Group) -> &'static str {
+    match group {
+        Group::Trials => "what trials need",
+        Group::Host => "what `run --host` needs instead",
+        Group::Kernel => "what the kernel could add (no trial asks for it yet)",
+        Group::Programs => "other programs",
+    }
+}
+
+fn style(check: &Check) -> Style {
+    match (check.status, check.group) {
+        (Status::Ok, _) => GOOD,
+        (Status::Missing, Group::Trials) => BAD,
+        (Status::Missing | Status::Limited, _) => UNSURE,
+    }
+}
+
+fn row(out: &mut String, check: &Check, all: &[Check]) {
+    let word = match check.status {
+        Status::Ok => "ok",
+        Status::Limited => "limited",
+        Status::Missing => "missing",
+    };
+    let style = style(check);
+    let detail = match check.blocked_by {
+        Some(id) => {
+            let other = all.iter().find(|other| other.id == id);
+            format!("not without {}", other.map_or(id, |other| other.name))
+        }
+        None => printable(&check.detail),
+    };
+    let _ = write!(out, "  {style}{word:<7}{style:#}  ");
+    let mut first = format!("{:<width$}", check.name, width = DETAIL - NAME);
+    for line in wrap(&detail, WIDTH - DETAIL) {
+        let _ = writeln!(out, "{first}{line}");
+        first = " ".repeat(DETAIL);
+    }
+    // What another check costs and needs is said there.
+    if check.blocked_by.is_some() {
+        return;
+    }
+    if let Some(costs) = &check.costs {
+        let costs = printable(costs);
+        labelled(out, "costs", Style::new(), &wrap(&costs, WIDTH - MORE));
+    }
+    if let Some(mend) = &check.mend {
+        labelled(out, "mend", LABEL, &continued(&printable(mend)));
+    }
+}
+
+fn labelled<Line: AsRef<str>>(out: &mut String, label: &str, style: Style, lines: &[Line]) {
+    let mut label = label;
+    for line in lines {
+        let line = line.as_ref();
+        let width = MORE - NAME;
+        let _ = writeln!(out, "{:NAME$}{label:<width$}{style}{line}{style:#}", "");
+        label = "";
+    }
+}
+
+/// A command in lines that can be copied as they stand: no word is cut, however long. A quoted one is left whole: it
+/// may have blanks that count.
+fn continued(command: &str) -> Vec<String> {
+    const CONTINUED: &str = " \\";
+    if command.contains(['\'', '"']) {
+        return vec![command.to_owned()];
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in command.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() + CONTINUED.len() <= WIDTH - MORE => {
+                *line += " ";
+                *line += word;
+            }
+            Some(line) => {
+                *line += CONTINUED;
+                lines.push(word.to_owned());
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Whether trials can run, and if not, what comes first.
+fn last_word(out: &mut String, examination: &Examination) {
+    let find = |id: &str| examination.checks.iter().find(|check| check.id == id);
+    let trial = find("main-job");
+    let first = trial.and_then(|trial| find(trial.blocked_by?));
+    let why = match (first, trial) {
+        (Some(first), _) => format!("{}: {}", first.name, first.detail),
+        (None, Some(trial)) => format!("{} {}", trial.name, trial.detail),
+        (None, None) => String::new(),
+    };
+    let (style, word) = if examination.main_job.possible {
+        (GOOD, "trials can run here")
+    } else {
+        (BAD, "trials cannot run here")
+    };
+    let on_host = find("host-capture").is_some_and(|host| host.status != Status::Missing);
+    let instead = if on_host && !examination.main_job.possible {
+        "; they can on the loopback that is here:"
+    } else {
+        ""
+    };
+    let text = printable(&format!("{word}: {why}{instead}"));
+    for line in wrap(&text, WIDTH) {
+        let _ = match line.strip_prefix(word) {
+            Some(rest) => writeln!(out, "{style}{word}{style:#}{rest}"),
+            None => writeln!(out, "{line}"),
+        };
+    }
+    let mend = trial.and_then(|trial| trial.mend.as_ref());
+    for line in mend.map_or_else(Vec::new, |mend| continued(&printable(mend))) {
+        let _ = writeln!(out, "  {LABEL}{line}{LABEL:#}");
+    }
+}
+
+/// What came from other programs or from file names may hold anything; a terminal would obey it.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|letter| {
+            let escaped = letter.is_control().then(|| letter.escape_default());
+            let plain = escaped.is_none().then_some(letter);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}

@@ -1,0 +1,294 @@
+//! The main job, for real: a trial over each family in a private namespace, and what each step on the way there says.
+
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::here::Here;
+use super::privilege::{USER_NAMESPACES, told};
+use super::{Check, Facts, Group, MainJob, Status, Tried};
+use crate::error::Error;
+use crate::lab::{self, Kept, Lab, Place};
+use crate::packet::Packet;
+use crate::report::Remark;
+use crate::scenario::{Family, find};
+use crate::trial::pool::runtime;
+use crate::trial::{Settings, Trial, Worker};
+use crate::verdict::Verdict;
+
+/// The scenario that is tried.
+const SCENARIO: &str = "close-unread-data";
+
+/// How long all of it may take: longer than all bounds within it. A bound on failure.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// How far it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    #[default]
+    Namespace,
+    Capture,
+    Trial,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Attempt {
+    stage: Stage,
+    /// What ended it at this stage.
+    failed: Option<Error>,
+    /// Why there is no IPv6.
+    no_ipv6: Option<String>,
+    tried: Vec<Tried>,
+    /// Whether frames were stamped to the nanosecond.
+    nanoseconds: Option<bool>,
+}
+
+/// Runs the trials on a thread of its own, which takes its namespace with it when it ends.
+pub(super) async fn attempt() -> Attempt {
+    let failed = |error| Attempt {
+        failed: Some(error),
+        ..Attempt::default()
+    };
+    let (sender, receiver) = oneshot::channel();
+    let work = move || {
+        // Signals are for the main thread; here they would end a call with EINTR.
+        let blocked = SigSet::all()
+            .thread_block()
+            .map_err(|errno| Error::system("block signals in a worker", errno));
+        let attempt = match blocked.and_then(|()| runtime()) {
+            Ok(runtime) => runtime.block_on(on_this_thread()),
+            Err(error) => failed(error),
+        };
+        let _ = sender.send(attempt);
+    };
+    if let Err(error) = thread::Builder::new().name("trial".to_owned()).spawn(work) {
+        return failed(Error::lab("start a worker", &error));
+    }
+    match timeout(BOUND, receiver).await {
+        Ok(Ok(attempt)) => attempt,
+        Ok(Err(_)) => failed(Error::lab("run a trial", &"its thread ended early")),
+        Err(_) => failed(Error::lab("run a trial", &"it did not end in time")),
+    }
+}
+
+async fn on_this_thread() -> Attempt {
+    let mut attempt = Attempt::default();
+    if let Err(error) = attempt.carry_out().await {
+        attempt.failed = Some(error);
+    }
+    attempt
+}
+
+impl Attempt {
+    async fn carry_out(&mut self) -> Result<(), Error> {
+        lab::stay_on_one_cpu(0)?;
+        let lab = Lab::enter(Place::Private).await?;
+        self.stage = Stage::Capture;
+        let settings = Settings {
+            place: Place::Private,
+            interface: "lo".to_owned(),
+            filter: None,
+            port: 8080,
+            kept: Kept::default(),
+        };
+        let mut worker = Worker::open_in(lab, settings)?;
+        self.no_ipv6 = worker.cannot_run(Family::Ipv6);
+        self.stage = Stage::Trial;
+        let scenario = find(SCENARIO)
+            .ok_or_else(|| Error::Usage(format!("there is no scenario '{SCENARIO}'")))?;
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let tried = if let Some(why) = worker.cannot_run(family) {
+                skipped(family, why)
+            } else {
+                let trial = worker.run(scenario, family).await?;
+                self.nanoseconds = self.nanoseconds.or_else(|| stamped_to_the_ns(&trial));
+                finished(family, &trial)
+            };
+            self.tried.push(tried);
+        }
+        Ok(())
+    }
+
+    /// What went wrong at this stage, if it did.
+    fn failed_at(&self, stage: Stage) -> Option<&Error> {
+        self.failed.as_ref().filter(|_| self.stage == stage)
+    }
+}
+
+/// Whether any segment bears a time that is no whole number of microseconds; `None` if there is none.
+fn stamped_to_the_ns(trial: &Trial<'_>) -> Option<bool> {
+    let segments = trial.evidence.packets.iter();
+    let times = segments.filter_map(|packet| match packet {
+        Packet::Tcp(segment) => Some(segment.at.0),
+        _ => None,
+    });
+    times.map(|at| at % 1000 != 0).reduce(|a, b| a || b)
+}
+
+fn skipped(family: Family, why: String) -> Tried {
+    Tried {
+        scenario: SCENARIO,
+        family,
+        verdict: None,
+        skipped: Some(why),
+        gap: None,
+        findings: Vec::new(),
+    }
+}
+
+fn finished(family: Family, trial: &Trial<'_>) -> Tried {
+    let judgement = &trial.judgement;
+    let remark = |id, message| Remark { id, message };
+    let findings = judgement.findings.iter();
+    Tried {
+        scenario: SCENARIO,
+        family,
+        verdict: Some(judgement.verdict),
+        skipped: None,
+        gap: judgement.gap.map(|gap| remark(gap.id(), gap.to_string())),
+        findings: findings
+            .map(|finding| remark(finding.id(), finding.to_string()))
+            .collect(),
+    }
+}
+
+/// What skipping IPv6 means.
+const NO_IPV6: &str = "trials over IPv6, which are skipped";
+
+/// Whether a network namespace could be made and set up.
+pub(super) fn network_namespaces(here: &Here, attempt: Option<&Attempt>) -> Check {
+    let check = |detail: String| {
+        Check::ok(
+            Group::Trials,
+            "network-namespaces",
+            "network namespaces",
+            detail,
+        )
+    };
+    let costs = "trials in a private namespace";
+    let Some(attempt) = attempt else {
+        return check("none without a user namespace".to_owned()).blocked(USER_NAMESPACES, costs);
+    };
+    if let Some(error) = attempt.failed_at(Stage::Namespace) {
+        let (what, remedy) = told(error);
+        return check(what).less(Status::Missing, costs, here.named_in(&remedy));
+    }
+    match &attempt.no_ipv6 {
+        None => check("made one, with IPv4 and IPv6 on its lo".to_owned()),
+        Some(why) => check(format!("made one, with IPv4 on its lo; {why}")).less(
+            Status::Limited,
+            NO_IPV6,
+            None,
+        ),
+    }
+}
+
+/// Whether a capture was opened there.
+pub(super) fn capture(here: &Here, attempt: Option<&Attempt>, libpcap: &str) -> Check {
+    // `libpcap version 1.10.3 (with TPACKET_V3)`
+    let version = libpcap.replacen("libpcap version", "libpcap", 1);
+    let version = version.split(" (").next().unwrap_or(libpcap);
+    let check = |detail: String| Check::ok(Group::Trials, "capture", "capture", detail);
+    let facts = |nanoseconds: Option<bool>| Facts::Capture {
+        libpcap: libpcap.to_owned(),
+        timestamps: nanoseconds.map(|yes| if yes { "nanoseconds" } else { "microseconds" }),
+    };
+    let costs = "every proof: without packets nothing can be said";
+    match attempt {
+        Some(attempt) if attempt.stage > Stage::Namespace => {
+            if let Some(error) = attempt.failed_at(Stage::Capture) {
+                let (what, remedy) = told(error);
+                return check(format!("{version}; {what}")).with(facts(None)).less(
+                    Status::Missing,
+                    costs,
+                    here.named_in(&remedy),
+                );
+            }
+            let stamps = match attempt.nanoseconds {
+                Some(true) => ", stamps in ns",
+                Some(false) => ", stamps in µs only",
+                None => "",
+            };
+            let check =
+                check(format!("{version}, opened there{stamps}")).with(facts(attempt.nanoseconds));
+            if attempt.nanoseconds == Some(false) {
+                let costs = "the order of frames and calls less than a microsecond apart";
+                return check.less(Status::Limited, costs, None);
+            }
+            check
+        }
+        _ => check(format!("{version}; no namespace to open one in"))
+            .with(facts(None))
+            .blocked("network-namespaces", costs),
+    }
+}
+
+/// Whether trials can run, by the verdicts of those that did. `before` are the steps on the way.
+pub(super) fn verdict(
+    here: &Here,
+    attempt: Option<&Attempt>,
+    before: &[&Check],
+    on_host: Status,
+) -> (MainJob, Check) {
+    let check = |detail: String| Check::ok(Group::Trials, "main-job", SCENARIO, detail);
+    let verdicts = attempt.map_or_else(Vec::new, |attempt| attempt.tried.clone());
+    let failed = attempt.and_then(|attempt| attempt.failed_at(Stage::Trial));
+    let possible = failed.is_none()
+        && verdicts.iter().any(is_confirmed)
+        && verdicts
+            .iter()
+            .all(|tried| is_confirmed(tried) || tried.skipped.is_some());
+    let job = MainJob { possible, verdicts };
+    let detail = in_words(&job.verdicts, failed);
+    if possible {
+        let all = job.verdicts.iter().all(is_confirmed);
+        let check = if all {
+            check(detail)
+        } else {
+            check(detail).less(Status::Limited, NO_IPV6, None)
+        };
+        return (job, check);
+    }
+    let costs = "every proof in a private namespace";
+    let way_out = (on_host != Status::Missing).then(|| format!("{} run --host", here.program));
+    let check = match before.iter().find(|check| check.status == Status::Missing) {
+        Some(first) => {
+            let mut check =
+                check(format!("not tried without {}", first.name)).blocked(first.id, costs);
+            check.mend = first.mend.clone().or(way_out);
+            check
+        }
+        None => check(detail).less(Status::Missing, costs, None),
+    };
+    (job, check)
+}
+
+/// `confirmed over IPv4 and IPv6`, or what went wrong.
+fn in_words(tried: &[Tried], failed: Option<&Error>) -> String {
+    if tried.len() == 2 && tried.iter().all(is_confirmed) {
+        return "confirmed over IPv4 and IPv6".to_owned();
+    }
+    let words = tried.iter().map(|tried| {
+        let family = tried.family.proper_name();
+        let verdict = tried.verdict.map_or("skipped", Verdict::name);
+        let remarks = tried.findings.iter().chain(&tried.gap);
+        let remarks = remarks.map(|remark| format!("{} [{}]", remark.message, remark.id));
+        let why: Vec<String> = remarks.chain(tried.skipped.clone()).collect();
+        let colon = if why.is_empty() { "" } else { ": " };
+        format!("{verdict} over {family}{colon}{}", why.join("; "))
+    });
+    let failed = failed.map(ToString::to_string);
+    let words: Vec<String> = words.chain(failed).collect();
+    words.join(", ")
+}
+
+fn is_confirmed(tried: &Tried) -> bool {
+    tried.verdict == Some(Verdict::Confirmed)
+}
+
+#[cfg(test)]
+mod tests;

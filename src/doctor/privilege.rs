@@ -1,0 +1,120 @@
+//! What the process may do: make user namespaces, capture on the host's own loopback.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+
+use socket2::{Domain, Socket, Type};
+
+use super::here::Here;
+use super::{Check, Group, Status};
+use crate::capture::{Config, Session};
+use crate::error::Error;
+use crate::lab;
+
+pub(super) const USER_NAMESPACES: &str = "user-namespaces";
+const RAW_SOCKET: &str = "cap-net-raw";
+
+/// What user namespaces are for.
+const PRIVATE_TRIALS: &str = "trials in a private namespace, unless root runs them";
+
+/// What the right to capture on the host is for: in a private namespace everybody has it.
+const ON_HOST: &str = "`run --host` only, which is for where no namespace can be made";
+
+/// Whether user namespaces are allowed; `entered` is how it ended, where one was needed.
+pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check {
+    let check =
+        |detail: String| Check::ok(Group::Trials, USER_NAMESPACES, "user namespaces", detail);
+    let setting = lab::forbidding_setting();
+    let name = setting.map(|setting| setting.split('=').next().unwrap_or(setting));
+    match (entered, setting, name) {
+        (Err(error), ..) => {
+            let (what, remedy) = told(error);
+            let what = name.map_or(what, |name| format!("{name} forbids them"));
+            let mend = here.named_in(&remedy);
+            if here.is_root() && mend.is_none() {
+                let what = format!("{what}; that cannot be changed from here");
+                return check(what).less(Status::Missing, PRIVATE_TRIALS, None);
+            }
+            let sudo = || here.as_real_root(&format!("{} run", here.program));
+            check(what).less(Status::Missing, PRIVATE_TRIALS, mend.or_else(sudo))
+        }
+        (Ok(()), ..) if !here.makes_namespaces => check("allowed: one was entered".to_owned()),
+        (Ok(()), Some(setting), Some(name)) => check(format!(
+            "not needed here, but {name} forbids them to others"
+        ))
+        .less(
+            Status::Limited,
+            "ordinary users need `sudo` for trials in a private namespace",
+            here.set(setting),
+        ),
+        (Ok(()), ..) => check("allowed, but not needed here".to_owned()),
+    }
+}
+
+/// What an error says is wrong, and what it says mends it.
+pub(super) fn told(error: &Error) -> (String, String) {
+    if let Error::Privilege { missing, remedy } = error {
+        return (missing.clone(), remedy.clone());
+    }
+    let text = error.to_string();
+    match text.rsplit_once("; ") {
+        Some((what, remedy)) if remedy.contains('`') => (what.to_owned(), remedy.to_owned()),
+        _ => (text, String::new()),
+    }
+}
+
+/// Whether packet sockets may be opened in this network namespace. A capability in the wrong user namespace does not
+/// help, so this is tried.
+pub(super) fn raw_socket(here: &Here) -> Check {
+    // Protocol 0: it receives nothing.
+    let error = Socket::new(Domain::PACKET, Type::RAW, None).err();
+    let check = |detail: &str| Check::ok(Group::Host, RAW_SOCKET, "CAP_NET_RAW", detail);
+    let missing = |detail: &str, mend| check(detail).less(Status::Missing, ON_HOST, mend);
+    let refused = "packet sockets may not be opened here";
+    match error {
+        None => check("packet sockets open in this namespace"),
+        Some(error) if !is_forbidden(&error) => {
+            missing(&format!("packet sockets cannot be opened: {error}"), None)
+        }
+        Some(_) if here.is_root() => missing(
+            &format!(
+                "{refused}; whoever starts this container has to give it that right (docker: --cap-add=NET_RAW)"
+            ),
+            None,
+        ),
+        Some(_) => {
+            let setcap = format!("setcap cap_net_raw=ep {}", here.program);
+            missing(refused, here.as_real_root(&setcap))
+        }
+    }
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+}
+
+/// Whether trials could use the loopback of the namespace that the tool was started in: a capture is opened on it.
+pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
+    let check = |detail: String| Check::ok(Group::Host, "host-capture", "capture on lo", detail);
+    if raw_socket != Status::Ok {
+        return check("capturing on lo takes CAP_NET_RAW".to_owned()).blocked(RAW_SOCKET, ON_HOST);
+    }
+    let opened = Session::open(&Config {
+        interface: "lo".to_owned(),
+        filter: None,
+        addresses: vec![Ipv4Addr::LOCALHOST.into()],
+        ports: [8080, 8081],
+    });
+    if let Err(error) = opened {
+        let (what, remedy) = told(&error);
+        return check(what).less(Status::Missing, ON_HOST, here.named_in(&remedy));
+    }
+    match UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) {
+        Ok(_) => check("opened; this namespace has IPv4 and IPv6".to_owned()),
+        Err(error) => check(format!("opened; this namespace has no ::1: {error}")).less(
+            Status::Limited,
+            "trials over IPv6 with `run --host` are skipped",
+            None,
+        ),
+    }
+}

@@ -1,0 +1,236 @@
+//! Programs beside this one: whether they are there, and what they say of their version.
+//!
+//! They are found as a shell finds them, and run without privileges, in a process group that is killed if it takes too
+//! long.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::prctl::set_no_new_privs;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{AccessFlags, Pid, eaccess};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::distribution::Wanted;
+use super::here::Here;
+use super::{Check, Facts, Group, Status};
+use crate::error::Error;
+
+/// How long a program may take to say its version. A bound on failure.
+const BOUND: Duration = Duration::from_secs(5);
+
+/// Most that is read of what it says, in bytes.
+const MOST: u64 = 64 << 10;
+
+/// Where administrators' programs are, which are not on every user's PATH.
+const ADMINISTRATORS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// All of them. Privileges must have been given up.
+pub(super) async fn all(here: &Here) -> Result<Vec<Check>, Error> {
+    // Root that runs a program would give it all capabilities back.
+    set_no_new_privs().map_err(|errno| Error::system("give up new privileges", errno))?;
+    let qemu = qemu(&here.machine);
+    let (nft, qemu, tshark) = tokio::join!(
+        look(
+            "nft",
+            Wanted::Nft,
+            "nothing yet: no scenario has a firewall",
+            here
+        ),
+        look(
+            qemu.0,
+            Wanted::Qemu(qemu.1),
+            "nothing yet: no command boots another kernel",
+            here
+        ),
+        look(
+            "tshark",
+            Wanted::Tshark,
+            "no proof: it only shows what `run -w` saves, and this program's tests use it",
+            here
+        ),
+    );
+    Ok(vec![nft, qemu, tshark])
+}
+
+/// The emulator of this machine, and what `uname -m` calls the machine that it is.
+fn qemu(machine: &str) -> (&'static str, &'static str) {
+    match machine {
+        "x86_64" => ("qemu-system-x86_64", "x86_64"),
+        "aarch64" => ("qemu-system-aarch64", "aarch64"),
+        "riscv64" => ("qemu-system-riscv64", "riscv64"),
+        "ppc64le" | "ppc64" => ("qemu-system-ppc64", "ppc64"),
+        "s390x" => ("qemu-system-s390x", "s390x"),
+        "i686" | "i586" => ("qemu-system-i386", "i386"),
+        machine if machine.starts_with("arm") => ("qemu-system-arm", "arm"),
+        _ => ("qemu-system", "unknown"),
+    }
+}
+
+async fn look(name: &'static str, wanted: Wanted<'_>, costs: &str, here: &Here) -> Check {
+    let id = match wanted {
+        Wanted::Nft => "nft",
+        Wanted::Qemu(_) => "qemu",
+        Wanted::Tshark => "tshark",
+    };
+    let check = |detail: String| Check::ok(Group::Programs, id, name, detail);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let Some(program) = find(name, &path) else {
+        let (status, detail, mend) = absent(name, wanted, here);
+        return check(detail).less(status, costs, mend);
+    };
+    let version = version_of(&program).await;
+    let facts = Facts::Program {
+        path: program.display().to_string(),
+        version: version.as_ref().ok().cloned(),
+    };
+    match version {
+        Ok(version) => check(version).with(facts),
+        Err(why) => check(format!("{} {why}", program.display()))
+            .with(facts)
+            .less(Status::Limited, costs, None),
+    }
+}
+
+/// What there is instead of a program on PATH, and the command that mends it.
+fn absent(name: &str, wanted: Wanted<'_>, here: &Here) -> (Status, String, Option<String>) {
+    let elsewhere = env::join_paths(ADMINISTRATORS).unwrap_or_default();
+    if let Some(program) = find(name, &elsewhere) {
+        let directory = program.parent().unwrap_or(Path::new("/"));
+        let mend = format!("export PATH=\"$PATH:{}\"", directory.display());
+        let detail = format!("{}, which is not on PATH", program.display());
+        return (Status::Limited, detail, Some(mend));
+    }
+    let install = here.distribution.install(wanted);
+    let mend = install.map(|install| here.as_root(&install));
+    (Status::Missing, not_found(mend.is_some(), here), mend)
+}
+
+fn not_found(can_be_installed: bool, here: &Here) -> String {
+    match (can_be_installed, here.distribution.name.as_str()) {
+        (true, _) => "not found on PATH".to_owned(),
+        (false, "") => "not found on PATH; its package is not known for this system".to_owned(),
+        (false, name) => format!("not found on PATH; no package of {name} is known to have it"),
+    }
+}
+
+/// The first file of this name on `path` that may be executed. What lies relative to the current directory is left
+/// out: it may be anybody's.
+fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
+    env::split_paths(path)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file() && eaccess(file, AccessFlags::X_OK).is_ok())
+}
+
+/// The first line of what it says when asked for its version, or why there is none.
+async fn version_of(program: &Path) -> Result<String, String> {
+    let mut child = Command::new(program)
+        .arg("--version")
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| format!("cannot be run: {error}"))?;
+    // Dropped before `child`: as long as that has not been waited for, the group's number is nobody else's.
+    let offspring = Offspring(child.id().and_then(|id| i32::try_from(id).ok()));
+    let answered = timeout(BOUND, answer(&mut child)).await;
+    let (said, success) = match answered {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Err(format!("cannot be read: {error}")),
+        Err(_) => {
+            return Err(format!(
+                "does not tell its version within {} s",
+                BOUND.as_secs()
+            ));
+        }
+    };
+    offspring.has_ended();
+    let text = String::from_utf8_lossy(&said);
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty());
+    match first {
+        Some(line) if success => Ok(line.chars().take(100).collect()),
+        _ => Err("does not tell its version".to_owned()),
+    }
+}
+
+/// A child and its children, by their process group. Killed unless the child has ended.
+struct Offspring(Option<i32>);
+
+impl Offspring {
+    fn has_ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Offspring {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+    }
+}
+
+/// What it wrote, and whether it ended well.
+async fn answer(child: &mut Child) -> std::io::Result<(Vec<u8>, bool)> {
+    let mut said = Vec::new();
+    if let Some(out) = child.stdout.take() {
+        out.take(MOST).read_to_end(&mut said).await?;
+    }
+    Ok((said, child.wait().await?.success()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::trial::pool::runtime;
+
+    fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
+        let file = directory.join(name);
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_program_is_the_first_on_path_that_may_be_executed() {
+        let [first, second] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let path = env::join_paths([Path::new("relative"), first.path(), second.path()]).unwrap();
+        assert_eq!(find("tool", &path), None);
+        let executable = script(second.path(), "tool", "");
+        fs::write(first.path().join("tool"), "not executable").unwrap();
+        assert_eq!(find("tool", &path), Some(executable));
+        fs::remove_file(first.path().join("tool")).unwrap();
+        fs::create_dir(first.path().join("tool")).unwrap();
+        assert_eq!(find("tool", &path), Some(second.path().join("tool")));
+    }
+
+    #[test]
+    fn the_first_line_is_the_version_if_the_program_ends_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let says = |text: &str| {
+            let program = script(directory.path(), "tool", text);
+            runtime().unwrap().block_on(version_of(&program))
+        };
+        let version = says("#!/bin/sh\n[ \"$1\" = --version ] && printf '\\ntool 1.2\\nmore\\n'\n");
+        assert_eq!(version, Ok("tool 1.2".to_owned()));
+        for mute in ["#!/bin/sh\necho 1.2\nexit 1\n", "#!/bin/sh\n"] {
+            assert_eq!(says(mute), Err("does not tell its version".to_owned()));
+        }
+        assert!(
+            says("#!/nonexistent\n")
+                .unwrap_err()
+                .starts_with("cannot be run")
+        );
+    }
+}

@@ -1,0 +1,398 @@
+//! What the kernel could say of a trial: its trace events and its counters.
+//!
+//! No trial asks it yet, so nothing here costs a proof anything now; the costs say what will be missing once it does.
+
+use std::path::Path;
+
+use nix::unistd::{AccessFlags, eaccess};
+
+use super::here::Here;
+use super::{Check, Facts, Group, Status};
+use crate::kernel::counters::Counters;
+use crate::kernel::format::{Field, Format};
+use crate::kernel::tracefs::{NoFormat, NoTracefs, Tracefs, USUAL_PLACE};
+
+const TRACEFS: &str = "tracefs";
+
+/// An event, and what it and its fields tell.
+struct Event {
+    id: &'static str,
+    /// As `perf` and the kernel's documentation write it: its system, a colon, its name.
+    name: &'static str,
+    tells: &'static str,
+    /// The first Linux that has it.
+    since: &'static str,
+    /// What is needed of it.
+    fields: &'static [Fact],
+}
+
+/// What a field tells, and since which Linux, where it came later than its event.
+struct Fact {
+    field: &'static str,
+    tells: &'static str,
+    since: Option<&'static str>,
+}
+
+const fn fact(field: &'static str, tells: &'static str) -> Fact {
+    Fact {
+        field,
+        tells,
+        since: None,
+    }
+}
+
+const fn later(field: &'static str, since: &'static str, tells: &'static str) -> Fact {
+    Fact {
+        field,
+        tells,
+        since: Some(since),
+    }
+}
+
+/// With 6.10 `tcp_send_reset` got its reason and is traced without a full socket too (`b533fb9cf4f7`).
+const EVENTS: [Event; 5] = [
+    Event {
+        id: "event-tcp-send-reset",
+        name: "tcp:tcp_send_reset",
+        tells: "which RSTs the kernel sent, and why",
+        since: "4.15",
+        fields: &[
+            fact("skaddr", "which socket sent the RST"),
+            fact("state", "the sender's state"),
+            later(
+                "reason",
+                "6.10",
+                "why the RST was sent; and every RST that no full socket sent",
+            ),
+            fact("saddr", "the sender's address"),
+            fact("daddr", "the receiver's address"),
+        ],
+    },
+    Event {
+        id: "event-tcp-receive-reset",
+        name: "tcp:tcp_receive_reset",
+        tells: "which RSTs the kernel believed",
+        since: "4.15",
+        fields: &[
+            fact("skaddr", "which socket believed the RST"),
+            fact("sport", "its port"),
+            fact("dport", "the sender's port"),
+            fact(
+                "sock_cookie",
+                "whose socket believed the RST, whatever its addresses",
+            ),
+        ],
+    },
+    Event {
+        id: "event-inet-sk-error-report",
+        name: "sock:inet_sk_error_report",
+        tells: "when a socket was given its error",
+        since: "5.14",
+        fields: &[
+            fact("error", "which error it was"),
+            fact("sport", "its port"),
+            fact("dport", "the peer's port"),
+        ],
+    },
+    Event {
+        id: "event-inet-sock-set-state",
+        name: "sock:inet_sock_set_state",
+        tells: "the state in which an RST found its receiver",
+        since: "4.16",
+        fields: &[
+            fact("skaddr", "which socket it was"),
+            fact("oldstate", "the state before"),
+            fact("newstate", "the state after"),
+            fact("sport", "its port"),
+            fact("dport", "the peer's port"),
+        ],
+    },
+    Event {
+        id: "event-kfree-skb",
+        name: "skb:kfree_skb",
+        tells: "why a segment was dropped",
+        since: "2.6.30",
+        fields: &[
+            fact("skbaddr", "which packet was dropped"),
+            later("reason", "5.17", "why the packet was dropped"),
+            later("rx_sk", "6.11", "the socket that it was for"),
+        ],
+    },
+];
+
+/// The counters that tell of RSTs sent and received, of their causes, and of segments that were refused.
+const COUNTERS: [&str; 14] = [
+    "OutRsts",
+    "EstabResets",
+    "AttemptFails",
+    "EmbryonicRsts",
+    "TCPAbortOnData",
+    "TCPAbortOnClose",
+    "TCPAbortOnMemory",
+    "TCPAbortOnTimeout",
+    "TCPAbortOnLinger",
+    "TCPAbortFailed",
+    "TCPChallengeACK",
+    "PAWSEstab",
+    "ListenOverflows",
+    "ListenDrops",
+];
+
+/// Everything that the kernel could be asked.
+pub(super) fn all(here: &Here) -> Vec<Check> {
+    let found = Tracefs::find();
+    let mut checks = vec![tracefs(here, &found)];
+    checks.extend(EVENTS.iter().map(|event| {
+        match &found {
+            Ok(tracefs) => {
+                let (system, name) = event.name.split_once(':').unwrap_or_default();
+                event.check(tracefs.format(system, name))
+            }
+            Err(_) => event
+                .named("what it has cannot be seen without tracefs")
+                .blocked(TRACEFS, not_yet(event.tells)),
+        }
+    }));
+    checks.push(counters(Counters::read()));
+    checks
+}
+
+/// What will be missing once it is asked for.
+fn not_yet(what: &str) -> String {
+    format!("nothing yet, no trial asks for it; later {what}")
+}
+
+fn tracefs(here: &Here, found: &Result<Tracefs, NoTracefs>) -> Check {
+    let check = |detail: String| Check::ok(Group::Kernel, TRACEFS, TRACEFS, detail);
+    let costs = not_yet("the kernel's own word on who sent an RST, and why");
+    let found = match found {
+        Ok(tracefs) => tracefs,
+        Err(NoTracefs::Unreadable(root, errno)) => {
+            let place = root.display().to_string();
+            return check(format!("mounted on {place}; may not be read ({errno:?})"))
+                .with(Facts::Tracefs { mounted_on: place })
+                .less(Status::Limited, costs, again_as_root(here));
+        }
+        Err(NoTracefs::NotMounted) => {
+            let (detail, mend) = not_mounted(here);
+            return check(detail).less(Status::Missing, costs, mend);
+        }
+        Err(NoTracefs::NotInKernel) => {
+            let detail = "this kernel was built without it (CONFIG_TRACING)".to_owned();
+            return check(detail).less(Status::Missing, costs, None);
+        }
+    };
+    let place = format!("mounted on {}", found.root().display());
+    let facts = Facts::Tracefs {
+        mounted_on: found.root().display().to_string(),
+    };
+    if eaccess(&found.root().join("instances"), AccessFlags::W_OK).is_ok() {
+        return check(place).with(facts);
+    }
+    check(format!(
+        "{place}; may be read, but no event may be switched on"
+    ))
+    .with(facts)
+    .less(Status::Limited, costs, again_as_root(here))
+}
+
+/// What there is instead of a mounted tracefs, and the command that mounts it, if one can.
+fn not_mounted(here: &Here) -> (String, Option<String>) {
+    if !Path::new(USUAL_PLACE).is_dir() {
+        let nowhere = format!("not mounted, and there is no {USUAL_PLACE} to mount it on");
+        return (nowhere, None);
+    }
+    let mend = here.as_real_root(&format!("mount -t tracefs nodev {USUAL_PLACE}"));
+    let why = match mend {
+        Some(_) => "not mounted",
+        None => "not mounted; only the host's root can mount it",
+    };
+    (why.to_owned(), mend)
+}
+
+/// What shows an ordinary user more.
+fn again_as_root(here: &Here) -> Option<String> {
+    let again = format!("{} doctor", here.program);
+    here.as_real_root(&again).filter(|_| !here.is_root())
+}
+
+impl Event {
+    fn named(&self, detail: impl Into<String>) -> Check {
+        Check::ok(Group::Kernel, self.id, self.name, detail)
+    }
+
+    fn check(&self, format: Result<Format, NoFormat>) -> Check {
+        let missing = |detail: String| {
+            self.named(detail)
+                .less(Status::Missing, not_yet(self.tells), None)
+        };
+        match format {
+            Ok(format) => self.check_fields(&format),
+            Err(NoFormat::NoSuchEvent) => missing(format!(
+                "not in this kernel; Linux {} brought it",
+                self.since
+            )),
+            Err(NoFormat::Unreadable(errno)) => missing(format!("may not be read ({errno:?})")),
+            Err(NoFormat::Unclear) => {
+                missing("its format is of a form that is not known here".to_owned())
+            }
+        }
+    }
+
+    fn check_fields(&self, format: &Format) -> Check {
+        let (there, missing): (Vec<&Fact>, Vec<&Fact>) = self
+            .fields
+            .iter()
+            .partition(|fact| format.field(fact.field).is_some());
+        let reasons = format.symbols_of("reason");
+        let there: Vec<String> = there
+            .iter()
+            .map(|fact| match fact.field {
+                "reason" => format!("reason ({reasons} names)"),
+                field => field.to_owned(),
+            })
+            .collect();
+        let check = self.named(there.join(", ")).with(Facts::Event {
+            fields: format.own_fields().cloned().collect::<Vec<Field>>(),
+            missing_fields: missing.iter().map(|fact| fact.field).collect(),
+            reasons,
+        });
+        if missing.is_empty() {
+            return check;
+        }
+        let losses: Vec<String> = missing.iter().map(|fact| fact.loss()).collect();
+        check.less(Status::Limited, not_yet(&losses.join("; ")), None)
+    }
+}
+
+impl Fact {
+    fn loss(&self) -> String {
+        let since = self
+            .since
+            .map_or_else(String::new, |since| format!(", Linux {since}"));
+        format!("{} (field {}{since})", self.tells, self.field)
+    }
+}
+
+fn counters(read: std::io::Result<Counters>) -> Check {
+    let check = |detail: String| Check::ok(Group::Kernel, "counters", "TCP counters", detail);
+    let counters = match read {
+        Ok(counters) => counters,
+        Err(error) => {
+            let costs = not_yet("the count of RSTs that the kernel sent");
+            let detail = format!("/proc/thread-self/net cannot be read: {error}");
+            return check(detail).less(Status::Missing, costs, None);
+        }
+    };
+    let (present, absent): (Vec<&str>, Vec<&str>) = COUNTERS
+        .iter()
+        .partition(|name| counters.get(name).is_some());
+    let facts = Facts::Counters {
+        present: present.clone(),
+        absent: absent.clone(),
+    };
+    if absent.is_empty() {
+        let all = format!("all {} that could be asked", present.len());
+        return check(all).with(facts);
+    }
+    let status = if present.is_empty() {
+        Status::Missing
+    } else {
+        Status::Limited
+    };
+    let costs = not_yet(&format!("the kernel's count of {}", absent.join(", ")));
+    check(format!(
+        "{} of {} that could be asked",
+        present.len(),
+        COUNTERS.len()
+    ))
+    .with(facts)
+    .less(status, costs, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: &str) -> &'static Event {
+        EVENTS.iter().find(|event| event.id == id).unwrap()
+    }
+
+    fn format(text: &str) -> Format {
+        Format::parse(text).unwrap()
+    }
+
+    #[test]
+    fn this_kernels_events_lack_nothing() {
+        let formats = [
+            include_str!("../../tests/formats/tcp_send_reset-6.18"),
+            include_str!("../../tests/formats/tcp_receive_reset-6.18"),
+            include_str!("../../tests/formats/inet_sk_error_report-6.18"),
+            include_str!("../../tests/formats/inet_sock_set_state-6.18"),
+            include_str!("../../tests/formats/kfree_skb-6.18"),
+        ];
+        for (event, text) in EVENTS.iter().zip(formats) {
+            let format = format(text);
+            assert_eq!(event.name.split_once(':').unwrap().1, format.name);
+            let check = event.check(Ok(format));
+            assert_eq!(check.status, Status::Ok, "{check:?}");
+            assert_eq!(check.costs, None);
+        }
+    }
+
+    #[test]
+    fn an_older_kernels_reset_lacks_the_reason_and_says_what_that_costs() {
+        let text = include_str!("../../tests/formats/tcp_send_reset-6.9");
+        let check = event("event-tcp-send-reset").check(Ok(format(text)));
+        assert_eq!(check.status, Status::Limited);
+        assert_eq!(check.detail, "skaddr, state, saddr, daddr");
+        let costs = check.costs.unwrap();
+        assert!(
+            costs.contains("why the RST was sent") && costs.contains("Linux 6.10"),
+            "{costs}"
+        );
+        let Some(Facts::Event {
+            missing_fields,
+            reasons,
+            fields,
+        }) = check.facts
+        else {
+            panic!("{:?}", check.facts);
+        };
+        assert_eq!((missing_fields, reasons), (vec!["reason"], 0));
+        assert!(fields.iter().any(|field| field.name == "sport"));
+    }
+
+    #[test]
+    fn an_event_that_is_not_there_names_the_linux_that_has_it() {
+        let report = event("event-inet-sk-error-report");
+        let check = report.check(Err(NoFormat::NoSuchEvent));
+        assert_eq!(check.status, Status::Missing);
+        assert!(check.detail.contains("5.14"), "{}", check.detail);
+        assert!(check.costs.unwrap().contains(report.tells));
+    }
+
+    #[test]
+    fn counters_that_a_kernel_lacks_are_named() {
+        let mut some = Counters::default();
+        some.add("Tcp: OutRsts EstabResets\nTcp: 1 2\n");
+        let check = counters(Ok(some));
+        assert_eq!(check.status, Status::Limited);
+        assert_eq!(check.detail, "2 of 14 that could be asked");
+        let costs = check.costs.unwrap();
+        assert!(
+            costs.contains("TCPChallengeACK") && !costs.contains("OutRsts"),
+            "{costs}"
+        );
+        assert_eq!(counters(Ok(Counters::default())).status, Status::Missing);
+        assert_eq!(counters(Counters::read()).status, Status::Ok);
+    }
+
+    #[test]
+    fn ids_are_made_from_names() {
+        for event in &EVENTS {
+            let name = event.name.split_once(':').unwrap().1.replace('_', "-");
+            assert_eq!(event.id, format!("event-{name}"));
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Where the kernel's trace events are: tracefs, if it is mounted and may be read.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::format::Format;
+
+/// Where the kernel expects it to be mounted.
+pub const USUAL_PLACE: &str = "/sys/kernel/tracing";
+
+/// A tracefs whose events this process may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracefs {
+    root: PathBuf,
+}
+
+/// Why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoTracefs {
+    /// The kernel was built without it.
+    NotInKernel,
+    /// It is mounted nowhere that this process can see.
+    NotMounted,
+    /// It is mounted here, but not for everybody.
+    Unreadable(PathBuf, Errno),
+}
+
+/// Why an event's format is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoFormat {
+    /// This kernel does not have the event.
+    NoSuchEvent,
+    /// Its file cannot be read.
+    Unreadable(Errno),
+    /// Its file is not of the form that is known here.
+    Unclear,
+}
+
+impl Tracefs {
+    /// The first mounted one that may be read; if none may, the first one that is mounted says why.
+    pub fn find() -> Result<Self, NoTracefs> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mut why = None;
+        for root in mount_points(&mounts) {
+            match fs::read_dir(root.join("events")) {
+                Ok(_) => return Ok(Self { root }),
+                // Another mount hides it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => why = why.or(Some(NoTracefs::Unreadable(root, errno(&error)))),
+            }
+        }
+        let known = fs::read_to_string("/proc/filesystems");
+        let in_kernel = known.map_or(true, |known| has_tracefs(&known));
+        Err(why.unwrap_or(if in_kernel {
+            NoTracefs::NotMounted
+        } else {
+            NoTracefs::NotInKernel
+        }))
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the records of an event look like: `tcp`, `tcp_send_reset`.
+    pub fn format(&self, system: &str, event: &str) -> Result<Format, NoFormat> {
+        let directory = self.root.join("events").join(system).join(event);
+        match fs::read_to_string(directory.join("format")) {
+            Ok(text) => Format::parse(&text).ok_or(NoFormat::Unclear),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(NoFormat::NoSuchEvent),
+            Err(error) => Err(NoFormat::Unreadable(errno(&error))),
+        }
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Where `/proc/self/mountinfo` says that a whole tracefs is mounted: proc(5), fields 4 (root), 5 (mount point) and,
+/// after the hyphen, the type.
+fn mount_points(mounts: &str) -> Vec<PathBuf> {
+    let whole = mounts.lines().filter_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        let whole = root == "/" && file_system.split(' ').next() == Some("tracefs");
+        whole.then(|| unescape(point))
+    });
+    whole.collect()
+}
+
+/// Blanks and the like stand in mountinfo as a backslash and three octal digits.
+fn unescape(text: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after
+            .get(..3)
+            .filter(|_| byte == b'\\')
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        bytes.push(octal.unwrap_or(byte));
+        rest = if octal.is_some() { &after[3..] } else { after };
+    }
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+/// Whether `/proc/filesystems` names it.
+fn has_tracefs(known: &str) -> bool {
+    known
+        .lines()
+        .any(|line| line.split('\t').next_back() == Some("tracefs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+23 27 0:22 / /sys rw,relatime shared:7 - sysfs sysfs rw
+40 23 0:12 /instances/x /tmp/one rw - tracefs tracefs rw
+41 23 0:12 / /sys/kernel/tracing rw,nosuid shared:8 master:1 - tracefs nodev rw
+42 23 0:12 / /mnt/a\\040b\\134c rw - tracefs tracefs rw
+43 23 0:9 / /sys/kernel/debug rw - debugfs tracefs rw
+";
+
+    #[test]
+    fn only_a_whole_tracefs_counts() {
+        let expected = ["/sys/kernel/tracing", "/mnt/a b\\c"].map(PathBuf::from);
+        assert_eq!(mount_points(MOUNTS), expected);
+        assert_eq!(mount_points(""), Vec::<PathBuf>::new());
+        assert_eq!(
+            mount_points("1 2 - tracefs\nno mount\n"),
+            Vec::<PathBuf>::new()
+        );
+    }
+
+    #[test]
+    fn a_backslash_that_escapes_nothing_stays() {
+        assert_eq!(unescape("/a\\9zz"), PathBuf::from("/a\\9zz"));
+        assert_eq!(unescape("/a\\04"), PathBuf::from("/a\\04"));
+    }
+
+    #[test]
+    fn the_kernel_names_the_file_systems_that_it_has() {
+        assert!(has_tracefs("nodev\tproc\nnodev\ttracefs\n\text4\n"));
+        assert!(!has_tracefs("nodev\tproc\nnodev\tnottracefs\n"));
+    }
+
+    #[test]
+    fn an_event_is_read_from_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let event = directory.path().join("events/tcp/tcp_send_reset");
+        fs::create_dir_all(&event).unwrap();
+        let tracefs = Tracefs {
+            root: directory.path().to_owned(),
+        };
+        let format = || tracefs.format("tcp", "tcp_send_reset");
+
+        assert_eq!(format(), Err(NoFormat::NoSuchEvent));
+        fs::write(event.join("format"), "something else").unwrap();
+        assert_eq!(format(), Err(NoFormat::Unclear));
+        let text = include_str!("../../tests/formats/tcp_send_reset-6.18");
+        fs::write(event.join("format"), text).unwrap();
+        assert_eq!(format().unwrap().name, "tcp_send_reset");
+        fs::remove_file(event.join("format")).unwrap();
+        fs::create_dir(event.join("format")).unwrap();
+        assert_eq!(format(), Err(NoFormat::Unreadable(Errno::EISDIR)));
+    }
+}
