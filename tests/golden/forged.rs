@@ -55,7 +55,7 @@ impl Forged {
     }
 
     #[track_caller]
-    fn is_not_confirmed(self, what: &str) {
+    fn must_not_be_confirmed(self, what: &str) {
         let stem = &self.golden.stem;
         let judgement = self.judged();
         assert_ne!(judgement.verdict, Verdict::Confirmed, "{stem}: {what}");
@@ -81,7 +81,7 @@ fn each_forged(forge: impl Fn(&mut Forged, usize), flags: impl Fn(u8) -> bool, w
         for index in Forged::from(golden).with_flags(&flags) {
             let mut forged = Forged::from(golden);
             forge(&mut forged, index);
-            forged.is_not_confirmed(&format!("frame {} {what}", index + 1));
+            forged.must_not_be_confirmed(&format!("frame {} {what}", index + 1));
             count += 1;
         }
     }
@@ -108,11 +108,11 @@ fn the_fence_is_gone_or_not_the_last() {
     for golden in all() {
         let mut forged = Forged::from(golden);
         forged.frames.pop();
-        forged.is_not_confirmed("no fence");
+        forged.must_not_be_confirmed("no fence");
         let mut forged = Forged::from(golden);
         let last = forged.frames.len() - 1;
         forged.frames.swap(last, last - 1);
-        forged.is_not_confirmed("a frame after the fence");
+        forged.must_not_be_confirmed("a frame after the fence");
     }
 }
 
@@ -129,7 +129,7 @@ fn a_segment_that_counts_is_gone() {
                 continue;
             };
             if segment.seq_len() > 0 {
-                forged.is_not_confirmed(&format!("frame {} gone", index + 1));
+                forged.must_not_be_confirmed(&format!("frame {} gone", index + 1));
             }
         }
     }
@@ -149,7 +149,7 @@ fn the_sequence_number_of_the_rst_is_another_one() {
                 // After a FIN Linux believes RCV.NXT - 1, too: that is another proof, not a false one.
                 let after_fin = golden.trial()["resets"][0]["receiver_state"] == "CLOSE-WAIT";
                 if !(after_fin && by == u32::MAX) {
-                    forged.is_not_confirmed(&format!("frame {} + {by}", index + 1));
+                    forged.must_not_be_confirmed(&format!("frame {} + {by}", index + 1));
                 }
             }
         }
@@ -172,7 +172,7 @@ fn the_rst_came_after_the_error() {
         let told = usize::try_from(trial["resets"][0]["explains"][0].as_u64().unwrap()).unwrap();
         let index = forged.with_flags(|flags| flags & RST != 0)[0];
         forged.frames[index].at_ns = forged.evidence.calls[told].ended.0.try_into().unwrap();
-        forged.is_not_confirmed("a RST after the error");
+        forged.must_not_be_confirmed("a RST after the error");
     }
 }
 
@@ -193,7 +193,7 @@ fn a_call_ended_otherwise() {
                 if outcome != was {
                     let mut forged = Forged::from(golden);
                     forged.evidence.calls[index].outcome = outcome;
-                    forged.is_not_confirmed(&format!("call {index} = {outcome}"));
+                    forged.must_not_be_confirmed(&format!("call {index} = {outcome}"));
                 }
             }
         }
@@ -206,11 +206,11 @@ fn calls_are_missing_or_made_twice() {
         for index in 0..Forged::from(golden).evidence.calls.len() {
             let mut forged = Forged::from(golden);
             forged.evidence.calls.remove(index);
-            forged.is_not_confirmed(&format!("call {index} gone"));
+            forged.must_not_be_confirmed(&format!("call {index} gone"));
             let mut forged = Forged::from(golden);
             let call = forged.evidence.calls[index];
             forged.evidence.calls.insert(index, call);
-            forged.is_not_confirmed(&format!("call {index} twice"));
+            forged.must_not_be_confirmed(&format!("call {index} twice"));
         }
     }
 }

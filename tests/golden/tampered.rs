@@ -157,7 +157,7 @@ fn a_frame_came_after_the_error() {
             + trial["calls"][call]["ended_ns"].as_u64().unwrap();
         let place = places(golden)[frame - 1];
         let tampered = with_blocks(golden, |blocks| {
-            pcapng::set_time(&mut blocks[place], ended + 1)
+            pcapng::set_time(&mut blocks[place], ended + 1);
         });
         tampered.judged().is_gap("frame-altered", &golden.stem);
     }
@@ -167,7 +167,7 @@ fn a_frame_came_after_the_error() {
 fn a_time_is_a_nanosecond_off() {
     let changed = each_frame(
         |block| {
-            let at = pcapng::frames(&file(&[block.clone()]))[0].at_ns;
+            let at = pcapng::frames(&file(std::slice::from_ref(block)))[0].at_ns;
             pcapng::set_time(block, at + 1);
             pcapng::tcp(pcapng::bytes(block)).is_some()
         },
