@@ -18,6 +18,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::lab::{self, Kept};
+use crate::report::human::printable;
 use crate::scenario::{self, Scenario};
 
 /// Proves which TCP RST a call's error came from, or that none had a part in it.
@@ -214,16 +215,7 @@ fn refuse_shaping(format: Format, shapes: bool) -> Result<(), Error> {
 /// One line on standard error. Nobody is left to tell if that fails.
 fn complain(message: &str) {
     use std::io::Write as _;
-    // What came from the command line or from a file name may hold anything; a terminal would obey it.
-    let mut line = String::with_capacity(message.len());
-    for letter in message.chars() {
-        if letter.is_control() {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-    }
-    let _ = writeln!(anstream::stderr(), "rstproof: {line}");
+    let _ = writeln!(anstream::stderr(), "rstproof: {}", printable(message));
 }
 
 /// Help and version go to standard output; an error is one line, with clap's tip if it has one.

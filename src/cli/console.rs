@@ -83,7 +83,8 @@ impl Console {
             Self::Junit(junit) => {
                 for done in &done {
                     if let Some(report) = &done.report {
-                        junit.trial(Some(done.scenario), report);
+                        let is_known = done.scenario.id != UNKNOWN.id;
+                        junit.trial(is_known.then_some(done.scenario), report);
                     }
                 }
                 Ok(())

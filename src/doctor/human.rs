@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::Style;
 
 use super::{Check, Examination, Group, Status};
-use crate::report::human::{BAD, GOOD, LABEL, UNSURE, wrap};
+use crate::report::human::{BAD, GOOD, LABEL, UNSURE, printable, wrap};
 
 /// Columns of the output.
 const WIDTH: usize = 80;
@@ -175,15 +175,4 @@ fn last_word(out: &mut String, examination: &Examination) {
     for line in mend.map_or_else(Vec::new, |mend| continued(&printable(mend))) {
         let _ = writeln!(out, "  {LABEL}{line}{LABEL:#}");
     }
-}
-
-/// What came from other programs or from file names may hold anything; a terminal would obey it.
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|letter| {
-            let escaped = letter.is_control().then(|| letter.escape_default());
-            let plain = escaped.is_none().then_some(letter);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
 }

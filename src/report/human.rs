@@ -31,6 +31,20 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<Cow<'_, str>> {
     textwrap::wrap(text, options)
 }
 
+/// Text with control characters spelled out: what came from a file, a file name or another program may hold anything, and
+/// a terminal would obey it.
+pub(crate) fn printable(text: &str) -> String {
+    let mut spelled = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            spelled.extend(letter.escape_default());
+        } else {
+            spelled.push(letter);
+        }
+    }
+    spelled
+}
+
 /// How many trials ended in which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // a count of each

@@ -3,6 +3,7 @@
 
 mod evidence;
 mod forged;
+mod hostile;
 mod pcapng;
 mod tampered;
 
