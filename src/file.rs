@@ -6,6 +6,7 @@
 //! [`pcapng::PcapNg`], which has room for comments and statistics, and [`pcap::Pcap`], which every program can read.
 
 mod new_file;
+mod number;
 pub mod pcap;
 pub mod pcapng;
 mod reader;

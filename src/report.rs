@@ -164,7 +164,7 @@ pub struct TrialReport {
 }
 
 /// Saved evidence that a trial was judged again from.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Source {
     /// Its capture file, or where there is none the document that speaks of it.
     pub file: String,

@@ -8,6 +8,8 @@ mod abort;
 mod close;
 mod connect;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{Form, State};
@@ -57,6 +59,15 @@ pub enum Family {
 }
 
 impl Family {
+    /// That of this address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+
     /// `IPv4` or `IPv6`.
     #[must_use]
     pub fn proper_name(self) -> &'static str {

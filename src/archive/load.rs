@@ -29,7 +29,7 @@ use crate::scenario::{Family, Scenario};
 use crate::verdict::judge;
 
 /// The capture of a trial has some kilobytes. One of more bytes than this is none.
-const LONGEST_CAPTURE: u64 = 256 << 20;
+const LONGEST_CAPTURE: u64 = 64 << 20;
 
 /// A saved trial.
 #[derive(Debug)]

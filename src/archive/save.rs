@@ -138,7 +138,7 @@ impl Archive {
             received,
             dropped: capture.dropped,
         });
-        file.bytes().to_vec()
+        file.into_bytes()
     }
 }
 
@@ -147,7 +147,7 @@ fn pcap<'a>(recording: Recording<'a, impl Iterator<Item = (Timestamp, u32, &'a [
     for (at, wire_len, bytes) in recording.frames {
         file.frame(at, wire_len, bytes);
     }
-    file.bytes().to_vec()
+    file.into_bytes()
 }
 
 /// Operating system and kernel, as `uname -srvm` has them.

@@ -54,6 +54,12 @@ impl Pcap {
         &self.bytes
     }
 
+    /// The whole file, and nothing else is needed any more.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Writes the file out.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&self.bytes)

@@ -7,27 +7,13 @@
 
 use std::io::{self, Write};
 
+use super::number::{
+    BYTE_ORDER_MAGIC, COMMENT, ENHANCED_PACKET, IF_FILTER, IF_NAME, IF_OS, IF_TSRESOL,
+    INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, ISB_ENDTIME, ISB_FILTERACCEPT, ISB_IFDROP,
+    ISB_IFRECV, ISB_STARTTIME, SECTION_HEADER, SHB_OS, SHB_USERAPPL,
+};
 use crate::packet::Link;
 use crate::time::Timestamp;
-
-const SECTION_HEADER: u32 = 0x0a0d_0d0a;
-const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
-const INTERFACE_DESCRIPTION: u32 = 1;
-const ENHANCED_PACKET: u32 = 6;
-const INTERFACE_STATISTICS: u32 = 5;
-
-const COMMENT: u16 = 1;
-const SHB_OS: u16 = 3;
-const SHB_USERAPPL: u16 = 4;
-const IF_NAME: u16 = 2;
-const IF_TSRESOL: u16 = 9;
-const IF_FILTER: u16 = 11;
-const IF_OS: u16 = 12;
-const ISB_STARTTIME: u16 = 2;
-const ISB_ENDTIME: u16 = 3;
-const ISB_IFRECV: u16 = 4;
-const ISB_IFDROP: u16 = 5;
-const ISB_FILTERACCEPT: u16 = 6;
 
 /// What a capture was made with.
 #[derive(Clone, Debug)]
@@ -134,6 +120,12 @@ impl PcapNg {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The whole file, and nothing else is needed any more.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Writes the file out.

@@ -152,6 +152,9 @@ fn in_a_few_words(trial: &TrialReport) -> String {
         // The details are for the ladder and for machines.
         return why.split(':').next().unwrap_or(why).to_owned();
     }
+    if trial.calls.is_empty() {
+        return String::new(); // a capture that nothing speaks of
+    }
     if let Some((reset, call)) = trial.proof() {
         return format!("{} {}, RST #{}", call.name(), call.result, reset.frame);
     }

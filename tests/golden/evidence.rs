@@ -36,6 +36,25 @@ impl Golden {
         document["trials"][0].take()
     }
 
+    /// The document with this text, which is there once, replaced.
+    pub(crate) fn with_text(&self, old: &str, new: &str) -> Self {
+        assert_eq!(self.document.matches(old).count(), 1, "{old}");
+        Self {
+            document: self.document.replace(old, new),
+            ..self.clone()
+        }
+    }
+
+    /// The document with one value changed.
+    pub(crate) fn with_value(&self, change: impl FnOnce(&mut Value)) -> Self {
+        let mut document = serde_json::from_str(&self.document).unwrap();
+        change(&mut document);
+        Self {
+            document: document.to_string(),
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn scenario(&self) -> String {
         self.trial()["scenario"].as_str().unwrap().to_owned()
     }

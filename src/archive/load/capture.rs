@@ -10,7 +10,7 @@ use crate::archive::save::{application, system};
 use crate::archive::{TRANSCRIPT, sha256};
 use crate::error::Error;
 use crate::evidence::{Evidence, Flaw};
-use crate::file::{Block, Format, Malformed, Reader};
+use crate::file::{Block, Format, Reader};
 use crate::packet::{Flags, Link, Packet, decode};
 use crate::report::human::printable;
 use crate::report::{CaptureReport, Source};
@@ -21,6 +21,10 @@ use crate::time::Timestamp;
 #[derive(Default)]
 pub(super) struct Capture {
     pub(super) packets: Vec<Packet>,
+    /// Link types by the number of their interface, which the reader counts through the whole file.
+    links: Vec<u16>,
+    /// Frames that the interface counted.
+    received: Option<u64>,
     /// When its first frame was stamped.
     began: Option<Timestamp>,
     interface: Option<String>,
@@ -38,10 +42,7 @@ pub(super) struct Capture {
 impl Capture {
     pub(super) fn read(bytes: &[u8]) -> Self {
         let mut this = Self::default();
-        match this.take_all(bytes) {
-            Ok(()) => {}
-            Err(flaw) => this.flaw = Some(flaw),
-        }
+        this.flaw = this.take_all(bytes).err();
         this
     }
 
@@ -56,47 +57,46 @@ impl Capture {
     }
 
     fn take_all(&mut self, bytes: &[u8]) -> Result<(), Flaw> {
-        let malformed = |malformed: Malformed| Flaw::CaptureMalformed(malformed);
-        let reader = Reader::new(bytes).map_err(malformed)?;
+        let reader = Reader::new(bytes).map_err(Flaw::CaptureMalformed)?;
         let format = reader.format();
-        // By number; the reader numbers interfaces through the whole file.
-        let mut links = Vec::new();
-        let mut received = None;
         for block in reader {
-            match block.map_err(malformed)? {
-                Block::Section(section) => {
-                    self.os = section.os.map(Cow::into_owned);
-                    self.application = section.application.map(Cow::into_owned);
-                    let hash = section
-                        .comments
-                        .iter()
-                        .find_map(|text| text.strip_prefix(TRANSCRIPT));
-                    self.transcript = hash.map(str::to_owned);
-                }
-                Block::Interface(interface) => {
-                    links.push(interface.link);
-                    self.interface = interface.name.map(Cow::into_owned);
-                    self.filter = interface.filter.map(Cow::into_owned);
-                }
-                Block::Frame(frame) => {
-                    let index = usize::try_from(frame.interface).unwrap_or(usize::MAX);
-                    let link = links.get(index).copied().unwrap_or_default();
-                    let link = Link::from_number(link.into()).ok_or(Flaw::LinkType(link))?;
-                    let number = u32::try_from(self.packets.len() + 1).unwrap_or(u32::MAX);
-                    self.began.get_or_insert(frame.at);
-                    self.packets
-                        .push(decode(link, number, frame.at, frame.captured));
-                }
-                Block::Statistics(statistics) => {
-                    received = statistics.received;
-                    self.dropped = statistics.dropped.unwrap_or(0);
-                }
-            }
+            self.take(block.map_err(Flaw::CaptureMalformed)?)?;
         }
         self.is_bound = format == Format::Pcap || self.transcript.is_some();
-        let held = self.packets.len() as u64;
+        let (held, received) = (self.packets.len() as u64, self.received);
         if format == Format::PcapNg && received != Some(held) {
             return Err(Flaw::FramesMissing { held, received });
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, block: Block<'_>) -> Result<(), Flaw> {
+        match block {
+            Block::Section(section) => {
+                let mut comments = section.comments.iter();
+                let hash = comments.find_map(|text| text.strip_prefix(TRANSCRIPT));
+                self.transcript = hash.map(str::to_owned);
+                self.os = section.os.map(Cow::into_owned);
+                self.application = section.application.map(Cow::into_owned);
+            }
+            Block::Interface(interface) => {
+                self.links.push(interface.link);
+                self.interface = interface.name.map(Cow::into_owned);
+                self.filter = interface.filter.map(Cow::into_owned);
+            }
+            Block::Frame(frame) => {
+                let index = usize::try_from(frame.interface).unwrap_or(usize::MAX);
+                let link = self.links.get(index).copied().unwrap_or_default();
+                let link = Link::from_number(link.into()).ok_or(Flaw::LinkType(link))?;
+                let number = u32::try_from(self.packets.len() + 1).unwrap_or(u32::MAX);
+                self.began.get_or_insert(frame.at);
+                let packet = decode(link, number, frame.at, frame.captured);
+                self.packets.push(packet);
+            }
+            Block::Statistics(statistics) => {
+                self.received = statistics.received;
+                self.dropped = statistics.dropped.unwrap_or(0);
+            }
         }
         Ok(())
     }
@@ -104,33 +104,16 @@ impl Capture {
 
 /// A capture that nothing speaks of: what it shows is shown, but of what the sockets said nothing is known.
 pub(super) fn orphan(path: &Path) -> Result<Trial, Error> {
-    let failed = |reason: String| Error::File {
-        action: "read",
-        path: path.to_owned(),
-        reason,
-    };
     let bytes = read_file(path, LONGEST_CAPTURE).map_err(|error| unreadable(path, &error))?;
     let capture = Capture::read(&bytes);
     let Some((client, server)) = ends(&capture.packets) else {
-        return Err(failed(match capture.flaw {
-            Some(Flaw::CaptureMalformed(malformed)) => malformed.to_string(),
-            Some(flaw) => flaw.to_string(),
-            None => "it holds no TCP segment, so there is nothing to judge".to_owned(),
-        }));
+        return Err(nothing_to_judge(path, &capture));
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
-    let (scenario, family, run) = parts_of_stem(stem).unwrap_or_else(|| {
-        let family = if client.is_ipv4() {
-            Family::Ipv4
-        } else {
-            Family::Ipv6
-        };
-        (stem, family, 1)
-    });
-    let known = scenario::find(scenario);
+    let (scenario, family, run) = parts_of_stem(stem).unwrap_or((stem, Family::of(client.ip()), 1));
     Ok(Trial {
-        scenario: known.unwrap_or(&scenario::UNKNOWN),
+        scenario: scenario::find(scenario).unwrap_or(&scenario::UNKNOWN),
         family,
         run,
         skipped: None,
@@ -154,12 +137,22 @@ pub(super) fn orphan(path: &Path) -> Result<Trial, Error> {
         capture_sha256: Some(sha256(&bytes)),
         source: Source {
             file: printable(&path.to_string_lossy()),
-            recorded: None,
-            release: None,
-            version: None,
+            ..Source::default()
         },
         recorded: None,
     })
+}
+
+fn nothing_to_judge(path: &Path, capture: &Capture) -> Error {
+    Error::File {
+        action: "read",
+        path: path.to_owned(),
+        reason: match capture.flaw {
+            Some(Flaw::CaptureMalformed(malformed)) => malformed.to_string(),
+            Some(flaw @ Flaw::LinkType(_)) => flaw.to_string(),
+            _ => "it holds no TCP segment, so there is nothing to judge".to_owned(),
+        },
+    }
 }
 
 /// Client and server: who sends the first SYN and to whom, or who sends the first segment.

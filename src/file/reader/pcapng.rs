@@ -9,27 +9,13 @@ use std::borrow::Cow;
 use super::Problem;
 use super::clock::Clock;
 use super::fields::{ByteOrder, Fields};
+use crate::file::number::{
+    BYTE_ORDER_MAGIC, COMMENT, END_OF_OPTIONS, ENHANCED_PACKET, IF_FILTER, IF_NAME, IF_TSOFFSET,
+    IF_TSRESOL, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, ISB_IFDROP, ISB_IFRECV,
+    OBSOLETE_PACKET, SECTION_HEADER, SHB_OS, SHB_USERAPPL, SIMPLE_PACKET,
+};
 use crate::file::{Block, Frame, Interface, Section, Statistics};
 use crate::time::Timestamp;
-
-const SECTION_HEADER: u32 = 0x0a0d_0d0a; // the same in both byte orders
-const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
-const INTERFACE_DESCRIPTION: u32 = 1;
-const OBSOLETE_PACKET: u32 = 2;
-const SIMPLE_PACKET: u32 = 3;
-const INTERFACE_STATISTICS: u32 = 5;
-const ENHANCED_PACKET: u32 = 6;
-
-const END_OF_OPTIONS: u16 = 0;
-const COMMENT: u16 = 1;
-const SHB_OS: u16 = 3;
-const SHB_USERAPPL: u16 = 4;
-const IF_NAME: u16 = 2;
-const IF_TSRESOL: u16 = 9;
-const IF_FILTER: u16 = 11;
-const IF_TSOFFSET: u16 = 14;
-const ISB_IFRECV: u16 = 4;
-const ISB_IFDROP: u16 = 5;
 
 /// Type and length in front of a block's body, in bytes.
 const HEAD: usize = 8;
