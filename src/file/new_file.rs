@@ -149,15 +149,23 @@ impl NewFile {
         let Some(file) = self.file.take() else {
             return Ok(());
         };
-        let named = match &self.temporary {
-            None => link(&file, &self.path),
-            Some(temporary) => rename(temporary, &self.path, self.manner.replace)
-                .inspect_err(|_| drop(fs::remove_file(temporary))),
-        };
-        named.map_err(|error| Error::file("create", &self.path, &error))?;
-        match self.manner.owner {
+        let failed = |error: &io::Error| Error::file("create", &self.path, error);
+        let give = || match self.manner.owner {
             Some(owner) => owner.take(&file, &self.path),
             None => Ok(()),
+        };
+        match &self.temporary {
+            None => {
+                link(&file, &self.path).map_err(|error| failed(&error))?;
+                give().inspect_err(|_| drop(fs::remove_file(&self.path)))
+            }
+            // It takes the place of another one only when nothing can go wrong any more.
+            Some(temporary) => give()
+                .and_then(|()| {
+                    rename(temporary, &self.path, self.manner.replace)
+                        .map_err(|error| failed(&error))
+                })
+                .inspect_err(|_| drop(fs::remove_file(temporary))),
         }
     }
 
