@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 mod as_root;
+mod comments;
 mod documented;
 mod evidence;
 mod filter;
@@ -13,6 +14,8 @@ mod junit;
 mod obstacle;
 mod process;
 mod run;
+mod saved;
+mod whole;
 mod wireshark;
 
 use std::fs;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -46,8 +47,13 @@ impl User {
         Self { home }
     }
 
+    /// A place in its directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
     pub(crate) fn rstproof(&self, arguments: &[&str]) -> Command {
-        let program = self.home.path().join("rstproof");
+        let program = self.path("rstproof");
         let mut command = if geteuid().is_root() {
             let mut setpriv = Command::new("setpriv");
             setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -85,14 +91,22 @@ impl Run {
     #[track_caller]
     pub(crate) fn quietly(self, code: i32) -> Self {
         assert_eq!(self.err, "");
-        assert_eq!(self.code, Some(code), "{}", self.out);
+        assert_eq!(self.code, Some(code), "{}", self.end());
         self
+    }
+
+    /// The last lines of standard output, as much of them as a person would read.
+    fn end(&self) -> String {
+        let lines: Vec<&str> = self.out.lines().rev().take(5).collect();
+        let short = |line: &&str| line.chars().take(200).collect::<String>();
+        let lines: Vec<String> = lines.iter().rev().map(short).collect();
+        lines.join("\n")
     }
 
     /// It could not do its work: the one line that it said so with.
     #[track_caller]
     pub(crate) fn complaint(&self) -> &str {
-        assert_eq!(self.code, Some(2), "{}{}", self.out, self.err);
+        assert_eq!(self.code, Some(2), "{}{}", self.end(), self.err);
         assert_eq!(self.err.lines().count(), 1, "{}", self.err);
         self.err.trim_end()
     }
