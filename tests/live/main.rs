@@ -9,6 +9,7 @@ mod as_root;
 mod comments;
 mod documented;
 mod evidence;
+mod files;
 mod filter;
 mod junit;
 mod obstacle;
