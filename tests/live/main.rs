@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 mod as_root;
+mod check;
 mod comments;
 mod documented;
 mod evidence;
