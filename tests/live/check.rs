@@ -265,6 +265,32 @@ fn judges_classic_pcap_too() {
 }
 
 #[test]
+fn refutes_what_the_files_do_not_bear_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["close-unread-data", "--family", "ipv4", "--pcap"];
+    assert_eq!(Run::of(&mut saving(dir.path(), &arguments)).code, Some(0));
+    // Nothing in classic pcap says which record belongs to it. In this one the server should have set SO_LINGER.
+    let document = dir.path().join("close-unread-data.ipv4.json");
+    let text = fs::read_to_string(&document).unwrap();
+    let (told, claimed) = ("\"close-unread-data\"", "\"linger-zero-close\"");
+    assert_eq!(text.matches(told).count(), 1);
+    fs::write(&document, text.replace(told, claimed)).unwrap();
+    let trials = check(&JSON, &[&document]).quietly(1).trials();
+    assert_eq!(trials[0]["scenario"], "linger-zero-close");
+    assert_eq!(trials[0]["verdict"], "refuted");
+    let run = check(&["-q"], &[&document, &document]).quietly(1);
+    assert!(run.out.starts_with("refuted "), "{}", run.out);
+    // Worse than what is merely missing, and not as bad as what cannot be read.
+    let missing = tempfile::tempdir().unwrap();
+    save(missing.path(), &["clean-close-eof"]);
+    remove(&files(missing.path(), "pcapng"));
+    let evidence = [missing.path(), &document];
+    check(&JSON, &evidence).quietly(1);
+    let evidence = [Path::new("/nonexistent"), missing.path(), &document];
+    check(&JSON, &evidence).complaint();
+}
+
+#[test]
 fn is_for_anybody_who_may_read_the_files() {
     let user = User::new();
     let (dir, live) = saved();

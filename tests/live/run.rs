@@ -165,12 +165,18 @@ impl Running {
         }
     }
 
+    /// Reads what there is on standard output, up to its end.
+    pub(crate) fn read_to_end(&mut self) -> String {
+        let mut read = String::new();
+        if let Some(out) = &mut self.out {
+            out.read_to_string(&mut read).unwrap();
+        }
+        read
+    }
+
     /// Waits for the end; standard output from where it has not been read yet.
     pub(crate) fn finish(mut self) -> Run {
-        let (mut out, mut err) = (String::new(), String::new());
-        if let Some(mut rest) = self.out.take() {
-            rest.read_to_string(&mut out).unwrap();
-        }
+        let (out, mut err) = (self.read_to_end(), String::new());
         let mut errors = self.child.stderr.take().unwrap();
         errors.read_to_string(&mut err).unwrap();
         let code = self.child.wait().unwrap().code();
