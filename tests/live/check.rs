@@ -227,6 +227,30 @@ fn says_what_is_missing_and_judges_the_rest() {
     assert_eq!(trials.len(), live.len());
 }
 
+/// As a run that was killed leaves it.
+#[test]
+fn takes_an_empty_document_for_none() {
+    let (dir, live) = saved();
+    let killed = stem(&live[3]);
+    let document = dir.path().join(format!("{killed}.json"));
+    fs::remove_file(dir.path().join("report.json")).unwrap();
+    fs::write(&document, "").unwrap();
+    let trials = check(&JSON, &[dir.path()]).quietly(3).trials();
+    assert_eq!(trials.len(), live.len());
+    assert_eq!(gaps(&trials), [(killed, &"transcript-missing".into())]);
+    // Where there is nothing else nothing was judged, and that is no success.
+    for name in names(dir.path()) {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    fs::write(&document, "").unwrap();
+    let run = check(&[], &[dir.path()]);
+    assert!(
+        run.complaint().contains("cannot find evidence"),
+        "{}",
+        run.err
+    );
+}
+
 #[test]
 fn does_not_know_more_than_the_live_run_did() {
     let dir = tempfile::tempdir().unwrap();
