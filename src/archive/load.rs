@@ -140,12 +140,12 @@ fn each_in_directory(directory: &Path, take: Take<'_>) -> Result<(), Error> {
             continue;
         };
         if kind == "json" && parts_of_stem(&stem).is_some() && !spoken_of.contains(&stem) {
-            found = true;
             let path = directory.join(name);
             // A run that was killed left it before it could write anything.
             if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
                 continue;
             }
+            found = true;
             spoken_of.extend(each_of_document(&path, None, take)?);
         }
     }

@@ -1,14 +1,15 @@
 //! Saves trials as they end: for each the capture and the document, complete before the next trial is begun.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{TRANSCRIPT, comments, sha256, transcript_sha256};
+use super::{REPORT, TRANSCRIPT, comments, sha256, transcript_sha256};
 use crate::error::Error;
 use crate::evidence::Evidence;
 use crate::file::pcap::Pcap;
 use crate::file::pcapng::{PcapNg, Section, Statistics};
-use crate::file::{Format, Manner, write_whole};
+use crate::file::{Format, Manner, NewFile, write_whole};
 use crate::packet::Link;
 use crate::report::json::JsonWriter;
 use crate::report::{CaptureReport, Header, Host, Tool, TrialReport};
@@ -64,39 +65,68 @@ impl Archive {
         report.capture_sha256 = Some(sha256(&bytes));
         let text = serde_json::to_vec(report)
             .map_err(|error| Error::file("write", &capture_path, &error.into()))?;
-        if self.manner.replace {
-            self.remove_capture_of_other_format(stem);
+        let document_path = self.directory.join(format!("{stem}.json"));
+        let document = self
+            .document(&text, &losses)
+            .map_err(|error| Error::file("write", &document_path, &error))?;
+        let (capture, document) = ((&*capture_path, &*bytes), (&*document_path, &*document));
+        let stale = self.stale(stem);
+        if stale.is_empty() {
+            write_whole(capture.0, capture.1, self.manner)?;
+            // The document comes last: where there is one, there is a trial to be judged.
+            write_whole(document.0, document.1, self.manner)
+                .inspect_err(|_| drop(fs::remove_file(capture.0)))?;
+        } else {
+            self.replace(&stale, capture, document)?;
         }
-        write_whole(&capture_path, &bytes, self.manner)?;
-        // The document comes last: where there is one, there is a trial to be judged.
-        self.write_document(&self.directory.join(format!("{stem}.json")), &text, &losses)
-            .inspect_err(|_| drop(fs::remove_file(&capture_path)))?;
         Ok(text)
     }
 
-    /// What was there under this stem is not to be taken for this trial's.
-    fn remove_capture_of_other_format(&self, stem: &str) {
-        let other = match self.format {
-            Format::PcapNg => Format::Pcap,
-            Format::Pcap => Format::PcapNg,
-        };
-        let name = format!("{stem}.{}", other.extension());
-        let _ = fs::remove_file(self.directory.join(name));
+    /// What is there and not to be taken for this trial's, if it may be replaced: all that has this stem, and the report
+    /// of an earlier run, which may speak of it. The trials that it speaks of have documents of their own.
+    fn stale(&self, stem: &str) -> Vec<PathBuf> {
+        if !self.manner.replace {
+            return Vec::new();
+        }
+        let of_stem = ["json", Format::PcapNg.extension(), Format::Pcap.extension()];
+        let names = of_stem.map(|kind| format!("{stem}.{kind}"));
+        let paths = std::iter::once(REPORT.to_owned()).chain(names);
+        paths
+            .map(|name| self.directory.join(name))
+            .filter(|path| path.symlink_metadata().is_ok())
+            .collect()
     }
 
-    fn write_document(
+    /// Nothing old is touched before both new files are written. Then whatever speaks of the old trial goes first: at no
+    /// moment does a document stand beside a capture that is not its own.
+    fn replace(
         &self,
-        path: &Path,
-        trial: &[u8],
-        capture: &CaptureReport,
+        stale: &[PathBuf],
+        capture: (&Path, &[u8]),
+        document: (&Path, &[u8]),
     ) -> Result<(), Error> {
-        let document = || {
-            let mut json = JsonWriter::begin(Vec::with_capacity(trial.len() + 1024), &self.header)?;
-            json.text(trial)?;
-            json.end(capture)
+        let write = |(path, bytes)| {
+            let mut file = NewFile::create(path, self.manner)?;
+            match file.write_all(bytes) {
+                Ok(()) => Ok(file),
+                Err(error) => Err(file.failed(&error)),
+            }
         };
-        let document = document().map_err(|error| Error::file("write", path, &error))?;
-        write_whole(path, &document, self.manner)
+        let (capture_file, document_file) = (write(capture)?, write(document)?);
+        for path in stale.iter().filter(|path| **path != *capture.0) {
+            // What cannot be removed cannot be replaced either, and that is told of.
+            let _ = fs::remove_file(path);
+        }
+        capture_file.commit()?;
+        document_file
+            .commit()
+            .inspect_err(|_| drop(fs::remove_file(capture.0)))
+    }
+
+    fn document(&self, trial: &[u8], capture: &CaptureReport) -> io::Result<Vec<u8>> {
+        let mut json = JsonWriter::begin(Vec::with_capacity(trial.len() + 1024), &self.header)?;
+        json.text(trial)?;
+        json.end(capture)
     }
 
     fn pcapng<'a>(

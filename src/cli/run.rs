@@ -301,8 +301,12 @@ impl<'a> Run<'a> {
     fn take_trials(&mut self, done: Vec<Done>) -> Result<(), Error> {
         for done in &done {
             self.tally.count(done.verdict);
-            if let Some(report) = &mut self.report {
-                report.trial(done)?;
+            if let Some(report) = &mut self.report
+                && let Err(error) = report.trial(done)
+            {
+                // It lacks a trial now, or ends within one: it must not get its name, even if the disk has room again.
+                self.report = None;
+                return Err(error);
             }
         }
         match &mut self.console {

@@ -125,23 +125,27 @@ pub struct NewFile {
 impl NewFile {
     /// Begins a file that will be called `path`, with mode 0644 or less.
     pub fn create(path: &Path, manner: Manner) -> Result<Self, Error> {
-        let (file, temporary) = if let Some(file) = unnamed(path, manner) {
-            (file, None)
-        } else {
-            let mut name = OsString::from(".");
-            name.push(path.file_name().unwrap_or_default());
-            name.push(format!(".{}.partial", std::process::id()));
-            let temporary = path.with_file_name(name);
-            let file = create_new(&temporary);
-            let file = file.map_err(|error| Error::file("create", path, &error))?;
-            (file, Some(temporary))
-        };
-        Ok(Self {
+        let begun = |file, temporary| Self {
             file: Some(file),
             temporary,
             path: path.to_owned(),
             manner,
-        })
+        };
+        if let Some(file) = unnamed(path, manner) {
+            // Only who may write a file may give it a name, so it is given away last.
+            return Ok(begun(file, None));
+        }
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}.partial", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let file = create_new(&temporary).map_err(|error| Error::file("create", path, &error))?;
+        let this = begun(file, Some(temporary));
+        // One that may take the place of another is given away first: by then nothing must be able to go wrong.
+        if let (Some(file), Some(owner)) = (&this.file, manner.owner) {
+            owner.take(file, path)?;
+        }
+        Ok(this)
     }
 
     /// The file is complete: gives it its name and its owner.
@@ -155,9 +159,11 @@ impl NewFile {
                 .inspect_err(|_| drop(fs::remove_file(temporary))),
         };
         named.map_err(|error| Error::file("create", &self.path, &error))?;
-        match self.manner.owner {
-            Some(owner) => owner.take(&file, &self.path),
-            None => Ok(()),
+        match (&self.temporary, self.manner.owner) {
+            (None, Some(owner)) => owner
+                .take(&file, &self.path)
+                .inspect_err(|_| drop(fs::remove_file(&self.path))),
+            _ => Ok(()),
         }
     }
 

@@ -1,37 +1,19 @@
-//! Saved evidence: what is in the directory, and that it is whole whatever happens.
+//! Saved evidence: what is in the directory, and that Wireshark reads the same in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::documented::{BOTH, DOCUMENTED, Documented, assert_as_documented};
-use crate::run::{ENDLESS, PROGRAM, Run, Running, TRIAL, User, rstproof, trials, unshare};
+use crate::run::{Run, Running, rstproof, trials};
+use crate::saved::{assert_names, assert_same, contents, report, save, saving, stem};
 use crate::wireshark::{RST, Segment, assert_agree, by_tshark, by_us, count_frames, wireshark};
 
 fn path(dir: &TempDir) -> &str {
     dir.path().to_str().unwrap()
-}
-
-fn names(dir: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(dir).unwrap();
-    entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
-}
-
-fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let read = |name: String| (name.clone(), fs::read(dir.join(name)).unwrap());
-    names(dir).into_iter().map(read).collect()
-}
-
-fn report(dir: &Path) -> Vec<Value> {
-    trials(&fs::read_to_string(dir.join("report.json")).unwrap())
 }
 
 #[test]
@@ -43,9 +25,10 @@ fn is_named_after_its_trials_and_agrees_with_tshark() {
 
     let mut expected = BTreeSet::from(["report.json".to_owned()]);
     for Documented { scenario, .. } in &DOCUMENTED {
-        expected.extend(BOTH.map(|family| format!("{scenario}.{family}.pcapng")));
+        let files = |kind| BOTH.map(|family| format!("{scenario}.{family}.{kind}"));
+        expected.extend(["pcapng", "json"].into_iter().flat_map(files));
     }
-    assert_eq!(names(dir.path()), expected);
+    assert_names(dir.path(), &expected);
 
     let mut files = Vec::new();
     for trial in &report {
@@ -107,21 +90,6 @@ fn is_searched_for_its_connection_where_there_is_no_reset() {
 }
 
 #[test]
-fn belongs_to_who_ran_it_and_is_writable_by_nobody_else() {
-    let user = User::new();
-    let dir = user.home.path().join("evidence");
-    let mut command = user.rstproof(&["run", "close-unread-data", "-w", dir.to_str().unwrap()]);
-    Run::of(&mut command).quietly(0);
-    assert_eq!(names(&dir).len(), 3);
-    let owner = user.home.path().metadata().unwrap().uid();
-    for name in names(&dir) {
-        let file = dir.join(name).metadata().unwrap();
-        assert_eq!(file.permissions().mode() & 0o7777 & !0o644, 0);
-        assert_eq!(file.uid(), owner);
-    }
-}
-
-#[test]
 fn is_overwritten_only_by_force() {
     let dir = tempfile::tempdir().unwrap();
     let arguments = ["run", "close-unread-data", "-w", path(&dir)];
@@ -140,79 +108,32 @@ fn is_overwritten_only_by_force() {
 }
 
 #[test]
-fn is_left_whole_by_a_full_disk() {
+fn has_a_document_for_each_trial_that_says_of_it_what_the_report_says() {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, copy) = (dir.path().join("disk"), dir.path().join("copy"));
-    fs::create_dir(&disk).unwrap();
-    // The file system goes away with the namespace, so what is on it is copied.
-    let script = r#"mount -t tmpfs -o size=64k tmpfs "$1" || exit 99
-                    "$3" run -w "$1" --repeat 50; code=$?
-                    cp -r "$1" "$2"; exit "$code""#;
-    let mut command = unshare("--mount", "sh");
-    command
-        .args(["-c", script, "sh"])
-        .args([&disk, &copy])
-        .arg(PROGRAM);
-    let run = Run::of(&mut command);
-    let complaint = run.complaint();
-    assert!(complaint.contains(disk.to_str().unwrap()), "{complaint}");
-    assert!(complaint.contains("ENOSPC"), "{complaint}");
-
-    let names = names(&copy);
-    let whole =
-        |name: &String| name.starts_with("connect-closed-port.") && name.ends_with(".pcapng");
-    assert!(names.len() > 1 && names.iter().all(whole), "{names:?}");
-    let files: Vec<PathBuf> = names.iter().map(|name| copy.join(name)).collect();
-    // SYN, RST, fence.
-    assert_eq!(count_frames(&files), vec![3; files.len()]);
-}
-
-fn complete_after(signal: Signal, code: i32) {
-    let dir = tempfile::tempdir().unwrap();
-    let mut command = rstproof(&ENDLESS);
-    command.args(["--format", "json", "-w", path(&dir)]);
-    let mut run = Running::start(&mut command);
-    let began = run.read_until(TRIAL);
-    run.signal(signal);
-    let run = run.finish();
-    assert_eq!(run.code, Some(code), "{}", run.err);
-    assert_eq!(run.err.lines().count(), 1, "{}", run.err);
-
-    let shown = trials(&format!("{began}{}", run.out));
-    let said = format!("rstproof: interrupted: {} of 20000000 trials", shown.len());
-    assert_eq!(run.err.trim_end(), said);
-    assert_complete(dir.path(), &shown);
-}
-
-/// The report holds these trials, and every one of them has its capture, and nothing else is there.
-fn assert_complete(dir: &Path, shown: &[Value]) {
-    assert!(report(dir) == shown, "the report is not what was shown");
-    let captures = shown
-        .iter()
-        .map(|trial| trial["capture_file"].as_str().unwrap());
-    let expected: BTreeSet<String> = captures.chain(["report.json"]).map(str::to_owned).collect();
-    assert_eq!(expected.len(), shown.len() + 1);
-    assert_eq!(names(dir), expected);
+    let shown = save(dir.path(), &[]);
+    assert_same(&shown, &report(dir.path()));
+    for trial in &shown {
+        let document = dir.path().join(format!("{}.json", stem(trial)));
+        let alone = trials(&fs::read_to_string(document).unwrap());
+        assert_same(std::slice::from_ref(trial), &alone);
+    }
 }
 
 #[test]
-fn is_complete_after_sigint() {
-    complete_after(Signal::SIGINT, 130);
-}
-
-#[test]
-fn is_complete_after_sigterm() {
-    complete_after(Signal::SIGTERM, 143);
-}
-
-#[test]
-fn is_complete_after_standard_output_was_closed() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut command = rstproof(&ENDLESS);
-    command.args(["--format", "json", "-w", path(&dir)]);
-    let mut run = Running::start(&mut command);
-    run.read_until(TRIAL);
-    drop(run.out.take());
-    run.finish().quietly(0);
-    assert_complete(dir.path(), &report(dir.path()));
+fn of_one_run_is_not_disturbed_by_another() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let arguments = ["close-unread-data", "--repeat", "50", "--jobs", "2"];
+    let runs = dirs
+        .each_ref()
+        .map(|dir| Running::start(&mut saving(dir.path(), &arguments)));
+    for (run, dir) in runs.into_iter().zip(&dirs) {
+        let shown = run.finish().quietly(0).trials();
+        assert_eq!(shown.len(), 100);
+        assert!(shown.iter().all(|trial| trial["verdict"] == "confirmed"));
+        assert_same(&shown, &report(dir.path()));
+        assert_names(dir.path(), &crate::saved::files_of(&shown));
+        let mut check = rstproof(&["check", "--format", "json"]);
+        let again = Run::of(check.arg(dir.path())).quietly(0).trials();
+        assert_same(&shown, &again);
+    }
 }

@@ -112,7 +112,11 @@ fn is_complete_after_a_signal() {
     let said = format!("rstproof: interrupted: {} of 20000000 trials", report.tests);
     assert_eq!(run.err.trim_end(), said);
     let files = std::fs::read_dir(dir.path()).unwrap().count();
-    assert_eq!(files, report.tests + 1, "captures and report.json");
+    let expected = 2 * report.tests + 1;
+    assert_eq!(
+        files, expected,
+        "a capture and a document each, and report.json"
+    );
 }
 
 #[test]

@@ -6,14 +6,19 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 mod as_root;
+mod check;
+mod comments;
 mod doctor;
 mod documented;
 mod evidence;
+mod files;
 mod filter;
 mod junit;
 mod obstacle;
 mod process;
 mod run;
+mod saved;
+mod whole;
 mod wireshark;
 
 use std::fs;

@@ -60,16 +60,115 @@ fn works_in_namespaces_of_its_own_and_leaves_none_behind() {
     drop(opened);
 }
 
-#[test]
-fn keeps_no_privilege_while_it_works() {
-    let run = start();
+/// The sets of capabilities in a `status` file: inheritable, permitted, effective.
+fn capabilities(status: &Path) -> [u64; 3] {
+    let status = fs::read_to_string(status).unwrap();
+    ["CapInh:", "CapPrm:", "CapEff:"].map(|set| {
+        let mut lines = status.lines().filter_map(|line| line.strip_prefix(set));
+        u64::from_str_radix(lines.next().unwrap().trim(), 16).unwrap()
+    })
+}
+
+#[track_caller]
+fn assert_capabilities_of_all_threads(run: &Running, expected: [u64; 3]) {
     let threads = threads(Path::new(&format!("/proc/{}", run.pid())));
     assert!(threads.len() > 1, "{threads:?}");
     for thread in threads {
-        let status = fs::read_to_string(thread.join("status")).unwrap();
-        for held in ["CapInh", "CapPrm", "CapEff"] {
-            let none = format!("{held}:\t0000000000000000\n");
-            assert!(status.contains(&none), "{status}");
+        assert_eq!(capabilities(&thread.join("status")), expected);
+    }
+}
+
+#[test]
+fn keeps_no_privilege_while_it_works() {
+    assert_capabilities_of_all_threads(&start(), [0; 3]);
+}
+
+/// These have to be run as root: nobody else has anything to give up.
+mod as_root {
+    use std::process::Command;
+
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    use nix::unistd::geteuid;
+
+    use super::*;
+
+    /// Numbers in `capability.h`.
+    const CAP_CHOWN: u64 = 1 << 0;
+    const CAP_DAC_OVERRIDE: u64 = 1 << 1;
+
+    fn start(command: &mut Command) -> Running {
+        assert!(geteuid().is_root(), "this test has to be run as root");
+        assert_ne!(capabilities(Path::new("/proc/self/status"))[1], 0);
+        Running::start(command)
+    }
+
+    #[test]
+    fn keeps_what_saving_takes_and_no_more() {
+        let home = tempfile::tempdir().unwrap();
+        for (user, kept) in [
+            (None, CAP_DAC_OVERRIDE),
+            (Some("65534"), CAP_DAC_OVERRIDE | CAP_CHOWN),
+            (Some("0"), CAP_DAC_OVERRIDE),
+        ] {
+            let mut command = rstproof(&ENDLESS);
+            command.args(["--format", "json", "--force", "-w"]);
+            command.arg(home.path());
+            for name in ["SUDO_UID", "SUDO_GID"] {
+                command.env_remove(name);
+                command.envs(user.map(|user| (name, user)));
+            }
+            let mut run = start(&mut command);
+            run.read_until(TRIAL);
+            assert_capabilities_of_all_threads(&run, [0, kept, kept]);
+            run.signal(Signal::SIGKILL);
+        }
+    }
+
+    /// More than a pipe holds, so that it waits in the middle until somebody reads on.
+    #[test]
+    fn check_keeps_no_privilege_while_it_works() {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = rstproof(&[
+            "run",
+            "linger-zero-close",
+            "--repeat",
+            "50",
+            "--quiet",
+            "-w",
+        ]);
+        assert_eq!(start(command.arg(home.path())).finish().code, Some(0));
+        let mut command = rstproof(&["check", "--format", "json"]);
+        let mut run = start(command.arg(home.path()));
+        let begun = run.read_until(TRIAL);
+        let status = format!("/proc/{}/status", run.pid());
+        assert_eq!(capabilities(Path::new(&status)), [0; 3]);
+        let run = run.finish();
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        let out = begun + &run.out;
+        // It had not come to its end.
+        assert!(out.len() > 2 * 65536, "{}", out.len());
+    }
+
+    /// What a process has when it ends shows until its end is waited for.
+    #[test]
+    fn no_other_command_has_any_privilege_at_its_end() {
+        for arguments in [
+            &["list"][..],
+            &["explain", "close-unread-data"],
+            &["check", "/nonexistent"],
+            &["man"],
+            &["completions", "bash"],
+        ] {
+            let mut run = start(&mut rstproof(arguments));
+            run.read_to_end();
+            let ended = waitid(
+                Id::Pid(run.pid()),
+                WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT,
+            );
+            assert!(matches!(ended, Ok(WaitStatus::Exited(..))), "{ended:?}");
+            let status = format!("/proc/{}/status", run.pid());
+            let left = capabilities(Path::new(&status));
+            assert_eq!(left, [0; 3], "{arguments:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -46,8 +47,13 @@ impl User {
         Self { home }
     }
 
+    /// A place in its directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
     pub(crate) fn rstproof(&self, arguments: &[&str]) -> Command {
-        let program = self.home.path().join("rstproof");
+        let program = self.path("rstproof");
         let mut command = if geteuid().is_root() {
             let mut setpriv = Command::new("setpriv");
             setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -85,14 +91,22 @@ impl Run {
     #[track_caller]
     pub(crate) fn quietly(self, code: i32) -> Self {
         assert_eq!(self.err, "");
-        assert_eq!(self.code, Some(code), "{}", self.out);
+        assert_eq!(self.code, Some(code), "{}", self.end());
         self
+    }
+
+    /// The last lines of standard output, as much of them as a person would read.
+    fn end(&self) -> String {
+        let lines: Vec<&str> = self.out.lines().rev().take(5).collect();
+        let short = |line: &&str| line.chars().take(200).collect::<String>();
+        let lines: Vec<String> = lines.iter().rev().map(short).collect();
+        lines.join("\n")
     }
 
     /// It could not do its work: the one line that it said so with.
     #[track_caller]
     pub(crate) fn complaint(&self) -> &str {
-        assert_eq!(self.code, Some(2), "{}{}", self.out, self.err);
+        assert_eq!(self.code, Some(2), "{}{}", self.end(), self.err);
         assert_eq!(self.err.lines().count(), 1, "{}", self.err);
         self.err.trim_end()
     }
@@ -151,12 +165,18 @@ impl Running {
         }
     }
 
+    /// Reads what there is on standard output, up to its end.
+    pub(crate) fn read_to_end(&mut self) -> String {
+        let mut read = String::new();
+        if let Some(out) = &mut self.out {
+            out.read_to_string(&mut read).unwrap();
+        }
+        read
+    }
+
     /// Waits for the end; standard output from where it has not been read yet.
     pub(crate) fn finish(mut self) -> Run {
-        let (mut out, mut err) = (String::new(), String::new());
-        if let Some(mut rest) = self.out.take() {
-            rest.read_to_string(&mut out).unwrap();
-        }
+        let (out, mut err) = (self.read_to_end(), String::new());
         let mut errors = self.child.stderr.take().unwrap();
         errors.read_to_string(&mut err).unwrap();
         let code = self.child.wait().unwrap().code();
