@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::console::{Console, Show};
-use super::{CheckArgs, complain};
+use super::{CheckArgs, Format, complain};
 use crate::archive::load::{self, Trial};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -73,14 +73,7 @@ impl<'a> Check<'a> {
                 dropped: 0,
                 ..trial.capture.clone()
             };
-            let show = Show {
-                format: self.args.format,
-                stories: as_story,
-                quiet: self.args.quiet,
-                directory: None,
-                lines: None,
-            };
-            self.console = Some(Console::begin(show, &header(host))?);
+            self.console = Some(self.begin(host, as_story)?);
         }
         let report = trial.report();
         self.capture.dropped = self
@@ -105,9 +98,23 @@ impl<'a> Check<'a> {
         }
     }
 
+    fn begin(&self, host: Option<&Host>, as_story: bool) -> Result<Console, Error> {
+        let show = Show {
+            format: self.args.format,
+            stories: as_story,
+            quiet: self.args.quiet,
+            directory: None,
+            lines: None,
+        };
+        Console::begin(show, &header(host))
+    }
+
     fn finish(mut self) -> Result<ExitCode, Error> {
         if let Some(only) = self.first.take() {
             self.show(&only, !self.args.quiet)?;
+        } else if self.console.is_none() && self.args.format != Format::Human {
+            // A machine wants a document, even if there is nothing in it.
+            self.console = Some(self.begin(None, false)?);
         }
         if let Some(console) = self.console.take() {
             console.end(&self.capture, &self.tally, self.began.elapsed())?;

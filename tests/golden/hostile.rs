@@ -167,3 +167,20 @@ fn a_directory_without_evidence_says_so() {
     assert_eq!(code, Some(2));
     assert!(err.contains("ENOENT"), "{err}");
 }
+
+#[test]
+fn a_machine_gets_a_document_even_if_nothing_could_be_judged() {
+    let dir = scratch();
+    for (format, holds) in [("json", "\"trials\":["), ("junit", "<testsuites")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rstproof"));
+        command.args(["check", "--format", format]).arg(dir.path());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(out.contains(holds), "{out}");
+        if format == "json" {
+            let document: Value = serde_json::from_str(&out).unwrap();
+            assert_eq!(document["trials"], json!([]));
+        }
+    }
+}

@@ -14,7 +14,7 @@ use nix::unistd::{geteuid, mkfifo};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::run::{PROGRAM, Run, Running, User, rstproof};
+use crate::run::{PROGRAM, Run, Running, User, rstproof, where_user_namespaces_are_forbidden};
 
 const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
 
@@ -131,18 +131,7 @@ fn too_many_network_namespaces_are_mended_by_allowing_more() {
 /// Root of a container may be unable to change anything.
 #[test]
 fn root_without_any_right_is_told_no_command_that_would_fail() {
-    let script = "echo 0 > /proc/sys/user/max_user_namespaces || exit 99
-                  exec setpriv --inh-caps=-all --bounding-set=-all \"$1\" doctor --format json";
-    let mut command = Command::new("unshare");
-    command.args([
-        "--user",
-        "--map-root-user",
-        "sh",
-        "-c",
-        script,
-        "sh",
-        PROGRAM,
-    ]);
+    let mut command = where_user_namespaces_are_forbidden("doctor --format json");
     let document = examined(&mut command, 2);
     for id in ["user-namespaces", "main-job", "cap-net-raw", "tracefs"] {
         assert!(check(&document, id)["mend"].is_null(), "{id}: {document}");

@@ -1,8 +1,6 @@
 //! What may be in the way: one line says what it is and what mends it.
 
-use std::process::Command;
-
-use crate::run::{PROGRAM, Run, User, rstproof, unshare};
+use crate::run::{PROGRAM, Run, User, rstproof, unshare, where_user_namespaces_are_forbidden};
 
 #[test]
 fn no_such_interface() {
@@ -39,18 +37,7 @@ fn no_right_to_capture_on_the_host() {
 
 #[test]
 fn user_namespaces_are_forbidden() {
-    let script = r#"echo 0 > /proc/sys/user/max_user_namespaces || exit 99
-                    exec setpriv --inh-caps=-all --bounding-set=-all "$1" run"#;
-    let mut command = Command::new("unshare");
-    command.args([
-        "--user",
-        "--map-root-user",
-        "sh",
-        "-c",
-        script,
-        "sh",
-        PROGRAM,
-    ]);
+    let mut command = where_user_namespaces_are_forbidden("run");
     let run = Run::of(&mut command);
     assert!(
         run.complaint()

@@ -32,6 +32,18 @@ pub(crate) fn unshare(kinds: &str, program: &str) -> Command {
     command
 }
 
+/// Runs the program with these arguments as a root that has no rights, where nobody may make a user namespace.
+pub(crate) fn where_user_namespaces_are_forbidden(arguments: &str) -> Command {
+    let script = format!(
+        "echo 0 > /proc/sys/user/max_user_namespaces || exit 99
+         exec setpriv --inh-caps=-all --bounding-set=-all \"$1\" {arguments}"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c"]);
+    command.args([script.as_str(), "sh", PROGRAM]);
+    command
+}
+
 /// An ordinary user with a directory of its own, in which there is a copy of the program.
 pub(crate) struct User {
     pub(crate) home: TempDir,
