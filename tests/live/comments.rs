@@ -137,8 +137,9 @@ fn a_capture_says_where_and_with_what_it_was_made() {
             "Strict time order: True".to_owned(),
             format!("Capture oper-sys: {kernel}"),
             format!(
-                "Capture application: rstproof {}",
-                env!("CARGO_PKG_VERSION")
+                "Capture application: rstproof {} with {}",
+                env!("CARGO_PKG_VERSION"),
+                document["host"]["libpcap"].as_str().unwrap()
             ),
             format!("Capture comment: {name}, run 1: confirmed"),
             format!("Capture comment: {frames} frames received, 0 dropped"),
