@@ -34,7 +34,7 @@ const LONGEST_CAPTURE: u64 = 64 << 20;
 /// A saved trial.
 #[derive(Debug)]
 pub struct Trial {
-    /// Its scenario; [`scenario::UNKNOWN`] if there is none of its name here.
+    /// Its scenario; [`crate::scenario::UNKNOWN`] if there is none of its name here.
     pub scenario: &'static Scenario,
     /// Over which family.
     pub family: Family,
