@@ -113,6 +113,7 @@ fn proven_rounds(
         filter: None,
         port: 8080,
         kept: Kept::default(),
+        recorder: None,
     };
     runtime()?.block_on(async {
         let mut worker = Worker::open(settings, 0).await?;

@@ -1,10 +1,14 @@
 //! Evidence in files: what `run -w` leaves behind, and what `check` judges again on any machine.
 //!
 //! A trial is two files of one stem: its capture, `<stem>.pcapng`, and `<stem>.json`, a document of schema 1 that holds
-//! this one trial. `report.json` holds all trials of a run. Two hashes tie them together: the section header of the
-//! capture has a comment with the SHA-256 of the [transcript](transcript_sha256), and the trial has that of its
-//! capture file, as `sha256sum` prints it. So neither can be changed, cut or swapped without the other telling. The
-//! hashes are no signature: whoever makes both files anew can make them say anything that the judge finds consistent.
+//! this one trial. `report.json` holds all trials of a run.
+//!
+//! Three hashes tie them together. The fence, the datagram that ends the trial, carries that of the calls
+//! ([`calls_sha256`]), so that it is in the captured frames themselves, whatever format they are kept in. The section
+//! header of a pcapng has a comment with that of the whole transcript ([`transcript_sha256`]). And the trial in the
+//! document has that of its capture file, as `sha256sum` prints it. So neither file can be changed, cut or swapped
+//! without the other telling. The hashes are no signature: whoever makes both files anew can make them say anything
+//! that the judge finds consistent.
 
 mod comments;
 pub mod load;
@@ -14,7 +18,8 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use crate::evidence::Evidence;
+use crate::evidence::{Completeness, Evidence};
+use crate::report::Header;
 use crate::scenario::Family;
 
 /// What the document about a run is called.
@@ -30,25 +35,81 @@ pub fn stem(scenario: &str, family: Family, run: Option<u32>) -> String {
     format!("{scenario}.{}{run}", family.name())
 }
 
-/// SHA-256 of what the sockets said, in hexadecimal digits.
-///
-/// Of this text, in lines: `scenario family run`, `began` and its nanoseconds since the epoch, both addresses, how far
-/// the capture is complete, and for each call `role call(arguments) began ended = outcome`, its times in nanoseconds
-/// since the trial's beginning.
+/// Scenario, family and run that a trial's files are named after.
+pub(crate) fn parts_of_stem(stem: &str) -> Option<(&str, Family, u32)> {
+    let family = |name| match name {
+        "ipv4" => Some(Family::Ipv4),
+        "ipv6" => Some(Family::Ipv6),
+        _ => None,
+    };
+    let (rest, last) = stem.rsplit_once('.')?;
+    if let Some(family) = family(last) {
+        return Some((rest, family, 1));
+    }
+    let (scenario, name) = rest.rsplit_once('.')?;
+    Some((scenario, family(name)?, last.parse().ok()?))
+}
+
+/// Who recorded, where, and asking which witnesses, as it goes into the hashes: a JSON array, in which no text can pass
+/// for two.
 #[must_use]
-pub fn transcript_sha256(scenario: &str, family: Family, run: u32, evidence: &Evidence) -> String {
+pub fn recorder(header: &Header) -> String {
+    let (tool, host, witnesses) = (&header.tool, &header.host, &header.witnesses);
+    let texts = [
+        &*tool.name,
+        &*tool.version,
+        &host.sysname,
+        &host.release,
+        &host.version,
+        &host.machine,
+        &host.libpcap,
+    ];
+    let asked = [
+        witnesses.capture,
+        witnesses.kernel_trace,
+        witnesses.counters,
+    ];
+    serde_json::json!([texts, asked]).to_string()
+}
+
+/// SHA-256 of what the sockets said.
+///
+/// Of this text, in lines: the [`recorder`]; `scenario family interface`; `began` and its nanoseconds since the epoch; both
+/// addresses; and for each call `role call(arguments) began ended = outcome`, its times in nanoseconds since the trial's
+/// beginning.
+#[must_use]
+pub fn calls_sha256(
+    recorder: &str,
+    scenario: &str,
+    family: Family,
+    interface: &str,
+    evidence: &Evidence,
+) -> [u8; 32] {
     let began = evidence.began;
     let mut text = format!(
-        "{scenario} {} {run}\nbegan {}\nclient {}\nserver {}\n",
+        "{recorder}\n{scenario} {} {interface}\nbegan {}\nclient {}\nserver {}",
         family.name(),
         began.0,
         evidence.client,
         evidence.server
     );
-    let completeness = evidence.completeness;
-    let _ = write!(
-        text,
-        "fence {} dropped {} unfiltered {} stepped {}",
+    for call in &evidence.calls {
+        let (began, ended) = (call.began.since(began), call.ended.since(began));
+        let (role, op, outcome) = (call.role, call.op, call.outcome);
+        let _ = write!(text, "\n{role} {op} {began} {ended} = {outcome}");
+    }
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// SHA-256 of what the sockets said and how far the capture is complete, in hexadecimal digits.
+///
+/// Of this text: [`calls_sha256`] in hexadecimal digits, `run N`, `fence` whether it was seen, `dropped`, `unfiltered`,
+/// `stepped`, and the fence's address and mark, with a space between all of them.
+#[must_use]
+pub fn transcript_sha256(calls: &[u8; 32], run: u32, completeness: &Completeness) -> String {
+    let mut text = format!(
+        "{} run {run} fence {} dropped {} unfiltered {} stepped {}",
+        hexadecimal(calls),
         completeness.fence_seen,
         completeness.dropped,
         completeness.filter_lets_all_through,
@@ -57,19 +118,17 @@ pub fn transcript_sha256(scenario: &str, family: Family, run: u32, evidence: &Ev
     if let Some(fence) = completeness.fence {
         let _ = write!(text, " from {} mark {:016x}", fence.from, fence.mark.0);
     }
-    for call in &evidence.calls {
-        let (began, ended) = (call.began.since(began), call.ended.since(began));
-        let (role, op, outcome) = (call.role, call.op, call.outcome);
-        let _ = write!(text, "\n{role} {op} {began} {ended} = {outcome}");
-    }
     sha256(text.as_bytes())
 }
 
 /// SHA-256 of these bytes, in hexadecimal digits.
 fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digest = Sha256::digest(bytes);
-    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits
         .map(|digit| char::from(DIGITS[usize::from(digit)]))
         .collect()
@@ -96,5 +155,14 @@ mod tests {
     fn a_stem_names_scenario_family_and_run() {
         assert_eq!(stem("a-b", Family::Ipv4, None), "a-b.ipv4");
         assert_eq!(stem("a-b", Family::Ipv6, Some(7)), "a-b.ipv6.7");
+    }
+
+    #[test]
+    fn a_stem_is_taken_apart_again_and_nothing_else_is() {
+        assert_eq!(parts_of_stem("a-b.ipv4"), Some(("a-b", Family::Ipv4, 1)));
+        assert_eq!(parts_of_stem("a-b.ipv6.7"), Some(("a-b", Family::Ipv6, 7)));
+        for stem in ["", "a", "a.b", "ipv4", "a.ipv5", "a.ipv4.x", "a.ipv4.1.2"] {
+            assert_eq!(parts_of_stem(stem), None, "{stem}");
+        }
     }
 }

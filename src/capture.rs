@@ -230,11 +230,16 @@ impl Session {
         self.link
     }
 
-    /// Sends a fence and takes everything up to it, waiting for it if need be. What was sent, and whether it came.
-    pub async fn drain_to_fence(&mut self, batch: &mut Batch) -> Result<(Fence, bool), Error> {
+    /// Sends a fence and takes everything up to it, waiting for it if need be. What was sent, and whether it came. What
+    /// it carries beside its mark is bound to the frames by that.
+    pub async fn drain_to_fence(
+        &mut self,
+        batch: &mut Batch,
+        commitment: Option<&[u8; 32]>,
+    ) -> Result<(Fence, bool), Error> {
         let sent = self
             .fence
-            .send()
+            .send(commitment)
             .map_err(|error| fence_failed(&self.interface, &error))?;
         let seen = self.drain_until(batch, |packet| sent.is(packet)).await?;
         Ok((sent, seen))
@@ -405,9 +410,17 @@ impl FenceSocket {
     }
 
     /// Sends a datagram with a mark of its own.
-    fn send(&mut self) -> io::Result<Fence> {
+    fn send(&mut self, commitment: Option<&[u8; 32]>) -> io::Result<Fence> {
         self.mark = self.mark.wrapping_add(1);
-        self.socket.send(&self.mark.to_be_bytes())?;
+        let mut payload = [0; 8 + 32];
+        payload[..8].copy_from_slice(&self.mark.to_be_bytes());
+        let payload = if let Some(commitment) = commitment {
+            payload[8..].copy_from_slice(commitment);
+            &payload[..]
+        } else {
+            &payload[..8]
+        };
+        self.socket.send(payload)?;
         Ok(Fence {
             from: self.address,
             mark: Mark(self.mark),

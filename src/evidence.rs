@@ -83,7 +83,7 @@ impl Fence {
     /// Whether this packet is the datagram.
     #[must_use]
     pub fn is(&self, packet: &Packet) -> bool {
-        matches!(packet, Packet::Udp { source, mark: Some(mark) }
+        matches!(packet, Packet::Udp { source, mark: Some(mark), .. }
             if *source == self.from && *mark == self.mark.0)
     }
 }
@@ -114,8 +114,8 @@ pub enum Flaw {
     TranscriptMissing,
     /// There is a transcript, and no capture.
     CaptureMissing,
-    /// The capture is there and cannot be opened.
-    CaptureNotOpened(Errno),
+    /// The capture is there and cannot be read, for this reason.
+    CaptureNotRead(NotRead),
     /// The capture is no capture, or not whole.
     CaptureMalformed(Malformed),
     /// The capture's frames begin in a way that is not known here: number of the link type.
@@ -135,6 +135,8 @@ pub enum Flaw {
     CaptureAltered,
     /// What else was recorded of the trial, its verdict perhaps, does not follow from its evidence.
     RecordAltered,
+    /// Another trial of the same document claims the same capture.
+    CaptureUsedTwice,
     /// The trial's own document and the run's report do not say the same.
     CopiesDiffer,
     /// This version knows no scenario of that name.
@@ -148,7 +150,7 @@ impl Flaw {
         match self {
             Self::TranscriptMissing => "transcript-missing",
             Self::CaptureMissing => "capture-missing",
-            Self::CaptureNotOpened(_) => "capture-not-opened",
+            Self::CaptureNotRead(_) => "capture-not-read",
             Self::CaptureMalformed(_) => "capture-malformed",
             Self::LinkType(_) => "link-type",
             Self::FramesMissing { .. } => "frames-missing",
@@ -156,6 +158,7 @@ impl Flaw {
             Self::FrameAltered(_) => "frame-altered",
             Self::CaptureAltered => "capture-altered",
             Self::RecordAltered => "record-altered",
+            Self::CaptureUsedTwice => "capture-used-twice",
             Self::CopiesDiffer => "copies-differ",
             Self::ScenarioUnknown => "scenario-unknown",
         }
@@ -166,10 +169,10 @@ impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TranscriptMissing => {
-                f.write_str("there is no record of the calls beside the capture")
+                f.write_str("there is no record of the calls beside the capture, without which it proves nothing")
             }
             Self::CaptureMissing => f.write_str("there is no capture beside the record of the calls"),
-            Self::CaptureNotOpened(errno) => write!(f, "the capture cannot be read ({errno})"),
+            Self::CaptureNotRead(why) => write!(f, "the capture cannot be read: {why}"),
             Self::CaptureMalformed(malformed) => write!(f, "the capture is not whole: {malformed}"),
             Self::LinkType(number) => {
                 write!(f, "the capture's link type {number} is none that is known here")
@@ -194,12 +197,36 @@ impl fmt::Display for Flaw {
             Self::RecordAltered => f.write_str(
                 "what was recorded of the trial is not what its evidence leads to; one of them was changed",
             ),
+            Self::CaptureUsedTwice => {
+                f.write_str("another trial of the same document claims the same capture")
+            }
             Self::CopiesDiffer => {
                 f.write_str("the trial's own record and report.json do not say the same of it")
             }
             Self::ScenarioUnknown => f.write_str(
                 "this version does not know the scenario; judge it with the version that recorded it",
             ),
+        }
+    }
+}
+
+/// Why a file is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRead {
+    /// The kernel refuses.
+    Refused(Errno),
+    /// It is a directory, a pipe or a device.
+    NotRegular,
+    /// It is longer than so many bytes, and none that is written here is.
+    TooLong(u64),
+}
+
+impl fmt::Display for NotRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(errno) => errno.fmt(f),
+            Self::NotRegular => f.write_str("it is no regular file"),
+            Self::TooLong(most) => write!(f, "it is longer than the {most} bytes that are allowed"),
         }
     }
 }

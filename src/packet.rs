@@ -195,12 +195,14 @@ pub enum Packet {
     Tcp(Segment),
     /// An ICMP error about a TCP segment.
     Icmp(IcmpError),
-    /// A UDP datagram: who sent it and the first eight bytes of payload, if there are as many. Fences are these.
+    /// A UDP datagram: who sent it and how its payload begins, if it is as long. Fences are these.
     Udp {
         /// Sender.
         source: SocketAddr,
         /// First eight bytes of payload, big-endian.
         mark: Option<u64>,
+        /// The 32 bytes after them.
+        commitment: Option<[u8; 32]>,
     },
     /// Anything else, and what could not be decoded.
     Other,
@@ -347,12 +349,11 @@ fn sack_blocks(first: (u32, u32), rest: [Option<(u32, u32)>; 3]) -> SackBlocks {
 }
 
 fn datagram(udp: &UdpSlice<'_>, source: IpAddr) -> Packet {
+    let mark = udp.payload().split_first_chunk::<8>();
     Packet::Udp {
         source: SocketAddr::new(source, udp.source_port()),
-        mark: udp
-            .payload()
-            .first_chunk::<8>()
-            .map(|bytes| u64::from_be_bytes(*bytes)),
+        mark: mark.map(|(mark, _)| u64::from_be_bytes(*mark)),
+        commitment: mark.and_then(|(_, rest)| rest.first_chunk().copied()),
     }
 }
 

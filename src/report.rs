@@ -383,7 +383,7 @@ impl TrialReport {
                 .enumerate()
                 .map(|(index, call)| call_report(index, call, began, judgement))
                 .collect(),
-            packets: packets(evidence, interface),
+            packets: packets(evidence, &evidence.packets, interface),
             resets: judgement
                 .resets
                 .iter()
@@ -477,10 +477,13 @@ fn reset_report(index: usize, reset: &Reset, judgement: &Judgement) -> ResetRepo
 }
 
 /// The frames of this connection, in the terms of the connection.
-pub(crate) fn packets(evidence: &Evidence, interface: &str) -> Vec<PacketReport> {
+pub(crate) fn packets(
+    evidence: &Evidence,
+    captured: &[Packet],
+    interface: &str,
+) -> Vec<PacketReport> {
     let mut flow = Flow::new(evidence.client, evidence.server);
-    evidence
-        .packets
+    captured
         .iter()
         .filter_map(|packet| match packet {
             Packet::Tcp(segment) if segment.at >= evidence.began => {

@@ -152,6 +152,12 @@ impl Errno {
     pub const ENOTCONN: Self = Self(libc::ENOTCONN);
     /// Resource temporarily unavailable: a time bound of the caller's own was reached.
     pub const EAGAIN: Self = Self(libc::EAGAIN);
+    /// No such file or directory.
+    pub const ENOENT: Self = Self(libc::ENOENT);
+    /// Permission denied.
+    pub const EACCES: Self = Self(libc::EACCES);
+    /// Too many symbolic links, or one where none may be.
+    pub const ELOOP: Self = Self(libc::ELOOP);
     /// Interrupted system call.
     pub const EINTR: Self = Self(libc::EINTR);
 }

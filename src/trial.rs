@@ -13,6 +13,7 @@ pub mod pool;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use crate::archive;
 use crate::capture::{self, Batch, Session};
 use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub port: u16,
     /// What is done with the frames afterwards: if they are saved, their bytes are kept.
     pub kept: Kept,
+    /// Who records, if each trial's fence is to carry the hash of its calls ([`archive::recorder`]).
+    pub recorder: Option<String>,
 }
 
 /// Runs trials, one after the other, on the thread that opened it.
@@ -162,11 +165,18 @@ impl Worker {
             &mut self.evidence.calls,
         )
         .await?;
-        let (fence, fence_seen) = self.session.drain_to_fence(&mut self.batch).await?;
-        let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.client = client;
         self.evidence.server = server;
         self.evidence.began = began;
+        let commitment = self.settings.recorder.as_ref().map(|recorder| {
+            let interface = self.session.interface();
+            archive::calls_sha256(recorder, scenario.id, family, interface, &self.evidence)
+        });
+        let (fence, fence_seen) = self
+            .session
+            .drain_to_fence(&mut self.batch, commitment.as_ref())
+            .await?;
+        let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
         let mut hidden = self.batch.hidden.iter();
         let hides = hidden.any(|packet| self.evidence.concerns(packet));

@@ -8,28 +8,33 @@ mod capture;
 mod document;
 mod stored;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::unistd::geteuid;
 
-use self::capture::{orphan, parts_of_stem};
-use self::document::each_of_document;
-use super::REPORT;
+use self::capture::orphan;
+use self::document::{are_equal, each_of_document};
+use super::{REPORT, parts_of_stem};
 use crate::error::{Error, reason};
-use crate::evidence::{Completeness, Evidence, Flaw};
+use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
 use crate::file::Format;
 use crate::report::{CaptureReport, Host, Source, TrialReport};
 use crate::scenario::{Family, Scenario};
+use crate::transcript::Errno;
 use crate::verdict::judge;
 
-/// The capture of a trial has some kilobytes. One of more bytes than this is none.
-const LONGEST_CAPTURE: u64 = 64 << 20;
+/// The capture of a trial has some kilobytes, and so has its document. One of more bytes than this is none.
+const LONGEST_CAPTURE: u64 = 16 << 20;
+
+/// The report of 10,000 trials has some 30 MB.
+const LONGEST_DOCUMENT: u64 = 1 << 30;
 
 /// A saved trial.
 #[derive(Debug)]
@@ -48,6 +53,8 @@ pub struct Trial {
     pub capture: CaptureReport,
     /// What is left of it.
     pub evidence: Evidence,
+    /// SHA-256 of its capture file, as it is.
+    pub content: Option<String>,
     name: String,
     capture_file: Option<String>,
     capture_sha256: Option<String>,
@@ -95,67 +102,122 @@ fn tells_the_same(report: &TrialReport, recorded: &str) -> bool {
     serde_json::to_string(report).is_ok_and(|text| text == recorded || are_equal(&text, recorded))
 }
 
-/// Whether two texts are the same JSON.
-fn are_equal(one: &str, other: &str) -> bool {
-    let value = |text| serde_json::from_str::<serde_json::Value>(text).ok();
-    value(one).is_some_and(|one| Some(one) == value(other))
+/// Gives every trial that these arguments stand for: directories, documents and captures. What cannot be read at all is
+/// an error in its place.
+pub fn each_of(
+    arguments: &[PathBuf],
+    take: &mut impl FnMut(Result<Trial, Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    // Captures that only the report of their run speaks of: that is read once for all of them.
+    let mut by_report: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    for argument in arguments {
+        match report_of(argument) {
+            Some((report, name)) => {
+                by_report.entry(report).or_default().insert(name);
+            }
+            None => each(argument, take)?,
+        }
+    }
+    for (report, names) in by_report {
+        let found = each_of_document(&report, Links::Followed, Some(&names), take)?;
+        for name in names.difference(&found) {
+            take(orphan(&report.with_file_name(name), Links::Followed))?;
+        }
+    }
+    Ok(())
 }
 
-/// Gives every trial that this argument stands for: a directory, a document or a capture. What cannot be read at all
-/// is an error in its place.
+/// Gives every trial that one argument stands for.
 pub fn each(
     argument: &Path,
     take: &mut impl FnMut(Result<Trial, Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    match fs::metadata(argument) {
-        Err(error) => take(Err(unreadable(argument, &error))),
-        Ok(kind) if kind.is_dir() => each_in_directory(argument, take),
-        Ok(_) if argument.extension() == Some(OsStr::new("json")) => {
-            each_of_document(argument, None, take).map(drop)
-        }
-        Ok(_) => each_of_capture(argument, take),
+    let kind = match fs::metadata(argument) {
+        Ok(kind) => kind,
+        Err(error) => return take(Err(unreadable(argument, not_read(&error)))),
+    };
+    if kind.is_dir() {
+        return each_in_directory(argument, take);
     }
+    let own = argument.with_extension("json");
+    if argument.extension() == Some(OsStr::new("json")) {
+        each_of_document(argument, Links::Followed, None, take).map(drop)
+    } else if let (true, Some(name)) = (own.exists(), file_name(argument)) {
+        let names = BTreeSet::from([name.to_owned()]);
+        let found = each_of_document(&own, Links::Followed, Some(&names), take)?;
+        if found.contains(name) {
+            return Ok(());
+        }
+        take(orphan(argument, Links::Followed))
+    } else if let Some((report, name)) = report_of(argument) {
+        let names = BTreeSet::from([name]);
+        let found = each_of_document(&report, Links::Followed, Some(&names), take)?;
+        if found.is_superset(&names) {
+            return Ok(());
+        }
+        take(orphan(argument, Links::Followed))
+    } else {
+        take(orphan(argument, Links::Followed))
+    }
+}
+
+/// The report that speaks of this capture, if nothing nearer does, and the capture's name.
+fn report_of(capture: &Path) -> Option<(PathBuf, String)> {
+    let name = file_name(capture)?;
+    let (_, kind) = name.rsplit_once('.')?;
+    Format::of_extension(kind)?;
+    let report = capture.with_file_name(REPORT);
+    let is_of_ours = || {
+        let mut begin = [0; 9];
+        let mut file = File::open(&report).ok()?;
+        file.read_exact(&mut begin).ok()?;
+        (&begin == b"{\"schema\"").then_some(())
+    };
+    (capture.is_file() && !capture.with_extension("json").exists()).then_some(())?;
+    is_of_ours()?;
+    Some((report, name.to_owned()))
+}
+
+fn file_name(path: &Path) -> Option<&str> {
+    path.file_name().and_then(OsStr::to_str)
 }
 
 type Take<'a> = &'a mut dyn FnMut(Result<Trial, Error>) -> Result<(), Error>;
 
 /// The run's report first; then trials that it does not speak of, because the run was killed before it was written; then
-/// captures that nothing speaks of.
+/// captures that nothing speaks of. Links inside the directory are not followed: what it holds is what is judged.
 fn each_in_directory(directory: &Path, take: Take<'_>) -> Result<(), Error> {
     let names = match names(directory) {
         Ok(names) => names,
-        Err(error) => return take(Err(unreadable(directory, &error))),
+        Err(error) => return take(Err(unreadable(directory, not_read(&error)))),
     };
     let mut spoken_of = BTreeSet::new();
-    if names.contains(REPORT) {
-        spoken_of = each_of_document(&directory.join(REPORT), None, take)?;
+    let mut found = names.contains(REPORT);
+    if found {
+        spoken_of = each_of_document(&directory.join(REPORT), Links::Refused, None, take)?;
     }
-    let of = |name: &str| {
-        name.rsplit_once('.')
-            .map(|(stem, kind)| (stem.to_owned(), kind.to_owned()))
+    // A run that was killed leaves a file that it could not write anything into yet.
+    let is_empty = |name: &str| {
+        fs::symlink_metadata(directory.join(name)).is_ok_and(|it| it.is_file() && it.len() == 0)
     };
-    let mut found = !spoken_of.is_empty() || names.contains(REPORT);
-    for name in &names {
-        let Some((stem, kind)) = of(name) else {
+    for name in names.iter().filter(|name| !is_empty(name)) {
+        let Some(stem) = name.strip_suffix(".json") else {
             continue;
         };
-        if kind == "json" && parts_of_stem(&stem).is_some() && !spoken_of.contains(&stem) {
-            let path = directory.join(name);
-            // A run that was killed left it before it could write anything.
-            if fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
-                continue;
-            }
+        let captures =
+            [Format::PcapNg, Format::Pcap].map(|it| format!("{stem}.{}", it.extension()));
+        let is_told = captures.iter().any(|capture| spoken_of.contains(capture));
+        if parts_of_stem(stem).is_some() && !is_told {
             found = true;
-            spoken_of.extend(each_of_document(&path, None, take)?);
+            let path = directory.join(name);
+            spoken_of.extend(each_of_document(&path, Links::Refused, None, take)?);
         }
     }
-    for name in &names {
-        let Some((stem, kind)) = of(name) else {
-            continue;
-        };
-        if Format::of_extension(&kind).is_some() && !spoken_of.contains(&stem) {
+    for name in names.iter().filter(|name| !is_empty(name)) {
+        let kind = name.rsplit_once('.').map(|(_, kind)| kind);
+        if kind.and_then(Format::of_extension).is_some() && !spoken_of.contains(name) {
             found = true;
-            take(orphan(&directory.join(name)))?;
+            take(orphan(&directory.join(name), Links::Refused))?;
         }
     }
     if found {
@@ -164,7 +226,9 @@ fn each_in_directory(directory: &Path, take: Take<'_>) -> Result<(), Error> {
     take(Err(Error::File {
         action: "find evidence in",
         path: directory.to_owned(),
-        reason: format!("it holds no {REPORT} and no capture; `rstproof run -w DIR` makes them"),
+        reason: format!(
+            "it holds no {REPORT} and no capture; name the directory that `rstproof run -w` wrote"
+        ),
     }))
 }
 
@@ -179,23 +243,8 @@ fn names(directory: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// By the document of its own, or by the report of its run.
-fn each_of_capture(path: &Path, take: Take<'_>) -> Result<(), Error> {
-    let name = path.file_name().and_then(OsStr::to_str);
-    for document in [path.with_extension("json"), path.with_file_name(REPORT)] {
-        if document.exists() && document != path {
-            let mut found = false;
-            each_of_document(&document, name, &mut |trial| {
-                found = true;
-                take(trial)
-            })?;
-            if found {
-                return Ok(());
-            }
-        }
-    }
-    take(orphan(path))
-}
+/// Where nothing is known of an address.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Of evidence of which nothing is known.
 const UNKNOWN_COMPLETENESS: Completeness = Completeness {
@@ -206,35 +255,61 @@ const UNKNOWN_COMPLETENESS: Completeness = Completeness {
     clock_step_ns: 0,
 };
 
+/// Whether a symbolic link may stand for a file: one that was typed may, one that lies in a directory of evidence leads out
+/// of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    Followed,
+    Refused,
+}
+
 /// Why a file of the evidence cannot be read.
-fn unreadable(path: &Path, error: &io::Error) -> Error {
-    let hint = if error.kind() == io::ErrorKind::PermissionDenied && geteuid().is_root() {
-        "; root's rights are given up before evidence is read, so do it as the user that it belongs to"
-    } else {
-        ""
+fn unreadable(path: &Path, why: NotRead) -> Error {
+    let hint = match why {
+        NotRead::Refused(Errno::EACCES) if geteuid().is_root() => {
+            "; root's rights are given up before evidence is read, so do it as the user that it belongs to"
+        }
+        NotRead::Refused(Errno::ELOOP) => "; symbolic links among the evidence are not followed",
+        _ => "",
+    };
+    let reason = match why {
+        NotRead::Refused(errno) => reason(&io::Error::from_raw_os_error(errno.0)),
+        other => other.to_string(),
     };
     Error::File {
         action: "read",
         path: path.to_owned(),
-        reason: format!("{}{hint}", reason(error)),
+        reason: format!("{reason}{hint}"),
     }
 }
 
-/// A whole file. Not a pipe, which may never end, nor a device.
-fn read_file(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
-    let refuse = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
-    let file: File = OpenOptions::new()
+fn not_read(error: &io::Error) -> NotRead {
+    NotRead::Refused(Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+/// A whole file. Not a pipe, which may never end, nor a device, nor more than so many bytes.
+fn read_file(path: &Path, most: u64, links: Links) -> Result<Vec<u8>, NotRead> {
+    let not_read = |error: io::Error| not_read(&error);
+    let no_links = match links {
+        Links::Followed => 0,
+        Links::Refused => libc::O_NOFOLLOW,
+    };
+    let file = OpenOptions::new()
         .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?;
-    let kind = file.metadata()?;
+        .custom_flags(libc::O_NONBLOCK | no_links)
+        .open(path)
+        .map_err(not_read)?;
+    let kind = file.metadata().map_err(not_read)?;
     if !kind.is_file() {
-        return Err(refuse("it is no regular file"));
+        return Err(NotRead::NotRegular);
     }
-    if kind.len() > longest {
-        return Err(refuse("it is longer than any trial's capture"));
+    // What it says of its length may be a lie, so memory is taken only as it is read.
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(not_read)?;
+    if bytes.len() as u64 > most {
+        return Err(NotRead::TooLong(most));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(kind.len()).unwrap_or(0).saturating_add(1));
-    file.take(longest).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

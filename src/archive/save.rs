@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{REPORT, TRANSCRIPT, comments, sha256, transcript_sha256};
+use super::{REPORT, TRANSCRIPT, calls_sha256, comments, recorder, sha256, transcript_sha256};
 use crate::error::Error;
 use crate::evidence::Evidence;
 use crate::file::pcap::Pcap;
@@ -143,7 +143,10 @@ impl Archive {
         let (scenario, family, run) = (&report.scenario, report.family, report.run);
         let name = format!("{scenario} over {}, run {run}", family.name());
         let mut about = comments::of_trial(&name, evidence, judgement);
-        let hash = transcript_sha256(scenario, family, run, evidence);
+        let interface = &*capture.interface;
+        let recorder = recorder(&self.header);
+        let calls = calls_sha256(&recorder, scenario, family, interface, evidence);
+        let hash = transcript_sha256(&calls, run, &evidence.completeness);
         about.push(format!("{TRANSCRIPT}{hash}"));
         let mut file = PcapNg::begin(&Section {
             os: &system(&self.header.host),
@@ -181,7 +184,7 @@ fn pcap<'a>(recording: Recording<'a, impl Iterator<Item = (Timestamp, u32, &'a [
 }
 
 /// Operating system and kernel, as `uname -srvm` has them.
-pub(super) fn system(host: &Host) -> String {
+fn system(host: &Host) -> String {
     format!(
         "{} {} {} {}",
         host.sysname, host.release, host.version, host.machine
@@ -189,6 +192,6 @@ pub(super) fn system(host: &Host) -> String {
 }
 
 /// Program and library that captured.
-pub(super) fn application(tool: &Tool, host: &Host) -> String {
+fn application(tool: &Tool, host: &Host) -> String {
     format!("{} {} with {}", tool.name, tool.version, host.libpcap)
 }

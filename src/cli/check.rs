@@ -1,5 +1,6 @@
 //! `rstproof check`: saved evidence, judged again from the files alone.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::console::{Console, Show};
@@ -8,15 +9,14 @@ use crate::archive::load::{self, Trial};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::human::Tally;
-use crate::report::{CaptureReport, Header, Host, SCHEMA, Tool, Witnesses};
+use crate::report::{CaptureReport, Header, Host, SCHEMA, Tool, TrialReport, Witnesses};
 use crate::trial::pool::Done;
+use crate::verdict::Verdict;
 
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
     super::refuse_shaping(args.format, args.quiet || args.verbose)?;
     let mut check = Check::new(args);
-    for argument in &args.evidence {
-        load::each(argument, &mut |trial| check.take(trial))?;
-    }
+    load::each_of(&args.evidence, &mut |trial| check.take(trial))?;
     check.finish()
 }
 
@@ -26,9 +26,12 @@ struct Check<'a> {
     /// Begins with the first trial: that says which host to speak of.
     console: Option<Console>,
     /// A single trial is told as a story, and whether there is another one shows only when it comes.
-    first: Option<Trial>,
+    first: Option<(Trial, TrialReport)>,
     capture: CaptureReport,
     tally: Tally,
+    /// Hashes of the captures that proved something: a copy is no further proof.
+    confirmed: HashSet<String>,
+    copies: u64,
     unreadable: bool,
     began: Instant,
 }
@@ -41,6 +44,8 @@ impl<'a> Check<'a> {
             first: None,
             capture: CaptureReport::default(),
             tally: Tally::default(),
+            confirmed: HashSet::new(),
+            copies: 0,
             unreadable: false,
             began: Instant::now(),
         }
@@ -55,18 +60,24 @@ impl<'a> Check<'a> {
                 return Ok(());
             }
         };
-        if self.console.is_none() && self.first.is_none() {
-            self.first = Some(trial);
+        let report = trial.report();
+        if let (Some(content), Some(Verdict::Confirmed)) = (&trial.content, report.verdict)
+            && !self.confirmed.insert(content.clone())
+        {
+            self.copies += 1;
             return Ok(());
         }
-        if let Some(first) = self.first.take() {
-            self.show(&first, self.args.verbose)?;
+        if self.console.is_none() && self.first.is_none() {
+            self.first = Some((trial, report));
+            return Ok(());
         }
-        self.show(&trial, self.args.verbose)
+        if let Some((first, report)) = self.first.take() {
+            self.show(&first, report, self.args.verbose)?;
+        }
+        self.show(&trial, report, self.args.verbose)
     }
 
-    /// Judges one and shows it.
-    fn show(&mut self, trial: &Trial, as_story: bool) -> Result<(), Error> {
+    fn show(&mut self, trial: &Trial, report: TrialReport, as_story: bool) -> Result<(), Error> {
         let host = trial.host.as_deref();
         if self.console.is_none() {
             self.capture = CaptureReport {
@@ -75,7 +86,6 @@ impl<'a> Check<'a> {
             };
             self.console = Some(self.begin(host, as_story)?);
         }
-        let report = trial.report();
         self.capture.dropped = self
             .capture
             .dropped
@@ -110,14 +120,30 @@ impl<'a> Check<'a> {
     }
 
     fn finish(mut self) -> Result<ExitCode, Error> {
-        if let Some(only) = self.first.take() {
-            self.show(&only, !self.args.quiet)?;
+        if let Some((only, report)) = self.first.take() {
+            self.show(&only, report, !self.args.quiet)?;
         } else if self.console.is_none() && self.args.format != Format::Human {
             // A machine wants a document, even if there is nothing in it.
             self.console = Some(self.begin(None, false)?);
         }
         if let Some(console) = self.console.take() {
             console.end(&self.capture, &self.tally, self.began.elapsed())?;
+        }
+        if self.copies > 0 {
+            let plural = if self.copies == 1 {
+                "y was"
+            } else {
+                "ies were"
+            };
+            complain(&format!(
+                "{} cop{plural} not counted: the same capture had proven its trial already",
+                self.copies
+            ));
+        }
+        if self.tally.total() == 0 && !self.unreadable {
+            return Err(Error::Usage(
+                "there is no trial in what was named".to_owned(),
+            ));
         }
         let code = self.tally.worst().map_or(ExitCode::Success, ExitCode::from);
         Ok(if self.unreadable {

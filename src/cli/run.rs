@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use super::console::{Console, Show};
 use super::{FamilyArg, Format, RunArgs, complain, scenario_named};
-use crate::archive::REPORT;
 use crate::archive::save::Archive;
+use crate::archive::{REPORT, recorder};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::file::{self, Format as CaptureFormat, Manner, NewFile, Owner};
@@ -45,8 +45,7 @@ async fn carry_out(args: &RunArgs, header: Header, order: &Order) -> Result<Exit
         && archive.format == CaptureFormat::Pcap
     {
         complain(
-            "classic pcap has no room for comments, interface, filter and losses: they are lost, and check \
-             cannot tell from the capture alone which record of the calls belongs to it",
+            "classic pcap has no room for comments, interface, filter and losses: they are lost",
         );
     }
     let result = match Run::new(args, header, order) {
@@ -109,6 +108,7 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
                 .filter(|filter| !filter.trim().is_empty()),
             port: args.port,
             kept: kept(archive.as_ref()),
+            recorder: archive.as_ref().map(|_| recorder(header)),
         },
         every_report: args.format != Format::Human || stories || args.repeat == 1,
         scenarios,

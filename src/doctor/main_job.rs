@@ -94,6 +94,7 @@ impl Attempt {
             filter: None,
             port: 8080,
             kept: Kept::default(),
+            recorder: None,
         };
         let mut worker = Worker::open_in(lab, settings)?;
         self.no_ipv6 = worker.cannot_run(Family::Ipv6);

@@ -420,18 +420,28 @@ fn icmp_that_is_no_error_about_tcp_is_something_else() {
 // Anything else
 
 #[test]
-fn a_datagram_shows_its_first_eight_bytes() {
-    let mark = |payload: &[u8]| match decode(Link::Ethernet, 3, AT, &frame_of_udp(payload)) {
-        Packet::Udp { source, mark } => {
+fn a_datagram_shows_its_first_eight_bytes_and_the_next_thirty_two() {
+    let begin = |payload: &[u8]| match decode(Link::Ethernet, 3, AT, &frame_of_udp(payload)) {
+        Packet::Udp {
+            source,
+            mark,
+            commitment,
+        } => {
             assert_eq!(source, "127.7.0.1:40000".parse().unwrap());
-            mark
+            (mark, commitment)
         }
         other => panic!("{other:?}"),
     };
-    assert_eq!(mark(&[0, 0, 0, 0, 0, 0, 1, 2]), Some(258));
-    assert_eq!(mark(&[1, 0, 0, 0, 0, 0, 0, 0, 9, 9]), Some(1 << 56));
-    assert_eq!(mark(&[1; 7]), None);
-    assert_eq!(mark(&[]), None);
+    assert_eq!(begin(&[0, 0, 0, 0, 0, 0, 1, 2]), (Some(258), None));
+    assert_eq!(
+        begin(&[1, 0, 0, 0, 0, 0, 0, 0, 9, 9]),
+        (Some(1 << 56), None)
+    );
+    assert_eq!(begin(&[1; 7]), (None, None));
+    assert_eq!(begin(&[]), (None, None));
+    let longer = [[0; 8].as_slice(), &[7; 32], &[9]].concat();
+    assert_eq!(begin(&longer), (Some(0), Some([7; 32])));
+    assert_eq!(begin(&longer[..39]), (Some(0), None));
 }
 
 #[test]

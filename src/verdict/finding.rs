@@ -261,6 +261,11 @@ pub enum Gap {
     TimingMissed(Timing),
     /// The order on the wire that the scenario is about is not to be seen.
     FinNotAcknowledged,
+    /// This call cannot have been made when it is said to have been.
+    TimesDisordered {
+        /// Index into the transcript.
+        call: usize,
+    },
     /// A signal, or a stop and a go, ended this call before it had anything to say (`EINTR`).
     CallInterrupted {
         /// Index into the transcript.
@@ -282,6 +287,7 @@ impl Gap {
             Self::SegmentMissing { .. } => "segment-missing",
             Self::TimingMissed(_) => "timing-missed",
             Self::FinNotAcknowledged => "fin-not-acknowledged",
+            Self::TimesDisordered { .. } => "times-disordered",
             Self::CallInterrupted { .. } => "call-interrupted",
         }
     }
@@ -311,6 +317,10 @@ impl fmt::Display for Gap {
             Self::FinNotAcknowledged => {
                 f.write_str("no captured segment of the client acknowledges the server's FIN")
             }
+            Self::TimesDisordered { call } => write!(
+                f,
+                "call {call} is said to have been made at a time that the calls and frames around it do not allow"
+            ),
             Self::CallInterrupted { call } => {
                 write!(f, "call {call} was interrupted before it could end")
             }
@@ -558,6 +568,11 @@ mod tests {
                 Gap::FinNotAcknowledged,
                 "fin-not-acknowledged",
                 "no captured segment of the client acknowledges the server's FIN",
+            ),
+            (
+                Gap::TimesDisordered { call: 5 },
+                "times-disordered",
+                "call 5 is said to have been made at a time that the calls and frames around it do not allow",
             ),
             (
                 Gap::CallInterrupted { call: 5 },

@@ -4,12 +4,16 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use rstproof::archive::load;
+use rstproof::archive::{self, load};
 use rstproof::error::Error;
-use rstproof::report::TrialReport;
+use rstproof::report::{Header, TrialReport};
+use rstproof::scenario::Family;
 use rstproof::verdict::Verdict;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+
+use crate::pcapng;
 
 pub(crate) const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/captures");
 
@@ -53,6 +57,44 @@ impl Golden {
             document: document.to_string(),
             ..self.clone()
         }
+    }
+
+    /// The same made anew after this change to the document, with all hashes as they have to be: what somebody forges who
+    /// has read how evidence is bound. It claims to be of another version, so that its words need not be ours.
+    pub(crate) fn forged(&self, change: impl FnOnce(&mut Value)) -> Self {
+        let mut document: Value = serde_json::from_str(&self.document).unwrap();
+        document["tool"]["version"] = "0.0.9".into();
+        change(&mut document);
+        let mut forged = Self {
+            document: document.to_string(),
+            ..self.clone()
+        };
+        let dir = scratch();
+        forged.put_into(dir.path());
+        let mut evidence = None;
+        load::each(dir.path(), &mut |trial| {
+            evidence = Some(trial?.evidence);
+            Ok(())
+        })
+        .unwrap();
+        let (evidence, trial) = (evidence.unwrap(), &document["trials"][0]);
+        let header: Header = serde_json::from_value(document.clone()).unwrap();
+        let (scenario, interface) = (
+            trial["scenario"].as_str(),
+            document["capture"]["interface"].as_str(),
+        );
+        let family = Family::of(evidence.client.ip());
+        let recorder = archive::recorder(&header);
+        let (scenario, interface) = (scenario.unwrap(), interface.unwrap());
+        let calls = archive::calls_sha256(&recorder, scenario, family, interface, &evidence);
+        let completeness = serde_json::from_value(trial["completeness"].clone()).unwrap();
+        let transcript = archive::transcript_sha256(&calls, 1, &completeness);
+        forged.capture = pcapng::bound_to(&self.capture, &calls, &transcript);
+        let digest = Sha256::digest(&forged.capture);
+        let digits: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        document["trials"][0]["capture_sha256"] = digits.concat().into();
+        forged.document = document.to_string();
+        forged
     }
 
     pub(crate) fn scenario(&self) -> String {

@@ -1,6 +1,9 @@
 //! Both files were made anew to fit each other, hashes and all: then only what the evidence says can tell.
 //!
-//! That is the judge alone, over frames that were changed and decoded again, beside calls that may have been.
+//! Most of it is tried on the judge alone, over frames that were changed and decoded again, beside calls that may have
+//! been; some of it on files with every hash made anew.
+
+use std::process::Command;
 
 use rstproof::archive::load;
 use rstproof::evidence::Evidence;
@@ -10,7 +13,7 @@ use rstproof::time::Timestamp;
 use rstproof::transcript::Errno;
 use rstproof::verdict::{Judgement, Verdict, judge};
 
-use crate::evidence::{CAPTURES, Golden, all};
+use crate::evidence::{CAPTURES, Golden, Said, all, scratch};
 use crate::pcapng::{Frame, add_to_seq, frames, swap_ports, tcp};
 
 /// A trial of which any part can be forged.
@@ -177,6 +180,29 @@ fn the_rst_came_after_the_error() {
 }
 
 #[test]
+fn a_call_was_made_at_another_time() {
+    // Far beyond what clocks of two CPUs may differ by.
+    const FAR_NS: i64 = 1_000_000_000;
+    for golden in all() {
+        let all_calls = |by: i64| {
+            let mut forged = Forged::from(golden);
+            for call in &mut forged.evidence.calls {
+                call.began.0 += by;
+                call.ended.0 += by;
+            }
+            forged
+        };
+        all_calls(FAR_NS).must_not_be_confirmed("all calls later");
+        all_calls(-FAR_NS).must_not_be_confirmed("all calls earlier");
+        for index in 0..Forged::from(golden).evidence.calls.len() {
+            let mut forged = Forged::from(golden);
+            forged.evidence.calls[index].ended.0 -= FAR_NS;
+            forged.must_not_be_confirmed(&format!("call {index} ends before it begins"));
+        }
+    }
+}
+
+#[test]
 fn a_call_ended_otherwise() {
     for golden in all() {
         for index in 0..Forged::from(golden).evidence.calls.len() {
@@ -213,4 +239,44 @@ fn calls_are_missing_or_made_twice() {
             forged.must_not_be_confirmed(&format!("call {index} twice"));
         }
     }
+}
+
+#[test]
+fn what_another_version_recorded_in_its_own_words_is_judged_by_its_evidence() {
+    for golden in all() {
+        let other = golden.forged(|document| {
+            let trial = &mut document["trials"][0];
+            trial["field_of_that_version"] = 1.into();
+            trial.as_object_mut().unwrap().remove("kernel");
+        });
+        assert_eq!(other.judged(), Said::Confirmed, "{}", golden.stem);
+    }
+}
+
+#[test]
+fn a_record_that_its_evidence_does_not_bear_out_is_refuted() {
+    // As if the server had set SO_LINGER: its script has another call there, and no data.
+    let golden = Golden::read("close-unread-data.ipv4");
+    let other = golden.forged(|document| {
+        document["trials"][0]["scenario"] = "linger-zero-close".into();
+    });
+    let Said::Refuted(findings) = other.judged() else {
+        panic!("{:?}", other.judged());
+    };
+    assert!(findings.contains(&"other-call"), "{findings:?}");
+
+    let dir = scratch();
+    other.put_into(dir.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rstproof"));
+    let output = command.arg("check").arg(dir.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        out.starts_with("linger-zero-close over ipv4: refuted"),
+        "{out}"
+    );
+    assert!(
+        out.contains("recorded   as confirmed by version 0.0.9"),
+        "{out}"
+    );
 }

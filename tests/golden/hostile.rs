@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::evidence::{Golden, Said, scratch};
+use crate::evidence::{Golden, Said, judged_in, scratch};
 
 fn golden() -> Golden {
     Golden::read("close-unread-data.ipv4")
@@ -19,11 +19,23 @@ fn with_trial(change: impl FnOnce(&mut Value)) -> Golden {
 
 #[test]
 fn a_trial_that_was_run_cannot_be_passed_off_as_skipped() {
-    let skipped = with_trial(|trial| {
-        trial["skipped"] = "no IPv4 here".into();
-        trial["verdict"] = Value::Null;
-    });
-    skipped.judged().is_gap("record-altered", "skipped");
+    let dir = scratch();
+    for verdict in ["confirmed".into(), Value::Null] {
+        let skipped = with_trial(|trial| {
+            trial["skipped"] = "no IPv4 here".into();
+            trial["verdict"] = verdict;
+        });
+        skipped.put_into(dir.path());
+        let said = judged_in(dir.path());
+        let gaps = said
+            .into_iter()
+            .map(|report| report.unwrap().gap.unwrap().id);
+        // Nothing that was skipped has a capture, so that is nobody's now.
+        assert_eq!(
+            gaps.collect::<Vec<_>>(),
+            ["record-altered", "transcript-missing"]
+        );
+    }
 }
 
 #[test]
@@ -45,21 +57,168 @@ fn a_document_of_another_schema_is_refused_by_its_number() {
 }
 
 #[test]
-fn what_another_version_recorded_in_its_own_words_is_judged_by_its_evidence() {
-    // The capture names the version, too, so that of the capture has to be another one as well.
-    let golden = golden();
-    let at = golden
-        .capture
-        .windows(14)
-        .position(|it| it == b"rstproof 0.1.0");
+fn another_version_cannot_be_claimed_to_have_recorded_it() {
+    // Then what it recorded would not have to be told again word for word.
     let mut other = with_trial(|trial| trial["findings"] = json!([{"id": "x", "message": "y"}]));
-    other.document = other
-        .document
-        .replace(r#""version":"0.1.0""#, r#""version":"0.0.9""#);
+    let this = concat!(r#""version":""#, env!("CARGO_PKG_VERSION"), '"');
+    other.document = other.document.replace(this, r#""version":"0.0.9""#);
     other.judged().is_gap("transcript-altered", "version");
-    let at = at.unwrap();
-    other.capture[at..at + 14].copy_from_slice(b"rstproof 0.0.9");
-    other.judged().is_gap("capture-altered", "version");
+    let maker = concat!("rstproof ", env!("CARGO_PKG_VERSION")).as_bytes();
+    let mut places = other.capture.windows(maker.len());
+    let at = places.position(|it| it == maker).unwrap();
+    other.capture[at..at + maker.len()].copy_from_slice(b"rstproof 0.0.9");
+    other.judged().is_gap("transcript-altered", "version");
+}
+
+#[test]
+fn a_name_that_is_given_twice_says_nothing() {
+    for (old, new) in [
+        (r#""index":0"#, r#""index":99,"index":0"#),
+        (
+            r#""gap":null"#,
+            r#""gap":{"id":"x","message":"y"},"gap":null"#,
+        ),
+    ] {
+        let twice = golden().with_text(old, new);
+        twice.judged().is_gap("record-altered", new);
+    }
+}
+
+#[test]
+fn what_stands_around_the_trial_is_held_to_what_the_capture_says() {
+    for (name, value) in [
+        ("interface", json!("eth0")),
+        ("filter", json!("port 1")),
+        ("dropped", json!(77)),
+    ] {
+        let changed = golden().with_value(|document| document["capture"][name] = value);
+        changed.judged().is_gap("transcript-altered", name);
+    }
+    for witness in ["capture", "kernel_trace", "counters"] {
+        let changed = golden().with_value(|document| {
+            let asked = document["witnesses"][witness].as_bool().unwrap();
+            document["witnesses"][witness] = (!asked).into();
+        });
+        changed.judged().is_gap("transcript-altered", witness);
+    }
+    // Moving the border between two names leaves their sum as it was.
+    let changed = golden().with_value(|document| {
+        let host = &mut document["host"];
+        let (release, version) = (
+            host["release"].as_str().unwrap(),
+            host["version"].as_str().unwrap(),
+        );
+        let (first, rest) = version.split_once(' ').unwrap();
+        let (release, version) = (format!("{release} {first}"), rest.to_owned());
+        host["release"] = release.into();
+        host["version"] = version.into();
+    });
+    changed.judged().is_gap("transcript-altered", "host");
+}
+
+#[test]
+fn a_capture_serves_one_trial_of_a_document_and_a_copy_is_no_further_proof() {
+    let golden = golden();
+    let dir = scratch();
+    let mut document: Value = serde_json::from_str(&golden.document).unwrap();
+    let trial = document["trials"][0].clone();
+    document["trials"] = json!([trial, trial, trial]);
+    golden.put_into(dir.path());
+    fs::write(dir.path().join("report.json"), document.to_string()).unwrap();
+    let said = judged_in(dir.path());
+    let gaps: Vec<_> = said
+        .into_iter()
+        .map(|report| report.unwrap().gap.map(|gap| gap.id))
+        .collect();
+    assert_eq!(
+        gaps,
+        [None, Some("capture-used-twice"), Some("capture-used-twice")]
+    );
+
+    fs::remove_file(dir.path().join("report.json")).unwrap();
+    let copy = dir.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    golden.put_into(&copy);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rstproof"));
+    let output = command
+        .args(["check", "--format", "json"])
+        .args([dir.path(), &copy])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["trials"].as_array().unwrap().len(), 1);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("1 copy was not counted"), "{said}");
+}
+
+#[test]
+fn what_check_itself_wrote_is_evidence_too() {
+    let dir = scratch();
+    golden().put_into(dir.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rstproof"));
+    let output = command
+        .args(["check", "--format", "json"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    let again = String::from_utf8(output.stdout).unwrap();
+    assert!(again.contains("\"evidence\":{"), "{again}");
+    let again = Golden {
+        document: again,
+        ..golden()
+    };
+    assert_eq!(again.judged(), Said::Confirmed);
+}
+
+#[test]
+fn a_call_at_an_impossible_time_proves_nothing_even_if_the_hashes_fit() {
+    // See `forged`: there the hashes are left out. Here they are what refuses it.
+    let late = with_trial(|trial| {
+        for call in trial["calls"].as_array_mut().unwrap() {
+            for name in ["began_ns", "ended_ns"] {
+                call[name] = (call[name].as_i64().unwrap() + 1_000_000).into();
+            }
+        }
+    });
+    late.judged().is_gap("transcript-altered", "late");
+}
+
+#[test]
+fn a_link_in_the_directory_leads_nowhere() {
+    let golden = golden();
+    let outside = scratch();
+    golden.put_into(outside.path());
+    for kind in ["pcapng", "json"] {
+        let inside = scratch();
+        golden.put_into(inside.path());
+        let name = format!("{}.{kind}", golden.stem);
+        fs::remove_file(inside.path().join(&name)).unwrap();
+        symlink(outside.path().join(&name), inside.path().join(&name)).unwrap();
+        for said in judged_in(inside.path()) {
+            match said {
+                Ok(report) => assert_eq!(report.gap.unwrap().id, "capture-not-read"),
+                Err(error) => assert!(error.to_string().contains("ELOOP"), "{error}"),
+            }
+        }
+        // What was typed may be a link.
+        let typed = scratch().keep().join("evidence");
+        symlink(outside.path(), &typed).unwrap();
+        assert_eq!(judged_in(&typed).pop().unwrap().unwrap().gap, None);
+        fs::remove_dir_all(typed.parent().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_file_of_any_length_takes_no_more_memory_than_is_allowed() {
+    let golden = golden();
+    let dir = scratch();
+    golden.put_into(dir.path());
+    let capture = dir.path().join(format!("{}.pcapng", golden.stem));
+    let sparse = fs::File::options().write(true).open(capture).unwrap();
+    sparse.set_len(1 << 40).unwrap();
+    let said = judged_in(dir.path()).pop().unwrap().unwrap();
+    assert_eq!(said.gap.unwrap().id, "capture-not-read");
 }
 
 #[test]
@@ -79,7 +238,7 @@ fn no_file_is_read_but_those_beside_the_document() {
     ] {
         let document = with_trial(|trial| trial["capture_file"] = name.clone().into()).document;
         fs::write(inside.path().join("close-unread-data.ipv4.json"), document).unwrap();
-        let said = crate::evidence::judged_in(inside.path());
+        let said = judged_in(inside.path());
         let gaps = said
             .into_iter()
             .map(|report| report.unwrap().gap.unwrap().id);

@@ -121,3 +121,21 @@ pub(crate) fn swap_ports(frame: &mut [u8]) -> bool {
     source.swap_with_slice(destination);
     true
 }
+
+/// The file with other hashes in the payload of its last frame, the fence, and in the comment on its section.
+pub(crate) fn bound_to(file: &[u8], calls: &[u8; 32], transcript: &str) -> Vec<u8> {
+    let mut blocks = blocks(file);
+    let fence = blocks
+        .iter_mut()
+        .rfind(|block| block.kind == FRAME)
+        .unwrap();
+    let payload = bytes(fence);
+    let end = payload.len();
+    payload[end - calls.len()..].copy_from_slice(calls);
+    let label = b"transcript SHA-256 ";
+    let section = &mut blocks[0].body;
+    let at = section.windows(label.len()).position(|it| it == label);
+    let at = at.unwrap() + label.len();
+    section[at..at + transcript.len()].copy_from_slice(transcript.as_bytes());
+    self::file(&blocks)
+}

@@ -217,7 +217,7 @@ fn the_statistics_are_gone_or_tell_of_losses() {
             let dropped = 12 + 12 + 12 + 12 + 4;
             body[dropped..dropped + 8].copy_from_slice(&1_u64.to_ne_bytes());
         });
-        tampered.judged().is_gap("capture-altered", &golden.stem);
+        tampered.judged().is_gap("transcript-altered", &golden.stem);
     }
 }
 

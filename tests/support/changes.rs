@@ -267,6 +267,7 @@ impl Stranger {
             1 => Packet::Udp {
                 source: client,
                 mark: Some(1),
+                commitment: None,
             },
             2 => icmp_about(&segment, 1000),
             _ => Packet::Tcp(segment),

@@ -4,10 +4,8 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::document::Document;
-use super::{LONGEST_CAPTURE, Trial, UNKNOWN_COMPLETENESS, read_file, unreadable};
-use crate::archive::save::{application, system};
-use crate::archive::{TRANSCRIPT, sha256};
+use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_file, unreadable};
+use crate::archive::{TRANSCRIPT, parts_of_stem, sha256};
 use crate::error::Error;
 use crate::evidence::{Evidence, Flaw};
 use crate::file::{Block, Format, Reader};
@@ -27,14 +25,11 @@ pub(super) struct Capture {
     received: Option<u64>,
     /// When its first frame was stamped.
     began: Option<Timestamp>,
-    interface: Option<String>,
-    filter: Option<String>,
-    os: Option<String>,
-    application: Option<String>,
+    pub(super) interface: Option<String>,
+    pub(super) filter: Option<String>,
     /// The hash of the transcript that it was saved with.
     transcript: Option<String>,
-    /// Whether it says by itself which transcript it belongs to, if its format can.
-    pub(super) is_bound: bool,
+    format: Option<Format>,
     pub(super) dropped: u64,
     pub(super) flaw: Option<Flaw>,
 }
@@ -46,23 +41,27 @@ impl Capture {
         this
     }
 
-    /// Whether it was saved with the transcript of this hash, by the program and on the host that the document names; as
-    /// far as it tells.
-    pub(super) fn belongs_to(&self, transcript: &str, document: &Document<'_>) -> bool {
-        let (tool, host) = (&document.tool, &document.host);
-        let is = |saved: &Option<String>, told: &str| saved.as_ref().is_none_or(|it| it == told);
-        is(&self.transcript, transcript)
-            && is(&self.os, &system(host))
-            && is(&self.application, &application(tool, host))
+    /// Whether it was saved with the transcript that has these hashes, as far as it tells.
+    pub(super) fn belongs_to(&self, calls: &[u8; 32], transcript: &str) -> bool {
+        let last = self.packets.last();
+        let is_calls = commitment(last).is_none_or(|committed| committed == *calls);
+        let named = self.transcript.as_ref();
+        is_calls && named.is_none_or(|named| named == transcript)
+    }
+
+    /// Whether it tells.
+    pub(super) fn is_bound(&self) -> bool {
+        let names = self.format == Some(Format::Pcap) || self.transcript.is_some();
+        names && commitment(self.packets.last()).is_some()
     }
 
     fn take_all(&mut self, bytes: &[u8]) -> Result<(), Flaw> {
         let reader = Reader::new(bytes).map_err(Flaw::CaptureMalformed)?;
         let format = reader.format();
+        self.format = Some(format);
         for block in reader {
             self.take(block.map_err(Flaw::CaptureMalformed)?)?;
         }
-        self.is_bound = format == Format::Pcap || self.transcript.is_some();
         let (held, received) = (self.packets.len() as u64, self.received);
         if format == Format::PcapNg && received != Some(held) {
             return Err(Flaw::FramesMissing { held, received });
@@ -76,8 +75,6 @@ impl Capture {
                 let mut comments = section.comments.iter();
                 let hash = comments.find_map(|text| text.strip_prefix(TRANSCRIPT));
                 self.transcript = hash.map(str::to_owned);
-                self.os = section.os.map(Cow::into_owned);
-                self.application = section.application.map(Cow::into_owned);
             }
             Block::Interface(interface) => {
                 self.links.push(interface.link);
@@ -102,16 +99,28 @@ impl Capture {
     }
 }
 
+/// What the fence carries.
+fn commitment(fence: Option<&Packet>) -> Option<[u8; 32]> {
+    match fence? {
+        Packet::Udp { commitment, .. } => *commitment,
+        _ => None,
+    }
+}
+
 /// A capture that nothing speaks of: what it shows is shown, but of what the sockets said nothing is known.
-pub(super) fn orphan(path: &Path) -> Result<Trial, Error> {
-    let bytes = read_file(path, LONGEST_CAPTURE).map_err(|error| unreadable(path, &error))?;
+pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
+    let bytes = read_file(path, LONGEST_CAPTURE, links).map_err(|why| unreadable(path, why))?;
     let capture = Capture::read(&bytes);
-    let Some((client, server)) = ends(&capture.packets) else {
-        return Err(nothing_to_judge(path, &capture));
-    };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
-    let (scenario, family, run) = parts_of_stem(stem).unwrap_or((stem, Family::of(client.ip()), 1));
+    let parts = parts_of_stem(stem);
+    let (client, server, flaw) = match (ends(&capture.packets), capture.flaw) {
+        (Some((client, server)), _) => (client, server, Flaw::TranscriptMissing),
+        // One of ours, by its name, that a run was killed while it wrote it.
+        (None, Some(flaw)) if parts.is_some() => (NOWHERE, NOWHERE, flaw),
+        (None, _) => return Err(nothing_to_judge(path, &capture)),
+    };
+    let (scenario, family, run) = parts.unwrap_or((stem, Family::of(client.ip()), 1));
     Ok(Trial {
         scenario: scenario::find(scenario).unwrap_or(&scenario::UNKNOWN),
         family,
@@ -130,11 +139,12 @@ pub(super) fn orphan(path: &Path) -> Result<Trial, Error> {
             calls: Vec::new(),
             packets: capture.packets,
             completeness: UNKNOWN_COMPLETENESS,
-            flaw: Some(Flaw::TranscriptMissing),
+            flaw: Some(flaw),
         },
         name: printable(scenario),
         capture_file: Some(name.clone().into_owned()),
         capture_sha256: Some(sha256(&bytes)),
+        content: Some(sha256(&bytes)),
         source: Source {
             file: printable(&path.to_string_lossy()),
             ..Source::default()
@@ -165,19 +175,4 @@ fn ends(packets: &[Packet]) -> Option<(SocketAddr, SocketAddr)> {
     let first = segments.clone().find(|segment| opens(segment.flags));
     let first = first.or_else(|| segments.clone().next())?;
     Some((first.source, first.destination))
-}
-
-/// Scenario, family and run that a trial's files are named after.
-pub(super) fn parts_of_stem(stem: &str) -> Option<(&str, Family, u32)> {
-    let family = |name| match name {
-        "ipv4" => Some(Family::Ipv4),
-        "ipv6" => Some(Family::Ipv6),
-        _ => None,
-    };
-    let (rest, last) = stem.rsplit_once('.')?;
-    if let Some(family) = family(last) {
-        return Some((rest, family, 1));
-    }
-    let (scenario, name) = rest.rsplit_once('.')?;
-    Some((scenario, family(name)?, last.parse().ok()?))
 }

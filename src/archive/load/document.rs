@@ -1,79 +1,145 @@
 //! Documents of schema 1, as far as they are judged again: which trials they speak of, and where it goes wrong if they
 //! are none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io;
+use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
 
-use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::capture::Capture;
 use super::stored::StoredTrial;
-use super::{Take, are_equal, read_file, unreadable};
-use crate::archive::REPORT;
+use super::{LONGEST_CAPTURE, LONGEST_DOCUMENT, Links, Take, Trial, read_file, unreadable};
+use crate::archive::{REPORT, recorder};
 use crate::error::Error;
-use crate::evidence::Flaw;
+use crate::evidence::{Flaw, NotRead};
 use crate::report::human::printable;
-use crate::report::{CaptureReport, Host, SCHEMA, Tool};
+use crate::report::{CaptureReport, Header, Host, SCHEMA, Tool, Witnesses};
 
-/// A document of schema 1; fields that are not needed here are passed over.
-#[derive(Deserialize)]
+/// A script has a dozen calls. A trial of more than this is none.
+const MOST_CALLS: usize = 10_000;
+
+/// A document; fields that are not needed here are passed over.
 pub(super) struct Document<'a> {
-    schema: u32,
     pub(super) tool: Tool,
     pub(super) host: Host,
-    #[serde(borrow)]
-    trials: Vec<&'a RawValue>,
     pub(super) capture: CaptureReport,
+    /// What went into the hashes of its trials.
+    pub(super) recorder: String,
+    /// Whether it is that of a whole run, whose trials were not all captured through the same filter.
+    is_report: bool,
+    trials: Vec<&'a RawValue>,
 }
 
-/// The trials of a document, or only that of this capture. Gives the stems of the captures that it speaks of; of one
-/// that cannot be read it is not known, but its own may be meant.
+#[derive(Deserialize)]
+struct Stored<'a> {
+    tool: Tool,
+    host: Host,
+    witnesses: Witnesses,
+    capture: CaptureReport,
+    #[serde(borrow)]
+    trials: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Schema {
+    schema: u64,
+}
+
+impl Document<'_> {
+    /// Whether what it says of the capture is what that says of itself, if it does.
+    pub(super) fn describes(&self, capture: &Capture) -> bool {
+        let told = &self.capture;
+        let is = |saved: &Option<String>, told: &str| saved.as_ref().is_none_or(|it| it == told);
+        is(&capture.interface, &told.interface)
+            && (self.is_report || is(&capture.filter, &told.filter))
+            && (self.is_report || capture.filter.is_none() || capture.dropped == told.dropped)
+    }
+
+    /// The trial that stands there, read and judged against the others that have been read.
+    fn trial(&self, path: &Path, raw: &RawValue, stored: StoredTrial<'_>, seen: &Seen) -> Trial {
+        let known = stored.capture_name().and_then(|name| {
+            if seen.captures.contains(name) {
+                return Some(Flaw::CaptureUsedTwice);
+            }
+            let (stem, _) = name.rsplit_once('.')?;
+            let copy = path.with_file_name(format!("{stem}.json"));
+            (self.is_report && !agrees(&copy, raw.get())).then_some(Flaw::CopiesDiffer)
+        });
+        let mut trial = stored.load(path, self, known);
+        // Another version may have told it in other words.
+        if self.tool.version == Tool::this().version {
+            trial.recorded = Some(raw.get().to_owned());
+        }
+        trial.host = Some(Rc::clone(&seen.host));
+        trial
+    }
+}
+
+/// What has been met of a document.
+struct Seen {
+    host: Rc<Host>,
+    captures: BTreeSet<String>,
+}
+
+/// The trials of a document, or only those of these captures. Gives the names of the captures that it speaks of; of one
+/// that cannot be read they are not known, but those of its own stem may be meant.
 pub(super) fn each_of_document(
     path: &Path,
-    only: Option<&str>,
+    links: Links,
+    only: Option<&BTreeSet<String>>,
     take: Take<'_>,
 ) -> Result<BTreeSet<String>, Error> {
-    let mut stems = BTreeSet::new();
-    let read = read_file(path, u64::MAX).map_err(|error| unreadable(path, &error));
+    let read = read_file(path, LONGEST_DOCUMENT, links).map_err(|why| unreadable(path, why));
     let bytes = match read {
         Ok(bytes) => bytes,
-        Err(error) => return take(Err(error)).map(|()| own_stem(path)),
+        Err(error) => return take(Err(error)).map(|()| own_captures(path)),
     };
     let document = match document(path, &bytes) {
         Ok(document) => document,
-        Err(error) => return take(Err(error)).map(|()| own_stem(path)),
+        Err(error) => return take(Err(error)).map(|()| own_captures(path)),
     };
-    let host = Rc::new(printable_host(&document.host));
-    let is_report = path.file_name() == Some(OsStr::new(REPORT));
+    let mut seen = Seen {
+        host: Rc::new(printable_host(&document.host)),
+        captures: BTreeSet::new(),
+    };
     for raw in &document.trials {
-        let stored: StoredTrial<'_> = match serde_json::from_str(raw.get()) {
+        let stored = match stored_trial(path, &bytes, raw) {
             Ok(stored) => stored,
             Err(error) => {
-                let start = raw.get().as_ptr().addr() - bytes.as_ptr().addr();
-                let at = start + offset(raw.get().as_bytes(), &error);
-                take(Err(malformed(path, at, &error)))?;
+                take(Err(error))?;
+                seen.captures.extend(own_captures(path));
                 continue;
             }
         };
-        if only.is_some() && stored.capture_file.as_deref() != only {
-            continue;
+        let name = stored.capture_name().map(str::to_owned);
+        let wanted = |only: &BTreeSet<String>| name.as_ref().is_some_and(|it| only.contains(it));
+        if only.is_none_or(wanted) {
+            take(Ok(document.trial(path, raw, stored, &seen)))?;
         }
-        let stem = stored.stem().map(str::to_owned);
-        let mut trial = stored.load(path, &document, raw);
-        trial.host = Some(Rc::clone(&host));
-        if let Some(stem) = &stem
-            && is_report
-            && !agrees(&path.with_file_name(format!("{stem}.json")), raw.get())
-        {
-            trial.evidence.flaw.get_or_insert(Flaw::CopiesDiffer);
-        }
-        take(Ok(trial))?;
-        stems.extend(stem);
+        seen.captures.extend(name);
     }
-    Ok(stems)
+    Ok(seen.captures)
+}
+
+fn stored_trial<'a>(
+    path: &Path,
+    bytes: &[u8],
+    raw: &'a RawValue,
+) -> Result<StoredTrial<'a>, Error> {
+    let stored: StoredTrial<'_> = serde_json::from_str(raw.get()).map_err(|error| {
+        let start = raw.get().as_ptr().addr() - bytes.as_ptr().addr();
+        malformed(path, start + offset(raw.get().as_bytes(), &error), &error)
+    })?;
+    if stored.calls.len() > MOST_CALLS {
+        let calls = stored.calls.len();
+        return Err(refused(path, format!("a trial of {calls} calls is none")));
+    }
+    Ok(stored)
 }
 
 /// What people are shown of a stranger's host.
@@ -87,66 +153,160 @@ fn printable_host(host: &Host) -> Host {
     }
 }
 
-fn own_stem(path: &Path) -> BTreeSet<String> {
+fn own_captures(path: &Path) -> BTreeSet<String> {
     let stem = path.file_stem().and_then(OsStr::to_str);
-    stem.map(str::to_owned).into_iter().collect()
+    stem.map(|stem| ["pcapng", "pcap"].map(|kind| format!("{stem}.{kind}")))
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
-    let result = serde_json::from_slice(bytes);
-    let schema = match &result {
-        Ok(Document { schema, .. }) => Some(*schema),
-        // It may be of a schema whose other fields are not known here.
-        Err(_) => serde_json::from_slice::<Schema>(bytes)
-            .ok()
-            .map(|it| it.schema),
-    };
-    match (result, schema) {
-        (_, Some(schema)) if schema != SCHEMA => Err(Error::File {
-            action: "read",
-            path: path.to_owned(),
-            reason: format!("it is of schema {schema}, and this version reads schema {SCHEMA}"),
-        }),
-        (Ok(document), _) => Ok(document),
-        (Err(error), _) => Err(malformed(path, offset(bytes, &error), &error)),
+    let result = serde_json::from_slice::<Stored<'_>>(bytes);
+    // Another schema's other fields need not be known here to say so.
+    let schema = serde_json::from_slice::<Schema>(bytes);
+    if let Ok(Schema { schema }) = schema
+        && schema != u64::from(SCHEMA)
+    {
+        let reason = format!("it is of schema {schema}, and this version reads schema {SCHEMA}");
+        return Err(refused(path, reason));
     }
+    let stored = result
+        .and_then(|stored| schema.map(|_| stored))
+        .map_err(|error| malformed(path, offset(bytes, &error), &error))?;
+    let header = Header {
+        schema: SCHEMA,
+        tool: stored.tool,
+        host: stored.host,
+        witnesses: stored.witnesses,
+    };
+    Ok(Document {
+        recorder: recorder(&header),
+        tool: header.tool,
+        host: header.host,
+        capture: stored.capture,
+        is_report: path.file_name() == Some(OsStr::new(REPORT)),
+        trials: stored.trials,
+    })
 }
 
-#[derive(Deserialize)]
-struct Schema {
-    schema: u32,
+fn refused(path: &Path, reason: String) -> Error {
+    Error::File {
+        action: "read",
+        path: path.to_owned(),
+        reason,
+    }
 }
 
 fn malformed(path: &Path, offset: usize, error: &serde_json::Error) -> Error {
     let text = error.to_string();
     // Where it is, is said in bytes.
     let text = text.split(" at line ").next().unwrap_or(&text);
-    Error::File {
-        action: "read",
-        path: path.to_owned(),
-        reason: format!("byte {offset}: {text}"),
-    }
+    refused(path, format!("byte {offset}: {text}"))
 }
 
 /// The byte that the parser was at.
 fn offset(bytes: &[u8], error: &serde_json::Error) -> usize {
-    let before = bytes
-        .split_inclusive(|byte| *byte == b'\n')
-        .take(error.line().saturating_sub(1));
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let before = lines.take(error.line().saturating_sub(1));
     before.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1)
 }
 
 /// Whether the trial's own document, if there is one, says the same of it as the report does.
 fn agrees(copy: &Path, trial: &str) -> bool {
-    let bytes = match read_file(copy, u64::MAX) {
+    let bytes = match read_file(copy, LONGEST_CAPTURE, Links::Refused) {
         Ok(bytes) => bytes,
-        Err(error) => return error.kind() == io::ErrorKind::NotFound,
+        Err(why) => return why == NotRead::Refused(crate::transcript::Errno::ENOENT),
     };
-    let Ok(document) = serde_json::from_slice::<Document<'_>>(&bytes) else {
+    let Ok(stored) = serde_json::from_slice::<Stored<'_>>(&bytes) else {
         return false;
     };
-    let [own] = document.trials[..] else {
+    let [own] = stored.trials[..] else {
         return false;
     };
     own.get() == trial || are_equal(own.get(), trial)
+}
+
+/// Whether two texts are the same JSON, in which no name is given twice. What `check` adds to a trial is no part of it.
+pub(super) fn are_equal(one: &str, other: &str) -> bool {
+    let value = |text| {
+        let mut value = serde_json::from_str::<Unambiguous>(text).ok()?;
+        if let Unambiguous::Map(fields) = &mut value {
+            fields.remove("evidence");
+        }
+        serde_json::to_string(&value).ok()
+    };
+    value(one).is_some_and(|one| Some(one) == value(other))
+}
+
+/// JSON, in which a name that is given twice is an error: which one counts, readers decide differently.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Unambiguous {
+    Null,
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(String),
+    List(Vec<Unambiguous>),
+    Map(BTreeMap<String, Unambiguous>),
+}
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UnambiguousVisitor)
+    }
+}
+
+struct UnambiguousVisitor;
+
+impl<'de> Visitor<'de> for UnambiguousVisitor {
+    type Value = Unambiguous;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Unambiguous, E> {
+        Ok(Unambiguous::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Unambiguous, E> {
+        Ok(Unambiguous::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous::Signed(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous::Unsigned(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Unambiguous, E> {
+        Ok(Unambiguous::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Unambiguous, E> {
+        Ok(Unambiguous::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Unambiguous, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Unambiguous::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Unambiguous, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((name, value)) = fields.next_entry::<String, Unambiguous>()? {
+            if map.insert(name, value).is_some() {
+                return Err(de::Error::custom("a name is given twice"));
+            }
+        }
+        Ok(Unambiguous::Map(map))
+    }
 }

@@ -1,20 +1,20 @@
 //! One trial of a document, made evidence again together with its capture.
 
 use std::borrow::Cow;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::capture::Capture;
 use super::document::Document;
-use super::{LONGEST_CAPTURE, Trial, UNKNOWN_COMPLETENESS, read_file};
-use crate::archive::{sha256, transcript_sha256};
-use crate::evidence::{Completeness, Evidence, Flaw};
+use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_file};
+use crate::archive::{calls_sha256, sha256, transcript_sha256};
+use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
+use crate::packet::Packet;
 use crate::report::human::printable;
-use crate::report::{CaptureReport, PacketReport, Source, Tool, packets};
+use crate::report::{PacketReport, Source, packets};
 use crate::scenario::{self, Family};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
@@ -34,14 +34,14 @@ pub(super) struct StoredTrial<'a> {
     began_realtime_ns: i64,
     client: Option<SocketAddr>,
     server: Option<SocketAddr>,
-    calls: Vec<StoredCall>,
+    pub(super) calls: Vec<StoredCall>,
     packets: Vec<PacketReport>,
     completeness: Option<Completeness>,
 }
 
 #[derive(Deserialize)]
 #[serde(try_from = "RawCall<'_>")]
-struct StoredCall {
+pub(super) struct StoredCall {
     role: Role,
     op: Op,
     began_ns: i64,
@@ -102,63 +102,56 @@ impl TryFrom<RawCall<'_>> for StoredCall {
     }
 }
 
-/// Where nothing is known of an address.
-const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-
 impl StoredTrial<'_> {
-    /// What its files are called, without what they end with.
-    pub(super) fn stem(&self) -> Option<&str> {
-        let (stem, _) = self.capture_file.as_ref()?.rsplit_once('.')?;
-        Some(stem)
+    /// The name of its capture, which lies beside the document and nowhere else, whatever is written there. A trial that
+    /// was skipped has none.
+    pub(super) fn capture_name(&self) -> Option<&str> {
+        let name = self.capture_file.as_deref()?;
+        let is_name = Path::new(name).file_name() == Some(OsStr::new(name));
+        (is_name && self.skipped.is_none()).then_some(name)
     }
 
-    /// Makes evidence of it and of its capture, which lies beside the document.
-    pub(super) fn load(
-        self,
-        document_path: &Path,
-        document: &Document<'_>,
-        raw: &RawValue,
-    ) -> Trial {
-        let known = scenario::find(&self.scenario);
-        let capture = self.capture_path(document_path);
-        let file = capture.as_deref().unwrap_or(document_path);
+    /// Makes evidence of it and of its capture; without that if the document is known to be flawed in what it says of it.
+    pub(super) fn load(self, path: &Path, document: &Document<'_>, known: Option<Flaw>) -> Trial {
+        let scenario = scenario::find(&self.scenario);
+        let capture = self.capture_name().map(|name| path.with_file_name(name));
+        let file = capture.as_deref().unwrap_or(path);
         let source = Source {
             file: printable(&file.to_string_lossy()),
             recorded: self.verdict,
             release: Some(printable(&document.host.release)),
             version: Some(printable(&document.tool.version)),
         };
-        let (evidence, flaw) = match (&self.skipped, capture) {
-            (Some(_), _) => (self.transcript(), None),
-            (None, None) => (self.transcript(), Some(Flaw::CaptureMissing)),
-            (None, Some(path)) => self.join(&path, document),
+        let mut joined = Joined {
+            evidence: self.transcript(),
+            content: None,
         };
-        let flaw = if known.is_none() && self.skipped.is_none() {
-            Some(Flaw::ScenarioUnknown)
-        } else {
-            flaw
-        };
+        joined.evidence.flaw = known;
+        if known.is_none() && self.skipped.is_none() {
+            match capture {
+                Some(capture) => self.join(&capture, document, &mut joined),
+                None => joined.evidence.flaw = Some(Flaw::CaptureMissing),
+            }
+            if scenario.is_none() {
+                joined.evidence.flaw = Some(Flaw::ScenarioUnknown);
+            }
+        }
         Trial {
-            scenario: known.unwrap_or(&scenario::UNKNOWN),
+            scenario: scenario.unwrap_or(&scenario::UNKNOWN),
             family: self.family,
             run: self.run,
-            skipped: self.skipped.as_deref().map(printable),
             host: None,
             capture: document.capture.clone(),
-            evidence: Evidence { flaw, ..evidence },
+            evidence: joined.evidence,
             name: printable(&self.scenario),
-            capture_file: self.capture_file,
+            // One that was skipped has no capture, whatever is said of it.
+            capture_file: self.capture_file.filter(|_| self.skipped.is_none()),
             capture_sha256: self.capture_sha256,
+            skipped: self.skipped.as_deref().map(printable),
+            content: joined.content,
             source,
-            // Another version may have told it in other words.
-            recorded: (document.tool.version == Tool::this().version).then(|| raw.get().to_owned()),
+            recorded: None,
         }
-    }
-
-    /// Beside the document and nowhere else, whatever is written there.
-    fn capture_path(&self, document: &Path) -> Option<PathBuf> {
-        let name = Path::new(self.capture_file.as_ref()?);
-        (name.file_name() == Some(name.as_os_str())).then(|| document.with_file_name(name))
     }
 
     /// What the sockets said.
@@ -183,22 +176,24 @@ impl StoredTrial<'_> {
         }
     }
 
-    /// Transcript and capture, and what they do not agree in.
-    fn join(&self, path: &Path, document: &Document<'_>) -> (Evidence, Option<Flaw>) {
-        let mut evidence = self.transcript();
-        let bytes = match read_file(path, LONGEST_CAPTURE) {
+    /// Adds the capture to the transcript, and what the two do not agree in.
+    fn join(&self, path: &Path, document: &Document<'_>, joined: &mut Joined) {
+        let evidence = &mut joined.evidence;
+        let bytes = match read_file(path, LONGEST_CAPTURE, Links::Refused) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return (evidence, Some(Flaw::CaptureMissing));
+            Err(NotRead::Refused(Errno::ENOENT)) => {
+                evidence.flaw = Some(Flaw::CaptureMissing);
+                return;
             }
-            Err(error) => {
-                let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
-                return (evidence, Some(Flaw::CaptureNotOpened(Errno(errno))));
+            Err(why) => {
+                evidence.flaw = Some(Flaw::CaptureNotRead(why));
+                return;
             }
         };
-        let mut capture = Capture::read(&bytes);
-        let hash = transcript_sha256(&self.scenario, self.family, self.run, &evidence);
-        evidence.packets = std::mem::take(&mut capture.packets);
+        let content = sha256(&bytes);
+        let capture = Capture::read(&bytes);
+        evidence.flaw = self.disagreement(&capture, document, evidence, &content);
+        evidence.packets = capture.packets;
         // What the files show counts, not what is written of them.
         let fence = evidence.completeness.fence;
         let last = evidence.packets.last();
@@ -206,22 +201,41 @@ impl StoredTrial<'_> {
         evidence.completeness.fence_seen &= shows_fence;
         let losses = &mut evidence.completeness.dropped;
         *losses = (*losses).max(capture.dropped);
-        let flaw = if capture.flaw.is_some() {
-            capture.flaw
-        } else if !capture.belongs_to(&hash, document) {
-            Some(Flaw::TranscriptAltered)
-        } else if let Some(frame) = self.first_difference(&evidence, &document.capture) {
-            Some(Flaw::FrameAltered(frame))
-        } else {
-            let same = self.capture_sha256.as_deref() == Some(&sha256(&bytes));
-            (!same || !capture.is_bound).then_some(Flaw::CaptureAltered)
-        };
-        (evidence, flaw)
+        joined.content = Some(content);
+    }
+
+    fn disagreement(
+        &self,
+        capture: &Capture,
+        document: &Document<'_>,
+        transcript: &Evidence,
+        content: &str,
+    ) -> Option<Flaw> {
+        let interface = &*document.capture.interface;
+        let recorder = &document.recorder;
+        let calls = calls_sha256(recorder, &self.scenario, self.family, interface, transcript);
+        let hash = transcript_sha256(&calls, self.run, &transcript.completeness);
+        if capture.flaw.is_some() {
+            return capture.flaw;
+        }
+        if !capture.belongs_to(&calls, &hash) || !document.describes(capture) {
+            return Some(Flaw::TranscriptAltered);
+        }
+        if let Some(frame) = self.first_difference(transcript, &capture.packets, interface) {
+            return Some(Flaw::FrameAltered(frame));
+        }
+        let is_same = self.capture_sha256.as_deref() == Some(content);
+        (!is_same || !capture.is_bound()).then_some(Flaw::CaptureAltered)
     }
 
     /// The first frame of which transcript and capture do not say the same.
-    fn first_difference(&self, evidence: &Evidence, capture: &CaptureReport) -> Option<u32> {
-        let seen = packets(evidence, &capture.interface);
+    fn first_difference(
+        &self,
+        transcript: &Evidence,
+        captured: &[Packet],
+        interface: &str,
+    ) -> Option<u32> {
+        let seen = packets(transcript, captured, interface);
         let longest = seen.len().max(self.packets.len());
         (0..longest).find_map(|index| match (seen.get(index), self.packets.get(index)) {
             (Some(one), Some(other)) if one == other => None,
@@ -229,4 +243,11 @@ impl StoredTrial<'_> {
             (one, other) => one.or(other).map(|packet| packet.frame),
         })
     }
+}
+
+/// A transcript with its capture.
+struct Joined {
+    evidence: Evidence,
+    /// SHA-256 of the capture file, if it could be read.
+    content: Option<String>,
 }
