@@ -114,7 +114,7 @@ struct RunArgs {
 
 #[derive(Debug, Args)]
 struct CheckArgs {
-    /// Directories that `run -w` wrote, their report.json, or captures of single trials
+    /// Directories that `run -w` wrote, or of single trials the capture or its .json
     #[arg(value_name = "EVIDENCE", required = true)]
     evidence: Vec<PathBuf>,
     /// Form of the output

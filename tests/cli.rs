@@ -78,6 +78,11 @@ mod help {
     }
 
     #[test]
+    fn of_check() {
+        insta::assert_snapshot!(says(&["check", "--help"]));
+    }
+
+    #[test]
     fn no_command_is_a_usage_error_and_shows_the_help() {
         let output = output(&mut rstproof(&[]));
         assert_eq!(output.status.code(), Some(2));

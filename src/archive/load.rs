@@ -132,6 +132,10 @@ pub fn each(
     argument: &Path,
     take: &mut impl FnMut(Result<Trial, Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    if argument == Path::new("-") {
+        let text = "evidence is two files a trial, so it is not read from standard input; name its directory";
+        return take(Err(Error::Usage(text.to_owned())));
+    }
     let kind = match fs::metadata(argument) {
         Ok(kind) => kind,
         Err(error) => return take(Err(unreadable(argument, not_read(&error)))),
