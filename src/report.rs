@@ -441,7 +441,9 @@ impl TrialReport {
 
 fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgement) -> CallReport {
     let frame = |reset: usize| judgement.resets.get(reset).map_or(0, |reset| reset.frame);
-    let blame = judgement.blames.iter().find(|(of, _)| *of == index);
+    // They are in the order of the calls.
+    let place = judgement.blames.binary_search_by_key(&index, |(of, _)| *of);
+    let blame = place.ok().map(|place| &judgement.blames[place]);
     CallReport {
         index,
         role: call.role,

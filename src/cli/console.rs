@@ -21,7 +21,7 @@ pub(super) enum Console {
     /// One document.
     Json(JsonWriter<BufWriter<Stdout>>),
     /// One document, written at the end.
-    Junit(JunitReport),
+    Junit(Box<JunitReport>),
     /// The ladder of each trial as it ends, on this host, its frames saved in this directory.
     Stories(Host, Option<PathBuf>),
     /// A line for each scenario and family, in catalogue order.
@@ -51,7 +51,10 @@ impl Console {
             Format::Json => Self::Json(
                 JsonWriter::begin(BufWriter::new(io::stdout()), header).map_err(Error::output)?,
             ),
-            Format::Junit => Self::Junit(JunitReport::new(header, show.directory.as_deref())),
+            Format::Junit => {
+                let junit = JunitReport::new(header, show.directory.as_deref());
+                Self::Junit(Box::new(junit))
+            }
             Format::Human if show.stories => Self::Stories(header.host.clone(), show.directory),
             Format::Human => Self::Lines(Lines::new(show.lines, show.quiet)),
         })
@@ -59,10 +62,12 @@ impl Console {
 
     /// What comes next was recorded on this host.
     pub(super) fn speaks_of(&mut self, host: Option<&Host>) {
-        if let Self::Stories(shown, _) = self
-            && Some(&*shown) != host
-        {
-            *shown = host.cloned().unwrap_or_default();
+        let nobody = Host::default();
+        let host = host.unwrap_or(&nobody);
+        match self {
+            Self::Stories(shown, _) if shown != host => shown.clone_from(host),
+            Self::Junit(junit) => junit.speaks_of(host),
+            _ => {}
         }
     }
 

@@ -31,18 +31,28 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<Cow<'_, str>> {
     textwrap::wrap(text, options)
 }
 
-/// Text with control characters spelled out: what came from a file, a file name or another program may hold anything, and
-/// a terminal would obey it.
+/// Text in one line that is what it looks like: what came from a file, a file name or another program may hold anything.
 pub(crate) fn printable(text: &str) -> String {
+    spelled_out(text, misleads)
+}
+
+/// Text with these letters spelled out.
+pub(super) fn spelled_out(text: &str, which: impl Fn(char) -> bool) -> String {
     let mut spelled = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() {
+        if which(letter) {
             spelled.extend(letter.escape_default());
         } else {
             spelled.push(letter);
         }
     }
     spelled
+}
+
+/// Whether a terminal would obey this letter, or turn what stands beside it round (Unicode's bidirectional controls).
+pub(super) fn misleads(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// How many trials ended in which way.
@@ -103,6 +113,15 @@ impl Tally {
     }
 }
 
+/// Findings of one trial that people are shown; machines get all of them.
+pub(super) const MOST_FINDINGS: usize = 20;
+
+/// What is said instead of the others.
+pub(super) fn more_findings(trial: &TrialReport) -> Option<String> {
+    let more = trial.findings.len().checked_sub(MOST_FINDINGS)?;
+    (more > 0).then(|| format!("and {more} more findings; --format json has them all"))
+}
+
 /// Columns before what a line says of its trials.
 const WHAT: usize = 50;
 
@@ -128,10 +147,12 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
         } else {
             format!("run {}: ", trial.run)
         };
-        let remarks = trial.findings.iter().chain(&trial.gap);
-        let mut texts: Vec<String> = remarks
+        let findings = trial.findings.iter().take(MOST_FINDINGS);
+        let mut texts: Vec<String> = findings
+            .chain(&trial.gap)
             .map(|remark| format!("{run}{} [{}]", remark.message, remark.id))
             .collect();
+        texts.extend(more_findings(trial));
         if let Some(source) = trial.evidence.as_ref().filter(|_| !texts.is_empty()) {
             texts.insert(0, format!("{}:", source.file));
             let recorded = source.disagreement(trial.verdict);
@@ -182,4 +203,20 @@ pub fn summary(tally: &Tally, elapsed: Duration) -> String {
         elapsed.as_secs_f64(),
         tally.words()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_mislead_is_spelled_out_and_nothing_else() {
+        assert_eq!(
+            printable("close-unread-data é 数 µs"),
+            "close-unread-data é 数 µs"
+        );
+        assert_eq!(printable("a\nb\tc\r"), r"a\nb\tc\r");
+        assert_eq!(printable("\u{1b}[2J\u{9b}"), r"\u{1b}[2J\u{9b}");
+        assert_eq!(printable("\u{202e}x\u{2066}"), r"\u{202e}x\u{2066}");
+    }
 }

@@ -7,6 +7,7 @@
 //! A suite's counts stand before its cases, so nothing can be written before the end. Of a trial that was confirmed
 //! little is kept until then, of another one the text.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,14 +17,19 @@ use anstream::adapter::strip_str;
 use chrono::DateTime;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
 
+use super::human::{MOST_FINDINGS, misleads, more_findings, spelled_out};
 use super::ladder::ladder;
-use super::{CaptureReport, Header, TrialReport};
+use super::{CaptureReport, Header, Host, TrialReport};
 use crate::scenario::{ALL, Family, Scenario, Topic};
 use crate::verdict::Verdict;
 
 /// The document in the making.
 pub struct JunitReport {
     header: Header,
+    /// The host that the trials that come next were recorded on.
+    host: Host,
+    /// Releases of the kernels that trials were recorded on.
+    releases: BTreeSet<String>,
     directory: Option<PathBuf>,
     cases: Vec<(Place, TestCase)>,
 }
@@ -46,8 +52,18 @@ impl JunitReport {
     pub fn new(header: &Header, directory: Option<&Path>) -> Self {
         Self {
             header: header.clone(),
+            host: header.host.clone(),
+            releases: BTreeSet::from([header.host.release.clone()]),
             directory: directory.map(Path::to_owned),
             cases: Vec::new(),
+        }
+    }
+
+    /// What comes next was recorded on this host.
+    pub fn speaks_of(&mut self, host: &Host) {
+        if self.host != *host {
+            self.host = host.clone();
+            self.releases.insert(host.release.clone());
         }
     }
 
@@ -93,12 +109,14 @@ impl JunitReport {
     /// What speaks against the trial, and the trial.
     fn text(&self, scenario: Option<&Scenario>, trial: &TrialReport) -> String {
         let mut text = String::new();
-        for remark in trial.findings.iter().chain(&trial.gap) {
+        let findings = trial.findings.iter().take(MOST_FINDINGS);
+        for remark in findings.chain(&trial.gap) {
             let _ = writeln!(text, "{} [{}]", remark.message, remark.id);
         }
+        text.extend(more_findings(trial));
         if let Some(scenario) = scenario {
             let directory = self.directory.as_deref();
-            let ladder = ladder(scenario, trial, &self.header.host, directory);
+            let ladder = ladder(scenario, trial, &self.host, directory);
             let _ = write!(text, "\n{}", strip_str(&ladder));
         }
         text
@@ -116,6 +134,8 @@ impl JunitReport {
 
     fn document(mut self, capture: &CaptureReport) -> Report {
         self.cases.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let releases: Vec<String> = std::mem::take(&mut self.releases).into_iter().collect();
+        self.header.host.release = releases.join(", ");
         let numbered = self.cases.iter().any(|(place, _)| place.run > 1);
         let tool = self.header.tool.name.clone();
         let mut suites: Vec<TestSuite> = Vec::new();
@@ -198,17 +218,8 @@ fn properties(
         .collect()
 }
 
-/// Text with what XML cannot hold, and what a terminal would obey, spelled out: left to the crate it would be gone.
+/// Text with what XML cannot hold, and what would mislead in a terminal, spelled out: left to the crate it would be gone.
 fn visible(text: &str) -> XmlString {
-    let mut spelled = String::with_capacity(text.len());
-    for letter in text.chars() {
-        let held =
-            letter == '\n' || !(letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}'));
-        if held {
-            spelled.push(letter);
-        } else {
-            spelled.extend(letter.escape_default());
-        }
-    }
-    spelled.into()
+    let lost = |letter| matches!(letter, '\u{fffe}' | '\u{ffff}') || misleads(letter);
+    spelled_out(text, |letter| letter != '\n' && lost(letter)).into()
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anstyle::Style;
 
-use super::human::{BAD, GOOD, LABEL, UNSURE, verdict_style, wrap};
+use super::human::{BAD, GOOD, LABEL, MOST_FINDINGS, UNSURE, more_findings, verdict_style, wrap};
 use super::{CallReport, CauseReport, Host, PacketReport, ResetReport, TrialReport};
 use crate::flow::Form;
 use crate::scenario::Scenario;
@@ -41,9 +41,7 @@ pub fn ladder(
             "µs",
             sides(&client, &server)
         );
-        for row in rows(trial) {
-            let _ = writeln!(out, "{}", row.text);
-        }
+        timeline(&mut out, &rows(trial));
         out.push('\n');
         proof(&mut out, trial);
     }
@@ -100,6 +98,27 @@ fn sides(left: &str, right: &str) -> String {
     }
 }
 
+/// A timeline of more rows than this is cut in the middle: nobody reads it, and a terminal should not have to show it.
+const MOST_ROWS: usize = 400;
+
+fn timeline(out: &mut String, rows: &[Row]) {
+    let (begin, end) = if rows.len() > MOST_ROWS {
+        (&rows[..MOST_ROWS / 2], &rows[rows.len() - MOST_ROWS / 2..])
+    } else {
+        (rows, &rows[rows.len()..])
+    };
+    for row in begin {
+        let _ = writeln!(out, "{}", row.text);
+    }
+    let left_out = rows.len() - begin.len() - end.len();
+    if left_out > 0 {
+        let _ = writeln!(out, "{:>TIME$}  {left_out} more calls and packets", "…");
+    }
+    for row in end {
+        let _ = writeln!(out, "{}", row.text);
+    }
+}
+
 /// A line of the timeline. Lines are ordered by time; what begins a call stands before what it caused.
 struct Row {
     at_ns: i64,
@@ -112,11 +131,12 @@ fn rows(trial: &TrialReport) -> Vec<Row> {
         .iter()
         .find(|packet| packet.flags.as_deref() == Some("S"))
         .map_or(0, |packet| packet.at_ns);
+    let arrivals = Arrivals::of(&trial.packets);
     let mut rows = Vec::new();
     for call in &trial.calls {
         let name = format!("{}({})", call.call, call.arguments);
         let result = format!("{name} = {}", call.result);
-        if shows_while_waiting(call, &trial.packets) {
+        if arrivals.show_while_waiting(call) {
             rows.push(call_row(call, call.began_ns, zero, &format!("{name} …")));
             rows.push(call_row(call, call.ended_ns, zero, &format!("… {result}")));
         } else {
@@ -124,23 +144,49 @@ fn rows(trial: &TrialReport) -> Vec<Row> {
         }
     }
     rows.extend(trial.packets.iter().map(|packet| {
-        let reset = trial
-            .resets
-            .iter()
-            .find(|reset| reset.frame == packet.frame);
+        let reset = in_frame(&trial.resets, packet.frame, |reset| reset.frame);
         packet_row(packet, reset, zero)
     }));
     rows.sort_by_key(|row| row.at_ns);
     rows
 }
 
-/// Whether a packet from the other end came in while the call was waiting and failed because of it: then its end
-/// belongs after that packet.
-fn shows_while_waiting(call: &CallReport, packets: &[PacketReport]) -> bool {
-    call.result.errno().is_some()
-        && packets.iter().any(|packet| {
-            packet.from != Some(call.role) && (call.began_ns..call.ended_ns).contains(&packet.at_ns)
-        })
+/// The one of this frame, of some that are in the order of their frames.
+fn in_frame<T>(sorted: &[T], frame: u32, frame_of: impl Fn(&T) -> u32) -> Option<&T> {
+    let place = sorted.binary_search_by_key(&frame, frame_of).ok()?;
+    sorted.get(place)
+}
+
+/// When packets came in that the client, and that the server, did not send; in order.
+struct Arrivals {
+    client: Vec<i64>,
+    server: Vec<i64>,
+}
+
+impl Arrivals {
+    fn of(packets: &[PacketReport]) -> Self {
+        let not_from = |role: Role| {
+            let others = packets.iter().filter(|packet| packet.from != Some(role));
+            let mut times: Vec<i64> = others.map(|packet| packet.at_ns).collect();
+            times.sort_unstable();
+            times
+        };
+        Self {
+            client: not_from(Role::Client),
+            server: not_from(Role::Server),
+        }
+    }
+
+    /// Whether a packet from the other end came in while the call was waiting and failed because of it: then its end
+    /// belongs after that packet.
+    fn show_while_waiting(&self, call: &CallReport) -> bool {
+        let times = match call.role {
+            Role::Client => &self.client,
+            Role::Server => &self.server,
+        };
+        let next = times.partition_point(|at| *at < call.began_ns);
+        call.result.errno().is_some() && times.get(next).is_some_and(|at| *at < call.ended_ns)
+    }
 }
 
 fn time(at_ns: i64, zero: i64) -> String {
@@ -215,12 +261,12 @@ fn proof(out: &mut String, trial: &TrialReport) {
     for fact in facts(trial) {
         item(out, &checked, &fact);
     }
-    for finding in &trial.findings {
-        item(
-            out,
-            &format!("{BAD}no{BAD:#}"),
-            &format!("{} [{}]", finding.message, finding.id),
-        );
+    let bad = format!("{BAD}no{BAD:#}");
+    for finding in trial.findings.iter().take(MOST_FINDINGS) {
+        item(out, &bad, &format!("{} [{}]", finding.message, finding.id));
+    }
+    if let Some(more) = more_findings(trial) {
+        item(out, &bad, &more);
     }
     if let Some(gap) = &trial.gap {
         item(
@@ -325,11 +371,8 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
             reset.receiver_state, reset.acceptance
         ),
     ];
-    let at_ns = trial
-        .packets
-        .iter()
-        .find(|packet| packet.frame == frame)
-        .map_or(0, |packet| packet.at_ns);
+    let packet = in_frame(&trial.packets, frame, |packet| packet.frame);
+    let at_ns = packet.map_or(0, |packet| packet.at_ns);
     for call in reset
         .explains
         .iter()

@@ -21,7 +21,7 @@ use crate::report::human::printable;
 use crate::report::{CaptureReport, Header, Host, SCHEMA, Tool, Witnesses};
 
 /// A script has a dozen calls. A trial of more than this is none.
-const MOST_CALLS: usize = 10_000;
+const MOST_CALLS: usize = 1_000;
 
 /// A document; fields that are not needed here are passed over.
 pub(super) struct Document<'a> {
