@@ -5,6 +5,7 @@
 //! nothing that the file says without looking: a file may be cut, damaged or made to do harm. The writers are
 //! [`pcapng::PcapNg`], which has room for comments and statistics, and [`pcap::Pcap`], which every program can read.
 
+mod directory;
 mod new_file;
 mod number;
 pub mod pcap;
@@ -13,7 +14,8 @@ mod reader;
 
 use std::borrow::Cow;
 
-pub use new_file::{Manner, NewFile, Owner, make_directory, write_whole};
+pub use directory::{Directory, Lock};
+pub use new_file::{Manner, NewFile, Owner, write_whole};
 pub use reader::{Compression, Format, Malformed, Problem, Reader};
 
 use crate::time::Timestamp;

@@ -1,15 +1,13 @@
 //! Saves trials as they end: for each the capture and the document, complete before the next trial is begun.
 
-use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
 
 use super::{REPORT, TRANSCRIPT, calls_sha256, comments, recorder, sha256, transcript_sha256};
 use crate::error::Error;
 use crate::evidence::Evidence;
 use crate::file::pcap::Pcap;
 use crate::file::pcapng::{PcapNg, Section, Statistics};
-use crate::file::{Format, Manner, NewFile, write_whole};
+use crate::file::{Directory, Format, Manner, NewFile, write_whole};
 use crate::packet::Link;
 use crate::report::json::JsonWriter;
 use crate::report::{CaptureReport, Header, Host, Tool, TrialReport};
@@ -19,8 +17,8 @@ use crate::verdict::Judgement;
 /// Where trials are saved, and how.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    /// The directory, which exists.
-    pub directory: PathBuf,
+    /// The directory.
+    pub directory: Directory,
     /// The form of the captures.
     pub format: Format,
     /// How the files are made.
@@ -55,72 +53,68 @@ impl Archive {
         report: &mut TrialReport,
     ) -> Result<Vec<u8>, Error> {
         let capture_name = format!("{stem}.{}", self.format.extension());
-        let capture_path = self.directory.join(&capture_name);
+        let document_name = format!("{stem}.json");
         let losses = recording.capture.clone();
         let bytes = match self.format {
             Format::PcapNg => self.pcapng(recording, report),
             Format::Pcap => pcap(recording),
         };
-        report.capture_file = Some(capture_name);
+        report.capture_file = Some(capture_name.clone());
         report.capture_sha256 = Some(sha256(&bytes));
-        let text = serde_json::to_vec(report)
-            .map_err(|error| Error::file("write", &capture_path, &error.into()))?;
-        let document_path = self.directory.join(format!("{stem}.json"));
-        let document = self
-            .document(&text, &losses)
-            .map_err(|error| Error::file("write", &document_path, &error))?;
-        let (capture, document) = ((&*capture_path, &*bytes), (&*document_path, &*document));
+        let failed = |error: io::Error| {
+            Error::file("write", &self.directory.path_of(&document_name), &error)
+        };
+        let text = serde_json::to_vec(report).map_err(|error| failed(error.into()))?;
+        let document = self.document(&text, &losses).map_err(failed)?;
+        let (capture, document) = ((&*capture_name, &*bytes), (&*document_name, &*document));
         let stale = self.stale(stem);
         if stale.is_empty() {
-            write_whole(capture.0, capture.1, self.manner)?;
+            write_whole(&self.directory, capture.0, capture.1, self.manner)?;
             // The document comes last: where there is one, there is a trial to be judged.
-            write_whole(document.0, document.1, self.manner)
-                .inspect_err(|_| drop(fs::remove_file(capture.0)))?;
+            write_whole(&self.directory, document.0, document.1, self.manner)
+                .inspect_err(|_| drop(self.directory.remove(capture.0)))?;
         } else {
             self.replace(&stale, capture, document)?;
         }
         Ok(text)
     }
 
-    /// What is there and not to be taken for this trial's, if it may be replaced: all that has this stem, and the report
-    /// of an earlier run, which may speak of it. The trials that it speaks of have documents of their own.
-    fn stale(&self, stem: &str) -> Vec<PathBuf> {
+    /// Names of what is there and not to be taken for this trial's, if it may be replaced: all that has this stem, and the
+    /// report of an earlier run, which may speak of it. The trials that it speaks of have documents of their own.
+    fn stale(&self, stem: &str) -> Vec<String> {
         if !self.manner.replace {
             return Vec::new();
         }
         let of_stem = ["json", Format::PcapNg.extension(), Format::Pcap.extension()];
         let names = of_stem.map(|kind| format!("{stem}.{kind}"));
-        let paths = std::iter::once(REPORT.to_owned()).chain(names);
-        paths
-            .map(|name| self.directory.join(name))
-            .filter(|path| path.symlink_metadata().is_ok())
-            .collect()
+        let names = std::iter::once(REPORT.to_owned()).chain(names);
+        names.filter(|name| self.directory.holds(name)).collect()
     }
 
     /// Nothing old is touched before both new files are written. Then whatever speaks of the old trial goes first: at no
     /// moment does a document stand beside a capture that is not its own.
     fn replace(
         &self,
-        stale: &[PathBuf],
-        capture: (&Path, &[u8]),
-        document: (&Path, &[u8]),
+        stale: &[String],
+        capture: (&str, &[u8]),
+        document: (&str, &[u8]),
     ) -> Result<(), Error> {
-        let write = |(path, bytes)| {
-            let mut file = NewFile::create(path, self.manner)?;
+        let write = |(name, bytes)| {
+            let mut file = NewFile::create(&self.directory, name, self.manner)?;
             match file.write_all(bytes) {
                 Ok(()) => Ok(file),
                 Err(error) => Err(file.failed(&error)),
             }
         };
         let (capture_file, document_file) = (write(capture)?, write(document)?);
-        for path in stale.iter().filter(|path| **path != *capture.0) {
+        for name in stale.iter().filter(|name| *name != capture.0) {
             // What cannot be removed cannot be replaced either, and that is told of.
-            let _ = fs::remove_file(path);
+            let _ = self.directory.remove(name);
         }
         capture_file.commit()?;
         document_file
             .commit()
-            .inspect_err(|_| drop(fs::remove_file(capture.0)))
+            .inspect_err(|_| drop(self.directory.remove(capture.0)))
     }
 
     fn document(&self, trial: &[u8], capture: &CaptureReport) -> io::Result<Vec<u8>> {

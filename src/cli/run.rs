@@ -11,10 +11,10 @@ use tokio::time::sleep;
 use super::console::{Console, Show};
 use super::{FamilyArg, Format, RunArgs, complain, scenario_named};
 use crate::archive::save::Archive;
-use crate::archive::{REPORT, recorder};
+use crate::archive::{REPORT, parts_of_stem, recorder};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::file::{self, Format as CaptureFormat, Manner, NewFile, Owner};
+use crate::file::{Directory, Format as CaptureFormat, Lock, Manner, NewFile, Owner};
 use crate::lab::{self, Kept, Place};
 use crate::report::human::Tally;
 use crate::report::json::JsonWriter;
@@ -29,38 +29,74 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let header = Header::of_this_host();
-    let order = order(args, &header)?;
+    let manner = Manner {
+        replace: args.force,
+        // Asked for now: in a user namespace everybody is root.
+        owner: Owner::behind_sudo(),
+    };
+    let order = order(args, &header, manner)?;
     lab::prepare(order.settings.place)?;
-    runtime()?.block_on(carry_out(args, header, &order))
+    runtime()?.block_on(carry_out(args, header, order, manner))
 }
 
-async fn carry_out(args: &RunArgs, header: Header, order: &Order) -> Result<ExitCode, Error> {
+async fn carry_out(
+    args: &RunArgs,
+    header: Header,
+    mut order: Order,
+    manner: Manner,
+) -> Result<ExitCode, Error> {
     // First of all, so that a signal finds somebody to clean up.
     let signals = Signals::new()?;
-    let made = match &order.archive {
-        Some(archive) => make_directory(archive)?,
-        None => false,
+    let opened = match &args.write {
+        Some(path) => Some(Opened::new(path, args, &header, manner)?),
+        None => None,
     };
-    if let Some(archive) = &order.archive
-        && archive.format == CaptureFormat::Pcap
-    {
+    order.archive = opened.as_ref().map(|opened| opened.archive.clone());
+    if args.pcap {
         complain(
             "classic pcap has no room for comments, interface, filter and losses: they are lost",
         );
     }
-    let result = match Run::new(args, header, order) {
-        Ok(run) => run.finish_order(order, signals).await,
+    let result = match Run::new(args, header, &order) {
+        Ok(run) => run.finish_order(&order, signals).await,
         Err(error) => Err(error),
     };
-    if let (true, Some(archive)) = (made, &order.archive) {
+    if let Some(opened) = opened.filter(|opened| opened.was_made) {
         // Gone only if it is empty: what was measured stays.
-        let _ = fs::remove_dir(&archive.directory);
+        let _ = fs::remove_dir(opened.archive.directory.path());
     }
     result
 }
 
+/// Where trials are saved, and the lock on it.
+struct Opened {
+    archive: Archive,
+    was_made: bool,
+    _lock: Lock,
+}
+
+impl Opened {
+    fn new(path: &Path, args: &RunArgs, header: &Header, manner: Manner) -> Result<Self, Error> {
+        let (directory, was_made) = open_directory(path, manner)?;
+        Ok(Self {
+            _lock: directory.lock()?,
+            archive: Archive {
+                directory,
+                format: if args.pcap {
+                    CaptureFormat::Pcap
+                } else {
+                    CaptureFormat::PcapNg
+                },
+                manner,
+                header: header.clone(),
+            },
+            was_made,
+        })
+    }
+}
+
 /// What was meant.
-fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
+fn order(args: &RunArgs, header: &Header, manner: Manner) -> Result<Order, Error> {
     let mut scenarios = Vec::new();
     for id in &args.scenarios {
         let scenario = scenario_named(id)?;
@@ -81,19 +117,6 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
     };
     super::refuse_shaping(args.format, args.quiet || args.verbose)?;
     let stories = shows_stories(args, scenarios.len());
-    let archive = args.write.as_ref().map(|directory| Archive {
-        directory: directory.clone(),
-        format: if args.pcap {
-            CaptureFormat::Pcap
-        } else {
-            CaptureFormat::PcapNg
-        },
-        manner: Manner {
-            replace: args.force,
-            owner: Owner::behind_sudo(),
-        },
-        header: header.clone(),
-    });
     Ok(Order {
         settings: Settings {
             place: if args.host {
@@ -107,24 +130,19 @@ fn order(args: &RunArgs, header: &Header) -> Result<Order, Error> {
                 .clone()
                 .filter(|filter| !filter.trim().is_empty()),
             port: args.port,
-            kept: kept(archive.as_ref()),
-            recorder: archive.as_ref().map(|_| recorder(header)),
+            kept: Kept {
+                saves_files: args.write.is_some(),
+                gives_files_away: manner.owner.is_some(),
+            },
+            recorder: args.write.as_ref().map(|_| recorder(header)),
         },
         every_report: args.format != Format::Human || stories || args.repeat == 1,
         scenarios,
         families,
         repeat: args.repeat,
         jobs: jobs(args)?,
-        archive,
+        archive: None, // until the directory is open
     })
-}
-
-/// The rights that saving takes.
-fn kept(archive: Option<&Archive>) -> Kept {
-    Kept {
-        saves_files: archive.is_some(),
-        gives_files_away: archive.is_some_and(|archive| archive.manner.owner.is_some()),
-    }
 }
 
 fn shows_stories(args: &RunArgs, scenarios: usize) -> bool {
@@ -145,35 +163,35 @@ fn jobs(args: &RunArgs) -> Result<usize, Error> {
     }
 }
 
-/// Makes sure that evidence can go into the directory. Whether it had to be made.
-fn make_directory(archive: &Archive) -> Result<bool, Error> {
-    let directory = &archive.directory;
-    match fs::read_dir(directory) {
+/// Opens the directory that evidence is to go into. Whether it had to be made.
+fn open_directory(path: &Path, manner: Manner) -> Result<(Directory, bool), Error> {
+    match fs::read_dir(path) {
         Ok(entries) => {
-            let held = entries
-                .flatten()
-                .map(|entry| entry.path())
-                .find(|path| is_evidence(path));
-            if let (Some(held), false) = (held, archive.manner.replace) {
+            let mut entries = entries.flatten().map(|entry| entry.path());
+            let held = entries.find(|path| is_evidence(path));
+            if let (Some(held), false) = (held, manner.replace) {
                 return Err(Error::Usage(format!(
                     "{} holds evidence already ({}); choose another directory, or overwrite it with --force",
-                    directory.display(),
+                    path.display(),
                     held.file_name().unwrap_or_default().to_string_lossy()
                 )));
             }
-            Ok(false)
+            Ok((Directory::open(path)?, false))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            file::make_directory(directory, archive.manner.owner)?;
-            Ok(true)
+            Ok((Directory::make(path, manner.owner)?, true))
         }
-        Err(error) => Err(Error::file("open", directory, &error)),
+        Err(error) => Err(Error::file("open", path, &error)),
     }
 }
 
 fn is_evidence(path: &Path) -> bool {
-    let kind = path.extension().and_then(|kind| kind.to_str());
-    path.ends_with(REPORT) || kind.is_some_and(|kind| CaptureFormat::of_extension(kind).is_some())
+    let name = path.file_name().and_then(|name| name.to_str());
+    let Some((stem, kind)) = name.and_then(|name| name.rsplit_once('.')) else {
+        return false;
+    };
+    let is_trial = kind == "json" && parts_of_stem(stem).is_some();
+    path.ends_with(REPORT) || is_trial || CaptureFormat::of_extension(kind).is_some()
 }
 
 /// A run under way: where its output goes and what has come of it so far.
@@ -292,7 +310,7 @@ impl<'a> Run<'a> {
             format: self.args.format,
             stories: shows_stories(self.args, order.scenarios.len()),
             quiet: self.args.quiet,
-            directory: archive.map(|archive| archive.directory.clone()),
+            directory: archive.map(|archive| archive.directory.path().to_owned()),
             lines: Some((order.pairs(), order.repeat.into())),
         };
         Console::begin(show, &self.header)
@@ -337,8 +355,8 @@ struct ReportFile {
 
 impl ReportFile {
     fn begin(archive: &Archive) -> Result<Self, Error> {
-        let path = archive.directory.join(REPORT);
-        let file = NewFile::create(&path, archive.manner)?;
+        let path = archive.directory.path_of(REPORT);
+        let file = NewFile::create(&archive.directory, REPORT, archive.manner)?;
         match JsonWriter::begin(BufWriter::new(file), &archive.header) {
             Ok(json) => Ok(Self { path, json }),
             Err(error) => Err(Error::file("write", &path, &error)),

@@ -5,21 +5,19 @@
 //! many small files of a run: it makes a file under its real name at once, which costs half as much. Neither goes over an
 //! existing file unless told to, and neither goes through a symbolic link.
 
-use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown, fchown};
+use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
-use nix::unistd::{geteuid, linkat};
+use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
 
+use super::directory::Directory;
 use crate::error::{Error, reason};
 
 /// Of a file: everybody may read it, its owner may write it, less what the umask takes away.
-const MODE: u32 = 0o644;
+pub(super) const MODE: Mode = Mode::from_bits_truncate(0o644);
 
 /// How files are made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +53,7 @@ impl Owner {
         (uid != 0 && uid != u32::MAX && gid != u32::MAX).then_some(Self { uid, gid })
     }
 
-    fn take(self, file: &File, path: &Path) -> Result<(), Error> {
+    pub(super) fn take(self, file: &File, path: &Path) -> Result<(), Error> {
         fchown(file, Some(self.uid), Some(self.gid)).map_err(|error| self.refused(path, &error))
     }
 
@@ -72,78 +70,66 @@ impl Owner {
     }
 }
 
-/// Makes a directory, which everybody may read and its owner may write to.
-pub fn make_directory(path: &Path, owner: Option<Owner>) -> Result<(), Error> {
-    DirBuilder::new()
-        .mode(0o755)
-        .create(path)
-        .map_err(|error| Error::file("create", path, &error))?;
-    let Some(owner) = owner else { return Ok(()) };
-    chown(path, Some(owner.uid), Some(owner.gid)).map_err(|error| {
-        let _ = fs::remove_dir(path);
-        owner.refused(path, &error)
-    })
-}
-
 /// Makes a file that holds this. Only a process that is killed in between leaves less than that behind.
-pub fn write_whole(path: &Path, bytes: &[u8], manner: Manner) -> Result<(), Error> {
-    let mut file = match create_new(path) {
+pub fn write_whole(
+    directory: &Directory,
+    name: &str,
+    bytes: &[u8],
+    manner: Manner,
+) -> Result<(), Error> {
+    let path = || directory.path_of(name);
+    let mut file = match directory.create_new(name) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && manner.replace => {
-            let mut file = NewFile::create(path, manner)?;
+            let mut file = NewFile::create(directory, name, manner)?;
             file.write_all(bytes).map_err(|error| file.failed(&error))?;
             return file.commit();
         }
-        result => result.map_err(|error| Error::file("create", path, &error))?,
+        result => result.map_err(|error| Error::file("create", &path(), &error))?,
     };
     file.write_all(bytes)
-        .map_err(|error| Error::file("write", path, &error))
-        .and_then(|()| manner.owner.map_or(Ok(()), |owner| owner.take(&file, path)))
-        .inspect_err(|_| {
-            let _ = fs::remove_file(path);
+        .map_err(|error| Error::file("write", &path(), &error))
+        .and_then(|()| match manner.owner {
+            Some(owner) => owner.take(&file, &path()),
+            None => Ok(()),
         })
-}
-
-/// With `O_EXCL` no link is followed, not even one that leads nowhere.
-fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(path)
+        .inspect_err(|_| drop(directory.remove(name)))
 }
 
 /// A file in the making. Dropped before [`NewFile::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct NewFile {
+    directory: Directory,
     file: Option<File>,
     /// The name that it has meanwhile, if it has one.
-    temporary: Option<PathBuf>,
-    path: PathBuf,
+    temporary: Option<String>,
+    name: String,
     manner: Manner,
 }
 
 impl NewFile {
-    /// Begins a file that will be called `path`, with mode 0644 or less.
-    pub fn create(path: &Path, manner: Manner) -> Result<Self, Error> {
-        let begun = |file, temporary| Self {
-            file: Some(file),
-            temporary,
-            path: path.to_owned(),
+    /// Begins a file of this name in the directory, with mode 0644 or less.
+    pub fn create(directory: &Directory, name: &str, manner: Manner) -> Result<Self, Error> {
+        let mut this = Self {
+            directory: directory.clone(),
+            file: None,
+            temporary: None,
+            name: name.to_owned(),
             manner,
         };
-        if let Some(file) = unnamed(path, manner) {
+        if !manner.replace {
             // Only who may write a file may give it a name, so it is given away last.
-            return Ok(begun(file, None));
+            this.file = directory.create_unnamed();
         }
-        let mut name = OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{}.partial", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let file = create_new(&temporary).map_err(|error| Error::file("create", path, &error))?;
-        let this = begun(file, Some(temporary));
-        // One that may take the place of another is given away first: by then nothing must be able to go wrong.
-        if let (Some(file), Some(owner)) = (&this.file, manner.owner) {
-            owner.take(file, path)?;
+        if this.file.is_none() {
+            let temporary = format!(".{name}.{}.partial", std::process::id());
+            let file = directory.create_new(&temporary);
+            let file = file.map_err(|error| Error::file("create", &this.path(), &error))?;
+            this.file = Some(file);
+            this.temporary = Some(temporary);
+            // One that may take the place of another is given away first: by then nothing must be able to go wrong.
+            if let (Some(file), Some(owner)) = (&this.file, manner.owner) {
+                owner.take(file, &this.path())?;
+            }
         }
         Ok(this)
     }
@@ -153,16 +139,18 @@ impl NewFile {
         let Some(file) = self.file.take() else {
             return Ok(());
         };
+        let (directory, name) = (&self.directory, &*self.name);
         let named = match &self.temporary {
-            None => link(&file, &self.path),
-            Some(temporary) => rename(temporary, &self.path, self.manner.replace)
-                .inspect_err(|_| drop(fs::remove_file(temporary))),
+            None => directory.link(&file, name),
+            Some(temporary) => directory
+                .rename(temporary, name, self.manner.replace)
+                .inspect_err(|_| drop(directory.remove(temporary))),
         };
-        named.map_err(|error| Error::file("create", &self.path, &error))?;
+        named.map_err(|error| Error::file("create", &self.path(), &error))?;
         match (&self.temporary, self.manner.owner) {
             (None, Some(owner)) => owner
-                .take(&file, &self.path)
-                .inspect_err(|_| drop(fs::remove_file(&self.path))),
+                .take(&file, &self.path())
+                .inspect_err(|_| drop(directory.remove(name))),
             _ => Ok(()),
         }
     }
@@ -170,54 +158,11 @@ impl NewFile {
     /// An error in writing it.
     #[must_use]
     pub fn failed(&self, error: &io::Error) -> Error {
-        Error::file("write", &self.path, error)
+        Error::file("write", &self.path(), error)
     }
-}
 
-/// A file without a name in the directory of `path` (`O_TMPFILE`), where there is such a thing: not even a process that
-/// is killed leaves it behind. It cannot be given a name that another file has.
-fn unnamed(path: &Path, manner: Manner) -> Option<File> {
-    if manner.replace || !Path::new("/proc/self/fd").exists() {
-        return None;
-    }
-    let directory = match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => return None,
-    };
-    OpenOptions::new()
-        .write(true)
-        .mode(MODE)
-        .custom_flags(libc::O_TMPFILE)
-        .open(directory)
-        .ok()
-}
-
-/// Gives an unnamed file its name (`open(2)` shows this way, which needs no privilege).
-fn link(file: &File, path: &Path) -> io::Result<()> {
-    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-    linkat(
-        AT_FDCWD,
-        unnamed.as_str(),
-        AT_FDCWD,
-        path,
-        AtFlags::AT_SYMLINK_FOLLOW,
-    )
-    .map_err(io::Error::from)
-}
-
-fn rename(from: &Path, to: &Path, replace: bool) -> io::Result<()> {
-    let flags = if replace {
-        RenameFlags::empty()
-    } else {
-        RenameFlags::RENAME_NOREPLACE
-    };
-    match renameat2(AT_FDCWD, from, AT_FDCWD, to, flags) {
-        // NFS and some others know no flags. A second link is as exclusive.
-        Err(Errno::EINVAL) if !replace => {
-            fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
-        }
-        other => other.map_err(io::Error::from),
+    fn path(&self) -> PathBuf {
+        self.directory.path_of(&self.name)
     }
 }
 
@@ -238,14 +183,20 @@ impl Write for NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if let (Some(_), Some(temporary)) = (self.file.take(), &self.temporary) {
-            let _ = fs::remove_file(temporary);
+            let _ = self.directory.remove(temporary);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    fn directory(dir: &tempfile::TempDir) -> Directory {
+        Directory::open(dir.path()).unwrap()
+    }
 
     const KEEP: Manner = Manner {
         replace: false,
@@ -260,7 +211,7 @@ mod tests {
     fn a_file_is_there_only_once_it_is_complete() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let mut file = NewFile::create(&path, KEEP).unwrap();
+        let mut file = NewFile::create(&directory(&dir), "a", KEEP).unwrap();
         file.write_all(b"whole").unwrap();
         assert!(!path.exists());
         file.commit().unwrap();
@@ -271,7 +222,7 @@ mod tests {
     #[test]
     fn an_abandoned_file_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
-        drop(NewFile::create(&dir.path().join("a"), KEEP).unwrap());
+        drop(NewFile::create(&directory(&dir), "a", KEEP).unwrap());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -280,11 +231,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "old").unwrap();
-        let mut file = NewFile::create(&path, KEEP).unwrap();
+        let mut file = NewFile::create(&directory(&dir), "a", KEEP).unwrap();
         file.write_all(b"new").unwrap();
         assert!(file.commit().unwrap_err().to_string().contains("EEXIST"));
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        let mut file = NewFile::create(&path, REPLACE).unwrap();
+        let mut file = NewFile::create(&directory(&dir), "a", REPLACE).unwrap();
         file.write_all(b"new").unwrap();
         file.commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
@@ -298,7 +249,7 @@ mod tests {
         fs::write(&target, "precious").unwrap();
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        let mut file = NewFile::create(&link, REPLACE).unwrap();
+        let mut file = NewFile::create(&directory(&dir), "link", REPLACE).unwrap();
         file.write_all(b"new").unwrap();
         file.commit().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"precious");
@@ -309,11 +260,11 @@ mod tests {
     fn a_small_file_is_whole_and_goes_over_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        write_whole(&path, b"old", KEEP).unwrap();
-        let refused = write_whole(&path, b"new", KEEP).unwrap_err();
+        write_whole(&directory(&dir), "a", b"old", KEEP).unwrap();
+        let refused = write_whole(&directory(&dir), "a", b"new", KEEP).unwrap_err();
         assert!(refused.to_string().contains("EEXIST"), "{refused}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        write_whole(&path, b"new", REPLACE).unwrap();
+        write_whole(&directory(&dir), "a", b"new", REPLACE).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -324,10 +275,15 @@ mod tests {
         let target = dir.path().join("target");
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        assert!(write_whole(&link, b"new", KEEP).is_err());
-        assert!(NewFile::create(&link, KEEP).unwrap().commit().is_err());
+        assert!(write_whole(&directory(&dir), "link", b"new", KEEP).is_err());
+        assert!(
+            NewFile::create(&directory(&dir), "link", KEEP)
+                .unwrap()
+                .commit()
+                .is_err()
+        );
         assert!(!target.exists());
-        write_whole(&link, b"new", REPLACE).unwrap();
+        write_whole(&directory(&dir), "link", b"new", REPLACE).unwrap();
         assert!(!target.exists());
         assert_eq!(fs::read(&link).unwrap(), b"new");
     }
@@ -337,22 +293,16 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = |name| dir.path().join(name);
-        write_whole(&path("small"), b"", KEEP).unwrap();
-        NewFile::create(&path("new"), KEEP)
+        write_whole(&directory(&dir), "small", b"", KEEP).unwrap();
+        NewFile::create(&directory(&dir), "new", KEEP)
             .unwrap()
             .commit()
             .unwrap();
-        NewFile::create(&path("put"), REPLACE)
+        NewFile::create(&directory(&dir), "put", REPLACE)
             .unwrap()
             .commit()
             .unwrap();
-        make_directory(&path("directory"), None).unwrap();
-        for (name, most) in [
-            ("small", 0o644),
-            ("new", 0o644),
-            ("put", 0o644),
-            ("directory", 0o755),
-        ] {
+        for (name, most) in [("small", 0o644), ("new", 0o644), ("put", 0o644)] {
             let mode = path(name).metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o7777 & !most, 0, "{name}: {mode:o}");
         }

@@ -343,3 +343,57 @@ fn a_machine_gets_a_document_even_if_nothing_could_be_judged() {
         }
     }
 }
+
+/// Classic pcap, as `pcap-savefile(5)` lays it out, of a connection that is reset again and again by segments that nobody
+/// believes.
+fn flood(resets: u32) -> Vec<u8> {
+    let ip = [127, 1, 1, 1];
+    let mut file = Vec::new();
+    for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 256, 1] {
+        file.extend(word.to_le_bytes());
+    }
+    let mut add = |nth: u32, [source, destination]: [u16; 2], seq: u32, flags: u8| {
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]);
+        frame.extend(ip);
+        frame.extend(ip);
+        frame.extend(source.to_be_bytes());
+        frame.extend(destination.to_be_bytes());
+        frame.extend(seq.to_be_bytes());
+        frame.extend(1001_u32.to_be_bytes());
+        frame.extend([0x50, flags, 2, 0, 0, 0, 0, 0]);
+        let length = u32::try_from(frame.len()).unwrap();
+        for word in [1_700_000_000, nth, length, length] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(frame);
+    };
+    add(0, [20_000, 8080], 1000, 0x02);
+    add(1, [8080, 20_000], 5000, 0x12);
+    for nth in 0..resets {
+        add(2 + nth, [8080, 20_000], 99_999_999, 0x14);
+    }
+    file
+}
+
+/// Quadratic time would take hours here.
+#[test]
+fn a_flood_of_resets_is_judged_and_shown_in_no_more_time_and_room_than_it_is_worth() {
+    const RESETS: u32 = 60_000;
+    let dir = scratch();
+    let path = dir.path().join("flood.pcap");
+    fs::write(&path, flood(RESETS)).unwrap();
+    let (code, out, err) = check(&path);
+    assert_eq!((code, err.as_str()), (Some(3), ""));
+    assert!(out.contains(" more calls and packets"), "{}", out.len());
+    assert!(out.lines().count() < 500);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rstproof"));
+    let output = command
+        .args(["check", "--format", "json"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let resets = document["trials"][0]["resets"].as_array().unwrap();
+    assert_eq!(resets.len(), usize::try_from(RESETS).unwrap());
+}

@@ -5,10 +5,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::run::{PROGRAM, Run, User, rstproof};
+use crate::run::{ENDLESS, PROGRAM, Run, Running, TRIAL, User, rstproof};
 use crate::saved::{contents, names, save};
 
 /// One trial, which makes three files.
@@ -252,4 +253,33 @@ mod as_root {
         let mut command = without_chown(&old);
         Run::of(command.arg("--force").env_remove("SUDO_UID")).quietly(0);
     }
+}
+
+#[test]
+fn are_of_one_run_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = dir.path().to_str().unwrap();
+    let mut command = rstproof(&ENDLESS);
+    let mut first = Running::start(command.args(["--format", "json", "-w", directory]));
+    first.read_until(TRIAL);
+    let second = Run::of(&mut rstproof(&["run", "-w", directory, "--force"]));
+    let complaint = second.complaint();
+    assert!(
+        complaint.contains("another run") && complaint.contains(directory),
+        "{complaint}"
+    );
+    first.signal(Signal::SIGINT);
+    assert_eq!(first.finish().code, Some(130));
+    Run::of(&mut rstproof(&["run", "-w", directory, "--force", "-q"])).quietly(0);
+}
+
+#[test]
+fn that_only_tell_of_calls_are_evidence_that_is_not_gone_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let document = dir.path().join("close-unread-data.ipv4.json");
+    fs::write(&document, "precious").unwrap();
+    let run = Run::of(&mut rstproof(&["run", "-w", dir.path().to_str().unwrap()]));
+    assert!(run.complaint().contains("--force"), "{}", run.err);
+    assert_eq!(fs::read(&document).unwrap(), b"precious");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
