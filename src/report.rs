@@ -493,18 +493,23 @@ fn reset_report(reset: &Reset, explains: Vec<usize>) -> ResetReport {
     }
 }
 
+/// An interface's name on Linux has at most 15 characters. A stranger's file may give it thousands, and each frame repeats
+/// them.
+const LONGEST_INTERFACE: usize = 64;
+
 /// The frames of this connection, in the terms of the connection.
 pub(crate) fn packets(evidence: &Evidence, interface: &str) -> Vec<PacketReport> {
+    let interface: String = interface.chars().take(LONGEST_INTERFACE).collect();
     let mut flow = Flow::new(evidence.client, evidence.server);
     evidence
         .packets
         .iter()
         .filter_map(|packet| match packet {
             Packet::Tcp(segment) if segment.at >= evidence.began => {
-                tcp_report(&mut flow, segment, evidence.began, interface)
+                tcp_report(&mut flow, segment, evidence.began, &interface)
             }
             Packet::Icmp(error) if evidence.is_about_connection(error) => {
-                Some(icmp_report(error, evidence.began, interface))
+                Some(icmp_report(error, evidence.began, &interface))
             }
             _ => None,
         })
