@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::TrialReport;
+use super::{Remark, TrialReport};
 use crate::scenario::{Family, Scenario};
 use crate::verdict::Verdict;
 
@@ -29,6 +29,44 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<Cow<'_, str>> {
         .word_separator(textwrap::WordSeparator::AsciiSpace)
         .word_splitter(textwrap::WordSplitter::NoHyphenation);
     textwrap::wrap(text, options)
+}
+
+/// Of a long list so many items are shown at its beginning, and as many at its end. A trial of the catalogue has a tenth
+/// of that.
+const MOST_AT_EACH_END: usize = 200;
+
+/// Leaves out the middle of a list that is too long to be read; `stand_in` makes an item of what then is to be said there.
+/// Files that are judged may be hostile, and a list in them of any length.
+pub(super) fn abridge<T>(all: &mut Vec<T>, stand_in: impl FnOnce(String) -> T) {
+    let left_out = all.len().saturating_sub(2 * MOST_AT_EACH_END);
+    if left_out > 0 {
+        let middle = MOST_AT_EACH_END..MOST_AT_EACH_END + left_out;
+        let text = format!("… {} more …", grouped(left_out));
+        all.splice(middle, [stand_in(text)]);
+    }
+}
+
+/// `399,600`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Findings or gaps, a text each.
+pub(super) fn texts<'a>(remarks: impl IntoIterator<Item = &'a Remark>) -> Vec<String> {
+    let remarks = remarks.into_iter();
+    let mut texts = remarks
+        .map(|remark| format!("{} [{}]", remark.message, remark.id))
+        .collect();
+    abridge(&mut texts, |left_out| left_out);
+    texts
 }
 
 /// Text with control characters spelled out: what came from a file, a file name or another program may hold anything, and
@@ -128,10 +166,10 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
         } else {
             format!("run {}: ", trial.run)
         };
-        let remarks = trial.findings.iter().chain(&trial.gap);
-        let mut texts: Vec<String> = remarks
-            .map(|remark| format!("{run}{} [{}]", remark.message, remark.id))
-            .collect();
+        let mut texts = texts(trial.findings.iter().chain(&trial.gap));
+        for text in &mut texts {
+            text.insert_str(0, &run);
+        }
         if let Some(source) = trial.evidence.as_ref().filter(|_| !texts.is_empty()) {
             texts.insert(0, format!("{}:", source.file));
             let recorded = source.disagreement(trial.verdict);
@@ -182,4 +220,36 @@ pub fn summary(tally: &Tally, elapsed: Duration) -> String {
         elapsed.as_secs_f64(),
         tally.words()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        let numbers = [7, 999, 1_000, 399_600, 1_234_567].map(grouped);
+        assert_eq!(numbers, ["7", "999", "1,000", "399,600", "1,234,567"]);
+    }
+
+    #[test]
+    fn of_a_long_list_the_middle_is_left_out() {
+        let abridged = |len: usize| {
+            let mut list: Vec<String> = (0..len).map(|index| index.to_string()).collect();
+            abridge(&mut list, |left_out| left_out);
+            list
+        };
+        for len in [0, 1, 400] {
+            assert_eq!(abridged(len).len(), len);
+        }
+        for (len, left_out) in [(401, "… 1 more …"), (1_000_400, "… 1,000,000 more …")] {
+            let list = abridged(len);
+            assert_eq!((list.len(), &*list[200]), (401, left_out));
+            let ends = [&list[199], &list[201], &list[400]];
+            assert_eq!(
+                ends,
+                [199, len - 200, len - 1].map(|i| i.to_string()).each_ref()
+            );
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! The form for CI: one JUnit document, a suite for each topic of the catalogue and in it a case for each trial.
 //!
 //! A finding is a failure, a gap an error, and what this host cannot run is skipped. Many readers take no more than one
-//! failure a case, so one holds them all: the first gives it its type and message, the text lists every one and then
-//! shows the ladder. Names are made of ids, so that a case keeps its history from run to run.
+//! failure a case, so one holds them all: the first gives it its type and message, the text lists them and then shows
+//! the ladder. Names are made of ids, so that a case keeps its history from run to run.
 //!
 //! A suite's counts stand before its cases, so nothing can be written before the end. Of a trial that was confirmed
 //! little is kept until then, of another one the text.
@@ -16,6 +16,7 @@ use anstream::adapter::strip_str;
 use chrono::DateTime;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
 
+use super::human::texts;
 use super::ladder::ladder;
 use super::{CaptureReport, Header, TrialReport};
 use crate::scenario::{ALL, Family, Scenario, Topic};
@@ -93,8 +94,8 @@ impl JunitReport {
     /// What speaks against the trial, and the trial.
     fn text(&self, scenario: Option<&Scenario>, trial: &TrialReport) -> String {
         let mut text = String::new();
-        for remark in trial.findings.iter().chain(&trial.gap) {
-            let _ = writeln!(text, "{} [{}]", remark.message, remark.id);
+        for remark in texts(trial.findings.iter().chain(&trial.gap)) {
+            let _ = writeln!(text, "{remark}");
         }
         if let Some(scenario) = scenario {
             let directory = self.directory.as_deref();
