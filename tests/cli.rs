@@ -634,7 +634,8 @@ mod report {
 
     #[test]
     fn junit_holds_what_xml_cannot() {
-        let why = "\0 \u{1b}[31mred\u{7f} \t \u{85} \u{fffe}\u{ffff} <&>\"' \u{1f480}".to_owned();
+        let why = "\0 \u{202e} \u{1b}[31mred\u{7f} \t \u{85} \u{fffe}\u{ffff} <&>\"' \u{1f480}"
+            .to_owned();
         let skipped = TrialReport::skipped(scenario(), Family::Ipv4, 1, why);
         let mut junit = JunitReport::new(&header(), None);
         junit.trial(Some(scenario()), &skipped);
@@ -654,7 +655,7 @@ mod report {
         assert_eq!(property(suite, "capture.filter"), "tcp\n and port 1");
         let mut spelled = TestCaseStatus::skipped();
         spelled.set_message(
-            "\\u{0} \\u{1b}[31mred\\u{7f} \\t \\u{85} \\u{fffe}\\u{ffff} <&>\"' \u{1f480}",
+            "\\u{0} \\u{202e} \\u{1b}[31mred\\u{7f} \\t \\u{85} \\u{fffe}\\u{ffff} <&>\"' \u{1f480}",
         );
         assert_eq!(suite.test_cases[0].status, spelled);
     }

@@ -69,12 +69,27 @@ pub(super) fn texts<'a>(remarks: impl IntoIterator<Item = &'a Remark>) -> Vec<St
     texts
 }
 
-/// Text with control characters spelled out: what came from a file, a file name or another program may hold anything, and
-/// a terminal would obey it.
+/// Text with what a terminal would obey spelled out: what came from a file, a file name or another program may hold
+/// anything.
 pub(crate) fn printable(text: &str) -> String {
+    spelled_out(text, is_obeyed)
+}
+
+/// Whether a terminal does something else with it than to show it: control characters, and those that turn the direction
+/// of writing, with which a line reads otherwise than it is.
+pub(super) fn is_obeyed(letter: char) -> bool {
+    let turns = matches!(
+        letter,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    turns || letter.is_control()
+}
+
+/// Text with these letters as Rust would write them.
+pub(super) fn spelled_out(text: &str, are_they: impl Fn(char) -> bool) -> String {
     let mut spelled = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() {
+        if are_they(letter) {
             spelled.extend(letter.escape_default());
         } else {
             spelled.push(letter);
@@ -225,6 +240,20 @@ pub fn summary(tally: &Tally, elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelled_out() {
+        assert_eq!(
+            printable("a\nb\u{1b}[31m\u{7f}\u{9b}"),
+            r"a\nb\u{1b}[31m\u{7f}\u{9b}"
+        );
+        for turns in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
+            let spelled = format!("lo\\u{{{:x}}}gol", u32::from(turns));
+            assert_eq!(printable(&format!("lo{turns}gol")), spelled);
+        }
+        let harmless = "µs … é ‐ \u{5d0} \u{1f480} \u{200d} \u{2029} \u{206a} \\";
+        assert_eq!(printable(harmless), harmless);
+    }
 
     #[test]
     fn digits_are_grouped_by_three() {

@@ -16,7 +16,7 @@ use anstream::adapter::strip_str;
 use chrono::DateTime;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
 
-use super::human::texts;
+use super::human::{is_obeyed, spelled_out, texts};
 use super::ladder::ladder;
 use super::{CaptureReport, Header, TrialReport};
 use crate::scenario::{ALL, Family, Scenario, Topic};
@@ -201,15 +201,8 @@ fn properties(
 
 /// Text with what XML cannot hold, and what a terminal would obey, spelled out: left to the crate it would be gone.
 fn visible(text: &str) -> XmlString {
-    let mut spelled = String::with_capacity(text.len());
-    for letter in text.chars() {
-        let held =
-            letter == '\n' || !(letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}'));
-        if held {
-            spelled.push(letter);
-        } else {
-            spelled.extend(letter.escape_default());
-        }
-    }
-    spelled.into()
+    spelled_out(text, |letter| {
+        letter != '\n' && (is_obeyed(letter) || matches!(letter, '\u{fffe}' | '\u{ffff}'))
+    })
+    .into()
 }
