@@ -666,6 +666,64 @@ mod report {
         assert_eq!((report.tests, report.test_suites.len()), (0, 0));
     }
 
+    #[test]
+    fn junit_tells_of_each_trial_with_the_host_that_it_was_recorded_on() {
+        let other = Host {
+            release: "6.1.0".to_owned(),
+            ..host()
+        };
+        let mut junit = JunitReport::new(&header(), None);
+        let trial = without_reset();
+        for shown in [Some(&host()), Some(&other), None, Some(&host())] {
+            junit.speaks_of(shown);
+            junit.trial(Some(scenario()), &trial);
+        }
+        let mut document = Vec::new();
+        junit.write(&capture(), &mut document).unwrap();
+        let report = parsed(&text(document));
+        let suite = &report.test_suites[0];
+        let here = suite.test_cases.iter().map(|case| match &case.status {
+            TestCaseStatus::NonSuccess { description, .. } => {
+                let mut lines = description.as_deref().unwrap().lines();
+                let here = lines.find_map(|line| line.trim().strip_prefix("here"));
+                here.map(|here| here.split(':').next().unwrap().trim().to_owned())
+            }
+            _ => panic!("{case:?}"),
+        });
+        let expected = [Some("6.12.0"), Some("6.1.0"), None, Some("6.12.0")];
+        let expected = expected.map(|release| release.map(|it| format!("Linux {it}")));
+        assert_eq!(here.collect::<Vec<_>>(), expected);
+        assert_eq!(property(suite, "host.sysname"), "Linux");
+        assert_eq!(property(suite, "host.release"), "6.1.0, 6.12.0");
+    }
+
+    #[test]
+    fn check_tells_junit_of_several_hosts() {
+        let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/captures");
+        let name = "close-unread-data.ipv4.json";
+        let document = std::fs::read_to_string(format!("{captures}/{name}")).unwrap();
+        let mut document: serde_json::Value = serde_json::from_str(&document).unwrap();
+        // Of a trial without its capture the ladder is shown.
+        let directories = ["5.10.0", "6.1.0"].map(|release| {
+            let directory = tempfile::tempdir().unwrap();
+            document["host"]["release"] = release.into();
+            std::fs::write(directory.path().join(name), document.to_string()).unwrap();
+            directory
+        });
+        let output = rstproof(&["check", "--format", "junit"])
+            .args(directories.each_ref().map(tempfile::TempDir::path))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        let document = text(output.stdout);
+        for release in ["5.10.0", "6.1.0"] {
+            assert_eq!(document.matches(&format!("  Linux {release}: ")).count(), 1);
+        }
+        let report = parsed(&document);
+        let release = property(&report.test_suites[0], "host.release");
+        assert_eq!(release, "5.10.0, 6.1.0");
+    }
+
     /// A trial with so many RSTs that nobody believes, and then so many calls that fail on a dead socket.
     fn endless(more: u32) -> Evidence {
         let mut evidence = evidence();

@@ -59,10 +59,12 @@ impl Console {
 
     /// What comes next was recorded on this host.
     pub(super) fn speaks_of(&mut self, host: Option<&Host>) {
-        if let Self::Stories(shown, _) = self
-            && Some(&*shown) != host
-        {
-            *shown = host.cloned().unwrap_or_default();
+        match self {
+            Self::Stories(shown, _) if Some(&*shown) != host => {
+                *shown = host.cloned().unwrap_or_default();
+            }
+            Self::Junit(junit) => junit.speaks_of(host),
+            Self::Json(_) | Self::Stories(..) | Self::Lines(_) => {}
         }
     }
 

@@ -7,8 +7,10 @@
 //! A suite's counts stand before its cases, so nothing can be written before the end. Of a trial that was confirmed
 //! little is kept until then, of another one the text.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,15 +18,19 @@ use anstream::adapter::strip_str;
 use chrono::DateTime;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
 
-use super::human::{is_obeyed, spelled_out, texts};
+use super::human::{abridge, is_obeyed, spelled_out, texts};
 use super::ladder::ladder;
-use super::{CaptureReport, Header, TrialReport};
+use super::{CaptureReport, Header, Host, Tool, TrialReport};
 use crate::scenario::{ALL, Family, Scenario, Topic};
 use crate::verdict::Verdict;
 
 /// The document in the making.
 pub struct JunitReport {
-    header: Header,
+    tool: Tool,
+    /// That of the trials that come next.
+    host: Host,
+    /// All so far.
+    hosts: Hosts,
     directory: Option<PathBuf>,
     cases: Vec<(Place, TestCase)>,
 }
@@ -45,10 +51,22 @@ impl JunitReport {
     /// A document without trials. `directory` is where their frames are saved, if they are.
     #[must_use]
     pub fn new(header: &Header, directory: Option<&Path>) -> Self {
+        let mut hosts = Hosts::default();
+        hosts.add(&header.host);
         Self {
-            header: header.clone(),
+            tool: header.tool.clone(),
+            host: header.host.clone(),
+            hosts,
             directory: directory.map(Path::to_owned),
             cases: Vec::new(),
+        }
+    }
+
+    /// What comes next was recorded on this host; `None` if that is not known.
+    pub fn speaks_of(&mut self, host: Option<&Host>) {
+        if host != Some(&self.host) {
+            self.host = host.cloned().unwrap_or_default();
+            self.hosts.add(&self.host);
         }
     }
 
@@ -99,7 +117,7 @@ impl JunitReport {
         }
         if let Some(scenario) = scenario {
             let directory = self.directory.as_deref();
-            let ladder = ladder(scenario, trial, &self.header.host, directory);
+            let ladder = ladder(scenario, trial, &self.host, directory);
             let _ = write!(text, "\n{}", strip_str(&ladder));
         }
         text
@@ -118,28 +136,81 @@ impl JunitReport {
     fn document(mut self, capture: &CaptureReport) -> Report {
         self.cases.sort_by(|(a, _), (b, _)| a.cmp(b));
         let numbered = self.cases.iter().any(|(place, _)| place.run > 1);
-        let tool = self.header.tool.name.clone();
+        let tool = &*self.tool.name;
         let mut suites: Vec<TestSuite> = Vec::new();
-        for (place, mut case) in self.cases {
+        for (place, mut case) in mem::take(&mut self.cases) {
             let name = format!("{tool}.{}", place.topic.map_or("unknown", Topic::id));
             case.name = visible(&place.name(numbered));
             case.set_classname(&name);
             if suites.last().is_none_or(|suite| suite.name != name) {
                 let mut suite = TestSuite::new(&name);
-                suite.add_properties(properties(place.topic, &self.header, capture));
+                suite.add_properties(self.properties(place.topic, capture));
                 suites.push(suite);
             }
             if let Some(suite) = suites.last_mut() {
                 add_case(suite, case);
             }
         }
-        let mut report = Report::new(&*tool);
+        let mut report = Report::new(tool);
         for mut suite in suites {
             suite.extra.extend(precise(&mut suite.time));
             report.add_test_suite(suite);
         }
         report
     }
+
+    /// What was measured with, under the names that the JSON form has for it.
+    fn properties(
+        &self,
+        topic: Option<Topic>,
+        capture: &CaptureReport,
+    ) -> Vec<(XmlString, XmlString)> {
+        let fields = [
+            ("tool.version", self.tool.version.to_string()),
+            ("host.sysname", joined(&self.hosts.sysname)),
+            ("host.release", joined(&self.hosts.release)),
+            ("host.libpcap", joined(&self.hosts.libpcap)),
+            ("capture.interface", capture.interface.clone()),
+            ("capture.filter", capture.filter.clone()),
+            ("capture.dropped", capture.dropped.to_string()),
+        ];
+        topic
+            .map(|topic| ("topic", topic.heading().to_owned()))
+            .into_iter()
+            .chain(fields)
+            .map(|(name, value)| (name.into(), visible(&value)))
+            .collect()
+    }
+}
+
+/// What the hosts that trials ran on are called: each name once.
+#[derive(Default)]
+struct Hosts {
+    sysname: BTreeSet<String>,
+    release: BTreeSet<String>,
+    libpcap: BTreeSet<String>,
+}
+
+impl Hosts {
+    fn add(&mut self, host: &Host) {
+        let fields = [
+            (&mut self.sysname, &host.sysname),
+            (&mut self.release, &host.release),
+            (&mut self.libpcap, &host.libpcap),
+        ];
+        for (names, name) in fields {
+            if !name.is_empty() && !names.contains(name) {
+                names.insert(name.clone());
+            }
+        }
+    }
+}
+
+/// `6.12.0, 6.18.44`: evidence of several hosts may be judged at once.
+fn joined(names: &BTreeSet<String>) -> String {
+    let mut names: Vec<String> = names.iter().cloned().collect();
+    abridge(&mut names, |left_out| left_out);
+    names.join(", ")
 }
 
 impl Place {
@@ -173,30 +244,6 @@ fn add_case(suite: &mut TestSuite, mut case: TestCase) {
 fn precise(time: &mut Option<Duration>) -> Option<(XmlString, XmlString)> {
     let seconds = time.take()?.as_secs_f64();
     Some(("time".into(), format!("{seconds:.6}").into()))
-}
-
-/// What was measured with, under the names that the JSON form has for it.
-fn properties(
-    topic: Option<Topic>,
-    header: &Header,
-    capture: &CaptureReport,
-) -> Vec<(XmlString, XmlString)> {
-    let dropped = capture.dropped.to_string();
-    let fields = [
-        ("tool.version", &*header.tool.version),
-        ("host.sysname", &header.host.sysname),
-        ("host.release", &header.host.release),
-        ("host.libpcap", &header.host.libpcap),
-        ("capture.interface", &capture.interface),
-        ("capture.filter", &capture.filter),
-        ("capture.dropped", &dropped),
-    ];
-    topic
-        .map(|topic| ("topic", topic.heading()))
-        .into_iter()
-        .chain(fields)
-        .map(|(name, value)| (name.into(), visible(value)))
-        .collect()
 }
 
 /// Text with what XML cannot hold, and what a terminal would obey, spelled out: left to the crate it would be gone.
