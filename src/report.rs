@@ -2,6 +2,9 @@
 //!
 //! The serialised form is schema 1 of the machine output: fields are added, never renamed. The human form is made from
 //! the same value, so that both always say the same.
+//!
+//! A trial may come from hostile files: nothing here takes more time than its calls and frames, sorted, are worth. Its
+//! calls are in the order of their index, its frames and RSTs in the order of their number.
 
 pub mod human;
 pub mod json;
@@ -387,8 +390,8 @@ impl TrialReport {
             resets: judgement
                 .resets
                 .iter()
-                .enumerate()
-                .map(|(index, reset)| reset_report(index, reset, judgement))
+                .zip(explained(judgement))
+                .map(|(reset, explains)| reset_report(reset, explains))
                 .collect(),
             completeness: Some(evidence.completeness),
             ..Self::blank(scenario, family, run)
@@ -441,9 +444,8 @@ impl TrialReport {
 
 fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgement) -> CallReport {
     let frame = |reset: usize| judgement.resets.get(reset).map_or(0, |reset| reset.frame);
-    // They are in the order of the calls.
     let place = judgement.blames.binary_search_by_key(&index, |(of, _)| *of);
-    let blame = place.ok().map(|place| &judgement.blames[place]);
+    let blame = place.ok().and_then(|place| judgement.blames.get(place));
     CallReport {
         index,
         role: call.role,
@@ -463,7 +465,20 @@ fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgemen
     }
 }
 
-fn reset_report(index: usize, reset: &Reset, judgement: &Judgement) -> ResetReport {
+/// For each RST the calls whose error it accounts for: [`Judgement::explained_by`] of all of them in one pass.
+fn explained(judgement: &Judgement) -> Vec<Vec<usize>> {
+    let mut explained = vec![Vec::new(); judgement.resets.len()];
+    for (call, blame) in &judgement.blames {
+        if let Blame::Reset(reset) = blame
+            && let Some(calls) = explained.get_mut(*reset)
+        {
+            calls.push(*call);
+        }
+    }
+    explained
+}
+
+fn reset_report(reset: &Reset, explains: Vec<usize>) -> ResetReport {
     ResetReport {
         frame: reset.frame,
         from: reset.from,
@@ -474,9 +489,13 @@ fn reset_report(index: usize, reset: &Reset, judgement: &Judgement) -> ResetRepo
         sender: "unknown",
         kernel_reason: None,
         drawn_by: reset.drawn_by,
-        explains: judgement.explained_by(index).collect(),
+        explains,
     }
 }
+
+/// An interface's name on Linux has at most 15 characters. A stranger's file may give it thousands, and each frame repeats
+/// them.
+const LONGEST_INTERFACE: usize = 64;
 
 /// The frames of this connection, in the terms of the connection.
 pub(crate) fn packets(
@@ -484,15 +503,16 @@ pub(crate) fn packets(
     captured: &[Packet],
     interface: &str,
 ) -> Vec<PacketReport> {
+    let interface: String = interface.chars().take(LONGEST_INTERFACE).collect();
     let mut flow = Flow::new(evidence.client, evidence.server);
     captured
         .iter()
         .filter_map(|packet| match packet {
             Packet::Tcp(segment) if segment.at >= evidence.began => {
-                tcp_report(&mut flow, segment, evidence.began, interface)
+                tcp_report(&mut flow, segment, evidence.began, &interface)
             }
             Packet::Icmp(error) if evidence.is_about_connection(error) => {
-                Some(icmp_report(error, evidence.began, interface))
+                Some(icmp_report(error, evidence.began, &interface))
             }
             _ => None,
         })

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 
 use anstream::adapter::strip_str;
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use rstproof::evidence::{Completeness, Evidence};
 use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum};
 use rstproof::report::human::{Tally, line};
@@ -16,7 +16,7 @@ use rstproof::report::{CaptureReport, Header, Host, Tool, TrialReport, Witnesses
 use rstproof::scenario::{ALL, Family, Op, Outcome, Role, Scenario, find};
 use rstproof::time::Timestamp;
 use rstproof::transcript::{Call, Errno};
-use rstproof::verdict::judge;
+use rstproof::verdict::{Verdict, judge};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rstproof");
 
@@ -507,6 +507,12 @@ mod report {
         text(document)
     }
 
+    fn property(suite: &TestSuite, name: &str) -> String {
+        let mut all = suite.properties.iter();
+        let property = all.find(|property| &property.name == name);
+        property.unwrap().value.to_string()
+    }
+
     fn parsed(document: &str) -> Report {
         Report::deserialize_from_str(document).unwrap()
     }
@@ -633,7 +639,8 @@ mod report {
 
     #[test]
     fn junit_holds_what_xml_cannot() {
-        let why = "\0 \u{1b}[31mred\u{7f} \t \u{85} \u{fffe}\u{ffff} <&>\"' \u{1f480}".to_owned();
+        let why = "\0 \u{202e} \u{1b}[31mred\u{7f} \t \u{85} \u{fffe}\u{ffff} <&>\"' \u{1f480}"
+            .to_owned();
         let skipped = TrialReport::skipped(scenario(), Family::Ipv4, 1, why);
         let mut junit = JunitReport::new(&header(), None);
         junit.trial(Some(scenario()), &skipped);
@@ -649,18 +656,11 @@ mod report {
 
         let report = parsed(&document);
         let suite = &report.test_suites[0];
-        let property = |name: &str| {
-            let mut all = suite.properties.iter();
-            all.find(|property| &property.name == name)
-                .unwrap()
-                .value
-                .to_string()
-        };
-        assert_eq!(property("capture.interface"), r"a\r\u{1b}]");
-        assert_eq!(property("capture.filter"), "tcp\n and port 1");
+        assert_eq!(property(suite, "capture.interface"), r"a\r\u{1b}]");
+        assert_eq!(property(suite, "capture.filter"), "tcp\n and port 1");
         let mut spelled = TestCaseStatus::skipped();
         spelled.set_message(
-            "\\u{0} \\u{1b}[31mred\\u{7f} \\t \\u{85} \\u{fffe}\\u{ffff} <&>\"' \u{1f480}",
+            "\\u{0} \\u{202e} \\u{1b}[31mred\\u{7f} \\t \\u{85} \\u{fffe}\\u{ffff} <&>\"' \u{1f480}",
         );
         assert_eq!(suite.test_cases[0].status, spelled);
     }
@@ -669,5 +669,132 @@ mod report {
     fn junit_without_trials_is_a_document_too() {
         let report = parsed(&junit(&[]));
         assert_eq!((report.tests, report.test_suites.len()), (0, 0));
+    }
+
+    #[test]
+    fn junit_tells_of_each_trial_with_the_host_that_it_was_recorded_on() {
+        let other = Host {
+            release: "6.1.0".to_owned(),
+            ..host()
+        };
+        let mut junit = JunitReport::new(&header(), None);
+        let trial = without_reset();
+        for shown in [Some(&host()), Some(&other), None, Some(&host())] {
+            junit.speaks_of(shown);
+            junit.trial(Some(scenario()), &trial);
+        }
+        let mut document = Vec::new();
+        junit.write(&capture(), &mut document).unwrap();
+        let report = parsed(&text(document));
+        let suite = &report.test_suites[0];
+        let here = suite.test_cases.iter().map(|case| match &case.status {
+            TestCaseStatus::NonSuccess { description, .. } => {
+                let mut lines = description.as_deref().unwrap().lines();
+                let here = lines.find_map(|line| line.trim().strip_prefix("here"));
+                here.map(|here| here.split(':').next().unwrap().trim().to_owned())
+            }
+            _ => panic!("{case:?}"),
+        });
+        let expected = [Some("6.12.0"), Some("6.1.0"), None, Some("6.12.0")];
+        let expected = expected.map(|release| release.map(|it| format!("Linux {it}")));
+        assert_eq!(here.collect::<Vec<_>>(), expected);
+        assert_eq!(property(suite, "host.sysname"), "Linux");
+        assert_eq!(property(suite, "host.release"), "6.1.0, 6.12.0");
+    }
+
+    #[test]
+    fn check_tells_junit_of_several_hosts() {
+        let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/captures");
+        let name = "close-unread-data.ipv4.json";
+        let document = std::fs::read_to_string(format!("{captures}/{name}")).unwrap();
+        let mut document: serde_json::Value = serde_json::from_str(&document).unwrap();
+        // Of a trial without its capture the ladder is shown.
+        let directories = ["5.10.0", "6.1.0"].map(|release| {
+            let directory = tempfile::tempdir().unwrap();
+            document["host"]["release"] = release.into();
+            std::fs::write(directory.path().join(name), document.to_string()).unwrap();
+            directory
+        });
+        let output = rstproof(&["check", "--format", "junit"])
+            .args(directories.each_ref().map(tempfile::TempDir::path))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        let document = text(output.stdout);
+        for release in ["5.10.0", "6.1.0"] {
+            assert_eq!(document.matches(&format!("  Linux {release}: ")).count(), 1);
+        }
+        let report = parsed(&document);
+        let release = property(&report.test_suites[0], "host.release");
+        assert_eq!(release, "5.10.0, 6.1.0");
+    }
+
+    /// A trial with so many RSTs that nobody believes, and then so many calls that fail on a dead socket.
+    fn endless(more: u32) -> Evidence {
+        let mut evidence = evidence();
+        for index in 0..more {
+            let numbers = (9000 + index, 0);
+            let micros = 100 + i64::from(index);
+            let reset = segment(7 + index, micros, Role::Server, 0x04, numbers, 0);
+            evidence.packets.push(reset);
+            let micros = i64::from(more) + micros;
+            let failed = Outcome::Failed(Errno::EPIPE);
+            let write = call(Role::Client, Op::Write(1), (micros, micros + 1), failed);
+            evidence.calls.push(write);
+        }
+        evidence
+    }
+
+    /// With work that grows with the square of the input this test does not end.
+    #[test]
+    fn hundreds_of_thousands_of_frames_and_calls_are_told_of_at_once() {
+        let refuted = trial(&endless(200_000));
+        assert_eq!(refuted.verdict, Some(Verdict::Refuted));
+        assert_eq!(refuted.findings.len(), 200_000);
+        assert_eq!(
+            (refuted.calls.len(), refuted.resets.len()),
+            (200_008, 200_001)
+        );
+        let story = ladder(&refuted);
+        let mut tally = Tally::default();
+        tally.count(refuted.verdict);
+        let line = line(
+            scenario(),
+            Family::Ipv4,
+            &tally,
+            std::slice::from_ref(&refuted),
+        );
+        let document = junit(&[(Some(scenario()), refuted)]);
+        for text in [&story, &line, &document] {
+            assert!(text.contains("… 199,600 more …") && text.len() < 150_000);
+        }
+    }
+
+    #[test]
+    fn a_long_story_shows_its_beginning_and_its_end() {
+        let rows = |more: u32| {
+            let mut evidence = endless(more);
+            evidence.calls.truncate(8);
+            let trial = trial(&evidence);
+            assert_eq!(trial.verdict, Some(Verdict::Confirmed));
+            let story = ladder(&trial);
+            let (heading, rest) = story.split_once("µs").unwrap();
+            assert!(!heading.is_empty());
+            let (rows, rest) = rest.split_once("\n\n").unwrap();
+            let rows: Vec<String> = rows.lines().skip(1).map(str::to_owned).collect();
+            let facts = rest
+                .lines()
+                .filter(|line| line.starts_with("  ok  "))
+                .count();
+            (rows, facts)
+        };
+        // Eight calls, one of which waits, and six packets; six facts, and one for each RST.
+        let (whole, facts) = rows(385);
+        assert_eq!((whole.len(), facts), (400, 385 + 6));
+        let (cut, facts) = rows(1_385);
+        assert_eq!((cut.len(), facts), (401, 401));
+        assert_eq!(cut[..200], whole[..200]);
+        assert_eq!(cut[200].trim(), "… 1,000 more …");
+        assert!(cut[400].contains(" 1391 <---"), "{}", cut[400]);
     }
 }

@@ -62,12 +62,12 @@ impl Console {
 
     /// What comes next was recorded on this host.
     pub(super) fn speaks_of(&mut self, host: Option<&Host>) {
-        let nobody = Host::default();
-        let host = host.unwrap_or(&nobody);
         match self {
-            Self::Stories(shown, _) if shown != host => shown.clone_from(host),
+            Self::Stories(shown, _) if Some(&*shown) != host => {
+                *shown = host.cloned().unwrap_or_default();
+            }
             Self::Junit(junit) => junit.speaks_of(host),
-            _ => {}
+            Self::Json(_) | Self::Stories(..) | Self::Lines(_) => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::TrialReport;
+use super::{Remark, TrialReport};
 use crate::scenario::{Family, Scenario};
 use crate::verdict::Verdict;
 
@@ -31,28 +31,71 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<Cow<'_, str>> {
     textwrap::wrap(text, options)
 }
 
-/// Text in one line that is what it looks like: what came from a file, a file name or another program may hold anything.
-pub(crate) fn printable(text: &str) -> String {
-    spelled_out(text, misleads)
+/// Of a long list so many items are shown at its beginning, and as many at its end. A trial of the catalogue has a tenth
+/// of that.
+const MOST_AT_EACH_END: usize = 200;
+
+/// Leaves out the middle of a list that is too long to be read; `stand_in` makes an item of what then is to be said there.
+/// Files that are judged may be hostile, and a list in them of any length.
+pub(super) fn abridge<T>(all: &mut Vec<T>, stand_in: impl FnOnce(String) -> T) {
+    let left_out = all.len().saturating_sub(2 * MOST_AT_EACH_END);
+    if left_out > 0 {
+        let middle = MOST_AT_EACH_END..MOST_AT_EACH_END + left_out;
+        let text = format!("… {} more …", grouped(left_out));
+        all.splice(middle, [stand_in(text)]);
+    }
 }
 
-/// Text with these letters spelled out.
-pub(super) fn spelled_out(text: &str, which: impl Fn(char) -> bool) -> String {
+/// `399,600`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Findings or gaps, a text each.
+pub(super) fn texts<'a>(remarks: impl IntoIterator<Item = &'a Remark>) -> Vec<String> {
+    let remarks = remarks.into_iter();
+    let mut texts = remarks
+        .map(|remark| format!("{} [{}]", remark.message, remark.id))
+        .collect();
+    abridge(&mut texts, |left_out| left_out);
+    texts
+}
+
+/// Text with what a terminal would obey spelled out: what came from a file, a file name or another program may hold
+/// anything.
+pub(crate) fn printable(text: &str) -> String {
+    spelled_out(text, is_obeyed)
+}
+
+/// Whether a terminal does something else with it than to show it: control characters, and those that turn the direction
+/// of writing, with which a line reads otherwise than it is.
+pub(super) fn is_obeyed(letter: char) -> bool {
+    let turns = matches!(
+        letter,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    turns || letter.is_control()
+}
+
+/// Text with these letters as Rust would write them.
+pub(super) fn spelled_out(text: &str, are_they: impl Fn(char) -> bool) -> String {
     let mut spelled = String::with_capacity(text.len());
     for letter in text.chars() {
-        if which(letter) {
+        if are_they(letter) {
             spelled.extend(letter.escape_default());
         } else {
             spelled.push(letter);
         }
     }
     spelled
-}
-
-/// Whether a terminal would obey this letter, or turn what stands beside it round (Unicode's bidirectional controls).
-pub(super) fn misleads(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// How many trials ended in which way.
@@ -113,15 +156,6 @@ impl Tally {
     }
 }
 
-/// Findings of one trial that people are shown; machines get all of them.
-pub(super) const MOST_FINDINGS: usize = 20;
-
-/// What is said instead of the others.
-pub(super) fn more_findings(trial: &TrialReport) -> Option<String> {
-    let more = trial.findings.len().checked_sub(MOST_FINDINGS)?;
-    (more > 0).then(|| format!("and {more} more findings; --format json has them all"))
-}
-
 /// Columns before what a line says of its trials.
 const WHAT: usize = 50;
 
@@ -147,12 +181,10 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
         } else {
             format!("run {}: ", trial.run)
         };
-        let findings = trial.findings.iter().take(MOST_FINDINGS);
-        let mut texts: Vec<String> = findings
-            .chain(&trial.gap)
-            .map(|remark| format!("{run}{} [{}]", remark.message, remark.id))
-            .collect();
-        texts.extend(more_findings(trial));
+        let mut texts = texts(trial.findings.iter().chain(&trial.gap));
+        for text in &mut texts {
+            text.insert_str(0, &run);
+        }
         if let Some(source) = trial.evidence.as_ref().filter(|_| !texts.is_empty()) {
             texts.insert(0, format!("{}:", source.file));
             let recorded = source.disagreement(trial.verdict);
@@ -210,13 +242,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_mislead_is_spelled_out_and_nothing_else() {
+    fn what_a_terminal_would_obey_is_spelled_out() {
         assert_eq!(
-            printable("close-unread-data é 数 µs"),
-            "close-unread-data é 数 µs"
+            printable("a\nb\u{1b}[31m\u{7f}\u{9b}"),
+            r"a\nb\u{1b}[31m\u{7f}\u{9b}"
         );
-        assert_eq!(printable("a\nb\tc\r"), r"a\nb\tc\r");
-        assert_eq!(printable("\u{1b}[2J\u{9b}"), r"\u{1b}[2J\u{9b}");
-        assert_eq!(printable("\u{202e}x\u{2066}"), r"\u{202e}x\u{2066}");
+        for turns in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
+            let spelled = format!("lo\\u{{{:x}}}gol", u32::from(turns));
+            assert_eq!(printable(&format!("lo{turns}gol")), spelled);
+        }
+        let harmless = "µs … é ‐ \u{5d0} \u{1f480} \u{200d} \u{2029} \u{206a} \\";
+        assert_eq!(printable(harmless), harmless);
+    }
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        let numbers = [7, 999, 1_000, 399_600, 1_234_567].map(grouped);
+        assert_eq!(numbers, ["7", "999", "1,000", "399,600", "1,234,567"]);
+    }
+
+    #[test]
+    fn of_a_long_list_the_middle_is_left_out() {
+        let abridged = |len: usize| {
+            let mut list: Vec<String> = (0..len).map(|index| index.to_string()).collect();
+            abridge(&mut list, |left_out| left_out);
+            list
+        };
+        for len in [0, 1, 400] {
+            assert_eq!(abridged(len).len(), len);
+        }
+        for (len, left_out) in [(401, "… 1 more …"), (1_000_400, "… 1,000,000 more …")] {
+            let list = abridged(len);
+            assert_eq!((list.len(), &*list[200]), (401, left_out));
+            let ends = [&list[199], &list[201], &list[400]];
+            assert_eq!(
+                ends,
+                [199, len - 200, len - 1].map(|i| i.to_string()).each_ref()
+            );
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The form for CI: one JUnit document, a suite for each topic of the catalogue and in it a case for each trial.
 //!
 //! A finding is a failure, a gap an error, and what this host cannot run is skipped. Many readers take no more than one
-//! failure a case, so one holds them all: the first gives it its type and message, the text lists every one and then
-//! shows the ladder. Names are made of ids, so that a case keeps its history from run to run.
+//! failure a case, so one holds them all: the first gives it its type and message, the text lists them and then shows
+//! the ladder. Names are made of ids, so that a case keeps its history from run to run.
 //!
 //! A suite's counts stand before its cases, so nothing can be written before the end. Of a trial that was confirmed
 //! little is kept until then, of another one the text.
@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,19 +18,19 @@ use anstream::adapter::strip_str;
 use chrono::DateTime;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
 
-use super::human::{MOST_FINDINGS, misleads, more_findings, spelled_out};
+use super::human::{abridge, is_obeyed, spelled_out, texts};
 use super::ladder::ladder;
-use super::{CaptureReport, Header, Host, TrialReport};
+use super::{CaptureReport, Header, Host, Tool, TrialReport};
 use crate::scenario::{ALL, Family, Scenario, Topic};
 use crate::verdict::Verdict;
 
 /// The document in the making.
 pub struct JunitReport {
-    header: Header,
-    /// The host that the trials that come next were recorded on.
+    tool: Tool,
+    /// That of the trials that come next.
     host: Host,
-    /// Releases of the kernels that trials were recorded on.
-    releases: BTreeSet<String>,
+    /// All so far.
+    hosts: Hosts,
     directory: Option<PathBuf>,
     cases: Vec<(Place, TestCase)>,
 }
@@ -50,20 +51,22 @@ impl JunitReport {
     /// A document without trials. `directory` is where their frames are saved, if they are.
     #[must_use]
     pub fn new(header: &Header, directory: Option<&Path>) -> Self {
+        let mut hosts = Hosts::default();
+        hosts.add(&header.host);
         Self {
-            header: header.clone(),
+            tool: header.tool.clone(),
             host: header.host.clone(),
-            releases: BTreeSet::from([header.host.release.clone()]),
+            hosts,
             directory: directory.map(Path::to_owned),
             cases: Vec::new(),
         }
     }
 
-    /// What comes next was recorded on this host.
-    pub fn speaks_of(&mut self, host: &Host) {
-        if self.host != *host {
-            self.host = host.clone();
-            self.releases.insert(host.release.clone());
+    /// What comes next was recorded on this host; `None` if that is not known.
+    pub fn speaks_of(&mut self, host: Option<&Host>) {
+        if host != Some(&self.host) {
+            self.host = host.cloned().unwrap_or_default();
+            self.hosts.add(&self.host);
         }
     }
 
@@ -109,11 +112,9 @@ impl JunitReport {
     /// What speaks against the trial, and the trial.
     fn text(&self, scenario: Option<&Scenario>, trial: &TrialReport) -> String {
         let mut text = String::new();
-        let findings = trial.findings.iter().take(MOST_FINDINGS);
-        for remark in findings.chain(&trial.gap) {
-            let _ = writeln!(text, "{} [{}]", remark.message, remark.id);
+        for remark in texts(trial.findings.iter().chain(&trial.gap)) {
+            let _ = writeln!(text, "{remark}");
         }
-        text.extend(more_findings(trial));
         if let Some(scenario) = scenario {
             let directory = self.directory.as_deref();
             let ladder = ladder(scenario, trial, &self.host, directory);
@@ -134,31 +135,82 @@ impl JunitReport {
 
     fn document(mut self, capture: &CaptureReport) -> Report {
         self.cases.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let releases: Vec<String> = std::mem::take(&mut self.releases).into_iter().collect();
-        self.header.host.release = releases.join(", ");
         let numbered = self.cases.iter().any(|(place, _)| place.run > 1);
-        let tool = self.header.tool.name.clone();
+        let tool = &*self.tool.name;
         let mut suites: Vec<TestSuite> = Vec::new();
-        for (place, mut case) in self.cases {
+        for (place, mut case) in mem::take(&mut self.cases) {
             let name = format!("{tool}.{}", place.topic.map_or("unknown", Topic::id));
             case.name = visible(&place.name(numbered));
             case.set_classname(&name);
             if suites.last().is_none_or(|suite| suite.name != name) {
                 let mut suite = TestSuite::new(&name);
-                suite.add_properties(properties(place.topic, &self.header, capture));
+                suite.add_properties(self.properties(place.topic, capture));
                 suites.push(suite);
             }
             if let Some(suite) = suites.last_mut() {
                 add_case(suite, case);
             }
         }
-        let mut report = Report::new(&*tool);
+        let mut report = Report::new(tool);
         for mut suite in suites {
             suite.extra.extend(precise(&mut suite.time));
             report.add_test_suite(suite);
         }
         report
     }
+
+    /// What was measured with, under the names that the JSON form has for it.
+    fn properties(
+        &self,
+        topic: Option<Topic>,
+        capture: &CaptureReport,
+    ) -> Vec<(XmlString, XmlString)> {
+        let fields = [
+            ("tool.version", self.tool.version.to_string()),
+            ("host.sysname", joined(&self.hosts.sysname)),
+            ("host.release", joined(&self.hosts.release)),
+            ("host.libpcap", joined(&self.hosts.libpcap)),
+            ("capture.interface", capture.interface.clone()),
+            ("capture.filter", capture.filter.clone()),
+            ("capture.dropped", capture.dropped.to_string()),
+        ];
+        topic
+            .map(|topic| ("topic", topic.heading().to_owned()))
+            .into_iter()
+            .chain(fields)
+            .map(|(name, value)| (name.into(), visible(&value)))
+            .collect()
+    }
+}
+
+/// What the hosts that trials ran on are called: each name once.
+#[derive(Default)]
+struct Hosts {
+    sysname: BTreeSet<String>,
+    release: BTreeSet<String>,
+    libpcap: BTreeSet<String>,
+}
+
+impl Hosts {
+    fn add(&mut self, host: &Host) {
+        let fields = [
+            (&mut self.sysname, &host.sysname),
+            (&mut self.release, &host.release),
+            (&mut self.libpcap, &host.libpcap),
+        ];
+        for (names, name) in fields {
+            if !name.is_empty() && !names.contains(name) {
+                names.insert(name.clone());
+            }
+        }
+    }
+}
+
+/// `6.12.0, 6.18.44`: evidence of several hosts may be judged at once.
+fn joined(names: &BTreeSet<String>) -> String {
+    let mut names: Vec<String> = names.iter().cloned().collect();
+    abridge(&mut names, |left_out| left_out);
+    names.join(", ")
 }
 
 impl Place {
@@ -194,32 +246,10 @@ fn precise(time: &mut Option<Duration>) -> Option<(XmlString, XmlString)> {
     Some(("time".into(), format!("{seconds:.6}").into()))
 }
 
-/// What was measured with, under the names that the JSON form has for it.
-fn properties(
-    topic: Option<Topic>,
-    header: &Header,
-    capture: &CaptureReport,
-) -> Vec<(XmlString, XmlString)> {
-    let dropped = capture.dropped.to_string();
-    let fields = [
-        ("tool.version", &*header.tool.version),
-        ("host.sysname", &header.host.sysname),
-        ("host.release", &header.host.release),
-        ("host.libpcap", &header.host.libpcap),
-        ("capture.interface", &capture.interface),
-        ("capture.filter", &capture.filter),
-        ("capture.dropped", &dropped),
-    ];
-    topic
-        .map(|topic| ("topic", topic.heading()))
-        .into_iter()
-        .chain(fields)
-        .map(|(name, value)| (name.into(), visible(value)))
-        .collect()
-}
-
-/// Text with what XML cannot hold, and what would mislead in a terminal, spelled out: left to the crate it would be gone.
+/// Text with what XML cannot hold, and what a terminal would obey, spelled out: left to the crate it would be gone.
 fn visible(text: &str) -> XmlString {
-    let lost = |letter| matches!(letter, '\u{fffe}' | '\u{ffff}') || misleads(letter);
-    spelled_out(text, |letter| letter != '\n' && lost(letter)).into()
+    spelled_out(text, |letter| {
+        letter != '\n' && (is_obeyed(letter) || matches!(letter, '\u{fffe}' | '\u{ffff}'))
+    })
+    .into()
 }

@@ -1,14 +1,14 @@
 //! One trial for a person: calls and packets on one timeline, and what has been checked.
 //!
 //! Eighty columns. Client calls stand on the left, server calls on the right, packets between them as arrows; times are
-//! relative to the first SYN.
+//! relative to the first SYN. Of what is too long to be read, its beginning and its end are shown.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anstyle::Style;
 
-use super::human::{BAD, GOOD, LABEL, MOST_FINDINGS, UNSURE, more_findings, verdict_style, wrap};
+use super::human::{BAD, GOOD, LABEL, UNSURE, abridge, texts, verdict_style, wrap};
 use super::{CallReport, CauseReport, Host, PacketReport, ResetReport, TrialReport};
 use crate::flow::Form;
 use crate::scenario::Scenario;
@@ -41,7 +41,10 @@ pub fn ladder(
             "µs",
             sides(&client, &server)
         );
-        timeline(&mut out, &rows(trial));
+        let zero = zero(trial);
+        for row in rows(trial) {
+            let _ = writeln!(out, "{}", row.text(&trial.resets, zero));
+        }
         out.push('\n');
         proof(&mut out, trial);
     }
@@ -98,66 +101,76 @@ fn sides(left: &str, right: &str) -> String {
     }
 }
 
-/// A timeline of more rows than this is cut in the middle: nobody reads it, and a terminal should not have to show it.
-const MOST_ROWS: usize = 400;
-
-fn timeline(out: &mut String, rows: &[Row]) {
-    let (begin, end) = if rows.len() > MOST_ROWS {
-        (&rows[..MOST_ROWS / 2], &rows[rows.len() - MOST_ROWS / 2..])
-    } else {
-        (rows, &rows[rows.len()..])
-    };
-    for row in begin {
-        let _ = writeln!(out, "{}", row.text);
-    }
-    let left_out = rows.len() - begin.len() - end.len();
-    if left_out > 0 {
-        let _ = writeln!(out, "{:>TIME$}  {left_out} more calls and packets", "…");
-    }
-    for row in end {
-        let _ = writeln!(out, "{}", row.text);
-    }
+/// What a line of the timeline shows.
+enum Row<'a> {
+    /// A call, when it began.
+    Call(&'a CallReport),
+    /// A call that waited, when it began and when it had returned.
+    Begin(&'a CallReport),
+    End(&'a CallReport),
+    Packet(&'a PacketReport),
+    /// That lines are left out here.
+    LeftOut(String),
 }
 
-/// A line of the timeline. Lines are ordered by time; what begins a call stands before what it caused.
-struct Row {
-    at_ns: i64,
-    text: String,
-}
-
-fn rows(trial: &TrialReport) -> Vec<Row> {
-    let zero = trial
-        .packets
-        .iter()
-        .find(|packet| packet.flags.as_deref() == Some("S"))
-        .map_or(0, |packet| packet.at_ns);
+/// The lines of the timeline, ordered by time; what begins a call stands before what it caused.
+fn rows(trial: &TrialReport) -> Vec<Row<'_>> {
     let arrivals = Arrivals::of(&trial.packets);
     let mut rows = Vec::new();
     for call in &trial.calls {
-        let name = format!("{}({})", call.call, call.arguments);
-        let result = format!("{name} = {}", call.result);
         if arrivals.show_while_waiting(call) {
-            rows.push(call_row(call, call.began_ns, zero, &format!("{name} …")));
-            rows.push(call_row(call, call.ended_ns, zero, &format!("… {result}")));
+            rows.push((call.began_ns, Row::Begin(call)));
+            rows.push((call.ended_ns, Row::End(call)));
         } else {
-            rows.push(call_row(call, call.began_ns, zero, &result));
+            rows.push((call.began_ns, Row::Call(call)));
         }
     }
-    rows.extend(trial.packets.iter().map(|packet| {
-        let reset = in_frame(&trial.resets, packet.frame, |reset| reset.frame);
-        packet_row(packet, reset, zero)
-    }));
-    rows.sort_by_key(|row| row.at_ns);
+    let packets = trial.packets.iter();
+    rows.extend(packets.map(|packet| (packet.at_ns, Row::Packet(packet))));
+    rows.sort_by_key(|(at_ns, _)| *at_ns);
+    let mut rows = rows.into_iter().map(|(_, row)| row).collect();
+    abridge(&mut rows, Row::LeftOut);
     rows
 }
 
-/// The one of this frame, of some that are in the order of their frames.
-fn in_frame<T>(sorted: &[T], frame: u32, frame_of: impl Fn(&T) -> u32) -> Option<&T> {
-    let place = sorted.binary_search_by_key(&frame, frame_of).ok()?;
-    sorted.get(place)
+impl Row<'_> {
+    /// The line; `zero` is the time that the others are relative to.
+    fn text(&self, resets: &[ResetReport], zero: i64) -> String {
+        match self {
+            Self::Call(call) => {
+                let text = format!("{} = {}", called(call), call.result);
+                call_text(call, call.began_ns, zero, &text)
+            }
+            Self::Begin(call) => {
+                call_text(call, call.began_ns, zero, &format!("{} …", called(call)))
+            }
+            Self::End(call) => {
+                let text = format!("… {} = {}", called(call), call.result);
+                call_text(call, call.ended_ns, zero, &text)
+            }
+            Self::Packet(packet) => {
+                let frame = |reset: &ResetReport| reset.frame;
+                let is_reset = resets.binary_search_by_key(&packet.frame, frame).is_ok();
+                packet_text(packet, is_reset, zero)
+            }
+            Self::LeftOut(text) => format!("{:TIME$}  {text}", ""),
+        }
+    }
 }
 
-/// When packets came in that the client, and that the server, did not send; in order.
+/// When the client's first SYN was captured.
+fn zero(trial: &TrialReport) -> i64 {
+    let mut packets = trial.packets.iter();
+    packets
+        .find(|packet| packet.flags.as_deref() == Some("S"))
+        .map_or(0, |packet| packet.at_ns)
+}
+
+fn called(call: &CallReport) -> String {
+    format!("{}({})", call.call, call.arguments)
+}
+
+/// When packets came in at each end, in order. A capture's frames need not be.
 struct Arrivals {
     client: Vec<i64>,
     server: Vec<i64>,
@@ -165,27 +178,27 @@ struct Arrivals {
 
 impl Arrivals {
     fn of(packets: &[PacketReport]) -> Self {
-        let not_from = |role: Role| {
+        let at = |role: Role| {
             let others = packets.iter().filter(|packet| packet.from != Some(role));
-            let mut times: Vec<i64> = others.map(|packet| packet.at_ns).collect();
-            times.sort_unstable();
-            times
+            let mut at: Vec<i64> = others.map(|packet| packet.at_ns).collect();
+            at.sort_unstable();
+            at
         };
         Self {
-            client: not_from(Role::Client),
-            server: not_from(Role::Server),
+            client: at(Role::Client),
+            server: at(Role::Server),
         }
     }
 
     /// Whether a packet from the other end came in while the call was waiting and failed because of it: then its end
     /// belongs after that packet.
     fn show_while_waiting(&self, call: &CallReport) -> bool {
-        let times = match call.role {
+        let at = match call.role {
             Role::Client => &self.client,
             Role::Server => &self.server,
         };
-        let next = times.partition_point(|at| *at < call.began_ns);
-        call.result.errno().is_some() && times.get(next).is_some_and(|at| *at < call.ended_ns)
+        let next = at.partition_point(|at| *at < call.began_ns);
+        call.result.errno().is_some() && at.get(next).is_some_and(|at| *at < call.ended_ns)
     }
 }
 
@@ -196,7 +209,7 @@ fn time(at_ns: i64, zero: i64) -> String {
     format!("{sign}{}.{}", tenths / 10, tenths % 10)
 }
 
-fn call_row(call: &CallReport, at_ns: i64, zero: i64, text: &str) -> Row {
+fn call_text(call: &CallReport, at_ns: i64, zero: i64, text: &str) -> String {
     let style = match (call.result.errno(), call.cause) {
         (None, _) => Style::new(),
         (Some(_), Some(CauseReport::Unexplained)) => UNSURE,
@@ -206,18 +219,15 @@ fn call_row(call: &CallReport, at_ns: i64, zero: i64, text: &str) -> Row {
         Role::Client => 0,
         Role::Server => BODY.saturating_sub(text.chars().count()),
     };
-    Row {
-        at_ns,
-        text: format!(
-            "{:>TIME$}  {:indent$}{style}{text}{style:#}",
-            time(at_ns, zero),
-            ""
-        ),
-    }
+    format!(
+        "{:>TIME$}  {:indent$}{style}{text}{style:#}",
+        time(at_ns, zero),
+        ""
+    )
 }
 
-fn packet_row(packet: &PacketReport, reset: Option<&ResetReport>, zero: i64) -> Row {
-    let style = if reset.is_some() { BAD } else { Style::new() };
+fn packet_text(packet: &PacketReport, is_reset: bool, zero: i64) -> String {
+    let style = if is_reset { BAD } else { Style::new() };
     // Frame number, then an arrow that fills what is left of the line.
     let frame = format!("{:>4} ", packet.frame);
     let label = packet_label(packet);
@@ -227,13 +237,10 @@ fn packet_row(packet: &PacketReport, reset: Option<&ResetReport>, zero: i64) -> 
         Some(Role::Server) => format!("<{:->1$}", format!(" {label} ---"), width - 1),
         None => format!("{label:^width$}"),
     };
-    Row {
-        at_ns: packet.at_ns,
-        text: format!(
-            "{:>TIME$}  {frame}{style}{arrow}{style:#}",
-            time(packet.at_ns, zero)
-        ),
-    }
+    format!(
+        "{:>TIME$}  {frame}{style}{arrow}{style:#}",
+        time(packet.at_ns, zero)
+    )
 }
 
 fn packet_label(packet: &PacketReport) -> String {
@@ -258,22 +265,18 @@ fn packet_label(packet: &PacketReport) -> String {
 
 fn proof(out: &mut String, trial: &TrialReport) {
     let checked = format!("{GOOD}ok{GOOD:#}");
-    for fact in facts(trial) {
-        item(out, &checked, &fact);
+    let mut facts = facts(trial);
+    abridge(&mut facts, |left_out| left_out);
+    for fact in &facts {
+        item(out, &checked, fact);
     }
-    let bad = format!("{BAD}no{BAD:#}");
-    for finding in trial.findings.iter().take(MOST_FINDINGS) {
-        item(out, &bad, &format!("{} [{}]", finding.message, finding.id));
+    let contradicted = format!("{BAD}no{BAD:#}");
+    for finding in texts(&trial.findings) {
+        item(out, &contradicted, &finding);
     }
-    if let Some(more) = more_findings(trial) {
-        item(out, &bad, &more);
-    }
-    if let Some(gap) = &trial.gap {
-        item(
-            out,
-            &format!("{UNSURE}??{UNSURE:#}"),
-            &format!("{} [{}]", gap.message, gap.id),
-        );
+    let missing = format!("{UNSURE}??{UNSURE:#}");
+    for gap in texts(&trial.gap) {
+        item(out, &missing, &gap);
     }
     item(
         out,
@@ -304,11 +307,12 @@ fn note(out: &mut String, label: &str, text: &str) {
 
 /// Which errors this kernel gave, in the order of the calls.
 fn here(trial: &TrialReport, host: &Host) -> String {
-    let errors: Vec<String> = trial
+    let mut errors: Vec<String> = trial
         .calls
         .iter()
         .filter_map(|call| Some(format!("{} {}", call.name(), call.result.errno()?)))
         .collect();
+    abridge(&mut errors, |left_out| left_out);
     let errors = if errors.is_empty() {
         "no error".to_owned()
     } else {
@@ -371,7 +375,10 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
             reset.receiver_state, reset.acceptance
         ),
     ];
-    let packet = in_frame(&trial.packets, frame, |packet| packet.frame);
+    let place = trial
+        .packets
+        .binary_search_by_key(&frame, |packet| packet.frame);
+    let packet = place.ok().and_then(|place| trial.packets.get(place));
     let at_ns = packet.map_or(0, |packet| packet.at_ns);
     for call in reset
         .explains

@@ -210,6 +210,23 @@ fn a_link_in_the_directory_leads_nowhere() {
 }
 
 #[test]
+fn a_name_that_is_longer_than_any_is_refused_before_it_is_repeated() {
+    for (object, name) in [
+        ("host", "release"),
+        ("tool", "version"),
+        ("capture", "interface"),
+    ] {
+        let long = golden().with_value(|document| {
+            document[object][name] = "x".repeat(2000).into();
+        });
+        let Said::Error(line) = long.judged() else {
+            panic!("{name} was taken");
+        };
+        assert!(line.len() < 300 && line.contains("longer"), "{line}");
+    }
+}
+
+#[test]
 fn a_file_of_any_length_takes_no_more_memory_than_is_allowed() {
     let golden = golden();
     let dir = scratch();
@@ -385,7 +402,7 @@ fn a_flood_of_resets_is_judged_and_shown_in_no_more_time_and_room_than_it_is_wor
     fs::write(&path, flood(RESETS)).unwrap();
     let (code, out, err) = check(&path);
     assert_eq!((code, err.as_str()), (Some(3), ""));
-    assert!(out.contains(" more calls and packets"), "{}", out.len());
+    assert!(out.contains(" more …\n"), "{}", out.len());
     assert!(out.lines().count() < 500);
     let mut command = Command::new(env!("CARGO_BIN_EXE_rstproof"));
     let output = command

@@ -23,6 +23,10 @@ use crate::report::{CaptureReport, Header, Host, SCHEMA, Tool, Witnesses};
 /// A script has a dozen calls. A trial of more than this is none.
 const MOST_CALLS: usize = 1_000;
 
+/// Names of kernels, programs and interfaces are repeated for each trial or frame; the longest, of `struct utsname`, have 64
+/// bytes.
+const LONGEST_NAME: usize = 1024;
+
 /// A document; fields that are not needed here are passed over.
 pub(super) struct Document<'a> {
     pub(super) tool: Tool,
@@ -174,6 +178,21 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
     let stored = result
         .and_then(|stored| schema.map(|_| stored))
         .map_err(|error| malformed(path, offset(bytes, &error), &error))?;
+    let (tool, host) = (&stored.tool, &stored.host);
+    let names = [
+        &*tool.name,
+        &*tool.version,
+        &host.sysname,
+        &host.release,
+        &host.version,
+        &host.machine,
+        &host.libpcap,
+        &stored.capture.interface,
+    ];
+    if names.iter().any(|name| name.len() > LONGEST_NAME) {
+        let reason = format!("a name in it is longer than {LONGEST_NAME} bytes, and none is");
+        return Err(refused(path, reason));
+    }
     let header = Header {
         schema: SCHEMA,
         tool: stored.tool,
