@@ -27,6 +27,9 @@ const MOST_CALLS: usize = 1_000;
 /// bytes.
 const LONGEST_NAME: usize = 1024;
 
+/// A filter is typed, and stands in one option of an interface's block.
+const LONGEST_FILTER: usize = 65_535;
+
 /// A document; fields that are not needed here are passed over.
 pub(super) struct Document<'a> {
     pub(super) tool: Tool,
@@ -189,6 +192,10 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
         &host.libpcap,
         &stored.capture.interface,
     ];
+    if stored.capture.filter.len() > LONGEST_FILTER {
+        let reason = format!("its filter is longer than {LONGEST_FILTER} bytes, and none is");
+        return Err(refused(path, reason));
+    }
     if names.iter().any(|name| name.len() > LONGEST_NAME) {
         let reason = format!("a name in it is longer than {LONGEST_NAME} bytes, and none is");
         return Err(refused(path, reason));
