@@ -10,6 +10,7 @@ mod new_file;
 mod number;
 pub mod pcap;
 pub mod pcapng;
+mod place;
 mod reader;
 
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! `rstproof run`: trials on workers, their output as they end, and an end in good order whatever happens.
 
-use std::fs;
+use std::ffi::OsStr;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -61,9 +61,8 @@ async fn carry_out(
         Ok(run) => run.finish_order(&order, signals).await,
         Err(error) => Err(error),
     };
-    if let Some(opened) = opened.filter(|opened| opened.was_made) {
-        // Gone only if it is empty: what was measured stays.
-        let _ = fs::remove_dir(opened.archive.directory.path());
+    if let Some(opened) = opened {
+        opened.archive.directory.remove_if_unused();
     }
     result
 }
@@ -71,15 +70,19 @@ async fn carry_out(
 /// Where trials are saved, and the lock on it.
 struct Opened {
     archive: Archive,
-    was_made: bool,
     _lock: Lock,
 }
 
 impl Opened {
     fn new(path: &Path, args: &RunArgs, header: &Header, manner: Manner) -> Result<Self, Error> {
-        let (directory, was_made) = open_directory(path, manner)?;
+        let directory = Directory::open_or_make(path, manner.owner)?;
+        // Before anybody looks what is there: a run that is at work adds to it.
+        let lock = directory.lock()?;
+        if !manner.replace {
+            refuse_evidence(&directory)?;
+        }
         Ok(Self {
-            _lock: directory.lock()?,
+            _lock: lock,
             archive: Archive {
                 directory,
                 format: if args.pcap {
@@ -90,7 +93,6 @@ impl Opened {
                 manner,
                 header: header.clone(),
             },
-            was_made,
         })
     }
 }
@@ -163,35 +165,24 @@ fn jobs(args: &RunArgs) -> Result<usize, Error> {
     }
 }
 
-/// Opens the directory that evidence is to go into. Whether it had to be made.
-fn open_directory(path: &Path, manner: Manner) -> Result<(Directory, bool), Error> {
-    match fs::read_dir(path) {
-        Ok(entries) => {
-            let mut entries = entries.flatten().map(|entry| entry.path());
-            let held = entries.find(|path| is_evidence(path));
-            if let (Some(held), false) = (held, manner.replace) {
-                return Err(Error::Usage(format!(
-                    "{} holds evidence already ({}); choose another directory, or overwrite it with --force",
-                    path.display(),
-                    held.file_name().unwrap_or_default().to_string_lossy()
-                )));
-            }
-            Ok((Directory::open(path)?, false))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Ok((Directory::make(path, manner.owner)?, true))
-        }
-        Err(error) => Err(Error::file("open", path, &error)),
+/// Evidence that is there already is not to be mixed with that of this run.
+fn refuse_evidence(directory: &Directory) -> Result<(), Error> {
+    match directory.find(|name| is_evidence(Path::new(name)))? {
+        None => Ok(()),
+        Some(held) => Err(Error::Usage(format!(
+            "{} holds evidence already ({}); choose another directory, or overwrite it with --force",
+            directory.path().display(),
+            held.to_string_lossy()
+        ))),
     }
 }
 
-fn is_evidence(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let Some((stem, kind)) = name.and_then(|name| name.rsplit_once('.')) else {
-        return false;
-    };
-    let is_trial = kind == "json" && parts_of_stem(stem).is_some();
-    path.ends_with(REPORT) || is_trial || CaptureFormat::of_extension(kind).is_some()
+fn is_evidence(name: &Path) -> bool {
+    let [stem, kind] =
+        [name.file_stem(), name.extension()].map(|part| part.and_then(OsStr::to_str));
+    let is_trial = kind == Some("json") && stem.is_some_and(|stem| parts_of_stem(stem).is_some());
+    let is_capture = kind.is_some_and(|kind| CaptureFormat::of_extension(kind).is_some());
+    name == Path::new(REPORT) || is_trial || is_capture
 }
 
 /// A run under way: where its output goes and what has come of it so far.

@@ -1,28 +1,37 @@
 //! The directory that a run saves its files in, held open.
 //!
 //! All files are made, renamed and removed relative to the open directory, never by its path again: whoever owns the
-//! directory above may put another one, or a link, in its place while root is saving.
+//! directory above may put another one, or a link, in its place while root is saving. A new directory is made relative
+//! to the open one above it, for the same reason.
 
-use std::fs::{self, DirBuilder, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, RenameFlags, open, openat, renameat2};
 use nix::sys::stat::{Mode, fstatat};
-use nix::unistd::{UnlinkatFlags, geteuid, linkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::new_file::{MODE, Owner};
+use super::place::Place;
 use crate::error::Error;
+
+/// How every directory is opened.
+pub(super) const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
 /// An open directory.
 #[derive(Clone, Debug)]
 pub struct Directory {
     fd: Arc<OwnedFd>,
     path: PathBuf,
+    /// Where it was made, if it was not there before.
+    made: Option<Arc<Place>>,
 }
 
 /// As long as this lives, no other run saves in the directory.
@@ -30,34 +39,47 @@ pub struct Directory {
 pub struct Lock(#[allow(dead_code)] Option<Flock<OwnedFd>>); // held, never looked at
 
 impl Directory {
-    /// Opens one that is there; what was typed may be a link to it.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        Self::with_flags(path, OFlag::empty()).map_err(|error| Error::file("open", path, &error))
-    }
-
-    /// Makes one, which everybody may read and its owner may write to, and gives it away.
-    pub fn make(path: &Path, owner: Option<Owner>) -> Result<Self, Error> {
-        let failed = |error: io::Error| Error::file("create", path, &error);
-        DirBuilder::new().mode(0o755).create(path).map_err(failed)?;
-        let made = Self::with_flags(path, OFlag::O_NOFOLLOW).map_err(failed)?;
-        let Some(owner) = owner else { return Ok(made) };
-        let file = File::from(made.fd.try_clone().map_err(failed)?);
-        // Somebody may have put something else there meanwhile.
-        if file.metadata().map_err(failed)?.uid() != geteuid().as_raw() {
-            return Err(failed(Errno::EPERM.into()));
+    /// Opens the one that is there; what was typed may be a link to it. If there is none, makes one, which everybody
+    /// may read and its owner may write to, and gives it away.
+    pub fn open_or_make(path: &Path, owner: Option<Owner>) -> Result<Self, Error> {
+        match open(path, DIRECTORY, Mode::empty()) {
+            Ok(fd) => Ok(Self {
+                fd: Arc::new(fd),
+                path: path.to_owned(),
+                made: None,
+            }),
+            Err(Errno::ENOENT) => {
+                let place = Place::of(path).map_err(|errno| failed("create", path, errno))?;
+                Self::make(place, path, owner)
+            }
+            Err(errno) => Err(failed("open", path, errno)),
         }
-        owner
-            .take(&file, path)
-            .inspect_err(|_| drop(fs::remove_dir(path)))?;
-        Ok(made)
     }
 
-    fn with_flags(path: &Path, flags: OFlag) -> io::Result<Self> {
-        let flags = flags | OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    pub(super) fn make(place: Place, path: &Path, owner: Option<Owner>) -> Result<Self, Error> {
+        place
+            .make()
+            .map_err(|errno| failed("create", path, errno))?;
+        let fd = place
+            .open_made(path, owner)
+            .inspect_err(|_| place.remove())?;
         Ok(Self {
-            fd: Arc::new(open(path, flags, Mode::empty())?),
+            fd: Arc::new(fd),
             path: path.to_owned(),
+            made: Some(Arc::new(place)),
         })
+    }
+
+    /// Removes the directory if it is empty and was not there before.
+    pub fn remove_if_unused(&self) {
+        if let Some(place) = &self.made {
+            place.remove();
+        }
+    }
+
+    /// The name of something in it for which this holds.
+    pub fn find(&self, wanted: impl Fn(&OsStr) -> bool) -> Result<Option<OsString>, Error> {
+        find(&self.fd, wanted).map_err(|errno| failed("read", &self.path, errno))
     }
 
     /// Keeps other runs from saving here, until this one has ended.
@@ -140,44 +162,135 @@ impl Directory {
     }
 }
 
+/// The name of something in a directory for which this holds.
+pub(super) fn find(
+    fd: impl AsFd,
+    wanted: impl Fn(&OsStr) -> bool,
+) -> nix::Result<Option<OsString>> {
+    for entry in Dir::openat(fd, ".", DIRECTORY, Mode::empty())? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." && wanted(name) {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn failed(action: &'static str, path: &Path, errno: Errno) -> Error {
+    Error::file(action, path, &errno.into())
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::fs;
+    use std::io::Write as _;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+    use crate::file::{Manner, NewFile, write_whole};
 
-    #[test]
-    fn what_takes_the_place_of_the_directory_gets_no_files() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, victim) = (dir.path().join("evidence"), dir.path().join("victim"));
+    /// A directory with `evidence` to be made and a `victim` that is not to be touched.
+    pub(in crate::file) fn home() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name| home.path().join(name);
+        let (evidence, victim) = (path("evidence"), path("victim"));
         fs::create_dir(&victim).unwrap();
-        let made = Directory::make(&path, None).unwrap();
-        fs::rename(&path, dir.path().join("moved")).unwrap();
-        symlink(&victim, &path).unwrap();
-        made.create_new("a").unwrap();
-        made.rename("a", "b", false).unwrap();
-        assert!(made.holds("b") && !made.holds("a"));
-        assert!(dir.path().join("moved/b").exists());
-        assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
-        made.remove("b").unwrap();
-        assert_eq!(fs::read_dir(dir.path().join("moved")).unwrap().count(), 0);
+        (home, evidence, victim)
+    }
+
+    fn make(path: &Path) -> Directory {
+        Directory::open_or_make(path, None).unwrap()
+    }
+
+    pub(in crate::file) fn names(path: &Path) -> Vec<OsString> {
+        let entries = fs::read_dir(path).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
     }
 
     #[test]
-    fn one_that_is_there_may_be_reached_by_a_link_and_a_new_one_may_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let link = dir.path().join("link");
-        symlink(dir.path(), &link).unwrap();
-        Directory::open(&link).unwrap().create_new("a").unwrap();
-        assert!(dir.path().join("a").exists());
-        assert!(Directory::make(&link, None).is_err());
+    fn what_takes_the_place_of_the_directory_gets_no_files() {
+        let (home, path, victim) = home();
+        let moved = home.path().join("moved");
+        let directory = make(&path);
+        fs::rename(&path, &moved).unwrap();
+        symlink(&victim, &path).unwrap();
+        let mut all = vec![OsString::from("small")];
+        write_whole(&directory, "small", b"", Manner::default()).unwrap();
+        for replace in [false, true] {
+            let manner = Manner {
+                replace,
+                owner: None,
+            };
+            let name = format!("replace-{replace}");
+            let mut file = NewFile::create(&directory, &name, manner).unwrap();
+            file.write_all(b"whole").unwrap();
+            file.commit().unwrap();
+            all.push(name.into());
+        }
+        all.sort();
+        assert_eq!(names(&moved), all);
+        directory.rename("small", "renamed", false).unwrap();
+        assert!(directory.holds("renamed") && !directory.holds("small"));
+        let found = directory.find(|name| name == "renamed").unwrap();
+        assert_eq!(found, Some("renamed".into()));
+        for name in names(&moved) {
+            directory.remove(name.to_str().unwrap()).unwrap();
+        }
+        assert_eq!(directory.find(|_| true).unwrap(), None);
+        assert_eq!(names(&moved).len() + names(&victim).len(), 0);
+        // What is there now is a link, which is none of a run's.
+        directory.remove_if_unused();
+        assert!(path.is_symlink() && moved.exists() && victim.exists());
+    }
+
+    #[test]
+    fn one_that_is_there_may_be_reached_by_a_link_and_stays() {
+        let (_home, link, victim) = home();
+        symlink(&victim, &link).unwrap();
+        let directory = make(&link);
+        directory.create_new("a").unwrap();
+        assert_eq!(names(&victim), ["a"]);
+        directory.remove("a").unwrap();
+        directory.remove_if_unused();
+        assert!(victim.exists());
+    }
+
+    #[test]
+    fn a_new_one_is_not_made_where_a_link_leads() {
+        let (home, link, _) = home();
+        let nowhere = home.path().join("nowhere");
+        symlink(&nowhere, &link).unwrap();
+        let refused = Directory::open_or_make(&link, None).unwrap_err();
+        assert!(refused.to_string().contains("EEXIST"), "{refused}");
+        assert!(!nowhere.exists() && link.is_symlink());
+    }
+
+    #[test]
+    fn the_last_part_of_the_path_is_what_is_made() {
+        let (home, _, _) = home();
+        for (typed, made) in [("a", "a"), ("b/", "b"), ("victim/../c", "c")] {
+            make(&home.path().join(typed)).remove_if_unused();
+            let directory = make(&home.path().join(typed));
+            assert!(home.path().join(made).is_dir(), "{typed}");
+            directory.remove_if_unused();
+            assert!(!home.path().join(made).exists(), "{typed}");
+        }
+        for typed in ["missing/..", "missing/a"] {
+            let path = home.path().join(typed);
+            let refused = Directory::open_or_make(&path, None).unwrap_err();
+            assert!(refused.to_string().contains("ENOENT"), "{refused}");
+        }
+        assert_eq!(names(home.path()), ["victim"]);
     }
 
     #[test]
     fn nobody_else_may_write_to_a_new_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("evidence");
-        Directory::make(&path, None).unwrap();
+        make(&path);
         let mode = path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o7777 & !0o755, 0, "{mode:o}");
     }
@@ -185,9 +298,7 @@ mod tests {
     #[test]
     fn one_run_at_a_time_saves_in_it() {
         let dir = tempfile::tempdir().unwrap();
-        let (one, other) = [(); 2]
-            .map(|()| Directory::open(dir.path()).unwrap())
-            .into();
+        let (one, other) = [(); 2].map(|()| make(dir.path())).into();
         let lock = one.lock().unwrap();
         assert!(
             other

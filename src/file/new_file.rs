@@ -31,8 +31,8 @@ pub struct Manner {
 /// Whom files are given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    uid: u32,
-    gid: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
 }
 
 impl Owner {
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     fn directory(dir: &tempfile::TempDir) -> Directory {
-        Directory::open(dir.path()).unwrap()
+        Directory::open_or_make(dir.path(), None).unwrap()
     }
 
     const KEEP: Manner = Manner {

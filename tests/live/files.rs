@@ -262,12 +262,17 @@ fn are_of_one_run_at_a_time() {
     let mut command = rstproof(&ENDLESS);
     let mut first = Running::start(command.args(["--format", "json", "-w", directory]));
     first.read_until(TRIAL);
-    let second = Run::of(&mut rstproof(&["run", "-w", directory, "--force"]));
-    let complaint = second.complaint();
-    assert!(
-        complaint.contains("another run") && complaint.contains(directory),
-        "{complaint}"
-    );
+    for more in ["--quiet", "--force"] {
+        let second = Run::of(&mut rstproof(&["run", "-w", directory, more]));
+        let complaint = second.complaint();
+        assert!(
+            complaint.contains("another run") && complaint.contains(directory),
+            "{more}: {complaint}"
+        );
+    }
+    // To judge what is there already is no run.
+    let check = Run::of(&mut rstproof(&["check", "--quiet", directory]));
+    assert!(!check.err.contains("another run"), "{}", check.err);
     first.signal(Signal::SIGINT);
     assert_eq!(first.finish().code, Some(130));
     Run::of(&mut rstproof(&["run", "-w", directory, "--force", "-q"])).quietly(0);

@@ -1,0 +1,172 @@
+//! Where a new directory goes: relative to the open one above it, so that only what was made there is given away.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+
+use super::directory::{DIRECTORY, failed, find};
+use super::new_file::Owner;
+use crate::error::Error;
+
+/// Where a new directory goes.
+#[derive(Debug)]
+pub(super) struct Place {
+    parent: OwnedFd,
+    name: OsString,
+}
+
+impl Place {
+    /// The directory above has to be there; a link to it is followed, now and never again.
+    pub(super) fn of(path: &Path) -> nix::Result<Self> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::ENOENT);
+        };
+        let parent = match parent.as_os_str() {
+            empty if empty.is_empty() => Path::new("."),
+            _ => parent,
+        };
+        Ok(Self {
+            parent: open(parent, OFlag::O_PATH | DIRECTORY, Mode::empty())?,
+            name: name.to_owned(),
+        })
+    }
+
+    pub(super) fn make(&self) -> nix::Result<()> {
+        mkdirat(&self.parent, &*self.name, Mode::from_bits_truncate(0o755))
+    }
+
+    /// Opens what was made, and gives it away.
+    pub(super) fn open_made(&self, path: &Path, owner: Option<Owner>) -> Result<OwnedFd, Error> {
+        let flags = OFlag::O_NOFOLLOW | DIRECTORY;
+        let fd = match openat(&self.parent, &*self.name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Err(swapped(path)),
+            Err(errno) => return Err(failed("open", path, errno)),
+        };
+        let Some(owner) = owner else { return Ok(fd) };
+        if !may_be_given(&fd, owner).map_err(|errno| failed("read", path, errno))? {
+            return Err(swapped(path));
+        }
+        let file = File::from(fd);
+        owner.take(&file, path)?;
+        Ok(file.into())
+    }
+
+    /// Removes what is there if it is an empty directory.
+    pub(super) fn remove(&self) {
+        let _ = unlinkat(&self.parent, &*self.name, UnlinkatFlags::RemoveDir);
+    }
+}
+
+/// Whether it may be the directory that was just made. It belongs to who runs this, or to the new owner already where
+/// the file system says whose all files are. It is empty: another directory of root's may have been put there.
+fn may_be_given(fd: &OwnedFd, owner: Owner) -> nix::Result<bool> {
+    let uid = fstat(fd)?.st_uid;
+    let is_whose = uid == geteuid().as_raw() || uid == owner.uid;
+    Ok(is_whose && find(fd, |_| true)?.is_none())
+}
+
+fn swapped(path: &Path) -> Error {
+    Error::File {
+        action: "create",
+        path: path.to_owned(),
+        reason: "something else took its place meanwhile; choose a directory where nobody else may write"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::file::directory::Directory;
+    use crate::file::directory::tests::{home, names};
+
+    /// Whoever runs this: to give a directory to oneself takes no privilege.
+    fn oneself() -> Owner {
+        Owner {
+            uid: geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        }
+    }
+
+    #[test]
+    fn a_new_one_is_made_in_the_parent_that_was_opened() {
+        let (home, _, victim) = home();
+        let (parent, moved) = (home.path().join("parent"), home.path().join("moved"));
+        fs::create_dir(&parent).unwrap();
+        fs::create_dir(victim.join("new")).unwrap();
+        let path = parent.join("new");
+        let place = Place::of(&path).unwrap();
+        fs::rename(&parent, &moved).unwrap();
+        symlink(&victim, &parent).unwrap();
+        let made = Directory::make(place, &path, Some(oneself())).unwrap();
+        made.create_new("a").unwrap();
+        assert_eq!(names(&moved.join("new")), ["a"]);
+        assert_eq!(names(&victim.join("new")).len(), 0);
+        made.remove("a").unwrap();
+        made.remove_if_unused();
+        assert_eq!(names(&moved).len(), 0);
+        assert_eq!(names(&victim), ["new"]);
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_new_one_is_not_given_away() {
+        let (_home, path, victim) = home();
+        fs::write(victim.join("precious"), "").unwrap();
+        let refused = |place: &Place| {
+            let error = place.open_made(&path, Some(oneself())).unwrap_err();
+            assert!(error.to_string().contains("took its place"), "{error}");
+        };
+        let place = Place::of(&path).unwrap();
+        refused(&place);
+        symlink(&victim, &path).unwrap();
+        refused(&place);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        refused(&place);
+        fs::remove_file(&path).unwrap();
+        // One that whoever runs this made at another time.
+        fs::rename(&victim, &path).unwrap();
+        refused(&place);
+        fs::remove_file(path.join("precious")).unwrap();
+        place.open_made(&path, Some(oneself())).unwrap();
+    }
+
+    #[test]
+    fn only_ones_own_is_given_away() {
+        // Of root's, as everybody but root sees it; root gives one to somebody else first.
+        let (_home, _, theirs) = home();
+        let nobody = Owner {
+            uid: 65534,
+            gid: 65534,
+        };
+        let theirs = if geteuid().is_root() {
+            std::os::unix::fs::chown(&theirs, Some(65533), None).unwrap();
+            theirs
+        } else {
+            PathBuf::from("/proc/1/task")
+        };
+        let fd = |path: &Path| open(path, DIRECTORY, Mode::empty()).unwrap();
+        assert!(!may_be_given(&fd(&theirs), nobody).unwrap());
+        let (_home, _, ours) = home();
+        assert!(may_be_given(&fd(&ours), nobody).unwrap());
+        if geteuid().is_root() {
+            // As on a file system that belongs to one user as a whole.
+            let already = Owner {
+                uid: theirs.metadata().unwrap().uid(),
+                gid: 65534,
+            };
+            assert!(may_be_given(&fd(&theirs), already).unwrap());
+        }
+    }
+}
