@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use crate::evidence::{Completeness, Evidence};
-use crate::report::Header;
+use crate::report::{Header, Host, Tool};
 use crate::scenario::Family;
 
 /// What the document about a run is called.
@@ -54,22 +54,27 @@ pub(crate) fn parts_of_stem(stem: &str) -> Option<(&str, Family, u32)> {
 /// for two.
 #[must_use]
 pub fn recorder(header: &Header) -> String {
-    let (tool, host, witnesses) = (&header.tool, &header.host, &header.witnesses);
-    let texts = [
-        &*tool.name,
-        &*tool.version,
-        &host.sysname,
-        &host.release,
-        &host.version,
-        &host.machine,
-        &host.libpcap,
-    ];
+    let witnesses = &header.witnesses;
+    let texts = names(&header.tool, &header.host);
     let asked = [
         witnesses.capture,
         witnesses.kernel_trace,
         witnesses.counters,
     ];
     serde_json::json!([texts, asked]).to_string()
+}
+
+/// What program and host are called.
+fn names<'a>(tool: &'a Tool, host: &'a Host) -> [&'a str; 7] {
+    [
+        &tool.name,
+        &tool.version,
+        &host.sysname,
+        &host.release,
+        &host.version,
+        &host.machine,
+        &host.libpcap,
+    ]
 }
 
 /// SHA-256 of what the sockets said.

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::capture::Capture;
 use super::stored::StoredTrial;
 use super::{LONGEST_CAPTURE, LONGEST_DOCUMENT, Links, Take, Trial, read_file, unreadable};
-use crate::archive::{REPORT, recorder};
+use crate::archive::{REPORT, names, recorder};
 use crate::error::Error;
 use crate::evidence::{Flaw, NotRead};
 use crate::report::human::printable;
@@ -181,22 +181,16 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
     let stored = result
         .and_then(|stored| schema.map(|_| stored))
         .map_err(|error| malformed(path, offset(bytes, &error), &error))?;
-    let (tool, host) = (&stored.tool, &stored.host);
-    let names = [
-        &*tool.name,
-        &*tool.version,
-        &host.sysname,
-        &host.release,
-        &host.version,
-        &host.machine,
-        &host.libpcap,
-        &stored.capture.interface,
-    ];
+    let longest = names(&stored.tool, &stored.host)
+        .into_iter()
+        .chain([&*stored.capture.interface])
+        .map(str::len)
+        .max();
     if stored.capture.filter.len() > LONGEST_FILTER {
         let reason = format!("its filter is longer than {LONGEST_FILTER} bytes, and none is");
         return Err(refused(path, reason));
     }
-    if names.iter().any(|name| name.len() > LONGEST_NAME) {
+    if longest > Some(LONGEST_NAME) {
         let reason = format!("a name in it is longer than {LONGEST_NAME} bytes, and none is");
         return Err(refused(path, reason));
     }
