@@ -51,6 +51,8 @@ pub struct Worker {
     stages: BTreeMap<Family, Stage>,
     batch: Batch,
     evidence: Evidence,
+    /// What the fence of the latest trial carried.
+    commitment: Option<[u8; 32]>,
     buffer: Vec<u8>,
 }
 
@@ -62,6 +64,8 @@ pub struct Trial<'a> {
     pub batch: &'a Batch,
     /// The capture that they came from.
     pub session: &'a Session,
+    /// The hash of its calls, if its fence carried that.
+    pub commitment: Option<[u8; 32]>,
     /// What the judge says.
     pub judgement: Judgement,
 }
@@ -106,6 +110,7 @@ impl Worker {
                 },
                 flaw: None,
             },
+            commitment: None,
             buffer: Vec::new(),
         })
     }
@@ -135,6 +140,7 @@ impl Worker {
             evidence: &self.evidence,
             batch: &self.batch,
             session: &self.session,
+            commitment: self.commitment,
             judgement,
         })
     }
@@ -168,13 +174,13 @@ impl Worker {
         self.evidence.client = client;
         self.evidence.server = server;
         self.evidence.began = began;
-        let commitment = self.settings.recorder.as_ref().map(|recorder| {
+        self.commitment = self.settings.recorder.as_ref().map(|recorder| {
             let interface = self.session.interface();
             archive::calls_sha256(recorder, scenario.id, family, interface, &self.evidence)
         });
         let (fence, fence_seen) = self
             .session
-            .drain_to_fence(&mut self.batch, commitment.as_ref())
+            .drain_to_fence(&mut self.batch, self.commitment.as_ref())
             .await?;
         let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);

@@ -119,10 +119,7 @@ pub fn each_of(
         }
     }
     for (report, names) in by_report {
-        let found = each_of_document(&report, Links::Followed, Some(&names), take)?;
-        for name in names.difference(&found) {
-            take(orphan(&report.with_file_name(name), Links::Followed))?;
-        }
+        each_capture(&report, &names, take)?;
     }
     Ok(())
 }
@@ -143,26 +140,27 @@ pub fn each(
     if kind.is_dir() {
         return each_in_directory(argument, take);
     }
-    let own = argument.with_extension("json");
     if argument.extension() == Some(OsStr::new("json")) {
-        each_of_document(argument, Links::Followed, None, take).map(drop)
-    } else if let (true, Some(name)) = (own.exists(), file_name(argument)) {
-        let names = BTreeSet::from([name.to_owned()]);
-        let found = each_of_document(&own, Links::Followed, Some(&names), take)?;
-        if found.contains(name) {
-            return Ok(());
-        }
-        take(orphan(argument, Links::Followed))
-    } else if let Some((report, name)) = report_of(argument) {
-        let names = BTreeSet::from([name]);
-        let found = each_of_document(&report, Links::Followed, Some(&names), take)?;
-        if found.is_superset(&names) {
-            return Ok(());
-        }
-        take(orphan(argument, Links::Followed))
-    } else {
-        take(orphan(argument, Links::Followed))
+        return each_of_document(argument, Links::Followed, None, take).map(drop);
     }
+    let own = argument.with_extension("json");
+    let spoken_of = match file_name(argument) {
+        Some(name) if own.exists() => Some((own, name.to_owned())),
+        _ => report_of(argument),
+    };
+    match spoken_of {
+        Some((document, name)) => each_capture(&document, &BTreeSet::from([name]), take),
+        None => take(orphan(argument, Links::Followed)),
+    }
+}
+
+/// The trials of these captures, which lie beside the document that should speak of them.
+fn each_capture(document: &Path, names: &BTreeSet<String>, take: Take<'_>) -> Result<(), Error> {
+    let found = each_of_document(document, Links::Followed, Some(names), take)?;
+    for name in names.difference(&found) {
+        take(orphan(&document.with_file_name(name), Links::Followed))?;
+    }
+    Ok(())
 }
 
 /// The report that speaks of this capture, if nothing nearer does, and the capture's name.

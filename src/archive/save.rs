@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use super::{REPORT, TRANSCRIPT, calls_sha256, comments, recorder, sha256, transcript_sha256};
+use super::{REPORT, TRANSCRIPT, comments, sha256, transcript_sha256};
 use crate::error::Error;
 use crate::evidence::Evidence;
 use crate::file::pcap::Pcap;
@@ -33,6 +33,8 @@ pub struct Recording<'a, F> {
     pub evidence: &'a Evidence,
     /// What the judge says of it.
     pub judgement: &'a Judgement,
+    /// The hash of its calls, which its fence carried.
+    pub calls: [u8; 32],
     /// Interface, filter and losses.
     pub capture: CaptureReport,
     /// How its frames begin.
@@ -137,10 +139,7 @@ impl Archive {
         let (scenario, family, run) = (&report.scenario, report.family, report.run);
         let name = format!("{scenario} over {}, run {run}", family.name());
         let mut about = comments::of_trial(&name, evidence, judgement);
-        let interface = &*capture.interface;
-        let recorder = recorder(&self.header);
-        let calls = calls_sha256(&recorder, scenario, family, interface, evidence);
-        let hash = transcript_sha256(&calls, run, &evidence.completeness);
+        let hash = transcript_sha256(&recording.calls, run, &evidence.completeness);
         about.push(format!("{TRANSCRIPT}{hash}"));
         let mut file = PcapNg::begin(&Section {
             os: &system(&self.header.host),

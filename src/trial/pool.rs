@@ -292,9 +292,13 @@ fn finished(
         .then(|| TrialReport::new(scenario, family, run, interface, evidence, judgement));
     let mut text = None;
     if let (Some(archive), Some(report)) = (&order.archive, &mut report) {
+        let calls = trial
+            .commitment
+            .ok_or_else(|| Error::lab("save a trial", &"its fence carried no hash of its calls"))?;
         let recording = Recording {
             evidence,
             judgement,
+            calls,
             capture: CaptureReport {
                 interface: interface.to_owned(),
                 filter: trial.session.filter().to_owned(),
