@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::file::Malformed;
+use crate::kernel::event::{Moved, Trace};
 use crate::packet::{IcmpError, Packet};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Transcript};
@@ -27,6 +28,10 @@ pub struct Evidence {
     pub packets: Vec<Packet>,
     /// What may be missing of it.
     pub completeness: Completeness,
+    /// What the kernel's trace says; `None` if it could not be asked.
+    pub trace: Option<Trace>,
+    /// What the namespace's counters say; `None` if they could not be asked, or are not this trial's alone.
+    pub counters: Option<Moved>,
     /// Why it cannot be relied on, if it comes from files that do not hold what they should.
     pub flaw: Option<Flaw>,
 }

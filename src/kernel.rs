@@ -4,5 +4,6 @@
 //! tells what could be.
 
 pub mod counters;
+pub mod event;
 pub mod format;
 pub mod tracefs;

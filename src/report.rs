@@ -21,7 +21,7 @@ use crate::flow::{Flow, Form, Reset, State};
 use crate::packet::{IcmpError, Packet, Segment};
 use crate::scenario::{Family, Scenario};
 use crate::time::Timestamp;
-use crate::transcript::{Call, Errno, Outcome, Role};
+use crate::transcript::{Call, Errno, Events, Outcome, Role};
 use crate::verdict::{Blame, Judgement, Verdict};
 
 /// Version of the machine output.
@@ -236,6 +236,11 @@ pub enum ResultReport {
         ok: i64,
         so_error: Option<Errno>,
     },
+    /// `poll` returned 1, or 0 if the mask is empty.
+    Polled {
+        ok: i64,
+        revents: Events,
+    },
     Unfinished {
         unfinished: bool,
     },
@@ -247,6 +252,10 @@ impl From<Outcome> for ResultReport {
             Outcome::Returned(ok) => Self::Ok { ok },
             Outcome::Failed(errno) => Self::Failed { errno },
             Outcome::SocketError(so_error) => Self::SocketError { ok: 0, so_error },
+            Outcome::Polled(revents) => Self::Polled {
+                ok: (revents != Events::default()).into(),
+                revents,
+            },
             Outcome::Unfinished => Self::Unfinished { unfinished: true },
         }
     }
@@ -259,7 +268,7 @@ impl ResultReport {
         match self {
             Self::Failed { errno } => Some(errno),
             Self::SocketError { so_error, .. } => so_error,
-            Self::Ok { .. } | Self::Unfinished { .. } => None,
+            Self::Ok { .. } | Self::Polled { .. } | Self::Unfinished { .. } => None,
         }
     }
 }
@@ -269,6 +278,7 @@ impl std::fmt::Display for ResultReport {
         match (self, self.errno()) {
             (_, Some(errno)) => write!(f, "{errno}"),
             (Self::Ok { ok }, None) => write!(f, "{ok}"),
+            (Self::Polled { revents, .. }, None) => write!(f, "{revents}"),
             (Self::Unfinished { .. }, None) => f.write_str("(did not return)"),
             (Self::Failed { .. } | Self::SocketError { .. }, None) => f.write_str("0"),
         }

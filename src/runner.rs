@@ -82,6 +82,7 @@ impl Stage {
         match target {
             Target::Listener => self.listener_address,
             Target::ClosedPort => self.closed_address,
+            Target::OwnListener(_) | Target::Itself => self.listener_address,
         }
     }
 
@@ -234,7 +235,7 @@ impl<'a> Runner<'a> {
                     return Ok(None);
                 };
                 let len = match op {
-                    Op::Read(len) | Op::Write(len) => usize::from(len),
+                    Op::Read(len) | Op::Write(len) => usize::try_from(len).unwrap_or(0),
                     _ => 0,
                 };
                 if self.buffer.len() < len {
@@ -252,7 +253,10 @@ impl<'a> Runner<'a> {
     /// and another CPU may be at it. Neither way of asking takes an error away.
     pub fn settle(&self, awaited: Awaited) -> Result<(), Error> {
         let (Awaited::FinFrom(role) | Awaited::FinAckedBy(role) | Awaited::ResetFrom(role)) =
-            awaited;
+            awaited
+        else {
+            return Ok(());
+        };
         let Some(socket) = self.sockets.of(role.peer()) else {
             return Ok(()); // closed: nobody can be asked
         };
@@ -260,6 +264,7 @@ impl<'a> Runner<'a> {
             Awaited::FinFrom(_) => leaves_state(socket, sys::TCP_ESTABLISHED),
             Awaited::FinAckedBy(_) => leaves_state(socket, sys::TCP_FIN_WAIT1),
             Awaited::ResetFrom(_) => is_hung_up(socket),
+            _ => Ok(()),
         }
         .map_err(|errno| Error::system("ask a socket for its state", errno))
     }
@@ -303,7 +308,7 @@ fn call_on(socket: &Socket, op: Op, server: &SockAddr, buffer: &mut [u8]) -> io:
         Op::SocketError => socket
             .take_error()
             .map(|error| Outcome::SocketError(error.map(|error| errno_of(&error).into()))),
-        Op::Accept | Op::Close => Err(io::ErrorKind::Unsupported.into()), // not on such a socket
+        _ => Err(io::ErrorKind::Unsupported.into()), // not on such a socket
     }
 }
 

@@ -7,19 +7,23 @@
 mod abort;
 mod close;
 mod connect;
+mod listener;
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{Form, State};
-pub use crate::transcript::{Errno, Op, Outcome, Role};
+pub use crate::transcript::{Errno, Events, Op, Outcome, Role};
 
 /// What a scenario is about; a topic is a file of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// Setting a connection up.
     Connect,
+    /// The listener and its queue of connections.
+    Listener,
     /// Aborting an established connection.
     Abort,
     /// Closing in order, and what comes after.
@@ -32,6 +36,7 @@ impl Topic {
     pub fn id(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Listener => "listener",
             Self::Abort => "abort",
             Self::Close => "close",
         }
@@ -42,6 +47,7 @@ impl Topic {
     pub fn heading(self) -> &'static str {
         match self {
             Self::Connect => "connection set-up",
+            Self::Listener => "listener and accept queue",
             Self::Abort => "abort of an established connection",
             Self::Close => "clean close and its aftermath",
         }
@@ -110,14 +116,55 @@ pub struct Scenario {
     pub resets: &'static [ExpectedReset],
     /// The order on the wire without which this is another scenario.
     pub timing: Option<Timing>,
+    /// Whether both ends speak Multipath TCP (`IPPROTO_MPTCP`).
+    pub multipath: bool,
+    /// How far the connection gets on the wire.
+    pub extent: Extent,
+    /// The end some of whose bytes are never sent, though its writes took them.
+    pub unsent: Option<Role>,
+    /// By how much counters of the namespace move; of those that are watched
+    /// ([`crate::kernel::counters::WATCHED`]) no other may.
+    pub counters: &'static [(&'static str, u64)],
+    /// It waits for a timer of a second or more: not run unless asked for.
+    pub slow: bool,
+}
+
+/// What a scenario is if nothing else is said; the rest of each constant of the catalogue.
+const BASE: Scenario = Scenario {
+    id: "",
+    topic: Topic::Connect,
+    title: "",
+    story: "",
+    elsewhere: "",
+    advice: "",
+    target: Target::Listener,
+    steps: &[],
+    resets: &[],
+    timing: None,
+    multipath: false,
+    extent: Extent::Connection,
+    unsent: None,
+    counters: &[],
+    slow: false,
+};
+
+/// How far a connection gets on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The client sends a SYN, and whatever follows.
+    Connection,
+    /// No segment at all.
+    Nothing,
 }
 
 impl Scenario {
-    /// The calls of the script, in order: who, what, and how it must end.
+    /// The calls of the script, in the order in which they begin: who, what, and how it must end.
     pub fn calls(&self) -> impl Iterator<Item = (Role, Op, Expect)> {
         self.steps.iter().filter_map(|step| match *step {
-            Step::Call(role, op, expect) => Some((role, op, expect)),
-            Step::Await(_) => None,
+            Step::Call(role, op, expect) | Step::Begin(role, op, expect) => {
+                Some((role, op, expect))
+            }
+            Step::End(_) | Step::Others(_) | Step::Await(_) => None,
         })
     }
 }
@@ -125,10 +172,34 @@ impl Scenario {
 /// What waits at the server's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A listening socket.
+    /// A listening socket that all such trials share.
     Listener,
     /// Nobody: the port is held by a socket that does not listen, so that nobody else can.
     ClosedPort,
+    /// A listening socket of the trial's own, which it may close.
+    OwnListener(Listening),
+    /// The client's own address and port.
+    Itself,
+}
+
+/// How a trial's own listener listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The backlog; the kernel lets one connection more into the queue.
+    pub backlog: u16,
+    /// `TCP_DEFER_ACCEPT`, in seconds: only connections that have sent data are accepted.
+    pub defer_accept: Option<u8>,
+    /// Whether a second listener shares the port (`SO_REUSEPORT`).
+    pub shares_port: bool,
+}
+
+impl Listening {
+    /// As most do.
+    pub const USUAL: Self = Self {
+        backlog: 128,
+        defer_accept: None,
+        shares_port: false,
+    };
 }
 
 /// One step of a script.
@@ -136,7 +207,14 @@ pub enum Target {
 pub enum Step {
     /// A call, and how it must end.
     Call(Role, Op, Expect),
-    /// Wait until the capture shows this.
+    /// A call that is to block, on a thread of its own: the script goes on once it sleeps in the kernel.
+    Begin(Role, Op, Expect),
+    /// Wait until the call that this role has begun returns.
+    End(Role),
+    /// Other clients connect, so many, one after the other, and stay; those behind a full queue get no answer and do
+    /// not wait for one. Each sends a byte if the listener defers accepting.
+    Others(u8),
+    /// Wait until the capture, or the kernel, shows this.
     Await(Awaited),
 }
 
@@ -149,6 +227,14 @@ pub enum Awaited {
     FinAckedBy(Role),
     /// This end has sent a RST that the other end has to believe.
     ResetFrom(Role),
+    /// This end has acknowledged all that the other end has sent so far.
+    AckedBy(Role),
+    /// Nothing is left of this end's socket, which was closed: not even what FIN-WAIT-2 keeps.
+    Gone(Role),
+    /// There is an error on this end's socket, or the end of all data: `POLLERR` or `POLLHUP`, which a timer brings.
+    Dead(Role),
+    /// The client's SYN has been sent, and its `connect` still waits.
+    SynFrom(Role),
 }
 
 /// An order on the wire that a scenario is named after. Missed, the trial is another scenario's, and inconclusive.
@@ -165,6 +251,10 @@ pub enum Timing {
 pub enum Expect {
     /// It succeeds with this value.
     Returns(i64),
+    /// It succeeds with fewer bytes than it was asked for, at least one.
+    ReturnsSome,
+    /// `poll` gives this mask.
+    Polls(Events),
     /// It fails with this errno, for this reason.
     Fails(Errno, Cause),
     /// `SO_ERROR` reports this error, for this reason.
@@ -174,14 +264,22 @@ pub enum Expect {
 }
 
 impl Expect {
-    /// The outcome that is meant, without its reason.
+    /// Whether the call may end so.
     #[must_use]
-    pub fn outcome(self) -> Outcome {
-        match self {
-            Self::Returns(value) => Outcome::Returned(value),
-            Self::Fails(errno, _) => Outcome::Failed(errno),
-            Self::Reports(errno, _) => Outcome::SocketError(Some(errno)),
-            Self::ReportsNone => Outcome::SocketError(None),
+    pub fn allows(self, op: Op, outcome: Outcome) -> bool {
+        match (self, outcome) {
+            (Self::Returns(value), Outcome::Returned(seen)) => seen == value,
+            (Self::ReturnsSome, Outcome::Returned(seen)) => {
+                let (Op::Read(len) | Op::Peek(len) | Op::Write(len)) = op else {
+                    return false;
+                };
+                (1..i64::from(len)).contains(&seen)
+            }
+            (Self::Polls(mask), Outcome::Polled(seen)) => seen == mask,
+            (Self::Fails(errno, _), Outcome::Failed(seen)) => seen == errno,
+            (Self::Reports(errno, _), Outcome::SocketError(seen)) => seen == Some(errno),
+            (Self::ReportsNone, Outcome::SocketError(seen)) => seen.is_none(),
+            _ => false,
         }
     }
 
@@ -190,7 +288,20 @@ impl Expect {
     pub fn cause(self) -> Option<Cause> {
         match self {
             Self::Fails(_, cause) | Self::Reports(_, cause) => Some(cause),
-            Self::Returns(_) | Self::ReportsNone => None,
+            Self::Returns(_) | Self::ReturnsSome | Self::Polls(_) | Self::ReportsNone => None,
+        }
+    }
+}
+
+impl fmt::Display for Expect {
+    /// What is shown of the outcome that is meant.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Returns(value) => write!(f, "{value}"),
+            Self::ReturnsSome => f.write_str("some, not all"),
+            Self::Polls(events) => events.fmt(f),
+            Self::Fails(errno, _) | Self::Reports(errno, _) => errno.fmt(f),
+            Self::ReportsNone => f.write_str("0"),
         }
     }
 }
@@ -205,6 +316,18 @@ pub enum Cause {
     AfterReset(usize),
     /// The caller shut its own sending side down before; no RST has a part in it.
     OwnShutdown,
+    /// The caller dissolved or cancelled the connection itself (`AF_UNSPEC`, `shutdown` during `connect`).
+    OwnDisconnect,
+    /// The socket answered with this RST itself, and its owner is told as if it had come from the other end.
+    OwnReset(usize),
+    /// There is no connection: the socket never had one, or is none that can have one.
+    NotConnected,
+    /// The listener has stopped listening.
+    NotListening,
+    /// The caller does not wait any longer, or at all: a time-out of its own, or `O_NONBLOCK`.
+    WouldBlock,
+    /// The other end did not answer in time.
+    TimedOut,
 }
 
 /// A RST that must be on the wire.
@@ -216,6 +339,40 @@ pub struct ExpectedReset {
     pub form: Form,
     /// The state of its receiver when it comes in.
     pub receiver_state: State,
+    /// Who sends it.
+    pub sender: Sender,
+    /// The kernel's `sk_rst_reason` for it.
+    pub reason: &'static str,
+}
+
+/// Who sent a RST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sender {
+    /// A socket of that end: one that aborts, or that has no use for what came in; a listener, too.
+    Socket,
+    /// That end's kernel, which has no socket for what came in, or what is left of one in FIN-WAIT-2 or TIME-WAIT.
+    Kernel,
+    /// A firewall rule on the way, in the name of that end.
+    Firewall,
+    /// Somebody else, in the name of that end.
+    Injected,
+    /// Nobody was there to tell.
+    Unknown,
+}
+
+impl Sender {
+    /// `socket`, `kernel`, `firewall`, `injected` or `unknown`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Kernel => "kernel",
+            Self::Firewall => "firewall",
+            Self::Injected => "injected",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// The catalogue, in the order in which `list` shows it.
@@ -235,15 +392,8 @@ pub const ALL: &[&Scenario] = &[
 /// What saved evidence of a scenario is judged by that this version does not have; not one to be run.
 pub const UNKNOWN: Scenario = Scenario {
     id: "unknown",
-    topic: Topic::Connect,
     title: "a scenario that this version does not have",
-    story: "",
-    elsewhere: "",
-    advice: "",
-    target: Target::Listener,
-    steps: &[],
-    resets: &[],
-    timing: None,
+    ..BASE
 };
 
 /// The scenario with this id.
@@ -253,6 +403,33 @@ pub fn find(id: &str) -> Option<&'static Scenario> {
 }
 
 // The words that scripts are written in.
+
+/// A socket of this end aborts.
+const fn abort(from: Role, receiver_state: State, reason: &'static str) -> ExpectedReset {
+    ExpectedReset {
+        from,
+        form: Form::Active,
+        receiver_state,
+        sender: Sender::Socket,
+        reason,
+    }
+}
+
+/// This end answers a segment with ACK.
+const fn answer(
+    from: Role,
+    receiver_state: State,
+    sender: Sender,
+    reason: &'static str,
+) -> ExpectedReset {
+    ExpectedReset {
+        from,
+        form: Form::Passive,
+        receiver_state,
+        sender,
+        reason,
+    }
+}
 
 const fn client(op: Op, expect: Expect) -> Step {
     Step::Call(Role::Client, op, expect)
@@ -314,10 +491,10 @@ mod tests {
                         );
                         told[reset] = true;
                     }
-                    Some(Cause::AfterReset(reset)) => {
+                    Some(Cause::AfterReset(reset) | Cause::OwnReset(reset)) => {
                         assert!(reset < told.len(), "{}", scenario.id);
                     }
-                    Some(Cause::OwnShutdown) | None => {}
+                    _ => {}
                 }
             }
             assert!(told.into_iter().all(|told| told), "{}", scenario.id);

@@ -48,42 +48,101 @@ impl fmt::Display for Role {
     }
 }
 
-/// One system call on the role's own socket. Sizes are in bytes.
+/// One system call on the role's own socket, blocking unless said otherwise. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// `connect(2)` to the server's address, blocking.
+    /// `connect(2)` to the server's address.
     Connect,
+    /// `connect(2)` with `AF_UNSPEC`: dissolves the association, abortively.
+    Disconnect,
     /// `accept(2)` on the listener; the new descriptor becomes the server's socket.
     Accept,
-    /// `read(2)` of at most this many bytes, blocking.
-    Read(u16),
-    /// `write(2)` of this many bytes, blocking.
-    Write(u16),
+    /// `read(2)` of at most this many bytes.
+    Read(u32),
+    /// `recv(2)` with `MSG_PEEK` of at most this many bytes.
+    Peek(u32),
+    /// `write(2)` of this many bytes.
+    Write(u32),
+    /// `send(2)` of one byte with `MSG_OOB`: urgent data.
+    WriteUrgent,
+    /// `shutdown(2)` with `SHUT_RD`.
+    ShutdownRead,
     /// `shutdown(2)` with `SHUT_WR`: half-close.
     ShutdownWrite,
+    /// `shutdown(2)` with `SHUT_RDWR`.
+    ShutdownBoth,
+    /// `shutdown(2)` with `SHUT_RD` on the listener: it stops listening.
+    ShutdownListener,
     /// `setsockopt(SO_LINGER, {1, 0})`: the next `close` aborts.
     LingerZero,
+    /// `setsockopt(TCP_LINGER2)`: seconds in FIN-WAIT-2 after `close`; negative for none at all.
+    Linger2(i8),
     /// `setsockopt(TCP_QUICKACK, 0)`: ACKs may be delayed.
     DelayAcks,
+    /// `setsockopt(SO_RCVTIMEO)`, in milliseconds.
+    ReceiveTimeout(u16),
+    /// `setsockopt(SO_SNDTIMEO)`, in milliseconds.
+    SendTimeout(u16),
+    /// `setsockopt(TCP_USER_TIMEOUT)`, in milliseconds.
+    UserTimeout(u16),
+    /// `setsockopt(TCP_SYNCNT)`: how often a SYN is sent again.
+    SynCount(u8),
+    /// `setsockopt(SO_RCVBUF)`: before `connect`, it bounds the window that the other end is given.
+    ReceiveBuffer(u32),
+    /// `setsockopt(SO_SNDBUF)`.
+    SendBuffer(u32),
+    /// `fcntl(O_NONBLOCK)`: from now on no call waits.
+    NonBlocking,
     /// `getsockopt(SO_ERROR)`: takes the pending error.
     SocketError,
+    /// `getpeername(2)`.
+    PeerName,
+    /// `poll(2)` for `POLLIN|POLLOUT|POLLRDHUP` without waiting; its outcome is the mask.
+    Poll,
+    /// `posix_spawn(3)` of a child process that holds a copy of the socket and does nothing with it.
+    Spawn,
+    /// `kill(2)` of that child with `SIGKILL`, and `waitpid(2)`: its copy of the socket is closed by its exit.
+    Kill,
     /// `close(2)`.
     Close,
+    /// `close(2)` of the listener; of several on one port, the one that holds the connection.
+    CloseListener,
 }
+
+/// What stands for the listener where a call is shown.
+const LISTENER: &str = "listener";
 
 impl Op {
     /// The system call's name.
     #[must_use]
     pub fn call(self) -> &'static str {
         match self {
-            Self::Connect => "connect",
+            Self::Connect | Self::Disconnect => "connect",
             Self::Accept => "accept",
             Self::Read(_) => "read",
+            Self::Peek(_) => "recv",
             Self::Write(_) => "write",
-            Self::ShutdownWrite => "shutdown",
-            Self::LingerZero | Self::DelayAcks => "setsockopt",
+            Self::WriteUrgent => "send",
+            Self::ShutdownRead
+            | Self::ShutdownWrite
+            | Self::ShutdownBoth
+            | Self::ShutdownListener => "shutdown",
+            Self::LingerZero
+            | Self::Linger2(_)
+            | Self::DelayAcks
+            | Self::ReceiveTimeout(_)
+            | Self::SendTimeout(_)
+            | Self::UserTimeout(_)
+            | Self::SynCount(_)
+            | Self::ReceiveBuffer(_)
+            | Self::SendBuffer(_) => "setsockopt",
+            Self::NonBlocking => "fcntl",
             Self::SocketError => "getsockopt",
-            Self::Close => "close",
+            Self::PeerName => "getpeername",
+            Self::Poll => "poll",
+            Self::Spawn => "posix_spawn",
+            Self::Kill => "kill",
+            Self::Close | Self::CloseListener => "close",
         }
     }
 
@@ -91,28 +150,72 @@ impl Op {
     #[must_use]
     pub fn arguments(self) -> Cow<'static, str> {
         match self {
-            Self::Connect | Self::Accept | Self::Close => "".into(),
+            Self::Connect
+            | Self::Accept
+            | Self::Close
+            | Self::PeerName
+            | Self::Poll
+            | Self::Spawn => "".into(),
+            Self::Disconnect => "AF_UNSPEC".into(),
             Self::Read(len) | Self::Write(len) => len.to_string().into(),
+            Self::Peek(len) => format!("{len}, MSG_PEEK").into(),
+            Self::WriteUrgent => "1, MSG_OOB".into(),
+            Self::ShutdownRead => "SHUT_RD".into(),
             Self::ShutdownWrite => "SHUT_WR".into(),
+            Self::ShutdownBoth => "SHUT_RDWR".into(),
+            Self::ShutdownListener => format!("{LISTENER}, SHUT_RD").into(),
             Self::LingerZero => "SO_LINGER {1,0}".into(),
+            Self::Linger2(seconds) => format!("TCP_LINGER2 {seconds}").into(),
             Self::DelayAcks => "TCP_QUICKACK 0".into(),
+            Self::ReceiveTimeout(ms) => format!("SO_RCVTIMEO {ms} ms").into(),
+            Self::SendTimeout(ms) => format!("SO_SNDTIMEO {ms} ms").into(),
+            Self::UserTimeout(ms) => format!("TCP_USER_TIMEOUT {ms} ms").into(),
+            Self::SynCount(count) => format!("TCP_SYNCNT {count}").into(),
+            Self::ReceiveBuffer(len) => format!("SO_RCVBUF {len}").into(),
+            Self::SendBuffer(len) => format!("SO_SNDBUF {len}").into(),
+            Self::NonBlocking => "O_NONBLOCK".into(),
             Self::SocketError => "SO_ERROR".into(),
+            Self::Kill => "child, SIGKILL".into(),
+            Self::CloseListener => LISTENER.into(),
         }
     }
 
     /// The operation that is shown as this call with these arguments: [`Op::call`] and [`Op::arguments`] turned round.
     #[must_use]
     pub fn of_call(call: &str, arguments: &str) -> Option<Self> {
+        let milliseconds = |text: &str| text.strip_suffix(" ms")?.parse::<u16>().ok();
         let op = match (call, arguments) {
             ("connect", "") => Self::Connect,
+            ("connect", "AF_UNSPEC") => Self::Disconnect,
             ("accept", "") => Self::Accept,
             ("close", "") => Self::Close,
+            ("close", LISTENER) => Self::CloseListener,
             ("read", len) => Self::Read(len.parse().ok()?),
+            ("recv", len) => Self::Peek(len.strip_suffix(", MSG_PEEK")?.parse().ok()?),
             ("write", len) => Self::Write(len.parse().ok()?),
+            ("send", "1, MSG_OOB") => Self::WriteUrgent,
+            ("shutdown", "SHUT_RD") => Self::ShutdownRead,
             ("shutdown", "SHUT_WR") => Self::ShutdownWrite,
-            ("setsockopt", "SO_LINGER {1,0}") => Self::LingerZero,
-            ("setsockopt", "TCP_QUICKACK 0") => Self::DelayAcks,
+            ("shutdown", "SHUT_RDWR") => Self::ShutdownBoth,
+            ("shutdown", "listener, SHUT_RD") => Self::ShutdownListener,
+            ("fcntl", "O_NONBLOCK") => Self::NonBlocking,
             ("getsockopt", "SO_ERROR") => Self::SocketError,
+            ("getpeername", "") => Self::PeerName,
+            ("poll", "") => Self::Poll,
+            ("posix_spawn", "") => Self::Spawn,
+            ("kill", "child, SIGKILL") => Self::Kill,
+            ("setsockopt", option) => match option.split_once(' ')? {
+                ("SO_LINGER", "{1,0}") => Self::LingerZero,
+                ("TCP_LINGER2", seconds) => Self::Linger2(seconds.parse().ok()?),
+                ("TCP_QUICKACK", "0") => Self::DelayAcks,
+                ("SO_RCVTIMEO", ms) => Self::ReceiveTimeout(milliseconds(ms)?),
+                ("SO_SNDTIMEO", ms) => Self::SendTimeout(milliseconds(ms)?),
+                ("TCP_USER_TIMEOUT", ms) => Self::UserTimeout(milliseconds(ms)?),
+                ("TCP_SYNCNT", count) => Self::SynCount(count.parse().ok()?),
+                ("SO_RCVBUF", len) => Self::ReceiveBuffer(len.parse().ok()?),
+                ("SO_SNDBUF", len) => Self::SendBuffer(len.parse().ok()?),
+                _ => return None,
+            },
             _ => return None,
         };
         // `+1` and `01` are numbers, too, but nothing that is shown.
@@ -125,7 +228,12 @@ impl Op {
     pub fn takes_error(self) -> bool {
         matches!(
             self,
-            Self::Connect | Self::Read(_) | Self::Write(_) | Self::SocketError
+            Self::Connect
+                | Self::Read(_)
+                | Self::Peek(_)
+                | Self::Write(_)
+                | Self::WriteUrgent
+                | Self::SocketError
         )
     }
 }
@@ -160,6 +268,16 @@ impl Errno {
     pub const ELOOP: Self = Self(libc::ELOOP);
     /// Interrupted system call.
     pub const EINTR: Self = Self(libc::EINTR);
+    /// Connection timed out.
+    pub const ETIMEDOUT: Self = Self(libc::ETIMEDOUT);
+    /// Software caused connection abort.
+    pub const ECONNABORTED: Self = Self(libc::ECONNABORTED);
+    /// The connection is being set up, and the caller does not wait.
+    pub const EINPROGRESS: Self = Self(libc::EINPROGRESS);
+    /// The connection is being set up already.
+    pub const EALREADY: Self = Self(libc::EALREADY);
+    /// Invalid argument; `accept` on what does not listen.
+    pub const EINVAL: Self = Self(libc::EINVAL);
 }
 
 impl Errno {
@@ -228,8 +346,72 @@ pub enum Outcome {
     Failed(Errno),
     /// `getsockopt(SO_ERROR)` returned 0 and reported this error, or none.
     SocketError(Option<Errno>),
+    /// `poll` returned, and this is the mask that it gave.
+    Polled(Events),
     /// It had not returned when the time bound of a call was reached.
     Unfinished,
+}
+
+/// The mask that `poll` gives. Numbers are those of Linux on all architectures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events(pub u16);
+
+impl Events {
+    /// There is data, the end of file or an error to be read.
+    pub const IN: Self = Self(0x001);
+    /// A write would not block.
+    pub const OUT: Self = Self(0x004);
+    /// There is an error on the socket.
+    pub const ERR: Self = Self(0x008);
+    /// Nothing will be sent or received any more.
+    pub const HUP: Self = Self(0x010);
+    /// The peer has shut its sending side down.
+    pub const RDHUP: Self = Self(0x2000);
+    /// There is urgent data.
+    pub const PRI: Self = Self(0x002);
+
+    const NAMES: [(Self, &'static str); 6] = [
+        (Self::IN, "IN"),
+        (Self::PRI, "PRI"),
+        (Self::OUT, "OUT"),
+        (Self::ERR, "ERR"),
+        (Self::HUP, "HUP"),
+        (Self::RDHUP, "RDHUP"),
+    ];
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The mask that is written so.
+    #[must_use]
+    pub fn of_text(text: &str) -> Option<Self> {
+        let named = |word: &str| Self::NAMES.iter().find(|(_, name)| *name == word);
+        let mut mask = Self::default();
+        for word in text.split('|').filter(|_| text != "0") {
+            mask = mask.and(named(word)?.0);
+        }
+        (mask.to_string() == text).then_some(mask)
+    }
+}
+
+impl fmt::Display for Events {
+    /// `IN|OUT|RDHUP`; `0` if there are none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (event, name) in Self::NAMES {
+            if self.0 & event.0 != 0 {
+                write!(f, "{separator}{name}")?;
+                separator = "|";
+            }
+        }
+        if separator.is_empty() {
+            f.write_str("0")?;
+        }
+        Ok(())
+    }
 }
 
 impl Outcome {
@@ -238,7 +420,9 @@ impl Outcome {
     pub fn errno(self) -> Option<Errno> {
         match self {
             Self::Failed(errno) | Self::SocketError(Some(errno)) => Some(errno),
-            Self::Returned(_) | Self::SocketError(None) | Self::Unfinished => None,
+            Self::Returned(_) | Self::SocketError(None) | Self::Polled(_) | Self::Unfinished => {
+                None
+            }
         }
     }
 }
@@ -249,8 +433,23 @@ impl fmt::Display for Outcome {
             Self::Returned(value) => write!(f, "{value}"),
             Self::Failed(errno) | Self::SocketError(Some(errno)) => write!(f, "{errno}"),
             Self::SocketError(None) => f.write_str("0"),
+            Self::Polled(events) => write!(f, "{events}"),
             Self::Unfinished => f.write_str("did not return"),
         }
+    }
+}
+
+impl Serialize for Events {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Events {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::of_text(&text)
+            .ok_or_else(|| de::Error::custom(format_args!("there is no poll mask '{text}'")))
     }
 }
 
@@ -283,12 +482,33 @@ mod tests {
             Op::Accept,
             Op::Read(0),
             Op::Read(65_535),
+            Op::Read(4_000_000_000),
+            Op::Peek(7),
             Op::Write(1),
+            Op::WriteUrgent,
+            Op::Disconnect,
+            Op::ShutdownRead,
             Op::ShutdownWrite,
+            Op::ShutdownBoth,
+            Op::ShutdownListener,
             Op::LingerZero,
+            Op::Linger2(-1),
+            Op::Linger2(1),
             Op::DelayAcks,
+            Op::ReceiveTimeout(20),
+            Op::SendTimeout(20),
+            Op::UserTimeout(500),
+            Op::SynCount(1),
+            Op::ReceiveBuffer(4096),
+            Op::SendBuffer(4096),
+            Op::NonBlocking,
             Op::SocketError,
+            Op::PeerName,
+            Op::Poll,
+            Op::Spawn,
+            Op::Kill,
             Op::Close,
+            Op::CloseListener,
         ] {
             assert_eq!(Op::of_call(op.call(), &op.arguments()), Some(op));
         }
@@ -296,14 +516,29 @@ mod tests {
             ("read", ""),
             ("read", "+1"),
             ("read", "01"),
-            ("read", "65536"),
+            ("read", "4294967296"),
             ("write", "-1"),
             ("connect", "1"),
-            ("shutdown", "SHUT_RD"),
+            ("shutdown", "SHUT_XX"),
             ("setsockopt", ""),
+            ("setsockopt", "TCP_LINGER2 128"),
+            ("setsockopt", "SO_RCVTIMEO 20"),
+            ("setsockopt", "SO_LINGER {1,1}"),
             ("", ""),
         ] {
             assert_eq!(Op::of_call(call, arguments), None, "{call}({arguments})");
+        }
+    }
+
+    /// Bits as include/uapi/asm-generic/poll.h has them; 0x201d is what a socket gives that a RST has killed.
+    #[test]
+    fn a_poll_mask_is_what_it_is_shown_as() {
+        let text = "IN|OUT|ERR|HUP|RDHUP";
+        assert_eq!(Events(0x201d).to_string(), text);
+        assert_eq!(Events::of_text(text), Some(Events(0x201d)));
+        assert_eq!(Events::of_text("0"), Some(Events(0)));
+        for text in ["", "OUT|IN", "IN|IN", "in", "IN|", "FOO"] {
+            assert_eq!(Events::of_text(text), None, "{text}");
         }
     }
 

@@ -108,6 +108,8 @@ impl Worker {
                     filter_lets_all_through: true,
                     clock_step_ns: 0,
                 },
+                trace: None,
+                counters: None,
                 flaw: None,
             },
             commitment: None,
@@ -215,6 +217,7 @@ async fn perform(
                 };
                 calls.push(call);
             }
+            Step::Begin(..) | Step::End(_) | Step::Others(_) => {}
             // What a filter hides cannot be waited for, and such a trial will not be confirmed anyway.
             Step::Await(_) if !batch.hidden.is_empty() => {}
             Step::Await(awaited) => {
@@ -249,6 +252,9 @@ impl Watch {
         match self.awaited {
             Awaited::FinFrom(role) => observed.from == role && segment.flags.has(Flags::FIN),
             Awaited::FinAckedBy(role) => observed.from == role && observed.acknowledges_fin,
+            Awaited::AckedBy(_) | Awaited::Gone(_) | Awaited::Dead(_) | Awaited::SynFrom(_) => {
+                false
+            }
             Awaited::ResetFrom(role) => observed
                 .reset
                 .is_some_and(|reset| reset.puts_error_on(role.peer()).is_some()),

@@ -390,11 +390,11 @@ fn compare_calls(scenario: &Scenario, evidence: &Evidence, findings: &mut Vec<Fi
                 role: call.role,
                 op: call.op,
             });
-        } else if call.outcome != expect.outcome() {
+        } else if !expect.allows(op, call.outcome) {
             findings.push(Finding::UnexpectedOutcome {
                 call: index,
                 op,
-                expected: expect.outcome(),
+                expected: expect,
                 seen: call.outcome,
             });
         }

@@ -370,6 +370,8 @@ mod report {
                 filter_lets_all_through: true,
                 clock_step_ns: 40,
             },
+            trace: None,
+            counters: None,
             flaw: None,
         }
     }

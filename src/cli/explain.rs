@@ -61,6 +61,28 @@ fn step_line(step: &Step) -> String {
             let call = op.to_string();
             format!("{:<6}  {call:<27} {}", role.name(), expectation(*expect))
         }
+        Step::Begin(role, op, expect) => {
+            let call = op.to_string();
+            format!(
+                "{:<6}  {call:<27} {}   (blocks)",
+                role.name(),
+                expectation(*expect)
+            )
+        }
+        Step::End(role) => format!("        (wait until the {role}'s blocked call returns)"),
+        Step::Others(count) => format!("        ({count} other clients connect, and stay)"),
+        Step::Await(Awaited::AckedBy(role)) => {
+            format!("        (wait until the {role} has acknowledged everything)")
+        }
+        Step::Await(Awaited::Gone(role)) => {
+            format!("        (wait until nothing is left of the {role}'s socket)")
+        }
+        Step::Await(Awaited::Dead(role)) => {
+            format!("        (wait until a timer ends the {role}'s connection)")
+        }
+        Step::Await(Awaited::SynFrom(role)) => {
+            format!("        (wait until the {role}'s SYN is captured)")
+        }
         Step::Await(Awaited::FinFrom(role)) => {
             format!("        (wait until the {role}'s FIN is captured)")
         }
@@ -78,9 +100,14 @@ fn expectation(expect: Expect) -> String {
         None => "",
         Some(Cause::Reset(_)) => "   told of the RST",
         Some(Cause::AfterReset(_)) => "   dead since the RST",
-        Some(Cause::OwnShutdown) => "   its own doing",
+        Some(Cause::OwnShutdown | Cause::OwnDisconnect) => "   its own doing",
+        Some(Cause::OwnReset(_)) => "   its own RST",
+        Some(Cause::NotConnected) => "   not connected",
+        Some(Cause::NotListening) => "   not listening",
+        Some(Cause::WouldBlock) => "   it does not wait",
+        Some(Cause::TimedOut) => "   no answer in time",
     };
-    format!("= {}{why}", expect.outcome())
+    format!("= {expect}{why}")
 }
 
 fn reset_line(reset: ExpectedReset) -> String {

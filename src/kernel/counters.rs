@@ -8,7 +8,38 @@ use std::fs;
 use std::io;
 
 /// The groups that are about TCP: `Tcp` of RFC 4022, and Linux's own.
-const GROUPS: [&str; 2] = ["Tcp", "TcpExt"];
+const GROUPS: [&str; 3] = ["Tcp", "TcpExt", "MPTcpExt"];
+
+/// The counters that tell of resets and of connections that fail: those that a trial is judged by.
+pub const WATCHED: [&str; 27] = [
+    "OutRsts",
+    "EstabResets",
+    "AttemptFails",
+    "EmbryonicRsts",
+    "ListenOverflows",
+    "ListenDrops",
+    "PAWSActive",
+    "PAWSEstab",
+    "PAWSOldAck",
+    "PAWSTimewait",
+    "SyncookiesFailed",
+    "TCPAbortOnData",
+    "TCPAbortOnClose",
+    "TCPAbortOnMemory",
+    "TCPAbortOnTimeout",
+    "TCPAbortOnLinger",
+    "TCPAbortFailed",
+    "TCPChallengeACK",
+    "TCPSYNChallenge",
+    "TCPDeferAcceptDrop",
+    "TCPReqQFullDrop",
+    "TCPMigrateReqSuccess",
+    "TCPMigrateReqFailure",
+    "MPRstTx",
+    "MPRstRx",
+    "MPFastcloseTx",
+    "MPFastcloseRx",
+];
 
 /// The TCP counters by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +103,8 @@ mod tests {
         assert_eq!(counters.get("EstabResets"), Some(14));
         assert_eq!(counters.get("TCPAbortOnData"), Some(1));
         assert_eq!(counters.get("TCPAbortOnClose"), Some(u64::MAX));
-        for other in ["DefaultTTL", "MPRstTx", "MaxConn", "TCPChallengeACK"] {
+        assert_eq!(counters.get("MPRstTx"), Some(5));
+        for other in ["DefaultTTL", "MaxConn", "TCPChallengeACK"] {
             assert_eq!(counters.get(other), None, "{other}");
         }
     }

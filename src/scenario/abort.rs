@@ -1,22 +1,19 @@
 //! Established connections that one end aborts.
 
 use super::{
-    Awaited, Cause, Errno, Expect, ExpectedReset, Op, Role, Scenario, Step, Target, Topic, client,
-    dead_since_reset, returns, server, told_of_reset,
+    Awaited, BASE, Cause, Errno, Expect, ExpectedReset, Op, Role, Scenario, Step, Topic, abort,
+    client, dead_since_reset, returns, server, told_of_reset,
 };
-use crate::flow::{Form, State};
+use crate::flow::State;
 
-const ABORTED_BY_SERVER: &[ExpectedReset] = &[ExpectedReset {
-    from: Role::Server,
-    form: Form::Active,
-    receiver_state: State::Established,
-}];
+const ABORTED_BY_SERVER: &[ExpectedReset] = &[abort(
+    Role::Server,
+    State::Established,
+    "TCP_ABORT_ON_CLOSE",
+)];
 
-const ABORTED_AFTER_FIN: &[ExpectedReset] = &[ExpectedReset {
-    from: Role::Server,
-    form: Form::Active,
-    receiver_state: State::CloseWait,
-}];
+const ABORTED_AFTER_FIN: &[ExpectedReset] =
+    &[abort(Role::Server, State::CloseWait, "TCP_ABORT_ON_CLOSE")];
 
 /// `close()` with bytes in the receive queue aborts: `__tcp_close()` calls `tcp_send_active_reset()`, as RFC 2525
 /// 2.17 asks, so that the peer learns that its data was lost.
@@ -32,7 +29,6 @@ pub(super) const CLOSE_UNREAD_DATA: Scenario = Scenario {
     advice: "The server closed without reading all that was sent: often it answered early (413, authentication \
              failed) or stopped at a length limit. Let it read to the end, or shutdown(SHUT_WR) and drain before \
              close. Data that the server sent just before may be lost with the reset.",
-    target: Target::Listener,
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -44,7 +40,8 @@ pub(super) const CLOSE_UNREAD_DATA: Scenario = Scenario {
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
     resets: ABORTED_BY_SERVER,
-    timing: None,
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
 };
 
 /// As [`CLOSE_UNREAD_DATA`], but the client's first call after the RST is a write: `tcp_sendmsg_locked()` returns
@@ -61,7 +58,6 @@ pub(super) const CLOSE_UNREAD_DATA_WRITE: Scenario = Scenario {
                 so there the first write gives EPIPE. Linux looks at the error first.",
     advice: "Treat ECONNRESET and EPIPE from a write alike: which one comes first depends on the system and on \
              which call came before. Neither says how much of the data arrived.",
-    target: Target::Listener,
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -74,7 +70,8 @@ pub(super) const CLOSE_UNREAD_DATA_WRITE: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
     ],
     resets: ABORTED_BY_SERVER,
-    timing: None,
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
 };
 
 /// `tcp_reset()` maps a reset in CLOSE-WAIT to `EPIPE`; `tcp_recvmsg_locked()` tests `SOCK_DONE` before `sk_err`, so
@@ -95,7 +92,6 @@ pub(super) const FIN_THEN_RESET: Scenario = Scenario {
                 source, not measured).",
     advice: "A reader that sees a clean end of file may have lost data all the same: check SO_ERROR, or that what \
              was read is complete by the protocol's own count.",
-    target: Target::Listener,
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -115,7 +111,7 @@ pub(super) const FIN_THEN_RESET: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
     ],
     resets: ABORTED_AFTER_FIN,
-    timing: None,
+    ..BASE
 };
 
 /// As [`FIN_THEN_RESET`], but the write comes first and takes the error: `sk_stream_error()` returns
@@ -130,7 +126,6 @@ pub(super) const FIN_THEN_RESET_WRITE: Scenario = Scenario {
     elsewhere: "On FreeBSD and macOS a first write gives EPIPE after any reset, whether or not a FIN came before.",
     advice: "EPIPE without an ECONNRESET before it means on Linux that a FIN came first (or that this process shut \
              its own side down): the peer meant to end the connection, and this side kept writing.",
-    target: Target::Listener,
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -146,7 +141,7 @@ pub(super) const FIN_THEN_RESET_WRITE: Scenario = Scenario {
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
     resets: ABORTED_AFTER_FIN,
-    timing: None,
+    ..BASE
 };
 
 /// `SO_LINGER {1, 0}` makes `close()` abort: `__tcp_close()` calls `tcp_disconnect()`, which sends the reset.
@@ -160,7 +155,6 @@ pub(super) const LINGER_ZERO_CLOSE: Scenario = Scenario {
     elsewhere: "The same on the BSDs, macOS and Windows.",
     advice: "Look for SO_LINGER with zero seconds in the peer: load balancers and connection pools set it to avoid \
              TIME-WAIT, and lose the tail of responses with it.",
-    target: Target::Listener,
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -170,6 +164,7 @@ pub(super) const LINGER_ZERO_CLOSE: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
-    resets: ABORTED_BY_SERVER,
-    timing: None,
+    // The kernel says TCP_STATE: tcp_disconnect() sends it, whatever made close() call that.
+    resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+    ..BASE
 };

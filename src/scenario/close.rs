@@ -1,16 +1,10 @@
 //! Clean closes, and what comes of writing after one.
 
 use super::{
-    Awaited, Cause, Errno, Expect, ExpectedReset, Op, Role, Scenario, Step, Target, Timing, Topic,
+    Awaited, BASE, Cause, Errno, Expect, Op, Role, Scenario, Sender, Step, Timing, Topic, answer,
     client, returns, server, told_of_reset,
 };
-use crate::flow::{Form, State};
-
-const ANSWER_TO_LATE_DATA: &[ExpectedReset] = &[ExpectedReset {
-    from: Role::Server,
-    form: Form::Passive,
-    receiver_state: State::CloseWait,
-}];
+use crate::flow::State;
 
 /// The control to `close-unread-data`: the same exchange, but the server reads everything first.
 pub(super) const CLEAN_CLOSE_EOF: Scenario = Scenario {
@@ -22,7 +16,6 @@ pub(super) const CLEAN_CLOSE_EOF: Scenario = Scenario {
             compared with.",
     elsewhere: "The same everywhere.",
     advice: "Nothing to mend: this is how a connection ends.",
-    target: Target::Listener,
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -32,8 +25,7 @@ pub(super) const CLEAN_CLOSE_EOF: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
         client(Op::SocketError, Expect::ReportsNone),
     ],
-    resets: &[],
-    timing: None,
+    ..BASE
 };
 
 /// Data for a connection whose owner is gone: the server is in FIN-WAIT-2, reduced to a timewait mini-socket, and
@@ -51,7 +43,6 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
     advice: "The usual story behind \"broken pipe\" on a kept-alive connection: the server's idle time-out closed \
              it. Read (or poll for POLLRDHUP) before reusing a pooled connection, keep client time-outs shorter \
              than the server's, and retry only what is safe to repeat: the first write succeeded, and was lost.",
-    target: Target::Listener,
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -63,8 +54,14 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
         client(Op::SocketError, Expect::ReportsNone),
     ],
-    resets: ANSWER_TO_LATE_DATA,
+    resets: &[answer(
+        Role::Server,
+        State::CloseWait,
+        Sender::Kernel,
+        "TCP_TIMEWAIT_SOCKET",
+    )],
     timing: Some(Timing::DataAfterAckOfFin),
+    ..BASE
 };
 
 /// The other timing: the server is still in FIN-WAIT-1, an orphan but a full socket, and
@@ -82,7 +79,6 @@ pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
     advice: "Do what write-after-peer-close advises: look before a pooled connection is used again. The two differ in \
              the reason that the kernel gives for the reset, which depends on whether a delayed ACK of a few \
              milliseconds had run out: do not read more into it.",
-    target: Target::Listener,
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -97,8 +93,14 @@ pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
         client(Op::SocketError, Expect::ReportsNone),
     ],
-    resets: ANSWER_TO_LATE_DATA,
+    resets: &[answer(
+        Role::Server,
+        State::CloseWait,
+        Sender::Socket,
+        "TCP_ABORT_ON_DATA",
+    )],
     timing: Some(Timing::DataBeforeAckOfFin),
+    ..BASE
 };
 
 /// A proof of absence. `tcp_sendmsg_locked()` tests `sk_shutdown & SEND_SHUTDOWN`: the error is the caller's own.
@@ -112,7 +114,6 @@ pub(super) const SHUTDOWN_WR_THEN_WRITE: Scenario = Scenario {
     elsewhere: "The same everywhere.",
     advice: "Look for a shutdown(SHUT_WR) in the process that got the EPIPE, often in another thread or in a \
              library that \"closes\" a stream by half.",
-    target: Target::Listener,
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -126,6 +127,5 @@ pub(super) const SHUTDOWN_WR_THEN_WRITE: Scenario = Scenario {
         server(Op::Write(1), returns(1)),
         client(Op::Read(1), returns(1)),
     ],
-    resets: &[],
-    timing: None,
+    ..BASE
 };

@@ -1,8 +1,8 @@
 //! Connection set-up that a RST ends.
 
 use super::{
-    Errno, ExpectedReset, Op, Role, Scenario, Target, Topic, client, dead_since_reset,
-    told_of_reset,
+    BASE, Errno, ExpectedReset, Op, Role, Scenario, Sender, Target, Topic, client,
+    dead_since_reset, told_of_reset,
 };
 use crate::flow::{Form, State};
 
@@ -32,6 +32,9 @@ pub(super) const CLOSED_PORT: Scenario = Scenario {
         from: Role::Server,
         form: Form::PassiveAck,
         receiver_state: State::SynSent,
+        sender: Sender::Kernel,
+        reason: "NO_SOCKET",
     }],
-    timing: None,
+    counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    ..BASE
 };

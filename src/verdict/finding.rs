@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::evidence::Flaw;
 use crate::flow::{Acceptance, Form, State};
-use crate::scenario::Timing;
+use crate::scenario::{Expect, Timing};
 use crate::transcript::{Errno, Op, Outcome, Role};
 use crate::verdict::Blame;
 
@@ -55,7 +55,7 @@ pub enum Finding {
     UnexpectedOutcome {
         call: usize,
         op: Op,
-        expected: Outcome,
+        expected: Expect,
         seen: Outcome,
     },
     /// The bytes of this end on the wire are not as many as its writes say that they sent.
@@ -337,6 +337,7 @@ impl fmt::Display for Gap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Cause;
 
     #[test]
     fn what_speaks_of_a_rst_has_its_id_and_its_words() {
@@ -459,7 +460,7 @@ mod tests {
                 Finding::UnexpectedOutcome {
                     call,
                     op,
-                    expected: Outcome::Failed(Errno::EPIPE),
+                    expected: Expect::Fails(Errno::EPIPE, Cause::OwnShutdown),
                     seen: Outcome::Returned(1),
                 },
                 "unexpected-outcome",

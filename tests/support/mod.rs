@@ -116,6 +116,8 @@ impl Story {
             calls: Vec::new(),
             packets: Vec::new(),
             completeness: COMPLETE,
+            trace: None,
+            counters: None,
             flaw: None,
         };
         for (line, ticks) in self.lines.iter().zip(1..) {

@@ -139,6 +139,8 @@ pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
             calls: Vec::new(),
             packets: capture.packets,
             completeness: UNKNOWN_COMPLETENESS,
+            trace: None,
+            counters: None,
             flaw: Some(flaw),
         },
         name: printable(scenario),

@@ -17,7 +17,7 @@ use crate::report::human::printable;
 use crate::report::{PacketReport, Source, packets};
 use crate::scenario::{self, Family};
 use crate::time::Timestamp;
-use crate::transcript::{Call, Errno, Op, Outcome, Role};
+use crate::transcript::{Call, Errno, Events, Op, Outcome, Role};
 use crate::verdict::Verdict;
 
 /// A trial as a document has it; what the judge finds out for itself is left out.
@@ -67,6 +67,7 @@ struct StoredResult {
     ok: Option<i64>,
     errno: Option<Errno>,
     so_error: Option<Errno>,
+    revents: Option<Events>,
     unfinished: Option<bool>,
 }
 
@@ -81,9 +82,19 @@ impl TryFrom<RawCall<'_>> for StoredCall {
             ok,
             errno,
             so_error,
+            revents,
             unfinished,
         } = raw.result;
         let outcome = match (ok, errno, so_error, unfinished) {
+            (Some(ok), None, None, None) if op == Op::Poll => match revents {
+                Some(revents) if ok == i64::from(revents != Events::default()) => {
+                    Outcome::Polled(revents)
+                }
+                _ => return Err(format!("the result of {} is none", shown())),
+            },
+            _ if revents.is_some() => {
+                return Err(format!("the result of {} is none", shown()));
+            }
             (Some(0), None, so_error, None) if op == Op::SocketError => {
                 Outcome::SocketError(so_error)
             }
@@ -172,6 +183,8 @@ impl StoredTrial<'_> {
             calls: calls.collect(),
             packets: Vec::new(),
             completeness: self.completeness.unwrap_or(UNKNOWN_COMPLETENESS),
+            trace: None,
+            counters: None,
             flaw: None,
         }
     }

@@ -1,0 +1,1 @@
+//! Connections that nobody has accepted yet, and what becomes of them.
