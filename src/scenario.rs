@@ -264,22 +264,28 @@ pub enum Expect {
 }
 
 impl Expect {
-    /// Whether the call may end so.
+    /// The one outcome that is meant, without its reason; `None` if several are.
+    #[must_use]
+    pub fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Returns(value) => Some(Outcome::Returned(value)),
+            Self::ReturnsSome => None,
+            Self::Polls(events) => Some(Outcome::Polled(events)),
+            Self::Fails(errno, _) => Some(Outcome::Failed(errno)),
+            Self::Reports(errno, _) => Some(Outcome::SocketError(Some(errno))),
+            Self::ReportsNone => Some(Outcome::SocketError(None)),
+        }
+    }
+
+    /// Whether this call may end so.
     #[must_use]
     pub fn allows(self, op: Op, outcome: Outcome) -> bool {
-        match (self, outcome) {
-            (Self::Returns(value), Outcome::Returned(seen)) => seen == value,
-            (Self::ReturnsSome, Outcome::Returned(seen)) => {
-                let (Op::Read(len) | Op::Peek(len) | Op::Write(len)) = op else {
-                    return false;
-                };
+        match (self.outcome(), op, outcome) {
+            (Some(meant), _, seen) => seen == meant,
+            (None, Op::Read(len) | Op::Peek(len) | Op::Write(len), Outcome::Returned(seen)) => {
                 (1..i64::from(len)).contains(&seen)
             }
-            (Self::Polls(mask), Outcome::Polled(seen)) => seen == mask,
-            (Self::Fails(errno, _), Outcome::Failed(seen)) => seen == errno,
-            (Self::Reports(errno, _), Outcome::SocketError(seen)) => seen == Some(errno),
-            (Self::ReportsNone, Outcome::SocketError(seen)) => seen.is_none(),
-            _ => false,
+            (None, _, _) => false,
         }
     }
 
@@ -296,15 +302,15 @@ impl Expect {
 impl fmt::Display for Expect {
     /// What is shown of the outcome that is meant.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Returns(value) => write!(f, "{value}"),
-            Self::ReturnsSome => f.write_str("some, not all"),
-            Self::Polls(events) => events.fmt(f),
-            Self::Fails(errno, _) | Self::Reports(errno, _) => errno.fmt(f),
-            Self::ReportsNone => f.write_str("0"),
+        match self.outcome() {
+            Some(outcome) => outcome.fmt(f),
+            None => f.write_str(SOME),
         }
     }
 }
+
+/// What stands for a number of bytes that is not known before.
+pub(crate) const SOME: &str = "some, not all";
 
 /// Why a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

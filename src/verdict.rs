@@ -394,7 +394,7 @@ fn compare_calls(scenario: &Scenario, evidence: &Evidence, findings: &mut Vec<Fi
             findings.push(Finding::UnexpectedOutcome {
                 call: index,
                 op,
-                expected: expect,
+                expected: expect.outcome(),
                 seen: call.outcome,
             });
         }

@@ -997,7 +997,7 @@ fn unexpected(call: usize, op: Op, expected: Outcome, seen: Outcome) -> Finding 
     Finding::UnexpectedOutcome {
         call,
         op,
-        expected,
+        expected: Some(expected),
         seen,
     }
 }

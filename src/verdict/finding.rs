@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::evidence::Flaw;
 use crate::flow::{Acceptance, Form, State};
-use crate::scenario::{Expect, Timing};
+use crate::scenario::{SOME, Timing};
 use crate::transcript::{Errno, Op, Outcome, Role};
 use crate::verdict::Blame;
 
@@ -55,7 +55,7 @@ pub enum Finding {
     UnexpectedOutcome {
         call: usize,
         op: Op,
-        expected: Expect,
+        expected: Option<Outcome>,
         seen: Outcome,
     },
     /// The bytes of this end on the wire are not as many as its writes say that they sent.
@@ -197,7 +197,10 @@ impl fmt::Display for Finding {
                 op,
                 expected,
                 seen,
-            } => write!(f, "call {call}, {op}: expected {expected}, seen {seen}"),
+            } => {
+                let expected = expected.map_or_else(|| SOME.to_owned(), |it| it.to_string());
+                write!(f, "call {call}, {op}: expected {expected}, seen {seen}")
+            }
             Self::PayloadDiffers {
                 role,
                 written,
@@ -337,7 +340,6 @@ impl fmt::Display for Gap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Cause;
 
     #[test]
     fn what_speaks_of_a_rst_has_its_id_and_its_words() {
@@ -460,7 +462,7 @@ mod tests {
                 Finding::UnexpectedOutcome {
                     call,
                     op,
-                    expected: Expect::Fails(Errno::EPIPE, Cause::OwnShutdown),
+                    expected: Some(Outcome::Failed(Errno::EPIPE)),
                     seen: Outcome::Returned(1),
                 },
                 "unexpected-outcome",
