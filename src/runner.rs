@@ -80,9 +80,8 @@ impl Stage {
     #[must_use]
     pub fn server_address(&self, target: Target) -> SocketAddr {
         match target {
-            Target::Listener => self.listener_address,
+            Target::Listener | Target::OwnListener(_) | Target::Itself => self.listener_address,
             Target::ClosedPort => self.closed_address,
-            Target::OwnListener(_) | Target::Itself => self.listener_address,
         }
     }
 
