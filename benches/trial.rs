@@ -114,6 +114,7 @@ fn proven_rounds(
         port: 8080,
         kept: Kept::default(),
         recorder: None,
+        program: env!("CARGO_BIN_EXE_rstproof").into(),
     };
     runtime()?.block_on(async {
         let mut worker = Worker::open(settings, 0).await?;

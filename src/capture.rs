@@ -47,7 +47,7 @@ pub struct Config {
     /// The addresses that trials use; the first one also carries the fence.
     pub addresses: Vec<IpAddr>,
     /// The ports that their servers use.
-    pub ports: [u16; 2],
+    pub ports: [u16; 3],
 }
 
 /// An open capture.
@@ -331,10 +331,11 @@ fn ended(interface: &str, error: pcap::Error) -> Result<(), Error> {
 }
 
 /// Trials and nothing else: on a host's own loopback other people's conversations are none of our business.
-fn usual_filter(addresses: &[IpAddr], [port, other]: [u16; 2]) -> String {
-    let hosts: Vec<String> = addresses.iter().map(|ip| format!("host {ip}")).collect();
-    let hosts = hosts.join(" or ");
-    format!("((tcp and (port {port} or port {other})) or icmp or icmp6) and ({hosts})")
+fn usual_filter(addresses: &[IpAddr], ports: [u16; 3]) -> String {
+    let hosts = addresses.iter().map(|ip| format!("host {ip}"));
+    let hosts = hosts.collect::<Vec<_>>().join(" or ");
+    let ports = ports.map(|port| format!("port {port}")).join(" or ");
+    format!("((tcp and ({ports})) or icmp or icmp6) and ({hosts})")
 }
 
 fn bad_filter(filter: &str, error: &pcap::Error) -> Error {

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::lab::{self, Kept};
 use crate::report::human::printable;
+use crate::runner::child;
 use crate::scenario::{self, Scenario};
 
 /// Proves which TCP RST a call's error came from, or that none had a part in it.
@@ -50,6 +51,12 @@ enum Command {
     Explain {
         /// Id of the scenario, as `rstproof list` shows it
         scenario: String,
+    },
+    /// Wait to be killed, holding the socket that is standard input: what `run` starts as a child process
+    #[command(name = child::COMMAND, hide = true)]
+    HoldSocket {
+        /// Process that started it
+        parent: i32,
     },
     /// Show what this host can witness, what is missing, and the command that mends it
     Doctor(DoctorArgs),
@@ -196,6 +203,7 @@ fn carry_out(command: &Command) -> Result<ExitCode, Error> {
         Command::Check(args) => check::check(args),
         Command::List => list::list(),
         Command::Explain { scenario } => explain::explain(scenario),
+        Command::HoldSocket { parent } => child::hold(*parent).map(|()| ExitCode::Success),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Completions { shell } => generate::completions(*shell, &mut Cli::command()),
         Command::Man { command } => generate::man(Cli::command(), command.as_deref()),

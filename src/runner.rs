@@ -5,141 +5,36 @@
 //! destroy the evidence. A socket error is data; `Err` means that the tool could not do its work.
 //!
 //! Sockets block, as in the programs that people write. A call that must not hang has a time bound instead
-//! (`SO_RCVTIMEO`, `SO_SNDTIMEO`), far above anything that happens on a working system.
+//! (`SO_RCVTIMEO`, `SO_SNDTIMEO`), far above anything that happens on a working system. A call that is to block while
+//! the script goes on has a thread of its own ([`blocked`]), a process that is to be killed is one ([`child`]).
 
+mod blocked;
+pub mod child;
+mod stage;
+
+use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::Child;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno as SystemErrno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{SockAddr, Socket};
 
+use self::blocked::Blocked;
+pub use self::stage::{Stage, closed_port, own_port};
 use crate::error::Error;
-use crate::scenario::{Awaited, Target};
+use crate::scenario::{Awaited, Scenario, Target};
 use crate::sys;
 use crate::time::Timestamp;
-use crate::transcript::{Call, Errno, Op, Outcome, Role};
+use crate::transcript::{Call, Errno, Events, Op, Outcome, Role};
 
 /// How long a call may block. A bound on failure, not a pace.
 const CALL_BOUND: Duration = Duration::from_secs(5);
-
-/// Clients bind to these ports in turn: outside the range that the kernel picks from by itself (32768-60999), so that
-/// it cannot hand one out in between, and many, so that none comes again soon.
-const CLIENT_PORTS: std::ops::RangeInclusive<u16> = 20_000..=32_000;
-
-/// On a host's own loopback strangers may stand in the queue before the client.
-const BACKLOG: i32 = 4096;
-
-/// The port that nobody listens on, beside the one that servers listen on.
-#[must_use]
-pub fn closed_port(port: u16) -> u16 {
-    port.checked_add(1).unwrap_or(port - 1)
-}
-
-/// Two addresses for servers, and the sockets that hold them; kept from trial to trial.
-pub struct Stage {
-    ip: IpAddr,
-    listener: Socket,
-    listener_address: SocketAddr,
-    /// Bound, not listening.
-    _holder: Socket,
-    closed_address: SocketAddr,
-    next_client_port: u16,
-}
-
-impl Stage {
-    /// Listens on `ip` at `port`, and holds the port after it without listening.
-    pub fn set_up(ip: IpAddr, port: u16) -> Result<Self, Error> {
-        let listener = tcp_socket(ip)?;
-        // Connections of an earlier run that linger in TIME-WAIT do not hold the port.
-        listener
-            .set_reuse_address(true)
-            .map_err(|error| Error::system("set SO_REUSEADDR", errno_of(&error)))?;
-        let listener_address = bind(&listener, ip, port)?;
-        listener
-            .listen(BACKLOG)
-            .map_err(|error| failed("listen", listener_address, &error))?;
-        // Accepted sockets inherit these.
-        set_bounds(&listener, listener_address)?;
-        // Without SO_REUSEADDR: with it, somebody else's socket could listen there beside it.
-        let holder = tcp_socket(ip)?;
-        let closed_address = bind(&holder, ip, closed_port(port))?;
-        Ok(Self {
-            ip,
-            listener,
-            listener_address,
-            _holder: holder,
-            closed_address,
-            next_client_port: *CLIENT_PORTS.start(),
-        })
-    }
-
-    /// The address that a client connects to for this target.
-    #[must_use]
-    pub fn server_address(&self, target: Target) -> SocketAddr {
-        match target {
-            Target::Listener | Target::OwnListener(_) | Target::Itself => self.listener_address,
-            Target::ClosedPort => self.closed_address,
-        }
-    }
-
-    /// A client's socket, bound to an address and port that are its own: its side of the four-tuple is known from the
-    /// process, not learned from the capture.
-    fn client(&mut self) -> Result<(Socket, SocketAddr), Error> {
-        let socket = tcp_socket(self.ip)?;
-        let mut in_use = None;
-        for _ in CLIENT_PORTS {
-            let port = self.next_client_port;
-            self.next_client_port = if port == *CLIENT_PORTS.end() {
-                *CLIENT_PORTS.start()
-            } else {
-                port + 1
-            };
-            let address = SocketAddr::new(self.ip, port);
-            match socket.bind(&SockAddr::from(address)) {
-                Ok(()) => {
-                    set_bounds(&socket, address)?;
-                    return Ok((socket, address));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => in_use = Some(error),
-                Err(error) => return Err(failed("bind", address, &error)),
-            }
-        }
-        let error = in_use.unwrap_or_else(|| io::ErrorKind::AddrInUse.into());
-        let last = SocketAddr::new(self.ip, self.next_client_port);
-        Err(failed("bind", last, &error))
-    }
-}
-
-fn tcp_socket(ip: IpAddr) -> Result<Socket, Error> {
-    let domain = if ip.is_ipv4() {
-        Domain::IPV4
-    } else {
-        Domain::IPV6
-    };
-    Socket::new(domain, Type::STREAM, Some(Protocol::TCP))
-        .map_err(|error| Error::system("make a TCP socket", errno_of(&error)))
-}
-
-fn bind(socket: &Socket, ip: IpAddr, port: u16) -> Result<SocketAddr, Error> {
-    let address = SocketAddr::new(ip, port);
-    match socket.bind(&SockAddr::from(address)) {
-        Ok(()) => Ok(address),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Error::Usage(format!(
-            "port {port} is in use on {ip}; choose another with --port"
-        ))),
-        Err(error) => Err(failed("bind", address, &error)),
-    }
-}
-
-fn set_bounds(socket: &Socket, address: SocketAddr) -> Result<(), Error> {
-    socket
-        .set_read_timeout(Some(CALL_BOUND))
-        .and_then(|()| socket.set_write_timeout(Some(CALL_BOUND)))
-        .map_err(|error| failed("bound calls on", address, &error))
-}
 
 fn failed(action: &str, address: SocketAddr, error: &io::Error) -> Error {
     Error::system(format!("{action} {address}"), errno_of(error))
@@ -153,52 +48,80 @@ fn errno_of(error: &io::Error) -> SystemErrno {
 
 /// The two sockets of one trial, while they are open.
 struct Sockets {
-    client: Option<Socket>,
-    server: Option<Socket>,
+    client: Option<Arc<Socket>>,
+    server: Option<Arc<Socket>>,
 }
 
 impl Sockets {
-    fn of(&self, role: Role) -> Option<&Socket> {
+    fn of(&self, role: Role) -> Option<&Arc<Socket>> {
         match role {
             Role::Client => self.client.as_ref(),
             Role::Server => self.server.as_ref(),
         }
     }
 
+    /// Takes it to be closed; not while another thread is in a call on it.
     fn take(&mut self, role: Role) -> Option<Socket> {
-        match role {
-            Role::Client => self.client.take(),
-            Role::Server => self.server.take(),
-        }
+        let socket = match role {
+            Role::Client => &mut self.client,
+            Role::Server => &mut self.server,
+        };
+        Arc::into_inner(socket.take()?)
     }
 }
 
 /// One trial's sockets and addresses.
 pub struct Runner<'a> {
-    stage: &'a Stage,
+    stage: &'a mut Stage,
+    /// The program that children are.
+    program: &'a Path,
+    /// The trial's own listeners, if it has any that are open.
+    own: Vec<Socket>,
+    target: Target,
     sockets: Sockets,
     client_address: SocketAddr,
     server_address: SocketAddr,
+    /// Calls that block, and their places in the transcript.
+    blocked: Vec<(usize, Blocked)>,
+    child: Option<Child>,
+    /// Other clients, which only fill queues.
+    others: Vec<Socket>,
     buffer: &'a mut Vec<u8>,
 }
 
 impl<'a> Runner<'a> {
-    /// Gets a client's socket ready; nothing is on the wire yet. `buffer` is scratch space.
+    /// Gets a client's socket and the listeners ready; nothing is on the wire yet. `program` is what children are,
+    /// `buffer` scratch space.
     pub fn ready(
         stage: &'a mut Stage,
-        target: Target,
+        scenario: &Scenario,
+        program: &'a Path,
         buffer: &'a mut Vec<u8>,
     ) -> Result<Self, Error> {
-        let (client, client_address) = stage.client()?;
-        let server_address = stage.server_address(target);
+        let (client, client_address) = stage.client(scenario.multipath)?;
+        let target = scenario.target;
+        let own = match target {
+            Target::OwnListener(listening) => stage.own_listeners(listening, scenario.multipath)?,
+            Target::Listener | Target::ClosedPort | Target::Itself => Vec::new(),
+        };
+        let server_address = match target {
+            Target::Itself => client_address,
+            _ => stage.server_address(target),
+        };
         Ok(Self {
             stage,
+            program,
+            own,
+            target,
             sockets: Sockets {
-                client: Some(client),
+                client: Some(Arc::new(client)),
                 server: None,
             },
             client_address,
             server_address,
+            blocked: Vec::new(),
+            child: None,
+            others: Vec::new(),
             buffer,
         })
     }
@@ -214,29 +137,74 @@ impl<'a> Runner<'a> {
     pub fn call(&mut self, role: Role, op: Op) -> Result<Option<Call>, Error> {
         match op {
             Op::Accept => {
-                let (listener, client) = (&self.stage.listener, self.client_address);
+                let listener = match self.target {
+                    Target::OwnListener(_) => self.own.first(),
+                    _ => Some(self.stage.listener()),
+                };
+                let Some(listener) = listener else {
+                    return Ok(None);
+                };
+                let client = self.client_address;
                 let accepted = &mut self.sockets.server;
                 timed(role, op, || {
-                    *accepted = Some(accept_from(listener, client)?);
+                    *accepted = Some(Arc::new(accept_from(listener, client)?));
                     Ok(Outcome::Returned(0))
                 })
+            }
+            Op::ShutdownListener => {
+                let Some(listener) = self.own.first() else {
+                    return Ok(None);
+                };
+                timed(role, op, || {
+                    listener.shutdown(std::net::Shutdown::Read)?;
+                    Ok(Outcome::Returned(0))
+                })
+            }
+            Op::CloseListener => {
+                let Some(listener) = self.take_listener()? else {
+                    return Ok(None);
+                };
+                timed(role, op, || closed(listener))
             }
             Op::Close => {
                 let Some(socket) = self.sockets.take(role) else {
                     return Ok(None);
                 };
+                timed(role, op, || closed(socket))
+            }
+            Op::Spawn => {
+                let Some(socket) = self.sockets.of(role) else {
+                    return Ok(None);
+                };
+                let copy = socket.try_clone();
+                let (program, child) = (self.program, &mut self.child);
                 timed(role, op, || {
-                    returned(nix::unistd::close(socket).map(|()| 0))
+                    *child = Some(child::spawn(program, copy?.into())?);
+                    Ok(Outcome::Returned(0))
                 })
+            }
+            Op::Kill => {
+                let Some(child) = &mut self.child else {
+                    return Ok(None);
+                };
+                let call = timed(role, op, || {
+                    Ok(if child::kill(child)? {
+                        Outcome::Returned(0)
+                    } else {
+                        Outcome::Unfinished
+                    })
+                })?;
+                self.child = self
+                    .child
+                    .take()
+                    .filter(|_| call.outcome == Outcome::Unfinished);
+                Ok(call)
             }
             _ => {
                 let Some(socket) = self.sockets.of(role) else {
                     return Ok(None);
                 };
-                let len = match op {
-                    Op::Read(len) | Op::Write(len) => usize::try_from(len).unwrap_or(0),
-                    _ => 0,
-                };
+                let len = length(op);
                 if self.buffer.len() < len {
                     self.buffer.resize(len, b'x');
                 }
@@ -248,36 +216,153 @@ impl<'a> Runner<'a> {
         .map(Some)
     }
 
+    /// Begins a call that is to block; `nth` is its place in the transcript. What stands for it until it ends.
+    pub fn begin(&mut self, role: Role, op: Op, nth: usize) -> Result<Option<Call>, Error> {
+        let Some(socket) = self.sockets.of(role).cloned() else {
+            return Ok(None);
+        };
+        let server = SockAddr::from(self.server_address);
+        let mut buffer = vec![b'x'; length(op)];
+        let blocked = Blocked::begin(role, op, move || {
+            timed(role, op, || call_on(&socket, op, &server, &mut buffer))
+        })?;
+        let call = blocked.so_far();
+        self.blocked.push((nth, blocked));
+        Ok(Some(call))
+    }
+
+    /// Waits until the call that this role has begun returns. Its place in the transcript, and how it ended.
+    pub fn end(&mut self, role: Role) -> Result<Option<(usize, Call)>, Error> {
+        let is_it = |(_, blocked): &(usize, Blocked)| blocked.so_far().role == role;
+        let Some(place) = self.blocked.iter().position(is_it) else {
+            return Ok(None);
+        };
+        let (nth, blocked) = self.blocked.remove(place);
+        Ok(Some((nth, blocked.end()?)))
+    }
+
+    /// Lets other clients connect and stay; nobody waits for an answer.
+    pub fn others(&mut self, count: u8, sends: bool) -> Result<(), Error> {
+        for _ in 0..count {
+            let (socket, address) = self.stage.client(false)?;
+            socket
+                .set_nonblocking(true)
+                .map_err(|error| failed("set O_NONBLOCK on", address, &error))?;
+            match socket.connect(&SockAddr::from(self.server_address)) {
+                Ok(()) => {}
+                Err(error) if errno_of(&error) == SystemErrno::EINPROGRESS => {}
+                Err(error) => return Err(failed("connect", self.server_address, &error)),
+            }
+            if sends {
+                // On loopback it is connected by now; one that is not has found the queue full.
+                let _ = socket.send(b"x");
+            }
+            self.others.push(socket);
+        }
+        Ok(())
+    }
+
+    /// The listener to be closed: of several the one in whose queue a connection waits.
+    fn take_listener(&mut self) -> Result<Option<Socket>, Error> {
+        let mut holding = 0;
+        if self.own.len() > 1 {
+            for (index, listener) in self.own.iter().enumerate() {
+                let waiting = sys::waiting_to_be_accepted(listener)
+                    .map_err(|errno| Error::system("ask a listener for its queue", errno))?;
+                if waiting > 0 {
+                    holding = index;
+                }
+            }
+        }
+        Ok((holding < self.own.len()).then(|| self.own.remove(holding)))
+    }
+
     /// The capture has shown it; waits until the socket that it is for has taken it in, too. The tap comes before TCP,
     /// and another CPU may be at it. Neither way of asking takes an error away.
     pub fn settle(&self, awaited: Awaited) -> Result<(), Error> {
-        let (Awaited::FinFrom(role) | Awaited::FinAckedBy(role) | Awaited::ResetFrom(role)) =
-            awaited
-        else {
-            return Ok(());
-        };
-        let Some(socket) = self.sockets.of(role.peer()) else {
-            return Ok(()); // closed: nobody can be asked
-        };
+        let receiver = |role: Role| self.sockets.of(role.peer());
         match awaited {
-            Awaited::FinFrom(_) => leaves_state(socket, sys::TCP_ESTABLISHED),
-            Awaited::FinAckedBy(_) => leaves_state(socket, sys::TCP_FIN_WAIT1),
-            Awaited::ResetFrom(_) => is_hung_up(socket),
-            _ => Ok(()),
+            Awaited::FinFrom(role) => {
+                receiver(role).map_or(Ok(()), |it| leaves_state(it, sys::TCP_ESTABLISHED))
+            }
+            Awaited::FinAckedBy(role) => {
+                receiver(role).map_or(Ok(()), |it| leaves_state(it, sys::TCP_FIN_WAIT1))
+            }
+            Awaited::ResetFrom(role) => receiver(role).map_or(Ok(()), |it| is_hung_up(it)),
+            Awaited::SynFrom(_) | Awaited::Dead(_) | Awaited::Gone(_) => Ok(()),
         }
         .map_err(|errno| Error::system("ask a socket for its state", errno))
     }
 
+    /// Waits until a timer ends the connection of this end; no longer than any timer of the catalogue takes.
+    pub fn dies(&self, role: Role) -> Result<(), Error> {
+        let Some(socket) = self.sockets.of(role) else {
+            return Ok(());
+        };
+        is_hung_up(socket).map_err(|errno| Error::system("wait for a socket to die", errno))
+    }
+
+    /// Whether the kernel still keeps something of the connection on this end's side, whose socket was closed.
+    pub fn is_kept(&self, role: Role) -> Result<bool, Error> {
+        let (own, peer) = match role {
+            Role::Client => (self.client_address, self.server_address),
+            Role::Server => (self.server_address, self.client_address),
+        };
+        let path = Path::new(if own.is_ipv4() {
+            "/proc/thread-self/net/tcp"
+        } else {
+            "/proc/thread-self/net/tcp6"
+        });
+        let table = fs::read_to_string(path).map_err(|error| Error::file("read", path, &error))?;
+        let ends = format!(" {} {} ", in_proc(own), in_proc(peer));
+        Ok(table.contains(&ends))
+    }
+
     /// Closes whatever is still open, abortively, so that nothing of this trial is left to send later on.
-    pub fn tear_down(self) {
-        for socket in [self.sockets.client, self.sockets.server]
-            .into_iter()
-            .flatten()
-        {
+    pub fn tear_down(mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child::kill(child);
+        }
+        let open = [self.sockets.client.take(), self.sockets.server.take()];
+        for (_, blocked) in self.blocked.drain(..) {
+            // It returns when its socket is shut down.
+            for socket in open.iter().flatten() {
+                let _ = socket.shutdown(std::net::Shutdown::Both);
+            }
+            let _ = blocked.end();
+        }
+        for socket in open.iter().flatten().map(Arc::as_ref).chain(&self.others) {
             // Fails on a socket that is dead already, and such a one sends nothing more.
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
+}
+
+/// An address as `/proc/net/tcp` has it: words of the machine's own order in hexadecimal digits, then the port.
+fn in_proc(address: SocketAddr) -> String {
+    let octets = match address {
+        SocketAddr::V4(address) => address.ip().octets().to_vec(),
+        SocketAddr::V6(address) => address.ip().octets().to_vec(),
+    };
+    let words = octets.chunks_exact(4).map(|word| {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(word);
+        format!("{:08X}", u32::from_ne_bytes(bytes))
+    });
+    format!("{}:{:04X}", words.collect::<String>(), address.port())
+}
+
+/// How many bytes a call asks for.
+fn length(op: Op) -> usize {
+    match op {
+        Op::Read(len) | Op::Peek(len) | Op::Write(len) => usize::try_from(len).unwrap_or(0),
+        Op::WriteUrgent => 1,
+        _ => 0,
+    }
+}
+
+fn closed(socket: Socket) -> io::Result<Outcome> {
+    returned(nix::unistd::close(socket).map(|()| 0))
 }
 
 /// Makes a call and writes down when it was entered, when it had returned, and how it ended.
@@ -296,19 +381,63 @@ fn timed(role: Role, op: Op, call: impl FnOnce() -> io::Result<Outcome>) -> Resu
 
 /// A call on a connection's own socket, which stays open.
 fn call_on(socket: &Socket, op: Op, server: &SockAddr, buffer: &mut [u8]) -> io::Result<Outcome> {
-    let done = Outcome::Returned(0);
+    let time = |ms: u16| Some(Duration::from_millis(ms.into()));
+    let number = |value: u32| libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
+    let tcp_option = |name, value: libc::c_int| {
+        sys::set_option(socket, libc::IPPROTO_TCP, name, value).map_err(io::Error::from)
+    };
+    let socket_option = |name, value: u32| {
+        sys::set_option(socket, libc::SOL_SOCKET, name, number(value)).map_err(io::Error::from)
+    };
     match op {
-        Op::Connect => socket.connect(server).map(|()| done),
-        Op::Read(_) => returned(nix::unistd::read(socket, buffer)),
-        Op::Write(_) => returned(nix::unistd::write(socket, buffer)),
-        Op::ShutdownWrite => socket.shutdown(std::net::Shutdown::Write).map(|()| done),
-        Op::LingerZero => socket.set_linger(Some(Duration::ZERO)).map(|()| done),
-        Op::DelayAcks => socket.set_tcp_quickack(false).map(|()| done),
-        Op::SocketError => socket
-            .take_error()
-            .map(|error| Outcome::SocketError(error.map(|error| errno_of(&error).into()))),
-        _ => Err(io::ErrorKind::Unsupported.into()), // not on such a socket
+        Op::Connect => socket.connect(server)?,
+        Op::Disconnect => sys::disconnect(socket)?,
+        Op::Read(_) => return returned(nix::unistd::read(socket, buffer)),
+        Op::Peek(_) => return received(socket, buffer, libc::MSG_PEEK),
+        Op::Write(_) => return returned(nix::unistd::write(socket, buffer)),
+        Op::WriteUrgent => return sent(socket.send_out_of_band(buffer)),
+        Op::ShutdownRead => socket.shutdown(std::net::Shutdown::Read)?,
+        Op::ShutdownWrite => socket.shutdown(std::net::Shutdown::Write)?,
+        Op::ShutdownBoth => socket.shutdown(std::net::Shutdown::Both)?,
+        Op::LingerZero => socket.set_linger(Some(Duration::ZERO))?,
+        Op::Linger2(seconds) => tcp_option(libc::TCP_LINGER2, seconds.into())?,
+        Op::DelayAcks => socket.set_tcp_quickack(false)?,
+        Op::ReceiveTimeout(ms) => socket.set_read_timeout(time(ms))?,
+        Op::SendTimeout(ms) => socket.set_write_timeout(time(ms))?,
+        Op::UserTimeout(ms) => tcp_option(libc::TCP_USER_TIMEOUT, ms.into())?,
+        Op::SynCount(count) => tcp_option(libc::TCP_SYNCNT, count.into())?,
+        Op::ReceiveBuffer(len) => socket_option(libc::SO_RCVBUF, len)?,
+        Op::SendBuffer(len) => socket_option(libc::SO_SNDBUF, len)?,
+        Op::NonBlocking => socket.set_nonblocking(true)?,
+        Op::SocketError => {
+            let error = socket.take_error()?;
+            return Ok(Outcome::SocketError(
+                error.map(|error| errno_of(&error).into()),
+            ));
+        }
+        Op::PeerName => {
+            socket.peer_addr()?;
+        }
+        Op::Poll => return Ok(Outcome::Polled(Events(sys::poll_now(socket)?))),
+        Op::Accept
+        | Op::ShutdownListener
+        | Op::CloseListener
+        | Op::Spawn
+        | Op::Kill
+        | Op::Close => return Err(io::ErrorKind::Unsupported.into()), // not on such a socket
     }
+    Ok(Outcome::Returned(0))
+}
+
+fn received(socket: &Socket, buffer: &mut [u8], flags: i32) -> io::Result<Outcome> {
+    use std::os::fd::AsRawFd as _;
+    let flags = nix::sys::socket::MsgFlags::from_bits_truncate(flags);
+    returned(nix::sys::socket::recv(socket.as_raw_fd(), buffer, flags))
+}
+
+fn sent(result: io::Result<usize>) -> io::Result<Outcome> {
+    let value = result?;
+    Ok(Outcome::Returned(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 
 fn returned(result: Result<usize, SystemErrno>) -> io::Result<Outcome> {

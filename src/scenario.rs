@@ -227,8 +227,6 @@ pub enum Awaited {
     FinAckedBy(Role),
     /// This end has sent a RST that the other end has to believe.
     ResetFrom(Role),
-    /// This end has acknowledged all that the other end has sent so far.
-    AckedBy(Role),
     /// Nothing is left of this end's socket, which was closed: not even what FIN-WAIT-2 keeps.
     Gone(Role),
     /// There is an error on this end's socket, or the end of all data: `POLLERR` or `POLLHUP`, which a timer brings.

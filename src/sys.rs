@@ -67,3 +67,75 @@ pub(crate) fn libpcap_version() -> String {
     let version = unsafe { CStr::from_ptr(pcap_lib_version()) };
     version.to_string_lossy().into_owned()
 }
+
+/// Sets a socket option whose value is an `int`.
+pub(crate) fn set_option(
+    socket: &impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> Result<(), Errno> {
+    const LEN: libc::socklen_t = 4;
+    // SAFETY: the descriptor is borrowed, hence open; the option's value is four bytes that outlive the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            LEN,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// `poll(2)` of one descriptor for `POLLIN|POLLOUT|POLLRDHUP` without waiting; nix knows no `POLLRDHUP`.
+pub(crate) fn poll_now(socket: &impl AsFd) -> Result<u16, Errno> {
+    let mut one = libc::pollfd {
+        fd: socket.as_fd().as_raw_fd(),
+        events: libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: `one` is a single valid entry, and the descriptor is borrowed, hence open.
+    let result = unsafe { libc::poll(&raw mut one, 1, 0) };
+    Errno::result(result).map(|_| u16::from_ne_bytes(one.revents.to_ne_bytes()))
+}
+
+/// `connect(2)` with `AF_UNSPEC`, which dissolves the association.
+pub(crate) fn disconnect(socket: &impl AsFd) -> Result<(), Errno> {
+    let nobody = libc::sockaddr {
+        sa_family: 0, // AF_UNSPEC
+        sa_data: [0; 14],
+    };
+    let len = libc::socklen_t::try_from(size_of_val(&nobody)).unwrap_or(0);
+    // SAFETY: the descriptor is borrowed, hence open; `nobody` is a whole address that outlives the call.
+    let result = unsafe { libc::connect(socket.as_fd().as_raw_fd(), &raw const nobody, len) };
+    Errno::result(result).map(drop)
+}
+
+/// How many connections wait in the queue of a listener: the second field that `struct tcp_info` uses for it.
+pub(crate) fn waiting_to_be_accepted(listener: &impl AsFd) -> Result<u32, Errno> {
+    // `tcpi_unacked`, after eight bytes and four fields of four.
+    const UNACKED: usize = 8 + 4 * 4;
+    let mut info = [0_u8; UNACKED + 4];
+    let mut len = libc::socklen_t::try_from(info.len()).unwrap_or(0);
+    // SAFETY: the descriptor is borrowed, hence open; the kernel writes at most `len` bytes, and `info` has as many.
+    let result = unsafe {
+        libc::getsockopt(
+            listener.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    Errno::result(result)?;
+    let mut waiting = [0; 4];
+    waiting.copy_from_slice(&info[UNACKED..]);
+    Ok(u32::from_ne_bytes(waiting))
+}
+
+/// Number of the calling thread, as in `/proc/self/task`.
+pub(crate) fn thread_id() -> i32 {
+    nix::unistd::gettid().as_raw()
+}

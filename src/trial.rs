@@ -12,6 +12,10 @@ pub mod pool;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::time::interval;
 
 use crate::archive;
 use crate::capture::{self, Batch, Session};
@@ -20,8 +24,8 @@ use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
 use crate::lab::{self, Kept, Lab, Place};
 use crate::packet::{Flags, Packet};
-use crate::runner::{Runner, Stage, closed_port};
-use crate::scenario::{Awaited, Family, Scenario, Step};
+use crate::runner::{Runner, Stage, closed_port, own_port};
+use crate::scenario::{Awaited, Family, Role, Scenario, Step, Target};
 use crate::time::{ClockCheck, Timestamp};
 use crate::transcript::Transcript;
 use crate::verdict::{Judgement, Verdict, judge};
@@ -41,6 +45,14 @@ pub struct Settings {
     pub kept: Kept,
     /// Who records, if each trial's fence is to carry the hash of its calls ([`archive::recorder`]).
     pub recorder: Option<String>,
+    /// The program that children are: this one.
+    pub program: PathBuf,
+}
+
+/// The running program, whatever has become of its file.
+#[must_use]
+pub fn this_program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
 }
 
 /// Runs trials, one after the other, on the thread that opened it.
@@ -85,7 +97,11 @@ impl Worker {
             interface: settings.interface.clone(),
             filter: settings.filter.clone(),
             addresses: lab.addresses(),
-            ports: [settings.port, closed_port(settings.port)],
+            ports: [
+                settings.port,
+                closed_port(settings.port),
+                own_port(settings.port),
+            ],
         })?;
         lab::drop_privileges(settings.kept)?;
         let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
@@ -160,7 +176,7 @@ impl Worker {
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
 
-        let mut runner = Runner::ready(stage, scenario.target, &mut self.buffer)?;
+        let mut runner = Runner::ready(stage, scenario, &self.settings.program, &mut self.buffer)?;
         let (client, server) = runner.addresses();
         let clocks = ClockCheck::sample()?;
         let began = Timestamp::now()?;
@@ -217,7 +233,25 @@ async fn perform(
                 };
                 calls.push(call);
             }
-            Step::Begin(..) | Step::End(_) | Step::Others(_) => {}
+            Step::Begin(role, op, _) => {
+                let Some(call) = runner.begin(role, op, calls.len())? else {
+                    return Ok(());
+                };
+                calls.push(call);
+            }
+            Step::End(role) => {
+                let Some((nth, call)) = runner.end(role)? else {
+                    return Ok(());
+                };
+                calls[nth] = call;
+            }
+            Step::Others(count) => {
+                let defers = matches!(scenario.target, Target::OwnListener(listening)
+                    if listening.defer_accept.is_some());
+                runner.others(count, defers)?;
+            }
+            Step::Await(Awaited::Dead(role)) => runner.dies(role)?,
+            Step::Await(Awaited::Gone(role)) => is_gone(runner, role).await?,
             // What a filter hides cannot be waited for, and such a trial will not be confirmed anyway.
             Step::Await(_) if !batch.hidden.is_empty() => {}
             Step::Await(awaited) => {
@@ -230,6 +264,21 @@ async fn perform(
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// Waits until the kernel keeps nothing of this end any more. It tells nobody when a timewait socket ends, so it is
+/// asked again and again.
+async fn is_gone(runner: &Runner<'_>, role: Role) -> Result<(), Error> {
+    /// Between two looks.
+    const PACE: Duration = Duration::from_millis(10);
+    /// A bound on failure.
+    const MOST: Duration = Duration::from_secs(5);
+    let mut looks = interval(PACE);
+    let deadline = Instant::now() + MOST;
+    while runner.is_kept(role)? && Instant::now() < deadline {
+        looks.tick().await;
     }
     Ok(())
 }
@@ -252,9 +301,8 @@ impl Watch {
         match self.awaited {
             Awaited::FinFrom(role) => observed.from == role && segment.flags.has(Flags::FIN),
             Awaited::FinAckedBy(role) => observed.from == role && observed.acknowledges_fin,
-            Awaited::AckedBy(_) | Awaited::Gone(_) | Awaited::Dead(_) | Awaited::SynFrom(_) => {
-                false
-            }
+            Awaited::SynFrom(role) => observed.from == role && segment.flags.has(Flags::SYN),
+            Awaited::Gone(_) | Awaited::Dead(_) => false, // the capture does not show these
             Awaited::ResetFrom(role) => observed
                 .reset
                 .is_some_and(|reset| reset.puts_error_on(role.peer()).is_some()),

@@ -71,9 +71,6 @@ fn step_line(step: &Step) -> String {
         }
         Step::End(role) => format!("        (wait until the {role}'s blocked call returns)"),
         Step::Others(count) => format!("        ({count} other clients connect, and stay)"),
-        Step::Await(Awaited::AckedBy(role)) => {
-            format!("        (wait until the {role} has acknowledged everything)")
-        }
         Step::Await(Awaited::Gone(role)) => {
             format!("        (wait until nothing is left of the {role}'s socket)")
         }

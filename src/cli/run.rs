@@ -20,8 +20,8 @@ use crate::report::human::Tally;
 use crate::report::json::JsonWriter;
 use crate::report::{CaptureReport, Header};
 use crate::scenario::{ALL, Family, Scenario};
-use crate::trial::Settings;
 use crate::trial::pool::{Done, Event, Order, Pool, runtime};
+use crate::trial::{Settings, this_program};
 
 /// How long workers may take to end after a signal, before the process ends without them: longer than any call or
 /// wait may take. A bound on failure; a second signal ends it, too.
@@ -137,6 +137,7 @@ fn order(args: &RunArgs, header: &Header, manner: Manner) -> Result<Order, Error
                 gives_files_away: manner.owner.is_some(),
             },
             recorder: args.write.as_ref().map(|_| recorder(header)),
+            program: this_program(),
         },
         every_report: args.format != Format::Human || stories || args.repeat == 1,
         scenarios,

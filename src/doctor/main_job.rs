@@ -16,7 +16,7 @@ use crate::packet::Packet;
 use crate::report::Remark;
 use crate::scenario::{Family, find};
 use crate::trial::pool::runtime;
-use crate::trial::{Settings, Trial, Worker};
+use crate::trial::{Settings, Trial, Worker, this_program};
 use crate::verdict::Verdict;
 
 /// The scenario that is tried.
@@ -95,6 +95,7 @@ impl Attempt {
             port: 8080,
             kept: Kept::default(),
             recorder: None,
+            program: this_program(),
         };
         let mut worker = Worker::open_in(lab, settings)?;
         self.no_ipv6 = worker.cannot_run(Family::Ipv6);

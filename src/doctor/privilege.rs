@@ -103,7 +103,7 @@ pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
         interface: "lo".to_owned(),
         filter: None,
         addresses: vec![Ipv4Addr::LOCALHOST.into()],
-        ports: [8080, 8081],
+        ports: [8080, 8081, 8082],
     });
     if let Err(error) = opened {
         let (what, remedy) = told(&error);

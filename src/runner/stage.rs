@@ -1,0 +1,176 @@
+//! The sockets that servers listen on, and clients' addresses: what is there before a trial begins.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::{CALL_BOUND, errno_of, failed};
+use crate::error::Error;
+use crate::scenario::{Listening, Target};
+use crate::sys;
+
+/// Clients bind to these ports in turn: outside the range that the kernel picks from by itself (32768-60999), so that
+/// it cannot hand one out in between, and many, so that none comes again soon.
+const CLIENT_PORTS: std::ops::RangeInclusive<u16> = 20_000..=32_000;
+
+/// On a host's own loopback strangers may stand in the queue before the client.
+const BACKLOG: i32 = 4096;
+
+/// The port that nobody listens on, beside the one that servers listen on.
+#[must_use]
+pub fn closed_port(port: u16) -> u16 {
+    port.checked_add(1).unwrap_or(port - 1)
+}
+
+/// The port that a trial's own listeners listen on.
+#[must_use]
+pub fn own_port(port: u16) -> u16 {
+    port.checked_add(2).unwrap_or(port - 2)
+}
+
+/// Two addresses for servers, and the sockets that hold them; kept from trial to trial.
+pub struct Stage {
+    ip: IpAddr,
+    listener: Socket,
+    listener_address: SocketAddr,
+    /// Bound, not listening.
+    _holder: Socket,
+    closed_address: SocketAddr,
+    /// Where a trial's own listeners listen.
+    own_address: SocketAddr,
+    next_client_port: u16,
+}
+
+impl Stage {
+    /// Listens on `ip` at `port`, and holds the port after it without listening.
+    pub fn set_up(ip: IpAddr, port: u16) -> Result<Self, Error> {
+        let listener = tcp_socket(ip, false)?;
+        // Connections of an earlier run that linger in TIME-WAIT do not hold the port.
+        listener
+            .set_reuse_address(true)
+            .map_err(|error| Error::system("set SO_REUSEADDR", errno_of(&error)))?;
+        let listener_address = bind(&listener, ip, port)?;
+        listener
+            .listen(BACKLOG)
+            .map_err(|error| failed("listen", listener_address, &error))?;
+        // Accepted sockets inherit these.
+        set_bounds(&listener, listener_address)?;
+        // Without SO_REUSEADDR: with it, somebody else's socket could listen there beside it.
+        let holder = tcp_socket(ip, false)?;
+        let closed_address = bind(&holder, ip, closed_port(port))?;
+        Ok(Self {
+            ip,
+            listener,
+            listener_address,
+            _holder: holder,
+            closed_address,
+            own_address: SocketAddr::new(ip, own_port(port)),
+            next_client_port: *CLIENT_PORTS.start(),
+        })
+    }
+
+    /// The address that a client connects to for this target.
+    #[must_use]
+    pub fn server_address(&self, target: Target) -> SocketAddr {
+        match target {
+            Target::Listener | Target::Itself => self.listener_address,
+            Target::OwnListener(_) => self.own_address,
+            Target::ClosedPort => self.closed_address,
+        }
+    }
+
+    /// The listener that all trials share.
+    pub(super) fn listener(&self) -> &Socket {
+        &self.listener
+    }
+
+    /// Listeners for one trial: one, or two that share the port.
+    pub(super) fn own_listeners(
+        &self,
+        listening: Listening,
+        multipath: bool,
+    ) -> Result<Vec<Socket>, Error> {
+        let address = self.own_address;
+        let failed = |error: io::Error| failed("listen on", address, &error);
+        let count = if listening.shares_port { 2 } else { 1 };
+        (0..count)
+            .map(|_| {
+                let listener = tcp_socket(self.ip, multipath)?;
+                listener.set_reuse_address(true).map_err(failed)?;
+                if listening.shares_port {
+                    listener.set_reuse_port(true).map_err(failed)?;
+                }
+                bind(&listener, address.ip(), address.port())?;
+                if let Some(seconds) = listening.defer_accept {
+                    let name = libc::TCP_DEFER_ACCEPT;
+                    sys::set_option(&listener, libc::IPPROTO_TCP, name, seconds.into())
+                        .map_err(|errno| failed(errno.into()))?;
+                }
+                listener.listen(listening.backlog.into()).map_err(failed)?;
+                set_bounds(&listener, address)?;
+                Ok(listener)
+            })
+            .collect()
+    }
+
+    /// A client's socket, bound to an address and port that are its own: its side of the four-tuple is known from the
+    /// process, not learned from the capture.
+    pub(super) fn client(&mut self, multipath: bool) -> Result<(Socket, SocketAddr), Error> {
+        let socket = tcp_socket(self.ip, multipath)?;
+        let mut in_use = None;
+        for _ in CLIENT_PORTS {
+            let port = self.next_client_port;
+            self.next_client_port = if port == *CLIENT_PORTS.end() {
+                *CLIENT_PORTS.start()
+            } else {
+                port + 1
+            };
+            let address = SocketAddr::new(self.ip, port);
+            match socket.bind(&SockAddr::from(address)) {
+                Ok(()) => {
+                    set_bounds(&socket, address)?;
+                    return Ok((socket, address));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => in_use = Some(error),
+                Err(error) => return Err(failed("bind", address, &error)),
+            }
+        }
+        let error = in_use.unwrap_or_else(|| io::ErrorKind::AddrInUse.into());
+        let last = SocketAddr::new(self.ip, self.next_client_port);
+        Err(failed("bind", last, &error))
+    }
+}
+
+fn tcp_socket(ip: IpAddr, multipath: bool) -> Result<Socket, Error> {
+    let domain = if ip.is_ipv4() {
+        Domain::IPV4
+    } else {
+        Domain::IPV6
+    };
+    let protocol = if multipath {
+        Protocol::MPTCP
+    } else {
+        Protocol::TCP
+    };
+    Socket::new(domain, Type::STREAM, Some(protocol))
+        .map_err(|error| Error::system("make a TCP socket", errno_of(&error)))
+}
+
+fn bind(socket: &Socket, ip: IpAddr, port: u16) -> Result<SocketAddr, Error> {
+    let address = SocketAddr::new(ip, port);
+    match socket.bind(&SockAddr::from(address)) {
+        Ok(()) => Ok(address),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Error::Usage(format!(
+            "port {port} is in use on {ip}; choose another with --port"
+        ))),
+        Err(error) => Err(failed("bind", address, &error)),
+    }
+}
+
+fn set_bounds(socket: &Socket, address: SocketAddr) -> Result<(), Error> {
+    socket
+        .set_read_timeout(Some(CALL_BOUND))
+        .and_then(|()| socket.set_write_timeout(Some(CALL_BOUND)))
+        .map_err(|error| failed("bound calls on", address, &error))
+}
