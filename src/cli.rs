@@ -74,9 +74,12 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// Scenarios to run, as `rstproof list` shows them; none means all
+    /// Scenarios to run, as `rstproof list` shows them; none means all that are not slow
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
+    /// Run the slow scenarios, too: those that wait for timers of a second or more
+    #[arg(long, conflicts_with = "scenarios")]
+    all: bool,
     /// Interface to capture on
     #[arg(short, long, default_value = "lo", value_name = "IF", value_parser = NonEmptyStringValueParser::new())]
     interface: String,

@@ -292,6 +292,9 @@ impl Flow {
     /// Takes in the next captured segment. `None` if it belongs to another connection, which changes nothing here.
     pub fn observe(&mut self, segment: &Segment) -> Option<Observed> {
         let from = self.sender(segment)?;
+        if self.client.address == self.server.address {
+            return Some(self.observe_itself(segment));
+        }
         let (sender, receiver) = match from {
             Role::Client => (&mut self.client, &mut self.server),
             Role::Server => (&mut self.server, &mut self.client),
@@ -319,6 +322,44 @@ impl Flow {
         observed.seq = sender.relative(segment.seq);
         observed.ack = has_ack.then(|| receiver.relative(segment.ack)).flatten();
         Some(observed)
+    }
+}
+
+impl Flow {
+    /// A socket that is connected to itself sends every segment and receives it: a simultaneous open with one side
+    /// (RFC 9293, figure 7).
+    fn observe_itself(&mut self, segment: &Segment) -> Observed {
+        let end = &mut self.client;
+        let has_ack = segment.flags.has(Flags::ACK);
+        let mut observed = Observed {
+            from: Role::Client,
+            seq: None,
+            ack: None,
+            reset: None,
+            acknowledges_unseen: false,
+            acknowledges_fin: false,
+        };
+        if segment.flags.has(Flags::RST) {
+            let sender = end.clone();
+            let acceptance = end.judge_reset(&sender, segment);
+            observed.reset = Some(Reset {
+                frame: segment.frame,
+                at: segment.at,
+                from: Role::Client,
+                form: Form::of(segment),
+                receiver_state: end.state,
+                acceptance,
+                drawn_by: None,
+            });
+        } else {
+            end.send(segment);
+            observed.acknowledges_unseen = has_ack && end.has_not_received(segment.ack);
+            observed.acknowledges_fin = has_ack && end.take_ack(segment.ack);
+            end.receive(segment);
+        }
+        observed.seq = end.relative(segment.seq);
+        observed.ack = has_ack.then(|| end.relative(segment.ack)).flatten();
+        observed
     }
 }
 

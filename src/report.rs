@@ -295,6 +295,18 @@ pub enum CauseReport {
     AfterReset(u32),
     /// This earlier call had shut the caller's own sending side down.
     OwnShutdown(usize),
+    /// This call had dissolved or cancelled the caller's own connection.
+    OwnDisconnect(usize),
+    /// The RST in this frame, with which the caller's own socket had answered.
+    OwnReset(u32),
+    /// The socket has no connection.
+    NotConnected,
+    /// This earlier call had shut the listener down.
+    NotListening(usize),
+    /// This earlier call had asked not to wait, or not for long.
+    WouldBlock(usize),
+    /// The time that this earlier call allows the other end had run out.
+    TimedOut(usize),
     /// Nothing that is known here.
     Unexplained,
 }
@@ -468,6 +480,12 @@ fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgemen
             Blame::Reset(reset) => CauseReport::Reset(frame(reset)),
             Blame::AfterReset(reset) => CauseReport::AfterReset(frame(reset)),
             Blame::OwnShutdown(call) => CauseReport::OwnShutdown(call),
+            Blame::OwnDisconnect(call) => CauseReport::OwnDisconnect(call),
+            Blame::OwnReset(reset) => CauseReport::OwnReset(frame(reset)),
+            Blame::NotConnected => CauseReport::NotConnected,
+            Blame::NotListening(call) => CauseReport::NotListening(call),
+            Blame::WouldBlock(call) => CauseReport::WouldBlock(call),
+            Blame::TimedOut(call) => CauseReport::TimedOut(call),
             Blame::WrongErrno { .. } | Blame::ReportedTwice(_) | Blame::Unexplained => {
                 CauseReport::Unexplained
             }

@@ -26,7 +26,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{SockAddr, Socket};
 
 use self::blocked::Blocked;
-pub use self::stage::{Stage, closed_port, own_port};
+pub use self::stage::{Stage, closed_port, no_multipath, own_port};
 use crate::error::Error;
 use crate::scenario::{Awaited, Scenario, Target};
 use crate::sys;
@@ -98,7 +98,10 @@ impl<'a> Runner<'a> {
         program: &'a Path,
         buffer: &'a mut Vec<u8>,
     ) -> Result<Self, Error> {
-        let (client, client_address) = stage.client(scenario.multipath)?;
+        let (client, client_address) = match scenario.target {
+            Target::Itself => stage.client_of_itself()?,
+            _ => stage.client(scenario.multipath)?,
+        };
         let target = scenario.target;
         let own = match target {
             Target::OwnListener(listening) => stage.own_listeners(listening, scenario.multipath)?,

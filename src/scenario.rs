@@ -158,6 +158,20 @@ pub enum Extent {
 }
 
 impl Scenario {
+    /// Whether call number `index` is to block while others are made.
+    #[must_use]
+    pub fn blocks(&self, index: usize) -> bool {
+        let calls = self.steps.iter();
+        let mut calls = calls.filter(|step| matches!(step, Step::Call(..) | Step::Begin(..)));
+        matches!(calls.nth(index), Some(Step::Begin(..)))
+    }
+
+    /// What it needs that not every host has, in one word each; empty if nothing.
+    #[must_use]
+    pub fn needs(&self) -> &'static [&'static str] {
+        if self.multipath { &["mptcp"] } else { &[] }
+    }
+
     /// The calls of the script, in the order in which they begin: who, what, and how it must end.
     pub fn calls(&self) -> impl Iterator<Item = (Role, Op, Expect)> {
         self.steps.iter().filter_map(|step| match *step {
@@ -382,15 +396,61 @@ impl Sender {
 /// The catalogue, in the order in which `list` shows it.
 pub const ALL: &[&Scenario] = &[
     &connect::CLOSED_PORT,
+    &connect::CLOSED_PORT_NONBLOCKING,
+    &connect::CLOSED_PORT_NONBLOCKING_READ,
+    &connect::CLOSED_PORT_NONBLOCKING_WRITE,
+    &connect::CLOSED_PORT_NONBLOCKING_CONNECT,
+    &connect::CONSUMED_ERROR,
+    &connect::BACKLOG_FULL,
+    &connect::BACKLOG_FULL_TIMEOUT,
+    &connect::SEND_TIMEOUT,
+    &connect::CANCELLED_SHUTDOWN,
+    &connect::CANCELLED_DISCONNECT,
+    &connect::SELF_CONNECT,
+    &connect::NOT_CONNECTED,
+    &connect::CLOSED_PORT_MPTCP,
+    &listener::CLOSE_PENDING,
+    &listener::SHUTDOWN_PENDING,
+    &listener::REUSEPORT_CLOSE,
+    &listener::RESET_IN_QUEUE,
+    &listener::RESET_IN_QUEUE_DATA,
+    &listener::QUEUE_OVERFLOW,
+    &listener::DEFER_ACCEPT,
+    &listener::DEFER_ACCEPT_CLOSE,
     &abort::CLOSE_UNREAD_DATA,
     &abort::CLOSE_UNREAD_DATA_WRITE,
     &abort::FIN_THEN_RESET,
     &abort::FIN_THEN_RESET_WRITE,
     &abort::LINGER_ZERO_CLOSE,
+    &abort::CLOSE_PEEKED_DATA,
+    &abort::CLOSE_URGENT_DATA,
+    &abort::CLOSE_UNREAD_SHARED,
+    &abort::CLOSE_UNREAD_SIGKILL,
+    &abort::CLOSE_UNREAD_RESPONSE,
+    &abort::LINGER_ZERO_UNSENT,
+    &abort::DISCONNECT,
+    &abort::DISCONNECT_WITH_DATA,
+    &abort::BLOCKED_READER,
+    &abort::BLOCKED_WRITER,
+    &abort::HALF_CLOSED,
+    &abort::SHUTDOWN_RDWR_PEER_WRITES,
+    &abort::SHUTDOWN_RDWR_OWN,
+    &abort::LINGER2_HALF_CLOSED,
+    &abort::LINGER2,
+    &abort::SHUTDOWN_RD_CLOSE,
+    &abort::MPTCP_CLOSE_UNREAD,
     &close::CLEAN_CLOSE_EOF,
     &close::WRITE_AFTER_PEER_CLOSE,
     &close::WRITE_AFTER_PEER_CLOSE_EARLY,
     &close::SHUTDOWN_WR_THEN_WRITE,
+    &close::CLEAN_CLOSE_SIGKILL,
+    &close::ONLY_FIN_QUEUED,
+    &close::WRITE_AFTER_CLOSE_RESPONSE,
+    &close::WRITE_AFTER_CLOSE_LATE,
+    &close::WRITE_AFTER_CLOSE_GONE,
+    &close::SHUTDOWN_RD,
+    &close::RECEIVE_TIMEOUT,
+    &close::ZERO_WINDOW,
 ];
 
 /// What saved evidence of a scenario is judged by that this version does not have; not one to be run.
@@ -456,6 +516,38 @@ const fn told_of_reset(errno: Errno, reset: usize) -> Expect {
 const fn dead_since_reset(errno: Errno, reset: usize) -> Expect {
     Expect::Fails(errno, Cause::AfterReset(reset))
 }
+
+const fn polls(events: Events) -> Expect {
+    Expect::Polls(events)
+}
+
+/// `SO_ERROR` is told of RST number `reset` of the scenario.
+const fn reports(errno: Errno, reset: usize) -> Expect {
+    Expect::Reports(errno, Cause::Reset(reset))
+}
+
+const fn would_block(errno: Errno) -> Expect {
+    Expect::Fails(errno, Cause::WouldBlock)
+}
+
+const fn not_connected(errno: Errno) -> Expect {
+    Expect::Fails(errno, Cause::NotConnected)
+}
+
+// What poll shows of a socket (tcp_poll()).
+
+/// It is connected, and nothing is to be read.
+const OPEN: Events = Events::OUT;
+/// The other end has sent FIN, or this one has shut its receiving side down.
+const PEER_CLOSED: Events = Events::IN.and(Events::OUT).and(Events::RDHUP);
+/// It is dead, and its error was taken.
+const DEAD: Events = PEER_CLOSED.and(Events::HUP);
+/// It is dead, and nobody has taken its error.
+const DEAD_WITH_ERROR: Events = DEAD.and(Events::ERR);
+/// It has no connection.
+const UNCONNECTED: Events = Events::OUT.and(Events::HUP);
+/// It has no connection any more, and nobody has taken its error.
+const UNCONNECTED_WITH_ERROR: Events = UNCONNECTED.and(Events::ERR);
 
 #[cfg(test)]
 mod tests {

@@ -24,7 +24,7 @@ use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
 use crate::lab::{self, Kept, Lab, Place};
 use crate::packet::{Flags, Packet};
-use crate::runner::{Runner, Stage, closed_port, own_port};
+use crate::runner::{self, Runner, Stage, closed_port, own_port};
 use crate::scenario::{Awaited, Family, Role, Scenario, Step, Target};
 use crate::time::{ClockCheck, Timestamp};
 use crate::transcript::Transcript;
@@ -139,11 +139,17 @@ impl Worker {
         &self.session
     }
 
-    /// Why trials of this family cannot run here, if they cannot.
+    /// Why trials of this scenario over this family cannot run here, if they cannot.
     #[must_use]
-    pub fn cannot_run(&self, family: Family) -> Option<String> {
-        let why = self.lab.address(family).err()?;
-        Some(format!("no {} here: {why}", family.proper_name()))
+    pub fn cannot_run(&self, scenario: &Scenario, family: Family) -> Option<String> {
+        if let Err(why) = self.lab.address(family) {
+            return Some(format!("no {} here: {why}", family.proper_name()));
+        }
+        if scenario.multipath {
+            let why = runner::no_multipath(family)?;
+            return Some(format!("no Multipath TCP here: {why}"));
+        }
+        None
     }
 
     /// Runs one trial and judges it.

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::Evidence;
 use crate::flow::{Flow, Form, Reset};
 use crate::packet::{Flags, Packet, Segment};
-use crate::scenario::{ExpectedReset, Scenario, Timing};
+use crate::scenario::{ExpectedReset, Extent, Scenario, Timing};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
@@ -111,6 +111,8 @@ pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
 
 /// What the capture says of the connection.
 struct Wire {
+    /// Its first frame.
+    first: Option<u32>,
     saw_syn: bool,
     resets: Vec<Reset>,
     /// Frame that acknowledges what was not captured.
@@ -159,6 +161,7 @@ impl Wire {
     fn read(evidence: &Evidence) -> Self {
         let mut flow = Flow::new(evidence.client, evidence.server);
         let mut wire = Self {
+            first: None,
             saw_syn: false,
             resets: Vec::new(),
             acknowledges_unseen: None,
@@ -197,6 +200,7 @@ impl Wire {
         let Some(observed) = flow.observe(segment) else {
             return;
         };
+        self.first.get_or_insert(segment.frame);
         self.resets.extend(observed.reset);
         let [client, server] = &mut self.firsts;
         let firsts = match observed.from {
@@ -223,7 +227,7 @@ const SLACK_NS: i64 = 60_000;
 
 /// A call that cannot have been made when it is said to have been: it ends before it begins, begins before the one before
 /// it has ended, or what only it can have sent was on the wire before it began.
-fn impossible_call(evidence: &Evidence, wire: &Wire) -> Option<usize> {
+fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<usize> {
     let mut last = [None; 2];
     for (index, call) in evidence.calls.iter().enumerate() {
         let last = match call.role {
@@ -235,7 +239,9 @@ fn impossible_call(evidence: &Evidence, wire: &Wire) -> Option<usize> {
         if !after(call.began, call.ended) || !follows {
             return Some(index);
         }
-        *last = Some(call.ended);
+        // The owner of a call that blocks may make others before it returns.
+        let blocks = scenario.blocks(index);
+        *last = Some(if blocks { call.began } else { call.ended });
     }
     [Role::Client, Role::Server].into_iter().find_map(|role| {
         let firsts = wire.firsts(role);
@@ -245,10 +251,30 @@ fn impossible_call(evidence: &Evidence, wire: &Wire) -> Option<usize> {
             (call.began.since(sent?) > SLACK_NS).then_some(index)
         };
         caused_by(firsts.syn, |op| op == Op::Connect)
-            .or_else(|| caused_by(firsts.data, |op| matches!(op, Op::Write(_))))
-            .or_else(|| caused_by(firsts.fin, |op| matches!(op, Op::Close | Op::ShutdownWrite)))
-            .or_else(|| caused_by(firsts.abort, |op| op == Op::Close))
+            .or_else(|| {
+                caused_by(firsts.data, |op| {
+                    matches!(op, Op::Write(_) | Op::WriteUrgent)
+                })
+            })
+            .or_else(|| caused_by(firsts.fin, sends_fin))
+            .or_else(|| caused_by(firsts.abort, aborts))
     })
+}
+
+/// Whether a FIN may be sent because of this call.
+fn sends_fin(op: Op) -> bool {
+    matches!(
+        op,
+        Op::Close | Op::ShutdownWrite | Op::ShutdownBoth | Op::Kill
+    )
+}
+
+/// Whether a socket may abort because of this call.
+fn aborts(op: Op) -> bool {
+    matches!(
+        op,
+        Op::Close | Op::Disconnect | Op::Kill | Op::CloseListener | Op::ShutdownListener
+    )
 }
 
 /// Rule 1, and the scenario's own timing: without these nothing can be said.
@@ -269,13 +295,13 @@ fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
     if completeness.clock_step_ns.unsigned_abs() > CLOCK_STEP_LIMIT_NS {
         return Some(Gap::ClockStepped(completeness.clock_step_ns));
     }
-    if !wire.saw_syn {
+    if !wire.saw_syn && scenario.extent == Extent::Connection {
         return Some(Gap::SynMissing);
     }
     if let Some(frame) = wire.acknowledges_unseen {
         return Some(Gap::SegmentMissing { frame });
     }
-    if let Some(call) = impossible_call(evidence, wire) {
+    if let Some(call) = impossible_call(scenario, evidence, wire) {
         return Some(Gap::TimesDisordered { call });
     }
     let interrupted = |call: &Call| call.outcome.errno() == Some(Errno::EINTR);
@@ -299,9 +325,12 @@ fn findings(
     let mut findings = Vec::new();
     let matched = match_resets(scenario, wire, &mut findings);
     compare_calls(scenario, evidence, &mut findings);
-    compare_payload(evidence, wire, &mut findings);
+    compare_payload(scenario, evidence, wire, &mut findings);
     compare_blames(scenario, evidence, wire, blames, &matched, &mut findings);
-    explain_ends_of_file(evidence, wire, &mut findings);
+    explain_ends_of_file(evidence, wire, blames, &mut findings);
+    if let (Extent::Nothing, Some(frame)) = (scenario.extent, wire.first) {
+        findings.push(Finding::UnexpectedSegment { frame });
+    }
     if let Some(frame) = wire.icmp {
         findings.push(Finding::IcmpError { frame });
     }
@@ -408,13 +437,24 @@ fn compare_calls(scenario: &Scenario, evidence: &Evidence, findings: &mut Vec<Fi
     }
 }
 
-/// Rule 5, the bytes: what was written is on the wire, all of it and no more, and what was read was on the wire.
-fn compare_payload(evidence: &Evidence, wire: &Wire, findings: &mut Vec<Finding>) {
+/// Rule 5, the bytes: what was written is on the wire, all of it and no more, and what was read was on the wire. Of the
+/// end that a scenario says so of, some bytes never get that far.
+fn compare_payload(
+    scenario: &Scenario,
+    evidence: &Evidence,
+    wire: &Wire,
+    findings: &mut Vec<Finding>,
+) {
     for (role, sent) in wire.payload {
         let written = bytes(evidence, |call| {
-            call.role == role && matches!(call.op, Op::Write(_))
+            call.role == role && matches!(call.op, Op::Write(_) | Op::WriteUrgent)
         });
-        if u64::from(sent) != written {
+        let is_right = if scenario.unsent == Some(role) {
+            u64::from(sent) < written
+        } else {
+            u64::from(sent) == written
+        };
+        if !is_right {
             findings.push(Finding::PayloadDiffers {
                 role,
                 written,
@@ -425,29 +465,45 @@ fn compare_payload(evidence: &Evidence, wire: &Wire, findings: &mut Vec<Finding>
         let read = bytes(evidence, |call| {
             call.role == role && matches!(call.op, Op::Read(_))
         });
+        // A socket that is connected to itself reads what it wrote.
+        let sent = if evidence.client == evidence.server {
+            wire.payload.iter().map(|(_, sent)| sent).sum()
+        } else {
+            sent
+        };
         if read > u64::from(sent) {
             findings.push(Finding::NotSent { role, read, sent });
         }
     }
 }
 
-/// Rule 5, the end of file: `read` gives 0 after the other end's FIN, or on a socket that a RST has killed.
-fn explain_ends_of_file(evidence: &Evidence, wire: &Wire, findings: &mut Vec<Finding>) {
-    let [client, server] = [Role::Client, Role::Server].map(|role| {
+/// Rule 5, the end of file: `read` gives 0 after the other end's FIN, on a socket that a RST or a timer has killed, and
+/// on one whose owner has shut its receiving side down.
+fn explain_ends_of_file(
+    evidence: &Evidence,
+    wire: &Wire,
+    blames: &[(usize, Blame)],
+    findings: &mut Vec<Finding>,
+) {
+    let ended = [Role::Client, Role::Server].map(|role| {
         let resets = wire.resets.iter();
         let killing = resets.filter(|reset| reset.puts_error_on(role).is_some());
         let killed = killing.map(|reset| reset.at).min();
         wire.firsts(role.peer()).fin.into_iter().chain(killed).min()
     });
+    let mut own_doing = [false; 2];
     for (index, call) in evidence.calls.iter().enumerate() {
-        let ended = match call.role {
-            Role::Client => client,
-            Role::Server => server,
-        };
-        let is_end = matches!(call.op, Op::Read(1..)) && call.outcome == Outcome::Returned(0);
-        if is_end && ended.is_none_or(|at| at >= call.ended) {
+        let end = usize::from(call.role == Role::Server);
+        let is_end = matches!(call.op, Op::Read(1..) | Op::Peek(1..))
+            && call.outcome == Outcome::Returned(0);
+        if is_end && !own_doing[end] && ended[end].is_none_or(|at| at >= call.ended) {
             findings.push(Finding::UnexplainedEnd { call: index });
         }
+        let blame = blames.binary_search_by_key(&index, |(of, _)| *of);
+        own_doing[end] |= match blame.map(|place| blames[place].1) {
+            Ok(blame) => matches!(blame, Blame::TimedOut(_) | Blame::OwnReset(_)),
+            Err(_) => matches!(call.op, Op::ShutdownRead | Op::ShutdownBoth),
+        };
     }
 }
 
@@ -487,7 +543,15 @@ fn compare_blames(
                 frame: wire.resets[reset].frame,
             }),
             Blame::Unexplained => findings.push(unexplained(call, made, wire)),
-            Blame::Reset(_) | Blame::AfterReset(_) | Blame::OwnShutdown(_) => {
+            Blame::Reset(_)
+            | Blame::AfterReset(_)
+            | Blame::OwnShutdown(_)
+            | Blame::OwnDisconnect(_)
+            | Blame::OwnReset(_)
+            | Blame::NotConnected
+            | Blame::NotListening(_)
+            | Blame::WouldBlock(_)
+            | Blame::TimedOut(_) => {
                 let meant = scenario
                     .calls()
                     .nth(call)

@@ -110,7 +110,8 @@ fn order(args: &RunArgs, header: &Header, manner: Manner) -> Result<Order, Error
         }
     }
     if scenarios.is_empty() {
-        scenarios = ALL.to_vec();
+        let wanted = |scenario: &&&Scenario| args.all || !scenario.slow;
+        scenarios = ALL.iter().filter(wanted).copied().collect();
     }
     let families = match args.family {
         FamilyArg::Ipv4 => vec![Family::Ipv4],

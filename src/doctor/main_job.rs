@@ -98,12 +98,12 @@ impl Attempt {
             program: this_program(),
         };
         let mut worker = Worker::open_in(lab, settings)?;
-        self.no_ipv6 = worker.cannot_run(Family::Ipv6);
-        self.stage = Stage::Trial;
         let scenario = find(SCENARIO)
             .ok_or_else(|| Error::Usage(format!("there is no scenario '{SCENARIO}'")))?;
+        self.no_ipv6 = worker.cannot_run(scenario, Family::Ipv6);
+        self.stage = Stage::Trial;
         for family in [Family::Ipv4, Family::Ipv6] {
-            let tried = if let Some(why) = worker.cannot_run(family) {
+            let tried = if let Some(why) = worker.cannot_run(scenario, family) {
                 skipped(family, why)
             } else {
                 let trial = worker.run(scenario, family).await?;

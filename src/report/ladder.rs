@@ -336,12 +336,12 @@ fn facts(trial: &TrialReport) -> Vec<String> {
         facts.push("no RST of this connection is on the wire".to_owned());
     }
     for call in &trial.calls {
-        if let (Some(errno), Some(CauseReport::OwnShutdown(shutdown))) =
-            (call.result.errno(), call.cause)
+        if let (Some(errno), Some(cause)) = (call.result.errno(), call.cause)
+            && let Some(why) = local_cause(cause)
         {
+            let name = call.name();
             facts.push(format!(
-                "{}() = {errno} is the caller's own doing: call {shutdown} had shut its sending side down",
-                call.call
+                "{name} {errno} has no RST of the other end behind it: {why}"
             ));
         }
     }
@@ -351,6 +351,26 @@ fn facts(trial: &TrialReport) -> Vec<String> {
     ));
     facts.push("nothing else had a part in it: no ICMP error, no other acceptable RST".to_owned());
     facts
+}
+
+/// What an error came from that no RST of the other end has a part in.
+fn local_cause(cause: CauseReport) -> Option<String> {
+    Some(match cause {
+        CauseReport::OwnShutdown(call) => format!("call {call} had shut its own sending side down"),
+        CauseReport::OwnDisconnect(call) => {
+            format!("call {call} had dissolved the connection itself")
+        }
+        CauseReport::OwnReset(frame) => {
+            format!("its own socket had sent the RST in frame {frame}, and tells its owner so")
+        }
+        CauseReport::NotConnected => "the socket has no connection".to_owned(),
+        CauseReport::NotListening(call) => format!("call {call} had shut the listener down"),
+        CauseReport::WouldBlock(call) => format!("call {call} had asked not to wait"),
+        CauseReport::TimedOut(call) => format!("the time that call {call} allows had run out"),
+        CauseReport::Reset(_) | CauseReport::AfterReset(_) | CauseReport::Unexplained => {
+            return None;
+        }
+    })
 }
 
 fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {

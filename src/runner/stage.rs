@@ -3,11 +3,12 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{CALL_BOUND, errno_of, failed};
 use crate::error::Error;
-use crate::scenario::{Listening, Target};
+use crate::scenario::{Family, Listening, Target};
 use crate::sys;
 
 /// Clients bind to these ports in turn: outside the range that the kernel picks from by itself (32768-60999), so that
@@ -114,6 +115,17 @@ impl Stage {
             .collect()
     }
 
+    /// A client's socket that is bound where its segments are captured though no server has a part in them.
+    pub(super) fn client_of_itself(&self) -> Result<(Socket, SocketAddr), Error> {
+        let (socket, address) = (tcp_socket(self.ip, false)?, self.own_address);
+        socket
+            .set_reuse_address(true)
+            .map_err(|error| failed("set SO_REUSEADDR on", address, &error))?;
+        bind(&socket, address.ip(), address.port())?;
+        set_bounds(&socket, address)?;
+        Ok((socket, address))
+    }
+
     /// A client's socket, bound to an address and port that are its own: its side of the four-tuple is known from the
     /// process, not learned from the capture.
     pub(super) fn client(&mut self, multipath: bool) -> Result<(Socket, SocketAddr), Error> {
@@ -140,6 +152,23 @@ impl Stage {
         let last = SocketAddr::new(self.ip, self.next_client_port);
         Err(failed("bind", last, &error))
     }
+}
+
+/// Why there are no sockets of Multipath TCP in this namespace, if there are none.
+#[must_use]
+pub fn no_multipath(family: Family) -> Option<String> {
+    let domain = match family {
+        Family::Ipv4 => Domain::IPV4,
+        Family::Ipv6 => Domain::IPV6,
+    };
+    let error = Socket::new(domain, Type::STREAM, Some(Protocol::MPTCP)).err()?;
+    Some(match errno_of(&error) {
+        Errno::ENOPROTOOPT => {
+            "it is switched off; `sudo sysctl net.mptcp.enabled=1` mends it".to_owned()
+        }
+        Errno::EPROTONOSUPPORT | Errno::EINVAL => "this kernel has none".to_owned(),
+        other => other.to_string(),
+    })
 }
 
 fn tcp_socket(ip: IpAddr, multipath: bool) -> Result<Socket, Error> {

@@ -1,8 +1,9 @@
 //! Established connections that one end aborts.
 
 use super::{
-    Awaited, BASE, Cause, Errno, Expect, ExpectedReset, Op, Role, Scenario, Step, Topic, abort,
-    client, dead_since_reset, returns, server, told_of_reset,
+    Awaited, BASE, Cause, DEAD_WITH_ERROR, Errno, Expect, ExpectedReset, Listening, OPEN, Op, Role,
+    Scenario, Sender, Step, Target, Topic, UNCONNECTED_WITH_ERROR, abort, answer, client,
+    dead_since_reset, polls, returns, server, told_of_reset,
 };
 use crate::flow::State;
 
@@ -166,5 +167,551 @@ pub(super) const LINGER_ZERO_CLOSE: Scenario = Scenario {
     ],
     // The kernel says TCP_STATE: tcp_disconnect() sends it, whatever made close() call that.
     resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+    ..BASE
+};
+
+/// As [`CLOSE_UNREAD_DATA`]: `MSG_PEEK` leaves `copied_seq` where it is.
+pub(super) const CLOSE_PEEKED_DATA: Scenario = Scenario {
+    id: "close-peeked-data",
+    topic: Topic::Abort,
+    title: "the server only peeks at the data, then closes: RST, ECONNRESET",
+    story: "The server looks at the two bytes with MSG_PEEK and closes. To look is not to read: they are still in \
+            the receive queue, so close() aborts.",
+    elsewhere: "macOS aborts as well. FreeBSD sends FIN and resets only when more data comes in.",
+    advice: "Protocol sniffers (TLS or not?) that peek and give up must read what they saw before they close.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::Write(2), returns(2)),
+        server(Op::Peek(2), returns(2)),
+        server(Op::Close, returns(0)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
+};
+
+/// As [`CLOSE_UNREAD_DATA`]: the urgent byte lies in the receive queue though no plain `read` gives it.
+pub(super) const CLOSE_URGENT_DATA: Scenario = Scenario {
+    id: "close-urgent-data",
+    topic: Topic::Abort,
+    title: "only an urgent byte is unread when the server closes: RST, ECONNRESET",
+    story: "The client sends one byte of urgent data (MSG_OOB). A plain read would not give it to the server, which \
+            may not even know of it; still it lies in the receive queue, and close() aborts.",
+    elsewhere: "Not measured elsewhere.",
+    advice: "Urgent data is rare (telnet, FTP ABOR). A server that never reads it resets every connection that uses \
+            it.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::WriteUrgent, returns(1)),
+        server(Op::Close, returns(0)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
+};
+
+/// `__tcp_close()` runs when the last descriptor is gone (`sock_release()` from `fput()`): a copy in another
+/// process keeps the connection.
+pub(super) const CLOSE_UNREAD_SHARED: Scenario = Scenario {
+    id: "close-unread-data-shared",
+    topic: Topic::Abort,
+    title: "two processes hold the socket: only the last close aborts",
+    story: "A child process has a copy of the server's socket. It is killed with a byte unread: nothing happens on \
+            the wire, for the server still holds the socket. The server's own close() is the last one, and aborts.",
+    elsewhere: "The same everywhere that descriptors are inherited.",
+    advice: "Connections that stay open after close(), or are reset long after it: a child inherited the socket. Open \
+            sockets with SOCK_CLOEXEC, and look with `ss -tnp` who holds them.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::Write(2), returns(2)),
+        server(Op::Read(1), returns(1)),
+        server(Op::Spawn, returns(0)),
+        server(Op::Kill, returns(0)),
+        client(Op::Poll, polls(OPEN)),
+        server(Op::Close, returns(0)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
+};
+
+/// `do_exit()` closes descriptors with `exit_files()`, and `__tcp_close()` runs as it would for `close(2)`.
+pub(super) const CLOSE_UNREAD_SIGKILL: Scenario = Scenario {
+    id: "close-unread-data-sigkill",
+    topic: Topic::Abort,
+    title: "the process that holds the socket is killed with data unread: RST",
+    story: "The server hands its socket to a child process and closes its own copy, which nothing on the wire shows. \
+            The child is killed with SIGKILL. The kernel closes its descriptors, finds a byte unread, and aborts the \
+            connection: the client is told ECONNRESET.",
+    elsewhere: "As for close(): macOS aborts, FreeBSD sends FIN.",
+    advice: "A crash or an OOM kill does not always show as a reset: it does if data was unread, else the peer sees a \
+            clean end of file. Do not take either for proof of how the server ended; its own log has that.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::Write(2), returns(2)),
+        server(Op::Read(1), returns(1)),
+        server(Op::Spawn, returns(0)),
+        server(Op::Close, returns(0)),
+        client(Op::Poll, polls(OPEN)),
+        server(Op::Kill, returns(0)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
+};
+
+/// As [`CLOSE_UNREAD_DATA`]: what the client has received stays in its receive queue, and `tcp_recvmsg_locked()`
+/// gives that first.
+pub(super) const CLOSE_UNREAD_RESPONSE: Scenario = Scenario {
+    id: "close-unread-data-response",
+    topic: Topic::Abort,
+    title: "a response is queued before the RST: it is read whole, then ECONNRESET",
+    story: "The server answers with three bytes and closes with one of the client's unread. The response arrives \
+            before the RST. The client reads it whole; only then is it told ECONNRESET.",
+    elsewhere: "Windows throws away what was received before a reset (from memory, not measured).",
+    advice: "Read the response before giving up: an early answer such as 413 or 401 is often there. It is lost only \
+            if it was not sent or received yet when the server aborted, so a server should shutdown(SHUT_WR) and \
+            drain.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::Write(2), returns(2)),
+        server(Op::Read(1), returns(1)),
+        server(Op::Write(3), returns(3)),
+        server(Op::Close, returns(0)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Read(8), returns(3)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
+};
+
+/// As [`LINGER_ZERO_CLOSE`]: `tcp_disconnect()` throws the send queue away; the reset carries the number up to
+/// which was sent.
+pub(super) const LINGER_ZERO_UNSENT: Scenario = Scenario {
+    id: "linger-zero-unsent",
+    topic: Topic::Abort,
+    title: "SO_LINGER 0 with data unsent: what was sent is read, then ECONNRESET",
+    story: "The client's receive buffer is small. The server writes more than fits, sets SO_LINGER to zero and \
+            closes. What is still in its send queue is thrown away. The client reads what had been sent, and is told \
+            ECONNRESET instead of an end of file.",
+    elsewhere: "The same on the BSDs, macOS and Windows, but for Windows throwing away what was received as well.",
+    advice: "Truncated downloads that end with a reset: look for SO_LINGER with zero seconds on the sending side.",
+    unsent: Some(Role::Server),
+    steps: &[
+        client(Op::ReceiveBuffer(4096), returns(0)),
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::Write(60_000), returns(60_000)),
+        server(Op::LingerZero, returns(0)),
+        server(Op::Close, returns(0)),
+        client(Op::Read(60_000), Expect::ReturnsSome),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnData", 1)],
+    ..BASE
+};
+
+/// `tcp_disconnect()` sends a reset if `tcp_need_reset()` says so of the state, and leaves `ECONNRESET` on its own
+/// socket.
+pub(super) const DISCONNECT: Scenario = Scenario {
+    id: "disconnect-af-unspec",
+    topic: Topic::Abort,
+    title: "connect(AF_UNSPEC) on a connected socket: RST, and ECONNRESET to both",
+    story: "The server dissolves the association with connect(AF_UNSPEC). Its kernel sends RST; the client is told \
+            ECONNRESET. So is the server itself, by SO_ERROR, although nobody has sent it anything; its socket is \
+            unconnected then and can be used anew.",
+    elsewhere: "On the BSDs connect() with AF_UNSPEC is for datagram sockets only.",
+    advice: "Rare on purpose; connection pools and language run-times that reuse descriptors do it. The kernel calls \
+            it TCP_STATE, as it does SO_LINGER 0.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::Disconnect, returns(0)),
+        server(Op::Poll, polls(UNCONNECTED_WITH_ERROR)),
+        server(
+            Op::SocketError,
+            Expect::Reports(Errno::ECONNRESET, Cause::OwnDisconnect),
+        ),
+        server(
+            Op::Read(1),
+            Expect::Fails(Errno::ENOTCONN, Cause::OwnDisconnect),
+        ),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 2)],
+    ..BASE
+};
+
+/// `tcp_disconnect()`: in LAST-ACK or CLOSING a reset is sent only if SND.NXT is not yet what was written
+/// (`TCP_DISCONNECT_WITH_DATA`).
+pub(super) const DISCONNECT_WITH_DATA: Scenario = Scenario {
+    id: "disconnect-with-data",
+    topic: Topic::Abort,
+    title: "connect(AF_UNSPEC) in LAST-ACK with data unsent: RST, ECONNRESET",
+    story: "The server half-closes. The client writes more than the server's window takes, and shuts its sending \
+            side down: its FIN waits behind the unsent data, in LAST-ACK. Then it dissolves the association. Data is \
+            lost, so its kernel sends RST; the server reads what had been sent and is told ECONNRESET.",
+    elsewhere: "On the BSDs connect() with AF_UNSPEC is for datagram sockets only.",
+    advice: "The reason to look for is TCP_DISCONNECT_WITH_DATA: an end that was closing gave up before its data was \
+            out.",
+    unsent: Some(Role::Client),
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::ShutdownWrite, returns(0)),
+        Step::Await(Awaited::FinAckedBy(Role::Client)),
+        client(Op::NonBlocking, returns(0)),
+        client(Op::Write(8_000_000), Expect::ReturnsSome),
+        client(Op::ShutdownWrite, returns(0)),
+        client(Op::Disconnect, returns(0)),
+        server(Op::Read(8_000_000), Expect::ReturnsSome),
+        server(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        server(Op::Read(1), returns(0)),
+        server(Op::SocketError, Expect::ReportsNone),
+    ],
+    resets: &[abort(
+        Role::Client,
+        State::FinWait2,
+        "TCP_DISCONNECT_WITH_DATA",
+    )],
+    counters: &[("OutRsts", 1)],
+    ..BASE
+};
+
+/// `tcp_reset()` wakes whoever sleeps in `sk_wait_data()`, who finds `sk_err`.
+pub(super) const BLOCKED_READER: Scenario = Scenario {
+    id: "reset-blocked-reader",
+    topic: Topic::Abort,
+    title: "a read that waits is woken by the RST: ECONNRESET",
+    story: "The client is asleep in read() when the server closes with a byte unread. The RST wakes it, and that \
+            very read() fails with ECONNRESET.",
+    elsewhere: "The same on the BSDs and macOS, where close aborts.",
+    advice: "Nothing special: a blocked call learns of the reset at once, an idle one only when it is made.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::Write(2), returns(2)),
+        server(Op::Read(1), returns(1)),
+        Step::Begin(
+            Role::Client,
+            Op::Read(1),
+            told_of_reset(Errno::ECONNRESET, 0),
+        ),
+        server(Op::Close, returns(0)),
+        Step::End(Role::Client),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
+};
+
+/// `tcp_sendmsg_locked()` returns what it has copied so far and leaves the error for the next call.
+pub(super) const BLOCKED_WRITER: Scenario = Scenario {
+    id: "reset-blocked-writer",
+    topic: Topic::Abort,
+    title: "a write that waits is woken by the RST: a part is written, then ECONNRESET",
+    story: "The client is asleep in a write() that is larger than all buffers when the server closes without having \
+            read anything. The RST wakes it. The write succeeds, with the part that had been copied; the next one \
+            fails with ECONNRESET.",
+    elsewhere: "On the BSDs and macOS the next write gives EPIPE.",
+    advice: "A short count is not an error, and not a sign that the rest will go through: a loop that writes the rest \
+            is told. What was counted as written is lost with the reset.",
+    unsent: Some(Role::Client),
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        Step::Begin(Role::Client, Op::Write(16_000_000), Expect::ReturnsSome),
+        server(Op::Close, returns(0)),
+        Step::End(Role::Client),
+        client(Op::Write(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+        client(Op::Read(1), returns(0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
+};
+
+/// `tcp_reset()` maps FIN-WAIT-2 as it does ESTABLISHED: only a FIN that was *received* makes it `EPIPE`.
+pub(super) const HALF_CLOSED: Scenario = Scenario {
+    id: "half-closed-then-reset",
+    topic: Topic::Abort,
+    title: "the client has sent FIN when the RST comes: ECONNRESET",
+    story: "The client writes two bytes and half-closes. The server reads one and closes: RST. The client, in \
+            FIN-WAIT-2, is told ECONNRESET: its own FIN does not matter, only one from the other side would have \
+            made it EPIPE.",
+    elsewhere: "The same on the BSDs and macOS, where close aborts.",
+    advice: "As close-unread-data. That the request was ended properly with a FIN does not protect from it.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::Write(2), returns(2)),
+        client(Op::ShutdownWrite, returns(0)),
+        Step::Await(Awaited::FinAckedBy(Role::Server)),
+        server(Op::Read(1), returns(1)),
+        server(Op::Close, returns(0)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(Role::Server, State::FinWait2, "TCP_ABORT_ON_CLOSE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnClose", 1)],
+    ..BASE
+};
+
+/// `tcp_rcv_state_process()`: in FIN-WAIT-2 with `RCV_SHUTDOWN`, new data is answered with a reset, and
+/// `tcp_reset()` is called on the socket itself, as if that reset had come in.
+pub(super) const SHUTDOWN_RDWR_PEER_WRITES: Scenario = Scenario {
+    id: "shutdown-rdwr-then-peer-write",
+    topic: Topic::Abort,
+    title: "the server shuts both sides down, the client writes: RST, errors on both",
+    story: "The server calls shutdown(SHUT_RDWR) and keeps the socket. The client, in CLOSE-WAIT, writes: that \
+            succeeds, is answered with RST, and the next write fails with EPIPE. The server resets itself as well: \
+            SO_ERROR says ECONNRESET there, though no RST has come in; it has sent one.",
+    elsewhere: "The BSDs throw the data away and reset nothing (from memory, not measured).",
+    advice: "ECONNRESET on the side that sent the reset: look for a shutdown(SHUT_RDWR) or SHUT_RD in that process.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::ShutdownBoth, returns(0)),
+        Step::Await(Awaited::FinAckedBy(Role::Client)),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
+        server(
+            Op::SocketError,
+            Expect::Reports(Errno::ECONNRESET, Cause::OwnReset(0)),
+        ),
+        client(Op::Write(1), told_of_reset(Errno::EPIPE, 0)),
+        client(Op::Read(1), returns(0)),
+    ],
+    resets: &[answer(
+        Role::Server,
+        State::CloseWait,
+        Sender::Socket,
+        "TCP_ABORT_ON_DATA",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnData", 1)],
+    ..BASE
+};
+
+/// The mirror of [`SHUTDOWN_RDWR_PEER_WRITES`]: here it is the client that shuts down.
+pub(super) const SHUTDOWN_RDWR_OWN: Scenario = Scenario {
+    id: "shutdown-rdwr-own",
+    topic: Topic::Abort,
+    title: "the client shuts both sides down, the server writes: the client resets itself",
+    story: "The client calls shutdown(SHUT_RDWR) and keeps the socket; the server writes. The client's kernel \
+            answers with RST and kills its own socket: SO_ERROR says ECONNRESET, a \"reset by peer\" that the peer has \
+            not sent. The server's next write fails with EPIPE.",
+    elsewhere: "The BSDs throw the data away and reset nothing (from memory, not measured).",
+    advice: "Before blaming the peer for ECONNRESET, look which side sent the RST. This one is your own.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::ShutdownBoth, returns(0)),
+        Step::Await(Awaited::FinAckedBy(Role::Server)),
+        server(Op::Write(1), returns(1)),
+        Step::Await(Awaited::ResetFrom(Role::Client)),
+        client(
+            Op::SocketError,
+            Expect::Reports(Errno::ECONNRESET, Cause::OwnReset(0)),
+        ),
+        client(
+            Op::Write(1),
+            Expect::Fails(Errno::EPIPE, Cause::OwnShutdown),
+        ),
+        client(Op::Read(1), returns(0)),
+        server(Op::Write(1), told_of_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[answer(
+        Role::Client,
+        State::CloseWait,
+        Sender::Socket,
+        "TCP_ABORT_ON_DATA",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnData", 1)],
+    ..BASE
+};
+
+/// `__tcp_close()` in FIN-WAIT-2 with a negative `TCP_LINGER2`: `tcp_send_active_reset()` instead of waiting for
+/// the other FIN.
+pub(super) const LINGER2_HALF_CLOSED: Scenario = Scenario {
+    id: "linger2-negative-half-closed",
+    topic: Topic::Abort,
+    title: "TCP_LINGER2 -1: FIN acknowledged, then close: RST, EPIPE",
+    story: "The server sets TCP_LINGER2 to -1, half-closes, and closes when its FIN has been acknowledged. It will \
+            not wait in FIN-WAIT-2 for the client's FIN: its kernel sends RST. The client, in CLOSE-WAIT, reads 0 \
+            and is told EPIPE when it writes.",
+    elsewhere: "Only Linux has TCP_LINGER2.",
+    advice: "Look for TCP_LINGER2 in the peer, a setting against servers that drown in FIN-WAIT-2. The kernel says \
+            TCP_ABORT_ON_LINGER for this, and not for SO_LINGER.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::Linger2(-1), returns(0)),
+        server(Op::ShutdownWrite, returns(0)),
+        Step::Await(Awaited::FinAckedBy(Role::Client)),
+        server(Op::Close, returns(0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), told_of_reset(Errno::EPIPE, 0)),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    resets: &[abort(Role::Server, State::CloseWait, "TCP_ABORT_ON_LINGER")],
+    counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnLinger", 1)],
+    ..BASE
+};
+
+/// `tcp_rcv_state_process()`: the ACK of its FIN finds an orphan in FIN-WAIT-1 with a negative `TCP_LINGER2`:
+/// `tcp_done()`, and the ACK is answered with a reset.
+pub(super) const LINGER2: Scenario = Scenario {
+    id: "linger2-negative",
+    topic: Topic::Abort,
+    title: "TCP_LINGER2 -1, close: the ACK of the FIN is answered with RST, EPIPE",
+    story: "The server sets TCP_LINGER2 to -1 and closes: FIN. As soon as the client acknowledges it, the server's \
+            kernel forgets the connection, and answers that very ACK with RST. The client has sent nothing wrong; it \
+            is in CLOSE-WAIT and is told EPIPE.",
+    elsewhere: "Only Linux has TCP_LINGER2.",
+    advice: "A reset that answers a bare ACK of a FIN: look for TCP_LINGER2. The kernel calls it TCP_ABORT_ON_DATA, \
+            though there was no data.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::Linger2(-1), returns(0)),
+        server(Op::Close, returns(0)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), told_of_reset(Errno::EPIPE, 0)),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    resets: &[answer(
+        Role::Server,
+        State::CloseWait,
+        Sender::Socket,
+        "TCP_ABORT_ON_DATA",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnData", 1)],
+    ..BASE
+};
+
+/// As [`CLOSE_UNREAD_DATA`]: after `SHUT_RD` data is still received and queued, so `__tcp_close()` finds it.
+pub(super) const SHUTDOWN_RD_CLOSE: Scenario = Scenario {
+    id: "shutdown-rd-then-close",
+    topic: Topic::Abort,
+    title: "own SHUT_RD, data comes in all the same, close: RST",
+    story: "The client shuts its receiving side down, which tells nobody. The server writes; the bytes are received \
+            and queued as ever. The client closes with them unread: RST, and the server is told ECONNRESET.",
+    elsewhere: "The BSDs throw away what comes in after SHUT_RD, so nothing is unread at the close there.",
+    advice: "SHUT_RD is no way to refuse data. Read and discard before closing.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::ShutdownRead, returns(0)),
+        server(Op::Write(2), returns(2)),
+        client(Op::Close, returns(0)),
+        server(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        server(Op::Read(1), returns(0)),
+        server(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Client,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
+};
+
+/// `mptcp_close()` with data unread: `mptcp_do_fastclose()`, which resets each subflow with MP_FASTCLOSE (RFC 8684,
+/// 3.5; Linux 5.16).
+pub(super) const MPTCP_CLOSE_UNREAD: Scenario = Scenario {
+    id: "mptcp-close-unread-data",
+    topic: Topic::Abort,
+    title: "Multipath TCP, close with a byte unread: RST with MP_FASTCLOSE",
+    story: "As close-unread-data over Multipath TCP: the server reads one of two bytes and closes. The RST of the \
+            subflow carries MP_FASTCLOSE, which ends the whole connection and not just this path. The client is told \
+            ECONNRESET.",
+    elsewhere: "Only Linux (5.6 and later) has IPPROTO_MPTCP; macOS has Multipath TCP under another interface.",
+    advice: "As close-unread-data. In a capture look at the TCP options of the RST: MP_FASTCLOSE means that the \
+            application did it.",
+    target: Target::OwnListener(Listening::USUAL),
+    multipath: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::Write(2), returns(2)),
+        server(Op::Read(1), returns(1)),
+        server(Op::Close, returns(0)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[
+        ("OutRsts", 1),
+        ("EstabResets", 2),
+        ("MPFastcloseTx", 1),
+        ("MPFastcloseRx", 1),
+    ],
     ..BASE
 };

@@ -1,8 +1,9 @@
-//! Connection set-up that a RST ends.
+//! Connection set-up, and how it fails.
 
 use super::{
-    BASE, Errno, ExpectedReset, Op, Role, Scenario, Sender, Target, Topic, client,
-    dead_since_reset, told_of_reset,
+    Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent,
+    Listening, Op, Role, Scenario, Sender, Step, Target, Topic, UNCONNECTED, client,
+    dead_since_reset, not_connected, polls, reports, returns, told_of_reset, would_block,
 };
 use crate::flow::{Form, State};
 
@@ -23,6 +24,393 @@ pub(super) const CLOSED_PORT: Scenario = Scenario {
              family (`ss -ltn`); a server bound to 127.0.0.1 refuses on every other address. A firewall that rejects \
              with a TCP reset looks the same on the wire.",
     target: Target::ClosedPort,
+    steps: &[
+        client(Op::Connect, told_of_reset(Errno::ECONNREFUSED, 0)),
+        client(Op::Read(1), dead_since_reset(Errno::ENOTCONN, 0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[ExpectedReset {
+        from: Role::Server,
+        form: Form::PassiveAck,
+        receiver_state: State::SynSent,
+        sender: Sender::Kernel,
+        reason: "NO_SOCKET",
+    }],
+    counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    ..BASE
+};
+
+/// A backlog of 0: one connection that waits fills the queue.
+const FULL: Target = Target::OwnListener(Listening {
+    backlog: 0,
+    ..Listening::USUAL
+});
+
+/// As [`CLOSED_PORT`] without waiting: on loopback the SYN, the answer and `tcp_reset()` all happen inside
+/// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). `SO_ERROR` takes the error.
+pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
+    id: "connect-closed-port-nonblocking",
+    topic: Topic::Connect,
+    title: "O_NONBLOCK: connect EINPROGRESS, poll ERR|HUP, SO_ERROR ECONNREFUSED",
+    story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \
+            by then: poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is told to whoever asks first, \
+            here SO_ERROR, and to nobody else; unlike after a blocking connect the socket is then dead and not \
+            unconnected.",
+    elsewhere: "BSD and macOS report it through SO_ERROR as well. Windows tries the SYN again for some two seconds.",
+    advice: "Wait for POLLOUT, then ask SO_ERROR before anything else: writable does not mean connected. A library \
+            that just writes gets ECONNREFUSED from write() and may call it a broken connection.",
+    target: Target::ClosedPort,
+    steps: &[
+        client(Op::NonBlocking, returns(0)),
+        client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::SocketError, reports(Errno::ECONNREFUSED, 0)),
+        client(Op::Poll, polls(DEAD)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[ExpectedReset {
+        from: Role::Server,
+        form: Form::PassiveAck,
+        receiver_state: State::SynSent,
+        sender: Sender::Kernel,
+        reason: "NO_SOCKET",
+    }],
+    counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    ..BASE
+};
+
+/// As [`CLOSED_PORT`] without waiting: on loopback the SYN, the answer and `tcp_reset()` all happen inside
+/// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). `tcp_recvmsg_locked()` takes
+/// the error.
+pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
+    id: "connect-closed-port-nonblocking-read",
+    topic: Topic::Connect,
+    title: "O_NONBLOCK: the first read is told ECONNREFUSED",
+    story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \
+            by then: poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is told to whoever asks first, \
+            here read(), and to nobody else; unlike after a blocking connect the socket is then dead and not \
+            unconnected.",
+    elsewhere: "BSD and macOS report it through SO_ERROR as well. Windows tries the SYN again for some two seconds.",
+    advice: "Wait for POLLOUT, then ask SO_ERROR before anything else: writable does not mean connected. A library \
+            that just writes gets ECONNREFUSED from write() and may call it a broken connection.",
+    target: Target::ClosedPort,
+    steps: &[
+        client(Op::NonBlocking, returns(0)),
+        client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNREFUSED, 0)),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Poll, polls(DEAD)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[ExpectedReset {
+        from: Role::Server,
+        form: Form::PassiveAck,
+        receiver_state: State::SynSent,
+        sender: Sender::Kernel,
+        reason: "NO_SOCKET",
+    }],
+    counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    ..BASE
+};
+
+/// As [`CLOSED_PORT`] without waiting: on loopback the SYN, the answer and `tcp_reset()` all happen inside
+/// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). `sk_stream_error()` takes the
+/// error.
+pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
+    id: "connect-closed-port-nonblocking-write",
+    topic: Topic::Connect,
+    title: "O_NONBLOCK: the first write is told ECONNREFUSED",
+    story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \
+            by then: poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is told to whoever asks first, \
+            here write(), and to nobody else; unlike after a blocking connect the socket is then dead and not \
+            unconnected.",
+    elsewhere: "BSD and macOS report it through SO_ERROR as well. Windows tries the SYN again for some two seconds.",
+    advice: "Wait for POLLOUT, then ask SO_ERROR before anything else: writable does not mean connected. A library \
+            that just writes gets ECONNREFUSED from write() and may call it a broken connection.",
+    target: Target::ClosedPort,
+    steps: &[
+        client(Op::NonBlocking, returns(0)),
+        client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Write(1), told_of_reset(Errno::ECONNREFUSED, 0)),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Poll, polls(DEAD)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[ExpectedReset {
+        from: Role::Server,
+        form: Form::PassiveAck,
+        receiver_state: State::SynSent,
+        sender: Sender::Kernel,
+        reason: "NO_SOCKET",
+    }],
+    counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    ..BASE
+};
+
+/// As [`CLOSED_PORT`] without waiting: on loopback the SYN, the answer and `tcp_reset()` all happen inside
+/// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). A second `connect` takes it
+/// with `sock_error()`.
+pub(super) const CLOSED_PORT_NONBLOCKING_CONNECT: Scenario = Scenario {
+    id: "connect-closed-port-nonblocking-connect",
+    topic: Topic::Connect,
+    title: "O_NONBLOCK: a second connect is told ECONNREFUSED",
+    story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \
+            by then: poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is told to whoever asks first, \
+            here connect(), and to nobody else; unlike after a blocking connect the socket is then dead and not \
+            unconnected.",
+    elsewhere: "BSD and macOS report it through SO_ERROR as well. Windows tries the SYN again for some two seconds.",
+    advice: "Wait for POLLOUT, then ask SO_ERROR before anything else: writable does not mean connected. A library \
+            that just writes gets ECONNREFUSED from write() and may call it a broken connection.",
+    target: Target::ClosedPort,
+    steps: &[
+        client(Op::NonBlocking, returns(0)),
+        client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Connect, told_of_reset(Errno::ECONNREFUSED, 0)),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    resets: &[ExpectedReset {
+        from: Role::Server,
+        form: Form::PassiveAck,
+        receiver_state: State::SynSent,
+        sender: Sender::Kernel,
+        reason: "NO_SOCKET",
+    }],
+    counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    ..BASE
+};
+
+/// `__inet_stream_connect()` returns `sock_error(sk) ?: -ECONNABORTED` for a connection that has failed: with the
+/// error taken, only the second is left.
+pub(super) const CONSUMED_ERROR: Scenario = Scenario {
+    id: "connect-consumed-error",
+    topic: Topic::Connect,
+    title: "SO_ERROR takes ECONNREFUSED; the next connect says ECONNABORTED",
+    story: "A non-blocking connect is refused. SO_ERROR reports ECONNREFUSED and takes it. A second connect() on the \
+            socket has to say that the first one failed, but the reason is gone: ECONNABORTED, an error that no \
+            segment carries.",
+    elsewhere: "Not measured elsewhere.",
+    advice: "ECONNABORTED from connect() on Linux means that somebody in this process asked SO_ERROR before: log what \
+            that said. Make a new socket for each attempt.",
+    target: Target::ClosedPort,
+    steps: &[
+        client(Op::NonBlocking, returns(0)),
+        client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::SocketError, reports(Errno::ECONNREFUSED, 0)),
+        client(Op::Connect, dead_since_reset(Errno::ECONNABORTED, 0)),
+    ],
+    resets: &[ExpectedReset {
+        from: Role::Server,
+        form: Form::PassiveAck,
+        receiver_state: State::SynSent,
+        sender: Sender::Kernel,
+        reason: "NO_SOCKET",
+    }],
+    counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    ..BASE
+};
+
+/// `tcp_conn_request()` drops a SYN when `sk_acceptq_is_full()`, which a backlog of 0 is with one connection
+/// waiting. Nothing is sent, not even a RST: the client is to try again.
+pub(super) const BACKLOG_FULL: Scenario = Scenario {
+    id: "connect-backlog-full",
+    topic: Topic::Connect,
+    title: "the accept queue is full: the SYN is dropped, connect is not answered",
+    story: "The listener has a backlog of 0 and one connection waits in its queue that nobody accepts. The client's \
+            SYN is dropped without an answer, on purpose: the kernel hopes that the queue drains before the SYN is \
+            sent again. connect() stays in progress, and a second one says EALREADY. There is no RST; only \
+            ListenOverflows and ListenDrops tell.",
+    elsewhere: "FreeBSD drops the SYN as well. Windows answers with RST, so there it is a refused connection.",
+    advice: "Connects that take 1, 3 or 7 seconds, or time out, while the server is up: look at `nstat -az \
+            TcpExtListenOverflows` and at Recv-Q and Send-Q of `ss -ltn`. Raise the backlog and net.core.somaxconn, \
+            or accept faster.",
+    target: FULL,
+    steps: &[
+        Step::Others(1),
+        client(Op::NonBlocking, returns(0)),
+        client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        client(Op::Poll, polls(Events(0))),
+        client(Op::Connect, would_block(Errno::EALREADY)),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    counters: &[("ListenOverflows", 1), ("ListenDrops", 1)],
+    ..BASE
+};
+
+/// As [`BACKLOG_FULL`] with a blocking `connect` and `TCP_SYNCNT` 1: `tcp_write_timeout()` gives up after the SYN
+/// has been sent twice, `tcp_write_err()` reports `ETIMEDOUT` and sends nothing.
+pub(super) const BACKLOG_FULL_TIMEOUT: Scenario = Scenario {
+    id: "connect-backlog-full-timeout",
+    topic: Topic::Connect,
+    title: "the accept queue stays full: ETIMEDOUT, and no RST",
+    story: "As connect-backlog-full, but the client waits, and lets its SYN be sent twice only. When the second one \
+            has not been answered either, connect() fails with ETIMEDOUT. Nobody sent a RST: the error comes from \
+            the client's own timer.",
+    elsewhere: "The same on the BSDs and macOS, after 75 seconds by default. Linux takes 133 seconds.",
+    advice: "ETIMEDOUT from connect() says that nothing came back: a firewall that drops, a host that is down, or a \
+            full accept queue on a server that is up. Only the server's ListenOverflows tells the last one.",
+    target: FULL,
+    slow: true,
+    steps: &[
+        Step::Others(1),
+        client(Op::SynCount(1), returns(0)),
+        client(
+            Op::Connect,
+            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+        ),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    counters: &[
+        ("ListenOverflows", 2),
+        ("ListenDrops", 2),
+        ("AttemptFails", 1),
+        ("TCPAbortOnTimeout", 1),
+    ],
+    ..BASE
+};
+
+/// `inet_wait_for_connect()` waits for `sock_sndtimeo()`; when that runs out the error is still the one that was
+/// prepared before the wait: `EINPROGRESS`, and `EALREADY` the second time.
+pub(super) const SEND_TIMEOUT: Scenario = Scenario {
+    id: "connect-send-timeout",
+    topic: Topic::Connect,
+    title: "SO_SNDTIMEO runs out in connect: EINPROGRESS, not ETIMEDOUT",
+    story: "Nobody answers the client's SYN, and SO_SNDTIMEO lets it wait 20 ms only. connect() then fails with \
+            EINPROGRESS, the error of a call that does not wait at all, and a second one with EALREADY. The attempt \
+            itself goes on.",
+    elsewhere: "Elsewhere SO_SNDTIMEO does not bound connect (from memory, not measured).",
+    advice: "EINPROGRESS from a blocking socket is a time-out of your own. Close the socket: the kernel keeps sending \
+            SYNs for it.",
+    target: FULL,
+    steps: &[
+        Step::Others(1),
+        client(Op::SendTimeout(20), returns(0)),
+        client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        client(Op::Connect, would_block(Errno::EALREADY)),
+    ],
+    counters: &[("ListenOverflows", 1), ("ListenDrops", 1)],
+    ..BASE
+};
+
+/// `inet_shutdown()` on SYN-SENT calls `tcp_disconnect()`, which puts `ECONNRESET` on the socket; the waiting
+/// `connect` takes it.
+pub(super) const CANCELLED_SHUTDOWN: Scenario = Scenario {
+    id: "connect-cancelled-shutdown",
+    topic: Topic::Connect,
+    title: "shutdown while connect waits: ECONNRESET with no RST anywhere",
+    story: "One thread waits in connect() for an answer that does not come; another calls shutdown() on the socket. \
+            The first is told ECONNRESET, \"connection reset by peer\", although no peer has sent anything: the wire \
+            shows the SYN and nothing else.",
+    elsewhere: "Not measured elsewhere.",
+    advice: "ECONNRESET from connect() without a RST in the capture: look for a thread of your own that shuts the \
+            socket down, a time-out handler most likely.",
+    target: FULL,
+    steps: &[
+        Step::Others(1),
+        Step::Begin(
+            Role::Client,
+            Op::Connect,
+            Expect::Fails(Errno::ECONNRESET, Cause::OwnDisconnect),
+        ),
+        Step::Await(Awaited::SynFrom(Role::Client)),
+        client(Op::ShutdownBoth, returns(0)),
+        Step::End(Role::Client),
+    ],
+    counters: &[("ListenOverflows", 1), ("ListenDrops", 1)],
+    ..BASE
+};
+
+/// `tcp_disconnect()` counts `sk_disconnects` (Linux 6.6), and `inet_wait_for_connect()` that finds it changed
+/// returns `-EPIPE`. Linux 6.4 and 6.5, and some stable kernels before, refused the second call with `EBUSY`.
+pub(super) const CANCELLED_DISCONNECT: Scenario = Scenario {
+    id: "connect-cancelled-disconnect",
+    topic: Topic::Connect,
+    title: "connect(AF_UNSPEC) while connect waits: EPIPE with no RST anywhere",
+    story: "As connect-cancelled-shutdown, but the other thread dissolves the association with connect(AF_UNSPEC). \
+            The thread that waits in connect() is told EPIPE, \"broken pipe\", before anything could be written.",
+    elsewhere: "Not measured elsewhere.",
+    advice: "EPIPE from connect() can only be this: another thread of the same process has dissolved the association.",
+    target: FULL,
+    steps: &[
+        Step::Others(1),
+        Step::Begin(
+            Role::Client,
+            Op::Connect,
+            Expect::Fails(Errno::EPIPE, Cause::OwnDisconnect),
+        ),
+        Step::Await(Awaited::SynFrom(Role::Client)),
+        client(Op::Disconnect, returns(0)),
+        Step::End(Role::Client),
+    ],
+    counters: &[("ListenOverflows", 1), ("ListenDrops", 1)],
+    ..BASE
+};
+
+/// A SYN that meets its own socket in SYN-SENT is a simultaneous open (RFC 9293, figure 7;
+/// `tcp_rcv_synsent_state_process()`).
+pub(super) const SELF_CONNECT: Scenario = Scenario {
+    id: "self-connect",
+    topic: Topic::Connect,
+    title: "connect to one's own port: success without a server, no RST",
+    story: "The client connects to the very address and port that it is bound to. Its SYN meets its own socket, \
+            which takes it for the SYN of a peer that opens at the same time: the connection is established, with \
+            itself, and reads what it writes.",
+    elsewhere: "The same on the BSDs. Windows refuses it (from memory, not measured).",
+    advice: "A program that retries connecting to a local port in the ephemeral range while the server is down will \
+            some day connect to itself and then keep the server from binding. Keep servers out of \
+            net.ipv4.ip_local_port_range, and compare getsockname() with getpeername().",
+    target: Target::Itself,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        client(Op::PeerName, returns(0)),
+        client(Op::Write(2), returns(2)),
+        client(Op::Read(2), returns(2)),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    ..BASE
+};
+
+/// `tcp_recvmsg_locked()` says `ENOTCONN` for a socket in CLOSE that was never connected; `tcp_sendmsg_locked()`
+/// goes through `sk_stream_wait_connect()` to `EPIPE`.
+pub(super) const NOT_CONNECTED: Scenario = Scenario {
+    id: "not-connected",
+    topic: Topic::Connect,
+    title: "a socket without a connection: read ENOTCONN, write EPIPE, nothing sent",
+    story: "A socket that was never connected: poll() says OUT and HUP, read() fails with ENOTCONN, write() with \
+            EPIPE, shutdown() and getpeername() with ENOTCONN. No segment has a part in any of it.",
+    elsewhere: "On the BSDs write() gives ENOTCONN as well.",
+    advice: "\"Broken pipe\" at once and for every write, with nothing in a capture: the socket is not connected, \
+            perhaps because a failed blocking connect() was not noticed.",
+    extent: Extent::Nothing,
+    steps: &[
+        client(Op::Poll, polls(UNCONNECTED)),
+        client(Op::Read(1), not_connected(Errno::ENOTCONN)),
+        client(Op::Write(1), not_connected(Errno::EPIPE)),
+        client(Op::PeerName, not_connected(Errno::ENOTCONN)),
+        client(Op::ShutdownBoth, not_connected(Errno::ENOTCONN)),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    ..BASE
+};
+
+/// As [`CLOSED_PORT`]; the subflow's SYN carries MP_CAPABLE, which a kernel without a socket does not look at.
+pub(super) const CLOSED_PORT_MPTCP: Scenario = Scenario {
+    id: "mptcp-connect-closed-port",
+    topic: Topic::Connect,
+    title: "Multipath TCP, nobody listens: RST+ACK to the SYN, ECONNREFUSED",
+    story: "The client's socket is IPPROTO_MPTCP. Its SYN offers Multipath TCP, and the kernel of a host where \
+            nobody listens answers as it answers any SYN: RST+ACK. The error reaches the owner as it would on a \
+            plain socket.",
+    elsewhere: "Only Linux (5.6 and later) has IPPROTO_MPTCP; macOS has Multipath TCP under another interface.",
+    advice: "Do what connect-closed-port advises. Multipath TCP changes nothing here.",
+    target: Target::ClosedPort,
+    multipath: true,
     steps: &[
         client(Op::Connect, told_of_reset(Errno::ECONNREFUSED, 0)),
         client(Op::Read(1), dead_since_reset(Errno::ENOTCONN, 0)),

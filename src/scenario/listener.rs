@@ -1,1 +1,244 @@
 //! Connections that nobody has accepted yet, and what becomes of them.
+
+use super::{
+    Awaited, BASE, Cause, Errno, Expect, Listening, OPEN, Op, Role, Scenario, Sender, Step, Target,
+    Topic, abort, answer, client, dead_since_reset, polls, returns, server, told_of_reset,
+};
+use crate::flow::State;
+
+/// `inet_csk_listen_stop()` takes each connection out of the queue and calls `tcp_disconnect()` on it, which sends
+/// the reset.
+pub(super) const CLOSE_PENDING: Scenario = Scenario {
+    id: "listener-close-pending-accept",
+    topic: Topic::Listener,
+    title: "the listener is closed before accept: RST, ECONNRESET",
+    story: "The client connects and writes; both succeed, for the kernel completes connections by itself. The server \
+            never accepts and closes its listener. Whatever waits in the queue is aborted: the client, connected as \
+            far as it knows, is reset.",
+    elsewhere: "The same on the BSDs and macOS.",
+    advice: "A server that restarts resets what it had not accepted. connect() and the first write succeed: a client \
+            that takes that for an answer loses its request. Hand the listening socket over (systemd socket \
+            activation), or drain the queue first.",
+    target: Target::OwnListener(Listening::USUAL),
+    steps: &[
+        client(Op::Connect, returns(0)),
+        client(Op::Write(1), returns(1)),
+        server(Op::CloseListener, returns(0)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 2)],
+    ..BASE
+};
+
+/// `inet_shutdown()` with `RCV_SHUTDOWN` on a listener calls `tcp_disconnect()`, hence `inet_csk_listen_stop()`;
+/// `accept` then finds no listener (`inet_csk_accept()`: `EINVAL`).
+pub(super) const SHUTDOWN_PENDING: Scenario = Scenario {
+    id: "listener-shutdown-pending-accept",
+    topic: Topic::Listener,
+    title: "the listener is shut down before accept: RST, and accept EINVAL",
+    story: "As listener-close-pending-accept, but the server calls shutdown(SHUT_RD) on its listener and keeps it. \
+            That ends the listening all the same: what waits is reset, and accept() fails with EINVAL from then on.",
+    elsewhere: "On the BSDs and macOS shutdown() on a listener fails with ENOTCONN (from memory, not measured).",
+    advice: "EINVAL from accept() means that another thread has shut the listener down. It is a way to end an accept \
+            loop on Linux only, and it resets the clients that had just connected.",
+    target: Target::OwnListener(Listening::USUAL),
+    steps: &[
+        client(Op::Connect, returns(0)),
+        client(Op::Write(1), returns(1)),
+        server(Op::ShutdownListener, returns(0)),
+        server(
+            Op::Accept,
+            Expect::Fails(Errno::EINVAL, Cause::NotListening),
+        ),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 2)],
+    ..BASE
+};
+
+/// A connection belongs to the queue of the listener that `reuseport_select_sock()` chose for its SYN; unless
+/// `net.ipv4.tcp_migrate_req` is set (Linux 5.14), closing that one resets it though another listens on the port.
+pub(super) const REUSEPORT_CLOSE: Scenario = Scenario {
+    id: "reuseport-close",
+    topic: Topic::Listener,
+    title: "SO_REUSEPORT: one of two listeners is closed, its queue is reset",
+    story: "Two listeners share one port. The client's connection waits in the queue of one of them, which is \
+            closed; the other goes on listening, but does not get it: the client is reset.",
+    elsewhere: "The BSDs do not spread connections over listeners by SO_REUSEPORT alone.",
+    advice: "Rolling restarts with SO_REUSEPORT lose connections that were not accepted yet. Set \
+            net.ipv4.tcp_migrate_req=1, or drain the queue before closing.",
+    target: Target::OwnListener(Listening {
+        shares_port: true,
+        ..Listening::USUAL
+    }),
+    steps: &[
+        client(Op::Connect, returns(0)),
+        client(Op::Write(1), returns(1)),
+        server(Op::CloseListener, returns(0)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 2)],
+    ..BASE
+};
+
+/// `inet_csk_accept()` hands out whatever is in the queue; Linux never says `ECONNABORTED` there.
+pub(super) const RESET_IN_QUEUE: Scenario = Scenario {
+    id: "reset-in-accept-queue",
+    topic: Topic::Listener,
+    title: "the client aborts before accept: accept succeeds, read ECONNRESET",
+    story: "The client connects and aborts (SO_LINGER 0) before the server accepts. Linux leaves the dead connection \
+            in the queue: accept() succeeds, getpeername() says ENOTCONN, and the first read() fails with \
+            ECONNRESET.",
+    elsewhere: "POSIX lets accept() fail with ECONNABORTED; BSD and System V do that, Linux hands out the dead socket.",
+    advice: "An accepted socket may be dead already. Do not log the peer's address with getpeername(): take the one \
+            that accept() gives.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        client(Op::LingerZero, returns(0)),
+        client(Op::Close, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::PeerName, dead_since_reset(Errno::ENOTCONN, 0)),
+        server(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        server(Op::Read(1), returns(0)),
+        server(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(Role::Client, State::Established, "TCP_STATE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnData", 1)],
+    ..BASE
+};
+
+/// As [`RESET_IN_QUEUE`]; `tcp_reset()` leaves the receive queue as it is, and `tcp_recvmsg_locked()` looks there
+/// first.
+pub(super) const RESET_IN_QUEUE_DATA: Scenario = Scenario {
+    id: "reset-in-accept-queue-data",
+    topic: Topic::Listener,
+    title: "the client writes and aborts before accept: data first, then ECONNRESET",
+    story: "As reset-in-accept-queue, but the client has written two bytes before. They were received and \
+            acknowledged: the server reads them first, and is told of the reset after that.",
+    elsewhere: "Windows throws away what was received before a reset (from memory, not measured).",
+    advice: "A whole request can be read from a connection that is dead. Check before doing costly work for it, and \
+            expect the response to fail.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        client(Op::Write(2), returns(2)),
+        client(Op::LingerZero, returns(0)),
+        client(Op::Close, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::Read(2), returns(2)),
+        server(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        server(Op::Read(1), returns(0)),
+        server(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(Role::Client, State::Established, "TCP_STATE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnData", 1)],
+    ..BASE
+};
+
+/// With `TCP_DEFER_ACCEPT` the queue is entered by the first data: `tcp_v4_syn_recv_sock()` finds it full, counts
+/// ListenOverflows and ListenDrops, and drops the segment; the request stays, and the SYN-ACK is sent again later.
+pub(super) const QUEUE_OVERFLOW: Scenario = Scenario {
+    id: "accept-queue-overflow",
+    topic: Topic::Listener,
+    title: "the queue overflows at the data: connect and write succeed, nobody answers",
+    story: "The listener has a backlog of 2 and TCP_DEFER_ACCEPT: a connection enters the queue when its first data \
+            comes. Three others fill it. The client's connect() succeeds (its SYN was answered), its write() \
+            succeeds, and its data is dropped without a word. Nothing fails on either side, and there is no RST.",
+    elsewhere: "Only Linux has TCP_DEFER_ACCEPT; FreeBSD's accept filters behave otherwise.",
+    advice: "A request that was sent and is never acknowledged, on a connection that the server does not know: \
+            ListenOverflows and `ss -ltn` tell. It heals by itself when the queue drains, after a retransmission.",
+    target: Target::OwnListener(Listening {
+        backlog: 2,
+        defer_accept: Some(5),
+        ..Listening::USUAL
+    }),
+    steps: &[
+        client(Op::Connect, returns(0)),
+        Step::Others(3),
+        client(Op::Write(1), returns(1)),
+        client(Op::Poll, polls(OPEN)),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    counters: &[
+        ("ListenOverflows", 1),
+        ("ListenDrops", 1),
+        ("TCPDeferAcceptDrop", 4),
+    ],
+    ..BASE
+};
+
+/// `tcp_check_req()` drops the bare ACK and counts TCPDeferAcceptDrop; when the time has run out the SYN-ACK is
+/// sent once more, and the ACK that this draws lets the connection in.
+pub(super) const DEFER_ACCEPT: Scenario = Scenario {
+    id: "defer-accept",
+    topic: Topic::Listener,
+    title: "TCP_DEFER_ACCEPT and a silent client: accepted a second later, no RST",
+    story: "The listener defers accepting until there is data, for a second at most, and the client says nothing. \
+            Its ACK is ignored; a second later the SYN-ACK is sent again, acknowledged again, and the connection is \
+            accepted. Nothing is reset.",
+    elsewhere: "Only Linux has TCP_DEFER_ACCEPT.",
+    advice: "Where the client has to wait for the server to speak first (SMTP, SSH, MySQL), TCP_DEFER_ACCEPT only \
+            adds delay.",
+    target: Target::OwnListener(Listening {
+        defer_accept: Some(1),
+        ..Listening::USUAL
+    }),
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::PeerName, returns(0)),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    counters: &[("TCPDeferAcceptDrop", 1)],
+    ..BASE
+};
+
+/// Until the first data there is only a request, and `inet_csk_listen_stop()` drops requests without a word. The
+/// data then finds no socket: `tcp_v4_rcv()` answers with a reset.
+pub(super) const DEFER_ACCEPT_CLOSE: Scenario = Scenario {
+    id: "defer-accept-listener-close",
+    topic: Topic::Listener,
+    title: "the listener goes while a connection is deferred: silence, RST at the data",
+    story: "The listener defers accepting until there is data. The client is connected, the server's kernel has no \
+            more than a request for it, and the listener is closed. Nothing is sent: requests die silently. Only \
+            when the client writes does the kernel, which knows of no connection, answer with RST.",
+    elsewhere: "Only Linux has TCP_DEFER_ACCEPT.",
+    advice: "A reset that answers the first data on a connection that was idle since its handshake: the server was \
+            restarted. The kernel says NO_SOCKET where an accepted connection would have been told \
+            TCP_ABORT_ON_CLOSE.",
+    target: Target::OwnListener(Listening {
+        defer_accept: Some(5),
+        ..Listening::USUAL
+    }),
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::CloseListener, returns(0)),
+        client(Op::Poll, polls(OPEN)),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[answer(
+        Role::Server,
+        State::Established,
+        Sender::Kernel,
+        "NO_SOCKET",
+    )],
+    counters: &[
+        ("OutRsts", 1),
+        ("EstabResets", 1),
+        ("TCPDeferAcceptDrop", 1),
+    ],
+    ..BASE
+};

@@ -249,7 +249,7 @@ async fn run_chunk(
         if shared.stop.load(Ordering::Relaxed) || !outbox.listening {
             break;
         }
-        if let Some(why) = worker.cannot_run(family) {
+        if let Some(why) = worker.cannot_run(scenario, family) {
             outbox.done.push(skipped(scenario, family, run, why));
             continue;
         }

@@ -17,6 +17,18 @@ pub enum Blame {
     AfterReset(usize),
     /// The caller shut its own sending side down in this call.
     OwnShutdown(usize),
+    /// The caller dissolved or cancelled the connection itself in this call.
+    OwnDisconnect(usize),
+    /// The socket answered with this RST itself, and its owner is told as if it had come from the other end.
+    OwnReset(usize),
+    /// The socket has no connection, and never had one.
+    NotConnected,
+    /// The listener was shut down in this call.
+    NotListening(usize),
+    /// The caller asked in this call not to wait, or not for long.
+    WouldBlock(usize),
+    /// The caller bounded in this call how long the other end may take to answer, and it did not answer in time.
+    TimedOut(usize),
     /// A RST had come in, but the state of its receiver maps to another errno.
     WrongErrno {
         /// The RST.
@@ -39,7 +51,13 @@ impl Blame {
             | (Self::AfterReset(reset), Cause::AfterReset(expected)) => {
                 seen(expected) == Some(reset)
             }
-            (Self::OwnShutdown(_), Cause::OwnShutdown) => true,
+            (Self::OwnReset(reset), Cause::OwnReset(expected)) => seen(expected) == Some(reset),
+            (Self::OwnShutdown(_), Cause::OwnShutdown)
+            | (Self::OwnDisconnect(_), Cause::OwnDisconnect)
+            | (Self::NotConnected, Cause::NotConnected)
+            | (Self::NotListening(_), Cause::NotListening)
+            | (Self::WouldBlock(_), Cause::WouldBlock)
+            | (Self::TimedOut(_), Cause::TimedOut) => true,
             _ => false,
         }
     }
@@ -57,12 +75,38 @@ pub(super) fn attribute(calls: &[Call], resets: &[Reset]) -> Vec<(usize, Blame)>
         };
         socket.take_in(call, resets);
         if let Some(errno) = call.outcome.errno() {
-            blames.push((index, socket.blame(call.op, errno)));
+            let blame = cancelled(calls, index, errno).unwrap_or_else(|| {
+                let blame = socket.blame(call.op, errno);
+                if blame == Blame::Unexplained {
+                    socket.blame_itself(call, errno, resets)
+                } else {
+                    blame
+                }
+            });
+            socket.fail(call.op, blame);
+            blames.push((index, blame));
         } else {
             socket.succeed(index, call);
         }
     }
     blames
+}
+
+/// The call of the same end that cancelled this `connect` while it waited: `shutdown` makes it fail with `ECONNRESET`,
+/// `AF_UNSPEC` with `EPIPE` (`tcp_disconnect()`, and since Linux 6.6 `sk_disconnects`).
+fn cancelled(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
+    let call = calls.get(index).filter(|call| call.op == Op::Connect)?;
+    let mut later = calls.iter().enumerate().skip(index + 1);
+    let (by, _) = later.find(|(_, other)| {
+        let cancels = match other.op {
+            Op::ShutdownRead | Op::ShutdownWrite | Op::ShutdownBoth => errno == Errno::ECONNRESET,
+            Op::Disconnect => errno == Errno::EPIPE,
+            _ => false,
+        };
+        let overlaps = other.began < call.ended;
+        cancels && overlaps && other.role == call.role && other.outcome == Outcome::Returned(0)
+    })?;
+    Some(Blame::OwnDisconnect(by))
 }
 
 /// The error state of one end's socket, as it must be by what has happened to it so far.
@@ -76,6 +120,22 @@ struct Socket {
     dead: Option<(usize, Errno)>,
     /// The call that shut the sending side down.
     shutdown: Option<usize>,
+    /// The call that shut both sides down.
+    shutdown_both: Option<usize>,
+    /// The call that dissolved the association.
+    disconnected: Option<usize>,
+    /// The call that made the listener stop.
+    listener_shutdown: Option<usize>,
+    /// The call that set a time-out, or `O_NONBLOCK`.
+    impatient: Option<usize>,
+    /// The call that bounded how long the other end may take.
+    bounded: Option<usize>,
+    /// Whether a call was told that it has run out.
+    timed_out: bool,
+    /// Whether a call has begun or taken a connection.
+    tried: bool,
+    /// Own RSTs before this index have been told of.
+    own_told: usize,
 }
 
 impl Socket {
@@ -86,6 +146,14 @@ impl Socket {
             pending: None,
             dead: None,
             shutdown: None,
+            shutdown_both: None,
+            disconnected: None,
+            listener_shutdown: None,
+            impatient: None,
+            bounded: None,
+            timed_out: false,
+            tried: false,
+            own_told: 0,
         }
     }
 
@@ -102,6 +170,11 @@ impl Socket {
     }
 
     fn blame(&mut self, op: Op, errno: Errno) -> Blame {
+        // No RST puts these on a socket.
+        let waits = [Errno::EAGAIN, Errno::EINPROGRESS, Errno::EALREADY];
+        if let Some(by) = self.impatient.filter(|_| waits.contains(&errno)) {
+            return Blame::WouldBlock(by);
+        }
         if let Some((reset, mapped)) = self.pending
             && op.takes_error()
         {
@@ -122,26 +195,99 @@ impl Socket {
             };
         }
         match (self.shutdown, op) {
-            (Some(call), Op::Write(_)) if errno == Errno::EPIPE => Blame::OwnShutdown(call),
+            (Some(call), Op::Write(_) | Op::WriteUrgent) if errno == Errno::EPIPE => {
+                Blame::OwnShutdown(call)
+            }
             _ => Blame::Unexplained,
         }
     }
 
+    /// What the socket's owner has done to it that explains the error, no RST of the other end having a part in it.
+    fn blame_itself(&self, call: &Call, errno: Errno, resets: &[Reset]) -> Blame {
+        let op = call.op;
+        if op == Op::Accept {
+            return match self.listener_shutdown {
+                Some(by) if errno == Errno::EINVAL => Blame::NotListening(by),
+                _ => Blame::Unexplained,
+            };
+        }
+        if let Some(by) = self.bounded {
+            let aftermath = self.timed_out && how_unconnected_socket_answers(op) == Some(errno);
+            if aftermath || (errno == Errno::ETIMEDOUT && !self.timed_out) {
+                return Blame::TimedOut(by);
+            }
+        }
+        if let Some(by) = self.disconnected {
+            // tcp_disconnect() leaves ECONNRESET for whoever asks first.
+            let is_told = op == Op::SocketError && errno == Errno::ECONNRESET;
+            return if is_told || how_unconnected_socket_answers(op) == Some(errno) {
+                Blame::OwnDisconnect(by)
+            } else {
+                Blame::Unexplained
+            };
+        }
+        if self.shutdown_both.is_some() && op.takes_error() && errno == Errno::ECONNRESET {
+            let own = resets.iter().enumerate().skip(self.own_told);
+            let own = own.filter(|(_, reset)| reset.from == self.role && reset.at < call.ended);
+            if let Some((reset, _)) = own.last() {
+                return Blame::OwnReset(reset);
+            }
+        }
+        if !self.tried && how_unconnected_socket_answers(op) == Some(errno) {
+            return Blame::NotConnected;
+        }
+        Blame::Unexplained
+    }
+
+    /// What this failure leaves behind.
+    fn fail(&mut self, op: Op, blame: Blame) {
+        self.tried |= op == Op::Connect;
+        self.timed_out |= matches!(blame, Blame::TimedOut(_));
+        if let Blame::OwnReset(reset) = blame {
+            self.own_told = reset + 1;
+        }
+    }
+
     fn succeed(&mut self, index: usize, call: &Call) {
-        if call.op == Op::ShutdownWrite && call.outcome == Outcome::Returned(0) {
-            self.shutdown = Some(index);
+        match call.op {
+            Op::ShutdownWrite => self.shutdown = Some(index),
+            Op::ShutdownBoth => {
+                self.shutdown = Some(index);
+                self.shutdown_both = Some(index);
+            }
+            Op::Disconnect => self.disconnected = Some(index),
+            Op::ShutdownListener => self.listener_shutdown = Some(index),
+            Op::NonBlocking | Op::ReceiveTimeout(_) | Op::SendTimeout(_) => {
+                self.impatient = Some(index);
+            }
+            Op::UserTimeout(_) | Op::SynCount(_) => self.bounded = Some(index),
+            Op::Connect | Op::Accept => self.tried = true,
+            _ => {}
         }
     }
 }
 
-/// How a socket fails a call once its error has been taken: `EPIPE` to a write, `ENOTCONN` to `shutdown`. A `read`
-/// then gives 0 and does not fail, except after a refused blocking `connect`, which puts the socket back to
-/// unconnected.
+/// How a socket fails a call that has no connection and no error to tell of.
+fn how_unconnected_socket_answers(op: Op) -> Option<Errno> {
+    match op {
+        Op::Write(_) | Op::WriteUrgent => Some(Errno::EPIPE),
+        Op::Read(_)
+        | Op::Peek(_)
+        | Op::PeerName
+        | Op::ShutdownRead
+        | Op::ShutdownWrite
+        | Op::ShutdownBoth => Some(Errno::ENOTCONN),
+        _ => None,
+    }
+}
+
+/// How a socket fails a call once its error has been taken: `EPIPE` to a write, `ENOTCONN` to `shutdown` and
+/// `getpeername`, `ECONNABORTED` to the `connect` that learns of it (`__inet_stream_connect()`). A `read` then gives 0
+/// and does not fail, except after a refused blocking `connect`, which puts the socket back to unconnected.
 fn how_dead_socket_answers(op: Op, taken: Errno) -> Option<Errno> {
     match op {
-        Op::Write(_) => Some(Errno::EPIPE),
-        Op::ShutdownWrite => Some(Errno::ENOTCONN),
-        Op::Read(_) if taken == Errno::ECONNREFUSED => Some(Errno::ENOTCONN),
-        _ => None,
+        Op::Connect if taken == Errno::ECONNREFUSED => Some(Errno::ECONNABORTED),
+        Op::Read(_) | Op::Peek(_) if taken != Errno::ECONNREFUSED => None,
+        _ => how_unconnected_socket_answers(op),
     }
 }

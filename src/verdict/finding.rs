@@ -58,6 +58,8 @@ pub enum Finding {
         expected: Option<Outcome>,
         seen: Outcome,
     },
+    /// A segment of a connection that must not send any.
+    UnexpectedSegment { frame: u32 },
     /// The bytes of this end on the wire are not as many as its writes say that they sent.
     PayloadDiffers { role: Role, written: u64, sent: u32 },
     /// This end's reads returned more bytes than the other end's segments hold.
@@ -78,6 +80,7 @@ impl Finding {
             Self::NoReset { .. } => "no-reset",
             Self::ResetUnacceptable { .. } => "reset-unacceptable",
             Self::UnexpectedReset { .. } => "unexpected-reset",
+            Self::UnexpectedSegment { .. } => "unexpected-segment",
             Self::ResetFromWrongEnd { .. } => "reset-from-wrong-end",
             Self::WrongForm { .. } => "wrong-form",
             Self::DrawnByNothing { .. } => "drawn-by-nothing",
@@ -103,6 +106,7 @@ impl Finding {
         match *self {
             Self::ResetUnacceptable { frame, .. }
             | Self::UnexpectedReset { frame }
+            | Self::UnexpectedSegment { frame }
             | Self::ResetFromWrongEnd { frame, .. }
             | Self::WrongForm { frame, .. }
             | Self::DrawnByNothing { frame }
@@ -137,6 +141,10 @@ impl fmt::Display for Finding {
                     "frame {frame}: a RST that its receiver must ignore: {acceptance}"
                 )
             }
+            Self::UnexpectedSegment { frame } => write!(
+                f,
+                "frame {frame}: a segment of a connection that must not send any"
+            ),
             Self::UnexpectedReset { frame } => {
                 write!(f, "frame {frame}: a RST that must not be there")
             }
@@ -233,6 +241,12 @@ impl fmt::Display for Blame {
             Self::Reset(_) => f.write_str("it was the first to be told of a RST"),
             Self::AfterReset(_) => f.write_str("a RST had killed the connection before"),
             Self::OwnShutdown(call) => write!(f, "call {call} had shut the sending side down"),
+            Self::OwnDisconnect(call) => write!(f, "call {call} had dissolved the connection"),
+            Self::OwnReset(_) => f.write_str("its own socket had answered with a RST"),
+            Self::NotConnected => f.write_str("the socket had no connection"),
+            Self::NotListening(call) => write!(f, "call {call} had shut the listener down"),
+            Self::WouldBlock(call) => write!(f, "call {call} had asked not to wait"),
+            Self::TimedOut(call) => write!(f, "the time that call {call} allows had run out"),
             Self::WrongErrno { mapped, .. } => write!(f, "a RST that maps to {mapped}"),
             Self::ReportedTwice(_) => f.write_str("a RST whose error had been reported before"),
             Self::Unexplained => f.write_str("unknown"),
@@ -359,6 +373,12 @@ mod tests {
                 "reset-unacceptable",
                 Some(6),
                 "frame 6: a RST that its receiver must ignore: SEQ 2 is not RCV.NXT 1",
+            ),
+            (
+                Finding::UnexpectedSegment { frame },
+                "unexpected-segment",
+                Some(6),
+                "frame 6: a segment of a connection that must not send any",
             ),
             (
                 Finding::UnexpectedReset { frame },
@@ -514,6 +534,18 @@ mod tests {
             (
                 Blame::OwnShutdown(2),
                 "call 2 had shut the sending side down",
+            ),
+            (
+                Blame::OwnDisconnect(2),
+                "call 2 had dissolved the connection",
+            ),
+            (Blame::OwnReset(0), "its own socket had answered with a RST"),
+            (Blame::NotConnected, "the socket had no connection"),
+            (Blame::NotListening(2), "call 2 had shut the listener down"),
+            (Blame::WouldBlock(2), "call 2 had asked not to wait"),
+            (
+                Blame::TimedOut(2),
+                "the time that call 2 allows had run out",
             ),
             (
                 Blame::WrongErrno { reset: 0, mapped },
