@@ -292,6 +292,16 @@ impl<'a> Runner<'a> {
                 receiver(role).map_or(Ok(()), |it| leaves_state(it, sys::TCP_FIN_WAIT1))
             }
             Awaited::ResetFrom(role) => receiver(role).map_or(Ok(()), |it| is_hung_up(it)),
+            Awaited::DataFrom(role) => match receiver(role) {
+                Some(receiver) => holds(|| sys::has_data(receiver)),
+                None if self.own.is_empty() => Ok(()),
+                None => holds(|| {
+                    let mut own = self.own.iter();
+                    own.try_fold(false, |any, it| {
+                        Ok(any | (sys::waiting_to_be_accepted(it)? > 0))
+                    })
+                }),
+            },
             Awaited::SynFrom(_) | Awaited::Dead(_) | Awaited::Gone(_) => Ok(()),
         }
         .map_err(|errno| Error::system("ask a socket for its state", errno))
@@ -466,8 +476,13 @@ fn is_hung_up(socket: &Socket) -> Result<(), SystemErrno> {
 /// Waits until a socket is no longer in this state; no longer than a call may take. No event tells of it, and it is a
 /// matter of microseconds.
 fn leaves_state(socket: &Socket, state: u8) -> Result<(), SystemErrno> {
+    holds(|| Ok(sys::tcp_state(socket)? != state))
+}
+
+/// Asks until the answer is yes; no longer than a call may take.
+fn holds(is_so: impl Fn() -> Result<bool, SystemErrno>) -> Result<(), SystemErrno> {
     let deadline = Instant::now() + CALL_BOUND;
-    while sys::tcp_state(socket)? == state && Instant::now() < deadline {
+    while !is_so()? && Instant::now() < deadline {
         std::thread::yield_now();
     }
     Ok(())

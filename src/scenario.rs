@@ -239,6 +239,8 @@ pub enum Awaited {
     FinFrom(Role),
     /// This end has acknowledged the other end's FIN.
     FinAckedBy(Role),
+    /// This end has sent data, and the other end's kernel has it.
+    DataFrom(Role),
     /// This end has sent a RST that the other end has to believe.
     ResetFrom(Role),
     /// Nothing is left of this end's socket, which was closed: not even what FIN-WAIT-2 keeps.

@@ -101,6 +101,22 @@ pub(crate) fn poll_now(socket: &impl AsFd) -> Result<u16, Errno> {
     Errno::result(result).map(|_| u16::from_ne_bytes(one.revents.to_ne_bytes()))
 }
 
+/// Whether data lies in the receive queue of a TCP socket, an urgent byte included, which `FIONREAD` does not count.
+pub(crate) fn has_data(socket: &impl AsFd) -> Result<bool, Errno> {
+    let mut unread: libc::c_int = 0;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is borrowed, hence open; the kernel writes one `int`.
+    Errno::result(unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut unread) })?;
+    let mut one = libc::pollfd {
+        fd,
+        events: libc::POLLPRI,
+        revents: 0,
+    };
+    // SAFETY: `one` is a single valid entry, and the descriptor is borrowed, hence open.
+    Errno::result(unsafe { libc::poll(&raw mut one, 1, 0) })?;
+    Ok(unread > 0 || one.revents & libc::POLLPRI != 0)
+}
+
 /// `connect(2)` with `AF_UNSPEC`, which dissolves the association.
 pub(crate) fn disconnect(socket: &impl AsFd) -> Result<(), Errno> {
     let nobody = libc::sockaddr {

@@ -307,6 +307,7 @@ impl Watch {
         match self.awaited {
             Awaited::FinFrom(role) => observed.from == role && segment.flags.has(Flags::FIN),
             Awaited::FinAckedBy(role) => observed.from == role && observed.acknowledges_fin,
+            Awaited::DataFrom(role) => observed.from == role && segment.payload_len > 0,
             Awaited::SynFrom(role) => observed.from == role && segment.flags.has(Flags::SYN),
             Awaited::Gone(_) | Awaited::Dead(_) => false, // the capture does not show these
             Awaited::ResetFrom(role) => observed

@@ -71,6 +71,9 @@ fn step_line(step: &Step) -> String {
         }
         Step::End(role) => format!("        (wait until the {role}'s blocked call returns)"),
         Step::Others(count) => format!("        ({count} other clients connect, and stay)"),
+        Step::Await(Awaited::DataFrom(role)) => {
+            format!("        (wait until the {role}'s data has arrived)")
+        }
         Step::Await(Awaited::Gone(role)) => {
             format!("        (wait until nothing is left of the {role}'s socket)")
         }

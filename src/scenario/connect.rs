@@ -63,6 +63,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(Op::SocketError, reports(Errno::ECONNREFUSED, 0)),
         client(Op::Poll, polls(DEAD)),
@@ -98,6 +99,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(Op::Read(1), told_of_reset(Errno::ECONNREFUSED, 0)),
         client(Op::SocketError, Expect::ReportsNone),
@@ -134,6 +136,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(Op::Write(1), told_of_reset(Errno::ECONNREFUSED, 0)),
         client(Op::SocketError, Expect::ReportsNone),
@@ -170,6 +173,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING_CONNECT: Scenario = Scenario {
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(Op::Connect, told_of_reset(Errno::ECONNREFUSED, 0)),
         client(Op::SocketError, Expect::ReportsNone),
@@ -201,6 +205,7 @@ pub(super) const CONSUMED_ERROR: Scenario = Scenario {
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(Op::SocketError, reports(Errno::ECONNREFUSED, 0)),
         client(Op::Connect, dead_since_reset(Errno::ECONNABORTED, 0)),

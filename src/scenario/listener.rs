@@ -23,6 +23,7 @@ pub(super) const CLOSE_PENDING: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::DataFrom(Role::Client)),
         server(Op::CloseListener, returns(0)),
         client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
         client(Op::Read(1), returns(0)),
@@ -48,6 +49,7 @@ pub(super) const SHUTDOWN_PENDING: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::DataFrom(Role::Client)),
         server(Op::ShutdownListener, returns(0)),
         server(
             Op::Accept,
@@ -80,6 +82,7 @@ pub(super) const REUSEPORT_CLOSE: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::DataFrom(Role::Client)),
         server(Op::CloseListener, returns(0)),
         client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
         client(Op::Read(1), returns(0)),
@@ -106,6 +109,7 @@ pub(super) const RESET_IN_QUEUE: Scenario = Scenario {
         client(Op::LingerZero, returns(0)),
         client(Op::Close, returns(0)),
         server(Op::Accept, returns(0)),
+        Step::Await(Awaited::ResetFrom(Role::Client)),
         server(Op::PeerName, dead_since_reset(Errno::ENOTCONN, 0)),
         server(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
         server(Op::Read(1), returns(0)),
@@ -133,6 +137,7 @@ pub(super) const RESET_IN_QUEUE_DATA: Scenario = Scenario {
         client(Op::LingerZero, returns(0)),
         client(Op::Close, returns(0)),
         server(Op::Accept, returns(0)),
+        Step::Await(Awaited::ResetFrom(Role::Client)),
         server(Op::Read(2), returns(2)),
         server(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
         server(Op::Read(1), returns(0)),
