@@ -166,12 +166,6 @@ impl Scenario {
         matches!(calls.nth(index), Some(Step::Begin(..)))
     }
 
-    /// What it needs that not every host has, in one word each; empty if nothing.
-    #[must_use]
-    pub fn needs(&self) -> &'static [&'static str] {
-        if self.multipath { &["mptcp"] } else { &[] }
-    }
-
     /// The calls of the script, in the order in which they begin: who, what, and how it must end.
     pub fn calls(&self) -> impl Iterator<Item = (Role, Op, Expect)> {
         self.steps.iter().filter_map(|step| match *step {
@@ -562,7 +556,7 @@ mod tests {
                 scenario
                     .id
                     .chars()
-                    .all(|c| c.is_ascii_lowercase() || c == '-'),
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
                 "{}",
                 scenario.id
             );

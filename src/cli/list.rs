@@ -6,7 +6,7 @@ use std::io::Write as _;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::human::{LABEL, wrap};
-use crate::scenario::ALL;
+use crate::scenario::{ALL, Scenario};
 
 /// Columns of an id and the gap after it.
 const ID: usize = 31;
@@ -20,13 +20,30 @@ pub(super) fn list() -> Result<ExitCode, Error> {
             let _ = writeln!(text, "{gap}{LABEL}{}{LABEL:#}", scenario.topic.heading());
             topic = Some(scenario.topic);
         }
-        for (index, line) in wrap(scenario.title, 79 - ID).iter().enumerate() {
-            let id = if index == 0 { scenario.id } else { "" };
+        let title = format!("{}{}", scenario.title, needs(scenario));
+        let mut id = scenario.id;
+        if id.len() + 4 > ID {
+            let _ = writeln!(text, "  {id}");
+            id = "";
+        }
+        for line in wrap(&title, 79 - ID) {
             let _ = writeln!(text, "  {id:<width$}{line}", width = ID - 2);
+            id = "";
         }
     }
     anstream::stdout()
         .write_all(text.as_bytes())
         .map_err(Error::output)?;
     Ok(ExitCode::Success)
+}
+
+/// What a scenario needs that not every host has, and whether it takes its time.
+fn needs(scenario: &Scenario) -> String {
+    let slow = scenario.slow.then_some("slow: only with --all or by name");
+    let needs = scenario.multipath.then_some("needs Multipath TCP");
+    let remarks: Vec<&str> = needs.into_iter().chain(slow).collect();
+    if remarks.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", remarks.join("; "))
 }

@@ -157,7 +157,7 @@ impl Tally {
 }
 
 /// Columns before what a line says of its trials.
-const WHAT: usize = 50;
+const WHAT: usize = 54;
 
 /// A line for the trials of one scenario over one family, and under it what went wrong in those that are shown.
 #[must_use]
@@ -170,7 +170,7 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
         tally.words()
     };
     let mut out = format!(
-        "{style}{word:<12}{style:#}  {:<28}  {}  {}\n",
+        "{style}{word:<12}{style:#}  {:<32}  {}  {}\n",
         scenario.id,
         family.name(),
         wrap(&what, 80 - WHAT).join(&format!("\n{:WHAT$}", ""))

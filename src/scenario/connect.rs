@@ -85,7 +85,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
 /// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). `tcp_recvmsg_locked()` takes
 /// the error.
 pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
-    id: "connect-closed-port-nonblocking-read",
+    id: "connect-nonblocking-read",
     topic: Topic::Connect,
     title: "O_NONBLOCK: the first read is told ECONNREFUSED",
     story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \
@@ -122,7 +122,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
 /// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). `sk_stream_error()` takes the
 /// error.
 pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
-    id: "connect-closed-port-nonblocking-write",
+    id: "connect-nonblocking-write",
     topic: Topic::Connect,
     title: "O_NONBLOCK: the first write is told ECONNREFUSED",
     story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \
@@ -159,7 +159,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
 /// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). A second `connect` takes it
 /// with `sock_error()`.
 pub(super) const CLOSED_PORT_NONBLOCKING_CONNECT: Scenario = Scenario {
-    id: "connect-closed-port-nonblocking-connect",
+    id: "connect-nonblocking-again",
     topic: Topic::Connect,
     title: "O_NONBLOCK: a second connect is told ECONNREFUSED",
     story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \

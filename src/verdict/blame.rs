@@ -249,6 +249,9 @@ impl Socket {
     }
 
     fn succeed(&mut self, index: usize, call: &Call) {
+        if call.outcome != Outcome::Returned(0) {
+            return;
+        }
         match call.op {
             Op::ShutdownWrite => self.shutdown = Some(index),
             Op::ShutdownBoth => {

@@ -29,14 +29,15 @@ fn has_a_case_for_every_trial() {
     let after = nanos(SystemTime::now());
 
     let counts = (report.tests, report.failures, report.errors, report.skipped);
-    assert_eq!(counts, (20, 0, 0, 0));
+    assert_eq!(counts, (102, 0, 0, 0));
     let suites = report.test_suites.iter();
     let suites: Vec<_> = suites.map(|suite| (&*suite.name, suite.tests)).collect();
     // As many as the README's table has of each topic, over both families.
     let expected = [
-        ("rstproof.connect", 2),
-        ("rstproof.abort", 10),
-        ("rstproof.close", 8),
+        ("rstproof.connect", 26),
+        ("rstproof.listener", 14),
+        ("rstproof.abort", 44),
+        ("rstproof.close", 18),
     ];
     assert_eq!(suites, expected);
 

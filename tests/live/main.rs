@@ -24,7 +24,7 @@ mod wireshark;
 use std::fs;
 use std::process::Stdio;
 
-use crate::documented::{BOTH, assert_as_documented};
+use crate::documented::{BOTH, SLOW, assert_are, assert_as_documented};
 use crate::run::{ENDLESS, Run, Running, TRIAL, User, rstproof};
 
 #[test]
@@ -38,6 +38,14 @@ fn every_scenario_goes_as_documented_for_an_ordinary_user() {
     let user = User::new();
     let run = Run::of(&mut user.rstproof(&["run", "--format", "json"])).quietly(0);
     assert_as_documented(&run.trials(), &BOTH);
+}
+
+#[test]
+fn every_slow_scenario_goes_as_documented() {
+    let slow = SLOW.each_ref().map(|documented| documented.scenario);
+    let arguments = [&["run", "--format", "json", "--jobs", "8"], &slow[..]].concat();
+    let run = Run::of(&mut rstproof(&arguments)).quietly(0);
+    assert_are(&SLOW, &run.trials(), &BOTH);
 }
 
 /// These do not depend on how long anything takes.

@@ -211,4 +211,715 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         client read(1) = 1
         ",
     ),
+    (
+        // The segments of connect-closed-port; on loopback both are there when connect() returns.
+        "connect-closed-port-nonblocking",
+        "
+        client fcntl(O_NONBLOCK) = 0
+        client connect() = EINPROGRESS
+          > S 0:0(0) win 65495 ts
+          < R. =0:0(0) ack 1 win 0
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client getsockopt(SO_ERROR) = ECONNREFUSED
+        client poll() = IN|OUT|HUP|RDHUP
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // The segments of connect-closed-port; on loopback both are there when connect() returns.
+        "connect-nonblocking-read",
+        "
+        client fcntl(O_NONBLOCK) = 0
+        client connect() = EINPROGRESS
+          > S 0:0(0) win 65495 ts
+          < R. =0:0(0) ack 1 win 0
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client read(1) = ECONNREFUSED
+        client getsockopt(SO_ERROR) = 0
+        client poll() = IN|OUT|HUP|RDHUP
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // The segments of connect-closed-port; on loopback both are there when connect() returns.
+        "connect-nonblocking-write",
+        "
+        client fcntl(O_NONBLOCK) = 0
+        client connect() = EINPROGRESS
+          > S 0:0(0) win 65495 ts
+          < R. =0:0(0) ack 1 win 0
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client write(1) = ECONNREFUSED
+        client getsockopt(SO_ERROR) = 0
+        client poll() = IN|OUT|HUP|RDHUP
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // The segments of connect-closed-port; on loopback both are there when connect() returns.
+        "connect-nonblocking-again",
+        "
+        client fcntl(O_NONBLOCK) = 0
+        client connect() = EINPROGRESS
+          > S 0:0(0) win 65495 ts
+          < R. =0:0(0) ack 1 win 0
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client connect() = ECONNREFUSED
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // The segments of connect-closed-port; on loopback both are there when connect() returns.
+        "connect-consumed-error",
+        "
+        client fcntl(O_NONBLOCK) = 0
+        client connect() = EINPROGRESS
+          > S 0:0(0) win 65495 ts
+          < R. =0:0(0) ack 1 win 0
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client getsockopt(SO_ERROR) = ECONNREFUSED
+        client connect() = ECONNABORTED
+        ",
+    ),
+    (
+        // The SYN is dropped, so nothing follows it.
+        "connect-backlog-full",
+        "
+        client fcntl(O_NONBLOCK) = 0
+        client connect() = EINPROGRESS
+          > S 0:0(0) win 65495 ts
+        client poll() = 0
+        client connect() = EALREADY
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // RFC 9293, 3.8.3: the SYN is sent again, and then no more.
+        "connect-backlog-full-timeout",
+        "
+        client setsockopt(TCP_SYNCNT 1) = 0
+        client connect() = ETIMEDOUT
+          > S 0:0(0) win 65495 ts
+          > S 0:0(0) win 65495 ts
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // The attempt goes on, and nobody answers it.
+        "connect-send-timeout",
+        "
+        client setsockopt(SO_SNDTIMEO 20 ms) = 0
+        client connect() = EINPROGRESS
+          > S 0:0(0) win 65495 ts
+        client connect() = EALREADY
+        ",
+    ),
+    (
+        // No RST is sent in SYN-SENT (RFC 9293, 3.10.5: ABORT in SYN-SENT).
+        "connect-cancelled-shutdown",
+        "
+        blocked client connect() = ECONNRESET
+          > S 0:0(0) win 65495 ts
+        client shutdown(SHUT_RDWR) = 0
+        end client
+        ",
+    ),
+    (
+        // As before.
+        "connect-cancelled-disconnect",
+        "
+        blocked client connect() = EPIPE
+          > S 0:0(0) win 65495 ts
+        client connect(AF_UNSPEC) = 0
+        end client
+        ",
+    ),
+    (
+        // RFC 9293, figure 7, with one side.
+        "self-connect",
+        "
+        client connect() = 0
+          >> S 0:0(0) win 65495 ts
+          >> S. 0:0(0) ack 1 win 65495 ts
+          >> . 1:1(0) ack 1 win 512 ts
+        client getpeername() = 0
+        client write(2) = 2
+          >> P. 1:3(2) ack 1 win 512 ts
+          >> . 3:3(0) ack 3 win 512 ts
+        client read(2) = 2
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // Nothing is sent.
+        "not-connected",
+        "
+        client poll() = OUT|HUP
+        client read(1) = ENOTCONN
+        client write(1) = EPIPE
+        client getpeername() = ENOTCONN
+        client shutdown(SHUT_RDWR) = ENOTCONN
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // As connect-closed-port.
+        "mptcp-connect-closed-port",
+        "
+        client connect() = ECONNREFUSED
+          > S 0:0(0) win 65495 ts
+          < R. =0:0(0) ack 1 win 0
+        client read(1) = ENOTCONN
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // The byte is 1, so the RST acknowledges 2.
+        "listener-close-pending-accept",
+        "
+        handshake
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        server close(listener) = 0
+          < R. 1:1(0) ack 2 win 512 ts
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // The byte is 1, so the RST acknowledges 2.
+        "listener-shutdown-pending-accept",
+        "
+        handshake
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        server shutdown(listener, SHUT_RD) = 0
+          < R. 1:1(0) ack 2 win 512 ts
+        server accept() = EINVAL
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // The byte is 1, so the RST acknowledges 2.
+        "reuseport-close",
+        "
+        handshake
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        server close(listener) = 0
+          < R. 1:1(0) ack 2 win 512 ts
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // Both sides are at 1.
+        "reset-in-accept-queue",
+        "
+        handshake
+        client setsockopt(SO_LINGER {1,0}) = 0
+        client close() = 0
+          > R. 1:1(0) ack 1 win 512 ts
+        server accept() = 0
+        server getpeername() = ENOTCONN
+        server read(1) = ECONNRESET
+        server read(1) = 0
+        server write(1) = EPIPE
+        ",
+    ),
+    (
+        // The client has sent 1 and 2, so its SND.NXT is 3.
+        "reset-in-accept-queue-data",
+        "
+        handshake
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        client setsockopt(SO_LINGER {1,0}) = 0
+        client close() = 0
+          > R. 3:3(0) ack 1 win 512 ts
+        server accept() = 0
+        server read(2) = 2
+        server read(1) = ECONNRESET
+        server read(1) = 0
+        server write(1) = EPIPE
+        ",
+    ),
+    (
+        // The byte is not acknowledged.
+        "accept-queue-overflow",
+        "
+        handshake
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+        client poll() = OUT
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // The SYN-ACK is sent again, and acknowledged again.
+        "defer-accept",
+        "
+        handshake
+        server accept() = 0
+          < S. 0:0(0) ack 1 win 65483 ts
+          > . 1:1(0) ack 1 win 512 ts
+        server getpeername() = 0
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // RFC 9293, 3.10.7.1: SEQ is the ACK of what is answered, 1.
+        "defer-accept-listener-close",
+        "
+        handshake
+        server close(listener) = 0
+        client poll() = OUT
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < R 1:1(0) win 0
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // As close-unread-data.
+        "close-peeked-data",
+        "
+        connected
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        server recv(2, MSG_PEEK) = 2
+        server close() = 0
+          < R. 1:1(0) ack 3 win 512 ts
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // The urgent byte takes up number 1.
+        "close-urgent-data",
+        "
+        connected
+        client send(1, MSG_OOB) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        server close() = 0
+          < R. 1:1(0) ack 2 win 512 ts
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // Only the last close sends anything.
+        "close-unread-data-shared",
+        "
+        connected
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        server read(1) = 1
+        server posix_spawn() = 0
+        server kill(child, SIGKILL) = 0
+        client poll() = OUT
+        server close() = 0
+          < R. 1:1(0) ack 3 win 512 ts
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // As before; here the last one is the exit of the child.
+        "close-unread-data-sigkill",
+        "
+        connected
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        server read(1) = 1
+        server posix_spawn() = 0
+        server close() = 0
+        client poll() = OUT
+        server kill(child, SIGKILL) = 0
+          < R. 1:1(0) ack 3 win 512 ts
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // The response takes up 1 to 3.
+        "close-unread-data-response",
+        "
+        connected
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        server read(1) = 1
+        server write(3) = 3
+          < P. 1:4(3) ack 3 win 512 ts
+          > . 3:3(0) ack 4 win 512 ts
+        server close() = 0
+          < R. 4:4(0) ack 3 win 512 ts
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client read(8) = 3
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // Of the bytes 4096 are sent, so SND.NXT is 4097.
+        "linger-zero-unsent",
+        "
+        client setsockopt(SO_RCVBUF 4096) = 0
+        connected
+        server write(60000) = 60000
+          < P. 1:4097(4096) ack 1 win 512 ts
+          > . 1:1(0) ack 4097 win 0 ts
+        server setsockopt(SO_LINGER {1,0}) = 0
+        server close() = 0
+          < R. 4097:4097(0) ack 1 win 512 ts
+        client read(60000) = 4096
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // Both sides are at 1.
+        "disconnect-af-unspec",
+        "
+        connected
+        server connect(AF_UNSPEC) = 0
+          < R. 1:1(0) ack 1 win 512 ts
+        server poll() = OUT|ERR|HUP
+        server getsockopt(SO_ERROR) = ECONNRESET
+        server read(1) = ENOTCONN
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // The server's FIN is 1. The client's own FIN waits behind data that the window has no room for.
+        "disconnect-with-data",
+        "
+        connected
+        server shutdown(SHUT_WR) = 0
+          < F. 1:1(0) ack 1 win 512 ts
+          > . 1:1(0) ack 2 win 512 ts
+        client fcntl(O_NONBLOCK) = 0
+        client write(8000000) = 3000000
+          > . 1:60001(60000) ack 2 win 512 ts
+          < . 2:2(0) ack 60001 win 0 ts
+        client shutdown(SHUT_WR) = 0
+        client connect(AF_UNSPEC) = 0
+          > R. 60001:60001(0) ack 2 win 512 ts
+        server read(8000000) = 60000
+        server read(1) = ECONNRESET
+        server read(1) = 0
+        server getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // The call that waits is the one that is told.
+        "reset-blocked-reader",
+        "
+        connected
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        server read(1) = 1
+        blocked client read(1) = ECONNRESET
+        server close() = 0
+          < R. 1:1(0) ack 3 win 512 ts
+        end client
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // The write that waits gives what it has taken.
+        "reset-blocked-writer",
+        "
+        connected
+        blocked client write(16000000) = 3000000
+          > . 1:60001(60000) ack 1 win 512 ts
+          < . 1:1(0) ack 60001 win 0 ts
+        server close() = 0
+          < R. 1:1(0) ack 60001 win 0 ts
+        end client
+        client write(1) = ECONNRESET
+        client write(1) = EPIPE
+        client read(1) = 0
+        ",
+    ),
+    (
+        // The client's FIN takes up 3.
+        "half-closed-then-reset",
+        "
+        connected
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        client shutdown(SHUT_WR) = 0
+          > F. 3:3(0) ack 1 win 512 ts
+          < . 1:1(0) ack 4 win 512 ts
+        server read(1) = 1
+        server close() = 0
+          < R. 1:1(0) ack 4 win 512 ts
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // RFC 1122, 4.2.2.13: the RST answers data that nobody can receive any more; SEQ is its ACK, 2.
+        "shutdown-rdwr-then-peer-write",
+        "
+        connected
+        server shutdown(SHUT_RDWR) = 0
+          < F. 1:1(0) ack 1 win 512 ts
+          > . 1:1(0) ack 2 win 512 ts
+        client write(1) = 1
+          > P. 1:2(1) ack 2 win 512 ts
+          < R 2:2(0) win 0
+        server getsockopt(SO_ERROR) = ECONNRESET
+        client write(1) = EPIPE
+        client read(1) = 0
+        ",
+    ),
+    (
+        // The mirror image.
+        "shutdown-rdwr-own",
+        "
+        connected
+        client shutdown(SHUT_RDWR) = 0
+          > F. 1:1(0) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        server write(1) = 1
+          < P. 1:2(1) ack 2 win 512 ts
+          > R 2:2(0) win 0
+        client getsockopt(SO_ERROR) = ECONNRESET
+        client write(1) = EPIPE
+        client read(1) = 0
+        server write(1) = EPIPE
+        ",
+    ),
+    (
+        // The FIN takes up 1.
+        "linger2-negative-half-closed",
+        "
+        connected
+        server setsockopt(TCP_LINGER2 -1) = 0
+        server shutdown(SHUT_WR) = 0
+          < F. 1:1(0) ack 1 win 512 ts
+          > . 1:1(0) ack 2 win 512 ts
+        server close() = 0
+          < R. 2:2(0) ack 1 win 512 ts
+        client read(1) = 0
+        client write(1) = EPIPE
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // The RST answers the ACK of the FIN, so its SEQ is 2.
+        "linger2-negative",
+        "
+        connected
+        server setsockopt(TCP_LINGER2 -1) = 0
+        server close() = 0
+          < F. 1:1(0) ack 1 win 512 ts
+          > . 1:1(0) ack 2 win 512 ts
+          < R 2:2(0) win 0
+        client read(1) = 0
+        client write(1) = EPIPE
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // The bytes take up 1 and 2.
+        "shutdown-rd-then-close",
+        "
+        connected
+        client shutdown(SHUT_RD) = 0
+        server write(2) = 2
+          < P. 1:3(2) ack 1 win 512 ts
+          > . 1:1(0) ack 3 win 512 ts
+        client close() = 0
+          > R. 1:1(0) ack 3 win 512 ts
+        server read(1) = ECONNRESET
+        server read(1) = 0
+        server write(1) = EPIPE
+        ",
+    ),
+    (
+        // As close-unread-data; the options of the RST are not looked at.
+        "mptcp-close-unread-data",
+        "
+        connected
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        server read(1) = 1
+        server close() = 0
+          < R. 1:1(0) ack 3 win 512 ts
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // RFC 9293, figure 12, first half.
+        "clean-close-sigkill",
+        "
+        connected
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        server read(2) = 2
+        server posix_spawn() = 0
+        server close() = 0
+        client poll() = OUT
+        server kill(child, SIGKILL) = 0
+          < F. 1:1(0) ack 3 win 512 ts
+        client poll() = IN|OUT|RDHUP
+        client read(1) = 0
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // RFC 9293, figure 12.
+        "close-only-fin-queued",
+        "
+        connected
+        client shutdown(SHUT_WR) = 0
+          > F. 1:1(0) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        server close() = 0
+          < F. 1:1(0) ack 2 win 512 ts
+          > . 2:2(0) ack 2 win 512 ts
+        client read(1) = 0
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // The response takes up 1 to 3 and the FIN 4, so the RST has 5.
+        "write-after-peer-close-response",
+        "
+        connected
+        server write(3) = 3
+          < P. 1:4(3) ack 1 win 512 ts
+          > . 1:1(0) ack 4 win 512 ts
+        server close() = 0
+          < F. 4:4(0) ack 1 win 512 ts
+          > . 1:1(0) ack 5 win 512 ts
+        client write(1) = 1
+          > P. 1:2(1) ack 5 win 512 ts
+          < R 5:5(0) win 0
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client read(8) = 3
+        client read(1) = 0
+        client getsockopt(SO_ERROR) = EPIPE
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // As write-after-peer-close.
+        "write-after-peer-close-late",
+        "
+        connected
+        server setsockopt(TCP_LINGER2 1) = 0
+        server close() = 0
+          < F. 1:1(0) ack 1 win 512 ts
+          > . 1:1(0) ack 2 win 512 ts
+        client write(1) = 1
+          > P. 1:2(1) ack 2 win 512 ts
+          < R 2:2(0) win 0
+        client write(1) = EPIPE
+        client read(1) = 0
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // As write-after-peer-close.
+        "write-after-peer-close-gone",
+        "
+        connected
+        server setsockopt(TCP_LINGER2 1) = 0
+        server close(listener) = 0
+        server close() = 0
+          < F. 1:1(0) ack 1 win 512 ts
+          > . 1:1(0) ack 2 win 512 ts
+        client write(1) = 1
+          > P. 1:2(1) ack 2 win 512 ts
+          < R 2:2(0) win 0
+        client write(1) = EPIPE
+        client read(1) = 0
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // The shutdown sends nothing; the bytes are received.
+        "shutdown-rd",
+        "
+        connected
+        client shutdown(SHUT_RD) = 0
+        client poll() = IN|OUT|RDHUP
+        client read(1) = 0
+        server write(2) = 2
+          < P. 1:3(2) ack 1 win 512 ts
+          > . 1:1(0) ack 3 win 512 ts
+        client read(2) = 2
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // Nothing is sent until the client writes.
+        "receive-timeout",
+        "
+        connected
+        client setsockopt(SO_RCVTIMEO 20 ms) = 0
+        client read(1) = EAGAIN
+        client getsockopt(SO_ERROR) = 0
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        server read(1) = 1
+        ",
+    ),
+    (
+        // RFC 9293, 3.8.6.1: a probe of the closed window has an old number, and is answered.
+        "zero-window-user-timeout",
+        "
+        connected
+        client setsockopt(TCP_USER_TIMEOUT 500 ms) = 0
+        client fcntl(O_NONBLOCK) = 0
+        client write(16000000) = 3000000
+          > . 1:60001(60000) ack 1 win 512 ts
+          < . 1:1(0) ack 60001 win 0 ts
+          > . 60000:60000(0) ack 1 win 512 ts
+          < . 1:1(0) ack 60001 win 0 ts
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client write(1) = ETIMEDOUT
+        client write(1) = EPIPE
+        client read(1) = 0
+        ",
+    ),
 ];

@@ -7,6 +7,9 @@
 //!   < icmp 3/3 about >                 an ICMP error quoting a segment from the client
 //! ```
 //!
+//! `connected` stands for the handshake and both ends' calls, `handshake` for it without `accept`. A call that is
+//! `blocked` returns where `end` says so, together with the one that ends it.
+//!
 //! `a:b(len)` and `ack` are relative to the initial number of the side that they count; `=0:0(0)` is the number on the
 //! wire itself. `ts` is the timestamps option, `sack a:b` a block, `win` the window field. Every line is one microsecond
 //! after the one before, a call returns after its last segment, frames are numbered from 1.
@@ -21,9 +24,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rstproof::evidence::{Completeness, Evidence};
 use rstproof::packet::{Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum};
-use rstproof::scenario::{self, Family, Scenario};
+use rstproof::scenario::{self, Family, Scenario, Target};
 use rstproof::time::Timestamp;
-use rstproof::transcript::{Call, Errno, Op, Outcome, Role};
+use rstproof::transcript::{Call, Errno, Events, Op, Outcome, Role};
 use rstproof::verdict::{Finding, Gap, Judgement, Verdict, judge};
 
 pub(crate) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
@@ -34,6 +37,9 @@ pub(crate) const SERVER_ISS: SeqNum = SeqNum(3_000_000_000);
 
 pub(crate) const BEGAN: Timestamp = Timestamp(1_700_000_000_000_000_000);
 const TICK_NS: i64 = 1_000;
+
+/// When a call returns that has not been told to yet.
+const BLOCKED: Timestamp = Timestamp(i64::MAX);
 
 /// The client's and the server's address.
 pub(crate) fn ends(family: Family) -> (SocketAddr, SocketAddr) {
@@ -77,8 +83,25 @@ fn lines(text: &str) -> Vec<String> {
     text.lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .filter(|line| !line.is_empty())
+        .flat_map(|line| match &*line {
+            "handshake" => HANDSHAKE.map(str::to_owned).to_vec(),
+            "connected" => [&HANDSHAKE[..], &["server accept() = 0"]]
+                .concat()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+            _ => vec![line],
+        })
         .collect()
 }
+
+/// RFC 9293, figure 6; windows as Linux has them on loopback.
+const HANDSHAKE: [&str; 4] = [
+    "client connect() = 0",
+    "> S 0:0(0) win 65495 ts",
+    "< S. 0:0(0) ack 1 win 65483 ts",
+    "> . 1:1(0) ack 1 win 512 ts",
+];
 
 impl Story {
     /// The same, with this line in the place of that one. Either may be several lines, or none.
@@ -108,7 +131,10 @@ impl Story {
     }
 
     pub(crate) fn evidence(&self, family: Family) -> Evidence {
-        let (client, server) = ends(family);
+        let (client, mut server) = ends(family);
+        if self.scenario.target == Target::Itself {
+            server = client;
+        }
         let mut evidence = Evidence {
             client,
             server,
@@ -125,9 +151,20 @@ impl Story {
             if line.starts_with(['>', '<']) {
                 let frame = u32::try_from(evidence.packets.len()).unwrap() + 1;
                 evidence.packets.push(packet(line, family, frame, now));
-                if let Some(call) = evidence.calls.last_mut() {
+                let last = evidence.calls.last_mut();
+                if let Some(call) = last.filter(|call| call.ended != BLOCKED) {
                     call.ended.0 = now.0 + TICK_NS / 2;
                 }
+            } else if let Some(role) = line.strip_prefix("end ") {
+                let is_it = |call: &&mut Call| call.role.name() == role && call.ended == BLOCKED;
+                let mut calls = evidence.calls.iter_mut();
+                calls.find(is_it).unwrap().ended = now;
+            } else if let Some(line) = line.strip_prefix("blocked ") {
+                let ended = BLOCKED;
+                evidence.calls.push(Call {
+                    ended,
+                    ..call(line, now)
+                });
             } else {
                 evidence.calls.push(call(line, now));
             }
@@ -286,6 +323,8 @@ fn direction(arrow: &str, family: Family) -> (End, End) {
     match arrow {
         ">" => ((client, CLIENT_ISS), (server, SERVER_ISS)),
         "<" => ((server, SERVER_ISS), (client, CLIENT_ISS)),
+        // A socket that is connected to itself.
+        ">>" => ((client, CLIENT_ISS), (client, CLIENT_ISS)),
         other => panic!("{other} is no direction"),
     }
 }
@@ -358,11 +397,14 @@ fn op_of(text: &str) -> Op {
         ("setsockopt", "SO_LINGER {1,0}") => Op::LingerZero,
         ("setsockopt", "TCP_QUICKACK 0") => Op::DelayAcks,
         ("getsockopt", "SO_ERROR") => Op::SocketError,
-        _ => panic!("{text} is no call"),
+        _ => Op::of_call(name, arguments).unwrap_or_else(|| panic!("{text} is no call")),
     }
 }
 
 fn outcome(op: Op, text: &str) -> Outcome {
+    if op == Op::Poll {
+        return Outcome::Polled(Events::of_text(text).unwrap());
+    }
     let errno = match text {
         "?" => return Outcome::Unfinished,
         "EPIPE" => Errno::EPIPE,
@@ -370,6 +412,11 @@ fn outcome(op: Op, text: &str) -> Outcome {
         "ECONNREFUSED" => Errno::ECONNREFUSED,
         "ENOTCONN" => Errno::ENOTCONN,
         "EAGAIN" => Errno::EAGAIN,
+        "EINPROGRESS" => Errno::EINPROGRESS,
+        "EALREADY" => Errno::EALREADY,
+        "EINVAL" => Errno::EINVAL,
+        "ETIMEDOUT" => Errno::ETIMEDOUT,
+        "ECONNABORTED" => Errno::ECONNABORTED,
         "0" if op == Op::SocketError => return Outcome::SocketError(None),
         value => return Outcome::Returned(value.parse().unwrap()),
     };
