@@ -24,7 +24,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 rstproof() { cargo run --release --locked --quiet -- "$@"; }
 
-rstproof run -w "$new" || fail 'not every trial was confirmed; captures/ is as it was'
+rstproof run --all -w "$new" || fail 'not every trial was confirmed; captures/ is as it was'
 # Skipped is not refused, but a family that is missing here is not what captures/ is for.
 if grep -q '"skipped":"' "$new/report.json"; then
     fail 'this host skipped a trial; captures/ is as it was'

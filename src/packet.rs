@@ -197,6 +197,8 @@ pub enum Packet {
     Icmp(IcmpError),
     /// A UDP datagram: who sent it and how its payload begins, if it is as long. Fences are these.
     Udp {
+        /// When its frame was stamped.
+        at: Timestamp,
         /// Sender.
         source: SocketAddr,
         /// First eight bytes of payload, big-endian.
@@ -268,7 +270,7 @@ fn packet(sliced: &LaxSlicedPacket<'_>, frame: u32, at: Timestamp) -> Packet {
             };
             Packet::Tcp(segment(tcp, frame, at, source, destination, payload_len))
         }
-        Some(TransportSlice::Udp(udp)) => datagram(udp, source),
+        Some(TransportSlice::Udp(udp)) => datagram(udp, at, source),
         Some(TransportSlice::Icmpv4(icmp)) => icmpv4(icmp, frame, at, source),
         Some(TransportSlice::Icmpv6(icmp)) => icmpv6(icmp, frame, at, source),
         Some(TransportSlice::Igmp(_)) | None => Packet::Other,
@@ -348,9 +350,10 @@ fn sack_blocks(first: (u32, u32), rest: [Option<(u32, u32)>; 3]) -> SackBlocks {
     SackBlocks(blocks)
 }
 
-fn datagram(udp: &UdpSlice<'_>, source: IpAddr) -> Packet {
+fn datagram(udp: &UdpSlice<'_>, at: Timestamp, source: IpAddr) -> Packet {
     let mark = udp.payload().split_first_chunk::<8>();
     Packet::Udp {
+        at,
         source: SocketAddr::new(source, udp.source_port()),
         mark: mark.map(|(mark, _)| u64::from_be_bytes(*mark)),
         commitment: mark.and_then(|(_, rest)| rest.first_chunk().copied()),

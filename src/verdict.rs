@@ -111,6 +111,8 @@ pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
 
 /// What the capture says of the connection.
 struct Wire {
+    /// When the fence was captured.
+    fence: Option<Timestamp>,
     /// Its first frame.
     first: Option<u32>,
     saw_syn: bool,
@@ -161,6 +163,7 @@ impl Wire {
     fn read(evidence: &Evidence) -> Self {
         let mut flow = Flow::new(evidence.client, evidence.server);
         let mut wire = Self {
+            fence: None,
             first: None,
             saw_syn: false,
             resets: Vec::new(),
@@ -178,7 +181,13 @@ impl Wire {
                 Packet::Icmp(error) if evidence.is_about_connection(error) => {
                     wire.icmp.get_or_insert(error.frame);
                 }
-                Packet::Tcp(_) | Packet::Icmp(_) | Packet::Udp { .. } | Packet::Other => {}
+                Packet::Udp { at, .. } => {
+                    let fence = evidence.completeness.fence;
+                    if fence.is_some_and(|fence| fence.is(packet)) {
+                        wire.fence = Some(*at);
+                    }
+                }
+                Packet::Tcp(_) | Packet::Icmp(_) | Packet::Other => {}
             }
         }
         wire.saw_syn = flow.saw_syn();
@@ -228,15 +237,17 @@ const SLACK_NS: i64 = 60_000;
 /// A call that cannot have been made when it is said to have been: it ends before it begins, begins before the one before
 /// it has ended, or what only it can have sent was on the wire before it began.
 fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<usize> {
+    let after = |earlier: Timestamp, later: Timestamp| later.since(earlier) >= -SLACK_NS;
     let mut last = [None; 2];
     for (index, call) in evidence.calls.iter().enumerate() {
         let last = match call.role {
             Role::Client => &mut last[0],
             Role::Server => &mut last[1],
         };
-        let after = |earlier: Timestamp, later: Timestamp| later.since(earlier) >= -SLACK_NS;
+        let within = after(evidence.began, call.began)
+            && wire.fence.is_none_or(|fence| after(call.ended, fence));
         let follows = last.is_none_or(|last| after(last, call.began));
-        if !after(call.began, call.ended) || !follows {
+        if !after(call.began, call.ended) || !follows || !within {
             return Some(index);
         }
         // The owner of a call that blocks may make others before it returns.
@@ -250,7 +261,15 @@ fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Opt
             let (index, call) = calls.find(|(_, it)| it.role == role && can_send(it.op))?;
             (call.began.since(sent?) > SLACK_NS).then_some(index)
         };
-        caused_by(firsts.syn, |op| op == Op::Connect)
+        // A SYN is sent before connect() returns, whether or not that waits.
+        let mut calls = evidence.calls.iter().enumerate();
+        let connect = calls.find(|(_, it)| it.role == role && it.op == Op::Connect);
+        let returned_before = connect
+            .zip(firsts.syn)
+            .filter(|((_, call), sent)| sent.since(call.ended) > SLACK_NS)
+            .map(|((index, _), _)| index);
+        returned_before
+            .or_else(|| caused_by(firsts.syn, |op| op == Op::Connect))
             .or_else(|| {
                 caused_by(firsts.data, |op| {
                     matches!(op, Op::Write(_) | Op::WriteUrgent)
@@ -327,6 +346,7 @@ fn findings(
     compare_calls(scenario, evidence, &mut findings);
     compare_payload(scenario, evidence, wire, &mut findings);
     compare_blames(scenario, evidence, wire, blames, &matched, &mut findings);
+    compare_reads(evidence, wire, blames, &mut findings);
     explain_ends_of_file(evidence, wire, blames, &mut findings);
     if let (Extent::Nothing, Some(frame)) = (scenario.extent, wire.first) {
         findings.push(Finding::UnexpectedSegment { frame });
@@ -473,6 +493,35 @@ fn compare_payload(
         };
         if read > u64::from(sent) {
             findings.push(Finding::NotSent { role, read, sent });
+        }
+    }
+}
+
+/// Rule 5, the order: a `read` is told of a RST only after all that had come in before it was read.
+fn compare_reads(
+    evidence: &Evidence,
+    wire: &Wire,
+    blames: &[(usize, Blame)],
+    findings: &mut Vec<Finding>,
+) {
+    for (index, blame) in blames {
+        let Some(call) = evidence.calls.get(*index) else {
+            continue;
+        };
+        if !matches!((call.op, blame), (Op::Read(_), Blame::Reset(_))) {
+            continue;
+        }
+        let role = call.role;
+        let read = bytes(evidence, |call| {
+            call.role == role && matches!(call.op, Op::Read(_))
+        });
+        // That there are bytes on the wire that nobody wrote is said already.
+        let differs = |finding: &Finding| matches!(finding, Finding::PayloadDiffers { role: from, .. } if *from == role.peer());
+        let mut payload = wire.payload.iter();
+        let sent = payload.find(|(from, _)| *from == role.peer() && !findings.iter().any(differs));
+        if let Some((_, sent)) = sent.filter(|(_, sent)| u64::from(*sent) > read) {
+            let sent = *sent;
+            findings.push(Finding::NotRead { role, read, sent });
         }
     }
 }

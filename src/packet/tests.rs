@@ -423,10 +423,12 @@ fn icmp_that_is_no_error_about_tcp_is_something_else() {
 fn a_datagram_shows_its_first_eight_bytes_and_the_next_thirty_two() {
     let begin = |payload: &[u8]| match decode(Link::Ethernet, 3, AT, &frame_of_udp(payload)) {
         Packet::Udp {
+            at,
             source,
             mark,
             commitment,
         } => {
+            assert_eq!(at, AT);
             assert_eq!(source, "127.7.0.1:40000".parse().unwrap());
             (mark, commitment)
         }

@@ -682,7 +682,7 @@ pub(super) const SHUTDOWN_RD_CLOSE: Scenario = Scenario {
     ..BASE
 };
 
-/// `mptcp_close()` with data unread: `mptcp_do_fastclose()`, which resets each subflow with MP_FASTCLOSE (RFC 8684,
+/// `mptcp_close()` with data unread: `mptcp_do_fastclose()`, which resets each subflow with `MP_FASTCLOSE` (RFC 8684,
 /// 3.5; Linux 5.16).
 pub(super) const MPTCP_CLOSE_UNREAD: Scenario = Scenario {
     id: "mptcp-close-unread-data",

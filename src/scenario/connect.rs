@@ -404,7 +404,7 @@ pub(super) const NOT_CONNECTED: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSED_PORT`]; the subflow's SYN carries MP_CAPABLE, which a kernel without a socket does not look at.
+/// As [`CLOSED_PORT`]; the subflow's SYN carries `MP_CAPABLE`, which a kernel without a socket does not look at.
 pub(super) const CLOSED_PORT_MPTCP: Scenario = Scenario {
     id: "mptcp-connect-closed-port",
     topic: Topic::Connect,

@@ -149,7 +149,7 @@ pub(super) const RESET_IN_QUEUE_DATA: Scenario = Scenario {
 };
 
 /// With `TCP_DEFER_ACCEPT` the queue is entered by the first data: `tcp_v4_syn_recv_sock()` finds it full, counts
-/// ListenOverflows and ListenDrops, and drops the segment; the request stays, and the SYN-ACK is sent again later.
+/// `ListenOverflows` and `ListenDrops`, and drops the segment; the request stays, and the SYN-ACK is sent again later.
 pub(super) const QUEUE_OVERFLOW: Scenario = Scenario {
     id: "accept-queue-overflow",
     topic: Topic::Listener,
@@ -180,7 +180,7 @@ pub(super) const QUEUE_OVERFLOW: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_check_req()` drops the bare ACK and counts TCPDeferAcceptDrop; when the time has run out the SYN-ACK is
+/// `tcp_check_req()` drops the bare ACK and counts `TCPDeferAcceptDrop`; when the time has run out the SYN-ACK is
 /// sent once more, and the ACK that this draws lets the connection in.
 pub(super) const DEFER_ACCEPT: Scenario = Scenario {
     id: "defer-accept",

@@ -228,8 +228,8 @@ impl Socket {
         }
         if self.shutdown_both.is_some() && op.takes_error() && errno == Errno::ECONNRESET {
             let own = resets.iter().enumerate().skip(self.own_told);
-            let own = own.filter(|(_, reset)| reset.from == self.role && reset.at < call.ended);
-            if let Some((reset, _)) = own.last() {
+            let mut own = own.filter(|(_, reset)| reset.from == self.role && reset.at < call.ended);
+            if let Some((reset, _)) = own.next_back() {
                 return Blame::OwnReset(reset);
             }
         }

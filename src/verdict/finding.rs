@@ -64,6 +64,8 @@ pub enum Finding {
     PayloadDiffers { role: Role, written: u64, sent: u32 },
     /// This end's reads returned more bytes than the other end's segments hold.
     NotSent { role: Role, read: u64, sent: u32 },
+    /// This end was told of a RST by a read before it had read all that had come in.
+    NotRead { role: Role, read: u64, sent: u32 },
     /// The script has a call that the transcript lacks.
     CallNotMade { role: Role, op: Op },
     /// The transcript has a call that the script lacks.
@@ -94,6 +96,7 @@ impl Finding {
             Self::UnexpectedOutcome { .. } => "unexpected-outcome",
             Self::PayloadDiffers { .. } => "payload-differs",
             Self::NotSent { .. } => "payload-not-sent",
+            Self::NotRead { .. } => "payload-not-read",
             Self::CallNotMade { .. } => "call-not-made",
             Self::OtherCall { .. } => "other-call",
             Self::IcmpError { .. } => "icmp-error",
@@ -122,6 +125,7 @@ impl Finding {
             | Self::UnexpectedOutcome { .. }
             | Self::PayloadDiffers { .. }
             | Self::NotSent { .. }
+            | Self::NotRead { .. }
             | Self::CallNotMade { .. }
             | Self::OtherCall { .. } => None,
         }
@@ -190,6 +194,15 @@ impl fmt::Display for Finding {
                 f,
                 "call {call}: the error of the RST in frame {frame} is reported a second time"
             ),
+            _ => self.of_calls(f),
+        }
+    }
+}
+
+impl Finding {
+    /// What is said of calls and bytes.
+    fn of_calls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::UnexplainedError { call } => {
                 write!(f, "call {call} failed, and no RST on the wire explains it")
             }
@@ -222,6 +235,10 @@ impl fmt::Display for Finding {
                 "the {role}'s reads returned {read} bytes in all, and {sent} of the {}'s bytes are on the wire",
                 role.peer()
             ),
+            Self::NotRead { role, read, sent } => write!(
+                f,
+                "the {role}'s reads returned {read} of {sent} bytes, and then told of the RST"
+            ),
             Self::CallNotMade { role, op } => write!(f, "the {role}'s {op} was not made"),
             Self::OtherCall { call, role, op } => write!(
                 f,
@@ -231,6 +248,7 @@ impl fmt::Display for Finding {
                 f,
                 "frame {frame}: an ICMP error about this connection, which may explain the error"
             ),
+            other => f.write_str(other.id()), // what speaks of a RST has words of its own
         }
     }
 }
@@ -505,6 +523,15 @@ mod tests {
                 },
                 "payload-not-sent",
                 "the client's reads returned 2 bytes in all, and 1 of the server's bytes are on the wire",
+            ),
+            (
+                Finding::NotRead {
+                    role,
+                    read: 1,
+                    sent: 2,
+                },
+                "payload-not-read",
+                "the client's reads returned 1 of 2 bytes, and then told of the RST",
             ),
             (
                 Finding::CallNotMade { role, op },

@@ -5,7 +5,7 @@ use std::fs;
 use rstproof::archive::load;
 use rstproof::verdict::Verdict;
 
-use crate::evidence::{Golden, Said, all, judged_in, scratch};
+use crate::evidence::{Golden, Said, all, judged_in, sample, scratch};
 
 #[test]
 fn laid_out_otherwise_the_document_says_the_same() {
@@ -37,10 +37,18 @@ fn a_call_ended_otherwise_or_at_another_time() {
                     call["role"] = role.into();
                 },
             ];
-            for change in changes {
+            let is_poll = golden.trial()["calls"][call]["call"] == "poll";
+            for (nth, change) in changes.into_iter().enumerate() {
+                // That would be no result of poll, and then the document cannot be read.
+                if is_poll && nth == 1 {
+                    continue;
+                }
                 let tampered = golden.with_value(|document| {
                     change(&mut document["trials"][0]["calls"][call]);
                 });
+                if tampered.trial() == golden.trial() {
+                    continue; // that is how it ended
+                }
                 let what = format!("{} call {call}", golden.stem);
                 tampered.judged().is_gap("transcript-altered", &what);
             }
@@ -142,7 +150,7 @@ fn what_the_document_says_of_its_evidence_is_not_what_it_leads_to() {
 /// Whether each byte of a document's trial counts. What stands around it is no evidence of the trial.
 #[test]
 fn any_byte_of_the_trial_is_another_one() {
-    for golden in all() {
+    for golden in sample() {
         let dir = scratch();
         let begin = golden.document.find(r#"{"scenario""#).unwrap();
         let end = golden.document.rfind("],\n\"capture\"").unwrap();
@@ -169,7 +177,7 @@ fn any_byte_of_the_trial_is_another_one() {
 
 #[test]
 fn the_document_ends_at_any_byte() {
-    for golden in all() {
+    for golden in sample() {
         let dir = scratch();
         // A line end more or less says nothing.
         for length in 0..golden.document.trim_end().len() {

@@ -105,6 +105,13 @@ impl Golden {
         !self.trial()["resets"].as_array().unwrap().is_empty()
     }
 
+    /// Whether this frame, counted from 1, is one of its connection's.
+    pub(crate) fn owns(&self, frame: usize) -> bool {
+        let trial = self.trial();
+        let mut packets = trial["packets"].as_array().unwrap().iter();
+        packets.any(|packet| packet["frame"] == frame)
+    }
+
     pub(crate) fn put_into(&self, directory: &Path) {
         let path = |kind| directory.join(format!("{}.{kind}", self.stem));
         fs::write(path("pcapng"), &self.capture).unwrap();
@@ -148,6 +155,23 @@ pub(crate) fn all() -> &'static [Golden] {
         stems.iter().map(|stem| Golden::read(stem)).collect()
     });
     &ALL
+}
+
+/// Of it what every byte is changed in: what is read of a file does not depend on the scenario.
+pub(crate) fn sample() -> impl Iterator<Item = &'static Golden> {
+    const SCENARIOS: [&str; 6] = [
+        "close-unread-data",
+        "clean-close-eof",
+        "connect-closed-port-nonblocking",
+        "reset-in-accept-queue-data",
+        "reset-blocked-writer",
+        "write-after-peer-close",
+    ];
+    let is_it = |golden: &&Golden| {
+        let (scenario, _) = golden.stem.split_once('.').unwrap();
+        SCENARIOS.contains(&scenario)
+    };
+    all().iter().filter(is_it)
 }
 
 /// Every answer about what is in a directory.

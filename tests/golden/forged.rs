@@ -65,9 +65,17 @@ impl Forged {
         assert!(!judgement.findings.is_empty() || judgement.gap.is_some());
     }
 
+    /// Whether another frame takes up the same numbers in the same direction: then one of them counts, whichever.
+    fn is_sent_twice(&self, index: usize) -> bool {
+        let parts = |frame: &Frame| tcp(&frame.bytes).map(|tcp| frame.bytes[tcp..tcp + 8].to_vec());
+        let mut others = self.frames.iter().enumerate();
+        others.any(|(other, frame)| other != index && parts(frame) == parts(&self.frames[index]))
+    }
+
     /// Indices of the frames that are TCP and for which this holds of the flags.
     fn with_flags(&self, hold: impl Fn(u8) -> bool) -> Vec<usize> {
         let frames = self.frames.iter().enumerate();
+        let frames = frames.filter(|(index, _)| self.golden.owns(index + 1));
         frames
             .filter(|(_, frame)| tcp(&frame.bytes).is_some_and(|tcp| hold(frame.bytes[tcp + 13])))
             .map(|(index, _)| index)
@@ -101,7 +109,19 @@ fn nothing_forged_is_confirmed() {
 
 #[test]
 fn the_rst_or_the_syn_is_gone() {
-    let gone = |forged: &mut Forged, index| drop(forged.frames.remove(index));
+    let gone = |forged: &mut Forged, index: usize| {
+        // If a SYN was sent twice it has to be both.
+        while forged.is_sent_twice(index) {
+            let ports = tcp(&forged.frames[index].bytes).unwrap();
+            let parts = forged.frames[index].bytes[ports..ports + 8].to_vec();
+            let is_it = |frame: &Frame| {
+                tcp(&frame.bytes).is_some_and(|tcp| frame.bytes[tcp..tcp + 8] == parts)
+            };
+            let last = forged.frames.iter().rposition(is_it).unwrap();
+            forged.frames.remove(last);
+        }
+        drop(forged.frames.remove(index));
+    };
     each_forged(gone, |flags| flags & RST != 0, "gone");
     each_forged(gone, |flags| flags & (SYN | 0x10) == SYN, "gone");
 }
@@ -114,6 +134,9 @@ fn the_fence_is_gone_or_not_the_last() {
         forged.must_not_be_confirmed("no fence");
         let mut forged = Forged::from(golden);
         let last = forged.frames.len() - 1;
+        if last == 0 {
+            continue;
+        }
         forged.frames.swap(last, last - 1);
         forged.must_not_be_confirmed("a frame after the fence");
     }
@@ -124,6 +147,10 @@ fn a_segment_that_counts_is_gone() {
     // Data, FIN and the SYN that answers take up sequence numbers: what acknowledges them tells, or the bytes that the
     // calls speak of.
     for golden in all() {
+        // Where some bytes are not sent, how many are is not known.
+        if scenario::find(&golden.scenario()).unwrap().unsent.is_some() {
+            continue;
+        }
         let count = Forged::from(golden).frames.len();
         for index in 0..count {
             let mut forged = Forged::from(golden);
@@ -131,7 +158,8 @@ fn a_segment_that_counts_is_gone() {
             let Packet::Tcp(segment) = decode(Link::Ethernet, 1, Timestamp(0), &frame.bytes) else {
                 continue;
             };
-            if segment.seq_len() > 0 {
+            let again = Forged::from(golden).is_sent_twice(index);
+            if segment.seq_len() > 0 && golden.owns(index + 1) && !again {
                 forged.must_not_be_confirmed(&format!("frame {} gone", index + 1));
             }
         }
@@ -181,8 +209,8 @@ fn the_rst_came_after_the_error() {
 
 #[test]
 fn a_call_was_made_at_another_time() {
-    // Far beyond what clocks of two CPUs may differ by.
-    const FAR_NS: i64 = 1_000_000_000;
+    // Far beyond what clocks of two CPUs may differ by, and longer than any call takes.
+    const FAR_NS: i64 = 20_000_000_000;
     for golden in all() {
         let all_calls = |by: i64| {
             let mut forged = Forged::from(golden);

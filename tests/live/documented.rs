@@ -10,10 +10,11 @@ pub(crate) struct Documented {
     pub(crate) scenario: &'static str,
     /// `>` is the client's call, `<` the server's, each with its result.
     calls: &'static str,
-    reset: Option<DocumentedReset>,
+    pub(crate) reset: Option<DocumentedReset>,
 }
 
-struct DocumentedReset {
+#[derive(Clone, Copy)]
+pub(crate) struct DocumentedReset {
     from: &'static str,
     flags: &'static str,
     /// Relative to the sender's initial number; `None` where that is unknown.

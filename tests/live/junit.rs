@@ -110,7 +110,10 @@ fn is_complete_after_a_signal() {
     assert_eq!(run.code, Some(130), "{}", run.err);
 
     let report = report(&run);
-    let said = format!("rstproof: interrupted: {} of 20000000 trials", report.tests);
+    let said = format!(
+        "rstproof: interrupted: {} of 102000000 trials",
+        report.tests
+    );
     assert_eq!(run.err.trim_end(), said);
     let files = std::fs::read_dir(dir.path()).unwrap().count();
     let expected = 2 * report.tests + 1;

@@ -36,7 +36,7 @@ fn complete_after(signal: Signal, code: i32) {
     assert_eq!(run.err.lines().count(), 1, "{}", run.err);
 
     let shown = trials(&format!("{began}{}", run.out));
-    let said = format!("rstproof: interrupted: {} of 20000000 trials", shown.len());
+    let said = format!("rstproof: interrupted: {} of 102000000 trials", shown.len());
     assert_eq!(run.err.trim_end(), said);
     assert_complete(dir.path(), &shown);
     assert_same(&shown, &check(dir.path()).quietly(0).trials());

@@ -265,6 +265,7 @@ impl Stranger {
             0 => Packet::Other,
             // UDP between the very ends is a stranger, too.
             1 => Packet::Udp {
+                at: segment.at,
                 source: client,
                 mark: Some(1),
                 commitment: None,
