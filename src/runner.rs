@@ -6,7 +6,7 @@
 //!
 //! Sockets block, as in the programs that people write. A call that must not hang has a time bound instead
 //! (`SO_RCVTIMEO`, `SO_SNDTIMEO`), far above anything that happens on a working system. A call that is to block while
-//! the script goes on has a thread of its own ([`blocked`]), a process that is to be killed is one ([`child`]).
+//! the script goes on has a thread of its own (`blocked`), a process that is to be killed is one ([`child`]).
 
 mod blocked;
 pub mod child;
