@@ -22,6 +22,7 @@ use crate::capture::{self, Batch, Session};
 use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
+use crate::kernel::counters::Meter;
 use crate::lab::{self, Kept, Lab, Place};
 use crate::packet::{Flags, Packet};
 use crate::runner::{self, Runner, Stage, closed_port, own_port};
@@ -60,6 +61,8 @@ pub struct Worker {
     settings: Settings,
     lab: Lab,
     session: Session,
+    /// Of a namespace of its own: on a host's they move for others, too.
+    counters: Option<Meter>,
     stages: BTreeMap<Family, Stage>,
     batch: Batch,
     evidence: Evidence,
@@ -93,6 +96,10 @@ impl Worker {
 
     /// The same in a place that this thread has entered already.
     pub(crate) fn open_in(lab: Lab, settings: Settings) -> Result<Self, Error> {
+        let counters = match settings.place {
+            Place::Private => Meter::open().ok(),
+            Place::Host => None,
+        };
         let session = Session::open(&capture::Config {
             interface: settings.interface.clone(),
             filter: settings.filter.clone(),
@@ -110,6 +117,7 @@ impl Worker {
             settings,
             lab,
             session,
+            counters,
             stages: BTreeMap::new(),
             evidence: Evidence {
                 client: nowhere,
@@ -184,6 +192,9 @@ impl Worker {
 
         let mut runner = Runner::ready(stage, scenario, &self.settings.program, &mut self.buffer)?;
         let (client, server) = runner.addresses();
+        if let Some(counters) = &mut self.counters {
+            counters.begin().map_err(|error| uncounted(&error))?;
+        }
         let clocks = ClockCheck::sample()?;
         let began = Timestamp::now()?;
         self.batch.begin(began);
@@ -206,6 +217,11 @@ impl Worker {
             .session
             .drain_to_fence(&mut self.batch, self.commitment.as_ref())
             .await?;
+        // Tear-down moves them, too.
+        self.evidence.counters = match &mut self.counters {
+            Some(counters) => Some(counters.moved().map_err(|error| uncounted(&error))?),
+            None => None,
+        };
         let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
         let mut hidden = self.batch.hidden.iter();
@@ -220,6 +236,10 @@ impl Worker {
         runner.tear_down();
         Ok(())
     }
+}
+
+fn uncounted(error: &std::io::Error) -> Error {
+    Error::lab("read the namespace's TCP counters", error)
 }
 
 /// Plays the script. A call that has no descriptor to be made on ends it early, and the judge will see what is missing.

@@ -10,11 +10,13 @@
 //! 4. it came before the return of the call that failed, and no call is later than what it sent;
 //! 5. the errno is what that state maps to, reported once, every other call ended as documented, the bytes on the wire
 //!    are those that the calls speak of, and no `read` gave 0 without a FIN or a RST;
-//! 6. (the kernel's own word: not asked yet);
+//! 6. the kernel agrees, where it can be asked: it has sent as many RSTs as were captured, and its counters moved as the
+//!    scenario says, by no more and no less;
 //! 7. nothing else explains the error: no ICMP, no other acceptable RST, no local cause.
 
 mod blame;
 mod finding;
+mod kernel;
 
 pub use blame::Blame;
 pub use finding::{Finding, Gap};
@@ -346,6 +348,7 @@ fn findings(
     compare_calls(scenario, evidence, &mut findings);
     compare_payload(scenario, evidence, wire, &mut findings);
     compare_blames(scenario, evidence, wire, blames, &matched, &mut findings);
+    kernel::compare_counters(scenario, evidence, &mut findings);
     compare_reads(evidence, wire, blames, &mut findings);
     explain_ends_of_file(evidence, wire, blames, &mut findings);
     if let (Extent::Nothing, Some(frame)) = (scenario.extent, wire.first) {

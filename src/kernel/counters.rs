@@ -4,8 +4,17 @@
 //! their changes are an exact account of what the kernel did there. Kernels add counters; none may be taken for granted.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use super::event::Moved;
+
+/// The files that they are in, for the namespace of the thread that opens them.
+const FILES: [&str; 2] = [
+    "/proc/thread-self/net/snmp",
+    "/proc/thread-self/net/netstat",
+];
 
 /// The groups that are about TCP: `Tcp` of RFC 4022, and Linux's own.
 const GROUPS: [&str; 3] = ["Tcp", "TcpExt", "MPTcpExt"];
@@ -49,10 +58,7 @@ impl Counters {
     /// Those of the network namespace that this thread is in.
     pub fn read() -> io::Result<Self> {
         let mut counters = Self::default();
-        for file in [
-            "/proc/thread-self/net/snmp",
-            "/proc/thread-self/net/netstat",
-        ] {
+        for file in FILES {
             counters.add(&fs::read_to_string(file)?);
         }
         Ok(counters)
@@ -83,6 +89,141 @@ impl Counters {
     pub fn get(&self, name: &str) -> Option<u64> {
         self.0.get(name).copied()
     }
+}
+
+/// The [`WATCHED`] counters of one namespace, read again and again: the files stay open, and where a counter stands in
+/// them is looked up once, for a trial takes less time than to parse all that is in there.
+#[derive(Debug)]
+pub struct Meter {
+    files: [Watched; 2],
+    /// As they were when the trial began.
+    before: Values,
+    uncounted: Vec<String>,
+}
+
+/// A value for each of [`WATCHED`]; `None` where this kernel does not count it.
+type Values = [Option<u64>; WATCHED.len()];
+
+#[derive(Debug)]
+struct Watched {
+    file: File,
+    /// Line, word of the line and place in [`WATCHED`] of each that is in this file, in the order of the file.
+    places: Vec<(usize, usize, usize)>,
+    text: Vec<u8>,
+}
+
+impl Meter {
+    /// Those of the network namespace that this thread is in.
+    pub fn open() -> io::Result<Self> {
+        let [snmp, netstat] = FILES.map(Watched::open);
+        let mut watch = Self {
+            files: [snmp?, netstat?],
+            before: Values::default(),
+            uncounted: Vec::new(),
+        };
+        let values = watch.read()?;
+        let unknown = WATCHED.iter().zip(values).filter(|(_, it)| it.is_none());
+        watch.uncounted = unknown.map(|(name, _)| (*name).to_owned()).collect();
+        Ok(watch)
+    }
+
+    /// A trial begins.
+    pub fn begin(&mut self) -> io::Result<()> {
+        self.before = self.read()?;
+        Ok(())
+    }
+
+    /// By how much they have moved since then.
+    pub fn moved(&mut self) -> io::Result<Moved> {
+        let now = self.read()?;
+        let pairs = WATCHED.iter().zip(self.before.iter().zip(now));
+        let by = pairs.filter_map(|(name, (before, now))| {
+            let by = now?.wrapping_sub((*before)?);
+            (by > 0).then(|| ((*name).to_owned(), by))
+        });
+        Ok(Moved {
+            by: by.collect(),
+            uncounted: self.uncounted.clone(),
+        })
+    }
+
+    fn read(&mut self) -> io::Result<Values> {
+        let mut values = Values::default();
+        for file in &mut self.files {
+            file.read(&mut values)?;
+        }
+        Ok(values)
+    }
+}
+
+impl Watched {
+    fn open(path: &str) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let mut watched = Self {
+            file,
+            places: Vec::new(),
+            text: vec![0; 4096],
+        };
+        let len = watched.fill()?;
+        watched.places = places(&String::from_utf8_lossy(&watched.text[..len]));
+        Ok(watched)
+    }
+
+    /// Reads the file anew. How many bytes it has.
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut len = 0;
+        loop {
+            if len == self.text.len() {
+                self.text.resize(2 * len, 0);
+            }
+            match self.file.read_at(&mut self.text[len..], len as u64)? {
+                0 => return Ok(len),
+                more => len += more,
+            }
+        }
+    }
+
+    fn read(&mut self, values: &mut Values) -> io::Result<()> {
+        let len = self.fill()?;
+        let mut lines = self.text[..len].split(|byte| *byte == b'\n').enumerate();
+        let mut places = self.places.iter().peekable();
+        while let Some((line, _, _)) = places.peek() {
+            let Some((_, text)) = lines.find(|(at, _)| at == line) else {
+                break;
+            };
+            let line = *line;
+            let mut words = text.split(|byte| *byte == b' ').enumerate();
+            while let Some((_, word, name)) = places.next_if(|(at, _, _)| *at == line) {
+                let found = words.find(|(at, _)| at == word);
+                values[*name] = found.and_then(|(_, digits)| number(digits));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the watched counters stand: the names are on one line, their values on the next.
+fn places(text: &str) -> Vec<(usize, usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let pairs = lines.chunks_exact(2).enumerate();
+    let of_tcp = pairs.filter(|(_, pair)| {
+        GROUPS
+            .iter()
+            .any(|group| pair[0].split(':').next() == Some(*group))
+    });
+    of_tcp
+        .flat_map(|(nth, pair)| {
+            let words = pair[0].split(' ').enumerate();
+            words.filter_map(move |(word, name)| {
+                let watched = WATCHED.iter().position(|watched| *watched == name)?;
+                Some((2 * nth + 1, word, watched))
+            })
+        })
+        .collect()
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -119,6 +260,34 @@ mod tests {
         for absent in ["C", "D", "E"] {
             assert_eq!(counters.get(absent), None, "{absent}");
         }
+    }
+
+    /// The values stand in the line after the names, in the same order.
+    #[test]
+    fn the_watched_ones_are_found_by_their_names() {
+        let text = "Ip: OutRsts\nIp: 99\nTcp: MaxConn EstabResets OutRsts\nTcp: -1 14 16\n";
+        let place = |name| WATCHED.iter().position(|it| *it == name).unwrap();
+        let expected = [(3, 2, place("EstabResets")), (3, 3, place("OutRsts"))];
+        assert_eq!(places(text), expected);
+        assert_eq!(places("Tcp: OutRsts\n"), []);
+    }
+
+    /// Another namespace's, other threads' or other programs' resets do not move them; a connect that is refused
+    /// moves two of this thread's (RFC 4022: a transition from SYN-SENT to CLOSED, a RST sent).
+    #[test]
+    fn what_moves_is_told_by_name() {
+        let mut watch = Meter::open().unwrap();
+        watch.begin().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        std::net::TcpStream::connect(address).unwrap_err();
+        let moved = watch.moved().unwrap();
+        // Tests run side by side on the host's own loopback, so it may be more.
+        for name in ["OutRsts", "AttemptFails"] {
+            assert!(moved.get(name).unwrap() >= 1, "{name}: {moved:?}");
+        }
+        assert_eq!(moved.get("TCPAbortOnMemory"), Some(0));
     }
 
     #[test]

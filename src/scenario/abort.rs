@@ -112,6 +112,7 @@ pub(super) const FIN_THEN_RESET: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
     ],
     resets: ABORTED_AFTER_FIN,
+    counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnClose", 1)],
     ..BASE
 };
 
@@ -142,6 +143,7 @@ pub(super) const FIN_THEN_RESET_WRITE: Scenario = Scenario {
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
     resets: ABORTED_AFTER_FIN,
+    counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnClose", 1)],
     ..BASE
 };
 
@@ -167,6 +169,7 @@ pub(super) const LINGER_ZERO_CLOSE: Scenario = Scenario {
     ],
     // The kernel says TCP_STATE: tcp_disconnect() sends it, whatever made close() call that.
     resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnData", 1)],
     ..BASE
 };
 
@@ -717,6 +720,8 @@ pub(super) const MPTCP_CLOSE_UNREAD: Scenario = Scenario {
         ("EstabResets", 2),
         ("MPFastcloseTx", 1),
         ("MPFastcloseRx", 1),
+        ("MPRstTx", 1),
+        ("MPRstRx", 1),
     ],
     ..BASE
 };

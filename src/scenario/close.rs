@@ -62,6 +62,7 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
         "TCP_TIMEWAIT_SOCKET",
     )],
     timing: Some(Timing::DataAfterAckOfFin),
+    counters: &[("OutRsts", 1), ("EstabResets", 1)],
     ..BASE
 };
 
@@ -101,6 +102,7 @@ pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
         "TCP_ABORT_ON_DATA",
     )],
     timing: Some(Timing::DataBeforeAckOfFin),
+    counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnData", 1)],
     ..BASE
 };
 

@@ -180,8 +180,9 @@ pub(super) const QUEUE_OVERFLOW: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_check_req()` drops the bare ACK and counts `TCPDeferAcceptDrop`; when the time has run out the SYN-ACK is
-/// sent once more, and the ACK that this draws lets the connection in.
+/// `tcp_check_req()` drops the bare ACK and counts `TCPDeferAcceptDrop`; when the time has run out the SYN-ACK is sent
+/// once more. To the client, established by then, that is a SYN out of place, which it challenges with an ACK (RFC 5961,
+/// 4.2), and that ACK lets the connection in.
 pub(super) const DEFER_ACCEPT: Scenario = Scenario {
     id: "defer-accept",
     topic: Topic::Listener,
@@ -203,7 +204,11 @@ pub(super) const DEFER_ACCEPT: Scenario = Scenario {
         server(Op::PeerName, returns(0)),
         client(Op::SocketError, Expect::ReportsNone),
     ],
-    counters: &[("TCPDeferAcceptDrop", 1)],
+    counters: &[
+        ("TCPDeferAcceptDrop", 1),
+        ("TCPChallengeACK", 1),
+        ("TCPSYNChallenge", 1),
+    ],
     ..BASE
 };
 

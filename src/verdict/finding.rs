@@ -64,6 +64,14 @@ pub enum Finding {
     PayloadDiffers { role: Role, written: u64, sent: u32 },
     /// This end's reads returned more bytes than the other end's segments hold.
     NotSent { role: Role, read: u64, sent: u32 },
+    /// The kernel has sent another number of RSTs than were captured.
+    ResetsSent { sent: u64, captured: u64 },
+    /// A counter of the kernel's moved otherwise.
+    CounterDiffers {
+        name: &'static str,
+        expected: u64,
+        seen: u64,
+    },
     /// This end was told of a RST by a read before it had read all that had come in.
     NotRead { role: Role, read: u64, sent: u32 },
     /// The script has a call that the transcript lacks.
@@ -97,6 +105,8 @@ impl Finding {
             Self::PayloadDiffers { .. } => "payload-differs",
             Self::NotSent { .. } => "payload-not-sent",
             Self::NotRead { .. } => "payload-not-read",
+            Self::ResetsSent { .. } => "resets-sent-differ",
+            Self::CounterDiffers { .. } => "counter-differs",
             Self::CallNotMade { .. } => "call-not-made",
             Self::OtherCall { .. } => "other-call",
             Self::IcmpError { .. } => "icmp-error",
@@ -126,6 +136,8 @@ impl Finding {
             | Self::PayloadDiffers { .. }
             | Self::NotSent { .. }
             | Self::NotRead { .. }
+            | Self::ResetsSent { .. }
+            | Self::CounterDiffers { .. }
             | Self::CallNotMade { .. }
             | Self::OtherCall { .. } => None,
         }
@@ -234,6 +246,18 @@ impl Finding {
                 f,
                 "the {role}'s reads returned {read} bytes in all, and {sent} of the {}'s bytes are on the wire",
                 role.peer()
+            ),
+            Self::ResetsSent { sent, captured } => write!(
+                f,
+                "the kernel counts {sent} RSTs sent in this namespace (OutRsts), and {captured} were captured"
+            ),
+            Self::CounterDiffers {
+                name,
+                expected,
+                seen,
+            } => write!(
+                f,
+                "the kernel's counter {name}: expected to move by {expected}, moved by {seen}"
             ),
             Self::NotRead { role, read, sent } => write!(
                 f,
@@ -532,6 +556,23 @@ mod tests {
                 },
                 "payload-not-read",
                 "the client's reads returned 1 of 2 bytes, and then told of the RST",
+            ),
+            (
+                Finding::ResetsSent {
+                    sent: 0,
+                    captured: 1,
+                },
+                "resets-sent-differ",
+                "the kernel counts 0 RSTs sent in this namespace (OutRsts), and 1 were captured",
+            ),
+            (
+                Finding::CounterDiffers {
+                    name: "EstabResets",
+                    expected: 2,
+                    seen: 1,
+                },
+                "counter-differs",
+                "the kernel's counter EstabResets: expected to move by 2, moved by 1",
             ),
             (
                 Finding::CallNotMade { role, op },
