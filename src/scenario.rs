@@ -158,6 +158,12 @@ pub enum Extent {
 }
 
 impl Scenario {
+    /// Whether a child process has a part in it.
+    #[must_use]
+    pub fn has_child(&self) -> bool {
+        self.calls().any(|(_, op, _)| op == Op::Spawn)
+    }
+
     /// Whether call number `index` is to block while others are made.
     #[must_use]
     pub fn blocks(&self, index: usize) -> bool {

@@ -15,6 +15,7 @@ use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use tokio::sync::RwLock;
 use tokio::time::interval;
 
 use crate::archive;
@@ -49,6 +50,9 @@ pub struct Settings {
     /// The program that children are: this one.
     pub program: PathBuf,
 }
+
+/// Trials that may run side by side hold it for reading; one that starts a child, for writing.
+static ALONE: RwLock<()> = RwLock::const_new(());
 
 /// The running program, whatever has become of its file.
 #[must_use]
@@ -162,7 +166,15 @@ impl Worker {
 
     /// Runs one trial and judges it.
     pub async fn run(&mut self, scenario: &Scenario, family: Family) -> Result<Trial<'_>, Error> {
-        self.act(scenario, family).await?;
+        // A child that comes into being has a copy of every descriptor of the process for a moment, and what another
+        // trial closes then is not closed.
+        if scenario.has_child() {
+            let _alone = ALONE.write().await;
+            self.act(scenario, family).await?;
+        } else {
+            let _among_others = ALONE.read().await;
+            self.act(scenario, family).await?;
+        }
         let judgement = judge(scenario, &self.evidence);
         if judgement.verdict != Verdict::Confirmed {
             // Something of it may be left, in the listener's queue perhaps: the next trial gets a stage of its own.

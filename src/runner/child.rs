@@ -4,6 +4,7 @@
 //! `close` does. A real process shows that; it does nothing but wait for the signal that ends it, and ends with the
 //! thread that started it, whatever ends that.
 
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -22,21 +23,35 @@ use crate::error::Error;
 /// The hidden command's name.
 pub const COMMAND: &str = "hold-socket";
 
-/// Starts a child whose standard input is this socket.
-pub(super) fn spawn(program: &Path, socket: OwnedFd) -> std::io::Result<Child> {
-    Command::new(program)
+/// Starts a child whose standard input is this socket, and returns once it holds that and nothing else of this process.
+/// While it comes into being it has a copy of every descriptor here, those of other trials included: none may be under
+/// way.
+pub(super) fn spawn(program: &Path, socket: OwnedFd) -> io::Result<Child> {
+    let mut child = Command::new(program)
         .arg(COMMAND)
         .arg(std::process::id().to_string())
         // Ctrl-C is for this process, which sees to it that the child ends.
         .process_group(0)
         .stdin(Stdio::from(socket))
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
+        .spawn()?;
+    // Descriptors that are closed on exec still are open when exec has let the parent go on.
+    let mut ready = [0];
+    let told = child
+        .stdout
+        .take()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))
+        .and_then(|mut told| told.read_exact(&mut ready));
+    if let Err(error) = told {
+        kill(&mut child)?;
+        return Err(error);
+    }
+    Ok(child)
 }
 
 /// Ends it and waits until it is gone, its descriptors closed; no longer than a call may take. Whether it is.
-pub(super) fn kill(child: &mut Child) -> std::io::Result<bool> {
+pub(super) fn kill(child: &mut Child) -> io::Result<bool> {
     child.kill()?;
     let deadline = Instant::now() + CALL_BOUND;
     while child.try_wait()?.is_none() {
@@ -52,6 +67,11 @@ pub(super) fn kill(child: &mut Child) -> std::io::Result<bool> {
 pub fn hold(parent: i32) -> Result<(), Error> {
     let failed = |errno: Errno| Error::system("hold a socket", errno);
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed)?;
+    let mut ready = io::stdout();
+    ready
+        .write_all(b"\n")
+        .and_then(|()| ready.flush())
+        .map_err(Error::output)?;
     // Before that it may have been too late.
     while getppid().as_raw() == parent {
         pause();
