@@ -18,8 +18,8 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use crate::evidence::{Completeness, Evidence};
-use crate::report::{Header, Host, Tool};
+use crate::evidence::Evidence;
+use crate::report::{Header, Host, Tool, events};
 use crate::scenario::Family;
 
 /// What the document about a run is called.
@@ -106,12 +106,15 @@ pub fn calls_sha256(
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// SHA-256 of what the sockets said and how far the capture is complete, in hexadecimal digits.
+/// SHA-256 of what the sockets and the kernel said and how far the capture is complete, in hexadecimal digits.
 ///
 /// Of this text: [`calls_sha256`] in hexadecimal digits, `run N`, `fence` whether it was seen, `dropped`, `unfiltered`,
-/// `stepped`, and the fence's address and mark, with a space between all of them.
+/// `stepped`, and the fence's address and mark, with a space between all of them. If the kernel's counters were asked, a
+/// line with those that moved and those that are not counted follows, and if its trace was, one with what that can tell
+/// and its events; both as the document has them.
 #[must_use]
-pub fn transcript_sha256(calls: &[u8; 32], run: u32, completeness: &Completeness) -> String {
+pub fn transcript_sha256(calls: &[u8; 32], run: u32, evidence: &Evidence) -> String {
+    let completeness = &evidence.completeness;
     let mut text = format!(
         "{} run {run} fence {} dropped {} unfiltered {} stepped {}",
         hexadecimal(calls),
@@ -122,6 +125,14 @@ pub fn transcript_sha256(calls: &[u8; 32], run: u32, completeness: &Completeness
     );
     if let Some(fence) = completeness.fence {
         let _ = write!(text, " from {} mark {:016x}", fence.from, fence.mark.0);
+    }
+    if let Some(moved) = &evidence.counters {
+        let counters = serde_json::json!([moved.by, moved.uncounted]);
+        let _ = write!(text, "\ncounters {counters}");
+    }
+    if let Some(trace) = &evidence.trace {
+        let said = serde_json::json!([trace.coverage, events(evidence)]);
+        let _ = write!(text, "\ntrace {said}");
     }
     sha256(text.as_bytes())
 }

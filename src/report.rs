@@ -9,16 +9,20 @@
 pub mod human;
 pub mod json;
 pub mod junit;
+pub mod kernel;
 pub mod ladder;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::{Flow, Form, Reset, State};
+use crate::kernel::event::Coverage;
 use crate::packet::{IcmpError, Packet, Segment};
+use crate::report::kernel::EventReport;
 use crate::scenario::{Family, Scenario};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Events, Outcome, Role};
@@ -155,10 +159,14 @@ pub struct TrialReport {
     pub packets: Vec<PacketReport>,
     /// The RSTs among them.
     pub resets: Vec<ResetReport>,
-    /// The kernel's trace events; not asked for yet.
-    pub kernel: [(); 0],
-    /// The kernel's counters; not asked for yet.
-    pub counters: serde_json::Map<String, serde_json::Value>,
+    /// The kernel's trace events.
+    pub kernel: Vec<EventReport>,
+    /// Which facts they can tell of; `None` if the trace was not asked.
+    pub trace: Option<Coverage>,
+    /// By how much the kernel's counters moved; those that did not are left out.
+    pub counters: BTreeMap<String, u64>,
+    /// Those that this kernel does not count; `None` if they were not asked.
+    pub uncounted: Option<Vec<String>>,
     /// How far the capture can be taken for complete.
     pub completeness: Option<Completeness>,
     /// What it was judged again from, if it was saved evidence.
@@ -415,6 +423,16 @@ impl TrialReport {
                 .zip(explained(judgement))
                 .map(|(reset, explains)| reset_report(reset, explains))
                 .collect(),
+            kernel: events(evidence),
+            trace: evidence.trace.as_ref().map(|trace| trace.coverage),
+            counters: evidence
+                .counters
+                .as_ref()
+                .map_or_else(BTreeMap::new, |moved| moved.by.clone()),
+            uncounted: evidence
+                .counters
+                .as_ref()
+                .map(|moved| moved.uncounted.clone()),
             completeness: Some(evidence.completeness),
             ..Self::blank(scenario, family, run)
         }
@@ -447,8 +465,10 @@ impl TrialReport {
             calls: Vec::new(),
             packets: Vec::new(),
             resets: Vec::new(),
-            kernel: [],
-            counters: serde_json::Map::new(),
+            kernel: Vec::new(),
+            trace: None,
+            counters: BTreeMap::new(),
+            uncounted: None,
             completeness: None,
             evidence: None,
         }
@@ -462,6 +482,14 @@ impl TrialReport {
             Some((reset, call))
         })
     }
+}
+
+/// The kernel's trace events of this trial.
+pub(crate) fn events(evidence: &Evidence) -> Vec<EventReport> {
+    let events = evidence.trace.iter().flat_map(|trace| &trace.events);
+    events
+        .map(|event| EventReport::new(event, evidence.began))
+        .collect()
 }
 
 fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgement) -> CallReport {

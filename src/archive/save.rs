@@ -139,7 +139,7 @@ impl Archive {
         let (scenario, family, run) = (&report.scenario, report.family, report.run);
         let name = format!("{scenario} over {}, run {run}", family.name());
         let mut about = comments::of_trial(&name, evidence, judgement);
-        let hash = transcript_sha256(&recording.calls, run, &evidence.completeness);
+        let hash = transcript_sha256(&recording.calls, run, evidence);
         about.push(format!("{TRANSCRIPT}{hash}"));
         let mut file = PcapNg::begin(&Section {
             os: &system(&self.header.host),

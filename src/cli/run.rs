@@ -28,7 +28,8 @@ use crate::trial::{Settings, this_program};
 const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
-    let header = Header::of_this_host();
+    let mut header = Header::of_this_host();
+    header.witnesses.counters = !args.host;
     let manner = Manner {
         replace: args.force,
         // Asked for now: in a user namespace everybody is root.

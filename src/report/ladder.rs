@@ -278,11 +278,19 @@ fn proof(out: &mut String, trial: &TrialReport) {
     for gap in texts(&trial.gap) {
         item(out, &missing, &gap);
     }
-    item(
-        out,
-        "--",
-        "the kernel's own word on who sent it and why: not asked",
-    );
+    for unasked in unasked(trial) {
+        item(out, "--", unasked);
+    }
+}
+
+/// Witnesses that were not there; they speak neither for the trial nor against it.
+fn unasked(trial: &TrialReport) -> impl Iterator<Item = &'static str> {
+    let counters = trial.uncounted.is_none();
+    let counters =
+        counters.then_some("the kernel's counters: not this trial's alone, so not asked");
+    let trace = trial.trace.is_none();
+    let trace = trace.then_some("the kernel's trace of who sent a RST, and why: not asked");
+    counters.into_iter().chain(trace)
 }
 
 fn item(out: &mut String, mark: &str, text: &str) {
@@ -345,12 +353,25 @@ fn facts(trial: &TrialReport) -> Vec<String> {
             ));
         }
     }
+    if trial.uncounted.is_some() {
+        facts.push(counted(trial));
+    }
     facts.push(format!(
         "all {} calls ended as documented, and no error was reported twice",
         trial.calls.len()
     ));
     facts.push("nothing else had a part in it: no ICMP error, no other acceptable RST".to_owned());
     facts
+}
+
+/// What the kernel counted.
+fn counted(trial: &TrialReport) -> String {
+    let moved = trial.counters.iter();
+    let moved: Vec<String> = moved.map(|(name, by)| format!("{name} {by}")).collect();
+    if moved.is_empty() {
+        return "the kernel counts nothing that tells of a reset or a failure".to_owned();
+    }
+    format!("the kernel counts as it should: {}", moved.join(", "))
 }
 
 /// What an error came from that no RST of the other end has a part in.

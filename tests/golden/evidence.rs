@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use rstproof::archive::{self, load};
 use rstproof::error::Error;
+use rstproof::evidence::Evidence;
 use rstproof::report::{Header, TrialReport};
 use rstproof::scenario::Family;
 use rstproof::verdict::Verdict;
@@ -87,8 +88,13 @@ impl Golden {
         let recorder = archive::recorder(&header);
         let (scenario, interface) = (scenario.unwrap(), interface.unwrap());
         let calls = archive::calls_sha256(&recorder, scenario, family, interface, &evidence);
+        // As it is written there: what is loaded has been held against the capture already.
         let completeness = serde_json::from_value(trial["completeness"].clone()).unwrap();
-        let transcript = archive::transcript_sha256(&calls, 1, &completeness);
+        let evidence = Evidence {
+            completeness,
+            ..evidence
+        };
+        let transcript = archive::transcript_sha256(&calls, 1, &evidence);
         forged.capture = pcapng::bound_to(&self.capture, &calls, &transcript);
         let digest = Sha256::digest(&forged.capture);
         let digits: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -17,11 +17,15 @@ use super::{LONGEST_CAPTURE, LONGEST_DOCUMENT, Links, Take, Trial, read_file, un
 use crate::archive::{REPORT, names, recorder};
 use crate::error::Error;
 use crate::evidence::{Flaw, NotRead};
+use crate::kernel::counters::WATCHED;
 use crate::report::human::printable;
 use crate::report::{CaptureReport, Header, Host, SCHEMA, Tool, Witnesses};
 
 /// A script has a dozen calls. A trial of more than this is none.
 const MOST_CALLS: usize = 1_000;
+
+/// And some dozen events.
+const MOST_EVENTS: usize = 10_000;
 
 /// Names of kernels, programs and interfaces are repeated for each trial or frame; the longest, of `struct utsname`, have 64
 /// bytes.
@@ -145,6 +149,31 @@ fn stored_trial<'a>(
     if stored.calls.len() > MOST_CALLS {
         let calls = stored.calls.len();
         return Err(refused(path, format!("a trial of {calls} calls is none")));
+    }
+    let events = stored.kernel.len();
+    if events > MOST_EVENTS {
+        return Err(refused(
+            path,
+            format!("a trial of {events} trace events is none"),
+        ));
+    }
+    let began = crate::time::Timestamp::default();
+    let unknown = stored.kernel.iter().find(|it| it.event(began).is_none());
+    if let Some(event) = unknown {
+        let reason = format!(
+            "this version knows no trace event '{}'",
+            printable(&event.event)
+        );
+        return Err(refused(path, reason));
+    }
+    let uncounted = stored.uncounted.iter().flatten();
+    let names = stored.counters.keys().chain(uncounted);
+    if let Some(name) = names
+        .into_iter()
+        .find(|name| !WATCHED.contains(&name.as_str()))
+    {
+        let reason = format!("this version knows no counter '{}'", printable(name));
+        return Err(refused(path, reason));
     }
     Ok(stored)
 }

@@ -1,6 +1,7 @@
 //! One trial of a document, made evidence again together with its capture.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,8 +13,10 @@ use super::document::Document;
 use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_file};
 use crate::archive::{calls_sha256, sha256, transcript_sha256};
 use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
+use crate::kernel::event::{Coverage, Moved, Trace};
 use crate::packet::Packet;
 use crate::report::human::printable;
+use crate::report::kernel::EventReport;
 use crate::report::{PacketReport, Source, packets};
 use crate::scenario::{self, Family};
 use crate::time::Timestamp;
@@ -37,6 +40,14 @@ pub(super) struct StoredTrial<'a> {
     pub(super) calls: Vec<StoredCall>,
     packets: Vec<PacketReport>,
     completeness: Option<Completeness>,
+    #[serde(default)]
+    pub(super) kernel: Vec<EventReport>,
+    #[serde(default)]
+    trace: Option<Coverage>,
+    #[serde(default)]
+    pub(super) counters: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub(super) uncounted: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -183,8 +194,18 @@ impl StoredTrial<'_> {
             calls: calls.collect(),
             packets: Vec::new(),
             completeness: self.completeness.unwrap_or(UNKNOWN_COMPLETENESS),
-            trace: None,
-            counters: None,
+            trace: self.trace.map(|coverage| Trace {
+                events: self
+                    .kernel
+                    .iter()
+                    .filter_map(|event| event.event(Timestamp(began)))
+                    .collect(),
+                coverage,
+            }),
+            counters: self.uncounted.as_ref().map(|uncounted| Moved {
+                by: self.counters.clone(),
+                uncounted: uncounted.clone(),
+            }),
             flaw: None,
         }
     }
@@ -227,7 +248,7 @@ impl StoredTrial<'_> {
         let interface = &*document.capture.interface;
         let recorder = &document.recorder;
         let calls = calls_sha256(recorder, &self.scenario, self.family, interface, transcript);
-        let hash = transcript_sha256(&calls, self.run, &transcript.completeness);
+        let hash = transcript_sha256(&calls, self.run, transcript);
         if capture.flaw.is_some() {
             return capture.flaw;
         }
