@@ -6,4 +6,5 @@
 pub mod counters;
 pub mod event;
 pub mod format;
+pub mod trace;
 pub mod tracefs;

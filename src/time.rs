@@ -53,6 +53,13 @@ impl ClockCheck {
         })
     }
 
+    /// The time of day at this reading of `CLOCK_MONOTONIC`, in nanoseconds.
+    #[must_use]
+    pub fn realtime_of(self, monotonic_ns: u64) -> Timestamp {
+        let monotonic = i64::try_from(monotonic_ns).unwrap_or(i64::MAX);
+        Timestamp(monotonic.saturating_add(self.realtime_minus_monotonic))
+    }
+
     /// By how many nanoseconds `CLOCK_REALTIME` was stepped since `earlier`.
     #[must_use]
     pub fn step_since(self, earlier: Self) -> i64 {

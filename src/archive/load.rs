@@ -25,7 +25,7 @@ use super::{REPORT, parts_of_stem};
 use crate::error::{Error, reason};
 use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
 use crate::file::Format;
-use crate::report::{CaptureReport, Host, Source, TrialReport};
+use crate::report::{CaptureReport, Host, Source, TrialReport, Witnesses};
 use crate::scenario::{Family, Scenario};
 use crate::transcript::Errno;
 use crate::verdict::judge;
@@ -49,6 +49,8 @@ pub struct Trial {
     pub skipped: Option<String>,
     /// The host that it was recorded on, if that is known.
     pub host: Option<Rc<Host>>,
+    /// Which witnesses were asked there, if that is known.
+    pub witnesses: Option<Witnesses>,
     /// What it was captured with.
     pub capture: CaptureReport,
     /// What is left of it.

@@ -84,7 +84,7 @@ impl<'a> Check<'a> {
                 dropped: 0,
                 ..trial.capture.clone()
             };
-            self.console = Some(self.begin(host, as_story)?);
+            self.console = Some(self.begin(host, trial.witnesses, as_story)?);
         }
         self.capture.dropped = self
             .capture
@@ -108,7 +108,12 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn begin(&self, host: Option<&Host>, as_story: bool) -> Result<Console, Error> {
+    fn begin(
+        &self,
+        host: Option<&Host>,
+        witnesses: Option<Witnesses>,
+        as_story: bool,
+    ) -> Result<Console, Error> {
         let show = Show {
             format: self.args.format,
             stories: as_story,
@@ -116,7 +121,7 @@ impl<'a> Check<'a> {
             directory: None,
             lines: None,
         };
-        Console::begin(show, &header(host))
+        Console::begin(show, &header(host, witnesses))
     }
 
     fn finish(mut self) -> Result<ExitCode, Error> {
@@ -124,7 +129,7 @@ impl<'a> Check<'a> {
             self.show(&only, report, !self.args.quiet)?;
         } else if self.console.is_none() && self.args.format != Format::Human {
             // A machine wants a document, even if there is nothing in it.
-            self.console = Some(self.begin(None, false)?);
+            self.console = Some(self.begin(None, None, false)?);
         }
         if let Some(console) = self.console.take() {
             console.end(&self.capture, &self.tally, self.began.elapsed())?;
@@ -154,16 +159,16 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Who says it, and of which host.
-fn header(host: Option<&Host>) -> Header {
+/// Who says it, of which host, and whom that had asked.
+fn header(host: Option<&Host>, witnesses: Option<Witnesses>) -> Header {
     Header {
         schema: SCHEMA,
         tool: Tool::this(),
         host: host.cloned().unwrap_or_default(),
-        witnesses: Witnesses {
+        witnesses: witnesses.unwrap_or(Witnesses {
             capture: true,
             kernel_trace: false,
             counters: false,
-        },
+        }),
     }
 }

@@ -3,6 +3,8 @@
 //! Kernels add, drop and move fields, and renumber reasons: nothing about a record may be taken for granted. What this
 //! kernel says is parsed when the program runs, and a field that is not there is `None`, not an error.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// One event's record.
@@ -79,6 +81,15 @@ impl Format {
             .iter()
             .find(is_it)
             .map(|symbol| symbol.name.as_str())
+    }
+
+    /// The names that this kernel has for values of this field.
+    #[must_use]
+    pub fn symbols(&self, field: &str) -> BTreeMap<u64, String> {
+        let of_it = self.symbols.iter().filter(|symbol| symbol.field == field);
+        of_it
+            .map(|symbol| (symbol.value, symbol.name.clone()))
+            .collect()
     }
 
     /// How many values of this field have a name.

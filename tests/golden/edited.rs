@@ -131,7 +131,6 @@ fn what_the_document_says_of_its_evidence_is_not_what_it_leads_to() {
             r#""kernel_reason":null"#,
             r#""kernel_reason":"TCP_ABORT_ON_CLOSE""#,
         ),
-        (r#""counters":{}"#, r#""counters":{"OutRsts":1}"#),
         (r#""explains":[5]"#, r#""explains":[7]"#),
         (
             r#""findings":[]"#,
@@ -145,6 +144,38 @@ fn what_the_document_says_of_its_evidence_is_not_what_it_leads_to() {
     }
     let tampered = golden.with_text(r#""flags":"R.""#, r#""flags":"F.""#);
     tampered.judged().is_gap("frame-altered", "packets");
+}
+
+#[test]
+fn the_kernel_did_not_say_that() {
+    let golden = Golden::read("close-unread-data.ipv4");
+    for (old, new) in [
+        (r#""OutRsts":1"#, r#""OutRsts":2"#),
+        (
+            r#""TCPAbortOnClose":1"#,
+            r#""TCPAbortOnClose":1,"EmbryonicRsts":1"#,
+        ),
+        (r#""uncounted":[]"#, r#""uncounted":["OutRsts"]"#),
+        (r#""uncounted":[]"#, r#""uncounted":null"#),
+    ] {
+        golden
+            .with_text(old, new)
+            .judged()
+            .is_gap("transcript-altered", new);
+    }
+    for (old, new, reason) in [
+        (r#""OutRsts":1"#, r#""OutRstz":1"#, "no counter 'OutRstz'"),
+        (
+            r#""uncounted":[]"#,
+            r#""uncounted":["\u001b"]"#,
+            r"no counter '\u{1b}'",
+        ),
+    ] {
+        let Said::Error(line) = golden.with_text(old, new).judged() else {
+            panic!("{new} was read");
+        };
+        assert!(line.contains(reason), "{line}");
+    }
 }
 
 /// Whether each byte of a document's trial counts. What stands around it is no evidence of the trial.

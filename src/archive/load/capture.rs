@@ -127,6 +127,7 @@ pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
         run,
         skipped: None,
         host: None,
+        witnesses: None,
         capture: CaptureReport {
             interface: capture.interface.unwrap_or_default(),
             filter: capture.filter.unwrap_or_default(),

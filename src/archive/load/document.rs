@@ -38,6 +38,7 @@ const LONGEST_FILTER: usize = 65_535;
 pub(super) struct Document<'a> {
     pub(super) tool: Tool,
     pub(super) host: Host,
+    witnesses: Witnesses,
     pub(super) capture: CaptureReport,
     /// What went into the hashes of its trials.
     pub(super) recorder: String,
@@ -87,6 +88,7 @@ impl Document<'_> {
             trial.recorded = Some(raw.get().to_owned());
         }
         trial.host = Some(Rc::clone(&seen.host));
+        trial.witnesses = Some(self.witnesses);
         trial
     }
 }
@@ -233,6 +235,7 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
         recorder: recorder(&header),
         tool: header.tool,
         host: header.host,
+        witnesses: header.witnesses,
         capture: stored.capture,
         is_report: path.file_name() == Some(OsStr::new(REPORT)),
         trials: stored.trials,

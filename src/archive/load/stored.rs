@@ -163,6 +163,7 @@ impl StoredTrial<'_> {
             family: self.family,
             run: self.run,
             host: None,
+            witnesses: None,
             capture: document.capture.clone(),
             evidence: joined.evidence,
             name: printable(&self.scenario),

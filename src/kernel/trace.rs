@@ -1,0 +1,390 @@
+//! The kernel's trace events, while trials run: a private instance of tracefs, shared by all workers of a run.
+//!
+//! tracefs is not namespaced: events of every namespace and program of the host arrive, whoever asked for them, and none
+//! carries a namespace. So there is one instance for the run and not one for each worker, what arrives is handed to the
+//! worker whose addresses it has, and the rest is thrown away. Nobody is woken for an event: a worker that has ended its
+//! trial empties the rings, its own and the others' if there is anything in them.
+//!
+//! An instance outlives its maker. It is removed when the run ends, whichever way, and those of runs that were killed
+//! are removed by the next one.
+
+pub mod record;
+pub mod ring;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::record::{Decoder, EVENTS, Record};
+use self::ring::{Head, Page};
+use super::event::{Coverage, Event, Trace, What};
+use super::format::Format;
+use super::tracefs::Tracefs;
+use crate::time::{ClockCheck, Timestamp};
+
+/// What the names of instances begin with; the process and when it began follow.
+const NAME: &str = "rstproof";
+
+/// Ring size, in KiB for each CPU: some 10,000 events.
+pub const RING_KIB: u32 = 1024;
+
+/// An instance at work.
+#[derive(Debug)]
+pub struct Session {
+    directory: PathBuf,
+    head: Head,
+    decoders: BTreeMap<u16, Decoder>,
+    coverage: Coverage,
+    /// One a CPU.
+    rings: Vec<Mutex<Ring>>,
+    inboxes: Mutex<Vec<Inbox>>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    /// `None` once the session is closed.
+    pipe: Option<File>,
+    page: Vec<u8>,
+}
+
+/// What has arrived for one worker.
+#[derive(Debug)]
+struct Inbox {
+    addresses: Vec<IpAddr>,
+    records: Vec<Record>,
+    /// Some records were lost, and nobody knows whose they were.
+    overrun: bool,
+}
+
+/// A worker's share of a session.
+#[derive(Debug)]
+pub struct Listener {
+    session: Arc<Session>,
+    nth: usize,
+}
+
+/// What the events are wanted of.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The server's.
+    pub server: SocketAddr,
+    /// When the trial began.
+    pub began: Timestamp,
+    /// When its fence was captured: what comes later is no part of it.
+    pub fence: Option<Timestamp>,
+}
+
+impl Session {
+    /// Makes an instance whose rings have so many KiB for each CPU, and lets it record.
+    pub fn open(tracefs: &Tracefs, ring_kib: u32) -> io::Result<Arc<Self>> {
+        let instances = tracefs.root().join("instances");
+        remove_leftovers(&instances);
+        let own = process_name(std::process::id()).unwrap_or_default();
+        // Several in one process do not disturb each other either.
+        let salt = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
+        let directory = instances.join(format!("{NAME}-{own}-{salt:08x}"));
+        fs::create_dir(&directory)?;
+        Self::set_up(tracefs, &directory, ring_kib)
+            .map(Arc::new)
+            .inspect_err(|_| drop(fs::remove_dir(&directory)))
+    }
+
+    fn set_up(tracefs: &Tracefs, directory: &Path, ring_kib: u32) -> io::Result<Self> {
+        let write = |file: &str, text: &str| fs::write(directory.join(file), text);
+        write("trace_clock", "mono")?;
+        write("buffer_size_kb", &ring_kib.to_string())?;
+        // A ring with anything in it is ready to be read. Kernels before 4.20 know no other way.
+        let _ = write("buffer_percent", "0");
+        let head = fs::read_to_string(tracefs.root().join("events/header_page"))?;
+        let head = ring::head(&head).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "this kernel's ring has another form",
+            )
+        })?;
+        let mut session = Self {
+            directory: directory.to_owned(),
+            head,
+            decoders: BTreeMap::new(),
+            coverage: Coverage::default(),
+            rings: rings(directory)?,
+            inboxes: Mutex::new(Vec::new()),
+        };
+        for (system, name) in EVENTS {
+            // What a kernel does not have cannot be told of, and that is all.
+            if let Ok(format) = tracefs.format(system, name) {
+                let enabled = session.enable(system, &format);
+                session.coverage = session.coverage.with(name, enabled.as_ref());
+            }
+        }
+        Ok(session)
+    }
+
+    /// Lets this event be recorded. Its decoder, if it is.
+    fn enable(&mut self, system: &str, format: &Format) -> Option<Decoder> {
+        let decoder = Decoder::new(format)?;
+        let id = u16::try_from(format.id).ok()?;
+        let event = self
+            .directory
+            .join("events")
+            .join(system)
+            .join(&format.name);
+        // Subflows of Multipath TCP are TCP, their owner is not.
+        let filter = match &*format.name {
+            "inet_sk_error_report" => {
+                Some(format!("protocol == {} && error != 0", libc::IPPROTO_TCP))
+            }
+            "inet_sock_set_state" => Some(format!("protocol == {}", libc::IPPROTO_TCP)),
+            _ => None,
+        };
+        if let Some(filter) = filter {
+            let _ = fs::write(event.join("filter"), filter);
+        }
+        fs::write(event.join("enable"), "1").ok()?;
+        self.decoders.insert(id, decoder.clone());
+        Some(decoder)
+    }
+
+    /// What it can tell of.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        self.coverage
+    }
+
+    /// A share for a worker whose trials use these addresses and no others.
+    #[must_use]
+    pub fn listen(self: &Arc<Self>, addresses: Vec<IpAddr>) -> Listener {
+        let mut inboxes = lock(&self.inboxes);
+        inboxes.push(Inbox {
+            addresses,
+            records: Vec::new(),
+            overrun: false,
+        });
+        Listener {
+            session: Arc::clone(self),
+            nth: inboxes.len() - 1,
+        }
+    }
+
+    /// Empties all rings into the inboxes.
+    fn empty(&self) -> io::Result<()> {
+        for ring in &self.rings {
+            // Who holds the lock may be handing out what belongs to others.
+            let mut ring = lock(ring);
+            while let Some(length) = ring.read()? {
+                self.hand_out(&ring.page[..length]);
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_out(&self, page: &[u8]) {
+        let mut inboxes = lock(&self.inboxes);
+        let Some(page) = Page::new(page, self.head) else {
+            inboxes.iter_mut().for_each(|inbox| inbox.overrun = true);
+            return;
+        };
+        if page.missed {
+            inboxes.iter_mut().for_each(|inbox| inbox.overrun = true);
+        }
+        for (at, bytes) in page {
+            // `common_type` is the first field of each.
+            let id = bytes.first_chunk().map(|id| u16::from_ne_bytes(*id));
+            let decoder = id.and_then(|id| self.decoders.get(&id));
+            let Some(record) = decoder.and_then(|it| it.decode(at, bytes)) else {
+                continue;
+            };
+            let is_one = |address: &IpAddr| {
+                *address == record.source.ip() || *address == record.destination.ip()
+            };
+            for inbox in inboxes.iter_mut() {
+                if inbox.addresses.iter().any(is_one) {
+                    inbox.records.push(record.clone());
+                }
+            }
+        }
+    }
+
+    /// Removes the instance; nothing arrives any more.
+    pub fn close(&self) {
+        for ring in &self.rings {
+            // It cannot be removed while a pipe is open.
+            lock(ring).pipe = None;
+        }
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Listener {
+    /// What it can tell of.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        self.session.coverage
+    }
+
+    /// The events of a trial that has ended, on the clock that `clocks` was sampled of.
+    pub fn take(&self, wanted: &Wanted, clocks: ClockCheck) -> io::Result<Trace> {
+        self.session.empty()?;
+        let mut inboxes = lock(&self.session.inboxes);
+        let Some(inbox) = inboxes.get_mut(self.nth) else {
+            return Ok(Trace::default());
+        };
+        let coverage = Coverage {
+            overrun: std::mem::take(&mut inbox.overrun),
+            ..self.session.coverage
+        };
+        let mut sockets = Sockets::default();
+        let records = inbox.records.drain(..);
+        let mut events: Vec<Event> = records
+            .filter(|record| wanted.concerns(record))
+            .filter_map(|record| {
+                let at = clocks.realtime_of(record.at_ns);
+                (at >= wanted.began && wanted.fence.is_none_or(|fence| at <= fence))
+                    .then(|| sockets.event(record, at))
+            })
+            .collect();
+        // Each CPU has a ring of its own.
+        events.sort_by_key(|event| event.at);
+        Ok(Trace { events, coverage })
+    }
+}
+
+impl Wanted {
+    /// Whether the record is about the connection, or about a reset from its listener.
+    fn concerns(&self, record: &Record) -> bool {
+        let ends = (record.source, record.destination);
+        if ends == (self.client, self.server) || ends == (self.server, self.client) {
+            return true;
+        }
+        // A listener has no other end.
+        let is_listener = record.source == self.server
+            && record.destination.ip().is_unspecified()
+            && record.destination.port() == 0;
+        is_listener && matches!(record.what, What::SendReset { .. })
+    }
+}
+
+/// Small numbers for pointers.
+#[derive(Default)]
+struct Sockets(Vec<u64>);
+
+impl Sockets {
+    fn event(&mut self, record: Record, at: Timestamp) -> Event {
+        let socket = (record.pointer != 0).then(|| self.number(record.pointer));
+        Event {
+            at,
+            source: record.source,
+            destination: record.destination,
+            socket,
+            cookie: record.cookie,
+            what: record.what,
+        }
+    }
+
+    fn number(&mut self, pointer: u64) -> u32 {
+        let place = self.0.iter().position(|known| *known == pointer);
+        let place = place.unwrap_or_else(|| {
+            self.0.push(pointer);
+            self.0.len() - 1
+        });
+        u32::try_from(place + 1).unwrap_or(u32::MAX)
+    }
+}
+
+impl Ring {
+    /// Reads a page; `None` if there is nothing to be read.
+    fn read(&mut self) -> io::Result<Option<usize>> {
+        let Some(pipe) = &mut self.pipe else {
+            return Ok(None);
+        };
+        match pipe.read(&mut self.page) {
+            Ok(0) => Ok(None),
+            Ok(length) => Ok(Some(length)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read(),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Coverage {
+    /// What is covered once this event is recorded, or is not.
+    fn with(mut self, name: &str, decoder: Option<&Decoder>) -> Self {
+        let is_there = decoder.is_some();
+        match name {
+            "tcp_send_reset" => {
+                self.send_reset = is_there;
+                self.without_socket = decoder.is_some_and(Decoder::tells_without_socket);
+                self.reasons = decoder.is_some_and(Decoder::gives_reasons);
+            }
+            "tcp_receive_reset" => self.receive_reset = is_there,
+            "inet_sk_error_report" => self.error_report = is_there,
+            "inet_sock_set_state" => self.set_state = is_there,
+            _ => {}
+        }
+        self
+    }
+}
+
+/// A ring for each CPU.
+fn rings(directory: &Path) -> io::Result<Vec<Mutex<Ring>>> {
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?;
+    let page = page.and_then(|size| usize::try_from(size).ok());
+    let size = page.unwrap_or(4096);
+    let mut rings = Vec::new();
+    for cpu in fs::read_dir(directory.join("per_cpu"))? {
+        let pipe = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(cpu?.path().join("trace_pipe_raw"))?;
+        rings.push(Mutex::new(Ring {
+            pipe: Some(pipe),
+            page: vec![0; size],
+        }));
+    }
+    Ok(rings)
+}
+
+/// What tells this process from all others, those with the same number at another time included.
+fn process_name(process: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name in brackets may hold anything; field 22 is the time of the start (proc(5)).
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let began = fields.split(' ').nth(19)?;
+    Some(format!("{process}-{began}"))
+}
+
+/// Removes instances whose makers are gone. One that is in use cannot be removed: its pipes are open.
+fn remove_leftovers(instances: &Path) {
+    for instance in fs::read_dir(instances).into_iter().flatten().flatten() {
+        let name = instance.file_name();
+        let Some(maker) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(NAME)?.strip_prefix('-')?.rsplit_once('-'))
+            .map(|(maker, _)| maker)
+        else {
+            continue;
+        };
+        let process = maker.split('-').next().and_then(|it| it.parse().ok());
+        if process.and_then(process_name).as_deref() != Some(maker) {
+            let _ = fs::remove_dir(instance.path());
+        }
+    }
+}
+
+/// A thread that panicked has left nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
