@@ -3,17 +3,22 @@
 //! 1. A warm trial of `close-unread-data`, whole aftermath recorded and judged, against the bare exchange: the same
 //!    calls on the same kind of socket, in a namespace of its own without a capture, without a judge. The two
 //!    alternate in short rounds on the same CPU; the median of each round's ratio is what counts.
-//! 2. The program: `--repeat 10000` with one worker (rate, peak memory) and `run` over everything (wall time from start
+//! 2. The same trial with the kernel's trace as a third witness, against the one without: rounds of the three take
+//!    turns. The trace is on during its own rounds only. Needs root; else it is left out and that is said.
+//! 3. The program: `--repeat 10000` with one worker (rate, peak memory) and `run` over everything (wall time from start
 //!    to exit).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use rstproof::kernel::trace;
+use rstproof::kernel::tracefs::Tracefs;
 use rstproof::lab::{self, Kept, Lab, Place};
+use rstproof::runner::own_port;
 use rstproof::scenario::{self, Family};
 use rstproof::trial::{Settings, Worker};
 use rstproof::verdict::Verdict;
@@ -34,6 +39,11 @@ fn main() -> Result<()> {
     whole_program()
 }
 
+/// Told to run a round.
+type Told = mpsc::Receiver<()>;
+/// Tells the times of its trials.
+type Tell = mpsc::Sender<Result<Vec<Duration>>>;
+
 /// A thread that runs a round when told to and gives back its times.
 struct Rounds {
     go: mpsc::Sender<()>,
@@ -41,9 +51,7 @@ struct Rounds {
 }
 
 impl Rounds {
-    fn start(
-        round: impl FnOnce(mpsc::Receiver<()>, mpsc::Sender<Result<Vec<Duration>>>) + Send + 'static,
-    ) -> Self {
+    fn start(round: impl FnOnce(Told, Tell) + Send + 'static) -> Self {
         let (go, told) = mpsc::channel();
         let (tell, times) = mpsc::channel();
         thread::spawn(move || round(told, tell));
@@ -60,40 +68,73 @@ impl Rounds {
 }
 
 fn trial_against_bare_exchange() -> Result<()> {
-    let proven = Rounds::start(|told, tell| {
-        let result = proven_rounds(&told, &tell);
-        if let Err(error) = result {
-            let _ = tell.send(Err(error));
-        }
-    });
-    let bare = Rounds::start(|told, tell| {
-        let result = bare_rounds(&told, &tell);
-        if let Err(error) = result {
-            let _ = tell.send(Err(error));
-        }
-    });
+    let start = |rounds: fn(&Told, &Tell) -> Result<()>| {
+        Rounds::start(move |told, tell| {
+            if let Err(error) = rounds(&told, &tell) {
+                let _ = tell.send(Err(error));
+            }
+        })
+    };
     let median = |times: &[Duration]| times[times.len() / 2].as_secs_f64() * 1e6;
-    let (mut ratios, mut bares, mut provens) = (Vec::new(), Vec::new(), Vec::new());
-    proven.round()?;
-    bare.round()?;
+    let (bare, proven) = (start(bare_rounds), start(proven_rounds));
+    let traced = match open_trace() {
+        Ok(trace) => {
+            trace.close();
+            Some(start(traced_rounds))
+        }
+        Err(why) => {
+            println!("without the kernel's trace: {why}");
+            None
+        }
+    };
+    let contenders: Vec<&Rounds> = [&bare, &proven].into_iter().chain(&traced).collect();
+    let mut medians = vec![Vec::new(); contenders.len()];
+    for contender in &contenders {
+        contender.round()?;
+    }
     for _ in 0..ROUNDS {
-        let (bare, proven) = (median(&bare.round()?), median(&proven.round()?));
-        ratios.push(proven / bare);
-        bares.push(bare);
-        provens.push(proven);
+        for (contender, medians) in contenders.iter().zip(&mut medians) {
+            medians.push(median(&contender.round()?));
+        }
     }
-    for list in [&mut ratios, &mut bares, &mut provens] {
-        list.sort_by(f64::total_cmp);
+    println!("close-unread-data, {ROUNDS} rounds of {TRIALS} each, in turn:");
+    for (name, (than, what)) in [
+        ("proven", (0, "the bare exchange")),
+        ("traced as well", (1, "without the trace")),
+    ]
+    .into_iter()
+    .take(contenders.len() - 1)
+    {
+        let rounds = medians[than + 1].iter().zip(&medians[than]);
+        let mut ratios: Vec<f64> = rounds.map(|(it, other)| it / other).collect();
+        ratios.sort_by(f64::total_cmp);
+        println!(
+            "  {name}: {:.1} µs, {what}: {:.1} µs, ratio {:.2} ({:.2} to {:.2})",
+            middle(&medians[than + 1]),
+            middle(&medians[than]),
+            ratios[ROUNDS / 2],
+            ratios[0],
+            ratios[ROUNDS - 1]
+        );
     }
-    println!(
-        "close-unread-data, {ROUNDS} rounds of {TRIALS}: bare {:.1} µs, proven {:.1} µs, ratio {:.2} ({:.2} to {:.2})",
-        bares[ROUNDS / 2],
-        provens[ROUNDS / 2],
-        ratios[ROUNDS / 2],
-        ratios[0],
-        ratios[ROUNDS - 1]
-    );
     Ok(())
+}
+
+fn middle(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+const PORT: u16 = 8080;
+
+fn open_trace() -> Result<Arc<trace::Session>> {
+    let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
+    Ok(trace::Session::open(
+        tracefs,
+        PORT..=own_port(PORT),
+        trace::RING_KIB,
+    )?)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -102,45 +143,66 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .build()?)
 }
 
-fn proven_rounds(
-    told: &mpsc::Receiver<()>,
-    tell: &mpsc::Sender<Result<Vec<Duration>>>,
-) -> Result<()> {
-    let scenario = scenario::find("close-unread-data").ok_or("the scenario is gone")?;
+async fn open_worker(trace: Option<Arc<trace::Session>>) -> Result<Worker> {
     let settings = Settings {
         place: Place::Private,
         interface: "lo".to_owned(),
         filter: None,
-        port: 8080,
+        port: PORT,
         kept: Kept::default(),
         recorder: None,
         program: env!("CARGO_BIN_EXE_rstproof").into(),
+        trace,
     };
+    Ok(Worker::open(settings, 0).await?)
+}
+
+async fn proven_round(worker: &mut Worker) -> Result<Vec<Duration>> {
+    let scenario = scenario::find("close-unread-data").ok_or("the scenario is gone")?;
+    let mut times = Vec::with_capacity(TRIALS);
+    for _ in 0..TRIALS {
+        let began = Instant::now();
+        let trial = worker.run(scenario, Family::Ipv4).await?;
+        times.push(began.elapsed());
+        if trial.judgement.verdict != Verdict::Confirmed {
+            return Err(format!("{:?}", trial.judgement).into());
+        }
+    }
+    Ok(times)
+}
+
+fn proven_rounds(told: &Told, tell: &Tell) -> Result<()> {
     runtime()?.block_on(async {
-        let mut worker = Worker::open(settings, 0).await?;
+        let mut worker = open_worker(None).await?;
         while told.recv().is_ok() {
-            let mut times = Vec::with_capacity(TRIALS);
-            for _ in 0..TRIALS {
-                let began = Instant::now();
-                let trial = worker.run(scenario, Family::Ipv4).await?;
-                times.push(began.elapsed());
-                if trial.judgement.verdict != Verdict::Confirmed {
-                    return Err(format!("{:?}", trial.judgement).into());
-                }
-            }
-            tell.send(Ok(times))?;
+            tell.send(Ok(proven_round(&mut worker).await?))?;
         }
         Ok(())
     })
 }
 
-fn bare_rounds(
-    told: &mpsc::Receiver<()>,
-    tell: &mpsc::Sender<Result<Vec<Duration>>>,
-) -> Result<()> {
+/// The privileges that open a trace are given up by each worker, so each round has a thread of its own.
+fn traced_rounds(told: &Told, tell: &Tell) -> Result<()> {
+    while told.recv().is_ok() {
+        let trace = open_trace()?;
+        let of_worker = Arc::clone(&trace);
+        let round = thread::spawn(move || -> Result<Vec<Duration>> {
+            runtime()?.block_on(async {
+                let mut worker = open_worker(Some(of_worker)).await?;
+                proven_round(&mut worker).await
+            })
+        });
+        let times = round.join().map_err(|_| "a round panicked")?;
+        trace.close();
+        tell.send(times)?;
+    }
+    Ok(())
+}
+
+fn bare_rounds(told: &Told, tell: &Tell) -> Result<()> {
     lab::stay_on_one_cpu(0)?;
     runtime()?.block_on(Lab::enter(Place::Private))?;
-    let address = SockAddr::from(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
+    let address = SockAddr::from(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT));
     let listener = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     listener.bind(&address)?;
     listener.listen(128)?;

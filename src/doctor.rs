@@ -131,8 +131,8 @@ pub enum Facts {
         /// `None` if no frame was captured.
         timestamps: Option<&'static str>,
     },
-    /// Where tracefs is.
-    Tracefs { mounted_on: String },
+    /// Where tracefs is; `None` if a run has to mount it for itself.
+    Tracefs { mounted_on: Option<String> },
     /// What an event's record has.
     Event {
         fields: Vec<Field>,

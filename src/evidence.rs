@@ -53,6 +53,15 @@ impl Evidence {
         }
     }
 
+    /// When this fence was captured, if it was.
+    #[must_use]
+    pub fn fenced_at(&self, fence: &Fence) -> Option<Timestamp> {
+        self.packets.iter().find_map(|packet| match packet {
+            Packet::Udp { at, .. } if fence.is(packet) => Some(*at),
+            _ => None,
+        })
+    }
+
     fn are_its_ends(&self, one: SocketAddr, other: SocketAddr) -> bool {
         [(self.client, self.server), (self.server, self.client)].contains(&(one, other))
     }

@@ -1,10 +1,11 @@
 //! What the kernel itself can tell: its trace events and its TCP counters.
 //!
-//! The only door to tracefs and to the counters in `/proc`. Nothing here is asked during a trial yet; `rstproof doctor`
-//! tells what could be.
+//! The only door to tracefs and to the counters in `/proc`. What was asked becomes plain data ([`event`]), which goes
+//! into the evidence and is all that the judge sees.
 
 pub mod counters;
 pub mod event;
 pub mod format;
+pub mod reason;
 pub mod trace;
 pub mod tracefs;

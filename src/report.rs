@@ -23,10 +23,10 @@ use crate::flow::{Flow, Form, Reset, State};
 use crate::kernel::event::Coverage;
 use crate::packet::{IcmpError, Packet, Segment};
 use crate::report::kernel::EventReport;
-use crate::scenario::{Family, Scenario};
+use crate::scenario::{Family, Scenario, Sender};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Events, Outcome, Role};
-use crate::verdict::{Blame, Judgement, Verdict};
+use crate::verdict::{Blame, Judgement, Origin, Verdict};
 
 /// Version of the machine output.
 pub const SCHEMA: u32 = 1;
@@ -76,7 +76,7 @@ pub struct Host {
 }
 
 /// Which witnesses were asked, beside the sockets.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Witnesses {
     /// The packets on the wire.
     pub capture: bool,
@@ -84,6 +84,9 @@ pub struct Witnesses {
     pub kernel_trace: bool,
     /// The kernel's counters.
     pub counters: bool,
+    /// Why the trace was not asked, if it was meant to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_kernel_trace: Option<Cow<'static, str>>,
 }
 
 impl Header {
@@ -110,6 +113,7 @@ impl Header {
                 capture: true,
                 kernel_trace: false,
                 counters: false,
+                no_kernel_trace: None,
             },
         }
     }
@@ -359,9 +363,9 @@ pub struct ResetReport {
     pub acceptable: bool,
     /// On what ground.
     pub acceptance: String,
-    /// Who sent it: needs the kernel's own word.
-    pub sender: &'static str,
-    /// The kernel's reason: likewise.
+    /// Who sent it, by the kernel's own word.
+    pub sender: Sender,
+    /// Why it was sent: the name of an `sk_rst_reason`.
     pub kernel_reason: Option<String>,
     /// The frame that it answers, if it is an answer.
     pub drawn_by: Option<u32>,
@@ -420,8 +424,9 @@ impl TrialReport {
             resets: judgement
                 .resets
                 .iter()
+                .zip(&judgement.origins)
                 .zip(explained(judgement))
-                .map(|(reset, explains)| reset_report(reset, explains))
+                .map(|((reset, origin), explains)| reset_report(reset, origin, explains))
                 .collect(),
             kernel: events(evidence),
             trace: evidence.trace.as_ref().map(|trace| trace.coverage),
@@ -534,7 +539,7 @@ fn explained(judgement: &Judgement) -> Vec<Vec<usize>> {
     explained
 }
 
-fn reset_report(reset: &Reset, explains: Vec<usize>) -> ResetReport {
+fn reset_report(reset: &Reset, origin: &Origin, explains: Vec<usize>) -> ResetReport {
     ResetReport {
         frame: reset.frame,
         from: reset.from,
@@ -542,8 +547,8 @@ fn reset_report(reset: &Reset, explains: Vec<usize>) -> ResetReport {
         receiver_state: reset.receiver_state,
         acceptable: reset.acceptance.is_acceptable(),
         acceptance: reset.acceptance.to_string(),
-        sender: "unknown",
-        kernel_reason: None,
+        sender: origin.sender,
+        kernel_reason: origin.reason.clone(),
         drawn_by: reset.drawn_by,
         explains,
     }

@@ -13,6 +13,7 @@ pub mod pool;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::RwLock;
@@ -24,6 +25,7 @@ use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
 use crate::kernel::counters::Meter;
+use crate::kernel::trace::{self, Listener, Wanted};
 use crate::lab::{self, Kept, Lab, Place};
 use crate::packet::{Flags, Packet};
 use crate::runner::{self, Runner, Stage, closed_port, own_port};
@@ -49,6 +51,8 @@ pub struct Settings {
     pub recorder: Option<String>,
     /// The program that children are: this one.
     pub program: PathBuf,
+    /// The kernel's trace, if it can be asked.
+    pub trace: Option<Arc<trace::Session>>,
 }
 
 /// Trials that may run side by side hold it for reading; one that starts a child, for writing.
@@ -67,6 +71,7 @@ pub struct Worker {
     session: Session,
     /// Of a namespace of its own: on a host's they move for others, too.
     counters: Option<Meter>,
+    trace: Option<Listener>,
     stages: BTreeMap<Family, Stage>,
     batch: Batch,
     evidence: Evidence,
@@ -115,6 +120,8 @@ impl Worker {
             ],
         })?;
         lab::drop_privileges(settings.kept)?;
+        let trace = settings.trace.as_ref();
+        let trace = trace.map(|session| session.listen(lab.addresses()));
         let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
         Ok(Self {
             batch: Batch::new(settings.kept.saves_files),
@@ -122,6 +129,7 @@ impl Worker {
             lab,
             session,
             counters,
+            trace,
             stages: BTreeMap::new(),
             evidence: Evidence {
                 client: nowhere,
@@ -236,6 +244,22 @@ impl Worker {
         };
         let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
+        self.evidence.trace = match &self.trace {
+            Some(trace) => {
+                let wanted = Wanted {
+                    client,
+                    server,
+                    began,
+                    fence: self.evidence.fenced_at(&fence),
+                };
+                Some(
+                    trace
+                        .take(&wanted, clocks)
+                        .map_err(|error| Error::lab("read the kernel's trace events", &error))?,
+                )
+            }
+            None => None,
+        };
         let mut hidden = self.batch.hidden.iter();
         let hides = hidden.any(|packet| self.evidence.concerns(packet));
         self.evidence.completeness = Completeness {

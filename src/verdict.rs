@@ -11,18 +11,23 @@
 //! 5. the errno is what that state maps to, reported once, every other call ended as documented, the bytes on the wire
 //!    are those that the calls speak of, and no `read` gave 0 without a FIN or a RST;
 //! 6. the kernel agrees, where it can be asked: it has sent as many RSTs as were captured, and its counters moved as the
-//!    scenario says, by no more and no less;
+//!    scenario says, by no more and no less; by its trace each was sent by whom and for the reason that the scenario
+//!    says, killed the socket that had to believe it, in that state, and put the error there that a call was told of;
 //! 7. nothing else explains the error: no ICMP, no other acceptable RST, no local cause.
 
 mod blame;
+mod disagreement;
 mod finding;
 mod kernel;
 
 pub use blame::Blame;
+pub use disagreement::Disagreement;
 pub use finding::{Finding, Gap};
+pub use kernel::Origin;
 
 use serde::{Deserialize, Serialize};
 
+use self::kernel::Joined;
 use crate::evidence::Evidence;
 use crate::flow::{Flow, Form, Reset};
 use crate::packet::{Flags, Packet, Segment};
@@ -65,6 +70,8 @@ pub struct Judgement {
     pub gap: Option<Gap>,
     /// Every RST of the connection, in capture order.
     pub resets: Vec<Reset>,
+    /// Who sent each of them, and why.
+    pub origins: Vec<Origin>,
     /// For each call that was told of an error, in transcript order, what it came from.
     pub blames: Vec<(usize, Blame)>,
 }
@@ -88,11 +95,12 @@ const CLOCK_STEP_LIMIT_NS: u64 = 10_000;
 pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
     let wire = Wire::read(evidence);
     let blames = blame::attribute(&evidence.calls, &wire.resets);
+    let joined = kernel::join(evidence, &wire.resets);
     let mut gap = gap(scenario, evidence, &wire);
     let findings = if gap.is_some() {
         Vec::new()
     } else {
-        findings(scenario, evidence, &wire, &blames)
+        findings(scenario, evidence, &wire, &blames, &joined)
     };
     if findings.is_empty() && scenario.timing.is_some() && wire.timing.is_none() {
         // All is as it should be, but the order that the scenario is named after is not to be seen.
@@ -107,6 +115,7 @@ pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
         findings,
         gap,
         resets: wire.resets,
+        origins: joined.origins,
         blames,
     }
 }
@@ -316,6 +325,13 @@ fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
     if completeness.clock_step_ns.unsigned_abs() > CLOCK_STEP_LIMIT_NS {
         return Some(Gap::ClockStepped(completeness.clock_step_ns));
     }
+    if evidence
+        .trace
+        .as_ref()
+        .is_some_and(|trace| trace.coverage.overrun)
+    {
+        return Some(Gap::TraceOverrun);
+    }
     if !wire.saw_syn && scenario.extent == Extent::Connection {
         return Some(Gap::SynMissing);
     }
@@ -342,6 +358,7 @@ fn findings(
     evidence: &Evidence,
     wire: &Wire,
     blames: &[(usize, Blame)],
+    joined: &Joined,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let matched = match_resets(scenario, wire, &mut findings);
@@ -349,6 +366,15 @@ fn findings(
     compare_payload(scenario, evidence, wire, &mut findings);
     compare_blames(scenario, evidence, wire, blames, &matched, &mut findings);
     kernel::compare_counters(scenario, evidence, &mut findings);
+    kernel::compare_trace(
+        scenario,
+        evidence,
+        wire,
+        blames,
+        &matched,
+        joined,
+        &mut findings,
+    );
     compare_reads(evidence, wire, blames, &mut findings);
     explain_ends_of_file(evidence, wire, blames, &mut findings);
     if let (Extent::Nothing, Some(frame)) = (scenario.extent, wire.first) {

@@ -464,6 +464,7 @@ mod report {
                 capture: true,
                 kernel_trace: false,
                 counters: false,
+                no_kernel_trace: None,
             },
         }
     }

@@ -5,9 +5,11 @@
 
 use crate::evidence::Evidence;
 use crate::flow::{Acceptance, Flow, Form, Observed, Reset};
+use crate::kernel::reason;
 use crate::packet::{Flags, Packet, Segment};
+use crate::scenario::Sender;
 use crate::transcript::{Call, Op, Outcome, Role};
-use crate::verdict::{Blame, Judgement};
+use crate::verdict::{Blame, Judgement, Origin};
 
 /// For each frame, in the order of the file, the facts that it proves.
 pub(super) fn of_frames(evidence: &Evidence, judgement: &Judgement) -> Vec<Vec<String>> {
@@ -136,6 +138,9 @@ fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts:
     });
     let nth = judgement.resets.iter().position(|other| other == reset);
     let nth = nth.unwrap_or(usize::MAX);
+    if let Some(origin) = judgement.origins.get(nth) {
+        facts.extend(origin_fact(origin));
+    }
     let calls_blaming = |wanted: Blame| {
         let blames = judgement.blames.iter();
         let calls = blames.filter(move |(_, blame)| *blame == wanted);
@@ -150,6 +155,22 @@ fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts:
         let later = microseconds(call.ended.since(reset.at));
         format!("this RST is why the {role}'s {op} {told}, {later} µs later")
     }));
+}
+
+/// Who sent it and why, by the kernel's trace.
+fn origin_fact(origin: &Origin) -> Option<String> {
+    let who = match origin.sender {
+        Sender::Socket => "a socket sent it",
+        Sender::Kernel => "the kernel sent it without a socket",
+        Sender::Firewall => "no kernel sent it, a firewall did",
+        Sender::Injected => "no kernel sent it, somebody else did",
+        Sender::Unknown => return None,
+    };
+    let why = origin.reason.as_ref().map_or_else(String::new, |name| {
+        let says = reason::find(name).map_or_else(String::new, |it| format!(": {}", it.says));
+        format!(", reason {name}{says}")
+    });
+    Some(format!("by the kernel's trace {who}{why}"))
 }
 
 fn told(outcome: Outcome) -> String {

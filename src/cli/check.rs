@@ -84,7 +84,7 @@ impl<'a> Check<'a> {
                 dropped: 0,
                 ..trial.capture.clone()
             };
-            self.console = Some(self.begin(host, trial.witnesses, as_story)?);
+            self.console = Some(self.begin(host, trial.witnesses.clone(), as_story)?);
         }
         self.capture.dropped = self
             .capture
@@ -119,6 +119,7 @@ impl<'a> Check<'a> {
             stories: as_story,
             quiet: self.args.quiet,
             directory: None,
+            witnesses: false,
             lines: None,
         };
         Console::begin(show, &header(host, witnesses))
@@ -169,6 +170,7 @@ fn header(host: Option<&Host>, witnesses: Option<Witnesses>) -> Header {
             capture: true,
             kernel_trace: false,
             counters: false,
+            no_kernel_trace: None,
         }),
     }
 }

@@ -22,8 +22,9 @@ pub(super) enum Console {
     Json(JsonWriter<BufWriter<Stdout>>),
     /// One document, written at the end.
     Junit(Box<JunitReport>),
-    /// The ladder of each trial as it ends, on this host, its frames saved in this directory.
-    Stories(Host, Option<PathBuf>),
+    /// The ladder of each trial as it ends, on this host, its frames saved in this directory; and what is to be said of
+    /// the witnesses.
+    Stories(Host, Option<PathBuf>, Option<String>),
     /// A line for each scenario and family, in catalogue order.
     Lines(Lines),
 }
@@ -38,6 +39,8 @@ pub(super) struct Show {
     pub(super) quiet: bool,
     /// Where the trials are saved.
     pub(super) directory: Option<PathBuf>,
+    /// Whether the witnesses are the same for all, and are to be named.
+    pub(super) witnesses: bool,
     /// The lines that will come, and of how many trials each; `None` if only the end will tell.
     pub(super) lines: Option<(Vec<Pair>, u64)>,
 }
@@ -47,6 +50,7 @@ type Pair = (&'static Scenario, Family);
 impl Console {
     /// Begins the output.
     pub(super) fn begin(show: Show, header: &Header) -> Result<Self, Error> {
+        let asked = show.witnesses.then(|| human::witnesses(&header.witnesses));
         Ok(match show.format {
             Format::Json => Self::Json(
                 JsonWriter::begin(BufWriter::new(io::stdout()), header).map_err(Error::output)?,
@@ -55,15 +59,17 @@ impl Console {
                 let junit = JunitReport::new(header, show.directory.as_deref());
                 Self::Junit(Box::new(junit))
             }
-            Format::Human if show.stories => Self::Stories(header.host.clone(), show.directory),
-            Format::Human => Self::Lines(Lines::new(show.lines, show.quiet)),
+            Format::Human if show.stories => {
+                Self::Stories(header.host.clone(), show.directory, asked)
+            }
+            Format::Human => Self::Lines(Lines::new(show.lines, show.quiet, asked)),
         })
     }
 
     /// What comes next was recorded on this host.
     pub(super) fn speaks_of(&mut self, host: Option<&Host>) {
         match self {
-            Self::Stories(shown, _) if Some(&*shown) != host => {
+            Self::Stories(shown, ..) if Some(&*shown) != host => {
                 *shown = host.cloned().unwrap_or_default();
             }
             Self::Junit(junit) => junit.speaks_of(host),
@@ -94,7 +100,7 @@ impl Console {
                 }
                 Ok(())
             }
-            Self::Stories(host, directory) => {
+            Self::Stories(host, directory, _) => {
                 for done in &done {
                     if let Some(report) = &done.report {
                         print(&format!(
@@ -121,14 +127,19 @@ impl Console {
             Self::Junit(junit) => junit
                 .write(capture, io::stdout().lock())
                 .map_err(Error::output),
-            Self::Stories(..) if tally.total() <= 2 => Ok(()),
-            Self::Stories(..) => print(&human::summary(tally, elapsed)),
+            Self::Stories(_, _, asked) => {
+                if tally.total() > 2 {
+                    print(&human::summary(tally, elapsed))?;
+                }
+                print(&asked.unwrap_or_default())
+            }
             Self::Lines(mut lines) => {
                 lines.rest()?;
                 if lines.quiet || tally.total() == 0 {
                     return Ok(());
                 }
-                print(&format!("\n{}", human::summary(tally, elapsed)))
+                let asked = lines.asked.unwrap_or_default();
+                print(&format!("\n{}{asked}", human::summary(tally, elapsed)))
             }
         }
     }
@@ -153,6 +164,8 @@ pub(super) struct Lines {
     /// Of how many trials a line is; `None` if only the end will tell.
     repeat: Option<u64>,
     quiet: bool,
+    /// What is to be said of the witnesses.
+    asked: Option<String>,
 }
 
 #[derive(Default)]
@@ -162,7 +175,7 @@ struct Line {
 }
 
 impl Lines {
-    fn new(expected: Option<(Vec<Pair>, u64)>, quiet: bool) -> Self {
+    fn new(expected: Option<(Vec<Pair>, u64)>, quiet: bool, asked: Option<String>) -> Self {
         let (pairs, repeat) = match expected {
             Some((pairs, repeat)) => (pairs, Some(repeat)),
             None => (every_pair(), None),
@@ -173,6 +186,7 @@ impl Lines {
             waiting: BTreeMap::new(),
             repeat,
             quiet,
+            asked,
         }
     }
 

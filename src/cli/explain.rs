@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use super::list::needs;
 use super::scenario_named;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::flow::Form;
+use crate::kernel::reason;
 use crate::report::human::{LABEL, wrap};
-use crate::scenario::{Awaited, Cause, Expect, ExpectedReset, Scenario, Step};
-use crate::transcript::Role;
+use crate::scenario::{Awaited, Cause, Expect, ExpectedReset, Op, Role, Scenario, Sender, Step};
 
 const WIDTH: usize = 78;
 
@@ -26,9 +27,9 @@ fn text(scenario: &Scenario) -> String {
     paragraph(&mut out, scenario.title);
     out.push('\n');
     paragraph(&mut out, scenario.story);
-    let _ = writeln!(out, "\n{LABEL}what each call must return{LABEL:#}");
-    for step in scenario.steps {
-        let _ = writeln!(out, "  {}", step_line(step));
+    let _ = writeln!(out, "\n{LABEL}{}{LABEL:#}", sides("client", "server"));
+    for row in ladder(scenario) {
+        let _ = writeln!(out, "  {}", row.trim_end());
     }
     let _ = writeln!(out, "\n{LABEL}what must be on the wire{LABEL:#}");
     for reset in scenario.resets {
@@ -37,6 +38,14 @@ fn text(scenario: &Scenario) -> String {
     if scenario.resets.is_empty() {
         paragraph(&mut out, "no RST of this connection");
     }
+    let _ = writeln!(out, "\n{LABEL}what the kernel must say{LABEL:#}");
+    for reset in scenario.resets {
+        paragraph(&mut out, &origin_line(*reset));
+    }
+    if scenario.resets.is_empty() {
+        paragraph(&mut out, "in its trace: that nobody sent one");
+    }
+    paragraph(&mut out, &counters_line(scenario));
     let _ = writeln!(out, "\n{LABEL}elsewhere{LABEL:#}");
     paragraph(&mut out, scenario.elsewhere);
     let _ = writeln!(out, "\n{LABEL}when you meet it{LABEL:#}");
@@ -46,6 +55,9 @@ fn text(scenario: &Scenario) -> String {
         "\n{LABEL}see it happen{LABEL:#}\n  rstproof run {}",
         scenario.id
     );
+    if let Some(needs) = needs(scenario) {
+        let _ = writeln!(out, "  ({needs})");
+    }
     out
 }
 
@@ -55,59 +67,162 @@ fn paragraph(out: &mut String, text: &str) {
     }
 }
 
-fn step_line(step: &Step) -> String {
-    match step {
-        Step::Call(role, op, expect) => {
-            let call = op.to_string();
-            format!("{:<6}  {call:<27} {}", role.name(), expectation(*expect))
+/// Two texts at the two ends of a line.
+fn sides(left: &str, right: &str) -> String {
+    let gap = WIDTH - 2 - right.len();
+    format!("  {left:<gap$}{right}")
+}
+
+/// The calls, client left and server right, and between them the RSTs, each before the first step that shows it.
+fn ladder(scenario: &Scenario) -> Vec<String> {
+    let mut rows = Vec::new();
+    let mut shown = vec![false; scenario.resets.len()];
+    let mut begun = Vec::new();
+    for step in scenario.steps {
+        // What waits for its own answer is told of while it waits.
+        let waits =
+            matches!(step, Step::Call(_, Op::Connect, expect) if reset_of(*expect).is_some());
+        if let (Step::Call(role, op, _), true) = (step, waits) {
+            rows.push(on_side(*role, &format!("{op} …")));
         }
-        Step::Begin(role, op, expect) => {
-            let call = op.to_string();
-            format!(
-                "{:<6}  {call:<27} {}   (blocks)",
-                role.name(),
-                expectation(*expect)
-            )
+        for (nth, reset) in scenario.resets.iter().enumerate() {
+            if !shown[nth] && shows(step, &begun, nth, *reset) {
+                rows.push(arrow(*reset));
+                shown[nth] = true;
+            }
         }
-        Step::End(role) => format!("        (wait until the {role}'s blocked call returns)"),
-        Step::Others(count) => format!("        ({count} other clients connect, and stay)"),
-        Step::Await(Awaited::DataFrom(role)) => {
-            format!("        (wait until the {role}'s data has arrived)")
+        match *step {
+            Step::Call(role, op, expect) if waits => {
+                rows.push(on_side(role, &format!("… {op} {}", expectation(expect))));
+            }
+            Step::Call(role, op, expect) => {
+                rows.push(on_side(role, &format!("{op} {}", expectation(expect))));
+            }
+            Step::Begin(role, op, expect) => {
+                rows.push(on_side(role, &format!("{op} …")));
+                begun.push((role, op, expect));
+            }
+            Step::End(role) => {
+                if let Some(place) = begun.iter().position(|(of, _, _)| *of == role) {
+                    let (_, op, expect) = begun.remove(place);
+                    rows.push(on_side(role, &format!("… {op} {}", expectation(expect))));
+                }
+            }
+            Step::Others(count) => {
+                rows.push(between(&format!("{count} other clients connect, and stay")));
+            }
+            Step::Await(awaited) => rows.push(between(&format!("until {}", awaited_text(awaited)))),
         }
-        Step::Await(Awaited::Gone(role)) => {
-            format!("        (wait until nothing is left of the {role}'s socket)")
-        }
-        Step::Await(Awaited::Dead(role)) => {
-            format!("        (wait until a timer ends the {role}'s connection)")
-        }
-        Step::Await(Awaited::SynFrom(role)) => {
-            format!("        (wait until the {role}'s SYN is captured)")
-        }
-        Step::Await(Awaited::FinFrom(role)) => {
-            format!("        (wait until the {role}'s FIN is captured)")
-        }
-        Step::Await(Awaited::FinAckedBy(role)) => {
-            format!("        (wait until the {role}'s ACK of the FIN is captured)")
-        }
-        Step::Await(Awaited::ResetFrom(role)) => {
-            format!("        (wait until the {role}'s RST is captured)")
-        }
+    }
+    let rest = scenario
+        .resets
+        .iter()
+        .zip(shown)
+        .filter(|(_, shown)| !shown);
+    rows.extend(rest.map(|(reset, _)| arrow(*reset)));
+    rows
+}
+
+/// Whether this step is told of this RST, or waits for it.
+fn shows(step: &Step, begun: &[(Role, Op, Expect)], nth: usize, reset: ExpectedReset) -> bool {
+    match *step {
+        Step::Call(_, _, expect) => reset_of(expect) == Some(nth),
+        Step::End(role) => begun
+            .iter()
+            .any(|(of, _, expect)| *of == role && reset_of(*expect) == Some(nth)),
+        Step::Await(Awaited::ResetFrom(role)) => role == reset.from,
+        Step::Begin(..) | Step::Others(_) | Step::Await(_) => false,
+    }
+}
+
+/// The RST that a call is told of.
+fn reset_of(expect: Expect) -> Option<usize> {
+    match expect.cause()? {
+        Cause::Reset(nth) | Cause::AfterReset(nth) | Cause::OwnReset(nth) => Some(nth),
+        _ => None,
+    }
+}
+
+fn on_side(role: Role, text: &str) -> String {
+    match role {
+        Role::Client => text.to_owned(),
+        Role::Server => format!("{text:>width$}", width = WIDTH - 2),
+    }
+}
+
+fn between(text: &str) -> String {
+    format!("{:^width$}", format!("({text})"), width = WIDTH - 2)
+}
+
+fn arrow(reset: ExpectedReset) -> String {
+    let flags = match reset.form {
+        Form::Passive => "R",
+        Form::Active | Form::PassiveAck => "R.",
+    };
+    let label = format!("{flags} {}", reset.reason);
+    let width = WIDTH - 2;
+    match reset.from {
+        Role::Client => format!("{:-<1$}>", format!("--- {label} "), width - 1),
+        Role::Server => format!("<{:->1$}", format!(" {label} ---"), width - 1),
+    }
+}
+
+fn awaited_text(awaited: Awaited) -> String {
+    match awaited {
+        Awaited::DataFrom(role) => format!("the {role}'s data has arrived"),
+        Awaited::Gone(role) => format!("nothing is left of the {role}'s socket"),
+        Awaited::Dead(role) => format!("a timer ends the {role}'s connection"),
+        Awaited::SynFrom(role) => format!("the {role}'s SYN is captured"),
+        Awaited::FinFrom(role) => format!("the {role}'s FIN is captured"),
+        Awaited::FinAckedBy(role) => format!("the {role}'s ACK of the FIN is captured"),
+        Awaited::ResetFrom(role) => format!("the {role}'s RST is captured"),
     }
 }
 
 fn expectation(expect: Expect) -> String {
     let why = match expect.cause() {
         None => "",
-        Some(Cause::Reset(_)) => "   told of the RST",
-        Some(Cause::AfterReset(_)) => "   dead since the RST",
-        Some(Cause::OwnShutdown | Cause::OwnDisconnect) => "   its own doing",
-        Some(Cause::OwnReset(_)) => "   its own RST",
-        Some(Cause::NotConnected) => "   not connected",
-        Some(Cause::NotListening) => "   not listening",
-        Some(Cause::WouldBlock) => "   it does not wait",
-        Some(Cause::TimedOut) => "   no answer in time",
+        Some(Cause::Reset(_)) => "  (told of the RST)",
+        Some(Cause::AfterReset(_)) => "  (dead since the RST)",
+        Some(Cause::OwnShutdown | Cause::OwnDisconnect) => "  (its own doing)",
+        Some(Cause::OwnReset(_)) => "  (its own RST)",
+        Some(Cause::NotConnected) => "  (not connected)",
+        Some(Cause::NotListening) => "  (not listening)",
+        Some(Cause::WouldBlock) => "  (it does not wait)",
+        Some(Cause::TimedOut) => "  (no answer in time)",
     };
     format!("= {expect}{why}")
+}
+
+/// Who sends the RST and why, in the kernel's word and in words.
+fn origin_line(reset: ExpectedReset) -> String {
+    let from = reset.from;
+    let who = match reset.sender {
+        Sender::Socket => format!("a socket of the {from}'s sends the RST"),
+        Sender::Kernel => format!("the {from}'s kernel sends the RST, without a socket"),
+        Sender::Firewall => "a firewall sends the RST".to_owned(),
+        Sender::Injected => "somebody else sends the RST".to_owned(),
+        Sender::Unknown => "somebody sends the RST".to_owned(),
+    };
+    let Some(reason) = reason::find(reset.reason) else {
+        return format!("in its trace: {who} ({})", reset.reason);
+    };
+    let beware = reason
+        .beware
+        .map_or_else(String::new, |it| format!(" Beware: {it}."));
+    format!(
+        "in its trace: {who}, {}: {}.{beware}",
+        reason.name, reason.says
+    )
+}
+
+fn counters_line(scenario: &Scenario) -> String {
+    let counters = scenario.counters.iter();
+    let all: Vec<String> = counters.map(|(name, by)| format!("{name} {by}")).collect();
+    if all.is_empty() {
+        return "in its counters: nothing that tells of a reset or a failure".to_owned();
+    }
+    format!("in its counters: {}", all.join(", "))
 }
 
 fn reset_line(reset: ExpectedReset) -> String {

@@ -20,7 +20,10 @@ pub(super) fn list() -> Result<ExitCode, Error> {
             let _ = writeln!(text, "{gap}{LABEL}{}{LABEL:#}", scenario.topic.heading());
             topic = Some(scenario.topic);
         }
-        let title = format!("{}{}", scenario.title, needs(scenario));
+        let title = match needs(scenario) {
+            Some(needs) => format!("{} ({needs})", scenario.title),
+            None => scenario.title.to_owned(),
+        };
         let mut id = scenario.id;
         if id.len() + 4 > ID {
             let _ = writeln!(text, "  {id}");
@@ -38,12 +41,9 @@ pub(super) fn list() -> Result<ExitCode, Error> {
 }
 
 /// What a scenario needs that not every host has, and whether it takes its time.
-fn needs(scenario: &Scenario) -> String {
+pub(super) fn needs(scenario: &Scenario) -> Option<String> {
     let slow = scenario.slow.then_some("slow: only with --all or by name");
     let needs = scenario.multipath.then_some("needs Multipath TCP");
     let remarks: Vec<&str> = needs.into_iter().chain(slow).collect();
-    if remarks.is_empty() {
-        return String::new();
-    }
-    format!(" ({})", remarks.join("; "))
+    (!remarks.is_empty()).then(|| remarks.join("; "))
 }

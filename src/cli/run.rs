@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,10 +16,13 @@ use crate::archive::{REPORT, parts_of_stem, recorder};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::file::{Directory, Format as CaptureFormat, Lock, Manner, NewFile, Owner};
+use crate::kernel::trace;
+use crate::kernel::tracefs::Tracefs;
 use crate::lab::{self, Kept, Place};
 use crate::report::human::Tally;
 use crate::report::json::JsonWriter;
 use crate::report::{CaptureReport, Header};
+use crate::runner::own_port;
 use crate::scenario::{ALL, Family, Scenario};
 use crate::trial::pool::{Done, Event, Order, Pool, runtime};
 use crate::trial::{Settings, this_program};
@@ -35,19 +39,48 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         // Asked for now: in a user namespace everybody is root.
         owner: Owner::behind_sudo(),
     };
-    let order = order(args, &header, manner)?;
+    let order = order(args, manner)?;
     lab::prepare(order.settings.place)?;
     runtime()?.block_on(carry_out(args, header, order, manner))
 }
 
 async fn carry_out(
     args: &RunArgs,
-    header: Header,
+    mut header: Header,
     mut order: Order,
     manner: Manner,
 ) -> Result<ExitCode, Error> {
     // First of all, so that a signal finds somebody to clean up.
     let signals = Signals::new()?;
+    match open_trace(args.port) {
+        Ok(trace) => order.settings.trace = Some(trace),
+        Err(why) => header.witnesses.no_kernel_trace = Some(why.into()),
+    }
+    let trace = order.settings.trace.clone();
+    let result = with_trace(args, header, order, manner, signals).await;
+    if let Some(trace) = trace {
+        // Whatever has become of the workers.
+        trace.close();
+    }
+    result
+}
+
+/// Opens the kernel's trace; or why it cannot be asked. The proof then stands on the other witnesses.
+fn open_trace(port: u16) -> Result<Arc<trace::Session>, String> {
+    let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
+    trace::Session::open(tracefs, port..=own_port(port), trace::RING_KIB)
+        .map_err(|error| format!("no trace instance can be made ({error})"))
+}
+
+async fn with_trace(
+    args: &RunArgs,
+    mut header: Header,
+    mut order: Order,
+    manner: Manner,
+    signals: Signals,
+) -> Result<ExitCode, Error> {
+    header.witnesses.kernel_trace = order.settings.trace.is_some();
+    order.settings.recorder = args.write.as_ref().map(|_| recorder(&header));
     let opened = match &args.write {
         Some(path) => Some(Opened::new(path, args, &header, manner)?),
         None => None,
@@ -99,7 +132,7 @@ impl Opened {
 }
 
 /// What was meant.
-fn order(args: &RunArgs, header: &Header, manner: Manner) -> Result<Order, Error> {
+fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
     let mut scenarios = Vec::new();
     for id in &args.scenarios {
         let scenario = scenario_named(id)?;
@@ -138,8 +171,9 @@ fn order(args: &RunArgs, header: &Header, manner: Manner) -> Result<Order, Error
                 saves_files: args.write.is_some(),
                 gives_files_away: manner.owner.is_some(),
             },
-            recorder: args.write.as_ref().map(|_| recorder(header)),
+            recorder: None, // until it is known which witnesses there are
             program: this_program(),
+            trace: None, // until it is open
         },
         every_report: args.format != Format::Human || stories || args.repeat == 1,
         scenarios,
@@ -305,6 +339,7 @@ impl<'a> Run<'a> {
             stories: shows_stories(self.args, order.scenarios.len()),
             quiet: self.args.quiet,
             directory: archive.map(|archive| archive.directory.path().to_owned()),
+            witnesses: true,
             lines: Some((order.pairs(), order.repeat.into())),
         };
         Console::begin(show, &self.header)

@@ -63,7 +63,7 @@ fn title(group: Group) -> &'static str {
     match group {
         Group::Trials => "what trials need",
         Group::Host => "what `run --host` needs instead",
-        Group::Kernel => "what the kernel could add (no trial asks for it yet)",
+        Group::Kernel => "what the kernel can add",
         Group::Programs => "other programs",
     }
 }

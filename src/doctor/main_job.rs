@@ -96,6 +96,7 @@ impl Attempt {
             kept: Kept::default(),
             recorder: None,
             program: this_program(),
+            trace: None,
         };
         let mut worker = Worker::open_in(lab, settings)?;
         let scenario = find(SCENARIO)

@@ -1,16 +1,14 @@
-//! What the kernel could say of a trial: its trace events and its counters.
+//! What the kernel can say of a trial: its trace events and its counters.
 //!
-//! No trial asks it yet, so nothing here costs a proof anything now; the costs say what will be missing once it does.
-
-use std::path::Path;
-
-use nix::unistd::{AccessFlags, eaccess};
+//! A trial is proven without them as well, from what the sockets said and what the wire showed; the costs say what is then
+//! missing.
 
 use super::here::Here;
 use super::{Check, Facts, Group, Status};
-use crate::kernel::counters::Counters;
+use crate::kernel::counters::{Counters, WATCHED};
 use crate::kernel::format::{Field, Format};
-use crate::kernel::tracefs::{NoFormat, NoTracefs, Tracefs, USUAL_PLACE};
+use crate::kernel::trace::Session;
+use crate::kernel::tracefs::{NoFormat, NoTracefs, Tracefs};
 
 const TRACEFS: &str = "tracefs";
 
@@ -24,6 +22,8 @@ struct Event {
     since: &'static str,
     /// What is needed of it.
     fields: &'static [Fact],
+    /// Whether trials ask for it.
+    asked: bool,
 }
 
 /// What a field tells, and since which Linux, where it came later than its event.
@@ -67,6 +67,7 @@ const EVENTS: [Event; 5] = [
             fact("saddr", "the sender's address"),
             fact("daddr", "the receiver's address"),
         ],
+        asked: true,
     },
     Event {
         id: "event-tcp-receive-reset",
@@ -82,6 +83,7 @@ const EVENTS: [Event; 5] = [
                 "whose socket believed the RST, whatever its addresses",
             ),
         ],
+        asked: true,
     },
     Event {
         id: "event-inet-sk-error-report",
@@ -93,6 +95,7 @@ const EVENTS: [Event; 5] = [
             fact("sport", "its port"),
             fact("dport", "the peer's port"),
         ],
+        asked: true,
     },
     Event {
         id: "event-inet-sock-set-state",
@@ -106,6 +109,7 @@ const EVENTS: [Event; 5] = [
             fact("sport", "its port"),
             fact("dport", "the peer's port"),
         ],
+        asked: true,
     },
     Event {
         id: "event-kfree-skb",
@@ -117,30 +121,13 @@ const EVENTS: [Event; 5] = [
             later("reason", "5.17", "why the packet was dropped"),
             later("rx_sk", "6.11", "the socket that it was for"),
         ],
+        asked: false,
     },
 ];
 
-/// The counters that tell of RSTs sent and received, of their causes, and of segments that were refused.
-const COUNTERS: [&str; 14] = [
-    "OutRsts",
-    "EstabResets",
-    "AttemptFails",
-    "EmbryonicRsts",
-    "TCPAbortOnData",
-    "TCPAbortOnClose",
-    "TCPAbortOnMemory",
-    "TCPAbortOnTimeout",
-    "TCPAbortOnLinger",
-    "TCPAbortFailed",
-    "TCPChallengeACK",
-    "PAWSEstab",
-    "ListenOverflows",
-    "ListenDrops",
-];
-
-/// Everything that the kernel could be asked.
+/// Everything that the kernel can be asked.
 pub(super) fn all(here: &Here) -> Vec<Check> {
-    let found = Tracefs::find();
+    let found = Tracefs::open();
     let mut checks = vec![tracefs(here, &found)];
     checks.extend(EVENTS.iter().map(|event| {
         match &found {
@@ -150,64 +137,65 @@ pub(super) fn all(here: &Here) -> Vec<Check> {
             }
             Err(_) => event
                 .named("what it has cannot be seen without tracefs")
-                .blocked(TRACEFS, not_yet(event.tells)),
+                .blocked(TRACEFS, event.costs(event.tells)),
         }
     }));
     checks.push(counters(Counters::read()));
     checks
 }
 
-/// What will be missing once it is asked for.
-fn not_yet(what: &str) -> String {
-    format!("nothing yet, no trial asks for it; later {what}")
-}
+/// Ports of the instance that is made to see whether one can be: nobody's.
+const NO_PORTS: std::ops::RangeInclusive<u16> = 0..=0;
+/// Its rings, in KiB for each CPU: as small as they may be.
+const SMALL_RING_KIB: u32 = 8;
 
 fn tracefs(here: &Here, found: &Result<Tracefs, NoTracefs>) -> Check {
     let check = |detail: String| Check::ok(Group::Kernel, TRACEFS, TRACEFS, detail);
-    let costs = not_yet("the kernel's own word on who sent an RST, and why");
+    let costs = "the kernel's own word on who sent an RST, and why";
     let found = match found {
         Ok(tracefs) => tracefs,
         Err(NoTracefs::Unreadable(root, errno)) => {
             let place = root.display().to_string();
             return check(format!("mounted on {place}; may not be read ({errno:?})"))
-                .with(Facts::Tracefs { mounted_on: place })
+                .with(Facts::Tracefs {
+                    mounted_on: Some(place),
+                })
                 .less(Status::Limited, costs, again_as_root(here));
         }
-        Err(NoTracefs::NotMounted) => {
-            let (detail, mend) = not_mounted(here);
-            return check(detail).less(Status::Missing, costs, mend);
+        Err(why @ NoTracefs::NotMounted(_)) => {
+            let may_mount = again_as_root(here);
+            let only = if may_mount.is_some() {
+                ""
+            } else {
+                "; only the host's root can mount it"
+            };
+            return check(format!("{why}{only}")).less(Status::Missing, costs, may_mount);
         }
         Err(NoTracefs::NotInKernel) => {
             let detail = "this kernel was built without it (CONFIG_TRACING)".to_owned();
             return check(detail).less(Status::Missing, costs, None);
         }
     };
-    let place = format!("mounted on {}", found.root().display());
-    let facts = Facts::Tracefs {
-        mounted_on: found.root().display().to_string(),
+    let mounted_on = (!found.is_own()).then(|| found.root().display().to_string());
+    let place = match &mounted_on {
+        Some(place) => format!("mounted on {place}"),
+        None => "not mounted; each run mounts it for itself alone".to_owned(),
     };
-    if eaccess(&found.root().join("instances"), AccessFlags::W_OK).is_ok() {
-        return check(place).with(facts);
+    let facts = Facts::Tracefs { mounted_on };
+    // An instance of its own is what a run needs, so one is made.
+    let tried = Tracefs::open().map_err(|why| why.to_string());
+    let tried = tried.and_then(|tracefs| {
+        Session::open(tracefs, NO_PORTS, SMALL_RING_KIB).map_err(|error| error.to_string())
+    });
+    match tried {
+        Ok(session) => {
+            session.close();
+            check(place).with(facts)
+        }
+        Err(why) => check(format!("{place}; no instance can be made ({why})"))
+            .with(facts)
+            .less(Status::Limited, costs, again_as_root(here)),
     }
-    check(format!(
-        "{place}; may be read, but no event may be switched on"
-    ))
-    .with(facts)
-    .less(Status::Limited, costs, again_as_root(here))
-}
-
-/// What there is instead of a mounted tracefs, and the command that mounts it, if one can.
-fn not_mounted(here: &Here) -> (String, Option<String>) {
-    if !Path::new(USUAL_PLACE).is_dir() {
-        let nowhere = format!("not mounted, and there is no {USUAL_PLACE} to mount it on");
-        return (nowhere, None);
-    }
-    let mend = here.as_real_root(&format!("mount -t tracefs nodev {USUAL_PLACE}"));
-    let why = match mend {
-        Some(_) => "not mounted",
-        None => "not mounted; only the host's root can mount it",
-    };
-    (why.to_owned(), mend)
 }
 
 /// What shows an ordinary user more.
@@ -217,6 +205,15 @@ fn again_as_root(here: &Here) -> Option<String> {
 }
 
 impl Event {
+    /// What is missing without this.
+    fn costs(&self, what: &str) -> String {
+        if self.asked {
+            what.to_owned()
+        } else {
+            format!("nothing yet, no trial asks for it; later {what}")
+        }
+    }
+
     fn named(&self, detail: impl Into<String>) -> Check {
         Check::ok(Group::Kernel, self.id, self.name, detail)
     }
@@ -224,7 +221,7 @@ impl Event {
     fn check(&self, format: Result<Format, NoFormat>) -> Check {
         let missing = |detail: String| {
             self.named(detail)
-                .less(Status::Missing, not_yet(self.tells), None)
+                .less(Status::Missing, self.costs(self.tells), None)
         };
         match format {
             Ok(format) => self.check_fields(&format),
@@ -261,7 +258,7 @@ impl Event {
             return check;
         }
         let losses: Vec<String> = missing.iter().map(|fact| fact.loss()).collect();
-        check.less(Status::Limited, not_yet(&losses.join("; ")), None)
+        check.less(Status::Limited, self.costs(&losses.join("; ")), None)
     }
 }
 
@@ -279,12 +276,12 @@ fn counters(read: std::io::Result<Counters>) -> Check {
     let counters = match read {
         Ok(counters) => counters,
         Err(error) => {
-            let costs = not_yet("the count of RSTs that the kernel sent");
+            let costs = "the count of RSTs that the kernel sent";
             let detail = format!("/proc/thread-self/net cannot be read: {error}");
             return check(detail).less(Status::Missing, costs, None);
         }
     };
-    let (present, absent): (Vec<&str>, Vec<&str>) = COUNTERS
+    let (present, absent): (Vec<&str>, Vec<&str>) = WATCHED
         .iter()
         .partition(|name| counters.get(name).is_some());
     let facts = Facts::Counters {
@@ -292,7 +289,7 @@ fn counters(read: std::io::Result<Counters>) -> Check {
         absent: absent.clone(),
     };
     if absent.is_empty() {
-        let all = format!("all {} that could be asked", present.len());
+        let all = format!("all {} that are asked", present.len());
         return check(all).with(facts);
     }
     let status = if present.is_empty() {
@@ -300,11 +297,11 @@ fn counters(read: std::io::Result<Counters>) -> Check {
     } else {
         Status::Limited
     };
-    let costs = not_yet(&format!("the kernel's count of {}", absent.join(", ")));
+    let costs = format!("the kernel's count of {}", absent.join(", "));
     check(format!(
-        "{} of {} that could be asked",
+        "{} of {} that are asked",
         present.len(),
-        COUNTERS.len()
+        WATCHED.len()
     ))
     .with(facts)
     .less(status, costs, None)
@@ -378,7 +375,7 @@ mod tests {
         some.add("Tcp: OutRsts EstabResets\nTcp: 1 2\n");
         let check = counters(Ok(some));
         assert_eq!(check.status, Status::Limited);
-        assert_eq!(check.detail, "2 of 14 that could be asked");
+        assert_eq!(check.detail, "2 of 27 that are asked");
         let costs = check.costs.unwrap();
         assert!(
             costs.contains("TCPChallengeACK") && !costs.contains("OutRsts"),

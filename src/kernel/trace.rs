@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,13 +36,22 @@ pub const RING_KIB: u32 = 1024;
 /// An instance at work.
 #[derive(Debug)]
 pub struct Session {
-    directory: PathBuf,
     head: Head,
     decoders: BTreeMap<u16, Decoder>,
     coverage: Coverage,
     /// One a CPU.
     rings: Vec<Mutex<Ring>>,
     inboxes: Mutex<Vec<Inbox>>,
+    /// Dropped after the rings: it cannot be removed while one is open.
+    instance: Instance,
+}
+
+/// The instance's directory, which is removed when this goes.
+#[derive(Debug)]
+struct Instance {
+    /// Without it the directory cannot be reached.
+    tracefs: Tracefs,
+    directory: PathBuf,
 }
 
 #[derive(Debug)]
@@ -81,8 +91,12 @@ pub struct Wanted {
 }
 
 impl Session {
-    /// Makes an instance whose rings have so many KiB for each CPU, and lets it record.
-    pub fn open(tracefs: &Tracefs, ring_kib: u32) -> io::Result<Arc<Self>> {
+    /// Makes an instance whose rings have so many KiB for each CPU, and lets it record what concerns these ports.
+    pub fn open(
+        tracefs: Tracefs,
+        ports: RangeInclusive<u16>,
+        ring_kib: u32,
+    ) -> io::Result<Arc<Self>> {
         let instances = tracefs.root().join("instances");
         remove_leftovers(&instances);
         let own = process_name(std::process::id()).unwrap_or_default();
@@ -90,36 +104,35 @@ impl Session {
         let salt = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
         let directory = instances.join(format!("{NAME}-{own}-{salt:08x}"));
         fs::create_dir(&directory)?;
-        Self::set_up(tracefs, &directory, ring_kib)
-            .map(Arc::new)
-            .inspect_err(|_| drop(fs::remove_dir(&directory)))
+        let instance = Instance { tracefs, directory };
+        Self::set_up(instance, &ports, ring_kib).map(Arc::new)
     }
 
-    fn set_up(tracefs: &Tracefs, directory: &Path, ring_kib: u32) -> io::Result<Self> {
+    fn set_up(instance: Instance, ports: &RangeInclusive<u16>, ring_kib: u32) -> io::Result<Self> {
+        let Instance { tracefs, directory } = &instance;
         let write = |file: &str, text: &str| fs::write(directory.join(file), text);
         write("trace_clock", "mono")?;
         write("buffer_size_kb", &ring_kib.to_string())?;
-        // A ring with anything in it is ready to be read. Kernels before 4.20 know no other way.
-        let _ = write("buffer_percent", "0");
-        let head = fs::read_to_string(tracefs.root().join("events/header_page"))?;
+        let head = read_at_once(&tracefs.root().join("events/header_page"))?;
         let head = ring::head(&head).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
                 "this kernel's ring has another form",
             )
         })?;
+        // What a kernel does not have cannot be told of, and that is all.
+        let formats = EVENTS.map(|(system, name)| (system, name, tracefs.format(system, name)));
         let mut session = Self {
-            directory: directory.to_owned(),
             head,
             decoders: BTreeMap::new(),
             coverage: Coverage::default(),
             rings: rings(directory)?,
             inboxes: Mutex::new(Vec::new()),
+            instance,
         };
-        for (system, name) in EVENTS {
-            // What a kernel does not have cannot be told of, and that is all.
-            if let Ok(format) = tracefs.format(system, name) {
-                let enabled = session.enable(system, &format);
+        for (system, name, format) in formats {
+            if let Ok(format) = format {
+                let enabled = session.enable(system, &format, ports);
                 session.coverage = session.coverage.with(name, enabled.as_ref());
             }
         }
@@ -127,25 +140,22 @@ impl Session {
     }
 
     /// Lets this event be recorded. Its decoder, if it is.
-    fn enable(&mut self, system: &str, format: &Format) -> Option<Decoder> {
+    fn enable(
+        &mut self,
+        system: &str,
+        format: &Format,
+        ports: &RangeInclusive<u16>,
+    ) -> Option<Decoder> {
         let decoder = Decoder::new(format)?;
         let id = u16::try_from(format.id).ok()?;
         let event = self
+            .instance
             .directory
             .join("events")
             .join(system)
             .join(&format.name);
-        // Subflows of Multipath TCP are TCP, their owner is not.
-        let filter = match &*format.name {
-            "inet_sk_error_report" => {
-                Some(format!("protocol == {} && error != 0", libc::IPPROTO_TCP))
-            }
-            "inet_sock_set_state" => Some(format!("protocol == {}", libc::IPPROTO_TCP)),
-            _ => None,
-        };
-        if let Some(filter) = filter {
-            let _ = fs::write(event.join("filter"), filter);
-        }
+        // What others do on this host is not to fill the rings. Where a filter is not understood all is recorded.
+        let _ = fs::write(event.join("filter"), filter(format, ports));
         fs::write(event.join("enable"), "1").ok()?;
         self.decoders.insert(id, decoder.clone());
         Some(decoder)
@@ -217,13 +227,19 @@ impl Session {
             // It cannot be removed while a pipe is open.
             lock(ring).pipe = None;
         }
+        self.instance.remove();
+    }
+}
+
+impl Instance {
+    fn remove(&self) {
         let _ = fs::remove_dir(&self.directory);
     }
 }
 
-impl Drop for Session {
+impl Drop for Instance {
     fn drop(&mut self) {
-        self.close();
+        self.remove();
     }
 }
 
@@ -336,6 +352,38 @@ impl Coverage {
         }
         self
     }
+}
+
+/// A file that gives to a second read nothing more, however little the first one has asked for.
+fn read_at_once(path: &Path) -> io::Result<String> {
+    let mut text = vec![0; 4096];
+    let length = File::open(path)?.read(&mut text)?;
+    text.truncate(length);
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// What is to be recorded of this event, as far as its fields tell.
+fn filter(format: &Format, ports: &RangeInclusive<u16>) -> String {
+    let mut terms = Vec::new();
+    let (first, last) = (ports.start(), ports.end());
+    if format.field("sport").is_some() && format.field("dport").is_some() {
+        terms.push(format!(
+            "(sport >= {first} && sport <= {last} || dport >= {first} && dport <= {last})"
+        ));
+    }
+    // Subflows of Multipath TCP are TCP, their owner is not.
+    if format.field("protocol").is_some() {
+        terms.push(format!("protocol == {}", libc::IPPROTO_TCP));
+    }
+    // An error is told of when there is none as well.
+    if format.field("error").is_some() {
+        terms.push("error != 0".to_owned());
+    }
+    if terms.is_empty() {
+        // No filter.
+        return "0".to_owned();
+    }
+    terms.join(" && ")
 }
 
 /// A ring for each CPU.

@@ -1,10 +1,16 @@
-//! Where the kernel's trace events are: tracefs, if it is mounted and may be read.
+//! Where the kernel's trace events are: tracefs, if it may be read.
+//!
+//! Where it is not mounted it is mounted for this process alone: the mount has no place in any tree of directories, is
+//! seen by nobody else, and ends with the descriptor that holds it.
 
+use std::fmt;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::format::Format;
 
@@ -12,9 +18,11 @@ use super::format::Format;
 pub const USUAL_PLACE: &str = "/sys/kernel/tracing";
 
 /// A tracefs whose events this process may read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Tracefs {
     root: PathBuf,
+    /// The mount, if it is this process's own.
+    mount: Option<OwnedFd>,
 }
 
 /// Why there is none.
@@ -22,8 +30,8 @@ pub struct Tracefs {
 pub enum NoTracefs {
     /// The kernel was built without it.
     NotInKernel,
-    /// It is mounted nowhere that this process can see.
-    NotMounted,
+    /// It is mounted nowhere that this process can see, and may not be mounted.
+    NotMounted(Errno),
     /// It is mounted here, but not for everybody.
     Unreadable(PathBuf, Errno),
 }
@@ -40,28 +48,54 @@ pub enum NoFormat {
 }
 
 impl Tracefs {
-    /// The first mounted one that may be read; if none may, the first one that is mounted says why.
-    pub fn find() -> Result<Self, NoTracefs> {
+    /// The first mounted one that may be read, or a mount of its own; if one is mounted that may not be read, it says
+    /// why.
+    pub fn open() -> Result<Self, NoTracefs> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut why = None;
         for root in mount_points(&mounts) {
             match fs::read_dir(root.join("events")) {
-                Ok(_) => return Ok(Self { root }),
+                Ok(_) => return Ok(Self { root, mount: None }),
                 // Another mount hides it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => why = why.or(Some(NoTracefs::Unreadable(root, errno(&error)))),
             }
         }
-        let known = fs::read_to_string("/proc/filesystems");
-        let in_kernel = known.map_or(true, |known| has_tracefs(&known));
-        Err(why.unwrap_or(if in_kernel {
-            NoTracefs::NotMounted
-        } else {
-            NoTracefs::NotInKernel
-        }))
+        if let Some(why) = why {
+            return Err(why);
+        }
+        Self::mount().map_err(|errno| {
+            let known = fs::read_to_string("/proc/filesystems");
+            if known.is_ok_and(|known| !has_tracefs(&known)) {
+                NoTracefs::NotInKernel
+            } else {
+                NoTracefs::NotMounted(errno)
+            }
+        })
     }
 
-    /// Where it is mounted.
+    /// A mount that is in no directory (Linux 5.2): fsopen(2).
+    fn mount() -> Result<Self, Errno> {
+        let context = fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(of_rustix)?;
+        fsconfig_create(&context).map_err(of_rustix)?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes);
+        let mount = mount.map_err(of_rustix)?;
+        Ok(Self {
+            root: format!("/proc/self/fd/{}", mount.as_raw_fd()).into(),
+            mount: Some(mount),
+        })
+    }
+
+    /// Whether this process has mounted it for itself.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.mount.is_some()
+    }
+
+    /// Where it can be reached.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -76,6 +110,24 @@ impl Tracefs {
             Err(error) => Err(NoFormat::Unreadable(errno(&error))),
         }
     }
+}
+
+impl fmt::Display for NoTracefs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInKernel => f.write_str("this kernel was built without tracefs"),
+            Self::NotMounted(errno) => {
+                write!(f, "tracefs is not mounted and may not be ({errno:?})")
+            }
+            Self::Unreadable(root, errno) => {
+                write!(f, "{} may not be read ({errno:?})", root.display())
+            }
+        }
+    }
+}
+
+fn of_rustix(errno: rustix::io::Errno) -> Errno {
+    Errno::from_raw(errno.raw_os_error())
 }
 
 fn errno(error: &io::Error) -> Errno {
@@ -161,6 +213,7 @@ mod tests {
         fs::create_dir_all(&event).unwrap();
         let tracefs = Tracefs {
             root: directory.path().to_owned(),
+            mount: None,
         };
         let format = || tracefs.format("tcp", "tcp_send_reset");
 

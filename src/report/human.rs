@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Remark, TrialReport};
+use super::{Remark, TrialReport, Witnesses};
 use crate::scenario::{Family, Scenario};
 use crate::verdict::Verdict;
 
@@ -235,6 +235,36 @@ pub fn summary(tally: &Tally, elapsed: Duration) -> String {
         elapsed.as_secs_f64(),
         tally.words()
     )
+}
+
+/// Which witnesses the verdicts of a run stand on, and which are missing.
+#[must_use]
+pub fn witnesses(witnesses: &Witnesses) -> String {
+    let asked = [
+        (true, "the sockets"),
+        (witnesses.capture, "the wire"),
+        (witnesses.counters, "the kernel's counters"),
+        (witnesses.kernel_trace, "the kernel's trace"),
+    ];
+    let of = |wanted: bool| {
+        let names = asked.iter().filter(|(asked, _)| *asked == wanted);
+        names.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+    };
+    let mut out = paragraph("witnesses: ", &of(true));
+    let missing = of(false);
+    if !missing.is_empty() {
+        let why = witnesses.no_kernel_trace.as_ref();
+        let why = why.map_or_else(String::new, |why| format!(" ({})", printable(why)));
+        out.push_str(&paragraph("not asked: ", &format!("{missing}{why}")));
+    }
+    out
+}
+
+/// Lines of at most eighty columns, those after the first as far in as the label is long.
+fn paragraph(label: &str, text: &str) -> String {
+    let inset = label.len();
+    let text = wrap(text, 80 - inset).join(&format!("\n{:inset$}", ""));
+    format!("{label}{text}\n")
 }
 
 #[cfg(test)]

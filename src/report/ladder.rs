@@ -1,17 +1,21 @@
 //! One trial for a person: calls and packets on one timeline, and what has been checked.
 //!
-//! Eighty columns. Client calls stand on the left, server calls on the right, packets between them as arrows; times are
-//! relative to the first SYN. Of what is too long to be read, its beginning and its end are shown.
+//! Eighty columns. Client calls stand on the left, server calls on the right, packets between them as arrows; in square
+//! brackets, on the side that they are about, the kernel's trace events of a RST and of the error that it leaves. Times
+//! are relative to the first SYN. Of what is too long to be read, its beginning and its end are shown.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anstyle::Style;
 
-use super::human::{BAD, GOOD, LABEL, UNSURE, abridge, texts, verdict_style, wrap};
+use super::human::{BAD, GOOD, LABEL, UNSURE, abridge, printable, texts, verdict_style, wrap};
+use super::kernel::EventReport;
 use super::{CallReport, CauseReport, Host, PacketReport, ResetReport, TrialReport};
 use crate::flow::Form;
-use crate::scenario::Scenario;
+use crate::kernel::reason;
+use crate::scenario::{Scenario, Sender};
 use crate::transcript::Role;
 use crate::verdict::Verdict;
 
@@ -109,6 +113,8 @@ enum Row<'a> {
     Begin(&'a CallReport),
     End(&'a CallReport),
     Packet(&'a PacketReport),
+    /// What the kernel said of this end.
+    Event(&'a EventReport, Role),
     /// That lines are left out here.
     LeftOut(String),
 }
@@ -127,6 +133,13 @@ fn rows(trial: &TrialReport) -> Vec<Row<'_>> {
     }
     let packets = trial.packets.iter();
     rows.extend(packets.map(|packet| (packet.at_ns, Row::Packet(packet))));
+    let events = trial.kernel.iter();
+    rows.extend(events.filter_map(|event| {
+        let role = is_shown(event)
+            .then(|| role_of(trial, event.source))
+            .flatten()?;
+        Some((event.at_ns, Row::Event(event, role)))
+    }));
     rows.sort_by_key(|(at_ns, _)| *at_ns);
     let mut rows = rows.into_iter().map(|(_, row)| row).collect();
     abridge(&mut rows, Row::LeftOut);
@@ -153,8 +166,31 @@ impl Row<'_> {
                 let is_reset = resets.binary_search_by_key(&packet.frame, frame).is_ok();
                 packet_text(packet, is_reset, zero)
             }
+            Self::Event(event, role) => {
+                let (name, what) = (&event.event, event.reason.as_deref());
+                let errno = event.errno.map(|errno| errno.to_string());
+                let what = what.or(errno.as_deref()).unwrap_or_default();
+                let gap = if what.is_empty() { "" } else { " " };
+                let text = printable(&format!("[{name}{gap}{what}]"));
+                side_text(*role, event.at_ns, zero, Style::new().dimmed(), &text)
+            }
             Self::LeftOut(text) => format!("{:TIME$}  {text}", ""),
         }
+    }
+}
+
+/// Changes of state would be as many lines again, and are what the packets show.
+fn is_shown(event: &EventReport) -> bool {
+    event.old_state.is_none()
+}
+
+/// The end of the trial that has this address.
+fn role_of(trial: &TrialReport, address: SocketAddr) -> Option<Role> {
+    let is = |end: Option<SocketAddr>| end == Some(address);
+    if is(trial.client) {
+        Some(Role::Client)
+    } else {
+        is(trial.server).then_some(Role::Server)
     }
 }
 
@@ -215,7 +251,12 @@ fn call_text(call: &CallReport, at_ns: i64, zero: i64, text: &str) -> String {
         (Some(_), Some(CauseReport::Unexplained)) => UNSURE,
         (Some(_), _) => BAD,
     };
-    let indent = match call.role {
+    side_text(call.role, at_ns, zero, style, text)
+}
+
+/// A line on the side of this end.
+fn side_text(role: Role, at_ns: i64, zero: i64, style: Style, text: &str) -> String {
+    let indent = match role {
         Role::Client => 0,
         Role::Server => BODY.saturating_sub(text.chars().count()),
     };
@@ -342,6 +383,9 @@ fn facts(trial: &TrialReport) -> Vec<String> {
     }
     if trial.resets.is_empty() {
         facts.push("no RST of this connection is on the wire".to_owned());
+        if trial.trace.is_some_and(|trace| trace.send_reset) {
+            facts.push("by the kernel's trace nobody sent one".to_owned());
+        }
     }
     for call in &trial.calls {
         if let (Some(errno), Some(cause)) = (call.result.errno(), call.cause)
@@ -409,13 +453,23 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
         Some(Form::PassiveAck) => "passive form with ACK: the answer to a segment without ACK",
         None => "of a form that Linux does not make",
     };
-    let mut facts = vec![
-        format!("frame {frame}: RST from the {}, {form}", reset.from),
-        format!(
-            "the {victim} had to believe it, in {}: {}",
-            reset.receiver_state, reset.acceptance
-        ),
-    ];
+    let mut facts = vec![format!(
+        "frame {frame}: RST from the {}, {form}",
+        reset.from
+    )];
+    facts.extend(origin(reset));
+    facts.push(format!(
+        "the {victim} had to believe it, in {}: {}",
+        reset.receiver_state, reset.acceptance
+    ));
+    let told = trial
+        .trace
+        .is_some_and(|trace| trace.receive_reset && trace.error_report);
+    if let Some(errno) = reset.receiver_state.errno_of_reset().filter(|_| told) {
+        facts.push(format!(
+            "by the kernel's trace it killed the {victim}'s socket and left {errno} there"
+        ));
+    }
     let place = trial
         .packets
         .binary_search_by_key(&frame, |packet| packet.frame);
@@ -438,6 +492,33 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
         ));
     }
     facts
+}
+
+/// Who sent it and why, as far as the kernel tells.
+fn origin(reset: &ResetReport) -> Option<String> {
+    let from = reset.from;
+    let who = match reset.sender {
+        Sender::Socket => format!("a socket of the {from}'s"),
+        Sender::Kernel => format!("the {from}'s kernel, which has no socket for it,"),
+        Sender::Firewall => "a firewall".to_owned(),
+        Sender::Injected => "somebody else".to_owned(),
+        Sender::Unknown => return None,
+    };
+    let known = reset
+        .kernel_reason
+        .as_deref()
+        .map(|name| (name, reason::find(name)));
+    let why = match known {
+        Some((name, Some(reason))) => {
+            let beware = reason
+                .beware
+                .map_or_else(String::new, |it| format!("; beware: {it}"));
+            format!(": {name}, {}{beware}", reason.says)
+        }
+        Some((name, None)) => format!(": {name}"),
+        None => String::new(),
+    };
+    Some(format!("by the kernel's trace {who} sent it{why}"))
 }
 
 /// A display filter that finds the RSTs of this connection, or the connection if it has none.

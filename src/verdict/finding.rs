@@ -6,10 +6,10 @@ use crate::evidence::Flaw;
 use crate::flow::{Acceptance, Form, State};
 use crate::scenario::{SOME, Timing};
 use crate::transcript::{Errno, Op, Outcome, Role};
-use crate::verdict::Blame;
+use crate::verdict::{Blame, Disagreement};
 
 /// Something that is not as the scenario says. Calls are indices into the transcript, frames numbers in the capture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are named after what they hold; see the text of each
 pub enum Finding {
     /// A RST that must be there is not.
@@ -64,14 +64,8 @@ pub enum Finding {
     PayloadDiffers { role: Role, written: u64, sent: u32 },
     /// This end's reads returned more bytes than the other end's segments hold.
     NotSent { role: Role, read: u64, sent: u32 },
-    /// The kernel has sent another number of RSTs than were captured.
-    ResetsSent { sent: u64, captured: u64 },
-    /// A counter of the kernel's moved otherwise.
-    CounterDiffers {
-        name: &'static str,
-        expected: u64,
-        seen: u64,
-    },
+    /// The kernel says otherwise.
+    Kernel(Disagreement),
     /// This end was told of a RST by a read before it had read all that had come in.
     NotRead { role: Role, read: u64, sent: u32 },
     /// The script has a call that the transcript lacks.
@@ -105,8 +99,7 @@ impl Finding {
             Self::PayloadDiffers { .. } => "payload-differs",
             Self::NotSent { .. } => "payload-not-sent",
             Self::NotRead { .. } => "payload-not-read",
-            Self::ResetsSent { .. } => "resets-sent-differ",
-            Self::CounterDiffers { .. } => "counter-differs",
+            Self::Kernel(disagreement) => disagreement.id(),
             Self::CallNotMade { .. } => "call-not-made",
             Self::OtherCall { .. } => "other-call",
             Self::IcmpError { .. } => "icmp-error",
@@ -128,6 +121,7 @@ impl Finding {
             | Self::WrongErrno { frame, .. }
             | Self::ReportedTwice { frame, .. }
             | Self::IcmpError { frame } => Some(frame),
+            Self::Kernel(ref disagreement) => disagreement.frame(),
             Self::NoReset { .. }
             | Self::UnexplainedError { .. }
             | Self::UnexplainedEnd { .. }
@@ -136,8 +130,6 @@ impl Finding {
             | Self::PayloadDiffers { .. }
             | Self::NotSent { .. }
             | Self::NotRead { .. }
-            | Self::ResetsSent { .. }
-            | Self::CounterDiffers { .. }
             | Self::CallNotMade { .. }
             | Self::OtherCall { .. } => None,
         }
@@ -247,18 +239,7 @@ impl Finding {
                 "the {role}'s reads returned {read} bytes in all, and {sent} of the {}'s bytes are on the wire",
                 role.peer()
             ),
-            Self::ResetsSent { sent, captured } => write!(
-                f,
-                "the kernel counts {sent} RSTs sent in this namespace (OutRsts), and {captured} were captured"
-            ),
-            Self::CounterDiffers {
-                name,
-                expected,
-                seen,
-            } => write!(
-                f,
-                "the kernel's counter {name}: expected to move by {expected}, moved by {seen}"
-            ),
+            Self::Kernel(disagreement) => fmt::Display::fmt(disagreement, f),
             Self::NotRead { role, read, sent } => write!(
                 f,
                 "the {role}'s reads returned {read} of {sent} bytes, and then told of the RST"
@@ -325,6 +306,8 @@ pub enum Gap {
         /// Index into the transcript.
         call: usize,
     },
+    /// The kernel's trace had no room for all that it had to tell.
+    TraceOverrun,
     /// A signal, or a stop and a go, ended this call before it had anything to say (`EINTR`).
     CallInterrupted {
         /// Index into the transcript.
@@ -347,6 +330,7 @@ impl Gap {
             Self::TimingMissed(_) => "timing-missed",
             Self::FinNotAcknowledged => "fin-not-acknowledged",
             Self::TimesDisordered { .. } => "times-disordered",
+            Self::TraceOverrun => "trace-overrun",
             Self::CallInterrupted { .. } => "call-interrupted",
         }
     }
@@ -369,6 +353,9 @@ impl fmt::Display for Gap {
                 write!(f, "the clock was stepped by {ns} ns during the trial")
             }
             Self::SynMissing => f.write_str("the connection's SYN was not captured"),
+            Self::TraceOverrun => f.write_str(
+                "the kernel's trace lost events, so nothing can be said by what it lacks",
+            ),
             Self::SegmentMissing { frame } => write!(
                 f,
                 "frame {frame} acknowledges a segment that was not captured"
@@ -558,23 +545,6 @@ mod tests {
                 "the client's reads returned 1 of 2 bytes, and then told of the RST",
             ),
             (
-                Finding::ResetsSent {
-                    sent: 0,
-                    captured: 1,
-                },
-                "resets-sent-differ",
-                "the kernel counts 0 RSTs sent in this namespace (OutRsts), and 1 were captured",
-            ),
-            (
-                Finding::CounterDiffers {
-                    name: "EstabResets",
-                    expected: 2,
-                    seen: 1,
-                },
-                "counter-differs",
-                "the kernel's counter EstabResets: expected to move by 2, moved by 1",
-            ),
-            (
                 Finding::CallNotMade { role, op },
                 "call-not-made",
                 "the client's write(1) was not made",
@@ -656,6 +626,11 @@ mod tests {
                 Gap::ClockStepped(-7),
                 "clock-stepped",
                 "the clock was stepped by -7 ns during the trial",
+            ),
+            (
+                Gap::TraceOverrun,
+                "trace-overrun",
+                "the kernel's trace lost events, so nothing can be said by what it lacks",
             ),
             (
                 Gap::SynMissing,

@@ -1,13 +1,373 @@
-//! Rule 6: what the kernel says must be what the wire shows.
+//! Rule 6: what the kernel says must be what the wire and the calls show.
 //!
 //! Counters belong to the namespace, so they speak of all that happened in it during the trial: of connections that only
-//! fill a queue, too. A counter or an event that this kernel does not have counts neither way.
+//! fill a queue, too. Trace events are joined to the frames of the connection by their addresses and their order, never by
+//! the process that was interrupted for them; an abort is traced after its RST was sent and an answer before, so the one
+//! time does not bound the other. What this kernel cannot tell counts neither way.
 
-use super::Finding;
+use std::collections::BTreeMap;
+
+use super::disagreement::Disagreement;
+use super::{Blame, Finding, Wire};
 use crate::evidence::Evidence;
+use crate::flow::{Form, Reset, State};
 use crate::kernel::counters::WATCHED;
+use crate::kernel::event::{Event, Trace, What};
+use crate::kernel::reason::NOT_SPECIFIED;
 use crate::packet::{Flags, Packet};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Sender};
+use crate::time::Timestamp;
+use crate::transcript::{Errno, Role};
+
+/// Who sent a RST and why, by the kernel's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Who.
+    pub sender: Sender,
+    /// Why: the name of an `sk_rst_reason`; `None` if nobody was there to tell.
+    pub reason: Option<String>,
+}
+
+impl Origin {
+    /// Nobody was asked, or nobody knows.
+    const UNKNOWN: Self = Self {
+        sender: Sender::Unknown,
+        reason: None,
+    };
+}
+
+/// The RSTs of the connection, and what the trace says of each.
+pub(super) struct Joined {
+    /// One for each RST.
+    pub(super) origins: Vec<Origin>,
+    /// What was sent by this end and belongs to none of them, for this reason.
+    uncaptured: Vec<(Role, Option<String>)>,
+}
+
+/// Joins the RSTs that the kernel says it has sent to those that were captured.
+pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
+    let mut joined = Joined {
+        origins: vec![Origin::UNKNOWN; resets.len()],
+        uncaptured: Vec::new(),
+    };
+    let Some(trace) = &evidence.trace else {
+        return joined;
+    };
+    for role in [Role::Client, Role::Server] {
+        let sent = sent_by(evidence, trace, role);
+        let captured: Vec<usize> = (0..resets.len())
+            .filter(|index| resets[*index].from == role)
+            .collect();
+        let frames: Vec<Timestamp> = captured.iter().map(|index| resets[*index].at).collect();
+        let events: Vec<Timestamp> = sent.iter().map(|(event, _)| event.at).collect();
+        let mut is_joined = vec![false; sent.len()];
+        for (frame, event) in pair(&frames, &events) {
+            let (_, origin) = &sent[event];
+            joined.origins[captured[frame]] = origin.clone();
+            is_joined[event] = true;
+        }
+        let left = sent.iter().zip(&is_joined).filter(|(_, joined)| !**joined);
+        for ((event, origin), _) in left {
+            // A listener's answer names no other end: it may be to somebody else.
+            if is_between_ends(evidence, event) {
+                joined.uncaptured.push((role, origin.reason.clone()));
+            }
+        }
+    }
+    let coverage = trace.coverage;
+    if coverage.send_reset && coverage.without_socket && !coverage.overrun {
+        for (origin, reset) in joined.origins.iter_mut().zip(resets) {
+            if origin.sender == Sender::Unknown {
+                origin.sender = sent_by_nobody_here(reset);
+            }
+        }
+    }
+    joined
+}
+
+/// The kernel of the end in whose name it came did not send it. A firewall answers what it rejects, in the form in which
+/// that kernel would have.
+fn sent_by_nobody_here(reset: &Reset) -> Sender {
+    match (reset.form, reset.drawn_by) {
+        (Some(Form::Passive | Form::PassiveAck), Some(_)) => Sender::Firewall,
+        _ => Sender::Injected,
+    }
+}
+
+/// The RSTs that this end has sent, by the trace.
+fn sent_by<'a>(evidence: &Evidence, trace: &'a Trace, role: Role) -> Vec<(&'a Event, Origin)> {
+    let events = trace.events.iter().filter_map(|event| {
+        let What::SendReset { state, reason } = &event.what else {
+            return None;
+        };
+        let is_its = event.source == address(evidence, role)
+            && (is_between_ends(evidence, event) || event.destination.port() == 0);
+        // Of a connection in TIME-WAIT no socket is left that anybody could own.
+        let is_socket = event.socket.is_some() && state.as_deref() != Some("TCP_TIME_WAIT");
+        let sender = if is_socket {
+            Sender::Socket
+        } else {
+            Sender::Kernel
+        };
+        is_its.then(|| {
+            let reason = reason.clone();
+            (event, Origin { sender, reason })
+        })
+    });
+    events.collect()
+}
+
+/// What the trace says of this end of the connection.
+fn events_of<'a>(
+    evidence: &Evidence,
+    trace: &'a Trace,
+    role: Role,
+) -> impl Iterator<Item = &'a Event> {
+    let ends = (address(evidence, role), address(evidence, role.peer()));
+    let events = trace.events.iter();
+    events.filter(move |event| (event.source, event.destination) == ends)
+}
+
+fn address(evidence: &Evidence, role: Role) -> std::net::SocketAddr {
+    match role {
+        Role::Client => evidence.client,
+        Role::Server => evidence.server,
+    }
+}
+
+fn is_between_ends(evidence: &Evidence, event: &Event) -> bool {
+    let ends = (event.source, event.destination);
+    let (client, server) = (evidence.client, evidence.server);
+    ends == (client, server) || ends == (server, client)
+}
+
+/// Pairs the fewer of the two with the more, in order, each with the one that is nearest in time and leaves enough for
+/// the rest. Gives places of both.
+fn pair(frames: &[Timestamp], events: &[Timestamp]) -> Vec<(usize, usize)> {
+    let swapped = events.len() < frames.len();
+    let (few, many) = if swapped {
+        (events, frames)
+    } else {
+        (frames, events)
+    };
+    let spare = many.len() - few.len();
+    let mut next = 0;
+    let pairs = few.iter().enumerate().map(|(place, at)| {
+        let open = &many[next..=place + spare];
+        let after = open.partition_point(|it| it < at).min(open.len() - 1);
+        let nearest = match after.checked_sub(1) {
+            Some(before) if at.since(open[before]) < open[after].since(*at).abs() => before,
+            _ => after,
+        };
+        let found = next + nearest;
+        next = found + 1;
+        if swapped {
+            (found, place)
+        } else {
+            (place, found)
+        }
+    });
+    pairs.collect()
+}
+
+/// The events of the trace against frames and calls.
+pub(super) fn compare_trace(
+    scenario: &Scenario,
+    evidence: &Evidence,
+    wire: &Wire,
+    blames: &[(usize, Blame)],
+    matched: &[Option<usize>],
+    joined: &Joined,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(trace) = &evidence.trace else {
+        return;
+    };
+    let mut found = Vec::new();
+    compare_origins(scenario, wire, matched, joined, &mut found);
+    let uncaptured = joined.uncaptured.iter().cloned();
+    found.extend(uncaptured.map(|(role, reason)| Disagreement::NotCaptured { role, reason }));
+    for role in [Role::Client, Role::Server] {
+        if trace.coverage.receive_reset {
+            compare_received(evidence, trace, wire, role, &mut found);
+        }
+        if trace.coverage.error_report {
+            compare_errors(evidence, trace, wire, blames, role, &mut found);
+        }
+    }
+    findings.extend(found.into_iter().map(Finding::Kernel));
+}
+
+/// Who sent each RST that must be there, and why.
+fn compare_origins(
+    scenario: &Scenario,
+    wire: &Wire,
+    matched: &[Option<usize>],
+    joined: &Joined,
+    found: &mut Vec<Disagreement>,
+) {
+    for (meant, index) in scenario.resets.iter().zip(matched) {
+        let Some(index) = *index else { continue };
+        let (reset, origin) = (&wire.resets[index], &joined.origins[index]);
+        let frame = reset.frame;
+        let by_kernel = |sender| matches!(sender, Sender::Socket | Sender::Kernel);
+        if origin.sender == Sender::Unknown {
+            continue;
+        }
+        if by_kernel(meant.sender) && !by_kernel(origin.sender) {
+            let role = reset.from;
+            found.push(Disagreement::NotSent { frame, role });
+        } else if origin.sender != meant.sender {
+            found.push(Disagreement::WrongSender {
+                frame,
+                expected: meant.sender,
+                seen: origin.sender,
+            });
+        }
+        let expected = meant.reason;
+        let given = origin.reason.as_ref();
+        if let Some(seen) = given.filter(|it| *it != expected && *it != NOT_SPECIFIED) {
+            found.push(Disagreement::WrongReason {
+                frame,
+                expected,
+                seen: seen.clone(),
+            });
+        }
+    }
+}
+
+/// The sockets of this end that a RST killed. A socket that answers data after `shutdown` of both sides kills itself, and
+/// is told of as if it had received what it sends.
+fn compare_received(
+    evidence: &Evidence,
+    trace: &Trace,
+    wire: &Wire,
+    role: Role,
+    found: &mut Vec<Disagreement>,
+) {
+    let kills = wire
+        .resets
+        .iter()
+        .filter(|it| it.puts_error_on(role).is_some());
+    let kills: Vec<&Reset> = kills.collect();
+    let answers = wire
+        .resets
+        .iter()
+        .filter(|it| it.from == role && it.form != Some(Form::Active));
+    let received = states_when_received(evidence, trace, role);
+    for reset in kills.iter().skip(received.len()) {
+        let frame = reset.frame;
+        found.push(Disagreement::NotReceived { frame, role });
+    }
+    if received.len() > kills.len() + answers.count() {
+        found.push(Disagreement::OtherReceived { role });
+    }
+    if !trace.coverage.set_state || received.len() != kills.len() {
+        return;
+    }
+    for (reset, state) in kills.into_iter().zip(received) {
+        let expected = reset.receiver_state;
+        if let Some(seen) = state.filter(|it| Some(*it) != kernel_name(expected)) {
+            found.push(Disagreement::StateDiffers {
+                frame: reset.frame,
+                role,
+                expected,
+                seen: seen.to_owned(),
+            });
+        }
+    }
+}
+
+/// For each socket of this end that a RST killed the state that it was in, if that was told of.
+fn states_when_received<'a>(
+    evidence: &Evidence,
+    trace: &'a Trace,
+    role: Role,
+) -> Vec<Option<&'a str>> {
+    let mut states: BTreeMap<u32, &str> = BTreeMap::new();
+    let mut received = Vec::new();
+    for event in events_of(evidence, trace, role) {
+        match (&event.what, event.socket) {
+            (What::SetState { new, .. }, Some(socket)) => {
+                states.insert(socket, new);
+            }
+            (What::ReceiveReset, Some(socket)) => received.push(states.get(&socket).copied()),
+            (What::ReceiveReset, None) => received.push(None),
+            _ => {}
+        }
+    }
+    received
+}
+
+/// As `include/net/tcp_states.h` names it; `None` for states in which no socket of the connection's is.
+fn kernel_name(state: State) -> Option<&'static str> {
+    Some(match state {
+        State::SynSent => "TCP_SYN_SENT",
+        State::SynReceived => "TCP_SYN_RECV",
+        State::Established => "TCP_ESTABLISHED",
+        State::FinWait1 => "TCP_FIN_WAIT1",
+        State::FinWait2 => "TCP_FIN_WAIT2",
+        State::CloseWait => "TCP_CLOSE_WAIT",
+        State::Closing => "TCP_CLOSING",
+        State::LastAck => "TCP_LAST_ACK",
+        State::TimeWait => "TCP_TIME_WAIT",
+        State::Closed => "TCP_CLOSE",
+        State::Listen => return None,
+    })
+}
+
+/// The errors that were put on this end's socket.
+fn compare_errors(
+    evidence: &Evidence,
+    trace: &Trace,
+    wire: &Wire,
+    blames: &[(usize, Blame)],
+    role: Role,
+    found: &mut Vec<Disagreement>,
+) {
+    let reported = events_of(evidence, trace, role).filter_map(|event| match event.what {
+        What::ErrorReport(errno) => Some(errno),
+        _ => None,
+    });
+    let reported: Vec<Errno> = reported.collect();
+    let mut explained: Vec<Errno> = wire
+        .resets
+        .iter()
+        .filter_map(|it| it.puts_error_on(role))
+        .collect();
+    if wire
+        .resets
+        .iter()
+        .any(|it| it.from == role && it.form != Some(Form::Active))
+    {
+        // One that kills itself.
+        explained.push(Errno::ECONNRESET);
+    }
+    for (call, blame) in blames {
+        let made = evidence.calls.get(*call).filter(|call| call.role == role);
+        let Some(errno) = made.and_then(|call| call.outcome.errno()) else {
+            continue;
+        };
+        let is_put_on_socket = match blame {
+            Blame::Reset(_) | Blame::OwnReset(_) => true,
+            Blame::TimedOut(_) => errno == Errno::ETIMEDOUT,
+            _ => false,
+        };
+        if !is_put_on_socket {
+            continue;
+        }
+        explained.push(errno);
+        if !reported.contains(&errno) {
+            found.push(Disagreement::ErrorNotReported { call: *call, errno });
+        }
+    }
+    if let Some(errno) = reported
+        .into_iter()
+        .find(|errno| !explained.contains(errno))
+    {
+        found.push(Disagreement::OtherErrorReported { role, errno });
+    }
+}
 
 /// Each counter against what the scenario says of it, and `OutRsts` against the RSTs that were captured, whoever sent
 /// them.
@@ -21,7 +381,7 @@ pub(super) fn compare_counters(
     };
     let captured = resets_captured(evidence);
     if let Some(sent) = counters.get(OUT_RSTS).filter(|sent| *sent != captured) {
-        findings.push(Finding::ResetsSent { sent, captured });
+        findings.push(Finding::Kernel(Disagreement::ResetsSent { sent, captured }));
     }
     for name in WATCHED {
         let stated = scenario.counters.iter().find(|(stated, _)| *stated == name);
@@ -29,11 +389,11 @@ pub(super) fn compare_counters(
         if let Some(seen) = counters.get(name).filter(|seen| *seen != expected)
             && name != OUT_RSTS
         {
-            findings.push(Finding::CounterDiffers {
+            findings.push(Finding::Kernel(Disagreement::Counter {
                 name,
                 expected,
                 seen,
-            });
+            }));
         }
     }
 }
@@ -48,4 +408,39 @@ fn resets_captured(evidence: &Evidence) -> u64 {
             if segment.flags.has(Flags::RST) && segment.at >= evidence.began)
     });
     resets.count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(frames: &[i64], events: &[i64]) -> Vec<(usize, usize)> {
+        let times = |times: &[i64]| times.iter().map(|at| Timestamp(*at)).collect::<Vec<_>>();
+        pair(&times(frames), &times(events))
+    }
+
+    #[test]
+    fn as_many_of_both_are_paired_in_order_however_late_one_is() {
+        assert_eq!(pairs(&[10, 20], &[19, 500]), [(0, 0), (1, 1)]);
+        assert_eq!(pairs(&[], &[]), []);
+    }
+
+    /// A RST that somebody forged just before the real one, and just after it.
+    #[test]
+    fn of_two_frames_the_one_nearer_to_the_event_is_its() {
+        assert_eq!(pairs(&[10, 50], &[49]), [(1, 0)]);
+        assert_eq!(pairs(&[50, 90], &[51]), [(0, 0)]);
+        assert_eq!(pairs(&[10, 50, 90], &[11, 92]), [(0, 0), (2, 1)]);
+        assert_eq!(pairs(&[50], &[10, 49, 90]), [(0, 1)]);
+        assert_eq!(pairs(&[], &[10]), []);
+        assert_eq!(pairs(&[10], &[]), []);
+    }
+
+    /// Two of the first are nearest to the same one: each needs one of its own.
+    #[test]
+    fn none_is_paired_twice_and_times_out_of_order_are_survived() {
+        assert_eq!(pairs(&[50, 51], &[10, 50, 90]), [(0, 1), (1, 2)]);
+        assert_eq!(pairs(&[90, 91], &[10, 50, 60]), [(0, 1), (1, 2)]);
+        assert_eq!(pairs(&[9, 1], &[8, 3, 7]).len(), 2);
+    }
 }

@@ -126,10 +126,10 @@ fn what_the_document_says_of_its_evidence_is_not_what_it_leads_to() {
         (r#""verdict":"confirmed""#, r#""verdict":"refuted""#),
         (r#""cause":{"reset":6}"#, r#""cause":"unexplained""#),
         (r#""form":"active""#, r#""form":"passive""#),
-        (r#""sender":"unknown""#, r#""sender":"firewall""#),
+        (r#""sender":"socket""#, r#""sender":"firewall""#),
         (
-            r#""kernel_reason":null"#,
             r#""kernel_reason":"TCP_ABORT_ON_CLOSE""#,
+            r#""kernel_reason":null"#,
         ),
         (r#""explains":[5]"#, r#""explains":[7]"#),
         (
@@ -157,6 +157,16 @@ fn the_kernel_did_not_say_that() {
         ),
         (r#""uncounted":[]"#, r#""uncounted":["OutRsts"]"#),
         (r#""uncounted":[]"#, r#""uncounted":null"#),
+        (
+            r#""reason":"TCP_ABORT_ON_CLOSE""#,
+            r#""reason":"TCP_STATE""#,
+        ),
+        (
+            r#""event":"tcp_receive_reset""#,
+            r#""event":"tcp_send_reset""#,
+        ),
+        (r#""reasons":true"#, r#""reasons":false"#),
+        (r#""trace":{"#, r#""no_trace":{"#),
     ] {
         golden
             .with_text(old, new)
@@ -169,6 +179,11 @@ fn the_kernel_did_not_say_that() {
             r#""uncounted":[]"#,
             r#""uncounted":["\u001b"]"#,
             r"no counter '\u{1b}'",
+        ),
+        (
+            r#""event":"tcp_receive_reset""#,
+            r#""event":"tcp_receive_rezet""#,
+            "'tcp_receive_rezet'",
         ),
     ] {
         let Said::Error(line) = golden.with_text(old, new).judged() else {

@@ -5,6 +5,7 @@ mod edited;
 mod evidence;
 mod forged;
 mod hostile;
+mod kernel;
 mod pcapng;
 mod tampered;
 

@@ -236,7 +236,7 @@ fn after_the_disk_was_full_wherever_that_was() {
     // A file of a trial is shorter than a block, so these two times four do not leave room for the report.
     for blocks in 1..=8 {
         let script =
-            r#""$program" run close-unread-data --family ipv4 --repeat 4 --jobs 1 -w "$disk""#;
+            r#""$program" run connect-closed-port --family ipv4 --repeat 4 --jobs 1 -w "$disk""#;
         on_small_disk(blocks, script, |run, copy| {
             let complaint = run.complaint();
             assert!(complaint.contains("ENOSPC"), "{complaint}");
@@ -252,7 +252,7 @@ fn after_the_disk_was_full_wherever_that_was() {
 
 #[test]
 fn after_there_was_no_room_for_the_report_alone() {
-    let script = r#""$program" run close-unread-data --family ipv4 -w "$disk""#;
+    let script = r#""$program" run connect-closed-port --family ipv4 -w "$disk""#;
     // One for the capture and one for the document; with a third one the report fits as well.
     on_small_disk(2, script, |run, copy| {
         let complaint = run.complaint();

@@ -88,7 +88,7 @@ impl Document<'_> {
             trial.recorded = Some(raw.get().to_owned());
         }
         trial.host = Some(Rc::clone(&seen.host));
-        trial.witnesses = Some(self.witnesses);
+        trial.witnesses = Some(self.witnesses.clone());
         trial
     }
 }
@@ -215,6 +215,7 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
     let longest = names(&stored.tool, &stored.host)
         .into_iter()
         .chain([&*stored.capture.interface])
+        .chain(stored.witnesses.no_kernel_trace.as_deref())
         .map(str::len)
         .max();
     if stored.capture.filter.len() > LONGEST_FILTER {
