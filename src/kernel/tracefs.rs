@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::unistd::{AccessFlags, eaccess};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::format::Format;
@@ -48,30 +49,36 @@ pub enum NoFormat {
 }
 
 impl Tracefs {
-    /// The first mounted one that may be read, or a mount of its own; if one is mounted that may not be read, it says
-    /// why.
+    /// The first mounted one in which an instance can be made, or a mount of its own. Without the right to mount one the
+    /// first that may be read; if none may, the first one that is mounted says why.
     pub fn open() -> Result<Self, NoTracefs> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mut why = None;
+        let (mut readable, mut why) = (None, None);
         for root in mount_points(&mounts) {
             match fs::read_dir(root.join("events")) {
-                Ok(_) => return Ok(Self { root, mount: None }),
+                Ok(_) if eaccess(&root.join("instances"), AccessFlags::W_OK).is_ok() => {
+                    return Ok(Self { root, mount: None });
+                }
+                Ok(_) => readable = readable.or(Some(Self { root, mount: None })),
                 // Another mount hides it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => why = why.or(Some(NoTracefs::Unreadable(root, errno(&error)))),
             }
         }
-        if let Some(why) = why {
-            return Err(why);
+        let errno = match Self::mount() {
+            Ok(own) => return Ok(own),
+            Err(errno) => errno,
+        };
+        if let Some(readable) = readable {
+            return Ok(readable);
         }
-        Self::mount().map_err(|errno| {
-            let known = fs::read_to_string("/proc/filesystems");
-            if known.is_ok_and(|known| !has_tracefs(&known)) {
-                NoTracefs::NotInKernel
-            } else {
-                NoTracefs::NotMounted(errno)
-            }
-        })
+        let known = fs::read_to_string("/proc/filesystems");
+        let in_kernel = known.map_or(true, |known| has_tracefs(&known));
+        Err(why.unwrap_or(if in_kernel {
+            NoTracefs::NotMounted(errno)
+        } else {
+            NoTracefs::NotInKernel
+        }))
     }
 
     /// A mount that is in no directory (Linux 5.2): fsopen(2).

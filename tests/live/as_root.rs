@@ -1,6 +1,7 @@
 //! On the host's own loopback, which takes the right to capture there: these have to be run as root.
 
 mod doctor;
+mod trace;
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;

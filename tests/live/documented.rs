@@ -442,6 +442,33 @@ pub(crate) fn assert_are(scenarios: &[Documented], trials: &[Value], families: &
     }
 }
 
+/// Who sends the RST and why, as the kernel's trace has it: the tables of scenarios that were measured on Linux 6.18 by hand.
+fn sender_and_reason(scenario: &str) -> (&'static str, &'static str) {
+    match scenario {
+        "defer-accept-listener-close" | "write-after-peer-close-gone" => ("kernel", "NO_SOCKET"),
+        "write-after-peer-close" | "write-after-peer-close-response" => {
+            ("kernel", "TCP_TIMEWAIT_SOCKET")
+        }
+        "write-after-peer-close-late" => ("socket", "TCP_FLAGS"),
+        "write-after-peer-close-early"
+        | "shutdown-rdwr-then-peer-write"
+        | "shutdown-rdwr-own"
+        | "linger2-negative" => ("socket", "TCP_ABORT_ON_DATA"),
+        "linger2-negative-half-closed" => ("socket", "TCP_ABORT_ON_LINGER"),
+        "disconnect-with-data" => ("socket", "TCP_DISCONNECT_WITH_DATA"),
+        "listener-close-pending-accept"
+        | "listener-shutdown-pending-accept"
+        | "reuseport-close"
+        | "reset-in-accept-queue"
+        | "reset-in-accept-queue-data"
+        | "linger-zero-close"
+        | "linger-zero-unsent"
+        | "disconnect-af-unspec" => ("socket", "TCP_STATE"),
+        _ if scenario.contains("connect-") => ("kernel", "NO_SOCKET"),
+        _ => ("socket", "TCP_ABORT_ON_CLOSE"),
+    }
+}
+
 #[track_caller]
 fn assert_reset(trial: &Value, documented: Option<&DocumentedReset>) {
     let resets = trial["resets"].as_array().unwrap();
@@ -467,6 +494,14 @@ fn assert_reset(trial: &Value, documented: Option<&DocumentedReset>) {
         "{trial}"
     );
     assert_eq!(reset["acceptable"], true, "{trial}");
+    let (sender, reason) = if trial["trace"].is_null() {
+        ("unknown", Value::Null)
+    } else {
+        let (sender, reason) = sender_and_reason(trial["scenario"].as_str().unwrap());
+        (sender, reason.into())
+    };
+    assert_eq!(reset["sender"], sender, "{trial}");
+    assert_eq!(reset["kernel_reason"], reason, "{trial}");
     assert_eq!(
         reset["explains"],
         Value::from(vec![documented.told]),
