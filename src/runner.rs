@@ -186,12 +186,12 @@ impl<'a> Runner<'a> {
                     Ok(Outcome::Returned(0))
                 })
             }
-            Op::Kill => {
+            Op::Kill | Op::Terminate => {
                 let Some(child) = &mut self.child else {
                     return Ok(None);
                 };
                 let call = timed(role, op, || {
-                    Ok(if child::kill(child)? {
+                    Ok(if child::end(child, op == Op::Terminate)? {
                         Outcome::Returned(0)
                     } else {
                         Outcome::Unfinished
@@ -334,7 +334,7 @@ impl<'a> Runner<'a> {
     /// Closes whatever is still open, abortively, so that nothing of this trial is left to send later on.
     pub fn tear_down(mut self) {
         if let Some(child) = &mut self.child {
-            let _ = child::kill(child);
+            let _ = child::end(child, false);
         }
         let open = [self.sockets.client.take(), self.sockets.server.take()];
         for (_, blocked) in self.blocked.drain(..) {
@@ -437,6 +437,7 @@ fn call_on(socket: &Socket, op: Op, server: &SockAddr, buffer: &mut [u8]) -> io:
         | Op::CloseListener
         | Op::Spawn
         | Op::Kill
+        | Op::Terminate
         | Op::Close => return Err(io::ErrorKind::Unsupported.into()), // not on such a socket
     }
     Ok(Outcome::Returned(0))

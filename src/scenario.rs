@@ -398,6 +398,7 @@ impl Sender {
 /// The catalogue, in the order in which `list` shows it.
 pub const ALL: &[&Scenario] = &[
     &connect::CLOSED_PORT,
+    &connect::NOT_LISTENING,
     &connect::CLOSED_PORT_NONBLOCKING,
     &connect::CLOSED_PORT_NONBLOCKING_READ,
     &connect::CLOSED_PORT_NONBLOCKING_WRITE,
@@ -428,6 +429,7 @@ pub const ALL: &[&Scenario] = &[
     &abort::CLOSE_URGENT_DATA,
     &abort::CLOSE_UNREAD_SHARED,
     &abort::CLOSE_UNREAD_SIGKILL,
+    &abort::CLOSE_UNREAD_EXIT,
     &abort::CLOSE_UNREAD_RESPONSE,
     &abort::LINGER_ZERO_UNSENT,
     &abort::DISCONNECT,
@@ -441,6 +443,7 @@ pub const ALL: &[&Scenario] = &[
     &abort::LINGER2,
     &abort::SHUTDOWN_RD_CLOSE,
     &abort::MPTCP_CLOSE_UNREAD,
+    &abort::MPTCP_LINGER_ZERO,
     &close::CLEAN_CLOSE_EOF,
     &close::WRITE_AFTER_PEER_CLOSE,
     &close::WRITE_AFTER_PEER_CLOSE_EARLY,
@@ -452,6 +455,7 @@ pub const ALL: &[&Scenario] = &[
     &close::WRITE_AFTER_CLOSE_GONE,
     &close::SHUTDOWN_RD,
     &close::RECEIVE_TIMEOUT,
+    &close::MPTCP_WRITE_AFTER_CLOSE,
     &close::ZERO_WINDOW,
 ];
 

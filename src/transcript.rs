@@ -103,6 +103,8 @@ pub enum Op {
     Spawn,
     /// `kill(2)` of that child with `SIGKILL`, and `waitpid(2)`: its copy of the socket is closed by its exit.
     Kill,
+    /// The same with `SIGTERM`, at which that child calls `exit_group(2)` itself.
+    Terminate,
     /// `close(2)`.
     Close,
     /// `close(2)` of the listener; of several on one port, the one that holds the connection.
@@ -141,7 +143,7 @@ impl Op {
             Self::PeerName => "getpeername",
             Self::Poll => "poll",
             Self::Spawn => "posix_spawn",
-            Self::Kill => "kill",
+            Self::Kill | Self::Terminate => "kill",
             Self::Close | Self::CloseListener => "close",
         }
     }
@@ -176,6 +178,7 @@ impl Op {
             Self::NonBlocking => "O_NONBLOCK".into(),
             Self::SocketError => "SO_ERROR".into(),
             Self::Kill => "child, SIGKILL".into(),
+            Self::Terminate => "child, SIGTERM".into(),
             Self::CloseListener => LISTENER.into(),
         }
     }
@@ -204,6 +207,7 @@ impl Op {
             ("poll", "") => Self::Poll,
             ("posix_spawn", "") => Self::Spawn,
             ("kill", "child, SIGKILL") => Self::Kill,
+            ("kill", "child, SIGTERM") => Self::Terminate,
             ("setsockopt", option) => match option.split_once(' ')? {
                 ("SO_LINGER", "{1,0}") => Self::LingerZero,
                 ("TCP_LINGER2", seconds) => Self::Linger2(seconds.parse().ok()?),
@@ -507,6 +511,7 @@ mod tests {
             Op::Poll,
             Op::Spawn,
             Op::Kill,
+            Op::Terminate,
             Op::Close,
             Op::CloseListener,
         ] {

@@ -295,7 +295,7 @@ fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Opt
 fn sends_fin(op: Op) -> bool {
     matches!(
         op,
-        Op::Close | Op::ShutdownWrite | Op::ShutdownBoth | Op::Kill
+        Op::Close | Op::ShutdownWrite | Op::ShutdownBoth | Op::Kill | Op::Terminate
     )
 }
 
@@ -303,7 +303,12 @@ fn sends_fin(op: Op) -> bool {
 fn aborts(op: Op) -> bool {
     matches!(
         op,
-        Op::Close | Op::Disconnect | Op::Kill | Op::CloseListener | Op::ShutdownListener
+        Op::Close
+            | Op::Disconnect
+            | Op::Kill
+            | Op::Terminate
+            | Op::CloseListener
+            | Op::ShutdownListener
     )
 }
 
@@ -376,7 +381,10 @@ fn findings(
         &mut findings,
     );
     compare_reads(evidence, wire, blames, &mut findings);
-    explain_ends_of_file(evidence, wire, blames, &mut findings);
+    if !scenario.multipath {
+        // Of Multipath TCP the end of file is a DATA_FIN, an option of segments that may end nothing themselves.
+        explain_ends_of_file(evidence, wire, blames, &mut findings);
+    }
     if let (Extent::Nothing, Some(frame)) = (scenario.extent, wire.first) {
         findings.push(Finding::UnexpectedSegment { frame });
     }

@@ -109,7 +109,9 @@ pub const REASONS: [Reason; 25] = [
         says: "the socket was closed while data that had come in was unread",
         advice: "Let the owner read to the end of file before it closes. It may also have been killed: a process that ends \
                  closes its sockets.",
-        beware: None,
+        beware: Some(
+            "over Multipath TCP SO_LINGER with a time of 0 says this, too, with nothing unread",
+        ),
     },
     Reason {
         name: "TCP_ABORT_ON_LINGER",
@@ -232,6 +234,7 @@ mod tests {
     #[test]
     fn names_that_mislead_are_flagged() {
         for name in [
+            "TCP_ABORT_ON_CLOSE",  // mptcp-linger-zero-close
             "TCP_STATE",           // linger-zero-close
             "TCP_ABORT_ON_LINGER", // linger2-negative-half-closed
             "TCP_FLAGS",           // write-after-peer-close-late

@@ -14,7 +14,7 @@ use super::human::{BAD, GOOD, LABEL, UNSURE, abridge, printable, texts, verdict_
 use super::kernel::EventReport;
 use super::{CallReport, CauseReport, Host, PacketReport, ResetReport, TrialReport};
 use crate::flow::Form;
-use crate::kernel::reason;
+use crate::kernel::reason::{self, Reason};
 use crate::scenario::{Scenario, Sender};
 use crate::transcript::Role;
 use crate::verdict::Verdict;
@@ -51,6 +51,7 @@ pub fn ladder(
         }
         out.push('\n');
         proof(&mut out, trial);
+        reasons(&mut out, trial);
     }
     // Of evidence that nothing speaks of, the host is not known.
     if !host.sysname.is_empty() {
@@ -504,21 +505,30 @@ fn origin(reset: &ResetReport) -> Option<String> {
         Sender::Injected => "somebody else".to_owned(),
         Sender::Unknown => return None,
     };
-    let known = reset
-        .kernel_reason
-        .as_deref()
-        .map(|name| (name, reason::find(name)));
-    let why = match known {
-        Some((name, Some(reason))) => {
-            let beware = reason
-                .beware
-                .map_or_else(String::new, |it| format!("; beware: {it}"));
-            format!(": {name}, {}{beware}", reason.says)
-        }
-        Some((name, None)) => format!(": {name}"),
-        None => String::new(),
-    };
+    let why = reset.kernel_reason.as_deref();
+    let why = why.map_or_else(String::new, |reason| format!(": {}", printable(reason)));
     Some(format!("by the kernel's trace {who} sent it{why}"))
+}
+
+/// What the kernel's reasons mean, what to do about them, and what not to be misled by.
+fn reasons(out: &mut String, trial: &TrialReport) {
+    let given = trial
+        .resets
+        .iter()
+        .filter_map(|it| it.kernel_reason.as_deref());
+    let mut known: Vec<&Reason> = Vec::new();
+    for reason in given.filter_map(reason::find) {
+        if !known.contains(&reason) {
+            known.push(reason);
+        }
+    }
+    for reason in known {
+        note(out, "why", &format!("{}: {}", reason.name, reason.says));
+        note(out, "advice", reason.advice);
+        if let Some(beware) = reason.beware {
+            note(out, "beware", beware);
+        }
+    }
 }
 
 /// A display filter that finds the RSTs of this connection, or the connection if it has none.

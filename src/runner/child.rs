@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
-use nix::unistd::{getppid, pause};
+use nix::sys::signal::{self, SigSet, Signal};
+use nix::unistd::{Pid, getppid};
 
 use super::CALL_BOUND;
 use crate::error::Error;
@@ -44,15 +44,21 @@ pub(super) fn spawn(program: &Path, socket: OwnedFd) -> io::Result<Child> {
         .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))
         .and_then(|mut told| told.read_exact(&mut ready));
     if let Err(error) = told {
-        kill(&mut child)?;
+        end(&mut child, false)?;
         return Err(error);
     }
     Ok(child)
 }
 
-/// Ends it and waits until it is gone, its descriptors closed; no longer than a call may take. Whether it is.
-pub(super) fn kill(child: &mut Child) -> io::Result<bool> {
-    child.kill()?;
+/// Ends it, or lets it end itself, and waits until it is gone, its descriptors closed; no longer than a call may take.
+/// Whether it is.
+pub(super) fn end(child: &mut Child, itself: bool) -> io::Result<bool> {
+    if itself {
+        let process = i32::try_from(child.id()).map_err(io::Error::other)?;
+        signal::kill(Pid::from_raw(process), Signal::SIGTERM)?;
+    } else {
+        child.kill()?;
+    }
     let deadline = Instant::now() + CALL_BOUND;
     while child.try_wait()?.is_none() {
         if Instant::now() >= deadline {
@@ -63,18 +69,21 @@ pub(super) fn kill(child: &mut Child) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What the child does: nothing, until it is killed. `parent` is who started it. It has given its privileges up.
+/// What the child does: nothing, until it is killed, or told to end by SIGTERM. `parent` is who started it. It has given
+/// its privileges up.
 pub fn hold(parent: i32) -> Result<(), Error> {
     let failed = |errno: Errno| Error::system("hold a socket", errno);
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed)?;
+    let told: SigSet = [Signal::SIGTERM].into_iter().collect();
+    told.thread_block().map_err(failed)?;
     let mut ready = io::stdout();
     ready
         .write_all(b"\n")
         .and_then(|()| ready.flush())
         .map_err(Error::output)?;
     // Before that it may have been too late.
-    while getppid().as_raw() == parent {
-        pause();
+    if getppid().as_raw() == parent {
+        told.wait().map_err(failed)?;
     }
     Ok(())
 }

@@ -296,6 +296,39 @@ pub(super) const CLOSE_UNREAD_SIGKILL: Scenario = Scenario {
     ..BASE
 };
 
+/// As [`CLOSE_UNREAD_SIGKILL`]: `exit_group(2)` ends in the same `do_exit()`.
+pub(super) const CLOSE_UNREAD_EXIT: Scenario = Scenario {
+    id: "close-unread-data-exit",
+    topic: Topic::Abort,
+    title: "the process that holds the socket exits with data unread: RST",
+    story: "As close-unread-data-sigkill, but the child ends itself: at SIGTERM it exits, in good order and without a \
+            close() of its own. The kernel closes its descriptors all the same, finds a byte unread, and aborts the \
+            connection.",
+    elsewhere: "As for close(): macOS aborts, FreeBSD sends FIN.",
+    advice: "A server that is told to stop and exits at once resets every connection on which a request is unread. Let it \
+            stop accepting, answer what it has, and read to the end before it exits.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::Write(2), returns(2)),
+        server(Op::Read(1), returns(1)),
+        server(Op::Spawn, returns(0)),
+        server(Op::Close, returns(0)),
+        client(Op::Poll, polls(OPEN)),
+        server(Op::Terminate, returns(0)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
+    ..BASE
+};
+
 /// As [`CLOSE_UNREAD_DATA`]: what the client has received stays in its receive queue, and `tcp_recvmsg_locked()`
 /// gives that first.
 pub(super) const CLOSE_UNREAD_RESPONSE: Scenario = Scenario {
@@ -704,6 +737,48 @@ pub(super) const MPTCP_CLOSE_UNREAD: Scenario = Scenario {
         server(Op::Accept, returns(0)),
         client(Op::Write(2), returns(2)),
         server(Op::Read(1), returns(1)),
+        server(Op::Close, returns(0)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[
+        ("OutRsts", 1),
+        ("EstabResets", 2),
+        ("MPFastcloseTx", 1),
+        ("MPFastcloseRx", 1),
+        ("MPRstTx", 1),
+        ("MPRstRx", 1),
+    ],
+    ..BASE
+};
+
+/// `mptcp_close()` with `SO_LINGER` 0: `mptcp_disconnect()`, which resets each subflow with `MP_FASTCLOSE` (RFC 8684, 3.5;
+/// Linux 5.16).
+pub(super) const MPTCP_LINGER_ZERO: Scenario = Scenario {
+    id: "mptcp-linger-zero-close",
+    topic: Topic::Abort,
+    title: "Multipath TCP, SO_LINGER 0, close: RST with MP_FASTCLOSE",
+    story: "Both ends have read all. The server sets SO_LINGER 0 and closes: the RST of the subflow carries MP_FASTCLOSE, \
+            and the client is told ECONNRESET. The kernel's reason is TCP_ABORT_ON_CLOSE, though nothing was unread: \
+            Multipath TCP has one way to abort, and it says this.",
+    elsewhere: "Only Linux (5.6 and later) has IPPROTO_MPTCP; macOS has Multipath TCP under another interface.",
+    advice: "Do not read unread data out of the reason of a Multipath TCP reset. Look for SO_LINGER with a time of 0 in \
+             the closing program, which without Multipath TCP says TCP_STATE.",
+    target: Target::OwnListener(Listening::USUAL),
+    multipath: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::Write(2), returns(2)),
+        server(Op::Read(2), returns(2)),
+        server(Op::LingerZero, returns(0)),
         server(Op::Close, returns(0)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),

@@ -374,3 +374,33 @@ pub(super) const ZERO_WINDOW: Scenario = Scenario {
     counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
     ..BASE
 };
+
+/// `mptcp_close()` sends `DATA_FIN` and not FIN (RFC 8684, 3.3.3): the subflow stays open, and while the connection is in
+/// FIN-WAIT-2 its kernel acknowledges what comes in.
+pub(super) const MPTCP_WRITE_AFTER_CLOSE: Scenario = Scenario {
+    id: "mptcp-write-after-peer-close",
+    topic: Topic::Close,
+    title: "Multipath TCP, the peer closed: the writes succeed, no RST",
+    story: "The server accepts and closes. Multipath TCP ends the connection with a DATA_FIN, an option of a segment \
+            without FIN: the client reads the end of file. It writes, and writes again: the subflow is open, the \
+            server's kernel acknowledges the data though nobody is left to read it, and both writes succeed. No RST, \
+            no error.",
+    elsewhere: "Only Linux (5.6 and later) has IPPROTO_MPTCP; macOS has Multipath TCP under another interface.",
+    advice: "Over Multipath TCP a write to a peer that has closed does not fail for as long as its kernel keeps \
+             what is left of the connection. An acknowledgment does not mean that an application got it: watch for the \
+             end of file.",
+    target: Target::OwnListener(Listening::USUAL),
+    multipath: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::Close, returns(0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), returns(1)),
+        client(Op::Write(1), returns(1)),
+        client(Op::Poll, polls(PEER_CLOSED)),
+    ],
+    resets: &[],
+    counters: &[],
+    ..BASE
+};

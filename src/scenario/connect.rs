@@ -3,7 +3,7 @@
 use super::{
     Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent,
     Listening, Op, Role, Scenario, Sender, Step, Target, Topic, UNCONNECTED, client,
-    dead_since_reset, not_connected, polls, reports, returns, told_of_reset, would_block,
+    dead_since_reset, not_connected, polls, reports, returns, server, told_of_reset, would_block,
 };
 use crate::flow::{Form, State};
 
@@ -25,6 +25,37 @@ pub(super) const CLOSED_PORT: Scenario = Scenario {
              with a TCP reset looks the same on the wire.",
     target: Target::ClosedPort,
     steps: &[
+        client(Op::Connect, told_of_reset(Errno::ECONNREFUSED, 0)),
+        client(Op::Read(1), dead_since_reset(Errno::ENOTCONN, 0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[ExpectedReset {
+        from: Role::Server,
+        form: Form::PassiveAck,
+        receiver_state: State::SynSent,
+        sender: Sender::Kernel,
+        reason: "NO_SOCKET",
+    }],
+    counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    ..BASE
+};
+
+/// As [`CLOSED_PORT`]: `inet_csk_listen_stop()` has taken the socket out of the listening hash, and being bound does not
+/// put it back.
+pub(super) const NOT_LISTENING: Scenario = Scenario {
+    id: "connect-not-listening",
+    topic: Topic::Connect,
+    title: "a socket is bound to the port but does not listen: ECONNREFUSED",
+    story: "The server's listener is shut down and stays open: its port is still taken, and bind() of another socket to \
+            it fails. But nobody listens, so the kernel answers the SYN as on a port that nobody uses: RST+ACK, \
+            ECONNREFUSED.",
+    elsewhere: "The same everywhere that shutdown() of a listener is allowed; POSIX leaves that open, and BSDs fail it \
+                with ENOTCONN (from memory, not measured).",
+    advice: "That a port is in use does not mean that anybody listens on it: `ss -ltn` shows who listens, `ss -tan` does not \
+             show sockets that are only bound. A server that forgot listen() looks like this.",
+    target: Target::OwnListener(Listening::USUAL),
+    steps: &[
+        server(Op::ShutdownListener, returns(0)),
         client(Op::Connect, told_of_reset(Errno::ECONNREFUSED, 0)),
         client(Op::Read(1), dead_since_reset(Errno::ENOTCONN, 0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),

@@ -96,11 +96,16 @@ const fn documented(
     }
 }
 
-pub(crate) const DOCUMENTED: [Documented; 51] = [
+pub(crate) const DOCUMENTED: [Documented; 55] = [
     documented(
         "connect-closed-port",
         ">connect ECONNREFUSED >read ENOTCONN >write EPIPE",
         Some(refused(0)),
+    ),
+    documented(
+        "connect-not-listening",
+        "<shutdown 0 >connect ECONNREFUSED >read ENOTCONN >write EPIPE",
+        Some(refused(1)),
     ),
     documented(
         "connect-closed-port-nonblocking",
@@ -246,6 +251,11 @@ pub(crate) const DOCUMENTED: [Documented; 51] = [
         Some(active(1, 3, "ESTABLISHED", 8)),
     ),
     documented(
+        "close-unread-data-exit",
+        ">connect 0 <accept 0 >write 2 <read 1 <posix_spawn 0 <close 0 >poll OUT <kill 0 >read ECONNRESET >read 0 >write EPIPE",
+        Some(active(1, 3, "ESTABLISHED", 8)),
+    ),
+    documented(
         "close-unread-data-response",
         ">connect 0 <accept 0 >write 2 <read 1 <write 3 <close 0 >poll IN|OUT|ERR|HUP|RDHUP >read 3 >read ECONNRESET >read 0 >write EPIPE",
         Some(active(4, 3, "ESTABLISHED", 8)),
@@ -311,6 +321,11 @@ pub(crate) const DOCUMENTED: [Documented; 51] = [
         Some(active(1, 3, "ESTABLISHED", 5)),
     ),
     documented(
+        "mptcp-linger-zero-close",
+        ">connect 0 <accept 0 >write 2 <read 2 <setsockopt 0 <close 0 >read ECONNRESET >read 0 >write EPIPE",
+        Some(active(1, 3, "ESTABLISHED", 6)),
+    ),
+    documented(
         "clean-close-eof",
         ">connect 0 <accept 0 >write 2 <read 2 <close 0 >read 0 >SO_ERROR 0",
         None,
@@ -353,6 +368,11 @@ pub(crate) const DOCUMENTED: [Documented; 51] = [
     documented(
         "receive-timeout",
         ">connect 0 <accept 0 >setsockopt 0 >read EAGAIN >SO_ERROR 0 >write 1 <read 1",
+        None,
+    ),
+    documented(
+        "mptcp-write-after-peer-close",
+        ">connect 0 <accept 0 <close 0 >read 0 >write 1 >write 1 >poll IN|OUT|RDHUP",
         None,
     ),
 ];

@@ -19,6 +19,18 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
+        // The same: shutdown(2) of a listener leaves it bound, and bound is not listening.
+        "connect-not-listening",
+        "
+        server shutdown(listener, SHUT_RD) = 0
+        client connect() = ECONNREFUSED
+          > S 0:0(0) win 65495 ts
+          < R. =0:0(0) ack 1 win 0
+        client read(1) = ENOTCONN
+        client write(1) = EPIPE
+        ",
+    ),
+    (
         // RFC 2525, 2.17. SND.NXT of the server is 1, its RCV.NXT 3. The client's read blocks or not: on loopback the
         // RST has arrived when close() returns.
         "close-unread-data",
@@ -563,6 +575,25 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
+        // As before; whether a child was killed or has called exit is not to be seen.
+        "close-unread-data-exit",
+        "
+        connected
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        server read(1) = 1
+        server posix_spawn() = 0
+        server close() = 0
+        client poll() = OUT
+        server kill(child, SIGTERM) = 0
+          < R. 1:1(0) ack 3 win 512 ts
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
         // The response takes up 1 to 3.
         "close-unread-data-response",
         "
@@ -783,6 +814,42 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         client read(1) = ECONNRESET
         client read(1) = 0
         client write(1) = EPIPE
+        ",
+    ),
+    (
+        // As linger-zero-close after two bytes; the options of the RST are not looked at.
+        "mptcp-linger-zero-close",
+        "
+        connected
+        client write(2) = 2
+          > P. 1:3(2) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        server read(2) = 2
+        server setsockopt(SO_LINGER {1,0}) = 0
+        server close() = 0
+          < R. 1:1(0) ack 3 win 512 ts
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // RFC 8684, 3.3.3: DATA_FIN takes up a number of the connection, none of the subflow; it and its acknowledgment are
+        // segments without payload there.
+        "mptcp-write-after-peer-close",
+        "
+        connected
+        server close() = 0
+          < . 1:1(0) ack 1 win 512 ts
+          > . 1:1(0) ack 1 win 512 ts
+        client read(1) = 0
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        client write(1) = 1
+          > P. 2:3(1) ack 1 win 512 ts
+          < . 1:1(0) ack 3 win 512 ts
+        client poll() = IN|OUT|RDHUP
         ",
     ),
     (
