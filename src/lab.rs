@@ -136,6 +136,8 @@ pub struct Kept {
     pub saves_files: bool,
     /// Those files are given to somebody else.
     pub gives_files_away: bool,
+    /// An instance of tracefs is to be removed that root alone may reach otherwise.
+    pub removes_trace: bool,
 }
 
 /// Gives up the privileges of this thread, except for what is kept. Namespace and capture stay open.
@@ -145,7 +147,7 @@ pub fn drop_privileges(kept: Kept) -> Result<(), Error> {
     let kept: CapsHashSet = held
         .into_iter()
         .filter(|capability| match capability {
-            Capability::CAP_DAC_OVERRIDE => kept.saves_files,
+            Capability::CAP_DAC_OVERRIDE => kept.saves_files || kept.removes_trace,
             Capability::CAP_CHOWN => kept.saves_files && kept.gives_files_away,
             _ => false,
         })

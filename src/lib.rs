@@ -1,21 +1,21 @@
 //! Which RST broke this connection: proven, not guessed.
 //!
-//! `strace` shows `ECONNRESET`, Wireshark shows an RST; this proves that the two are one event, or that they are not. A walk through one trial, which is also the
-//! order in which to read the modules:
+//! `strace` shows `ECONNRESET`, Wireshark shows an RST; this proves that the two are one event, or that they are not. A walk
+//! through one trial, which is also the order in which to read the modules:
 //!
 //! 1. A [`scenario`] is a script of socket calls, as data, with what it must lead to.
 //! 2. A worker ([`trial`]) enters a private network namespace ([`lab`]) and opens one [`capture`] on its loopback.
 //! 3. The [`runner`] makes the calls and writes a [`transcript`]: who called what, when, and how it ended.
 //! 4. A fence marks the end of the trial on the wire; the ring is drained up to it and every frame decoded
-//!    ([`packet`]). Only then are the sockets torn down.
-//! 5. Transcript and packets are the [`evidence`]. The judge ([`verdict`]) follows the connection through the packets
-//!    ([`flow`]): which state each RST found its receiver in, whether the receiver had to believe it, and whether that
-//!    is what the failed call was told. It is a pure function.
+//!    ([`packet`]). Then the [`kernel`] is asked what it traced and counted. Only after that are the sockets torn down.
+//! 5. Transcript, packets and the kernel's word are the [`evidence`]. The judge ([`verdict`]) follows the connection
+//!    through the packets ([`flow`]): which state each RST found its receiver in, whether the receiver had to believe it,
+//!    and whether that is what the failed call was told and what the kernel says. It is a pure function.
 //! 6. What came of it is a [`report`], for people or for machines.
 //! 7. Evidence can be kept in files ([`archive`]) and judged again without a live run; [`file`](mod@file) reads and
 //!    writes captures.
 //!
-//! [`doctor`] tells what a host can witness; what its kernel could say of a trial is in [`kernel`].
+//! [`doctor`] tells what a host can witness.
 //!
 //! [`cli`] is the command line. Each big crate has one door: clap in `cli`, pcap in `capture`, etherparse in `packet`;
 //! `unsafe` is allowed in `sys` alone.

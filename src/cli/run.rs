@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::unistd::geteuid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
@@ -170,6 +171,7 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
             kept: Kept {
                 saves_files: args.write.is_some(),
                 gives_files_away: manner.owner.is_some(),
+                removes_trace: false,
             },
             recorder: None, // until it is known which witnesses there are
             program: this_program(),
@@ -260,7 +262,11 @@ impl<'a> Run<'a> {
         let trials = order.trials();
         let mut pool = Pool::start(order.clone())?;
         // Workers have their own by now, and give them up once their captures are open.
-        lab::drop_privileges(order.settings.kept)?;
+        lab::drop_privileges(Kept {
+            // Who is root owns tracefs and needs no right to reach it.
+            removes_trace: order.settings.trace.is_some() && !geteuid().is_root(),
+            ..order.settings.kept
+        })?;
         let mut ended = Ok(ExitCode::Success);
         loop {
             let event = tokio::select! {

@@ -33,6 +33,14 @@ const NAME: &str = "rstproof";
 /// Ring size, in KiB for each CPU: some 10,000 events.
 pub const RING_KIB: u32 = 1024;
 
+/// What fits of it on a host with so many CPUs: all rings together take no more than 64 MiB, unless there are very many.
+fn share_kib(ring_kib: u32, cpus: usize) -> u32 {
+    const ALL_KIB: usize = 64 * 1024;
+    const LEAST_KIB: u32 = 64;
+    let share = u32::try_from(ALL_KIB / cpus.max(1)).unwrap_or(u32::MAX);
+    ring_kib.min(share.max(LEAST_KIB))
+}
+
 /// An instance at work.
 #[derive(Debug)]
 pub struct Session {
@@ -91,7 +99,7 @@ pub struct Wanted {
 }
 
 impl Session {
-    /// Makes an instance whose rings have so many KiB for each CPU, and lets it record what concerns these ports.
+    /// Makes an instance whose rings have so many KiB for each CPU, or what fits of that, and lets it record what concerns these ports.
     pub fn open(
         tracefs: Tracefs,
         ports: RangeInclusive<u16>,
@@ -112,7 +120,8 @@ impl Session {
         let Instance { tracefs, directory } = &instance;
         let write = |file: &str, text: &str| fs::write(directory.join(file), text);
         write("trace_clock", "mono")?;
-        write("buffer_size_kb", &ring_kib.to_string())?;
+        let cpus = fs::read_dir(directory.join("per_cpu"))?.count();
+        write("buffer_size_kb", &share_kib(ring_kib, cpus).to_string())?;
         let head = read_at_once(&tracefs.root().join("events/header_page"))?;
         let head = ring::head(&head).ok_or_else(|| {
             io::Error::new(
@@ -240,6 +249,15 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(inbox) = lock(&self.session.inboxes).get_mut(self.nth) {
+            inbox.addresses = Vec::new();
+            inbox.records = Vec::new();
+        }
     }
 }
 
@@ -435,4 +453,73 @@ fn remove_leftovers(instances: &Path) {
 /// A thread that panicked has left nothing half done here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_take_what_is_asked_or_their_share_of_64_mib() {
+        for (asked, cpus, expected) in [
+            (RING_KIB, 1, 1024),
+            (RING_KIB, 64, 1024),
+            (RING_KIB, 128, 512),
+            (RING_KIB, 8192, 64),
+            (8, 2, 8),
+            (8, 8192, 8),
+            (RING_KIB, 0, 1024),
+        ] {
+            assert_eq!(share_kib(asked, cpus), expected, "{asked} {cpus}");
+        }
+    }
+
+    /// proc(5): field 22 of stat, behind a name that may hold blanks and brackets.
+    #[test]
+    fn a_process_is_told_from_others_that_had_its_number() {
+        let own = process_name(std::process::id()).unwrap();
+        let (process, began) = own.split_once('-').unwrap();
+        assert_eq!(process, std::process::id().to_string());
+        assert!(began.parse::<u64>().unwrap() > 0);
+        assert_eq!(process_name(u32::MAX), None);
+    }
+
+    /// None has an instance of another name; one of a process that is at work stays, as does one of this very process.
+    #[test]
+    fn only_what_dead_processes_have_left_is_removed() {
+        let instances = tempfile::tempdir().unwrap();
+        let own = process_name(std::process::id()).unwrap();
+        let alive = format!("{NAME}-{own}-00000000");
+        let other_time = format!("{NAME}-{}-1-00000000", std::process::id());
+        let dead = format!("{NAME}-{}-5-00000000", u32::MAX);
+        let kept = [alive.as_str(), "rstproof", "rstproof-x", "somebodys"];
+        for name in kept.into_iter().chain([&*other_time, &dead]) {
+            fs::create_dir(instances.path().join(name)).unwrap();
+        }
+        remove_leftovers(instances.path());
+        let left = fs::read_dir(instances.path()).unwrap();
+        let mut left: Vec<_> = left.map(|it| it.unwrap().file_name()).collect();
+        left.sort();
+        let mut kept = kept.map(std::ffi::OsString::from);
+        kept.sort();
+        assert_eq!(left, kept);
+    }
+
+    /// What is not filtered by a kernel without the field is filtered when it is handed out.
+    #[test]
+    fn a_filter_asks_only_for_what_the_event_has() {
+        let format = |text: &str| Format::parse(text).unwrap();
+        let ports = 8080..=8082;
+        let of = |text: &str| filter(&format(text), &ports);
+        let sent = include_str!("../../tests/formats/tcp_send_reset-6.18");
+        assert_eq!(of(sent), "0");
+        let by_port = "(sport >= 8080 && sport <= 8082 || dport >= 8080 && dport <= 8082)";
+        let received = include_str!("../../tests/formats/tcp_receive_reset-6.18");
+        assert_eq!(of(received), by_port);
+        let error = include_str!("../../tests/formats/inet_sk_error_report-6.18");
+        assert_eq!(
+            of(error),
+            format!("{by_port} && protocol == 6 && error != 0")
+        );
+    }
 }
