@@ -5,6 +5,9 @@ use serde_json::Value;
 /// The families that all scenarios are run over.
 pub(crate) const BOTH: [&str; 2] = ["ipv4", "ipv6"];
 
+/// The trials of a run that is given no names, each repeated once.
+pub(crate) const TRIALS: usize = DOCUMENTED.len() * BOTH.len();
+
 /// A scenario as the README's table has it, written out anew: not what the catalogue says.
 pub(crate) struct Documented {
     pub(crate) scenario: &'static str,

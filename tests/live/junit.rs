@@ -7,7 +7,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
 use quick_junit::{NonSuccessKind, Report, TestCaseStatus};
 
-use crate::documented::{BOTH, DOCUMENTED};
+use crate::documented::{BOTH, DOCUMENTED, TRIALS};
 use crate::run::{ENDLESS, Run, Running, rstproof};
 
 const JUNIT: [&str; 2] = ["--format", "junit"];
@@ -29,15 +29,15 @@ fn has_a_case_for_every_trial() {
     let after = nanos(SystemTime::now());
 
     let counts = (report.tests, report.failures, report.errors, report.skipped);
-    assert_eq!(counts, (102, 0, 0, 0));
+    assert_eq!(counts, (TRIALS, 0, 0, 0));
     let suites = report.test_suites.iter();
     let suites: Vec<_> = suites.map(|suite| (&*suite.name, suite.tests)).collect();
     // As many as the README's table has of each topic, over both families.
     let expected = [
-        ("rstproof.connect", 26),
+        ("rstproof.connect", 28),
         ("rstproof.listener", 14),
-        ("rstproof.abort", 44),
-        ("rstproof.close", 18),
+        ("rstproof.abort", 48),
+        ("rstproof.close", 20),
     ];
     assert_eq!(suites, expected);
 
@@ -111,7 +111,7 @@ fn is_complete_after_a_signal() {
 
     let report = report(&run);
     let said = format!(
-        "rstproof: interrupted: {} of 102000000 trials",
+        "rstproof: interrupted: {} of {TRIALS}000000 trials",
         report.tests
     );
     assert_eq!(run.err.trim_end(), said);

@@ -8,6 +8,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::documented::TRIALS;
 use crate::run::{ENDLESS, PROGRAM, Run, Running, TRIAL, rstproof, trials, unshare};
 use crate::saved::{assert_names, assert_same, by_name, contents, files_of, names, report};
 
@@ -36,7 +37,10 @@ fn complete_after(signal: Signal, code: i32) {
     assert_eq!(run.err.lines().count(), 1, "{}", run.err);
 
     let shown = trials(&format!("{began}{}", run.out));
-    let said = format!("rstproof: interrupted: {} of 102000000 trials", shown.len());
+    let said = format!(
+        "rstproof: interrupted: {} of {TRIALS}000000 trials",
+        shown.len()
+    );
     assert_eq!(run.err.trim_end(), said);
     assert_complete(dir.path(), &shown);
     assert_same(&shown, &check(dir.path()).quietly(0).trials());
