@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use rstproof::kernel::trace;
 use rstproof::kernel::tracefs::Tracefs;
-use rstproof::lab::{self, Kept, Lab, Place};
+use rstproof::lab::{self, Lab, Place};
 use rstproof::runner::own_port;
 use rstproof::scenario::{self, Family};
 use rstproof::trial::{Settings, Worker};
@@ -145,14 +145,9 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 async fn open_worker(trace: Option<Arc<trace::Session>>) -> Result<Worker> {
     let settings = Settings {
-        place: Place::Private,
-        interface: "lo".to_owned(),
-        filter: None,
-        port: PORT,
-        kept: Kept::default(),
-        recorder: None,
         program: env!("CARGO_BIN_EXE_rstproof").into(),
         trace,
+        ..Settings::private(PORT)
     };
     Ok(Worker::open(settings, 0).await?)
 }

@@ -11,7 +11,7 @@ use crate::file::Malformed;
 use crate::kernel::event::{Moved, Trace};
 use crate::packet::{IcmpError, Packet};
 use crate::time::Timestamp;
-use crate::transcript::{Errno, Transcript};
+use crate::transcript::{Errno, Role, Transcript};
 
 /// The evidence of one trial.
 #[derive(Clone, Debug)]
@@ -53,16 +53,26 @@ impl Evidence {
         }
     }
 
-    /// When this fence was captured, if it was.
+    /// When this fence was last captured, if it was.
     #[must_use]
     pub fn fenced_at(&self, fence: &Fence) -> Option<Timestamp> {
-        self.packets.iter().find_map(|packet| match packet {
+        self.packets.iter().rev().find_map(|packet| match packet {
             Packet::Udp { at, .. } if fence.is(packet) => Some(*at),
             _ => None,
         })
     }
 
-    fn are_its_ends(&self, one: SocketAddr, other: SocketAddr) -> bool {
+    /// The address of this end.
+    #[must_use]
+    pub fn address(&self, role: Role) -> SocketAddr {
+        match role {
+            Role::Client => self.client,
+            Role::Server => self.server,
+        }
+    }
+
+    /// Whether these are the connection's two ends, in either order.
+    pub(crate) fn are_its_ends(&self, one: SocketAddr, other: SocketAddr) -> bool {
         [(self.client, self.server), (self.server, self.client)].contains(&(one, other))
     }
 }

@@ -55,6 +55,23 @@ pub struct Settings {
     pub trace: Option<Arc<trace::Session>>,
 }
 
+impl Settings {
+    /// In a private namespace, on its `lo`, with servers on this port; nothing is saved, and nobody asks the trace.
+    #[must_use]
+    pub fn private(port: u16) -> Self {
+        Self {
+            place: Place::Private,
+            interface: "lo".to_owned(),
+            filter: None,
+            port,
+            kept: Kept::default(),
+            recorder: None,
+            program: this_program(),
+            trace: None,
+        }
+    }
+}
+
 /// Trials that may run side by side hold it for reading; one that starts a child, for writing.
 static ALONE: RwLock<()> = RwLock::const_new(());
 

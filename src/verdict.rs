@@ -173,8 +173,9 @@ impl Firsts {
 impl Wire {
     fn read(evidence: &Evidence) -> Self {
         let mut flow = Flow::new(evidence.client, evidence.server);
+        let fence = evidence.completeness.fence;
         let mut wire = Self {
-            fence: None,
+            fence: fence.and_then(|fence| evidence.fenced_at(&fence)),
             first: None,
             saw_syn: false,
             resets: Vec::new(),
@@ -192,13 +193,7 @@ impl Wire {
                 Packet::Icmp(error) if evidence.is_about_connection(error) => {
                     wire.icmp.get_or_insert(error.frame);
                 }
-                Packet::Udp { at, .. } => {
-                    let fence = evidence.completeness.fence;
-                    if fence.is_some_and(|fence| fence.is(packet)) {
-                        wire.fence = Some(*at);
-                    }
-                }
-                Packet::Tcp(_) | Packet::Icmp(_) | Packet::Other => {}
+                Packet::Tcp(_) | Packet::Icmp(_) | Packet::Udp { .. } | Packet::Other => {}
             }
         }
         wire.saw_syn = flow.saw_syn();

@@ -10,6 +10,7 @@ use crate::exit_code::ExitCode;
 use crate::flow::Form;
 use crate::kernel::reason;
 use crate::report::human::{LABEL, wrap};
+use crate::report::ladder::arrow;
 use crate::scenario::{Awaited, Cause, Expect, ExpectedReset, Op, Role, Scenario, Sender, Step};
 
 const WIDTH: usize = 78;
@@ -87,16 +88,17 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
         }
         for (nth, reset) in scenario.resets.iter().enumerate() {
             if !shown[nth] && shows(step, &begun, nth, *reset) {
-                rows.push(arrow(*reset));
+                rows.push(reset_arrow(*reset));
                 shown[nth] = true;
             }
         }
         match *step {
-            Step::Call(role, op, expect) if waits => {
-                rows.push(on_side(role, &format!("… {op} {}", expectation(expect))));
-            }
             Step::Call(role, op, expect) => {
-                rows.push(on_side(role, &format!("{op} {}", expectation(expect))));
+                let goes_on = if waits { "… " } else { "" };
+                rows.push(on_side(
+                    role,
+                    &format!("{goes_on}{op} {}", expectation(expect)),
+                ));
             }
             Step::Begin(role, op, expect) => {
                 rows.push(on_side(role, &format!("{op} …")));
@@ -119,7 +121,7 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
         .iter()
         .zip(shown)
         .filter(|(_, shown)| !shown);
-    rows.extend(rest.map(|(reset, _)| arrow(*reset)));
+    rows.extend(rest.map(|(reset, _)| reset_arrow(*reset)));
     rows
 }
 
@@ -154,17 +156,12 @@ fn between(text: &str) -> String {
     format!("{:^width$}", format!("({text})"), width = WIDTH - 2)
 }
 
-fn arrow(reset: ExpectedReset) -> String {
+fn reset_arrow(reset: ExpectedReset) -> String {
     let flags = match reset.form {
         Form::Passive => "R",
         Form::Active | Form::PassiveAck => "R.",
     };
-    let label = format!("{flags} {}", reset.reason);
-    let width = WIDTH - 2;
-    match reset.from {
-        Role::Client => format!("{:-<1$}>", format!("--- {label} "), width - 1),
-        Role::Server => format!("<{:->1$}", format!(" {label} ---"), width - 1),
-    }
+    arrow(reset.from, &format!("{flags} {}", reset.reason), WIDTH - 2)
 }
 
 fn awaited_text(awaited: Awaited) -> String {

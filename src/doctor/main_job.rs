@@ -11,12 +11,12 @@ use super::here::Here;
 use super::privilege::{USER_NAMESPACES, told};
 use super::{Check, Facts, Group, MainJob, Status, Tried};
 use crate::error::Error;
-use crate::lab::{self, Kept, Lab, Place};
+use crate::lab::{self, Lab, Place};
 use crate::packet::Packet;
 use crate::report::Remark;
 use crate::scenario::{Family, find};
 use crate::trial::pool::runtime;
-use crate::trial::{Settings, Trial, Worker, this_program};
+use crate::trial::{Settings, Trial, Worker};
 use crate::verdict::Verdict;
 
 /// The scenario that is tried.
@@ -88,17 +88,7 @@ impl Attempt {
         lab::stay_on_one_cpu(0)?;
         let lab = Lab::enter(Place::Private).await?;
         self.stage = Stage::Capture;
-        let settings = Settings {
-            place: Place::Private,
-            interface: "lo".to_owned(),
-            filter: None,
-            port: 8080,
-            kept: Kept::default(),
-            recorder: None,
-            program: this_program(),
-            trace: None,
-        };
-        let mut worker = Worker::open_in(lab, settings)?;
+        let mut worker = Worker::open_in(lab, Settings::private(8080))?;
         let scenario = find(SCENARIO)
             .ok_or_else(|| Error::Usage(format!("there is no scenario '{SCENARIO}'")))?;
         self.no_ipv6 = worker.cannot_run(scenario, Family::Ipv6);

@@ -128,18 +128,18 @@ const EVENTS: [Event; 5] = [
 /// Everything that the kernel can be asked.
 pub(super) fn all(here: &Here) -> Vec<Check> {
     let found = Tracefs::open();
-    let mut checks = vec![tracefs(here, &found)];
-    checks.extend(EVENTS.iter().map(|event| {
-        match &found {
-            Ok(tracefs) => {
-                let (system, name) = event.name.split_once(':').unwrap_or_default();
-                event.check(tracefs.format(system, name))
-            }
-            Err(_) => event
-                .named("what it has cannot be seen without tracefs")
-                .blocked(TRACEFS, event.costs(event.tells)),
+    let events = EVENTS.iter().map(|event| match &found {
+        Ok(tracefs) => {
+            let (system, name) = event.name.split_once(':').unwrap_or_default();
+            event.check(tracefs.format(system, name))
         }
-    }));
+        Err(_) => event
+            .named("what it has cannot be seen without tracefs")
+            .blocked(TRACEFS, event.costs(event.tells)),
+    });
+    let events: Vec<Check> = events.collect();
+    let mut checks = vec![tracefs(here, found)];
+    checks.extend(events);
     checks.push(counters(Counters::read()));
     checks
 }
@@ -149,7 +149,7 @@ const NO_PORTS: std::ops::RangeInclusive<u16> = 0..=0;
 /// Its rings, in KiB for each CPU: as small as they may be.
 const SMALL_RING_KIB: u32 = 8;
 
-fn tracefs(here: &Here, found: &Result<Tracefs, NoTracefs>) -> Check {
+fn tracefs(here: &Here, found: Result<Tracefs, NoTracefs>) -> Check {
     let check = |detail: String| Check::ok(Group::Kernel, TRACEFS, TRACEFS, detail);
     let costs = "the kernel's own word on who sent an RST, and why";
     let found = match found {
@@ -183,11 +183,7 @@ fn tracefs(here: &Here, found: &Result<Tracefs, NoTracefs>) -> Check {
     };
     let facts = Facts::Tracefs { mounted_on };
     // An instance of its own is what a run needs, so one is made.
-    let tried = Tracefs::open().map_err(|why| why.to_string());
-    let tried = tried.and_then(|tracefs| {
-        Session::open(tracefs, NO_PORTS, SMALL_RING_KIB).map_err(|error| error.to_string())
-    });
-    match tried {
+    match Session::open(found, NO_PORTS, SMALL_RING_KIB) {
         Ok(session) => {
             session.close();
             check(place).with(facts)

@@ -170,12 +170,6 @@ impl Session {
         Some(decoder)
     }
 
-    /// What it can tell of.
-    #[must_use]
-    pub fn coverage(&self) -> Coverage {
-        self.coverage
-    }
-
     /// A share for a worker whose trials use these addresses and no others.
     #[must_use]
     pub fn listen(self: &Arc<Self>, addresses: Vec<IpAddr>) -> Listener {
@@ -262,12 +256,6 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    /// What it can tell of.
-    #[must_use]
-    pub fn coverage(&self) -> Coverage {
-        self.session.coverage
-    }
-
     /// The events of a trial that has ended, on the clock that `clocks` was sampled of.
     pub fn take(&self, wanted: &Wanted, clocks: ClockCheck) -> io::Result<Trace> {
         self.session.empty()?;

@@ -15,9 +15,6 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 
 use super::format::Format;
 
-/// Where the kernel expects it to be mounted.
-pub const USUAL_PLACE: &str = "/sys/kernel/tracing";
-
 /// A tracefs whose events this process may read.
 #[derive(Debug)]
 pub struct Tracefs {

@@ -275,14 +275,21 @@ fn packet_text(packet: &PacketReport, is_reset: bool, zero: i64) -> String {
     let label = packet_label(packet);
     let width = BODY - frame.len();
     let arrow = match packet.from {
-        Some(Role::Client) => format!("{:-<1$}>", format!("--- {label} "), width - 1),
-        Some(Role::Server) => format!("<{:->1$}", format!(" {label} ---"), width - 1),
+        Some(role) => arrow(role, &label, width),
         None => format!("{label:^width$}"),
     };
     format!(
         "{:>TIME$}  {frame}{style}{arrow}{style:#}",
         time(packet.at_ns, zero)
     )
+}
+
+/// An arrow from this end to the other, of so many columns.
+pub(crate) fn arrow(from: Role, label: &str, width: usize) -> String {
+    match from {
+        Role::Client => format!("{:-<1$}>", format!("--- {label} "), width - 1),
+        Role::Server => format!("<{:->1$}", format!(" {label} ---"), width - 1),
+    }
 }
 
 fn packet_label(packet: &PacketReport) -> String {

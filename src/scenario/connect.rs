@@ -7,6 +7,15 @@ use super::{
 };
 use crate::flow::{Form, State};
 
+/// The server's kernel answers the SYN, for which it has no socket.
+const REFUSAL: ExpectedReset = ExpectedReset {
+    from: Role::Server,
+    form: Form::PassiveAck,
+    receiver_state: State::SynSent,
+    sender: Sender::Kernel,
+    reason: "NO_SOCKET",
+};
+
 /// A SYN to a port where nobody listens draws RST+ACK that acknowledges the SYN (RFC 9293, 3.10.7.1): the reset is
 /// acceptable in SYN-SENT, where `tcp_reset()` maps it to `ECONNREFUSED`. A blocking `connect` leaves the socket
 /// unconnected, hence `ENOTCONN` and `EPIPE` afterwards.
@@ -29,13 +38,7 @@ pub(super) const CLOSED_PORT: Scenario = Scenario {
         client(Op::Read(1), dead_since_reset(Errno::ENOTCONN, 0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
-    resets: &[ExpectedReset {
-        from: Role::Server,
-        form: Form::PassiveAck,
-        receiver_state: State::SynSent,
-        sender: Sender::Kernel,
-        reason: "NO_SOCKET",
-    }],
+    resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
     ..BASE
 };
@@ -60,13 +63,7 @@ pub(super) const NOT_LISTENING: Scenario = Scenario {
         client(Op::Read(1), dead_since_reset(Errno::ENOTCONN, 0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
-    resets: &[ExpectedReset {
-        from: Role::Server,
-        form: Form::PassiveAck,
-        receiver_state: State::SynSent,
-        sender: Sender::Kernel,
-        reason: "NO_SOCKET",
-    }],
+    resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
     ..BASE
 };
@@ -101,13 +98,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
-    resets: &[ExpectedReset {
-        from: Role::Server,
-        form: Form::PassiveAck,
-        receiver_state: State::SynSent,
-        sender: Sender::Kernel,
-        reason: "NO_SOCKET",
-    }],
+    resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
     ..BASE
 };
@@ -138,13 +129,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
-    resets: &[ExpectedReset {
-        from: Role::Server,
-        form: Form::PassiveAck,
-        receiver_state: State::SynSent,
-        sender: Sender::Kernel,
-        reason: "NO_SOCKET",
-    }],
+    resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
     ..BASE
 };
@@ -175,13 +160,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
-    resets: &[ExpectedReset {
-        from: Role::Server,
-        form: Form::PassiveAck,
-        receiver_state: State::SynSent,
-        sender: Sender::Kernel,
-        reason: "NO_SOCKET",
-    }],
+    resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
     ..BASE
 };
@@ -209,13 +188,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING_CONNECT: Scenario = Scenario {
         client(Op::Connect, told_of_reset(Errno::ECONNREFUSED, 0)),
         client(Op::SocketError, Expect::ReportsNone),
     ],
-    resets: &[ExpectedReset {
-        from: Role::Server,
-        form: Form::PassiveAck,
-        receiver_state: State::SynSent,
-        sender: Sender::Kernel,
-        reason: "NO_SOCKET",
-    }],
+    resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
     ..BASE
 };
@@ -241,13 +214,7 @@ pub(super) const CONSUMED_ERROR: Scenario = Scenario {
         client(Op::SocketError, reports(Errno::ECONNREFUSED, 0)),
         client(Op::Connect, dead_since_reset(Errno::ECONNABORTED, 0)),
     ],
-    resets: &[ExpectedReset {
-        from: Role::Server,
-        form: Form::PassiveAck,
-        receiver_state: State::SynSent,
-        sender: Sender::Kernel,
-        reason: "NO_SOCKET",
-    }],
+    resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
     ..BASE
 };
@@ -453,13 +420,7 @@ pub(super) const CLOSED_PORT_MPTCP: Scenario = Scenario {
         client(Op::Read(1), dead_since_reset(Errno::ENOTCONN, 0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
-    resets: &[ExpectedReset {
-        from: Role::Server,
-        form: Form::PassiveAck,
-        receiver_state: State::SynSent,
-        sender: Sender::Kernel,
-        reason: "NO_SOCKET",
-    }],
+    resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
     ..BASE
 };

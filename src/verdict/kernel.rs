@@ -60,17 +60,18 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
             .collect();
         let frames: Vec<Timestamp> = captured.iter().map(|index| resets[*index].at).collect();
         let events: Vec<Timestamp> = sent.iter().map(|(event, _)| event.at).collect();
-        let mut is_joined = vec![false; sent.len()];
+        let mut frame_of = vec![None; sent.len()];
         for (frame, event) in pair(&frames, &events) {
-            let (_, origin) = &sent[event];
-            joined.origins[captured[frame]] = origin.clone();
-            is_joined[event] = true;
+            frame_of[event] = Some(captured[frame]);
         }
-        let left = sent.iter().zip(&is_joined).filter(|(_, joined)| !**joined);
-        for ((event, origin), _) in left {
-            // A listener's answer names no other end: it may be to somebody else.
-            if is_between_ends(evidence, event) {
-                joined.uncaptured.push((role, origin.reason.clone()));
+        for ((event, origin), frame) in sent.into_iter().zip(frame_of) {
+            match frame {
+                Some(index) => joined.origins[index] = origin,
+                // A listener's answer names no other end: it may be to somebody else.
+                None if evidence.are_its_ends(event.source, event.destination) => {
+                    joined.uncaptured.push((role, origin.reason));
+                }
+                None => {}
             }
         }
     }
@@ -100,8 +101,9 @@ fn sent_by<'a>(evidence: &Evidence, trace: &'a Trace, role: Role) -> Vec<(&'a Ev
         let What::SendReset { state, reason } = &event.what else {
             return None;
         };
-        let is_its = event.source == address(evidence, role)
-            && (is_between_ends(evidence, event) || event.destination.port() == 0);
+        let is_its = event.source == evidence.address(role)
+            && (evidence.are_its_ends(event.source, event.destination)
+                || event.destination.port() == 0);
         // Of a connection in TIME-WAIT no socket is left that anybody could own.
         let is_socket = event.socket.is_some() && state.as_deref() != Some("TCP_TIME_WAIT");
         let sender = if is_socket {
@@ -123,22 +125,9 @@ fn events_of<'a>(
     trace: &'a Trace,
     role: Role,
 ) -> impl Iterator<Item = &'a Event> {
-    let ends = (address(evidence, role), address(evidence, role.peer()));
+    let ends = (evidence.address(role), evidence.address(role.peer()));
     let events = trace.events.iter();
     events.filter(move |event| (event.source, event.destination) == ends)
-}
-
-fn address(evidence: &Evidence, role: Role) -> std::net::SocketAddr {
-    match role {
-        Role::Client => evidence.client,
-        Role::Server => evidence.server,
-    }
-}
-
-fn is_between_ends(evidence: &Evidence, event: &Event) -> bool {
-    let ends = (event.source, event.destination);
-    let (client, server) = (evidence.client, evidence.server);
-    ends == (client, server) || ends == (server, client)
 }
 
 /// Pairs the fewer of the two with the more, in order, each with the one that is nearest in time and leaves enough for

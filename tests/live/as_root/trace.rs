@@ -12,7 +12,6 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
 use rstproof::kernel::trace::{RING_KIB, Session};
 use rstproof::kernel::tracefs::Tracefs;
-use rstproof::lab::{Kept, Place};
 use rstproof::scenario::{Family, Sender, find};
 use rstproof::trial::{Settings, Worker, this_program};
 use rstproof::verdict::{Finding, Gap, Judgement, Verdict};
@@ -166,14 +165,9 @@ const PORTS: RangeInclusive<u16> = PORT..=PORT + 2;
 
 fn settings(trace: Option<Arc<Session>>, program: PathBuf) -> Settings {
     Settings {
-        place: Place::Private,
-        interface: "lo".to_owned(),
-        filter: None,
-        port: PORT,
-        kept: Kept::default(),
-        recorder: None,
         program,
         trace,
+        ..Settings::private(PORT)
     }
 }
 
