@@ -1,15 +1,18 @@
 //! One connection, followed segment by segment from the capture alone.
 //!
 //! [`Flow`] keeps for each end what RFC 9293 calls its state, its SND.NXT and its RCV.NXT, as they must be after the
-//! segments captured so far. That is enough to say of a RST whether its receiver had to believe it, and which state
+//! segments captured so far: an end has sent what was captured at that end, and received what arrived there. On loopback
+//! that is the same frame; between two hosts it is two, and one of them may be missing. That is enough to say of a RST whether its receiver had to believe it, and which state
 //! it found: the two facts that decide what the application is told. Pure: no clock, no socket, no pcap.
+
+mod icmp;
 
 use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
-use crate::packet::{Flags, Segment, SeqNum};
+use crate::packet::{Flags, IcmpError, Segment, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role};
 
@@ -97,7 +100,7 @@ impl Form {
     /// The form that this RST has; `None` if the Linux kernel makes none like it.
     #[must_use]
     pub fn of(reset: &Segment) -> Option<Self> {
-        let bare = reset.window == 0 && !reset.timestamps;
+        let bare = reset.window == 0 && reset.timestamps.is_none();
         if reset.flags.has(Flags::ACK) {
             let answers = bare && reset.seq == SeqNum(0);
             Some(if answers {
@@ -160,6 +163,8 @@ pub enum Acceptance {
         /// What its receiver expects.
         rcv_nxt: u32,
     },
+    /// Not: it was captured where it was sent, and never where it should have arrived.
+    NotArrived,
     /// Cannot be said: the capture does not hold what RCV.NXT is computed from.
     Unknown,
 }
@@ -188,6 +193,9 @@ impl fmt::Display for Acceptance {
             Self::NoConnection => f.write_str("its receiver has no connection left to reset"),
             Self::SynNotAcknowledged => f.write_str("it does not acknowledge the SYN"),
             Self::WrongSequence { seq, rcv_nxt } => write!(f, "SEQ {seq} is not RCV.NXT {rcv_nxt}"),
+            Self::NotArrived => {
+                f.write_str("it was captured at its sender's end, and never at its receiver's")
+            }
             Self::Unknown => f.write_str("RCV.NXT cannot be computed from this capture"),
         }
     }
@@ -211,16 +219,51 @@ pub struct Reset {
     /// The frame of its receiver's that it answers, if it is an answer and that frame was captured: the latest one
     /// whose ACK is its SEQ, or that it acknowledges (RFC 9293, 3.10.7.1).
     pub drawn_by: Option<u32>,
+    /// The frame in which it left the end that it claims to come from; `None` if it never did, and somebody between the
+    /// ends made it.
+    pub left: Option<u32>,
+    /// Its receiver is a connection that nobody has accepted and that has no socket of its own: a request, which the
+    /// listener forgets.
+    pub finds_request: bool,
+    /// The ACK with which its receiver answers what it must not believe (RFC 5961, 3.2): what follows is exact, if
+    /// there is somebody to send it.
+    pub challenged_by: Option<u32>,
 }
 
 impl Reset {
     /// The error that it puts on this end's socket, if it reaches that end, is believed and finds somebody to tell.
     #[must_use]
     pub fn puts_error_on(&self, role: Role) -> Option<Errno> {
-        (self.from == role.peer() && self.acceptance.is_acceptable())
+        (self.from == role.peer() && self.acceptance.is_acceptable() && !self.finds_request)
             .then(|| self.receiver_state.errno_of_reset())
             .flatten()
     }
+
+    /// Whether it arrived where it was sent to.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        self.acceptance != Acceptance::NotArrived
+    }
+}
+
+/// An ICMP error about a segment of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Icmp {
+    /// Number of its frame in the capture.
+    pub frame: u32,
+    /// When the frame was stamped.
+    pub at: Timestamp,
+    /// Type and code.
+    pub kind: (u8, u8),
+    /// The end whose segment it quotes.
+    pub to: Role,
+    /// The error that it stands for; `None` if it stands for none.
+    pub errno: Option<Errno>,
+    /// Whether that end has sent what it quotes and has no acknowledgment for it: `SND.UNA =< SEQ =< SND.NXT`. If not,
+    /// anybody may have made it up (RFC 5927, 4.1).
+    pub is_outstanding: bool,
+    /// The state in which it finds that end.
+    pub state: State,
 }
 
 /// What one segment of the connection means.
@@ -238,6 +281,10 @@ pub struct Observed {
     pub acknowledges_unseen: bool,
     /// It is the first to acknowledge the FIN of the other end.
     pub acknowledges_fin: bool,
+    /// It was captured at the end that sent it.
+    pub leaves: bool,
+    /// It was captured at the end that it goes to.
+    pub arrives: bool,
 }
 
 /// A connection, as far as it has been captured.
@@ -245,7 +292,12 @@ pub struct Observed {
 pub struct Flow {
     client: Endpoint,
     server: Endpoint,
+    /// RSTs that were captured at their sender's end and have not arrived yet.
+    under_way: Vec<Segment>,
 }
+
+/// What is under way is remembered, but not without bound: a capture may be hostile.
+const MOST_UNDER_WAY: usize = 64;
 
 impl Flow {
     /// The connection between these two addresses, before its first segment.
@@ -254,6 +306,7 @@ impl Flow {
         Self {
             client: Endpoint::new(client, State::Closed),
             server: Endpoint::new(server, State::Listen),
+            under_way: Vec::new(),
         }
     }
 
@@ -279,19 +332,68 @@ impl Flow {
     /// The state of this end.
     #[must_use]
     pub fn state(&self, role: Role) -> State {
+        self.end(role).state
+    }
+
+    fn end(&self, role: Role) -> &Endpoint {
         match role {
-            Role::Client => self.client.state,
-            Role::Server => self.server.state,
+            Role::Client => &self.client,
+            Role::Server => &self.server,
         }
+    }
+
+    /// The sequence number after the last one that this end has sent; `None` if it has sent nothing.
+    #[must_use]
+    pub fn snd_nxt(&self, role: Role) -> Option<SeqNum> {
+        self.end(role).snd_nxt
+    }
+
+    /// The sequence number that this end expects next; `None` if it has not received a SYN.
+    #[must_use]
+    pub fn rcv_nxt(&self, role: Role) -> Option<SeqNum> {
+        self.end(role).rcv_nxt
+    }
+
+    /// The timestamps of the latest segment of this end that had any.
+    #[must_use]
+    pub fn timestamps(&self, role: Role) -> Option<TcpTimestamps> {
+        self.end(role).timestamps
+    }
+
+    /// How often this end has sent again what is not acknowledged, or has probed, and has heard nothing since.
+    #[must_use]
+    pub fn unanswered(&self, role: Role) -> u32 {
+        self.end(role).unanswered
+    }
+
+    /// What an ICMP error means to the end whose segment it quotes, if it has arrived there. `None` if it is about another
+    /// connection.
+    #[must_use]
+    pub fn observe_icmp(&self, error: &IcmpError) -> Option<Icmp> {
+        let ends = (error.quoted_source, error.quoted_destination);
+        let to = if ends == (self.client.address, self.server.address) {
+            Role::Client
+        } else if ends == (self.server.address, self.client.address) {
+            Role::Server
+        } else {
+            return None;
+        };
+        let end = self.end(to);
+        error.tap.is_at(to).then_some(Icmp {
+            frame: error.frame,
+            at: error.at,
+            kind: (error.kind, error.code),
+            to,
+            errno: icmp::errno_of(error),
+            is_outstanding: error.quoted_seq.is_some_and(|seq| end.is_outstanding(seq)),
+            state: end.state,
+        })
     }
 
     /// How many bytes this end has sent, each counted once.
     #[must_use]
     pub fn payload_sent(&self, role: Role) -> u32 {
-        match role {
-            Role::Client => self.client.payload_sent(),
-            Role::Server => self.server.payload_sent(),
-        }
+        self.end(role).payload_sent()
     }
 
     /// Takes in the next captured segment. `None` if it belongs to another connection, which changes nothing here.
@@ -305,29 +407,63 @@ impl Flow {
             Role::Server => (&mut self.server, &mut self.client),
         };
         let has_ack = segment.flags.has(Flags::ACK);
-        let beyond_capture = has_ack && sender.has_not_received(segment.ack);
+        let (leaves, arrives) = (segment.tap.is_at(from), segment.tap.is_at(from.peer()));
         let mut observed = Observed {
             from,
             seq: None,
             ack: None,
             reset: None,
-            acknowledges_unseen: beyond_capture,
+            acknowledges_unseen: leaves && has_ack && sender.has_not_received(segment.ack),
             acknowledges_fin: false,
+            leaves,
+            arrives,
         };
         if segment.flags.has(Flags::RST) {
-            let reset = reset(sender, receiver, from, segment);
+            let left = left(&mut self.under_way, segment, leaves, arrives);
+            let reset = reset(sender, receiver, from, segment, left, arrives);
             // Anybody may make up a RST, but not one that is believed.
             observed.acknowledges_unseen &= reset.acceptance.is_acceptable();
             observed.reset = Some(reset);
         } else {
-            sender.send(segment);
-            observed.acknowledges_fin = has_ack && receiver.take_ack(segment.ack);
-            receiver.receive(segment);
+            if leaves {
+                sender.send(segment);
+            }
+            if arrives {
+                observed.acknowledges_fin = has_ack && receiver.take_ack(segment.ack);
+                receiver.receive(segment);
+            }
         }
         observed.seq = sender.relative(segment.seq);
         observed.ack = has_ack.then(|| receiver.relative(segment.ack)).flatten();
         Some(observed)
     }
+}
+
+/// The frame in which this RST left its sender, now or earlier.
+fn left(
+    under_way: &mut Vec<Segment>,
+    segment: &Segment,
+    leaves: bool,
+    arrives: bool,
+) -> Option<u32> {
+    if leaves {
+        if !arrives && under_way.len() < MOST_UNDER_WAY {
+            under_way.push(*segment);
+        }
+        return Some(segment.frame);
+    }
+    let is_it = |sent: &Segment| {
+        (sent.source, sent.flags, sent.seq, sent.ack, sent.window)
+            == (
+                segment.source,
+                segment.flags,
+                segment.seq,
+                segment.ack,
+                segment.window,
+            )
+    };
+    let place = under_way.iter().position(is_it)?;
+    Some(under_way.remove(place).frame)
 }
 
 impl Flow {
@@ -343,6 +479,8 @@ impl Flow {
             reset: None,
             acknowledges_unseen: false,
             acknowledges_fin: false,
+            leaves: true,
+            arrives: true,
         };
         if segment.flags.has(Flags::RST) {
             let sender = end.clone();
@@ -355,6 +493,9 @@ impl Flow {
                 receiver_state: end.state,
                 acceptance,
                 drawn_by: None,
+                left: Some(segment.frame),
+                finds_request: false,
+                challenged_by: None,
             });
         } else {
             end.send(segment);
@@ -368,15 +509,29 @@ impl Flow {
     }
 }
 
-fn reset(sender: &mut Endpoint, receiver: &mut Endpoint, from: Role, segment: &Segment) -> Reset {
+fn reset(
+    sender: &mut Endpoint,
+    receiver: &mut Endpoint,
+    from: Role,
+    segment: &Segment,
+    left: Option<u32>,
+    arrives: bool,
+) -> Reset {
     let form = Form::of(segment);
     let receiver_state = receiver.state;
+    let finds_request = receiver.is_request;
     let drawn_by = form.and_then(|form| receiver.draws(form, segment));
-    let acceptance = receiver.judge_reset(sender, segment);
+    let acceptance = if arrives {
+        receiver.judge_reset(sender, segment)
+    } else {
+        Acceptance::NotArrived
+    };
     if acceptance.is_acceptable() {
         receiver.state = State::Closed;
-        // One that is not believed may be made up, and then says nothing of the end that it claims to come from.
-        if form == Some(Form::Active) {
+        receiver.is_request = false;
+        // One that is not believed may be made up, and then says nothing of the end that it claims to come from; nor does
+        // one that never left it.
+        if form == Some(Form::Active) && left.is_some() {
             sender.state = State::Closed;
         }
     }
@@ -388,6 +543,9 @@ fn reset(sender: &mut Endpoint, receiver: &mut Endpoint, from: Role, segment: &S
         receiver_state,
         acceptance,
         drawn_by,
+        left,
+        finds_request,
+        challenged_by: None,
     }
 }
 
@@ -438,6 +596,18 @@ struct Endpoint {
     sack_edge: Option<SeqNum>,
     /// Its latest segments, the latest first.
     latest: [Option<Sent>; LATEST],
+    /// What it has sent is acknowledged up to here.
+    snd_una: Option<SeqNum>,
+    /// What it has sent again, and its probes, since it last heard of the other end.
+    unanswered: u32,
+    /// The other end's initial sequence number.
+    irs: Option<SeqNum>,
+    /// In SYN-RECEIVED: nobody has a socket for it yet.
+    is_request: bool,
+    /// Of its latest segment that had any.
+    timestamps: Option<TcpTimestamps>,
+    /// `TS.Recent` (RFC 7323, 4.3).
+    ts_recent: Option<u32>,
 }
 
 impl Endpoint {
@@ -453,7 +623,19 @@ impl Endpoint {
             out_of_order: Vec::new(),
             sack_edge: None,
             latest: [None; LATEST],
+            snd_una: None,
+            unanswered: 0,
+            irs: None,
+            is_request: false,
+            timestamps: None,
+            ts_recent: None,
         }
+    }
+
+    /// Whether this is the number of something that it has sent and that may not have arrived.
+    fn is_outstanding(&self, seq: SeqNum) -> bool {
+        self.snd_una.is_some_and(|una| !seq.is_before(una))
+            && self.snd_nxt.is_some_and(|snd_nxt| !seq.is_after(snd_nxt))
     }
 
     /// A number of this end's own sequence space, relative to its initial one.
@@ -482,12 +664,28 @@ impl Endpoint {
             ack: segment.flags.has(Flags::ACK).then_some(segment.ack),
             end,
         });
+        if segment.timestamps.is_some() {
+            self.timestamps = segment.timestamps;
+        }
+        if segment.flags.has(Flags::SYN) && self.iss.is_some_and(|iss| iss != segment.seq) {
+            return; // of another connection with the same ends, or somebody else's
+        }
         if self.snd_nxt.is_none_or(|snd_nxt| end.is_after(snd_nxt)) {
             self.snd_nxt = Some(end);
+        } else if segment.seq_len() > 0 || self.snd_una == Some(segment.seq.plus(1)) {
+            // The same once more; or nothing, one before what is expected, which is a probe.
+            self.unanswered += 1;
         }
         if segment.flags.has(Flags::SYN) && self.iss.is_none() {
             self.iss = Some(segment.seq);
-            self.state = if segment.flags.has(Flags::ACK) || self.rcv_nxt.is_some() {
+            self.snd_una = Some(segment.seq);
+            let answers = segment.flags.has(Flags::ACK);
+            if answers && self.state == State::Listen {
+                // Data of the SYN is its own only if it says so (RFC 7413, 2).
+                self.rcv_nxt = Some(segment.ack);
+                self.is_request = self.irs.is_some_and(|irs| irs.plus(1) == segment.ack);
+            }
+            self.state = if answers || self.rcv_nxt.is_some() {
                 State::SynReceived
             } else {
                 State::SynSent
@@ -507,6 +705,11 @@ impl Endpoint {
     fn take_ack(&mut self, ack: SeqNum) -> bool {
         if self.state == State::SynReceived && self.is_syn_acknowledged_by(ack) {
             self.state = State::Established;
+            self.is_request = false;
+        }
+        if self.is_outstanding(ack) && self.snd_una != Some(ack) {
+            self.snd_una = Some(ack);
+            self.unanswered = 0;
         }
         if self.fin_acknowledged || self.after_fin != Some(ack) {
             return false;
@@ -530,6 +733,14 @@ impl Endpoint {
         let Some(rcv_nxt) = self.rcv_nxt else {
             return;
         };
+        if let Some(TcpTimestamps { value, .. }) = segment.timestamps {
+            if self.ts_recent.is_some_and(|recent| SeqNum(value).is_before(SeqNum(recent))) {
+                return; // from before the numbers wrapped, or made up (RFC 7323, 5.3: PAWS)
+            }
+            if !segment.seq.is_after(rcv_nxt) {
+                self.ts_recent = Some(value);
+            }
+        }
         let text = Text {
             start: segment.seq,
             end: segment.seq_end(),
@@ -550,6 +761,9 @@ impl Endpoint {
             return; // again, or somebody else's: the first one counts
         }
         if self.state == State::SynSent {
+            if segment.timestamps.is_some_and(|it| self.has_not_sent(it.echo)) {
+                return; // answered with a RST, and forgotten
+            }
             self.state = if !segment.flags.has(Flags::ACK) {
                 State::SynReceived // both at once: figure 7
             } else if self.is_syn_acknowledged_by(segment.ack) {
@@ -559,6 +773,16 @@ impl Endpoint {
             };
         }
         self.rcv_nxt = Some(segment.seq_end());
+        self.irs = Some(segment.seq);
+        self.ts_recent = segment.timestamps.map(|it| it.value);
+    }
+
+    /// Whether `TSecr` of an answer to its SYN is none of its own clock's values.
+    fn has_not_sent(&self, echo: u32) -> bool {
+        echo != 0
+            && self
+                .timestamps
+                .is_some_and(|sent| SeqNum(echo).is_after(SeqNum(sent.value)))
     }
 
     fn advance_over_what_waited(&mut self) {

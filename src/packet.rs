@@ -1,7 +1,7 @@
 //! From raw bytes to one decoded segment, with one function between them.
 //!
 //! Raw bytes and meaning are two types: [`decode`] is the only way from one to the other, and the only place that
-//! names etherparse. It never fails: what is not TCP or an ICMP error about TCP is [`Packet::Other`]. Frames are cut
+//! names etherparse, with [`build`] for the way back. It never fails: what is not TCP or an ICMP error about TCP is [`Packet::Other`]. Frames are cut
 //! at the snapshot length, so lengths come from the IP header, not from what was captured.
 
 use std::fmt;
@@ -13,6 +13,7 @@ use etherparse::{
 };
 
 use crate::time::Timestamp;
+use crate::transcript::Role;
 
 /// A TCP sequence number; compared and subtracted modulo 2^32 (RFC 9293, 3.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -126,6 +127,39 @@ impl SackBlocks {
     }
 }
 
+/// Where a frame was captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tap {
+    /// At both ends at once: on a loopback interface, where what leaves has arrived.
+    #[default]
+    Both,
+    /// At the client's end only.
+    Client,
+    /// At the server's end only.
+    Server,
+}
+
+impl Tap {
+    /// Whether it shows what leaves and reaches this end.
+    #[must_use]
+    pub fn is_at(self, role: Role) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Client => role == Role::Client,
+            Self::Server => role == Role::Server,
+        }
+    }
+}
+
+/// The timestamps option (RFC 7323, 3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpTimestamps {
+    /// `TSval`: the sender's clock.
+    pub value: u32,
+    /// `TSecr`: the latest value of the other end.
+    pub echo: u32,
+}
+
 /// One TCP segment, as its header tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -133,6 +167,8 @@ pub struct Segment {
     pub frame: u32,
     /// When the kernel stamped the frame.
     pub at: Timestamp,
+    /// Where it was captured.
+    pub tap: Tap,
     /// Sender.
     pub source: SocketAddr,
     /// Receiver.
@@ -147,8 +183,8 @@ pub struct Segment {
     pub window: u16,
     /// Bytes of payload by the IP header's reckoning, captured or not.
     pub payload_len: u32,
-    /// Whether the timestamps option is there (RFC 7323).
-    pub timestamps: bool,
+    /// The timestamps option, if it is there (RFC 7323).
+    pub timestamps: Option<TcpTimestamps>,
     /// Selective acknowledgments.
     pub sack: SackBlocks,
 }
@@ -176,6 +212,8 @@ pub struct IcmpError {
     pub frame: u32,
     /// When the kernel stamped the frame.
     pub at: Timestamp,
+    /// Where it was captured.
+    pub tap: Tap,
     /// Who sent the ICMP message.
     pub source: IpAddr,
     /// Type of the ICMP message.
@@ -186,6 +224,8 @@ pub struct IcmpError {
     pub quoted_source: SocketAddr,
     /// Receiver of the quoted segment.
     pub quoted_destination: SocketAddr,
+    /// Sequence number of the quoted segment, which the eight bytes that must be quoted hold (RFC 792).
+    pub quoted_seq: Option<SeqNum>,
 }
 
 /// What a captured frame turned out to be.
@@ -208,6 +248,19 @@ pub enum Packet {
     },
     /// Anything else, and what could not be decoded.
     Other,
+}
+
+impl Packet {
+    /// The same, captured there.
+    #[must_use]
+    pub fn at_tap(mut self, tap: Tap) -> Self {
+        match &mut self {
+            Self::Tcp(segment) => segment.tap = tap,
+            Self::Icmp(error) => error.tap = tap,
+            Self::Udp { .. } | Self::Other => {}
+        }
+        self
+    }
 }
 
 /// How the frames of a capture begin.
@@ -314,11 +367,13 @@ fn segment(
     destination: IpAddr,
     payload_len: u32,
 ) -> Segment {
-    let mut timestamps = false;
+    let mut timestamps = None;
     let mut sack = SackBlocks::default();
     for option in tcp.options_iterator() {
         match option {
-            Ok(TcpOptionElement::Timestamp(..)) => timestamps = true,
+            Ok(TcpOptionElement::Timestamp(value, echo)) => {
+                timestamps = Some(TcpTimestamps { value, echo });
+            }
             Ok(TcpOptionElement::SelectiveAcknowledgement(first, rest)) => {
                 sack = sack_blocks(first, rest);
             }
@@ -329,6 +384,7 @@ fn segment(
     Segment {
         frame,
         at,
+        tap: Tap::Both,
         source: SocketAddr::new(source, tcp.source_port()),
         destination: SocketAddr::new(destination, tcp.destination_port()),
         flags: Flags(tcp.header_slice()[13]),
@@ -385,22 +441,27 @@ fn icmp_error(
     at: Timestamp,
     source: IpAddr,
 ) -> Packet {
-    quoted_ports(quoted).map_or(Packet::Other, |(quoted_source, quoted_destination)| {
-        Packet::Icmp(IcmpError {
-            frame,
-            at,
-            source,
-            kind,
-            code,
-            quoted_source,
-            quoted_destination,
-        })
-    })
+    quoted_segment(quoted).map_or(
+        Packet::Other,
+        |(quoted_source, quoted_destination, quoted_seq)| {
+            Packet::Icmp(IcmpError {
+                frame,
+                at,
+                tap: Tap::Both,
+                source,
+                kind,
+                code,
+                quoted_source,
+                quoted_destination,
+                quoted_seq,
+            })
+        },
+    )
 }
 
-/// The ends of the TCP segment that an ICMP error quotes. As few as eight bytes of its TCP header need be there
-/// (RFC 792), too few for a TCP parser.
-fn quoted_ports(quoted: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+/// The ends of the TCP segment that an ICMP error quotes, and its sequence number. As few as eight bytes of its TCP
+/// header need be there (RFC 792), too few for a TCP parser.
+fn quoted_segment(quoted: &[u8]) -> Option<(SocketAddr, SocketAddr, Option<SeqNum>)> {
     let sliced = LaxSlicedPacket::from_ip(quoted).ok()?;
     let net = sliced.net.as_ref()?;
     let (source, destination) = addresses(net)?;
@@ -408,12 +469,15 @@ fn quoted_ports(quoted: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     if payload.ip_number != ip_number::TCP {
         return None;
     }
-    let ports = payload.payload.first_chunk::<4>()?;
+    let (ports, rest) = payload.payload.split_first_chunk::<4>()?;
+    let seq = rest.first_chunk().copied().map(u32::from_be_bytes);
     Some((
         SocketAddr::new(source, u16::from_be_bytes([ports[0], ports[1]])),
         SocketAddr::new(destination, u16::from_be_bytes([ports[2], ports[3]])),
+        seq.map(SeqNum),
     ))
 }
 
+pub mod build;
 #[cfg(test)]
 mod tests;

@@ -282,6 +282,22 @@ impl Errno {
     pub const EALREADY: Self = Self(libc::EALREADY);
     /// Invalid argument; `accept` on what does not listen.
     pub const EINVAL: Self = Self(libc::EINVAL);
+    /// Network is unreachable.
+    pub const ENETUNREACH: Self = Self(libc::ENETUNREACH);
+    /// No route to host.
+    pub const EHOSTUNREACH: Self = Self(libc::EHOSTUNREACH);
+    /// Host is down.
+    pub const EHOSTDOWN: Self = Self(libc::EHOSTDOWN);
+    /// Machine is not on the network.
+    pub const ENONET: Self = Self(libc::ENONET);
+    /// Protocol not available.
+    pub const ENOPROTOOPT: Self = Self(libc::ENOPROTOOPT);
+    /// Operation not supported.
+    pub const EOPNOTSUPP: Self = Self(libc::EOPNOTSUPP);
+    /// Protocol error.
+    pub const EPROTO: Self = Self(libc::EPROTO);
+    /// Cannot assign requested address.
+    pub const EADDRNOTAVAIL: Self = Self(libc::EADDRNOTAVAIL);
 }
 
 impl Errno {

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use anstream::adapter::strip_str;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use rstproof::evidence::{Completeness, Evidence};
-use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum};
+use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps};
 use rstproof::report::human::{Tally, line};
 use rstproof::report::json::JsonWriter;
 use rstproof::report::junit::JunitReport;
@@ -315,6 +315,7 @@ mod report {
         Packet::Tcp(Segment {
             frame,
             at: at(micros),
+            tap: Tap::Both,
             source,
             destination,
             flags: Flags(flags),
@@ -322,7 +323,7 @@ mod report {
             ack: SeqNum(ack),
             window: if flags & 0x02 == 0 { 64 } else { 65495 },
             payload_len,
-            timestamps: true,
+            timestamps: Some(TcpTimestamps::default()),
             sack: SackBlocks::default(),
         })
     }

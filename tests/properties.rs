@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngSeed};
 use rstproof::evidence::{Completeness, Evidence};
 use rstproof::flow::{Acceptance, State};
-use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum};
+use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap};
 use rstproof::scenario::{self, Cause, Family, Scenario};
 use rstproof::time::Timestamp;
 use rstproof::verdict::{Finding, Judgement, Verdict, judge};
@@ -422,6 +422,7 @@ fn any_segment() -> impl Strategy<Value = Segment> {
             Segment {
                 frame: 1,
                 at: Timestamp(BEGAN.0 + at),
+                tap: Tap::Both,
                 source,
                 destination,
                 flags: Flags(flags),
@@ -429,7 +430,7 @@ fn any_segment() -> impl Strategy<Value = Segment> {
                 ack: SeqNum(peer_iss.0.wrapping_add_signed(ack)),
                 window: 0,
                 payload_len: len,
-                timestamps: false,
+                timestamps: None,
                 sack: SackBlocks::new(&[(peer_iss, peer_iss.plus(len))]),
             }
         })

@@ -97,7 +97,7 @@ fn a_segment_over_ipv4() {
     assert_eq!(segment.flags, Flags::SYN.and(Flags::ACK));
     assert_eq!((segment.seq, segment.ack), (SeqNum(77), SeqNum(99)));
     assert_eq!((segment.window, segment.payload_len), (512, 5));
-    assert!(!segment.timestamps);
+    assert_eq!(segment.timestamps, None);
     assert_eq!(segment.sack, SackBlocks::default());
 }
 
@@ -143,7 +143,7 @@ fn options_are_read() {
             .unwrap();
         let segment = tcp(step, b"xy");
         assert_eq!(segment.payload_len, 2);
-        (segment.timestamps, segment.sack)
+        (segment.timestamps.is_some(), segment.sack)
     };
     let blocks = |blocks: &[(u32, u32)]| {
         let blocks: Vec<_> = blocks
@@ -197,13 +197,13 @@ fn options_behind_garbage_are_not_believed_and_the_rest_of_the_header_is() {
             .options_raw(&raw)
             .unwrap();
         let segment = tcp(step, b"z");
-        assert!(!segment.timestamps, "{garbage:?}");
+        assert_eq!(segment.timestamps, None, "{garbage:?}");
         assert_eq!((segment.seq, segment.payload_len), (SeqNum(5), 1));
     }
     // Behind the end of the list nothing is an option.
     let raw = [&[0, 0][..], &timestamps].concat();
     let step = v4().tcp(CLIENT, SERVER, 5, 6).options_raw(&raw).unwrap();
-    assert!(!tcp(step, &[]).timestamps);
+    assert_eq!(tcp(step, &[]).timestamps, None);
 }
 
 #[test]
@@ -373,11 +373,13 @@ fn icmp_errors_name_the_connection_that_they_are_about() {
         let error = Packet::Icmp(IcmpError {
             frame: 3,
             at: AT,
+            tap: Tap::Both,
             source: Ipv4Addr::new(127, 7, 0, 1).into(),
             kind,
             code: 1,
             quoted_source: "10.0.0.1:40000".parse().unwrap(),
             quoted_destination: "10.0.0.2:8080".parse().unwrap(),
+            quoted_seq: (quoted >= 8).then_some(SeqNum(5)),
         });
         assert_eq!(decode(Link::Ethernet, 3, AT, &bytes), error, "{kind}");
     }
@@ -390,11 +392,13 @@ fn icmpv6_errors_name_the_connection_that_they_are_about() {
         let error = Packet::Icmp(IcmpError {
             frame: 3,
             at: AT,
+            tap: Tap::Both,
             source: Ipv6Addr::LOCALHOST.into(),
             kind,
             code: 1,
             quoted_source: "[fd00::1]:40000".parse().unwrap(),
             quoted_destination: "[fd00::2]:8080".parse().unwrap(),
+            quoted_seq: Some(SeqNum(5)),
         });
         assert_eq!(decode(Link::Ethernet, 3, AT, &bytes), error, "{kind}");
     }

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rstproof::evidence::Evidence;
-use rstproof::packet::{Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum};
+use rstproof::packet::{
+    Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps,
+};
 use rstproof::time::Timestamp;
 use rstproof::transcript::{Call, Errno, Op, Outcome};
 
@@ -117,7 +119,12 @@ impl Change {
             Self::Flags(_, flags) => segment.flags = flags,
             Self::Len(_, len) => segment.payload_len = len,
             Self::Window(_, window) => segment.window = window,
-            Self::Timestamps(_) => segment.timestamps ^= true,
+            Self::Timestamps(_) => {
+                segment.timestamps = match segment.timestamps {
+                    Some(_) => None,
+                    None => Some(TcpTimestamps::default()),
+                };
+            },
             Self::Sack(_, edge) => {
                 let left = segment.ack.plus(edge);
                 segment.sack = SackBlocks::new(&[(left, left.plus(1))]);
@@ -198,11 +205,13 @@ fn icmp_about(segment: &Segment, frame: u32) -> Packet {
     Packet::Icmp(IcmpError {
         frame,
         at: segment.at,
+        tap: Tap::Both,
         source: segment.destination.ip(),
         kind: 3,
         code: 3,
         quoted_source: segment.source,
         quoted_destination: segment.destination,
+        quoted_seq: Some(segment.seq),
     })
 }
 
@@ -250,6 +259,7 @@ impl Stranger {
         let segment = Segment {
             frame: 1000,
             at,
+            tap: Tap::Both,
             source,
             destination,
             flags: self.flags,
@@ -258,7 +268,7 @@ impl Stranger {
             ack: SeqNum(CLIENT_ISS.0.wrapping_add_signed(self.numbers.1)),
             window: self.window,
             payload_len: self.len,
-            timestamps: false,
+            timestamps: None,
             sack: SackBlocks::default(),
         };
         match self.protocol {

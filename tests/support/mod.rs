@@ -23,7 +23,9 @@ pub(crate) mod changes;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rstproof::evidence::{Completeness, Evidence};
-use rstproof::packet::{Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum};
+use rstproof::packet::{
+    Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps,
+};
 use rstproof::scenario::{self, Family, Scenario, Target};
 use rstproof::time::Timestamp;
 use rstproof::transcript::{Call, Errno, Events, Op, Outcome, Role};
@@ -272,22 +274,25 @@ fn packet(line: &str, family: Family, frame: u32, at: Timestamp) -> Packet {
     if first == "icmp" {
         let (kind, code) = words.next().unwrap().split_once('/').unwrap();
         assert_eq!(words.next(), Some("about"), "{line}");
-        let ((quoted_source, _), (quoted_destination, _)) =
+        let ((quoted_source, quoted_iss), (quoted_destination, _)) =
             direction(words.next().unwrap(), family);
         return Packet::Icmp(IcmpError {
             frame,
             at,
+            tap: Tap::Both,
             source: source.ip(),
             kind: kind.parse().unwrap(),
             code: code.parse().unwrap(),
             quoted_source,
             quoted_destination,
+            quoted_seq: Some(quoted_iss),
         });
     }
     let (seq, payload_len) = range(words.next().unwrap(), iss);
     let mut segment = Segment {
         frame,
         at,
+        tap: Tap::Both,
         source,
         destination,
         flags: flags(first),
@@ -295,7 +300,7 @@ fn packet(line: &str, family: Family, frame: u32, at: Timestamp) -> Packet {
         ack: SeqNum(0),
         window: 0,
         payload_len,
-        timestamps: false,
+        timestamps: None,
         sack: SackBlocks::default(),
     };
     let mut blocks = Vec::new();
@@ -303,7 +308,7 @@ fn packet(line: &str, family: Family, frame: u32, at: Timestamp) -> Packet {
         match word {
             "ack" => segment.ack = number(words.next().unwrap(), peer_iss),
             "win" => segment.window = words.next().unwrap().parse().unwrap(),
-            "ts" => segment.timestamps = true,
+            "ts" => segment.timestamps = Some(TcpTimestamps::default()),
             "sack" => {
                 let (left, right) = words.next().unwrap().split_once(':').unwrap();
                 blocks.push((number(left, peer_iss), number(right, peer_iss)));

@@ -1,0 +1,49 @@
+//! Which error an ICMP message stands for.
+//!
+//! The Linux kernel's own tables: `icmp_err_convert[]` with `tcp_v4_err()`, `icmpv6_err_convert()` with `tcp_v6_err()`.
+
+use crate::packet::IcmpError;
+use crate::transcript::Errno;
+
+/// The error of this message; `None` where it stands for none, or for something that TCP deals with by itself (a packet
+/// that is too big, a redirect, a fragment that came too late).
+pub(super) fn errno_of(error: &IcmpError) -> Option<Errno> {
+    if error.source.is_ipv4() {
+        errno_of_v4(error.kind, error.code)
+    } else {
+        errno_of_v6(error.kind, error.code)
+    }
+}
+
+fn errno_of_v4(kind: u8, code: u8) -> Option<Errno> {
+    Some(match (kind, code) {
+        // Destination unreachable (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1).
+        (3, 0 | 6 | 9 | 11) => Errno::ENETUNREACH,
+        (3, 1 | 10 | 12..=15) => Errno::EHOSTUNREACH,
+        (3, 2) => Errno::ENOPROTOOPT,
+        (3, 3) => Errno::ECONNREFUSED,
+        (3, 5) => Errno::EOPNOTSUPP,
+        (3, 7) => Errno::EHOSTDOWN,
+        (3, 8) => Errno::ENONET,
+        // Time to live exceeded in transit.
+        (11, 0) => Errno::EHOSTUNREACH,
+        // Parameter problem.
+        (12, _) => Errno::EPROTO,
+        _ => return None,
+    })
+}
+
+fn errno_of_v6(kind: u8, code: u8) -> Option<Errno> {
+    Some(match (kind, code) {
+        // Destination unreachable (RFC 4443, 3.1).
+        (1, 0) => Errno::ENETUNREACH,
+        (1, 1 | 5 | 6) => Errno::EACCES,
+        (1, 2 | 3) => Errno::EHOSTUNREACH,
+        (1, 4) => Errno::ECONNREFUSED,
+        // Time exceeded.
+        (3, _) => Errno::EHOSTUNREACH,
+        // Parameter problem.
+        (4, _) => Errno::EPROTO,
+        _ => return None,
+    })
+}
