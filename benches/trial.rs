@@ -18,7 +18,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use rstproof::kernel::trace;
 use rstproof::kernel::tracefs::Tracefs;
 use rstproof::lab::{self, Lab, Place};
-use rstproof::runner::own_port;
+use rstproof::lab::ports::ports;
 use rstproof::scenario::{self, Family};
 use rstproof::trial::{Settings, Worker};
 use rstproof::verdict::Verdict;
@@ -132,7 +132,7 @@ fn open_trace() -> Result<Arc<trace::Session>> {
     let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
     Ok(trace::Session::open(
         tracefs,
-        PORT..=own_port(PORT),
+        ports(PORT),
         trace::RING_KIB,
     )?)
 }
@@ -196,7 +196,7 @@ fn traced_rounds(told: &Told, tell: &Tell) -> Result<()> {
 
 fn bare_rounds(told: &Told, tell: &Tell) -> Result<()> {
     lab::stay_on_one_cpu(0)?;
-    runtime()?.block_on(Lab::enter(Place::Private))?;
+    runtime()?.block_on(Lab::enter(Place::Private, Needs::default(), PORT))?;
     let address = SockAddr::from(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT));
     let listener = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     listener.bind(&address)?;

@@ -15,7 +15,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ pub const SNAPLEN: u16 = 256;
 /// Ring size in bytes: some 10,000 frames of [`SNAPLEN`].
 const RING: i32 = 4 << 20;
 
+/// A small one: some 1,000 frames.
+const SMALL_RING: i32 = 512 << 10;
+
 /// How long to wait for a frame that must come. A bound on failure, not a pace.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -47,7 +50,9 @@ pub struct Config {
     /// The addresses that trials use; the first one also carries the fence.
     pub addresses: Vec<IpAddr>,
     /// The ports that their servers use.
-    pub ports: [u16; 3],
+    pub ports: RangeInclusive<u16>,
+    /// Whether the ring is to be small: there are many, and each is for one trial at a time.
+    pub small_ring: bool,
 }
 
 /// An open capture.
@@ -161,7 +166,7 @@ impl Session {
             .immediate_mode(true)
             .promisc(false)
             .snaplen(i32::from(SNAPLEN))
-            .buffer_size(RING)
+            .buffer_size(if config.small_ring { SMALL_RING } else { RING })
             .precision(Precision::Nano)
             .open()
             .map_err(|error| refused("open a capture", &interface, &error))?;
@@ -183,7 +188,7 @@ impl Session {
         }
         // The judge has to see the whole connection, so the user's filter is asked here and not in the kernel: then it
         // is known what it hid.
-        let usual = usual_filter(&config.addresses, config.ports);
+        let usual = usual_filter(&config.addresses, &config.ports);
         let mut filter = format!("({usual}) or ({})", fence.filter());
         let mut users_filter = None;
         if let Some(wanted) = &config.filter {
@@ -243,6 +248,12 @@ impl Session {
             .map_err(|error| fence_failed(&self.interface, &error))?;
         let seen = self.drain_until(batch, |packet| sent.is(packet)).await?;
         Ok((sent, seen))
+    }
+
+    /// Takes everything that is in the ring, and waits for nothing.
+    pub fn drain(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        while self.next(batch)?.is_some() {}
+        Ok(())
     }
 
     /// Takes frames until one `is_it`, waiting for it if need be. Whether it came within the bound, however many
@@ -331,11 +342,11 @@ fn ended(interface: &str, error: pcap::Error) -> Result<(), Error> {
 }
 
 /// Trials and nothing else: on a host's own loopback other people's conversations are none of our business.
-fn usual_filter(addresses: &[IpAddr], ports: [u16; 3]) -> String {
+fn usual_filter(addresses: &[IpAddr], ports: &RangeInclusive<u16>) -> String {
     let hosts = addresses.iter().map(|ip| format!("host {ip}"));
     let hosts = hosts.collect::<Vec<_>>().join(" or ");
-    let ports = ports.map(|port| format!("port {port}")).join(" or ");
-    format!("((tcp and ({ports})) or icmp or icmp6) and ({hosts})")
+    let (first, last) = (ports.start(), ports.end());
+    format!("((tcp and portrange {first}-{last}) or icmp or icmp6) and ({hosts})")
 }
 
 fn bad_filter(filter: &str, error: &pcap::Error) -> Error {

@@ -156,6 +156,8 @@ pub enum Acceptance {
     NoConnection,
     /// Not: in SYN-SENT, and it does not acknowledge the SYN.
     SynNotAcknowledged,
+    /// Not: in TIME-WAIT, which no RST ends there (RFC 1337, 3, fix F1; `net.ipv4.tcp_rfc1337`).
+    KeepsTimeWait,
     /// Not: SEQ is another number than RCV.NXT.
     WrongSequence {
         /// What the RST carries.
@@ -163,7 +165,7 @@ pub enum Acceptance {
         /// What its receiver expects.
         rcv_nxt: u32,
     },
-    /// Not: it was captured where it was sent, and never where it should have arrived.
+    /// Not: it never reached its receiver.
     NotArrived,
     /// Cannot be said: the capture does not hold what RCV.NXT is computed from.
     Unknown,
@@ -191,10 +193,11 @@ impl fmt::Display for Acceptance {
             Self::SackEdge { seq } => write!(f, "SEQ {seq} = right edge of the highest SACK block"),
             Self::BeforeFin { seq } => write!(f, "SEQ {seq} = RCV.NXT - 1 after a FIN"),
             Self::NoConnection => f.write_str("its receiver has no connection left to reset"),
+            Self::KeepsTimeWait => f.write_str("no RST ends TIME-WAIT here (RFC 1337)"),
             Self::SynNotAcknowledged => f.write_str("it does not acknowledge the SYN"),
             Self::WrongSequence { seq, rcv_nxt } => write!(f, "SEQ {seq} is not RCV.NXT {rcv_nxt}"),
             Self::NotArrived => {
-                f.write_str("it was captured at its sender's end, and never at its receiver's")
+                f.write_str("it did not reach its receiver")
             }
             Self::Unknown => f.write_str("RCV.NXT cannot be computed from this capture"),
         }
@@ -225,6 +228,8 @@ pub struct Reset {
     /// Its receiver is a connection that nobody has accepted and that has no socket of its own: a request, which the
     /// listener forgets.
     pub finds_request: bool,
+    /// How many bytes its sender had sent before.
+    pub sent_before: u32,
     /// The ACK with which its receiver answers what it must not believe (RFC 5961, 3.2): what follows is exact, if
     /// there is somebody to send it.
     pub challenged_by: Option<u32>,
@@ -310,6 +315,14 @@ impl Flow {
         }
     }
 
+    /// The same, with ends that no RST takes out of TIME-WAIT.
+    #[must_use]
+    pub fn keeping_time_wait(mut self, keeping: bool) -> Self {
+        self.client.keeps_time_wait = keeping;
+        self.server.keeps_time_wait = keeping;
+        self
+    }
+
     /// The end that sent this segment, if it is one of this connection.
     #[must_use]
     pub fn sender(&self, segment: &Segment) -> Option<Role> {
@@ -346,6 +359,12 @@ impl Flow {
     #[must_use]
     pub fn snd_nxt(&self, role: Role) -> Option<SeqNum> {
         self.end(role).snd_nxt
+    }
+
+    /// The oldest sequence number of this end that is not acknowledged; `None` if it has sent nothing.
+    #[must_use]
+    pub fn snd_una(&self, role: Role) -> Option<SeqNum> {
+        self.end(role).snd_una
     }
 
     /// The sequence number that this end expects next; `None` if it has not received a SYN.
@@ -495,6 +514,7 @@ impl Flow {
                 drawn_by: None,
                 left: Some(segment.frame),
                 finds_request: false,
+                sent_before: sender.payload_sent(),
                 challenged_by: None,
             });
         } else {
@@ -545,6 +565,7 @@ fn reset(
         drawn_by,
         left,
         finds_request,
+        sent_before: sender.payload_sent(),
         challenged_by: None,
     }
 }
@@ -604,6 +625,8 @@ struct Endpoint {
     irs: Option<SeqNum>,
     /// In SYN-RECEIVED: nobody has a socket for it yet.
     is_request: bool,
+    /// No RST takes it out of TIME-WAIT.
+    keeps_time_wait: bool,
     /// Of its latest segment that had any.
     timestamps: Option<TcpTimestamps>,
     /// `TS.Recent` (RFC 7323, 4.3).
@@ -627,6 +650,7 @@ impl Endpoint {
             unanswered: 0,
             irs: None,
             is_request: false,
+            keeps_time_wait: false,
             timestamps: None,
             ts_recent: None,
         }
@@ -797,8 +821,15 @@ impl Endpoint {
         }
     }
 
-    /// Moves RCV.NXT over text that begins at or before it.
+    /// Moves RCV.NXT over text that begins at or before it. After a FIN there is none (RFC 9293, 3.10.7.4, seventh).
     fn advance(&mut self, text: Text) {
+        let is_over = matches!(
+            self.state,
+            State::CloseWait | State::Closing | State::LastAck | State::TimeWait
+        );
+        if is_over {
+            return;
+        }
         if !self
             .rcv_nxt
             .is_some_and(|rcv_nxt| text.end.is_after(rcv_nxt))
@@ -848,6 +879,7 @@ impl Endpoint {
                     Acceptance::SynNotAcknowledged
                 };
             }
+            State::TimeWait if self.keeps_time_wait => return Acceptance::KeepsTimeWait,
             _ => {}
         }
         let (Some(rcv_nxt), Some(iss)) = (self.rcv_nxt, sender.iss) else {

@@ -5,6 +5,13 @@
 //! ordinary user needs for it can be entered only while the process has one thread, so [`prepare`] is the first
 //! thing that a run does; the *network* namespace belongs to a worker's thread ([`Lab::enter`]).
 
+pub(crate) mod destroy;
+pub(crate) mod firewall;
+pub(crate) mod forgery;
+pub mod ports;
+pub mod routes;
+pub(crate) mod sysctl;
+
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -22,8 +29,9 @@ use rtnetlink::proto::sys::SocketAddr;
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup};
 use tokio::time::timeout;
 
+use self::forgery::Forgery;
 use crate::error::{Error, program};
-use crate::scenario::Family;
+use crate::scenario::{Family, Needs, Scenario};
 
 /// Where trials run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +146,8 @@ pub struct Kept {
     pub gives_files_away: bool,
     /// An instance of tracefs is to be removed that root alone may reach otherwise.
     pub removes_trace: bool,
+    /// Trials change what only the namespace's administrator may.
+    pub administers: bool,
 }
 
 /// Gives up the privileges of this thread, except for what is kept. Namespace and capture stay open.
@@ -148,6 +158,7 @@ pub fn drop_privileges(kept: Kept) -> Result<(), Error> {
         .into_iter()
         .filter(|capability| match capability {
             Capability::CAP_DAC_OVERRIDE => kept.saves_files || kept.removes_trace,
+            Capability::CAP_NET_ADMIN => kept.administers,
             Capability::CAP_CHOWN => kept.saves_files && kept.gives_files_away,
             _ => false,
         })
@@ -174,31 +185,88 @@ pub fn stay_on_one_cpu(nth: usize) -> Result<(), Error> {
     sched_setaffinity(this_thread, &only).map_err(failed)
 }
 
-/// The addresses that this worker's trials use.
-#[derive(Clone, Debug)]
+/// The place of this worker's trials: its addresses, and what there is to change.
+#[derive(Debug)]
 pub struct Lab {
     ipv4: Ipv4Addr,
     /// Or why there is none.
     ipv6: Result<Ipv6Addr, String>,
+    /// Or why there is none.
+    firewall: Result<(), String>,
+    /// Or why there are none.
+    routes: Result<(), String>,
+    /// Or why there is none.
+    forgery: Result<Forgery, String>,
+    place: Place,
 }
 
 impl Lab {
-    /// Puts this thread into its place and sets that up. Needs a tokio runtime with I/O.
-    pub async fn enter(place: Place) -> Result<Self, Error> {
+    /// Puts this thread into its place and sets up what is needed there, for servers whose first port is this one. Needs
+    /// a tokio runtime with I/O.
+    pub async fn enter(place: Place, needs: Needs, port: u16) -> Result<Self, Error> {
         let ipv4 = random_loopback_address()?;
+        let none = || NOT_ASKED_FOR.to_owned();
+        let mut routes = Err(none());
         let ipv6 = match place {
             Place::Host => Ok(Ipv6Addr::LOCALHOST),
             Place::Private => {
                 unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
-                set_up_loopback().await?
+                let (ipv6, added) = set_up_loopback(needs.routes).await?;
+                routes = added;
+                ipv6
             }
+        };
+        let is_private = place == Place::Private;
+        let firewall = if needs.firewall && is_private {
+            firewall::load(port)?
+        } else {
+            Err(none())
+        };
+        let forgery = if needs.forgery && is_private {
+            Forgery::open().map_err(|error| format!("no packets can be made by hand: {error}"))
+        } else {
+            Err(none())
         };
         let ipv6 = ipv6.and_then(|address| {
             std::net::UdpSocket::bind((address, 0))
                 .map(|_| address)
                 .map_err(|error| format!("{address} is not there: {error}"))
         });
-        Ok(Self { ipv4, ipv6 })
+        Ok(Self {
+            ipv4,
+            ipv6,
+            firewall,
+            routes,
+            forgery,
+            place,
+        })
+    }
+
+    /// Why trials of this scenario cannot run in this place, if they cannot.
+    #[must_use]
+    pub fn lacks(&self, scenario: &Scenario) -> Option<String> {
+        let needs = scenario.needs();
+        if !needs.any() {
+            return None;
+        }
+        if self.place == Place::Host {
+            return Some(
+                "it changes the network that it runs in, so it needs one of its own; leave --host away"
+                    .to_owned(),
+            );
+        }
+        let mut missing = scenario.sysctls.iter();
+        let missing = missing.find_map(|(name, _)| sysctl::missing(name));
+        let lack = |needed: bool, why: Option<&String>| why.filter(|_| needed).cloned();
+        missing
+            .or_else(|| lack(needs.firewall, self.firewall.as_ref().err()))
+            .or_else(|| lack(needs.routes, self.routes.as_ref().err()))
+            .or_else(|| lack(needs.forgery, self.forgery.as_ref().err()))
+    }
+
+    /// What sends packets that are made by hand.
+    pub(crate) fn forgery(&self) -> Option<&Forgery> {
+        self.forgery.as_ref().ok()
     }
 
     /// The address of this family that trials use, or why there is none.
@@ -218,8 +286,14 @@ impl Lab {
     }
 }
 
-/// Brings `lo` up and gives it a random unique local address (RFC 4193); or why it has none.
-async fn set_up_loopback() -> Result<Result<Ipv6Addr, String>, Error> {
+/// Why there is nothing of what no trial needs.
+const NOT_ASKED_FOR: &str = "it was not asked for when the namespace was set up";
+
+/// Brings `lo` up and gives it a random unique local address (RFC 4193), or says why it has none. Then adds routes that
+/// refuse, if they are needed, or says why it cannot.
+async fn set_up_loopback(
+    needs_routes: bool,
+) -> Result<(Result<Ipv6Addr, String>, Result<(), String>), Error> {
     // An IPv6 address becomes usable some time after the kernel has accepted it, so listen for the news.
     let (connection, handle, mut news) =
         rtnetlink::new_multicast_connection(&[MulticastGroup::Ipv6Route])
@@ -231,9 +305,14 @@ async fn set_up_loopback() -> Result<Result<Ipv6Addr, String>, Error> {
         Ok(address) => add_to_loopback(&handle, address, &mut news).await,
         Err(error) => Err(error.to_string()),
     };
+    let mut routes = Err(NOT_ASKED_FOR.to_owned());
+    if needs_routes {
+        let added = routes::add(&handle, ipv6.is_ok()).await;
+        routes = added.map_err(|error| format!("no routes can be added: {error}"));
+    }
     pump.abort();
     brought_up.map_err(|error| Error::lab(format!("bring {} up", LOOPBACK.0), &error))?;
-    Ok(ipv6)
+    Ok((ipv6, routes))
 }
 
 type News = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;

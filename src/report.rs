@@ -319,6 +319,14 @@ pub enum CauseReport {
     WouldBlock(usize),
     /// The time that this earlier call allows the other end had run out.
     TimedOut(usize),
+    /// What the caller's end had sent was not acknowledged, and its kernel gave up.
+    Unanswered,
+    /// The ICMP error in this frame.
+    Icmp(u32),
+    /// An administrator had destroyed the socket in this call.
+    Destroyed(usize),
+    /// This host knows no way to the address.
+    NoRoute,
     /// Nothing that is known here.
     Unexplained,
 }
@@ -519,6 +527,12 @@ fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgemen
             Blame::NotListening(call) => CauseReport::NotListening(call),
             Blame::WouldBlock(call) => CauseReport::WouldBlock(call),
             Blame::TimedOut(call) => CauseReport::TimedOut(call),
+            Blame::Unanswered => CauseReport::Unanswered,
+            Blame::Icmp(icmp) => {
+                CauseReport::Icmp(judgement.icmp.get(icmp).map_or(0, |icmp| icmp.frame))
+            }
+            Blame::Destroyed(call) => CauseReport::Destroyed(call),
+            Blame::NoRoute => CauseReport::NoRoute,
             Blame::WrongErrno { .. } | Blame::ReportedTwice(_) | Blame::Unexplained => {
                 CauseReport::Unexplained
             }

@@ -26,8 +26,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{SockAddr, Socket};
 
 use self::blocked::Blocked;
-pub use self::stage::{Stage, closed_port, no_multipath, own_port};
+pub use self::stage::{Stage, no_multipath};
 use crate::error::Error;
+use crate::lab::destroy;
 use crate::scenario::{Awaited, Scenario, Target};
 use crate::sys;
 use crate::time::Timestamp;
@@ -98,15 +99,13 @@ impl<'a> Runner<'a> {
         program: &'a Path,
         buffer: &'a mut Vec<u8>,
     ) -> Result<Self, Error> {
-        let (client, client_address) = match scenario.target {
-            Target::Itself => stage.client_of_itself()?,
+        let (client, client_address) = match (scenario.target, scenario.raw) {
+            (Target::Itself, _) => stage.client_of_itself()?,
+            (_, Some(Role::Client)) => stage.raw_client()?,
             _ => stage.client(scenario.multipath)?,
         };
         let target = scenario.target;
-        let own = match target {
-            Target::OwnListener(listening) => stage.own_listeners(listening, scenario.multipath)?,
-            Target::Listener | Target::ClosedPort | Target::Itself => Vec::new(),
-        };
+        let own = stage.own_listeners(target, scenario.multipath)?;
         let server_address = match target {
             Target::Itself => client_address,
             _ => stage.server_address(target),
@@ -129,6 +128,14 @@ impl<'a> Runner<'a> {
         })
     }
 
+    /// This end's address and the other's.
+    fn ends(&self, role: Role) -> (SocketAddr, SocketAddr) {
+        match role {
+            Role::Client => (self.client_address, self.server_address),
+            Role::Server => (self.server_address, self.client_address),
+        }
+    }
+
     /// The client's address and the one that it connects to.
     #[must_use]
     pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
@@ -141,8 +148,8 @@ impl<'a> Runner<'a> {
         match op {
             Op::Accept => {
                 let listener = match self.target {
-                    Target::OwnListener(_) => self.own.first(),
-                    _ => Some(self.stage.listener()),
+                    Target::Listener => Some(self.stage.listener()),
+                    _ => self.own.first(),
                 };
                 let Some(listener) = listener else {
                     return Ok(None);
@@ -202,6 +209,13 @@ impl<'a> Runner<'a> {
                     .take()
                     .filter(|_| call.outcome == Outcome::Unfinished);
                 Ok(call)
+            }
+            Op::Destroy => {
+                let (own, peer) = self.ends(role);
+                timed(role, op, || {
+                    destroy::socket_between(own, peer)?;
+                    Ok(Outcome::Returned(0))
+                })
             }
             _ => {
                 let Some(socket) = self.sockets.of(role) else {
@@ -302,9 +316,24 @@ impl<'a> Runner<'a> {
                     })
                 }),
             },
-            Awaited::SynFrom(_) | Awaited::Dead(_) | Awaited::Gone(_) => Ok(()),
+            Awaited::SynFrom(_)
+            | Awaited::Dead(_)
+            | Awaited::Gone(_)
+            | Awaited::AnswerFrom(_)
+            | Awaited::AgainFrom(_)
+            | Awaited::Established(_) => Ok(()),
         }
         .map_err(|errno| Error::system("ask a socket for its state", errno))
+    }
+
+    /// Waits until this end's connection is there, or there is none.
+    pub fn is_established(&self, role: Role) -> Result<(), Error> {
+        let Some(socket) = self.sockets.of(role) else {
+            return Ok(());
+        };
+        leaves_state(socket, sys::TCP_SYN_SENT)
+            .and_then(|()| leaves_state(socket, sys::TCP_SYN_RECV))
+            .map_err(|errno| Error::system("ask a socket for its state", errno))
     }
 
     /// Waits until a timer ends the connection of this end; no longer than any timer of the catalogue takes.
@@ -317,10 +346,7 @@ impl<'a> Runner<'a> {
 
     /// Whether the kernel still keeps something of the connection on this end's side, whose socket was closed.
     pub fn is_kept(&self, role: Role) -> Result<bool, Error> {
-        let (own, peer) = match role {
-            Role::Client => (self.client_address, self.server_address),
-            Role::Server => (self.server_address, self.client_address),
-        };
+        let (own, peer) = self.ends(role);
         let path = Path::new(if own.is_ipv4() {
             "/proc/thread-self/net/tcp"
         } else {
@@ -413,6 +439,21 @@ fn call_on(socket: &Socket, op: Op, server: &SockAddr, buffer: &mut [u8]) -> io:
         Op::ShutdownWrite => socket.shutdown(std::net::Shutdown::Write)?,
         Op::ShutdownBoth => socket.shutdown(std::net::Shutdown::Both)?,
         Op::LingerZero => socket.set_linger(Some(Duration::ZERO))?,
+        Op::Linger(seconds) => socket.set_linger(Some(Duration::from_secs(seconds.into())))?,
+        Op::KeepAlive => socket.set_keepalive(true)?,
+        Op::KeepIdle(seconds) => tcp_option(libc::TCP_KEEPIDLE, seconds.into())?,
+        Op::KeepInterval(seconds) => tcp_option(libc::TCP_KEEPINTVL, seconds.into())?,
+        Op::KeepCount(count) => tcp_option(libc::TCP_KEEPCNT, count.into())?,
+        Op::ReceiveErrors => {
+            let (level, name) = match server.as_socket() {
+                Some(SocketAddr::V6(_)) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+                _ => (libc::IPPROTO_IP, libc::IP_RECVERR),
+            };
+            sys::set_option(socket, level, name, 1).map_err(io::Error::from)?;
+        }
+        Op::FastOpenConnect => tcp_option(libc::TCP_FASTOPEN_CONNECT, 1)?,
+        Op::Repair => tcp_option(libc::TCP_REPAIR, 1)?,
+        Op::DropAll => stage::drop_all(socket)?,
         Op::Linger2(seconds) => tcp_option(libc::TCP_LINGER2, seconds.into())?,
         Op::DelayAcks => socket.set_tcp_quickack(false)?,
         Op::ReceiveTimeout(ms) => socket.set_read_timeout(time(ms))?,
@@ -438,6 +479,7 @@ fn call_on(socket: &Socket, op: Op, server: &SockAddr, buffer: &mut [u8]) -> io:
         | Op::Spawn
         | Op::Kill
         | Op::Terminate
+        | Op::Destroy
         | Op::Close => return Err(io::ErrorKind::Unsupported.into()), // not on such a socket
     }
     Ok(Outcome::Returned(0))

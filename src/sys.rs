@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -29,6 +30,8 @@ pub(crate) fn ignore_outgoing(socket: &impl AsFd) -> Result<(), Errno> {
 
 /// States of a TCP socket as the kernel numbers them (`net/tcp_states.h`).
 pub(crate) const TCP_ESTABLISHED: u8 = 1;
+pub(crate) const TCP_SYN_SENT: u8 = 2;
+pub(crate) const TCP_SYN_RECV: u8 = 3;
 pub(crate) const TCP_FIN_WAIT1: u8 = 4;
 
 /// The state of a TCP socket, as the first byte of `struct tcp_info` has it.
@@ -84,6 +87,42 @@ pub(crate) fn set_option(
             name,
             (&raw const value).cast(),
             LEN,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Sets `TCP_MD5SIG` (RFC 2385) for segments from and to `peer`: those without a signature are dropped.
+pub(crate) fn sign_segments(socket: &impl AsFd, peer: IpAddr) -> Result<(), Errno> {
+    /// `struct tcp_md5sig` (linux/tcp.h): an address of 128 bytes, flags, prefix length, length of the key in two bytes,
+    /// interface in four, and 80 bytes for the key.
+    const LEN: usize = 128 + 8 + 80;
+    const KEY: &[u8] = b"nobody else has it";
+    let mut signature = [0_u8; LEN];
+    let family = match peer {
+        IpAddr::V4(peer) => {
+            signature[4..8].copy_from_slice(&peer.octets());
+            libc::AF_INET
+        }
+        IpAddr::V6(peer) => {
+            signature[8..24].copy_from_slice(&peer.octets());
+            libc::AF_INET6
+        }
+    };
+    let family = u16::try_from(family).unwrap_or(0);
+    signature[..2].copy_from_slice(&family.to_ne_bytes());
+    let length = u16::try_from(KEY.len()).unwrap_or(0);
+    signature[130..132].copy_from_slice(&length.to_ne_bytes());
+    signature[136..136 + KEY.len()].copy_from_slice(KEY);
+    let len = libc::socklen_t::try_from(LEN).unwrap_or(0);
+    // SAFETY: the descriptor is borrowed, hence open; the option's value outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_MD5SIG,
+            signature.as_ptr().cast(),
+            len,
         )
     };
     Errno::result(result).map(drop)

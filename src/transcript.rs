@@ -75,6 +75,8 @@ pub enum Op {
     ShutdownListener,
     /// `setsockopt(SO_LINGER, {1, 0})`: the next `close` aborts.
     LingerZero,
+    /// `setsockopt(SO_LINGER, {1, seconds})`: the next `close` waits so long for what was sent to be acknowledged.
+    Linger(u8),
     /// `setsockopt(TCP_LINGER2)`: seconds in FIN-WAIT-2 after `close`; negative for none at all.
     Linger2(i8),
     /// `setsockopt(TCP_QUICKACK, 0)`: ACKs may be delayed.
@@ -87,6 +89,25 @@ pub enum Op {
     UserTimeout(u16),
     /// `setsockopt(TCP_SYNCNT)`: how often a SYN is sent again.
     SynCount(u8),
+    /// `setsockopt(SO_KEEPALIVE)`: an idle connection is probed.
+    KeepAlive,
+    /// `setsockopt(TCP_KEEPIDLE)`: seconds until the first probe.
+    KeepIdle(u8),
+    /// `setsockopt(TCP_KEEPINTVL)`: seconds between probes.
+    KeepInterval(u8),
+    /// `setsockopt(TCP_KEEPCNT)`: so many probes are sent.
+    KeepCount(u8),
+    /// `setsockopt(IP_RECVERR)`, or `IPV6_RECVERR`: ICMP errors are told of when they come in.
+    ReceiveErrors,
+    /// `setsockopt(TCP_FASTOPEN_CONNECT)`: `connect` sends nothing, the first write is sent with the SYN.
+    FastOpenConnect,
+    /// `setsockopt(TCP_REPAIR)`: the socket's owner takes the connection over from the kernel; `close` then sends nothing.
+    Repair,
+    /// `setsockopt(SO_ATTACH_FILTER)` of a filter that lets nothing through: the socket receives nothing any more, as if its
+    /// host were gone.
+    DropAll,
+    /// `sendmsg(2)` of `SOCK_DESTROY` to the kernel (`ss -K`): an administrator aborts the connection.
+    Destroy,
     /// `setsockopt(SO_RCVBUF)`: before `connect`, it bounds the window that the other end is given.
     ReceiveBuffer(u32),
     /// `setsockopt(SO_SNDBUF)`.
@@ -136,8 +157,18 @@ impl Op {
             | Self::SendTimeout(_)
             | Self::UserTimeout(_)
             | Self::SynCount(_)
+            | Self::KeepAlive
+            | Self::KeepIdle(_)
+            | Self::KeepInterval(_)
+            | Self::KeepCount(_)
+            | Self::ReceiveErrors
+            | Self::FastOpenConnect
+            | Self::Repair
+            | Self::DropAll
+            | Self::Linger(_)
             | Self::ReceiveBuffer(_)
             | Self::SendBuffer(_) => "setsockopt",
+            Self::Destroy => "sendmsg",
             Self::NonBlocking => "fcntl",
             Self::SocketError => "getsockopt",
             Self::PeerName => "getpeername",
@@ -167,12 +198,22 @@ impl Op {
             Self::ShutdownBoth => "SHUT_RDWR".into(),
             Self::ShutdownListener => format!("{LISTENER}, SHUT_RD").into(),
             Self::LingerZero => "SO_LINGER {1,0}".into(),
+            Self::Linger(seconds) => format!("SO_LINGER {{1,{seconds}}}").into(),
             Self::Linger2(seconds) => format!("TCP_LINGER2 {seconds}").into(),
             Self::DelayAcks => "TCP_QUICKACK 0".into(),
             Self::ReceiveTimeout(ms) => format!("SO_RCVTIMEO {ms} ms").into(),
             Self::SendTimeout(ms) => format!("SO_SNDTIMEO {ms} ms").into(),
             Self::UserTimeout(ms) => format!("TCP_USER_TIMEOUT {ms} ms").into(),
             Self::SynCount(count) => format!("TCP_SYNCNT {count}").into(),
+            Self::KeepAlive => "SO_KEEPALIVE 1".into(),
+            Self::KeepIdle(seconds) => format!("TCP_KEEPIDLE {seconds}").into(),
+            Self::KeepInterval(seconds) => format!("TCP_KEEPINTVL {seconds}").into(),
+            Self::KeepCount(count) => format!("TCP_KEEPCNT {count}").into(),
+            Self::ReceiveErrors => "IP_RECVERR 1".into(),
+            Self::FastOpenConnect => "TCP_FASTOPEN_CONNECT 1".into(),
+            Self::Repair => "TCP_REPAIR 1".into(),
+            Self::DropAll => "SO_ATTACH_FILTER drop".into(),
+            Self::Destroy => "SOCK_DESTROY".into(),
             Self::ReceiveBuffer(len) => format!("SO_RCVBUF {len}").into(),
             Self::SendBuffer(len) => format!("SO_SNDBUF {len}").into(),
             Self::NonBlocking => "O_NONBLOCK".into(),
@@ -208,8 +249,21 @@ impl Op {
             ("posix_spawn", "") => Self::Spawn,
             ("kill", "child, SIGKILL") => Self::Kill,
             ("kill", "child, SIGTERM") => Self::Terminate,
+            ("sendmsg", "SOCK_DESTROY") => Self::Destroy,
             ("setsockopt", option) => match option.split_once(' ')? {
                 ("SO_LINGER", "{1,0}") => Self::LingerZero,
+                ("SO_LINGER", value) => {
+                    let seconds = value.strip_prefix("{1,")?.strip_suffix('}')?;
+                    Self::Linger(seconds.parse().ok()?)
+                }
+                ("SO_KEEPALIVE", "1") => Self::KeepAlive,
+                ("TCP_KEEPIDLE", seconds) => Self::KeepIdle(seconds.parse().ok()?),
+                ("TCP_KEEPINTVL", seconds) => Self::KeepInterval(seconds.parse().ok()?),
+                ("TCP_KEEPCNT", count) => Self::KeepCount(count.parse().ok()?),
+                ("IP_RECVERR", "1") => Self::ReceiveErrors,
+                ("TCP_FASTOPEN_CONNECT", "1") => Self::FastOpenConnect,
+                ("TCP_REPAIR", "1") => Self::Repair,
+                ("SO_ATTACH_FILTER", "drop") => Self::DropAll,
                 ("TCP_LINGER2", seconds) => Self::Linger2(seconds.parse().ok()?),
                 ("TCP_QUICKACK", "0") => Self::DelayAcks,
                 ("SO_RCVTIMEO", ms) => Self::ReceiveTimeout(milliseconds(ms)?),
@@ -519,6 +573,16 @@ mod tests {
             Op::SendTimeout(20),
             Op::UserTimeout(500),
             Op::SynCount(1),
+            Op::Linger(1),
+            Op::KeepAlive,
+            Op::KeepIdle(1),
+            Op::KeepInterval(2),
+            Op::KeepCount(3),
+            Op::ReceiveErrors,
+            Op::FastOpenConnect,
+            Op::Repair,
+            Op::DropAll,
+            Op::Destroy,
             Op::ReceiveBuffer(4096),
             Op::SendBuffer(4096),
             Op::NonBlocking,
@@ -544,7 +608,9 @@ mod tests {
             ("setsockopt", ""),
             ("setsockopt", "TCP_LINGER2 128"),
             ("setsockopt", "SO_RCVTIMEO 20"),
-            ("setsockopt", "SO_LINGER {1,1}"),
+            ("setsockopt", "SO_LINGER {1,256}"),
+            ("setsockopt", "SO_LINGER {1,00}"),
+            ("setsockopt", "SO_KEEPALIVE 0"),
             ("", ""),
         ] {
             assert_eq!(Op::of_call(call, arguments), None, "{call}({arguments})");

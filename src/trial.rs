@@ -8,10 +8,12 @@
 //! returned its frames are in the ring already, and whoever drains need not be woken for it: waking a thread for each
 //! trial costs more than the trial.
 
+mod forge;
 pub mod pool;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,10 +28,12 @@ use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
 use crate::kernel::counters::Meter;
 use crate::kernel::trace::{self, Listener, Wanted};
-use crate::lab::{self, Kept, Lab, Place};
+use crate::lab::forgery::Forgery;
+use crate::lab::ports::ports;
+use crate::lab::{self, Kept, Lab, Place, sysctl};
 use crate::packet::{Flags, Packet};
-use crate::runner::{self, Runner, Stage, closed_port, own_port};
-use crate::scenario::{Awaited, Family, Role, Scenario, Step, Target};
+use crate::runner::{self, Runner, Stage};
+use crate::scenario::{Awaited, Family, Needs, Role, Scenario, Step, Target};
 use crate::time::{ClockCheck, Timestamp};
 use crate::transcript::Transcript;
 use crate::verdict::{Judgement, Verdict, judge};
@@ -47,6 +51,10 @@ pub struct Settings {
     pub port: u16,
     /// What is done with the frames afterwards: if they are saved, their bytes are kept.
     pub kept: Kept,
+    /// What there has to be beside a loopback interface, for the scenarios that are to be run.
+    pub needs: Needs,
+    /// Whether its capture needs no more room than one trial takes.
+    pub small_ring: bool,
     /// Who records, if each trial's fence is to carry the hash of its calls ([`archive::recorder`]).
     pub recorder: Option<String>,
     /// The program that children are: this one.
@@ -56,6 +64,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The same with all that this scenario needs.
+    #[must_use]
+    pub fn for_scenario(mut self, scenario: &Scenario) -> Self {
+        self.needs = Needs::of([scenario]);
+        self.kept.administers = self.needs.administration;
+        self
+    }
+
     /// In a private namespace, on its `lo`, with servers on this port; nothing is saved, and nobody asks the trace.
     #[must_use]
     pub fn private(port: u16) -> Self {
@@ -65,6 +81,8 @@ impl Settings {
             filter: None,
             port,
             kept: Kept::default(),
+            needs: Needs::default(),
+            small_ring: false,
             recorder: None,
             program: this_program(),
             trace: None,
@@ -116,7 +134,11 @@ impl Worker {
     /// workers over CPUs.
     pub async fn open(settings: Settings, nth: usize) -> Result<Self, Error> {
         lab::stay_on_one_cpu(nth)?;
-        let lab = Lab::enter(settings.place).await?;
+        let lab = {
+            // Loading a firewall takes a child.
+            let _alone = ALONE.write().await;
+            Lab::enter(settings.place, settings.needs, settings.port).await?
+        };
         Self::open_in(lab, settings)
     }
 
@@ -130,11 +152,8 @@ impl Worker {
             interface: settings.interface.clone(),
             filter: settings.filter.clone(),
             addresses: lab.addresses(),
-            ports: [
-                settings.port,
-                closed_port(settings.port),
-                own_port(settings.port),
-            ],
+            ports: ports(settings.port),
+            small_ring: settings.small_ring,
         })?;
         lab::drop_privileges(settings.kept)?;
         let trace = settings.trace.as_ref();
@@ -182,11 +201,12 @@ impl Worker {
         if let Err(why) = self.lab.address(family) {
             return Some(format!("no {} here: {why}", family.proper_name()));
         }
-        if scenario.multipath {
-            let why = runner::no_multipath(family)?;
+        if scenario.multipath
+            && let Some(why) = runner::no_multipath(family)
+        {
             return Some(format!("no Multipath TCP here: {why}"));
         }
-        None
+        self.lab.lacks(scenario)
     }
 
     /// Runs one trial and judges it.
@@ -216,6 +236,8 @@ impl Worker {
 
     /// Makes the calls and gathers the evidence.
     async fn act(&mut self, scenario: &Scenario, family: Family) -> Result<(), Error> {
+        // Listeners look at some of them when they begin to listen.
+        let _settings = sysctl::Changed::make(scenario.sysctls)?;
         let stage = match self.stages.entry(family) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -235,14 +257,17 @@ impl Worker {
         let clocks = ClockCheck::sample()?;
         let began = Timestamp::now()?;
         self.batch.begin(began);
-        perform(
+        let mut play = Play {
             scenario,
-            &mut runner,
-            &mut self.session,
-            &mut self.batch,
-            &mut self.evidence.calls,
-        )
-        .await?;
+            family,
+            runner: &mut runner,
+            session: &mut self.session,
+            batch: &mut self.batch,
+            calls: &mut self.evidence.calls,
+            forgery: self.lab.forgery(),
+            forged_after: 0,
+        };
+        play.perform().await?;
         self.evidence.client = client;
         self.evidence.server = server;
         self.evidence.began = began;
@@ -295,56 +320,106 @@ fn uncounted(error: &std::io::Error) -> Error {
     Error::lab("read the namespace's TCP counters", error)
 }
 
-/// Plays the script. A call that has no descriptor to be made on ends it early, and the judge will see what is missing.
-async fn perform(
-    scenario: &Scenario,
-    runner: &mut Runner<'_>,
-    session: &mut Session,
-    batch: &mut Batch,
-    calls: &mut Transcript,
-) -> Result<(), Error> {
-    let (client, server) = runner.addresses();
-    for step in scenario.steps {
-        match *step {
-            Step::Call(role, op, _) => {
-                let Some(call) = runner.call(role, op)? else {
-                    return Ok(());
-                };
-                calls.push(call);
-            }
-            Step::Begin(role, op, _) => {
-                let Some(call) = runner.begin(role, op, calls.len())? else {
-                    return Ok(());
-                };
-                calls.push(call);
-            }
-            Step::End(role) => {
-                let Some((nth, call)) = runner.end(role)? else {
-                    return Ok(());
-                };
-                calls[nth] = call;
-            }
-            Step::Others(count) => {
-                let defers = matches!(scenario.target, Target::OwnListener(listening)
-                    if listening.defer_accept.is_some());
-                runner.others(count, defers)?;
-            }
-            Step::Await(Awaited::Dead(role)) => runner.dies(role)?,
-            Step::Await(Awaited::Gone(role)) => is_gone(runner, role).await?,
-            // What a filter hides cannot be waited for, and such a trial will not be confirmed anyway.
-            Step::Await(_) if !batch.hidden.is_empty() => {}
-            Step::Await(awaited) => {
-                let mut watch = Watch {
-                    flow: Flow::new(client, server),
-                    awaited,
-                };
-                if wait_for(&mut watch, session, batch).await? {
-                    runner.settle(awaited)?;
+/// A script being played.
+struct Play<'a, 'b> {
+    scenario: &'a Scenario,
+    family: Family,
+    runner: &'a mut Runner<'b>,
+    session: &'a mut Session,
+    batch: &'a mut Batch,
+    calls: &'a mut Transcript,
+    forgery: Option<&'a Forgery>,
+    /// Frames that had been captured when a segment was last made by hand.
+    forged_after: usize,
+}
+
+impl Play<'_, '_> {
+    /// Plays the script. A call that has no descriptor to be made on ends it early, and the judge will see what is
+    /// missing.
+    async fn perform(&mut self) -> Result<(), Error> {
+        for step in self.scenario.steps {
+            match *step {
+                Step::Call(role, op, _) => {
+                    let Some(call) = self.runner.call(role, op)? else {
+                        return Ok(());
+                    };
+                    self.calls.push(call);
+                }
+                Step::Begin(role, op, _) => {
+                    let Some(call) = self.runner.begin(role, op, self.calls.len())? else {
+                        return Ok(());
+                    };
+                    self.calls.push(call);
+                }
+                Step::End(role) => {
+                    let Some((nth, call)) = self.runner.end(role)? else {
+                        return Ok(());
+                    };
+                    self.calls[nth] = call;
+                }
+                Step::Others(count) => {
+                    let defers = matches!(self.scenario.target, Target::OwnListener(listening)
+                        if listening.defer_accept.is_some());
+                    self.runner.others(count, defers)?;
+                }
+                Step::Await(awaited) => self.wait(awaited).await?,
+                Step::Inject(forged) => {
+                    let flow = self.flow_so_far()?;
+                    self.forge(forge::segment(&flow, self.runner.addresses(), forged))?;
+                }
+                Step::InjectIcmp(forged) => {
+                    let flow = self.flow_so_far()?;
+                    let ends = self.runner.addresses();
+                    self.forge(forge::icmp(&flow, ends, self.family, forged))?;
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    async fn wait(&mut self, awaited: Awaited) -> Result<(), Error> {
+        match awaited {
+            Awaited::Dead(role) => self.runner.dies(role),
+            Awaited::Established(role) => self.runner.is_established(role),
+            Awaited::Gone(role) => is_gone(self.runner, role).await,
+            // What a filter hides cannot be waited for, and such a trial will not be confirmed anyway.
+            _ if !self.batch.hidden.is_empty() => Ok(()),
+            _ => {
+                let (client, server) = self.runner.addresses();
+                let mut watch = Watch {
+                    flow: Flow::new(client, server),
+                    awaited,
+                    forged_after: self.forged_after,
+                };
+                if wait_for(&mut watch, self.session, self.batch).await? {
+                    self.runner.settle(awaited)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The connection as far as it is on the wire.
+    fn flow_so_far(&mut self) -> Result<Flow, Error> {
+        self.session.drain(self.batch)?;
+        let (client, server) = self.runner.addresses();
+        let mut flow = Flow::new(client, server);
+        for packet in &self.batch.packets {
+            if let Packet::Tcp(segment) = packet {
+                flow.observe(segment);
+            }
+        }
+        Ok(flow)
+    }
+
+    fn forge(&mut self, packet: Option<(Vec<u8>, IpAddr)>) -> Result<(), Error> {
+        self.forged_after = self.batch.packets.len();
+        let sent = match (self.forgery, packet) {
+            (Some(forgery), Some((bytes, to))) => forgery.send(&bytes, to),
+            _ => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        sent.map_err(|error| Error::lab("send a packet that was made by hand", &error))
+    }
 }
 
 /// Waits until the kernel keeps nothing of this end any more. It tells nobody when a timewait socket ends, so it is
@@ -366,6 +441,8 @@ async fn is_gone(runner: &Runner<'_>, role: Role) -> Result<(), Error> {
 struct Watch {
     flow: Flow,
     awaited: Awaited,
+    /// Frames up to this one are no answer to what was made by hand.
+    forged_after: usize,
 }
 
 impl Watch {
@@ -382,7 +459,13 @@ impl Watch {
             Awaited::FinAckedBy(role) => observed.from == role && observed.acknowledges_fin,
             Awaited::DataFrom(role) => observed.from == role && segment.payload_len > 0,
             Awaited::SynFrom(role) => observed.from == role && segment.flags.has(Flags::SYN),
-            Awaited::Gone(_) | Awaited::Dead(_) => false, // the capture does not show these
+            Awaited::AnswerFrom(role) => {
+                let is_later = usize::try_from(segment.frame).is_ok_and(|it| it > self.forged_after);
+                observed.from == role && is_later
+            }
+            Awaited::AgainFrom(role) => self.flow.unanswered(role) > 0,
+            // The capture does not show these.
+            Awaited::Gone(_) | Awaited::Dead(_) | Awaited::Established(_) => false,
             Awaited::ResetFrom(role) => observed
                 .reset
                 .is_some_and(|reset| reset.puts_error_on(role.peer()).is_some()),

@@ -27,11 +27,12 @@ pub use kernel::Origin;
 
 use serde::{Deserialize, Serialize};
 
+use self::blame::Facts;
 use self::kernel::Joined;
 use crate::evidence::Evidence;
-use crate::flow::{Flow, Form, Reset};
-use crate::packet::{Flags, Packet, Segment};
-use crate::scenario::{ExpectedReset, Extent, Scenario, Timing};
+use crate::flow::{Flow, Form, Icmp, Observed, Reset};
+use crate::packet::{Flags, Packet, Segment, Tap};
+use crate::scenario::{ExpectedReset, Extent, Family, Fate, Scenario, Timing};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
@@ -72,6 +73,8 @@ pub struct Judgement {
     pub resets: Vec<Reset>,
     /// Who sent each of them, and why.
     pub origins: Vec<Origin>,
+    /// Every ICMP error about a segment of the connection, in capture order.
+    pub icmp: Vec<Icmp>,
     /// For each call that was told of an error, in transcript order, what it came from.
     pub blames: Vec<(usize, Blame)>,
 }
@@ -93,8 +96,8 @@ const CLOCK_STEP_LIMIT_NS: u64 = 10_000;
 /// Judges one trial.
 #[must_use]
 pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
-    let wire = Wire::read(evidence);
-    let blames = blame::attribute(&evidence.calls, &wire.resets);
+    let wire = Wire::read(scenario, evidence);
+    let blames = blame::attribute(&evidence.calls, &wire.facts());
     let joined = kernel::join(evidence, &wire.resets);
     let mut gap = gap(scenario, evidence, &wire);
     let findings = if gap.is_some() {
@@ -114,6 +117,7 @@ pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
         },
         findings,
         gap,
+        icmp: wire.icmp,
         resets: wire.resets,
         origins: joined.origins,
         blames,
@@ -132,8 +136,10 @@ struct Wire {
     acknowledges_unseen: Option<u32>,
     /// How the client first acknowledged the server's FIN.
     timing: Option<Timing>,
-    /// ICMP error about a segment of this connection.
-    icmp: Option<u32>,
+    /// ICMP errors about its segments.
+    icmp: Vec<Icmp>,
+    /// How often the client and the server have sent again what was not answered.
+    unanswered: [u32; 2],
     /// Bytes that the client and the server have sent.
     payload: [(Role, u32); 2],
     /// What the client and the server sent, and when first.
@@ -170,9 +176,42 @@ impl Firsts {
     }
 }
 
+/// When each end stopped receiving anything, if it did: its host sees what comes, and its socket does not.
+struct Deaf([Option<Timestamp>; 2]);
+
+impl Deaf {
+    fn of(scenario: &Scenario, evidence: &Evidence) -> Self {
+        Self([Role::Client, Role::Server].map(|role| {
+            if scenario.is_deaf(role) {
+                return Some(evidence.began);
+            }
+            let done = Outcome::Returned(0);
+            let mut calls = evidence.calls.iter();
+            let by = calls.find(|it| it.role == role && it.op == Op::DropAll && it.outcome == done);
+            by.map(|call| call.ended)
+        }))
+    }
+
+    /// This segment as its ends saw it.
+    fn heard(&self, from: Option<Role>, segment: &Segment) -> Segment {
+        let mut heard = *segment;
+        let Some(from) = from else { return heard };
+        let since = self.0[usize::from(from.peer() == Role::Server)];
+        if heard.tap == Tap::Both && since.is_some_and(|since| heard.at >= since) {
+            heard.tap = match from {
+                Role::Client => Tap::Client,
+                Role::Server => Tap::Server,
+            };
+        }
+        heard
+    }
+}
+
 impl Wire {
-    fn read(evidence: &Evidence) -> Self {
-        let mut flow = Flow::new(evidence.client, evidence.server);
+    fn read(scenario: &Scenario, evidence: &Evidence) -> Self {
+        let mut flow = Flow::new(evidence.client, evidence.server)
+            .keeping_time_wait(scenario.keeps_time_wait());
+        let deaf = Deaf::of(scenario, evidence);
         let fence = evidence.completeness.fence;
         let mut wire = Self {
             fence: fence.and_then(|fence| evidence.fenced_at(&fence)),
@@ -181,17 +220,21 @@ impl Wire {
             resets: Vec::new(),
             acknowledges_unseen: None,
             timing: None,
-            icmp: None,
+            icmp: Vec::new(),
+            unanswered: [0; 2],
             payload: [(Role::Client, 0), (Role::Server, 0)],
             firsts: [Firsts::default(); 2],
         };
+        // The latest RST that each end has not believed, and has sent nothing since.
+        let mut doubted = [None; 2];
         for packet in &evidence.packets {
             match packet {
                 Packet::Tcp(segment) if segment.at >= evidence.began => {
-                    wire.take(&mut flow, segment);
+                    let heard = deaf.heard(flow.sender(segment), segment);
+                    wire.take(scenario, &mut flow, &heard, &mut doubted);
                 }
-                Packet::Icmp(error) if evidence.is_about_connection(error) => {
-                    wire.icmp.get_or_insert(error.frame);
+                Packet::Icmp(error) if error.at >= evidence.began => {
+                    wire.icmp.extend(flow.observe_icmp(error));
                 }
                 Packet::Tcp(_) | Packet::Icmp(_) | Packet::Udp { .. } | Packet::Other => {}
             }
@@ -200,7 +243,18 @@ impl Wire {
         for (role, sent) in &mut wire.payload {
             *sent = flow.payload_sent(*role);
         }
+        wire.unanswered = [Role::Client, Role::Server].map(|role| flow.unanswered(role));
         wire
+    }
+
+    /// What errors may come from.
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            resets: &self.resets,
+            icmp: &self.icmp,
+            unanswered: self.unanswered,
+            is_silent: self.first.is_none(),
+        }
     }
 
     fn firsts(&self, role: Role) -> Firsts {
@@ -211,19 +265,25 @@ impl Wire {
         }
     }
 
-    fn take(&mut self, flow: &mut Flow, segment: &Segment) {
+    fn take(
+        &mut self,
+        scenario: &Scenario,
+        flow: &mut Flow,
+        segment: &Segment,
+        doubted: &mut [Option<usize>; 2],
+    ) {
         let Some(observed) = flow.observe(segment) else {
             return;
         };
         self.first.get_or_insert(segment.frame);
-        self.resets.extend(observed.reset);
+        self.take_reset(segment, &observed, doubted);
         let [client, server] = &mut self.firsts;
         let firsts = match observed.from {
             Role::Client => client,
             Role::Server => server,
         };
         firsts.take(segment, observed.reset.as_ref());
-        if observed.acknowledges_unseen {
+        if observed.acknowledges_unseen && !scenario.forges(observed.from) {
             self.acknowledges_unseen.get_or_insert(segment.frame);
         }
         if observed.acknowledges_fin && observed.from == Role::Client {
@@ -232,6 +292,38 @@ impl Wire {
             } else {
                 Timing::DataBeforeAckOfFin
             });
+        }
+    }
+}
+
+impl Wire {
+    /// Keeps a RST, which arrives now or may have been on its way; and what follows of one that was not believed.
+    fn take_reset(
+        &mut self,
+        segment: &Segment,
+        observed: &Observed,
+        doubted: &mut [Option<usize>; 2],
+    ) {
+        let place = |role: Role| usize::from(role == Role::Server);
+        if observed.leaves
+            && let Some(index) = doubted[place(observed.from)].take()
+            && segment.seq_len() == 0
+            && segment.flags.has(Flags::ACK)
+            && !segment.flags.has(Flags::RST)
+        {
+            self.resets[index].challenged_by = Some(segment.frame);
+        }
+        if observed.arrives {
+            doubted[place(observed.from.peer())] = None;
+        }
+        let Some(reset) = observed.reset else { return };
+        // What left is the same RST.
+        let is_it = |it: &Reset| !it.has_arrived() && Some(it.frame) == reset.left;
+        self.resets.retain(|it| !is_it(it));
+        let index = self.resets.len();
+        self.resets.push(reset);
+        if observed.arrives && !reset.acceptance.is_acceptable() {
+            doubted[place(reset.from.peer())] = Some(index);
         }
     }
 }
@@ -260,7 +352,9 @@ fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Opt
         let blocks = scenario.blocks(index);
         *last = Some(if blocks { call.began } else { call.ended });
     }
-    [Role::Client, Role::Server].into_iter().find_map(|role| {
+    let made = [Role::Client, Role::Server].into_iter();
+    // What was sent in an end's name by hand belongs to none of its calls.
+    made.filter(|role| !scenario.forges(*role)).find_map(|role| {
         let firsts = wire.firsts(role);
         let caused_by = |sent: Option<Timestamp>, can_send: fn(Op) -> bool| {
             let mut calls = evidence.calls.iter().enumerate();
@@ -270,7 +364,10 @@ fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Opt
         // A SYN is sent before connect() returns, whether or not that waits.
         let mut calls = evidence.calls.iter().enumerate();
         let connect = calls.find(|(_, it)| it.role == role && it.op == Op::Connect);
+        // But with TCP Fast Open it is the first write that sends it.
+        let defers = |it: &Call| it.role == role && it.op == Op::FastOpenConnect;
         let returned_before = connect
+            .filter(|_| !evidence.calls.iter().any(defers))
             .zip(firsts.syn)
             .filter(|((_, call), sent)| sent.since(call.ended) > SLACK_NS)
             .map(|((index, _), _)| index);
@@ -361,7 +458,7 @@ fn findings(
     joined: &Joined,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let matched = match_resets(scenario, wire, &mut findings);
+    let matched = match_resets(scenario, wire, joined, &mut findings);
     compare_calls(scenario, evidence, &mut findings);
     compare_payload(scenario, evidence, wire, &mut findings);
     compare_blames(scenario, evidence, wire, blames, &matched, &mut findings);
@@ -375,7 +472,7 @@ fn findings(
         joined,
         &mut findings,
     );
-    compare_reads(evidence, wire, blames, &mut findings);
+    compare_reads(scenario, evidence, wire, blames, &mut findings);
     if !scenario.multipath {
         // Of Multipath TCP the end of file is a DATA_FIN, an option of segments that may end nothing themselves.
         explain_ends_of_file(evidence, wire, blames, &mut findings);
@@ -383,21 +480,41 @@ fn findings(
     if let (Extent::Nothing, Some(frame)) = (scenario.extent, wire.first) {
         findings.push(Finding::UnexpectedSegment { frame });
     }
-    if let Some(frame) = wire.icmp {
-        findings.push(Finding::IcmpError { frame });
-    }
+    compare_icmp(scenario, evidence, wire, &mut findings);
     findings
 }
 
-/// Rules 2, 3 and 7: every expected RST, in order, and no other that counts. Gives for each expected RST the index
-/// of the one that it is.
+/// Rule 7, the ICMP errors: every expected one, in order, and no other.
+fn compare_icmp(
+    scenario: &Scenario,
+    evidence: &Evidence,
+    wire: &Wire,
+    findings: &mut Vec<Finding>,
+) {
+    let family = Family::of(evidence.client.ip());
+    let mut seen = wire.icmp.iter();
+    for (place, meant) in scenario.icmp.iter().enumerate() {
+        match seen.next() {
+            Some(icmp) if (icmp.to, icmp.kind) == (meant.to, meant.over(family)) => {}
+            Some(icmp) => findings.push(Finding::IcmpError { frame: icmp.frame }),
+            None => findings.push(Finding::NoIcmp { place }),
+        }
+    }
+    findings.extend(seen.map(|icmp| Finding::IcmpError { frame: icmp.frame }));
+}
+
+/// Rules 2, 3 and 7: every expected RST that counts, in order, and no other; and each that must be there and not count.
+/// Gives for each expected RST the index of the one that it is.
 fn match_resets(
     scenario: &Scenario,
     wire: &Wire,
+    joined: &Joined,
     findings: &mut Vec<Finding>,
 ) -> Vec<Option<usize>> {
     let mut matched = vec![None; scenario.resets.len()];
-    let mut expected = scenario.resets.iter().enumerate();
+    match_those_without_effect(scenario, wire, joined, &mut matched);
+    let expected = scenario.resets.iter().enumerate();
+    let mut expected = expected.filter(|(_, meant)| meant.fate == Fate::Believed);
     for (index, reset) in wire.resets.iter().enumerate() {
         if !reset.acceptance.is_acceptable() {
             // It cannot explain an error. Where there must be no RST at all, it is one all the same.
@@ -417,7 +534,40 @@ fn match_resets(
     for (place, _) in expected {
         findings.push(missing(place, wire));
     }
+    let places = scenario.resets.iter().enumerate();
+    for (place, meant) in places.filter(|(_, meant)| meant.fate != Fate::Believed) {
+        if matched[place].is_none() {
+            let fate = meant.fate;
+            findings.push(Finding::NoSuchReset { place, fate });
+        }
+    }
     matched
+}
+
+/// RSTs that must be there and have no effect. Anybody may add more like them, so one is enough that fits; of several the
+/// first that was sent by whom it should be.
+fn match_those_without_effect(
+    scenario: &Scenario,
+    wire: &Wire,
+    joined: &Joined,
+    matched: &mut [Option<usize>],
+) {
+    let places = scenario.resets.iter().enumerate();
+    for (place, meant) in places.filter(|(_, meant)| meant.fate != Fate::Believed) {
+        let fits = |index: &usize| {
+            let reset = &wire.resets[*index];
+            let answers = meant.form.is_none_or(|it| it == Form::Active) || reset.drawn_by.is_some();
+            answers
+                && (reset.from, reset.form, reset.receiver_state, Fate::of(reset))
+                    == (meant.from, meant.form, meant.receiver_state, meant.fate)
+        };
+        let candidates = || {
+            let free = (0..wire.resets.len()).filter(|index| !matched.contains(&Some(*index)));
+            free.filter(fits)
+        };
+        let by_sender = candidates().find(|index| joined.origins[*index].sender == meant.sender);
+        matched[place] = by_sender.or_else(|| candidates().next());
+    }
 }
 
 fn compare_reset(meant: ExpectedReset, seen: &Reset, findings: &mut Vec<Finding>) {
@@ -426,13 +576,14 @@ fn compare_reset(meant: ExpectedReset, seen: &Reset, findings: &mut Vec<Finding>
         let expected = meant.from;
         findings.push(Finding::ResetFromWrongEnd { frame, expected });
     }
-    if seen.form != Some(meant.form) {
+    let is_answer = matches!(meant.form, Some(Form::Passive | Form::PassiveAck));
+    if seen.form != meant.form {
         findings.push(Finding::WrongForm {
             frame,
             expected: meant.form,
             seen: seen.form,
         });
-    } else if meant.form != Form::Active && seen.drawn_by.is_none() {
+    } else if is_answer && seen.drawn_by.is_none() {
         findings.push(Finding::DrawnByNothing { frame });
     }
     if seen.receiver_state != meant.receiver_state {
@@ -501,7 +652,9 @@ fn compare_payload(
         let written = bytes(evidence, |call| {
             call.role == role && matches!(call.op, Op::Write(_) | Op::WriteUrgent)
         });
-        let is_right = if scenario.unsent == Some(role) {
+        let is_right = if scenario.forges_data_of(role) {
+            true
+        } else if scenario.unsent == Some(role) {
             u64::from(sent) < written
         } else {
             u64::from(sent) == written
@@ -531,6 +684,7 @@ fn compare_payload(
 
 /// Rule 5, the order: a `read` is told of a RST only after all that had come in before it was read.
 fn compare_reads(
+    scenario: &Scenario,
     evidence: &Evidence,
     wire: &Wire,
     blames: &[(usize, Blame)],
@@ -540,19 +694,18 @@ fn compare_reads(
         let Some(call) = evidence.calls.get(*index) else {
             continue;
         };
-        if !matches!((call.op, blame), (Op::Read(_), Blame::Reset(_))) {
+        let (Op::Read(_), Blame::Reset(reset)) = (call.op, blame) else {
             continue;
-        }
+        };
         let role = call.role;
         let read = bytes(evidence, |call| {
             call.role == role && matches!(call.op, Op::Read(_))
         });
+        let sent = wire.resets[*reset].sent_before;
         // That there are bytes on the wire that nobody wrote is said already.
         let differs = |finding: &Finding| matches!(finding, Finding::PayloadDiffers { role: from, .. } if *from == role.peer());
-        let mut payload = wire.payload.iter();
-        let sent = payload.find(|(from, _)| *from == role.peer() && !findings.iter().any(differs));
-        if let Some((_, sent)) = sent.filter(|(_, sent)| u64::from(*sent) > read) {
-            let sent = *sent;
+        let is_known = !scenario.forges_data_of(role.peer()) && !findings.iter().any(differs);
+        if is_known && u64::from(sent) > read {
             findings.push(Finding::NotRead { role, read, sent });
         }
     }
@@ -582,7 +735,7 @@ fn explain_ends_of_file(
         }
         let blame = blames.binary_search_by_key(&index, |(of, _)| *of);
         own_doing[end] |= match blame.map(|place| blames[place].1) {
-            Ok(blame) => matches!(blame, Blame::TimedOut(_) | Blame::OwnReset(_)),
+            Ok(blame) => blame.ends_connection(),
             Err(_) => matches!(call.op, Op::ShutdownRead | Op::ShutdownBoth),
         };
     }
@@ -632,7 +785,11 @@ fn compare_blames(
             | Blame::NotConnected
             | Blame::NotListening(_)
             | Blame::WouldBlock(_)
-            | Blame::TimedOut(_) => {
+            | Blame::TimedOut(_)
+            | Blame::Unanswered
+            | Blame::Icmp(_)
+            | Blame::Destroyed(_)
+            | Blame::NoRoute => {
                 let meant = scenario
                     .calls()
                     .nth(call)

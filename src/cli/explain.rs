@@ -9,9 +9,13 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::flow::Form;
 use crate::kernel::reason;
+use crate::packet::Flags;
 use crate::report::human::{LABEL, wrap};
 use crate::report::ladder::arrow;
-use crate::scenario::{Awaited, Cause, Expect, ExpectedReset, Op, Role, Scenario, Sender, Step};
+use crate::scenario::{
+    Awaited, Cause, Expect, ExpectedReset, Fate, Forged, Number, Op, Role, Scenario, Sender, Stamp,
+    Step,
+};
 
 const WIDTH: usize = 78;
 
@@ -87,7 +91,10 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
             rows.push(on_side(*role, &format!("{op} …")));
         }
         for (nth, reset) in scenario.resets.iter().enumerate() {
-            if !shown[nth] && shows(step, &begun, nth, *reset) {
+            // One that is made by hand has an arrow of its own.
+            if scenario.forges(reset.from) && reset.sender == Sender::Injected {
+                shown[nth] = true;
+            } else if !shown[nth] && shows(step, &begun, nth, *reset) {
                 rows.push(reset_arrow(*reset));
                 shown[nth] = true;
             }
@@ -114,6 +121,11 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
                 rows.push(between(&format!("{count} other clients connect, and stay")));
             }
             Step::Await(awaited) => rows.push(between(&format!("until {}", awaited_text(awaited)))),
+            Step::Inject(forged) => rows.push(forged_arrow(forged)),
+            Step::InjectIcmp(forged) => {
+                let text = format!("ICMP {} quoting it", icmp_kinds(forged.ipv4, forged.ipv6));
+                rows.push(arrow(forged.to.peer(), &text, WIDTH - 2));
+            }
         }
     }
     let rest = scenario
@@ -133,7 +145,10 @@ fn shows(step: &Step, begun: &[(Role, Op, Expect)], nth: usize, reset: ExpectedR
             .iter()
             .any(|(of, _, expect)| *of == role && reset_of(*expect) == Some(nth)),
         Step::Await(Awaited::ResetFrom(role)) => role == reset.from,
-        Step::Begin(..) | Step::Others(_) | Step::Await(_) => false,
+        Step::Await(Awaited::AnswerFrom(role)) => {
+            role == reset.from && reset.sender != Sender::Injected
+        }
+        _ => false,
     }
 }
 
@@ -158,10 +173,46 @@ fn between(text: &str) -> String {
 
 fn reset_arrow(reset: ExpectedReset) -> String {
     let flags = match reset.form {
-        Form::Passive => "R",
-        Form::Active | Form::PassiveAck => "R.",
+        Some(Form::Passive) | None => "R",
+        Some(Form::Active | Form::PassiveAck) => "R.",
     };
-    arrow(reset.from, &format!("{flags} {}", reset.reason), WIDTH - 2)
+    let reason = match reset.sender {
+        Sender::Firewall => "by the firewall",
+        Sender::Injected => "by hand",
+        _ => reset.reason,
+    };
+    arrow(reset.from, &format!("{flags} {reason}"), WIDTH - 2)
+}
+
+/// A segment that is made by hand, and how far its numbers are off.
+fn forged_arrow(forged: Forged) -> String {
+    let off = |number: Number, what: &str| match number {
+        Number::Next(0) => String::new(),
+        Number::Next(off) => format!(" {what}{off:+}"),
+        Number::Exactly(number) => format!(" {what}={number}"),
+    };
+    let ack = if forged.flags.has(Flags::ACK) {
+        off(forged.ack, "ack")
+    } else {
+        String::new()
+    };
+    let len = match forged.len {
+        0 => String::new(),
+        len => format!(" ({len})"),
+    };
+    let stamp = match forged.stamp {
+        Stamp::None => String::new(),
+        Stamp::Off { value, echo } => format!(" ts{value:+}/{echo:+}"),
+        Stamp::Join => " MP_JOIN".to_owned(),
+    };
+    let seq = off(forged.seq, "seq");
+    let text = format!("{}{seq}{ack}{len}{stamp} by hand", forged.flags);
+    arrow(forged.from, &text, WIDTH - 2)
+}
+
+/// Type and code over both families.
+fn icmp_kinds(ipv4: (u8, u8), ipv6: (u8, u8)) -> String {
+    format!("{}/{} (IPv6: {}/{})", ipv4.0, ipv4.1, ipv6.0, ipv6.1)
 }
 
 fn awaited_text(awaited: Awaited) -> String {
@@ -170,6 +221,9 @@ fn awaited_text(awaited: Awaited) -> String {
         Awaited::Gone(role) => format!("nothing is left of the {role}'s socket"),
         Awaited::Dead(role) => format!("a timer ends the {role}'s connection"),
         Awaited::SynFrom(role) => format!("the {role}'s SYN is captured"),
+        Awaited::AnswerFrom(role) => format!("the {role} has answered"),
+        Awaited::AgainFrom(role) => format!("the {role} sends again, or a probe"),
+        Awaited::Established(role) => format!("the {role} is connected"),
         Awaited::FinFrom(role) => format!("the {role}'s FIN is captured"),
         Awaited::FinAckedBy(role) => format!("the {role}'s ACK of the FIN is captured"),
         Awaited::ResetFrom(role) => format!("the {role}'s RST is captured"),
@@ -187,6 +241,10 @@ fn expectation(expect: Expect) -> String {
         Some(Cause::NotListening) => "  (not listening)",
         Some(Cause::WouldBlock) => "  (it does not wait)",
         Some(Cause::TimedOut) => "  (no answer in time)",
+        Some(Cause::Unanswered) => "  (no answer, and the kernel gave up)",
+        Some(Cause::Icmp(_)) => "  (told of the ICMP error)",
+        Some(Cause::Destroyed) => "  (destroyed from outside)",
+        Some(Cause::NoRoute) => "  (no way there)",
     };
     format!("= {expect}{why}")
 }
@@ -201,6 +259,9 @@ fn origin_line(reset: ExpectedReset) -> String {
         Sender::Injected => "somebody else sends the RST".to_owned(),
         Sender::Unknown => "somebody sends the RST".to_owned(),
     };
+    if reset.reason.is_empty() {
+        return format!("in its trace: nothing, since {who} and no kernel does");
+    }
     let Some(reason) = reason::find(reset.reason) else {
         return format!("in its trace: {who} ({})", reset.reason);
     };
@@ -225,18 +286,26 @@ fn counters_line(scenario: &Scenario) -> String {
 fn reset_line(reset: ExpectedReset) -> String {
     let (from, victim) = (reset.from, reset.from.peer());
     let form = match reset.form {
-        Form::Active => "RST+ACK in the active form (a socket aborts: real window, timestamps)",
-        Form::Passive => {
+        None => "RST in a form that no Linux kernel sends",
+        Some(Form::Active) => {
+            "RST+ACK in the active form (a socket aborts: real window, timestamps)"
+        }
+        Some(Form::Passive) => {
             "RST alone, in the passive form (answer to a segment with ACK: SEQ = its ACK, window 0)"
         }
-        Form::PassiveAck => {
+        Some(Form::PassiveAck) => {
             "RST+ACK in the passive form (answer to a segment without ACK: SEQ 0, window 0)"
         }
     };
-    let errno = reset
-        .receiver_state
-        .errno_of_reset()
-        .map_or_else(String::new, |errno| format!(", which maps to {errno}"));
+    let errno = match reset.fate {
+        Fate::Believed => reset
+            .receiver_state
+            .errno_of_reset()
+            .map_or_else(String::new, |errno| format!(", which maps to {errno}")),
+        Fate::Ignored => ", which must ignore it".to_owned(),
+        Fate::Challenged => ", which must ask back with an ACK".to_owned(),
+        Fate::Lost => ", which it does not reach".to_owned(),
+    };
     let verb = match victim {
         Role::Client => "finds the client in",
         Role::Server => "finds the server in",

@@ -19,12 +19,12 @@ use crate::exit_code::ExitCode;
 use crate::file::{Directory, Format as CaptureFormat, Lock, Manner, NewFile, Owner};
 use crate::kernel::trace;
 use crate::kernel::tracefs::Tracefs;
+use crate::lab::ports::ports;
 use crate::lab::{self, Kept, Place};
 use crate::report::human::Tally;
 use crate::report::json::JsonWriter;
 use crate::report::{CaptureReport, Header};
-use crate::runner::own_port;
-use crate::scenario::{ALL, Family, Scenario};
+use crate::scenario::{ALL, Family, Needs, Scenario};
 use crate::trial::pool::{Done, Event, Order, Pool, runtime};
 use crate::trial::{Settings, this_program};
 
@@ -69,7 +69,7 @@ async fn carry_out(
 /// Opens the kernel's trace; or why it cannot be asked. The proof then stands on the other witnesses.
 fn open_trace(port: u16) -> Result<Arc<trace::Session>, String> {
     let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
-    trace::Session::open(tracefs, port..=own_port(port), trace::RING_KIB)
+    trace::Session::open(tracefs, ports(port), trace::RING_KIB)
         .map_err(|error| format!("no trace instance can be made ({error})"))
 }
 
@@ -155,6 +155,16 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
     };
     super::refuse_shaping(args.format, args.quiet || args.verbose)?;
     let stories = shows_stories(args, scenarios.len());
+    let needs = Needs::of(scenarios.iter().copied());
+    let pairs = Order::pairs_of(&scenarios, &families);
+    if pairs.is_empty() {
+        let names: Vec<_> = scenarios.iter().map(|scenario| scenario.id).collect();
+        return Err(Error::Usage(format!(
+            "{} cannot be run over {}, for what it is about is not there; leave --family away",
+            names.join(", "),
+            families.iter().map(|it| it.proper_name()).collect::<Vec<_>>().join(" or ")
+        )));
+    }
     Ok(Order {
         settings: Settings {
             place: if args.host {
@@ -172,18 +182,27 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
                 saves_files: args.write.is_some(),
                 gives_files_away: manner.owner.is_some(),
                 removes_trace: false,
+                administers: needs.administration,
             },
+            needs,
+            small_ring: false,
             recorder: None, // until it is known which witnesses there are
             program: this_program(),
             trace: None, // until it is open
         },
         every_report: args.format != Format::Human || stories || args.repeat == 1,
-        scenarios,
-        families,
+        pairs,
         repeat: args.repeat,
         jobs: jobs(args)?,
         archive: None, // until the directory is open
     })
+}
+
+/// How many scenarios are to be run.
+fn scenarios_of(order: &Order) -> usize {
+    let mut ids: Vec<_> = order.pairs.iter().map(|(scenario, _)| scenario.id).collect();
+    ids.dedup();
+    ids.len()
 }
 
 fn shows_stories(args: &RunArgs, scenarios: usize) -> bool {
@@ -265,6 +284,7 @@ impl<'a> Run<'a> {
         lab::drop_privileges(Kept {
             // Who is root owns tracefs and needs no right to reach it.
             removes_trace: order.settings.trace.is_some() && !geteuid().is_root(),
+            administers: false, // that is for the workers
             ..order.settings.kept
         })?;
         let mut ended = Ok(ExitCode::Success);
@@ -342,11 +362,11 @@ impl<'a> Run<'a> {
         let archive = order.archive.as_ref();
         let show = Show {
             format: self.args.format,
-            stories: shows_stories(self.args, order.scenarios.len()),
+            stories: shows_stories(self.args, scenarios_of(order)),
             quiet: self.args.quiet,
             directory: archive.map(|archive| archive.directory.path().to_owned()),
             witnesses: true,
-            lines: Some((order.pairs(), order.repeat.into())),
+            lines: Some((order.pairs.clone(), order.repeat.into())),
         };
         Console::begin(show, &self.header)
     }

@@ -86,9 +86,10 @@ async fn on_this_thread() -> Attempt {
 impl Attempt {
     async fn carry_out(&mut self) -> Result<(), Error> {
         lab::stay_on_one_cpu(0)?;
-        let lab = Lab::enter(Place::Private).await?;
+        let settings = Settings::private(8080);
+        let lab = Lab::enter(Place::Private, settings.needs, settings.port).await?;
         self.stage = Stage::Capture;
-        let mut worker = Worker::open_in(lab, Settings::private(8080))?;
+        let mut worker = Worker::open_in(lab, settings)?;
         let scenario = find(SCENARIO)
             .ok_or_else(|| Error::Usage(format!("there is no scenario '{SCENARIO}'")))?;
         self.no_ipv6 = worker.cannot_run(scenario, Family::Ipv6);

@@ -103,7 +103,8 @@ pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
         interface: "lo".to_owned(),
         filter: None,
         addresses: vec![Ipv4Addr::LOCALHOST.into()],
-        ports: [8080, 8081, 8082],
+        ports: 8080..=8082,
+        small_ring: true,
     });
     if let Err(error) = opened {
         let (what, remedy) = told(&error);

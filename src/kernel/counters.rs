@@ -20,7 +20,7 @@ const FILES: [&str; 2] = [
 const GROUPS: [&str; 3] = ["Tcp", "TcpExt", "MPTcpExt"];
 
 /// The counters that tell of resets and of connections that fail: those that a trial is judged by.
-pub const WATCHED: [&str; 27] = [
+pub const WATCHED: [&str; 30] = [
     "OutRsts",
     "EstabResets",
     "AttemptFails",
@@ -44,6 +44,9 @@ pub const WATCHED: [&str; 27] = [
     "TCPReqQFullDrop",
     "TCPMigrateReqSuccess",
     "TCPMigrateReqFailure",
+    "TCPMD5NotFound",
+    "OutOfWindowIcmps",
+    "LockDroppedIcmps",
     "MPRstTx",
     "MPRstRx",
     "MPFastcloseTx",
@@ -107,8 +110,9 @@ type Values = [Option<u64>; WATCHED.len()];
 #[derive(Debug)]
 struct Watched {
     file: File,
-    /// Line, word of the line and place in [`WATCHED`] of each that is in this file, in the order of the file.
-    places: Vec<(usize, usize, usize)>,
+    /// Group, word of its line and place in [`WATCHED`] of each that is in this file, in the order of the file. Lines are not
+    /// counted: that of `IcmpMsg` is there only once there was a message.
+    places: Vec<(&'static str, usize, usize)>,
     text: Vec<u8>,
 }
 
@@ -185,15 +189,16 @@ impl Watched {
 
     fn read(&mut self, values: &mut Values) -> io::Result<()> {
         let len = self.fill()?;
-        let mut lines = self.text[..len].split(|byte| *byte == b'\n').enumerate();
+        let mut lines = self.text[..len].split(|byte| *byte == b'\n');
         let mut places = self.places.iter().peekable();
-        while let Some((line, _, _)) = places.peek() {
-            let Some((_, text)) = lines.find(|(at, _)| at == line) else {
+        while let Some((group, _, _)) = places.peek() {
+            let group = *group;
+            // Names, then their values.
+            let Some((_, text)) = next_pair(&mut lines, group) else {
                 break;
             };
-            let line = *line;
             let mut words = text.split(|byte| *byte == b' ').enumerate();
-            while let Some((_, word, name)) = places.next_if(|(at, _, _)| *at == line) {
+            while let Some((_, word, name)) = places.next_if(|(of, _, _)| *of == group) {
                 let found = words.find(|(at, _)| at == word);
                 values[*name] = found.and_then(|(_, digits)| number(digits));
             }
@@ -202,21 +207,35 @@ impl Watched {
     }
 }
 
+/// The next pair of lines of this group.
+fn next_pair<'a>(
+    lines: &mut impl Iterator<Item = &'a [u8]>,
+    group: &str,
+) -> Option<(&'a [u8], &'a [u8])> {
+    loop {
+        let pair = (lines.next()?, lines.next()?);
+        let rest = pair.0.strip_prefix(group.as_bytes());
+        if rest.is_some_and(|rest| rest.first() == Some(&b':')) {
+            return Some(pair);
+        }
+    }
+}
+
 /// Where the watched counters stand: the names are on one line, their values on the next.
-fn places(text: &str) -> Vec<(usize, usize, usize)> {
+fn places(text: &str) -> Vec<(&'static str, usize, usize)> {
     let lines: Vec<&str> = text.lines().collect();
-    let pairs = lines.chunks_exact(2).enumerate();
-    let of_tcp = pairs.filter(|(_, pair)| {
-        GROUPS
-            .iter()
-            .any(|group| pair[0].split(':').next() == Some(*group))
+    let pairs = lines.chunks_exact(2);
+    let of_tcp = pairs.filter_map(|pair| {
+        let group = pair[0].split(':').next()?;
+        let group = GROUPS.iter().find(|known| **known == group)?;
+        Some((*group, pair[0]))
     });
     of_tcp
-        .flat_map(|(nth, pair)| {
-            let words = pair[0].split(' ').enumerate();
+        .flat_map(|(group, names)| {
+            let words = names.split(' ').enumerate();
             words.filter_map(move |(word, name)| {
                 let watched = WATCHED.iter().position(|watched| *watched == name)?;
-                Some((2 * nth + 1, word, watched))
+                Some((group, word, watched))
             })
         })
         .collect()
@@ -267,9 +286,28 @@ mod tests {
     fn the_watched_ones_are_found_by_their_names() {
         let text = "Ip: OutRsts\nIp: 99\nTcp: MaxConn EstabResets OutRsts\nTcp: -1 14 16\n";
         let place = |name| WATCHED.iter().position(|it| *it == name).unwrap();
-        let expected = [(3, 2, place("EstabResets")), (3, 3, place("OutRsts"))];
+        let expected = [
+            ("Tcp", 2, place("EstabResets")),
+            ("Tcp", 3, place("OutRsts")),
+        ];
         assert_eq!(places(text), expected);
         assert_eq!(places("Tcp: OutRsts\n"), []);
+    }
+
+    /// `/proc/net/snmp` has lines of `IcmpMsg` only once there was a message (`icmpmsg_put()`).
+    #[test]
+    fn lines_that_come_in_between_change_nothing() {
+        let before = "Icmp: InMsgs\nIcmp: 0\nTcp: MaxConn EstabResets OutRsts\nTcp: -1 1 2\n";
+        let after = "Icmp: InMsgs\nIcmp: 1\nIcmpMsg: InType3\nIcmpMsg: 1\n\
+                     Tcp: MaxConn EstabResets OutRsts\nTcp: -1 3 4\n";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), before).unwrap();
+        let mut watched = Watched::open(file.path().to_str().unwrap()).unwrap();
+        std::fs::write(file.path(), after).unwrap();
+        let mut values = Values::default();
+        watched.read(&mut values).unwrap();
+        let value = |name| values[WATCHED.iter().position(|it| *it == name).unwrap()];
+        assert_eq!((value("EstabResets"), value("OutRsts")), (Some(3), Some(4)));
     }
 
     /// Another namespace's, other threads' or other programs' resets do not move them; a connect that is refused

@@ -440,6 +440,10 @@ fn local_cause(cause: CauseReport) -> Option<String> {
         CauseReport::NotListening(call) => format!("call {call} had shut the listener down"),
         CauseReport::WouldBlock(call) => format!("call {call} had asked not to wait"),
         CauseReport::TimedOut(call) => format!("the time that call {call} allows had run out"),
+        CauseReport::Unanswered => "what it had sent was never acknowledged".to_owned(),
+        CauseReport::Icmp(frame) => format!("the ICMP error in frame {frame}"),
+        CauseReport::Destroyed(call) => format!("call {call} had destroyed the socket"),
+        CauseReport::NoRoute => "this host knows no way to the address".to_owned(),
         CauseReport::Reset(_) | CauseReport::AfterReset(_) | CauseReport::Unexplained => {
             return None;
         }

@@ -2,33 +2,24 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use nix::errno::Errno;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use super::{CALL_BOUND, errno_of, failed};
 use crate::error::Error;
+use crate::lab::ports::{closed_port, firewalled_port, own_port};
+use crate::lab::routes;
 use crate::scenario::{Family, Listening, Target};
 use crate::sys;
 
 /// Clients bind to these ports in turn: outside the range that the kernel picks from by itself (32768-60999), so that
 /// it cannot hand one out in between, and many, so that none comes again soon.
-const CLIENT_PORTS: std::ops::RangeInclusive<u16> = 20_000..=32_000;
+const CLIENT_PORTS: RangeInclusive<u16> = 20_000..=32_000;
 
 /// On a host's own loopback strangers may stand in the queue before the client.
 const BACKLOG: i32 = 4096;
-
-/// The port that nobody listens on, beside the one that servers listen on.
-#[must_use]
-pub fn closed_port(port: u16) -> u16 {
-    port.checked_add(1).unwrap_or(port - 1)
-}
-
-/// The port that a trial's own listeners listen on.
-#[must_use]
-pub fn own_port(port: u16) -> u16 {
-    port.checked_add(2).unwrap_or(port - 2)
-}
 
 /// Two addresses for servers, and the sockets that hold them; kept from trial to trial.
 pub struct Stage {
@@ -40,6 +31,8 @@ pub struct Stage {
     closed_address: SocketAddr,
     /// Where a trial's own listeners listen.
     own_address: SocketAddr,
+    /// The port that servers listen on.
+    port: u16,
     next_client_port: u16,
 }
 
@@ -67,6 +60,7 @@ impl Stage {
             _holder: holder,
             closed_address,
             own_address: SocketAddr::new(ip, own_port(port)),
+            port,
             next_client_port: *CLIENT_PORTS.start(),
         })
     }
@@ -76,7 +70,13 @@ impl Stage {
     pub fn server_address(&self, target: Target) -> SocketAddr {
         match target {
             Target::Listener | Target::Itself => self.listener_address,
-            Target::OwnListener(_) => self.own_address,
+            Target::OwnListener(_) | Target::Deaf => self.own_address,
+            Target::Firewalled(rule) => {
+                SocketAddr::new(self.ip, firewalled_port(self.port, rule))
+            }
+            Target::NoRoute(route) => {
+                SocketAddr::new(routes::destination(route, Family::of(self.ip)), self.port)
+            }
             Target::ClosedPort => self.closed_address,
         }
     }
@@ -86,13 +86,20 @@ impl Stage {
         &self.listener
     }
 
-    /// Listeners for one trial: one, or two that share the port.
+    /// Listeners for one trial of this target: one, or two that share the port; none if it needs none.
     pub(super) fn own_listeners(
         &self,
-        listening: Listening,
+        target: Target,
         multipath: bool,
     ) -> Result<Vec<Socket>, Error> {
-        let address = self.own_address;
+        let listening = match target {
+            Target::OwnListener(listening) => listening,
+            Target::Deaf | Target::Firewalled(_) => Listening::USUAL,
+            Target::Listener | Target::ClosedPort | Target::Itself | Target::NoRoute(_) => {
+                return Ok(Vec::new());
+            }
+        };
+        let address = self.server_address(target);
         let failed = |error: io::Error| failed("listen on", address, &error);
         let count = if listening.shares_port { 2 } else { 1 };
         (0..count)
@@ -108,11 +115,34 @@ impl Stage {
                     sys::set_option(&listener, libc::IPPROTO_TCP, name, seconds.into())
                         .map_err(|errno| failed(errno.into()))?;
                 }
+                if listening.signed {
+                    // The key is for a peer that nobody here is: whoever else comes has none.
+                    sys::sign_segments(&listener, address.ip())
+                        .map_err(|errno| failed(errno.into()))?;
+                }
+                if target == Target::Deaf {
+                    drop_all(&listener).map_err(failed)?;
+                }
                 listener.listen(listening.backlog.into()).map_err(failed)?;
+                if listening.fast_open {
+                    const QUEUE: libc::c_int = 16;
+                    let name = libc::TCP_FASTOPEN;
+                    sys::set_option(&listener, libc::IPPROTO_TCP, name, QUEUE)
+                        .map_err(|errno| failed(errno.into()))?;
+                }
                 set_bounds(&listener, address)?;
                 Ok(listener)
             })
             .collect()
+    }
+
+    /// What holds the address and port of a client that has no socket of its own: it takes nothing in, so that what is
+    /// sent there is heard by nobody and answered by nobody.
+    pub(super) fn raw_client(&mut self) -> Result<(Socket, SocketAddr), Error> {
+        let (socket, address) = self.client(false)?;
+        let held = drop_all(&socket).and_then(|()| socket.listen(1));
+        held.map_err(|error| failed("hold", address, &error))?;
+        Ok((socket, address))
     }
 
     /// A client's socket that is bound where its segments are captured though no server has a part in them.
@@ -152,6 +182,13 @@ impl Stage {
         let last = SocketAddr::new(self.ip, self.next_client_port);
         Err(failed("bind", last, &error))
     }
+}
+
+/// Attaches a filter that lets nothing through.
+pub(super) fn drop_all(socket: &Socket) -> io::Result<()> {
+    /// Accept so many bytes of a packet (linux/filter.h).
+    const RETURN: u16 = 0x06;
+    socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])
 }
 
 /// Why there are no sockets of Multipath TCP in this namespace, if there are none.

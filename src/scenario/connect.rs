@@ -1,7 +1,7 @@
 //! Connection set-up, and how it fails.
 
 use super::{
-    Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent,
+    Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent, Fate,
     Listening, Op, Role, Scenario, Sender, Step, Target, Topic, UNCONNECTED, client,
     dead_since_reset, not_connected, polls, reports, returns, server, told_of_reset, would_block,
 };
@@ -10,7 +10,8 @@ use crate::flow::{Form, State};
 /// The server's kernel answers the SYN, for which it has no socket.
 const REFUSAL: ExpectedReset = ExpectedReset {
     from: Role::Server,
-    form: Form::PassiveAck,
+    form: Some(Form::PassiveAck),
+    fate: Fate::Believed,
     receiver_state: State::SynSent,
     sender: Sender::Kernel,
     reason: "NO_SOCKET",

@@ -1,9 +1,13 @@
 //! Many trials on several workers, each a thread with a namespace, a capture and sockets of its own.
 //!
+//! Trials that wait for timers are run side by side, one a worker, once the others are through: they need no CPU, but they
+//! would hold up those that need to be alone for a moment.
+//!
 //! Workers take runs of trials from a common list and send what came of them over a bounded channel, some trials at a
 //! time: waking the receiver for each would cost more than the trial. Asked to stop, a worker finishes the trial it is
 //! at and sends what it has.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -11,13 +15,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{Settings, Trial, Worker};
 use crate::archive::save::{Archive, Recording};
 use crate::archive::stem;
 use crate::capture::SNAPLEN;
 use crate::error::Error;
+use crate::lab::Place;
 use crate::report::{CaptureReport, TrialReport};
 use crate::scenario::{Family, Scenario};
 use crate::verdict::Verdict;
@@ -27,10 +32,8 @@ use crate::verdict::Verdict;
 pub struct Order {
     /// How.
     pub settings: Settings,
-    /// Which scenarios, in this order.
-    pub scenarios: Vec<&'static Scenario>,
-    /// Over which families.
-    pub families: Vec<Family>,
+    /// Which scenarios, in this order, each over which families.
+    pub pairs: Vec<(&'static Scenario, Family)>,
     /// How many times each.
     pub repeat: u32,
     /// By how many workers.
@@ -42,28 +45,65 @@ pub struct Order {
 }
 
 impl Order {
+    /// Scenario by scenario, family by family: those over which it can be run at all.
+    #[must_use]
+    pub fn pairs_of(
+        scenarios: &[&'static Scenario],
+        families: &[Family],
+    ) -> Vec<(&'static Scenario, Family)> {
+        let of = |scenario: &&'static Scenario| {
+            let scenario = *scenario;
+            let wanted = families.iter().copied();
+            wanted
+                .filter(|family| scenario.families.contains(family))
+                .map(move |family| (scenario, family))
+        };
+        scenarios.iter().flat_map(of).collect()
+    }
+
     /// How many trials that makes.
     #[must_use]
     pub fn trials(&self) -> u64 {
-        (self.scenarios.len() * self.families.len()) as u64 * u64::from(self.repeat)
+        self.pairs.len() as u64 * u64::from(self.repeat)
+    }
+}
+
+/// Trials that are handed out in this order.
+struct Queue {
+    pairs: Vec<(&'static Scenario, Family)>,
+    repeat: u32,
+    next: AtomicU64,
+    /// How many a worker takes at a time.
+    chunk: u64,
+}
+
+impl Queue {
+    fn new(pairs: Vec<(&'static Scenario, Family)>, repeat: u32, chunk: u64) -> Self {
+        let next = AtomicU64::new(0);
+        Self {
+            pairs,
+            repeat,
+            next,
+            chunk,
+        }
     }
 
-    /// Scenarios and families, in the order of the list.
-    #[must_use]
-    pub fn pairs(&self) -> Vec<(&'static Scenario, Family)> {
-        let of = |scenario: &&'static Scenario| {
-            let scenario = *scenario;
-            self.families.iter().map(move |family| (scenario, *family))
-        };
-        self.scenarios.iter().flat_map(of).collect()
+    fn trials(&self) -> u64 {
+        self.pairs.len() as u64 * u64::from(self.repeat)
     }
 
-    /// Trial number `index` of the list: scenario by scenario, family by family, run by run.
+    /// The numbers of the trials that are next.
+    fn take(&self) -> Option<Range<u64>> {
+        let first = self.next.fetch_add(self.chunk, Ordering::Relaxed);
+        let end = (first + self.chunk).min(self.trials());
+        (first < end).then_some(first..end)
+    }
+
+    /// Trial number `index`: pair by pair, run by run.
     fn trial(&self, index: u64) -> Option<(&'static Scenario, Family, u32)> {
         let run = u32::try_from(index % u64::from(self.repeat)).ok()? + 1;
         let pair = usize::try_from(index / u64::from(self.repeat)).ok()?;
-        let scenario = self.scenarios.get(pair / self.families.len())?;
-        let family = self.families.get(pair % self.families.len())?;
+        let (scenario, family) = self.pairs.get(pair)?;
         Some((scenario, *family, run))
     }
 }
@@ -109,6 +149,9 @@ pub enum Event {
 /// Trials that a worker takes from the list at a time, and reports at a time.
 const CHUNK: u64 = 64;
 
+/// Most trials that wait for timers at the same time; each has a namespace and a capture of its own.
+const SIDE_BY_SIDE: u64 = 48;
+
 /// Trials that have ended are reported after this time even if there are fewer: what is known is not kept back.
 const SOON: Duration = Duration::from_millis(50);
 
@@ -123,27 +166,58 @@ pub struct Pool {
 
 struct Shared {
     order: Order,
-    next: AtomicU64,
+    fast: Queue,
+    slow: Queue,
     stop: AtomicBool,
+}
+
+/// Held by whoever those that wait for timers have to wait for: workers that run the others, and workers that are not
+/// ready yet.
+type Pass = watch::Sender<()>;
+
+/// What a worker is for.
+enum Duty {
+    /// Trials that take no time.
+    Fast { _pass: Pass },
+    /// Trials that wait for timers, once nobody holds a pass any more.
+    Slow {
+        pass: Pass,
+        gate: watch::Receiver<()>,
+    },
 }
 
 impl Pool {
     /// Starts the workers.
     pub fn start(order: Order) -> Result<Self, Error> {
-        let workers = order
-            .jobs
-            .min(usize::try_from(order.trials().div_ceil(CHUNK)).unwrap_or(usize::MAX));
+        // A host's own loopback is one, so there is one worker, and it takes all in order.
+        let apart = order.settings.place == Place::Private;
+        let is_slow = |(scenario, _): &(&Scenario, Family)| apart && scenario.slow;
+        let (slow, fast): (Vec<_>, Vec<_>) = order.pairs.iter().copied().partition(is_slow);
+        let fast = Queue::new(fast, order.repeat, CHUNK);
+        let slow = Queue::new(slow, order.repeat, 1);
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let fast_workers = order.jobs.min(count(fast.trials().div_ceil(CHUNK)));
+        let slow_workers = count(slow.trials().min(SIDE_BY_SIDE));
         let (sender, events) = mpsc::channel(CHANNEL);
+        let (pass, gate) = watch::channel(());
         let shared = Arc::new(Shared {
             order,
-            next: AtomicU64::new(0),
+            fast,
+            slow,
             stop: AtomicBool::new(false),
         });
-        for nth in 0..workers.max(1) {
+        for nth in 0..fast_workers + slow_workers {
             let (shared, sender) = (Arc::clone(&shared), sender.clone());
+            let pass = pass.clone();
+            let duty = if nth < fast_workers {
+                Duty::Fast { _pass: pass }
+            } else {
+                let gate = gate.clone();
+                Duty::Slow { pass, gate }
+            };
             thread::Builder::new()
                 .name(format!("capture-{nth}"))
-                .spawn(move || work(&shared, nth, &sender))
+                .spawn(move || work(&shared, nth, duty, &sender))
                 .map_err(|error| Error::lab("start a worker", &error))?;
         }
         Ok(Self { events, shared })
@@ -169,14 +243,14 @@ pub(crate) fn runtime() -> Result<Runtime, Error> {
         .map_err(|error| Error::lab("start a runtime", &error))
 }
 
-fn work(shared: &Shared, nth: usize, events: &mpsc::Sender<Event>) {
+fn work(shared: &Shared, nth: usize, duty: Duty, events: &mpsc::Sender<Event>) {
     // Signals are for the main thread. One that came here would end a call with EINTR, and that is no evidence.
     let blocked = SigSet::all()
         .thread_block()
         .map_err(|errno| Error::system("block signals in a worker", errno));
     let result = blocked
         .and_then(|()| runtime())
-        .and_then(|runtime| runtime.block_on(run_trials(shared, nth, events)));
+        .and_then(|runtime| runtime.block_on(run_trials(shared, nth, duty, events)));
     if let Err(error) = result {
         shared.stop.store(true, Ordering::Relaxed);
         let _ = events.blocking_send(Event::Failed(error));
@@ -187,9 +261,16 @@ fn work(shared: &Shared, nth: usize, events: &mpsc::Sender<Event>) {
 async fn run_trials(
     shared: &Shared,
     nth: usize,
+    duty: Duty,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), Error> {
-    let mut worker = Worker::open(shared.order.settings.clone(), nth).await?;
+    let mut settings = shared.order.settings.clone();
+    let mut queue = &shared.fast;
+    if let Duty::Slow { .. } = duty {
+        queue = &shared.slow;
+        settings.small_ring = true;
+    }
+    let mut worker = Worker::open(settings, nth).await?;
     let opened = Event::Opened {
         interface: worker.session().interface().to_owned(),
         filter: worker.session().filter().to_owned(),
@@ -200,13 +281,29 @@ async fn run_trials(
         sent: Instant::now(),
         listening: events.send(opened).await.is_ok(),
     };
+    let _pass = match duty {
+        Duty::Fast { _pass: pass } => Some(pass),
+        Duty::Slow { pass, mut gate } => {
+            drop(pass);
+            // It is an error when nobody has one.
+            while gate.changed().await.is_ok() {}
+            None
+        }
+    };
     let mut dropped = 0;
     while outbox.listening && !shared.stop.load(Ordering::Relaxed) {
-        let first = shared.next.fetch_add(CHUNK, Ordering::Relaxed);
-        if first >= shared.order.trials() {
+        let Some(chunk) = queue.take() else {
             break;
-        }
-        let result = run_chunk(shared, &mut worker, first, &mut outbox, &mut dropped).await;
+        };
+        let result = run_chunk(
+            shared,
+            queue,
+            &mut worker,
+            chunk,
+            &mut outbox,
+            &mut dropped,
+        )
+        .await;
         outbox.send().await;
         result?;
     }
@@ -236,14 +333,15 @@ impl Outbox<'_> {
 
 async fn run_chunk(
     shared: &Shared,
+    queue: &Queue,
     worker: &mut Worker,
-    first: u64,
+    chunk: Range<u64>,
     outbox: &mut Outbox<'_>,
     dropped: &mut u64,
 ) -> Result<(), Error> {
     let order = &shared.order;
-    for index in first..(first + CHUNK).min(order.trials()) {
-        let Some((scenario, family, run)) = order.trial(index) else {
+    for index in chunk {
+        let Some((scenario, family, run)) = queue.trial(index) else {
             break;
         };
         if shared.stop.load(Ordering::Relaxed) || !outbox.listening {

@@ -4,7 +4,7 @@
 //! call that can report errors takes it away, and a socket that is dead answers in its own way. This is rule 5 and
 //! half of rule 7, and it does not look at what the scenario expects.
 
-use crate::flow::Reset;
+use crate::flow::{Icmp, Reset, State};
 use crate::scenario::Cause;
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
@@ -29,6 +29,14 @@ pub enum Blame {
     WouldBlock(usize),
     /// The caller bounded in this call how long the other end may take to answer, and it did not answer in time.
     TimedOut(usize),
+    /// What this end had sent was not acknowledged, and its kernel gave up.
+    Unanswered,
+    /// This ICMP error (index into the judge's) put the error on the socket.
+    Icmp(usize),
+    /// An administrator destroyed the socket in this call.
+    Destroyed(usize),
+    /// This host knows no way to the address.
+    NoRoute,
     /// A RST had come in, but the state of its receiver maps to another errno.
     WrongErrno {
         /// The RST.
@@ -57,14 +65,43 @@ impl Blame {
             | (Self::NotConnected, Cause::NotConnected)
             | (Self::NotListening(_), Cause::NotListening)
             | (Self::WouldBlock(_), Cause::WouldBlock)
-            | (Self::TimedOut(_), Cause::TimedOut) => true,
+            | (Self::TimedOut(_), Cause::TimedOut)
+            | (Self::Unanswered, Cause::Unanswered)
+            | (Self::Destroyed(_), Cause::Destroyed)
+            | (Self::NoRoute, Cause::NoRoute) => true,
+            (Self::Icmp(seen), Cause::Icmp(expected)) => seen == expected,
             _ => false,
         }
     }
+
+    /// Whether it says that there is no connection any more, no RST of the other end having a part in it.
+    pub(super) fn ends_connection(self) -> bool {
+        matches!(
+            self,
+            Self::TimedOut(_)
+                | Self::OwnReset(_)
+                | Self::Unanswered
+                | Self::Icmp(_)
+                | Self::Destroyed(_)
+        )
+    }
+}
+
+/// What errors may come from, beside the caller itself.
+#[derive(Clone, Copy)]
+pub(super) struct Facts<'a> {
+    /// RSTs of the connection.
+    pub(super) resets: &'a [Reset],
+    /// ICMP errors about its segments.
+    pub(super) icmp: &'a [Icmp],
+    /// How often the client and the server have sent again what was not answered.
+    pub(super) unanswered: [u32; 2],
+    /// No segment of it is on the wire.
+    pub(super) is_silent: bool,
 }
 
 /// For each call that was told of an error, what it came from.
-pub(super) fn attribute(calls: &[Call], resets: &[Reset]) -> Vec<(usize, Blame)> {
+pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Blame)> {
     let mut client = Socket::new(Role::Client);
     let mut server = Socket::new(Role::Server);
     let mut blames = Vec::new();
@@ -73,12 +110,12 @@ pub(super) fn attribute(calls: &[Call], resets: &[Reset]) -> Vec<(usize, Blame)>
             Role::Client => &mut client,
             Role::Server => &mut server,
         };
-        socket.take_in(call, resets);
+        socket.take_in(call, facts.resets);
         if let Some(errno) = call.outcome.errno() {
             let blame = cancelled(calls, index, errno).unwrap_or_else(|| {
                 let blame = socket.blame(call.op, errno);
                 if blame == Blame::Unexplained {
-                    socket.blame_itself(call, errno, resets)
+                    socket.blame_others(call, errno, facts)
                 } else {
                     blame
                 }
@@ -130,8 +167,14 @@ struct Socket {
     impatient: Option<usize>,
     /// The call that bounded how long the other end may take.
     bounded: Option<usize>,
-    /// Whether a call was told that it has run out.
-    timed_out: bool,
+    /// What ended the connection, by what a call was told, if it was no RST.
+    ended: Option<Blame>,
+    /// ICMP errors are told of when they come in.
+    hears_icmp: bool,
+    /// ICMP errors that have been told of.
+    icmp_told: Vec<usize>,
+    /// The call that destroyed the socket.
+    destroyed: Option<usize>,
     /// Whether a call has begun or taken a connection.
     tried: bool,
     /// Own RSTs before this index have been told of.
@@ -151,7 +194,10 @@ impl Socket {
             listener_shutdown: None,
             impatient: None,
             bounded: None,
-            timed_out: false,
+            ended: None,
+            hears_icmp: false,
+            icmp_told: Vec::new(),
+            destroyed: None,
             tried: false,
             own_told: 0,
         }
@@ -202,8 +248,8 @@ impl Socket {
         }
     }
 
-    /// What the socket's owner has done to it that explains the error, no RST of the other end having a part in it.
-    fn blame_itself(&self, call: &Call, errno: Errno, resets: &[Reset]) -> Blame {
+    /// What explains the error, no RST of the other end having a part in it.
+    fn blame_others(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Blame {
         let op = call.op;
         if op == Op::Accept {
             return match self.listener_shutdown {
@@ -211,12 +257,52 @@ impl Socket {
                 _ => Blame::Unexplained,
             };
         }
-        if let Some(by) = self.bounded {
-            let aftermath = self.timed_out && how_unconnected_socket_answers(op) == Some(errno);
-            if aftermath || (errno == Errno::ETIMEDOUT && !self.timed_out) {
-                return Blame::TimedOut(by);
-            }
+        if let Some(blame) = self.ended.filter(|_| op != Op::SocketError) {
+            let is_aftermath = how_unconnected_socket_answers(op) == Some(errno);
+            return if is_aftermath {
+                blame
+            } else {
+                Blame::Unexplained
+            };
         }
+        if op.takes_error()
+            && let Some(blame) = self.blame_error(call, errno, facts)
+        {
+            return blame;
+        }
+        self.blame_itself(call, errno, facts)
+    }
+
+    /// What put this error on the socket.
+    fn blame_error(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Option<Blame> {
+        let gave_up = facts.unanswered[usize::from(self.role == Role::Server)] > 0;
+        let icmp = facts.icmp.iter().enumerate();
+        let icmp = icmp.filter(|(index, _)| !self.icmp_told.contains(index));
+        // A soft error is told of by SO_ERROR, or when the kernel gives up; a hard one by anything (RFC 1122, 4.2.3.9).
+        let is_hard = |icmp: &Icmp| icmp.state == State::SynSent || self.hears_icmp || gave_up;
+        let mut icmp = icmp.filter(|(_, icmp)| {
+            let counts = icmp.is_outstanding && icmp.errno == Some(errno) && icmp.to == self.role;
+            counts && icmp.at < call.ended && (is_hard(icmp) || call.op == Op::SocketError)
+        });
+        if let Some((index, _)) = icmp.next_back() {
+            return Some(Blame::Icmp(index));
+        }
+        if let Some(by) = self.destroyed.filter(|_| errno == Errno::ECONNABORTED) {
+            return Some(Blame::Destroyed(by));
+        }
+        if errno == Errno::ETIMEDOUT {
+            return self
+                .bounded
+                .map(Blame::TimedOut)
+                .or_else(|| gave_up.then_some(Blame::Unanswered));
+        }
+        let is_local = call.op == Op::Connect && facts.is_silent && is_routing_error(errno);
+        is_local.then_some(Blame::NoRoute)
+    }
+
+    /// What the socket's owner has done to it that explains the error.
+    fn blame_itself(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Blame {
+        let op = call.op;
         if let Some(by) = self.disconnected {
             // tcp_disconnect() leaves ECONNRESET for whoever asks first.
             let is_told = op == Op::SocketError && errno == Errno::ECONNRESET;
@@ -227,7 +313,7 @@ impl Socket {
             };
         }
         if self.shutdown_both.is_some() && op.takes_error() && errno == Errno::ECONNRESET {
-            let own = resets.iter().enumerate().skip(self.own_told);
+            let own = facts.resets.iter().enumerate().skip(self.own_told);
             let mut own = own.filter(|(_, reset)| reset.from == self.role && reset.at < call.ended);
             if let Some((reset, _)) = own.next_back() {
                 return Blame::OwnReset(reset);
@@ -241,8 +327,17 @@ impl Socket {
 
     /// What this failure leaves behind.
     fn fail(&mut self, op: Op, blame: Blame) {
-        self.tried |= op == Op::Connect;
-        self.timed_out |= matches!(blame, Blame::TimedOut(_));
+        self.tried |= op == Op::Connect && blame != Blame::NoRoute;
+        match blame {
+            Blame::TimedOut(_) | Blame::Unanswered | Blame::Destroyed(_) => self.ended = Some(blame),
+            Blame::Icmp(index) => {
+                self.icmp_told.push(index);
+                if op != Op::SocketError && !self.hears_icmp {
+                    self.ended = Some(blame);
+                }
+            }
+            _ => {}
+        }
         if let Blame::OwnReset(reset) = blame {
             self.own_told = reset + 1;
         }
@@ -263,11 +358,25 @@ impl Socket {
             Op::NonBlocking | Op::ReceiveTimeout(_) | Op::SendTimeout(_) => {
                 self.impatient = Some(index);
             }
-            Op::UserTimeout(_) | Op::SynCount(_) => self.bounded = Some(index),
+            Op::UserTimeout(_) | Op::SynCount(_) | Op::KeepCount(_) => self.bounded = Some(index),
+            Op::ReceiveErrors => self.hears_icmp = true,
+            Op::Destroy => self.destroyed = Some(index),
             Op::Connect | Op::Accept => self.tried = true,
             _ => {}
         }
     }
+}
+
+/// Errors of `connect` that come from this host's own routing table (`ip_route_connect()`), by the type of the route:
+/// none or `throw`, `unreachable`, `prohibit`, `blackhole`.
+fn is_routing_error(errno: Errno) -> bool {
+    [
+        Errno::ENETUNREACH,
+        Errno::EHOSTUNREACH,
+        Errno::EACCES,
+        Errno::EINVAL,
+    ]
+    .contains(&errno)
 }
 
 /// How a socket fails a call that has no connection and no error to tell of.

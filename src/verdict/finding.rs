@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::evidence::Flaw;
 use crate::flow::{Acceptance, Form, State};
-use crate::scenario::{SOME, Timing};
+use crate::scenario::{Fate, SOME, Timing};
 use crate::transcript::{Errno, Op, Outcome, Role};
 use crate::verdict::{Blame, Disagreement};
 
@@ -23,7 +23,7 @@ pub enum Finding {
     /// The RST looks otherwise.
     WrongForm {
         frame: u32,
-        expected: Form,
+        expected: Option<Form>,
         seen: Option<Form>,
     },
     /// The RST looks like an answer, and nothing that was captured draws it.
@@ -72,8 +72,12 @@ pub enum Finding {
     CallNotMade { role: Role, op: Op },
     /// The transcript has a call that the script lacks.
     OtherCall { call: usize, role: Role, op: Op },
-    /// An ICMP error about this connection is on the wire.
+    /// An ICMP error about this connection is on the wire that must not be there.
     IcmpError { frame: u32 },
+    /// An ICMP error that must be on the wire is not.
+    NoIcmp { place: usize },
+    /// A RST that must be there and have no effect, in this manner, is not.
+    NoSuchReset { place: usize, fate: Fate },
 }
 
 impl Finding {
@@ -103,6 +107,8 @@ impl Finding {
             Self::CallNotMade { .. } => "call-not-made",
             Self::OtherCall { .. } => "other-call",
             Self::IcmpError { .. } => "icmp-error",
+            Self::NoIcmp { .. } => "no-icmp-error",
+            Self::NoSuchReset { .. } => "no-such-reset",
         }
     }
 
@@ -123,6 +129,8 @@ impl Finding {
             | Self::IcmpError { frame } => Some(frame),
             Self::Kernel(ref disagreement) => disagreement.frame(),
             Self::NoReset { .. }
+            | Self::NoIcmp { .. }
+            | Self::NoSuchReset { .. }
             | Self::UnexplainedError { .. }
             | Self::UnexplainedEnd { .. }
             | Self::OtherCause { .. }
@@ -166,7 +174,8 @@ impl fmt::Display for Finding {
                 expected,
                 seen,
             } => {
-                let seen = seen.map_or("one that Linux does not make", Form::name);
+                let name = |form: &Option<Form>| form.map_or("one that Linux does not make", Form::name);
+                let (expected, seen) = (name(expected), name(seen));
                 write!(f, "frame {frame}: form expected {expected}, seen {seen}")
             }
             Self::DrawnByNothing { frame } => write!(
@@ -253,6 +262,22 @@ impl Finding {
                 f,
                 "frame {frame}: an ICMP error about this connection, which may explain the error"
             ),
+            Self::NoIcmp { place } => write!(
+                f,
+                "ICMP error {} that must be on the wire is not there",
+                place + 1
+            ),
+            Self::NoSuchReset { place, fate } => write!(
+                f,
+                "RST {} that must be on the wire and {} is not there",
+                place + 1,
+                match fate {
+                    Fate::Believed => "be believed",
+                    Fate::Ignored => "be ignored",
+                    Fate::Challenged => "be answered with a challenge ACK",
+                    Fate::Lost => "not arrive",
+                }
+            ),
             other => f.write_str(other.id()), // what speaks of a RST has words of its own
         }
     }
@@ -270,6 +295,10 @@ impl fmt::Display for Blame {
             Self::NotListening(call) => write!(f, "call {call} had shut the listener down"),
             Self::WouldBlock(call) => write!(f, "call {call} had asked not to wait"),
             Self::TimedOut(call) => write!(f, "the time that call {call} allows had run out"),
+            Self::Unanswered => f.write_str("what it had sent was never acknowledged"),
+            Self::Icmp(_) => f.write_str("an ICMP error had come in"),
+            Self::Destroyed(call) => write!(f, "call {call} had destroyed the socket"),
+            Self::NoRoute => f.write_str("this host knows no way to the address"),
             Self::WrongErrno { mapped, .. } => write!(f, "a RST that maps to {mapped}"),
             Self::ReportedTwice(_) => f.write_str("a RST whose error had been reported before"),
             Self::Unexplained => f.write_str("unknown"),
@@ -427,7 +456,7 @@ mod tests {
             (
                 Finding::WrongForm {
                     frame,
-                    expected: Form::Active,
+                    expected: Some(Form::Active),
                     seen: None,
                 },
                 "wrong-form",

@@ -339,7 +339,14 @@ fn compare_errors(
         };
         let is_put_on_socket = match blame {
             Blame::Reset(_) | Blame::OwnReset(_) => true,
-            Blame::TimedOut(_) => errno == Errno::ETIMEDOUT,
+            Blame::TimedOut(_) | Blame::Unanswered => errno == Errno::ETIMEDOUT,
+            Blame::Destroyed(_) => errno == Errno::ECONNABORTED,
+            // A soft error is put beside it.
+            Blame::Icmp(index) => {
+                explained.push(errno);
+                let icmp = wire.icmp.get(*index);
+                icmp.is_some_and(|it| it.state == State::SynSent && it.errno == Some(errno))
+            }
             _ => false,
         };
         if !is_put_on_socket {
@@ -358,8 +365,8 @@ fn compare_errors(
     }
 }
 
-/// Each counter against what the scenario says of it, and `OutRsts` against the RSTs that were captured, whoever sent
-/// them.
+/// Each counter against what the scenario says of it. That of the RSTs sent is no count of those captured: anybody may add
+/// some to the wire, and a firewall does.
 pub(super) fn compare_counters(
     scenario: &Scenario,
     evidence: &Evidence,
@@ -369,21 +376,24 @@ pub(super) fn compare_counters(
         return;
     };
     let captured = resets_captured(evidence);
-    if let Some(sent) = counters.get(OUT_RSTS).filter(|sent| *sent != captured) {
-        findings.push(Finding::Kernel(Disagreement::ResetsSent { sent, captured }));
-    }
     for name in WATCHED {
         let stated = scenario.counters.iter().find(|(stated, _)| *stated == name);
         let expected = stated.map_or(0, |(_, by)| *by);
-        if let Some(seen) = counters.get(name).filter(|seen| *seen != expected)
-            && name != OUT_RSTS
-        {
-            findings.push(Finding::Kernel(Disagreement::Counter {
-                name,
-                expected,
-                seen,
-            }));
-        }
+        let Some(seen) = counters.get(name).filter(|seen| *seen != expected) else {
+            continue;
+        };
+        findings.push(Finding::Kernel(
+            if name == OUT_RSTS && seen != captured {
+                let sent = seen;
+                Disagreement::ResetsSent { sent, captured }
+            } else {
+                Disagreement::Counter {
+                    name,
+                    expected,
+                    seen,
+                }
+            },
+        ));
     }
 }
 

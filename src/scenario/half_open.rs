@@ -1,0 +1,337 @@
+//! Connections of which one end has gone without a word, and what timers make of them.
+
+use super::{
+    Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, ForgedIcmp,
+    Listening, OPEN, Op, Role, Scenario, Sender, Step, Target, Topic, abort, answer, client,
+    dead_since_reset, lost, polls, returns, server, told_of_reset,
+};
+use crate::flow::State;
+
+/// The kernel gives up what it sent; nobody sends a RST.
+const fn unanswered(errno: Errno) -> Expect {
+    Expect::Fails(errno, Cause::Unanswered)
+}
+
+const fn timed_out(errno: Errno) -> Expect {
+    Expect::Fails(errno, Cause::TimedOut)
+}
+
+// The other end has gone, and its kernel is there to answer.
+
+/// `tcp_close()` in repair mode calls `tcp_disconnect()`, which sends nothing then. The data finds no socket:
+/// `tcp_v4_rcv()` answers.
+pub(super) const PEER_VANISHED: Scenario = Scenario {
+    id: "half-open-peer-vanished",
+    topic: Topic::HalfOpen,
+    title: "the server has forgotten the connection: RST to the data, ECONNRESET",
+    story: "The server's end of the connection is gone and nobody has told the client, as after a crash; here TCP_REPAIR lets \
+            the socket be closed without a FIN or a RST. The client's write() succeeds. Its data gets to a kernel that knows \
+            of no such connection and answers with RST: NO_SOCKET.",
+    elsewhere: "The same everywhere (RFC 9293, 3.5.1: half-open connections).",
+    advice: "A reset that answers data, of a connection that was idle, from a host that is up: it was restarted, or a NAT or load \
+             balancer in front of it has forgotten the connection. Shorter keepalives find out earlier.",
+    target: Target::OwnListener(Listening::USUAL),
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::CloseListener, returns(0)),
+        server(Op::Repair, returns(0)),
+        server(Op::Close, returns(0)),
+        client(Op::Poll, polls(OPEN)),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[answer(
+        Role::Server,
+        State::Established,
+        Sender::Kernel,
+        "NO_SOCKET",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2)],
+    ..BASE
+};
+
+/// `tcp_v4_do_rcv()` of a listener: a segment with ACK that belongs to no connection is answered with reason `TCP_FLAGS`.
+pub(super) const SERVER_RESTARTED: Scenario = Scenario {
+    id: "half-open-server-restarted",
+    topic: Topic::HalfOpen,
+    title: "the same, and a listener is there again: RST from the listener",
+    story: "As half-open-peer-vanished, but a listener has the port again: the server was restarted. The client sees the same. \
+            The kernel's word differs: the RST comes from the listening socket, with reason TCP_FLAGS, where a port without one \
+            gives NO_SOCKET. So the two can be told apart by the server's side, and not by the wire.",
+    elsewhere: "The same on the wire everywhere.",
+    advice: "Resets right after a deployment, with reason TCP_FLAGS: clients that still use connections of the old process. Let \
+             the old one drain before it goes.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::Repair, returns(0)),
+        server(Op::Close, returns(0)),
+        client(Op::Poll, polls(OPEN)),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[answer(
+        Role::Server,
+        State::Established,
+        Sender::Socket,
+        "TCP_FLAGS",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2)],
+    ..BASE
+};
+
+/// A keepalive probe is a segment like any other to a kernel that has no socket for it.
+pub(super) const KEEPALIVE_HALF_OPEN: Scenario = Scenario {
+    id: "keepalive-half-open",
+    topic: Topic::HalfOpen,
+    title: "a keepalive probe finds nobody: RST, ECONNRESET on an idle connection",
+    story: "The server has forgotten the connection, and the client writes nothing; but it has keepalive on. After a second \
+            its kernel sends a probe, which the server's kernel answers with RST. The client, which has done nothing, is \
+            reset.",
+    elsewhere: "The same everywhere; how long it takes is a matter of settings (two hours by default).",
+    advice: "A reset on a connection that nobody uses, drawn by a segment without data one number back: keepalive has found \
+             out that the other end is gone. That is what it is for.",
+    target: Target::OwnListener(Listening::USUAL),
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::CloseListener, returns(0)),
+        server(Op::Repair, returns(0)),
+        server(Op::Close, returns(0)),
+        client(Op::KeepIdle(1), returns(0)),
+        client(Op::KeepInterval(1), returns(0)),
+        client(Op::KeepAlive, returns(0)),
+        Step::Await(Awaited::Dead(Role::Client)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[answer(
+        Role::Server,
+        State::Established,
+        Sender::Kernel,
+        "NO_SOCKET",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2)],
+    ..BASE
+};
+
+// The other end is dark: nothing that is sent to it is answered.
+
+/// `tcp_keepalive_timer()`: the only timer that sends a RST, with reason `TCP_KEEPALIVE_TIMEOUT`, before `tcp_write_err()`.
+pub(super) const KEEPALIVE_TIMEOUT: Scenario = Scenario {
+    id: "keepalive-timeout",
+    topic: Topic::HalfOpen,
+    title: "keepalive probes are not answered: ETIMEDOUT, and a RST of one's own",
+    story: "The server is dark. The client's keepalive probe gets no answer, nor does a second; the kernel ends the \
+            connection with ETIMEDOUT. It is the only timer that sends a RST as well, to whoever may still be there; here \
+            nobody hears it.",
+    elsewhere: "The BSDs send a RST then, too.",
+    advice: "A RST from the very end that reports ETIMEDOUT, after probes one number back: its keepalive gave up. The kernel \
+             says TCP_KEEPALIVE_TIMEOUT. Look for what cut the path.",
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::DropAll, returns(0)),
+        client(Op::KeepIdle(1), returns(0)),
+        client(Op::KeepInterval(1), returns(0)),
+        client(Op::KeepCount(1), returns(0)),
+        client(Op::KeepAlive, returns(0)),
+        Step::Await(Awaited::Dead(Role::Client)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Read(1), timed_out(Errno::ETIMEDOUT)),
+        client(Op::Poll, polls(DEAD)),
+        client(Op::Write(1), timed_out(Errno::EPIPE)),
+        client(Op::Read(1), returns(0)),
+    ],
+    resets: &[lost(abort(
+        Role::Client,
+        State::Established,
+        "TCP_KEEPALIVE_TIMEOUT",
+    ))],
+    counters: &[
+        ("OutRsts", 1),
+        ("EstabResets", 1),
+        ("TCPAbortOnTimeout", 1),
+    ],
+    ..BASE
+};
+
+/// A probe's number is one below SND.UNA, so ICMP that quotes it is out of the window (`OutOfWindowIcmps`) and dropped.
+pub(super) const KEEPALIVE_ICMP: Scenario = Scenario {
+    id: "keepalive-icmp",
+    topic: Topic::HalfOpen,
+    title: "ICMP answers a keepalive probe: not believed, still ETIMEDOUT",
+    story: "The server is dark, and a router says so: an ICMP error quotes the client's keepalive probe. But a probe bears a \
+            number that was acknowledged long ago, so the error counts as made up. The connection ends with ETIMEDOUT as if \
+            nobody had said anything.",
+    elsewhere: "Follows from RFC 5927's check, where that is made.",
+    advice: "Do not expect EHOSTUNREACH from an idle connection with keepalive, whatever the routers say.",
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::DropAll, returns(0)),
+        client(Op::KeepIdle(1), returns(0)),
+        client(Op::KeepInterval(1), returns(0)),
+        client(Op::KeepCount(1), returns(0)),
+        client(Op::KeepAlive, returns(0)),
+        Step::Await(Awaited::AgainFrom(Role::Client)),
+        Step::InjectIcmp(ForgedIcmp {
+            to: Role::Client,
+            ipv4: (3, 1),
+            ipv6: (1, 3),
+            off: -1,
+        }),
+        client(Op::SocketError, Expect::ReportsNone),
+        Step::Await(Awaited::Dead(Role::Client)),
+        client(Op::Read(1), timed_out(Errno::ETIMEDOUT)),
+        client(Op::Write(1), timed_out(Errno::EPIPE)),
+    ],
+    icmp: &[HOST_UNREACHABLE],
+    resets: &[lost(abort(
+        Role::Client,
+        State::Established,
+        "TCP_KEEPALIVE_TIMEOUT",
+    ))],
+    counters: &[
+        ("OutRsts", 1),
+        ("EstabResets", 1),
+        ("TCPAbortOnTimeout", 1),
+        ("OutOfWindowIcmps", 1),
+    ],
+    ..BASE
+};
+
+const HOST_UNREACHABLE: ExpectedIcmp = ExpectedIcmp {
+    to: Role::Client,
+    ipv4: (3, 1),
+    ipv6: (1, 3),
+};
+
+/// `tcp_write_timeout()` after `tcp_retries2` retransmissions: `tcp_write_err()`. No RST is sent.
+pub(super) const RETRANSMISSION_TIMEOUT: Scenario = Scenario {
+    id: "retransmission-timeout",
+    topic: Topic::HalfOpen,
+    title: "data is never acknowledged: ETIMEDOUT, and no RST",
+    story: "The server is dark. What the client writes is sent again and again, each time after twice as long; after as many \
+            times as net.ipv4.tcp_retries2 allows (2 here, 15 by default, which is some 15 minutes) the kernel gives up: \
+            ETIMEDOUT. It sends no RST: the other end, if it is there, goes on believing in the connection.",
+    elsewhere: "The same everywhere; Windows calls it WSAETIMEDOUT or WSAECONNABORTED and gives up after some 20 seconds.",
+    advice: "ETIMEDOUT from read() or write() of a connection that was established: nothing came back. What to look for is the \
+             path, not the peer. TCP_USER_TIMEOUT bounds the time.",
+    sysctls: &[("tcp_retries2", "2")],
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::DropAll, returns(0)),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::Dead(Role::Client)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Read(1), unanswered(Errno::ETIMEDOUT)),
+        client(Op::Poll, polls(DEAD)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), unanswered(Errno::EPIPE)),
+        server(Op::Poll, polls(OPEN)),
+    ],
+    counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
+    ..BASE
+};
+
+/// `tcp_write_timeout()` looks at `icsk_user_timeout` when the retransmission timer fires.
+pub(super) const USER_TIMEOUT: Scenario = Scenario {
+    id: "user-timeout",
+    topic: Topic::HalfOpen,
+    title: "TCP_USER_TIMEOUT runs out: ETIMEDOUT, and no RST",
+    story: "As retransmission-timeout, bounded by TCP_USER_TIMEOUT: half a second without an acknowledgment, rounded up to the \
+            next retransmission. ETIMEDOUT, and no RST.",
+    elsewhere: "The option is Linux's own; RFC 5482 has the idea. macOS has TCP_RXT_CONNDROPTIME.",
+    advice: "The one option that makes a write fail in the time that an application can wait. It changes keepalive, too.",
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::DropAll, returns(0)),
+        client(Op::UserTimeout(500), returns(0)),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::Dead(Role::Client)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Read(1), timed_out(Errno::ETIMEDOUT)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), timed_out(Errno::EPIPE)),
+    ],
+    counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
+    ..BASE
+};
+
+/// `tcp_write_err()` reports `sk_err_soft` where there is one, in the place of `ETIMEDOUT`.
+pub(super) const ICMP_TIMEOUT: Scenario = Scenario {
+    id: "icmp-then-timeout",
+    topic: Topic::HalfOpen,
+    title: "ICMP, then nothing: the time-out says EHOSTUNREACH",
+    story: "The server is dark, and a router says so by ICMP. The error is noted and the data sent again all the same; when the \
+            kernel gives up, it reports what the ICMP error stands for, EHOSTUNREACH, and not ETIMEDOUT.",
+    elsewhere: "The BSDs do the same with t_softerror.",
+    advice: "EHOSTUNREACH from a connection that worked: somewhere in the capture, perhaps minutes before, is an ICMP error that \
+             quotes it. Its source is the router that gave up.",
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::DropAll, returns(0)),
+        client(Op::UserTimeout(500), returns(0)),
+        client(Op::Write(1), returns(1)),
+        Step::InjectIcmp(ForgedIcmp {
+            to: Role::Client,
+            ipv4: (3, 1),
+            ipv6: (1, 3),
+            off: 0,
+        }),
+        Step::Await(Awaited::Dead(Role::Client)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(
+            Op::Read(1),
+            Expect::Fails(Errno::EHOSTUNREACH, Cause::Icmp(0)),
+        ),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::Icmp(0))),
+    ],
+    icmp: &[HOST_UNREACHABLE],
+    counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
+    ..BASE
+};
+
+/// `__tcp_close()` waits in `sk_stream_wait_close()` for `sk_lingertime`, and returns 0 whatever has come of it.
+pub(super) const LINGER_TIMEOUT: Scenario = Scenario {
+    id: "linger-timeout-close",
+    topic: Topic::HalfOpen,
+    title: "SO_LINGER runs out in close: it returns 0, and no RST",
+    story: "The client has written, the server is dark, and SO_LINGER lets close() wait a second for the acknowledgment. None \
+            comes. close() returns 0 all the same, and no RST is sent: the kernel goes on trying by itself.",
+    elsewhere: "POSIX lets close() fail with EWOULDBLOCK then, which FreeBSD does. Windows resets the connection.",
+    advice: "On Linux close() with SO_LINGER does not tell whether the data arrived. To know, shut the sending side down and read \
+             the other end's end of file.",
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::DropAll, returns(0)),
+        client(Op::Write(1), returns(1)),
+        client(Op::Linger(1), returns(0)),
+        client(Op::Close, returns(0)),
+        server(Op::Poll, polls(OPEN)),
+    ],
+    ..BASE
+};

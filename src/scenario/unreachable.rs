@@ -1,0 +1,593 @@
+//! Addresses that nobody can be reached at: this host knows no way, nobody answers, or somebody on the way says so by ICMP.
+
+use super::{
+    Awaited, BASE, Cause, Errno, Events, Expect, ExpectedIcmp, Extent, Family, ForgedIcmp, OPEN,
+    Op, Role, Route, Rule, Scenario, Step, Target, Topic, client, not_connected, returns, server,
+    would_block,
+};
+
+// This host knows no way.
+
+/// `ip_route_connect()` fails, and `connect` with it: no SYN is made.
+const fn no_route(errno: Errno) -> Expect {
+    Expect::Fails(errno, Cause::NoRoute)
+}
+
+const NO_ROUTE_STORY: &str = "Before the client's kernel sends a SYN it looks for a route. What it finds refuses, so \
+     connect() fails at once, with an error of this host's own: nothing is sent, nobody is asked, no RST and no ICMP has \
+     a part in it. The socket is as it was before.";
+
+/// `fib_lookup()` finds nothing: `ENETUNREACH`.
+pub(super) const ROUTE_MISSING: Scenario = Scenario {
+    id: "connect-route-missing",
+    topic: Topic::Unreachable,
+    title: "no route: ENETUNREACH at once, nothing is sent",
+    story: NO_ROUTE_STORY,
+    elsewhere: "ENETUNREACH on the BSDs and macOS as well (EHOSTUNREACH in some cases there; from memory).",
+    advice: "An ENETUNREACH that comes at once is local: `ip route get ADDRESS` says what the kernel would do. An address \
+             of a family that has no default route is the usual case.",
+    target: Target::NoRoute(Route::Missing),
+    extent: Extent::Nothing,
+    steps: &[
+        client(Op::Connect, no_route(Errno::ENETUNREACH)),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Read(1), not_connected(Errno::ENOTCONN)),
+    ],
+    ..BASE
+};
+
+/// `fib_props[RTN_UNREACHABLE]`: `EHOSTUNREACH`.
+pub(super) const ROUTE_UNREACHABLE: Scenario = Scenario {
+    id: "connect-route-unreachable",
+    topic: Topic::Unreachable,
+    title: "a route of type unreachable: EHOSTUNREACH at once",
+    story: NO_ROUTE_STORY,
+    elsewhere: "Routes that reject are flags of a route on the BSDs (`route add -reject`), with the same error.",
+    advice: "`ip route get ADDRESS` names the route. VPN software and container networks add such routes so that traffic \
+             does not leak; this is what a client sees then.",
+    target: Target::NoRoute(Route::Unreachable),
+    extent: Extent::Nothing,
+    steps: &[
+        client(Op::Connect, no_route(Errno::EHOSTUNREACH)),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Read(1), not_connected(Errno::ENOTCONN)),
+    ],
+    ..BASE
+};
+
+/// `fib_props[RTN_PROHIBIT]`: `EACCES`.
+pub(super) const ROUTE_PROHIBIT: Scenario = Scenario {
+    id: "connect-route-prohibit",
+    topic: Topic::Unreachable,
+    title: "a route of type prohibit: EACCES at once",
+    story: NO_ROUTE_STORY,
+    elsewhere: "Linux alone has this type of route.",
+    advice: "EACCES from connect() over IPv4 is a route of type prohibit (`ip route get ADDRESS`), or a security module; \
+             over IPv6 also an ICMPv6 error.",
+    target: Target::NoRoute(Route::Prohibit),
+    extent: Extent::Nothing,
+    steps: &[
+        client(Op::Connect, no_route(Errno::EACCES)),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Read(1), not_connected(Errno::ENOTCONN)),
+    ],
+    ..BASE
+};
+
+/// `fib_props[RTN_BLACKHOLE]`: `EINVAL`.
+pub(super) const ROUTE_BLACKHOLE: Scenario = Scenario {
+    id: "connect-route-blackhole",
+    topic: Topic::Unreachable,
+    title: "a route of type blackhole: EINVAL at once",
+    story: NO_ROUTE_STORY,
+    elsewhere: "On the BSDs a blackhole route drops in silence, and connect() waits (from memory, not measured).",
+    advice: "A blackhole route drops in silence what is forwarded, but to the host itself it says EINVAL: an odd error from \
+             connect() with good arguments is worth an `ip route get ADDRESS`.",
+    target: Target::NoRoute(Route::Blackhole),
+    extent: Extent::Nothing,
+    steps: &[
+        client(Op::Connect, no_route(Errno::EINVAL)),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Read(1), not_connected(Errno::ENOTCONN)),
+    ],
+    ..BASE
+};
+
+// Nobody answers.
+
+/// `retransmits_timed_out()` and `tcp_write_err()`: `ETIMEDOUT`, and nothing is sent to say so. `TCP_SYNCNT` 1 allows 3
+/// seconds.
+pub(super) const BLACKHOLED: Scenario = Scenario {
+    id: "connect-blackholed",
+    topic: Topic::Unreachable,
+    title: "nobody hears the SYN: ETIMEDOUT, and no RST",
+    story: "The client's SYN gets to where the server's address is, and is lost there. It is sent again; when TCP_SYNCNT \
+            allows no more, connect() fails with ETIMEDOUT. Nobody has sent a RST or an ICMP error: the error is the \
+            client's own patience.",
+    elsewhere: "The same on the BSDs and macOS, after 75 seconds by default; on Linux after 133. Windows gives up after 21.",
+    advice: "A time-out says that nothing came back, not why. Capture at the server: does the SYN arrive? Does an answer \
+             leave?",
+    target: Target::Deaf,
+    slow: true,
+    steps: &[
+        client(Op::SynCount(1), returns(0)),
+        client(Op::Connect, Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut)),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Read(1), Expect::Fails(Errno::ENOTCONN, Cause::TimedOut)),
+    ],
+    counters: &[("AttemptFails", 1), ("TCPAbortOnTimeout", 1)],
+    ..BASE
+};
+
+/// `tcp_write_timeout()` looks at `icsk_user_timeout` in SYN-SENT, too, each time that the SYN is due again.
+pub(super) const USER_TIMEOUT: Scenario = Scenario {
+    id: "connect-user-timeout",
+    topic: Topic::Unreachable,
+    title: "TCP_USER_TIMEOUT bounds connect: ETIMEDOUT after a second",
+    story: "As connect-blackholed, with TCP_USER_TIMEOUT of half a second. It is looked at when the SYN is due again, which \
+            is after one second: connect() fails with ETIMEDOUT then.",
+    elsewhere: "The option is Linux's own. macOS has TCP_CONNECTIONTIMEOUT.",
+    advice: "TCP_USER_TIMEOUT bounds connect() as well as writes, to the next retransmission, which comes after 1, 3, 7 … \
+             seconds.",
+    target: Target::Deaf,
+    slow: true,
+    steps: &[
+        client(Op::UserTimeout(500), returns(0)),
+        client(Op::Connect, Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut)),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Read(1), Expect::Fails(Errno::ENOTCONN, Cause::TimedOut)),
+    ],
+    counters: &[("AttemptFails", 1), ("TCPAbortOnTimeout", 1)],
+    ..BASE
+};
+
+// ICMP says so. RFC 1122, 4.2.3.9, lets TCP abort on hard errors in any state and asks it not to on soft ones; Linux takes all
+// of them for hard in SYN-SENT and for soft later on.
+
+const ICMP_STORY: &str = "The client waits in connect(). Instead of an answer an ICMP error comes in that quotes its SYN: \
+     somebody on the way, or the server's own host, says that it cannot be delivered. In SYN-SENT the kernel takes every \
+     such error for final: connect() fails at once with the errno that stands for it, and no RST has a part in it.";
+
+const ICMP_ELSEWHERE: &str = "Most systems only note such an error while they connect, and go on trying (RFC 1122 calls most \
+     of them soft); it shows when connect() times out. Linux fails at once.";
+
+/// A `connect` that fails of an ICMP error: `tcp_v4_err()` and `tcp_v6_err()` call `tcp_done_with_error()` in SYN-SENT.
+macro_rules! icmp_error {
+    ($name:ident, $id:literal, $title:literal, $families:expr, $ipv4:expr, $ipv6:expr, $errno:expr, $advice:literal) => {
+        #[doc = concat!("`", $id, "`: `tcp_v4_err()` and `tcp_v6_err()` call `tcp_done_with_error()` in SYN-SENT.")]
+        pub(super) const $name: Scenario = Scenario {
+            id: $id,
+            topic: Topic::Unreachable,
+            title: $title,
+            story: ICMP_STORY,
+            elsewhere: ICMP_ELSEWHERE,
+            advice: $advice,
+            target: Target::Deaf,
+            families: $families,
+            steps: &[
+                Step::Begin(
+                    Role::Client,
+                    Op::Connect,
+                    Expect::Fails($errno, Cause::Icmp(0)),
+                ),
+                Step::Await(Awaited::SynFrom(Role::Client)),
+                Step::InjectIcmp(ForgedIcmp {
+                    to: Role::Client,
+                    ipv4: $ipv4,
+                    ipv6: $ipv6,
+                    off: 0,
+                }),
+                Step::End(Role::Client),
+                client(Op::SocketError, Expect::ReportsNone),
+                client(
+                    Op::Read(1),
+                    Expect::Fails(Errno::ENOTCONN, Cause::Icmp(0)),
+                ),
+            ],
+            icmp: &[ExpectedIcmp {
+                to: Role::Client,
+                ipv4: $ipv4,
+                ipv6: $ipv6,
+            }],
+            counters: &[("AttemptFails", 1)],
+            ..BASE
+        };
+    };
+}
+
+const BOTH: &[Family] = &[Family::Ipv4, Family::Ipv6];
+const IPV4: &[Family] = &[Family::Ipv4];
+const IPV6: &[Family] = &[Family::Ipv6];
+
+icmp_error!(
+    ICMP_NET,
+    "connect-icmp-net-unreachable",
+    "ICMP: no route to the network: ENETUNREACH",
+    BOTH,
+    (3, 0),
+    (1, 0),
+    Errno::ENETUNREACH,
+    "The source of the ICMP message is the router that knows no way: look at its routes, not at the server. `ip route get \
+     ADDRESS` tells whether the error is this host's own."
+);
+icmp_error!(
+    ICMP_HOST,
+    "connect-icmp-host-unreachable",
+    "ICMP: host unreachable: EHOSTUNREACH",
+    BOTH,
+    (3, 1),
+    (1, 3),
+    Errno::EHOSTUNREACH,
+    "The last router asked for the host's link address and got no answer: the host is down, or not in that network. Firewalls \
+     that are told to reject send the same."
+);
+icmp_error!(
+    ICMP_PROTOCOL,
+    "connect-icmp-protocol-unreachable",
+    "ICMP: the host has no TCP: ENOPROTOOPT",
+    IPV4,
+    (3, 2),
+    (3, 2),
+    Errno::ENOPROTOOPT,
+    "\"Protocol not available\" from connect() is no option that is missing: the other host says that it has no TCP, or a \
+     firewall says so for it."
+);
+icmp_error!(
+    ICMP_PORT,
+    "connect-icmp-port-unreachable",
+    "ICMP: port unreachable: ECONNREFUSED without a RST",
+    BOTH,
+    (3, 3),
+    (1, 4),
+    Errno::ECONNREFUSED,
+    "ECONNREFUSED with no RST in the capture: a kernel answers TCP to a closed port with RST, so ICMP in its place comes from \
+     a firewall (`reject` is this by default in nft and iptables)."
+);
+icmp_error!(
+    ICMP_SOURCE_ROUTE,
+    "connect-icmp-source-route-failed",
+    "ICMP: source route failed: EOPNOTSUPP",
+    IPV4,
+    (3, 5),
+    (3, 5),
+    Errno::EOPNOTSUPP,
+    "Nobody uses source routes any more. Who gets this has somebody on the way that makes such messages up."
+);
+icmp_error!(
+    ICMP_NET_UNKNOWN,
+    "connect-icmp-net-unknown",
+    "ICMP: network unknown: ENETUNREACH",
+    IPV4,
+    (3, 6),
+    (3, 6),
+    Errno::ENETUNREACH,
+    "RFC 1812 tells routers to send 3/0 instead; who sends this is old, or no router."
+);
+icmp_error!(
+    ICMP_HOST_UNKNOWN,
+    "connect-icmp-host-unknown",
+    "ICMP: host unknown: EHOSTDOWN",
+    IPV4,
+    (3, 7),
+    (3, 7),
+    Errno::EHOSTDOWN,
+    "EHOSTDOWN is this message and hardly anything else: the last router has learnt from the link that there is no such host."
+);
+icmp_error!(
+    ICMP_ISOLATED,
+    "connect-icmp-source-isolated",
+    "ICMP: source host isolated: ENONET",
+    IPV4,
+    (3, 8),
+    (3, 8),
+    Errno::ENONET,
+    "\"Machine is not on the network\" is this message, which RFC 1812 tells routers not to send."
+);
+icmp_error!(
+    ICMP_NET_PROHIBITED,
+    "connect-icmp-net-prohibited",
+    "ICMP: network administratively prohibited: ENETUNREACH",
+    IPV4,
+    (3, 9),
+    (3, 9),
+    Errno::ENETUNREACH,
+    "A firewall (`reject with icmp net-prohibited`), not a route: the errno does not tell them apart, the code in the capture \
+     does."
+);
+icmp_error!(
+    ICMP_HOST_PROHIBITED,
+    "connect-icmp-host-prohibited",
+    "ICMP: host administratively prohibited: EHOSTUNREACH",
+    IPV4,
+    (3, 10),
+    (3, 10),
+    Errno::EHOSTUNREACH,
+    "\"No route to host\" while ping works: a firewall that rejects with host-prohibited, as firewalld does by default. Look for \
+     ICMP 3/10 in the capture."
+);
+icmp_error!(
+    ICMP_NET_SERVICE,
+    "connect-icmp-net-service",
+    "ICMP: network unreachable for this type of service: ENETUNREACH",
+    IPV4,
+    (3, 11),
+    (3, 11),
+    Errno::ENETUNREACH,
+    "A router that has routes by type of service, and none for this one: look at the DSCP field of the SYN."
+);
+icmp_error!(
+    ICMP_HOST_SERVICE,
+    "connect-icmp-host-service",
+    "ICMP: host unreachable for this type of service: EHOSTUNREACH",
+    IPV4,
+    (3, 12),
+    (3, 12),
+    Errno::EHOSTUNREACH,
+    "As connect-icmp-net-service, told of a host."
+);
+icmp_error!(
+    ICMP_ADMIN,
+    "connect-icmp-admin-prohibited",
+    "ICMP: communication administratively prohibited: EHOSTUNREACH",
+    IPV4,
+    (3, 13),
+    (3, 13),
+    Errno::EHOSTUNREACH,
+    "\"No route to host\" that a router's access list has made: 3/13 in the capture, with the router's address as its source. Over \
+     IPv6 the same message gives EACCES."
+);
+icmp_error!(
+    ICMP_PRECEDENCE,
+    "connect-icmp-precedence-violation",
+    "ICMP: precedence violation: EHOSTUNREACH",
+    IPV4,
+    (3, 14),
+    (3, 14),
+    Errno::EHOSTUNREACH,
+    "The first router does not let this precedence through: look at the DSCP field of the SYN."
+);
+icmp_error!(
+    ICMP_CUTOFF,
+    "connect-icmp-precedence-cutoff",
+    "ICMP: precedence cutoff in effect: EHOSTUNREACH",
+    IPV4,
+    (3, 15),
+    (3, 15),
+    Errno::EHOSTUNREACH,
+    "As connect-icmp-precedence-violation, set by a network's operator."
+);
+icmp_error!(
+    ICMP_TTL,
+    "connect-icmp-ttl-exceeded",
+    "ICMP: time to live exceeded: EHOSTUNREACH",
+    BOTH,
+    (11, 0),
+    (3, 0),
+    Errno::EHOSTUNREACH,
+    "\"No route to host\" from a loop in the routing: `traceroute -T` shows the same routers over and over."
+);
+icmp_error!(
+    ICMP_PARAMETER,
+    "connect-icmp-parameter-problem",
+    "ICMP: parameter problem: EPROTO",
+    BOTH,
+    (12, 0),
+    (4, 0),
+    Errno::EPROTO,
+    "\"Protocol error\" from connect(): somebody on the way does not like a field of the IP header, most often an option or an \
+     extension header."
+);
+icmp_error!(
+    ICMPV6_PROHIBITED,
+    "connect-icmpv6-prohibited",
+    "ICMPv6: administratively prohibited: EACCES",
+    IPV6,
+    (1, 1),
+    (1, 1),
+    Errno::EACCES,
+    "\"Permission denied\" from connect() over IPv6 is a firewall on the way, not a right that is missing here."
+);
+icmp_error!(
+    ICMPV6_SCOPE,
+    "connect-icmpv6-beyond-scope",
+    "ICMPv6: beyond the scope of the source address: EHOSTUNREACH",
+    IPV6,
+    (1, 2),
+    (1, 2),
+    Errno::EHOSTUNREACH,
+    "The source address is of too small a scope, a link-local or a site's own one: look which address the client is bound to."
+);
+icmp_error!(
+    ICMPV6_POLICY,
+    "connect-icmpv6-source-policy",
+    "ICMPv6: the source address fails a policy: EACCES",
+    IPV6,
+    (1, 5),
+    (1, 5),
+    Errno::EACCES,
+    "A router does not let this source address through (ingress filtering): with several providers, the packet went out by the \
+     wrong one."
+);
+icmp_error!(
+    ICMPV6_REJECT_ROUTE,
+    "connect-icmpv6-reject-route",
+    "ICMPv6: a route that rejects: EACCES",
+    IPV6,
+    (1, 6),
+    (1, 6),
+    Errno::EACCES,
+    "A router has a route of type prohibit or reject for this destination."
+);
+
+/// `icmp_unreach()` drops 11/1 (`ICMP_EXC_FRAGTIME`), `tcp_v4_err()` leaves source quench alone (RFC 6633); of ICMPv6 a packet
+/// that is too big is a matter of path MTU.
+pub(super) const ICMP_IGNORED: Scenario = Scenario {
+    id: "connect-icmp-ignored",
+    topic: Topic::Unreachable,
+    title: "ICMP source quench and the like: connect goes on waiting",
+    story: "Not every ICMP error is one to TCP. A source quench (4/0) that quotes the client's SYN, and a packet that is too \
+            big (ICMPv6 2/0), leave connect() waiting, and no error behind.",
+    elsewhere: "RFC 6633 has deprecated source quench; systems ignore it since long before.",
+    advice: "An ICMP message in the capture is no proof that it caused the error: type and code have to stand for that errno.",
+    target: Target::Deaf,
+    steps: &[
+        client(Op::NonBlocking, returns(0)),
+        client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        Step::Await(Awaited::SynFrom(Role::Client)),
+        Step::InjectIcmp(ForgedIcmp {
+            to: Role::Client,
+            ipv4: (4, 0),
+            ipv6: (2, 0),
+            off: 0,
+        }),
+        client(Op::Poll, Expect::Polls(Events(0))),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Connect, would_block(Errno::EALREADY)),
+    ],
+    icmp: &[ExpectedIcmp {
+        to: Role::Client,
+        ipv4: (4, 0),
+        ipv6: (2, 0),
+    }],
+    ..BASE
+};
+
+/// `tcp_v4_err()`: a quoted number outside SND.UNA … SND.NXT is counted (`OutOfWindowIcmps`) and dropped (RFC 5927, 4.1).
+pub(super) const ICMP_BAD_SEQUENCE: Scenario = Scenario {
+    id: "connect-icmp-bad-sequence",
+    topic: Topic::Unreachable,
+    title: "ICMP that quotes a number nobody sent: ignored",
+    story: "An ICMP error comes in that names the client's connection, but quotes a sequence number that the client has never \
+            sent. Whoever made it has not seen the SYN: it is counted and ignored, and connect() goes on waiting.",
+    elsewhere: "RFC 5927 asks for this check; the BSDs make it as well.",
+    advice: "`nstat -az TcpExtOutOfWindowIcmps` that grows is somebody guessing, or a middlebox that rewrites sequence numbers \
+             and forgets those in ICMP.",
+    target: Target::Deaf,
+    steps: &[
+        client(Op::NonBlocking, returns(0)),
+        client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        Step::Await(Awaited::SynFrom(Role::Client)),
+        Step::InjectIcmp(ForgedIcmp {
+            to: Role::Client,
+            ipv4: (3, 3),
+            ipv6: (1, 4),
+            off: 100_000,
+        }),
+        client(Op::Poll, Expect::Polls(Events(0))),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Connect, would_block(Errno::EALREADY)),
+    ],
+    icmp: &[ExpectedIcmp {
+        to: Role::Client,
+        ipv4: (3, 3),
+        ipv6: (1, 4),
+    }],
+    counters: &[("OutOfWindowIcmps", 1)],
+    ..BASE
+};
+
+/// `tcp_v4_err()` on a socket that its owner is in a call on: the error is put aside (`LockDroppedIcmps`). The SYN is sent
+/// again after a second and draws another.
+pub(super) const ICMP_REJECT: Scenario = Scenario {
+    id: "connect-icmp-reject",
+    topic: Topic::Unreachable,
+    title: "this host's firewall rejects by ICMP: ECONNREFUSED, a second late",
+    story: "A firewall rule on the server's own host answers the SYN with ICMP port unreachable. On one host that comes back \
+            while connect() is still sending the SYN and holds the socket, so it is put aside. A second later the SYN is sent \
+            again and draws another, which counts: ECONNREFUSED, a second late. The one that was put aside is still there: \
+            SO_ERROR reports it, though connect() has told of the error already.",
+    elsewhere: "Linux's own way of locking sockets.",
+    advice: "A connection to a local port that is refused after exactly one second: a rule that rejects (`nft list ruleset`), with \
+             ICMP where TCP reset would be faster (`reject with tcp reset`).",
+    target: Target::Firewalled(Rule::RejectWithIcmp),
+    slow: true,
+    steps: &[
+        client(
+            Op::Connect,
+            Expect::Fails(Errno::ECONNREFUSED, Cause::Icmp(1)),
+        ),
+        client(
+            Op::SocketError,
+            Expect::Reports(Errno::ECONNREFUSED, Cause::Icmp(0)),
+        ),
+        client(Op::Read(1), Expect::Fails(Errno::ENOTCONN, Cause::Icmp(1))),
+    ],
+    icmp: &[PORT_UNREACHABLE, PORT_UNREACHABLE],
+    counters: &[("AttemptFails", 1), ("LockDroppedIcmps", 1)],
+    ..BASE
+};
+
+const PORT_UNREACHABLE: ExpectedIcmp = ExpectedIcmp {
+    to: Role::Client,
+    ipv4: (3, 3),
+    ipv6: (1, 4),
+};
+
+/// `tcp_v4_err()` in ESTABLISHED without `IP_RECVERR`: `sk_err_soft`, which `SO_ERROR` alone shows.
+pub(super) const ICMP_ESTABLISHED: Scenario = Scenario {
+    id: "icmp-established",
+    topic: Topic::Unreachable,
+    title: "ICMP on a connection: only SO_ERROR tells, nothing breaks",
+    story: "An ICMP error about a connection that works is noted and nothing else: poll() does not show it, reads and writes \
+            go on. But getsockopt(SO_ERROR) reports ECONNREFUSED, once, of a connection on which nothing is wrong.",
+    elsewhere: "Soft errors are kept on the BSDs as well (t_softerror), and shown when the connection times out.",
+    advice: "Do not close a connection because SO_ERROR is not 0: look at poll() first. Health checks that ask SO_ERROR alone \
+             kill connections that a single stray ICMP message was about.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        Step::InjectIcmp(ForgedIcmp {
+            to: Role::Client,
+            ipv4: (3, 3),
+            ipv6: (1, 4),
+            off: 0,
+        }),
+        client(Op::Poll, Expect::Polls(OPEN)),
+        client(
+            Op::SocketError,
+            Expect::Reports(Errno::ECONNREFUSED, Cause::Icmp(0)),
+        ),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::DataFrom(Role::Client)),
+        server(Op::Read(1), returns(1)),
+        server(Op::Write(1), returns(1)),
+        client(Op::Read(1), returns(1)),
+    ],
+    icmp: &[PORT_UNREACHABLE],
+    ..BASE
+};
+
+/// `tcp_v4_err()` with `IP_RECVERR`: `sk_err` and `sk_error_report()` at once; the connection stays as it is.
+pub(super) const ICMP_RECVERR: Scenario = Scenario {
+    id: "icmp-established-recverr",
+    topic: Topic::Unreachable,
+    title: "IP_RECVERR: a read is told of ICMP, and the connection goes on",
+    story: "With IP_RECVERR the client wants to hear of ICMP errors. One about its connection makes the next read() fail with \
+            ECONNREFUSED, once; after that the connection goes on as if nothing had been.",
+    elsewhere: "Linux only.",
+    advice: "With IP_RECVERR an error from read() does not mean that the connection is dead. TCP is better off without it.",
+    steps: &[
+        client(Op::ReceiveErrors, returns(0)),
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        Step::InjectIcmp(ForgedIcmp {
+            to: Role::Client,
+            ipv4: (3, 3),
+            ipv6: (1, 4),
+            off: 0,
+        }),
+        client(
+            Op::Read(1),
+            Expect::Fails(Errno::ECONNREFUSED, Cause::Icmp(0)),
+        ),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::DataFrom(Role::Client)),
+        server(Op::Read(1), returns(1)),
+        server(Op::Write(1), returns(1)),
+        client(Op::Read(1), returns(1)),
+    ],
+    icmp: &[PORT_UNREACHABLE],
+    ..BASE
+};
