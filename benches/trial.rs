@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use rstproof::kernel::trace;
 use rstproof::kernel::tracefs::Tracefs;
-use rstproof::lab::{self, Lab, Place};
 use rstproof::lab::ports::ports;
+use rstproof::lab::{self, Lab, Place};
 use rstproof::scenario::{self, Family};
 use rstproof::trial::{Settings, Worker};
 use rstproof::verdict::Verdict;
@@ -130,11 +130,7 @@ const PORT: u16 = 8080;
 
 fn open_trace() -> Result<Arc<trace::Session>> {
     let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
-    Ok(trace::Session::open(
-        tracefs,
-        ports(PORT),
-        trace::RING_KIB,
-    )?)
+    Ok(trace::Session::open(tracefs, ports(PORT), trace::RING_KIB)?)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

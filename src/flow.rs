@@ -196,9 +196,7 @@ impl fmt::Display for Acceptance {
             Self::KeepsTimeWait => f.write_str("no RST ends TIME-WAIT here (RFC 1337)"),
             Self::SynNotAcknowledged => f.write_str("it does not acknowledge the SYN"),
             Self::WrongSequence { seq, rcv_nxt } => write!(f, "SEQ {seq} is not RCV.NXT {rcv_nxt}"),
-            Self::NotArrived => {
-                f.write_str("it did not reach its receiver")
-            }
+            Self::NotArrived => f.write_str("it did not reach its receiver"),
             Self::Unknown => f.write_str("RCV.NXT cannot be computed from this capture"),
         }
     }
@@ -758,7 +756,10 @@ impl Endpoint {
             return;
         };
         if let Some(TcpTimestamps { value, .. }) = segment.timestamps {
-            if self.ts_recent.is_some_and(|recent| SeqNum(value).is_before(SeqNum(recent))) {
+            if self
+                .ts_recent
+                .is_some_and(|recent| SeqNum(value).is_before(SeqNum(recent)))
+            {
                 return; // from before the numbers wrapped, or made up (RFC 7323, 5.3: PAWS)
             }
             if !segment.seq.is_after(rcv_nxt) {
@@ -785,7 +786,10 @@ impl Endpoint {
             return; // again, or somebody else's: the first one counts
         }
         if self.state == State::SynSent {
-            if segment.timestamps.is_some_and(|it| self.has_not_sent(it.echo)) {
+            if segment
+                .timestamps
+                .is_some_and(|it| self.has_not_sent(it.echo))
+            {
                 return; // answered with a RST, and forgotten
             }
             self.state = if !segment.flags.has(Flags::ACK) {

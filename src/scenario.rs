@@ -19,8 +19,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow::{Form, Reset, State};
 pub use self::forged::{Forged, ForgedIcmp, Number, Stamp};
+use crate::flow::{Form, Reset, State};
 pub use crate::transcript::{Errno, Events, Op, Outcome, Role};
 
 /// What a scenario is about; a topic is a file of the catalogue.
@@ -351,15 +351,15 @@ pub struct Needs {
 impl Needs {
     /// What any of these needs.
     pub fn of<'a>(scenarios: impl IntoIterator<Item = &'a Scenario>) -> Self {
-        scenarios.into_iter().map(Scenario::needs).fold(
-            Self::default(),
-            |all, one| Self {
+        scenarios
+            .into_iter()
+            .map(Scenario::needs)
+            .fold(Self::default(), |all, one| Self {
                 administration: all.administration || one.administration,
                 firewall: all.firewall || one.firewall,
                 forgery: all.forgery || one.forgery,
                 routes: all.routes || one.routes,
-            },
-        )
+            })
     }
 
     /// Whether it needs anything.
@@ -673,6 +673,9 @@ pub const ALL: &[&Scenario] = &[
     &connect::SELF_CONNECT,
     &connect::NOT_CONNECTED,
     &connect::CLOSED_PORT_MPTCP,
+    &connect::SOCK_DESTROY,
+    &connect::FAST_OPEN_REFUSED,
+    &connect::MD5_MISSING,
     &listener::CLOSE_PENDING,
     &listener::SHUTDOWN_PENDING,
     &listener::REUSEPORT_CLOSE,
@@ -681,6 +684,8 @@ pub const ALL: &[&Scenario] = &[
     &listener::QUEUE_OVERFLOW,
     &listener::DEFER_ACCEPT,
     &listener::DEFER_ACCEPT_CLOSE,
+    &listener::REUSEPORT_MIGRATE,
+    &listener::ABORT_ON_OVERFLOW,
     &abort::CLOSE_UNREAD_DATA,
     &abort::CLOSE_UNREAD_DATA_WRITE,
     &abort::FIN_THEN_RESET,
@@ -705,6 +710,8 @@ pub const ALL: &[&Scenario] = &[
     &abort::SHUTDOWN_RD_CLOSE,
     &abort::MPTCP_CLOSE_UNREAD,
     &abort::MPTCP_LINGER_ZERO,
+    &abort::SOCK_DESTROY,
+    &abort::FAST_OPEN_CLOSE,
     &close::CLEAN_CLOSE_EOF,
     &close::WRITE_AFTER_PEER_CLOSE,
     &close::WRITE_AFTER_PEER_CLOSE_EARLY,
@@ -818,6 +825,10 @@ pub const UNKNOWN: Scenario = Scenario {
 pub fn find(id: &str) -> Option<&'static Scenario> {
     ALL.iter().copied().find(|scenario| scenario.id == id)
 }
+
+/// TCP Fast Open for clients (1) and servers (2), without a cookie on either side (4, 0x200): nothing is left from one trial to
+/// the next.
+const FAST_OPEN: (&str, &str) = ("tcp_fastopen", "519");
 
 // The words that scripts are written in.
 

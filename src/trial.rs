@@ -460,7 +460,8 @@ impl Watch {
             Awaited::DataFrom(role) => observed.from == role && segment.payload_len > 0,
             Awaited::SynFrom(role) => observed.from == role && segment.flags.has(Flags::SYN),
             Awaited::AnswerFrom(role) => {
-                let is_later = usize::try_from(segment.frame).is_ok_and(|it| it > self.forged_after);
+                let is_later =
+                    usize::try_from(segment.frame).is_ok_and(|it| it > self.forged_after);
                 observed.from == role && is_later
             }
             Awaited::AgainFrom(role) => self.flow.unanswered(role) > 0,

@@ -162,7 +162,11 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
         return Err(Error::Usage(format!(
             "{} cannot be run over {}, for what it is about is not there; leave --family away",
             names.join(", "),
-            families.iter().map(|it| it.proper_name()).collect::<Vec<_>>().join(" or ")
+            families
+                .iter()
+                .map(|it| it.proper_name())
+                .collect::<Vec<_>>()
+                .join(" or ")
         )));
     }
     Ok(Order {
@@ -200,7 +204,11 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
 
 /// How many scenarios are to be run.
 fn scenarios_of(order: &Order) -> usize {
-    let mut ids: Vec<_> = order.pairs.iter().map(|(scenario, _)| scenario.id).collect();
+    let mut ids: Vec<_> = order
+        .pairs
+        .iter()
+        .map(|(scenario, _)| scenario.id)
+        .collect();
     ids.dedup();
     ids.len()
 }

@@ -69,7 +69,9 @@ fn request(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
 /// What the kernel says in its answer.
 fn verdict(answer: &[u8]) -> io::Result<()> {
     let kind = answer.get(4..6).and_then(|it| it.try_into().ok());
-    let code = answer.get(HEADER..HEADER + 4).and_then(|it| it.try_into().ok());
+    let code = answer
+        .get(HEADER..HEADER + 4)
+        .and_then(|it| it.try_into().ok());
     match (kind.map(u16::from_ne_bytes), code.map(i32::from_ne_bytes)) {
         (Some(NLMSG_ERROR), Some(0)) => Ok(()),
         (Some(NLMSG_ERROR), Some(code)) => Err(io::Error::from_raw_os_error(-code)),
@@ -101,7 +103,10 @@ mod tests {
         good[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
         assert!(verdict(&good).is_ok());
         good[16..20].copy_from_slice(&(-libc::ENOENT).to_ne_bytes());
-        assert_eq!(verdict(&good).unwrap_err().raw_os_error(), Some(libc::ENOENT));
+        assert_eq!(
+            verdict(&good).unwrap_err().raw_os_error(),
+            Some(libc::ENOENT)
+        );
         for len in 0..20 {
             assert!(verdict(&good[..len]).is_err(), "{len}");
         }

@@ -74,12 +74,7 @@ impl Options {
 #[must_use]
 pub fn segment(draft: &Draft) -> Option<Vec<u8>> {
     let (source, destination) = (draft.source, draft.destination);
-    let mut header = TcpHeader::new(
-        source.port(),
-        destination.port(),
-        draft.seq.0,
-        draft.window,
-    );
+    let mut header = TcpHeader::new(source.port(), destination.port(), draft.seq.0, draft.window);
     header.acknowledgment_number = draft.ack.0;
     header.fin = draft.flags.has(Flags::FIN);
     header.syn = draft.flags.has(Flags::SYN);

@@ -71,9 +71,7 @@ impl Stage {
         match target {
             Target::Listener | Target::Itself => self.listener_address,
             Target::OwnListener(_) | Target::Deaf => self.own_address,
-            Target::Firewalled(rule) => {
-                SocketAddr::new(self.ip, firewalled_port(self.port, rule))
-            }
+            Target::Firewalled(rule) => SocketAddr::new(self.ip, firewalled_port(self.port, rule)),
             Target::NoRoute(route) => {
                 SocketAddr::new(routes::destination(route, Family::of(self.ip)), self.port)
             }

@@ -1,9 +1,9 @@
 //! Established connections that one end aborts.
 
 use super::{
-    Awaited, BASE, Cause, DEAD_WITH_ERROR, Errno, Expect, ExpectedReset, Listening, OPEN, Op, Role,
-    Scenario, Sender, Step, Target, Topic, UNCONNECTED_WITH_ERROR, abort, answer, client,
-    dead_since_reset, polls, returns, server, told_of_reset,
+    Awaited, BASE, Cause, DEAD_WITH_ERROR, Errno, Expect, ExpectedReset, FAST_OPEN, Listening,
+    OPEN, Op, Role, Scenario, Sender, Step, Target, Topic, UNCONNECTED_WITH_ERROR, abort, answer,
+    client, dead_since_reset, polls, returns, server, told_of_reset,
 };
 use crate::flow::State;
 
@@ -798,5 +798,67 @@ pub(super) const MPTCP_LINGER_ZERO: Scenario = Scenario {
         ("MPRstTx", 1),
         ("MPRstRx", 1),
     ],
+    ..BASE
+};
+
+/// `tcp_abort()`: `ECONNABORTED` for the owner, and `tcp_send_active_reset()` with `SK_RST_REASON_TCP_STATE` (Linux 4.5).
+pub(super) const SOCK_DESTROY: Scenario = Scenario {
+    id: "sock-destroy",
+    topic: Topic::Abort,
+    title: "an administrator destroys the server's socket (ss -K): ECONNABORTED there, RST",
+    story: "Somebody with the right to do so has the kernel destroy the server's socket, as `ss -K` does. The server, which has \
+            done nothing, is told ECONNABORTED; the client gets a RST and is told ECONNRESET, as if the server had aborted.",
+    elsewhere: "FreeBSD has tcpdrop(8). Android destroys sockets like this when a network goes away.",
+    advice: "ECONNABORTED from read() or write() on Linux is always this: an administrator, a network manager, or a BPF program \
+             (bpf_sock_destroy()).",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::Destroy, returns(0)),
+        server(
+            Op::Read(1),
+            Expect::Fails(Errno::ECONNABORTED, Cause::Destroyed),
+        ),
+        server(Op::Read(1), returns(0)),
+        server(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::Destroyed)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 2)],
+    ..BASE
+};
+
+/// [`CLOSE_UNREAD_DATA`] with data that came with the SYN (RFC 7413): `__tcp_close()` counts it as unread like any other.
+pub(super) const FAST_OPEN_CLOSE: Scenario = Scenario {
+    id: "fast-open-close-unread",
+    topic: Topic::Abort,
+    title: "TCP Fast Open: the SYN's data is left unread: RST, ECONNRESET",
+    story: "With TCP Fast Open the client's first write goes out with the SYN. connect() before it has sent nothing and succeeded \
+            all the same. The server accepts, reads nothing and closes: RST, as of any data that is left unread.",
+    elsewhere: "RFC 7413; the reset as in close-unread-data.",
+    advice: "As close-unread-data: read what is there, or shut down and drain, before closing.",
+    target: Target::OwnListener(Listening {
+        fast_open: true,
+        ..Listening::USUAL
+    }),
+    sysctls: &[FAST_OPEN],
+    steps: &[
+        client(Op::FastOpenConnect, returns(0)),
+        client(Op::Connect, returns(0)),
+        client(Op::Write(2), returns(2)),
+        server(Op::Accept, returns(0)),
+        server(Op::Close, returns(0)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[abort(
+        Role::Server,
+        State::Established,
+        "TCP_ABORT_ON_CLOSE",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
     ..BASE
 };

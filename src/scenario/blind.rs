@@ -2,8 +2,8 @@
 //! must ignore, and what it asks back about (RFC 9293 3.10.7, RFC 5961, RFC 7323, RFC 1337).
 
 use super::{
-    Awaited, BASE, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent, Forged,
-    Listening, OPEN, Op, PEER_CLOSED, Role, Scenario, Sender, Step, Target, Topic, answer,
+    Awaited, BASE, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent, FAST_OPEN,
+    Forged, Listening, OPEN, Op, PEER_CLOSED, Role, Scenario, Sender, Step, Target, Topic, answer,
     answer_without_ack, challenged, client, dead_since_reset, ignored, injected, lost, polls,
     reports, returns, server, told_of_reset, would_block,
 };
@@ -376,8 +376,7 @@ pub(super) const TIME_WAIT_RFC1337: Scenario = Scenario {
 };
 
 /// The server has closed, so the ACK from TIME-WAIT gets to its listener.
-const LISTENERS_ANSWER: ExpectedReset =
-    answer(S, State::TimeWait, Sender::Socket, "TCP_FLAGS");
+const LISTENERS_ANSWER: ExpectedReset = answer(S, State::TimeWait, Sender::Socket, "TCP_FLAGS");
 
 /// `tcp_timewait_state_process()`: a RST that is not exact is ignored.
 pub(super) const TIME_WAIT_INEXACT: Scenario = Scenario {
@@ -647,12 +646,7 @@ pub(super) const SYN_RECV_BAD_ACK: Scenario = Scenario {
         server(Op::Accept, returns(0)),
         server(Op::Poll, polls(OPEN)),
     ],
-    resets: &[lost(answer(
-        S,
-        State::SynSent,
-        Sender::Socket,
-        "TCP_FLAGS",
-    ))],
+    resets: &[lost(answer(S, State::SynSent, Sender::Socket, "TCP_FLAGS"))],
     counters: &[("OutRsts", 1)],
     ..NOBODYS
 };
@@ -750,12 +744,7 @@ pub(super) const SYN_COOKIE_BAD: Scenario = Scenario {
         inject(Forged::new(C, ACK).ack_off(7777)),
         Step::Await(Awaited::AnswerFrom(S)),
     ],
-    resets: &[lost(answer(
-        S,
-        State::SynSent,
-        Sender::Socket,
-        "TCP_FLAGS",
-    ))],
+    resets: &[lost(answer(S, State::SynSent, Sender::Socket, "TCP_FLAGS"))],
     counters: &[("OutRsts", 1), ("SyncookiesFailed", 1)],
     ..NOBODYS
 };
@@ -770,8 +759,7 @@ const FAST: Scenario = Scenario {
         fast_open: true,
         ..Listening::USUAL
     }),
-    // On at the server (2), and without a cookie (0x200).
-    sysctls: &[("tcp_fastopen", "514")],
+    sysctls: &[FAST_OPEN],
     ..BASE
 };
 

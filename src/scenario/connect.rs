@@ -1,9 +1,10 @@
 //! Connection set-up, and how it fails.
 
 use super::{
-    Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent, Fate,
-    Listening, Op, Role, Scenario, Sender, Step, Target, Topic, UNCONNECTED, client,
-    dead_since_reset, not_connected, polls, reports, returns, server, told_of_reset, would_block,
+    Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent,
+    FAST_OPEN, Fate, Listening, Op, Role, Scenario, Sender, Step, Target, Topic, UNCONNECTED,
+    client, dead_since_reset, not_connected, polls, reports, returns, server, told_of_reset,
+    would_block,
 };
 use crate::flow::{Form, State};
 
@@ -423,5 +424,90 @@ pub(super) const CLOSED_PORT_MPTCP: Scenario = Scenario {
     ],
     resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    ..BASE
+};
+
+/// `tcp_abort()` in SYN-SENT: `ECONNABORTED`, and no reset, since there is nobody who would know the connection.
+pub(super) const SOCK_DESTROY: Scenario = Scenario {
+    id: "connect-sock-destroy",
+    topic: Topic::Connect,
+    title: "an administrator destroys the connecting socket (ss -K): ECONNABORTED, no RST",
+    story: "The client waits in connect() for an answer that does not come. Somebody with the right to do so has the kernel destroy \
+            the socket, as `ss -K` does: connect() fails with ECONNABORTED. In SYN-SENT no RST is sent.",
+    elsewhere: "FreeBSD has tcpdrop(8).",
+    advice: "ECONNABORTED from connect(): an administrator or a network manager, or SO_ERROR was asked before \
+             (connect-consumed-error).",
+    target: Target::Deaf,
+    steps: &[
+        Step::Begin(
+            Role::Client,
+            Op::Connect,
+            Expect::Fails(Errno::ECONNABORTED, Cause::Destroyed),
+        ),
+        Step::Await(Awaited::SynFrom(Role::Client)),
+        client(Op::Destroy, returns(0)),
+        Step::End(Role::Client),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(
+            Op::Read(1),
+            Expect::Fails(Errno::ENOTCONN, Cause::Destroyed),
+        ),
+    ],
+    counters: &[("AttemptFails", 1)],
+    ..BASE
+};
+
+/// `tcp_v4_connect()` with `fastopen_connect`: nothing is sent before the first write, which takes the error of the SYN.
+pub(super) const FAST_OPEN_REFUSED: Scenario = Scenario {
+    id: "fast-open-connect-refused",
+    topic: Topic::Connect,
+    title: "TCP Fast Open to a closed port: connect succeeds, the write is refused",
+    story: "With TCP_FASTOPEN_CONNECT connect() succeeds at once and sends nothing: getpeername() says ENOTCONN. The first write \
+            sends the SYN with its data, nobody listens, and it is the write that is told ECONNREFUSED.",
+    elsewhere: "macOS has connectx(2) with the same effect.",
+    advice: "A successful connect() proves nothing with TCP Fast Open, and ECONNREFUSED may come from write(): look for \
+             TCP_FASTOPEN_CONNECT in the client's library.",
+    target: Target::ClosedPort,
+    sysctls: &[FAST_OPEN],
+    steps: &[
+        client(Op::FastOpenConnect, returns(0)),
+        client(Op::Connect, returns(0)),
+        client(Op::PeerName, not_connected(Errno::ENOTCONN)),
+        client(Op::Write(2), told_of_reset(Errno::ECONNREFUSED, 0)),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    resets: &[REFUSAL],
+    counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    ..BASE
+};
+
+/// `tcp_inbound_hash()`: a segment without the signature that the listener wants is dropped (`TCPMD5NotFound`).
+pub(super) const MD5_MISSING: Scenario = Scenario {
+    id: "connect-md5-missing",
+    topic: Topic::Connect,
+    title: "the listener wants TCP-MD5 and the client has no key: ETIMEDOUT, no RST",
+    story: "The listener takes only segments that are signed (RFC 2385), and the client signs none. Its SYNs are dropped before \
+            anything else is looked at, without an answer: connect() times out though the port is open.",
+    elsewhere: "RFC 2385, 2: such a segment must be dropped silently.",
+    advice: "A BGP session that does not come up, with SYNs and no answer: compare the keys. `nstat -az \
+             TcpExtTCPMD5NotFound` counts those without a signature, TCPMD5Unexpected those with one that nobody wants.",
+    target: Target::OwnListener(Listening {
+        signed: true,
+        ..Listening::USUAL
+    }),
+    slow: true,
+    steps: &[
+        client(Op::SynCount(1), returns(0)),
+        client(
+            Op::Connect,
+            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+        ),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    counters: &[
+        ("AttemptFails", 1),
+        ("TCPAbortOnTimeout", 1),
+        ("TCPMD5NotFound", 3),
+    ],
     ..BASE
 };

@@ -47,7 +47,10 @@ pub(super) const CONNECT_DROPPED: Scenario = Scenario {
     slow: true,
     steps: &[
         client(Op::SynCount(1), returns(0)),
-        client(Op::Connect, Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut)),
+        client(
+            Op::Connect,
+            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+        ),
         client(Op::SocketError, Expect::ReportsNone),
     ],
     counters: &[("AttemptFails", 1), ("TCPAbortOnTimeout", 1)],
@@ -68,7 +71,10 @@ pub(super) const CONNECT_OUTPUT_DROPPED: Scenario = Scenario {
     slow: true,
     steps: &[
         client(Op::SynCount(1), returns(0)),
-        client(Op::Connect, Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut)),
+        client(
+            Op::Connect,
+            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+        ),
         client(Op::SocketError, Expect::ReportsNone),
     ],
     counters: &[("AttemptFails", 1), ("TCPAbortOnTimeout", 1)],

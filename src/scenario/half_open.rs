@@ -160,11 +160,7 @@ pub(super) const KEEPALIVE_TIMEOUT: Scenario = Scenario {
         State::Established,
         "TCP_KEEPALIVE_TIMEOUT",
     ))],
-    counters: &[
-        ("OutRsts", 1),
-        ("EstabResets", 1),
-        ("TCPAbortOnTimeout", 1),
-    ],
+    counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
     ..BASE
 };
 

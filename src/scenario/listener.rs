@@ -252,3 +252,77 @@ pub(super) const DEFER_ACCEPT_CLOSE: Scenario = Scenario {
     ],
     ..BASE
 };
+
+/// `inet_csk_listen_stop()` with `net.ipv4.tcp_migrate_req`: `inet_csk_reqsk_queue_add()` to another listener of the group
+/// (Linux 5.14, `TCPMigrateReqSuccess`).
+pub(super) const REUSEPORT_MIGRATE: Scenario = Scenario {
+    id: "reuseport-migrate",
+    topic: Topic::Listener,
+    title: "SO_REUSEPORT with tcp_migrate_req=1: the other listener takes the queue over",
+    story: "As reuseport-close, with net.ipv4.tcp_migrate_req on: what waits in the queue of the listener that is closed goes over \
+            to the other one, which accepts it. The client notices nothing, and no RST is sent.",
+    elsewhere: "Linux only, since 5.14.",
+    advice: "The setting that makes rolling restarts with SO_REUSEPORT lose nothing. It is per network namespace, and off by \
+             default.",
+    target: Target::OwnListener(Listening {
+        shares_port: true,
+        ..Listening::USUAL
+    }),
+    sysctls: &[("tcp_migrate_req", "1")],
+    steps: &[
+        client(Op::Connect, returns(0)),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::DataFrom(Role::Client)),
+        server(Op::CloseListener, returns(0)),
+        client(Op::Poll, polls(OPEN)),
+        server(Op::Accept, returns(0)),
+        server(Op::Read(1), returns(1)),
+        client(Op::SocketError, Expect::ReportsNone),
+    ],
+    counters: &[("TCPMigrateReqSuccess", 1)],
+    ..BASE
+};
+
+/// As [`QUEUE_OVERFLOW`] with `net.ipv4.tcp_abort_on_overflow`: `tcp_check_req()` answers with a reset, which the kernel gives
+/// the misleading reason `INVALID_SYN`. With SYN cookies it would stay silent.
+pub(super) const ABORT_ON_OVERFLOW: Scenario = Scenario {
+    id: "accept-queue-abort-on-overflow",
+    topic: Topic::Listener,
+    title: "the queue overflows with tcp_abort_on_overflow=1: RST, ECONNRESET",
+    story: "As accept-queue-overflow, with net.ipv4.tcp_abort_on_overflow on: the data that finds the queue full is answered with \
+            RST. connect() and write() have succeeded by then; the client is told ECONNRESET. The kernel gives INVALID_SYN as its \
+            reason, though nothing was wrong with the SYN.",
+    elsewhere: "Linux only.",
+    advice: "ECONNRESET right after connecting, EmbryonicRsts and ListenOverflows on the server: its queue is full, and this \
+             setting is on. Clients that would have been served a moment later are turned away: leave it off.",
+    target: Target::OwnListener(Listening {
+        backlog: 2,
+        defer_accept: Some(5),
+        ..Listening::USUAL
+    }),
+    sysctls: &[("tcp_abort_on_overflow", "1"), ("tcp_syncookies", "0")],
+    steps: &[
+        client(Op::Connect, returns(0)),
+        Step::Others(3),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[answer(
+        Role::Server,
+        State::Established,
+        Sender::Socket,
+        "INVALID_SYN",
+    )],
+    counters: &[
+        ("OutRsts", 1),
+        ("EstabResets", 1),
+        ("EmbryonicRsts", 1),
+        ("ListenOverflows", 1),
+        ("ListenDrops", 1),
+        ("TCPDeferAcceptDrop", 4),
+    ],
+    ..BASE
+};

@@ -111,7 +111,10 @@ pub(super) const BLACKHOLED: Scenario = Scenario {
     slow: true,
     steps: &[
         client(Op::SynCount(1), returns(0)),
-        client(Op::Connect, Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut)),
+        client(
+            Op::Connect,
+            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+        ),
         client(Op::SocketError, Expect::ReportsNone),
         client(Op::Read(1), Expect::Fails(Errno::ENOTCONN, Cause::TimedOut)),
     ],
@@ -133,7 +136,10 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
     slow: true,
     steps: &[
         client(Op::UserTimeout(500), returns(0)),
-        client(Op::Connect, Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut)),
+        client(
+            Op::Connect,
+            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+        ),
         client(Op::SocketError, Expect::ReportsNone),
         client(Op::Read(1), Expect::Fails(Errno::ENOTCONN, Cause::TimedOut)),
     ],

@@ -295,15 +295,7 @@ async fn run_trials(
         let Some(chunk) = queue.take() else {
             break;
         };
-        let result = run_chunk(
-            shared,
-            queue,
-            &mut worker,
-            chunk,
-            &mut outbox,
-            &mut dropped,
-        )
-        .await;
+        let result = run_chunk(shared, queue, &mut worker, chunk, &mut outbox, &mut dropped).await;
         outbox.send().await;
         result?;
     }

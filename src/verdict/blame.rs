@@ -130,7 +130,8 @@ pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Blame)
 }
 
 /// The call of the same end that cancelled this `connect` while it waited: `shutdown` makes it fail with `ECONNRESET`,
-/// `AF_UNSPEC` with `EPIPE` (`tcp_disconnect()`, and since Linux 6.6 `sk_disconnects`).
+/// `AF_UNSPEC` with `EPIPE` (`tcp_disconnect()`, and since Linux 6.6 `sk_disconnects`), `SOCK_DESTROY` with `ECONNABORTED`
+/// (`tcp_abort()`).
 fn cancelled(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
     let call = calls.get(index).filter(|call| call.op == Op::Connect)?;
     let mut later = calls.iter().enumerate().skip(index + 1);
@@ -138,12 +139,17 @@ fn cancelled(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
         let cancels = match other.op {
             Op::ShutdownRead | Op::ShutdownWrite | Op::ShutdownBoth => errno == Errno::ECONNRESET,
             Op::Disconnect => errno == Errno::EPIPE,
+            Op::Destroy => errno == Errno::ECONNABORTED,
             _ => false,
         };
         let overlaps = other.began < call.ended;
         cancels && overlaps && other.role == call.role && other.outcome == Outcome::Returned(0)
     })?;
-    Some(Blame::OwnDisconnect(by))
+    Some(if calls[by].op == Op::Destroy {
+        Blame::Destroyed(by)
+    } else {
+        Blame::OwnDisconnect(by)
+    })
 }
 
 /// The error state of one end's socket, as it must be by what has happened to it so far.
@@ -177,6 +183,8 @@ struct Socket {
     destroyed: Option<usize>,
     /// Whether a call has begun or taken a connection.
     tried: bool,
+    /// `connect` begins none: the first write will.
+    defers: bool,
     /// Own RSTs before this index have been told of.
     own_told: usize,
 }
@@ -199,6 +207,7 @@ impl Socket {
             icmp_told: Vec::new(),
             destroyed: None,
             tried: false,
+            defers: false,
             own_told: 0,
         }
     }
@@ -329,7 +338,9 @@ impl Socket {
     fn fail(&mut self, op: Op, blame: Blame) {
         self.tried |= op == Op::Connect && blame != Blame::NoRoute;
         match blame {
-            Blame::TimedOut(_) | Blame::Unanswered | Blame::Destroyed(_) => self.ended = Some(blame),
+            Blame::TimedOut(_) | Blame::Unanswered | Blame::Destroyed(_) => {
+                self.ended = Some(blame)
+            }
             Blame::Icmp(index) => {
                 self.icmp_told.push(index);
                 if op != Op::SocketError && !self.hears_icmp {
@@ -361,7 +372,9 @@ impl Socket {
             Op::UserTimeout(_) | Op::SynCount(_) | Op::KeepCount(_) => self.bounded = Some(index),
             Op::ReceiveErrors => self.hears_icmp = true,
             Op::Destroy => self.destroyed = Some(index),
-            Op::Connect | Op::Accept => self.tried = true,
+            Op::FastOpenConnect => self.defers = true,
+            Op::Connect => self.tried = !self.defers,
+            Op::Accept => self.tried = true,
             _ => {}
         }
     }

@@ -174,7 +174,8 @@ impl fmt::Display for Finding {
                 expected,
                 seen,
             } => {
-                let name = |form: &Option<Form>| form.map_or("one that Linux does not make", Form::name);
+                let name =
+                    |form: &Option<Form>| form.map_or("one that Linux does not make", Form::name);
                 let (expected, seen) = (name(expected), name(seen));
                 write!(f, "frame {frame}: form expected {expected}, seen {seen}")
             }

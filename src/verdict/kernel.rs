@@ -382,18 +382,16 @@ pub(super) fn compare_counters(
         let Some(seen) = counters.get(name).filter(|seen| *seen != expected) else {
             continue;
         };
-        findings.push(Finding::Kernel(
-            if name == OUT_RSTS && seen != captured {
-                let sent = seen;
-                Disagreement::ResetsSent { sent, captured }
-            } else {
-                Disagreement::Counter {
-                    name,
-                    expected,
-                    seen,
-                }
-            },
-        ));
+        findings.push(Finding::Kernel(if name == OUT_RSTS && seen != captured {
+            let sent = seen;
+            Disagreement::ResetsSent { sent, captured }
+        } else {
+            Disagreement::Counter {
+                name,
+                expected,
+                seen,
+            }
+        }));
     }
 }
 

@@ -5,9 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rstproof::evidence::Evidence;
-use rstproof::packet::{
-    Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps,
-};
+use rstproof::packet::{Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps};
 use rstproof::time::Timestamp;
 use rstproof::transcript::{Call, Errno, Op, Outcome};
 
@@ -124,7 +122,7 @@ impl Change {
                     Some(_) => None,
                     None => Some(TcpTimestamps::default()),
                 };
-            },
+            }
             Self::Sack(_, edge) => {
                 let left = segment.ack.plus(edge);
                 segment.sack = SackBlocks::new(&[(left, left.plus(1))]);

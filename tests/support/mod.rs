@@ -23,9 +23,7 @@ pub(crate) mod changes;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rstproof::evidence::{Completeness, Evidence};
-use rstproof::packet::{
-    Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps,
-};
+use rstproof::packet::{Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps};
 use rstproof::scenario::{self, Family, Scenario, Target};
 use rstproof::time::Timestamp;
 use rstproof::transcript::{Call, Errno, Events, Op, Outcome, Role};
