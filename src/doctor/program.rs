@@ -39,7 +39,7 @@ pub(super) async fn all(here: &Here) -> Result<Vec<Check>, Error> {
         look(
             "nft",
             Wanted::Nft,
-            "nothing yet: no scenario has a firewall",
+            "the scenarios that have a firewall",
             here
         ),
         look(

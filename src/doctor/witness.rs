@@ -371,7 +371,7 @@ mod tests {
         some.add("Tcp: OutRsts EstabResets\nTcp: 1 2\n");
         let check = counters(Ok(some));
         assert_eq!(check.status, Status::Limited);
-        assert_eq!(check.detail, "2 of 27 that are asked");
+        assert_eq!(check.detail, "2 of 30 that are asked");
         let costs = check.costs.unwrap();
         assert!(
             costs.contains("TCPChallengeACK") && !costs.contains("OutRsts"),

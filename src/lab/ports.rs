@@ -7,13 +7,13 @@ use crate::scenario::Rule;
 /// The port that nobody listens on, beside the one that servers listen on.
 #[must_use]
 pub fn closed_port(port: u16) -> u16 {
-    port.checked_add(1).unwrap_or(port - 1)
+    port.checked_add(1).unwrap_or_else(|| port - 1)
 }
 
 /// The port that a trial's own listeners listen on.
 #[must_use]
 pub fn own_port(port: u16) -> u16 {
-    port.checked_add(2).unwrap_or(port - 2)
+    port.checked_add(2).unwrap_or_else(|| port - 2)
 }
 
 /// The port that this rule of the firewall is about.
@@ -21,7 +21,7 @@ pub fn own_port(port: u16) -> u16 {
 pub fn firewalled_port(port: u16, rule: Rule) -> u16 {
     let nth = Rule::ALL.iter().position(|it| *it == rule).unwrap_or(0);
     let away = 3 + u16::try_from(nth).unwrap_or(0);
-    port.checked_add(away).unwrap_or(port - away)
+    port.checked_add(away).unwrap_or_else(|| port - away)
 }
 
 /// All ports that servers use beside this one, and that one, lowest and highest.

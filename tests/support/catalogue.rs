@@ -989,4 +989,301 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         client read(1) = 0
         ",
     ),
+    (
+        // The segments of connect-closed-port: the firewall answers as the kernel would (nf_send_reset()).
+        "connect-firewall-reset",
+        "
+        client connect() = ECONNREFUSED
+          > S 0:0(0) win 65495 ts
+          < R. =0:0(0) ack 1 win 0
+        client read(1) = ENOTCONN
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // RFC 792: 3/3; RFC 4443: 1/4. Both quote the SYN.
+        "connect-icmp-port-unreachable",
+        "
+        blocked client connect() = ECONNREFUSED
+          > S 0:0(0) win 65495 ts
+          < icmp 3/3,1/4 about >
+        end client
+        client getsockopt(SO_ERROR) = 0
+        client read(1) = ENOTCONN
+        ",
+    ),
+    (
+        // RFC 5927, 4.1: what is quoted was never sent.
+        "connect-icmp-bad-sequence",
+        "
+        client fcntl(O_NONBLOCK) = 0
+        client connect() = EINPROGRESS
+          > S 0:0(0) win 65495 ts
+          < icmp 3/3,1/4 about > 100000
+        client poll() = 0
+        client getsockopt(SO_ERROR) = 0
+        client connect() = EALREADY
+        ",
+    ),
+    (
+        // RFC 1122, 4.2.3.9: soft on a connection that is there.
+        "icmp-established",
+        "
+        connected
+          < icmp 3/3,1/4 about > 1
+        client poll() = OUT
+        client getsockopt(SO_ERROR) = ECONNREFUSED
+        client getsockopt(SO_ERROR) = 0
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        server read(1) = 1
+        server write(1) = 1
+          < P. 1:2(1) ack 2 win 512 ts
+          > . 2:2(0) ack 2 win 512 ts
+        client read(1) = 1
+        ",
+    ),
+    (
+        // Nobody answers the SYN, nor those after one second and after two.
+        "connect-blackholed",
+        "
+        client setsockopt(TCP_SYNCNT 1) = 0
+        client connect() = ETIMEDOUT
+          > S 0:0(0) win 65495 ts
+          > S 0:0(0) win 65495 ts
+          > S 0:0(0) win 65495 ts
+        client getsockopt(SO_ERROR) = 0
+        client read(1) = ENOTCONN
+        ",
+    ),
+    (
+        // RFC 2385, 2: what is not signed is dropped in silence.
+        "connect-md5-missing",
+        "
+        client setsockopt(TCP_SYNCNT 1) = 0
+        client connect() = ETIMEDOUT
+          > S 0:0(0) win 65495 ts
+          > S 0:0(0) win 65495 ts
+          > S 0:0(0) win 65495 ts
+        client getsockopt(SO_ERROR) = 0
+        ",
+    ),
+    (
+        // No SYN is made.
+        "connect-route-missing",
+        "
+        client connect() = ENETUNREACH
+        client getsockopt(SO_ERROR) = 0
+        client read(1) = ENOTCONN
+        ",
+    ),
+    (
+        // RFC 9293, 3.5.1 and 3.10.7.1: a half-open connection; the answer's number is what the data acknowledged.
+        "half-open-peer-vanished",
+        "
+        connected
+        server close(listener) = 0
+        server setsockopt(TCP_REPAIR 1) = 0
+        server close() = 0
+        client poll() = OUT
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < R 1:1(0) win 0
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // RFC 9293, 3.8.4: a probe is one number back. tcp_send_active_reset() sends at SND.NXT.
+        "keepalive-timeout",
+        "
+        connected
+        server setsockopt(SO_ATTACH_FILTER drop) = 0
+        client setsockopt(TCP_KEEPIDLE 1) = 0
+        client setsockopt(TCP_KEEPINTVL 1) = 0
+        client setsockopt(TCP_KEEPCNT 1) = 0
+        client setsockopt(SO_KEEPALIVE 1) = 0
+          > . 0:0(0) ack 1 win 512 ts
+          > R. 1:1(0) ack 1 win 512 ts
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client read(1) = ETIMEDOUT
+        client poll() = IN|OUT|HUP|RDHUP
+        client write(1) = EPIPE
+        client read(1) = 0
+        ",
+    ),
+    (
+        // RFC 6298: sent again, after twice as long each time. tcp_write_err() sends nothing.
+        "retransmission-timeout",
+        "
+        connected
+        server setsockopt(SO_ATTACH_FILTER drop) = 0
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          > P. 1:2(1) ack 1 win 512 ts
+          > P. 1:2(1) ack 1 win 512 ts
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client read(1) = ETIMEDOUT
+        client poll() = IN|OUT|HUP|RDHUP
+        client read(1) = 0
+        client write(1) = EPIPE
+        server poll() = OUT
+        ",
+    ),
+    (
+        // RFC 5961, 3.2: before the window.
+        "blind-rst-old",
+        "
+        connected
+          < R 0:0(0) win 8192
+        client poll() = OUT
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        server read(1) = 1
+        ",
+    ),
+    (
+        // RFC 5961, 3.2: in the window and not exact, hence <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>.
+        "blind-rst-in-window",
+        "
+        connected
+          < R 11:11(0) win 8192
+          > . 1:1(0) ack 1 win 512 ts
+        client poll() = OUT
+        client write(1) = 1
+          > P. 1:2(1) ack 1 win 512 ts
+          < . 1:1(0) ack 2 win 512 ts
+        server read(1) = 1
+        ",
+    ),
+    (
+        // RFC 5961, 3.2: exact. Then RFC 9293, 3.10.7.1: the server's data finds no connection.
+        "blind-rst-exact",
+        "
+        connected
+          < R 1:1(0) win 8192
+        client poll() = IN|OUT|ERR|HUP|RDHUP
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        server poll() = OUT
+        server write(1) = 1
+          < P. 1:2(1) ack 1 win 512 ts
+          > R 1:1(0) win 0
+        server read(1) = ECONNRESET
+        server write(1) = EPIPE
+        ",
+    ),
+    (
+        // RFC 2018: what came out of order is acknowledged selectively; the RST is at the edge of that.
+        "blind-rst-sack-edge",
+        "
+        connected
+          < P. 11:21(10) ack 1 win 8192
+          > . 1:1(0) ack 1 win 512 ts sack 11:21
+          < R 21:21(0) win 8192
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
+    (
+        // RFC 1337: an exact RST ends TIME-WAIT, so that the late data is answered as RFC 9293, 3.10.7.1, says.
+        "time-wait-rst",
+        "
+        connected
+        client close() = 0
+          > F. 1:1(0) ack 1 win 512 ts
+        server read(1) = 0
+        server close() = 0
+          < F. 1:1(0) ack 2 win 512 ts
+          > . 2:2(0) ack 2 win 512 ts
+          < R 2:2(0) win 8192
+          < P. 2:3(1) ack 2 win 8192
+          > R 2:2(0) win 0
+        ",
+    ),
+    (
+        // RFC 1337, F1: it does not. The server's listener knows nothing of what is acknowledged once more.
+        "time-wait-rst-rfc1337",
+        "
+        connected
+        client close() = 0
+          > F. 1:1(0) ack 1 win 512 ts
+        server read(1) = 0
+        server close() = 0
+          < F. 1:1(0) ack 2 win 512 ts
+          > . 2:2(0) ack 2 win 512 ts
+          < R 2:2(0) win 8192
+          < P. 2:3(1) ack 2 win 8192
+          > . 2:2(0) ack 2 win 512 ts
+          < R 2:2(0) win 0
+        ",
+    ),
+    (
+        // RFC 9293, figure 9, lines 3 to 6: an unacceptable ACK in SYN-SENT draws RST at its number.
+        "syn-sent-bad-ack",
+        "
+        client fcntl(O_NONBLOCK) = 0
+        client connect() = EINPROGRESS
+          > S 0:0(0) win 65495 ts
+          < . 0:0(0) ack 1001 win 8192
+          > R 1001:1001(0) win 0
+        client poll() = 0
+          < S. 0:0(0) ack 1 win 8192
+          > . 1:1(0) ack 1 win 512
+        client connect() = 0
+        client poll() = OUT
+        ",
+    ),
+    (
+        // RFC 9293, 3.10.7.4: SYN-RECEIVED after a passive open returns to LISTEN, and LISTEN answers an ACK.
+        "syn-received-rst",
+        "
+          > S 0:0(0) win 8192
+          < S. 0:0(0) ack 1 win 65495
+          > R 1:1(0) win 8192
+          > . 1:1(0) ack 1 win 8192
+          < R 1:1(0) win 0
+        ",
+    ),
+    (
+        // RFC 9293, 3.10.7.1.
+        "stray-ack-closed-port",
+        "
+          > . 0:0(0) ack 5 win 8192
+          < R 5:5(0) win 0
+        ",
+    ),
+    (
+        // RFC 7413: the SYN's data is acknowledged with it and handed out before the handshake is through.
+        "fast-open-rst",
+        "
+          > S 0:1(1) win 8192
+          < S. 0:0(0) ack 2 win 65495
+        server accept() = 0
+        server read(1) = 1
+          > R 2:2(0) win 8192
+        server read(1) = ECONNRESET
+        server write(1) = EPIPE
+        ",
+    ),
+    (
+        // tcp_abort(): RST at SND.NXT.
+        "sock-destroy",
+        "
+        connected
+        server sendmsg(SOCK_DESTROY) = 0
+          < R. 1:1(0) ack 1 win 512 ts
+        server read(1) = ECONNABORTED
+        server read(1) = 0
+        server write(1) = EPIPE
+        client read(1) = ECONNRESET
+        client read(1) = 0
+        client write(1) = EPIPE
+        ",
+    ),
 ];
