@@ -20,13 +20,24 @@ use sha2::{Digest, Sha256};
 
 use crate::evidence::Evidence;
 use crate::report::{Header, Host, Tool, events};
-use crate::scenario::Family;
+use crate::scenario::{Family, Network, Scenario};
 
 /// What the document about a run is called.
 pub const REPORT: &str = "report.json";
 
 /// What a capture's comment with the hash of the transcript begins with.
 const TRANSCRIPT: &str = "transcript SHA-256 ";
+
+/// The interface, or the interfaces, that a trial of this scenario is captured at where a run captures at `usual`.
+pub(crate) fn interface_of<'a>(scenario: Option<&Scenario>, usual: &'a str) -> &'a str {
+    match scenario.map(|it| it.network) {
+        Some(Network::Link | Network::Routed) => BOTH_ENDS,
+        Some(Network::Loopback) | None => usual,
+    }
+}
+
+/// The interfaces of a trial between hosts.
+const BOTH_ENDS: &str = "client, server";
 
 /// What a trial's files are called, without what they end with; `run` if it was repeated.
 #[must_use]

@@ -13,6 +13,8 @@
 //! - a *fence*, a UDP datagram to ourselves, marks the end: when it is met, all that was sent before is in. That no
 //!   frame was dropped does not prove that.
 
+mod taps;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::{Range, RangeInclusive};
@@ -22,9 +24,10 @@ use std::time::Duration;
 use pcap::{Active, BpfProgram, Capture, Precision};
 use tokio::time::{Instant, timeout_at};
 
+pub use self::taps::{Crossing, Taps};
 use crate::error::Error;
 use crate::evidence::{Fence, Mark};
-use crate::packet::{Link, Packet, decode};
+use crate::packet::{Link, Packet, Tap, decode};
 use crate::sys;
 use crate::time::Timestamp;
 
@@ -53,6 +56,10 @@ pub struct Config {
     pub ports: RangeInclusive<u16>,
     /// Whether the ring is to be small: there are many, and each is for one trial at a time.
     pub small_ring: bool,
+    /// What it shows.
+    pub tap: Tap,
+    /// Where fences go that others send across, if it is between two hosts; on loopback it sends its own.
+    pub crossing: Vec<SocketAddr>,
 }
 
 /// An open capture.
@@ -63,7 +70,9 @@ pub struct Session {
     /// The user's own, compiled: what it rejects is neither shown nor saved.
     users_filter: Option<BpfProgram>,
     link: Link,
-    fence: FenceSocket,
+    tap: Tap,
+    /// `None` if fences cross it that others send.
+    fence: Option<FenceSocket>,
     dropped: u32,
 }
 
@@ -78,13 +87,29 @@ pub struct Batch {
     pub packets: Vec<Packet>,
     /// What the user's filter rejected: not evidence, but what is missing of it.
     pub hidden: Vec<Packet>,
+    /// When each was stamped.
+    times: Vec<Timestamp>,
     frames: Vec<Frame>,
     bytes: Vec<u8>,
+}
+
+/// A captured frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Captured<'a> {
+    /// When it was stamped.
+    pub at: Timestamp,
+    /// Where.
+    pub tap: Tap,
+    /// Its length on the wire, in bytes.
+    pub wire_len: u32,
+    /// What was captured of it.
+    pub bytes: &'a [u8],
 }
 
 #[derive(Debug)]
 struct Frame {
     at: Timestamp,
+    tap: Tap,
     wire_len: u32,
     bytes: Range<usize>,
 }
@@ -99,11 +124,34 @@ impl Batch {
         }
     }
 
-    /// The captured frames: time, length on the wire in bytes, captured bytes. Empty unless bytes are kept.
-    pub fn frames(&self) -> impl Iterator<Item = (Timestamp, u32, &[u8])> {
-        self.frames
-            .iter()
-            .map(|frame| (frame.at, frame.wire_len, &self.bytes[frame.bytes.clone()]))
+    /// The captured frames. Their bytes are empty unless those are kept.
+    pub fn frames(&self) -> impl Iterator<Item = Captured<'_>> {
+        self.frames.iter().map(|frame| Captured {
+            at: frame.at,
+            tap: frame.tap,
+            wire_len: frame.wire_len,
+            bytes: &self.bytes[frame.bytes.clone()],
+        })
+    }
+
+    /// Puts what was captured at two ends into the order of time, and numbers it anew.
+    fn sort(&mut self) {
+        if self.times.is_sorted() {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.times.len()).collect();
+        // Keeps the order of equals.
+        order.sort_by_key(|place| self.times[*place]);
+        self.packets = order.iter().map(|place| self.packets[*place]).collect();
+        if self.keep_bytes {
+            let mut frames: Vec<_> = self.frames.drain(..).map(Some).collect();
+            let sorted = order.iter().filter_map(|place| frames[*place].take());
+            self.frames = sorted.collect();
+        }
+        self.times.sort();
+        for (packet, number) in self.packets.iter_mut().zip(1..) {
+            packet.set_frame(number);
+        }
     }
 
     /// Forgets all frames, keeps the memory, and takes no frame stamped before `since`: what the tear-down of an
@@ -112,6 +160,7 @@ impl Batch {
         self.since = since;
         self.packets.clear();
         self.hidden.clear();
+        self.times.clear();
         self.frames.clear();
         self.bytes.clear();
     }
@@ -119,7 +168,7 @@ impl Batch {
     /// Takes a frame in. What it is, if it is one of this trial.
     fn take(
         &mut self,
-        link: Link,
+        (link, tap): (Link, Tap),
         frame: &pcap::Packet<'_>,
         filter: Option<&BpfProgram>,
     ) -> Option<Packet> {
@@ -128,17 +177,19 @@ impl Batch {
             return None;
         }
         let number = u32::try_from(self.packets.len() + 1).unwrap_or(u32::MAX);
-        let packet = decode(link, number, at, frame.data);
+        let packet = decode(link, number, at, frame.data).at_tap(tap);
         if filter.is_some_and(|filter| !filter.filter(frame.data)) {
             self.hidden.push(packet);
             return Some(packet);
         }
         self.packets.push(packet);
+        self.times.push(at);
         if self.keep_bytes {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(frame.data);
             self.frames.push(Frame {
                 at,
+                tap,
                 wire_len: frame.header.len,
                 bytes: start..self.bytes.len(),
             });
@@ -170,7 +221,11 @@ impl Session {
             .precision(Precision::Nano)
             .open()
             .map_err(|error| refused("open a capture", &interface, &error))?;
-        let fence = FenceSocket::new(first, &interface)?;
+        let fence = if config.crossing.is_empty() {
+            Some(FenceSocket::new(first, &interface)?)
+        } else {
+            None
+        };
         let link_number = capture.get_datalink().0;
         let link = Link::from_number(link_number).ok_or_else(|| Error::Capture {
             action: "decode frames".to_owned(),
@@ -189,10 +244,14 @@ impl Session {
         // The judge has to see the whole connection, so the user's filter is asked here and not in the kernel: then it
         // is known what it hid.
         let usual = usual_filter(&config.addresses, &config.ports);
-        let mut filter = format!("({usual}) or ({})", fence.filter());
+        let fences = match &fence {
+            Some(fence) => filter_for(&[fence.address]),
+            None => filter_for(&config.crossing),
+        };
+        let mut filter = format!("({usual}) or ({fences})");
         let mut users_filter = None;
         if let Some(wanted) = &config.filter {
-            let kept = format!("({wanted}) or ({})", fence.filter());
+            let kept = format!("({wanted}) or ({fences})");
             let program = capture
                 .compile(&kept, true)
                 .map_err(|error| bad_filter(wanted, &error))?;
@@ -212,6 +271,7 @@ impl Session {
             filter,
             users_filter,
             link,
+            tap: config.tap,
             fence,
             dropped: 0,
         })
@@ -242,8 +302,13 @@ impl Session {
         batch: &mut Batch,
         commitment: Option<&[u8; 32]>,
     ) -> Result<(Fence, bool), Error> {
-        let sent = self
-            .fence
+        let Some(fence) = &mut self.fence else {
+            return Err(fence_failed(
+                &self.interface,
+                &io::ErrorKind::Unsupported.into(),
+            ));
+        };
+        let sent = fence
             .send(commitment)
             .map_err(|error| fence_failed(&self.interface, &error))?;
         let seen = self.drain_until(batch, |packet| sent.is(packet)).await?;
@@ -303,7 +368,8 @@ impl Session {
         loop {
             match self.capture.next_packet() {
                 Ok(frame) => {
-                    let taken = batch.take(self.link, &frame, self.users_filter.as_ref());
+                    let taken =
+                        batch.take((self.link, self.tap), &frame, self.users_filter.as_ref());
                     if taken.is_some() {
                         return Ok(taken);
                     }
@@ -413,31 +479,29 @@ impl FenceSocket {
         })
     }
 
-    fn filter(&self) -> String {
-        format!(
-            "udp and dst host {} and dst port {}",
-            self.address.ip(),
-            self.address.port()
-        )
-    }
-
     /// Sends a datagram with a mark of its own.
     fn send(&mut self, commitment: Option<&[u8; 32]>) -> io::Result<Fence> {
         self.mark = self.mark.wrapping_add(1);
-        let mut payload = [0; 8 + 32];
-        payload[..8].copy_from_slice(&self.mark.to_be_bytes());
-        let payload = if let Some(commitment) = commitment {
-            payload[8..].copy_from_slice(commitment);
-            &payload[..]
-        } else {
-            &payload[..8]
-        };
-        self.socket.send(payload)?;
+        self.socket.send(&payload(self.mark, commitment))?;
         Ok(Fence {
             from: self.address,
             mark: Mark(self.mark),
         })
     }
+}
+
+/// What a fence carries.
+fn payload(mark: u64, commitment: Option<&[u8; 32]>) -> Vec<u8> {
+    let mut payload = mark.to_be_bytes().to_vec();
+    payload.extend(commitment.into_iter().flatten());
+    payload
+}
+
+/// Datagrams to these addresses.
+fn filter_for(fences: &[SocketAddr]) -> String {
+    let one = |to: &SocketAddr| format!("udp and dst host {} and dst port {}", to.ip(), to.port());
+    let all: Vec<String> = fences.iter().map(one).collect();
+    all.join(" or ")
 }
 
 fn fence_failed(interface: &str, error: &io::Error) -> Error {

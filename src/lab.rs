@@ -8,6 +8,7 @@
 pub(crate) mod destroy;
 pub(crate) mod firewall;
 pub(crate) mod forgery;
+pub(crate) mod hosts;
 pub mod ports;
 pub mod routes;
 pub(crate) mod sysctl;
@@ -148,6 +149,8 @@ pub struct Kept {
     pub removes_trace: bool,
     /// Trials change what only the namespace's administrator may.
     pub administers: bool,
+    /// Trials make networks of their own.
+    pub makes_networks: bool,
 }
 
 /// Gives up the privileges of this thread, except for what is kept. Namespace and capture stay open.
@@ -158,7 +161,8 @@ pub fn drop_privileges(kept: Kept) -> Result<(), Error> {
         .into_iter()
         .filter(|capability| match capability {
             Capability::CAP_DAC_OVERRIDE => kept.saves_files || kept.removes_trace,
-            Capability::CAP_NET_ADMIN => kept.administers,
+            Capability::CAP_NET_ADMIN => kept.administers || kept.makes_networks,
+            Capability::CAP_NET_RAW | Capability::CAP_SYS_ADMIN => kept.makes_networks,
             Capability::CAP_CHOWN => kept.saves_files && kept.gives_files_away,
             _ => false,
         })

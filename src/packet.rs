@@ -127,6 +127,10 @@ impl SackBlocks {
     }
 }
 
+/// What the interfaces are called that a trial between hosts is captured at.
+pub(crate) const CLIENT: &str = "client";
+pub(crate) const SERVER: &str = "server";
+
 /// Where a frame was captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tap {
@@ -140,6 +144,16 @@ pub enum Tap {
 }
 
 impl Tap {
+    /// The interface's name, if it is not that of both ends.
+    #[must_use]
+    pub fn interface(self) -> Option<&'static str> {
+        match self {
+            Self::Both => None,
+            Self::Client => Some(CLIENT),
+            Self::Server => Some(SERVER),
+        }
+    }
+
     /// Whether it shows what leaves and reaches this end.
     #[must_use]
     pub fn is_at(self, role: Role) -> bool {
@@ -251,6 +265,15 @@ pub enum Packet {
 }
 
 impl Packet {
+    /// Gives its frame another number.
+    pub(crate) fn set_frame(&mut self, number: u32) {
+        match self {
+            Self::Tcp(segment) => segment.frame = number,
+            Self::Icmp(error) => error.frame = number,
+            Self::Udp { .. } | Self::Other => {}
+        }
+    }
+
     /// The same, captured there.
     #[must_use]
     pub fn at_tap(mut self, tap: Tap) -> Self {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::{Flow, Form, Reset, State};
 use crate::kernel::event::Coverage;
-use crate::packet::{IcmpError, Packet, Segment};
+use crate::packet::{IcmpError, Packet, Segment, Tap};
 use crate::report::kernel::EventReport;
 use crate::scenario::{Family, Scenario, Sender};
 use crate::time::Timestamp;
@@ -578,16 +578,17 @@ pub(crate) fn packets(
     captured: &[Packet],
     interface: &str,
 ) -> Vec<PacketReport> {
-    let interface: String = interface.chars().take(LONGEST_INTERFACE).collect();
+    let usual: String = interface.chars().take(LONGEST_INTERFACE).collect();
+    let interface = |tap: Tap| tap.interface().unwrap_or(&usual);
     let mut flow = Flow::new(evidence.client, evidence.server);
     captured
         .iter()
         .filter_map(|packet| match packet {
             Packet::Tcp(segment) if segment.at >= evidence.began => {
-                tcp_report(&mut flow, segment, evidence.began, &interface)
+                tcp_report(&mut flow, segment, evidence.began, interface(segment.tap))
             }
             Packet::Icmp(error) if evidence.is_about_connection(error) => {
-                Some(icmp_report(error, evidence.began, &interface))
+                Some(icmp_report(error, evidence.began, interface(error.tap)))
             }
             _ => None,
         })

@@ -146,6 +146,8 @@ pub struct Scenario {
     pub unsent: Option<Role>,
     /// The families that it can be run over.
     pub families: &'static [Family],
+    /// What lies between its ends.
+    pub network: Network,
     /// Settings below `net.ipv4` while its trials run, each with its value.
     pub sysctls: &'static [(&'static str, &'static str)],
     /// The end that has no socket of its own: its segments are made by hand, and what reaches it is heard by nobody.
@@ -175,12 +177,38 @@ const BASE: Scenario = Scenario {
     extent: Extent::Connection,
     unsent: None,
     families: &[Family::Ipv4, Family::Ipv6],
+    network: Network::Loopback,
     sysctls: &[],
     raw: None,
     icmp: &[],
     counters: &[],
     slow: false,
 };
+
+/// What lies between the two ends of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing: both are on one host, and its loopback interface shows both.
+    Loopback,
+    /// A link: two hosts, each captured at its end of it.
+    Link,
+    /// A router between two links: the client and the server are captured each at its own end.
+    Routed,
+}
+
+/// What happens to the network in the midst of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The server's host goes down without a word, and one that has its address and knows nothing comes up in its place.
+    ServerReboots,
+    /// The server's host loses its address, so that nobody answers who asks for it on the link; who has asked before
+    /// forgets the answer.
+    ServerAddressGone,
+    /// The client's host loses its address.
+    ClientAddressGone,
+    /// The server's end of its link goes down.
+    ServerLinkDown,
+}
 
 /// How far a connection gets on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +237,7 @@ impl Scenario {
             firewall: matches!(self.target, Target::Firewalled(_)),
             forgery: self.raw.is_some(),
             routes: matches!(self.target, Target::NoRoute(_)),
+            hosts: self.network != Network::Loopback,
         };
         for step in self.steps {
             match step {
@@ -287,6 +316,8 @@ pub enum Target {
     Firewalled(Rule),
     /// An address that no packet gets to, because of this route.
     NoRoute(Route),
+    /// An address on the client's own link that nobody has.
+    Nobody,
 }
 
 /// What a firewall does to segments. Each rule has a port of its own.
@@ -300,15 +331,30 @@ pub enum Rule {
     RejectWithReset,
     /// What comes in for the port is answered with ICMP: port unreachable.
     RejectWithIcmp,
+    /// Data that comes in for the port is answered with a RST, in the name of who has the port.
+    RejectData,
+    /// RSTs that go out from the port are dropped.
+    DropResets,
+    /// Data that is forwarded to the port is answered with a RST, in the name of who has the port.
+    RejectForwarded,
+    /// RSTs of sockets that abort are not forwarded from the port.
+    DropForwardedAborts,
+    /// Data is not forwarded from the port.
+    DropForwardedData,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 9] = [
         Self::DropInput,
         Self::DropOutput,
         Self::RejectWithReset,
         Self::RejectWithIcmp,
+        Self::RejectData,
+        Self::DropResets,
+        Self::RejectForwarded,
+        Self::DropForwardedAborts,
+        Self::DropForwardedData,
     ];
 }
 
@@ -346,6 +392,8 @@ pub struct Needs {
     pub forgery: bool,
     /// Routes of its own.
     pub routes: bool,
+    /// More hosts than one.
+    pub hosts: bool,
 }
 
 impl Needs {
@@ -359,6 +407,7 @@ impl Needs {
                 firewall: all.firewall || one.firewall,
                 forgery: all.forgery || one.forgery,
                 routes: all.routes || one.routes,
+                hosts: all.hosts || one.hosts,
             })
     }
 
@@ -413,6 +462,8 @@ pub enum Step {
     Inject(Forged),
     /// Somebody on the way sends an ICMP error.
     InjectIcmp(ForgedIcmp),
+    /// Something happens to the network.
+    Happens(Change),
 }
 
 /// What a script may wait for, seen in the capture.
@@ -597,6 +648,8 @@ pub enum Fate {
     Challenged,
     /// It does not reach its receiver.
     Lost,
+    /// It does not even get to the wire at its sender's end, whose kernel has sent it all the same.
+    NeverLeft,
 }
 
 impl Fate {
@@ -614,7 +667,7 @@ impl Fate {
         }
     }
 
-    /// `believed`, `ignored`, `challenged` or `lost`.
+    /// `believed`, `ignored`, `challenged`, `lost` or `never left`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -622,6 +675,7 @@ impl Fate {
             Self::Ignored => "ignored",
             Self::Challenged => "challenged",
             Self::Lost => "lost",
+            Self::NeverLeft => "never left",
         }
     }
 }
@@ -757,9 +811,17 @@ pub const ALL: &[&Scenario] = &[
     &unreachable::ICMP_REJECT,
     &unreachable::ICMP_ESTABLISHED,
     &unreachable::ICMP_RECVERR,
+    &unreachable::NO_NEIGHBOUR,
+    &unreachable::ROUTER_SAYS_SO,
     &firewall::CONNECT_RESET,
     &firewall::CONNECT_DROPPED,
     &firewall::CONNECT_OUTPUT_DROPPED,
+    &firewall::INPUT_RESET,
+    &firewall::FORWARD_RESET,
+    &firewall::RESET_LOST,
+    &firewall::RESET_NEVER_LEFT,
+    &firewall::RESET_AHEAD,
+    &firewall::THIRD_PARTY,
     &half_open::PEER_VANISHED,
     &half_open::SERVER_RESTARTED,
     &half_open::KEEPALIVE_HALF_OPEN,
@@ -769,6 +831,10 @@ pub const ALL: &[&Scenario] = &[
     &half_open::USER_TIMEOUT,
     &half_open::ICMP_TIMEOUT,
     &half_open::LINGER_TIMEOUT,
+    &half_open::REBOOTED,
+    &half_open::NEIGHBOUR_GONE,
+    &half_open::LINK_DOWN,
+    &half_open::ADDRESS_GONE,
     &blind::RST_OLD,
     &blind::RST_OUTSIDE,
     &blind::RST_IN_WINDOW,
@@ -898,6 +964,14 @@ const fn ignored(reset: ExpectedReset) -> ExpectedReset {
 const fn lost(reset: ExpectedReset) -> ExpectedReset {
     ExpectedReset {
         fate: Fate::Lost,
+        ..reset
+    }
+}
+
+/// The same, which never gets to the wire.
+const fn never_left(reset: ExpectedReset) -> ExpectedReset {
+    ExpectedReset {
+        fate: Fate::NeverLeft,
         ..reset
     }
 }

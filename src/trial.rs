@@ -12,7 +12,6 @@ mod forge;
 pub mod pool;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,18 +21,20 @@ use tokio::sync::RwLock;
 use tokio::time::interval;
 
 use crate::archive;
-use crate::capture::{self, Batch, Session};
+use crate::capture::{self, Batch, Session, Taps};
 use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
 use crate::kernel::counters::Meter;
+use crate::kernel::event::Moved;
 use crate::kernel::trace::{self, Listener, Wanted};
 use crate::lab::forgery::Forgery;
+use crate::lab::hosts::{Host, Hosts};
 use crate::lab::ports::ports;
 use crate::lab::{self, Kept, Lab, Place, sysctl};
-use crate::packet::{Flags, Packet};
-use crate::runner::{self, Runner, Stage};
-use crate::scenario::{Awaited, Family, Needs, Role, Scenario, Step, Target};
+use crate::packet::{Flags, Packet, Tap};
+use crate::runner::{self, Runner, Sites, Stage};
+use crate::scenario::{Awaited, Change, Family, Needs, Network, Role, Scenario, Step, Target};
 use crate::time::{ClockCheck, Timestamp};
 use crate::transcript::Transcript;
 use crate::verdict::{Judgement, Verdict, judge};
@@ -69,6 +70,7 @@ impl Settings {
     pub fn for_scenario(mut self, scenario: &Scenario) -> Self {
         self.needs = Needs::of([scenario]);
         self.kept.administers = self.needs.administration;
+        self.kept.makes_networks = self.needs.hosts;
         self
     }
 
@@ -103,16 +105,128 @@ pub fn this_program() -> PathBuf {
 pub struct Worker {
     settings: Settings,
     lab: Lab,
-    session: Session,
-    /// Of a namespace of its own: on a host's they move for others, too.
-    counters: Option<Meter>,
-    trace: Option<Listener>,
-    stages: BTreeMap<Family, Stage>,
+    home: Site,
+    /// Where the next trial between hosts is run; it is used once.
+    away: Option<(Network, Site)>,
     batch: Batch,
     evidence: Evidence,
     /// What the fence of the latest trial carried.
     commitment: Option<[u8; 32]>,
     buffer: Vec<u8>,
+}
+
+/// Where trials are run, and who sees them.
+struct Site {
+    taps: Taps,
+    /// Of namespaces of their own, one a host: on a host's they move for others, too.
+    counters: Vec<Meter>,
+    trace: Option<Listener>,
+    stages: BTreeMap<Family, Stage>,
+    /// Other hosts than this one.
+    hosts: Option<Hosts>,
+    /// What sends packets made by hand between them.
+    forgery: Option<Forgery>,
+}
+
+impl Site {
+    /// How a trial over this family finds its sockets.
+    fn sites(&self, lab: &Lab, family: Family) -> Result<Sites, Error> {
+        if let Some(hosts) = &self.hosts {
+            return Ok(Sites {
+                client: hosts.address(false, family),
+                server: hosts.address(true, family),
+                nobody: Some(hosts.nobody(family)),
+                hosts: Some([Arc::clone(&hosts.client), Arc::clone(&hosts.server)]),
+            });
+        }
+        let ip = lab.address(family);
+        let ip = ip.map_err(|why| Error::Usage(why.to_owned()))?;
+        Ok(Sites::here(ip))
+    }
+
+    /// Builds a network of more hosts, with a capture at both ends.
+    fn between_hosts(settings: &Settings, scenario: &Scenario) -> Result<Self, Error> {
+        let needs = scenario.needs();
+        let hosts = Hosts::build(scenario.network, needs.firewall.then_some(settings.port))?;
+        let crossing = hosts.crossing()?;
+        let crosses = |error: std::io::Error| Error::lab("make a fence", &error);
+        let destinations = crossing.destinations().map_err(crosses)?;
+        let open = |host: &Host, tap: Tap| open_at(host, tap, &hosts, settings, &destinations);
+        let client = open(&hosts.client, Tap::Client)?;
+        let server = open(&hosts.server, Tap::Server)?;
+        let counters = [&hosts.client, &hosts.server].map(|host| host.run(|_| Meter::open().ok()));
+        let [one, other] = counters;
+        let trace = settings.trace.as_ref();
+        Ok(Self {
+            taps: Taps::two(client, server, crossing),
+            counters: one?.into_iter().chain(other?).collect(),
+            trace: trace.map(|session| session.listen(hosts.addresses())),
+            stages: BTreeMap::new(),
+            forgery: if needs.forgery {
+                Some(hosts.forgery()?)
+            } else {
+                None
+            },
+            hosts: Some(hosts),
+        })
+    }
+
+    /// The server's host is another one now: what was looked at in the old one is looked at in that.
+    fn follow_reboot(&mut self, settings: &Settings) -> Result<(), Error> {
+        let Some(hosts) = &self.hosts else {
+            return Ok(());
+        };
+        let crossing = hosts.crossing()?;
+        let crosses = |error: std::io::Error| Error::lab("make a fence", &error);
+        let destinations = crossing.destinations().map_err(crosses)?;
+        let open = |host: &Host, tap: Tap| open_at(host, tap, hosts, settings, &destinations);
+        let client = open(&hosts.client, Tap::Client)?;
+        let server = open(&hosts.server, Tap::Server)?;
+        self.taps = Taps::two(client, server, crossing);
+        self.counters
+            .extend(hosts.server.run(|_| Meter::open().ok())?);
+        Ok(())
+    }
+
+    fn begin_counting(&mut self) -> Result<(), Error> {
+        for counters in &mut self.counters {
+            counters.begin().map_err(|error| uncounted(&error))?;
+        }
+        Ok(())
+    }
+
+    /// By how much the counters of all hosts have moved together; `None` if nobody counts.
+    fn counted(&mut self) -> Result<Option<Moved>, Error> {
+        let mut all: Option<Moved> = None;
+        for counters in &mut self.counters {
+            let moved = counters.moved().map_err(|error| uncounted(&error))?;
+            all = Some(match all {
+                Some(all) => all.and(&moved),
+                None => moved,
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// Opens the capture at one end of the way between hosts.
+fn open_at(
+    host: &Host,
+    tap: Tap,
+    hosts: &Hosts,
+    settings: &Settings,
+    destinations: &[std::net::SocketAddr],
+) -> Result<Session, Error> {
+    let config = capture::Config {
+        interface: tap.interface().unwrap_or("lo").to_owned(),
+        filter: settings.filter.clone(),
+        addresses: hosts.addresses(),
+        ports: ports(settings.port),
+        small_ring: true,
+        tap,
+        crossing: destinations.to_vec(),
+    };
+    host.run(move |_| Session::open(&config))?
 }
 
 /// A trial that was run.
@@ -121,8 +235,8 @@ pub struct Trial<'a> {
     pub evidence: &'a Evidence,
     /// The frames, if their bytes are kept.
     pub batch: &'a Batch,
-    /// The capture that they came from.
-    pub session: &'a Session,
+    /// The captures that they came from.
+    pub taps: &'a Taps,
     /// The hash of its calls, if its fence carried that.
     pub commitment: Option<[u8; 32]>,
     /// What the judge says.
@@ -154,6 +268,8 @@ impl Worker {
             addresses: lab.addresses(),
             ports: ports(settings.port),
             small_ring: settings.small_ring,
+            tap: Tap::Both,
+            crossing: Vec::new(),
         })?;
         lab::drop_privileges(settings.kept)?;
         let trace = settings.trace.as_ref();
@@ -163,10 +279,15 @@ impl Worker {
             batch: Batch::new(settings.kept.saves_files),
             settings,
             lab,
-            session,
-            counters,
-            trace,
-            stages: BTreeMap::new(),
+            home: Site {
+                taps: Taps::one(session),
+                counters: counters.into_iter().collect(),
+                trace,
+                stages: BTreeMap::new(),
+                hosts: None,
+                forgery: None,
+            },
+            away: None,
             evidence: Evidence {
                 client: nowhere,
                 server: nowhere,
@@ -189,10 +310,24 @@ impl Worker {
         })
     }
 
-    /// Its capture.
+    /// Its captures on loopback.
     #[must_use]
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub fn taps(&self) -> &Taps {
+        &self.home.taps
+    }
+
+    /// Builds the network that a trial of this scenario needs, if it is not built yet. Loading a firewall takes a child, so it is
+    /// better done before others are at work.
+    pub async fn prepare(&mut self, scenario: &Scenario) -> Result<(), Error> {
+        let is_built = |(network, _): &(Network, Site)| *network == scenario.network;
+        if scenario.network == Network::Loopback || self.away.as_ref().is_some_and(is_built) {
+            return Ok(());
+        }
+        self.away = None;
+        let _alone = ALONE.write().await;
+        let site = Site::between_hosts(&self.settings, scenario)?;
+        self.away = Some((scenario.network, site));
+        Ok(())
     }
 
     /// Why trials of this scenario over this family cannot run here, if they cannot.
@@ -211,6 +346,7 @@ impl Worker {
 
     /// Runs one trial and judges it.
     pub async fn run(&mut self, scenario: &Scenario, family: Family) -> Result<Trial<'_>, Error> {
+        self.prepare(scenario).await?;
         // A child that comes into being has a copy of every descriptor of the process for a moment, and what another
         // trial closes then is not closed.
         if scenario.has_child() {
@@ -223,12 +359,16 @@ impl Worker {
         let judgement = judge(scenario, &self.evidence);
         if judgement.verdict != Verdict::Confirmed {
             // Something of it may be left, in the listener's queue perhaps: the next trial gets a stage of its own.
-            self.stages.remove(&family);
+            self.home.stages.remove(&family);
         }
+        let taps = match &self.away {
+            Some((_, site)) if scenario.network != Network::Loopback => &site.taps,
+            _ => &self.home.taps,
+        };
         Ok(Trial {
             evidence: &self.evidence,
             batch: &self.batch,
-            session: &self.session,
+            taps,
             commitment: self.commitment,
             judgement,
         })
@@ -236,57 +376,73 @@ impl Worker {
 
     /// Makes the calls and gathers the evidence.
     async fn act(&mut self, scenario: &Scenario, family: Family) -> Result<(), Error> {
+        // Where there are hosts, each is used for one trial, and what is changed there is gone with it.
+        let between_hosts = scenario.network != Network::Loopback;
+        let site = match &mut self.away {
+            Some((_, site)) if between_hosts => site,
+            _ => &mut self.home,
+        };
         // Listeners look at some of them when they begin to listen.
-        let _settings = sysctl::Changed::make(scenario.sysctls)?;
-        let stage = match self.stages.entry(family) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let ip = self.lab.address(family);
-                let ip = ip.map_err(|why| Error::Usage(why.to_owned()))?;
-                entry.insert(Stage::set_up(ip, self.settings.port)?)
+        let _settings = match &site.hosts {
+            Some(hosts) => {
+                hosts.change_settings(scenario.sysctls)?;
+                sysctl::Changed::default()
             }
+            None => sysctl::Changed::make(scenario.sysctls)?,
+        };
+        if !site.stages.contains_key(&family) {
+            let sites = site.sites(&self.lab, family)?;
+            let stage = Stage::set_up(sites, self.settings.port)?;
+            site.stages.insert(family, stage);
+        }
+        let Some(mut stage) = site.stages.remove(&family) else {
+            return Err(Error::lab("set a stage up", &"it is not there"));
         };
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
 
-        let mut runner = Runner::ready(stage, scenario, &self.settings.program, &mut self.buffer)?;
+        let mut runner = Runner::ready(
+            &mut stage,
+            scenario,
+            &self.settings.program,
+            &mut self.buffer,
+        )?;
         let (client, server) = runner.addresses();
-        if let Some(counters) = &mut self.counters {
-            counters.begin().map_err(|error| uncounted(&error))?;
-        }
+        site.begin_counting()?;
         let clocks = ClockCheck::sample()?;
         let began = Timestamp::now()?;
         self.batch.begin(began);
         let mut play = Play {
             scenario,
             family,
+            settings: &self.settings,
             runner: &mut runner,
-            session: &mut self.session,
+            site,
             batch: &mut self.batch,
             calls: &mut self.evidence.calls,
             forgery: self.lab.forgery(),
-            forged_after: 0,
+            forged_after: Timestamp::default(),
         };
         play.perform().await?;
         self.evidence.client = client;
         self.evidence.server = server;
         self.evidence.began = began;
         self.commitment = self.settings.recorder.as_ref().map(|recorder| {
-            let interface = self.session.interface();
+            let interface = site.taps.interface();
             archive::calls_sha256(recorder, scenario.id, family, interface, &self.evidence)
         });
-        let (fence, fence_seen) = self
-            .session
+        if let Some(hosts) = &mut site.hosts {
+            hosts.repair()?;
+        }
+        let (fence, fence_seen) = site
+            .taps
             .drain_to_fence(&mut self.batch, self.commitment.as_ref())
             .await?;
         // Tear-down moves them, too.
-        self.evidence.counters = match &mut self.counters {
-            Some(counters) => Some(counters.moved().map_err(|error| uncounted(&error))?),
-            None => None,
-        };
+        self.evidence.counters = site.counted()?;
         let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
-        self.evidence.trace = match &self.trace {
+        self.evidence.trace = match &site.trace {
             Some(trace) => {
                 let wanted = Wanted {
                     client,
@@ -307,11 +463,14 @@ impl Worker {
         self.evidence.completeness = Completeness {
             fence_seen,
             fence: Some(fence),
-            dropped: self.session.newly_dropped()?,
+            dropped: site.taps.newly_dropped()?,
             filter_lets_all_through: !hides,
             clock_step_ns,
         };
         runner.tear_down();
+        if !between_hosts {
+            site.stages.insert(family, stage);
+        }
         Ok(())
     }
 }
@@ -324,13 +483,14 @@ fn uncounted(error: &std::io::Error) -> Error {
 struct Play<'a, 'b> {
     scenario: &'a Scenario,
     family: Family,
+    settings: &'a Settings,
     runner: &'a mut Runner<'b>,
-    session: &'a mut Session,
+    site: &'a mut Site,
     batch: &'a mut Batch,
     calls: &'a mut Transcript,
     forgery: Option<&'a Forgery>,
-    /// Frames that had been captured when a segment was last made by hand.
-    forged_after: usize,
+    /// When a segment was last made by hand.
+    forged_after: Timestamp,
 }
 
 impl Play<'_, '_> {
@@ -367,6 +527,15 @@ impl Play<'_, '_> {
                     let flow = self.flow_so_far()?;
                     self.forge(forge::segment(&flow, self.runner.addresses(), forged))?;
                 }
+                Step::Happens(change) => {
+                    self.site.taps.drain(self.batch)?;
+                    if let Some(hosts) = &mut self.site.hosts {
+                        hosts.happens(change)?;
+                    }
+                    if change == Change::ServerReboots {
+                        self.site.follow_reboot(self.settings)?;
+                    }
+                }
                 Step::InjectIcmp(forged) => {
                     let flow = self.flow_so_far()?;
                     let ends = self.runner.addresses();
@@ -386,12 +555,15 @@ impl Play<'_, '_> {
             _ if !self.batch.hidden.is_empty() => Ok(()),
             _ => {
                 let (client, server) = self.runner.addresses();
-                let mut watch = Watch {
+                let forged_after = self.forged_after;
+                let anew = || Watch {
                     flow: Flow::new(client, server),
                     awaited,
-                    forged_after: self.forged_after,
+                    forged_after,
                 };
-                if wait_for(&mut watch, self.session, self.batch).await? {
+                // If it does not come the script goes on, and what is missing then, the judge will say.
+                let shown = self.site.taps.drain_until(self.batch, anew, Watch::is_it);
+                if shown.await? {
                     self.runner.settle(awaited)?;
                 }
                 Ok(())
@@ -401,7 +573,7 @@ impl Play<'_, '_> {
 
     /// The connection as far as it is on the wire.
     fn flow_so_far(&mut self) -> Result<Flow, Error> {
-        self.session.drain(self.batch)?;
+        self.site.taps.drain(self.batch)?;
         let (client, server) = self.runner.addresses();
         let mut flow = Flow::new(client, server);
         for packet in &self.batch.packets {
@@ -413,8 +585,8 @@ impl Play<'_, '_> {
     }
 
     fn forge(&mut self, packet: Option<(Vec<u8>, IpAddr)>) -> Result<(), Error> {
-        self.forged_after = self.batch.packets.len();
-        let sent = match (self.forgery, packet) {
+        self.forged_after = Timestamp::now()?;
+        let sent = match (self.site.forgery.as_ref().or(self.forgery), packet) {
             (Some(forgery), Some((bytes, to))) => forgery.send(&bytes, to),
             _ => Err(std::io::ErrorKind::Unsupported.into()),
         };
@@ -441,8 +613,8 @@ async fn is_gone(runner: &Runner<'_>, role: Role) -> Result<(), Error> {
 struct Watch {
     flow: Flow,
     awaited: Awaited,
-    /// Frames up to this one are no answer to what was made by hand.
-    forged_after: usize,
+    /// What was sent before is no answer to what was made by hand.
+    forged_after: Timestamp,
 }
 
 impl Watch {
@@ -459,11 +631,7 @@ impl Watch {
             Awaited::FinAckedBy(role) => observed.from == role && observed.acknowledges_fin,
             Awaited::DataFrom(role) => observed.from == role && segment.payload_len > 0,
             Awaited::SynFrom(role) => observed.from == role && segment.flags.has(Flags::SYN),
-            Awaited::AnswerFrom(role) => {
-                let is_later =
-                    usize::try_from(segment.frame).is_ok_and(|it| it > self.forged_after);
-                observed.from == role && is_later
-            }
+            Awaited::AnswerFrom(role) => observed.from == role && segment.at >= self.forged_after,
             Awaited::AgainFrom(role) => self.flow.unanswered(role) > 0,
             // The capture does not show these.
             Awaited::Gone(_) | Awaited::Dead(_) | Awaited::Established(_) => false,
@@ -472,19 +640,4 @@ impl Watch {
                 .is_some_and(|reset| reset.puts_error_on(role.peer()).is_some()),
         }
     }
-}
-
-/// Waits until the capture shows it. Whether it came; if not the script goes on, and what is missing then, the judge
-/// will say.
-async fn wait_for(
-    watch: &mut Watch,
-    session: &mut Session,
-    batch: &mut Batch,
-) -> Result<bool, Error> {
-    if batch.packets.iter().any(|packet| watch.is_it(packet)) {
-        return Ok(true);
-    }
-    session
-        .drain_until(batch, |packet| watch.is_it(packet))
-        .await
 }

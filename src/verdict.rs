@@ -537,7 +537,11 @@ fn match_resets(
     }
     let places = scenario.resets.iter().enumerate();
     for (place, meant) in places.filter(|(_, meant)| meant.fate != Fate::Believed) {
-        if matched[place].is_none() {
+        let is_there = match meant.fate {
+            Fate::NeverLeft => joined.tells_of(meant),
+            _ => matched[place].is_some(),
+        };
+        if !is_there {
             let fate = meant.fate;
             findings.push(Finding::NoSuchReset { place, fate });
         }

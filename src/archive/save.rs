@@ -3,12 +3,13 @@
 use std::io::{self, Write as _};
 
 use super::{REPORT, TRANSCRIPT, comments, sha256, transcript_sha256};
+use crate::capture::Captured;
 use crate::error::Error;
 use crate::evidence::Evidence;
 use crate::file::pcap::Pcap;
 use crate::file::pcapng::{PcapNg, Section, Statistics};
 use crate::file::{Directory, Format, Manner, NewFile, write_whole};
-use crate::packet::Link;
+use crate::packet::{Link, Tap};
 use crate::report::json::JsonWriter;
 use crate::report::{CaptureReport, Header, Host, Tool, TrialReport};
 use crate::time::Timestamp;
@@ -41,7 +42,7 @@ pub struct Recording<'a, F> {
     pub link: Link,
     /// Longest prefix of a frame that was kept, in bytes.
     pub snaplen: u16,
-    /// Its frames: time, length on the wire in bytes, captured bytes.
+    /// Its frames.
     pub frames: F,
 }
 
@@ -51,7 +52,7 @@ impl Archive {
     pub fn save<'a>(
         &self,
         stem: &str,
-        recording: Recording<'a, impl Iterator<Item = (Timestamp, u32, &'a [u8])>>,
+        recording: Recording<'a, impl Iterator<Item = Captured<'a>>>,
         report: &mut TrialReport,
     ) -> Result<Vec<u8>, Error> {
         let capture_name = format!("{stem}.{}", self.format.extension());
@@ -127,7 +128,7 @@ impl Archive {
 
     fn pcapng<'a>(
         &self,
-        recording: Recording<'a, impl Iterator<Item = (Timestamp, u32, &'a [u8])>>,
+        recording: Recording<'a, impl Iterator<Item = Captured<'a>>>,
         report: &TrialReport,
     ) -> Vec<u8> {
         let Recording {
@@ -141,37 +142,44 @@ impl Archive {
         let mut about = comments::of_trial(&name, evidence, judgement);
         let hash = transcript_sha256(&recording.calls, run, evidence);
         about.push(format!("{TRANSCRIPT}{hash}"));
+        let interfaces: Vec<&str> = capture.interface.split(", ").collect();
         let mut file = PcapNg::begin(&Section {
             os: &system(&self.header.host),
             application: &application(&self.header.tool, &self.header.host),
-            interface: &capture.interface,
+            interfaces: &interfaces,
             filter: &capture.filter,
             link: recording.link,
             snaplen: recording.snaplen,
             comments: &about,
         });
-        let mut received = 0;
+        let mut received = vec![0; interfaces.len()];
         let mut ended = evidence.began;
         let facts = comments::of_frames(evidence, judgement);
-        for ((at, wire_len, bytes), facts) in recording.frames.zip(facts) {
-            file.frame(at, wire_len, bytes, &facts);
-            received += 1;
-            ended = Timestamp(ended.0.max(at.0));
+        for (frame, facts) in recording.frames.zip(facts) {
+            let interface = usize::from(frame.tap == Tap::Server).min(interfaces.len() - 1);
+            let number = u32::try_from(interface).unwrap_or(0);
+            file.frame(number, frame.at, frame.wire_len, frame.bytes, &facts);
+            received[interface] += 1;
+            ended = Timestamp(ended.0.max(frame.at.0));
         }
-        file.statistics(Statistics {
-            began: evidence.began,
-            ended,
-            received,
-            dropped: capture.dropped,
-        });
+        for (interface, received) in (0..).zip(received) {
+            let statistics = Statistics {
+                began: evidence.began,
+                ended,
+                received,
+                // Of all together; nobody knows whose.
+                dropped: if interface == 0 { capture.dropped } else { 0 },
+            };
+            file.statistics(interface, statistics);
+        }
         file.into_bytes()
     }
 }
 
-fn pcap<'a>(recording: Recording<'a, impl Iterator<Item = (Timestamp, u32, &'a [u8])>>) -> Vec<u8> {
+fn pcap<'a>(recording: Recording<'a, impl Iterator<Item = Captured<'a>>>) -> Vec<u8> {
     let mut file = Pcap::begin(recording.link, recording.snaplen.into());
-    for (at, wire_len, bytes) in recording.frames {
-        file.frame(at, wire_len, bytes);
+    for frame in recording.frames {
+        file.frame(frame.at, frame.wire_len, frame.bytes);
     }
     file.into_bytes()
 }

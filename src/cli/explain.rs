@@ -13,8 +13,8 @@ use crate::packet::Flags;
 use crate::report::human::{LABEL, wrap};
 use crate::report::ladder::arrow;
 use crate::scenario::{
-    Awaited, Cause, Expect, ExpectedReset, Fate, Forged, Number, Op, Role, Scenario, Sender, Stamp,
-    Step,
+    Awaited, Cause, Change, Expect, ExpectedReset, Fate, Forged, Number, Op, Role, Scenario,
+    Sender, Stamp, Step,
 };
 
 const WIDTH: usize = 78;
@@ -122,6 +122,7 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
             }
             Step::Await(awaited) => rows.push(between(&format!("until {}", awaited_text(awaited)))),
             Step::Inject(forged) => rows.push(forged_arrow(forged)),
+            Step::Happens(change) => rows.push(between(change_text(change))),
             Step::InjectIcmp(forged) => {
                 let text = format!("ICMP {} quoting it", icmp_kinds(forged.ipv4, forged.ipv6));
                 rows.push(arrow(forged.to.peer(), &text, WIDTH - 2));
@@ -215,6 +216,15 @@ fn icmp_kinds(ipv4: (u8, u8), ipv6: (u8, u8)) -> String {
     format!("{}/{} (IPv6: {}/{})", ipv4.0, ipv4.1, ipv6.0, ipv6.1)
 }
 
+fn change_text(change: Change) -> &'static str {
+    match change {
+        Change::ServerReboots => "another host comes up in the server's place",
+        Change::ServerAddressGone => "nobody has the server's address any more",
+        Change::ClientAddressGone => "the client's host loses its address",
+        Change::ServerLinkDown => "the server's link goes down",
+    }
+}
+
 fn awaited_text(awaited: Awaited) -> String {
     match awaited {
         Awaited::DataFrom(role) => format!("the {role}'s data has arrived"),
@@ -305,6 +315,7 @@ fn reset_line(reset: ExpectedReset) -> String {
         Fate::Ignored => ", which must ignore it".to_owned(),
         Fate::Challenged => ", which must ask back with an ACK".to_owned(),
         Fate::Lost => ", which it does not reach".to_owned(),
+        Fate::NeverLeft => ", and it never gets to the wire".to_owned(),
     };
     let verb = match victim {
         Role::Client => "finds the client in",

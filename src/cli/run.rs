@@ -187,6 +187,7 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
                 gives_files_away: manner.owner.is_some(),
                 removes_trace: false,
                 administers: needs.administration,
+                makes_networks: needs.hosts,
             },
             needs,
             small_ring: false,
@@ -292,7 +293,8 @@ impl<'a> Run<'a> {
         lab::drop_privileges(Kept {
             // Who is root owns tracefs and needs no right to reach it.
             removes_trace: order.settings.trace.is_some() && !geteuid().is_root(),
-            administers: false, // that is for the workers
+            administers: false, // these are for the workers
+            makes_networks: false,
             ..order.settings.kept
         })?;
         let mut ended = Ok(ExitCode::Success);

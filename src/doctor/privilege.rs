@@ -105,6 +105,8 @@ pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
         addresses: vec![Ipv4Addr::LOCALHOST.into()],
         ports: 8080..=8082,
         small_ring: true,
+        tap: crate::packet::Tap::Both,
+        crossing: Vec::new(),
     });
     if let Err(error) = opened {
         let (what, remedy) = told(&error);

@@ -1,7 +1,7 @@
 //! Writes pcapng (draft-ietf-opsawg-pcapng), the format that Wireshark and tcpdump read.
 //!
-//! One section with one interface: a section header that says which kernel and tool, an interface with its filter and
-//! nanosecond timestamps, a packet block for each frame, and the interface's statistics. The section and each frame may
+//! One section: a section header that says which kernel and tool, an interface with its filter and nanosecond timestamps
+//! (or several, where a trial was captured at both ends), a packet block for each frame, and each interface's statistics. The section and each frame may
 //! carry comments, which Wireshark shows. Written in the byte order of this host, which the format allows. Our own, because the crate for it swaps the halves of the statistics'
 //! timestamp and takes the timestamps' unit for granted.
 
@@ -22,8 +22,8 @@ pub struct Section<'a> {
     pub os: &'a str,
     /// Program and version.
     pub application: &'a str,
-    /// Interface name.
-    pub interface: &'a str,
+    /// Interface names.
+    pub interfaces: &'a [&'a str],
     /// BPF filter in force.
     pub filter: &'a str,
     /// How frames begin.
@@ -70,27 +70,36 @@ impl PcapNg {
             block.option(SHB_USERAPPL, section.application.as_bytes());
             block.end_of_options();
         });
-        this.block(INTERFACE_DESCRIPTION, |block| {
-            block.u16(section.link.number());
-            block.u16(0);
-            block.u32(u32::from(section.snaplen));
-            block.option(IF_NAME, section.interface.as_bytes());
-            // A filter option begins with its kind: 0, a string in libpcap's syntax.
-            let filter: Vec<u8> = std::iter::once(0).chain(section.filter.bytes()).collect();
-            block.option(IF_FILTER, &filter);
-            block.option(IF_TSRESOL, &[9]); // 10^-9 s
-            block.option(IF_OS, section.os.as_bytes());
-            block.end_of_options();
-        });
+        for interface in section.interfaces {
+            this.block(INTERFACE_DESCRIPTION, |block| {
+                block.u16(section.link.number());
+                block.u16(0);
+                block.u32(u32::from(section.snaplen));
+                block.option(IF_NAME, interface.as_bytes());
+                // A filter option begins with its kind: 0, a string in libpcap's syntax.
+                let filter: Vec<u8> = std::iter::once(0).chain(section.filter.bytes()).collect();
+                block.option(IF_FILTER, &filter);
+                block.option(IF_TSRESOL, &[9]); // 10^-9 s
+                block.option(IF_OS, section.os.as_bytes());
+                block.end_of_options();
+            });
+        }
         this
     }
 
-    /// Adds a frame: its time, its length on the wire, what was captured of it, what there is to say about it.
+    /// Adds a frame of this interface: its time, its length on the wire, what was captured of it, what there is to say about it.
     ///
     /// A comment ends at a NUL if it holds one, for those who read it, and is cut where it is longer than 65,535 bytes.
-    pub fn frame(&mut self, at: Timestamp, wire_len: u32, captured: &[u8], comments: &[String]) {
+    pub fn frame(
+        &mut self,
+        interface: u32,
+        at: Timestamp,
+        wire_len: u32,
+        captured: &[u8],
+        comments: &[String],
+    ) {
         self.block(ENHANCED_PACKET, |block| {
-            block.u32(0); // interface
+            block.u32(interface);
             block.timestamp(at);
             block.u32(u32::try_from(captured.len()).unwrap_or(u32::MAX));
             block.u32(wire_len);
@@ -102,10 +111,10 @@ impl PcapNg {
         });
     }
 
-    /// Adds the interface's statistics.
-    pub fn statistics(&mut self, statistics: Statistics) {
+    /// Adds an interface's statistics.
+    pub fn statistics(&mut self, interface: u32, statistics: Statistics) {
         self.block(INTERFACE_STATISTICS, |block| {
-            block.u32(0); // interface
+            block.u32(interface);
             block.timestamp(statistics.ended);
             block.timestamp_option(ISB_STARTTIME, statistics.began);
             block.timestamp_option(ISB_ENDTIME, statistics.ended);

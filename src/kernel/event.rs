@@ -102,6 +102,16 @@ pub struct Moved {
 }
 
 impl Moved {
+    /// These and those together.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        for (name, by) in &other.by {
+            let sum = self.by.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*by);
+        }
+        self
+    }
+
     /// By how much this one moved; `None` if this kernel does not count it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<u64> {

@@ -18,26 +18,39 @@ const NFT: &str = "nft";
 /// Where administrators' programs are, which are not on every user's PATH.
 const ADMINISTRATORS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// The rules for servers whose first port is this one, as `nft -f` takes them.
+/// Whether a segment has data: all that is sent here is pushed.
+const DATA: &str = "tcp flags & (psh | rst) == psh";
+
+/// The rules for servers whose first port is this one, as `nft -f` takes them. All hosts get all of them: a rule of `forward`
+/// counts where something is forwarded.
 fn rules(port: u16) -> String {
-    let mut text = [String::new(), String::new()];
+    let mut chains = [const { String::new() }; 3];
     for rule in Rule::ALL {
-        let (chain, verdict) = match rule {
-            Rule::DropInput => (0, "drop"),
-            Rule::DropOutput => (1, "drop"),
-            Rule::RejectWithReset => (0, "reject with tcp reset"),
-            Rule::RejectWithIcmp => (0, "reject with icmpx port-unreachable"),
-        };
         let port = firewalled_port(port, rule);
-        let _ = writeln!(text[chain], "    tcp dport {port} {verdict}");
+        let (chain, rule) = match rule {
+            Rule::DropInput => (0, format!("tcp dport {port} drop")),
+            Rule::RejectWithReset => (0, format!("tcp dport {port} reject with tcp reset")),
+            Rule::RejectWithIcmp => (
+                0,
+                format!("tcp dport {port} reject with icmpx port-unreachable"),
+            ),
+            Rule::RejectData => (0, format!("tcp dport {port} {DATA} reject with tcp reset")),
+            Rule::DropOutput => (1, format!("tcp dport {port} drop")),
+            Rule::DropResets => (1, format!("tcp sport {port} tcp flags & rst == rst drop")),
+            Rule::RejectForwarded => (2, format!("tcp dport {port} {DATA} reject with tcp reset")),
+            Rule::DropForwardedAborts => (
+                2,
+                format!("tcp sport {port} tcp flags & (rst | ack) == rst | ack drop"),
+            ),
+            Rule::DropForwardedData => (2, format!("tcp sport {port} {DATA} drop")),
+        };
+        let _ = writeln!(chains[chain], "    {rule}");
     }
-    let [input, output] = text;
-    format!(
-        "table inet rstproof {{\n\
-         \x20 chain input {{\n    type filter hook input priority 0\n{input}  }}\n\
-         \x20 chain output {{\n    type filter hook output priority 0\n{output}  }}\n\
-         }}\n"
-    )
+    let hooks = ["input", "output", "forward"].into_iter().zip(chains);
+    let chains = hooks.map(|(hook, rules)| {
+        format!("  chain {hook} {{\n    type filter hook {hook} priority 0\n{rules}  }}\n")
+    });
+    format!("table inet rstproof {{\n{}}}\n", chains.collect::<String>())
 }
 
 /// Where `nft` is: on PATH, or where it is installed for root.
@@ -89,7 +102,7 @@ mod tests {
         for port in [8080, 1024, 65_535, 65_530] {
             let text = rules(port);
             for rule in Rule::ALL {
-                let port = format!("tcp dport {} ", firewalled_port(port, rule));
+                let port = format!("port {} ", firewalled_port(port, rule));
                 assert_eq!(text.matches(&port).count(), 1, "{text}");
             }
         }

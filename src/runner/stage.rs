@@ -3,15 +3,17 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use super::{CALL_BOUND, errno_of, failed};
 use crate::error::Error;
+use crate::lab::hosts::Host;
 use crate::lab::ports::{closed_port, firewalled_port, own_port};
 use crate::lab::routes;
-use crate::scenario::{Family, Listening, Target};
+use crate::scenario::{Family, Listening, Role, Target};
 use crate::sys;
 
 /// Clients bind to these ports in turn: outside the range that the kernel picks from by itself (32768-60999), so that
@@ -21,9 +23,52 @@ const CLIENT_PORTS: RangeInclusive<u16> = 20_000..=32_000;
 /// On a host's own loopback strangers may stand in the queue before the client.
 const BACKLOG: i32 = 4096;
 
+/// The two ends: their addresses, and the hosts in which sockets are made if these are others than this one.
+#[derive(Clone, Debug)]
+pub struct Sites {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The server's.
+    pub server: IpAddr,
+    /// An address that nobody has, if there is a link on which to look for it.
+    pub nobody: Option<IpAddr>,
+    /// The client's and the server's host.
+    pub(crate) hosts: Option<[Arc<Host>; 2]>,
+}
+
+impl Sites {
+    /// Both ends on this host, at this address.
+    #[must_use]
+    pub fn here(ip: IpAddr) -> Self {
+        Self {
+            client: ip,
+            server: ip,
+            nobody: None,
+            hosts: None,
+        }
+    }
+
+    /// A socket of this end.
+    fn socket(&self, role: Role, multipath: bool) -> Result<Socket, Error> {
+        let ip = match role {
+            Role::Client => self.client,
+            Role::Server => self.server,
+        };
+        let Some([client, server]) = &self.hosts else {
+            return tcp_socket(ip, multipath);
+        };
+        let host = match role {
+            Role::Client => client,
+            Role::Server => server,
+        };
+        host.run(move |_| tcp_socket(ip, multipath))?
+    }
+}
+
 /// Two addresses for servers, and the sockets that hold them; kept from trial to trial.
 pub struct Stage {
-    ip: IpAddr,
+    /// Where clients and servers are.
+    sites: Sites,
     listener: Socket,
     listener_address: SocketAddr,
     /// Bound, not listening.
@@ -37,9 +82,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Listens on `ip` at `port`, and holds the port after it without listening.
-    pub fn set_up(ip: IpAddr, port: u16) -> Result<Self, Error> {
-        let listener = tcp_socket(ip, false)?;
+    /// Listens at the server's end on `port`, and holds the port after it without listening.
+    pub fn set_up(sites: Sites, port: u16) -> Result<Self, Error> {
+        let ip = sites.server;
+        let listener = sites.socket(Role::Server, false)?;
         // Connections of an earlier run that linger in TIME-WAIT do not hold the port.
         listener
             .set_reuse_address(true)
@@ -51,10 +97,10 @@ impl Stage {
         // Accepted sockets inherit these.
         set_bounds(&listener, listener_address)?;
         // Without SO_REUSEADDR: with it, somebody else's socket could listen there beside it.
-        let holder = tcp_socket(ip, false)?;
+        let holder = sites.socket(Role::Server, false)?;
         let closed_address = bind(&holder, ip, closed_port(port))?;
         Ok(Self {
-            ip,
+            sites,
             listener,
             listener_address,
             _holder: holder,
@@ -71,9 +117,15 @@ impl Stage {
         match target {
             Target::Listener | Target::Itself => self.listener_address,
             Target::OwnListener(_) | Target::Deaf => self.own_address,
-            Target::Firewalled(rule) => SocketAddr::new(self.ip, firewalled_port(self.port, rule)),
+            Target::Firewalled(rule) => {
+                SocketAddr::new(self.sites.server, firewalled_port(self.port, rule))
+            }
             Target::NoRoute(route) => {
-                SocketAddr::new(routes::destination(route, Family::of(self.ip)), self.port)
+                let family = Family::of(self.sites.client);
+                SocketAddr::new(routes::destination(route, family), self.port)
+            }
+            Target::Nobody => {
+                SocketAddr::new(self.sites.nobody.unwrap_or(self.sites.server), self.port)
             }
             Target::ClosedPort => self.closed_address,
         }
@@ -93,16 +145,18 @@ impl Stage {
         let listening = match target {
             Target::OwnListener(listening) => listening,
             Target::Deaf | Target::Firewalled(_) => Listening::USUAL,
-            Target::Listener | Target::ClosedPort | Target::Itself | Target::NoRoute(_) => {
-                return Ok(Vec::new());
-            }
+            Target::Listener
+            | Target::ClosedPort
+            | Target::Itself
+            | Target::NoRoute(_)
+            | Target::Nobody => return Ok(Vec::new()),
         };
         let address = self.server_address(target);
         let failed = |error: io::Error| failed("listen on", address, &error);
         let count = if listening.shares_port { 2 } else { 1 };
         (0..count)
             .map(|_| {
-                let listener = tcp_socket(self.ip, multipath)?;
+                let listener = self.sites.socket(Role::Server, multipath)?;
                 listener.set_reuse_address(true).map_err(failed)?;
                 if listening.shares_port {
                     listener.set_reuse_port(true).map_err(failed)?;
@@ -115,7 +169,7 @@ impl Stage {
                 }
                 if listening.signed {
                     // The key is for a peer that nobody here is: whoever else comes has none.
-                    sys::sign_segments(&listener, address.ip())
+                    sys::sign_segments(&listener, self.sites.client)
                         .map_err(|errno| failed(errno.into()))?;
                 }
                 if target == Target::Deaf {
@@ -145,7 +199,8 @@ impl Stage {
 
     /// A client's socket that is bound where its segments are captured though no server has a part in them.
     pub(super) fn client_of_itself(&self) -> Result<(Socket, SocketAddr), Error> {
-        let (socket, address) = (tcp_socket(self.ip, false)?, self.own_address);
+        let socket = self.sites.socket(Role::Client, false)?;
+        let address = self.own_address;
         socket
             .set_reuse_address(true)
             .map_err(|error| failed("set SO_REUSEADDR on", address, &error))?;
@@ -157,7 +212,7 @@ impl Stage {
     /// A client's socket, bound to an address and port that are its own: its side of the four-tuple is known from the
     /// process, not learned from the capture.
     pub(super) fn client(&mut self, multipath: bool) -> Result<(Socket, SocketAddr), Error> {
-        let socket = tcp_socket(self.ip, multipath)?;
+        let socket = self.sites.socket(Role::Client, multipath)?;
         let mut in_use = None;
         for _ in CLIENT_PORTS {
             let port = self.next_client_port;
@@ -166,7 +221,7 @@ impl Stage {
             } else {
                 port + 1
             };
-            let address = SocketAddr::new(self.ip, port);
+            let address = SocketAddr::new(self.sites.client, port);
             match socket.bind(&SockAddr::from(address)) {
                 Ok(()) => {
                     set_bounds(&socket, address)?;
@@ -177,7 +232,7 @@ impl Stage {
             }
         }
         let error = in_use.unwrap_or_else(|| io::ErrorKind::AddrInUse.into());
-        let last = SocketAddr::new(self.ip, self.next_client_port);
+        let last = SocketAddr::new(self.sites.client, self.next_client_port);
         Err(failed("bind", last, &error))
     }
 }

@@ -1,9 +1,9 @@
 //! Connections of which one end has gone without a word, and what timers make of them.
 
 use super::{
-    Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, ForgedIcmp,
-    Listening, OPEN, Op, Role, Scenario, Sender, Step, Target, Topic, abort, answer, client,
-    dead_since_reset, lost, polls, returns, server, told_of_reset,
+    Awaited, BASE, Cause, Change, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, ForgedIcmp,
+    Listening, Network, OPEN, Op, Role, Scenario, Sender, Step, Target, Topic, abort, answer,
+    client, dead_since_reset, lost, polls, returns, server, told_of_reset,
 };
 use crate::flow::State;
 
@@ -329,5 +329,131 @@ pub(super) const LINGER_TIMEOUT: Scenario = Scenario {
         client(Op::Close, returns(0)),
         server(Op::Poll, polls(OPEN)),
     ],
+    ..BASE
+};
+
+// The network goes.
+
+/// A new kernel has no socket for what comes in: `tcp_v4_rcv()` answers, `NO_SOCKET`.
+pub(super) const REBOOTED: Scenario = Scenario {
+    id: "peer-rebooted",
+    topic: Topic::HalfOpen,
+    title: "the server's host was rebooted: RST to the data, from a host that never knew the connection",
+    story: "The server's host goes without a word and comes up again with the same address: the client's packets get to a kernel that \
+            has never seen the connection. It answers with RST. The client is told ECONNRESET at its next call.",
+    elsewhere: "RFC 9293, 3.5.1, figure 10.",
+    advice: "Resets that answer data, from a host whose uptime is shorter than the connection's age. Virtual addresses that move from \
+             one host to another look the same.",
+    network: Network::Link,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        server(Op::Repair, returns(0)),
+        server(Op::Close, returns(0)),
+        Step::Happens(Change::ServerReboots),
+        client(Op::Poll, polls(OPEN)),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
+        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[answer(
+        Role::Server,
+        State::Established,
+        Sender::Kernel,
+        "NO_SOCKET",
+    )],
+    counters: &[("OutRsts", 1), ("EstabResets", 2)],
+    ..BASE
+};
+
+/// `ipv4_link_failure()` after three ARP requests without an answer: a soft error, which `tcp_write_err()` reports.
+pub(super) const NEIGHBOUR_GONE: Scenario = Scenario {
+    id: "established-neighbour-gone",
+    topic: Topic::HalfOpen,
+    title: "nobody on the link has the server's address any more: EHOSTUNREACH, and no RST",
+    story: "The server's host has lost its address, and the client's kernel asks the link in vain who has it. What it wants to send \
+            waits, and is dropped after a few seconds; each time the kernel tells itself that the host cannot be reached. When it \
+            gives up, that is the error: EHOSTUNREACH, with no ICMP and no RST on the wire.",
+    elsewhere: "BSDs report EHOSTDOWN for a neighbour that does not answer.",
+    advice: "EHOSTUNREACH for a host on the same link: `ip neigh` shows FAILED. The capture has ARP requests (or neighbour \
+             solicitations) without an answer.",
+    network: Network::Link,
+    sysctls: &[("tcp_retries2", "2")],
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        Step::Happens(Change::ServerAddressGone),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::Dead(Role::Client)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(
+            Op::Read(1),
+            Expect::Fails(Errno::EHOSTUNREACH, Cause::NoRoute),
+        ),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::NoRoute)),
+    ],
+    unsent: Some(Role::Client),
+    counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
+    ..BASE
+};
+
+/// `tcp_write_timeout()`: what leaves never arrives.
+pub(super) const LINK_DOWN: Scenario = Scenario {
+    id: "established-link-down",
+    topic: Topic::HalfOpen,
+    title: "the server's link goes down: ETIMEDOUT, and no RST",
+    story: "The server's end of the link goes down. What the client sends gets nowhere; its kernel tries again and gives up with \
+            ETIMEDOUT. A link that is down says nothing: no RST, no ICMP.",
+    elsewhere: "The same everywhere.",
+    advice: "A cable, a switch, a virtual machine that was moved: TCP finds out by time alone.",
+    network: Network::Link,
+    sysctls: &[("tcp_retries2", "2")],
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::UserTimeout(500), returns(0)),
+        Step::Happens(Change::ServerLinkDown),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::Dead(Role::Client)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Read(1), timed_out(Errno::ETIMEDOUT)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), timed_out(Errno::EPIPE)),
+    ],
+    unsent: Some(Role::Client),
+    counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
+    ..BASE
+};
+
+/// `tcp_write_timeout()`: without its source address nothing can be sent.
+pub(super) const ADDRESS_GONE: Scenario = Scenario {
+    id: "established-address-gone",
+    topic: Topic::HalfOpen,
+    title: "the client's own address is removed: ETIMEDOUT, nothing is sent",
+    story: "The client's host loses the address that the connection has: a lease that ran out, a VPN that was closed. Linux does not \
+            tell the socket. What is written cannot be sent, and the connection ends with ETIMEDOUT as if the other end were gone.",
+    elsewhere: "Android destroys such sockets (SOCK_DESTROY), so that they fail at once with ECONNABORTED.",
+    advice: "Connections that hang after a change of network: compare `ss -tn` with `ip address`. `ss -K src ADDRESS` ends them.",
+    network: Network::Link,
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::UserTimeout(500), returns(0)),
+        Step::Happens(Change::ClientAddressGone),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::Dead(Role::Client)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(Op::Read(1), timed_out(Errno::ETIMEDOUT)),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), timed_out(Errno::EPIPE)),
+    ],
+    unsent: Some(Role::Client),
+    counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
     ..BASE
 };

@@ -1,9 +1,9 @@
 //! Addresses that nobody can be reached at: this host knows no way, nobody answers, or somebody on the way says so by ICMP.
 
 use super::{
-    Awaited, BASE, Cause, Errno, Events, Expect, ExpectedIcmp, Extent, Family, ForgedIcmp, OPEN,
-    Op, Role, Route, Rule, Scenario, Step, Target, Topic, client, not_connected, returns, server,
-    would_block,
+    Awaited, BASE, Cause, Change, Errno, Events, Expect, ExpectedIcmp, Extent, Family, ForgedIcmp,
+    Network, OPEN, Op, Role, Route, Rule, Scenario, Step, Target, Topic, client, not_connected,
+    returns, server, would_block,
 };
 
 // This host knows no way.
@@ -595,5 +595,58 @@ pub(super) const ICMP_RECVERR: Scenario = Scenario {
         client(Op::Read(1), returns(1)),
     ],
     icmp: &[PORT_UNREACHABLE],
+    ..BASE
+};
+
+/// `ipv4_link_failure()` after three ARP requests without an answer, `tcp_v4_err()` in SYN-SENT: `EHOSTUNREACH`.
+pub(super) const NO_NEIGHBOUR: Scenario = Scenario {
+    id: "connect-no-neighbour",
+    topic: Topic::Unreachable,
+    title: "an address on the link that nobody has: EHOSTUNREACH after three seconds",
+    story: "The client connects to an address on its own link that nobody has. Its kernel asks the link three times, a second apart, who \
+            has it (ARP, or neighbour discovery); the SYN waits for the answer and never gets to the wire. Then connect() fails \
+            with EHOSTUNREACH: no RST, and no ICMP but the one that the kernel has told itself.",
+    elsewhere: "BSDs report EHOSTDOWN.",
+    advice: "\"No route to host\" after three seconds for an address on one's own network: it is not in use. `ip neigh` shows FAILED.",
+    network: Network::Link,
+    target: Target::Nobody,
+    extent: Extent::Nothing,
+    slow: true,
+    steps: &[
+        client(Op::Connect, no_route(Errno::EHOSTUNREACH)),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Read(1), no_route(Errno::ENOTCONN)),
+    ],
+    counters: &[("AttemptFails", 1)],
+    ..BASE
+};
+
+/// `arp_error_report()` at the router: `icmp_send()` of 3/1, or 1/3 over IPv6, to the client in SYN-SENT.
+pub(super) const ROUTER_SAYS_SO: Scenario = Scenario {
+    id: "connect-router-unreachable",
+    topic: Topic::Unreachable,
+    title: "a router finds no such host: ICMP host unreachable, EHOSTUNREACH",
+    story: "The server's host has lost its address. The SYN gets to the router, which asks the server's link in vain who has the \
+            address, and after three seconds tells the client by ICMP that the host cannot be reached. connect() fails with \
+            EHOSTUNREACH. What comes from the router has the router's address.",
+    elsewhere: ICMP_ELSEWHERE,
+    advice: "The source address of the ICMP message is the last router that could be reached: what is wrong is behind it.",
+    network: Network::Routed,
+    slow: true,
+    steps: &[
+        Step::Happens(Change::ServerAddressGone),
+        client(
+            Op::Connect,
+            Expect::Fails(Errno::EHOSTUNREACH, Cause::Icmp(0)),
+        ),
+        client(Op::SocketError, Expect::ReportsNone),
+        client(Op::Read(1), Expect::Fails(Errno::ENOTCONN, Cause::Icmp(0))),
+    ],
+    icmp: &[ExpectedIcmp {
+        to: Role::Client,
+        ipv4: (3, 1),
+        ipv6: (1, 3),
+    }],
+    counters: &[("AttemptFails", 1)],
     ..BASE
 };

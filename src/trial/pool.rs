@@ -1,7 +1,7 @@
 //! Many trials on several workers, each a thread with a namespace, a capture and sockets of its own.
 //!
-//! Trials that wait for timers are run side by side, one a worker, once the others are through: they need no CPU, but they
-//! would hold up those that need to be alone for a moment.
+//! Trials that wait for timers, and those between hosts of their own, are run side by side, one a worker, once the others are
+//! through: they need no CPU, but they would hold up those that need to be alone for a moment.
 //!
 //! Workers take runs of trials from a common list and send what came of them over a bounded channel, some trials at a
 //! time: waking the receiver for each would cost more than the trial. Asked to stop, a worker finishes the trial it is
@@ -24,7 +24,7 @@ use crate::capture::SNAPLEN;
 use crate::error::Error;
 use crate::lab::Place;
 use crate::report::{CaptureReport, TrialReport};
-use crate::scenario::{Family, Scenario};
+use crate::scenario::{Family, Network, Scenario};
 use crate::verdict::Verdict;
 
 /// What is to be run.
@@ -191,7 +191,9 @@ impl Pool {
     pub fn start(order: Order) -> Result<Self, Error> {
         // A host's own loopback is one, so there is one worker, and it takes all in order.
         let apart = order.settings.place == Place::Private;
-        let is_slow = |(scenario, _): &(&Scenario, Family)| apart && scenario.slow;
+        let is_slow = |(scenario, _): &(&Scenario, Family)| {
+            apart && (scenario.slow || scenario.network != Network::Loopback)
+        };
         let (slow, fast): (Vec<_>, Vec<_>) = order.pairs.iter().copied().partition(is_slow);
         let fast = Queue::new(fast, order.repeat, CHUNK);
         let slow = Queue::new(slow, order.repeat, 1);
@@ -269,11 +271,13 @@ async fn run_trials(
     if let Duty::Slow { .. } = duty {
         queue = &shared.slow;
         settings.small_ring = true;
+    } else {
+        settings.kept.makes_networks = false;
     }
     let mut worker = Worker::open(settings, nth).await?;
     let opened = Event::Opened {
-        interface: worker.session().interface().to_owned(),
-        filter: worker.session().filter().to_owned(),
+        interface: worker.taps().interface().to_owned(),
+        filter: worker.taps().filter().to_owned(),
     };
     let mut outbox = Outbox {
         events,
@@ -281,6 +285,13 @@ async fn run_trials(
         sent: Instant::now(),
         listening: events.send(opened).await.is_ok(),
     };
+    // What it will begin with, and what takes time to build.
+    let mut first = queue.take();
+    if let Some((scenario, ..)) = first.as_ref().and_then(|chunk| queue.trial(chunk.start))
+        && worker.cannot_run(scenario, Family::Ipv4).is_none()
+    {
+        worker.prepare(scenario).await?;
+    }
     let _pass = match duty {
         Duty::Fast { _pass: pass } => Some(pass),
         Duty::Slow { pass, mut gate } => {
@@ -292,7 +303,7 @@ async fn run_trials(
     };
     let mut dropped = 0;
     while outbox.listening && !shared.stop.load(Ordering::Relaxed) {
-        let Some(chunk) = queue.take() else {
+        let Some(chunk) = first.take().or_else(|| queue.take()) else {
             break;
         };
         let result = run_chunk(shared, queue, &mut worker, chunk, &mut outbox, &mut dropped).await;
@@ -377,7 +388,7 @@ fn finished(
     let (evidence, judgement) = (trial.evidence, &trial.judgement);
     let verdict = judgement.verdict;
     let is_wanted = order.every_report || verdict != Verdict::Confirmed;
-    let interface = trial.session.interface();
+    let interface = trial.taps.interface();
     let mut report = (is_wanted || order.archive.is_some())
         .then(|| TrialReport::new(scenario, family, run, interface, evidence, judgement));
     let mut text = None;
@@ -391,10 +402,10 @@ fn finished(
             calls,
             capture: CaptureReport {
                 interface: interface.to_owned(),
-                filter: trial.session.filter().to_owned(),
+                filter: trial.taps.filter().to_owned(),
                 dropped: evidence.completeness.dropped,
             },
-            link: trial.session.link(),
+            link: trial.taps.link(),
             snaplen: SNAPLEN,
             frames: trial.batch.frames(),
         };

@@ -270,13 +270,14 @@ impl Finding {
             ),
             Self::NoSuchReset { place, fate } => write!(
                 f,
-                "RST {} that must be on the wire and {} is not there",
+                "RST {} that must be sent and {} is not there",
                 place + 1,
                 match fate {
                     Fate::Believed => "be believed",
                     Fate::Ignored => "be ignored",
                     Fate::Challenged => "be answered with a challenge ACK",
                     Fate::Lost => "not arrive",
+                    Fate::NeverLeft => "never get there",
                 }
             ),
             other => f.write_str(other.id()), // what speaks of a RST has words of its own

@@ -15,7 +15,7 @@ use crate::kernel::counters::WATCHED;
 use crate::kernel::event::{Event, Trace, What};
 use crate::kernel::reason::NOT_SPECIFIED;
 use crate::packet::{Flags, Packet};
-use crate::scenario::{Scenario, Sender};
+use crate::scenario::{ExpectedReset, Fate, Scenario, Sender};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role};
 
@@ -42,6 +42,20 @@ pub(super) struct Joined {
     pub(super) origins: Vec<Origin>,
     /// What was sent by this end and belongs to none of them, for this reason.
     uncaptured: Vec<(Role, Option<String>)>,
+    /// Whether the trace tells of RSTs that are sent.
+    is_told: bool,
+}
+
+impl Joined {
+    /// Whether the kernel says that it has sent this RST, which was not captured; or cannot be asked.
+    pub(super) fn tells_of(&self, meant: &ExpectedReset) -> bool {
+        !self.is_told || self.uncaptured.iter().any(|sent| is_it(sent, meant))
+    }
+}
+
+fn is_it((role, reason): &(Role, Option<String>), meant: &ExpectedReset) -> bool {
+    let is_reason = |reason: &String| reason == meant.reason || reason == NOT_SPECIFIED;
+    *role == meant.from && reason.as_ref().is_none_or(is_reason)
 }
 
 /// Joins the RSTs that the kernel says it has sent to those that were captured.
@@ -49,10 +63,12 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
     let mut joined = Joined {
         origins: vec![Origin::UNKNOWN; resets.len()],
         uncaptured: Vec::new(),
+        is_told: false,
     };
     let Some(trace) = &evidence.trace else {
         return joined;
     };
+    joined.is_told = trace.coverage.send_reset;
     for role in [Role::Client, Role::Server] {
         let sent = sent_by(evidence, trace, role);
         let captured: Vec<usize> = (0..resets.len())
@@ -174,8 +190,20 @@ pub(super) fn compare_trace(
     };
     let mut found = Vec::new();
     compare_origins(scenario, wire, matched, joined, &mut found);
-    let uncaptured = joined.uncaptured.iter().cloned();
-    found.extend(uncaptured.map(|(role, reason)| Disagreement::NotCaptured { role, reason }));
+    let mut never_left: Vec<_> = scenario
+        .resets
+        .iter()
+        .filter(|meant| meant.fate == Fate::NeverLeft)
+        .collect();
+    let uncaptured = joined.uncaptured.iter().filter(|sent| {
+        let place = never_left.iter().position(|meant| is_it(sent, meant));
+        place.map(|place| never_left.remove(place)).is_none()
+    });
+    found.extend(
+        uncaptured
+            .cloned()
+            .map(|(role, reason)| Disagreement::NotCaptured { role, reason }),
+    );
     for role in [Role::Client, Role::Server] {
         if trace.coverage.receive_reset {
             compare_received(evidence, trace, wire, role, &mut found);

@@ -9,7 +9,7 @@ use crate::archive::{TRANSCRIPT, parts_of_stem, sha256};
 use crate::error::Error;
 use crate::evidence::{Evidence, Flaw};
 use crate::file::{Block, Format, Reader};
-use crate::packet::{Flags, Link, Packet, decode};
+use crate::packet::{CLIENT, Flags, Link, Packet, SERVER, Tap, decode};
 use crate::report::human::printable;
 use crate::report::{CaptureReport, Source};
 use crate::scenario::{self, Family};
@@ -19,9 +19,10 @@ use crate::time::Timestamp;
 #[derive(Default)]
 pub(super) struct Capture {
     pub(super) packets: Vec<Packet>,
-    /// Link types by the number of their interface, which the reader counts through the whole file.
-    links: Vec<u16>,
-    /// Frames that the interface counted.
+    /// Link types by the number of their interface, which the reader counts through the whole file, and what is captured
+    /// there.
+    links: Vec<(u16, Tap)>,
+    /// Frames that the interfaces counted.
     received: Option<u64>,
     /// When its first frame was stamped.
     began: Option<Timestamp>,
@@ -77,25 +78,45 @@ impl Capture {
                 self.transcript = hash.map(str::to_owned);
             }
             Block::Interface(interface) => {
-                self.links.push(interface.link);
-                self.interface = interface.name.map(Cow::into_owned);
+                let name = interface.name.map(Cow::into_owned);
+                let tap = name.as_deref().map_or(Tap::Both, tap_of);
+                self.links.push((interface.link, tap));
+                // Their names together, as they are told of.
+                self.interface = match (self.interface.take(), name) {
+                    (Some(one), Some(other)) => Some(format!("{one}, {other}")),
+                    (one, other) => one.or(other),
+                };
                 self.filter = interface.filter.map(Cow::into_owned);
             }
             Block::Frame(frame) => {
                 let index = usize::try_from(frame.interface).unwrap_or(usize::MAX);
-                let link = self.links.get(index).copied().unwrap_or_default();
+                let (link, tap) = self.links.get(index).copied().unwrap_or_default();
                 let link = Link::from_number(link.into()).ok_or(Flaw::LinkType(link))?;
                 let number = u32::try_from(self.packets.len() + 1).unwrap_or(u32::MAX);
                 self.began.get_or_insert(frame.at);
-                let packet = decode(link, number, frame.at, frame.captured);
+                let packet = decode(link, number, frame.at, frame.captured).at_tap(tap);
                 self.packets.push(packet);
             }
             Block::Statistics(statistics) => {
-                self.received = statistics.received;
-                self.dropped = statistics.dropped.unwrap_or(0);
+                let counted = statistics.received;
+                self.received = match (self.received, counted) {
+                    (Some(one), Some(other)) => Some(one.saturating_add(other)),
+                    (one, other) => one.or(other),
+                };
+                let dropped = statistics.dropped.unwrap_or(0);
+                self.dropped = self.dropped.saturating_add(dropped);
             }
         }
         Ok(())
+    }
+}
+
+/// What is captured on an interface of this name.
+fn tap_of(name: &str) -> Tap {
+    match name {
+        CLIENT => Tap::Client,
+        SERVER => Tap::Server,
+        _ => Tap::Both,
     }
 }
 

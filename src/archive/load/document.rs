@@ -64,10 +64,10 @@ struct Schema {
 
 impl Document<'_> {
     /// Whether what it says of the capture is what that says of itself, if it does.
-    pub(super) fn describes(&self, capture: &Capture) -> bool {
+    pub(super) fn describes(&self, capture: &Capture, interface: &str) -> bool {
         let told = &self.capture;
         let is = |saved: &Option<String>, told: &str| saved.as_ref().is_none_or(|it| it == told);
-        is(&capture.interface, &told.interface)
+        is(&capture.interface, interface)
             && (self.is_report || is(&capture.filter, &told.filter))
             && (self.is_report || capture.filter.is_none() || capture.dropped == told.dropped)
     }

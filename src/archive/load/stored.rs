@@ -11,13 +11,13 @@ use serde::Deserialize;
 use super::capture::Capture;
 use super::document::Document;
 use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_file};
-use crate::archive::{calls_sha256, sha256, transcript_sha256};
+use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
 use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
 use crate::kernel::event::{Coverage, Moved, Trace};
 use crate::packet::Packet;
 use crate::report::human::printable;
 use crate::report::kernel::EventReport;
-use crate::report::{PacketReport, Source, packets};
+use crate::report::{CaptureReport, PacketReport, Source, packets};
 use crate::scenario::{self, Family};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Events, Op, Outcome, Role};
@@ -164,7 +164,10 @@ impl StoredTrial<'_> {
             run: self.run,
             host: None,
             witnesses: None,
-            capture: document.capture.clone(),
+            capture: CaptureReport {
+                interface: interface_of(scenario, &document.capture.interface).to_owned(),
+                ..document.capture.clone()
+            },
             evidence: joined.evidence,
             name: printable(&self.scenario),
             // One that was skipped has no capture, whatever is said of it.
@@ -246,14 +249,15 @@ impl StoredTrial<'_> {
         transcript: &Evidence,
         content: &str,
     ) -> Option<Flaw> {
-        let interface = &*document.capture.interface;
+        let scenario = scenario::find(&self.scenario);
+        let interface = interface_of(scenario, &document.capture.interface);
         let recorder = &document.recorder;
         let calls = calls_sha256(recorder, &self.scenario, self.family, interface, transcript);
         let hash = transcript_sha256(&calls, self.run, transcript);
         if capture.flaw.is_some() {
             return capture.flaw;
         }
-        if !capture.belongs_to(&calls, &hash) || !document.describes(capture) {
+        if !capture.belongs_to(&calls, &hash) || !document.describes(capture, interface) {
             return Some(Flaw::TranscriptAltered);
         }
         if let Some(frame) = self.first_difference(transcript, &capture.packets, interface) {

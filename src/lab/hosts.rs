@@ -1,0 +1,491 @@
+//! More hosts than one: network namespaces of their own, joined by veth pairs.
+//!
+//! A host is a thread that has entered a new namespace and does there what it is asked to. What is made there, a socket, a
+//! capture, a file of counters, belongs to that namespace for good, and can be used from anywhere. When the thread has ended
+//! and all that was made there is closed, the namespace is gone, and with it its links, addresses, routes and rules.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use futures_util::TryStreamExt as _;
+use nix::sched::{CloneFlags, unshare};
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use tokio::runtime::{Builder, Runtime};
+
+use super::forgery::Forgery;
+use super::{firewall, no_network_namespace, random, sysctl};
+use crate::capture::Crossing;
+use crate::error::Error;
+use crate::packet::{CLIENT, SERVER};
+use crate::scenario::{Change, Family, Network};
+
+type Job = Box<dyn FnOnce(&Runtime) + Send>;
+
+/// A thread in a network namespace of its own.
+#[derive(Debug)]
+pub(crate) struct Host {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    namespace: File,
+}
+
+impl Host {
+    /// A new one, with nothing but a loopback interface.
+    fn start(name: &str) -> Result<Self, Error> {
+        let (jobs, todo) = channel::<Job>();
+        let (tell, told) = channel();
+        let work = move || {
+            let entered = enter();
+            let runtime = match entered {
+                Ok((namespace, runtime)) => {
+                    let _ = tell.send(Ok(namespace));
+                    runtime
+                }
+                Err(error) => {
+                    let _ = tell.send(Err(error));
+                    return;
+                }
+            };
+            while let Ok(job) = todo.recv() {
+                job(&runtime);
+            }
+        };
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(work)
+            .map_err(|error| Error::lab("start a host", &error))?;
+        let namespace = told.recv().map_err(|_| ended())??;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            namespace,
+        })
+    }
+
+    /// Does this in its namespace, and waits for it.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Runtime) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (tell, told) = channel();
+        let job = move |runtime: &Runtime| {
+            let _ = tell.send(job(runtime));
+        };
+        let jobs = self.jobs.as_ref().ok_or_else(ended)?;
+        jobs.send(Box::new(job)).map_err(|_| ended())?;
+        told.recv().map_err(|_| ended())
+    }
+
+    /// Does this with a netlink socket of its namespace.
+    fn netlink<T, F>(
+        &self,
+        action: &str,
+        job: impl FnOnce(Handle) -> F + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, rtnetlink::Error>>,
+    {
+        let done = self.run(move |runtime| {
+            runtime.block_on(async {
+                let (connection, handle, _) =
+                    rtnetlink::new_connection().map_err(|error| error.to_string())?;
+                let pump = tokio::spawn(connection);
+                let done = job(handle).await.map_err(|error| error.to_string());
+                pump.abort();
+                done
+            })
+        })?;
+        done.map_err(|why| Error::lab(action, &why))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn ended() -> Error {
+    Error::lab("use a host", &"its thread ended early")
+}
+
+/// Enters a new namespace and brings its loopback interface up.
+fn enter() -> Result<(File, Runtime), Error> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
+    let failed = |error: io::Error| Error::lab("enter a network namespace", &error);
+    let namespace = File::open("/proc/thread-self/ns/net").map_err(failed)?;
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(failed)?;
+    // An address is to be usable at once; nobody else can have it. Where there is no IPv6 there is nothing to set.
+    for interfaces in ["all", "default"] {
+        let _ = fs::write(
+            format!("/proc/sys/net/ipv6/conf/{interfaces}/accept_dad"),
+            "0",
+        );
+    }
+    Ok((namespace, runtime))
+}
+
+/// Addresses of one end, with the lengths of their prefixes.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    ipv4: (Ipv4Addr, u8),
+    ipv6: (Ipv6Addr, u8),
+}
+
+impl Pair {
+    fn of(self, family: Family) -> IpAddr {
+        match family {
+            Family::Ipv4 => self.ipv4.0.into(),
+            Family::Ipv6 => self.ipv6.0.into(),
+        }
+    }
+
+    fn both(self) -> [(IpAddr, u8); 2] {
+        [
+            (self.ipv4.0.into(), self.ipv4.1),
+            (self.ipv6.0.into(), self.ipv6.1),
+        ]
+    }
+}
+
+/// A client's and a server's host, and perhaps a router between them.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    network: Network,
+    pub(crate) client: Arc<Host>,
+    pub(crate) server: Arc<Host>,
+    router: Option<Host>,
+    /// Of the two ends.
+    ends: [Pair; 2],
+    /// What is to be put right before a fence can cross.
+    broken: Vec<Change>,
+}
+
+impl Hosts {
+    /// Builds the network. `firewall` is the first port of servers, if rules are to be loaded.
+    pub(crate) fn build(network: Network, firewall: Option<u16>) -> Result<Self, Error> {
+        let [a, b, c, d] = random()?;
+        let ends = |client: u8, server: u8, prefix: (u8, u8)| {
+            [client, server].map(|last| Pair {
+                ipv4: (Ipv4Addr::new(10, a, b, last), prefix.0),
+                ipv6: (
+                    Ipv6Addr::new(
+                        0xfd00 | u16::from(a),
+                        u16::from_be_bytes([b, c]),
+                        d.into(),
+                        0,
+                        0,
+                        0,
+                        u16::from(last >> 7),
+                        last.into(),
+                    ),
+                    prefix.1,
+                ),
+            })
+        };
+        let client = Arc::new(Host::start("client-host")?);
+        let server = Arc::new(Host::start("server-host")?);
+        let mut hosts = match network {
+            Network::Loopback | Network::Link => {
+                let ends = ends(1, 2, (24, 64));
+                join(&client, CLIENT, &server, SERVER)?;
+                Self {
+                    network,
+                    client,
+                    server,
+                    router: None,
+                    ends,
+                    broken: Vec::new(),
+                }
+            }
+            Network::Routed => {
+                let router = Host::start("router")?;
+                let between = ends(2, 130, (25, 112));
+                let ends = ends(1, 129, (25, 112));
+                for (host, name, inner, own, near) in [
+                    (&*client, CLIENT, "to-client", ends[0], between[0]),
+                    (&*server, SERVER, "to-server", ends[1], between[1]),
+                ] {
+                    join(host, name, &router, inner)?;
+                    set_up(&router, inner, near)?;
+                    set_up(host, name, own)?;
+                    route_by(host, name, near)?;
+                }
+                router.run(|_| {
+                    let _ = fs::write("/proc/sys/net/ipv4/ip_forward", "1");
+                    let _ = fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
+                })?;
+                Self {
+                    network,
+                    client,
+                    server,
+                    router: Some(router),
+                    ends,
+                    broken: Vec::new(),
+                }
+            }
+        };
+        if network != Network::Routed {
+            set_up(&hosts.client, CLIENT, hosts.ends[0])?;
+            set_up(&hosts.server, SERVER, hosts.ends[1])?;
+        }
+        if let Some(port) = firewall {
+            hosts.load_firewall(port)?;
+        }
+        Ok(hosts)
+    }
+
+    fn load_firewall(&mut self, port: u16) -> Result<(), Error> {
+        let hosts = [
+            Some(&*self.client),
+            Some(&*self.server),
+            self.router.as_ref(),
+        ];
+        for host in hosts.into_iter().flatten() {
+            host.run(move |_| firewall::load(port))??
+                .map_err(|why| Error::lab("load firewall rules", &why))?;
+        }
+        Ok(())
+    }
+
+    /// Changes these settings on both ends' hosts, for good.
+    pub(crate) fn change_settings(
+        &self,
+        settings: &'static [(&'static str, &'static str)],
+    ) -> Result<(), Error> {
+        for host in [&self.client, &self.server] {
+            host.run(move |_| sysctl::Changed::make(settings).map(std::mem::forget))??;
+        }
+        Ok(())
+    }
+
+    /// The address of an end.
+    pub(crate) fn address(&self, is_server: bool, family: Family) -> IpAddr {
+        self.ends[usize::from(is_server)].of(family)
+    }
+
+    /// All of both ends.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        let pairs = self.ends.iter().flat_map(|pair| pair.both());
+        pairs.map(|(address, _)| address).collect()
+    }
+
+    /// An address on the client's link that nobody has.
+    pub(crate) fn nobody(&self, family: Family) -> IpAddr {
+        match self.ends[0].of(family) {
+            IpAddr::V4(ip) => {
+                let [a, b, c, _] = ip.octets();
+                Ipv4Addr::new(a, b, c, 77).into()
+            }
+            IpAddr::V6(ip) => {
+                let mut segments = ip.segments();
+                segments[7] = 77;
+                Ipv6Addr::from(segments).into()
+            }
+        }
+    }
+
+    /// Sockets that send fences across.
+    pub(crate) fn crossing(&self) -> Result<Crossing, Error> {
+        let [client, server] = self.ends.map(|pair| pair.of(Family::Ipv4));
+        let failed = |error: io::Error| Error::lab("make sockets for a fence", &error);
+        let bind = |host: &Host, ip: IpAddr| host.run(move |_| UdpSocket::bind((ip, 0)));
+        let client = bind(&self.client, client)?.map_err(failed)?;
+        let server = bind(&self.server, server)?.map_err(failed)?;
+        let join = |one: &UdpSocket, other: &UdpSocket| one.connect(other.local_addr()?);
+        join(&client, &server).map_err(failed)?;
+        join(&server, &client).map_err(failed)?;
+        Ok(Crossing { client, server })
+    }
+
+    /// What sends packets made by hand: from between the ends, or where there is nobody from the server's host.
+    pub(crate) fn forgery(&self) -> Result<Forgery, Error> {
+        let host = self.router.as_ref().unwrap_or(&*self.server);
+        let opened = host.run(|_| Forgery::open())?;
+        opened.map_err(|error| Error::lab("make packets by hand", &error))
+    }
+
+    /// Lets it happen. What a fence needs is put right by [`repair`](Self::repair).
+    pub(crate) fn happens(&mut self, change: Change) -> Result<(), Error> {
+        match change {
+            Change::ServerReboots => {
+                let new = Arc::new(Host::start("server-host")?);
+                give(&self.server, SERVER, &new)?;
+                set_up(&new, SERVER, self.ends[1])?;
+                if self.network == Network::Routed {
+                    return Err(Error::lab(
+                        "reboot a server",
+                        &"there is a router before it",
+                    ));
+                }
+                // Sockets of the old one may still be open, but nothing joins it to anybody.
+                self.server = new;
+                return Ok(());
+            }
+            Change::ServerAddressGone => {
+                unset(&self.server, SERVER, self.ends[1])?;
+                let near = self
+                    .router
+                    .as_ref()
+                    .map_or((&*self.client, CLIENT), |router| (router, "to-server"));
+                forget_neighbours(near.0, near.1)?;
+            }
+            Change::ClientAddressGone => unset(&self.client, CLIENT, self.ends[0])?,
+            Change::ServerLinkDown => turn(&self.server, SERVER, false)?,
+        }
+        self.broken.push(change);
+        Ok(())
+    }
+
+    /// Makes the way passable again.
+    pub(crate) fn repair(&mut self) -> Result<(), Error> {
+        for change in std::mem::take(&mut self.broken) {
+            match change {
+                Change::ServerReboots => {}
+                Change::ServerAddressGone => set_up(&self.server, SERVER, self.ends[1])?,
+                Change::ClientAddressGone => set_up(&self.client, CLIENT, self.ends[0])?,
+                Change::ServerLinkDown => turn(&self.server, SERVER, true)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The link of this name in the namespace of the handle.
+async fn link(handle: &Handle, name: &str) -> Result<LinkMessage, rtnetlink::Error> {
+    let mut links = handle.link().get().match_name(name.to_owned()).execute();
+    let found = links.try_next().await?;
+    found.ok_or(rtnetlink::Error::RequestFailed)
+}
+
+/// Joins two hosts by a pair of links.
+fn join(
+    one: &Host,
+    name: &'static str,
+    other: &Host,
+    other_name: &'static str,
+) -> Result<(), Error> {
+    one.netlink("make a veth pair", move |handle| async move {
+        let pair = LinkVeth::new(name, other_name).build();
+        handle.link().add(pair).execute().await
+    })?;
+    give(one, other_name, other)
+}
+
+/// Moves a link to another host.
+fn give(from: &Host, name: &'static str, to: &Host) -> Result<(), Error> {
+    let namespace = to.namespace.as_raw_fd();
+    from.netlink("move a link", move |handle| async move {
+        let index = link(&handle, name).await?.header.index;
+        let moved = LinkUnspec::new_with_index(index)
+            .setns_by_fd(namespace)
+            .build();
+        handle.link().set(moved).execute().await
+    })
+}
+
+/// Gives a link its addresses and brings it up.
+fn set_up(host: &Host, name: &'static str, addresses: Pair) -> Result<(), Error> {
+    host.netlink("set a link up", move |handle| async move {
+        let index = link(&handle, name).await?.header.index;
+        let up = LinkUnspec::new_with_index(index).up().build();
+        handle.link().set(up).execute().await?;
+        for (address, prefix) in addresses.both() {
+            let added = handle.address().add(index, address, prefix).execute().await;
+            // A kernel without IPv6 has no such addresses, and no trials over it.
+            if address.is_ipv4() {
+                added?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Takes a link's addresses away.
+fn unset(host: &Host, name: &'static str, addresses: Pair) -> Result<(), Error> {
+    host.netlink("take addresses away", move |handle| async move {
+        let index = link(&handle, name).await?.header.index;
+        let mut found = handle
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .execute();
+        let mut gone = Vec::new();
+        while let Some(message) = found.try_next().await? {
+            let is_meant = |(address, _): &(IpAddr, u8)| {
+                message.attributes.iter().any(|attribute| {
+                    matches!(attribute, rtnetlink::packet_route::address::AddressAttribute::Address(it)
+                        if it == address)
+                })
+            };
+            if addresses.both().iter().any(is_meant) {
+                gone.push(message);
+            }
+        }
+        for message in gone {
+            handle.address().del(message).execute().await?;
+        }
+        Ok(())
+    })
+}
+
+/// Brings a link up or down.
+fn turn(host: &Host, name: &'static str, up: bool) -> Result<(), Error> {
+    host.netlink("turn a link", move |handle| async move {
+        let index = link(&handle, name).await?.header.index;
+        let link = LinkUnspec::new_with_index(index);
+        let link = if up { link.up() } else { link.down() };
+        handle.link().set(link.build()).execute().await
+    })
+}
+
+/// Lets a host send what is not for its own links by this one.
+fn route_by(host: &Host, name: &'static str, gateway: Pair) -> Result<(), Error> {
+    host.netlink("add routes", move |handle| async move {
+        let index = link(&handle, name).await?.header.index;
+        let ipv4 = RouteMessageBuilder::<Ipv4Addr>::new()
+            .gateway(gateway.ipv4.0)
+            .output_interface(index)
+            .build();
+        handle.route().add(ipv4).execute().await?;
+        let ipv6 = RouteMessageBuilder::<Ipv6Addr>::new()
+            .gateway(gateway.ipv6.0)
+            .output_interface(index)
+            .build();
+        // As with addresses.
+        let _ = handle.route().add(ipv6).execute().await;
+        Ok(())
+    })
+}
+
+/// Lets a host forget who has which address on this link.
+fn forget_neighbours(host: &Host, name: &'static str) -> Result<(), Error> {
+    host.netlink("forget neighbours", move |handle| async move {
+        let index = link(&handle, name).await?.header.index;
+        let mut found = handle.neighbours().get().execute();
+        let mut known = Vec::new();
+        while let Some(message) = found.try_next().await? {
+            if message.header.ifindex == index {
+                known.push(message);
+            }
+        }
+        for message in known {
+            handle.neighbours().del(message).execute().await?;
+        }
+        Ok(())
+    })
+}
