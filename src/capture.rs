@@ -83,6 +83,8 @@ pub struct Batch {
     keep_bytes: bool,
     /// Frames stamped before belong to what was there earlier.
     since: Timestamp,
+    /// Frames stamped later belong to no trial, but for fences.
+    until: Option<Timestamp>,
     /// Decoded, in capture order: frame `n` is at index `n - 1`.
     pub packets: Vec<Packet>,
     /// What the user's filter rejected: not evidence, but what is missing of it.
@@ -158,11 +160,17 @@ impl Batch {
     /// earlier trial sent may still be in the ring.
     pub fn begin(&mut self, since: Timestamp) {
         self.since = since;
+        self.until = None;
         self.packets.clear();
         self.hidden.clear();
         self.times.clear();
         self.frames.clear();
         self.bytes.clear();
+    }
+
+    /// Takes no frame any more that is stamped after `until`, but fences.
+    pub fn end(&mut self, until: Timestamp) {
+        self.until = Some(until);
     }
 
     /// Takes a frame in. What it is, if it is one of this trial.
@@ -178,6 +186,10 @@ impl Batch {
         }
         let number = u32::try_from(self.packets.len() + 1).unwrap_or(u32::MAX);
         let packet = decode(link, number, at, frame.data).at_tap(tap);
+        let is_fence = matches!(packet, Packet::Udp { mark: Some(_), .. });
+        if self.until.is_some_and(|until| at > until) && !is_fence {
+            return None;
+        }
         if filter.is_some_and(|filter| !filter.filter(frame.data)) {
             self.hidden.push(packet);
             return Some(packet);
@@ -247,6 +259,12 @@ impl Session {
         let fences = match &fence {
             Some(fence) => filter_for(&[fence.address]),
             None => filter_for(&config.crossing),
+        };
+        // Between hosts it says why nothing was sent: nobody has answered.
+        let usual = if fence.is_none() {
+            format!("{usual} or arp")
+        } else {
+            usual
         };
         let mut filter = format!("({usual}) or ({fences})");
         let mut users_filter = None;
@@ -499,7 +517,9 @@ fn payload(mark: u64, commitment: Option<&[u8; 32]>) -> Vec<u8> {
 
 /// Datagrams to these addresses.
 fn filter_for(fences: &[SocketAddr]) -> String {
-    let one = |to: &SocketAddr| format!("udp and dst host {} and dst port {}", to.ip(), to.port());
+    // `and` and `or` bind equally strongly.
+    let one =
+        |to: &SocketAddr| format!("(udp and dst host {} and dst port {})", to.ip(), to.port());
     let all: Vec<String> = fences.iter().map(one).collect();
     all.join(" or ")
 }

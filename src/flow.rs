@@ -226,8 +226,8 @@ pub struct Reset {
     /// Its receiver is a connection that nobody has accepted and that has no socket of its own: a request, which the
     /// listener forgets.
     pub finds_request: bool,
-    /// How many bytes its sender had sent before.
-    pub sent_before: u32,
+    /// How many bytes its receiver had received before, with none missing before them.
+    pub received_before: u32,
     /// The ACK with which its receiver answers what it must not believe (RFC 5961, 3.2): what follows is exact, if
     /// there is somebody to send it.
     pub challenged_by: Option<u32>,
@@ -512,7 +512,7 @@ impl Flow {
                 drawn_by: None,
                 left: Some(segment.frame),
                 finds_request: false,
-                sent_before: sender.payload_sent(),
+                received_before: sender.payload_sent(),
                 challenged_by: None,
             });
         } else {
@@ -563,7 +563,7 @@ fn reset(
         drawn_by,
         left,
         finds_request,
-        sent_before: sender.payload_sent(),
+        received_before: receiver.payload_received(sender),
         challenged_by: None,
     }
 }
@@ -869,6 +869,17 @@ impl Endpoint {
         };
         let controls = 1 + u32::from(self.after_fin.is_some());
         snd_nxt.relative_to(iss).saturating_sub(controls)
+    }
+
+    /// How many bytes of `sender` it has received, with none missing before them.
+    fn payload_received(&self, sender: &Self) -> u32 {
+        let (Some(irs), Some(rcv_nxt)) = (self.irs, self.rcv_nxt) else {
+            return 0;
+        };
+        let has_fin = sender.after_fin == Some(rcv_nxt);
+        rcv_nxt
+            .relative_to(irs)
+            .saturating_sub(1 + u32::from(has_fin))
     }
 
     /// Whether this end, in its state, has to believe this RST from `sender`.

@@ -835,6 +835,7 @@ pub const ALL: &[&Scenario] = &[
     &half_open::NEIGHBOUR_GONE,
     &half_open::LINK_DOWN,
     &half_open::ADDRESS_GONE,
+    &half_open::ADDRESS_GONE_IPV6,
     &blind::RST_OLD,
     &blind::RST_OUTSIDE,
     &blind::RST_IN_WINDOW,

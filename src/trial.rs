@@ -106,13 +106,20 @@ pub struct Worker {
     settings: Settings,
     lab: Lab,
     home: Site,
-    /// Where the next trial between hosts is run; it is used once.
-    away: Option<(Network, Site)>,
+    /// Where the next trial between hosts is run.
+    away: Option<Away>,
     batch: Batch,
     evidence: Evidence,
     /// What the fence of the latest trial carried.
     commitment: Option<[u8; 32]>,
     buffer: Vec<u8>,
+}
+
+/// A network of other hosts, built for one trial of one scenario.
+struct Away {
+    scenario: &'static str,
+    site: Site,
+    is_used: bool,
 }
 
 /// Where trials are run, and who sees them.
@@ -183,9 +190,16 @@ impl Site {
         let client = open(&hosts.client, Tap::Client)?;
         let server = open(&hosts.server, Tap::Server)?;
         self.taps = Taps::two(client, server, crossing);
-        self.counters
-            .extend(hosts.server.run(|_| Meter::open().ok())?);
+        // Of the old one it counts on: what it has counted belongs to the trial.
+        if let Some(mut new) = hosts.server.run(|_| Meter::open().ok())? {
+            new.begin().map_err(|error| uncounted(&error))?;
+            self.counters.push(new);
+        }
         Ok(())
+    }
+
+    fn repair(&mut self) -> Result<(), Error> {
+        self.hosts.as_mut().map_or(Ok(()), Hosts::repair)
     }
 
     fn begin_counting(&mut self) -> Result<(), Error> {
@@ -319,14 +333,18 @@ impl Worker {
     /// Builds the network that a trial of this scenario needs, if it is not built yet. Loading a firewall takes a child, so it is
     /// better done before others are at work.
     pub async fn prepare(&mut self, scenario: &Scenario) -> Result<(), Error> {
-        let is_built = |(network, _): &(Network, Site)| *network == scenario.network;
-        if scenario.network == Network::Loopback || self.away.as_ref().is_some_and(is_built) {
+        let is_ready = |away: &Away| away.scenario == scenario.id && !away.is_used;
+        if scenario.network == Network::Loopback || self.away.as_ref().is_some_and(is_ready) {
             return Ok(());
         }
         self.away = None;
         let _alone = ALONE.write().await;
         let site = Site::between_hosts(&self.settings, scenario)?;
-        self.away = Some((scenario.network, site));
+        self.away = Some(Away {
+            scenario: scenario.id,
+            site,
+            is_used: false,
+        });
         Ok(())
     }
 
@@ -362,7 +380,7 @@ impl Worker {
             self.home.stages.remove(&family);
         }
         let taps = match &self.away {
-            Some((_, site)) if scenario.network != Network::Loopback => &site.taps,
+            Some(away) if scenario.network != Network::Loopback => &away.site.taps,
             _ => &self.home.taps,
         };
         Ok(Trial {
@@ -379,7 +397,10 @@ impl Worker {
         // Where there are hosts, each is used for one trial, and what is changed there is gone with it.
         let between_hosts = scenario.network != Network::Loopback;
         let site = match &mut self.away {
-            Some((_, site)) if between_hosts => site,
+            Some(away) if between_hosts => {
+                away.is_used = true;
+                &mut away.site
+            }
             _ => &mut self.home,
         };
         // Listeners look at some of them when they begin to listen.
@@ -431,15 +452,24 @@ impl Worker {
             let interface = site.taps.interface();
             archive::calls_sha256(recorder, scenario.id, family, interface, &self.evidence)
         });
-        if let Some(hosts) = &mut site.hosts {
-            hosts.repair()?;
+        // Once the way is passable again, what was held up comes through, and that is not of the trial any more.
+        let mut cut = None;
+        if site.hosts.as_ref().is_some_and(Hosts::is_broken) {
+            let at = Timestamp::now()?;
+            cut = Some((at, site.counted()?));
+            self.batch.end(at);
+            site.repair()?;
         }
         let (fence, fence_seen) = site
             .taps
             .drain_to_fence(&mut self.batch, self.commitment.as_ref())
             .await?;
         // Tear-down moves them, too.
-        self.evidence.counters = site.counted()?;
+        let (ended, counted) = cut.unzip();
+        self.evidence.counters = match counted {
+            Some(counted) => counted,
+            None => site.counted()?,
+        };
         let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
         self.evidence.trace = match &site.trace {
@@ -448,7 +478,7 @@ impl Worker {
                     client,
                     server,
                     began,
-                    fence: self.evidence.fenced_at(&fence),
+                    fence: ended.or_else(|| self.evidence.fenced_at(&fence)),
                 };
                 Some(
                     trace

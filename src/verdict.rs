@@ -254,6 +254,7 @@ impl Wire {
             icmp: &self.icmp,
             unanswered: self.unanswered,
             is_silent: self.first.is_none(),
+            sent: self.payload.map(|(_, sent)| sent),
         }
     }
 
@@ -715,7 +716,7 @@ fn compare_reads(
         let read = bytes(evidence, |call| {
             call.role == role && matches!(call.op, Op::Read(_))
         });
-        let sent = wire.resets[*reset].sent_before;
+        let sent = wire.resets[*reset].received_before;
         // That there are bytes on the wire that nobody wrote is said already.
         let differs = |finding: &Finding| matches!(finding, Finding::PayloadDiffers { role: from, .. } if *from == role.peer());
         let is_known = !scenario.forges_data_of(role.peer()) && !findings.iter().any(differs);

@@ -94,7 +94,7 @@ pub struct Wanted {
     pub server: SocketAddr,
     /// When the trial began.
     pub began: Timestamp,
-    /// When its fence was captured: what comes later is no part of it.
+    /// When it ended, or its fence was captured: what comes later is no part of it.
     pub fence: Option<Timestamp>,
 }
 

@@ -1,7 +1,8 @@
 //! Connections of which one end has gone without a word, and what timers make of them.
 
 use super::{
-    Awaited, BASE, Cause, Change, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, ForgedIcmp,
+    Awaited, BASE, Cause, Change, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, Family,
+    ForgedIcmp,
     Listening, Network, OPEN, Op, Role, Scenario, Sender, Step, Target, Topic, abort, answer,
     client, dead_since_reset, lost, polls, returns, server, told_of_reset,
 };
@@ -374,7 +375,7 @@ pub(super) const NEIGHBOUR_GONE: Scenario = Scenario {
     topic: Topic::HalfOpen,
     title: "nobody on the link has the server's address any more: EHOSTUNREACH, and no RST",
     story: "The server's host has lost its address, and the client's kernel asks the link in vain who has it. What it wants to send \
-            waits, and is dropped after a few seconds; each time the kernel tells itself that the host cannot be reached. When it \
+            waits, and is dropped after three questions; each time the kernel tells itself that the host cannot be reached. When it \
             gives up, that is the error: EHOSTUNREACH, with no ICMP and no RST on the wire.",
     elsewhere: "BSDs report EHOSTDOWN for a neighbour that does not answer.",
     advice: "EHOSTUNREACH for a host on the same link: `ip neigh` shows FAILED. The capture has ARP requests (or neighbour \
@@ -430,7 +431,7 @@ pub(super) const LINK_DOWN: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_write_timeout()`: without its source address nothing can be sent.
+/// `__ip_queue_xmit()`: without its source address nothing can be sent, and nobody is told; `tcp_write_timeout()`.
 pub(super) const ADDRESS_GONE: Scenario = Scenario {
     id: "established-address-gone",
     topic: Topic::HalfOpen,
@@ -440,6 +441,7 @@ pub(super) const ADDRESS_GONE: Scenario = Scenario {
     elsewhere: "Android destroys such sockets (SOCK_DESTROY), so that they fail at once with ECONNABORTED.",
     advice: "Connections that hang after a change of network: compare `ss -tn` with `ip address`. `ss -K src ADDRESS` ends them.",
     network: Network::Link,
+    families: &[Family::Ipv4],
     slow: true,
     steps: &[
         client(Op::Connect, returns(0)),
@@ -452,6 +454,39 @@ pub(super) const ADDRESS_GONE: Scenario = Scenario {
         client(Op::Read(1), timed_out(Errno::ETIMEDOUT)),
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), timed_out(Errno::EPIPE)),
+    ],
+    unsent: Some(Role::Client),
+    counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
+    ..BASE
+};
+
+/// `inet6_csk_xmit()` notes why there is no route in `sk_err_soft`, as `__ip_queue_xmit()` does not; `tcp_write_err()` reports
+/// it in the place of `ETIMEDOUT`.
+pub(super) const ADDRESS_GONE_IPV6: Scenario = Scenario {
+    id: "established-address-gone-ipv6",
+    topic: Topic::HalfOpen,
+    title: "the client's own IPv6 address is removed: ENETUNREACH, nothing is sent",
+    story: "As established-address-gone, over IPv6. There the kernel notes each time that it knows no route any more, and when it \
+            gives up, that is the error: ENETUNREACH. Over IPv4 it notes nothing, and the same connection ends with ETIMEDOUT.",
+    elsewhere: ADDRESS_GONE.elsewhere,
+    advice: "One service, two errors: which of the two a client logs depends on the family that it happened to connect over.",
+    network: Network::Link,
+    families: &[Family::Ipv6],
+    slow: true,
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::UserTimeout(500), returns(0)),
+        Step::Happens(Change::ClientAddressGone),
+        client(Op::Write(1), returns(1)),
+        Step::Await(Awaited::Dead(Role::Client)),
+        client(Op::Poll, polls(DEAD_WITH_ERROR)),
+        client(
+            Op::Read(1),
+            Expect::Fails(Errno::ENETUNREACH, Cause::NoRoute),
+        ),
+        client(Op::Read(1), returns(0)),
+        client(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::NoRoute)),
     ],
     unsent: Some(Role::Client),
     counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],

@@ -602,10 +602,10 @@ pub(super) const ICMP_RECVERR: Scenario = Scenario {
 pub(super) const NO_NEIGHBOUR: Scenario = Scenario {
     id: "connect-no-neighbour",
     topic: Topic::Unreachable,
-    title: "an address on the link that nobody has: EHOSTUNREACH after three seconds",
-    story: "The client connects to an address on its own link that nobody has. Its kernel asks the link three times, a second apart, who \
-            has it (ARP, or neighbour discovery); the SYN waits for the answer and never gets to the wire. Then connect() fails \
-            with EHOSTUNREACH: no RST, and no ICMP but the one that the kernel has told itself.",
+    title: "an address on the link that nobody has: EHOSTUNREACH after three questions",
+    story: "The client connects to an address on its own link that nobody has. Its kernel asks the link three times who has it (ARP, \
+            or neighbour discovery), a second apart by default and less here; the SYN waits for the answer and never gets to the \
+            wire. Then connect() fails with EHOSTUNREACH: no RST, and no ICMP but the one that the kernel has told itself.",
     elsewhere: "BSDs report EHOSTDOWN.",
     advice: "\"No route to host\" after three seconds for an address on one's own network: it is not in use. `ip neigh` shows FAILED.",
     network: Network::Link,
@@ -627,7 +627,7 @@ pub(super) const ROUTER_SAYS_SO: Scenario = Scenario {
     topic: Topic::Unreachable,
     title: "a router finds no such host: ICMP host unreachable, EHOSTUNREACH",
     story: "The server's host has lost its address. The SYN gets to the router, which asks the server's link in vain who has the \
-            address, and after three seconds tells the client by ICMP that the host cannot be reached. connect() fails with \
+            address, and after three questions tells the client by ICMP that the host cannot be reached. connect() fails with \
             EHOSTUNREACH. What comes from the router has the router's address.",
     elsewhere: ICMP_ELSEWHERE,
     advice: "The source address of the ICMP message is the last router that could be reached: what is wrong is behind it.",

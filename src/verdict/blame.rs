@@ -35,7 +35,7 @@ pub enum Blame {
     Icmp(usize),
     /// An administrator destroyed the socket in this call.
     Destroyed(usize),
-    /// This host knows no way to the address.
+    /// This host knows no way to the address, or nobody on the link has it: nothing was sent.
     NoRoute,
     /// A RST had come in, but the state of its receiver maps to another errno.
     WrongErrno {
@@ -83,6 +83,7 @@ impl Blame {
                 | Self::Unanswered
                 | Self::Icmp(_)
                 | Self::Destroyed(_)
+                | Self::NoRoute
         )
     }
 }
@@ -98,6 +99,8 @@ pub(super) struct Facts<'a> {
     pub(super) unanswered: [u32; 2],
     /// No segment of it is on the wire.
     pub(super) is_silent: bool,
+    /// How many bytes of the client and the server are on the wire.
+    pub(super) sent: [u32; 2],
 }
 
 /// For each call that was told of an error, what it came from.
@@ -187,6 +190,8 @@ struct Socket {
     defers: bool,
     /// Own RSTs before this index have been told of.
     own_told: usize,
+    /// How many bytes it has taken to be sent.
+    written: u64,
 }
 
 impl Socket {
@@ -209,6 +214,7 @@ impl Socket {
             tried: false,
             defers: false,
             own_told: 0,
+            written: 0,
         }
     }
 
@@ -284,7 +290,8 @@ impl Socket {
 
     /// What put this error on the socket.
     fn blame_error(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Option<Blame> {
-        let gave_up = facts.unanswered[usize::from(self.role == Role::Server)] > 0;
+        let end = usize::from(self.role == Role::Server);
+        let gave_up = facts.unanswered[end] > 0;
         let icmp = facts.icmp.iter().enumerate();
         let icmp = icmp.filter(|(index, _)| !self.icmp_told.contains(index));
         // A soft error is told of by SO_ERROR, or when the kernel gives up; a hard one by anything (RFC 1122, 4.2.3.9).
@@ -305,8 +312,13 @@ impl Socket {
                 .map(Blame::TimedOut)
                 .or_else(|| gave_up.then_some(Blame::Unanswered));
         }
-        let is_local = call.op == Op::Connect && facts.is_silent && is_routing_error(errno);
-        is_local.then_some(Blame::NoRoute)
+        // Nothing of it has got to the wire.
+        let is_held_back = if call.op == Op::Connect {
+            facts.is_silent
+        } else {
+            u64::from(facts.sent[end]) < self.written
+        };
+        (is_held_back && is_routing_error(errno)).then_some(Blame::NoRoute)
     }
 
     /// What the socket's owner has done to it that explains the error.
@@ -339,8 +351,9 @@ impl Socket {
         self.tried |= op == Op::Connect && blame != Blame::NoRoute;
         match blame {
             Blame::TimedOut(_) | Blame::Unanswered | Blame::Destroyed(_) => {
-                self.ended = Some(blame)
+                self.ended = Some(blame);
             }
+            Blame::NoRoute if op != Op::Connect => self.ended = Some(blame),
             Blame::Icmp(index) => {
                 self.icmp_told.push(index);
                 if op != Op::SocketError && !self.hears_icmp {
@@ -355,6 +368,10 @@ impl Socket {
     }
 
     fn succeed(&mut self, index: usize, call: &Call) {
+        if let (Op::Write(_) | Op::WriteUrgent, Outcome::Returned(count)) = (call.op, call.outcome) {
+            let count = u64::try_from(count).unwrap_or(0);
+            self.written = self.written.saturating_add(count);
+        }
         if call.outcome != Outcome::Returned(0) {
             return;
         }
@@ -380,9 +397,10 @@ impl Socket {
     }
 }
 
-/// Errors of `connect` that come from this host's own routing table (`ip_route_connect()`), by the type of the route:
-/// none or `throw`, `unreachable`, `prohibit`, `blackhole`.
-fn is_routing_error(errno: Errno) -> bool {
+/// Errors that come from this host's own routing table (`ip_route_connect()`, `inet6_csk_xmit()`), by the type of the route:
+/// none or `throw`, `unreachable`, `prohibit`, `blackhole`; the second also from a neighbour that does not answer
+/// (`ipv4_link_failure()`).
+pub(super) fn is_routing_error(errno: Errno) -> bool {
     [
         Errno::ENETUNREACH,
         Errno::EHOSTUNREACH,

@@ -8,16 +8,16 @@
 use std::collections::BTreeMap;
 
 use super::disagreement::Disagreement;
-use super::{Blame, Finding, Wire};
+use super::{Blame, Finding, Wire, blame};
 use crate::evidence::Evidence;
 use crate::flow::{Form, Reset, State};
 use crate::kernel::counters::WATCHED;
 use crate::kernel::event::{Event, Trace, What};
 use crate::kernel::reason::NOT_SPECIFIED;
-use crate::packet::{Flags, Packet};
+use crate::packet::{Flags, Packet, Segment, Tap};
 use crate::scenario::{ExpectedReset, Fate, Scenario, Sender};
 use crate::time::Timestamp;
-use crate::transcript::{Errno, Role};
+use crate::transcript::{Errno, Op, Role};
 
 /// Who sent a RST and why, by the kernel's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -369,6 +369,11 @@ fn compare_errors(
             Blame::Reset(_) | Blame::OwnReset(_) => true,
             Blame::TimedOut(_) | Blame::Unanswered => errno == Errno::ETIMEDOUT,
             Blame::Destroyed(_) => errno == Errno::ECONNABORTED,
+            // connect() may return without.
+            Blame::NoRoute => {
+                explained.push(errno);
+                blame::is_routing_error(errno) && evidence.calls[*call].op != Op::Connect
+            }
             // A soft error is put beside it.
             Blame::Icmp(index) => {
                 explained.push(errno);
@@ -428,9 +433,14 @@ const OUT_RSTS: &str = "OutRsts";
 
 fn resets_captured(evidence: &Evidence) -> u64 {
     let packets = evidence.packets.iter();
+    let is_sent = |segment: &Segment| match segment.tap {
+        Tap::Both => true,
+        Tap::Client => segment.source.ip() == evidence.client.ip(),
+        Tap::Server => segment.source.ip() == evidence.server.ip(),
+    };
     let resets = packets.filter(|packet| {
         matches!(packet, Packet::Tcp(segment)
-            if segment.flags.has(Flags::RST) && segment.at >= evidence.began)
+            if segment.flags.has(Flags::RST) && segment.at >= evidence.began && is_sent(segment))
     });
     resets.count() as u64
 }
