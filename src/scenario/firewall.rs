@@ -203,7 +203,7 @@ pub(super) const RESET_NEVER_LEFT: Scenario = Scenario {
             learn of it.",
     elsewhere: "The same wherever packets are filtered on their way out.",
     advice: "An event is not a packet: tcp_send_reset says what the kernel wanted, the capture what came of it. If only the first is \
-             there, look at output rules (`nft list ruleset`).",
+             there, look at output rules (`nft list ruleset`). TCPAbortFailed (`nstat -az`) tells that a RST could not be sent.",
     target: Target::Firewalled(Rule::DropResets),
     steps: &[
         client(Op::Connect, returns(0)),
@@ -218,7 +218,13 @@ pub(super) const RESET_NEVER_LEFT: Scenario = Scenario {
         State::Established,
         "TCP_STATE",
     ))],
-    counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnData", 1)],
+    // `tcp_transmit_skb()` fails, and TCPAbortFailed moves.
+    counters: &[
+        ("OutRsts", 1),
+        ("EstabResets", 1),
+        ("TCPAbortOnData", 1),
+        ("TCPAbortFailed", 1),
+    ],
     ..BASE
 };
 

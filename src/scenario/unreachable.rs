@@ -615,7 +615,7 @@ pub(super) const NO_NEIGHBOUR: Scenario = Scenario {
     steps: &[
         client(Op::Connect, no_route(Errno::EHOSTUNREACH)),
         client(Op::SocketError, Expect::ReportsNone),
-        client(Op::Read(1), no_route(Errno::ENOTCONN)),
+        client(Op::Read(1), not_connected(Errno::ENOTCONN)),
     ],
     counters: &[("AttemptFails", 1)],
     ..BASE

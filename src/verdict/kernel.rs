@@ -71,15 +71,7 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
     joined.is_told = trace.coverage.send_reset;
     for role in [Role::Client, Role::Server] {
         let sent = sent_by(evidence, trace, role);
-        let captured: Vec<usize> = (0..resets.len())
-            .filter(|index| resets[*index].from == role)
-            .collect();
-        let frames: Vec<Timestamp> = captured.iter().map(|index| resets[*index].at).collect();
-        let events: Vec<Timestamp> = sent.iter().map(|(event, _)| event.at).collect();
-        let mut frame_of = vec![None; sent.len()];
-        for (frame, event) in pair(&frames, &events) {
-            frame_of[event] = Some(captured[frame]);
-        }
+        let frame_of = frames_of(&sent, resets, role);
         for ((event, origin), frame) in sent.into_iter().zip(frame_of) {
             match frame {
                 Some(index) => joined.origins[index] = origin,
@@ -100,6 +92,38 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
         }
     }
     joined
+}
+
+/// For each RST that this end has sent, by the trace, the index of the one captured. Those that nobody but an answer's sender
+/// tells of so are joined to answers first: an abort is traced only after all that its RST has caused at once.
+fn frames_of(sent: &[(&Event, Origin)], resets: &[Reset], role: Role) -> Vec<Option<usize>> {
+    let mut frame_of = vec![None; sent.len()];
+    for only_answers in [true, false] {
+        let is_it = |event: &Event| !only_answers || is_answer(event);
+        let events = (0..sent.len()).filter(|nth| frame_of[*nth].is_none() && is_it(sent[*nth].0));
+        let events: Vec<usize> = events.collect();
+        let is_it = |reset: &Reset| !only_answers || is_answer_by_form(reset);
+        let free = (0..resets.len()).filter(|index| {
+            let reset = &resets[*index];
+            reset.from == role && is_it(reset) && !frame_of.contains(&Some(*index))
+        });
+        let free: Vec<usize> = free.collect();
+        let frame_times: Vec<Timestamp> = free.iter().map(|index| resets[*index].at).collect();
+        let event_times: Vec<Timestamp> = events.iter().map(|nth| sent[*nth].0.at).collect();
+        for (frame, event) in pair(&frame_times, &event_times) {
+            frame_of[events[event]] = Some(free[frame]);
+        }
+    }
+    frame_of
+}
+
+/// Without a socket, or by one that knows no other end: nothing else answers so.
+fn is_answer(event: &Event) -> bool {
+    event.socket.is_none() || event.destination.port() == 0
+}
+
+fn is_answer_by_form(reset: &Reset) -> bool {
+    matches!(reset.form, Some(Form::Passive | Form::PassiveAck))
 }
 
 /// The kernel of the end in whose name it came did not send it. A firewall answers what it rejects, in the form in which
