@@ -19,7 +19,7 @@ use rstproof::kernel::trace;
 use rstproof::kernel::tracefs::Tracefs;
 use rstproof::lab::ports::ports;
 use rstproof::lab::{self, Lab, Place};
-use rstproof::scenario::{self, Family};
+use rstproof::scenario::{self, Family, Needs};
 use rstproof::trial::{Settings, Worker};
 use rstproof::verdict::Verdict;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};

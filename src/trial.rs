@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
 use crate::kernel::counters::Meter;
-use crate::kernel::event::Moved;
+use crate::kernel::event::{Moved, Trace};
 use crate::kernel::trace::{self, Listener, Wanted};
 use crate::lab::forgery::Forgery;
 use crate::lab::hosts::{Host, Hosts};
@@ -207,6 +207,14 @@ impl Site {
             counters.begin().map_err(|error| uncounted(&error))?;
         }
         Ok(())
+    }
+
+    /// What the kernel's trace says; `None` if nobody asks it.
+    fn events(&self, wanted: &Wanted, clocks: ClockCheck) -> Result<Option<Trace>, Error> {
+        let taken = self.trace.as_ref().map(|it| it.take(wanted, clocks));
+        taken
+            .transpose()
+            .map_err(|error| Error::lab("read the kernel's trace events", &error))
     }
 
     /// By how much the counters of all hosts have moved together; `None` if nobody counts.
@@ -411,13 +419,9 @@ impl Worker {
             }
             None => sysctl::Changed::make(scenario.sysctls)?,
         };
-        if !site.stages.contains_key(&family) {
-            let sites = site.sites(&self.lab, family)?;
-            let stage = Stage::set_up(sites, self.settings.port)?;
-            site.stages.insert(family, stage);
-        }
-        let Some(mut stage) = site.stages.remove(&family) else {
-            return Err(Error::lab("set a stage up", &"it is not there"));
+        let mut stage = match site.stages.remove(&family) {
+            Some(stage) => stage,
+            None => Stage::set_up(site.sites(&self.lab, family)?, self.settings.port)?,
         };
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
@@ -472,22 +476,13 @@ impl Worker {
         };
         let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
-        self.evidence.trace = match &site.trace {
-            Some(trace) => {
-                let wanted = Wanted {
-                    client,
-                    server,
-                    began,
-                    fence: ended.or_else(|| self.evidence.fenced_at(&fence)),
-                };
-                Some(
-                    trace
-                        .take(&wanted, clocks)
-                        .map_err(|error| Error::lab("read the kernel's trace events", &error))?,
-                )
-            }
-            None => None,
+        let wanted = Wanted {
+            client,
+            server,
+            began,
+            fence: ended.or_else(|| self.evidence.fenced_at(&fence)),
         };
+        self.evidence.trace = site.events(&wanted, clocks)?;
         let mut hidden = self.batch.hidden.iter();
         let hides = hidden.any(|packet| self.evidence.concerns(packet));
         self.evidence.completeness = Completeness {

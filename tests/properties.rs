@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, RngSeed};
 use rstproof::evidence::{Completeness, Evidence};
 use rstproof::flow::{Acceptance, State};
 use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap};
-use rstproof::scenario::{self, Cause, Family, Scenario};
+use rstproof::scenario::{Cause, Family, Scenario};
 use rstproof::time::Timestamp;
 use rstproof::verdict::{Finding, Judgement, Verdict, judge};
 use support::changes::{Change, change, op, outcome, stranger};

@@ -1,9 +1,10 @@
 //! Writes pcapng (draft-ietf-opsawg-pcapng), the format that Wireshark and tcpdump read.
 //!
 //! One section: a section header that says which kernel and tool, an interface with its filter and nanosecond timestamps
-//! (or several, where a trial was captured at both ends), a packet block for each frame, and each interface's statistics. The section and each frame may
-//! carry comments, which Wireshark shows. Written in the byte order of this host, which the format allows. Our own, because the crate for it swaps the halves of the statistics'
-//! timestamp and takes the timestamps' unit for granted.
+//! (or two, where a trial was captured at both ends), a packet block for each frame, and each interface's statistics. The
+//! section and each frame may carry comments, which Wireshark shows. Written in the byte order of this host, which the format
+//! allows. Our own, because the crate for it swaps the halves of the statistics' timestamp and takes the timestamps' unit
+//! for granted.
 
 use std::io::{self, Write};
 
@@ -227,7 +228,7 @@ mod tests {
         let mut file = PcapNg::begin(&Section {
             os: "Linux 6.1",
             application: "rstproof 0",
-            interface: "lo",
+            interfaces: &["lo"],
             filter: "tcp",
             link: Link::Ethernet,
             snaplen: 256,
@@ -235,14 +236,17 @@ mod tests {
         });
         for index in 0..16 {
             let comments = if index == 1 { on_a_frame } else { &[] };
-            file.frame(at(index), 99, &vec![7; 14 + index], comments);
+            file.frame(0, at(index), 99, &vec![7; 14 + index], comments);
         }
-        file.statistics(Statistics {
-            began: at(0),
-            ended: at(16),
-            received: 16,
-            dropped: 2,
-        });
+        file.statistics(
+            0,
+            Statistics {
+                began: at(0),
+                ended: at(16),
+                received: 16,
+                dropped: 2,
+            },
+        );
         file
     }
 
@@ -336,7 +340,7 @@ mod tests {
     fn a_frame_without_comments_has_no_options() {
         let mut with = file(&[], &[]);
         let before = with.bytes().len();
-        with.frame(at(0), 4, &[1, 2, 3, 4], &[]);
+        with.frame(0, at(0), 4, &[1, 2, 3, 4], &[]);
         // Type, length, interface, time, two lengths, the frame, length.
         assert_eq!(with.bytes().len() - before, 4 + 4 + 4 + 8 + 8 + 4 + 4);
     }

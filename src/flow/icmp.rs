@@ -19,14 +19,13 @@ fn errno_of_v4(kind: u8, code: u8) -> Option<Errno> {
     Some(match (kind, code) {
         // Destination unreachable (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1).
         (3, 0 | 6 | 9 | 11) => Errno::ENETUNREACH,
-        (3, 1 | 10 | 12..=15) => Errno::EHOSTUNREACH,
+        // The second: time to live exceeded in transit.
+        (3, 1 | 10 | 12..=15) | (11, 0) => Errno::EHOSTUNREACH,
         (3, 2) => Errno::ENOPROTOOPT,
         (3, 3) => Errno::ECONNREFUSED,
         (3, 5) => Errno::EOPNOTSUPP,
         (3, 7) => Errno::EHOSTDOWN,
         (3, 8) => Errno::ENONET,
-        // Time to live exceeded in transit.
-        (11, 0) => Errno::EHOSTUNREACH,
         // Parameter problem.
         (12, _) => Errno::EPROTO,
         _ => return None,
@@ -38,10 +37,9 @@ fn errno_of_v6(kind: u8, code: u8) -> Option<Errno> {
         // Destination unreachable (RFC 4443, 3.1).
         (1, 0) => Errno::ENETUNREACH,
         (1, 1 | 5 | 6) => Errno::EACCES,
-        (1, 2 | 3) => Errno::EHOSTUNREACH,
+        // The second: time exceeded.
+        (1, 2 | 3) | (3, _) => Errno::EHOSTUNREACH,
         (1, 4) => Errno::ECONNREFUSED,
-        // Time exceeded.
-        (3, _) => Errno::EHOSTUNREACH,
         // Parameter problem.
         (4, _) => Errno::EPROTO,
         _ => return None,

@@ -8,7 +8,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
 
-/// Kind of the message (linux/sock_diag.h).
+/// Kind of the message (`linux/sock_diag.h`).
 const SOCK_DESTROY: u16 = 21;
 /// `NLM_F_REQUEST | NLM_F_ACK` (linux/netlink.h).
 const REQUEST_AND_ACK: u16 = 0x01 | 0x04;
@@ -34,7 +34,7 @@ pub(crate) fn socket_between(own: SocketAddr, peer: SocketAddr) -> io::Result<()
     verdict(answer.get(..len).unwrap_or_default())
 }
 
-/// `struct nlmsghdr` and `struct inet_diag_req_v2` (linux/inet_diag.h).
+/// `struct nlmsghdr` and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 fn request(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     const TCP: u8 = 6;
     let family = if own.is_ipv4() {
@@ -83,7 +83,7 @@ fn verdict(answer: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Sizes as linux/inet_diag.h has them: 56 bytes of `struct inet_diag_req_v2`.
+    /// Sizes as `linux/inet_diag.h` has them: 56 bytes of `struct inet_diag_req_v2`.
     #[test]
     fn a_request_is_laid_out_as_the_kernel_reads_it() {
         let own = "127.1.2.3:8080".parse().unwrap();

@@ -89,7 +89,7 @@ pub fn segment(draft: &Draft) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// An ICMP or ICMPv6 error of this type and code from `source`, about a segment between these ends that has this sequence
+/// An ICMP or `ICMPv6` error of this type and code from `source`, about a segment between these ends that has this sequence
 /// number; it goes to the segment's sender.
 #[must_use]
 pub fn icmp_error(

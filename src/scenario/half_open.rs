@@ -2,9 +2,8 @@
 
 use super::{
     Awaited, BASE, Cause, Change, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, Family,
-    ForgedIcmp,
-    Listening, Network, OPEN, Op, Role, Scenario, Sender, Step, Target, Topic, abort, answer,
-    client, dead_since_reset, lost, polls, returns, server, told_of_reset,
+    ForgedIcmp, Listening, Network, OPEN, Op, Role, Scenario, Sender, Step, Target, Topic, abort,
+    answer, client, dead_since_reset, lost, polls, returns, server, told_of_reset,
 };
 use crate::flow::State;
 

@@ -425,7 +425,7 @@ icmp_error!(
     "A router has a route of type prohibit or reject for this destination."
 );
 
-/// `icmp_unreach()` drops 11/1 (`ICMP_EXC_FRAGTIME`), `tcp_v4_err()` leaves source quench alone (RFC 6633); of ICMPv6 a packet
+/// `icmp_unreach()` drops 11/1 (`ICMP_EXC_FRAGTIME`), `tcp_v4_err()` leaves source quench alone (RFC 6633); of `ICMPv6` a packet
 /// that is too big is a matter of path MTU.
 pub(super) const ICMP_IGNORED: Scenario = Scenario {
     id: "connect-icmp-ignored",

@@ -368,7 +368,8 @@ impl Socket {
     }
 
     fn succeed(&mut self, index: usize, call: &Call) {
-        if let (Op::Write(_) | Op::WriteUrgent, Outcome::Returned(count)) = (call.op, call.outcome) {
+        if let (Op::Write(_) | Op::WriteUrgent, Outcome::Returned(count)) = (call.op, call.outcome)
+        {
             let count = u64::try_from(count).unwrap_or(0);
             self.written = self.written.saturating_add(count);
         }

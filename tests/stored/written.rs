@@ -25,14 +25,14 @@ proptest! {
         let mut file = PcapNg::begin(&Section {
             os: "os",
             application: "program",
-            interface: "lo",
+            interfaces: &["lo"],
             filter: "",
             link: Link::Ethernet,
             snaplen: 256,
             comments: &[],
         });
         for (at, wire_len, captured, comments) in &written {
-            file.frame(Timestamp(*at), *wire_len, captured, comments);
+            file.frame(0, Timestamp(*at), *wire_len, captured, comments);
         }
         let read: Vec<Written> = frames(file.bytes())
             .iter()
