@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use super::{REPORT, TRANSCRIPT, comments, sha256, transcript_sha256};
+use super::{BOTH_ENDS, REPORT, TRANSCRIPT, comments, sha256, transcript_sha256};
 use crate::capture::Captured;
 use crate::error::Error;
 use crate::evidence::Evidence;
@@ -55,10 +55,17 @@ impl Archive {
         recording: Recording<'a, impl Iterator<Item = Captured<'a>>>,
         report: &mut TrialReport,
     ) -> Result<Vec<u8>, Error> {
-        let capture_name = format!("{stem}.{}", self.format.extension());
+        // Classic pcap has one interface: which end a frame was captured at would be lost, and that is what such a trial is for.
+        let is_at_both_ends = recording.capture.interface == BOTH_ENDS;
+        let format = if is_at_both_ends {
+            Format::PcapNg
+        } else {
+            self.format
+        };
+        let capture_name = format!("{stem}.{}", format.extension());
         let document_name = format!("{stem}.json");
         let losses = recording.capture.clone();
-        let bytes = match self.format {
+        let bytes = match format {
             Format::PcapNg => self.pcapng(recording, report),
             Format::Pcap => pcap(recording),
         };

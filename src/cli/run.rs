@@ -91,6 +91,12 @@ async fn with_trace(
         complain(
             "classic pcap has no room for comments, interface, filter and losses: they are lost",
         );
+        let are_between_hosts = |(scenario, _): &(&Scenario, _)| scenario.needs().hosts;
+        if order.pairs.iter().any(are_between_hosts) {
+            complain(
+                "what is captured at both ends of a link is saved as pcapng all the same: classic pcap has one interface",
+            );
+        }
     }
     let result = match Run::new(args, header, &order) {
         Ok(run) => run.finish_order(&order, signals).await,

@@ -12,7 +12,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::geteuid;
 use serde_json::Value;
 
-use crate::documented::assert_as_documented;
+use crate::documented::{self, DOCUMENTED, assert_are};
 use crate::run::{Run, Running, TRIAL, rstproof, trials};
 
 fn host(arguments: &[&str]) -> Command {
@@ -35,10 +35,29 @@ fn free_port() -> String {
 
 #[test]
 fn the_hosts_loopback_serves_as_well() {
-    let trials = Run::of(&mut host(&["--port", &free_port()]))
-        .quietly(0)
-        .trials();
-    assert_as_documented(&trials, &["ipv4"]);
+    let port = free_port();
+    let arguments = [&["--port", &port][..], &documented::names()].concat();
+    let trials = Run::of(&mut host(&arguments)).quietly(0).trials();
+    assert_are(&DOCUMENTED, &trials, &["ipv4"]);
+}
+
+/// What would change the host is not done there, and said so.
+#[test]
+fn the_hosts_loopback_has_no_lab() {
+    let mut command = host(&["--port", &free_port()]);
+    let lab = [
+        "connect-firewall-reset",
+        "reset-lost",
+        "connect-route-missing",
+        "time-wait-rst-rfc1337",
+        "blind-rst-exact",
+    ];
+    let trials = Run::of(command.args(lab)).quietly(0).trials();
+    assert_eq!(trials.len(), lab.len());
+    for trial in trials {
+        let why = trial["skipped"].as_str().unwrap_or_default();
+        assert!(why.contains("--host"), "{trial}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use quick_junit::Report;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::documented::{BOTH, DOCUMENTED, TRIALS, assert_as_documented};
+use crate::documented::{self, BOTH, DOCUMENTED, TRIALS, assert_are, assert_as_documented};
 use crate::run::{PROGRAM, Run, User, rstproof, unshare};
 use crate::saved::{assert_same, contents, names, report, save, saving, stem};
 use crate::wireshark::{assert_agree, by_tshark, by_us};
@@ -30,7 +30,7 @@ fn judged_again<P: AsRef<OsStr>>(evidence: &[P]) -> Vec<Value> {
 fn saved() -> (TempDir, Vec<Value>) {
     let dir = tempfile::tempdir().unwrap();
     let live = save(dir.path(), &[]);
-    assert_as_documented(&live, &BOTH);
+    assert_as_documented(&live);
     (dir, live)
 }
 
@@ -288,12 +288,13 @@ fn does_not_know_more_than_the_live_run_did() {
 #[test]
 fn judges_classic_pcap_too() {
     let dir = tempfile::tempdir().unwrap();
-    let run = Run::of(&mut saving(dir.path(), &["--pcap"]));
+    let arguments = [&["--pcap"][..], &documented::names()].concat();
+    let run = Run::of(&mut saving(dir.path(), &arguments));
     assert_eq!(run.code, Some(0));
     assert_eq!(run.err.lines().count(), 1, "{}", run.err);
     assert!(run.err.contains("comments"), "{}", run.err);
     let live = run.trials();
-    assert_as_documented(&live, &BOTH);
+    assert_are(&DOCUMENTED, &live, &BOTH);
     assert_eq!(files(dir.path(), "pcapng"), [] as [PathBuf; 0]);
     let captures = files(dir.path(), "pcap");
     assert_eq!(captures.len(), live.len());
@@ -303,6 +304,25 @@ fn judges_classic_pcap_too() {
     }
     assert_same(&live, &judged_again(&[dir.path()]));
     assert_same(&live, &judged_again(&captures));
+}
+
+/// Which end it was captured at would be lost.
+#[test]
+fn judges_what_classic_pcap_has_no_room_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--pcap", "reset-lost", "close-unread-data"];
+    let run = Run::of(&mut saving(dir.path(), &arguments));
+    assert_eq!(run.code, Some(0));
+    assert_eq!(run.err.lines().count(), 2, "{}", run.err);
+    assert!(run.err.contains("pcapng"), "{}", run.err);
+    let stems = |scenario: &str, kind| BOTH.map(|family| format!("{scenario}.{family}.{kind}"));
+    let captures = |kind| {
+        let files = files(dir.path(), kind).into_iter();
+        files.map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
+    };
+    assert!(captures("pcapng").eq(stems("reset-lost", "pcapng")));
+    assert!(captures("pcap").eq(stems("close-unread-data", "pcap")));
+    assert_same(&run.trials(), &judged_again(&[dir.path()]));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::documented::DOCUMENTED;
+use crate::documented::{DOCUMENTED, names};
 use crate::saved::{save, stem};
 use crate::wireshark::wireshark;
 
@@ -58,7 +58,7 @@ fn index(number: &Value) -> usize {
 fn the_last_one_on_a_reset_says_which_call_it_explains_and_how_much_later() {
     let dir = tempfile::tempdir().unwrap();
     let mut seen = 0;
-    for trial in save(dir.path(), &[]) {
+    for trial in save(dir.path(), &names()) {
         let file = dir.path().join(trial["capture_file"].as_str().unwrap());
         let comments = by_frame(&file);
         for reset in trial["resets"].as_array().unwrap() {
@@ -123,7 +123,7 @@ fn a_capture_says_where_and_with_what_it_was_made() {
         uname.machine(),
     ];
     let kernel = of_uname.map(|word| word.to_str().unwrap()).join(" ");
-    for trial in save(dir.path(), &[]) {
+    for trial in save(dir.path(), &names()) {
         let file = dir.path().join(trial["capture_file"].as_str().unwrap());
         let document = dir.path().join(format!("{}.json", stem(&trial)));
         let document: Value = serde_json::from_slice(&fs::read(document).unwrap()).unwrap();

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::documented::{BOTH, DOCUMENTED, Documented, assert_as_documented};
+use crate::documented::{self, BOTH, DOCUMENTED, Documented, assert_are};
 use crate::run::{Run, Running, rstproof, trials};
 use crate::saved::{assert_names, assert_same, contents, report, save, saving, stem};
 use crate::wireshark::{RST, Segment, assert_agree, by_tshark, by_us, count_frames, wireshark};
@@ -19,9 +19,10 @@ fn path(dir: &TempDir) -> &str {
 #[test]
 fn is_named_after_its_trials_and_agrees_with_tshark() {
     let dir = tempfile::tempdir().unwrap();
-    Run::of(&mut rstproof(&["run", "-w", path(&dir)])).quietly(0);
+    let arguments = [&["run", "-w", path(&dir)][..], &documented::names()].concat();
+    Run::of(&mut rstproof(&arguments)).quietly(0);
     let report = report(dir.path());
-    assert_as_documented(&report, &BOTH);
+    assert_are(&DOCUMENTED, &report, &BOTH);
 
     let mut expected = BTreeSet::from(["report.json".to_owned()]);
     for Documented { scenario, .. } in &DOCUMENTED {

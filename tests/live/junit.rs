@@ -1,5 +1,6 @@
 //! The document for CI, read back as its readers would.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -8,7 +9,8 @@ use nix::sys::signal::Signal;
 use quick_junit::{NonSuccessKind, Report, TestCaseStatus};
 
 use crate::documented::{BOTH, DOCUMENTED, TRIALS};
-use crate::run::{ENDLESS, Run, Running, rstproof};
+use crate::laboratory::EXPERIMENTS;
+use crate::run::{ENDLESS, ENDLESS_TRIALS, Run, Running, rstproof};
 
 const JUNIT: [&str; 2] = ["--format", "junit"];
 
@@ -32,12 +34,16 @@ fn has_a_case_for_every_trial() {
     assert_eq!(counts, (TRIALS, 0, 0, 0));
     let suites = report.test_suites.iter();
     let suites: Vec<_> = suites.map(|suite| (&*suite.name, suite.tests)).collect();
-    // As many as the README's table has of each topic, over both families.
+    // As many as the README's table has of each topic, over all families of each.
     let expected = [
-        ("rstproof.connect", 28),
-        ("rstproof.listener", 14),
-        ("rstproof.abort", 48),
+        ("rstproof.connect", 32),
+        ("rstproof.listener", 18),
+        ("rstproof.abort", 52),
         ("rstproof.close", 20),
+        ("rstproof.unreachable", 42),
+        ("rstproof.firewall", 14),
+        ("rstproof.half-open", 6),
+        ("rstproof.blind", 84),
     ];
     assert_eq!(suites, expected);
 
@@ -45,11 +51,14 @@ fn has_a_case_for_every_trial() {
         .test_suites
         .iter()
         .flat_map(|suite| &suite.test_cases);
-    let names = cases.clone().map(|case| case.name.to_string());
-    let expected = DOCUMENTED
-        .iter()
-        .flat_map(|documented| BOTH.map(|family| format!("{}.{family}", documented.scenario)));
-    assert!(names.eq(expected));
+    let names: BTreeSet<String> = cases.clone().map(|case| case.name.to_string()).collect();
+    let documented = DOCUMENTED.iter();
+    let expected = documented.flat_map(|it| BOTH.map(|family| format!("{}.{family}", it.scenario)));
+    let experiments = EXPERIMENTS.iter().flat_map(|it| {
+        it.families()
+            .map(|family| format!("{}.{family}", it.scenario))
+    });
+    assert_eq!(names, expected.chain(experiments).collect());
     for case in cases {
         assert_eq!(case.status, TestCaseStatus::success(), "{case:?}");
         assert!(case.time.unwrap().as_nanos() < after - before, "{case:?}");
@@ -111,7 +120,7 @@ fn is_complete_after_a_signal() {
 
     let report = report(&run);
     let said = format!(
-        "rstproof: interrupted: {} of {TRIALS}000000 trials",
+        "rstproof: interrupted: {} of {ENDLESS_TRIALS} trials",
         report.tests
     );
     assert_eq!(run.err.trim_end(), said);

@@ -14,6 +14,7 @@ mod evidence;
 mod files;
 mod filter;
 mod junit;
+mod laboratory;
 mod obstacle;
 mod process;
 mod run;
@@ -25,19 +26,20 @@ use std::fs;
 use std::process::Stdio;
 
 use crate::documented::{BOTH, SLOW, assert_are, assert_as_documented};
+use crate::laboratory::{SLOW_EXPERIMENTS, assert_were};
 use crate::run::{ENDLESS, Run, Running, TRIAL, User, rstproof};
 
 #[test]
 fn every_scenario_goes_as_documented() {
     let run = Run::of(&mut rstproof(&["run", "--format", "json"])).quietly(0);
-    assert_as_documented(&run.trials(), &BOTH);
+    assert_as_documented(&run.trials());
 }
 
 #[test]
 fn every_scenario_goes_as_documented_for_an_ordinary_user() {
     let user = User::new();
     let run = Run::of(&mut user.rstproof(&["run", "--format", "json"])).quietly(0);
-    assert_as_documented(&run.trials(), &BOTH);
+    assert_as_documented(&run.trials());
 }
 
 #[test]
@@ -46,6 +48,14 @@ fn every_slow_scenario_goes_as_documented() {
     let arguments = [&["run", "--format", "json", "--jobs", "8"], &slow[..]].concat();
     let run = Run::of(&mut rstproof(&arguments)).quietly(0);
     assert_are(&SLOW, &run.trials(), &BOTH);
+}
+
+#[test]
+fn every_experiment_that_has_to_wait_goes_as_measured() {
+    let slow: Vec<&str> = SLOW_EXPERIMENTS.iter().map(|it| it.scenario).collect();
+    let arguments = [&["run", "--format", "json"], &slow[..]].concat();
+    let run = Run::of(&mut rstproof(&arguments)).quietly(0);
+    assert_were(SLOW_EXPERIMENTS, &run.trials().iter().collect::<Vec<_>>());
 }
 
 /// These do not depend on how long anything takes.

@@ -207,4 +207,15 @@ impl Drop for Running {
 pub(crate) const TRIAL: &str = "\"scenario\":";
 
 /// More trials than any test waits for.
-pub(crate) const ENDLESS: [&str; 3] = ["run", "--repeat", "1000000"];
+pub(crate) const ENDLESS: [&str; 7] = [
+    "run",
+    "--repeat",
+    "1000000",
+    "connect-closed-port",
+    "close-unread-data",
+    "write-after-peer-close",
+    "clean-close-eof",
+];
+
+/// How many trials that makes, in the words of the program: each over two families.
+pub(crate) const ENDLESS_TRIALS: &str = "8000000";

@@ -8,8 +8,9 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::documented::TRIALS;
-use crate::run::{ENDLESS, PROGRAM, Run, Running, TRIAL, rstproof, trials, unshare};
+use crate::run::{
+    ENDLESS, ENDLESS_TRIALS, PROGRAM, Run, Running, TRIAL, rstproof, trials, unshare,
+};
 use crate::saved::{assert_names, assert_same, by_name, contents, files_of, names, report};
 
 /// A run without end that saves in `dir`, with so many workers.
@@ -38,7 +39,7 @@ fn complete_after(signal: Signal, code: i32) {
 
     let shown = trials(&format!("{began}{}", run.out));
     let said = format!(
-        "rstproof: interrupted: {} of {TRIALS}000000 trials",
+        "rstproof: interrupted: {} of {ENDLESS_TRIALS} trials",
         shown.len()
     );
     assert_eq!(run.err.trim_end(), said);
