@@ -227,7 +227,10 @@ impl Place {
 
 /// From the trial's beginning to the end of its last call.
 fn took(trial: &TrialReport) -> Duration {
-    let ended = trial.calls.iter().map(|call| call.ended_ns).max();
+    // Where nobody makes a call, segments made by hand are all that happens.
+    let packets = trial.packets.iter().map(|packet| packet.at_ns);
+    let calls = trial.calls.iter().map(|call| call.ended_ns);
+    let ended = calls.max().or_else(|| packets.max());
     Duration::from_nanos(ended.unwrap_or_default().try_into().unwrap_or_default())
 }
 

@@ -18,7 +18,7 @@ use rstproof::scenario::ALL;
 use rstproof::verdict::Verdict;
 use serde_json::Value;
 
-use crate::evidence::{CAPTURES, Golden, all, judged_in};
+use crate::evidence::{CAPTURES, Golden, everything, judged_in};
 
 /// Bytes that a clone of the project has to carry.
 const MOST_BYTES: u64 = 4 << 20;
@@ -129,7 +129,10 @@ fn has_its_resets_where_the_readme_says() {
         ALL.iter().map(|scenario| scenario.id).collect::<Vec<_>>()
     );
     for (scenario, frame) in told {
-        for golden in all().iter().filter(|golden| golden.scenario() == scenario) {
+        for golden in everything()
+            .iter()
+            .filter(|golden| golden.scenario() == scenario)
+        {
             let resets = golden.trial()["resets"].as_array().unwrap().clone();
             let frames: Vec<Option<u64>> =
                 resets.iter().map(|reset| reset["frame"].as_u64()).collect();
@@ -144,7 +147,7 @@ fn has_its_resets_where_the_readme_says() {
 
 #[test]
 fn says_in_comments_why_each_call_failed() {
-    for Golden { stem, capture, .. } in all() {
+    for Golden { stem, capture, .. } in everything() {
         let golden = Golden::read(stem);
         for reset in golden.trial()["resets"].as_array().unwrap() {
             // One that nobody was told of explains nothing.
@@ -156,9 +159,10 @@ fn says_in_comments_why_each_call_failed() {
             let told = usize::try_from(reset["explains"][0].as_u64().unwrap()).unwrap();
             let call = &golden.trial()["calls"][told];
             // The two clocks are one, so the interval is the difference of the two times in the document.
-            let at = golden.trial()["packets"][frame - 1]["at_ns"]
-                .as_i64()
-                .unwrap();
+            let trial = golden.trial();
+            let mut packets = trial["packets"].as_array().unwrap().iter();
+            let packet = packets.find(|packet| packet["frame"] == reset["frame"]);
+            let at = packet.unwrap()["at_ns"].as_i64().unwrap();
             let tenths = (call["ended_ns"].as_i64().unwrap() - at) / 100;
             let (name, arguments) = (call["call"].as_str().unwrap(), &call["arguments"]);
             let (result, role) = (&call["result"], call["role"].as_str().unwrap());
