@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a machine with a Rust toolchain ready to build rstproof: a C linker and libpcap with its development files.
-# With --tests also what the tests call: tshark, and setpriv of util-linux.
+# With --tests also what the tests call: tshark, nft of nftables, and setpriv of util-linux.
 # Does nothing if everything is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -41,6 +41,9 @@ have_libpcap() {
     command -v cc >/dev/null && [[ $(cc -print-file-name=libpcap.so) == /* ]]
 }
 
+# On some systems only root has its directory in the path.
+have_nft() { PATH=$PATH:/usr/sbin:/sbin command -v nft >/dev/null; }
+
 have_tshark() { command -v tshark >/dev/null; }
 
 # Busybox has one that cannot change the user.
@@ -51,6 +54,7 @@ missing() {
     have_libpcap || printf 'libpcap\n'
     if [[ $tests == yes ]]; then
         have_tshark || printf 'tshark\n'
+        have_nft || printf 'nft\n'
         have_setpriv || printf 'setpriv\n'
     fi
 }
@@ -80,6 +84,7 @@ package_of() {
         dnf:tshark | yum:tshark | pacman:tshark) echo wireshark-cli ;;
         zypper:tshark) echo wireshark ;;
         *:tshark) echo tshark ;;
+        *:nft) echo nftables ;;
         apk:setpriv) echo setpriv ;;
         *:setpriv) echo util-linux ;;
     esac
