@@ -1,5 +1,6 @@
 //! On the host's own loopback, which takes the right to capture there: these have to be run as root.
 
+mod containment;
 mod doctor;
 mod trace;
 
