@@ -6,6 +6,7 @@ mod doctor;
 mod explain;
 mod generate;
 mod list;
+mod progress;
 mod run;
 
 use std::ffi::OsString;

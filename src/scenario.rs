@@ -228,6 +228,13 @@ impl Scenario {
         self.calls().any(|(_, op, _)| op == Op::Spawn)
     }
 
+    /// Whether the link between its hosts goes down.
+    #[must_use]
+    pub fn loses_link(&self) -> bool {
+        let down = Step::Happens(Change::ServerLinkDown);
+        self.steps.contains(&down)
+    }
+
     /// Whether it runs in a namespace of its own only: it changes settings, has a firewall, makes segments by hand, or does
     /// what only the namespace's administrator may.
     #[must_use]

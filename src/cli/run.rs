@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 use super::console::{Console, Show};
+use super::progress::{PACE, Progress};
 use super::{FamilyArg, Format, RunArgs, complain, scenario_named};
 use crate::archive::save::Archive;
 use crate::archive::{REPORT, parts_of_stem, recorder};
@@ -266,6 +267,7 @@ struct Run<'a> {
     report: Option<ReportFile>,
     capture: CaptureReport,
     tally: Tally,
+    progress: Progress,
     began: Instant,
 }
 
@@ -283,6 +285,7 @@ impl<'a> Run<'a> {
             report,
             capture: CaptureReport::default(),
             tally: Tally::default(),
+            progress: Progress::of(order.trials()),
             began: Instant::now(),
         })
     }
@@ -304,9 +307,18 @@ impl<'a> Run<'a> {
             ..order.settings.kept
         })?;
         let mut ended = Ok(ExitCode::Success);
+        let mut ticks = interval(PACE);
         loop {
             let event = tokio::select! {
                 event = pool.next() => event,
+                _ = ticks.tick() => {
+                    self.progress.tick();
+                    if let Some(trace) = &order.settings.trace {
+                        // What cannot be read is missed, and told of, by the trial that it belongs to.
+                        let _ = trace.empty();
+                    }
+                    continue;
+                }
                 number = signals.next() => {
                     pool.stop();
                     self.drain(&mut pool, order, &mut signals).await;
@@ -322,6 +334,7 @@ impl<'a> Run<'a> {
                 break;
             }
         }
+        self.progress.end();
         let measured = self.tally.total();
         let code = self.tally.worst().map_or(ExitCode::Success, ExitCode::from);
         let finished = self.finish();
@@ -398,10 +411,11 @@ impl<'a> Run<'a> {
                 return Err(error);
             }
         }
-        match &mut self.console {
+        let console = &mut self.console;
+        self.progress.advance(done.len(), || match console {
             Some(console) => console.trials(done),
             None => Ok(()),
-        }
+        })
     }
 
     /// Ends the report and the output; the report even if the output fails.
