@@ -62,7 +62,34 @@ pub struct Settings {
     pub program: PathBuf,
     /// The kernel's trace, if it can be asked.
     pub trace: Option<Arc<trace::Session>>,
+    /// What is put on the wire of each trial beside. It takes `needs.forgery`.
+    pub decoy: Option<Decoy>,
 }
+
+/// A RST that has no part in a scenario, put on the wire to try the judge out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoy {
+    /// What is wrong with it.
+    pub kind: DecoyKind,
+    /// In whose name it comes.
+    pub from: Role,
+    /// Before this step, or after the last one if there are fewer.
+    pub before_step: usize,
+}
+
+/// What is wrong with a decoy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecoyKind {
+    /// Its number is far from any that would be believed.
+    WrongNumber,
+    /// It is of a connection whose port is next to the real one's.
+    Neighbour,
+    /// Nothing but that a third host has sent it.
+    Exact,
+}
+
+/// The window of decoys, by which they can be told from all others.
+pub const DECOY_WINDOW: u16 = 31_337;
 
 impl Settings {
     /// The same with all that this scenario needs.
@@ -88,6 +115,7 @@ impl Settings {
             recorder: None,
             program: this_program(),
             trace: None,
+            decoy: None,
         }
     }
 }
@@ -129,6 +157,8 @@ struct Site {
     counters: Vec<Meter>,
     trace: Option<Listener>,
     stages: BTreeMap<Family, Stage>,
+    /// Where clients go on when a stage had to be given up.
+    client_ports: BTreeMap<Family, u16>,
     /// Other hosts than this one.
     hosts: Option<Hosts>,
     /// What sends packets made by hand between them.
@@ -151,9 +181,22 @@ impl Site {
         Ok(Sites::here(ip))
     }
 
+    /// Takes its stage for this family, or sets one up.
+    fn take_stage(&mut self, lab: &Lab, family: Family, port: u16) -> Result<Stage, Error> {
+        if let Some(stage) = self.stages.remove(&family) {
+            return Ok(stage);
+        }
+        let stage = Stage::set_up(self.sites(lab, family)?, port)?;
+        Ok(match self.client_ports.remove(&family) {
+            Some(client_port) => stage.going_on_from(client_port),
+            None => stage,
+        })
+    }
+
     /// Builds a network of more hosts, with a capture at both ends.
     fn between_hosts(settings: &Settings, scenario: &Scenario) -> Result<Self, Error> {
-        let needs = scenario.needs();
+        let mut needs = scenario.needs();
+        needs.forgery |= settings.decoy.is_some();
         let hosts = Hosts::build(scenario.network, needs.firewall.then_some(settings.port))?;
         let crossing = hosts.crossing()?;
         let crosses = |error: std::io::Error| Error::lab("make a fence", &error);
@@ -169,6 +212,7 @@ impl Site {
             counters: one?.into_iter().chain(other?).collect(),
             trace: trace.map(|session| session.listen(hosts.addresses())),
             stages: BTreeMap::new(),
+            client_ports: BTreeMap::new(),
             forgery: if needs.forgery {
                 Some(hosts.forgery()?)
             } else {
@@ -306,6 +350,7 @@ impl Worker {
                 counters: counters.into_iter().collect(),
                 trace,
                 stages: BTreeMap::new(),
+                client_ports: BTreeMap::new(),
                 hosts: None,
                 forgery: None,
             },
@@ -330,6 +375,11 @@ impl Worker {
             commitment: None,
             buffer: Vec::new(),
         })
+    }
+
+    /// Changes what is put on the wire of later trials.
+    pub fn put_decoy(&mut self, decoy: Option<Decoy>) {
+        self.settings.decoy = decoy;
     }
 
     /// Its captures on loopback.
@@ -385,7 +435,10 @@ impl Worker {
         let judgement = judge(scenario, &self.evidence);
         if judgement.verdict != Verdict::Confirmed {
             // Something of it may be left, in the listener's queue perhaps: the next trial gets a stage of its own.
-            self.home.stages.remove(&family);
+            if let Some(stage) = self.home.stages.remove(&family) {
+                let port = stage.next_client_port();
+                self.home.client_ports.insert(family, port);
+            }
         }
         let taps = match &self.away {
             Some(away) if scenario.network != Network::Loopback => &away.site.taps,
@@ -419,10 +472,7 @@ impl Worker {
             }
             None => sysctl::Changed::make(scenario.sysctls)?,
         };
-        let mut stage = match site.stages.remove(&family) {
-            Some(stage) => stage,
-            None => Stage::set_up(site.sites(&self.lab, family)?, self.settings.port)?,
-        };
+        let mut stage = site.take_stage(&self.lab, family, self.settings.port)?;
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
 
@@ -522,7 +572,8 @@ impl Play<'_, '_> {
     /// Plays the script. A call that has no descriptor to be made on ends it early, and the judge will see what is
     /// missing.
     async fn perform(&mut self) -> Result<(), Error> {
-        for step in self.scenario.steps {
+        for (nth, step) in self.scenario.steps.iter().enumerate() {
+            self.deceive(|decoy| decoy.before_step == nth)?;
             match *step {
                 Step::Call(role, op, _) => {
                     let Some(call) = self.runner.call(role, op)? else {
@@ -568,6 +619,24 @@ impl Play<'_, '_> {
                 }
             }
         }
+        let count = self.scenario.steps.len();
+        self.deceive(|decoy| decoy.before_step >= count)
+    }
+
+    /// Sends a decoy if there is one that is due.
+    fn deceive(&mut self, is_due: impl Fn(&Decoy) -> bool) -> Result<(), Error> {
+        let Some(decoy) = self.settings.decoy.filter(is_due) else {
+            return Ok(());
+        };
+        let flow = self.flow_so_far()?;
+        let Some(packet) = forge::decoy(&flow, self.runner.addresses(), decoy) else {
+            return Ok(());
+        };
+        // What a script waits for answers its own.
+        let forged_after = self.forged_after;
+        // Where a firewall or a broken link keeps it from the wire there is none.
+        let _ = self.forge(Some(packet));
+        self.forged_after = forged_after;
         Ok(())
     }
 

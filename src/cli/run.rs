@@ -201,6 +201,7 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
             recorder: None, // until it is known which witnesses there are
             program: this_program(),
             trace: None, // until it is open
+            decoy: None,
         },
         every_report: args.format != Format::Human || stories || args.repeat == 1,
         pairs,

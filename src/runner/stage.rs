@@ -111,6 +111,20 @@ impl Stage {
         })
     }
 
+    /// The port that the next client binds to.
+    #[must_use]
+    pub fn next_client_port(&self) -> u16 {
+        self.next_client_port
+    }
+
+    /// The same, with clients that go on from this port: what an earlier stage has left behind may still be sent to those
+    /// that it used.
+    #[must_use]
+    pub fn going_on_from(mut self, client_port: u16) -> Self {
+        self.next_client_port = client_port;
+        self
+    }
+
     /// The address that a client connects to for this target.
     #[must_use]
     pub fn server_address(&self, target: Target) -> SocketAddr {

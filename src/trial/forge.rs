@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::{DECOY_WINDOW, Decoy, DecoyKind};
 use crate::flow::Flow;
 use crate::packet::build::{Draft, Options, icmp_error, segment as built};
-use crate::packet::{SeqNum, TcpTimestamps};
+use crate::packet::{Flags, SeqNum, TcpTimestamps};
 use crate::scenario::{Family, Forged, ForgedIcmp, Number, Role, Stamp};
 
 /// The initial sequence number of an end that has no socket.
@@ -55,6 +56,38 @@ pub(super) fn segment(
         window: WINDOW,
         options,
         len: forged.len,
+    })?;
+    Some((bytes, destination.ip()))
+}
+
+/// A RST that has no part in the scenario; `None` while nobody knows which number would be right.
+pub(super) fn decoy(
+    flow: &Flow,
+    (client, server): (SocketAddr, SocketAddr),
+    decoy: Decoy,
+) -> Option<(Vec<u8>, IpAddr)> {
+    /// Far beyond any window.
+    const ASTRAY: u32 = 1 << 30;
+    let (source, mut destination) = match decoy.from {
+        Role::Client => (client, server),
+        Role::Server => (server, client),
+    };
+    let next = flow.rcv_nxt(decoy.from.peer())?;
+    let mut seq = next;
+    match decoy.kind {
+        DecoyKind::WrongNumber => seq = next.plus(ASTRAY),
+        DecoyKind::Neighbour => destination.set_port(destination.port() ^ 1),
+        DecoyKind::Exact => {}
+    }
+    let bytes = built(&Draft {
+        source,
+        destination,
+        flags: Flags::RST,
+        seq,
+        ack: SeqNum(0),
+        window: DECOY_WINDOW,
+        options: Options::None,
+        len: 0,
     })?;
     Some((bytes, destination.ip()))
 }

@@ -94,18 +94,24 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
     joined
 }
 
+/// Whether a RST is of some kind.
+type Are = fn(&Reset) -> bool;
+
 /// For each RST that this end has sent, by the trace, the index of the one captured. Those that nobody but an answer's sender
-/// tells of so are joined to answers first: an abort is traced only after all that its RST has caused at once.
+/// tells of so are joined to answers first: an abort is traced only after all that its RST has caused at once. What no kernel
+/// sends is joined last.
 fn frames_of(sent: &[(&Event, Origin)], resets: &[Reset], role: Role) -> Vec<Option<usize>> {
     let mut frame_of = vec![None; sent.len()];
-    for only_answers in [true, false] {
+    let answers: Are = |reset| matches!(reset.form, Some(Form::Passive | Form::PassiveAck));
+    let kernels: Are = |reset| reset.form.is_some();
+    let all: Are = |_| true;
+    for (only_answers, are_they) in [(true, answers), (false, kernels), (false, all)] {
         let is_it = |event: &Event| !only_answers || is_answer(event);
         let events = (0..sent.len()).filter(|nth| frame_of[*nth].is_none() && is_it(sent[*nth].0));
         let events: Vec<usize> = events.collect();
-        let is_it = |reset: &Reset| !only_answers || is_answer_by_form(reset);
         let free = (0..resets.len()).filter(|index| {
             let reset = &resets[*index];
-            reset.from == role && is_it(reset) && !frame_of.contains(&Some(*index))
+            reset.from == role && are_they(reset) && !frame_of.contains(&Some(*index))
         });
         let free: Vec<usize> = free.collect();
         let frame_times: Vec<Timestamp> = free.iter().map(|index| resets[*index].at).collect();
@@ -120,10 +126,6 @@ fn frames_of(sent: &[(&Event, Origin)], resets: &[Reset], role: Role) -> Vec<Opt
 /// Without a socket, or by one that knows no other end: nothing else answers so.
 fn is_answer(event: &Event) -> bool {
     event.socket.is_none() || event.destination.port() == 0
-}
-
-fn is_answer_by_form(reset: &Reset) -> bool {
-    matches!(reset.form, Some(Form::Passive | Form::PassiveAck))
 }
 
 /// The kernel of the end in whose name it came did not send it. A firewall answers what it rejects, in the form in which
