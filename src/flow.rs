@@ -183,6 +183,15 @@ impl Acceptance {
                 | Self::BeforeFin { .. }
         )
     }
+
+    /// Whether the receiver may have to ask back (RFC 5961, 3.2): it is not exact, and ahead by no more than the largest
+    /// window (RFC 7323, 2.3). What is outside is not answered at all.
+    #[must_use]
+    pub fn draws_challenge(self) -> bool {
+        const LARGEST_WINDOW: u32 = 1 << 30;
+        matches!(self, Self::WrongSequence { seq, rcv_nxt }
+            if seq.wrapping_sub(rcv_nxt) < LARGEST_WINDOW)
+    }
 }
 
 impl fmt::Display for Acceptance {

@@ -306,24 +306,27 @@ impl Wire {
         doubted: &mut [Option<usize>; 2],
     ) {
         let place = |role: Role| usize::from(role == Role::Server);
+        // Anybody may make up a RST in its name meanwhile; what else it sends first is an answer, or there is none.
         if observed.leaves
+            && !segment.flags.has(Flags::RST)
             && let Some(index) = doubted[place(observed.from)].take()
             && segment.seq_len() == 0
             && segment.flags.has(Flags::ACK)
-            && !segment.flags.has(Flags::RST)
         {
             self.resets[index].challenged_by = Some(segment.frame);
         }
-        if observed.arrives {
-            doubted[place(observed.from.peer())] = None;
-        }
-        let Some(reset) = observed.reset else { return };
+        let Some(reset) = observed.reset else {
+            if observed.arrives {
+                doubted[place(observed.from.peer())] = None;
+            }
+            return;
+        };
         // What left is the same RST.
         let is_it = |it: &Reset| !it.has_arrived() && Some(it.frame) == reset.left;
         self.resets.retain(|it| !is_it(it));
         let index = self.resets.len();
         self.resets.push(reset);
-        if observed.arrives && !reset.acceptance.is_acceptable() {
+        if observed.arrives && reset.acceptance.draws_challenge() {
             doubted[place(reset.from.peer())] = Some(index);
         }
     }

@@ -7,6 +7,9 @@
 //! `RSTPROOF_DECOYS=N` makes N rounds of it, with the decoys at other places in each round.
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
+#[path = "support/decoy.rs"]
+mod decoy;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,10 +21,11 @@ use rstproof::kernel::tracefs::Tracefs;
 use rstproof::lab::Kept;
 use rstproof::lab::ports::ports;
 use rstproof::packet::{Flags, Packet};
-use rstproof::scenario::{ALL, Family, Fate, Needs, Network, Role, Scenario, Sender};
+use rstproof::scenario::{ALL, Family, Needs, Network, Role, Scenario};
 use rstproof::trial::{DECOY_WINDOW, Decoy, DecoyKind, Settings, Trial, Worker};
-use rstproof::verdict::{Blame, Finding, Verdict};
 use tokio::runtime::Builder;
+
+use crate::decoy::{Outcome, Stray, look_at};
 
 const PORT: u16 = 8080;
 
@@ -75,19 +79,6 @@ fn tasks(round: usize) -> Vec<Task> {
     tasks
 }
 
-/// What came of a decoy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Result {
-    /// There was no connection yet, or no more, whose number could be known.
-    NotSent,
-    /// It had no effect, and the trial was confirmed.
-    Ignored,
-    /// It had none, and the scenario says that there is no RST at all.
-    Named,
-    /// It was believed, and nothing was confirmed.
-    Believed,
-}
-
 fn frames_of_decoys(trial: &Trial<'_>) -> Vec<u32> {
     let decoys = trial.evidence.packets.iter();
     let decoys = decoys.filter_map(|packet| match packet {
@@ -98,12 +89,17 @@ fn frames_of_decoys(trial: &Trial<'_>) -> Vec<u32> {
 }
 
 /// What came of it, or what is wrong.
-fn look_at(task: &Task, trial: &Trial<'_>) -> std::result::Result<Result, String> {
-    let decoys = frames_of_decoys(trial);
+fn looked_at(task: &Task, trial: &Trial<'_>) -> Result<Outcome, String> {
+    let frames = frames_of_decoys(trial);
     let judgement = &trial.judgement;
-    let wrong = |what: &str| {
-        Err(format!(
-            "{} over {}, {:?}: {what}: {:?} {:?} {:?}, decoys {decoys:?}, {:#?}",
+    let decoy = Stray {
+        from: task.decoy.from,
+        is_exact: task.decoy.kind == DecoyKind::Exact,
+        frames: &frames,
+    };
+    look_at(task.scenario, decoy, judgement).map_err(|what| {
+        format!(
+            "{} over {}, {:?}: {what}: {:?} {:?} {:?}, decoys {frames:?}, {:#?}",
             task.scenario.id,
             task.family.name(),
             task.decoy,
@@ -111,50 +107,8 @@ fn look_at(task: &Task, trial: &Trial<'_>) -> std::result::Result<Result, String
             judgement.gap,
             judgement.findings,
             judgement.resets,
-        ))
-    };
-    let is_confirmed = judgement.verdict == Verdict::Confirmed;
-    if decoys.is_empty() {
-        return if is_confirmed {
-            Ok(Result::NotSent)
-        } else {
-            wrong("not confirmed without a decoy")
-        };
-    }
-    let is_decoy = |reset: usize| decoys.contains(&judgement.resets[reset].frame);
-    let blames_decoy = judgement.blames.iter().any(|(_, blame)| match blame {
-        Blame::Reset(reset) | Blame::AfterReset(reset) => is_decoy(*reset),
-        _ => false,
-    });
-    let mut decoys_seen = (0..judgement.resets.len()).filter(|reset| is_decoy(*reset));
-    let counts = decoys_seen.any(|reset| judgement.resets[reset].acceptance.is_acceptable());
-    // It does by hand what the decoy does, and either is forged.
-    let is_its_like = task.scenario.resets.iter().any(|meant| {
-        meant.sender == Sender::Injected
-            && meant.from == task.decoy.from
-            && meant.fate == Fate::Believed
-    });
-    if is_confirmed && is_its_like && task.decoy.kind == DecoyKind::Exact {
-        return Ok(Result::Ignored);
-    }
-    if is_confirmed && (blames_decoy || counts) {
-        return wrong("confirmed by a decoy");
-    }
-    if counts {
-        return Ok(Result::Believed);
-    }
-    if task.decoy.kind != DecoyKind::Exact && blames_decoy {
-        return wrong("a decoy is blamed that cannot count");
-    }
-    if is_confirmed {
-        return Ok(Result::Ignored);
-    }
-    let names_decoy = |finding: &Finding| matches!(finding, Finding::UnexpectedReset { frame } if decoys.contains(frame));
-    let says_no_reset = task.scenario.resets.is_empty();
-    if says_no_reset && judgement.findings.iter().all(names_decoy) {
-        return Ok(Result::Named);
-    }
-    wrong("a decoy without effect changed the verdict")
+        )
+    })
 }
 
 mod as_root {
@@ -168,7 +122,7 @@ mod as_root {
         let tracefs = Tracefs::open().unwrap_or_else(|_| panic!("no tracefs; are you root?"));
         let trace = trace::Session::open(tracefs, ports(PORT), trace::RING_KIB).unwrap();
         let next = AtomicUsize::new(0);
-        let results = Mutex::new(BTreeMap::<Result, usize>::new());
+        let results = Mutex::new(BTreeMap::<Outcome, usize>::new());
         let wrong = Mutex::new(Vec::<String>::new());
         thread::scope(|scope| {
             for nth in 0..WORKERS {
@@ -184,7 +138,7 @@ mod as_root {
                             }
                             worker.put_decoy(Some(task.decoy));
                             let trial = worker.run(task.scenario, task.family).await.unwrap();
-                            match look_at(task, &trial) {
+                            match looked_at(task, &trial) {
                                 Ok(result) => {
                                     *results.lock().unwrap().entry(result).or_default() += 1;
                                 }
@@ -206,8 +160,8 @@ mod as_root {
             wrong.join("\n")
         );
         let count = |result| results.get(&result).copied().unwrap_or_default();
-        assert!(count(Result::Ignored) > tasks.len() / 4, "{results:?}");
-        assert!(count(Result::Believed) > tasks.len() / 16, "{results:?}");
+        assert!(count(Outcome::Ignored) > tasks.len() / 4, "{results:?}");
+        assert!(count(Outcome::Believed) > tasks.len() / 16, "{results:?}");
     }
 
     fn settings(trace: &Arc<trace::Session>) -> Settings {

@@ -4,7 +4,7 @@
 //! call that can report errors takes it away, and a socket that is dead answers in its own way. This is rule 5 and
 //! half of rule 7, and it does not look at what the scenario expects.
 
-use crate::flow::{Icmp, Reset, State};
+use crate::flow::{Form, Icmp, Reset, State};
 use crate::scenario::Cause;
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
@@ -335,7 +335,13 @@ impl Socket {
         }
         if self.shutdown_both.is_some() && op.takes_error() && errno == Errno::ECONNRESET {
             let own = facts.resets.iter().enumerate().skip(self.own_told);
-            let mut own = own.filter(|(_, reset)| reset.from == self.role && reset.at < call.ended);
+            // It is an answer to what came in: anybody may make up another in its name.
+            let is_answer = |reset: &Reset| {
+                reset.form.is_some_and(|form| form != Form::Active) && reset.drawn_by.is_some()
+            };
+            let mut own = own.filter(|(_, reset)| {
+                reset.from == self.role && reset.at < call.ended && is_answer(reset)
+            });
             if let Some((reset, _)) = own.next_back() {
                 return Blame::OwnReset(reset);
             }

@@ -99,13 +99,12 @@ type Are = fn(&Reset) -> bool;
 
 /// For each RST that this end has sent, by the trace, the index of the one captured. Those that nobody but an answer's sender
 /// tells of so are joined to answers first: an abort is traced only after all that its RST has caused at once. What no kernel
-/// sends is joined last.
+/// sends is joined to none.
 fn frames_of(sent: &[(&Event, Origin)], resets: &[Reset], role: Role) -> Vec<Option<usize>> {
     let mut frame_of = vec![None; sent.len()];
     let answers: Are = |reset| matches!(reset.form, Some(Form::Passive | Form::PassiveAck));
     let kernels: Are = |reset| reset.form.is_some();
-    let all: Are = |_| true;
-    for (only_answers, are_they) in [(true, answers), (false, kernels), (false, all)] {
+    for (only_answers, are_they) in [(true, answers), (false, kernels)] {
         let is_it = |event: &Event| !only_answers || is_answer(event);
         let events = (0..sent.len()).filter(|nth| frame_of[*nth].is_none() && is_it(sent[*nth].0));
         let events: Vec<usize> = events.collect();
