@@ -321,9 +321,19 @@ impl Wire {
             }
             return;
         };
-        // What left is the same RST.
-        let is_it = |it: &Reset| !it.has_arrived() && Some(it.frame) == reset.left;
-        self.resets.retain(|it| !is_it(it));
+        // What left earlier is the same RST.
+        if let Some(left) = reset.left.filter(|left| *left != reset.frame)
+            && let Some(gone) = self.resets.iter().rposition(|it| it.frame == left)
+        {
+            self.resets.remove(gone);
+            for doubted in doubted.iter_mut() {
+                *doubted = match *doubted {
+                    Some(index) if index == gone => None,
+                    Some(index) if index > gone => Some(index - 1),
+                    other => other,
+                };
+            }
+        }
         let index = self.resets.len();
         self.resets.push(reset);
         if observed.arrives && reset.acceptance.draws_challenge() {
