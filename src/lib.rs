@@ -4,8 +4,10 @@
 //! through one trial, which is also the order in which to read the modules:
 //!
 //! 1. A [`scenario`] is a script of socket calls, as data, with what it must lead to.
-//! 2. A worker ([`trial`]) enters a private network namespace ([`lab`]) and opens one [`capture`] on its loopback.
-//! 3. The [`runner`] makes the calls and writes a [`transcript`]: who called what, when, and how it ended.
+//! 2. A worker ([`trial`]) enters a private network namespace ([`lab`]) and opens one [`capture`] on its loopback; or it builds
+//!    hosts, namespaces joined by links, and captures at both ends.
+//! 3. The [`runner`] makes the calls and writes a [`transcript`]: who called what, when, and how it ended. What the script
+//!    says beside them is done by the lab: segments made by hand, a link that goes down.
 //! 4. A fence marks the end of the trial on the wire; the ring is drained up to it and every frame decoded
 //!    ([`packet`]). Then the [`kernel`] is asked what it traced and counted. Only after that are the sockets torn down.
 //! 5. Transcript, packets and the kernel's word are the [`evidence`]. The judge ([`verdict`]) follows the connection
@@ -17,8 +19,8 @@
 //!
 //! [`doctor`] tells what a host can witness.
 //!
-//! [`cli`] is the command line. Each big crate has one door: clap in `cli`, pcap in `capture`, etherparse in `packet`;
-//! `unsafe` is allowed in `sys` alone.
+//! [`cli`] is the command line. Each big crate has one door: clap in `cli`, pcap in `capture`, etherparse in `packet`, rtnetlink
+//! in `lab`; `unsafe` is allowed in `sys` alone.
 
 pub mod archive;
 pub mod capture;
