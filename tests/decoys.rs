@@ -114,6 +114,39 @@ fn looked_at(task: &Task, trial: &Trial<'_>) -> Result<Outcome, String> {
 mod as_root {
     use super::*;
 
+    /// What came of all trials so far.
+    #[derive(Default)]
+    struct Results {
+        counts: BTreeMap<Outcome, usize>,
+        wrong: Vec<String>,
+    }
+
+    /// Runs tasks, one after the other, in a namespace of its own.
+    fn work<'a>(
+        settings: Settings,
+        nth: usize,
+        tasks: impl Iterator<Item = &'a Task>,
+        results: &Mutex<Results>,
+    ) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut worker = Worker::open(settings, nth).await.unwrap();
+            for task in tasks {
+                if let Some(why) = worker.cannot_run(task.scenario, task.family) {
+                    panic!("{}: {why}", task.scenario.id);
+                }
+                worker.put_decoy(Some(task.decoy));
+                let trial = worker.run(task.scenario, task.family).await.unwrap();
+                let looked_at = looked_at(task, &trial);
+                let mut results = results.lock().unwrap();
+                match looked_at {
+                    Ok(outcome) => *results.counts.entry(outcome).or_default() += 1,
+                    Err(what) => results.wrong.push(what),
+                }
+            }
+        });
+    }
+
     #[test]
     fn no_verdict_becomes_wrong() {
         let rounds = std::env::var("RSTPROOF_DECOYS");
@@ -121,47 +154,43 @@ mod as_root {
         let tasks: Vec<Task> = (0..rounds).flat_map(tasks).collect();
         let tracefs = Tracefs::open().unwrap_or_else(|_| panic!("no tracefs; are you root?"));
         let trace = trace::Session::open(tracefs, ports(PORT), trace::RING_KIB).unwrap();
+        let results = Mutex::new(Results::default());
+        // While one waits, what an earlier trial has left half open may be sent again: each has a namespace of its own.
+        let (slow, fast): (Vec<&Task>, Vec<&Task>) =
+            tasks.iter().partition(|task| task.scenario.slow);
         let next = AtomicUsize::new(0);
-        let results = Mutex::new(BTreeMap::<Outcome, usize>::new());
-        let wrong = Mutex::new(Vec::<String>::new());
         thread::scope(|scope| {
             for nth in 0..WORKERS {
-                let (tasks, next, results, wrong) = (&tasks, &next, &results, &wrong);
+                let (fast, next, results) = (&fast, &next, &results);
                 let settings = settings(&trace);
                 scope.spawn(move || {
-                    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-                    runtime.block_on(async {
-                        let mut worker = Worker::open(settings, nth).await.unwrap();
-                        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                            if let Some(why) = worker.cannot_run(task.scenario, task.family) {
-                                panic!("{}: {why}", task.scenario.id);
-                            }
-                            worker.put_decoy(Some(task.decoy));
-                            let trial = worker.run(task.scenario, task.family).await.unwrap();
-                            match looked_at(task, &trial) {
-                                Ok(result) => {
-                                    *results.lock().unwrap().entry(result).or_default() += 1;
-                                }
-                                Err(what) => wrong.lock().unwrap().push(what),
-                            }
-                        }
-                    });
+                    let next = || fast.get(next.fetch_add(1, Ordering::Relaxed)).copied();
+                    work(settings, nth, std::iter::from_fn(next), results);
                 });
             }
         });
+        for some in slow.chunks(WORKERS) {
+            thread::scope(|scope| {
+                for (nth, task) in some.iter().enumerate() {
+                    let (settings, results) = (settings(&trace), &results);
+                    scope.spawn(move || work(settings, nth, std::iter::once(*task), results));
+                }
+            });
+        }
         trace.close();
-        let (results, wrong) = (results.into_inner().unwrap(), wrong.into_inner().unwrap());
-        println!("{} trials: {results:?}", tasks.len());
+        let Results { counts, wrong } = results.into_inner().unwrap();
+        println!("{} trials: {counts:?}", tasks.len());
         assert!(
             wrong.is_empty(),
-            "{} of {}, {results:?}:\n{}",
+            "{} of {}, {counts:?}:\n{}",
             wrong.len(),
             tasks.len(),
             wrong.join("\n")
         );
-        let count = |result| results.get(&result).copied().unwrap_or_default();
-        assert!(count(Outcome::Ignored) > tasks.len() / 4, "{results:?}");
-        assert!(count(Outcome::Believed) > tasks.len() / 16, "{results:?}");
+        let count = |outcome| counts.get(&outcome).copied().unwrap_or_default();
+        assert!(count(Outcome::Ignored) > tasks.len() / 4, "{counts:?}");
+        assert!(count(Outcome::Believed) > tasks.len() / 16, "{counts:?}");
+        assert!(count(Outcome::Unclear) < tasks.len() / 16, "{counts:?}");
     }
 
     fn settings(trace: &Arc<trace::Session>) -> Settings {
