@@ -831,6 +831,7 @@ pub const ALL: &[&Scenario] = &[
     &firewall::THIRD_PARTY,
     &half_open::PEER_VANISHED,
     &half_open::SERVER_RESTARTED,
+    &half_open::RECONNECT,
     &half_open::KEEPALIVE_HALF_OPEN,
     &half_open::KEEPALIVE_TIMEOUT,
     &half_open::KEEPALIVE_ICMP,

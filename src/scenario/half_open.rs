@@ -2,10 +2,11 @@
 
 use super::{
     Awaited, BASE, Cause, Change, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, Family,
-    ForgedIcmp, Listening, Network, OPEN, Op, Role, Scenario, Sender, Step, Target, Topic, abort,
-    answer, client, dead_since_reset, lost, polls, returns, server, told_of_reset,
+    Forged, ForgedIcmp, Listening, Network, OPEN, Op, Role, Scenario, Sender, Step, Target, Topic,
+    abort, answer, client, dead_since_reset, lost, polls, returns, server, told_of_reset,
 };
 use crate::flow::State;
+use crate::packet::Flags;
 
 /// The kernel gives up what it sent; nobody sends a RST.
 const fn unanswered(errno: Errno) -> Expect {
@@ -86,6 +87,43 @@ pub(super) const SERVER_RESTARTED: Scenario = Scenario {
         "TCP_FLAGS",
     )],
     counters: &[("OutRsts", 1), ("EstabResets", 2)],
+    ..BASE
+};
+
+/// `tcp_validate_incoming()` challenges the SYN (RFC 9293, 3.5.1, figure 9; RFC 5961, 4.2); `tcp_v4_rcv()` at the client's host finds
+/// no socket for the ACK.
+pub(super) const RECONNECT: Scenario = Scenario {
+    id: "half-open-reconnect",
+    topic: Topic::HalfOpen,
+    title: "the client's host is back with a SYN on the old port: challenge ACK, RST, ECONNRESET",
+    story: "The client's host has lost the connection without a word, and a SYN comes from the same port: somebody opens it anew. The             server still has the old connection. It does not give it up for a SYN; it asks back with an ACK. The client's host, which             knows nothing of the old connection, answers that with RST, and the server's next read is told ECONNRESET. The             SYN is made by hand here; a kernel that had sent it would send the same RST, and the SYN again.",
+    elsewhere: "RFC 9293 has it so since RFC 793 (figure 9). Where RFC 5961 is not followed, a SYN within the window resets.",
+    advice: "TCPSYNChallenge that grows on a server: clients crash, or a NAT gives ports out again too soon. What such a client sees is a              connect() that takes a second longer.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        client(Op::Repair, returns(0)),
+        client(Op::Close, returns(0)),
+        server(Op::Poll, polls(OPEN)),
+        Step::Inject(Forged::new(Role::Client, Flags::SYN).off(1000)),
+        Step::Await(Awaited::ResetFrom(Role::Client)),
+        server(Op::Poll, polls(DEAD_WITH_ERROR)),
+        server(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        server(Op::Read(1), returns(0)),
+        server(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    resets: &[answer(
+        Role::Client,
+        State::Established,
+        Sender::Kernel,
+        "NO_SOCKET",
+    )],
+    counters: &[
+        ("OutRsts", 1),
+        ("EstabResets", 2),
+        ("TCPSYNChallenge", 1),
+        ("TCPChallengeACK", 1),
+    ],
     ..BASE
 };
 

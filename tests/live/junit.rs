@@ -42,7 +42,7 @@ fn has_a_case_for_every_trial() {
         ("rstproof.close", 20),
         ("rstproof.unreachable", 42),
         ("rstproof.firewall", 14),
-        ("rstproof.half-open", 6),
+        ("rstproof.half-open", 8),
         ("rstproof.blind", 84),
     ];
     assert_eq!(suites, expected);

@@ -143,6 +143,7 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     // An end that is gone.
     it("half-open-peer-vanished", "46", ">ECONNRESET >EPIPE", "<NO_SOCKET"),
     it("half-open-server-restarted", "46", ">ECONNRESET >EPIPE", "<TCP_FLAGS"),
+    it("half-open-reconnect", "46", "<ECONNRESET <EPIPE", ">NO_SOCKET"),
     it("peer-rebooted", "46", ">ECONNRESET >EPIPE", "<NO_SOCKET"),
     // RFC 5961 and RFC 7323, in ESTABLISHED and after.
     it("blind-rst-old", "46", "", "<forged~"),
