@@ -124,6 +124,42 @@ mod as_root {
         }
     }
 
+    /// The right to change its own namespace, or to make others; and the thread that listens to workers has none.
+    #[test]
+    fn a_worker_keeps_what_its_lab_takes_and_no_more() {
+        const CAP_NET_ADMIN: u64 = 1 << 12;
+        const CAP_NET_RAW: u64 = 1 << 13;
+        const CAP_SYS_ADMIN: u64 = 1 << 21;
+        for (scenario, kept) in [
+            ("blind-rst-exact", 0),
+            ("connect-firewall-reset", 0),
+            ("sock-destroy", CAP_NET_ADMIN),
+            ("time-wait-rst-rfc1337", CAP_NET_ADMIN),
+            (
+                "firewall-reset-input",
+                CAP_NET_ADMIN | CAP_NET_RAW | CAP_SYS_ADMIN,
+            ),
+        ] {
+            let mut command = rstproof(&["run", "--repeat", "1000000", "--format", "json"]);
+            let mut run = start(command.arg(scenario));
+            run.read_until(TRIAL);
+            let process = format!("/proc/{}", run.pid());
+            let main = Path::new(&process).join("status");
+            assert_eq!(capabilities(&main), [0; 3], "{scenario}");
+            let [mut permitted, mut workers] = [0, 0];
+            for thread in threads(Path::new(&process)) {
+                let name = fs::read_to_string(thread.join("comm")).unwrap_or_default();
+                if name.starts_with("capture-") {
+                    permitted |= capabilities(&thread.join("status"))[1];
+                    workers += 1;
+                }
+            }
+            assert!(workers > 0, "{scenario}");
+            assert_eq!(permitted, kept, "{scenario}");
+            run.signal(Signal::SIGKILL);
+        }
+    }
+
     /// More than a pipe holds, so that it waits in the middle until somebody reads on.
     #[test]
     fn check_keeps_no_privilege_while_it_works() {
