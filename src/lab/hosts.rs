@@ -4,12 +4,13 @@
 //! capture, a file of counters, belongs to that namespace for good, and can be used from anywhere. When the thread has ended
 //! and all that was made there is closed, the namespace is gone, and with it its links, addresses, routes and rules.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd as _;
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use futures_util::TryStreamExt as _;
@@ -164,6 +165,42 @@ impl Pair {
     }
 }
 
+/// Addresses for two links of up to six hosts each.
+#[derive(Clone, Copy, Debug)]
+struct Block([u8; 4]);
+
+impl Block {
+    /// One that nobody else in this process has had. The kernel's trace knows addresses and no namespaces.
+    fn take() -> Result<Self, Error> {
+        static TAKEN: Mutex<BTreeSet<[u8; 3]>> = Mutex::new(BTreeSet::new());
+        loop {
+            let [a, b, c, d] = random()?;
+            let block = [a, b, c & 0xf0];
+            let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+            if taken.insert(block) {
+                return Ok(Self([a, b, c & 0xf0, d]));
+            }
+            // Long runs come round.
+            if taken.len() > 1 << 16 {
+                taken.clear();
+            }
+        }
+    }
+
+    /// A host on one of the links.
+    fn host(self, link: u8, host: u8) -> Pair {
+        let Self([a, b, c, d]) = self;
+        let ipv4 = Ipv4Addr::new(10, a, b, c | link << 3 | host);
+        let [prefix, subnet] = [[0xfd, a], [b, c]].map(u16::from_be_bytes);
+        let (link, host) = (u16::from(link), u16::from(host));
+        let ipv6 = Ipv6Addr::new(prefix, subnet, d.into(), 0, 0, 0, link, host);
+        Pair {
+            ipv4: (ipv4, 29),
+            ipv6: (ipv6, 112),
+        }
+    }
+}
+
 /// A client's and a server's host, and perhaps a router between them.
 #[derive(Debug)]
 pub(crate) struct Hosts {
@@ -182,30 +219,13 @@ pub(crate) struct Hosts {
 impl Hosts {
     /// Builds the network. `firewall` is the first port of servers, if rules are to be loaded.
     pub(crate) fn build(network: Network, firewall: Option<u16>) -> Result<Self, Error> {
-        let [a, b, c, d] = random()?;
-        let ends = |client: u8, server: u8, prefix: (u8, u8)| {
-            [client, server].map(|last| Pair {
-                ipv4: (Ipv4Addr::new(10, a, b, last), prefix.0),
-                ipv6: (
-                    Ipv6Addr::new(
-                        0xfd00 | u16::from(a),
-                        u16::from_be_bytes([b, c]),
-                        d.into(),
-                        0,
-                        0,
-                        0,
-                        u16::from(last >> 7),
-                        last.into(),
-                    ),
-                    prefix.1,
-                ),
-            })
-        };
+        let block = Block::take()?;
+        let ends = |host: u8, links: [u8; 2]| links.map(|link| block.host(link, host));
         let client = Arc::new(Host::start("client-host")?);
         let server = Arc::new(Host::start("server-host")?);
         let mut hosts = match network {
             Network::Loopback | Network::Link => {
-                let ends = ends(1, 2, (24, 64));
+                let ends = [block.host(0, 1), block.host(0, 2)];
                 join(&client, CLIENT, &server, SERVER)?;
                 Self {
                     network,
@@ -219,8 +239,8 @@ impl Hosts {
             }
             Network::Routed => {
                 let router = Host::start("router")?;
-                let between = ends(2, 130, (25, 112));
-                let ends = ends(1, 129, (25, 112));
+                let between = ends(2, [0, 1]);
+                let ends = ends(1, [0, 1]);
                 let gateways = Some(between);
                 for (host, name, inner, own, near) in [
                     (&*client, CLIENT, "to-client", ends[0], between[0]),
@@ -295,8 +315,8 @@ impl Hosts {
     pub(crate) fn nobody(&self, family: Family) -> IpAddr {
         match self.ends[0].of(family) {
             IpAddr::V4(ip) => {
-                let [a, b, c, _] = ip.octets();
-                Ipv4Addr::new(a, b, c, 77).into()
+                let [a, b, c, d] = ip.octets();
+                Ipv4Addr::new(a, b, c, d & !7 | 6).into()
             }
             IpAddr::V6(ip) => {
                 let mut segments = ip.segments();
