@@ -173,6 +173,16 @@ impl Batch {
         self.until = Some(until);
     }
 
+    /// Forgets what came after the last of these fences.
+    fn cut_after(&mut self, fence: &Fence) {
+        let Some(last) = self.packets.iter().rposition(|packet| fence.is(packet)) else {
+            return;
+        };
+        self.packets.truncate(last + 1);
+        self.times.truncate(last + 1);
+        self.frames.truncate(last + 1);
+    }
+
     /// Takes a frame in. What it is, if it is one of this trial.
     fn take(
         &mut self,

@@ -92,7 +92,7 @@ fn no_network_namespace(errno: Errno) -> Error {
         return Error::Privilege {
             missing: "there are as many network namespaces as this host allows".to_owned(),
             remedy:
-                "use fewer --jobs, or allow more with `sudo sysctl user.max_net_namespaces=15000`"
+                "use fewer --jobs, leave --all away, or allow more with `sudo sysctl user.max_net_namespaces=15000`"
                     .to_owned(),
         };
     }

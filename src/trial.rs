@@ -223,17 +223,15 @@ impl Site {
     }
 
     /// The server's host is another one now: what was looked at in the old one is looked at in that.
-    fn follow_reboot(&mut self, settings: &Settings) -> Result<(), Error> {
-        let Some(hosts) = &self.hosts else {
+    fn follow_reboot(&mut self, settings: &Settings, batch: &mut Batch) -> Result<(), Error> {
+        let (Some(hosts), Some(crossing)) = (&self.hosts, self.taps.crossing()) else {
             return Ok(());
         };
-        let crossing = hosts.crossing()?;
+        let crossing = hosts.crossing_again(crossing)?;
         let crosses = |error: std::io::Error| Error::lab("make a fence", &error);
         let destinations = crossing.destinations().map_err(crosses)?;
-        let open = |host: &Host, tap: Tap| open_at(host, tap, hosts, settings, &destinations);
-        let client = open(&hosts.client, Tap::Client)?;
-        let server = open(&hosts.server, Tap::Server)?;
-        self.taps = Taps::two(client, server, crossing);
+        let server = open_at(&hosts.server, Tap::Server, hosts, settings, &destinations)?;
+        self.taps.replace_server(server, crossing, batch)?;
         // Of the old one it counts on: what it has counted belongs to the trial.
         if let Some(mut new) = hosts.server.run(|_| Meter::open().ok())? {
             new.begin().map_err(|error| uncounted(&error))?;
@@ -310,8 +308,8 @@ pub struct Trial<'a> {
 }
 
 impl Worker {
-    /// Enters the place and opens the capture, then gives up every privilege that this thread has. `nth` spreads
-    /// workers over CPUs.
+    /// Enters the place and opens the capture, then gives up every privilege that this thread has and its trials do not take.
+    /// `nth` spreads workers over CPUs.
     pub async fn open(settings: Settings, nth: usize) -> Result<Self, Error> {
         lab::stay_on_one_cpu(nth)?;
         let lab = {
@@ -396,7 +394,11 @@ impl Worker {
             return Ok(());
         }
         self.away = None;
-        let _alone = ALONE.write().await;
+        let _alone = if scenario.needs().firewall {
+            Some(ALONE.write().await)
+        } else {
+            None
+        };
         let site = Site::between_hosts(&self.settings, scenario)?;
         self.away = Some(Away {
             scenario: scenario.id,
@@ -609,7 +611,7 @@ impl Play<'_, '_> {
                         hosts.happens(change)?;
                     }
                     if change == Change::ServerReboots {
-                        self.site.follow_reboot(self.settings)?;
+                        self.site.follow_reboot(self.settings, self.batch)?;
                     }
                 }
                 Step::InjectIcmp(forged) => {

@@ -682,7 +682,7 @@ fn compare_payload(
             true
         } else if evidence.calls.iter().any(defers) {
             let asked = asked_in_vain(evidence, role);
-            [written, written + asked].contains(&u64::from(sent))
+            [written, written.saturating_add(asked)].contains(&u64::from(sent))
         } else if scenario.unsent == Some(role) {
             // A host takes up to a second to notice that the other end of its link is gone, and sends till then.
             u64::from(sent) < written || (scenario.loses_link() && u64::from(sent) == written)

@@ -19,6 +19,8 @@ use crate::sys;
 /// What a trial is captured by.
 pub struct Taps {
     sessions: Vec<Session>,
+    /// Frames that captures lost which are closed by now.
+    lost: u64,
     crossing: Option<Crossing>,
     interface: String,
 }
@@ -46,6 +48,7 @@ impl Taps {
         Self {
             interface: session.interface.clone(),
             sessions: vec![session],
+            lost: 0,
             crossing: None,
         }
     }
@@ -56,6 +59,7 @@ impl Taps {
         Self {
             interface: format!("{}, {}", client.interface, server.interface),
             sessions: vec![client, server],
+            lost: 0,
             crossing: Some(crossing),
         }
     }
@@ -80,11 +84,34 @@ impl Taps {
 
     /// Frames that the kernel had no room for since this was asked last.
     pub fn newly_dropped(&mut self) -> Result<u64, Error> {
-        let mut all = 0;
+        let mut all = std::mem::take(&mut self.lost);
         for session in &mut self.sessions {
             all += session.newly_dropped()?;
         }
         Ok(all)
+    }
+
+    /// The server's end is captured by another one from now on, once all of this one is taken.
+    pub fn replace_server(
+        &mut self,
+        server: Session,
+        crossing: Crossing,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        if let [_, old] = &mut self.sessions[..] {
+            // Its interface is gone, which is told of once all that it had shown is taken.
+            let _ = old.drain(batch);
+            self.lost += old.newly_dropped()?;
+            *old = server;
+        }
+        self.crossing = Some(crossing);
+        Ok(())
+    }
+
+    /// The sockets that send fences, if these cross a link.
+    #[must_use]
+    pub fn crossing(&self) -> Option<&Crossing> {
+        self.crossing.as_ref()
     }
 
     /// Takes everything that is in the rings, and waits for nothing.
@@ -186,7 +213,10 @@ impl Taps {
             socket.send(&bytes).map_err(failed)?;
             all_seen &= self.shows_twice(batch, fence).await?;
         }
-        Ok((fence(&crossing.client)?, all_seen))
+        // Both rings were emptied, and what came meanwhile is of no trial.
+        let last = fence(&crossing.client)?;
+        batch.cut_after(&last);
+        Ok((last, all_seen))
     }
 
     /// Takes frames until this fence was captured at both ends.

@@ -193,8 +193,9 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
                 saves_files: args.write.is_some(),
                 gives_files_away: manner.owner.is_some(),
                 removes_trace: false,
-                administers: needs.administration,
-                makes_networks: needs.hosts,
+                // On the host's own loopback none of that is done.
+                administers: needs.administration && !args.host,
+                makes_networks: needs.hosts && !args.host,
             },
             needs,
             small_ring: false,
@@ -354,6 +355,10 @@ impl<'a> Run<'a> {
     async fn drain(&mut self, pool: &mut Pool, order: &Order, signals: &mut Signals) {
         let rest = async {
             while let Some(event) = pool.next().await {
+                // What the first of them said is told of already, and the output goes on.
+                if matches!(event, Event::Failed(_)) {
+                    continue;
+                }
                 if self.take(event, order).is_err() {
                     self.console = None;
                 }

@@ -20,7 +20,7 @@ use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::runtime::{Builder, Runtime};
 
 use super::forgery::Forgery;
-use super::{firewall, no_network_namespace, random, sysctl};
+use super::{Kept, drop_privileges, firewall, no_network_namespace, random, sysctl};
 use crate::capture::Crossing;
 use crate::error::Error;
 use crate::packet::{CLIENT, SERVER};
@@ -125,6 +125,11 @@ fn ended() -> Error {
 /// Enters a new namespace.
 fn enter() -> Result<(File, Runtime), Error> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
+    // What it is for is this namespace, and no files.
+    drop_privileges(Kept {
+        makes_networks: true,
+        ..Kept::default()
+    })?;
     let failed = |error: io::Error| Error::lab("enter a network namespace", &error);
     let namespace = File::open("/proc/thread-self/ns/net").map_err(failed)?;
     let runtime = Builder::new_current_thread()
@@ -339,6 +344,18 @@ impl Hosts {
         Ok(Crossing { client, server })
     }
 
+    /// The same once the server's host is another one: at the same ports, so that captures go on showing them.
+    pub(crate) fn crossing_again(&self, old: &Crossing) -> Result<Crossing, Error> {
+        let failed = |error: io::Error| Error::lab("make sockets for a fence", &error);
+        let server = old.client.peer_addr().map_err(failed)?;
+        let bound = self.server.run(move |_| UdpSocket::bind(server))?;
+        let server = bound.map_err(failed)?;
+        let client = old.client.try_clone().map_err(failed)?;
+        let address = client.local_addr().map_err(failed)?;
+        server.connect(address).map_err(failed)?;
+        Ok(Crossing { client, server })
+    }
+
     /// What sends packets made by hand: from between the ends, or where there is nobody from the server's host.
     pub(crate) fn forgery(&self) -> Result<Forgery, Error> {
         let host = self.router.as_ref().unwrap_or(&*self.server);
@@ -350,15 +367,15 @@ impl Hosts {
     pub(crate) fn happens(&mut self, change: Change) -> Result<(), Error> {
         match change {
             Change::ServerReboots => {
-                let new = Arc::new(Host::start("server-host")?);
-                give(&self.server, SERVER, &new)?;
-                set_up(&new, SERVER, self.ends[1])?;
                 if self.network == Network::Routed {
                     return Err(Error::lab(
                         "reboot a server",
                         &"there is a router before it",
                     ));
                 }
+                let new = Arc::new(Host::start("server-host")?);
+                give(&self.server, SERVER, &new)?;
+                set_up(&new, SERVER, self.ends[1])?;
                 // Sockets of the old one may still be open, but nothing joins it to anybody.
                 self.server = new;
                 return Ok(());

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use super::{CALL_BOUND, errno_of, failed};
 use crate::error::Error;
 use crate::lab::hosts::Host;
-use crate::lab::ports::{closed_port, firewalled_port, own_port};
+use crate::lab::ports::{closed_port, firewalled_port, own_port, ports};
 use crate::lab::routes;
 use crate::scenario::{Family, Listening, Role, Target};
 use crate::sys;
@@ -235,6 +235,10 @@ impl Stage {
             } else {
                 port + 1
             };
+            // What is sent to those of servers may be meant for a firewall's rule.
+            if ports(self.port).contains(&port) {
+                continue;
+            }
             let address = SocketAddr::new(self.sites.client, port);
             match socket.bind(&SockAddr::from(address)) {
                 Ok(()) => {

@@ -293,12 +293,12 @@ impl Socket {
         let end = usize::from(self.role == Role::Server);
         let gave_up = facts.unanswered[end] > 0;
         let icmp = facts.icmp.iter().enumerate();
-        let icmp = icmp.filter(|(index, _)| !self.icmp_told.contains(index));
         // A soft error is told of by SO_ERROR, or when the kernel gives up; a hard one by anything (RFC 1122, 4.2.3.9).
         let is_hard = |icmp: &Icmp| icmp.state == State::SynSent || self.hears_icmp || gave_up;
-        let mut icmp = icmp.filter(|(_, icmp)| {
+        let mut icmp = icmp.filter(|(index, icmp)| {
             let counts = icmp.is_outstanding && icmp.errno == Some(errno) && icmp.to == self.role;
-            counts && icmp.at < call.ended && (is_hard(icmp) || call.op == Op::SocketError)
+            let is_told = call.op == Op::SocketError || is_hard(icmp);
+            counts && icmp.at < call.ended && is_told && !self.icmp_told.contains(index)
         });
         if let Some((index, _)) = icmp.next_back() {
             return Some(Blame::Icmp(index));

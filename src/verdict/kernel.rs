@@ -102,6 +102,7 @@ type Are = fn(&Reset) -> bool;
 /// sends is joined to none.
 fn frames_of(sent: &[(&Event, Origin)], resets: &[Reset], role: Role) -> Vec<Option<usize>> {
     let mut frame_of = vec![None; sent.len()];
+    let mut is_joined = vec![false; resets.len()];
     let answers: Are = |reset| matches!(reset.form, Some(Form::Passive | Form::PassiveAck));
     let kernels: Are = |reset| reset.form.is_some();
     for (only_answers, are_they) in [(true, answers), (false, kernels)] {
@@ -110,13 +111,14 @@ fn frames_of(sent: &[(&Event, Origin)], resets: &[Reset], role: Role) -> Vec<Opt
         let events: Vec<usize> = events.collect();
         let free = (0..resets.len()).filter(|index| {
             let reset = &resets[*index];
-            reset.from == role && are_they(reset) && !frame_of.contains(&Some(*index))
+            reset.from == role && are_they(reset) && !is_joined[*index]
         });
         let free: Vec<usize> = free.collect();
         let frame_times: Vec<Timestamp> = free.iter().map(|index| resets[*index].at).collect();
         let event_times: Vec<Timestamp> = events.iter().map(|nth| sent[*nth].0.at).collect();
         for (frame, event) in pair(&frame_times, &event_times) {
             frame_of[events[event]] = Some(free[frame]);
+            is_joined[free[frame]] = true;
         }
     }
     frame_of

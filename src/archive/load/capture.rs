@@ -83,7 +83,10 @@ impl Capture {
                 self.links.push((interface.link, tap));
                 // Their names together, as they are told of.
                 self.interface = match (self.interface.take(), name) {
-                    (Some(one), Some(other)) => Some(format!("{one}, {other}")),
+                    // More than two are none of ours, and there may be any number.
+                    (Some(one), Some(other)) if self.links.len() <= 2 => {
+                        Some(format!("{one}, {other}"))
+                    }
                     (one, other) => one.or(other),
                 };
                 self.filter = interface.filter.map(Cow::into_owned);
