@@ -13,8 +13,9 @@ use anstyle::Style;
 use super::human::{BAD, GOOD, LABEL, UNSURE, abridge, printable, texts, verdict_style, wrap};
 use super::kernel::EventReport;
 use super::{CallReport, CauseReport, Host, PacketReport, ResetReport, TrialReport};
-use crate::flow::Form;
+use crate::flow::{Acceptance, Form};
 use crate::kernel::reason::{self, Reason};
+use crate::packet::{CLIENT, SERVER};
 use crate::scenario::{Scenario, Sender};
 use crate::transcript::Role;
 use crate::verdict::Verdict;
@@ -274,9 +275,13 @@ fn packet_text(packet: &PacketReport, is_reset: bool, zero: i64) -> String {
     let frame = format!("{:>4} ", packet.frame);
     let label = packet_label(packet);
     let width = BODY - frame.len();
-    let arrow = match packet.from {
-        Some(role) => arrow(role, &label, width),
-        None => format!("{label:^width$}"),
+    // What was captured at one end stands at that end.
+    let part = width * 3 / 5;
+    let arrow = match (packet.from, &*packet.interface) {
+        (Some(role), CLIENT) => arrow(role, &label, part),
+        (Some(role), SERVER) => format!("{:>width$}", arrow(role, &label, part)),
+        (Some(role), _) => arrow(role, &label, width),
+        (None, _) => format!("{label:^width$}"),
     };
     format!(
         "{:>TIME$}  {frame}{style}{arrow}{style:#}",
@@ -454,10 +459,18 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
     let frame = reset.frame;
     let victim = reset.from.peer();
     if !reset.acceptable {
-        return vec![format!(
-            "frame {frame}: a RST that the {victim} ignores: {}",
-            reset.acceptance
-        )];
+        let text = if reset.acceptance == Acceptance::NotArrived.to_string() {
+            format!(
+                "frame {frame}: a RST from the {} that does not reach the {victim}",
+                reset.from
+            )
+        } else {
+            format!(
+                "frame {frame}: a RST that the {victim} ignores: {}",
+                reset.acceptance
+            )
+        };
+        return std::iter::once(text).chain(origin(reset)).collect();
     }
     let form = match reset.form {
         Some(Form::Active) => "active form: a socket aborted, it answered no segment",
