@@ -107,12 +107,26 @@ impl Run {
         self
     }
 
-    /// The last lines of standard output, as much of them as a person would read.
+    /// What went wrong, and the last lines of standard output: as much as a person would read.
     fn end(&self) -> String {
-        let lines: Vec<&str> = self.out.lines().rev().take(5).collect();
-        let short = |line: &&str| line.chars().take(200).collect::<String>();
-        let lines: Vec<String> = lines.iter().rev().map(short).collect();
-        lines.join("\n")
+        let signs = [
+            ": refuted",
+            ": inconclusive",
+            "refuted  ",
+            "inconclusive  ",
+            "  no  ",
+            "  ??  ",
+        ];
+        let is_told = |line: &&str| {
+            signs.iter().any(|sign| line.contains(sign))
+                || line.contains("\"verdict\":\"refuted\"")
+                || line.contains("\"verdict\":\"inconclusive\"")
+        };
+        let told = self.out.lines().filter(is_told).take(20);
+        let last = self.out.lines().count().saturating_sub(5);
+        let lines = told.chain(self.out.lines().skip(last));
+        let short = |line: &str| line.chars().take(600).collect::<String>();
+        lines.map(short).collect::<Vec<_>>().join("\n")
     }
 
     /// It could not do its work: the one line that it said so with.
