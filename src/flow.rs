@@ -113,6 +113,12 @@ impl Form {
         }
     }
 
+    /// Whether it answers a segment.
+    #[must_use]
+    pub fn is_answer(self) -> bool {
+        self != Self::Active
+    }
+
     /// `active`, `passive` or `passive-ack`.
     #[must_use]
     pub fn name(self) -> &'static str {

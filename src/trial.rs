@@ -199,8 +199,7 @@ impl Site {
         needs.forgery |= settings.decoy.is_some();
         let hosts = Hosts::build(scenario.network, needs.firewall.then_some(settings.port))?;
         let crossing = hosts.crossing()?;
-        let crosses = |error: std::io::Error| Error::lab("make a fence", &error);
-        let destinations = crossing.destinations().map_err(crosses)?;
+        let destinations = crossing.destinations()?;
         let open = |host: &Host, tap: Tap| open_at(host, tap, &hosts, settings, &destinations);
         let client = open(&hosts.client, Tap::Client)?;
         let server = open(&hosts.server, Tap::Server)?;
@@ -228,8 +227,7 @@ impl Site {
             return Ok(());
         };
         let crossing = hosts.crossing_again(crossing)?;
-        let crosses = |error: std::io::Error| Error::lab("make a fence", &error);
-        let destinations = crossing.destinations().map_err(crosses)?;
+        let destinations = crossing.destinations()?;
         let server = open_at(&hosts.server, Tap::Server, hosts, settings, &destinations)?;
         self.taps.replace_server(server, crossing, batch)?;
         // Of the old one it counts on: what it has counted belongs to the trial.

@@ -600,7 +600,7 @@ fn compare_reset(meant: ExpectedReset, seen: &Reset, findings: &mut Vec<Finding>
         let expected = meant.from;
         findings.push(Finding::ResetFromWrongEnd { frame, expected });
     }
-    let is_answer = matches!(meant.form, Some(Form::Passive | Form::PassiveAck));
+    let is_answer = meant.form.is_some_and(Form::is_answer);
     if seen.form != meant.form {
         findings.push(Finding::WrongForm {
             frame,

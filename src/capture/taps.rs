@@ -36,8 +36,11 @@ pub struct Crossing {
 
 impl Crossing {
     /// Where they go.
-    pub fn destinations(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok(vec![self.client.local_addr()?, self.server.local_addr()?])
+    pub fn destinations(&self) -> Result<Vec<SocketAddr>, Error> {
+        let of = |socket: &UdpSocket| socket.local_addr();
+        let both = [of(&self.client), of(&self.server)].into_iter();
+        both.collect::<io::Result<_>>()
+            .map_err(|error| Error::lab("make a fence", &error))
     }
 }
 

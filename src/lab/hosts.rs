@@ -209,7 +209,6 @@ impl Block {
 /// A client's and a server's host, and perhaps a router between them.
 #[derive(Debug)]
 pub(crate) struct Hosts {
-    network: Network,
     pub(crate) client: Arc<Host>,
     pub(crate) server: Arc<Host>,
     router: Option<Host>,
@@ -233,7 +232,6 @@ impl Hosts {
                 let ends = [block.host(0, 1), block.host(0, 2)];
                 join(&client, CLIENT, &server, SERVER)?;
                 Self {
-                    network,
                     client,
                     server,
                     router: None,
@@ -261,7 +259,6 @@ impl Hosts {
                     let _ = fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
                 })?;
                 Self {
-                    network,
                     client,
                     server,
                     router: Some(router),
@@ -367,7 +364,7 @@ impl Hosts {
     pub(crate) fn happens(&mut self, change: Change) -> Result<(), Error> {
         match change {
             Change::ServerReboots => {
-                if self.network == Network::Routed {
+                if self.router.is_some() {
                     return Err(Error::lab(
                         "reboot a server",
                         &"there is a router before it",

@@ -501,15 +501,11 @@ pub(super) const ADDRESS_GONE: Scenario = Scenario {
 /// it in the place of `ETIMEDOUT`.
 pub(super) const ADDRESS_GONE_IPV6: Scenario = Scenario {
     id: "established-address-gone-ipv6",
-    topic: Topic::HalfOpen,
     title: "the client's own IPv6 address is removed: ENETUNREACH, nothing is sent",
     story: "As established-address-gone, over IPv6. There the kernel notes each time that it knows no route any more, and when it \
             gives up, that is the error: ENETUNREACH. Over IPv4 it notes nothing, and the same connection ends with ETIMEDOUT.",
-    elsewhere: ADDRESS_GONE.elsewhere,
     advice: "One service, two errors: which of the two a client logs depends on the family that it happened to connect over.",
-    network: Network::Link,
     families: &[Family::Ipv6],
-    slow: true,
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -525,7 +521,5 @@ pub(super) const ADDRESS_GONE_IPV6: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::NoRoute)),
     ],
-    unsent: Some(Role::Client),
-    counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
-    ..BASE
+    ..ADDRESS_GONE
 };

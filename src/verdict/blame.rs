@@ -336,9 +336,8 @@ impl Socket {
         if self.shutdown_both.is_some() && op.takes_error() && errno == Errno::ECONNRESET {
             let own = facts.resets.iter().enumerate().skip(self.own_told);
             // It is an answer to what came in: anybody may make up another in its name.
-            let is_answer = |reset: &Reset| {
-                reset.form.is_some_and(|form| form != Form::Active) && reset.drawn_by.is_some()
-            };
+            let is_answer =
+                |reset: &Reset| reset.form.is_some_and(Form::is_answer) && reset.drawn_by.is_some();
             let mut own = own.filter(|(_, reset)| {
                 reset.from == self.role && reset.at < call.ended && is_answer(reset)
             });

@@ -103,7 +103,7 @@ type Are = fn(&Reset) -> bool;
 fn frames_of(sent: &[(&Event, Origin)], resets: &[Reset], role: Role) -> Vec<Option<usize>> {
     let mut frame_of = vec![None; sent.len()];
     let mut is_joined = vec![false; resets.len()];
-    let answers: Are = |reset| matches!(reset.form, Some(Form::Passive | Form::PassiveAck));
+    let answers: Are = |reset| reset.form.is_some_and(Form::is_answer);
     let kernels: Are = |reset| reset.form.is_some();
     for (only_answers, are_they) in [(true, answers), (false, kernels)] {
         let is_it = |event: &Event| !only_answers || is_answer(event);
@@ -132,9 +132,10 @@ fn is_answer(event: &Event) -> bool {
 /// The kernel of the end in whose name it came did not send it. A firewall answers what it rejects, in the form in which
 /// that kernel would have.
 fn sent_by_nobody_here(reset: &Reset) -> Sender {
-    match (reset.form, reset.drawn_by) {
-        (Some(Form::Passive | Form::PassiveAck), Some(_)) => Sender::Firewall,
-        _ => Sender::Injected,
+    if reset.form.is_some_and(Form::is_answer) && reset.drawn_by.is_some() {
+        Sender::Firewall
+    } else {
+        Sender::Injected
     }
 }
 
