@@ -149,7 +149,7 @@ pub fn transcript_sha256(calls: &[u8; 32], run: u32, evidence: &Evidence) -> Str
 }
 
 /// SHA-256 of these bytes, in hexadecimal digits.
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 

@@ -1,10 +1,12 @@
 //! The command line: what was typed, turned into what was meant. The only place that names clap.
 
 mod check;
+mod compare;
 mod console;
 mod doctor;
 mod explain;
 mod generate;
+mod kernels;
 mod list;
 mod progress;
 mod run;
@@ -22,6 +24,7 @@ use crate::lab::{self, Kept};
 use crate::report::human::printable;
 use crate::runner::child;
 use crate::scenario::{self, Scenario};
+use crate::vm::guest;
 
 /// Proves which TCP RST a call's error came from, or that none had a part in it.
 ///
@@ -46,6 +49,10 @@ enum Command {
     Run(RunArgs),
     /// Judge saved evidence again, from its files alone: no privilege and no network is needed
     Check(CheckArgs),
+    /// Tell what differs between saved reports, from kernel to kernel, and why: no privilege is needed
+    Compare(CompareArgs),
+    /// Boot other kernels in QEMU, run scenarios there, and compare: no privilege is needed
+    Kernels(KernelsArgs),
     /// List the scenarios
     List,
     /// Tell the story of a scenario: what happens, why, what other systems do, what to do about it
@@ -140,6 +147,83 @@ struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = COMPARE_EXIT_CODES)]
+struct CompareArgs {
+    /// Reports: files that `run --format json` wrote, directories that `run -w` or `kernels -w` wrote
+    #[arg(value_name = "REPORT", required = true)]
+    reports: Vec<PathBuf>,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = CompareFormat::Human)]
+    format: CompareFormat,
+    /// Show what is the same everywhere, too
+    #[arg(long)]
+    all: bool,
+}
+
+const COMPARE_EXIT_CODES: &str = "Exit codes: 0 the same behaviour everywhere; 1 calls end otherwise or other RSTs \
+                                  are sent; 2 usage error, or a report could not be read.";
+
+#[derive(Debug, Args)]
+#[command(after_help = KERNELS_EXIT_CODES)]
+struct KernelsArgs {
+    /// Kernel images (vmlinuz, bzImage), directories of unpacked packages; and scenarios to run, as `rstproof list`
+    /// shows them, none means all that are not slow
+    #[arg(value_name = "IMAGE|SCENARIO", required = true)]
+    words: Vec<PathBuf>,
+    /// Run the slow scenarios, too
+    #[arg(long)]
+    all: bool,
+    /// Address family
+    #[arg(long, value_enum, default_value_t = FamilyArg::Both)]
+    family: FamilyArg,
+    /// Save each kernel's evidence, its report and what it said on its console, in a directory of its own in this one
+    #[arg(short, long, value_name = "DIR")]
+    write: Option<PathBuf>,
+    /// Overwrite evidence that is there already
+    #[arg(long)]
+    force: bool,
+    /// Run the trials on this host's own kernel as well
+    #[arg(long)]
+    with_running: bool,
+    /// Kernels that run side by side [default: as many as there are cores and memory for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+    /// More arguments for the kernels
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
+    append: Option<String>,
+    /// Memory of each, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(64..=65_536))]
+    memory: u32,
+    /// Most seconds that the trials of each may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    timeout: u32,
+    /// What runs them: `auto` takes KVM if it proves to work, and else emulates
+    #[arg(long, value_enum, default_value_t = AcceleratorArg::Auto, value_name = "WHAT")]
+    accel: AcceleratorArg,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = CompareFormat::Human)]
+    format: CompareFormat,
+}
+
+const KERNELS_EXIT_CODES: &str = "Exit codes: 0 all confirmed, and the same behaviour everywhere; 1 something \
+                                  refuted, or behaviour differs; 2 usage error, or a kernel gave no result; 3 \
+                                  something inconclusive; 130, 143 ended by SIGINT, SIGTERM.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CompareFormat {
+    Human,
+    Json,
+    Markdown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AcceleratorArg {
+    Auto,
+    Kvm,
+    Tcg,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = DOCTOR_EXIT_CODES)]
 struct DoctorArgs {
     /// Form of the output
@@ -178,6 +262,10 @@ enum Color {
 
 /// Does what the command line says. The thread that calls this must be the only one.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if guest::is_meant(arguments.iter().cloned()) {
+        guest::guest();
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return did_not_parse(&error),
@@ -198,13 +286,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn carry_out(command: &Command) -> Result<ExitCode, Error> {
-    if !matches!(command, Command::Run(_) | Command::Doctor(_)) {
+    if !matches!(
+        command,
+        Command::Run(_) | Command::Doctor(_) | Command::Kernels(_)
+    ) {
         // Nothing else needs any, and files of strangers are read.
         lab::drop_privileges(Kept::default())?;
     }
     match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
+        Command::Compare(args) => compare::compare(args),
+        Command::Kernels(args) => kernels::kernels(args),
         Command::List => list::list(),
         Command::Explain { scenario } => explain::explain(scenario),
         Command::HoldSocket { parent } => child::hold(*parent).map(|()| ExitCode::Success),

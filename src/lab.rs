@@ -201,6 +201,8 @@ pub struct Lab {
     routes: Result<(), String>,
     /// Or why there is none.
     forgery: Result<Forgery, String>,
+    /// Why sockets cannot be destroyed, if they cannot.
+    no_destruction: Option<String>,
     place: Place,
 }
 
@@ -231,6 +233,11 @@ impl Lab {
         } else {
             Err(none())
         };
+        let no_destruction = if needs.destruction && is_private {
+            destroy::missing(ipv4.into())
+        } else {
+            None
+        };
         let ipv6 = ipv6.and_then(|address| {
             std::net::UdpSocket::bind((address, 0))
                 .map(|_| address)
@@ -242,6 +249,7 @@ impl Lab {
             firewall,
             routes,
             forgery,
+            no_destruction,
             place,
         })
     }
@@ -266,6 +274,7 @@ impl Lab {
             .or_else(|| lack(needs.firewall, self.firewall.as_ref().err()))
             .or_else(|| lack(needs.routes, self.routes.as_ref().err()))
             .or_else(|| lack(needs.forgery, self.forgery.as_ref().err()))
+            .or_else(|| lack(needs.destruction, self.no_destruction.as_ref()))
     }
 
     /// What sends packets that are made by hand.

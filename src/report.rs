@@ -327,6 +327,8 @@ pub enum CauseReport {
     Destroyed(usize),
     /// This host knows no way to the address.
     NoRoute,
+    /// This call, of another thread, waited on the same socket.
+    InUse(usize),
     /// Nothing that is known here.
     Unexplained,
 }
@@ -533,6 +535,7 @@ fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgemen
             }
             Blame::Destroyed(call) => CauseReport::Destroyed(call),
             Blame::NoRoute => CauseReport::NoRoute,
+            Blame::InUse(call) => CauseReport::InUse(call),
             Blame::WrongErrno { .. } | Blame::ReportedTwice(_) | Blame::Unexplained => {
                 CauseReport::Unexplained
             }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::forged::{Forged, ForgedIcmp, Number, Stamp};
 use crate::flow::{Form, Reset, State};
+use crate::history::{Kernel, Patch};
 pub use crate::transcript::{Errno, Events, Op, Outcome, Role};
 
 /// What a scenario is about; a topic is a file of the catalogue.
@@ -157,8 +158,49 @@ pub struct Scenario {
     /// By how much counters of the namespace move; of those that are watched
     /// ([`crate::kernel::counters::WATCHED`]) no other may.
     pub counters: &'static [(&'static str, u64)],
+    /// Calls (by index) whose error this kernel puts on the socket without a word of it in its trace.
+    pub unreported: &'static [usize],
+    /// What it is on other kernels; the first that applies counts.
+    pub otherwise: &'static [Otherwise],
     /// It waits for a timer of a second or more: not run unless asked for.
     pub slow: bool,
+}
+
+/// What a scenario is on kernels that have a change, or do not have it.
+#[derive(Debug)]
+pub struct Otherwise {
+    /// Those.
+    pub on: On,
+    /// What it is there. Its id and its topic are the same.
+    pub is: &'static Scenario,
+}
+
+/// Some kernels.
+#[derive(Clone, Copy, Debug)]
+pub enum On {
+    /// Those that have this patch.
+    With(&'static Patch),
+    /// Those that do not have it.
+    Without(&'static Patch),
+}
+
+impl On {
+    /// The patch.
+    #[must_use]
+    pub fn patch(self) -> &'static Patch {
+        match self {
+            Self::With(patch) | Self::Without(patch) => patch,
+        }
+    }
+
+    /// Whether this kernel is one of them.
+    #[must_use]
+    pub fn is(self, kernel: Kernel) -> bool {
+        match self {
+            Self::With(patch) => kernel.has(patch),
+            Self::Without(patch) => !kernel.has(patch),
+        }
+    }
 }
 
 /// What a scenario is if nothing else is said; the rest of each constant of the catalogue.
@@ -182,6 +224,8 @@ const BASE: Scenario = Scenario {
     raw: None,
     icmp: &[],
     counters: &[],
+    unreported: &[],
+    otherwise: &[],
     slow: false,
 };
 
@@ -222,6 +266,46 @@ pub enum Extent {
 }
 
 impl Scenario {
+    /// What it is on this kernel.
+    #[must_use]
+    pub fn on(&'static self, kernel: Kernel) -> &'static Self {
+        let other = self.otherwise.iter().find(|other| other.on.is(kernel));
+        other.map_or(self, |other| other.is.on(kernel))
+    }
+
+    /// Everything that it is on one kernel or another; itself first.
+    #[must_use]
+    pub fn forms(&'static self) -> Vec<&'static Self> {
+        let others = self.otherwise.iter().flat_map(|other| other.is.forms());
+        std::iter::once(self).chain(others).collect()
+    }
+
+    /// The patches that make it another one.
+    #[must_use]
+    pub fn patches(&'static self) -> Vec<&'static Patch> {
+        let mut patches: Vec<&'static Patch> = Vec::new();
+        for form in self.forms() {
+            for other in form.otherwise {
+                if !patches.contains(&other.on.patch()) {
+                    patches.push(other.on.patch());
+                }
+            }
+        }
+        patches
+    }
+
+    /// Whether both make the same calls in the same order, however they must end.
+    #[must_use]
+    pub fn is_played_as(&self, other: &Self) -> bool {
+        let played = |step: &Step| match *step {
+            Step::Call(role, op, _) => Step::Call(role, op, Expect::ReportsNone),
+            Step::Begin(role, op, _) => Step::Begin(role, op, Expect::ReportsNone),
+            other => other,
+        };
+        let steps = |it: &Self| it.steps.iter().map(played).collect::<Vec<_>>();
+        steps(self) == steps(other)
+    }
+
     /// Whether a child process has a part in it.
     #[must_use]
     pub fn has_child(&self) -> bool {
@@ -245,12 +329,14 @@ impl Scenario {
             forgery: self.raw.is_some(),
             routes: matches!(self.target, Target::NoRoute(_)),
             hosts: self.network != Network::Loopback,
+            destruction: false,
         };
         for step in self.steps {
             match step {
                 Step::Inject(_) | Step::InjectIcmp(_) => needs.forgery = true,
                 Step::Call(_, op, _) | Step::Begin(_, op, _) => {
                     needs.administration |= matches!(op, Op::Repair | Op::Destroy);
+                    needs.destruction |= *op == Op::Destroy;
                 }
                 _ => {}
             }
@@ -401,6 +487,8 @@ pub struct Needs {
     pub routes: bool,
     /// More hosts than one.
     pub hosts: bool,
+    /// The destruction of sockets from outside.
+    pub destruction: bool,
 }
 
 impl Needs {
@@ -415,6 +503,7 @@ impl Needs {
                 forgery: all.forgery || one.forgery,
                 routes: all.routes || one.routes,
                 hosts: all.hosts || one.hosts,
+                destruction: all.destruction || one.destruction,
             })
     }
 
@@ -603,6 +692,8 @@ pub enum Cause {
     Destroyed,
     /// This host knows no way to the address.
     NoRoute,
+    /// Another thread waits in a call on the same socket.
+    InUse,
 }
 
 /// An ICMP error that must be on the wire.
@@ -1026,6 +1117,11 @@ const fn reports(errno: Errno, reset: usize) -> Expect {
 
 const fn would_block(errno: Errno) -> Expect {
     Expect::Fails(errno, Cause::WouldBlock)
+}
+
+/// Another thread waits on the socket.
+const fn busy() -> Expect {
+    Expect::Fails(Errno::EBUSY, Cause::InUse)
 }
 
 const fn not_connected(errno: Errno) -> Expect {

@@ -4,7 +4,9 @@
 use std::ffi::{CStr, c_char};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::errno::Errno;
 use tokio::io::Interest;
@@ -69,6 +71,29 @@ pub(crate) fn libpcap_version() -> String {
     // SAFETY: libpcap returns a pointer to a NUL-terminated string that it never changes or frees.
     let version = unsafe { CStr::from_ptr(pcap_lib_version()) };
     version.to_string_lossy().into_owned()
+}
+
+/// Gives this descriptor to the program that the command starts, under this number, and lets it die with the thread that
+/// starts it.
+pub(crate) fn hand_over(command: &mut Command, given: OwnedFd, number: i32) {
+    let prepare = move || {
+        let given = given.as_raw_fd();
+        // SAFETY: both calls are async-signal-safe (signal-safety(7)) and get numbers only. `dup2` leaves the copy open on
+        // exec; of a descriptor that has the number already, `fcntl` does that.
+        let result = unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            if given == number {
+                libc::fcntl(number, libc::F_SETFD, 0)
+            } else {
+                libc::dup2(given, number)
+            }
+        };
+        Errno::result(result).map(drop).map_err(io::Error::from)
+    };
+    // SAFETY: between fork and exec `prepare` makes async-signal-safe calls only and allocates nothing.
+    unsafe {
+        command.pre_exec(prepare);
+    }
 }
 
 /// Sets a socket option whose value is an `int`.

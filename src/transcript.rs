@@ -318,6 +318,8 @@ impl Errno {
     pub const ENOTCONN: Self = Self(libc::ENOTCONN);
     /// Resource temporarily unavailable: a time bound of the caller's own was reached.
     pub const EAGAIN: Self = Self(libc::EAGAIN);
+    /// Device or resource busy.
+    pub const EBUSY: Self = Self(libc::EBUSY);
     /// No such file or directory.
     pub const ENOENT: Self = Self(libc::ENOENT);
     /// Permission denied.
@@ -635,6 +637,7 @@ mod tests {
             ("EPIPE", Errno::EPIPE),
             ("ECONNRESET", Errno::ECONNRESET),
             ("EAGAIN", Errno::EAGAIN),
+            ("EBUSY", Errno::EBUSY),
             ("errno 524", Errno(524)),
         ] {
             assert_eq!(Errno::of_name(name), Some(errno));

@@ -25,6 +25,7 @@ use crate::capture::{self, Batch, Session, Taps};
 use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
+use crate::history::Kernel;
 use crate::kernel::counters::Meter;
 use crate::kernel::event::{Moved, Trace};
 use crate::kernel::trace::{self, Listener, Wanted};
@@ -37,7 +38,7 @@ use crate::runner::{self, Runner, Sites, Stage};
 use crate::scenario::{Awaited, Change, Family, Needs, Network, Role, Scenario, Step, Target};
 use crate::time::{ClockCheck, Timestamp};
 use crate::transcript::Transcript;
-use crate::verdict::{Judgement, Verdict, judge};
+use crate::verdict::{Judgement, Verdict, judge_on};
 
 /// How trials are to be run.
 #[derive(Clone, Debug)]
@@ -132,10 +133,14 @@ pub fn this_program() -> PathBuf {
 /// Runs trials, one after the other, on the thread that opened it.
 pub struct Worker {
     settings: Settings,
+    /// What runs them.
+    kernel: Kernel,
     lab: Lab,
     home: Site,
     /// Where the next trial between hosts is run.
     away: Option<Away>,
+    /// There was to be one, and this kernel has nothing to join hosts with.
+    joins_no_hosts: bool,
     batch: Batch,
     evidence: Evidence,
     /// What the fence of the latest trial carried.
@@ -193,11 +198,14 @@ impl Site {
         })
     }
 
-    /// Builds a network of more hosts, with a capture at both ends.
-    fn between_hosts(settings: &Settings, scenario: &Scenario) -> Result<Self, Error> {
+    /// Builds a network of more hosts, with a capture at both ends. `None` if this kernel cannot have one.
+    fn between_hosts(settings: &Settings, scenario: &Scenario) -> Result<Option<Self>, Error> {
         let mut needs = scenario.needs();
         needs.forgery |= settings.decoy.is_some();
-        let hosts = Hosts::build(scenario.network, needs.firewall.then_some(settings.port))?;
+        let firewall = needs.firewall.then_some(settings.port);
+        let Some(hosts) = Hosts::build(scenario.network, firewall)? else {
+            return Ok(None);
+        };
         let crossing = hosts.crossing()?;
         let destinations = crossing.destinations()?;
         let open = |host: &Host, tap: Tap| open_at(host, tap, &hosts, settings, &destinations);
@@ -206,7 +214,7 @@ impl Site {
         let counters = [&hosts.client, &hosts.server].map(|host| host.run(|_| Meter::open().ok()));
         let [one, other] = counters;
         let trace = settings.trace.as_ref();
-        Ok(Self {
+        Ok(Some(Self {
             taps: Taps::two(client, server, crossing),
             counters: one?.into_iter().chain(other?).collect(),
             trace: trace.map(|session| session.listen(hosts.addresses())),
@@ -218,7 +226,7 @@ impl Site {
                 None
             },
             hosts: Some(hosts),
-        })
+        }))
     }
 
     /// The server's host is another one now: what was looked at in the old one is looked at in that.
@@ -351,6 +359,8 @@ impl Worker {
                 forgery: None,
             },
             away: None,
+            kernel: Kernel::running(),
+            joins_no_hosts: false,
             evidence: Evidence {
                 client: nowhere,
                 server: nowhere,
@@ -398,7 +408,8 @@ impl Worker {
             None
         };
         let site = Site::between_hosts(&self.settings, scenario)?;
-        self.away = Some(Away {
+        self.joins_no_hosts = site.is_none();
+        self.away = site.map(|site| Away {
             scenario: scenario.id,
             site,
             is_used: false,
@@ -417,6 +428,9 @@ impl Worker {
         {
             return Some(format!("no Multipath TCP here: {why}"));
         }
+        if scenario.network != Network::Loopback && self.joins_no_hosts {
+            return Some("this kernel cannot join hosts: it has no veth".to_owned());
+        }
         self.lab.lacks(scenario)
     }
 
@@ -432,7 +446,7 @@ impl Worker {
             let _among_others = ALONE.read().await;
             self.act(scenario, family).await?;
         }
-        let judgement = judge(scenario, &self.evidence);
+        let judgement = judge_on(self.kernel, scenario, &self.evidence);
         if judgement.verdict != Verdict::Confirmed {
             // Something of it may be left, in the listener's queue perhaps: the next trial gets a stage of its own.
             if let Some(stage) = self.home.stages.remove(&family) {

@@ -31,8 +31,9 @@ use self::blame::Facts;
 use self::kernel::Joined;
 use crate::evidence::Evidence;
 use crate::flow::{Flow, Form, Icmp, Observed, Reset};
+use crate::history::Kernel;
 use crate::packet::{Flags, Packet, Segment, Tap};
-use crate::scenario::{ExpectedReset, Extent, Family, Fate, Scenario, Timing};
+use crate::scenario::{ExpectedReset, Extent, Family, Fate, Scenario, Timing, find};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
@@ -122,6 +123,21 @@ pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
         origins: joined.origins,
         blames,
     }
+}
+
+/// Judges a trial that ran on this kernel. What a vendor has put into its kernel its version does not tell: what is played alike
+/// there may end as on any other kernel.
+#[must_use]
+pub fn judge_on(kernel: Kernel, scenario: &Scenario, evidence: &Evidence) -> Judgement {
+    let judgement = judge(scenario, evidence);
+    if kernel.is_exact || judgement.verdict != Verdict::Refuted {
+        return judgement;
+    }
+    let forms = find(scenario.id).map(Scenario::forms).unwrap_or_default();
+    let others = forms.into_iter().filter(|it| it.is_played_as(scenario));
+    let mut others = others.map(|other| judge(other, evidence));
+    let confirmed = others.find(|other| other.verdict == Verdict::Confirmed);
+    confirmed.unwrap_or(judgement)
 }
 
 /// What the capture says of the connection.
@@ -831,7 +847,8 @@ fn compare_blames(
             | Blame::Unanswered
             | Blame::Icmp(_)
             | Blame::Destroyed(_)
-            | Blame::NoRoute => {
+            | Blame::NoRoute
+            | Blame::InUse(_) => {
                 let meant = scenario
                     .calls()
                     .nth(call)

@@ -21,14 +21,16 @@ use nix::unistd::geteuid;
 
 use self::capture::orphan;
 use self::document::{are_equal, each_of_document};
+pub(crate) use self::document::{header as document_header, refused, trials_of};
 use super::{REPORT, parts_of_stem};
 use crate::error::{Error, reason};
 use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
 use crate::file::Format;
+use crate::history::Kernel;
 use crate::report::{CaptureReport, Host, Source, TrialReport, Witnesses};
 use crate::scenario::{Family, Scenario};
 use crate::transcript::Errno;
-use crate::verdict::judge;
+use crate::verdict::judge_on;
 
 /// The capture of a trial has some kilobytes, and so has its document. One of more bytes than this is none.
 const LONGEST_CAPTURE: u64 = 16 << 20;
@@ -39,8 +41,11 @@ const LONGEST_DOCUMENT: u64 = 1 << 30;
 /// A saved trial.
 #[derive(Debug)]
 pub struct Trial {
-    /// Its scenario; [`crate::scenario::UNKNOWN`] if there is none of its name here.
+    /// Its scenario, as the kernel that it was recorded on plays it; [`crate::scenario::UNKNOWN`] if there is none of its name
+    /// here.
     pub scenario: &'static Scenario,
+    /// What it was recorded on.
+    pub kernel: Kernel,
     /// Over which family.
     pub family: Family,
     /// Which repetition.
@@ -88,7 +93,7 @@ impl Trial {
         let mut report = if let Some(why) = skipped {
             TrialReport::skipped(scenario, family, run, why.clone())
         } else {
-            let judgement = judge(scenario, evidence);
+            let judgement = judge_on(self.kernel, scenario, evidence);
             let interface = &self.capture.interface;
             TrialReport::new(scenario, family, run, interface, evidence, &judgement)
         };
@@ -265,6 +270,11 @@ const UNKNOWN_COMPLETENESS: Completeness = Completeness {
 enum Links {
     Followed,
     Refused,
+}
+
+/// The bytes of a document that was named.
+pub(crate) fn document_bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    read_file(path, LONGEST_DOCUMENT, Links::Followed).map_err(|why| unreadable(path, why))
 }
 
 /// Why a file of the evidence cannot be read.

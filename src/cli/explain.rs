@@ -255,6 +255,7 @@ fn expectation(expect: Expect) -> String {
         Some(Cause::Icmp(_)) => "  (told of the ICMP error)",
         Some(Cause::Destroyed) => "  (destroyed from outside)",
         Some(Cause::NoRoute) => "  (no way there)",
+        Some(Cause::InUse) => "  (another thread waits on the socket)",
     };
     format!("= {expect}{why}")
 }

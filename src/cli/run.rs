@@ -18,6 +18,7 @@ use crate::archive::{REPORT, parts_of_stem, recorder};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::file::{Directory, Format as CaptureFormat, Lock, Manner, NewFile, Owner};
+use crate::history::Kernel;
 use crate::kernel::trace;
 use crate::kernel::tracefs::Tracefs;
 use crate::lab::ports::ports;
@@ -155,6 +156,12 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
         let wanted = |scenario: &&&Scenario| args.all || !scenario.slow;
         scenarios = ALL.iter().filter(wanted).copied().collect();
     }
+    // As this kernel plays them.
+    let kernel = Kernel::running();
+    let scenarios: Vec<_> = scenarios
+        .iter()
+        .map(|scenario| scenario.on(kernel))
+        .collect();
     let families = match args.family {
         FamilyArg::Ipv4 => vec![Family::Ipv4],
         FamilyArg::Ipv6 => vec![Family::Ipv6],
@@ -242,7 +249,7 @@ fn jobs(args: &RunArgs) -> Result<usize, Error> {
 }
 
 /// Evidence that is there already is not to be mixed with that of this run.
-fn refuse_evidence(directory: &Directory) -> Result<(), Error> {
+pub(super) fn refuse_evidence(directory: &Directory) -> Result<(), Error> {
     match directory.find(|name| is_evidence(Path::new(name)))? {
         None => Ok(()),
         Some(held) => Err(Error::Usage(format!(

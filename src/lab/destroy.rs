@@ -1,12 +1,14 @@
 //! Aborts a TCP socket of this network namespace from outside, as `ss -K` does: `SOCK_DESTROY` of `sock_diag(7)`.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
+
+use crate::error::reason;
 
 /// Kind of the message (`linux/sock_diag.h`).
 const SOCK_DESTROY: u16 = 21;
@@ -32,6 +34,30 @@ pub(crate) fn socket_between(own: SocketAddr, peer: SocketAddr) -> io::Result<()
     let mut answer = [0; 256];
     let len = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
     verdict(answer.get(..len).unwrap_or_default())
+}
+
+/// Why sockets cannot be destroyed in this network namespace, if they cannot. Tried on one that nobody needs: what is not there
+/// and a kernel that knows no diagnosis of TCP get the same answer.
+pub(crate) fn missing(ip: IpAddr) -> Option<String> {
+    let listener = TcpListener::bind((ip, 0)).ok()?;
+    let own = listener.local_addr().ok()?;
+    let nobody = SocketAddr::new(unspecified(ip), 0);
+    let error = socket_between(own, nobody).err()?;
+    Some(match error.raw_os_error() {
+        Some(libc::ENOENT) => "this kernel cannot destroy sockets: it has no tcp_diag".to_owned(),
+        Some(libc::EOPNOTSUPP) => {
+            "this kernel cannot destroy sockets: it is built without CONFIG_INET_DIAG_DESTROY"
+                .to_owned()
+        }
+        _ => format!("sockets cannot be destroyed here: {}", reason(&error)),
+    })
+}
+
+fn unspecified(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// `struct nlmsghdr` and `struct inet_diag_req_v2` (`linux/inet_diag.h`).

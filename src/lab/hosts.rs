@@ -221,8 +221,9 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// Builds the network. `firewall` is the first port of servers, if rules are to be loaded.
-    pub(crate) fn build(network: Network, firewall: Option<u16>) -> Result<Self, Error> {
+    /// Builds the network. `firewall` is the first port of servers, if rules are to be loaded. `None` if this kernel has
+    /// nothing to join hosts with.
+    pub(crate) fn build(network: Network, firewall: Option<u16>) -> Result<Option<Self>, Error> {
         let block = Block::take()?;
         let ends = |host: u8, links: [u8; 2]| links.map(|link| block.host(link, host));
         let client = Arc::new(Host::start("client-host")?);
@@ -230,7 +231,9 @@ impl Hosts {
         let mut hosts = match network {
             Network::Loopback | Network::Link => {
                 let ends = [block.host(0, 1), block.host(0, 2)];
-                join(&client, CLIENT, &server, SERVER)?;
+                if !join(&client, CLIENT, &server, SERVER)? {
+                    return Ok(None);
+                }
                 Self {
                     client,
                     server,
@@ -249,7 +252,9 @@ impl Hosts {
                     (&*client, CLIENT, "to-client", ends[0], between[0]),
                     (&*server, SERVER, "to-server", ends[1], between[1]),
                 ] {
-                    join(host, name, &router, inner)?;
+                    if !join(host, name, &router, inner)? {
+                        return Ok(None);
+                    }
                     set_up(&router, inner, near)?;
                     set_up(host, name, own)?;
                     route_by(host, name, near)?;
@@ -275,7 +280,7 @@ impl Hosts {
         if let Some(port) = firewall {
             hosts.load_firewall(port)?;
         }
-        Ok(hosts)
+        Ok(Some(hosts))
     }
 
     fn load_firewall(&mut self, port: u16) -> Result<(), Error> {
@@ -433,18 +438,26 @@ async fn link(handle: &Handle, name: &str) -> Result<LinkMessage, rtnetlink::Err
     found.ok_or(rtnetlink::Error::RequestFailed)
 }
 
-/// Joins two hosts by a pair of links.
+/// Joins two hosts by a pair of links. Whether this kernel can.
 fn join(
     one: &Host,
     name: &'static str,
     other: &Host,
     other_name: &'static str,
-) -> Result<(), Error> {
-    one.netlink("make a veth pair", move |handle| async move {
+) -> Result<bool, Error> {
+    let is_joined = one.netlink("make a veth pair", move |handle| async move {
         let pair = LinkVeth::new(name, other_name).build();
-        handle.link().add(pair).execute().await
+        match handle.link().add(pair).execute().await {
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EOPNOTSUPP => {
+                Ok(false)
+            }
+            made => made.map(|()| true),
+        }
     })?;
-    give(one, other_name, other)
+    if is_joined {
+        give(one, other_name, other)?;
+    }
+    Ok(is_joined)
 }
 
 /// Moves a link to another host.

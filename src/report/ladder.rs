@@ -449,6 +449,7 @@ fn local_cause(cause: CauseReport) -> Option<String> {
         CauseReport::Icmp(frame) => format!("the ICMP error in frame {frame}"),
         CauseReport::Destroyed(call) => format!("call {call} had destroyed the socket"),
         CauseReport::NoRoute => "this host knows no way to the address".to_owned(),
+        CauseReport::InUse(call) => format!("call {call} waited on the same socket"),
         CauseReport::Reset(_) | CauseReport::AfterReset(_) | CauseReport::Unexplained => {
             return None;
         }

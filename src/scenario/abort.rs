@@ -2,10 +2,11 @@
 
 use super::{
     Awaited, BASE, Cause, DEAD_WITH_ERROR, Errno, Expect, ExpectedReset, FAST_OPEN, Listening,
-    OPEN, Op, Role, Scenario, Sender, Step, Target, Topic, UNCONNECTED_WITH_ERROR, abort, answer,
-    client, dead_since_reset, polls, returns, server, told_of_reset,
+    OPEN, On, Op, Otherwise, Role, Scenario, Sender, Step, Target, Topic, UNCONNECTED_WITH_ERROR,
+    abort, answer, client, dead_since_reset, polls, returns, server, told_of_reset,
 };
 use crate::flow::State;
+use crate::history;
 
 const ABORTED_BY_SERVER: &[ExpectedReset] = &[abort(
     Role::Server,
@@ -721,6 +722,27 @@ pub(super) const SHUTDOWN_RD_CLOSE: Scenario = Scenario {
 /// `mptcp_close()` with data unread: `mptcp_do_fastclose()`, which resets each subflow with `MP_FASTCLOSE` (RFC 8684,
 /// 3.5; Linux 5.16).
 pub(super) const MPTCP_CLOSE_UNREAD: Scenario = Scenario {
+    otherwise: &[
+        Otherwise {
+            on: On::Without(&history::MPTCP_FASTCLOSE_ONCE),
+            is: &Scenario {
+                resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+                unreported: &[5],
+                ..MPTCP_UNREAD
+            },
+        },
+        Otherwise {
+            on: On::Without(&history::MPTCP_ERROR_REPORT),
+            is: &Scenario {
+                unreported: &[5],
+                ..MPTCP_UNREAD
+            },
+        },
+    ],
+    ..MPTCP_UNREAD
+};
+
+const MPTCP_UNREAD: Scenario = Scenario {
     id: "mptcp-close-unread-data",
     topic: Topic::Abort,
     title: "Multipath TCP, close with a byte unread: RST with MP_FASTCLOSE",
@@ -762,6 +784,32 @@ pub(super) const MPTCP_CLOSE_UNREAD: Scenario = Scenario {
 /// `mptcp_close()` with `SO_LINGER` 0: `mptcp_disconnect()`, which resets each subflow with `MP_FASTCLOSE` (RFC 8684, 3.5;
 /// Linux 5.16).
 pub(super) const MPTCP_LINGER_ZERO: Scenario = Scenario {
+    otherwise: &[Otherwise {
+        on: On::Without(&history::MPTCP_LINGER_FASTCLOSE),
+        is: &Scenario {
+            title: "Multipath TCP, SO_LINGER 0, close: an orderly end, no RST",
+            story: "Both ends have read all. The server sets SO_LINGER 0 and closes. This kernel overlooks the linger time: it sends \
+                    DATA_FIN as for any close, and the client reads the end of file.",
+            steps: &[
+                client(Op::Connect, returns(0)),
+                server(Op::Accept, returns(0)),
+                client(Op::Write(2), returns(2)),
+                server(Op::Read(2), returns(2)),
+                server(Op::LingerZero, returns(0)),
+                server(Op::Close, returns(0)),
+                client(Op::Read(1), returns(0)),
+                client(Op::Read(1), returns(0)),
+                client(Op::Write(1), returns(1)),
+            ],
+            resets: &[],
+            counters: &[],
+            ..MPTCP_LINGERING
+        },
+    }],
+    ..MPTCP_LINGERING
+};
+
+const MPTCP_LINGERING: Scenario = Scenario {
     id: "mptcp-linger-zero-close",
     topic: Topic::Abort,
     title: "Multipath TCP, SO_LINGER 0, close: RST with MP_FASTCLOSE",

@@ -3,11 +3,12 @@
 
 use super::{
     Awaited, BASE, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent, FAST_OPEN,
-    Forged, Listening, OPEN, Op, PEER_CLOSED, Role, Scenario, Sender, Step, Target, Topic, answer,
-    answer_without_ack, challenged, client, dead_since_reset, ignored, injected, lost, polls,
-    reports, returns, server, told_of_reset, would_block,
+    Forged, Listening, OPEN, On, Op, Otherwise, PEER_CLOSED, Role, Scenario, Sender, Step, Target,
+    Topic, answer, answer_without_ack, challenged, client, dead_since_reset, ignored, injected,
+    lost, polls, reports, returns, server, told_of_reset, would_block,
 };
 use crate::flow::{Form, State};
+use crate::history;
 use crate::packet::Flags;
 
 const C: Role = Role::Client;
@@ -224,6 +225,29 @@ pub(super) const SYN_CHALLENGED: Scenario = Scenario {
 /// `tcp_ack()`: what acknowledges more than was sent is dropped (`TCP_ACK_UNSENT_DATA`); since 42726ec644cb (2026) a challenge ACK
 /// answers it.
 pub(super) const ACK_UNSENT: Scenario = Scenario {
+    otherwise: &[Otherwise {
+        on: On::Without(&history::ACK_UNSENT_CHALLENGE),
+        is: &Scenario {
+            title: "an ACK for what was never sent: dropped in silence, no RST",
+            story: "A segment in the server's name acknowledges more than the client has sent. This kernel drops it without a word, and \
+                    the connection goes on.",
+            steps: &[
+                client(Op::Connect, returns(0)),
+                server(Op::Accept, returns(0)),
+                inject(Forged::new(S, ACK).ack_off(1000)),
+                client(Op::Poll, polls(OPEN)),
+                client(Op::Write(1), returns(1)),
+                Step::Await(Awaited::DataFrom(C)),
+                server(Op::Read(1), returns(1)),
+            ],
+            counters: &[],
+            ..ACK_OF_UNSENT
+        },
+    }],
+    ..ACK_OF_UNSENT
+};
+
+const ACK_OF_UNSENT: Scenario = Scenario {
     id: "blind-ack-unsent",
     topic: Topic::Blind,
     title: "an ACK for what was never sent: a challenge ACK, no RST",
@@ -707,6 +731,32 @@ pub(super) const SYN_RECV_RST: Scenario = Scenario {
 /// `tcp_check_req()`, since the fix for CVE-2026-68118: a RST within the window that is not exact is challenged; before, it
 /// dropped the request.
 pub(super) const SYN_RECV_RST_INEXACT: Scenario = Scenario {
+    otherwise: &[Otherwise {
+        on: On::Without(&history::SYN_RECEIVED_CHALLENGE),
+        is: &Scenario {
+            title: "a RST in SYN-RECEIVED that is not exact: the request is gone",
+            story: "As syn-received-rst, with a number within the window that is not the next: this kernel believes it all the same and \
+                    drops the request (CVE-2026-68118). The ACK that comes too late finds only the listener.",
+            steps: &[
+                inject(Forged::new(C, SYN)),
+                Step::Await(Awaited::AnswerFrom(S)),
+                inject(Forged::new(C, RST).off(5)),
+                inject(Forged::new(C, ACK)),
+                Step::Await(Awaited::AnswerFrom(S)),
+            ],
+            // By RFC 5961 it counts for nothing; that the request is gone shows in the counters and in what the ACK draws.
+            resets: &[
+                ignored(injected(C, State::SynReceived)),
+                lost(answer(S, State::SynSent, Sender::Socket, "TCP_FLAGS")),
+            ],
+            counters: &[("OutRsts", 1), ("AttemptFails", 1), ("EmbryonicRsts", 1)],
+            ..INEXACT_RST
+        },
+    }],
+    ..INEXACT_RST
+};
+
+const INEXACT_RST: Scenario = Scenario {
     id: "syn-received-rst-inexact",
     title: "a RST in SYN-RECEIVED that is not exact: challenged, the request stays",
     story: "As syn-received-rst, with a number within the window that is not the next: the kernel asks back with an ACK and keeps \

@@ -2,11 +2,12 @@
 
 use super::{
     Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent,
-    FAST_OPEN, Fate, Listening, Op, Role, Scenario, Sender, Step, Target, Topic, UNCONNECTED,
-    client, dead_since_reset, not_connected, polls, reports, returns, server, told_of_reset,
-    would_block,
+    FAST_OPEN, Fate, Listening, On, Op, Otherwise, Role, Scenario, Sender, Step, Target, Topic,
+    UNCONNECTED, busy, client, dead_since_reset, not_connected, polls, reports, returns, server,
+    told_of_reset, would_block,
 };
 use crate::flow::{Form, State};
+use crate::history;
 
 /// The server's kernel answers the SYN, for which it has no socket.
 const REFUSAL: ExpectedReset = ExpectedReset {
@@ -307,6 +308,31 @@ pub(super) const SEND_TIMEOUT: Scenario = Scenario {
 /// `inet_shutdown()` on SYN-SENT calls `tcp_disconnect()`, which puts `ECONNRESET` on the socket; the waiting
 /// `connect` takes it.
 pub(super) const CANCELLED_SHUTDOWN: Scenario = Scenario {
+    otherwise: &[Otherwise {
+        on: On::With(&history::DISCONNECT_DENIED),
+        is: &Scenario {
+            title: "shutdown while connect waits: EBUSY, and connect waits on",
+            story: "One thread waits in connect() for an answer that does not come; another calls shutdown() on the socket, and is \
+                    refused: EBUSY. The first waits on until its own time-out (SO_SNDTIMEO) ends it with EINPROGRESS.",
+            steps: &[
+                Step::Others(1),
+                client(Op::SendTimeout(PATIENCE_MS), returns(0)),
+                Step::Begin(Role::Client, Op::Connect, would_block(Errno::EINPROGRESS)),
+                Step::Await(Awaited::SynFrom(Role::Client)),
+                client(Op::ShutdownBoth, busy()),
+                Step::End(Role::Client),
+            ],
+            ..SHUTDOWN_WHILE_CONNECTING
+        },
+    }],
+    ..SHUTDOWN_WHILE_CONNECTING
+};
+
+/// How long the client waits whose `connect` cannot be cancelled, in milliseconds: until the other call has surely been made,
+/// and not until its SYN is sent again.
+const PATIENCE_MS: u16 = 500;
+
+const SHUTDOWN_WHILE_CONNECTING: Scenario = Scenario {
     id: "connect-cancelled-shutdown",
     topic: Topic::Connect,
     title: "shutdown while connect waits: ECONNRESET with no RST anywhere",
@@ -335,6 +361,27 @@ pub(super) const CANCELLED_SHUTDOWN: Scenario = Scenario {
 /// `tcp_disconnect()` counts `sk_disconnects` (Linux 6.6), and `inet_wait_for_connect()` that finds it changed
 /// returns `-EPIPE`. Linux 6.4 and 6.5, and some stable kernels before, refused the second call with `EBUSY`.
 pub(super) const CANCELLED_DISCONNECT: Scenario = Scenario {
+    otherwise: &[Otherwise {
+        on: On::With(&history::DISCONNECT_DENIED),
+        is: &Scenario {
+            title: "connect(AF_UNSPEC) while connect waits: EBUSY, and connect waits on",
+            story: "As connect-cancelled-shutdown: connect(AF_UNSPEC) is refused with EBUSY, and the thread that waits in connect() \
+                    waits on until its own time-out.",
+            steps: &[
+                Step::Others(1),
+                client(Op::SendTimeout(PATIENCE_MS), returns(0)),
+                Step::Begin(Role::Client, Op::Connect, would_block(Errno::EINPROGRESS)),
+                Step::Await(Awaited::SynFrom(Role::Client)),
+                client(Op::Disconnect, busy()),
+                Step::End(Role::Client),
+            ],
+            ..DISCONNECT_WHILE_CONNECTING
+        },
+    }],
+    ..DISCONNECT_WHILE_CONNECTING
+};
+
+const DISCONNECT_WHILE_CONNECTING: Scenario = Scenario {
     id: "connect-cancelled-disconnect",
     topic: Topic::Connect,
     title: "connect(AF_UNSPEC) while connect waits: EPIPE with no RST anywhere",
@@ -361,6 +408,18 @@ pub(super) const CANCELLED_DISCONNECT: Scenario = Scenario {
 /// A SYN that meets its own socket in SYN-SENT is a simultaneous open (RFC 9293, figure 7;
 /// `tcp_rcv_synsent_state_process()`).
 pub(super) const SELF_CONNECT: Scenario = Scenario {
+    otherwise: &[Otherwise {
+        on: On::Without(&history::SIMULTANEOUS_CONNECT),
+        is: &Scenario {
+            // The SYN-ACK that meets the socket in SYN-RECEIVED is taken for a SYN on a connection that is there (RFC 5961, 4.2).
+            counters: &[("TCPChallengeACK", 1), ("TCPSYNChallenge", 1)],
+            ..CONNECT_TO_ITSELF
+        },
+    }],
+    ..CONNECT_TO_ITSELF
+};
+
+const CONNECT_TO_ITSELF: Scenario = Scenario {
     id: "self-connect",
     topic: Topic::Connect,
     title: "connect to one's own port: success without a server, no RST",

@@ -1,10 +1,12 @@
 //! Connections that nobody has accepted yet, and what becomes of them.
 
 use super::{
-    Awaited, BASE, Cause, Errno, Expect, Listening, OPEN, Op, Role, Scenario, Sender, Step, Target,
-    Topic, abort, answer, client, dead_since_reset, polls, returns, server, told_of_reset,
+    Awaited, BASE, Cause, Errno, Expect, Listening, OPEN, On, Op, Otherwise, Role, Scenario,
+    Sender, Step, Target, Topic, abort, answer, client, dead_since_reset, polls, returns, server,
+    told_of_reset,
 };
 use crate::flow::State;
+use crate::history;
 
 /// `inet_csk_listen_stop()` takes each connection out of the queue and calls `tcp_disconnect()` on it, which sends
 /// the reset.
@@ -256,6 +258,21 @@ pub(super) const DEFER_ACCEPT_CLOSE: Scenario = Scenario {
 /// `inet_csk_listen_stop()` with `net.ipv4.tcp_migrate_req`: `inet_csk_reqsk_queue_add()` to another listener of the group
 /// (Linux 5.14, `TCPMigrateReqSuccess`).
 pub(super) const REUSEPORT_MIGRATE: Scenario = Scenario {
+    otherwise: &[Otherwise {
+        on: On::Without(&history::REUSEPORT_MIGRATION),
+        is: &Scenario {
+            id: "reuseport-migrate",
+            title: "SO_REUSEPORT with tcp_migrate_req=1: this kernel takes nothing over",
+            story: "As reuseport-close: the setting net.ipv4.tcp_migrate_req is there, but nothing behind it. The queue of the listener \
+                    that is closed is reset.",
+            sysctls: &[("tcp_migrate_req", "1")],
+            ..REUSEPORT_CLOSE
+        },
+    }],
+    ..MIGRATION
+};
+
+const MIGRATION: Scenario = Scenario {
     id: "reuseport-migrate",
     topic: Topic::Listener,
     title: "SO_REUSEPORT with tcp_migrate_req=1: the other listener takes the queue over",

@@ -350,7 +350,13 @@ async fn run_chunk(
         if shared.stop.load(Ordering::Relaxed) || !outbox.listening {
             break;
         }
-        if let Some(why) = worker.cannot_run(scenario, family) {
+        let mut missing = worker.cannot_run(scenario, family);
+        if missing.is_none() {
+            // Only then it shows whether there can be a network.
+            worker.prepare(scenario).await?;
+            missing = worker.cannot_run(scenario, family);
+        }
+        if let Some(why) = missing {
             outbox.done.push(skipped(scenario, family, run, why));
             continue;
         }

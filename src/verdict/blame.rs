@@ -37,6 +37,8 @@ pub enum Blame {
     Destroyed(usize),
     /// This host knows no way to the address, or nobody on the link has it: nothing was sent.
     NoRoute,
+    /// This call, of another thread, waits on the same socket.
+    InUse(usize),
     /// A RST had come in, but the state of its receiver maps to another errno.
     WrongErrno {
         /// The RST.
@@ -68,7 +70,8 @@ impl Blame {
             | (Self::TimedOut(_), Cause::TimedOut)
             | (Self::Unanswered, Cause::Unanswered)
             | (Self::Destroyed(_), Cause::Destroyed)
-            | (Self::NoRoute, Cause::NoRoute) => true,
+            | (Self::NoRoute, Cause::NoRoute)
+            | (Self::InUse(_), Cause::InUse) => true,
             (Self::Icmp(seen), Cause::Icmp(expected)) => seen == expected,
             _ => false,
         }
@@ -115,7 +118,8 @@ pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Blame)
         };
         socket.take_in(call, facts.resets);
         if let Some(errno) = call.outcome.errno() {
-            let blame = cancelled(calls, index, errno).unwrap_or_else(|| {
+            let by_another = cancelled(calls, index, errno).or_else(|| in_use(calls, index, errno));
+            let blame = by_another.unwrap_or_else(|| {
                 let blame = socket.blame(call.op, errno);
                 if blame == Blame::Unexplained {
                     socket.blame_others(call, errno, facts)
@@ -153,6 +157,22 @@ fn cancelled(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
     } else {
         Blame::OwnDisconnect(by)
     })
+}
+
+/// The call of the same end that waits on the socket while this one would dissolve or shut it: `EBUSY` (`tcp_disconnect()` of
+/// Linux 6.4 and 6.5).
+fn in_use(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
+    let call = calls.get(index).filter(|_| errno == Errno::EBUSY)?;
+    if !matches!(
+        call.op,
+        Op::ShutdownBoth | Op::ShutdownRead | Op::ShutdownWrite | Op::Disconnect
+    ) {
+        return None;
+    }
+    let waits = |other: &Call| {
+        other.role == call.role && other.op == Op::Connect && other.ended > call.ended
+    };
+    calls[..index].iter().position(waits).map(Blame::InUse)
 }
 
 /// The error state of one end's socket, as it must be by what has happened to it so far.

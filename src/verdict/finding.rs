@@ -301,6 +301,7 @@ impl fmt::Display for Blame {
             Self::Icmp(_) => f.write_str("an ICMP error had come in"),
             Self::Destroyed(call) => write!(f, "call {call} had destroyed the socket"),
             Self::NoRoute => f.write_str("this host knows no way to the address"),
+            Self::InUse(call) => write!(f, "call {call} waited on the same socket"),
             Self::WrongErrno { mapped, .. } => write!(f, "a RST that maps to {mapped}"),
             Self::ReportedTwice(_) => f.write_str("a RST whose error had been reported before"),
             Self::Unexplained => f.write_str("unknown"),
@@ -612,6 +613,7 @@ mod tests {
             (Blame::NotConnected, "the socket had no connection"),
             (Blame::NotListening(2), "call 2 had shut the listener down"),
             (Blame::WouldBlock(2), "call 2 had asked not to wait"),
+            (Blame::InUse(2), "call 2 waited on the same socket"),
             (
                 Blame::TimedOut(2),
                 "the time that call 2 allows had run out",

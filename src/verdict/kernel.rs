@@ -237,7 +237,7 @@ pub(super) fn compare_trace(
             compare_received(evidence, trace, wire, role, &mut found);
         }
         if trace.coverage.error_report {
-            compare_errors(evidence, trace, wire, blames, role, &mut found);
+            compare_errors(scenario, evidence, trace, wire, blames, role, &mut found);
         }
     }
     findings.extend(found.into_iter().map(Finding::Kernel));
@@ -363,6 +363,7 @@ fn kernel_name(state: State) -> Option<&'static str> {
 
 /// The errors that were put on this end's socket.
 fn compare_errors(
+    scenario: &Scenario,
     evidence: &Evidence,
     trace: &Trace,
     wire: &Wire,
@@ -414,7 +415,7 @@ fn compare_errors(
             continue;
         }
         explained.push(errno);
-        if !reported.contains(&errno) {
+        if !reported.contains(&errno) && !scenario.unreported.contains(call) {
             found.push(Disagreement::ErrorNotReported { call: *call, errno });
         }
     }

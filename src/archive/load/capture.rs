@@ -9,6 +9,7 @@ use crate::archive::{TRANSCRIPT, parts_of_stem, sha256};
 use crate::error::Error;
 use crate::evidence::{Evidence, Flaw};
 use crate::file::{Block, Format, Reader};
+use crate::history::Kernel;
 use crate::packet::{CLIENT, Flags, Link, Packet, SERVER, Tap, decode};
 use crate::report::human::printable;
 use crate::report::{CaptureReport, Source};
@@ -147,6 +148,7 @@ pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
     let (scenario, family, run) = parts.unwrap_or((stem, Family::of(client.ip()), 1));
     Ok(Trial {
         scenario: scenario::find(scenario).unwrap_or(&scenario::UNKNOWN),
+        kernel: Kernel::default(),
         family,
         run,
         skipped: None,

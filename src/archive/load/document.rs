@@ -139,15 +139,46 @@ pub(super) fn each_of_document(
     Ok(seen.captures)
 }
 
+/// What a document says of who wrote it, where, and whom it asked.
+pub(crate) fn header(path: &Path, bytes: &[u8]) -> Result<Header, Error> {
+    let document = document(path, bytes)?;
+    Ok(Header {
+        schema: SCHEMA,
+        tool: document.tool,
+        host: document.host,
+        witnesses: document.witnesses,
+    })
+}
+
+/// Gives every trial of a document, read as what is wanted of it.
+pub(crate) fn trials_of<'a, T: Deserialize<'a>>(
+    path: &Path,
+    bytes: &'a [u8],
+    mut take: impl FnMut(T),
+) -> Result<(), Error> {
+    for raw in document(path, bytes)?.trials {
+        take(read_trial(path, bytes, raw)?);
+    }
+    Ok(())
+}
+
+fn read_trial<'a, T: Deserialize<'a>>(
+    path: &Path,
+    bytes: &[u8],
+    raw: &'a RawValue,
+) -> Result<T, Error> {
+    serde_json::from_str(raw.get()).map_err(|error| {
+        let start = raw.get().as_ptr().addr() - bytes.as_ptr().addr();
+        malformed(path, start + offset(raw.get().as_bytes(), &error), &error)
+    })
+}
+
 fn stored_trial<'a>(
     path: &Path,
     bytes: &[u8],
     raw: &'a RawValue,
 ) -> Result<StoredTrial<'a>, Error> {
-    let stored: StoredTrial<'_> = serde_json::from_str(raw.get()).map_err(|error| {
-        let start = raw.get().as_ptr().addr() - bytes.as_ptr().addr();
-        malformed(path, start + offset(raw.get().as_bytes(), &error), &error)
-    })?;
+    let stored: StoredTrial<'_> = read_trial(path, bytes, raw)?;
     if stored.calls.len() > MOST_CALLS {
         let calls = stored.calls.len();
         return Err(refused(path, format!("a trial of {calls} calls is none")));
@@ -243,7 +274,8 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
     })
 }
 
-fn refused(path: &Path, reason: String) -> Error {
+/// A document is not what it should be, for this reason.
+pub(crate) fn refused(path: &Path, reason: String) -> Error {
     Error::File {
         action: "read",
         path: path.to_owned(),

@@ -13,6 +13,7 @@ use super::document::Document;
 use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_file};
 use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
 use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
+use crate::history::Kernel;
 use crate::kernel::event::{Coverage, Moved, Trace};
 use crate::packet::Packet;
 use crate::report::human::printable;
@@ -135,7 +136,9 @@ impl StoredTrial<'_> {
 
     /// Makes evidence of it and of its capture; without that if the document is known to be flawed in what it says of it.
     pub(super) fn load(self, path: &Path, document: &Document<'_>, known: Option<Flaw>) -> Trial {
-        let scenario = scenario::find(&self.scenario);
+        let host = &document.host;
+        let kernel = Kernel::of(&host.sysname, &host.release, &host.version);
+        let scenario = scenario::find(&self.scenario).map(|scenario| scenario.on(kernel));
         let capture = self.capture_name().map(|name| path.with_file_name(name));
         let file = capture.as_deref().unwrap_or(path);
         let source = Source {
@@ -160,6 +163,7 @@ impl StoredTrial<'_> {
         }
         Trial {
             scenario: scenario.unwrap_or(&scenario::UNKNOWN),
+            kernel,
             family: self.family,
             run: self.run,
             host: None,

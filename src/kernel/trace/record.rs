@@ -68,7 +68,8 @@ enum Kind {
 enum Address {
     /// `struct sockaddr_in` or `sockaddr_in6` at this offset.
     Whole(usize),
-    /// In parts; without a family the IPv4 address counts if it is not 0.
+    /// In parts. Up to Linux 5.16 without a family: then an IPv4 address is told in both forms, the second one mapped into IPv6
+    /// (`TP_STORE_ADDRS`), and a socket of IPv6 has garbage in the first.
     Parts {
         family: Option<usize>,
         port: usize,
@@ -198,14 +199,11 @@ impl Address {
                 ipv6,
             } => {
                 let ipv4 = Ipv4Addr::from(bytes::<4>(record, ipv4)?);
-                let is_ipv4 = match family.and_then(|at| short(record, at)) {
-                    Some(family) => i32::from(family) == libc::AF_INET,
-                    None => !ipv4.is_unspecified(),
-                };
-                let ip = if is_ipv4 {
-                    IpAddr::V4(ipv4)
-                } else {
-                    IpAddr::V6(Ipv6Addr::from(bytes::<16>(record, ipv6)?))
+                let ipv6 = Ipv6Addr::from(bytes::<16>(record, ipv6)?);
+                let ip = match family.and_then(|at| short(record, at)).map(i32::from) {
+                    Some(libc::AF_INET) => IpAddr::V4(ipv4),
+                    Some(_) => IpAddr::V6(ipv6),
+                    None => ipv6.to_canonical(),
                 };
                 Some(SocketAddr::new(ip, short(record, port)?))
             }

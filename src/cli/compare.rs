@@ -1,0 +1,84 @@
+//! `rstproof compare`: what differs between saved reports, of which kernels, and why.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::{CompareArgs, CompareFormat, complain};
+use crate::archive::REPORT;
+use crate::compare::document::{self, Subject};
+use crate::compare::{self, Comparison, human, json, markdown};
+use crate::error::Error;
+use crate::exit_code::ExitCode;
+
+pub(super) fn compare(args: &CompareArgs) -> Result<ExitCode, Error> {
+    let mut subjects = Vec::new();
+    let mut unreadable = false;
+    for path in args.reports.iter().flat_map(|path| reports_in(path)) {
+        match document::read(&path) {
+            Ok(subject) => subjects.push(subject),
+            Err(error) => {
+                unreadable = true;
+                complain(&error.to_string());
+            }
+        }
+    }
+    if subjects.len() < 2 {
+        let left = subjects.len();
+        return Err(Error::Usage(format!(
+            "it takes two reports to compare, and here {} {left}; `rstproof run -w DIR` writes one",
+            if left == 1 { "is" } else { "are" }
+        )));
+    }
+    let code = show(subjects, args.format, args.all)?;
+    Ok(if unreadable {
+        code.worst(ExitCode::Failure)
+    } else {
+        code
+    })
+}
+
+/// Compares and tells; the exit code says whether behaviour differs.
+pub(super) fn show(
+    subjects: Vec<Subject>,
+    format: CompareFormat,
+    all: bool,
+) -> Result<ExitCode, Error> {
+    let comparison = compare::compare(subjects);
+    let text = match format {
+        CompareFormat::Human => human::text(&comparison, all),
+        CompareFormat::Json => json::text(&comparison, all),
+        CompareFormat::Markdown => markdown::text(&comparison),
+    };
+    let mut out = anstream::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(Error::output)?;
+    Ok(code(&comparison))
+}
+
+fn code(comparison: &Comparison) -> ExitCode {
+    if comparison.behaviour_differs() {
+        ExitCode::Refuted
+    } else {
+        ExitCode::Success
+    }
+}
+
+/// What a path stands for: itself, or where it is a directory of directories with a report each, those.
+fn reports_in(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() || path.join(REPORT).exists() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let mut below: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|below| below.join(REPORT).is_file())
+        .collect();
+    below.sort();
+    if below.is_empty() {
+        // Who is asked to read it says what is missing there.
+        below.push(path.to_owned());
+    }
+    below
+}

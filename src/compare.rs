@@ -1,0 +1,645 @@
+//! What differs between reports of the same scenarios from different kernels, and why.
+//!
+//! **Behaviour** is what a program or its peer can notice: how calls end and which RSTs are on the wire. What a kernel can be
+//! asked is **observability**: a kernel that gives no reasons resets connections as any other does. A scenario that a
+//! kernel cannot run at all is a matter of **availability**. Whether a difference is known is looked up in [`history`],
+//! by way of the scenario's own expectations; one that is not is said to be unexplained. Everything here is pure: reports
+//! in, differences out.
+
+pub mod document;
+pub mod human;
+pub mod json;
+pub mod markdown;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Serialize, Serializer};
+
+use self::document::{Seen, Subject};
+use crate::history::{self, Kernel, Patch, Version};
+use crate::kernel::event::Coverage;
+use crate::scenario::{Family, Scenario, find};
+
+/// All that differs between some reports.
+#[derive(Debug)]
+pub struct Comparison {
+    /// The reports, by version.
+    pub subjects: Vec<Subject>,
+    /// What differs in what trials did: behaviour first, then in catalogue order.
+    pub differences: Vec<Difference>,
+    /// What differs in what kernels can be asked.
+    pub told: Vec<Told>,
+    /// Scenarios and families in which nothing differs, with what they did.
+    pub agreed: Vec<Agreed>,
+    /// Trials that nothing can be said of: scenario, family, whose they are, and why.
+    pub inconclusive: Vec<(String, Family, usize, String)>,
+}
+
+/// What a difference is one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Calls end otherwise, or other RSTs are sent.
+    Behaviour,
+    /// The kernel says other things of the same behaviour.
+    Observability,
+    /// Some kernels cannot run it, and the others agree.
+    Availability,
+}
+
+impl Kind {
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Behaviour => "behaviour",
+            Self::Availability => "availability",
+            Self::Observability => "observability",
+        }
+    }
+}
+
+/// What of a trial is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aspect {
+    /// Whether it ran at all.
+    Ran,
+    /// How its calls ended.
+    Calls,
+    /// Which RSTs were on the wire.
+    Resets,
+    /// Who sent them and why, by the kernel's word.
+    Reasons,
+    /// Which counters moved.
+    Counters,
+    /// How it was judged.
+    Verdict,
+}
+
+impl Aspect {
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ran => "ran",
+            Self::Calls => "calls",
+            Self::Resets => "RSTs",
+            Self::Reasons => "reasons",
+            Self::Counters => "counters",
+            Self::Verdict => "verdict",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::Ran => Kind::Availability,
+            Self::Calls | Self::Resets => Kind::Behaviour,
+            Self::Reasons | Self::Counters | Self::Verdict => Kind::Observability,
+        }
+    }
+}
+
+/// A scenario that kernels disagree about.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// Its id.
+    pub scenario: String,
+    /// Over which families, all of them in the same way.
+    pub families: Vec<Family>,
+    /// The gravest of what differs.
+    pub kind: Kind,
+    /// What differs, and who agrees with whom.
+    pub aspects: Vec<(Aspect, Vec<Group>)>,
+    /// What accounts for it; empty if nothing that is known does.
+    pub causes: Vec<Cause>,
+}
+
+impl Difference {
+    /// Whether something accounts for it. Why a kernel cannot run something it says itself.
+    #[must_use]
+    pub fn is_explained(&self) -> bool {
+        self.kind == Kind::Availability || !self.causes.is_empty()
+    }
+}
+
+/// Kernels that agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Their places among the subjects.
+    pub members: Vec<usize>,
+    /// What they agree on, as far as it differs from others.
+    pub lines: Vec<String>,
+}
+
+/// What kernels can be asked, and which.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What it is: a clause.
+    pub what: String,
+    /// Those that tell.
+    pub by: Vec<usize>,
+    /// Those that do not.
+    pub not_by: Vec<usize>,
+    /// Why.
+    pub cause: Option<Cause>,
+}
+
+/// What accounts for a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A change of Linux.
+    Patch(&'static Patch),
+    /// Another system's ways.
+    System(&'static history::System),
+}
+
+impl Serialize for Cause {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap as _;
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Self::Patch(patch) => {
+                map.serialize_entry("id", patch.id)?;
+                map.serialize_entry("says", patch.says)?;
+                map.serialize_entry("commit", patch.commit.0)?;
+                map.serialize_entry("title", patch.commit.1)?;
+                let texts =
+                    |all: &[Version]| all.iter().map(Version::to_string).collect::<Vec<_>>();
+                map.serialize_entry("since", &texts(patch.since))?;
+                if !patch.undone.is_empty() {
+                    map.serialize_entry("undone", &texts(patch.undone))?;
+                }
+            }
+            Self::System(system) => {
+                map.serialize_entry("id", system.id)?;
+                map.serialize_entry("says", system.says)?;
+                map.serialize_entry("source", system.source)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// What kernels agree on.
+#[derive(Clone, Debug)]
+pub struct Agreed {
+    /// Id of the scenario.
+    pub scenario: String,
+    /// Family.
+    pub family: Family,
+    /// How many of them ran it.
+    pub ran: usize,
+    /// What its calls returned, if anybody ran it once or always with the same end.
+    pub calls: Vec<String>,
+}
+
+/// Compares reports.
+#[must_use]
+pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
+    subjects.sort_by(|a, b| {
+        let key = |it: &Subject| (it.kernel.version, it.release.clone(), it.origin.clone());
+        key(a).cmp(&key(b))
+    });
+    tell_apart(&mut subjects);
+    let mut keys: Vec<(String, Family)> = subjects
+        .iter()
+        .flat_map(|subject| subject.seen.keys().cloned())
+        .collect();
+    keys.sort_by_key(|(scenario, family)| (place(scenario), scenario.clone(), *family));
+    keys.dedup();
+    let mut differences: Vec<Difference> = Vec::new();
+    let mut agreed = Vec::new();
+    let mut inconclusive = Vec::new();
+    for (scenario, family) in keys {
+        let seen: Vec<(usize, &Seen)> = subjects
+            .iter()
+            .enumerate()
+            .filter_map(|(place, subject)| {
+                Some((place, subject.seen.get(&(scenario.clone(), family))?))
+            })
+            .collect();
+        let unsaid = seen.iter().filter_map(|(place, it)| {
+            let why = it.inconclusive.clone()?;
+            Some((scenario.clone(), family, *place, why))
+        });
+        inconclusive.extend(unsaid);
+        let aspects = aspects(&subjects, &seen);
+        let Some(kind) = aspects.iter().map(|(aspect, _)| aspect.kind()).min() else {
+            agreed.push(Agreed {
+                ran: seen
+                    .iter()
+                    .filter(|(_, it)| !it.verdicts.is_empty())
+                    .count(),
+                calls: seen
+                    .iter()
+                    .find_map(|(_, it)| it.calls.first().filter(|_| it.calls.len() == 1).cloned())
+                    .unwrap_or_default(),
+                scenario,
+                family,
+            });
+            continue;
+        };
+        let causes = causes(find(&scenario), &subjects, &aspects);
+        let same = differences
+            .iter_mut()
+            .find(|it| it.scenario == scenario && it.aspects == aspects);
+        if let Some(same) = same {
+            same.families.push(family);
+            continue;
+        }
+        differences.push(Difference {
+            scenario,
+            families: vec![family],
+            kind,
+            aspects,
+            causes,
+        });
+    }
+    differences.sort_by_key(|it| it.kind);
+    let told = told(&subjects);
+    Comparison {
+        subjects,
+        differences,
+        told,
+        agreed,
+        inconclusive,
+    }
+}
+
+impl Comparison {
+    /// Whether programs or their peers could notice a difference.
+    #[must_use]
+    pub fn behaviour_differs(&self) -> bool {
+        self.differences.iter().any(|it| it.kind == Kind::Behaviour)
+    }
+
+    /// The differences that nothing accounts for.
+    pub fn unexplained(&self) -> impl Iterator<Item = &Difference> {
+        self.differences.iter().filter(|it| !it.is_explained())
+    }
+
+    /// How these kernels are referred to: `since` and `until` where their versions are in one row at an end, else each.
+    #[must_use]
+    pub fn span(&self, members: &[usize], among: &[usize]) -> Span {
+        let places: Vec<usize> = members
+            .iter()
+            .filter_map(|it| among.iter().position(|other| other == it))
+            .collect();
+        let label = |place: usize| self.subjects[among[place]].label.clone();
+        let is_row = places.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        let ordered = among
+            .iter()
+            .all(|it| self.subjects[*it].kernel.version.is_some());
+        match (places.first(), places.last()) {
+            (Some(first), Some(last)) if is_row && ordered && members.len() < among.len() => {
+                if *first == 0 && first != last {
+                    Span::Until(label(*last))
+                } else if last + 1 == among.len() && first != last {
+                    Span::Since(label(*first))
+                } else {
+                    Span::Each(places.iter().map(|it| label(*it)).collect())
+                }
+            }
+            _ => Span::Each(places.iter().map(|it| label(*it)).collect()),
+        }
+    }
+}
+
+/// How some kernels among others are referred to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// The oldest up to this one.
+    Until(String),
+    /// This one and all later ones.
+    Since(String),
+    /// These.
+    Each(Vec<String>),
+}
+
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Until(last) => write!(f, "until {last}"),
+            Self::Since(first) => write!(f, "since {first}"),
+            Self::Each(all) => f.write_str(&all.join(", ")),
+        }
+    }
+}
+
+/// All who are in one of the groups, in order.
+#[must_use]
+pub fn members_of(groups: &[Group]) -> Vec<usize> {
+    let members: BTreeSet<usize> = groups.iter().flat_map(|it| it.members.clone()).collect();
+    members.into_iter().collect()
+}
+
+/// In catalogue order, what is not known here last.
+fn place(scenario: &str) -> usize {
+    let all = crate::scenario::ALL.iter();
+    let mut ids = all.map(|it| it.id);
+    ids.position(|id| id == scenario).unwrap_or(usize::MAX)
+}
+
+/// Those that have the same version are called by their release, and if that is the same as well, they are numbered.
+fn tell_apart(subjects: &mut [Subject]) {
+    let labels = |subjects: &[Subject]| {
+        let mut count: BTreeMap<String, usize> = BTreeMap::new();
+        for subject in subjects {
+            *count.entry(subject.label.clone()).or_default() += 1;
+        }
+        count
+    };
+    let count = labels(subjects);
+    for subject in subjects.iter_mut() {
+        if count[&subject.label] > 1 {
+            subject.label.clone_from(&subject.release);
+        }
+    }
+    let count = labels(subjects);
+    let mut next: BTreeMap<String, usize> = BTreeMap::new();
+    for subject in subjects.iter_mut() {
+        if count[&subject.label] > 1 {
+            let number = next.entry(subject.label.clone()).or_default();
+            *number += 1;
+            subject.label = format!("{}#{number}", subject.label);
+        }
+    }
+}
+
+/// What is said of a scenario that was not skipped.
+const IT_RAN: &str = "it ran";
+
+/// What differs between those that have seen a scenario.
+fn aspects(subjects: &[Subject], seen: &[(usize, &Seen)]) -> Vec<(Aspect, Vec<Group>)> {
+    let mut all = Vec::new();
+    let mut compared = |aspect, groups: Vec<Group>| {
+        if groups.len() > 1 {
+            all.push((aspect, groups));
+        }
+    };
+    let ran = grouped(seen.iter().map(|(place, it)| {
+        let ran = it.skipped.as_deref().unwrap_or(IT_RAN).to_owned();
+        (*place, BTreeSet::from([vec![ran]]))
+    }));
+    compared(Aspect::Ran, ran);
+    let ran: Vec<_> = seen
+        .iter()
+        .filter(|(_, it)| !it.verdicts.is_empty())
+        .collect();
+    let of = |get: fn(&Seen) -> BTreeSet<Vec<String>>| {
+        grouped(ran.iter().map(|(place, it)| (*place, get(it))))
+    };
+    compared(Aspect::Calls, of(|it| it.calls.clone()));
+    compared(Aspect::Resets, of(|it| counted(&it.resets)));
+    // What was not told is not compared.
+    let told = ran.iter().filter(|(_, it)| !it.reasons.is_empty());
+    let told = grouped(told.map(|(place, it)| (*place, it.reasons.clone())));
+    compared(Aspect::Reasons, told);
+    let counting = ran.iter().filter(|(_, it)| !it.counters.is_empty());
+    let counting: Vec<_> = counting.collect();
+    let nowhere: BTreeSet<&String> = counting
+        .iter()
+        .filter_map(|(place, _)| subjects[*place].uncounted.as_ref())
+        .flatten()
+        .collect();
+    let moved = counting.iter().map(|(place, it)| {
+        let lines = it.counters.iter().map(|counters| {
+            let told = counters.iter().filter(|(name, _)| !nowhere.contains(name));
+            told.map(|(name, by)| format!("{name} {by}")).collect()
+        });
+        (*place, lines.collect())
+    });
+    compared(Aspect::Counters, grouped(moved));
+    compared(
+        Aspect::Verdict,
+        of(|it| {
+            let names = it.verdicts.iter().map(|it| (*it).to_owned());
+            BTreeSet::from([names.collect()])
+        }),
+    );
+    all
+}
+
+/// `server active ×2` for two of the same.
+fn counted(trials: &BTreeSet<Vec<String>>) -> BTreeSet<Vec<String>> {
+    let counted = |lines: &Vec<String>| {
+        let mut counted: Vec<(String, usize)> = Vec::new();
+        for line in lines {
+            match counted.last_mut().filter(|(last, _)| last == line) {
+                Some((_, times)) => *times += 1,
+                None => counted.push((line.clone(), 1)),
+            }
+        }
+        let text = |(line, times)| match times {
+            1 => line,
+            times => format!("{line} ×{times}"),
+        };
+        counted.into_iter().map(text).collect()
+    };
+    trials.iter().map(counted).collect()
+}
+
+/// Those of which the same was seen, the group of the oldest first; of what was seen only what differs.
+fn grouped(seen: impl Iterator<Item = (usize, BTreeSet<Vec<String>>)>) -> Vec<Group> {
+    let mut groups: Vec<(BTreeSet<Vec<String>>, Vec<usize>)> = Vec::new();
+    for (place, lines) in seen {
+        match groups.iter_mut().find(|(other, _)| *other == lines) {
+            Some((_, members)) => members.push(place),
+            None => groups.push((lines, vec![place])),
+        }
+    }
+    let common = lines_in_common(&groups);
+    groups
+        .into_iter()
+        .map(|(trials, members)| Group {
+            members,
+            lines: shown(&trials, &common),
+        })
+        .collect()
+}
+
+/// The places at which all have the same line, if all have as many of them.
+fn lines_in_common(groups: &[(BTreeSet<Vec<String>>, Vec<usize>)]) -> BTreeSet<usize> {
+    let mut trials = groups.iter().flat_map(|(trials, _)| trials);
+    let Some(first) = trials.next() else {
+        return BTreeSet::new();
+    };
+    let rest: Vec<_> = trials.collect();
+    if rest.iter().any(|it| it.len() != first.len()) {
+        return BTreeSet::new();
+    }
+    let is_common = |place: &usize| rest.iter().all(|it| it[*place] == first[*place]);
+    (0..first.len()).filter(is_common).collect()
+}
+
+/// What to show of them: one line for each call or RST; if trials differ among themselves, one for each of them.
+fn shown(trials: &BTreeSet<Vec<String>>, common: &BTreeSet<usize>) -> Vec<String> {
+    let of = |lines: &Vec<String>| -> Vec<String> {
+        let lines = lines.iter().enumerate();
+        let own = lines.filter(|(place, _)| !common.contains(place));
+        own.map(|(_, line)| line.clone()).collect()
+    };
+    let none = || vec!["none".to_owned()];
+    match trials.len() {
+        0 => none(),
+        1 => trials
+            .first()
+            .map(of)
+            .filter(|it| !it.is_empty())
+            .unwrap_or_else(none),
+        _ => {
+            let each = trials.iter().map(|lines| match &of(lines)[..] {
+                [] => "none".to_owned(),
+                lines => lines.join("; "),
+            });
+            each.map(|lines| format!("sometimes {lines}")).collect()
+        }
+    }
+}
+
+/// What accounts for these differences; nothing, if it does not account for all of them.
+fn causes(
+    scenario: Option<&'static Scenario>,
+    subjects: &[Subject],
+    aspects: &[(Aspect, Vec<Group>)],
+) -> Vec<Cause> {
+    let compared = aspects.iter().filter(|(aspect, _)| *aspect != Aspect::Ran);
+    let groupings: Vec<&Vec<Group>> = compared.map(|(_, groups)| groups).collect();
+    let systems = history::SYSTEMS.iter().filter(|system| {
+        let named = Some(system.scenario) == scenario.map(|it| it.id);
+        named && subjects.iter().any(|it| it.sysname == system.sysname)
+    });
+    let systems: Vec<Cause> = systems.map(Cause::System).collect();
+    let Some(scenario) = scenario else {
+        return Vec::new();
+    };
+    let patches: Vec<&'static Patch> = scenario.patches();
+    let signature = |place: usize| -> (String, Vec<bool>) {
+        let subject = &subjects[place];
+        let has = patches.iter().map(|patch| subject.kernel.has(patch));
+        (subject.sysname.clone(), has.collect())
+    };
+    for groups in &groupings {
+        let mut group_of: BTreeMap<(String, Vec<bool>), usize> = BTreeMap::new();
+        for (nth, group) in groups.iter().enumerate() {
+            for member in &group.members {
+                // What a vendor has put into its kernel its version does not tell.
+                let kernel: Kernel = subjects[*member].kernel;
+                if kernel.version.is_some() && !kernel.is_exact {
+                    continue;
+                }
+                let known = group_of.entry(signature(*member)).or_insert(nth);
+                if *known != nth {
+                    return Vec::new();
+                }
+            }
+        }
+    }
+    let members: BTreeSet<usize> = groupings.iter().flat_map(|it| members_of(it)).collect();
+    let differ = patches.into_iter().filter(|patch| {
+        let mut has = members.iter().map(|it| subjects[*it].kernel.has(patch));
+        let first = has.next();
+        has.any(|it| Some(it) != first)
+    });
+    differ.map(Cause::Patch).chain(systems).collect()
+}
+
+/// Whether a trace tells of something.
+type Get = fn(&Coverage) -> bool;
+
+/// What kernels can be asked, where that is not the same for all of them.
+fn told(subjects: &[Subject]) -> Vec<Told> {
+    let mut all = Vec::new();
+    let mut add =
+        |what: String, tells: &dyn Fn(&Subject) -> Option<bool>, change: Option<&'static Patch>| {
+            let places = |wanted: bool| -> Vec<usize> {
+                let of = subjects.iter().enumerate();
+                let of = of.filter(|(_, it)| tells(it) == Some(wanted));
+                of.map(|(place, _)| place).collect()
+            };
+            let (by, not_by) = (places(true), places(false));
+            if by.is_empty() || not_by.is_empty() {
+                return;
+            }
+            let fits = |change: &&'static Patch| {
+                let has = |places: &[usize]| {
+                    places
+                        .iter()
+                        .map(|it| subjects[*it].kernel)
+                        .collect::<Vec<_>>()
+                };
+                let is = |kernels: Vec<Kernel>, wanted: bool| {
+                    kernels
+                        .iter()
+                        .all(|it| !it.is_exact || it.has(change) == wanted)
+                };
+                is(has(&by), true) && is(has(&not_by), false)
+            };
+            let cause = change.filter(fits).map(Cause::Patch);
+            all.push(Told {
+                what,
+                by,
+                not_by,
+                cause,
+            });
+        };
+    let facts: [(&str, Get, Option<&'static Patch>); 6] = [
+        ("the trace event tcp_send_reset", |it| it.send_reset, None),
+        (
+            "tcp_send_reset of RSTs that no full socket sends",
+            |it| it.without_socket,
+            Some(&history::TRACE_WITHOUT_SOCKET),
+        ),
+        (
+            "the reason of a RST that is an answer",
+            |it| it.reasons,
+            Some(&history::TRACE_REASON),
+        ),
+        (
+            "the trace event tcp_receive_reset",
+            |it| it.receive_reset,
+            None,
+        ),
+        (
+            "the trace event inet_sk_error_report",
+            |it| it.error_report,
+            Some(&history::TRACE_ERROR_REPORT),
+        ),
+        (
+            "the trace event inet_sock_set_state",
+            |it| it.set_state,
+            None,
+        ),
+    ];
+    for (what, get, change) in facts {
+        add(what.to_owned(), &|it| it.coverage.as_ref().map(get), change);
+    }
+    add(
+        "the reason of an abort".to_owned(),
+        &|it| match (it.names_aborts, it.coverage) {
+            (Some(named), _) => Some(named),
+            (None, Some(coverage)) if !coverage.reasons => Some(false),
+            _ => None,
+        },
+        Some(&history::TRACE_ABORT_REASON),
+    );
+    let counters: BTreeSet<&String> = subjects
+        .iter()
+        .filter_map(|it| it.uncounted.as_ref())
+        .flatten()
+        .collect();
+    for counter in counters {
+        let change = history::of_counter(counter);
+        add(
+            format!("the counter {counter}"),
+            &|it| {
+                it.uncounted
+                    .as_ref()
+                    .map(|uncounted| !uncounted.contains(counter))
+            },
+            change,
+        );
+    }
+    all
+}

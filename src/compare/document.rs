@@ -1,0 +1,324 @@
+//! Reports as they are compared: what each trial did, in words, and what its kernel could tell of it.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::archive::REPORT;
+use crate::archive::load::{document_bytes, document_header, refused, trials_of};
+use crate::error::Error;
+use crate::history::Kernel;
+use crate::kernel::event::Coverage;
+use crate::kernel::reason::NOT_SPECIFIED;
+use crate::report::human::printable;
+use crate::report::{Header, Tool, Witnesses};
+use crate::scenario::{Expect, Family, Scenario, find};
+use crate::verdict::Verdict;
+
+/// One report: what one kernel did.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What it is called among the others: its version, or its release where two have the same.
+    pub label: String,
+    /// `uname -r`.
+    pub release: String,
+    /// `uname -v`.
+    pub version: String,
+    /// `uname -s`.
+    pub sysname: String,
+    /// `uname -m`.
+    pub machine: String,
+    /// Which Linux that is.
+    pub kernel: Kernel,
+    /// The file that it was read from.
+    pub origin: String,
+    /// Who was asked there.
+    pub witnesses: Witnesses,
+    /// How many trials it holds.
+    pub trials: u64,
+    /// What was seen, by scenario and family.
+    pub seen: BTreeMap<(String, Family), Seen>,
+    /// What its trace can tell of; `None` if it was not asked.
+    pub coverage: Option<Coverage>,
+    /// Whether aborts are given a reason; `None` if none was seen whose event has the field.
+    pub names_aborts: Option<bool>,
+    /// Counters that it does not have; `None` if they were not asked.
+    pub uncounted: Option<BTreeSet<String>>,
+    /// How many trials were confirmed, refuted, inconclusive, skipped.
+    pub counts: [u64; 4],
+    /// What was not confirmed and why, a line each.
+    pub amiss: Vec<String>,
+}
+
+/// What the trials of one scenario over one family did; sets, for there may be many trials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Why they were skipped, if they were.
+    pub skipped: Option<String>,
+    /// How those were judged of which something can be said.
+    pub verdicts: BTreeSet<&'static str>,
+    /// Why nothing can be said of others. What is missing of them may be anything, so they are not compared.
+    pub inconclusive: Option<String>,
+    /// The calls, a line each.
+    pub calls: BTreeSet<Vec<String>>,
+    /// The RSTs, a line each.
+    pub resets: BTreeSet<Vec<String>>,
+    /// By whose word each RST was sent, and why; of those of which all was told.
+    pub reasons: BTreeSet<Vec<String>>,
+    /// The counters that moved.
+    pub counters: BTreeSet<BTreeMap<String, u64>>,
+}
+
+#[derive(Deserialize)]
+struct StoredTrial<'a> {
+    #[serde(borrow)]
+    scenario: Cow<'a, str>,
+    family: Family,
+    verdict: Option<Verdict>,
+    skipped: Option<String>,
+    #[serde(default)]
+    findings: Vec<StoredRemark>,
+    gap: Option<StoredRemark>,
+    #[serde(borrow, default)]
+    calls: Vec<StoredCall<'a>>,
+    #[serde(borrow, default)]
+    resets: Vec<StoredReset<'a>>,
+    #[serde(default)]
+    counters: BTreeMap<String, u64>,
+    trace: Option<Coverage>,
+    uncounted: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct StoredRemark {
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct StoredCall<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    call: Cow<'a, str>,
+    #[serde(borrow)]
+    arguments: Cow<'a, str>,
+    result: StoredResult,
+}
+
+#[derive(Deserialize)]
+struct StoredResult {
+    ok: Option<i64>,
+    errno: Option<String>,
+    so_error: Option<String>,
+    revents: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct StoredReset<'a> {
+    #[serde(borrow)]
+    from: Cow<'a, str>,
+    form: Option<String>,
+    #[serde(borrow)]
+    sender: Cow<'a, str>,
+    kernel_reason: Option<String>,
+}
+
+/// Reads the report that a path stands for: a file, or a directory that `run -w` wrote.
+pub fn read(path: &Path) -> Result<Subject, Error> {
+    let file = if path.is_dir() {
+        path.join(REPORT)
+    } else {
+        path.to_owned()
+    };
+    if path.is_dir() && !file.exists() {
+        return Err(Error::File {
+            action: "find a report in",
+            path: path.to_owned(),
+            reason: format!(
+                "it holds no {REPORT}; name the directory that `rstproof run -w` wrote"
+            ),
+        });
+    }
+    parse(&file, &document_bytes(&file)?)
+}
+
+/// The report that these bytes are; `path` is where they are from.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Subject, Error> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(refused(path, "it is empty".to_owned()));
+    }
+    let header = document_header(path, bytes)?;
+    if header.tool.name != Tool::this().name {
+        let reason = format!(
+            "it is a report of {}, not of {}",
+            printable(&header.tool.name),
+            Tool::this().name
+        );
+        return Err(refused(path, reason));
+    }
+    let mut subject = Subject::new(path, header);
+    trials_of(path, bytes, |trial: StoredTrial<'_>| subject.take(&trial))?;
+    if subject.trials == 0 {
+        return Err(refused(path, "it holds no trial".to_owned()));
+    }
+    Ok(subject)
+}
+
+impl Subject {
+    fn new(path: &Path, header: Header) -> Self {
+        let host = &header.host;
+        let kernel = Kernel::of(&host.sysname, &host.release, &host.version);
+        let label = match kernel.version {
+            Some(version) if kernel.is_exact => version.to_string(),
+            _ => printable(&host.release),
+        };
+        Self {
+            label,
+            release: printable(&host.release),
+            version: printable(&host.version),
+            sysname: printable(&host.sysname),
+            machine: printable(&host.machine),
+            kernel,
+            origin: printable(&path.to_string_lossy()),
+            witnesses: header.witnesses,
+            trials: 0,
+            seen: BTreeMap::new(),
+            coverage: None,
+            names_aborts: None,
+            uncounted: None,
+            counts: [0; 4],
+            amiss: Vec::new(),
+        }
+    }
+
+    /// `270 trials, 1 refuted, 10 skipped`.
+    #[must_use]
+    pub fn tally(&self) -> String {
+        let [confirmed, refuted, inconclusive, skipped] = self.counts;
+        let mut text = format!("{} trials, {confirmed} confirmed", self.trials);
+        for (count, word) in [
+            (refuted, "refuted"),
+            (inconclusive, "inconclusive"),
+            (skipped, "skipped"),
+        ] {
+            if count > 0 {
+                let _ = write!(text, ", {count} {word}");
+            }
+        }
+        text
+    }
+
+    fn take(&mut self, trial: &StoredTrial<'_>) {
+        self.trials += 1;
+        let name = printable(&trial.scenario);
+        let scenario = find(&name).map(|scenario| scenario.on(self.kernel));
+        let seen = self.seen.entry((name, trial.family)).or_default();
+        if let Some(why) = &trial.skipped {
+            seen.skipped = Some(printable(why));
+            self.counts[3] += 1;
+            return;
+        }
+        if let Some(verdict) = trial.verdict {
+            match verdict {
+                Verdict::Confirmed => self.counts[0] += 1,
+                Verdict::Refuted => self.counts[1] += 1,
+                Verdict::Inconclusive => self.counts[2] += 1,
+            }
+            if verdict != Verdict::Confirmed {
+                let why = trial.findings.iter().chain(&trial.gap);
+                let why: Vec<_> = why.map(|it| &*it.message).collect();
+                let (id, family) = (&trial.scenario, trial.family.name());
+                let line = format!("{} {id} {family}: {}", verdict.name(), why.join("; "));
+                self.amiss.push(printable(&line));
+            }
+            if verdict == Verdict::Inconclusive {
+                let gap = trial.gap.as_ref().map(|it| printable(&it.message));
+                seen.inconclusive = Some(gap.unwrap_or_default());
+                return;
+            }
+            seen.verdicts.insert(verdict.name());
+        }
+        let calls = trial.calls.iter().enumerate();
+        let calls = calls.map(|(index, call)| call.line(scenario, index));
+        seen.calls.insert(calls.collect());
+        seen.resets
+            .insert(trial.resets.iter().map(StoredReset::line).collect());
+        let told = trial.resets.iter().map(StoredReset::origin);
+        if let Some(told) = told.collect::<Option<Vec<_>>>() {
+            seen.reasons.insert(told);
+        }
+        for reset in &trial.resets {
+            if reset.form.as_deref() == Some("active")
+                && let Some(reason) = &reset.kernel_reason
+            {
+                let named = self.names_aborts.get_or_insert(false);
+                *named |= reason != NOT_SPECIFIED;
+            }
+        }
+        if let Some(coverage) = trial.trace {
+            let overrun = false;
+            self.coverage = Some(Coverage {
+                overrun,
+                ..coverage
+            });
+        }
+        if let Some(uncounted) = &trial.uncounted {
+            self.uncounted = Some(uncounted.iter().map(|it| printable(it)).collect());
+            let counters = trial.counters.iter();
+            let counters = counters.map(|(name, by)| (printable(name), *by));
+            seen.counters.insert(counters.collect());
+        }
+    }
+}
+
+impl StoredCall<'_> {
+    /// `client read(1) = ECONNRESET`.
+    fn line(&self, scenario: Option<&Scenario>, index: usize) -> String {
+        let name = match &*self.call {
+            "getsockopt" => self.arguments.to_string(),
+            call => format!("{call}({})", self.arguments),
+        };
+        let expected = scenario.and_then(|scenario| scenario.calls().nth(index));
+        let result = match (expected, self.result.ok) {
+            // How many depends on how large buffers are that day.
+            (Some((_, _, Expect::ReturnsSome)), Some(1..)) => "some".to_owned(),
+            _ => self.result.text(),
+        };
+        printable(&format!("{} {name} = {result}", self.role))
+    }
+}
+
+impl StoredResult {
+    fn text(&self) -> String {
+        let words = [&self.errno, &self.so_error, &self.revents];
+        let word = words.into_iter().flatten().next();
+        match (word, self.ok) {
+            (Some(word), _) => word.clone(),
+            (None, Some(value)) => value.to_string(),
+            (None, None) => "did not return".to_owned(),
+        }
+    }
+}
+
+impl StoredReset<'_> {
+    /// `server active`.
+    fn line(&self) -> String {
+        let form = self.form.as_deref().unwrap_or("of no known form");
+        printable(&format!("{} {form}", self.from))
+    }
+
+    /// `server: socket, TCP_STATE`; `None` if not all of it was told.
+    fn origin(&self) -> Option<String> {
+        let sender = Some(&*self.sender).filter(|it| *it != "unknown")?;
+        let reason = match self.kernel_reason.as_deref() {
+            Some(NOT_SPECIFIED) => return None,
+            Some(reason) => format!(", {reason}"),
+            None if matches!(sender, "socket" | "kernel") => return None,
+            None => String::new(),
+        };
+        Some(printable(&format!("{}: {sender}{reason}", self.from)))
+    }
+}

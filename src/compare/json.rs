@@ -1,0 +1,152 @@
+//! The form for machines: one document, schema 1 as all others. Kernels are named by their place in `kernels`, from 0.
+
+use serde::Serialize;
+
+use super::{Aspect, Cause, Comparison, Kind, Span, members_of};
+use crate::report::{SCHEMA, Tool, Witnesses};
+use crate::scenario::Family;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    tool: Tool,
+    kernels: Vec<KernelOf<'a>>,
+    differences: Vec<DifferenceOf<'a>>,
+    told: Vec<ToldOf<'a>>,
+    agreed: Vec<AgreedOf<'a>>,
+    behaviour_differs: bool,
+    unexplained: usize,
+}
+
+#[derive(Serialize)]
+struct KernelOf<'a> {
+    label: &'a str,
+    sysname: &'a str,
+    release: &'a str,
+    version: &'a str,
+    machine: &'a str,
+    /// The Linux release that it is made of; null if that is not known.
+    linux: Option<String>,
+    /// Whether that is certain.
+    exact: bool,
+    report: &'a str,
+    witnesses: &'a Witnesses,
+    trials: u64,
+}
+
+#[derive(Serialize)]
+struct DifferenceOf<'a> {
+    scenario: &'a str,
+    families: &'a [Family],
+    kind: Kind,
+    aspects: Vec<AspectOf<'a>>,
+    explained: bool,
+    causes: &'a [Cause],
+}
+
+#[derive(Serialize)]
+struct AspectOf<'a> {
+    aspect: Aspect,
+    groups: Vec<GroupOf<'a>>,
+}
+
+#[derive(Serialize)]
+struct GroupOf<'a> {
+    kernels: &'a [usize],
+    /// If they are the newest of all that are compared, the oldest of them.
+    since: Option<String>,
+    /// If they are the oldest, the newest of them.
+    until: Option<String>,
+    seen: &'a [String],
+}
+
+#[derive(Serialize)]
+struct ToldOf<'a> {
+    what: &'a str,
+    by: &'a [usize],
+    not_by: &'a [usize],
+    cause: Option<Cause>,
+}
+
+#[derive(Serialize)]
+struct AgreedOf<'a> {
+    scenario: &'a str,
+    family: Family,
+    kernels: usize,
+    calls: &'a [String],
+}
+
+/// The document, with a line feed behind it; with `all`, what agrees as well.
+#[must_use]
+pub fn text(comparison: &Comparison, all: bool) -> String {
+    let kernels = comparison.subjects.iter().map(|it| KernelOf {
+        label: &it.label,
+        sysname: &it.sysname,
+        release: &it.release,
+        version: &it.version,
+        machine: &it.machine,
+        linux: it.kernel.version.map(|version| version.to_string()),
+        exact: it.kernel.is_exact,
+        report: &it.origin,
+        witnesses: &it.witnesses,
+        trials: it.trials,
+    });
+    let differences = comparison.differences.iter().map(|it| DifferenceOf {
+        scenario: &it.scenario,
+        families: &it.families,
+        kind: it.kind,
+        aspects: it
+            .aspects
+            .iter()
+            .map(|(aspect, groups)| {
+                let among = members_of(groups);
+                let groups = groups.iter().map(|group| {
+                    let span = comparison.span(&group.members, &among);
+                    let (since, until) = match span {
+                        Span::Since(label) => (Some(label), None),
+                        Span::Until(label) => (None, Some(label)),
+                        Span::Each(_) => (None, None),
+                    };
+                    GroupOf {
+                        kernels: &group.members,
+                        since,
+                        until,
+                        seen: &group.lines,
+                    }
+                });
+                AspectOf {
+                    aspect: *aspect,
+                    groups: groups.collect(),
+                }
+            })
+            .collect(),
+        explained: it.is_explained(),
+        causes: &it.causes,
+    });
+    let told = comparison.told.iter().map(|it| ToldOf {
+        what: &it.what,
+        by: &it.by,
+        not_by: &it.not_by,
+        cause: it.cause,
+    });
+    let agreed = comparison.agreed.iter().filter(|_| all).map(|it| AgreedOf {
+        scenario: &it.scenario,
+        family: it.family,
+        kernels: it.ran,
+        calls: &it.calls,
+    });
+    let document = Document {
+        schema: SCHEMA,
+        tool: Tool::this(),
+        kernels: kernels.collect(),
+        differences: differences.collect(),
+        told: told.collect(),
+        agreed: agreed.collect(),
+        behaviour_differs: comparison.behaviour_differs(),
+        unexplained: comparison.unexplained().count(),
+    };
+    // Nothing in it is a map whose keys are no texts, which is all that could fail.
+    let mut text = serde_json::to_string(&document).unwrap_or_default();
+    text.push('\n');
+    text
+}

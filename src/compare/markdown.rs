@@ -1,0 +1,157 @@
+//! The form for pages and issue trackers: tables in Markdown, with a sentence and a source for each difference.
+
+use std::fmt::Write as _;
+
+use super::human::{families, reason};
+use super::{Aspect, Comparison, Difference, Group, IT_RAN, Kind, members_of};
+use crate::scenario::find;
+
+/// The comparison, as sections below a page's title.
+#[must_use]
+pub fn text(comparison: &Comparison) -> String {
+    let mut text =
+        String::from("## Kernels\n\n| kernel | release | trials | trace |\n|---|---|---|---|\n");
+    for subject in &comparison.subjects {
+        let trace = if subject.coverage.is_some() {
+            "yes"
+        } else {
+            "no"
+        };
+        let _ = writeln!(
+            text,
+            "| {} | `{}` | {} | {trace} |",
+            cell(&subject.label),
+            cell(&subject.release),
+            subject.trials
+        );
+    }
+    let of = |kind| {
+        comparison
+            .differences
+            .iter()
+            .filter(move |it| it.kind == kind)
+    };
+    for (kind, heading) in [
+        (Kind::Behaviour, "Behaviour"),
+        (
+            Kind::Observability,
+            "What kernels say of the same behaviour",
+        ),
+    ] {
+        let _ = writeln!(text, "\n## {heading}");
+        if of(kind).next().is_none() {
+            text.push_str("\nNo difference.\n");
+        }
+        for difference in of(kind) {
+            one(comparison, difference, &mut text);
+        }
+    }
+    text.push_str("\n## What can be asked\n");
+    if comparison.told.is_empty() {
+        text.push_str("\nThe same everywhere.\n");
+    } else {
+        text.push_str("\n| | by | not by | source |\n|---|---|---|---|\n");
+    }
+    for told in &comparison.told {
+        let mut among: Vec<usize> = told.by.iter().chain(&told.not_by).copied().collect();
+        among.sort_unstable();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            cell(&told.what),
+            comparison.span(&told.by, &among),
+            comparison.span(&told.not_by, &among),
+            told.cause
+                .map(reason)
+                .map_or_else(String::new, |it| cell(&it)),
+        );
+    }
+    availability(comparison, &mut text);
+    text
+}
+
+fn one(comparison: &Comparison, difference: &Difference, text: &mut String) {
+    let families = families(&difference.families);
+    let _ = writeln!(text, "\n### `{}` ({families})\n", difference.scenario);
+    if let Some(scenario) = find(&difference.scenario) {
+        let _ = writeln!(text, "{}.\n", capital(scenario.title));
+    }
+    text.push_str("| | kernels | seen |\n|---|---|---|\n");
+    for (aspect, groups) in &difference.aspects {
+        let among = members_of(groups);
+        for group in groups {
+            row(comparison, *aspect, group, &among, text);
+        }
+    }
+    text.push('\n');
+    for cause in &difference.causes {
+        let _ = writeln!(text, "{}", reason(*cause));
+    }
+    if !difference.is_explained() {
+        text.push_str("**Unexplained**: nothing that is known accounts for it.\n");
+    }
+}
+
+fn row(comparison: &Comparison, aspect: Aspect, group: &Group, among: &[usize], text: &mut String) {
+    let seen: Vec<String> = group
+        .lines
+        .iter()
+        .map(|it| format!("`{}`", cell(it)))
+        .collect();
+    let _ = writeln!(
+        text,
+        "| {} | {} | {} |",
+        aspect.name(),
+        cell(&comparison.span(&group.members, among).to_string()),
+        seen.join("<br>"),
+    );
+}
+
+fn availability(comparison: &Comparison, text: &mut String) {
+    let mut told: Vec<(String, Vec<&str>)> = Vec::new();
+    for difference in &comparison.differences {
+        for (aspect, groups) in &difference.aspects {
+            if *aspect != Aspect::Ran {
+                continue;
+            }
+            let among = members_of(groups);
+            let ways: Vec<String> = groups
+                .iter()
+                .filter(|it| it.lines != [IT_RAN])
+                .map(|group| {
+                    let span = comparison.span(&group.members, &among).to_string();
+                    format!("{}: {}", cell(&span), cell(&group.lines.join("; ")))
+                })
+                .collect();
+            let ways = ways.join("<br>");
+            let id = difference.scenario.as_str();
+            match told.iter_mut().find(|(other, _)| *other == ways) {
+                Some((_, ids)) if ids.contains(&id) => {}
+                Some((_, ids)) => ids.push(id),
+                None => told.push((ways, vec![id])),
+            }
+        }
+    }
+    text.push_str("\n## What cannot be run everywhere\n\n");
+    if told.is_empty() {
+        text.push_str("Everything can.\n");
+        return;
+    }
+    text.push_str("| kernels | scenarios |\n|---|---|\n");
+    for (ways, ids) in told {
+        let ids: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
+        let _ = writeln!(text, "| {ways} | {} |", ids.join(", "));
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+/// What cannot end a table's cell, nor be taken for HTML.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;")
+}

@@ -1,0 +1,358 @@
+//! What Linux has changed that a trial can show, and in which releases: so that a difference between two kernels has a cause,
+//! and an expectation says for which kernels it holds.
+//!
+//! Fixes are backported, so a change is in a kernel if that is of the mainline release or later, or of a stable series from
+//! the release on that took it over. What a vendor's kernel has can only be guessed by its version ([`Kernel::is_exact`]).
+//!
+//! Sources: the commits, the change logs of stable releases, CVE records.
+
+use std::fmt;
+
+/// A release of Linux: `7.0.13`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u16, pub u16, pub u16);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(major, minor, 0) => write!(f, "{major}.{minor}"),
+            Self(major, minor, patch) => write!(f, "{major}.{minor}.{patch}"),
+        }
+    }
+}
+
+impl Version {
+    /// The one that a text begins with; a part that is missing is 0.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let end = text
+            .find(|it: char| !it.is_ascii_digit() && it != '.')
+            .unwrap_or(text.len());
+        let mut parts = text[..end].split('.');
+        let mut next = || parts.next().filter(|part| !part.is_empty());
+        let major = next()?.parse().ok()?;
+        let minor = next()?.parse().ok()?;
+        let patch = next().map_or(Ok(0), str::parse).ok()?;
+        Some(Self(major, minor, patch))
+    }
+
+    fn is_of_series(self, other: Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+
+/// A kernel, by what `uname` says of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kernel {
+    /// The release of Linux that it is made of; `None` if it is not Linux, or says nothing.
+    pub version: Option<Version>,
+    /// Whether that is known for certain. A vendor that keeps calling its kernel 5.14.0 has backported what it saw fit.
+    pub is_exact: bool,
+}
+
+impl Kernel {
+    /// From `uname -s`, `-r` and `-v`.
+    #[must_use]
+    pub fn of(sysname: &str, release: &str, version: &str) -> Self {
+        if sysname != "Linux" {
+            return Self::default();
+        }
+        // Debian up to 6.1 has the number of its own interface in the release, and the kernel's in the version.
+        if let Some((_, told)) = version.split_once(" Debian ")
+            && let Some(version) = Version::parse(told)
+        {
+            return Self {
+                version: Some(version),
+                is_exact: true,
+            };
+        }
+        let parsed = Version::parse(release);
+        let suffix = release.trim_start_matches(|it: char| it.is_ascii_digit() || it == '.');
+        let is_vendors = VENDORS.iter().any(|mark| suffix.contains(mark));
+        Self {
+            version: parsed,
+            is_exact: parsed.is_some_and(|version| version.2 != 0 || suffix.is_empty())
+                && !is_vendors,
+        }
+    }
+
+    /// The one that runs here.
+    #[must_use]
+    pub fn running() -> Self {
+        let Ok(name) = nix::sys::utsname::uname() else {
+            return Self::default();
+        };
+        let [sysname, release, version] =
+            [name.sysname(), name.release(), name.version()].map(|it| it.to_string_lossy());
+        Self::of(&sysname, &release, &version)
+    }
+
+    /// Whether this change is in it; as of today, if its version is not known.
+    #[must_use]
+    pub fn has(self, patch: &Patch) -> bool {
+        let Some(version) = self.version else {
+            return patch.undone.is_empty();
+        };
+        is_in(patch.since, version) && !is_in(patch.undone, version)
+    }
+}
+
+/// What their releases contain: Red Hat's and Amazon's kernels, and the older ones of `SUSE`.
+const VENDORS: [&str; 4] = [".el", ".amzn", "-default", "-azure"];
+
+/// Whether what came in these releases is in this one.
+fn is_in(since: &[Version], version: Version) -> bool {
+    let mainline = since.first();
+    mainline.is_some_and(|mainline| version >= *mainline)
+        || since
+            .iter()
+            .any(|stable| version.is_of_series(*stable) && version >= *stable)
+}
+
+/// A change of Linux that was one commit, or one series of them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// Stable id, kebab-case.
+    pub id: &'static str,
+    /// What has been different since: a sentence.
+    pub says: &'static str,
+    /// Its commit, in twelve digits, and title; the last of them, if there are several.
+    pub commit: (&'static str, &'static str),
+    /// The mainline release that has it first; then the stable releases that took it over, the first of each series.
+    pub since: &'static [Version],
+    /// The same for the commit that undid it, if one did.
+    pub undone: &'static [Version],
+}
+
+/// A system that is not Linux, and what it does otherwise.
+#[derive(Debug, PartialEq, Eq)]
+pub struct System {
+    /// Stable id, kebab-case.
+    pub id: &'static str,
+    /// What `uname -s` says there.
+    pub sysname: &'static str,
+    /// The scenario that shows it.
+    pub scenario: &'static str,
+    /// What it does: a sentence.
+    pub says: &'static str,
+    /// Where that is from.
+    pub source: &'static str,
+}
+
+/// The claim that this began with, and those that are like it.
+pub const SYSTEMS: [System; 2] = [
+    System {
+        id: "macos-broken-pipe",
+        sysname: "Darwin",
+        scenario: "close-unread-data-write",
+        says: "On macOS the first write after a RST is told EPIPE: that the sending side is shut is looked at before the error is.",
+        source: "`sosendcheck()` in xnu's bsd/kern/uipc_socket.c",
+    },
+    System {
+        id: "freebsd-broken-pipe",
+        sysname: "FreeBSD",
+        scenario: "close-unread-data-write",
+        says: "FreeBSD sends FIN when a socket with unread data is closed, and RST only when more data comes in; the first write \
+               after it is told EPIPE.",
+        source: "`tcp_disconnect()` in sys/netinet/tcp_usrreq.c, `sosend_generic()` in sys/kern/uipc_socket.c",
+    },
+];
+
+/// `tcp_disconnect()` returns `-EBUSY` while a thread waits on the socket. Undone by 419ce133ab92, which not every stable series took.
+pub static DISCONNECT_DENIED: Patch = Patch {
+    id: "disconnect-denied",
+    says: "shutdown() and connect(AF_UNSPEC) were refused with EBUSY while another thread waited in connect(), until 419ce133ab92 \"tcp: allow again tcp_disconnect() when threads are waiting\".",
+    commit: (
+        "4faeee0cf8a5",
+        "tcp: deny tcp_disconnect() when threads are waiting",
+    ),
+    since: &[
+        Version(6, 4, 0),
+        Version(4, 19, 285),
+        Version(5, 4, 246),
+        Version(5, 10, 183),
+        Version(5, 15, 116),
+        Version(6, 1, 33),
+        Version(6, 3, 7),
+    ],
+    undone: &[Version(6, 6, 0), Version(6, 1, 60), Version(6, 5, 9)],
+};
+
+/// `tcp_validate_incoming()` lets the SYN-ACK of a simultaneous open through in SYN-RECEIVED.
+pub static SIMULTANEOUS_CONNECT: Patch = Patch {
+    id: "simultaneous-connect",
+    says: "The SYN-ACK that meets a socket in SYN-RECEIVED ends a simultaneous open at once; before, it drew a challenge ACK, and that ended it.",
+    commit: (
+        "23e89e8ee7be",
+        "tcp: Don't drop SYN+ACK for simultaneous connect().",
+    ),
+    since: &[
+        Version(6, 11, 0),
+        Version(6, 1, 110),
+        Version(6, 6, 51),
+        Version(6, 10, 10),
+    ],
+    undone: &[],
+};
+
+/// `tcp_ack()` answers an ACK of what was never sent as RFC 9293, 3.10.7.4 asks for.
+pub static ACK_UNSENT_CHALLENGE: Patch = Patch {
+    id: "ack-unsent-challenge",
+    says: "An ACK of what was never sent draws a challenge ACK; before, it was dropped in silence.",
+    commit: (
+        "42726ec644cb",
+        "tcp: send a challenge ACK on SEG.ACK > SND.NXT",
+    ),
+    since: &[Version(7, 1, 0), Version(6, 18, 33), Version(7, 0, 10)],
+    undone: &[],
+};
+
+/// `tcp_check_req()` follows RFC 5961, 3.2 (CVE-2026-68118).
+pub static SYN_RECEIVED_CHALLENGE: Patch = Patch {
+    id: "syn-received-challenge",
+    says: "A RST within the window of a half-open connection that is not exact draws a challenge ACK; before, the request was dropped (CVE-2026-68118).",
+    commit: (
+        "a28c4fcbf774",
+        "tcp: challenge ACK for non-exact RST in SYN-RECEIVED",
+    ),
+    since: &[
+        Version(7, 2, 0),
+        Version(6, 1, 191),
+        Version(6, 6, 153),
+        Version(6, 12, 105),
+        Version(6, 18, 42),
+        Version(7, 1, 6),
+    ],
+    undone: &[],
+};
+
+/// `inet_csk_listen_stop()` and `reuseport_migrate_sock()`. Stable 5.10.188 took the setting (f9ac779f881c) and nothing else.
+pub static REUSEPORT_MIGRATION: Patch = Patch {
+    id: "reuseport-migration",
+    says: "With net.ipv4.tcp_migrate_req the queue of a listener that is closed goes over to another one on the port; 5.10 has had the setting since 5.10.188, with nothing behind it.",
+    commit: (
+        "54b92e841937",
+        "tcp: Migrate TCP_ESTABLISHED/TCP_SYN_RECV sockets in accept queues.",
+    ),
+    since: &[Version(5, 14, 0)],
+    undone: &[],
+};
+
+/// `__mptcp_subflow_disconnect()` and `mptcp_do_fastclose()`: before, the subflow was given `SO_LINGER` 0 and disconnected, which says `TCP_STATE`.
+pub static MPTCP_FASTCLOSE_ONCE: Patch = Patch {
+    id: "mptcp-fastclose-once",
+    says: "A fast close sends its RST by itself, with the reason TCP_ABORT_ON_CLOSE; before, it disconnected the subflow, whose RST says TCP_STATE.",
+    commit: ("ae155060247b", "mptcp: fix duplicate reset on fastclose"),
+    since: &[
+        Version(6, 18, 0),
+        Version(6, 1, 159),
+        Version(6, 12, 60),
+        Version(6, 17, 10),
+    ],
+    undone: &[],
+};
+
+/// `subflow_error_report()` used to take the error off the subflow before `inet_sk_error_report` told of it.
+pub static MPTCP_ERROR_REPORT: Patch = Patch {
+    id: "mptcp-error-report",
+    says: "The error of a subflow is still on it when the trace tells of it; before, inet_sk_error_report said that there was none.",
+    commit: (
+        "dccf46179ddd",
+        "mptcp: only reset subflow errors when propagated",
+    ),
+    since: &[
+        Version(6, 19, 0),
+        Version(6, 1, 162),
+        Version(6, 6, 123),
+        Version(6, 12, 69),
+        Version(6, 18, 9),
+    ],
+    undone: &[],
+};
+
+/// `__mptcp_close()` looks at `SO_LINGER`.
+pub static MPTCP_LINGER_FASTCLOSE: Patch = Patch {
+    id: "mptcp-linger-fastclose",
+    says: "Closing a Multipath TCP socket with a linger time of 0 is a fast close, with RST; before, the linger time was overlooked and it was closed in order.",
+    commit: ("f14d6e9c3678", "mptcp: fastclose msk when linger time is 0"),
+    since: &[
+        Version(7, 1, 0),
+        Version(6, 1, 176),
+        Version(6, 6, 140),
+        Version(6, 12, 88),
+        Version(6, 18, 30),
+        Version(7, 0, 7),
+    ],
+    undone: &[],
+};
+
+/// `trace_tcp_send_reset()` is called for RSTs that no full socket sends.
+pub static TRACE_WITHOUT_SOCKET: Patch = Patch {
+    id: "trace-without-socket",
+    says: "tcp_send_reset tells of RSTs that are sent without a full socket.",
+    commit: (
+        "19822a980e19",
+        "trace: tcp: fully support trace_tcp_send_reset",
+    ),
+    since: &[Version(6, 10, 0)],
+    undone: &[],
+};
+
+/// The field `reason` of `tcp_send_reset`.
+pub static TRACE_REASON: Patch = Patch {
+    id: "trace-reason",
+    says: "tcp_send_reset gives a reason.",
+    commit: ("b533fb9cf4f7", "rstreason: make it work in trace world"),
+    since: &[Version(6, 10, 0)],
+    undone: &[],
+};
+
+/// `tcp_send_active_reset()` passes its reason on; before, all of them were told of as `NOT_SPECIFIED`.
+pub static TRACE_ABORT_REASON: Patch = Patch {
+    id: "trace-abort-reason",
+    says: "tcp_send_reset gives the reason of an abort, too; before, it said NOT_SPECIFIED.",
+    commit: (
+        "ba0ca286c919",
+        "tcp: rstreason: let it work finally in tcp_send_active_reset()",
+    ),
+    since: &[Version(6, 12, 0)],
+    undone: &[],
+};
+
+/// The event `inet_sk_error_report`.
+pub static TRACE_ERROR_REPORT: Patch = Patch {
+    id: "trace-error-report",
+    says: "The event inet_sk_error_report is there.",
+    commit: ("e6a3e4434000", "net: sock: add trace for socket errors"),
+    since: &[Version(5, 14, 0)],
+    undone: &[],
+};
+
+/// `MPFastcloseTx` and `MPFastcloseRx`.
+pub static MPTCP_COUNT_FASTCLOSE: Patch = Patch {
+    id: "mptcp-count-fastclose",
+    says: "MP_FASTCLOSE is counted.",
+    commit: ("1e75629cb964", "mptcp: add the mibs for MP_FASTCLOSE"),
+    since: &[Version(5, 18, 0)],
+    undone: &[],
+};
+
+/// `MPRstTx` and `MPRstRx`.
+pub static MPTCP_COUNT_RST: Patch = Patch {
+    id: "mptcp-count-rst",
+    says: "MP_TCPRST is counted.",
+    commit: ("e40dd439d6da", "mptcp: add the mibs for MP_RST"),
+    since: &[Version(5, 18, 0)],
+    undone: &[],
+};
+
+/// What brought this counter, if that is known.
+#[must_use]
+pub fn of_counter(name: &str) -> Option<&'static Patch> {
+    match name {
+        "TCPMigrateReqSuccess" | "TCPMigrateReqFailure" => Some(&REUSEPORT_MIGRATION),
+        "MPRstTx" | "MPRstRx" => Some(&MPTCP_COUNT_RST),
+        "MPFastcloseTx" | "MPFastcloseRx" => Some(&MPTCP_COUNT_FASTCLOSE),
+        _ => None,
+    }
+}

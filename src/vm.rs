@@ -1,0 +1,90 @@
+//! Other kernels: boots one in an emulator with this very program as its first process, has it run trials there, and
+//! collects their evidence.
+//!
+//! No root, no network, no disk image and nothing to be downloaded: the guest's filesystem is made here ([`initramfs`]), of
+//! what this host has, and what the trials saved comes out over a serial line ([`parcel`]). [`guest`] is the part that runs
+//! inside.
+
+mod cpio;
+pub mod guest;
+mod initramfs;
+pub mod kernel_image;
+mod modules;
+mod parcel;
+pub mod qemu;
+
+use std::time::{Duration, Instant};
+
+use self::initramfs::Initramfs;
+use self::qemu::{Accelerator, Emulator, Failure, Guest, Parcel, Progress};
+use crate::error::Error;
+
+/// What all guests of a comparison have in common.
+pub struct Machine {
+    emulator: Emulator,
+    initramfs: Initramfs,
+    /// What runs them.
+    pub accelerator: Accelerator,
+}
+
+/// What became of a guest.
+#[derive(Debug)]
+pub struct Ended {
+    /// What it brought out, or why nothing.
+    pub result: Result<Parcel, Failure>,
+    /// What ran it.
+    pub accelerator: Accelerator,
+    /// From the image on disk to the result.
+    pub took: Duration,
+    /// Of that, what it took to make its filesystem.
+    pub making: Duration,
+}
+
+impl Machine {
+    /// Collects what guests need that are to run trials with these arguments of `run`.
+    pub fn new(
+        emulator: Emulator,
+        accelerator: Accelerator,
+        arguments: &[String],
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            initramfs: Initramfs::collect(arguments)?,
+            emulator,
+            accelerator,
+        })
+    }
+
+    /// Boots one kernel and waits for its result. What does not come up with KVM is tried without.
+    pub async fn boot(
+        &self,
+        guest: &Guest,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Ended, Error> {
+        let began = Instant::now();
+        let modules = match &guest.image.modules {
+            Some(directory) => modules::needed(directory)?,
+            None => Vec::new(),
+        };
+        let initramfs = self.initramfs.with(&modules);
+        let making = began.elapsed();
+        let mut accelerator = self.accelerator;
+        let run = self
+            .emulator
+            .run(guest, accelerator, &initramfs, &mut progress);
+        let mut result = run.await?;
+        let never_up = result.as_ref().is_err_and(|failure| failure.never_up);
+        if never_up && accelerator == Accelerator::Kvm {
+            accelerator = Accelerator::Tcg;
+            let run = self
+                .emulator
+                .run(guest, accelerator, &initramfs, &mut progress);
+            result = run.await?;
+        }
+        Ok(Ended {
+            result,
+            accelerator,
+            took: began.elapsed(),
+            making,
+        })
+    }
+}

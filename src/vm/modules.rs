@@ -1,0 +1,172 @@
+//! Which of a kernel's modules a guest needs, in the order in which they can be loaded.
+//!
+//! An unpacked package has no `modules.dep`, which is made when it is installed: what a module depends on is read from
+//! the module itself (`.modinfo`, as modinfo(8) shows it).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use object::{Object as _, ObjectSection as _};
+
+use crate::error::Error;
+
+/// What trials may need, where it is not built in: the capture, IPv6, pairs of interfaces, the firewall, the destruction of
+/// sockets, signatures of segments.
+const WANTED: [&str; 9] = [
+    "af_packet",
+    "ipv6",
+    "veth",
+    "nf_tables",
+    "nft_reject_inet",
+    "inet_diag",
+    "tcp_diag",
+    "md5",
+    "tcp_sigpool",
+];
+
+/// The longest that is read, in bytes; none has a tenth of that.
+const LONGEST: u64 = 64 << 20;
+
+/// A module.
+pub(super) struct Module {
+    /// Its name, as the kernel has it.
+    pub(super) name: String,
+    /// Its ELF file.
+    pub(super) content: Vec<u8>,
+}
+
+/// The modules in this directory that trials may need and those that these need, each after what it depends on.
+pub(super) fn needed(directory: &Path) -> Result<Vec<Module>, Error> {
+    let mut paths = BTreeMap::new();
+    index(&directory.join("kernel"), &mut paths)
+        .map_err(|error| Error::file("read", directory, &error))?;
+    let mut collected = Collected {
+        paths,
+        seen: BTreeSet::new(),
+        modules: Vec::new(),
+    };
+    for name in WANTED {
+        collected.add(name)?;
+    }
+    Ok(collected.modules)
+}
+
+struct Collected {
+    paths: BTreeMap<String, PathBuf>,
+    seen: BTreeSet<String>,
+    modules: Vec<Module>,
+}
+
+impl Collected {
+    /// Adds a module behind what it depends on. One that is not there may be built in.
+    fn add(&mut self, name: &str) -> Result<(), Error> {
+        let Some(path) = self.paths.get(name).cloned() else {
+            return Ok(());
+        };
+        if !self.seen.insert(name.to_owned()) {
+            return Ok(());
+        }
+        let failed = |error: &io::Error| Error::file("read", &path, error);
+        let content = unpacked(&path).map_err(|error| failed(&error))?;
+        let needs = dependencies(&content).ok_or_else(|| failed(&not_a_module()))?;
+        for needed in needs {
+            self.add(&needed)?;
+        }
+        self.modules.push(Module {
+            name: name.to_owned(),
+            content,
+        });
+        Ok(())
+    }
+}
+
+fn not_a_module() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it is no kernel module")
+}
+
+/// All module files below a directory, by the module's name.
+fn index(directory: &Path, paths: &mut BTreeMap<String, PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        // Links lead out of the tree.
+        if entry.file_type()?.is_dir() {
+            index(&entry.path(), paths)?;
+        } else if let Some(name) = entry.file_name().to_str().and_then(module_name) {
+            paths.insert(name, entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn module_name(file: &str) -> Option<String> {
+    let (name, packed) = file.split_once(".ko")?;
+    ["", ".xz", ".zst", ".gz"]
+        .contains(&packed)
+        .then(|| name.replace('-', "_"))
+}
+
+/// What is in a module's file.
+fn unpacked(path: &Path) -> io::Result<Vec<u8>> {
+    let file = io::BufReader::new(fs::File::open(path)?);
+    let mut content = Vec::new();
+    let kind = path.extension().and_then(|it| it.to_str());
+    match kind {
+        Some("xz") => lzma_rust2::XzReader::new(file, false)
+            .take(LONGEST)
+            .read_to_end(&mut content),
+        Some("zst") => ruzstd::decoding::StreamingDecoder::new(file)
+            .map_err(io::Error::other)?
+            .take(LONGEST)
+            .read_to_end(&mut content),
+        Some("gz") => flate2::bufread::GzDecoder::new(file)
+            .take(LONGEST)
+            .read_to_end(&mut content),
+        _ => file.take(LONGEST).read_to_end(&mut content),
+    }?;
+    Ok(content)
+}
+
+/// The modules that this one names in `depends=`. `None` if it is no module.
+fn dependencies(content: &[u8]) -> Option<Vec<String>> {
+    let file = object::File::parse(content).ok()?;
+    let section = file.section_by_name(".modinfo")?;
+    let facts = section.data().ok()?.split(|byte| *byte == 0);
+    let needs = facts.filter_map(|fact| fact.strip_prefix(b"depends="));
+    let names = needs.flat_map(|names| names.split(|byte| *byte == b','));
+    let names = names.filter(|name| !name.is_empty());
+    Some(
+        names
+            .map(|name| String::from_utf8_lossy(name).replace('-', "_"))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_called_after_its_file() {
+        assert_eq!(module_name("nf-x.ko"), Some("nf_x".to_owned()));
+        assert_eq!(module_name("nf_x.ko.xz"), Some("nf_x".to_owned()));
+        for file in ["nf_x.ko.debug", "modules.dep", "vmlinuz"] {
+            assert_eq!(module_name(file), None, "{file}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_module_is_told_of() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("kernel")).unwrap();
+        assert!(needed(home.path()).unwrap().is_empty());
+        fs::write(home.path().join("kernel/veth.ko"), "text").unwrap();
+        let error = needed(home.path()).map(|_| ()).unwrap_err().to_string();
+        assert!(
+            error.ends_with("veth.ko: it is no kernel module"),
+            "{error}"
+        );
+        assert!(needed(&home.path().join("none")).is_err());
+    }
+}
