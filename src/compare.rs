@@ -624,22 +624,41 @@ fn told(subjects: &[Subject]) -> Vec<Told> {
         },
         Some(&history::TRACE_ABORT_REASON),
     );
-    let counters: BTreeSet<&String> = subjects
-        .iter()
-        .filter_map(|it| it.uncounted.as_ref())
-        .flatten()
-        .collect();
-    for counter in counters {
-        let change = history::of_counter(counter);
-        add(
-            format!("the counter {counter}"),
-            &|it| {
-                it.uncounted
-                    .as_ref()
-                    .map(|uncounted| !uncounted.contains(counter))
-            },
-            change,
-        );
+    // Those that the same kernels lack for the same reason together.
+    let mut counters: Vec<(Vec<&str>, Option<&'static Patch>, BTreeSet<usize>)> = Vec::new();
+    for counter in every_uncounted(subjects) {
+        let patch = history::of_counter(counter);
+        let lacking: BTreeSet<usize> = (0..subjects.len())
+            .filter(|place| subjects[*place].lacks(counter))
+            .collect();
+        match counters
+            .iter_mut()
+            .find(|(_, cause, places)| (*cause, &*places) == (patch, &lacking))
+        {
+            Some((names, ..)) => names.push(counter),
+            None => counters.push((vec![counter], patch, lacking)),
+        }
+    }
+    for (names, patch, lacking) in counters {
+        let word = if names.len() == 1 {
+            "counter"
+        } else {
+            "counters"
+        };
+        let tells = |subject: &Subject| {
+            let place = subjects.iter().position(|it| std::ptr::eq(it, subject))?;
+            subject
+                .uncounted
+                .as_ref()
+                .map(|_| !lacking.contains(&place))
+        };
+        add(format!("the {word} {}", names.join(", ")), &tells, patch);
     }
     all
+}
+
+/// Counters that any of them lacks.
+fn every_uncounted(subjects: &[Subject]) -> BTreeSet<&str> {
+    let uncounted = subjects.iter().filter_map(|it| it.uncounted.as_ref());
+    uncounted.flatten().map(String::as_str).collect()
 }

@@ -178,6 +178,42 @@ pub static DISCONNECT_DENIED: Patch = Patch {
     undone: &[Version(6, 6, 0), Version(6, 1, 60), Version(6, 5, 9)],
 };
 
+/// `__tcp_close()` looks at `copied_seq`, and not only at what is in the queue. (Of 5.4, 5.15 and 6.6 the patch was seen in the
+/// queues for stable releases; the numbers are those of the releases of these days.)
+pub static CLOSE_LOOKS_AT_COPIED: Patch = Patch {
+    id: "close-looks-at-copied",
+    says: "What has been read and is in the queue once more, because it was sent again, is no unread data when the socket is closed; \
+           before, it made the kernel send RST.",
+    commit: (
+        "5f9238530970",
+        "tcp: fix __tcp_close() to only send RST when required",
+    ),
+    since: &[
+        Version(6, 18, 0),
+        Version(5, 4, 301),
+        Version(5, 10, 246),
+        Version(5, 15, 195),
+        Version(6, 1, 156),
+        Version(6, 6, 112),
+        Version(6, 12, 53),
+        Version(6, 17, 3),
+    ],
+    undone: &[],
+};
+
+/// The first four time-outs of a SYN are of one second (`net.ipv4.tcp_syn_linear_timeouts`).
+pub static SYN_LINEAR_TIMEOUTS: Patch = Patch {
+    id: "syn-linear-timeouts",
+    says: "A SYN that is not answered is sent again after a second each, four times, and only then less and less often; before, \
+           the time doubled from the first, so that fewer are sent in the same time.",
+    commit: (
+        "ccce324dabfe",
+        "tcp: make the first N SYN RTO backoffs linear",
+    ),
+    since: &[Version(6, 5, 0)],
+    undone: &[],
+};
+
 /// `tcp_validate_incoming()` lets the SYN-ACK of a simultaneous open through in SYN-RECEIVED.
 pub static SIMULTANEOUS_CONNECT: Patch = Patch {
     id: "simultaneous-connect",
@@ -346,11 +382,37 @@ pub static MPTCP_COUNT_RST: Patch = Patch {
     undone: &[],
 };
 
+/// `PAWSOldAck`.
+pub static PAWS_COUNT_OLD_ACK: Patch = Patch {
+    id: "paws-count-old-ack",
+    says: "An old pure ACK has a counter of its own.",
+    commit: (
+        "d16b34479064",
+        "tcp: add LINUX_MIB_PAWS_OLD_ACK SNMP counter",
+    ),
+    since: &[Version(6, 14, 0)],
+    undone: &[],
+};
+
+/// `PAWSTimewait`.
+pub static PAWS_COUNT_TIME_WAIT: Patch = Patch {
+    id: "paws-count-time-wait",
+    says: "What TIME-WAIT rejects for its timestamp has a counter of its own.",
+    commit: (
+        "c449d5f3a3d7",
+        "tcp: add LINUX_MIB_PAWS_TW_REJECTED counter",
+    ),
+    since: &[Version(6, 16, 0)],
+    undone: &[],
+};
+
 /// What brought this counter, if that is known.
 #[must_use]
 pub fn of_counter(name: &str) -> Option<&'static Patch> {
     match name {
         "TCPMigrateReqSuccess" | "TCPMigrateReqFailure" => Some(&REUSEPORT_MIGRATION),
+        "PAWSOldAck" => Some(&PAWS_COUNT_OLD_ACK),
+        "PAWSTimewait" => Some(&PAWS_COUNT_TIME_WAIT),
         "MPRstTx" | "MPRstRx" => Some(&MPTCP_COUNT_RST),
         "MPFastcloseTx" | "MPFastcloseRx" => Some(&MPTCP_COUNT_FASTCLOSE),
         _ => None,

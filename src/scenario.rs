@@ -324,7 +324,10 @@ impl Scenario {
     #[must_use]
     pub fn needs(&self) -> Needs {
         let mut needs = Needs {
-            administration: !self.sysctls.is_empty(),
+            // Linux lets only who administers the network put a filter on a TCP socket (6.18.44; any owner could before).
+            administration: !self.sysctls.is_empty()
+                || self.raw.is_some()
+                || self.target == Target::Deaf,
             firewall: matches!(self.target, Target::Firewalled(_)),
             forgery: self.raw.is_some(),
             routes: matches!(self.target, Target::NoRoute(_)),
@@ -335,7 +338,7 @@ impl Scenario {
             match step {
                 Step::Inject(_) | Step::InjectIcmp(_) => needs.forgery = true,
                 Step::Call(_, op, _) | Step::Begin(_, op, _) => {
-                    needs.administration |= matches!(op, Op::Repair | Op::Destroy);
+                    needs.administration |= matches!(op, Op::Repair | Op::Destroy | Op::DropAll);
                     needs.destruction |= *op == Op::Destroy;
                 }
                 _ => {}
@@ -961,6 +964,7 @@ pub const ALL: &[&Scenario] = &[
     &blind::SYN_RECV_RST,
     &blind::SYN_RECV_RST_INEXACT,
     &blind::SYN_COOKIE_BAD,
+    &blind::CLOSE_REPEATED,
     &blind::FAST_OPEN_BAD_ACK,
     &blind::FAST_OPEN_OLD_ACK,
     &blind::FAST_OPEN_RST,

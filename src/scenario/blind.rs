@@ -4,8 +4,8 @@
 use super::{
     Awaited, BASE, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent, FAST_OPEN,
     Forged, Listening, OPEN, On, Op, Otherwise, PEER_CLOSED, Role, Scenario, Sender, Step, Target,
-    Topic, answer, answer_without_ack, challenged, client, dead_since_reset, ignored, injected,
-    lost, polls, reports, returns, server, told_of_reset, would_block,
+    Topic, abort, answer, answer_without_ack, challenged, client, dead_since_reset, ignored,
+    injected, lost, polls, reports, returns, server, told_of_reset, would_block,
 };
 use crate::flow::{Form, State};
 use crate::history;
@@ -775,6 +775,47 @@ const INEXACT_RST: Scenario = Scenario {
     ],
     resets: &[challenged(injected(C, State::SynReceived))],
     counters: &[("TCPChallengeACK", 1)],
+    ..NOBODYS
+};
+
+/// `__tcp_close()`: what lies before `copied_seq` has been read, wherever it still lies (RFC 2525, 2.17).
+pub(super) const CLOSE_REPEATED: Scenario = Scenario {
+    otherwise: &[Otherwise {
+        on: On::Without(&history::CLOSE_LOOKS_AT_COPIED),
+        is: &Scenario {
+            title: "close with nothing unread, but a repeated byte in the queue: RST",
+            story: "The server has read the byte that came. The client, who does not know that it arrived, sends it again, together \
+                    with its FIN, and the server's kernel keeps that in the queue for the sake of the FIN. The server closes: this \
+                    kernel counts the byte as unread and sends RST instead of FIN.",
+            resets: &[lost(abort(S, State::FinWait2, "TCP_ABORT_ON_CLOSE"))],
+            counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnClose", 1)],
+            ..REPEATED
+        },
+    }],
+    ..REPEATED
+};
+
+const REPEATED: Scenario = Scenario {
+    id: "close-repeated-data",
+    title: "close with nothing unread, but a repeated byte in the queue: FIN",
+    story: "The server has read the byte that came. The client, who does not know that it arrived, sends it again, together with its \
+            FIN, and the server's kernel keeps that in the queue for the sake of the FIN. The server closes. Nothing is unread, so \
+            its kernel sends FIN; until 2025 Linux counted the repeated byte and sent RST.",
+    elsewhere: "RFC 2525, 2.17, asks for RST where data is lost, and here none is.",
+    advice: "A rare RST at the end of connections that both sides had finished with, over links that lose ACKs: update the kernel \
+             of the end that sends it (6.18, 6.17.3, 6.12.53, 6.1.156, 5.10.246).",
+    steps: &[
+        inject(Forged::new(C, SYN)),
+        Step::Await(Awaited::AnswerFrom(S)),
+        inject(Forged::new(C, ACK)),
+        server(Op::Accept, returns(0)),
+        inject(Forged::new(C, DATA).with(1)),
+        Step::Await(Awaited::DataFrom(C)),
+        server(Op::Read(1), returns(1)),
+        inject(Forged::new(C, FIN_ACK).off(-1).with(1)),
+        Step::Await(Awaited::FinAckedBy(S)),
+        server(Op::Close, returns(0)),
+    ],
     ..NOBODYS
 };
 

@@ -253,6 +253,23 @@ pub(super) const BACKLOG_FULL: Scenario = Scenario {
 /// one retransmission takes with doubled intervals, 3 seconds; since `tcp_syn_linear_timeouts` (Linux 6.5) two fit into
 /// that, a second apart, so the SYN is sent three times. `tcp_write_err()` reports `ETIMEDOUT` and sends nothing.
 pub(super) const BACKLOG_FULL_TIMEOUT: Scenario = Scenario {
+    otherwise: &[Otherwise {
+        on: On::Without(&history::SYN_LINEAR_TIMEOUTS),
+        is: &Scenario {
+            // The SYNs of 0 s and 1 s; the next would be sent when the time is up.
+            counters: &[
+                ("ListenOverflows", 2),
+                ("ListenDrops", 2),
+                ("AttemptFails", 1),
+                ("TCPAbortOnTimeout", 1),
+            ],
+            ..UNANSWERED_BY_FULL
+        },
+    }],
+    ..UNANSWERED_BY_FULL
+};
+
+const UNANSWERED_BY_FULL: Scenario = Scenario {
     id: "connect-backlog-full-timeout",
     topic: Topic::Connect,
     title: "the accept queue stays full: ETIMEDOUT, and no RST",
@@ -542,6 +559,22 @@ pub(super) const FAST_OPEN_REFUSED: Scenario = Scenario {
 
 /// `tcp_inbound_hash()`: a segment without the signature that the listener wants is dropped (`TCPMD5NotFound`).
 pub(super) const MD5_MISSING: Scenario = Scenario {
+    otherwise: &[Otherwise {
+        on: On::Without(&history::SYN_LINEAR_TIMEOUTS),
+        is: &Scenario {
+            // The SYNs of 0 s and 1 s; the next would be sent when the time is up.
+            counters: &[
+                ("AttemptFails", 1),
+                ("TCPAbortOnTimeout", 1),
+                ("TCPMD5NotFound", 2),
+            ],
+            ..UNSIGNED
+        },
+    }],
+    ..UNSIGNED
+};
+
+const UNSIGNED: Scenario = Scenario {
     id: "connect-md5-missing",
     topic: Topic::Connect,
     title: "the listener wants TCP-MD5 and the client has no key: ETIMEDOUT, no RST",

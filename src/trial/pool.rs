@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
@@ -189,6 +190,7 @@ enum Duty {
 impl Pool {
     /// Starts the workers.
     pub fn start(order: Order) -> Result<Self, Error> {
+        allow_many_files();
         // A host's own loopback is one, so there is one worker, and it takes all in order.
         let apart = order.settings.place == Place::Private;
         let is_slow = |(scenario, _): &(&Scenario, Family)| {
@@ -233,6 +235,16 @@ impl Pool {
     /// Asks all workers to end after the trial that they are at.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Trials that wait have some twenty files open each. What the process may have beyond what it is given is there to be asked
+/// for; without it some of them find no room.
+fn allow_many_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::termios::{self, SetArg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -44,6 +45,9 @@ const EVIDENCE: &str = "/evidence";
 
 /// How long a run that was told to end may take for it. A bound on failure.
 const FAREWELL: Duration = Duration::from_secs(15);
+
+/// How many files the run may have open.
+const MOST_FILES: u64 = 1 << 16;
 
 /// What is mounted: source, place, type.
 const MOUNTS: [(&str, &str, &str); 3] = [
@@ -107,6 +111,8 @@ fn work(bound: Duration) -> Result<(), String> {
     load_modules();
     let arguments = fs::read_to_string(ARGUMENTS)
         .map_err(|error| format!("read {ARGUMENTS}: {}", reason(&error)))?;
+    // As a service manager would allow it: trials that wait have many files open together.
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, MOST_FILES, MOST_FILES);
     let mut child = Command::new(this_program())
         .args(["run", "--quiet", "--color", "never", "--write", EVIDENCE])
         .args(arguments.lines())
