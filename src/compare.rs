@@ -124,7 +124,7 @@ impl Difference {
 }
 
 /// Kernels that agree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Group {
     /// Their places among the subjects.
     pub members: Vec<usize>,
@@ -241,9 +241,10 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
             continue;
         };
         let causes = causes(find(&scenario), &subjects, &aspects);
+        // Families of a scenario follow one another.
         let same = differences
-            .iter_mut()
-            .find(|it| it.scenario == scenario && it.aspects == aspects);
+            .last_mut()
+            .filter(|it| it.scenario == scenario && it.aspects == aspects);
         if let Some(same) = same {
             same.families.push(family);
             continue;
@@ -279,30 +280,56 @@ impl Comparison {
         self.differences.iter().filter(|it| !it.is_explained())
     }
 
-    /// How these kernels are referred to: `since` and `until` where their versions are in one row at an end, else each.
+    /// How these kernels are referred to: by one of them where they are all up to it or all from it on, else each.
     #[must_use]
     pub fn span(&self, members: &[usize], among: &[usize]) -> Span {
-        let places: Vec<usize> = members
-            .iter()
-            .filter_map(|it| among.iter().position(|other| other == it))
-            .collect();
-        let label = |place: usize| self.subjects[among[place]].label.clone();
-        let is_row = places.windows(2).all(|pair| pair[1] == pair[0] + 1);
-        let ordered = among
-            .iter()
-            .all(|it| self.subjects[*it].kernel.version.is_some());
-        match (places.first(), places.last()) {
-            (Some(first), Some(last)) if is_row && ordered && members.len() < among.len() => {
-                if *first == 0 && first != last {
-                    Span::Until(label(*last))
-                } else if last + 1 == among.len() && first != last {
-                    Span::Since(label(*first))
-                } else {
-                    Span::Each(places.iter().map(|it| label(*it)).collect())
+        let label = |place: &usize| self.subjects[*place].label.clone();
+        let each = || Span::Each(members.iter().map(label).collect());
+        let (Some(first), Some(last)) = (members.first(), members.last()) else {
+            return each();
+        };
+        // Between two there is no row, and who is as old as somebody of the others is neither before nor after it.
+        let version = |place: &usize| self.subjects[*place].kernel.version;
+        let others: Vec<&usize> = among.iter().filter(|it| !members.contains(it)).collect();
+        let known = among.iter().all(|it| version(it).is_some());
+        if !known || among.len() < 3 || others.is_empty() {
+            return each();
+        }
+        if others.iter().all(|it| version(it) < version(first)) {
+            Span::Since(label(first))
+        } else if members.len() > 1 && others.iter().all(|it| version(it) > version(last)) {
+            Span::Until(label(last))
+        } else {
+            each()
+        }
+    }
+
+    /// Who cannot run which scenarios, and why; those that the same kernels cannot run for the same reason together.
+    #[must_use]
+    pub fn unavailable(&self) -> Vec<(Vec<&Group>, Vec<&str>)> {
+        let mut known: BTreeMap<Vec<&Group>, usize> = BTreeMap::new();
+        let mut all: Vec<(Vec<&Group>, Vec<&str>)> = Vec::new();
+        for difference in &self.differences {
+            let aspects = difference.aspects.iter();
+            let ran = aspects.filter(|(aspect, _)| *aspect == Aspect::Ran);
+            for (_, groups) in ran {
+                let lacking: Vec<&Group> =
+                    groups.iter().filter(|it| it.lines != [IT_RAN]).collect();
+                let nth = *known.entry(lacking.clone()).or_insert(all.len());
+                if nth == all.len() {
+                    all.push((lacking, Vec::new()));
+                }
+                let ids = &mut all[nth].1;
+                if ids.last() != Some(&&*difference.scenario) {
+                    ids.push(&difference.scenario);
                 }
             }
-            _ => Span::Each(places.iter().map(|it| label(*it)).collect()),
         }
+        for (_, ids) in &mut all {
+            ids.sort_by_key(|id| (place(id), *id));
+            ids.dedup();
+        }
+        all
     }
 }
 
@@ -498,167 +525,180 @@ fn shown(trials: &BTreeSet<Vec<String>>, common: &BTreeSet<usize>) -> Vec<String
     }
 }
 
-/// What accounts for these differences; nothing, if it does not account for all of them.
+/// What accounts for these differences, and no more than it takes; nothing, if it does not account for all of them.
 fn causes(
     scenario: Option<&'static Scenario>,
     subjects: &[Subject],
     aspects: &[(Aspect, Vec<Group>)],
 ) -> Vec<Cause> {
-    let compared = aspects.iter().filter(|(aspect, _)| *aspect != Aspect::Ran);
-    let groupings: Vec<&Vec<Group>> = compared.map(|(_, groups)| groups).collect();
-    let systems = history::SYSTEMS.iter().filter(|system| {
-        let named = Some(system.scenario) == scenario.map(|it| it.id);
-        named && subjects.iter().any(|it| it.sysname == system.sysname)
-    });
-    let systems: Vec<Cause> = systems.map(Cause::System).collect();
     let Some(scenario) = scenario else {
         return Vec::new();
     };
-    let patches: Vec<&'static Patch> = scenario.patches();
-    let signature = |place: usize| -> (String, Vec<bool>) {
-        let subject = &subjects[place];
-        let has = patches.iter().map(|patch| subject.kernel.has(patch));
-        (subject.sysname.clone(), has.collect())
+    let compared = aspects.iter().filter(|(aspect, _)| *aspect != Aspect::Ran);
+    let groupings: Vec<&[Group]> = compared.map(|(_, groups)| &**groups).collect();
+    let account = |patches: &[&'static Patch]| {
+        let mut groupings = groupings.iter();
+        groupings.all(|groups| accounts_for(patches, subjects, groups))
     };
-    for groups in &groupings {
-        let mut group_of: BTreeMap<(String, Vec<bool>), usize> = BTreeMap::new();
-        for (nth, group) in groups.iter().enumerate() {
-            for member in &group.members {
-                // What a vendor has put into its kernel its version does not tell.
-                let kernel: Kernel = subjects[*member].kernel;
-                if kernel.version.is_some() && !kernel.is_exact {
-                    continue;
-                }
-                let known = group_of.entry(signature(*member)).or_insert(nth);
-                if *known != nth {
-                    return Vec::new();
-                }
+    let mut patches: Vec<&'static Patch> = scenario.patches();
+    if !account(&patches) {
+        return Vec::new();
+    }
+    for patch in patches.clone() {
+        let fewer: Vec<_> = patches.iter().copied().filter(|it| *it != patch).collect();
+        if account(&fewer) {
+            patches = fewer;
+        }
+    }
+    let systems = history::SYSTEMS.iter().filter(|system| {
+        let is_there = subjects.iter().any(|it| it.sysname == system.sysname);
+        is_there && system.scenario == scenario.id
+    });
+    let patches = patches.into_iter().map(Cause::Patch);
+    patches.chain(systems.map(Cause::System)).collect()
+}
+
+/// Whether kernels that have the same of these patches agree. What a vendor has put into its kernel its version does not tell:
+/// that has to agree with some combination of them.
+fn accounts_for(patches: &[&'static Patch], subjects: &[Subject], groups: &[Group]) -> bool {
+    let mut group_of: BTreeMap<(&str, Vec<bool>), usize> = BTreeMap::new();
+    for (nth, group) in groups.iter().enumerate() {
+        for member in &group.members {
+            let Subject {
+                kernel, sysname, ..
+            } = &subjects[*member];
+            if kernel.version.is_some() && !kernel.is_exact {
+                continue;
+            }
+            let has = patches.iter().map(|patch| kernel.has(patch)).collect();
+            if *group_of.entry((sysname, has)).or_insert(nth) != nth {
+                return false;
             }
         }
     }
-    let members: BTreeSet<usize> = groupings.iter().flat_map(|it| members_of(it)).collect();
-    let differ = patches.into_iter().filter(|patch| {
-        let mut has = members.iter().map(|it| subjects[*it].kernel.has(patch));
-        let first = has.next();
-        has.any(|it| Some(it) != first)
-    });
-    differ.map(Cause::Patch).chain(systems).collect()
+    let systems: BTreeSet<&str> = subjects.iter().map(|it| &*it.sysname).collect();
+    let combinations = u32::try_from(patches.len())
+        .ok()
+        .and_then(|it| 2_usize.checked_pow(it));
+    groups.len()
+        <= combinations
+            .unwrap_or(usize::MAX)
+            .saturating_mul(systems.len())
 }
 
-/// Whether a trace tells of something.
-type Get = fn(&Coverage) -> bool;
+/// What a trace may tell of, and what made it do so.
+type Fact = (&'static str, fn(&Coverage) -> bool, Option<&'static Patch>);
+
+const FACTS: [Fact; 6] = [
+    ("the trace event tcp_send_reset", |it| it.send_reset, None),
+    (
+        "tcp_send_reset of RSTs that no full socket sends",
+        |it| it.without_socket,
+        Some(&history::TRACE_WITHOUT_SOCKET),
+    ),
+    (
+        "the reason of a RST that is an answer",
+        |it| it.reasons,
+        Some(&history::TRACE_REASON),
+    ),
+    (
+        "the trace event tcp_receive_reset",
+        |it| it.receive_reset,
+        None,
+    ),
+    (
+        "the trace event inet_sk_error_report",
+        |it| it.error_report,
+        Some(&history::TRACE_ERROR_REPORT),
+    ),
+    (
+        "the trace event inet_sock_set_state",
+        |it| it.set_state,
+        None,
+    ),
+];
 
 /// What kernels can be asked, where that is not the same for all of them.
 fn told(subjects: &[Subject]) -> Vec<Told> {
     let mut all = Vec::new();
-    let mut add =
-        |what: String, tells: &dyn Fn(&Subject) -> Option<bool>, change: Option<&'static Patch>| {
-            let places = |wanted: bool| -> Vec<usize> {
-                let of = subjects.iter().enumerate();
-                let of = of.filter(|(_, it)| tells(it) == Some(wanted));
-                of.map(|(place, _)| place).collect()
-            };
-            let (by, not_by) = (places(true), places(false));
-            if by.is_empty() || not_by.is_empty() {
-                return;
-            }
-            let fits = |change: &&'static Patch| {
-                let has = |places: &[usize]| {
-                    places
-                        .iter()
-                        .map(|it| subjects[*it].kernel)
-                        .collect::<Vec<_>>()
-                };
-                let is = |kernels: Vec<Kernel>, wanted: bool| {
-                    kernels
-                        .iter()
-                        .all(|it| !it.is_exact || it.has(change) == wanted)
-                };
-                is(has(&by), true) && is(has(&not_by), false)
-            };
-            let cause = change.filter(fits).map(Cause::Patch);
-            all.push(Told {
-                what,
-                by,
-                not_by,
-                cause,
-            });
-        };
-    let facts: [(&str, Get, Option<&'static Patch>); 6] = [
-        ("the trace event tcp_send_reset", |it| it.send_reset, None),
-        (
-            "tcp_send_reset of RSTs that no full socket sends",
-            |it| it.without_socket,
-            Some(&history::TRACE_WITHOUT_SOCKET),
-        ),
-        (
-            "the reason of a RST that is an answer",
-            |it| it.reasons,
-            Some(&history::TRACE_REASON),
-        ),
-        (
-            "the trace event tcp_receive_reset",
-            |it| it.receive_reset,
-            None,
-        ),
-        (
-            "the trace event inet_sk_error_report",
-            |it| it.error_report,
-            Some(&history::TRACE_ERROR_REPORT),
-        ),
-        (
-            "the trace event inet_sock_set_state",
-            |it| it.set_state,
-            None,
-        ),
-    ];
-    for (what, get, change) in facts {
-        add(what.to_owned(), &|it| it.coverage.as_ref().map(get), change);
+    for (what, get, patch) in FACTS {
+        let tells = subjects.iter().map(|it| it.coverage.as_ref().map(get));
+        all.extend(one_told(subjects, what.to_owned(), tells, patch));
     }
-    add(
-        "the reason of an abort".to_owned(),
-        &|it| match (it.names_aborts, it.coverage) {
+    let names_aborts = subjects
+        .iter()
+        .map(|it| match (it.names_aborts, it.coverage) {
             (Some(named), _) => Some(named),
             (None, Some(coverage)) if !coverage.reasons => Some(false),
             _ => None,
-        },
-        Some(&history::TRACE_ABORT_REASON),
-    );
-    // Those that the same kernels lack for the same reason together.
-    let mut counters: Vec<(Vec<&str>, Option<&'static Patch>, BTreeSet<usize>)> = Vec::new();
-    for counter in every_uncounted(subjects) {
-        let patch = history::of_counter(counter);
-        let lacking: BTreeSet<usize> = (0..subjects.len())
-            .filter(|place| subjects[*place].lacks(counter))
-            .collect();
-        match counters
-            .iter_mut()
-            .find(|(_, cause, places)| (*cause, &*places) == (patch, &lacking))
-        {
-            Some((names, ..)) => names.push(counter),
-            None => counters.push((vec![counter], patch, lacking)),
+        });
+    let what = "the reason of an abort".to_owned();
+    let patch = Some(&history::TRACE_ABORT_REASON);
+    all.extend(one_told(subjects, what, names_aborts, patch));
+    all.extend(told_of_counters(subjects));
+    all
+}
+
+/// Counters, who has them, and what made it so.
+type Counters<'a> = (Vec<&'a str>, Vec<Option<bool>>, Option<&'static Patch>);
+
+/// The counters that some kernels do not have; those that the same kernels lack for the same reason together.
+fn told_of_counters(subjects: &[Subject]) -> Vec<Told> {
+    let mut known: Vec<Counters<'_>> = Vec::new();
+    let uncounted = subjects.iter().filter_map(|it| it.uncounted.as_ref());
+    let names: BTreeSet<&String> = uncounted.flatten().collect();
+    for name in names {
+        let patch = history::of_counter(name);
+        let counts = |subject: &Subject| Some(!subject.uncounted.as_ref()?.contains(name));
+        let counts: Vec<Option<bool>> = subjects.iter().map(counts).collect();
+        let mut same = known.iter_mut();
+        match same.find(|(_, other, cause)| *other == counts && *cause == patch) {
+            Some((names, ..)) => names.push(name),
+            None => known.push((vec![name], counts, patch)),
         }
     }
-    for (names, patch, lacking) in counters {
+    let told = known.into_iter().filter_map(|(names, counts, patch)| {
         let word = if names.len() == 1 {
             "counter"
         } else {
             "counters"
         };
-        let tells = |subject: &Subject| {
-            let place = subjects.iter().position(|it| std::ptr::eq(it, subject))?;
-            subject
-                .uncounted
-                .as_ref()
-                .map(|_| !lacking.contains(&place))
-        };
-        add(format!("the {word} {}", names.join(", ")), &tells, patch);
-    }
-    all
+        let what = format!("the {word} {}", names.join(", "));
+        one_told(subjects, what, counts.into_iter(), patch)
+    });
+    told.collect()
 }
 
-/// Counters that any of them lacks.
-fn every_uncounted(subjects: &[Subject]) -> BTreeSet<&str> {
-    let uncounted = subjects.iter().filter_map(|it| it.uncounted.as_ref());
-    uncounted.flatten().map(String::as_str).collect()
+/// Something that some of them tell and others do not; `None` where nobody knows.
+fn one_told(
+    subjects: &[Subject],
+    what: String,
+    tells: impl Iterator<Item = Option<bool>>,
+    patch: Option<&'static Patch>,
+) -> Option<Told> {
+    let tells: Vec<Option<bool>> = tells.collect();
+    let places = |wanted: bool| -> Vec<usize> {
+        let places = 0..subjects.len();
+        places
+            .filter(|place| tells[*place] == Some(wanted))
+            .collect()
+    };
+    let (by, not_by) = (places(true), places(false));
+    if by.is_empty() || not_by.is_empty() {
+        return None;
+    }
+    let fits = |patch: &&'static Patch| {
+        let are = |places: &[usize], wanted: bool| {
+            let mut kernels = places.iter().map(|place| subjects[*place].kernel);
+            kernels.all(|it| !it.is_exact || it.has(patch) == wanted)
+        };
+        are(&by, true) && are(&not_by, false)
+    };
+    let cause = patch.filter(fits).map(Cause::Patch);
+    Some(Told {
+        what,
+        by,
+        not_by,
+        cause,
+    })
 }

@@ -211,12 +211,6 @@ impl Subject {
         text
     }
 
-    /// Whether its kernel does not have this counter, as far as that is known.
-    pub(super) fn lacks(&self, counter: &str) -> bool {
-        let uncounted = self.uncounted.as_ref();
-        uncounted.is_some_and(|uncounted| uncounted.contains(counter))
-    }
-
     fn take(&mut self, trial: &StoredTrial<'_>) {
         self.trials += 1;
         let name = printable(&trial.scenario);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use super::{Aspect, Cause, Comparison, Difference, Group, IT_RAN, Kind, Told, members_of};
+use super::{Aspect, Cause, Comparison, Difference, Group, Kind, Told, members_of};
 use crate::report::human::{BAD, LABEL, wrap};
 use crate::scenario::{Family, find};
 
@@ -187,32 +187,16 @@ fn fact(comparison: &Comparison, told: &Told, text: &mut String) {
     hanging("  ·", said.trim_end(), 4, text);
 }
 
-/// Scenarios that the same kernels cannot run for the same reason are told of together.
 fn availability(comparison: &Comparison, text: &mut String) {
-    let mut told: Vec<(&Vec<Group>, Vec<&str>)> = Vec::new();
-    let aspects = comparison
-        .differences
-        .iter()
-        .flat_map(|it| it.aspects.iter().map(move |aspect| (it, aspect)));
-    for (difference, (aspect, groups)) in aspects {
-        if *aspect != Aspect::Ran {
-            continue;
-        }
-        let id = difference.scenario.as_str();
-        match told.iter_mut().find(|(other, _)| *other == groups) {
-            Some((_, ids)) if ids.contains(&id) => {}
-            Some((_, ids)) => ids.push(id),
-            None => told.push((groups, vec![id])),
-        }
-    }
-    if told.is_empty() {
+    let unavailable = comparison.unavailable();
+    if unavailable.is_empty() {
         return;
     }
     title("AVAILABILITY: not every kernel can run these", text);
-    for (groups, ids) in told {
+    let among: Vec<usize> = (0..comparison.subjects.len()).collect();
+    for (groups, ids) in unavailable {
         text.push('\n');
-        let among = members_of(groups);
-        for group in groups.iter().filter(|it| it.lines != [IT_RAN]) {
+        for group in groups {
             let span = comparison.span(&group.members, &among);
             hanging("", &format!("{span}: {}", group.lines.join("; ")), 2, text);
         }

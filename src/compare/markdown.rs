@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::human::{families, reason};
-use super::{Aspect, Comparison, Difference, Group, IT_RAN, Kind, members_of};
+use super::{Aspect, Comparison, Difference, Group, Kind, members_of};
 use crate::scenario::find;
 
 /// The comparison, as sections below a page's title.
@@ -108,39 +108,21 @@ fn row(comparison: &Comparison, aspect: Aspect, group: &Group, among: &[usize], 
 }
 
 fn availability(comparison: &Comparison, text: &mut String) {
-    let mut told: Vec<(String, Vec<&str>)> = Vec::new();
-    for difference in &comparison.differences {
-        for (aspect, groups) in &difference.aspects {
-            if *aspect != Aspect::Ran {
-                continue;
-            }
-            let among = members_of(groups);
-            let ways: Vec<String> = groups
-                .iter()
-                .filter(|it| it.lines != [IT_RAN])
-                .map(|group| {
-                    let span = comparison.span(&group.members, &among).to_string();
-                    format!("{}: {}", cell(&span), cell(&group.lines.join("; ")))
-                })
-                .collect();
-            let ways = ways.join("<br>");
-            let id = difference.scenario.as_str();
-            match told.iter_mut().find(|(other, _)| *other == ways) {
-                Some((_, ids)) if ids.contains(&id) => {}
-                Some((_, ids)) => ids.push(id),
-                None => told.push((ways, vec![id])),
-            }
-        }
-    }
     text.push_str("\n## What cannot be run everywhere\n\n");
-    if told.is_empty() {
+    let unavailable = comparison.unavailable();
+    if unavailable.is_empty() {
         text.push_str("Everything can.\n");
         return;
     }
-    text.push_str("| kernels | scenarios |\n|---|---|\n");
-    for (ways, ids) in told {
+    text.push_str("| kernels | why | scenarios |\n|---|---|---|\n");
+    let among: Vec<usize> = (0..comparison.subjects.len()).collect();
+    for (groups, ids) in unavailable {
         let ids: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
-        let _ = writeln!(text, "| {ways} | {} |", ids.join(", "));
+        for group in groups {
+            let span = comparison.span(&group.members, &among).to_string();
+            let (span, why) = (cell(&span), cell(&group.lines.join("; ")));
+            let _ = writeln!(text, "| {span} | {why} | {} |", ids.join(", "));
+        }
     }
 }
 
