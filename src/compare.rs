@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Serialize, Serializer};
 
 use self::document::{Seen, Subject};
-use crate::history::{self, Kernel, Patch, Version};
+use crate::history::{self, Patch, Version};
 use crate::kernel::event::Coverage;
 use crate::scenario::{Family, Scenario, find};
 

@@ -12,7 +12,7 @@ mod forge;
 pub mod pool;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -556,12 +556,39 @@ impl Worker {
             filter_lets_all_through: !hides,
             clock_step_ns,
         };
+        let forgery = site.forgery.as_ref().or(self.lab.forgery());
+        if let (Some(forgery), Some(Role::Client)) = (forgery, scenario.raw) {
+            let flow = flow_of((client, server), &self.evidence.packets);
+            release(forgery, &flow, (client, server))?;
+        }
         runner.tear_down();
         if !between_hosts {
             site.stages.insert(family, stage);
         }
         Ok(())
     }
+}
+
+/// The connection between these ends, client first.
+fn flow_of((client, server): (SocketAddr, SocketAddr), packets: &[Packet]) -> Flow {
+    let mut flow = Flow::new(client, server);
+    for packet in packets {
+        if let Packet::Tcp(segment) = packet {
+            flow.observe(segment);
+        }
+    }
+    flow
+}
+
+/// Ends what the server's kernel keeps of a connection to a client that has no socket: a request, or what is left of a socket
+/// that was closed. It would send again what nobody acknowledges, to a port that belongs to nobody by then, and the answer
+/// would be counted in a later trial.
+fn release(forgery: &Forgery, flow: &Flow, ends: (SocketAddr, SocketAddr)) -> Result<(), Error> {
+    let Some((bytes, to)) = forge::exact_reset(flow, ends) else {
+        return Ok(());
+    };
+    let sent = forgery.send(&bytes, to);
+    sent.map_err(|error| Error::lab("send a packet that was made by hand", &error))
 }
 
 fn uncounted(error: &std::io::Error) -> Error {
@@ -682,14 +709,7 @@ impl Play<'_, '_> {
     /// The connection as far as it is on the wire.
     fn flow_so_far(&mut self) -> Result<Flow, Error> {
         self.site.taps.drain(self.batch)?;
-        let (client, server) = self.runner.addresses();
-        let mut flow = Flow::new(client, server);
-        for packet in &self.batch.packets {
-            if let Packet::Tcp(segment) = packet {
-                flow.observe(segment);
-            }
-        }
-        Ok(flow)
+        Ok(flow_of(self.runner.addresses(), &self.batch.packets))
     }
 
     fn forge(&mut self, packet: Option<(Vec<u8>, IpAddr)>) -> Result<(), Error> {

@@ -60,6 +60,24 @@ pub(super) fn segment(
     Some((bytes, destination.ip()))
 }
 
+/// A RST in the client's name that the server has to believe; `None` if it knows of no connection.
+pub(super) fn exact_reset(
+    flow: &Flow,
+    (client, server): (SocketAddr, SocketAddr),
+) -> Option<(Vec<u8>, IpAddr)> {
+    let bytes = built(&Draft {
+        source: client,
+        destination: server,
+        flags: Flags::RST,
+        seq: flow.rcv_nxt(Role::Server)?,
+        ack: SeqNum(0),
+        window: WINDOW,
+        options: Options::None,
+        len: 0,
+    })?;
+    Some((bytes, server.ip()))
+}
+
 /// A RST that has no part in the scenario; `None` while nobody knows which number would be right.
 pub(super) fn decoy(
     flow: &Flow,
