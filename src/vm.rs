@@ -15,6 +15,8 @@ pub mod qemu;
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use self::initramfs::Initramfs;
 use self::qemu::{Accelerator, Emulator, Failure, Guest, Parcel, Progress};
 use crate::error::Error;
@@ -25,6 +27,8 @@ pub struct Machine {
     initramfs: Initramfs,
     /// What runs them.
     pub accelerator: Accelerator,
+    /// Whether all of them are to end.
+    stop: watch::Receiver<bool>,
 }
 
 /// What became of a guest.
@@ -41,16 +45,18 @@ pub struct Ended {
 }
 
 impl Machine {
-    /// Collects what guests need that are to run trials with these arguments of `run`.
+    /// Collects what guests need that are to run trials with these arguments of `run`. When `stop` says so, all of them end.
     pub fn new(
         emulator: Emulator,
         accelerator: Accelerator,
         arguments: &[String],
+        stop: watch::Receiver<bool>,
     ) -> Result<Self, Error> {
         Ok(Self {
             initramfs: Initramfs::collect(arguments)?,
             emulator,
             accelerator,
+            stop,
         })
     }
 
@@ -68,17 +74,18 @@ impl Machine {
         let initramfs = self.initramfs.with(&modules);
         let making = began.elapsed();
         let mut accelerator = self.accelerator;
-        let run = self
+        let mut stop = self.stop.clone();
+        let mut result = self
             .emulator
-            .run(guest, accelerator, &initramfs, &mut progress);
-        let mut result = run.await?;
+            .run(guest, accelerator, &initramfs, &mut stop, &mut progress)
+            .await?;
         let never_up = result.as_ref().is_err_and(|failure| failure.never_up);
         if never_up && accelerator == Accelerator::Kvm {
             accelerator = Accelerator::Tcg;
-            let run = self
+            result = self
                 .emulator
-                .run(guest, accelerator, &initramfs, &mut progress);
-            result = run.await?;
+                .run(guest, accelerator, &initramfs, &mut stop, &mut progress)
+                .await?;
         }
         Ok(Ended {
             result,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio::sync::watch;
 use tokio::time::interval;
 
 use super::progress::PACE;
@@ -165,6 +166,7 @@ fn no_emulator() -> Error {
 
 /// Where the evidence of each kernel is saved.
 struct Places {
+    above: Option<Directory>,
     images: Vec<Option<Directory>>,
     running: Option<PathBuf>,
 }
@@ -172,13 +174,16 @@ struct Places {
 impl Places {
     /// Makes a directory for each, by its release; evidence that is there already is refused before anything is booted.
     fn make(args: &KernelsArgs, work: &Work, manner: Manner) -> Result<Self, Error> {
-        let Some(path) = &args.write else {
-            return Ok(Self {
-                images: work.images.iter().map(|_| None).collect(),
-                running: None,
-            });
+        let mut places = Self {
+            above: None,
+            images: Vec::new(),
+            running: None,
         };
-        Directory::open_or_make(path, manner.owner)?;
+        let Some(path) = &args.write else {
+            places.images.resize_with(work.images.len(), || None);
+            return Ok(places);
+        };
+        places.above = Some(Directory::open_or_make(path, manner.owner)?);
         let mut taken = BTreeSet::new();
         let mut name = |release: &str| {
             let numbers = std::iter::once(String::new()).chain((2..).map(|it| format!("-{it}")));
@@ -186,20 +191,25 @@ impl Places {
             let free = names.find(|name| taken.insert(name.clone()));
             path.join(free.unwrap_or_default())
         };
-        let mut images = Vec::new();
         for image in &work.images {
             let directory = Directory::open_or_make(&name(&image.release), manner.owner)?;
-            if !manner.replace {
-                refuse_evidence(&directory)?;
+            let refused = refuse_evidence(&directory)
+                .err()
+                .filter(|_| !manner.replace);
+            places.images.push(Some(directory));
+            if let Some(refused) = refused {
+                return Err(refused);
             }
-            images.push(Some(directory));
         }
-        let running = work.running.as_deref().map(name);
-        Ok(Self { images, running })
+        places.running = work.running.as_deref().map(name);
+        Ok(places)
     }
+}
 
-    fn remove_unused(&self) {
-        for directory in self.images.iter().flatten() {
+impl Drop for Places {
+    /// Leaves no directory behind that nothing was saved in.
+    fn drop(&mut self) {
+        for directory in self.images.iter().chain([&self.above]).flatten() {
             directory.remove_if_unused();
         }
     }
@@ -258,7 +268,13 @@ async fn boot_all(
 ) -> Result<ExitCode, Error> {
     let mut signals = Signals::new()?;
     let accelerator = accelerator(args, &work.emulator).await?;
-    let machine = Machine::new(work.emulator.clone(), accelerator, &work.arguments)?;
+    let (stop, stopping) = watch::channel(false);
+    let machine = Machine::new(
+        work.emulator.clone(),
+        accelerator,
+        &work.arguments,
+        stopping,
+    )?;
     let jobs = jobs(args, work.images.len());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cpus = (cores / jobs).clamp(1, MOST_CPUS);
@@ -289,23 +305,31 @@ async fn boot_all(
     });
     let mut ends = stream::iter(guests).buffer_unordered(jobs);
     let mut ticks = interval(PACE);
-    let stopped = loop {
+    let mut stopped = None;
+    loop {
         tokio::select! {
             next = ends.next() => match next {
+                // What was ended here has nothing to say.
+                Some((_, _, Ok(Ended { result: Err(_), .. }))) if stopped.is_some() => {}
                 Some((guest, place, ended)) => {
                     bars.suspend(|| take(args, &mut work, &guest, place.as_ref(), manner, ended));
                 }
-                None => break None,
+                None => break,
             },
             // Spinners turn by themselves only with a thread.
             _ = ticks.tick() => spinners.iter().for_each(ProgressBar::tick),
-            number = signals.next() => break Some(number),
+            number = signals.next() => {
+                stopped = Some(number);
+                // Each ends its emulator, and those that wait do not begin.
+                let _ = stop.send(true);
+            }
         }
-    };
-    // Ends what still runs.
-    drop(ends);
+    }
+    if stopped.is_some() {
+        let (told, all) = (work.subjects.len(), spinners.len());
+        complain(&format!("interrupted: {told} reports of {all} kernels"));
+    }
     let _ = bars.clear();
-    places.remove_unused();
     finish(args, work, stopped)
 }
 
@@ -367,6 +391,9 @@ fn take(
             match parsed {
                 Ok(subject) => {
                     work.code = work.code.worst(worst(&subject));
+                    if parcel.code.is_none_or(|code| code == 2 || code >= 128) {
+                        work.failed(&cut_short(args, guest, &subject, parcel.code));
+                    }
                     tell(args, &subject, &format!("{by}, {took:.1} s"));
                     work.subjects.push(subject);
                 }
@@ -380,6 +407,20 @@ fn take(
             files.push(("console.log".to_owned(), parcel.console));
             save(place, manner, &files, work);
         }
+    }
+}
+
+/// Why a guest has not run all of its trials.
+fn cut_short(args: &KernelsArgs, guest: &Guest, subject: &Subject, code: Option<u8>) -> String {
+    let (path, trials) = (guest.image.path.display(), subject.trials);
+    match code {
+        Some(129..) => format!(
+            "{path}: its run was ended after {trials} trials, for it took more than {} s; allow more with --timeout",
+            args.timeout
+        ),
+        _ => format!(
+            "{path}: its run ended early, after {trials} trials; -w saves what its console said"
+        ),
     }
 }
 

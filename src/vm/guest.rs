@@ -43,6 +43,9 @@ const LINE: &str = "/dev/ttyS1";
 /// Where the run saves its evidence.
 const EVIDENCE: &str = "/evidence";
 
+/// The name under which the run's exit code is sent, beside its evidence.
+pub(super) const STATUS: &str = "exit-code";
+
 /// How long a run that was told to end may take for it. A bound on failure.
 const FAREWELL: Duration = Duration::from_secs(15);
 
@@ -124,13 +127,14 @@ fn work(bound: Duration) -> Result<(), String> {
         .map_err(|error| format!("start the run: {}", reason(&error)))?;
     repeat_on_console(child.stdout.take());
     repeat_on_console(child.stderr.take());
-    runtime()
+    let status = runtime()
         .map_err(|error| error.to_string())?
         .block_on(until_it_ends(&child, bound))?;
-    let files = evidence().map_err(|error| format!("read {EVIDENCE}: {}", reason(&error)))?;
+    let mut files = evidence().map_err(|error| format!("read {EVIDENCE}: {}", reason(&error)))?;
     if files.is_empty() {
         return Err("run a trial (its console says why)".to_owned());
     }
+    files.push((STATUS.to_owned(), status.to_string().into_bytes()));
     parcel::send(&mut line, &files)
         .map_err(|error| format!("write to {LINE}: {}", reason(&error)))?;
     termios::tcdrain(&line).map_err(|errno| format!("write to {LINE}: {errno}"))
@@ -182,8 +186,8 @@ fn load_modules() {
 }
 
 /// Waits for the run, and for whatever else has become this process's child. Past the bound the run is told to end, which
-/// saves what it has measured.
-async fn until_it_ends(child: &Child, bound: Duration) -> Result<(), String> {
+/// saves what it has measured. Gives its exit code, or as a shell does 128 and the signal that ended it.
+async fn until_it_ends(child: &Child, bound: Duration) -> Result<i32, String> {
     let mut ended = signal(SignalKind::child()).map_err(|error| error.to_string())?;
     let run = i32::try_from(child.id()).map_err(|error| error.to_string())?;
     let run = Pid::from_raw(run);
@@ -191,8 +195,8 @@ async fn until_it_ends(child: &Child, bound: Duration) -> Result<(), String> {
         let deadline = sleep(bound);
         tokio::pin!(deadline);
         loop {
-            if is_gone(run) {
-                return Ok(());
+            if let Some(code) = how_ended(run) {
+                return Ok(code);
             }
             tokio::select! {
                 _ = ended.recv() => {}
@@ -205,17 +209,20 @@ async fn until_it_ends(child: &Child, bound: Duration) -> Result<(), String> {
         );
         let _ = kill(run, signal);
     }
-    Ok(())
+    Ok(128 + Signal::SIGKILL as i32)
 }
 
-/// Takes leave of every child that has ended. Whether this one has.
-fn is_gone(run: Pid) -> bool {
-    let mut gone = false;
+/// Takes leave of every child that has ended. How this one has, if it has.
+fn how_ended(run: Pid) -> Option<i32> {
+    let mut code = None;
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return gone,
-            Ok(status) => gone |= status.pid() == Some(run),
-            Err(_) => return true,
+            Ok(WaitStatus::Exited(child, status)) if child == run => code = Some(status),
+            Ok(WaitStatus::Signaled(child, signal, _)) if child == run => {
+                code = Some(128 + signal as i32);
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => return code,
+            Ok(_) => {}
         }
     }
 }

@@ -16,9 +16,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
-use super::guest::{COMMAND, MARK};
+use super::guest::{COMMAND, MARK, STATUS};
 use super::kernel_image::KernelImage;
 use super::parcel::{self, LONGEST_PACKED, Received};
 use crate::error::{Error, reason};
@@ -84,8 +85,10 @@ pub struct Guest {
 /// What a guest brought out.
 #[derive(Debug)]
 pub struct Parcel {
-    /// Files, each with its name.
+    /// Files of evidence, each with its name.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Exit code of the run there; 128 and the signal, if one ended it.
+    pub code: Option<u8>,
     /// What it said on its console.
     pub console: Vec<u8>,
 }
@@ -190,18 +193,32 @@ impl Emulator {
         guest: &Guest,
         accelerator: Accelerator,
         initramfs: &[u8],
+        stop: &mut watch::Receiver<bool>,
         progress: impl FnMut(Progress),
     ) -> Result<Result<Parcel, Failure>, Error> {
         let failed = |error: &io::Error| Error::lab(format!("start {PROGRAM}"), &reason(error));
         let mut running = self
             .start(guest, accelerator, initramfs)
             .map_err(|error| failed(&error))?;
-        let result = running.attend(guest, accelerator, progress).await;
+        let result = tokio::select! {
+            result = running.attend(guest, accelerator, progress) => result,
+            // It is an error when nobody can ask for it any more.
+            _ = stop.wait_for(|stop| *stop) => Err(("it was ended here".to_owned(), false)),
+        };
         // It has nothing to lose, and what it would do is to switch itself off.
         let _ = running.child.kill().await;
         let console = running.console.bytes;
         Ok(match result {
-            Ok(files) => Ok(Parcel { files, console }),
+            Ok(mut files) => {
+                let place = files.iter().position(|(name, _)| name == STATUS);
+                let code = place.map(|place| files.remove(place).1);
+                let code = code.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+                Ok(Parcel {
+                    files,
+                    code,
+                    console,
+                })
+            }
             Err((what, never_up)) => Err(Failure {
                 what,
                 console,
