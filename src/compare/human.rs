@@ -232,7 +232,7 @@ fn agreed(comparison: &Comparison, text: &mut String) {
     }
 }
 
-/// One line that says how much of what there is.
+/// How much of what there is, in two lines.
 #[must_use]
 pub fn summary(comparison: &Comparison) -> String {
     let of = |kind| {
@@ -258,8 +258,10 @@ pub fn summary(comparison: &Comparison) -> String {
     };
     let said = scenarios(Kind::Observability) + comparison.told.len();
     let same = comparison.agreed.len();
-    let _ = write!(text, "; {said} of observability; {same} trials agree");
-    text.push('\n');
+    let _ = writeln!(
+        text,
+        "\n{said} differences of observability; {same} trials are the same everywhere"
+    );
     text
 }
 

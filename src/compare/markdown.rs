@@ -72,7 +72,8 @@ pub fn text(comparison: &Comparison) -> String {
 
 fn one(comparison: &Comparison, difference: &Difference, text: &mut String) {
     let families = families(&difference.families);
-    let _ = writeln!(text, "\n### `{}` ({families})\n", difference.scenario);
+    let id = cell(&difference.scenario);
+    let _ = writeln!(text, "\n### `{id}` ({families})\n");
     if let Some(scenario) = find(&difference.scenario) {
         let _ = writeln!(text, "{}.\n", capital(scenario.title));
     }
@@ -117,7 +118,7 @@ fn availability(comparison: &Comparison, text: &mut String) {
     text.push_str("| kernels | why | scenarios |\n|---|---|---|\n");
     let among: Vec<usize> = (0..comparison.subjects.len()).collect();
     for (groups, ids) in unavailable {
-        let ids: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
+        let ids: Vec<String> = ids.iter().map(|id| format!("`{}`", cell(id))).collect();
         for group in groups {
             let span = comparison.span(&group.members, &among).to_string();
             let (span, why) = (cell(&span), cell(&group.lines.join("; ")));
@@ -133,7 +134,7 @@ fn capital(text: &str) -> String {
     })
 }
 
-/// What cannot end a table's cell, nor be taken for HTML.
+/// What can end neither a table's cell nor a piece of code, nor be taken for HTML.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('<', "&lt;")
+    text.replace('|', "\\|").replace('<', "‹").replace('`', "'")
 }

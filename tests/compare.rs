@@ -1,0 +1,695 @@
+//! What differs between reports, and what accounts for it. The reports are made by hand; what kernels do in them is what
+//! their commits and the RFCs say.
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rstproof::compare::document::{Subject, parse};
+use rstproof::compare::{Aspect, Cause, Comparison, Kind, compare, human, json, markdown};
+use serde_json::{Value, json};
+
+/// `uname -r` and `-v` of a kernel of Debian's; up to 6.1 only the second one names the release of Linux.
+fn debian(version: &str) -> (String, String) {
+    let abi = match version.split('.').take(2).collect::<Vec<_>>()[..] {
+        ["5", "10"] => "5.10.0-46-cloud-amd64".to_owned(),
+        ["6", "1"] => "6.1.0-56-cloud-amd64".to_owned(),
+        _ => format!("{version}+deb13-cloud-amd64"),
+    };
+    (abi, format!("#1 SMP Debian {version}-1 (2026-11-01)"))
+}
+
+struct Report {
+    document: Value,
+}
+
+impl Report {
+    fn of(release: &str, version: &str) -> Self {
+        Self {
+            document: json!({
+                "schema": 1,
+                "tool": {"name": "rstproof", "version": "0.1.0"},
+                "host": {"sysname": "Linux", "release": release, "version": version,
+                         "machine": "x86_64", "libpcap": "libpcap version 1.10.3"},
+                "witnesses": {"capture": true, "kernel_trace": true, "counters": true},
+                "trials": [],
+                "capture": {"interface": "lo", "filter": "", "dropped": 0},
+            }),
+        }
+    }
+
+    fn on(version: &str) -> Self {
+        let (release, version) = debian(version);
+        Self::of(&release, &version)
+    }
+
+    fn with(mut self, trial: Value) -> Self {
+        self.document["trials"].as_array_mut().unwrap().push(trial);
+        self
+    }
+
+    fn set(mut self, pointer: &str, value: Value) -> Self {
+        *self.document.pointer_mut(pointer).unwrap() = value;
+        self
+    }
+
+    fn text(&self) -> String {
+        self.document.to_string()
+    }
+
+    fn subject(&self) -> Subject {
+        parse(Path::new("report.json"), self.text().as_bytes()).unwrap()
+    }
+}
+
+/// What a kernel since 6.12 can tell.
+fn coverage() -> Value {
+    json!({"overrun": false, "send_reset": true, "without_socket": true, "reasons": true,
+           "receive_reset": true, "error_report": true, "set_state": true})
+}
+
+/// A confirmed trial over IPv4. A call is `who call(arguments) = result`, a RST `who form sender reason`.
+fn trial(scenario: &str, calls: &[&str], resets: &[&str]) -> Value {
+    let calls = calls.iter().enumerate().map(|(index, line)| {
+        let (made, result) = line.split_once(" = ").unwrap();
+        let (role, call) = made.split_once(' ').unwrap();
+        let (call, arguments) = call.split_once('(').unwrap();
+        let result = match result.parse::<i64>() {
+            Ok(value) => json!({"ok": value}),
+            Err(_) if result == "?" => json!({"unfinished": true}),
+            Err(_) => json!({"errno": result}),
+        };
+        json!({"index": index, "role": role, "call": call, "arguments": arguments.trim_end_matches(')'),
+               "began_ns": 0, "ended_ns": 1, "result": result, "cause": null})
+    });
+    let resets = resets.iter().map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        json!({"frame": 6, "from": words[0], "form": words[1], "receiver_state": "ESTABLISHED",
+               "acceptable": true, "acceptance": "", "sender": words[2],
+               "kernel_reason": words.get(3), "drawn_by": null, "explains": []})
+    });
+    json!({
+        "scenario": scenario, "family": "ipv4", "run": 1, "verdict": "confirmed", "skipped": null, "gap": null,
+        "findings": [], "capture_file": null, "capture_sha256": null, "began_realtime_ns": 0,
+        "client": "127.0.0.1:20000", "server": "127.0.0.1:8080",
+        "calls": calls.collect::<Vec<_>>(), "packets": [], "resets": resets.collect::<Vec<_>>(), "kernel": [],
+        "trace": coverage(), "counters": {}, "uncounted": [], "completeness": null,
+    })
+}
+
+fn changed(mut trial: Value, key: &str, value: Value) -> Value {
+    trial[key] = value;
+    trial
+}
+
+fn skipped(scenario: &str, why: &str) -> Value {
+    let trial = changed(trial(scenario, &[], &[]), "skipped", why.into());
+    changed(trial, "verdict", Value::Null)
+}
+
+/// `shutdown` while `connect` waits, as `tcp_disconnect()` lets it through and as it denies it (4faeee0cf8a5).
+fn cancelled(is_denied: bool) -> Value {
+    let calls: &[&str] = if is_denied {
+        &[
+            "client setsockopt(SO_SNDTIMEO 500 ms) = 0",
+            "client connect() = EINPROGRESS",
+            "client shutdown(SHUT_RDWR) = EBUSY",
+        ]
+    } else {
+        &[
+            "client connect() = ECONNRESET",
+            "client shutdown(SHUT_RDWR) = 0",
+        ]
+    };
+    trial("connect-cancelled-shutdown", calls, &[])
+}
+
+/// Closing a Multipath TCP socket with a linger time of 0, with f14d6e9c3678 and without.
+fn lingering(is_fast: bool) -> Value {
+    let calls = |read: &str| format!("client read(1) = {read}");
+    if is_fast {
+        let resets = ["server active socket TCP_ABORT_ON_CLOSE"];
+        trial("mptcp-linger-zero-close", &[&calls("ECONNRESET")], &resets)
+    } else {
+        trial("mptcp-linger-zero-close", &[&calls("0")], &[])
+    }
+}
+
+fn compared(reports: &[Report]) -> Comparison {
+    compare(reports.iter().map(Report::subject).collect())
+}
+
+/// Ids of what accounts for each difference, scenario by scenario.
+fn causes(comparison: &Comparison) -> Vec<(&str, Vec<&str>)> {
+    let differences = comparison.differences.iter();
+    let id = |cause: &Cause| match cause {
+        Cause::Patch(patch) => patch.id,
+        Cause::System(system) => system.id,
+    };
+    differences
+        .map(|it| (&*it.scenario, it.causes.iter().map(id).collect()))
+        .collect()
+}
+
+/// For each group of an aspect who is in it, as people are told.
+fn spans(comparison: &Comparison, aspect: Aspect) -> Vec<String> {
+    let all = comparison.differences.iter().flat_map(|it| &it.aspects);
+    let mut groups = all.filter(|(other, _)| *other == aspect);
+    let (_, groups) = groups.next().unwrap();
+    let among = rstproof::compare::members_of(groups);
+    groups
+        .iter()
+        .map(|group| comparison.span(&group.members, &among).to_string())
+        .collect()
+}
+
+#[test]
+fn a_report_agrees_with_itself() {
+    let report = || {
+        Report::on("6.12.118")
+            .with(cancelled(false))
+            .with(lingering(true))
+    };
+    let comparison = compared(&[report(), report()]);
+    assert!(comparison.differences.is_empty() && comparison.told.is_empty());
+    assert_eq!(comparison.agreed.len(), 2);
+    assert!(!comparison.behaviour_differs());
+}
+
+/// The order in which they are named is not that in which they are told of.
+#[test]
+fn a_known_difference_has_its_commit_and_says_since() {
+    let comparison = compared(&[
+        Report::on("6.12.118").with(cancelled(false)),
+        Report::on("5.10.262").with(cancelled(true)),
+        Report::on("6.1.192").with(cancelled(false)),
+    ]);
+    assert_eq!(
+        causes(&comparison),
+        [("connect-cancelled-shutdown", vec!["disconnect-denied"])]
+    );
+    assert_eq!(
+        spans(&comparison, Aspect::Calls),
+        ["5.10.262", "since 6.1.192"]
+    );
+    assert!(comparison.behaviour_differs());
+    assert_eq!(comparison.unexplained().count(), 0);
+}
+
+/// 6.18.44 has the fix by backport, 6.19.14 does not have it though it is newer.
+#[test]
+fn a_difference_that_follows_no_order_of_versions_lists_them() {
+    let comparison = compared(&[
+        Report::on("6.17.13").with(lingering(false)),
+        Report::on("6.18.44").with(lingering(true)),
+        Report::on("6.19.14").with(lingering(false)),
+        Report::on("7.0.13").with(lingering(true)),
+    ]);
+    assert_eq!(
+        causes(&comparison),
+        [("mptcp-linger-zero-close", vec!["mptcp-linger-fastclose"])]
+    );
+    assert_eq!(
+        spans(&comparison, Aspect::Calls),
+        ["6.17.13, 6.19.14", "6.18.44, 7.0.13"]
+    );
+}
+
+/// 6.12.118 has f14d6e9c3678, so it must not do what kernels without it do.
+#[test]
+fn a_kernel_that_is_not_what_its_version_says_stands_out() {
+    let comparison = compared(&[
+        Report::on("6.12.118").with(lingering(false)),
+        Report::on("6.18.44").with(lingering(true)),
+    ]);
+    assert_eq!(causes(&comparison), [("mptcp-linger-zero-close", vec![])]);
+    assert_eq!(comparison.unexplained().count(), 1);
+    assert!(human::text(&comparison, false).contains("UNEXPLAINED"));
+}
+
+#[test]
+fn a_scenario_that_no_change_speaks_of_is_unexplained() {
+    let read = |result: &str| {
+        let call = format!("client read(1) = {result}");
+        trial("close-unread-data", &[&call], &[])
+    };
+    let comparison = compared(&[
+        Report::on("6.12.118").with(read("ECONNRESET")),
+        Report::on("7.0.13").with(read("EPIPE")),
+    ]);
+    assert_eq!(causes(&comparison), [("close-unread-data", vec![])]);
+}
+
+/// What a vendor took over its version does not tell: either way is one that is known, a third one is not.
+#[test]
+fn a_vendors_kernel_may_have_a_change_or_not() {
+    let vendor = || Report::of("5.14.0-503.el9.x86_64", "#1 SMP PREEMPT_DYNAMIC");
+    let kernels = |trial: Value| {
+        [
+            Report::on("6.17.13").with(lingering(false)),
+            Report::on("7.0.13").with(lingering(true)),
+            vendor().with(trial),
+        ]
+    };
+    for is_fast in [false, true] {
+        let comparison = compared(&kernels(lingering(is_fast)));
+        assert_eq!(comparison.unexplained().count(), 0, "{is_fast}");
+    }
+    let third = trial("mptcp-linger-zero-close", &["client read(1) = EPIPE"], &[]);
+    assert_eq!(compared(&kernels(third)).unexplained().count(), 1);
+}
+
+/// The claim that this began with: on macOS the first write is told EPIPE (`sosendcheck()`).
+#[test]
+fn what_the_first_write_is_told_on_macos_is_known() {
+    let write = |result: &str| {
+        let call = format!("client write(1) = {result}");
+        trial(
+            "close-unread-data-write",
+            &[&call],
+            &["server active socket"],
+        )
+    };
+    let mac = Report::of("25.1.0", "Darwin Kernel Version 25.1.0")
+        .set("/host/sysname", "Darwin".into())
+        .with(write("EPIPE"));
+    let comparison = compared(&[Report::on("7.3.4").with(write("ECONNRESET")), mac]);
+    assert_eq!(
+        causes(&comparison),
+        [("close-unread-data-write", vec!["macos-broken-pipe"])]
+    );
+    assert_eq!(spans(&comparison, Aspect::Calls), ["25.1.0", "7.3.4"]);
+}
+
+/// A kernel before 6.12 gives no reason for an abort (ba0ca286c919), and resets connections as any other does.
+#[test]
+fn a_reason_that_is_not_given_is_no_difference_of_behaviour() {
+    let close = |reason: &str| {
+        let reset = format!("server active socket {reason}");
+        trial(
+            "close-unread-data",
+            &["client read(1) = ECONNRESET"],
+            &[&reset],
+        )
+    };
+    let comparison = compared(&[
+        Report::on("6.11.2").with(close("NOT_SPECIFIED")),
+        Report::on("6.12.118").with(close("TCP_ABORT_ON_CLOSE")),
+    ]);
+    assert!(comparison.differences.is_empty());
+    let [told] = &comparison.told[..] else {
+        panic!("{:?}", comparison.told)
+    };
+    assert_eq!(
+        (&*told.what, &told.by[..], &told.not_by[..]),
+        ("the reason of an abort", &[1][..], &[0][..])
+    );
+    assert!(matches!(told.cause, Some(Cause::Patch(patch)) if patch.commit.0 == "ba0ca286c919"));
+}
+
+#[test]
+fn another_reason_for_the_same_rst_is_observability() {
+    let close = |reason: &str| {
+        let reset = format!("server active socket {reason}");
+        trial(
+            "mptcp-close-unread-data",
+            &["client read(1) = ECONNRESET"],
+            &[&reset],
+        )
+    };
+    let comparison = compared(&[
+        Report::on("6.16.12").with(close("TCP_STATE")),
+        Report::on("6.17.13").with(close("TCP_ABORT_ON_CLOSE")),
+    ]);
+    assert_eq!(comparison.differences[0].kind, Kind::Observability);
+    assert_eq!(
+        causes(&comparison),
+        [("mptcp-close-unread-data", vec!["mptcp-fastclose-once"])]
+    );
+    assert!(!comparison.behaviour_differs());
+}
+
+/// `PAWSOldAck` is there since 6.14: that 6.12 does not move it says nothing of what it did.
+#[test]
+fn a_counter_that_one_kernel_does_not_have_is_compared_for_none() {
+    let counted = |uncounted: &[&str], counters: Value| {
+        let trial = trial("paws-old-data", &["client connect() = 0"], &[]);
+        changed(
+            changed(trial, "uncounted", json!(uncounted)),
+            "counters",
+            counters,
+        )
+    };
+    let comparison = compared(&[
+        Report::on("6.12.118").with(counted(&["PAWSOldAck"], json!({"PAWSEstab": 1}))),
+        Report::on("6.16.12").with(counted(&[], json!({"PAWSEstab": 1, "PAWSOldAck": 1}))),
+    ]);
+    assert!(comparison.differences.is_empty());
+    assert_eq!(comparison.told.len(), 1);
+    assert_eq!(comparison.told[0].what, "the counter PAWSOldAck");
+    let comparison = compared(&[
+        Report::on("6.12.118").with(counted(&[], json!({"PAWSEstab": 1}))),
+        Report::on("6.16.12").with(counted(&[], json!({"PAWSEstab": 2}))),
+    ]);
+    assert_eq!(
+        spans(&comparison, Aspect::Counters),
+        ["6.12.118", "6.16.12"]
+    );
+}
+
+#[test]
+fn what_a_kernel_cannot_run_is_a_matter_of_availability() {
+    let comparison = compared(&[
+        Report::on("5.10.262").with(skipped("mptcp-linger-zero-close", "no Multipath TCP here")),
+        Report::on("6.18.44").with(lingering(true)),
+        Report::on("7.0.13").with(lingering(true)),
+    ]);
+    assert_eq!(comparison.differences[0].kind, Kind::Availability);
+    assert!(!comparison.behaviour_differs());
+    assert_eq!(comparison.unexplained().count(), 0);
+    let unavailable = comparison.unavailable();
+    assert_eq!(unavailable.len(), 1);
+    assert_eq!(unavailable[0].1, ["mptcp-linger-zero-close"]);
+    assert_eq!(unavailable[0].0[0].lines, ["no Multipath TCP here"]);
+}
+
+/// The capture lost frames: that it holds no RST is no difference.
+#[test]
+fn a_trial_that_nothing_can_be_said_of_is_not_compared() {
+    let gap = json!({"id": "frames-dropped", "message": "the kernel had no room for 3 frames"});
+    let lost = changed(lingering(false), "verdict", "inconclusive".into());
+    let comparison = compared(&[
+        Report::on("6.18.44").with(lingering(true)),
+        Report::on("7.0.13").with(changed(lost, "gap", gap)),
+    ]);
+    assert!(comparison.differences.is_empty());
+    let text = human::text(&comparison, false);
+    assert!(
+        text.contains("on 7.0.13: the kernel had no room for 3 frames"),
+        "{text}"
+    );
+}
+
+#[test]
+fn trials_that_differ_among_themselves_are_told_so() {
+    let read = |result: &str| {
+        let call = format!("client read(1) = {result}");
+        trial("close-unread-data", &["client connect() = 0", &call], &[])
+    };
+    let comparison = compared(&[
+        Report::on("6.18.44").with(read("ECONNRESET")),
+        Report::on("7.0.13")
+            .with(read("ECONNRESET"))
+            .with(read("0")),
+    ]);
+    let (_, groups) = &comparison.differences[0].aspects[0];
+    let expected = [
+        "sometimes client read(1) = 0",
+        "sometimes client read(1) = ECONNRESET",
+    ];
+    assert_eq!(groups[1].lines, expected);
+}
+
+/// How much a blocked write gets rid of depends on the buffers of that day.
+#[test]
+fn a_partial_count_is_the_same_however_large() {
+    let steps = rstproof::scenario::find("reset-blocked-writer").unwrap();
+    let calls = |count: i64| -> Vec<String> {
+        let lines = steps.calls().map(|(role, op, expect)| {
+            let result = expect
+                .outcome()
+                .map_or(count.to_string(), |it| it.to_string());
+            format!(
+                "{} {}({}) = {result}",
+                role.name(),
+                op.call(),
+                op.arguments()
+            )
+        });
+        lines.collect()
+    };
+    let report = |version: &str, count: i64| {
+        let calls = calls(count);
+        let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+        Report::on(version).with(trial("reset-blocked-writer", &calls, &[]))
+    };
+    let comparison = compared(&[report("6.12.118", 2_543_000), report("7.0.13", 2_612_000)]);
+    assert!(
+        comparison.differences.is_empty(),
+        "{:?}",
+        comparison.differences
+    );
+}
+
+#[test]
+fn the_same_in_both_families_is_told_once() {
+    let both = |version: &str, trial: &Value| {
+        let other = changed(trial.clone(), "family", "ipv6".into());
+        Report::on(version).with(trial.clone()).with(other)
+    };
+    let comparison = compared(&[
+        both("6.17.13", &lingering(false)),
+        both("7.0.13", &lingering(true)),
+    ]);
+    assert_eq!(comparison.differences.len(), 1);
+    assert_eq!(comparison.differences[0].families.len(), 2);
+}
+
+#[test]
+fn reports_of_the_same_kernel_are_told_apart() {
+    let labels = |reports: &[Report]| -> Vec<String> {
+        let comparison = compared(reports);
+        comparison.subjects.into_iter().map(|it| it.label).collect()
+    };
+    let report = || Report::on("6.12.118").with(lingering(true));
+    assert_eq!(
+        labels(&[report(), report()]),
+        [
+            "6.12.118+deb13-cloud-amd64#1",
+            "6.12.118+deb13-cloud-amd64#2"
+        ]
+    );
+    let other = Report::of("6.12.118-arch1-1", "#1 SMP").with(lingering(true));
+    assert_eq!(
+        labels(&[report(), other]),
+        ["6.12.118+deb13-cloud-amd64", "6.12.118-arch1-1"]
+    );
+}
+
+/// What several kernels did, for the forms of the output.
+fn example() -> Vec<Report> {
+    let close = |reason: Option<&str>| {
+        let reset = reason.map_or_else(
+            || "server active socket".to_owned(),
+            |reason| format!("server active socket {reason}"),
+        );
+        trial(
+            "close-unread-data",
+            &["client read(1) = ECONNRESET"],
+            &[&reset],
+        )
+    };
+    let old = changed(
+        close(None),
+        "trace",
+        json!({"overrun": false, "send_reset": true,
+        "without_socket": false, "reasons": false, "receive_reset": true, "error_report": false,
+        "set_state": true}),
+    );
+    let odd = trial("clean-close-eof", &["client read(1) = EPIPE"], &[]);
+    let even = || trial("clean-close-eof", &["client read(1) = 0"], &[]);
+    let mut reports = vec![
+        Report::on("5.10.262")
+            .with(cancelled(true))
+            .with(skipped(
+                "mptcp-linger-zero-close",
+                "no Multipath TCP here: this kernel has none",
+            ))
+            .with(old)
+            .with(even()),
+    ];
+    for version in [
+        "6.16.12", "6.17.13", "6.18.15", "6.18.44", "6.19.14", "7.0.13", "7.1.13", "7.3.4",
+    ] {
+        let is_fast = matches!(version, "6.18.44" | "7.0.13" | "7.1.13" | "7.3.4");
+        let last = if version == "7.1.13" {
+            odd.clone()
+        } else {
+            even()
+        };
+        reports.push(
+            Report::on(version)
+                .with(cancelled(false))
+                .with(lingering(is_fast))
+                .with(close(Some("TCP_ABORT_ON_CLOSE")))
+                .with(last),
+        );
+    }
+    reports
+}
+
+#[test]
+fn the_form_for_people_fits_eighty_columns() {
+    let text = human::text(&compared(&example()), true);
+    let plain = anstream::adapter::strip_str(&text).to_string();
+    for line in plain.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    insta::assert_snapshot!(plain);
+}
+
+#[test]
+fn the_form_for_machines_is_one_document() {
+    let text = json::text(&compared(&example()[..3]), true);
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["schema"], 1);
+    assert_eq!(document["behaviour_differs"], true);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap());
+}
+
+#[test]
+fn the_form_for_pages_is_markdown() {
+    insta::assert_snapshot!(markdown::text(&compared(&example())));
+}
+
+/// A terminal, a table and a page obey what a report says of its host: none of it may get there as it is.
+#[test]
+fn a_hostile_report_is_shown_and_not_obeyed() {
+    let hostile = "\x1b]0;owned\x07|<script>\n7";
+    let report = |version: &str, result: &str| {
+        let call = format!("client read(1) = {result}");
+        Report::on(version)
+            .set("/host/release", hostile.into())
+            .with(trial(&format!("evil{hostile}"), &[&call], &[]))
+            .with(skipped("close-unread-data", hostile))
+    };
+    let other = Report::on("7.0.13").with(trial("close-unread-data", &[], &[]));
+    let comparison = compared(&[report("6.12.118", hostile), report("7.3.4", "0"), other]);
+    let human = anstream::adapter::strip_str(&human::text(&comparison, true)).to_string();
+    let page = markdown::text(&comparison);
+    for text in [human, page.clone()] {
+        assert!(!text.contains('\x1b') && !text.contains('\x07'), "{text}");
+    }
+    assert!(!page.contains("<script>"), "{page}");
+}
+
+mod command {
+    use super::*;
+
+    fn rstproof(arguments: &[&Path]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rstproof"));
+        command.arg("compare").args(arguments).stdin(Stdio::null());
+        command.env_remove("CLICOLOR_FORCE").output().unwrap()
+    }
+
+    fn written(directory: &Path, name: &str, text: &str) -> PathBuf {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// What it complains of, in one line, and its exit code.
+    fn refusal(text: &str) -> (String, Option<i32>) {
+        let home = tempfile::tempdir().unwrap();
+        let good = Report::on("6.12.118").with(lingering(true)).text();
+        let good = [
+            written(home.path(), "a.json", &good),
+            written(home.path(), "b.json", &good),
+        ];
+        let bad = written(home.path(), "bad.json", text);
+        let output = rstproof(&[&good[0], &bad, &good[1]]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        // The others are compared all the same.
+        assert!(!output.stdout.is_empty());
+        (error, output.status.code())
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused_in_one_line() {
+        let good = Report::on("6.12.118").with(lingering(true));
+        for (text, why) in [
+            (String::new(), "it is empty"),
+            (" \n".to_owned(), "it is empty"),
+            ("{}".to_owned(), "missing field"),
+            ("not JSON".to_owned(), "byte 1: expected"),
+            (good.text()[..200].to_owned(), "EOF while parsing"),
+            (Report::on("6.12.118").text(), "it holds no trial"),
+            (
+                Report::on("6.12.118").set("/schema", 2.into()).text(),
+                "it is of schema 2",
+            ),
+            (
+                Report::on("6.12.118")
+                    .set("/tool/name", "other".into())
+                    .text(),
+                "it is a report of other, not of rstproof",
+            ),
+        ] {
+            let (error, code) = refusal(&text);
+            assert!(
+                error.contains("bad.json") && error.contains(why),
+                "{why}: {error}"
+            );
+            assert_eq!(code, Some(2));
+        }
+    }
+
+    /// Cut anywhere, a report is refused: none of it is taken for the whole.
+    #[test]
+    fn a_report_that_was_cut_is_refused_wherever_it_was_cut() {
+        let text = Report::on("6.12.118").with(lingering(true)).text();
+        for length in 0..text.len() {
+            let cut = parse(Path::new("r"), &text.as_bytes()[..length]);
+            assert!(cut.is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_behaviour_differs() {
+        let home = tempfile::tempdir().unwrap();
+        let write = |name: &str, report: Report| written(home.path(), name, &report.text());
+        let old = write(
+            "old/report.json",
+            Report::on("6.17.13").with(lingering(false)),
+        );
+        let new = write(
+            "new/report.json",
+            Report::on("7.0.13").with(lingering(true)),
+        );
+        let same = write("same.json", Report::on("7.1.13").with(lingering(true)));
+        assert_eq!(rstproof(&[&new, &same]).status.code(), Some(0));
+        assert_eq!(rstproof(&[&old, &new]).status.code(), Some(1));
+        // Directories stand for their reports, and one of directories for theirs.
+        let [old, new] = [old, new].map(|it| it.parent().unwrap().to_owned());
+        assert_eq!(rstproof(&[&old, &new]).status.code(), Some(1));
+        let all = rstproof(&[home.path()]);
+        assert_eq!(all.status.code(), Some(1));
+        assert!(
+            String::from_utf8(all.stdout)
+                .unwrap()
+                .starts_with("2 reports")
+        );
+    }
+
+    #[test]
+    fn one_report_is_not_enough() {
+        let home = tempfile::tempdir().unwrap();
+        let text = Report::on("6.12.118").with(lingering(true)).text();
+        let only = written(home.path(), "only.json", &text);
+        for (arguments, why) in [
+            (
+                vec![&*only],
+                "it takes two reports to compare, and here is 1",
+            ),
+            (vec![&*only, home.path()], "holds no report.json"),
+        ] {
+            let output = rstproof(&arguments);
+            assert_eq!(output.status.code(), Some(2));
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
