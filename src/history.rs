@@ -418,3 +418,104 @@ pub fn of_counter(name: &str) -> Option<&'static Patch> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linux(release: &str, version: &str) -> Kernel {
+        Kernel::of("Linux", release, version)
+    }
+
+    #[test]
+    fn a_version_is_what_a_release_begins_with() {
+        let parse = Version::parse;
+        assert_eq!(
+            parse("6.12.107+deb13-cloud-amd64"),
+            Some(Version(6, 12, 107))
+        );
+        assert_eq!(parse("7.3"), Some(Version(7, 3, 0)));
+        assert_eq!(parse("7.1-rc2"), Some(Version(7, 1, 0)));
+        for text in ["", "x", "7", "7.", "7.x", ".1", "99999.1"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    /// Releases as these distributions have them.
+    #[test]
+    fn what_a_kernel_is_made_of_is_known_for_certain_or_not() {
+        let smp = "#1 SMP PREEMPT_DYNAMIC";
+        let debian = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-10)";
+        for (release, version, expected, is_exact) in [
+            ("6.1.0-56-cloud-amd64", debian, Version(6, 1, 192), true),
+            (
+                "6.12.118+deb13-amd64",
+                "#1 SMP Debian 6.12.118-1 (2026-11-20)",
+                Version(6, 12, 118),
+                true,
+            ),
+            ("6.18.44", smp, Version(6, 18, 44), true),
+            ("7.1.0", smp, Version(7, 1, 0), true),
+            ("6.17.9-arch1-1", smp, Version(6, 17, 9), true),
+            ("6.17.8-300.fc43.x86_64", smp, Version(6, 17, 8), true),
+            (
+                "6.8.0-45-generic",
+                "#45-Ubuntu SMP",
+                Version(6, 8, 0),
+                false,
+            ),
+            ("5.14.0-503.el9.x86_64", smp, Version(5, 14, 0), false),
+            (
+                "5.10.240-238.959.amzn2.x86_64",
+                smp,
+                Version(5, 10, 240),
+                false,
+            ),
+            ("6.4.0-150600.23-default", smp, Version(6, 4, 0), false),
+        ] {
+            let expected = Kernel {
+                version: Some(expected),
+                is_exact,
+            };
+            assert_eq!(linux(release, version), expected, "{release}");
+        }
+        assert_eq!(Kernel::of("Darwin", "25.1.0", ""), Kernel::default());
+    }
+
+    /// The stable series that took a28c4fcbf774 over did so in the releases that the record of CVE-2026-68118 names.
+    #[test]
+    fn a_change_is_in_mainline_releases_and_in_the_stable_ones_that_took_it_over() {
+        let has = |release: &str| linux(release, "").has(&SYN_RECEIVED_CHALLENGE);
+        for release in [
+            "7.2.0", "7.3.4", "7.1.6", "6.18.42", "6.12.105", "6.1.191", "8.0.0",
+        ] {
+            assert!(has(release), "{release}");
+        }
+        for release in [
+            "7.1.5", "7.0.13", "6.19.14", "6.18.41", "6.12.104", "6.16.12", "5.10.262",
+        ] {
+            assert!(!has(release), "{release}");
+        }
+    }
+
+    /// 4faeee0cf8a5 went into Linux 6.4, and 419ce133ab92 undid it in 6.6; 5.10 took the first and not the second.
+    #[test]
+    fn a_change_that_was_undone_is_gone() {
+        let has = |release: &str| linux(release, "").has(&DISCONNECT_DENIED);
+        for release in ["6.4.0", "6.5.8", "6.1.33", "6.1.59", "5.10.183", "5.10.262"] {
+            assert!(has(release), "{release}");
+        }
+        for release in [
+            "6.3.6", "6.6.0", "6.5.9", "6.1.60", "6.1.32", "5.10.182", "7.3.4",
+        ] {
+            assert!(!has(release), "{release}");
+        }
+    }
+
+    /// Whose version nobody knows is taken for one of today.
+    #[test]
+    fn a_kernel_of_unknown_version_has_what_was_not_undone() {
+        assert!(Kernel::default().has(&SYN_RECEIVED_CHALLENGE));
+        assert!(!Kernel::default().has(&DISCONNECT_DENIED));
+    }
+}
