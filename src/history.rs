@@ -124,6 +124,34 @@ pub struct Patch {
     pub undone: &'static [Version],
 }
 
+impl Patch {
+    /// Its commit, and the releases that it is in: `42726ec644cb "tcp: send …", in Linux 7.1 (also 6.18.33, 7.0.10)`.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let (commit, title) = self.commit;
+        let undone = match self.undone {
+            [] => String::new(),
+            undone => format!("; undone in {}", releases(undone)),
+        };
+        format!(
+            "{commit} \"{title}\", in Linux {}{undone}",
+            releases(self.since)
+        )
+    }
+}
+
+/// `6.4 (also 5.10.183, 6.1.33)`.
+fn releases(since: &[Version]) -> String {
+    let Some((mainline, stable)) = since.split_first() else {
+        return String::new();
+    };
+    if stable.is_empty() {
+        return mainline.to_string();
+    }
+    let stable: Vec<_> = stable.iter().map(ToString::to_string).collect();
+    format!("{mainline} (also {})", stable.join(", "))
+}
+
 /// A system that is not Linux, and what it does otherwise.
 #[derive(Debug, PartialEq, Eq)]
 pub struct System {

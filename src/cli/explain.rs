@@ -13,7 +13,7 @@ use crate::packet::Flags;
 use crate::report::human::{LABEL, wrap};
 use crate::report::ladder::arrow;
 use crate::scenario::{
-    Awaited, Cause, Change, Expect, ExpectedReset, Fate, Forged, Number, Op, Role, Scenario,
+    Awaited, Cause, Change, Expect, ExpectedReset, Fate, Forged, Number, On, Op, Role, Scenario,
     Sender, Stamp, Step,
 };
 
@@ -51,6 +51,18 @@ fn text(scenario: &Scenario) -> String {
         paragraph(&mut out, "in its trace: that nobody sent one");
     }
     paragraph(&mut out, &counters_line(scenario));
+    if !scenario.otherwise.is_empty() {
+        let _ = writeln!(out, "\n{LABEL}on other kernels{LABEL:#}");
+    }
+    for other in scenario.otherwise {
+        let whose = match other.on {
+            On::With(_) => "with",
+            On::Without(_) => "without",
+        };
+        let (patch, title) = (other.on.patch(), other.is.title);
+        let text = format!("{whose} {}: {title}. {}", patch.source(), patch.says);
+        paragraph(&mut out, &text);
+    }
     let _ = writeln!(out, "\n{LABEL}elsewhere{LABEL:#}");
     paragraph(&mut out, scenario.elsewhere);
     let _ = writeln!(out, "\n{LABEL}when you meet it{LABEL:#}");

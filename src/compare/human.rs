@@ -148,30 +148,9 @@ fn because(causes: &[Cause], text: &mut String) {
 /// A sentence, and where it is from.
 pub(super) fn reason(cause: Cause) -> String {
     match cause {
-        Cause::Patch(patch) => {
-            let (commit, title) = patch.commit;
-            let since = releases(patch.since);
-            let undone = match patch.undone {
-                [] => String::new(),
-                releases_of => format!("; undone in {}", releases(releases_of)),
-            };
-            let says = patch.says;
-            format!("{says} {commit} \"{title}\", in Linux {since}{undone}.")
-        }
+        Cause::Patch(patch) => format!("{} {}.", patch.says, patch.source()),
         Cause::System(system) => format!("{} {}.", system.says, system.source),
     }
-}
-
-/// `6.4 (also 5.10.183, 6.1.33)`.
-fn releases(since: &[crate::history::Version]) -> String {
-    let Some((mainline, stable)) = since.split_first() else {
-        return String::new();
-    };
-    if stable.is_empty() {
-        return mainline.to_string();
-    }
-    let stable: Vec<_> = stable.iter().map(ToString::to_string).collect();
-    format!("{mainline} (also {})", stable.join(", "))
 }
 
 fn fact(comparison: &Comparison, told: &Told, text: &mut String) {

@@ -45,7 +45,7 @@ pub(super) async fn all(here: &Here) -> Result<Vec<Check>, Error> {
         look(
             qemu.0,
             Wanted::Qemu(qemu.1),
-            "nothing yet: no command boots another kernel",
+            "`rstproof kernels`, which boots others with it",
             here
         ),
         look(

@@ -401,6 +401,40 @@ mod tests {
         }
     }
 
+    /// sport 16, dport 18, `saddr` 20, `saddr_v6` 28, `daddr_v6` 44: an IPv4 address stands in the longer fields as well, mapped
+    /// into IPv6, and a socket of IPv6 has 127.0.0.6 in the shorter one (`LOOPBACK4_IPV6`).
+    #[test]
+    fn without_a_family_the_longer_form_of_an_address_counts() {
+        let decoder = decoder(include_str!(
+            "../../../tests/formats/tcp_receive_reset-5.10"
+        ));
+        let told = |short: Ipv4Addr, long: Ipv6Addr| {
+            let (short, long) = (short.octets(), long.octets());
+            let bytes = record(
+                72,
+                &[
+                    (16, &1_u16.to_ne_bytes()),
+                    (18, &2_u16.to_ne_bytes()),
+                    (20, &short),
+                    (24, &short),
+                    (28, &long),
+                    (44, &long),
+                ],
+            );
+            let told = decoder.decode(5, &bytes).unwrap();
+            (told.source, told.destination)
+        };
+        let ipv4 = Ipv4Addr::new(127, 7, 0, 1);
+        assert_eq!(
+            told(ipv4, ipv4.to_ipv6_mapped()),
+            (address("127.7.0.1:1"), address("127.7.0.1:2"))
+        );
+        assert_eq!(
+            told(Ipv4Addr::new(127, 0, 0, 6), Ipv6Addr::LOCALHOST),
+            (address("[::1]:1"), address("[::1]:2"))
+        );
+    }
+
     /// error 8; oldstate 16, newstate 20.
     #[test]
     fn errors_and_states_have_their_names_and_no_error_is_none() {
