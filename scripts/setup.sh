@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a machine with a Rust toolchain ready to build rstproof: a C linker and libpcap with its development files.
 # With --tests also what the tests call: tshark, nft of nftables, and setpriv of util-linux.
+# With --kernels also what boots other kernels: QEMU for x86-64.
 # Does nothing if everything is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,11 +12,13 @@ die() {
     exit 1
 }
 
-usage='usage: scripts/setup.sh [--tests]'
+usage='usage: scripts/setup.sh [--tests] [--kernels]'
 tests=no
+kernels=no
 for argument in "$@"; do
     case $argument in
         --tests) tests=yes ;;
+        --kernels) kernels=yes ;;
         -h | --help)
             printf '%s\n' "$usage"
             exit 0
@@ -44,6 +47,8 @@ have_libpcap() {
 # On some systems only root has its directory in the path.
 have_nft() { PATH=$PATH:/usr/sbin:/sbin command -v nft >/dev/null; }
 
+have_qemu() { command -v qemu-system-x86_64 >/dev/null; }
+
 have_tshark() { command -v tshark >/dev/null; }
 
 # Busybox has one that cannot change the user.
@@ -56,6 +61,9 @@ missing() {
         have_tshark || printf 'tshark\n'
         have_nft || printf 'nft\n'
         have_setpriv || printf 'setpriv\n'
+    fi
+    if [[ $kernels == yes ]]; then
+        have_qemu || printf 'qemu\n'
     fi
 }
 
@@ -84,6 +92,9 @@ package_of() {
         dnf:tshark | yum:tshark | pacman:tshark) echo wireshark-cli ;;
         zypper:tshark) echo wireshark ;;
         *:tshark) echo tshark ;;
+        zypper:qemu) echo qemu-x86 ;;
+        apk:qemu) echo qemu-system-x86_64 ;;
+        *:qemu) echo qemu-system-x86 ;;
         *:nft) echo nftables ;;
         apk:setpriv) echo setpriv ;;
         *:setpriv) echo util-linux ;;

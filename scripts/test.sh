@@ -15,4 +15,18 @@ if ((EUID != 0)); then
     echo 'test: not root, so the tests that need root (as_root::) are left out'
     selection=(-- --skip as_root::)
 fi
+
+# The tests that boot other kernels, where these and QEMU can be had: the oldest, which lacks most of what has changed, and
+# one that lacks what the oldest does not have at all.
+images=()
+if ! ./scripts/setup.sh --kernels; then
+    echo 'test: QEMU cannot be installed, so NO KERNEL IS BOOTED'
+elif ! fetched=$(./scripts/fetch-kernels.sh 5.10 6.16); then
+    echo 'test: kernels cannot be fetched, so NO KERNEL IS BOOTED'
+else
+    mapfile -t images <<<"$fetched"
+    echo "test: booting ${images[*]}"
+    RSTPROOF_TEST_KERNELS=$(printf '%s:' "${images[@]}") \
+        cargo test --locked --test kernels -- --ignored --test-threads 1
+fi
 cargo test --locked --no-fail-fast --lib --bins --tests "${selection[@]}"

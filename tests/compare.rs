@@ -550,7 +550,7 @@ fn the_form_for_machines_is_one_document() {
 
 #[test]
 fn the_form_for_pages_is_markdown() {
-    insta::assert_snapshot!(markdown::text(&compared(&example())));
+    insta::assert_snapshot!(markdown::text(&compared(&example()), true));
 }
 
 /// A terminal, a table and a page obey what a report says of its host: none of it may get there as it is.
@@ -567,7 +567,7 @@ fn a_hostile_report_is_shown_and_not_obeyed() {
     let other = Report::on("7.0.13").with(trial("close-unread-data", &[], &[]));
     let comparison = compared(&[report("6.12.118", hostile), report("7.3.4", "0"), other]);
     let human = anstream::adapter::strip_str(&human::text(&comparison, true)).to_string();
-    let page = markdown::text(&comparison);
+    let page = markdown::text(&comparison, true);
     for text in [human, page.clone()] {
         assert!(!text.contains('\x1b') && !text.contains('\x07'), "{text}");
     }

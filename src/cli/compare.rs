@@ -48,7 +48,7 @@ pub(super) fn show(
     let text = match format {
         CompareFormat::Human => human::text(&comparison, all),
         CompareFormat::Json => json::text(&comparison, all),
-        CompareFormat::Markdown => markdown::text(&comparison),
+        CompareFormat::Markdown => markdown::text(&comparison, all),
     };
     let mut out = anstream::stdout();
     out.write_all(text.as_bytes())

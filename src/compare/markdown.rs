@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use super::human::{families, reason};
-use super::{Aspect, Comparison, Difference, Group, Kind, members_of};
+use super::{Agreed, Aspect, Comparison, Difference, Group, Kind, members_of};
+use crate::history::SYSTEMS;
 use crate::scenario::find;
 
-/// The comparison, as sections below a page's title.
+/// The comparison, as sections below a page's title; with `all`, what agrees as well.
 #[must_use]
-pub fn text(comparison: &Comparison) -> String {
+pub fn text(comparison: &Comparison, all: bool) -> String {
     let mut text =
         String::from("## Kernels\n\n| kernel | release | trials | trace |\n|---|---|---|---|\n");
     for subject in &comparison.subjects {
@@ -67,7 +68,42 @@ pub fn text(comparison: &Comparison) -> String {
         );
     }
     availability(comparison, &mut text);
+    if all {
+        agreed(comparison, &mut text);
+    }
+    systems(&mut text);
     text
+}
+
+/// What differs nowhere; families that do the same in one row.
+fn agreed(comparison: &Comparison, text: &mut String) {
+    text.push_str("\n## The same everywhere\n\n| scenario | kernels | calls |\n|---|---|---|\n");
+    let mut agreed = comparison.agreed.iter().peekable();
+    while let Some(one) = agreed.next() {
+        let mut names = one.family.name().to_owned();
+        let is_same = |other: &&Agreed| {
+            (&other.scenario, other.ran, &other.calls) == (&one.scenario, one.ran, &one.calls)
+        };
+        while let Some(other) = agreed.next_if(|other| is_same(other)) {
+            names = format!("{names}, {}", other.family.name());
+        }
+        let calls: Vec<String> = one
+            .calls
+            .iter()
+            .map(|it| format!("`{}`", cell(it)))
+            .collect();
+        let (id, ran, calls) = (cell(&one.scenario), one.ran, calls.join("<br>"));
+        let _ = writeln!(text, "| `{id}` ({names}) | {ran} | {calls} |");
+    }
+}
+
+/// What is known of systems that this program does not run on.
+fn systems(text: &mut String) {
+    text.push_str("\n## Other systems\n\nRead in their sources, not measured.\n\n");
+    for system in &SYSTEMS {
+        let (scenario, says, source) = (system.scenario, system.says, system.source);
+        let _ = writeln!(text, "- `{scenario}`: {says} Source: {source}.");
+    }
 }
 
 fn one(comparison: &Comparison, difference: &Difference, text: &mut String) {

@@ -1,0 +1,350 @@
+//! Other kernels, booted for real: what `rstproof kernels` says of them, and what it leaves behind.
+//!
+//! The tests that boot one are ignored unless asked for: they need QEMU, and in `RSTPROOF_TEST_KERNELS` the images, a colon
+//! between two. `scripts/test.sh` sees to both.
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use serde_json::Value;
+
+/// How long anything here may take: a bound on failure.
+const BOUND: Duration = Duration::from_secs(300);
+
+fn rstproof(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rstproof"));
+    command.args(arguments).stdin(Stdio::null());
+    command.env_remove("CLICOLOR_FORCE");
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The one line that it complains with, besides what is said of KVM.
+fn complaint(output: &Output) -> String {
+    let error = text(&output.stderr);
+    let lines = error
+        .lines()
+        .filter(|line| !line.contains("KVM does not work here"));
+    let lines: Vec<&str> = lines.collect();
+    assert_eq!(lines.len(), 1, "{error}");
+    lines[0].to_owned()
+}
+
+/// A file that has the header of a bzImage of this release (`Documentation/arch/x86/boot.rst`), and nothing to boot.
+fn hollow_image(directory: &Path, release: &str) -> PathBuf {
+    let mut image = vec![0; 0x400];
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    image[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
+    image[0x20e..0x210].copy_from_slice(&0x0100_u16.to_le_bytes());
+    image[0x236..0x238].copy_from_slice(&1_u16.to_le_bytes());
+    let text = format!("{release} (who@where) #1\0");
+    image[0x300..0x300 + text.len()].copy_from_slice(text.as_bytes());
+    let path = directory.join("vmlinuz");
+    fs::write(&path, image).unwrap();
+    path
+}
+
+#[test]
+fn what_is_no_kernel_is_refused_in_one_line() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    for (content, why) in [
+        (&b""[..], "it is empty"),
+        (b"#!/bin/sh\nexit\n", "it is no Linux kernel image"),
+        (
+            &[0x7f, b'E', b'L', b'F', 2, 1],
+            "it is a kernel for another machine",
+        ),
+    ] {
+        fs::write(&file, content).unwrap();
+        let output = rstproof(&["kernels", file.to_str().unwrap()])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let error = text(&output.stderr);
+        assert!(error.contains(why), "{error}");
+        assert!(
+            error.ends_with("none of the images can be booted\n"),
+            "{error}"
+        );
+    }
+    for (words, why) in [
+        (vec!["close-unread-data"], "no kernel image is named"),
+        (
+            vec!["close-unread-dat"],
+            "did you mean 'close-unread-data'?",
+        ),
+        (
+            vec!["/nonexistent/vmlinuz"],
+            "no such file or directory (ENOENT)",
+        ),
+    ] {
+        let arguments: Vec<&str> = ["kernels"].into_iter().chain(words).collect();
+        let output = rstproof(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            text(&output.stderr).contains(why),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+/// Where there is no emulator, its package is named; nothing is left behind.
+#[test]
+fn without_qemu_its_package_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let image = hollow_image(home.path(), "6.1.0");
+    let evidence = home.path().join("evidence");
+    let output = rstproof(&[
+        "kernels",
+        image.to_str().unwrap(),
+        "-w",
+        evidence.to_str().unwrap(),
+    ])
+    .env("PATH", "/nonexistent")
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let line = complaint(&output);
+    assert!(line.contains("qemu-system-x86_64 is not on PATH"), "{line}");
+    assert!(line.contains("install"), "{line}");
+    assert!(!evidence.exists());
+}
+
+/// Who is no guest cannot be made one by its arguments.
+#[test]
+fn nobody_becomes_a_guest_by_being_told_so() {
+    let output = rstproof(&["guest"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("unrecognized subcommand"));
+}
+
+/// The images to boot.
+fn images() -> Vec<String> {
+    let images = std::env::var("RSTPROOF_TEST_KERNELS").unwrap();
+    let images: Vec<String> = images
+        .split(':')
+        .filter(|it| !it.is_empty())
+        .map(str::to_owned)
+        .collect();
+    assert!(!images.is_empty());
+    images
+}
+
+/// The whole matrix: every trial of every kernel is as that kernel must have it, every difference has its cause, and the
+/// evidence that was brought out is judged here as it was there.
+#[test]
+#[ignore = "boots kernels"]
+fn every_kernel_does_what_its_version_says() {
+    let home = tempfile::tempdir().unwrap();
+    let evidence = home.path().join("evidence");
+    let images = images();
+    let mut arguments = vec![
+        "kernels",
+        "--with-running",
+        "--format",
+        "json",
+        "-w",
+        evidence.to_str().unwrap(),
+    ];
+    arguments.extend(images.iter().map(String::as_str));
+    let output = rstproof(&arguments).output().unwrap();
+    let error = text(&output.stderr);
+    let document: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{error}"));
+    let kernels = document["kernels"].as_array().unwrap();
+    assert_eq!(kernels.len(), images.len() + 1, "{error}");
+    assert_eq!(document["unexplained"], 0, "{}", document["differences"]);
+    // So old a kernel differs from that of today, whichever that is.
+    assert_eq!(document["behaviour_differs"], true);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    for kernel in kernels {
+        assert_eq!(
+            kernel["witnesses"]["kernel_trace"],
+            geteuid().is_root() || kernel["label"] != kernels.last().unwrap()["label"]
+        );
+        let directory = Path::new(kernel["report"].as_str().unwrap())
+            .parent()
+            .unwrap();
+        let report: Value =
+            serde_json::from_slice(&fs::read(directory.join("report.json")).unwrap()).unwrap();
+        for trial in report["trials"].as_array().unwrap() {
+            let is_settled = trial["verdict"] == "confirmed" || trial["skipped"].is_string();
+            assert!(is_settled, "{}: {trial}", kernel["release"]);
+        }
+        let checked = rstproof(&["check", "-q", directory.to_str().unwrap()])
+            .output()
+            .unwrap();
+        assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
+    }
+}
+
+/// One kernel that panics is told of in one line, with its last words, and the other goes on.
+#[test]
+#[ignore = "boots kernels"]
+fn a_kernel_that_panics_has_the_last_word_and_the_others_go_on() {
+    let home = tempfile::tempdir().unwrap();
+    let hollow = hollow_image(home.path(), "6.1.0");
+    let image = &images()[0];
+    let output = rstproof(&[
+        "kernels",
+        image,
+        "close-unread-data",
+        "--append",
+        "rdinit=/nonexistent",
+    ])
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let line = complaint(&output);
+    assert!(line.contains("Kernel panic - not syncing"), "{line}");
+    let output = rstproof(&[
+        "kernels",
+        hollow.to_str().unwrap(),
+        image,
+        "close-unread-data",
+    ])
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let line = complaint(&output);
+    assert!(
+        line.contains("it ended before this program ran there"),
+        "{line}"
+    );
+    assert!(
+        text(&output.stdout).contains("2 trials, 2 confirmed"),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+/// What was measured when the time was up is brought out, and it is said that it is not all.
+#[test]
+#[ignore = "boots kernels"]
+fn a_run_that_takes_too_long_is_cut_short_and_told_of() {
+    let image = &images()[0];
+    let output = rstproof(&["kernels", image, "--timeout", "1"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let line = complaint(&output);
+    assert!(line.contains("allow more with --timeout"), "{line}");
+    assert!(
+        text(&output.stdout).contains("trials, "),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+/// An ordinary user needs no right but to read the image.
+#[test]
+#[ignore = "boots kernels"]
+fn an_ordinary_user_may_boot_one() {
+    if !geteuid().is_root() {
+        return; // the other tests were run by one
+    }
+    let home = tempfile::tempdir().unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mine = home.path().join("vmlinuz");
+    fs::copy(&images()[0], &mine).unwrap();
+    fs::set_permissions(&mine, fs::Permissions::from_mode(0o644)).unwrap();
+    let program = home.path().join("rstproof");
+    fs::copy(env!("CARGO_BIN_EXE_rstproof"), &program).unwrap();
+    let output = Command::new("setpriv")
+        .args([
+            "--reuid",
+            "1234",
+            "--regid",
+            "1234",
+            "--clear-groups",
+            "--inh-caps=-all",
+        ])
+        .arg(&program)
+        .args(["kernels", mine.to_str().unwrap(), "close-unread-data"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("2 trials, 2 confirmed"),
+        "{said}{}",
+        text(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(0));
+}
+
+/// The children that a process has just now.
+fn children(process: u32) -> Vec<i32> {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let children = fs::read_to_string(path).unwrap_or_default();
+    children
+        .split_whitespace()
+        .map(|it| it.parse().unwrap())
+        .collect()
+}
+
+/// Whatever ends it, its guests end with it; what it was asked to save in is gone if nothing was.
+#[test]
+#[ignore = "boots kernels"]
+fn no_guest_outlives_it() {
+    let images = images();
+    for (signal, code) in [
+        (Signal::SIGINT, Some(130)),
+        (Signal::SIGTERM, Some(143)),
+        (Signal::SIGKILL, None),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let evidence = home.path().join("evidence");
+        let mut process = rstproof(&[
+            "kernels",
+            "--accel",
+            "tcg",
+            "-w",
+            evidence.to_str().unwrap(),
+        ])
+        .args(&images)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+        let deadline = Instant::now() + BOUND;
+        let guests = loop {
+            let guests = children(process.id());
+            // `ldd` has run by then, and is none.
+            let are_guests = guests.iter().all(|it| {
+                let name = fs::read_to_string(format!("/proc/{it}/comm")).unwrap_or_default();
+                name.starts_with("qemu")
+            });
+            if !guests.is_empty() && are_guests {
+                break guests;
+            }
+            assert!(Instant::now() < deadline, "no guest was started");
+            std::thread::yield_now();
+        };
+        kill(Pid::from_raw(i32::try_from(process.id()).unwrap()), signal).unwrap();
+        assert_eq!(process.wait().unwrap().code(), code);
+        for guest in guests {
+            // Dead, even if nobody has taken leave of it yet.
+            let is_alive = || {
+                fs::read_to_string(format!("/proc/{guest}/stat"))
+                    .is_ok_and(|it| !it.contains(") Z "))
+            };
+            while is_alive() {
+                assert!(Instant::now() < deadline, "{guest} lives on after {signal}");
+                std::thread::yield_now();
+            }
+        }
+        assert_eq!(evidence.exists(), signal == Signal::SIGKILL);
+    }
+}
