@@ -340,6 +340,16 @@ async fn add_to_loopback(
         .execute()
         .await
         .map_err(|error| format!("this kernel gives lo no IPv6 address: {error}"))?;
+    if is_made_usable(address, news).await {
+        Ok(address)
+    } else {
+        Err("the kernel did not make its IPv6 address usable".to_owned())
+    }
+}
+
+/// Waits for the news that a new address can be used, which is told some time after it was accepted; no longer than that may
+/// take. Whether they came.
+async fn is_made_usable(address: Ipv6Addr, news: &mut News) -> bool {
     let usable = async {
         while let Some((message, _)) = news.next().await {
             if makes_local(&message, address) {
@@ -347,10 +357,7 @@ async fn add_to_loopback(
             }
         }
     };
-    match timeout(NEWS_BOUND, usable).await {
-        Ok(()) => Ok(address),
-        Err(_) => Err("the kernel did not make its IPv6 address usable".to_owned()),
-    }
+    timeout(NEWS_BOUND, usable).await.is_ok()
 }
 
 /// Whether this is the route by which packets for `address` are delivered on this host.

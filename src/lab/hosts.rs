@@ -16,11 +16,13 @@ use std::thread::{self, JoinHandle};
 use futures_util::TryStreamExt as _;
 use nix::sched::{CloneFlags, unshare};
 use rtnetlink::packet_route::link::LinkMessage;
-use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkUnspec, LinkVeth, MulticastGroup, RouteMessageBuilder};
 use tokio::runtime::{Builder, Runtime};
 
 use super::forgery::Forgery;
-use super::{Kept, drop_privileges, firewall, no_network_namespace, random, sysctl};
+use super::{
+    Kept, News, drop_privileges, firewall, is_made_usable, no_network_namespace, random, sysctl,
+};
 use crate::capture::Crossing;
 use crate::error::Error;
 use crate::packet::{CLIENT, SERVER};
@@ -95,12 +97,26 @@ impl Host {
         T: Send + 'static,
         F: Future<Output = Result<T, rtnetlink::Error>>,
     {
+        self.netlink_with_news(action, &[], |handle, _| job(handle))
+    }
+
+    /// Does this with a netlink socket of its namespace that is told of changes as well.
+    fn netlink_with_news<T, F>(
+        &self,
+        action: &str,
+        groups: &'static [MulticastGroup],
+        job: impl FnOnce(Handle, News) -> F + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, rtnetlink::Error>>,
+    {
         let done = self.run(move |runtime| {
             runtime.block_on(async {
-                let (connection, handle, _) =
-                    rtnetlink::new_connection().map_err(|error| error.to_string())?;
+                let (connection, handle, news) = rtnetlink::new_multicast_connection(groups)
+                    .map_err(|error| error.to_string())?;
                 let pump = tokio::spawn(connection);
-                let done = job(handle).await.map_err(|error| error.to_string());
+                let done = job(handle, news).await.map_err(|error| error.to_string());
                 pump.abort();
                 done
             })
@@ -472,22 +488,28 @@ fn give(from: &Host, name: &'static str, to: &Host) -> Result<(), Error> {
     })
 }
 
-/// Gives a link its addresses and brings it up.
+/// Gives a link its addresses and brings it up; they can be used when this returns.
 fn set_up(host: &Host, name: &'static str, addresses: Pair) -> Result<(), Error> {
-    host.netlink("set a link up", move |handle| async move {
-        let index = link(&handle, name).await?.header.index;
-        let up = LinkUnspec::new_with_index(index).up().build();
-        handle.link().set(up).execute().await?;
-        hurry_neighbours(name);
-        for (address, prefix) in addresses.both() {
-            let added = handle.address().add(index, address, prefix).execute().await;
-            // A kernel without IPv6 has no such addresses, and no trials over it.
-            if address.is_ipv4() {
-                added?;
+    let groups = &[MulticastGroup::Ipv6Route];
+    host.netlink_with_news(
+        "set a link up",
+        groups,
+        move |handle, mut news| async move {
+            let index = link(&handle, name).await?.header.index;
+            let up = LinkUnspec::new_with_index(index).up().build();
+            handle.link().set(up).execute().await?;
+            hurry_neighbours(name);
+            let address = |ip: IpAddr, prefix| handle.address().add(index, ip, prefix).execute();
+            let (ipv4, prefix) = addresses.ipv4;
+            address(ipv4.into(), prefix).await?;
+            let (ipv6, prefix) = addresses.ipv6;
+            // A kernel without IPv6 has no such addresses, and no trials over it. Who waits in vain is told when it is used.
+            if address(ipv6.into(), prefix).await.is_ok() {
+                is_made_usable(ipv6, &mut news).await;
             }
-        }
-        Ok(())
-    })
+            Ok(())
+        },
+    )
 }
 
 /// Lets the host whose thread this is ask this link five times a second who has an address: it gives up after three times,

@@ -787,7 +787,7 @@ pub(super) const CLOSE_REPEATED: Scenario = Scenario {
             story: "The server has read the byte that came. The client, who does not know that it arrived, sends it again, together \
                     with its FIN, and the server's kernel keeps that in the queue for the sake of the FIN. The server closes: this \
                     kernel counts the byte as unread and sends RST instead of FIN.",
-            resets: &[lost(abort(S, State::FinWait2, "TCP_ABORT_ON_CLOSE"))],
+            resets: &[lost(abort(S, State::SynSent, "TCP_ABORT_ON_CLOSE"))],
             counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnClose", 1)],
             ..REPEATED
         },
