@@ -173,6 +173,8 @@ pub(crate) const EXPERIMENTS: &[Experiment] = &[
     it("syn-received-rst", "46", "", ">forged <TCP_FLAGS~"),
     it("syn-received-rst-inexact", "46", "", ">forged~"),
     it("syn-cookie-bad-ack", "46", "", "<TCP_FLAGS~"),
+    // RFC 2525, 2.17: nothing is lost, so it is FIN (5f9238530970).
+    it("close-repeated-data", "46", "", ""),
     it("fast-open-bad-ack", "46", "", "<TCP_ACK_UNSENT_DATA~"),
     it("fast-open-old-ack", "46", "", "<TCP_TOO_OLD_ACK~"),
     it("fast-open-rst", "46", "<ECONNRESET <EPIPE", ">forged"),
