@@ -17,6 +17,9 @@
 //! 7. Evidence can be kept in files ([`archive`]) and judged again without a live run; [`file`](mod@file) reads and
 //!    writes captures.
 //!
+//! 8. The same scenarios on other kernels: [`vm`] boots them with this program as their first process, [`history`] knows what
+//!    Linux has changed, which scenarios say what they are before and after, and [`compare`] tells what differs, and why.
+//!
 //! [`doctor`] tells what a host can witness.
 //!
 //! [`cli`] is the command line. Each big crate has one door: clap in `cli`, pcap in `capture`, etherparse in `packet`, rtnetlink
