@@ -128,3 +128,29 @@ fn a_strangers_connection_is_not_taken_for_the_clients() {
     assert_eq!(run.code, Some(130), "{}", run.err);
     assert_eq!(run.out, "", "only what is not confirmed is shown");
 }
+
+/// One of each kind that puts a filter on a TCP socket: a client that is made by hand, a port that is dark, and a socket that
+/// goes deaf. Linux lets only who administers the network do that, and no other scenario beside it asks for the right.
+const DEAF: [&str; 3] = ["syn-received-rst", "connect-user-timeout", "user-timeout"];
+
+#[test]
+fn a_scenario_runs_alone_as_root() {
+    assert!(geteuid().is_root(), "this test has to be run as root");
+    for scenario in DEAF {
+        let command = &mut rstproof(&["run", scenario, "--format", "json"]);
+        for trial in Run::of(command).quietly(0).trials() {
+            assert_eq!(trial["verdict"], "confirmed", "{trial}");
+        }
+    }
+}
+
+/// There the right is not kept.
+#[test]
+fn what_filters_a_tcp_socket_is_skipped_on_the_host() {
+    for scenario in DEAF {
+        let trials = Run::of(&mut host(&[scenario])).quietly(0).trials();
+        assert_eq!(trials.len(), 1);
+        let why = trials[0]["skipped"].as_str().unwrap();
+        assert!(why.contains("--host"), "{why}");
+    }
+}

@@ -43,7 +43,7 @@ fn has_a_case_for_every_trial() {
         ("rstproof.unreachable", 42),
         ("rstproof.firewall", 14),
         ("rstproof.half-open", 8),
-        ("rstproof.blind", 84),
+        ("rstproof.blind", 86),
     ];
     assert_eq!(suites, expected);
 
