@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use self::initramfs::Initramfs;
+use self::kernel_image::KernelImage;
 use self::qemu::{Accelerator, Emulator, Failure, Guest, Parcel, Progress};
 use crate::error::Error;
 
@@ -40,8 +41,6 @@ pub struct Ended {
     pub accelerator: Accelerator,
     /// From the image on disk to the result.
     pub took: Duration,
-    /// Of that, what it took to make its filesystem.
-    pub making: Duration,
 }
 
 impl Machine {
@@ -60,6 +59,15 @@ impl Machine {
         })
     }
 
+    /// The first filesystem of a guest with this kernel.
+    pub fn filesystem(&self, image: &KernelImage) -> Result<Vec<u8>, Error> {
+        let modules = match &image.modules {
+            Some(directory) => modules::needed(directory)?,
+            None => Vec::new(),
+        };
+        Ok(self.initramfs.with(&modules))
+    }
+
     /// Boots one kernel and waits for its result. What does not come up with KVM is tried without.
     pub async fn boot(
         &self,
@@ -67,12 +75,7 @@ impl Machine {
         mut progress: impl FnMut(Progress),
     ) -> Result<Ended, Error> {
         let began = Instant::now();
-        let modules = match &guest.image.modules {
-            Some(directory) => modules::needed(directory)?,
-            None => Vec::new(),
-        };
-        let initramfs = self.initramfs.with(&modules);
-        let making = began.elapsed();
+        let initramfs = self.filesystem(&guest.image)?;
         let mut accelerator = self.accelerator;
         let mut stop = self.stop.clone();
         let mut result = self
@@ -91,7 +94,6 @@ impl Machine {
             result,
             accelerator,
             took: began.elapsed(),
-            making,
         })
     }
 }
