@@ -1,8 +1,8 @@
 //! Other kernels: boots one in an emulator with this very program as its first process, has it run trials there, and
 //! collects their evidence.
 //!
-//! No root, no network, no disk image and nothing to be downloaded: the guest's filesystem is made here ([`initramfs`]), of
-//! what this host has, and what the trials saved comes out over a serial line ([`parcel`]). [`guest`] is the part that runs
+//! No root, no network, no disk image and nothing to be downloaded: the guest's filesystem is made here (`initramfs`), of
+//! what this host has, and what the trials saved comes out over a serial line (`parcel`). [`guest`] is the part that runs
 //! inside.
 
 mod cpio;

@@ -1,7 +1,7 @@
 //! This program as the first process of a guest: it mounts what a run needs, loads modules, runs trials as its own child,
 //! sends what came of them over the second serial line, and switches the guest off.
 //!
-//! It is that only as process 1 of a kernel that was started with its own argument ([`MARK`]): process 1 of a container is
+//! It is that only as process 1 of a kernel that was started with its own argument (`MARK`): process 1 of a container is
 //! another thing.
 
 use std::ffi::OsString;
