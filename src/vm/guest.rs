@@ -132,7 +132,11 @@ fn work(bound: Duration) -> Result<(), String> {
         .block_on(until_it_ends(&child, bound))?;
     let mut files = evidence().map_err(|error| format!("read {EVIDENCE}: {}", reason(&error)))?;
     if files.is_empty() {
-        return Err("run a trial (its console says why)".to_owned());
+        return Err(if status > 128 {
+            format!("run a trial within {} s (--timeout)", bound.as_secs())
+        } else {
+            "run a trial (its console says why)".to_owned()
+        });
     }
     files.push((STATUS.to_owned(), status.to_string().into_bytes()));
     parcel::send(&mut line, &files)
