@@ -230,7 +230,7 @@ fn a_kernel_that_panics_has_the_last_word_and_the_others_go_on() {
 }
 
 /// What was measured when the time was up is brought out, and it is said that it is not all: the slow scenarios alone take
-/// longer than that.
+/// longer than that. On a busy host it may be nothing, and that is said, too.
 #[test]
 #[ignore = "boots kernels"]
 fn a_run_that_takes_too_long_is_cut_short_and_told_of() {
@@ -239,13 +239,16 @@ fn a_run_that_takes_too_long_is_cut_short_and_told_of() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let line = complaint(&output);
-    assert!(line.contains("allow more with --timeout"), "{line}");
-    assert!(
-        text(&output.stdout).contains("trials, "),
-        "{}",
-        text(&output.stdout)
-    );
+    let (line, said) = (complaint(&output), text(&output.stdout));
+    if said.is_empty() {
+        assert!(
+            line.contains("cannot run a trial within 5 s (--timeout)"),
+            "{line}"
+        );
+    } else {
+        assert!(line.contains("allow more with --timeout"), "{line}");
+        assert!(said.contains("trials, "), "{said}");
+    }
 }
 
 /// An ordinary user needs no right but to read the image.
