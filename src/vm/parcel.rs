@@ -75,13 +75,17 @@ pub(super) fn look(stream: &[u8]) -> Received {
     let Some(greeted) = after(stream, GREETING.as_bytes()) else {
         return Received::Nothing;
     };
-    if let Some(what) = after(greeted, COMPLAINT.as_bytes())
-        && let Some(end) = what.iter().position(|byte| *byte == b'\n')
-    {
-        return Received::GaveUp(String::from_utf8_lossy(&what[..end]).trim().to_owned());
-    }
     let Some(label) = after(greeted, LABEL.as_bytes()) else {
-        return Received::Up;
+        // Not looked for in a parcel, which may hold anything.
+        let what = after(greeted, COMPLAINT.as_bytes());
+        let line = what.and_then(|what| {
+            what.split(|byte| *byte == b'\n')
+                .next()
+                .filter(|it| it.len() < what.len())
+        });
+        return line.map_or(Received::Up, |what| {
+            Received::GaveUp(String::from_utf8_lossy(what).trim().to_owned())
+        });
     };
     let Some(end) = label.iter().position(|byte| *byte == b'\n') else {
         return Received::Up;

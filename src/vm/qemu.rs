@@ -320,6 +320,13 @@ impl Running {
                         deadline = Instant::now() + guest.bound + FAREWELL;
                         progress(Progress::Running);
                     }
+                    // What comes before a parcel is looked at again and again.
+                    Received::Nothing | Received::Up if came > LONGEST_CONSOLE => {
+                        return Err((
+                            "its second serial line says what this program does not".to_owned(),
+                            false,
+                        ));
+                    }
                     Received::Nothing | Received::Up => {}
                     Received::Sending(missing) => {
                         progress(Progress::Sending);
