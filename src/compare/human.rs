@@ -237,9 +237,15 @@ pub fn summary(comparison: &Comparison) -> String {
     };
     let said = scenarios(Kind::Observability) + comparison.told.len();
     let same = comparison.agreed.len();
+    let count = |number: usize, one: &str, many: &str| match number {
+        1 => format!("1 {one}"),
+        number => format!("{number} {many}"),
+    };
+    let said = count(said, "difference", "differences");
+    let same = count(same, "trial is", "trials are");
     let _ = writeln!(
         text,
-        "\n{said} differences of observability; {same} trials are the same everywhere"
+        "\n{said} of observability; {same} the same everywhere"
     );
     text
 }
