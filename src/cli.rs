@@ -23,7 +23,7 @@ use crate::exit_code::ExitCode;
 use crate::lab::{self, Kept};
 use crate::report::human::printable;
 use crate::runner::child;
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, Family, Scenario};
 use crate::vm::guest;
 
 /// Proves which TCP RST a call's error came from, or that none had a part in it.
@@ -251,6 +251,16 @@ enum FamilyArg {
     Ipv4,
     Ipv6,
     Both,
+}
+
+impl FamilyArg {
+    fn families(self) -> Vec<Family> {
+        match self {
+            Self::Ipv4 => vec![Family::Ipv4],
+            Self::Ipv6 => vec![Family::Ipv6],
+            Self::Both => vec![Family::Ipv4, Family::Ipv6],
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

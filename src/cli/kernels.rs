@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio::time::interval;
 
 use super::progress::PACE;
-use super::run::{Signals, refuse_evidence};
-use super::{AcceleratorArg, CompareFormat, FamilyArg, KernelsArgs, complain, scenario_named};
+use super::run::{Signals, pairs_of, refuse_evidence};
+use super::{AcceleratorArg, CompareFormat, KernelsArgs, complain, scenario_named};
 use crate::archive::{REPORT, parts_of_stem};
 use crate::compare::document::{self, Subject};
 use crate::doctor::distribution::{Distribution, Wanted};
@@ -48,20 +48,29 @@ pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
         replace: args.force,
         owner,
     };
+    let give_up_rights = || {
+        lab::drop_privileges(Kept {
+            saves_files: args.write.is_some(),
+            gives_files_away: owner.is_some(),
+            ..Kept::default()
+        })
+    };
+    // A run on this host's kernel needs them, and nothing else does.
+    if !args.with_running {
+        give_up_rights()?;
+    }
     let mut work = Work::of(args)?;
     let places = Places::make(args, &work, manner)?;
     if let Some(running) = work.running.take() {
-        // It needs rights that are given up afterwards.
         match run_here(args, &work.arguments, places.running.as_deref(), &running) {
-            Ok(subject) => work.subjects.push(subject),
+            Ok(subject) => {
+                work.code = work.code.worst(worst(&subject));
+                work.subjects.push(subject);
+            }
             Err(error) => work.failed(&error.to_string()),
         }
+        give_up_rights()?;
     }
-    lab::drop_privileges(Kept {
-        saves_files: args.write.is_some(),
-        gives_files_away: owner.is_some(),
-        ..Kept::default()
-    })?;
     runtime()?.block_on(boot_all(args, work, &places, manner))
 }
 
@@ -84,9 +93,8 @@ impl Work {
         let mut images = Vec::new();
         let mut code = ExitCode::Success;
         for word in &args.words {
-            let name = word.to_str().filter(|name| scenario::find(name).is_some());
-            if let Some(name) = name {
-                scenarios.push(name.to_owned());
+            if let Some(scenario) = word.to_str().and_then(scenario::find) {
+                scenarios.push(scenario);
                 continue;
             }
             if !word.exists()
@@ -126,13 +134,16 @@ impl Work {
             }
             arguments.push("--all".to_owned());
         }
-        let family = match args.family {
-            FamilyArg::Ipv4 => "ipv4",
-            FamilyArg::Ipv6 => "ipv6",
-            FamilyArg::Both => "both",
+        let families = args.family.families();
+        if !scenarios.is_empty() {
+            pairs_of(&scenarios, &families)?;
+        }
+        let family = match families[..] {
+            [one] => one.name(),
+            _ => "both",
         };
         arguments.extend(["--family".to_owned(), family.to_owned()]);
-        arguments.extend(scenarios);
+        arguments.extend(scenarios.iter().map(|scenario| scenario.id.to_owned()));
         let running = args
             .with_running
             .then(|| Header::of_this_host().host.release);

@@ -12,7 +12,7 @@ use tokio::time::{interval, sleep};
 
 use super::console::{Console, Show};
 use super::progress::{PACE, Progress};
-use super::{FamilyArg, Format, RunArgs, complain, scenario_named};
+use super::{Format, RunArgs, complain, scenario_named};
 use crate::archive::save::Archive;
 use crate::archive::{REPORT, parts_of_stem, recorder};
 use crate::error::Error;
@@ -162,27 +162,11 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
         .iter()
         .map(|scenario| scenario.on(kernel))
         .collect();
-    let families = match args.family {
-        FamilyArg::Ipv4 => vec![Family::Ipv4],
-        FamilyArg::Ipv6 => vec![Family::Ipv6],
-        FamilyArg::Both => vec![Family::Ipv4, Family::Ipv6],
-    };
+    let families = args.family.families();
     super::refuse_shaping(args.format, args.quiet || args.verbose)?;
     let stories = shows_stories(args, scenarios.len());
     let needs = Needs::of(scenarios.iter().copied());
-    let pairs = Order::pairs_of(&scenarios, &families);
-    if pairs.is_empty() {
-        let names: Vec<_> = scenarios.iter().map(|scenario| scenario.id).collect();
-        return Err(Error::Usage(format!(
-            "{} cannot be run over {}, for what it is about is not there; leave --family away",
-            names.join(", "),
-            families
-                .iter()
-                .map(|it| it.proper_name())
-                .collect::<Vec<_>>()
-                .join(" or ")
-        )));
-    }
+    let pairs = pairs_of(&scenarios, &families)?;
     Ok(Order {
         settings: Settings {
             place: if args.host {
@@ -217,6 +201,27 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
         jobs: jobs(args)?,
         archive: None, // until the directory is open
     })
+}
+
+/// What of it can be run at all.
+pub(super) fn pairs_of(
+    scenarios: &[&'static Scenario],
+    families: &[Family],
+) -> Result<Vec<(&'static Scenario, Family)>, Error> {
+    let pairs = Order::pairs_of(scenarios, families);
+    if pairs.is_empty() {
+        let names: Vec<_> = scenarios.iter().map(|scenario| scenario.id).collect();
+        return Err(Error::Usage(format!(
+            "{} cannot be run over {}, for what it is about is not there; leave --family away",
+            names.join(", "),
+            families
+                .iter()
+                .map(|it| it.proper_name())
+                .collect::<Vec<_>>()
+                .join(" or ")
+        )));
+    }
+    Ok(pairs)
 }
 
 /// How many scenarios are to be run.
