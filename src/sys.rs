@@ -73,20 +73,14 @@ pub(crate) fn libpcap_version() -> String {
     version.to_string_lossy().into_owned()
 }
 
-/// Gives this descriptor to the program that the command starts, under this number, and lets it die with the thread that
-/// starts it.
-pub(crate) fn hand_over(command: &mut Command, given: OwnedFd, number: i32) {
+/// Leaves this descriptor open in the program that the command starts, under the number that it has here, and lets the program
+/// die with the thread that starts it.
+pub(crate) fn hand_over(command: &mut Command, given: OwnedFd) {
     let prepare = move || {
-        let given = given.as_raw_fd();
-        // SAFETY: both calls are async-signal-safe (signal-safety(7)) and get numbers only. `dup2` leaves the copy open on
-        // exec; of a descriptor that has the number already, `fcntl` does that.
+        // SAFETY: both calls are async-signal-safe (signal-safety(7)) and get numbers only.
         let result = unsafe {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            if given == number {
-                libc::fcntl(number, libc::F_SETFD, 0)
-            } else {
-                libc::dup2(given, number)
-            }
+            libc::fcntl(given.as_raw_fd(), libc::F_SETFD, 0)
         };
         Errno::result(result).map(drop).map_err(io::Error::from)
     };

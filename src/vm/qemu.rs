@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -251,7 +251,7 @@ impl Emulator {
             .args(["-serial", "chardev:console"])
             .args([
                 "-chardev",
-                &format!("file,id=line,path=/proc/self/fd/{LINE}"),
+                &format!("file,id=line,path=/proc/self/fd/{}", far_end.as_raw_fd()),
             ])
             .args(["-serial", "chardev:line"])
             .arg("-kernel")
@@ -260,7 +260,7 @@ impl Emulator {
             .stdin(Stdio::from(initramfs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        sys::hand_over(command.as_std_mut(), far_end.into(), LINE);
+        sys::hand_over(command.as_std_mut(), far_end.into());
         let mut child = command.spawn()?;
         // The command has the far end, and while anybody has it the line does not end.
         drop(command);
@@ -277,9 +277,6 @@ impl Emulator {
         })
     }
 }
-
-/// The descriptor by which the emulator knows the second serial line.
-const LINE: i32 = 3;
 
 /// An emulator at work.
 struct Running {
