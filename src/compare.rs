@@ -481,7 +481,7 @@ fn grouped(seen: impl Iterator<Item = (usize, BTreeSet<Vec<String>>)>) -> Vec<Gr
         .into_iter()
         .map(|(trials, members)| Group {
             members,
-            lines: shown(&trials, &common),
+            lines: bounded(shown(&trials, &common)),
         })
         .collect()
 }
@@ -523,6 +523,17 @@ fn shown(trials: &BTreeSet<Vec<String>>, common: &BTreeSet<usize>) -> Vec<String
             each.map(|lines| format!("sometimes {lines}")).collect()
         }
     }
+}
+
+/// A list that a person may read to its end: no scenario has a tenth of these lines, and a hostile report any number.
+fn bounded(mut lines: Vec<String>) -> Vec<String> {
+    const MOST: usize = 200;
+    let more = lines.len().saturating_sub(MOST);
+    if more > 0 {
+        lines.truncate(MOST);
+        lines.push(format!("… {more} more …"));
+    }
+    lines
 }
 
 /// What accounts for these differences, and no more than it takes; nothing, if it does not account for all of them.

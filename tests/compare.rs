@@ -574,6 +574,21 @@ fn a_hostile_report_is_shown_and_not_obeyed() {
     assert!(!page.contains("<script>"), "{page}");
 }
 
+/// Of trials that all differ a person is shown some, and how many there are besides.
+#[test]
+fn of_very_many_ways_some_are_shown() {
+    let mut many = Report::on("7.0.13");
+    for count in 0..1_000 {
+        let call = format!("client read(1) = {count}");
+        many = many.with(trial("close-unread-data", &[&call], &[]));
+    }
+    let one = trial("close-unread-data", &["client read(1) = ECONNRESET"], &[]);
+    let comparison = compared(&[Report::on("6.18.44").with(one), many]);
+    let (_, groups) = &comparison.differences[0].aspects[0];
+    assert_eq!(groups[1].lines.len(), 201);
+    assert_eq!(groups[1].lines[200], "… 800 more …");
+}
+
 mod command {
     use super::*;
 
