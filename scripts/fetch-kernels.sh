@@ -2,7 +2,8 @@
 # Gets Debian kernels for `rstproof kernels`: downloads their packages with apt, which checks the archive's signatures,
 # and unpacks them into a cache directory. Nothing is installed, and root is not needed.
 #
-#   ./scripts/fetch-kernels.sh [LINE…]     6.12, or 6.18.5 or 5.10.0-32 for one version; none means one of each line that there is
+#   ./scripts/fetch-kernels.sh [LINE…]     6.12, or 6.18.5 or 5.10.0-32 for one version; none means the newest of each line
+#                                          that the archive holds
 #
 # Prints the path of each image on a line of its own; everything else goes to standard error. What is there already is
 # not asked for again: remove its directory to have a newer one.
@@ -11,12 +12,23 @@
 #   RSTPROOF_DEBIAN_ARCHIVE    the archive's address, where apt is not configured for one of Debian's
 set -euo pipefail
 
-lines=("$@")
-[ $# -gt 0 ] || lines=(5.10 6.1 6.12 6.16 6.17 6.18 6.19 7.0 7.1 7.2 7.3)
-cache=${RSTPROOF_KERNELS:-${XDG_CACHE_HOME:-$HOME/.cache}/rstproof/kernels}
-
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "fetch-kernels: $*"; exit 1; }
+
+case ${1:-} in
+  -h | --help)
+    sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit 0
+    ;;
+esac
+
+cache=${RSTPROOF_KERNELS:-${XDG_CACHE_HOME:-$HOME/.cache}/rstproof/kernels}
+# The lines that the archive held when all of them were fetched.
+all=$cache/.lines
+lines=("$@")
+if [ $# -eq 0 ] && [ -s "$all" ]; then
+  mapfile -t lines <"$all"
+fi
 
 for line in "${lines[@]}"; do
   [[ $line =~ ^[0-9]+\.[0-9]+(\.[0-9]+(-[0-9]+)?)?$ ]] ||
@@ -36,9 +48,14 @@ image_of() {
 }
 
 missing=()
-for line in "${lines[@]}"; do
-  image_of "$line" >/dev/null || missing+=("$line")
-done
+find_missing() {
+  local line
+  missing=()
+  for line in "${lines[@]}"; do
+    image_of "$line" >/dev/null || missing+=("$line")
+  done
+}
+find_missing
 
 fetch() {
   local tool
@@ -79,7 +96,7 @@ fetch() {
   # Of nothing that is installed here anything is asked or changed.
   : >"$apt/status"
   local options=(
-    -q
+    -q -o Acquire::Retries=3
     -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=-
     -o "Dir::State::lists=$apt/lists" -o "Dir::State::status=$apt/status"
     -o "Dir::Cache=$apt" -o APT::Sandbox::User= -o Acquire::Languages=none
@@ -91,6 +108,10 @@ fetch() {
   local names
   names=$(apt-cache "${options[@]}" pkgnames linux-)
 
+  if [ ${#lines[@]} -eq 0 ]; then
+    mapfile -t lines < <(sed -nE "s/^linux-(image|binary)-([0-9]+\.[0-9]+)\.[0-9].*$flavour\$/\2/p" <<<"$names" | sort -Vu)
+    find_missing
+  fi
   local line failed=()
   for line in "${missing[@]}"; do
     fetch_one "$line" || failed+=("$line")
@@ -140,7 +161,7 @@ fetch_one() {
 }
 
 lacking=()
-if [ ${#missing[@]} -gt 0 ]; then
+if [ ${#missing[@]} -gt 0 ] || [ ${#lines[@]} -eq 0 ]; then
   mkdir -p "$cache"
   exec 9>"$cache/.lock"
   flock 9
@@ -148,7 +169,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   fetch
 fi
 
+had=()
 for line in "${lines[@]}"; do
-  image_of "$line" || true
+  if image_of "$line"; then
+    had+=("$line")
+  fi
 done
 [ ${#lacking[@]} -eq 0 ] || fail "not fetched: ${lacking[*]}"
+[ ${#had[@]} -gt 0 ] || fail "the archive holds no kernel"
+[ $# -gt 0 ] || printf '%s\n' "${had[@]}" >"$all"
