@@ -176,6 +176,9 @@ struct KernelsArgs {
     /// Address family
     #[arg(long, value_enum, default_value_t = FamilyArg::Both)]
     family: FamilyArg,
+    /// Run each trial this many times
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
     /// Save each kernel's evidence, its report and what it said on its console, in a directory of its own in this one
     #[arg(short, long, value_name = "DIR")]
     write: Option<PathBuf>,

@@ -545,28 +545,47 @@ fn causes(
     let Some(scenario) = scenario else {
         return Vec::new();
     };
-    let compared = aspects.iter().filter(|(aspect, _)| *aspect != Aspect::Ran);
-    let groupings: Vec<&[Group]> = compared.map(|(_, groups)| &**groups).collect();
-    let account = |patches: &[&'static Patch]| {
-        let mut groupings = groupings.iter();
-        groupings.all(|groups| accounts_for(patches, subjects, groups))
-    };
-    let mut patches: Vec<&'static Patch> = scenario.patches();
-    if !account(&patches) {
-        return Vec::new();
-    }
-    for patch in patches.clone() {
-        let fewer: Vec<_> = patches.iter().copied().filter(|it| *it != patch).collect();
-        if account(&fewer) {
-            patches = fewer;
+    let mut all: Vec<&'static Patch> = Vec::new();
+    for (aspect, groups) in aspects.iter().filter(|(aspect, _)| *aspect != Aspect::Ran) {
+        let account = |patches: &[&'static Patch]| accounts_for(patches, subjects, groups);
+        let mut patches = scenario.patches_where(|one, other| differ(one, other, *aspect));
+        if !account(&patches) {
+            return Vec::new();
         }
+        for patch in patches.clone() {
+            let fewer: Vec<_> = patches.iter().copied().filter(|it| *it != patch).collect();
+            if account(&fewer) {
+                patches = fewer;
+            }
+        }
+        patches.retain(|patch| !all.contains(patch));
+        all.append(&mut patches);
     }
     let systems = history::SYSTEMS.iter().filter(|system| {
         let is_there = subjects.iter().any(|it| it.sysname == system.sysname);
         is_there && system.scenario == scenario.id
     });
-    let patches = patches.into_iter().map(Cause::Patch);
+    let patches = all.into_iter().map(Cause::Patch);
     patches.chain(systems.map(Cause::System)).collect()
+}
+
+/// Whether two forms of a scenario expect something else in this regard.
+fn differ(one: &Scenario, other: &Scenario, aspect: Aspect) -> bool {
+    let calls = |it: &Scenario| it.calls().collect::<Vec<_>>();
+    let resets = |it: &Scenario| {
+        let resets = it.resets.iter();
+        resets
+            .map(|reset| (reset.from, reset.form))
+            .collect::<Vec<_>>()
+    };
+    match aspect {
+        Aspect::Ran => false,
+        Aspect::Calls => calls(one) != calls(other),
+        Aspect::Resets => resets(one) != resets(other),
+        Aspect::Reasons => one.resets != other.resets,
+        Aspect::Counters => one.counters != other.counters,
+        Aspect::Verdict => true,
+    }
 }
 
 /// Whether kernels that have the same of these patches agree. What a vendor has put into its kernel its version does not tell:

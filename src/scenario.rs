@@ -283,9 +283,17 @@ impl Scenario {
     /// The patches that make it another one.
     #[must_use]
     pub fn patches(&'static self) -> Vec<&'static Patch> {
+        self.patches_where(|_, _| true)
+    }
+
+    /// The patches that make it another one in this regard, which is asked of it with two of its forms.
+    pub fn patches_where(
+        &'static self,
+        differ: impl Fn(&Self, &Self) -> bool,
+    ) -> Vec<&'static Patch> {
         let mut patches: Vec<&'static Patch> = Vec::new();
         for form in self.forms() {
-            for other in form.otherwise {
+            for other in form.otherwise.iter().filter(|other| differ(form, other.is)) {
                 if !patches.contains(&other.on.patch()) {
                     patches.push(other.on.patch());
                 }

@@ -330,6 +330,27 @@ fn another_reason_for_the_same_rst_is_observability() {
     assert!(!comparison.behaviour_differs());
 }
 
+/// Two changes of this scenario lie between the two kernels; only one of them is about the reason.
+#[test]
+fn a_change_that_is_about_something_else_is_no_cause() {
+    let close = |reason: &str| {
+        let reset = format!("server active socket {reason}");
+        trial(
+            "mptcp-close-unread-data",
+            &["client read(1) = ECONNRESET"],
+            &[&reset],
+        )
+    };
+    let comparison = compared(&[
+        Report::on("6.16.12").with(close("TCP_STATE")),
+        Report::on("6.18.44").with(close("TCP_ABORT_ON_CLOSE")),
+    ]);
+    assert_eq!(
+        causes(&comparison),
+        [("mptcp-close-unread-data", vec!["mptcp-fastclose-once"])]
+    );
+}
+
 /// `PAWSOldAck` is there since 6.14: that 6.12 does not move it says nothing of what it did.
 #[test]
 fn a_counter_that_one_kernel_does_not_have_is_compared_for_none() {

@@ -143,6 +143,7 @@ impl Work {
             _ => "both",
         };
         arguments.extend(["--family".to_owned(), family.to_owned()]);
+        arguments.extend(["--repeat".to_owned(), args.repeat.to_string()]);
         arguments.extend(scenarios.iter().map(|scenario| scenario.id.to_owned()));
         let running = args
             .with_running
