@@ -1184,6 +1184,32 @@ mod tests {
         }
     }
 
+    /// Up to Linux 6.4 what a call sends on loopback may arrive after it has returned (d15121be7485): the first that is told of a RST
+    /// is a call that waits for it, or the script has waited for more than a FIN.
+    #[test]
+    fn who_is_told_of_a_reset_has_waited_for_it() {
+        for scenario in every_form() {
+            let (mut may_block, mut has_waited) = (true, false);
+            for step in scenario.steps {
+                match *step {
+                    Step::Await(Awaited::FinFrom(_) | Awaited::FinAckedBy(_)) => {}
+                    Step::Await(_) | Step::End(_) => has_waited = true,
+                    Step::Call(_, Op::NonBlocking, _) => may_block = false,
+                    Step::Call(_, op, expect)
+                        if matches!(expect.cause(), Some(Cause::Reset(_))) =>
+                    {
+                        // With TCP Fast Open a write waits for the answer to its SYN.
+                        let waits = matches!(op, Op::Read(_) | Op::Peek(_) | Op::Connect)
+                            || scenario.calls().any(|(_, op, _)| op == Op::FastOpenConnect);
+                        assert!(has_waited || (may_block && waits), "{}: {op}", scenario.id);
+                        has_waited = true;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// Each is what some kernel plays, and on a kernel of today none but the catalogue's own is.
     #[test]
     fn a_form_is_played_where_its_change_is_or_is_not() {

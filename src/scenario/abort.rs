@@ -649,6 +649,7 @@ pub(super) const LINGER2_HALF_CLOSED: Scenario = Scenario {
         server(Op::ShutdownWrite, returns(0)),
         Step::Await(Awaited::FinAckedBy(Role::Client)),
         server(Op::Close, returns(0)),
+        Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), told_of_reset(Errno::EPIPE, 0)),
         client(Op::SocketError, Expect::ReportsNone),
