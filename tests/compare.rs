@@ -406,10 +406,12 @@ fn a_trial_that_nothing_can_be_said_of_is_not_compared() {
     ]);
     assert!(comparison.differences.is_empty());
     let text = human::text(&comparison, false);
-    assert!(
-        text.contains("on 7.0.13: the kernel had no room for 3 frames"),
-        "{text}"
-    );
+    for text in [text, markdown::text(&comparison, false)] {
+        assert!(
+            text.contains("on 7.0.13: the kernel had no room for 3 frames"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -68,11 +68,24 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         );
     }
     availability(comparison, &mut text);
+    inconclusive(comparison, &mut text);
     if all {
         agreed(comparison, &mut text);
     }
     systems(&mut text);
     text
+}
+
+fn inconclusive(comparison: &Comparison, text: &mut String) {
+    if comparison.inconclusive.is_empty() {
+        return;
+    }
+    text.push_str("\n## Not compared\n\nOf these trials nothing can be said.\n\n");
+    for (scenario, family, place, why) in &comparison.inconclusive {
+        let label = cell(&comparison.subjects[*place].label);
+        let (id, why) = (cell(scenario), cell(why));
+        let _ = writeln!(text, "- `{id}` ({}) on {label}: {why}", family.name());
+    }
 }
 
 /// What differs nowhere; families that do the same in one row.
