@@ -77,7 +77,13 @@ fn making(path: &Path) -> Result<()> {
     let mut length = 0;
     for _ in 0..ROUNDS {
         let began = Instant::now();
-        let machine = Machine::new(emulator.clone(), Accelerator::Tcg, &[], stopping.clone())?;
+        let machine = Machine::new(
+            emulator.clone(),
+            Accelerator::Tcg,
+            false,
+            &[],
+            stopping.clone(),
+        )?;
         let filesystem = machine.filesystem(&image)?;
         let made = began.elapsed();
         let began = Instant::now();

@@ -143,7 +143,9 @@ pub(crate) fn has(capability: Capability) -> bool {
 pub struct Kept {
     /// Files are saved, perhaps in a directory that belongs to somebody else.
     pub saves_files: bool,
-    /// Those files are given to somebody else.
+    /// Files are read, perhaps from a directory that belongs to somebody else.
+    pub reads_files: bool,
+    /// Those files that are saved are given to somebody else.
     pub gives_files_away: bool,
     /// An instance of tracefs is to be removed that root alone may reach otherwise.
     pub removes_trace: bool,
@@ -161,6 +163,7 @@ pub fn drop_privileges(kept: Kept) -> Result<(), Error> {
         .into_iter()
         .filter(|capability| match capability {
             Capability::CAP_DAC_OVERRIDE => kept.saves_files || kept.removes_trace,
+            Capability::CAP_DAC_READ_SEARCH => kept.reads_files,
             Capability::CAP_NET_ADMIN => kept.administers || kept.makes_networks,
             Capability::CAP_NET_RAW | Capability::CAP_SYS_ADMIN => kept.makes_networks,
             Capability::CAP_CHOWN => kept.saves_files && kept.gives_files_away,

@@ -73,16 +73,73 @@ pub(crate) fn libpcap_version() -> String {
     version.to_string_lossy().into_owned()
 }
 
-/// Leaves this descriptor open in the program that the command starts, under the number that it has here, and lets the program
-/// die with the thread that starts it.
+/// Leaves this descriptor open in the program that the command starts, under the number that it has here. It is closed here
+/// with the command.
 pub(crate) fn hand_over(command: &mut Command, given: OwnedFd) {
     let prepare = move || {
-        // SAFETY: both calls are async-signal-safe (signal-safety(7)) and get numbers only.
-        let result = unsafe {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            libc::fcntl(given.as_raw_fd(), libc::F_SETFD, 0)
-        };
+        // SAFETY: the call is async-signal-safe (signal-safety(7)) and gets numbers only.
+        let result = unsafe { libc::fcntl(given.as_raw_fd(), libc::F_SETFD, 0) };
         Errno::result(result).map(drop).map_err(io::Error::from)
+    };
+    // SAFETY: between fork and exec `prepare` makes async-signal-safe calls only and allocates nothing.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+/// Lets the program that the command starts die with the thread that starts it.
+pub(crate) fn end_with_parent(command: &mut Command) {
+    let parent = std::process::id();
+    let prepare = move || {
+        // SAFETY: both calls are async-signal-safe and get numbers only.
+        let (result, now) = unsafe {
+            (
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL),
+                libc::getppid(),
+            )
+        };
+        Errno::result(result)?;
+        // It may have died before.
+        if u32::try_from(now).is_ok_and(|now| now == parent) {
+            Ok(())
+        } else {
+            Err(Errno::ESRCH.into())
+        }
+    };
+    // SAFETY: between fork and exec `prepare` makes async-signal-safe calls only and allocates nothing.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+/// Lets the program that the command starts have no capability, and get none: root would have all of them again with
+/// `execve` (capabilities(7)), whatever its parent has given up.
+pub(crate) fn without_capabilities(command: &mut Command) {
+    /// `struct __user_cap_header_struct` (linux/capability.h).
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        process: libc::c_int,
+    }
+    /// `_LINUX_CAPABILITY_VERSION_3`, whose sets have two words each.
+    const VERSION: u32 = 0x2008_0522;
+    let prepare = || {
+        let header = Header {
+            version: VERSION,
+            process: 0,
+        };
+        let none = [0_u32; 6];
+        // SAFETY: both calls are async-signal-safe; the header and the three sets of two words outlive theirs.
+        let results = unsafe {
+            [
+                libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()),
+                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into(),
+            ]
+        };
+        for result in results {
+            Errno::result(result)?;
+        }
+        Ok(())
     };
     // SAFETY: between fork and exec `prepare` makes async-signal-safe calls only and allocates nothing.
     unsafe {

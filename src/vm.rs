@@ -13,21 +13,27 @@ mod modules;
 mod parcel;
 pub mod qemu;
 
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use self::initramfs::Initramfs;
 use self::kernel_image::KernelImage;
-use self::qemu::{Accelerator, Emulator, Failure, Guest, Parcel, Progress};
-use crate::error::Error;
+use self::qemu::{Accelerator, Emulator, Failure, Guest, Media, Parcel, Progress};
+use crate::error::{Error, reason};
+
+/// The longest kernel image that is read, in bytes; distributions' have a twentieth of that.
+const LONGEST_KERNEL: u64 = 256 << 20;
 
 /// What all guests of a comparison have in common.
 pub struct Machine {
     emulator: Emulator,
     initramfs: Initramfs,
     /// What runs them.
-    pub accelerator: Accelerator,
+    accelerator: Accelerator,
+    /// Whether what does not come up with KVM is tried without.
+    falls_back: bool,
     /// Whether all of them are to end.
     stop: watch::Receiver<bool>,
 }
@@ -45,9 +51,11 @@ pub struct Ended {
 
 impl Machine {
     /// Collects what guests need that are to run trials with these arguments of `run`. When `stop` says so, all of them end.
+    /// What does not come up with KVM is tried without, if that is wanted.
     pub fn new(
         emulator: Emulator,
         accelerator: Accelerator,
+        falls_back: bool,
         arguments: &[String],
         stop: watch::Receiver<bool>,
     ) -> Result<Self, Error> {
@@ -55,6 +63,7 @@ impl Machine {
             initramfs: Initramfs::collect(arguments)?,
             emulator,
             accelerator,
+            falls_back,
             stop,
         })
     }
@@ -68,26 +77,42 @@ impl Machine {
         Ok(self.initramfs.with(&modules))
     }
 
-    /// Boots one kernel and waits for its result. What does not come up with KVM is tried without.
+    fn media(&self, image: &KernelImage) -> Result<Media, Error> {
+        let mut kernel = Vec::new();
+        kernel_image::open(&image.path)
+            .and_then(|file| file.take(LONGEST_KERNEL).read_to_end(&mut kernel))
+            .map_err(|error| Error::file("read", &image.path, &error))?;
+        Media::new(&kernel, &self.filesystem(image)?)
+            .map_err(|error| Error::lab("keep a kernel in memory", &reason(&error)))
+    }
+
+    /// Boots one kernel and waits for its result.
     pub async fn boot(
         &self,
         guest: &Guest,
         mut progress: impl FnMut(Progress),
     ) -> Result<Ended, Error> {
         let began = Instant::now();
-        let initramfs = self.filesystem(&guest.image)?;
         let mut accelerator = self.accelerator;
         let mut stop = self.stop.clone();
+        if *stop.borrow() {
+            return Ok(Ended {
+                result: Err(Failure::ended_here()),
+                accelerator,
+                took: began.elapsed(),
+            });
+        }
+        let media = self.media(&guest.image)?;
         let mut result = self
             .emulator
-            .run(guest, accelerator, &initramfs, &mut stop, &mut progress)
+            .run(guest, accelerator, &media, &mut stop, &mut progress)
             .await?;
         let never_up = result.as_ref().is_err_and(|failure| failure.never_up);
-        if never_up && accelerator == Accelerator::Kvm {
+        if never_up && accelerator == Accelerator::Kvm && self.falls_back {
             accelerator = Accelerator::Tcg;
             result = self
                 .emulator
-                .run(guest, accelerator, &initramfs, &mut stop, &mut progress)
+                .run(guest, accelerator, &media, &mut stop, &mut progress)
                 .await?;
         }
         Ok(Ended {

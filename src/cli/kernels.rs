@@ -5,12 +5,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::pin::pin;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::interval;
 
@@ -27,14 +31,21 @@ use crate::lab::{self, Kept};
 use crate::report::Header;
 use crate::report::human::printable;
 use crate::scenario;
+use crate::sys;
 use crate::trial::pool::runtime;
 use crate::trial::this_program;
+use crate::vm::guest::Ending;
 use crate::vm::kernel_image::KernelImage;
-use crate::vm::qemu::{Accelerator, Emulator, Guest, PROGRAM, Progress};
+use crate::vm::qemu::{
+    Accelerator, Arguments as CommandLine, Emulator, Guest, PROGRAM, Parcel, Progress,
+};
 use crate::vm::{Ended, Machine};
 
 /// Of trials that were not confirmed so many are shown for each kernel.
 const MOST_SHOWN: usize = 5;
+
+/// The file in which it is saved what a kernel said on its console.
+const CONSOLE: &str = "console.log";
 
 /// More processors than this make nothing faster.
 const MOST_CPUS: usize = 4;
@@ -50,6 +61,8 @@ pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
     };
     let give_up_rights = || {
         lab::drop_privileges(Kept {
+            // Images and their modules, as each is booted.
+            reads_files: true,
             saves_files: args.write.is_some(),
             gives_files_away: owner.is_some(),
             ..Kept::default()
@@ -59,24 +72,63 @@ pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
     if !args.with_running {
         give_up_rights()?;
     }
-    let mut work = Work::of(args)?;
+    let work = Work::of(args)?;
     let places = Places::make(args, &work, manner)?;
+    runtime()?.block_on(run_all(args, work, &places, manner, give_up_rights))
+}
+
+/// Runs trials here, if that is wanted, and then on each kernel, and compares.
+async fn run_all(
+    args: &KernelsArgs,
+    mut work: Work,
+    places: &Places,
+    manner: Manner,
+    give_up_rights: impl Fn() -> Result<(), Error>,
+) -> Result<ExitCode, Error> {
+    let mut signals = Signals::new()?;
     if let Some(running) = work.running.take() {
-        match run_here(args, &work.arguments, places.running.as_deref(), &running) {
+        let place = places.running.as_deref();
+        let (subject, stopped) =
+            run_here(args, &work.arguments, place, &running, &mut signals).await;
+        match subject {
             Ok(subject) => {
                 work.code = work.code.worst(worst(&subject));
                 work.subjects.push(subject);
             }
-            Err(error) => work.failed(&error.to_string()),
+            Err(error) if stopped.is_none() => work.failed(&error.to_string()),
+            Err(_) => {}
+        }
+        if stopped.is_some() {
+            complain(&interrupted(&work));
+            return finish(args, work, stopped);
         }
         give_up_rights()?;
     }
-    runtime()?.block_on(boot_all(args, work, &places, manner))
+    let tried = tokio::select! {
+        tried = accelerator(args, &work.emulator) => tried?,
+        number = signals.next() => {
+            complain(&interrupted(&work));
+            return finish(args, work, Some(number));
+        }
+    };
+    boot_all(args, work, places, manner, tried, signals).await
+}
+
+fn interrupted(work: &Work) -> String {
+    format!(
+        "interrupted: {} reports of {} kernels",
+        work.subjects.len(),
+        work.kernels
+    )
 }
 
 /// What is to be done, and what has come of it.
 struct Work {
     images: Vec<KernelImage>,
+    /// How many kernels there are, the running one among them.
+    kernels: usize,
+    /// The arguments of all of them.
+    command_line: CommandLine,
     /// Arguments of `run`, for all of them.
     arguments: Vec<String>,
     emulator: Emulator,
@@ -148,8 +200,13 @@ impl Work {
         let running = args
             .with_running
             .then(|| Header::of_this_host().host.release);
+        let command_line = CommandLine::new(bound(args), args.append.as_deref());
+        let command_line = command_line
+            .map_err(|why| Error::Usage(format!("--append cannot be given to a kernel: {why}")))?;
         Ok(Self {
+            kernels: images.len() + usize::from(args.with_running),
             images,
+            command_line,
             arguments,
             emulator: Emulator::find().ok_or_else(no_emulator)?,
             running,
@@ -162,6 +219,10 @@ impl Work {
         self.code = self.code.worst(ExitCode::Failure);
         complain(why);
     }
+}
+
+fn bound(args: &KernelsArgs) -> Duration {
+    Duration::from_secs(args.timeout.into())
 }
 
 /// With the package that it comes in.
@@ -205,16 +266,31 @@ impl Places {
         };
         for image in &work.images {
             let directory = Directory::open_or_make(&name(&image.release), manner.owner)?;
-            let refused = refuse_evidence(&directory)
-                .err()
-                .filter(|_| !manner.replace);
+            let refused = refuse(&directory, manner);
             places.images.push(Some(directory));
-            if let Some(refused) = refused {
-                return Err(refused);
-            }
+            refused?;
         }
         places.running = work.running.as_deref().map(name);
+        if let Some(path) = places.running.as_deref().filter(|path| path.exists()) {
+            // The run that saves there makes it, if it is not there.
+            refuse(&Directory::open_or_make(path, manner.owner)?, manner)?;
+        }
         Ok(places)
+    }
+}
+
+/// What would be in the way when all trials have been run.
+fn refuse(directory: &Directory, manner: Manner) -> Result<(), Error> {
+    if manner.replace {
+        return Ok(());
+    }
+    refuse_evidence(directory)?;
+    match directory.find(|name| name == CONSOLE)? {
+        None => Ok(()),
+        Some(_) => Err(Error::Usage(format!(
+            "{} holds what a kernel said earlier ({CONSOLE}); choose another directory, or overwrite it with --force",
+            directory.path().display()
+        ))),
     }
 }
 
@@ -234,15 +310,18 @@ fn file_name(release: &str) -> String {
     plain.trim_start_matches('.').to_owned()
 }
 
-/// Runs the trials on this host's own kernel, in a process of its own.
-fn run_here(
+/// Runs the trials on this host's own kernel, in a process of its own, which is told of a signal.
+async fn run_here(
     args: &KernelsArgs,
     arguments: &[String],
     write: Option<&Path>,
     release: &str,
-) -> Result<Subject, Error> {
+    signals: &mut Signals,
+) -> (Result<Subject, Error>, Option<u8>) {
     let failed = |why: &dyn std::fmt::Display| Error::lab("run trials on the running kernel", why);
     let mut command = Command::new(this_program());
+    command.process_group(0).kill_on_drop(true);
+    sys::end_with_parent(command.as_std_mut());
     command.args(["run", "--format", "json"]).args(arguments);
     if let Some(write) = write {
         command.arg("--write").arg(write);
@@ -250,26 +329,51 @@ fn run_here(
             command.arg("--force");
         }
     }
-    let told = command
+    let child = command
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| failed(&error))?;
+        .spawn();
+    let child = match child {
+        Ok(child) => child,
+        Err(error) => return (Err(failed(&error)), None),
+    };
+    let process = child.id().and_then(|id| i32::try_from(id).ok());
+    let mut told = pin!(child.wait_with_output());
+    let mut stopped = None;
+    let told = loop {
+        tokio::select! {
+            told = &mut told => break told,
+            number = signals.next() => {
+                stopped = Some(number);
+                // It saves what it has, and ends.
+                if let Some(process) = process {
+                    let _ = kill(Pid::from_raw(process), Signal::SIGTERM);
+                }
+            }
+        }
+    };
+    let told = match told {
+        Ok(told) => told,
+        Err(error) => return (Err(failed(&error)), stopped),
+    };
     // 2 and those above 128 say that it could not do its work, or was ended.
     if told
         .status
         .code()
-        .is_none_or(|code| code == 2 || code > 128)
+        .is_none_or(|code| code == 2 || (code > 128 && stopped.is_none()))
     {
-        return Err(failed(&"it has said why"));
+        return (Err(failed(&"it has said why")), stopped);
     }
     let origin = match write {
         Some(directory) => directory.join(REPORT),
         None => PathBuf::from(release),
     };
-    let subject = document::parse(&origin, &told.stdout)?;
-    tell(args, &subject, "this host");
-    Ok(subject)
+    let subject = document::parse(&origin, &told.stdout);
+    if let Ok(subject) = &subject {
+        tell(args, subject, "this host");
+    }
+    (subject, stopped)
 }
 
 async fn boot_all(
@@ -277,13 +381,14 @@ async fn boot_all(
     mut work: Work,
     places: &Places,
     manner: Manner,
+    accelerator: Accelerator,
+    mut signals: Signals,
 ) -> Result<ExitCode, Error> {
-    let mut signals = Signals::new()?;
-    let accelerator = accelerator(args, &work.emulator).await?;
     let (stop, stopping) = watch::channel(false);
     let machine = Machine::new(
         work.emulator.clone(),
         accelerator,
+        args.accel == AcceleratorArg::Auto,
         &work.arguments,
         stopping,
     )?;
@@ -292,6 +397,7 @@ async fn boot_all(
     let cpus = (cores / jobs).clamp(1, MOST_CPUS);
     let bars = MultiProgress::new();
     let images = std::mem::take(&mut work.images);
+    let command_line = work.command_line.clone();
     let spinners: Vec<ProgressBar> = images.iter().map(|_| bars.add(spinner())).collect();
     let guests = images.into_iter().zip(&places.images).zip(&spinners);
     let guests = guests.map(|((image, place), bar)| {
@@ -299,8 +405,8 @@ async fn boot_all(
             image,
             memory_mib: args.memory,
             cpus,
-            append: args.append.clone(),
-            bound: Duration::from_secs(args.timeout.into()),
+            arguments: command_line.clone(),
+            bound: bound(args),
         };
         let machine = &machine;
         async move {
@@ -338,8 +444,7 @@ async fn boot_all(
         }
     }
     if stopped.is_some() {
-        let (told, all) = (work.subjects.len(), spinners.len());
-        complain(&format!("interrupted: {told} reports of {all} kernels"));
+        complain(&interrupted(&work));
     }
     let _ = bars.clear();
     finish(args, work, stopped)
@@ -379,61 +484,66 @@ fn take(
     let took = ended.took.as_secs_f64();
     match ended.result {
         Err(failure) => {
-            work.failed(&format!("{path}: {failure}"));
-            save(
-                place,
-                manner,
-                &[("console.log".to_owned(), failure.console)],
-                work,
-            );
+            work.failed(&format!("{path} ({by}): {failure}"));
+            save(place, manner, [(CONSOLE, &failure.console[..])], work);
         }
         Ok(parcel) => {
-            let report = parcel.files.iter().find(|(name, _)| name == REPORT);
             let origin = match place {
                 Some(directory) => directory.path_of(REPORT),
                 None => guest.image.path.clone(),
             };
-            let parsed = match report {
-                Some((_, bytes)) => document::parse(&origin, bytes),
+            let parsed = match parcel.files.get(REPORT) {
+                Some(bytes) => document::parse(&origin, bytes),
                 None => Err(Error::lab(
-                    format!("run all trials on {path}"),
-                    &String::from_utf8_lossy(&parcel.console).trim(),
+                    format!("run trials on {path}"),
+                    &no_report(&parcel),
                 )),
             };
             match parsed {
                 Ok(subject) => {
                     work.code = work.code.worst(worst(&subject));
-                    if parcel.code.is_none_or(|code| code == 2 || code >= 128) {
-                        work.failed(&cut_short(args, guest, &subject, parcel.code));
+                    // 2 says that it could not do all of its work.
+                    if !matches!(parcel.ending, Some(Ending::Exit(0 | 1 | 3))) {
+                        work.failed(&cut_short(args, guest, &subject, parcel.ending));
                     }
                     tell(args, &subject, &format!("{by}, {took:.1} s"));
                     work.subjects.push(subject);
                 }
                 Err(error) => work.failed(&error.to_string()),
             }
-            let mut files: Vec<_> = parcel
-                .files
-                .into_iter()
-                .filter(|(name, _)| is_evidence(name))
-                .collect();
-            files.push(("console.log".to_owned(), parcel.console));
-            save(place, manner, &files, work);
+            let files = parcel.files.iter().filter(|(name, _)| is_evidence(name));
+            let files = files.chain([(CONSOLE, &parcel.console[..])]);
+            save(place, manner, files, work);
         }
     }
 }
 
 /// Why a guest has not run all of its trials.
-fn cut_short(args: &KernelsArgs, guest: &Guest, subject: &Subject, code: Option<u8>) -> String {
+fn cut_short(
+    args: &KernelsArgs,
+    guest: &Guest,
+    subject: &Subject,
+    ending: Option<Ending>,
+) -> String {
     let (path, trials) = (guest.image.path.display(), subject.trials);
-    match code {
-        Some(129..) => format!(
+    match ending {
+        Some(Ending::TooLate) => format!(
             "{path}: its run was ended after {trials} trials, for it took more than {} s; allow more with --timeout",
             args.timeout
+        ),
+        Some(Ending::Signal(signal)) => format!(
+            "{path}: {signal} ended its run after {trials} trials (it may need more --memory); -w saves what its \
+             console said"
         ),
         _ => format!(
             "{path}: its run ended early, after {trials} trials; -w saves what its console said"
         ),
     }
+}
+
+fn no_report(parcel: &Parcel) -> String {
+    let words = parcel.last_words();
+    format!("it sent no {REPORT}; {words}; -w saves what its console said")
 }
 
 /// Whether a run saves files of this name: nothing else that a guest sends gets one.
@@ -445,7 +555,12 @@ fn is_evidence(name: &str) -> bool {
     name == REPORT || (is_kind && !name.contains('/') && parts_of_stem(stem).is_some())
 }
 
-fn save(place: Option<&Directory>, manner: Manner, files: &[(String, Vec<u8>)], work: &mut Work) {
+fn save<'a>(
+    place: Option<&Directory>,
+    manner: Manner,
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    work: &mut Work,
+) {
     let Some(directory) = place else { return };
     for (name, bytes) in files {
         if let Err(error) = write_whole(directory, name, bytes, manner) {

@@ -181,6 +181,7 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
                 .filter(|filter| !filter.trim().is_empty()),
             port: args.port,
             kept: Kept {
+                reads_files: false,
                 saves_files: args.write.is_some(),
                 gives_files_away: manner.owner.is_some(),
                 removes_trace: false,

@@ -4,6 +4,7 @@
 //! Source: `Documentation/driver-api/early-userspace/buffer-format.rst` of the kernel.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Begins every entry.
 const MAGIC: &[u8; 6] = b"070701";
@@ -103,8 +104,9 @@ impl Writer {
     }
 }
 
-/// The regular files of an archive, each with its path. `None` if it is no archive, or not whole.
-pub(super) fn files(bytes: &[u8]) -> Option<Vec<(&str, &[u8])>> {
+/// The regular files of an archive, each with its path and the place of its content. `None` if it is no archive, or not
+/// whole.
+pub(super) fn places(bytes: &[u8]) -> Option<Vec<(&str, Range<usize>)>> {
     let mut files = Vec::new();
     let mut at = 0_usize;
     loop {
@@ -127,12 +129,19 @@ pub(super) fn files(bytes: &[u8]) -> Option<Vec<(&str, &[u8])>> {
         }
         let content_at = name_at.checked_add(name_length)?.next_multiple_of(4);
         let end = content_at.checked_add(length)?;
-        let content = bytes.get(content_at..end)?;
+        bytes.get(content_at..end)?;
         if mode & 0o170_000 == FILE {
-            files.push((name, content));
+            files.push((name, content_at..end));
         }
         at = end.next_multiple_of(4);
     }
+}
+
+/// The same with the contents.
+#[cfg(test)]
+pub(super) fn files(bytes: &[u8]) -> Option<Vec<(&str, &[u8])>> {
+    let places = places(bytes)?.into_iter();
+    Some(places.map(|(name, place)| (name, &bytes[place])).collect())
 }
 
 #[cfg(test)]

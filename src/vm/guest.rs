@@ -5,11 +5,14 @@
 //! another thing.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -43,8 +46,43 @@ const LINE: &str = "/dev/ttyS1";
 /// Where the run saves its evidence.
 const EVIDENCE: &str = "/evidence";
 
-/// The name under which the run's exit code is sent, beside its evidence.
-pub(super) const STATUS: &str = "exit-code";
+/// The name under which it is sent how the run ended, beside its evidence.
+pub(super) const STATUS: &str = "ending";
+
+/// How a run has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With this exit code.
+    Exit(i32),
+    /// By a signal.
+    Signal(Signal),
+    /// It took longer than it may, and was told to end.
+    TooLate,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "exit {code}"),
+            Self::Signal(signal) => f.write_str(signal.as_str()),
+            Self::TooLate => f.write_str(TOO_LATE),
+        }
+    }
+}
+
+const TOO_LATE: &str = "too late";
+
+impl FromStr for Ending {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.strip_prefix("exit ") {
+            Some(code) => code.parse().map(Self::Exit).map_err(drop),
+            None if text == TOO_LATE => Ok(Self::TooLate),
+            None => text.parse().map(Self::Signal).map_err(drop),
+        }
+    }
+}
 
 /// How long a run that was told to end may take for it. A bound on failure.
 const FAREWELL: Duration = Duration::from_secs(15);
@@ -125,30 +163,41 @@ fn work(bound: Duration) -> Result<(), String> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("start the run: {}", reason(&error)))?;
-    repeat_on_console(child.stdout.take());
-    repeat_on_console(child.stderr.take());
-    let status = runtime()
+    let said = [
+        repeat_on_console(child.stdout.take()),
+        repeat_on_console(child.stderr.take()),
+    ];
+    let ending = runtime()
         .map_err(|error| error.to_string())?
         .block_on(until_it_ends(&child, bound))?;
+    for end in said {
+        // A bound, for what the run has left behind may still hold the other end.
+        let _ = end.recv_timeout(FAREWELL);
+    }
     let mut files = evidence().map_err(|error| format!("read {EVIDENCE}: {}", reason(&error)))?;
     if files.is_empty() {
-        return Err(if status > 128 {
-            format!("run a trial within {} s (--timeout)", bound.as_secs())
-        } else {
-            "run a trial (its console says why)".to_owned()
+        return Err(match ending {
+            Ending::TooLate => format!("run a trial within {} s (--timeout)", bound.as_secs()),
+            Ending::Signal(signal) => format!("run a trial: {signal} has ended the run"),
+            Ending::Exit(_) => "run a trial (its console says why)".to_owned(),
         });
     }
-    files.push((STATUS.to_owned(), status.to_string().into_bytes()));
+    files.push((STATUS.to_owned(), ending.to_string().into_bytes()));
     parcel::send(&mut line, &files)
         .map_err(|error| format!("write to {LINE}: {}", reason(&error)))?;
     termios::tcdrain(&line).map_err(|errno| format!("write to {LINE}: {errno}"))
 }
 
-/// Until it ends.
-fn repeat_on_console(said: Option<impl Read + Send + 'static>) {
+/// Until it ends, which then is told.
+fn repeat_on_console(said: Option<impl Read + Send + 'static>) -> Receiver<()> {
+    let (ended, end) = channel();
     if let Some(mut said) = said {
-        thread::spawn(move || io::copy(&mut said, &mut io::stderr()));
+        thread::spawn(move || {
+            let _ = io::copy(&mut said, &mut io::stderr());
+            let _ = ended.send(());
+        });
     }
+    end
 }
 
 fn mount_at(source: &str, place: &str, kind: &str) -> Result<(), Errno> {
@@ -190,17 +239,18 @@ fn load_modules() {
 }
 
 /// Waits for the run, and for whatever else has become this process's child. Past the bound the run is told to end, which
-/// saves what it has measured. Gives its exit code, or as a shell does 128 and the signal that ended it.
-async fn until_it_ends(child: &Child, bound: Duration) -> Result<i32, String> {
+/// saves what it has measured.
+async fn until_it_ends(child: &Child, bound: Duration) -> Result<Ending, String> {
     let mut ended = signal(SignalKind::child()).map_err(|error| error.to_string())?;
     let run = i32::try_from(child.id()).map_err(|error| error.to_string())?;
     let run = Pid::from_raw(run);
+    let mut is_late = false;
     for (bound, signal) in [(bound, Signal::SIGTERM), (FAREWELL, Signal::SIGKILL)] {
         let deadline = sleep(bound);
         tokio::pin!(deadline);
         loop {
-            if let Some(code) = how_ended(run) {
-                return Ok(code);
+            if let Some(ending) = how_ended(run) {
+                return Ok(if is_late { Ending::TooLate } else { ending });
             }
             tokio::select! {
                 _ = ended.recv() => {}
@@ -212,20 +262,23 @@ async fn until_it_ends(child: &Child, bound: Duration) -> Result<i32, String> {
             bound.as_secs()
         );
         let _ = kill(run, signal);
+        is_late = true;
     }
-    Ok(128 + Signal::SIGKILL as i32)
+    Ok(Ending::TooLate)
 }
 
 /// Takes leave of every child that has ended. How this one has, if it has.
-fn how_ended(run: Pid) -> Option<i32> {
-    let mut code = None;
+fn how_ended(run: Pid) -> Option<Ending> {
+    let mut ending = None;
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(child, status)) if child == run => code = Some(status),
-            Ok(WaitStatus::Signaled(child, signal, _)) if child == run => {
-                code = Some(128 + signal as i32);
+            Ok(WaitStatus::Exited(child, status)) if child == run => {
+                ending = Some(Ending::Exit(status));
             }
-            Ok(WaitStatus::StillAlive) | Err(_) => return code,
+            Ok(WaitStatus::Signaled(child, signal, _)) if child == run => {
+                ending = Some(Ending::Signal(signal));
+            }
+            Ok(WaitStatus::StillAlive) | Err(_) => return ending,
             Ok(_) => {}
         }
     }
@@ -279,6 +332,21 @@ mod tests {
             "xrstproof.guest=3",
         ] {
             assert_eq!(bound(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn how_a_run_ended_is_understood_at_the_other_end() {
+        for ending in [
+            Ending::Exit(0),
+            Ending::Exit(143),
+            Ending::Signal(Signal::SIGKILL),
+            Ending::TooLate,
+        ] {
+            assert_eq!(ending.to_string().parse(), Ok(ending));
+        }
+        for other in ["", "exit", "exit x", "SIGNONE", "0"] {
+            assert_eq!(other.parse::<Ending>(), Err(()), "{other}");
         }
     }
 

@@ -2,15 +2,24 @@
 //! the modules of one kernel. Nothing else is there.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use object::Endianness;
+use object::elf::FileHeader64;
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
 use super::cpio::Writer;
 use super::modules::Module;
 use crate::error::Error;
 use crate::lab::firewall;
+use crate::report::human::printable;
+use crate::sys;
+use crate::trial::this_program;
 
 /// Where a guest finds this program: the kernel runs what has this name.
 const PROGRAM: &str = "init";
@@ -41,10 +50,8 @@ impl Initramfs {
         }
         archive.character_device("dev/console", CONSOLE);
         archive.file(ARGUMENTS, 0o644, lines(arguments).as_bytes());
-        // By the process's number: `ldd` is another process, and has another /proc/self.
-        let this = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
         let mut objects = BTreeSet::new();
-        add_program(&mut archive, &mut objects, &this, PROGRAM)?;
+        add_program(&mut archive, &mut objects, &this_program(), PROGRAM)?;
         if let Some(nft) = firewall::program() {
             add_program(&mut archive, &mut objects, &nft, NFT)?;
         }
@@ -84,14 +91,32 @@ fn add_program(
     program: &Path,
     name: &str,
 ) -> Result<(), Error> {
-    archive.file(name, 0o755, &read(program)?);
-    for object in shared_objects(program)? {
-        if objects.insert(object.clone())
-            && let Some(path) = object.to_str()
+    let mut add = |path: &Path, place: PathBuf| -> Result<(), Error> {
+        if let Some(name) = place.to_str()
+            && !objects.contains(&place)
         {
-            archive.file(path, 0o755, &read(&object)?);
+            archive.file(name, 0o755, &read(path)?);
+            objects.insert(place);
+        }
+        Ok(())
+    };
+    let content = read(program)?;
+    if let Some(loader) = loader(&content) {
+        add(&loader, loader.clone())?;
+        let needed = shared_objects(program, &loader)?;
+        // The loader looks there by itself. Where the others are it was told of by a cache that a guest does not have.
+        let usual = needed
+            .iter()
+            .find(|it| it.name.starts_with("libc."))
+            .and_then(|libc| libc.path.parent());
+        for object in &needed {
+            add(&object.path, object.path.clone())?;
+            if let Some(usual) = usual {
+                add(&object.path, usual.join(&object.name))?;
+            }
         }
     }
+    archive.file(name, 0o755, &content);
     Ok(())
 }
 
@@ -99,36 +124,75 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error::file("read", path, &error))
 }
 
-/// What `ldd` names: the objects that the loader would load, and the loader. Nothing, if the program is statically linked.
-fn shared_objects(program: &Path) -> Result<Vec<PathBuf>, Error> {
+/// The loader that a program names (`PT_INTERP`). One that is statically linked names none.
+fn loader(program: &[u8]) -> Option<PathBuf> {
+    let header = FileHeader64::<Endianness>::parse(program).ok()?;
+    let endian = header.endian().ok()?;
+    let segments = header.program_headers(endian, program).ok()?;
+    let name = segments
+        .iter()
+        .find_map(|it| it.interpreter(endian, program).ok()?)?;
+    Some(PathBuf::from(OsStr::from_bytes(name)))
+}
+
+/// An object that the loader would load.
+#[derive(Debug, PartialEq, Eq)]
+struct SharedObject {
+    /// As those call it that need it.
+    name: String,
+    path: PathBuf,
+}
+
+/// Asks the loader itself, as `ldd` does. It is given a descriptor: the path may lead through what nobody else may enter.
+fn shared_objects(program: &Path, loader: &Path) -> Result<Vec<SharedObject>, Error> {
     let failed = |error: &dyn std::fmt::Display| {
         let action = format!("find the shared objects of {}", program.display());
         Error::lab(action, error)
     };
-    let told = Command::new("ldd")
-        .arg(program)
+    let file = File::open(program).map_err(|error| Error::file("read", program, &error))?;
+    let mut command = Command::new(loader);
+    command
+        .arg("--list")
+        .arg(format!("/proc/self/fd/{}", file.as_raw_fd()))
         .env("LC_ALL", "C")
-        .output()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => failed(&"ldd is not on PATH; it belongs to the C library"),
-            _ => failed(&error),
-        })?;
-    objects_named(&String::from_utf8_lossy(&told.stdout))
-        .map_err(|missing| failed(&format!("{missing} is not there")))
+        .stdin(Stdio::null());
+    sys::hand_over(&mut command, file.into());
+    sys::without_capabilities(&mut command);
+    sys::end_with_parent(&mut command);
+    let told = command.output().map_err(|error| failed(&error))?;
+    let objects = objects_named(&String::from_utf8_lossy(&told.stdout))
+        .map_err(|missing| failed(&format!("{missing} is not there")))?;
+    if told.status.success() {
+        return Ok(objects);
+    }
+    let complaint = String::from_utf8_lossy(&told.stderr);
+    let line = complaint.lines().next().unwrap_or("it does not say why");
+    Err(failed(&format!(
+        "{}: {}",
+        loader.display(),
+        printable(line)
+    )))
 }
 
-/// From the text that `ldd` writes; or the object that it has not found.
-fn objects_named(text: &str) -> Result<Vec<PathBuf>, String> {
+/// From the text that the loader writes; or the object that it has not found.
+fn objects_named(text: &str) -> Result<Vec<SharedObject>, String> {
     let mut objects = Vec::new();
     for line in text.lines() {
-        // `name => /path (0x…)`, `/path (0x…)`, or a name alone for what the kernel brings along.
-        let (name, place) = line.split_once("=>").unwrap_or(("", line));
+        // `name => /path (0x…)`; without a place what the kernel brings along, and the loader.
+        let Some((name, place)) = line.split_once("=>") else {
+            continue;
+        };
+        let name = name.trim();
         let place = place.split(" (0x").next().unwrap_or_default().trim();
         if place == "not found" {
-            return Err(name.trim().to_owned());
+            return Err(name.to_owned());
         }
-        if place.starts_with('/') {
-            objects.push(PathBuf::from(place));
+        // The loader may be needed by a name that is a path: it is there already.
+        if place.starts_with('/') && !name.contains('/') {
+            objects.push(SharedObject {
+                name: name.to_owned(),
+                path: PathBuf::from(place),
+            });
         }
     }
     Ok(objects)
@@ -139,17 +203,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_are_those_that_ldd_has_a_place_for() {
+    fn objects_are_those_that_the_loader_has_a_place_for() {
         let text = "\tlinux-vdso.so.1 (0x00007ffd1d5e6000)\n\
-                    \tlibpcap.so.0.8 => /lib/x86_64-linux-gnu/libpcap.so.0.8 (0x00007f1)\n\
+                    \tlibpcap.so.0.8 => /opt/a b/libpcap.so.0.8 (0x00007f1)\n\
+                    \t/lib64/ld-linux-x86-64.so.2 => /lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 (0x00007f2)\n\
                     \t/lib64/ld-linux-x86-64.so.2 (0x00007f2)\n";
-        let objects = objects_named(text).unwrap();
-        let expected = [
-            "/lib/x86_64-linux-gnu/libpcap.so.0.8",
-            "/lib64/ld-linux-x86-64.so.2",
-        ];
-        assert_eq!(objects, expected.map(PathBuf::from));
-        assert_eq!(objects_named("\tstatically linked\n"), Ok(Vec::new()));
+        let expected = SharedObject {
+            name: "libpcap.so.0.8".to_owned(),
+            path: PathBuf::from("/opt/a b/libpcap.so.0.8"),
+        };
+        assert_eq!(objects_named(text), Ok(vec![expected]));
         let missing = objects_named("\tlibx.so.1 => not found\n");
         assert_eq!(missing, Err("libx.so.1".to_owned()));
     }

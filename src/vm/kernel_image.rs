@@ -3,8 +3,9 @@
 //! Sources: `Documentation/arch/x86/boot.rst` (the header at 0x1f1), `Documentation/arch/arm64/booting.rst`, ELF.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -89,12 +90,12 @@ fn in_directory(directory: &Path) -> Result<PathBuf, Error> {
         found.push(directory.join(name));
     }
     for above in ["boot", ""] {
-        let names = names(&directory.join(above));
+        let names = names(&directory.join(above))?;
         let images = names.into_iter().filter(|it| it.starts_with("vmlinuz-"));
         found.extend(images.map(|name| directory.join(above).join(name)));
     }
     for above in ["usr/lib/modules", "lib/modules"] {
-        let releases = names(&directory.join(above)).into_iter();
+        let releases = names(&directory.join(above))?.into_iter();
         found.extend(releases.map(|name| directory.join(above).join(name).join("vmlinuz")));
     }
     found.retain(|path| path.is_file());
@@ -117,26 +118,45 @@ fn in_directory(directory: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+/// Names of what is in a directory; none if there is no such directory.
+fn names(directory: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries.flatten(),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(Error::file("read", directory, &error)),
+    };
     let mut names: Vec<_> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.sort();
-    names
+    Ok(names)
+}
+
+/// A file to read. A pipe or a device may never end.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no regular file"))
+    }
 }
 
 fn release_of(image: &Path) -> Result<String, Error> {
     let mut head = Vec::new();
-    let read = || -> io::Result<usize> {
-        let file = File::open(image)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        file.take(HEAD).read_to_end(&mut head)
-    };
-    let mut read = read;
-    read().map_err(|error| Error::file("read", image, &error))?;
+    open(image)
+        .and_then(|file| file.take(HEAD).read_to_end(&mut head))
+        .map_err(|error| Error::file("read", image, &error))?;
     release(&head).map_err(|why| refused(image, why.to_string()))
 }
 

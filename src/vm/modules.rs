@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use object::{Object as _, ObjectSection as _};
 
+use super::kernel_image;
 use crate::error::Error;
 
 /// What trials may need, where it is not built in: the capture, IPv6, pairs of interfaces, the firewall, the destruction of
@@ -109,7 +110,7 @@ fn module_name(file: &str) -> Option<String> {
 
 /// What is in a module's file.
 fn unpacked(path: &Path) -> io::Result<Vec<u8>> {
-    let file = io::BufReader::new(fs::File::open(path)?);
+    let file = io::BufReader::new(kernel_image::open(path)?);
     let mut content = Vec::new();
     let kind = path.extension().and_then(|it| it.to_str());
     match kind {

@@ -4,6 +4,7 @@
 //! parcel's label are lines of text; the label says how long the parcel is and what its SHA-256 is.
 
 use std::io::{self, Read as _, Write};
+use std::ops::Range;
 
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
@@ -21,9 +22,9 @@ const LABEL: &str = "rstproof: parcel ";
 /// Says why there is none.
 const COMPLAINT: &str = "rstproof: guest cannot ";
 
-/// What comes over the line is no longer than this, packed and unpacked: some 200 times the whole catalogue.
+/// What comes over the line is no longer than this, packed and unpacked: some 100 times the whole catalogue.
 pub(super) const LONGEST_PACKED: u64 = 64 << 20;
-const LONGEST: u64 = 1 << 30;
+const LONGEST: u64 = 128 << 20;
 
 /// Tells that the guest is up.
 pub(super) fn greet(line: &mut impl Write) -> io::Result<()> {
@@ -38,7 +39,7 @@ pub(super) fn complain(line: &mut impl Write, what: &str) -> io::Result<()> {
     line.flush()
 }
 
-/// Packs files, each with its path, and sends them.
+/// Packs files, each with its path, and sends them. More than is taken at the other end is an error.
 pub(super) fn send(line: &mut impl Write, files: &[(String, Vec<u8>)]) -> io::Result<()> {
     let mut archive = cpio::Writer::default();
     for (path, content) in files {
@@ -46,8 +47,15 @@ pub(super) fn send(line: &mut impl Write, files: &[(String, Vec<u8>)]) -> io::Re
     }
     // A slow line behind a slow processor: little effort for most of the gain.
     let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
-    packed.write_all(&archive.finish())?;
+    let archive = archive.finish();
+    packed.write_all(&archive)?;
     let packed = packed.finish()?;
+    if archive.len() as u64 > LONGEST || packed.len() as u64 > LONGEST_PACKED {
+        let most = LONGEST >> 20;
+        return Err(io::Error::other(format!(
+            "the evidence is more than {most} MiB; name fewer scenarios, or repeat them less often"
+        )));
+    }
     writeln!(line, "{LABEL}{} {}", packed.len(), sha256(&packed))?;
     line.write_all(&packed)?;
     line.flush()
@@ -64,10 +72,48 @@ pub(super) enum Received {
     Sending(usize),
     /// The guest has given up: what it could not do.
     GaveUp(String),
-    /// All of it: files with their names.
-    Parcel(Vec<(String, Vec<u8>)>),
-    /// A parcel that is not what its label says.
+    /// All of it: where it lies in the stream, and its hash by the label.
+    Whole(Range<usize>, String),
+    /// A label that nothing can come of.
     Damaged,
+}
+
+/// The files of a parcel, each with its name: not copied, for they may be large.
+#[derive(Debug, Default)]
+pub struct Files {
+    archive: Vec<u8>,
+    places: Vec<(String, Range<usize>)>,
+}
+
+impl Files {
+    /// Unpacks a parcel with this hash. `None` if it is not what its label says.
+    pub(super) fn unpack(packed: &[u8], hash: &str) -> Option<Self> {
+        if sha256(packed) != hash {
+            return None;
+        }
+        let mut archive = Vec::new();
+        ZlibDecoder::new(packed)
+            .take(LONGEST)
+            .read_to_end(&mut archive)
+            .ok()?;
+        let own = |(path, place): (&str, _)| (path.to_owned(), place);
+        let places = cpio::places(&archive)?.into_iter().map(own).collect();
+        Some(Self { archive, places })
+    }
+
+    /// Each of them, in the order in which they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let content = |place: &Range<usize>| &self.archive[place.clone()];
+        self.places
+            .iter()
+            .map(move |(name, place)| (name.as_str(), content(place)))
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(it, _)| *it == name).map(|it| it.1)
+    }
 }
 
 /// Looks at what has come over the line.
@@ -102,21 +148,11 @@ pub(super) fn look(stream: &[u8]) -> Received {
     let Ok(length) = usize::try_from(length) else {
         return Received::Damaged;
     };
-    let Some(packed) = body.get(..length) else {
-        return Received::Sending(length - body.len());
-    };
-    if sha256(packed) != hash {
-        return Received::Damaged;
+    if let Some(missing) = length.checked_sub(body.len()).filter(|it| *it > 0) {
+        return Received::Sending(missing);
     }
-    let mut archive = Vec::new();
-    let unpacked = ZlibDecoder::new(packed)
-        .take(LONGEST)
-        .read_to_end(&mut archive);
-    let files = unpacked.ok().and_then(|_| cpio::files(&archive));
-    files.map_or(Received::Damaged, |files| {
-        let own = |(path, content): (&str, &[u8])| (path.to_owned(), content.to_vec());
-        Received::Parcel(files.into_iter().map(own).collect())
-    })
+    let start = stream.len() - body.len();
+    Received::Whole(start..start + length, hash.to_owned())
 }
 
 /// What follows the first place at which these bytes stand.
@@ -143,9 +179,19 @@ mod tests {
         greet(&mut line).unwrap();
         assert_eq!(look(&line), Received::Up);
         send(&mut line, &files()).unwrap();
-        assert_eq!(look(&line), Received::Parcel(files()));
+        assert_eq!(received(&line), Some(files()));
         line.extend_from_slice(b"reboot: Power down");
-        assert_eq!(look(&line), Received::Parcel(files()));
+        assert_eq!(received(&line), Some(files()));
+    }
+
+    /// What comes of a parcel that is whole.
+    fn received(line: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+        let Received::Whole(place, hash) = look(line) else {
+            panic!("{:?}", look(line));
+        };
+        let files = Files::unpack(&line[place], &hash)?;
+        let own = |(name, content): (&str, &[u8])| (name.to_owned(), content.to_vec());
+        Some(files.iter().map(own).collect())
     }
 
     /// A parcel that is cut is not here yet, one in which any byte is another is damaged, and neither is a parcel.
@@ -171,8 +217,23 @@ mod tests {
         for place in body..line.len() {
             let mut altered = line.clone();
             altered[place] ^= 1;
-            assert_eq!(look(&altered), Received::Damaged, "{place}");
+            assert_eq!(received(&altered), None, "{place}");
         }
+    }
+
+    /// A megabyte may stand for a gigabyte of zeros.
+    #[test]
+    fn a_parcel_takes_no_more_memory_than_it_may() {
+        let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+        io::copy(&mut io::repeat(0).take(LONGEST + 1), &mut packed).unwrap();
+        let packed = packed.finish().unwrap();
+        assert!(packed.len() < 1 << 20);
+        assert!(Files::unpack(&packed, &sha256(&packed)).is_none());
+        let too_much = vec![0; usize::try_from(LONGEST).unwrap()];
+        let mut line = Vec::new();
+        let error = send(&mut line, &[("report.json".to_owned(), too_much)]).unwrap_err();
+        assert!(error.to_string().contains("more than 128 MiB"), "{error}");
+        assert!(line.is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! console, and the line on which it sends its result. Everything goes through descriptors, so that no file has to be
 //! removed, whichever way this process ends.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -17,11 +18,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep_until, timeout};
 
-use super::guest::{COMMAND, MARK, STATUS};
+use super::guest::{COMMAND, Ending, MARK, STATUS};
 use super::kernel_image::KernelImage;
-use super::parcel::{self, LONGEST_PACKED, Received};
+use super::parcel::{self, Files, LONGEST_PACKED, Received};
 use crate::error::{Error, reason};
 use crate::report::human::printable;
 use crate::sys;
@@ -64,8 +66,17 @@ const PROBE_BOUND: Duration = Duration::from_secs(3);
 /// How long a run may take to save what it has, and the line to bring it out, past the bound of the run.
 const FAREWELL: Duration = Duration::from_secs(60);
 
-/// A guest says no more than this on its console, and nothing before its greeting is longer.
+/// How long what it has said may take to be read when it has ended. A bound on failure.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// So much is kept of what a guest says on its console, its last words; and nothing before its greeting is longer.
 const LONGEST_CONSOLE: usize = 1 << 20;
+
+/// What is read at once.
+const CHUNK: usize = 64 << 10;
+
+/// The kernel's command line is shorter (`COMMAND_LINE_SIZE`, arch/x86/include/asm/setup.h), with the byte that ends it.
+const LONGEST_COMMAND_LINE: usize = 2048;
 
 /// What is run on a kernel.
 #[derive(Clone, Debug)]
@@ -76,21 +87,80 @@ pub struct Guest {
     pub memory_mib: u32,
     /// Processors.
     pub cpus: usize,
-    /// More arguments for the kernel.
-    pub append: Option<String>,
+    /// The kernel's arguments.
+    pub arguments: Arguments,
     /// How long its run may take.
     pub bound: Duration,
+}
+
+/// A kernel's command line that starts this program as a guest.
+#[derive(Clone, Debug)]
+pub struct Arguments(String);
+
+impl Arguments {
+    /// With more arguments, if there are any; or what they would make of the others.
+    pub fn new(bound: Duration, more: Option<&str>) -> Result<Self, &'static str> {
+        let more = more.unwrap_or_default();
+        if more.contains(char::is_control) {
+            return Err("it has a control character");
+        }
+        if more.matches('"').count() % 2 == 1 {
+            return Err(
+                "its last quotation mark is not closed, so the kernel would read all that follows as one argument",
+            );
+        }
+        if more.split_whitespace().any(|word| word == "--") {
+            return Err(
+                "what follows -- is for the kernel's first process, and that is this program",
+            );
+        }
+        let line = format!(
+            "console=ttyS0 panic=-1 quiet random.trust_cpu=on mitigations=off {MARK}{} {more} -- {COMMAND}",
+            bound.as_secs()
+        );
+        if line.len() >= LONGEST_COMMAND_LINE {
+            return Err(
+                "it is too long: the kernel takes 2047 bytes with the arguments that are always there",
+            );
+        }
+        Ok(Self(line))
+    }
+}
+
+/// What a guest starts from, in memory: it can be read whatever rights have been given up.
+#[derive(Debug)]
+pub struct Media {
+    kernel: File,
+    initramfs: File,
+}
+
+impl Media {
+    /// With this kernel and this first filesystem.
+    pub fn new(kernel: &[u8], initramfs: &[u8]) -> io::Result<Self> {
+        Ok(Self {
+            kernel: memory_file("kernel", kernel)?,
+            initramfs: memory_file("initramfs", initramfs)?,
+        })
+    }
 }
 
 /// What a guest brought out.
 #[derive(Debug)]
 pub struct Parcel {
     /// Files of evidence, each with its name.
-    pub files: Vec<(String, Vec<u8>)>,
-    /// Exit code of the run there; 128 and the signal, if one ended it.
-    pub code: Option<u8>,
+    pub files: Files,
+    /// How the run there ended, if it says so.
+    pub ending: Option<Ending>,
     /// What it said on its console.
     pub console: Vec<u8>,
+}
+
+impl Parcel {
+    /// What its console said last.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        told_last(&self.console)
+    }
 }
 
 /// Why a guest brought nothing out.
@@ -103,13 +173,27 @@ pub struct Failure {
     pub never_up: bool,
 }
 
+impl Failure {
+    /// Of a guest that nobody waits for any more.
+    pub(super) fn ended_here() -> Self {
+        Self {
+            what: ENDED_HERE.to_owned(),
+            console: Vec::new(),
+            never_up: false,
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        match last_words(&self.console) {
-            Some(words) => write!(f, "; the console's last words: {words}"),
-            None => f.write_str("; its console said nothing"),
-        }
+        write!(f, "{}; {}", self.what, told_last(&self.console))
+    }
+}
+
+fn told_last(console: &[u8]) -> String {
+    match last_words(console) {
+        Some(words) => format!("the console's last words: {words}"),
+        None => "its console said nothing".to_owned(),
     }
 }
 
@@ -150,8 +234,8 @@ impl Emulator {
         }
         let tried = async {
             let sector = memory_file("sector", &boot_sector())?;
-            let mut child = self
-                .command(Accelerator::Kvm)
+            let mut command = self.command(Accelerator::Kvm);
+            command
                 .args(["-device", "isa-debug-exit,iobase=0x501,iosize=1"])
                 .args([
                     "-drive",
@@ -159,9 +243,8 @@ impl Emulator {
                 ])
                 .stdin(Stdio::from(sector))
                 .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()?;
-            child.wait().await
+                .stderr(Stdio::null());
+            command.spawn()?.wait().await
         };
         match timeout(PROBE_BOUND, tried).await {
             Ok(Ok(status)) if status.code() == Some(EXIT_STATUS) => Ok(()),
@@ -184,38 +267,45 @@ impl Emulator {
             // Ctrl-C is for this process, which sees to it that the guest ends.
             .process_group(0)
             .kill_on_drop(true);
+        sys::without_capabilities(command.as_std_mut());
+        sys::end_with_parent(command.as_std_mut());
         command
     }
 
-    /// Runs a guest with this first filesystem until it has sent its result. It is ended then, and on every other way out.
+    /// Runs a guest until it has sent its result. It is ended then, and on every other way out.
     pub async fn run(
         &self,
         guest: &Guest,
         accelerator: Accelerator,
-        initramfs: &[u8],
+        media: &Media,
         stop: &mut watch::Receiver<bool>,
         progress: impl FnMut(Progress),
     ) -> Result<Result<Parcel, Failure>, Error> {
+        if *stop.borrow() {
+            return Ok(Err(Failure::ended_here()));
+        }
         let failed = |error: &io::Error| Error::lab(format!("start {PROGRAM}"), &reason(error));
         let mut running = self
-            .start(guest, accelerator, initramfs)
+            .start(guest, accelerator, media)
             .map_err(|error| failed(&error))?;
         let result = tokio::select! {
             result = running.attend(guest, accelerator, progress) => result,
             // It is an error when nobody can ask for it any more.
-            _ = stop.wait_for(|stop| *stop) => Err(("it was ended here".to_owned(), false)),
+            _ = stop.wait_for(|stop| *stop) => Err((ENDED_HERE.to_owned(), false)),
         };
         // It has nothing to lose, and what it would do is to switch itself off.
         let _ = running.child.kill().await;
-        let console = running.console.bytes;
+        // A bound, for it may have left somebody who holds the other end.
+        let _ = timeout(LAST_WORDS, running.console.rest()).await;
+        let console = running.console.bytes.into();
         Ok(match result {
-            Ok(mut files) => {
-                let place = files.iter().position(|(name, _)| name == STATUS);
-                let code = place.map(|place| files.remove(place).1);
-                let code = code.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+            Ok(files) => {
+                let ending = files
+                    .get(STATUS)
+                    .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
                 Ok(Parcel {
                     files,
-                    code,
+                    ending,
                     console,
                 })
             }
@@ -227,22 +317,10 @@ impl Emulator {
         })
     }
 
-    fn start(
-        &self,
-        guest: &Guest,
-        accelerator: Accelerator,
-        initramfs: &[u8],
-    ) -> io::Result<Running> {
-        let initramfs = memory_file("initramfs", initramfs)?;
+    fn start(&self, guest: &Guest, accelerator: Accelerator, media: &Media) -> io::Result<Running> {
+        // Of its own: that of another guest does not stay open here.
+        let kernel = media.kernel.try_clone()?;
         let (line, far_end) = std::io::pipe()?;
-        let mut append = format!(
-            "console=ttyS0 panic=-1 quiet random.trust_cpu=on mitigations=off {MARK}{}",
-            guest.bound.as_secs()
-        );
-        if let Some(more) = &guest.append {
-            append = format!("{append} {more}");
-        }
-        append = format!("{append} -- {COMMAND}");
         let mut command = self.command(accelerator);
         command
             .args(["-m", &guest.memory_mib.to_string()])
@@ -254,12 +332,13 @@ impl Emulator {
                 &format!("file,id=line,path=/proc/self/fd/{}", far_end.as_raw_fd()),
             ])
             .args(["-serial", "chardev:line"])
-            .arg("-kernel")
-            .arg(&guest.image.path)
-            .args(["-initrd", "/proc/self/fd/0", "-append", &append])
-            .stdin(Stdio::from(initramfs))
+            .args(["-kernel", &format!("/proc/self/fd/{}", kernel.as_raw_fd())])
+            .args(["-initrd", "/proc/self/fd/0"])
+            .args(["-append", &guest.arguments.0])
+            .stdin(Stdio::from(media.initramfs.try_clone()?))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        sys::hand_over(command.as_std_mut(), kernel.into());
         sys::hand_over(command.as_std_mut(), far_end.into());
         let mut child = command.spawn()?;
         // The command has the far end, and while anybody has it the line does not end.
@@ -270,10 +349,8 @@ impl Emulator {
             child,
             console: Stream::new(console, LONGEST_CONSOLE),
             own_words: Stream::new(own_words, LONGEST_CONSOLE),
-            line: Stream::new(
-                pipe::Receiver::from_owned_fd(OwnedFd::from(line))?,
-                usize::try_from(LONGEST_PACKED).unwrap_or(usize::MAX),
-            ),
+            line: pipe::Receiver::from_owned_fd(OwnedFd::from(line))?,
+            came: Vec::new(),
         })
     }
 }
@@ -283,7 +360,9 @@ struct Running {
     child: Child,
     console: Stream<tokio::process::ChildStdout>,
     own_words: Stream<tokio::process::ChildStderr>,
-    line: Stream<pipe::Receiver>,
+    line: pipe::Receiver,
+    /// What has come over the line.
+    came: Vec<u8>,
 }
 
 impl Running {
@@ -293,25 +372,28 @@ impl Running {
         guest: &Guest,
         accelerator: Accelerator,
         mut progress: impl FnMut(Progress),
-    ) -> Result<Vec<(String, Vec<u8>)>, (String, bool)> {
+    ) -> Result<Files, (String, bool)> {
         progress(Progress::Booting);
         let mut deadline = Instant::now() + accelerator.boot_bound();
-        let mut is_up = false;
+        let (mut is_up, mut is_open) = (false, true);
         // How much has to have come for another look to be of use.
         let mut enough = 1;
+        let most = usize::try_from(LONGEST_PACKED).unwrap_or(usize::MAX);
         loop {
+            self.came.reserve(CHUNK);
+            let mut chunk = (&mut self.line).take(CHUNK as u64);
             tokio::select! {
                 () = self.console.more(), if self.console.is_open => {}
                 () = self.own_words.more(), if self.own_words.is_open => {}
-                () = self.line.more(), if self.line.is_open => {}
+                length = chunk.read_buf(&mut self.came) => is_open = length.is_ok_and(|it| it > 0),
                 () = sleep_until(deadline.into()) => {
                     return Err((too_late(guest, accelerator, is_up), !is_up));
                 }
             }
-            let came = self.line.bytes.len();
+            let came = self.came.len();
             if came >= enough {
                 enough = came + 1;
-                match parcel::look(&self.line.bytes) {
+                match parcel::look(&self.came) {
                     Received::Up if !is_up => {
                         is_up = true;
                         deadline = Instant::now() + guest.bound + FAREWELL;
@@ -325,6 +407,9 @@ impl Running {
                         ));
                     }
                     Received::Nothing | Received::Up => {}
+                    Received::Sending(missing) if came + missing > most + LONGEST_CONSOLE => {
+                        return Err((DAMAGED.to_owned(), false));
+                    }
                     Received::Sending(missing) => {
                         progress(Progress::Sending);
                         enough = came.saturating_add(missing);
@@ -335,20 +420,23 @@ impl Running {
                             false,
                         ));
                     }
-                    Received::Parcel(files) => return Ok(files),
-                    Received::Damaged => {
-                        return Err(("what it sent was damaged on the way".to_owned(), false));
+                    Received::Whole(place, hash) => {
+                        let came = std::mem::take(&mut self.came);
+                        // For others wait meanwhile.
+                        let files = spawn_blocking(move || Files::unpack(&came[place], &hash));
+                        let files = files.await.ok().flatten();
+                        return files.ok_or_else(|| (DAMAGED.to_owned(), false));
                     }
+                    Received::Damaged => return Err((DAMAGED.to_owned(), false)),
                 }
             }
-            if !self.line.is_open {
+            if !is_open {
                 let ended = if is_up {
                     "it ended before its result was out"
                 } else {
                     "it ended before this program ran there"
                 };
-                self.console.rest().await;
-                self.own_words.rest().await;
+                let _ = timeout(LAST_WORDS, self.own_words.rest()).await;
                 return Err((self.with_own_words(ended), !is_up));
             }
         }
@@ -356,7 +444,8 @@ impl Running {
 
     /// With what the emulator itself has complained of.
     fn with_own_words(&self, what: &str) -> String {
-        let said = String::from_utf8_lossy(&self.own_words.bytes);
+        let said = Vec::from(self.own_words.bytes.clone());
+        let said = String::from_utf8_lossy(&said);
         // It warns of every feature that this processor does not have.
         let mut lines = said.lines().filter(|line| !line.contains("warning: "));
         match lines.next() {
@@ -378,10 +467,10 @@ fn too_late(guest: &Guest, accelerator: Accelerator, is_up: bool) -> String {
     )
 }
 
-/// What comes from one end, and no more of it than is wanted.
+/// What comes from one end: the last of it.
 struct Stream<R> {
     from: R,
-    bytes: Vec<u8>,
+    bytes: VecDeque<u8>,
     most: usize,
     is_open: bool,
     chunk: Vec<u8>,
@@ -391,21 +480,21 @@ impl<R: AsyncRead + Unpin> Stream<R> {
     fn new(from: R, most: usize) -> Self {
         Self {
             from,
-            bytes: Vec::new(),
+            bytes: VecDeque::new(),
             most,
             is_open: true,
-            chunk: vec![0; 64 << 10],
+            chunk: vec![0; CHUNK],
         }
     }
 
-    /// Waits for more, or for the end. What is too much is passed over.
+    /// Waits for more, or for the end.
     async fn more(&mut self) {
         match self.from.read(&mut self.chunk).await {
             Ok(0) | Err(_) => self.is_open = false,
             Ok(length) => {
-                let room = self.most.saturating_sub(self.bytes.len());
-                self.bytes
-                    .extend_from_slice(&self.chunk[..length.min(room)]);
+                self.bytes.extend(&self.chunk[..length]);
+                let too_many = self.bytes.len().saturating_sub(self.most);
+                self.bytes.drain(..too_many);
             }
         }
     }
@@ -417,6 +506,9 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         }
     }
 }
+
+const ENDED_HERE: &str = "it was ended here";
+const DAMAGED: &str = "what it sent is damaged, or too much";
 
 /// A file that is in memory only.
 fn memory_file(name: &str, content: &[u8]) -> io::Result<File> {
