@@ -73,9 +73,9 @@ fetch() {
   # Suites that hold kernels. What an archive does not have is passed over.
   local main=${RSTPROOF_DEBIAN_ARCHIVE:-} security=''
   if [ -z "$main" ]; then
-    main=$(apt-get indextargets --format '$(LABEL)|$(SITE)' 'Created-By: Packages' | sed -n 's/^Debian|//p' | head -n 1)
+    main=$(apt-get indextargets --format '$(LABEL)|$(SITE)' 'Created-By: Packages' | sed -n '/^Debian|/{s///p;q}')
     security=$(apt-get indextargets --format '$(LABEL)|$(SITE)' 'Created-By: Packages' |
-      sed -n 's/^Debian-Security|//p' | head -n 1)
+      sed -n '/^Debian-Security|/{s///p;q}')
   fi
   [ -n "$main" ] ||
     fail "apt is configured for no archive of Debian's (or \`apt-get update\` was never run); set RSTPROOF_DEBIAN_ARCHIVE"
@@ -166,7 +166,14 @@ if [ ${#missing[@]} -gt 0 ] || [ ${#lines[@]} -eq 0 ]; then
   exec 9>"$cache/.lock"
   flock 9
   trap 'rm -rf "$cache/.apt"' EXIT
-  fetch
+  # Who had the lock before may have fetched the same.
+  if [ $# -eq 0 ] && [ -s "$all" ]; then
+    mapfile -t lines <"$all"
+  fi
+  find_missing
+  if [ ${#missing[@]} -gt 0 ] || [ ${#lines[@]} -eq 0 ]; then
+    fetch
+  fi
 fi
 
 had=()

@@ -2,8 +2,19 @@
 # Runs the whole catalogue on a kernel of each line that Debian's archive holds and on this host's, and writes what
 # differs to docs/kernels.md.
 #
-#   ./scripts/kernel-matrix.sh [DIR]     the evidence is kept in DIR, if one is named
+#   ./scripts/kernel-matrix.sh [DIR]     the evidence is kept in DIR, if one is named; it has to be empty or not there
 set -euo pipefail
+if (($# > 0)) && [[ -n $(ls -A -- "$1" 2>/dev/null) ]]; then
+    # What an earlier run has left there would come onto the page.
+    echo "kernel-matrix: $1 is not empty; name another directory, or remove what is in it" >&2
+    exit 1
+fi
+if (($# > 0)); then
+    evidence=$(realpath -m -- "$1")
+else
+    evidence=$(mktemp -d)
+    trap 'rm -rf "$evidence"' EXIT
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 ./scripts/setup.sh --kernels
@@ -12,14 +23,8 @@ mapfile -t images <<<"$fetched"
 cargo build --release --locked
 program=./target/release/rstproof
 
-if (($# > 0)); then
-    evidence=$1
-else
-    evidence=$(mktemp -d)
-    trap 'rm -rf "$evidence"' EXIT
-fi
 # 1 says that something differs or was refuted, which the page shows; 3 that a trial was inconclusive, which it shows, too.
-"$program" kernels --all --with-running --force -w "$evidence" "${images[@]}" || (($? == 1 || $? == 3))
+"$program" kernels --all --with-running -w "$evidence" "${images[@]}" || (($? == 1 || $? == 3))
 
 page=docs/kernels.md
 mkdir -p docs

@@ -21,10 +21,17 @@ fi
 images=()
 if ! ./scripts/setup.sh --kernels; then
     echo 'test: QEMU cannot be installed, so NO KERNEL IS BOOTED'
-elif ! fetched=$(./scripts/fetch-kernels.sh 5.10 6.16); then
-    echo 'test: kernels cannot be fetched, so NO KERNEL IS BOOTED'
 else
-    mapfile -t images <<<"$fetched"
+    # Each by itself: without one the other is booted all the same.
+    for line in 5.10 6.16; do
+        if image=$(./scripts/fetch-kernels.sh "$line"); then
+            images+=("$image")
+        else
+            echo "test: kernel $line cannot be fetched, so IT IS NOT BOOTED"
+        fi
+    done
+fi
+if ((${#images[@]} > 0)); then
     echo "test: booting ${images[*]}"
     RSTPROOF_TEST_KERNELS=$(printf '%s:' "${images[@]}") \
         cargo test --locked --test kernels -- --ignored --test-threads 1

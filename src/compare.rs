@@ -15,10 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 
-use self::document::{Seen, Subject};
+use self::document::{Seen, Subject, shortened};
 use crate::history::{self, Patch, Version};
 use crate::kernel::event::Coverage;
 use crate::scenario::{Family, Scenario, find};
+use crate::verdict::Verdict;
 
 /// All that differs between some reports.
 #[derive(Debug)]
@@ -33,6 +34,21 @@ pub struct Comparison {
     pub agreed: Vec<Agreed>,
     /// Trials that nothing can be said of: scenario, family, whose they are, and why.
     pub inconclusive: Vec<(String, Family, usize, String)>,
+    /// Scenarios and families that fewer than two of them have run, so that there is nothing to compare.
+    pub alone: Vec<Alone>,
+    /// What a report does not hold that another one does; those that lack nothing are left out.
+    pub missing: Vec<(usize, Vec<(String, Family)>)>,
+}
+
+/// What there is nothing to compare of.
+#[derive(Clone, Debug)]
+pub struct Alone {
+    /// Id of the scenario.
+    pub scenario: String,
+    /// Family.
+    pub family: Family,
+    /// The only one that has run it, if any has.
+    pub ran: Option<usize>,
 }
 
 /// What a difference is one of.
@@ -198,7 +214,12 @@ pub struct Agreed {
 #[must_use]
 pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
     subjects.sort_by(|a, b| {
-        let key = |it: &Subject| (it.kernel.version, it.release.clone(), it.origin.clone());
+        let key = |it: &Subject| {
+            let version = it.kernel.version;
+            let by_release = (it.kernel.candidate.is_none(), it.kernel.candidate);
+            let names = (it.release.clone(), it.origin.clone());
+            (version.is_none(), version, by_release, names)
+        };
         key(a).cmp(&key(b))
     });
     tell_apart(&mut subjects);
@@ -211,6 +232,8 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
     let mut differences: Vec<Difference> = Vec::new();
     let mut agreed = Vec::new();
     let mut inconclusive = Vec::new();
+    let mut alone = Vec::new();
+    let missing = missing(&subjects, &keys);
     for (scenario, family) in keys {
         let seen: Vec<(usize, &Seen)> = subjects
             .iter()
@@ -226,11 +249,22 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
         inconclusive.extend(unsaid);
         let aspects = aspects(&subjects, &seen);
         let Some(kind) = aspects.iter().map(|(aspect, _)| aspect.kind()).min() else {
+            let ran: Vec<usize> = seen
+                .iter()
+                .filter(|(_, it)| !it.verdicts.is_empty())
+                .map(|(place, _)| *place)
+                .collect();
+            if ran.len() < 2 {
+                let ran = ran.first().copied();
+                alone.push(Alone {
+                    scenario,
+                    family,
+                    ran,
+                });
+                continue;
+            }
             agreed.push(Agreed {
-                ran: seen
-                    .iter()
-                    .filter(|(_, it)| !it.verdicts.is_empty())
-                    .count(),
+                ran: ran.len(),
                 calls: seen
                     .iter()
                     .find_map(|(_, it)| it.calls.first().filter(|_| it.calls.len() == 1).cloned())
@@ -240,7 +274,7 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
             });
             continue;
         };
-        let causes = causes(find(&scenario), &subjects, &aspects);
+        let causes = causes(find(&scenario), &subjects, &seen, &aspects);
         // Families of a scenario follow one another.
         let same = differences
             .last_mut()
@@ -265,10 +299,29 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
         told,
         agreed,
         inconclusive,
+        alone,
+        missing,
     }
 }
 
+/// What each of them does not hold of what all together do.
+fn missing(subjects: &[Subject], keys: &[(String, Family)]) -> Vec<(usize, Vec<(String, Family)>)> {
+    let of = |subject: &Subject| -> Vec<_> {
+        let absent = keys.iter().filter(|key| !subject.seen.contains_key(key));
+        absent.cloned().collect()
+    };
+    let all = subjects.iter().map(of).enumerate();
+    all.filter(|(_, absent)| !absent.is_empty()).collect()
+}
+
 impl Comparison {
+    /// Whether anything was compared at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let has_run = |it: &Difference| it.kind != Kind::Availability;
+        self.agreed.is_empty() && !self.differences.iter().any(has_run)
+    }
+
     /// Whether programs or their peers could notice a difference.
     #[must_use]
     pub fn behaviour_differs(&self) -> bool {
@@ -295,9 +348,18 @@ impl Comparison {
         if !known || among.len() < 3 || others.is_empty() {
             return each();
         }
-        if others.iter().all(|it| version(it) < version(first)) {
+        // Of those that nobody has seen do it nothing is said.
+        let all = || 0..self.subjects.len();
+        let holds_for =
+            |mut range: Box<dyn Iterator<Item = usize> + '_>| range.all(|it| members.contains(&it));
+        let from_first = all().filter(|it| version(it) >= version(first));
+        let up_to_last = all().filter(|it| version(it).is_some() && version(it) <= version(last));
+        if others.iter().all(|it| version(it) < version(first)) && holds_for(Box::new(from_first)) {
             Span::Since(label(first))
-        } else if members.len() > 1 && others.iter().all(|it| version(it) > version(last)) {
+        } else if members.len() > 1
+            && others.iter().all(|it| version(it) > version(last))
+            && holds_for(Box::new(up_to_last))
+        {
             Span::Until(label(last))
         } else {
             each()
@@ -306,9 +368,9 @@ impl Comparison {
 
     /// Who cannot run which scenarios, and why; those that the same kernels cannot run for the same reason together.
     #[must_use]
-    pub fn unavailable(&self) -> Vec<(Vec<&Group>, Vec<&str>)> {
+    pub fn unavailable(&self) -> Vec<Unavailable<'_>> {
         let mut known: BTreeMap<Vec<&Group>, usize> = BTreeMap::new();
-        let mut all: Vec<(Vec<&Group>, Vec<&str>)> = Vec::new();
+        let mut all: Vec<Unavailable<'_>> = Vec::new();
         for difference in &self.differences {
             let aspects = difference.aspects.iter();
             let ran = aspects.filter(|(aspect, _)| *aspect == Aspect::Ran);
@@ -317,20 +379,44 @@ impl Comparison {
                     groups.iter().filter(|it| it.lines != [IT_RAN]).collect();
                 let nth = *known.entry(lacking.clone()).or_insert(all.len());
                 if nth == all.len() {
-                    all.push((lacking, Vec::new()));
+                    all.push(Unavailable {
+                        among: members_of(groups),
+                        lacking,
+                        scenarios: Vec::new(),
+                    });
                 }
-                let ids = &mut all[nth].1;
-                if ids.last() != Some(&&*difference.scenario) {
-                    ids.push(&difference.scenario);
+                let same = &mut all[nth].scenarios;
+                let known = same.iter_mut().find(|it| it.0 == difference.scenario);
+                match known {
+                    Some((_, families)) => families.extend(&difference.families),
+                    None => same.push((&difference.scenario, difference.families.clone())),
                 }
             }
         }
-        for (_, ids) in &mut all {
-            ids.sort_by_key(|id| (place(id), *id));
-            ids.dedup();
+        for one in &mut all {
+            for (id, families) in &mut one.scenarios {
+                families.sort();
+                families.dedup();
+                // All that there are need not be named.
+                if find(id).is_some_and(|it| it.families.len() == families.len()) {
+                    families.clear();
+                }
+            }
+            one.scenarios.sort_by_key(|(id, _)| (place(id), *id));
         }
         all
     }
+}
+
+/// Scenarios that some kernels cannot run, while others can, or cannot for another reason.
+#[derive(Clone, Debug)]
+pub struct Unavailable<'a> {
+    /// All that were asked to run them.
+    pub among: Vec<usize>,
+    /// Those that cannot, and why.
+    pub lacking: Vec<&'a Group>,
+    /// Ids, and over which families; none means all that there are.
+    pub scenarios: Vec<(&'a str, Vec<Family>)>,
 }
 
 /// How some kernels among others are referred to.
@@ -527,24 +613,55 @@ fn shown(trials: &BTreeSet<Vec<String>>, common: &BTreeSet<usize>) -> Vec<String
 
 /// A list that a person may read to its end: no scenario has a tenth of these lines, and a hostile report any number.
 fn bounded(mut lines: Vec<String>) -> Vec<String> {
-    const MOST: usize = 200;
-    let more = lines.len().saturating_sub(MOST);
+    let more = lines.len().saturating_sub(MOST_LINES);
+    lines.truncate(MOST_LINES);
+    for line in &mut lines {
+        *line = shortened(line);
+    }
     if more > 0 {
-        lines.truncate(MOST);
         lines.push(format!("… {more} more …"));
     }
     lines
 }
 
+const MOST_LINES: usize = 200;
+
 /// What accounts for these differences, and no more than it takes; nothing, if it does not account for all of them.
 fn causes(
     scenario: Option<&'static Scenario>,
     subjects: &[Subject],
+    seen: &[(usize, &Seen)],
     aspects: &[(Aspect, Vec<Group>)],
 ) -> Vec<Cause> {
     let Some(scenario) = scenario else {
         return Vec::new();
     };
+    // It was judged by what its own version is known to do: what is known does not account for it.
+    let is_linux = |place: &usize| subjects[*place].sysname == "Linux";
+    let refuted = Verdict::Refuted.name();
+    if seen
+        .iter()
+        .any(|(place, it)| is_linux(place) && it.verdicts.contains(refuted))
+    {
+        return Vec::new();
+    }
+    // Another system has to do what it is known for.
+    let mut systems = Vec::new();
+    for (place, it) in seen.iter().filter(|(place, _)| !is_linux(place)) {
+        let known = history::SYSTEMS.iter().find(|system| {
+            let does = |calls: &Vec<String>| calls.iter().any(|call| call == system.call);
+            system.sysname == subjects[*place].sysname
+                && system.scenario == scenario.id
+                && it.calls.iter().all(does)
+        });
+        match known {
+            Some(system) if !systems.contains(&Cause::System(system)) => {
+                systems.push(Cause::System(system));
+            }
+            Some(_) => {}
+            None => return Vec::new(),
+        }
+    }
     let mut all: Vec<&'static Patch> = Vec::new();
     for (aspect, groups) in aspects.iter().filter(|(aspect, _)| *aspect != Aspect::Ran) {
         let account = |patches: &[&'static Patch]| accounts_for(patches, subjects, groups);
@@ -561,12 +678,7 @@ fn causes(
         patches.retain(|patch| !all.contains(patch));
         all.append(&mut patches);
     }
-    let systems = history::SYSTEMS.iter().filter(|system| {
-        let is_there = subjects.iter().any(|it| it.sysname == system.sysname);
-        is_there && system.scenario == scenario.id
-    });
-    let patches = all.into_iter().map(Cause::Patch);
-    patches.chain(systems.map(Cause::System)).collect()
+    all.into_iter().map(Cause::Patch).chain(systems).collect()
 }
 
 /// Whether two forms of a scenario expect something else in this regard.
@@ -579,12 +691,12 @@ fn differ(one: &Scenario, other: &Scenario, aspect: Aspect) -> bool {
             .collect::<Vec<_>>()
     };
     match aspect {
-        Aspect::Ran => false,
+        // Each kernel is judged by what its version is known to do.
+        Aspect::Ran | Aspect::Verdict => false,
         Aspect::Calls => calls(one) != calls(other),
         Aspect::Resets => resets(one) != resets(other),
         Aspect::Reasons => one.resets != other.resets,
         Aspect::Counters => one.counters != other.counters,
-        Aspect::Verdict => true,
     }
 }
 

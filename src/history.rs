@@ -46,8 +46,20 @@ impl Version {
 pub struct Kernel {
     /// The release of Linux that it is made of; `None` if it is not Linux, or says nothing.
     pub version: Option<Version>,
-    /// Whether that is known for certain. A vendor that keeps calling its kernel 5.14.0 has backported what it saw fit.
+    /// Which candidate for that release it is, if it is one.
+    pub candidate: Option<u16>,
+    /// Whether that is known for certain. A vendor that keeps calling its kernel 5.14.0 has backported what it saw fit, and
+    /// what is in a candidate for a release is not told by that.
     pub is_exact: bool,
+}
+
+/// The number after this mark.
+fn number_after(text: &str, mark: &str) -> Option<u16> {
+    let (_, rest) = text.split_once(mark)?;
+    let end = rest
+        .find(|it: char| !it.is_ascii_digit())
+        .unwrap_or(rest.len());
+    rest[..end].parse().ok()
 }
 
 impl Kernel {
@@ -61,17 +73,22 @@ impl Kernel {
         if let Some((_, told)) = version.split_once(" Debian ")
             && let Some(version) = Version::parse(told)
         {
+            let candidate = number_after(told, "~rc");
             return Self {
                 version: Some(version),
-                is_exact: true,
+                candidate,
+                is_exact: candidate.is_none(),
             };
         }
         let parsed = Version::parse(release);
         let suffix = release.trim_start_matches(|it: char| it.is_ascii_digit() || it == '.');
         let is_vendors = VENDORS.iter().any(|mark| suffix.contains(mark));
+        let candidate = number_after(suffix, "-rc");
         Self {
             version: parsed,
-            is_exact: parsed.is_some_and(|version| version.2 != 0 || suffix.is_empty())
+            candidate,
+            is_exact: candidate.is_none()
+                && parsed.is_some_and(|version| version.2 != 0 || suffix.is_empty())
                 && !is_vendors,
         }
     }
@@ -97,8 +114,8 @@ impl Kernel {
     }
 }
 
-/// What their releases contain: Red Hat's and Amazon's kernels, and the older ones of `SUSE`.
-const VENDORS: [&str; 4] = [".el", ".amzn", "-default", "-azure"];
+/// What their releases contain: Red Hat's and Amazon's kernels, the older ones of `SUSE`, Microsoft's and Proxmox's.
+const VENDORS: [&str; 5] = [".el", ".amzn", "-default", "-azure", "-pve"];
 
 /// Whether what came in these releases is in this one.
 fn is_in(since: &[Version], version: Version) -> bool {
@@ -161,6 +178,8 @@ pub struct System {
     pub sysname: &'static str,
     /// The scenario that shows it.
     pub scenario: &'static str,
+    /// The call there that ends otherwise, and how.
+    pub call: &'static str,
     /// What it does: a sentence.
     pub says: &'static str,
     /// Where that is from.
@@ -173,6 +192,7 @@ pub const SYSTEMS: [System; 2] = [
         id: "macos-broken-pipe",
         sysname: "Darwin",
         scenario: "close-unread-data-write",
+        call: "client write(1) = EPIPE",
         says: "On macOS the first write after a RST is told EPIPE: that the sending side is shut is looked at before the error is.",
         source: "`sosendcheck()` in xnu's bsd/kern/uipc_socket.c",
     },
@@ -180,6 +200,7 @@ pub const SYSTEMS: [System; 2] = [
         id: "freebsd-broken-pipe",
         sysname: "FreeBSD",
         scenario: "close-unread-data-write",
+        call: "client write(1) = EPIPE",
         says: "FreeBSD sends FIN when a socket with unread data is closed, and RST only when more data comes in; the first write \
                after it is told EPIPE.",
         source: "`tcp_disconnect()` in sys/netinet/tcp_usrreq.c, `sosend_generic()` in sys/kern/uipc_socket.c",
@@ -500,14 +521,26 @@ mod tests {
                 false,
             ),
             ("6.4.0-150600.23-default", smp, Version(6, 4, 0), false),
+            ("6.8.12-15-pve", smp, Version(6, 8, 12), false),
         ] {
             let expected = Kernel {
                 version: Some(expected),
+                candidate: None,
                 is_exact,
             };
             assert_eq!(linux(release, version), expected, "{release}");
         }
         assert_eq!(Kernel::of("Darwin", "25.1.0", ""), Kernel::default());
+        // What came in the last candidate is not in the first.
+        let debians = "#1 SMP Debian 7.1~rc2-1~exp1 (2026-05-01)";
+        for (release, version) in [("7.1.0-rc2", smp), ("7.1-rc2", smp), ("7.1-amd64", debians)] {
+            let expected = Kernel {
+                version: Some(Version(7, 1, 0)),
+                candidate: Some(2),
+                is_exact: false,
+            };
+            assert_eq!(linux(release, version), expected, "{release}");
+        }
     }
 
     /// The stable series that took a28c4fcbf774 over did so in the releases that the record of CVE-2026-68118 names.

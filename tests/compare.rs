@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use rstproof::compare::document::{Subject, parse};
 use rstproof::compare::{Aspect, Cause, Comparison, Kind, compare, human, json, markdown};
+use rstproof::scenario::Family;
 use serde_json::{Value, json};
 
 /// `uname -r` and `-v` of a kernel of Debian's; up to 6.1 only the second one names the release of Linux.
@@ -279,7 +280,7 @@ fn what_the_first_write_is_told_on_macos_is_known() {
         causes(&comparison),
         [("close-unread-data-write", vec!["macos-broken-pipe"])]
     );
-    assert_eq!(spans(&comparison, Aspect::Calls), ["25.1.0", "7.3.4"]);
+    assert_eq!(spans(&comparison, Aspect::Calls), ["7.3.4", "25.1.0"]);
 }
 
 /// A kernel before 6.12 gives no reason for an abort (ba0ca286c919), and resets connections as any other does.
@@ -391,8 +392,11 @@ fn what_a_kernel_cannot_run_is_a_matter_of_availability() {
     assert_eq!(comparison.unexplained().count(), 0);
     let unavailable = comparison.unavailable();
     assert_eq!(unavailable.len(), 1);
-    assert_eq!(unavailable[0].1, ["mptcp-linger-zero-close"]);
-    assert_eq!(unavailable[0].0[0].lines, ["no Multipath TCP here"]);
+    assert_eq!(
+        unavailable[0].scenarios,
+        [("mptcp-linger-zero-close", vec![Family::Ipv4])]
+    );
+    assert_eq!(unavailable[0].lacking[0].lines, ["no Multipath TCP here"]);
 }
 
 /// The capture lost frames: that it holds no RST is no difference.
@@ -406,7 +410,7 @@ fn a_trial_that_nothing_can_be_said_of_is_not_compared() {
     ]);
     assert!(comparison.differences.is_empty());
     let text = human::text(&comparison, false);
-    for text in [text, markdown::text(&comparison, false)] {
+    for text in [text, markdown::text(&comparison, false).replace('`', "")] {
         assert!(
             text.contains("on 7.0.13: the kernel had no room for 3 frames"),
             "{text}"
@@ -477,6 +481,200 @@ fn the_same_in_both_families_is_told_once() {
     ]);
     assert_eq!(comparison.differences.len(), 1);
     assert_eq!(comparison.differences[0].families.len(), 2);
+}
+
+/// Kernels that do the reverse of what their versions say were refuted, each: a known change does not account for that.
+#[test]
+fn what_was_refuted_is_not_explained() {
+    let refuted = |trial: Value| changed(trial, "verdict", "refuted".into());
+    for (old, new) in [
+        (refuted(lingering(true)), refuted(lingering(false))),
+        (
+            lingering(false),
+            refuted(trial(
+                "mptcp-linger-zero-close",
+                &["client read(1) = EPIPE"],
+                &[],
+            )),
+        ),
+        // The same calls and RSTs, judged otherwise.
+        (lingering(true), refuted(lingering(true))),
+    ] {
+        let comparison = compared(&[
+            Report::on("6.17.13").with(old),
+            Report::on("7.0.13").with(new),
+        ]);
+        assert_eq!(comparison.unexplained().count(), 1);
+        let text = human::text(&comparison, false);
+        assert!(text.contains("1 refuted"), "{text}");
+    }
+    let explained = compared(&[
+        Report::on("6.17.13").with(lingering(false)),
+        Report::on("7.0.13").with(lingering(true)),
+    ]);
+    assert_eq!(explained.unexplained().count(), 0);
+}
+
+/// Another system is known for one thing, and what else it does nobody has explained.
+#[test]
+fn another_system_has_to_do_what_it_is_known_for() {
+    let write = |result: &str| {
+        let call = format!("client write(1) = {result}");
+        trial("close-unread-data-write", &[&call], &[])
+    };
+    let unexplained = |result: &str| {
+        let mac = Report::on("25.1.0").set("/host/sysname", "Darwin".into());
+        let comparison = compared(&[
+            mac.with(write(result)),
+            Report::on("7.0.13").with(write("ECONNRESET")),
+        ]);
+        comparison.unexplained().count()
+    };
+    assert_eq!(unexplained("EPIPE"), 0);
+    assert_eq!(unexplained("EINTR"), 1);
+}
+
+/// Agreed is what two have done: not what one has done, nor what nobody can say.
+#[test]
+fn what_was_not_compared_is_not_the_same() {
+    let gap = json!({"what": "frames-lost", "message": "frames were lost"});
+    let unsaid = changed(
+        changed(lingering(true), "verdict", "inconclusive".into()),
+        "gap",
+        gap,
+    );
+    let other = || trial("clean-close-eof", &["client read(1) = 0"], &[]);
+    let none = "no Multipath TCP here: this kernel has none";
+    let without = || skipped("mptcp-linger-zero-close", none);
+    for (one, two, expected) in [
+        (lingering(true), unsaid.clone(), "only 6.17.13 ran it"),
+        (lingering(true), other(), "only 6.17.13 ran it"),
+        (without(), without(), "nobody ran it"),
+    ] {
+        let comparison = compared(&[
+            Report::on("6.17.13").with(one),
+            Report::on("7.0.13").with(two),
+        ]);
+        assert!(comparison.agreed.is_empty() && comparison.is_empty());
+        for text in [
+            human::text(&comparison, true),
+            markdown::text(&comparison, true).replace('`', ""),
+        ] {
+            assert!(text.contains(expected), "{text}");
+        }
+        assert!(human::text(&comparison, true).contains("nothing was compared"));
+        let document: Value = serde_json::from_str(&json::text(&comparison, false)).unwrap();
+        assert!(!document["not_compared"].as_array().unwrap().is_empty());
+    }
+    let partial = compared(&[
+        Report::on("6.17.13").with(lingering(true)).with(other()),
+        Report::on("7.0.13").with(other()),
+        Report::on("7.1.13").with(other()).with(unsaid),
+    ]);
+    let document: Value = serde_json::from_str(&json::text(&partial, true)).unwrap();
+    assert_eq!(document["agreed"][0]["ran"], 3);
+    assert_eq!(document["inconclusive"][0]["kernel"], 2);
+    assert_eq!(
+        document["not_run"],
+        json!([{"kernel": 1, "scenario": "mptcp-linger-zero-close", "family": "ipv4"}])
+    );
+    let text = human::text(&partial, false);
+    assert!(
+        text.contains("7.0.13 has not run 1 of the trials that others have"),
+        "{text}"
+    );
+}
+
+/// "Since" is said of kernels that were seen, each of them.
+#[test]
+fn since_covers_nobody_who_was_not_compared() {
+    let gap = json!({"what": "frames-lost", "message": "frames were lost"});
+    let unsaid = changed(
+        changed(lingering(true), "verdict", "inconclusive".into()),
+        "gap",
+        gap,
+    );
+    let span = |third: Value| {
+        let comparison = compared(&[
+            Report::on("6.16.12").with(lingering(false)),
+            Report::on("7.0.13").with(lingering(true)),
+            Report::on("7.1.13").with(third),
+            Report::on("7.3.4").with(lingering(true)),
+        ]);
+        let (_, groups) = &comparison.differences[0].aspects[0];
+        let among = rstproof::compare::members_of(groups);
+        comparison.span(&groups[1].members, &among).to_string()
+    };
+    assert_eq!(span(lingering(true)), "since 7.0.13");
+    assert_eq!(span(unsaid), "7.0.13, 7.3.4");
+}
+
+/// A scenario that is skipped over one family runs over the other.
+#[test]
+fn what_cannot_be_run_names_its_family() {
+    let ipv6 = |trial: Value| changed(trial, "family", "ipv6".into());
+    let run = || {
+        trial(
+            "connect-closed-port",
+            &["client connect() = ECONNREFUSED"],
+            &[],
+        )
+    };
+    let comparison = compared(&[
+        Report::on("6.17.13").with(run()).with(ipv6(run())),
+        Report::on("7.0.13")
+            .with(run())
+            .with(ipv6(skipped("connect-closed-port", "no IPv6 here"))),
+    ]);
+    let text = human::text(&comparison, false);
+    assert!(text.contains("connect-closed-port (ipv6)"), "{text}");
+}
+
+/// Candidates stand before their release and in their own order, and who has no version behind all others.
+#[test]
+fn kernels_are_in_the_order_of_their_releases() {
+    let report = |release: &str| Report::of(release, "#1 SMP").with(lingering(true));
+    let comparison = compared(&[
+        report("next"),
+        report("7.1.0"),
+        report("7.1.0-rc10"),
+        report("6.9.1"),
+        report("6.10.1"),
+        report("7.1.0-rc2"),
+    ]);
+    let releases: Vec<&str> = comparison.subjects.iter().map(|it| &*it.release).collect();
+    assert_eq!(
+        releases,
+        [
+            "6.9.1",
+            "6.10.1",
+            "7.1.0-rc2",
+            "7.1.0-rc10",
+            "7.1.0",
+            "next"
+        ]
+    );
+    assert!(!human::text(&comparison, false).contains("oldest kernel first"));
+}
+
+/// The longest name that a report may have, in characters of several bytes, too.
+#[test]
+fn a_long_name_is_wrapped() {
+    for name in [
+        "x".repeat(1000),
+        "長".repeat(300),
+        format!("9.9.0-{}", "y".repeat(80)),
+    ] {
+        let comparison = compared(&[
+            Report::of(&name, "#1 SMP").with(lingering(true)),
+            Report::on("7.0.13").with(lingering(false)),
+        ]);
+        let text = human::text(&comparison, true);
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        for line in plain.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
 }
 
 #[test]
@@ -579,7 +777,7 @@ fn the_form_for_pages_is_markdown() {
 /// A terminal, a table and a page obey what a report says of its host: none of it may get there as it is.
 #[test]
 fn a_hostile_report_is_shown_and_not_obeyed() {
-    let hostile = "\x1b]0;owned\x07|<script>\n7";
+    let hostile = "\x1b]0;owned\x07|<script>\n7\u{9b}31m\u{202e}![x](http://a/b.png) @all \\|";
     let report = |version: &str, result: &str| {
         let call = format!("client read(1) = {result}");
         Report::on(version)
@@ -587,14 +785,39 @@ fn a_hostile_report_is_shown_and_not_obeyed() {
             .with(trial(&format!("evil{hostile}"), &[&call], &[]))
             .with(skipped("close-unread-data", hostile))
     };
-    let other = Report::on("7.0.13").with(trial("close-unread-data", &[], &[]));
+    let gap = json!({"what": "frames-lost", "message": hostile});
+    let unsaid = changed(
+        trial("clean-close-eof", &[], &[]),
+        "verdict",
+        "inconclusive".into(),
+    );
+    let untraced = json!({"overrun": false, "send_reset": false, "without_socket": false, "reasons": false,
+                          "receive_reset": false, "error_report": false, "set_state": false});
+    let other = Report::on("7.0.13")
+        .with(changed(trial("close-unread-data", &[], &[]), "trace", untraced))
+        .with(changed(unsaid, "gap", gap))
+        .set("/witnesses", json!({"capture": true, "kernel_trace": false, "counters": true, "no_kernel_trace": hostile}));
     let comparison = compared(&[report("6.12.118", hostile), report("7.3.4", "0"), other]);
+    assert!(!comparison.told.is_empty());
+    let document = json::text(&comparison, true);
+    assert!(
+        !document.contains('\u{9b}') && !document.contains('\u{202e}'),
+        "{document}"
+    );
     let human = anstream::adapter::strip_str(&human::text(&comparison, true)).to_string();
     let page = markdown::text(&comparison, true);
     for text in [human, page.clone()] {
         assert!(!text.contains('\x1b') && !text.contains('\x07'), "{text}");
     }
     assert!(!page.contains("<script>"), "{page}");
+    // Outside of code there is no picture, link or call.
+    for line in page.lines() {
+        let outside: String = line.split('`').step_by(2).collect();
+        assert!(
+            !outside.contains("![") && !outside.contains("@all"),
+            "{line}"
+        );
+    }
 }
 
 /// Of trials that all differ a person is shown some, and how many there are besides.
@@ -648,10 +871,36 @@ mod command {
     #[test]
     fn what_is_no_report_is_refused_in_one_line() {
         let good = Report::on("6.12.118").with(lingering(true));
+        let without = |key: &str| {
+            let mut trial = lingering(true);
+            trial.as_object_mut().unwrap().remove(key);
+            Report::on("6.12.118").with(trial).text()
+        };
+        let mut no_result = lingering(true);
+        no_result["calls"][0]["result"] = json!({});
         for (text, why) in [
             (String::new(), "it is empty"),
             (" \n".to_owned(), "it is empty"),
             ("{}".to_owned(), "missing field"),
+            (without("calls"), "missing field `calls`"),
+            (without("resets"), "missing field `resets`"),
+            (without("counters"), "missing field `counters`"),
+            (
+                Report::on("6.12.118")
+                    .with(changed(lingering(true), "verdict", Value::Null))
+                    .text(),
+                "has no verdict and was not skipped",
+            ),
+            (
+                Report::on("6.12.118").with(no_result).text(),
+                "one of ok, errno and unfinished",
+            ),
+            (
+                Report::on("6.12.118")
+                    .set("/trials", json!(vec![0; 10]))
+                    .text(),
+                "invalid type: integer",
+            ),
             ("not JSON".to_owned(), "byte 1: expected"),
             (good.text()[..200].to_owned(), "EOF while parsing"),
             (Report::on("6.12.118").text(), "it holds no trial"),
@@ -710,6 +959,16 @@ mod command {
                 .unwrap()
                 .starts_with("2 reports")
         );
+        // A kernel that brought out no report is not passed over.
+        written(home.path(), "third/console.log", "Kernel panic");
+        let all = rstproof(&[home.path()]);
+        assert_eq!(all.status.code(), Some(2));
+        let error = String::from_utf8(all.stderr).unwrap();
+        assert!(error.contains("third: it holds no report.json"), "{error}");
+        // Two that have nothing in common.
+        let other = trial("clean-close-eof", &["client read(1) = 0"], &[]);
+        let other = write("other.json", Report::on("7.0.13").with(other));
+        assert_eq!(rstproof(&[&other, &same]).status.code(), Some(3));
     }
 
     #[test]

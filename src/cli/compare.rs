@@ -1,5 +1,6 @@
 //! `rstproof compare`: what differs between saved reports, of which kernels, and why.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -60,25 +61,35 @@ pub(super) fn show(
 fn code(comparison: &Comparison) -> ExitCode {
     if comparison.behaviour_differs() {
         ExitCode::Refuted
+    } else if comparison.is_empty() && comparison.subjects.len() > 1 {
+        ExitCode::Inconclusive
     } else {
         ExitCode::Success
     }
 }
 
-/// What a path stands for: itself, or where it is a directory of directories with a report each, those.
+/// What a path stands for: itself, or where it is a directory of directories, those: one without a report is not passed
+/// over, for it may be that of a kernel that brought out nothing.
 fn reports_in(path: &Path) -> Vec<PathBuf> {
+    let itself = || vec![path.to_owned()];
     if !path.is_dir() || path.join(REPORT).exists() {
-        return vec![path.to_owned()];
+        return itself();
     }
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    // Who is asked to read it says why it cannot be, or what is missing there.
+    let Ok(entries) = fs::read_dir(path) else {
+        return itself();
+    };
+    let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
     let mut below: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| !is_hidden(&entry.file_name()))
         .map(|entry| entry.path())
-        .filter(|below| below.join(REPORT).is_file())
+        .filter(|below| below.is_dir())
         .collect();
     below.sort();
-    if below.is_empty() {
-        // Who is asked to read it says what is missing there.
-        below.push(path.to_owned());
+    if below.iter().any(|below| below.join(REPORT).exists()) {
+        below
+    } else {
+        itself()
     }
-    below
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::{fs, io};
 
 use serde::Deserialize;
 
@@ -17,6 +18,20 @@ use crate::report::human::printable;
 use crate::report::{Header, Tool, Witnesses};
 use crate::scenario::{Expect, Family, Scenario, find};
 use crate::verdict::Verdict;
+
+/// Of what was not confirmed so much is kept: nobody reads more.
+const MOST_AMISS: usize = 200;
+
+/// Longer lines are cut: none that this program writes has half of that.
+const LONGEST_LINE: usize = 500;
+
+/// A line that a person may read to its end.
+pub(super) fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
 
 /// One report: what one kernel did.
 #[derive(Clone, Debug)]
@@ -33,6 +48,8 @@ pub struct Subject {
     pub machine: String,
     /// Which Linux that is.
     pub kernel: Kernel,
+    /// Version of this program that ran there.
+    pub program: String,
     /// The file that it was read from.
     pub origin: String,
     /// Who was asked there.
@@ -82,11 +99,10 @@ struct StoredTrial<'a> {
     #[serde(default)]
     findings: Vec<StoredRemark>,
     gap: Option<StoredRemark>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     calls: Vec<StoredCall<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     resets: Vec<StoredReset<'a>>,
-    #[serde(default)]
     counters: BTreeMap<String, u64>,
     trace: Option<Coverage>,
     uncounted: Option<Vec<String>>,
@@ -108,12 +124,31 @@ struct StoredCall<'a> {
     result: StoredResult,
 }
 
+/// One of the forms of [`ResultReport`](crate::report::ResultReport).
 #[derive(Deserialize)]
-struct StoredResult {
+#[serde(try_from = "StoredWords")]
+struct StoredResult(StoredWords);
+
+#[derive(Deserialize)]
+struct StoredWords {
     ok: Option<i64>,
     errno: Option<String>,
     so_error: Option<String>,
     revents: Option<String>,
+    unfinished: Option<bool>,
+}
+
+impl TryFrom<StoredWords> for StoredResult {
+    type Error = &'static str;
+
+    fn try_from(words: StoredWords) -> Result<Self, Self::Error> {
+        match (words.ok, &words.errno, words.unfinished) {
+            (Some(_), None, None) | (None, Some(_), None) | (None, None, Some(true)) => {
+                Ok(Self(words))
+            }
+            _ => Err("the result of a call is one of ok, errno and unfinished"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -133,7 +168,9 @@ pub fn read(path: &Path) -> Result<Subject, Error> {
     } else {
         path.to_owned()
     };
-    if path.is_dir() && !file.exists() {
+    // One that may not be looked at is another matter.
+    let is_missing = || fs::metadata(&file).is_err_and(|it| it.kind() == io::ErrorKind::NotFound);
+    if path.is_dir() && is_missing() {
         return Err(Error::File {
             action: "find a report in",
             path: path.to_owned(),
@@ -160,7 +197,21 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Subject, Error> {
         return Err(refused(path, reason));
     }
     let mut subject = Subject::new(path, header);
-    trials_of(path, bytes, |trial: StoredTrial<'_>| subject.take(&trial))?;
+    let mut unjudged = None;
+    trials_of(path, bytes, |trial: StoredTrial<'_>| {
+        if trial.verdict.is_none() && trial.skipped.is_none() {
+            unjudged.get_or_insert(trial.scenario.into_owned());
+        } else {
+            subject.take(&trial);
+        }
+    })?;
+    if let Some(scenario) = unjudged {
+        let reason = format!(
+            "a trial of '{}' has no verdict and was not skipped",
+            printable(&scenario)
+        );
+        return Err(refused(path, reason));
+    }
     if subject.trials == 0 {
         return Err(refused(path, "it holds no trial".to_owned()));
     }
@@ -175,15 +226,20 @@ impl Subject {
             Some(version) if kernel.is_exact => version.to_string(),
             _ => printable(&host.release),
         };
+        let mut witnesses = header.witnesses;
+        if let Some(why) = &mut witnesses.no_kernel_trace {
+            *why = printable(why).into();
+        }
         Self {
             label,
+            program: printable(&header.tool.version),
             release: printable(&host.release),
             version: printable(&host.version),
             sysname: printable(&host.sysname),
             machine: printable(&host.machine),
             kernel,
             origin: printable(&path.to_string_lossy()),
-            witnesses: header.witnesses,
+            witnesses,
             trials: 0,
             seen: BTreeMap::new(),
             coverage: None,
@@ -198,7 +254,8 @@ impl Subject {
     #[must_use]
     pub fn tally(&self) -> String {
         let [confirmed, refuted, inconclusive, skipped] = self.counts;
-        let mut text = format!("{} trials, {confirmed} confirmed", self.trials);
+        let trials = if self.trials == 1 { "trial" } else { "trials" };
+        let mut text = format!("{} {trials}, {confirmed} confirmed", self.trials);
         for (count, word) in [
             (refuted, "refuted"),
             (inconclusive, "inconclusive"),
@@ -217,7 +274,7 @@ impl Subject {
         let scenario = find(&name).map(|scenario| scenario.on(self.kernel));
         let seen = self.seen.entry((name, trial.family)).or_default();
         if let Some(why) = &trial.skipped {
-            seen.skipped = Some(printable(why));
+            seen.skipped = Some(shortened(&printable(why)));
             self.counts[3] += 1;
             return;
         }
@@ -232,10 +289,13 @@ impl Subject {
                 let why: Vec<_> = why.map(|it| &*it.message).collect();
                 let (id, family) = (&trial.scenario, trial.family.name());
                 let line = format!("{} {id} {family}: {}", verdict.name(), why.join("; "));
-                self.amiss.push(printable(&line));
+                if self.amiss.len() < MOST_AMISS {
+                    self.amiss.push(shortened(&printable(&line)));
+                }
             }
             if verdict == Verdict::Inconclusive {
-                let gap = trial.gap.as_ref().map(|it| printable(&it.message));
+                let gap = trial.gap.as_ref();
+                let gap = gap.map(|it| shortened(&printable(&it.message)));
                 seen.inconclusive = Some(gap.unwrap_or_default());
                 return;
             }
@@ -282,7 +342,7 @@ impl StoredCall<'_> {
             call => format!("{call}({})", self.arguments),
         };
         let expected = scenario.and_then(|scenario| scenario.calls().nth(index));
-        let result = match (expected, self.result.ok) {
+        let result = match (expected, self.result.0.ok) {
             // How many depends on how large buffers are that day.
             (Some((_, _, Expect::ReturnsSome)), Some(1..)) => "some".to_owned(),
             _ => self.result.text(),
@@ -293,9 +353,9 @@ impl StoredCall<'_> {
 
 impl StoredResult {
     fn text(&self) -> String {
-        let words = [&self.errno, &self.so_error, &self.revents];
+        let words = [&self.0.errno, &self.0.so_error, &self.0.revents];
         let word = words.into_iter().flatten().next();
-        match (word, self.ok) {
+        match (word, self.0.ok) {
             (Some(word), _) => word.clone(),
             (None, Some(value)) => value.to_string(),
             (None, None) => "did not return".to_owned(),

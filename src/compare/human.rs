@@ -1,12 +1,19 @@
 //! The form for people: 80 columns, however many kernels there are.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use super::{Aspect, Cause, Comparison, Difference, Group, Kind, Told, members_of};
+use super::{Aspect, Cause, Comparison, Difference, Group, Kind, MOST_LINES, Told, members_of};
 use crate::report::human::{BAD, LABEL, wrap};
 use crate::scenario::{Family, find};
+
+/// A label that is longer stands on a line of its own.
+const MOST_LABEL: usize = 40;
+
+/// No text is wrapped to fewer columns.
+const NARROWEST: usize = 20;
 
 /// Columns of a line.
 const WIDTH: usize = 80;
@@ -55,6 +62,7 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
     }
     availability(comparison, &mut text);
     inconclusive(comparison, &mut text);
+    not_compared(comparison, &mut text);
     if all {
         agreed(comparison, &mut text);
     }
@@ -65,26 +73,40 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
 
 fn kernels(comparison: &Comparison, text: &mut String) {
     let subjects = &comparison.subjects;
-    let width = subjects.iter().map(|it| it.label.len()).max().unwrap_or(0);
-    let _ = writeln!(text, "{} reports, oldest kernel first:", subjects.len());
+    let lengths = subjects.iter().map(|it| it.label.chars().count());
+    let width = lengths.filter(|it| *it <= MOST_LABEL).max().unwrap_or(0);
+    let is_sorted = subjects.iter().all(|it| it.kernel.version.is_some());
+    let order = if is_sorted {
+        ", oldest kernel first"
+    } else {
+        ""
+    };
+    let _ = writeln!(text, "{} reports{order}:", subjects.len());
+    let programs: BTreeSet<&String> = subjects.iter().map(|it| &it.program).collect();
     for subject in subjects {
         let release = if subject.release == subject.label {
             String::new()
         } else {
             format!("{}, ", subject.release)
         };
-        let trace = match (&subject.coverage, subject.witnesses.counters) {
-            (Some(_), _) => "",
-            (None, true) => ", no kernel trace",
-            (None, false) => ", no word of the kernel",
+        let trace = match (subject.witnesses.kernel_trace, subject.witnesses.counters) {
+            (true, _) => "",
+            (false, true) => ", no kernel trace",
+            (false, false) => ", no word of the kernel",
         };
-        let said = format!("{release}{} trials{trace}", subject.trials);
-        hanging(
-            &format!("  {:width$}", subject.label),
-            &said,
-            width + 4,
-            text,
-        );
+        // Another version may have other scripts.
+        let program = match programs.len() {
+            1 => String::new(),
+            _ => format!(", by rstproof {}", subject.program),
+        };
+        let said = format!("{release}{}{trace}{program}", subject.tally());
+        if subject.label.chars().count() > width {
+            hanging("", &subject.label, 2, text);
+            hanging("", &said, width + 4, text);
+        } else {
+            let lead = format!("  {:width$}", subject.label);
+            hanging(&lead, &said, width + 4, text);
+        }
     }
 }
 
@@ -172,14 +194,60 @@ fn availability(comparison: &Comparison, text: &mut String) {
         return;
     }
     title("AVAILABILITY: not every kernel can run these", text);
-    let among: Vec<usize> = (0..comparison.subjects.len()).collect();
-    for (groups, ids) in unavailable {
+    for one in unavailable {
         text.push('\n');
-        for group in groups {
-            let span = comparison.span(&group.members, &among);
+        for group in one.lacking {
+            let span = comparison.span(&group.members, &one.among);
             hanging("", &format!("{span}: {}", group.lines.join("; ")), 2, text);
         }
-        hanging("", &ids.join(", "), 6, text);
+        let ids = one
+            .scenarios
+            .iter()
+            .map(|(id, families)| match families[..] {
+                [] => (*id).to_owned(),
+                _ => format!("{id} ({})", self::families(families)),
+            });
+        hanging("", &ids.collect::<Vec<_>>().join(", "), 6, text);
+    }
+}
+
+/// What nothing is said of here.
+fn not_compared(comparison: &Comparison, text: &mut String) {
+    let Comparison {
+        subjects,
+        alone,
+        missing,
+        ..
+    } = comparison;
+    if alone.is_empty() && missing.is_empty() {
+        return;
+    }
+    title("NOT COMPARED: fewer than two kernels ran these", text);
+    text.push('\n');
+    for one in alone.iter().take(MOST_LINES) {
+        let by = match one.ran {
+            Some(place) => format!("only {} ran it", subjects[place].label),
+            None => "nobody ran it".to_owned(),
+        };
+        let said = format!("{} {}: {by}", one.scenario, one.family.name());
+        hanging("  ·", &said, 4, text);
+    }
+    more(alone.len(), text);
+    for (place, absent) in missing.iter().take(MOST_LINES) {
+        let said = format!(
+            "{} has not run {} of the trials that others have",
+            subjects[*place].label,
+            absent.len()
+        );
+        hanging("  ·", &said, 4, text);
+    }
+    more(missing.len(), text);
+}
+
+/// How many were left out of a list.
+fn more(all: usize, text: &mut String) {
+    if let Some(more) = all.checked_sub(MOST_LINES).filter(|it| *it > 0) {
+        let _ = writeln!(text, "  … {more} more …");
     }
 }
 
@@ -189,15 +257,16 @@ fn inconclusive(comparison: &Comparison, text: &mut String) {
     }
     title("INCONCLUSIVE: these trials are not compared", text);
     text.push('\n');
-    for (scenario, family, place, why) in &comparison.inconclusive {
+    for (scenario, family, place, why) in comparison.inconclusive.iter().take(MOST_LINES) {
         let label = &comparison.subjects[*place].label;
         let said = format!("{scenario} {} on {label}: {why}", family.name());
         hanging("  ·", &said, 4, text);
     }
+    more(comparison.inconclusive.len(), text);
 }
 
 fn agreed(comparison: &Comparison, text: &mut String) {
-    title("AGREED: the same everywhere", text);
+    title("AGREED: the same wherever they ran", text);
     for agreed in &comparison.agreed {
         heading_of(
             &agreed.scenario,
@@ -218,14 +287,15 @@ pub fn summary(comparison: &Comparison) -> String {
         let all = comparison.differences.iter();
         all.filter(move |it| it.kind == kind)
     };
-    let scenarios = |kind| {
-        let mut ids: Vec<_> = of(kind).map(|it| it.scenario.as_str()).collect();
-        ids.dedup();
+    let scenarios = |kind, unexplained: bool| {
+        let all = of(kind).filter(|it| !unexplained || !it.is_explained());
+        let ids: BTreeSet<_> = all.map(|it| &it.scenario).collect();
         ids.len()
     };
-    let behaviour = scenarios(Kind::Behaviour);
-    let unexplained = comparison.unexplained().count();
+    let behaviour = scenarios(Kind::Behaviour, false);
+    let unexplained = scenarios(Kind::Behaviour, true);
     let mut text = match behaviour {
+        0 if comparison.is_empty() => "nothing was compared".to_owned(),
         0 => "no difference of behaviour".to_owned(),
         1 => "behaviour differs in 1 scenario".to_owned(),
         many => format!("behaviour differs in {many} scenarios"),
@@ -233,20 +303,25 @@ pub fn summary(comparison: &Comparison) -> String {
     let _ = match unexplained {
         0 if behaviour > 0 => write!(text, ", all of it explained"),
         0 => Ok(()),
-        many => write!(text, ", {BAD}{many} unexplained{BAD:#}"),
+        many => write!(text, ", {BAD}{many} of them unexplained{BAD:#}"),
     };
-    let said = scenarios(Kind::Observability) + comparison.told.len();
+    let said = scenarios(Kind::Observability, false) + comparison.told.len();
+    let unexplained = match scenarios(Kind::Observability, true) {
+        0 => String::new(),
+        many => format!(", {BAD}{many} of them unexplained{BAD:#}"),
+    };
     let same = comparison.agreed.len();
     let count = |number: usize, one: &str, many: &str| match number {
         1 => format!("1 {one}"),
         number => format!("{number} {many}"),
     };
     let said = count(said, "difference", "differences");
-    let same = count(same, "trial is", "trials are");
-    let _ = writeln!(
-        text,
-        "\n{said} of observability; {same} the same everywhere"
+    let same = count(
+        same,
+        "trial is the same wherever it",
+        "trials are the same wherever they",
     );
+    let _ = writeln!(text, "\n{said} of observability{unexplained}; {same} ran");
     text
 }
 
@@ -254,7 +329,7 @@ pub fn summary(comparison: &Comparison) -> String {
 fn hanging(word: &str, said: &str, indent: usize, text: &mut String) {
     let mut lead = word.to_owned();
     // Ids and calls are not to be torn apart at their hyphens; what is longer than a line is.
-    for line in wrap(said, WIDTH - indent) {
+    for line in wrap(said, WIDTH.saturating_sub(indent).max(NARROWEST)) {
         let _ = writeln!(text, "{}", format!("{lead:<indent$}{line}").trim_end());
         lead.clear();
     }

@@ -14,6 +14,12 @@ struct Document<'a> {
     differences: Vec<DifferenceOf<'a>>,
     told: Vec<ToldOf<'a>>,
     agreed: Vec<AgreedOf<'a>>,
+    /// Trials that nothing can be said of.
+    inconclusive: Vec<InconclusiveOf<'a>>,
+    /// What fewer than two of them ran.
+    not_compared: Vec<AloneOf<'a>>,
+    /// What a report does not hold that another one does.
+    not_run: Vec<NotRunOf<'a>>,
     behaviour_differs: bool,
     unexplained: usize,
 }
@@ -31,7 +37,13 @@ struct KernelOf<'a> {
     exact: bool,
     report: &'a str,
     witnesses: &'a Witnesses,
+    /// The version of this program that ran there.
+    tool_version: &'a str,
     trials: u64,
+    confirmed: u64,
+    refuted: u64,
+    inconclusive: u64,
+    skipped: u64,
 }
 
 #[derive(Serialize)]
@@ -72,8 +84,32 @@ struct ToldOf<'a> {
 struct AgreedOf<'a> {
     scenario: &'a str,
     family: Family,
-    kernels: usize,
+    /// How many kernels ran it.
+    ran: usize,
     calls: &'a [String],
+}
+
+#[derive(Serialize)]
+struct InconclusiveOf<'a> {
+    scenario: &'a str,
+    family: Family,
+    kernel: usize,
+    why: &'a str,
+}
+
+#[derive(Serialize)]
+struct AloneOf<'a> {
+    scenario: &'a str,
+    family: Family,
+    /// The only one that ran it, if any did.
+    kernel: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct NotRunOf<'a> {
+    kernel: usize,
+    scenario: &'a str,
+    family: Family,
 }
 
 /// The document, with a line feed behind it; with `all`, what agrees as well.
@@ -89,7 +125,12 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         exact: it.kernel.is_exact,
         report: &it.origin,
         witnesses: &it.witnesses,
+        tool_version: &it.program,
         trials: it.trials,
+        confirmed: it.counts[0],
+        refuted: it.counts[1],
+        inconclusive: it.counts[2],
+        skipped: it.counts[3],
     });
     let differences = comparison.differences.iter().map(|it| DifferenceOf {
         scenario: &it.scenario,
@@ -132,8 +173,27 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
     let agreed = comparison.agreed.iter().filter(|_| all).map(|it| AgreedOf {
         scenario: &it.scenario,
         family: it.family,
-        kernels: it.ran,
+        ran: it.ran,
         calls: &it.calls,
+    });
+    let inconclusive = comparison.inconclusive.iter();
+    let inconclusive = inconclusive.map(|(scenario, family, kernel, why)| InconclusiveOf {
+        scenario,
+        family: *family,
+        kernel: *kernel,
+        why,
+    });
+    let not_compared = comparison.alone.iter().map(|it| AloneOf {
+        scenario: &it.scenario,
+        family: it.family,
+        kernel: it.ran,
+    });
+    let not_run = comparison.missing.iter().flat_map(|(kernel, absent)| {
+        absent.iter().map(|(scenario, family)| NotRunOf {
+            kernel: *kernel,
+            scenario,
+            family: *family,
+        })
     });
     let document = Document {
         schema: SCHEMA,
@@ -142,6 +202,9 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         differences: differences.collect(),
         told: told.collect(),
         agreed: agreed.collect(),
+        inconclusive: inconclusive.collect(),
+        not_compared: not_compared.collect(),
+        not_run: not_run.collect(),
         behaviour_differs: comparison.behaviour_differs(),
         unexplained: comparison.unexplained().count(),
     };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::human::{families, reason};
-use super::{Agreed, Aspect, Comparison, Difference, Group, Kind, members_of};
+use super::{Agreed, Aspect, Comparison, Difference, Group, Kind, Span, bounded, members_of};
 use crate::history::SYSTEMS;
 use crate::scenario::find;
 
@@ -13,17 +13,17 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
     let mut text =
         String::from("## Kernels\n\n| kernel | release | trials | trace |\n|---|---|---|---|\n");
     for subject in &comparison.subjects {
-        let trace = if subject.coverage.is_some() {
+        let trace = if subject.witnesses.kernel_trace {
             "yes"
         } else {
             "no"
         };
         let _ = writeln!(
             text,
-            "| {} | `{}` | {} | {trace} |",
-            cell(&subject.label),
-            cell(&subject.release),
-            subject.trials
+            "| {} | {} | {} | {trace} |",
+            code(&subject.label),
+            code(&subject.release),
+            subject.tally()
         );
     }
     let of = |kind| {
@@ -59,16 +59,16 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} |",
-            cell(&told.what),
-            comparison.span(&told.by, &among),
-            comparison.span(&told.not_by, &among),
+            careful(&told.what),
+            spelled(&comparison.span(&told.by, &among)),
+            spelled(&comparison.span(&told.not_by, &among)),
             told.cause
                 .map(reason)
-                .map_or_else(String::new, |it| cell(&it)),
+                .map_or_else(String::new, |it| plain(&it)),
         );
     }
     availability(comparison, &mut text);
-    inconclusive(comparison, &mut text);
+    not_compared(comparison, &mut text);
     if all {
         agreed(comparison, &mut text);
     }
@@ -76,21 +76,47 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
     text
 }
 
-fn inconclusive(comparison: &Comparison, text: &mut String) {
-    if comparison.inconclusive.is_empty() {
+fn not_compared(comparison: &Comparison, text: &mut String) {
+    let Comparison {
+        subjects,
+        inconclusive,
+        alone,
+        missing,
+        ..
+    } = comparison;
+    if inconclusive.is_empty() && alone.is_empty() && missing.is_empty() {
         return;
     }
     text.push_str("\n## Not compared\n\nOf these trials nothing can be said.\n\n");
-    for (scenario, family, place, why) in &comparison.inconclusive {
-        let label = cell(&comparison.subjects[*place].label);
-        let (id, why) = (cell(scenario), cell(why));
-        let _ = writeln!(text, "- `{id}` ({}) on {label}: {why}", family.name());
+    let mut lines = Vec::new();
+    for (scenario, family, place, why) in inconclusive {
+        let (id, label, why) = (code(scenario), code(&subjects[*place].label), code(why));
+        lines.push(format!("{id} ({}) on {label}: {why}", family.name()));
+    }
+    for one in alone {
+        let by = match one.ran {
+            Some(place) => format!("only {} ran it", code(&subjects[place].label)),
+            None => "nobody ran it".to_owned(),
+        };
+        let id = code(&one.scenario);
+        lines.push(format!("{id} ({}): {by}", one.family.name()));
+    }
+    for (place, absent) in missing {
+        let (label, many) = (code(&subjects[*place].label), absent.len());
+        lines.push(format!(
+            "{label} has not run {many} of the trials that others have"
+        ));
+    }
+    for line in bounded(lines) {
+        let _ = writeln!(text, "- {line}");
     }
 }
 
 /// What differs nowhere; families that do the same in one row.
 fn agreed(comparison: &Comparison, text: &mut String) {
-    text.push_str("\n## The same everywhere\n\n| scenario | kernels | calls |\n|---|---|---|\n");
+    text.push_str(
+        "\n## The same wherever they ran\n\n| scenario | kernels | calls |\n|---|---|---|\n",
+    );
     let mut agreed = comparison.agreed.iter().peekable();
     while let Some(one) = agreed.next() {
         let mut names = one.family.name().to_owned();
@@ -100,13 +126,9 @@ fn agreed(comparison: &Comparison, text: &mut String) {
         while let Some(other) = agreed.next_if(|other| is_same(other)) {
             names = format!("{names}, {}", other.family.name());
         }
-        let calls: Vec<String> = one
-            .calls
-            .iter()
-            .map(|it| format!("`{}`", cell(it)))
-            .collect();
-        let (id, ran, calls) = (cell(&one.scenario), one.ran, calls.join("<br>"));
-        let _ = writeln!(text, "| `{id}` ({names}) | {ran} | {calls} |");
+        let calls: Vec<String> = one.calls.iter().map(|it| code(it)).collect();
+        let (id, ran, calls) = (code(&one.scenario), one.ran, calls.join("<br>"));
+        let _ = writeln!(text, "| {id} ({names}) | {ran} | {calls} |");
     }
 }
 
@@ -121,8 +143,8 @@ fn systems(text: &mut String) {
 
 fn one(comparison: &Comparison, difference: &Difference, text: &mut String) {
     let families = families(&difference.families);
-    let id = cell(&difference.scenario);
-    let _ = writeln!(text, "\n### `{id}` ({families})\n");
+    let id = code(&difference.scenario);
+    let _ = writeln!(text, "\n### {id} ({families})\n");
     if let Some(scenario) = find(&difference.scenario) {
         let _ = writeln!(text, "{}.\n", capital(scenario.title));
     }
@@ -143,16 +165,12 @@ fn one(comparison: &Comparison, difference: &Difference, text: &mut String) {
 }
 
 fn row(comparison: &Comparison, aspect: Aspect, group: &Group, among: &[usize], text: &mut String) {
-    let seen: Vec<String> = group
-        .lines
-        .iter()
-        .map(|it| format!("`{}`", cell(it)))
-        .collect();
+    let seen: Vec<String> = group.lines.iter().map(|it| code(it)).collect();
     let _ = writeln!(
         text,
         "| {} | {} | {} |",
         aspect.name(),
-        cell(&comparison.span(&group.members, among).to_string()),
+        spelled(&comparison.span(&group.members, among)),
         seen.join("<br>"),
     );
 }
@@ -165,14 +183,26 @@ fn availability(comparison: &Comparison, text: &mut String) {
         return;
     }
     text.push_str("| kernels | why | scenarios |\n|---|---|---|\n");
-    let among: Vec<usize> = (0..comparison.subjects.len()).collect();
-    for (groups, ids) in unavailable {
-        let ids: Vec<String> = ids.iter().map(|id| format!("`{}`", cell(id))).collect();
-        for group in groups {
-            let span = comparison.span(&group.members, &among).to_string();
-            let (span, why) = (cell(&span), cell(&group.lines.join("; ")));
-            let _ = writeln!(text, "| {span} | {why} | {} |", ids.join(", "));
+    for one in unavailable {
+        let ids = one.scenarios.iter().map(|(id, names)| match names[..] {
+            [] => code(id),
+            _ => format!("{} ({})", code(id), families(names)),
+        });
+        let ids = ids.collect::<Vec<_>>().join(", ");
+        for group in one.lacking {
+            let span = spelled(&comparison.span(&group.members, &one.among));
+            let why = code(&group.lines.join("; "));
+            let _ = writeln!(text, "| {span} | {why} | {ids} |");
         }
+    }
+}
+
+/// Kernels, as a report calls them.
+fn spelled(span: &Span) -> String {
+    match span {
+        Span::Until(last) => format!("until {}", code(last)),
+        Span::Since(first) => format!("since {}", code(first)),
+        Span::Each(all) => all.iter().map(|it| code(it)).collect::<Vec<_>>().join(", "),
     }
 }
 
@@ -183,7 +213,25 @@ fn capital(text: &str) -> String {
     })
 }
 
-/// What can end neither a table's cell nor a piece of code, nor be taken for HTML.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('<', "‹").replace('`', "'")
+/// What a report says: as code it is no HTML, no link, no picture and calls nobody, and it can end neither that nor the
+/// cell that it stands in.
+fn code(text: &str) -> String {
+    format!(
+        "`{}`",
+        text.replace('|', "¦").replace('<', "‹").replace('`', "'")
+    )
+}
+
+/// What is this program's own, unless it names what only a report knows.
+fn careful(text: &str) -> String {
+    if text.contains(|it: char| "[]<>!@*&\\`|".contains(it)) {
+        code(text)
+    } else {
+        text.to_owned()
+    }
+}
+
+/// What this program says, in a cell.
+fn plain(text: &str) -> String {
+    text.replace('|', "\\|")
 }

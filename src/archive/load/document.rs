@@ -21,6 +21,10 @@ use crate::kernel::counters::WATCHED;
 use crate::report::human::printable;
 use crate::report::{CaptureReport, Header, Host, SCHEMA, Tool, Witnesses};
 
+/// A trial takes some kilobytes, and a whole document is no longer than `LONGEST_DOCUMENT`. Of elements that are none there
+/// could be very many.
+const MOST_TRIALS: usize = 4_000_000;
+
 /// A script has a dozen calls. A trial of more than this is none.
 const MOST_CALLS: usize = 1_000;
 
@@ -53,8 +57,34 @@ struct Stored<'a> {
     host: Host,
     witnesses: Witnesses,
     capture: CaptureReport,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "trials")]
     trials: Vec<&'a RawValue>,
+}
+
+/// All of them, if there are not too many to be remembered.
+fn trials<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
+    struct Trials;
+    impl<'de> Visitor<'de> for Trials {
+        type Value = Vec<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("trials")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(trial) = access.next_element()? {
+                if all.len() == MOST_TRIALS {
+                    return Err(de::Error::custom(format_args!(
+                        "more than {MOST_TRIALS} trials"
+                    )));
+                }
+                all.push(trial);
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_seq(Trials)
 }
 
 #[derive(Deserialize)]
