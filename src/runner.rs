@@ -258,9 +258,11 @@ impl<'a> Runner<'a> {
         Ok(Some((nth, blocked.end()?)))
     }
 
-    /// Lets other clients connect and stay; nobody waits for an answer.
+    /// Lets other clients connect and stay. Each is in the queue of the listener when the next one comes: what is received
+    /// on loopback may be left for later.
     pub fn others(&mut self, count: u8, sends: bool) -> Result<(), Error> {
-        for _ in 0..count {
+        let ask = |errno| Error::system("ask a listener for its queue", errno);
+        for waiting in 1..=u32::from(count) {
             let (socket, address) = self.stage.client(false)?;
             socket
                 .set_nonblocking(true)
@@ -271,10 +273,17 @@ impl<'a> Runner<'a> {
                 Err(error) => return Err(failed("connect", self.server_address, &error)),
             }
             if sends {
-                // On loopback it is connected by now; one that is not has found the queue full.
+                holds(|| Ok(sys::tcp_state(&socket)? == sys::TCP_ESTABLISHED)).map_err(ask)?;
                 let _ = socket.send(b"x");
             }
             self.others.push(socket);
+            if !self.own.is_empty() {
+                let all = || -> Result<u32, SystemErrno> {
+                    let own = self.own.iter();
+                    own.map(sys::waiting_to_be_accepted).sum()
+                };
+                holds(|| Ok(all()? >= waiting)).map_err(ask)?;
+            }
         }
         Ok(())
     }

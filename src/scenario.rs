@@ -605,6 +605,10 @@ pub enum Timing {
     DataAfterAckOfFin,
     /// The client's data is the first to acknowledge the server's FIN.
     DataBeforeAckOfFin,
+    /// The first SYN is answered while `connect` is still sending it, and holds the socket.
+    AnsweredWhileSent,
+    /// It is answered when `connect` waits already: what is received on loopback was left for later.
+    AnsweredWhileAwaited,
 }
 
 /// How a call must end.

@@ -1206,6 +1206,38 @@ fn a_fin_that_nothing_acknowledges_shows_neither_timing() {
         .is_inconclusive_for(Gap::FinNotAcknowledged);
 }
 
+/// Up to Linux 6.4 what is received on loopback may be left to ksoftirqd (d15121be7485): by then connect() does not hold the
+/// socket any more. An answer at once that counts is another matter.
+#[test]
+fn an_answer_that_was_left_for_later_is_another_scenario() {
+    let story = story("connect-icmp-reject")
+        .without("> S 0:0(0) win 65495 ts\n< icmp 3/3,1/4 about >\nend client")
+        .after("< icmp 3/3,1/4 about >", "end client")
+        .with(
+            "client getsockopt(SO_ERROR) = ECONNREFUSED",
+            "client getsockopt(SO_ERROR) = 0",
+        );
+    story
+        .judged_after(|evidence| {
+            // All that was captured, and the calls, come 32 ms after connect() was called.
+            let (late, connect) = (32_000_000, evidence.calls[0].began);
+            evidence.calls[0].ended.0 += late;
+            for call in &mut evidence.calls[1..] {
+                (call.began.0, call.ended.0) = (call.began.0 + late, call.ended.0 + late);
+            }
+            for packet in &mut evidence.packets {
+                match packet {
+                    Packet::Tcp(segment) => segment.at.0 += late,
+                    Packet::Icmp(error) => error.at.0 += late,
+                    _ => panic!("{packet:?}"),
+                }
+            }
+            assert_eq!(connect, evidence.calls[0].began);
+        })
+        .is_inconclusive_for(Gap::TimingMissed(Timing::AnsweredWhileSent));
+    assert_eq!(story.judged().verdict, Verdict::Refuted);
+}
+
 #[test]
 fn a_server_that_sends_no_fin_is_not_excused_by_the_timing() {
     let judgement = story("write-after-peer-close")

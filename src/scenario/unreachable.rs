@@ -2,8 +2,8 @@
 
 use super::{
     Awaited, BASE, Cause, Change, Errno, Events, Expect, ExpectedIcmp, Extent, Family, ForgedIcmp,
-    Network, OPEN, Op, Role, Route, Rule, Scenario, Step, Target, Topic, client, not_connected,
-    returns, server, would_block,
+    Network, OPEN, Op, Role, Route, Rule, Scenario, Step, Target, Timing, Topic, client,
+    not_connected, returns, server, would_block,
 };
 
 // This host knows no way.
@@ -506,6 +506,7 @@ pub(super) const ICMP_REJECT: Scenario = Scenario {
     advice: "A connection to a local port that is refused after exactly one second: a rule that rejects (`nft list ruleset`), with \
              ICMP where TCP reset would be faster (`reject with tcp reset`).",
     target: Target::Firewalled(Rule::RejectWithIcmp),
+    timing: Some(Timing::AnsweredWhileSent),
     slow: true,
     steps: &[
         client(

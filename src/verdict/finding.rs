@@ -408,6 +408,12 @@ impl fmt::Display for Gap {
             Self::TimingMissed(Timing::DataBeforeAckOfFin) => {
                 f.write_str("the FIN was acknowledged before the client wrote")
             }
+            Self::TimingMissed(Timing::AnsweredWhileSent) => {
+                f.write_str("the SYN was answered only when connect() waited already: this host left it for later")
+            }
+            Self::TimingMissed(Timing::AnsweredWhileAwaited) => {
+                f.write_str("the SYN was answered while connect() was still sending it")
+            }
         }
     }
 }
@@ -699,6 +705,16 @@ mod tests {
                 Gap::TimingMissed(Timing::DataBeforeAckOfFin),
                 "timing-missed",
                 "the FIN was acknowledged before the client wrote",
+            ),
+            (
+                Gap::TimingMissed(Timing::AnsweredWhileSent),
+                "timing-missed",
+                "the SYN was answered only when connect() waited already: this host left it for later",
+            ),
+            (
+                Gap::TimingMissed(Timing::AnsweredWhileAwaited),
+                "timing-missed",
+                "the SYN was answered while connect() was still sending it",
             ),
         ] {
             assert_eq!((gap.id(), gap.to_string().as_str()), (id, words));

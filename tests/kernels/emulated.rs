@@ -12,7 +12,8 @@ use std::time::Instant;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
+use rustix::fs::{XattrFlags, setxattr};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -59,11 +60,14 @@ impl Stage {
     /// The command, with the image and these arguments.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = rstproof(&["kernels", self.image().to_str().unwrap()]);
+        command.args(arguments).env("PATH", self.path_variable());
+        command
+    }
+
+    /// With its emulator before any other.
+    fn path_variable(&self) -> String {
         let path = std::env::var("PATH").unwrap();
-        command
-            .args(arguments)
-            .env("PATH", format!("{}:{path}", self.path().display()));
-        command
+        format!("{}:{path}", self.path().display())
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -288,6 +292,43 @@ fn an_emulator_has_no_rights() {
         let said = line.replace("\\t", " ").replace('\t', " ");
         assert!(said.contains(held), "{held}: {line}");
     }
+}
+
+/// What the README recommends gives the program a capability, and the process then is not dumpable: its objects are found all
+/// the same. Nobody can give it one but root.
+#[test]
+fn a_program_with_a_file_capability_takes_its_objects_along() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let stage =
+        Stage::new("grep -q libpcap.so /proc/self/fd/0 || exit 1; cat $home/parcel > $line");
+    stage.sends(&[("report.json", &report()), ("ending", b"exit 0")]);
+    fs::set_permissions(stage.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = stage.path().join("rstproof");
+    fs::copy(env!("CARGO_BIN_EXE_rstproof"), &program).unwrap();
+    // `struct vfs_cap_data` (linux/capability.h): revision 2, effective; CAP_NET_RAW (13) permitted, nothing inheritable.
+    let mut capability = [0; 20];
+    capability[..4].copy_from_slice(&0x0200_0001_u32.to_le_bytes());
+    capability[4..8].copy_from_slice(&(1_u32 << 13).to_le_bytes());
+    let given = setxattr(
+        &program,
+        "security.capability",
+        &capability,
+        XattrFlags::empty(),
+    );
+    given.unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid", "1234", "--regid", "1234", "--clear-groups"])
+        .arg(&program)
+        .arg("kernels")
+        .arg(stage.image())
+        .args(["--accel", "tcg"])
+        .env("PATH", stage.path_variable())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
 #[test]

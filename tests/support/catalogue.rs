@@ -1013,6 +1013,21 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
+        // The first error comes in while connect() holds the socket and is put aside (`tcp_v4_err()`: sock_owned_by_user), the
+        // second, which the retransmission draws, counts.
+        "connect-icmp-reject",
+        "
+        blocked client connect() = ECONNREFUSED
+          > S 0:0(0) win 65495 ts
+          < icmp 3/3,1/4 about >
+          > S 0:0(0) win 65495 ts
+          < icmp 3/3,1/4 about >
+        end client
+        client getsockopt(SO_ERROR) = ECONNREFUSED
+        client read(1) = ENOTCONN
+        ",
+    ),
+    (
         // RFC 5927, 4.1: what is quoted was never sent.
         "connect-icmp-bad-sequence",
         "
