@@ -1206,7 +1206,7 @@ fn a_fin_that_nothing_acknowledges_shows_neither_timing() {
         .is_inconclusive_for(Gap::FinNotAcknowledged);
 }
 
-/// Up to Linux 6.4 what is received on loopback may be left to ksoftirqd (d15121be7485): by then connect() does not hold the
+/// Up to Linux 6.4 what is received on loopback may be left to ksoftirqd (d15121be7485): by then `connect` does not hold the
 /// socket any more. An answer at once that counts is another matter.
 #[test]
 fn an_answer_that_was_left_for_later_is_another_scenario() {
