@@ -249,7 +249,7 @@ impl Session {
             None
         };
         let link_number = capture.get_datalink().0;
-        let link = Link::from_number(link_number).ok_or_else(|| Error::Capture {
+        let link = Link::of_trial(link_number).ok_or_else(|| Error::Capture {
             action: "decode frames".to_owned(),
             interface: interface.clone(),
             reason: format!(

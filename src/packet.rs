@@ -1,17 +1,21 @@
 //! From raw bytes to one decoded segment, with one function between them.
 //!
 //! Raw bytes and meaning are two types: [`decode`] is the only way from one to the other, and the only place that
-//! names etherparse, with [`build`] for the way back. It never fails: what is not TCP or an ICMP error about TCP is [`Packet::Other`]. Frames are cut
-//! at the snapshot length, so lengths come from the IP header, not from what was captured.
+//! names etherparse, with [`build`] for the way back. It never fails: what is not TCP or an ICMP error about TCP is
+//! [`Packet::Other`]. Frames are cut at the snapshot length, so lengths come from the IP header, not from what was captured.
+//!
+//! The way goes through [`link`], which finds the IP packet, and [`ip`], which finds what it carries; [`tunnel`] looks for
+//! packets inside packets, if asked to.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    EtherType, Icmpv4Slice, Icmpv6Slice, LaxNetSlice, LaxSlicedPacket, TcpOptionElement, TcpSlice,
-    TransportSlice, UdpSlice, ip_number,
+    Icmpv4Slice, Icmpv6Slice, IpNumber, TcpOptionElement, TcpSlice, UdpSlice, ip_number,
 };
 
+use self::ip::{Ip, Part};
+pub use self::link::Link;
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
@@ -286,110 +290,53 @@ impl Packet {
     }
 }
 
-/// How the frames of a capture begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// `LINKTYPE_ETHERNET` (1): loopback and Ethernet.
-    Ethernet,
-    /// `LINKTYPE_LINUX_SLL` (113): the `any` device.
-    LinuxCooked,
-}
-
-impl Link {
-    /// The link type of this number, if it can be decoded.
-    #[must_use]
-    pub fn from_number(number: i32) -> Option<Self> {
-        match number {
-            1 => Some(Self::Ethernet),
-            113 => Some(Self::LinuxCooked),
-            _ => None,
-        }
-    }
-
-    /// The number in the registry of link types.
-    #[must_use]
-    pub fn number(self) -> u16 {
-        match self {
-            Self::Ethernet => 1,
-            Self::LinuxCooked => 113,
-        }
-    }
-}
-
 /// Decodes one captured frame.
+///
+/// Of a packet in fragments the first is decoded, with the payload that it holds itself, if the TCP header is whole in it.
+/// The others are [`Packet::Other`]; that one was passed over is what [`Ip::part`] of the frame's [`link::packet`] says.
 #[must_use]
 pub fn decode(link: Link, frame: u32, at: Timestamp, bytes: &[u8]) -> Packet {
-    let sliced = match link {
-        Link::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok(),
-        Link::LinuxCooked => cooked(bytes),
-    };
-    sliced.map_or(Packet::Other, |sliced| packet(&sliced, frame, at))
+    link::packet(link, bytes).map_or(Packet::Other, |packet| decode_ip(frame, at, packet))
 }
 
-/// The cooked header is 16 bytes: packet type, hardware type, address length, address, protocol.
-fn cooked(bytes: &[u8]) -> Option<LaxSlicedPacket<'_>> {
-    let (header, payload) = bytes.split_at_checked(16)?;
-    let ether_type = EtherType(u16::from_be_bytes([header[14], header[15]]));
-    Some(LaxSlicedPacket::from_ether_type(ether_type, payload))
+/// Decodes one captured frame, and of packets inside packets the innermost.
+#[must_use]
+pub fn decode_inside(link: Link, frame: u32, at: Timestamp, bytes: &[u8]) -> Packet {
+    link::packet(link, bytes).map_or(Packet::Other, |packet| {
+        decode_ip(frame, at, tunnel::innermost(packet))
+    })
 }
 
-fn packet(sliced: &LaxSlicedPacket<'_>, frame: u32, at: Timestamp) -> Packet {
-    let Some((source, destination)) = sliced.net.as_ref().and_then(addresses) else {
+/// Decodes one captured IP packet.
+#[must_use]
+pub fn decode_ip(frame: u32, at: Timestamp, packet: &[u8]) -> Packet {
+    Ip::of(packet).map_or(Packet::Other, |ip| decode_payload(frame, at, &ip))
+}
+
+/// Decodes what an IP packet carries.
+#[must_use]
+pub fn decode_payload(frame: u32, at: Timestamp, ip: &Ip<'_>) -> Packet {
+    if ip.part == Part::Later {
         return Packet::Other;
+    }
+    let decoded = match IpNumber(ip.protocol) {
+        ip_number::TCP => segment(ip, frame, at).map(Packet::Tcp),
+        ip_number::UDP => UdpSlice::from_slice_lax(ip.payload)
+            .ok()
+            .map(|udp| datagram(&udp, at, ip.source)),
+        ip_number::ICMP => icmpv4(ip.payload)
+            .and_then(|(error, quoted)| icmp_error(error, quoted, frame, at, ip.source)),
+        ip_number::IPV6_ICMP => icmpv6(ip.payload)
+            .and_then(|(error, quoted)| icmp_error(error, quoted, frame, at, ip.source)),
+        _ => None,
     };
-    match &sliced.transport {
-        Some(TransportSlice::Tcp(tcp)) => {
-            let Some(payload_len) = transport_len(sliced)
-                .and_then(|len| len.checked_sub(u32::from(tcp.data_offset()) * 4))
-            else {
-                return Packet::Other;
-            };
-            Packet::Tcp(segment(tcp, frame, at, source, destination, payload_len))
-        }
-        Some(TransportSlice::Udp(udp)) => datagram(udp, at, source),
-        Some(TransportSlice::Icmpv4(icmp)) => icmpv4(icmp, frame, at, source),
-        Some(TransportSlice::Icmpv6(icmp)) => icmpv6(icmp, frame, at, source),
-        Some(TransportSlice::Igmp(_)) | None => Packet::Other,
-    }
+    decoded.unwrap_or(Packet::Other)
 }
 
-fn addresses(net: &LaxNetSlice<'_>) -> Option<(IpAddr, IpAddr)> {
-    match net {
-        LaxNetSlice::Ipv4(ip) => Some((
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-        )),
-        LaxNetSlice::Ipv6(ip) => Some((
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-        )),
-        LaxNetSlice::Arp(_) => None,
-    }
-}
-
-/// Length of the transport header and its payload as the IP header states it, whatever was captured of it.
-fn transport_len(sliced: &LaxSlicedPacket<'_>) -> Option<u32> {
-    match sliced.net.as_ref()? {
-        LaxNetSlice::Ipv4(ip) => {
-            let header = ip.header();
-            u32::from(header.total_len()).checked_sub(u32::from(header.ihl()) * 4)
-        }
-        LaxNetSlice::Ipv6(ip) => {
-            let extensions = u32::try_from(ip.extensions().slice().len()).ok()?;
-            u32::from(ip.header().payload_length()).checked_sub(extensions)
-        }
-        LaxNetSlice::Arp(_) => None,
-    }
-}
-
-fn segment(
-    tcp: &TcpSlice<'_>,
-    frame: u32,
-    at: Timestamp,
-    source: IpAddr,
-    destination: IpAddr,
-    payload_len: u32,
-) -> Segment {
+fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
+    let tcp = TcpSlice::from_slice(ip.payload).ok()?;
+    let header_len = u32::from(tcp.data_offset()) * 4;
+    let payload_len = ip.payload_len?.checked_sub(header_len)?;
     let mut timestamps = None;
     let mut sack = SackBlocks::default();
     for option in tcp.options_iterator() {
@@ -404,12 +351,12 @@ fn segment(
             Err(_) => break,
         }
     }
-    Segment {
+    Some(Segment {
         frame,
         at,
         tap: Tap::Both,
-        source: SocketAddr::new(source, tcp.source_port()),
-        destination: SocketAddr::new(destination, tcp.destination_port()),
+        source: SocketAddr::new(ip.source, tcp.source_port()),
+        destination: SocketAddr::new(ip.destination, tcp.destination_port()),
         flags: Flags(tcp.header_slice()[13]),
         seq: SeqNum(tcp.sequence_number()),
         ack: SeqNum(tcp.acknowledgment_number()),
@@ -417,7 +364,7 @@ fn segment(
         payload_len,
         timestamps,
         sack,
-    }
+    })
 }
 
 fn sack_blocks(first: (u32, u32), rest: [Option<(u32, u32)>; 3]) -> SackBlocks {
@@ -439,22 +386,18 @@ fn datagram(udp: &UdpSlice<'_>, at: Timestamp, source: IpAddr) -> Packet {
     }
 }
 
-fn icmpv4(icmp: &Icmpv4Slice<'_>, frame: u32, at: Timestamp, source: IpAddr) -> Packet {
+/// Type and code of an ICMP error, and what it quotes.
+fn icmpv4(payload: &[u8]) -> Option<((u8, u8), &[u8])> {
+    let icmp = Icmpv4Slice::from_slice(payload).ok()?;
     // RFC 792: destination unreachable, source quench, redirect, time exceeded, parameter problem quote a packet.
-    if !matches!(icmp.type_u8(), 3 | 4 | 5 | 11 | 12) {
-        return Packet::Other;
-    }
-    let error = (icmp.type_u8(), icmp.code_u8());
-    icmp_error(error, icmp.payload(), frame, at, source)
+    matches!(icmp.type_u8(), 3 | 4 | 5 | 11 | 12)
+        .then(|| ((icmp.type_u8(), icmp.code_u8()), icmp.payload()))
 }
 
-fn icmpv6(icmp: &Icmpv6Slice<'_>, frame: u32, at: Timestamp, source: IpAddr) -> Packet {
+fn icmpv6(payload: &[u8]) -> Option<((u8, u8), &[u8])> {
+    let icmp = Icmpv6Slice::from_slice(payload).ok()?;
     // RFC 4443, 2.1: types below 128 are errors, and errors quote a packet.
-    if icmp.type_u8() >= 128 {
-        return Packet::Other;
-    }
-    let error = (icmp.type_u8(), icmp.code_u8());
-    icmp_error(error, icmp.payload(), frame, at, source)
+    (icmp.type_u8() < 128).then(|| ((icmp.type_u8(), icmp.code_u8()), icmp.payload()))
 }
 
 fn icmp_error(
@@ -463,44 +406,40 @@ fn icmp_error(
     frame: u32,
     at: Timestamp,
     source: IpAddr,
-) -> Packet {
-    quoted_segment(quoted).map_or(
-        Packet::Other,
-        |(quoted_source, quoted_destination, quoted_seq)| {
-            Packet::Icmp(IcmpError {
-                frame,
-                at,
-                tap: Tap::Both,
-                source,
-                kind,
-                code,
-                quoted_source,
-                quoted_destination,
-                quoted_seq,
-            })
-        },
-    )
+) -> Option<Packet> {
+    let (quoted_source, quoted_destination, quoted_seq) = quoted_segment(quoted)?;
+    Some(Packet::Icmp(IcmpError {
+        frame,
+        at,
+        tap: Tap::Both,
+        source,
+        kind,
+        code,
+        quoted_source,
+        quoted_destination,
+        quoted_seq,
+    }))
 }
 
 /// The ends of the TCP segment that an ICMP error quotes, and its sequence number. As few as eight bytes of its TCP
 /// header need be there (RFC 792), too few for a TCP parser.
 fn quoted_segment(quoted: &[u8]) -> Option<(SocketAddr, SocketAddr, Option<SeqNum>)> {
-    let sliced = LaxSlicedPacket::from_ip(quoted).ok()?;
-    let net = sliced.net.as_ref()?;
-    let (source, destination) = addresses(net)?;
-    let payload = net.ip_payload_ref()?;
-    if payload.ip_number != ip_number::TCP {
+    let ip = Ip::of(quoted)?;
+    if ip.part == Part::Later || IpNumber(ip.protocol) != ip_number::TCP {
         return None;
     }
-    let (ports, rest) = payload.payload.split_first_chunk::<4>()?;
+    let (ports, rest) = ip.payload.split_first_chunk::<4>()?;
     let seq = rest.first_chunk().copied().map(u32::from_be_bytes);
     Some((
-        SocketAddr::new(source, u16::from_be_bytes([ports[0], ports[1]])),
-        SocketAddr::new(destination, u16::from_be_bytes([ports[2], ports[3]])),
+        SocketAddr::new(ip.source, u16::from_be_bytes([ports[0], ports[1]])),
+        SocketAddr::new(ip.destination, u16::from_be_bytes([ports[2], ports[3]])),
         seq.map(SeqNum),
     ))
 }
 
 pub mod build;
+pub mod ip;
+pub mod link;
 #[cfg(test)]
 mod tests;
+pub mod tunnel;

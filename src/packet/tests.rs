@@ -2,7 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use etherparse::{PacketBuilder, PacketBuilderStep, TcpOptionElement as Opt, VlanId, ether_type};
+use etherparse::err::Layer;
+use etherparse::{
+    LaxNetSlice, LaxSlicedPacket, PacketBuilder, PacketBuilderStep, TcpOptionElement as Opt,
+    VlanId, ether_type,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -235,14 +239,20 @@ fn the_linux_cooked_header_is_looked_through() {
 
 #[test]
 fn link_types_have_their_numbers() {
-    for link in [Link::Ethernet, Link::LinuxCooked] {
+    for link in Link::ALL {
         assert_eq!(Link::from_number(link.number().into()), Some(link));
     }
     assert_eq!(
-        [Link::Ethernet.number(), Link::LinuxCooked.number()],
-        [1, 113]
+        Link::ALL.map(Link::number),
+        [0, 1, 9, 50, 101, 108, 113, 228, 229, 276]
     );
-    assert_eq!([0, 276, -1].map(Link::from_number), [None; 3]);
+    assert_eq!([12, 14].map(Link::from_number), [Some(Link::Raw); 2]);
+    assert_eq!([13, 277, 65_536, -1].map(Link::from_number), [None; 4]);
+    assert_eq!(
+        [1, 113].map(Link::of_trial),
+        [Some(Link::Ethernet), Some(Link::LinuxCooked)]
+    );
+    assert_eq!([0, 12, 101, 276, -1].map(Link::of_trial), [None; 5]);
 }
 
 // Cut short, and lying
@@ -466,9 +476,10 @@ fn what_is_not_ip_is_something_else() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), cooked in any::<bool>()) {
-        let link = if cooked { Link::LinuxCooked } else { Link::Ethernet };
-        let _ = decode(link, 1, AT, &bytes);
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for link in Link::ALL {
+            let _ = decode(link, 1, AT, &bytes);
+        }
     }
 
     #[test]
@@ -489,8 +500,59 @@ proptest! {
             bytes[at] = byte;
         }
         bytes.truncate(snapped);
-        let _ = decode(Link::Ethernet, 1, AT, &bytes);
+        prop_assert_eq!(headers(&bytes), headers_by_etherparse(&bytes));
     }
+}
+
+/// Addresses, protocol and what was captured of the payload.
+type Headers<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
+
+fn headers(bytes: &[u8]) -> Option<Headers<'_>> {
+    let ip = Ip::of(link::packet(Link::Ethernet, bytes)?)?;
+    // etherparse reads on in a later fragment.
+    (ip.part == Part::Whole).then_some((ip.source, ip.destination, ip.protocol, ip.payload))
+}
+
+/// A second opinion.
+fn headers_by_etherparse(bytes: &[u8]) -> Option<Headers<'_>> {
+    let sliced = LaxSlicedPacket::from_ethernet(bytes).ok()?;
+    let net = sliced.net?;
+    let payload = net.ip_payload_ref()?;
+    let (source, destination) = match &net {
+        LaxNetSlice::Ipv4(ip) => (
+            IpAddr::from(ip.header().source_addr()),
+            IpAddr::from(ip.header().destination_addr()),
+        ),
+        LaxNetSlice::Ipv6(ip) => (
+            IpAddr::from(ip.header().source_addr()),
+            IpAddr::from(ip.header().destination_addr()),
+        ),
+        LaxNetSlice::Arp(_) => return None,
+    };
+    // A length that does not cover the header it takes for none.
+    if matches!(&net, LaxNetSlice::Ipv4(ip) if (1..u16::from(ip.header().ihl()) * 4).contains(&ip.header().total_len()))
+    {
+        return None;
+    }
+    // It looks at the version only, and hands out what is left where a header is cut.
+    let ether_type = match source {
+        IpAddr::V4(_) => ether_type::IPV4,
+        IpAddr::V6(_) => ether_type::IPV6,
+    };
+    let is_cut = sliced.stop_err.is_some_and(|(_, layer)| {
+        matches!(
+            layer,
+            Layer::IpAuthHeader
+                | Layer::Ipv6ExtHeader
+                | Layer::Ipv6DestOptionsHeader
+                | Layer::Ipv6RouteHeader
+                | Layer::Ipv6FragHeader
+        ) || layer == Layer::Ipv6HopByHopHeader && payload.ip_number == IpNumber(bytes[20])
+    });
+    if is_cut || payload.fragmented || bytes[12..14] != ether_type.0.to_be_bytes() {
+        return None;
+    }
+    Some((source, destination, payload.ip_number.0, payload.payload))
 }
 
 // Frames

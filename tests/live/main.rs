@@ -15,6 +15,7 @@ mod files;
 mod filter;
 mod junit;
 mod laboratory;
+mod links;
 mod obstacle;
 mod process;
 mod run;

@@ -95,7 +95,7 @@ impl Capture {
             Block::Frame(frame) => {
                 let index = usize::try_from(frame.interface).unwrap_or(usize::MAX);
                 let (link, tap) = self.links.get(index).copied().unwrap_or_default();
-                let link = Link::from_number(link.into()).ok_or(Flaw::LinkType(link))?;
+                let link = Link::of_trial(link.into()).ok_or(Flaw::LinkType(link))?;
                 let number = u32::try_from(self.packets.len() + 1).unwrap_or(u32::MAX);
                 self.began.get_or_insert(frame.at);
                 let packet = decode(link, number, frame.at, frame.captured).at_tap(tap);

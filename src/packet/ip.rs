@@ -1,0 +1,181 @@
+//! The IP header, and what stands between it and the header of TCP.
+//!
+//! Lengths come from the header and not from what was captured, which may be less, or more by a trailer. Where etherparse
+//! stops at every fragment, here the first one is read on: it holds the ports and, as a rule, the whole TCP header.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::link::Protocol;
+
+/// Which part of a packet an IP packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// Its first fragment, which begins with the transport header.
+    First,
+    /// A later fragment, which begins anywhere.
+    Later,
+}
+
+impl Part {
+    /// From the word of offset and flags: 13 bits of offset in units of eight bytes; whether more fragments follow is told
+    /// elsewhere. A fragment that is the only one is a whole packet (RFC 6946).
+    fn of(offset: u16, more_follow: bool) -> Self {
+        match (offset, more_follow) {
+            (0, false) => Self::Whole,
+            (0, true) => Self::First,
+            _ => Self::Later,
+        }
+    }
+}
+
+/// An IP packet without its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ip<'a> {
+    /// Sender.
+    pub source: IpAddr,
+    /// Receiver.
+    pub destination: IpAddr,
+    /// Number of the protocol of the payload, behind all extension headers (IANA, "Protocol Numbers").
+    pub protocol: u8,
+    /// Whether it is a fragment.
+    pub part: Part,
+    /// What was captured of the payload.
+    pub payload: &'a [u8],
+    /// Bytes of payload by the header's reckoning, captured or not. `None` if the header says 0 for the whole packet, as it
+    /// does in a jumbogram (RFC 2675) and in what was captured before the interface cut it into segments.
+    pub payload_len: Option<u32>,
+}
+
+// Protocol numbers of extension headers.
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+
+impl<'a> Ip<'a> {
+    /// Reads a packet from the first byte of its header on. `None` if it is not IP, or if its headers are malformed or were
+    /// not captured as a whole.
+    #[must_use]
+    pub fn of(packet: &'a [u8]) -> Option<Self> {
+        match Protocol::of(packet)? {
+            Protocol::Ipv4 => Self::v4(packet),
+            Protocol::Ipv6 => Self::v6(packet),
+        }
+    }
+
+    /// The same; if the header does not say how long it is, it reaches to the end of the frame, of which so many bytes were
+    /// not captured. That is how Wireshark takes it.
+    #[must_use]
+    pub fn or_to_the_end(mut self, uncaptured: u32) -> Self {
+        let captured = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
+        let reckoned = captured.saturating_add(uncaptured);
+        self.payload_len = self.payload_len.or(Some(reckoned));
+        self
+    }
+
+    /// RFC 791, 3.1.
+    fn v4(packet: &'a [u8]) -> Option<Self> {
+        let header = packet.first_chunk::<20>()?;
+        let header_len = usize::from(header[0] & 0x0f) * 4;
+        if header_len < header.len() {
+            return None;
+        }
+        let captured = packet.get(header_len..)?;
+        let stated = match u16::from_be_bytes([header[2], header[3]]) {
+            0 => None,
+            total => Some(usize::from(total).checked_sub(header_len)?),
+        };
+        let fragment = u16::from_be_bytes([header[6], header[7]]);
+        let (source, destination) = header.last_chunk::<8>()?.split_first_chunk::<4>()?;
+        let mut this = Self {
+            source: Ipv4Addr::from(*source).into(),
+            destination: Ipv4Addr::from(*destination.first_chunk::<4>()?).into(),
+            protocol: header[9],
+            part: Part::of(fragment & 0x1fff, fragment & 0x2000 != 0),
+            payload: within(stated, captured),
+            payload_len: stated.and_then(|len| u32::try_from(len).ok()),
+        };
+        if this.protocol == AUTHENTICATION && this.part != Part::Later {
+            this.pass_authentication()?;
+        }
+        Some(this)
+    }
+
+    /// RFC 8200, 3.
+    fn v6(packet: &'a [u8]) -> Option<Self> {
+        let (header, captured) = packet.split_first_chunk::<40>()?;
+        let (source, destination) = header.last_chunk::<32>()?.split_first_chunk::<16>()?;
+        let stated = match u16::from_be_bytes([header[4], header[5]]) {
+            0 => None,
+            len => Some(len),
+        };
+        let mut this = Self {
+            source: Ipv6Addr::from(*source).into(),
+            destination: Ipv6Addr::from(*destination.first_chunk::<16>()?).into(),
+            protocol: header[6],
+            part: Part::Whole,
+            payload: within(stated.map(usize::from), captured),
+            payload_len: stated.map(u32::from),
+        };
+        // Nowhere but here (RFC 8200, 4.1).
+        if this.protocol == HOP_BY_HOP {
+            this.pass_options()?;
+        }
+        while this.part != Part::Later {
+            match this.protocol {
+                ROUTING | DESTINATION => this.pass_options()?,
+                AUTHENTICATION => this.pass_authentication()?,
+                FRAGMENT => this.pass_fragment()?,
+                _ => break,
+            }
+        }
+        Some(this)
+    }
+
+    /// Passes over options or a routing header: its length counts units of eight bytes after the first eight (RFC 8200,
+    /// 4.3 to 4.6).
+    fn pass_options(&mut self) -> Option<()> {
+        let units = usize::from(*self.payload.get(1)?);
+        self.pass((units + 1) * 8)
+    }
+
+    /// Passes over an authentication header: its length counts words of four bytes, less two, and three are there always
+    /// (RFC 4302, 2.2).
+    fn pass_authentication(&mut self) -> Option<()> {
+        let words = usize::from(*self.payload.get(1)?) + 2;
+        if words < 3 {
+            return None;
+        }
+        self.pass(words * 4)
+    }
+
+    /// Passes over a fragment header (RFC 8200, 4.5). One that does not cut anything off does not undo another.
+    fn pass_fragment(&mut self) -> Option<()> {
+        let header = self.payload.first_chunk::<8>()?;
+        let word = u16::from_be_bytes([header[2], header[3]]);
+        let part = Part::of(word >> 3, word & 1 != 0);
+        if part != Part::Whole {
+            self.part = part;
+        }
+        self.pass(header.len())
+    }
+
+    /// Passes over a header of this length, whose first byte is the protocol of what follows.
+    fn pass(&mut self, len: usize) -> Option<()> {
+        let (header, rest) = self.payload.split_at_checked(len)?;
+        self.protocol = *header.first()?;
+        self.payload = rest;
+        let len = u32::try_from(len).ok()?;
+        self.payload_len = self.payload_len.and_then(|all| all.checked_sub(len));
+        Some(())
+    }
+}
+
+/// What was captured, without a trailer; all of it if its length is unknown or reaches further.
+fn within(stated: Option<usize>, captured: &[u8]) -> &[u8] {
+    let stated = stated.and_then(|len| captured.get(..len));
+    stated.unwrap_or(captured)
+}
