@@ -25,6 +25,7 @@
 //! [`cli`] is the command line. Each big crate has one door: clap in `cli`, pcap in `capture`, etherparse in `packet`, rtnetlink
 //! in `lab`; `unsafe` is allowed in `sys` alone.
 
+pub mod analyze;
 pub mod archive;
 pub mod capture;
 pub mod cli;

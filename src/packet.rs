@@ -207,7 +207,62 @@ pub struct Segment {
     pub sack: SackBlocks,
 }
 
+/// What the header of a segment says of its connection: all but whose it is and where it was captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Number of the frame in its capture, from 1.
+    pub frame: u32,
+    /// When the frame was stamped.
+    pub at: Timestamp,
+    /// Control bits.
+    pub flags: Flags,
+    /// Window field, not scaled.
+    pub window: u16,
+    /// Sequence number field.
+    pub seq: SeqNum,
+    /// Acknowledgment number field, whether or not ACK says that it is valid.
+    pub ack: SeqNum,
+    /// Bytes of payload by the IP header's reckoning, captured or not.
+    pub payload_len: u32,
+    /// The timestamps option, if it is there (RFC 7323).
+    pub timestamps: Option<TcpTimestamps>,
+    /// Right edge of the selective acknowledgment that reaches furthest (RFC 2018).
+    pub sack_edge: Option<SeqNum>,
+}
+
+impl Header {
+    /// How many sequence numbers the segment takes up: payload, SYN and FIN.
+    #[must_use]
+    pub fn seq_len(&self) -> u32 {
+        self.payload_len
+            .wrapping_add(u32::from(self.flags.has(Flags::SYN)))
+            .wrapping_add(u32::from(self.flags.has(Flags::FIN)))
+    }
+
+    /// The sequence number after the last one that the segment takes up.
+    #[must_use]
+    pub fn seq_end(&self) -> SeqNum {
+        self.seq.plus(self.seq_len())
+    }
+}
+
 impl Segment {
+    /// What it says of its connection.
+    #[must_use]
+    pub fn header(&self) -> Header {
+        Header {
+            frame: self.frame,
+            at: self.at,
+            flags: self.flags,
+            window: self.window,
+            seq: self.seq,
+            ack: self.ack,
+            payload_len: self.payload_len,
+            timestamps: self.timestamps,
+            sack_edge: self.sack.right_edge(),
+        }
+    }
+
     /// How many sequence numbers the segment takes up: payload, SYN and FIN.
     #[must_use]
     pub fn seq_len(&self) -> u32 {
