@@ -64,12 +64,12 @@ pub(super) struct Connection {
 /// A client's endpoint that no other number has, and one of sixteen servers'.
 pub(super) fn endpoints(number: u32, server: u32, is_ipv6: bool) -> [SocketAddr; 2] {
     const HOSTS: u32 = 4_000;
-    /// Those that Linux gives to clients: 32768 to 60999.
-    const PORTS: u32 = 28_232;
+    /// Those that no protocol has: 49152 to 65535 (RFC 6335, 6), lest a payload be taken for one.
+    const PORTS: u32 = 16_384;
     const SERVICES: [u16; 4] = [80, 443, 8080, 9000];
     let (host, turn) = (number % HOSTS, number / HOSTS);
     // Coprime, so that a host's ports come in no order, but each once.
-    let port = 32_768 + (turn * 7_919 + host * 131) % PORTS;
+    let port = 49_152 + (turn * 7_919 + host * 131) % PORTS;
     let [.., high, low] = (host + 1).to_be_bytes();
     let [.., last] = (server + 1).to_be_bytes();
     let (client_ip, server_ip): (IpAddr, IpAddr) = if is_ipv6 {
