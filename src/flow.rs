@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
-use crate::packet::{Flags, IcmpError, Segment, SeqNum, TcpTimestamps};
+use crate::packet::{Flags, Header, IcmpError, Segment, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role};
 
@@ -99,7 +99,7 @@ pub enum Form {
 impl Form {
     /// The form that this RST has; `None` if the Linux kernel makes none like it.
     #[must_use]
-    pub fn of(reset: &Segment) -> Option<Self> {
+    pub fn of(reset: &Header) -> Option<Self> {
         let bare = reset.window == 0 && reset.timestamps.is_none();
         if reset.flags.has(Flags::ACK) {
             let answers = bare && reset.seq == SeqNum(0);
@@ -306,12 +306,15 @@ pub struct Observed {
 }
 
 /// A connection, as far as it has been captured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
+    addresses: Option<(SocketAddr, SocketAddr)>,
     client: Endpoint,
     server: Endpoint,
+    /// Ends are believed that they have received what they acknowledge, captured or not.
+    learns: bool,
     /// RSTs that were captured at their sender's end and have not arrived yet.
-    under_way: Vec<Segment>,
+    under_way: Vec<(Role, Header)>,
 }
 
 /// What is under way is remembered, but not without bound: a capture may be hostile.
@@ -322,10 +325,28 @@ impl Flow {
     #[must_use]
     pub fn new(client: SocketAddr, server: SocketAddr) -> Self {
         Self {
-            client: Endpoint::new(client, State::Closed),
-            server: Endpoint::new(server, State::Listen),
+            addresses: Some((client, server)),
+            ..Self::learning()
+        }
+        .without_learning()
+    }
+
+    /// A connection whose ends the caller knows, in a capture that may begin in the midst of it or lack frames: an end is
+    /// believed that it has received what it acknowledges, and both that the connection is there if nothing says otherwise.
+    #[must_use]
+    pub fn learning() -> Self {
+        Self {
+            addresses: None,
+            client: Endpoint::new(State::Closed),
+            server: Endpoint::new(State::Listen),
+            learns: true,
             under_way: Vec::new(),
         }
+    }
+
+    fn without_learning(mut self) -> Self {
+        self.learns = false;
+        self
     }
 
     /// The same, with ends that no RST takes out of TIME-WAIT.
@@ -339,10 +360,15 @@ impl Flow {
     /// The end that sent this segment, if it is one of this connection.
     #[must_use]
     pub fn sender(&self, segment: &Segment) -> Option<Role> {
-        let ends = (segment.source, segment.destination);
-        if ends == (self.client.address, self.server.address) {
+        self.whose(segment.source, segment.destination)
+    }
+
+    /// The end that sends from here to there.
+    fn whose(&self, source: SocketAddr, destination: SocketAddr) -> Option<Role> {
+        let (client, server) = self.addresses?;
+        if (source, destination) == (client, server) {
             Some(Role::Client)
-        } else if ends == (self.server.address, self.client.address) {
+        } else if (source, destination) == (server, client) {
             Some(Role::Server)
         } else {
             None
@@ -402,14 +428,7 @@ impl Flow {
     /// connection.
     #[must_use]
     pub fn observe_icmp(&self, error: &IcmpError) -> Option<Icmp> {
-        let ends = (error.quoted_source, error.quoted_destination);
-        let to = if ends == (self.client.address, self.server.address) {
-            Role::Client
-        } else if ends == (self.server.address, self.client.address) {
-            Role::Server
-        } else {
-            return None;
-        };
+        let to = self.whose(error.quoted_source, error.quoted_destination)?;
         let end = self.end(to);
         error.tap.is_at(to).then_some(Icmp {
             frame: error.frame,
@@ -431,79 +450,191 @@ impl Flow {
     /// Takes in the next captured segment. `None` if it belongs to another connection, which changes nothing here.
     pub fn observe(&mut self, segment: &Segment) -> Option<Observed> {
         let from = self.sender(segment)?;
-        if self.client.address == self.server.address {
-            return Some(self.observe_itself(segment));
+        let header = segment.header();
+        if self
+            .addresses
+            .is_some_and(|(client, server)| client == server)
+        {
+            return Some(self.observe_itself(&header));
         }
+        let (leaves, arrives) = (segment.tap.is_at(from), segment.tap.is_at(from.peer()));
+        Some(self.observe_at(from, &header, leaves, arrives))
+    }
+
+    /// Takes in the next segment that this end sent, captured between the two. What of it there is to say, if that is more
+    /// than that the connection goes on.
+    pub fn follow(&mut self, from: Role, header: &Header) -> Option<Observed> {
+        if self.goes_on(from, header) {
+            return None;
+        }
+        Some(self.observe_at(from, header, true, true))
+    }
+
+    /// The usual case, and what there is to do then: the next segment of a connection from which nothing is missing. In all
+    /// that it does it is like the long way.
+    fn goes_on(&mut self, from: Role, header: &Header) -> bool {
         let (sender, receiver) = match from {
             Role::Client => (&mut self.client, &mut self.server),
             Role::Server => (&mut self.server, &mut self.client),
         };
-        let has_ack = segment.flags.has(Flags::ACK);
-        let (leaves, arrives) = (segment.tap.is_at(from), segment.tap.is_at(from.peer()));
+        let controls = Flags::ACK.0 | Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0;
+        let is_usual = header.flags.0 & controls == Flags::ACK.0
+            && sender.state == State::Established
+            && receiver.state == State::Established
+            && sender.snd_nxt == Some(header.seq)
+            && receiver.rcv_nxt == Some(header.seq)
+            && receiver.out_of_order.is_empty()
+            && !sender.has_not_received(header.ack)
+            && receiver.is_outstanding(header.ack)
+            && header.payload_len < 1 << 30;
+        if !is_usual {
+            return false;
+        }
+        if let Some(TcpTimestamps { value, .. }) = header.timestamps {
+            if receiver
+                .ts_recent
+                .is_some_and(|recent| SeqNum(value).is_before(SeqNum(recent)))
+            {
+                return false;
+            }
+            receiver.ts_recent = Some(value);
+            sender.timestamps = header.timestamps;
+        }
+        sender.sack_edge = header.sack_edge;
+        let end = header.seq.plus(header.payload_len);
+        sender.remember(Sent {
+            frame: header.frame,
+            ack: Some(header.ack),
+            end,
+        });
+        if header.payload_len > 0 {
+            sender.snd_nxt = Some(end);
+            receiver.rcv_nxt = Some(end);
+        }
+        if receiver.snd_una != Some(header.ack) {
+            receiver.snd_una = Some(header.ack);
+            receiver.unanswered = 0;
+        }
+        true
+    }
+
+    fn observe_at(&mut self, from: Role, header: &Header, leaves: bool, arrives: bool) -> Observed {
+        let learns = self.learns;
+        let (sender, receiver) = match from {
+            Role::Client => (&mut self.client, &mut self.server),
+            Role::Server => (&mut self.server, &mut self.client),
+        };
+        let has_ack = header.flags.has(Flags::ACK);
         let mut observed = Observed {
             from,
             seq: None,
             ack: None,
             reset: None,
-            acknowledges_unseen: leaves && has_ack && sender.has_not_received(segment.ack),
+            acknowledges_unseen: leaves && has_ack && sender.has_not_received(header.ack),
             acknowledges_fin: false,
             leaves,
             arrives,
         };
-        if segment.flags.has(Flags::RST) {
-            let left = left(&mut self.under_way, segment, leaves, arrives);
-            let reset = reset(sender, receiver, from, segment, left, arrives);
+        if header.flags.has(Flags::RST) {
+            let left = left(&mut self.under_way, from, header, leaves, arrives);
+            let reset = reset(sender, receiver, from, header, left, arrives);
             // Anybody may make up a RST, but not one that is believed.
             observed.acknowledges_unseen &= reset.acceptance.is_acceptable();
             observed.reset = Some(reset);
         } else {
+            if learns {
+                learn(sender, receiver, header);
+            }
             if leaves {
-                sender.send(segment);
+                sender.send(header);
             }
             if arrives {
-                observed.acknowledges_fin = has_ack && receiver.take_ack(segment.ack);
-                receiver.receive(segment);
+                observed.acknowledges_fin = has_ack && receiver.take_ack(header.ack);
+                receiver.receive(header);
             }
         }
-        observed.seq = sender.relative(segment.seq);
-        observed.ack = has_ack.then(|| receiver.relative(segment.ack)).flatten();
-        Some(observed)
+        observed.seq = sender.relative(header.seq);
+        observed.ack = has_ack.then(|| receiver.relative(header.ack)).flatten();
+        observed
+    }
+}
+
+/// What a segment tells of what was not captured before it.
+fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
+    let is_syn = header.flags.has(Flags::SYN);
+    let has_ack = header.flags.has(Flags::ACK);
+    if is_syn && has_ack && receiver.iss.is_none() {
+        // The answer to a SYN.
+        receiver.pick_up(header.ack.plus(u32::MAX), header.ack);
+        receiver.state = State::SynSent;
+        return;
+    }
+    if is_syn {
+        return;
+    }
+    if sender.iss.is_none() {
+        sender.pick_up(header.seq.plus(u32::MAX), header.seq);
+        if matches!(sender.state, State::Closed | State::Listen) {
+            sender.state = State::Established;
+        }
+    }
+    if receiver.rcv_nxt.is_none() {
+        receiver.rcv_nxt = Some(header.seq);
+        receiver.irs = Some(header.seq.plus(u32::MAX));
+        if matches!(receiver.state, State::Closed | State::Listen) {
+            receiver.state = State::Established;
+        }
+    }
+    if !has_ack {
+        return;
+    }
+    if receiver.iss.is_none() {
+        receiver.pick_up(header.ack.plus(u32::MAX), header.ack);
+    }
+    // What it has received it does not acknowledge too early; an acknowledgment that is far off is none.
+    const FAR: u32 = 1 << 30;
+    let ahead = sender
+        .rcv_nxt
+        .map(|rcv_nxt| header.ack.relative_to(rcv_nxt));
+    if ahead.is_none_or(|ahead| ahead > 0 && ahead < FAR) {
+        sender.learn_received(header.ack);
+        if receiver
+            .snd_nxt
+            .is_none_or(|snd_nxt| header.ack.is_after(snd_nxt))
+        {
+            receiver.snd_nxt = Some(header.ack);
+        }
     }
 }
 
 /// The frame in which this RST left its sender, now or earlier.
 fn left(
-    under_way: &mut Vec<Segment>,
-    segment: &Segment,
+    under_way: &mut Vec<(Role, Header)>,
+    from: Role,
+    header: &Header,
     leaves: bool,
     arrives: bool,
 ) -> Option<u32> {
     if leaves {
         if !arrives && under_way.len() < MOST_UNDER_WAY {
-            under_way.push(*segment);
+            under_way.push((from, *header));
         }
-        return Some(segment.frame);
+        return Some(header.frame);
     }
-    let is_it = |sent: &Segment| {
-        (sent.source, sent.flags, sent.seq, sent.ack, sent.window)
-            == (
-                segment.source,
-                segment.flags,
-                segment.seq,
-                segment.ack,
-                segment.window,
-            )
+    let is_it = |(sender, sent): &(Role, Header)| {
+        (*sender, sent.flags, sent.seq, sent.ack, sent.window)
+            == (from, header.flags, header.seq, header.ack, header.window)
     };
     let place = under_way.iter().position(is_it)?;
-    Some(under_way.remove(place).frame)
+    Some(under_way.remove(place).1.frame)
 }
 
 impl Flow {
     /// A socket that is connected to itself sends every segment and receives it: a simultaneous open with one side
     /// (RFC 9293, figure 7).
-    fn observe_itself(&mut self, segment: &Segment) -> Observed {
+    fn observe_itself(&mut self, header: &Header) -> Observed {
         let end = &mut self.client;
-        let has_ack = segment.flags.has(Flags::ACK);
+        let has_ack = header.flags.has(Flags::ACK);
         let mut observed = Observed {
             from: Role::Client,
             seq: None,
@@ -514,30 +645,30 @@ impl Flow {
             leaves: true,
             arrives: true,
         };
-        if segment.flags.has(Flags::RST) {
+        if header.flags.has(Flags::RST) {
             let sender = end.clone();
-            let acceptance = end.judge_reset(&sender, segment);
+            let acceptance = end.judge_reset(&sender, header);
             observed.reset = Some(Reset {
-                frame: segment.frame,
-                at: segment.at,
+                frame: header.frame,
+                at: header.at,
                 from: Role::Client,
-                form: Form::of(segment),
+                form: Form::of(header),
                 receiver_state: end.state,
                 acceptance,
                 drawn_by: None,
-                left: Some(segment.frame),
+                left: Some(header.frame),
                 finds_request: false,
                 received_before: sender.payload_sent(),
                 challenged_by: None,
             });
         } else {
-            end.send(segment);
-            observed.acknowledges_unseen = has_ack && end.has_not_received(segment.ack);
-            observed.acknowledges_fin = has_ack && end.take_ack(segment.ack);
-            end.receive(segment);
+            end.send(header);
+            observed.acknowledges_unseen = has_ack && end.has_not_received(header.ack);
+            observed.acknowledges_fin = has_ack && end.take_ack(header.ack);
+            end.receive(header);
         }
-        observed.seq = end.relative(segment.seq);
-        observed.ack = has_ack.then(|| end.relative(segment.ack)).flatten();
+        observed.seq = end.relative(header.seq);
+        observed.ack = has_ack.then(|| end.relative(header.ack)).flatten();
         observed
     }
 }
@@ -546,16 +677,16 @@ fn reset(
     sender: &mut Endpoint,
     receiver: &mut Endpoint,
     from: Role,
-    segment: &Segment,
+    header: &Header,
     left: Option<u32>,
     arrives: bool,
 ) -> Reset {
-    let form = Form::of(segment);
+    let form = Form::of(header);
     let receiver_state = receiver.state;
     let finds_request = receiver.is_request;
-    let drawn_by = form.and_then(|form| receiver.draws(form, segment));
+    let drawn_by = form.and_then(|form| receiver.draws(form, header));
     let acceptance = if arrives {
-        receiver.judge_reset(sender, segment)
+        receiver.judge_reset(sender, header)
     } else {
         Acceptance::NotArrived
     };
@@ -569,8 +700,8 @@ fn reset(
         }
     }
     Reset {
-        frame: segment.frame,
-        at: segment.at,
+        frame: header.frame,
+        at: header.at,
         from,
         form,
         receiver_state,
@@ -586,8 +717,16 @@ fn reset(
 /// What an end has sent is remembered so far back, to find the segment that drew a RST.
 const LATEST: usize = 8;
 
+/// The same, in the type of a count.
+const LATEST_COUNT: u32 = 8;
+
+/// The place of a segment of this number in the ring.
+fn slot(number: u32) -> usize {
+    usize::try_from(number % LATEST_COUNT).unwrap_or(0)
+}
+
 /// A segment that an end has sent, as far as an answer to it tells.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sent {
     frame: u32,
     /// Its acknowledgment number, if it is valid.
@@ -596,11 +735,19 @@ struct Sent {
     end: SeqNum,
 }
 
+impl Sent {
+    const NONE: Self = Self {
+        frame: 0,
+        ack: None,
+        end: SeqNum(0),
+    };
+}
+
 /// Segments that came in ahead of a hole are kept, but not without bound: a capture may be hostile.
 const MOST_OUT_OF_ORDER: usize = 64;
 
 /// A range of sequence numbers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Text {
     start: SeqNum,
     /// The number after the last one.
@@ -610,9 +757,8 @@ struct Text {
 }
 
 /// One end of the connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Endpoint {
-    address: SocketAddr,
     state: State,
     /// Its initial send sequence number.
     iss: Option<SeqNum>,
@@ -628,8 +774,10 @@ struct Endpoint {
     out_of_order: Vec<Text>,
     /// Right edge of the highest SACK block in its latest segment.
     sack_edge: Option<SeqNum>,
-    /// Its latest segments, the latest first.
-    latest: [Option<Sent>; LATEST],
+    /// Its latest segments, in a ring.
+    latest: [Sent; LATEST],
+    /// How many of them there were, all in all.
+    next: u32,
     /// What it has sent is acknowledged up to here.
     snd_una: Option<SeqNum>,
     /// What it has sent again, and its probes, since it last heard of the other end.
@@ -647,9 +795,8 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(address: SocketAddr, state: State) -> Self {
+    fn new(state: State) -> Self {
         Self {
-            address,
             state,
             iss: None,
             snd_nxt: None,
@@ -658,7 +805,8 @@ impl Endpoint {
             rcv_nxt: None,
             out_of_order: Vec::new(),
             sack_edge: None,
-            latest: [None; LATEST],
+            latest: [Sent::NONE; LATEST],
+            next: 0,
             snd_una: None,
             unanswered: 0,
             irs: None,
@@ -691,36 +839,56 @@ impl Endpoint {
             && self.snd_nxt.is_some_and(|snd_nxt| !ack.is_after(snd_nxt))
     }
 
+    fn remember(&mut self, sent: Sent) {
+        self.latest[slot(self.next)] = sent;
+        // Whether there were that many is all that counts beyond the ring.
+        self.next = self.next.wrapping_add(1).max(self.next.min(LATEST_COUNT));
+    }
+
+    /// This end is met in the midst of a connection: its initial number, and the next.
+    fn pick_up(&mut self, iss: SeqNum, snd_nxt: SeqNum) {
+        self.iss = Some(iss);
+        self.snd_nxt.get_or_insert(snd_nxt);
+        self.snd_una.get_or_insert(snd_nxt);
+    }
+
+    /// This end says that it has received all up to here.
+    fn learn_received(&mut self, rcv_nxt: SeqNum) {
+        self.rcv_nxt = Some(rcv_nxt);
+        self.irs.get_or_insert(rcv_nxt.plus(u32::MAX));
+        self.out_of_order.retain(|text| text.end.is_after(rcv_nxt));
+        self.advance_over_what_waited();
+    }
+
     /// This end sends a segment that is no RST.
-    fn send(&mut self, segment: &Segment) {
-        self.sack_edge = segment.sack.right_edge();
-        let end = segment.seq_end();
-        self.latest.rotate_right(1);
-        self.latest[0] = Some(Sent {
-            frame: segment.frame,
-            ack: segment.flags.has(Flags::ACK).then_some(segment.ack),
+    fn send(&mut self, header: &Header) {
+        self.sack_edge = header.sack_edge;
+        let end = header.seq_end();
+        self.remember(Sent {
+            frame: header.frame,
+            ack: header.flags.has(Flags::ACK).then_some(header.ack),
             end,
         });
-        if segment.timestamps.is_some() {
-            self.timestamps = segment.timestamps;
+        if header.timestamps.is_some() {
+            self.timestamps = header.timestamps;
         }
-        if segment.flags.has(Flags::SYN) && self.iss.is_some_and(|iss| iss != segment.seq) {
+        if header.flags.has(Flags::SYN) && self.iss.is_some_and(|iss| iss != header.seq) {
             return; // of another connection with the same ends, or somebody else's
         }
         if self.snd_nxt.is_none_or(|snd_nxt| end.is_after(snd_nxt)) {
             self.snd_nxt = Some(end);
-        } else if segment.seq_len() > 0 || self.snd_una == Some(segment.seq.plus(1)) {
+        } else if header.seq_len() > 0 || self.snd_una == Some(header.seq.plus(1)) {
             // The same once more; or nothing, one before what is expected, which is a probe.
             self.unanswered += 1;
         }
-        if segment.flags.has(Flags::SYN) && self.iss.is_none() {
-            self.iss = Some(segment.seq);
-            self.snd_una = Some(segment.seq);
-            let answers = segment.flags.has(Flags::ACK);
+        if header.flags.has(Flags::SYN) && self.iss.is_none() {
+            self.iss = Some(header.seq);
+            self.snd_una = Some(header.seq);
+            let answers = header.flags.has(Flags::ACK);
             if answers && self.state == State::Listen {
                 // Data of the SYN is its own only if it says so (RFC 7413, 2).
-                self.rcv_nxt = Some(segment.ack);
-                self.is_request = self.irs.is_some_and(|irs| irs.plus(1) == segment.ack);
+                self.rcv_nxt = Some(header.ack);
+                self.is_request = self.irs.is_some_and(|irs| irs.plus(1) == header.ack);
             }
             self.state = if answers || self.rcv_nxt.is_some() {
                 State::SynReceived
@@ -728,7 +896,7 @@ impl Endpoint {
                 State::SynSent
             };
         }
-        if segment.flags.has(Flags::FIN) && self.after_fin.is_none() {
+        if header.flags.has(Flags::FIN) && self.after_fin.is_none() {
             self.after_fin = Some(end);
             self.state = match self.state {
                 State::CloseWait => State::LastAck,
@@ -762,29 +930,29 @@ impl Endpoint {
     }
 
     /// A segment that is no RST reaches this end.
-    fn receive(&mut self, segment: &Segment) {
-        if segment.flags.has(Flags::SYN) {
-            self.receive_syn(segment);
+    fn receive(&mut self, header: &Header) {
+        if header.flags.has(Flags::SYN) {
+            self.receive_syn(header);
             return;
         }
         let Some(rcv_nxt) = self.rcv_nxt else {
             return;
         };
-        if let Some(TcpTimestamps { value, .. }) = segment.timestamps {
+        if let Some(TcpTimestamps { value, .. }) = header.timestamps {
             if self
                 .ts_recent
                 .is_some_and(|recent| SeqNum(value).is_before(SeqNum(recent)))
             {
                 return; // from before the numbers wrapped, or made up (RFC 7323, 5.3: PAWS)
             }
-            if !segment.seq.is_after(rcv_nxt) {
+            if !header.seq.is_after(rcv_nxt) {
                 self.ts_recent = Some(value);
             }
         }
         let text = Text {
-            start: segment.seq,
-            end: segment.seq_end(),
-            fin: segment.flags.has(Flags::FIN),
+            start: header.seq,
+            end: header.seq_end(),
+            fin: header.flags.has(Flags::FIN),
         };
         if text.start.is_after(rcv_nxt) {
             if text.start != text.end && self.out_of_order.len() < MOST_OUT_OF_ORDER {
@@ -796,28 +964,28 @@ impl Endpoint {
         self.advance_over_what_waited();
     }
 
-    fn receive_syn(&mut self, segment: &Segment) {
+    fn receive_syn(&mut self, header: &Header) {
         if self.rcv_nxt.is_some() {
             return; // again, or somebody else's: the first one counts
         }
         if self.state == State::SynSent {
-            if segment
+            if header
                 .timestamps
                 .is_some_and(|it| self.has_not_sent(it.echo))
             {
                 return; // answered with a RST, and forgotten
             }
-            self.state = if !segment.flags.has(Flags::ACK) {
+            self.state = if !header.flags.has(Flags::ACK) {
                 State::SynReceived // both at once: figure 7
-            } else if self.is_syn_acknowledged_by(segment.ack) {
+            } else if self.is_syn_acknowledged_by(header.ack) {
                 State::Established
             } else {
                 return; // answered with a RST, and forgotten
             };
         }
-        self.rcv_nxt = Some(segment.seq_end());
-        self.irs = Some(segment.seq);
-        self.ts_recent = segment.timestamps.map(|it| it.value);
+        self.rcv_nxt = Some(header.seq_end());
+        self.irs = Some(header.seq);
+        self.ts_recent = header.timestamps.map(|it| it.value);
     }
 
     /// Whether `TSecr` of an answer to its SYN is none of its own clock's values.
@@ -867,14 +1035,15 @@ impl Endpoint {
     }
 
     /// The latest segment of this end that a RST of this form would answer.
-    fn draws(&self, form: Form, reset: &Segment) -> Option<u32> {
+    fn draws(&self, form: Form, reset: &Header) -> Option<u32> {
         let answered = |sent: &&Sent| match form {
             Form::Active => false,
             Form::Passive => sent.ack == Some(reset.seq),
             Form::PassiveAck => sent.ack.is_none() && sent.end == reset.ack,
         };
-        let sent = self.latest.iter().flatten().find(answered)?;
-        Some(sent.frame)
+        let count = self.next.min(LATEST_COUNT);
+        let mut latest = (1..=count).map(|back| &self.latest[slot(self.next.wrapping_sub(back))]);
+        Some(latest.find(answered)?.frame)
     }
 
     /// Bytes between its SYN and its FIN.
@@ -898,7 +1067,7 @@ impl Endpoint {
     }
 
     /// Whether this end, in its state, has to believe this RST from `sender`.
-    fn judge_reset(&self, sender: &Self, reset: &Segment) -> Acceptance {
+    fn judge_reset(&self, sender: &Self, reset: &Header) -> Acceptance {
         match self.state {
             State::Listen | State::Closed => return Acceptance::NoConnection,
             State::SynSent => {

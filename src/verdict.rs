@@ -270,14 +270,13 @@ impl Wire {
         wire
     }
 
-    /// Whether the SYN came in long after `connect` had sent it, and the first answer then ended that.
+    /// Whether an answer came in long after `connect` had sent its SYN, and the first one then ended that.
     fn is_answered_late(&self, evidence: &Evidence) -> bool {
         let mut calls = evidence.calls.iter();
         let connect = calls.find(|it| it.op == Op::Connect);
-        let (Some(connect), Some(syn)) = (connect, self.firsts(Role::Client).syn) else {
-            return false;
-        };
-        self.icmp.len() == 1 && syn.since(connect.began) > AT_ONCE_NS
+        connect.is_some_and(
+            |connect| matches!(&self.icmp[..], [only] if only.at.since(connect.began) > AT_ONCE_NS),
+        )
     }
 
     /// What errors may come from.
@@ -384,8 +383,8 @@ const SLACK_NS: i64 = 60_000;
 /// kernel of 6.1 that was emulated.
 const DEFERRED_NS: i64 = 50_000_000;
 
-/// A SYN that is not left for later comes in some microseconds after `connect` was called, even on an emulated kernel. In
-/// nanoseconds; 32 ms were seen where it was.
+/// An answer that is not left for later comes in some microseconds after `connect` was called. In nanoseconds; 32 ms were
+/// seen where it was.
 const AT_ONCE_NS: i64 = 1_000_000;
 
 /// How long after this call returned what it sent may be captured.

@@ -523,7 +523,7 @@ fn a_rst_puts_an_error_on_the_end_that_believes_it() {
 
 #[test]
 fn the_form_tells_what_made_linux_send_a_rst() {
-    let form = |line| Form::of(&a_segment(line));
+    let form = |line| Form::of(&a_segment(line).header());
     let (active, passive, passive_ack) = (
         Some(Form::Active),
         Some(Form::Passive),

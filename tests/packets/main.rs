@@ -215,6 +215,7 @@ fn a_fragment_says_which_it_is() {
         (four(0x2001), Part::Later),
         (four(0x0001), Part::Later),
         (four(0x1fff), Part::Later),
+        (four(0x1000), Part::Later),
         (six(0), Part::Whole),
         (six(6), Part::Whole), // the bits that are reserved
         (six(1), Part::First),
@@ -404,12 +405,13 @@ fn what_is_malformed_or_carries_something_else_is_no_tunnel() {
         outer4(47, &gre(0x0400, 0x0800, &[], four)),
         outer4(47, &gre(0x2001, 0x880b, &[0; 4], four)), // PPTP
         outer4(47, &gre(0x2001, 0x0800, &[0; 4], four)),
+        outer4(47, &gre(0x0004, 0x0800, &[], four)),
         outer4(47, &gre(0x2000, 0x0800, &[], four)),
         outer4(47, &gre(0, 0x0800, &[], six)),
         outer4(47, &gre(0, 0x6558, &[], four)),
         outer4(47, &gre(0, 0x6558, &[], &arp)),
         outer4(47, &[0, 0, 8]),
-        changed(good.clone(), payload, 0),    // no identifier
+        changed(good.clone(), payload, 0xf7), // no identifier
         changed(good.clone(), udp_at + 3, 0), // another port
         changed(changed(good.clone(), udp_at + 4, 0), udp_at + 5, 7), // shorter than its header
         changed(changed(good.clone(), udp_at + 4, 0), udp_at + 5, 20), // ends before the packet
