@@ -216,10 +216,13 @@ fn capital(text: &str) -> String {
 /// What a report says: as code it is no HTML, no link, no picture and calls nobody, and it can end neither that nor the
 /// cell that it stands in.
 fn code(text: &str) -> String {
-    format!(
-        "`{}`",
-        text.replace('|', "¦").replace('<', "‹").replace('`', "'")
-    )
+    let text = text
+        .replace('`', "'")
+        .replace('<', "‹")
+        // One in front of the other would make it an end again.
+        .replace('\\', "∖")
+        .replace('|', "\\|");
+    format!("`{text}`")
 }
 
 /// What is this program's own, unless it names what only a report knows.
