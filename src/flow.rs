@@ -559,6 +559,9 @@ impl Flow {
     }
 }
 
+/// An acknowledgment that is as far ahead is none.
+const FAR: u32 = 1 << 30;
+
 /// What a segment tells of what was not captured before it.
 fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     let is_syn = header.flags.has(Flags::SYN);
@@ -592,7 +595,6 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
         receiver.pick_up(header.ack.plus(u32::MAX), header.ack);
     }
     // What it has received it does not acknowledge too early; an acknowledgment that is far off is none.
-    const FAR: u32 = 1 << 30;
     let ahead = sender
         .rcv_nxt
         .map(|rcv_nxt| header.ack.relative_to(rcv_nxt));
