@@ -443,6 +443,25 @@ fn usual_filter(addresses: &[IpAddr], ports: &RangeInclusive<u16>) -> String {
     format!("((tcp and portrange {first}-{last}) or icmp or icmp6) and ({hosts})")
 }
 
+/// A filter for frames that were captured earlier, as libpcap compiles it for a link type.
+pub struct StoredFilter(BpfProgram);
+
+impl StoredFilter {
+    /// Compiles a filter for frames of this number of the `LINKTYPE_` registry.
+    pub fn new(filter: &str, link: u16) -> Result<Self, Error> {
+        let program = Capture::dead(pcap::Linktype(link.into()))
+            .and_then(|capture| capture.compile(filter, true))
+            .map_err(|error| bad_filter(filter, &error))?;
+        Ok(Self(program))
+    }
+
+    /// Whether it lets this frame through.
+    #[must_use]
+    pub fn lets_through(&self, frame: &[u8]) -> bool {
+        self.0.filter(frame)
+    }
+}
+
 fn bad_filter(filter: &str, error: &pcap::Error) -> Error {
     Error::Usage(format!(
         "the BPF filter '{filter}' does not compile: {}",

@@ -1,5 +1,6 @@
 //! The command line: what was typed, turned into what was meant. The only place that names clap.
 
+mod analyze;
 mod check;
 mod compare;
 mod console;
@@ -49,6 +50,8 @@ enum Command {
     Run(RunArgs),
     /// Judge saved evidence again, from its files alone: no privilege and no network is needed
     Check(CheckArgs),
+    /// Explain every reset in captures that others made: no privilege is needed
+    Analyze(AnalyzeArgs),
     /// Tell what differs between saved reports, from kernel to kernel, and why: no privilege is needed
     Compare(CompareArgs),
     /// Boot other kernels in QEMU, run scenarios there, and compare: no privilege is needed
@@ -219,6 +222,41 @@ enum CompareFormat {
     Markdown,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = ANALYZE_EXIT_CODES)]
+struct AnalyzeArgs {
+    /// Captures: pcap or pcapng, also compressed (gzip, zstd, lz4); directories of them; `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Look only at frames that this filter lets through, in libpcap's syntax; `tcp[tcpflags]` means IPv4 alone
+    #[arg(short, long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+    /// Look for connections inside of tunnels: IP-in-IP, GRE, VXLAN, Geneve, Teredo
+    #[arg(long)]
+    tunnels: bool,
+    /// Threads that read side by side; the answer is the same for any number [default: as many as there are cores, at most 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
+    /// Say only what each capture amounts to
+    #[arg(short, long)]
+    quiet: bool,
+    /// Say all that is known of each reset
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = AnalyzeFormat::Human)]
+    format: AnalyzeFormat,
+}
+
+const ANALYZE_EXIT_CODES: &str = "Exit codes: 0 all captures were read to their ends; 2 usage error, or something could \
+                                  not be read: what came before it was.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AnalyzeFormat {
+    Human,
+    Json,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum AcceleratorArg {
     Auto,
@@ -309,6 +347,7 @@ fn carry_out(command: &Command) -> Result<ExitCode, Error> {
     match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
+        Command::Analyze(args) => analyze::analyze(args),
         Command::Compare(args) => compare::compare(args),
         Command::Kernels(args) => kernels::kernels(args),
         Command::List => list::list(),

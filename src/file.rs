@@ -4,8 +4,11 @@
 //! is the one reader for whatever wants to judge frames that were captured earlier, here or elsewhere, and it believes
 //! nothing that the file says without looking: a file may be cut, damaged or made to do harm. The writers are
 //! [`pcapng::PcapNg`], which has room for comments and statistics, and [`pcap::Pcap`], which every program can read.
+//!
+//! [`inputs`] finds the captures that somebody has named, compressed or not.
 
 mod directory;
+mod input;
 mod new_file;
 mod number;
 pub mod pcap;
@@ -16,6 +19,7 @@ mod reader;
 use std::borrow::Cow;
 
 pub use directory::{Directory, Lock};
+pub use input::{Cause, Content, Input, Inputs, Undecodable, inputs};
 pub use new_file::{Manner, NewFile, Owner, write_whole};
 pub use reader::{Compression, Format, Malformed, Problem, Reader};
 

@@ -470,6 +470,16 @@ impl Flow {
         Some(self.observe_at(from, header, true, true))
     }
 
+    /// The same for a segment that was captured at this end only.
+    pub fn follow_at(&mut self, from: Role, header: &Header, at: Role) -> Observed {
+        self.observe_at(from, header, at == from, at != from)
+    }
+
+    /// The same for one of a socket that is connected to itself.
+    pub fn follow_itself(&mut self, header: &Header) -> Observed {
+        self.observe_itself(header)
+    }
+
     /// The usual case, and what there is to do then: the next segment of a connection from which nothing is missing. In all
     /// that it does it is like the long way.
     fn goes_on(&mut self, from: Role, header: &Header) -> bool {

@@ -11,7 +11,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    Icmpv4Slice, Icmpv6Slice, IpNumber, TcpOptionElement, TcpSlice, UdpSlice, ip_number,
+    Icmpv4Slice, Icmpv6Slice, IpNumber, TcpOptionElement, TcpOptionsIterator, TcpSlice, UdpSlice,
+    ip_number,
 };
 
 use self::ip::{Ip, Part};
@@ -392,20 +393,7 @@ fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
     let tcp = TcpSlice::from_slice(ip.payload).ok()?;
     let header_len = u32::from(tcp.data_offset()) * 4;
     let payload_len = ip.payload_len?.checked_sub(header_len)?;
-    let mut timestamps = None;
-    let mut sack = SackBlocks::default();
-    for option in tcp.options_iterator() {
-        match option {
-            Ok(TcpOptionElement::Timestamp(value, echo)) => {
-                timestamps = Some(TcpTimestamps { value, echo });
-            }
-            Ok(TcpOptionElement::SelectiveAcknowledgement(first, rest)) => {
-                sack = sack_blocks(first, rest);
-            }
-            Ok(_) => {}
-            Err(_) => break,
-        }
-    }
+    let (timestamps, sack) = read(tcp.options_iterator());
     Some(Segment {
         frame,
         at,
@@ -420,6 +408,31 @@ fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
         timestamps,
         sack,
     })
+}
+
+/// The timestamps in the options of a TCP header, and the right edge of the selective acknowledgment that reaches furthest.
+#[must_use]
+pub fn options(bytes: &[u8]) -> (Option<TcpTimestamps>, Option<SeqNum>) {
+    let (timestamps, sack) = read(TcpOptionsIterator::from_slice(bytes));
+    (timestamps, sack.right_edge())
+}
+
+fn read(options: TcpOptionsIterator<'_>) -> (Option<TcpTimestamps>, SackBlocks) {
+    let mut timestamps = None;
+    let mut sack = SackBlocks::default();
+    for option in options {
+        match option {
+            Ok(TcpOptionElement::Timestamp(value, echo)) => {
+                timestamps = Some(TcpTimestamps { value, echo });
+            }
+            Ok(TcpOptionElement::SelectiveAcknowledgement(first, rest)) => {
+                sack = sack_blocks(first, rest);
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    (timestamps, sack)
 }
 
 fn sack_blocks(first: (u32, u32), rest: [Option<(u32, u32)>; 3]) -> SackBlocks {

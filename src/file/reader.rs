@@ -24,6 +24,19 @@ pub enum Format {
     PcapNg,
 }
 
+impl Format {
+    /// The format of a file that begins like this; four bytes decide.
+    pub(super) fn of_beginning(bytes: &[u8]) -> Result<Self, Problem> {
+        if pcapng::begins(bytes) {
+            Ok(Self::PcapNg)
+        } else if pcap::Encoding::of(bytes).is_some() {
+            Ok(Self::Pcap)
+        } else {
+            Err(malformed::unrecognised(bytes))
+        }
+    }
+}
+
 /// The blocks of a stored capture, in order.
 ///
 /// A file that ends between two blocks ends quietly. Whatever else is wrong ends it with an error, after all blocks
@@ -58,6 +71,85 @@ impl<'a> Reader<'a> {
                 failed: false,
             }),
             Err(problem) => Err(Malformed { offset: 0, problem }),
+        }
+    }
+
+    /// The same reader at the first byte of `bytes`, where a block begins: the next piece of a file that comes in pieces.
+    #[must_use]
+    pub fn go_on<'b>(&self, bytes: &'b [u8]) -> Reader<'b> {
+        let blocks = match &self.blocks {
+            Blocks::Pcap(records) => Blocks::Pcap(records.go_on(bytes)),
+            Blocks::PcapNg(blocks) => Blocks::PcapNg(blocks.go_on(bytes)),
+        };
+        Reader {
+            blocks,
+            failed: false,
+        }
+    }
+
+    /// Where the next block begins, or the one that is broken: bytes from the first one that it was given.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        match &self.blocks {
+            Blocks::Pcap(records) => records.offset(),
+            Blocks::PcapNg(blocks) => blocks.offset(),
+        }
+    }
+
+    /// How often a block has changed by what those behind it are read: with the same number, two readers of a file read a
+    /// block alike.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        match &self.blocks {
+            Blocks::Pcap(_) => 0,
+            Blocks::PcapNg(blocks) => blocks.changes(),
+        }
+    }
+
+    /// How frames begin that were captured on this interface, numbered as in [`Frame::interface`](super::Frame::interface):
+    /// a number of the `LINKTYPE_` registry. Only of the section that is being read.
+    #[must_use]
+    pub fn link(&self, interface: u32) -> Option<u16> {
+        match &self.blocks {
+            Blocks::Pcap(records) => Some(records.link()),
+            Blocks::PcapNg(blocks) => blocks.link(interface),
+        }
+    }
+
+    /// Where in `bytes`, the midst of a file, the first block seems to begin: so that some may be read before it is known
+    /// where those before them end. It may be wrong.
+    #[must_use]
+    pub fn guess(&self, bytes: &[u8]) -> Option<usize> {
+        /// So many blocks in a row are no accident.
+        const CHAIN: usize = 4;
+        /// A frame that is not longer than usual ends within that.
+        const FAR: usize = 70_000;
+        let next = |at: usize| match &self.blocks {
+            Blocks::Pcap(records) => records.next_plausible(bytes, at),
+            Blocks::PcapNg(blocks) => blocks.next_plausible(bytes, at),
+        };
+        let step = match &self.blocks {
+            Blocks::Pcap(_) => 1,
+            Blocks::PcapNg(_) => 4,
+        };
+        let begins = |start: &usize| {
+            let mut at = *start;
+            for _ in 0..CHAIN {
+                match next(at) {
+                    Some(after) if after <= bytes.len() => at = after,
+                    _ => return false,
+                }
+            }
+            true
+        };
+        (0..bytes.len().min(FAR)).step_by(step).find(begins)
+    }
+
+    /// The next block alone; `None` if it is one that is skipped, or there is none.
+    pub(crate) fn one_block(&mut self) -> Result<Option<Block<'a>>, Problem> {
+        match &mut self.blocks {
+            Blocks::Pcap(records) => records.next(),
+            Blocks::PcapNg(blocks) => blocks.one_block(),
         }
     }
 

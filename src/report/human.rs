@@ -47,7 +47,7 @@ pub(super) fn abridge<T>(all: &mut Vec<T>, stand_in: impl FnOnce(String) -> T) {
 }
 
 /// `399,600`.
-fn grouped(number: usize) -> String {
+pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach functions that tests share
 
+mod compressed;
 mod hostile;
+mod inputs;
 mod layout;
 mod pcap;
 mod pcapng;

@@ -41,6 +41,12 @@ pub enum Problem {
         /// Bytes from its beginning to the end of the file.
         left: u64,
     },
+    /// A block that is longer than any.
+    #[error("the block says that it is {length} bytes long, and none is")]
+    TooLong {
+        /// Length of the block, in bytes.
+        length: u64,
+    },
     /// A section in neither byte order.
     #[error("the section's byte-order magic is {0:#010x}, which is none")]
     ByteOrder(
@@ -140,13 +146,24 @@ const COMPRESSED: [(&[u8], Compression); 5] = [
     (&[0x04, 0x22, 0x4d, 0x18], Compression::Lz4),
 ];
 
+impl Compression {
+    /// What a file that begins like this is compressed with.
+    pub(in crate::file) fn of(bytes: &[u8]) -> Option<Self> {
+        let mut known = COMPRESSED.iter();
+        let (_, how) = known.find(|(magic, _)| bytes.starts_with(magic))?;
+        Some(*how)
+    }
+
+    /// Whether a compressed file could begin with these bytes and those that are missing.
+    pub(in crate::file) fn is_cut(bytes: &[u8]) -> bool {
+        COMPRESSED.iter().any(|(magic, _)| magic.starts_with(bytes))
+    }
+}
+
 /// What it is that begins like no capture.
 pub(super) fn unrecognised(bytes: &[u8]) -> Problem {
     if bytes.is_empty() {
         return Problem::Empty;
     }
-    COMPRESSED
-        .iter()
-        .find(|(magic, _)| bytes.starts_with(magic))
-        .map_or(Problem::NotACapture, |&(_, how)| Problem::Compressed(how))
+    Compression::of(bytes).map_or(Problem::NotACapture, Problem::Compressed)
 }

@@ -86,6 +86,40 @@ impl<'a> Records<'a> {
         })
     }
 
+    /// The records at the beginning of these bytes.
+    pub(super) fn go_on<'b>(&self, bytes: &'b [u8]) -> Records<'b> {
+        Records {
+            bytes,
+            offset: 0,
+            encoding: self.encoding,
+            minor: self.minor,
+            link: self.link,
+            snaplen: self.snaplen,
+            next: Next::Frame,
+        }
+    }
+
+    pub(super) fn link(&self) -> u16 {
+        self.link
+    }
+
+    /// Where the record behind this one begins, if there can be one here.
+    pub(super) fn next_plausible(&self, bytes: &[u8], at: usize) -> Option<usize> {
+        const LONGEST: u32 = 262_144;
+        let header = bytes.get(at..)?.first_chunk::<RECORD_HEADER>()?;
+        let order = self.encoding.order;
+        let field = |nth: usize| {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|byte| header[4 * nth + byte]);
+            order.u32([a, b, c, d])
+        };
+        let (parts, captured, wire_len) = (field(1), field(2), field(3));
+        let is_one = parts < 1_000_000_000 / self.encoding.unit
+            && (14..=LONGEST).contains(&captured)
+            && captured <= wire_len
+            && wire_len <= LONGEST;
+        is_one.then_some(at + RECORD_HEADER + captured as usize)
+    }
+
     /// Where the next record begins, or the one that is broken.
     pub(super) fn offset(&self) -> usize {
         self.offset

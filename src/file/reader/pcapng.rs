@@ -39,11 +39,14 @@ pub(super) struct Blocks<'a> {
     interfaces: Vec<Declared>,
     /// Interfaces of all sections before it.
     earlier: u32,
+    /// How many sections and interfaces there were.
+    changes: u64,
 }
 
 /// What frames of an interface are read by.
 #[derive(Clone, Copy, Debug)]
 struct Declared {
+    link: u16,
     snaplen: u32,
     clock: Clock,
 }
@@ -56,7 +59,46 @@ impl<'a> Blocks<'a> {
             order: ByteOrder::Little,
             interfaces: Vec::new(),
             earlier: 0,
+            changes: 0,
         }
+    }
+
+    /// The blocks at the beginning of these bytes.
+    pub(super) fn go_on<'b>(&self, bytes: &'b [u8]) -> Blocks<'b> {
+        Blocks {
+            bytes,
+            offset: 0,
+            order: self.order,
+            interfaces: self.interfaces.clone(),
+            earlier: self.earlier,
+            changes: self.changes,
+        }
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(super) fn link(&self, interface: u32) -> Option<u16> {
+        let within = interface.checked_sub(self.earlier)?;
+        Some(self.interfaces.get(within as usize)?.link)
+    }
+
+    /// Where the block behind this one begins, if there can be one here.
+    pub(super) fn next_plausible(&self, bytes: &[u8], at: usize) -> Option<usize> {
+        const LONGEST: usize = 1 << 20;
+        let mut head = Fields::new(bytes.get(at..)?, self.order);
+        let (kind, length) = (head.u32()?, head.u32()? as usize);
+        let is_known = matches!(
+            kind,
+            ENHANCED_PACKET | SIMPLE_PACKET | OBSOLETE_PACKET | INTERFACE_STATISTICS
+        );
+        if !is_known || !(16..LONGEST).contains(&length) || !length.is_multiple_of(4) {
+            return None;
+        }
+        let end = at + length;
+        let trailer = bytes.get(end - TRAILER..end)?.first_chunk()?;
+        (self.order.u32(*trailer) as usize == length).then_some(end)
     }
 
     /// Where the next block begins, or the one that is broken.
@@ -67,20 +109,26 @@ impl<'a> Blocks<'a> {
     /// The next block of a kind that is wanted; `None` at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<Block<'a>>, Problem> {
         loop {
-            let rest = self.bytes.get(self.offset..).unwrap_or_default();
-            if rest.is_empty() {
-                return Ok(None);
-            }
-            if begins(rest) {
-                self.order = byte_order(rest)?;
-            }
-            let (kind, body) = body(rest, self.order)?;
-            let block = self.block(kind, Fields::new(body, self.order))?;
-            self.offset += HEAD + body.len() + TRAILER;
-            if block.is_some() {
+            let block = self.one_block()?;
+            if block.is_some() || self.offset >= self.bytes.len() {
                 return Ok(block);
             }
         }
+    }
+
+    /// The next block; `None` if it is to be skipped, or at the end of the file.
+    pub(super) fn one_block(&mut self) -> Result<Option<Block<'a>>, Problem> {
+        let rest = self.bytes.get(self.offset..).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        if begins(rest) {
+            self.order = byte_order(rest)?;
+        }
+        let (kind, body) = body(rest, self.order)?;
+        let block = self.block(kind, Fields::new(body, self.order))?;
+        self.offset += HEAD + body.len() + TRAILER;
+        Ok(block)
     }
 
     /// Reads a block's body; `None` if it is to be skipped.
@@ -117,6 +165,7 @@ impl<'a> Blocks<'a> {
         }
         self.earlier = self.number(self.interfaces.len());
         self.interfaces.clear();
+        self.changes += 1;
         Ok(section)
     }
 
@@ -145,7 +194,9 @@ impl<'a> Blocks<'a> {
                 _ => {}
             }
         }
+        self.changes += 1;
         self.interfaces.push(Declared {
+            link,
             snaplen,
             clock: Clock::new(resolution, offset),
         });

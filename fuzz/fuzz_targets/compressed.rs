@@ -1,0 +1,47 @@
+//! The decompressor of captures, over whatever bytes the fuzzer comes up with.
+//!
+//! No panic; what comes out does not depend on how much is asked for at once, but for the end of what is damaged; and
+//! after an error comes the same error.
+//! With [cargo-fuzz](https://github.com/rust-fuzz/cargo-fuzz):
+//!
+//!     RUSTC_BOOTSTRAP=1 cargo fuzz run compressed -- -max_total_time=60
+
+#![no_main]
+
+use std::io::Read;
+
+use libfuzzer_sys::fuzz_target;
+use rstproof::file::Content;
+
+/// A file of some bytes may give gibibytes; so many are enough.
+const MOST: usize = 1 << 22;
+
+fuzz_target!(|bytes: &[u8]| {
+    let (all, error) = read(bytes, 1 << 16);
+    if all.len() < MOST {
+        let (again, error_again) = read(bytes, 997);
+        assert_eq!(error.is_some(), error_again.is_some());
+        assert!(again.starts_with(&all) || all.starts_with(&again));
+        assert!(error.is_some() || again.len() == all.len());
+    }
+});
+
+/// What comes out, and what it ends with.
+fn read(file: &[u8], at_once: usize) -> (Vec<u8>, Option<String>) {
+    let mut content = Content::new(file);
+    let (mut all, mut bytes) = (Vec::new(), vec![0; at_once]);
+    while all.len() < MOST {
+        match content.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(read) => all.extend_from_slice(&bytes[..read]),
+            Err(error) => {
+                let error = error.to_string();
+                let again = content.read(&mut bytes).map_err(|again| again.to_string());
+                assert_eq!(again, Err(error.clone()));
+                return (all, Some(error));
+            }
+        }
+        assert!(content.position() <= file.len() as u64);
+    }
+    (all, None)
+}

@@ -1,0 +1,279 @@
+//! What is seen in a piece of a capture: of each TCP segment the numbers that its connection is followed by.
+//!
+//! This runs for every frame, on any thread and before it is known which frames came before, so it touches headers only and
+//! decides nothing. Where the usual layout of a header is not met the long way is taken, which is
+//! [`packet`](crate::packet)'s own; both read the same.
+
+use std::net::IpAddr;
+
+use crate::capture::StoredFilter;
+use crate::file::{Frame, Reader, Statistics};
+use crate::packet::ip::{Ip, Part};
+use crate::packet::link::{self, Link};
+use crate::packet::{self, Flags, Header, IcmpError, Packet, SeqNum, TcpTimestamps, tunnel};
+
+/// `IPPROTO_TCP`.
+const TCP: u8 = 6;
+/// `IPPROTO_ICMP` and `IPPROTO_ICMPV6`.
+const ICMP: [u8; 2] = [1, 58];
+
+/// The two ends of a connection, in an order that does not depend on who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ends {
+    /// Addresses; of IPv4 the 32 bits alone.
+    addresses: [u128; 2],
+    ports: [u16; 2],
+    is_ipv6: bool,
+}
+
+impl Ends {
+    /// The ends of a segment from here to there, and which of them the sender is.
+    #[must_use]
+    pub fn of(source: (IpAddr, u16), destination: (IpAddr, u16)) -> (Self, usize) {
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        let (from, to) = (
+            (bits(source.0), source.1),
+            (bits(destination.0), destination.1),
+        );
+        let (low, high, sender) = if from <= to {
+            (from, to, 0)
+        } else {
+            (to, from, 1)
+        };
+        let ends = Self {
+            addresses: [low.0, high.0],
+            ports: [low.1, high.1],
+            is_ipv6: source.0.is_ipv6(),
+        };
+        (ends, sender)
+    }
+
+    /// Address and port of an end.
+    #[must_use]
+    pub fn socket(&self, end: usize) -> std::net::SocketAddr {
+        let bits = self.addresses[end];
+        let address = if self.is_ipv6 {
+            IpAddr::V6(bits.into())
+        } else {
+            IpAddr::V4(u32::try_from(bits).unwrap_or(0).into())
+        };
+        std::net::SocketAddr::new(address, self.ports[end])
+    }
+
+    /// The port of an end.
+    #[must_use]
+    pub fn port(&self, end: usize) -> u16 {
+        self.ports[end]
+    }
+
+    /// Whether both ends are the same.
+    #[must_use]
+    pub fn is_itself(&self) -> bool {
+        self.addresses[0] == self.addresses[1] && self.ports[0] == self.ports[1]
+    }
+}
+
+/// A TCP segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Between whom.
+    pub ends: Ends,
+    /// Which of the two sent it.
+    pub sender: usize,
+    /// Its header. The frame's number counts from 0 in the batch.
+    pub header: Header,
+    /// Which interface of the file it was captured on.
+    pub interface: u32,
+    /// Bytes of the IP packet, by its own reckoning.
+    pub ip_len: u32,
+    /// Where the IP packet is in the bytes of the batch, and how much of it was captured.
+    pub packet: (u32, u32),
+}
+
+/// What is seen in a piece.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The TCP segments.
+    pub segments: Vec<Seen>,
+    /// ICMP errors about TCP segments, in order, each with the number of segments before it.
+    pub errors: Vec<(usize, IcmpError)>,
+    /// How many frames there are.
+    pub frames: u32,
+    /// Frames whose link cannot be read, by the number of its type.
+    pub unread_links: Vec<(u16, u32)>,
+    /// Fragments of IP packets that were passed over: what they carry is not in them.
+    pub fragments: u32,
+    /// Frames that are TCP and were cut before their header ended, or are malformed.
+    pub cut: u32,
+    /// Frames that the filter does not let through.
+    pub filtered: u32,
+    /// Frames that the interfaces say they had no room for.
+    pub dropped: u64,
+}
+
+impl Batch {
+    /// Makes room for another piece.
+    pub fn clear(&mut self) {
+        self.segments.clear();
+        self.errors.clear();
+        self.unread_links.clear();
+        (self.frames, self.fragments, self.cut) = (0, 0, 0);
+        (self.filtered, self.dropped) = (0, 0);
+    }
+
+    /// Takes in what an interface counted.
+    pub fn count(&mut self, counted: &Statistics<'_>) {
+        self.dropped = self.dropped.max(counted.dropped.unwrap_or(0));
+    }
+}
+
+/// How frames are looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Whether packets inside of packets count in the place of those.
+    pub inside_tunnels: bool,
+    /// Which frames count, in libpcap's syntax; none means all.
+    pub filter: Option<String>,
+}
+
+/// Looks at frames, in a thread of its own.
+pub struct Look<'w> {
+    wanted: &'w Wanted,
+    /// The filter for each link type that was met.
+    filters: Vec<(u16, Option<StoredFilter>)>,
+}
+
+impl<'w> Look<'w> {
+    /// Looks for what is wanted.
+    #[must_use]
+    pub fn new(wanted: &'w Wanted) -> Self {
+        Self {
+            wanted,
+            filters: Vec::new(),
+        }
+    }
+
+    /// Whether the filter lets this frame through. Where it does not compile for a link type, nothing is let through.
+    fn lets_through(&mut self, kind: u16, frame: &[u8]) -> bool {
+        let Some(text) = &self.wanted.filter else {
+            return true;
+        };
+        let known = self.filters.iter().position(|it| it.0 == kind);
+        let place = known.unwrap_or_else(|| {
+            let compiled = StoredFilter::new(text, kind).ok();
+            self.filters.push((kind, compiled));
+            self.filters.len() - 1
+        });
+        let filter = self.filters[place].1.as_ref();
+        filter.is_some_and(|filter| filter.lets_through(frame))
+    }
+
+    /// Looks at a frame of these bytes.
+    pub fn at(&mut self, batch: &mut Batch, reader: &Reader<'_>, frame: &Frame<'_>, bytes: &[u8]) {
+        let number = batch.frames;
+        batch.frames = batch.frames.saturating_add(1);
+        let kind = reader.link(frame.interface).unwrap_or(u16::MAX);
+        if !self.lets_through(kind, frame.captured) {
+            batch.filtered += 1;
+            return;
+        }
+        let Some(link) = Link::from_number(kind.into()) else {
+            match batch.unread_links.iter_mut().find(|it| it.0 == kind) {
+                Some((_, count)) => *count += 1,
+                None => batch.unread_links.push((kind, 1)),
+            }
+            return;
+        };
+        let Some(mut packet) = link::packet(link, frame.captured) else {
+            return;
+        };
+        if self.wanted.inside_tunnels {
+            packet = tunnel::innermost(packet);
+        }
+        let Some(ip) = Ip::of(packet) else {
+            return;
+        };
+        let captured = u32::try_from(frame.captured.len()).unwrap_or(u32::MAX);
+        let ip = ip.or_to_the_end(frame.wire_len.saturating_sub(captured));
+        if ip.protocol == TCP {
+            if ip.part == Part::Later {
+                batch.fragments += 1;
+                return;
+            }
+            batch.fragments += u32::from(ip.part == Part::First);
+            match segment(&ip, number, frame) {
+                Some((ports, header)) => {
+                    let (ends, sender) =
+                        Ends::of((ip.source, ports[0]), (ip.destination, ports[1]));
+                    let before = ip.payload.as_ptr().addr() - packet.as_ptr().addr();
+                    let ip_len = u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0);
+                    let place = packet.as_ptr().addr() - bytes.as_ptr().addr();
+                    batch.segments.push(Seen {
+                        ends,
+                        sender,
+                        header,
+                        interface: frame.interface,
+                        ip_len,
+                        packet: (
+                            u32::try_from(place).unwrap_or(0),
+                            u32::try_from(packet.len()).unwrap_or(0),
+                        ),
+                    });
+                }
+                None => batch.cut += 1,
+            }
+        } else if ICMP.contains(&ip.protocol)
+            && let Packet::Icmp(error) = packet::decode_payload(number, frame.at, &ip)
+        {
+            batch.errors.push((batch.segments.len(), error));
+        }
+    }
+}
+
+/// Reads the header of TCP (RFC 9293, 3.1).
+fn segment(ip: &Ip<'_>, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
+    let fixed = ip.payload.first_chunk::<20>()?;
+    let u16_at = |place: usize| u16::from_be_bytes([fixed[place], fixed[place + 1]]);
+    let u32_at = |place: usize| {
+        u32::from_be_bytes([
+            fixed[place],
+            fixed[place + 1],
+            fixed[place + 2],
+            fixed[place + 3],
+        ])
+    };
+    let header_len = usize::from(fixed[12] >> 4) * 4;
+    let options = ip.payload.get(20..header_len)?;
+    let payload_len = ip.payload_len?.checked_sub(u32::from(fixed[12] >> 4) * 4)?;
+    let mut header = Header {
+        frame,
+        at: of.at,
+        flags: Flags(fixed[13]),
+        window: u16_at(14),
+        seq: SeqNum(u32_at(4)),
+        ack: SeqNum(u32_at(8)),
+        payload_len,
+        timestamps: None,
+        sack_edge: None,
+    };
+    // What Linux, the BSDs and Windows send all the time (RFC 7323, appendix A).
+    if let [1, 1, 8, 10, rest @ ..] = options
+        && let Some((times, [])) = rest.split_first_chunk::<8>()
+    {
+        header.timestamps = Some(timestamps(*times));
+    } else if !options.is_empty() {
+        (header.timestamps, header.sack_edge) = packet::options(options);
+    }
+    Some(([u16_at(0), u16_at(2)], header))
+}
+
+fn timestamps(bytes: [u8; 8]) -> TcpTimestamps {
+    let [value, echo] = [0, 4].map(|at| {
+        let number: [u8; 4] = std::array::from_fn(|nth| bytes[at + nth]);
+        u32::from_be_bytes(number)
+    });
+    TcpTimestamps { value, echo }
+}

@@ -1,0 +1,502 @@
+//! What a RST means: who had to believe it, why it was sent, and what the application is told.
+//!
+//! The flow says what state a RST finds its receiver in and whether that has to believe it. Why it was sent is concluded from
+//! its form and from what came before, and each conclusion has its ground beside it. A capture shows packets and no sockets:
+//! where that leaves something open, what would settle it is said instead of a guess.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::table::Gaps;
+use crate::flow::{Acceptance, Form, Reset, State};
+use crate::packet::{Flags, Header, SeqNum};
+use crate::time::Timestamp;
+use crate::transcript::{Errno, Role};
+
+/// Why a RST was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    /// Nobody listens there.
+    Refused,
+    /// A socket was closed in a way that aborts, or its process was made to end it.
+    AbortedClose,
+    /// Data came for a socket that was closed in order.
+    DataAfterClose,
+    /// The other end knows nothing of the connection.
+    HalfOpenPeer,
+    /// A listener got a segment that opens nothing.
+    ListenerAnswer,
+    /// A probe found nobody, or nobody answered probes.
+    Keepalive,
+    /// The connection had been reset before.
+    Duplicate,
+    /// The end that sends it had sent its FIN before.
+    ResetAfterFin,
+    /// There is no connection that it could belong to.
+    Stray,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Refused,
+        Self::AbortedClose,
+        Self::DataAfterClose,
+        Self::HalfOpenPeer,
+        Self::ListenerAnswer,
+        Self::Keepalive,
+        Self::Duplicate,
+        Self::ResetAfterFin,
+        Self::Stray,
+    ];
+
+    /// Stable name, in kebab-case.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::AbortedClose => "aborted-close",
+            Self::DataAfterClose => "data-after-close",
+            Self::HalfOpenPeer => "half-open-peer",
+            Self::ListenerAnswer => "listener-answer",
+            Self::Keepalive => "keepalive",
+            Self::Duplicate => "duplicate",
+            Self::ResetAfterFin => "reset-after-fin",
+            Self::Stray => "stray",
+        }
+    }
+
+    /// What it means, in a clause.
+    #[must_use]
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Refused => "nobody listens on that port, or somebody answers for it",
+            Self::AbortedClose => "the sender's socket aborted the connection",
+            Self::DataAfterClose => "data came for a socket that had been closed",
+            Self::HalfOpenPeer => "the sender knows nothing of this connection",
+            Self::ListenerAnswer => "a listener got a segment that opens no connection",
+            Self::Keepalive => "a keepalive probe found nobody",
+            Self::Duplicate => "the connection had been reset before",
+            Self::ResetAfterFin => {
+                "the sender had closed its half before, and then gave up the rest"
+            }
+            Self::Stray => "there is no connection here that it could belong to",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+impl Serialize for Cause {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id())
+    }
+}
+
+/// What the receiver has to do with a RST (RFC 9293, 3.10.7; RFC 5961, 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Duty {
+    /// Believe it.
+    Accept,
+    /// Drop it.
+    Ignore,
+    /// Answer with an ACK, and let the sender say it again.
+    Challenge,
+}
+
+impl Duty {
+    /// What follows from how it was judged; `None` where the capture does not tell.
+    #[must_use]
+    pub fn of(acceptance: Acceptance) -> Option<Self> {
+        match acceptance {
+            Acceptance::Unknown => None,
+            it if it.is_acceptable() => Some(Self::Accept),
+            it if it.draws_challenge() => Some(Self::Challenge),
+            _ => Some(Self::Ignore),
+        }
+    }
+}
+
+/// How a later call of the receiving application ends on Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Later {
+    /// The call.
+    pub call: &'static str,
+    /// If it is the first call to meet the error: an errno, or what it returns.
+    pub first: &'static str,
+    /// If another call has met it before, and ever after.
+    pub then: &'static str,
+}
+
+/// `tcp_reset()` sets the error, and the first call takes it away (`sock_error()`).
+const RESET: [Later; 2] = [
+    Later {
+        call: "read",
+        first: "ECONNRESET",
+        then: "0",
+    },
+    Later {
+        call: "write",
+        first: "ECONNRESET",
+        then: "EPIPE",
+    },
+];
+
+/// `SOCK_DONE` is looked at before the error is: read never tells of it.
+const RESET_AFTER_FIN: [Later; 2] = [
+    Later {
+        call: "read",
+        first: "0",
+        then: "0",
+    },
+    Later {
+        call: "write",
+        first: "EPIPE",
+        then: "EPIPE",
+    },
+];
+
+/// Of a socket that does not block; one that does is unconnected again.
+const REFUSED: [Later; 3] = [
+    Later {
+        call: "connect",
+        first: "ECONNREFUSED",
+        then: "ECONNABORTED",
+    },
+    Later {
+        call: "read",
+        first: "ECONNREFUSED",
+        then: "0",
+    },
+    Later {
+        call: "write",
+        first: "ECONNREFUSED",
+        then: "EPIPE",
+    },
+];
+
+/// What a RST means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// What its receiver has to do with it; `None` if the capture does not tell.
+    pub duty: Option<Duty>,
+    /// Why it was sent; `None` if the capture does not tell.
+    pub cause: Option<Cause>,
+    /// What that is concluded from, or why nothing is: a sentence.
+    pub ground: &'static str,
+    /// What would settle what is left open.
+    pub would_tell: Option<&'static str>,
+    /// The error that the receiving application is told of; `None` if there is none, or nobody to tell.
+    pub errno: Option<Errno>,
+    /// Why there is no errno.
+    pub why_no_errno: Option<&'static str>,
+    /// How its later calls end.
+    pub later: &'static [Later],
+}
+
+impl Explanation {
+    /// What this RST means, after all that came before it.
+    #[must_use]
+    pub fn of(reset: &Reset, header: &Header, past: &Past, gaps: &Gaps) -> Self {
+        // Of a connection that is met in its midst only what both ends have said is known.
+        let is_known = !gaps.begins_midstream || past.of(reset.from).packets > 0;
+        let duty = Duty::of(reset.acceptance).filter(|_| is_known);
+        let (cause, ground, would_tell) = cause(reset, header, past, gaps);
+        let errno = reset.puts_error_on(reset.from.peer()).filter(|_| is_known);
+        let later: &[Later] = match (errno, reset.receiver_state) {
+            (None, _) => &[],
+            (Some(_), State::CloseWait) => &RESET_AFTER_FIN,
+            (Some(_), State::SynSent) => &REFUSED,
+            (Some(_), _) => &RESET,
+        };
+        Self {
+            duty,
+            cause,
+            ground,
+            would_tell,
+            errno,
+            why_no_errno: errno.is_none().then(|| why_no_errno(reset, duty)),
+            later,
+        }
+    }
+}
+
+fn why_no_errno(reset: &Reset, duty: Option<Duty>) -> &'static str {
+    match (duty, reset.receiver_state) {
+        (None, _) => "the capture does not hold what tells whether it had to be believed",
+        (Some(Duty::Ignore | Duty::Challenge), _) => "its receiver does not believe it",
+        (Some(Duty::Accept), State::TimeWait) => {
+            "no socket is left in TIME-WAIT that could be told"
+        }
+        (Some(Duty::Accept), _) => {
+            "it finds a request that nobody has accepted yet, and the listener forgets that"
+        }
+    }
+}
+
+const FORM_ACTIVE: &str = "a window, and timestamps where they are in use: the socket aborted, it did not answer a segment";
+
+/// Why it was sent, what that is concluded from, and what would tell more.
+fn cause(
+    reset: &Reset,
+    header: &Header,
+    past: &Past,
+    gaps: &Gaps,
+) -> (Option<Cause>, &'static str, Option<&'static str>) {
+    let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
+    let is_first = past.packets == 0;
+    if is_first {
+        return (
+            Some(Cause::Stray),
+            "nothing else of this connection was captured before it",
+            Some("a capture that begins earlier"),
+        );
+    }
+    let was_reset = sender.reset || receiver.reset;
+    match reset.form {
+        Some(Form::PassiveAck) if reset.acceptance == Acceptance::AcknowledgesSyn => (
+            Some(Cause::Refused),
+            "it answers a SYN and acknowledges it: no socket listens, or a firewall rejects in its place",
+            Some("the counter OutRsts of that host, which moves only if its kernel sent it"),
+        ),
+        _ if was_reset && reset.receiver_state == State::Closed => (
+            Some(Cause::Duplicate),
+            "a RST before it had ended the connection at its receiver",
+            None,
+        ),
+        Some(Form::PassiveAck) => (
+            Some(Cause::Stray),
+            "it answers a segment without ACK, and its receiver waits for no answer to one",
+            None,
+        ),
+        Some(Form::Passive) => answer(reset, past, gaps),
+        Some(Form::Active) if sender.reset => (
+            Some(Cause::Duplicate),
+            "the same end has sent a RST before",
+            None,
+        ),
+        Some(Form::Active) if sender.fin => (
+            Some(Cause::ResetAfterFin),
+            "the sender had sent its FIN, and its socket aborted then: it was closed with data unread, or waited too long \
+             for the other half",
+            None,
+        ),
+        Some(Form::Active) if sender.probes > 0 => (
+            Some(Cause::Keepalive),
+            "the sender's keepalive probes were not answered, and its socket gave up",
+            None,
+        ),
+        Some(Form::Active) if header.window == 0 => (
+            Some(Cause::AbortedClose),
+            "RST with ACK at the sender's next number: a socket aborted; a window of 0 is not Linux's way, but that of others",
+            Some("what the sender's system is"),
+        ),
+        Some(Form::Active) => (
+            Some(Cause::AbortedClose),
+            FORM_ACTIVE,
+            Some(
+                "the sender's own calls: closed with data unread, closed with SO_LINGER 0, or ended by its process or kernel",
+            ),
+        ),
+        None => (
+            None,
+            "the Linux kernel makes no RST of this form, so what made it cannot be told from it",
+            Some("what the sender's system is, or a capture at the sender"),
+        ),
+    }
+}
+
+/// Why a segment with ACK was answered by a RST.
+fn answer(
+    reset: &Reset,
+    past: &Past,
+    gaps: &Gaps,
+) -> (Option<Cause>, &'static str, Option<&'static str>) {
+    let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
+    let drawn = reset.drawn_by;
+    let is_latest = drawn.is_some() && drawn == receiver.latest.map(|it| it.frame);
+    if is_latest && receiver.probes > 0 {
+        return (
+            Some(Cause::Keepalive),
+            "it answers a keepalive probe: the sender has no socket for this connection any more",
+            Some(
+                "whether its host was restarted, or its socket ended without a word that was captured",
+            ),
+        );
+    }
+    if sender.fin {
+        return if receiver.data_after_fin {
+            (
+                Some(Cause::DataAfterClose),
+                "the sender had sent its FIN, data came for it then, and it has no socket any more that could take that",
+                None,
+            )
+        } else {
+            (
+                Some(Cause::ResetAfterFin),
+                "the sender had sent its FIN, and has no socket any more for what came then",
+                None,
+            )
+        };
+    }
+    if sender.reset {
+        return (
+            Some(Cause::Duplicate),
+            "the same end has sent a RST before, and answers what was still on its way",
+            None,
+        );
+    }
+    match reset.receiver_state {
+        State::SynReceived => (
+            Some(Cause::HalfOpenPeer),
+            "it answers a SYN-ACK: the sender has sent no SYN, or does not know of it any more (a scan, a forged source, an \
+             old connection)",
+            Some("a capture at the sender"),
+        ),
+        _ if sender.packets == 0 && !gaps.begins_midstream => (
+            Some(Cause::ListenerAnswer),
+            "it answers a segment with ACK of an end that it has never answered before: a listener, or nobody",
+            None,
+        ),
+        _ => (
+            Some(Cause::HalfOpenPeer),
+            "SEQ is the acknowledgment number of what it answers, without window and timestamps: the sender's kernel found no \
+             socket, or somebody on the way answers in its place",
+            Some(
+                "the counter OutRsts of the sender's host: it moves only if its kernel sent it; and whether that was restarted",
+            ),
+        ),
+    }
+}
+
+/// What one end has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// How many packets it has sent, up to as many as can be counted.
+    pub packets: u8,
+    /// It has sent a FIN.
+    pub fin: bool,
+    /// It has sent a RST that was believed.
+    pub reset: bool,
+    /// It has sent data after the other end's FIN.
+    pub data_after_fin: bool,
+    /// Keepalive probes since it last heard of the other end.
+    pub probes: u8,
+    /// Its latest segment.
+    pub latest: Option<Latest>,
+    /// Its latest RST.
+    pub previous: Option<Header>,
+}
+
+/// A segment and its time.
+#[derive(Clone, Copy, Debug)]
+pub struct Latest {
+    /// Number of its frame.
+    pub frame: u32,
+    /// When that was captured.
+    pub at: Timestamp,
+}
+
+/// What has happened on a connection before a RST, as far as its meaning depends on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past {
+    done: [Done; 2],
+    /// Of both ends.
+    pub packets: u64,
+    /// When the SYN and its answer were captured, each if it was not sent again.
+    syn: Option<Timestamp>,
+    syn_ack: Option<Timestamp>,
+    ack: Option<Timestamp>,
+    is_repeated: bool,
+}
+
+impl Past {
+    /// What this end has done.
+    #[must_use]
+    pub fn of(&self, role: Role) -> &Done {
+        match role {
+            Role::Client => &self.done[0],
+            Role::Server => &self.done[1],
+        }
+    }
+
+    /// Takes in a segment of this end that is no RST. `next` is the number that the flow expected it to have.
+    pub fn take(&mut self, from: Role, header: &Header, next: Option<SeqNum>) {
+        self.packets += 1;
+        let flags = header.flags;
+        if self.packets <= 8 {
+            self.time_handshake(flags, header.at);
+        }
+        let [client, server] = &mut self.done;
+        let (sender, other) = match from {
+            Role::Client => (client, server),
+            Role::Server => (server, client),
+        };
+        sender.packets = sender.packets.saturating_add(1);
+        sender.fin |= flags.has(Flags::FIN);
+        sender.data_after_fin |= other.fin && header.payload_len > 0;
+        // RFC 9293, 3.8.4: one before what is next, without data or with one byte that the other end has.
+        let is_probe = header.payload_len <= 1
+            && flags.has(Flags::ACK)
+            && flags.0 & (Flags::SYN.0 | Flags::FIN.0) == 0
+            && next.is_some_and(|next| header.seq.plus(1) == next);
+        sender.probes = if is_probe {
+            sender.probes.saturating_add(1)
+        } else {
+            0
+        };
+        other.probes = 0;
+        sender.latest = Some(Latest {
+            frame: header.frame,
+            at: header.at,
+        });
+    }
+
+    fn time_handshake(&mut self, flags: Flags, at: Timestamp) {
+        let slot = match (flags.has(Flags::SYN), flags.has(Flags::ACK)) {
+            (true, false) => &mut self.syn,
+            (true, true) => &mut self.syn_ack,
+            (false, _) if self.ack.is_none() => &mut self.ack,
+            (false, _) => return,
+        };
+        if slot.replace(at).is_some() {
+            self.is_repeated = true;
+        }
+    }
+
+    /// Takes in a RST.
+    pub fn take_reset(&mut self, reset: &Reset, header: &Header) {
+        self.packets += 1;
+        let done = match reset.from {
+            Role::Client => &mut self.done[0],
+            Role::Server => &mut self.done[1],
+        };
+        done.reset |= reset.acceptance.is_acceptable();
+        done.previous = Some(*header);
+    }
+
+    /// How long this end took to answer in the handshake, the way there and back included, in nanoseconds.
+    #[must_use]
+    pub fn rtt(&self, of: Role) -> Option<i64> {
+        if self.is_repeated {
+            return None;
+        }
+        match of {
+            Role::Server => Some(self.syn_ack?.since(self.syn?)),
+            Role::Client => Some(self.ack?.since(self.syn_ack?)),
+        }
+    }
+
+    /// How long ago this frame was captured, if it was the latest of this end, in nanoseconds.
+    #[must_use]
+    pub fn since(&self, frame: u32, of: Role, now: Timestamp) -> Option<i64> {
+        let latest = self.of(of).latest?;
+        (latest.frame == frame).then(|| now.since(latest.at))
+    }
+}

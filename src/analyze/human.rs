@@ -1,0 +1,187 @@
+//! The form for people: a line or two for each RST, and what a capture amounts to.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use super::explain::Duty;
+use super::marks::{Direction, Weight};
+use super::table::{Connection, Told, Totals};
+use super::tally::Tally;
+use crate::flow::{Acceptance, State};
+use crate::report::human::{BAD, GOOD, LABEL, grouped, printable};
+use crate::transcript::Role;
+
+/// So many senders are named.
+const MOST_SENDERS: usize = 5;
+
+/// Address and port, or the address alone.
+fn who(socket: SocketAddr) -> String {
+    if socket.port() == 0 {
+        format!("{} (as a client)", socket.ip())
+    } else {
+        socket.to_string()
+    }
+}
+
+/// What there is to say of a RST.
+#[must_use]
+pub fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String {
+    let (reset, explanation) = (&told.reset, &told.explanation);
+    let [client, server] =
+        [connection.client, 1 - connection.client].map(|end| connection.ends.socket(end));
+    let (from, to) = match reset.from {
+        Role::Client => (client, server),
+        Role::Server => (server, client),
+    };
+    let form = reset.form.map_or("of no Linux form", |form| form.name());
+    let cause = explanation
+        .cause
+        .map_or("cause unknown", |cause| cause.id());
+    let mut text = format!(
+        "{LABEL}frame {}{LABEL:#}  {from} → {to}  {cause}, {form}\n",
+        reset.frame
+    );
+    let receiver = reset.from.peer().name();
+    let must = match explanation.duty {
+        Some(Duty::Accept) => format!("the {receiver} must accept it"),
+        Some(Duty::Ignore) => format!("the {receiver} ignores it"),
+        Some(Duty::Challenge) => format!("the {receiver} challenges it"),
+        None => format!("whether the {receiver} must accept it is unknown"),
+    };
+    let state = match (reset.receiver_state, reset.acceptance) {
+        (State::Closed | State::Listen, Acceptance::NoConnection) => String::new(),
+        (state, _) => format!(" in {state}"),
+    };
+    let outcome = match (explanation.errno, explanation.why_no_errno) {
+        (Some(errno), _) => format!("→ {BAD}{errno:?}{BAD:#}"),
+        (None, Some(why)) => format!("→ no error: {why}"),
+        (None, None) => String::new(),
+    };
+    let _ = writeln!(text, "  {must}{state}: {}  {outcome}", reset.acceptance);
+    let _ = writeln!(text, "  {}", explanation.ground);
+    if let Some(frame) = reset.drawn_by {
+        let _ = writeln!(text, "  it answers frame {frame}");
+    }
+    for said in &told.said {
+        let _ = writeln!(text, "  it says: {}", printable(&said.to_string()));
+    }
+    for fact in &told.facts {
+        let is_worth_it = fact.direction == Direction::Against && fact.weight > Weight::Weak;
+        if verbose || is_worth_it {
+            let (style, for_whom) = match fact.direction {
+                Direction::Against => (BAD, "for a third party"),
+                Direction::For => (GOOD, "for the sender itself"),
+            };
+            let weight = match fact.weight {
+                Weight::Weak => "weak",
+                Weight::Moderate => "moderate",
+                Weight::Strong => "strong",
+            };
+            let _ = writeln!(
+                text,
+                "  {style}{for_whom}{style:#} ({weight}): {}",
+                printable(&fact.message)
+            );
+        }
+    }
+    if verbose {
+        for later in explanation.later {
+            let _ = writeln!(
+                text,
+                "  {}: first {}, then {}",
+                later.call, later.first, later.then
+            );
+        }
+        if let Some(what) = explanation.would_tell {
+            let _ = writeln!(text, "  what would tell more: {what}");
+        }
+    }
+    text
+}
+
+/// What a capture amounts to.
+#[must_use]
+pub fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
+    let count = |number: u64, one: &str, many: &str| {
+        let number_text = grouped(usize::try_from(number).unwrap_or(usize::MAX));
+        format!("{number_text} {}", if number == 1 { one } else { many })
+    };
+    let mut text = format!(
+        "{LABEL}{file}{LABEL:#}: {}, {} of TCP in {}, {}\n",
+        count(totals.packets, "packet", "packets"),
+        grouped(usize::try_from(totals.tcp).unwrap_or(usize::MAX)),
+        count(totals.connections, "connection", "connections"),
+        count(totals.resets, "reset", "resets"),
+    );
+    for (cause, number) in &tally.causes {
+        let (id, says) = cause.map_or(("unknown", "what was captured does not tell"), |it| {
+            (it.id(), it.says())
+        });
+        let number = grouped(usize::try_from(*number).unwrap_or(usize::MAX));
+        let _ = writeln!(text, "  {number:>9}  {id:<16} {says}");
+    }
+    let top = tally.top(MOST_SENDERS);
+    if !top.is_empty() {
+        let named: Vec<String> = top
+            .iter()
+            .map(|(socket, number)| {
+                let number = grouped(usize::try_from(*number).unwrap_or(usize::MAX));
+                format!("{} {number}", who(*socket))
+            })
+            .collect();
+        let _ = writeln!(text, "  sent by: {}", named.join(", "));
+    }
+    if !tally.states.is_empty() {
+        let states = tally.states.iter().map(|(state, number)| {
+            format!(
+                "{state} {}",
+                grouped(usize::try_from(*number).unwrap_or(usize::MAX))
+            )
+        });
+        let _ = writeln!(
+            text,
+            "  conn_state: {}",
+            states.collect::<Vec<_>>().join(", ")
+        );
+    }
+    lacks(&mut text, totals, tally);
+    text
+}
+
+/// What the capture does not hold, and what follows.
+fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
+    let mut say = |number: u64, what: &str| {
+        if number > 0 {
+            let number = grouped(usize::try_from(number).unwrap_or(usize::MAX));
+            let _ = writeln!(text, "  {number} {what}");
+        }
+    };
+    say(
+        tally.marked,
+        "resets bear a strong mark of a third party; each says which",
+    );
+    say(
+        tally.incomplete,
+        "connections are not whole in this capture: less can be said of them",
+    );
+    say(totals.filtered, "packets are not looked at, by the filter");
+    say(totals.dropped, "frames were dropped where it was captured");
+    say(
+        totals.cut,
+        "TCP segments are cut or malformed, and passed over",
+    );
+    say(
+        totals.fragments,
+        "fragments of IP packets: what is not in the first is passed over",
+    );
+    say(
+        totals.evicted,
+        "connections had to be forgotten before they were over: too many lived at once",
+    );
+    for (kind, number) in &totals.unread_links {
+        say(
+            *number,
+            &format!("frames of link type {kind}, which is not read"),
+        );
+    }
+}

@@ -1,0 +1,301 @@
+//! What a packet's headers show of the stack and the path that it came from, and what a sender's packets have in common.
+
+use crate::packet::ip::{Ip, Part};
+use crate::packet::link::Protocol;
+use crate::packet::{Flags, Header, TcpTimestamps};
+use crate::time::Timestamp;
+
+/// What headers of a packet show of the stack and the path that it came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// Hops that it may still take: TTL, or hop limit.
+    pub ttl: u8,
+    /// Identification (RFC 6864); IPv6 has none.
+    pub ip_id: Option<u16>,
+    /// DSCP and ECN: TOS, or traffic class.
+    pub traffic_class: u8,
+    /// Whether it must not be cut; IPv6 never is on its way.
+    pub dont_fragment: Option<bool>,
+    /// Flow label (RFC 6437); IPv4 has none.
+    pub flow_label: Option<u32>,
+    /// Window field, not scaled.
+    pub window: u16,
+    /// The timestamps option, if it is there (RFC 7323).
+    pub timestamps: Option<TcpTimestamps>,
+    /// Bytes of TCP options, padding included.
+    pub option_bytes: u8,
+    /// Bytes of TCP payload by the IP header's reckoning; those that were captured, if it gives none.
+    pub payload_len: u32,
+}
+
+/// Protocol number of TCP.
+pub(in crate::analyze) const TCP: u8 = 6;
+
+impl Traits {
+    /// Reads a packet from the first byte of its IP header on. `None` if it is no TCP segment, or its TCP header without
+    /// options was not captured as a whole.
+    #[must_use]
+    pub fn of(packet: &[u8]) -> Option<Self> {
+        let (tcp, len) = segment(packet)?;
+        let (fixed, rest) = tcp.split_first_chunk::<20>()?;
+        let header_len = (fixed[12] >> 4) * 4;
+        let option_bytes = header_len.checked_sub(20)?;
+        let options = rest.get(..usize::from(option_bytes)).unwrap_or(rest);
+        let of_tcp = Self {
+            window: u16::from_be_bytes([fixed[14], fixed[15]]),
+            timestamps: timestamps(options),
+            option_bytes,
+            payload_len: len.checked_sub(header_len.into())?,
+            ..Self::default()
+        };
+        let header = packet.first_chunk::<20>()?;
+        Some(match Protocol::of(packet)? {
+            Protocol::Ipv4 => Self {
+                ttl: header[8],
+                ip_id: Some(u16::from_be_bytes([header[4], header[5]])),
+                traffic_class: header[1],
+                dont_fragment: Some(header[6] & 0x40 != 0),
+                ..of_tcp
+            },
+            Protocol::Ipv6 => {
+                let first = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+                Self {
+                    ttl: header[7],
+                    traffic_class: (first >> 20).to_be_bytes()[3],
+                    flow_label: Some(first & 0x000f_ffff),
+                    ..of_tcp
+                }
+            }
+        })
+    }
+}
+
+/// The TCP segment in a packet, and its length by the IP header's reckoning.
+fn segment(packet: &[u8]) -> Option<(&[u8], u32)> {
+    // Nearly all packets are like this, and have nothing else that would need a look.
+    if let [0x45, _, high, low, _, _, 0 | 0x40, 0, _, TCP, ..] = *packet
+        && let Some(len) = u16::from_be_bytes([high, low]).checked_sub(20)
+    {
+        return Some((packet.get(20..)?, len.into()));
+    }
+    let ip = Ip::of(packet)?;
+    if ip.protocol != TCP || ip.part == Part::Later {
+        return None;
+    }
+    let captured = || u32::try_from(ip.payload.len()).ok();
+    Some((ip.payload, ip.payload_len.or_else(captured)?))
+}
+
+/// The timestamps among these options (RFC 9293, 3.1; RFC 7323, 3.2).
+fn timestamps(mut options: &[u8]) -> Option<TcpTimestamps> {
+    loop {
+        options = match options {
+            [1, 1, 8, 10, rest @ ..] | [8, 10, rest @ ..] => {
+                let (stamps, _) = rest.split_first_chunk::<8>()?;
+                let (value, echo) = stamps.split_first_chunk::<4>()?;
+                return Some(TcpTimestamps {
+                    value: u32::from_be_bytes(*value),
+                    echo: u32::from_be_bytes(*echo.first_chunk()?),
+                });
+            }
+            [1, rest @ ..] => rest,
+            [0, ..] | [] | [_] => return None,
+            [_, len, ..] => options.get(usize::from(*len).max(2)..)?,
+        };
+    }
+}
+
+/// What was seen of a sender's other packets.
+///
+/// Twenty-four bytes for each end of each connection, and a few nanoseconds for each packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Habits {
+    /// How many, up to as many as it can count.
+    packets: u8,
+    /// Fewest and most hops left.
+    ttl: (u8, u8),
+    traffic_class: u8,
+    seen: u16,
+    /// The last one that is not 0.
+    ip_id: u16,
+    /// Longest way from one of those to the next.
+    ip_id_step: u16,
+    /// Of the last one without SYN.
+    window: u16,
+    flow_label: u32,
+    /// The last `TSval`, and when: in units of 2^20 ns, which is about a millisecond.
+    clock: (u32, u32),
+}
+
+// What `seen` holds.
+const CUTTABLE: u16 = 1;
+const UNCUTTABLE: u16 = 1 << 1;
+const ID_ZERO: u16 = 1 << 2;
+const ID_ONCE: u16 = 1 << 3;
+const ID_TWICE: u16 = 1 << 4;
+const STAMPED: u16 = 1 << 5;
+const UNSTAMPED: u16 = 1 << 6;
+const CLOCK: u16 = 1 << 7;
+const WINDOW: u16 = 1 << 8;
+const CLASSES: u16 = 1 << 9;
+const LABEL: u16 = 1 << 10;
+const LABELS: u16 = 1 << 11;
+
+/// How the IP IDs of a sender go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IpIds {
+    /// Not known, or as chance has it.
+    Unknown,
+    /// All 0, as RFC 6864 allows where nothing is ever cut.
+    Zero,
+    /// Only one is known.
+    One {
+        /// That one.
+        last: u16,
+    },
+    /// They count upwards.
+    Counter {
+        /// The last one.
+        last: u16,
+        /// Longest way from one to the next.
+        step: u16,
+    },
+}
+
+impl Habits {
+    /// Longest way between two values of what is taken for a counter: it may count packets that go elsewhere.
+    const LONGEST_STEP: u16 = 256;
+
+    /// Takes in a packet of this sender; the two are readings of the same one. RSTs are passed over: they are what is in
+    /// question.
+    #[inline]
+    pub fn take(&mut self, traits: &Traits, header: &Header) {
+        if header.flags.has(Flags::RST) {
+            return;
+        }
+        let mut seen = self.seen;
+        let class = traits.traffic_class & DSCP;
+        if self.packets == 0 {
+            self.ttl = (traits.ttl, traits.ttl);
+            self.traffic_class = class;
+        }
+        self.ttl = (self.ttl.0.min(traits.ttl), self.ttl.1.max(traits.ttl));
+        seen |= flag(self.traffic_class != class, CLASSES);
+        self.packets = self.packets.saturating_add(1);
+        let is_syn = header.flags.has(Flags::SYN);
+        // A SYN-ACK is made before there is a socket to count: Linux gives it 0.
+        if let Some(id) = traits.ip_id
+            && !(is_syn && header.flags.has(Flags::ACK))
+        {
+            if id == 0 {
+                seen |= ID_ZERO;
+            } else {
+                if seen & ID_ONCE != 0 {
+                    self.ip_id_step = self.ip_id_step.max(id.wrapping_sub(self.ip_id));
+                    seen |= ID_TWICE;
+                }
+                seen |= ID_ONCE;
+                self.ip_id = id;
+            }
+        }
+        if let Some(uncuttable) = traits.dont_fragment {
+            seen |= if uncuttable { UNCUTTABLE } else { CUTTABLE };
+        }
+        if let Some(label) = traits.flow_label {
+            seen |= flag(seen & LABEL != 0 && self.flow_label != label, LABELS) | LABEL;
+            self.flow_label = label;
+        }
+        if let Some(stamps) = traits.timestamps {
+            self.clock = (stamps.value, ticks(header.at));
+            seen |= CLOCK;
+        }
+        if !is_syn {
+            self.window = traits.window;
+            let stamped = traits.timestamps.is_some();
+            seen |= WINDOW | if stamped { STAMPED } else { UNSTAMPED };
+        }
+        self.seen = seen;
+    }
+
+    fn has_seen(&self, what: u16) -> bool {
+        self.seen & what != 0
+    }
+
+    /// How many packets, up to 255; fewest and most hops that they had left. `None` if there were none.
+    pub(super) fn ttl(&self) -> Option<(u8, u8, u8)> {
+        (self.packets > 0).then_some((self.packets, self.ttl.0, self.ttl.1))
+    }
+
+    pub(super) fn ip_ids(&self) -> IpIds {
+        let last = self.ip_id;
+        if self.has_seen(ID_TWICE) {
+            let step = self.ip_id_step;
+            if (1..=Self::LONGEST_STEP).contains(&step) {
+                IpIds::Counter { last, step }
+            } else {
+                IpIds::Unknown
+            }
+        } else if self.has_seen(ID_ONCE) {
+            IpIds::One { last }
+        } else if self.has_seen(ID_ZERO) {
+            IpIds::Zero
+        } else {
+            IpIds::Unknown
+        }
+    }
+
+    /// Whether its packets may not be cut, if they are all alike in that.
+    pub(super) fn dont_fragment(&self) -> Option<bool> {
+        match self.seen & (CUTTABLE | UNCUTTABLE) {
+            CUTTABLE => Some(false),
+            UNCUTTABLE => Some(true),
+            _ => None,
+        }
+    }
+
+    /// DSCP, if all its packets have the same.
+    pub(super) fn dscp(&self) -> Option<u8> {
+        (self.packets > 0 && !self.has_seen(CLASSES)).then_some(self.traffic_class >> 2)
+    }
+
+    /// Flow label, if all its packets have the same.
+    pub(super) fn flow_label(&self) -> Option<u32> {
+        (self.has_seen(LABEL) && !self.has_seen(LABELS)).then_some(self.flow_label)
+    }
+
+    /// Window field of its last segment that was no SYN.
+    pub(super) fn window(&self) -> Option<u16> {
+        self.has_seen(WINDOW).then_some(self.window)
+    }
+
+    /// Whether its segments have timestamps, if they are all alike in that; a SYN only offers them.
+    pub(super) fn is_stamped(&self) -> Option<bool> {
+        match self.seen & (STAMPED | UNSTAMPED) {
+            STAMPED => Some(true),
+            UNSTAMPED => Some(false),
+            _ => None,
+        }
+    }
+
+    /// What its clock showed last, and how many milliseconds ago, 5 in a hundred less.
+    pub(super) fn clock(&self, now: Timestamp) -> Option<(u32, u32)> {
+        let (value, at) = self.clock;
+        let elapsed = ticks(now).wrapping_sub(at);
+        self.has_seen(CLOCK).then_some((value, elapsed))
+    }
+}
+
+/// The upper six bits of the traffic class (RFC 2474, 3). The two of ECN change with every packet.
+pub(super) const DSCP: u8 = 0xfc;
+
+#[inline]
+fn flag(is_set: bool, what: u16) -> u16 {
+    if is_set { what } else { 0 }
+}
+
+/// Units of 2^20 ns, modulo 2^32 of them, which is 52 days.
+#[inline]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // modulo is what is meant
+fn ticks(at: Timestamp) -> u32 {
+    (at.0 >> 20) as u32
+}

@@ -1,0 +1,157 @@
+//! What the IP header of a RST tells beside those of its sender's other packets.
+
+use super::habits::{DSCP, IpIds};
+use super::{Case, Fact, Weight};
+
+impl Case<'_> {
+    /// Each router takes one hop away, so a packet from elsewhere has another number left, unless it takes care: the first thing
+    /// that gave injected RSTs away (Clayton et al.). A socket may have set its own (`IP_TTL`), and answers that are made without
+    /// it know nothing of that.
+    pub(super) fn hops(&self) -> Option<Fact> {
+        /// So many alike are a habit.
+        const MANY: u8 = 3;
+        let ttl = self.reset.ttl;
+        let name = if self.reset.flow_label.is_some() {
+            "hop limit"
+        } else {
+            "TTL"
+        };
+        let (packets, fewest, most) = self.sender.ttl()?;
+        if fewest == most && ttl == most {
+            // What stacks begin with: no router in between, and whoever is as near has the same.
+            let is_whole = matches!(ttl, 32 | 64 | 128 | 255);
+            let (weight, but) = if is_whole {
+                (Weight::Weak, ", which is what anybody on this link has")
+            } else {
+                (Weight::Moderate, "")
+            };
+            let message = format!("{name} {ttl}, as in the sender's other packets{but}");
+            return Some(Fact::supports("ttl-same", weight, message));
+        }
+        if (fewest..=most).contains(&ttl) {
+            return None;
+        }
+        let others = if fewest == most {
+            most.to_string()
+        } else {
+            format!("{fewest} to {most}")
+        };
+        let by = fewest.saturating_sub(ttl).max(ttl.saturating_sub(most));
+        let weight = if fewest != most {
+            Weight::Weak
+        } else if packets >= MANY && !self.is_answer() {
+            Weight::Strong
+        } else {
+            Weight::Moderate
+        };
+        let message =
+            format!("{name} {ttl}, {by} off the sender's other packets, which have {others}");
+        Some(Fact::against("ttl-differs", weight, message))
+    }
+
+    /// A Linux socket counts its packets (`ip_select_ident_segs()`), and an abort is one of them; what is sent without a socket
+    /// has 0, before Linux 4.19 a number from another counter.
+    pub(super) fn ip_id(&self) -> Option<Fact> {
+        let id = self.reset.ip_id?;
+        match self.sender.ip_ids() {
+            IpIds::Unknown => None,
+            IpIds::Zero if id == 0 => Some(Fact::supports(
+                "ip-id-zero",
+                Weight::Weak,
+                "IP ID 0, as in the sender's other packets".into(),
+            )),
+            IpIds::Zero => Some(Fact::against(
+                "ip-id-set",
+                self.lighter_for_an_answer(),
+                format!("IP ID {id}, where the sender's other packets have 0"),
+            )),
+            IpIds::One { last } => continues(id, last, 1, Weight::Moderate),
+            IpIds::Counter { last, step } => {
+                continues(id, last, step, Weight::Strong).or_else(|| self.leaves_counter(id, last))
+            }
+        }
+    }
+
+    fn leaves_counter(&self, id: u16, last: u16) -> Option<Fact> {
+        if id == 0 {
+            // That is how Linux answers.
+            return (!self.is_answer()).then(|| {
+                let message = format!("IP ID 0, where the sender counts and was at {last}");
+                Fact::against("ip-id-zero", Weight::Moderate, message)
+            });
+        }
+        let message = format!("IP ID {id}, where the sender counts and was at {last}");
+        let weight = self.lighter_for_an_answer();
+        Some(Fact::against("ip-id-jumps", weight, message))
+    }
+
+    fn lighter_for_an_answer(&self) -> Weight {
+        if self.is_answer() {
+            Weight::Weak
+        } else {
+            Weight::Moderate
+        }
+    }
+
+    /// Linux sets DF in all that TCP sends, answers included.
+    pub(super) fn fragmentation(&self) -> Option<Fact> {
+        let (this, usual) = (self.reset.dont_fragment?, self.sender.dont_fragment()?);
+        let names = |set: bool| if set { "set" } else { "not set" };
+        (this != usual).then(|| {
+            let message = format!(
+                "DF is {}, where in the sender's other packets it is {}",
+                names(this),
+                names(usual)
+            );
+            Fact::against("df-differs", self.lighter_for_an_answer(), message)
+        })
+    }
+
+    /// An answer takes its DSCP from what it answers (`tcp_v4_send_reset()`), so that says nothing.
+    pub(super) fn traffic_class(&self) -> Option<Fact> {
+        let usual = self.sender.dscp()?;
+        let dscp = (self.reset.traffic_class & DSCP) >> 2;
+        if self.is_answer() {
+            None
+        } else if dscp != usual {
+            let message = format!("DSCP {dscp}, where the sender's other packets have {usual}");
+            Some(Fact::against("dscp-differs", Weight::Weak, message))
+        } else {
+            // 0 is what everybody has.
+            (usual != 0).then(|| {
+                let message = format!("DSCP {dscp}, as in the sender's other packets");
+                Fact::supports("dscp-same", Weight::Weak, message)
+            })
+        }
+    }
+
+    /// Twenty bits that a Linux socket makes up (RFC 6437, 3) and keeps until it suspects the path (`sk_rethink_txhash()`); what
+    /// is sent without a socket has others, or those of what it answers (`tcp_v6_send_reset()`).
+    pub(super) fn flow_label(&self) -> Option<Fact> {
+        let (label, usual) = (self.reset.flow_label?, self.sender.flow_label()?);
+        if label == usual {
+            // 0 means that there is none.
+            (label != 0).then(|| {
+                let message = format!("flow label {label:#07x}, as in the sender's other packets");
+                Fact::supports("flow-label-same", Weight::Moderate, message)
+            })
+        } else {
+            (!self.is_answer()).then(|| {
+                let message = format!(
+                    "flow label {label:#07x}, where the sender's other packets have {usual:#07x}"
+                );
+                Fact::against("flow-label-differs", Weight::Weak, message)
+            })
+        }
+    }
+}
+
+fn continues(id: u16, last: u16, step: u16, weight: Weight) -> Option<Fact> {
+    /// Packets that the capture may have missed, or that this step did not reach yet.
+    const SLACK: u16 = 16;
+    let further = id.wrapping_sub(last);
+    (id != 0 && (1..=step.max(SLACK)).contains(&further)).then(|| {
+        let message = format!("IP ID {id} goes on from the sender's last one, {last}");
+        Fact::supports("ip-id-continues", weight, message)
+    })
+}

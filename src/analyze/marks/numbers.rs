@@ -1,0 +1,123 @@
+//! The sequence number of a RST, and the RST before it.
+
+use super::{Case, Fact, Weight, milliseconds};
+use crate::flow::Form;
+use crate::packet::{Header, SeqNum};
+
+/// Bytes of a full segment on Ethernet, in which injectors count if they know no better.
+const USUAL_MSS: u32 = 1460;
+
+impl Case<'_> {
+    /// An end that aborts uses its own SND.NXT (`tcp_acceptable_seq()`), and an answer the number that it was asked for. Somebody
+    /// who looks on has the numbers of what passed by when it looked, and they are old when the RST gets there: too low, or
+    /// guessed ahead (Weaver et al.).
+    pub(super) fn sequence(&self) -> Option<Fact> {
+        let seq = self.header.seq;
+        let rcv_nxt = self.context.rcv_nxt?;
+        let snd_nxt = self.context.snd_nxt.unwrap_or(rcv_nxt);
+        if self.context.form == Some(Form::PassiveAck) {
+            return None; // 0, whatever was asked
+        }
+        if seq == rcv_nxt {
+            let message = "SEQ is what its receiver expects next, as anybody may read off".into();
+            return Some(Fact::supports("seq-exact", Weight::Weak, message));
+        }
+        if seq == snd_nxt {
+            let message = "SEQ is what its sender sends next, though not what its receiver expects";
+            return Some(Fact::supports("seq-own", Weight::Weak, message.into()));
+        }
+        if self.context.form == Some(Form::Passive) && self.context.answers != Some(false) {
+            return None; // it is what the segment asked for that it answers
+        }
+        let highest = if snd_nxt.is_after(rcv_nxt) {
+            snd_nxt
+        } else {
+            rcv_nxt
+        };
+        if seq.is_after(highest) {
+            Some(self.ahead(seq.relative_to(highest)))
+        } else if seq.is_before(rcv_nxt) {
+            Some(self.behind(rcv_nxt))
+        } else {
+            None
+        }
+    }
+
+    /// What is missing in between may be lost, or not captured.
+    fn ahead(&self, by: u32) -> Fact {
+        let segments = match self.segments(by) {
+            Some((count, size)) => format!(", {count} times {size}"),
+            None => String::new(),
+        };
+        let message = format!(
+            "SEQ is {by} ahead of all that its sender was seen to send{segments}: an injector's guess, or data was lost"
+        );
+        Fact::against("seq-ahead", Weight::Weak, message)
+    }
+
+    /// After a FIN some stacks send a RST with the number of that (`tcp_reset_check()`, Linux 4.11).
+    fn behind(&self, rcv_nxt: SeqNum) -> Fact {
+        let by = rcv_nxt.relative_to(self.header.seq);
+        let weight = if by == 1 {
+            Weight::Weak
+        } else {
+            Weight::Moderate
+        };
+        let message = format!("SEQ is {by} behind what its sender has sent already");
+        Fact::against("seq-behind", weight, message)
+    }
+
+    /// So many full segments, of which size, if it is a whole number of them.
+    fn segments(&self, bytes: u32) -> Option<(u32, u32)> {
+        let mss = self.context.mss.map(u32::from).filter(|mss| *mss > 0);
+        let sizes = [mss.unwrap_or(USUAL_MSS), USUAL_MSS];
+        let size = sizes.into_iter().find(|size| bytes.is_multiple_of(*size))?;
+        (bytes > 0).then_some((bytes / size, size))
+    }
+
+    /// An answer without anything that it answers; a capture may have missed that.
+    pub(super) fn answered(&self) -> Option<Fact> {
+        let form = self.context.form.filter(|form| form.is_answer())?;
+        (self.context.answers == Some(false)).then(|| {
+            let message = format!("it has the form of an answer ({form}), and answers nothing");
+            Fact::against("answers-nothing", Weight::Weak, message)
+        })
+    }
+
+    /// An end that aborts sends one RST, and Linux one answer to each segment. Injectors send several at once, each further
+    /// ahead, lest data overtakes them: the Great Firewall 0, 1460 and 4380 (Clayton et al.; Weaver et al.).
+    pub(super) fn repetition(&self) -> Option<Fact> {
+        /// Together, as a program sends them.
+        const AT_ONCE_NS: i64 = 1_000_000;
+        let previous = self.context.previous.as_ref()?;
+        if self.is_answer() && self.context.answers == Some(true) {
+            return None;
+        }
+        let gap = self.header.at.since(previous.at);
+        if self.header.seq.is_after(previous.seq) {
+            return Some(self.raised(previous, gap));
+        }
+        (gap < AT_ONCE_NS && self.header.seq == previous.seq).then(|| {
+            let message = format!(
+                "the RST of frame {} again, {} after it, and nothing that it answers",
+                previous.frame,
+                milliseconds(gap)
+            );
+            Fact::against("repeated", Weight::Weak, message)
+        })
+    }
+
+    fn raised(&self, previous: &Header, gap: i64) -> Fact {
+        let by = self.header.seq.relative_to(previous.seq);
+        let (weight, segments) = match self.segments(by) {
+            Some((count, size)) => (Weight::Strong, format!(", {count} times {size}")),
+            None => (Weight::Moderate, String::new()),
+        };
+        let message = format!(
+            "SEQ is {by} ahead of the RST of frame {}{segments}, {} after it",
+            previous.frame,
+            milliseconds(gap)
+        );
+        Fact::against("seq-raised", weight, message)
+    }
+}

@@ -1,0 +1,660 @@
+//! Headers that are laid out by hand (RFC 791, 8200, 9293), and what each of them is taken for.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed};
+
+use super::habits::IpIds;
+use super::*;
+use crate::packet::TcpTimestamps;
+use crate::time::Timestamp;
+
+const MS: i64 = 1_000_000;
+const START: Timestamp = Timestamp(1_700_000_000_000_000_000);
+
+/// DSCP 10, TTL 57, ID 0x1234, DF; RST+ACK, window 500; two bytes of padding and timestamps; three bytes of payload.
+const V4: [u8; 55] = [
+    0x45, 0x29, 0, 55, 0x12, 0x34, 0x40, 0, 57, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, //
+    0, 80, 0x9c, 0x40, 0, 0, 0, 9, 0, 0, 0, 7, 0x80, 0x14, 1, 0xf4, 0, 0, 0, 0, //
+    1, 1, 8, 10, 0, 1, 2, 3, 4, 5, 6, 7, b'a', b'b', b'c',
+];
+
+/// Traffic class 0xb8, flow label 0x12345, hop limit 249; RST, window 0, no options, nothing in it.
+const V6: [u8; 60] = [
+    0x6b, 0x81, 0x23, 0x45, 0, 20, 6, 249, //
+    0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, //
+    0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, //
+    0, 80, 0x9c, 0x40, 0, 0, 0, 9, 0, 0, 0, 0, 0x50, 4, 0, 0, 0, 0, 0, 0,
+];
+
+#[test]
+fn traits_are_read_off_the_headers() {
+    let expected = Traits {
+        ttl: 57,
+        ip_id: Some(0x1234),
+        traffic_class: 0x29,
+        dont_fragment: Some(true),
+        flow_label: None,
+        window: 500,
+        timestamps: Some(TcpTimestamps {
+            value: 0x0001_0203,
+            echo: 0x0405_0607,
+        }),
+        option_bytes: 12,
+        payload_len: 3,
+    };
+    assert_eq!(Traits::of(&V4), Some(expected));
+    let expected = Traits {
+        ttl: 249,
+        traffic_class: 0xb8,
+        flow_label: Some(0x12345),
+        ..Traits::default()
+    };
+    assert_eq!(Traits::of(&V6), Some(expected));
+}
+
+#[test]
+fn what_was_not_captured_is_not_read() {
+    for len in 0..V4.len() {
+        let traits = Traits::of(&V4[..len]);
+        assert_eq!(traits.is_some(), len >= 40, "{len}");
+        let stamps = traits.and_then(|traits| traits.timestamps);
+        assert_eq!(stamps.is_some(), len >= 52, "{len}");
+        assert!(traits.is_none_or(|traits| traits.payload_len == 3), "{len}");
+    }
+    for len in 0..V6.len() {
+        assert_eq!(Traits::of(&V6[..len]), None, "{len}");
+    }
+}
+
+#[test]
+fn what_is_no_segment_has_no_traits() {
+    let changed = |place: usize, value: u8| {
+        let mut packet = V4;
+        packet[place] = value;
+        Traits::of(&packet)
+    };
+    assert_eq!(changed(9, 17), None, "UDP");
+    assert_eq!(changed(7, 1), None, "a later fragment");
+    assert_eq!(changed(32, 0x40), None, "a header shorter than it can be");
+    assert_eq!(changed(32, 0xf0), None, "a header longer than the packet");
+    assert_eq!(changed(6, 0).unwrap().dont_fragment, Some(false));
+    assert_eq!(
+        changed(3, 0).unwrap().payload_len,
+        3,
+        "length 0: to the end"
+    );
+    for (place, value, why) in [
+        (42, 0, "the list ends"),
+        (42, 0xff, "an option beyond the header"),
+        (43, 0, "no length"),
+        (43, 9, "another length"),
+    ] {
+        assert_eq!(changed(place, value).unwrap().timestamps, None, "{why}");
+    }
+}
+
+/// A connection whose server has sent three segments, a millisecond apart, and the RST of an abort that fits them.
+#[derive(Clone)]
+struct Told {
+    packets: Vec<(Traits, Header)>,
+    reset: Traits,
+    header: Header,
+    context: Context,
+}
+
+impl Told {
+    fn new() -> Self {
+        let traits = |n: u16| Traits {
+            ttl: 57,
+            ip_id: Some(1000 + n),
+            traffic_class: 0x28,
+            dont_fragment: Some(true),
+            flow_label: None,
+            window: 500,
+            timestamps: Some(TcpTimestamps {
+                value: 7000 + u32::from(n),
+                echo: 1,
+            }),
+            option_bytes: 12,
+            payload_len: 0,
+        };
+        let header = |n: u16| Header {
+            frame: u32::from(n),
+            at: Timestamp(START.0 + i64::from(n) * MS),
+            flags: Flags::ACK,
+            window: 500,
+            seq: SeqNum(5000),
+            timestamps: traits(n).timestamps,
+            ..Header::default()
+        };
+        Self {
+            packets: (1..4).map(|n| (traits(n), header(n))).collect(),
+            reset: traits(4),
+            header: Header {
+                flags: Flags::RST.and(Flags::ACK),
+                ..header(4)
+            },
+            context: Context {
+                form: Some(Form::Active),
+                sender_state: Some(State::Established),
+                rcv_nxt: Some(SeqNum(5000)),
+                snd_nxt: Some(SeqNum(5000)),
+                ..Context::default()
+            },
+        }
+    }
+
+    /// The same with an answer of Linux in place of the abort.
+    fn answering() -> Self {
+        let mut told = Self::new();
+        told.context.form = Some(Form::Passive);
+        told.context.answers = Some(true);
+        told.header.flags = Flags::RST;
+        told.header.timestamps = None;
+        told.header.window = 0;
+        told.reset.timestamps = None;
+        told.reset.option_bytes = 0;
+        told.reset.window = 0;
+        told.reset.ip_id = Some(0);
+        told.reset.traffic_class = 0;
+        told
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn habits(&self) -> Habits {
+        let mut habits = Habits::default();
+        for (traits, header) in &self.packets {
+            habits.take(traits, header);
+        }
+        habits
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        facts(&self.reset, &self.header, &self.habits(), &self.context)
+    }
+
+    /// What is found against the end, as `id weight`.
+    fn against(&self) -> Vec<String> {
+        self.spoken(Direction::Against)
+    }
+
+    fn spoken(&self, direction: Direction) -> Vec<String> {
+        let facts = self.facts().into_iter();
+        facts
+            .filter(|fact| fact.direction == direction)
+            .map(|fact| format!("{} {:?}", fact.id, fact.weight))
+            .collect()
+    }
+}
+
+#[test]
+fn all_that_fits_speaks_for_the_end() {
+    assert!(Told::new().against().is_empty());
+    assert_eq!(
+        Told::new().spoken(Direction::For),
+        [
+            "ip-id-continues Strong",
+            "ttl-same Moderate",
+            "clock-fits Moderate",
+            "dscp-same Weak",
+            "window-same Weak",
+            "seq-exact Weak"
+        ]
+    );
+}
+
+#[test]
+fn an_answer_of_linux_is_not_held_against_its_sender() {
+    assert!(
+        Told::answering().against().is_empty(),
+        "{:?}",
+        Told::answering().facts()
+    );
+    let behind = Told::answering().with(|it| it.header.seq = SeqNum(4900));
+    assert!(behind.against().is_empty());
+    let asked_ahead = Told::answering().with(|it| it.header.seq = SeqNum(9000));
+    assert!(asked_ahead.against().is_empty());
+    let again = behind.with(|it| {
+        it.context.previous = Some(it.header);
+        it.header.seq = SeqNum(5000 + 1460);
+        it.context.rcv_nxt = Some(it.header.seq);
+    });
+    assert!(again.against().is_empty(), "one to each segment");
+}
+
+#[test]
+fn each_thing_that_does_not_fit_is_told() {
+    type Change = fn(&mut Told);
+    let changes: [(&str, Change); 24] = [
+        ("ttl-differs Strong", |it| it.reset.ttl = 243),
+        ("ttl-differs Moderate", |it| {
+            it.packets.truncate(2);
+            it.reset.ttl = 56;
+        }),
+        ("ttl-differs Weak", |it| {
+            it.packets[1].0.ttl = 55;
+            it.reset.ttl = 54;
+        }),
+        ("ip-id-zero Moderate", |it| it.reset.ip_id = Some(0)),
+        ("ip-id-jumps Moderate", |it| it.reset.ip_id = Some(30_000)),
+        ("ip-id-jumps Moderate", |it| it.reset.ip_id = Some(1003)),
+        ("ip-id-set Moderate", |it| {
+            for (traits, _) in &mut it.packets {
+                traits.ip_id = Some(0);
+            }
+        }),
+        ("df-differs Moderate", |it| {
+            it.reset.dont_fragment = Some(false);
+        }),
+        ("dscp-differs Weak", |it| it.reset.traffic_class = 0),
+        ("window-zero Weak", |it| it.header.window = 0),
+        ("window-differs Weak", |it| it.header.window = 8192),
+        ("timestamps-missing Weak", |it| it.reset.timestamps = None),
+        ("timestamps-unused Moderate", |it| {
+            for (traits, _) in &mut it.packets {
+                traits.timestamps = None;
+            }
+        }),
+        ("clock-behind Moderate", |it| stamp(it, 6900)),
+        ("clock-ahead Moderate", |it| stamp(it, 7003 + 20_000)),
+        ("clock-stopped Moderate", |it| {
+            it.header.at.0 += 3000 * MS;
+            stamp(it, 7003);
+        }),
+        ("seq-ahead Weak", |it| it.header.seq = SeqNum(5000 + 2920)),
+        ("seq-behind Moderate", |it| it.header.seq = SeqNum(4000)),
+        ("seq-behind Weak", |it| it.header.seq = SeqNum(4999)),
+        ("seq-raised Strong", |it| {
+            raise(it, 2 * 1400);
+            it.context.mss = Some(1400);
+        }),
+        ("seq-raised Moderate", |it| raise(it, 7)),
+        ("repeated Weak", |it| it.context.previous = Some(it.header)),
+        ("payload Weak", |it| it.reset.payload_len = 9),
+        ("too-fast Strong", |it| {
+            it.context.rtt_ns = Some(40 * MS);
+            it.context.reaction_ns = Some(3 * MS);
+        }),
+    ];
+    for (expected, change) in changes {
+        assert_eq!(Told::new().with(change).against(), [expected]);
+    }
+}
+
+fn stamp(told: &mut Told, value: u32) {
+    told.reset.timestamps = Some(TcpTimestamps { value, echo: 1 });
+}
+
+fn raise(told: &mut Told, by: u32) {
+    told.context.previous = Some(Header {
+        seq: SeqNum(5000_u32.wrapping_sub(by)),
+        ..told.header
+    });
+}
+
+#[test]
+fn a_number_ahead_is_counted_in_segments() {
+    let ahead = |by: u32| {
+        let told = Told::new().with(|it| it.header.seq = SeqNum(5000 + by));
+        let facts = told.facts();
+        let fact = facts.iter().find(|fact| fact.id == "seq-ahead").unwrap();
+        fact.message.contains("times 1460")
+    };
+    assert!(ahead(4380));
+    assert!(!ahead(4381));
+}
+
+#[test]
+fn ipv6_has_labels_instead_of_ids() {
+    let labelled = Told::new().with(|it| {
+        let all = it.packets.iter_mut().map(|(traits, _)| traits);
+        for traits in all.chain([&mut it.reset]) {
+            (traits.ip_id, traits.dont_fragment) = (None, None);
+            traits.flow_label = Some(0x12345);
+        }
+    });
+    assert!(labelled.against().is_empty());
+    let supports = labelled.spoken(Direction::For);
+    assert!(supports.contains(&"flow-label-same Moderate".to_owned()));
+    let other = labelled.clone().with(|it| it.reset.flow_label = Some(0));
+    assert_eq!(other.against(), ["flow-label-differs Weak"]);
+    let answer = other.with(|it| it.context.form = Some(Form::Passive));
+    assert!(answer.against().is_empty());
+    let varies = labelled.with(|it| {
+        it.packets[0].0.flow_label = Some(1);
+        it.reset.flow_label = Some(2);
+    });
+    assert!(varies.against().is_empty());
+}
+
+#[test]
+fn an_answer_that_answers_nothing_is_told() {
+    let told = Told::answering().with(|it| it.context.answers = Some(false));
+    assert_eq!(told.against(), ["answers-nothing Weak"]);
+    let behind = told.with(|it| it.header.seq = SeqNum(4000));
+    assert_eq!(
+        behind.against(),
+        ["seq-behind Moderate", "answers-nothing Weak"]
+    );
+    let formless = Told::answering().with(|it| it.context.form = None);
+    assert!(
+        formless
+            .against()
+            .contains(&"no-linux-form Weak".to_owned())
+    );
+}
+
+#[test]
+fn nobody_is_too_fast_where_the_way_is_short() {
+    let told = |rtt_ns, reaction_ns| {
+        let told = Told::answering().with(|it| {
+            it.context.rtt_ns = Some(rtt_ns);
+            it.context.reaction_ns = Some(reaction_ns);
+        });
+        (
+            told.against(),
+            told.spoken(Direction::For)
+                .contains(&"in-time Weak".to_owned()),
+        )
+    };
+    assert_eq!(told(30_000, 1), (vec![], false));
+    assert_eq!(told(4 * MS, MS), (vec!["too-fast Moderate".into()], false));
+    assert_eq!(told(4 * MS, 2 * MS), (vec![], false));
+    assert_eq!(told(4 * MS, 4 * MS), (vec![], true));
+    assert_eq!(told(4 * MS, 9 * MS), (vec![], false));
+    assert_eq!(told(4 * MS, -MS), (vec![], false));
+}
+
+#[test]
+fn times_are_told_in_milliseconds() {
+    let told = [0, 12_345, 1_002_999, -3_004_000].map(milliseconds);
+    assert_eq!(told, ["0.000 ms", "0.012 ms", "1.002 ms", "-3.004 ms"]);
+}
+
+#[test]
+fn nothing_is_concluded_from_nothing() {
+    let told = Told::new().with(|it| {
+        it.packets.clear();
+        it.context = Context {
+            form: Some(Form::Active),
+            ..Context::default()
+        };
+    });
+    assert!(told.facts().is_empty(), "{:?}", told.facts());
+}
+
+#[test]
+fn a_sender_is_known_by_its_segments_alone() {
+    assert_eq!(size_of::<Habits>(), 24);
+    let told = Told::new();
+    let mut habits = told.habits();
+    let before = format!("{habits:?}");
+    habits.take(&told.reset, &told.header);
+    assert_eq!(format!("{habits:?}"), before, "a RST is no habit");
+    assert_eq!(
+        habits.ip_ids(),
+        IpIds::Counter {
+            last: 1003,
+            step: 1
+        }
+    );
+
+    // A SYN-ACK of Linux has ID 0, no scaled window and only offers timestamps.
+    let mut habits = Habits::default();
+    let syn_ack = Header {
+        flags: Flags::SYN.and(Flags::ACK),
+        ..told.packets[0].1
+    };
+    let zero = Traits {
+        ip_id: Some(0),
+        ..told.packets[0].0
+    };
+    habits.take(&zero, &syn_ack);
+    assert_eq!(habits.ip_ids(), IpIds::Unknown);
+    assert_eq!((habits.window(), habits.is_stamped()), (None, None));
+    assert!(habits.clock(told.header.at).is_some());
+    habits.take(&told.packets[0].0, &told.packets[0].1);
+    assert_eq!(habits.ip_ids(), IpIds::One { last: 1001 });
+    for (traits, header) in &told.packets {
+        habits.take(
+            &Traits {
+                ip_id: Some(traits.ip_id.unwrap().wrapping_mul(20_001)),
+                ..*traits
+            },
+            header,
+        );
+    }
+    assert_eq!(habits.ip_ids(), IpIds::Unknown, "as chance has it");
+}
+
+/// The facts of what comes after the RST of `told`.
+fn after(told: &Told, segments: &[Header]) -> Vec<(&'static str, Weight)> {
+    let mut sequel = Sequel::default();
+    for segment in segments {
+        sequel.take(&told.header, segment);
+    }
+    let facts = later(&told.header, &told.context, &sequel);
+    facts.iter().map(|fact| (fact.id, fact.weight)).collect()
+}
+
+#[test]
+fn an_end_that_goes_on_did_not_reset() {
+    let told = Told::new();
+    let later = |ms: i64, len: u32| Header {
+        at: Timestamp(told.header.at.0 + ms * MS),
+        payload_len: len,
+        ..told.packets[2].1
+    };
+    let old = Header {
+        seq: SeqNum(4000),
+        ..later(1, 1000)
+    };
+    let reset = Header {
+        flags: Flags::RST,
+        ..later(1, 0)
+    };
+    let syn = Header {
+        flags: Flags::SYN,
+        ..later(1, 0)
+    };
+    assert_eq!(after(&told, &[]), []);
+    assert_eq!(after(&told, &[reset]), []);
+    assert_eq!(after(&told, &[syn, later(2, 10)]), [], "another connection");
+    assert_eq!(after(&told, &[old]), [("went-on-ack", Weight::Weak)]);
+    assert_eq!(
+        after(&told, &[later(200, 0)]),
+        [("went-on-ack", Weight::Moderate)]
+    );
+    assert_eq!(
+        after(&told, &[old, later(1, 10)]),
+        [("went-on-data", Weight::Strong)]
+    );
+
+    let answering = Told::answering();
+    assert_eq!(
+        after(&answering, &[later(1, 10)]),
+        [("went-on-data", Weight::Moderate)]
+    );
+    assert_eq!(
+        after(&answering, &[later(200, 10)]),
+        [("went-on-data", Weight::Strong)]
+    );
+    for state in [
+        State::SynSent,
+        State::SynReceived,
+        State::Listen,
+        State::TimeWait,
+    ] {
+        let told = answering
+            .clone()
+            .with(|it| it.context.sender_state = Some(state));
+        assert_eq!(after(&told, &[later(200, 10)]), [], "{state}: it may");
+    }
+}
+
+#[test]
+fn a_syn_that_is_refused_is_not_accepted() {
+    let told = Told::new().with(|it| {
+        it.context.form = Some(Form::PassiveAck);
+        it.header.seq = SeqNum(0);
+        it.header.ack = SeqNum(77);
+    });
+    let syn_ack = |ack: u32| Header {
+        flags: Flags::SYN.and(Flags::ACK),
+        ack: SeqNum(ack),
+        ..told.packets[2].1
+    };
+    assert_eq!(
+        after(&told, &[syn_ack(77)]),
+        [("went-on-accept", Weight::Strong)]
+    );
+    assert_eq!(after(&told, &[syn_ack(78)]), []);
+}
+
+#[test]
+fn machines_are_told_for_whom_a_fact_speaks() {
+    let told = Told::new().with(|it| it.reset.ttl = 243);
+    let facts = told.facts();
+    assert_eq!(
+        serde_json::to_string(&facts[0]).unwrap(),
+        "{\"id\":\"ttl-differs\",\"speaks_for\":\"third-party\",\"weight\":\"strong\",\
+         \"message\":\"TTL 243, 186 off the sender's other packets, which have 57\"}"
+    );
+    let json = serde_json::to_value(&facts[1]).unwrap();
+    assert_eq!(json["speaks_for"], "end");
+}
+
+fn any_traits() -> impl Strategy<Value = Traits> {
+    let stamps = prop::option::of((any::<u32>(), any::<u32>()));
+    let ip = (
+        any::<u8>(),
+        prop::option::of(any::<u16>()),
+        any::<u8>(),
+        prop::option::of(any::<bool>()),
+    );
+    (
+        ip,
+        prop::option::of(any::<u32>()),
+        any::<u16>(),
+        stamps,
+        any::<u32>(),
+    )
+        .prop_map(
+            |(
+                (ttl, ip_id, traffic_class, dont_fragment),
+                flow_label,
+                window,
+                stamps,
+                payload_len,
+            )| Traits {
+                ttl,
+                ip_id,
+                traffic_class,
+                dont_fragment,
+                flow_label,
+                window,
+                timestamps: stamps.map(|(value, echo)| TcpTimestamps { value, echo }),
+                option_bytes: 0,
+                payload_len,
+            },
+        )
+}
+
+fn any_header() -> impl Strategy<Value = Header> {
+    (
+        any::<u8>(),
+        any::<u32>(),
+        any::<u32>(),
+        any::<i64>(),
+        any::<u16>(),
+        any::<u32>(),
+    )
+        .prop_map(|(flags, seq, ack, at, window, payload_len)| Header {
+            flags: Flags(flags),
+            seq: SeqNum(seq),
+            ack: SeqNum(ack),
+            at: Timestamp(at),
+            window,
+            payload_len,
+            ..Header::default()
+        })
+}
+
+fn any_context() -> impl Strategy<Value = Context> {
+    let form = prop::option::of(prop::sample::select(vec![
+        Form::Active,
+        Form::Passive,
+        Form::PassiveAck,
+    ]));
+    let numbers = (
+        prop::option::of(any::<u32>()),
+        prop::option::of(any::<u32>()),
+        prop::option::of(any::<u16>()),
+    );
+    let times = (
+        prop::option::of(any::<i64>()),
+        prop::option::of(any::<i64>()),
+    );
+    (
+        form,
+        numbers,
+        times,
+        prop::option::of(any::<bool>()),
+        prop::option::of(any_header()),
+    )
+        .prop_map(
+            |(form, (rcv_nxt, snd_nxt, mss), (rtt_ns, reaction_ns), answers, previous)| Context {
+                form,
+                sender_state: Some(State::Established),
+                rcv_nxt: rcv_nxt.map(SeqNum),
+                snd_nxt: snd_nxt.map(SeqNum),
+                mss,
+                answers,
+                rtt_ns,
+                reaction_ns,
+                previous,
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(Config {
+        cases: 2048,
+        rng_seed: RngSeed::Fixed(2009),
+        failure_persistence: None,
+        ..Config::default()
+    })]
+
+    #[test]
+    fn no_bytes_are_too_odd(mut packet in prop::collection::vec(any::<u8>(), 0..120), v6: bool) {
+        let _ = Traits::of(&packet);
+        if let Some(first) = packet.first_mut() {
+            *first = if v6 { 0x60 } else { 0x45 };
+        }
+        if let Some(protocol) = packet.get_mut(if v6 { 6 } else { 9 }) {
+            *protocol = 6;
+        }
+        let _ = Traits::of(&packet);
+    }
+
+    #[test]
+    fn no_numbers_are_too_odd(
+        packets in prop::collection::vec((any_traits(), any_header()), 0..6),
+        reset in any_traits(),
+        header in any_header(),
+        context in any_context(),
+    ) {
+        let (mut habits, mut sequel) = (Habits::default(), Sequel::default());
+        for (traits, segment) in &packets {
+            habits.take(traits, segment);
+            sequel.take(&header, segment);
+        }
+        let facts = facts(&reset, &header, &habits, &context);
+        prop_assert!(facts.is_sorted_by_key(|fact| fact.direction == Direction::For));
+        let _ = later(&header, &context, &sequel);
+    }
+}

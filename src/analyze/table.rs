@@ -1,0 +1,717 @@
+//! The connections of a capture: which segment belongs to which, when one is over, and what is told of it then.
+//!
+//! Segments come in the order of the capture. A connection is told of when it is over by Zeek's reckoning, or when the capture
+//! ends; so the table holds those that live, and its memory does not grow with the file. When more live than it may hold, the
+//! one that has been silent for longest has to go, and that is said.
+
+use std::collections::VecDeque;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher as _;
+
+use super::batch::{Batch, Ends, Seen};
+use super::diagnosis::{self, Said};
+use super::explain::{Explanation, Past};
+use super::marks::{self, Context, Direction, Fact, Habits, Sequel, Traits, Weight};
+use super::pieces::Taker;
+use super::zeek::Zeek;
+use crate::flow::{Flow, Observed, Reset, State};
+use crate::packet::{Flags, Header};
+use crate::time::Timestamp;
+use crate::transcript::Role;
+
+/// Connections that live at the same time; more are not held.
+pub const MOST_CONNECTIONS: usize = 1 << 20;
+
+/// RSTs of a connection that are held until it is over; of more the oldest are told of before.
+const MOST_RESETS: usize = 64;
+
+/// A RST, and all that can be said of it.
+#[derive(Debug)]
+pub struct Told {
+    /// As the flow has it.
+    pub reset: Reset,
+    /// Its header.
+    pub header: Header,
+    /// What it means.
+    pub explanation: Explanation,
+    /// What speaks for or against a third party.
+    pub facts: Vec<Fact>,
+    /// What it says itself.
+    pub said: Vec<Said>,
+    /// What was known when it passed, and what its sender did then.
+    context: Context,
+    sequel: Sequel,
+    past: Past,
+}
+
+/// A connection that is over, or was when the capture ended.
+#[derive(Debug)]
+pub struct Connection<'a> {
+    /// Number of it, from 1, in the order of their first frames.
+    pub number: u64,
+    /// Its ends.
+    pub ends: Ends,
+    /// Which of them is the client.
+    pub client: usize,
+    /// As Zeek sees it.
+    pub zeek: &'a Zeek,
+    /// Sender of the first packet, which Zeek's sides are counted from.
+    pub first: usize,
+    /// How many RSTs it had.
+    pub resets: u64,
+    /// Frames of its RSTs, the last of them.
+    pub frames: &'a [u32],
+    /// What lowers the claims that may be made of it.
+    pub gaps: Gaps,
+    /// How long nothing had been sent when the last packet came, in nanoseconds.
+    pub idle: i64,
+}
+
+/// What a capture lacks of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// It does not hold the beginning.
+    pub begins_midstream: bool,
+    /// A frame acknowledges what was not captured: this is the first that does.
+    pub lost: Option<u32>,
+    /// Nothing of one end was captured.
+    pub one_sided: bool,
+    /// Packets were captured twice.
+    pub doubled: bool,
+}
+
+/// What is told of as it comes to be known.
+pub trait Listener: Send {
+    /// A connection is over, with its RSTs that have not been told of.
+    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]);
+
+    /// Some RSTs of a connection that has too many to be held.
+    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]);
+
+    /// So many bytes have been read.
+    fn progress(&mut self, position: u64, totals: &Totals);
+}
+
+/// What a capture amounts to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Frames.
+    pub packets: u64,
+    /// Frames that hold a TCP segment.
+    pub tcp: u64,
+    /// Frames that hold a RST, copies included.
+    pub reset_frames: u64,
+    /// RSTs, each once.
+    pub resets: u64,
+    /// Connections.
+    pub connections: u64,
+    /// Frames whose link cannot be read, by the number of its type.
+    pub unread_links: Vec<(u16, u64)>,
+    /// Fragments of IP packets that were passed over, or whose other fragments were.
+    pub fragments: u64,
+    /// TCP segments whose header was cut or malformed.
+    pub cut: u64,
+    /// Frames that the filter did not let through.
+    pub filtered: u64,
+    /// Frames that interfaces had no room for.
+    pub dropped: u64,
+    /// Connections that had to go before they were over.
+    pub evicted: u64,
+}
+
+struct Entry {
+    ends: Ends,
+    number: u64,
+    /// The end that sent its first packet, and the one that is the client.
+    first: u8,
+    client: u8,
+    flow: Flow,
+    zeek: Zeek,
+    habits: [Habits; 2],
+    past: Past,
+    pending: Vec<Told>,
+    frames: Vec<u32>,
+    resets: u64,
+    gaps: Gaps,
+    last: Timestamp,
+    idle: i64,
+    /// Who has sent anything.
+    heard: [bool; 2],
+    /// The latest SYN, to know a copy by, and where it was captured.
+    syn: Option<(Header, usize, u32)>,
+    /// The interfaces at which each end's packets leave, if packets are captured twice, and at two.
+    places: Option<[u32; 2]>,
+    /// What was captured where it left and not yet where it arrives, if packets are captured twice.
+    under_way: VecDeque<(Header, usize)>,
+    /// The connection as it is if a new SYN is believed.
+    renewed: Option<Box<Flow>>,
+    /// How many entries have had this place.
+    generation: u32,
+}
+
+/// The connections that live.
+pub struct Table<L> {
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    entries: Vec<Option<Box<Entry>>>,
+    free: Vec<u32>,
+    /// Places to look at when this time has come, by second.
+    wheel: Wheel,
+    now: Timestamp,
+    frames: u64,
+    generation: u32,
+    most: usize,
+    /// What was counted so far.
+    pub totals: Totals,
+    /// Who is told.
+    pub listener: L,
+}
+
+/// What is to be looked at in some seconds.
+#[derive(Debug, Default)]
+struct Wheel {
+    /// The second of the first bucket.
+    first: Option<i64>,
+    buckets: VecDeque<Vec<(u32, u32)>>,
+}
+
+const NS: i64 = 1_000_000_000;
+
+/// Nothing is waited for longer than this, in seconds; then it is looked at again.
+const LONGEST_WAIT: i64 = 3_700;
+
+impl Wheel {
+    fn add(&mut self, at: Timestamp, now: Timestamp, what: (u32, u32)) {
+        let first = *self.first.get_or_insert(now.0.div_euclid(NS));
+        let second = at.0.div_euclid(NS).saturating_add(1).saturating_sub(first);
+        let place = usize::try_from(second.clamp(0, LONGEST_WAIT)).unwrap_or(0);
+        if self.buckets.len() <= place {
+            self.buckets.resize_with(place + 1, Vec::new);
+        }
+        self.buckets[place].push(what);
+    }
+
+    /// What is due by now: one bucket of it.
+    fn due(&mut self, now: Timestamp) -> Option<Vec<(u32, u32)>> {
+        let first = self.first.as_mut()?;
+        let second = now.0.div_euclid(NS);
+        while *first < second {
+            match self.buckets.pop_front() {
+                None => *first = second,
+                Some(bucket) => {
+                    *first += 1;
+                    if !bucket.is_empty() {
+                        return Some(bucket);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Told {
+    /// Whether something about it hardly comes from the end itself.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        let is_mark =
+            |fact: &Fact| fact.direction == Direction::Against && fact.weight == Weight::Strong;
+        self.facts.iter().any(is_mark)
+    }
+}
+
+impl<L: Listener> Table<L> {
+    /// An empty one, which holds no more than so many connections.
+    pub fn new(listener: L, most: usize) -> Self {
+        Self {
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            wheel: Wheel::default(),
+            now: Timestamp(i64::MIN),
+            frames: 0,
+            generation: 0,
+            most,
+            totals: Totals::default(),
+            listener,
+        }
+    }
+
+    /// The capture is at its end: what lives is told of, in the order of its first frames.
+    pub fn end(&mut self) {
+        let mut left: Vec<(u64, u32)> = Vec::new();
+        for (place, entry) in self.entries.iter().enumerate() {
+            if let Some(entry) = entry {
+                left.push((entry.number, u32::try_from(place).unwrap_or(u32::MAX)));
+            }
+        }
+        left.sort_unstable();
+        for (_, place) in left {
+            self.retire(place);
+        }
+    }
+
+    fn find(&self, ends: &Ends) -> Option<u32> {
+        let hash = self.hasher.hash_one(ends);
+        self.index
+            .find(hash, |place| self.is_at(*place, ends))
+            .copied()
+    }
+
+    fn is_at(&self, place: u32, ends: &Ends) -> bool {
+        let entry = self.entries.get(place as usize).and_then(Option::as_ref);
+        entry.is_some_and(|entry| entry.ends == *ends)
+    }
+
+    /// Tells of a connection and forgets it.
+    fn retire(&mut self, place: u32) {
+        let Some(mut entry) = self.entries.get_mut(place as usize).and_then(Option::take) else {
+            return;
+        };
+        let hash = self.hasher.hash_one(entry.ends);
+        if let Ok(found) = self.index.find_entry(hash, |other| *other == place) {
+            found.remove();
+        }
+        self.free.push(place);
+        let pending = entry.pending();
+        self.listener.connection(&entry.told(), &pending);
+    }
+
+    /// Forgets what is over by now.
+    fn look_around(&mut self) {
+        while let Some(bucket) = self.wheel.due(self.now) {
+            for (place, generation) in bucket {
+                let Some(Some(entry)) = self.entries.get(place as usize) else {
+                    continue;
+                };
+                if entry.generation != generation {
+                    continue;
+                }
+                let expires = entry.zeek.expires();
+                if expires <= self.now {
+                    self.retire(place);
+                } else {
+                    self.wheel.add(expires, self.now, (place, generation));
+                }
+            }
+        }
+    }
+
+    /// The place of the connection that this segment belongs to; a new one, if there is none.
+    fn place_of(&mut self, seen: &Seen) -> (u32, bool) {
+        let mut before = None;
+        if let Some(place) = self.find(&seen.ends) {
+            let is_over = match &self.entries[place as usize] {
+                Some(entry) => entry.zeek.is_over_before(&seen.header),
+                None => true,
+            };
+            if !is_over {
+                return (place, false);
+            }
+            // By a SYN a connection is over for Zeek, and for its ends only if they believe it.
+            let goes_on = |entry: &Entry| {
+                seen.header.at < entry.zeek.expires()
+                    && entry.flow.state(Role::Client) != State::Closed
+                    && entry.flow.state(Role::Server) != State::Closed
+            };
+            if let Some(Some(entry)) = self.entries.get(place as usize)
+                && seen.header.flags.has(Flags::SYN)
+                && goes_on(entry)
+            {
+                before = Some((entry.flow.clone(), entry.client, entry.past));
+            }
+            self.retire(place);
+        }
+        if self.entries.len() - self.free.len() >= self.most {
+            self.evict();
+        }
+        self.totals.connections += 1;
+        self.generation = self.generation.wrapping_add(1);
+        let mut entry = Box::new(Entry::new(seen, self.totals.connections, self.generation));
+        if let Some((flow, client, past)) = before {
+            entry.renewed = Some(Box::new(Flow::learning()));
+            (entry.flow, entry.client, entry.past) = (flow, client, past);
+        }
+        let expires = entry.zeek.expires();
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.entries[place as usize] = Some(entry);
+        let hash = self.hasher.hash_one(seen.ends);
+        let (hasher, entries) = (&self.hasher, &self.entries);
+        self.index.insert_unique(hash, place, |place| {
+            let entry = entries[*place as usize].as_ref();
+            entry.map_or(0, |entry| hasher.hash_one(entry.ends))
+        });
+        self.wheel.add(expires, self.now, (place, self.generation));
+        (place, true)
+    }
+
+    /// Makes room: those that were silent for longest go, a sixteenth of all at once.
+    fn evict(&mut self) {
+        let mut all: Vec<(Timestamp, u64, u32)> = Vec::new();
+        for (place, entry) in self.entries.iter().enumerate() {
+            if let Some(entry) = entry {
+                let place = u32::try_from(place).unwrap_or(u32::MAX);
+                all.push((entry.last, entry.number, place));
+            }
+        }
+        all.sort_unstable();
+        for (_, _, place) in all.iter().take((self.most / 16).max(1)) {
+            self.totals.evicted += 1;
+            self.retire(*place);
+        }
+    }
+
+    fn segment(&mut self, seen: &Seen, bytes: &[u8]) {
+        self.totals.tcp += 1;
+        self.totals.reset_frames += u64::from(seen.header.flags.has(Flags::RST));
+        if seen.header.at > self.now {
+            self.now = seen.header.at;
+            self.look_around();
+        }
+        let (place, is_new) = self.place_of(seen);
+        let Some(Some(entry)) = self.entries.get_mut(place as usize) else {
+            return;
+        };
+        let is_reset = entry.take(seen, bytes, is_new);
+        if is_reset {
+            self.totals.resets += 1;
+            let expires = entry.zeek.expires();
+            let generation = entry.generation;
+            self.wheel.add(expires, self.now, (place, generation));
+            if let Some(Some(entry)) = self.entries.get_mut(place as usize)
+                && entry.pending.len() > MOST_RESETS
+            {
+                let pending = entry.pending();
+                self.listener.resets(&entry.told(), &pending);
+            }
+        } else if seen.header.flags.has(Flags::FIN) {
+            let expires = entry.zeek.expires();
+            let generation = entry.generation;
+            self.wheel.add(expires, self.now, (place, generation));
+        }
+    }
+}
+
+impl<L: Listener> Taker for Table<L> {
+    fn take(&mut self, batch: &mut Batch, bytes: &[u8]) {
+        let before = u32::try_from(self.frames).unwrap_or(u32::MAX);
+        for seen in &mut batch.segments {
+            // Frames are counted from 1.
+            seen.header.frame = seen.header.frame.saturating_add(before).saturating_add(1);
+        }
+        for seen in &batch.segments {
+            self.segment(seen, bytes);
+        }
+        self.frames += u64::from(batch.frames);
+        let totals = &mut self.totals;
+        totals.packets += u64::from(batch.frames);
+        totals.fragments += u64::from(batch.fragments);
+        totals.cut += u64::from(batch.cut);
+        totals.filtered += u64::from(batch.filtered);
+        totals.dropped = totals.dropped.max(batch.dropped);
+        for (kind, count) in &batch.unread_links {
+            match totals.unread_links.iter_mut().find(|it| it.0 == *kind) {
+                Some((_, all)) => *all += u64::from(*count),
+                None => totals.unread_links.push((*kind, u64::from(*count))),
+            }
+        }
+    }
+
+    fn progress(&mut self, position: u64) {
+        self.listener.progress(position, &self.totals);
+    }
+}
+
+/// A copy of a packet is captured as soon after it, in nanoseconds: a copy on one host, and one at the other end of a long way.
+const COPY_NS: i64 = 1_000_000;
+const LONG_WAY_NS: i64 = 400_000_000;
+
+/// So many packets may be on their way between two places of capture.
+const MOST_UNDER_WAY: usize = 64;
+
+impl Entry {
+    fn new(seen: &Seen, number: u64, generation: u32) -> Self {
+        let ports = [seen.ends.port(seen.sender), seen.ends.port(1 - seen.sender)];
+        let zeek = Zeek::new(&seen.header, seen.ip_len, ports);
+        let flags = seen.header.flags;
+        // An answer to a SYN is the server's; else it is as Zeek has it.
+        let client = if flags.has(Flags::SYN.and(Flags::ACK)) {
+            1 - seen.sender
+        } else if zeek.originator() == 0 {
+            seen.sender
+        } else {
+            1 - seen.sender
+        };
+        let small = |end: usize| u8::from(end == 1);
+        Self {
+            ends: seen.ends,
+            number,
+            first: small(seen.sender),
+            client: small(client),
+            flow: Flow::learning(),
+            zeek,
+            habits: [Habits::default(); 2],
+            past: Past::default(),
+            pending: Vec::new(),
+            frames: Vec::new(),
+            resets: 0,
+            gaps: Gaps {
+                begins_midstream: !flags.has(Flags::SYN) || flags.has(Flags::ACK),
+                ..Gaps::default()
+            },
+            last: seen.header.at,
+            idle: 0,
+            heard: [false; 2],
+            syn: None,
+            places: None,
+            under_way: VecDeque::new(),
+            renewed: None,
+            generation,
+        }
+    }
+
+    /// Zeek's side of an end.
+    fn side(&self, end: usize) -> usize {
+        usize::from(end != usize::from(self.first))
+    }
+
+    fn role(&self, end: usize) -> Role {
+        if end == usize::from(self.client) {
+            Role::Client
+        } else {
+            Role::Server
+        }
+    }
+
+    fn told(&self) -> Connection<'_> {
+        let gaps = Gaps {
+            one_sided: !(self.heard[0] && self.heard[1]),
+            ..self.gaps
+        };
+        Connection {
+            number: self.number,
+            ends: self.ends,
+            client: usize::from(self.client),
+            zeek: &self.zeek,
+            first: usize::from(self.first),
+            resets: self.resets,
+            frames: &self.frames,
+            gaps,
+            idle: self.idle,
+        }
+    }
+
+    /// Whether this is a packet once more, captured at another place of its way.
+    fn is_copy(&mut self, seen: &Seen) -> bool {
+        let header = &seen.header;
+        let is_same = |other: &Header, sender: usize| {
+            let of = |header: &Header| Header {
+                frame: 0,
+                at: Timestamp(0),
+                ..*header
+            };
+            // With a clock in it a packet that is sent again is another one.
+            let apart = if header.timestamps.is_some() {
+                LONG_WAY_NS
+            } else {
+                COPY_NS
+            };
+            sender == seen.sender
+                && (0..apart).contains(&header.at.since(other.at))
+                && of(other) == of(header)
+        };
+        if !self.gaps.doubled {
+            // A SYN is not sent again so soon: what is captured twice shows at once.
+            if !header.flags.has(Flags::SYN) {
+                return false;
+            }
+            if let Some((syn, sender, left_at)) = &self.syn
+                && is_same(syn, *sender)
+            {
+                self.gaps.doubled = true;
+                if *left_at != seen.interface {
+                    let mut places = [seen.interface; 2];
+                    places[seen.sender] = *left_at;
+                    self.places = Some(places);
+                }
+                return true;
+            }
+            self.syn = Some((*header, seen.sender, seen.interface));
+            return false;
+        }
+        let place = self
+            .under_way
+            .iter()
+            .position(|(other, sender)| is_same(other, *sender));
+        if let Some(place) = place {
+            self.under_way.remove(place);
+            return true;
+        }
+        if self.under_way.len() == MOST_UNDER_WAY {
+            self.under_way.pop_front();
+        }
+        self.under_way.push_back((*header, seen.sender));
+        false
+    }
+
+    /// What this segment does to the connection. Of a packet that is captured twice the first copy leaves and the second
+    /// arrives, or each does what is done where it was captured.
+    fn follow(&mut self, from: Role, seen: &Seen, is_copy: bool) -> Option<Observed> {
+        let header = &seen.header;
+        if let Some(renewed) = &mut self.renewed {
+            renewed.follow(from, header);
+            let is_answer = header.flags.has(Flags::SYN.and(Flags::ACK));
+            if is_answer && renewed.state(from.peer()) == State::Established {
+                // Both know of the new connection now, and the old one is gone.
+                let renewed = std::mem::replace(renewed, Box::new(Flow::learning()));
+                self.flow = *renewed;
+                self.renewed = None;
+                return None;
+            }
+        }
+        if self.ends.is_itself() {
+            return Some(self.flow.follow_itself(header));
+        }
+        if !self.gaps.doubled {
+            return self.flow.follow(from, header);
+        }
+        let leaves = match self.places {
+            Some(places) => places[seen.sender] == seen.interface,
+            None => !is_copy,
+        };
+        let at = if leaves { from } else { from.peer() };
+        Some(self.flow.follow_at(from, header, at))
+    }
+
+    /// Takes in a segment; whether it is a RST that was not seen before.
+    fn take(&mut self, seen: &Seen, bytes: &[u8], is_new: bool) -> bool {
+        let header = &seen.header;
+        let was_doubled = self.gaps.doubled;
+        let is_copy = self.is_copy(seen);
+        let from = self.role(seen.sender);
+        if is_copy && !was_doubled {
+            // The first SYN was taken as one that had arrived.
+            return false;
+        }
+        let is_reset = header.flags.has(Flags::RST);
+        let next = self.flow.snd_nxt(from);
+        let before = is_reset.then(|| Context {
+            sender_state: Some(self.flow.state(from)),
+            snd_nxt: next,
+            rcv_nxt: self.flow.rcv_nxt(from.peer()),
+            ..Context::default()
+        });
+        let observed = self.follow(from, seen, is_copy);
+        if is_copy {
+            let arrived = observed.as_ref().and_then(|it| it.reset);
+            if let Some(arrived) = arrived {
+                self.replace_reset(&arrived, header);
+            }
+            return false;
+        }
+        if !is_new {
+            self.zeek.take(self.side(seen.sender), header, seen.ip_len);
+        }
+        self.heard[seen.sender] = true;
+        let (start, length) = (seen.packet.0 as usize, seen.packet.1 as usize);
+        let packet = bytes.get(start..start + length).unwrap_or_default();
+        if let Some(context) = before {
+            self.take_reset(seen, packet, from, context, observed.as_ref());
+        } else {
+            if let Some(observed) = &observed
+                && observed.acknowledges_unseen
+                && !self.gaps.begins_midstream
+            {
+                self.gaps.lost.get_or_insert(header.frame);
+            }
+            self.past.take(from, header, next);
+            if let Some(traits) = Traits::of(packet) {
+                self.habits[seen.sender].take(&traits, header);
+            }
+            for told in &mut self.pending {
+                if told.reset.from == from {
+                    told.sequel.take(&told.header, header);
+                }
+            }
+        }
+        self.idle = header.at.since(self.last).max(0);
+        self.last = header.at;
+        is_reset
+    }
+
+    /// A RST that was captured as it left has arrived: that is what counts.
+    fn replace_reset(&mut self, arrived: &Reset, header: &Header) {
+        let Some(left) = arrived.left else { return };
+        let is_it = |told: &&mut Told| told.reset.frame == left;
+        let Some(told) = self.pending.iter_mut().rev().find(is_it) else {
+            return;
+        };
+        told.explanation = Explanation::of(arrived, header, &told.past, &self.gaps);
+        told.reset = *arrived;
+        self.past.take_reset(arrived, header);
+        for frame in &mut self.frames {
+            if *frame == left {
+                *frame = arrived.frame;
+            }
+        }
+    }
+
+    fn take_reset(
+        &mut self,
+        seen: &Seen,
+        packet: &[u8],
+        from: Role,
+        context: Context,
+        observed: Option<&Observed>,
+    ) {
+        let Some(reset) = observed.and_then(|it| it.reset) else {
+            return;
+        };
+        let header = seen.header;
+        self.resets += 1;
+        if self.frames.len() < MOST_RESETS {
+            self.frames.push(reset.frame);
+        }
+        let explanation = Explanation::of(&reset, &header, &self.past, &self.gaps);
+        let context = Context {
+            form: reset.form,
+            answers: Some(reset.drawn_by.is_some()),
+            rtt_ns: self.past.rtt(from),
+            reaction_ns: reset
+                .drawn_by
+                .and_then(|frame| self.past.since(frame, from.peer(), header.at)),
+            previous: self.past.of(from).previous,
+            ..context
+        };
+        let facts = Traits::of(packet).map_or_else(Vec::new, |traits| {
+            marks::facts(&traits, &header, &self.habits[seen.sender], &context)
+        });
+        let past = self.past;
+        self.past.take_reset(&reset, &header);
+        self.pending.push(Told {
+            past,
+            reset,
+            header,
+            explanation,
+            facts,
+            said: diagnosis::of(packet),
+            context,
+            sequel: Sequel::default(),
+        });
+    }
+
+    /// The RSTs that have not been told of, with what has become known since.
+    fn pending(&mut self) -> Vec<Told> {
+        let mut pending = std::mem::take(&mut self.pending);
+        for told in &mut pending {
+            let later = marks::later(&told.header, &told.context, &told.sequel);
+            told.facts.extend(later);
+        }
+        pending
+    }
+}

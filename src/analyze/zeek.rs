@@ -1,0 +1,415 @@
+//! A connection as Zeek tells of it: `conn_state`, `history`, what was sent, and when it is over.
+//!
+//! These words are what people know connections by, so they have to be Zeek's, and not what RFC 9293 would say: Zeek follows
+//! each end by itself, in states of its own, and puts down what it sees in letters. [`Zeek`] does so, too, packet by packet,
+//! as Zeek 8 does with its default scripts and without checksums (`zeek -C`): what `TCPSessionAdapter::Process()` decides,
+//! in its order. For those packets that change nothing but numbers, which are nearly all, there is a short way.
+//!
+//! What has no place here: `C`, since no checksum is looked at; gaps where a snapshot length cut the payload, since a
+//! [`Header`] does not tell; the direction that an analyser of the payload finds out. Pure: no clock, no socket, no pcap.
+
+mod end;
+mod history;
+mod process;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use self::end::{End, State, is_after, low};
+use self::history::History;
+use self::stream::Trouble;
+use crate::packet::{Flags, Header};
+use crate::time::Timestamp;
+
+/// What Zeek calls the state of a connection (`conn_state`; `determine_state()` of `base/protocols/conn`). In the words of
+/// its documentation, which are looser than the rules: [`Zeek::conn_state`] has those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConnState {
+    /// An attempt without an answer.
+    S0,
+    /// Established, not closed.
+    S1,
+    /// Established and closed.
+    SF,
+    /// An attempt that was rejected.
+    Rej,
+    /// Established, and closed by the originator alone.
+    S2,
+    /// Established, and closed by the responder alone.
+    S3,
+    /// Established, and reset by the originator.
+    Rsto,
+    /// Reset by the responder.
+    Rstr,
+    /// A SYN and a RST of the originator, without a SYN of the responder.
+    Rstos0,
+    /// A RST of the responder, without a SYN of the originator.
+    Rstrh,
+    /// A SYN and a FIN of the originator, without a SYN of the responder: half open.
+    Sh,
+    /// A SYN and a FIN of the responder, without a SYN of the originator.
+    Shr,
+    /// Anything else: as a rule, the middle of a connection.
+    Oth,
+}
+
+impl ConnState {
+    /// Zeek's spelling.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S0 => "S0",
+            Self::S1 => "S1",
+            Self::SF => "SF",
+            Self::Rej => "REJ",
+            Self::S2 => "S2",
+            Self::S3 => "S3",
+            Self::Rsto => "RSTO",
+            Self::Rstr => "RSTR",
+            Self::Rstos0 => "RSTOS0",
+            Self::Rstrh => "RSTRH",
+            Self::Sh => "SH",
+            Self::Shr => "SHR",
+            Self::Oth => "OTH",
+        }
+    }
+}
+
+impl fmt::Display for ConnState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Serialize for ConnState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// One connection. Its sides are known by number: 0 has sent its first packet, 1 is the other. Which of them is the
+/// originator is Zeek's guess, and may change; pairs that come out have the originator's part first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zeek {
+    /// When its first packet was stamped.
+    began: Timestamp,
+    /// When its last one was; stays, once both ends have closed.
+    last_time: Timestamp,
+    /// When it is done with, if it has closed.
+    removal: Timestamp,
+    history: History,
+    /// There only if something has gone wrong.
+    trouble: Option<Box<Trouble>>,
+    ends: [End; 2],
+    /// Letters that are put down once: a bit for each [`Class`] and direction.
+    seen: u16,
+    originator: u8,
+    /// Zeek's `is_partial`: it seems to have begun before the capture.
+    is_partial: bool,
+    /// An end has closed, but with data on its way.
+    is_close_deferred: bool,
+    /// Zeek has said `connection_established`.
+    is_established: bool,
+    /// Whether a side's port is that of people at a keyboard.
+    is_interactive: [bool; 2],
+}
+
+const SECOND: i64 = 1_000_000_000;
+/// `tcp_attempt_delay`.
+const ATTEMPT_DELAY: i64 = 5 * SECOND;
+/// `tcp_close_delay`, and `tcp_reset_delay`.
+const CLOSE_DELAY: i64 = 5 * SECOND;
+/// What `InactivityTimer` allows before a connection is established.
+const HANDSHAKE_TIMEOUT: i64 = 60 * SECOND;
+/// `tcp_inactivity_timeout`.
+const INACTIVITY_TIMEOUT: i64 = 300 * SECOND;
+/// `port_inactivity_timeouts` of `base/protocols/conn/inactivity.zeek`.
+const INTERACTIVE_TIMEOUT: i64 = 3600 * SECOND;
+const NEVER: Timestamp = Timestamp(i64::MAX);
+
+impl Zeek {
+    /// The connection that begins with this packet, of `ip_len` bytes with its IP header, from the first of these ports to the
+    /// second.
+    #[must_use]
+    pub fn new(first: &Header, ip_len: u32, ports: [u16; 2]) -> Self {
+        let mut this = Self {
+            began: first.at,
+            last_time: first.at,
+            removal: NEVER,
+            history: History::default(),
+            trouble: None,
+            ends: [End::default(); 2],
+            seen: 0,
+            originator: 0,
+            is_partial: false,
+            is_close_deferred: false,
+            is_established: false,
+            is_interactive: ports.map(|port| matches!(port, 21 | 22 | 23 | 513)),
+        };
+        if comes_from_server(first.flags, ports) {
+            this.flip();
+        }
+        this.take(0, first, ip_len);
+        this
+    }
+
+    /// Whether it is over before this packet of the same ends, which then begins another connection: a timer has run out, or
+    /// it is a SYN that does not belong to this one (`IsReuse()`).
+    #[must_use]
+    #[inline]
+    pub fn is_over_before(&self, header: &Header) -> bool {
+        header.flags.has(Flags::SYN) && self.is_begun_anew_by(header)
+            || self.has_run_out_by(header.at)
+    }
+
+    /// Takes in its next packet, which `side` has sent, of `ip_len` bytes with its IP header.
+    #[inline]
+    pub fn take(&mut self, side: usize, header: &Header, ip_len: u32) {
+        let side = side & 1;
+        if !self.take_expected(side, header) {
+            self.take_any(side, header);
+        }
+        let end = &mut self.ends[side];
+        end.packets = end.packets.saturating_add(1);
+        end.ip_bytes = end.ip_bytes.saturating_add(ip_len.into());
+    }
+
+    /// When its timer runs out, and it is over if nothing more comes; a packet at this very moment is the first of another
+    /// connection.
+    #[must_use]
+    pub fn expires(&self) -> Timestamp {
+        let [orig, resp] = [0, 1].map(|role| self.end_of(role));
+        let patience = if orig.state.is_handshake() && resp.state.is_handshake() {
+            HANDSHAKE_TIMEOUT
+        } else if self.is_established && self.is_interactive[self.originator() ^ 1] {
+            INTERACTIVE_TIMEOUT
+        } else {
+            INACTIVITY_TIMEOUT
+        };
+        let expires = later(self.last_time, patience).min(self.removal);
+        // Its first packet is the SYN then: there is none of the responder.
+        let is_attempt = matches!(orig.state, State::SynSent | State::SynAckSent)
+            && orig.before == State::Inactive
+            && resp.state == State::Inactive;
+        if is_attempt {
+            expires.min(later(self.began, ATTEMPT_DELAY))
+        } else {
+            expires
+        }
+    }
+
+    /// The side that is the originator.
+    #[must_use]
+    pub fn originator(&self) -> usize {
+        usize::from(self.originator & 1)
+    }
+
+    /// What Zeek would call its state, were it over now.
+    #[must_use]
+    pub fn conn_state(&self) -> ConnState {
+        let [orig, resp] = [0, 1].map(|role| self.end_of(role).state);
+        let is_partial = |state| matches!(state, State::Inactive | State::Partial);
+        match (orig, resp) {
+            (State::SynSent | State::SynAckSent, State::Reset) => ConnState::Rej,
+            (State::Reset, State::Reset) if self.sequence_space() == [0, 0] => ConnState::Rej,
+            (orig, State::Reset) if is_partial(orig) => ConnState::Rstrh,
+            (_, State::Reset) => ConnState::Rstr,
+            (State::Reset, resp) if !is_partial(resp) => ConnState::Rsto,
+            (State::Reset, _) if self.is_syn_then_reset() => ConnState::Rstos0,
+            (State::Reset, _) => ConnState::Oth,
+            (State::Closed, State::Closed) => ConnState::SF,
+            (State::Closed, resp) if is_partial(resp) => ConnState::Sh,
+            (State::Closed, _) => ConnState::S2,
+            (orig, State::Closed) if is_partial(orig) => ConnState::Shr,
+            (_, State::Closed) => ConnState::S3,
+            (State::SynSent, State::Inactive) => ConnState::S0,
+            (State::Established, State::Established) => ConnState::S1,
+            _ => ConnState::Oth,
+        }
+    }
+
+    /// Zeek's letters for what it has seen: those of the originator are capital. An end may send any number of RSTs and
+    /// FINs that are each worth a letter; no more than 268 letters are put down.
+    #[must_use]
+    pub fn history(&self) -> String {
+        let more = self.trouble.as_ref().map_or(&[][..], |it| &it.letters);
+        self.history.text(more)
+    }
+
+    /// `orig_bytes` and `resp_bytes`: sequence numbers that each end has taken up or been acknowledged, without those of SYN
+    /// and FIN. As Zeek has it, `None` if there is no duration.
+    #[must_use]
+    pub fn bytes(&self) -> Option<[u64; 2]> {
+        self.duration().map(|_| self.sequence_space())
+    }
+
+    /// `orig_pkts` and `resp_pkts`.
+    #[must_use]
+    pub fn packets(&self) -> [u64; 2] {
+        [0, 1].map(|role| self.end_of(role).packets.into())
+    }
+
+    /// `orig_ip_bytes` and `resp_ip_bytes`.
+    #[must_use]
+    pub fn ip_bytes(&self) -> [u64; 2] {
+        [0, 1].map(|role| self.end_of(role).ip_bytes)
+    }
+
+    /// `missed_bytes`: how many bytes of both ends were acknowledged, but not captured.
+    #[must_use]
+    pub fn missed_bytes(&self) -> u64 {
+        self.trouble.as_ref().map_or(0, |trouble| trouble.missed)
+    }
+
+    /// `ts`: when its first packet was stamped.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        self.began
+    }
+
+    /// `duration` in nanoseconds, up to the last packet before both ends had closed. `None` if that is not after the first:
+    /// Zeek has nothing to say then.
+    #[must_use]
+    pub fn duration(&self) -> Option<i64> {
+        let duration = self.last_time.since(self.began);
+        (duration > 0).then_some(duration)
+    }
+
+    /// The originator's end is that of role 0.
+    fn end_of(&self, role: usize) -> &End {
+        &self.ends[(self.originator() ^ role) & 1]
+    }
+
+    fn sequence_space(&self) -> [u64; 2] {
+        let [orig, resp] = [0, 1].map(|role| self.end_of(role));
+        [orig.sequence_space(resp), resp.sequence_space(orig)]
+    }
+
+    /// Whether the history is one of `RSTOS0`: `^?S[^HAFGIQ]*R.*`.
+    fn is_syn_then_reset(&self) -> bool {
+        let history = self.history();
+        let letters = history.strip_prefix('^').unwrap_or(&history);
+        letters
+            .strip_prefix('S')
+            .and_then(|rest| {
+                rest.find(['R', 'H', 'A', 'F', 'G', 'I', 'Q'])
+                    .map(|at| &rest[at..])
+            })
+            .is_some_and(|rest| rest.starts_with('R'))
+    }
+}
+
+fn later(at: Timestamp, by: i64) -> Timestamp {
+    Timestamp(at.0.saturating_add(by))
+}
+
+/// When it is over.
+impl Zeek {
+    #[inline]
+    fn has_run_out_by(&self, now: Timestamp) -> bool {
+        const SHORTEST: i64 = CLOSE_DELAY;
+        let is_under_way = self.removal == NEVER
+            && now.since(self.last_time) < SHORTEST
+            && self.ends.iter().all(|end| end.state != State::Inactive);
+        !is_under_way && now >= self.expires()
+    }
+
+    #[cold]
+    fn is_begun_anew_by(&self, syn: &Header) -> bool {
+        let (orig, resp) = (self.end_of(0), self.end_of(1));
+        if syn.flags.has(Flags::ACK) {
+            // It answers a SYN, if there was one.
+            return orig.state == State::Inactive && (resp.did_close || syn.seq != resp.start);
+        }
+        if orig.did_close || resp.did_close {
+            return true;
+        }
+        let was_overtaken = orig.state == State::SynAckSent
+            && resp.state == State::Inactive
+            && syn.seq == resp.start;
+        syn.seq != orig.start && !was_overtaken
+    }
+
+    /// An end has sent its FIN or RST (`ConnectionClosed()`).
+    fn close(&mut self, side: usize) {
+        self.is_close_deferred = self.is_pending(side);
+        if self.is_close_deferred || self.ends[side].did_close {
+            return;
+        }
+        self.ends[side].did_close = true;
+        let peer = &self.ends[side ^ 1];
+        let is_complete = self.ends[side].state == State::Reset
+            || peer.did_close
+            || peer.state == State::Inactive;
+        if is_complete {
+            self.removal = later(self.last_time, CLOSE_DELAY);
+        }
+    }
+
+    /// If an end has sent all that it will, and all of it is there, a close that was deferred is made up for (`CheckEOF()`):
+    /// once, and for whichever end is first.
+    fn check_eof(&mut self, side: usize) {
+        let end = &self.ends[side];
+        let has_ended = end.has_fin || matches!(end.state, State::Closed | State::Reset);
+        if end.is_at_eof || !has_ended || self.is_pending(side) {
+            return;
+        }
+        self.ends[side].is_at_eof = true;
+        if self.is_close_deferred {
+            self.close(side);
+            self.is_close_deferred = false;
+        }
+    }
+
+    /// Whether this end cannot be closed yet: some of its data is missing, or some of its peer's is not acknowledged, which no
+    /// longer matters to one that was reset.
+    fn is_pending(&self, side: usize) -> bool {
+        let (end, peer) = (&self.ends[side], &self.ends[side ^ 1]);
+        if end.gave_up {
+            return false;
+        }
+        // The last number may be a FIN's.
+        let is_missing = is_after(low(end.last).wrapping_sub(1), end.delivered);
+        is_missing || end.state != State::Reset && peer.has_unacknowledged()
+    }
+}
+
+/// The originator.
+impl Zeek {
+    /// Capital letters are for role 0.
+    fn role(&self, side: usize) -> usize {
+        (side ^ self.originator()) & 1
+    }
+
+    fn flip(&mut self) {
+        self.originator ^= 1;
+        self.is_partial = false;
+        self.append(History::FLIP);
+    }
+}
+
+/// Whether a connection whose first packet this is has to be turned round: the packet is no SYN, and comes from a port that
+/// likely is a server's.
+fn comes_from_server(flags: Flags, [source, destination]: [u16; 2]) -> bool {
+    let is_syn = flags.has(Flags::SYN);
+    if is_syn && !flags.has(Flags::ACK) || !is_likely_server(source) {
+        return false;
+    }
+    !is_likely_server(destination) || !is_syn && source < destination
+}
+
+/// `likely_server_ports`, as far as they are TCP's, of the default scripts.
+fn is_likely_server(port: u16) -> bool {
+    #[rustfmt::skip]
+    let is_likely = matches!(
+        port,
+        21 | 22 | 25 | 53 | 79 | 80 | 81 | 88 | 110 | 135 | 139 | 143 | 389 | 443 | 445 | 465 | 502 | 563 | 585 | 587 | 614
+        | 631 | 636 | 989 | 990 | 992 | 993 | 995 | 1080 | 1434 | 1883 | 2811 | 3128 | 3268 | 3306 | 3389 | 5222 | 5223
+        | 5269 | 5432 | 6379 | 6666..=6669 | 8000 | 8080 | 8888 | 20000
+    );
+    is_likely
+}

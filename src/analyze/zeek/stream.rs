@@ -1,0 +1,220 @@
+//! What is missing of the data: holes, and what waits ahead of them (`TCP_Reassembler`).
+
+use super::Zeek;
+use super::end::{State, is_after, low};
+use super::history::Letter;
+
+/// What is there only of a connection in which something is missing, comes twice or does not fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// Bytes that were acknowledged, but not captured.
+    pub(super) missed: u64,
+    /// How often `T`, `W` and `G` were due, for each side.
+    counts: [[u32; 3]; 2],
+    /// The number of each side's latest SYN, relative to its first.
+    pub(super) syn: [u32; 2],
+    /// What each side has sent ahead of a hole, in order, with holes between them.
+    waiting: [Vec<Block>; 2],
+    /// Letters that the history had no room for.
+    pub(super) letters: Vec<u8>,
+}
+
+/// A range of relative sequence numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Block {
+    start: u32,
+    /// The number after the last one.
+    end: u32,
+}
+
+/// Letters beyond those that fit into the history.
+const MOST_LETTERS: usize = 256;
+/// Blocks that are kept of one side. Zeek has no such bound, but a capture may be hostile.
+const MOST_BLOCKS: usize = 1024;
+/// `tcp_max_above_hole_bytes_without_any_acks`.
+const MOST_BEFORE_ANY_ACK: u32 = 16_384;
+/// `tcp_excessive_data_without_further_acks`.
+pub(super) const MOST_UNACKNOWLEDGED: u32 = 10 << 20;
+
+impl Trouble {
+    pub(super) fn append(&mut self, code: u8) {
+        if self.letters.len() < MOST_LETTERS {
+            self.letters.push(code);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Trouble {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.iter().all(|blocks| blocks.capacity() == 0)
+    }
+
+    pub(super) fn is_bounded(&self) -> bool {
+        let is_bounded = |blocks: &Vec<Block>| blocks.capacity() <= 2 * MOST_BLOCKS;
+        self.waiting.iter().all(is_bounded) && self.letters.capacity() <= MOST_LETTERS
+    }
+
+    pub(super) fn waits(&self) -> [bool; 2] {
+        self.waiting.each_ref().map(|blocks| !blocks.is_empty())
+    }
+}
+
+impl Zeek {
+    pub(super) fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
+    }
+
+    /// Puts down a letter the first, tenth, hundredth time and so on that it is due.
+    pub(super) fn count(&mut self, side: usize, letter: Letter) {
+        let nth = match letter {
+            Letter::Retransmission => 0,
+            Letter::ZeroWindow => 1,
+            _ => 2,
+        };
+        let count = &mut self.trouble().counts[side][nth];
+        *count = count.saturating_add(1);
+        let count = *count;
+        if 10_u32.pow(count.ilog10()) == count {
+            self.write(side, letter);
+        }
+    }
+
+    /// An end sends data (`DataSent()`).
+    pub(super) fn deliver(&mut self, side: usize, start: u32, len: u32) {
+        let end = &mut self.ends[side];
+        let block = Block {
+            start,
+            end: start.wrapping_add(len),
+        };
+        if end.gave_up || !is_after(block.end, end.delivered) {
+            return;
+        }
+        if is_after(block.start, end.delivered) {
+            end.has_hole = true;
+            let delivered = end.delivered;
+            insert(&mut self.trouble().waiting[side], block, delivered);
+        } else {
+            end.delivered = block.end;
+            self.advance_over_what_waited(side);
+        }
+        if self.is_too_much(side) {
+            self.ends[side].gave_up = true;
+            self.forget_what_waited(side);
+        }
+    }
+
+    /// Whether so much waits that Zeek gives up on this end.
+    fn is_too_much(&self, side: usize) -> bool {
+        let end = &self.ends[side];
+        let blocks = match &self.trouble {
+            Some(trouble) if end.has_hole => &trouble.waiting[side][..],
+            _ => &[],
+        };
+        let above = blocks.iter().fold(0_u32, |sum, block| {
+            sum.saturating_add(block.end.wrapping_sub(block.start))
+        });
+        let limit = low(end.acked).wrapping_add(MOST_UNACKNOWLEDGED);
+        above > MOST_BEFORE_ANY_ACK && !end.has_been_acknowledged()
+            || above > MOST_UNACKNOWLEDGED
+            || is_after(end.delivered.wrapping_add(above), limit)
+            || blocks.len() > MOST_BLOCKS
+    }
+
+    /// An end's data is acknowledged up to `number`: what is missing of it will not come any more (`AckReceived()`).
+    pub(super) fn acknowledge(&mut self, side: usize, number: i64) {
+        let end = &self.ends[side];
+        let mut up_to = low(number);
+        if end.has_fin && !is_after(end.after_fin, up_to) {
+            up_to = end.after_fin.wrapping_sub(1);
+        }
+        let is_news = !end.gave_up && is_after(up_to, end.delivered);
+        if !is_news || self.is_partial && number <= 2 {
+            return;
+        }
+        while is_after(up_to, self.ends[side].delivered) {
+            let delivered = self.ends[side].delivered;
+            let next = self.next_waiting(side);
+            let hole_end = next.filter(|next| is_after(up_to, *next)).unwrap_or(up_to);
+            self.miss(side, hole_end.wrapping_sub(delivered));
+            self.ends[side].delivered = hole_end;
+            self.advance_over_what_waited(side);
+        }
+    }
+
+    /// Where the first block ahead of a hole starts.
+    fn next_waiting(&self, side: usize) -> Option<u32> {
+        let trouble = self.trouble.as_ref()?;
+        trouble.waiting[side].first().map(|block| block.start)
+    }
+
+    /// A hole counts only if both ends are, or were at last, established: others are likely to come of something else.
+    fn miss(&mut self, side: usize, bytes: u32) {
+        let is_clean = self.ends.iter().all(|end| {
+            let state = if end.state == State::Closed {
+                end.before
+            } else {
+                end.state
+            };
+            state == State::Established
+        });
+        if is_clean {
+            let trouble = self.trouble();
+            trouble.missed = trouble.missed.saturating_add(bytes.into());
+            self.count(side, Letter::Gap);
+        }
+    }
+
+    fn advance_over_what_waited(&mut self, side: usize) {
+        let end = &mut self.ends[side];
+        let Some(trouble) = self.trouble.as_mut().filter(|_| end.has_hole) else {
+            return;
+        };
+        let waiting = &mut trouble.waiting[side];
+        let reached = waiting
+            .iter()
+            .take_while(|block| {
+                let is_reached = !is_after(block.start, end.delivered);
+                if is_reached && is_after(block.end, end.delivered) {
+                    end.delivered = block.end;
+                }
+                is_reached
+            })
+            .count();
+        waiting.drain(..reached);
+        if waiting.is_empty() {
+            self.forget_what_waited(side);
+        }
+    }
+
+    fn forget_what_waited(&mut self, side: usize) {
+        self.ends[side].has_hole = false;
+        if let Some(trouble) = &mut self.trouble {
+            trouble.waiting[side] = Vec::new();
+        }
+    }
+}
+
+/// Puts a block in its place, one with those that it touches. All lie ahead of `base`.
+fn insert(blocks: &mut Vec<Block>, block: Block, base: u32) {
+    let ahead = |number: u32| number.wrapping_sub(base);
+    let first = blocks.partition_point(|other| ahead(other.end) < ahead(block.start));
+    let touched = blocks[first..]
+        .iter()
+        .take_while(|other| ahead(other.start) <= ahead(block.end))
+        .count();
+    let mut all = block;
+    for other in &blocks[first..first + touched] {
+        if ahead(other.start) < ahead(all.start) {
+            all.start = other.start;
+        }
+        if ahead(other.end) > ahead(all.end) {
+            all.end = other.end;
+        }
+    }
+    if touched == 1 {
+        blocks[first] = all; // the common case: a block grows
+    } else {
+        blocks.splice(first..first + touched, [all]);
+    }
+}

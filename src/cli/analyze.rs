@@ -1,0 +1,220 @@
+//! `rstproof analyze`: every connection of a capture, and every RST explained.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::Mutex;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{AnalyzeArgs, AnalyzeFormat, complain};
+use crate::analyze::batch::Wanted;
+use crate::analyze::pieces::{Source, Stopped, read_all};
+use crate::analyze::table::{Connection, Listener, MOST_CONNECTIONS, Table, Told, Totals};
+use crate::analyze::tally::Tally;
+use crate::analyze::{human, json};
+use crate::capture::StoredFilter;
+use crate::error::{Error, reason};
+use crate::exit_code::ExitCode;
+use crate::file::{Input, inputs};
+use crate::report::human::printable;
+
+/// More threads make nothing faster: one at a time takes in what all have seen.
+const MOST_THREADS: usize = 4;
+
+/// `LINKTYPE_ETHERNET`.
+const ETHERNET: u16 = 1;
+
+/// What takes longer than this has its progress shown.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
+    let threads = args.threads.map_or_else(
+        || {
+            available_parallelism()
+                .map_or(1, usize::from)
+                .min(MOST_THREADS)
+        },
+        usize::from,
+    );
+    let wanted = Wanted {
+        inside_tunnels: args.tunnels,
+        filter: args.filter.clone().filter(|it| !it.trim().is_empty()),
+    };
+    if let Some(filter) = &wanted.filter {
+        // What does not compile for Ethernet is no filter; for other links it may have no meaning.
+        StoredFilter::new(filter, ETHERNET)?;
+    }
+    let mut code = ExitCode::Success;
+    for input in inputs(&args.files)? {
+        let one = input.and_then(|input| one(args, input, threads, &wanted));
+        match one {
+            Ok(one) => code = code.worst(one),
+            Err(Error::OutputClosed) => return Err(Error::OutputClosed),
+            Err(error @ Error::Output(_)) => return Err(error),
+            Err(error) => {
+                code = code.worst(ExitCode::Failure);
+                complain(&error.to_string());
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// One capture.
+fn one(
+    args: &AnalyzeArgs,
+    mut input: Input,
+    threads: usize,
+    wanted: &Wanted,
+) -> Result<ExitCode, Error> {
+    let name = printable(&input.path().to_string_lossy());
+    let report = Report {
+        args,
+        name: name.clone(),
+        out: BufWriter::with_capacity(
+            1 << 16,
+            anstream::AutoStream::new(io::stdout(), anstream::ColorChoice::global()),
+        ),
+        tally: Tally::default(),
+        failed: None,
+        began: Instant::now(),
+        bar: None,
+        length: input.length(),
+    };
+    let mut table = Table::new(report, MOST_CONNECTIONS);
+    let read = if let Some((file, length)) = input.file() {
+        read_all(&Source::File(file, length), threads, wanted, &mut table)
+    } else {
+        let stream = Source::Stream(Mutex::new(&mut input));
+        read_all(&stream, threads, wanted, &mut table)
+    };
+    table.end();
+    let problem = read.as_ref().err().map(|stopped| match stopped {
+        Stopped::Malformed(malformed) => malformed.to_string(),
+        Stopped::Io(error, position) => format!("byte {position}: {}", reason(error)),
+    });
+    let position = match &read {
+        Ok(position) | Err(Stopped::Io(_, position)) => *position,
+        Err(Stopped::Malformed(malformed)) => malformed.offset,
+    };
+    let totals = table.totals;
+    let mut report = table.listener;
+    report.end(&totals, position, problem.as_deref())?;
+    match problem {
+        None => Ok(ExitCode::Success),
+        Some(problem) => Err(Error::File {
+            action: "read all of",
+            path: input.path().to_owned(),
+            reason: format!(
+                "{problem}; what came before it, {} packets, was read",
+                totals.packets
+            ),
+        }),
+    }
+}
+
+/// What is written while a capture is read.
+struct Report<'a, W: Write> {
+    args: &'a AnalyzeArgs,
+    name: String,
+    out: BufWriter<W>,
+    tally: Tally,
+    /// Why nothing can be written any more.
+    failed: Option<io::Error>,
+    began: Instant,
+    bar: Option<ProgressBar>,
+    length: Option<u64>,
+}
+
+impl<W: Write> Report<'_, W> {
+    fn write(&mut self, write: impl FnOnce(&mut BufWriter<W>, &str) -> io::Result<()>) {
+        if self.failed.is_none() {
+            let out = &mut self.out;
+            let written = match &self.bar {
+                Some(bar) => bar.suspend(|| write(out, &self.name)),
+                None => write(out, &self.name),
+            };
+            self.failed = written.err();
+        }
+    }
+
+    fn take(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+        for told in resets {
+            self.tally.reset(connection, told);
+            match self.args.format {
+                AnalyzeFormat::Json => {
+                    self.write(|out, name| json::reset(out, name, connection, told));
+                }
+                AnalyzeFormat::Human if self.args.quiet => {}
+                AnalyzeFormat::Human => {
+                    let text = human::reset(connection, told, self.args.verbose);
+                    self.write(|out, _| out.write_all(text.as_bytes()));
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, totals: &Totals, position: u64, problem: Option<&str>) -> Result<(), Error> {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        let tally = std::mem::take(&mut self.tally);
+        match self.args.format {
+            AnalyzeFormat::Json => {
+                self.write(|out, name| json::summary(out, name, totals, &tally, position, problem));
+            }
+            AnalyzeFormat::Human => {
+                let text = human::summary(&self.name, totals, &tally);
+                let text = if totals.resets > 0 && !self.args.quiet {
+                    format!("\n{text}")
+                } else {
+                    text
+                };
+                self.write(|out, _| out.write_all(text.as_bytes()));
+            }
+        }
+        self.write(|out, _| out.flush());
+        match self.failed.take() {
+            None => Ok(()),
+            Some(error) => Err(Error::output(error)),
+        }
+    }
+}
+
+impl<W: Write + Send> Listener for Report<'_, W> {
+    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+        self.tally.connection(connection);
+        if self.args.format == AnalyzeFormat::Json {
+            self.write(|out, name| json::connection(out, name, connection));
+        }
+        self.take(connection, resets);
+    }
+
+    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+        self.take(connection, resets);
+    }
+
+    fn progress(&mut self, position: u64, totals: &Totals) {
+        if self.bar.is_none() {
+            if self.began.elapsed() < PATIENCE {
+                return;
+            }
+            let bar = match self.length {
+                Some(length) => ProgressBar::new(length),
+                None => ProgressBar::new_spinner(),
+            };
+            // A template that cannot be parsed leaves the usual one.
+            if let Ok(style) =
+                ProgressStyle::with_template("[{bar:30}] {bytes}/{total_bytes}, {msg}")
+            {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            self.bar = Some(bar);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{} resets", totals.resets));
+            bar.set_position(position);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Decompresses a frame of zstd (RFC 8878).
+//!
+//! The decoder is one of blocks: when to give it the next, what its window may cost, whether the checksum holds, and what
+//! becomes of the window when there are no more blocks, is said here.
+
+use std::io::Read;
+
+use ruzstd::decoding::errors::{FrameDecoderError, FrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use super::super::Compression;
+use super::source::Source;
+use super::undecodable::Cause;
+
+/// The largest window of zstd that memory is taken for, in bytes. It is what `zstd -d` grants (`ZSTD_WINDOWLOG_LIMIT_DEFAULT`).
+pub(super) const LARGEST_WINDOW: u64 = 128 << 20;
+
+/// A frame of zstd.
+pub(super) struct Zstd<R> {
+    source: Source<R>,
+    decoder: FrameDecoder,
+    /// Why there is no more than the decoder still holds.
+    stopped: Option<Cause>,
+}
+
+impl<R> std::fmt::Debug for Zstd<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Zstd").finish_non_exhaustive()
+    }
+}
+
+impl<R: Read> Zstd<R> {
+    pub(super) fn new(mut source: Source<R>) -> Self {
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(LARGEST_WINDOW);
+        let stopped = match decoder.reset(&mut source) {
+            Ok(()) => None,
+            Err(
+                FrameDecoderError::WindowSizeTooBig { requested, .. }
+                | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig {
+                    got: requested,
+                }),
+            ) => Some(Cause::Window(requested)),
+            Err(FrameDecoderError::DictNotProvided { .. }) => {
+                Some(Cause::Dictionary(Compression::Zstd))
+            }
+            Err(_) => Some(Cause::Damaged(Compression::Zstd)),
+        };
+        Self {
+            source,
+            decoder,
+            stopped,
+        }
+    }
+
+    pub(super) fn get_ref(&self) -> &Source<R> {
+        &self.source
+    }
+
+    pub(super) fn get_mut(&mut self) -> &mut Source<R> {
+        &mut self.source
+    }
+
+    /// The next bytes of its content; 0 at its end.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, Cause> {
+        let damaged = Cause::Damaged(Compression::Zstd);
+        loop {
+            let read = self.decoder.read(into).map_err(|_| damaged)?;
+            if read > 0 {
+                return Ok(read);
+            }
+            if let Some(cause) = self.stopped {
+                return Err(cause);
+            }
+            if self.decoder.is_finished() {
+                // Only now has the decoder summed all of it up.
+                let said = self.decoder.get_checksum_from_data();
+                let differs = said.is_some() && said != self.decoder.get_calculated_checksum();
+                return if differs { Err(damaged) } else { Ok(0) };
+            }
+            if self.decode_block(&mut None).is_err() {
+                self.stopped = Some(damaged);
+                // The decoder lets go of its window at the end of a frame alone: after an empty last block, and a checksum.
+                let _ = self.decode_block(&mut Some(&[1, 0, 0, 0, 0, 0, 0]));
+            }
+        }
+    }
+
+    /// Decodes one more block, of the file or of these bytes.
+    fn decode_block(&mut self, bytes: &mut Option<&[u8]>) -> Result<(), FrameDecoderError> {
+        let one = BlockDecodingStrategy::UptoBlocks(1);
+        match bytes {
+            Some(bytes) => self.decoder.decode_blocks(bytes, one)?,
+            None => self.decoder.decode_blocks(&mut self.source, one)?,
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! The evidence of every trial, analysed without its transcript: the capture alone tells of the same RSTs, in the same states and
+//! as acceptable, and of the errors that the calls were told.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rstproof::scenario::{self, Scenario};
+use rstproof::transcript::{Op, Role};
+use serde_json::Value;
+
+/// The lines that the program writes of a capture.
+fn lines(capture: &Path) -> Vec<Value> {
+    let output = Command::new(env!("CARGO_BIN_EXE_rstproof"))
+        .args(["analyze", "--format", "json"])
+        .arg(capture)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", capture.display());
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// What a capture does not show: that an end does not hear what reaches its host, or is told by a setting not to believe it.
+fn hides_something(scenario: &Scenario) -> bool {
+    scenario.is_deaf(Role::Client)
+        || scenario.is_deaf(Role::Server)
+        || scenario.keeps_time_wait()
+        || scenario.calls().any(|(_, op, _)| op == Op::DropAll)
+}
+
+#[test]
+fn the_capture_alone_tells_what_the_witnesses_saw() {
+    let (mut resets, mut held, mut errors) = (0, 0, 0);
+    for path in documents() {
+        let document: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let trial = &document["trials"][0];
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let scenario = scenario::find(trial["scenario"].as_str().unwrap()).unwrap();
+        let lines = lines(&path.with_extension("pcapng"));
+        let of = |kind: &str| -> Vec<&Value> {
+            let all = lines.iter();
+            all.filter(|line| line["type"] == kind).collect()
+        };
+        let told: BTreeMap<u64, &Value> = of("reset")
+            .into_iter()
+            .map(|line| (line["frame"].as_u64().unwrap(), line))
+            .collect();
+        let midstream: Vec<u64> = of("connection")
+            .into_iter()
+            .filter(|it| it["incomplete"]["begins_midstream"] == true)
+            .map(|it| it["connection"].as_u64().unwrap())
+            .collect();
+        let mut errno_of = BTreeMap::new();
+        for reset in trial["resets"].as_array().unwrap() {
+            resets += 1;
+            let frame = reset["frame"].as_u64().unwrap();
+            let line = told
+                .get(&frame)
+                .unwrap_or_else(|| panic!("{name}: no RST in frame {frame}"));
+            for field in ["form", "drawn_by"] {
+                assert_eq!(line[field], reset[field], "{name}: frame {frame}, {field}");
+            }
+            // Who is the client a capture that begins with the answer does not tell.
+            let sender = &trial[reset["from"].as_str().unwrap()];
+            assert_eq!(line["source"], *sender, "{name}: frame {frame}");
+            let is_midstream = midstream.contains(&line["connection"].as_u64().unwrap());
+            if hides_something(scenario) || is_midstream {
+                continue;
+            }
+            held += 1;
+            for field in ["receiver_state", "acceptable", "acceptance"] {
+                assert_eq!(line[field], reset[field], "{name}: frame {frame}, {field}");
+            }
+            errno_of.insert(frame, &line["errno"]);
+        }
+        // The call that was told of a RST was told what the capture says.
+        for call in trial["calls"].as_array().unwrap() {
+            let frame = call["cause"]["reset"].as_u64();
+            if let Some(errno) = frame.and_then(|frame| errno_of.get(&frame)) {
+                errors += 1;
+                let told = match &call["result"]["errno"] {
+                    Value::Null => &call["result"]["so_error"],
+                    errno => errno,
+                };
+                assert_eq!(told, *errno, "{name}: {call}");
+            }
+        }
+    }
+    // Most of them: what is left out above are scenarios of deaf ends.
+    assert!(
+        resets > 200 && held > 140 && errors > 120,
+        "{resets} {held} {errors}"
+    );
+}
+
+/// tshark finds the same RSTs, and no other: in all captures, one behind the other, which is a file of as many sections.
+#[test]
+fn tshark_finds_the_same_resets() {
+    let home = tempfile::tempdir().unwrap();
+    let whole = home.path().join("all.pcapng");
+    let mut bytes = Vec::new();
+    for path in documents() {
+        bytes.extend(fs::read(path.with_extension("pcapng")).unwrap());
+    }
+    fs::write(&whole, bytes).unwrap();
+    let output = Command::new("tshark")
+        .args([
+            "-Y",
+            "tcp.flags.reset==1",
+            "-T",
+            "fields",
+            "-e",
+            "frame.number",
+            "-r",
+        ])
+        .arg(&whole)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let theirs = String::from_utf8(output.stdout).unwrap();
+    let theirs: Vec<u64> = theirs.lines().map(|it| it.parse().unwrap()).collect();
+    assert!(theirs.len() > 200, "{}", theirs.len());
+    let lines = lines(&whole);
+    let summary = lines.last().unwrap();
+    assert_eq!(summary["reset_frames"].as_u64(), Some(theirs.len() as u64));
+    // Of a RST that was captured at both ends the frame in which it arrived is named.
+    let ours = lines.iter().filter(|line| line["type"] == "reset");
+    let ours: Vec<u64> = ours.map(|line| line["frame"].as_u64().unwrap()).collect();
+    assert!(ours.len() > 200);
+    for frame in ours {
+        assert!(theirs.contains(&frame), "{frame}");
+    }
+}
+
+/// The document of each trial.
+fn documents() -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/captures"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "json"))
+        .filter(|path| path.with_extension("pcapng").exists())
+        .collect();
+    all.sort();
+    all
+}
