@@ -308,7 +308,8 @@ pub struct Observed {
 /// A connection, as far as it has been captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
-    addresses: Option<(SocketAddr, SocketAddr)>,
+    /// Of the client and of the server, if they are not the caller's affair.
+    addresses: Option<Box<(SocketAddr, SocketAddr)>>,
     client: Endpoint,
     server: Endpoint,
     /// Ends are believed that they have received what they acknowledge, captured or not.
@@ -325,7 +326,7 @@ impl Flow {
     #[must_use]
     pub fn new(client: SocketAddr, server: SocketAddr) -> Self {
         Self {
-            addresses: Some((client, server)),
+            addresses: Some(Box::new((client, server))),
             ..Self::learning()
         }
         .without_learning()
@@ -365,7 +366,7 @@ impl Flow {
 
     /// The end that sends from here to there.
     fn whose(&self, source: SocketAddr, destination: SocketAddr) -> Option<Role> {
-        let (client, server) = self.addresses?;
+        let (client, server) = **self.addresses.as_ref()?;
         if (source, destination) == (client, server) {
             Some(Role::Client)
         } else if (source, destination) == (server, client) {
@@ -451,10 +452,7 @@ impl Flow {
     pub fn observe(&mut self, segment: &Segment) -> Option<Observed> {
         let from = self.sender(segment)?;
         let header = segment.header();
-        if self
-            .addresses
-            .is_some_and(|(client, server)| client == server)
-        {
+        if self.addresses.as_ref().is_some_and(|ends| ends.0 == ends.1) {
             return Some(self.observe_itself(&header));
         }
         let (leaves, arrives) = (segment.tap.is_at(from), segment.tap.is_at(from.peer()));

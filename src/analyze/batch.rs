@@ -4,7 +4,10 @@
 //! decides nothing. Where the usual layout of a header is not met the long way is taken, which is
 //! [`packet`](crate::packet)'s own; both read the same.
 
+use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::IpAddr;
+
+use hashbrown::DefaultHashBuilder;
 
 use crate::capture::StoredFilter;
 use crate::file::{Frame, Reader, Statistics};
@@ -18,12 +21,27 @@ const TCP: u8 = 6;
 const ICMP: [u8; 2] = [1, 58];
 
 /// The two ends of a connection, in an order that does not depend on who sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     /// Addresses; of IPv4 the 32 bits alone.
     addresses: [u128; 2],
     ports: [u16; 2],
     is_ipv6: bool,
+}
+
+impl Hash for Ends {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [low, high] = self.addresses;
+        let ports = u32::from(self.ports[0]) << 16 | u32::from(self.ports[1]);
+        if self.is_ipv6 {
+            state.write_u128(low);
+            state.write_u128(high);
+        } else {
+            // They are 32 bits each.
+            state.write_u128(low << 32 | high);
+        }
+        state.write_u32(ports);
+    }
 }
 
 impl Ends {
@@ -34,21 +52,21 @@ impl Ends {
             IpAddr::V4(address) => u128::from(address.to_bits()),
             IpAddr::V6(address) => address.to_bits(),
         };
-        let (from, to) = (
-            (bits(source.0), source.1),
-            (bits(destination.0), destination.1),
-        );
-        let (low, high, sender) = if from <= to {
-            (from, to, 0)
-        } else {
-            (to, from, 1)
-        };
+        let from = (bits(source.0), source.1);
+        let to = (bits(destination.0), destination.1);
+        Self::between(from, to, source.0.is_ipv6())
+    }
+
+    /// The same of the bits of addresses.
+    fn between(from: (u128, u16), to: (u128, u16), is_ipv6: bool) -> (Self, usize) {
+        let is_low = from <= to;
+        let (low, high) = if is_low { (from, to) } else { (to, from) };
         let ends = Self {
             addresses: [low.0, high.0],
             ports: [low.1, high.1],
-            is_ipv6: source.0.is_ipv6(),
+            is_ipv6,
         };
-        (ends, sender)
+        (ends, usize::from(!is_low))
     }
 
     /// Address and port of an end.
@@ -79,8 +97,10 @@ impl Ends {
 /// A TCP segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// Between whom.
+    /// Between whom, and what that is hashed to.
     pub ends: Ends,
+    /// By the hasher of [`Wanted`].
+    pub hash: u64,
     /// Which of the two sent it.
     pub sender: usize,
     /// Its header. The frame's number counts from 0 in the batch.
@@ -137,6 +157,8 @@ pub struct Wanted {
     pub inside_tunnels: bool,
     /// Which frames count, in libpcap's syntax; none means all.
     pub filter: Option<String>,
+    /// What ends are hashed by: nobody can make a capture whose connections all fall on one another.
+    pub hasher: DefaultHashBuilder,
 }
 
 /// Looks at frames, in a thread of its own.
@@ -187,6 +209,23 @@ impl<'w> Look<'w> {
             }
             return;
         };
+        if link == Link::Ethernet
+            && !self.wanted.inside_tunnels
+            && let Some(usual) = usual(frame.captured, number, frame)
+        {
+            let place = frame.captured.as_ptr().addr() - bytes.as_ptr().addr() + ETHERNET_HEADER;
+            let length = frame.captured.len() - ETHERNET_HEADER;
+            batch.segments.push(Seen {
+                hash: self.wanted.hasher.hash_one(usual.ends),
+                interface: frame.interface,
+                packet: (
+                    u32::try_from(place).unwrap_or(0),
+                    u32::try_from(length).unwrap_or(0),
+                ),
+                ..usual
+            });
+            return;
+        }
         let Some(mut packet) = link::packet(link, frame.captured) else {
             return;
         };
@@ -213,6 +252,7 @@ impl<'w> Look<'w> {
                     let place = packet.as_ptr().addr() - bytes.as_ptr().addr();
                     batch.segments.push(Seen {
                         ends,
+                        hash: self.wanted.hasher.hash_one(ends),
                         sender,
                         header,
                         interface: frame.interface,
@@ -233,9 +273,75 @@ impl<'w> Look<'w> {
     }
 }
 
-/// Reads the header of TCP (RFC 9293, 3.1).
+/// Length of the header of Ethernet.
+const ETHERNET_HEADER: usize = 14;
+
+/// What nearly all frames are: Ethernet without tags, IPv4 without options or IPv6 without extension headers, whole, and TCP.
+/// `None` for any other, of which nothing is said.
+fn usual(bytes: &[u8], frame: u32, of: &Frame<'_>) -> Option<Seen> {
+    let (ethernet, packet) = bytes.split_first_chunk::<ETHERNET_HEADER>()?;
+    match [ethernet[12], ethernet[13]] {
+        [0x08, 0x00] => {
+            let (ip, rest) = packet.split_first_chunk::<20>()?;
+            let total = u16::from_be_bytes([ip[2], ip[3]]);
+            // Not a fragment; and long enough for two headers.
+            let is_usual = ip[0] == 0x45
+                && ip[9] == TCP
+                && matches!(ip[6], 0 | 0x40 | 0x80 | 0xc0)
+                && ip[7] == 0
+                && total >= 40;
+            if !is_usual {
+                return None;
+            }
+            let (ports, header) = tcp(rest, u32::from(total) - 20, frame, of)?;
+            let address = |at: usize| {
+                u128::from(u32::from_be_bytes([
+                    ip[at],
+                    ip[at + 1],
+                    ip[at + 2],
+                    ip[at + 3],
+                ]))
+            };
+            let (from, to) = ((address(12), ports[0]), (address(16), ports[1]));
+            Some(seen(Ends::between(from, to, false), header, total.into()))
+        }
+        [0x86, 0xdd] => {
+            let (ip, rest) = packet.split_first_chunk::<40>()?;
+            let length = u16::from_be_bytes([ip[4], ip[5]]);
+            if ip[0] >> 4 != 6 || ip[6] != TCP || length < 20 {
+                return None;
+            }
+            let (ports, header) = tcp(rest, length.into(), frame, of)?;
+            let (source, destination) = ip[8..].split_first_chunk::<16>()?;
+            let from = (u128::from_be_bytes(*source), ports[0]);
+            let to = (u128::from_be_bytes(*destination.first_chunk()?), ports[1]);
+            let whole = 40 + u32::from(length);
+            Some(seen(Ends::between(from, to, true), header, whole))
+        }
+        _ => None,
+    }
+}
+
+fn seen((ends, sender): (Ends, usize), header: Header, ip_len: u32) -> Seen {
+    Seen {
+        ends,
+        hash: 0,
+        sender,
+        header,
+        interface: 0,
+        ip_len,
+        packet: (0, 0),
+    }
+}
+
+/// Reads the header of TCP in an IP packet.
 fn segment(ip: &Ip<'_>, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
-    let fixed = ip.payload.first_chunk::<20>()?;
+    tcp(ip.payload, ip.payload_len?, frame, of)
+}
+
+/// Reads the header of TCP (RFC 9293, 3.1) at the beginning of what was captured of a segment, which is so long.
+fn tcp(captured: &[u8], length: u32, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
+    let fixed = captured.first_chunk::<20>()?;
     let u16_at = |place: usize| u16::from_be_bytes([fixed[place], fixed[place + 1]]);
     let u32_at = |place: usize| {
         u32::from_be_bytes([
@@ -246,8 +352,8 @@ fn segment(ip: &Ip<'_>, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)
         ])
     };
     let header_len = usize::from(fixed[12] >> 4) * 4;
-    let options = ip.payload.get(20..header_len)?;
-    let payload_len = ip.payload_len?.checked_sub(u32::from(fixed[12] >> 4) * 4)?;
+    let options = captured.get(20..header_len)?;
+    let payload_len = length.checked_sub(u32::from(fixed[12] >> 4) * 4)?;
     let mut header = Header {
         frame,
         at: of.at,
@@ -271,9 +377,9 @@ fn segment(ip: &Ip<'_>, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)
 }
 
 fn timestamps(bytes: [u8; 8]) -> TcpTimestamps {
-    let [value, echo] = [0, 4].map(|at| {
-        let number: [u8; 4] = std::array::from_fn(|nth| bytes[at + nth]);
-        u32::from_be_bytes(number)
-    });
-    TcpTimestamps { value, echo }
+    let (words, _) = bytes.as_chunks::<4>();
+    TcpTimestamps {
+        value: u32::from_be_bytes(words[0]),
+        echo: u32::from_be_bytes(words[1]),
+    }
 }

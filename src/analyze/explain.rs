@@ -376,7 +376,7 @@ fn answer(
 }
 
 /// What one end has done so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Done {
     /// How many packets it has sent, up to as many as can be counted.
     pub packets: u8,
@@ -391,7 +391,7 @@ pub struct Done {
     /// Its latest segment.
     pub latest: Option<Latest>,
     /// Its latest RST.
-    pub previous: Option<Header>,
+    pub previous: Option<Box<Header>>,
 }
 
 /// A segment and its time.
@@ -404,7 +404,7 @@ pub struct Latest {
 }
 
 /// What has happened on a connection before a RST, as far as its meaning depends on it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Past {
     done: [Done; 2],
     /// Of both ends.
@@ -478,7 +478,7 @@ impl Past {
             Role::Server => &mut self.done[1],
         };
         done.reset |= reset.acceptance.is_acceptable();
-        done.previous = Some(*header);
+        done.previous = Some(Box::new(*header));
     }
 
     /// How long this end took to answer in the handshake, the way there and back included, in nanoseconds.

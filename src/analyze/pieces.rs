@@ -16,7 +16,7 @@ use super::batch::{Batch, Look, Wanted};
 use crate::file::{Block, Malformed, Problem, Reader};
 
 /// Length of a piece, in bytes: it and what was seen in it stay in a core's own cache.
-pub const PIECE: usize = 256 << 10;
+pub const PIECE: usize = 512 << 10;
 
 /// No block is longer. What one says of itself may be a lie, and until it is whole it is kept.
 const LONGEST_BLOCK: u64 = 64 << 20;
@@ -66,6 +66,8 @@ struct Shared<'s, 'f, 't, T> {
     next: AtomicU64,
     turn: Mutex<Turn<'t, T>>,
     passed: Condvar,
+    /// The same number as in the turn, to be looked at without it.
+    whose: AtomicU64,
     /// What the blocks of an ordinary piece are read by, as soon as that is known.
     reader: Mutex<Option<Reader<'static>>>,
     is_over: AtomicBool,
@@ -95,6 +97,7 @@ pub fn read_all<T: Taker>(
             stopped: None,
         }),
         passed: Condvar::new(),
+        whose: AtomicU64::new(0),
         reader: Mutex::new(None),
         is_over: AtomicBool::new(false),
     };
@@ -154,6 +157,7 @@ fn work<T: Taker>(shared: &Shared<'_, '_, '_, T>, look: &mut Look<'_>) {
             let end = walk(&reader, &bytes[start..], &mut batch, look);
             Some((start, reader.changes(), end))
         });
+        shared.wait_a_little(piece);
         let mut turn = lock(&shared.turn);
         while turn.piece != piece && !shared.is_over.load(Ordering::Relaxed) {
             turn = shared
@@ -179,12 +183,26 @@ fn work<T: Taker>(shared: &Shared<'_, '_, '_, T>, look: &mut Look<'_>) {
             }
         }
         turn.piece += 1;
+        shared.whose.store(turn.piece, Ordering::Release);
         drop(turn);
         shared.passed.notify_all();
     }
 }
 
 impl<T> Shared<'_, '_, '_, T> {
+    /// The turn comes soon, as a rule, and to be woken takes longer than that. It is no more than a saving: who has waited in
+    /// vain here goes to sleep.
+    fn wait_a_little(&self, piece: u64) {
+        const LOOKS: u32 = 20_000;
+        for _ in 0..LOOKS {
+            let is_due = self.whose.load(Ordering::Acquire) == piece;
+            if is_due || self.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
     /// The next piece, its number, and how long it is; nothing at the end.
     fn fetch(&self, bytes: &mut [u8]) -> (u64, io::Result<usize>) {
         match self.source {
@@ -245,7 +263,11 @@ struct End {
 fn walk(reader: &Reader<'_>, bytes: &[u8], batch: &mut Batch, look: &mut Look<'_>) -> End {
     let mut reader = reader.go_on(bytes);
     let mut problem = None;
-    while let Some(block) = reader.next() {
+    loop {
+        while let Some(frame) = reader.frame() {
+            look.at(batch, &reader, &frame, bytes);
+        }
+        let Some(block) = reader.next() else { break };
         match block {
             Ok(Block::Frame(frame)) => look.at(batch, &reader, &frame, bytes),
             Ok(Block::Statistics(counted)) => batch.count(&counted),

@@ -6,8 +6,7 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
-use std::hash::BuildHasher as _;
+use hashbrown::HashTable;
 
 use super::batch::{Batch, Ends, Seen};
 use super::diagnosis::{self, Said};
@@ -122,6 +121,7 @@ pub struct Totals {
 
 struct Entry {
     ends: Ends,
+    hash: u64,
     number: u64,
     /// The end that sent its first packet, and the one that is the client.
     first: u8,
@@ -130,42 +130,138 @@ struct Entry {
     zeek: Zeek,
     habits: [Habits; 2],
     past: Past,
-    pending: Vec<Told>,
-    frames: Vec<u32>,
+    rare: Option<Box<Rare>>,
     resets: u64,
     gaps: Gaps,
     last: Timestamp,
     idle: i64,
     /// Who has sent anything.
     heard: [bool; 2],
-    /// The latest SYN, to know a copy by, and where it was captured.
-    syn: Option<(Header, usize, u32)>,
+    /// The latest SYN, to know a copy by.
+    syn: Syn,
+    /// How many entries have had this place.
+    generation: u32,
+}
+
+/// What most connections have no need of.
+#[derive(Debug, Default)]
+struct Rare {
+    /// RSTs that have not been told of.
+    pending: Vec<Told>,
+    /// Frames of RSTs.
+    frames: Vec<u32>,
     /// The interfaces at which each end's packets leave, if packets are captured twice, and at two.
     places: Option<[u32; 2]>,
     /// What was captured where it left and not yet where it arrives, if packets are captured twice.
     under_way: VecDeque<(Header, usize)>,
     /// The connection as it is if a new SYN is believed.
-    renewed: Option<Box<Flow>>,
-    /// How many entries have had this place.
-    generation: u32,
+    renewed: Option<Flow>,
+}
+
+/// What a copy of a SYN has in common with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Syn {
+    seq: u32,
+    ack: u32,
+    clock: u32,
+    /// Sender and control bits, one more, so that none is 0.
+    what: u16,
+    window: u16,
+    at: Timestamp,
+    interface: u32,
+}
+
+impl Syn {
+    fn of(seen: &Seen) -> Self {
+        let header = &seen.header;
+        Self {
+            seq: header.seq.0,
+            ack: header.ack.0,
+            clock: header.timestamps.map_or(0, |it| it.value),
+            what: 1 + u16::from(header.flags.0) + (u16::from(seen.sender == 1) << 8),
+            window: header.window,
+            at: header.at,
+            interface: seen.interface,
+        }
+    }
+
+    fn is_copy_of(self, other: Self) -> bool {
+        let apart = if self.clock == 0 {
+            COPY_NS
+        } else {
+            LONG_WAY_NS
+        };
+        let alike = Self {
+            at: other.at,
+            interface: other.interface,
+            ..self
+        };
+        alike == other && (0..apart).contains(&self.at.since(other.at))
+    }
 }
 
 /// The connections that live.
 pub struct Table<L> {
     index: HashTable<u32>,
-    hasher: DefaultHashBuilder,
-    entries: Vec<Option<Box<Entry>>>,
+    entries: Slab,
     free: Vec<u32>,
     /// Places to look at when this time has come, by second.
     wheel: Wheel,
     now: Timestamp,
+    next_look: Timestamp,
+    /// How often a connection has come or gone.
+    changes: u64,
     frames: u64,
     generation: u32,
+    living: usize,
     most: usize,
     /// What was counted so far.
     pub totals: Totals,
     /// Who is told.
     pub listener: L,
+}
+
+/// Places for connections, which do not move when there are more of them.
+#[derive(Default)]
+struct Slab(Vec<Box<[Option<Entry>]>>);
+
+impl Slab {
+    /// So many places are made together.
+    const PART: usize = 256;
+
+    fn get(&self, place: u32) -> Option<&Entry> {
+        let place = place as usize;
+        self.0.get(place / Self::PART)?[place % Self::PART].as_ref()
+    }
+
+    fn get_mut(&mut self, place: u32) -> Option<&mut Entry> {
+        let place = place as usize;
+        self.0.get_mut(place / Self::PART)?[place % Self::PART].as_mut()
+    }
+
+    /// Makes a place the one of this entry, or nobody's.
+    fn set(&mut self, place: u32, entry: Option<Entry>) {
+        let place = place as usize;
+        if let Some(part) = self.0.get_mut(place / Self::PART) {
+            part[place % Self::PART] = entry;
+        }
+    }
+
+    /// Makes more places, and gives them.
+    fn grow(&mut self) -> std::ops::Range<u32> {
+        let first = self.len();
+        let part: Vec<Option<Entry>> = (0..Self::PART).map(|_| None).collect();
+        self.0.push(part.into_boxed_slice());
+        first..self.len()
+    }
+
+    fn len(&self) -> u32 {
+        u32::try_from(self.0.len() * Self::PART).unwrap_or(u32::MAX)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        (0..self.len()).filter_map(|place| Some((place, self.get(place)?)))
+    }
 }
 
 /// What is to be looked at in some seconds.
@@ -177,6 +273,9 @@ struct Wheel {
 }
 
 const NS: i64 = 1_000_000_000;
+
+/// So many segments are looked up together.
+const GROUP: usize = 16;
 
 /// Nothing is waited for longer than this, in seconds; then it is looked at again.
 const LONGEST_WAIT: i64 = 3_700;
@@ -226,13 +325,15 @@ impl<L: Listener> Table<L> {
     pub fn new(listener: L, most: usize) -> Self {
         Self {
             index: HashTable::new(),
-            hasher: DefaultHashBuilder::default(),
-            entries: Vec::new(),
+            entries: Slab::default(),
             free: Vec::new(),
             wheel: Wheel::default(),
             now: Timestamp(i64::MIN),
+            next_look: Timestamp(i64::MIN),
+            changes: 0,
             frames: 0,
             generation: 0,
+            living: 0,
             most,
             totals: Totals::default(),
             listener,
@@ -242,48 +343,51 @@ impl<L: Listener> Table<L> {
     /// The capture is at its end: what lives is told of, in the order of its first frames.
     pub fn end(&mut self) {
         let mut left: Vec<(u64, u32)> = Vec::new();
-        for (place, entry) in self.entries.iter().enumerate() {
-            if let Some(entry) = entry {
-                left.push((entry.number, u32::try_from(place).unwrap_or(u32::MAX)));
-            }
-        }
+        left.extend(
+            self.entries
+                .all()
+                .map(|(place, entry)| (entry.number, place)),
+        );
         left.sort_unstable();
         for (_, place) in left {
             self.retire(place);
         }
     }
 
-    fn find(&self, ends: &Ends) -> Option<u32> {
-        let hash = self.hasher.hash_one(ends);
+    fn find(&self, seen: &Seen) -> Option<u32> {
         self.index
-            .find(hash, |place| self.is_at(*place, ends))
+            .find(seen.hash, |place| self.is_at(*place, &seen.ends))
             .copied()
     }
 
     fn is_at(&self, place: u32, ends: &Ends) -> bool {
-        let entry = self.entries.get(place as usize).and_then(Option::as_ref);
-        entry.is_some_and(|entry| entry.ends == *ends)
+        self.entries
+            .get(place)
+            .is_some_and(|entry| entry.ends == *ends)
     }
 
     /// Tells of a connection and forgets it.
     fn retire(&mut self, place: u32) {
-        let Some(mut entry) = self.entries.get_mut(place as usize).and_then(Option::take) else {
+        let Some(entry) = self.entries.get_mut(place) else {
             return;
         };
-        let hash = self.hasher.hash_one(entry.ends);
+        self.changes += 1;
+        self.living -= 1;
+        let hash = entry.hash;
+        let pending = entry.pending();
+        self.listener.connection(&entry.told(), &pending);
         if let Ok(found) = self.index.find_entry(hash, |other| *other == place) {
             found.remove();
         }
+        self.entries.set(place, None);
         self.free.push(place);
-        let pending = entry.pending();
-        self.listener.connection(&entry.told(), &pending);
     }
 
     /// Forgets what is over by now.
     fn look_around(&mut self) {
         while let Some(bucket) = self.wheel.due(self.now) {
             for (place, generation) in bucket {
-                let Some(Some(entry)) = self.entries.get(place as usize) else {
+                let Some(entry) = self.entries.get(place) else {
                     continue;
                 };
                 if entry.generation != generation {
@@ -300,10 +404,10 @@ impl<L: Listener> Table<L> {
     }
 
     /// The place of the connection that this segment belongs to; a new one, if there is none.
-    fn place_of(&mut self, seen: &Seen) -> (u32, bool) {
+    fn place_of(&mut self, seen: &Seen, found: Option<u32>) -> (u32, bool) {
         let mut before = None;
-        if let Some(place) = self.find(&seen.ends) {
-            let is_over = match &self.entries[place as usize] {
+        if let Some(place) = found {
+            let is_over = match self.entries.get(place) {
                 Some(entry) => entry.zeek.is_over_before(&seen.header),
                 None => true,
             };
@@ -316,36 +420,37 @@ impl<L: Listener> Table<L> {
                     && entry.flow.state(Role::Client) != State::Closed
                     && entry.flow.state(Role::Server) != State::Closed
             };
-            if let Some(Some(entry)) = self.entries.get(place as usize)
+            if let Some(entry) = self.entries.get(place)
                 && seen.header.flags.has(Flags::SYN)
                 && goes_on(entry)
             {
-                before = Some((entry.flow.clone(), entry.client, entry.past));
+                before = Some((entry.flow.clone(), entry.client, entry.past.clone()));
             }
             self.retire(place);
         }
-        if self.entries.len() - self.free.len() >= self.most {
+        if self.living >= self.most {
             self.evict();
         }
         self.totals.connections += 1;
         self.generation = self.generation.wrapping_add(1);
-        let mut entry = Box::new(Entry::new(seen, self.totals.connections, self.generation));
+        let mut entry = Entry::new(seen, self.totals.connections, self.generation);
         if let Some((flow, client, past)) = before {
-            entry.renewed = Some(Box::new(Flow::learning()));
+            entry.rare().renewed = Some(Flow::learning());
             (entry.flow, entry.client, entry.past) = (flow, client, past);
         }
         let expires = entry.zeek.expires();
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+        if self.free.is_empty() {
+            // The first of them is taken first.
+            self.free.extend(self.entries.grow().rev());
+        }
+        let place = self.free.pop().unwrap_or(u32::MAX);
+        self.entries.set(place, Some(entry));
+        self.living += 1;
+        let entries = &self.entries;
+        self.index.insert_unique(seen.hash, place, |place| {
+            entries.get(*place).map_or(0, |entry| entry.hash)
         });
-        self.entries[place as usize] = Some(entry);
-        let hash = self.hasher.hash_one(seen.ends);
-        let (hasher, entries) = (&self.hasher, &self.entries);
-        self.index.insert_unique(hash, place, |place| {
-            let entry = entries[*place as usize].as_ref();
-            entry.map_or(0, |entry| hasher.hash_one(entry.ends))
-        });
+        self.changes += 1;
         self.wheel.add(expires, self.now, (place, self.generation));
         (place, true)
     }
@@ -353,12 +458,8 @@ impl<L: Listener> Table<L> {
     /// Makes room: those that were silent for longest go, a sixteenth of all at once.
     fn evict(&mut self) {
         let mut all: Vec<(Timestamp, u64, u32)> = Vec::new();
-        for (place, entry) in self.entries.iter().enumerate() {
-            if let Some(entry) = entry {
-                let place = u32::try_from(place).unwrap_or(u32::MAX);
-                all.push((entry.last, entry.number, place));
-            }
-        }
+        let living = self.entries.all();
+        all.extend(living.map(|(place, entry)| (entry.last, entry.number, place)));
         all.sort_unstable();
         for (_, _, place) in all.iter().take((self.most / 16).max(1)) {
             self.totals.evicted += 1;
@@ -366,15 +467,25 @@ impl<L: Listener> Table<L> {
         }
     }
 
-    fn segment(&mut self, seen: &Seen, bytes: &[u8]) {
+    /// Takes in a segment. Where its connection was found is still right if nothing has changed since.
+    fn segment(&mut self, seen: &Seen, bytes: &[u8], found: Option<u32>, changes: u64) {
         self.totals.tcp += 1;
         self.totals.reset_frames += u64::from(seen.header.flags.has(Flags::RST));
         if seen.header.at > self.now {
             self.now = seen.header.at;
-            self.look_around();
+            // What is over is looked for once a second.
+            if self.now >= self.next_look {
+                self.look_around();
+                self.next_look = Timestamp(self.now.0.saturating_add(NS));
+            }
         }
-        let (place, is_new) = self.place_of(seen);
-        let Some(Some(entry)) = self.entries.get_mut(place as usize) else {
+        let found = if self.changes == changes {
+            found
+        } else {
+            self.find(seen)
+        };
+        let (place, is_new) = self.place_of(seen, found);
+        let Some(entry) = self.entries.get_mut(place) else {
             return;
         };
         let is_reset = entry.take(seen, bytes, is_new);
@@ -383,8 +494,11 @@ impl<L: Listener> Table<L> {
             let expires = entry.zeek.expires();
             let generation = entry.generation;
             self.wheel.add(expires, self.now, (place, generation));
-            if let Some(Some(entry)) = self.entries.get_mut(place as usize)
-                && entry.pending.len() > MOST_RESETS
+            if let Some(entry) = self.entries.get_mut(place)
+                && entry
+                    .rare
+                    .as_ref()
+                    .is_some_and(|it| it.pending.len() > MOST_RESETS)
             {
                 let pending = entry.pending();
                 self.listener.resets(&entry.told(), &pending);
@@ -404,8 +518,16 @@ impl<L: Listener> Taker for Table<L> {
             // Frames are counted from 1.
             seen.header.frame = seen.header.frame.saturating_add(before).saturating_add(1);
         }
-        for seen in &batch.segments {
-            self.segment(seen, bytes);
+        // Some are looked up together, so that memory is waited for once and not for each.
+        for group in batch.segments.chunks(GROUP) {
+            let mut found = [None; GROUP];
+            for (found, seen) in found.iter_mut().zip(group) {
+                *found = self.find(seen);
+            }
+            let changes = self.changes;
+            for (seen, found) in group.iter().zip(found) {
+                self.segment(seen, bytes, found, changes);
+            }
         }
         self.frames += u64::from(batch.frames);
         let totals = &mut self.totals;
@@ -450,6 +572,7 @@ impl Entry {
         let small = |end: usize| u8::from(end == 1);
         Self {
             ends: seen.ends,
+            hash: seen.hash,
             number,
             first: small(seen.sender),
             client: small(client),
@@ -457,8 +580,7 @@ impl Entry {
             zeek,
             habits: [Habits::default(); 2],
             past: Past::default(),
-            pending: Vec::new(),
-            frames: Vec::new(),
+            rare: None,
             resets: 0,
             gaps: Gaps {
                 begins_midstream: !flags.has(Flags::SYN) || flags.has(Flags::ACK),
@@ -467,10 +589,7 @@ impl Entry {
             last: seen.header.at,
             idle: 0,
             heard: [false; 2],
-            syn: None,
-            places: None,
-            under_way: VecDeque::new(),
-            renewed: None,
+            syn: Syn::default(),
             generation,
         }
     }
@@ -500,7 +619,7 @@ impl Entry {
             zeek: &self.zeek,
             first: usize::from(self.first),
             resets: self.resets,
-            frames: &self.frames,
+            frames: self.rare.as_ref().map_or(&[], |it| &it.frames),
             gaps,
             idle: self.idle,
         }
@@ -530,49 +649,53 @@ impl Entry {
             if !header.flags.has(Flags::SYN) {
                 return false;
             }
-            if let Some((syn, sender, left_at)) = &self.syn
-                && is_same(syn, *sender)
-            {
+            let syn = Syn::of(seen);
+            if syn.is_copy_of(self.syn) {
                 self.gaps.doubled = true;
-                if *left_at != seen.interface {
+                if self.syn.interface != seen.interface {
                     let mut places = [seen.interface; 2];
-                    places[seen.sender] = *left_at;
-                    self.places = Some(places);
+                    places[seen.sender] = self.syn.interface;
+                    self.rare().places = Some(places);
                 }
                 return true;
             }
-            self.syn = Some((*header, seen.sender, seen.interface));
+            self.syn = syn;
             return false;
         }
-        let place = self
-            .under_way
+        let under_way = &mut self.rare().under_way;
+        let place = under_way
             .iter()
             .position(|(other, sender)| is_same(other, *sender));
         if let Some(place) = place {
-            self.under_way.remove(place);
+            under_way.remove(place);
             return true;
         }
-        if self.under_way.len() == MOST_UNDER_WAY {
-            self.under_way.pop_front();
+        if under_way.len() == MOST_UNDER_WAY {
+            under_way.pop_front();
         }
-        self.under_way.push_back((*header, seen.sender));
+        under_way.push_back((*header, seen.sender));
         false
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     /// What this segment does to the connection. Of a packet that is captured twice the first copy leaves and the second
     /// arrives, or each does what is done where it was captured.
     fn follow(&mut self, from: Role, seen: &Seen, is_copy: bool) -> Option<Observed> {
         let header = &seen.header;
-        if let Some(renewed) = &mut self.renewed {
+        if let Some(rare) = &mut self.rare
+            && let Some(mut renewed) = rare.renewed.take()
+        {
             renewed.follow(from, header);
             let is_answer = header.flags.has(Flags::SYN.and(Flags::ACK));
             if is_answer && renewed.state(from.peer()) == State::Established {
                 // Both know of the new connection now, and the old one is gone.
-                let renewed = std::mem::replace(renewed, Box::new(Flow::learning()));
-                self.flow = *renewed;
-                self.renewed = None;
+                self.flow = renewed;
                 return None;
             }
+            rare.renewed = Some(renewed);
         }
         if self.ends.is_itself() {
             return Some(self.flow.follow_itself(header));
@@ -580,7 +703,7 @@ impl Entry {
         if !self.gaps.doubled {
             return self.flow.follow(from, header);
         }
-        let leaves = match self.places {
+        let leaves = match self.rare.as_ref().and_then(|it| it.places) {
             Some(places) => places[seen.sender] == seen.interface,
             None => !is_copy,
         };
@@ -633,7 +756,7 @@ impl Entry {
             if let Some(traits) = Traits::of(packet) {
                 self.habits[seen.sender].take(&traits, header);
             }
-            for told in &mut self.pending {
+            for told in self.rare.iter_mut().flat_map(|it| &mut it.pending) {
                 if told.reset.from == from {
                     told.sequel.take(&told.header, header);
                 }
@@ -648,17 +771,18 @@ impl Entry {
     fn replace_reset(&mut self, arrived: &Reset, header: &Header) {
         let Some(left) = arrived.left else { return };
         let is_it = |told: &&mut Told| told.reset.frame == left;
-        let Some(told) = self.pending.iter_mut().rev().find(is_it) else {
+        let Some(rare) = &mut self.rare else { return };
+        let Some(told) = rare.pending.iter_mut().rev().find(is_it) else {
             return;
         };
         told.explanation = Explanation::of(arrived, header, &told.past, &self.gaps);
         told.reset = *arrived;
-        self.past.take_reset(arrived, header);
-        for frame in &mut self.frames {
+        for frame in &mut rare.frames {
             if *frame == left {
                 *frame = arrived.frame;
             }
         }
+        self.past.take_reset(arrived, header);
     }
 
     fn take_reset(
@@ -674,8 +798,9 @@ impl Entry {
         };
         let header = seen.header;
         self.resets += 1;
-        if self.frames.len() < MOST_RESETS {
-            self.frames.push(reset.frame);
+        let frames = &mut self.rare().frames;
+        if frames.len() < MOST_RESETS {
+            frames.push(reset.frame);
         }
         let explanation = Explanation::of(&reset, &header, &self.past, &self.gaps);
         let context = Context {
@@ -685,15 +810,15 @@ impl Entry {
             reaction_ns: reset
                 .drawn_by
                 .and_then(|frame| self.past.since(frame, from.peer(), header.at)),
-            previous: self.past.of(from).previous,
+            previous: self.past.of(from).previous.as_deref().copied(),
             ..context
         };
         let facts = Traits::of(packet).map_or_else(Vec::new, |traits| {
             marks::facts(&traits, &header, &self.habits[seen.sender], &context)
         });
-        let past = self.past;
+        let past = self.past.clone();
         self.past.take_reset(&reset, &header);
-        self.pending.push(Told {
+        self.rare().pending.push(Told {
             past,
             reset,
             header,
@@ -707,7 +832,10 @@ impl Entry {
 
     /// The RSTs that have not been told of, with what has become known since.
     fn pending(&mut self) -> Vec<Told> {
-        let mut pending = std::mem::take(&mut self.pending);
+        let Some(rare) = &mut self.rare else {
+            return Vec::new();
+        };
+        let mut pending = std::mem::take(&mut rare.pending);
         for told in &mut pending {
             let later = marks::later(&told.header, &told.context, &told.sequel);
             told.facts.extend(later);

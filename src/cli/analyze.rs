@@ -40,6 +40,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     let wanted = Wanted {
         inside_tunnels: args.tunnels,
         filter: args.filter.clone().filter(|it| !it.trim().is_empty()),
+        ..Wanted::default()
     };
     if let Some(filter) = &wanted.filter {
         // What does not compile for Ethernet is no filter; for other links it may have no meaning.

@@ -145,6 +145,15 @@ impl<'a> Reader<'a> {
         (0..bytes.len().min(FAR)).step_by(step).find(begins)
     }
 
+    /// The next block, if it is a frame and nothing is wrong with it: most are.
+    pub(crate) fn frame(&mut self) -> Option<super::Frame<'a>> {
+        match &mut self.blocks {
+            Blocks::Pcap(records) if records.is_at_frames() => records.frame().ok().flatten(),
+            Blocks::Pcap(_) => None,
+            Blocks::PcapNg(blocks) => blocks.frame(),
+        }
+    }
+
     /// The next block alone; `None` if it is one that is skipped, or there is none.
     pub(crate) fn one_block(&mut self) -> Result<Option<Block<'a>>, Problem> {
         match &mut self.blocks {

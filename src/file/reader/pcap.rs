@@ -99,6 +99,11 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// Whether what is in front of the frames has been given.
+    pub(super) fn is_at_frames(&self) -> bool {
+        matches!(self.next, Next::Frame)
+    }
+
     pub(super) fn link(&self) -> u16 {
         self.link
     }
@@ -108,10 +113,8 @@ impl<'a> Records<'a> {
         const LONGEST: u32 = 262_144;
         let header = bytes.get(at..)?.first_chunk::<RECORD_HEADER>()?;
         let order = self.encoding.order;
-        let field = |nth: usize| {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|byte| header[4 * nth + byte]);
-            order.u32([a, b, c, d])
-        };
+        let (words, _) = header.as_chunks::<4>();
+        let field = |nth: usize| order.u32(words[nth]);
         let (parts, captured, wire_len) = (field(1), field(2), field(3));
         let is_one = parts < 1_000_000_000 / self.encoding.unit
             && (14..=LONGEST).contains(&captured)
@@ -144,7 +147,8 @@ impl<'a> Records<'a> {
         }
     }
 
-    fn frame(&mut self) -> Result<Option<Frame<'a>>, Problem> {
+    /// The next frame; `None` at the end of the file.
+    pub(super) fn frame(&mut self) -> Result<Option<Frame<'a>>, Problem> {
         let rest = self.bytes.get(self.offset..).unwrap_or_default();
         if rest.is_empty() {
             return Ok(None);
@@ -154,10 +158,8 @@ impl<'a> Records<'a> {
             .split_first_chunk::<RECORD_HEADER>()
             .ok_or(Problem::Begun)?;
         let order = self.encoding.order;
-        let field = |nth: usize| {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|byte| header[4 * nth + byte]);
-            order.u32([a, b, c, d])
-        };
+        let (words, _) = header.as_chunks::<4>();
+        let field = |nth: usize| order.u32(words[nth]);
         let (mut captured, mut wire_len) = (field(2), field(3));
         if self.minor < 4 && captured > wire_len {
             // Before version 2.4 the two stood in either order.

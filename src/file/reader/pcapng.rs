@@ -131,6 +131,21 @@ impl<'a> Blocks<'a> {
         Ok(block)
     }
 
+    /// The next block, if it is a frame and nothing is wrong with it.
+    pub(super) fn frame(&mut self) -> Option<Frame<'a>> {
+        let rest = self.bytes.get(self.offset..)?;
+        let (kind, body) = body(rest, self.order).ok()?;
+        let fields = Fields::new(body, self.order);
+        let frame = match kind {
+            ENHANCED_PACKET => self.enhanced_packet(fields),
+            SIMPLE_PACKET => self.simple_packet(fields),
+            _ => return None,
+        };
+        let frame = frame.ok()?;
+        self.offset += HEAD + body.len() + TRAILER;
+        Some(frame)
+    }
+
     /// Reads a block's body; `None` if it is to be skipped.
     fn block(&mut self, kind: u32, body: Fields<'a>) -> Result<Option<Block<'a>>, Problem> {
         Ok(Some(match kind {
