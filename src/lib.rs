@@ -20,6 +20,9 @@
 //! 8. The same scenarios on other kernels: [`vm`] boots them with this program as their first process, [`history`] knows what
 //!    Linux has changed, which scenarios say what they are before and after, and [`compare`] tells what differs, and why.
 //!
+//! Captures that others made have no transcript: [`analyze`] follows every connection in them as the judge does, and explains
+//! each RST.
+//!
 //! [`doctor`] tells what a host can witness.
 //!
 //! [`cli`] is the command line. Each big crate has one door: clap in `cli`, pcap in `capture`, etherparse in `packet`, rtnetlink

@@ -2,7 +2,7 @@
 //!
 //! This runs for every frame, on any thread and before it is known which frames came before, so it touches headers only and
 //! decides nothing. Where the usual layout of a header is not met the long way is taken, which is
-//! [`packet`](crate::packet)'s own; both read the same.
+//! [`packet`]'s own; both read the same.
 
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::IpAddr;
