@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use hashbrown::DefaultHashBuilder;
 
+use super::marks::Traits;
 use crate::capture::StoredFilter;
 use crate::file::{Frame, Reader, Statistics};
 use crate::packet::ip::{Ip, Part};
@@ -107,10 +108,23 @@ pub struct Seen {
     pub header: Header,
     /// Which interface of the file it was captured on.
     pub interface: u32,
+    /// Hops that it may still take.
+    pub ttl: u8,
+    /// Identification (RFC 6864); IPv6 has none.
+    pub ip_id: Option<u16>,
     /// Bytes of the IP packet, by its own reckoning.
     pub ip_len: u32,
     /// Where the IP packet is in the bytes of the batch, and how much of it was captured.
     pub packet: (u32, u32),
+}
+
+impl Seen {
+    /// What was captured of the IP packet, in these bytes.
+    #[must_use]
+    pub fn packet<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        let (start, length) = (self.packet.0 as usize, self.packet.1 as usize);
+        bytes.get(start..start + length).unwrap_or_default()
+    }
 }
 
 /// What is seen in a piece.
@@ -250,12 +264,15 @@ impl<'w> Look<'w> {
                     let before = ip.payload.as_ptr().addr() - packet.as_ptr().addr();
                     let ip_len = u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0);
                     let place = packet.as_ptr().addr() - bytes.as_ptr().addr();
+                    let traits = Traits::of(packet);
                     batch.segments.push(Seen {
                         ends,
                         hash: self.wanted.hasher.hash_one(ends),
                         sender,
                         header,
                         interface: frame.interface,
+                        ttl: traits.map_or(0, |it| it.ttl),
+                        ip_id: traits.and_then(|it| it.ip_id),
                         ip_len,
                         packet: (
                             u32::try_from(place).unwrap_or(0),
@@ -303,7 +320,9 @@ fn usual(bytes: &[u8], frame: u32, of: &Frame<'_>) -> Option<Seen> {
                 ]))
             };
             let (from, to) = ((address(12), ports[0]), (address(16), ports[1]));
-            Some(seen(Ends::between(from, to, false), header, total.into()))
+            let id = u16::from_be_bytes([ip[4], ip[5]]);
+            let ends = Ends::between(from, to, false);
+            Some(seen(ends, header, total.into(), (ip[8], Some(id))))
         }
         [0x86, 0xdd] => {
             let (ip, rest) = packet.split_first_chunk::<40>()?;
@@ -316,14 +335,22 @@ fn usual(bytes: &[u8], frame: u32, of: &Frame<'_>) -> Option<Seen> {
             let from = (u128::from_be_bytes(*source), ports[0]);
             let to = (u128::from_be_bytes(*destination.first_chunk()?), ports[1]);
             let whole = 40 + u32::from(length);
-            Some(seen(Ends::between(from, to, true), header, whole))
+            let ends = Ends::between(from, to, true);
+            Some(seen(ends, header, whole, (ip[7], None)))
         }
         _ => None,
     }
 }
 
-fn seen((ends, sender): (Ends, usize), header: Header, ip_len: u32) -> Seen {
+fn seen(
+    (ends, sender): (Ends, usize),
+    header: Header,
+    ip_len: u32,
+    (ttl, ip_id): (u8, Option<u16>),
+) -> Seen {
     Seen {
+        ttl,
+        ip_id,
         ends,
         hash: 0,
         sender,

@@ -741,10 +741,8 @@ impl Entry {
             self.zeek.take(self.side(seen.sender), header, seen.ip_len);
         }
         self.heard[seen.sender] = true;
-        let (start, length) = (seen.packet.0 as usize, seen.packet.1 as usize);
-        let packet = bytes.get(start..start + length).unwrap_or_default();
         if let Some(context) = before {
-            self.take_reset(seen, packet, from, context, observed.as_ref());
+            self.take_reset(seen, seen.packet(bytes), from, context, observed.as_ref());
         } else {
             if let Some(observed) = &observed
                 && observed.acknowledges_unseen
@@ -753,8 +751,11 @@ impl Entry {
                 self.gaps.lost.get_or_insert(header.frame);
             }
             self.past.take(from, header, next);
-            if let Some(traits) = Traits::of(packet) {
-                self.habits[seen.sender].take(&traits, header);
+            let habits = &mut self.habits[seen.sender];
+            if habits.has_enough() && !header.flags.has(Flags::SYN) {
+                habits.glance(seen.ttl, seen.ip_id, header);
+            } else if let Some(traits) = Traits::of(seen.packet(bytes)) {
+                habits.take(&traits, header);
             }
             for told in self.rare.iter_mut().flat_map(|it| &mut it.pending) {
                 if told.reset.from == from {

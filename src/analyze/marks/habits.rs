@@ -127,6 +127,9 @@ pub struct Habits {
     clock: (u32, u32),
 }
 
+/// So many packets show what a sender does always.
+const ENOUGH: u8 = 16;
+
 // What `seen` holds.
 const CUTTABLE: u16 = 1;
 const UNCUTTABLE: u16 = 1 << 1;
@@ -215,6 +218,41 @@ impl Habits {
             seen |= WINDOW | if stamped { STAMPED } else { UNSTAMPED };
         }
         self.seen = seen;
+    }
+
+    /// Whether so many packets were taken in that of further ones a [`glance`](Self::glance) is enough.
+    #[must_use]
+    #[inline]
+    pub fn has_enough(&self) -> bool {
+        self.packets >= ENOUGH
+    }
+
+    /// Takes in of a packet that is neither SYN nor RST what differs from one to the next: hops, identification, clock and
+    /// window. It costs a part of [`take`](Self::take).
+    #[inline]
+    pub fn glance(&mut self, ttl: u8, ip_id: Option<u16>, header: &Header) {
+        self.packets = self.packets.saturating_add(1);
+        self.ttl = (self.ttl.0.min(ttl), self.ttl.1.max(ttl));
+        match ip_id {
+            None => {}
+            Some(0) => self.seen |= ID_ZERO,
+            Some(id) => {
+                if self.seen & ID_ONCE != 0 {
+                    self.ip_id_step = self.ip_id_step.max(id.wrapping_sub(self.ip_id));
+                    self.seen |= ID_TWICE;
+                }
+                self.seen |= ID_ONCE;
+                self.ip_id = id;
+            }
+        }
+        if let Some(stamps) = header.timestamps {
+            self.clock = (stamps.value, ticks(header.at));
+            self.seen |= CLOCK | STAMPED;
+        } else {
+            self.seen |= UNSTAMPED;
+        }
+        self.window = header.window;
+        self.seen |= WINDOW;
     }
 
     fn has_seen(&self, what: u16) -> bool {
