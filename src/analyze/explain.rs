@@ -115,7 +115,8 @@ impl Duty {
     #[must_use]
     pub fn of(acceptance: Acceptance) -> Option<Self> {
         match acceptance {
-            Acceptance::Unknown => None,
+            // There is nothing to be done about what does not come.
+            Acceptance::Unknown | Acceptance::NotArrived => None,
             it if it.is_acceptable() => Some(Self::Accept),
             it if it.draws_challenge() => Some(Self::Challenge),
             _ => Some(Self::Ignore),
@@ -184,7 +185,9 @@ const REFUSED: [Later; 3] = [
 /// What a RST means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// What its receiver has to do with it; `None` if the capture does not tell.
+    /// Whether its receiver has to believe it; `None` if the capture does not tell.
+    pub acceptable: Option<bool>,
+    /// What its receiver has to do with it; `None` if the capture does not tell, or it has not arrived.
     pub duty: Option<Duty>,
     /// Why it was sent; `None` if the capture does not tell.
     pub cause: Option<Cause>,
@@ -203,11 +206,19 @@ pub struct Explanation {
 impl Explanation {
     /// What this RST means, after all that came before it.
     #[must_use]
-    pub fn of(reset: &Reset, header: &Header, past: &Past, gaps: &Gaps) -> Self {
+    pub fn of(
+        reset: &Reset,
+        header: &Header,
+        sender_state: Option<State>,
+        past: &Past,
+        gaps: &Gaps,
+    ) -> Self {
         // Of a connection that is met in its midst only what both ends have said is known.
         let is_known = !gaps.begins_midstream || past.of(reset.from).packets > 0;
         let duty = Duty::of(reset.acceptance).filter(|_| is_known);
-        let (cause, ground, would_tell) = cause(reset, header, past, gaps);
+        let acceptable = duty.map(|duty| duty == Duty::Accept);
+        let has_arrived = reset.acceptance != Acceptance::NotArrived;
+        let (cause, ground, would_tell) = cause(reset, header, sender_state, past, gaps);
         let errno = reset.puts_error_on(reset.from.peer()).filter(|_| is_known);
         let later: &[Later] = match (errno, reset.receiver_state) {
             (None, _) => &[],
@@ -216,6 +227,7 @@ impl Explanation {
             (Some(_), _) => &RESET,
         };
         Self {
+            acceptable: acceptable.or((!has_arrived).then_some(false)),
             duty,
             cause,
             ground,
@@ -229,6 +241,9 @@ impl Explanation {
 
 fn why_no_errno(reset: &Reset, duty: Option<Duty>) -> &'static str {
     match (duty, reset.receiver_state) {
+        (None, _) if reset.acceptance == Acceptance::NotArrived => {
+            "it was captured where it left, and not where it had to arrive"
+        }
         (None, _) => "the capture does not hold what tells whether it had to be believed",
         (Some(Duty::Ignore | Duty::Challenge), _) => "its receiver does not believe it",
         (Some(Duty::Accept), State::TimeWait) => {
@@ -246,6 +261,7 @@ const FORM_ACTIVE: &str = "a window, and timestamps where they are in use: the s
 fn cause(
     reset: &Reset,
     header: &Header,
+    sender_state: Option<State>,
     past: &Past,
     gaps: &Gaps,
 ) -> (Option<Cause>, &'static str, Option<&'static str>) {
@@ -275,7 +291,7 @@ fn cause(
             "it answers a segment without ACK, and its receiver waits for no answer to one",
             None,
         ),
-        Some(Form::Passive) => answer(reset, past, gaps),
+        Some(Form::Passive) => answer(reset, sender_state, past, gaps),
         Some(Form::Active) if sender.reset => (
             Some(Cause::Duplicate),
             "the same end has sent a RST before",
@@ -315,6 +331,7 @@ fn cause(
 /// Why a segment with ACK was answered by a RST.
 fn answer(
     reset: &Reset,
+    sender_state: Option<State>,
     past: &Past,
     gaps: &Gaps,
 ) -> (Option<Cause>, &'static str, Option<&'static str>) {
@@ -352,6 +369,32 @@ fn answer(
             None,
         );
     }
+    if sender.previous.is_some() {
+        return (
+            Some(Cause::Duplicate),
+            "the same end has sent a RST before, which its receiver did not believe or get, and says it again",
+            None,
+        );
+    }
+    if receiver.reset {
+        return (
+            Some(Cause::HalfOpenPeer),
+            "the sender had believed a RST in the other end's name before, and has no socket since; the other end goes on and \
+             seems not to know of that RST",
+            Some(
+                "a capture at the end in whose name the first RST was sent: whether it left there",
+            ),
+        );
+    }
+    if sender_state == Some(State::SynSent) {
+        return (
+            Some(Cause::HalfOpenPeer),
+            "the sender is still connecting, and what it answers belongs to another connection than the one that it asks for",
+            Some(
+                "whether the other end still holds an old connection between these ports, or the answer was forged",
+            ),
+        );
+    }
     match reset.receiver_state {
         State::SynReceived => (
             Some(Cause::HalfOpenPeer),
@@ -363,6 +406,14 @@ fn answer(
             Some(Cause::ListenerAnswer),
             "it answers a segment with ACK of an end that it has never answered before: a listener, or nobody",
             None,
+        ),
+        _ if sender.packets == 1 && !gaps.begins_midstream => (
+            Some(Cause::HalfOpenPeer),
+            "the sender has sent its part of the handshake and nothing since, and finds no socket now: nobody has accepted the \
+             connection, or its socket ended without a word",
+            Some(
+                "the counters ListenOverflows and EmbryonicRsts of the sender's host, and its listener: whether that was closed",
+            ),
         ),
         _ => (
             Some(Cause::HalfOpenPeer),

@@ -23,6 +23,12 @@ fn who(socket: SocketAddr) -> String {
     }
 }
 
+/// Says which file what follows is of.
+#[must_use]
+pub fn heading(file: &str) -> String {
+    format!("{LABEL}{file}{LABEL:#}:")
+}
+
 /// What there is to say of a RST.
 #[must_use]
 pub fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String {
@@ -46,6 +52,7 @@ pub fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String 
         Some(Duty::Accept) => format!("the {receiver} must accept it"),
         Some(Duty::Ignore) => format!("the {receiver} ignores it"),
         Some(Duty::Challenge) => format!("the {receiver} challenges it"),
+        None if explanation.acceptable == Some(false) => format!("the {receiver} does not get it"),
         None => format!("whether the {receiver} must accept it is unknown"),
     };
     let state = match (reset.receiver_state, reset.acceptance) {

@@ -201,7 +201,7 @@ pub fn reset(
             source: connection.ends.socket(from),
             destination: connection.ends.socket(to),
             form: reset.form,
-            acceptable: explanation.duty.map(|duty| duty == Duty::Accept),
+            acceptable: explanation.acceptable,
             must: explanation.duty,
             acceptance: reset.acceptance.to_string(),
             receiver_state: reset.receiver_state,

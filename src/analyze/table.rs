@@ -776,7 +776,13 @@ impl Entry {
         let Some(told) = rare.pending.iter_mut().rev().find(is_it) else {
             return;
         };
-        told.explanation = Explanation::of(arrived, header, &told.past, &self.gaps);
+        told.explanation = Explanation::of(
+            arrived,
+            header,
+            told.context.sender_state,
+            &told.past,
+            &self.gaps,
+        );
         told.reset = *arrived;
         for frame in &mut rare.frames {
             if *frame == left {
@@ -803,7 +809,13 @@ impl Entry {
         if frames.len() < MOST_RESETS {
             frames.push(reset.frame);
         }
-        let explanation = Explanation::of(&reset, &header, &self.past, &self.gaps);
+        let explanation = Explanation::of(
+            &reset,
+            &header,
+            context.sender_state,
+            &self.past,
+            &self.gaps,
+        );
         let context = Context {
             form: reset.form,
             answers: Some(reset.drawn_by.is_some()),

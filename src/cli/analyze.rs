@@ -79,6 +79,7 @@ fn one(
         ),
         tally: Tally::default(),
         failed: None,
+        wants_heading: args.files.len() > 1 || args.files.iter().any(|it| it.is_dir()),
         began: Instant::now(),
         bar: None,
         length: input.length(),
@@ -123,6 +124,8 @@ struct Report<'a, W: Write> {
     tally: Tally,
     /// Why nothing can be written any more.
     failed: Option<io::Error>,
+    /// Whether it has to be said which file RSTs are in, before the first of them.
+    wants_heading: bool,
     began: Instant,
     bar: Option<ProgressBar>,
     length: Option<u64>,
@@ -149,7 +152,10 @@ impl<W: Write> Report<'_, W> {
                 }
                 AnalyzeFormat::Human if self.args.quiet => {}
                 AnalyzeFormat::Human => {
-                    let text = human::reset(connection, told, self.args.verbose);
+                    let mut text = human::reset(connection, told, self.args.verbose);
+                    if std::mem::take(&mut self.wants_heading) {
+                        text = format!("{}\n{text}", human::heading(&self.name));
+                    }
                     self.write(|out, _| out.write_all(text.as_bytes()));
                 }
             }

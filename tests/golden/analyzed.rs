@@ -98,6 +98,66 @@ fn the_capture_alone_tells_what_the_witnesses_saw() {
     );
 }
 
+/// What each RST means is what its scenario is about (`rstproof explain`).
+#[test]
+fn a_cause_is_what_the_scenario_is_about() {
+    for (scenario, causes) in [
+        ("close-unread-data", &["aborted-close"][..]),
+        ("linger-zero-close", &["aborted-close"]),
+        ("sock-destroy", &["aborted-close"]),
+        ("connect-closed-port", &["refused"]),
+        ("connect-firewall-reset", &["refused"]),
+        ("mptcp-connect-closed-port", &["refused"]),
+        ("write-after-peer-close", &["data-after-close"]),
+        ("shutdown-rdwr-then-peer-write", &["data-after-close"]),
+        ("fin-then-reset", &["reset-after-fin"]),
+        ("linger2-negative-half-closed", &["reset-after-fin"]),
+        ("half-open-peer-vanished", &["half-open-peer"]),
+        ("half-open-reconnect", &["half-open-peer"]),
+        ("peer-rebooted", &["half-open-peer"]),
+        ("keepalive-half-open", &["keepalive"]),
+        ("keepalive-timeout", &["keepalive"]),
+        // The RST that ended it, and what the one that was cut off answers to data.
+        ("reset-ahead-of-lost-data", &["aborted-close", "duplicate"]),
+        ("reset-lost", &["aborted-close", "duplicate"]),
+        ("time-wait-rst", &["", "duplicate"]),
+    ] {
+        let path = format!(
+            "{}/captures/{scenario}.ipv4.pcapng",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let lines = lines(Path::new(&path));
+        let told = lines.iter().filter(|line| line["type"] == "reset");
+        let told: Vec<&str> = told
+            .map(|line| line["cause"].as_str().unwrap_or_default())
+            .collect();
+        assert_eq!(told, causes, "{scenario}");
+    }
+}
+
+/// Who answers because a RST that the other end never sent was believed says so.
+#[test]
+fn the_answer_of_an_end_that_was_reset_in_another_name_tells_of_it() {
+    for scenario in [
+        "blind-rst-exact",
+        "third-party-reset",
+        "firewall-reset-forward",
+    ] {
+        let path = format!(
+            "{}/captures/{scenario}.ipv4.pcapng",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let lines = lines(Path::new(&path));
+        let told = lines.iter().filter(|line| line["type"] == "reset");
+        let grounds: Vec<&str> = told.map(|line| line["ground"].as_str().unwrap()).collect();
+        let last = grounds.last().unwrap();
+        assert!(
+            last.contains("had believed a RST in the other end's name"),
+            "{scenario}: {last}"
+        );
+    }
+}
+
 /// tshark finds the same RSTs, and no other: in all captures, one behind the other, which is a file of as many sections.
 #[test]
 fn tshark_finds_the_same_resets() {
