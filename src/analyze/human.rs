@@ -138,6 +138,15 @@ pub fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
             .collect();
         let _ = writeln!(text, "  sent by: {}", named.join(", "));
     }
+    let talkers = tally.talkers(MOST_SENDERS);
+    if !talkers.is_empty() {
+        let named = talkers.iter().map(|(host, bytes)| {
+            let bytes = grouped(usize::try_from(*bytes).unwrap_or(usize::MAX));
+            format!("{host} {bytes}")
+        });
+        let named = named.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "  bytes of TCP from: {named}");
+    }
     if !tally.states.is_empty() {
         let states = tally.states.iter().map(|(state, number)| {
             format!(

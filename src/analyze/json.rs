@@ -3,7 +3,7 @@
 //! What is not known is null, and a field beside it says why.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
@@ -107,6 +107,10 @@ struct SummaryLine<'a> {
     problem: Option<&'a str>,
     causes: Vec<Count<Option<Cause>>>,
     conn_states: Vec<Count<ConnState>>,
+    /// The ends that sent the most RSTs: servers with their ports, clients with port 0.
+    reset_senders: Vec<Count<SocketAddr>>,
+    /// The hosts that sent the most bytes of IP over TCP.
+    talkers: Vec<Count<IpAddr>>,
     marked_resets: u64,
     incomplete_connections: u64,
     /// Frames that the filter did not let through.
@@ -243,6 +247,8 @@ pub fn summary(
             problem,
             causes: counts(&tally.causes),
             conn_states: counts(&tally.states),
+            reset_senders: counted(tally.top(MOST_NAMED)),
+            talkers: counted(tally.talkers(MOST_NAMED)),
             marked_resets: tally.marked,
             incomplete_connections: tally.incomplete,
             filtered: totals.filtered,
@@ -260,6 +266,14 @@ pub fn summary(
                 .collect(),
         },
     )
+}
+
+/// So many hosts are named.
+const MOST_NAMED: usize = 20;
+
+fn counted<T>(all: Vec<(T, u64)>) -> Vec<Count<T>> {
+    let count = |(what, count)| Count { what, count };
+    all.into_iter().map(count).collect()
 }
 
 fn counts<T: Copy>(of: &std::collections::BTreeMap<T, u64>) -> Vec<Count<T>> {

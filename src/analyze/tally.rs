@@ -1,7 +1,7 @@
 //! Counts over a whole capture: RSTs by what they mean and by who sends them, connections by how they ended.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::explain::{Cause, Duty};
 use super::table::{Connection, Told};
@@ -22,6 +22,8 @@ pub struct Tally {
     pub states: BTreeMap<ConnState, u64>,
     /// RSTs by the end that they claim to come from: servers by address and port, clients by address alone (port 0).
     senders: HashMap<SocketAddr, u64>,
+    /// Bytes of IP that each host has sent over TCP.
+    talkers: HashMap<IpAddr, u64>,
     /// RSTs of senders that are not counted one by one.
     pub other_senders: u64,
     /// RSTs that bear a strong mark of a third party.
@@ -34,6 +36,18 @@ impl Tally {
     /// Counts a connection.
     pub fn connection(&mut self, connection: &Connection<'_>) {
         *self.states.entry(connection.zeek.conn_state()).or_default() += 1;
+        // Zeek's side 0 is the sender of the first packet.
+        let sent = connection.zeek.ip_bytes();
+        for (side, bytes) in sent.into_iter().enumerate() {
+            let end = connection.first ^ side;
+            let host = connection.ends.socket(end).ip();
+            let has_room = self.talkers.len() < MOST_SENDERS;
+            if let Some(all) = self.talkers.get_mut(&host) {
+                *all += bytes;
+            } else if has_room && bytes > 0 {
+                self.talkers.insert(host, bytes);
+            }
+        }
         let gaps = connection.gaps;
         if gaps.begins_midstream || gaps.lost.is_some() || gaps.one_sided {
             self.incomplete += 1;
@@ -62,6 +76,16 @@ impl Tally {
             }
             None => self.other_senders += 1,
         }
+    }
+
+    /// The hosts that have sent the most, and how many bytes of IP.
+    #[must_use]
+    pub fn talkers(&self, most: usize) -> Vec<(IpAddr, u64)> {
+        let all = self.talkers.iter();
+        let mut all: Vec<_> = all.map(|(who, bytes)| (*who, *bytes)).collect();
+        all.sort_by_key(|(who, bytes)| (std::cmp::Reverse(*bytes), *who));
+        all.truncate(most);
+        all
     }
 
     /// Those that have sent the most RSTs, and how many.
