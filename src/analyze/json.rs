@@ -138,14 +138,21 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
     let zeek = connection.zeek;
     // Zeek's side 0 is the sender of the first packet.
     let client_side = usize::from(connection.client != connection.first);
-    let by_end = |of: [u64; 2]| Ends {
-        client: of[client_side],
-        server: of[1 - client_side],
-    };
     let originator = if zeek.originator() == client_side {
         Role::Client
     } else {
         Role::Server
+    };
+    // Zeek counts the originator's first.
+    let by_end = |[first, second]: [u64; 2]| match originator {
+        Role::Client => Ends {
+            client: first,
+            server: second,
+        },
+        Role::Server => Ends {
+            client: second,
+            server: first,
+        },
     };
     let gaps = connection.gaps;
     line(

@@ -36,10 +36,11 @@ impl Tally {
     /// Counts a connection.
     pub fn connection(&mut self, connection: &Connection<'_>) {
         *self.states.entry(connection.zeek.conn_state()).or_default() += 1;
-        // Zeek's side 0 is the sender of the first packet.
+        // Zeek counts the originator's first, and its sides from the sender of the first packet.
+        let originator = connection.first ^ connection.zeek.originator();
         let sent = connection.zeek.ip_bytes();
-        for (side, bytes) in sent.into_iter().enumerate() {
-            let end = connection.first ^ side;
+        for (nth, bytes) in sent.into_iter().enumerate() {
+            let end = originator ^ nth;
             let host = connection.ends.socket(end).ip();
             let has_room = self.talkers.len() < MOST_SENDERS;
             if let Some(all) = self.talkers.get_mut(&host) {

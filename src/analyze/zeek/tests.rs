@@ -232,6 +232,12 @@ const EXAMPLES: &[Example] = &[
     ("a RST from far away", WEB, "cS sSA cA cR@3000000", &["ShAR RSTO 0/0 3/1"]),
     ("a RST from not so far away", WEB, "cS sSA cA cR@1048577", &["ShAR RSTO 1048576/0 3/1"]),
     ("a RST from ahead", WEB, "cS sSA cA cR@1001", &["ShAR RSTO 1000/0 3/1"]),
+    ("a FIN after more than 2 GiB that were missed", WEB, "cS sSA cA cFA@3000000000", &["ShAF S2 2999999999/0 3/1"]),
+    ("a FIN from before, in the same place", WEB, "cS sSA cA cA:10 cFA@3000000000", &["ShADF S2 9/0 4/1"]),
+    ("a FIN and then a RST", WEB, "cS sSA cA sFA sR", &["ShAfr RSTR 0/0 2/3"]),
+    ("two SYN+ACKs", HIGH, "sSA cSA", &["Hh OTH 0/0 1/1"]),
+    ("a SYN+ACK after data", HIGH, "cA:10 cSA", &["DH OTH 0/0 2/0"]),
+    ("not what the SYN+ACK answered", HIGH, "sSA cS@9", &["H OTH - 1/0", "S S0 - 1/0"]),
     ("a FIN from far away", WEB, "cS sSA cA cFA@3000000", &["ShAF S2 2999999/0 3/1"]),
     ("a SYN+ACK begins anew what only a RST began", WEB, "cS sR@7 sSA@100 sA:10@101", &["Srhd REJ 0/0 1/3"]),
     ("but not what was established", WEB, "cS sSA cA sR sSA@9", &["ShArh RSTR 0/0 2/3"]),
@@ -296,6 +302,7 @@ fn its_originator_is_who_zeek_takes_for_it() {
         (HIGH, "sSA cA", 1),
         (HIGH, "sSA sA", 1),
         (HIGH, "sSA cS", 1),
+        ([80, 80], "sA", 0),
         (IRC_WEB, "cA", 0),
         (IRC_WEB, "sA", 1),
         (IRC_WEB, "sSA", 0),
@@ -329,7 +336,13 @@ fn it_is_over_when_its_timer_runs_out() {
         (WEB, "cS sSA cA cFA +9 cR", 5),
         // It is reset, but something is missing.
         (WEB, "cS sSA cA s~100 sRA", 300),
+        (SSH, "sSA cA", 3600),
+        (WEB, "cS sSA cA cFA sA:10 sFA", 5),
+        (WEB, "cS sSA cA c~100 cFA sA sFA", 5),
+        (WEB, "cS sSA cA sR@101 sA:100@1", 5),
+        (WEB, "cS sSA cA sFA", 300),
         (WEB, "cS sSA cA s~100 sFA cA cFA", 5),
+        (WEB, "cS sSA cA cFA s~100 sFA cA=1 cA", 5),
         // Zeek remembers that a close is deferred, but not whose.
         (WEB, "cS sSA cA s~100 sFA cFA=1 cA", 300),
         // It has not acknowledged what it has been sent when it closes; then it has.
@@ -509,6 +522,7 @@ fn hostile_captures_fill_no_memory() {
         zeek.take(1, &header, 41);
         zeek.take(0, &header, 41);
         assert!(zeek.trouble.as_ref().unwrap().is_bounded());
+        assert!(!zeek.ends[1].gave_up || !zeek.waits()[1]);
     }
     assert!(zeek.ends[1].gave_up);
     assert_eq!(zeek.history().len(), 268);
