@@ -15,6 +15,7 @@ pub mod pcap;
 pub mod pcapng;
 mod place;
 mod reader;
+mod stream;
 
 use std::borrow::Cow;
 
@@ -22,6 +23,7 @@ pub use directory::{Directory, Lock};
 pub use input::{Cause, Content, Input, Inputs, Undecodable, inputs};
 pub use new_file::{Manner, NewFile, Owner, write_whole};
 pub use reader::{Compression, Format, Malformed, Problem, Reader};
+pub use stream::each_block;
 
 use crate::time::Timestamp;
 

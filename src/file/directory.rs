@@ -42,18 +42,26 @@ impl Directory {
     /// Opens the one that is there; what was typed may be a link to it. If there is none, makes one, which everybody
     /// may read and its owner may write to, and gives it away.
     pub fn open_or_make(path: &Path, owner: Option<Owner>) -> Result<Self, Error> {
-        match open(path, DIRECTORY, Mode::empty()) {
-            Ok(fd) => Ok(Self {
-                fd: Arc::new(fd),
-                path: path.to_owned(),
-                made: None,
-            }),
+        match Self::opened(path) {
             Err(Errno::ENOENT) => {
                 let place = Place::of(path).map_err(|errno| failed("create", path, errno))?;
                 Self::make(place, path, owner)
             }
-            Err(errno) => Err(failed("open", path, errno)),
+            opened => opened.map_err(|errno| failed("open", path, errno)),
         }
+    }
+
+    /// Opens the one that is there; what was typed may be a link to it.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::opened(path).map_err(|errno| failed("open", path, errno))
+    }
+
+    fn opened(path: &Path) -> nix::Result<Self> {
+        Ok(Self {
+            fd: Arc::new(open(path, DIRECTORY, Mode::empty())?),
+            path: path.to_owned(),
+            made: None,
+        })
     }
 
     pub(super) fn make(place: Place, path: &Path, owner: Option<Owner>) -> Result<Self, Error> {

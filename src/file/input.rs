@@ -13,7 +13,7 @@ use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub use content::Content;
@@ -227,6 +227,7 @@ pub struct Input {
     path: PathBuf,
     content: Content<File>,
     length: Option<u64>,
+    identity: (u64, u64),
 }
 
 impl Input {
@@ -246,7 +247,14 @@ impl Input {
             path,
             content,
             length,
+            identity: (metadata.dev(), metadata.ino()),
         }
+    }
+
+    /// Device and inode of the file, by which it is known under any name.
+    #[must_use]
+    pub fn identity(&self) -> (u64, u64) {
+        self.identity
     }
 
     /// Where it is; `-` for standard input.

@@ -8,6 +8,7 @@
 
 use std::io::{self, Write};
 
+use super::Interface;
 use super::number::{
     BYTE_ORDER_MAGIC, COMMENT, ENHANCED_PACKET, IF_FILTER, IF_NAME, IF_OS, IF_TSRESOL,
     INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, ISB_ENDTIME, ISB_FILTERACCEPT, ISB_IFDROP,
@@ -58,19 +59,8 @@ impl PcapNg {
     /// Begins the file.
     #[must_use]
     pub fn begin(section: &Section<'_>) -> Self {
-        let mut this = Self {
-            bytes: Vec::with_capacity(4096),
-        };
-        this.block(SECTION_HEADER, |block| {
-            block.u32(BYTE_ORDER_MAGIC);
-            block.u16(1); // major version
-            block.u16(0); // minor version
-            block.u64(u64::MAX); // section length: not given
-            block.comments(section.comments);
-            block.option(SHB_OS, section.os.as_bytes());
-            block.option(SHB_USERAPPL, section.application.as_bytes());
-            block.end_of_options();
-        });
+        let mut this =
+            Self::begin_anywhere(Some(section.os), section.application, section.comments);
         for interface in section.interfaces {
             this.block(INTERFACE_DESCRIPTION, |block| {
                 block.u16(section.link.number());
@@ -86,6 +76,48 @@ impl PcapNg {
             });
         }
         this
+    }
+
+    /// Begins a file of frames that were captured elsewhere, on interfaces that [`PcapNg::interface`] adds.
+    #[must_use]
+    pub fn begin_anywhere(os: Option<&str>, application: &str, comments: &[String]) -> Self {
+        let mut this = Self {
+            bytes: Vec::with_capacity(4096),
+        };
+        this.block(SECTION_HEADER, |block| {
+            block.u32(BYTE_ORDER_MAGIC);
+            block.u16(1); // major version
+            block.u16(0); // minor version
+            block.u64(u64::MAX); // section length: not given
+            block.comments(comments);
+            if let Some(os) = os {
+                block.option(SHB_OS, os.as_bytes());
+            }
+            block.option(SHB_USERAPPL, application.as_bytes());
+            block.end_of_options();
+        });
+        this
+    }
+
+    /// Adds an interface as it was in another capture, with these comments behind its own. They are numbered from 0 in the
+    /// order in which they are added.
+    pub fn interface(&mut self, interface: &Interface<'_>, comments: &[String]) {
+        self.block(INTERFACE_DESCRIPTION, |block| {
+            block.u16(interface.link);
+            block.u16(0);
+            block.u32(interface.snaplen);
+            block.comments(&interface.comments);
+            block.comments(comments);
+            if let Some(name) = &interface.name {
+                block.option(IF_NAME, name.as_bytes());
+            }
+            if let Some(filter) = &interface.filter {
+                let filter: Vec<u8> = std::iter::once(0).chain(filter.bytes()).collect();
+                block.option(IF_FILTER, &filter);
+            }
+            block.option(IF_TSRESOL, &[9]); // 10^-9 s
+            block.end_of_options();
+        });
     }
 
     /// Adds a frame of this interface: its time, its length on the wire, what was captured of it, what there is to say about it.
@@ -136,6 +168,13 @@ impl PcapNg {
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+
+    /// Writes out what has been added since the last time, and keeps nothing of it: for a file that is too long for memory.
+    pub fn drain_to(&mut self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.bytes)?;
+        self.bytes.clear();
+        Ok(())
     }
 
     /// Writes the file out.
@@ -192,8 +231,9 @@ impl Block<'_> {
         self.padded(value);
     }
 
-    fn comments(&mut self, comments: &[String]) {
+    fn comments(&mut self, comments: &[impl AsRef<str>]) {
         for comment in comments {
+            let comment = comment.as_ref();
             let mut end = comment.len().min(usize::from(u16::MAX));
             while !comment.is_char_boundary(end) {
                 end -= 1;
