@@ -5,7 +5,9 @@
 //! beside it each has Zeek's `conn_state` and `history`, for those are the words that people compare with.
 
 pub mod batch;
+pub mod comments;
 pub mod diagnosis;
+pub mod excerpt;
 pub mod explain;
 pub mod human;
 pub mod json;

@@ -234,6 +234,13 @@ struct AnalyzeArgs {
     /// Look for connections inside of tunnels: IP-in-IP, GRE, VXLAN, Geneve, Teredo
     #[arg(long)]
     tunnels: bool,
+    /// Write the frames of all connections that were reset to this pcapng, each frame that matters with comments; reads
+    /// twice, so not from standard input
+    #[arg(short, long, value_name = "OUT")]
+    write: Option<PathBuf>,
+    /// Overwrite the file that is written to
+    #[arg(long, requires = "write")]
+    force: bool,
     /// Threads that read side by side; the answer is the same for any number [default: as many as there are cores, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
@@ -337,10 +344,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn carry_out(command: &Command) -> Result<ExitCode, Error> {
-    if !matches!(
-        command,
-        Command::Run(_) | Command::Doctor(_) | Command::Kernels(_)
-    ) {
+    let needs_some = match command {
+        Command::Run(_) | Command::Doctor(_) | Command::Kernels(_) => true,
+        Command::Analyze(args) => args.write.is_some(),
+        _ => false,
+    };
+    if !needs_some {
         // Nothing else needs any, and files of strangers are read.
         lab::drop_privileges(Kept::default())?;
     }

@@ -30,6 +30,16 @@ pub(crate) fn ignore_outgoing(socket: &impl AsFd) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Whether this signal does nothing: `nohup` has seen to that, or a shell that has started this in the background.
+pub(crate) fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed; the kernel writes to `action`, which is as large, and of which zeroes are a value.
+    unsafe {
+        let result = libc::sigaction(signal as i32, std::ptr::null(), action.as_mut_ptr());
+        result == 0 && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// States of a TCP socket as the kernel numbers them (`net/tcp_states.h`).
 pub(crate) const TCP_ESTABLISHED: u8 = 1;
 pub(crate) const TCP_SYN_SENT: u8 = 2;

@@ -47,24 +47,12 @@ pub fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String 
         "{LABEL}frame {}{LABEL:#}  {from} → {to}  {cause}, {form}\n",
         reset.frame
     );
-    let receiver = reset.from.peer().name();
-    let must = match explanation.duty {
-        Some(Duty::Accept) => format!("the {receiver} must accept it"),
-        Some(Duty::Ignore) => format!("the {receiver} ignores it"),
-        Some(Duty::Challenge) => format!("the {receiver} challenges it"),
-        None if explanation.acceptable == Some(false) => format!("the {receiver} does not get it"),
-        None => format!("whether the {receiver} must accept it is unknown"),
-    };
-    let state = match (reset.receiver_state, reset.acceptance) {
-        (State::Closed | State::Listen, Acceptance::NoConnection) => String::new(),
-        (state, _) => format!(" in {state}"),
-    };
     let outcome = match (explanation.errno, explanation.why_no_errno) {
         (Some(errno), _) => format!("→ {BAD}{errno:?}{BAD:#}"),
         (None, Some(why)) => format!("→ no error: {why}"),
         (None, None) => String::new(),
     };
-    let _ = writeln!(text, "  {must}{state}: {}  {outcome}", reset.acceptance);
+    let _ = writeln!(text, "  {}  {outcome}", duty(told));
     let _ = writeln!(text, "  {}", explanation.ground);
     if let Some(frame) = reset.drawn_by {
         let _ = writeln!(text, "  it answers frame {frame}");
@@ -79,14 +67,10 @@ pub fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String 
                 Direction::Against => (BAD, "for a third party"),
                 Direction::For => (GOOD, "for the sender itself"),
             };
-            let weight = match fact.weight {
-                Weight::Weak => "weak",
-                Weight::Moderate => "moderate",
-                Weight::Strong => "strong",
-            };
             let _ = writeln!(
                 text,
-                "  {style}{for_whom}{style:#} ({weight}): {}",
+                "  {style}{for_whom}{style:#} ({}): {}",
+                weight(fact.weight),
                 printable(&fact.message)
             );
         }
@@ -104,6 +88,35 @@ pub fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String 
         }
     }
     text
+}
+
+/// What its receiver has to do with it, in which state, and why.
+pub(super) fn duty(told: &Told) -> String {
+    let reset = &told.reset;
+    let receiver = reset.from.peer().name();
+    let must = match told.explanation.duty {
+        Some(Duty::Accept) => format!("the {receiver} must accept it"),
+        Some(Duty::Ignore) => format!("the {receiver} ignores it"),
+        Some(Duty::Challenge) => format!("the {receiver} challenges it"),
+        None if told.explanation.acceptable == Some(false) => {
+            format!("the {receiver} does not get it")
+        }
+        None => format!("whether the {receiver} must accept it is unknown"),
+    };
+    let state = match (reset.receiver_state, reset.acceptance) {
+        (State::Closed | State::Listen, Acceptance::NoConnection) => String::new(),
+        (state, _) => format!(" in {state}"),
+    };
+    format!("{must}{state}: {}", reset.acceptance)
+}
+
+/// In a word.
+pub(super) fn weight(weight: Weight) -> &'static str {
+    match weight {
+        Weight::Weak => "weak",
+        Weight::Moderate => "moderate",
+        Weight::Strong => "strong",
+    }
 }
 
 /// What a capture amounts to.

@@ -53,6 +53,11 @@ pub struct Connection<'a> {
     pub ends: Ends,
     /// Which of them is the client.
     pub client: usize,
+    /// Its first frame and its last one, copies included.
+    pub span: (u32, u32),
+    /// The first frame that what is known of it rests on: its own, or that of a connection of the same ends that its SYN
+    /// came in the midst of.
+    pub rests_on: u32,
     /// As Zeek sees it.
     pub zeek: &'a Zeek,
     /// Sender of the first packet, which Zeek's sides are counted from.
@@ -126,6 +131,8 @@ struct Entry {
     /// The end that sent its first packet, and the one that is the client.
     first: u8,
     client: u8,
+    span: (u32, u32),
+    rests_on: u32,
     flow: Flow,
     zeek: Zeek,
     habits: [Habits; 2],
@@ -424,7 +431,12 @@ impl<L: Listener> Table<L> {
                 && seen.header.flags.has(Flags::SYN)
                 && goes_on(entry)
             {
-                before = Some((entry.flow.clone(), entry.client, entry.past.clone()));
+                before = Some((
+                    entry.flow.clone(),
+                    entry.client,
+                    entry.past.clone(),
+                    entry.rests_on,
+                ));
             }
             self.retire(place);
         }
@@ -434,7 +446,8 @@ impl<L: Listener> Table<L> {
         self.totals.connections += 1;
         self.generation = self.generation.wrapping_add(1);
         let mut entry = Entry::new(seen, self.totals.connections, self.generation);
-        if let Some((flow, client, past)) = before {
+        if let Some((flow, client, past, rests_on)) = before {
+            entry.rests_on = rests_on;
             entry.rare().renewed = Some(Flow::learning());
             (entry.flow, entry.client, entry.past) = (flow, client, past);
         }
@@ -576,6 +589,8 @@ impl Entry {
             number,
             first: small(seen.sender),
             client: small(client),
+            span: (seen.header.frame, seen.header.frame),
+            rests_on: seen.header.frame,
             flow: Flow::learning(),
             zeek,
             habits: [Habits::default(); 2],
@@ -616,6 +631,8 @@ impl Entry {
             number: self.number,
             ends: self.ends,
             client: usize::from(self.client),
+            span: self.span,
+            rests_on: self.rests_on,
             zeek: &self.zeek,
             first: usize::from(self.first),
             resets: self.resets,
@@ -714,6 +731,7 @@ impl Entry {
     /// Takes in a segment; whether it is a RST that was not seen before.
     fn take(&mut self, seen: &Seen, bytes: &[u8], is_new: bool) -> bool {
         let header = &seen.header;
+        self.span.1 = header.frame;
         let was_doubled = self.gaps.doubled;
         let is_copy = self.is_copy(seen);
         let from = self.role(seen.sender);

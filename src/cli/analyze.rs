@@ -1,5 +1,7 @@
 //! `rstproof analyze`: every connection of a capture, and every RST explained.
 
+mod output;
+
 use std::io::{self, BufWriter, Write};
 use std::sync::Mutex;
 use std::thread::available_parallelism;
@@ -7,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::output::Output;
 use super::{AnalyzeArgs, AnalyzeFormat, complain};
 use crate::analyze::batch::Wanted;
+use crate::analyze::excerpt::Excerpt;
 use crate::analyze::pieces::{Source, Stopped, read_all};
 use crate::analyze::table::{Connection, Listener, MOST_CONNECTIONS, Table, Told, Totals};
 use crate::analyze::tally::Tally;
@@ -46,20 +50,33 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         // What does not compile for Ethernet is no filter; for other links it may have no meaning.
         StoredFilter::new(filter, ETHERNET)?;
     }
+    let mut output = match &args.write {
+        Some(path) => Some(Output::begin(path, args)?),
+        None => None,
+    };
     let mut code = ExitCode::Success;
+    let mut closed = None;
     for input in inputs(&args.files)? {
-        let one = input.and_then(|input| one(args, input, threads, &wanted));
+        let one = input.and_then(|input| one(args, input, threads, &wanted, output.as_mut()));
         match one {
-            Ok(one) => code = code.worst(one),
-            Err(Error::OutputClosed) => return Err(Error::OutputClosed),
-            Err(error @ Error::Output(_)) => return Err(error),
+            Ok(()) => {}
+            // Nobody reads on, but the file is wanted.
+            Err(Error::OutputClosed) if output.is_some() => closed = Some(Error::OutputClosed),
+            Err(error @ (Error::OutputClosed | Error::Output(_))) => return Err(error),
+            Err(error) if output.as_ref().is_some_and(Output::has_failed) => return Err(error),
             Err(error) => {
                 code = code.worst(ExitCode::Failure);
                 complain(&error.to_string());
             }
         }
     }
-    Ok(code)
+    if let Some(output) = output {
+        output.end(args)?;
+    }
+    match closed {
+        Some(error) if code == ExitCode::Success => Err(error),
+        _ => Ok(code),
+    }
 }
 
 /// One capture.
@@ -68,8 +85,13 @@ fn one(
     mut input: Input,
     threads: usize,
     wanted: &Wanted,
-) -> Result<ExitCode, Error> {
-    let name = printable(&input.path().to_string_lossy());
+    mut output: Option<&mut Output>,
+) -> Result<(), Error> {
+    if let Some(output) = &mut output {
+        output.refuse(&input)?;
+    }
+    let path = input.path().to_owned();
+    let name = printable(&path.to_string_lossy());
     let report = Report {
         args,
         name: name.clone(),
@@ -83,6 +105,7 @@ fn one(
         began: Instant::now(),
         bar: None,
         length: input.length(),
+        excerpt: output.is_some().then(|| Excerpt::new(&name)),
     };
     let mut table = Table::new(report, MOST_CONNECTIONS);
     let read = if let Some((file, length)) = input.file() {
@@ -102,12 +125,16 @@ fn one(
     };
     let totals = table.totals;
     let mut report = table.listener;
-    report.end(&totals, position, problem.as_deref())?;
+    let said = report.end(&totals, position, problem.as_deref());
+    if let (Some(output), Some(excerpt)) = (output, &report.excerpt) {
+        output.copy(excerpt, input, wanted)?;
+    }
+    said?;
     match problem {
-        None => Ok(ExitCode::Success),
+        None => Ok(()),
         Some(problem) => Err(Error::File {
             action: "read all of",
-            path: input.path().to_owned(),
+            path,
             reason: format!(
                 "{problem}; what came before it, {} packets, was read",
                 totals.packets
@@ -129,6 +156,8 @@ struct Report<'a, W: Write> {
     began: Instant,
     bar: Option<ProgressBar>,
     length: Option<u64>,
+    /// What is to be written to a file.
+    excerpt: Option<Excerpt>,
 }
 
 impl<W: Write> Report<'_, W> {
@@ -144,6 +173,9 @@ impl<W: Write> Report<'_, W> {
     }
 
     fn take(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+        if let Some(excerpt) = &mut self.excerpt {
+            excerpt.resets(resets);
+        }
         for told in resets {
             self.tally.reset(connection, told);
             match self.args.format {
@@ -196,6 +228,9 @@ impl<W: Write + Send> Listener for Report<'_, W> {
             self.write(|out, name| json::connection(out, name, connection));
         }
         self.take(connection, resets);
+        if let Some(excerpt) = &mut self.excerpt {
+            excerpt.connection(connection);
+        }
     }
 
     fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {

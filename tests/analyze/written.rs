@@ -1,0 +1,311 @@
+//! `--write`: the file has the frames, and says what is known of them; it goes over nothing, and is whole or not there.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use flate2::{Compression, write::GzEncoder};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+use rstproof::file::{Block, Reader};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::super::{capture, complains, lines, rstproof, says};
+
+/// Names of what is in a directory.
+fn names(directory: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(directory.path()).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// What must be the same of a RST, wherever its frame is.
+fn meaning(resets: &[Value]) -> Vec<Vec<Value>> {
+    const FIELDS: [&str; 10] = [
+        "at_ns",
+        "source",
+        "destination",
+        "form",
+        "cause",
+        "must",
+        "receiver_state",
+        "acceptance",
+        "errno",
+        "says",
+    ];
+    let of = |reset: &Value| {
+        let mut fields: Vec<_> = FIELDS.iter().map(|field| reset[field].clone()).collect();
+        // Their texts have numbers of frames.
+        let marks = reset["evidence"].as_array().unwrap();
+        fields.extend(marks.iter().map(|mark| mark["id"].clone()));
+        fields
+    };
+    resets.iter().map(of).collect()
+}
+
+/// Columns that tshark reads from a file.
+fn tshark(file: &Path, fields: &[&str]) -> Vec<Vec<String>> {
+    let mut command = Command::new("tshark");
+    command.args(["-T", "fields", "-E", "separator=|", "-r"]);
+    command.arg(file).stdin(Stdio::null());
+    for field in fields {
+        command.args(["-e", field]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let columns = |line: &str| line.split('|').map(str::to_owned).collect();
+    text.lines().map(columns).collect()
+}
+
+/// Every fourth trial: what is written is analysed as the whole was, and holds the same bytes at the same times.
+#[test]
+fn what_is_written_tells_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out.pcapng");
+    let captures = capture("x").parent().unwrap().to_owned();
+    let mut all: Vec<_> = fs::read_dir(captures)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "pcapng"))
+        .collect();
+    all.sort();
+    let mut resets = 0;
+    for path in all.iter().step_by(4) {
+        says(rstproof().args(["--force", "-w"]).arg(&out).arg(path));
+        let whole = lines(path, "reset");
+        resets += whole.len();
+        let part = lines(&out, "reset");
+        assert_eq!(meaning(&part), meaning(&whole), "{}", path.display());
+        let states = |file: &Path| -> Vec<_> {
+            let connections = lines(file, "connection");
+            let reset = connections.into_iter().filter(|it| it["reset_count"] != 0);
+            reset
+                .map(|it| [&it["conn_state"], &it["history"], &it["packets"]].map(Clone::clone))
+                .collect()
+        };
+        assert_eq!(states(&out), states(path), "{}", path.display());
+        let [whole, part] = [path, &out].map(|file| fs::read(file).unwrap());
+        let frames = |file: &[u8]| -> Vec<_> {
+            let blocks = Reader::new(file).unwrap().map(Result::unwrap);
+            let frame = |block| match block {
+                Block::Frame(frame) => Some((frame.at, frame.wire_len, frame.captured.to_vec())),
+                _ => None,
+            };
+            blocks.filter_map(frame).collect()
+        };
+        let whole = frames(&whole);
+        assert!(frames(&part).iter().all(|frame| whole.contains(frame)));
+    }
+    assert!(resets > 50, "{resets}");
+}
+
+#[test]
+fn tshark_shows_what_is_known_of_each_frame() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out.pcapng");
+    let path = capture("close-unread-data.ipv4");
+    let said = says(rstproof().arg("-w").arg(&out).arg(&path));
+    let reset = &lines(&path, "reset")[0];
+    let connection = &lines(&path, "connection")[0];
+    let rows = tshark(&out, &["tcp.flags.reset", "frame.comment"]);
+    let count = format!("{}: {} frames of 1 connection,", out.display(), rows.len());
+    assert!(said.lines().last().unwrap().starts_with(&count), "{said}");
+    let packets = &connection["packets"];
+    let packets = packets["client"].as_u64().unwrap() + packets["server"].as_u64().unwrap();
+    assert_eq!(rows.len() as u64, packets);
+    let file = path.display();
+    let (state, history) = (&connection["conn_state"], &connection["history"]);
+    let begins = format!(
+        "connection 1 of {file}: conn_state {}, history {}",
+        state.as_str().unwrap(),
+        history.as_str().unwrap()
+    );
+    assert!(rows[0][1].contains(&begins), "{}", rows[0][1]);
+    let reset_row = rows.iter().find(|row| ["1", "True"].contains(&&*row[0]));
+    let comments = &reset_row.unwrap()[1];
+    for wanted in [
+        "is told ECONNRESET",
+        "must accept it in ESTABLISHED: SEQ",
+        &format!(
+            "frame {} of {file}: RST of the server, aborted-close, active",
+            reset["frame"]
+        ),
+    ] {
+        assert!(comments.contains(wanted), "{wanted}: {comments}");
+    }
+}
+
+#[test]
+fn the_frame_that_draws_a_reset_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out.pcapng");
+    let path = capture("connect-closed-port.ipv6");
+    says(rstproof().arg("-w").arg(&out).arg(&path));
+    let reset = &lines(&path, "reset")[0];
+    let rows = tshark(&out, &["tcp.flags.syn", "frame.comment"]);
+    let drawn = format!("draws the RST in frame {} of", reset["frame"]);
+    assert!(rows[0][1].contains(&drawn), "{rows:?}");
+}
+
+/// Every interface of every file has a number of its own, and a comment that names the file; a compressed file is read
+/// twice, too.
+#[test]
+fn interfaces_keep_what_they_are() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out.pcapng");
+    let first = capture("close-unread-data.ipv4");
+    let second = home.path().join("second");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    let hosts = fs::read(capture("peer-rebooted.ipv4")).unwrap();
+    gzip.write_all(&hosts).unwrap();
+    fs::write(&second, gzip.finish().unwrap()).unwrap();
+    says(rstproof().arg("-w").arg(&out).args([&first, &second]));
+    let interfaces = |file: &[u8]| -> Vec<_> {
+        let blocks = Reader::new(file).unwrap().map(Result::unwrap);
+        let interface = |block| match block {
+            Block::Interface(it) => Some((it.link, it.snaplen, it.name.map(String::from))),
+            _ => None,
+        };
+        blocks.filter_map(interface).collect()
+    };
+    let mut wanted = interfaces(&fs::read(&first).unwrap());
+    let of_first = wanted.len();
+    wanted.extend(interfaces(&hosts));
+    let written = fs::read(&out).unwrap();
+    assert_eq!(interfaces(&written), wanted);
+    let (mut of, mut used) = (Vec::new(), Vec::new());
+    for block in Reader::new(&written).unwrap() {
+        match block.unwrap() {
+            Block::Interface(it) => of.push(it.comments.last().unwrap().to_string()),
+            Block::Frame(frame) => used.push(frame.interface),
+            _ => {}
+        }
+    }
+    used.dedup();
+    assert_eq!(used[..2], [0, u32::try_from(of_first).unwrap()]);
+    assert_eq!(*used.iter().max().unwrap() as usize, wanted.len() - 1);
+    for (of, file) in [(&of[0], &first), (&of[of_first], &second)] {
+        let begins = format!("of {}: ", file.display());
+        assert!(of.starts_with(&begins), "{of}");
+    }
+    let (all, both) = (lines(&out, "reset"), [first, second]);
+    let both: Vec<Value> = both.iter().flat_map(|it| lines(it, "reset")).collect();
+    assert_eq!(meaning(&all), meaning(&both));
+}
+
+#[test]
+fn nothing_is_overwritten_unless_it_is_meant() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out.pcapng");
+    fs::write(&out, "precious").unwrap();
+    let path = capture("close-unread-data.ipv4");
+    let refused = complains(rstproof().arg("-w").arg(&out).arg(&path));
+    assert!(refused.contains("--force"), "{refused}");
+    assert_eq!(fs::read(&out).unwrap(), b"precious");
+    says(rstproof().arg("--force").arg("-w").arg(&out).arg(&path));
+    assert_eq!(lines(&out, "reset").len(), 1);
+    assert_eq!(names(&home), ["out.pcapng"]);
+}
+
+#[test]
+fn no_capture_is_overwritten_that_is_read() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("a.pcapng");
+    let bytes = fs::read(capture("close-unread-data.ipv4")).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    let other = home.path().join("b.pcapng");
+    fs::hard_link(&path, &other).unwrap();
+    for input in [&path, &other, &home.path().to_owned()] {
+        let refused = complains(rstproof().args(["--force", "-w"]).args([&path, input]));
+        assert!(refused.contains("one of the captures"), "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        assert_eq!(names(&home), ["a.pcapng", "b.pcapng"]);
+    }
+}
+
+#[test]
+fn what_can_be_read_but_once_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out.pcapng");
+    let pipe = home.path().join("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    for (input, what) in [(Path::new("-"), "standard input"), (&pipe, "a pipe")] {
+        let refused = complains(rstproof().arg("-w").arg(&out).arg(input));
+        assert!(refused.contains(what), "{refused}");
+    }
+    let path = capture("close-unread-data.ipv4");
+    let refused = complains(rstproof().args(["-w", "-"]).arg(&path));
+    assert!(refused.contains("needs a file"), "{refused}");
+    let refused = complains(rstproof().args(["--force", "-w", "/dev/null"]).arg(&path));
+    assert!(refused.contains("is no file"), "{refused}");
+    assert_eq!(names(&home), ["pipe"]);
+}
+
+#[test]
+fn a_run_that_reads_nothing_leaves_nothing_behind() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out.pcapng");
+    let mut command = rstproof();
+    complains(command.arg("--force").arg("-w").arg(&out).arg(home.path()));
+    assert_eq!(names(&home).len(), 0);
+}
+
+/// What came before the place where a capture is broken is written.
+#[test]
+fn a_capture_that_is_cut_gives_what_it_holds() {
+    let home = tempfile::tempdir().unwrap();
+    let [out, cut] = ["out.pcapng", "cut"].map(|name| home.path().join(name));
+    let mut bytes = fs::read(capture("close-unread-data.ipv4")).unwrap();
+    bytes.extend(&bytes.clone()[..200]);
+    fs::write(&cut, bytes).unwrap();
+    let error = complains(rstproof().arg("-w").arg(&out).arg(&cut));
+    assert!(error.contains("what came before it"), "{error}");
+    assert_eq!(lines(&out, "reset").len(), 1);
+}
+
+#[test]
+fn it_is_written_though_nobody_reads_on() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out.pcapng");
+    let mut command = rstproof();
+    command.arg("-w").arg(&out).args([
+        capture("close-unread-data.ipv4"),
+        capture("close-unread-data.ipv6"),
+    ]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(lines(&out, "reset").len(), 2);
+}
+
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    for (signal, force) in [(Signal::SIGTERM, true), (Signal::SIGINT, false)] {
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("out.pcapng");
+        let mut command = rstproof();
+        if force {
+            command.arg("--force");
+        }
+        command.args(["--format", "json", "-w"]).arg(&out);
+        command.arg(capture("x").parent().unwrap());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        // More than a pipe takes is written, so it waits in the midst of it.
+        let mut first = [0];
+        let stdout = child.stdout.as_mut().unwrap();
+        stdout.read_exact(&mut first).unwrap();
+        assert_eq!(names(&home).len(), usize::from(force));
+        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), Some(signal as i32), "{status}");
+        assert_eq!(names(&home).len(), 0);
+    }
+}
