@@ -355,7 +355,7 @@ fn complete<T: Taker>(
         match Reader::new(&turn.carry) {
             Ok(reader) => {
                 let header = reader.offset();
-                let reader = reader.go_on(&[]);
+                let reader = reader.go_on(&[]).without_comments();
                 *lock(&shared.reader) = Some(reader.clone());
                 turn.reader = Some(reader);
                 turn.carry.clear();

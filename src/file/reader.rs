@@ -74,6 +74,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The same reader, but it leaves comments away: a block may be full of empty ones, and each takes some room.
+    pub(crate) fn without_comments(mut self) -> Self {
+        if let Blocks::PcapNg(blocks) = &mut self.blocks {
+            blocks.without_comments();
+        }
+        self
+    }
+
     /// The same reader at the first byte of `bytes`, where a block begins: the next piece of a file that comes in pieces.
     #[must_use]
     pub fn go_on<'b>(&self, bytes: &'b [u8]) -> Reader<'b> {

@@ -102,6 +102,12 @@ pub enum Problem {
         /// How many there are.
         declared: u64,
     },
+    /// More interfaces than any host has.
+    #[error("the section names more than {0} interfaces")]
+    Interfaces(
+        /// How many it may name.
+        usize,
+    ),
     /// A time that cannot be counted in nanoseconds: outside of the years 1677 to 2262.
     #[error("the time {units} cannot be told in nanoseconds; is the interface's resolution right?")]
     Time {

@@ -5,6 +5,7 @@
 //! part must not pass for the whole.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::Problem;
 use super::clock::Clock;
@@ -22,6 +23,9 @@ const HEAD: usize = 8;
 /// The length once more, behind it.
 const TRAILER: usize = 4;
 
+/// Of one section. Room for them is kept as long as it lasts.
+const MOST_INTERFACES: usize = 1 << 17;
+
 /// Whether the file begins with a section header.
 pub(super) fn begins(bytes: &[u8]) -> bool {
     bytes.starts_with(&SECTION_HEADER.to_ne_bytes())
@@ -36,11 +40,13 @@ pub(super) struct Blocks<'a> {
     /// Byte order of the section.
     order: ByteOrder,
     /// Interfaces of the section.
-    interfaces: Vec<Declared>,
+    interfaces: Arc<Vec<Declared>>,
     /// Interfaces of all sections before it.
     earlier: u32,
     /// How many sections and interfaces there were.
     changes: u64,
+    /// Whether comments are given.
+    has_comments: bool,
 }
 
 /// What frames of an interface are read by.
@@ -57,9 +63,10 @@ impl<'a> Blocks<'a> {
             bytes,
             offset: 0,
             order: ByteOrder::Little,
-            interfaces: Vec::new(),
+            interfaces: Arc::default(),
             earlier: 0,
             changes: 0,
+            has_comments: true,
         }
     }
 
@@ -69,10 +76,15 @@ impl<'a> Blocks<'a> {
             bytes,
             offset: 0,
             order: self.order,
-            interfaces: self.interfaces.clone(),
+            interfaces: Arc::clone(&self.interfaces),
             earlier: self.earlier,
             changes: self.changes,
+            has_comments: self.has_comments,
         }
+    }
+
+    pub(super) fn without_comments(&mut self) {
+        self.has_comments = false;
     }
 
     pub(super) fn changes(&self) -> u64 {
@@ -172,20 +184,23 @@ impl<'a> Blocks<'a> {
         let mut section = Section::default();
         for option in Options(body) {
             match option? {
-                (COMMENT, value) => section.comments.push(text(value)),
+                (COMMENT, value) if self.has_comments => section.comments.push(text(value)),
                 (SHB_OS, value) => section.os = Some(text(value)),
                 (SHB_USERAPPL, value) => section.application = Some(text(value)),
                 _ => {}
             }
         }
         self.earlier = self.number(self.interfaces.len());
-        self.interfaces.clear();
+        self.interfaces = Arc::default();
         self.changes += 1;
         Ok(section)
     }
 
     /// 4.2: link type, reserved, snapshot length, options.
     fn interface(&mut self, mut body: Fields<'a>) -> Result<Interface<'a>, Problem> {
+        if self.interfaces.len() == MOST_INTERFACES {
+            return Err(Problem::Interfaces(MOST_INTERFACES));
+        }
         let link = body.u16().ok_or(Problem::Fields)?;
         let _reserved = body.u16().ok_or(Problem::Fields)?;
         let snaplen = body.u32().ok_or(Problem::Fields)?;
@@ -198,7 +213,7 @@ impl<'a> Blocks<'a> {
         let order = body.order();
         for option in Options(body) {
             match option? {
-                (COMMENT, value) => interface.comments.push(text(value)),
+                (COMMENT, value) if self.has_comments => interface.comments.push(text(value)),
                 (IF_NAME, value) => interface.name = Some(text(value)),
                 // A filter begins with its kind: 0, a string in libpcap's syntax.
                 (IF_FILTER, [0, filter @ ..]) => interface.filter = Some(text(filter)),
@@ -210,7 +225,7 @@ impl<'a> Blocks<'a> {
             }
         }
         self.changes += 1;
-        self.interfaces.push(Declared {
+        Arc::make_mut(&mut self.interfaces).push(Declared {
             link,
             snaplen,
             clock: Clock::new(resolution, offset),
@@ -241,7 +256,7 @@ impl<'a> Blocks<'a> {
             at: clock.at(units)?,
             wire_len,
             captured: frame(captured, &mut body)?,
-            comments: comments(body)?,
+            comments: self.comments(body)?,
         })
     }
 
@@ -274,13 +289,24 @@ impl<'a> Blocks<'a> {
         for option in Options(body) {
             let (code, value) = option?;
             match code {
-                COMMENT => statistics.comments.push(text(value)),
+                COMMENT if self.has_comments => statistics.comments.push(text(value)),
                 ISB_IFRECV => statistics.received = Some(order.u64(exactly(code, value)?)),
                 ISB_IFDROP => statistics.dropped = Some(order.u64(exactly(code, value)?)),
                 _ => {}
             }
         }
         Ok(statistics)
+    }
+
+    fn comments(&self, options: Fields<'a>) -> Result<Vec<Cow<'a, str>>, Problem> {
+        let mut comments = Vec::new();
+        for option in Options(options) {
+            let (code, value) = option?;
+            if code == COMMENT && self.has_comments {
+                comments.push(text(value));
+            }
+        }
+        Ok(comments)
     }
 
     /// The interface of this number within the section.
@@ -343,16 +369,6 @@ fn frame<'a>(captured: u32, body: &mut Fields<'a>) -> Result<&'a [u8], Problem> 
     let room = body.rest().len() as u64;
     body.padded(captured as usize)
         .ok_or(Problem::Captured { captured, room })
-}
-
-fn comments(options: Fields<'_>) -> Result<Vec<Cow<'_, str>>, Problem> {
-    let mut comments = Vec::new();
-    for option in Options(options) {
-        if let (COMMENT, value) = option? {
-            comments.push(text(value));
-        }
-    }
-    Ok(comments)
 }
 
 /// The options at the end of a block: number and value. They end with the block, or before it with an option 0 (3.5).
