@@ -4,6 +4,7 @@
 //! decides nothing. Where the usual layout of a header is not met the long way is taken, which is
 //! [`packet`]'s own; both read the same.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hash, Hasher};
 use std::net::IpAddr;
 
@@ -137,7 +138,7 @@ pub struct Batch {
     /// How many frames there are.
     pub frames: u32,
     /// Frames whose link cannot be read, by the number of its type.
-    pub unread_links: Vec<(u16, u32)>,
+    pub unread_links: BTreeMap<u16, u32>,
     /// Fragments of IP packets that were passed over: what they carry is not in them.
     pub fragments: u32,
     /// Frames that are TCP and were cut before their header ended, or are malformed.
@@ -179,7 +180,7 @@ pub struct Wanted {
 pub struct Look<'w> {
     wanted: &'w Wanted,
     /// The filter for each link type that was met.
-    filters: Vec<(u16, Option<StoredFilter>)>,
+    filters: BTreeMap<u16, Option<StoredFilter>>,
 }
 
 impl<'w> Look<'w> {
@@ -188,7 +189,7 @@ impl<'w> Look<'w> {
     pub fn new(wanted: &'w Wanted) -> Self {
         Self {
             wanted,
-            filters: Vec::new(),
+            filters: BTreeMap::new(),
         }
     }
 
@@ -197,13 +198,9 @@ impl<'w> Look<'w> {
         let Some(text) = &self.wanted.filter else {
             return true;
         };
-        let known = self.filters.iter().position(|it| it.0 == kind);
-        let place = known.unwrap_or_else(|| {
-            let compiled = StoredFilter::new(text, kind).ok();
-            self.filters.push((kind, compiled));
-            self.filters.len() - 1
-        });
-        let filter = self.filters[place].1.as_ref();
+        let compile = || StoredFilter::new(text, kind).ok();
+        let filter = self.filters.entry(kind).or_insert_with(compile);
+        let filter = filter.as_ref();
         filter.is_some_and(|filter| filter.lets_through(frame))
     }
 
@@ -217,10 +214,7 @@ impl<'w> Look<'w> {
             return;
         }
         let Some(link) = Link::from_number(kind.into()) else {
-            match batch.unread_links.iter_mut().find(|it| it.0 == kind) {
-                Some((_, count)) => *count += 1,
-                None => batch.unread_links.push((kind, 1)),
-            }
+            *batch.unread_links.entry(kind).or_default() += 1;
             return;
         };
         if link == Link::Ethernet

@@ -4,7 +4,7 @@
 //! ends; so the table holds those that live, and its memory does not grow with the file. When more live than it may hold, the
 //! one that has been silent for longest has to go, and that is said.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use hashbrown::HashTable;
 
@@ -24,6 +24,9 @@ pub const MOST_CONNECTIONS: usize = 1 << 20;
 
 /// RSTs of a connection that are held until it is over; of more the oldest are told of before.
 const MOST_RESETS: usize = 64;
+
+/// The same of all connections together: of more each is told of at once.
+const MOST_HELD: usize = 1 << 17;
 
 /// A RST, and all that can be said of it.
 #[derive(Debug)]
@@ -111,7 +114,7 @@ pub struct Totals {
     /// Connections.
     pub connections: u64,
     /// Frames whose link cannot be read, by the number of its type.
-    pub unread_links: Vec<(u16, u64)>,
+    pub unread_links: BTreeMap<u16, u64>,
     /// Fragments of IP packets that were passed over, or whose other fragments were.
     pub fragments: u64,
     /// TCP segments whose header was cut or malformed.
@@ -146,8 +149,10 @@ struct Entry {
     heard: [bool; 2],
     /// The latest SYN, to know a copy by.
     syn: Syn,
-    /// How many entries have had this place.
+    /// Number of its place in the wheel; one with another number is out of date.
     generation: u32,
+    /// When it is to be looked at.
+    due: Timestamp,
 }
 
 /// What most connections have no need of.
@@ -221,6 +226,8 @@ pub struct Table<L> {
     frames: u64,
     generation: u32,
     living: usize,
+    /// How many RSTs have not been told of.
+    held: usize,
     most: usize,
     /// What was counted so far.
     pub totals: Totals,
@@ -277,12 +284,17 @@ struct Wheel {
     /// The second of the first bucket.
     first: Option<i64>,
     buckets: VecDeque<Vec<(u32, u32)>>,
+    /// How many there are, those included that are out of date.
+    count: usize,
 }
 
 const NS: i64 = 1_000_000_000;
 
 /// So many segments are looked up together.
 const GROUP: usize = 16;
+
+/// So many in the wheel may be out of date before they are looked for.
+const MOST_OUT_OF_DATE: usize = 1 << 16;
 
 /// Nothing is waited for longer than this, in seconds; then it is looked at again.
 const LONGEST_WAIT: i64 = 3_700;
@@ -296,6 +308,16 @@ impl Wheel {
             self.buckets.resize_with(place + 1, Vec::new);
         }
         self.buckets[place].push(what);
+        self.count += 1;
+    }
+
+    /// Keeps those alone that are up to date.
+    fn retain(&mut self, is_up_to_date: impl Fn(&(u32, u32)) -> bool) {
+        self.count = 0;
+        for bucket in &mut self.buckets {
+            bucket.retain(&is_up_to_date);
+            self.count += bucket.len();
+        }
     }
 
     /// What is due by now: one bucket of it.
@@ -308,6 +330,7 @@ impl Wheel {
                 Some(bucket) => {
                     *first += 1;
                     if !bucket.is_empty() {
+                        self.count -= bucket.len();
                         return Some(bucket);
                     }
                 }
@@ -341,6 +364,7 @@ impl<L: Listener> Table<L> {
             frames: 0,
             generation: 0,
             living: 0,
+            held: 0,
             most,
             totals: Totals::default(),
             listener,
@@ -382,6 +406,7 @@ impl<L: Listener> Table<L> {
         self.living -= 1;
         let hash = entry.hash;
         let pending = entry.pending();
+        self.held -= pending.len();
         self.listener.connection(&entry.told(), &pending);
         if let Ok(found) = self.index.find_entry(hash, |other| *other == place) {
             found.remove();
@@ -400,13 +425,42 @@ impl<L: Listener> Table<L> {
                 if entry.generation != generation {
                     continue;
                 }
-                let expires = entry.zeek.expires();
-                if expires <= self.now {
+                if entry.zeek.expires() <= self.now {
                     self.retire(place);
                 } else {
-                    self.wheel.add(expires, self.now, (place, generation));
+                    self.watch(place);
                 }
             }
+        }
+    }
+
+    /// Has this one looked at when it expires, and not before.
+    fn watch(&mut self, place: u32) {
+        let Some(entry) = self.entries.get_mut(place) else {
+            return;
+        };
+        self.generation = self.generation.wrapping_add(1);
+        (entry.generation, entry.due) = (self.generation, entry.zeek.expires());
+        self.wheel
+            .add(entry.due, self.now, (place, self.generation));
+        // One is up to date of each that lives. A capture may have others made without end, and no time pass.
+        if self.wheel.count > 2 * self.living + MOST_OUT_OF_DATE {
+            let entries = &self.entries;
+            self.wheel.retain(|(place, generation)| {
+                let entry = entries.get(*place);
+                entry.is_some_and(|entry| entry.generation == *generation)
+            });
+        }
+    }
+
+    /// The same, if that is sooner than it is to be looked at.
+    fn watch_closer(&mut self, place: u32) {
+        let second = |at: Timestamp| at.0.div_euclid(NS);
+        let is_sooner = |entry: &Entry| {
+            second(entry.due) > second(self.now) && second(entry.zeek.expires()) < second(entry.due)
+        };
+        if self.entries.get(place).is_some_and(is_sooner) {
+            self.watch(place);
         }
     }
 
@@ -444,14 +498,12 @@ impl<L: Listener> Table<L> {
             self.evict();
         }
         self.totals.connections += 1;
-        self.generation = self.generation.wrapping_add(1);
-        let mut entry = Entry::new(seen, self.totals.connections, self.generation);
+        let mut entry = Entry::new(seen, self.totals.connections);
         if let Some((flow, client, past, rests_on)) = before {
             entry.rests_on = rests_on;
             entry.rare().renewed = Some(Flow::learning());
             (entry.flow, entry.client, entry.past) = (flow, client, past);
         }
-        let expires = entry.zeek.expires();
         if self.free.is_empty() {
             // The first of them is taken first.
             self.free.extend(self.entries.grow().rev());
@@ -464,7 +516,7 @@ impl<L: Listener> Table<L> {
             entries.get(*place).map_or(0, |entry| entry.hash)
         });
         self.changes += 1;
-        self.wheel.add(expires, self.now, (place, self.generation));
+        self.watch(place);
         (place, true)
     }
 
@@ -501,25 +553,19 @@ impl<L: Listener> Table<L> {
         let Some(entry) = self.entries.get_mut(place) else {
             return;
         };
+        let held = entry.held();
         let is_reset = entry.take(seen, bytes, is_new);
         if is_reset {
             self.totals.resets += 1;
-            let expires = entry.zeek.expires();
-            let generation = entry.generation;
-            self.wheel.add(expires, self.now, (place, generation));
-            if let Some(entry) = self.entries.get_mut(place)
-                && entry
-                    .rare
-                    .as_ref()
-                    .is_some_and(|it| it.pending.len() > MOST_RESETS)
-            {
+            self.held += entry.held() - held;
+            if self.held > MOST_HELD || entry.held() > MOST_RESETS {
                 let pending = entry.pending();
+                self.held -= pending.len();
                 self.listener.resets(&entry.told(), &pending);
             }
-        } else if seen.header.flags.has(Flags::FIN) {
-            let expires = entry.zeek.expires();
-            let generation = entry.generation;
-            self.wheel.add(expires, self.now, (place, generation));
+        }
+        if is_reset || seen.header.flags.has(Flags::FIN) {
+            self.watch_closer(place);
         }
     }
 }
@@ -550,10 +596,7 @@ impl<L: Listener> Taker for Table<L> {
         totals.filtered += u64::from(batch.filtered);
         totals.dropped = totals.dropped.max(batch.dropped);
         for (kind, count) in &batch.unread_links {
-            match totals.unread_links.iter_mut().find(|it| it.0 == *kind) {
-                Some((_, all)) => *all += u64::from(*count),
-                None => totals.unread_links.push((*kind, u64::from(*count))),
-            }
+            *totals.unread_links.entry(*kind).or_default() += u64::from(*count);
         }
     }
 
@@ -570,7 +613,7 @@ const LONG_WAY_NS: i64 = 400_000_000;
 const MOST_UNDER_WAY: usize = 64;
 
 impl Entry {
-    fn new(seen: &Seen, number: u64, generation: u32) -> Self {
+    fn new(seen: &Seen, number: u64) -> Self {
         let ports = [seen.ends.port(seen.sender), seen.ends.port(1 - seen.sender)];
         let zeek = Zeek::new(&seen.header, seen.ip_len, ports);
         let flags = seen.header.flags;
@@ -605,7 +648,8 @@ impl Entry {
             idle: 0,
             heard: [false; 2],
             syn: Syn::default(),
-            generation,
+            generation: 0,
+            due: Timestamp(i64::MAX),
         }
     }
 
@@ -859,6 +903,11 @@ impl Entry {
             context,
             sequel: Sequel::default(),
         });
+    }
+
+    /// How many RSTs have not been told of.
+    fn held(&self) -> usize {
+        self.rare.as_ref().map_or(0, |it| it.pending.len())
     }
 
     /// The RSTs that have not been told of, with what has become known since.
