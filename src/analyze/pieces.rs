@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -34,8 +35,8 @@ pub trait Taker: Send {
     /// Takes in what was seen in these bytes.
     fn take(&mut self, batch: &mut Batch, bytes: &[u8]);
 
-    /// So many bytes of the capture have been taken in.
-    fn progress(&mut self, position: u64);
+    /// So many bytes of the capture have been taken in. Whether to go on.
+    fn progress(&mut self, position: u64) -> ControlFlow<()>;
 }
 
 /// Why a capture was not read to its end.
@@ -45,6 +46,8 @@ pub enum Stopped {
     Malformed(Malformed),
     /// It could not be read any further than this.
     Io(io::Error, u64),
+    /// Nothing behind this was wanted.
+    Unwanted(u64),
 }
 
 /// What is handed from the piece before to the next one.
@@ -316,7 +319,9 @@ fn take_in<T: Taker>(
         *lock(&shared.reader) = Some(end.reader.clone());
     }
     turn.reader = Some(end.reader);
-    turn.taker.progress(turn.position);
+    if turn.taker.progress(turn.position).is_break() && turn.stopped.is_none() {
+        turn.stopped = Some(Stopped::Unwanted(turn.position));
+    }
 }
 
 /// A block that ends behind its piece is no broken one, unless it is too long for anything.

@@ -5,6 +5,7 @@
 //! one that has been silent for longest has to go, and that is said.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 
 use hashbrown::HashTable;
 
@@ -96,8 +97,8 @@ pub trait Listener: Send {
     /// Some RSTs of a connection that has too many to be held.
     fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]);
 
-    /// So many bytes have been read.
-    fn progress(&mut self, position: u64, totals: &Totals);
+    /// So many bytes have been read. Whether to go on.
+    fn progress(&mut self, position: u64, totals: &Totals) -> ControlFlow<()>;
 }
 
 /// What a capture amounts to.
@@ -600,8 +601,8 @@ impl<L: Listener> Taker for Table<L> {
         }
     }
 
-    fn progress(&mut self, position: u64) {
-        self.listener.progress(position, &self.totals);
+    fn progress(&mut self, position: u64) -> ControlFlow<()> {
+        self.listener.progress(position, &self.totals)
     }
 }
 

@@ -3,6 +3,7 @@
 mod output;
 
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
@@ -118,9 +119,10 @@ fn one(
     let problem = read.as_ref().err().map(|stopped| match stopped {
         Stopped::Malformed(malformed) => malformed.to_string(),
         Stopped::Io(error, position) => format!("byte {position}: {}", reason(error)),
+        Stopped::Unwanted(position) => format!("byte {position}: nobody reads what is told of it"),
     });
     let position = match &read {
-        Ok(position) | Err(Stopped::Io(_, position)) => *position,
+        Ok(position) | Err(Stopped::Io(_, position) | Stopped::Unwanted(position)) => *position,
         Err(Stopped::Malformed(malformed)) => malformed.offset,
     };
     let totals = table.totals;
@@ -237,7 +239,18 @@ impl<W: Write + Send> Listener for Report<'_, W> {
         self.take(connection, resets);
     }
 
-    fn progress(&mut self, position: u64, totals: &Totals) {
+    fn progress(&mut self, position: u64, totals: &Totals) -> ControlFlow<()> {
+        self.show_progress(position, totals);
+        if self.failed.is_none() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+}
+
+impl<W: Write> Report<'_, W> {
+    fn show_progress(&mut self, position: u64, totals: &Totals) {
         if self.bar.is_none() {
             if self.began.elapsed() < PATIENCE {
                 return;
