@@ -1,0 +1,146 @@
+//! Captures that are cut, at any byte: what was before the cut is told of as if nothing had been behind it, and then where the
+//! cut is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+
+use rstproof::analyze::batch::Wanted;
+use rstproof::analyze::pieces::{Source, Stopped, read_all};
+use rstproof::analyze::table::{Connection, Listener, MOST_CONNECTIONS, Table, Told, Totals};
+use rstproof::file::Reader;
+
+use crate::analyze;
+use crate::layout::{Order, Pcap};
+use crate::segments::{ACK, FIN, Segment, refused};
+
+/// The frames of all RSTs, and how many connections there were.
+#[derive(Default)]
+struct Frames {
+    resets: BTreeSet<u32>,
+    connections: u64,
+}
+
+impl Listener for Frames {
+    fn connection(&mut self, _: &Connection<'_>, resets: &[Told]) {
+        self.connections += 1;
+        self.resets.extend(resets.iter().map(|it| it.reset.frame));
+    }
+
+    fn resets(&mut self, _: &Connection<'_>, resets: &[Told]) {
+        self.resets.extend(resets.iter().map(|it| it.reset.frame));
+    }
+
+    fn progress(&mut self, _: u64, _: &Totals) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// Reads it in this process, which takes less time than to start another.
+fn read(mut bytes: &[u8]) -> (Result<u64, Stopped>, Totals, Frames) {
+    let mut table = Table::new(Frames::default(), MOST_CONNECTIONS);
+    let source = Source::Stream(Mutex::new(&mut bytes));
+    let read = read_all(&source, 1, &Wanted::default(), &mut table);
+    table.end();
+    (read, table.totals, table.listener)
+}
+
+/// Two captures of trials, one behind the other: a file of two sections.
+fn sections() -> Vec<u8> {
+    let of = |name| {
+        let path = format!("{}/captures/{name}.pcapng", env!("CARGO_MANIFEST_DIR"));
+        fs::read(path).unwrap()
+    };
+    let mut bytes: Vec<u8> = of("close-unread-data.ipv4");
+    bytes.extend(of("connect-closed-port.ipv6"));
+    bytes
+}
+
+/// A connection that is refused, and one that goes on.
+fn pcap() -> Vec<u8> {
+    let mut file = Pcap::new(Order::Big, 0xa1b2_c3d4, (2, 4), 1);
+    let [syn, rst] = refused(5_000);
+    let fin = Segment {
+        ports: [6_000, 80],
+        flags: FIN | ACK,
+        seq: 1,
+        ack: 1,
+    };
+    for (nth, segment) in (0..).zip([syn, rst, fin, syn, rst]) {
+        let frame = segment.frame();
+        file.record((nth, 0), (54, 54), &frame);
+    }
+    file.bytes
+}
+
+/// Where blocks end, and how many frames there are up to then.
+fn ends(bytes: &[u8]) -> Vec<(usize, u64)> {
+    let mut reader = Reader::new(bytes).unwrap();
+    let mut ends = vec![(reader.offset(), 0)];
+    let mut frames = 0;
+    while let Some(block) = reader.next() {
+        if let rstproof::file::Block::Frame(_) = block.unwrap() {
+            frames += 1;
+        }
+        ends.push((reader.offset(), frames));
+    }
+    ends.dedup_by_key(|it| it.0);
+    ends
+}
+
+#[test]
+fn what_is_before_a_cut_is_told_of_and_then_where_the_cut_is() {
+    for bytes in [sections(), pcap()] {
+        let (whole, totals, all) = read(&bytes);
+        assert_eq!(whole.unwrap(), bytes.len() as u64);
+        assert!(all.resets.len() >= 2 && totals.resets == all.resets.len() as u64);
+        let ends = ends(&bytes);
+        for cut in 0..bytes.len() {
+            let (read, totals, told) = read(&bytes[..cut]);
+            let before = ends.iter().rfind(|it| it.0 <= cut && it.0 > 0);
+            let (end, frames) = before.copied().unwrap_or_default();
+            assert_eq!(totals.packets, frames, "cut at {cut}");
+            let is_before = |frame: &&u32| u64::from(**frame) <= frames;
+            let expected: BTreeSet<u32> = all.resets.iter().filter(is_before).copied().collect();
+            assert_eq!(told.resets, expected, "cut at {cut}");
+            assert_eq!(totals.connections, told.connections, "cut at {cut}");
+            match read {
+                Ok(position) => assert_eq!((position, end), (cut as u64, cut)),
+                Err(Stopped::Malformed(malformed)) => {
+                    assert_eq!(malformed.offset, end as u64, "cut at {cut}");
+                    assert!(end < cut || cut == 0, "cut at {cut}");
+                }
+                Err(other) => panic!("cut at {cut}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cut_is_complained_of_in_one_line_that_says_where() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("cut");
+    for bytes in [sections(), pcap()] {
+        let ends = ends(&bytes);
+        let beside = ends
+            .iter()
+            .flat_map(|it| [it.0.saturating_sub(1), it.0, it.0 + 1, it.0 + 9]);
+        for cut in beside.filter(|cut| (4..=bytes.len()).contains(cut)) {
+            fs::write(&path, &bytes[..cut]).unwrap();
+            let said = analyze(&[path.to_str().unwrap()]);
+            let before = ends.iter().rfind(|it| it.0 <= cut && it.0 > 0);
+            let (end, frames) = before.copied().unwrap_or_default();
+            let summary = said.summary();
+            assert_eq!(summary["packets"], frames, "cut at {cut}");
+            assert_eq!(summary["bytes_read"], end, "cut at {cut}");
+            assert_eq!(summary["whole"], cut == end, "cut at {cut}");
+            if cut == end {
+                said.whole();
+            } else {
+                let line = said.complaint();
+                assert!(line.contains(&format!("byte {end}: ")), "{line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `rstproof analyze` on captures of strangers: large ones whose truth is known, ones that are cut at any byte, and ones that
+//! mean harm.
+
+#![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach functions that tests share
+
+mod cut;
+#[path = "../../benches/support/generate.rs"]
+mod generate;
+mod generated;
+mod hostile;
+#[path = "../stored/layout.rs"]
+#[allow(dead_code)] // other tests use the rest
+mod layout;
+mod segments;
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// What the program says of what it was given.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    /// The lines of standard output.
+    fn lines(&self) -> Vec<Value> {
+        let lines = self.out.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Those of this type.
+    fn of(&self, kind: &str) -> Vec<Value> {
+        let mut lines = self.lines();
+        lines.retain(|line| line["type"] == kind);
+        lines
+    }
+
+    /// The line about the only file.
+    fn summary(&self) -> Value {
+        let [summary] = &self.of("summary")[..] else {
+            panic!("{}{}", self.out, self.err)
+        };
+        summary.clone()
+    }
+
+    /// All was read, and nothing is to be complained of.
+    fn whole(self) -> Self {
+        assert_eq!((self.code, self.err.as_str()), (Some(0), ""));
+        self
+    }
+
+    /// The one line that it complains with.
+    fn complaint(&self) -> &str {
+        assert_eq!(self.code, Some(2), "{}{}", self.out, self.err);
+        assert!(self.err.ends_with('\n'), "{}", self.err);
+        assert_eq!(self.err.lines().count(), 1, "{}", self.err);
+        self.err.trim_end()
+    }
+}
+
+/// Analyses, with arguments and standard input, in no more than so many MiB of address space and a minute of computing.
+fn analyze_within(mebibytes: u64, arguments: &[&str], stdin: Stdio) -> Said {
+    let limits = format!("ulimit -v {} -t 60; exec \"$@\"", mebibytes << 10);
+    let output = Command::new("bash")
+        .args(["-c", &limits, "bash", env!("CARGO_BIN_EXE_rstproof")])
+        .args(["analyze", "--format", "json"])
+        .args(arguments)
+        // Else each thread reserves much more than it uses.
+        .env("MALLOC_ARENA_MAX", "1")
+        .stdin(stdin)
+        .output()
+        .unwrap();
+    Said {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// In as much room as nearly any capture takes.
+fn analyze(arguments: &[&str]) -> Said {
+    analyze_within(300, arguments, Stdio::null())
+}
+
+/// From standard input.
+fn analyze_stdin(path: &Path) -> Said {
+    let file = File::open(path).unwrap();
+    analyze_within(300, &["-"], file.into())
+}
