@@ -11,6 +11,7 @@ mod hostile;
 #[path = "../stored/layout.rs"]
 #[allow(dead_code)] // other tests use the rest
 mod layout;
+mod said;
 mod segments;
 
 use std::fs::File;

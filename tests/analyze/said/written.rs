@@ -14,7 +14,7 @@ use rstproof::file::{Block, Reader};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::super::{capture, complains, lines, rstproof, says};
+use super::{capture, complains, lines, rstproof, says};
 
 /// Names of what is in a directory.
 fn names(directory: &TempDir) -> Vec<String> {

@@ -1,9 +1,6 @@
 //! `rstproof analyze`: what it writes for people and to files. That it is right is tested with all evidence (`golden`).
-#![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
-mod analyze {
-    mod written;
-}
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
