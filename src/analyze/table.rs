@@ -27,7 +27,7 @@ pub const MOST_CONNECTIONS: usize = 1 << 20;
 const MOST_RESETS: usize = 64;
 
 /// The same of all connections together: of more each is told of at once.
-const MOST_HELD: usize = 1 << 17;
+const MOST_HELD: usize = 1 << 15;
 
 /// A RST, and all that can be said of it.
 #[derive(Debug)]
