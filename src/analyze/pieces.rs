@@ -19,6 +19,9 @@ use crate::file::{Block, Malformed, Problem, Reader};
 /// Length of a piece, in bytes: it and what was seen in it stay in a core's own cache.
 pub const PIECE: usize = 512 << 10;
 
+/// More than it takes to say how long a block is, or what a file is. No piece is shorter.
+const SOME: usize = 64;
+
 /// No block is longer. What one says of itself may be a lie, and until it is whole it is kept.
 const LONGEST_BLOCK: u64 = 64 << 20;
 
@@ -66,6 +69,8 @@ struct Turn<'t, T> {
 
 struct Shared<'s, 'f, 't, T> {
     source: &'s Source<'f>,
+    /// Length of a piece, in bytes.
+    length: usize,
     next: AtomicU64,
     turn: Mutex<Turn<'t, T>>,
     passed: Condvar,
@@ -81,15 +86,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads a capture to its end with so many threads. Everything before the place where it stopped has been taken in.
+/// Reads a capture to its end with so many threads, in pieces of so many bytes; usually of [`PIECE`]. Everything before the
+/// place where it stopped has been taken in.
 pub fn read_all<T: Taker>(
     source: &Source<'_>,
     threads: usize,
+    piece: usize,
     wanted: &Wanted,
     taker: &mut T,
 ) -> Result<u64, Stopped> {
     let shared = Shared {
         source,
+        length: piece.max(SOME),
         next: AtomicU64::new(0),
         turn: Mutex::new(Turn {
             piece: 0,
@@ -139,7 +147,7 @@ fn finish<T: Taker>(turn: Turn<'_, T>) -> Result<u64, Stopped> {
 }
 
 fn work<T: Taker>(shared: &Shared<'_, '_, '_, T>, look: &mut Look<'_>) {
-    let mut bytes = vec![0; PIECE];
+    let mut bytes = vec![0; shared.length];
     let mut batch = Batch::default();
     while !shared.is_over.load(Ordering::Relaxed) {
         let (piece, read) = shared.fetch(&mut bytes);
@@ -211,9 +219,9 @@ impl<T> Shared<'_, '_, '_, T> {
         match self.source {
             Source::File(file, length) => {
                 let piece = self.next.fetch_add(1, Ordering::Relaxed);
-                let start = piece.saturating_mul(PIECE as u64);
-                let left = length.saturating_sub(start).min(PIECE as u64);
-                let wanted = usize::try_from(left).unwrap_or(PIECE);
+                let start = piece.saturating_mul(self.length as u64);
+                let left = length.saturating_sub(start).min(self.length as u64);
+                let wanted = usize::try_from(left).unwrap_or(self.length);
                 (piece, read_at(file, &mut bytes[..wanted], start))
             }
             Source::Stream(stream) => {
@@ -351,8 +359,6 @@ fn complete<T: Taker>(
     bytes: &[u8],
     look: &mut Look<'_>,
 ) -> Option<usize> {
-    /// More than it takes to say how long a block is, or what a file is.
-    const SOME: usize = 64;
     let before = turn.carry.len();
     if turn.reader.is_none() {
         turn.carry

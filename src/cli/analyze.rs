@@ -14,7 +14,7 @@ use self::output::Output;
 use super::{AnalyzeArgs, AnalyzeFormat, complain};
 use crate::analyze::batch::Wanted;
 use crate::analyze::excerpt::Excerpt;
-use crate::analyze::pieces::{Source, Stopped, read_all};
+use crate::analyze::pieces::{PIECE, Source, Stopped, read_all};
 use crate::analyze::table::{Connection, Listener, MOST_CONNECTIONS, Table, Told, Totals};
 use crate::analyze::tally::Tally;
 use crate::analyze::{human, json};
@@ -110,10 +110,16 @@ fn one(
     };
     let mut table = Table::new(report, MOST_CONNECTIONS);
     let read = if let Some((file, length)) = input.file() {
-        read_all(&Source::File(file, length), threads, wanted, &mut table)
+        read_all(
+            &Source::File(file, length),
+            threads,
+            PIECE,
+            wanted,
+            &mut table,
+        )
     } else {
         let stream = Source::Stream(Mutex::new(&mut input));
-        read_all(&stream, threads, wanted, &mut table)
+        read_all(&stream, threads, PIECE, wanted, &mut table)
     };
     table.end();
     let problem = read.as_ref().err().map(|stopped| match stopped {

@@ -37,11 +37,11 @@ impl Listener for Frames {
     }
 }
 
-/// Reads it in this process, which takes less time than to start another.
-fn read(mut bytes: &[u8]) -> (Result<u64, Stopped>, Totals, Frames) {
+/// Reads it in this process, which takes less time than to start another, and in pieces that hold no more than a frame.
+fn read(mut bytes: &[u8], threads: usize) -> (Result<u64, Stopped>, Totals, Frames) {
     let mut table = Table::new(Frames::default(), MOST_CONNECTIONS);
     let source = Source::Stream(Mutex::new(&mut bytes));
-    let read = read_all(&source, 1, &Wanted::default(), &mut table);
+    let read = read_all(&source, threads, 64, &Wanted::default(), &mut table);
     table.end();
     (read, table.totals, table.listener)
 }
@@ -92,12 +92,12 @@ fn ends(bytes: &[u8]) -> Vec<(usize, u64)> {
 #[test]
 fn what_is_before_a_cut_is_told_of_and_then_where_the_cut_is() {
     for bytes in [sections(), pcap()] {
-        let (whole, totals, all) = read(&bytes);
+        let (whole, totals, all) = read(&bytes, 1);
         assert_eq!(whole.unwrap(), bytes.len() as u64);
         assert!(all.resets.len() >= 2 && totals.resets == all.resets.len() as u64);
         let ends = ends(&bytes);
         for cut in 0..bytes.len() {
-            let (read, totals, told) = read(&bytes[..cut]);
+            let (read, totals, told) = read(&bytes[..cut], 1 + cut % 2);
             let before = ends.iter().rfind(|it| it.0 <= cut && it.0 > 0);
             let (end, frames) = before.copied().unwrap_or_default();
             assert_eq!(totals.packets, frames, "cut at {cut}");
