@@ -751,7 +751,8 @@ impl Entry {
             && let Some(mut renewed) = rare.renewed.take()
         {
             renewed.follow(from, header);
-            let is_answer = header.flags.has(Flags::SYN.and(Flags::ACK));
+            let is_answer =
+                header.flags.has(Flags::SYN.and(Flags::ACK)) && !header.flags.has(Flags::RST);
             if is_answer && renewed.state(from.peer()) == State::Established {
                 // Both know of the new connection now, and the old one is gone.
                 self.flow = renewed;

@@ -444,6 +444,48 @@ fn a_flood_of_what_ends_and_begins_connections_takes_neither_room_nor_time() {
     }
 }
 
+/// A RST is one whatever else its sender claims it is, and in the midst of whatever.
+#[test]
+fn every_reset_is_told_of_once() {
+    const SECONDS: u32 = 1_000;
+    let segment = |from_client: bool, flags, seq, ack| Segment {
+        ports: if from_client {
+            [5_000, 80]
+        } else {
+            [80, 5_000]
+        },
+        flags,
+        seq,
+        ack,
+    };
+    let mut file = pcap();
+    let mut resets = 0;
+    for flags in (0..=u8::MAX).filter(|flags| flags & RST != 0) {
+        let script = [
+            segment(true, SYN, 6, 0),
+            segment(false, SYN | ACK, 90, 7),
+            segment(true, ACK, 7, 91),
+            // Another SYN, what does not answer it, and a RST that ends the connection before it at most.
+            segment(true, SYN, 5_000, 0),
+            segment(false, ACK, 91, 7),
+            segment(true, flags, 7, 91),
+            segment(false, flags, 91, 7),
+        ];
+        for (nth, segment) in (0..).zip(script) {
+            add(
+                &mut file,
+                (u32::from(flags) * SECONDS, nth),
+                &segment.frame(),
+            );
+        }
+        resets += 2;
+    }
+    let said = of(&file.bytes).whole();
+    assert_eq!(said.summary()["reset_frames"], resets);
+    assert_eq!(said.summary()["resets"], said.of("reset").len());
+    assert_eq!(said.of("reset").len(), resets);
+}
+
 /// RSTs of connections that live are held until these are over, but not any number of them.
 #[test]
 fn resets_of_many_connections_are_not_all_held() {
