@@ -11,6 +11,7 @@ pub mod excerpt;
 pub mod explain;
 pub mod human;
 pub mod json;
+pub mod ladder;
 pub mod marks;
 pub mod pieces;
 pub mod table;

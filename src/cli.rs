@@ -19,6 +19,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::analyze::ladder::Which;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::lab::{self, Kept};
@@ -238,6 +239,9 @@ struct AnalyzeArgs {
     /// twice, so not from standard input
     #[arg(short, long, value_name = "OUT")]
     write: Option<PathBuf>,
+    /// Show one connection, segment by segment: by its number in the JSON, or between two ends, as ADDR:PORT-ADDR:PORT
+    #[arg(long, value_name = "CONNECTION", conflicts_with_all = ["write", "quiet"])]
+    connection: Option<Which>,
     /// Overwrite the file that is written to
     #[arg(long, requires = "write")]
     force: bool,

@@ -413,6 +413,12 @@ impl Flow {
         self.end(role).rcv_nxt
     }
 
+    /// A sequence number of this end relative to its initial one; `None` if that is unknown.
+    #[must_use]
+    pub fn relative(&self, role: Role, number: SeqNum) -> Option<u32> {
+        self.end(role).relative(number)
+    }
+
     /// The timestamps of the latest segment of this end that had any.
     #[must_use]
     pub fn timestamps(&self, role: Role) -> Option<TcpTimestamps> {

@@ -89,8 +89,35 @@ pub struct Gaps {
     pub doubled: bool,
 }
 
+/// What a segment has done to its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Number of the connection.
+    pub connection: u64,
+    /// Its ends.
+    pub ends: Ends,
+    /// Who sent it.
+    pub from: Role,
+    /// Its header.
+    pub header: Header,
+    /// SEQ and ACK relative to the initial numbers; `None` if those are unknown.
+    pub seq: Option<u32>,
+    /// See `seq`.
+    pub ack: Option<u32>,
+    /// States of client and server after it.
+    pub states: [State; 2],
+    /// The frame that drew it, if it is a RST that answers one.
+    pub drawn_by: Option<u32>,
+}
+
 /// What is told of as it comes to be known.
 pub trait Listener: Send {
+    /// Whether it is told of every segment.
+    const FOLLOWS: bool = false;
+
+    /// A segment has been taken in.
+    fn segment(&mut self, _step: &Step) {}
+
     /// A connection is over, with its RSTs that have not been told of.
     fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]);
 
@@ -556,6 +583,9 @@ impl<L: Listener> Table<L> {
         };
         let held = entry.held();
         let is_reset = entry.take(seen, bytes, is_new);
+        if L::FOLLOWS {
+            self.listener.segment(&entry.step(seen));
+        }
         if is_reset {
             self.totals.resets += 1;
             self.held += entry.held() - held;
@@ -664,6 +694,28 @@ impl Entry {
             Role::Client
         } else {
             Role::Server
+        }
+    }
+
+    /// What this segment, which has been taken in, has done.
+    fn step(&self, seen: &Seen) -> Step {
+        let (header, from) = (seen.header, self.role(seen.sender));
+        let peer = if self.ends.is_itself() {
+            from
+        } else {
+            from.peer()
+        };
+        let latest = self.rare.as_ref().and_then(|it| it.pending.last());
+        let latest = latest.filter(|told| told.reset.frame == header.frame);
+        Step {
+            connection: self.number,
+            ends: self.ends,
+            from,
+            header,
+            seq: self.flow.relative(from, header.seq),
+            ack: self.flow.relative(peer, header.ack),
+            states: [Role::Client, Role::Server].map(|role| self.flow.state(role)),
+            drawn_by: latest.and_then(|told| told.reset.drawn_by),
         }
     }
 

@@ -4,6 +4,7 @@ mod output;
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use self::output::Output;
 use super::{AnalyzeArgs, AnalyzeFormat, complain};
 use crate::analyze::batch::Wanted;
 use crate::analyze::excerpt::Excerpt;
-use crate::analyze::pieces::{PIECE, Source, Stopped, read_all};
+use crate::analyze::ladder::{Ladder, Which};
+use crate::analyze::pieces::{PIECE, Source, Stopped, Taker, read_all};
 use crate::analyze::table::{Connection, Listener, MOST_CONNECTIONS, Table, Told, Totals};
 use crate::analyze::tally::Tally;
 use crate::analyze::{human, json};
@@ -50,6 +52,25 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     if let Some(filter) = &wanted.filter {
         // What does not compile for Ethernet is no filter; for other links it may have no meaning.
         StoredFilter::new(filter, ETHERNET)?;
+    }
+    if let Some(which) = args.connection {
+        if args.format != AnalyzeFormat::Human {
+            let text = "--connection is for people; the form for machines has all connections";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        let mut code = ExitCode::Success;
+        for input in inputs(&args.files)? {
+            let shown = input.and_then(|input| show(which, input, threads, &wanted));
+            match shown {
+                Ok(()) => {}
+                Err(error @ (Error::OutputClosed | Error::Output(_))) => return Err(error),
+                Err(error) => {
+                    code = code.worst(ExitCode::Failure);
+                    complain(&error.to_string());
+                }
+            }
+        }
+        return Ok(code);
     }
     let mut output = match &args.write {
         Some(path) => Some(Output::begin(path, args)?),
@@ -109,24 +130,9 @@ fn one(
         excerpt: output.is_some().then(|| Excerpt::new(&name)),
     };
     let mut table = Table::new(report, MOST_CONNECTIONS);
-    let read = if let Some((file, length)) = input.file() {
-        read_all(
-            &Source::File(file, length),
-            threads,
-            PIECE,
-            wanted,
-            &mut table,
-        )
-    } else {
-        let stream = Source::Stream(Mutex::new(&mut input));
-        read_all(&stream, threads, PIECE, wanted, &mut table)
-    };
+    let read = read(&mut input, threads, wanted, &mut table);
     table.end();
-    let problem = read.as_ref().err().map(|stopped| match stopped {
-        Stopped::Malformed(malformed) => malformed.to_string(),
-        Stopped::Io(error, position) => format!("byte {position}: {}", reason(error)),
-        Stopped::Unwanted(position) => format!("byte {position}: nobody reads what is told of it"),
-    });
+    let problem = read.as_ref().err().map(problem);
     let position = match &read {
         Ok(position) | Err(Stopped::Io(_, position) | Stopped::Unwanted(position)) => *position,
         Err(Stopped::Malformed(malformed)) => malformed.offset,
@@ -140,14 +146,77 @@ fn one(
     said?;
     match problem {
         None => Ok(()),
-        Some(problem) => Err(Error::File {
-            action: "read all of",
+        Some(problem) => Err(not_whole(path, &problem, totals.packets)),
+    }
+}
+
+/// One connection of a capture, segment by segment.
+fn show(which: Which, mut input: Input, threads: usize, wanted: &Wanted) -> Result<(), Error> {
+    let path = input.path().to_owned();
+    let stdout = anstream::AutoStream::new(io::stdout(), anstream::ColorChoice::global());
+    let mut out = BufWriter::new(stdout);
+    let mut written = Ok(());
+    let write = |text: &str| {
+        if written.is_ok() {
+            written = out.write_all(text.as_bytes());
+        }
+    };
+    let ladder = Ladder::new(&printable(&path.to_string_lossy()), which, write);
+    let mut table = Table::new(ladder, MOST_CONNECTIONS);
+    let read = read(&mut input, threads, wanted, &mut table);
+    table.end();
+    let (told, totals) = (table.listener.told, table.totals);
+    written.and_then(|()| out.flush()).map_err(Error::output)?;
+    if let Err(stopped) = read {
+        return Err(not_whole(path, &problem(&stopped), totals.packets));
+    }
+    if told == 0 {
+        let connections = totals.connections;
+        let reason = match which {
+            Which::Number(number) => {
+                format!("there is no connection {number}: it has {connections}")
+            }
+            Which::Between(one, other) => {
+                format!("there is no connection between {one} and {other}")
+            }
+        };
+        return Err(Error::File {
+            action: "show what is asked for of",
             path,
-            reason: format!(
-                "{problem}; what came before it, {} packets, was read",
-                totals.packets
-            ),
-        }),
+            reason,
+        });
+    }
+    Ok(())
+}
+
+/// Reads a capture to its end, or as far as it can be read.
+fn read(
+    input: &mut Input,
+    threads: usize,
+    wanted: &Wanted,
+    table: &mut impl Taker,
+) -> Result<u64, Stopped> {
+    if let Some((file, length)) = input.file() {
+        let file = Source::File(file, length);
+        return read_all(&file, threads, PIECE, wanted, table);
+    }
+    let stream = Source::Stream(Mutex::new(input));
+    read_all(&stream, threads, PIECE, wanted, table)
+}
+
+fn problem(stopped: &Stopped) -> String {
+    match stopped {
+        Stopped::Malformed(malformed) => malformed.to_string(),
+        Stopped::Io(error, position) => format!("byte {position}: {}", reason(error)),
+        Stopped::Unwanted(position) => format!("byte {position}: nobody reads what is told of it"),
+    }
+}
+
+fn not_whole(path: PathBuf, problem: &str, packets: u64) -> Error {
+    Error::File {
+        action: "read all of",
+        path,
+        reason: format!("{problem}; what came before it, {packets} packets, was read"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `rstproof analyze`: what it writes for people and to files. That it is right is tested with all evidence (`golden`).
 
+mod connection;
 mod written;
 
 use std::path::{Path, PathBuf};

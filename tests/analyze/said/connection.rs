@@ -1,0 +1,159 @@
+//! `--connection`: one connection, segment by segment.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use anstream::adapter::strip_str;
+use rstproof::file::Interface;
+use rstproof::file::pcapng::PcapNg;
+use rstproof::time::Timestamp;
+
+use super::{capture, complains, lines, rstproof, says};
+
+#[test]
+fn every_segment_has_a_line_and_every_reset_its_explanation() {
+    let path = capture("third-party-reset.ipv4");
+    let text = says(rstproof().args(["--connection", "1"]).arg(&path));
+    let rows: Vec<&str> = text.lines().filter(|line| is_row(line)).collect();
+    let connection = &lines(&path, "connection")[0];
+    assert_eq!(rows.len(), 11, "{text}");
+    assert!(rows[0].contains("--- S seq 0 len 0 win"), "{text}");
+    for reset in connection["resets"].as_array().unwrap() {
+        assert!(text.contains(&format!("    frame {reset}  ")), "{text}");
+    }
+    for wanted in [
+        "ESTABLISHED",
+        "SYN-RECEIVED",
+        "CLOSED",
+        "what would tell more",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    // By its ends it is the same, whichever comes first.
+    let [client, server] = ["client", "server"].map(|end| connection[end].as_str().unwrap());
+    for between in [format!("{client}-{server}"), format!("{server}-{client}")] {
+        let same = says(rstproof().args(["--connection", &between]).arg(&path));
+        assert_eq!(same, text);
+    }
+}
+
+/// Whether it begins with a frame and a time.
+fn is_row(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let frame = words.next().is_some_and(|it| it.parse::<u32>().is_ok());
+    frame && words.next().is_some_and(|it| it.parse::<f64>().is_ok())
+}
+
+/// But for the path in the heading, which cannot be wrapped.
+#[test]
+fn it_fits_eighty_columns() {
+    let captures = fs::read_dir(capture("x").parent().unwrap()).unwrap();
+    let mut all: Vec<_> = captures.map(|entry| entry.unwrap().path()).collect();
+    all.retain(|path| path.extension().is_some_and(|it| it == "pcapng"));
+    all.sort();
+    for path in all.iter().step_by(3) {
+        let output = rstproof()
+            .args(["--color", "always", "--connection", "1"])
+            .arg(path)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        for line in strip_str(&text).to_string().lines().skip(2) {
+            assert!(line.chars().count() <= 80, "{}: {line}", path.display());
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_is_said_in_a_line() {
+    let path = capture("third-party-reset.ipv4");
+    let error = complains(rstproof().args(["--connection", "9"]).arg(&path));
+    assert!(
+        error.contains("there is no connection 9: it has 1"),
+        "{error}"
+    );
+    let nobody = "10.0.0.1:1-10.0.0.2:2";
+    let error = complains(rstproof().args(["--connection", nobody]).arg(&path));
+    assert!(error.contains("there is no connection between"), "{error}");
+    for wrong in ["0", "10.0.0.1:1", "x"] {
+        let error = complains(rstproof().args(["--connection", wrong]).arg(&path));
+        assert!(error.contains("ADDR:PORT-ADDR:PORT"), "{error}");
+    }
+    let mut command = rstproof();
+    let error = complains(
+        command
+            .args(["--format", "json", "--connection", "1"])
+            .arg(&path),
+    );
+    assert!(error.contains("for people"), "{error}");
+}
+
+/// A frame of Ethernet, IPv4 and TCP, from one of two ends to the other.
+fn frame(from_client: bool, flags: u8, seq: u32, ack: u32, payload: usize) -> Vec<u8> {
+    let (from, to) = if from_client { (1, 2) } else { (2, 1) };
+    let ports = if from_client {
+        [40_000_u16, 80]
+    } else {
+        [80, 40_000]
+    };
+    let length = u16::try_from(40 + payload).unwrap().to_be_bytes();
+    let mut frame = vec![0; 12];
+    frame.extend([
+        8, 0, 0x45, 0, length[0], length[1], 0, 0, 0x40, 0, 64, 6, 0, 0,
+    ]);
+    frame.extend([10, 0, 0, from, 10, 0, 0, to]);
+    frame.extend(ports.iter().flat_map(|port| port.to_be_bytes()));
+    frame.extend(seq.to_be_bytes());
+    frame.extend(ack.to_be_bytes());
+    let window = if flags == 0x04 { [0, 0] } else { [2, 0] };
+    frame.extend([0x50, flags, window[0], window[1], 0, 0, 0, 0]);
+    frame.resize(frame.len() + payload, 7);
+    frame
+}
+
+/// A RST in the midst that is not believed, and what drew it, are shown; what is around them is not.
+#[test]
+fn of_a_long_connection_the_middle_is_left_out() {
+    const SEGMENTS: u32 = 2_000;
+    let mut file = PcapNg::begin_anywhere(None, "test", &[]);
+    let interface = Interface {
+        link: 1,
+        ..Interface::default()
+    };
+    file.interface(&interface, &[]);
+    let mut at = 0;
+    let mut add = |bytes: &[u8]| {
+        at += 1_000_000;
+        let length = u32::try_from(bytes.len()).unwrap();
+        file.frame(0, Timestamp(at), length, bytes, &[]);
+    };
+    add(&frame(true, 0x02, 99, 0, 0));
+    add(&frame(false, 0x12, 499, 100, 0));
+    add(&frame(true, 0x10, 100, 500, 0));
+    for nth in 0..SEGMENTS {
+        add(&frame(true, 0x18, 100 + 10 * nth, 500, 10));
+        if nth == 1_000 {
+            // SEQ is that segment's ACK: it answers it, and is what is expected next.
+            add(&frame(false, 0x04, 500, 0, 0));
+        }
+    }
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("long");
+    fs::write(&path, file.bytes()).unwrap();
+    let text = says(rstproof().args(["--connection", "1"]).arg(&path));
+    let frames: Vec<u32> = text
+        .lines()
+        .filter(|line| is_row(line))
+        .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+        .collect();
+    let mut wanted: Vec<u32> = (1..=200).collect();
+    wanted.extend([1_004, 1_005]);
+    wanted.extend(SEGMENTS + 4 - 199..=SEGMENTS + 4);
+    assert_eq!(frames, wanted);
+    let mut gaps = String::new();
+    for line in text.lines().filter(|line| line.contains(" more …")) {
+        writeln!(gaps, "{}", line.trim()).unwrap();
+    }
+    assert_eq!(gaps, "… 803 more …\n… 799 more …\n");
+    assert!(text.contains("    frame 1005  10.0.0.2:80"), "{text}");
+}
