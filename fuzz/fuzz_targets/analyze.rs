@@ -53,7 +53,7 @@ fuzz_target!(|bytes: &[u8]| {
         let source = Source::Stream(Mutex::new(&mut rest));
         answer(&source, (threads, piece), &wanted, most)
     };
-    let from_file = |threads| {
+    let from_file = |threads, piece| {
         FILE.write_all_at(capture, 0).expect("it can be written");
         // What is left of a longer one is behind its end.
         let source = Source::File(&FILE, capture.len() as u64);
@@ -61,10 +61,11 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let expected = from_stream(1, PIECE);
     expected.check(capture);
-    assert_eq!(from_file(1), expected);
-    // Threads take much longer than what they do here, so they are not always there.
+    assert_eq!(from_file(1, piece), expected);
+    // To hand over to another thread takes much longer than anything here, so it is not always done, and some times only.
+    let piece = piece.max(capture.len() / 12);
     if mode & 0x30 == 0x10 {
-        assert_eq!(from_file(3), expected);
+        assert_eq!(from_file(3, piece), expected);
     }
     if mode & 0x30 == 0x20 {
         assert_eq!(from_stream(3, piece), expected);
