@@ -267,9 +267,7 @@ impl Segment {
     /// How many sequence numbers the segment takes up: payload, SYN and FIN.
     #[must_use]
     pub fn seq_len(&self) -> u32 {
-        self.payload_len
-            .wrapping_add(u32::from(self.flags.has(Flags::SYN)))
-            .wrapping_add(u32::from(self.flags.has(Flags::FIN)))
+        self.header().seq_len()
     }
 
     /// The sequence number after the last one that the segment takes up.
