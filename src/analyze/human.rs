@@ -14,6 +14,9 @@ use crate::transcript::Role;
 /// So many senders are named.
 const MOST_SENDERS: usize = 5;
 
+/// So many types of links that are not read, too.
+const MOST_LINKS: usize = 5;
+
 /// Address and port, or the address alone.
 fn who(socket: SocketAddr) -> String {
     if socket.port() == 0 {
@@ -207,10 +210,15 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
         totals.evicted,
         "connections had to be forgotten before they were over: too many lived at once",
     );
-    for (kind, number) in &totals.unread_links {
+    let (links, others) = (totals.unread_links.iter(), totals.unread_links.values());
+    for (kind, number) in links.take(MOST_LINKS) {
         say(
             *number,
             &format!("frames of link type {kind}, which is not read"),
         );
     }
+    say(
+        others.skip(MOST_LINKS).sum(),
+        "frames of other link types, which are not read",
+    );
 }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::layout::{Order, Pcap, PcapNg};
 use crate::segments::{ACK, FIN, RST, SYN, Segment, refused};
-use crate::{Said, analyze, analyze_stdin, analyze_within};
+use crate::{Said, analyze, analyze_for_people, analyze_stdin, analyze_within};
 
 fn write(home: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
     let path = home.path().join(name);
@@ -151,6 +151,16 @@ fn there_may_be_any_number_of_interfaces_and_sections() {
     assert_eq!(summary["packets"], INTERFACES + 1);
     let unread = summary["unread_links"].as_array().unwrap();
     assert!(unread.len() > 65_000);
+    // People are told of the first few.
+    let home = tempfile::tempdir().unwrap();
+    let path = write(&home, "interfaces", &file.bytes);
+    let told = analyze_for_people(&["-q", path.to_str().unwrap()]).whole();
+    assert!(told.out.lines().count() < 12, "{}", told.out);
+    assert!(
+        told.out.contains("frames of other link types"),
+        "{}",
+        told.out
+    );
 
     file.frame(INTERFACES, 0, &syn.frame(), &[]);
     let said = of(&file.bytes);

@@ -68,10 +68,23 @@ impl Said {
 
 /// Analyses, with arguments and standard input, in no more than so many MiB of address space and a minute of computing.
 fn analyze_within(mebibytes: u64, arguments: &[&str], stdin: Stdio) -> Said {
+    within(
+        mebibytes,
+        &[&["--format", "json"], arguments].concat(),
+        stdin,
+    )
+}
+
+/// The same in the form for people.
+fn analyze_for_people(arguments: &[&str]) -> Said {
+    within(300, arguments, Stdio::null())
+}
+
+fn within(mebibytes: u64, arguments: &[&str], stdin: Stdio) -> Said {
     let limits = format!("ulimit -v {} -t 60; exec \"$@\"", mebibytes << 10);
     let output = Command::new("bash")
         .args(["-c", &limits, "bash", env!("CARGO_BIN_EXE_rstproof")])
-        .args(["analyze", "--format", "json"])
+        .arg("analyze")
         .args(arguments)
         // Else each thread reserves much more than it uses.
         .env("MALLOC_ARENA_MAX", "1")
