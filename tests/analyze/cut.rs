@@ -17,8 +17,8 @@ use crate::segments::{ACK, FIN, Segment, refused};
 
 /// The frames of all RSTs, and how many connections there were.
 #[derive(Default)]
-struct Frames {
-    resets: BTreeSet<u32>,
+pub(crate) struct Frames {
+    pub(crate) resets: BTreeSet<u32>,
     connections: u64,
 }
 
@@ -38,10 +38,18 @@ impl Listener for Frames {
 }
 
 /// Reads it in this process, which takes less time than to start another, and in pieces that hold no more than a frame.
-fn read(mut bytes: &[u8], threads: usize) -> (Result<u64, Stopped>, Totals, Frames) {
+fn read(bytes: &[u8], threads: usize) -> (Result<u64, Stopped>, Totals, Frames) {
+    read_in_pieces(bytes, threads, 64)
+}
+
+pub(crate) fn read_in_pieces(
+    mut bytes: &[u8],
+    threads: usize,
+    piece: usize,
+) -> (Result<u64, Stopped>, Totals, Frames) {
     let mut table = Table::new(Frames::default(), MOST_CONNECTIONS);
     let source = Source::Stream(Mutex::new(&mut bytes));
-    let read = read_all(&source, threads, 64, &Wanted::default(), &mut table);
+    let read = read_all(&source, threads, piece, &Wanted::default(), &mut table);
     table.end();
     (read, table.totals, table.listener)
 }

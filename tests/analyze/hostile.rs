@@ -1,5 +1,6 @@
 //! Captures that mean harm: they are read in bounded room and time, and what is wrong is said in one line.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use nix::unistd::mkfifo;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tempfile::TempDir;
 
+use crate::cut::read_in_pieces;
 use crate::layout::{Order, Pcap, PcapNg};
 use crate::segments::{ACK, FIN, RST, SYN, Segment, refused};
 use crate::{Said, analyze, analyze_for_people, analyze_stdin, analyze_within};
@@ -388,6 +390,58 @@ fn a_compressed_capture_is_read_like_any_other_and_a_cut_one_up_to_the_cut() {
         let (summary, resets) = (said.summary(), said.of("reset").len());
         assert_eq!(summary["whole"], false);
         assert_eq!(summary["resets"], resets);
+    }
+}
+
+/// Where a piece begins within what somebody has sent of another capture, that looks like the capture itself.
+#[test]
+fn a_capture_within_a_capture_is_not_taken_for_it() {
+    let [syn, rst] = refused(5_000).map(Segment::frame);
+    let order = Order::Little;
+    let (mut inner, mut inner_ng) = (pcap(), PcapNg::with_interface(order, &[]));
+    let header = (inner.bytes.len(), inner_ng.bytes.len());
+    for _ in 0..20 {
+        add(&mut inner, (0, 0), &rst);
+        inner_ng.frame(0, 0, &rst, &[]);
+    }
+    let sent = |capture: &[u8]| {
+        let mut frame = syn[..34].to_vec();
+        frame[14 + 9] = 17; // UDP
+        frame[16..18].copy_from_slice(&[0, 0]); // as long as it is
+        // So that no block of it begins where it could.
+        frame.extend([0; 6]);
+        frame.extend(capture);
+        frame
+    };
+    let sent = (
+        sent(&inner.bytes[header.0..]),
+        sent(&inner_ng.bytes[header.1..]),
+    );
+    let (mut outer, mut outer_ng) = (pcap(), PcapNg::with_interface(order, &[]));
+    let mut expected = BTreeSet::new();
+    for nth in 0..90 {
+        let (frame, frame_ng) = match nth % 3 {
+            0 => (&sent.0, &sent.1),
+            1 => (&syn, &syn),
+            _ => (&rst, &rst),
+        };
+        add(&mut outer, (nth * 1_000, 0), frame);
+        outer_ng.frame(0, u64::from(nth) * 1_000_000_000, frame_ng, &[]);
+        if nth % 3 == 2 {
+            expected.insert(nth + 1);
+        }
+    }
+    for bytes in [outer.bytes, outer_ng.bytes] {
+        for (threads, piece) in (600..1_000).step_by(7).flat_map(|it| [(1, it), (3, it)]) {
+            let (read, totals, told) = read_in_pieces(&bytes, threads, piece);
+            assert_eq!(read.unwrap(), bytes.len() as u64);
+            assert_eq!(
+                (totals.packets, totals.tcp),
+                (90, 60),
+                "{threads} of {piece}"
+            );
+            assert_eq!(told.resets, expected, "{threads} of {piece}");
+        }
     }
 }
 
