@@ -122,7 +122,15 @@ pub fn read_all<T: Taker>(
         .turn
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
-    finish(turn)
+    let position = finish(turn)?;
+    match source {
+        Source::File(_, length) if position < *length => {
+            let shrunk = "the file became shorter while it was read";
+            let error = io::Error::new(io::ErrorKind::UnexpectedEof, shrunk);
+            Err(Stopped::Io(error, position))
+        }
+        _ => Ok(position),
+    }
 }
 
 /// What there is to say when all pieces have been taken in.

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 
 use rstproof::analyze::batch::Wanted;
@@ -150,5 +152,35 @@ fn a_cut_is_complained_of_in_one_line_that_says_where() {
                 assert!(line.contains(&format!("byte {end}: ")), "{line}");
             }
         }
+    }
+}
+
+/// Between two blocks, so that nothing else tells.
+#[test]
+fn a_file_that_is_cut_while_it_is_read_is_not_whole() {
+    let bytes = pcap();
+    let ends = ends(&bytes);
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&bytes).unwrap();
+    let all = bytes.len() as u64;
+    for (end, frames) in ends {
+        let left = end as u64;
+        file.set_len(left).unwrap();
+        for piece in [64, 512] {
+            let mut table = Table::new(Frames::default(), MOST_CONNECTIONS);
+            let source = Source::File(&file, all);
+            let read = read_all(&source, 2, piece, &Wanted::default(), &mut table);
+            assert_eq!(table.totals.packets, frames);
+            match read {
+                Ok(position) => assert_eq!((position, left), (all, all)),
+                Err(Stopped::Io(error, position)) => {
+                    assert_eq!(position, left);
+                    assert!(error.to_string().contains("shorter"), "{error}");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        file.set_len(0).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
     }
 }
