@@ -10,17 +10,12 @@ use std::net::IpAddr;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::marks::Traits;
+use super::marks::{TCP, Traits};
 use crate::capture::StoredFilter;
 use crate::file::{Frame, Reader, Statistics};
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::{self, Link};
-use crate::packet::{self, Flags, Header, IcmpError, Packet, SeqNum, TcpTimestamps, tunnel};
-
-/// `IPPROTO_TCP`.
-const TCP: u8 = 6;
-/// `IPPROTO_ICMP` and `IPPROTO_ICMPV6`.
-const ICMP: [u8; 2] = [1, 58];
+use crate::packet::{self, Flags, Header, SeqNum, TcpTimestamps, tunnel};
 
 /// The two ends of a connection, in an order that does not depend on who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,8 +128,6 @@ impl Seen {
 pub struct Batch {
     /// The TCP segments.
     pub segments: Vec<Seen>,
-    /// ICMP errors about TCP segments, in order, each with the number of segments before it.
-    pub errors: Vec<(usize, IcmpError)>,
     /// How many frames there are.
     pub frames: u32,
     /// Frames whose link cannot be read, by the number of its type.
@@ -153,7 +146,6 @@ impl Batch {
     /// Makes room for another piece.
     pub fn clear(&mut self) {
         self.segments.clear();
-        self.errors.clear();
         self.unread_links.clear();
         (self.frames, self.fragments, self.cut) = (0, 0, 0);
         (self.filtered, self.dropped) = (0, 0);
@@ -276,10 +268,6 @@ impl<'w> Look<'w> {
                 }
                 None => batch.cut += 1,
             }
-        } else if ICMP.contains(&ip.protocol)
-            && let Packet::Icmp(error) = packet::decode_payload(number, frame.at, &ip)
-        {
-            batch.errors.push((batch.segments.len(), error));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Of several comments on one frame Wireshark shows only the last before version 3.5, so the one that matters most comes last.
 
 use super::human::{duty, weight};
-use super::marks::{Direction, Weight};
+use super::marks::Weight;
 use super::table::{Connection, Told};
 use crate::report::human::printable;
 
@@ -14,7 +14,7 @@ pub fn of_reset(told: &Told) -> Vec<String> {
     let mut comments = Vec::new();
     comments.extend(
         (told.facts.iter())
-            .filter(|fact| fact.direction == Direction::Against && fact.weight > Weight::Weak)
+            .filter(|fact| fact.accuses(Weight::Moderate))
             .map(|fact| {
                 let (weight, message) = (weight(fact.weight), printable(&fact.message));
                 format!("for a third party ({weight}): {message}")

@@ -99,7 +99,7 @@ impl Serialize for Cause {
 }
 
 /// What the receiver has to do with a RST (RFC 9293, 3.10.7; RFC 5961, 3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Duty {
     /// Believe it.

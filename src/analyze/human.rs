@@ -9,13 +9,17 @@ use super::table::{Connection, Told, Totals};
 use super::tally::Tally;
 use crate::flow::{Acceptance, State};
 use crate::report::human::{BAD, GOOD, LABEL, grouped, printable};
-use crate::transcript::Role;
 
 /// So many senders are named.
 const MOST_SENDERS: usize = 5;
 
 /// So many types of links that are not read, too.
 const MOST_LINKS: usize = 5;
+
+/// `399,600`.
+fn in_digits(number: u64) -> String {
+    grouped(usize::try_from(number).unwrap_or(usize::MAX))
+}
 
 /// Address and port, or the address alone.
 fn who(socket: SocketAddr) -> String {
@@ -36,12 +40,10 @@ pub fn heading(file: &str) -> String {
 #[must_use]
 pub fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String {
     let (reset, explanation) = (&told.reset, &told.explanation);
-    let [client, server] =
-        [connection.client, 1 - connection.client].map(|end| connection.ends.socket(end));
-    let (from, to) = match reset.from {
-        Role::Client => (client, server),
-        Role::Server => (server, client),
-    };
+    let (from, to) = (
+        connection.socket(reset.from),
+        connection.socket(reset.from.peer()),
+    );
     let form = reset.form.map_or("of no Linux form", |form| form.name());
     let cause = explanation
         .cause
@@ -64,8 +66,7 @@ pub fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String 
         let _ = writeln!(text, "  it says: {}", printable(&said.to_string()));
     }
     for fact in &told.facts {
-        let is_worth_it = fact.direction == Direction::Against && fact.weight > Weight::Weak;
-        if verbose || is_worth_it {
+        if verbose || fact.accuses(Weight::Moderate) {
             let (style, for_whom) = match fact.direction {
                 Direction::Against => (BAD, "for a third party"),
                 Direction::For => (GOOD, "for the sender itself"),
@@ -126,13 +127,13 @@ pub(super) fn weight(weight: Weight) -> &'static str {
 #[must_use]
 pub fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
     let count = |number: u64, one: &str, many: &str| {
-        let number_text = grouped(usize::try_from(number).unwrap_or(usize::MAX));
+        let number_text = in_digits(number);
         format!("{number_text} {}", if number == 1 { one } else { many })
     };
     let mut text = format!(
         "{LABEL}{file}{LABEL:#}: {}, {} of TCP in {}, {}\n",
         count(totals.packets, "packet", "packets"),
-        grouped(usize::try_from(totals.tcp).unwrap_or(usize::MAX)),
+        in_digits(totals.tcp),
         count(totals.connections, "connection", "connections"),
         count(totals.resets, "reset", "resets"),
     );
@@ -140,7 +141,7 @@ pub fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
         let (id, says) = cause.map_or(("unknown", "what was captured does not tell"), |it| {
             (it.id(), it.says())
         });
-        let number = grouped(usize::try_from(*number).unwrap_or(usize::MAX));
+        let number = in_digits(*number);
         let _ = writeln!(text, "  {number:>9}  {id:<16} {says}");
     }
     let top = tally.top(MOST_SENDERS);
@@ -148,7 +149,7 @@ pub fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
         let named: Vec<String> = top
             .iter()
             .map(|(socket, number)| {
-                let number = grouped(usize::try_from(*number).unwrap_or(usize::MAX));
+                let number = in_digits(*number);
                 format!("{} {number}", who(*socket))
             })
             .collect();
@@ -157,19 +158,17 @@ pub fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
     let talkers = tally.talkers(MOST_SENDERS);
     if !talkers.is_empty() {
         let named = talkers.iter().map(|(host, bytes)| {
-            let bytes = grouped(usize::try_from(*bytes).unwrap_or(usize::MAX));
+            let bytes = in_digits(*bytes);
             format!("{host} {bytes}")
         });
         let named = named.collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "  bytes of TCP from: {named}");
     }
     if !tally.states.is_empty() {
-        let states = tally.states.iter().map(|(state, number)| {
-            format!(
-                "{state} {}",
-                grouped(usize::try_from(*number).unwrap_or(usize::MAX))
-            )
-        });
+        let states = tally
+            .states
+            .iter()
+            .map(|(state, number)| format!("{state} {}", in_digits(*number)));
         let _ = writeln!(
             text,
             "  conn_state: {}",
@@ -184,7 +183,7 @@ pub fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
 fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
     let mut say = |number: u64, what: &str| {
         if number > 0 {
-            let number = grouped(usize::try_from(number).unwrap_or(usize::MAX));
+            let number = in_digits(number);
             let _ = writeln!(text, "  {number} {what}");
         }
     };

@@ -162,8 +162,8 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
             schema: SCHEMA,
             file,
             connection: connection.number,
-            client: connection.ends.socket(connection.client),
-            server: connection.ends.socket(1 - connection.client),
+            client: connection.socket(Role::Client),
+            server: connection.socket(Role::Server),
             conn_state: zeek.conn_state(),
             history: zeek.history(),
             originator,
@@ -194,11 +194,6 @@ pub fn reset(
     told: &Told,
 ) -> io::Result<()> {
     let (reset, explanation) = (&told.reset, &told.explanation);
-    let [client, server] = [connection.client, 1 - connection.client];
-    let (from, to) = match reset.from {
-        Role::Client => (client, server),
-        Role::Server => (server, client),
-    };
     line(
         out,
         &ResetLine {
@@ -209,8 +204,8 @@ pub fn reset(
             frame: reset.frame,
             at_ns: reset.at.0,
             from: reset.from,
-            source: connection.ends.socket(from),
-            destination: connection.ends.socket(to),
+            source: connection.socket(reset.from),
+            destination: connection.socket(reset.from.peer()),
             form: reset.form,
             acceptable: explanation.acceptable,
             must: explanation.duty,
@@ -252,8 +247,8 @@ pub fn summary(
             bytes_read,
             whole: problem.is_none(),
             problem,
-            causes: counts(&tally.causes),
-            conn_states: counts(&tally.states),
+            causes: counted(tally.causes.clone()),
+            conn_states: counted(tally.states.clone()),
             reset_senders: counted(tally.top(MOST_NAMED)),
             talkers: counted(tally.talkers(MOST_NAMED)),
             marked_resets: tally.marked,
@@ -263,14 +258,7 @@ pub fn summary(
             cut_segments: totals.cut,
             frames_dropped: totals.dropped,
             evicted_connections: totals.evicted,
-            unread_links: totals
-                .unread_links
-                .iter()
-                .map(|(what, count)| Count {
-                    what: *what,
-                    count: *count,
-                })
-                .collect(),
+            unread_links: counted(totals.unread_links.clone()),
         },
     )
 }
@@ -278,16 +266,7 @@ pub fn summary(
 /// So many hosts are named.
 const MOST_NAMED: usize = 20;
 
-fn counted<T>(all: Vec<(T, u64)>) -> Vec<Count<T>> {
+fn counted<T>(all: impl IntoIterator<Item = (T, u64)>) -> Vec<Count<T>> {
     let count = |(what, count)| Count { what, count };
     all.into_iter().map(count).collect()
-}
-
-fn counts<T: Copy>(of: &std::collections::BTreeMap<T, u64>) -> Vec<Count<T>> {
-    of.iter()
-        .map(|(what, count)| Count {
-            what: *what,
-            count: *count,
-        })
-        .collect()
 }

@@ -19,6 +19,7 @@ use crate::packet::{Flags, Header};
 use crate::report::human::{BAD, LABEL, grouped, wrap};
 use crate::report::ladder::arrow;
 use crate::time::Timestamp;
+use crate::transcript::Role;
 
 /// So many segments are shown at the beginning, and as many at the end.
 const MOST_AT_EACH_END: usize = 200;
@@ -228,8 +229,7 @@ impl<F: FnMut(&str) + Send> Listener for Ladder<F> {
 }
 
 fn heading(file: &str, connection: &Connection<'_>) -> String {
-    let [client, server] =
-        [connection.client, 1 - connection.client].map(|end| connection.ends.socket(end));
+    let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
     let (number, zeek) = (connection.number, connection.zeek);
     let state = zeek.conn_state();
     let text = format!(

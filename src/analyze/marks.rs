@@ -86,6 +86,12 @@ pub struct Fact {
 }
 
 impl Fact {
+    /// Whether it speaks for somebody else, and says as much as this or more.
+    #[must_use]
+    pub fn accuses(&self, weight: Weight) -> bool {
+        self.direction == Direction::Against && self.weight >= weight
+    }
+
     fn against(id: &'static str, weight: Weight, message: String) -> Self {
         Self {
             id,

@@ -5,6 +5,7 @@
 //! one that has been silent for longest has to go, and that is said.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
 use hashbrown::HashTable;
@@ -12,7 +13,7 @@ use hashbrown::HashTable;
 use super::batch::{Batch, Ends, Seen};
 use super::diagnosis::{self, Said};
 use super::explain::{Explanation, Past};
-use super::marks::{self, Context, Direction, Fact, Habits, Sequel, Traits, Weight};
+use super::marks::{self, Context, Fact, Habits, Sequel, Traits, Weight};
 use super::pieces::Taker;
 use super::zeek::Zeek;
 use crate::flow::{Flow, Observed, Reset, State};
@@ -74,6 +75,18 @@ pub struct Connection<'a> {
     pub gaps: Gaps,
     /// How long nothing had been sent when the last packet came, in nanoseconds.
     pub idle: i64,
+}
+
+impl Connection<'_> {
+    /// Address and port of an end.
+    #[must_use]
+    pub fn socket(&self, role: Role) -> SocketAddr {
+        let end = match role {
+            Role::Client => self.client,
+            Role::Server => 1 - self.client,
+        };
+        self.ends.socket(end)
+    }
 }
 
 /// What a capture lacks of a connection.
@@ -251,7 +264,6 @@ pub struct Table<L> {
     next_look: Timestamp,
     /// How often a connection has come or gone.
     changes: u64,
-    frames: u64,
     generation: u32,
     living: usize,
     /// How many RSTs have not been told of.
@@ -372,9 +384,7 @@ impl Told {
     /// Whether something about it hardly comes from the end itself.
     #[must_use]
     pub fn is_marked(&self) -> bool {
-        let is_mark =
-            |fact: &Fact| fact.direction == Direction::Against && fact.weight == Weight::Strong;
-        self.facts.iter().any(is_mark)
+        self.facts.iter().any(|fact| fact.accuses(Weight::Strong))
     }
 }
 
@@ -389,7 +399,6 @@ impl<L: Listener> Table<L> {
             now: Timestamp(i64::MIN),
             next_look: Timestamp(i64::MIN),
             changes: 0,
-            frames: 0,
             generation: 0,
             living: 0,
             held: 0,
@@ -603,7 +612,7 @@ impl<L: Listener> Table<L> {
 
 impl<L: Listener> Taker for Table<L> {
     fn take(&mut self, batch: &mut Batch, bytes: &[u8]) {
-        let before = u32::try_from(self.frames).unwrap_or(u32::MAX);
+        let before = u32::try_from(self.totals.packets).unwrap_or(u32::MAX);
         for seen in &mut batch.segments {
             // Frames are counted from 1.
             seen.header.frame = seen.header.frame.saturating_add(before).saturating_add(1);
@@ -619,7 +628,6 @@ impl<L: Listener> Taker for Table<L> {
                 self.segment(seen, bytes, found, changes);
             }
         }
-        self.frames += u64::from(batch.frames);
         let totals = &mut self.totals;
         totals.packets += u64::from(batch.frames);
         totals.fragments += u64::from(batch.fragments);

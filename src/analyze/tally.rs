@@ -1,9 +1,11 @@
 //! Counts over a whole capture: RSTs by what they mean and by who sends them, connections by how they ended.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 
-use super::explain::{Cause, Duty};
+use super::explain::Cause;
 use super::table::{Connection, Told};
 use super::zeek::ConnState;
 use crate::transcript::Role;
@@ -16,16 +18,12 @@ const MOST_SENDERS: usize = 1 << 16;
 pub struct Tally {
     /// RSTs by their cause; `None` where that is not known.
     pub causes: BTreeMap<Option<Cause>, u64>,
-    /// RSTs by what their receivers have to do with them.
-    pub duties: BTreeMap<Option<Duty>, u64>,
     /// Connections by their end, as Zeek has it.
     pub states: BTreeMap<ConnState, u64>,
     /// RSTs by the end that they claim to come from: servers by address and port, clients by address alone (port 0).
     senders: HashMap<SocketAddr, u64>,
     /// Bytes of IP that each host has sent over TCP.
     talkers: HashMap<IpAddr, u64>,
-    /// RSTs of senders that are not counted one by one.
-    pub other_senders: u64,
     /// RSTs that bear a strong mark of a third party.
     pub marked: u64,
     /// Connections that the capture does not hold as a whole.
@@ -42,11 +40,8 @@ impl Tally {
         for (nth, bytes) in sent.into_iter().enumerate() {
             let end = originator ^ nth;
             let host = connection.ends.socket(end).ip();
-            let has_room = self.talkers.len() < MOST_SENDERS;
-            if let Some(all) = self.talkers.get_mut(&host) {
-                *all += bytes;
-            } else if has_room && bytes > 0 {
-                self.talkers.insert(host, bytes);
+            if bytes > 0 {
+                add(&mut self.talkers, host, bytes);
             }
         }
         let gaps = connection.gaps;
@@ -58,47 +53,41 @@ impl Tally {
     /// Counts a RST.
     pub fn reset(&mut self, connection: &Connection<'_>, told: &Told) {
         *self.causes.entry(told.explanation.cause).or_default() += 1;
-        *self.duties.entry(told.explanation.duty).or_default() += 1;
         self.marked += u64::from(told.is_marked());
-        let (from_server, server) = (
-            told.reset.from == Role::Server,
-            connection.ends.socket(1 - connection.client),
-        );
-        let sender = if from_server {
-            server
-        } else {
-            SocketAddr::new(connection.ends.socket(connection.client).ip(), 0)
-        };
-        let has_room = self.senders.len() < MOST_SENDERS;
-        match self.senders.get_mut(&sender) {
-            Some(count) => *count += 1,
-            None if has_room => {
-                self.senders.insert(sender, 1);
-            }
-            None => self.other_senders += 1,
+        let mut sender = connection.socket(told.reset.from);
+        if told.reset.from == Role::Client {
+            sender.set_port(0);
         }
+        add(&mut self.senders, sender, 1);
     }
 
     /// The hosts that have sent the most, and how many bytes of IP.
     #[must_use]
     pub fn talkers(&self, most: usize) -> Vec<(IpAddr, u64)> {
-        let all = self.talkers.iter();
-        let mut all: Vec<_> = all.map(|(who, bytes)| (*who, *bytes)).collect();
-        all.sort_by_key(|(who, bytes)| (std::cmp::Reverse(*bytes), *who));
-        all.truncate(most);
-        all
+        largest(&self.talkers, most)
     }
 
     /// Those that have sent the most RSTs, and how many.
     #[must_use]
     pub fn top(&self, most: usize) -> Vec<(SocketAddr, u64)> {
-        let mut all: Vec<_> = self
-            .senders
-            .iter()
-            .map(|(who, count)| (*who, *count))
-            .collect();
-        all.sort_by_key(|(who, count)| (std::cmp::Reverse(*count), *who));
-        all.truncate(most);
-        all
+        largest(&self.senders, most)
     }
+}
+
+/// Counts for somebody, while there is room for another one.
+fn add<T: Eq + Hash>(counts: &mut HashMap<T, u64>, who: T, by: u64) {
+    let has_room = counts.len() < MOST_SENDERS;
+    if let Some(count) = counts.get_mut(&who) {
+        *count += by;
+    } else if has_room {
+        counts.insert(who, by);
+    }
+}
+
+/// Those who have the most, the most first.
+fn largest<T: Copy + Ord>(counts: &HashMap<T, u64>, most: usize) -> Vec<(T, u64)> {
+    let mut all: Vec<_> = counts.iter().map(|(who, count)| (*who, *count)).collect();
+    all.sort_by_key(|(who, count)| (Reverse(*count), *who));
+    all.truncate(most);
+    all
 }

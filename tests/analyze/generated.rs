@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use crate::generate::{Cause, Format, Kind, Recipe, Resolution, Truth, generate};
-use crate::{Said, analyze, analyze_stdin};
+use crate::{Said, analyze, analyze_stdin, tshark};
 
 /// Some dozen pieces.
 const CONNECTIONS: u32 = 2_500;
@@ -178,17 +177,7 @@ fn tshark_finds_the_same_resets() {
         (Format::PcapNg, Resolution::Micros),
     ] {
         let (path, truth) = capture(&home, Kind::Flows, format, resolution);
-        let filter = ["-Y", "tcp.flags.reset==1", "-T", "fields"];
-        let output = Command::new("tshark")
-            .args(filter)
-            .args(["-e", "frame.number", "-r"])
-            .arg(&path)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(output.status.success());
-        let theirs = String::from_utf8(output.stdout).unwrap();
-        let theirs: Vec<u64> = theirs.lines().map(|it| it.parse().unwrap()).collect();
+        let theirs = tshark::reset_frames(&path);
         let said = analyze(&[path.to_str().unwrap()]).whole();
         let of_line = |line: &serde_json::Value| line["frame"].as_u64().unwrap();
         let mut ours: Vec<u64> = said.of("reset").iter().map(of_line).collect();

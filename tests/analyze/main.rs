@@ -13,6 +13,8 @@ mod hostile;
 mod layout;
 mod said;
 mod segments;
+#[path = "../support/tshark.rs"]
+mod tshark;
 
 use std::fs::File;
 use std::path::Path;

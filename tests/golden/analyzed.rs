@@ -10,6 +10,8 @@ use rstproof::scenario::{self, Scenario};
 use rstproof::transcript::{Op, Role};
 use serde_json::Value;
 
+use crate::tshark;
+
 /// The lines that the program writes of a capture.
 fn lines(capture: &Path) -> Vec<Value> {
     let output = Command::new(env!("CARGO_BIN_EXE_rstproof"))
@@ -168,23 +170,7 @@ fn tshark_finds_the_same_resets() {
         bytes.extend(fs::read(path.with_extension("pcapng")).unwrap());
     }
     fs::write(&whole, bytes).unwrap();
-    let output = Command::new("tshark")
-        .args([
-            "-Y",
-            "tcp.flags.reset==1",
-            "-T",
-            "fields",
-            "-e",
-            "frame.number",
-            "-r",
-        ])
-        .arg(&whole)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(output.status.success());
-    let theirs = String::from_utf8(output.stdout).unwrap();
-    let theirs: Vec<u64> = theirs.lines().map(|it| it.parse().unwrap()).collect();
+    let theirs = tshark::reset_frames(&whole);
     assert!(theirs.len() > 200, "{}", theirs.len());
     let lines = lines(&whole);
     let summary = lines.last().unwrap();

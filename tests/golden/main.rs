@@ -10,6 +10,8 @@ mod hostile;
 mod kernel;
 mod pcapng;
 mod tampered;
+#[path = "../support/tshark.rs"]
+mod tshark;
 
 use std::collections::BTreeSet;
 use std::fs;

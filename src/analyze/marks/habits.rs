@@ -190,16 +190,7 @@ impl Habits {
         if let Some(id) = traits.ip_id
             && !(is_syn && header.flags.has(Flags::ACK))
         {
-            if id == 0 {
-                seen |= ID_ZERO;
-            } else {
-                if seen & ID_ONCE != 0 {
-                    self.ip_id_step = self.ip_id_step.max(id.wrapping_sub(self.ip_id));
-                    seen |= ID_TWICE;
-                }
-                seen |= ID_ONCE;
-                self.ip_id = id;
-            }
+            seen |= self.identify(id);
         }
         if let Some(uncuttable) = traits.dont_fragment {
             seen |= if uncuttable { UNCUTTABLE } else { CUTTABLE };
@@ -233,17 +224,8 @@ impl Habits {
     pub fn glance(&mut self, ttl: u8, ip_id: Option<u16>, header: &Header) {
         self.packets = self.packets.saturating_add(1);
         self.ttl = (self.ttl.0.min(ttl), self.ttl.1.max(ttl));
-        match ip_id {
-            None => {}
-            Some(0) => self.seen |= ID_ZERO,
-            Some(id) => {
-                if self.seen & ID_ONCE != 0 {
-                    self.ip_id_step = self.ip_id_step.max(id.wrapping_sub(self.ip_id));
-                    self.seen |= ID_TWICE;
-                }
-                self.seen |= ID_ONCE;
-                self.ip_id = id;
-            }
+        if let Some(id) = ip_id {
+            self.seen |= self.identify(id);
         }
         if let Some(stamps) = header.timestamps {
             self.clock = (stamps.value, ticks(header.at));
@@ -253,6 +235,21 @@ impl Habits {
         }
         self.window = header.window;
         self.seen |= WINDOW;
+    }
+
+    /// Takes in an identification. What is seen by it.
+    #[inline]
+    fn identify(&mut self, id: u16) -> u16 {
+        if id == 0 {
+            return ID_ZERO;
+        }
+        let mut seen = ID_ONCE;
+        if self.has_seen(ID_ONCE) {
+            self.ip_id_step = self.ip_id_step.max(id.wrapping_sub(self.ip_id));
+            seen |= ID_TWICE;
+        }
+        self.ip_id = id;
+        seen
     }
 
     fn has_seen(&self, what: u16) -> bool {
