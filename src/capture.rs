@@ -13,6 +13,7 @@
 //! - a *fence*, a UDP datagram to ourselves, marks the end: when it is met, all that was sent before is in. That no
 //!   frame was dropped does not prove that.
 
+pub mod cpus;
 mod taps;
 
 use std::io;
@@ -330,17 +331,17 @@ impl Session {
         batch: &mut Batch,
         commitment: Option<&[u8; 32]>,
     ) -> Result<(Fence, bool), Error> {
-        let Some(fence) = &mut self.fence else {
-            return Err(fence_failed(
-                &self.interface,
-                &io::ErrorKind::Unsupported.into(),
-            ));
-        };
-        let sent = fence
-            .send(commitment)
-            .map_err(|error| fence_failed(&self.interface, &error))?;
+        let sent = self.send_fence(commitment)?;
         let seen = self.drain_until(batch, |packet| sent.is(packet)).await?;
         Ok((sent, seen))
+    }
+
+    fn send_fence(&mut self, commitment: Option<&[u8; 32]>) -> Result<Fence, Error> {
+        let fence = self.fence.as_mut();
+        let sent = fence.map_or(Err(io::ErrorKind::Unsupported.into()), |it| {
+            it.send(commitment)
+        });
+        sent.map_err(|error| fence_failed(&self.interface, &error))
     }
 
     /// Takes everything that is in the ring, and waits for nothing.

@@ -21,8 +21,8 @@ use caps::{CapSet, Capability, CapsHashSet};
 use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::StreamExt;
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
-use nix::unistd::{Gid, Pid, Uid, getegid, geteuid};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, getegid, geteuid};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteType};
@@ -173,23 +173,6 @@ pub fn drop_privileges(kept: Kept) -> Result<(), Error> {
     caps::clear(None, CapSet::Inheritable).map_err(failed)?;
     caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
     caps::set(None, CapSet::Permitted, &kept).map_err(failed)
-}
-
-/// Binds this thread to one of the CPUs that it may use, the `nth` going round. Frames queue up per CPU: on one CPU a
-/// fence cannot overtake what was sent before it.
-pub fn stay_on_one_cpu(nth: usize) -> Result<(), Error> {
-    let this_thread = Pid::from_raw(0);
-    let failed = |errno| Error::system("bind a worker to one CPU", errno);
-    let allowed = sched_getaffinity(this_thread).map_err(failed)?;
-    let cpus: Vec<usize> = (0..CpuSet::count())
-        .filter(|cpu| allowed.is_set(*cpu).unwrap_or(false))
-        .collect();
-    let Some(cpu) = cpus.get(nth % cpus.len().max(1)) else {
-        return Ok(());
-    };
-    let mut only = CpuSet::new();
-    only.set(*cpu).map_err(failed)?;
-    sched_setaffinity(this_thread, &only).map_err(failed)
 }
 
 /// The place of this worker's trials: its addresses, and what there is to change.

@@ -21,7 +21,7 @@ use tokio::sync::RwLock;
 use tokio::time::interval;
 
 use crate::archive;
-use crate::capture::{self, Batch, Session, Taps};
+use crate::capture::{self, Batch, Session, Taps, cpus};
 use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
@@ -88,6 +88,10 @@ pub enum DecoyKind {
     /// Nothing but that a third host has sent it.
     Exact,
 }
+
+/// What takes less has no timer's doing in it: the shortest of TCP's is two ticks (`TCP_TIMEOUT_MIN`), of a clock that has no more
+/// than 1,000 a second.
+const SHORTEST_TIMER: Duration = Duration::from_millis(2);
 
 /// The window of decoys, by which they can be told from all others.
 pub const DECOY_WINDOW: u16 = 31_337;
@@ -317,7 +321,7 @@ impl Worker {
     /// Enters the place and opens the capture, then gives up every privilege that this thread has and its trials do not take.
     /// `nth` spreads workers over CPUs.
     pub async fn open(settings: Settings, nth: usize) -> Result<Self, Error> {
-        lab::stay_on_one_cpu(nth)?;
+        cpus::stay_on_one(nth)?;
         let lab = {
             // Loading a firewall takes a child.
             let _alone = ALONE.write().await;
@@ -500,6 +504,7 @@ impl Worker {
         site.begin_counting()?;
         let clocks = ClockCheck::sample()?;
         let began = Timestamp::now()?;
+        let acted = Instant::now();
         self.batch.begin(began);
         let mut play = Play {
             scenario,
@@ -528,9 +533,10 @@ impl Worker {
             self.batch.end(at);
             site.repair()?;
         }
+        let may_have_timed = acted.elapsed() >= SHORTEST_TIMER;
         let (fence, fence_seen) = site
             .taps
-            .drain_to_fence(&mut self.batch, self.commitment.as_ref())
+            .drain_to_fence(&mut self.batch, self.commitment.as_ref(), may_have_timed)
             .await?;
         // Tear-down moves them, too.
         let (ended, counted) = cut.unzip();

@@ -3,6 +3,9 @@
 //! Between hosts a frame that leaves one end and one that arrives at the other are two frames, of two rings. They are put into
 //! the order of their times: one clock stamps both. A fence crosses the way in each direction, and each ring must show both:
 //! then all that was sent before is in.
+//!
+//! Loopback and veth keep a queue of frames per CPU, and a fence stands behind what is in the queue of the CPU that it was sent
+//! from. Where a timer may have sent something, from whichever CPU, each of them sends one.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -10,7 +13,7 @@ use std::os::fd::AsFd as _;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Batch, PATIENCE, Session, fence_failed, payload};
+use super::{Batch, PATIENCE, Session, cpus, fence_failed, payload};
 use crate::error::Error;
 use crate::evidence::{Fence, Mark};
 use crate::packet::{Link, Packet};
@@ -177,21 +180,58 @@ impl Taps {
     }
 
     /// Sends a fence, or one each way, and takes everything up to it. What was sent last, and whether all came. What they
-    /// carry beside their mark is bound to the frames by that.
+    /// carry beside their mark is bound to the frames by that. `from_any_cpu` if not only this thread can have sent something, but
+    /// timers, too.
     pub async fn drain_to_fence(
         &mut self,
         batch: &mut Batch,
         commitment: Option<&[u8; 32]>,
+        from_any_cpu: bool,
     ) -> Result<(Fence, bool), Error> {
+        let others_seen = !from_any_cpu || self.drain_other_cpus(batch).await?;
         let Some(crossing) = self.crossing.take() else {
-            return match &mut self.sessions[..] {
-                [session] => session.drain_to_fence(batch, commitment).await,
-                _ => Err(Error::lab("send a fence", &"nothing is captured")),
+            let [session] = &mut self.sessions[..] else {
+                return Err(Error::lab("send a fence", &"nothing is captured"));
             };
+            let (fence, seen) = session.drain_to_fence(batch, commitment).await?;
+            return Ok((fence, seen && others_seen));
         };
         let result = self.cross(&crossing, batch, commitment).await;
         self.crossing = Some(crossing);
-        result
+        let (fence, seen) = result?;
+        Ok((fence, seen && others_seen))
+    }
+
+    /// Takes everything that was sent from other CPUs: each sends a fence. Whether all of these came.
+    async fn drain_other_cpus(&mut self, batch: &mut Batch) -> Result<bool, Error> {
+        let mut fences = Vec::new();
+        cpus::on_others(|| {
+            let Some(crossing) = &self.crossing else {
+                for session in &mut self.sessions {
+                    fences.push(session.send_fence(None)?);
+                }
+                return Ok(());
+            };
+            let mark = new_mark()?;
+            for socket in [&crossing.server, &crossing.client] {
+                fences.push(send_across(socket, mark, None, &self.interface)?);
+            }
+            Ok(())
+        })?;
+        let wanted = fences.len() * self.sessions.len();
+        if wanted == 0 {
+            return Ok(true);
+        }
+        let is_one = |packet: &Packet| fences.iter().any(|fence| fence.is(packet));
+        self.drain_until(
+            batch,
+            || 0,
+            |seen, packet| {
+                *seen += usize::from(is_one(packet));
+                *seen == wanted
+            },
+        )
+        .await
     }
 
     async fn cross(
@@ -201,25 +241,15 @@ impl Taps {
         commitment: Option<&[u8; 32]>,
     ) -> Result<(Fence, bool), Error> {
         let interface = self.interface.clone();
-        let failed = |error: io::Error| fence_failed(&interface, &error);
-        let mark = getrandom::u64().map_err(|error| Error::lab("mark a fence", &error))?;
-        let bytes = payload(mark, commitment);
-        let fence = |socket: &UdpSocket| {
-            let from = socket.local_addr().map_err(failed)?;
-            let mark = Mark(mark);
-            Ok(Fence { from, mark })
-        };
+        let mark = new_mark()?;
         // One after the other, so that it is known which frame is the last.
-        let mut all_seen = true;
-        for socket in [&crossing.server, &crossing.client] {
-            let fence = fence(socket)?;
-            socket.send(&bytes).map_err(failed)?;
-            all_seen &= self.shows_twice(batch, fence).await?;
-        }
+        let fence = send_across(&crossing.server, mark, commitment, &interface)?;
+        let at_server = self.shows_twice(batch, fence).await?;
+        let last = send_across(&crossing.client, mark, commitment, &interface)?;
+        let at_client = self.shows_twice(batch, last).await?;
         // Both rings were emptied, and what came meanwhile is of no trial.
-        let last = fence(&crossing.client)?;
         batch.cut_after(&last);
-        Ok((last, all_seen))
+        Ok((last, at_server && at_client))
     }
 
     /// Takes frames until this fence was captured at both ends.
@@ -233,5 +263,25 @@ impl Taps {
             },
         )
         .await
+    }
+}
+
+fn new_mark() -> Result<Mark, Error> {
+    let drawn = getrandom::u64().map_err(|error| Error::lab("mark a fence", &error))?;
+    Ok(Mark(drawn))
+}
+
+/// Sends a fence by this socket to the other end.
+fn send_across(
+    socket: &UdpSocket,
+    mark: Mark,
+    commitment: Option<&[u8; 32]>,
+    interface: &str,
+) -> Result<Fence, Error> {
+    let from = socket.local_addr();
+    let sent = from.and_then(|from| socket.send(&payload(mark.0, commitment)).map(|_| from));
+    match sent {
+        Ok(from) => Ok(Fence { from, mark }),
+        Err(error) => Err(fence_failed(interface, &error)),
     }
 }

@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use super::here::Here;
 use super::privilege::{USER_NAMESPACES, told};
 use super::{Check, Facts, Group, MainJob, Status, Tried};
+use crate::capture::cpus;
 use crate::error::Error;
-use crate::lab::{self, Lab, Place};
+use crate::lab::{Lab, Place};
 use crate::packet::Packet;
 use crate::report::Remark;
 use crate::scenario::{Family, find};
@@ -85,7 +86,7 @@ async fn on_this_thread() -> Attempt {
 
 impl Attempt {
     async fn carry_out(&mut self) -> Result<(), Error> {
-        lab::stay_on_one_cpu(0)?;
+        cpus::stay_on_one(0)?;
         let settings = Settings::private(8080);
         let lab = Lab::enter(Place::Private, settings.needs, settings.port).await?;
         self.stage = Stage::Capture;
