@@ -49,6 +49,25 @@ fn is_named_after_its_trials_and_agrees_with_tshark() {
     assert_eq!(count_frames(&files).len(), files.len());
 }
 
+/// The kernel keeps a queue of frames per CPU (`softnet_data`), and a timer may have sent something from any of them. Between hosts
+/// a fence goes each way, and is captured at either end.
+#[test]
+fn each_cpu_has_fenced_a_trial_that_took_as_long_as_a_timer() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    for (scenario, frames_of_each) in [
+        ("keepalive-half-open", 1),
+        ("established-neighbour-gone", 4),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), &[scenario, "--family", "ipv4"]);
+        let file = dir.path().join(format!("{scenario}.ipv4.pcapng"));
+        let mut tshark = Command::new("tshark");
+        let fences = wireshark(tshark.arg("-nr").arg(file).args(["-Y", "udp and not icmp"]));
+        let count = fences.lines().count();
+        assert!(count >= cpus * frames_of_each, "{scenario}: {fences}");
+    }
+}
+
 fn frames(of: &Value) -> Vec<u64> {
     let of = of.as_array().unwrap();
     of.iter()
