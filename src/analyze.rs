@@ -16,4 +16,5 @@ pub mod marks;
 pub mod pieces;
 pub mod table;
 pub mod tally;
+pub mod text;
 pub mod zeek;

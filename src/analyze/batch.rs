@@ -10,34 +10,48 @@ use std::net::IpAddr;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::marks::{TCP, Traits};
+use super::marks::{IpTraits, TCP};
 use crate::capture::StoredFilter;
 use crate::file::{Frame, Reader, Statistics};
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::{self, Link};
 use crate::packet::{self, Flags, Header, SeqNum, TcpTimestamps, tunnel};
 
+/// Into so many shares the connections fall. Threads follow them side by side; the number does not depend on that of threads, so
+/// neither does the answer.
+pub const SHARES: usize = 4;
+
 /// The two ends of a connection, in an order that does not depend on who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// Addresses; of IPv4 the 32 bits alone.
-    addresses: [u128; 2],
+    /// Addresses, the upper halves of their bits first; of IPv4 the 32 bits alone.
+    addresses: [[u64; 2]; 2],
     ports: [u16; 2],
     is_ipv6: bool,
+}
+
+/// An address and a port. The order of the halves is that of the whole.
+type End = ([u64; 2], u16);
+
+/// The halves of these bits.
+#[allow(clippy::cast_possible_truncation)] // the lower half is what is meant
+fn halves(bits: u128) -> [u64; 2] {
+    [(bits >> 64) as u64, bits as u64]
 }
 
 impl Hash for Ends {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [low, high] = self.addresses;
-        let ports = u32::from(self.ports[0]) << 16 | u32::from(self.ports[1]);
+        let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);
         if self.is_ipv6 {
-            state.write_u128(low);
-            state.write_u128(high);
+            for half in [low[0], low[1], high[0], high[1]] {
+                state.write_u64(half);
+            }
         } else {
             // They are 32 bits each.
-            state.write_u128(low << 32 | high);
+            state.write_u64(low[1] << 32 | high[1]);
         }
-        state.write_u32(ports);
+        state.write_u64(ports);
     }
 }
 
@@ -46,8 +60,8 @@ impl Ends {
     #[must_use]
     pub fn of(source: (IpAddr, u16), destination: (IpAddr, u16)) -> (Self, usize) {
         let bits = |address: IpAddr| match address {
-            IpAddr::V4(address) => u128::from(address.to_bits()),
-            IpAddr::V6(address) => address.to_bits(),
+            IpAddr::V4(address) => [0, address.to_bits().into()],
+            IpAddr::V6(address) => halves(address.to_bits()),
         };
         let from = (bits(source.0), source.1);
         let to = (bits(destination.0), destination.1);
@@ -55,7 +69,8 @@ impl Ends {
     }
 
     /// The same of the bits of addresses.
-    fn between(from: (u128, u16), to: (u128, u16), is_ipv6: bool) -> (Self, usize) {
+    #[inline]
+    fn between(from: End, to: End, is_ipv6: bool) -> (Self, usize) {
         let is_low = from <= to;
         let (low, high) = if is_low { (from, to) } else { (to, from) };
         let ends = Self {
@@ -69,11 +84,11 @@ impl Ends {
     /// Address and port of an end.
     #[must_use]
     pub fn socket(&self, end: usize) -> std::net::SocketAddr {
-        let bits = self.addresses[end];
+        let [upper, lower] = self.addresses[end];
         let address = if self.is_ipv6 {
-            IpAddr::V6(bits.into())
+            IpAddr::V6((u128::from(upper) << 64 | u128::from(lower)).into())
         } else {
-            IpAddr::V4(u32::try_from(bits).unwrap_or(0).into())
+            IpAddr::V4(u32::try_from(lower).unwrap_or(0).into())
         };
         std::net::SocketAddr::new(address, self.ports[end])
     }
@@ -82,6 +97,19 @@ impl Ends {
     #[must_use]
     pub fn port(&self, end: usize) -> u16 {
         self.ports[end]
+    }
+
+    /// Which of the shares it belongs to. The same in every run: what is told of first depends on it.
+    #[must_use]
+    #[inline]
+    pub fn share(&self) -> usize {
+        let [low, high] = self.addresses;
+        let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);
+        let all =
+            low[0] ^ low[1].rotate_left(7) ^ high[0].rotate_left(14) ^ high[1].rotate_left(21);
+        // Fibonacci hashing: its upper bits are the good ones.
+        let mixed = (all ^ ports.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        usize::from(mixed.to_be_bytes()[0]) % SHARES
     }
 
     /// Whether both ends are the same.
@@ -94,20 +122,18 @@ impl Ends {
 /// A TCP segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// Between whom, and what that is hashed to.
+    /// Between whom.
     pub ends: Ends,
-    /// By the hasher of [`Wanted`].
-    pub hash: u64,
+    /// What that is hashed to by the hasher of [`Wanted`].
+    pub hash: u32,
     /// Which of the two sent it.
     pub sender: usize,
     /// Its header. The frame's number counts from 0 in the batch.
     pub header: Header,
     /// Which interface of the file it was captured on.
     pub interface: u32,
-    /// Hops that it may still take.
-    pub ttl: u8,
-    /// Identification (RFC 6864); IPv6 has none.
-    pub ip_id: Option<u16>,
+    /// What its IP header shows.
+    pub ip: IpTraits,
     /// Bytes of the IP packet, by its own reckoning.
     pub ip_len: u32,
     /// Where the IP packet is in the bytes of the batch, and how much of it was captured.
@@ -126,8 +152,12 @@ impl Seen {
 /// What is seen in a piece.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The TCP segments.
-    pub segments: Vec<Seen>,
+    /// The TCP segments, those of each [share](Ends::share) by themselves.
+    pub segments: [Vec<Seen>; SHARES],
+    /// How many there are in all of them.
+    pub tcp: u32,
+    /// How many of these are RSTs.
+    pub resets: u32,
     /// How many frames there are.
     pub frames: u32,
     /// Frames whose link cannot be read, by the number of its type.
@@ -145,10 +175,26 @@ pub struct Batch {
 impl Batch {
     /// Makes room for another piece.
     pub fn clear(&mut self) {
-        self.segments.clear();
+        for segments in &mut self.segments {
+            segments.clear();
+        }
         self.unread_links.clear();
+        (self.tcp, self.resets) = (0, 0);
         (self.frames, self.fragments, self.cut) = (0, 0, 0);
         (self.filtered, self.dropped) = (0, 0);
+    }
+
+    /// Numbers the frames in the way of the capture, from 1: so many came before.
+    pub(super) fn number_after(&mut self, before: u32) {
+        for seen in self.segments.iter_mut().flatten() {
+            seen.header.frame = seen.header.frame.saturating_add(before).saturating_add(1);
+        }
+    }
+
+    fn push(&mut self, seen: Seen) {
+        self.tcp += 1;
+        self.resets += u32::from(seen.header.flags.has(Flags::RST));
+        self.segments[seen.ends.share()].push(seen);
     }
 
     /// Takes in what an interface counted.
@@ -196,6 +242,11 @@ impl<'w> Look<'w> {
         filter.is_some_and(|filter| filter.lets_through(frame))
     }
 
+    #[allow(clippy::cast_possible_truncation)] // half of it is enough
+    fn hash(&self, ends: &Ends) -> u32 {
+        self.wanted.hasher.hash_one(ends) as u32
+    }
+
     /// Looks at a frame of these bytes.
     pub fn at(&mut self, batch: &mut Batch, reader: &Reader<'_>, frame: &Frame<'_>, bytes: &[u8]) {
         let number = batch.frames;
@@ -215,8 +266,8 @@ impl<'w> Look<'w> {
         {
             let place = frame.captured.as_ptr().addr() - bytes.as_ptr().addr() + ETHERNET_HEADER;
             let length = frame.captured.len() - ETHERNET_HEADER;
-            batch.segments.push(Seen {
-                hash: self.wanted.hasher.hash_one(usual.ends),
+            batch.push(Seen {
+                hash: self.hash(&usual.ends),
                 interface: frame.interface,
                 packet: (
                     u32::try_from(place).unwrap_or(0),
@@ -245,20 +296,21 @@ impl<'w> Look<'w> {
             batch.fragments += u32::from(ip.part == Part::First);
             match segment(&ip, number, frame) {
                 Some((ports, header)) => {
+                    let Some(traits) = IpTraits::of(packet) else {
+                        return;
+                    };
                     let (ends, sender) =
                         Ends::of((ip.source, ports[0]), (ip.destination, ports[1]));
                     let before = ip.payload.as_ptr().addr() - packet.as_ptr().addr();
                     let ip_len = u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0);
                     let place = packet.as_ptr().addr() - bytes.as_ptr().addr();
-                    let traits = Traits::of(packet);
-                    batch.segments.push(Seen {
+                    batch.push(Seen {
                         ends,
-                        hash: self.wanted.hasher.hash_one(ends),
+                        hash: self.hash(&ends),
                         sender,
                         header,
                         interface: frame.interface,
-                        ttl: traits.map_or(0, |it| it.ttl),
-                        ip_id: traits.and_then(|it| it.ip_id),
+                        ip: traits,
                         ip_len,
                         packet: (
                             u32::try_from(place).unwrap_or(0),
@@ -294,17 +346,12 @@ fn usual(bytes: &[u8], frame: u32, of: &Frame<'_>) -> Option<Seen> {
             }
             let (ports, header) = tcp(rest, u32::from(total) - 20, frame, of)?;
             let address = |at: usize| {
-                u128::from(u32::from_be_bytes([
-                    ip[at],
-                    ip[at + 1],
-                    ip[at + 2],
-                    ip[at + 3],
-                ]))
+                let bytes = [ip[at], ip[at + 1], ip[at + 2], ip[at + 3]];
+                [0, u32::from_be_bytes(bytes).into()]
             };
             let (from, to) = ((address(12), ports[0]), (address(16), ports[1]));
-            let id = u16::from_be_bytes([ip[4], ip[5]]);
             let ends = Ends::between(from, to, false);
-            Some(seen(ends, header, total.into(), (ip[8], Some(id))))
+            Some(seen(ends, header, total.into(), IpTraits::v4(ip)))
         }
         [0x86, 0xdd] => {
             let (ip, rest) = packet.split_first_chunk::<40>()?;
@@ -314,25 +361,20 @@ fn usual(bytes: &[u8], frame: u32, of: &Frame<'_>) -> Option<Seen> {
             }
             let (ports, header) = tcp(rest, length.into(), frame, of)?;
             let (source, destination) = ip[8..].split_first_chunk::<16>()?;
-            let from = (u128::from_be_bytes(*source), ports[0]);
-            let to = (u128::from_be_bytes(*destination.first_chunk()?), ports[1]);
+            let bits = |address: &[u8; 16]| halves(u128::from_be_bytes(*address));
+            let from = (bits(source), ports[0]);
+            let to = (bits(destination.first_chunk()?), ports[1]);
             let whole = 40 + u32::from(length);
             let ends = Ends::between(from, to, true);
-            Some(seen(ends, header, whole, (ip[7], None)))
+            Some(seen(ends, header, whole, IpTraits::v6(ip.first_chunk()?)))
         }
         _ => None,
     }
 }
 
-fn seen(
-    (ends, sender): (Ends, usize),
-    header: Header,
-    ip_len: u32,
-    (ttl, ip_id): (u8, Option<u16>),
-) -> Seen {
+fn seen((ends, sender): (Ends, usize), header: Header, ip_len: u32, ip: IpTraits) -> Seen {
     Seen {
-        ttl,
-        ip_id,
+        ip,
         ends,
         hash: 0,
         sender,

@@ -44,8 +44,8 @@ pub struct Excerpt {
 /// What there is to say of a frame.
 #[derive(Debug, Default)]
 struct Notes {
-    /// It is the first of this connection.
-    begins: Option<(u64, Arc<str>)>,
+    /// It is the first of a connection, of which this is said.
+    begins: Option<Arc<str>>,
     /// It draws the RSTs in these frames.
     draws: Vec<u32>,
     /// It is a RST.
@@ -99,7 +99,7 @@ impl Excerpt {
         }
         let text = self.shared(comments::of_connection(connection));
         let (first, last) = connection.span;
-        self.notes.entry(first).or_default().begins = Some((connection.number, text));
+        self.notes.entry(first).or_default().begins = Some(text);
         let spans = self.spans.entry(connection.ends).or_default();
         match spans.last_mut() {
             Some(before) if before.1 >= connection.rests_on => before.1 = last,
@@ -107,6 +107,20 @@ impl Excerpt {
         }
         self.connections += 1;
         self.last = self.last.max(last);
+    }
+
+    /// Takes in what was noted of other connections of the same capture.
+    pub fn merge(&mut self, other: Self) {
+        for (frame, notes) in other.notes {
+            // A frame is of one connection, so of one of the two.
+            self.notes.entry(frame).or_insert(notes);
+        }
+        for (ends, spans) in other.spans {
+            self.spans.entry(ends).or_insert(spans);
+        }
+        self.last = self.last.max(other.last);
+        self.count += other.count;
+        self.connections += other.connections;
     }
 
     /// Why it cannot be written, if it cannot: it would take too much memory.
@@ -146,7 +160,7 @@ impl Excerpt {
             return comments;
         };
         let file = &self.file;
-        if let Some((number, text)) = &notes.begins {
+        if let Some(text) = &notes.begins {
             comments.push(format!("connection {number} of {file}: {text}"));
         }
         for drawn in notes.draws.iter().take(MOST_DRAWN) {
@@ -185,7 +199,8 @@ impl Excerpt {
                     batch.clear();
                     look.at(&mut batch, reader, frame, bytes);
                     let is_wanted = |seen| self.holds(seen, number);
-                    if batch.segments.first().is_some_and(|it| is_wanted(&it.ends)) {
+                    let mut seen = batch.segments.iter().flatten();
+                    if seen.next().is_some_and(|it| is_wanted(&it.ends)) {
                         to.frame(earlier, frame, &self.comments(number, frame))
                     } else {
                         Ok(())

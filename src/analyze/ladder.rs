@@ -6,14 +6,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::str::FromStr;
 
 use anstyle::Style;
 
 use super::batch::Ends;
 use super::human;
-use super::table::{Connection, Listener, Step, Told, Totals};
+use super::table::{Connection, Listener, Step, Told};
 use crate::flow::State;
 use crate::packet::{Flags, Header};
 use crate::report::human::{BAD, LABEL, grouped, wrap};
@@ -35,8 +34,8 @@ const ARROW: usize = LINE - BEFORE;
 /// Which connection is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The one of this number, from 1, in the order of their first frames.
-    Number(u64),
+    /// The one that this frame is of.
+    Frame(u32),
     /// All between these ends.
     Between(SocketAddr, SocketAddr),
 }
@@ -46,12 +45,12 @@ impl FromStr for Which {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WANTED: &str =
-            "it is a number from 1, or ADDR:PORT-ADDR:PORT, with an IPv6 address in brackets";
-        if let Ok(number) = text.parse() {
-            return if number == 0 {
+            "it is the number of a frame, or ADDR:PORT-ADDR:PORT, with an IPv6 address in brackets";
+        if let Ok(frame) = text.parse() {
+            return if frame == 0 {
                 Err(WANTED)
             } else {
-                Ok(Self::Number(number))
+                Ok(Self::Frame(frame))
             };
         }
         let (one, other) = text.split_once('-').ok_or(WANTED)?;
@@ -74,57 +73,93 @@ struct Row {
     is_kept: bool,
 }
 
-/// Tells the story of connections to somebody who takes it line by line.
+/// Finds the connection that a frame is of.
 #[derive(Debug)]
-pub struct Ladder<F> {
+pub struct Finder {
+    frame: u32,
+    first: Option<u32>,
+}
+
+impl Finder {
+    /// Looks for this frame.
+    #[must_use]
+    pub fn new(frame: u32) -> Self {
+        Self { frame, first: None }
+    }
+}
+
+impl Listener for Finder {
+    /// The first frame of the connection, when it is found.
+    type Said = Option<u32>;
+
+    const FOLLOWS: bool = true;
+
+    fn segment(&mut self, step: &Step) {
+        if step.header.frame == self.frame {
+            self.first = Some(step.connection);
+        }
+    }
+
+    fn connection(&mut self, _: &Connection<'_>, _: &[Told]) {}
+
+    fn resets(&mut self, _: &Connection<'_>, _: &[Told]) {}
+
+    fn hand_over(&mut self) -> Option<u32> {
+        self.first
+    }
+}
+
+/// Tells the story of connections.
+#[derive(Debug)]
+pub struct Ladder {
     file: String,
-    which: Which,
+    /// The first frame of the one that is meant, or its ends.
+    first: Option<u32>,
     ends: Option<Ends>,
-    /// The connection that is under way.
-    number: u64,
+    /// What there is to say and was not handed over.
+    text: String,
+    /// The connection that is under way, by its first frame.
+    number: u32,
     count: u64,
     states: Option<[State; 2]>,
-    first: Vec<Row>,
+    beginning: Vec<Row>,
     kept: Vec<Row>,
     last: VecDeque<Row>,
     /// What there is to say of RSTs, by their frames.
     resets: HashMap<u32, String>,
     /// How many connections were told of.
     pub told: u64,
-    write: F,
 }
 
-impl<F: FnMut(&str) + Send> Ladder<F> {
-    /// Of the capture in this file.
-    pub fn new(file: &str, which: Which, write: F) -> Self {
-        let ends = match which {
-            Which::Number(_) => None,
+impl Ladder {
+    /// Of the connections in this file that are meant: by a frame, the one that it is the first of.
+    #[must_use]
+    pub fn new(file: &str, which: Which) -> Self {
+        let (first, ends) = match which {
+            Which::Frame(first) => (Some(first), None),
             Which::Between(one, other) => {
                 let socket = |it: SocketAddr| (it.ip(), it.port());
-                Some(Ends::of(socket(one), socket(other)).0)
+                (None, Some(Ends::of(socket(one), socket(other)).0))
             }
         };
         Self {
             file: file.to_owned(),
-            which,
+            first,
             ends,
+            text: String::new(),
             number: 0,
             count: 0,
             states: None,
-            first: Vec::new(),
+            beginning: Vec::new(),
             kept: Vec::new(),
             last: VecDeque::new(),
             resets: HashMap::new(),
             told: 0,
-            write,
         }
     }
 
-    fn is_meant(&self, number: u64, ends: &Ends) -> bool {
-        match self.which {
-            Which::Number(wanted) => number == wanted,
-            Which::Between(..) => self.ends.as_ref() == Some(ends),
-        }
+    fn is_meant(&self, number: u32, ends: &Ends) -> bool {
+        self.first == Some(number) || self.ends.as_ref() == Some(ends)
     }
 
     /// Keeps a segment, and one that is not at the end any more only if it has to do with a RST.
@@ -146,8 +181,8 @@ impl<F: FnMut(&str) + Send> Ladder<F> {
         {
             row.is_kept = true;
         }
-        if self.first.len() < MOST_AT_EACH_END {
-            self.first.push(row);
+        if self.beginning.len() < MOST_AT_EACH_END {
+            self.beginning.push(row);
             return;
         }
         self.last.push_back(row);
@@ -160,9 +195,9 @@ impl<F: FnMut(&str) + Send> Ladder<F> {
         }
     }
 
-    fn begin(&mut self, number: u64) {
+    fn begin(&mut self, number: u32) {
         (self.number, self.count, self.states) = (number, 0, None);
-        self.first.clear();
+        self.beginning.clear();
         self.kept.clear();
         self.last.clear();
         self.resets.clear();
@@ -179,9 +214,9 @@ impl<F: FnMut(&str) + Send> Ladder<F> {
 
     fn show(&mut self, connection: &Connection<'_>) {
         let mut text = heading(&self.file, connection);
-        let zero = self.first.first().map(|row| row.step.header.at);
+        let zero = self.beginning.first().map(|row| row.step.header.at);
         let mut next = 0;
-        for row in self.first.iter().chain(&self.kept).chain(&self.last) {
+        for row in self.beginning.iter().chain(&self.kept).chain(&self.last) {
             if row.nth > next {
                 let left_out = grouped(usize::try_from(row.nth - next).unwrap_or(usize::MAX));
                 let _ = writeln!(text, "{:BEFORE$}… {left_out} more …", "");
@@ -194,13 +229,14 @@ impl<F: FnMut(&str) + Send> Ladder<F> {
             if let Some(reset) = self.resets.get(&row.step.header.frame) {
                 explanation(&mut text, reset);
             }
-            (self.write)(&text);
-            text.clear();
         }
+        self.text += &text;
     }
 }
 
-impl<F: FnMut(&str) + Send> Listener for Ladder<F> {
+impl Listener for Ladder {
+    type Said = String;
+
     const FOLLOWS: bool = true;
 
     fn segment(&mut self, step: &Step) {
@@ -210,7 +246,7 @@ impl<F: FnMut(&str) + Send> Listener for Ladder<F> {
     }
 
     fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
-        if self.is_meant(connection.number, &connection.ends) {
+        if self.is_meant(connection.number(), &connection.ends) {
             self.explain(connection, resets);
             self.told += 1;
             self.show(connection);
@@ -218,22 +254,22 @@ impl<F: FnMut(&str) + Send> Listener for Ladder<F> {
     }
 
     fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
-        if self.is_meant(connection.number, &connection.ends) {
+        if self.is_meant(connection.number(), &connection.ends) {
             self.explain(connection, resets);
         }
     }
 
-    fn progress(&mut self, _: u64, _: &Totals) -> ControlFlow<()> {
-        ControlFlow::Continue(())
+    fn hand_over(&mut self) -> String {
+        std::mem::take(&mut self.text)
     }
 }
 
 fn heading(file: &str, connection: &Connection<'_>) -> String {
     let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
-    let (number, zeek) = (connection.number, connection.zeek);
+    let (number, zeek) = (connection.number(), connection.zeek);
     let state = zeek.conn_state();
     let text = format!(
-        "connection {number} of {file}: conn_state {state}, history {}",
+        "the connection that begins with frame {number} of {file}: conn_state {state}, history {}",
         zeek.history()
     );
     let mut heading = String::new();
@@ -345,7 +381,7 @@ mod tests {
         let between = |one: &str, other: &str| {
             Ok(Which::Between(one.parse().unwrap(), other.parse().unwrap()))
         };
-        assert_eq!("7".parse(), Ok(Which::Number(7)));
+        assert_eq!("7".parse(), Ok(Which::Frame(7)));
         assert_eq!(
             "10.0.0.1:80-10.0.0.2:9".parse(),
             between("10.0.0.1:80", "10.0.0.2:9")

@@ -26,7 +26,7 @@ use serde::{Serialize, Serializer};
 
 pub use after::{Sequel, later};
 pub(super) use habits::TCP;
-pub use habits::{Habits, Traits};
+pub use habits::{Habits, IpTraits, Traits};
 
 use crate::flow::{Form, State};
 use crate::packet::{Flags, Header, SeqNum};

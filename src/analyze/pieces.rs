@@ -1,9 +1,10 @@
-//! A capture in pieces that threads read side by side, and take in one after the other.
+//! A capture in pieces that threads read side by side.
 //!
-//! Reading a file and looking at each header is most of the work, and no piece needs another one for it, but for where its
-//! first block begins. That is guessed; when all before the piece is taken in it is known, and a wrong guess costs reading
-//! the piece once more. So whatever is taken in, is in the order of the file and by one thread at a time, and the answer does
-//! not depend on how many there are.
+//! Reading a piece and looking at each header needs no other piece, but for where its first block begins. That is guessed; when
+//! it is the turn of the piece it is known, and a wrong guess costs reading it once more. Then its segments are taken in by one
+//! [table](super::table) after the other, and at last what these had to say is heard. At each of these stages the pieces pass one
+//! by one and in the order of the file, so the answer does not depend on how many threads there are; and while one piece is at
+//! one stage the next may be at that before.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::batch::{Batch, Look, Wanted};
+use super::batch::{Batch, Look, SHARES, Wanted};
+use super::table::{Audience, Counts, Listener, Table, Totals};
 use crate::file::{Block, Malformed, Problem, Reader};
 
 /// Length of a piece, in bytes: it and what was seen in it stay in a core's own cache.
@@ -33,15 +35,6 @@ pub enum Source<'a> {
     Stream(Mutex<&'a mut (dyn Read + Send)>),
 }
 
-/// What takes in what was seen, in the order of the file.
-pub trait Taker: Send {
-    /// Takes in what was seen in these bytes.
-    fn take(&mut self, batch: &mut Batch, bytes: &[u8]);
-
-    /// So many bytes of the capture have been taken in. Whether to go on.
-    fn progress(&mut self, position: u64) -> ControlFlow<()>;
-}
-
 /// Why a capture was not read to its end.
 #[derive(Debug)]
 pub enum Stopped {
@@ -53,76 +46,239 @@ pub enum Stopped {
     Unwanted(u64),
 }
 
-/// What is handed from the piece before to the next one.
-struct Turn<'t, T> {
+/// What reading a capture came to.
+#[derive(Debug)]
+pub struct Ended<L> {
+    /// How many bytes it has, or why it was not read to its end.
+    pub read: Result<u64, Stopped>,
+    /// What it amounts to, as far as it was read.
+    pub totals: Totals,
+    /// Who was told of its connections: one of each share of them.
+    pub listeners: Vec<L>,
+}
+
+/// Where pieces pass one by one, in the order of the file.
+struct Stage<T> {
+    turn: Mutex<Turn<T>>,
+    passed: Condvar,
+    /// The same number as in the turn, to be looked at without it.
+    whose: AtomicU64,
+}
+
+struct Turn<T> {
     /// Number of the piece whose turn it is.
     piece: u64,
+    what: T,
+}
+
+impl<T> Stage<T> {
+    fn new(what: T) -> Self {
+        Self {
+            turn: Mutex::new(Turn { piece: 0, what }),
+            passed: Condvar::new(),
+            whose: AtomicU64::new(0),
+        }
+    }
+
+    /// Does this when it is the turn of this piece, and passes the turn on. `None` if that does not come, since all is over.
+    fn pass<R>(
+        &self,
+        piece: u64,
+        is_over: &AtomicBool,
+        what: impl FnOnce(&mut T) -> R,
+    ) -> Option<R> {
+        self.wait_a_little(piece, is_over);
+        let mut turn = lock(&self.turn);
+        while turn.piece != piece {
+            if is_over.load(Ordering::Relaxed) {
+                return None;
+            }
+            turn = self
+                .passed
+                .wait(turn)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let result = what(&mut turn.what);
+        turn.piece += 1;
+        self.whose.store(turn.piece, Ordering::Release);
+        drop(turn);
+        self.passed.notify_all();
+        Some(result)
+    }
+
+    /// The turn comes soon, as a rule, and to be woken takes longer than that. It is no more than a saving: who has waited in
+    /// vain here lets others have the processor, and then goes to sleep.
+    fn wait_a_little(&self, piece: u64, is_over: &AtomicBool) {
+        const LOOKS: u32 = 1_000;
+        const YIELDS: u32 = 100;
+        for look in 0..LOOKS + YIELDS {
+            if self.whose.load(Ordering::Acquire) == piece || is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            if look < LOOKS {
+                std::hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+    }
+
+    fn into_inner(self) -> T {
+        let turn = self.turn.into_inner();
+        turn.unwrap_or_else(PoisonError::into_inner).what
+    }
+}
+
+/// The first stage: where blocks begin.
+#[derive(Default)]
+struct Front {
     /// Reads what follows; `None` before the beginning of the file.
     reader: Option<Reader<'static>>,
     /// The block that has begun and goes on in the next piece.
     carry: Vec<u8>,
     /// Where that begins, or else the next piece.
     position: u64,
-    taker: &'t mut T,
+    /// How many frames came before.
+    frames: u32,
     stopped: Option<Stopped>,
 }
 
-struct Shared<'s, 'f, 't, T> {
+/// The last one: what is told is heard.
+struct Back<'a, A> {
+    audience: &'a mut A,
+    totals: Totals,
+    /// Up to where it was heard, if nothing more is wanted.
+    unwanted: Option<u64>,
+}
+
+struct Shared<'s, 'f, 'a, L, A> {
     source: &'s Source<'f>,
     /// Length of a piece, in bytes.
     length: usize,
     next: AtomicU64,
-    turn: Mutex<Turn<'t, T>>,
-    passed: Condvar,
-    /// The same number as in the turn, to be looked at without it.
-    whose: AtomicU64,
+    front: Stage<Front>,
+    tables: [Stage<Table<L>>; SHARES],
+    back: Stage<Back<'a, A>>,
     /// What the blocks of an ordinary piece are read by, as soon as that is known.
     reader: Mutex<Option<Reader<'static>>>,
+    /// No other piece is begun with.
     is_over: AtomicBool,
 }
 
+/// The block that began in an earlier piece and ends in this one.
+struct Head {
+    bytes: Vec<u8>,
+    batch: Batch,
+}
+
+/// What the first stage makes of a piece.
+struct Begun {
+    head: Option<Head>,
+    /// Where the first block that begins in it does.
+    start: usize,
+    /// How many frames came before, its head included.
+    frames: u32,
+    /// What of the capture has been taken in with this.
+    position: u64,
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panics takes the others along: there is no half of an answer.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads a capture to its end with so many threads, in pieces of so many bytes; usually of [`PIECE`]. Everything before the
-/// place where it stopped has been taken in.
-pub fn read_all<T: Taker>(
+/// How a capture is to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner<'w> {
+    /// By how many threads.
+    pub threads: usize,
+    /// In pieces of so many bytes; usually [`PIECE`].
+    pub piece: usize,
+    /// What is to be seen in it.
+    pub wanted: &'w Wanted,
+    /// How many connections may live at the same time; usually [`MOST_CONNECTIONS`](super::table::MOST_CONNECTIONS).
+    pub most: usize,
+}
+
+/// Reads a capture to its end. Everything before the place where it stopped has been taken in; the listeners, one of each share of
+/// the connections, are told of these, and the audience hears what they say.
+pub fn read_all<L: Listener, A: Audience<L::Said>>(
     source: &Source<'_>,
-    threads: usize,
-    piece: usize,
-    wanted: &Wanted,
-    taker: &mut T,
-) -> Result<u64, Stopped> {
+    manner: Manner<'_>,
+    listener: impl Fn() -> L,
+    audience: &mut A,
+) -> Ended<L> {
+    let most = (manner.most / SHARES).max(1);
     let shared = Shared {
         source,
-        length: piece.max(SOME),
+        length: manner.piece.max(SOME),
         next: AtomicU64::new(0),
-        turn: Mutex::new(Turn {
-            piece: 0,
-            reader: None,
-            carry: Vec::new(),
-            position: 0,
-            taker,
-            stopped: None,
+        front: Stage::new(Front::default()),
+        tables: std::array::from_fn(|_| Stage::new(Table::new(listener(), most))),
+        back: Stage::new(Back {
+            audience,
+            totals: Totals::default(),
+            unwanted: None,
         }),
-        passed: Condvar::new(),
-        whose: AtomicU64::new(0),
         reader: Mutex::new(None),
         is_over: AtomicBool::new(false),
     };
     thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|| work(&shared, &mut Look::new(wanted)));
+        for _ in 1..manner.threads {
+            scope.spawn(|| work(&shared, &mut Look::new(manner.wanted)));
         }
-        work(&shared, &mut Look::new(wanted));
+        work(&shared, &mut Look::new(manner.wanted));
     });
-    let turn = shared
-        .turn
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    let position = finish(turn)?;
+    let Back {
+        audience,
+        totals,
+        unwanted,
+    } = shared.back.into_inner();
+    let read = match unwanted {
+        Some(position) => Err(Stopped::Unwanted(position)),
+        None => finish(shared.front.into_inner()).and_then(|position| whole(source, position)),
+    };
+    let mut tables = shared.tables.map(Stage::into_inner);
+    let position = match &read {
+        Ok(position) | Err(Stopped::Io(_, position) | Stopped::Unwanted(position)) => *position,
+        Err(Stopped::Malformed(malformed)) => malformed.offset,
+    };
+    tell_the_rest(&mut tables, |said| audience.hear(said, position, &totals));
+    Ended {
+        read,
+        totals,
+        listeners: tables.map(Table::into_listener).into(),
+    }
+}
+
+/// Tells of what still lives when a capture is at its end, in the order of the first frames.
+fn tell_the_rest<L: Listener>(
+    tables: &mut [Table<L>],
+    mut hear: impl FnMut(Vec<L::Said>) -> ControlFlow<()>,
+) {
+    /// So many are told of before it is heard: it takes memory.
+    const SOME: usize = 1_000;
+    let mut left = Vec::new();
+    for (share, table) in tables.iter_mut().enumerate() {
+        let living = table.end().into_iter();
+        left.extend(living.map(|(first, place)| (first, share, place)));
+    }
+    left.sort_unstable();
+    let mut some = left.chunks(SOME);
+    loop {
+        let chunk = some.next();
+        for (_, share, place) in chunk.into_iter().flatten() {
+            tables[*share].retire(*place);
+        }
+        // Once at least: a listener may have something to say without one.
+        let said = tables.iter_mut().map(Table::hand_over).collect();
+        if hear(said).is_break() || chunk.is_none() {
+            return;
+        }
+    }
+}
+
+/// A file has to be as long as it was when it was opened.
+fn whole(source: &Source<'_>, position: u64) -> Result<u64, Stopped> {
     match source {
         Source::File(_, length) if position < *length => {
             let shrunk = "the file became shorter while it was read";
@@ -134,7 +290,7 @@ pub fn read_all<T: Taker>(
 }
 
 /// What there is to say when all pieces have been taken in.
-fn finish<T: Taker>(turn: Turn<'_, T>) -> Result<u64, Stopped> {
+fn finish(turn: Front) -> Result<u64, Stopped> {
     if let Some(stopped) = turn.stopped {
         return Err(stopped);
     }
@@ -154,16 +310,12 @@ fn finish<T: Taker>(turn: Turn<'_, T>) -> Result<u64, Stopped> {
     }
 }
 
-fn work<T: Taker>(shared: &Shared<'_, '_, '_, T>, look: &mut Look<'_>) {
+fn work<L: Listener, A: Audience<L::Said>>(shared: &Shared<'_, '_, '_, L, A>, look: &mut Look<'_>) {
     let mut bytes = vec![0; shared.length];
     let mut batch = Batch::default();
     while !shared.is_over.load(Ordering::Relaxed) {
         let (piece, read) = shared.fetch(&mut bytes);
-        let length = match &read {
-            Ok(length) => *length,
-            Err(_) => 0,
-        };
-        let bytes = &bytes[..length];
+        let bytes = &bytes[..*read.as_ref().unwrap_or(&0)];
         // Before its turn, by a guess.
         batch.clear();
         let known = lock(&shared.reader).clone();
@@ -176,52 +328,70 @@ fn work<T: Taker>(shared: &Shared<'_, '_, '_, T>, look: &mut Look<'_>) {
             let end = walk(&reader, &bytes[start..], &mut batch, look);
             Some((start, reader.changes(), end))
         });
-        shared.wait_a_little(piece);
-        let mut turn = lock(&shared.turn);
-        while turn.piece != piece && !shared.is_over.load(Ordering::Relaxed) {
-            turn = shared
-                .passed
-                .wait(turn)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        if shared.is_over.load(Ordering::Relaxed) {
-            return;
-        }
-        match read {
-            Ok(0) => shared.is_over.store(true, Ordering::Relaxed),
-            Ok(_) => {
-                take_in(shared, &mut turn, bytes, guessed, &mut batch, look);
-                if turn.stopped.is_some() {
-                    shared.is_over.store(true, Ordering::Relaxed);
+        let begun = shared.front.pass(piece, &shared.is_over, |front| {
+            let begun = match read {
+                Ok(0) => None,
+                Ok(_) => Some(begin(
+                    front,
+                    &shared.reader,
+                    bytes,
+                    guessed,
+                    &mut batch,
+                    look,
+                )),
+                Err(error) => {
+                    let position = front.position + front.carry.len() as u64;
+                    front.stopped = Some(Stopped::Io(error, position));
+                    None
                 }
-            }
-            Err(error) => {
-                let position = turn.position + turn.carry.len() as u64;
-                turn.stopped = Some(Stopped::Io(error, position));
+            };
+            if begun.is_none() || front.stopped.is_some() {
                 shared.is_over.store(true, Ordering::Relaxed);
             }
-        }
-        turn.piece += 1;
-        shared.whose.store(turn.piece, Ordering::Release);
-        drop(turn);
-        shared.passed.notify_all();
+            begun
+        });
+        let Some(Some(begun)) = begun else { return };
+        shared.follow(piece, begun, &mut batch, bytes);
     }
 }
 
-impl<T> Shared<'_, '_, '_, T> {
-    /// The turn comes soon, as a rule, and to be woken takes longer than that. It is no more than a saving: who has waited in
-    /// vain here goes to sleep.
-    fn wait_a_little(&self, piece: u64) {
-        const LOOKS: u32 = 20_000;
-        for _ in 0..LOOKS {
-            let is_due = self.whose.load(Ordering::Acquire) == piece;
-            if is_due || self.is_over.load(Ordering::Relaxed) {
-                return;
-            }
-            std::hint::spin_loop();
+impl<L: Listener, A: Audience<L::Said>> Shared<'_, '_, '_, L, A> {
+    /// Takes a piece through the stages behind the first. Its turn comes at each of them, since no piece before it stops.
+    fn follow(&self, piece: u64, begun: Begun, batch: &mut Batch, bytes: &[u8]) {
+        let never = AtomicBool::new(false);
+        let mut head = begun.head;
+        batch.number_after(begun.frames);
+        if let Some(head) = &mut head {
+            head.batch
+                .number_after(begun.frames.saturating_sub(head.batch.frames));
         }
+        let mut counts = Counts::default();
+        let mut said = Vec::with_capacity(SHARES);
+        for (share, stage) in self.tables.iter().enumerate() {
+            said.extend(stage.pass(piece, &never, |table| {
+                if let Some(Head { bytes, batch }) = &head {
+                    table.take(&batch.segments[share], bytes, &mut counts);
+                }
+                table.take(&batch.segments[share], &bytes[begun.start..], &mut counts);
+                table.hand_over()
+            }));
+        }
+        self.back.pass(piece, &never, |back| {
+            for batch in head.iter().map(|it| &it.batch).chain([&*batch]) {
+                back.totals.add(batch);
+            }
+            back.totals.count(&counts);
+            if back.unwanted.is_none()
+                && (back.audience.hear(said, begun.position, &back.totals)).is_break()
+            {
+                back.unwanted = Some(begun.position);
+                self.is_over.store(true, Ordering::Relaxed);
+            }
+        });
     }
+}
 
+impl<L, A> Shared<'_, '_, '_, L, A> {
     /// The next piece, its number, and how long it is; nothing at the end.
     fn fetch(&self, bytes: &mut [u8]) -> (u64, io::Result<usize>) {
         match self.source {
@@ -301,20 +471,27 @@ fn walk(reader: &Reader<'_>, bytes: &[u8], batch: &mut Batch, look: &mut Look<'_
     }
 }
 
-/// Takes in a piece when all before it is.
-fn take_in<T: Taker>(
-    shared: &Shared<'_, '_, '_, T>,
-    turn: &mut Turn<'_, T>,
+/// Finds out what begins in a piece, when that is known of all before it.
+fn begin(
+    front: &mut Front,
+    ordinary: &Mutex<Option<Reader<'static>>>,
     bytes: &[u8],
     guessed: Option<(usize, u64, End)>,
     batch: &mut Batch,
     look: &mut Look<'_>,
-) {
-    let Some(start) = complete(shared, turn, bytes, look) else {
-        return;
+) -> Begun {
+    let (head, start) = complete(front, ordinary, bytes, look);
+    let in_head = head.as_ref().map_or(0, |it| it.batch.frames);
+    let mut begun = Begun {
+        head,
+        start: bytes.len(),
+        frames: front.frames.saturating_add(in_head),
+        position: front.position,
     };
-    let Some(reader) = &turn.reader else {
-        return;
+    front.frames = begun.frames;
+    let (Some(start), Some(reader)) = (start, &front.reader) else {
+        batch.clear();
+        return begun;
     };
     let is_right = guessed
         .as_ref()
@@ -326,22 +503,21 @@ fn take_in<T: Taker>(
             walk(reader, &bytes[start..], batch, look)
         }
     };
-    turn.taker.take(batch, &bytes[start..]);
-    turn.carry.clear();
-    turn.carry.extend_from_slice(&bytes[start + end.offset..]);
-    turn.position += end.offset as u64;
-    stop_if_broken(turn, end.problem);
-    if turn.reader.as_ref().map(Reader::changes) != Some(end.reader.changes()) {
-        *lock(&shared.reader) = Some(end.reader.clone());
+    front.frames = front.frames.saturating_add(batch.frames);
+    front.carry.clear();
+    front.carry.extend_from_slice(&bytes[start + end.offset..]);
+    front.position += end.offset as u64;
+    stop_if_broken(front, end.problem);
+    if front.reader.as_ref().map(Reader::changes) != Some(end.reader.changes()) {
+        *lock(ordinary) = Some(end.reader.clone());
     }
-    turn.reader = Some(end.reader);
-    if turn.taker.progress(turn.position).is_break() && turn.stopped.is_none() {
-        turn.stopped = Some(Stopped::Unwanted(turn.position));
-    }
+    front.reader = Some(end.reader);
+    (begun.start, begun.position) = (start, front.position);
+    begun
 }
 
 /// A block that ends behind its piece is no broken one, unless it is too long for anything.
-fn stop_if_broken<T>(turn: &mut Turn<'_, T>, problem: Option<Problem>) {
+fn stop_if_broken(front: &mut Front, problem: Option<Problem>) {
     let is_cut = match problem {
         None | Some(Problem::Begun) => true,
         Some(Problem::Cut { length, .. }) => length <= LONGEST_BLOCK,
@@ -352,8 +528,8 @@ fn stop_if_broken<T>(turn: &mut Turn<'_, T>, problem: Option<Problem>) {
             Problem::Cut { length, .. } => Problem::TooLong { length },
             other => other,
         };
-        turn.stopped = Some(Stopped::Malformed(Malformed {
-            offset: turn.position,
+        front.stopped = Some(Stopped::Malformed(Malformed {
+            offset: front.position,
             problem,
         }));
     }
@@ -361,69 +537,75 @@ fn stop_if_broken<T>(turn: &mut Turn<'_, T>, problem: Option<Problem>) {
 
 /// Completes the block that has begun in an earlier piece, or the beginning of the file. Where in this piece the next block
 /// begins; `None` if it is not in it, or there is none.
-fn complete<T: Taker>(
-    shared: &Shared<'_, '_, '_, T>,
-    turn: &mut Turn<'_, T>,
+fn complete(
+    front: &mut Front,
+    ordinary: &Mutex<Option<Reader<'static>>>,
     bytes: &[u8],
     look: &mut Look<'_>,
-) -> Option<usize> {
-    let before = turn.carry.len();
-    if turn.reader.is_none() {
-        turn.carry
+) -> (Option<Head>, Option<usize>) {
+    let before = front.carry.len();
+    if front.reader.is_none() {
+        front
+            .carry
             .extend_from_slice(&bytes[..bytes.len().min(SOME)]);
-        match Reader::new(&turn.carry) {
+        match Reader::new(&front.carry) {
             Ok(reader) => {
                 let header = reader.offset();
                 let reader = reader.go_on(&[]).without_comments();
-                *lock(&shared.reader) = Some(reader.clone());
-                turn.reader = Some(reader);
-                turn.carry.clear();
-                turn.position += header as u64;
+                *lock(ordinary) = Some(reader.clone());
+                front.reader = Some(reader);
+                front.carry.clear();
+                front.position += header as u64;
                 // The header of a classic pcap is in the piece that it begins in, since a piece has room for it.
-                return Some(header - before.min(header));
+                return (None, Some(header - before.min(header)));
             }
             Err(error) => {
-                let may_become_one = turn.carry.len() < SOME
+                let may_become_one = front.carry.len() < SOME
                     && matches!(error.problem, Problem::Cut { .. } | Problem::Empty);
                 if !may_become_one {
-                    turn.stopped = Some(Stopped::Malformed(error));
+                    front.stopped = Some(Stopped::Malformed(error));
                 }
-                return None;
+                return (None, None);
             }
         }
     }
     if before == 0 {
-        return Some(0);
+        return (None, Some(0));
     }
-    let reader = turn.reader.clone()?;
+    let Some(reader) = front.reader.clone() else {
+        return (None, None);
+    };
     let mut taken = 0;
     let mut wanted = SOME;
     loop {
         let more = bytes.len().min(wanted.max(taken));
-        turn.carry.extend_from_slice(&bytes[taken..more]);
+        front.carry.extend_from_slice(&bytes[taken..more]);
         taken = more;
-        let carry = std::mem::take(&mut turn.carry);
+        let carry = std::mem::take(&mut front.carry);
         let mut batch = Batch::default();
         // Only the first block: those behind it are in the piece.
         let (first, end) = first_block(&reader, &carry, &mut batch, look);
         match first {
             Ok(length) if length > before => {
-                turn.taker.take(&mut batch, &carry[..length]);
-                turn.position += length as u64;
+                front.position += length as u64;
                 // What is behind it is taken from the piece.
-                turn.reader = Some(end);
-                return Some(length - before);
+                front.reader = Some(end);
+                let head = Head {
+                    bytes: carry,
+                    batch,
+                };
+                return (Some(head), Some(length - before));
             }
             Ok(_) => {
-                turn.carry = carry;
-                stop_if_broken(turn, Some(Problem::Fields));
-                return None;
+                front.carry = carry;
+                stop_if_broken(front, Some(Problem::Fields));
+                return (None, None);
             }
             Err(problem) => {
-                turn.carry = carry;
-                stop_if_broken(turn, Some(problem));
-                if turn.stopped.is_some() || taken == bytes.len() {
-                    return None;
+                front.carry = carry;
+                stop_if_broken(front, Some(problem));
+                if front.stopped.is_some() || taken == bytes.len() {
+                    return (None, None);
                 }
                 wanted = match problem {
                     Problem::Cut { length, .. } => usize::try_from(length)

@@ -1,8 +1,11 @@
 //! The connections of a capture: which segment belongs to which, when one is over, and what is told of it then.
 //!
 //! Segments come in the order of the capture. A connection is told of when it is over by Zeek's reckoning, or when the capture
-//! ends; so the table holds those that live, and its memory does not grow with the file. When more live than it may hold, the
+//! ends; so a table holds those that live, and its memory does not grow with the file. When more live than it may hold, the
 //! one that has been silent for longest has to go, and that is said.
+//!
+//! The connections of a capture are [shared](super::batch::SHARES) among some tables, each for itself, so that threads can be at
+//! work on them side by side.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -10,25 +13,29 @@ use std::ops::ControlFlow;
 
 use hashbrown::HashTable;
 
-use super::batch::{Batch, Ends, Seen};
+use super::batch::{Batch, Ends, SHARES, Seen};
 use super::diagnosis::{self, Said};
 use super::explain::{Explanation, Past};
 use super::marks::{self, Context, Fact, Habits, Sequel, Traits, Weight};
-use super::pieces::Taker;
 use super::zeek::Zeek;
 use crate::flow::{Flow, Observed, Reset, State};
 use crate::packet::{Flags, Header};
+use crate::sys;
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
-/// Connections that live at the same time; more are not held.
+/// Connections that live at the same time; more are not held, and of each share no more than its part of that.
 pub const MOST_CONNECTIONS: usize = 1 << 20;
 
 /// RSTs of a connection that are held until it is over; of more the oldest are told of before.
 const MOST_RESETS: usize = 64;
 
-/// The same of all connections together: of more each is told of at once.
-const MOST_HELD: usize = 1 << 15;
+/// Connections of a table that are told of as being over while one piece is taken in: what is said of them is held until all tables
+/// have taken it in. More than a piece has room for, so the rest does not grow.
+const MOST_TOLD: usize = 10_000;
+
+/// The same of all connections of a table together: of more each is told of at once.
+const MOST_HELD: usize = (1 << 15) / SHARES;
 
 /// A RST, and all that can be said of it.
 #[derive(Debug)]
@@ -52,8 +59,8 @@ pub struct Told {
 /// A connection that is over, or was when the capture ended.
 #[derive(Debug)]
 pub struct Connection<'a> {
-    /// Number of it, from 1, in the order of their first frames.
-    pub number: u64,
+    /// In the midst of which frame this is told: the last one that was taken in; `u32::MAX` after all.
+    pub told_at: u32,
     /// Its ends.
     pub ends: Ends,
     /// Which of them is the client.
@@ -78,6 +85,12 @@ pub struct Connection<'a> {
 }
 
 impl Connection<'_> {
+    /// What it is called by: the number of its first frame.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.span.0
+    }
+
     /// Address and port of an end.
     #[must_use]
     pub fn socket(&self, role: Role) -> SocketAddr {
@@ -105,8 +118,8 @@ pub struct Gaps {
 /// What a segment has done to its connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// Number of the connection.
-    pub connection: u64,
+    /// The first frame of the connection.
+    pub connection: u32,
     /// Its ends.
     pub ends: Ends,
     /// Who sent it.
@@ -123,8 +136,11 @@ pub struct Step {
     pub drawn_by: Option<u32>,
 }
 
-/// What is told of as it comes to be known.
+/// Who is told of the connections of one table, as they come to be known.
 pub trait Listener: Send {
+    /// What it has to say of them.
+    type Said: Default + Send;
+
     /// Whether it is told of every segment.
     const FOLLOWS: bool = false;
 
@@ -137,8 +153,25 @@ pub trait Listener: Send {
     /// Some RSTs of a connection that has too many to be held.
     fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]);
 
-    /// So many bytes have been read. Whether to go on.
-    fn progress(&mut self, position: u64, totals: &Totals) -> ControlFlow<()>;
+    /// Hands over what it has had to say since it last did.
+    fn hand_over(&mut self) -> Self::Said;
+}
+
+/// Who hears what the listeners of all tables say, piece by piece, in the order of the capture.
+pub trait Audience<S>: Send {
+    /// What each of them has said of a piece. So many bytes have been read; whether to go on.
+    fn hear(&mut self, said: Vec<S>, position: u64, totals: &Totals) -> ControlFlow<()>;
+}
+
+/// What tables count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// RSTs, each once.
+    pub resets: u64,
+    /// Connections.
+    pub connections: u64,
+    /// Connections that had to go before they were over.
+    pub evicted: u64,
 }
 
 /// What a capture amounts to.
@@ -168,10 +201,32 @@ pub struct Totals {
     pub evicted: u64,
 }
 
+impl Totals {
+    /// Counts what was seen in a piece.
+    pub(super) fn add(&mut self, batch: &Batch) {
+        self.packets += u64::from(batch.frames);
+        self.tcp += u64::from(batch.tcp);
+        self.reset_frames += u64::from(batch.resets);
+        self.fragments += u64::from(batch.fragments);
+        self.cut += u64::from(batch.cut);
+        self.filtered += u64::from(batch.filtered);
+        self.dropped = self.dropped.max(batch.dropped);
+        for (kind, count) in &batch.unread_links {
+            *self.unread_links.entry(*kind).or_default() += u64::from(*count);
+        }
+    }
+
+    /// Counts what tables have found in it.
+    pub(super) fn count(&mut self, counts: &Counts) {
+        self.resets += counts.resets;
+        self.connections += counts.connections;
+        self.evicted += counts.evicted;
+    }
+}
+
 struct Entry {
     ends: Ends,
-    hash: u64,
-    number: u64,
+    hash: u32,
     /// The end that sent its first packet, and the one that is the client.
     first: u8,
     client: u8,
@@ -255,13 +310,18 @@ impl Syn {
 
 /// The connections that live.
 pub struct Table<L> {
-    index: HashTable<u32>,
+    /// Each place with what its ends are hashed to: they are looked at only if that is the same.
+    index: HashTable<(u32, u32)>,
     entries: Slab,
     free: Vec<u32>,
     /// Places to look at when this time has come, by second.
     wheel: Wheel,
+    /// What is to be looked at now.
+    due: Vec<(u32, u32)>,
     now: Timestamp,
     next_look: Timestamp,
+    /// How many connections that are over were told of since segments were taken in last.
+    told: usize,
     /// How often a connection has come or gone.
     changes: u64,
     generation: u32,
@@ -269,10 +329,11 @@ pub struct Table<L> {
     /// How many RSTs have not been told of.
     held: usize,
     most: usize,
+    /// The last frame that was taken in.
+    frame: u32,
     /// What was counted so far.
-    pub totals: Totals,
-    /// Who is told.
-    pub listener: L,
+    counts: Counts,
+    listener: L,
 }
 
 /// Places for connections, which do not move when there are more of them.
@@ -329,6 +390,11 @@ struct Wheel {
 }
 
 const NS: i64 = 1_000_000_000;
+
+/// Half a hash as a whole one (Fibonacci hashing): the table takes its upper bits and its lower ones.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
 
 /// So many segments are looked up together.
 const GROUP: usize = 16;
@@ -390,12 +456,14 @@ impl Told {
 
 impl<L: Listener> Table<L> {
     /// An empty one, which holds no more than so many connections.
-    pub fn new(listener: L, most: usize) -> Self {
+    pub(super) fn new(listener: L, most: usize) -> Self {
         Self {
             index: HashTable::new(),
             entries: Slab::default(),
             free: Vec::new(),
             wheel: Wheel::default(),
+            due: Vec::new(),
+            told: 0,
             now: Timestamp(i64::MIN),
             next_look: Timestamp(i64::MIN),
             changes: 0,
@@ -403,29 +471,64 @@ impl<L: Listener> Table<L> {
             living: 0,
             held: 0,
             most,
-            totals: Totals::default(),
+            frame: 0,
+            counts: Counts::default(),
             listener,
         }
     }
 
-    /// The capture is at its end: what lives is told of, in the order of its first frames.
-    pub fn end(&mut self) {
-        let mut left: Vec<(u64, u32)> = Vec::new();
-        left.extend(
-            self.entries
-                .all()
-                .map(|(place, entry)| (entry.number, place)),
-        );
-        left.sort_unstable();
-        for (_, place) in left {
-            self.retire(place);
+    /// Takes in segments of this table's share; what is counted by that is added.
+    pub(super) fn take(&mut self, segments: &[Seen], bytes: &[u8], counts: &mut Counts) {
+        self.told = 0;
+        self.look_around();
+        // Some are looked up together, so that memory is waited for once and not for each.
+        for group in segments.chunks(GROUP) {
+            let mut found = [None; GROUP];
+            for (found, seen) in found.iter_mut().zip(group) {
+                *found = self.foresee(seen);
+            }
+            let changes = self.changes;
+            for (seen, found) in group.iter().zip(found) {
+                self.segment(seen, bytes, found, changes);
+            }
         }
+        let new = std::mem::take(&mut self.counts);
+        counts.resets += new.resets;
+        counts.connections += new.connections;
+        counts.evicted += new.evicted;
+    }
+
+    /// What there is to say since this was asked last.
+    pub(super) fn hand_over(&mut self) -> L::Said {
+        self.listener.hand_over()
+    }
+
+    /// Who was told.
+    pub(super) fn into_listener(self) -> L {
+        self.listener
+    }
+
+    /// The capture is at its end: what still lives, each with its first frame.
+    pub(super) fn end(&mut self) -> Vec<(u32, u32)> {
+        self.frame = u32::MAX;
+        let living = self.entries.all();
+        living.map(|(place, entry)| (entry.span.0, place)).collect()
     }
 
     fn find(&self, seen: &Seen) -> Option<u32> {
-        self.index
-            .find(seen.hash, |place| self.is_at(*place, &seen.ends))
-            .copied()
+        let is_it =
+            |(hash, place): &(u32, u32)| *hash == seen.hash && self.is_at(*place, &seen.ends);
+        let found = self.index.find(spread(seen.hash), is_it)?;
+        Some(found.1)
+    }
+
+    /// Where this segment's connection likely is. Asks the processor for what is there, and does not wait for it.
+    fn foresee(&self, seen: &Seen) -> Option<u32> {
+        let found = self.index.find(spread(seen.hash), |it| it.0 == seen.hash)?;
+        if let Some(entry) = self.entries.get(found.1) {
+            sys::prefetch(entry);
+        }
+        Some(found.1)
     }
 
     fn is_at(&self, place: u32, ends: &Ends) -> bool {
@@ -435,38 +538,50 @@ impl<L: Listener> Table<L> {
     }
 
     /// Tells of a connection and forgets it.
-    fn retire(&mut self, place: u32) {
+    pub(super) fn retire(&mut self, place: u32) {
         let Some(entry) = self.entries.get_mut(place) else {
             return;
         };
         self.changes += 1;
+        self.told += 1;
         self.living -= 1;
         let hash = entry.hash;
         let pending = entry.pending();
         self.held -= pending.len();
-        self.listener.connection(&entry.told(), &pending);
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == place) {
+        self.listener.connection(&entry.told(self.frame), &pending);
+        let found = self.index.find_entry(spread(hash), |it| it.1 == place);
+        if let Ok(found) = found {
             found.remove();
         }
         self.entries.set(place, None);
         self.free.push(place);
     }
 
-    /// Forgets what is over by now.
+    /// Forgets what is over by now, and no more of it at once than can be told of at once.
     fn look_around(&mut self) {
-        while let Some(bucket) = self.wheel.due(self.now) {
-            for (place, generation) in bucket {
-                let Some(entry) = self.entries.get(place) else {
-                    continue;
-                };
-                if entry.generation != generation {
-                    continue;
+        while self.told < MOST_TOLD {
+            let Some((place, generation)) = self.due.pop() else {
+                match self.wheel.due(self.now) {
+                    Some(bucket) => self.due = bucket,
+                    None => return,
                 }
-                if entry.zeek.expires() <= self.now {
-                    self.retire(place);
-                } else {
-                    self.watch(place);
-                }
+                continue;
+            };
+            if let Some((ahead, _)) = self.due.len().checked_sub(GROUP).map(|at| self.due[at])
+                && let Some(entry) = self.entries.get(ahead)
+            {
+                sys::prefetch(entry);
+            }
+            let Some(entry) = self.entries.get(place) else {
+                continue;
+            };
+            if entry.generation != generation {
+                continue;
+            }
+            if entry.zeek.expires() <= self.now {
+                self.retire(place);
+            } else {
+                self.watch(place);
             }
         }
     }
@@ -534,8 +649,8 @@ impl<L: Listener> Table<L> {
         if self.living >= self.most {
             self.evict();
         }
-        self.totals.connections += 1;
-        let mut entry = Entry::new(seen, self.totals.connections);
+        self.counts.connections += 1;
+        let mut entry = Entry::new(seen);
         if let Some((flow, client, past, rests_on)) = before {
             entry.rests_on = rests_on;
             entry.rare().renewed = Some(Flow::learning());
@@ -548,10 +663,8 @@ impl<L: Listener> Table<L> {
         let place = self.free.pop().unwrap_or(u32::MAX);
         self.entries.set(place, Some(entry));
         self.living += 1;
-        let entries = &self.entries;
-        self.index.insert_unique(seen.hash, place, |place| {
-            entries.get(*place).map_or(0, |entry| entry.hash)
-        });
+        let (hash, rehash) = (spread(seen.hash), |it: &(u32, u32)| spread(it.0));
+        self.index.insert_unique(hash, (seen.hash, place), rehash);
         self.changes += 1;
         self.watch(place);
         (place, true)
@@ -559,33 +672,29 @@ impl<L: Listener> Table<L> {
 
     /// Makes room: those that were silent for longest go, a sixteenth of all at once.
     fn evict(&mut self) {
-        let mut all: Vec<(Timestamp, u64, u32)> = Vec::new();
+        let mut all: Vec<(Timestamp, u32, u32)> = Vec::new();
         let living = self.entries.all();
-        all.extend(living.map(|(place, entry)| (entry.last, entry.number, place)));
+        all.extend(living.map(|(place, entry)| (entry.last, entry.span.0, place)));
         all.sort_unstable();
         for (_, _, place) in all.iter().take((self.most / 16).max(1)) {
-            self.totals.evicted += 1;
+            self.counts.evicted += 1;
             self.retire(*place);
         }
     }
 
     /// Takes in a segment. Where its connection was found is still right if nothing has changed since.
     fn segment(&mut self, seen: &Seen, bytes: &[u8], found: Option<u32>, changes: u64) {
-        self.totals.tcp += 1;
-        self.totals.reset_frames += u64::from(seen.header.flags.has(Flags::RST));
+        self.frame = seen.header.frame;
         if seen.header.at > self.now {
             self.now = seen.header.at;
             // What is over is looked for once a second.
-            if self.now >= self.next_look {
+            if self.now >= self.next_look && self.due.is_empty() {
                 self.look_around();
                 self.next_look = Timestamp(self.now.0.saturating_add(NS));
             }
         }
-        let found = if self.changes == changes {
-            found
-        } else {
-            self.find(seen)
-        };
+        let is_right = |place: &u32| self.changes == changes && self.is_at(*place, &seen.ends);
+        let found = found.filter(is_right).or_else(|| self.find(seen));
         let (place, is_new) = self.place_of(seen, found);
         let Some(entry) = self.entries.get_mut(place) else {
             return;
@@ -596,51 +705,17 @@ impl<L: Listener> Table<L> {
             self.listener.segment(&entry.step(seen));
         }
         if is_reset {
-            self.totals.resets += 1;
+            self.counts.resets += 1;
             self.held += entry.held() - held;
             if self.held > MOST_HELD || entry.held() > MOST_RESETS {
                 let pending = entry.pending();
                 self.held -= pending.len();
-                self.listener.resets(&entry.told(), &pending);
+                self.listener.resets(&entry.told(self.frame), &pending);
             }
         }
         if is_reset || seen.header.flags.has(Flags::FIN) {
             self.watch_closer(place);
         }
-    }
-}
-
-impl<L: Listener> Taker for Table<L> {
-    fn take(&mut self, batch: &mut Batch, bytes: &[u8]) {
-        let before = u32::try_from(self.totals.packets).unwrap_or(u32::MAX);
-        for seen in &mut batch.segments {
-            // Frames are counted from 1.
-            seen.header.frame = seen.header.frame.saturating_add(before).saturating_add(1);
-        }
-        // Some are looked up together, so that memory is waited for once and not for each.
-        for group in batch.segments.chunks(GROUP) {
-            let mut found = [None; GROUP];
-            for (found, seen) in found.iter_mut().zip(group) {
-                *found = self.find(seen);
-            }
-            let changes = self.changes;
-            for (seen, found) in group.iter().zip(found) {
-                self.segment(seen, bytes, found, changes);
-            }
-        }
-        let totals = &mut self.totals;
-        totals.packets += u64::from(batch.frames);
-        totals.fragments += u64::from(batch.fragments);
-        totals.cut += u64::from(batch.cut);
-        totals.filtered += u64::from(batch.filtered);
-        totals.dropped = totals.dropped.max(batch.dropped);
-        for (kind, count) in &batch.unread_links {
-            *totals.unread_links.entry(*kind).or_default() += u64::from(*count);
-        }
-    }
-
-    fn progress(&mut self, position: u64) -> ControlFlow<()> {
-        self.listener.progress(position, &self.totals)
     }
 }
 
@@ -652,7 +727,7 @@ const LONG_WAY_NS: i64 = 400_000_000;
 const MOST_UNDER_WAY: usize = 64;
 
 impl Entry {
-    fn new(seen: &Seen, number: u64) -> Self {
+    fn new(seen: &Seen) -> Self {
         let ports = [seen.ends.port(seen.sender), seen.ends.port(1 - seen.sender)];
         let zeek = Zeek::new(&seen.header, seen.ip_len, ports);
         let flags = seen.header.flags;
@@ -668,7 +743,6 @@ impl Entry {
         Self {
             ends: seen.ends,
             hash: seen.hash,
-            number,
             first: small(seen.sender),
             client: small(client),
             span: (seen.header.frame, seen.header.frame),
@@ -716,7 +790,7 @@ impl Entry {
         let latest = self.rare.as_ref().and_then(|it| it.pending.last());
         let latest = latest.filter(|told| told.reset.frame == header.frame);
         Step {
-            connection: self.number,
+            connection: self.span.0,
             ends: self.ends,
             from,
             header,
@@ -727,13 +801,13 @@ impl Entry {
         }
     }
 
-    fn told(&self) -> Connection<'_> {
+    fn told(&self, at: u32) -> Connection<'_> {
         let gaps = Gaps {
             one_sided: !(self.heard[0] && self.heard[1]),
             ..self.gaps
         };
         Connection {
-            number: self.number,
+            told_at: at,
             ends: self.ends,
             client: usize::from(self.client),
             span: self.span,
@@ -875,12 +949,7 @@ impl Entry {
                 self.gaps.lost.get_or_insert(header.frame);
             }
             self.past.take(from, header, next);
-            let habits = &mut self.habits[seen.sender];
-            if habits.has_enough() && !header.flags.has(Flags::SYN) {
-                habits.glance(seen.ttl, seen.ip_id, header);
-            } else if let Some(traits) = Traits::of(seen.packet(bytes)) {
-                habits.take(&traits, header);
-            }
+            self.habits[seen.sender].take(&seen.ip, header);
             for told in self.rare.iter_mut().flat_map(|it| &mut it.pending) {
                 if told.reset.from == from {
                     told.sequel.take(&told.header, header);

@@ -1,9 +1,11 @@
 //! Counts over a whole capture: RSTs by what they mean and by who sends them, connections by how they ended.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
+
+use hashbrown::HashMap;
 
 use super::explain::Cause;
 use super::table::{Connection, Told};
@@ -59,6 +61,24 @@ impl Tally {
             sender.set_port(0);
         }
         add(&mut self.senders, sender, 1);
+    }
+
+    /// Adds what was counted of other connections.
+    pub fn merge(&mut self, other: Self) {
+        for (cause, number) in other.causes {
+            *self.causes.entry(cause).or_default() += number;
+        }
+        for (state, number) in other.states {
+            *self.states.entry(state).or_default() += number;
+        }
+        for (sender, number) in other.senders {
+            *self.senders.entry(sender).or_default() += number;
+        }
+        for (host, bytes) in other.talkers {
+            *self.talkers.entry(host).or_default() += bytes;
+        }
+        self.marked += other.marked;
+        self.incomplete += other.incomplete;
     }
 
     /// The hosts that have sent the most, and how many bytes of IP.

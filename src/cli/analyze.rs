@@ -15,10 +15,11 @@ use self::output::Output;
 use super::{AnalyzeArgs, AnalyzeFormat, complain};
 use crate::analyze::batch::Wanted;
 use crate::analyze::excerpt::Excerpt;
-use crate::analyze::ladder::{Ladder, Which};
-use crate::analyze::pieces::{PIECE, Source, Stopped, Taker, read_all};
-use crate::analyze::table::{Connection, Listener, MOST_CONNECTIONS, Table, Told, Totals};
+use crate::analyze::ladder::{Finder, Ladder, Which};
+use crate::analyze::pieces::{Ended, Manner, PIECE, Source, Stopped, read_all};
+use crate::analyze::table::{Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals};
 use crate::analyze::tally::Tally;
+use crate::analyze::text::{Texts, in_order};
 use crate::analyze::{human, json};
 use crate::capture::StoredFilter;
 use crate::error::{Error, reason};
@@ -26,7 +27,7 @@ use crate::exit_code::ExitCode;
 use crate::file::{Input, inputs};
 use crate::report::human::printable;
 
-/// More threads make nothing faster: one at a time takes in what all have seen.
+/// More threads make nothing faster: they would wait for each other.
 const MOST_THREADS: usize = 4;
 
 /// `LINKTYPE_ETHERNET`.
@@ -114,33 +115,48 @@ fn one(
     }
     let path = input.path().to_owned();
     let name = printable(&path.to_string_lossy());
-    let report = Report {
-        args,
-        name: name.clone(),
-        out: BufWriter::with_capacity(
-            1 << 16,
-            anstream::AutoStream::new(io::stdout(), anstream::ColorChoice::global()),
-        ),
-        tally: Tally::default(),
+    let mut report = Report {
+        out: Out::open(args.format),
         failed: None,
-        wants_heading: args.files.len() > 1 || args.files.iter().any(|it| it.is_dir()),
+        heading: (args.format == AnalyzeFormat::Human
+            && (args.files.len() > 1 || args.files.iter().any(|it| it.is_dir())))
+        .then(|| human::heading(&name)),
         began: Instant::now(),
         bar: None,
         length: input.length(),
+    };
+    let told = || Teller {
+        args,
+        name: &name,
+        texts: Texts::default(),
+        tally: Tally::default(),
+        failed: None,
         excerpt: output.is_some().then(|| Excerpt::new(&name)),
     };
-    let mut table = Table::new(report, MOST_CONNECTIONS);
-    let read = read(&mut input, threads, wanted, &mut table);
-    table.end();
-    let problem = read.as_ref().err().map(problem);
-    let position = match &read {
+    let ended = read(&mut input, threads, wanted, told, &mut report);
+    let mut tally = Tally::default();
+    let mut excerpt: Option<Excerpt> = None;
+    for teller in ended.listeners {
+        tally.merge(teller.tally);
+        match (&mut excerpt, teller.excerpt) {
+            (Some(all), Some(more)) => all.merge(more),
+            (all, more) => *all = more,
+        }
+    }
+    let problem = ended.read.as_ref().err().map(problem);
+    let position = match &ended.read {
         Ok(position) | Err(Stopped::Io(_, position) | Stopped::Unwanted(position)) => *position,
         Err(Stopped::Malformed(malformed)) => malformed.offset,
     };
-    let totals = table.totals;
-    let mut report = table.listener;
-    let said = report.end(&totals, position, problem.as_deref());
-    if let (Some(output), Some(excerpt)) = (output, &report.excerpt) {
+    let totals = ended.totals;
+    let summary = Summary {
+        totals: &totals,
+        tally: &tally,
+        position,
+        problem: problem.as_deref(),
+    };
+    let said = report.end(args, &name, &summary);
+    if let (Some(output), Some(excerpt)) = (output, &excerpt) {
         output.copy(excerpt, input, wanted)?;
     }
     said?;
@@ -153,29 +169,50 @@ fn one(
 /// One connection of a capture, segment by segment.
 fn show(which: Which, mut input: Input, threads: usize, wanted: &Wanted) -> Result<(), Error> {
     let path = input.path().to_owned();
-    let stdout = anstream::AutoStream::new(io::stdout(), anstream::ColorChoice::global());
-    let mut out = BufWriter::new(stdout);
-    let mut written = Ok(());
-    let write = |text: &str| {
-        if written.is_ok() {
-            written = out.write_all(text.as_bytes());
+    let (which, input) = match which {
+        Which::Frame(frame) if input.is_repeatable() => {
+            let mut found = First(None);
+            let told = || Finder::new(frame);
+            read(&mut input, threads, wanted, told, &mut found);
+            let first = found.0.unwrap_or(frame);
+            let input = if input.file().is_some() {
+                input
+            } else {
+                output::again(input)?
+            };
+            (Which::Frame(first), input)
         }
+        which => (which, input),
     };
-    let ladder = Ladder::new(&printable(&path.to_string_lossy()), which, write);
-    let mut table = Table::new(ladder, MOST_CONNECTIONS);
-    let read = read(&mut input, threads, wanted, &mut table);
-    table.end();
-    let (told, totals) = (table.listener.told, table.totals);
-    written.and_then(|()| out.flush()).map_err(Error::output)?;
-    if let Err(stopped) = read {
+    let mut input = input;
+    let mut out = Lines {
+        out: Out::open(AnalyzeFormat::Human),
+        failed: None,
+    };
+    let name = printable(&path.to_string_lossy());
+    let told = || Ladder::new(&name, which);
+    let ended = read(&mut input, threads, wanted, told, &mut out);
+    let written = match out.failed {
+        None => out.out.flush(),
+        Some(error) => Err(error),
+    };
+    written.map_err(Error::output)?;
+    let totals = ended.totals;
+    if let Err(stopped) = ended.read {
         return Err(not_whole(path, &problem(&stopped), totals.packets));
     }
-    if told == 0 {
-        let connections = totals.connections;
+    if ended.listeners.iter().all(|ladder| ladder.told == 0) {
         let reason = match which {
-            Which::Number(number) => {
-                format!("there is no connection {number}: it has {connections}")
+            Which::Frame(frame) if u64::from(frame) > totals.packets => {
+                format!("there is no frame {frame}: it has {}", totals.packets)
             }
+            Which::Frame(frame) if input.is_repeatable() => {
+                format!("frame {frame} is of no TCP connection that is looked at")
+            }
+            Which::Frame(frame) => format!(
+                "no connection begins with frame {frame}, and what can be read but once is not searched for others; save it in \
+                 a file first"
+            ),
             Which::Between(one, other) => {
                 format!("there is no connection between {one} and {other}")
             }
@@ -189,19 +226,58 @@ fn show(which: Which, mut input: Input, threads: usize, wanted: &Wanted) -> Resu
     Ok(())
 }
 
+/// Takes down where the connection begins that is looked for, and wants nothing more then.
+struct First(Option<u32>);
+
+impl Audience<Option<u32>> for First {
+    fn hear(&mut self, said: Vec<Option<u32>>, _: u64, _: &Totals) -> ControlFlow<()> {
+        self.0 = self.0.or_else(|| said.into_iter().flatten().next());
+        match self.0 {
+            None => ControlFlow::Continue(()),
+            Some(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// Writes what is told of the connection that is shown.
+struct Lines {
+    out: Out,
+    failed: Option<io::Error>,
+}
+
+impl Audience<String> for Lines {
+    fn hear(&mut self, said: Vec<String>, _: u64, _: &Totals) -> ControlFlow<()> {
+        for text in said {
+            if self.failed.is_none() {
+                self.failed = self.out.write_all(text.as_bytes()).err();
+            }
+        }
+        match self.failed {
+            None => ControlFlow::Continue(()),
+            Some(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
 /// Reads a capture to its end, or as far as it can be read.
-fn read(
+fn read<L: Listener, A: Audience<L::Said>>(
     input: &mut Input,
     threads: usize,
     wanted: &Wanted,
-    table: &mut impl Taker,
-) -> Result<u64, Stopped> {
+    listener: impl Fn() -> L,
+    audience: &mut A,
+) -> Ended<L> {
+    let manner = Manner {
+        threads,
+        piece: PIECE,
+        wanted,
+        most: MOST_CONNECTIONS,
+    };
     if let Some((file, length)) = input.file() {
-        let file = Source::File(file, length);
-        return read_all(&file, threads, PIECE, wanted, table);
+        return read_all(&Source::File(file, length), manner, listener, audience);
     }
     let stream = Source::Stream(Mutex::new(input));
-    read_all(&stream, threads, PIECE, wanted, table)
+    read_all(&stream, manner, listener, audience)
 }
 
 fn problem(stopped: &Stopped) -> String {
@@ -220,36 +296,87 @@ fn not_whole(path: PathBuf, problem: &str, packets: u64) -> Error {
     }
 }
 
-/// What is written while a capture is read.
-struct Report<'a, W: Write> {
+/// Standard output.
+enum Out {
+    /// For people, with colours where there is a terminal.
+    Styled(BufWriter<anstream::AutoStream<io::Stdout>>),
+    /// For programs.
+    Plain(BufWriter<io::Stdout>),
+}
+
+impl Out {
+    const ROOM: usize = 1 << 16;
+
+    fn open(format: AnalyzeFormat) -> Self {
+        match format {
+            AnalyzeFormat::Human => {
+                let colours = anstream::ColorChoice::global();
+                let styled = anstream::AutoStream::new(io::stdout(), colours);
+                Self::Styled(BufWriter::with_capacity(Self::ROOM, styled))
+            }
+            AnalyzeFormat::Json => Self::Plain(BufWriter::with_capacity(Self::ROOM, io::stdout())),
+        }
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Styled(out) => out.write(bytes),
+            Self::Plain(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Styled(out) => out.flush(),
+            Self::Plain(out) => out.flush(),
+        }
+    }
+}
+
+/// Says what there is to say of the connections of one share.
+struct Teller<'a> {
     args: &'a AnalyzeArgs,
-    name: String,
-    out: BufWriter<W>,
+    name: &'a str,
+    texts: Texts,
     tally: Tally,
-    /// Why nothing can be written any more.
     failed: Option<io::Error>,
-    /// Whether it has to be said which file RSTs are in, before the first of them.
-    wants_heading: bool,
-    began: Instant,
-    bar: Option<ProgressBar>,
-    length: Option<u64>,
     /// What is to be written to a file.
     excerpt: Option<Excerpt>,
 }
 
-impl<W: Write> Report<'_, W> {
-    fn write(&mut self, write: impl FnOnce(&mut BufWriter<W>, &str) -> io::Result<()>) {
-        if self.failed.is_none() {
-            let out = &mut self.out;
-            let written = match &self.bar {
-                Some(bar) => bar.suspend(|| write(out, &self.name)),
-                None => write(out, &self.name),
-            };
-            self.failed = written.err();
+impl Teller<'_> {
+    fn say(
+        &mut self,
+        connection: &Connection<'_>,
+        write: impl FnOnce(&mut Vec<u8>, &str) -> io::Result<()>,
+    ) {
+        let name = self.name;
+        let said = self.texts.add(connection, |out| write(out, name));
+        if let Err(error) = said {
+            self.failed.get_or_insert(error);
+        }
+    }
+}
+
+impl Listener for Teller<'_> {
+    type Said = (Texts, Option<io::Error>);
+
+    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+        self.tally.connection(connection);
+        if self.args.format == AnalyzeFormat::Json {
+            self.say(connection, |out, name| {
+                json::connection(out, name, connection)
+            });
+        }
+        self.resets(connection, resets);
+        if let Some(excerpt) = &mut self.excerpt {
+            excerpt.connection(connection);
         }
     }
 
-    fn take(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
         if let Some(excerpt) = &mut self.excerpt {
             excerpt.resets(resets);
         }
@@ -257,74 +384,81 @@ impl<W: Write> Report<'_, W> {
             self.tally.reset(connection, told);
             match self.args.format {
                 AnalyzeFormat::Json => {
-                    self.write(|out, name| json::reset(out, name, connection, told));
+                    self.say(connection, |out, name| {
+                        json::reset(out, name, connection, told)
+                    });
                 }
                 AnalyzeFormat::Human if self.args.quiet => {}
                 AnalyzeFormat::Human => {
-                    let mut text = human::reset(connection, told, self.args.verbose);
-                    if std::mem::take(&mut self.wants_heading) {
-                        text = format!("{}\n{text}", human::heading(&self.name));
-                    }
-                    self.write(|out, _| out.write_all(text.as_bytes()));
+                    let text = human::reset(connection, told, self.args.verbose);
+                    self.say(connection, |out, _| out.write_all(text.as_bytes()));
                 }
             }
         }
     }
 
-    fn end(&mut self, totals: &Totals, position: u64, problem: Option<&str>) -> Result<(), Error> {
+    fn hand_over(&mut self) -> Self::Said {
+        (std::mem::take(&mut self.texts), self.failed.take())
+    }
+}
+
+/// Writes what is said while a capture is read.
+struct Report {
+    out: Out,
+    /// Why nothing can be written any more.
+    failed: Option<io::Error>,
+    /// What has to be said before the first RST: which file it is in.
+    heading: Option<String>,
+    began: Instant,
+    bar: Option<ProgressBar>,
+    length: Option<u64>,
+}
+
+/// What there is to say at the end.
+struct Summary<'a> {
+    totals: &'a Totals,
+    tally: &'a Tally,
+    position: u64,
+    problem: Option<&'a str>,
+}
+
+impl Report {
+    fn write(&mut self, write: impl FnOnce(&mut Out) -> io::Result<()>) {
+        if self.failed.is_none() {
+            let out = &mut self.out;
+            let written = match &self.bar {
+                Some(bar) => bar.suspend(|| write(out)),
+                None => write(out),
+            };
+            self.failed = written.err();
+        }
+    }
+
+    fn end(&mut self, args: &AnalyzeArgs, name: &str, of: &Summary<'_>) -> Result<(), Error> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        let tally = std::mem::take(&mut self.tally);
-        match self.args.format {
-            AnalyzeFormat::Json => {
-                self.write(|out, name| json::summary(out, name, totals, &tally, position, problem));
-            }
+        match args.format {
+            AnalyzeFormat::Json => self.write(|out| {
+                json::summary(out, name, of.totals, of.tally, of.position, of.problem)
+            }),
             AnalyzeFormat::Human => {
-                let text = human::summary(&self.name, totals, &tally);
-                let text = if totals.resets > 0 && !self.args.quiet {
+                let text = human::summary(name, of.totals, of.tally);
+                let text = if of.totals.resets > 0 && !args.quiet {
                     format!("\n{text}")
                 } else {
                     text
                 };
-                self.write(|out, _| out.write_all(text.as_bytes()));
+                self.write(|out| out.write_all(text.as_bytes()));
             }
         }
-        self.write(|out, _| out.flush());
+        self.write(Write::flush);
         match self.failed.take() {
             None => Ok(()),
             Some(error) => Err(Error::output(error)),
         }
     }
-}
 
-impl<W: Write + Send> Listener for Report<'_, W> {
-    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
-        self.tally.connection(connection);
-        if self.args.format == AnalyzeFormat::Json {
-            self.write(|out, name| json::connection(out, name, connection));
-        }
-        self.take(connection, resets);
-        if let Some(excerpt) = &mut self.excerpt {
-            excerpt.connection(connection);
-        }
-    }
-
-    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
-        self.take(connection, resets);
-    }
-
-    fn progress(&mut self, position: u64, totals: &Totals) -> ControlFlow<()> {
-        self.show_progress(position, totals);
-        if self.failed.is_none() {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    }
-}
-
-impl<W: Write> Report<'_, W> {
     fn show_progress(&mut self, position: u64, totals: &Totals) {
         if self.bar.is_none() {
             if self.began.elapsed() < PATIENCE {
@@ -345,6 +479,36 @@ impl<W: Write> Report<'_, W> {
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{} resets", totals.resets));
             bar.set_position(position);
+        }
+    }
+}
+
+impl Audience<(Texts, Option<io::Error>)> for Report {
+    fn hear(
+        &mut self,
+        said: Vec<(Texts, Option<io::Error>)>,
+        position: u64,
+        totals: &Totals,
+    ) -> ControlFlow<()> {
+        let (texts, failed): (Vec<_>, Vec<_>) = said.into_iter().unzip();
+        if let Some(error) = failed.into_iter().flatten().next() {
+            self.failed.get_or_insert(error);
+        }
+        let texts = in_order(&texts);
+        if !texts.is_empty() {
+            let heading = self.heading.take();
+            self.write(|out| {
+                if let Some(heading) = heading {
+                    writeln!(out, "{heading}")?;
+                }
+                texts.into_iter().try_for_each(|text| out.write_all(text))
+            });
+        }
+        self.show_progress(position, totals);
+        if self.failed.is_none() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         }
     }
 }

@@ -277,6 +277,12 @@ impl Input {
         Some((self.content.file()?, length))
     }
 
+    /// Whether it can be read once more: it is in a file, and does not come through a pipe.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.file().is_some() || self.length.is_some() && self.path != Path::new(STANDARD_INPUT)
+    }
+
     /// How many bytes of the file have been read: on the disk, not of the content.
     #[must_use]
     pub fn position(&self) -> u64 {

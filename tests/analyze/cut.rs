@@ -9,8 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 
 use rstproof::analyze::batch::Wanted;
-use rstproof::analyze::pieces::{Source, Stopped, read_all};
-use rstproof::analyze::table::{Connection, Listener, MOST_CONNECTIONS, Table, Told, Totals};
+use rstproof::analyze::pieces::{Ended, Manner, Source, Stopped, read_all};
+use rstproof::analyze::table::{Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals};
 use rstproof::file::Reader;
 
 use crate::analyze;
@@ -25,6 +25,8 @@ pub(crate) struct Frames {
 }
 
 impl Listener for Frames {
+    type Said = ();
+
     fn connection(&mut self, _: &Connection<'_>, resets: &[Told]) {
         self.connections += 1;
         self.resets.extend(resets.iter().map(|it| it.reset.frame));
@@ -34,9 +36,40 @@ impl Listener for Frames {
         self.resets.extend(resets.iter().map(|it| it.reset.frame));
     }
 
-    fn progress(&mut self, _: u64, _: &Totals) -> ControlFlow<()> {
+    fn hand_over(&mut self) {}
+}
+
+/// Listens to nothing, and goes on to the end.
+struct Nobody;
+
+impl Audience<()> for Nobody {
+    fn hear(&mut self, _: Vec<()>, _: u64, _: &Totals) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
+}
+
+fn read_from(
+    source: &Source<'_>,
+    threads: usize,
+    piece: usize,
+) -> (Result<u64, Stopped>, Totals, Frames) {
+    let manner = Manner {
+        threads,
+        piece,
+        wanted: &Wanted::default(),
+        most: MOST_CONNECTIONS,
+    };
+    let Ended {
+        read,
+        totals,
+        listeners,
+    } = read_all(source, manner, Frames::default, &mut Nobody);
+    let mut all = Frames::default();
+    for told in listeners {
+        all.connections += told.connections;
+        all.resets.extend(told.resets);
+    }
+    (read, totals, all)
 }
 
 /// Reads it in this process, which takes less time than to start another, and in pieces that hold no more than a frame.
@@ -49,11 +82,8 @@ pub(crate) fn read_in_pieces(
     threads: usize,
     piece: usize,
 ) -> (Result<u64, Stopped>, Totals, Frames) {
-    let mut table = Table::new(Frames::default(), MOST_CONNECTIONS);
     let source = Source::Stream(Mutex::new(&mut bytes));
-    let read = read_all(&source, threads, piece, &Wanted::default(), &mut table);
-    table.end();
-    (read, table.totals, table.listener)
+    read_from(&source, threads, piece)
 }
 
 /// Two captures of trials, one behind the other: a file of two sections.
@@ -167,10 +197,8 @@ fn a_file_that_is_cut_while_it_is_read_is_not_whole() {
         let left = end as u64;
         file.set_len(left).unwrap();
         for piece in [64, 512] {
-            let mut table = Table::new(Frames::default(), MOST_CONNECTIONS);
-            let source = Source::File(&file, all);
-            let read = read_all(&source, 2, piece, &Wanted::default(), &mut table);
-            assert_eq!(table.totals.packets, frames);
+            let (read, totals, _) = read_from(&Source::File(&file, all), 2, piece);
+            assert_eq!(totals.packets, frames);
             match read {
                 Ok(position) => assert_eq!((position, left), (all, all)),
                 Err(Stopped::Io(error, position)) => {

@@ -91,7 +91,7 @@ impl Point {
             if step < 2 || from == Role::Client {
                 self.handshake[step].get_or_insert(segment.at);
             }
-            self.habits[from as usize].take(traits, &header);
+            self.habits[from as usize].take(&traits.of_ip(), &header);
         }
     }
 }

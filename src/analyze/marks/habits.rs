@@ -28,6 +28,73 @@ pub struct Traits {
     pub payload_len: u32,
 }
 
+/// What the IP header alone shows of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpTraits {
+    /// Hops that it may still take: TTL, or hop limit.
+    pub ttl: u8,
+    /// DSCP and ECN: TOS, or traffic class.
+    pub traffic_class: u8,
+    /// What one version has and the other has not.
+    pub version: IpVersion,
+}
+
+/// A version of IP, with what only that has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpVersion {
+    /// IPv4.
+    V4 {
+        /// Identification (RFC 6864).
+        id: u16,
+        /// Whether it must not be cut.
+        uncuttable: bool,
+    },
+    /// IPv6.
+    V6 {
+        /// Flow label (RFC 6437).
+        label: u32,
+    },
+}
+
+impl IpTraits {
+    /// Reads the first 20 bytes of an IPv4 header.
+    #[must_use]
+    #[inline]
+    pub fn v4(header: &[u8; 20]) -> Self {
+        Self {
+            ttl: header[8],
+            traffic_class: header[1],
+            version: IpVersion::V4 {
+                id: u16::from_be_bytes([header[4], header[5]]),
+                uncuttable: header[6] & 0x40 != 0,
+            },
+        }
+    }
+
+    /// Reads the first 8 bytes of an IPv6 header.
+    #[must_use]
+    #[inline]
+    pub fn v6(header: &[u8; 8]) -> Self {
+        let first = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+        Self {
+            ttl: header[7],
+            traffic_class: (first >> 20).to_be_bytes()[3],
+            version: IpVersion::V6 {
+                label: first & 0x000f_ffff,
+            },
+        }
+    }
+
+    /// Reads an IP header that is there as a whole, options aside.
+    #[must_use]
+    pub fn of(packet: &[u8]) -> Option<Self> {
+        Some(match Protocol::of(packet)? {
+            Protocol::Ipv4 => Self::v4(packet.first_chunk()?),
+            Protocol::Ipv6 => Self::v6(packet.first_chunk()?),
+        })
+    }
+}
+
 /// Protocol number of TCP.
 pub(in crate::analyze) const TCP: u8 = 6;
 
@@ -48,25 +115,40 @@ impl Traits {
             payload_len: len.checked_sub(header_len.into())?,
             ..Self::default()
         };
-        let header = packet.first_chunk::<20>()?;
-        Some(match Protocol::of(packet)? {
-            Protocol::Ipv4 => Self {
-                ttl: header[8],
-                ip_id: Some(u16::from_be_bytes([header[4], header[5]])),
-                traffic_class: header[1],
-                dont_fragment: Some(header[6] & 0x40 != 0),
-                ..of_tcp
+        let ip = IpTraits::of(packet)?;
+        let of_ip = Self {
+            ttl: ip.ttl,
+            traffic_class: ip.traffic_class,
+            ..of_tcp
+        };
+        Some(match ip.version {
+            IpVersion::V4 { id, uncuttable } => Self {
+                ip_id: Some(id),
+                dont_fragment: Some(uncuttable),
+                ..of_ip
             },
-            Protocol::Ipv6 => {
-                let first = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
-                Self {
-                    ttl: header[7],
-                    traffic_class: (first >> 20).to_be_bytes()[3],
-                    flow_label: Some(first & 0x000f_ffff),
-                    ..of_tcp
-                }
-            }
+            IpVersion::V6 { label } => Self {
+                flow_label: Some(label),
+                ..of_ip
+            },
         })
+    }
+
+    /// What its IP header shows.
+    #[cfg(test)]
+    pub(super) fn of_ip(&self) -> IpTraits {
+        let version = match self.flow_label {
+            Some(label) => IpVersion::V6 { label },
+            None => IpVersion::V4 {
+                id: self.ip_id.unwrap_or_default(),
+                uncuttable: self.dont_fragment.unwrap_or_default(),
+            },
+        };
+        IpTraits {
+            ttl: self.ttl,
+            traffic_class: self.traffic_class,
+            version,
+        }
     }
 }
 
@@ -127,9 +209,6 @@ pub struct Habits {
     clock: (u32, u32),
 }
 
-/// So many packets show what a sender does always.
-const ENOUGH: u8 = 16;
-
 // What `seen` holds.
 const CUTTABLE: u16 = 1;
 const UNCUTTABLE: u16 = 1 << 1;
@@ -172,69 +251,43 @@ impl Habits {
     /// Takes in a packet of this sender; the two are readings of the same one. RSTs are passed over: they are what is in
     /// question.
     #[inline]
-    pub fn take(&mut self, traits: &Traits, header: &Header) {
+    pub fn take(&mut self, ip: &IpTraits, header: &Header) {
         if header.flags.has(Flags::RST) {
             return;
         }
         let mut seen = self.seen;
-        let class = traits.traffic_class & DSCP;
+        let class = ip.traffic_class & DSCP;
         if self.packets == 0 {
-            self.ttl = (traits.ttl, traits.ttl);
+            self.ttl = (ip.ttl, ip.ttl);
             self.traffic_class = class;
         }
-        self.ttl = (self.ttl.0.min(traits.ttl), self.ttl.1.max(traits.ttl));
+        self.ttl = (self.ttl.0.min(ip.ttl), self.ttl.1.max(ip.ttl));
         seen |= flag(self.traffic_class != class, CLASSES);
         self.packets = self.packets.saturating_add(1);
         let is_syn = header.flags.has(Flags::SYN);
-        // A SYN-ACK is made before there is a socket to count: Linux gives it 0.
-        if let Some(id) = traits.ip_id
-            && !(is_syn && header.flags.has(Flags::ACK))
-        {
-            seen |= self.identify(id);
+        match ip.version {
+            IpVersion::V4 { id, uncuttable } => {
+                seen |= if uncuttable { UNCUTTABLE } else { CUTTABLE };
+                // A SYN-ACK is made before there is a socket to count: Linux gives it 0.
+                if !(is_syn && header.flags.has(Flags::ACK)) {
+                    seen |= self.identify(id);
+                }
+            }
+            IpVersion::V6 { label } => {
+                seen |= flag(seen & LABEL != 0 && self.flow_label != label, LABELS) | LABEL;
+                self.flow_label = label;
+            }
         }
-        if let Some(uncuttable) = traits.dont_fragment {
-            seen |= if uncuttable { UNCUTTABLE } else { CUTTABLE };
-        }
-        if let Some(label) = traits.flow_label {
-            seen |= flag(seen & LABEL != 0 && self.flow_label != label, LABELS) | LABEL;
-            self.flow_label = label;
-        }
-        if let Some(stamps) = traits.timestamps {
+        if let Some(stamps) = header.timestamps {
             self.clock = (stamps.value, ticks(header.at));
             seen |= CLOCK;
         }
         if !is_syn {
-            self.window = traits.window;
-            let stamped = traits.timestamps.is_some();
+            self.window = header.window;
+            let stamped = header.timestamps.is_some();
             seen |= WINDOW | if stamped { STAMPED } else { UNSTAMPED };
         }
         self.seen = seen;
-    }
-
-    /// Whether so many packets were taken in that of further ones a [`glance`](Self::glance) is enough.
-    #[must_use]
-    #[inline]
-    pub fn has_enough(&self) -> bool {
-        self.packets >= ENOUGH
-    }
-
-    /// Takes in of a packet that is neither SYN nor RST what differs from one to the next: hops, identification, clock and
-    /// window. It costs a part of [`take`](Self::take).
-    #[inline]
-    pub fn glance(&mut self, ttl: u8, ip_id: Option<u16>, header: &Header) {
-        self.packets = self.packets.saturating_add(1);
-        self.ttl = (self.ttl.0.min(ttl), self.ttl.1.max(ttl));
-        if let Some(id) = ip_id {
-            self.seen |= self.identify(id);
-        }
-        if let Some(stamps) = header.timestamps {
-            self.clock = (stamps.value, ticks(header.at));
-            self.seen |= CLOCK | STAMPED;
-        } else {
-            self.seen |= UNSTAMPED;
-        }
-        self.window = header.window;
-        self.seen |= WINDOW;
     }
 
     /// Takes in an identification. What is seen by it.

@@ -168,7 +168,7 @@ impl Told {
     fn habits(&self) -> Habits {
         let mut habits = Habits::default();
         for (traits, header) in &self.packets {
-            habits.take(traits, header);
+            habits.take(&traits.of_ip(), header);
         }
         habits
     }
@@ -255,8 +255,8 @@ fn each_thing_that_does_not_fit_is_told() {
         ("window-differs Weak", |it| it.header.window = 8192),
         ("timestamps-missing Weak", |it| it.reset.timestamps = None),
         ("timestamps-unused Moderate", |it| {
-            for (traits, _) in &mut it.packets {
-                traits.timestamps = None;
+            for (_, header) in &mut it.packets {
+                header.timestamps = None;
             }
         }),
         ("clock-behind Moderate", |it| stamp(it, 6900)),
@@ -393,7 +393,7 @@ fn a_sender_is_known_by_its_segments_alone() {
     let told = Told::new();
     let mut habits = told.habits();
     let before = format!("{habits:?}");
-    habits.take(&told.reset, &told.header);
+    habits.take(&told.reset.of_ip(), &told.header);
     assert_eq!(format!("{habits:?}"), before, "a RST is no habit");
     assert_eq!(
         habits.ip_ids(),
@@ -413,18 +413,19 @@ fn a_sender_is_known_by_its_segments_alone() {
         ip_id: Some(0),
         ..told.packets[0].0
     };
-    habits.take(&zero, &syn_ack);
+    habits.take(&zero.of_ip(), &syn_ack);
     assert_eq!(habits.ip_ids(), IpIds::Unknown);
     assert_eq!((habits.window(), habits.is_stamped()), (None, None));
     assert!(habits.clock(told.header.at).is_some());
-    habits.take(&told.packets[0].0, &told.packets[0].1);
+    habits.take(&told.packets[0].0.of_ip(), &told.packets[0].1);
     assert_eq!(habits.ip_ids(), IpIds::One { last: 1001 });
     for (traits, header) in &told.packets {
         habits.take(
             &Traits {
                 ip_id: Some(traits.ip_id.unwrap().wrapping_mul(20_001)),
                 ..*traits
-            },
+            }
+            .of_ip(),
             header,
         );
     }
@@ -650,7 +651,7 @@ proptest! {
     ) {
         let (mut habits, mut sequel) = (Habits::default(), Sequel::default());
         for (traits, segment) in &packets {
-            habits.take(traits, segment);
+            habits.take(&traits.of_ip(), segment);
             sequel.take(&header, segment);
         }
         let facts = facts(&reset, &header, &habits, &context);

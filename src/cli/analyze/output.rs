@@ -281,7 +281,7 @@ impl Read for FromStart<'_> {
 }
 
 /// The same capture, opened once more.
-fn again(input: Input) -> Result<Input, Error> {
+pub(super) fn again(input: Input) -> Result<Input, Error> {
     let (path, identity) = (input.path().to_owned(), input.identity());
     drop(input);
     let mut all = inputs(std::slice::from_ref(&path))?;

@@ -13,9 +13,16 @@ use super::{capture, complains, lines, rstproof, says};
 #[test]
 fn every_segment_has_a_line_and_every_reset_its_explanation() {
     let path = capture("third-party-reset.ipv4");
-    let text = says(rstproof().args(["--connection", "1"]).arg(&path));
-    let rows: Vec<&str> = text.lines().filter(|line| is_row(line)).collect();
     let connection = &lines(&path, "connection")[0];
+    let number = connection["connection"].to_string();
+    let text = says(rstproof().args(["--connection", &number]).arg(&path));
+    let rows: Vec<&str> = text.lines().filter(|line| is_row(line)).collect();
+    // It is known by each of its frames.
+    for row in &rows {
+        let frame = row.split_whitespace().next().unwrap();
+        let same = says(rstproof().args(["--connection", frame]).arg(&path));
+        assert_eq!(same, text, "{frame}");
+    }
     assert_eq!(rows.len(), 11, "{text}");
     assert!(rows[0].contains("--- S seq 0 len 0 win"), "{text}");
     for reset in connection["resets"].as_array().unwrap() {
@@ -52,12 +59,14 @@ fn it_fits_eighty_columns() {
     all.retain(|path| path.extension().is_some_and(|it| it == "pcapng"));
     all.sort();
     for path in all.iter().step_by(3) {
-        let output = rstproof()
-            .args(["--color", "always", "--connection", "1"])
-            .arg(path)
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
+        let Some(connection) = lines(path, "connection").into_iter().next() else {
+            continue;
+        };
+        let number = connection["connection"].to_string();
+        let mut command = rstproof();
+        command.args(["--color", "always", "--connection", &number]);
+        let text = says(command.arg(path));
+        assert!(text.lines().count() > 2, "{}", path.display());
         for line in strip_str(&text).to_string().lines().skip(2) {
             assert!(line.chars().count() <= 80, "{}: {line}", path.display());
         }
@@ -67,11 +76,16 @@ fn it_fits_eighty_columns() {
 #[test]
 fn what_is_not_there_is_said_in_a_line() {
     let path = capture("third-party-reset.ipv4");
-    let error = complains(rstproof().args(["--connection", "9"]).arg(&path));
-    assert!(
-        error.contains("there is no connection 9: it has 1"),
-        "{error}"
-    );
+    let packets = lines(&path, "summary")[0]["packets"].as_u64().unwrap();
+    let error = complains(rstproof().args(["--connection", "999"]).arg(&path));
+    let wanted = format!("there is no frame 999: it has {packets}");
+    assert!(error.contains(&wanted), "{error}");
+    let connection = &lines(&path, "connection")[0];
+    let first = connection["connection"].as_u64().unwrap();
+    // Before it there is none: ARP, and what is no TCP.
+    assert!(first > 1);
+    let error = complains(rstproof().args(["--connection", "1"]).arg(&path));
+    assert!(error.contains("frame 1 is of no TCP connection"), "{error}");
     let nobody = "10.0.0.1:1-10.0.0.2:2";
     let error = complains(rstproof().args(["--connection", nobody]).arg(&path));
     assert!(error.contains("there is no connection between"), "{error}");
