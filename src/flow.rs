@@ -5,6 +5,7 @@
 //! that is the same frame; between two hosts it is two, and one of them may be missing. That is enough to say of a RST whether its receiver had to believe it, and which state
 //! it found: the two facts that decide what the application is told. Pure: no clock, no socket, no pcap.
 
+mod few;
 mod icmp;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
+use self::few::Few;
 use crate::packet::{Flags, Header, IcmpError, Segment, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role};
@@ -306,17 +308,21 @@ pub struct Observed {
 }
 
 /// A connection, as far as it has been captured.
+///
+/// There may be a million of them, and then memory is what is waited for. So each line of 64 bytes holds what is needed
+/// together: what one end has come to, with a pointer of the connection's; and after it that end's latest segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Flow {
-    /// Of the client and of the server, if they are not the caller's affair.
+    /// Of the client and of the server; `None` if they are the caller's affair.
     addresses: Option<Box<(SocketAddr, SocketAddr)>>,
     client: Endpoint,
-    server: Endpoint,
-    /// Ends are believed that they have received what they acknowledge, captured or not.
-    learns: bool,
     /// RSTs that were captured at their sender's end and have not arrived yet.
-    under_way: Vec<(Role, Header)>,
+    under_way: Few<(Role, Header)>,
+    server: Endpoint,
 }
+
+const _: () = assert!(size_of::<Flow>() <= 256);
 
 /// What is under way is remembered, but not without bound: a capture may be hostile.
 const MOST_UNDER_WAY: usize = 64;
@@ -329,7 +335,6 @@ impl Flow {
             addresses: Some(Box::new((client, server))),
             ..Self::learning()
         }
-        .without_learning()
     }
 
     /// A connection whose ends the caller knows, in a capture that may begin in the midst of it or lack frames: an end is
@@ -339,22 +344,21 @@ impl Flow {
         Self {
             addresses: None,
             client: Endpoint::new(State::Closed),
+            under_way: Few::new(),
             server: Endpoint::new(State::Listen),
-            learns: true,
-            under_way: Vec::new(),
         }
     }
 
-    fn without_learning(mut self) -> Self {
-        self.learns = false;
-        self
+    /// Whether ends are believed that they have received what they acknowledge, captured or not.
+    fn learns(&self) -> bool {
+        self.addresses.is_none()
     }
 
     /// The same, with ends that no RST takes out of TIME-WAIT.
     #[must_use]
     pub fn keeping_time_wait(mut self, keeping: bool) -> Self {
-        self.client.keeps_time_wait = keeping;
-        self.server.keeps_time_wait = keeping;
+        self.client.set(KEEPS_TIME_WAIT, keeping);
+        self.server.set(KEEPS_TIME_WAIT, keeping);
         self
     }
 
@@ -379,7 +383,7 @@ impl Flow {
     /// Whether the client's SYN has been seen.
     #[must_use]
     pub fn saw_syn(&self) -> bool {
-        self.client.iss.is_some()
+        self.client.iss().is_some()
     }
 
     /// The state of this end.
@@ -398,19 +402,19 @@ impl Flow {
     /// The sequence number after the last one that this end has sent; `None` if it has sent nothing.
     #[must_use]
     pub fn snd_nxt(&self, role: Role) -> Option<SeqNum> {
-        self.end(role).snd_nxt
+        self.end(role).snd_nxt()
     }
 
     /// The oldest sequence number of this end that is not acknowledged; `None` if it has sent nothing.
     #[must_use]
     pub fn snd_una(&self, role: Role) -> Option<SeqNum> {
-        self.end(role).snd_una
+        self.end(role).snd_una()
     }
 
     /// The sequence number that this end expects next; `None` if it has not received a SYN.
     #[must_use]
     pub fn rcv_nxt(&self, role: Role) -> Option<SeqNum> {
-        self.end(role).rcv_nxt
+        self.end(role).rcv_nxt()
     }
 
     /// A sequence number of this end relative to its initial one; `None` if that is unknown.
@@ -422,7 +426,7 @@ impl Flow {
     /// The timestamps of the latest segment of this end that had any.
     #[must_use]
     pub fn timestamps(&self, role: Role) -> Option<TcpTimestamps> {
-        self.end(role).timestamps
+        self.end(role).timestamps()
     }
 
     /// How often this end has sent again what is not acknowledged, or has probed, and has heard nothing since.
@@ -495,45 +499,43 @@ impl Flow {
         let is_usual = header.flags.0 & controls == Flags::ACK.0
             && sender.state == State::Established
             && receiver.state == State::Established
-            && sender.snd_nxt == Some(header.seq)
-            && receiver.rcv_nxt == Some(header.seq)
+            && sender.is(SND_NXT | RCV_NXT)
+            && receiver.is(SND_UNA | SND_NXT | RCV_NXT)
+            && sender.numbers.snd_nxt == header.seq
+            && receiver.numbers.rcv_nxt == header.seq
             && receiver.out_of_order.is_empty()
-            && !sender.has_not_received(header.ack)
-            && receiver.is_outstanding(header.ack)
+            && !header.ack.is_after(sender.numbers.rcv_nxt)
+            && !header.ack.is_before(receiver.numbers.snd_una)
+            && !header.ack.is_after(receiver.numbers.snd_nxt)
             && header.payload_len < 1 << 30;
         if !is_usual {
             return false;
         }
         if let Some(TcpTimestamps { value, .. }) = header.timestamps {
             if receiver
-                .ts_recent
-                .is_some_and(|recent| SeqNum(value).is_before(SeqNum(recent)))
+                .ts_recent()
+                .is_some_and(|recent| SeqNum(value).is_before(recent))
             {
                 return false;
             }
-            receiver.ts_recent = Some(value);
-            sender.timestamps = header.timestamps;
+            receiver.set_ts_recent(Some(SeqNum(value)));
+            sender.set_timestamps(header.timestamps);
         }
-        sender.sack_edge = header.sack_edge;
+        sender.set_sack_edge(header.sack_edge);
+        sender.remember(header.frame, true, header.ack);
+        // Both are that already if there is no payload.
         let end = header.seq.plus(header.payload_len);
-        sender.remember(Sent {
-            frame: header.frame,
-            ack: Some(header.ack),
-            end,
-        });
-        if header.payload_len > 0 {
-            sender.snd_nxt = Some(end);
-            receiver.rcv_nxt = Some(end);
-        }
-        if receiver.snd_una != Some(header.ack) {
-            receiver.snd_una = Some(header.ack);
+        sender.numbers.snd_nxt = end;
+        receiver.numbers.rcv_nxt = end;
+        if receiver.numbers.snd_una != header.ack {
+            receiver.numbers.snd_una = header.ack;
             receiver.unanswered = 0;
         }
         true
     }
 
     fn observe_at(&mut self, from: Role, header: &Header, leaves: bool, arrives: bool) -> Observed {
-        let learns = self.learns;
+        let learns = self.learns();
         let (sender, receiver) = match from {
             Role::Client => (&mut self.client, &mut self.server),
             Role::Server => (&mut self.server, &mut self.client),
@@ -580,7 +582,7 @@ const FAR: u32 = 1 << 30;
 fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     let is_syn = header.flags.has(Flags::SYN);
     let has_ack = header.flags.has(Flags::ACK);
-    if is_syn && has_ack && receiver.iss.is_none() {
+    if is_syn && has_ack && receiver.iss().is_none() {
         // The answer to a SYN.
         receiver.pick_up(header.ack.plus(u32::MAX), header.ack);
         receiver.state = State::SynSent;
@@ -589,15 +591,15 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     if is_syn {
         return;
     }
-    if sender.iss.is_none() {
+    if sender.iss().is_none() {
         sender.pick_up(header.seq.plus(u32::MAX), header.seq);
         if matches!(sender.state, State::Closed | State::Listen) {
             sender.state = State::Established;
         }
     }
-    if receiver.rcv_nxt.is_none() {
-        receiver.rcv_nxt = Some(header.seq);
-        receiver.irs = Some(header.seq.plus(u32::MAX));
+    if receiver.rcv_nxt().is_none() {
+        receiver.set_rcv_nxt(Some(header.seq));
+        receiver.set_irs(Some(header.seq.plus(u32::MAX)));
         if matches!(receiver.state, State::Closed | State::Listen) {
             receiver.state = State::Established;
         }
@@ -605,27 +607,27 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     if !has_ack {
         return;
     }
-    if receiver.iss.is_none() {
+    if receiver.iss().is_none() {
         receiver.pick_up(header.ack.plus(u32::MAX), header.ack);
     }
     // What it has received it does not acknowledge too early; an acknowledgment that is far off is none.
     let ahead = sender
-        .rcv_nxt
+        .rcv_nxt()
         .map(|rcv_nxt| header.ack.relative_to(rcv_nxt));
     if ahead.is_none_or(|ahead| ahead > 0 && ahead < FAR) {
         sender.learn_received(header.ack);
         if receiver
-            .snd_nxt
+            .snd_nxt()
             .is_none_or(|snd_nxt| header.ack.is_after(snd_nxt))
         {
-            receiver.snd_nxt = Some(header.ack);
+            receiver.set_snd_nxt(Some(header.ack));
         }
     }
 }
 
 /// The frame in which this RST left its sender, now or earlier.
 fn left(
-    under_way: &mut Vec<(Role, Header)>,
+    under_way: &mut Few<(Role, Header)>,
     from: Role,
     header: &Header,
     leaves: bool,
@@ -641,8 +643,7 @@ fn left(
         (*sender, sent.flags, sent.seq, sent.ack, sent.window)
             == (from, header.flags, header.seq, header.ack, header.window)
     };
-    let place = under_way.iter().position(is_it)?;
-    Some(under_way.remove(place).1.frame)
+    Some(under_way.remove(is_it)?.1.frame)
 }
 
 impl Flow {
@@ -699,7 +700,7 @@ fn reset(
 ) -> Reset {
     let form = Form::of(header);
     let receiver_state = receiver.state;
-    let finds_request = receiver.is_request;
+    let finds_request = receiver.is(IS_REQUEST);
     let drawn_by = form.and_then(|form| receiver.draws(form, header));
     let acceptance = if arrives {
         receiver.judge_reset(sender, header)
@@ -708,7 +709,7 @@ fn reset(
     };
     if acceptance.is_acceptable() {
         receiver.state = State::Closed;
-        receiver.is_request = false;
+        receiver.set(IS_REQUEST, false);
         // One that is not believed may be made up, and then says nothing of the end that it claims to come from; nor does
         // one that never left it.
         if form == Some(Form::Active) && left.is_some() {
@@ -734,13 +735,12 @@ fn reset(
 const LATEST: usize = 8;
 
 /// A segment that an end has sent, as far as an answer to it tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sent {
     frame: u32,
-    /// Its acknowledgment number, if it is valid.
-    ack: Option<SeqNum>,
-    /// The number after the last one that it takes up.
-    end: SeqNum,
+    /// What an answer to it has from it: its acknowledgment number; if it has none, the number after the last one that it
+    /// takes up.
+    answered_by: SeqNum,
 }
 
 /// Segments that came in ahead of a hole are kept, but not without bound: a capture may be hostile.
@@ -756,147 +756,218 @@ struct Text {
     fin: bool,
 }
 
-/// One end of the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Endpoint {
-    state: State,
-    /// Its initial send sequence number.
-    iss: Option<SeqNum>,
-    /// The sequence number after the last one that it has sent.
-    snd_nxt: Option<SeqNum>,
-    /// The sequence number after its FIN, once sent.
-    after_fin: Option<SeqNum>,
-    /// Whether the other end has acknowledged that FIN.
-    fin_acknowledged: bool,
+/// Sequence numbers of an end. One that is not known is 0 here, so that two ends that know the same are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Numbers {
+    /// The one after the last one that it has sent.
+    snd_nxt: SeqNum,
     /// What it expects next from the other end.
-    rcv_nxt: Option<SeqNum>,
-    /// Received beyond `rcv_nxt`.
-    out_of_order: Vec<Text>,
-    /// Right edge of the highest SACK block in its latest segment.
-    sack_edge: Option<SeqNum>,
-    /// Its latest segments, in a ring.
-    latest: [Option<Sent>; LATEST],
-    /// Where the next one goes, in the place of the oldest.
-    next: usize,
+    rcv_nxt: SeqNum,
     /// What it has sent is acknowledged up to here.
-    snd_una: Option<SeqNum>,
+    snd_una: SeqNum,
+    /// `TS.Recent` (RFC 7323, 4.3), which is compared like a sequence number.
+    ts_recent: SeqNum,
+    /// Right edge of the highest SACK block in its latest segment.
+    sack_edge: SeqNum,
+    /// Its initial send sequence number.
+    iss: SeqNum,
+    /// The other end's initial sequence number.
+    irs: SeqNum,
+    /// The one after its FIN, once sent.
+    after_fin: SeqNum,
+}
+
+// The bits of an end. The lowest nine: which of its numbers are known.
+const SND_NXT: u16 = 1;
+const RCV_NXT: u16 = 1 << 1;
+const SND_UNA: u16 = 1 << 2;
+const TS_RECENT: u16 = 1 << 3;
+const SACK_EDGE: u16 = 1 << 4;
+const ISS: u16 = 1 << 5;
+const IRS: u16 = 1 << 6;
+const AFTER_FIN: u16 = 1 << 7;
+const TIMESTAMPS: u16 = 1 << 8;
+/// The other end has acknowledged its FIN.
+const FIN_ACKNOWLEDGED: u16 = 1 << 9;
+/// In SYN-RECEIVED: nobody has a socket for it yet.
+const IS_REQUEST: u16 = 1 << 10;
+/// No RST takes it out of TIME-WAIT.
+const KEEPS_TIME_WAIT: u16 = 1 << 11;
+/// The three bits from here on count, modulo [`LATEST`], what was put into the ring,
+const ONE_SENT: u16 = 1 << 12;
+/// and this one is set once all its places were written.
+const IS_FULL: u16 = 1 << 15;
+
+/// One end of the connection: first, in less than a line of 64 bytes, all that most segments have to do with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+struct Endpoint {
+    /// Received beyond `rcv_nxt`.
+    out_of_order: Few<Text>,
+    numbers: Numbers,
+    /// Of its latest segment that had any.
+    timestamps: TcpTimestamps,
     /// What it has sent again, and its probes, since it last heard of the other end.
     unanswered: u32,
-    /// The other end's initial sequence number.
-    irs: Option<SeqNum>,
-    /// In SYN-RECEIVED: nobody has a socket for it yet.
-    is_request: bool,
-    /// No RST takes it out of TIME-WAIT.
-    keeps_time_wait: bool,
-    /// Of its latest segment that had any.
-    timestamps: Option<TcpTimestamps>,
-    /// `TS.Recent` (RFC 7323, 4.3).
-    ts_recent: Option<u32>,
+    bits: u16,
+    state: State,
+    /// For each place of `latest`, whether the segment there has an acknowledgment number.
+    with_ack: u8,
+    /// Its latest segments, in a ring.
+    latest: [Sent; LATEST],
+}
+
+/// How each of the numbers is got and set, as one that may not be known.
+macro_rules! numbers {
+    ($($name:ident, $set:ident, $bit:ident;)*) => {
+        $(
+            fn $name(&self) -> Option<SeqNum> {
+                self.is($bit).then_some(self.numbers.$name)
+            }
+
+            fn $set(&mut self, number: Option<SeqNum>) {
+                self.numbers.$name = number.unwrap_or_default();
+                self.set($bit, number.is_some());
+            }
+        )*
+    };
 }
 
 impl Endpoint {
     fn new(state: State) -> Self {
         Self {
-            state,
-            iss: None,
-            snd_nxt: None,
-            after_fin: None,
-            fin_acknowledged: false,
-            rcv_nxt: None,
-            out_of_order: Vec::new(),
-            sack_edge: None,
-            latest: [None; LATEST],
-            next: 0,
-            snd_una: None,
+            out_of_order: Few::new(),
+            numbers: Numbers::default(),
+            timestamps: TcpTimestamps::default(),
             unanswered: 0,
-            irs: None,
-            is_request: false,
-            keeps_time_wait: false,
-            timestamps: None,
-            ts_recent: None,
+            bits: 0,
+            state,
+            with_ack: 0,
+            latest: [Sent::default(); LATEST],
         }
+    }
+
+    /// Whether all these bits are set.
+    fn is(&self, bits: u16) -> bool {
+        self.bits & bits == bits
+    }
+
+    fn set(&mut self, bit: u16, is_set: bool) {
+        if is_set {
+            self.bits |= bit;
+        } else {
+            self.bits &= !bit;
+        }
+    }
+
+    numbers! {
+        snd_nxt, set_snd_nxt, SND_NXT;
+        rcv_nxt, set_rcv_nxt, RCV_NXT;
+        snd_una, set_snd_una, SND_UNA;
+        ts_recent, set_ts_recent, TS_RECENT;
+        sack_edge, set_sack_edge, SACK_EDGE;
+        iss, set_iss, ISS;
+        irs, set_irs, IRS;
+        after_fin, set_after_fin, AFTER_FIN;
+    }
+
+    fn timestamps(&self) -> Option<TcpTimestamps> {
+        self.is(TIMESTAMPS).then_some(self.timestamps)
+    }
+
+    fn set_timestamps(&mut self, timestamps: Option<TcpTimestamps>) {
+        self.timestamps = timestamps.unwrap_or_default();
+        self.set(TIMESTAMPS, timestamps.is_some());
     }
 
     /// Whether this is the number of something that it has sent and that may not have arrived.
     fn is_outstanding(&self, seq: SeqNum) -> bool {
-        self.snd_una.is_some_and(|una| !seq.is_before(una))
-            && self.snd_nxt.is_some_and(|snd_nxt| !seq.is_after(snd_nxt))
+        self.snd_una().is_some_and(|una| !seq.is_before(una))
+            && self.snd_nxt().is_some_and(|snd_nxt| !seq.is_after(snd_nxt))
     }
 
     /// A number of this end's own sequence space, relative to its initial one.
     fn relative(&self, number: SeqNum) -> Option<u32> {
-        self.iss.map(|iss| number.relative_to(iss))
+        self.iss().map(|iss| number.relative_to(iss))
     }
 
     /// Whether this number lies beyond what has been captured on its way to this end.
     fn has_not_received(&self, number: SeqNum) -> bool {
-        self.rcv_nxt.is_none_or(|rcv_nxt| number.is_after(rcv_nxt))
+        self.rcv_nxt()
+            .is_none_or(|rcv_nxt| number.is_after(rcv_nxt))
     }
 
     /// Whether this acknowledges the SYN of this end: ISS < SEG.ACK =< SND.NXT (RFC 9293, 3.10.7.3).
     fn is_syn_acknowledged_by(&self, ack: SeqNum) -> bool {
-        self.iss.is_some_and(|iss| ack.is_after(iss))
-            && self.snd_nxt.is_some_and(|snd_nxt| !ack.is_after(snd_nxt))
+        self.iss().is_some_and(|iss| ack.is_after(iss))
+            && self.snd_nxt().is_some_and(|snd_nxt| !ack.is_after(snd_nxt))
     }
 
-    fn remember(&mut self, sent: Sent) {
-        self.latest[self.next] = Some(sent);
-        self.next = (self.next + 1) % LATEST;
+    /// The next segment goes into the place of the oldest.
+    fn remember(&mut self, frame: u32, has_ack: bool, answered_by: SeqNum) {
+        let place = self.next();
+        self.latest[place] = Sent { frame, answered_by };
+        self.with_ack = self.with_ack & !(1 << place) | u8::from(has_ack) << place;
+        // What is carried beyond the count says that the ring is full, and stays.
+        self.bits = self.bits.wrapping_add(ONE_SENT) | self.bits & IS_FULL;
+    }
+
+    /// Where in the ring the next segment goes.
+    fn next(&self) -> usize {
+        usize::from(self.bits / ONE_SENT) % LATEST
     }
 
     /// This end is met in the midst of a connection: its initial number, and the next.
     fn pick_up(&mut self, iss: SeqNum, snd_nxt: SeqNum) {
-        self.iss = Some(iss);
-        self.snd_nxt.get_or_insert(snd_nxt);
-        self.snd_una.get_or_insert(snd_nxt);
+        self.set_iss(Some(iss));
+        self.set_snd_nxt(self.snd_nxt().or(Some(snd_nxt)));
+        self.set_snd_una(self.snd_una().or(Some(snd_nxt)));
     }
 
     /// This end says that it has received all up to here.
     fn learn_received(&mut self, rcv_nxt: SeqNum) {
-        self.rcv_nxt = Some(rcv_nxt);
-        self.irs.get_or_insert(rcv_nxt.plus(u32::MAX));
+        self.set_rcv_nxt(Some(rcv_nxt));
+        self.set_irs(self.irs().or(Some(rcv_nxt.plus(u32::MAX))));
         self.out_of_order.retain(|text| text.end.is_after(rcv_nxt));
         self.advance_over_what_waited();
     }
 
     /// This end sends a segment that is no RST.
     fn send(&mut self, header: &Header) {
-        self.sack_edge = header.sack_edge;
+        self.set_sack_edge(header.sack_edge);
         let end = header.seq_end();
-        self.remember(Sent {
-            frame: header.frame,
-            ack: header.flags.has(Flags::ACK).then_some(header.ack),
-            end,
-        });
+        let has_ack = header.flags.has(Flags::ACK);
+        let answered_by = if has_ack { header.ack } else { end };
+        self.remember(header.frame, has_ack, answered_by);
         if header.timestamps.is_some() {
-            self.timestamps = header.timestamps;
+            self.set_timestamps(header.timestamps);
         }
-        if header.flags.has(Flags::SYN) && self.iss.is_some_and(|iss| iss != header.seq) {
+        if header.flags.has(Flags::SYN) && self.iss().is_some_and(|iss| iss != header.seq) {
             return; // of another connection with the same ends, or somebody else's
         }
-        if self.snd_nxt.is_none_or(|snd_nxt| end.is_after(snd_nxt)) {
-            self.snd_nxt = Some(end);
-        } else if header.seq_len() > 0 || self.snd_una == Some(header.seq.plus(1)) {
+        if self.snd_nxt().is_none_or(|snd_nxt| end.is_after(snd_nxt)) {
+            self.set_snd_nxt(Some(end));
+        } else if header.seq_len() > 0 || self.snd_una() == Some(header.seq.plus(1)) {
             // The same once more; or nothing, one before what is expected, which is a probe.
             self.unanswered += 1;
         }
-        if header.flags.has(Flags::SYN) && self.iss.is_none() {
-            self.iss = Some(header.seq);
-            self.snd_una = Some(header.seq);
-            let answers = header.flags.has(Flags::ACK);
-            if answers && self.state == State::Listen {
+        if header.flags.has(Flags::SYN) && self.iss().is_none() {
+            self.set_iss(Some(header.seq));
+            self.set_snd_una(Some(header.seq));
+            if has_ack && self.state == State::Listen {
                 // Data of the SYN is its own only if it says so (RFC 7413, 2).
-                self.rcv_nxt = Some(header.ack);
-                self.is_request = self.irs.is_some_and(|irs| irs.plus(1) == header.ack);
+                self.set_rcv_nxt(Some(header.ack));
+                let is_request = self.irs().is_some_and(|irs| irs.plus(1) == header.ack);
+                self.set(IS_REQUEST, is_request);
             }
-            self.state = if answers || self.rcv_nxt.is_some() {
+            self.state = if has_ack || self.rcv_nxt().is_some() {
                 State::SynReceived
             } else {
                 State::SynSent
             };
         }
-        if header.flags.has(Flags::FIN) && self.after_fin.is_none() {
-            self.after_fin = Some(end);
+        if header.flags.has(Flags::FIN) && self.after_fin().is_none() {
+            self.set_after_fin(Some(end));
             self.state = match self.state {
                 State::CloseWait => State::LastAck,
                 State::Established | State::SynReceived => State::FinWait1,
@@ -909,16 +980,16 @@ impl Endpoint {
     fn take_ack(&mut self, ack: SeqNum) -> bool {
         if self.state == State::SynReceived && self.is_syn_acknowledged_by(ack) {
             self.state = State::Established;
-            self.is_request = false;
+            self.set(IS_REQUEST, false);
         }
-        if self.is_outstanding(ack) && self.snd_una != Some(ack) {
-            self.snd_una = Some(ack);
+        if self.is_outstanding(ack) && self.snd_una() != Some(ack) {
+            self.set_snd_una(Some(ack));
             self.unanswered = 0;
         }
-        if self.fin_acknowledged || self.after_fin != Some(ack) {
+        if self.is(FIN_ACKNOWLEDGED) || self.after_fin() != Some(ack) {
             return false;
         }
-        self.fin_acknowledged = true;
+        self.set(FIN_ACKNOWLEDGED, true);
         self.state = match self.state {
             State::FinWait1 => State::FinWait2,
             State::Closing => State::TimeWait,
@@ -934,18 +1005,18 @@ impl Endpoint {
             self.receive_syn(header);
             return;
         }
-        let Some(rcv_nxt) = self.rcv_nxt else {
+        let Some(rcv_nxt) = self.rcv_nxt() else {
             return;
         };
         if let Some(TcpTimestamps { value, .. }) = header.timestamps {
             if self
-                .ts_recent
-                .is_some_and(|recent| SeqNum(value).is_before(SeqNum(recent)))
+                .ts_recent()
+                .is_some_and(|recent| SeqNum(value).is_before(recent))
             {
                 return; // from before the numbers wrapped, or made up (RFC 7323, 5.3: PAWS)
             }
             if !header.seq.is_after(rcv_nxt) {
-                self.ts_recent = Some(value);
+                self.set_ts_recent(Some(SeqNum(value)));
             }
         }
         let text = Text {
@@ -964,7 +1035,7 @@ impl Endpoint {
     }
 
     fn receive_syn(&mut self, header: &Header) {
-        if self.rcv_nxt.is_some() {
+        if self.rcv_nxt().is_some() {
             return; // again, or somebody else's: the first one counts
         }
         if self.state == State::SynSent {
@@ -982,27 +1053,25 @@ impl Endpoint {
                 return; // answered with a RST, and forgotten
             };
         }
-        self.rcv_nxt = Some(header.seq_end());
-        self.irs = Some(header.seq);
-        self.ts_recent = header.timestamps.map(|it| it.value);
+        self.set_rcv_nxt(Some(header.seq_end()));
+        self.set_irs(Some(header.seq));
+        self.set_ts_recent(header.timestamps.map(|it| SeqNum(it.value)));
     }
 
     /// Whether `TSecr` of an answer to its SYN is none of its own clock's values.
     fn has_not_sent(&self, echo: u32) -> bool {
         echo != 0
             && self
-                .timestamps
+                .timestamps()
                 .is_some_and(|sent| SeqNum(echo).is_after(SeqNum(sent.value)))
     }
 
     fn advance_over_what_waited(&mut self) {
-        while let Some(rcv_nxt) = self.rcv_nxt
-            && let Some(index) = self
+        while let Some(rcv_nxt) = self.rcv_nxt()
+            && let Some(text) = self
                 .out_of_order
-                .iter()
-                .position(|text| !text.start.is_after(rcv_nxt))
+                .swap_remove(|text| !text.start.is_after(rcv_nxt))
         {
-            let text = self.out_of_order.swap_remove(index);
             self.advance(text);
         }
     }
@@ -1017,12 +1086,12 @@ impl Endpoint {
             return;
         }
         if !self
-            .rcv_nxt
+            .rcv_nxt()
             .is_some_and(|rcv_nxt| text.end.is_after(rcv_nxt))
         {
             return;
         }
-        self.rcv_nxt = Some(text.end);
+        self.set_rcv_nxt(Some(text.end));
         if text.fin {
             self.state = match self.state {
                 State::Established | State::SynReceived => State::CloseWait,
@@ -1035,31 +1104,37 @@ impl Endpoint {
 
     /// The latest segment of this end that a RST of this form would answer.
     fn draws(&self, form: Form, reset: &Header) -> Option<u32> {
-        let answered = |sent: &&Sent| match form {
-            Form::Active => false,
-            Form::Passive => sent.ack == Some(reset.seq),
-            Form::PassiveAck => sent.ack.is_none() && sent.end == reset.ack,
+        let (has_ack, number) = match form {
+            Form::Active => return None,
+            Form::Passive => (true, reset.seq),
+            Form::PassiveAck => (false, reset.ack),
         };
-        let (newer, older) = self.latest.split_at(self.next);
-        let mut latest = newer.iter().rev().chain(older.iter().rev()).flatten();
-        Some(latest.find(answered)?.frame)
+        let next = self.next();
+        let count = if self.is(IS_FULL) { LATEST } else { next };
+        let is_answered = |place: &usize| {
+            (self.with_ack >> place & 1 == 1) == has_ack
+                && self.latest[*place].answered_by == number
+        };
+        let mut newest_first = (1..=count).map(|back| (next + LATEST - back) % LATEST);
+        let place = newest_first.find(is_answered)?;
+        Some(self.latest[place].frame)
     }
 
     /// Bytes between its SYN and its FIN.
     fn payload_sent(&self) -> u32 {
-        let (Some(iss), Some(snd_nxt)) = (self.iss, self.snd_nxt) else {
+        let (Some(iss), Some(snd_nxt)) = (self.iss(), self.snd_nxt()) else {
             return 0;
         };
-        let controls = 1 + u32::from(self.after_fin.is_some());
+        let controls = 1 + u32::from(self.after_fin().is_some());
         snd_nxt.relative_to(iss).saturating_sub(controls)
     }
 
     /// How many bytes of `sender` it has received, with none missing before them.
     fn payload_received(&self, sender: &Self) -> u32 {
-        let (Some(irs), Some(rcv_nxt)) = (self.irs, self.rcv_nxt) else {
+        let (Some(irs), Some(rcv_nxt)) = (self.irs(), self.rcv_nxt()) else {
             return 0;
         };
-        let has_fin = sender.after_fin == Some(rcv_nxt);
+        let has_fin = sender.after_fin() == Some(rcv_nxt);
         rcv_nxt
             .relative_to(irs)
             .saturating_sub(1 + u32::from(has_fin))
@@ -1077,10 +1152,10 @@ impl Endpoint {
                     Acceptance::SynNotAcknowledged
                 };
             }
-            State::TimeWait if self.keeps_time_wait => return Acceptance::KeepsTimeWait,
+            State::TimeWait if self.is(KEEPS_TIME_WAIT) => return Acceptance::KeepsTimeWait,
             _ => {}
         }
-        let (Some(rcv_nxt), Some(iss)) = (self.rcv_nxt, sender.iss) else {
+        let (Some(rcv_nxt), Some(iss)) = (self.rcv_nxt(), sender.iss()) else {
             return Acceptance::Unknown;
         };
         let seq = reset.seq.relative_to(iss);
@@ -1092,7 +1167,7 @@ impl Endpoint {
             Acceptance::Exact { seq }
         } else if fin_received && reset.seq.plus(1) == rcv_nxt {
             Acceptance::BeforeFin { seq }
-        } else if self.sack_edge == Some(reset.seq) && reset.seq.is_after(rcv_nxt) {
+        } else if self.sack_edge() == Some(reset.seq) && reset.seq.is_after(rcv_nxt) {
             Acceptance::SackEdge { seq }
         } else {
             let rcv_nxt = rcv_nxt.relative_to(iss);
@@ -1159,5 +1234,40 @@ mod tests {
             }
         }
         assert!(short_ways > 1_000, "{short_ways}");
+    }
+
+    /// An answer to nothing finds nothing: a place of the ring that was never written is like no segment. Of those that were,
+    /// the latest that fits is found, and none that has left the ring.
+    #[test]
+    fn only_a_segment_that_was_sent_draws_a_reset() {
+        let mut end = Endpoint::new(State::Established);
+        let reset = |number| Header {
+            seq: SeqNum(number),
+            ack: SeqNum(number),
+            ..Header::default()
+        };
+        for form in [Form::Active, Form::Passive, Form::PassiveAck] {
+            assert_eq!(end.draws(form, &reset(0)), None);
+        }
+        let (mut with_ack, mut without) = (Vec::new(), Vec::new());
+        for frame in 0..40 {
+            let has_ack = frame % 3 > 0;
+            end.remember(frame, has_ack, SeqNum(frame / 6));
+            let sent = if has_ack { &mut with_ack } else { &mut without };
+            sent.push(frame);
+            for number in 0..8 {
+                let latest = |sent: &[u32]| {
+                    let fits = |it: &&u32| **it + 8 > frame && **it / 6 == number;
+                    sent.iter().copied().rev().find(|it| fits(&it))
+                };
+                assert_eq!(end.draws(Form::Passive, &reset(number)), latest(&with_ack));
+                assert_eq!(
+                    end.draws(Form::PassiveAck, &reset(number)),
+                    latest(&without)
+                );
+                assert_eq!(end.draws(Form::Active, &reset(number)), None);
+            }
+        }
+        assert_eq!(end.bits & (ONE_SENT - 1), 0);
     }
 }

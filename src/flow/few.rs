@@ -1,0 +1,86 @@
+//! A list that is empty as a rule.
+
+/// A list that takes up one word while it is empty, and then owns nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Few<T>(
+    #[allow(clippy::box_collection)] // a `Vec` is three words
+    Option<Box<Vec<T>>>,
+);
+
+impl<T> Few<T> {
+    pub(super) const fn new() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |items| items.len())
+    }
+
+    pub(super) fn push(&mut self, item: T) {
+        self.0.get_or_insert_default().push(item);
+    }
+
+    /// Takes out the first that is meant; what comes after it stays in order.
+    pub(super) fn remove(&mut self, is_it: impl FnMut(&T) -> bool) -> Option<T> {
+        self.take_out(is_it, Vec::remove)
+    }
+
+    /// Takes out the first that is meant, and puts the last one in its place.
+    pub(super) fn swap_remove(&mut self, is_it: impl FnMut(&T) -> bool) -> Option<T> {
+        self.take_out(is_it, Vec::swap_remove)
+    }
+
+    fn take_out(
+        &mut self,
+        is_it: impl FnMut(&T) -> bool,
+        remove: impl FnOnce(&mut Vec<T>, usize) -> T,
+    ) -> Option<T> {
+        let items = self.0.as_mut()?;
+        let place = items.iter().position(is_it)?;
+        let item = remove(items, place);
+        if items.is_empty() {
+            self.0 = None;
+        }
+        Some(item)
+    }
+
+    /// Keeps only those that are meant.
+    pub(super) fn retain(&mut self, is_kept: impl FnMut(&T) -> bool) {
+        if let Some(items) = &mut self.0 {
+            items.retain(is_kept);
+            if items.is_empty() {
+                self.0 = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_one_word_and_owns_nothing_while_it_is_empty() {
+        assert_eq!(size_of::<Few<[u8; 100]>>(), size_of::<usize>());
+        let mut few = Few::new();
+        for number in [1, 2, 3, 4] {
+            few.push(number);
+        }
+        assert_eq!(few.len(), 4);
+        assert_eq!(few.swap_remove(|it| *it < 3), Some(1)); // 4, 2, 3
+        assert_eq!(few.remove(|it| *it > 3), Some(4)); // 2, 3
+        assert_eq!(few.remove(|it| *it > 3), None);
+        few.retain(|it| *it == 3);
+        assert_eq!(few.swap_remove(|_| true), Some(3));
+        assert_eq!(few, Few::new());
+        few.push(5);
+        few.retain(|_| false);
+        assert!(few.is_empty());
+        assert_eq!(few.len(), 0);
+        assert_eq!(few, Few::new());
+    }
+}
