@@ -274,7 +274,7 @@ fn cause(
             Some("a capture that begins earlier"),
         );
     }
-    let was_reset = sender.reset || receiver.reset;
+    let was_reset = sender.reset() || receiver.reset();
     match reset.form {
         Some(Form::PassiveAck) if reset.acceptance == Acceptance::AcknowledgesSyn => (
             Some(Cause::Refused),
@@ -292,12 +292,12 @@ fn cause(
             None,
         ),
         Some(Form::Passive) => answer(reset, sender_state, past, gaps),
-        Some(Form::Active) if sender.reset => (
+        Some(Form::Active) if sender.reset() => (
             Some(Cause::Duplicate),
             "the same end has sent a RST before",
             None,
         ),
-        Some(Form::Active) if sender.fin => (
+        Some(Form::Active) if sender.fin() => (
             Some(Cause::ResetAfterFin),
             "the sender had sent its FIN, and its socket aborted then: it was closed with data unread, or waited too long \
              for the other half",
@@ -337,7 +337,7 @@ fn answer(
 ) -> (Option<Cause>, &'static str, Option<&'static str>) {
     let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
     let drawn = reset.drawn_by;
-    let is_latest = drawn.is_some() && drawn == receiver.latest.map(|it| it.frame);
+    let is_latest = drawn.is_some() && drawn == receiver.latest().map(|it| it.frame);
     if is_latest && receiver.probes > 0 {
         return (
             Some(Cause::Keepalive),
@@ -347,8 +347,8 @@ fn answer(
             ),
         );
     }
-    if sender.fin {
-        return if receiver.data_after_fin {
+    if sender.fin() {
+        return if receiver.data_after_fin() {
             (
                 Some(Cause::DataAfterClose),
                 "the sender had sent its FIN, data came for it then, and it has no socket any more that could take that",
@@ -362,7 +362,7 @@ fn answer(
             )
         };
     }
-    if sender.reset {
+    if sender.reset() {
         return (
             Some(Cause::Duplicate),
             "the same end has sent a RST before, and answers what was still on its way",
@@ -376,7 +376,7 @@ fn answer(
             None,
         );
     }
-    if receiver.reset {
+    if receiver.reset() {
         return (
             Some(Cause::HalfOpenPeer),
             "the sender had believed a RST in the other end's name before, and has no socket since; the other end goes on and \
@@ -428,21 +428,56 @@ fn answer(
 
 /// What one end has done so far.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub struct Done {
-    /// How many packets it has sent, up to as many as can be counted.
-    pub packets: u8,
-    /// It has sent a FIN.
-    pub fin: bool,
-    /// It has sent a RST that was believed.
-    pub reset: bool,
-    /// It has sent data after the other end's FIN.
-    pub data_after_fin: bool,
-    /// Keepalive probes since it last heard of the other end.
-    pub probes: u8,
-    /// Its latest segment.
-    pub latest: Option<Latest>,
     /// Its latest RST.
     pub previous: Option<Box<Header>>,
+    /// When its latest segment was captured, and the number of that frame: nothing before its first packet.
+    latest_at: Timestamp,
+    latest_frame: u32,
+    /// How many packets it has sent, up to as many as can be counted.
+    pub packets: u8,
+    /// Keepalive probes since it last heard of the other end.
+    pub probes: u8,
+    /// What it has done of what a bit tells.
+    deeds: u8,
+}
+
+impl Done {
+    const FIN: u8 = 1;
+    const RESET: u8 = 1 << 1;
+    const DATA_AFTER_FIN: u8 = 1 << 2;
+
+    /// It has sent a FIN.
+    #[must_use]
+    pub fn fin(&self) -> bool {
+        self.deeds & Self::FIN != 0
+    }
+
+    /// It has sent a RST that was believed.
+    #[must_use]
+    pub fn reset(&self) -> bool {
+        self.deeds & Self::RESET != 0
+    }
+
+    /// It has sent data after the other end's FIN.
+    #[must_use]
+    pub fn data_after_fin(&self) -> bool {
+        self.deeds & Self::DATA_AFTER_FIN != 0
+    }
+
+    /// Its latest segment.
+    #[must_use]
+    pub fn latest(&self) -> Option<Latest> {
+        (self.packets > 0).then_some(Latest {
+            frame: self.latest_frame,
+            at: self.latest_at,
+        })
+    }
+
+    fn note(&mut self, deed: u8, is_done: bool) {
+        self.deeds |= if is_done { deed } else { 0 };
+    }
 }
 
 /// A segment and its time.
@@ -454,20 +489,29 @@ pub struct Latest {
     pub at: Timestamp,
 }
 
-/// What has happened on a connection before a RST, as far as its meaning depends on it.
+/// What has happened on a connection before a RST, as far as its meaning depends on it. There may be a million of these, so
+/// that it matters how long they are; what each packet changes comes first.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub struct Past {
     done: [Done; 2],
     /// Of both ends.
     pub packets: u64,
-    /// When the SYN and its answer were captured, each if it was not sent again.
-    syn: Option<Timestamp>,
-    syn_ack: Option<Timestamp>,
-    ack: Option<Timestamp>,
+    /// A bit for each part of the handshake that was captured.
+    captured: u8,
+    /// One of them was sent again.
     is_repeated: bool,
+    /// When those parts were captured: the SYN, its answer, and what came next.
+    parts: [Timestamp; 3],
 }
 
+const _: () = assert!(size_of::<Past>() <= 88);
+
 impl Past {
+    const SYN: usize = 0;
+    const SYN_ACK: usize = 1;
+    const NEXT: usize = 2;
+
     /// What this end has done.
     #[must_use]
     pub fn of(&self, role: Role) -> &Done {
@@ -490,8 +534,8 @@ impl Past {
             Role::Server => (server, client),
         };
         sender.packets = sender.packets.saturating_add(1);
-        sender.fin |= flags.has(Flags::FIN);
-        sender.data_after_fin |= other.fin && header.payload_len > 0;
+        sender.note(Done::FIN, flags.has(Flags::FIN));
+        sender.note(Done::DATA_AFTER_FIN, other.fin() && header.payload_len > 0);
         // RFC 9293, 3.8.4: one before what is next, without data or with one byte that the other end has.
         let is_probe = header.payload_len <= 1
             && flags.has(Flags::ACK)
@@ -503,22 +547,25 @@ impl Past {
             0
         };
         other.probes = 0;
-        sender.latest = Some(Latest {
-            frame: header.frame,
-            at: header.at,
-        });
+        sender.latest_frame = header.frame;
+        sender.latest_at = header.at;
     }
 
     fn time_handshake(&mut self, flags: Flags, at: Timestamp) {
-        let slot = match (flags.has(Flags::SYN), flags.has(Flags::ACK)) {
-            (true, false) => &mut self.syn,
-            (true, true) => &mut self.syn_ack,
-            (false, _) if self.ack.is_none() => &mut self.ack,
+        let part = match (flags.has(Flags::SYN), flags.has(Flags::ACK)) {
+            (true, false) => Self::SYN,
+            (true, true) => Self::SYN_ACK,
+            (false, _) if self.part(Self::NEXT).is_none() => Self::NEXT,
             (false, _) => return,
         };
-        if slot.replace(at).is_some() {
-            self.is_repeated = true;
-        }
+        self.is_repeated |= self.part(part).is_some();
+        self.captured |= 1 << part;
+        self.parts[part] = at;
+    }
+
+    /// When this part of the handshake was captured.
+    fn part(&self, part: usize) -> Option<Timestamp> {
+        (self.captured >> part & 1 == 1).then_some(self.parts[part])
     }
 
     /// Takes in a RST.
@@ -528,7 +575,7 @@ impl Past {
             Role::Client => &mut self.done[0],
             Role::Server => &mut self.done[1],
         };
-        done.reset |= reset.acceptance.is_acceptable();
+        done.note(Done::RESET, reset.acceptance.is_acceptable());
         done.previous = Some(Box::new(*header));
     }
 
@@ -539,15 +586,15 @@ impl Past {
             return None;
         }
         match of {
-            Role::Server => Some(self.syn_ack?.since(self.syn?)),
-            Role::Client => Some(self.ack?.since(self.syn_ack?)),
+            Role::Server => Some(self.part(Self::SYN_ACK)?.since(self.part(Self::SYN)?)),
+            Role::Client => Some(self.part(Self::NEXT)?.since(self.part(Self::SYN_ACK)?)),
         }
     }
 
     /// How long ago this frame was captured, if it was the latest of this end, in nanoseconds.
     #[must_use]
     pub fn since(&self, frame: u32, of: Role, now: Timestamp) -> Option<i64> {
-        let latest = self.of(of).latest?;
+        let latest = self.of(of).latest()?;
         (latest.frame == frame).then(|| now.since(latest.at))
     }
 }
