@@ -81,6 +81,20 @@ impl Ends {
         (ends, usize::from(!is_low))
     }
 
+    /// The same of IPv4.
+    #[inline]
+    fn between_v4(from: (u64, u16), to: (u64, u16)) -> (Self, usize) {
+        let whole = |(address, port): (u64, u16)| address << 16 | u64::from(port);
+        let is_low = whole(from) <= whole(to);
+        let (low, high) = if is_low { (from, to) } else { (to, from) };
+        let ends = Self {
+            addresses: [[0, low.0], [0, high.0]],
+            ports: [low.1, high.1],
+            is_ipv6: false,
+        };
+        (ends, usize::from(!is_low))
+    }
+
     /// Address and port of an end.
     #[must_use]
     pub fn socket(&self, end: usize) -> std::net::SocketAddr {
@@ -184,13 +198,6 @@ impl Batch {
         (self.filtered, self.dropped) = (0, 0);
     }
 
-    /// Numbers the frames in the way of the capture, from 1: so many came before.
-    pub(super) fn number_after(&mut self, before: u32) {
-        for seen in self.segments.iter_mut().flatten() {
-            seen.header.frame = seen.header.frame.saturating_add(before).saturating_add(1);
-        }
-    }
-
     fn push(&mut self, seen: Seen) {
         self.tcp += 1;
         self.resets += u32::from(seen.header.flags.has(Flags::RST));
@@ -262,19 +269,8 @@ impl<'w> Look<'w> {
         };
         if link == Link::Ethernet
             && !self.wanted.inside_tunnels
-            && let Some(usual) = usual(frame.captured, number, frame)
+            && self.usual(batch, number, frame, bytes)
         {
-            let place = frame.captured.as_ptr().addr() - bytes.as_ptr().addr() + ETHERNET_HEADER;
-            let length = frame.captured.len() - ETHERNET_HEADER;
-            batch.push(Seen {
-                hash: self.hash(&usual.ends),
-                interface: frame.interface,
-                packet: (
-                    u32::try_from(place).unwrap_or(0),
-                    u32::try_from(length).unwrap_or(0),
-                ),
-                ..usual
-            });
             return;
         }
         let Some(mut packet) = link::packet(link, frame.captured) else {
@@ -327,61 +323,94 @@ impl<'w> Look<'w> {
 /// Length of the header of Ethernet.
 const ETHERNET_HEADER: usize = 14;
 
-/// What nearly all frames are: Ethernet without tags, IPv4 without options or IPv6 without extension headers, whole, and TCP.
-/// `None` for any other, of which nothing is said.
-fn usual(bytes: &[u8], frame: u32, of: &Frame<'_>) -> Option<Seen> {
-    let (ethernet, packet) = bytes.split_first_chunk::<ETHERNET_HEADER>()?;
-    match [ethernet[12], ethernet[13]] {
-        [0x08, 0x00] => {
-            let (ip, rest) = packet.split_first_chunk::<20>()?;
-            let total = u16::from_be_bytes([ip[2], ip[3]]);
-            // Not a fragment; and long enough for two headers.
-            let is_usual = ip[0] == 0x45
-                && ip[9] == TCP
-                && matches!(ip[6], 0 | 0x40 | 0x80 | 0xc0)
-                && ip[7] == 0
-                && total >= 40;
-            if !is_usual {
-                return None;
+impl Look<'_> {
+    /// Takes in what nearly all frames are: Ethernet without tags, IPv4 without options or IPv6 without extension headers, whole,
+    /// and TCP. Whether it is one; of any other nothing is said.
+    #[inline]
+    fn usual(&self, batch: &mut Batch, number: u32, frame: &Frame<'_>, bytes: &[u8]) -> bool {
+        let captured = frame.captured;
+        let Some((ethernet, packet)) = captured.split_first_chunk::<ETHERNET_HEADER>() else {
+            return false;
+        };
+        let place = || {
+            let place = packet.as_ptr().addr() - bytes.as_ptr().addr();
+            let place = u32::try_from(place).unwrap_or(0);
+            (place, u32::try_from(packet.len()).unwrap_or(0))
+        };
+        match [ethernet[12], ethernet[13]] {
+            [0x08, 0x00] => {
+                let Some((ip, rest)) = packet.split_first_chunk::<20>() else {
+                    return false;
+                };
+                let total = u16::from_be_bytes([ip[2], ip[3]]);
+                // Not a fragment; and long enough for two headers.
+                let is_usual = ip[0] == 0x45
+                    && ip[9] == TCP
+                    && matches!(ip[6], 0 | 0x40 | 0x80 | 0xc0)
+                    && ip[7] == 0
+                    && total >= 40;
+                if !is_usual {
+                    return false;
+                }
+                let Some((ports, header)) = tcp(rest, u32::from(total) - 20, number, frame) else {
+                    return false;
+                };
+                let address = |at: usize| {
+                    let bytes = [ip[at], ip[at + 1], ip[at + 2], ip[at + 3]];
+                    u64::from(u32::from_be_bytes(bytes))
+                };
+                let (ends, sender) =
+                    Ends::between_v4((address(12), ports[0]), (address(16), ports[1]));
+                batch.push(Seen {
+                    hash: self.hash(&ends),
+                    ends,
+                    sender,
+                    header,
+                    interface: frame.interface,
+                    ip: IpTraits::v4(ip),
+                    ip_len: total.into(),
+                    packet: place(),
+                });
+                true
             }
-            let (ports, header) = tcp(rest, u32::from(total) - 20, frame, of)?;
-            let address = |at: usize| {
-                let bytes = [ip[at], ip[at + 1], ip[at + 2], ip[at + 3]];
-                [0, u32::from_be_bytes(bytes).into()]
-            };
-            let (from, to) = ((address(12), ports[0]), (address(16), ports[1]));
-            let ends = Ends::between(from, to, false);
-            Some(seen(ends, header, total.into(), IpTraits::v4(ip)))
+            [0x86, 0xdd] => self.usual_v6(batch, number, frame, (packet, place())),
+            _ => false,
         }
-        [0x86, 0xdd] => {
-            let (ip, rest) = packet.split_first_chunk::<40>()?;
-            let length = u16::from_be_bytes([ip[4], ip[5]]);
-            if ip[0] >> 4 != 6 || ip[6] != TCP || length < 20 {
-                return None;
-            }
-            let (ports, header) = tcp(rest, length.into(), frame, of)?;
-            let (source, destination) = ip[8..].split_first_chunk::<16>()?;
-            let bits = |address: &[u8; 16]| halves(u128::from_be_bytes(*address));
-            let from = (bits(source), ports[0]);
-            let to = (bits(destination.first_chunk()?), ports[1]);
-            let whole = 40 + u32::from(length);
-            let ends = Ends::between(from, to, true);
-            Some(seen(ends, header, whole, IpTraits::v6(ip.first_chunk()?)))
-        }
-        _ => None,
     }
-}
 
-fn seen((ends, sender): (Ends, usize), header: Header, ip_len: u32, ip: IpTraits) -> Seen {
-    Seen {
-        ip,
-        ends,
-        hash: 0,
-        sender,
-        header,
-        interface: 0,
-        ip_len,
-        packet: (0, 0),
+    fn usual_v6(
+        &self,
+        batch: &mut Batch,
+        number: u32,
+        frame: &Frame<'_>,
+        (packet, place): (&[u8], (u32, u32)),
+    ) -> bool {
+        let Some((ip, rest)) = packet.split_first_chunk::<40>() else {
+            return false;
+        };
+        let length = u16::from_be_bytes([ip[4], ip[5]]);
+        if ip[0] >> 4 != 6 || ip[6] != TCP || length < 20 {
+            return false;
+        }
+        let Some((ports, header)) = tcp(rest, length.into(), number, frame) else {
+            return false;
+        };
+        let (words, _) = ip.as_chunks::<8>();
+        let word = |nth: usize| u64::from_be_bytes(words[nth]);
+        let from = ([word(1), word(2)], ports[0]);
+        let to = ([word(3), word(4)], ports[1]);
+        let (ends, sender) = Ends::between(from, to, true);
+        batch.push(Seen {
+            hash: self.hash(&ends),
+            ends,
+            sender,
+            header,
+            interface: frame.interface,
+            ip: IpTraits::v6(&words[0]),
+            ip_len: 40 + u32::from(length),
+            packet: place,
+        });
+        true
     }
 }
 
@@ -391,6 +420,7 @@ fn segment(ip: &Ip<'_>, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)
 }
 
 /// Reads the header of TCP (RFC 9293, 3.1) at the beginning of what was captured of a segment, which is so long.
+#[inline]
 fn tcp(captured: &[u8], length: u32, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
     let fixed = captured.first_chunk::<20>()?;
     let u16_at = |place: usize| u16::from_be_bytes([fixed[place], fixed[place + 1]]);

@@ -360,19 +360,16 @@ impl<L: Listener, A: Audience<L::Said>> Shared<'_, '_, '_, L, A> {
     fn follow(&self, piece: u64, begun: Begun, batch: &mut Batch, bytes: &[u8]) {
         let never = AtomicBool::new(false);
         let mut head = begun.head;
-        batch.number_after(begun.frames);
-        if let Some(head) = &mut head {
-            head.batch
-                .number_after(begun.frames.saturating_sub(head.batch.frames));
-        }
         let mut counts = Counts::default();
         let mut said = Vec::with_capacity(SHARES);
         for (share, stage) in self.tables.iter().enumerate() {
             said.extend(stage.pass(piece, &never, |table| {
-                if let Some(Head { bytes, batch }) = &head {
-                    table.take(&batch.segments[share], bytes, &mut counts);
+                if let Some(Head { bytes, batch }) = &mut head {
+                    let before = begun.frames.saturating_sub(batch.frames);
+                    table.take(&mut batch.segments[share], bytes, before, &mut counts);
                 }
-                table.take(&batch.segments[share], &bytes[begun.start..], &mut counts);
+                let (segments, bytes) = (&mut batch.segments[share], &bytes[begun.start..]);
+                table.take(segments, bytes, begun.frames, &mut counts);
                 table.hand_over()
             }));
         }

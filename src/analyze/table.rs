@@ -345,8 +345,13 @@ impl Slab {
     const PART: usize = 256;
 
     fn get(&self, place: u32) -> Option<&Entry> {
+        self.slot(place)?.as_ref()
+    }
+
+    /// A place, whether or not it is anybody's: that could not be told without waiting for the memory.
+    fn slot(&self, place: u32) -> Option<&Option<Entry>> {
         let place = place as usize;
-        self.0.get(place / Self::PART)?[place % Self::PART].as_ref()
+        Some(&self.0.get(place / Self::PART)?[place % Self::PART])
     }
 
     fn get_mut(&mut self, place: u32) -> Option<&mut Entry> {
@@ -477,14 +482,22 @@ impl<L: Listener> Table<L> {
         }
     }
 
-    /// Takes in segments of this table's share; what is counted by that is added.
-    pub(super) fn take(&mut self, segments: &[Seen], bytes: &[u8], counts: &mut Counts) {
+    /// Takes in segments of this table's share, and numbers their frames: so many came before. What is counted by that is added.
+    pub(super) fn take(
+        &mut self,
+        segments: &mut [Seen],
+        bytes: &[u8],
+        before: u32,
+        counts: &mut Counts,
+    ) {
         self.told = 0;
         self.look_around();
         // Some are looked up together, so that memory is waited for once and not for each.
-        for group in segments.chunks(GROUP) {
+        for group in segments.chunks_mut(GROUP) {
             let mut found = [None; GROUP];
-            for (found, seen) in found.iter_mut().zip(group) {
+            for (found, seen) in found.iter_mut().zip(&mut *group) {
+                // From 1.
+                seen.header.frame = seen.header.frame.saturating_add(before).saturating_add(1);
                 *found = self.foresee(seen);
             }
             let changes = self.changes;
@@ -525,8 +538,8 @@ impl<L: Listener> Table<L> {
     /// Where this segment's connection likely is. Asks the processor for what is there, and does not wait for it.
     fn foresee(&self, seen: &Seen) -> Option<u32> {
         let found = self.index.find(spread(seen.hash), |it| it.0 == seen.hash)?;
-        if let Some(entry) = self.entries.get(found.1) {
-            sys::prefetch(entry);
+        if let Some(slot) = self.entries.slot(found.1) {
+            sys::prefetch(slot);
         }
         Some(found.1)
     }
@@ -568,9 +581,9 @@ impl<L: Listener> Table<L> {
                 continue;
             };
             if let Some((ahead, _)) = self.due.len().checked_sub(GROUP).map(|at| self.due[at])
-                && let Some(entry) = self.entries.get(ahead)
+                && let Some(slot) = self.entries.slot(ahead)
             {
-                sys::prefetch(entry);
+                sys::prefetch(slot);
             }
             let Some(entry) = self.entries.get(place) else {
                 continue;
