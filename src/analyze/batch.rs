@@ -3,6 +3,7 @@
 //! This runs for every frame, on any thread and before it is known which frames came before, so it touches headers only and
 //! decides nothing. Where the usual layout of a header is not met the long way is taken, which is
 //! [`packet`]'s own; both read the same.
+#![allow(clippy::inline_always)] // what goes from one function to another through memory is waited for, for each frame
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hash, Hasher};
@@ -82,7 +83,7 @@ impl Ends {
     }
 
     /// The same of IPv4.
-    #[inline]
+    #[inline(always)]
     fn between_v4(from: (u64, u16), to: (u64, u16)) -> (Self, usize) {
         let whole = |(address, port): (u64, u16)| address << 16 | u64::from(port);
         let is_low = whole(from) <= whole(to);
@@ -198,6 +199,7 @@ impl Batch {
         (self.filtered, self.dropped) = (0, 0);
     }
 
+    #[inline(always)]
     fn push(&mut self, seen: Seen) {
         self.tcp += 1;
         self.resets += u32::from(seen.header.flags.has(Flags::RST));
@@ -250,11 +252,13 @@ impl<'w> Look<'w> {
     }
 
     #[allow(clippy::cast_possible_truncation)] // half of it is enough
+    #[inline(always)]
     fn hash(&self, ends: &Ends) -> u32 {
         self.wanted.hasher.hash_one(ends) as u32
     }
 
     /// Looks at a frame of these bytes.
+    #[inline]
     pub fn at(&mut self, batch: &mut Batch, reader: &Reader<'_>, frame: &Frame<'_>, bytes: &[u8]) {
         let number = batch.frames;
         batch.frames = batch.frames.saturating_add(1);
@@ -326,7 +330,7 @@ const ETHERNET_HEADER: usize = 14;
 impl Look<'_> {
     /// Takes in what nearly all frames are: Ethernet without tags, IPv4 without options or IPv6 without extension headers, whole,
     /// and TCP. Whether it is one; of any other nothing is said.
-    #[inline]
+    #[inline(always)]
     fn usual(&self, batch: &mut Batch, number: u32, frame: &Frame<'_>, bytes: &[u8]) -> bool {
         let captured = frame.captured;
         let Some((ethernet, packet)) = captured.split_first_chunk::<ETHERNET_HEADER>() else {
@@ -420,7 +424,7 @@ fn segment(ip: &Ip<'_>, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)
 }
 
 /// Reads the header of TCP (RFC 9293, 3.1) at the beginning of what was captured of a segment, which is so long.
-#[inline]
+#[inline(always)]
 fn tcp(captured: &[u8], length: u32, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
     let fixed = captured.first_chunk::<20>()?;
     let u16_at = |place: usize| u16::from_be_bytes([fixed[place], fixed[place + 1]]);
