@@ -19,9 +19,10 @@ use std::sync::{LazyLock, Mutex};
 
 use libfuzzer_sys::fuzz_target;
 use rstproof::analyze::batch::Wanted;
-use rstproof::analyze::pieces::{PIECE, Source, Stopped, read_all};
-use rstproof::analyze::table::{Connection, Listener, MOST_CONNECTIONS, Table, Told, Totals};
+use rstproof::analyze::pieces::{Manner, PIECE, Source, Stopped, read_all};
+use rstproof::analyze::table::{Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals};
 use rstproof::analyze::tally::Tally;
+use rstproof::analyze::text::{Texts, in_order};
 use rstproof::analyze::{human, json};
 
 /// Holds each input in its turn.
@@ -40,7 +41,8 @@ fuzz_target!(|bytes: &[u8]| {
             &made
         }
     };
-    let most = if mode & 4 == 0 { MOST_CONNECTIONS } else { 2 };
+    // Two of each share.
+    let most = if mode & 4 == 0 { MOST_CONNECTIONS } else { 8 };
     let wanted = Wanted {
         inside_tunnels: mode & 8 != 0,
         ..Wanted::default()
@@ -105,38 +107,65 @@ impl Answer {
     }
 }
 
-/// Takes down what it is told.
+/// Takes down what it is told of one share of the connections.
 #[derive(Default)]
 struct Notes {
-    answer: Answer,
+    json: Texts,
+    human: Texts,
+    connections: u64,
+    resets: u64,
+    last: u32,
     tally: Tally,
 }
 
 impl Listener for Notes {
+    type Said = [Texts; 2];
+
     fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
         self.tally.connection(connection);
-        self.answer.connections += 1;
-        json::connection(&mut self.answer.json, "", connection).expect("memory can be written");
+        self.connections += 1;
+        let json = |out: &mut Vec<u8>| json::connection(out, "", connection);
+        self.json
+            .add(connection, json)
+            .expect("memory can be written");
         let lost = connection.gaps.lost.into_iter();
         let named = connection.frames.iter().copied().chain(lost);
-        self.answer.last = named.fold(self.answer.last, u32::max);
+        self.last = named.chain([connection.number()]).fold(self.last, u32::max);
         self.resets(connection, resets);
     }
 
     fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
         for told in resets {
             self.tally.reset(connection, told);
-            let answer = &mut self.answer;
-            answer.resets += 1;
-            json::reset(&mut answer.json, "", connection, told).expect("memory can be written");
-            answer.human += &human::reset(connection, told, true);
+            self.resets += 1;
+            let json = |out: &mut Vec<u8>| json::reset(out, "", connection, told);
+            self.json
+                .add(connection, json)
+                .expect("memory can be written");
+            let human = |out: &mut Vec<u8>| {
+                out.extend(human::reset(connection, told, true).into_bytes());
+                Ok::<(), ()>(())
+            };
+            self.human
+                .add(connection, human)
+                .expect("memory can be written");
             let drawn_by = told.reset.drawn_by.unwrap_or(0);
-            answer.last = answer.last.max(told.reset.frame).max(drawn_by);
+            self.last = self.last.max(told.reset.frame).max(drawn_by);
             assert!(told.reset.frame > 0 && drawn_by < told.reset.frame);
         }
     }
 
-    fn progress(&mut self, _: u64, _: &Totals) -> ControlFlow<()> {
+    fn hand_over(&mut self) -> Self::Said {
+        [&mut self.json, &mut self.human].map(std::mem::take)
+    }
+}
+
+impl Audience<[Texts; 2]> for Answer {
+    fn hear(&mut self, said: Vec<[Texts; 2]>, _: u64, _: &Totals) -> ControlFlow<()> {
+        let (json, human): (Vec<_>, Vec<_>) =
+            said.into_iter().map(|[one, other]| (one, other)).unzip();
+        self.json.extend(in_order(&json).concat());
+        self.human += std::str::from_utf8(&in_order(&human).concat()).expect("it was text");
         ControlFlow::Continue(())
     }
 }
@@ -147,16 +176,27 @@ fn answer(
     wanted: &Wanted,
     most: usize,
 ) -> Answer {
-    let mut table = Table::new(Notes::default(), most);
-    let read = read_all(source, threads, piece, wanted, &mut table);
-    table.end();
-    let Notes { mut answer, tally } = table.listener;
-    (answer.position, answer.end) = match read {
+    let mut answer = Answer::default();
+    let manner = Manner {
+        threads,
+        piece,
+        wanted,
+        most,
+    };
+    let ended = read_all(source, manner, Notes::default, &mut answer);
+    let mut tally = Tally::default();
+    for notes in ended.listeners {
+        answer.connections += notes.connections;
+        answer.resets += notes.resets;
+        answer.last = answer.last.max(notes.last);
+        tally.merge(notes.tally);
+    }
+    (answer.position, answer.end) = match ended.read {
         Ok(position) => (position, String::new()),
         Err(Stopped::Malformed(malformed)) => (malformed.offset, malformed.to_string()),
         Err(other) => panic!("{other:?}"),
     };
-    answer.totals = table.totals;
+    answer.totals = ended.totals;
     let problem = Some(answer.end.as_str());
     json::summary(
         &mut answer.json,
