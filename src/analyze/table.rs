@@ -491,7 +491,9 @@ impl<L: Listener> Table<L> {
         counts: &mut Counts,
     ) {
         self.told = 0;
-        self.look_around();
+        if !self.due.is_empty() {
+            self.look_around();
+        }
         // Some are looked up together, so that memory is waited for once and not for each.
         for group in segments.chunks_mut(GROUP) {
             let mut found = [None; GROUP];
