@@ -239,7 +239,7 @@ struct AnalyzeArgs {
     /// twice, so not from standard input
     #[arg(short, long, value_name = "OUT")]
     write: Option<PathBuf>,
-    /// Show one connection, segment by segment: by its number in the JSON, or between two ends, as ADDR:PORT-ADDR:PORT
+    /// Show one connection, segment by segment: by the number of any of its frames, or between two ends, as ADDR:PORT-ADDR:PORT
     #[arg(long, value_name = "CONNECTION", conflicts_with_all = ["write", "quiet"])]
     connection: Option<Which>,
     /// Overwrite the file that is written to

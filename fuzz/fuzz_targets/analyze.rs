@@ -126,7 +126,7 @@ impl Listener for Notes {
         self.connections += 1;
         let json = |out: &mut Vec<u8>| json::connection(out, "", connection);
         self.json
-            .add(connection, json)
+            .add(connection.order(), json)
             .expect("memory can be written");
         let lost = connection.gaps.lost.into_iter();
         let named = connection.frames.iter().copied().chain(lost);
@@ -140,14 +140,14 @@ impl Listener for Notes {
             self.resets += 1;
             let json = |out: &mut Vec<u8>| json::reset(out, "", connection, told);
             self.json
-                .add(connection, json)
+                .add(connection.order(), json)
                 .expect("memory can be written");
             let human = |out: &mut Vec<u8>| {
                 out.extend(human::reset(connection, told, true).into_bytes());
                 Ok::<(), ()>(())
             };
             self.human
-                .add(connection, human)
+                .add(connection.order(), human)
                 .expect("memory can be written");
             let drawn_by = told.reset.drawn_by.unwrap_or(0);
             self.last = self.last.max(told.reset.frame).max(drawn_by);

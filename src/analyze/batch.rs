@@ -169,9 +169,7 @@ impl Seen {
 pub struct Batch {
     /// The TCP segments, those of each [share](Ends::share) by themselves.
     pub segments: [Vec<Seen>; SHARES],
-    /// How many there are in all of them.
-    pub tcp: u32,
-    /// How many of these are RSTs.
+    /// How many of them are RSTs.
     pub resets: u32,
     /// How many frames there are.
     pub frames: u32,
@@ -194,15 +192,16 @@ impl Batch {
             segments.clear();
         }
         self.unread_links.clear();
-        (self.tcp, self.resets) = (0, 0);
+        self.resets = 0;
         (self.frames, self.fragments, self.cut) = (0, 0, 0);
         (self.filtered, self.dropped) = (0, 0);
     }
 
     #[inline(always)]
     fn push(&mut self, seen: Seen) {
-        self.tcp += 1;
-        self.resets += u32::from(seen.header.flags.has(Flags::RST));
+        if seen.header.flags.has(Flags::RST) {
+            self.resets += 1;
+        }
         self.segments[seen.ends.share()].push(seen);
     }
 
@@ -263,7 +262,7 @@ impl<'w> Look<'w> {
         let number = batch.frames;
         batch.frames = batch.frames.saturating_add(1);
         let kind = reader.link(frame.interface).unwrap_or(u16::MAX);
-        if !self.lets_through(kind, frame.captured) {
+        if self.wanted.filter.is_some() && !self.lets_through(kind, frame.captured) {
             batch.filtered += 1;
             return;
         }
@@ -466,5 +465,54 @@ fn timestamps(bytes: [u8; 8]) -> TcpTimestamps {
     TcpTimestamps {
         value: u32::from_be_bytes(words[0]),
         echo: u32::from_be_bytes(words[1]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    /// What a client's kernel and a scanner do: the next port for each connection, or the next address.
+    #[test]
+    fn connections_that_differ_by_little_are_shared_out_evenly() {
+        const COUNT: u16 = 4_000;
+        let v4 = |last: u16| IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + u32::from(last)));
+        let v6 = |last: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+        for address in [&v4 as &dyn Fn(u16) -> IpAddr, &v6] {
+            let by_port = |nth: u16| ((address(1), 30_000 + nth), (address(2), 443_u16));
+            let by_two = |nth: u16| ((address(1), 30_000 + 2 * nth), (address(2), 443_u16));
+            let by_address = |nth: u16| ((address(1), 443), (address(2 + nth), 22_u16));
+            for ends in [&by_port as &dyn Fn(u16) -> _, &by_two, &by_address] {
+                let mut counts = [0; SHARES];
+                for nth in 0..COUNT {
+                    let (from, to) = ends(nth);
+                    let (there, sender) = Ends::of(from, to);
+                    let (back, receiver) = Ends::of(to, from);
+                    assert_eq!((there, sender), (back, 1 - receiver));
+                    counts[there.share()] += 1;
+                }
+                let fair = usize::from(COUNT) / SHARES;
+                let is_fair = |count: &usize| (fair * 3 / 4..fair * 5 / 4).contains(count);
+                assert!(counts.iter().all(is_fair), "{counts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ends_are_what_they_were_made_of() {
+        let v4 = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+        for (one, other) in [
+            ("10.0.0.1:80", "10.0.0.2:1"),
+            ("255.255.255.255:65535", "0.0.0.0:0"),
+            ("[2001:db8::1]:80", "[2001:db8::1]:79"),
+            ("[ffff:ffff::]:1", "[::ffff]:2"),
+        ] {
+            let (one, other) = (v4(one), v4(other));
+            let pair = |it: std::net::SocketAddr| (it.ip(), it.port());
+            let (ends, sender) = Ends::of(pair(one), pair(other));
+            assert_eq!((ends.socket(sender), ends.socket(1 - sender)), (one, other));
+        }
     }
 }

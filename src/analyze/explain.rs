@@ -522,6 +522,7 @@ impl Past {
     }
 
     /// Takes in a segment of this end that is no RST. `next` is the number that the flow expected it to have.
+    #[inline]
     pub fn take(&mut self, from: Role, header: &Header, next: Option<SeqNum>) {
         self.packets += 1;
         let flags = header.flags;

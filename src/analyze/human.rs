@@ -181,43 +181,59 @@ pub fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
 
 /// What the capture does not hold, and what follows.
 fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
-    let mut say = |number: u64, what: &str| {
+    let mut say = |number: u64, one: &str, more: &str| {
         if number > 0 {
+            let what = if number == 1 { one } else { more };
             let number = in_digits(number);
             let _ = writeln!(text, "  {number} {what}");
         }
     };
     say(
         tally.marked,
+        "reset bears a strong mark of a third party, and says which",
         "resets bear a strong mark of a third party; each says which",
     );
     say(
         tally.incomplete,
+        "connection is not whole in this capture: less can be said of it",
         "connections are not whole in this capture: less can be said of them",
     );
-    say(totals.filtered, "packets are not looked at, by the filter");
-    say(totals.dropped, "frames were dropped where it was captured");
+    say(
+        totals.filtered,
+        "packet is not looked at, by the filter",
+        "packets are not looked at, by the filter",
+    );
+    say(
+        totals.dropped,
+        "frame was dropped where it was captured",
+        "frames were dropped where it was captured",
+    );
     say(
         totals.cut,
+        "TCP segment is cut or malformed, and passed over",
         "TCP segments are cut or malformed, and passed over",
     );
     say(
         totals.fragments,
+        "fragment of an IP packet: what is not in the first is passed over",
         "fragments of IP packets: what is not in the first is passed over",
     );
     say(
         totals.evicted,
+        "connection had to be forgotten before it was over: too many lived at once",
         "connections had to be forgotten before they were over: too many lived at once",
     );
     let (links, others) = (totals.unread_links.iter(), totals.unread_links.values());
     for (kind, number) in links.take(MOST_LINKS) {
         say(
             *number,
+            &format!("frame of link type {kind}, which is not read"),
             &format!("frames of link type {kind}, which is not read"),
         );
     }
     say(
         others.skip(MOST_LINKS).sum(),
+        "frame of another link type, which is not read",
         "frames of other link types, which are not read",
     );
 }

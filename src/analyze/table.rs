@@ -91,6 +91,12 @@ impl Connection<'_> {
         self.span.0
     }
 
+    /// What is said of it comes in this order: by when it is told, and then by its number.
+    #[must_use]
+    pub fn order(&self) -> (u32, u32) {
+        (self.told_at, self.number())
+    }
+
     /// Address and port of an end.
     #[must_use]
     pub fn socket(&self, role: Role) -> SocketAddr {
@@ -205,7 +211,8 @@ impl Totals {
     /// Counts what was seen in a piece.
     pub(super) fn add(&mut self, batch: &Batch) {
         self.packets += u64::from(batch.frames);
-        self.tcp += u64::from(batch.tcp);
+        let segments = batch.segments.iter().map(|it| it.len() as u64);
+        self.tcp += segments.sum::<u64>();
         self.reset_frames += u64::from(batch.resets);
         self.fragments += u64::from(batch.fragments);
         self.cut += u64::from(batch.cut);
@@ -224,25 +231,27 @@ impl Totals {
     }
 }
 
+/// A connection. Its parts are in lines of 64 bytes, what each segment has to do with first.
+#[repr(C, align(64))]
 struct Entry {
     ends: Ends,
     hash: u32,
     /// The end that sent its first packet, and the one that is the client.
     first: u8,
     client: u8,
+    /// Who has sent anything.
+    heard: [bool; 2],
     span: (u32, u32),
-    rests_on: u32,
+    rare: Option<Box<Rare>>,
     flow: Flow,
     zeek: Zeek,
     habits: [Habits; 2],
-    past: Past,
-    rare: Option<Box<Rare>>,
-    resets: u64,
-    gaps: Gaps,
     last: Timestamp,
     idle: i64,
-    /// Who has sent anything.
-    heard: [bool; 2],
+    past: Past,
+    gaps: Gaps,
+    rests_on: u32,
+    resets: u64,
     /// The latest SYN, to know a copy by.
     syn: Syn,
     /// Number of its place in the wheel; one with another number is out of date.
@@ -676,6 +685,9 @@ impl<L: Listener> Table<L> {
             self.free.extend(self.entries.grow().rev());
         }
         let place = self.free.pop().unwrap_or(u32::MAX);
+        if let Some(slot) = self.free.last().and_then(|next| self.entries.slot(*next)) {
+            sys::prefetch(slot); // for the connection after this one
+        }
         self.entries.set(place, Some(entry));
         self.living += 1;
         let (hash, rehash) = (spread(seen.hash), |it: &(u32, u32)| spread(it.0));

@@ -353,7 +353,7 @@ impl Teller<'_> {
         write: impl FnOnce(&mut Vec<u8>, &str) -> io::Result<()>,
     ) {
         let name = self.name;
-        let said = self.texts.add(connection, |out| write(out, name));
+        let said = self.texts.add(connection.order(), |out| write(out, name));
         if let Err(error) = said {
             self.failed.get_or_insert(error);
         }
