@@ -30,8 +30,9 @@ use crate::time::{ClockCheck, Timestamp};
 /// What the names of instances begin with; the process and when it began follow.
 const NAME: &str = "rstproof";
 
-/// Ring size, in KiB for each CPU: some 10,000 events.
-pub const RING_KIB: u32 = 1024;
+/// Ring size, in KiB for each CPU: some 40,000 events. Other runs fill them too, and no trial may lose what is its own because one
+/// that waits for a timer could not be run for a while.
+pub const RING_KIB: u32 = 4096;
 
 /// What fits of it on a host with so many CPUs: all rings together take no more than 64 MiB, unless there are very many.
 fn share_kib(ring_kib: u32, cpus: usize) -> u32 {
@@ -451,13 +452,13 @@ mod tests {
     #[test]
     fn rings_take_what_is_asked_or_their_share_of_64_mib() {
         for (asked, cpus, expected) in [
-            (RING_KIB, 1, 1024),
+            (RING_KIB, 1, 4096),
             (RING_KIB, 64, 1024),
             (RING_KIB, 128, 512),
             (RING_KIB, 8192, 64),
             (8, 2, 8),
             (8, 8192, 8),
-            (RING_KIB, 0, 1024),
+            (RING_KIB, 0, 4096),
         ] {
             assert_eq!(share_kib(asked, cpus), expected, "{asked} {cpus}");
         }
