@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::{Command, Stdio};
 
 use anstream::adapter::strip_str;
 use rstproof::file::Interface;
@@ -86,6 +87,34 @@ fn what_is_not_there_is_said_in_a_line() {
     assert!(first > 1);
     let error = complains(rstproof().args(["--connection", "1"]).arg(&path));
     assert!(error.contains("frame 1 is of no TCP connection"), "{error}");
+    // What comes through a pipe is read once, and then its first frame has to be known.
+    let piped = |frame: &str| {
+        let mut cat = Command::new("cat")
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut command = rstproof();
+        command.args(["--connection", frame, "-"]);
+        let said = command.stdin(cat.stdout.take().unwrap()).output().unwrap();
+        assert!(cat.wait().unwrap().success());
+        said
+    };
+    let by_first = piped(&first.to_string());
+    let mut command = rstproof();
+    let text = says(
+        command
+            .args(["--connection", &first.to_string()])
+            .arg(&path),
+    );
+    let said = String::from_utf8(by_first.stdout).unwrap();
+    let heading = format!("begins with frame {first} of -: ");
+    assert!(said.contains(&heading), "{said}");
+    assert_eq!(said.lines().last(), text.lines().last());
+    let by_next = piped(&(first + 1).to_string());
+    assert_eq!(by_next.status.code(), Some(2));
+    let error = String::from_utf8(by_next.stderr).unwrap();
+    assert!(error.contains("save it in a file first"), "{error}");
     let nobody = "10.0.0.1:1-10.0.0.2:2";
     let error = complains(rstproof().args(["--connection", nobody]).arg(&path));
     assert!(error.contains("there is no connection between"), "{error}");
