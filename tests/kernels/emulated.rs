@@ -393,7 +393,9 @@ fn a_signal_is_for_those_that_wait_as_well() {
         .spawn()
         .unwrap();
     let started = stage.path().join("started");
-    wait_until("none has started", || started.exists());
+    // The file is there before anything is in it.
+    let has_started = || fs::read(&started).is_ok_and(|it| !it.is_empty());
+    wait_until("none has started", has_started);
     signal(&process, Signal::SIGTERM);
     assert_eq!(process.wait().unwrap().code(), Some(143));
     assert_eq!(fs::read_to_string(&started).unwrap(), "started\n");
