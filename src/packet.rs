@@ -10,10 +10,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{
-    Icmpv4Slice, Icmpv6Slice, IpNumber, TcpOptionElement, TcpOptionsIterator, TcpSlice, UdpSlice,
-    ip_number,
-};
+use etherparse::{Icmpv4Slice, Icmpv6Slice, IpNumber, TcpSlice, UdpSlice, ip_number};
 
 use self::ip::{Ip, Part};
 pub use self::link::Link;
@@ -391,7 +388,7 @@ fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
     let tcp = TcpSlice::from_slice(ip.payload).ok()?;
     let header_len = u32::from(tcp.data_offset()) * 4;
     let payload_len = ip.payload_len?.checked_sub(header_len)?;
-    let (timestamps, sack) = read(tcp.options_iterator());
+    let (timestamps, sack) = read(tcp.options());
     Some(Segment {
         frame,
         at,
@@ -411,35 +408,52 @@ fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
 /// The timestamps in the options of a TCP header, and the right edge of the selective acknowledgment that reaches furthest.
 #[must_use]
 pub fn options(bytes: &[u8]) -> (Option<TcpTimestamps>, Option<SeqNum>) {
-    let (timestamps, sack) = read(TcpOptionsIterator::from_slice(bytes));
+    let (timestamps, sack) = read(bytes);
     (timestamps, sack.right_edge())
 }
 
-fn read(options: TcpOptionsIterator<'_>) -> (Option<TcpTimestamps>, SackBlocks) {
+/// As `tcp_parse_options()` of the Linux kernel does: what is not known is passed over (RFC 9293, MUST-6), and nothing is read
+/// behind an option whose length cannot be.
+fn read(mut options: &[u8]) -> (Option<TcpTimestamps>, SackBlocks) {
+    // Kinds of RFC 9293, 3.2; RFC 2018; RFC 7323.
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const SACK: u8 = 5;
+    const TIMESTAMPS: u8 = 8;
     let mut timestamps = None;
     let mut sack = SackBlocks::default();
-    for option in options {
-        match option {
-            Ok(TcpOptionElement::Timestamp(value, echo)) => {
-                timestamps = Some(TcpTimestamps { value, echo });
+    loop {
+        let (kind, length) = match options {
+            [] | [END, ..] | [_] => break,
+            [NO_OPERATION, rest @ ..] => {
+                options = rest;
+                continue;
             }
-            Ok(TcpOptionElement::SelectiveAcknowledgement(first, rest)) => {
-                sack = sack_blocks(first, rest);
+            [kind, length, ..] => (*kind, usize::from(*length)),
+        };
+        let Some((option, rest)) = options.split_at_checked(length) else {
+            break;
+        };
+        let Some(value) = option.get(2..) else { break };
+        options = rest;
+        let (words, odd) = value.as_chunks::<4>();
+        let word = |nth: usize| words.get(nth).map_or(0, |word| u32::from_be_bytes(*word));
+        match (kind, words.len()) {
+            (TIMESTAMPS, 2) if odd.is_empty() => {
+                timestamps = Some(TcpTimestamps {
+                    value: word(0),
+                    echo: word(1),
+                });
             }
-            Ok(_) => {}
-            Err(_) => break,
+            (SACK, 2 | 4 | 6 | 8) if odd.is_empty() => {
+                let block = |nth: usize| (SeqNum(word(2 * nth)), SeqNum(word(2 * nth + 1)));
+                let count = words.len() / 2;
+                sack = SackBlocks(std::array::from_fn(|nth| (nth < count).then(|| block(nth))));
+            }
+            _ => {}
         }
     }
     (timestamps, sack)
-}
-
-fn sack_blocks(first: (u32, u32), rest: [Option<(u32, u32)>; 3]) -> SackBlocks {
-    let mut blocks = [None; 4];
-    blocks[0] = Some((SeqNum(first.0), SeqNum(first.1)));
-    for (slot, block) in blocks[1..].iter_mut().zip(rest) {
-        *slot = block.map(|(left, right)| (SeqNum(left), SeqNum(right)));
-    }
-    SackBlocks(blocks)
 }
 
 fn datagram(udp: &UdpSlice<'_>, at: Timestamp, source: IpAddr) -> Packet {

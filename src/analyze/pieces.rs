@@ -329,6 +329,9 @@ fn work<L: Listener, A: Audience<L::Said>>(shared: &Shared<'_, '_, '_, L, A>, lo
             Some((start, reader.changes(), end))
         });
         let begun = shared.front.pass(piece, &shared.is_over, |front| {
+            if shared.is_over.load(Ordering::Relaxed) {
+                return None; // the piece before it has not gone on, and it would wait for that
+            }
             let begun = match read {
                 Ok(0) => None,
                 Ok(_) => Some(begin(

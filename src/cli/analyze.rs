@@ -121,6 +121,7 @@ fn one(
         heading: (args.format == AnalyzeFormat::Human
             && (args.files.len() > 1 || args.files.iter().any(|it| it.is_dir())))
         .then(|| human::heading(&name)),
+        is_wanted: output.is_some(),
         began: Instant::now(),
         bar: None,
         length: input.length(),
@@ -409,6 +410,8 @@ struct Report {
     failed: Option<io::Error>,
     /// What has to be said before the first RST: which file it is in.
     heading: Option<String>,
+    /// It is to be read to its end even if nobody reads what is said: there is something else to come of it.
+    is_wanted: bool,
     began: Instant,
     bar: Option<ProgressBar>,
     length: Option<u64>,
@@ -505,7 +508,7 @@ impl Audience<(Texts, Option<io::Error>)> for Report {
             });
         }
         self.show_progress(position, totals);
-        if self.failed.is_none() {
+        if self.failed.is_none() || self.is_wanted {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())

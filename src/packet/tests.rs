@@ -636,3 +636,59 @@ fn segment_of(packet: Packet) -> Segment {
         other => panic!("{other:?}"),
     }
 }
+
+// Options
+
+/// What `tcp_parse_options()` makes of them.
+#[test]
+fn options_that_are_not_known_are_passed_over() {
+    let stamps = [8, 10, 0, 0, 0, 5, 0, 0, 0, 6];
+    let expected = Some(TcpTimestamps { value: 5, echo: 6 });
+    let md5 = [[1, 1, 19, 18].as_slice(), &[0xaa; 16]].concat();
+    for before in [
+        &md5[..],
+        &[0xfe, 4, 0xf9, 0x89],
+        &[29, 4, 1, 2],
+        &[2, 4, 5, 180, 3, 3, 7, 4, 2],
+        // Timestamps of another length are none.
+        &[8, 9, 0, 0, 0, 0, 0, 0, 0],
+        &[77, 2],
+    ] {
+        let options = [before, &stamps].concat();
+        assert_eq!(super::options(&options), (expected, None), "{before:?}");
+    }
+    let sack = [[5, 10].as_slice(), &[0, 0, 0, 1, 0, 0, 0, 9]].concat();
+    let both = [&md5[..], &sack, &stamps].concat();
+    assert_eq!(super::options(&both), (expected, Some(SeqNum(9))));
+    // Behind what cannot be, nothing is read: a length that is too short or goes beyond the end; and behind the end of the list.
+    for before in [&[77, 0][..], &[77, 1], &[0], &[77, 200]] {
+        let options = [before, &stamps].concat();
+        assert_eq!(super::options(&options), (None, None), "{before:?}");
+    }
+    assert_eq!(super::options(&[1, 77]), (None, None));
+    assert_eq!(super::options(&stamps[..9]), (None, None));
+}
+
+proptest! {
+    /// Where etherparse knows all of them it reads the same.
+    #[test]
+    fn options_are_read_as_etherparse_reads_them(
+        bytes in prop::collection::vec(prop_oneof![0..11_u8, any::<u8>()], 0..40),
+    ) {
+        let (mut stamps, mut edge) = (None, None);
+        for option in etherparse::TcpOptionsIterator::from_slice(&bytes) {
+            match option {
+                Ok(Opt::Timestamp(value, echo)) => stamps = Some(TcpTimestamps { value, echo }),
+                Ok(Opt::SelectiveAcknowledgement(first, rest)) => {
+                    let rest = rest.into_iter().flatten();
+                    let all: Vec<_> = std::iter::once(first).chain(rest).collect();
+                    let blocks = all.iter().map(|(left, right)| (SeqNum(*left), SeqNum(*right)));
+                    edge = SackBlocks::new(&blocks.collect::<Vec<_>>()).right_edge();
+                }
+                Ok(_) => {}
+                Err(_) => return Ok(()),
+            }
+        }
+        prop_assert_eq!(super::options(&bytes), (stamps, edge));
+    }
+}

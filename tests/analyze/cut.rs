@@ -3,10 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use rstproof::analyze::batch::Wanted;
 use rstproof::analyze::pieces::{Ended, Manner, Source, Stopped, read_all};
@@ -183,6 +186,62 @@ fn a_cut_is_complained_of_in_one_line_that_says_where() {
             }
         }
     }
+}
+
+/// Gives this many bytes, then says once that there are no more, and then goes on: a file that somebody writes to, or a source that
+/// fails for a while.
+struct Pauses<'a> {
+    before: &'a [u8],
+    after: &'a [u8],
+    has_paused: bool,
+    fails: bool,
+}
+
+impl Read for Pauses<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if !self.before.is_empty() {
+            return self.before.read(into);
+        }
+        if self.has_paused {
+            return self.after.read(into);
+        }
+        self.has_paused = true;
+        if self.fails {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(0)
+    }
+}
+
+/// A thread that has read more by then waits for nobody.
+#[test]
+fn what_follows_a_piece_that_could_not_be_read_is_left_alone() {
+    const PIECE: usize = 64;
+    let bytes = pcap();
+    let (done, is_done) = mpsc::channel();
+    let all = thread::spawn(move || {
+        for at in (PIECE..bytes.len()).step_by(PIECE) {
+            let (before, after) = bytes.split_at(at);
+            let (_, expected, _) = read(before, 1);
+            for nth in 0..100 {
+                let fails = nth % 2 == 0;
+                let mut source = Pauses {
+                    before,
+                    after,
+                    has_paused: false,
+                    fails,
+                };
+                let source = Source::Stream(Mutex::new(&mut source));
+                let (read, totals, _) = read_from(&source, 4, PIECE);
+                assert_eq!(totals, expected);
+                assert_eq!(matches!(read, Err(Stopped::Io(..))), fails, "{read:?}");
+            }
+        }
+        done.send(()).unwrap();
+    });
+    let ended = is_done.recv_timeout(Duration::from_secs(120));
+    assert_ne!(ended, Err(RecvTimeoutError::Timeout), "it waits for ever");
+    all.join().unwrap();
 }
 
 /// Between two blocks, so that nothing else tells.

@@ -2,7 +2,7 @@
 
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::Protocol;
-use crate::packet::{Flags, Header, TcpTimestamps};
+use crate::packet::{self, Flags, Header, TcpTimestamps};
 use crate::time::Timestamp;
 
 /// What headers of a packet show of the stack and the path that it came from.
@@ -110,7 +110,7 @@ impl Traits {
         let options = rest.get(..usize::from(option_bytes)).unwrap_or(rest);
         let of_tcp = Self {
             window: u16::from_be_bytes([fixed[14], fixed[15]]),
-            timestamps: timestamps(options),
+            timestamps: packet::options(options).0,
             option_bytes,
             payload_len: len.checked_sub(header_len.into())?,
             ..Self::default()
@@ -166,25 +166,6 @@ fn segment(packet: &[u8]) -> Option<(&[u8], u32)> {
     }
     let captured = || u32::try_from(ip.payload.len()).ok();
     Some((ip.payload, ip.payload_len.or_else(captured)?))
-}
-
-/// The timestamps among these options (RFC 9293, 3.1; RFC 7323, 3.2).
-fn timestamps(mut options: &[u8]) -> Option<TcpTimestamps> {
-    loop {
-        options = match options {
-            [1, 1, 8, 10, rest @ ..] | [8, 10, rest @ ..] => {
-                let (stamps, _) = rest.split_first_chunk::<8>()?;
-                let (value, echo) = stamps.split_first_chunk::<4>()?;
-                return Some(TcpTimestamps {
-                    value: u32::from_be_bytes(*value),
-                    echo: u32::from_be_bytes(*echo.first_chunk()?),
-                });
-            }
-            [1, rest @ ..] => rest,
-            [0, ..] | [] | [_] => return None,
-            [_, len, ..] => options.get(usize::from(*len).max(2)..)?,
-        };
-    }
 }
 
 /// What was seen of a sender's other packets.

@@ -15,6 +15,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{capture, complains, lines, rstproof, says};
+use crate::layout::{Order, Pcap};
+use crate::segments::refused;
 
 /// Names of what is in a directory.
 fn names(directory: &TempDir) -> Vec<String> {
@@ -284,6 +286,25 @@ fn it_is_written_though_nobody_reads_on() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(lines(&out, "reset").len(), 2);
+    // And all of it, however much is said before the end.
+    const CONNECTIONS: u16 = 4_000;
+    let mut file = Pcap::new(Order::Little, 0xa1b2_c3d4, (2, 4), 1);
+    for nth in 0..CONNECTIONS {
+        for segment in refused(10_000 + nth) {
+            let frame = segment.frame();
+            let length = u32::try_from(frame.len()).unwrap();
+            file.record((1, nth.into()), (length, length), &frame);
+        }
+    }
+    let all = home.path().join("all.pcap");
+    fs::write(&all, &file.bytes).unwrap();
+    let out = home.path().join("more.pcapng");
+    let mut command = rstproof();
+    command.args(["--format", "json", "-w"]).arg(&out).arg(&all);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(lines(&out, "reset").len(), usize::from(CONNECTIONS));
 }
 
 #[test]
