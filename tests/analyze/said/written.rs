@@ -286,8 +286,13 @@ fn it_is_written_though_nobody_reads_on() {
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(lines(&out, "reset").len(), 2);
-    // And all of it, however much is said before the end.
+}
+
+/// All of it, however much is said before the end.
+#[test]
+fn it_is_written_as_a_whole_though_nobody_reads_on() {
     const CONNECTIONS: u16 = 4_000;
+    let home = tempfile::tempdir().unwrap();
     let mut file = Pcap::new(Order::Little, 0xa1b2_c3d4, (2, 4), 1);
     for nth in 0..CONNECTIONS {
         for segment in refused(10_000 + nth) {
