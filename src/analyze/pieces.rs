@@ -377,13 +377,14 @@ impl<L: Listener, A: Audience<L::Said>> Shared<'_, '_, '_, L, A> {
             }));
         }
         self.back.pass(piece, &never, |back| {
+            if back.unwanted.is_some() {
+                return;
+            }
             for batch in head.iter().map(|it| &it.batch).chain([&*batch]) {
                 back.totals.add(batch);
             }
             back.totals.count(&counts);
-            if back.unwanted.is_none()
-                && (back.audience.hear(said, begun.position, &back.totals)).is_break()
-            {
+            if (back.audience.hear(said, begun.position, &back.totals)).is_break() {
                 back.unwanted = Some(begun.position);
                 self.is_over.store(true, Ordering::Relaxed);
             }
