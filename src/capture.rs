@@ -42,7 +42,7 @@ const RING: i32 = 4 << 20;
 const SMALL_RING: i32 = 512 << 10;
 
 /// How long to wait for a frame that must come. A bound on failure, not a pace.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What to capture.
 #[derive(Clone, Debug)]
@@ -324,18 +324,7 @@ impl Session {
         self.link
     }
 
-    /// Sends a fence and takes everything up to it, waiting for it if need be. What was sent, and whether it came. What
-    /// it carries beside its mark is bound to the frames by that.
-    pub async fn drain_to_fence(
-        &mut self,
-        batch: &mut Batch,
-        commitment: Option<&[u8; 32]>,
-    ) -> Result<(Fence, bool), Error> {
-        let sent = self.send_fence(commitment)?;
-        let seen = self.drain_until(batch, |packet| sent.is(packet)).await?;
-        Ok((sent, seen))
-    }
-
+    /// Sends a fence. What it carries beside its mark is bound to the frames by that.
     fn send_fence(&mut self, commitment: Option<&[u8; 32]>) -> Result<Fence, Error> {
         let fence = self.fence.as_mut();
         let sent = fence.map_or(Err(io::ErrorKind::Unsupported.into()), |it| {
@@ -355,6 +344,7 @@ impl Session {
     pub async fn drain_until(
         &mut self,
         batch: &mut Batch,
+        patience: Duration,
         mut is_it: impl FnMut(&Packet) -> bool,
     ) -> Result<bool, Error> {
         /// Frames between two looks at the clock.
@@ -374,7 +364,7 @@ impl Session {
             }
             // Most often it is in the ring already. Only now is it worth looking at the clock, and only if the ring
             // is empty worth registering with the reactor.
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
             if Instant::now() >= deadline || (empty && !self.wait_for_frames(deadline).await?) {
                 return Ok(false);
             }

@@ -21,7 +21,7 @@ use tokio::sync::RwLock;
 use tokio::time::interval;
 
 use crate::archive;
-use crate::capture::{self, Batch, Session, Taps, cpus};
+use crate::capture::{self, Batch, PATIENCE, Session, Taps, cpus};
 use crate::error::Error;
 use crate::evidence::{Completeness, Evidence};
 use crate::flow::Flow;
@@ -703,7 +703,10 @@ impl Play<'_, '_> {
                     forged_after,
                 };
                 // If it does not come the script goes on, and what is missing then, the judge will say.
-                let shown = self.site.taps.drain_until(self.batch, anew, Watch::is_it);
+                let shown = self
+                    .site
+                    .taps
+                    .drain_until(self.batch, PATIENCE, anew, Watch::is_it);
                 if shown.await? {
                     self.runner.settle(awaited)?;
                 }

@@ -10,6 +10,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
@@ -18,6 +19,9 @@ use crate::error::Error;
 use crate::evidence::{Fence, Mark};
 use crate::packet::{Link, Packet};
 use crate::sys;
+
+/// After this long a fence that has not come is sent again.
+const FENCE_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a trial is captured by.
 pub struct Taps {
@@ -129,11 +133,12 @@ impl Taps {
         Ok(())
     }
 
-    /// Takes frames until they show it, waiting for it if need be. `shows` is asked of one frame after the other, in order;
+    /// Takes frames until they show it, waiting for it if need be, but no longer than that. `shows` is asked of one frame after the other, in order;
     /// `anew` before it is asked from the first one again. Whether it came within the bound.
     pub async fn drain_until<W>(
         &mut self,
         batch: &mut Batch,
+        patience: Duration,
         anew: impl Fn() -> W,
         shows: impl Fn(&mut W, &Packet) -> bool,
     ) -> Result<bool, Error> {
@@ -143,10 +148,10 @@ impl Taps {
                 return Ok(true);
             }
             return session
-                .drain_until(batch, |packet| shows(&mut watch, packet))
+                .drain_until(batch, patience, |packet| shows(&mut watch, packet))
                 .await;
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             self.drain(batch)?;
             let mut watch = anew();
@@ -182,106 +187,109 @@ impl Taps {
     /// Sends a fence, or one each way, and takes everything up to it. What was sent last, and whether all came. What they
     /// carry beside their mark is bound to the frames by that. `from_any_cpu` if not only this thread can have sent something, but
     /// timers, too.
+    ///
+    /// One that does not come is sent again: a link that was down takes nothing for a moment, and a queue may be full.
     pub async fn drain_to_fence(
         &mut self,
         batch: &mut Batch,
         commitment: Option<&[u8; 32]>,
         from_any_cpu: bool,
     ) -> Result<(Fence, bool), Error> {
-        let others_seen = !from_any_cpu || self.drain_other_cpus(batch).await?;
-        let Some(crossing) = self.crossing.take() else {
-            let [session] = &mut self.sessions[..] else {
-                return Err(Error::lab("send a fence", &"nothing is captured"));
-            };
-            let (fence, seen) = session.drain_to_fence(batch, commitment).await?;
-            return Ok((fence, seen && others_seen));
+        let mut all_seen = true;
+        if from_any_cpu {
+            let send = |taps: &mut Self| taps.send_from_other_cpus();
+            (_, all_seen) = self.drain_to(batch, send).await?;
+        }
+        // One after the other, so that it is known which frame is the last.
+        if self.crossing.is_some() {
+            let send = |taps: &mut Self| taps.send(commitment, true);
+            let (_, seen) = self.drain_to(batch, send).await?;
+            all_seen &= seen;
+        }
+        let send = |taps: &mut Self| taps.send(commitment, false);
+        let (sent, seen) = self.drain_to(batch, send).await?;
+        let [.., last] = sent[..] else {
+            return Err(Error::lab("send a fence", &"nothing is captured"));
         };
-        let result = self.cross(&crossing, batch, commitment).await;
-        self.crossing = Some(crossing);
-        let (fence, seen) = result?;
-        Ok((fence, seen && others_seen))
+        if self.crossing.is_some() {
+            // Both rings were emptied, and what came meanwhile is of no trial.
+            batch.cut_after(&last);
+        }
+        Ok((last, all_seen && seen))
     }
 
-    /// Takes everything that was sent from other CPUs: each sends a fence. Whether all of these came.
-    async fn drain_other_cpus(&mut self, batch: &mut Batch) -> Result<bool, Error> {
-        let mut fences = Vec::new();
-        cpus::on_others(|| {
-            let Some(crossing) = &self.crossing else {
-                for session in &mut self.sessions {
-                    fences.push(session.send_fence(None)?);
-                }
-                return Ok(());
-            };
-            let mark = new_mark()?;
-            for socket in [&crossing.server, &crossing.client] {
-                fences.push(send_across(socket, mark, None, &self.interface)?);
+    /// Takes everything up to these fences, which are sent again if they do not come. Those that were sent last, and whether they
+    /// came.
+    async fn drain_to(
+        &mut self,
+        batch: &mut Batch,
+        send: impl Fn(&mut Self) -> Result<Vec<Fence>, Error>,
+    ) -> Result<(Vec<Fence>, bool), Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let fences = send(self)?;
+            let wanted = fences.len() * self.sessions.len();
+            if wanted == 0 {
+                return Ok((fences, true));
             }
-            Ok(())
-        })?;
-        let wanted = fences.len() * self.sessions.len();
-        if wanted == 0 {
-            return Ok(true);
-        }
-        let is_one = |packet: &Packet| fences.iter().any(|fence| fence.is(packet));
-        self.drain_until(
-            batch,
-            || 0,
-            |seen, packet| {
+            let is_one = |packet: &Packet| fences.iter().any(|fence| fence.is(packet));
+            let shows = |seen: &mut usize, packet: &Packet| {
                 *seen += usize::from(is_one(packet));
                 *seen == wanted
-            },
-        )
-        .await
+            };
+            let seen = self.drain_until(batch, FENCE_AGAIN, || 0, shows).await?;
+            if seen || Instant::now() >= deadline {
+                return Ok((fences, seen));
+            }
+        }
     }
 
-    async fn cross(
+    /// Sends a fence: on loopback to itself, between hosts from this end to the other.
+    fn send(
         &mut self,
-        crossing: &Crossing,
-        batch: &mut Batch,
         commitment: Option<&[u8; 32]>,
-    ) -> Result<(Fence, bool), Error> {
-        let interface = self.interface.clone();
-        let mark = new_mark()?;
-        // One after the other, so that it is known which frame is the last.
-        let fence = send_across(&crossing.server, mark, commitment, &interface)?;
-        let at_server = self.shows_twice(batch, fence).await?;
-        let last = send_across(&crossing.client, mark, commitment, &interface)?;
-        let at_client = self.shows_twice(batch, last).await?;
-        // Both rings were emptied, and what came meanwhile is of no trial.
-        batch.cut_after(&last);
-        Ok((last, at_server && at_client))
+        from_server: bool,
+    ) -> Result<Vec<Fence>, Error> {
+        if let Some(crossing) = &self.crossing {
+            let socket = if from_server {
+                &crossing.server
+            } else {
+                &crossing.client
+            };
+            return Ok(vec![send_across(socket, commitment, &self.interface)?]);
+        }
+        let all = self.sessions.iter_mut();
+        all.map(|session| session.send_fence(commitment)).collect()
     }
 
-    /// Takes frames until this fence was captured at both ends.
-    async fn shows_twice(&mut self, batch: &mut Batch, fence: Fence) -> Result<bool, Error> {
-        self.drain_until(
-            batch,
-            || 0,
-            |seen, packet| {
-                *seen += u32::from(fence.is(packet));
-                *seen == 2
-            },
-        )
-        .await
+    /// Sends a fence, or one each way, from each CPU but this thread's.
+    fn send_from_other_cpus(&mut self) -> Result<Vec<Fence>, Error> {
+        let mut fences = Vec::new();
+        cpus::on_others(|| {
+            if self.crossing.is_some() {
+                fences.extend(self.send(None, true)?);
+            }
+            fences.extend(self.send(None, false)?);
+            Ok(())
+        })?;
+        Ok(fences)
     }
-}
-
-fn new_mark() -> Result<Mark, Error> {
-    let drawn = getrandom::u64().map_err(|error| Error::lab("mark a fence", &error))?;
-    Ok(Mark(drawn))
 }
 
 /// Sends a fence by this socket to the other end.
 fn send_across(
     socket: &UdpSocket,
-    mark: Mark,
     commitment: Option<&[u8; 32]>,
     interface: &str,
 ) -> Result<Fence, Error> {
+    let mark = getrandom::u64().map_err(|error| Error::lab("mark a fence", &error))?;
     let from = socket.local_addr();
-    let sent = from.and_then(|from| socket.send(&payload(mark.0, commitment)).map(|_| from));
+    let sent = from.and_then(|from| socket.send(&payload(mark, commitment)).map(|_| from));
     match sent {
-        Ok(from) => Ok(Fence { from, mark }),
+        Ok(from) => Ok(Fence {
+            from,
+            mark: Mark(mark),
+        }),
         Err(error) => Err(fence_failed(interface, &error)),
     }
 }
