@@ -31,6 +31,12 @@ pub struct Ends {
     is_ipv6: bool,
 }
 
+/// Fibonacci hashing: of what comes of it the upper bits are the good ones.
+#[inline]
+pub(super) fn spread(bits: u64) -> u64 {
+    bits.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// An address and a port. The order of the halves is that of the whole.
 type End = ([u64; 2], u16);
 
@@ -122,8 +128,7 @@ impl Ends {
         let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);
         let all =
             low[0] ^ low[1].rotate_left(7) ^ high[0].rotate_left(14) ^ high[1].rotate_left(21);
-        // Fibonacci hashing: its upper bits are the good ones.
-        let mixed = (all ^ ports.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = spread(all ^ ports.rotate_left(32));
         usize::from(mixed.to_be_bytes()[0]) % SHARES
     }
 
@@ -239,11 +244,8 @@ impl<'w> Look<'w> {
         }
     }
 
-    /// Whether the filter lets this frame through. Where it does not compile for a link type, nothing is let through.
-    fn lets_through(&mut self, kind: u16, frame: &[u8]) -> bool {
-        let Some(text) = &self.wanted.filter else {
-            return true;
-        };
+    /// Whether this filter lets a frame through. Where it does not compile for a link type, nothing is let through.
+    fn lets_through(&mut self, text: &str, kind: u16, frame: &[u8]) -> bool {
         let compile = || StoredFilter::new(text, kind).ok();
         let filter = self.filters.entry(kind).or_insert_with(compile);
         let filter = filter.as_ref();
@@ -262,7 +264,9 @@ impl<'w> Look<'w> {
         let number = batch.frames;
         batch.frames = batch.frames.saturating_add(1);
         let kind = reader.link(frame.interface).unwrap_or(u16::MAX);
-        if self.wanted.filter.is_some() && !self.lets_through(kind, frame.captured) {
+        if let Some(filter) = &self.wanted.filter
+            && !self.lets_through(filter, kind, frame.captured)
+        {
             batch.filtered += 1;
             return;
         }
@@ -293,16 +297,12 @@ impl<'w> Look<'w> {
                 return;
             }
             batch.fragments += u32::from(ip.part == Part::First);
-            match segment(&ip, number, frame) {
-                Some((ports, header)) => {
-                    let Some(traits) = IpTraits::of(packet) else {
-                        return;
-                    };
+            match segment(&ip, number, frame).zip(IpTraits::of(packet)) {
+                Some(((ports, header), traits)) => {
                     let (ends, sender) =
                         Ends::of((ip.source, ports[0]), (ip.destination, ports[1]));
                     let before = ip.payload.as_ptr().addr() - packet.as_ptr().addr();
                     let ip_len = u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0);
-                    let place = packet.as_ptr().addr() - bytes.as_ptr().addr();
                     batch.push(Seen {
                         ends,
                         hash: self.hash(&ends),
@@ -311,10 +311,7 @@ impl<'w> Look<'w> {
                         interface: frame.interface,
                         ip: traits,
                         ip_len,
-                        packet: (
-                            u32::try_from(place).unwrap_or(0),
-                            u32::try_from(packet.len()).unwrap_or(0),
-                        ),
+                        packet: place_of(packet, bytes),
                     });
                 }
                 None => batch.cut += 1,
@@ -334,11 +331,6 @@ impl Look<'_> {
         let captured = frame.captured;
         let Some((ethernet, packet)) = captured.split_first_chunk::<ETHERNET_HEADER>() else {
             return false;
-        };
-        let place = || {
-            let place = packet.as_ptr().addr() - bytes.as_ptr().addr();
-            let place = u32::try_from(place).unwrap_or(0);
-            (place, u32::try_from(packet.len()).unwrap_or(0))
         };
         match [ethernet[12], ethernet[13]] {
             [0x08, 0x00] => {
@@ -372,11 +364,11 @@ impl Look<'_> {
                     interface: frame.interface,
                     ip: IpTraits::v4(ip),
                     ip_len: total.into(),
-                    packet: place(),
+                    packet: place_of(packet, bytes),
                 });
                 true
             }
-            [0x86, 0xdd] => self.usual_v6(batch, number, frame, (packet, place())),
+            [0x86, 0xdd] => self.usual_v6(batch, number, frame, (packet, bytes)),
             _ => false,
         }
     }
@@ -386,7 +378,7 @@ impl Look<'_> {
         batch: &mut Batch,
         number: u32,
         frame: &Frame<'_>,
-        (packet, place): (&[u8], (u32, u32)),
+        (packet, bytes): (&[u8], &[u8]),
     ) -> bool {
         let Some((ip, rest)) = packet.split_first_chunk::<40>() else {
             return false;
@@ -411,10 +403,18 @@ impl Look<'_> {
             interface: frame.interface,
             ip: IpTraits::v6(&words[0]),
             ip_len: 40 + u32::from(length),
-            packet: place,
+            packet: place_of(packet, bytes),
         });
         true
     }
+}
+
+/// Where a packet is in these bytes, which it is a part of, and its length.
+#[inline(always)]
+fn place_of(packet: &[u8], bytes: &[u8]) -> (u32, u32) {
+    let place = packet.as_ptr().addr() - bytes.as_ptr().addr();
+    let small = |number: usize| u32::try_from(number).unwrap_or(0);
+    (small(place), small(packet.len()))
 }
 
 /// Reads the header of TCP in an IP packet.

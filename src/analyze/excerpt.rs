@@ -111,13 +111,9 @@ impl Excerpt {
 
     /// Takes in what was noted of other connections of the same capture.
     pub fn merge(&mut self, other: Self) {
-        for (frame, notes) in other.notes {
-            // A frame is of one connection, so of one of the two.
-            self.notes.entry(frame).or_insert(notes);
-        }
-        for (ends, spans) in other.spans {
-            self.spans.entry(ends).or_insert(spans);
-        }
+        // A frame is of one connection, so of one of the two.
+        self.notes.extend(other.notes);
+        self.spans.extend(other.spans);
         self.last = self.last.max(other.last);
         self.count += other.count;
         self.connections += other.connections;

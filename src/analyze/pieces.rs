@@ -15,7 +15,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::batch::{Batch, Look, SHARES, Wanted};
-use super::table::{Audience, Counts, Listener, Table, Totals};
+use super::table::{Audience, Listener, Table, Totals};
 use crate::file::{Block, Malformed, Problem, Reader};
 
 /// Length of a piece, in bytes: it and what was seen in it stay in a core's own cache.
@@ -51,6 +51,8 @@ pub enum Stopped {
 pub struct Ended<L> {
     /// How many bytes it has, or why it was not read to its end.
     pub read: Result<u64, Stopped>,
+    /// Up to which byte it was read.
+    pub position: u64,
     /// What it amounts to, as far as it was read.
     pub totals: Totals,
     /// Who was told of its connections: one of each share of them.
@@ -245,6 +247,7 @@ pub fn read_all<L: Listener, A: Audience<L::Said>>(
     tell_the_rest(&mut tables, |said| audience.hear(said, position, &totals));
     Ended {
         read,
+        position,
         totals,
         listeners: tables.map(Table::into_listener).into(),
     }
@@ -270,7 +273,7 @@ fn tell_the_rest<L: Listener>(
             tables[*share].retire(*place);
         }
         // Once at least: a listener may have something to say without one.
-        let said = tables.iter_mut().map(Table::hand_over).collect();
+        let said = tables.iter_mut().map(|table| table.hand_over().0).collect();
         if hear(said).is_break() || chunk.is_none() {
             return;
         }
@@ -290,20 +293,20 @@ fn whole(source: &Source<'_>, position: u64) -> Result<u64, Stopped> {
 }
 
 /// What there is to say when all pieces have been taken in.
-fn finish(turn: Front) -> Result<u64, Stopped> {
-    if let Some(stopped) = turn.stopped {
+fn finish(front: Front) -> Result<u64, Stopped> {
+    if let Some(stopped) = front.stopped {
         return Err(stopped);
     }
-    let offset = turn.position;
+    let offset = front.position;
     let malformed = |problem| Err(Stopped::Malformed(Malformed { offset, problem }));
-    match &turn.reader {
+    match &front.reader {
         // It ended before it could be recognised.
-        None => match Reader::new(&turn.carry) {
-            Ok(_) => Ok(offset + turn.carry.len() as u64),
+        None => match Reader::new(&front.carry) {
+            Ok(_) => Ok(offset + front.carry.len() as u64),
             Err(error) => Err(Stopped::Malformed(error)),
         },
-        Some(_) if turn.carry.is_empty() => Ok(offset),
-        Some(reader) => match reader.go_on(&turn.carry).next() {
+        Some(_) if front.carry.is_empty() => Ok(offset),
+        Some(reader) => match reader.go_on(&front.carry).next() {
             Some(Err(error)) => malformed(error.problem),
             _ => malformed(Problem::Begun),
         },
@@ -363,19 +366,19 @@ impl<L: Listener, A: Audience<L::Said>> Shared<'_, '_, '_, L, A> {
     fn follow(&self, piece: u64, begun: Begun, batch: &mut Batch, bytes: &[u8]) {
         let never = AtomicBool::new(false);
         let mut head = begun.head;
-        let mut counts = Counts::default();
-        let mut said = Vec::with_capacity(SHARES);
-        for (share, stage) in self.tables.iter().enumerate() {
-            said.extend(stage.pass(piece, &never, |table| {
+        let stages = self.tables.iter().enumerate();
+        let handed_over = stages.filter_map(|(share, stage)| {
+            stage.pass(piece, &never, |table| {
                 if let Some(Head { bytes, batch }) = &mut head {
                     let before = begun.frames.saturating_sub(batch.frames);
-                    table.take(&mut batch.segments[share], bytes, before, &mut counts);
+                    table.take(&mut batch.segments[share], bytes, before);
                 }
                 let (segments, bytes) = (&mut batch.segments[share], &bytes[begun.start..]);
-                table.take(segments, bytes, begun.frames, &mut counts);
+                table.take(segments, bytes, begun.frames);
                 table.hand_over()
-            }));
-        }
+            })
+        });
+        let (said, counts): (Vec<_>, Vec<_>) = handed_over.unzip();
         self.back.pass(piece, &never, |back| {
             if back.unwanted.is_some() {
                 return;
@@ -383,7 +386,9 @@ impl<L: Listener, A: Audience<L::Said>> Shared<'_, '_, '_, L, A> {
             for batch in head.iter().map(|it| &it.batch).chain([&*batch]) {
                 back.totals.add(batch);
             }
-            back.totals.count(&counts);
+            for counts in &counts {
+                back.totals.count(counts);
+            }
             if (back.audience.hear(said, begun.position, &back.totals)).is_break() {
                 back.unwanted = Some(begun.position);
                 self.is_over.store(true, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 
 use hashbrown::HashTable;
 
-use super::batch::{Batch, Ends, SHARES, Seen};
+use super::batch::{Batch, Ends, SHARES, Seen, spread};
 use super::diagnosis::{self, Said};
 use super::explain::{Explanation, Past};
 use super::marks::{self, Context, Fact, Habits, Sequel, Traits, Weight};
@@ -405,11 +405,6 @@ struct Wheel {
 
 const NS: i64 = 1_000_000_000;
 
-/// Half a hash as a whole one (Fibonacci hashing): the table takes its upper bits and its lower ones.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 /// So many segments are looked up together.
 const GROUP: usize = 16;
 
@@ -491,14 +486,8 @@ impl<L: Listener> Table<L> {
         }
     }
 
-    /// Takes in segments of this table's share, and numbers their frames: so many came before. What is counted by that is added.
-    pub(super) fn take(
-        &mut self,
-        segments: &mut [Seen],
-        bytes: &[u8],
-        before: u32,
-        counts: &mut Counts,
-    ) {
+    /// Takes in segments of this table's share, and numbers their frames: so many came before.
+    pub(super) fn take(&mut self, segments: &mut [Seen], bytes: &[u8], before: u32) {
         self.told = 0;
         if !self.due.is_empty() {
             self.look_around();
@@ -516,15 +505,12 @@ impl<L: Listener> Table<L> {
                 self.segment(seen, bytes, found, changes);
             }
         }
-        let new = std::mem::take(&mut self.counts);
-        counts.resets += new.resets;
-        counts.connections += new.connections;
-        counts.evicted += new.evicted;
     }
 
-    /// What there is to say since this was asked last.
-    pub(super) fn hand_over(&mut self) -> L::Said {
-        self.listener.hand_over()
+    /// What there is to say, and what was counted, since this was asked last.
+    pub(super) fn hand_over(&mut self) -> (L::Said, Counts) {
+        let counts = std::mem::take(&mut self.counts);
+        (self.listener.hand_over(), counts)
     }
 
     /// Who was told.
@@ -542,13 +528,15 @@ impl<L: Listener> Table<L> {
     fn find(&self, seen: &Seen) -> Option<u32> {
         let is_it =
             |(hash, place): &(u32, u32)| *hash == seen.hash && self.is_at(*place, &seen.ends);
-        let found = self.index.find(spread(seen.hash), is_it)?;
+        let found = self.index.find(spread(seen.hash.into()), is_it)?;
         Some(found.1)
     }
 
     /// Where this segment's connection likely is. Asks the processor for what is there, and does not wait for it.
     fn foresee(&self, seen: &Seen) -> Option<u32> {
-        let found = self.index.find(spread(seen.hash), |it| it.0 == seen.hash)?;
+        let found = self
+            .index
+            .find(spread(seen.hash.into()), |it| it.0 == seen.hash)?;
         if let Some(slot) = self.entries.slot(found.1) {
             sys::prefetch(slot);
         }
@@ -573,7 +561,9 @@ impl<L: Listener> Table<L> {
         let pending = entry.pending();
         self.held -= pending.len();
         self.listener.connection(&entry.told(self.frame), &pending);
-        let found = self.index.find_entry(spread(hash), |it| it.1 == place);
+        let found = self
+            .index
+            .find_entry(spread(hash.into()), |it| it.1 == place);
         if let Ok(found) = found {
             found.remove();
         }
@@ -690,8 +680,9 @@ impl<L: Listener> Table<L> {
         }
         self.entries.set(place, Some(entry));
         self.living += 1;
-        let (hash, rehash) = (spread(seen.hash), |it: &(u32, u32)| spread(it.0));
-        self.index.insert_unique(hash, (seen.hash, place), rehash);
+        let rehash = |it: &(u32, u32)| spread(it.0.into());
+        self.index
+            .insert_unique(spread(seen.hash.into()), (seen.hash, place), rehash);
         self.changes += 1;
         self.watch(place);
         (place, true)

@@ -133,8 +133,8 @@ impl Taps {
         Ok(())
     }
 
-    /// Takes frames until they show it, waiting for it if need be, but no longer than that. `shows` is asked of one frame after the other, in order;
-    /// `anew` before it is asked from the first one again. Whether it came within the bound.
+    /// Takes frames until they show it, waiting for it if need be, but no longer than that. `shows` is asked of one frame after
+    /// the other, in order; `anew` before it is asked from the first one again. Whether it came within the bound.
     pub async fn drain_until<W>(
         &mut self,
         batch: &mut Batch,

@@ -145,15 +145,11 @@ fn one(
         }
     }
     let problem = ended.read.as_ref().err().map(problem);
-    let position = match &ended.read {
-        Ok(position) | Err(Stopped::Io(_, position) | Stopped::Unwanted(position)) => *position,
-        Err(Stopped::Malformed(malformed)) => malformed.offset,
-    };
     let totals = ended.totals;
     let summary = Summary {
         totals: &totals,
         tally: &tally,
-        position,
+        position: ended.position,
         problem: problem.as_deref(),
     };
     let said = report.end(args, &name, &summary);
@@ -170,7 +166,7 @@ fn one(
 /// One connection of a capture, segment by segment.
 fn show(which: Which, mut input: Input, threads: usize, wanted: &Wanted) -> Result<(), Error> {
     let path = input.path().to_owned();
-    let (which, input) = match which {
+    let (which, mut input) = match which {
         Which::Frame(frame) if input.is_repeatable() => {
             let mut found = First(None);
             let told = || Finder::new(frame);
@@ -185,7 +181,6 @@ fn show(which: Which, mut input: Input, threads: usize, wanted: &Wanted) -> Resu
         }
         which => (which, input),
     };
-    let mut input = input;
     let mut out = Lines {
         out: Out::open(AnalyzeFormat::Human),
         failed: None,

@@ -66,6 +66,7 @@ fn read_from(
         read,
         totals,
         listeners,
+        ..
     } = read_all(source, manner, Frames::default, &mut Nobody);
     let mut all = Frames::default();
     for told in listeners {
