@@ -53,6 +53,40 @@ pub const WATCHED: [&str; 30] = [
     "MPFastcloseRx",
 ];
 
+/// The counters that tell of a trial that the host had no room for. No scenario is judged by them; but where one of them moved,
+/// what differs from the scenario may come from that. Each is counted for want of memory or of room, and for no other reason that
+/// a trial gives (`net/ipv4/tcp.c`, `tcp_input.c`, `tcp_output.c`, `tcp_minisocks.c`, `tcp_ipv4.c`, `net/core/filter.c`).
+pub const PRESSURE: [&str; 7] = [
+    "TCPMemoryPressures",
+    "TCPMemoryPressuresChrono",
+    "TCPRcvQDrop",
+    "TCPBacklogDrop",
+    "TCPTimeWaitOverflow",
+    "TCPWqueueTooBig",
+    "PFMemallocDrop",
+];
+
+/// All that are read of each trial.
+const COUNTERS: [&str; WATCHED.len() + PRESSURE.len()] = {
+    let mut all = [""; WATCHED.len() + PRESSURE.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = if at < WATCHED.len() {
+            WATCHED[at]
+        } else {
+            PRESSURE[at - WATCHED.len()]
+        };
+        at += 1;
+    }
+    all
+};
+
+/// Whether a trial's evidence may have a counter of this name.
+#[must_use]
+pub fn is_read(name: &str) -> bool {
+    COUNTERS.contains(&name)
+}
+
 /// The TCP counters by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters(BTreeMap<String, u64>);
@@ -94,7 +128,7 @@ impl Counters {
     }
 }
 
-/// The [`WATCHED`] counters of one namespace, read again and again: the files stay open, and where a counter stands in
+/// The [`WATCHED`] counters and those of [`PRESSURE`] of one namespace, read again and again: the files stay open, and where a counter stands in
 /// them is looked up once, for a trial takes less time than to parse all that is in there.
 #[derive(Debug)]
 pub struct Meter {
@@ -104,13 +138,15 @@ pub struct Meter {
     uncounted: Vec<String>,
 }
 
-/// A value for each of [`WATCHED`]; `None` where this kernel does not count it.
-type Values = [Option<u64>; WATCHED.len()];
+/// A value for each of [`COUNTERS`]; `None` where this kernel does not count it.
+type Values = [Option<u64>; COUNTERS.len()];
+
+const NO_VALUES: Values = [None; COUNTERS.len()];
 
 #[derive(Debug)]
 struct Watched {
     file: File,
-    /// Group, word of its line and place in [`WATCHED`] of each that is in this file, in the order of the file. Lines are not
+    /// Group, word of its line and place in [`COUNTERS`] of each that is in this file, in the order of the file. Lines are not
     /// counted: that of `IcmpMsg` is there only once there was a message.
     places: Vec<(&'static str, usize, usize)>,
     text: Vec<u8>,
@@ -122,11 +158,11 @@ impl Meter {
         let [snmp, netstat] = FILES.map(Watched::open);
         let mut watch = Self {
             files: [snmp?, netstat?],
-            before: Values::default(),
+            before: NO_VALUES,
             uncounted: Vec::new(),
         };
         let values = watch.read()?;
-        let unknown = WATCHED.iter().zip(values).filter(|(_, it)| it.is_none());
+        let unknown = COUNTERS.iter().zip(values).filter(|(_, it)| it.is_none());
         watch.uncounted = unknown.map(|(name, _)| (*name).to_owned()).collect();
         Ok(watch)
     }
@@ -140,7 +176,7 @@ impl Meter {
     /// By how much they have moved since then.
     pub fn moved(&mut self) -> io::Result<Moved> {
         let now = self.read()?;
-        let pairs = WATCHED.iter().zip(self.before.iter().zip(now));
+        let pairs = COUNTERS.iter().zip(self.before.iter().zip(now));
         let by = pairs.filter_map(|(name, (before, now))| {
             let by = now?.wrapping_sub((*before)?);
             (by > 0).then(|| ((*name).to_owned(), by))
@@ -152,7 +188,7 @@ impl Meter {
     }
 
     fn read(&mut self) -> io::Result<Values> {
-        let mut values = Values::default();
+        let mut values = NO_VALUES;
         for file in &mut self.files {
             file.read(&mut values)?;
         }
@@ -234,7 +270,7 @@ fn places(text: &str) -> Vec<(&'static str, usize, usize)> {
         .flat_map(|(group, names)| {
             let words = names.split(' ').enumerate();
             words.filter_map(move |(word, name)| {
-                let watched = WATCHED.iter().position(|watched| *watched == name)?;
+                let watched = COUNTERS.iter().position(|watched| *watched == name)?;
                 Some((group, word, watched))
             })
         })
@@ -285,7 +321,7 @@ mod tests {
     #[test]
     fn the_watched_ones_are_found_by_their_names() {
         let text = "Ip: OutRsts\nIp: 99\nTcp: MaxConn EstabResets OutRsts\nTcp: -1 14 16\n";
-        let place = |name| WATCHED.iter().position(|it| *it == name).unwrap();
+        let place = |name| COUNTERS.iter().position(|it| *it == name).unwrap();
         let expected = [
             ("Tcp", 2, place("EstabResets")),
             ("Tcp", 3, place("OutRsts")),
@@ -304,9 +340,9 @@ mod tests {
         std::fs::write(file.path(), before).unwrap();
         let mut watched = Watched::open(file.path().to_str().unwrap()).unwrap();
         std::fs::write(file.path(), after).unwrap();
-        let mut values = Values::default();
+        let mut values = NO_VALUES;
         watched.read(&mut values).unwrap();
-        let value = |name| values[WATCHED.iter().position(|it| *it == name).unwrap()];
+        let value = |name| values[COUNTERS.iter().position(|it| *it == name).unwrap()];
         assert_eq!((value("EstabResets"), value("OutRsts")), (Some(3), Some(4)));
     }
 
