@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use crate::evidence::Evidence;
-use crate::report::{Header, Host, Tool, events};
+use crate::report::{Header, Host, Tool, events, steps};
 use crate::scenario::{Family, Network, Scenario};
 
 /// What the document about a run is called.
@@ -120,9 +120,10 @@ pub fn calls_sha256(
 /// SHA-256 of what the sockets and the kernel said and how far the capture is complete, in hexadecimal digits.
 ///
 /// Of this text: [`calls_sha256`] in hexadecimal digits, `run N`, `fence` whether it was seen, `dropped`, `unfiltered`,
-/// `stepped`, and the fence's address and mark, with a space between all of them. If the kernel's counters were asked, a
-/// line with those that moved and those that are not counted follows, and if its trace was, one with what that can tell
-/// and its events; both as the document has them.
+/// `stepped`, and the fence's address and mark, with a space between all of them. If the script has steps that are no calls, a
+/// line with their times follows; if the kernel's counters were asked, one with those that moved and those that are not
+/// counted; if the process was held up, one with the nanoseconds; if memory was short, one with what the host said of that; and if the kernel's trace was asked, one with what it can
+/// tell and its events; all as the document has them.
 #[must_use]
 pub fn transcript_sha256(calls: &[u8; 32], run: u32, evidence: &Evidence) -> String {
     let completeness = &evidence.completeness;
@@ -137,9 +138,19 @@ pub fn transcript_sha256(calls: &[u8; 32], run: u32, evidence: &Evidence) -> Str
     if let Some(fence) = completeness.fence {
         let _ = write!(text, " from {} mark {:016x}", fence.from, fence.mark.0);
     }
+    let steps = steps(evidence);
+    if !steps.is_empty() {
+        let _ = write!(text, "\nsteps {}", serde_json::json!(steps));
+    }
     if let Some(moved) = &evidence.counters {
         let counters = serde_json::json!([moved.by, moved.uncounted]);
         let _ = write!(text, "\ncounters {counters}");
+    }
+    if evidence.held_up_ns > 0 {
+        let _ = write!(text, "\nheld-up {}", evidence.held_up_ns);
+    }
+    if let Some(memory) = &evidence.memory {
+        let _ = write!(text, "\nmemory {}", serde_json::json!(memory));
     }
     if let Some(trace) = &evidence.trace {
         let said = serde_json::json!([trace.coverage, events(evidence)]);

@@ -29,6 +29,7 @@ pub use self::taps::{Crossing, Taps};
 use crate::error::Error;
 use crate::evidence::{Fence, Mark};
 use crate::packet::{Link, Packet, Tap, decode};
+use crate::scenario::FRAME_BOUND;
 use crate::sys;
 use crate::time::Timestamp;
 
@@ -42,7 +43,7 @@ const RING: i32 = 4 << 20;
 const SMALL_RING: i32 = 512 << 10;
 
 /// How long to wait for a frame that must come. A bound on failure, not a pace.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = FRAME_BOUND;
 
 /// What to capture.
 #[derive(Clone, Debug)]
@@ -350,6 +351,7 @@ impl Session {
         /// Frames between two looks at the clock.
         const STRETCH: usize = 16_384;
         let mut deadline = None;
+        let mut is_over = false;
         loop {
             let mut empty = false;
             for _ in 0..STRETCH {
@@ -362,12 +364,14 @@ impl Session {
                     }
                 }
             }
-            // Most often it is in the ring already. Only now is it worth looking at the clock, and only if the ring
-            // is empty worth registering with the reactor.
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
-            if Instant::now() >= deadline || (empty && !self.wait_for_frames(deadline).await?) {
+            if is_over {
                 return Ok(false);
             }
+            // Most often it is in the ring already. Only now is it worth looking at the clock, and only if the ring
+            // is empty worth registering with the reactor. A process that was stopped till then looks once more.
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
+            is_over =
+                Instant::now() >= deadline || (empty && !self.wait_for_frames(deadline).await?);
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::file::Malformed;
 use crate::kernel::event::{Moved, Trace};
+use crate::kernel::memory::Memory;
 use crate::packet::{IcmpError, Packet};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role, Transcript};
@@ -24,6 +25,9 @@ pub struct Evidence {
     pub began: Timestamp,
     /// What the sockets said.
     pub calls: Transcript,
+    /// When the steps of the script that are no calls were made, in the order of the script. Evidence that was saved by
+    /// earlier versions has none.
+    pub steps: Vec<StepTimes>,
     /// What the wire showed, in the order in which it was captured: frame `n` is at index `n - 1`.
     pub packets: Vec<Packet>,
     /// What may be missing of it.
@@ -32,6 +36,10 @@ pub struct Evidence {
     pub trace: Option<Trace>,
     /// What the namespace's counters say; `None` if they could not be asked, or are not this trial's alone.
     pub counters: Option<Moved>,
+    /// The longest time that this process did not run during the trial, in nanoseconds, if it was long enough to matter.
+    pub held_up_ns: u64,
+    /// What the host says of the memory for its sockets, if that may have changed the trial.
+    pub memory: Option<Memory>,
     /// Why it cannot be relied on, if it comes from files that do not hold what they should.
     pub flaw: Option<Flaw>,
 }
@@ -75,6 +83,21 @@ impl Evidence {
     pub(crate) fn are_its_ends(&self, one: SocketAddr, other: SocketAddr) -> bool {
         [(self.client, self.server), (self.server, self.client)].contains(&(one, other))
     }
+}
+
+/// When a step of a script that is no call was made: a wait, a segment made by hand, a change of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepTimes {
+    /// Its index in the script ([`Scenario::steps`](crate::scenario::Scenario::steps)).
+    pub step: usize,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it had ended.
+    pub ended: Timestamp,
+    /// When the segment that a wait ended with was captured; `None` where it did not end with one.
+    pub shown: Option<Timestamp>,
+    /// Whether it was a wait that ended with its time bound.
+    pub gave_up: bool,
 }
 
 /// Whether the capture can be taken for all that there was.

@@ -18,9 +18,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Completeness, Evidence};
+use crate::evidence::{Completeness, Evidence, StepTimes};
 use crate::flow::{Flow, Form, Reset, State};
 use crate::kernel::event::Coverage;
+use crate::kernel::memory::Memory;
 use crate::packet::{IcmpError, Packet, Segment, Tap};
 use crate::report::kernel::EventReport;
 use crate::scenario::{Family, Scenario, Sender};
@@ -159,6 +160,9 @@ pub struct TrialReport {
     pub server: Option<SocketAddr>,
     /// What the sockets said.
     pub calls: Vec<CallReport>,
+    /// When the steps of the script that are no calls were made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepReport>,
     /// What the wire showed of this connection.
     pub packets: Vec<PacketReport>,
     /// The RSTs among them.
@@ -171,11 +175,23 @@ pub struct TrialReport {
     pub counters: BTreeMap<String, u64>,
     /// Those that this kernel does not count; `None` if they were not asked.
     pub uncounted: Option<Vec<String>>,
+    /// The longest time that the process did not run during the trial, if it was long enough to matter.
+    #[serde(skip_serializing_if = "is_none_at_all")]
+    pub held_up_ns: u64,
+    /// What the host says of the memory for its sockets, if that may have changed the trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// How far the capture can be taken for complete.
     pub completeness: Option<Completeness>,
     /// What it was judged again from, if it was saved evidence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Source>,
+}
+
+/// What serde asks of a number that is left out where it is 0.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_none_at_all(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Saved evidence that a trial was judged again from.
@@ -228,6 +244,46 @@ impl CallReport {
         match self.call {
             "getsockopt" => &self.arguments,
             call => call,
+        }
+    }
+}
+
+/// One step of the script that is no call. Times are nanoseconds since the trial began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Its index in the script.
+    pub step: usize,
+    /// When it began.
+    pub began_ns: i64,
+    /// When it had ended.
+    pub ended_ns: i64,
+    /// When the segment was captured that it waited for; `None` if it did not wait for one, or none came.
+    pub shown_ns: Option<i64>,
+    /// Whether it waited in vain, until its time bound.
+    pub gave_up: bool,
+}
+
+impl StepReport {
+    fn new(step: &StepTimes, began: Timestamp) -> Self {
+        Self {
+            step: step.step,
+            began_ns: step.began.since(began),
+            ended_ns: step.ended.since(began),
+            shown_ns: step.shown.map(|shown| shown.since(began)),
+            gave_up: step.gave_up,
+        }
+    }
+
+    /// The same as evidence, of a trial that began then.
+    #[must_use]
+    pub fn times(&self, began: Timestamp) -> StepTimes {
+        let at = |ns: i64| Timestamp(began.0.saturating_add(ns));
+        StepTimes {
+            step: self.step,
+            began: at(self.began_ns),
+            ended: at(self.ended_ns),
+            shown: self.shown_ns.map(at),
+            gave_up: self.gave_up,
         }
     }
 }
@@ -430,6 +486,7 @@ impl TrialReport {
                 .enumerate()
                 .map(|(index, call)| call_report(index, call, began, judgement))
                 .collect(),
+            steps: steps(evidence),
             packets: packets(evidence, &evidence.packets, interface),
             resets: judgement
                 .resets
@@ -448,6 +505,8 @@ impl TrialReport {
                 .counters
                 .as_ref()
                 .map(|moved| moved.uncounted.clone()),
+            held_up_ns: evidence.held_up_ns,
+            memory: evidence.memory,
             completeness: Some(evidence.completeness),
             ..Self::blank(scenario, family, run)
         }
@@ -478,12 +537,15 @@ impl TrialReport {
             client: None,
             server: None,
             calls: Vec::new(),
+            steps: Vec::new(),
             packets: Vec::new(),
             resets: Vec::new(),
             kernel: Vec::new(),
             trace: None,
             counters: BTreeMap::new(),
             uncounted: None,
+            held_up_ns: 0,
+            memory: None,
             completeness: None,
             evidence: None,
         }
@@ -497,6 +559,14 @@ impl TrialReport {
             Some((reset, call))
         })
     }
+}
+
+/// The steps of this trial's script that are no calls.
+pub(crate) fn steps(evidence: &Evidence) -> Vec<StepReport> {
+    let steps = evidence.steps.iter();
+    steps
+        .map(|step| StepReport::new(step, evidence.began))
+        .collect()
 }
 
 /// The kernel's trace events of this trial.

@@ -29,13 +29,10 @@ use self::blocked::Blocked;
 pub use self::stage::{Sites, Stage, no_multipath};
 use crate::error::Error;
 use crate::lab::destroy;
-use crate::scenario::{Awaited, Scenario, Target};
+use crate::scenario::{Awaited, CALL_BOUND, Scenario, Target};
 use crate::sys;
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Events, Op, Outcome, Role};
-
-/// How long a call may block. A bound on failure, not a pace.
-const CALL_BOUND: Duration = Duration::from_secs(5);
 
 fn failed(action: &str, address: SocketAddr, error: &io::Error) -> Error {
     Error::system(format!("{action} {address}"), errno_of(error))
@@ -106,6 +103,11 @@ impl<'a> Runner<'a> {
         };
         let target = scenario.target;
         let own = stage.own_listeners(target, scenario.multipath)?;
+        // Before anything is on the wire: to fill megabytes takes time.
+        let longest = scenario.calls().map(|(_, op, _)| length(op)).max();
+        if longest > Some(buffer.len()) {
+            buffer.resize(longest.unwrap_or(0), b'x');
+        }
         let server_address = match target {
             Target::Itself => client_address,
             _ => stage.server_address(target),
@@ -221,11 +223,7 @@ impl<'a> Runner<'a> {
                 let Some(socket) = self.sockets.of(role) else {
                     return Ok(None);
                 };
-                let len = length(op);
-                if self.buffer.len() < len {
-                    self.buffer.resize(len, b'x');
-                }
-                let buffer = self.buffer.get_mut(..len).unwrap_or_default();
+                let buffer = self.buffer.get_mut(..length(op)).unwrap_or_default();
                 let server = SockAddr::from(self.server_address);
                 timed(role, op, || call_on(socket, op, &server, buffer))
             }
@@ -303,21 +301,23 @@ impl<'a> Runner<'a> {
         Ok((holding < self.own.len()).then(|| self.own.remove(holding)))
     }
 
-    /// The capture has shown it; waits until the socket that it is for has taken it in, too. The tap comes before TCP,
-    /// and another CPU may be at it. Neither way of asking takes an error away.
-    pub fn settle(&self, awaited: Awaited) -> Result<(), Error> {
+    /// The capture has shown it; waits until the socket that it is for has taken it in, too, and no longer than a call may
+    /// take. Whether it has. The tap comes before TCP, and another CPU may be at it. Neither way of asking takes an error away.
+    pub fn settle(&self, awaited: Awaited) -> Result<bool, Error> {
         let receiver = |role: Role| self.sockets.of(role.peer());
         match awaited {
             Awaited::FinFrom(role) => {
-                receiver(role).map_or(Ok(()), |it| leaves_state(it, sys::TCP_ESTABLISHED))
+                receiver(role).map_or(Ok(true), |it| leaves_state(it, sys::TCP_ESTABLISHED))
             }
-            Awaited::FinAckedBy(role) => {
-                receiver(role).map_or(Ok(()), |it| leaves_state(it, sys::TCP_FIN_WAIT1))
-            }
-            Awaited::ResetFrom(role) => receiver(role).map_or(Ok(()), |it| is_hung_up(it)),
+            Awaited::FinAckedBy(role) => match receiver(role) {
+                Some(receiver) => leaves_state(receiver, sys::TCP_FIN_WAIT1),
+                // The ACK may be a timer's, which another CPU has sent, and the kernel still at it.
+                None => holds(|| Ok(self.kept_state(role.peer()) != Some(sys::TCP_FIN_WAIT1))),
+            },
+            Awaited::ResetFrom(role) => receiver(role).map_or(Ok(true), |it| is_hung_up(it)),
             Awaited::DataFrom(role) => match receiver(role) {
                 Some(receiver) => holds(|| sys::has_data(receiver)),
-                None if self.own.is_empty() => Ok(()),
+                None if self.own.is_empty() => Ok(true),
                 None => holds(|| {
                     let mut own = self.own.iter();
                     own.try_fold(false, |any, it| {
@@ -330,40 +330,74 @@ impl<'a> Runner<'a> {
             | Awaited::Gone(_)
             | Awaited::AnswerFrom(_)
             | Awaited::AgainFrom(_)
-            | Awaited::Established(_) => Ok(()),
+            | Awaited::Acknowledged(_)
+            | Awaited::Icmp
+            | Awaited::Established(_) => Ok(true),
         }
         .map_err(|errno| Error::system("ask a socket for its state", errno))
     }
 
-    /// Waits until this end's connection is there, or there is none.
-    pub fn is_established(&self, role: Role) -> Result<(), Error> {
+    /// Whether this end has a socket of its own.
+    #[must_use]
+    pub fn has_socket(&self, role: Role) -> bool {
+        self.sockets.of(role).is_some()
+    }
+
+    /// Waits until all that this end's socket has sent is acknowledged. Whether it was within the bound.
+    pub fn is_acknowledged(&self, role: Role) -> Result<bool, Error> {
         let Some(socket) = self.sockets.of(role) else {
-            return Ok(());
+            return Ok(true);
+        };
+        holds(|| sys::has_nothing_in_flight(socket))
+            .map_err(|errno| Error::system("ask a socket for what it has in flight", errno))
+    }
+
+    /// Waits until this end's connection is there, or there is none. Whether that came to pass within the bound.
+    pub fn is_established(&self, role: Role) -> Result<bool, Error> {
+        let Some(socket) = self.sockets.of(role) else {
+            return Ok(true);
         };
         leaves_state(socket, sys::TCP_SYN_SENT)
-            .and_then(|()| leaves_state(socket, sys::TCP_SYN_RECV))
+            .and_then(|left| Ok(left & leaves_state(socket, sys::TCP_SYN_RECV)?))
             .map_err(|errno| Error::system("ask a socket for its state", errno))
     }
 
-    /// Waits until a timer ends the connection of this end; no longer than any timer of the catalogue takes.
-    pub fn dies(&self, role: Role) -> Result<(), Error> {
+    /// Waits until a timer ends the connection of this end; no longer than any timer of the catalogue takes. Whether one did.
+    pub fn dies(&self, role: Role) -> Result<bool, Error> {
         let Some(socket) = self.sockets.of(role) else {
-            return Ok(());
+            return Ok(true);
         };
         is_hung_up(socket).map_err(|errno| Error::system("wait for a socket to die", errno))
     }
 
     /// Whether the kernel still keeps something of the connection on this end's side, whose socket was closed.
     pub fn is_kept(&self, role: Role) -> Result<bool, Error> {
-        let (own, peer) = self.ends(role);
-        let path = Path::new(if own.is_ipv4() {
+        let path = self.table();
+        let table = fs::read_to_string(path).map_err(|error| Error::file("read", path, &error))?;
+        Ok(self.state_in(&table, role).is_some())
+    }
+
+    /// The state of what the kernel keeps of the connection on this end's side, if it keeps something and can be asked.
+    fn kept_state(&self, role: Role) -> Option<u8> {
+        let table = fs::read_to_string(self.table()).ok()?;
+        self.state_in(&table, role)
+    }
+
+    /// Where the kernel shows its sockets of this family.
+    fn table(&self) -> &'static Path {
+        Path::new(if self.client_address.is_ipv4() {
             "/proc/thread-self/net/tcp"
         } else {
             "/proc/thread-self/net/tcp6"
-        });
-        let table = fs::read_to_string(path).map_err(|error| Error::file("read", path, &error))?;
+        })
+    }
+
+    /// The state of this end's socket in that table: two hexadecimal digits after its two addresses (`get_tcp4_sock()`).
+    fn state_in(&self, table: &str, role: Role) -> Option<u8> {
+        let (own, peer) = self.ends(role);
         let ends = format!(" {} {} ", in_proc(own), in_proc(peer));
-        Ok(table.contains(&ends))
+        let (_, rest) = table.split_once(&ends)?;
+        u8::from_str_radix(rest.get(..2)?, 16).ok()
     }
 
     /// Closes whatever is still open, abortively, so that nothing of this trial is left to send later on.
@@ -510,15 +544,15 @@ fn returned(result: Result<usize, SystemErrno>) -> io::Result<Outcome> {
     Ok(Outcome::Returned(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 
-/// Waits until a socket is dead; no longer than a call may take. POLLHUP is reported whether asked for or not.
-fn is_hung_up(socket: &Socket) -> Result<(), SystemErrno> {
+/// Waits until a socket is dead; no longer than a call may take. POLLHUP is reported whether asked for or not. Whether it is.
+fn is_hung_up(socket: &Socket) -> Result<bool, SystemErrno> {
     let bound = PollTimeout::try_from(CALL_BOUND).unwrap_or(PollTimeout::MAX);
     loop {
         match poll(
             &mut [PollFd::new(socket.as_fd(), PollFlags::empty())],
             bound,
         ) {
-            Ok(_) => return Ok(()),
+            Ok(ready) => return Ok(ready > 0),
             Err(SystemErrno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -527,17 +561,20 @@ fn is_hung_up(socket: &Socket) -> Result<(), SystemErrno> {
 
 /// Waits until a socket is no longer in this state; no longer than a call may take. No event tells of it, and it is a
 /// matter of microseconds.
-fn leaves_state(socket: &Socket, state: u8) -> Result<(), SystemErrno> {
+fn leaves_state(socket: &Socket, state: u8) -> Result<bool, SystemErrno> {
     holds(|| Ok(sys::tcp_state(socket)? != state))
 }
 
-/// Asks until the answer is yes; no longer than a call may take.
-fn holds(is_so: impl Fn() -> Result<bool, SystemErrno>) -> Result<(), SystemErrno> {
+/// Asks until the answer is yes; no longer than a call may take. Whether it was.
+fn holds(is_so: impl Fn() -> Result<bool, SystemErrno>) -> Result<bool, SystemErrno> {
     let deadline = Instant::now() + CALL_BOUND;
-    while !is_so()? && Instant::now() < deadline {
+    while !is_so()? {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
         std::thread::yield_now();
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Accepts this client's connection. On a host's own loopback anybody may connect: others are hung up on.
@@ -555,7 +592,8 @@ fn failure(error: &io::Error, began: Timestamp, ended: Timestamp) -> Outcome {
     // How the time bound shows: EAGAIN, and EINPROGRESS from connect.
     let bounded = matches!(errno, SystemErrno::EAGAIN | SystemErrno::EINPROGRESS);
     let spent = u128::from(ended.since(began).unsigned_abs());
-    if bounded && spent >= CALL_BOUND.as_nanos() / 2 {
+    // Which never ends early, but for what the ticks of the kernel's clock make of it.
+    if bounded && spent >= CALL_BOUND.as_nanos() * 49 / 50 {
         Outcome::Unfinished
     } else {
         Outcome::Failed(Errno::from(errno))

@@ -16,6 +16,7 @@ mod unreachable;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -320,6 +321,18 @@ impl Scenario {
         self.calls().any(|(_, op, _)| op == Op::Spawn)
     }
 
+    /// Whether its calls may wait for a timer, of the kernel or of their own.
+    #[must_use]
+    pub fn waits_for_timers(&self) -> bool {
+        let bounds = |op| {
+            matches!(
+                op,
+                Op::ReceiveTimeout(_) | Op::SendTimeout(_) | Op::Linger(_)
+            )
+        };
+        self.slow || self.calls().any(|(_, op, _)| bounds(op))
+    }
+
     /// Whether the link between its hosts goes down.
     #[must_use]
     pub fn loses_link(&self) -> bool {
@@ -571,7 +584,21 @@ pub enum Step {
     InjectIcmp(ForgedIcmp),
     /// Something happens to the network.
     Happens(Change),
+    /// The next step has to be through within so many milliseconds, where [`STEP_WINDOW`] is too long.
+    Within(u16),
 }
+
+/// How much time all steps of a script together may take that they do not spend waiting: between one and the next, and in those
+/// that wait for nothing. What takes longer was held up: the process was stopped, the machine paused or overloaded. The shortest
+/// timer that can change what most scripts predict is that of a retransmission (`TCP_RTO_MIN`, 200 ms); scripts that meet a
+/// shorter one, that of a delayed acknowledgment (`TCP_DELACK_MIN`, 40 ms), say so ([`Step::Within`]).
+pub const STEP_WINDOW: Duration = Duration::from_millis(150);
+
+/// How long a call may block. A bound on failure, not a pace.
+pub const CALL_BOUND: Duration = Duration::from_secs(5);
+
+/// How long a script waits for a frame. A bound on failure, not a pace.
+pub const FRAME_BOUND: Duration = Duration::from_secs(2);
 
 /// What a script may wait for, seen in the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -596,6 +623,40 @@ pub enum Awaited {
     AgainFrom(Role),
     /// This end's socket has left SYN-SENT and SYN-RECEIVED.
     Established(Role),
+    /// The other end has acknowledged all that this end has sent, and this end knows. So nothing that is under way meets a socket
+    /// that is about to be closed: up to Linux 6.4 it may be left to ksoftirqd, and a delayed ACK is a timer's.
+    Acknowledged(Role),
+    /// An ICMP error about the connection has come in.
+    Icmp,
+}
+
+impl Awaited {
+    /// How long a script waits for it before it goes on without.
+    #[must_use]
+    pub fn bound(self) -> Duration {
+        match self {
+            Self::Gone(_) | Self::Dead(_) | Self::Established(_) | Self::Acknowledged(_) => {
+                CALL_BOUND
+            }
+            Self::FinFrom(_)
+            | Self::FinAckedBy(_)
+            | Self::DataFrom(_)
+            | Self::ResetFrom(_)
+            | Self::SynFrom(_)
+            | Self::AnswerFrom(_)
+            | Self::AgainFrom(_)
+            | Self::Icmp => FRAME_BOUND,
+        }
+    }
+
+    /// Whether a timer of the kernel brings it; everything else comes at once.
+    #[must_use]
+    pub fn is_up_to_timers(self) -> bool {
+        matches!(
+            self,
+            Self::Gone(_) | Self::Dead(_) | Self::AgainFrom(_) | Self::Acknowledged(_)
+        )
+    }
 }
 
 /// An order on the wire that a scenario is named after. Missed, the trial is another scenario's, and inconclusive.

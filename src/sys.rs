@@ -239,6 +239,20 @@ pub(crate) fn poll_now(socket: &impl AsFd) -> Result<u16, Errno> {
     Errno::result(result).map(|_| u16::from_ne_bytes(one.revents.to_ne_bytes()))
 }
 
+/// Whether all that this TCP socket has sent is acknowledged: it has as much that is not acknowledged (`SIOCOUTQ`) as it has that is
+/// not sent (`SIOCOUTQNSD`).
+pub(crate) fn has_nothing_in_flight(socket: &impl AsFd) -> Result<bool, Errno> {
+    /// `linux/sockios.h`
+    const SIOCOUTQNSD: libc::Ioctl = 0x894b;
+    let fd = socket.as_fd().as_raw_fd();
+    let (mut unacknowledged, mut unsent): (libc::c_int, libc::c_int) = (0, 0);
+    // SAFETY: the descriptor is borrowed, hence open; the kernel writes one `int`.
+    Errno::result(unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut unacknowledged) })?;
+    // SAFETY: as above.
+    Errno::result(unsafe { libc::ioctl(fd, SIOCOUTQNSD, &raw mut unsent) })?;
+    Ok(unacknowledged == unsent)
+}
+
 /// Whether data lies in the receive queue of a TCP socket, an urgent byte included, which `FIONREAD` does not count.
 pub(crate) fn has_data(socket: &impl AsFd) -> Result<bool, Errno> {
     let mut unread: libc::c_int = 0;

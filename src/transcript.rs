@@ -354,6 +354,20 @@ impl Errno {
     pub const EPROTO: Self = Self(libc::EPROTO);
     /// Cannot assign requested address.
     pub const EADDRNOTAVAIL: Self = Self(libc::EADDRNOTAVAIL);
+    /// Too many open files: this process may have no more.
+    pub const EMFILE: Self = Self(libc::EMFILE);
+    /// Too many open files in system.
+    pub const ENFILE: Self = Self(libc::ENFILE);
+    /// Cannot allocate memory.
+    pub const ENOMEM: Self = Self(libc::ENOMEM);
+    /// No buffer space available.
+    pub const ENOBUFS: Self = Self(libc::ENOBUFS);
+
+    /// Whether it says that a limit of the process or of the host is reached: no behaviour of TCP.
+    #[must_use]
+    pub fn is_exhaustion(self) -> bool {
+        [Self::EMFILE, Self::ENFILE, Self::ENOMEM, Self::ENOBUFS].contains(&self)
+    }
 }
 
 impl Errno {

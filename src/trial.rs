@@ -10,7 +10,9 @@
 
 mod forge;
 pub mod pool;
+pub mod pulse;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -20,14 +22,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::RwLock;
 use tokio::time::interval;
 
+use self::pulse::Beats;
 use crate::archive;
-use crate::capture::{self, Batch, PATIENCE, Session, Taps, cpus};
+use crate::capture::{self, Batch, Session, Taps, cpus};
 use crate::error::Error;
-use crate::evidence::{Completeness, Evidence};
+use crate::evidence::{Completeness, Evidence, StepTimes};
 use crate::flow::Flow;
 use crate::history::Kernel;
 use crate::kernel::counters::Meter;
 use crate::kernel::event::{Moved, Trace};
+use crate::kernel::memory::MemoryWatch;
 use crate::kernel::trace::{self, Listener, Wanted};
 use crate::lab::forgery::Forgery;
 use crate::lab::hosts::{Host, Hosts};
@@ -63,6 +67,8 @@ pub struct Settings {
     pub program: PathBuf,
     /// The kernel's trace, if it can be asked.
     pub trace: Option<Arc<trace::Session>>,
+    /// What notices when the process does not run, if anything does.
+    pub beats: Option<Beats>,
     /// What is put on the wire of each trial beside. It takes `needs.forgery`.
     pub decoy: Option<Decoy>,
 }
@@ -120,6 +126,7 @@ impl Settings {
             recorder: None,
             program: this_program(),
             trace: None,
+            beats: None,
             decoy: None,
         }
     }
@@ -147,6 +154,7 @@ pub struct Worker {
     joins_no_hosts: bool,
     batch: Batch,
     evidence: Evidence,
+    memory: MemoryWatch,
     /// What the fence of the latest trial carried.
     commitment: Option<[u8; 32]>,
     buffer: Vec<u8>,
@@ -250,8 +258,17 @@ impl Site {
         Ok(())
     }
 
-    fn repair(&mut self) -> Result<(), Error> {
-        self.hosts.as_mut().map_or(Ok(()), Hosts::repair)
+    /// Makes a way that was cut passable again. What it held up comes through then, and is not of the trial any more: when that
+    /// ended, and by how much the counters had moved.
+    fn repair(&mut self, batch: &mut Batch) -> Result<Option<(Timestamp, Option<Moved>)>, Error> {
+        if !self.hosts.as_ref().is_some_and(Hosts::is_broken) {
+            return Ok(None);
+        }
+        let at = Timestamp::now()?;
+        let cut = (at, self.counted()?);
+        batch.end(at);
+        self.hosts.as_mut().map_or(Ok(()), Hosts::repair)?;
+        Ok(Some(cut))
     }
 
     fn begin_counting(&mut self) -> Result<(), Error> {
@@ -370,6 +387,7 @@ impl Worker {
                 server: nowhere,
                 began: Timestamp::default(),
                 calls: Vec::new(),
+                steps: Vec::new(),
                 packets: Vec::new(),
                 completeness: Completeness {
                     fence_seen: false,
@@ -380,8 +398,11 @@ impl Worker {
                 },
                 trace: None,
                 counters: None,
+                held_up_ns: 0,
+                memory: None,
                 flaw: None,
             },
+            memory: MemoryWatch::open(),
             commitment: None,
             buffer: Vec::new(),
         })
@@ -493,6 +514,7 @@ impl Worker {
         let mut stage = site.take_stage(&self.lab, family, self.settings.port)?;
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
+        self.evidence.steps.clear();
 
         let mut runner = Runner::ready(
             &mut stage,
@@ -514,10 +536,12 @@ impl Worker {
             site,
             batch: &mut self.batch,
             calls: &mut self.evidence.calls,
+            steps: &mut self.evidence.steps,
             forgery: self.lab.forgery(),
             forged_after: Timestamp::default(),
         };
         play.perform().await?;
+        let played = Timestamp::now()?;
         self.evidence.client = client;
         self.evidence.server = server;
         self.evidence.began = began;
@@ -525,14 +549,7 @@ impl Worker {
             let interface = site.taps.interface();
             archive::calls_sha256(recorder, scenario.id, family, interface, &self.evidence)
         });
-        // Once the way is passable again, what was held up comes through, and that is not of the trial any more.
-        let mut cut = None;
-        if site.hosts.as_ref().is_some_and(Hosts::is_broken) {
-            let at = Timestamp::now()?;
-            cut = Some((at, site.counted()?));
-            self.batch.end(at);
-            site.repair()?;
-        }
+        let cut = site.repair(&mut self.batch)?;
         let may_have_timed = acted.elapsed() >= SHORTEST_TIMER;
         let (fence, fence_seen) = site
             .taps
@@ -544,6 +561,15 @@ impl Worker {
             Some(counted) => counted,
             None => site.counted()?,
         };
+        self.evidence.steps.push(StepTimes {
+            step: scenario.steps.len(),
+            began: played,
+            ended: ended.map_or_else(Timestamp::now, Ok)?,
+            shown: None,
+            gave_up: false,
+        });
+        let beats = self.settings.beats.as_ref();
+        note_host_state(&mut self.evidence, beats, acted, &mut self.memory);
         let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
         let wanted = Wanted {
@@ -553,13 +579,11 @@ impl Worker {
             fence: ended.or_else(|| self.evidence.fenced_at(&fence)),
         };
         self.evidence.trace = site.events(&wanted, clocks)?;
-        let mut hidden = self.batch.hidden.iter();
-        let hides = hidden.any(|packet| self.evidence.concerns(packet));
         self.evidence.completeness = Completeness {
             fence_seen,
             fence: Some(fence),
             dropped: site.taps.newly_dropped()?,
-            filter_lets_all_through: !hides,
+            filter_lets_all_through: lets_all_through(&self.batch, &self.evidence),
             clock_step_ns,
         };
         let forgery = site.forgery.as_ref().or(self.lab.forgery());
@@ -573,6 +597,25 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Whether nothing of the trial is among what the user's filter hides.
+fn lets_all_through(batch: &Batch, evidence: &Evidence) -> bool {
+    let mut hidden = batch.hidden.iter();
+    !hidden.any(|packet| evidence.concerns(packet))
+}
+
+/// Adds to the evidence what this host did meanwhile that may have changed the trial.
+fn note_host_state(
+    evidence: &mut Evidence,
+    beats: Option<&Beats>,
+    began: Instant,
+    memory: &mut MemoryWatch,
+) {
+    let held_up = beats.map_or(Duration::ZERO, |beats| beats.longest_since(began));
+    evidence.held_up_ns = held_up.as_nanos().try_into().unwrap_or(u64::MAX);
+    let memory = memory.read();
+    evidence.memory = memory.is_short().then_some(memory);
 }
 
 /// The connection between these ends, client first.
@@ -610,6 +653,7 @@ struct Play<'a, 'b> {
     site: &'a mut Site,
     batch: &'a mut Batch,
     calls: &'a mut Transcript,
+    steps: &'a mut Vec<StepTimes>,
     forgery: Option<&'a Forgery>,
     /// When a segment was last made by hand.
     forged_after: Timestamp,
@@ -640,34 +684,58 @@ impl Play<'_, '_> {
                     };
                     self.calls[nth] = call;
                 }
-                Step::Others(count) => {
-                    let defers = matches!(self.scenario.target, Target::OwnListener(listening)
-                        if listening.defer_accept.is_some());
-                    self.runner.others(count, defers)?;
-                }
-                Step::Await(awaited) => self.wait(awaited).await?,
-                Step::Inject(forged) => {
-                    let flow = self.flow_so_far()?;
-                    self.forge(forge::segment(&flow, self.runner.addresses(), forged))?;
-                }
-                Step::Happens(change) => {
-                    self.site.taps.drain(self.batch)?;
-                    if let Some(hosts) = &mut self.site.hosts {
-                        hosts.happens(change)?;
-                    }
-                    if change == Change::ServerReboots {
-                        self.site.follow_reboot(self.settings, self.batch)?;
-                    }
-                }
-                Step::InjectIcmp(forged) => {
-                    let flow = self.flow_so_far()?;
-                    let ends = self.runner.addresses();
-                    self.forge(forge::icmp(&flow, ends, self.family, forged))?;
+                Step::Within(_) => {}
+                Step::Others(_)
+                | Step::Await(_)
+                | Step::Inject(_)
+                | Step::InjectIcmp(_)
+                | Step::Happens(_) => {
+                    let began = Timestamp::now()?;
+                    let passed = self.pass(*step).await?;
+                    self.steps.push(StepTimes {
+                        step: nth,
+                        began,
+                        ended: Timestamp::now()?,
+                        shown: passed.shown,
+                        gave_up: passed.gave_up,
+                    });
                 }
             }
         }
         let count = self.scenario.steps.len();
         self.deceive(|decoy| decoy.before_step >= count)
+    }
+
+    /// Makes a step that is no call.
+    async fn pass(&mut self, step: Step) -> Result<Passed, Error> {
+        match step {
+            Step::Await(awaited) => return self.wait(awaited).await,
+            Step::Others(count) => {
+                let defers = matches!(self.scenario.target, Target::OwnListener(listening)
+                    if listening.defer_accept.is_some());
+                self.runner.others(count, defers)?;
+            }
+            Step::Inject(forged) => {
+                let flow = self.flow_so_far()?;
+                self.forge(forge::segment(&flow, self.runner.addresses(), forged))?;
+            }
+            Step::InjectIcmp(forged) => {
+                let flow = self.flow_so_far()?;
+                let ends = self.runner.addresses();
+                self.forge(forge::icmp(&flow, ends, self.family, forged))?;
+            }
+            Step::Happens(change) => {
+                self.site.taps.drain(self.batch)?;
+                if let Some(hosts) = &mut self.site.hosts {
+                    hosts.happens(change)?;
+                }
+                if change == Change::ServerReboots {
+                    self.site.follow_reboot(self.settings, self.batch)?;
+                }
+            }
+            Step::Call(..) | Step::Begin(..) | Step::End(_) | Step::Within(_) => {}
+        }
+        Ok(Passed::DONE)
     }
 
     /// Sends a decoy if there is one that is due.
@@ -687,32 +755,46 @@ impl Play<'_, '_> {
         Ok(())
     }
 
-    async fn wait(&mut self, awaited: Awaited) -> Result<(), Error> {
-        match awaited {
-            Awaited::Dead(role) => self.runner.dies(role),
-            Awaited::Established(role) => self.runner.is_established(role),
-            Awaited::Gone(role) => is_gone(self.runner, role).await,
+    async fn wait(&mut self, awaited: Awaited) -> Result<Passed, Error> {
+        let gave_up = match awaited {
+            Awaited::Dead(role) => !self.runner.dies(role)?,
+            Awaited::Established(role) => !self.runner.is_established(role)?,
+            Awaited::Acknowledged(role) if self.runner.has_socket(role) => {
+                !self.runner.is_acknowledged(role)?
+            }
+            Awaited::Gone(role) => !is_gone(self.runner, role).await?,
             // What a filter hides cannot be waited for, and such a trial will not be confirmed anyway.
-            _ if !self.batch.hidden.is_empty() => Ok(()),
+            _ if !self.batch.hidden.is_empty() => false,
             _ => {
                 let (client, server) = self.runner.addresses();
                 let forged_after = self.forged_after;
+                let shown_at = Cell::new(None);
                 let anew = || Watch {
                     flow: Flow::new(client, server),
                     awaited,
                     forged_after,
                 };
+                let is_it = |watch: &mut Watch, packet: &Packet| {
+                    let at = watch.is_it(packet);
+                    shown_at.set(at);
+                    at.is_some()
+                };
                 // If it does not come the script goes on, and what is missing then, the judge will say.
                 let shown = self
                     .site
                     .taps
-                    .drain_until(self.batch, PATIENCE, anew, Watch::is_it);
-                if shown.await? {
-                    self.runner.settle(awaited)?;
-                }
-                Ok(())
+                    .drain_until(self.batch, awaited.bound(), anew, is_it);
+                let has_come = shown.await?;
+                return Ok(Passed {
+                    shown: shown_at.get().filter(|_| has_come),
+                    gave_up: !has_come || !self.runner.settle(awaited)?,
+                });
             }
-        }
+        };
+        Ok(Passed {
+            shown: None,
+            gave_up,
+        })
     }
 
     /// The connection as far as it is on the wire.
@@ -731,19 +813,36 @@ impl Play<'_, '_> {
     }
 }
 
+/// How a step that is no call ended.
+struct Passed {
+    /// When the segment that it waited for was captured.
+    shown: Option<Timestamp>,
+    /// Whether it waited in vain.
+    gave_up: bool,
+}
+
+impl Passed {
+    /// It waited for nothing.
+    const DONE: Self = Self {
+        shown: None,
+        gave_up: false,
+    };
+}
+
 /// Waits until the kernel keeps nothing of this end any more. It tells nobody when a timewait socket ends, so it is
-/// asked again and again.
-async fn is_gone(runner: &Runner<'_>, role: Role) -> Result<(), Error> {
+/// asked again and again. Whether that came to pass within the bound.
+async fn is_gone(runner: &Runner<'_>, role: Role) -> Result<bool, Error> {
     /// Between two looks.
     const PACE: Duration = Duration::from_millis(10);
-    /// A bound on failure.
-    const MOST: Duration = Duration::from_secs(5);
     let mut looks = interval(PACE);
-    let deadline = Instant::now() + MOST;
-    while runner.is_kept(role)? && Instant::now() < deadline {
+    let deadline = Instant::now() + Awaited::Gone(role).bound();
+    while runner.is_kept(role)? {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
         looks.tick().await;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What a script waits for, and the connection as far as it has been looked at.
@@ -755,26 +854,34 @@ struct Watch {
 }
 
 impl Watch {
-    /// Takes in the next packet. Whether it is what is waited for.
-    fn is_it(&mut self, packet: &Packet) -> bool {
-        let Packet::Tcp(segment) = packet else {
-            return false;
+    /// Takes in the next packet. When it was captured, if it is what is waited for.
+    fn is_it(&mut self, packet: &Packet) -> Option<Timestamp> {
+        let segment = match packet {
+            Packet::Tcp(segment) => segment,
+            Packet::Icmp(error) if self.awaited == Awaited::Icmp => {
+                return self.flow.observe_icmp(error).map(|_| error.at);
+            }
+            _ => return None,
         };
-        let Some(observed) = self.flow.observe(segment) else {
-            return false;
-        };
-        match self.awaited {
+        let observed = self.flow.observe(segment)?;
+        let is_it = match self.awaited {
             Awaited::FinFrom(role) => observed.from == role && segment.flags.has(Flags::FIN),
             Awaited::FinAckedBy(role) => observed.from == role && observed.acknowledges_fin,
             Awaited::DataFrom(role) => observed.from == role && segment.payload_len > 0,
             Awaited::SynFrom(role) => observed.from == role && segment.flags.has(Flags::SYN),
             Awaited::AnswerFrom(role) => observed.from == role && segment.at >= self.forged_after,
             Awaited::AgainFrom(role) => self.flow.unanswered(role) > 0,
+            // Of an end that has no socket.
+            Awaited::Acknowledged(role) => {
+                let (una, nxt) = (self.flow.snd_una(role), self.flow.snd_nxt(role));
+                una.is_some() && una == nxt
+            }
             // The capture does not show these.
-            Awaited::Gone(_) | Awaited::Dead(_) | Awaited::Established(_) => false,
+            Awaited::Gone(_) | Awaited::Dead(_) | Awaited::Established(_) | Awaited::Icmp => false,
             Awaited::ResetFrom(role) => observed
                 .reset
                 .is_some_and(|reset| reset.puts_error_on(role.peer()).is_some()),
-        }
+        };
+        is_it.then_some(segment.at)
     }
 }

@@ -373,6 +373,9 @@ mod report {
             },
             trace: None,
             counters: None,
+            steps: Vec::new(),
+            held_up_ns: 0,
+            memory: None,
             flaw: None,
         }
     }

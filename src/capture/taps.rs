@@ -152,15 +152,17 @@ impl Taps {
                 .await;
         }
         let deadline = Instant::now() + patience;
+        let mut is_over = false;
         loop {
             self.drain(batch)?;
             let mut watch = anew();
             if batch.packets.iter().any(|packet| shows(&mut watch, packet)) {
                 return Ok(true);
             }
-            if !self.wait_for_frames(deadline).await? {
+            if is_over {
                 return Ok(false);
             }
+            is_over = !self.wait_for_frames(deadline).await?;
         }
     }
 

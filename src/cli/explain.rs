@@ -134,6 +134,7 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
             }
             Step::Await(awaited) => rows.push(between(&format!("until {}", awaited_text(awaited)))),
             Step::Inject(forged) => rows.push(forged_arrow(forged)),
+            Step::Within(_) => {}
             Step::Happens(change) => rows.push(between(change_text(change))),
             Step::InjectIcmp(forged) => {
                 let text = format!("ICMP {} quoting it", icmp_kinds(forged.ipv4, forged.ipv6));
@@ -246,6 +247,8 @@ fn awaited_text(awaited: Awaited) -> String {
         Awaited::AnswerFrom(role) => format!("the {role} has answered"),
         Awaited::AgainFrom(role) => format!("the {role} sends again, or a probe"),
         Awaited::Established(role) => format!("the {role} is connected"),
+        Awaited::Acknowledged(role) => format!("all that the {role} sent is acknowledged"),
+        Awaited::Icmp => "the ICMP error is captured".to_owned(),
         Awaited::FinFrom(role) => format!("the {role}'s FIN is captured"),
         Awaited::FinAckedBy(role) => format!("the {role}'s ACK of the FIN is captured"),
         Awaited::ResetFrom(role) => format!("the {role}'s RST is captured"),

@@ -194,6 +194,7 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
             recorder: None, // until it is known which witnesses there are
             program: this_program(),
             trace: None, // until it is open
+            beats: None, // until workers are started
             decoy: None,
         },
         every_report: args.format != Format::Human || stories || args.repeat == 1,

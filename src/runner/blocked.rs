@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use super::CALL_BOUND;
 use crate::error::Error;
+use crate::scenario::CALL_BOUND;
 use crate::sys;
 use crate::time::Timestamp;
 use crate::transcript::{Call, Op, Outcome, Role};

@@ -17,8 +17,8 @@ use nix::sys::prctl;
 use nix::sys::signal::{self, SigSet, Signal};
 use nix::unistd::{Pid, getppid};
 
-use super::CALL_BOUND;
 use crate::error::Error;
+use crate::scenario::CALL_BOUND;
 
 /// The hidden command's name.
 pub const COMMAND: &str = "hold-socket";

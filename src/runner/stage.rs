@@ -8,12 +8,12 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
-use super::{CALL_BOUND, errno_of, failed};
+use super::{errno_of, failed};
 use crate::error::Error;
 use crate::lab::hosts::Host;
 use crate::lab::ports::{closed_port, firewalled_port, own_port, ports};
 use crate::lab::routes;
-use crate::scenario::{Family, Listening, Role, Target};
+use crate::scenario::{CALL_BOUND, Family, Listening, Role, Target};
 use crate::sys;
 
 /// Clients bind to these ports in turn: outside the range that the kernel picks from by itself (32768-60999), so that

@@ -25,7 +25,7 @@ pub(super) const CLOSE_PENDING: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         client(Op::Write(1), returns(1)),
-        Step::Await(Awaited::DataFrom(Role::Client)),
+        Step::Await(Awaited::Acknowledged(Role::Client)),
         server(Op::CloseListener, returns(0)),
         client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
         client(Op::Read(1), returns(0)),
@@ -51,7 +51,7 @@ pub(super) const SHUTDOWN_PENDING: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         client(Op::Write(1), returns(1)),
-        Step::Await(Awaited::DataFrom(Role::Client)),
+        Step::Await(Awaited::Acknowledged(Role::Client)),
         server(Op::ShutdownListener, returns(0)),
         server(
             Op::Accept,
@@ -84,7 +84,7 @@ pub(super) const REUSEPORT_CLOSE: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         client(Op::Write(1), returns(1)),
-        Step::Await(Awaited::DataFrom(Role::Client)),
+        Step::Await(Awaited::Acknowledged(Role::Client)),
         server(Op::CloseListener, returns(0)),
         client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
         client(Op::Read(1), returns(0)),
@@ -136,6 +136,7 @@ pub(super) const RESET_IN_QUEUE_DATA: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         client(Op::Write(2), returns(2)),
+        Step::Await(Awaited::Acknowledged(Role::Client)),
         client(Op::LingerZero, returns(0)),
         client(Op::Close, returns(0)),
         server(Op::Accept, returns(0)),
@@ -233,6 +234,7 @@ pub(super) const DEFER_ACCEPT_CLOSE: Scenario = Scenario {
     }),
     steps: &[
         client(Op::Connect, returns(0)),
+        Step::Await(Awaited::Acknowledged(Role::Server)),
         server(Op::CloseListener, returns(0)),
         client(Op::Poll, polls(OPEN)),
         client(Op::Write(1), returns(1)),

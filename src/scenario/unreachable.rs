@@ -549,6 +549,7 @@ pub(super) const ICMP_ESTABLISHED: Scenario = Scenario {
             ipv6: (1, 4),
             off: 0,
         }),
+        Step::Await(Awaited::Icmp),
         client(Op::Poll, Expect::Polls(OPEN)),
         client(
             Op::SocketError,

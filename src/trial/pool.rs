@@ -18,11 +18,13 @@ use nix::sys::signal::SigSet;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
+use super::pulse::Pulse;
 use super::{Settings, Trial, Worker};
 use crate::archive::save::{Archive, Recording};
 use crate::archive::stem;
 use crate::capture::SNAPLEN;
 use crate::error::Error;
+use crate::kernel::memory;
 use crate::lab::Place;
 use crate::report::{CaptureReport, TrialReport};
 use crate::scenario::{Family, Network, Scenario};
@@ -163,6 +165,7 @@ const CHANNEL: usize = 16;
 pub struct Pool {
     events: mpsc::Receiver<Event>,
     shared: Arc<Shared>,
+    _pulse: Option<Pulse>,
 }
 
 struct Shared {
@@ -189,8 +192,12 @@ enum Duty {
 
 impl Pool {
     /// Starts the workers.
-    pub fn start(order: Order) -> Result<Self, Error> {
+    pub fn start(mut order: Order) -> Result<Self, Error> {
         allow_many_files();
+        // Workers are in namespaces that do not have these.
+        memory::read_host_limits();
+        let pulse = Pulse::start();
+        order.settings.beats = pulse.as_ref().map(Pulse::beats);
         // A host's own loopback is one, so there is one worker, and it takes all in order.
         let apart = order.settings.place == Place::Private;
         let is_slow = |(scenario, _): &(&Scenario, Family)| {
@@ -224,7 +231,11 @@ impl Pool {
                 .spawn(move || work(&shared, nth, duty, &sender))
                 .map_err(|error| Error::lab("start a worker", &error))?;
         }
-        Ok(Self { events, shared })
+        Ok(Self {
+            events,
+            shared,
+            _pulse: pulse,
+        })
     }
 
     /// The next thing that a worker tells; `None` when all have ended.

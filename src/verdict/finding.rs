@@ -4,9 +4,10 @@ use std::fmt;
 
 use crate::evidence::Flaw;
 use crate::flow::{Acceptance, Form, State};
+use crate::kernel::memory::Memory;
 use crate::scenario::{Fate, SOME, Timing};
 use crate::transcript::{Errno, Op, Outcome, Role};
-use crate::verdict::{Blame, Disagreement};
+use crate::verdict::{Blame, Disagreement, Missed, Which};
 
 /// Something that is not as the scenario says. Calls are indices into the transcript, frames numbers in the capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -340,6 +341,38 @@ pub enum Gap {
     },
     /// The kernel's trace had no room for all that it had to tell.
     TraceOverrun,
+    /// A step came too late or took too long, and what differs from the scenario may come from that.
+    WindowMissed(Missed),
+    /// The FIN of this call was acknowledged before the call had returned.
+    MetInClose {
+        /// Index into the transcript.
+        call: usize,
+    },
+    /// This process did not run for so many milliseconds during the trial, and what differs from the scenario may come from that.
+    HeldUp(u64),
+    /// The host had no room for something of the trial: name of the counter that says so.
+    OutOfRoom(&'static str),
+    /// Memory for sockets is short on this host, and what differs from the scenario may come from that.
+    MemoryShort(Memory),
+    /// A call failed for want of descriptors or memory.
+    Exhausted {
+        /// Index into the transcript.
+        call: usize,
+        /// The error.
+        errno: Errno,
+    },
+    /// A child process that the scenario needs could not be started.
+    ChildNotStarted {
+        /// Index into the transcript.
+        call: usize,
+        /// The error.
+        errno: Errno,
+    },
+    /// The child process did not end when it was told to.
+    ChildNotEnded {
+        /// Index into the transcript.
+        call: usize,
+    },
     /// A signal, or a stop and a go, ended this call before it had anything to say (`EINTR`).
     CallInterrupted {
         /// Index into the transcript.
@@ -359,7 +392,14 @@ impl Gap {
             Self::ClockStepped(_) => "clock-stepped",
             Self::SynMissing => "syn-missing",
             Self::SegmentMissing { .. } => "segment-missing",
-            Self::TimingMissed(_) => "timing-missed",
+            Self::TimingMissed(_)
+            | Self::WindowMissed(_)
+            | Self::HeldUp(_)
+            | Self::MetInClose { .. } => "timing-missed",
+            Self::OutOfRoom(_) | Self::MemoryShort(_) => "memory-short",
+            Self::Exhausted { .. } => "resource-exhausted",
+            Self::ChildNotStarted { .. } => "child-not-started",
+            Self::ChildNotEnded { .. } => "child-not-ended",
             Self::FinNotAcknowledged => "fin-not-acknowledged",
             Self::TimesDisordered { .. } => "times-disordered",
             Self::TraceOverrun => "trace-overrun",
@@ -399,6 +439,37 @@ impl fmt::Display for Gap {
                 f,
                 "call {call} is said to have been made at a time that the calls and frames around it do not allow"
             ),
+            Self::WindowMissed(missed) => missed.fmt(f),
+            Self::MetInClose { call } => write!(
+                f,
+                "call {call} was held up: its FIN was acknowledged before it returned, and then Linux keeps the whole socket"
+            ),
+            Self::HeldUp(ms) => write!(
+                f,
+                "the process did not run for {ms} ms during the trial: it was stopped, or the machine paused or overloaded, and TCP \
+                 timers may have run meanwhile"
+            ),
+            Self::OutOfRoom(counter) => write!(
+                f,
+                "this host ran out of room for the trial's segments or sockets: the kernel's counter {counter} moved; run it again \
+                 with fewer --jobs, or when the host has more memory"
+            ),
+            Self::MemoryShort(memory) => memory.fmt(f),
+            Self::Exhausted { call, errno } => write!(
+                f,
+                "call {call} failed with {errno}, which is not TCP's doing: {}",
+                remedy(*errno)
+            ),
+            Self::ChildNotStarted { call, errno } => {
+                write!(f, "call {call}: the child process could not be started: {errno}")?;
+                if errno.is_exhaustion() {
+                    write!(f, "; {}", remedy(*errno))?;
+                }
+                Ok(())
+            }
+            Self::ChildNotEnded { call } => {
+                write!(f, "call {call}: the child process did not end in time, which is not TCP's doing")
+            }
             Self::CallInterrupted { call } => {
                 write!(f, "call {call} was interrupted before it could end")
             }
@@ -415,6 +486,56 @@ impl fmt::Display for Gap {
                 f.write_str("the SYN was answered while connect() was still sending it")
             }
         }
+    }
+}
+
+/// What allows more of what this error says has run out.
+fn remedy(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EMFILE => "allow more open files with `ulimit -n 4096`",
+        Errno::ENFILE => {
+            "allow more open files on this host with `sudo sysctl fs.file-max=1000000`"
+        }
+        _ => "this host, or the control group of this process, is short of memory",
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory for sockets is short here, which changes what TCP does: ")?;
+        if self.tcp_pressure {
+            f.write_str("TCP is under memory pressure on this host (`press` in /proc/net/protocols); see net.ipv4.tcp_mem")
+        } else if let (Some(used), Some(low)) = (self.tcp_pages, self.tcp_pages_low) {
+            write!(
+                f,
+                "TCP uses {used} pages on this host, and from {low} on send buffers do not grow (net.ipv4.tcp_mem)"
+            )
+        } else if let Some(limit) = self.cgroup_tcp_limit {
+            write!(
+                f,
+                "this control group may use {limit} bytes for TCP (memory.kmem.tcp.limit_in_bytes); allow {} or more",
+                Self::ENOUGH_FOR_TCP
+            )
+        } else {
+            f.write_str("this control group has met its memory limit during the run (memory.events); raise memory.high and memory.max")
+        }
+    }
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            Which::Call(call) => write!(f, "call {call}")?,
+            Which::Other(step) => write!(f, "step {step} of the script")?,
+        }
+        let Self {
+            lost_ms, window_ms, ..
+        } = self;
+        write!(
+            f,
+            " came {lost_ms} ms late, and {window_ms} ms are the most: the process was stopped or held up, and TCP timers may have \
+             run meanwhile"
+        )
     }
 }
 

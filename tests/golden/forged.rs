@@ -65,6 +65,14 @@ impl Forged {
         )
     }
 
+    /// Lets all frames from then on be captured so much later.
+    pub(crate) fn delay_frames(&mut self, from: Timestamp, ns: i64) {
+        let from = u64::try_from(from.0).unwrap();
+        for frame in self.frames.iter_mut().filter(|frame| frame.at_ns >= from) {
+            frame.at_ns = frame.at_ns.checked_add_signed(ns).unwrap();
+        }
+    }
+
     #[track_caller]
     fn must_not_be_confirmed(self, what: &str) {
         let stem = &self.golden.stem;

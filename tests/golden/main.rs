@@ -6,6 +6,7 @@ mod decoys;
 mod edited;
 mod evidence;
 mod forged;
+mod host;
 mod hostile;
 mod kernel;
 mod pcapng;

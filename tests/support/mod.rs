@@ -152,6 +152,9 @@ impl Story {
             completeness: COMPLETE,
             trace: None,
             counters: None,
+            steps: Vec::new(),
+            held_up_ns: 0,
+            memory: None,
             flaw: None,
         };
         for (line, ticks) in self.lines.iter().zip(1..) {

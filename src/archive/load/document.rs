@@ -17,7 +17,7 @@ use super::{LONGEST_CAPTURE, LONGEST_DOCUMENT, Links, Take, Trial, read_file, un
 use crate::archive::{REPORT, names, recorder};
 use crate::error::Error;
 use crate::evidence::{Flaw, NotRead};
-use crate::kernel::counters::WATCHED;
+use crate::kernel::counters::is_read;
 use crate::report::human::printable;
 use crate::report::{CaptureReport, Header, Host, SCHEMA, Tool, Witnesses};
 
@@ -213,6 +213,10 @@ fn stored_trial<'a>(
         let calls = stored.calls.len();
         return Err(refused(path, format!("a trial of {calls} calls is none")));
     }
+    if stored.steps.len() > MOST_CALLS {
+        let steps = stored.steps.len();
+        return Err(refused(path, format!("a trial of {steps} steps is none")));
+    }
     let events = stored.kernel.len();
     if events > MOST_EVENTS {
         return Err(refused(
@@ -231,10 +235,7 @@ fn stored_trial<'a>(
     }
     let uncounted = stored.uncounted.iter().flatten();
     let names = stored.counters.keys().chain(uncounted);
-    if let Some(name) = names
-        .into_iter()
-        .find(|name| !WATCHED.contains(&name.as_str()))
-    {
+    if let Some(name) = names.into_iter().find(|name| !is_read(name)) {
         let reason = format!("this version knows no counter '{}'", printable(name));
         return Err(refused(path, reason));
     }

@@ -15,10 +15,11 @@ use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
 use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
 use crate::history::Kernel;
 use crate::kernel::event::{Coverage, Moved, Trace};
+use crate::kernel::memory::Memory;
 use crate::packet::Packet;
 use crate::report::human::printable;
 use crate::report::kernel::EventReport;
-use crate::report::{CaptureReport, PacketReport, Source, packets};
+use crate::report::{CaptureReport, PacketReport, Source, StepReport, packets};
 use crate::scenario::{self, Family};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Events, Op, Outcome, Role};
@@ -39,6 +40,8 @@ pub(super) struct StoredTrial<'a> {
     client: Option<SocketAddr>,
     server: Option<SocketAddr>,
     pub(super) calls: Vec<StoredCall>,
+    #[serde(default)]
+    pub(super) steps: Vec<StepReport>,
     packets: Vec<PacketReport>,
     completeness: Option<Completeness>,
     #[serde(default)]
@@ -49,6 +52,10 @@ pub(super) struct StoredTrial<'a> {
     pub(super) counters: BTreeMap<String, u64>,
     #[serde(default)]
     pub(super) uncounted: Option<Vec<String>>,
+    #[serde(default)]
+    held_up_ns: u64,
+    #[serde(default)]
+    memory: Option<Memory>,
 }
 
 #[derive(Deserialize)]
@@ -200,6 +207,11 @@ impl StoredTrial<'_> {
             server: self.server.unwrap_or(NOWHERE),
             began: Timestamp(began),
             calls: calls.collect(),
+            steps: self
+                .steps
+                .iter()
+                .map(|step| step.times(Timestamp(began)))
+                .collect(),
             packets: Vec::new(),
             completeness: self.completeness.unwrap_or(UNKNOWN_COMPLETENESS),
             trace: self.trace.map(|coverage| Trace {
@@ -214,6 +226,8 @@ impl StoredTrial<'_> {
                 by: self.counters.clone(),
                 uncounted: uncounted.clone(),
             }),
+            held_up_ns: self.held_up_ns,
+            memory: self.memory,
             flaw: None,
         }
     }

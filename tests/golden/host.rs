@@ -1,0 +1,314 @@
+//! What the state of a host may change in a trial, and what it may not: a verdict must not depend on it, and nothing else is
+//! excused by it.
+
+use std::collections::BTreeSet;
+
+use rstproof::evidence::Evidence;
+use rstproof::kernel::counters::{PRESSURE, WATCHED};
+use rstproof::kernel::memory::Memory;
+use rstproof::scenario::{self, Op, Outcome, STEP_WINDOW, Scenario};
+use rstproof::transcript::Errno;
+use rstproof::verdict::{Finding, Judgement, Verdict, judge, missed_window};
+
+use crate::evidence::{Golden, all, everything};
+use crate::forged::Forged;
+
+/// The golden trial, judged after this was done to its evidence.
+fn judged(golden: &'static Golden, change: impl FnOnce(&mut Evidence)) -> Judgement {
+    let mut evidence = Forged::with_kernel(golden).evidence;
+    change(&mut evidence);
+    judge(scenario_of(golden), &evidence)
+}
+
+fn scenario_of(golden: &Golden) -> &'static Scenario {
+    scenario::find(&golden.scenario()).unwrap()
+}
+
+fn moves(evidence: &mut Evidence, counter: &str, by: u64) {
+    let counters = evidence.counters.as_mut().unwrap();
+    *counters.by.entry(counter.to_owned()).or_default() += by;
+}
+
+/// Near 0 of the 32 bits that count the kernel's ticks, 299 to 420 s after boot for one, a listener takes an ACK of no connection
+/// for a SYN cookie and counts that it is none (`tcp_synq_no_recent_overflow()`, include/net/tcp.h; `cookie_v4_check()`,
+/// net/ipv4/syncookies.c). These are the scenarios in which such a segment gets to a listener; each has one.
+const TO_A_LISTENER: [&str; 12] = [
+    "half-open-server-restarted",
+    "reset-ahead-of-lost-data",
+    "reset-lost",
+    "stray-ack-listener",
+    "stray-fin-ack-listener",
+    "stray-silent-listener",
+    "syn-received-bad-ack",
+    "syn-received-rst",
+    "syn-received-second-syn",
+    "time-wait-rst-inexact",
+    "time-wait-rst-rfc1337",
+    "write-after-peer-close-late",
+];
+
+#[test]
+fn a_listener_may_take_an_ack_for_a_cookie_and_no_other_counter_is_excused() {
+    let mut excused = BTreeSet::new();
+    for golden in everything() {
+        let once = judged(golden, |evidence| moves(evidence, "SyncookiesFailed", 1));
+        let twice = judged(golden, |evidence| moves(evidence, "SyncookiesFailed", 2));
+        assert_eq!(twice.verdict, Verdict::Refuted, "{}", golden.stem);
+        if once.verdict == Verdict::Confirmed {
+            excused.insert(golden.scenario());
+        } else {
+            assert_eq!(once.verdict, Verdict::Refuted, "{}", golden.stem);
+            let ids: Vec<&str> = once.findings.iter().map(Finding::id).collect();
+            assert_eq!(ids, ["counter-differs"], "{}", golden.stem);
+        }
+    }
+    assert_eq!(excused, TO_A_LISTENER.map(str::to_owned).into());
+}
+
+/// `tcp_out_of_resources()` counts it for too many orphans on the host or too little memory.
+const ABORTED_FOR_MEMORY: &str = "TCPAbortOnMemory";
+
+#[test]
+fn any_other_counter_that_moves_is_refuted() {
+    for golden in all() {
+        for counter in WATCHED {
+            if ["SyncookiesFailed", ABORTED_FOR_MEMORY].contains(&counter) {
+                continue;
+            }
+            let judgement = judged(golden, |evidence| moves(evidence, counter, 1));
+            assert_eq!(
+                judgement.verdict,
+                Verdict::Refuted,
+                "{}: {counter}",
+                golden.stem
+            );
+        }
+    }
+}
+
+/// What differs in each of these is of no account: a counter that nothing explains.
+fn differs(evidence: &mut Evidence) {
+    moves(evidence, "TCPAbortOnTimeout", 7);
+}
+
+#[track_caller]
+fn is_inconclusive(judgement: &Judgement, id: &str, what: &str) {
+    let gap = judgement
+        .gap
+        .unwrap_or_else(|| panic!("{what}: {:?}", judgement.findings));
+    assert_eq!(gap.id(), id, "{what}: {gap}");
+    assert_eq!(judgement.verdict, Verdict::Inconclusive, "{what}");
+}
+
+/// A trial that is as it must be is, whatever the host was like.
+#[track_caller]
+fn excuses(id: &str, what: impl Fn(&mut Evidence)) {
+    for golden in all() {
+        let fine = judged(golden, &what);
+        assert_eq!(
+            fine.verdict,
+            Verdict::Confirmed,
+            "{}: {:?}",
+            golden.stem,
+            fine.gap
+        );
+        let judgement = judged(golden, |evidence| {
+            what(evidence);
+            differs(evidence);
+        });
+        is_inconclusive(&judgement, id, &golden.stem);
+        let judgement = judged(golden, differs);
+        assert_eq!(judgement.verdict, Verdict::Refuted, "{}", golden.stem);
+    }
+}
+
+#[test]
+fn counters_of_pressure_excuse() {
+    for counter in PRESSURE {
+        excuses("memory-short", |evidence| moves(evidence, counter, 1));
+    }
+    for golden in all() {
+        let judgement = judged(golden, |evidence| moves(evidence, ABORTED_FOR_MEMORY, 1));
+        is_inconclusive(&judgement, "memory-short", &golden.stem);
+    }
+}
+
+#[test]
+fn a_host_that_is_short_of_memory_excuses() {
+    let short = [
+        Memory {
+            tcp_pressure: true,
+            ..Memory::default()
+        },
+        Memory {
+            tcp_pages: Some(2),
+            tcp_pages_low: Some(1),
+            ..Memory::default()
+        },
+        Memory {
+            cgroup_tcp_limit: Some(4096),
+            ..Memory::default()
+        },
+        Memory {
+            cgroup_limit_hits: 1,
+            ..Memory::default()
+        },
+    ];
+    for memory in short {
+        excuses("memory-short", |evidence| evidence.memory = Some(memory));
+    }
+    let roomy = Some(Memory::default());
+    for golden in all() {
+        let judgement = judged(golden, |evidence| {
+            evidence.memory = roomy;
+            differs(evidence);
+        });
+        assert_eq!(judgement.verdict, Verdict::Refuted, "{}", golden.stem);
+    }
+}
+
+#[test]
+fn a_process_that_did_not_run_excuses_if_it_was_for_long() {
+    let window: u64 = STEP_WINDOW.as_nanos().try_into().unwrap();
+    excuses("timing-missed", |evidence| evidence.held_up_ns = window + 1);
+    for golden in all() {
+        let judgement = judged(golden, |evidence| {
+            evidence.held_up_ns = window;
+            differs(evidence);
+        });
+        assert_eq!(judgement.verdict, Verdict::Refuted, "{}", golden.stem);
+    }
+}
+
+/// Lets everything from call `index` on happen so much later, frames and all.
+fn hold_up(forged: &mut Forged, index: usize, ns: i64) {
+    let from = forged.evidence.calls[index].began;
+    let evidence = &mut forged.evidence;
+    for call in &mut evidence.calls {
+        if call.began >= from {
+            call.began.0 += ns;
+        }
+        if call.ended > from {
+            call.ended.0 += ns;
+        }
+    }
+    for step in &mut evidence.steps {
+        for at in [&mut step.began, &mut step.ended] {
+            if *at >= from {
+                at.0 += ns;
+            }
+        }
+        if let Some(shown) = step.shown.as_mut().filter(|shown| **shown >= from) {
+            shown.0 += ns;
+        }
+    }
+    for event in &mut evidence.trace.as_mut().unwrap().events {
+        if event.at >= from {
+            event.at.0 += ns;
+        }
+    }
+    forged.delay_frames(from, ns);
+}
+
+/// Whatever step a process is stopped before, the trial is what it was if nothing came of that, and nothing can be said if
+/// something did.
+#[test]
+fn a_script_that_was_held_up_says_nothing_against_its_scenario() {
+    let long: i64 = (2 * STEP_WINDOW).as_nanos().try_into().unwrap();
+    let mut tried = 0;
+    for golden in all() {
+        let scenario = scenario_of(golden);
+        for index in 0..Forged::with_kernel(golden).evidence.calls.len() {
+            // One that waits for its answer, or is under way meanwhile, does so for longer then.
+            let mut fine = Forged::with_kernel(golden);
+            hold_up(&mut fine, index, long);
+            let is_missed = missed_window(scenario, &fine.evidence).is_some();
+            let fine = fine.judged();
+            assert_eq!(
+                fine.verdict,
+                Verdict::Confirmed,
+                "{} {index} {:?} {:?}",
+                golden.stem,
+                fine.gap,
+                fine.findings
+            );
+            let mut other = Forged::with_kernel(golden);
+            hold_up(&mut other, index, long);
+            differs(&mut other.evidence);
+            let judgement = other.judged();
+            if is_missed {
+                is_inconclusive(&judgement, "timing-missed", &golden.stem);
+                tried += 1;
+            } else {
+                assert_eq!(
+                    judgement.verdict,
+                    Verdict::Refuted,
+                    "{} {index}",
+                    golden.stem
+                );
+            }
+        }
+    }
+    assert!(tried > 5 * all().len(), "{tried}");
+}
+
+/// On the host that they were recorded on nothing was held up, so nothing that is changed in them is excused.
+#[test]
+fn no_recorded_trial_was_held_up() {
+    for golden in everything() {
+        let evidence = Forged::with_kernel(golden).evidence;
+        let missed = missed_window(scenario_of(golden), &evidence);
+        assert_eq!(missed, None, "{}", golden.stem);
+        assert_eq!(
+            (evidence.held_up_ns, evidence.memory),
+            (0, None),
+            "{}",
+            golden.stem
+        );
+    }
+}
+
+#[test]
+fn a_call_that_fails_for_want_of_descriptors_or_memory_says_nothing_of_tcp() {
+    for golden in all() {
+        for index in 0..Forged::with_kernel(golden).evidence.calls.len() {
+            for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS] {
+                let judgement = judged(golden, |evidence| {
+                    evidence.calls[index].outcome = Outcome::Failed(errno);
+                });
+                let is_child = judgement
+                    .gap
+                    .is_some_and(|gap| gap.id() == "child-not-started");
+                let spawns = Forged::with_kernel(golden).evidence.calls[index].op == Op::Spawn;
+                assert_eq!(is_child, spawns, "{}", golden.stem);
+                let id = if spawns {
+                    "child-not-started"
+                } else {
+                    "resource-exhausted"
+                };
+                is_inconclusive(&judgement, id, &golden.stem);
+                let gap = judgement.gap.unwrap().to_string();
+                assert!(gap.contains(&errno.to_string()), "{gap}");
+                assert_eq!(gap.contains("ulimit -n"), errno == Errno::EMFILE, "{gap}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_child_that_cannot_be_started_says_nothing_of_tcp() {
+    let mut tried = 0;
+    for golden in all() {
+        let calls = Forged::with_kernel(golden).evidence.calls;
+        let spawns = calls.iter().position(|call| call.op == Op::Spawn);
+        let Some(index) = spawns else { continue };
+        for errno in [Errno::ENOENT, Errno::EACCES, Errno::EAGAIN, Errno(0)] {
+            let judgement = judged(golden, |evidence| {
+                evidence.calls[index].outcome = Outcome::Failed(errno);
+            });
+            is_inconclusive(&judgement, "child-not-started", &golden.stem);
+        }
+        tried += 1;
+    }
+    assert!(tried >= 4, "{tried}");
+}
