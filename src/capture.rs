@@ -26,7 +26,7 @@ use pcap::{Active, BpfProgram, Capture, Precision};
 use tokio::time::{Instant, timeout_at};
 
 pub use self::taps::{Crossing, Taps};
-use crate::error::Error;
+use crate::error::{Error, reason, with_fix};
 use crate::evidence::{Fence, Mark};
 use crate::packet::{Link, Packet, Tap, decode};
 use crate::scenario::FRAME_BOUND;
@@ -417,7 +417,7 @@ impl Session {
         Error::Capture {
             action: "wait for frames".to_owned(),
             interface: self.interface.clone(),
-            reason: error.to_string(),
+            reason: reason(error),
         }
     }
 }
@@ -487,7 +487,7 @@ fn refused(action: &str, interface: &str, error: &pcap::Error) -> Error {
     } else if lower.contains("not up") || lower.contains("is down") {
         format!("it is down; bring it up with `sudo ip link set {interface} up`")
     } else {
-        text
+        with_fix(text)
     };
     Error::Capture {
         action: action.to_owned(),
@@ -553,7 +553,7 @@ fn fence_failed(interface: &str, error: &io::Error) -> Error {
         Some(libc::ENETUNREACH | libc::EADDRNOTAVAIL) => {
             "the loopback interface is down; bring it up with `sudo ip link set lo up`".to_owned()
         }
-        _ => error.to_string(),
+        _ => reason(error),
     };
     Error::Capture {
         action: "send the fence".to_owned(),

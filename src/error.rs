@@ -46,7 +46,7 @@ pub enum Error {
     Lab {
         /// What was being done, as a verb phrase.
         action: String,
-        /// Netlink's answer.
+        /// Why not, and what fixes it where that is known.
         reason: String,
     },
     /// A file or directory could not be used.
@@ -73,6 +73,28 @@ impl Error {
         Self::System {
             action: action.into(),
             errno,
+        }
+    }
+
+    /// An input or output of the tool's own failed while it tried to `action`.
+    pub fn io(action: impl Into<String>, error: &std::io::Error) -> Self {
+        Self::Lab {
+            action: action.into(),
+            reason: reason(error),
+        }
+    }
+
+    /// No thread or process could be started while it was tried to `action`.
+    pub fn start(action: impl Into<String>, error: &std::io::Error) -> Self {
+        let mut reason = reason(error);
+        // clone(2) fails with EAGAIN at these limits only; other calls mean something else by it.
+        if error.raw_os_error() == Some(Errno::EAGAIN as i32) {
+            reason.push_str("; ");
+            reason.push_str(MORE_PROCESSES);
+        }
+        Self::Lab {
+            action: action.into(),
+            reason,
         }
     }
 
@@ -133,8 +155,37 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
     }
 }
 
-/// The kernel's word as people know it: text, then the name.
-fn describe(errno: Errno) -> String {
+/// What allows more threads and processes.
+const MORE_PROCESSES: &str =
+    "raise the limit on processes (`ulimit -u 4096`, or the pids limit of the container)";
+
+/// What fixes this error whatever call failed with it: a limit that is reached.
+fn fix(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::EMFILE => "raise the limit on open files with `ulimit -n 4096`",
+        Errno::ENFILE => {
+            "raise the limit on open files of the whole system with `sudo sysctl fs.file-max=1000000`"
+        }
+        Errno::ENOMEM => {
+            "free memory, or raise the limit on it (`ulimit -v unlimited`, or the memory limit of the container)"
+        }
+        Errno::ENOBUFS => "free memory, or raise the memory limit of the container",
+        _ => return None,
+    })
+}
+
+/// The words of a C library about an error, with what fixes it where they end with one of these.
+pub(crate) fn with_fix(words: String) -> String {
+    let limits = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS];
+    let reached = limits.into_iter().find(|it| words.ends_with(it.desc()));
+    match reached.and_then(fix) {
+        Some(fix) => format!("{words}; {fix}"),
+        None => words,
+    }
+}
+
+/// The kernel's word as people know it: text, then the name, and what fixes it where that depends on nothing else.
+pub(crate) fn describe(errno: Errno) -> String {
     let mut text = errno.desc().to_owned();
     // "I/O error" stays as it is.
     if text
@@ -144,5 +195,61 @@ fn describe(errno: Errno) -> String {
     {
         text[..1].make_ascii_lowercase();
     }
-    format!("{text} ({errno:?})")
+    let fix = fix(errno).map_or_else(String::new, |fix| format!("; {fix}"));
+    format!("{text} ({errno:?}){fix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_reached_is_shown_with_the_command_that_raises_it() {
+        for (errno, fix) in [
+            (Errno::EMFILE, "`ulimit -n "),
+            (Errno::ENFILE, "fs.file-max"),
+            (Errno::ENOMEM, "`ulimit -v "),
+            (Errno::ENOBUFS, "memory limit"),
+        ] {
+            let error = std::io::Error::from(errno);
+            for text in [
+                Error::system("do it", errno),
+                Error::io("do it", &error),
+                Error::start("do it", &error),
+                Error::file("read", Path::new("/file"), &error),
+            ] {
+                let text = text.to_string();
+                assert!(
+                    text.contains(fix) && text.contains(&format!("({errno:?})")),
+                    "{text}"
+                );
+                assert_eq!(text.matches("; ").count(), 1, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_library_that_has_reached_a_limit_is_understood() {
+        // As libpcap 1.10 has it: its own words, then those of strerror(3).
+        let words = with_fix("socket: Too many open files".to_owned());
+        assert!(
+            words.contains("; ") && words.contains("`ulimit -n "),
+            "{words}"
+        );
+        let words = "socket: Protocol not supported";
+        assert_eq!(with_fix(words.to_owned()), words);
+    }
+
+    /// EAGAIN is a limit on processes where one is started, and something else anywhere else.
+    #[test]
+    fn too_many_processes_are_a_limit_only_where_one_is_started() {
+        let error = std::io::Error::from(Errno::EAGAIN);
+        let started = Error::start("start a worker", &error).to_string();
+        assert!(
+            started.contains("`ulimit -u ") && started.contains("(EAGAIN)"),
+            "{started}"
+        );
+        let read = Error::io("read it", &error).to_string();
+        assert!(!read.contains("ulimit"), "{read}");
+    }
 }

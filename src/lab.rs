@@ -31,7 +31,7 @@ use rtnetlink::{Handle, LinkUnspec, MulticastGroup};
 use tokio::time::timeout;
 
 use self::forgery::Forgery;
-use crate::error::{Error, program};
+use crate::error::{Error, program, reason};
 use crate::scenario::{Family, Needs, Scenario};
 
 /// Where trials run.
@@ -215,7 +215,8 @@ impl Lab {
             Err(none())
         };
         let forgery = if needs.forgery && is_private {
-            Forgery::open().map_err(|error| format!("no packets can be made by hand: {error}"))
+            Forgery::open()
+                .map_err(|error| format!("no packets can be made by hand: {}", reason(&error)))
         } else {
             Err(none())
         };
@@ -227,7 +228,7 @@ impl Lab {
         let ipv6 = ipv6.and_then(|address| {
             std::net::UdpSocket::bind((address, 0))
                 .map(|_| address)
-                .map_err(|error| format!("{address} is not there: {error}"))
+                .map_err(|error| format!("{address} is not there: {}", reason(&error)))
         });
         Ok(Self {
             ipv4,
@@ -296,7 +297,7 @@ async fn set_up_loopback(
     // An IPv6 address becomes usable some time after the kernel has accepted it, so listen for the news.
     let (connection, handle, mut news) =
         rtnetlink::new_multicast_connection(&[MulticastGroup::Ipv6Route])
-            .map_err(|error| Error::lab("open a netlink socket", &error))?;
+            .map_err(|error| Error::io("open a netlink socket", &error))?;
     let pump = tokio::spawn(connection);
     let up = LinkUnspec::new_with_index(LOOPBACK.1).up().build();
     let brought_up = handle.link().set(up).execute().await;
@@ -307,11 +308,19 @@ async fn set_up_loopback(
     let mut routes = Err(NOT_ASKED_FOR.to_owned());
     if needs_routes {
         let added = routes::add(&handle, ipv6.is_ok()).await;
-        routes = added.map_err(|error| format!("no routes can be added: {error}"));
+        routes = added.map_err(|error| format!("no routes can be added: {}", refusal(&error)));
     }
     pump.abort();
-    brought_up.map_err(|error| Error::lab(format!("bring {} up", LOOPBACK.0), &error))?;
+    brought_up.map_err(|error| Error::lab(format!("bring {} up", LOOPBACK.0), &refusal(&error)))?;
     Ok((ipv6, routes))
+}
+
+/// Why netlink refused, as people know it.
+fn refusal(error: &rtnetlink::Error) -> String {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => reason(&message.to_io()),
+        other => other.to_string(),
+    }
 }
 
 type News = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
@@ -325,7 +334,7 @@ async fn add_to_loopback(
     added
         .execute()
         .await
-        .map_err(|error| format!("this kernel gives lo no IPv6 address: {error}"))?;
+        .map_err(|error| format!("this kernel gives lo no IPv6 address: {}", refusal(&error)))?;
     if is_made_usable(address, news).await {
         Ok(address)
     } else {

@@ -283,7 +283,7 @@ impl Site {
         let taken = self.trace.as_ref().map(|it| it.take(wanted, clocks));
         taken
             .transpose()
-            .map_err(|error| Error::lab("read the kernel's trace events", &error))
+            .map_err(|error| Error::io("read the kernel's trace events", &error))
     }
 
     /// By how much the counters of all hosts have moved together; `None` if nobody counts.
@@ -637,11 +637,11 @@ fn release(forgery: &Forgery, flow: &Flow, ends: (SocketAddr, SocketAddr)) -> Re
         return Ok(());
     };
     let sent = forgery.send(&bytes, to);
-    sent.map_err(|error| Error::lab("send a packet that was made by hand", &error))
+    sent.map_err(|error| Error::io("send a packet that was made by hand", &error))
 }
 
 fn uncounted(error: &std::io::Error) -> Error {
-    Error::lab("read the namespace's TCP counters", error)
+    Error::io("read the namespace's TCP counters", error)
 }
 
 /// A script being played.
@@ -809,7 +809,7 @@ impl Play<'_, '_> {
             (Some(forgery), Some((bytes, to))) => forgery.send(&bytes, to),
             _ => Err(std::io::ErrorKind::Unsupported.into()),
         };
-        sent.map_err(|error| Error::lab("send a packet that was made by hand", &error))
+        sent.map_err(|error| Error::io("send a packet that was made by hand", &error))
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use self::initramfs::Initramfs;
 use self::kernel_image::KernelImage;
 use self::qemu::{Accelerator, Emulator, Failure, Guest, Media, Parcel, Progress};
-use crate::error::{Error, reason};
+use crate::error::Error;
 
 /// The longest kernel image that is read, in bytes; distributions' have a twentieth of that.
 const LONGEST_KERNEL: u64 = 256 << 20;
@@ -83,7 +83,7 @@ impl Machine {
             .and_then(|file| file.take(LONGEST_KERNEL).read_to_end(&mut kernel))
             .map_err(|error| Error::file("read", &image.path, &error))?;
         Media::new(&kernel, &self.filesystem(image)?)
-            .map_err(|error| Error::lab("keep a kernel in memory", &reason(&error)))
+            .map_err(|error| Error::io("keep a kernel in memory", &error))
     }
 
     /// Boots one kernel and waits for its result.

@@ -47,7 +47,7 @@ impl Crossing {
         let of = |socket: &UdpSocket| socket.local_addr();
         let both = [of(&self.client), of(&self.server)].into_iter();
         both.collect::<io::Result<_>>()
-            .map_err(|error| Error::lab("make a fence", &error))
+            .map_err(|error| Error::io("make a fence", &error))
     }
 }
 

@@ -15,7 +15,7 @@ use super::progress::{PACE, Progress};
 use super::{Format, RunArgs, complain, scenario_named};
 use crate::archive::save::Archive;
 use crate::archive::{REPORT, parts_of_stem, recorder};
-use crate::error::Error;
+use crate::error::{Error, reason};
 use crate::exit_code::ExitCode;
 use crate::file::{Directory, Format as CaptureFormat, Lock, Manner, NewFile, Owner};
 use crate::history::Kernel;
@@ -72,7 +72,7 @@ async fn carry_out(
 fn open_trace(port: u16) -> Result<Arc<trace::Session>, String> {
     let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
     trace::Session::open(tracefs, ports(port), trace::RING_KIB)
-        .map_err(|error| format!("no trace instance can be made ({error})"))
+        .map_err(|error| format!("no trace instance can be made ({})", reason(&error)))
 }
 
 async fn with_trace(
@@ -497,7 +497,7 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn new() -> Result<Self, Error> {
         let listen = |kind: SignalKind| {
-            signal(kind).map_err(|error| Error::lab("listen for signals", &error))
+            signal(kind).map_err(|error| Error::io("listen for signals", &error))
         };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,

@@ -67,7 +67,7 @@ pub(super) async fn attempt() -> Attempt {
         let _ = sender.send(attempt);
     };
     if let Err(error) = thread::Builder::new().name("trial".to_owned()).spawn(work) {
-        return failed(Error::lab("start a worker", &error));
+        return failed(Error::start("start a worker", &error));
     }
     match timeout(BOUND, receiver).await {
         Ok(Ok(attempt)) => attempt,

@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 use super::here::Here;
 use super::{Check, Group, Status};
 use crate::capture::{Config, Session};
-use crate::error::Error;
+use crate::error::{Error, reason};
 use crate::lab;
 
 pub(super) const USER_NAMESPACES: &str = "user-namespaces";
@@ -73,9 +73,10 @@ pub(super) fn raw_socket(here: &Here) -> Check {
     let refused = "packet sockets may not be opened here";
     match error {
         None => check("packet sockets open in this namespace"),
-        Some(error) if !is_forbidden(&error) => {
-            missing(&format!("packet sockets cannot be opened: {error}"), None)
-        }
+        Some(error) if !is_forbidden(&error) => missing(
+            &format!("packet sockets cannot be opened: {}", reason(&error)),
+            None,
+        ),
         Some(_) if here.is_root() => missing(
             &format!(
                 "{refused}; whoever starts this container has to give it that right (docker: --cap-add=NET_RAW)"
@@ -114,7 +115,11 @@ pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
     }
     match UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) {
         Ok(_) => check("opened; this namespace has IPv4 and IPv6".to_owned()),
-        Err(error) => check(format!("opened; this namespace has no ::1: {error}")).less(
+        Err(error) => check(format!(
+            "opened; this namespace has no ::1: {}",
+            reason(&error)
+        ))
+        .less(
             Status::Limited,
             "trials over IPv6 with `run --host` are skipped",
             None,

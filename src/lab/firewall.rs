@@ -71,7 +71,7 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
             "nft is not installed (`rstproof doctor` names the package)".to_owned(),
         ));
     };
-    let failed = |error: io::Error| Error::lab("load firewall rules with nft", &error);
+    let failed = |error: io::Error| Error::start("load firewall rules with nft", &error);
     let mut nft = Command::new(program)
         .args(["-f", "-"])
         .env_clear()

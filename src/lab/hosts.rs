@@ -21,10 +21,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::forgery::Forgery;
 use super::{
-    Kept, News, drop_privileges, firewall, is_made_usable, no_network_namespace, random, sysctl,
+    Kept, News, drop_privileges, firewall, is_made_usable, no_network_namespace, random, refusal,
+    sysctl,
 };
 use crate::capture::Crossing;
-use crate::error::Error;
+use crate::error::{Error, reason};
 use crate::packet::{CLIENT, SERVER};
 use crate::scenario::{Change, Family, Network};
 
@@ -62,7 +63,7 @@ impl Host {
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(work)
-            .map_err(|error| Error::lab("start a host", &error))?;
+            .map_err(|error| Error::start("start a host", &error))?;
         let namespace = told.recv().map_err(|_| ended())??;
         let host = Self {
             jobs: Some(jobs),
@@ -113,10 +114,10 @@ impl Host {
     {
         let done = self.run(move |runtime| {
             runtime.block_on(async {
-                let (connection, handle, news) = rtnetlink::new_multicast_connection(groups)
-                    .map_err(|error| error.to_string())?;
+                let (connection, handle, news) =
+                    rtnetlink::new_multicast_connection(groups).map_err(|error| reason(&error))?;
                 let pump = tokio::spawn(connection);
-                let done = job(handle, news).await.map_err(|error| error.to_string());
+                let done = job(handle, news).await.map_err(|error| refusal(&error));
                 pump.abort();
                 done
             })
@@ -146,7 +147,7 @@ fn enter() -> Result<(File, Runtime), Error> {
         makes_networks: true,
         ..Kept::default()
     })?;
-    let failed = |error: io::Error| Error::lab("enter a network namespace", &error);
+    let failed = |error: io::Error| Error::io("enter a network namespace", &error);
     let namespace = File::open("/proc/thread-self/ns/net").map_err(failed)?;
     let runtime = Builder::new_current_thread()
         .enable_io()
@@ -352,7 +353,7 @@ impl Hosts {
     /// Sockets that send fences across.
     pub(crate) fn crossing(&self) -> Result<Crossing, Error> {
         let [client, server] = self.ends.map(|pair| pair.of(Family::Ipv4));
-        let failed = |error: io::Error| Error::lab("make sockets for a fence", &error);
+        let failed = |error: io::Error| Error::io("make sockets for a fence", &error);
         let bind = |host: &Host, ip: IpAddr| host.run(move |_| UdpSocket::bind((ip, 0)));
         let client = bind(&self.client, client)?.map_err(failed)?;
         let server = bind(&self.server, server)?.map_err(failed)?;
@@ -364,7 +365,7 @@ impl Hosts {
 
     /// The same once the server's host is another one: at the same ports, so that captures go on showing them.
     pub(crate) fn crossing_again(&self, old: &Crossing) -> Result<Crossing, Error> {
-        let failed = |error: io::Error| Error::lab("make sockets for a fence", &error);
+        let failed = |error: io::Error| Error::io("make sockets for a fence", &error);
         let server = old.client.peer_addr().map_err(failed)?;
         let bound = self.server.run(move |_| UdpSocket::bind(server))?;
         let server = bound.map_err(failed)?;
@@ -378,7 +379,7 @@ impl Hosts {
     pub(crate) fn forgery(&self) -> Result<Forgery, Error> {
         let host = self.router.as_ref().unwrap_or(&*self.server);
         let opened = host.run(|_| Forgery::open())?;
-        opened.map_err(|error| Error::lab("make packets by hand", &error))
+        opened.map_err(|error| Error::io("make packets by hand", &error))
     }
 
     /// Lets it happen. What a fence needs is put right by [`repair`](Self::repair).

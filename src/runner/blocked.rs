@@ -43,7 +43,7 @@ impl Blocked {
                 let _ = tell.send(sys::thread_id());
                 call()
             })
-            .map_err(|error| Error::lab("start a thread for a call that blocks", &error))?;
+            .map_err(|error| Error::start("start a thread for a call that blocks", &error))?;
         let blocked = Self {
             role,
             op,

@@ -7,7 +7,9 @@
 //! time: waking the receiver for each would cost more than the trial. Asked to stop, a worker finishes the trial it is
 //! at and sends what it has.
 
+use std::io;
 use std::ops::Range;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -229,7 +231,7 @@ impl Pool {
             thread::Builder::new()
                 .name(format!("capture-{nth}"))
                 .spawn(move || work(&shared, nth, duty, &sender))
-                .map_err(|error| Error::lab("start a worker", &error))?;
+                .map_err(|error| Error::start("start a worker", &error))?;
         }
         Ok(Self {
             events,
@@ -261,11 +263,35 @@ fn allow_many_files() {
 
 /// A runtime for one thread: each worker has one, and so has the thread that listens to them.
 pub(crate) fn runtime() -> Result<Runtime, Error> {
-    Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|error| Error::lab("start a runtime", &error))
+    let built = find_room().and_then(|()| {
+        Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+    });
+    built.map_err(|error| Error::io("start an event loop", &error))
+}
+
+/// Sees to it that the first runtime of this process finds enough descriptors. It opens a pair of sockets for signals, and
+/// panics if there is none to be had (`OsExtraData::default` in tokio's `signal/unix.rs`).
+fn find_room() -> io::Result<()> {
+    static FOUND: AtomicBool = AtomicBool::new(false);
+    // The pair and a copy of one of them; an epoll instance, a copy of that, and an eventfd.
+    let room = || -> io::Result<[_; 3]> {
+        Ok([
+            UnixStream::pair()?,
+            UnixStream::pair()?,
+            UnixStream::pair()?,
+        ])
+    };
+    if !FOUND.load(Ordering::Relaxed) {
+        if room().is_err() {
+            allow_many_files();
+            room()?;
+        }
+        FOUND.store(true, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 fn work(shared: &Shared, nth: usize, duty: Duty, events: &mpsc::Sender<Event>) {
