@@ -191,7 +191,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How a capture is to be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner<'w> {
-    /// By how many threads.
+    /// By how many threads, or as many of them as can be started; the caller's is one.
     pub threads: usize,
     /// In pieces of so many bytes; usually [`PIECE`].
     pub piece: usize,
@@ -226,7 +226,10 @@ pub fn read_all<L: Listener, A: Audience<L::Said>>(
     };
     thread::scope(|scope| {
         for _ in 1..manner.threads {
-            scope.spawn(|| work(&shared, &mut Look::new(manner.wanted)));
+            let more = || work(&shared, &mut Look::new(manner.wanted));
+            if thread::Builder::new().spawn_scoped(scope, more).is_err() {
+                break; // a limit is reached, and those that are there are enough: one is
+            }
         }
         work(&shared, &mut Look::new(manner.wanted));
     });

@@ -164,8 +164,8 @@ fn work(bound: Duration) -> Result<(), String> {
         .spawn()
         .map_err(|error| format!("start the run: {}", reason(&error)))?;
     let said = [
-        repeat_on_console(child.stdout.take()),
-        repeat_on_console(child.stderr.take()),
+        repeat_on_console(child.stdout.take())?,
+        repeat_on_console(child.stderr.take())?,
     ];
     let ending = runtime()
         .map_err(|error| error.to_string())?
@@ -188,16 +188,18 @@ fn work(bound: Duration) -> Result<(), String> {
     termios::tcdrain(&line).map_err(|errno| format!("write to {LINE}: {errno}"))
 }
 
-/// Until it ends, which then is told.
-fn repeat_on_console(said: Option<impl Read + Send + 'static>) -> Receiver<()> {
+/// Copies a stream to the console in a thread. Gives what receives the news when the stream has ended.
+fn repeat_on_console(said: Option<impl Read + Send + 'static>) -> Result<Receiver<()>, String> {
     let (ended, end) = channel();
     if let Some(mut said) = said {
-        thread::spawn(move || {
+        let repeat = move || {
             let _ = io::copy(&mut said, &mut io::stderr());
             let _ = ended.send(());
-        });
+        };
+        let started = thread::Builder::new().spawn(repeat);
+        started.map_err(|error| format!("start a thread: {}", reason(&error)))?;
     }
-    end
+    Ok(end)
 }
 
 fn mount_at(source: &str, place: &str, kind: &str) -> Result<(), Errno> {

@@ -11,14 +11,15 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 
 use super::guest::{COMMAND, Ending, MARK, STATUS};
@@ -284,7 +285,7 @@ impl Emulator {
         if *stop.borrow() {
             return Ok(Err(Failure::ended_here()));
         }
-        let failed = |error: &io::Error| Error::lab(format!("start {PROGRAM}"), &reason(error));
+        let failed = |error: &io::Error| Error::start(format!("start {PROGRAM}"), error);
         let mut running = self
             .start(guest, accelerator, media)
             .map_err(|error| failed(&error))?;
@@ -355,6 +356,17 @@ impl Emulator {
     }
 }
 
+/// Does this in a thread of its own, since others wait meanwhile; here if none can be started. `None` if it ended early.
+async fn in_a_thread<T: Send + 'static>(work: impl Fn() -> T + Send + Sync + 'static) -> Option<T> {
+    let work = Arc::new(work);
+    let (sender, receiver) = oneshot::channel();
+    let there = Arc::clone(&work);
+    match thread::Builder::new().spawn(move || drop(sender.send(there()))) {
+        Ok(_) => receiver.await.ok(),
+        Err(_) => Some(work()),
+    }
+}
+
 /// An emulator at work.
 struct Running {
     child: Child,
@@ -422,9 +434,8 @@ impl Running {
                     }
                     Received::Whole(place, hash) => {
                         let came = std::mem::take(&mut self.came);
-                        // For others wait meanwhile.
-                        let files = spawn_blocking(move || Files::unpack(&came[place], &hash));
-                        let files = files.await.ok().flatten();
+                        let unpack = move || Files::unpack(&came[place.clone()], &hash);
+                        let files = in_a_thread(unpack).await.flatten();
                         return files.ok_or_else(|| (DAMAGED.to_owned(), false));
                     }
                     Received::Damaged => return Err((DAMAGED.to_owned(), false)),

@@ -93,8 +93,12 @@ impl Output {
         let file = Held(Arc::new(Mutex::new(Some(file))));
         let removed = Arc::clone(&file.0);
         let watch = move || end_by_signal(&signals, &removed);
-        let watching = thread::Builder::new().spawn(watch);
-        watching.map_err(|error| Error::lab("wait for signals", &error))?;
+        if thread::Builder::new().spawn(watch).is_err() {
+            // A limit is reached. A signal then does its work at once: a file without a name goes with the program, and one
+            // that has a temporary name is removed by who writes there next.
+            let unblocked = signals.thread_unblock();
+            unblocked.map_err(|errno| Error::system("wait for signals", errno))?;
+        }
         Ok(Self {
             path: path.to_owned(),
             before,
