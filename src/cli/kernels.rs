@@ -256,7 +256,9 @@ impl Places {
             places.images.resize_with(work.images.len(), || None);
             return Ok(places);
         };
-        places.above = Some(Directory::open_or_make(path, manner.owner)?);
+        let above = Directory::open_or_make(path, manner.owner)?;
+        above.remove_abandoned(manner.owner);
+        places.above = Some(above);
         let mut taken = BTreeSet::new();
         let mut name = |release: &str| {
             let numbers = std::iter::once(String::new()).chain((2..).map(|it| format!("-{it}")));
@@ -266,6 +268,7 @@ impl Places {
         };
         for image in &work.images {
             let directory = Directory::open_or_make(&name(&image.release), manner.owner)?;
+            directory.remove_abandoned(manner.owner);
             let refused = refuse(&directory, manner);
             places.images.push(Some(directory));
             refused?;

@@ -121,6 +121,14 @@ impl Opened {
         let directory = Directory::open_or_make(path, manner.owner)?;
         // Before anybody looks what is there: a run that is at work adds to it.
         let lock = directory.lock()?;
+        if let Some(why) = lock.refusal() {
+            complain(&format!(
+                "cannot lock {}: {}; let no other run save there before this one has ended",
+                path.display(),
+                reason(why)
+            ));
+        }
+        directory.remove_abandoned(manner.owner);
         if !manner.replace {
             refuse_evidence(&directory)?;
         }

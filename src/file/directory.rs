@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, RenameFlags, open, openat, renameat2};
-use nix::sys::stat::{Mode, fstatat};
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, open, openat, renameat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, geteuid, linkat, unlinkat};
+use rustix::fs::{FlockOperation, flock};
 
 use super::new_file::{MODE, Owner};
 use super::place::Place;
@@ -34,9 +35,27 @@ pub struct Directory {
     made: Option<Arc<Place>>,
 }
 
-/// As long as this lives, no other run saves in the directory.
+/// As long as this lives, no other run saves in the directory, unless its file system has no locks.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code)] Option<Flock<OwnedFd>>); // held, never looked at
+pub struct Lock {
+    fd: OwnedFd,
+    refusal: Option<io::Error>,
+}
+
+impl Lock {
+    /// Why there is no lock, if there is none.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&io::Error> {
+        self.refusal.as_ref()
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Another descriptor of the directory may be open longer. What fails here ends with that.
+        let _ = flock(&self.fd, FlockOperation::Unlock);
+    }
+}
 
 impl Directory {
     /// Opens the one that is there; what was typed may be a link to it. If there is none, makes one, which everybody
@@ -94,17 +113,20 @@ impl Directory {
     pub fn lock(&self) -> Result<Lock, Error> {
         let fd = self.fd.try_clone();
         let fd = fd.map_err(|error| Error::file("open", &self.path, &error))?;
-        match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Lock(Some(lock))),
-            Err((_, Errno::EWOULDBLOCK)) => Err(Error::File {
-                action: "save in",
-                path: self.path.clone(),
-                reason: "another run is saving there; wait for it, or choose another directory"
-                    .to_owned(),
-            }),
+        let refusal = match lock(&fd) {
+            Locked::Now => None,
+            Locked::Elsewhere => {
+                return Err(Error::File {
+                    action: "save in",
+                    path: self.path.clone(),
+                    reason: "another run is saving there; wait for it, or choose another directory"
+                        .to_owned(),
+                });
+            }
             // Not every file system has locks, and then there is none to be had.
-            Err(_) => Ok(Lock(None)),
-        }
+            Locked::Not(error) => Some(error),
+        };
+        Ok(Lock { fd, refusal })
     }
 
     /// Where it was when it was opened.
@@ -122,7 +144,7 @@ impl Directory {
     /// Whether there is anything of this name, be it a link that leads nowhere.
     #[must_use]
     pub fn holds(&self, name: &str) -> bool {
-        fstatat(&*self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+        self.status(name.as_ref()).is_ok()
     }
 
     /// Removes a file.
@@ -143,7 +165,76 @@ impl Directory {
             return None;
         }
         let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        Some(openat(&*self.fd, ".", flags, MODE).ok()?.into())
+        let file = File::from(openat(&*self.fd, ".", flags, MODE).ok()?);
+        // Before it has a name by which somebody might take it for abandoned.
+        let _ = lock(&file);
+        Some(file)
+    }
+
+    /// A file with a temporary name, and that name. The process that has it holds a lock on it, where there are locks: who
+    /// finds one of these files can find out whether it was abandoned.
+    pub(super) fn create_temporary(&self) -> io::Result<(File, String)> {
+        /// Names are 64 random bits, so that one is refused by whoever may write here, and not by chance.
+        const ATTEMPTS: usize = 8;
+        for _ in 0..ATTEMPTS {
+            let name = temporary_name()?;
+            let file = match self.create_new(&name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                created => created?,
+            };
+            // Between these two steps somebody may have taken it for abandoned.
+            let is_ours = !matches!(lock(&file), Locked::Elsewhere)
+                && self
+                    .status(name.as_ref())
+                    .is_ok_and(|it| is_same(&it, &file));
+            if is_ours {
+                return Ok((file, name));
+            }
+            let _ = self.remove(&name);
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Removes files with temporary names that dead processes have left behind: regular ones of whoever runs this or of
+    /// `owner`, which nobody holds a lock on. Where there are no locks none is removed.
+    pub fn remove_abandoned(&self, owner: Option<Owner>) {
+        // What cannot be removed is in nobody's way.
+        let Ok(names) = all(&self.fd, is_temporary_name) else {
+            return;
+        };
+        for name in names {
+            let _ = self.remove_if_abandoned(&name, owner);
+        }
+    }
+
+    fn remove_if_abandoned(&self, name: &OsStr, owner: Option<Owner>) -> nix::Result<()> {
+        let may_be_ours = |it: &FileStat| {
+            let is_whose = it.st_uid == geteuid().as_raw()
+                || owner.is_some_and(|owner| it.st_uid == owner.uid);
+            let kind = SFlag::from_bits_truncate(it.st_mode) & SFlag::S_IFMT;
+            kind == SFlag::S_IFREG && it.st_nlink == 1 && is_whose
+        };
+        if !may_be_ours(&self.status(name)?) {
+            return Ok(());
+        }
+        // For writing, as NFS locks a file exclusively for nobody else.
+        let flags = OFlag::O_RDWR
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_NONBLOCK
+            | OFlag::O_NOCTTY
+            | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&*self.fd, name, flags, Mode::empty())?);
+        let is_abandoned = may_be_ours(&fstat(&file)?) && matches!(lock(&file), Locked::Now);
+        // Whoever had it may have given it its real name before it was locked here.
+        if is_abandoned && is_same(&self.status(name)?, &file) {
+            unlinkat(&*self.fd, name, UnlinkatFlags::NoRemoveDir)?;
+        }
+        Ok(())
+    }
+
+    /// What is of this name, be it a link.
+    fn status(&self, name: &OsStr) -> nix::Result<FileStat> {
+        fstatat(&*self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)
     }
 
     /// Gives an unnamed file its name (`open(2)` shows this way, which needs no privilege).
@@ -151,6 +242,13 @@ impl Directory {
         let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
         let follow = AtFlags::AT_SYMLINK_FOLLOW;
         linkat(AT_FDCWD, unnamed.as_str(), &*self.fd, name, follow).map_err(io::Error::from)
+    }
+
+    /// Gives an unnamed file a temporary name: a link takes the place of no other file, and a rename does.
+    pub(super) fn link_temporary(&self, file: &File) -> io::Result<String> {
+        let name = temporary_name()?;
+        self.link(file, &name)?;
+        Ok(name)
     }
 
     pub(super) fn rename(&self, from: &str, to: &str, replace: bool) -> io::Result<()> {
@@ -168,6 +266,56 @@ impl Directory {
             other => other.map_err(io::Error::from),
         }
     }
+}
+
+/// What has come of locking a file.
+enum Locked {
+    Now,
+    /// Another process has locked it.
+    Elsewhere,
+    /// It cannot be locked.
+    Not(io::Error),
+}
+
+/// Locks it without waiting, until all descriptors of this one file description are closed.
+fn lock(file: impl AsFd) -> Locked {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Locked::Now,
+        Err(rustix::io::Errno::WOULDBLOCK) => Locked::Elsewhere,
+        Err(errno) => Locked::Not(errno.into()),
+    }
+}
+
+fn is_same(status: &FileStat, file: &File) -> bool {
+    fstat(file).is_ok_and(|it| (it.st_dev, it.st_ino) == (status.st_dev, status.st_ino))
+}
+
+/// What temporary names begin and end with. Between them are 16 hexadecimal digits.
+const TEMPORARY: (&str, &str) = (".rstproof-", ".partial");
+
+fn temporary_name() -> io::Result<String> {
+    let digits = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(format!("{}{digits:016x}{}", TEMPORARY.0, TEMPORARY.1))
+}
+
+fn is_temporary_name(name: &OsStr) -> bool {
+    let digits = name.as_bytes().strip_prefix(TEMPORARY.0.as_bytes());
+    let digits = digits.and_then(|it| it.strip_suffix(TEMPORARY.1.as_bytes()));
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    digits.is_some_and(|it| it.len() == 16 && it.iter().all(is_digit))
+}
+
+/// The names of everything in a directory for which this holds.
+fn all(fd: impl AsFd, wanted: impl Fn(&OsStr) -> bool) -> nix::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::openat(fd, ".", DIRECTORY, Mode::empty())? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if wanted(name) {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// The name of something in a directory for which this holds.
@@ -301,6 +449,86 @@ pub(super) mod tests {
         make(&path);
         let mode = path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o7777 & !0o755, 0, "{mode:o}");
+    }
+
+    /// A name that is given to files in the making.
+    const OURS: &str = ".rstproof-0123456789abcdef.partial";
+
+    #[test]
+    fn what_a_dead_process_has_left_is_removed() {
+        let (_home, path, _) = home();
+        let directory = make(&path);
+        fs::write(path.join(OURS), "half").unwrap();
+        // As a process that is killed leaves it: no destructor runs, and the kernel closes its descriptors.
+        let (file, name) = directory.create_temporary().unwrap();
+        assert!(is_temporary_name(name.as_ref()));
+        directory.remove_abandoned(None);
+        assert_eq!(
+            names(&path),
+            [OsString::from(&name)],
+            "it is still being made"
+        );
+        drop(file);
+        directory.remove_abandoned(None);
+        assert_eq!(names(&path).len(), 0);
+    }
+
+    #[test]
+    fn what_is_called_otherwise_is_no_file_of_ours() {
+        let (_home, path, _) = home();
+        let directory = make(&path);
+        let others = [
+            ".rstproof-0123456789ABCDEF.partial",
+            ".rstproof-0123456789abcde.partial",
+            ".rstproof-0123456789abcdef0.partial",
+            ".rstproof-0123456789abcdeg.partial",
+            ".rstproof-.partial",
+            "rstproof-0123456789abcdef.partial",
+            ".rstproof-0123456789abcdef.partial~",
+            ".report.json.1.partial",
+            "report.json",
+        ];
+        for name in others {
+            fs::write(path.join(name), "").unwrap();
+        }
+        directory.remove_abandoned(None);
+        assert_eq!(names(&path).len(), others.len());
+    }
+
+    /// Each bears the very name, and is not what this program makes. None is followed, and none waited for.
+    #[test]
+    fn what_is_of_another_kind_is_no_file_of_ours() {
+        let (_home, path, victim) = home();
+        let directory = make(&path);
+        let (at, precious) = (path.join(OURS), victim.join("precious"));
+        fs::write(&precious, "precious").unwrap();
+        let stays = |what: &str| {
+            directory.remove_abandoned(None);
+            assert!(at.symlink_metadata().is_ok(), "{what}");
+            assert_eq!(fs::read(&precious).unwrap(), b"precious", "{what}");
+        };
+        symlink(&precious, &at).unwrap();
+        stays("a link");
+        fs::remove_file(&at).unwrap();
+        fs::hard_link(&precious, &at).unwrap();
+        stays("another name of a file");
+        fs::remove_file(&at).unwrap();
+        fs::create_dir(&at).unwrap();
+        stays("a directory");
+        fs::remove_dir(&at).unwrap();
+        nix::unistd::mkfifo(&at, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        stays("a pipe");
+        fs::remove_file(&at).unwrap();
+        if geteuid().is_root() {
+            fs::write(&at, "").unwrap();
+            std::os::unix::fs::chown(&at, Some(1234), None).unwrap();
+            stays("somebody else's");
+            let owner = |uid| Some(Owner { uid, gid: 0 });
+            directory.remove_abandoned(owner(1235));
+            assert!(at.exists());
+            directory.remove_abandoned(owner(1234));
+            assert!(!at.exists(), "it was to be given to this user");
+        }
     }
 
     #[test]

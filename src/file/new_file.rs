@@ -1,9 +1,10 @@
 //! Files that appear whole or not at all, and never go where they should not.
 //!
-//! A [`NewFile`] is written without a name where the file system can do that, else under one of its own, and takes its
-//! real one when it is complete: whatever goes wrong leaves no half-written file behind. [`write_whole`] is for the
-//! many small files of a run: it makes a file under its real name at once, which costs half as much. Neither goes over an
-//! existing file unless told to, and neither goes through a symbolic link.
+//! A [`NewFile`] is written without a name where the file system can do that, else under a temporary one, and takes its
+//! real one when it is complete: whatever goes wrong leaves no half-written file behind. A process that is killed may leave
+//! one with a temporary name, which [`Directory::remove_abandoned`] removes. [`write_whole`] is for the many small files of a
+//! run: it makes a file under its real name at once, which costs half as much. Neither goes over an existing file unless told
+//! to, and neither goes through a symbolic link.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -109,29 +110,26 @@ pub struct NewFile {
 impl NewFile {
     /// Begins a file of this name in the directory, with mode 0644 or less.
     pub fn create(directory: &Directory, name: &str, manner: Manner) -> Result<Self, Error> {
-        let mut this = Self {
+        let this = Self {
             directory: directory.clone(),
-            file: None,
+            file: directory.create_unnamed(),
             temporary: None,
             name: name.to_owned(),
             manner,
         };
-        if !manner.replace {
-            // Only who may write a file may give it a name, so it is given away last.
-            this.file = directory.create_unnamed();
+        match this.file {
+            Some(_) => Ok(this),
+            None => this.under_a_temporary_name(),
         }
-        if this.file.is_none() {
-            let temporary = format!(".{name}.{}.partial", std::process::id());
-            let file = directory.create_new(&temporary);
-            let file = file.map_err(|error| Error::file("create", &this.path(), &error))?;
-            this.file = Some(file);
-            this.temporary = Some(temporary);
-            // One that may take the place of another is given away first: by then nothing must be able to go wrong.
-            if let (Some(file), Some(owner)) = (&this.file, manner.owner) {
-                owner.take(file, &this.path())?;
-            }
-        }
-        Ok(this)
+    }
+
+    /// Where files without a name cannot be had.
+    fn under_a_temporary_name(mut self) -> Result<Self, Error> {
+        let created = self.directory.create_temporary();
+        let (file, name) = created.map_err(|error| Error::file("create", &self.path(), &error))?;
+        self.file = Some(file);
+        self.temporary = Some(name);
+        Ok(self)
     }
 
     /// The file is complete: gives it its name and its owner.
@@ -139,20 +137,28 @@ impl NewFile {
         let Some(file) = self.file.take() else {
             return Ok(());
         };
-        let (directory, name) = (&self.directory, &*self.name);
-        let named = match &self.temporary {
-            None => directory.link(&file, name),
-            Some(temporary) => directory
-                .rename(temporary, name, self.manner.replace)
-                .inspect_err(|_| drop(directory.remove(temporary))),
+        let (directory, name, path) = (&self.directory, &*self.name, self.path());
+        let failed = |error: io::Error| Error::file("create", &path, &error);
+        // Only who owns a file may give it a name everywhere, so it is given away behind that.
+        let give_away = || match self.manner.owner {
+            Some(owner) => owner.take(&file, &path),
+            None => Ok(()),
         };
-        named.map_err(|error| Error::file("create", &self.path(), &error))?;
-        match (&self.temporary, self.manner.owner) {
-            (None, Some(owner)) => owner
-                .take(&file, &self.path())
-                .inspect_err(|_| drop(directory.remove(name))),
-            _ => Ok(()),
-        }
+        let temporary = match &self.temporary {
+            Some(temporary) => temporary.clone(),
+            None if self.manner.replace => directory.link_temporary(&file).map_err(failed)?,
+            None => {
+                directory.link(&file, name).map_err(failed)?;
+                return give_away().inspect_err(|_| drop(directory.remove(name)));
+            }
+        };
+        // One that takes the place of another is given away first: behind that nothing may go wrong.
+        give_away()
+            .and_then(|()| {
+                let renamed = directory.rename(&temporary, name, self.manner.replace);
+                renamed.map_err(failed)
+            })
+            .inspect_err(|_| drop(directory.remove(&temporary)))
     }
 
     /// An error in writing it.
@@ -240,6 +246,120 @@ mod tests {
         file.commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// As on a file system where files without a name cannot be had.
+    fn with_a_temporary_name(directory: &Directory, name: &str, manner: Manner) -> NewFile {
+        let file = NewFile {
+            directory: directory.clone(),
+            file: None,
+            temporary: None,
+            name: name.to_owned(),
+            manner,
+        };
+        file.under_a_temporary_name().unwrap()
+    }
+
+    fn names(dir: &tempfile::TempDir) -> Vec<String> {
+        let entries = fs::read_dir(dir.path()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_with_a_temporary_name_takes_its_real_one_when_it_is_complete() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let begin = |manner| with_a_temporary_name(&directory(&dir), "a", manner);
+        for (manner, text) in [(KEEP, "first"), (REPLACE, "second")] {
+            let mut file = begin(manner);
+            file.write_all(text.as_bytes()).unwrap();
+            assert_eq!(
+                names(&dir)
+                    .iter()
+                    .filter(|it| it.ends_with(".partial"))
+                    .count(),
+                1
+            );
+            file.commit().unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(names(&dir), ["a"]);
+        }
+        assert!(
+            begin(KEEP)
+                .commit()
+                .unwrap_err()
+                .to_string()
+                .contains("EEXIST")
+        );
+        drop(begin(REPLACE));
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(names(&dir), ["a"]);
+    }
+
+    /// In a container every process has the same number.
+    #[test]
+    fn two_files_of_one_name_and_process_are_not_in_each_others_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let begin = || with_a_temporary_name(&directory(&dir), "a", REPLACE);
+        let (one, mut other) = (begin(), begin());
+        // What the temporary name was once, left behind by a process that was killed.
+        let old = format!(".a.{}.partial", std::process::id());
+        fs::write(dir.path().join(&old), "").unwrap();
+        other.write_all(b"other").unwrap();
+        one.commit().unwrap();
+        other.commit().unwrap();
+        assert_eq!(fs::read(dir.path().join("a")).unwrap(), b"other");
+        assert_eq!(names(&dir), [old, "a".to_owned()]);
+    }
+
+    #[test]
+    fn a_file_in_the_making_is_not_abandoned() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = directory(&dir);
+        for manner in [KEEP, REPLACE] {
+            let files = [
+                with_a_temporary_name(&directory, "named", manner),
+                NewFile::create(&directory, "unnamed", manner).unwrap(),
+            ];
+            directory.remove_abandoned(None);
+            for file in files {
+                file.commit().unwrap();
+            }
+            assert_eq!(names(&dir), ["named", "unnamed"]);
+        }
+    }
+
+    /// Who cleans up meanwhile finds files at every step of their making.
+    #[test]
+    fn no_file_is_lost_to_one_who_cleans_up_meanwhile() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let directory = directory(&dir);
+                while !is_over.load(Ordering::Relaxed) {
+                    directory.remove_abandoned(None);
+                }
+            });
+            let directory = directory(&dir);
+            for nth in 0..2_000 {
+                let (name, other) = (format!("named-{nth}"), format!("unnamed-{nth}"));
+                let file = NewFile::create(&directory, &other, REPLACE).unwrap();
+                let made = with_a_temporary_name(&directory, &name, KEEP).commit();
+                let made = made.and_then(|()| file.commit());
+                if made.is_err() || !directory.holds(&name) || !directory.holds(&other) {
+                    is_over.store(true, Ordering::Relaxed);
+                    panic!("{nth}: {made:?}");
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(names(&dir).len(), 4_000);
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl Output {
             replace: args.force,
             owner,
         };
+        directory.remove_abandoned(owner);
         let signals = block_signals()?;
         let file = NewFile::create(&directory, &name, manner)?;
         let file = Held(Arc::new(Mutex::new(Some(file))));
