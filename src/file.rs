@@ -19,6 +19,7 @@ mod stream;
 
 use std::borrow::Cow;
 
+pub(crate) use directory::names_in;
 pub use directory::{Directory, Lock};
 pub use input::{Cause, Content, Input, Inputs, Undecodable, inputs};
 pub use new_file::{Manner, NewFile, Owner, write_whole};

@@ -25,7 +25,7 @@ pub(crate) use self::document::{header as document_header, refused, trials_of};
 use super::{REPORT, parts_of_stem};
 use crate::error::{Error, reason};
 use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
-use crate::file::Format;
+use crate::file::{Format, names_in};
 use crate::history::Kernel;
 use crate::report::{CaptureReport, Host, Source, TrialReport, Witnesses};
 use crate::scenario::{Family, Scenario};
@@ -242,14 +242,9 @@ fn each_in_directory(directory: &Path, take: Take<'_>) -> Result<(), Error> {
 }
 
 fn names(directory: &Path) -> io::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for entry in fs::read_dir(directory)? {
-        // What is not UTF-8 is none of ours.
-        if let Ok(name) = entry?.file_name().into_string() {
-            names.insert(name);
-        }
-    }
-    Ok(names)
+    // What is not UTF-8 is none of ours.
+    let names = names_in(directory)?.into_iter();
+    Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }
 
 /// Where nothing is known of an address.
@@ -313,11 +308,14 @@ fn read_file(path: &Path, most: u64, links: Links) -> Result<Vec<u8>, NotRead> {
         .custom_flags(libc::O_NONBLOCK | no_links)
         .open(path)
         .map_err(not_read)?;
-    let kind = file.metadata().map_err(not_read)?;
-    if !kind.is_file() {
+    let metadata = file.metadata().map_err(not_read)?;
+    if !metadata.is_file() {
         return Err(NotRead::NotRegular);
     }
-    // What it says of its length may be a lie, so memory is taken only as it is read.
+    if metadata.len() > most {
+        return Err(NotRead::TooLong(most));
+    }
+    // It may grow meanwhile, and files that the kernel makes up have no length, so memory is taken only as it is read.
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1))
         .read_to_end(&mut bytes)

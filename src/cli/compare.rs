@@ -1,7 +1,6 @@
 //! `rstproof compare`: what differs between saved reports, of which kernels, and why.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use crate::compare::document::{self, Subject};
 use crate::compare::{self, Comparison, human, json, markdown};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::file::names_in;
 
 pub(super) fn compare(args: &CompareArgs) -> Result<ExitCode, Error> {
     let mut subjects = Vec::new();
@@ -76,17 +76,16 @@ fn reports_in(path: &Path) -> Vec<PathBuf> {
         return itself();
     }
     // Who is asked to read it says why it cannot be, or what is missing there.
-    let Ok(entries) = fs::read_dir(path) else {
+    let Ok(names) = names_in(path) else {
         return itself();
     };
     let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
-    let mut below: Vec<PathBuf> = entries
-        .flatten()
-        .filter(|entry| !is_hidden(&entry.file_name()))
-        .map(|entry| entry.path())
+    let below: Vec<PathBuf> = names
+        .iter()
+        .filter(|name| !is_hidden(name))
+        .map(|name| path.join(name))
         .filter(|below| below.is_dir())
         .collect();
-    below.sort();
     if below.iter().any(|below| below.join(REPORT).exists()) {
         below
     } else {

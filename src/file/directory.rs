@@ -305,13 +305,22 @@ fn is_temporary_name(name: &OsStr) -> bool {
     digits.is_some_and(|it| it.len() == 16 && it.iter().all(is_digit))
 }
 
+/// The names of all that is in the directory at this path, sorted.
+///
+/// [`std::fs::read_dir`] panics if the directory cannot be closed, which fails with EIO on some file systems.
+pub(crate) fn names_in(path: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = all(open(path, DIRECTORY, Mode::empty())?, |_| true)?;
+    names.sort();
+    Ok(names)
+}
+
 /// The names of everything in a directory for which this holds.
 fn all(fd: impl AsFd, wanted: impl Fn(&OsStr) -> bool) -> nix::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in Dir::openat(fd, ".", DIRECTORY, Mode::empty())? {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if wanted(name) {
+        if name != "." && name != ".." && wanted(name) {
             names.push(name.to_owned());
         }
     }

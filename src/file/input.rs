@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use content::Content;
 pub use undecodable::{Cause, Undecodable};
 
-use super::{Compression, Format, Problem};
+use super::{Compression, Format, Problem, names_in};
 use crate::error::{Error, reason};
 
 /// What stands for standard input where files are named.
@@ -149,19 +149,16 @@ impl Inputs {
 /// Names and kinds of what is in a directory and not hidden, by name.
 fn entries(directory: &Path) -> io::Result<Vec<(OsString, FileType)>> {
     let mut entries = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
+    for name in names_in(directory)? {
         if name.as_bytes().starts_with(b".") {
             continue;
         }
-        match entry.file_type() {
-            Ok(kind) => entries.push((name, kind)),
+        match fs::symlink_metadata(directory.join(&name)) {
+            Ok(metadata) => entries.push((name, metadata.file_type())),
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
     }
-    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(entries)
 }
 

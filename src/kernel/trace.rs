@@ -25,6 +25,7 @@ use self::ring::{Head, Page};
 use super::event::{Coverage, Event, Trace, What};
 use super::format::Format;
 use super::tracefs::Tracefs;
+use crate::file::names_in;
 use crate::time::{ClockCheck, Timestamp};
 
 /// What the names of instances begin with; the process and when it began follow.
@@ -121,7 +122,7 @@ impl Session {
         let Instance { tracefs, directory } = &instance;
         let write = |file: &str, text: &str| fs::write(directory.join(file), text);
         write("trace_clock", "mono")?;
-        let cpus = fs::read_dir(directory.join("per_cpu"))?.count();
+        let cpus = names_in(&directory.join("per_cpu"))?.len();
         write("buffer_size_kb", &share_kib(ring_kib, cpus).to_string())?;
         let head = read_at_once(&tracefs.root().join("events/header_page"))?;
         let head = ring::head(&head).ok_or_else(|| {
@@ -400,11 +401,12 @@ fn rings(directory: &Path) -> io::Result<Vec<Mutex<Ring>>> {
     let page = page.and_then(|size| usize::try_from(size).ok());
     let size = page.unwrap_or(4096);
     let mut rings = Vec::new();
-    for cpu in fs::read_dir(directory.join("per_cpu"))? {
+    let cpus = directory.join("per_cpu");
+    for cpu in names_in(&cpus)? {
         let pipe = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
-            .open(cpu?.path().join("trace_pipe_raw"))?;
+            .open(cpus.join(cpu).join("trace_pipe_raw"))?;
         rings.push(Mutex::new(Ring {
             pipe: Some(pipe),
             page: vec![0; size],
@@ -424,8 +426,7 @@ fn process_name(process: u32) -> Option<String> {
 
 /// Removes instances whose makers are gone. One that is in use cannot be removed: its pipes are open.
 fn remove_leftovers(instances: &Path) {
-    for instance in fs::read_dir(instances).into_iter().flatten().flatten() {
-        let name = instance.file_name();
+    for name in names_in(instances).unwrap_or_default() {
         let Some(maker) = name
             .to_str()
             .and_then(|name| name.strip_prefix(NAME)?.strip_prefix('-')?.rsplit_once('-'))
@@ -435,7 +436,7 @@ fn remove_leftovers(instances: &Path) {
         };
         let process = maker.split('-').next().and_then(|it| it.parse().ok());
         if process.and_then(process_name).as_deref() != Some(maker) {
-            let _ = fs::remove_dir(instance.path());
+            let _ = fs::remove_dir(instances.join(name));
         }
     }
 }

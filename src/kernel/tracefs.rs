@@ -14,6 +14,7 @@ use nix::unistd::{AccessFlags, eaccess};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::format::Format;
+use crate::file::names_in;
 
 /// A tracefs whose events this process may read.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Tracefs {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let (mut readable, mut why) = (None, None);
         for root in mount_points(&mounts) {
-            match fs::read_dir(root.join("events")) {
+            match names_in(&root.join("events")) {
                 Ok(_) if eaccess(&root.join("instances"), AccessFlags::W_OK).is_ok() => {
                     return Ok(Self { root, mount: None });
                 }

@@ -31,6 +31,7 @@ use tokio::time::sleep;
 use super::initramfs::{ARGUMENTS, MODULES, module_file};
 use super::parcel;
 use crate::error::reason;
+use crate::file::names_in;
 use crate::trial::pool::runtime;
 use crate::trial::this_program;
 
@@ -289,17 +290,18 @@ fn how_ended(run: Pid) -> Option<Ending> {
 /// All that the run has saved.
 fn evidence() -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
-    let entries = match fs::read_dir(EVIDENCE) {
-        Ok(entries) => entries,
+    let directory = Path::new(EVIDENCE);
+    let names = match names_in(directory) {
+        Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
         Err(error) => return Err(error),
     };
-    for entry in entries {
-        let entry = entry?;
-        if let Ok(name) = entry.file_name().into_string()
+    for name in names {
+        if let Ok(name) = name.into_string()
             && !name.starts_with('.')
         {
-            files.push((name, fs::read(entry.path())?));
+            let bytes = fs::read(directory.join(&name))?;
+            files.push((name, bytes));
         }
     }
     files.sort();

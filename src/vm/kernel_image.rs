@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::file::names_in;
 use crate::report::human::printable;
 
 /// An image that can be booted here.
@@ -120,8 +121,8 @@ fn in_directory(directory: &Path) -> Result<PathBuf, Error> {
 
 /// Names of what is in a directory; none if there is no such directory.
 fn names(directory: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries.flatten(),
+    let names = match names_in(directory) {
+        Ok(names) => names.into_iter(),
         Err(error)
             if matches!(
                 error.kind(),
@@ -132,11 +133,7 @@ fn names(directory: &Path) -> Result<Vec<String>, Error> {
         }
         Err(error) => return Err(Error::file("read", directory, &error)),
     };
-    let mut names: Vec<_> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    Ok(names)
+    Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }
 
 /// A file to read. A pipe or a device may never end.

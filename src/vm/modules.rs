@@ -12,6 +12,7 @@ use object::{Object as _, ObjectSection as _};
 
 use super::kernel_image;
 use crate::error::Error;
+use crate::file::names_in;
 
 /// What trials may need, where it is not built in: the capture, IPv6, pairs of interfaces, the firewall, the destruction of
 /// sockets, signatures of segments.
@@ -89,13 +90,13 @@ fn not_a_module() -> io::Error {
 
 /// All module files below a directory, by the module's name.
 fn index(directory: &Path, paths: &mut BTreeMap<String, PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
+    for name in names_in(directory)? {
+        let path = directory.join(&name);
         // Links lead out of the tree.
-        if entry.file_type()?.is_dir() {
-            index(&entry.path(), paths)?;
-        } else if let Some(name) = entry.file_name().to_str().and_then(module_name) {
-            paths.insert(name, entry.path());
+        if fs::symlink_metadata(&path)?.is_dir() {
+            index(&path, paths)?;
+        } else if let Some(name) = name.to_str().and_then(module_name) {
+            paths.insert(name, path);
         }
     }
     Ok(())
