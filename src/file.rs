@@ -23,7 +23,9 @@ pub(crate) use directory::names_in;
 pub use directory::{Directory, Lock};
 pub use input::{Cause, Content, Input, Inputs, Undecodable, inputs};
 pub use new_file::{Manner, NewFile, Owner, write_whole};
-pub use reader::{Compression, Format, Malformed, Problem, Reader};
+pub(crate) use reader::Skipped;
+pub use reader::{Compression, Format, Malformed, Part, Problem, Reader};
+pub(crate) use stream::LONGEST_BLOCK;
 pub use stream::each_block;
 
 use crate::time::Timestamp;

@@ -16,16 +16,13 @@ use std::thread;
 
 use super::batch::{Batch, Look, SHARES, Wanted};
 use super::table::{Audience, Listener, Table, Totals};
-use crate::file::{Block, Malformed, Problem, Reader};
+use crate::file::{Block, LONGEST_BLOCK, Malformed, Problem, Reader, Skipped};
 
 /// Length of a piece, in bytes: it and what was seen in it stay in a core's own cache.
 pub const PIECE: usize = 512 << 10;
 
 /// More than it takes to say how long a block is, or what a file is. No piece is shorter.
 const SOME: usize = 64;
-
-/// No block is longer. What one says of itself may be a lie, and until it is whole it is kept.
-const LONGEST_BLOCK: u64 = 64 << 20;
 
 /// Where pieces come from.
 pub enum Source<'a> {
@@ -138,6 +135,8 @@ struct Front {
     reader: Option<Reader<'static>>,
     /// The block that has begun and goes on in the next piece.
     carry: Vec<u8>,
+    /// The same, if it is of a kind that is skipped: it is not kept.
+    skipped: Option<Skipped>,
     /// Where that begins, or else the next piece.
     position: u64,
     /// How many frames came before.
@@ -302,6 +301,9 @@ fn finish(front: Front) -> Result<u64, Stopped> {
     }
     let offset = front.position;
     let malformed = |problem| Err(Stopped::Malformed(Malformed { offset, problem }));
+    if let Some(block) = &front.skipped {
+        return malformed(block.cut());
+    }
     match &front.reader {
         // It ended before it could be recognised.
         None => match Reader::new(&front.carry) {
@@ -311,7 +313,7 @@ fn finish(front: Front) -> Result<u64, Stopped> {
         Some(_) if front.carry.is_empty() => Ok(offset),
         Some(reader) => match reader.go_on(&front.carry).next() {
             Some(Err(error)) => malformed(error.problem),
-            _ => malformed(Problem::Begun),
+            _ => malformed(Problem::Begun(reader.part())),
         },
     }
 }
@@ -516,31 +518,70 @@ fn begin(
     front.carry.clear();
     front.carry.extend_from_slice(&bytes[start + end.offset..]);
     front.position += end.offset as u64;
-    stop_if_broken(front, end.problem);
     if front.reader.as_ref().map(Reader::changes) != Some(end.reader.changes()) {
         *lock(ordinary) = Some(end.reader.clone());
     }
+    // By what is read behind it, for there may be another byte order.
     front.reader = Some(end.reader);
+    stop_if_broken(front, end.problem);
     (begun.start, begun.position) = (start, front.position);
     begun
 }
 
-/// A block that ends behind its piece is no broken one, unless it is too long for anything.
+/// A block that ends behind its piece is no broken one: it is skipped if it is of no kind that is read, and else kept, unless
+/// it is too long for that.
 fn stop_if_broken(front: &mut Front, problem: Option<Problem>) {
     let is_cut = match problem {
-        None | Some(Problem::Begun) => true,
-        Some(Problem::Cut { length, .. }) => length <= LONGEST_BLOCK,
+        None | Some(Problem::Begun(_)) => true,
+        Some(Problem::Cut { length, .. }) => skip(front) || length <= LONGEST_BLOCK,
         Some(_) => false,
     };
     if let Some(problem) = problem.filter(|_| !is_cut) {
         let problem = match problem {
-            Problem::Cut { length, .. } => Problem::TooLong { length },
+            Problem::Cut { part, length, .. } => Problem::TooLong {
+                part,
+                length,
+                most: LONGEST_BLOCK,
+            },
             other => other,
         };
         front.stopped = Some(Stopped::Malformed(Malformed {
             offset: front.position,
             problem,
         }));
+    }
+}
+
+/// Skips the block that has begun, if it is of a kind that is skipped.
+fn skip(front: &mut Front) -> bool {
+    let reader = front.reader.as_ref();
+    front.skipped = reader.and_then(|reader| reader.skipped(&front.carry));
+    let Some(block) = &mut front.skipped else {
+        return false;
+    };
+    block.pass(&front.carry);
+    front.carry.clear();
+    true
+}
+
+/// Goes on skipping in a piece, from here on. Where in it the next block begins, if it does.
+fn go_on_skipping(front: &mut Front, bytes: &[u8], from: usize) -> Option<usize> {
+    let block = front.skipped.as_mut()?;
+    let start = from + block.pass(&bytes[from..]);
+    match block.end()? {
+        Ok(length) => {
+            front.position += u64::from(length);
+            front.skipped = None;
+            Some(start)
+        }
+        Err(problem) => {
+            front.skipped = None;
+            front.stopped = Some(Stopped::Malformed(Malformed {
+                offset: front.position,
+                problem,
+            }));
+            None
+        }
     }
 }
 
@@ -570,13 +611,16 @@ fn complete(
             }
             Err(error) => {
                 let may_become_one = front.carry.len() < SOME
-                    && matches!(error.problem, Problem::Cut { .. } | Problem::Empty);
+                    && matches!(error.problem, Problem::Header { .. } | Problem::Empty);
                 if !may_become_one {
                     front.stopped = Some(Stopped::Malformed(error));
                 }
                 return (None, None);
             }
         }
+    }
+    if front.skipped.is_some() {
+        return (None, go_on_skipping(front, bytes, 0));
     }
     if before == 0 {
         return (None, Some(0));
@@ -613,6 +657,9 @@ fn complete(
             Err(problem) => {
                 front.carry = carry;
                 stop_if_broken(front, Some(problem));
+                if front.skipped.is_some() {
+                    return (None, go_on_skipping(front, bytes, taken));
+                }
                 if front.stopped.is_some() || taken == bytes.len() {
                     return (None, None);
                 }

@@ -11,7 +11,8 @@ mod pcapng;
 
 use std::iter::FusedIterator;
 
-pub use malformed::{Compression, Malformed, Problem};
+pub use malformed::{Compression, Malformed, Part, Problem};
+pub(crate) use pcapng::Skipped;
 
 use super::Block;
 
@@ -167,6 +168,22 @@ impl<'a> Reader<'a> {
         match &mut self.blocks {
             Blocks::Pcap(records) => records.next(),
             Blocks::PcapNg(blocks) => blocks.one_block(),
+        }
+    }
+
+    /// The block at the beginning of these bytes, if it is of a kind that is skipped.
+    pub(crate) fn skipped(&self, bytes: &[u8]) -> Option<Skipped> {
+        match &self.blocks {
+            Blocks::Pcap(_) => None,
+            Blocks::PcapNg(blocks) => blocks.skipped(bytes),
+        }
+    }
+
+    /// What its file consists of.
+    pub(crate) fn part(&self) -> Part {
+        match self.format() {
+            Format::Pcap => Part::Record,
+            Format::PcapNg => Part::Block,
         }
     }
 

@@ -3,13 +3,13 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
-use super::{Block, Problem, Reader};
+use super::{Block, Problem, Reader, Skipped};
 
 /// So much is read at once, in bytes.
 const PIECE: u64 = 256 << 10;
 
-/// No block is longer.
-const LONGEST_BLOCK: u64 = 64 << 20;
+/// The longest block of a kind that is read: what one says of itself may be a lie, and until it is whole it is kept.
+pub(crate) const LONGEST_BLOCK: u64 = 64 << 20;
 
 /// Gives each block, with the reader behind it and the bytes that it is part of, until there is one that is not whole, or it
 /// is enough. What is wrong with the capture is not said: who has read it before knows.
@@ -19,8 +19,18 @@ pub fn each_block<B>(
 ) -> io::Result<ControlFlow<B>> {
     let mut bytes = Vec::new();
     let mut known: Option<Reader<'static>> = None;
+    let mut skipped: Option<Skipped> = None;
     loop {
         let is_at_end = fill(from, &mut bytes)? == 0;
+        if let Some(block) = &mut skipped {
+            bytes.drain(..block.pass(&bytes));
+            match block.end() {
+                None if is_at_end => return Ok(ControlFlow::Continue(())),
+                None => continue,
+                Some(Err(_)) => return Ok(ControlFlow::Continue(())),
+                Some(Ok(_)) => skipped = None,
+            }
+        }
         let reader = match &known {
             Some(reader) => Ok(reader.go_on(&bytes)),
             None => Reader::new(&bytes),
@@ -35,8 +45,16 @@ pub fn each_block<B>(
                         return Ok(ControlFlow::Break(result));
                     }
                 }
-                Err(error) if goes_on(error.problem) => {}
-                Err(_) => return Ok(ControlFlow::Continue(())),
+                Err(error) => match error.problem {
+                    Problem::Begun(_) => {}
+                    Problem::Cut { length, .. } => {
+                        skipped = reader.skipped(&bytes[reader.offset()..]);
+                        if skipped.is_none() && length > LONGEST_BLOCK {
+                            return Ok(ControlFlow::Continue(()));
+                        }
+                    }
+                    _ => return Ok(ControlFlow::Continue(())),
+                },
             }
         }
         if is_at_end {
@@ -45,15 +63,9 @@ pub fn each_block<B>(
         let (end, next) = (reader.offset(), reader.go_on(&[]));
         known = Some(next);
         bytes.drain(..end);
-    }
-}
-
-/// Whether a block may be whole in the next piece.
-fn goes_on(problem: Problem) -> bool {
-    match problem {
-        Problem::Begun => true,
-        Problem::Cut { length, .. } => length <= LONGEST_BLOCK,
-        _ => false,
+        if let Some(block) = &mut skipped {
+            bytes.drain(..block.pass(&bytes));
+        }
     }
 }
 
@@ -115,6 +127,27 @@ mod tests {
         // One that is cut gives what is before the cut.
         let cut = &file.bytes()[..file.bytes().len() - 1];
         assert_eq!(lengths(cut), wanted()[..599]);
+    }
+
+    #[test]
+    fn a_block_of_no_known_kind_is_skipped_however_long_it_is() {
+        let mut file = PcapNg::begin_anywhere(None, "test", &[]);
+        file.interface(&Interface::default(), &[]);
+        let start = file.bytes().len();
+        file.frame(0, Timestamp(1), 9, &[1; 60], &[]);
+        let (head, frame) = file.bytes().split_at(start);
+        for length in [12, 16, PIECE, PIECE + 4, 3 * PIECE, LONGEST_BLOCK + 4] {
+            let told = u32::try_from(length).unwrap().to_ne_bytes();
+            let body = vec![0; usize::try_from(length).unwrap() - 12];
+            let block = [&0xbad_u32.to_ne_bytes(), &told[..], &body, &told].concat();
+            let whole = [head, &block, frame, &block, &block, frame].concat();
+            assert_eq!(lengths(&whole), [60, 60], "{length}");
+            // What ends in it gives what is before it, and so does one that says something else at its end.
+            let cut = &whole[..whole.len() - frame.len() - 1];
+            assert_eq!(lengths(cut), [60], "{length}");
+            let wrong = [head, frame, &block[..block.len() - 1], &[9], frame].concat();
+            assert_eq!(lengths(&wrong), [60], "{length}");
+        }
     }
 
     #[test]

@@ -14,10 +14,10 @@ use std::time::Duration;
 use rstproof::analyze::batch::Wanted;
 use rstproof::analyze::pieces::{Ended, Manner, Source, Stopped, read_all};
 use rstproof::analyze::table::{Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals};
-use rstproof::file::Reader;
+use rstproof::file::{Format, Reader};
 
 use crate::analyze;
-use crate::layout::{Order, Pcap};
+use crate::layout::{Order, Pcap, PcapNg};
 use crate::segments::{ACK, FIN, Segment, refused};
 
 /// The frames of all RSTs, and how many connections there were.
@@ -118,6 +118,27 @@ fn pcap() -> Vec<u8> {
     file.bytes
 }
 
+/// Blocks of a kind that is skipped, shorter and longer than a piece, in sections of either byte order: whoever went by the
+/// order of the section before would not find where they end. In one of them there is what looks like blocks.
+fn unknown() -> Vec<u8> {
+    const CUSTOM: u32 = 0xbad;
+    let [syn, rst] = refused(5_000).map(Segment::frame);
+    let mut bytes = Vec::new();
+    for order in [Order::Little, Order::Big] {
+        let mut file = PcapNg::with_interface(order, &[]);
+        for (nth, length) in (0..).zip([0, 4, 64, 300]) {
+            file.block(CUSTOM, &vec![0xa5; length]);
+            file.frame(0, nth, &syn, &[]);
+            file.block(CUSTOM + 1, &sections()[..400]);
+            file.frame(0, nth, &rst, &[]);
+        }
+        // It is in the piece with the header of the next section.
+        file.block(CUSTOM, &[]);
+        bytes.extend(file.bytes);
+    }
+    bytes
+}
+
 /// Where blocks end, and how many frames there are up to then.
 fn ends(bytes: &[u8]) -> Vec<(usize, u64)> {
     let mut reader = Reader::new(bytes).unwrap();
@@ -129,13 +150,38 @@ fn ends(bytes: &[u8]) -> Vec<(usize, u64)> {
         }
         ends.push((reader.offset(), frames));
     }
+    ends.push((bytes.len(), frames));
     ends.dedup_by_key(|it| it.0);
+    if reader.format() == Format::PcapNg {
+        let ends_of_skipped = ends
+            .windows(2)
+            .flat_map(|it| skipped(bytes, it[0], it[1].0));
+        let skipped: Vec<_> = ends_of_skipped.collect();
+        ends.extend(skipped);
+        ends.sort_unstable();
+    }
     ends
+}
+
+/// Where blocks end before the one that ends at `last`: the reader passes over those that are skipped.
+fn skipped(bytes: &[u8], from: (usize, u64), last: usize) -> Vec<(usize, u64)> {
+    let mut ends = Vec::new();
+    let mut at = from.0;
+    loop {
+        let length = *bytes[at + 4..].first_chunk().unwrap();
+        let lengths = [u32::from_le_bytes(length), u32::from_be_bytes(length)];
+        // In the other byte order it is longer than any file here.
+        at += *lengths.iter().min().unwrap() as usize;
+        if at == last {
+            return ends;
+        }
+        ends.push((at, from.1));
+    }
 }
 
 #[test]
 fn what_is_before_a_cut_is_told_of_and_then_where_the_cut_is() {
-    for bytes in [sections(), pcap()] {
+    for bytes in [sections(), pcap(), unknown()] {
         let (whole, totals, all) = read(&bytes, 1);
         assert_eq!(whole.unwrap(), bytes.len() as u64);
         assert!(all.resets.len() >= 2 && totals.resets == all.resets.len() as u64);
@@ -154,6 +200,12 @@ fn what_is_before_a_cut_is_told_of_and_then_where_the_cut_is() {
                 Err(Stopped::Malformed(malformed)) => {
                     assert_eq!(malformed.offset, end as u64, "cut at {cut}");
                     assert!(end < cut || cut == 0, "cut at {cut}");
+                    // As when it is read as a whole.
+                    let problem = match Reader::new(&bytes[..cut]) {
+                        Ok(reader) => reader.map(Result::err).last().flatten(),
+                        Err(malformed) => Some(malformed),
+                    };
+                    assert_eq!(problem, Some(malformed), "cut at {cut}");
                 }
                 Err(other) => panic!("cut at {cut}: {other:?}"),
             }
@@ -165,7 +217,7 @@ fn what_is_before_a_cut_is_told_of_and_then_where_the_cut_is() {
 fn a_cut_is_complained_of_in_one_line_that_says_where() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("cut");
-    for bytes in [sections(), pcap()] {
+    for bytes in [sections(), pcap(), unknown()] {
         let ends = ends(&bytes);
         let beside = ends
             .iter()
@@ -184,6 +236,41 @@ fn a_cut_is_complained_of_in_one_line_that_says_where() {
             } else {
                 let line = said.complaint();
                 assert!(line.contains(&format!("byte {end}: ")), "{line}");
+            }
+        }
+    }
+}
+
+/// In pieces of any length, by as many threads as one likes: and a block that is not what it says first is where it ends.
+#[test]
+fn a_block_that_is_skipped_is_skipped_in_pieces_of_any_length() {
+    let bytes = unknown();
+    let (_, totals, all) = read_in_pieces(&bytes, 1, 1 << 20);
+    assert_eq!((totals.packets, all.resets.len()), (16, 8));
+    let ends = ends(&bytes);
+    for piece in 64..600 {
+        let (read, there, told) = read_in_pieces(&bytes, 1 + piece % 3, piece);
+        assert_eq!(read.unwrap(), bytes.len() as u64, "pieces of {piece}");
+        assert_eq!(
+            (there, told.resets),
+            (totals.clone(), all.resets.clone()),
+            "pieces of {piece}"
+        );
+    }
+    for at in ends {
+        // Its length once more, behind it.
+        let mut wrong = bytes.clone();
+        let Some(trailer) = at.0.checked_sub(1) else {
+            continue;
+        };
+        wrong[trailer] ^= 0x40;
+        let expected = Reader::new(&wrong).unwrap().find_map(Result::err).unwrap();
+        for piece in [64, 65, 100, 333, 4096] {
+            match read_in_pieces(&wrong, 1 + piece % 3, piece) {
+                (Err(Stopped::Malformed(malformed)), ..) => {
+                    assert_eq!(malformed, expected, "pieces of {piece}");
+                }
+                other => panic!("pieces of {piece}: {:?}", other.0),
             }
         }
     }

@@ -51,10 +51,10 @@ fn add(file: &mut Pcap, at: (u32, u32), frame: &[u8]) {
 #[test]
 fn a_length_that_lies_ends_the_file_where_it_is() {
     for (captured, problem) in [
-        (u32::MAX, "the block says that it is 4294967311 bytes long"),
-        (1 << 31, "the block says that it is 2147483664 bytes long"),
+        (u32::MAX, "the record says that it is 4294967311 bytes long"),
+        (1 << 31, "the record says that it is 2147483664 bytes long"),
         // It might be one that goes on, were the file longer.
-        (1 << 20, "the block says that it is 1048592 bytes long"),
+        (1 << 20, "the record says that it is 1048592 bytes long"),
     ] {
         let mut file = pcap();
         for (nth, segment) in (0..).zip(refused(5_000)) {

@@ -1,7 +1,7 @@
 //! Files that are cut, damaged, or no captures at all: no panic, no end that does not come, and never a quiet loss.
 
 use proptest::prelude::*;
-use rstproof::file::{Block, Malformed, Problem};
+use rstproof::file::{Block, Malformed, Part, Problem};
 
 use crate::layout::{ORDERS, Order, Pcap, PcapNg};
 use crate::{blocks, blocks_until_wrong, config, wrong};
@@ -208,7 +208,8 @@ fn the_lengths_of_a_block_must_be_lengths_and_agree() {
         changed_last(file, 8, 0xffff_fffc);
     });
     let (length, left) = (0xffff_fffc, 12);
-    assert_eq!(problems, [Problem::Cut { length, left }; 2]);
+    let part = Part::Block;
+    assert_eq!(problems, [Problem::Cut { part, length, left }; 2]);
 }
 
 #[test]
@@ -308,13 +309,26 @@ fn a_section_must_have_a_byte_order() {
 fn problems_are_told_in_words() {
     let told = |problem: Problem| Malformed { offset: 9, problem }.to_string();
     let (length, left) = (92, 40);
+    for (part, name) in [(Part::Block, "block"), (Part::Record, "record")] {
+        assert_eq!(
+            told(Problem::Cut { part, length, left }),
+            format!("byte 9: the {name} says that it is 92 bytes long, but 40 are left")
+        );
+        assert_eq!(
+            told(Problem::Begun(part)),
+            format!("byte 9: the file ends before the {name} says how long it is")
+        );
+        let most = 64;
+        assert_eq!(
+            told(Problem::TooLong { part, length, most }),
+            format!(
+                "byte 9: the {name} says that it is 92 bytes long, and none of more than 64 is read"
+            )
+        );
+    }
     assert_eq!(
-        told(Problem::Cut { length, left }),
-        "byte 9: the block says that it is 92 bytes long, but 40 are left"
-    );
-    assert_eq!(
-        told(Problem::Begun),
-        "byte 9: the file ends before the block says how long it is"
+        told(Problem::Header { length: 24 }),
+        "byte 9: the file ends within its header, which is 24 bytes long"
     );
     assert_eq!(
         told(Problem::ByteOrder(0x12)),

@@ -10,7 +10,25 @@ pub struct Malformed {
     pub problem: Problem,
 }
 
-/// What is wrong with a block of a stored capture. "Block" is a record too, and the header of a classic pcap.
+/// What a stored capture consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Of pcapng.
+    Block,
+    /// Of classic pcap.
+    Record,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Block => "block",
+            Self::Record => "record",
+        })
+    }
+}
+
+/// What is wrong with a block or a record of a stored capture, or with the header of a classic pcap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// There are no bytes.
@@ -30,22 +48,37 @@ pub enum Problem {
         /// Its minor number.
         minor: u16,
     },
+    /// The file ends within the header of a classic pcap.
+    #[error("the file ends within its header, which is {length} bytes long")]
+    Header {
+        /// Length of the header, in bytes.
+        length: u64,
+    },
     /// The file ends before the length of the block is known.
-    #[error("the file ends before the block says how long it is")]
-    Begun,
+    #[error("the file ends before the {0} says how long it is")]
+    Begun(
+        /// What has begun.
+        Part,
+    ),
     /// The file ends before the block does.
-    #[error("the block says that it is {length} bytes long, but {left} are left")]
+    #[error("the {part} says that it is {length} bytes long, but {left} are left")]
     Cut {
+        /// What is cut.
+        part: Part,
         /// Length of the block, in bytes.
         length: u64,
         /// Bytes from its beginning to the end of the file.
         left: u64,
     },
-    /// A block that is longer than any.
-    #[error("the block says that it is {length} bytes long, and none is")]
+    /// A block that is longer than any that is read.
+    #[error("the {part} says that it is {length} bytes long, and none of more than {most} is read")]
     TooLong {
+        /// What is too long.
+        part: Part,
         /// Length of the block, in bytes.
         length: u64,
+        /// Length of the longest that is read, in bytes.
+        most: u64,
     },
     /// A section in neither byte order.
     #[error("the section's byte-order magic is {0:#010x}, which is none")]

@@ -1,7 +1,7 @@
 //! Reads classic pcap (draft-ietf-opsawg-pcap): a header, then records.
 
-use super::Problem;
 use super::fields::{ByteOrder, Fields};
+use super::{Part, Problem};
 use crate::file::{Block, Frame, Interface, Section};
 use crate::time::Timestamp;
 
@@ -61,10 +61,8 @@ enum Next {
 impl<'a> Records<'a> {
     /// Reads the header.
     pub(super) fn new(bytes: &'a [u8], encoding: Encoding) -> Result<Self, Problem> {
-        let cut = Problem::Cut {
-            length: HEADER as u64,
-            left: bytes.len() as u64,
-        };
+        let length = HEADER as u64;
+        let cut = Problem::Header { length };
         let mut fields = Fields::new(bytes, encoding.order);
         let _magic = fields.u32().ok_or(cut)?;
         let major = fields.u16().ok_or(cut)?;
@@ -156,7 +154,7 @@ impl<'a> Records<'a> {
         let left = rest.len() as u64;
         let (header, rest) = rest
             .split_first_chunk::<RECORD_HEADER>()
-            .ok_or(Problem::Begun)?;
+            .ok_or(Problem::Begun(Part::Record))?;
         let order = self.encoding.order;
         let (words, _) = header.as_chunks::<4>();
         let field = |nth: usize| order.u32(words[nth]);
@@ -166,6 +164,7 @@ impl<'a> Records<'a> {
             (captured, wire_len) = (wire_len, captured);
         }
         let captured = rest.get(..captured as usize).ok_or(Problem::Cut {
+            part: Part::Record,
             length: RECORD_HEADER as u64 + u64::from(captured),
             left,
         })?;

@@ -7,9 +7,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::Problem;
 use super::clock::Clock;
 use super::fields::{ByteOrder, Fields};
+use super::{Part, Problem};
 use crate::file::number::{
     BYTE_ORDER_MAGIC, COMMENT, END_OF_OPTIONS, ENHANCED_PACKET, IF_FILTER, IF_NAME, IF_TSOFFSET,
     IF_TSRESOL, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, ISB_IFDROP, ISB_IFRECV,
@@ -94,6 +94,11 @@ impl<'a> Blocks<'a> {
     pub(super) fn link(&self, interface: u32) -> Option<u16> {
         let within = interface.checked_sub(self.earlier)?;
         Some(self.interfaces.get(within as usize)?.link)
+    }
+
+    /// The block at the beginning of these bytes, if it is of a kind that is skipped.
+    pub(super) fn skipped(&self, bytes: &[u8]) -> Option<Skipped> {
+        Skipped::new(bytes, self.order)
     }
 
     /// Where the block behind this one begins, if there can be one here.
@@ -332,7 +337,7 @@ fn byte_order(rest: &[u8]) -> Result<ByteOrder, Problem> {
     let magic = rest
         .get(HEAD..)
         .and_then(|body| body.first_chunk())
-        .ok_or(Problem::Begun)?;
+        .ok_or(Problem::Begun(Part::Block))?;
     [ByteOrder::Little, ByteOrder::Big]
         .into_iter()
         .find(|order| order.u32(*magic) == BYTE_ORDER_MAGIC)
@@ -343,16 +348,17 @@ fn byte_order(rest: &[u8]) -> Result<ByteOrder, Problem> {
 fn body(rest: &[u8], order: ByteOrder) -> Result<(u32, &[u8]), Problem> {
     let mut head = Fields::new(rest, order);
     let (Some(kind), Some(length)) = (head.u32(), head.u32()) else {
-        return Err(Problem::Begun);
+        return Err(Problem::Begun(Part::Block));
     };
     let bytes = length as usize;
-    if bytes < HEAD + TRAILER || !bytes.is_multiple_of(4) {
+    if !is_length(length) {
         return Err(Problem::Length(length));
     }
     let (body, trailer) = rest
         .get(HEAD..bytes)
         .and_then(|body| body.split_last_chunk())
         .ok_or(Problem::Cut {
+            part: Part::Block,
             length: length.into(),
             left: rest.len() as u64,
         })?;
@@ -361,6 +367,80 @@ fn body(rest: &[u8], order: ByteOrder) -> Result<(u32, &[u8]), Problem> {
         Ok((kind, body))
     } else {
         Err(Problem::Trailer { length, trailer })
+    }
+}
+
+/// Whether a block can be so long.
+fn is_length(length: u32) -> bool {
+    length as usize >= HEAD + TRAILER && length.is_multiple_of(4)
+}
+
+/// Whether blocks of this kind are read, or are skipped.
+fn is_known(kind: u32) -> bool {
+    matches!(
+        kind,
+        ENHANCED_PACKET
+            | SIMPLE_PACKET
+            | OBSOLETE_PACKET
+            | INTERFACE_DESCRIPTION
+            | INTERFACE_STATISTICS
+            | SECTION_HEADER
+    )
+}
+
+/// A block of a kind that is skipped, while its bytes pass by: it may be longer than what there is memory for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Skipped {
+    order: ByteOrder,
+    length: u32,
+    /// How many of its bytes have not come yet.
+    left: u32,
+    /// The last four that have.
+    last: [u8; TRAILER],
+}
+
+impl Skipped {
+    /// The block that begins here; `None` if it is of a kind that is read, or cannot be one.
+    fn new(bytes: &[u8], order: ByteOrder) -> Option<Self> {
+        let mut head = Fields::new(bytes, order);
+        let (kind, length) = (head.u32()?, head.u32()?);
+        (!is_known(kind) && is_length(length)).then_some(Self {
+            order,
+            length,
+            left: length,
+            last: [0; TRAILER],
+        })
+    }
+
+    /// Takes those bytes that are of this block; how many these are.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> usize {
+        let length = bytes.len().min(self.left as usize);
+        let bytes = &bytes[..length];
+        let kept = TRAILER.saturating_sub(length);
+        self.last.copy_within(TRAILER - kept.., 0);
+        self.last[kept..].copy_from_slice(&bytes[length - (TRAILER - kept)..]);
+        self.left -= u32::try_from(length).unwrap_or(self.left);
+        length
+    }
+
+    /// Its length in bytes once all of it has passed; `None` before.
+    pub(crate) fn end(&self) -> Option<Result<u32, Problem>> {
+        let (length, trailer) = (self.length, self.order.u32(self.last));
+        let end = if trailer == length {
+            Ok(length)
+        } else {
+            Err(Problem::Trailer { length, trailer })
+        };
+        (self.left == 0).then_some(end)
+    }
+
+    /// What is wrong with it if no more bytes come.
+    pub(crate) fn cut(&self) -> Problem {
+        Problem::Cut {
+            part: Part::Block,
+            length: self.length.into(),
+            left: (self.length - self.left).into(),
+        }
     }
 }
 
