@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use nix::sys::prctl;
 
 use crate::analyze::ladder::Which;
 use crate::error::Error;
@@ -347,7 +348,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Keeps this process from gaining privileges by the programs that it starts (`PR_SET_NO_NEW_PRIVS`, Linux 3.5), unless it
+/// starts one that may have to: `kernels` starts `run`, which may have a capability as a file.
+fn gain_no_privileges(command: &Command) {
+    if !matches!(command, Command::Kernels(_)) {
+        // Where that cannot be had nothing is lost but a second line of defence.
+        let _ = prctl::set_no_new_privs();
+    }
+}
+
 fn carry_out(command: &Command) -> Result<ExitCode, Error> {
+    gain_no_privileges(command);
     let needs_some = match command {
         Command::Run(_) | Command::Doctor(_) | Command::Kernels(_) => true,
         Command::Analyze(args) => args.write.is_some(),
