@@ -118,9 +118,9 @@ fn one(
     let mut report = Report {
         out: Out::open(args.format),
         failed: None,
-        heading: (args.format == AnalyzeFormat::Human
-            && (args.files.len() > 1 || args.files.iter().any(|it| it.is_dir())))
-        .then(|| human::heading(&name)),
+        // Unless it is the one that was named, and no other.
+        heading: (args.format == AnalyzeFormat::Human && args.files != [path.as_path()])
+            .then(|| human::heading(&name)),
         is_wanted: output.is_some(),
         began: Instant::now(),
         bar: None,
@@ -292,10 +292,24 @@ fn not_whole(path: PathBuf, problem: &str, packets: u64) -> Error {
     }
 }
 
+/// Writes all of what is to be written, or fails. [`anstream::AutoStream`] takes it apart, and if a signal interrupts it behind
+/// the first part, whoever tries again writes that twice.
+struct AtOnce<W>(W);
+
+impl<W: Write> Write for AtOnce<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Standard output.
 enum Out {
     /// For people, with colours where there is a terminal.
-    Styled(BufWriter<anstream::AutoStream<io::Stdout>>),
+    Styled(BufWriter<AtOnce<anstream::AutoStream<io::Stdout>>>),
     /// For programs.
     Plain(BufWriter<io::Stdout>),
 }
@@ -308,7 +322,7 @@ impl Out {
             AnalyzeFormat::Human => {
                 let colours = anstream::ColorChoice::global();
                 let styled = anstream::AutoStream::new(io::stdout(), colours);
-                Self::Styled(BufWriter::with_capacity(Self::ROOM, styled))
+                Self::Styled(BufWriter::with_capacity(Self::ROOM, AtOnce(styled)))
             }
             AnalyzeFormat::Json => Self::Plain(BufWriter::with_capacity(Self::ROOM, io::stdout())),
         }
@@ -508,5 +522,42 @@ impl Audience<(Texts, Option<io::Error>)> for Report {
         } else {
             ControlFlow::Break(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// Takes a part at a time, and is interrupted before each.
+    struct Interrupted(Rc<RefCell<Vec<u8>>>, bool);
+
+    impl Write for Interrupted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_signal_makes_nothing_come_twice() {
+        let written = Rc::default();
+        let raw: Box<dyn Write> = Box::new(Interrupted(Rc::clone(&written), false));
+        let mut out = BufWriter::new(AtOnce(anstream::StripStream::new(raw)));
+        out.write_all(b"\x1b[1mname\x1b[0m:\nmore \x1b[1mwords\x1b[0m\n")
+            .unwrap();
+        out.flush().unwrap();
+        assert_eq!(written.borrow().as_slice(), b"name:\nmore words\n");
     }
 }
