@@ -80,6 +80,8 @@ impl Here {
         let command = command.strip_prefix("sudo ").unwrap_or(command);
         match command.split_once(' ')? {
             ("sysctl", setting) => self.set(setting),
+            // Of the shell itself, and of nobody else's.
+            ("ulimit", _) => Some(command.to_owned()),
             ("ip", _) if self.is_root() && !self.sets_links => None,
             _ => Some(self.as_root(command)),
         }
@@ -163,6 +165,8 @@ mod tests {
         assert_eq!(Here::of(7).named_in("no command"), None);
         let setting = "allow it with `sudo sysctl a.b=1`";
         assert_eq!(Here::of(7).named_in(setting).unwrap(), "sudo sysctl a.b=1");
+        let limit = "raise the limit with `ulimit -n 4096`";
+        assert_eq!(Here::of(7).named_in(limit).unwrap(), "ulimit -n 4096");
         let link = "bring it up with `sudo ip link set lo up`";
         assert_eq!(Here::of(0).named_in(link).unwrap(), "ip link set lo up");
         let powerless = Here {

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::distribution::Wanted;
 use super::here::Here;
 use super::{Check, Facts, Group, Status};
-use crate::error::Error;
+use crate::error::{Error, reason};
 
 /// How long a program may take to say its version. A bound on failure.
 const BOUND: Duration = Duration::from_secs(5);
@@ -138,13 +138,13 @@ async fn version_of(program: &Path) -> Result<String, String> {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .map_err(|error| format!("cannot be run: {error}"))?;
+        .map_err(|error| format!("cannot be run: {}", reason(&error)))?;
     // Dropped before `child`: as long as that has not been waited for, the group's number is nobody else's.
     let offspring = Offspring(child.id().and_then(|id| i32::try_from(id).ok()));
     let answered = timeout(BOUND, answer(&mut child)).await;
     let (said, success) = match answered {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return Err(format!("cannot be read: {error}")),
+        Ok(Err(error)) => return Err(format!("cannot be read: {}", reason(&error))),
         Err(_) => {
             return Err(format!(
                 "does not tell its version within {} s",
