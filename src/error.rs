@@ -128,6 +128,15 @@ impl Error {
         }
     }
 
+    /// Whether a limit of this process or of the host was met: then the text names what raises it, and the next attempt may do
+    /// better.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        let text = self.to_string();
+        let fixes = LIMITS.into_iter().filter_map(fix);
+        fixes.chain([MORE_PROCESSES]).any(|fix| text.contains(fix))
+    }
+
     /// Standard output could not be written to: closed is one thing, broken another.
     #[must_use]
     pub fn output(error: std::io::Error) -> Self {
@@ -159,8 +168,11 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
 const MORE_PROCESSES: &str =
     "raise the limit on processes (`ulimit -u 4096`, or the pids limit of the container)";
 
+/// The errors of limits that are met, whatever call fails with them.
+const LIMITS: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS];
+
 /// What fixes this error whatever call failed with it: a limit that is reached.
-fn fix(errno: Errno) -> Option<&'static str> {
+pub(crate) fn fix(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::EMFILE => "raise the limit on open files with `ulimit -n 4096`",
         Errno::ENFILE => {
@@ -176,8 +188,7 @@ fn fix(errno: Errno) -> Option<&'static str> {
 
 /// The words of a C library about an error, with what fixes it where they end with one of these.
 pub(crate) fn with_fix(words: String) -> String {
-    let limits = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS];
-    let reached = limits.into_iter().find(|it| words.ends_with(it.desc()));
+    let reached = LIMITS.into_iter().find(|it| words.ends_with(it.desc()));
     match reached.and_then(fix) {
         Some(fix) => format!("{words}; {fix}"),
         None => words,
@@ -249,7 +260,8 @@ mod tests {
             started.contains("`ulimit -u ") && started.contains("(EAGAIN)"),
             "{started}"
         );
-        let read = Error::io("read it", &error).to_string();
-        assert!(!read.contains("ulimit"), "{read}");
+        let read = Error::io("read it", &error);
+        assert!(!read.to_string().contains("ulimit"), "{read}");
+        assert!(Error::start("start a worker", &error).is_limit() && !read.is_limit());
     }
 }

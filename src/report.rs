@@ -27,7 +27,7 @@ use crate::report::kernel::EventReport;
 use crate::scenario::{Family, Scenario, Sender};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Events, Outcome, Role};
-use crate::verdict::{Blame, Judgement, Origin, Verdict};
+use crate::verdict::{Blame, Judgement, Origin, RESOURCE_EXHAUSTED, Verdict};
 
 /// Version of the machine output.
 pub const SCHEMA: u32 = 1;
@@ -517,6 +517,20 @@ impl TrialReport {
     pub fn skipped(scenario: &Scenario, family: Family, run: u32, why: String) -> Self {
         Self {
             skipped: Some(why),
+            ..Self::blank(scenario, family, run)
+        }
+    }
+
+    /// The report of a trial that could not be played to its end, because a limit of this host or process was met: nothing is
+    /// known of it.
+    #[must_use]
+    pub fn unplayed(scenario: &Scenario, family: Family, run: u32, why: String) -> Self {
+        Self {
+            verdict: Some(Verdict::Inconclusive),
+            gap: Some(Remark {
+                id: RESOURCE_EXHAUSTED,
+                message: why,
+            }),
             ..Self::blank(scenario, family, run)
         }
     }

@@ -130,6 +130,12 @@ impl<'a> Runner<'a> {
         })
     }
 
+    /// The port that the next trial's client binds to.
+    #[must_use]
+    pub fn next_client_port(&self) -> u16 {
+        self.stage.next_client_port()
+    }
+
     /// This end's address and the other's.
     fn ends(&self, role: Role) -> (SocketAddr, SocketAddr) {
         match role {

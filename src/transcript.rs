@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::error;
 use crate::time::Timestamp;
 
 /// Which end of the connection makes a call or sends a segment.
@@ -367,6 +368,12 @@ impl Errno {
     #[must_use]
     pub fn is_exhaustion(self) -> bool {
         [Self::EMFILE, Self::ENFILE, Self::ENOMEM, Self::ENOBUFS].contains(&self)
+    }
+
+    /// What raises the limit that is reached, if it says so of one.
+    #[must_use]
+    pub(crate) fn fix(self) -> &'static str {
+        error::fix(nix::errno::Errno::from_raw(self.0)).unwrap_or("")
     }
 }
 

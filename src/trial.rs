@@ -271,6 +271,17 @@ impl Site {
         Ok(Some(cut))
     }
 
+    /// Makes the settings of this scenario, for as long as what is returned lives; of hosts that end with it, for good.
+    fn change_settings(&self, scenario: &Scenario) -> Result<sysctl::Changed, Error> {
+        match &self.hosts {
+            Some(hosts) => {
+                hosts.change_settings(scenario.sysctls)?;
+                Ok(sysctl::Changed::default())
+            }
+            None => sysctl::Changed::make(scenario.sysctls),
+        }
+    }
+
     fn begin_counting(&mut self) -> Result<(), Error> {
         for counters in &mut self.counters {
             counters.begin().map_err(|error| uncounted(&error))?;
@@ -504,13 +515,7 @@ impl Worker {
             _ => &mut self.home,
         };
         // Listeners look at some of them when they begin to listen.
-        let _settings = match &site.hosts {
-            Some(hosts) => {
-                hosts.change_settings(scenario.sysctls)?;
-                sysctl::Changed::default()
-            }
-            None => sysctl::Changed::make(scenario.sysctls)?,
-        };
+        let _settings = site.change_settings(scenario)?;
         let mut stage = site.take_stage(&self.lab, family, self.settings.port)?;
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
@@ -523,6 +528,9 @@ impl Worker {
             &mut self.buffer,
         )?;
         let (client, server) = runner.addresses();
+        // If this trial cannot be played to its end its ports are not used again.
+        let next = runner.next_client_port();
+        site.client_ports.insert(family, next);
         site.begin_counting()?;
         let clocks = ClockCheck::sample()?;
         let began = Timestamp::now()?;

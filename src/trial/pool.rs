@@ -11,7 +11,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,8 @@ struct Queue {
     next: AtomicU64,
     /// How many a worker takes at a time.
     chunk: u64,
+    /// Workers that take from it, or that may yet.
+    workers: AtomicUsize,
 }
 
 impl Queue {
@@ -90,7 +92,13 @@ impl Queue {
             repeat,
             next,
             chunk,
+            workers: AtomicUsize::new(0),
         }
+    }
+
+    /// A worker will not take from it. Whether it was the last one.
+    fn is_left_by_last(&self) -> bool {
+        self.workers.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
     fn trials(&self) -> u64 {
@@ -175,6 +183,17 @@ struct Shared {
     fast: Queue,
     slow: Queue,
     stop: AtomicBool,
+    /// Whether any worker has come to running trials.
+    has_begun: AtomicBool,
+}
+
+impl Shared {
+    fn queue(&self, duty: &Duty) -> &Queue {
+        match duty {
+            Duty::Fast { .. } => &self.fast,
+            Duty::Slow { .. } => &self.slow,
+        }
+    }
 }
 
 /// Held by whoever those that wait for timers have to wait for: workers that run the others, and workers that are not
@@ -210,7 +229,9 @@ impl Pool {
         let slow = Queue::new(slow, order.repeat, 1);
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let fast_workers = order.jobs.min(count(fast.trials().div_ceil(CHUNK)));
-        let slow_workers = count(slow.trials().min(SIDE_BY_SIDE));
+        let slow_workers = count(slow.trials().min(side_by_side()));
+        fast.workers.store(fast_workers, Ordering::Relaxed);
+        slow.workers.store(slow_workers, Ordering::Relaxed);
         let (sender, events) = mpsc::channel(CHANNEL);
         let (pass, gate) = watch::channel(());
         let shared = Arc::new(Shared {
@@ -218,9 +239,10 @@ impl Pool {
             fast,
             slow,
             stop: AtomicBool::new(false),
+            has_begun: AtomicBool::new(false),
         });
         for nth in 0..fast_workers + slow_workers {
-            let (shared, sender) = (Arc::clone(&shared), sender.clone());
+            let (own, sender) = (Arc::clone(&shared), sender.clone());
             let pass = pass.clone();
             let duty = if nth < fast_workers {
                 Duty::Fast { _pass: pass }
@@ -228,10 +250,16 @@ impl Pool {
                 let gate = gate.clone();
                 Duty::Slow { pass, gate }
             };
-            thread::Builder::new()
+            let queue = shared.queue(&duty);
+            let started = thread::Builder::new()
                 .name(format!("capture-{nth}"))
-                .spawn(move || work(&shared, nth, duty, &sender))
-                .map_err(|error| Error::start("start a worker", &error))?;
+                .spawn(move || work(&own, nth, duty, &sender));
+            // Those that there are do the trials of one that there cannot be.
+            if let Err(error) = started
+                && queue.is_left_by_last()
+            {
+                return Err(Error::start("start a worker", &error));
+            }
         }
         Ok(Self {
             events,
@@ -259,6 +287,16 @@ fn allow_many_files() {
     {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
+}
+
+/// Trials that may wait for timers at the same time: as many as there are files for.
+fn side_by_side() -> u64 {
+    /// What the process has open beside, some of it for each of the other workers.
+    const OTHERS: u64 = 64;
+    /// A worker has some twenty files open, and as many again for each of the hosts of a trial.
+    const EACH: u64 = 64;
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    (files.saturating_sub(OTHERS) / EACH).clamp(1, SIDE_BY_SIDE)
 }
 
 /// A runtime for one thread: each worker has one, and so has the thread that listens to them.
@@ -299,13 +337,32 @@ fn work(shared: &Shared, nth: usize, duty: Duty, events: &mpsc::Sender<Event>) {
     let blocked = SigSet::all()
         .thread_block()
         .map_err(|errno| Error::system("block signals in a worker", errno));
+    let queue = shared.queue(&duty);
     let result = blocked
         .and_then(|()| runtime())
         .and_then(|runtime| runtime.block_on(run_trials(shared, nth, duty, events)));
-    if let Err(error) = result {
-        shared.stop.store(true, Ordering::Relaxed);
-        let _ = events.blocking_send(Event::Failed(error));
+    let Err(error) = result else { return };
+    if error.is_limit() {
+        // Where there are no files or threads for one worker more, the others do its trials.
+        if !queue.is_left_by_last() {
+            return;
+        }
+        if shared.has_begun.load(Ordering::Relaxed) {
+            let _ = events.blocking_send(Event::Done(all_unplayed(queue, &error)));
+            return;
+        }
     }
+    shared.stop.store(true, Ordering::Relaxed);
+    let _ = events.blocking_send(Event::Failed(error));
+}
+
+/// The rest of a queue that no worker can take from.
+fn all_unplayed(queue: &Queue, error: &Error) -> Vec<Done> {
+    let chunks = std::iter::from_fn(|| queue.take()).flatten();
+    let trials = chunks.filter_map(|index| queue.trial(index));
+    trials
+        .map(|(scenario, family, run)| unplayed(scenario, family, run, error))
+        .collect()
 }
 
 /// Runs trials until there are no more. The receiver being gone is a reason to stop, not an error.
@@ -316,9 +373,8 @@ async fn run_trials(
     events: &mpsc::Sender<Event>,
 ) -> Result<(), Error> {
     let mut settings = shared.order.settings.clone();
-    let mut queue = &shared.fast;
+    let queue = shared.queue(&duty);
     if let Duty::Slow { .. } = duty {
-        queue = &shared.slow;
         settings.small_ring = true;
     } else {
         settings.kept.makes_networks = false;
@@ -339,7 +395,11 @@ async fn run_trials(
     if let Some((scenario, ..)) = first.as_ref().and_then(|chunk| queue.trial(chunk.start))
         && worker.cannot_run(scenario, Family::Ipv4).is_none()
     {
-        worker.prepare(scenario).await?;
+        match worker.prepare(scenario).await {
+            // It is tried again when it is that trial's turn.
+            Err(error) if !error.is_limit() => return Err(error),
+            _ => {}
+        }
     }
     let _pass = match duty {
         Duty::Fast { _pass: pass } => Some(pass),
@@ -350,6 +410,7 @@ async fn run_trials(
             None
         }
     };
+    shared.has_begun.store(true, Ordering::Relaxed);
     let mut dropped = 0;
     while outbox.listening && !shared.stop.load(Ordering::Relaxed) {
         let Some(chunk) = first.take().or_else(|| queue.take()) else {
@@ -399,26 +460,51 @@ async fn run_chunk(
         if shared.stop.load(Ordering::Relaxed) || !outbox.listening {
             break;
         }
-        let mut missing = worker.cannot_run(scenario, family);
-        if missing.is_none() {
-            // Only then it shows whether there can be a network.
-            worker.prepare(scenario).await?;
-            missing = worker.cannot_run(scenario, family);
-        }
-        if let Some(why) = missing {
-            outbox.done.push(skipped(scenario, family, run, why));
-            continue;
-        }
-        let trial = worker.run(scenario, family).await?;
-        *dropped += trial.evidence.completeness.dropped;
-        outbox
-            .done
-            .push(finished(order, scenario, family, run, &trial)?);
+        let done = match run_one(order, worker, (scenario, family, run), dropped).await {
+            // A limit that was met in one trial says nothing of the next one.
+            Err(error) if error.is_limit() => unplayed(scenario, family, run, &error),
+            done => done?,
+        };
+        outbox.done.push(done);
         if outbox.sent.elapsed() > SOON {
             outbox.send().await;
         }
     }
     Ok(())
+}
+
+/// Runs a trial, or says why it cannot be run here.
+async fn run_one(
+    order: &Order,
+    worker: &mut Worker,
+    (scenario, family, run): (&'static Scenario, Family, u32),
+    dropped: &mut u64,
+) -> Result<Done, Error> {
+    let mut missing = worker.cannot_run(scenario, family);
+    if missing.is_none() {
+        // Only then it shows whether there can be a network.
+        worker.prepare(scenario).await?;
+        missing = worker.cannot_run(scenario, family);
+    }
+    if let Some(why) = missing {
+        return Ok(skipped(scenario, family, run, why));
+    }
+    let trial = worker.run(scenario, family).await?;
+    *dropped += trial.evidence.completeness.dropped;
+    finished(order, scenario, family, run, &trial)
+}
+
+/// A trial that could not be played to its end because a limit was met.
+fn unplayed(scenario: &'static Scenario, family: Family, run: u32, error: &Error) -> Done {
+    let report = TrialReport::unplayed(scenario, family, run, error.to_string());
+    Done {
+        scenario,
+        family,
+        run,
+        verdict: report.verdict,
+        report: Some(Box::new(report)),
+        text: None,
+    }
 }
 
 fn skipped(scenario: &'static Scenario, family: Family, run: u32, why: String) -> Done {

@@ -310,6 +310,9 @@ impl fmt::Display for Blame {
     }
 }
 
+/// Id of the gap of a trial that a limit of the process or the host kept from being what it should be.
+pub const RESOURCE_EXHAUSTED: &str = "resource-exhausted";
+
 /// What is missing for a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
@@ -397,7 +400,7 @@ impl Gap {
             | Self::HeldUp(_)
             | Self::MetInClose { .. } => "timing-missed",
             Self::OutOfRoom(_) | Self::MemoryShort(_) => "memory-short",
-            Self::Exhausted { .. } => "resource-exhausted",
+            Self::Exhausted { .. } => RESOURCE_EXHAUSTED,
             Self::ChildNotStarted { .. } => "child-not-started",
             Self::ChildNotEnded { .. } => "child-not-ended",
             Self::FinNotAcknowledged => "fin-not-acknowledged",
@@ -458,12 +461,12 @@ impl fmt::Display for Gap {
             Self::Exhausted { call, errno } => write!(
                 f,
                 "call {call} failed with {errno}, which is not TCP's doing: {}",
-                remedy(*errno)
+                errno.fix()
             ),
             Self::ChildNotStarted { call, errno } => {
                 write!(f, "call {call}: the child process could not be started: {errno}")?;
                 if errno.is_exhaustion() {
-                    write!(f, "; {}", remedy(*errno))?;
+                    write!(f, "; {}", errno.fix())?;
                 }
                 Ok(())
             }
@@ -486,17 +489,6 @@ impl fmt::Display for Gap {
                 f.write_str("the SYN was answered while connect() was still sending it")
             }
         }
-    }
-}
-
-/// What allows more of what this error says has run out.
-fn remedy(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EMFILE => "allow more open files with `ulimit -n 4096`",
-        Errno::ENFILE => {
-            "allow more open files on this host with `sudo sysctl fs.file-max=1000000`"
-        }
-        _ => "this host, or the control group of this process, is short of memory",
     }
 }
 
