@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a machine with a Rust toolchain ready to build rstproof: a C linker and libpcap with its development files.
-# With --tests also what the tests call: tshark, nft of nftables, and setpriv of util-linux.
+# With --tests also what the tests call: tshark, nft of nftables, setpriv of util-linux, and strace.
+# With --strace also what lets system calls fail (scripts/inject-failures.sh): strace.
 # With --kernels also what boots other kernels: QEMU for x86-64.
 # Does nothing if everything is there.
 set -euo pipefail
@@ -12,12 +13,14 @@ die() {
     exit 1
 }
 
-usage='usage: scripts/setup.sh [--tests] [--kernels]'
+usage='usage: scripts/setup.sh [--tests] [--strace] [--kernels]'
 tests=no
+strace=no
 kernels=no
 for argument in "$@"; do
     case $argument in
-        --tests) tests=yes ;;
+        --tests) tests=yes strace=yes ;;
+        --strace) strace=yes ;;
         --kernels) kernels=yes ;;
         -h | --help)
             printf '%s\n' "$usage"
@@ -49,6 +52,8 @@ have_nft() { PATH=$PATH:/usr/sbin:/sbin command -v nft >/dev/null; }
 
 have_qemu() { command -v qemu-system-x86_64 >/dev/null; }
 
+have_strace() { command -v strace >/dev/null; }
+
 have_tshark() { command -v tshark >/dev/null; }
 
 # Busybox has one that cannot change the user.
@@ -61,6 +66,9 @@ missing() {
         have_tshark || printf 'tshark\n'
         have_nft || printf 'nft\n'
         have_setpriv || printf 'setpriv\n'
+    fi
+    if [[ $strace == yes ]]; then
+        have_strace || printf 'strace\n'
     fi
     if [[ $kernels == yes ]]; then
         have_qemu || printf 'qemu\n'
@@ -96,6 +104,7 @@ package_of() {
         apk:qemu) echo qemu-system-x86_64 ;;
         *:qemu) echo qemu-system-x86 ;;
         *:nft) echo nftables ;;
+        *:strace) echo strace ;;
         apk:setpriv) echo setpriv ;;
         *:setpriv) echo util-linux ;;
     esac
