@@ -583,12 +583,17 @@ fn holds(is_so: impl Fn() -> Result<bool, SystemErrno>) -> Result<bool, SystemEr
     Ok(true)
 }
 
-/// Accepts this client's connection. On a host's own loopback anybody may connect: others are hung up on.
+/// Accepts this client's connection. On a host's own loopback anybody may connect: others are hung up on, for no longer than a
+/// call may take.
 fn accept_from(listener: &Socket, client: SocketAddr) -> io::Result<Socket> {
+    let deadline = Instant::now() + CALL_BOUND;
     loop {
         let (socket, peer) = listener.accept()?;
         if peer.as_socket() == Some(client) {
             return Ok(socket);
+        }
+        if Instant::now() >= deadline {
+            return Err(io::Error::from_raw_os_error(libc::EAGAIN)); // as the bound of one call shows
         }
     }
 }
