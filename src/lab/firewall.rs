@@ -4,13 +4,21 @@
 //! of them a trial meets is a matter of the port that its server has.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::ports::firewalled_port;
 use crate::error::Error;
 use crate::scenario::Rule;
+
+/// How long loading them may take. A bound on failure, not a pace.
+const BOUND: Duration = Duration::from_secs(20);
 
 /// The program that loads them.
 const NFT: &str = "nft";
@@ -84,13 +92,45 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
         // One that does not read says why.
         let _ = input.write_all(rules(port).as_bytes());
     }
-    let output = nft.wait_with_output().map_err(failed)?;
-    if output.status.success() {
+    let mut said = Vec::new();
+    if let Some(mut errors) = nft.stderr.take() {
+        // It closes its end when it ends.
+        let deadline = Instant::now() + BOUND;
+        while comes_before(&errors, deadline).map_err(failed)? {
+            let mut some = [0; 4096];
+            match errors.read(&mut some).map_err(failed)? {
+                0 => break,
+                len => said.extend(some.iter().take(len)),
+            }
+        }
+        if Instant::now() >= deadline {
+            let _ = nft.kill();
+            let _ = nft.wait();
+            return Ok(Err(format!(
+                "nft did not load rules within {} s",
+                BOUND.as_secs()
+            )));
+        }
+    }
+    if nft.wait().map_err(failed)?.success() {
         return Ok(Ok(()));
     }
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&said);
     let first = said.lines().next().unwrap_or("it does not say why").trim();
     Ok(Err(format!("nft cannot load rules here: {first}")))
+}
+
+/// Waits until there is something to read, or the other end is closed; `false` if that did not happen before the deadline.
+fn comes_before(pipe: &impl AsFd, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], left) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 #[cfg(test)]
