@@ -152,6 +152,8 @@ pub struct Worker {
     away: Option<Away>,
     /// There was to be one, and this kernel has nothing to join hosts with.
     joins_no_hosts: bool,
+    /// Whether its thread is bound to one CPU.
+    stays_on_cpu: bool,
     batch: Batch,
     evidence: Evidence,
     memory: MemoryWatch,
@@ -349,13 +351,18 @@ impl Worker {
     /// Enters the place and opens the capture, then gives up every privilege that this thread has and its trials do not take.
     /// `nth` spreads workers over CPUs.
     pub async fn open(settings: Settings, nth: usize) -> Result<Self, Error> {
-        cpus::stay_on_one(nth)?;
+        let stays = cpus::stay_on_one(nth);
         let lab = {
             // Loading a firewall takes a child.
             let _alone = ALONE.write().await;
             Lab::enter(settings.place, settings.needs, settings.port).await?
         };
-        Self::open_in(lab, settings)
+        let mut worker = Self::open_in(lab, settings)?;
+        worker.stays_on_cpu = stays;
+        if !stays {
+            worker.home.taps = worker.home.taps.roaming();
+        }
+        Ok(worker)
     }
 
     /// The same in a place that this thread has entered already.
@@ -393,6 +400,7 @@ impl Worker {
             away: None,
             kernel: Kernel::running(),
             joins_no_hosts: false,
+            stays_on_cpu: true,
             evidence: Evidence {
                 client: nowhere,
                 server: nowhere,
@@ -443,7 +451,13 @@ impl Worker {
         } else {
             None
         };
-        let site = Site::between_hosts(&self.settings, scenario)?;
+        let roams = !self.stays_on_cpu;
+        let site = Site::between_hosts(&self.settings, scenario)?.map(|mut site| {
+            if roams {
+                site.taps = site.taps.roaming();
+            }
+            site
+        });
         self.joins_no_hosts = site.is_none();
         self.away = site.map(|site| Away {
             scenario: scenario.id,

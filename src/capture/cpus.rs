@@ -1,24 +1,53 @@
 //! Which CPU a thread is on. Loopback and veth keep a queue of frames per CPU: a fence cannot overtake what was sent from its own,
 //! and does overtake what was sent from another.
 
+use std::time::{Duration, Instant};
+
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 use crate::error::Error;
 
 /// Binds this thread to one of the CPUs that it may use, the `nth` going round. Frames queue up per CPU: on one CPU a
-/// fence cannot overtake what was sent before it.
-pub fn stay_on_one(nth: usize) -> Result<(), Error> {
+/// fence cannot overtake what was sent before it. Whether that could be done: a sandbox may not let a thread be bound.
+#[allow(clippy::must_use_candidate)] // it need not matter
+pub fn stay_on_one(nth: usize) -> bool {
     let this_thread = Pid::from_raw(0);
-    let failed = |errno| Error::system("bind a worker to one CPU", errno);
-    let allowed = sched_getaffinity(this_thread).map_err(failed)?;
+    let Ok(allowed) = sched_getaffinity(this_thread) else {
+        return false;
+    };
     let cpus: Vec<usize> = (0..CpuSet::count())
         .filter(|cpu| allowed.is_set(*cpu).unwrap_or(false))
         .collect();
-    let Some(cpu) = cpus.get(nth % cpus.len().max(1)) else {
-        return Ok(());
+    let cpu = cpus.get(nth % cpus.len().max(1));
+    cpu.is_some_and(|cpu| {
+        only(*cpu).is_ok_and(|only| sched_setaffinity(this_thread, &only).is_ok())
+    })
+}
+
+/// Waits until no CPU has a frame in its queue, no longer than the bound: what a thread that is not bound to one has sent is
+/// through then, whichever CPU it was on, but for a frame that a CPU is at in this moment. Where the kernel does not show the queues it returns at once.
+pub fn queues_are_empty(bound: Duration) {
+    let deadline = Instant::now() + bound;
+    while queued().is_some_and(|frames| frames > 0) && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+}
+
+/// How many frames wait in the queues of all CPUs: the twelfth column of `softnet_stat` (`softnet_seq_show()` in
+/// `net/core/net-procfs.c`, Linux 5.10).
+fn queued() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/net/softnet_stat").ok()?;
+    queued_in(&text)
+}
+
+fn queued_in(text: &str) -> Option<u64> {
+    const COLUMN: usize = 11;
+    let of_cpu = |line: &str| {
+        let column = line.split_whitespace().nth(COLUMN)?;
+        u64::from_str_radix(column, 16).ok()
     };
-    sched_setaffinity(this_thread, &only(*cpu).map_err(failed)?).map_err(failed)
+    text.lines().map(of_cpu).sum()
 }
 
 /// Does this on each CPU that this thread is not bound to and may be on, one after the other, and comes back. What a timer
@@ -26,7 +55,10 @@ pub fn stay_on_one(nth: usize) -> Result<(), Error> {
 pub fn on_others(mut each: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
     let this_thread = Pid::from_raw(0);
     let failed = |errno| Error::system("send a fence from each CPU", errno);
-    let home = sched_getaffinity(this_thread).map_err(failed)?;
+    let Ok(home) = sched_getaffinity(this_thread) else {
+        return Ok(());
+    };
+    let mut moved = false;
     let mut result = Ok(());
     for cpu in 0..configured_cpus() {
         // The kernel refuses those that are offline or that this process may not use.
@@ -34,12 +66,15 @@ pub fn on_others(mut each: impl FnMut() -> Result<(), Error>) -> Result<(), Erro
         if is_home || !only(cpu).is_ok_and(|it| sched_setaffinity(this_thread, &it).is_ok()) {
             continue;
         }
+        moved = true;
         result = each();
         if result.is_err() {
             break;
         }
     }
-    sched_setaffinity(this_thread, &home).map_err(failed)?;
+    if moved {
+        sched_setaffinity(this_thread, &home).map_err(failed)?;
+    }
     result
 }
 
@@ -54,4 +89,23 @@ fn only(cpu: usize) -> nix::Result<CpuSet> {
     let mut only = CpuSet::new();
     only.set(cpu)?;
     Ok(only)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two lines of Linux 6.12: `seq_printf()` with thirteen columns or more, all hexadecimal.
+    #[test]
+    fn frames_in_the_queues_are_counted() {
+        let line = |queued: &str| {
+            format!(
+                "0000075c 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 {queued} 00000001\n"
+            )
+        };
+        let text = format!("{}{}", line("00000000"), line("0000001a"));
+        assert_eq!(queued_in(&text), Some(26));
+        // Older kernels have eleven.
+        assert_eq!(queued_in("0000075c 00000000\n"), None);
+    }
 }

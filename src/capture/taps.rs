@@ -30,6 +30,8 @@ pub struct Taps {
     lost: u64,
     crossing: Option<Crossing>,
     interface: String,
+    /// Whether the thread that sends stays on one CPU.
+    stays_on_cpu: bool,
 }
 
 /// Sockets at the two ends that send fences to each other. What arrives is never read.
@@ -60,7 +62,15 @@ impl Taps {
             sessions: vec![session],
             lost: 0,
             crossing: None,
+            stays_on_cpu: true,
         }
+    }
+
+    /// The thread that sends may be on another CPU at any time.
+    #[must_use]
+    pub fn roaming(mut self) -> Self {
+        self.stays_on_cpu = false;
+        self
     }
 
     /// One at each end.
@@ -71,6 +81,7 @@ impl Taps {
             sessions: vec![client, server],
             lost: 0,
             crossing: Some(crossing),
+            stays_on_cpu: true,
         }
     }
 
@@ -198,6 +209,9 @@ impl Taps {
         from_any_cpu: bool,
     ) -> Result<(Fence, bool), Error> {
         let mut all_seen = true;
+        if !self.stays_on_cpu {
+            cpus::queues_are_empty(PATIENCE);
+        }
         if from_any_cpu {
             let send = |taps: &mut Self| taps.send_from_other_cpus();
             (_, all_seen) = self.drain_to(batch, send).await?;
