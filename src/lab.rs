@@ -9,6 +9,7 @@ pub(crate) mod destroy;
 pub(crate) mod firewall;
 pub(crate) mod forgery;
 pub(crate) mod hosts;
+mod netlink;
 pub mod ports;
 pub mod routes;
 pub(crate) mod sysctl;
@@ -18,7 +19,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use caps::{CapSet, Capability, CapsHashSet};
-use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::StreamExt;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -26,11 +26,11 @@ use nix::unistd::{Gid, Uid, getegid, geteuid};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteType};
-use rtnetlink::proto::sys::SocketAddr;
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup};
 use tokio::time::timeout;
 
 use self::forgery::Forgery;
+use self::netlink::{News, answer};
 use crate::error::{Error, program, reason};
 use crate::scenario::{Family, Needs, Scenario};
 
@@ -295,35 +295,24 @@ async fn set_up_loopback(
     needs_routes: bool,
 ) -> Result<(Result<Ipv6Addr, String>, Result<(), String>), Error> {
     // An IPv6 address becomes usable some time after the kernel has accepted it, so listen for the news.
-    let (connection, handle, mut news) =
-        rtnetlink::new_multicast_connection(&[MulticastGroup::Ipv6Route])
-            .map_err(|error| Error::io("open a netlink socket", &error))?;
+    let (connection, handle, mut news) = netlink::open(&[MulticastGroup::Ipv6Route])
+        .map_err(|error| Error::io("open a netlink socket", &error))?;
     let pump = tokio::spawn(connection);
     let up = LinkUnspec::new_with_index(LOOPBACK.1).up().build();
-    let brought_up = handle.link().set(up).execute().await;
+    let brought_up = answer(handle.link().set(up).execute()).await;
     let ipv6 = match random_unique_local_address() {
         Ok(address) => add_to_loopback(&handle, address, &mut news).await,
         Err(error) => Err(error.to_string()),
     };
     let mut routes = Err(NOT_ASKED_FOR.to_owned());
     if needs_routes {
-        let added = routes::add(&handle, ipv6.is_ok()).await;
-        routes = added.map_err(|error| format!("no routes can be added: {}", refusal(&error)));
+        let added = answer(routes::add(&handle, ipv6.is_ok())).await;
+        routes = added.map_err(|error| format!("no routes can be added: {error}"));
     }
     pump.abort();
-    brought_up.map_err(|error| Error::lab(format!("bring {} up", LOOPBACK.0), &refusal(&error)))?;
+    brought_up.map_err(|error| Error::lab(format!("bring {} up", LOOPBACK.0), &error))?;
     Ok((ipv6, routes))
 }
-
-/// Why netlink refused, as people know it.
-fn refusal(error: &rtnetlink::Error) -> String {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => reason(&message.to_io()),
-        other => other.to_string(),
-    }
-}
-
-type News = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
 async fn add_to_loopback(
     handle: &Handle,
@@ -331,10 +320,9 @@ async fn add_to_loopback(
     news: &mut News,
 ) -> Result<Ipv6Addr, String> {
     let added = handle.address().add(LOOPBACK.1, address.into(), 128);
-    added
-        .execute()
+    answer(added.execute())
         .await
-        .map_err(|error| format!("this kernel gives lo no IPv6 address: {}", refusal(&error)))?;
+        .map_err(|error| format!("this kernel gives lo no IPv6 address: {error}"))?;
     if is_made_usable(address, news).await {
         Ok(address)
     } else {

@@ -9,9 +9,11 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd as _;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use nix::sched::{CloneFlags, unshare};
@@ -20,14 +22,17 @@ use rtnetlink::{Handle, LinkUnspec, LinkVeth, MulticastGroup, RouteMessageBuilde
 use tokio::runtime::{Builder, Runtime};
 
 use super::forgery::Forgery;
+use super::netlink::{self, News, answer};
 use super::{
-    Kept, News, drop_privileges, firewall, is_made_usable, no_network_namespace, random, refusal,
-    sysctl,
+    Kept, drop_privileges, firewall, is_made_usable, no_network_namespace, random, sysctl,
 };
 use crate::capture::Crossing;
 use crate::error::{Error, reason};
 use crate::packet::{CLIENT, SERVER};
 use crate::scenario::{Change, Family, Network};
+
+/// How long a host may take for what it is asked to do: longer than all bounds within that. A bound on failure, not a pace.
+const JOB_BOUND: Duration = Duration::from_secs(60);
 
 type Job = Box<dyn FnOnce(&Runtime) + Send>;
 
@@ -37,6 +42,8 @@ pub(crate) struct Host {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     namespace: File,
+    /// It has not done within the bound what it was asked to.
+    is_stuck: AtomicBool,
 }
 
 impl Host {
@@ -64,11 +71,12 @@ impl Host {
             .name(name.to_owned())
             .spawn(work)
             .map_err(|error| Error::start("start a host", &error))?;
-        let namespace = told.recv().map_err(|_| ended())??;
+        let namespace = told.recv_timeout(JOB_BOUND).map_err(|_| ended())??;
         let host = Self {
             jobs: Some(jobs),
             thread: Some(thread),
             namespace,
+            is_stuck: AtomicBool::new(false),
         };
         turn(&host, "lo", true)?;
         Ok(host)
@@ -85,7 +93,14 @@ impl Host {
         };
         let jobs = self.jobs.as_ref().ok_or_else(ended)?;
         jobs.send(Box::new(job)).map_err(|_| ended())?;
-        told.recv().map_err(|_| ended())
+        told.recv_timeout(JOB_BOUND).map_err(|error| {
+            if error == RecvTimeoutError::Disconnected {
+                return ended();
+            }
+            self.is_stuck.store(true, Ordering::Relaxed);
+            let late = format!("it did not answer within {} s", JOB_BOUND.as_secs());
+            Error::lab("use a host", &late)
+        })
     }
 
     /// Does this with a netlink socket of its namespace.
@@ -115,9 +130,10 @@ impl Host {
         let done = self.run(move |runtime| {
             runtime.block_on(async {
                 let (connection, handle, news) =
-                    rtnetlink::new_multicast_connection(groups).map_err(|error| reason(&error))?;
+                    netlink::open(groups).map_err(|error| reason(&error))?;
                 let pump = tokio::spawn(connection);
-                let done = job(handle, news).await.map_err(|error| refusal(&error));
+                let done = answer(job(handle, news)).await;
+                let done = done.map_err(|why| why.to_string());
                 pump.abort();
                 done
             })
@@ -129,7 +145,10 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        // A thread that is stuck ends with the process.
+        if let Some(thread) = self.thread.take()
+            && !self.is_stuck.load(Ordering::Relaxed)
+        {
             let _ = thread.join();
         }
     }
