@@ -14,12 +14,14 @@ pub mod human;
 mod main_job;
 mod privilege;
 mod program;
+mod settings;
 mod witness;
 
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::kernel::format::Field;
+use crate::lab::sysctl::Obstacle;
 use crate::lab::{self, Place};
 use crate::report::{Header, Host, Remark, Tool};
 use crate::scenario::Family;
@@ -192,6 +194,7 @@ impl Check {
 pub struct Look {
     here: Here,
     header: Header,
+    settings: Check,
     raw_socket: Check,
     on_host: Check,
     kernel: Vec<Check>,
@@ -205,6 +208,7 @@ impl Look {
         let here = Here::look(&header.host.machine);
         let raw_socket = privilege::raw_socket(&here);
         Self {
+            settings: settings::check(Obstacle::here()),
             on_host: privilege::on_host(&here, raw_socket.status),
             raw_socket,
             kernel: witness::all(&here),
@@ -239,6 +243,7 @@ impl Prepared {
         let Look {
             here,
             header,
+            settings,
             raw_socket,
             on_host,
             kernel,
@@ -258,7 +263,13 @@ impl Prepared {
         lab::drop_privileges(lab::Kept::default())?;
         let programs = program::all(&here).await?;
 
-        let mut checks = vec![user_namespaces, network_namespaces, capture, trial];
+        let mut checks = vec![
+            user_namespaces,
+            network_namespaces,
+            capture,
+            settings,
+            trial,
+        ];
         checks.extend([raw_socket, on_host]);
         checks.extend(kernel);
         checks.extend(programs);

@@ -9,9 +9,11 @@ pub(crate) mod destroy;
 pub(crate) mod firewall;
 pub(crate) mod forgery;
 pub(crate) mod hosts;
+mod interface;
 mod netlink;
 pub mod ports;
 pub mod routes;
+pub mod settings;
 pub(crate) mod sysctl;
 
 use std::fs;
@@ -19,18 +21,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use caps::{CapSet, Capability, CapsHashSet};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt as _};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, getegid, geteuid};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteType};
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup};
 use tokio::time::timeout;
 
 use self::forgery::Forgery;
 use self::netlink::{News, answer};
+use self::settings::Unmet;
+use self::sysctl::Obstacle;
 use crate::error::{Error, program, reason};
 use crate::scenario::{Family, Needs, Scenario};
 
@@ -52,6 +57,13 @@ const NEWS_BOUND: Duration = Duration::from_secs(2);
 /// Makes private namespaces possible for this process: enters a user namespace unless the privilege is there. Call it
 /// before any thread exists.
 pub fn prepare(place: Place) -> Result<(), Error> {
+    // Counters, namespaces, settings and children are all found there.
+    if Obstacle::here() == Some(Obstacle::NoProc) {
+        return Err(Error::Privilege {
+            missing: "/proc is not mounted, and trials need it".to_owned(),
+            remedy: Obstacle::NoProc.fix().to_owned(),
+        });
+    }
     if place == Place::Host || makes_namespaces() {
         return Ok(());
     }
@@ -189,6 +201,8 @@ pub struct Lab {
     forgery: Result<Forgery, String>,
     /// Why sockets cannot be destroyed, if they cannot.
     no_destruction: Option<String>,
+    /// Settings that are not as scenarios rely on.
+    unmet: Vec<Unmet>,
     place: Place,
 }
 
@@ -199,10 +213,16 @@ impl Lab {
         let ipv4 = random_loopback_address()?;
         let none = || NOT_ASKED_FOR.to_owned();
         let mut routes = Err(none());
+        let unmet;
         let ipv6 = match place {
-            Place::Host => Ok(Ipv6Addr::LOCALHOST),
+            Place::Host => {
+                unmet = settings::unmet_here(mtu_of_loopback().await);
+                Ok(Ipv6Addr::LOCALHOST)
+            }
             Place::Private => {
                 unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
+                // Sockets take some of them over when they are made.
+                unmet = settings::restore(settings::is_of_sockets);
                 let (ipv6, added) = set_up_loopback(needs.routes).await?;
                 routes = added;
                 ipv6
@@ -237,25 +257,27 @@ impl Lab {
             routes,
             forgery,
             no_destruction,
+            unmet,
             place,
         })
     }
 
-    /// Why trials of this scenario cannot run in this place, if they cannot.
+    /// Why trials of this scenario over this family cannot run in this place, if they cannot.
     #[must_use]
-    pub fn lacks(&self, scenario: &Scenario) -> Option<String> {
+    pub fn lacks(&self, scenario: &Scenario, family: Family) -> Option<String> {
         let needs = scenario.needs();
-        if !needs.any() {
-            return None;
-        }
-        if self.place == Place::Host {
+        if needs.any() && self.place == Place::Host {
             return Some(
                 "it changes the network that it runs in, so it needs one of its own; leave --host away"
                     .to_owned(),
             );
         }
+        let mut unmet = self.unmet.iter();
+        if let Some(unmet) = unmet.find(|unmet| unmet.concerns(scenario, family)) {
+            return Some(unmet.reason());
+        }
         let mut missing = scenario.sysctls.iter();
-        let missing = missing.find_map(|(name, _)| sysctl::missing(name));
+        let missing = missing.find_map(|(name, value)| sysctl::missing(name, value));
         let lack = |needed: bool, why: Option<&String>| why.filter(|_| needed).cloned();
         missing
             .or_else(|| lack(needs.firewall, self.firewall.as_ref().err()))
@@ -323,24 +345,47 @@ async fn add_to_loopback(
     answer(added.execute())
         .await
         .map_err(|error| format!("this kernel gives lo no IPv6 address: {error}"))?;
-    if is_made_usable(address, news).await {
+    if are_made_usable(&[address], news).await {
         Ok(address)
     } else {
         Err("the kernel did not make its IPv6 address usable".to_owned())
     }
 }
 
-/// Waits for the news that a new address can be used, which is told some time after it was accepted; no longer than that may
-/// take. Whether they came.
-async fn is_made_usable(address: Ipv6Addr, news: &mut News) -> bool {
+/// The largest packet on this namespace's `lo`; `None` if it cannot be asked for.
+async fn mtu_of_loopback() -> Option<u32> {
+    let (connection, handle, _news) = netlink::open(&[]).ok()?;
+    let pump = tokio::spawn(connection);
+    let mut links = handle
+        .link()
+        .get()
+        .match_name(LOOPBACK.0.to_owned())
+        .execute();
+    let link = answer(links.try_next()).await;
+    pump.abort();
+    let attributes = link.ok().flatten()?.attributes;
+    attributes
+        .into_iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(mtu),
+            _ => None,
+        })
+}
+
+/// Waits for the news that new addresses can be used, which is told some time after they were accepted; no longer than that may
+/// take. Whether it came for all of them.
+async fn are_made_usable(addresses: &[Ipv6Addr], news: &mut News) -> bool {
     let usable = async {
-        while let Some((message, _)) = news.next().await {
-            if makes_local(&message, address) {
-                return;
-            }
+        let mut left = addresses.to_vec();
+        while !left.is_empty() {
+            let Some((message, _)) = news.next().await else {
+                return false;
+            };
+            left.retain(|address| !makes_local(&message, *address));
         }
+        true
     };
-    timeout(NEWS_BOUND, usable).await.is_ok()
+    timeout(NEWS_BOUND, usable).await.unwrap_or(false)
 }
 
 /// Whether this is the route by which packets for `address` are delivered on this host.

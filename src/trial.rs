@@ -150,8 +150,8 @@ pub struct Worker {
     home: Site,
     /// Where the next trial between hosts is run.
     away: Option<Away>,
-    /// There was to be one, and this kernel has nothing to join hosts with.
-    joins_no_hosts: bool,
+    /// There was to be one for this scenario and family, and this is why there is none.
+    no_hosts: Option<(&'static str, Family, String)>,
     /// Whether its thread is bound to one CPU.
     stays_on_cpu: bool,
     batch: Batch,
@@ -165,6 +165,7 @@ pub struct Worker {
 /// A network of other hosts, built for one trial of one scenario.
 struct Away {
     scenario: &'static str,
+    family: Family,
     site: Site,
     is_used: bool,
 }
@@ -212,14 +213,23 @@ impl Site {
         })
     }
 
-    /// Builds a network of more hosts, with a capture at both ends. `None` if this kernel cannot have one.
-    fn between_hosts(settings: &Settings, scenario: &Scenario) -> Result<Option<Self>, Error> {
+    /// Builds a network of more hosts, with a capture at both ends. Or why there cannot be one for trials over this family.
+    fn between_hosts(
+        settings: &Settings,
+        scenario: &Scenario,
+        family: Family,
+    ) -> Result<Result<Self, String>, Error> {
         let mut needs = scenario.needs();
         needs.forgery |= settings.decoy.is_some();
         let firewall = needs.firewall.then_some(settings.port);
-        let Some(hosts) = Hosts::build(scenario.network, firewall)? else {
-            return Ok(None);
+        let hosts = match Hosts::build(scenario, firewall)? {
+            Ok(hosts) => hosts,
+            Err(why) => return Ok(Err(why)),
         };
+        // Before there is a capture to see it.
+        if let Some(why) = hosts.lacks(scenario, family)? {
+            return Ok(Err(why));
+        }
         let crossing = hosts.crossing()?;
         let destinations = crossing.destinations()?;
         let open = |host: &Host, tap: Tap| open_at(host, tap, &hosts, settings, &destinations);
@@ -228,7 +238,7 @@ impl Site {
         let counters = [&hosts.client, &hosts.server].map(|host| host.run(|_| Meter::open().ok()));
         let [one, other] = counters;
         let trace = settings.trace.as_ref();
-        Ok(Some(Self {
+        Ok(Ok(Self {
             taps: Taps::two(client, server, crossing),
             counters: one?.into_iter().chain(other?).collect(),
             trace: trace.map(|session| session.listen(hosts.addresses())),
@@ -399,7 +409,7 @@ impl Worker {
             },
             away: None,
             kernel: Kernel::running(),
-            joins_no_hosts: false,
+            no_hosts: None,
             stays_on_cpu: true,
             evidence: Evidence {
                 client: nowhere,
@@ -440,30 +450,42 @@ impl Worker {
 
     /// Builds the network that a trial of this scenario needs, if it is not built yet. Loading a firewall takes a child, so it is
     /// better done before others are at work.
-    pub async fn prepare(&mut self, scenario: &Scenario) -> Result<(), Error> {
-        let is_ready = |away: &Away| away.scenario == scenario.id && !away.is_used;
-        if scenario.network == Network::Loopback || self.away.as_ref().is_some_and(is_ready) {
+    pub async fn prepare(&mut self, scenario: &Scenario, family: Family) -> Result<(), Error> {
+        if self.is_ready_for(scenario, family) {
             return Ok(());
         }
         self.away = None;
+        self.build(scenario, family).await
+    }
+
+    /// Whether there is a network for a trial of this scenario, or it needs none.
+    fn is_ready_for(&self, scenario: &Scenario, family: Family) -> bool {
+        let is_for_it =
+            |away: &Away| away.scenario == scenario.id && away.family == family && !away.is_used;
+        scenario.network == Network::Loopback || self.away.as_ref().is_some_and(is_for_it)
+    }
+
+    async fn build(&mut self, scenario: &Scenario, family: Family) -> Result<(), Error> {
         let _alone = if scenario.needs().firewall {
             Some(ALONE.write().await)
         } else {
             None
         };
-        let roams = !self.stays_on_cpu;
-        let site = Site::between_hosts(&self.settings, scenario)?.map(|mut site| {
-            if roams {
-                site.taps = site.taps.roaming();
+        self.no_hosts = None;
+        match Site::between_hosts(&self.settings, scenario, family)? {
+            Ok(mut site) => {
+                if !self.stays_on_cpu {
+                    site.taps = site.taps.roaming();
+                }
+                self.away = Some(Away {
+                    scenario: scenario.id,
+                    family,
+                    site,
+                    is_used: false,
+                });
             }
-            site
-        });
-        self.joins_no_hosts = site.is_none();
-        self.away = site.map(|site| Away {
-            scenario: scenario.id,
-            site,
-            is_used: false,
-        });
+            Err(why) => self.no_hosts = Some((scenario.id, family, why)),
+        }
         Ok(())
     }
 
@@ -478,15 +500,28 @@ impl Worker {
         {
             return Some(format!("no Multipath TCP here: {why}"));
         }
-        if scenario.network != Network::Loopback && self.joins_no_hosts {
-            return Some("this kernel cannot join hosts: it has no veth".to_owned());
+        if let Some((id, of, why)) = &self.no_hosts
+            && (*id, *of) == (scenario.id, family)
+        {
+            return Some(why.clone());
         }
-        self.lab.lacks(scenario)
+        self.lab.lacks(scenario, family)
+    }
+
+    /// Forgets why a network could not be built: the next trial tries again.
+    pub(crate) fn forget_obstacles(&mut self) {
+        self.no_hosts = None;
     }
 
     /// Runs one trial and judges it.
     pub async fn run(&mut self, scenario: &Scenario, family: Family) -> Result<Trial<'_>, Error> {
-        self.prepare(scenario).await?;
+        self.prepare(scenario, family).await?;
+        if scenario.network != Network::Loopback
+            && let Some((_, _, why)) = &self.no_hosts
+        {
+            // It is no trial of that scenario without them.
+            return Err(Error::lab("join hosts", why));
+        }
         // A child that comes into being has a copy of every descriptor of the process for a moment, and what another
         // trial closes then is not closed.
         if scenario.has_child() {

@@ -5,7 +5,7 @@
 //! and all that was made there is closed, the namespace is gone, and with it its links, addresses, routes and rules.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd as _;
@@ -17,19 +17,21 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use nix::sched::{CloneFlags, unshare};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, MulticastGroup, RouteMessageBuilder};
 use tokio::runtime::{Builder, Runtime};
 
 use super::forgery::Forgery;
+use super::interface::{self, Behaviour};
 use super::netlink::{self, News, answer};
-use super::{
-    Kept, drop_privileges, firewall, is_made_usable, no_network_namespace, random, sysctl,
-};
+use super::settings::{self, Unmet};
+use super::sysctl::{self, Obstacle};
+use super::{Kept, are_made_usable, drop_privileges, firewall, no_network_namespace, random};
 use crate::capture::Crossing;
 use crate::error::{Error, reason};
 use crate::packet::{CLIENT, SERVER};
-use crate::scenario::{Change, Family, Network};
+use crate::scenario::{Change, Family, Network, Scenario};
 
 /// How long a host may take for what it is asked to do: longer than all bounds within that. A bound on failure, not a pace.
 const JOB_BOUND: Duration = Duration::from_secs(60);
@@ -173,13 +175,6 @@ fn enter() -> Result<(File, Runtime), Error> {
         .enable_time()
         .build()
         .map_err(failed)?;
-    // An address is to be usable at once; nobody else can have it. Where there is no IPv6 there is nothing to set.
-    for interfaces in ["all", "default"] {
-        let _ = fs::write(
-            format!("/proc/sys/net/ipv6/conf/{interfaces}/accept_dad"),
-            "0",
-        );
-    }
     Ok((namespace, runtime))
 }
 
@@ -196,6 +191,12 @@ impl Pair {
             Family::Ipv4 => self.ipv4.0.into(),
             Family::Ipv6 => self.ipv6.0.into(),
         }
+    }
+
+    /// The address that is valid on its link only.
+    fn link_local(self) -> (Ipv6Addr, u8) {
+        let [.., link, host] = self.ipv6.0.segments();
+        (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, link, host), 64)
     }
 
     fn both(self) -> [(IpAddr, u8); 2] {
@@ -254,69 +255,153 @@ pub(crate) struct Hosts {
     gateways: Option<[Pair; 2]>,
     /// What is to be put right before a fence can cross.
     broken: Vec<Change>,
+    /// What the links of both ends are like.
+    end: Behaviour,
+    /// Settings that the trial relies on.
+    relied_on: Arc<[&'static str]>,
+    /// Those that they have inherited and should not have.
+    unmet: Vec<Unmet>,
+    /// Why the router does not forward IPv6, if it does not.
+    no_forwarding: Option<String>,
 }
 
+/// Why there is no network at all.
+const NO_VETH: &str = "this kernel cannot join hosts: it has no veth";
+
 impl Hosts {
-    /// Builds the network. `firewall` is the first port of servers, if rules are to be loaded. `None` if this kernel has
-    /// nothing to join hosts with.
-    pub(crate) fn build(network: Network, firewall: Option<u16>) -> Result<Option<Self>, Error> {
+    /// Builds the network for a trial of this scenario. `firewall` is the first port of servers, if rules are to be loaded. Or why
+    /// it cannot be built here.
+    pub(crate) fn build(
+        scenario: &Scenario,
+        firewall: Option<u16>,
+    ) -> Result<Result<Self, String>, Error> {
         let block = Block::take()?;
-        let ends = |host: u8, links: [u8; 2]| links.map(|link| block.host(link, host));
         let client = Arc::new(Host::start("client-host")?);
         let server = Arc::new(Host::start("server-host")?);
-        let mut hosts = match network {
-            Network::Loopback | Network::Link => {
-                let ends = [block.host(0, 1), block.host(0, 2)];
-                if !join(&client, CLIENT, &server, SERVER)? {
-                    return Ok(None);
-                }
-                Self {
-                    client,
-                    server,
-                    router: None,
-                    ends,
-                    gateways: None,
-                    broken: Vec::new(),
-                }
-            }
-            Network::Routed => {
-                let router = Host::start("router")?;
-                let between = ends(2, [0, 1]);
-                let ends = ends(1, [0, 1]);
-                let gateways = Some(between);
-                for (host, name, inner, own, near) in [
-                    (&*client, CLIENT, "to-client", ends[0], between[0]),
-                    (&*server, SERVER, "to-server", ends[1], between[1]),
-                ] {
-                    if !join(host, name, &router, inner)? {
-                        return Ok(None);
-                    }
-                    set_up(&router, inner, near)?;
-                    set_up(host, name, own)?;
-                    route_by(host, name, near)?;
-                }
-                router.run(|_| {
-                    let _ = fs::write("/proc/sys/net/ipv4/ip_forward", "1");
-                    let _ = fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
-                })?;
-                Self {
-                    client,
-                    server,
-                    router: Some(router),
-                    ends,
-                    gateways,
-                    broken: Vec::new(),
-                }
-            }
+        let router = match scenario.network {
+            Network::Loopback | Network::Link => None,
+            Network::Routed => Some(Host::start("router")?),
         };
-        if network != Network::Routed {
-            set_up(&hosts.client, CLIENT, hosts.ends[0])?;
-            set_up(&hosts.server, SERVER, hosts.ends[1])?;
+        let relied_on: Arc<[&str]> = settings::RELIED_ON
+            .iter()
+            .filter(|setting| (setting.relied_on_by)(scenario))
+            .map(|setting| setting.name)
+            .collect();
+        let mut unmet = Vec::new();
+        for host in [Some(&*client), Some(&*server), router.as_ref()] {
+            let Some(host) = host else { continue };
+            // Before there are links, which take some of them over.
+            unmet.extend(restore_settings(host, &relied_on)?);
+        }
+        // Where the link is lost, that is to show before anybody is asked in vain who has the address.
+        let end = Behaviour {
+            forwards: false,
+            gives_up_soon: !scenario.loses_link(),
+        };
+        let mut hosts = Self {
+            client,
+            server,
+            router: None,
+            ends: [block.host(0, 1), block.host(0, 2)],
+            gateways: None,
+            broken: Vec::new(),
+            end,
+            relied_on,
+            unmet,
+            no_forwarding: None,
+        };
+        if let Some(router) = router {
+            let way = Behaviour {
+                forwards: true,
+                ..end
+            };
+            let near = [block.host(0, 2), block.host(1, 2)];
+            hosts.ends = [block.host(0, 1), block.host(1, 1)];
+            hosts.gateways = Some(near);
+            for (nth, host, name, inner) in [
+                (0, &*hosts.client, CLIENT, "to-client"),
+                (1, &*hosts.server, SERVER, "to-server"),
+            ] {
+                if !join(host, name, &router, inner)? {
+                    return Ok(Err(NO_VETH.to_owned()));
+                }
+                set_up(&router, inner, near[nth], way)?;
+                set_up(host, name, hosts.ends[nth], end)?;
+                route_by(host, name, near[nth])?;
+            }
+            // That of IPv4 is a matter of each interface.
+            hosts.no_forwarding = router.run(|_| forward_ipv6().err())?;
+            hosts.router = Some(router);
+        } else {
+            if !join(&hosts.client, CLIENT, &hosts.server, SERVER)? {
+                return Ok(Err(NO_VETH.to_owned()));
+            }
+            set_up(&hosts.client, CLIENT, hosts.ends[0], end)?;
+            set_up(&hosts.server, SERVER, hosts.ends[1], end)?;
         }
         if let Some(port) = firewall {
             hosts.load_firewall(port)?;
         }
-        Ok(Some(hosts))
+        Ok(Ok(hosts))
+    }
+
+    /// Why trials of this scenario over this family cannot be run between these hosts, if they cannot. Sends datagrams from one to the
+    /// other and back, over IPv4 also for IPv6: fences cross by it.
+    pub(crate) fn lacks(
+        &self,
+        scenario: &Scenario,
+        family: Family,
+    ) -> Result<Option<String>, Error> {
+        let mut unmet = self.unmet.iter();
+        let unmet =
+            unmet.find(|it| it.concerns(scenario, Family::Ipv4) || it.concerns(scenario, family));
+        if let Some(unmet) = unmet {
+            return Ok(Some(unmet.reason()));
+        }
+        if let (Family::Ipv6, Some(why)) = (family, &self.no_forwarding) {
+            return Ok(Some(why.clone()));
+        }
+        let mut families = vec![Family::Ipv4];
+        if family == Family::Ipv6 {
+            families.push(family);
+        }
+        for family in families {
+            if let Some(why) = self.do_not_reach_each_other(family)? {
+                let family = family.proper_name();
+                return Ok(Some(format!(
+                    "its hosts do not reach each other over {family}: {why}"
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why no datagram gets from one end to the other and back, if none does.
+    fn do_not_reach_each_other(&self, family: Family) -> Result<Option<String>, Error> {
+        let [client, server] = self.ends.map(|pair| pair.of(family));
+        let bind = |host: &Host, ip: IpAddr| host.run(move |_| UdpSocket::bind((ip, 0)));
+        let result = match (bind(&self.client, client)?, bind(&self.server, server)?) {
+            (Ok(client), Ok(server)) => exchange(&client, &server),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        let Err(error) = result else { return Ok(None) };
+        let full = self
+            .client
+            .netlink("look at the neighbour table", move |handle| async move {
+                interface::full_neighbour_table(&handle, family).await
+            });
+        if let Ok(Some(limit)) = full {
+            let family = family.name();
+            return Ok(Some(format!(
+                "the host's neighbour table is full; allow more than {limit} entries on the host with `sudo sysctl \
+                 net.{family}.neigh.default.gc_thresh3=8192`"
+            )));
+        }
+        Ok(Some(if error.kind() == io::ErrorKind::WouldBlock {
+            "a datagram that was sent did not arrive".to_owned()
+        } else {
+            reason(&error)
+        }))
     }
 
     fn load_firewall(&mut self, port: u16) -> Result<(), Error> {
@@ -412,8 +497,10 @@ impl Hosts {
                     ));
                 }
                 let new = Arc::new(Host::start("server-host")?);
+                // What could not be changed there could not be changed in the old one.
+                restore_settings(&new, &self.relied_on)?;
                 give(&self.server, SERVER, &new)?;
-                set_up(&new, SERVER, self.ends[1])?;
+                set_up(&new, SERVER, self.ends[1], self.end)?;
                 // Sockets of the old one may still be open, but nothing joins it to anybody.
                 self.server = new;
                 return Ok(());
@@ -459,7 +546,7 @@ impl Hosts {
             (&self.client, CLIENT)
         };
         let nth = usize::from(is_server);
-        set_up(host, name, self.ends[nth])?;
+        set_up(host, name, self.ends[nth], self.end)?;
         match self.gateways {
             Some(gateways) => route_by(host, name, gateways[nth]),
             None => Ok(()),
@@ -509,39 +596,99 @@ fn give(from: &Host, name: &'static str, to: &Host) -> Result<(), Error> {
 }
 
 /// Gives a link its addresses and brings it up; they can be used when this returns.
-fn set_up(host: &Host, name: &'static str, addresses: Pair) -> Result<(), Error> {
+fn set_up(
+    host: &Host,
+    name: &'static str,
+    addresses: Pair,
+    behaviour: Behaviour,
+) -> Result<(), Error> {
     let groups = &[MulticastGroup::Ipv6Route];
     host.netlink_with_news(
         "set a link up",
         groups,
         move |handle, mut news| async move {
-            let index = link(&handle, name).await?.header.index;
+            let link = link(&handle, name).await?;
+            let index = link.header.index;
+            interface::set(&handle, &link, behaviour).await?;
             let up = LinkUnspec::new_with_index(index).up().build();
             handle.link().set(up).execute().await?;
-            hurry_neighbours(name);
-            let address = |ip: IpAddr, prefix| handle.address().add(index, ip, prefix).execute();
             let (ipv4, prefix) = addresses.ipv4;
-            address(ipv4.into(), prefix).await?;
-            let (ipv6, prefix) = addresses.ipv6;
-            // A kernel without IPv6 has no such addresses, and no trials over it. Who waits in vain is told when it is used.
-            if address(ipv6.into(), prefix).await.is_ok() {
-                is_made_usable(ipv6, &mut news).await;
+            let add = handle.address().add(index, ipv4.into(), prefix);
+            add.execute().await?;
+            let mut new = Vec::new();
+            for (ip, prefix) in [addresses.link_local(), addresses.ipv6] {
+                let mut add = handle.address().add(index, ip.into(), prefix);
+                // Nobody else can have it, so that need not be found out.
+                let flags = AddressAttribute::Flags(AddressFlags::Nodad);
+                add.message_mut().attributes.push(flags);
+                match add.execute().await {
+                    Ok(()) => new.push(ip),
+                    // It was left when the others were taken away.
+                    Err(rtnetlink::Error::NetlinkError(error))
+                        if error.raw_code() == -libc::EEXIST => {}
+                    // A kernel without IPv6 has no such addresses, and no trials over it.
+                    Err(_) => return Ok(()),
+                }
             }
+            // Who waits in vain sees that when they are used.
+            are_made_usable(&new, &mut news).await;
             Ok(())
         },
     )
 }
 
-/// Lets the host whose thread this is ask this link five times a second who has an address: it gives up after three times,
-/// and a trial need not wait for three seconds.
-fn hurry_neighbours(link: &str) {
-    for family in ["ipv4", "ipv6"] {
-        // Where it cannot be set it takes longer.
-        let _ = fs::write(
-            format!("/proc/sys/net/{family}/neigh/{link}/retrans_time_ms"),
-            "200",
-        );
+/// Gives those of these settings that a new host has inherited their usual values. Those that could not be changed.
+fn restore_settings(host: &Host, names: &Arc<[&'static str]>) -> Result<Vec<Unmet>, Error> {
+    let names = Arc::clone(names);
+    host.run(move |_| settings::restore(|setting| names.contains(&setting.name)))
+}
+
+/// Lets the host whose thread this is forward what is for others over IPv6, which no interface can be given by itself
+/// (`ip6_forward()`). Or why it does not.
+fn forward_ipv6() -> Result<(), String> {
+    const NAME: &str = "net.ipv6.conf.all.forwarding";
+    // Without IPv6 there are no trials over it.
+    if sysctl::read(NAME).is_ok_and(|value| value == "1") {
+        return Ok(());
     }
+    let Err(error) = sysctl::write(NAME, "1") else {
+        return Ok(());
+    };
+    Err(match Obstacle::here() {
+        Some(obstacle) => format!(
+            "its router does not forward IPv6, which takes {NAME}=1, and {}; {}",
+            obstacle.found(),
+            obstacle.fix()
+        ),
+        None => format!(
+            "its router does not forward IPv6: {NAME} cannot be set here: {}",
+            reason(&error)
+        ),
+    })
+}
+
+/// Sends datagrams from one socket to the other and back until they arrive, or long enough in vain.
+fn exchange(one: &UdpSocket, other: &UdpSocket) -> io::Result<()> {
+    /// How long to wait before it is sent again: who does not know yet where the other is may drop what is to be sent.
+    const PACE: Duration = Duration::from_millis(100);
+    /// A bound on failure: by then three questions for an address are without an answer.
+    const TIMES: usize = 20;
+    one.connect(other.local_addr()?)?;
+    other.connect(one.local_addr()?)?;
+    for (from, to) in [(one, other), (other, one)] {
+        to.set_read_timeout(Some(PACE))?;
+        let mut result = Ok(0);
+        for _ in 0..TIMES {
+            // An ICMP error of an earlier one is reported here.
+            from.send(b"?")?;
+            result = to.recv(&mut [0]);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result?;
+    }
+    Ok(())
 }
 
 /// Takes a link's addresses away.

@@ -1,33 +1,144 @@
-//! Settings below `net.ipv4` of this thread's network namespace, put back when they are no longer needed.
+//! Kernel settings of this thread's network namespace: read, changed where they differ, and put back when they are no longer
+//! needed.
+//!
+//! In containers `/proc/sys` is read-only or hidden as a rule, so nothing is written that need not be, and what cannot be
+//! written is a reason to skip, never an error.
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::error::{Error, reason};
 
 /// Settings that were changed.
 #[derive(Debug, Default)]
 pub(crate) struct Changed(Vec<(PathBuf, String)>);
 
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(format!("/proc/sys/net/ipv4/{name}"))
+/// The file of a setting below `net.ipv4`.
+fn below_ipv4(name: &str) -> String {
+    format!("net.ipv4.{name}")
 }
 
-/// Why this setting cannot be changed here, if it cannot.
-pub(crate) fn missing(name: &str) -> Option<String> {
-    let path = path(name);
-    (!path.exists()).then(|| format!("this kernel has no setting net.ipv4.{name}"))
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/sys/{}", name.replace('.', "/")))
+}
+
+/// Its value here; words are separated by one space each.
+pub(crate) fn read(name: &str) -> io::Result<String> {
+    let text = fs::read_to_string(path(name))?;
+    Ok(words(&text))
+}
+
+/// Gives it a value.
+pub(crate) fn write(name: &str, value: &str) -> io::Result<()> {
+    fs::write(path(name), value)
+}
+
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Why settings cannot be read or changed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// There is no `/proc`.
+    NoProc,
+    /// There is one, and `/proc/sys/net` is not in it.
+    Hidden,
+    /// It is mounted read-only.
+    ReadOnly,
+}
+
+impl Obstacle {
+    /// What stands in the way in general, if anything does.
+    pub(crate) fn here() -> Option<Self> {
+        Self::seen(Path::new("/proc"), Path::exists, is_read_only)
+    }
+
+    fn seen(
+        proc: &Path,
+        exists: impl Fn(&Path) -> bool,
+        is_read_only: impl Fn(&Path) -> bool,
+    ) -> Option<Self> {
+        if !exists(&proc.join("self")) {
+            Some(Self::NoProc)
+        } else if !exists(&proc.join("sys/net/ipv4")) {
+            Some(Self::Hidden)
+        } else if is_read_only(&proc.join("sys/net/ipv4")) {
+            Some(Self::ReadOnly)
+        } else {
+            None
+        }
+    }
+
+    /// What was found.
+    pub(crate) fn found(self) -> &'static str {
+        match self {
+            Self::NoProc => "/proc is not mounted",
+            Self::Hidden => "/proc/sys is hidden",
+            Self::ReadOnly => "/proc/sys is read-only",
+        }
+    }
+
+    /// What fixes it.
+    pub(crate) fn fix(self) -> &'static str {
+        match self {
+            Self::NoProc => "mount it with `mount -t proc proc /proc`",
+            Self::Hidden | Self::ReadOnly => {
+                "start the container with `--security-opt systempaths=unconfined` (Podman: `unmask=ALL`)"
+            }
+        }
+    }
+}
+
+/// Whether this is on a file system that is mounted read-only.
+fn is_read_only(path: &Path) -> bool {
+    use nix::sys::statvfs::{FsFlags, statvfs};
+    statvfs(path).is_ok_and(|it| it.flags().contains(FsFlags::ST_RDONLY))
+}
+
+/// Why this setting below `net.ipv4` cannot have this value here, if it cannot.
+pub(crate) fn missing(name: &str, value: &str) -> Option<String> {
+    let name = below_ipv4(name);
+    let seen = read(&name);
+    if seen.as_ref().is_ok_and(|seen| seen == value) {
+        return None;
+    }
+    // Opening it does not change it.
+    let opened = fs::OpenOptions::new().write(true).open(path(&name));
+    let error = opened.err()?;
+    Some(match (Obstacle::here(), seen) {
+        (Some(obstacle), Ok(seen)) => format!(
+            "it needs {name}={value} (here {seen}), and {}; {}",
+            obstacle.found(),
+            obstacle.fix()
+        ),
+        (Some(obstacle), Err(_)) => format!(
+            "it needs {name}={value}, and {}; {}",
+            obstacle.found(),
+            obstacle.fix()
+        ),
+        (None, _) if error.kind() == io::ErrorKind::NotFound => {
+            format!("this kernel has no setting {name}")
+        }
+        (None, _) => format!(
+            "it needs {name}={value}, which cannot be set: {}",
+            reason(&error)
+        ),
+    })
 }
 
 impl Changed {
-    /// Makes these settings, in order.
+    /// Makes these settings below `net.ipv4`, in order. Those that have their value already are left alone.
     pub(crate) fn make(settings: &[(&str, &str)]) -> Result<Self, Error> {
         let mut changed = Self::default();
         for (name, value) in settings {
-            let path = path(name);
+            let path = path(&below_ipv4(name));
             let failed = |error: io::Error| Error::file("change", &path, &error);
             let before = fs::read_to_string(&path).map_err(failed)?;
+            if words(&before) == *value {
+                continue;
+            }
             fs::write(&path, value).map_err(failed)?;
             changed.0.push((path, before));
         }
@@ -41,5 +152,46 @@ impl Drop for Changed {
             // What was allowed before is allowed still; and if not, the namespace ends with its thread.
             let _ = fs::write(path, before);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One state of `/proc` after the other, as containers and chroots have it.
+    #[test]
+    fn what_stands_in_the_way_is_told_apart() {
+        let seen = |present: &[&str], read_only: bool| {
+            Obstacle::seen(
+                Path::new("/proc"),
+                |path| present.iter().any(|it| Path::new(it) == path),
+                |_| read_only,
+            )
+        };
+        let all = ["/proc/self", "/proc/sys/net/ipv4"];
+        assert_eq!(seen(&[], false), Some(Obstacle::NoProc));
+        assert_eq!(seen(&all[..1], false), Some(Obstacle::Hidden));
+        assert_eq!(seen(&all, true), Some(Obstacle::ReadOnly));
+        assert_eq!(seen(&all, false), None);
+    }
+
+    #[test]
+    fn a_setting_that_no_kernel_has_is_missing_for_that_reason() {
+        if Obstacle::here().is_some() {
+            eprintln!("skipped: /proc/sys cannot be written here");
+            return;
+        }
+        assert_eq!(
+            missing("tcp_no_such_setting", "1").unwrap(),
+            "this kernel has no setting net.ipv4.tcp_no_such_setting"
+        );
+    }
+
+    /// No right is needed for what is so already.
+    #[test]
+    fn a_setting_that_has_its_value_is_not_missing() {
+        let value = read("net.ipv4.tcp_retries2").unwrap();
+        assert_eq!(missing("tcp_retries2", &value), None);
     }
 }

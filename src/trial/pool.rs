@@ -392,10 +392,10 @@ async fn run_trials(
     };
     // What it will begin with, and what takes time to build.
     let mut first = queue.take();
-    if let Some((scenario, ..)) = first.as_ref().and_then(|chunk| queue.trial(chunk.start))
-        && worker.cannot_run(scenario, Family::Ipv4).is_none()
+    if let Some((scenario, family, _)) = first.as_ref().and_then(|chunk| queue.trial(chunk.start))
+        && worker.cannot_run(scenario, family).is_none()
     {
-        match worker.prepare(scenario).await {
+        match worker.prepare(scenario, family).await {
             // It is tried again when it is that trial's turn.
             Err(error) if !error.is_limit() => return Err(error),
             _ => {}
@@ -483,10 +483,11 @@ async fn run_one(
     let mut missing = worker.cannot_run(scenario, family);
     if missing.is_none() {
         // Only then it shows whether there can be a network.
-        worker.prepare(scenario).await?;
+        worker.prepare(scenario, family).await?;
         missing = worker.cannot_run(scenario, family);
     }
     if let Some(why) = missing {
+        worker.forget_obstacles();
         return Ok(skipped(scenario, family, run, why));
     }
     let trial = worker.run(scenario, family).await?;

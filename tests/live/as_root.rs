@@ -2,6 +2,7 @@
 
 mod containment;
 mod doctor;
+mod host_settings;
 mod trace;
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};

@@ -8,6 +8,7 @@
 mod as_root;
 mod check;
 mod comments;
+mod container;
 mod doctor;
 mod documented;
 mod evidence;

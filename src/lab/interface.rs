@@ -1,0 +1,257 @@
+//! What an interface between hosts is like, whatever the host's own interfaces are like.
+//!
+//! A new namespace has its settings of interfaces from the first one (`devinet_init_net()` in `net/ipv4/devinet.c`,
+//! `neigh_parms_alloc()` in `net/core/neighbour.c`). Those of a single interface can be set over rtnetlink, which takes no
+//! writable `/proc/sys`. Only what differs is set.
+
+use futures_util::StreamExt as _;
+use rtnetlink::Handle;
+use rtnetlink::packet_core::{
+    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::packet_route::link::{
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InetDevConf, LinkAttribute, LinkMessage,
+};
+use rtnetlink::packet_route::neighbour_table::{
+    NeighbourTableAttribute, NeighbourTableMessage, NeighbourTableParameter,
+};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::scenario::Family;
+
+/// Milliseconds between two questions who has an address, where a trial waits for the last of them in vain.
+const HURRIED: u64 = 200;
+
+/// The same as the kernel has it (`RETRANS_TIME` in `arp_tbl` and `nd_tbl`).
+const USUAL: u64 = 1000;
+
+/// How an interface is to behave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Behaviour {
+    /// Whether what comes in by it, and is for somebody else, goes on.
+    pub(super) forwards: bool,
+    /// Whether an address that nobody answers for is given up within a second.
+    pub(super) gives_up_soon: bool,
+}
+
+/// Sees to it that this interface behaves so.
+pub(super) async fn set(
+    handle: &Handle,
+    link: &LinkMessage,
+    behaviour: Behaviour,
+) -> Result<(), rtnetlink::Error> {
+    if let Some(specification) = specification(link, behaviour) {
+        let mut message = LinkMessage::default();
+        message.header.index = link.header.index;
+        message.attributes = vec![LinkAttribute::AfSpecUnspec(specification)];
+        handle.link().set(message).execute().await?;
+    }
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let set = RouteNetlinkMessage::SetNeighbourTable(questions(link, family, behaviour));
+        let done = acknowledged(handle, set).await;
+        // A kernel without IPv6 has no such table.
+        if family == Family::Ipv4 {
+            done?;
+        }
+    }
+    Ok(())
+}
+
+/// `IPV4_DEVCONF_FORWARDING`, `IPV4_DEVCONF_ARP_IGNORE` and `IPV4_DEVCONF_IGNORE_ROUTES_WITH_LINKDOWN` (`linux/ip.h`).
+const FORWARDING: u16 = 1;
+const ARP_IGNORE: u16 = 19;
+const IGNORE_LINKDOWN: u16 = 29;
+
+/// What of its `IFLA_AF_SPEC` is to be changed; `None` if it is right.
+fn specification(link: &LinkMessage, behaviour: Behaviour) -> Option<Vec<AfSpecUnspec>> {
+    let seen = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::AfSpecUnspec(all) => Some(all.as_slice()),
+            _ => None,
+        });
+    let mut wanted = Vec::new();
+    for specification in seen.unwrap_or_default() {
+        match specification {
+            AfSpecUnspec::Inet(parts) => wanted.extend(parts.iter().find_map(|part| match part {
+                AfSpecInet::DevConf(seen) => ipv4(seen, behaviour),
+                _ => None,
+            })),
+            AfSpecUnspec::Inet6(parts) => wanted.extend(ipv6(parts)),
+            _ => {}
+        }
+    }
+    (!wanted.is_empty()).then_some(wanted)
+}
+
+fn ipv4(seen: &InetDevConf, behaviour: Behaviour) -> Option<AfSpecUnspec> {
+    /// `IFLA_INET_CONF` (`linux/if_link.h`), nested (`linux/netlink.h`).
+    const CONFIGURATION: u16 = 1 | 1 << 15;
+    let mut changes = Vec::new();
+    if behaviour.forwards && seen.forwarding != 1 {
+        changes.push((FORWARDING, 1_u32));
+    }
+    // From 3 on, addresses of some scope are not answered for (`arp_ignore()`).
+    if seen.arp_ignore > 2 {
+        changes.push((ARP_IGNORE, 0));
+    }
+    if seen.ignore_routes_with_linkdown != 0 {
+        changes.push((IGNORE_LINKDOWN, 0));
+    }
+    if changes.is_empty() {
+        return None;
+    }
+    // The crate leaves out values of 0. Each is an attribute of eight bytes.
+    let attribute = |(kind, value): (u16, u32)| {
+        let mut bytes = 8_u16.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value.to_ne_bytes());
+        bytes
+    };
+    let bytes = changes.into_iter().flat_map(attribute).collect();
+    let all = AfSpecInet::Other(DefaultNla::new(CONFIGURATION, bytes));
+    Some(AfSpecUnspec::Inet(vec![all]))
+}
+
+/// Link-local addresses are given by hand: they are there whatever `addr_gen_mode` is inherited, and need not be proven unique,
+/// which takes a second.
+fn ipv6(seen: &[AfSpecInet6]) -> Option<AfSpecUnspec> {
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    (!seen.contains(&mode)).then(|| AfSpecUnspec::Inet6(vec![mode]))
+}
+
+/// How its host asks who has an address on this link. `/proc/sys/net/ipv4/neigh` has the same, but cannot be written everywhere.
+fn questions(link: &LinkMessage, family: Family, behaviour: Behaviour) -> NeighbourTableMessage {
+    let mut message = NeighbourTableMessage::default();
+    let (of, name) = match family {
+        Family::Ipv4 => (AddressFamily::Inet, "arp_cache"),
+        Family::Ipv6 => (AddressFamily::Inet6, "ndisc_cache"),
+    };
+    message.header.family = of;
+    let pace = if behaviour.gives_up_soon {
+        HURRIED
+    } else {
+        USUAL
+    };
+    message.attributes = vec![
+        NeighbourTableAttribute::Name(name.to_owned()),
+        NeighbourTableAttribute::Parms(vec![
+            NeighbourTableParameter::Ifindex(link.header.index),
+            NeighbourTableParameter::RetransTime(pace),
+            // No daemon is asked, and the link three times: `arp_tbl`, `nd_tbl`.
+            NeighbourTableParameter::AppProbes(0),
+            NeighbourTableParameter::McastProbes(3),
+            NeighbourTableParameter::UcastProbes(3),
+        ]),
+    ];
+    message
+}
+
+async fn acknowledged(
+    handle: &Handle,
+    message: RouteNetlinkMessage,
+) -> Result<(), rtnetlink::Error> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    let mut answers = handle.clone().request(request)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::Error(error) = answer.payload {
+            return Err(rtnetlink::Error::NetlinkError(error));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the host has no room for another neighbour of this family: one table serves all its namespaces. With the limit.
+pub(super) async fn full_neighbour_table(
+    handle: &Handle,
+    family: Family,
+) -> Result<Option<u32>, rtnetlink::Error> {
+    let name = match family {
+        Family::Ipv4 => "arp_cache",
+        Family::Ipv6 => "ndisc_cache",
+    };
+    let asked = RouteNetlinkMessage::GetNeighbourTable(NeighbourTableMessage::default());
+    let mut request = NetlinkMessage::from(asked);
+    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut answers = handle.clone().request(request)?;
+    let mut full = None;
+    while let Some(answer) = answers.next().await {
+        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbourTable(table)) =
+            answer.payload
+        else {
+            continue;
+        };
+        let mut attributes = table.attributes.iter();
+        let is_it = |it: &NeighbourTableAttribute| matches!(it, NeighbourTableAttribute::Name(found) if found == name);
+        if !table.attributes.iter().any(is_it) {
+            continue;
+        }
+        let limit = attributes.clone().find_map(|it| match it {
+            NeighbourTableAttribute::Threshold3(limit) => Some(*limit),
+            _ => None,
+        });
+        let entries = attributes.find_map(|it| match it {
+            NeighbourTableAttribute::Config(configuration) => Some(configuration.entries),
+            _ => None,
+        });
+        if let (Some(limit), Some(entries)) = (limit, entries)
+            && entries >= limit
+        {
+            full = Some(limit);
+        }
+    }
+    Ok(full)
+}
+
+#[cfg(test)]
+mod tests {
+    use rtnetlink::packet_core::Emitable as _;
+
+    use super::*;
+
+    fn link(ipv4: InetDevConf, mode: In6AddrGenMode) -> LinkMessage {
+        let mut link = LinkMessage::default();
+        link.attributes = vec![LinkAttribute::AfSpecUnspec(vec![
+            AfSpecUnspec::Inet(vec![AfSpecInet::DevConf(ipv4)]),
+            AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(mode)]),
+        ])];
+        link
+    }
+
+    const END: Behaviour = Behaviour {
+        forwards: false,
+        gives_up_soon: true,
+    };
+
+    #[test]
+    fn what_is_right_is_not_set() {
+        let right = link(InetDevConf::default(), In6AddrGenMode::None);
+        assert_eq!(specification(&right, END), None);
+    }
+
+    /// `inet_set_link_af()` wants an attribute of four bytes for each value, also for those of 0.
+    #[test]
+    fn only_what_differs_is_set() {
+        let mut seen = InetDevConf::default();
+        seen.arp_ignore = 8;
+        let router = Behaviour {
+            forwards: true,
+            ..END
+        };
+        let wanted = specification(&link(seen, In6AddrGenMode::None), router).unwrap();
+        let [specification] = &wanted[..] else {
+            panic!("{wanted:?}");
+        };
+        let mut bytes = vec![0; specification.buffer_len()];
+        specification.emit(&mut bytes);
+        let attribute = |kind: u16, value: u32| {
+            let head = [8_u16.to_ne_bytes(), kind.to_ne_bytes()].concat();
+            [head, value.to_ne_bytes().to_vec()].concat()
+        };
+        // After the headers of AF_INET and of IFLA_INET_CONF.
+        let expected = [attribute(1, 1), attribute(19, 0)].concat();
+        assert_eq!(bytes[8..], expected);
+    }
+}
