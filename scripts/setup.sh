@@ -3,6 +3,7 @@
 # With --tests also what the tests call: tshark, nft of nftables, setpriv of util-linux, and strace.
 # With --strace also what lets system calls fail (scripts/inject-failures.sh): strace.
 # With --kernels also what boots other kernels: QEMU for x86-64.
+# With --hosts also what scripts/hostile-hosts.sh uses: jq, strace, and a busybox that needs no library.
 # Does nothing if everything is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,15 +14,17 @@ die() {
     exit 1
 }
 
-usage='usage: scripts/setup.sh [--tests] [--strace] [--kernels]'
+usage='usage: scripts/setup.sh [--tests] [--strace] [--kernels] [--hosts]'
 tests=no
 strace=no
 kernels=no
+hosts=no
 for argument in "$@"; do
     case $argument in
         --tests) tests=yes strace=yes ;;
         --strace) strace=yes ;;
         --kernels) kernels=yes ;;
+        --hosts) hosts=yes strace=yes ;;
         -h | --help)
             printf '%s\n' "$usage"
             exit 0
@@ -56,6 +59,11 @@ have_strace() { command -v strace >/dev/null; }
 
 have_tshark() { command -v tshark >/dev/null; }
 
+have_jq() { command -v jq >/dev/null; }
+
+# The one that guests get brings no libraries with it.
+have_busybox() { command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1; }
+
 # Busybox has one that cannot change the user.
 have_setpriv() { [[ $(setpriv --help 2>&1) == *--reuid* ]]; }
 
@@ -72,6 +80,11 @@ missing() {
     fi
     if [[ $kernels == yes ]]; then
         have_qemu || printf 'qemu\n'
+    fi
+    if [[ $hosts == yes ]]; then
+        have_jq || printf 'jq\n'
+        have_busybox || printf 'busybox\n'
+        have_setpriv || printf 'setpriv\n'
     fi
 }
 
@@ -103,6 +116,9 @@ package_of() {
         zypper:qemu) echo qemu-x86 ;;
         apk:qemu) echo qemu-system-x86_64 ;;
         *:qemu) echo qemu-system-x86 ;;
+        apt-get:busybox | apk:busybox) echo busybox-static ;;
+        *:busybox) echo busybox ;;
+        *:jq) echo jq ;;
         *:nft) echo nftables ;;
         *:strace) echo strace ;;
         apk:setpriv) echo setpriv ;;
@@ -123,7 +139,7 @@ install_command() {
 
 install_missing() {
     local things thing manager words packages=() command=() as_root=()
-    mapfile -t things < <(missing)
+    mapfile -t things < <(missing | sort -u)
     if ((${#things[@]} == 0)); then
         return
     fi
@@ -158,7 +174,7 @@ install_missing() {
     "${as_root[@]}" "${command[@]}" ||
         die "cannot install ${packages[*]}; what failed, to be run as root: ${command[*]}"
 
-    mapfile -t things < <(missing)
+    mapfile -t things < <(missing | sort -u)
     if ((${#things[@]} > 0)); then
         die "still missing after installing ${packages[*]}: ${things[*]}"
     fi
