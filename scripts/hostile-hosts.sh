@@ -135,6 +135,8 @@ condition vm-512m any 60 0 "$little_memory" run 'ulimit -v 524288; "$@"' '512 Mi
 condition memory-64m root 60 100 - run 'in_cgroup memory 67108864 "$@"' 'control group of 64 MiB'
 condition socket-memory-4k root 120 0 "$little_memory" run 'in_cgroup socket-memory 4096 "$@"' 'control group of 4 KiB of TCP memory'
 condition mlock-0 any 60 100 - run 'ulimit -l 0; "$@"' 'no locked memory'
+condition signals-0 any 60 100 - run 'ulimit -i 0; "$@"' 'no queued signals'
+condition data-64m any 60 0 "$little_memory|ulimit -d" run 'ulimit -d 65536; "$@"' '64 MiB of data'
 condition stack-64k any 60 80 'ulimit -s|stack' run 'ulimit -s 64; "$@"' '64 KiB of stack'
 condition file-size-0 any 60 0 'ulimit -f|EFBIG' 'run -w @W --quiet' 'ulimit -f 0; "$@"' 'files may not grow'
 
@@ -162,6 +164,7 @@ condition tracefs-read-only root 60 100 - run 'in_mounts "mount -t tracefs -o ro
 condition root-read-only root 60 100 - run 'in_mounts "mount --make-rprivate /; mount -o remount,ro,bind /" "$@"' '/ read-only'
 condition dev-empty root 60 95 '/dev' run 'in_mounts "mount -t tmpfs none /dev" "$@"' 'an empty /dev'
 condition tmp-noexec root 60 100 - run 'exec 9<"$1"; shift; in_mounts "mount -t tmpfs -o noexec,ro none /tmp" /proc/self/fd/9 "$@"' '/tmp read-only and noexec'
+condition nft-broken root 60 80 nft run 'in_mounts "mount --bind /bin/false $(PATH=$PATH:/usr/sbin type -P nft)" "$@"' 'an nft that fails'
 condition tmpdir-missing any 60 100 - run 'TMPDIR=/nonexistent "$@"' 'TMPDIR does not exist'
 
 section 'What a process inherits'
@@ -176,13 +179,16 @@ condition locale any 60 100 - run 'LC_ALL=tr_TR.UTF-8 LANG=tr_TR.UTF-8 TZ=Asia/K
 condition umask any 60 100 - 'run -w @W' 'umask 777; "$@"' 'umask 777'
 condition directory-gone any 60 100 - run 'mkdir gone; cd gone; rmdir ../gone; "$@"' 'working directory removed'
 condition program-gone any 60 100 - run 'cp "$1" copy; exec 9<copy; rm copy; shift; /proc/self/fd/9 "$@"' 'program file removed while it runs'
+condition path-empty any 60 80 nft run 'PATH=/nonexistent "$@"' 'no program in PATH: nft cannot be started'
+condition uname-2.6 any 60 100 - run 'setarch "$(uname -m)" --uname-2.6 "$@"' 'uname reports Linux 2.6 (personality UNAME26)'
 condition signals-ignored any 60 100 - run 'trap "" INT TERM HUP PIPE CHLD USR1; "$@"' 'SIGCHLD, SIGPIPE and others ignored'
 condition signals-blocked any 60 100 - run 'env --block-signal=CHLD,PIPE,TERM,INT,USR1 "$@"' 'the same signals blocked'
 
 section 'Clocks, and time that stops'
 condition time-namespace root 60 100 - run 'unshare -T --boottime 400000000 --monotonic 400000000 "$@"' 'clocks 12 years ahead (time namespace)'
-condition stopped any 400 75 "$late" '6 x run --all' 'stopped_at_random 6 "$@"' 'SIGSTOP for 0.3 to 5 s at random moments'
-condition stopped-timers any 90 0 "$late" "8 x run --family ipv4 $timers" 'stopped_once 0.8 4 8 "$@"' 'SIGSTOP for 4 s while timers run'
+condition child-tables-1 root 60 90 'tcp_child_ehash_entries|tcp_max_tw_buckets' run 'with_setting net.ipv4.tcp_child_ehash_entries=1 "$@"' 'new namespaces get a connection table of one entry and no TIME-WAIT (tcp_child_ehash_entries)'
+condition stopped any 400 75 "$late|call-interrupted" '6 x run --all' 'stopped_at_random 6 "$@"' 'SIGSTOP for 0.3 to 5 s at random moments'
+condition stopped-timers any 90 0 "$late|call-interrupted" "8 x run --family ipv4 $timers" 'stopped_once 0.8 4 8 "$@"' 'SIGSTOP for 4 s while timers run'
 
 section 'Privileges, containers, refused system calls'
 condition user any 60 100 - run 'as_user '"'"'"$@"'"'"' "$@"' 'an ordinary user'
@@ -240,7 +246,10 @@ for mtu in 1280 1500 16436; do
 done
 condition host-firewall-drops-invalid root 60 80 'firewall|nft|conntrack' 'run --host' 'in_network "nft add table inet t; nft add chain inet t i {type filter hook input priority 0\;}; nft add rule inet t i ct state invalid drop" "$@"' '--host, a firewall that drops what conntrack calls invalid'
 condition host-others root 60 95 "$late" 'run --host' 'in_network : beside "$@"' '--host, another run on the same loopback with other ports'
+condition host-twin root 150 95 "$late" 'run --host --all' 'twin "$@"' '--host, and another run with --host in another network namespace: same addresses, same ports'
 condition host-port-in-use root 60 0 'port 8080' 'run --host' 'in_network "$HOSTILE_BUSYBOX nc -l -p 8080 & sleep 1" "$@"' '--host, the port is in use'
+condition host-rps root 60 95 "$late" 'run --host' 'in_network "unshare -m bash -c \"mount -t sysfs sysfs /sys; echo 3 >/sys/class/net/lo/queues/rx-0/rps_cpus\"" "$@"' '--host, packets of lo are spread over CPUs (RPS)'
+condition host-netem root 120 90 "$late|lost|reorder|netem" 'run --host' 'in_network "tc qdisc add dev lo root netem delay 20ms 5ms || { echo no netem qdisc here >&2; exit 77; }" "$@"' '--host, 20 ms of delay on lo'
 
 section 'Whole machines: emulated guests whose kernel has the setting before anything runs'
 condition guest-plain guest 180 100 - run 'guest "" "$@"' 'nothing: the guest that the others are compared with'
@@ -274,8 +283,16 @@ machine guest-ipv6-sysctl 180 90 'IPv6' 'IPv6 off on the host (disable_ipv6)' ne
 machine guest-net-namespaces-1 120 0 'max_net_namespaces' 'one network namespace at most' user.max_net_namespaces=1
 machine guest-file-max 120 0 'file-max|ENFILE' 'fs.file-max 64' fs.file-max=64
 machine guest-orphans-0 180 80 'tcp_max_orphans' 'tcp_max_orphans 0' net.ipv4.tcp_max_orphans=0
+machine guest-hop-limit 240 90 'hop_limit|not reach' 'namespaces inherit hop_limit 1' net.core.devconf_inherit_init_net=1 net.ipv6.conf.default.hop_limit=1 net.ipv6.conf.all.hop_limit=1
+machine guest-late-stamps 180 100 - 'packets are stamped late, no BPF compiler' net.core.netdev_tstamp_prequeue=0 net.core.bpf_jit_enable=0
+machine guest-no-overcommit 180 0 "$little_memory" 'no memory overcommit (overcommit_ratio 1)' vm.overcommit_memory=2 vm.overcommit_ratio=1
+machine guest-threads-max 180 0 "$few_processes|threads-max" 'kernel.threads-max 100' kernel.threads-max=100
+machine guest-no-modules 240 0 'veth|nft|module|kernel' 'no module can be loaded' kernel.modules_disabled=1
 condition guest-small guest 240 95 "$late|$little_memory" run 'GUEST_MEMORY=160 guest "" "$@"' '160 MiB of memory'
 condition guest-coarse-timers guest 240 90 "$late" run 'guest "highres=off nohz=off" "$@"' 'timers at the resolution of jiffies'
+condition guest-preempt guest 240 90 "$late" run 'guest "preempt=full threadirqs isolcpus=1 nohz_full=1 rcu_nocbs=1" "$@"' 'full preemption, isolated CPU'
+condition guest-one-cpu guest 240 90 "$late" run 'guest nosmp "$@"' 'one processor (nosmp)'
+condition guest-small-tables guest 240 90 'tcp_max_tw_buckets' run 'guest "thash_entries=1 uhash_entries=1" "$@"' 'connection table of one entry'
 condition guest-lockdown guest 180 100 - run 'guest "lockdown=confidentiality lsm=lockdown,yama" "$@"' 'lockdown=confidentiality: no tracefs'
 condition guest-debug guest 300 90 "$late" run 'guest "slub_debug=FZPU init_on_free=1 init_on_alloc=1 threadirqs" "$@"' 'allocator debugging, threaded interrupts'
 condition guest-uptime-300 guest 300 100 - run 'GUEST_EMULATOR="-icount shift=3,sleep=off" guest "" hook "until_uptime 300" "$@"' 'uptime 300 to 420 s: jiffies wrap (idle time is skipped)'
@@ -327,6 +344,7 @@ with_setting() {
     place=/proc/sys/$(tr . / <<<"${1%%=*}")
     local value=${1#*=}
     shift
+    # Only where the setting belongs to the namespace.
     in_network "[ -e $place ] || { echo 'this kernel has no $place' >&2; exit 77; }; echo '$value' >$place" "$@"
 }
 
@@ -414,6 +432,15 @@ beside() {
     local code=0
     "$@" --port 9080 --repeat 3 >other 2>&1 &
     "$@" || code=$?
+    wait
+    return $code
+}
+
+# twin COMMAND…: in a network namespace of its own, while the same goes on in another one.
+twin() {
+    local code=0
+    in_network : "$@" --repeat 5 >other 2>&1 &
+    in_network : "$@" --repeat 1 || code=$?
     wait
     return $code
 }
@@ -522,7 +549,7 @@ paused() {
     return $code
 }
 
-export -f as_user in_mounts in_network with_setting in_cgroup refuse docker rootless busy side_by_side beside stopped_at_random stopped_once \
+export -f as_user in_mounts in_network with_setting in_cgroup refuse docker rootless busy side_by_side beside twin stopped_at_random stopped_once \
     guest make_hook paused
 
 # ---------------------------------------------------------------------------------------------------------------------
