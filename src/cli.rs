@@ -27,6 +27,7 @@ use crate::lab::{self, Kept};
 use crate::report::human::printable;
 use crate::runner::child;
 use crate::scenario::{self, Family, Scenario};
+use crate::sys;
 use crate::vm::guest;
 
 /// Proves which TCP RST a call's error came from, or that none had a part in it.
@@ -329,6 +330,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if guest::is_meant(arguments.iter().cloned()) {
         guest::guest();
     }
+    sys::settle_signals();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return did_not_parse(&error),

@@ -99,9 +99,8 @@ impl Kernel {
         let Ok(name) = nix::sys::utsname::uname() else {
             return Self::default();
         };
-        let [sysname, release, version] =
-            [name.sysname(), name.release(), name.version()].map(|it| it.to_string_lossy());
-        Self::of(&sysname, &release, &version)
+        let [sysname, version] = [name.sysname(), name.version()].map(|it| it.to_string_lossy());
+        Self::of(&sysname, &running_release(), &version)
     }
 
     /// Whether this change is in it; as of today, if its version is not known.
@@ -112,6 +111,21 @@ impl Kernel {
         };
         is_in(patch.since, version) && !is_in(patch.undone, version)
     }
+}
+
+/// The release of the kernel that runs here. uname(2) gives another one to who was started with `setarch --uname-2.6`
+/// (`UNAME26`; `override_release()`, kernel/sys.c), and `/proc` does not.
+#[must_use]
+pub fn running_release() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
+    let release = release.map(|release| release.trim_end().to_owned());
+    release.unwrap_or_else(|_| {
+        let name = nix::sys::utsname::uname();
+        name.map_or_else(
+            |_| String::new(),
+            |name| name.release().to_string_lossy().into_owned(),
+        )
+    })
 }
 
 /// What their releases contain: Red Hat's and Amazon's kernels, the older ones of `SUSE`, Microsoft's and Proxmox's.

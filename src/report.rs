@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Completeness, Evidence, StepTimes};
 use crate::flow::{Flow, Form, Reset, State};
+use crate::history::running_release;
 use crate::kernel::event::Coverage;
 use crate::kernel::memory::Memory;
 use crate::packet::{IcmpError, Packet, Segment, Tap};
@@ -27,7 +28,7 @@ use crate::report::kernel::EventReport;
 use crate::scenario::{Family, Scenario, Sender};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Events, Outcome, Role};
-use crate::verdict::{Blame, Judgement, Origin, RESOURCE_EXHAUSTED, Verdict};
+use crate::verdict::{Blame, Judgement, Origin, Verdict};
 
 /// Version of the machine output.
 pub const SCHEMA: u32 = 1;
@@ -105,7 +106,7 @@ impl Header {
             tool: Tool::this(),
             host: Host {
                 sysname: field(|name| name.sysname()),
-                release: field(|name| name.release()),
+                release: running_release(),
                 version: field(|name| name.version()),
                 machine: field(|name| name.machine()),
                 libpcap: crate::sys::libpcap_version(),
@@ -521,16 +522,17 @@ impl TrialReport {
         }
     }
 
-    /// The report of a trial that could not be played to its end, because a limit of this host or process was met: nothing is
-    /// known of it.
+    /// The report of a trial that could not be played to its end, with the id of the gap and the reason: nothing is known of it.
     #[must_use]
-    pub fn unplayed(scenario: &Scenario, family: Family, run: u32, why: String) -> Self {
+    pub fn unplayed(
+        scenario: &Scenario,
+        family: Family,
+        run: u32,
+        (id, message): (&'static str, String),
+    ) -> Self {
         Self {
             verdict: Some(Verdict::Inconclusive),
-            gap: Some(Remark {
-                id: RESOURCE_EXHAUSTED,
-                message: why,
-            }),
+            gap: Some(Remark { id, message }),
             ..Self::blank(scenario, family, run)
         }
     }

@@ -53,6 +53,19 @@ pub(crate) fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
     }
 }
 
+/// Makes signals do what the rest relies on, whatever this process was started with: children are to be waited for, which one whose
+/// parent ignores `SIGCHLD` does not allow (waitpid(2)), and a file that becomes too large is to fail with `EFBIG`.
+pub(crate) fn settle_signals() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    for (of, action) in [
+        (Signal::SIGCHLD, SigHandler::SigDfl),
+        (Signal::SIGXFSZ, SigHandler::SigIgn),
+    ] {
+        // SAFETY: neither is a function of this program, so nothing of it runs at a time that it does not expect.
+        let _ = unsafe { signal(of, action) };
+    }
+}
+
 /// States of a TCP socket as the kernel numbers them (`net/tcp_states.h`).
 pub(crate) const TCP_ESTABLISHED: u8 = 1;
 pub(crate) const TCP_SYN_SENT: u8 = 2;

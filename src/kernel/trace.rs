@@ -54,6 +54,8 @@ pub struct Session {
     inboxes: Mutex<Vec<Inbox>>,
     /// Dropped after the rings: it cannot be removed while one is open.
     instance: Instance,
+    /// By how much `CLOCK_MONOTONIC` of this process is ahead of the trace's clock.
+    clock_offset_ns: i64,
 }
 
 /// The instance's directory, which is removed when this goes.
@@ -137,6 +139,7 @@ impl Session {
             head,
             decoders: BTreeMap::new(),
             coverage: Coverage::default(),
+            clock_offset_ns: clock_offset_ns(),
             rings: rings(directory)?,
             inboxes: Mutex::new(Vec::new()),
             instance,
@@ -258,6 +261,22 @@ impl Drop for Listener {
     }
 }
 
+/// By how much `CLOCK_MONOTONIC` of this process is ahead of the host's, which the trace has: time namespaces have an offset
+/// (`time_namespaces(7)`), containers that were restored from a checkpoint among them.
+fn clock_offset_ns() -> i64 {
+    let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    monotonic_offset_ns(&offsets).unwrap_or(0)
+}
+
+/// That of the line `monotonic SECONDS NANOSECONDS`.
+fn monotonic_offset_ns(offsets: &str) -> Option<i64> {
+    let mut lines = offsets.lines().map(str::split_whitespace);
+    let mut words = lines.find_map(|mut words| (words.next()? == "monotonic").then_some(words))?;
+    let seconds: i64 = words.next()?.parse().ok()?;
+    let nanoseconds: i64 = words.next()?.parse().ok()?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
+}
+
 impl Listener {
     /// The events of a trial that has ended, on the clock that `clocks` was sampled of.
     pub fn take(&self, wanted: &Wanted, clocks: ClockCheck) -> io::Result<Trace> {
@@ -276,6 +295,7 @@ impl Listener {
             .filter(|record| wanted.concerns(record))
             .filter_map(|record| {
                 let at = clocks.realtime_of(record.at_ns);
+                let at = Timestamp(at.0.saturating_add(self.session.clock_offset_ns));
                 (at >= wanted.began && wanted.fence.is_none_or(|fence| at <= fence))
                     .then(|| sockets.event(record, at))
             })
@@ -449,6 +469,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As `proc_timens_show_offsets()` writes them, kernel/time/namespace.c.
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read() {
+        let offsets = "monotonic           100         5\nboottime          -7200         0\n";
+        assert_eq!(monotonic_offset_ns(offsets), Some(100_000_000_005));
+        assert_eq!(
+            monotonic_offset_ns("monotonic -3 999999999\n"),
+            Some(-2_000_000_001)
+        );
+        for none in [
+            "",
+            "boottime 1 2",
+            "monotonic",
+            "monotonic x 0",
+            "monotonic 9223372036854775807 0",
+        ] {
+            assert_eq!(monotonic_offset_ns(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn rings_take_what_is_asked_or_their_share_of_64_mib() {
