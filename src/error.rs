@@ -137,6 +137,15 @@ impl Error {
         fixes.chain([MORE_PROCESSES]).any(|fix| text.contains(fix))
     }
 
+    /// Whether something went wrong that trials are made of: a socket, a network, a capture.
+    #[must_use]
+    pub fn is_of_lab(&self) -> bool {
+        matches!(
+            self,
+            Self::System { .. } | Self::Lab { .. } | Self::Capture { .. }
+        )
+    }
+
     /// Standard output could not be written to: closed is one thing, broken another.
     #[must_use]
     pub fn output(error: std::io::Error) -> Self {

@@ -26,7 +26,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{SockAddr, Socket};
 
 use self::blocked::Blocked;
-pub use self::stage::{Sites, Stage, no_multipath};
+pub use self::stage::{Sites, Stage, client_port, no_multipath};
 use crate::error::Error;
 use crate::lab::destroy;
 use crate::scenario::{Awaited, CALL_BOUND, Scenario, Target};

@@ -393,6 +393,10 @@ impl Worker {
         lab::drop_privileges(settings.kept)?;
         let trace = settings.trace.as_ref();
         let trace = trace.map(|session| session.listen(lab.addresses()));
+        let client_ports = match settings.place {
+            Place::Private => BTreeMap::new(),
+            Place::Host => random_client_ports()?,
+        };
         let nowhere = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
         Ok(Self {
             batch: Batch::new(settings.kept.saves_files),
@@ -403,7 +407,7 @@ impl Worker {
                 counters: counters.into_iter().collect(),
                 trace,
                 stages: BTreeMap::new(),
-                client_ports: BTreeMap::new(),
+                client_ports,
                 hosts: None,
                 forgery: None,
             },
@@ -654,6 +658,17 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Where clients begin on a host's own loopback. Another run there, in another network namespace, has the same addresses, and the
+/// kernel's trace does not tell the two apart; that both are at the same port at once is not likely then.
+fn random_client_ports() -> Result<BTreeMap<Family, u16>, Error> {
+    let of = |family: Family| {
+        let random =
+            getrandom::u32().map_err(|error| Error::lab("draw a client's port", &error))?;
+        Ok((family, runner::client_port(random)))
+    };
+    [Family::Ipv4, Family::Ipv6].into_iter().map(of).collect()
 }
 
 /// Whether nothing of the trial is among what the user's filter hides.

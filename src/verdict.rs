@@ -23,7 +23,7 @@ mod windows;
 
 pub use blame::Blame;
 pub use disagreement::Disagreement;
-pub use finding::{Finding, Gap, RESOURCE_EXHAUSTED};
+pub use finding::{Finding, Gap, NOT_PLAYED, RESOURCE_EXHAUSTED};
 pub use kernel::Origin;
 pub use windows::{Missed, Which, missed as missed_window};
 

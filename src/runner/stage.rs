@@ -20,6 +20,14 @@ use crate::sys;
 /// it cannot hand one out in between, and many, so that none comes again soon.
 const CLIENT_PORTS: RangeInclusive<u16> = 20_000..=32_000;
 
+/// One of them, by a number that may be any.
+#[must_use]
+pub fn client_port(any: u32) -> u16 {
+    let count = u32::from(CLIENT_PORTS.end() - CLIENT_PORTS.start()) + 1;
+    let nth = u16::try_from(any % count).unwrap_or(0);
+    CLIENT_PORTS.start() + nth
+}
+
 /// On a host's own loopback strangers may stand in the queue before the client.
 const BACKLOG: i32 = 4096;
 

@@ -30,7 +30,7 @@ use crate::kernel::memory;
 use crate::lab::Place;
 use crate::report::{CaptureReport, TrialReport};
 use crate::scenario::{Family, Network, Scenario};
-use crate::verdict::Verdict;
+use crate::verdict::{NOT_PLAYED, RESOURCE_EXHAUSTED, Verdict};
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -411,18 +411,31 @@ async fn run_trials(
         }
     };
     shared.has_begun.store(true, Ordering::Relaxed);
-    let mut dropped = 0;
+    let mut counts = Counts::default();
     while outbox.listening && !shared.stop.load(Ordering::Relaxed) {
         let Some(chunk) = first.take().or_else(|| queue.take()) else {
             break;
         };
-        let result = run_chunk(shared, queue, &mut worker, chunk, &mut outbox, &mut dropped).await;
+        let result = run_chunk(shared, queue, &mut worker, chunk, &mut outbox, &mut counts).await;
         outbox.send().await;
         result?;
     }
+    let dropped = counts.dropped;
     let _ = events.send(Event::Closed { dropped }).await;
     Ok(())
 }
+
+/// What a worker counts from trial to trial.
+#[derive(Default)]
+struct Counts {
+    /// Frames that its captures had no room for.
+    dropped: u64,
+    /// Trials, one after the other, that could not be played.
+    in_a_row: u32,
+}
+
+/// If so many trials in a row cannot be played none will be, and the run ends with the error.
+const MAX_IN_A_ROW: u32 = 20;
 
 /// Trials that have ended and are not reported yet.
 struct Outbox<'a> {
@@ -450,7 +463,7 @@ async fn run_chunk(
     worker: &mut Worker,
     chunk: Range<u64>,
     outbox: &mut Outbox<'_>,
-    dropped: &mut u64,
+    Counts { dropped, in_a_row }: &mut Counts,
 ) -> Result<(), Error> {
     let order = &shared.order;
     for index in chunk {
@@ -461,9 +474,16 @@ async fn run_chunk(
             break;
         }
         let done = match run_one(order, worker, (scenario, family, run), dropped).await {
-            // A limit that was met in one trial says nothing of the next one.
+            // What went wrong in one trial says nothing of the next one.
             Err(error) if error.is_limit() => unplayed(scenario, family, run, &error),
-            done => done?,
+            Err(error) if error.is_of_lab() && *in_a_row < MAX_IN_A_ROW => {
+                *in_a_row += 1;
+                unplayed(scenario, family, run, &error)
+            }
+            done => {
+                *in_a_row = 0;
+                done?
+            }
         };
         outbox.done.push(done);
         if outbox.sent.elapsed() > SOON {
@@ -495,9 +515,14 @@ async fn run_one(
     finished(order, scenario, family, run, &trial)
 }
 
-/// A trial that could not be played to its end because a limit was met.
+/// A trial that could not be played to its end, because a limit was met or what it needs could not be set up.
 fn unplayed(scenario: &'static Scenario, family: Family, run: u32, error: &Error) -> Done {
-    let report = TrialReport::unplayed(scenario, family, run, error.to_string());
+    let id = if error.is_limit() {
+        RESOURCE_EXHAUSTED
+    } else {
+        NOT_PLAYED
+    };
+    let report = TrialReport::unplayed(scenario, family, run, (id, error.to_string()));
     Done {
         scenario,
         family,

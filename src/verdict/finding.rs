@@ -313,6 +313,9 @@ impl fmt::Display for Blame {
 /// Id of the gap of a trial that a limit of the process or the host kept from being what it should be.
 pub const RESOURCE_EXHAUSTED: &str = "resource-exhausted";
 
+/// Id of the gap of a trial that the tool could not play to its end.
+pub const NOT_PLAYED: &str = "not-played";
+
 /// What is missing for a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {

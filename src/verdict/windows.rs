@@ -96,13 +96,14 @@ fn walk(scenario: &Scenario, evidence: &Evidence) -> Result<(), Missed> {
 /// socket keeps it whole in FIN-WAIT-2 (`tcp_rcv_state_process()`, where it finds `sock_owned_by_user()`), and it answers otherwise
 /// then.
 pub(super) fn met_in_close(scenario: &Scenario, evidence: &Evidence) -> Option<usize> {
-    let mut steps = scenario.steps.windows(2).enumerate();
-    steps.find_map(|(nth, pair)| {
-        let Step::Await(Awaited::FinAckedBy(role)) = pair[0] else {
+    let mut steps = scenario.steps.iter().enumerate();
+    steps.find_map(|(nth, step)| {
+        let Step::Await(Awaited::FinAckedBy(role)) = *step else {
             return None;
         };
-        let sends = match pair[1] {
-            Step::Call(caller, Op::Write(_), _) => caller == role,
+        let mut next = scenario.steps[nth..].iter();
+        let sends = match next.find(|it| !matches!(it, Step::Await(_) | Step::Within(_)))? {
+            Step::Call(caller, Op::Write(_), _) => *caller == role,
             Step::Inject(forged) => forged.from == role,
             _ => false,
         };
