@@ -149,21 +149,21 @@ condition busy-3-runs any 240 90 "$late" '3 x run --all' 'busy 8 60; side_by_sid
 condition twenty-runs any 240 90 "$late" '20 x run' 'side_by_side 20 "$@"' '20 runs at once'
 
 section 'Filesystems that are read-only, hidden or odd'
-condition proc-sys-read-only root 30 90 "$ro_sys" run 'in_mounts "mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys" "$@"' '/proc/sys read-only, as in containers'
-condition proc-sys-hidden root 30 85 "$ro_sys" run 'in_mounts "mount -t tmpfs none /proc/sys" "$@"' '/proc/sys hidden'
+condition proc-sys-read-only any 30 90 "$ro_sys" run 'in_mounts "mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys" "$@"' '/proc/sys read-only, as in containers'
+condition proc-sys-hidden any 30 85 "$ro_sys" run 'in_mounts "mount -t tmpfs none /proc/sys" "$@"' '/proc/sys hidden'
 condition proc-read-only root 30 85 '/proc' run 'in_mounts "mount -o remount,ro,bind /proc" "$@"' 'all of /proc read-only'
-condition proc-hidden root 30 0 '/proc' run 'in_mounts "mount -t tmpfs none /proc" "$@"' 'no /proc'
+condition proc-hidden any 30 0 '/proc' run 'in_mounts "mount -t tmpfs none /proc" "$@"' 'no /proc'
 condition proc-hidepid root 60 100 - run 'in_mounts "mount -t proc -o hidepid=2 proc /proc" "$@"' '/proc with hidepid=2'
 condition proc-pids-only root 60 85 '/proc' run 'in_mounts "mount -t proc -o subset=pid proc /proc" "$@"' '/proc with subset=pid'
 condition sys-read-only root 60 100 - run 'in_mounts "mount -o remount,ro,bind /sys" "$@"' '/sys read-only'
-condition sys-hidden root 60 100 - run 'in_mounts "mount -t tmpfs none /sys" "$@"' 'no /sys'
-condition sys-kernel-hidden root 60 100 - run 'in_mounts "mount -t tmpfs none /sys/kernel" "$@"' 'no tracefs and no debugfs to be had'
+condition sys-hidden any 60 100 - run 'in_mounts "mount -t tmpfs none /sys" "$@"' 'no /sys'
+condition sys-kernel-hidden any 60 100 - run 'in_mounts "mount -t tmpfs none /sys/kernel" "$@"' 'no tracefs and no debugfs to be had'
 condition tracefs-mounted root 60 100 - run 'in_mounts "mount -t tracefs t /sys/kernel/tracing" "$@"' 'tracefs on /sys/kernel/tracing, as systemd mounts it'
 condition debugfs-mounted root 60 100 - run 'in_mounts "mount -t debugfs d /sys/kernel/debug" "$@"' 'debugfs on /sys/kernel/debug'
 condition tracefs-read-only root 60 100 - run 'in_mounts "mount -t tracefs -o ro t /sys/kernel/tracing || mount -o remount,ro /sys/kernel/tracing" "$@"' 'tracefs read-only'
 condition root-read-only root 60 100 - run 'in_mounts "mount --make-rprivate /; mount -o remount,ro,bind /" "$@"' '/ read-only'
-condition dev-empty root 60 95 '/dev' run 'in_mounts "mount -t tmpfs none /dev" "$@"' 'an empty /dev'
-condition tmp-noexec root 60 100 - run 'exec 9<"$1"; shift; in_mounts "mount -t tmpfs -o noexec,ro none /tmp" /proc/self/fd/9 "$@"' '/tmp read-only and noexec'
+condition dev-empty any 60 95 '/dev' run 'in_mounts "mount -t tmpfs none /dev" "$@"' 'an empty /dev'
+condition tmp-noexec any 60 100 - run 'exec 9<"$1"; shift; in_mounts "mount -t tmpfs -o noexec,ro none /tmp" /proc/self/fd/9 "$@"' '/tmp read-only and noexec'
 condition nft-broken root 60 80 nft run 'in_mounts "mount --bind /bin/false $(PATH=$PATH:/usr/sbin type -P nft)" "$@"' 'an nft that fails'
 condition tmpdir-missing any 60 100 - run 'TMPDIR=/nonexistent "$@"' 'TMPDIR does not exist'
 
@@ -327,7 +327,9 @@ as_user() {
 in_mounts() {
     local snippet=$1
     shift
-    unshare -m bash -c "set -e; $snippet; exec \"\$@\"" - "$@"
+    local own=(unshare -m)
+    ((EUID == 0)) || own=(unshare -Urm)
+    "${own[@]}" bash -c "set -e; $snippet; exec \"\$@\"" - "$@"
 }
 
 # in_network SNIPPET COMMAND…: in a network namespace of its own with loopback up, after SNIPPET.
@@ -507,7 +509,7 @@ guest() {
         printf '  arguments+=("$1"); shift\ndone\nexec %q "${arguments[@]}" %s\n' "$(command -v qemu-system-x86_64)" "${GUEST_EMULATOR:-}"
     } >emulator/qemu-system-x86_64
     chmod +x emulator/qemu-system-x86_64
-    PATH=$PWD/emulator:$PATH "$program" kernels --accel tcg --jobs 1 --memory "${GUEST_MEMORY:-1024}" --timeout "$HOSTILE_BOUND" -w saved \
+    PATH=$PWD/emulator:$PATH "$program" kernels --accel tcg --jobs 1 --memory "${GUEST_MEMORY:-1024}" --timeout "$((HOSTILE_BOUND - 90))" -w saved \
         --append "no_timer_check $arguments" "$HOSTILE_KERNEL" "$@"
 }
 
