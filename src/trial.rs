@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 use tokio::time::interval;
 
 use self::pulse::Beats;
@@ -154,6 +154,8 @@ pub struct Worker {
     no_hosts: Option<(&'static str, Family, String)>,
     /// Whether its thread is bound to one CPU.
     stays_on_cpu: bool,
+    /// What limits how many workers have networks of hosts at the same time, if anything does.
+    networks: Option<Arc<Semaphore>>,
     batch: Batch,
     evidence: Evidence,
     memory: MemoryWatch,
@@ -168,6 +170,7 @@ struct Away {
     family: Family,
     site: Site,
     is_used: bool,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Where trials are run, and who sees them.
@@ -415,6 +418,7 @@ impl Worker {
             kernel: Kernel::running(),
             no_hosts: None,
             stays_on_cpu: true,
+            networks: None,
             evidence: Evidence {
                 client: nowhere,
                 server: nowhere,
@@ -452,6 +456,11 @@ impl Worker {
         &self.home.taps
     }
 
+    /// Takes a permit for each network of hosts from now on.
+    pub(crate) fn share_networks(&mut self, networks: Arc<Semaphore>) {
+        self.networks = Some(networks);
+    }
+
     /// Builds the network that a trial of this scenario needs, if it is not built yet. Loading a firewall takes a child, so it is
     /// better done before others are at work.
     pub async fn prepare(&mut self, scenario: &Scenario, family: Family) -> Result<(), Error> {
@@ -459,7 +468,31 @@ impl Worker {
             return Ok(());
         }
         self.away = None;
-        self.build(scenario, family).await
+        let permit = match &self.networks {
+            // It is never closed.
+            Some(networks) => Arc::clone(networks).acquire_owned().await.ok(),
+            None => None,
+        };
+        self.build(scenario, family, permit).await
+    }
+
+    /// The same, but nothing is built if that takes waiting for other workers, who may wait for this one.
+    pub(crate) async fn prepare_ahead(
+        &mut self,
+        scenario: &Scenario,
+        family: Family,
+    ) -> Result<(), Error> {
+        if self.is_ready_for(scenario, family) {
+            return Ok(());
+        }
+        let permit = match &self.networks {
+            Some(networks) => match Arc::clone(networks).try_acquire_owned() {
+                Ok(permit) => Some(permit),
+                Err(_) => return Ok(()),
+            },
+            None => None,
+        };
+        self.build(scenario, family, permit).await
     }
 
     /// Whether there is a network for a trial of this scenario, or it needs none.
@@ -469,7 +502,12 @@ impl Worker {
         scenario.network == Network::Loopback || self.away.as_ref().is_some_and(is_for_it)
     }
 
-    async fn build(&mut self, scenario: &Scenario, family: Family) -> Result<(), Error> {
+    async fn build(
+        &mut self,
+        scenario: &Scenario,
+        family: Family,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Error> {
         let _alone = if scenario.needs().firewall {
             Some(ALONE.write().await)
         } else {
@@ -486,6 +524,7 @@ impl Worker {
                     family,
                     site,
                     is_used: false,
+                    _permit: permit,
                 });
             }
             Err(why) => self.no_hosts = Some((scenario.id, family, why)),

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::pulse::Pulse;
 use super::{Settings, Trial, Worker};
@@ -185,6 +185,8 @@ struct Shared {
     stop: AtomicBool,
     /// Whether any worker has come to running trials.
     has_begun: AtomicBool,
+    /// A permit for each network of hosts that may be there at the same time.
+    networks: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -214,7 +216,7 @@ enum Duty {
 impl Pool {
     /// Starts the workers.
     pub fn start(mut order: Order) -> Result<Self, Error> {
-        allow_many_files();
+        let room = Room::of_process();
         // Workers are in namespaces that do not have these.
         memory::read_host_limits();
         let pulse = Pulse::start();
@@ -229,7 +231,12 @@ impl Pool {
         let slow = Queue::new(slow, order.repeat, 1);
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let fast_workers = order.jobs.min(count(fast.trials().div_ceil(CHUNK)));
-        let slow_workers = count(slow.trials().min(side_by_side()));
+        let slow_workers = count(slow.trials().min(SIDE_BY_SIDE));
+        let are_between_hosts =
+            |(scenario, _): &(&Scenario, _)| scenario.network != Network::Loopback;
+        let hosts = order.pairs.iter().any(are_between_hosts);
+        let share = room.share(fast_workers, slow_workers, hosts)?;
+        let (fast_workers, slow_workers) = (share.fast, share.slow);
         fast.workers.store(fast_workers, Ordering::Relaxed);
         slow.workers.store(slow_workers, Ordering::Relaxed);
         let (sender, events) = mpsc::channel(CHANNEL);
@@ -240,6 +247,7 @@ impl Pool {
             slow,
             stop: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
+            networks: Arc::new(Semaphore::new(share.networks)),
         });
         for nth in 0..fast_workers + slow_workers {
             let (own, sender) = (Arc::clone(&shared), sender.clone());
@@ -279,24 +287,82 @@ impl Pool {
     }
 }
 
-/// Trials that wait have some twenty files open each. What the process may have beyond what it is given is there to be asked
-/// for; without it some of them find no room.
-fn allow_many_files() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
+/// Files that a worker has open while it runs a trial on loopback: namespace, capture, counters, listeners, sockets. 14 were counted.
+const OF_WORKER: usize = 18;
+
+/// The same of the hosts of one trial, which come on top. 17 were counted.
+const OF_NETWORK: usize = 22;
+
+/// Files that are opened beside: what is saved, and pipes to children.
+const BESIDE: usize = 24;
+
+/// How many more files this process may open.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    /// All that it may have open.
+    limit: usize,
+    /// Those that are not open yet.
+    free: usize,
 }
 
-/// Trials that may wait for timers at the same time: as many as there are files for.
-fn side_by_side() -> u64 {
-    /// What the process has open beside, some of it for each of the other workers.
-    const OTHERS: u64 = 64;
-    /// A worker has some twenty files open, and as many again for each of the hosts of a trial.
-    const EACH: u64 = 64;
-    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-    (files.saturating_sub(OTHERS) / EACH).clamp(1, SIDE_BY_SIDE)
+/// How many workers there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    fast: usize,
+    slow: usize,
+    /// Networks of hosts at the same time.
+    networks: usize,
+}
+
+impl Room {
+    /// What this process may have beyond what it is given is there to be asked for.
+    fn of_process() -> Self {
+        let unknown = Self {
+            limit: usize::MAX,
+            free: usize::MAX,
+        };
+        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+            return unknown;
+        };
+        let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+        let limit = usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX);
+        let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        Self {
+            limit,
+            free: limit.saturating_sub(open + BESIDE),
+        }
+    }
+
+    /// Lets as many of these workers run side by side as there is room for. With less room than one of each kind takes there are
+    /// no trials: they would be about files, not about connections.
+    fn share(self, fast: usize, slow: usize, hosts: bool) -> Result<Share, Error> {
+        let network = if hosts { OF_NETWORK } else { 0 };
+        let least = (fast.min(1) + slow.min(1)) * OF_WORKER + network;
+        let Some(left) = self.free.checked_sub(least) else {
+            return Err(Error::Usage(format!(
+                "this process may have {} files open at once, and trials take {} more; allow more with `ulimit -n 1024`",
+                self.limit,
+                least - self.free
+            )));
+        };
+        // Those that are quick come first: the others wait for them.
+        let more_fast = fast.saturating_sub(1).min(left / OF_WORKER);
+        let left = left - more_fast * OF_WORKER;
+        // Most of those that wait have no hosts: three quarters of what is left are for workers.
+        let for_workers = if hosts { left - left / 4 } else { left };
+        let more_slow = slow.saturating_sub(1).min(for_workers / OF_WORKER);
+        let left = left - more_slow * OF_WORKER;
+        let slow = slow.min(1) + more_slow;
+        Ok(Share {
+            fast: fast.min(1) + more_fast,
+            slow,
+            networks: if hosts {
+                (1 + left / OF_NETWORK).min(slow.max(1))
+            } else {
+                1
+            },
+        })
+    }
 }
 
 /// A runtime for one thread: each worker has one, and so has the thread that listens to them.
@@ -324,7 +390,7 @@ fn find_room() -> io::Result<()> {
     };
     if !FOUND.load(Ordering::Relaxed) {
         if room().is_err() {
-            allow_many_files();
+            let _ = Room::of_process();
             room()?;
         }
         FOUND.store(true, Ordering::Relaxed);
@@ -380,6 +446,7 @@ async fn run_trials(
         settings.kept.makes_networks = false;
     }
     let mut worker = Worker::open(settings, nth).await?;
+    worker.share_networks(Arc::clone(&shared.networks));
     let opened = Event::Opened {
         interface: worker.taps().interface().to_owned(),
         filter: worker.taps().filter().to_owned(),
@@ -395,7 +462,7 @@ async fn run_trials(
     if let Some((scenario, family, _)) = first.as_ref().and_then(|chunk| queue.trial(chunk.start))
         && worker.cannot_run(scenario, family).is_none()
     {
-        match worker.prepare(scenario, family).await {
+        match worker.prepare_ahead(scenario, family).await {
             // It is tried again when it is that trial's turn.
             Err(error) if !error.is_limit() => return Err(error),
             _ => {}
@@ -587,4 +654,65 @@ fn finished(
         report: report.filter(|_| is_wanted).map(Box::new),
         text,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(free: usize) -> Room {
+        Room {
+            limit: free + 40,
+            free,
+        }
+    }
+
+    #[test]
+    fn with_room_enough_all_run_side_by_side() {
+        let all = room(100_000).share(4, 48, true).unwrap();
+        let expected = Share {
+            fast: 4,
+            slow: 48,
+            networks: 48,
+        };
+        assert_eq!(all, expected);
+    }
+
+    /// Whatever the limit: what runs side by side fits, and at least one of each kind runs.
+    #[test]
+    fn with_less_room_fewer_run_and_all_of_them_fit() {
+        for free in 0..3000 {
+            for (fast, slow, hosts) in [(2, 48, true), (2, 48, false), (8, 0, false), (0, 3, true)]
+            {
+                let Ok(share) = room(free).share(fast, slow, hosts) else {
+                    assert!(free < 2 * OF_WORKER + OF_NETWORK, "{free}");
+                    continue;
+                };
+                let networks = if hosts {
+                    share.networks * OF_NETWORK
+                } else {
+                    0
+                };
+                assert!(
+                    (share.fast + share.slow) * OF_WORKER + networks <= free,
+                    "{free}: {share:?}"
+                );
+                assert_eq!(
+                    (share.fast > 0, share.slow > 0),
+                    (fast > 0, slow > 0),
+                    "{free}"
+                );
+                assert!(share.networks > 0);
+            }
+        }
+    }
+
+    #[test]
+    fn without_room_for_one_the_limit_is_named_with_what_fixes_it() {
+        let error = room(10).share(2, 0, false).unwrap_err().to_string();
+        assert!(
+            error.contains("50 files") && error.contains("ulimit -n"),
+            "{error}"
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! What containers take away: writable settings, parts of `/proc`, capabilities. What cannot run there is skipped for a
+//! What containers take away: writable settings, parts of `/proc`, capabilities, descriptors. What cannot run there is skipped for a
 //! reason that is true, and nothing is judged wrongly for it.
 
 use std::process::Command;
@@ -145,4 +145,34 @@ fn without_proc_one_line_names_it() {
         complaint.contains("`mount -t proc proc /proc`"),
         "{complaint}"
     );
+}
+
+/// The program with no more than this many open files.
+fn with_files(limit: u32, arguments: &[&str]) -> Command {
+    let script = format!("ulimit -n {limit} && exec \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh", PROGRAM]).args(arguments);
+    command
+}
+
+/// Fewer run side by side then.
+#[test]
+fn with_few_open_files_all_trials_run_all_the_same() {
+    let run = Run::of(&mut with_files(
+        120,
+        &["run", "--jobs", "32", "--format", "json"],
+    ));
+    let trials = run.quietly(0).trials();
+    let run = verdicts(&trials, "confirmed").len() + skipped(&trials).len();
+    assert_eq!(run, trials.len());
+    assert!(trials.len() >= 200);
+}
+
+#[test]
+fn with_too_few_open_files_one_line_names_the_limit() {
+    for limit in [16, 40] {
+        let run = Run::of(&mut with_files(limit, &["run", "close-unread-data-shared"]));
+        let complaint = run.complaint();
+        assert!(complaint.contains("`ulimit -n "), "{complaint}");
+    }
 }
