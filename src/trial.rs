@@ -548,6 +548,14 @@ impl Worker {
         {
             return Some(why.clone());
         }
+        // On one CPU, whoever goes on finds the other thread asleep; on two it may still be at its call.
+        let begins = |step: &Step| matches!(step, Step::Begin(..));
+        if !self.stays_on_cpu && scenario.steps.iter().any(begins) {
+            return Some(
+                "it has a call that blocks, which takes threads on one CPU, and sched_setaffinity() is not allowed here"
+                    .to_owned(),
+            );
+        }
         self.lab.lacks(scenario, family)
     }
 
