@@ -192,7 +192,9 @@ impl Directory {
             }
             let _ = self.remove(&name);
         }
-        Err(io::ErrorKind::AlreadyExists.into())
+        Err(io::Error::other(
+            "whatever is made there is locked by another process at once",
+        ))
     }
 
     /// Removes files with temporary names that dead processes have left behind: regular ones of whoever runs this or of
