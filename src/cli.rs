@@ -351,9 +351,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Keeps this process from gaining privileges by the programs that it starts (`PR_SET_NO_NEW_PRIVS`, Linux 3.5), unless it
-/// starts one that may have to: `kernels` starts `run`, which may have a capability as a file.
+/// starts one that may have to: a `run` of its own, whose file may have capabilities.
 fn gain_no_privileges(command: &Command) {
-    if !matches!(command, Command::Kernels(_)) {
+    if !matches!(command, Command::Kernels(args) if args.with_running) {
         // Where that cannot be had nothing is lost but a second line of defence.
         let _ = prctl::set_no_new_privs();
     }
