@@ -68,7 +68,7 @@ if ((${#wanted[@]} == 0)) && [[ -z $page && $guests == yes ]]; then page=docs/re
 #   BOUND        seconds after which it counts as a hang
 #   LEAST        percent of the trials confirmed on a plain host that must be confirmed here, too
 #   REASON       extended regular expression that the reason of every other trial has to match, and the error line where
-#                nothing can run; `-`: every trial must be confirmed
+#                nothing can run; `-`: every trial must be confirmed, but for 1 % that missed its moment on a busy machine
 #   WHAT         the command line of rstproof, after `N x` if HOW runs it N times; `@W` is a fresh directory
 #   HOW          bash that makes the condition and runs "$@", with the helpers below
 
@@ -235,7 +235,7 @@ done
 loopback host-tcp-wmem-small 80 tcp_wmem 'tcp_wmem 4096 4096 4096' 'net.ipv4.tcp_wmem=4096 4096 4096'
 loopback host-tcp-wmem-huge 80 tcp_wmem 'tcp_wmem 4096 16777216 33554432' 'net.ipv4.tcp_wmem=4096 16777216 33554432'
 loopback host-tcp-rmem-huge 80 tcp_rmem 'tcp_rmem 4096 16777216 33554432' 'net.ipv4.tcp_rmem=4096 16777216 33554432'
-loopback host-tcp-rmem-small 80 tcp_rmem 'tcp_rmem 2304 2304 2304' 'net.ipv4.tcp_rmem=2304 2304 2304'
+loopback host-tcp-rmem-small 80 tcp_rmem 'tcp_rmem 4096 4096 4096' 'net.ipv4.tcp_rmem=4096 4096 4096'
 loopback host-few-ports 0 'ip_local_port_range|port' 'four local ports' 'net.ipv4.ip_local_port_range=60000 60003'
 loopback host-somaxconn-1 80 'somaxconn' 'somaxconn 1' 'net.core.somaxconn=1'
 loopback host-mptcp-off 80 '[Mm]ultipath|mptcp' 'Multipath TCP off' 'net.mptcp.enabled=0'
@@ -255,7 +255,7 @@ section 'Whole machines: emulated guests whose kernel has the setting before any
 condition guest-plain guest 180 100 - run 'guest "" "$@"' 'nothing: the guest that the others are compared with'
 machine guest-tcp-wmem-small 180 95 tcp_wmem 'tcp_wmem small' net.ipv4.tcp_wmem='4096 4096 4096'
 machine guest-tcp-wmem-huge 180 95 tcp_wmem 'tcp_wmem huge' net.ipv4.tcp_wmem='4096 16777216 33554432'
-machine guest-tcp-rmem-small 180 95 tcp_rmem 'tcp_rmem small' net.ipv4.tcp_rmem='2304 2304 2304'
+machine guest-tcp-rmem-small 180 95 tcp_rmem 'tcp_rmem small' net.ipv4.tcp_rmem='4096 4096 4096'
 machine guest-tcp-rmem-huge 180 95 tcp_rmem 'tcp_rmem huge' net.ipv4.tcp_rmem='4096 16777216 33554432'
 machine guest-tcp-mem-0 240 0 "$little_memory|tcp_mem" 'tcp_mem 0: TCP is under memory pressure' net.ipv4.tcp_mem='0 0 0'
 machine guest-tcp-mem-1 240 0 "$little_memory|tcp_mem" 'tcp_mem 1' net.ipv4.tcp_mem='1 1 1'
@@ -288,7 +288,7 @@ machine guest-late-stamps 180 100 - 'packets are stamped late, no BPF compiler' 
 machine guest-no-overcommit 180 0 "$little_memory" 'no memory overcommit (overcommit_ratio 1)' vm.overcommit_memory=2 vm.overcommit_ratio=1
 machine guest-threads-max 180 0 "$few_processes|threads-max" 'kernel.threads-max 100' kernel.threads-max=100
 machine guest-no-modules 240 0 'veth|nft|module|kernel' 'no module can be loaded' kernel.modules_disabled=1
-condition guest-small guest 240 95 "$late|$little_memory" run 'GUEST_MEMORY=160 guest "" "$@"' '160 MiB of memory'
+condition guest-small guest 240 95 "$late|$little_memory" run 'GUEST_MEMORY=256 guest "" "$@"' '256 MiB of memory'
 condition guest-coarse-timers guest 240 90 "$late" run 'guest "highres=off nohz=off" "$@"' 'timers at the resolution of jiffies'
 condition guest-preempt guest 240 90 "$late" run 'guest "preempt=full threadirqs isolcpus=1 nohz_full=1 rcu_nocbs=1" "$@"' 'full preemption, isolated CPU'
 condition guest-one-cpu guest 240 90 "$late" run 'guest nosmp "$@"' 'one processor (nosmp)'
@@ -744,11 +744,13 @@ main() {
     for name in "${chosen[@]}"; do
         times=1 arguments=${what[$name]}
         if [[ $arguments =~ ^([0-9]+)\ x\ (.*)$ ]]; then times=${BASH_REMATCH[1]} arguments=${BASH_REMATCH[2]}; fi
-        # An emulated processor is slow: a script may miss its moment there without any condition.
+        # On a busy machine a script may miss its moment without any condition, and more often on an emulated processor.
         pattern=${reason[$name]} minimum=${least[$name]}
+        if [[ $pattern == - ]]; then pattern=$late minimum=99; fi
         if [[ ${needs[$name]} == guest ]]; then
             [[ $short == no ]] || arguments+=" ${selection//$'\n'/ }"
-            if [[ $pattern == - ]]; then pattern=$late minimum=97; else pattern+="|$late"; fi
+            pattern+="|$late"
+            ((minimum < 95)) || minimum=95
         fi
         reference "$arguments"
         expected=${references[$arguments]}
