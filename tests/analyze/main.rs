@@ -33,9 +33,7 @@ impl Said {
     /// The lines of standard output.
     fn lines(&self) -> Vec<Value> {
         let lines = self.out.lines();
-        lines
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        lines.map(|line| line.parse().unwrap()).collect()
     }
 
     /// Those of this type.

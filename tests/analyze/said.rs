@@ -44,7 +44,7 @@ fn complains(command: &mut Command) -> String {
 fn lines(capture: &Path, kind: &str) -> Vec<Value> {
     let text = says(rstproof().args(["--format", "json"]).arg(capture));
     text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
+        .map(|line| line.parse().unwrap())
         .filter(|line: &Value| line["type"] == kind)
         .collect()
 }

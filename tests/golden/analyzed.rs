@@ -22,9 +22,7 @@ fn lines(capture: &Path) -> Vec<Value> {
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", capture.display());
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
 /// What a capture does not show: that an end does not hear what reaches its host, or is told by a setting not to believe it.

@@ -37,8 +37,12 @@ impl Golden {
     }
 
     pub(crate) fn trial(&self) -> Value {
-        let mut document: Value = serde_json::from_str(&self.document).unwrap();
-        document["trials"][0].take()
+        self.value()["trials"][0].take()
+    }
+
+    /// The document, parsed by code of `serde_json` itself, which is optimised; what is generic is compiled as tests are.
+    fn value(&self) -> Value {
+        self.document.parse().unwrap()
     }
 
     /// The document with this text, which is there once, replaced.
@@ -52,7 +56,7 @@ impl Golden {
 
     /// The document with one value changed.
     pub(crate) fn with_value(&self, change: impl FnOnce(&mut Value)) -> Self {
-        let mut document = serde_json::from_str(&self.document).unwrap();
+        let mut document = self.value();
         change(&mut document);
         Self {
             document: document.to_string(),
@@ -63,7 +67,7 @@ impl Golden {
     /// The same made anew after this change to the document, with all hashes as they have to be: what somebody forges who
     /// has read how evidence is bound. It claims to be of another version, so that its words need not be ours.
     pub(crate) fn forged(&self, change: impl FnOnce(&mut Value)) -> Self {
-        let mut document: Value = serde_json::from_str(&self.document).unwrap();
+        let mut document = self.value();
         document["tool"]["version"] = "0.0.9".into();
         change(&mut document);
         let mut forged = Self {
@@ -103,8 +107,9 @@ impl Golden {
         forged
     }
 
-    pub(crate) fn scenario(&self) -> String {
-        self.trial()["scenario"].as_str().unwrap().to_owned()
+    /// The scenario, which the names of both files begin with.
+    pub(crate) fn scenario(&self) -> &str {
+        self.stem.split_once('.').unwrap().0
     }
 
     pub(crate) fn has_reset(&self) -> bool {

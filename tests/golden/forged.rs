@@ -60,7 +60,7 @@ impl Forged {
         let last = self.evidence.packets.last();
         self.evidence.completeness.fence_seen = last.is_some_and(|last| fence.is(last));
         judge(
-            scenario::find(&self.golden.scenario()).unwrap(),
+            scenario::find(self.golden.scenario()).unwrap(),
             &self.evidence,
         )
     }
@@ -166,7 +166,7 @@ fn a_segment_that_counts_is_gone() {
     // calls speak of.
     for golden in all() {
         // Where some bytes are not sent, how many are is not known.
-        if scenario::find(&golden.scenario()).unwrap().unsent.is_some() {
+        if scenario::find(golden.scenario()).unwrap().unsent.is_some() {
             continue;
         }
         let count = Forged::from(golden).frames.len();

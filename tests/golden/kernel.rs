@@ -21,7 +21,7 @@ fn events(evidence: &mut Evidence) -> &mut Vec<Event> {
 }
 
 fn scenario_of(golden: &Golden) -> &'static Scenario {
-    scenario::find(&golden.scenario()).unwrap()
+    scenario::find(golden.scenario()).unwrap()
 }
 
 /// All events of the golden set of which this holds: the trial, and the place among its events.
