@@ -1,39 +1,143 @@
 #!/usr/bin/env bash
-# Runs all tests. Arguments go to `cargo test` instead of the usual selection:
+# Runs all tests, the most telling first: unit tests and doc tests, what needs files alone, the command line, real loopback
+# and namespaces, and then kernels that are booted in QEMU. A failure in one part does not keep the next from running; the
+# summary at the end names every test that failed.
+#
+# Arguments go to `cargo test` instead of all this:
 #   scripts/test.sh --test live -- --nocapture
 # Benchmarks are not tests: `cargo bench`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# Shells start background jobs with SIGINT ignored, nohup does it with SIGHUP, and sudo sets what changes whose the files are:
+# the tests send these signals, and set these variables themselves.
+unset SUDO_UID SUDO_GID CLICOLOR_FORCE
+if [[ -z ${RSTPROOF_TEST_SIGNALS:-} ]] && env --default-signal true 2>/dev/null; then
+    RSTPROOF_TEST_SIGNALS=default exec env --default-signal "$BASH" scripts/test.sh "$@"
+fi
+
 ./scripts/setup.sh --tests
 if (($# > 0)); then
     exec cargo test --locked "$@"
 fi
-cargo test --locked --doc
-selection=()
+
+# Test programs by part. One that is named nowhere here is of the part `offline`.
+cli=(cli compare doctor)
+live=(hosts live decoys)
+offline=()
+for path in tests/*.rs tests/*/main.rs; do
+    name=${path#tests/}
+    name=${name%/main.rs}
+    name=${name%.rs}
+    [[ " ${cli[*]} ${live[*]} kernels " == *" $name "* ]] || offline+=("$name")
+done
+# --test NAME, for each of these that there is.
+programs() {
+    local name
+    for name in "$@"; do
+        if [[ -e tests/$name.rs || -e tests/$name/main.rs ]]; then
+            printf -- '--test\n%s\n' "$name"
+        fi
+    done
+}
+
+log=$(mktemp)
+trap 'rm -f -- "$log"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+passed=0 failed=0 skipped=0
+parts=()    # a line for each part
+failures=() # and for each failed test
+
+# part NAME ARGUMENT…: runs `cargo test` with these arguments. What is ignored counts as skipped, and so does what
+# `--skip as_root::` leaves out.
+part() {
+    local name=$1 began=$SECONDS code=0 test
+    shift
+    printf '\n== %s: cargo test %s\n' "$name" "$*"
+    cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || code=${PIPESTATUS[0]}
+    local ok=0 bad=0 left=0 results=0 counts
+    while read -r -a counts; do
+        results=$((results + 1))
+        ok=$((ok + counts[0]))
+        bad=$((bad + counts[1]))
+        left=$((left + counts[2]))
+        if [[ " $* " == *' as_root:: '* ]]; then
+            left=$((left + counts[3]))
+        fi
+    done < <(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored; [0-9]+ measured; ([0-9]+) filtered out.*/\1 \2 \3 \4/p' "$log")
+    while read -r test; do
+        failures+=("$name: $test")
+    done < <(awk '/^failures:$/ { n = 0 } /^    [^ ]/ { names[++n] = substr($0, 5) }
+        /^test result: FAILED/ { for (i = 1; i <= n; i++) print names[i] }' "$log")
+    # Some end without a result: what cannot be compiled, and a test program that a signal ended.
+    local broken=0 what
+    while read -r what; do
+        broken=$((broken + 1))
+        failures+=("$name: $what")
+    done < <(sed -nE 's/^error: could not compile .*/&/p; s/^ *process didn.t exit successfully: `([^`]*)` \(((signal|exit status): .*)\).*$/\1 (\2)/p' "$log")
+    if ((code != 0 && bad + broken == 0)); then
+        broken=1
+        failures+=("$name: cargo test ended with code $code")
+    elif ((code == 0 && results == 0)); then
+        broken=1
+        failures+=("$name: no test program reported a result")
+    fi
+    bad=$((bad + broken))
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + left))
+    parts+=("$(printf '%-8s %5d passed %4d failed %4d skipped %5d s' "$name" "$ok" "$bad" "$left" "$((SECONDS - began))")")
+}
+
+not_root=()
 if ((EUID != 0)); then
-    echo 'test: not root, so the tests that need root (as_root::) are left out'
-    selection=(-- --skip as_root::)
+    not_root=(--skip as_root::)
 fi
 
-# The tests that boot other kernels, where these and QEMU can be had: the oldest, which lacks most of what has changed, and
-# one that lacks what the oldest does not have at all.
+part unit --lib --bins -- "${not_root[@]}"
+part doc --doc
+mapfile -t arguments < <(programs "${offline[@]}")
+part offline "${arguments[@]}" -- "${not_root[@]}"
+mapfile -t arguments < <(programs "${cli[@]}")
+part cli "${arguments[@]}" -- "${not_root[@]}"
+mapfile -t arguments < <(programs "${live[@]}")
+part live "${arguments[@]}" -- "${not_root[@]}"
+
+# Kernels, where they and QEMU can be had: the oldest, which lacks most of what has changed, and one that lacks what the
+# oldest does not have at all.
+notes=()
 images=()
+printf '\n== kernels\n'
 if ! ./scripts/setup.sh --kernels; then
-    echo 'test: QEMU cannot be installed, so NO KERNEL IS BOOTED'
+    notes+=('QEMU cannot be installed, so no kernel was booted')
 else
     # Each by itself: without one the other is booted all the same.
     for line in 5.10 6.16; do
         if image=$(./scripts/fetch-kernels.sh "$line"); then
             images+=("$image")
         else
-            echo "test: kernel $line cannot be fetched, so IT IS NOT BOOTED"
+            notes+=("kernel $line cannot be fetched, so it was not booted")
         fi
     done
 fi
 if ((${#images[@]} > 0)); then
-    echo "test: booting ${images[*]}"
-    RSTPROOF_TEST_KERNELS=$(printf '%s:' "${images[@]}") \
-        cargo test --locked --test kernels -- --ignored --test-threads 1
+    printf 'booting %s\n' "${images[*]}"
+    RSTPROOF_TEST_KERNELS=$(printf '%s:' "${images[@]}")
+    export RSTPROOF_TEST_KERNELS
+    part kernels --test kernels -- --include-ignored --test-threads 1
+else
+    # The tests that boot one are listed as ignored.
+    part kernels --test kernels
 fi
-cargo test --locked --no-fail-fast --lib --bins --tests "${selection[@]}"
+((EUID == 0)) || notes+=('not root: the tests that need root (as_root::) were skipped')
+
+printf '\n== summary\n'
+printf '%s\n' "${parts[@]}"
+for note in "${notes[@]}"; do
+    printf 'note: %s\n' "$note"
+done
+for failure in "${failures[@]}"; do
+    printf 'FAILED %s\n' "$failure"
+done
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+((failed == 0))
