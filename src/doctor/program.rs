@@ -190,21 +190,29 @@ async fn answer(child: &mut Child) -> std::io::Result<(Vec<u8>, bool)> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::trial::pool::runtime;
 
+    /// Where programs can be executed, as this one is: /tmp may be mounted noexec.
+    fn directory() -> TempDir {
+        tempfile::tempdir_in(env::current_exe().unwrap().parent().unwrap()).unwrap()
+    }
+
+    /// Written by another process: execve(2) fails with ETXTBSY while this one, or what another thread forks, has it open.
     fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
-        let file = directory.join(name);
-        fs::write(&file, text).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        let (file, source) = (directory.join(name), directory.join("source"));
+        fs::write(&source, text).unwrap();
+        let mut install = std::process::Command::new("install");
+        let status = install.args(["-m", "755"]).args([&source, &file]).status();
+        assert!(status.unwrap().success());
         file
     }
 
     #[test]
     fn a_program_is_the_first_on_path_that_may_be_executed() {
-        let [first, second] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [first, second] = [(); 2].map(|()| directory());
         let path = env::join_paths([Path::new("relative"), first.path(), second.path()]).unwrap();
         assert_eq!(find("tool", &path), None);
         let executable = script(second.path(), "tool", "");
@@ -217,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_first_line_is_the_version_if_the_program_ends_well() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         let says = |text: &str| {
             let program = script(directory.path(), "tool", text);
             runtime().unwrap().block_on(version_of(&program))

@@ -125,7 +125,11 @@ impl fmt::Display for NoTracefs {
                 write!(f, "tracefs is not mounted and may not be ({errno:?})")
             }
             Self::Unreadable(root, errno) => {
-                write!(f, "{} may not be read ({errno:?})", root.display())
+                write!(
+                    f,
+                    "cannot read the tracefs on {} ({errno:?})",
+                    root.display()
+                )
             }
         }
     }

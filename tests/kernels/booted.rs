@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
 
+use crate::program;
 use crate::{BOUND, children, complaint, hollow_image, rstproof, text};
 
 /// The images to boot.
@@ -147,13 +148,13 @@ fn an_ordinary_user_may_boot_one() {
     if !geteuid().is_root() {
         return; // the other tests were run by one
     }
-    let home = tempfile::tempdir().unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let home = program::directory();
+    program::open_to_all(home.path());
     let mine = home.path().join("vmlinuz");
     fs::copy(&images()[0], &mine).unwrap();
     fs::set_permissions(&mine, fs::Permissions::from_mode(0o644)).unwrap();
     let program = home.path().join("rstproof");
-    fs::copy(env!("CARGO_BIN_EXE_rstproof"), &program).unwrap();
+    program::copy(Path::new(env!("CARGO_BIN_EXE_rstproof")), &program);
     let output = Command::new("setpriv")
         .args([
             "--reuid",

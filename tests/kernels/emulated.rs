@@ -2,9 +2,8 @@
 //! then known without booting anything.
 
 use std::fmt::Write as _;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
@@ -12,11 +11,13 @@ use std::time::Instant;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statvfs::FsFlags;
 use nix::unistd::{Pid, geteuid};
 use rustix::fs::{XattrFlags, setxattr};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use crate::program;
 use crate::{BOUND, children, complaint, hollow_image, rstproof, text};
 
 /// A directory with an emulator, an image and a parcel.
@@ -29,7 +30,7 @@ impl Stage {
     /// directory; standard output is the console. A trial boot of KVM ends as one that works does (`isa-debug-exit`).
     fn new(does: &str) -> Self {
         let this = Self {
-            home: tempfile::tempdir().unwrap(),
+            home: program::directory(),
         };
         let script = format!(
             "#!/bin/sh\nhome={}\n\
@@ -42,11 +43,14 @@ impl Stage {
              {does}\n",
             this.path().display()
         );
-        let program = this.path().join("qemu-system-x86_64");
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        this.emulator(&script);
         hollow_image(this.path(), "6.1.0");
         this
+    }
+
+    /// This script, as the emulator.
+    fn emulator(&self, script: &str) {
+        program::script(self.path(), "qemu-system-x86_64", script);
     }
 
     fn path(&self) -> &Path {
@@ -304,9 +308,12 @@ fn a_program_with_a_file_capability_takes_its_objects_along() {
     let stage =
         Stage::new("grep -q libpcap.so /proc/self/fd/0 || exit 1; cat $home/parcel > $line");
     stage.sends(&[("report.json", &report()), ("ending", b"exit 0")]);
-    fs::set_permissions(stage.path(), Permissions::from_mode(0o755)).unwrap();
-    let program = stage.path().join("rstproof");
-    fs::copy(env!("CARGO_BIN_EXE_rstproof"), &program).unwrap();
+    program::open_to_all(stage.path());
+    // Where a mount is nosuid, execve(2) gives no file capability.
+    let home = program::directory_without(FsFlags::ST_NOEXEC | FsFlags::ST_NOSUID);
+    program::open_to_all(home.path());
+    let program = home.path().join("rstproof");
+    program::copy(Path::new(env!("CARGO_BIN_EXE_rstproof")), &program);
     // `struct vfs_cap_data` (linux/capability.h): revision 2, effective; CAP_NET_RAW (13) permitted, nothing inheritable.
     let mut capability = [0; 20];
     capability[..4].copy_from_slice(&0x0200_0001_u32.to_le_bytes());
@@ -406,8 +413,7 @@ fn a_signal_is_for_those_that_wait_as_well() {
 fn what_comes_before_the_first_guest_ends_with_it() {
     let hangs = Stage::new("exec sleep 1000");
     // Before the emulator looks what it is started for.
-    let program = hangs.path().join("qemu-system-x86_64");
-    fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    hangs.emulator("#!/bin/sh\nexec sleep 1000\n");
     for (arguments, name) in [
         (&["--accel", "kvm"][..], "sleep"),
         (&["--accel", "tcg", "--with-running", "--all"], "--format"),

@@ -4,6 +4,8 @@
 
 mod booted;
 mod emulated;
+#[path = "../support/program.rs"]
+mod program;
 
 use std::fs;
 use std::path::{Path, PathBuf};

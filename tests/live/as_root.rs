@@ -5,13 +5,17 @@ mod doctor;
 mod host_settings;
 mod trace;
 
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::geteuid;
+use rstproof::lab::ports::ports;
 use serde_json::Value;
 
 use crate::documented::{self, DOCUMENTED, assert_are};
@@ -24,12 +28,26 @@ fn host(arguments: &[&str]) -> Command {
     command
 }
 
-/// A port that nobody uses, nor the one after it.
+/// A port that nobody uses, nor those beside it that a run needs. Each test has its own, and the kernel gives none of them to a
+/// client, as those above do.
 fn free_port() -> String {
+    const FIRST: u16 = 5_000;
+    const APART: u16 = 32;
+    static NEXT: AtomicU16 = AtomicU16::new(FIRST);
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let lowest: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+    let is_free = |port| {
+        let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let mut tried = any
+            .map(|any: IpAddr| TcpListener::bind((any, port)).err())
+            .into_iter();
+        !tried.any(|error| error.is_some_and(|it| it.kind() == ErrorKind::AddrInUse))
+    };
     loop {
-        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if port < u16::MAX - 1 && TcpListener::bind(("0.0.0.0", port + 1)).is_ok() {
+        let port = NEXT.fetch_add(APART, Ordering::Relaxed);
+        let end = if lowest > FIRST { lowest } else { u16::MAX };
+        assert!(port < end - APART, "no port is free from {FIRST} to {end}");
+        if ports(port).all(is_free) {
             return port.to_string();
         }
     }

@@ -348,7 +348,11 @@ fn refuses_a_record_that_the_frames_of_a_classic_pcap_were_not_captured_with() {
 fn is_for_anybody_who_may_read_the_files() {
     let user = User::new();
     let (dir, live) = saved();
-    // The directory that it is in is for its owner alone.
+    // The directory that it is in is for its owner alone, and under a umask of 077 so are the files.
+    for name in names(dir.path()) {
+        let file = dir.path().join(name);
+        fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    }
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = user.rstproof(&["check", "--format", "json"]);
     let run = Run::of(command.arg(dir.path())).quietly(0);

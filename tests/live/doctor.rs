@@ -3,17 +3,18 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::unistd::{geteuid, mkfifo};
+use nix::unistd::mkfifo;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::program;
 use crate::run::{PROGRAM, Run, Running, User, rstproof, where_user_namespaces_are_forbidden};
 
 const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
@@ -184,9 +185,8 @@ pub(crate) struct Programs(TempDir);
 
 impl Programs {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let all = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(directory.path(), all).unwrap();
+        let directory = program::directory();
+        program::open_to_all(directory.path());
         Self(directory)
     }
 
@@ -195,9 +195,7 @@ impl Programs {
     }
 
     pub(crate) fn add(&self, name: &str, script: &str) {
-        fs::write(self.path(name), format!("#!/bin/sh\n{script}\n")).unwrap();
-        let executable = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(self.path(name), executable).unwrap();
+        program::script(self.0.path(), name, &format!("#!/bin/sh\n{script}\n"));
     }
 
     pub(crate) fn doctor(&self) -> Command {
@@ -346,9 +344,7 @@ fn nothing_is_left_behind() {
             .unwrap()
             .map(|link| link.unwrap().file_name())
             .collect();
-        let instances = fs::read_dir("/sys/kernel/tracing/instances");
-        let instances = instances.into_iter().flatten().count();
-        (mounts, links, instances, geteuid())
+        (mounts, links)
     };
     let programs = Programs::new();
     let directory = tempfile::tempdir().unwrap();
@@ -356,7 +352,14 @@ fn nothing_is_left_behind() {
     let mut command = programs.doctor();
     command.current_dir(directory.path());
     command.env("TMPDIR", directory.path());
-    examined(&mut command, 0);
+    let run = Running::start(&mut command);
+    // Others, of other tests too, may make instances meanwhile.
+    let own = format!("rstproof-{}-", run.pid());
+    run.finish().quietly(0);
     assert_eq!(state(), before);
+    let instances = fs::read_dir("/sys/kernel/tracing/instances");
+    let names = instances.into_iter().flatten().flatten();
+    let mut names = names.map(|it| it.file_name().into_string().unwrap());
+    assert!(!names.any(|name| name.starts_with(&own)), "{own}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }

@@ -19,6 +19,8 @@ mod laboratory;
 mod links;
 mod obstacle;
 mod process;
+#[path = "../support/program.rs"]
+mod program;
 mod run;
 mod saved;
 mod whole;

@@ -1,14 +1,15 @@
 //! Running the program: as whom, where, and how it ended.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::program;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rstproof");
 
@@ -18,6 +19,10 @@ const NOBODY: u32 = 65534;
 pub(crate) fn rstproof(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments);
+    // What a shell may have set, and sudo sets.
+    for name in ["CLICOLOR_FORCE", "COLUMNS", "SUDO_UID", "SUDO_GID"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -51,8 +56,8 @@ pub(crate) struct User {
 
 impl User {
     pub(crate) fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        fs::copy(PROGRAM, home.path().join("rstproof")).unwrap();
+        let home = program::directory();
+        program::copy(Path::new(PROGRAM), &home.path().join("rstproof"));
         if geteuid().is_root() {
             std::os::unix::fs::chown(home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         }
@@ -146,7 +151,7 @@ impl Run {
 /// The trials of a complete document.
 #[track_caller]
 pub(crate) fn trials(document: &str) -> Vec<Value> {
-    let document: Value = serde_json::from_str(document).unwrap();
+    let document: Value = document.parse().unwrap();
     assert_eq!(document["schema"], 1);
     assert!(document["capture"]["dropped"].is_u64());
     document["trials"].as_array().unwrap().clone()

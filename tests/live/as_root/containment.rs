@@ -66,9 +66,13 @@ fn host() -> BTreeMap<PathBuf, String> {
     let names: Vec<_> = names.map(|it| it.file_name()).collect();
     host.insert("/run/netns".into(), format!("{names:?}"));
 
+    // Without counters and the like: those of rules that the host has move at any time.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
     let mut nft = Command::new("nft");
-    let rules = nft.env("PATH", path).args(["list", "ruleset"]).output();
+    let rules = nft
+        .env("PATH", path)
+        .args(["--stateless", "list", "ruleset"])
+        .output();
     let rules = rules.unwrap();
     assert!(rules.status.success(), "{rules:?}");
     host.insert("ruleset".into(), String::from_utf8(rules.stdout).unwrap());

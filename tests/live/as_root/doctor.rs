@@ -17,10 +17,15 @@ const EVENTS: [(&str, &str); 5] = [
     ("event-kfree-skb", "skbaddr"),
 ];
 
+/// Mounts tracefs on /sys/kernel/tracing and nowhere else. Most hosts have it there already, some have others: with debugfs
+/// comes one on its directory `tracing` (Documentation/trace/ftrace.rst).
+pub(crate) const MOUNT_TRACEFS: &str =
+    "umount --all --types tracefs && mount -t tracefs nodev /sys/kernel/tracing";
+
 /// A shell in a mount namespace of its own, where tracefs is mounted, runs `script`; `$1` is the program.
 fn with_tracefs(script: &str, program: &str) -> Command {
     assert!(geteuid().is_root(), "this test has to be run as root");
-    let script = format!("mount -t tracefs nodev /sys/kernel/tracing && {script}");
+    let script = format!("{MOUNT_TRACEFS} && {script}");
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", &script, "sh", program]);
     command

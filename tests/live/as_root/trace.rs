@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -17,6 +16,8 @@ use rstproof::trial::{Settings, Worker, this_program};
 use rstproof::verdict::{Finding, Gap, Judgement, Verdict};
 use serde_json::Value;
 
+use crate::as_root::doctor::MOUNT_TRACEFS;
+use crate::program;
 use crate::run::{ENDLESS, PROGRAM, Run, Running, TRIAL, User, rstproof};
 
 /// The names of the instances of this process.
@@ -81,12 +82,14 @@ fn what_a_run_that_was_killed_has_left_the_next_one_removes_and_no_more() {
 /// A tracefs that is mounted, and may only be read there, in a mount namespace of the test's own.
 #[test]
 fn a_tracefs_in_which_no_instance_can_be_made_is_not_the_only_one() {
-    let script = "mount -t tracefs nodev /sys/kernel/tracing
+    let script = format!(
+        "{MOUNT_TRACEFS} || exit 99
         mount -o remount,bind,ro /sys/kernel/tracing || exit 99
         ! mkdir /sys/kernel/tracing/instances/x 2>&- || exit 98
-        exec \"$1\" run linger-zero-close --format json";
+        exec \"$1\" run linger-zero-close --format json"
+    );
     let mut command = std::process::Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh", PROGRAM]);
+    command.args(["--mount", "sh", "-c", &script, "sh", PROGRAM]);
     let run = Run::of(&mut command).quietly(0);
     for trial in run.trials() {
         assert!(!trial["trace"].is_null(), "{trial}");
@@ -236,15 +239,13 @@ fn an_instance_can_be_made_twice_and_closed_twice() {
 #[test]
 fn a_child_that_does_not_die_is_not_waited_for_for_ever_and_proves_nothing() -> io::Result<()> {
     const HOLD_S: u32 = 20;
-    let dir = tempfile::tempdir()?;
-    let program = dir.path().join("child");
+    let dir = program::directory();
     let pid_file = dir.path().join("pid");
     let script = format!(
         "#!/bin/sh\nexec 3<&0\nsleep {HOLD_S} >/dev/null &\necho $! >'{}'\necho\nwait\n",
         pid_file.display()
     );
-    fs::write(&program, script)?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let program = program::script(dir.path(), "child", &script);
     let judgement = on_a_thread(async move || {
         let mut worker = Worker::open(settings(None, program), 0).await.unwrap();
         run_in(&mut worker, "close-unread-data-sigkill").await
