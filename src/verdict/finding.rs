@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::evidence::Flaw;
 use crate::flow::{Acceptance, Form, State};
+use crate::kernel::counters::RX_DROPPED;
 use crate::kernel::memory::Memory;
 use crate::scenario::{Fate, SOME, Timing};
 use crate::transcript::{Errno, Op, Outcome, Role};
@@ -402,6 +403,7 @@ impl Gap {
             | Self::WindowMissed(_)
             | Self::HeldUp(_)
             | Self::MetInClose { .. } => "timing-missed",
+            Self::OutOfRoom(RX_DROPPED) => "packets-dropped",
             Self::OutOfRoom(_) | Self::MemoryShort(_) => "memory-short",
             Self::Exhausted { .. } => RESOURCE_EXHAUSTED,
             Self::ChildNotStarted { .. } => "child-not-started",
@@ -454,6 +456,10 @@ impl fmt::Display for Gap {
                 f,
                 "the process did not run for {ms} ms during the trial: it was stopped, or the machine paused or overloaded, and TCP \
                  timers may have run meanwhile"
+            ),
+            Self::OutOfRoom(RX_DROPPED) => f.write_str(
+                "an interface dropped packets because a CPU's queue was full: too much traffic on this host; allow more with \
+                 `sudo sysctl net.core.netdev_max_backlog=10000`",
             ),
             Self::OutOfRoom(counter) => write!(
                 f,
