@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lets the system calls of rstproof fail, one at a time, and looks at what becomes of it (strace -e inject).
 #
-#   ./scripts/inject-failures.sh             every call that its commands make: some thousand injections, for some minutes
+#   ./scripts/inject-failures.sh             every call that its commands make: some thousand injections, for a quarter of an hour
 #   ./scripts/inject-failures.sh --fast      some dozen of them, in some seconds
 #   ./scripts/inject-failures.sh ... PROGRAM with this binary, and nothing is built or installed; else with a debug build
 #   ./scripts/inject-failures.sh ... --case NAME   only this command (as often as it is given); `--case help` lists them

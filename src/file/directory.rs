@@ -246,7 +246,7 @@ impl Directory {
         linkat(AT_FDCWD, unnamed.as_str(), &*self.fd, name, follow).map_err(io::Error::from)
     }
 
-    /// Gives an unnamed file a temporary name: a link takes the place of no other file, and a rename does.
+    /// Gives an unnamed file a temporary name.
     pub(super) fn link_temporary(&self, file: &File) -> io::Result<String> {
         let name = temporary_name()?;
         self.link(file, &name)?;

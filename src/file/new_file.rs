@@ -110,9 +110,14 @@ pub struct NewFile {
 impl NewFile {
     /// Begins a file of this name in the directory, with mode 0644 or less.
     pub fn create(directory: &Directory, name: &str, manner: Manner) -> Result<Self, Error> {
+        // One that takes the place of another is given away first, for behind that nothing may go wrong. Without a name it is
+        // given away last, since only who may write a file may give it one.
+        let is_given_away_first = manner.replace && manner.owner.is_some();
         let this = Self {
             directory: directory.clone(),
-            file: directory.create_unnamed(),
+            file: (!is_given_away_first)
+                .then(|| directory.create_unnamed())
+                .flatten(),
             temporary: None,
             name: name.to_owned(),
             manner,
@@ -123,13 +128,21 @@ impl NewFile {
         }
     }
 
-    /// Where files without a name cannot be had.
+    /// Where files without a name cannot be had. It belongs to its owner at once.
     fn under_a_temporary_name(mut self) -> Result<Self, Error> {
         let created = self.directory.create_temporary();
         let (file, name) = created.map_err(|error| Error::file("create", &self.path(), &error))?;
+        let given_away = self.give_away(&file);
         self.file = Some(file);
         self.temporary = Some(name);
-        Ok(self)
+        given_away.map(|()| self)
+    }
+
+    fn give_away(&self, file: &File) -> Result<(), Error> {
+        match self.manner.owner {
+            Some(owner) => owner.take(file, &self.path()),
+            None => Ok(()),
+        }
     }
 
     /// The file is complete: gives it its name and its owner.
@@ -137,27 +150,22 @@ impl NewFile {
         let Some(file) = self.file.take() else {
             return Ok(());
         };
-        let (directory, name, path) = (&self.directory, &*self.name, self.path());
-        let failed = |error: io::Error| Error::file("create", &path, &error);
-        // Only who owns a file may give it a name everywhere, so it is given away behind that.
-        let give_away = || match self.manner.owner {
-            Some(owner) => owner.take(&file, &path),
-            None => Ok(()),
-        };
+        let (directory, name) = (&self.directory, &*self.name);
+        let failed = |error: io::Error| Error::file("create", &self.path(), &error);
         let temporary = match &self.temporary {
             Some(temporary) => temporary.clone(),
+            // A link takes the place of no other file, and a rename does. There is nobody to give it to.
             None if self.manner.replace => directory.link_temporary(&file).map_err(failed)?,
             None => {
                 directory.link(&file, name).map_err(failed)?;
-                return give_away().inspect_err(|_| drop(directory.remove(name)));
+                return self
+                    .give_away(&file)
+                    .inspect_err(|_| drop(directory.remove(name)));
             }
         };
-        // One that takes the place of another is given away first: behind that nothing may go wrong.
-        give_away()
-            .and_then(|()| {
-                let renamed = directory.rename(&temporary, name, self.manner.replace);
-                renamed.map_err(failed)
-            })
+        directory
+            .rename(&temporary, name, self.manner.replace)
+            .map_err(failed)
             .inspect_err(|_| drop(directory.remove(&temporary)))
     }
 
