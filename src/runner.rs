@@ -197,7 +197,14 @@ impl<'a> Runner<'a> {
                 let copy = socket.try_clone();
                 let (program, child) = (self.program, &mut self.child);
                 timed(role, op, || {
-                    *child = Some(child::spawn(program, copy?.into())?);
+                    match child::spawn(program, copy?.into()) {
+                        Ok(started) => *child = Some(started),
+                        // It has ended before it was ready, which no error number stands for.
+                        Err(error) if error.raw_os_error().is_none() => {
+                            return Ok(Outcome::Unfinished);
+                        }
+                        Err(error) => return Err(error),
+                    }
                     Ok(Outcome::Returned(0))
                 })
             }

@@ -563,7 +563,11 @@ fn pressure(scenario: &Scenario, evidence: &Evidence) -> Option<&'static str> {
 fn exhausted(evidence: &Evidence) -> Option<Gap> {
     let mut calls = evidence.calls.iter().enumerate();
     calls.find_map(|(call, made)| match (made.op, made.outcome) {
-        (Op::Spawn, Outcome::Failed(errno)) => Some(Gap::ChildNotStarted { call, errno }),
+        (Op::Spawn, Outcome::Failed(errno)) => Some(Gap::ChildNotStarted {
+            call,
+            errno: Some(errno),
+        }),
+        (Op::Spawn, Outcome::Unfinished) => Some(Gap::ChildNotStarted { call, errno: None }),
         (Op::Kill | Op::Terminate, Outcome::Unfinished) => Some(Gap::ChildNotEnded { call }),
         (_, outcome) => {
             let errno = outcome.errno().filter(|errno| errno.is_exhaustion());

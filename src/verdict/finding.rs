@@ -372,8 +372,8 @@ pub enum Gap {
     ChildNotStarted {
         /// Index into the transcript.
         call: usize,
-        /// The error.
-        errno: Errno,
+        /// The error; `None` if it was started and ended before it was ready.
+        errno: Option<Errno>,
     },
     /// The child process did not end when it was told to.
     ChildNotEnded {
@@ -472,7 +472,13 @@ impl fmt::Display for Gap {
                 "call {call} failed with {errno}, which is not TCP's doing: {}",
                 errno.fix()
             ),
-            Self::ChildNotStarted { call, errno } => {
+            Self::ChildNotStarted { call, errno: None } => {
+                write!(f, "call {call}: the child process ended before it was ready")
+            }
+            Self::ChildNotStarted {
+                call,
+                errno: Some(errno),
+            } => {
                 write!(f, "call {call}: the child process could not be started: {errno}")?;
                 if errno.is_exhaustion() {
                     write!(f, "; {}", errno.fix())?;

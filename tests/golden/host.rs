@@ -62,7 +62,7 @@ fn a_listener_may_take_an_ack_for_a_cookie_and_no_other_counter_is_excused() {
             assert_eq!(ids, ["counter-differs"], "{}", golden.stem);
         }
     }
-    assert_eq!(excused, BTreeSet::from(TO_A_LISTENER.map(str::to_owned)));
+    assert_eq!(excused, BTreeSet::from(TO_A_LISTENER));
 }
 
 /// `tcp_out_of_resources()` counts it for too many orphans on the host or too little memory.
