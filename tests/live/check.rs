@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::documented::{self, BOTH, DOCUMENTED, TRIALS, assert_are, assert_as_documented};
+use crate::program;
 use crate::run::{PROGRAM, Run, User, rstproof, unshare};
 use crate::saved::{assert_same, contents, names, report, save, saving, stem};
 use crate::wireshark::{assert_agree, by_tshark, by_us};
@@ -344,16 +345,20 @@ fn refuses_a_record_that_the_frames_of_a_classic_pcap_were_not_captured_with() {
     check(&JSON, &evidence).complaint();
 }
 
+/// Lets everybody read evidence. Temporary directories are for their owner alone, and under a umask of 077 all files are.
+fn open_to_all(evidence: &Path) {
+    program::open_to_all(evidence);
+    for name in names(evidence) {
+        let readable = fs::Permissions::from_mode(0o644);
+        fs::set_permissions(evidence.join(name), readable).unwrap();
+    }
+}
+
 #[test]
 fn is_for_anybody_who_may_read_the_files() {
     let user = User::new();
     let (dir, live) = saved();
-    // The directory that it is in is for its owner alone, and under a umask of 077 so are the files.
-    for name in names(dir.path()) {
-        let file = dir.path().join(name);
-        fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
-    }
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    open_to_all(dir.path());
     let mut command = user.rstproof(&["check", "--format", "json"]);
     let run = Run::of(command.arg(dir.path())).quietly(0);
     assert_same(&live, &run.trials());
@@ -362,7 +367,8 @@ fn is_for_anybody_who_may_read_the_files() {
     let evidence = user.path("evidence");
     let mut command = user.rstproof(&["run", "--format", "json", "-w"]);
     let live = Run::of(command.arg(&evidence)).quietly(0).trials();
-    fs::set_permissions(user.home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    program::open_to_all(user.home.path());
+    open_to_all(&evidence);
     assert_same(&live, &judged_again(&[evidence]));
 }
 
