@@ -12,7 +12,8 @@
 #   --program FILE    the rstproof to try [default: a fresh dev build]
 #   --kernel IMAGE    what guests boot [default: Debian's 6.12, from scripts/fetch-kernels.sh]
 #   --page FILE       write the table to this page; without conditions on the command line: docs/reliability.md
-#   --keep DIR        keep what each run printed in this directory; it has to be empty or not there
+#   --keep DIR        keep what each run printed, and its result, in this directory; it has to be empty or not there
+#   --resume          with --keep: DIR holds the results of an earlier run; what has a result there is not run again
 #
 # Exit code: 0 if each condition is as it should be, 1 if one is not, 2 usage error or something needed is missing.
 # As an ordinary user the conditions that need root are left out, and listed. Guests are emulated (QEMU, no KVM), so they
@@ -34,13 +35,14 @@ started_in=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 guest_line=6.12
-program='' kernel='' page='' keep='' list=no guests=yes short=no
+program='' kernel='' page='' keep='' list=no guests=yes short=no resume=no
 wanted=()
 while (($# > 0)); do
     case $1 in
         --list) list=yes ;;
         --no-guests) guests=no ;;
         --short) short=yes ;;
+        --resume) resume=yes ;;
         --program | --kernel | --page | --keep)
             (($# > 1)) || die "$1 needs a value"
             declare "${1#--}=$2"
@@ -133,12 +135,12 @@ section 'Limits on memory and size'
 condition vm-128m any 60 0 "$little_memory" run 'ulimit -v 131072; "$@"' '128 MiB of address space'
 condition vm-512m any 60 0 "$little_memory" run 'ulimit -v 524288; "$@"' '512 MiB of address space'
 condition memory-64m root 60 100 - run 'in_cgroup memory 67108864 "$@"' 'control group of 64 MiB'
-condition socket-memory-4k root 120 0 "$little_memory" run 'in_cgroup socket-memory 4096 "$@"' 'control group of 4 KiB of TCP memory'
+condition socket-memory-4k root 240 0 "$little_memory" run 'in_cgroup socket-memory 4096 "$@"' 'control group of 4 KiB of TCP memory'
 condition mlock-0 any 60 100 - run 'ulimit -l 0; "$@"' 'no locked memory'
 condition signals-0 any 60 100 - run 'ulimit -i 0; "$@"' 'no queued signals'
 condition data-64m any 60 0 "$little_memory|ulimit -d" run 'ulimit -d 65536; "$@"' '64 MiB of data'
-condition stack-64k any 60 80 'ulimit -s|stack' run 'ulimit -s 64; "$@"' '64 KiB of stack'
-condition file-size-0 any 60 0 'ulimit -f|EFBIG' 'run -w @W --quiet' 'ulimit -f 0; "$@"' 'files may not grow'
+condition stack-64k any 60 80 'ulimit -s|stack|nft' run 'ulimit -s 64; "$@"' '64 KiB of stack: too little for nft'
+condition file-size-0 any 60 0 'ulimit -f|EFBIG' 'run -w @W --quiet' '(ulimit -f 0; exec "$@") 2> >(cat >&2); code=$?; wait $!; exit $code' 'files may not grow'
 
 section 'Little processor time'
 condition one-cpu any 120 90 "$late" 'run --all' 'taskset -c 0 "$@"' 'one CPU'
@@ -211,7 +213,7 @@ for call in unshare setns; do
 done
 condition clone3-enosys any 120 100 - run 'refuse clone3 ENOSYS "$@"' 'clone3 fails with ENOSYS, as under old seccomp filters'
 condition affinity-eperm any 60 100 - run 'refuse sched_setaffinity EPERM "$@"' 'sched_setaffinity fails with EPERM (gVisor)'
-condition prctl-eperm any 60 0 'prctl|EPERM' run 'refuse prctl EPERM "$@"' 'prctl fails with EPERM'
+condition prctl-eperm any 60 0 'could not be started' run 'refuse prctl EPERM "$@"' 'prctl fails with EPERM'
 condition flock-enolck any 60 100 - 'run -w @W' 'refuse flock ENOLCK "$@"' 'flock fails with ENOLCK, as on some NFS'
 condition timerfd-enosys any 60 100 - run 'refuse timerfd_create ENOSYS "$@"' 'timerfd_create fails with ENOSYS'
 condition close-range-enosys any 60 100 - run 'refuse close_range,statx,getrandom ENOSYS "$@"' 'close_range, statx, getrandom fail with ENOSYS'
@@ -229,8 +231,10 @@ for setting in tcp_syncookies=2 tcp_syncookies=0 tcp_abort_on_overflow=1 tcp_max
     ip_no_pmtu_disc=1 ip_early_demux=0 ip_nonlocal_bind=1 ip_forward=1; do
     slow=''
     # With the slow scenarios where their timers are concerned.
+    share=80
+    [[ $setting != tcp_max_tw_buckets* ]] || share=70
     [[ ! $setting =~ retries|timeout|keepalive|linear|rto_min|frto|recovery|time_wait ]] || slow=--all
-    loopback "host-${setting/=/-}" 80 "${setting%%=*}" "net.ipv4.$setting" "net.ipv4.$setting" $slow
+    loopback "host-${setting/=/-}" $share "${setting%%=*}" "net.ipv4.$setting" "net.ipv4.$setting" $slow
 done
 loopback host-tcp-wmem-small 80 tcp_wmem 'tcp_wmem 4096 4096 4096' 'net.ipv4.tcp_wmem=4096 4096 4096'
 loopback host-tcp-wmem-huge 80 tcp_wmem 'tcp_wmem 4096 16777216 33554432' 'net.ipv4.tcp_wmem=4096 16777216 33554432'
@@ -589,7 +593,7 @@ if [[ -z $program ]]; then
 fi
 [[ -x $program ]] || die "$program is not a program"
 if [[ -n $keep ]]; then
-    [[ -z $(ls -A -- "$keep" 2>/dev/null) ]] || die "$keep is not empty; name another directory, or remove what is in it"
+    [[ $resume == yes || -z $(ls -A -- "$keep" 2>/dev/null) ]] || die "$keep is not empty; name another directory, or remove what is in it"
     mkdir -p "$keep"
 fi
 
@@ -736,12 +740,25 @@ END
 # ---------------------------------------------------------------------------------------------------------------------
 # One after the other.
 
-failed=()
+failed=() count=0
+# show: the condition that has just been run, of which these variables hold the result.
+show() {
+    printf '%-30s %9d %7d %12d %7d %7s  %s\n' "$name" "$confirmed" "$skipped" "$inconclusive" "$refuted" "$seconds" "$result"
+    row "$name" "$confirmed" "$skipped" "$inconclusive" "$refuted" "$seconds" "$result"
+    count=$((count + 1))
+    [[ $result != FAILED* ]] || failed+=("$name")
+}
+
 # All of it is read before any of it runs: this file may be edited meanwhile.
 main() {
-    local name count=0
+    local name confirmed skipped inconclusive refuted seconds result
     printf '%-30s %9s %7s %12s %7s %7s  %s\n' condition confirmed skipped inconclusive refuted seconds result
     for name in "${chosen[@]}"; do
+        if [[ $resume == yes && -s $keep/$name/result ]]; then
+            IFS=$'\t' read -r confirmed skipped inconclusive refuted seconds result <"$keep/$name/result"
+            show
+            continue
+        fi
         times=1 arguments=${what[$name]}
         if [[ $arguments =~ ^([0-9]+)\ x\ (.*)$ ]]; then times=${BASH_REMATCH[1]} arguments=${BASH_REMATCH[2]}; fi
         # On a busy machine a script may miss its moment without any condition, and more often on an emulated processor.
@@ -834,15 +851,13 @@ main() {
         if ((${#problems[@]} > 0)); then
             result=$(printf '%s; ' "${problems[@]}")
             result="FAILED: ${result%; }"
-            failed+=("$name")
         elif [[ $code == 2 ]]; then
             result="ok: $(sed 's/^rstproof: //' "$directory/err" | head -n 1)"
         fi
-        printf '%-30s %9d %7d %12d %7d %7s  %s\n' "$name" "$confirmed" "$skipped" "$inconclusive" "$refuted" "$seconds" "$result"
-        count=$((count + 1))
-        row "$name" "$confirmed" "$skipped" "$inconclusive" "$refuted" "$seconds" "$result"
+        show
         if [[ -n $keep ]]; then
-            mkdir "$keep/$name"
+            mkdir -p "$keep/$name"
+            printf '%s\t' "$confirmed" "$skipped" "$inconclusive" "$refuted" "$seconds" "${result//"$work"/DIR}" >"$keep/$name/result"
             cp "$directory"/{out,err,trials} "$keep/$name/"
             cp "$directory"/saved/*/console.log "$keep/$name/" 2>/dev/null || :
         fi
