@@ -26,11 +26,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 command -v objcopy >/dev/null || fail 'objcopy is missing; install binutils'
 
 # The release profile, but linked with what it otherwise strips: both files have to come from one link.
-build=(cargo build --release --locked
-    --config 'profile.release.debug="line-tables-only"' --config 'profile.release.strip="none"')
-"${build[@]}"
-binary=$("${build[@]}" --quiet --message-format=json |
-    sed -n 's/.*"name":"rstproof".*"executable":"\([^"]*\)".*/\1/p')
+binary=$(cargo build --release --locked --message-format=json-render-diagnostics \
+    --config 'profile.release.debug="line-tables-only"' --config 'profile.release.strip="none"' |
+    sed -n 's/.*"name":"rstproof".*"executable":"\([^"]*\)".*/\1/p') || fail 'the build failed'
 [[ -x $binary ]] || fail 'cargo did not report the path of rstproof'
 # target/release/rstproof -> target
 : "${directory:=$(dirname "$(dirname "$binary")")/package}"
