@@ -256,11 +256,11 @@ condition host-rps root 60 95 "$late" 'run --host' 'in_network "unshare -m bash 
 condition host-netem root 120 90 "$late|lost|reorder|netem" 'run --host' 'in_network "tc qdisc add dev lo root netem delay 20ms 5ms || { echo no netem qdisc here >&2; exit 77; }" "$@"' '--host, 20 ms of delay on lo'
 
 section 'Whole machines: emulated guests whose kernel has the setting before anything runs'
-condition guest-plain guest 180 100 - run 'guest "" "$@"' 'nothing: the guest that the others are compared with'
-machine guest-tcp-wmem-small 180 95 tcp_wmem 'tcp_wmem small' net.ipv4.tcp_wmem='4096 4096 4096'
-machine guest-tcp-wmem-huge 180 95 tcp_wmem 'tcp_wmem huge' net.ipv4.tcp_wmem='4096 16777216 33554432'
-machine guest-tcp-rmem-small 180 95 tcp_rmem 'tcp_rmem small' net.ipv4.tcp_rmem='4096 4096 4096'
-machine guest-tcp-rmem-huge 180 95 tcp_rmem 'tcp_rmem huge' net.ipv4.tcp_rmem='4096 16777216 33554432'
+condition guest-plain guest 240 100 - run 'guest "" "$@"' 'nothing: the guest that the others are compared with'
+machine guest-tcp-wmem-small 240 95 tcp_wmem 'tcp_wmem small' net.ipv4.tcp_wmem='4096 4096 4096'
+machine guest-tcp-wmem-huge 240 95 tcp_wmem 'tcp_wmem huge' net.ipv4.tcp_wmem='4096 16777216 33554432'
+machine guest-tcp-rmem-small 240 95 tcp_rmem 'tcp_rmem small' net.ipv4.tcp_rmem='4096 4096 4096'
+machine guest-tcp-rmem-huge 240 95 tcp_rmem 'tcp_rmem huge' net.ipv4.tcp_rmem='4096 16777216 33554432'
 machine guest-tcp-mem-0 240 0 "$little_memory|tcp_mem" 'tcp_mem 0: TCP is under memory pressure' net.ipv4.tcp_mem='0 0 0'
 machine guest-tcp-mem-1 240 0 "$little_memory|tcp_mem" 'tcp_mem 1' net.ipv4.tcp_mem='1 1 1'
 machine guest-arp-ignore 240 60 'arp_ignore|not reach' 'arp_ignore 8: no host answers ARP' net.ipv4.conf.all.arp_ignore=8 net.ipv4.conf.default.arp_ignore=8
@@ -275,29 +275,29 @@ machine guest-rmem-default-4096 240 0 'rmem_default' 'net.core.rmem_default 4096
 machine guest-rmem-default-2304 240 0 'rmem_default' 'net.core.rmem_default and rmem_max 2304' net.core.rmem_default=2304 net.core.rmem_max=2304
 machine guest-rmem-default-huge 240 95 'rmem_default' 'net.core.rmem_default and wmem_default 16 MiB' net.core.rmem_max=33554432 net.core.rmem_default=16777216 net.core.wmem_max=33554432 net.core.wmem_default=16777216
 machine guest-wmem-default-4608 240 0 'wmem_default' 'net.core.wmem_default and wmem_max 4608' net.core.wmem_default=4608 net.core.wmem_max=4608
-machine guest-reno 180 100 - 'congestion control reno' net.ipv4.tcp_congestion_control=reno
-machine guest-qdisc 180 100 - 'default_qdisc pfifo_fast, dev_weight 1' net.core.default_qdisc=pfifo_fast net.core.netdev_max_backlog=1000 net.core.dev_weight=1
+machine guest-reno 240 100 - 'congestion control reno' net.ipv4.tcp_congestion_control=reno
+machine guest-qdisc 240 100 - 'default_qdisc pfifo_fast, dev_weight 1' net.core.default_qdisc=pfifo_fast net.core.netdev_max_backlog=1000 net.core.dev_weight=1
 machine guest-backlog-1 240 0 'netdev_max_backlog|dropped|backlog' 'netdev_max_backlog 1, optmem_max 64' net.core.netdev_max_backlog=1 net.core.optmem_max=64
-machine guest-hardened 180 95 'kptr_restrict|perf_event_paranoid|rp_filter' 'kernel hardening: kptr_restrict, dmesg_restrict, perf_event_paranoid, yama, rp_filter' kernel.kptr_restrict=2 kernel.dmesg_restrict=1 kernel.perf_event_paranoid=3 kernel.yama.ptrace_scope=3 kernel.unprivileged_bpf_disabled=2 net.core.bpf_jit_harden=2 net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1 net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.all.accept_source_route=0 net.ipv4.conf.all.log_martians=1 net.ipv4.icmp_echo_ignore_broadcasts=1
-machine guest-hardened-tcp 180 100 - 'TCP settings of hardening guides on the host: trials have their own' net.ipv4.tcp_syncookies=2 net.ipv4.tcp_rfc1337=1 net.ipv4.tcp_tw_reuse=1 net.ipv4.tcp_timestamps=0 net.ipv4.tcp_sack=0 net.ipv4.tcp_dsack=0 net.ipv4.tcp_ecn=1 net.ipv4.tcp_fastopen=0 net.ipv4.tcp_abort_on_overflow=1 net.ipv4.tcp_max_tw_buckets=0 net.ipv4.tcp_fin_timeout=5 net.ipv4.tcp_syn_retries=1 net.ipv4.tcp_retries2=3
+machine guest-hardened 240 95 'kptr_restrict|perf_event_paranoid|rp_filter' 'kernel hardening: kptr_restrict, dmesg_restrict, perf_event_paranoid, yama, rp_filter' kernel.kptr_restrict=2 kernel.dmesg_restrict=1 kernel.perf_event_paranoid=3 kernel.yama.ptrace_scope=3 kernel.unprivileged_bpf_disabled=2 net.core.bpf_jit_harden=2 net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1 net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.all.accept_source_route=0 net.ipv4.conf.all.log_martians=1 net.ipv4.icmp_echo_ignore_broadcasts=1
+machine guest-hardened-tcp 240 100 - 'TCP settings of hardening guides on the host: trials have their own' net.ipv4.tcp_syncookies=2 net.ipv4.tcp_rfc1337=1 net.ipv4.tcp_tw_reuse=1 net.ipv4.tcp_timestamps=0 net.ipv4.tcp_sack=0 net.ipv4.tcp_dsack=0 net.ipv4.tcp_ecn=1 net.ipv4.tcp_fastopen=0 net.ipv4.tcp_abort_on_overflow=1 net.ipv4.tcp_max_tw_buckets=0 net.ipv4.tcp_fin_timeout=5 net.ipv4.tcp_syn_retries=1 net.ipv4.tcp_retries2=3
 machine guest-arp-hardened 240 95 'arp|not reach' 'arp_ignore 2, arp_announce 2, arp_filter' net.ipv4.conf.all.arp_ignore=2 net.ipv4.conf.all.arp_announce=2 net.ipv4.conf.all.arp_filter=1 net.ipv4.conf.all.drop_gratuitous_arp=1 net.ipv4.conf.all.shared_media=0 net.ipv4.conf.all.disable_policy=1 net.ipv4.conf.all.disable_xfrm=1
 machine guest-icmp-limits 240 90 'icmp|ICMP' 'one ICMP message a second' net.ipv4.icmp_msgs_per_sec=1 net.ipv4.icmp_msgs_burst=1 net.ipv4.icmp_ratelimit=100000 net.ipv4.icmp_ratemask=65535
-condition guest-ipv6-disable guest 180 45 'IPv6' run 'guest ipv6.disable=1 "$@"' 'kernel without IPv6 (ipv6.disable=1)'
-machine guest-ipv6-sysctl 180 90 'IPv6' 'IPv6 off on the host (disable_ipv6)' net.ipv6.conf.all.disable_ipv6=1
-machine guest-net-namespaces-1 120 0 'max_net_namespaces' 'one network namespace at most' user.max_net_namespaces=1
-machine guest-file-max 120 0 'file-max|ENFILE' 'fs.file-max 64' fs.file-max=64
-machine guest-orphans-0 180 80 'tcp_max_orphans' 'tcp_max_orphans 0' net.ipv4.tcp_max_orphans=0
+condition guest-ipv6-disable guest 240 45 'IPv6' run 'guest ipv6.disable=1 "$@"' 'kernel without IPv6 (ipv6.disable=1)'
+machine guest-ipv6-sysctl 240 90 'IPv6' 'IPv6 off on the host (disable_ipv6)' net.ipv6.conf.all.disable_ipv6=1
+machine guest-net-namespaces-1 240 0 'max_net_namespaces' 'one network namespace at most' user.max_net_namespaces=1
+machine guest-file-max 240 0 'file-max|ENFILE' 'fs.file-max 64' fs.file-max=64
+machine guest-orphans-0 240 80 'tcp_max_orphans' 'tcp_max_orphans 0' net.ipv4.tcp_max_orphans=0
 machine guest-hop-limit 240 90 'hop_limit|not reach' 'namespaces inherit hop_limit 1' net.core.devconf_inherit_init_net=1 net.ipv6.conf.default.hop_limit=1 net.ipv6.conf.all.hop_limit=1
-machine guest-late-stamps 180 100 - 'packets are stamped late, no BPF compiler' net.core.netdev_tstamp_prequeue=0 net.core.bpf_jit_enable=0
-machine guest-no-overcommit 180 0 "$little_memory" 'no memory overcommit (overcommit_ratio 1)' vm.overcommit_memory=2 vm.overcommit_ratio=1
-machine guest-threads-max 180 0 "$few_processes|threads-max" 'kernel.threads-max 100' kernel.threads-max=100
+machine guest-late-stamps 240 100 - 'packets are stamped late, no BPF compiler' net.core.netdev_tstamp_prequeue=0 net.core.bpf_jit_enable=0
+machine guest-no-overcommit 240 0 "$little_memory" 'no memory overcommit (overcommit_ratio 1)' vm.overcommit_memory=2 vm.overcommit_ratio=1
+machine guest-threads-max 240 0 "$few_processes|threads-max" 'kernel.threads-max 100' kernel.threads-max=100
 machine guest-no-modules 240 0 'veth|nft|module|kernel' 'no module can be loaded' kernel.modules_disabled=1
 condition guest-small guest 240 95 "$late|$little_memory" run 'GUEST_MEMORY=256 guest "" "$@"' '256 MiB of memory'
 condition guest-coarse-timers guest 240 90 "$late" run 'guest "highres=off nohz=off" "$@"' 'timers at the resolution of jiffies'
 condition guest-preempt guest 240 90 "$late" run 'guest "preempt=full threadirqs isolcpus=1 nohz_full=1 rcu_nocbs=1" "$@"' 'full preemption, isolated CPU'
 condition guest-one-cpu guest 240 90 "$late" run 'guest nosmp "$@"' 'one processor (nosmp)'
 condition guest-small-tables guest 240 90 'tcp_max_tw_buckets' run 'guest "thash_entries=1 uhash_entries=1" "$@"' 'connection table of one entry'
-condition guest-lockdown guest 180 100 - run 'guest "lockdown=confidentiality lsm=lockdown,yama" "$@"' 'lockdown=confidentiality: no tracefs'
+condition guest-lockdown guest 240 100 - run 'guest "lockdown=confidentiality lsm=lockdown,yama" "$@"' 'lockdown=confidentiality: no tracefs'
 condition guest-debug guest 300 90 "$late" run 'guest "slub_debug=FZPU init_on_free=1 init_on_alloc=1 threadirqs" "$@"' 'allocator debugging, threaded interrupts'
 condition guest-uptime-300 guest 300 100 - run 'GUEST_EMULATOR="-icount shift=3,sleep=off" guest "" hook "until_uptime 300" "$@"' 'uptime 300 to 420 s: jiffies wrap (idle time is skipped)'
 condition guest-uptime-298 guest 300 100 - run 'GUEST_EMULATOR="-icount shift=3,sleep=off" guest "" hook "until_uptime 298" "$@"' 'jiffies wrap during the run'
