@@ -122,7 +122,7 @@ pub fn calls_sha256(
 /// Of this text: [`calls_sha256`] in hexadecimal digits, `run N`, `fence` whether it was seen, `dropped`, `unfiltered`,
 /// `stepped`, and the fence's address and mark, with a space between all of them. If the script has steps that are no calls, a
 /// line with their times follows; if the kernel's counters were asked, one with those that moved and those that are not
-/// counted; if the process was held up, one with the nanoseconds; if memory was short, one with what the host said of that; and if the kernel's trace was asked, one with what it can
+/// counted; if the process was held up, one with the nanoseconds; if the host said of itself what may matter, one with that; and if the kernel's trace was asked, one with what it can
 /// tell and its events; all as the document has them.
 #[must_use]
 pub fn transcript_sha256(calls: &[u8; 32], run: u32, evidence: &Evidence) -> String {
@@ -149,8 +149,8 @@ pub fn transcript_sha256(calls: &[u8; 32], run: u32, evidence: &Evidence) -> Str
     if evidence.held_up_ns > 0 {
         let _ = write!(text, "\nheld-up {}", evidence.held_up_ns);
     }
-    if let Some(memory) = &evidence.memory {
-        let _ = write!(text, "\nmemory {}", serde_json::json!(memory));
+    if let Some(state) = &evidence.host_state {
+        let _ = write!(text, "\nhost {}", serde_json::json!(state));
     }
     if let Some(trace) = &evidence.trace {
         let said = serde_json::json!([trace.coverage, events(evidence)]);

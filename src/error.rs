@@ -174,7 +174,7 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
 }
 
 /// What allows more threads and processes.
-const MORE_PROCESSES: &str =
+pub(crate) const MORE_PROCESSES: &str =
     "raise the limit on processes (`ulimit -u 4096`, or the pids limit of the container)";
 
 /// The errors of limits that are met, whatever call fails with them.
@@ -183,7 +183,9 @@ const LIMITS: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::
 /// What fixes this error whatever call failed with it: a limit that is reached.
 pub(crate) fn fix(errno: Errno) -> Option<&'static str> {
     Some(match errno {
-        Errno::EMFILE => "raise the limit on open files with `ulimit -n 4096`",
+        Errno::EMFILE => {
+            "raise the limit on open files with `ulimit -n 4096` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=4096`)"
+        }
         Errno::ENFILE => {
             "raise the limit on open files of the whole system with `sudo sysctl fs.file-max=1000000`"
         }

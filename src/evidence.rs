@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::file::Malformed;
 use crate::kernel::event::{Moved, Trace};
-use crate::kernel::memory::Memory;
+use crate::kernel::host::HostState;
 use crate::packet::{IcmpError, Packet};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role, Transcript};
@@ -38,8 +38,8 @@ pub struct Evidence {
     pub counters: Option<Moved>,
     /// The longest time that this process did not run during the trial, in nanoseconds, if it was long enough to matter.
     pub held_up_ns: u64,
-    /// What the host says of the memory for its sockets, if that may have changed the trial.
-    pub memory: Option<Memory>,
+    /// What the host says of itself, if that may have changed the trial.
+    pub host_state: Option<HostState>,
     /// Why it cannot be relied on, if it comes from files that do not hold what they should.
     pub flaw: Option<Flaw>,
 }

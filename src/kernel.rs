@@ -6,7 +6,7 @@
 pub mod counters;
 pub mod event;
 pub mod format;
-pub mod memory;
+pub mod host;
 pub mod reason;
 pub mod trace;
 pub mod tracefs;

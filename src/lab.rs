@@ -345,7 +345,9 @@ async fn add_to_loopback(
     answer(added.execute())
         .await
         .map_err(|error| format!("this kernel gives lo no IPv6 address: {error}"))?;
-    if are_made_usable(&[address], news).await {
+    // A process that was stopped meanwhile looks once more: an address that is not usable yet cannot be bound to.
+    let is_there = || std::net::UdpSocket::bind((address, 0)).is_ok();
+    if are_made_usable(&[address], news).await || is_there() {
         Ok(address)
     } else {
         Err("the kernel did not make its IPv6 address usable".to_owned())

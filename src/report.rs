@@ -22,7 +22,7 @@ use crate::evidence::{Completeness, Evidence, StepTimes};
 use crate::flow::{Flow, Form, Reset, State};
 use crate::history::running_release;
 use crate::kernel::event::Coverage;
-use crate::kernel::memory::Memory;
+use crate::kernel::host::HostState;
 use crate::packet::{IcmpError, Packet, Segment, Tap};
 use crate::report::kernel::EventReport;
 use crate::scenario::{Family, Scenario, Sender};
@@ -179,9 +179,9 @@ pub struct TrialReport {
     /// The longest time that the process did not run during the trial, if it was long enough to matter.
     #[serde(skip_serializing_if = "is_none_at_all")]
     pub held_up_ns: u64,
-    /// What the host says of the memory for its sockets, if that may have changed the trial.
+    /// What the host says of itself, if that may have changed the trial.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Memory>,
+    pub host_state: Option<HostState>,
     /// How far the capture can be taken for complete.
     pub completeness: Option<Completeness>,
     /// What it was judged again from, if it was saved evidence.
@@ -507,7 +507,7 @@ impl TrialReport {
                 .as_ref()
                 .map(|moved| moved.uncounted.clone()),
             held_up_ns: evidence.held_up_ns,
-            memory: evidence.memory,
+            host_state: evidence.host_state,
             completeness: Some(evidence.completeness),
             ..Self::blank(scenario, family, run)
         }
@@ -561,7 +561,7 @@ impl TrialReport {
             counters: BTreeMap::new(),
             uncounted: None,
             held_up_ns: 0,
-            memory: None,
+            host_state: None,
             completeness: None,
             evidence: None,
         }

@@ -584,14 +584,12 @@ pub enum Step {
     InjectIcmp(ForgedIcmp),
     /// Something happens to the network.
     Happens(Change),
-    /// The next step has to be through within so many milliseconds, where [`STEP_WINDOW`] is too long.
-    Within(u16),
 }
 
 /// How much time all steps of a script together may take that they do not spend waiting: between one and the next, and in those
 /// that wait for nothing. What takes longer was held up: the process was stopped, the machine paused or overloaded. The shortest
-/// timer that can change what most scripts predict is that of a retransmission (`TCP_RTO_MIN`, 200 ms); scripts that meet a
-/// shorter one, that of a delayed acknowledgment (`TCP_DELACK_MIN`, 40 ms), say so ([`Step::Within`]).
+/// timer that changes what a script predicts is that of a retransmission (`TCP_RTO_MIN`, 200 ms). That of a delayed
+/// acknowledgment (`TCP_DELACK_MIN`, 40 ms) is shorter, and scripts wait for it where it matters ([`Awaited::Acknowledged`]).
 pub const STEP_WINDOW: Duration = Duration::from_millis(150);
 
 /// How long a call may block. A bound on failure, not a pace.

@@ -370,6 +370,15 @@ impl Errno {
         [Self::EMFILE, Self::ENFILE, Self::ENOMEM, Self::ENOBUFS].contains(&self)
     }
 
+    /// What raises the limit that is reached, if it says so of one where a process is started.
+    #[must_use]
+    pub(crate) fn fix_of_start(self) -> Option<&'static str> {
+        let errno = nix::errno::Errno::from_raw(self.0);
+        (errno == nix::errno::Errno::EAGAIN)
+            .then_some(error::MORE_PROCESSES)
+            .or_else(|| error::fix(errno))
+    }
+
     /// What raises the limit that is reached, if it says so of one.
     #[must_use]
     pub(crate) fn fix(self) -> &'static str {

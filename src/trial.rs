@@ -31,7 +31,7 @@ use crate::flow::Flow;
 use crate::history::Kernel;
 use crate::kernel::counters::Meter;
 use crate::kernel::event::{Moved, Trace};
-use crate::kernel::memory::MemoryWatch;
+use crate::kernel::host::HostWatch;
 use crate::kernel::trace::{self, Listener, Wanted};
 use crate::lab::forgery::Forgery;
 use crate::lab::hosts::{Host, Hosts};
@@ -158,7 +158,7 @@ pub struct Worker {
     networks: Option<Arc<Semaphore>>,
     batch: Batch,
     evidence: Evidence,
-    memory: MemoryWatch,
+    host: HostWatch,
     /// What the fence of the latest trial carried.
     commitment: Option<[u8; 32]>,
     buffer: Vec<u8>,
@@ -436,10 +436,10 @@ impl Worker {
                 trace: None,
                 counters: None,
                 held_up_ns: 0,
-                memory: None,
+                host_state: None,
                 flaw: None,
             },
-            memory: MemoryWatch::open(),
+            host: HostWatch::open(),
             commitment: None,
             buffer: Vec::new(),
         })
@@ -527,7 +527,13 @@ impl Worker {
                     _permit: permit,
                 });
             }
-            Err(why) => self.no_hosts = Some((scenario.id, family, why)),
+            Err(mut why) => {
+                let state = self.host.read();
+                if state.is_short_of_memory() {
+                    why = format!("{why}; {state}");
+                }
+                self.no_hosts = Some((scenario.id, family, why));
+            }
         }
         Ok(())
     }
@@ -617,6 +623,8 @@ impl Worker {
         // Listeners look at some of them when they begin to listen.
         let _settings = site.change_settings(scenario)?;
         let mut stage = site.take_stage(&self.lab, family, self.settings.port)?;
+        // If this trial cannot be played to its end its ports are not used again.
+        site.client_ports.insert(family, stage.next_client_port());
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
         self.evidence.steps.clear();
@@ -628,10 +636,9 @@ impl Worker {
             &mut self.buffer,
         )?;
         let (client, server) = runner.addresses();
-        // If this trial cannot be played to its end its ports are not used again.
-        let next = runner.next_client_port();
-        site.client_ports.insert(family, next);
+        site.client_ports.insert(family, runner.next_client_port());
         site.begin_counting()?;
+        self.host.begin();
         let clocks = ClockCheck::sample()?;
         let began = Timestamp::now()?;
         let acted = Instant::now();
@@ -677,7 +684,7 @@ impl Worker {
             gave_up: false,
         });
         let beats = self.settings.beats.as_ref();
-        note_host_state(&mut self.evidence, beats, acted, &mut self.memory);
+        note_host_state(&mut self.evidence, beats, acted, &mut self.host);
         let clock_step_ns = ClockCheck::sample()?.step_since(clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
         let wanted = Wanted {
@@ -729,12 +736,12 @@ fn note_host_state(
     evidence: &mut Evidence,
     beats: Option<&Beats>,
     began: Instant,
-    memory: &mut MemoryWatch,
+    host: &mut HostWatch,
 ) {
     let held_up = beats.map_or(Duration::ZERO, |beats| beats.longest_since(began));
     evidence.held_up_ns = held_up.as_nanos().try_into().unwrap_or(u64::MAX);
-    let memory = memory.read();
-    evidence.memory = memory.is_short().then_some(memory);
+    let state = host.read();
+    evidence.host_state = state.may_matter().then_some(state);
 }
 
 /// The connection between these ends, client first.
@@ -803,7 +810,6 @@ impl Play<'_, '_> {
                     };
                     self.calls[nth] = call;
                 }
-                Step::Within(_) => {}
                 Step::Others(_)
                 | Step::Await(_)
                 | Step::Inject(_)
@@ -852,7 +858,7 @@ impl Play<'_, '_> {
                     self.site.follow_reboot(self.settings, self.batch)?;
                 }
             }
-            Step::Call(..) | Step::Begin(..) | Step::End(_) | Step::Within(_) => {}
+            Step::Call(..) | Step::Begin(..) | Step::End(_) => {}
         }
         Ok(Passed::DONE)
     }

@@ -37,7 +37,7 @@ use crate::evidence::Evidence;
 use crate::flow::{Flow, Form, Icmp, Observed, Reset};
 use crate::history::Kernel;
 use crate::kernel::counters::PRESSURE;
-use crate::kernel::memory::Memory;
+use crate::kernel::host::HostState;
 use crate::packet::{Flags, Packet, Segment, Tap};
 use crate::scenario::{ExpectedReset, Extent, Family, Fate, STEP_WINDOW, Scenario, Timing, find};
 use crate::time::Timestamp;
@@ -535,8 +535,8 @@ fn excuse(scenario: &Scenario, evidence: &Evidence) -> Option<Gap> {
     if let Some(counter) = pressure(scenario, evidence) {
         return Some(Gap::OutOfRoom(counter));
     }
-    if let Some(memory) = evidence.memory.filter(Memory::is_short) {
-        return Some(Gap::MemoryShort(memory));
+    if let Some(state) = evidence.host_state.filter(HostState::may_matter) {
+        return Some(Gap::Host(state));
     }
     if let Some(missed) = windows::missed(scenario, evidence) {
         return Some(Gap::WindowMissed(missed));
@@ -544,9 +544,15 @@ fn excuse(scenario: &Scenario, evidence: &Evidence) -> Option<Gap> {
     if let Some(call) = windows::met_in_close(scenario, evidence) {
         return Some(Gap::MetInClose { call });
     }
+    // Who waits in vain waits for so long that a busy machine is late at some time: that is not why.
+    let has_waited_in_vain = evidence.steps.iter().any(|step| step.gave_up)
+        || evidence
+            .calls
+            .iter()
+            .any(|call| call.outcome == Outcome::Unfinished);
     let held_up = Duration::from_nanos(evidence.held_up_ns);
     let ms = held_up.as_millis().try_into().unwrap_or(u64::MAX);
-    (held_up > STEP_WINDOW).then_some(Gap::HeldUp(ms))
+    (held_up > STEP_WINDOW && !has_waited_in_vain).then_some(Gap::HeldUp(ms))
 }
 
 /// A counter that moves only if the host had no room for something of the trial.

@@ -375,7 +375,7 @@ mod report {
             counters: None,
             steps: Vec::new(),
             held_up_ns: 0,
-            memory: None,
+            host_state: None,
             flaw: None,
         }
     }

@@ -139,7 +139,11 @@ impl Console {
                     return Ok(());
                 }
                 let asked = lines.asked.unwrap_or_default();
-                print(&format!("\n{}{asked}", human::summary(tally, elapsed)))
+                let skips = human::skips(&lines.skipped);
+                print(&format!(
+                    "\n{}{skips}{asked}",
+                    human::summary(tally, elapsed)
+                ))
             }
         }
     }
@@ -155,6 +159,9 @@ fn print(text: &str) -> Result<(), Error> {
 /// Trials that went wrong and are shown under a line; the others are counted.
 const MOST_SHOWN: usize = 3;
 
+/// Different reasons for skipping that are told at the end. There are some dozen; files of strangers may have any number.
+const MOST_REASONS: usize = 40;
+
 /// Lines come out in catalogue order, whichever worker ends first.
 pub(super) struct Lines {
     pairs: Vec<Pair>,
@@ -166,6 +173,8 @@ pub(super) struct Lines {
     quiet: bool,
     /// What is to be said of the witnesses.
     asked: Option<String>,
+    /// Why trials were skipped, and how many of them.
+    skipped: BTreeMap<String, u64>,
 }
 
 #[derive(Default)]
@@ -187,6 +196,7 @@ impl Lines {
             repeat,
             quiet,
             asked,
+            skipped: BTreeMap::new(),
         }
     }
 
@@ -198,6 +208,11 @@ impl Lines {
             let Some(position) = self.pairs.iter().position(is_it) else {
                 continue;
             };
+            if let Some(why) = done.report.as_ref().and_then(|it| it.skipped.as_ref())
+                && (self.skipped.len() < MOST_REASONS || self.skipped.contains_key(why))
+            {
+                *self.skipped.entry(why.clone()).or_default() += 1;
+            }
             let line = self.waiting.entry(position).or_default();
             line.tally.count(done.verdict);
             line.show(done.report);

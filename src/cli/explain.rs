@@ -134,7 +134,6 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
             }
             Step::Await(awaited) => rows.push(between(&format!("until {}", awaited_text(awaited)))),
             Step::Inject(forged) => rows.push(forged_arrow(forged)),
-            Step::Within(_) => {}
             Step::Happens(change) => rows.push(between(change_text(change))),
             Step::InjectIcmp(forged) => {
                 let text = format!("ICMP {} quoting it", icmp_kinds(forged.ipv4, forged.ipv6));

@@ -56,8 +56,7 @@ pub const WATCHED: [&str; 30] = [
 /// The counters that tell of a trial that the host had no room for. No scenario is judged by them; but where one of them moved,
 /// what differs from the scenario may come from that. Each is counted for want of memory or of room, and for no other reason that
 /// a trial gives (`net/ipv4/tcp.c`, `tcp_input.c`, `tcp_output.c`, `tcp_minisocks.c`, `tcp_ipv4.c`, `net/core/filter.c`).
-pub const PRESSURE: [&str; 8] = [
-    RX_DROPPED,
+pub const PRESSURE: [&str; 7] = [
     "TCPMemoryPressures",
     "TCPMemoryPressuresChrono",
     "TCPRcvQDrop",
@@ -66,10 +65,6 @@ pub const PRESSURE: [&str; 8] = [
     "TCPWqueueTooBig",
     "PFMemallocDrop",
 ];
-
-/// Packets that the interfaces of the namespace have dropped on receipt, by `/proc/net/dev`: a CPU's queue was full
-/// (`net.core.netdev_max_backlog`), whoever filled it. They are in no capture, and nobody sends an RST again.
-pub const RX_DROPPED: &str = "rx_dropped";
 
 /// All that are read of each trial.
 const COUNTERS: [&str; WATCHED.len() + PRESSURE.len()] = {
@@ -138,7 +133,6 @@ impl Counters {
 #[derive(Debug)]
 pub struct Meter {
     files: [Watched; 2],
-    interfaces: Option<File>,
     /// As they were when the trial began.
     before: Values,
     uncounted: Vec<String>,
@@ -164,7 +158,6 @@ impl Meter {
         let [snmp, netstat] = FILES.map(Watched::open);
         let mut watch = Self {
             files: [snmp?, netstat?],
-            interfaces: File::open("/proc/thread-self/net/dev").ok(),
             before: NO_VALUES,
             uncounted: Vec::new(),
         };
@@ -198,12 +191,6 @@ impl Meter {
         let mut values = NO_VALUES;
         for file in &mut self.files {
             file.read(&mut values)?;
-        }
-        let place = COUNTERS.iter().position(|name| *name == RX_DROPPED);
-        if let (Some(interfaces), Some(place)) = (&self.interfaces, place) {
-            let mut text = [0; 4096];
-            let len = interfaces.read_at(&mut text, 0)?;
-            values[place] = Some(dropped(&String::from_utf8_lossy(&text[..len])));
         }
         Ok(values)
     }
@@ -256,13 +243,6 @@ impl Watched {
     }
 }
 
-/// Packets dropped on receipt, by all lines `NAME: bytes packets errs drop …` (`dev_seq_printf_stats()`, net/core/net-procfs.c).
-fn dropped(interfaces: &str) -> u64 {
-    let lines = interfaces.lines().filter_map(|line| line.split_once(':'));
-    let counts = lines.filter_map(|(_, counts)| counts.split_whitespace().nth(3));
-    counts.filter_map(|count| count.parse::<u64>().ok()).sum()
-}
-
 /// The next pair of lines of this group.
 fn next_pair<'a>(
     lines: &mut impl Iterator<Item = &'a [u8]>,
@@ -309,15 +289,6 @@ mod tests {
                         Tcp: RtoAlgorithm MaxConn EstabResets OutRsts\nTcp: 1 -1 14 16\n";
     const NETSTAT: &str = "TcpExt: TCPAbortOnData TCPAbortOnClose\nTcpExt: 1 18446744073709551615\n\
                            MPTcpExt: MPRstTx\nMPTcpExt: 5\n";
-
-    #[test]
-    fn packets_that_all_interfaces_have_dropped_are_added_up() {
-        let text = "Inter-|   Receive                            |  Transmit\n \
-                    face |bytes    packets errs drop fifo|bytes\n    \
-                    lo:    1000       10    1    7    0     0          0         0     1000\n\
-                    client: 5 6 7 8 0 0 0 0 9\n";
-        assert_eq!(dropped(text), 15);
-    }
 
     #[test]
     fn both_files_give_tcps_counters_and_no_others() {

@@ -80,14 +80,24 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
         ));
     };
     let failed = |error: io::Error| Error::start("load firewall rules with nft", &error);
-    let mut nft = Command::new(program)
+    let mut nft = match Command::new(&program)
         .args(["-f", "-"])
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(failed)?;
+    {
+        Ok(nft) => nft,
+        Err(error) => {
+            let error = failed(error);
+            if error.is_limit() {
+                return Err(error);
+            }
+            // It cannot be executed, or there is no /dev/null for its output.
+            return Ok(Err(format!("{error} ({})", program.display())));
+        }
+    };
     if let Some(mut input) = nft.stdin.take() {
         // One that does not read says why.
         let _ = input.write_all(rules(port).as_bytes());

@@ -120,7 +120,8 @@ pub static RELIED_ON: &[Setting] = &[
         good: &[64..=i64::MAX],
         usual: "262144",
         why: "inet_twsk_alloc(): beyond that many, nothing is kept of a connection that was closed",
-        inherited: false,
+        // It is half of what the parent lets a new one have for connections (`tcp_set_hashinfo()`), which may be next to none.
+        inherited: true,
         family: None,
         relied_on_by: closes_in_order,
     },

@@ -85,7 +85,7 @@ impl Obstacle {
         match self {
             Self::NoProc => "mount it with `mount -t proc proc /proc`",
             Self::Hidden | Self::ReadOnly => {
-                "start the container with `--security-opt systempaths=unconfined` (Podman: `unmask=ALL`)"
+                "in a container, start that with `--security-opt systempaths=unconfined` (Podman: `unmask=ALL`; Kubernetes: `procMount: Unmasked`)"
             }
         }
     }

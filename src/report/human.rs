@@ -1,6 +1,7 @@
 //! The form for people: a ladder for one trial, a line each for many, and a summary.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -202,8 +203,8 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
 /// What a single trial showed, for the end of its line.
 fn in_a_few_words(trial: &TrialReport) -> String {
     if let Some(why) = &trial.skipped {
-        // The details are for the ladder and for machines.
-        return why.split(':').next().unwrap_or(why).to_owned();
+        // The details are said once, at the end, in the ladder and for machines.
+        return why.split([':', ';']).next().unwrap_or(why).to_owned();
     }
     if trial.calls.is_empty() {
         return String::new(); // a capture that nothing speaks of
@@ -235,6 +236,17 @@ pub fn summary(tally: &Tally, elapsed: Duration) -> String {
         elapsed.as_secs_f64(),
         tally.words()
     )
+}
+
+/// Why trials were skipped, each reason whole and once, and for how many of them.
+#[must_use]
+pub fn skips(reasons: &BTreeMap<String, u64>) -> String {
+    let mut out = String::new();
+    for (why, count) in reasons {
+        let plural = if *count == 1 { "" } else { "s" };
+        out.push_str(&paragraph(&format!("{count} trial{plural} skipped: "), why));
+    }
+    out
 }
 
 /// Which witnesses the verdicts of a run stand on, and which are missing.

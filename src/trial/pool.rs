@@ -26,7 +26,7 @@ use crate::archive::save::{Archive, Recording};
 use crate::archive::stem;
 use crate::capture::SNAPLEN;
 use crate::error::Error;
-use crate::kernel::memory;
+use crate::kernel::host;
 use crate::lab::Place;
 use crate::report::{CaptureReport, TrialReport};
 use crate::scenario::{Family, Network, Scenario};
@@ -183,8 +183,6 @@ struct Shared {
     fast: Queue,
     slow: Queue,
     stop: AtomicBool,
-    /// Whether any worker has come to running trials.
-    has_begun: AtomicBool,
     /// A permit for each network of hosts that may be there at the same time.
     networks: Arc<Semaphore>,
 }
@@ -196,6 +194,29 @@ impl Shared {
             Duty::Slow { .. } => &self.slow,
         }
     }
+
+    /// A worker cannot take from this queue, for want of files or threads. What becomes of its trials.
+    fn leave(&self, queue: &Queue, error: &Error) -> Left {
+        if !queue.is_left_by_last() {
+            return Left::ToOthers;
+        }
+        let mut queues = [&self.fast, &self.slow].into_iter();
+        if queues.any(|queue| queue.workers.load(Ordering::Relaxed) > 0) {
+            Left::Unplayed(all_unplayed(queue, error))
+        } else {
+            Left::Nobody
+        }
+    }
+}
+
+/// What becomes of the trials of a worker that there cannot be.
+enum Left {
+    /// Other workers do them.
+    ToOthers,
+    /// Nobody does, but others do other trials.
+    Unplayed(Vec<Done>),
+    /// There is no worker at all.
+    Nobody,
 }
 
 /// Held by whoever those that wait for timers have to wait for: workers that run the others, and workers that are not
@@ -218,7 +239,7 @@ impl Pool {
     pub fn start(mut order: Order) -> Result<Self, Error> {
         let room = Room::of_process();
         // Workers are in namespaces that do not have these.
-        memory::read_host_limits();
+        host::read_host_limits();
         let pulse = Pulse::start();
         order.settings.beats = pulse.as_ref().map(Pulse::beats);
         // A host's own loopback is one, so there is one worker, and it takes all in order.
@@ -246,9 +267,9 @@ impl Pool {
             fast,
             slow,
             stop: AtomicBool::new(false),
-            has_begun: AtomicBool::new(false),
             networks: Arc::new(Semaphore::new(share.networks)),
         });
+        let first = sender.clone();
         for nth in 0..fast_workers + slow_workers {
             let (own, sender) = (Arc::clone(&shared), sender.clone());
             let pass = pass.clone();
@@ -262,11 +283,16 @@ impl Pool {
             let started = thread::Builder::new()
                 .name(format!("capture-{nth}"))
                 .spawn(move || work(&own, nth, duty, &sender));
-            // Those that there are do the trials of one that there cannot be.
-            if let Err(error) = started
-                && queue.is_left_by_last()
-            {
-                return Err(Error::start("start a worker", &error));
+            if let Err(error) = started {
+                let error = Error::start("start a worker", &error);
+                match shared.leave(queue, &error) {
+                    Left::ToOthers => {}
+                    Left::Unplayed(done) => {
+                        // There is room: nobody has sent anything yet that was not taken, or it is one message a worker.
+                        let _ = first.try_send(Event::Done(done));
+                    }
+                    Left::Nobody => return Err(error),
+                }
             }
         }
         Ok(Self {
@@ -340,7 +366,7 @@ impl Room {
         let least = (fast.min(1) + slow.min(1)) * OF_WORKER + network;
         let Some(left) = self.free.checked_sub(least) else {
             return Err(Error::Usage(format!(
-                "this process may have {} files open at once, and trials take {} more; allow more with `ulimit -n 1024`",
+                "this process may have {} files open at once, and trials take {} more; allow more with `ulimit -n 1024` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=1024`)",
                 self.limit,
                 least - self.free
             )));
@@ -409,13 +435,13 @@ fn work(shared: &Shared, nth: usize, duty: Duty, events: &mpsc::Sender<Event>) {
         .and_then(|runtime| runtime.block_on(run_trials(shared, nth, duty, events)));
     let Err(error) = result else { return };
     if error.is_limit() {
-        // Where there are no files or threads for one worker more, the others do its trials.
-        if !queue.is_left_by_last() {
-            return;
-        }
-        if shared.has_begun.load(Ordering::Relaxed) {
-            let _ = events.blocking_send(Event::Done(all_unplayed(queue, &error)));
-            return;
+        match shared.leave(queue, &error) {
+            Left::ToOthers => return,
+            Left::Unplayed(done) => {
+                let _ = events.blocking_send(Event::Done(done));
+                return;
+            }
+            Left::Nobody => {}
         }
     }
     shared.stop.store(true, Ordering::Relaxed);
@@ -477,7 +503,6 @@ async fn run_trials(
             None
         }
     };
-    shared.has_begun.store(true, Ordering::Relaxed);
     let mut counts = Counts::default();
     while outbox.listening && !shared.stop.load(Ordering::Relaxed) {
         let Some(chunk) = first.take().or_else(|| queue.take()) else {
@@ -549,7 +574,7 @@ async fn run_chunk(
             }
             done => {
                 *in_a_row = 0;
-                done?
+                done??
             }
         };
         outbox.done.push(done);
@@ -560,13 +585,14 @@ async fn run_chunk(
     Ok(())
 }
 
-/// Runs a trial, or says why it cannot be run here.
+/// Runs a trial and saves it, or says why it cannot be run here. The outer error is that of running it, the inner one that of
+/// saving it.
 async fn run_one(
     order: &Order,
     worker: &mut Worker,
     (scenario, family, run): (&'static Scenario, Family, u32),
     dropped: &mut u64,
-) -> Result<Done, Error> {
+) -> Result<Result<Done, Error>, Error> {
     let mut missing = worker.cannot_run(scenario, family);
     if missing.is_none() {
         // Only then it shows whether there can be a network.
@@ -575,11 +601,11 @@ async fn run_one(
     }
     if let Some(why) = missing {
         worker.forget_obstacles();
-        return Ok(skipped(scenario, family, run, why));
+        return Ok(Ok(skipped(scenario, family, run, why)));
     }
     let trial = worker.run(scenario, family).await?;
     *dropped += trial.evidence.completeness.dropped;
-    finished(order, scenario, family, run, &trial)
+    Ok(finished(order, scenario, family, run, &trial))
 }
 
 /// A trial that could not be played to its end, because a limit was met or what it needs could not be set up.

@@ -4,8 +4,7 @@ use std::fmt;
 
 use crate::evidence::Flaw;
 use crate::flow::{Acceptance, Form, State};
-use crate::kernel::counters::RX_DROPPED;
-use crate::kernel::memory::Memory;
+use crate::kernel::host::HostState;
 use crate::scenario::{Fate, SOME, Timing};
 use crate::transcript::{Errno, Op, Outcome, Role};
 use crate::verdict::{Blame, Disagreement, Missed, Which};
@@ -314,6 +313,9 @@ impl fmt::Display for Blame {
 /// Id of the gap of a trial that a limit of the process or the host kept from being what it should be.
 pub const RESOURCE_EXHAUSTED: &str = "resource-exhausted";
 
+/// Counted where nothing can be kept of a connection that is closed (`tcp_time_wait()`, `net/ipv4/tcp_minisocks.c`).
+const TIME_WAIT_OVERFLOW: &str = "TCPTimeWaitOverflow";
+
 /// Id of the gap of a trial that the tool could not play to its end.
 pub const NOT_PLAYED: &str = "not-played";
 
@@ -359,8 +361,8 @@ pub enum Gap {
     HeldUp(u64),
     /// The host had no room for something of the trial: name of the counter that says so.
     OutOfRoom(&'static str),
-    /// Memory for sockets is short on this host, and what differs from the scenario may come from that.
-    MemoryShort(Memory),
+    /// The host was short of memory for sockets, or its queues were full, and what differs from the scenario may come from that.
+    Host(HostState),
     /// A call failed for want of descriptors or memory.
     Exhausted {
         /// Index into the transcript.
@@ -403,8 +405,9 @@ impl Gap {
             | Self::WindowMissed(_)
             | Self::HeldUp(_)
             | Self::MetInClose { .. } => "timing-missed",
-            Self::OutOfRoom(RX_DROPPED) => "packets-dropped",
-            Self::OutOfRoom(_) | Self::MemoryShort(_) => "memory-short",
+            Self::OutOfRoom(TIME_WAIT_OVERFLOW) => "time-wait-full",
+            Self::Host(state) if !state.is_short_of_memory() => "packets-dropped",
+            Self::OutOfRoom(_) | Self::Host(_) => "memory-short",
             Self::Exhausted { .. } => RESOURCE_EXHAUSTED,
             Self::ChildNotStarted { .. } => "child-not-started",
             Self::ChildNotEnded { .. } => "child-not-ended",
@@ -450,23 +453,24 @@ impl fmt::Display for Gap {
             Self::WindowMissed(missed) => missed.fmt(f),
             Self::MetInClose { call } => write!(
                 f,
-                "call {call} was held up: its FIN was acknowledged before it returned, and then Linux keeps the whole socket"
+                "call {call}: its FIN was acknowledged before close() returned; Linux keeps the whole socket then, which answers \
+                 otherwise"
             ),
             Self::HeldUp(ms) => write!(
                 f,
-                "the process did not run for {ms} ms during the trial: it was stopped, or the machine paused or overloaded, and TCP \
-                 timers may have run meanwhile"
+                "a thread of this process that wakes up all the time did not for {ms} ms: the process was stopped, or the machine \
+                 paused or overloaded, and TCP timers may have run meanwhile"
             ),
-            Self::OutOfRoom(RX_DROPPED) => f.write_str(
-                "an interface dropped packets because a CPU's queue was full: too much traffic on this host; allow more with \
-                 `sudo sysctl net.core.netdev_max_backlog=10000`",
+            Self::OutOfRoom(TIME_WAIT_OVERFLOW) => f.write_str(
+                "the kernel had no room in TIME-WAIT for what is left of a closed connection (TCPTimeWaitOverflow); allow more with \
+                 `sudo sysctl net.ipv4.tcp_max_tw_buckets=262144`",
             ),
             Self::OutOfRoom(counter) => write!(
                 f,
                 "this host ran out of room for the trial's segments or sockets: the kernel's counter {counter} moved; run it again \
                  with fewer --jobs, or when the host has more memory"
             ),
-            Self::MemoryShort(memory) => memory.fmt(f),
+            Self::Host(state) => state.fmt(f),
             Self::Exhausted { call, errno } => write!(
                 f,
                 "call {call} failed with {errno}, which is not TCP's doing: {}",
@@ -480,10 +484,10 @@ impl fmt::Display for Gap {
                 errno: Some(errno),
             } => {
                 write!(f, "call {call}: the child process could not be started: {errno}")?;
-                if errno.is_exhaustion() {
-                    write!(f, "; {}", errno.fix())?;
+                match errno.fix_of_start() {
+                    Some(fix) => write!(f, "; {fix}"),
+                    None => Ok(()),
                 }
-                Ok(())
             }
             Self::ChildNotEnded { call } => {
                 write!(f, "call {call}: the child process did not end in time, which is not TCP's doing")
@@ -507,24 +511,35 @@ impl fmt::Display for Gap {
     }
 }
 
-impl fmt::Display for Memory {
+impl fmt::Display for HostState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_short_of_memory() {
+            return write!(
+                f,
+                "full CPU queues on this host dropped {} packets during the trial, perhaps some of its own; allow more with `sudo sysctl \
+                 net.core.netdev_max_backlog=10000`",
+                self.queue_drops
+            );
+        }
         f.write_str("memory for sockets is short here, which changes what TCP does: ")?;
         if self.tcp_pressure {
             f.write_str("TCP is under memory pressure on this host (`press` in /proc/net/protocols); see net.ipv4.tcp_mem")
-        } else if let (Some(used), Some(low)) = (self.tcp_pages, self.tcp_pages_low) {
+        } else if let (true, Some(used), Some(low)) = (
+            self.has_no_room_to_grow(),
+            self.tcp_pages,
+            self.tcp_pages_low,
+        ) {
             write!(
                 f,
                 "TCP uses {used} pages on this host, and from {low} on send buffers do not grow (net.ipv4.tcp_mem)"
             )
-        } else if let Some(limit) = self.cgroup_tcp_limit {
+        } else if let (true, Some(limit)) = (self.is_near_tcp_limit(), self.cgroup_tcp_limit) {
             write!(
                 f,
-                "this control group may use {limit} bytes for TCP (memory.kmem.tcp.limit_in_bytes); allow {} or more",
-                Self::ENOUGH_FOR_TCP
+                "this control group may use {limit} bytes for TCP and has met that; raise memory.kmem.tcp.limit_in_bytes"
             )
         } else {
-            f.write_str("this control group has met its memory limit during the run (memory.events); raise memory.high and memory.max")
+            f.write_str("this control group met its memory limit during the trial (memory.events); raise memory.high and memory.max")
         }
     }
 }
@@ -540,8 +555,8 @@ impl fmt::Display for Missed {
         } = self;
         write!(
             f,
-            " came {lost_ms} ms late, and {window_ms} ms are the most: the process was stopped or held up, and TCP timers may have \
-             run meanwhile"
+            ": by then the script had lost {lost_ms} ms in which it does not wait for anything, and {window_ms} ms are the most; TCP \
+             timers may have run meanwhile"
         )
     }
 }

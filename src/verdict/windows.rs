@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use crate::evidence::{Evidence, StepTimes};
+use crate::packet::Packet;
 use crate::scenario::{Awaited, CALL_BOUND, FRAME_BOUND, Network, STEP_WINDOW, Scenario, Step};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Op, Outcome};
@@ -47,18 +48,16 @@ fn walk(scenario: &Scenario, evidence: &Evidence) -> Result<(), Missed> {
     let mut clock = Clock {
         before: Some(evidence.began),
         lost: Duration::ZERO,
-        window: None,
     };
     let mut calls = evidence.calls.iter().enumerate();
     let mut begun: Vec<&Call> = Vec::new();
     for (nth, step) in scenario.steps.iter().enumerate() {
         match *step {
-            Step::Within(ms) => clock.window = Some(Duration::from_millis(ms.into())),
             Step::Call(..) => {
                 let Some((index, call)) = calls.next() else {
                     break;
                 };
-                let meant = meant_of_call(call, waits_for_timers);
+                let meant = meant_of_call(call, waits_for_timers, evidence);
                 clock.pass(Which::Call(index), (call.began, call.ended), meant)?;
             }
             Step::Begin(..) => {
@@ -102,7 +101,7 @@ pub(super) fn met_in_close(scenario: &Scenario, evidence: &Evidence) -> Option<u
             return None;
         };
         let mut next = scenario.steps[nth..].iter();
-        let sends = match next.find(|it| !matches!(it, Step::Await(_) | Step::Within(_)))? {
+        let sends = match next.find(|it| !matches!(it, Step::Await(_)))? {
             Step::Call(caller, Op::Write(_), _) => *caller == role,
             Step::Inject(forged) => forged.from == role,
             _ => false,
@@ -122,8 +121,6 @@ struct Clock {
     before: Option<Timestamp>,
     /// What has passed and was not meant.
     lost: Duration,
-    /// How much the next step may lose, if that is less than all steps together.
-    window: Option<Duration>,
 }
 
 impl Clock {
@@ -134,24 +131,17 @@ impl Clock {
         (began, ended): (Timestamp, Timestamp),
         meant: Duration,
     ) -> Result<(), Missed> {
-        let since = |earlier: Timestamp, later: Timestamp| {
-            Duration::from_nanos(later.since(earlier).try_into().unwrap_or(0))
-        };
         let before = self.before.replace(ended).unwrap_or(began);
-        let lost = since(before, began) + since(began, ended).saturating_sub(meant);
+        let lost = span(before, began) + span(began, ended).saturating_sub(meant);
         self.lost += lost;
-        let own = self.window.take().filter(|window| lost > *window);
-        let of_all = Some(STEP_WINDOW).filter(|window| self.lost > *window);
         let ms = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
-        match (own, of_all) {
-            (Some(window), _) => Err((lost, window)),
-            (None, Some(window)) => Err((self.lost, window)),
-            (None, None) => Ok(()),
+        if self.lost <= STEP_WINDOW {
+            return Ok(());
         }
-        .map_err(|(lost, window)| Missed {
+        Err(Missed {
             step,
-            lost_ms: ms(lost),
-            window_ms: ms(window),
+            lost_ms: ms(self.lost),
+            window_ms: ms(STEP_WINDOW),
         })
     }
 
@@ -173,7 +163,7 @@ impl Clock {
 }
 
 /// How long this call is meant to take at most.
-fn meant_of_call(call: &Call, waits_for_timers: bool) -> Duration {
+fn meant_of_call(call: &Call, waits_for_timers: bool, evidence: &Evidence) -> Duration {
     let waits = matches!(
         call.op,
         Op::Connect
@@ -185,11 +175,32 @@ fn meant_of_call(call: &Call, waits_for_timers: bool) -> Duration {
             | Op::Close
     );
     match call.outcome {
+        _ if !waits => Duration::ZERO,
         // It has waited for what did not come.
-        Outcome::Unfinished if waits => CALL_BOUND,
-        _ if waits && waits_for_timers => Duration::MAX,
-        _ => Duration::ZERO,
+        Outcome::Unfinished => latest_bound(),
+        _ if waits_for_timers => Duration::MAX,
+        // Until the segment came that it waited for: when the kernel sends that is what is judged.
+        _ => {
+            let within = |at: &Timestamp| (call.began..=call.ended).contains(at);
+            let segments = evidence.packets.iter().filter_map(|packet| match packet {
+                Packet::Tcp(segment) => Some(segment.at),
+                _ => None,
+            });
+            let latest = segments.filter(within).max();
+            latest.map_or(Duration::ZERO, |at| span(call.began, at))
+        }
     }
+}
+
+/// What a call's bound may come to: the kernel's timers are late by up to an eighth of their time (kernel/time/timer.c, "the levels
+/// of the wheel").
+fn latest_bound() -> Duration {
+    CALL_BOUND + CALL_BOUND / 8
+}
+
+/// The time between two points, none if the second one is earlier.
+fn span(earlier: Timestamp, later: Timestamp) -> Duration {
+    Duration::from_nanos(later.since(earlier).try_into().unwrap_or(0))
 }
 
 /// How long this step is meant to take at most.
@@ -200,17 +211,13 @@ fn meant_of_step(step: Step, times: &StepTimes) -> Duration {
         Step::Others(_) | Step::Happens(_) => return CALL_BOUND,
         _ => return Duration::ZERO,
     };
-    let until = |shown: Timestamp| {
-        let waited = shown.since(times.began).try_into().unwrap_or(0);
-        Duration::from_nanos(waited)
-    };
+    let until = |shown: Timestamp| span(times.began, shown);
     match (times.gave_up, times.shown) {
         (true, None) => awaited.bound(),
         // It was captured, and did not get to the socket.
-        (true, Some(shown)) => until(shown) + CALL_BOUND,
+        (true, Some(shown)) => until(shown) + latest_bound(),
         (false, None) if awaited.is_up_to_timers() => Duration::MAX,
-        (false, Some(shown)) if awaited.is_up_to_timers() => until(shown),
-        // What is sent at once is captured at once.
-        (false, _) => Duration::ZERO,
+        (false, None) => Duration::ZERO,
+        (false, Some(shown)) => until(shown),
     }
 }

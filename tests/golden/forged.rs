@@ -85,7 +85,8 @@ impl Forged {
     fn is_sent_twice(&self, index: usize) -> bool {
         let parts = |frame: &Frame| tcp(&frame.bytes).map(|tcp| frame.bytes[tcp..tcp + 8].to_vec());
         let mut others = self.frames.iter().enumerate();
-        others.any(|(other, frame)| other != index && parts(frame) == parts(&self.frames[index]))
+        let own = parts(&self.frames[index]);
+        own.is_some() && others.any(|(other, frame)| other != index && parts(frame) == own)
     }
 
     /// Indices of the frames that are TCP and for which this holds of the flags.

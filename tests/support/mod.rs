@@ -154,7 +154,7 @@ impl Story {
             counters: None,
             steps: Vec::new(),
             held_up_ns: 0,
-            memory: None,
+            host_state: None,
             flaw: None,
         };
         for (line, ticks) in self.lines.iter().zip(1..) {

@@ -170,7 +170,7 @@ pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
             trace: None,
             counters: None,
             held_up_ns: 0,
-            memory: None,
+            host_state: None,
             flaw: Some(flaw),
         },
         name: printable(scenario),

@@ -15,7 +15,7 @@ use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
 use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
 use crate::history::Kernel;
 use crate::kernel::event::{Coverage, Moved, Trace};
-use crate::kernel::memory::Memory;
+use crate::kernel::host::HostState;
 use crate::packet::Packet;
 use crate::report::human::printable;
 use crate::report::kernel::EventReport;
@@ -55,7 +55,7 @@ pub(super) struct StoredTrial<'a> {
     #[serde(default)]
     held_up_ns: u64,
     #[serde(default)]
-    memory: Option<Memory>,
+    host_state: Option<HostState>,
 }
 
 #[derive(Deserialize)]
@@ -227,7 +227,7 @@ impl StoredTrial<'_> {
                 uncounted: uncounted.clone(),
             }),
             held_up_ns: self.held_up_ns,
-            memory: self.memory,
+            host_state: self.host_state,
             flaw: None,
         }
     }

@@ -1,8 +1,9 @@
-//! What this host says of the memory for its sockets: it may change what a trial predicts.
+//! What this host says of itself that may change what a trial predicts: its memory for sockets, and the queues of its CPUs.
 //!
 //! A kernel that is short of memory for TCP takes less of a write, shrinks windows and delays a FIN. Most of that it counts
 //! nowhere: a send buffer that cannot grow leaves no trace in the namespace's counters (`sk_stream_moderate_sndbuf()`,
-//! `net/core/sock.c`). What can be read is whether the host is under pressure, and what a control group is allowed.
+//! `net/core/sock.c`). What can be read is whether the host is under pressure, and what a control group is allowed. And a packet
+//! that finds a CPU's queue full is dropped before any capture sees it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -11,85 +12,117 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-/// The memory for sockets, during one trial.
+/// The state of the host during one trial, as far as it may have changed it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Memory {
+pub struct HostState {
     /// TCP was under memory pressure on the whole host when the trial ended (`press` of `/proc/net/protocols`, which is
     /// `tcp_memory_pressure`).
     #[serde(default)]
     pub tcp_pressure: bool,
-    /// Pages that TCP uses on the whole host, if they are more than the limit up to which send buffers grow.
+    /// Pages that TCP used on the whole host.
     #[serde(default)]
     pub tcp_pages: Option<u64>,
-    /// That limit: `tcp_mem[0]` (`tcp_should_expand_sndbuf()`, `net/ipv4/tcp_input.c`).
+    /// Pages up to which send buffers grow: `tcp_mem[0]` (`tcp_should_expand_sndbuf()`, `net/ipv4/tcp_input.c`).
     #[serde(default)]
     pub tcp_pages_low: Option<u64>,
     /// Bytes that the control group of this process may use for TCP (`memory.kmem.tcp.limit_in_bytes`), if that is limited.
     #[serde(default)]
     pub cgroup_tcp_limit: Option<u64>,
-    /// How often the control group has met a limit of its memory during the run (`high` and `max` of `memory.events`).
+    /// The most bytes that it ever used (`memory.kmem.tcp.max_usage_in_bytes`).
+    #[serde(default)]
+    pub cgroup_tcp_peak: Option<u64>,
+    /// How often the control group met a limit of its memory during the trial (`high` and `max` of `memory.events`).
     #[serde(default)]
     pub cgroup_limit_hits: u64,
+    /// Packets that the queues of all CPUs dropped during the trial because they were full (`/proc/net/softnet_stat`).
+    #[serde(default)]
+    pub queue_drops: u64,
 }
 
-impl Memory {
-    /// Less than this for TCP changes what trials do. One of them fills the buffers of both ends: `tcp_wmem[2]` and `tcp_rmem[2]`, 4
-    /// and 6 MiB (32 from Linux 6.18 on), each counted twice over with the kernel's own data, and some run side by side.
-    pub const ENOUGH_FOR_TCP: u64 = 512 << 20;
-
-    /// Whether this can have changed what a trial has done.
+impl HostState {
+    /// Whether anything of it may have changed the trial.
     #[must_use]
-    pub fn is_short(&self) -> bool {
-        let is_too_low = |limit: u64| limit < Self::ENOUGH_FOR_TCP;
+    pub fn may_matter(&self) -> bool {
+        self.is_short_of_memory() || self.queue_drops > 0
+    }
+
+    /// Whether memory for sockets was short.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
         self.tcp_pressure
-            || self.tcp_pages.is_some()
-            || self.cgroup_tcp_limit.is_some_and(is_too_low)
+            || self.has_no_room_to_grow()
+            || self.is_near_tcp_limit()
             || self.cgroup_limit_hits > 0
+    }
+
+    /// Whether TCP uses so many pages that send buffers do not grow.
+    #[must_use]
+    pub fn has_no_room_to_grow(&self) -> bool {
+        let pages = self.tcp_pages.zip(self.tcp_pages_low);
+        pages.is_some_and(|(used, low)| used > low)
+    }
+
+    /// Whether the control group was near its limit for TCP, three quarters of it or more. Charges beyond the limit fail without a
+    /// count.
+    #[must_use]
+    pub fn is_near_tcp_limit(&self) -> bool {
+        let limit = self.cgroup_tcp_limit.zip(self.cgroup_tcp_peak);
+        limit.is_some_and(|(limit, peak)| peak >= limit / 4 * 3)
     }
 }
 
 /// Reads it again and again.
 #[derive(Debug)]
-pub struct MemoryWatch {
+pub struct HostWatch {
     protocols: Option<File>,
     sockstat: Option<File>,
-    cgroup_tcp_limit: Option<u64>,
+    softnet: Option<File>,
+    cgroup_tcp: Option<(u64, File)>,
     /// `memory.events` of this process's control group.
     events: Option<File>,
-    hits_before: u64,
+    /// When the trial began: limits met, and packets dropped.
+    before: (u64, u64),
     text: Vec<u8>,
 }
 
-impl MemoryWatch {
+impl HostWatch {
     /// Opens what there is. Where there is nothing to read, nothing is known.
     #[must_use]
     pub fn open() -> Self {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let mut watch = Self {
+        Self {
             protocols: File::open("/proc/thread-self/net/protocols").ok(),
             sockstat: File::open("/proc/thread-self/net/sockstat").ok(),
-            cgroup_tcp_limit: tcp_limit(&groups),
+            softnet: File::open("/proc/thread-self/net/softnet_stat").ok(),
+            cgroup_tcp: tcp_limit(&groups),
             events: events_file(&groups).and_then(|path| File::open(path).ok()),
-            hits_before: 0,
+            before: (0, 0),
             text: vec![0; 8192],
-        };
-        watch.hits_before = watch.hits();
-        watch
+        }
     }
 
-    /// As it is now.
-    pub fn read(&mut self) -> Memory {
-        let hits = self.hits();
+    /// A trial begins.
+    pub fn begin(&mut self) {
+        self.before = (self.hits(), self.drops());
+    }
+
+    /// As it is now that the trial has ended.
+    pub fn read(&mut self) -> HostState {
+        let (hits, drops) = (self.hits(), self.drops());
         let low = HOST_LIMIT.get().copied().flatten();
-        let used = self
+        let pages = self
             .pages()
             .filter(|used| low.is_some_and(|low| *used > low));
-        Memory {
+        let peak = self.peak();
+        let limit = self.cgroup_tcp.as_ref().map(|(limit, _)| *limit);
+        HostState {
             tcp_pressure: self.protocols().is_some_and(is_under_pressure),
-            tcp_pages: used,
-            tcp_pages_low: used.and(low),
-            cgroup_tcp_limit: self.cgroup_tcp_limit,
-            cgroup_limit_hits: hits.saturating_sub(self.hits_before),
+            tcp_pages: pages,
+            tcp_pages_low: pages.and(low),
+            cgroup_tcp_limit: limit,
+            cgroup_tcp_peak: peak,
+            cgroup_limit_hits: hits.saturating_sub(self.before.0),
+            queue_drops: drops.saturating_sub(self.before.1),
         }
     }
 
@@ -101,10 +134,21 @@ impl MemoryWatch {
         pages_of_tcp(text(self.sockstat.as_ref()?, &mut self.text)?)
     }
 
+    fn peak(&mut self) -> Option<u64> {
+        let (_, peak) = self.cgroup_tcp.as_ref()?;
+        text(peak, &mut self.text)?.trim().parse().ok()
+    }
+
     fn hits(&mut self) -> u64 {
         let events = self.events.as_ref();
         let events = events.and_then(|file| text(file, &mut self.text));
         events.map_or(0, limit_hits)
+    }
+
+    fn drops(&mut self) -> u64 {
+        let softnet = self.softnet.as_ref();
+        let softnet = softnet.and_then(|file| text(file, &mut self.text));
+        softnet.map_or(0, dropped_by_queues)
     }
 }
 
@@ -129,10 +173,24 @@ fn pages_of_tcp(sockstat: &str) -> Option<u64> {
     words.next()?.parse().ok()
 }
 
-/// What a file holds now, as far as the buffer goes: these are shorter.
-fn text<'a>(file: &File, buffer: &'a mut [u8]) -> Option<&'a str> {
+/// Packets that found a full queue, by `/proc/net/softnet_stat`: a line for each CPU, in hexadecimal digits, the second column
+/// (`softnet_seq_show()`, `net/core/net-procfs.c`).
+fn dropped_by_queues(softnet: &str) -> u64 {
+    let columns = softnet
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1));
+    columns
+        .filter_map(|it| u64::from_str_radix(it, 16).ok())
+        .sum()
+}
+
+/// What a file holds now. The buffer grows with it: a host may have many CPUs.
+fn text<'a>(file: &File, buffer: &'a mut Vec<u8>) -> Option<&'a str> {
     let mut len = 0;
     loop {
+        if len == buffer.len() {
+            buffer.resize(2 * len, 0);
+        }
         match file.read_at(&mut buffer[len..], len as u64) {
             Ok(0) => break,
             Ok(more) => len += more,
@@ -158,8 +216,9 @@ fn limit_hits(events: &str) -> u64 {
         .sum()
 }
 
-/// The limit for TCP of the control group (version 1) that `/proc/self/cgroup` names, if there is one.
-fn tcp_limit(groups: &str) -> Option<u64> {
+/// The limit for TCP of the control group (version 1) that `/proc/self/cgroup` names, if there is one, and the file that tells of
+/// the most that it ever used.
+fn tcp_limit(groups: &str) -> Option<(u64, File)> {
     /// `PAGE_COUNTER_MAX` pages, what no limit reads as on 64 bits, is some pages below `i64::MAX`; this is no memory's size.
     const NO_LIMIT: u64 = 1 << 62;
     let own = groups.lines().find_map(|line| {
@@ -168,13 +227,15 @@ fn tcp_limit(groups: &str) -> Option<u64> {
         let is_memory = controllers.split(',').any(|it| it == "memory");
         parts.next().filter(|_| is_memory)
     })?;
-    let file = below(
-        "/sys/fs/cgroup/memory",
-        own,
-        "memory.kmem.tcp.limit_in_bytes",
-    )?;
-    let limit = fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()?;
-    (limit < NO_LIMIT).then_some(limit)
+    let file = |name| below("/sys/fs/cgroup/memory", own, name);
+    let limit = fs::read_to_string(file("memory.kmem.tcp.limit_in_bytes")?).ok()?;
+    let limit = limit
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .filter(|limit| *limit < NO_LIMIT)?;
+    let peak = File::open(file("memory.kmem.tcp.max_usage_in_bytes")?).ok()?;
+    Some((limit, peak))
 }
 
 /// `memory.events` of the control group (version 2) that `/proc/self/cgroup` names.
@@ -232,13 +293,23 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_room_is_not_short() {
-        assert!(!Memory::default().is_short());
-        let limited = |bytes| Memory {
-            cgroup_tcp_limit: Some(bytes),
-            ..Memory::default()
+    fn drops_are_in_the_second_column_of_each_cpu() {
+        let text = "0000a1b2 0000000f 00000003 00000000 00000000\n00000010 00000001 00000000 00000000 00000000\n";
+        assert_eq!(dropped_by_queues(text), 16);
+        assert_eq!(dropped_by_queues("\nx y z\n"), 0);
+    }
+
+    #[test]
+    fn a_limit_matters_once_it_is_near() {
+        let limited = |limit, peak| HostState {
+            cgroup_tcp_limit: Some(limit),
+            cgroup_tcp_peak: Some(peak),
+            ..HostState::default()
         };
-        assert!(limited(4096).is_short());
-        assert!(!limited(Memory::ENOUGH_FOR_TCP).is_short());
+        assert!(!HostState::default().may_matter());
+        assert!(!limited(4096, 0).may_matter());
+        assert!(limited(4096, 16_384).is_short_of_memory());
+        assert!(limited(4096, 3072).may_matter());
+        assert!(!limited(u64::MAX, 1 << 30).may_matter());
     }
 }
