@@ -289,7 +289,7 @@ machine guest-file-max 240 0 'file-max|ENFILE' 'fs.file-max 64' fs.file-max=64
 machine guest-orphans-0 240 80 'tcp_max_orphans' 'tcp_max_orphans 0' net.ipv4.tcp_max_orphans=0
 machine guest-hop-limit 240 90 'hop_limit|not reach' 'namespaces inherit hop_limit 1' net.core.devconf_inherit_init_net=1 net.ipv6.conf.default.hop_limit=1 net.ipv6.conf.all.hop_limit=1
 machine guest-late-stamps 240 100 - 'packets are stamped late, no BPF compiler' net.core.netdev_tstamp_prequeue=0 net.core.bpf_jit_enable=0
-machine guest-no-overcommit 240 0 "$little_memory" 'no memory overcommit (overcommit_ratio 1)' vm.overcommit_memory=2 vm.overcommit_ratio=1
+machine guest-no-overcommit 240 0 "$little_memory" 'no memory overcommit (overcommit_ratio 10)' vm.overcommit_memory=2 vm.overcommit_ratio=10
 machine guest-threads-max 240 0 "$few_processes|threads-max" 'kernel.threads-max 100' kernel.threads-max=100
 machine guest-no-modules 240 0 'veth|nft|module|kernel' 'no module can be loaded' kernel.modules_disabled=1
 condition guest-small guest 240 95 "$late|$little_memory" run 'GUEST_MEMORY=256 guest "" "$@"' '256 MiB of memory'
@@ -513,8 +513,17 @@ guest() {
         printf '  arguments+=("$1"); shift\ndone\nexec %q "${arguments[@]}" %s\n' "$(command -v qemu-system-x86_64)" "${GUEST_EMULATOR:-}"
     } >emulator/qemu-system-x86_64
     chmod +x emulator/qemu-system-x86_64
-    PATH=$PWD/emulator:$PATH "$program" kernels --accel tcg --jobs 1 --memory "${GUEST_MEMORY:-1024}" --timeout "$((HOSTILE_BOUND - 90))" -w saved \
-        --append "no_timer_check $arguments" "$HOSTILE_KERNEL" "$@"
+    # The emulator itself crashes a kernel now and then while it boots (code that the kernel patches on another processor):
+    # what has not come as far as rstproof says nothing about it.
+    local attempt code
+    for attempt in 1 2; do
+        code=0
+        PATH=$PWD/emulator:$PATH "$program" kernels --accel tcg --jobs 1 --memory "${GUEST_MEMORY:-1024}" \
+            --timeout "$((HOSTILE_BOUND - 90))" -w saved --force --append "no_timer_check $arguments" "$HOSTILE_KERNEL" "$@" 2>complaints || code=$?
+        ((attempt == 1 && code == 2)) && grep -q 'before this program ran there' complaints || break
+    done
+    cat complaints >&2
+    return "$code"
 }
 
 # make_hook SNIPPET: hook.cpio, with a first process that does this before it becomes rstproof.
@@ -755,7 +764,7 @@ main() {
     printf '%-30s %9s %7s %12s %7s %7s  %s\n' condition confirmed skipped inconclusive refuted seconds result
     for name in "${chosen[@]}"; do
         if [[ $resume == yes && -s $keep/$name/result ]]; then
-            IFS=$'\t' read -r confirmed skipped inconclusive refuted seconds result <"$keep/$name/result"
+            IFS=$'\t' read -r confirmed skipped inconclusive refuted seconds result <"$keep/$name/result" || :
             show
             continue
         fi
