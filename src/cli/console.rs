@@ -141,7 +141,7 @@ impl Console {
                 let asked = lines.asked.unwrap_or_default();
                 let skips = human::skips(&lines.skipped);
                 print(&format!(
-                    "\n{}{skips}{asked}",
+                    "\n{skips}{}{asked}",
                     human::summary(tally, elapsed)
                 ))
             }

@@ -27,7 +27,7 @@ use crate::archive::stem;
 use crate::capture::SNAPLEN;
 use crate::error::Error;
 use crate::kernel::host;
-use crate::lab::Place;
+use crate::lab::{Kept, Place};
 use crate::report::{CaptureReport, TrialReport};
 use crate::scenario::{Family, Network, Scenario};
 use crate::verdict::{NOT_PLAYED, RESOURCE_EXHAUSTED, Verdict};
@@ -240,7 +240,12 @@ impl Pool {
         let room = Room::of_process();
         // Workers are in namespaces that do not have these.
         host::read_host_limits();
-        let pulse = Pulse::start();
+        // As the thread that started this one keeps: saving files takes them.
+        let pulse = Pulse::start(Kept {
+            administers: false,
+            makes_networks: false,
+            ..order.settings.kept
+        });
         order.settings.beats = pulse.as_ref().map(Pulse::beats);
         // A host's own loopback is one, so there is one worker, and it takes all in order.
         let apart = order.settings.place == Place::Private;

@@ -44,9 +44,10 @@ struct Noticed {
 }
 
 impl Pulse {
-    /// Starts the thread. `None` if there can be no more of them: then pauses are not noticed here.
+    /// Starts the thread, which keeps no other rights than these. `None` if there can be no more threads: then pauses are not
+    /// noticed here.
     #[must_use]
-    pub fn start() -> Option<Self> {
+    pub fn start(kept: Kept) -> Option<Self> {
         let beats = Beats(Arc::new(Mutex::new(Noticed {
             pauses: VecDeque::new(),
             latest: Instant::now(),
@@ -54,9 +55,9 @@ impl Pulse {
         let (sender, ended) = channel();
         let noticed = beats.clone();
         let beat = move || {
-            // It needs neither signals nor rights.
+            // Signals are for the main thread.
             let _ = SigSet::all().thread_block();
-            let _ = lab::drop_privileges(Kept::default());
+            let _ = lab::drop_privileges(kept);
             noticed.note(Instant::now());
             while ended.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
                 noticed.note(Instant::now());
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn its_thread_ends_with_it() {
-        let pulse = Pulse::start().unwrap();
+        let pulse = Pulse::start(Kept::default()).unwrap();
         let beats = pulse.beats();
         drop(pulse);
         let deadline = Instant::now() + Duration::from_secs(10);
