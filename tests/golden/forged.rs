@@ -3,7 +3,9 @@
 //! Most of it is tried on the judge alone, over frames that were changed and decoded again, beside calls that may have
 //! been; some of it on files with every hash made anew.
 
+use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use rstproof::archive::load;
 use rstproof::evidence::Evidence;
@@ -13,7 +15,7 @@ use rstproof::time::Timestamp;
 use rstproof::transcript::Errno;
 use rstproof::verdict::{Judgement, Verdict, judge};
 
-use crate::evidence::{CAPTURES, Golden, Said, all, scratch};
+use crate::evidence::{CAPTURES, Golden, Said, all, everything, scratch};
 use crate::pcapng::{Frame, add_to_seq, frames, swap_ports, tcp};
 
 /// A trial of which any part can be forged.
@@ -33,17 +35,10 @@ impl Forged {
     }
 
     pub(crate) fn with_kernel(golden: &'static Golden) -> Self {
-        let mut evidence = None;
-        let path = format!("{CAPTURES}/{}.json", golden.stem);
-        load::each(path.as_ref(), &mut |trial| {
-            evidence = Some(trial?.evidence);
-            Ok(())
-        })
-        .unwrap();
         Self {
             golden,
             frames: frames(&golden.capture),
-            evidence: evidence.unwrap(),
+            evidence: loaded(golden).clone(),
         }
     }
 
@@ -98,6 +93,24 @@ impl Forged {
             .map(|(index, _)| index)
             .collect()
     }
+}
+
+/// Its evidence as it is loaded from its files, which is done once.
+pub(crate) fn loaded(golden: &Golden) -> &'static Evidence {
+    static LOADED: LazyLock<BTreeMap<&str, Evidence>> = LazyLock::new(|| {
+        let all = everything().iter().map(|golden| {
+            let mut evidence = None;
+            let path = format!("{CAPTURES}/{}.json", golden.stem);
+            load::each(path.as_ref(), &mut |trial| {
+                evidence = Some(trial?.evidence);
+                Ok(())
+            })
+            .unwrap();
+            (&*golden.stem, evidence.unwrap())
+        });
+        all.collect()
+    });
+    &LOADED[&*golden.stem]
 }
 
 const SYN: u8 = 2;

@@ -12,11 +12,11 @@ use rstproof::transcript::Errno;
 use rstproof::verdict::{Finding, Judgement, Verdict, judge, missed_window};
 
 use crate::evidence::{Golden, all, everything};
-use crate::forged::Forged;
+use crate::forged::{Forged, loaded};
 
 /// The golden trial, judged after this was done to its evidence.
 fn judged(golden: &'static Golden, change: impl FnOnce(&mut Evidence)) -> Judgement {
-    let mut evidence = Forged::with_kernel(golden).evidence;
+    let mut evidence = loaded(golden).clone();
     change(&mut evidence);
     judge(scenario_of(golden), &evidence)
 }
@@ -290,7 +290,7 @@ fn a_script_that_was_held_up_says_nothing_against_its_scenario() {
     let mut tried = 0;
     for golden in all() {
         let scenario = scenario_of(golden);
-        for index in 0..Forged::with_kernel(golden).evidence.calls.len() {
+        for index in 0..loaded(golden).calls.len() {
             // One that waits for its answer, or is under way meanwhile, does so for longer then.
             let mut fine = Forged::with_kernel(golden);
             hold_up(&mut fine, index, long);
@@ -328,8 +328,8 @@ fn a_script_that_was_held_up_says_nothing_against_its_scenario() {
 #[test]
 fn no_recorded_trial_was_held_up() {
     for golden in everything() {
-        let evidence = Forged::with_kernel(golden).evidence;
-        let missed = missed_window(scenario_of(golden), &evidence);
+        let evidence = loaded(golden);
+        let missed = missed_window(scenario_of(golden), evidence);
         assert_eq!(missed, None, "{}", golden.stem);
         let counters = evidence.counters.as_ref().unwrap();
         for counter in PRESSURE {
@@ -351,7 +351,7 @@ fn no_recorded_trial_was_held_up() {
 #[test]
 fn a_call_that_fails_for_want_of_descriptors_or_memory_says_nothing_of_tcp() {
     for golden in all() {
-        for index in 0..Forged::with_kernel(golden).evidence.calls.len() {
+        for index in 0..loaded(golden).calls.len() {
             for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS] {
                 let judgement = judged(golden, |evidence| {
                     evidence.calls[index].outcome = Outcome::Failed(errno);
@@ -359,7 +359,7 @@ fn a_call_that_fails_for_want_of_descriptors_or_memory_says_nothing_of_tcp() {
                 let is_child = judgement
                     .gap
                     .is_some_and(|gap| gap.id() == "child-not-started");
-                let spawns = Forged::with_kernel(golden).evidence.calls[index].op == Op::Spawn;
+                let spawns = loaded(golden).calls[index].op == Op::Spawn;
                 assert_eq!(is_child, spawns, "{}", golden.stem);
                 let id = if spawns {
                     "child-not-started"
@@ -379,7 +379,7 @@ fn a_call_that_fails_for_want_of_descriptors_or_memory_says_nothing_of_tcp() {
 fn a_child_that_cannot_be_started_says_nothing_of_tcp() {
     let mut tried = 0;
     for golden in all() {
-        let calls = Forged::with_kernel(golden).evidence.calls;
+        let calls = &loaded(golden).calls;
         let spawns = calls.iter().position(|call| call.op == Op::Spawn);
         let Some(index) = spawns else { continue };
         for errno in [Errno::ENOENT, Errno::EACCES, Errno::EAGAIN, Errno(0)] {
