@@ -9,7 +9,7 @@
 #   --list            show the conditions and end
 #   --no-guests       leave out the conditions that boot a guest
 #   --short           in guests run a selection: the scenarios that depend most on the host, instead of all fast ones
-#   --program FILE    the rstproof to try [default: a fresh dev build]
+#   --program FILE    the rstproof to try [default: a dev build]
 #   --kernel IMAGE    what guests boot [default: Debian's 6.12, from scripts/fetch-kernels.sh]
 #   --page FILE       write the table to this page; without conditions on the command line: docs/reliability.md
 #   --keep DIR        keep what each run printed, and its result, in this directory; it has to be empty or not there
@@ -19,6 +19,7 @@
 # As an ordinary user the conditions that need root are left out, and listed. Guests are emulated (QEMU, no KVM), so they
 # work everywhere and take 20 to 60 seconds each. All of it takes about half an hour.
 #
+# Run it where no other rstproof is killed meanwhile: what that leaves in tracefs cannot be told from what is looked for here.
 # Nothing of this machine is changed: settings are those of namespaces and guests made here, clocks are stepped in guests
 # only, loads end by themselves, and control groups, processes and files are removed on every way out.
 #
