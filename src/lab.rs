@@ -131,6 +131,15 @@ pub(crate) fn forbidding_setting() -> Option<&'static str> {
 
 /// Why a user namespace was refused, with the setting that mends it on this host.
 fn no_user_namespace(errno: Errno) -> Error {
+    // One in which nobody is mapped: sudo cannot work there either.
+    if fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim().is_empty()) {
+        return Error::Privilege {
+            missing: format!(
+                "in this user namespace no user is mapped, so nothing can be set up ({errno:?})"
+            ),
+            remedy: "start it with a mapping, as `unshare --user --map-root-user` does".to_owned(),
+        };
+    }
     let sysctl = forbidding_setting().map_or_else(String::new, |mend| {
         format!("allow user namespaces with `sudo sysctl {mend}`, or ")
     });

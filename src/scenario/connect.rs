@@ -500,6 +500,8 @@ pub(super) const CLOSED_PORT_MPTCP: Scenario = Scenario {
     ],
     resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
+    // Where RPS lets another CPU receive the RST while `connect()` holds the socket, Linux 6.18 shows no event of the error.
+    unreported: &[0],
     ..BASE
 };
 
