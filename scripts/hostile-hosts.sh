@@ -297,7 +297,7 @@ condition guest-small guest 240 95 "$late|$little_memory" run 'GUEST_MEMORY=256 
 condition guest-coarse-timers guest 240 90 "$late" run 'guest "highres=off nohz=off" "$@"' 'timers at the resolution of jiffies'
 condition guest-preempt guest 240 90 "$late" run 'guest "preempt=full threadirqs isolcpus=1 nohz_full=1 rcu_nocbs=1" "$@"' 'full preemption, isolated CPU'
 condition guest-one-cpu guest 240 90 "$late" run 'guest nosmp "$@"' 'one processor (nosmp)'
-condition guest-small-tables guest 240 90 'tcp_max_tw_buckets' run 'guest "thash_entries=1 uhash_entries=1" "$@"' 'connection table of one entry'
+condition guest-small-tables guest 240 90 'tcp_max_tw_buckets|tcp_max_orphans' run 'guest "thash_entries=1 uhash_entries=1" "$@"' 'connection table of one entry'
 condition guest-lockdown guest 240 100 - run 'guest "lockdown=confidentiality lsm=lockdown,yama" "$@"' 'lockdown=confidentiality: no tracefs'
 condition guest-debug guest 300 90 "$late" run 'guest "slub_debug=FZPU init_on_free=1 init_on_alloc=1 threadirqs" "$@"' 'allocator debugging, threaded interrupts'
 condition guest-uptime-300 guest 300 100 - run 'GUEST_EMULATOR="-icount shift=3,sleep=off" guest "" hook "until_uptime 300" "$@"' 'uptime 300 to 420 s: jiffies wrap (idle time is skipped)'

@@ -76,6 +76,7 @@ pub struct Runner<'a> {
     /// The trial's own listeners, if it has any that are open.
     own: Vec<Socket>,
     target: Target,
+    multipath: bool,
     sockets: Sockets,
     client_address: SocketAddr,
     server_address: SocketAddr,
@@ -117,6 +118,7 @@ impl<'a> Runner<'a> {
             program,
             own,
             target,
+            multipath: scenario.multipath,
             sockets: Sockets {
                 client: Some(Arc::new(client)),
                 server: None,
@@ -327,7 +329,11 @@ impl<'a> Runner<'a> {
                 // The ACK may be a timer's, which another CPU has sent, and the kernel still at it.
                 None => holds(|| Ok(self.kept_state(role.peer()) != Some(sys::TCP_FIN_WAIT1))),
             },
-            Awaited::ResetFrom(role) => receiver(role).map_or(Ok(true), |it| is_hung_up(it)),
+            Awaited::ResetFrom(role) => receiver(role).map_or(Ok(true), |it| {
+                // Another CPU may be between closing the socket and shutting it down, which are two steps (`tcp_done()`).
+                let is_shut = || Ok(self.multipath || sys::poll_now(it)? & Events::RDHUP.0 != 0);
+                Ok(is_hung_up(it)? && holds(is_shut)?)
+            }),
             Awaited::DataFrom(role) => match receiver(role) {
                 Some(receiver) => holds(|| sys::has_data(receiver)),
                 None if self.own.is_empty() => Ok(true),

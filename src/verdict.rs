@@ -32,6 +32,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::blame::Facts;
+use self::finding::ABORTED_FOR_MEMORY;
 use self::kernel::Joined;
 use crate::evidence::Evidence;
 use crate::flow::{Flow, Form, Icmp, Observed, Reset};
@@ -107,6 +108,13 @@ pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
     let blames = blame::attribute(&evidence.calls, &wire.facts());
     let joined = kernel::join(evidence, &wire.resets);
     let mut gap = gap(scenario, evidence, &wire);
+    if let (Some(Gap::TimingMissed(_) | Gap::FenceMissing), Some(state)) =
+        (gap, evidence.host_state)
+        && state.is_short_of_memory()
+    {
+        // That is why.
+        gap = Some(Gap::Host(state));
+    }
     let mut findings = if gap.is_some() {
         Vec::new()
     } else {
@@ -497,7 +505,14 @@ fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
         return Some(Gap::FilterHides);
     }
     if !completeness.fence_seen {
-        return Some(Gap::FenceMissing);
+        /// `tpacket3_hdr` has 32 bits for them (`linux/if_packet.h`).
+        const MOST_SECONDS: i64 = u32::MAX as i64;
+        let is_beyond = evidence.began.0 / 1_000_000_000 > MOST_SECONDS;
+        return Some(if is_beyond {
+            Gap::DateBeyondCapture
+        } else {
+            Gap::FenceMissing
+        });
     }
     if completeness.clock_step_ns.unsigned_abs() > CLOCK_STEP_LIMIT_NS {
         return Some(Gap::ClockStepped(completeness.clock_step_ns));
@@ -557,11 +572,9 @@ fn excuse(scenario: &Scenario, evidence: &Evidence) -> Option<Gap> {
 
 /// A counter that moves only if the host had no room for something of the trial.
 fn pressure(scenario: &Scenario, evidence: &Evidence) -> Option<&'static str> {
-    /// Too many orphans on the host, or no memory (`tcp_out_of_resources()`).
-    const ABORTED: &str = "TCPAbortOnMemory";
     let counters = evidence.counters.as_ref()?;
     let is_meant = |name: &str| scenario.counters.iter().any(|(meant, _)| *meant == name);
-    let mut names = PRESSURE.into_iter().chain([ABORTED]);
+    let mut names = PRESSURE.into_iter().chain([ABORTED_FOR_MEMORY]);
     names.find(|name| !is_meant(name) && counters.get(name).is_some_and(|by| by > 0))
 }
 

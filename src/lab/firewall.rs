@@ -84,7 +84,8 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
         .args(["-f", "-"])
         .env_clear()
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        // It says nothing there; /dev/null need not be there for that.
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
     {
@@ -94,7 +95,7 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
             if error.is_limit() {
                 return Err(error);
             }
-            // It cannot be executed, or there is no /dev/null for its output.
+            // It cannot be executed.
             return Ok(Err(format!("{error} ({})", program.display())));
         }
     };

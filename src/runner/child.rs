@@ -35,8 +35,10 @@ pub(super) fn spawn(program: &Path, socket: OwnedFd) -> io::Result<Child> {
         .process_group(0)
         .stdin(Stdio::from(socket))
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        // Nobody reads what it may have to say; /dev/null need not be there for that.
+        .stderr(Stdio::piped())
         .spawn()?;
+    drop(child.stderr.take());
     // Descriptors that are closed on exec still are open when exec has let the parent go on.
     let mut ready = [0];
     let told = child

@@ -316,6 +316,10 @@ pub const RESOURCE_EXHAUSTED: &str = "resource-exhausted";
 /// Counted where nothing can be kept of a connection that is closed (`tcp_time_wait()`, `net/ipv4/tcp_minisocks.c`).
 const TIME_WAIT_OVERFLOW: &str = "TCPTimeWaitOverflow";
 
+/// Counted for a socket that is closed where there are too many orphans or too little memory (`tcp_out_of_resources()` and
+/// `__tcp_close()`, net/ipv4).
+pub(super) const ABORTED_FOR_MEMORY: &str = "TCPAbortOnMemory";
+
 /// Id of the gap of a trial that the tool could not play to its end.
 pub const NOT_PLAYED: &str = "not-played";
 
@@ -328,6 +332,8 @@ pub enum Gap {
     FramesDropped(u64),
     /// The datagram that marks the end of the capture was not captured.
     FenceMissing,
+    /// The datagram was not captured, on a host whose date no capture can stamp.
+    DateBeyondCapture,
     /// The user's capture filter hid part of the connection.
     FilterHides,
     /// The clock was stepped by so many nanoseconds.
@@ -397,6 +403,7 @@ impl Gap {
             Self::Flawed(flaw) => flaw.id(),
             Self::FramesDropped(_) => "frames-dropped",
             Self::FenceMissing => "fence-missing",
+            Self::DateBeyondCapture => "clock-out-of-range",
             Self::FilterHides => "filter-hides",
             Self::ClockStepped(_) => "clock-stepped",
             Self::SynMissing => "syn-missing",
@@ -431,6 +438,9 @@ impl fmt::Display for Gap {
             Self::FenceMissing => {
                 f.write_str("the datagram sent after the last call was not captured")
             }
+            Self::DateBeyondCapture => f.write_str(
+                "the host's clock is beyond the year 2106, and the kernel stamps captured packets with 32 bits of seconds; set the clock",
+            ),
             Self::FilterHides => f.write_str("the capture filter hid frames of the connection"),
             Self::ClockStepped(ns) => {
                 write!(f, "the clock was stepped by {ns} ns during the trial")
@@ -464,6 +474,10 @@ impl fmt::Display for Gap {
             Self::OutOfRoom(TIME_WAIT_OVERFLOW) => f.write_str(
                 "the kernel had no room in TIME-WAIT for what is left of a closed connection (TCPTimeWaitOverflow); allow more with \
                  `sudo sysctl net.ipv4.tcp_max_tw_buckets=262144`",
+            ),
+            Self::OutOfRoom(ABORTED_FOR_MEMORY) => f.write_str(
+                "the kernel aborted a socket because this host had too many without an owner (net.ipv4.tcp_max_orphans) or too little \
+                 memory for TCP (net.ipv4.tcp_mem): TCPAbortOnMemory moved",
             ),
             Self::OutOfRoom(counter) => write!(
                 f,
