@@ -83,10 +83,11 @@ fn what_is_not_there_is_said_in_a_line() {
     assert!(error.contains(&wanted), "{error}");
     let connection = &lines(&path, "connection")[0];
     let first = connection["connection"].as_u64().unwrap();
-    // Before it there is none: ARP, and what is no TCP.
-    assert!(first > 1);
-    let error = complains(rstproof().args(["--connection", "1"]).arg(&path));
-    assert!(error.contains("frame 1 is of no TCP connection"), "{error}");
+    // The last one marks the end of the trial, by UDP.
+    let last = packets.to_string();
+    let error = complains(rstproof().args(["--connection", &last]).arg(&path));
+    let wanted = format!("frame {last} is of no TCP connection");
+    assert!(error.contains(&wanted), "{error}");
     // What comes through a pipe is read once, and then its first frame has to be known.
     let piped = |frame: &str| {
         let mut cat = Command::new("cat")
