@@ -23,7 +23,7 @@ fi
 
 # Test programs by part. One that is named nowhere here is of the part `offline`.
 cli=(cli compare doctor)
-live=(hosts live decoys)
+live=(hosts failures live decoys)
 offline=()
 for path in tests/*.rs tests/*/main.rs; do
     name=${path#tests/}
