@@ -383,8 +383,8 @@ async fn mtu_of_loopback() -> Option<u32> {
         })
 }
 
-/// Waits for the news that new addresses can be used, which is told some time after they were accepted; no longer than that may
-/// take. Whether it came for all of them.
+/// Waits until the kernel reports that new addresses can be used, some time after it has accepted them, or until [`NEWS_BOUND`].
+/// Whether it reported all of them.
 async fn are_made_usable(addresses: &[Ipv6Addr], news: &mut News) -> bool {
     let usable = async {
         let mut left = addresses.to_vec();

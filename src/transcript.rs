@@ -367,7 +367,7 @@ impl Errno {
     /// Whether it says that a limit of the process or of the host is reached: no behaviour of TCP.
     #[must_use]
     pub fn is_exhaustion(self) -> bool {
-        [Self::EMFILE, Self::ENFILE, Self::ENOMEM, Self::ENOBUFS].contains(&self)
+        error::fix(nix::errno::Errno::from_raw(self.0)).is_some()
     }
 
     /// What raises the limit that is reached, if it says so of one where a process is started.

@@ -135,7 +135,7 @@ struct Front {
     reader: Option<Reader<'static>>,
     /// The block that has begun and goes on in the next piece.
     carry: Vec<u8>,
-    /// The same, if it is of a kind that is skipped: it is not kept.
+    /// A block of a kind that is skipped; its bytes are not kept.
     skipped: Option<Skipped>,
     /// Where that begins, or else the next piece.
     position: u64,

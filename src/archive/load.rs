@@ -242,7 +242,7 @@ fn each_in_directory(directory: &Path, take: Take<'_>) -> Result<(), Error> {
 }
 
 fn names(directory: &Path) -> io::Result<BTreeSet<String>> {
-    // What is not UTF-8 is none of ours.
+    // File names that are not UTF-8 were not written by this program.
     let names = names_in(directory)?.into_iter();
     Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }

@@ -159,7 +159,7 @@ fn print(text: &str) -> Result<(), Error> {
 /// Trials that went wrong and are shown under a line; the others are counted.
 const MOST_SHOWN: usize = 3;
 
-/// Different reasons for skipping that are told at the end. There are some dozen; files of strangers may have any number.
+/// Maximum number of distinct skip reasons shown at the end. A run has about a dozen; untrusted files may have any number.
 const MOST_REASONS: usize = 40;
 
 /// Lines come out in catalogue order, whichever worker ends first.

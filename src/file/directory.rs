@@ -43,7 +43,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Why there is no lock, if there is none.
+    /// Reason why the directory could not be locked, if it could not.
     #[must_use]
     pub fn refusal(&self) -> Option<&io::Error> {
         self.refusal.as_ref()
@@ -506,7 +506,7 @@ pub(super) mod tests {
         assert_eq!(names(&path).len(), others.len());
     }
 
-    /// Each bears the very name, and is not what this program makes. None is followed, and none waited for.
+    /// Entries with the name of a temporary file that this program did not make. None is followed, and none is waited for.
     #[test]
     fn what_is_of_another_kind_is_no_file_of_ours() {
         let (_home, path, victim) = home();

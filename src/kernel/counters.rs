@@ -53,8 +53,8 @@ pub const WATCHED: [&str; 30] = [
     "MPFastcloseRx",
 ];
 
-/// The counters that tell of a trial that the host had no room for. No scenario is judged by them; but where one of them moved,
-/// what differs from the scenario may come from that. Each is counted for want of memory or of room, and for no other reason that
+/// Counters that show that the host ran out of memory or room during a trial. No scenario is judged by them, but if one of them
+/// increased, that may be why a trial differs from its scenario. Each is counted for want of memory or of room, and for no other reason that
 /// a trial gives (`net/ipv4/tcp.c`, `tcp_input.c`, `tcp_output.c`, `tcp_minisocks.c`, `tcp_ipv4.c`, `net/core/filter.c`).
 pub const PRESSURE: [&str; 7] = [
     "TCPMemoryPressures",

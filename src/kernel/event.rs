@@ -95,7 +95,7 @@ pub struct Coverage {
 /// By how much each counter of the namespace moved during a trial.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Those of [`WATCHED`](super::counters::WATCHED) and [`PRESSURE`](super::counters::PRESSURE) that moved, by name.
+    /// Counters of [`WATCHED`](super::counters::WATCHED) and [`PRESSURE`](super::counters::PRESSURE) that increased, by name.
     pub by: BTreeMap<String, u64>,
     /// Those that this kernel does not count.
     pub uncounted: Vec<String>,

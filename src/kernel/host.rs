@@ -131,7 +131,7 @@ impl HostWatch {
     }
 
     fn pages(&mut self) -> Option<u64> {
-        pages_of_tcp(text(self.sockstat.as_ref()?, &mut self.text)?)
+        tcp_of_sockstat(text(self.sockstat.as_ref()?, &mut self.text)?, "mem")
     }
 
     fn peak(&mut self) -> Option<u64> {
@@ -163,13 +163,13 @@ pub fn read_host_limits() {
     });
 }
 
-/// Pages that TCP uses, by `/proc/net/sockstat`: `TCP: inuse 1 orphan 0 tw 0 alloc 13 mem 56` (`sockstat_seq_show()`).
-fn pages_of_tcp(sockstat: &str) -> Option<u64> {
-    let line = sockstat
-        .lines()
-        .find_map(|line| line.strip_prefix("TCP:"))?;
+/// A number of the `TCP` line of `/proc/net/sockstat` (`sockstat_seq_show()`), which names each before its value: `TCP: inuse 1 orphan
+/// 0 tw 0 alloc 13 mem 56`. `mem` counts pages of the whole host, `tw` connections in TIME-WAIT of the namespace.
+pub(crate) fn tcp_of_sockstat(sockstat: &str, name: &str) -> Option<u64> {
+    let mut lines = sockstat.lines();
+    let line = lines.find_map(|line| line.strip_prefix("TCP:"))?;
     let mut words = line.split_whitespace();
-    words.find(|word| *word == "mem")?;
+    words.find(|word| *word == name)?;
     words.next()?.parse().ok()
 }
 
@@ -216,8 +216,8 @@ fn limit_hits(events: &str) -> u64 {
         .sum()
 }
 
-/// The limit for TCP of the control group (version 1) that `/proc/self/cgroup` names, if there is one, and the file that tells of
-/// the most that it ever used.
+/// TCP memory limit of the control group (version 1) that `/proc/self/cgroup` names, if it is limited, and the file that holds the
+/// peak of its usage.
 fn tcp_limit(groups: &str) -> Option<(u64, File)> {
     /// `PAGE_COUNTER_MAX` pages, what no limit reads as on 64 bits, is some pages below `i64::MAX`; this is no memory's size.
     const NO_LIMIT: u64 = 1 << 62;
@@ -281,8 +281,11 @@ mod tests {
     fn pages_are_those_of_tcp() {
         let text =
             "sockets: used 27\nTCP: inuse 1 orphan 0 tw 0 alloc 13 mem 56\nUDP: inuse 0 mem 7\n";
-        assert_eq!(pages_of_tcp(text), Some(56));
-        assert_eq!(pages_of_tcp("UDP: inuse 0 mem 7\nTCP: inuse 1\n"), None);
+        assert_eq!(tcp_of_sockstat(text, "mem"), Some(56));
+        assert_eq!(
+            tcp_of_sockstat("UDP: inuse 0 mem 7\nTCP: inuse 1\n", "mem"),
+            None
+        );
     }
 
     #[test]

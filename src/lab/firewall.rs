@@ -132,7 +132,7 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
 }
 
 /// Waits until there is something to read, or the other end is closed; `false` if that did not happen before the deadline.
-fn comes_before(pipe: &impl AsFd, deadline: Instant) -> io::Result<bool> {
+pub(crate) fn comes_before(pipe: &impl AsFd, deadline: Instant) -> io::Result<bool> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);

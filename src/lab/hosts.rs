@@ -259,7 +259,7 @@ pub(crate) struct Hosts {
     end: Behaviour,
     /// Settings that the trial relies on.
     relied_on: Arc<[&'static str]>,
-    /// Those that they have inherited and should not have.
+    /// Inherited settings that differ from what scenarios rely on and could not be changed.
     unmet: Vec<Unmet>,
     /// Why the router does not forward IPv6, if it does not.
     no_forwarding: Option<String>,

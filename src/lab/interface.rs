@@ -22,7 +22,7 @@ use crate::scenario::Family;
 /// Milliseconds between two questions who has an address, where a trial waits for the last of them in vain.
 const HURRIED: u64 = 200;
 
-/// The same as the kernel has it (`RETRANS_TIME` in `arp_tbl` and `nd_tbl`).
+/// The kernel's default for that interval, in milliseconds (`RETRANS_TIME` in `arp_tbl` and `nd_tbl`).
 const USUAL: u64 = 1000;
 
 /// How an interface is to behave.

@@ -12,6 +12,7 @@ use std::io;
 use std::ops::RangeInclusive;
 
 use super::sysctl::{self, Obstacle};
+use crate::kernel::host::tcp_of_sockstat;
 use crate::scenario::{Awaited, Family, Network, Op, Scenario, Step, Target};
 
 /// A setting and who relies on it.
@@ -599,7 +600,8 @@ fn no_room_for_time_wait() -> Option<Unmet> {
     const NAME: &str = "net.ipv4.tcp_max_tw_buckets";
     let setting = RELIED_ON.iter().find(|it| it.name == NAME)?;
     let limit: i64 = sysctl::read(NAME).ok()?.parse().ok()?;
-    let in_use = in_time_wait(&std::fs::read_to_string("/proc/thread-self/net/sockstat").ok()?)?;
+    let sockstat = std::fs::read_to_string("/proc/thread-self/net/sockstat").ok()?;
+    let in_use = i64::try_from(tcp_of_sockstat(&sockstat, "tw")?).ok()?;
     let is_full = setting.is_met_by(&limit.to_string())
         && !setting.is_met_by(&limit.saturating_sub(in_use).to_string());
     is_full.then(|| Unmet {
@@ -607,16 +609,6 @@ fn no_room_for_time_wait() -> Option<Unmet> {
         value: format!("{limit} with {in_use} in use"),
         cause: Cause::OfTheHost,
     })
-}
-
-/// How many connections are in TIME-WAIT, by `/proc/net/sockstat`: `TCP: inuse 5 orphan 0 tw 3 alloc 6 mem 1`.
-fn in_time_wait(sockstat: &str) -> Option<i64> {
-    let line = sockstat
-        .lines()
-        .find_map(|line| line.strip_prefix("TCP:"))?;
-    let mut words = line.split_whitespace();
-    words.find(|word| *word == "tw")?;
-    words.next()?.parse().ok()
 }
 
 /// Whether it is about sockets, not about what lies between hosts.
@@ -776,8 +768,8 @@ mod tests {
     fn connections_in_time_wait_are_counted() {
         let text =
             "sockets: used 113\nTCP: inuse 5 orphan 0 tw 3 alloc 6 mem 1\nUDP: inuse 1 mem 0\n";
-        assert_eq!(in_time_wait(text), Some(3));
-        assert_eq!(in_time_wait("UDP: inuse 1\n"), None);
+        assert_eq!(tcp_of_sockstat(text, "tw"), Some(3));
+        assert_eq!(tcp_of_sockstat("UDP: inuse 1\n", "tw"), None);
     }
 
     #[test]

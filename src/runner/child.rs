@@ -5,7 +5,7 @@
 //! thread that started it, whatever ends that.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,12 +13,12 @@ use std::thread;
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{self, SigSet, Signal};
 use nix::unistd::{Pid, getppid};
 
 use crate::error::Error;
+use crate::lab::firewall::comes_before;
 use crate::scenario::CALL_BOUND;
 
 /// The hidden command's name.
@@ -46,7 +46,9 @@ pub(super) fn spawn(program: &Path, socket: OwnedFd) -> io::Result<Child> {
         .take()
         .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))
         .and_then(|mut told| {
-            speaks(&told)?;
+            if !comes_before(&told, Instant::now() + CALL_BOUND)? {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             told.read_exact(&mut ready)
         });
     if let Err(error) = told {
@@ -54,15 +56,6 @@ pub(super) fn spawn(program: &Path, socket: OwnedFd) -> io::Result<Child> {
         return Err(error);
     }
     Ok(child)
-}
-
-/// Waits until it says something or ends; no longer than a call may take.
-fn speaks(child: &impl AsFd) -> io::Result<()> {
-    let bound = PollTimeout::try_from(CALL_BOUND).unwrap_or(PollTimeout::MAX);
-    match poll(&mut [PollFd::new(child.as_fd(), PollFlags::POLLIN)], bound)? {
-        0 => Err(io::ErrorKind::TimedOut.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Ends it, or lets it end itself, and waits until it is gone, its descriptors closed; no longer than a call may take.

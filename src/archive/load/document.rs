@@ -215,7 +215,10 @@ fn stored_trial<'a>(
     }
     if stored.steps.len() > MOST_CALLS {
         let steps = stored.steps.len();
-        return Err(refused(path, format!("a trial of {steps} steps is none")));
+        return Err(refused(
+            path,
+            format!("a trial has {steps} steps, more than {MOST_CALLS}"),
+        ));
     }
     let events = stored.kernel.len();
     if events > MOST_EVENTS {
