@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs all tests, the most telling first: unit tests and doc tests, what needs files alone, the command line, real loopback
-# and namespaces, and then kernels that are booted in QEMU. A failure in one part does not keep the next from running; the
-# summary at the end names every test that failed.
+# Runs all tests: unit tests and doc tests, what needs files alone, the command line, and real loopback and namespaces. What
+# waits for most of its time runs beside them: other states of the host, and kernels that are booted in QEMU. A failure in one
+# part does not keep the next from running; the summary at the end names every test that failed.
 #
 # Arguments go to `cargo test` instead of all this:
 #   scripts/test.sh --test live -- --nocapture
@@ -23,13 +23,14 @@ fi
 
 # Test programs by part. One that is named nowhere here is of the part `offline`.
 cli=(cli compare doctor)
-live=(hosts failures live decoys)
+waiting=(hosts decoys)
+live=(failures live)
 offline=()
 for path in tests/*.rs tests/*/main.rs; do
     name=${path#tests/}
     name=${name%/main.rs}
     name=${name%.rs}
-    [[ " ${cli[*]} ${live[*]} kernels " == *" $name "* ]] || offline+=("$name")
+    [[ " ${cli[*]} ${waiting[*]} ${live[*]} kernels " == *" $name "* ]] || offline+=("$name")
 done
 # --test NAME, for each of these that there is.
 programs() {
@@ -41,20 +42,25 @@ programs() {
     done
 }
 
-log=$(mktemp)
-trap 'rm -f -- "$log"' EXIT
+work=$(mktemp -d)
+running=() # process groups of the parts that run beside others
+end() {
+    local group
+    for group in "${running[@]}"; do
+        kill -- "-$group" 2>/dev/null || true
+    done
+    rm -rf -- "$work"
+}
+trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-passed=0 failed=0 skipped=0
-parts=()    # a line for each part
-failures=() # and for each failed test
-
-# part NAME ARGUMENT…: runs `cargo test` with these arguments. What is ignored counts as skipped, and so does what
-# `--skip as_root::` leaves out.
+# part NAME ARGUMENT…: runs `cargo test` with these arguments, and keeps NAME.counts and NAME.failures. What is ignored counts
+# as skipped, and so does what `--skip as_root::` leaves out.
 part() {
-    local name=$1 began=$SECONDS code=0 test
+    local name=$1 began=$SECONDS code=0 log=$work/$1.log failures=$work/$1.failures test
     shift
+    : >"$failures"
     printf '\n== %s: cargo test %s\n' "$name" "$*"
     cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || code=${PIPESTATUS[0]}
     local ok=0 bad=0 left=0 results=0 counts
@@ -67,45 +73,55 @@ part() {
             left=$((left + counts[3]))
         fi
     done < <(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored; [0-9]+ measured; ([0-9]+) filtered out.*/\1 \2 \3 \4/p' "$log")
-    while read -r test; do
-        failures+=("$name: $test")
-    done < <(awk '/^failures:$/ { n = 0 } /^    [^ ]/ { names[++n] = substr($0, 5) }
-        /^test result: FAILED/ { for (i = 1; i <= n; i++) print names[i] }' "$log")
+    awk -v name="$name" '/^failures:$/ { n = 0 } /^    [^ ]/ { names[++n] = substr($0, 5) }
+        /^test result: FAILED/ { for (i = 1; i <= n; i++) print name ": " names[i] }' "$log" >>"$failures"
     # Some end without a result: what cannot be compiled, and a test program that a signal ended.
     local broken=0 what
     while read -r what; do
         broken=$((broken + 1))
-        failures+=("$name: $what")
+        printf '%s: %s\n' "$name" "$what" >>"$failures"
     done < <(sed -nE 's/^error: could not compile .*/&/p; s/^ *process didn.t exit successfully: `([^`]*)` \(((signal|exit status): .*)\).*$/\1 (\2)/p' "$log")
     if ((code != 0 && bad + broken == 0)); then
         broken=1
-        failures+=("$name: cargo test ended with code $code")
+        printf '%s: cargo test ended with code %s\n' "$name" "$code" >>"$failures"
     elif ((code == 0 && results == 0)); then
         broken=1
-        failures+=("$name: no test program reported a result")
+        printf '%s: no test program reported a result\n' "$name" >>"$failures"
     fi
-    bad=$((bad + broken))
-    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + left))
-    parts+=("$(printf '%-8s %5d passed %4d failed %4d skipped %5d s' "$name" "$ok" "$bad" "$left" "$((SECONDS - began))")")
+    printf '%d %d %d %d\n' "$ok" $((bad + broken)) "$left" $((SECONDS - began)) >"$work/$name.counts"
+}
+
+# beside NAME ARGUMENT…: starts the part, and shows nothing of it. It is a process group of its own, since what bash starts in
+# the background would otherwise ignore SIGINT.
+beside() {
+    printf '\n== %s: started beside what follows\n' "$1"
+    set -m
+    part "$@" >"$work/$1.shown" 2>&1 </dev/null &
+    set +m
+    running+=($!)
+}
+
+# shown NAME…: waits for the parts that were started beside others, and shows what they printed.
+shown() {
+    local name
+    wait "${running[@]}" || true
+    running=()
+    for name in "$@"; do
+        cat "$work/$name.shown"
+    done
 }
 
 not_root=()
 if ((EUID != 0)); then
     not_root=(--skip as_root::)
 fi
+parts=(unit doc offline cli hosts kernels live)
+notes=()
 
 part unit --lib --bins -- "${not_root[@]}"
-part doc --doc
-mapfile -t arguments < <(programs "${offline[@]}")
-part offline "${arguments[@]}" -- "${not_root[@]}"
-mapfile -t arguments < <(programs "${cli[@]}")
-part cli "${arguments[@]}" -- "${not_root[@]}"
-mapfile -t arguments < <(programs "${live[@]}")
-part live "${arguments[@]}" -- "${not_root[@]}"
 
 # Kernels, where they and QEMU can be had: the oldest, which lacks most of what has changed, and one that lacks what the
 # oldest does not have at all.
-notes=()
 images=()
 printf '\n== kernels\n'
 if ! ./scripts/setup.sh --kernels; then
@@ -120,24 +136,45 @@ else
         fi
     done
 fi
+
+# What waits for most of its time goes beside what computes.
 if ((${#images[@]} > 0)); then
     printf 'booting %s\n' "${images[*]}"
     RSTPROOF_TEST_KERNELS=$(printf '%s:' "${images[@]}")
     export RSTPROOF_TEST_KERNELS
-    part kernels --test kernels -- --include-ignored --test-threads 1
+    beside kernels --test kernels -- --include-ignored --test-threads 1
 else
     # The tests that boot one are listed as ignored.
-    part kernels --test kernels
+    beside kernels --test kernels
 fi
+mapfile -t arguments < <(programs "${waiting[@]}")
+beside hosts "${arguments[@]}" -- "${not_root[@]}"
+part doc --doc
+mapfile -t arguments < <(programs "${offline[@]}")
+part offline "${arguments[@]}" -- "${not_root[@]}"
+mapfile -t arguments < <(programs "${cli[@]}")
+part cli "${arguments[@]}" -- "${not_root[@]}"
+shown hosts kernels
+# By itself: some of it looks whether the host is as it was. Half of its time it waits too.
+mapfile -t arguments < <(programs "${live[@]}")
+part live "${arguments[@]}" -- "${not_root[@]}" --test-threads $((2 * $(getconf _NPROCESSORS_ONLN)))
 ((EUID == 0)) || notes+=('not root: the tests that need root (as_root::) were skipped')
 
 printf '\n== summary\n'
-printf '%s\n' "${parts[@]}"
+passed=0 failed=0 skipped=0
+for name in "${parts[@]}"; do
+    if ! read -r ok bad left took 2>/dev/null <"$work/$name.counts"; then
+        printf '%s: it ended before its result was known\n' "$name" >>"$work/$name.failures"
+        ok=0 bad=1 left=0 took=0
+    fi
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + left))
+    printf '%-8s %5d passed %4d failed %4d skipped %5d s\n' "$name" "$ok" "$bad" "$left" "$took"
+done
 for note in "${notes[@]}"; do
     printf 'note: %s\n' "$note"
 done
-for failure in "${failures[@]}"; do
-    printf 'FAILED %s\n' "$failure"
+for name in "${parts[@]}"; do
+    sed 's/^/FAILED /' "$work/$name.failures"
 done
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 ((failed == 0))

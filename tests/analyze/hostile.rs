@@ -206,7 +206,7 @@ fn options_may_have_no_end_but_that_of_their_block() {
     let order = Order::Little;
     let [syn, rst] = refused(5_000);
     // Empty comments, up to the end of a block that no piece holds.
-    let comments = [1, 0, 0, 0].repeat(10 << 20);
+    let comments = [1, 0, 0, 0].repeat(2 << 20);
     let mut file = PcapNg::with_interface(order, &[]);
     let mut body = order.u32(0).to_vec();
     body.extend(file.packet(0, 54, &syn.frame(), &[]));

@@ -299,9 +299,14 @@ fn judges_classic_pcap_too() {
     assert_eq!(files(dir.path(), "pcapng"), [] as [PathBuf; 0]);
     let captures = files(dir.path(), "pcap");
     assert_eq!(captures.len(), live.len());
-    for trial in &live {
-        let name = trial["capture_file"].as_str().unwrap();
-        assert_agree(&by_us(trial), by_tshark(&dir.path().join(name)), name);
+    let file = |trial: &Value| dir.path().join(trial["capture_file"].as_str().unwrap());
+    let in_order: Vec<_> = live.iter().map(file).collect();
+    for (trial, tshark) in live.iter().zip(by_tshark(&in_order)) {
+        assert_agree(
+            &by_us(trial),
+            tshark,
+            trial["capture_file"].as_str().unwrap(),
+        );
     }
     assert_same(&live, &judged_again(&[dir.path()]));
     assert_same(&live, &judged_again(&captures));

@@ -2,23 +2,23 @@
 //! the numbers in the report.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::documented::{DOCUMENTED, names};
 use crate::saved::{save, stem};
-use crate::wireshark::{count_frames, wireshark};
+use crate::wireshark::{count_frames, fields_of, wireshark};
 
-/// The comments of each frame, in the order of the file.
-fn by_frame(file: &Path) -> Vec<Vec<String>> {
-    let mut command = Command::new("tshark");
-    command.arg("-n").arg("-r").arg(file);
-    command.args(["-T", "fields", "-E", "aggregator=|", "-e", "frame.comment"]);
-    let lines = wireshark(&mut command);
-    let comments = |line: &str| line.split('|').map(str::to_owned).collect();
-    lines.lines().map(comments).collect()
+/// The comments of each frame, in the order of the file, for each file.
+fn by_frame(files: &[PathBuf]) -> Vec<Vec<Vec<String>>> {
+    let arguments = ["-E", "aggregator=|", "-e", "frame.comment"];
+    let comments =
+        |(_, line): &(u64, String)| line.split('|').map(str::to_owned).collect::<Vec<_>>();
+    let by_file = fields_of(files, "frame", &arguments);
+    let of_file = |lines: &Vec<_>| lines.iter().map(comments).collect();
+    by_file.iter().map(of_file).collect()
 }
 
 /// What capinfos prints, with one space where it has more.
@@ -58,13 +58,14 @@ fn index(number: &Value) -> usize {
 fn the_last_one_on_a_reset_says_which_call_it_explains_and_how_much_later() {
     let dir = tempfile::tempdir().unwrap();
     let mut seen = 0;
-    for trial in save(dir.path(), &names()) {
-        let file = dir.path().join(trial["capture_file"].as_str().unwrap());
-        let comments = by_frame(&file);
+    let trials = save(dir.path(), &names());
+    let file = |trial: &Value| dir.path().join(trial["capture_file"].as_str().unwrap());
+    let files: Vec<_> = trials.iter().map(file).collect();
+    for ((trial, file), comments) in trials.iter().zip(&files).zip(by_frame(&files)) {
         for reset in trial["resets"].as_array().unwrap() {
             let of_frame = &comments[index(&reset["frame"]) - 1];
             let call = &trial["calls"][index(&reset["explains"][0])];
-            let (told, later) = (called_and_told(call), later(&trial, &reset["frame"], call));
+            let (told, later) = (called_and_told(call), later(trial, &reset["frame"], call));
             let expected = format!("this RST is why the {told}, {later} later");
             assert_eq!(of_frame.last(), Some(&expected), "{}", file.display());
             seen += 1;
@@ -79,7 +80,10 @@ fn the_last_one_on_a_reset_says_which_call_it_explains_and_how_much_later() {
 fn each_fact_is_one_and_stands_on_the_frame_that_proves_it() {
     let dir = tempfile::tempdir().unwrap();
     let trial = &save(dir.path(), &["close-unread-data", "--family", "ipv4"])[0];
-    let comments = by_frame(&dir.path().join("close-unread-data.ipv4.pcapng"));
+    let file = dir.path().join("close-unread-data.ipv4.pcapng");
+    let [comments] = &by_frame(&[file])[..] else {
+        panic!("one file was read")
+    };
     let [reset] = &trial["resets"].as_array().unwrap()[..] else {
         panic!("one RST is documented")
     };

@@ -1,6 +1,6 @@
 //! Captures as Wireshark's own dissector reads them: a second opinion.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
@@ -42,36 +42,67 @@ pub(crate) struct Segment {
     len: u64,
 }
 
-pub(crate) fn by_tshark(file: &Path) -> Vec<Segment> {
+/// The fields that tshark prints of each frame of `files` that the display filter finds, by file: the frame's number in its file, and the
+/// rest of the line. All files are read at once, one behind the other, since a start of tshark takes much longer than a capture.
+pub(crate) fn fields_of(
+    files: &[PathBuf],
+    filter: &str,
+    arguments: &[&str],
+) -> Vec<Vec<(u64, String)>> {
+    let all = tempfile::NamedTempFile::new().unwrap();
+    let mut merge = Command::new("mergecap");
+    wireshark(merge.args(["-a", "-w"]).arg(all.path()).args(files));
     let mut command = Command::new("tshark");
-    command
-        .arg("-n")
-        .arg("-r")
-        .arg(file)
-        .args(["-Y", "tcp", "-T", "fields"]);
-    for field in [
-        "frame.number",
+    command.arg("-n").arg("-r").arg(all.path());
+    command.args(["-Y", filter, "-T", "fields", "-e", "frame.number"]);
+    let lines = wireshark(command.args(arguments));
+    let mut lines = lines.lines().map(|line| {
+        let (frame, rest) = line.split_once('\t').unwrap();
+        (frame.parse::<u64>().unwrap(), rest.to_owned())
+    });
+    let mut before = 0;
+    let mut line = lines.next();
+    let mut of_file = |count: u64| {
+        let mut found = Vec::new();
+        while let Some((frame, rest)) = line.take_if(|(frame, _)| *frame <= before + count) {
+            found.push((frame - before, rest));
+            line = lines.next();
+        }
+        before += count;
+        found
+    };
+    let by_file = count_frames(files).into_iter().map(&mut of_file).collect();
+    assert!(line.is_none(), "{line:?}");
+    by_file
+}
+
+/// The TCP segments of each file.
+pub(crate) fn by_tshark(files: &[PathBuf]) -> Vec<Vec<Segment>> {
+    let fields = [
         "frame.time_epoch",
         "tcp.flags",
         "tcp.seq",
         "tcp.ack",
         "tcp.len",
-    ] {
-        command.args(["-e", field]);
-    }
-    let lines = wireshark(&mut command);
-    lines.lines().map(by_tshark_line).collect()
+    ];
+    let arguments = fields.map(|field| ["-e", field]).concat();
+    let segments = |lines: Vec<(u64, String)>| {
+        let segment = |(frame, fields): &(u64, String)| segment(*frame, fields);
+        lines.iter().map(segment).collect()
+    };
+    let by_file = fields_of(files, "tcp", &arguments);
+    by_file.into_iter().map(segments).collect()
 }
 
-fn by_tshark_line(line: &str) -> Segment {
+fn segment(frame: u64, line: &str) -> Segment {
     let fields: Vec<&str> = line.split('\t').collect();
-    let [frame, at, flags, seq, ack, len] = fields[..] else {
-        panic!("six fields were asked for: {line}");
+    let [at, flags, seq, ack, len] = fields[..] else {
+        panic!("five fields were asked for: {line}");
     };
     let flags = u16::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap();
     let (seconds, nanos) = at.split_once('.').unwrap();
     Segment {
-        frame: frame.parse().unwrap(),
+        frame,
         at_ns: format!("{seconds}{nanos:0<9}").parse().unwrap(),
         flags: flags.to_le_bytes()[0],
         seq: Some(seq.parse().unwrap()),
