@@ -22,7 +22,8 @@ pub struct HostState {
     /// Pages that TCP used on the whole host.
     #[serde(default)]
     pub tcp_pages: Option<u64>,
-    /// Pages up to which send buffers grow: `tcp_mem[0]` (`tcp_should_expand_sndbuf()`, `net/ipv4/tcp_input.c`).
+    /// Pages up to which send buffers grow: `tcp_mem[0]` (`tcp_should_expand_sndbuf()`, `net/ipv4/tcp_input.c`). Where a container
+    /// hides it, a lower bound of its default.
     #[serde(default)]
     pub tcp_pages_low: Option<u64>,
     /// Bytes that the control group of this process may use for TCP (`memory.kmem.tcp.limit_in_bytes`), if that is limited.
@@ -155,12 +156,28 @@ impl HostWatch {
 /// `tcp_mem[0]`, which only the first network namespace shows (`ipv4_table`, `net/ipv4/sysctl_net_ipv4.c`).
 static HOST_LIMIT: OnceLock<Option<u64>> = OnceLock::new();
 
-/// Reads it, if it is there. Call it on a thread that has not left the host's network namespace.
+/// Reads `tcp_mem[0]`, or, in a container, takes the least that it may be by default. Call it on a thread that has not left the host's
+/// network namespace.
 pub fn read_host_limits() {
     HOST_LIMIT.get_or_init(|| {
-        let limits = fs::read_to_string("/proc/sys/net/ipv4/tcp_mem").ok()?;
-        limits.split_whitespace().next()?.parse().ok()
+        let limits = fs::read_to_string("/proc/sys/net/ipv4/tcp_mem").ok();
+        let low = limits.and_then(|it| it.split_whitespace().next()?.parse().ok());
+        low.or_else(|| default_limit(&fs::read_to_string("/proc/meminfo").ok()?))
     });
+}
+
+/// Lower bound in pages of the default of `tcp_mem[0]`, from the text of `/proc/meminfo`. The default is 3/64 of the pages that were free
+/// for buffers when the kernel started (`tcp_init_mem()`, `net/ipv4/tcp.c`), which is nearly all memory; a quarter less is taken here.
+fn default_limit(meminfo: &str) -> Option<u64> {
+    /// The largest page of the architectures that Linux runs on; a smaller one gives more pages.
+    const PAGE: u64 = 64 << 10;
+    let line = meminfo
+        .lines()
+        .find_map(|it| it.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    let page = page.ok().flatten().and_then(|it| u64::try_from(it).ok());
+    Some(kibibytes.saturating_mul(1024) / page.unwrap_or(PAGE) / 64 * 3 / 4 * 3)
 }
 
 /// A number of the `TCP` line of `/proc/net/sockstat` (`sockstat_seq_show()`), which names each before its value: `TCP: inuse 1 orphan
@@ -286,6 +303,19 @@ mod tests {
             tcp_of_sockstat("UDP: inuse 0 mem 7\nTCP: inuse 1\n", "mem"),
             None
         );
+    }
+
+    /// 3/64 of 256 MiB, less what the kernel keeps for itself.
+    #[test]
+    fn the_default_limit_is_taken_too_low_rather_than_too_high() {
+        let low = default_limit("MemTotal:         262144 kB\nMemFree: 9 kB\n").unwrap();
+        let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+        let pages = (256 << 20) / u64::try_from(page.unwrap().unwrap()).unwrap();
+        assert!(low < pages * 3 / 64 && low > pages / 64, "{low}");
+        for other in ["", "MemTotal:", "MemTotal: many kB", "MemFree: 1 kB"] {
+            assert_eq!(default_limit(other), None, "{other}");
+        }
+        assert!(default_limit(&format!("MemTotal: {} kB", u64::MAX)).is_some());
     }
 
     #[test]

@@ -545,7 +545,7 @@ impl fmt::Display for HostState {
         ) {
             write!(
                 f,
-                "TCP uses {used} pages on this host, and from {low} on send buffers do not grow (net.ipv4.tcp_mem)"
+                "TCP uses {used} pages on this host; above {low} send buffers may not grow (net.ipv4.tcp_mem)"
             )
         } else if let (true, Some(limit)) = (self.is_near_tcp_limit(), self.cgroup_tcp_limit) {
             write!(
