@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::BufWriter;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -290,6 +291,8 @@ struct Run<'a> {
     console: Option<Console>,
     report: Option<ReportFile>,
     capture: CaptureReport,
+    /// Trials that could not be played, from before any capture was open: the output begins with the capture.
+    early: Vec<Done>,
     tally: Tally,
     progress: Progress,
     began: Instant,
@@ -308,6 +311,7 @@ impl<'a> Run<'a> {
             console: None,
             report,
             capture: CaptureReport::default(),
+            early: Vec::new(),
             tally: Tally::default(),
             progress: Progress::of(order.trials()),
             began: Instant::now(),
@@ -403,7 +407,13 @@ impl<'a> Run<'a> {
                         dropped: 0,
                     };
                     self.console = Some(self.console(order)?);
+                    let early = mem::take(&mut self.early);
+                    self.take_trials(early)?;
                 }
+                Ok(())
+            }
+            Event::Done(done) if self.capture.interface.is_empty() => {
+                self.early.extend(done);
                 Ok(())
             }
             Event::Done(done) => self.take_trials(done),

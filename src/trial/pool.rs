@@ -8,6 +8,7 @@
 //! at and sends what it has.
 
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -173,6 +174,8 @@ const CHANNEL: usize = 16;
 
 /// Workers at work.
 pub struct Pool {
+    /// Trials of workers that could not be started.
+    unplayed: Vec<Done>,
     events: mpsc::Receiver<Event>,
     shared: Arc<Shared>,
     _pulse: Option<Pulse>,
@@ -274,7 +277,7 @@ impl Pool {
             stop: AtomicBool::new(false),
             networks: Arc::new(Semaphore::new(share.networks)),
         });
-        let first = sender.clone();
+        let mut unplayed = Vec::new();
         for nth in 0..fast_workers + slow_workers {
             let (own, sender) = (Arc::clone(&shared), sender.clone());
             let pass = pass.clone();
@@ -292,15 +295,13 @@ impl Pool {
                 let error = Error::start("start a worker", &error);
                 match shared.leave(queue, &error) {
                     Left::ToOthers => {}
-                    Left::Unplayed(done) => {
-                        // There is room: nobody has sent anything yet that was not taken, or it is one message a worker.
-                        let _ = first.try_send(Event::Done(done));
-                    }
+                    Left::Unplayed(done) => unplayed.extend(done),
                     Left::Nobody => return Err(error),
                 }
             }
         }
         Ok(Self {
+            unplayed,
             events,
             shared,
             _pulse: pulse,
@@ -309,6 +310,9 @@ impl Pool {
 
     /// The next thing that a worker tells; `None` when all have ended.
     pub async fn next(&mut self) -> Option<Event> {
+        if !self.unplayed.is_empty() {
+            return Some(Event::Done(mem::take(&mut self.unplayed)));
+        }
         self.events.recv().await
     }
 

@@ -39,6 +39,41 @@ fn too_few_processes_are_named_with_what_raises_the_limit() {
     );
 }
 
+/// With so few processes there are workers for some trials only, and no other trial may be left out of any output.
+#[test]
+fn trials_that_have_no_worker_are_reported_as_well() {
+    let user = User::new();
+    let mut without_worker = 0;
+    for most in 2..=8 {
+        let limit = format!("--nproc={most}");
+        let trials = ["run", "close-unread-data", "reset-lost", "peer-rebooted"];
+        let command = || {
+            let mut command = user.limited(&limit);
+            command.args(trials).args(["--jobs", "1"]);
+            command
+        };
+        let (code, out, error) = output(command().args(["--format", "json"]));
+        if code == Some(2) {
+            assert!(error.contains("ulimit -u "), "{most}: {error}");
+            continue;
+        }
+        let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(
+            document["trials"].as_array().unwrap().len(),
+            6,
+            "{most}: {out}"
+        );
+        let (_, out, error) = output(&mut command());
+        if out.contains("6 trials") {
+            without_worker += usize::from(out.contains("resource-exhausted"));
+        } else {
+            assert!(error.contains("ulimit -u "), "{most}: {out}{error}");
+        }
+    }
+    // Other users have processes of their own, which count.
+    assert!(without_worker > 0 || !nix::unistd::geteuid().is_root());
+}
+
 /// From the fewest with which the loader finds the program's libraries. The signals' pair of sockets in tokio is where it
 /// panicked.
 #[test]
