@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use rstproof::capture::cpus;
-use rstproof::kernel::trace;
-use rstproof::kernel::tracefs::Tracefs;
 use rstproof::lab::ports::ports;
 use rstproof::lab::{self, Lab, Place};
-use rstproof::scenario::{self, Family, Needs};
+use rstproof::sources::trace;
+use rstproof::sources::tracefs::Tracefs;
 use rstproof::trial::{Settings, Worker};
-use rstproof::verdict::Verdict;
+use rstproof_core::scenario::{self, Family, Needs};
+use rstproof_core::verdict::Verdict;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 const ROUNDS: usize = 21;

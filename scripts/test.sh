@@ -18,7 +18,7 @@ fi
 
 ./scripts/setup.sh --tests
 if (($# > 0)); then
-    exec cargo test --locked "$@"
+    exec cargo test --locked --workspace "$@"
 fi
 
 # Test programs by part. One that is named nowhere here is of the part `offline`.
@@ -115,10 +115,10 @@ not_root=()
 if ((EUID != 0)); then
     not_root=(--skip as_root::)
 fi
-parts=(unit doc offline cli hosts kernels live)
+parts=(unit doc core offline cli hosts kernels live)
 notes=()
 
-part unit --lib --bins -- "${not_root[@]}"
+part unit --workspace --lib --bins -- "${not_root[@]}"
 
 # Kernels, where they and QEMU can be had: the oldest, which lacks most of what has changed, and one that lacks what the
 # oldest does not have at all.
@@ -149,7 +149,8 @@ else
 fi
 mapfile -t arguments < <(programs "${waiting[@]}")
 beside hosts "${arguments[@]}" -- "${not_root[@]}"
-part doc --doc
+part doc --workspace --doc
+part core -p rstproof-core --test "*"
 mapfile -t arguments < <(programs "${offline[@]}")
 part offline "${arguments[@]}" -- "${not_root[@]}"
 mapfile -t arguments < <(programs "${cli[@]}")

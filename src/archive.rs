@@ -18,9 +18,9 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use crate::evidence::Evidence;
-use crate::report::{Header, Host, Tool, events, steps};
-use crate::scenario::{Family, Network, Scenario};
+use rstproof_core::evidence::Evidence;
+use rstproof_core::report::{Header, Host, Tool, events, steps};
+use rstproof_core::scenario::{Family, Network, Scenario};
 
 /// What the document about a run is called.
 pub const REPORT: &str = "report.json";

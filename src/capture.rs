@@ -27,11 +27,11 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::taps::{Crossing, Taps};
 use crate::error::{Error, reason, with_fix};
-use crate::evidence::{Fence, Mark};
-use crate::packet::{Link, Packet, Tap, decode};
-use crate::scenario::FRAME_BOUND;
 use crate::sys;
-use crate::time::Timestamp;
+use rstproof_core::evidence::{Fence, Mark};
+use rstproof_core::packet::{Link, Packet, Tap, decode};
+use rstproof_core::scenario::FRAME_BOUND;
+use rstproof_core::time::Timestamp;
 
 /// Longest prefix of a frame that is kept, in bytes: all headers, and of an ICMP error the headers that it quotes.
 pub const SNAPLEN: u16 = 256;

@@ -20,15 +20,15 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use nix::sys::prctl;
 
-use crate::analyze::ladder::Which;
+use crate::cli::analyze::ladder::Which;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::lab::{self, Kept};
-use crate::report::human::printable;
 use crate::runner::child;
-use crate::scenario::{self, Family, Scenario};
 use crate::sys;
 use crate::vm::guest;
+use rstproof_core::printable::printable;
+use rstproof_core::scenario::{self, Family, Scenario};
 
 /// Proves which TCP RST a call's error came from, or that none had a part in it.
 ///

@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Serialize, Serializer};
 
 use self::document::{Seen, Subject, shortened};
-use crate::history::{self, Patch, Version};
-use crate::kernel::event::Coverage;
-use crate::scenario::{Family, Scenario, find};
-use crate::verdict::Verdict;
+use rstproof_core::history::{self, Patch, Version};
+use rstproof_core::kernel::event::Coverage;
+use rstproof_core::scenario::{Family, Scenario, find};
+use rstproof_core::verdict::Verdict;
 
 /// All that differs between some reports.
 #[derive(Debug)]
@@ -449,7 +449,7 @@ pub fn members_of(groups: &[Group]) -> Vec<usize> {
 
 /// In catalogue order, what is not known here last.
 fn place(scenario: &str) -> usize {
-    let all = crate::scenario::ALL.iter();
+    let all = rstproof_core::scenario::ALL.iter();
     let mut ids = all.map(|it| it.id);
     ids.position(|id| id == scenario).unwrap_or(usize::MAX)
 }

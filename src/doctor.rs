@@ -20,13 +20,14 @@ mod witness;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::kernel::format::Field;
+use crate::host;
 use crate::lab::sysctl::Obstacle;
 use crate::lab::{self, Place};
-use crate::report::{Header, Host, Remark, Tool};
-use crate::scenario::Family;
-use crate::verdict::Verdict;
+use crate::sources::format::Field;
 use here::Here;
+use rstproof_core::report::{Header, Host, Remark, Tool};
+use rstproof_core::scenario::Family;
+use rstproof_core::verdict::Verdict;
 
 /// What was found. Its serialised form is schema 1: fields are added, never renamed.
 #[derive(Clone, Debug, Serialize)]
@@ -204,7 +205,7 @@ impl Look {
     /// Looks. The thread that calls this must be the only one.
     #[must_use]
     pub fn now() -> Self {
-        let header = Header::of_this_host();
+        let header = host::header();
         let here = Here::look(&header.host.machine);
         let raw_socket = privilege::raw_socket(&here);
         Self {

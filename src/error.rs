@@ -1,12 +1,13 @@
 //! Why the tool could not do its work.
 //!
 //! An error that a socket reported is never one of these: that is data, an
-//! [`Outcome`](crate::transcript::Outcome). These are for a person: one line that says what failed, on what, and
+//! [`Outcome`](rstproof_core::transcript::Outcome). These are for a person: one line that says what failed, on what, and
 //! what mends it.
 
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use rstproof_core::errno::{Errno as Known, MORE_PROCESSES};
 use thiserror::Error as ThisError;
 
 /// The tool could not do its work. Every text is one line, lower-case, without a full stop.
@@ -133,7 +134,7 @@ impl Error {
     #[must_use]
     pub fn is_limit(&self) -> bool {
         let text = self.to_string();
-        let fixes = LIMITS.into_iter().filter_map(fix);
+        let fixes = Known::LIMITS.into_iter().filter_map(Known::fix);
         fixes.chain([MORE_PROCESSES]).any(|fix| text.contains(fix))
     }
 
@@ -173,34 +174,26 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
     }
 }
 
-/// What allows more threads and processes.
-pub(crate) const MORE_PROCESSES: &str =
-    "raise the limit on processes (`ulimit -u 4096`, or the pids limit of the container)";
-
-/// The errors of limits that are met, whatever call fails with them.
+/// Errors of limits that are met, whatever call fails with them.
 const LIMITS: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS];
 
-/// What fixes this error whatever call failed with it: a limit that is reached.
-pub(crate) fn fix(errno: Errno) -> Option<&'static str> {
-    Some(match errno {
-        Errno::EMFILE => {
-            "raise the limit on open files with `ulimit -n 4096` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=4096`)"
-        }
-        Errno::ENFILE => {
-            "raise the limit on open files of the whole system with `sudo sysctl fs.file-max=1000000`"
-        }
-        Errno::ENOMEM => {
-            "free memory, or raise the limit on it (`ulimit -v unlimited`, or the memory limit of the container)"
-        }
-        Errno::ENOBUFS => "free memory, or raise the memory limit of the container",
-        _ => return None,
-    })
+/// Error number of this host, as evidence has it: architectures of Linux number some errors differently, so they are mapped by name.
+pub(crate) fn known(errno: Errno) -> Known {
+    Known::of_name(&format!("{errno:?}")).unwrap_or(Known(errno as i32))
+}
+
+/// Raw error number of this host, as evidence has it.
+pub(crate) fn known_number(number: i32) -> Known {
+    match Errno::from_raw(number) {
+        Errno::UnknownErrno => Known(number),
+        errno => known(errno),
+    }
 }
 
 /// The words of a C library about an error, with what fixes it where they end with one of these.
 pub(crate) fn with_fix(words: String) -> String {
     let reached = LIMITS.into_iter().find(|it| words.ends_with(it.desc()));
-    match reached.and_then(fix) {
+    match reached.and_then(|it| known(it).fix()) {
         Some(fix) => format!("{words}; {fix}"),
         None => words,
     }
@@ -217,7 +210,9 @@ pub(crate) fn describe(errno: Errno) -> String {
     {
         text[..1].make_ascii_lowercase();
     }
-    let fix = fix(errno).map_or_else(String::new, |fix| format!("; {fix}"));
+    let fix = known(errno)
+        .fix()
+        .map_or_else(String::new, |fix| format!("; {fix}"));
     format!("{text} ({errno:?}){fix}")
 }
 
@@ -260,6 +255,26 @@ mod tests {
         );
         let words = "socket: Protocol not supported";
         assert_eq!(with_fix(words.to_owned()), words);
+    }
+
+    /// Where this host numbers its errors as the table of the core does, all names agree with the C library's.
+    #[test]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
+    fn every_error_number_has_the_name_of_this_host() {
+        for number in 0..200 {
+            let here = Errno::from_raw(number);
+            let name = match here {
+                Errno::UnknownErrno => format!("errno {number}"),
+                named => format!("{named:?}"),
+            };
+            assert_eq!(Known(number).to_string(), name);
+            assert_eq!(known_number(number), Known(number), "{name}");
+            assert_eq!(Known::of_name(&name), Some(Known(number)), "{name}");
+        }
     }
 
     /// EAGAIN is a limit on processes where one is started, and something else anywhere else.

@@ -1,6 +1,6 @@
 //! What the shell is told.
 
-use crate::verdict::Verdict;
+use rstproof_core::verdict::Verdict;
 
 /// How a command ended. [`ExitCode::worst`] keeps the worse of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,7 +37,7 @@ use self::netlink::{News, answer};
 use self::settings::Unmet;
 use self::sysctl::Obstacle;
 use crate::error::{Error, program, reason};
-use crate::scenario::{Family, Needs, Scenario};
+use rstproof_core::scenario::{Family, Needs, Scenario};
 
 /// Where trials run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,12 +27,14 @@ use socket2::{SockAddr, Socket};
 
 use self::blocked::Blocked;
 pub use self::stage::{Sites, Stage, client_port, no_multipath};
+use crate::clock;
 use crate::error::Error;
+use crate::error::known;
 use crate::lab::destroy;
-use crate::scenario::{Awaited, CALL_BOUND, Scenario, Target};
 use crate::sys;
-use crate::time::Timestamp;
-use crate::transcript::{Call, Errno, Events, Op, Outcome, Role};
+use rstproof_core::scenario::{Awaited, CALL_BOUND, Scenario, Target};
+use rstproof_core::time::Timestamp;
+use rstproof_core::transcript::{Call, Events, Op, Outcome, Role};
 
 fn failed(action: &str, address: SocketAddr, error: &io::Error) -> Error {
     Error::system(format!("{action} {address}"), errno_of(error))
@@ -468,9 +470,9 @@ fn closed(socket: Socket) -> io::Result<Outcome> {
 
 /// Makes a call and writes down when it was entered, when it had returned, and how it ended.
 fn timed(role: Role, op: Op, call: impl FnOnce() -> io::Result<Outcome>) -> Result<Call, Error> {
-    let began = Timestamp::now()?;
+    let began = clock::now()?;
     let result = call();
-    let ended = Timestamp::now()?;
+    let ended = clock::now()?;
     Ok(Call {
         role,
         op,
@@ -528,7 +530,7 @@ fn call_on(socket: &Socket, op: Op, server: &SockAddr, buffer: &mut [u8]) -> io:
         Op::SocketError => {
             let error = socket.take_error()?;
             return Ok(Outcome::SocketError(
-                error.map(|error| errno_of(&error).into()),
+                error.map(|error| known(errno_of(&error))),
             ));
         }
         Op::PeerName => {
@@ -620,6 +622,6 @@ fn failure(error: &io::Error, began: Timestamp, ended: Timestamp) -> Outcome {
     if bounded && spent >= CALL_BOUND.as_nanos() * 49 / 50 {
         Outcome::Unfinished
     } else {
-        Outcome::Failed(Errno::from(errno))
+        Outcome::Failed(known(errno))
     }
 }

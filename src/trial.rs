@@ -25,24 +25,29 @@ use tokio::time::interval;
 use self::pulse::Beats;
 use crate::archive;
 use crate::capture::{self, Batch, Session, Taps, cpus};
+use crate::clock;
+use crate::clock::ClockCheck;
 use crate::error::Error;
-use crate::evidence::{Completeness, Evidence, StepTimes};
-use crate::flow::Flow;
-use crate::history::Kernel;
-use crate::kernel::counters::Meter;
-use crate::kernel::event::{Moved, Trace};
-use crate::kernel::host::HostWatch;
-use crate::kernel::trace::{self, Listener, Wanted};
+use crate::host;
 use crate::lab::forgery::Forgery;
 use crate::lab::hosts::{Host, Hosts};
 use crate::lab::ports::ports;
 use crate::lab::{self, Kept, Lab, Place, sysctl};
-use crate::packet::{Flags, Packet, Tap};
 use crate::runner::{self, Runner, Sites, Stage};
-use crate::scenario::{Awaited, Change, Family, Needs, Network, Role, Scenario, Step, Target};
-use crate::time::{ClockCheck, Timestamp};
-use crate::transcript::Transcript;
-use crate::verdict::{Judgement, Verdict, judge_on};
+use crate::sources::counters::Meter;
+use crate::sources::host::HostWatch;
+use crate::sources::trace::{self, Listener, Wanted};
+use rstproof_core::evidence::{Completeness, Evidence, StepTimes};
+use rstproof_core::flow::Flow;
+use rstproof_core::history::Kernel;
+use rstproof_core::kernel::event::{Moved, Trace};
+use rstproof_core::packet::{Flags, Packet, Tap};
+use rstproof_core::scenario::{
+    Awaited, Change, Family, Needs, Network, Role, Scenario, Step, Target,
+};
+use rstproof_core::time::Timestamp;
+use rstproof_core::transcript::Transcript;
+use rstproof_core::verdict::{Judgement, Verdict, judge_on};
 
 /// How trials are to be run.
 #[derive(Clone, Debug)]
@@ -279,7 +284,7 @@ impl Site {
         if !self.hosts.as_ref().is_some_and(Hosts::is_broken) {
             return Ok(None);
         }
-        let at = Timestamp::now()?;
+        let at = clock::now()?;
         let cut = (at, self.counted()?);
         batch.end(at);
         self.hosts.as_mut().map_or(Ok(()), Hosts::repair)?;
@@ -415,7 +420,7 @@ impl Worker {
                 forgery: None,
             },
             away: None,
-            kernel: Kernel::running(),
+            kernel: host::running_kernel(),
             no_hosts: None,
             stays_on_cpu: true,
             networks: None,
@@ -640,7 +645,7 @@ impl Worker {
         site.begin_counting()?;
         self.host.begin();
         let clocks = ClockCheck::sample()?;
-        let began = Timestamp::now()?;
+        let began = clock::now()?;
         let acted = Instant::now();
         self.batch.begin(began);
         let mut play = Play {
@@ -656,7 +661,7 @@ impl Worker {
             forged_after: Timestamp::default(),
         };
         play.perform().await?;
-        let played = Timestamp::now()?;
+        let played = clock::now()?;
         self.evidence.client = client;
         self.evidence.server = server;
         self.evidence.began = began;
@@ -679,7 +684,7 @@ impl Worker {
         self.evidence.steps.push(StepTimes {
             step: scenario.steps.len(),
             began: played,
-            ended: ended.map_or_else(Timestamp::now, Ok)?,
+            ended: ended.map_or_else(clock::now, Ok)?,
             shown: None,
             gave_up: false,
         });
@@ -815,12 +820,12 @@ impl Play<'_, '_> {
                 | Step::Inject(_)
                 | Step::InjectIcmp(_)
                 | Step::Happens(_) => {
-                    let began = Timestamp::now()?;
+                    let began = clock::now()?;
                     let passed = self.pass(*step).await?;
                     self.steps.push(StepTimes {
                         step: nth,
                         began,
-                        ended: Timestamp::now()?,
+                        ended: clock::now()?,
                         shown: passed.shown,
                         gave_up: passed.gave_up,
                     });
@@ -929,7 +934,7 @@ impl Play<'_, '_> {
     }
 
     fn forge(&mut self, packet: Option<(Vec<u8>, IpAddr)>) -> Result<(), Error> {
-        self.forged_after = Timestamp::now()?;
+        self.forged_after = clock::now()?;
         let sent = match (self.site.forgery.as_ref().or(self.forgery), packet) {
             (Some(forgery), Some((bytes, to))) => forgery.send(&bytes, to),
             _ => Err(std::io::ErrorKind::Unsupported.into()),

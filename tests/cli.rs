@@ -6,17 +6,17 @@ use std::process::{Command, Output, Stdio};
 
 use anstream::adapter::strip_str;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
-use rstproof::evidence::{Completeness, Evidence};
-use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps};
 use rstproof::report::human::{Tally, line};
 use rstproof::report::json::JsonWriter;
 use rstproof::report::junit::JunitReport;
 use rstproof::report::ladder::ladder as full_ladder;
-use rstproof::report::{CaptureReport, Header, Host, Tool, TrialReport, Witnesses};
-use rstproof::scenario::{ALL, Family, Op, Outcome, Role, Scenario, find};
-use rstproof::time::Timestamp;
-use rstproof::transcript::{Call, Errno};
-use rstproof::verdict::{Verdict, judge};
+use rstproof_core::evidence::{Completeness, Evidence};
+use rstproof_core::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps};
+use rstproof_core::report::{CaptureReport, Header, Host, Tool, TrialReport, Witnesses};
+use rstproof_core::scenario::{ALL, Family, Op, Outcome, Role, Scenario, find};
+use rstproof_core::time::Timestamp;
+use rstproof_core::transcript::{Call, Errno};
+use rstproof_core::verdict::{Verdict, judge};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rstproof");
 
@@ -496,7 +496,7 @@ mod report {
 
     #[test]
     fn json_without_trials_is_a_document_too() {
-        let header = Header::of_this_host();
+        let header = rstproof::host::header();
         let json = JsonWriter::begin(Vec::new(), &header).unwrap();
         let document = json.end(&CaptureReport::default()).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&document).unwrap();

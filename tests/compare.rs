@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use rstproof::compare::document::{Subject, parse};
 use rstproof::compare::{Aspect, Cause, Comparison, Kind, compare, human, json, markdown};
-use rstproof::scenario::Family;
+use rstproof_core::scenario::Family;
 use serde_json::{Value, json};
 
 /// `uname -r` and `-v` of a kernel of Debian's; up to 6.1 only the second one names the release of Linux.
@@ -441,7 +441,7 @@ fn trials_that_differ_among_themselves_are_told_so() {
 /// How much a blocked write gets rid of depends on the buffers of that day.
 #[test]
 fn a_partial_count_is_the_same_however_large() {
-    let steps = rstproof::scenario::find("reset-blocked-writer").unwrap();
+    let steps = rstproof_core::scenario::find("reset-blocked-writer").unwrap();
     let calls = |count: i64| -> Vec<String> {
         let lines = steps.calls().map(|(role, op, expect)| {
             let result = expect

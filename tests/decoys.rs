@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rstproof::kernel::trace;
-use rstproof::kernel::tracefs::Tracefs;
 use rstproof::lab::Kept;
 use rstproof::lab::ports::ports;
-use rstproof::packet::{Flags, Packet};
-use rstproof::scenario::{ALL, Family, Needs, Network, Role, Scenario};
+use rstproof::sources::trace;
+use rstproof::sources::tracefs::Tracefs;
 use rstproof::trial::{DECOY_WINDOW, Decoy, DecoyKind, Settings, Trial, Worker};
+use rstproof_core::packet::{Flags, Packet};
+use rstproof_core::scenario::{ALL, Family, Needs, Network, Role, Scenario};
 use tokio::runtime::Builder;
 
 use crate::decoy::{Outcome, Stray, look_at};

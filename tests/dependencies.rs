@@ -117,10 +117,48 @@ fn every_licence_is_allowed() {
 fn everything_comes_from_the_registry() {
     for package in packages() {
         let expected = match text(package, "name") {
-            "rstproof" => "",
+            "rstproof" | "rstproof-core" => "",
             _ => "registry+https://github.com/rust-lang/crates.io-index",
         };
         assert_eq!(text(package, "source"), expected, "{}", package["id"]);
+    }
+}
+
+/// What judges and analyzes must not depend on the host that it runs on. These are the doors to a host: to its packets, its system
+/// calls and its event loop.
+#[test]
+fn the_core_names_no_host() {
+    let features = ["--no-default-features", "--all-features"];
+    for features in features {
+        let arguments = [
+            "tree",
+            "-p",
+            "rstproof-core",
+            "-e",
+            "normal",
+            "--prefix",
+            "depth",
+            "--locked",
+            features,
+        ];
+        let tree = cargo(&arguments);
+        // `1etherparse v0.21.0`: how deep, and which.
+        let lines = tree.lines().map(|line| {
+            let package = line.trim_start_matches(|it: char| it.is_ascii_digit());
+            let depth = &line[..line.len() - package.len()];
+            (depth, package.split(' ').next().unwrap())
+        });
+        let lines: Vec<(&str, &str)> = lines.collect();
+        // The tree is what it is taken for: the crate itself, and something that it needs.
+        assert_eq!(lines[0], ("0", "rstproof-core"), "{tree}");
+        assert!(lines.contains(&("1", "etherparse")), "{tree}");
+        for (depth, name) in &lines {
+            assert!(
+                !["pcap", "nix", "rustix", "socket2", "tokio", "mio"].contains(name),
+                "{tree}"
+            );
+            assert!(*depth != "1" || *name != "libc", "{tree}");
+        }
     }
 }
 

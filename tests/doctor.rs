@@ -4,10 +4,10 @@
 use anstream::adapter::strip_str;
 use rstproof::doctor::human::table;
 use rstproof::doctor::{Check, Examination, Facts, Group, MainJob, Status, Tried};
-use rstproof::kernel::format::Field;
-use rstproof::report::{Host, Remark, Tool};
-use rstproof::scenario::Family;
-use rstproof::verdict::Verdict;
+use rstproof::sources::format::Field;
+use rstproof_core::report::{Host, Remark, Tool};
+use rstproof_core::scenario::Family;
+use rstproof_core::verdict::Verdict;
 
 fn check(group: Group, id: &'static str, name: &'static str, detail: &str) -> Check {
     Check {

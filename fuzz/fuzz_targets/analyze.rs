@@ -18,12 +18,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::{LazyLock, Mutex};
 
 use libfuzzer_sys::fuzz_target;
-use rstproof::analyze::batch::Wanted;
-use rstproof::analyze::pieces::{Manner, PIECE, Source, Stopped, read_all};
-use rstproof::analyze::table::{Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals};
-use rstproof::analyze::tally::Tally;
-use rstproof::analyze::text::{Texts, in_order};
-use rstproof::analyze::{human, json};
+use rstproof_core::analyze::batch::Wanted;
+use rstproof_core::analyze::pieces::{Manner, PIECE, Source, Stopped, read_all};
+use rstproof_core::analyze::table::{Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals};
+use rstproof_core::analyze::tally::Tally;
+use rstproof_core::analyze::text::{Texts, in_order};
+use rstproof_core::analyze::{human, json};
 
 /// Holds each input in its turn.
 static FILE: LazyLock<File> =

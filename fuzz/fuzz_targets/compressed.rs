@@ -11,7 +11,7 @@
 use std::io::Read;
 
 use libfuzzer_sys::fuzz_target;
-use rstproof::file::Content;
+use rstproof_core::file::Content;
 
 /// A file of some bytes may give gibibytes; so many are enough.
 const MOST: usize = 1 << 22;

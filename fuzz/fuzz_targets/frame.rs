@@ -9,11 +9,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rstproof::packet::ip::{Ip, Part};
-use rstproof::packet::link::{Protocol, network};
-use rstproof::packet::tunnel::{DEEPEST, layers};
-use rstproof::packet::{Link, Packet, decode, decode_inside, decode_ip};
-use rstproof::time::Timestamp;
+use rstproof_core::packet::ip::{Ip, Part};
+use rstproof_core::packet::link::{Protocol, network};
+use rstproof_core::packet::tunnel::{DEEPEST, layers};
+use rstproof_core::packet::{Link, Packet, decode, decode_inside, decode_ip};
+use rstproof_core::time::Timestamp;
 
 const AT: Timestamp = Timestamp(0);
 

@@ -3,13 +3,13 @@
 //! They are for whoever opens the file in Wireshark without the transcript at hand. Nothing is judged by them. Of several
 //! comments on one packet Wireshark shows only the last before version 3.5, so the one that matters most comes last.
 
-use crate::evidence::Evidence;
-use crate::flow::{Acceptance, Flow, Form, Observed, Reset};
-use crate::kernel::reason;
-use crate::packet::{Flags, Packet, Segment};
-use crate::scenario::Sender;
-use crate::transcript::{Call, Op, Outcome, Role};
-use crate::verdict::{Blame, Judgement, Origin};
+use rstproof_core::evidence::Evidence;
+use rstproof_core::flow::{Acceptance, Flow, Form, Observed, Reset};
+use rstproof_core::kernel::reason;
+use rstproof_core::packet::{Flags, Packet, Segment};
+use rstproof_core::scenario::Sender;
+use rstproof_core::transcript::{Call, Op, Outcome, Role};
+use rstproof_core::verdict::{Blame, Judgement, Origin};
 
 /// For each frame, in the order of the file, the facts that it proves.
 pub(super) fn of_frames(evidence: &Evidence, judgement: &Judgement) -> Vec<Vec<String>> {

@@ -23,14 +23,15 @@ use self::capture::orphan;
 use self::document::{are_equal, each_of_document};
 pub(crate) use self::document::{header as document_header, refused, trials_of};
 use super::{REPORT, parts_of_stem};
-use crate::error::{Error, reason};
-use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
-use crate::file::{Format, names_in};
-use crate::history::Kernel;
-use crate::report::{CaptureReport, Host, Source, TrialReport, Witnesses};
-use crate::scenario::{Family, Scenario};
-use crate::transcript::Errno;
-use crate::verdict::judge_on;
+use crate::error::{Error, known_number, reason};
+use crate::file::names_in;
+use rstproof_core::evidence::{Completeness, Evidence, Flaw, NotRead};
+use rstproof_core::file::Format;
+use rstproof_core::history::Kernel;
+use rstproof_core::report::{CaptureReport, Host, Source, TrialReport, Witnesses};
+use rstproof_core::scenario::{Family, Scenario};
+use rstproof_core::transcript::Errno;
+use rstproof_core::verdict::judge_on;
 
 /// The capture of a trial has some kilobytes, and so has its document. One of more bytes than this is none.
 const LONGEST_CAPTURE: u64 = 16 << 20;
@@ -41,7 +42,7 @@ const LONGEST_DOCUMENT: u64 = 1 << 30;
 /// A saved trial.
 #[derive(Debug)]
 pub struct Trial {
-    /// Its scenario, as the kernel that it was recorded on plays it; [`crate::scenario::UNKNOWN`] if there is none of its name
+    /// Its scenario, as the kernel that it was recorded on plays it; [`rstproof_core::scenario::UNKNOWN`] if there is none of its name
     /// here.
     pub scenario: &'static Scenario,
     /// What it was recorded on.
@@ -293,7 +294,7 @@ fn unreadable(path: &Path, why: NotRead) -> Error {
 }
 
 fn not_read(error: &io::Error) -> NotRead {
-    NotRead::Refused(Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+    NotRead::Refused(known_number(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 /// A whole file. Not a pipe, which may never end, nor a device, nor more than so many bytes.

@@ -5,15 +5,16 @@ use std::io::{self, Write as _};
 use super::{BOTH_ENDS, REPORT, TRANSCRIPT, comments, sha256, transcript_sha256};
 use crate::capture::Captured;
 use crate::error::Error;
-use crate::evidence::Evidence;
-use crate::file::pcap::Pcap;
-use crate::file::pcapng::{PcapNg, Section, Statistics};
-use crate::file::{Directory, Format, Manner, NewFile, write_whole};
-use crate::packet::{Link, Tap};
+use crate::file::{Directory, Manner, NewFile, write_whole};
 use crate::report::json::JsonWriter;
-use crate::report::{CaptureReport, Header, Host, Tool, TrialReport};
-use crate::time::Timestamp;
-use crate::verdict::Judgement;
+use rstproof_core::evidence::Evidence;
+use rstproof_core::file::Format;
+use rstproof_core::file::pcap::Pcap;
+use rstproof_core::file::pcapng::{PcapNg, Section, Statistics};
+use rstproof_core::packet::{Link, Tap};
+use rstproof_core::report::{CaptureReport, Header, Host, Tool, TrialReport};
+use rstproof_core::time::Timestamp;
+use rstproof_core::verdict::Judgement;
 
 /// Where trials are saved, and how.
 #[derive(Clone, Debug)]

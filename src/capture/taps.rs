@@ -16,9 +16,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Batch, PATIENCE, Session, cpus, fence_failed, payload};
 use crate::error::Error;
-use crate::evidence::{Fence, Mark};
-use crate::packet::{Link, Packet};
 use crate::sys;
+use rstproof_core::evidence::{Fence, Mark};
+use rstproof_core::packet::{Link, Packet};
 
 /// After this long a fence that has not come is sent again.
 const FENCE_AGAIN: Duration = Duration::from_millis(100);

@@ -1,5 +1,7 @@
 //! `rstproof analyze`: every connection of a capture, and every RST explained.
 
+mod human;
+pub(crate) mod ladder;
 mod output;
 
 use std::io::{self, BufWriter, Write};
@@ -13,19 +15,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::output::Output;
 use super::{AnalyzeArgs, AnalyzeFormat, complain};
-use crate::analyze::batch::Wanted;
-use crate::analyze::excerpt::Excerpt;
-use crate::analyze::ladder::{Finder, Ladder, Which};
-use crate::analyze::pieces::{Ended, Manner, PIECE, Source, Stopped, read_all};
-use crate::analyze::table::{Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals};
-use crate::analyze::tally::Tally;
-use crate::analyze::text::{Texts, in_order};
-use crate::analyze::{human, json};
 use crate::capture::StoredFilter;
 use crate::error::{Error, reason};
 use crate::exit_code::ExitCode;
 use crate::file::{Input, inputs};
-use crate::report::human::printable;
+use ladder::{Finder, Ladder, Which};
+use rstproof_core::analyze::batch::{FrameFilter, Wanted};
+use rstproof_core::analyze::excerpt::Excerpt;
+use rstproof_core::analyze::json;
+use rstproof_core::analyze::pieces::{Ended, Manner, PIECE, Source, Stopped, read_all};
+use rstproof_core::analyze::table::{
+    Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals,
+};
+use rstproof_core::analyze::tally::Tally;
+use rstproof_core::analyze::text::{Texts, in_order};
+use rstproof_core::printable::printable;
 
 /// More threads make nothing faster: they would wait for each other.
 const MOST_THREADS: usize = 4;
@@ -35,6 +39,18 @@ const ETHERNET: u16 = 1;
 
 /// What takes longer than this has its progress shown.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The BPF filter that was asked for. What does not compile for Ethernet is no filter; for other links it may have no meaning.
+fn filter(args: &AnalyzeArgs) -> Result<Option<FrameFilter>, Error> {
+    let Some(text) = args.filter.clone().filter(|it| !it.trim().is_empty()) else {
+        return Ok(None);
+    };
+    StoredFilter::new(&text, ETHERNET)?;
+    Ok(Some(FrameFilter::new(move |link| {
+        let filter = StoredFilter::new(&text, link).ok()?;
+        Some(Box::new(move |frame| filter.lets_through(frame)))
+    })))
+}
 
 pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     let threads = args.threads.map_or_else(
@@ -47,13 +63,9 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     );
     let wanted = Wanted {
         inside_tunnels: args.tunnels,
-        filter: args.filter.clone().filter(|it| !it.trim().is_empty()),
+        filter: filter(args)?,
         ..Wanted::default()
     };
-    if let Some(filter) = &wanted.filter {
-        // What does not compile for Ethernet is no filter; for other links it may have no meaning.
-        StoredFilter::new(filter, ETHERNET)?;
-    }
     if let Some(which) = args.connection {
         if args.format != AnalyzeFormat::Human {
             let text = "--connection is for people; the form for machines has all connections";

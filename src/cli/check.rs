@@ -8,10 +8,11 @@ use super::{CheckArgs, Format, complain};
 use crate::archive::load::{self, Trial};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::host;
 use crate::report::human::Tally;
-use crate::report::{CaptureReport, Header, Host, SCHEMA, Tool, TrialReport, Witnesses};
 use crate::trial::pool::Done;
-use crate::verdict::Verdict;
+use rstproof_core::report::{CaptureReport, Header, Host, SCHEMA, TrialReport, Witnesses};
+use rstproof_core::verdict::Verdict;
 
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
     super::refuse_shaping(args.format, args.quiet || args.verbose)?;
@@ -164,7 +165,7 @@ impl<'a> Check<'a> {
 fn header(host: Option<&Host>, witnesses: Option<Witnesses>) -> Header {
     Header {
         schema: SCHEMA,
-        tool: Tool::this(),
+        tool: host::this_tool(),
         host: host.cloned().unwrap_or_default(),
         witnesses: witnesses.unwrap_or(Witnesses {
             capture: true,

@@ -11,10 +11,10 @@ use crate::report::human::{self, Tally};
 use crate::report::json::JsonWriter;
 use crate::report::junit::JunitReport;
 use crate::report::ladder::ladder;
-use crate::report::{CaptureReport, Header, Host, TrialReport};
-use crate::scenario::{ALL, Family, Scenario, UNKNOWN};
 use crate::trial::pool::Done;
-use crate::verdict::Verdict;
+use rstproof_core::report::{CaptureReport, Header, Host, TrialReport};
+use rstproof_core::scenario::{ALL, Family, Scenario, UNKNOWN};
+use rstproof_core::verdict::Verdict;
 
 /// Standard output in the form that was asked for.
 pub(super) enum Console {

@@ -7,12 +7,12 @@ use super::list::needs;
 use super::scenario_named;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::flow::Form;
-use crate::kernel::reason;
-use crate::packet::Flags;
 use crate::report::human::{LABEL, wrap};
 use crate::report::ladder::arrow;
-use crate::scenario::{
+use rstproof_core::flow::Form;
+use rstproof_core::kernel::reason;
+use rstproof_core::packet::Flags;
+use rstproof_core::scenario::{
     Awaited, Cause, Change, Expect, ExpectedReset, Fate, Forged, Number, On, Op, Role, Scenario,
     Sender, Stamp, Step,
 };

@@ -26,11 +26,9 @@ use crate::compare::document::{self, Subject};
 use crate::doctor::distribution::{Distribution, Wanted};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::file::{Directory, Format as CaptureFormat, Manner, Owner, write_whole};
+use crate::file::{Directory, Manner, Owner, write_whole};
+use crate::host;
 use crate::lab::{self, Kept};
-use crate::report::Header;
-use crate::report::human::printable;
-use crate::scenario;
 use crate::sys;
 use crate::trial::pool::runtime;
 use crate::trial::this_program;
@@ -40,6 +38,9 @@ use crate::vm::qemu::{
     Accelerator, Arguments as CommandLine, Emulator, Guest, PROGRAM, Parcel, Progress,
 };
 use crate::vm::{Ended, Machine};
+use rstproof_core::file::Format as CaptureFormat;
+use rstproof_core::printable::printable;
+use rstproof_core::scenario;
 
 /// Of trials that were not confirmed so many are shown for each kernel.
 const MOST_SHOWN: usize = 5;
@@ -197,9 +198,7 @@ impl Work {
         arguments.extend(["--family".to_owned(), family.to_owned()]);
         arguments.extend(["--repeat".to_owned(), args.repeat.to_string()]);
         arguments.extend(scenarios.iter().map(|scenario| scenario.id.to_owned()));
-        let running = args
-            .with_running
-            .then(|| Header::of_this_host().host.release);
+        let running = args.with_running.then(|| host::header().host.release);
         let command_line = CommandLine::new(bound(args), args.append.as_deref());
         let command_line = command_line
             .map_err(|why| Error::Usage(format!("--append cannot be given to a kernel: {why}")))?;

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::human::{LABEL, wrap};
-use crate::scenario::{ALL, Scenario};
+use rstproof_core::scenario::{ALL, Scenario};
 
 /// Columns of an id and the gap after it.
 const ID: usize = 31;

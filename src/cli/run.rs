@@ -18,25 +18,26 @@ use crate::archive::save::Archive;
 use crate::archive::{REPORT, parts_of_stem, recorder};
 use crate::error::{Error, reason};
 use crate::exit_code::ExitCode;
-use crate::file::{Directory, Format as CaptureFormat, Lock, Manner, NewFile, Owner};
-use crate::history::Kernel;
-use crate::kernel::trace;
-use crate::kernel::tracefs::Tracefs;
+use crate::file::{Directory, Lock, Manner, NewFile, Owner};
+use crate::host;
 use crate::lab::ports::ports;
 use crate::lab::{self, Kept, Place};
 use crate::report::human::Tally;
 use crate::report::json::JsonWriter;
-use crate::report::{CaptureReport, Header};
-use crate::scenario::{ALL, Family, Needs, Scenario};
+use crate::sources::trace;
+use crate::sources::tracefs::Tracefs;
 use crate::trial::pool::{Done, Event, Order, Pool, runtime};
 use crate::trial::{Settings, this_program};
+use rstproof_core::file::Format as CaptureFormat;
+use rstproof_core::report::{CaptureReport, Header};
+use rstproof_core::scenario::{ALL, Family, Needs, Scenario};
 
 /// How long workers may take to end after a signal, before the process ends without them: longer than any call or
 /// wait may take. A bound on failure; a second signal ends it, too.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
-    let mut header = Header::of_this_host();
+    let mut header = host::header();
     header.witnesses.counters = !args.host;
     let manner = Manner {
         replace: args.force,
@@ -166,7 +167,7 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
         scenarios = ALL.iter().filter(wanted).copied().collect();
     }
     // As this kernel plays them.
-    let kernel = Kernel::running();
+    let kernel = host::running_kernel();
     let scenarios: Vec<_> = scenarios
         .iter()
         .map(|scenario| scenario.on(kernel))

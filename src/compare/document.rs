@@ -11,13 +11,14 @@ use serde::Deserialize;
 use crate::archive::REPORT;
 use crate::archive::load::{document_bytes, document_header, refused, trials_of};
 use crate::error::Error;
-use crate::history::Kernel;
-use crate::kernel::event::Coverage;
-use crate::kernel::reason::NOT_SPECIFIED;
-use crate::report::human::printable;
-use crate::report::{Header, Tool, Witnesses};
-use crate::scenario::{Expect, Family, Scenario, find};
-use crate::verdict::Verdict;
+use crate::host;
+use rstproof_core::history::Kernel;
+use rstproof_core::kernel::event::Coverage;
+use rstproof_core::kernel::reason::NOT_SPECIFIED;
+use rstproof_core::printable::printable;
+use rstproof_core::report::{Header, Witnesses};
+use rstproof_core::scenario::{Expect, Family, Scenario, find};
+use rstproof_core::verdict::Verdict;
 
 /// Of what was not confirmed so much is kept: nobody reads more.
 const MOST_AMISS: usize = 200;
@@ -124,7 +125,7 @@ struct StoredCall<'a> {
     result: StoredResult,
 }
 
-/// One of the forms of [`ResultReport`](crate::report::ResultReport).
+/// One of the forms of [`ResultReport`](rstproof_core::report::ResultReport).
 #[derive(Deserialize)]
 #[serde(try_from = "StoredWords")]
 struct StoredResult(StoredWords);
@@ -188,11 +189,11 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Subject, Error> {
         return Err(refused(path, "it is empty".to_owned()));
     }
     let header = document_header(path, bytes)?;
-    if header.tool.name != Tool::this().name {
+    if header.tool.name != host::this_tool().name {
         let reason = format!(
             "it is a report of {}, not of {}",
             printable(&header.tool.name),
-            Tool::this().name
+            host::this_tool().name
         );
         return Err(refused(path, reason));
     }

@@ -7,7 +7,7 @@ use anstyle::Style;
 
 use super::{Aspect, Cause, Comparison, Difference, Group, Kind, MOST_LINES, Told, members_of};
 use crate::report::human::{BAD, LABEL, wrap};
-use crate::scenario::{Family, find};
+use rstproof_core::scenario::{Family, find};
 
 /// A label that is longer stands on a line of its own.
 const MOST_LABEL: usize = 40;

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::{Aspect, Cause, Comparison, Kind, Span, members_of};
-use crate::report::{SCHEMA, Tool, Witnesses};
-use crate::scenario::Family;
+use crate::host;
+use rstproof_core::report::{SCHEMA, Tool, Witnesses};
+use rstproof_core::scenario::Family;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -197,7 +198,7 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
     });
     let document = Document {
         schema: SCHEMA,
-        tool: Tool::this(),
+        tool: host::this_tool(),
         kernels: kernels.collect(),
         differences: differences.collect(),
         told: told.collect(),

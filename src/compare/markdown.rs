@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::human::{families, reason};
 use super::{Agreed, Aspect, Comparison, Difference, Group, Kind, Span, bounded, members_of};
-use crate::history::SYSTEMS;
-use crate::scenario::find;
+use rstproof_core::history::SYSTEMS;
+use rstproof_core::scenario::find;
 
 /// The comparison, as sections below a page's title; with `all`, what agrees as well.
 #[must_use]

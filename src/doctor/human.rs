@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use anstyle::Style;
 
 use super::{Check, Examination, Group, Status};
-use crate::report::human::{BAD, GOOD, LABEL, UNSURE, printable, wrap};
+use crate::report::human::{BAD, GOOD, LABEL, UNSURE, wrap};
+use rstproof_core::printable::printable;
 
 /// Columns of the output.
 const WIDTH: usize = 80;

@@ -13,12 +13,12 @@ use super::{Check, Facts, Group, MainJob, Status, Tried};
 use crate::capture::cpus;
 use crate::error::Error;
 use crate::lab::{Lab, Place};
-use crate::packet::Packet;
-use crate::report::Remark;
-use crate::scenario::{Family, find};
 use crate::trial::pool::runtime;
 use crate::trial::{Settings, Trial, Worker};
-use crate::verdict::Verdict;
+use rstproof_core::packet::Packet;
+use rstproof_core::report::Remark;
+use rstproof_core::scenario::{Family, find};
+use rstproof_core::verdict::Verdict;
 
 /// The scenario that is tried.
 const SCENARIO: &str = "close-unread-data";

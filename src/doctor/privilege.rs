@@ -106,7 +106,7 @@ pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
         addresses: vec![Ipv4Addr::LOCALHOST.into()],
         ports: 8080..=8082,
         small_ring: true,
-        tap: crate::packet::Tap::Both,
+        tap: rstproof_core::packet::Tap::Both,
         crossing: Vec::new(),
     });
     if let Err(error) = opened {

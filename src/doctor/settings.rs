@@ -2,7 +2,7 @@
 
 use super::{Check, Group, Status};
 use crate::lab::sysctl::Obstacle;
-use crate::scenario::ALL;
+use rstproof_core::scenario::ALL;
 
 /// By what stands in the way, if anything does. Not who asks matters: a private namespace belongs to whoever makes it.
 pub(super) fn check(obstacle: Option<Obstacle>) -> Check {

@@ -5,10 +5,11 @@
 
 use super::here::Here;
 use super::{Check, Facts, Group, Status};
-use crate::kernel::counters::{Counters, WATCHED};
-use crate::kernel::format::{Field, Format};
-use crate::kernel::trace::Session;
-use crate::kernel::tracefs::{NoFormat, NoTracefs, Tracefs};
+use crate::sources::counters::Counters;
+use crate::sources::format::{Field, Format};
+use crate::sources::trace::Session;
+use crate::sources::tracefs::{NoFormat, NoTracefs, Tracefs};
+use rstproof_core::kernel::counters::WATCHED;
 
 const TRACEFS: &str = "tracefs";
 

@@ -3,11 +3,6 @@
 //! A file is what it begins like; its name tells nothing. What somebody has named must be a capture. What merely lies in
 //! a directory is passed over if it is none, and never waited for: a pipe there may have nobody at its other end.
 
-mod content;
-mod source;
-mod undecodable;
-mod zstd;
-
 use std::ffi::OsString;
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek};
@@ -16,11 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-pub use content::Content;
-pub use undecodable::{Cause, Undecodable};
-
-use super::{Compression, Format, Problem, names_in};
+use super::names_in;
 use crate::error::{Error, reason};
+use rstproof_core::file::{Compression, Content, Format, Problem};
 
 /// What stands for standard input where files are named.
 const STANDARD_INPUT: &str = "-";
@@ -218,7 +211,7 @@ fn standard_input() -> Result<Input, Error> {
 /// A capture to be read.
 ///
 /// Reading gives its content, decompressed as that of a [`Content`]. An error is one of reading the file, or an
-/// [`Undecodable`].
+/// [`Undecodable`](rstproof_core::file::Undecodable).
 #[derive(Debug)]
 pub struct Input {
     path: PathBuf,

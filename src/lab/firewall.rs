@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::ports::firewalled_port;
 use crate::error::Error;
-use crate::scenario::Rule;
+use rstproof_core::scenario::Rule;
 
 /// How long loading them may take. A bound on failure, not a pace.
 const BOUND: Duration = Duration::from_secs(20);

@@ -30,8 +30,8 @@ use super::sysctl::{self, Obstacle};
 use super::{Kept, are_made_usable, drop_privileges, firewall, no_network_namespace, random};
 use crate::capture::Crossing;
 use crate::error::{Error, reason};
-use crate::packet::{CLIENT, SERVER};
-use crate::scenario::{Change, Family, Network, Scenario};
+use rstproof_core::packet::{CLIENT, SERVER};
+use rstproof_core::scenario::{Change, Family, Network, Scenario};
 
 /// How long a host may take for what it is asked to do: longer than all bounds within that. A bound on failure, not a pace.
 const JOB_BOUND: Duration = Duration::from_secs(60);

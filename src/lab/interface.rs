@@ -17,7 +17,7 @@ use rtnetlink::packet_route::neighbour_table::{
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::scenario::Family;
+use rstproof_core::scenario::Family;
 
 /// Milliseconds between two questions who has an address, where a trial waits for the last of them in vain.
 const HURRIED: u64 = 200;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::scenario::Rule;
+use rstproof_core::scenario::Rule;
 
 /// The port that nobody listens on, beside the one that servers listen on.
 #[must_use]

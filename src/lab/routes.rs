@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rtnetlink::packet_route::route::RouteType;
 use rtnetlink::{Handle, RouteMessageBuilder};
 
-use crate::scenario::{Family, Route};
+use rstproof_core::scenario::{Family, Route};
 
 /// The address behind this route: one of those that are set aside for documentation (RFC 5737, RFC 3849), so that nobody's
 /// is meant.

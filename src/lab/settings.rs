@@ -12,8 +12,8 @@ use std::io;
 use std::ops::RangeInclusive;
 
 use super::sysctl::{self, Obstacle};
-use crate::kernel::host::tcp_of_sockstat;
-use crate::scenario::{Awaited, Family, Network, Op, Scenario, Step, Target};
+use crate::sources::host::tcp_of_sockstat;
+use rstproof_core::scenario::{Awaited, Family, Network, Op, Scenario, Step, Target};
 
 /// A setting and who relies on it.
 #[derive(Debug)]
@@ -670,7 +670,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::scenario::ALL;
+    use rstproof_core::scenario::ALL;
 
     /// The names below `/proc/sys/net/ipv4` that begin with `tcp_`, in the first namespace of Linux 6.18.44.
     const NAMES: &str = include_str!("settings-linux-6.18.txt");

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Remark, TrialReport, Witnesses};
-use crate::scenario::{Family, Scenario};
-use crate::verdict::Verdict;
+use rstproof_core::printable::printable;
+use rstproof_core::report::{Remark, TrialReport, Witnesses};
+use rstproof_core::scenario::{Family, Scenario};
+use rstproof_core::verdict::Verdict;
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -68,35 +69,6 @@ pub(super) fn texts<'a>(remarks: impl IntoIterator<Item = &'a Remark>) -> Vec<St
         .collect();
     abridge(&mut texts, |left_out| left_out);
     texts
-}
-
-/// Text with what a terminal would obey spelled out: what came from a file, a file name or another program may hold
-/// anything.
-pub(crate) fn printable(text: &str) -> String {
-    spelled_out(text, is_obeyed)
-}
-
-/// Whether a terminal does something else with it than to show it: control characters, and those that turn the direction
-/// of writing, with which a line reads otherwise than it is.
-pub(super) fn is_obeyed(letter: char) -> bool {
-    let turns = matches!(
-        letter,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    );
-    turns || letter.is_control()
-}
-
-/// Text with these letters as Rust would write them.
-pub(super) fn spelled_out(text: &str, are_they: impl Fn(char) -> bool) -> String {
-    let mut spelled = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if are_they(letter) {
-            spelled.extend(letter.escape_default());
-        } else {
-            spelled.push(letter);
-        }
-    }
-    spelled
 }
 
 /// How many trials ended in which way.

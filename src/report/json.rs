@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{CaptureReport, Header, TrialReport};
+use rstproof_core::report::{CaptureReport, Header, TrialReport};
 
 /// Writes one document.
 pub struct JsonWriter<W: Write> {

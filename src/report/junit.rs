@@ -18,11 +18,12 @@ use anstream::adapter::strip_str;
 use chrono::DateTime;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
 
-use super::human::{abridge, is_obeyed, spelled_out, texts};
+use super::human::{abridge, texts};
 use super::ladder::ladder;
-use super::{CaptureReport, Header, Host, Tool, TrialReport};
-use crate::scenario::{ALL, Family, Scenario, Topic};
-use crate::verdict::Verdict;
+use rstproof_core::printable::{is_obeyed, spelled_out};
+use rstproof_core::report::{CaptureReport, Header, Host, Tool, TrialReport};
+use rstproof_core::scenario::{ALL, Family, Scenario, Topic};
+use rstproof_core::verdict::Verdict;
 
 /// The document in the making.
 pub struct JunitReport {

@@ -10,15 +10,18 @@ use std::path::Path;
 
 use anstyle::Style;
 
-use super::human::{BAD, GOOD, LABEL, UNSURE, abridge, printable, texts, verdict_style, wrap};
-use super::kernel::EventReport;
-use super::{CallReport, CauseReport, Host, PacketReport, ResetReport, TrialReport};
-use crate::flow::{Acceptance, Form};
-use crate::kernel::reason::{self, Reason};
-use crate::packet::{CLIENT, SERVER};
-use crate::scenario::{Scenario, Sender};
-use crate::transcript::Role;
-use crate::verdict::Verdict;
+use super::human::{BAD, GOOD, LABEL, UNSURE, abridge, texts, verdict_style, wrap};
+use rstproof_core::flow::{Acceptance, Form};
+use rstproof_core::kernel::reason::{self, Reason};
+use rstproof_core::packet::{CLIENT, SERVER};
+use rstproof_core::printable::printable;
+use rstproof_core::report::kernel::EventReport;
+use rstproof_core::report::{
+    CallReport, CauseReport, Host, PacketReport, ResetReport, TrialReport,
+};
+use rstproof_core::scenario::{Scenario, Sender};
+use rstproof_core::transcript::Role;
+use rstproof_core::verdict::Verdict;
 
 /// Columns of the time, and of what comes after it and a gap of two.
 const TIME: usize = 10;
@@ -383,7 +386,7 @@ fn here(trial: &TrialReport, host: &Host) -> String {
     format!("{} {}: {errors}", host.sysname, host.release)
 }
 
-/// What was checked and holds, in the order of the rules of [`crate::verdict`]. Only a confirmed trial has facts to
+/// What was checked and holds, in the order of the rules of [`rstproof_core::verdict`]. Only a confirmed trial has facts to
 /// show: of the others it says what does not hold.
 fn facts(trial: &TrialReport) -> Vec<String> {
     if trial.verdict != Some(Verdict::Confirmed) {

@@ -5,11 +5,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use crate::clock;
 use crate::error::Error;
-use crate::scenario::CALL_BOUND;
 use crate::sys;
-use crate::time::Timestamp;
-use crate::transcript::{Call, Op, Outcome, Role};
+use rstproof_core::scenario::CALL_BOUND;
+use rstproof_core::time::Timestamp;
+use rstproof_core::transcript::{Call, Op, Outcome, Role};
 
 /// A call under way.
 pub(super) struct Blocked {
@@ -36,7 +37,7 @@ impl Blocked {
         call: impl FnOnce() -> Result<Call, Error> + Send + 'static,
     ) -> Result<Self, Error> {
         let (tell, told) = channel();
-        let began = Timestamp::now()?;
+        let began = clock::now()?;
         let thread = thread::Builder::new()
             .name(format!("{role}-call"))
             .spawn(move || {

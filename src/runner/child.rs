@@ -19,7 +19,7 @@ use nix::unistd::{Pid, getppid};
 
 use crate::error::Error;
 use crate::lab::firewall::comes_before;
-use crate::scenario::CALL_BOUND;
+use rstproof_core::scenario::CALL_BOUND;
 
 /// The hidden command's name.
 pub const COMMAND: &str = "hold-socket";

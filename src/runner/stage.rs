@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::lab::hosts::Host;
 use crate::lab::ports::{closed_port, firewalled_port, own_port, ports};
 use crate::lab::routes;
-use crate::scenario::{CALL_BOUND, Family, Listening, Role, Target};
 use crate::sys;
+use rstproof_core::scenario::{CALL_BOUND, Family, Listening, Role, Target};
 
 /// Clients bind to these ports in turn: outside the range that the kernel picks from by itself (32768-60999), so that
 /// it cannot hand one out in between, and many, so that none comes again soon.

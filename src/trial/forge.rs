@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{DECOY_WINDOW, Decoy, DecoyKind};
-use crate::flow::Flow;
-use crate::packet::build::{Draft, Options, icmp_error, segment as built};
-use crate::packet::{Flags, SeqNum, TcpTimestamps};
-use crate::scenario::{Family, Forged, ForgedIcmp, Number, Role, Stamp};
+use rstproof_core::flow::Flow;
+use rstproof_core::packet::build::{Draft, Options, icmp_error, segment as built};
+use rstproof_core::packet::{Flags, SeqNum, TcpTimestamps};
+use rstproof_core::scenario::{Family, Forged, ForgedIcmp, Number, Role, Stamp};
 
 /// The initial sequence number of an end that has no socket.
 const INITIAL: SeqNum = SeqNum(0x1000_0000);

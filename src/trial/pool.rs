@@ -27,11 +27,11 @@ use crate::archive::save::{Archive, Recording};
 use crate::archive::stem;
 use crate::capture::SNAPLEN;
 use crate::error::Error;
-use crate::kernel::host;
 use crate::lab::{Kept, Place};
-use crate::report::{CaptureReport, TrialReport};
-use crate::scenario::{Family, Network, Scenario};
-use crate::verdict::{NOT_PLAYED, RESOURCE_EXHAUSTED, Verdict};
+use crate::sources::host;
+use rstproof_core::report::{CaptureReport, TrialReport};
+use rstproof_core::scenario::{Family, Network, Scenario};
+use rstproof_core::verdict::{NOT_PLAYED, RESOURCE_EXHAUSTED, Verdict};
 
 /// What is to be run.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 //!
 //! A process that is stopped, a machine that is paused and CPUs that are overloaded all look the same from within: nothing happens,
 //! and then much time has passed, in which the kernel's timers have run or will all run at once. The times of a script's own steps
-//! show that where it hurries ([`crate::verdict::missed_window`]), and not while it waits for a timer. So something is to
+//! show that where it hurries ([`rstproof_core::verdict::missed_window`]), and not while it waits for a timer. So something is to
 //! happen all the time.
 
 use std::collections::VecDeque;

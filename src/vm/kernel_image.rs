@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::file::names_in;
-use crate::report::human::printable;
+use rstproof_core::printable::printable;
 
 /// An image that can be booted here.
 #[derive(Clone, Debug, PartialEq, Eq)]

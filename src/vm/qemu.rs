@@ -26,8 +26,8 @@ use super::guest::{COMMAND, Ending, MARK, STATUS};
 use super::kernel_image::KernelImage;
 use super::parcel::{self, Files, LONGEST_PACKED, Received};
 use crate::error::{Error, reason};
-use crate::report::human::printable;
 use crate::sys;
+use rstproof_core::printable::printable;
 
 /// The program for this machine.
 pub const PROGRAM: &str = "qemu-system-x86_64";

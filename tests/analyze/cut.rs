@@ -11,10 +11,12 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rstproof::analyze::batch::Wanted;
-use rstproof::analyze::pieces::{Ended, Manner, Source, Stopped, read_all};
-use rstproof::analyze::table::{Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals};
-use rstproof::file::{Format, Reader};
+use rstproof_core::analyze::batch::Wanted;
+use rstproof_core::analyze::pieces::{Ended, Manner, Source, Stopped, read_all};
+use rstproof_core::analyze::table::{
+    Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals,
+};
+use rstproof_core::file::{Format, Reader};
 
 use crate::analyze;
 use crate::layout::{Order, Pcap, PcapNg};
@@ -145,7 +147,7 @@ fn ends(bytes: &[u8]) -> Vec<(usize, u64)> {
     let mut ends = vec![(reader.offset(), 0)];
     let mut frames = 0;
     while let Some(block) = reader.next() {
-        if let rstproof::file::Block::Frame(_) = block.unwrap() {
+        if let rstproof_core::file::Block::Frame(_) = block.unwrap() {
             frames += 1;
         }
         ends.push((reader.offset(), frames));

@@ -8,7 +8,7 @@ mod cut;
 mod generate;
 mod generated;
 mod hostile;
-#[path = "../stored/layout.rs"]
+#[path = "../../core/tests/stored/layout.rs"]
 #[allow(dead_code)] // other tests use the rest
 mod layout;
 mod said;

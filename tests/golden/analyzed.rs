@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rstproof::scenario::{self, Scenario};
-use rstproof::transcript::{Op, Role};
+use rstproof_core::scenario::{self, Scenario};
+use rstproof_core::transcript::{Op, Role};
 use serde_json::Value;
 
 use crate::tshark;

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rstproof::archive::load;
-use rstproof::evidence::Evidence;
-use rstproof::flow::Flow;
-use rstproof::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap};
-use rstproof::scenario::Role;
-use rstproof::time::Timestamp;
-use rstproof::verdict::judge;
+use rstproof_core::evidence::Evidence;
+use rstproof_core::flow::Flow;
+use rstproof_core::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap};
+use rstproof_core::scenario::Role;
+use rstproof_core::time::Timestamp;
+use rstproof_core::verdict::judge;
 
 use self::decoy::{Outcome, Stray, look_at};
 use crate::evidence::CAPTURES;

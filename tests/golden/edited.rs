@@ -3,7 +3,7 @@
 use std::fs;
 
 use rstproof::archive::load;
-use rstproof::verdict::Verdict;
+use rstproof_core::verdict::Verdict;
 
 use crate::evidence::{Golden, Said, all, judged_in, sample, scratch};
 

@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 
 use rstproof::archive::{self, load};
 use rstproof::error::Error;
-use rstproof::evidence::Evidence;
-use rstproof::report::{Header, TrialReport};
-use rstproof::scenario::{self, Family, Topic};
-use rstproof::verdict::Verdict;
+use rstproof_core::evidence::Evidence;
+use rstproof_core::report::{Header, TrialReport};
+use rstproof_core::scenario::{self, Family, Topic};
+use rstproof_core::verdict::Verdict;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

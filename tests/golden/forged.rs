@@ -8,12 +8,12 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use rstproof::archive::load;
-use rstproof::evidence::Evidence;
-use rstproof::packet::{Link, Packet, decode};
-use rstproof::scenario::{self, Outcome};
-use rstproof::time::Timestamp;
-use rstproof::transcript::Errno;
-use rstproof::verdict::{Judgement, Verdict, judge};
+use rstproof_core::evidence::Evidence;
+use rstproof_core::packet::{Link, Packet, decode};
+use rstproof_core::scenario::{self, Outcome};
+use rstproof_core::time::Timestamp;
+use rstproof_core::transcript::Errno;
+use rstproof_core::verdict::{Judgement, Verdict, judge};
 
 use crate::evidence::{CAPTURES, Golden, Said, all, everything, scratch};
 use crate::pcapng::{Frame, add_to_seq, frames, swap_ports, tcp};

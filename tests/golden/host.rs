@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use rstproof::evidence::Evidence;
-use rstproof::kernel::counters::{PRESSURE, WATCHED};
-use rstproof::kernel::host::HostState;
-use rstproof::packet::{Flags, Packet};
-use rstproof::scenario::{self, Op, Outcome, STEP_WINDOW, Scenario};
-use rstproof::transcript::Errno;
-use rstproof::verdict::{Finding, Judgement, Verdict, judge, missed_window};
+use rstproof_core::evidence::Evidence;
+use rstproof_core::kernel::counters::{PRESSURE, WATCHED};
+use rstproof_core::kernel::host::HostState;
+use rstproof_core::packet::{Flags, Packet};
+use rstproof_core::scenario::{self, Op, Outcome, STEP_WINDOW, Scenario};
+use rstproof_core::transcript::Errno;
+use rstproof_core::verdict::{Finding, Judgement, Verdict, judge, missed_window};
 
 use crate::evidence::{Golden, all, everything};
 use crate::forged::{Forged, loaded};

@@ -1,10 +1,10 @@
 //! The kernel's word was forged, and all else is as it was: then the other witnesses tell.
 
-use rstproof::evidence::Evidence;
-use rstproof::kernel::event::{Event, What};
-use rstproof::scenario::{self, Role, Scenario, Sender};
-use rstproof::transcript::Errno;
-use rstproof::verdict::{Finding, Gap, Judgement, Verdict};
+use rstproof_core::evidence::Evidence;
+use rstproof_core::kernel::event::{Event, What};
+use rstproof_core::scenario::{self, Role, Scenario, Sender};
+use rstproof_core::transcript::Errno;
+use rstproof_core::verdict::{Finding, Gap, Judgement, Verdict};
 
 use crate::evidence::{Golden, all};
 use crate::forged::Forged;

@@ -19,8 +19,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rstproof::scenario::ALL;
-use rstproof::verdict::Verdict;
+use rstproof_core::scenario::ALL;
+use rstproof_core::verdict::Verdict;
 use serde_json::Value;
 
 use crate::evidence::{CAPTURES, Golden, everything, judged_in};

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use rstproof::file::pcap::Pcap;
-use rstproof::packet::Link;
-use rstproof::time::Timestamp;
+use rstproof_core::file::pcap::Pcap;
+use rstproof_core::packet::Link;
+use rstproof_core::time::Timestamp;
 
 use crate::wireshark::wireshark;
 
-#[path = "../packets/by_hand.rs"]
+#[path = "../../core/tests/packets/by_hand.rs"]
 #[allow(dead_code)] // each of the two uses a part
 mod by_hand;
 

@@ -1,7 +1,7 @@
 //! What may come of a RST that has no part in a scenario.
 
-use rstproof::scenario::{Fate, Role, Scenario, Sender};
-use rstproof::verdict::{Blame, Finding, Gap, Judgement, Verdict};
+use rstproof_core::scenario::{Fate, Role, Scenario, Sender};
+use rstproof_core::verdict::{Blame, Finding, Gap, Judgement, Verdict};
 
 /// What came of a decoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +14,7 @@ pub(crate) enum Outcome {
     Named,
     /// It was believed, and nothing was confirmed.
     Believed,
-    /// The kernel's trace had lost events to others' trials meanwhile, and nothing was said.
+    /// The kernel's trace had lost events to others' trials meanwhile, or the host was too busy to keep the trial's times. No verdict.
     Unclear,
 }
 
@@ -36,7 +36,13 @@ pub(crate) fn look_at(
     judgement: &Judgement,
 ) -> Result<Outcome, &'static str> {
     let is_confirmed = judgement.verdict == Verdict::Confirmed;
-    if judgement.gap == Some(Gap::TraceOverrun) {
+    let is_unclear = |gap: &Gap| {
+        matches!(
+            gap,
+            Gap::TraceOverrun | Gap::WindowMissed(_) | Gap::HeldUp(_)
+        )
+    };
+    if judgement.gap.as_ref().is_some_and(is_unclear) {
         return Ok(Outcome::Unclear);
     }
     if decoy.frames.is_empty() {

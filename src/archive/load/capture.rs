@@ -7,14 +7,14 @@ use std::path::Path;
 use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_file, unreadable};
 use crate::archive::{TRANSCRIPT, parts_of_stem, sha256};
 use crate::error::Error;
-use crate::evidence::{Evidence, Flaw};
-use crate::file::{Block, Format, Reader};
-use crate::history::Kernel;
-use crate::packet::{CLIENT, Flags, Link, Packet, SERVER, Tap, decode};
-use crate::report::human::printable;
-use crate::report::{CaptureReport, Source};
-use crate::scenario::{self, Family};
-use crate::time::Timestamp;
+use rstproof_core::evidence::{Evidence, Flaw};
+use rstproof_core::file::{Block, Format, Reader};
+use rstproof_core::history::Kernel;
+use rstproof_core::packet::{CLIENT, Flags, Link, Packet, SERVER, Tap, decode};
+use rstproof_core::printable::printable;
+use rstproof_core::report::{CaptureReport, Source};
+use rstproof_core::scenario::{self, Family};
+use rstproof_core::time::Timestamp;
 
 /// A capture file, as far as it can be read.
 #[derive(Default)]

@@ -16,10 +16,11 @@ use super::stored::StoredTrial;
 use super::{LONGEST_CAPTURE, LONGEST_DOCUMENT, Links, Take, Trial, read_file, unreadable};
 use crate::archive::{REPORT, names, recorder};
 use crate::error::Error;
-use crate::evidence::{Flaw, NotRead};
-use crate::kernel::counters::is_read;
-use crate::report::human::printable;
-use crate::report::{CaptureReport, Header, Host, SCHEMA, Tool, Witnesses};
+use crate::host;
+use rstproof_core::evidence::{Flaw, NotRead};
+use rstproof_core::kernel::counters::is_read;
+use rstproof_core::printable::printable;
+use rstproof_core::report::{CaptureReport, Header, Host, SCHEMA, Tool, Witnesses};
 
 /// A trial takes some kilobytes, and a whole document is no longer than `LONGEST_DOCUMENT`. Of elements that are none there
 /// could be very many.
@@ -114,7 +115,7 @@ impl Document<'_> {
         });
         let mut trial = stored.load(path, self, known);
         // Another version may have told it in other words.
-        if self.tool.version == Tool::this().version {
+        if self.tool.version == host::this_tool().version {
             trial.recorded = Some(raw.get().to_owned());
         }
         trial.host = Some(Rc::clone(&seen.host));
@@ -227,7 +228,7 @@ fn stored_trial<'a>(
             format!("a trial of {events} trace events is none"),
         ));
     }
-    let began = crate::time::Timestamp::default();
+    let began = rstproof_core::time::Timestamp::default();
     let unknown = stored.kernel.iter().find(|it| it.event(began).is_none());
     if let Some(event) = unknown {
         let reason = format!(
@@ -335,7 +336,7 @@ fn offset(bytes: &[u8], error: &serde_json::Error) -> usize {
 fn agrees(copy: &Path, trial: &str) -> bool {
     let bytes = match read_file(copy, LONGEST_CAPTURE, Links::Refused) {
         Ok(bytes) => bytes,
-        Err(why) => return why == NotRead::Refused(crate::transcript::Errno::ENOENT),
+        Err(why) => return why == NotRead::Refused(rstproof_core::transcript::Errno::ENOENT),
     };
     let Ok(stored) = serde_json::from_slice::<Stored<'_>>(&bytes) else {
         return false;

@@ -12,18 +12,18 @@ use super::capture::Capture;
 use super::document::Document;
 use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_file};
 use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
-use crate::evidence::{Completeness, Evidence, Flaw, NotRead};
-use crate::history::Kernel;
-use crate::kernel::event::{Coverage, Moved, Trace};
-use crate::kernel::host::HostState;
-use crate::packet::Packet;
-use crate::report::human::printable;
-use crate::report::kernel::EventReport;
-use crate::report::{CaptureReport, PacketReport, Source, StepReport, packets};
-use crate::scenario::{self, Family};
-use crate::time::Timestamp;
-use crate::transcript::{Call, Errno, Events, Op, Outcome, Role};
-use crate::verdict::Verdict;
+use rstproof_core::evidence::{Completeness, Evidence, Flaw, NotRead};
+use rstproof_core::history::Kernel;
+use rstproof_core::kernel::event::{Coverage, Moved, Trace};
+use rstproof_core::kernel::host::HostState;
+use rstproof_core::packet::Packet;
+use rstproof_core::printable::printable;
+use rstproof_core::report::kernel::EventReport;
+use rstproof_core::report::{CaptureReport, PacketReport, Source, StepReport, packets};
+use rstproof_core::scenario::{self, Family};
+use rstproof_core::time::Timestamp;
+use rstproof_core::transcript::{Call, Errno, Events, Op, Outcome, Role};
+use rstproof_core::verdict::Verdict;
 
 /// A trial as a document has it; what the judge finds out for itself is left out.
 #[derive(Deserialize)]

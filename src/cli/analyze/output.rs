@@ -13,8 +13,6 @@ use std::{process, thread};
 
 use nix::sys::signal::{SigSet, Signal, raise};
 
-use crate::analyze::batch::Wanted;
-use crate::analyze::excerpt::{Excerpt, Failed, Target};
 use crate::cli::{AnalyzeArgs, AnalyzeFormat};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -22,6 +20,8 @@ use crate::file::{Directory, Input, Manner, NewFile, Owner, inputs};
 use crate::lab::{self, Kept};
 use crate::report::human::grouped;
 use crate::sys;
+use rstproof_core::analyze::batch::Wanted;
+use rstproof_core::analyze::excerpt::{Excerpt, Failed, Target};
 
 /// The file in the making.
 pub(super) struct Output {
@@ -180,7 +180,7 @@ impl Output {
             );
             let path = self.path.display();
             let text = format!("{path}: {frames} of {connections}, with comments");
-            let text = crate::report::human::printable(&text);
+            let text = rstproof_core::printable::printable(&text);
             let written = writeln!(anstream::stdout(), "{text}");
             written.map_err(Error::output)?;
         }

@@ -5,9 +5,9 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use anstream::adapter::strip_str;
-use rstproof::file::Interface;
-use rstproof::file::pcapng::PcapNg;
-use rstproof::time::Timestamp;
+use rstproof_core::file::Interface;
+use rstproof_core::file::pcapng::PcapNg;
+use rstproof_core::time::Timestamp;
 
 use super::{capture, complains, lines, rstproof, says};
 

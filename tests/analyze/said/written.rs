@@ -10,7 +10,7 @@ use flate2::{Compression, write::GzEncoder};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
-use rstproof::file::{Block, Reader};
+use rstproof_core::file::{Block, Reader};
 use serde_json::Value;
 use tempfile::TempDir;
 

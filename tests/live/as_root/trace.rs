@@ -9,11 +9,11 @@ use std::{fs, io};
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
-use rstproof::kernel::trace::{RING_KIB, Session};
-use rstproof::kernel::tracefs::Tracefs;
-use rstproof::scenario::{Family, Sender, find};
+use rstproof::sources::trace::{RING_KIB, Session};
+use rstproof::sources::tracefs::Tracefs;
 use rstproof::trial::{Settings, Worker, this_program};
-use rstproof::verdict::{Finding, Gap, Judgement, Verdict};
+use rstproof_core::scenario::{Family, Sender, find};
+use rstproof_core::verdict::{Finding, Gap, Judgement, Verdict};
 use serde_json::Value;
 
 use crate::as_root::doctor::MOUNT_TRACEFS;

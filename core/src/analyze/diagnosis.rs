@@ -1,0 +1,413 @@
+//! What a RST itself says of why it was sent.
+//!
+//! As a rule nothing. But data in a RST is allowed (RFC 9293, 3.5.3, SHLD-2), and some devices write there in words what they
+//! have against a connection. A diagnostic payload says it by number (draft-ietf-tcpm-rst-diagnostic-payload), and so do the
+//! options of Multipath TCP (RFC 8684). It is all the sender's word, and who that is is another question ([`marks`]).
+//!
+//! [`marks`]: super::marks
+
+mod cbor;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::marks::TCP;
+use crate::packet::Flags;
+use crate::packet::ip::{Ip, Part};
+use crate::printable::printable;
+
+/// One thing that a RST says.
+///
+/// For machines: `{"id", "message"}`, and the fields of its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Its payload is text.
+    Text {
+        /// The beginning of it, with what a terminal would obey spelled out.
+        text: String,
+        /// Bytes of payload on the wire.
+        len: u32,
+        /// Whether `text` is all of it.
+        whole: bool,
+    },
+    /// Its payload is something else.
+    Bytes {
+        /// The beginning of it, two hexadecimal digits a byte.
+        hex: String,
+        /// Bytes of payload on the wire.
+        len: u32,
+    },
+    /// A diagnostic payload.
+    Reason {
+        /// Why: a number of the registry "TCP Failure Causes", if `pen` is 0.
+        code: Option<u64>,
+        /// Private enterprise number of whose registry it is otherwise.
+        pen: u64,
+        /// In words, in drafts before draft-boucadair-tcpm-rst-diagnostic-payload-13; printable.
+        description: Option<String>,
+    },
+    /// `MP_TCPRST` (RFC 8684, 3.6): why this subflow is reset.
+    SubflowReset {
+        /// The bits U, V, W and T.
+        flags: u8,
+        /// A number of the registry "MPTCP `MP_TCPRST` Reason Codes".
+        reason: u8,
+    },
+    /// `MP_FASTCLOSE` (RFC 8684, 3.5): the whole connection is aborted, with all its subflows.
+    FastClose {
+        /// The receiver's key, which proves that its sender was there in the handshake.
+        key: u64,
+    },
+    /// `MP_FAIL` (RFC 8684, 3.7): a checksum was wrong, so somebody on the way has changed the data.
+    ChecksumFailed {
+        /// Data sequence number of where it went wrong; its lower half only, if it was sent as 32 bits.
+        data_seq: u64,
+    },
+    /// Something of this is there, and not as it must be.
+    Malformed {
+        /// What: `header`, `options`, `mptcp-option` or `diagnostic-payload`.
+        what: &'static str,
+        /// In which way.
+        problem: String,
+    },
+}
+
+impl Said {
+    /// Stable name, in kebab-case.
+    #[must_use]
+    pub fn id(&self) -> &'static str {
+        match self {
+            Self::Text { .. } => "payload-text",
+            Self::Bytes { .. } => "payload-bytes",
+            Self::Reason { .. } => "reason",
+            Self::SubflowReset { .. } => "mptcp-reset",
+            Self::FastClose { .. } => "mptcp-fastclose",
+            Self::ChecksumFailed { .. } => "mptcp-fail",
+            Self::Malformed { .. } => "malformed",
+        }
+    }
+
+    /// `MP_TCPRST` says that what went wrong may be gone soon.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::SubflowReset { flags, .. } if flags & TRANSIENT != 0)
+    }
+}
+
+/// The flag T of `MP_TCPRST`.
+const TRANSIENT: u8 = 1;
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text { text, len, whole } => {
+                let more = if *whole { "" } else { "…" };
+                write!(f, "{len} bytes of payload: \"{text}{more}\"")
+            }
+            Self::Bytes { hex, len } => write!(f, "{len} bytes of payload: {hex}"),
+            Self::Reason {
+                code,
+                pen,
+                description,
+            } => {
+                f.write_str("diagnostic payload:")?;
+                if let Some(code) = code {
+                    write!(f, " reason {code}")?;
+                }
+                if *pen != 0 {
+                    write!(f, " of enterprise {pen}")?;
+                } else if let Some(name) = code.and_then(cause) {
+                    write!(f, " ({name})")?;
+                }
+                match description {
+                    Some(description) => write!(f, " \"{description}\""),
+                    None => Ok(()),
+                }
+            }
+            Self::SubflowReset { reason, .. } => {
+                let name = subflow_reason(*reason).unwrap_or("not registered");
+                let transient = if self.is_transient() {
+                    ", transient"
+                } else {
+                    ""
+                };
+                write!(f, "MP_TCPRST: reason {reason} ({name}){transient}")
+            }
+            Self::FastClose { key } => write!(f, "MP_FASTCLOSE: key {key:016x}"),
+            Self::ChecksumFailed { data_seq } => {
+                write!(
+                    f,
+                    "MP_FAIL: checksum failed at data sequence number {data_seq}"
+                )
+            }
+            Self::Malformed { what, problem } => write!(f, "malformed {what}: {problem}"),
+        }
+    }
+}
+
+impl Serialize for Said {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", self.id())?;
+        map.serialize_entry("message", &self.to_string())?;
+        match self {
+            Self::Text { text, len, whole } => {
+                map.serialize_entry("text", text)?;
+                map.serialize_entry("len", len)?;
+                map.serialize_entry("whole", whole)?;
+            }
+            Self::Bytes { hex, len } => {
+                map.serialize_entry("hex", hex)?;
+                map.serialize_entry("len", len)?;
+            }
+            Self::Reason {
+                code,
+                pen,
+                description,
+            } => {
+                map.serialize_entry("code", code)?;
+                map.serialize_entry("pen", pen)?;
+                let name = code.filter(|_| *pen == 0).and_then(cause);
+                map.serialize_entry("name", &name)?;
+                map.serialize_entry("description", description)?;
+            }
+            Self::SubflowReset { flags, reason } => {
+                map.serialize_entry("reason", reason)?;
+                map.serialize_entry("name", &subflow_reason(*reason))?;
+                map.serialize_entry("transient", &self.is_transient())?;
+                map.serialize_entry("flags", flags)?;
+            }
+            // Numbers of 64 bits lose their last digits in many a reader of JSON.
+            Self::FastClose { key } => map.serialize_entry("key", &format!("{key:016x}"))?,
+            Self::ChecksumFailed { data_seq } => {
+                map.serialize_entry("data_seq", &data_seq.to_string())?;
+            }
+            Self::Malformed { what, problem } => {
+                map.serialize_entry("what", what)?;
+                map.serialize_entry("problem", problem)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// What a number of the registry "TCP Failure Causes" stands for: the initial ones, table 2 of
+/// draft-ietf-tcpm-rst-diagnostic-payload-02. 8 to 14 are meant for devices on the way as well.
+fn cause(code: u64) -> Option<&'static str> {
+    Some(match code {
+        1 => "illegal option length",
+        2 => "desynchronized state",
+        3 => "new data is received after CLOSE is called",
+        4 => "ABORT process",
+        5 => "unexpected ACK received by non-synchronized state connection",
+        6 => "unexpected SYN in the window",
+        7 => "unexpected security compartment",
+        8 => "malformed message",
+        9 => "not authorized",
+        10 => "resource exceeded",
+        11 => "network failure",
+        12 => "reset received from the peer",
+        13 => "destination unreachable",
+        14 => "connection timeout",
+        15 => "too much outstanding data",
+        16 => "unacceptable performance",
+        17 => "middlebox interference",
+        _ => return None,
+    })
+}
+
+/// RFC 8684, 3.6.
+fn subflow_reason(code: u8) -> Option<&'static str> {
+    Some(match code {
+        0 => "unspecified error",
+        1 => "MPTCP-specific error",
+        2 => "lack of resources",
+        3 => "administratively prohibited",
+        4 => "too much outstanding data",
+        5 => "unacceptable performance",
+        6 => "middlebox interference",
+        _ => return None,
+    })
+}
+
+fn malformed(what: &'static str, problem: impl Into<String>) -> Said {
+    Said::Malformed {
+        what,
+        problem: problem.into(),
+    }
+}
+
+/// All that a RST says, from the first byte of its IP header on: its options, then its payload. Nothing if it is no RST, or as
+/// usual; what was not captured says nothing.
+#[must_use]
+pub fn of(packet: &[u8]) -> Vec<Said> {
+    read(packet).unwrap_or_default()
+}
+
+fn read(packet: &[u8]) -> Option<Vec<Said>> {
+    let ip = Ip::of(packet)?;
+    if ip.protocol != TCP || ip.part == Part::Later {
+        return None;
+    }
+    let header = ip.payload.first_chunk::<20>()?;
+    if !Flags(header[13]).has(Flags::RST) {
+        return None;
+    }
+    let captured = u32::try_from(ip.payload.len()).unwrap_or(u32::MAX);
+    let len = ip.payload_len.unwrap_or(captured);
+    let header_len = u32::from(header[12] >> 4) * 4;
+    if header_len < 20 || header_len > len {
+        let problem = format!("data offset {header_len} in a segment of {len} bytes");
+        return Some(vec![malformed("header", problem)]);
+    }
+    let mut said = Vec::new();
+    let end = usize::try_from(header_len).ok()?;
+    let is_whole = ip.payload.len() >= end;
+    let options = ip.payload.get(20..end).or_else(|| ip.payload.get(20..))?;
+    read_options(options, is_whole, &mut said);
+    let payload = ip.payload.get(end..).unwrap_or_default();
+    said.extend(read_payload(payload, len - header_len));
+    Some(said)
+}
+
+/// Kind of the option of Multipath TCP (RFC 8684, 3).
+const MPTCP: u8 = 30;
+
+/// RFC 9293, 3.1.
+fn read_options(mut options: &[u8], is_whole: bool, said: &mut Vec<Said>) {
+    loop {
+        options = match options {
+            [] | [0, ..] => return,
+            [1, rest @ ..] => rest,
+            [kind, len, ..] if *len >= 2 => {
+                let Some((option, rest)) = options.split_at_checked(usize::from(*len)) else {
+                    if is_whole {
+                        let problem =
+                            format!("option {kind} of {len} bytes reaches beyond the header");
+                        said.push(malformed("options", problem));
+                    }
+                    return;
+                };
+                if *kind == MPTCP {
+                    said.extend(mptcp(option));
+                }
+                rest
+            }
+            [kind, ..] => {
+                if is_whole {
+                    said.push(malformed("options", format!("option {kind} has no length")));
+                }
+                return;
+            }
+        };
+    }
+}
+
+/// An option of Multipath TCP that tells of an end.
+fn mptcp(option: &[u8]) -> Option<Said> {
+    let &[_, len, third, ref rest @ ..] = option else {
+        return Some(malformed("mptcp-option", "no subtype"));
+    };
+    Some(match (third >> 4, rest) {
+        (6, [_, data_seq @ ..]) if data_seq.len() == 8 => Said::ChecksumFailed {
+            data_seq: number(data_seq),
+        },
+        (7, [_, key @ ..]) if key.len() == 8 => Said::FastClose { key: number(key) },
+        (8, &[reason]) => Said::SubflowReset {
+            flags: third & 0x0f,
+            reason,
+        },
+        (6, _) => malformed("mptcp-option", format!("MP_FAIL of {len} bytes")),
+        (7, _) => malformed("mptcp-option", format!("MP_FASTCLOSE of {len} bytes")),
+        (8, _) => malformed("mptcp-option", format!("MP_TCPRST of {len} bytes")),
+        _ => return None,
+    })
+}
+
+/// Big-endian.
+fn number(bytes: &[u8]) -> u64 {
+    let digits = bytes.iter();
+    digits.fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// What the payload says, of which `len` bytes were sent.
+fn read_payload(captured: &[u8], len: u32) -> Option<Said> {
+    let len_here = usize::try_from(len).unwrap_or(usize::MAX);
+    // What is behind is a trailer of the frame.
+    let payload = captured.get(..len_here).unwrap_or(captured);
+    let is_cut = payload.len() < len_here;
+    if payload.is_empty() {
+        return None;
+    }
+    if let Some(rest) = payload.strip_prefix(&MAGIC) {
+        return diagnostic(rest, len, is_cut);
+    }
+    if let Some(map) = cbor::strip_magic(payload) {
+        return (!is_cut).then(|| cbor::reason(map));
+    }
+    Some(text(payload, len).unwrap_or_else(|| bytes(payload, len)))
+}
+
+/// What a diagnostic payload begins with.
+const MAGIC: [u8; 2] = [0x33, 0xaa];
+
+/// The rest of it: reason and private enterprise number (draft-ietf-tcpm-rst-diagnostic-payload-02, 4.1).
+fn diagnostic(rest: &[u8], len: u32, is_cut: bool) -> Option<Said> {
+    if len != 8 {
+        return Some(malformed(
+            "diagnostic-payload",
+            format!("{len} bytes, where it must be 8"),
+        ));
+    }
+    if is_cut {
+        return None;
+    }
+    let (code, pen) = rest.split_first_chunk::<2>()?;
+    Some(match (u16::from_be_bytes(*code), number(pen)) {
+        (0, _) => malformed("diagnostic-payload", "reason 0, which is reserved"),
+        (code, pen) => Said::Reason {
+            code: Some(code.into()),
+            pen,
+            description: None,
+        },
+    })
+}
+
+/// As much of a text as is shown, in bytes.
+const LONGEST_TEXT: usize = 256;
+
+/// As much of anything else.
+const MOST_BYTES: usize = 32;
+
+/// The payload as text, if it is some: UTF-8 without control characters other than those that lay out lines. One that was cut in
+/// the middle of a character ends before it; a NUL at its end is C's.
+fn text(payload: &[u8], len: u32) -> Option<Said> {
+    let is_all = u32::try_from(payload.len()) == Ok(len) && payload.len() <= LONGEST_TEXT;
+    let shown = payload.get(..LONGEST_TEXT).unwrap_or(payload);
+    let text = match std::str::from_utf8(shown) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() && !is_all => {
+            std::str::from_utf8(shown.get(..error.valid_up_to())?).ok()?
+        }
+        Err(_) => return None,
+    };
+    let text = text.strip_suffix('\0').unwrap_or(text);
+    let is_text = |letter: char| !letter.is_control() || matches!(letter, '\t' | '\n' | '\r');
+    (!text.is_empty() && text.chars().all(is_text)).then(|| Said::Text {
+        text: printable(text),
+        len,
+        whole: is_all,
+    })
+}
+
+fn bytes(payload: &[u8], len: u32) -> Said {
+    let shown = payload.get(..MOST_BYTES).unwrap_or(payload);
+    let mut hex = String::with_capacity(shown.len() * 2);
+    for digit in shown.iter().flat_map(|byte| [byte >> 4, byte & 0x0f]) {
+        hex.extend(char::from_digit(digit.into(), 16));
+    }
+    Said::Bytes { hex, len }
+}

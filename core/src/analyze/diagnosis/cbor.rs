@@ -1,0 +1,89 @@
+//! The diagnostic payload as drafts had it before draft-boucadair-tcpm-rst-diagnostic-payload-13: a CBOR Sequence (RFC 8742) of a
+//! number that says what follows, and a map with the reason.
+//!
+//! Only what the drafts' CDDL allows is read, so this needs no more of CBOR (RFC 8949) than numbers, text and a map.
+
+use super::{Said, malformed};
+use crate::printable::printable;
+
+/// The number that stands for that of the RFC to be, as 16 bits.
+const MAGIC: [u8; 3] = [0x19, 0x30, 0x39];
+
+/// The head of an array of two: the CDDL may be read so that they are in one, and the examples have none.
+const ARRAY_OF_TWO: u8 = 0x82;
+
+/// As much of a description as the drafts recommend, in bytes.
+const LONGEST: usize = 255;
+
+/// What stands behind the number that such a payload begins with, if it does.
+pub(super) fn strip_magic(payload: &[u8]) -> Option<&[u8]> {
+    let sequence = payload.strip_prefix(&[ARRAY_OF_TWO]).unwrap_or(payload);
+    sequence.strip_prefix(&MAGIC)
+}
+
+/// The reason in this map.
+pub(super) fn reason(map: &[u8]) -> Said {
+    read(map).unwrap_or_else(|problem| malformed("diagnostic-payload", problem))
+}
+
+const UNSIGNED: u8 = 0;
+const TEXT: u8 = 3;
+const MAP: u8 = 5;
+
+fn read(mut rest: &[u8]) -> Result<Said, &'static str> {
+    let (mut code, mut pen, mut description) = (None, None, None);
+    let entries = expect(MAP, &mut rest).ok_or("no map")?;
+    // There are three keys, and none may come twice (RFC 8949, 5.6).
+    if entries > 3 {
+        return Err("more entries than there are keys");
+    }
+    for _ in 0..entries {
+        let key = expect(UNSIGNED, &mut rest).ok_or("a key that is no number")?;
+        let is_new = match key {
+            1 => code
+                .replace(expect(UNSIGNED, &mut rest).ok_or("no reason code")?)
+                .is_none(),
+            2 => pen
+                .replace(expect(UNSIGNED, &mut rest).ok_or("no enterprise number")?)
+                .is_none(),
+            3 => description
+                .replace(text(&mut rest).ok_or("no description")?)
+                .is_none(),
+            _ => return Err("an unknown key"),
+        };
+        if !is_new {
+            return Err("a key twice");
+        }
+    }
+    if !rest.is_empty() {
+        return Err("something behind it");
+    }
+    if code.is_none() && description.is_none() {
+        return Err("neither reason code nor description");
+    }
+    Ok(Said::Reason {
+        code,
+        pen: pen.unwrap_or(0),
+        description,
+    })
+}
+
+fn text(rest: &mut &[u8]) -> Option<String> {
+    let len = usize::try_from(expect(TEXT, rest)?).ok()?;
+    let text = rest.split_off(..len)?;
+    (len <= LONGEST).then(|| std::str::from_utf8(text).ok().map(printable))?
+}
+
+/// The argument of the next item's head, if it has this major type (RFC 8949, 3).
+fn expect(major: u8, rest: &mut &[u8]) -> Option<u64> {
+    let first = *rest.split_off_first()?;
+    if first >> 5 != major {
+        return None;
+    }
+    let more = match first & 0x1f {
+        small @ 0..=23 => return Some(small.into()),
+        size @ 24..=27 => 1_usize << (size - 24),
+        _ => return None, // of indefinite length, or reserved
+    };
+    Some(super::number(rest.split_off(..more)?))
+}

@@ -1,0 +1,249 @@
+//! What is found of the RSTs in the golden captures, whose makers are known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Context, Direction, Fact, Habits, Sequel, Traits, Weight, facts, later};
+use crate::file::{Block, Reader};
+use crate::flow::Flow;
+use crate::packet::{Flags, Link, Packet, Segment, decode, link};
+use crate::time::Timestamp;
+use crate::transcript::Role;
+
+/// A RST in a capture, and what is found of it.
+struct Found {
+    place: String,
+    sender: String,
+    facts: Vec<Fact>,
+}
+
+impl Found {
+    /// The weightiest that speaks for somebody else.
+    fn against(&self) -> Option<Weight> {
+        let against = self
+            .facts
+            .iter()
+            .filter(|fact| fact.direction == Direction::Against);
+        against.map(|fact| fact.weight).max()
+    }
+}
+
+/// A connection as one interface shows it.
+struct Point {
+    flow: Flow,
+    habits: [Habits; 2],
+    /// When the handshake's segments passed, SYN, SYN-ACK, ACK.
+    handshake: [Option<Timestamp>; 3],
+    times: BTreeMap<u32, Timestamp>,
+    resets: Vec<(Segment, Role, Context, Sequel, Vec<Fact>)>,
+}
+
+impl Point {
+    fn see(&mut self, segment: &Segment, traits: &Traits) {
+        let Some(from) = self.flow.sender(segment) else {
+            return;
+        };
+        let header = segment.header();
+        self.times.insert(segment.frame, segment.at);
+        let before = Context {
+            sender_state: Some(self.flow.state(from)),
+            rcv_nxt: self.flow.rcv_nxt(from.peer()),
+            snd_nxt: self.flow.snd_nxt(from),
+            ..Context::default()
+        };
+        let observed = self.flow.observe(segment).unwrap();
+        for (reset, role, _, sequel, _) in &mut self.resets {
+            if *role == from {
+                sequel.take(&reset.header(), &header);
+            }
+        }
+        if let Some(reset) = observed.reset {
+            let [syn, syn_ack, ack] = self.handshake;
+            let (asked, answered) = match from {
+                Role::Client => (syn_ack, ack),
+                Role::Server => (syn, syn_ack),
+            };
+            let drawn = reset.drawn_by.and_then(|frame| self.times.get(&frame));
+            let previous = self.resets.iter().rfind(|(_, role, ..)| *role == from);
+            let context = Context {
+                form: reset.form,
+                answers: Some(reset.drawn_by.is_some()),
+                rtt_ns: asked
+                    .zip(answered)
+                    .map(|(asked, answered)| answered.since(asked)),
+                reaction_ns: drawn.map(|at| segment.at.since(*at)),
+                previous: previous.map(|(reset, ..)| reset.header()),
+                ..before
+            };
+            let habits = &self.habits[from as usize];
+            let facts = facts(traits, &header, habits, &context);
+            self.resets
+                .push((*segment, from, context, Sequel::default(), facts));
+        } else {
+            let step = match (segment.flags.has(Flags::SYN), segment.flags.has(Flags::ACK)) {
+                (true, false) => 0,
+                (true, true) => 1,
+                (false, _) => 2,
+            };
+            if step < 2 || from == Role::Client {
+                self.handshake[step].get_or_insert(segment.at);
+            }
+            self.habits[from as usize].take(&traits.of_ip(), &header);
+        }
+    }
+}
+
+/// All RSTs of one golden capture whose maker its document tells.
+fn found_in(document: &Path) -> Vec<Found> {
+    let json: Value = serde_json::from_slice(&fs::read(document).unwrap()).unwrap();
+    let trial = &json["trials"][0];
+    let address = |role: &str| trial[role].as_str().and_then(|text| text.parse().ok());
+    let (Some(client), Some(server)) = (address("client"), address("server")) else {
+        return Vec::new();
+    };
+    if client == server {
+        return Vec::new();
+    }
+    let bytes = fs::read(document.with_extension("pcapng")).unwrap();
+    let (mut links, mut points, mut frame) = (Vec::new(), BTreeMap::new(), 0);
+    let mut by_frame = BTreeMap::new();
+    for block in Reader::new(&bytes).unwrap() {
+        match block.unwrap() {
+            Block::Interface(interface) => links.push(Link::from_number(interface.link.into())),
+            Block::Frame(stored) => {
+                frame += 1;
+                let link = links[stored.interface as usize].unwrap();
+                let decoded = decode(link, frame, stored.at, stored.captured);
+                let Packet::Tcp(segment) = decoded else {
+                    continue;
+                };
+                let packet = link::packet(link, stored.captured).unwrap();
+                let traits = Traits::of(packet).unwrap();
+                assert_eq!(traits.window, segment.window);
+                assert_eq!(traits.payload_len, segment.payload_len);
+                assert_eq!(traits.timestamps, segment.timestamps);
+                by_frame.insert(frame, segment);
+                let point = points.entry(stored.interface).or_insert_with(|| Point {
+                    flow: Flow::new(client, server),
+                    habits: <[Habits; 2]>::default(),
+                    handshake: [None; 3],
+                    times: BTreeMap::new(),
+                    resets: Vec::new(),
+                });
+                point.see(&segment, &traits);
+            }
+            _ => {}
+        }
+    }
+    let known: Vec<(Segment, String)> = trial["resets"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|reset| {
+            let frame = u32::try_from(reset["frame"].as_u64().unwrap()).unwrap();
+            (
+                by_frame[&frame],
+                reset["sender"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    let is_it = |one: &Segment, other: &Segment| {
+        let numbers = |it: &Segment| (it.source, it.flags, it.seq, it.ack, it.window);
+        numbers(one) == numbers(other)
+    };
+    let mut found = Vec::new();
+    for (interface, point) in points {
+        for (reset, _, context, sequel, mut facts) in point.resets {
+            let Some((_, sender)) = known.iter().find(|(it, _)| is_it(it, &reset)) else {
+                continue;
+            };
+            facts.extend(later(&reset.header(), &context, &sequel));
+            let name = document.file_stem().unwrap().to_str().unwrap();
+            found.push(Found {
+                place: format!("{name}, interface {interface}, frame {}", reset.frame),
+                sender: sender.clone(),
+                facts,
+            });
+        }
+    }
+    found
+}
+
+fn all() -> Vec<Found> {
+    let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../captures");
+    let mut documents: Vec<_> = fs::read_dir(captures)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.with_extension("pcapng").exists() && path.extension().unwrap() == "json"
+        })
+        .collect();
+    documents.sort();
+    documents.iter().flat_map(|path| found_in(path)).collect()
+}
+
+#[test]
+fn what_a_kernel_sent_itself_is_not_held_against_it() {
+    let all = all();
+    let genuine = |found: &&Found| matches!(&*found.sender, "socket" | "kernel");
+    let (mut seen, mut supported) = (0, 0);
+    for found in all.iter().filter(genuine) {
+        seen += 1;
+        supported += usize::from(
+            found
+                .facts
+                .iter()
+                .any(|fact| fact.direction == Direction::For),
+        );
+        assert!(
+            found.against() < Some(Weight::Moderate),
+            "{}: {:#?}",
+            found.place,
+            found.facts
+        );
+    }
+    assert!(seen > 170, "{seen}");
+    assert!(supported > 100, "{supported} of {seen}");
+}
+
+#[test]
+fn what_somebody_else_sent_is_told_by_more_than_one_thing() {
+    let all = all();
+    let forged = |found: &&Found| matches!(&*found.sender, "firewall" | "injected");
+    let told: Vec<&Found> = all
+        .iter()
+        .filter(forged)
+        .filter(|found| found.against() >= Some(Weight::Moderate))
+        .collect();
+    let ids: BTreeSet<&str> = told
+        .iter()
+        .flat_map(|found| &found.facts)
+        .filter(|fact| fact.direction == Direction::Against && fact.weight >= Weight::Moderate)
+        .map(|fact| fact.id)
+        .collect();
+    for id in ["ttl-differs", "went-on-data"] {
+        assert!(ids.contains(id), "{ids:?}");
+    }
+    for name in ["firewall-reset-forward", "third-party-reset"] {
+        let here = told.iter().filter(|found| found.place.starts_with(name));
+        assert!(here.count() >= 2, "{name}: once in each family");
+    }
+}
+
+/// What is found of each, for people: `cargo test --lib golden -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints, and asserts nothing"]
+fn all_that_is_found() {
+    for found in all() {
+        println!("{} ({}): {:?}", found.place, found.sender, found.against());
+        for fact in &found.facts {
+            println!(
+                "    {:?} {:?} {}: {}",
+                fact.direction, fact.weight, fact.id, fact.message
+            );
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The blocks of a capture that is read from front to back: one at a time, and no more of the file in memory than a piece.
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+
+use super::{Block, Problem, Reader, Skipped};
+
+/// So much is read at once, in bytes.
+const PIECE: u64 = 256 << 10;
+
+/// The longest block of a kind that is read: what one says of itself may be a lie, and until it is whole it is kept.
+pub const LONGEST_BLOCK: u64 = 64 << 20;
+
+/// Gives each block, with the reader behind it and the bytes that it is part of, until there is one that is not whole, or it
+/// is enough. What is wrong with the capture is not said: who has read it before knows.
+pub fn each_block<B>(
+    from: &mut dyn Read,
+    mut each: impl FnMut(&Reader<'_>, &Block<'_>, &[u8]) -> ControlFlow<B>,
+) -> io::Result<ControlFlow<B>> {
+    let mut bytes = Vec::new();
+    let mut known: Option<Reader<'static>> = None;
+    let mut skipped: Option<Skipped> = None;
+    loop {
+        let is_at_end = fill(from, &mut bytes)? == 0;
+        if let Some(block) = &mut skipped {
+            bytes.drain(..block.pass(&bytes));
+            match block.end() {
+                None if is_at_end => return Ok(ControlFlow::Continue(())),
+                None => continue,
+                Some(Err(_)) => return Ok(ControlFlow::Continue(())),
+                Some(Ok(_)) => skipped = None,
+            }
+        }
+        let reader = match &known {
+            Some(reader) => Ok(reader.go_on(&bytes)),
+            None => Reader::new(&bytes),
+        };
+        let Ok(mut reader) = reader else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        while let Some(block) = reader.next() {
+            match block {
+                Ok(block) => {
+                    if let ControlFlow::Break(result) = each(&reader, &block, &bytes) {
+                        return Ok(ControlFlow::Break(result));
+                    }
+                }
+                Err(error) => match error.problem {
+                    Problem::Begun(_) => {}
+                    Problem::Cut { length, .. } => {
+                        skipped = reader.skipped(&bytes[reader.offset()..]);
+                        if skipped.is_none() && length > LONGEST_BLOCK {
+                            return Ok(ControlFlow::Continue(()));
+                        }
+                    }
+                    _ => return Ok(ControlFlow::Continue(())),
+                },
+            }
+        }
+        if is_at_end {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let (end, next) = (reader.offset(), reader.go_on(&[]));
+        known = Some(next);
+        bytes.drain(..end);
+        if let Some(block) = &mut skipped {
+            bytes.drain(..block.pass(&bytes));
+        }
+    }
+}
+
+/// A piece more. An error comes after what was read before it.
+fn fill(from: &mut dyn Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let before = bytes.len();
+    match from.take(PIECE).read_to_end(bytes) {
+        Err(error) if bytes.len() == before => Err(error),
+        _ => Ok(bytes.len() - before),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::pcapng::PcapNg;
+    use crate::file::{Interface, pcap::Pcap};
+    use crate::packet::Link;
+    use crate::time::Timestamp;
+
+    /// Gives a few bytes at a time.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let most = into.len().min(7_001);
+            self.0.read(&mut into[..most])
+        }
+    }
+
+    fn lengths(file: &[u8]) -> Vec<usize> {
+        let mut lengths = Vec::new();
+        let end: ControlFlow<()> = each_block(&mut Slow(file), |_, block, _| {
+            if let Block::Frame(frame) = block {
+                lengths.push(frame.captured.len());
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert!(end.is_continue());
+        lengths
+    }
+
+    /// Frames of all lengths, one longer than a piece, and more than a piece of them.
+    fn wanted() -> Vec<usize> {
+        (0..600)
+            .map(|nth| if nth == 300 { 700_000 } else { 1_000 + nth })
+            .collect()
+    }
+
+    #[test]
+    fn blocks_come_whole_from_a_file_in_pieces() {
+        let mut file = PcapNg::begin_anywhere(None, "test", &[]);
+        file.interface(&Interface::default(), &[]);
+        for length in wanted() {
+            file.frame(0, Timestamp(1), 9, &vec![1; length], &[]);
+        }
+        assert_eq!(lengths(file.bytes()), wanted());
+        // One that is cut gives what is before the cut.
+        let cut = &file.bytes()[..file.bytes().len() - 1];
+        assert_eq!(lengths(cut), wanted()[..599]);
+    }
+
+    #[test]
+    fn a_block_of_no_known_kind_is_skipped_however_long_it_is() {
+        let mut file = PcapNg::begin_anywhere(None, "test", &[]);
+        file.interface(&Interface::default(), &[]);
+        let start = file.bytes().len();
+        file.frame(0, Timestamp(1), 9, &[1; 60], &[]);
+        let (head, frame) = file.bytes().split_at(start);
+        for length in [12, 16, PIECE, PIECE + 4, 3 * PIECE, LONGEST_BLOCK + 4] {
+            let told = u32::try_from(length).unwrap().to_ne_bytes();
+            let body = vec![0; usize::try_from(length).unwrap() - 12];
+            let block = [&0xbad_u32.to_ne_bytes(), &told[..], &body, &told].concat();
+            let whole = [head, &block, frame, &block, &block, frame].concat();
+            assert_eq!(lengths(&whole), [60, 60], "{length}");
+            // What ends in it gives what is before it, and so does one that says something else at its end.
+            let cut = &whole[..whole.len() - frame.len() - 1];
+            assert_eq!(lengths(cut), [60], "{length}");
+            let wrong = [head, frame, &block[..block.len() - 1], &[9], frame].concat();
+            assert_eq!(lengths(&wrong), [60], "{length}");
+        }
+    }
+
+    #[test]
+    fn the_header_of_a_classic_file_is_read_once() {
+        let mut file = Pcap::begin(Link::Ethernet, 0);
+        for length in wanted() {
+            file.frame(Timestamp(1), 9, &vec![1; length]);
+        }
+        assert_eq!(lengths(&file.into_bytes()), wanted());
+    }
+
+    #[test]
+    fn it_ends_where_it_is_enough() {
+        let mut file = PcapNg::begin_anywhere(None, "test", &[]);
+        file.interface(&Interface::default(), &[]);
+        let mut blocks = 0;
+        let end = each_block(&mut file.bytes(), |_, _, _| {
+            blocks += 1;
+            ControlFlow::Break(7)
+        });
+        assert_eq!((end.unwrap(), blocks), (ControlFlow::Break(7), 1));
+    }
+}

@@ -1,0 +1,571 @@
+//! What Linux has changed that a trial can show, and in which releases: so that a difference between two kernels has a cause,
+//! and an expectation says for which kernels it holds.
+//!
+//! Fixes are backported, so a change is in a kernel if that is of the mainline release or later, or of a stable series from
+//! the release on that took it over. What a vendor's kernel has can only be guessed by its version ([`Kernel::is_exact`]).
+//!
+//! Sources: the commits, the change logs of stable releases, CVE records.
+
+use std::fmt;
+
+/// A release of Linux: `7.0.13`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u16, pub u16, pub u16);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(major, minor, 0) => write!(f, "{major}.{minor}"),
+            Self(major, minor, patch) => write!(f, "{major}.{minor}.{patch}"),
+        }
+    }
+}
+
+impl Version {
+    /// The one that a text begins with; a part that is missing is 0.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let end = text
+            .find(|it: char| !it.is_ascii_digit() && it != '.')
+            .unwrap_or(text.len());
+        let mut parts = text[..end].split('.');
+        let mut next = || parts.next().filter(|part| !part.is_empty());
+        let major = next()?.parse().ok()?;
+        let minor = next()?.parse().ok()?;
+        let patch = next().map_or(Ok(0), str::parse).ok()?;
+        Some(Self(major, minor, patch))
+    }
+
+    fn is_of_series(self, other: Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+
+/// A kernel, by what `uname` says of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kernel {
+    /// The release of Linux that it is made of; `None` if it is not Linux, or says nothing.
+    pub version: Option<Version>,
+    /// Which candidate for that release it is, if it is one.
+    pub candidate: Option<u16>,
+    /// Whether that is known for certain. A vendor that keeps calling its kernel 5.14.0 has backported what it saw fit, and
+    /// what is in a candidate for a release is not told by that.
+    pub is_exact: bool,
+}
+
+/// The number after this mark.
+fn number_after(text: &str, mark: &str) -> Option<u16> {
+    let (_, rest) = text.split_once(mark)?;
+    let end = rest
+        .find(|it: char| !it.is_ascii_digit())
+        .unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+impl Kernel {
+    /// From `uname -s`, `-r` and `-v`.
+    #[must_use]
+    pub fn of(sysname: &str, release: &str, version: &str) -> Self {
+        if sysname != "Linux" {
+            return Self::default();
+        }
+        // Debian up to 6.1 has the number of its own interface in the release, and the kernel's in the version.
+        if let Some((_, told)) = version.split_once(" Debian ")
+            && let Some(version) = Version::parse(told)
+        {
+            let candidate = number_after(told, "~rc");
+            return Self {
+                version: Some(version),
+                candidate,
+                is_exact: candidate.is_none(),
+            };
+        }
+        let parsed = Version::parse(release);
+        let suffix = release.trim_start_matches(|it: char| it.is_ascii_digit() || it == '.');
+        let is_vendors = VENDORS.iter().any(|mark| suffix.contains(mark));
+        let candidate = number_after(suffix, "-rc");
+        Self {
+            version: parsed,
+            candidate,
+            is_exact: candidate.is_none()
+                && parsed.is_some_and(|version| version.2 != 0 || suffix.is_empty())
+                && !is_vendors,
+        }
+    }
+
+    /// Whether this change is in it; as of today, if its version is not known.
+    #[must_use]
+    pub fn has(self, patch: &Patch) -> bool {
+        let Some(version) = self.version else {
+            return patch.undone.is_empty();
+        };
+        is_in(patch.since, version) && !is_in(patch.undone, version)
+    }
+}
+
+/// What their releases contain: Red Hat's and Amazon's kernels, the older ones of `SUSE`, Microsoft's and Proxmox's.
+const VENDORS: [&str; 5] = [".el", ".amzn", "-default", "-azure", "-pve"];
+
+/// Whether what came in these releases is in this one.
+fn is_in(since: &[Version], version: Version) -> bool {
+    let mainline = since.first();
+    mainline.is_some_and(|mainline| version >= *mainline)
+        || since
+            .iter()
+            .any(|stable| version.is_of_series(*stable) && version >= *stable)
+}
+
+/// A change of Linux that was one commit, or one series of them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// Stable id, kebab-case.
+    pub id: &'static str,
+    /// What has been different since: a sentence.
+    pub says: &'static str,
+    /// Its commit, in twelve digits, and title; the last of them, if there are several.
+    pub commit: (&'static str, &'static str),
+    /// The mainline release that has it first; then the stable releases that took it over, the first of each series.
+    pub since: &'static [Version],
+    /// The same for the commit that undid it, if one did.
+    pub undone: &'static [Version],
+}
+
+impl Patch {
+    /// Its commit, and the releases that it is in: `42726ec644cb "tcp: send …", in Linux 7.1 (also 6.18.33, 7.0.10)`.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let (commit, title) = self.commit;
+        let undone = match self.undone {
+            [] => String::new(),
+            undone => format!("; undone in {}", releases(undone)),
+        };
+        format!(
+            "{commit} \"{title}\", in Linux {}{undone}",
+            releases(self.since)
+        )
+    }
+}
+
+/// `6.4 (also 5.10.183, 6.1.33)`.
+fn releases(since: &[Version]) -> String {
+    let Some((mainline, stable)) = since.split_first() else {
+        return String::new();
+    };
+    if stable.is_empty() {
+        return mainline.to_string();
+    }
+    let stable: Vec<_> = stable.iter().map(ToString::to_string).collect();
+    format!("{mainline} (also {})", stable.join(", "))
+}
+
+/// A system that is not Linux, and what it does otherwise.
+#[derive(Debug, PartialEq, Eq)]
+pub struct System {
+    /// Stable id, kebab-case.
+    pub id: &'static str,
+    /// What `uname -s` says there.
+    pub sysname: &'static str,
+    /// The scenario that shows it.
+    pub scenario: &'static str,
+    /// The call there that ends otherwise, and how.
+    pub call: &'static str,
+    /// What it does: a sentence.
+    pub says: &'static str,
+    /// Where that is from.
+    pub source: &'static str,
+}
+
+/// The claim that this began with, and those that are like it.
+pub const SYSTEMS: [System; 2] = [
+    System {
+        id: "macos-broken-pipe",
+        sysname: "Darwin",
+        scenario: "close-unread-data-write",
+        call: "client write(1) = EPIPE",
+        says: "On macOS the first write after a RST is told EPIPE: that the sending side is shut is looked at before the error is.",
+        source: "`sosendcheck()` in xnu's bsd/kern/uipc_socket.c",
+    },
+    System {
+        id: "freebsd-broken-pipe",
+        sysname: "FreeBSD",
+        scenario: "close-unread-data-write",
+        call: "client write(1) = EPIPE",
+        says: "FreeBSD sends FIN when a socket with unread data is closed, and RST only when more data comes in; the first write \
+               after it is told EPIPE.",
+        source: "`tcp_disconnect()` in sys/netinet/tcp_usrreq.c, `sosend_generic()` in sys/kern/uipc_socket.c",
+    },
+];
+
+/// `tcp_disconnect()` returns `-EBUSY` while a thread waits on the socket. Undone by 419ce133ab92, which not every stable series took.
+pub static DISCONNECT_DENIED: Patch = Patch {
+    id: "disconnect-denied",
+    says: "shutdown() and connect(AF_UNSPEC) were refused with EBUSY while another thread waited in connect(), until 419ce133ab92 \"tcp: allow again tcp_disconnect() when threads are waiting\".",
+    commit: (
+        "4faeee0cf8a5",
+        "tcp: deny tcp_disconnect() when threads are waiting",
+    ),
+    since: &[
+        Version(6, 4, 0),
+        Version(4, 19, 285),
+        Version(5, 4, 246),
+        Version(5, 10, 183),
+        Version(5, 15, 116),
+        Version(6, 1, 33),
+        Version(6, 3, 7),
+    ],
+    undone: &[Version(6, 6, 0), Version(6, 1, 60), Version(6, 5, 9)],
+};
+
+/// `__tcp_close()` looks at `copied_seq`, and not only at what is in the queue. (Of 5.4, 5.15 and 6.6 the patch was seen in the
+/// queues for stable releases; the numbers are those of the releases of these days.)
+pub static CLOSE_LOOKS_AT_COPIED: Patch = Patch {
+    id: "close-looks-at-copied",
+    says: "What has been read and is in the queue once more, because it was sent again, is no unread data when the socket is closed; \
+           before, it made the kernel send RST.",
+    commit: (
+        "5f9238530970",
+        "tcp: fix __tcp_close() to only send RST when required",
+    ),
+    since: &[
+        Version(6, 18, 0),
+        Version(5, 4, 301),
+        Version(5, 10, 246),
+        Version(5, 15, 195),
+        Version(6, 1, 156),
+        Version(6, 6, 112),
+        Version(6, 12, 53),
+        Version(6, 17, 3),
+    ],
+    undone: &[],
+};
+
+/// The first four time-outs of a SYN are of one second (`net.ipv4.tcp_syn_linear_timeouts`).
+pub static SYN_LINEAR_TIMEOUTS: Patch = Patch {
+    id: "syn-linear-timeouts",
+    says: "A SYN that is not answered is sent again after a second each, four times, and only then less and less often; before, \
+           the time doubled from the first, so that fewer are sent in the same time.",
+    commit: (
+        "ccce324dabfe",
+        "tcp: make the first N SYN RTO backoffs linear",
+    ),
+    since: &[Version(6, 5, 0)],
+    undone: &[],
+};
+
+/// `tcp_validate_incoming()` lets the SYN-ACK of a simultaneous open through in SYN-RECEIVED.
+pub static SIMULTANEOUS_CONNECT: Patch = Patch {
+    id: "simultaneous-connect",
+    says: "The SYN-ACK that meets a socket in SYN-RECEIVED ends a simultaneous open at once; before, it drew a challenge ACK, and that ended it.",
+    commit: (
+        "23e89e8ee7be",
+        "tcp: Don't drop SYN+ACK for simultaneous connect().",
+    ),
+    since: &[
+        Version(6, 11, 0),
+        Version(6, 1, 110),
+        Version(6, 6, 51),
+        Version(6, 10, 10),
+    ],
+    undone: &[],
+};
+
+/// `tcp_ack()` answers an ACK of what was never sent as RFC 9293, 3.10.7.4 asks for.
+pub static ACK_UNSENT_CHALLENGE: Patch = Patch {
+    id: "ack-unsent-challenge",
+    says: "An ACK of what was never sent draws a challenge ACK; before, it was dropped in silence.",
+    commit: (
+        "42726ec644cb",
+        "tcp: send a challenge ACK on SEG.ACK > SND.NXT",
+    ),
+    since: &[Version(7, 1, 0), Version(6, 18, 33), Version(7, 0, 10)],
+    undone: &[],
+};
+
+/// `tcp_check_req()` follows RFC 5961, 3.2 (CVE-2026-68118).
+pub static SYN_RECEIVED_CHALLENGE: Patch = Patch {
+    id: "syn-received-challenge",
+    says: "A RST within the window of a half-open connection that is not exact draws a challenge ACK; before, the request was dropped (CVE-2026-68118).",
+    commit: (
+        "a28c4fcbf774",
+        "tcp: challenge ACK for non-exact RST in SYN-RECEIVED",
+    ),
+    since: &[
+        Version(7, 2, 0),
+        Version(6, 1, 191),
+        Version(6, 6, 153),
+        Version(6, 12, 105),
+        Version(6, 18, 42),
+        Version(7, 1, 6),
+    ],
+    undone: &[],
+};
+
+/// `inet_csk_listen_stop()` and `reuseport_migrate_sock()`. Stable 5.10.188 took the setting (f9ac779f881c) and nothing else.
+pub static REUSEPORT_MIGRATION: Patch = Patch {
+    id: "reuseport-migration",
+    says: "With net.ipv4.tcp_migrate_req the queue of a listener that is closed goes over to another one on the port; 5.10 has had the setting since 5.10.188, with nothing behind it.",
+    commit: (
+        "54b92e841937",
+        "tcp: Migrate TCP_ESTABLISHED/TCP_SYN_RECV sockets in accept queues.",
+    ),
+    since: &[Version(5, 14, 0)],
+    undone: &[],
+};
+
+/// `__mptcp_subflow_disconnect()` and `mptcp_do_fastclose()`: before, the subflow was given `SO_LINGER` 0 and disconnected, which says `TCP_STATE`.
+pub static MPTCP_FASTCLOSE_ONCE: Patch = Patch {
+    id: "mptcp-fastclose-once",
+    says: "A fast close sends its RST by itself, with the reason TCP_ABORT_ON_CLOSE; before, it disconnected the subflow, whose RST says TCP_STATE.",
+    commit: ("ae155060247b", "mptcp: fix duplicate reset on fastclose"),
+    since: &[
+        Version(6, 18, 0),
+        Version(6, 1, 159),
+        Version(6, 12, 60),
+        Version(6, 17, 10),
+    ],
+    undone: &[],
+};
+
+/// `subflow_error_report()` used to take the error off the subflow before `inet_sk_error_report` told of it.
+pub static MPTCP_ERROR_REPORT: Patch = Patch {
+    id: "mptcp-error-report",
+    says: "The error of a subflow is still on it when the trace tells of it; before, inet_sk_error_report said that there was none.",
+    commit: (
+        "dccf46179ddd",
+        "mptcp: only reset subflow errors when propagated",
+    ),
+    since: &[
+        Version(6, 19, 0),
+        Version(6, 1, 162),
+        Version(6, 6, 123),
+        Version(6, 12, 69),
+        Version(6, 18, 9),
+    ],
+    undone: &[],
+};
+
+/// `__mptcp_close()` looks at `SO_LINGER`.
+pub static MPTCP_LINGER_FASTCLOSE: Patch = Patch {
+    id: "mptcp-linger-fastclose",
+    says: "Closing a Multipath TCP socket with a linger time of 0 is a fast close, with RST; before, the linger time was overlooked and it was closed in order.",
+    commit: ("f14d6e9c3678", "mptcp: fastclose msk when linger time is 0"),
+    since: &[
+        Version(7, 1, 0),
+        Version(6, 1, 176),
+        Version(6, 6, 140),
+        Version(6, 12, 88),
+        Version(6, 18, 30),
+        Version(7, 0, 7),
+    ],
+    undone: &[],
+};
+
+/// `trace_tcp_send_reset()` is called for RSTs that no full socket sends.
+pub static TRACE_WITHOUT_SOCKET: Patch = Patch {
+    id: "trace-without-socket",
+    says: "tcp_send_reset tells of RSTs that are sent without a full socket.",
+    commit: (
+        "19822a980e19",
+        "trace: tcp: fully support trace_tcp_send_reset",
+    ),
+    since: &[Version(6, 10, 0)],
+    undone: &[],
+};
+
+/// The field `reason` of `tcp_send_reset`.
+pub static TRACE_REASON: Patch = Patch {
+    id: "trace-reason",
+    says: "tcp_send_reset gives a reason.",
+    commit: ("b533fb9cf4f7", "rstreason: make it work in trace world"),
+    since: &[Version(6, 10, 0)],
+    undone: &[],
+};
+
+/// `tcp_send_active_reset()` passes its reason on; before, all of them were told of as `NOT_SPECIFIED`.
+pub static TRACE_ABORT_REASON: Patch = Patch {
+    id: "trace-abort-reason",
+    says: "tcp_send_reset gives the reason of an abort, too; before, it said NOT_SPECIFIED.",
+    commit: (
+        "ba0ca286c919",
+        "tcp: rstreason: let it work finally in tcp_send_active_reset()",
+    ),
+    since: &[Version(6, 12, 0)],
+    undone: &[],
+};
+
+/// The event `inet_sk_error_report`.
+pub static TRACE_ERROR_REPORT: Patch = Patch {
+    id: "trace-error-report",
+    says: "The event inet_sk_error_report is there.",
+    commit: ("e6a3e4434000", "net: sock: add trace for socket errors"),
+    since: &[Version(5, 14, 0)],
+    undone: &[],
+};
+
+/// `MPFastcloseTx` and `MPFastcloseRx`.
+pub static MPTCP_COUNT_FASTCLOSE: Patch = Patch {
+    id: "mptcp-count-fastclose",
+    says: "MP_FASTCLOSE is counted.",
+    commit: ("1e75629cb964", "mptcp: add the mibs for MP_FASTCLOSE"),
+    since: &[Version(5, 18, 0)],
+    undone: &[],
+};
+
+/// `MPRstTx` and `MPRstRx`.
+pub static MPTCP_COUNT_RST: Patch = Patch {
+    id: "mptcp-count-rst",
+    says: "MP_TCPRST is counted.",
+    commit: ("e40dd439d6da", "mptcp: add the mibs for MP_RST"),
+    since: &[Version(5, 18, 0)],
+    undone: &[],
+};
+
+/// `PAWSOldAck`.
+pub static PAWS_COUNT_OLD_ACK: Patch = Patch {
+    id: "paws-count-old-ack",
+    says: "An old pure ACK has a counter of its own.",
+    commit: (
+        "d16b34479064",
+        "tcp: add LINUX_MIB_PAWS_OLD_ACK SNMP counter",
+    ),
+    since: &[Version(6, 14, 0)],
+    undone: &[],
+};
+
+/// `PAWSTimewait`.
+pub static PAWS_COUNT_TIME_WAIT: Patch = Patch {
+    id: "paws-count-time-wait",
+    says: "What TIME-WAIT rejects for its timestamp has a counter of its own.",
+    commit: (
+        "c449d5f3a3d7",
+        "tcp: add LINUX_MIB_PAWS_TW_REJECTED counter",
+    ),
+    since: &[Version(6, 16, 0)],
+    undone: &[],
+};
+
+/// What brought this counter, if that is known.
+#[must_use]
+pub fn of_counter(name: &str) -> Option<&'static Patch> {
+    match name {
+        "TCPMigrateReqSuccess" | "TCPMigrateReqFailure" => Some(&REUSEPORT_MIGRATION),
+        "PAWSOldAck" => Some(&PAWS_COUNT_OLD_ACK),
+        "PAWSTimewait" => Some(&PAWS_COUNT_TIME_WAIT),
+        "MPRstTx" | "MPRstRx" => Some(&MPTCP_COUNT_RST),
+        "MPFastcloseTx" | "MPFastcloseRx" => Some(&MPTCP_COUNT_FASTCLOSE),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linux(release: &str, version: &str) -> Kernel {
+        Kernel::of("Linux", release, version)
+    }
+
+    #[test]
+    fn a_version_is_what_a_release_begins_with() {
+        let parse = Version::parse;
+        assert_eq!(
+            parse("6.12.107+deb13-cloud-amd64"),
+            Some(Version(6, 12, 107))
+        );
+        assert_eq!(parse("7.3"), Some(Version(7, 3, 0)));
+        assert_eq!(parse("7.1-rc2"), Some(Version(7, 1, 0)));
+        for text in ["", "x", "7", "7.", "7.x", ".1", "99999.1"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    /// Releases as these distributions have them.
+    #[test]
+    fn what_a_kernel_is_made_of_is_known_for_certain_or_not() {
+        let smp = "#1 SMP PREEMPT_DYNAMIC";
+        let debian = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-10)";
+        for (release, version, expected, is_exact) in [
+            ("6.1.0-56-cloud-amd64", debian, Version(6, 1, 192), true),
+            (
+                "6.12.118+deb13-amd64",
+                "#1 SMP Debian 6.12.118-1 (2026-11-20)",
+                Version(6, 12, 118),
+                true,
+            ),
+            ("6.18.44", smp, Version(6, 18, 44), true),
+            ("7.1.0", smp, Version(7, 1, 0), true),
+            ("6.17.9-arch1-1", smp, Version(6, 17, 9), true),
+            ("6.17.8-300.fc43.x86_64", smp, Version(6, 17, 8), true),
+            (
+                "6.8.0-45-generic",
+                "#45-Ubuntu SMP",
+                Version(6, 8, 0),
+                false,
+            ),
+            ("5.14.0-503.el9.x86_64", smp, Version(5, 14, 0), false),
+            (
+                "5.10.240-238.959.amzn2.x86_64",
+                smp,
+                Version(5, 10, 240),
+                false,
+            ),
+            ("6.4.0-150600.23-default", smp, Version(6, 4, 0), false),
+            ("6.8.12-15-pve", smp, Version(6, 8, 12), false),
+        ] {
+            let expected = Kernel {
+                version: Some(expected),
+                candidate: None,
+                is_exact,
+            };
+            assert_eq!(linux(release, version), expected, "{release}");
+        }
+        assert_eq!(Kernel::of("Darwin", "25.1.0", ""), Kernel::default());
+        // What came in the last candidate is not in the first.
+        let debians = "#1 SMP Debian 7.1~rc2-1~exp1 (2026-05-01)";
+        for (release, version) in [("7.1.0-rc2", smp), ("7.1-rc2", smp), ("7.1-amd64", debians)] {
+            let expected = Kernel {
+                version: Some(Version(7, 1, 0)),
+                candidate: Some(2),
+                is_exact: false,
+            };
+            assert_eq!(linux(release, version), expected, "{release}");
+        }
+    }
+
+    /// The stable series that took a28c4fcbf774 over did so in the releases that the record of CVE-2026-68118 names.
+    #[test]
+    fn a_change_is_in_mainline_releases_and_in_the_stable_ones_that_took_it_over() {
+        let has = |release: &str| linux(release, "").has(&SYN_RECEIVED_CHALLENGE);
+        for release in [
+            "7.2.0", "7.3.4", "7.1.6", "6.18.42", "6.12.105", "6.1.191", "8.0.0",
+        ] {
+            assert!(has(release), "{release}");
+        }
+        for release in [
+            "7.1.5", "7.0.13", "6.19.14", "6.18.41", "6.12.104", "6.16.12", "5.10.262",
+        ] {
+            assert!(!has(release), "{release}");
+        }
+    }
+
+    /// 4faeee0cf8a5 went into Linux 6.4, and 419ce133ab92 undid it in 6.6; 5.10 took the first and not the second.
+    #[test]
+    fn a_change_that_was_undone_is_gone() {
+        let has = |release: &str| linux(release, "").has(&DISCONNECT_DENIED);
+        for release in ["6.4.0", "6.5.8", "6.1.33", "6.1.59", "5.10.183", "5.10.262"] {
+            assert!(has(release), "{release}");
+        }
+        for release in [
+            "6.3.6", "6.6.0", "6.5.9", "6.1.60", "6.1.32", "5.10.182", "7.3.4",
+        ] {
+            assert!(!has(release), "{release}");
+        }
+    }
+
+    /// Whose version nobody knows is taken for one of today.
+    #[test]
+    fn a_kernel_of_unknown_version_has_what_was_not_undone() {
+        assert!(Kernel::default().has(&SYN_RECEIVED_CHALLENGE));
+        assert!(!Kernel::default().has(&DISCONNECT_DENIED));
+    }
+}

@@ -1,0 +1,880 @@
+//! What speaks against a scenario, and what is missing: comparable values with stable ids.
+
+use std::fmt;
+
+use crate::evidence::Flaw;
+use crate::flow::{Acceptance, Form, State};
+use crate::kernel::host::HostState;
+use crate::scenario::{Fate, SOME, Timing};
+use crate::transcript::{Errno, Op, Outcome, Role};
+use crate::verdict::{Blame, Disagreement, Missed, Which};
+
+/// Something that is not as the scenario says. Calls are indices into the transcript, frames numbers in the capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are named after what they hold; see the text of each
+pub enum Finding {
+    /// A RST that must be there is not.
+    NoReset { place: usize },
+    /// The RST is there, but its receiver must not believe it.
+    ResetUnacceptable { frame: u32, acceptance: Acceptance },
+    /// A RST that must not be there, or one more than there must be.
+    UnexpectedReset { frame: u32 },
+    /// The RST carries the other end's address.
+    ResetFromWrongEnd { frame: u32, expected: Role },
+    /// The RST looks otherwise.
+    WrongForm {
+        frame: u32,
+        expected: Option<Form>,
+        seen: Option<Form>,
+    },
+    /// The RST looks like an answer, and nothing that was captured draws it.
+    DrawnByNothing { frame: u32 },
+    /// The RST found its receiver in another state.
+    WrongReceiverState {
+        frame: u32,
+        expected: State,
+        seen: State,
+    },
+    /// The RST came after the call had returned.
+    ResetTooLate { frame: u32, call: usize },
+    /// The receiver's state maps to another errno.
+    WrongErrno {
+        call: usize,
+        frame: u32,
+        state: State,
+        expected: Errno,
+    },
+    /// One RST, reported by two calls.
+    ReportedTwice { call: usize, frame: u32 },
+    /// A call failed and nothing in the evidence says why.
+    UnexplainedError { call: usize },
+    /// A read gave 0, the end of file, and nothing in the evidence ended it.
+    UnexplainedEnd { call: usize },
+    /// A call failed for another reason than the scenario gives.
+    OtherCause { call: usize, seen: Blame },
+    /// A call ended otherwise.
+    UnexpectedOutcome {
+        call: usize,
+        op: Op,
+        expected: Option<Outcome>,
+        seen: Outcome,
+    },
+    /// A segment of a connection that must not send any.
+    UnexpectedSegment { frame: u32 },
+    /// The bytes of this end on the wire are not as many as its writes say that they sent.
+    PayloadDiffers { role: Role, written: u64, sent: u32 },
+    /// This end's reads returned more bytes than the other end's segments hold.
+    NotSent { role: Role, read: u64, sent: u32 },
+    /// The kernel says otherwise.
+    Kernel(Disagreement),
+    /// This end was told of a RST by a read before it had read all that had come in.
+    NotRead { role: Role, read: u64, sent: u32 },
+    /// The script has a call that the transcript lacks.
+    CallNotMade { role: Role, op: Op },
+    /// The transcript has a call that the script lacks.
+    OtherCall { call: usize, role: Role, op: Op },
+    /// An ICMP error about this connection is on the wire that must not be there.
+    IcmpError { frame: u32 },
+    /// An ICMP error that must be on the wire is not.
+    NoIcmp { place: usize },
+    /// A RST that must be there and have no effect, in this manner, is not.
+    NoSuchReset { place: usize, fate: Fate },
+}
+
+impl Finding {
+    /// Stable id, kebab-case.
+    #[must_use]
+    pub fn id(&self) -> &'static str {
+        match self {
+            Self::NoReset { .. } => "no-reset",
+            Self::ResetUnacceptable { .. } => "reset-unacceptable",
+            Self::UnexpectedReset { .. } => "unexpected-reset",
+            Self::UnexpectedSegment { .. } => "unexpected-segment",
+            Self::ResetFromWrongEnd { .. } => "reset-from-wrong-end",
+            Self::WrongForm { .. } => "wrong-form",
+            Self::DrawnByNothing { .. } => "drawn-by-nothing",
+            Self::WrongReceiverState { .. } => "wrong-receiver-state",
+            Self::ResetTooLate { .. } => "reset-too-late",
+            Self::WrongErrno { .. } => "wrong-errno",
+            Self::ReportedTwice { .. } => "error-reported-twice",
+            Self::UnexplainedError { .. } => "unexplained-error",
+            Self::UnexplainedEnd { .. } => "unexplained-end-of-file",
+            Self::OtherCause { .. } => "other-cause",
+            Self::UnexpectedOutcome { .. } => "unexpected-outcome",
+            Self::PayloadDiffers { .. } => "payload-differs",
+            Self::NotSent { .. } => "payload-not-sent",
+            Self::NotRead { .. } => "payload-not-read",
+            Self::Kernel(disagreement) => disagreement.id(),
+            Self::CallNotMade { .. } => "call-not-made",
+            Self::OtherCall { .. } => "other-call",
+            Self::IcmpError { .. } => "icmp-error",
+            Self::NoIcmp { .. } => "no-icmp-error",
+            Self::NoSuchReset { .. } => "no-such-reset",
+        }
+    }
+
+    /// The frame that the finding is about, if it is about one.
+    #[must_use]
+    pub fn frame(&self) -> Option<u32> {
+        match *self {
+            Self::ResetUnacceptable { frame, .. }
+            | Self::UnexpectedReset { frame }
+            | Self::UnexpectedSegment { frame }
+            | Self::ResetFromWrongEnd { frame, .. }
+            | Self::WrongForm { frame, .. }
+            | Self::DrawnByNothing { frame }
+            | Self::WrongReceiverState { frame, .. }
+            | Self::ResetTooLate { frame, .. }
+            | Self::WrongErrno { frame, .. }
+            | Self::ReportedTwice { frame, .. }
+            | Self::IcmpError { frame } => Some(frame),
+            Self::Kernel(ref disagreement) => disagreement.frame(),
+            Self::NoReset { .. }
+            | Self::NoIcmp { .. }
+            | Self::NoSuchReset { .. }
+            | Self::UnexplainedError { .. }
+            | Self::UnexplainedEnd { .. }
+            | Self::OtherCause { .. }
+            | Self::UnexpectedOutcome { .. }
+            | Self::PayloadDiffers { .. }
+            | Self::NotSent { .. }
+            | Self::NotRead { .. }
+            | Self::CallNotMade { .. }
+            | Self::OtherCall { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    /// One line; expected and seen beside each other.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoReset { place } => {
+                write!(f, "RST {} that must be on the wire is not there", place + 1)
+            }
+            Self::ResetUnacceptable { frame, acceptance } => {
+                write!(
+                    f,
+                    "frame {frame}: a RST that its receiver must ignore: {acceptance}"
+                )
+            }
+            Self::UnexpectedSegment { frame } => write!(
+                f,
+                "frame {frame}: a segment of a connection that must not send any"
+            ),
+            Self::UnexpectedReset { frame } => {
+                write!(f, "frame {frame}: a RST that must not be there")
+            }
+            Self::ResetFromWrongEnd { frame, expected } => write!(
+                f,
+                "frame {frame}: RST expected from the {expected}, seen from the {}",
+                expected.peer()
+            ),
+            Self::WrongForm {
+                frame,
+                expected,
+                seen,
+            } => {
+                let name =
+                    |form: &Option<Form>| form.map_or("one that Linux does not make", Form::name);
+                let (expected, seen) = (name(expected), name(seen));
+                write!(f, "frame {frame}: form expected {expected}, seen {seen}")
+            }
+            Self::DrawnByNothing { frame } => write!(
+                f,
+                "frame {frame}: the RST looks like an answer, and no captured segment draws it"
+            ),
+            Self::WrongReceiverState {
+                frame,
+                expected,
+                seen,
+            } => write!(
+                f,
+                "frame {frame}: receiver expected in {expected}, seen in {seen}"
+            ),
+            Self::ResetTooLate { frame, call } => write!(
+                f,
+                "frame {frame}: the RST came after call {call}, which failed, had returned"
+            ),
+            Self::WrongErrno {
+                call,
+                frame,
+                state,
+                expected,
+            } => write!(
+                f,
+                "call {call}: the RST in frame {frame} came in {state}, which maps to {expected}"
+            ),
+            Self::ReportedTwice { call, frame } => write!(
+                f,
+                "call {call}: the error of the RST in frame {frame} is reported a second time"
+            ),
+            _ => self.of_calls(f),
+        }
+    }
+}
+
+impl Finding {
+    /// What is said of calls and bytes.
+    fn of_calls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnexplainedError { call } => {
+                write!(f, "call {call} failed, and no RST on the wire explains it")
+            }
+            Self::UnexplainedEnd { call } => write!(
+                f,
+                "call {call} read the end of file, and neither a FIN nor a RST on the wire explains it"
+            ),
+            Self::OtherCause { call, seen } => {
+                write!(f, "call {call} failed for another reason: {seen}")
+            }
+            Self::UnexpectedOutcome {
+                call,
+                op,
+                expected,
+                seen,
+            } => {
+                let expected = expected.map_or_else(|| SOME.to_owned(), |it| it.to_string());
+                write!(f, "call {call}, {op}: expected {expected}, seen {seen}")
+            }
+            Self::PayloadDiffers {
+                role,
+                written,
+                sent,
+            } => write!(
+                f,
+                "the {role}'s writes returned {written} bytes in all, and {sent} of its bytes are on the wire"
+            ),
+            Self::NotSent { role, read, sent } => write!(
+                f,
+                "the {role}'s reads returned {read} bytes in all, and {sent} of the {}'s bytes are on the wire",
+                role.peer()
+            ),
+            Self::Kernel(disagreement) => fmt::Display::fmt(disagreement, f),
+            Self::NotRead { role, read, sent } => write!(
+                f,
+                "the {role}'s reads returned {read} of {sent} bytes, and then told of the RST"
+            ),
+            Self::CallNotMade { role, op } => write!(f, "the {role}'s {op} was not made"),
+            Self::OtherCall { call, role, op } => write!(
+                f,
+                "call {call}: the {role}'s {op} does not belong at this place of the script"
+            ),
+            Self::IcmpError { frame } => write!(
+                f,
+                "frame {frame}: an ICMP error about this connection, which may explain the error"
+            ),
+            Self::NoIcmp { place } => write!(
+                f,
+                "ICMP error {} that must be on the wire is not there",
+                place + 1
+            ),
+            Self::NoSuchReset { place, fate } => write!(
+                f,
+                "RST {} that must be sent and {} is not there",
+                place + 1,
+                match fate {
+                    Fate::Believed => "be believed",
+                    Fate::Ignored => "be ignored",
+                    Fate::Challenged => "be answered with a challenge ACK",
+                    Fate::Lost => "not arrive",
+                    Fate::NeverLeft => "never get there",
+                }
+            ),
+            other => f.write_str(other.id()), // what speaks of a RST has words of its own
+        }
+    }
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reset(_) => f.write_str("it was the first to be told of a RST"),
+            Self::AfterReset(_) => f.write_str("a RST had killed the connection before"),
+            Self::OwnShutdown(call) => write!(f, "call {call} had shut the sending side down"),
+            Self::OwnDisconnect(call) => write!(f, "call {call} had dissolved the connection"),
+            Self::OwnReset(_) => f.write_str("its own socket had answered with a RST"),
+            Self::NotConnected => f.write_str("the socket had no connection"),
+            Self::NotListening(call) => write!(f, "call {call} had shut the listener down"),
+            Self::WouldBlock(call) => write!(f, "call {call} had asked not to wait"),
+            Self::TimedOut(call) => write!(f, "the time that call {call} allows had run out"),
+            Self::Unanswered => f.write_str("what it had sent was never acknowledged"),
+            Self::Icmp(_) => f.write_str("an ICMP error had come in"),
+            Self::Destroyed(call) => write!(f, "call {call} had destroyed the socket"),
+            Self::NoRoute => f.write_str("this host knows no way to the address"),
+            Self::InUse(call) => write!(f, "call {call} waited on the same socket"),
+            Self::WrongErrno { mapped, .. } => write!(f, "a RST that maps to {mapped}"),
+            Self::ReportedTwice(_) => f.write_str("a RST whose error had been reported before"),
+            Self::Unexplained => f.write_str("unknown"),
+        }
+    }
+}
+
+/// Id of the gap of a trial that a limit of the process or the host kept from being what it should be.
+pub const RESOURCE_EXHAUSTED: &str = "resource-exhausted";
+
+/// Counted where nothing can be kept of a connection that is closed (`tcp_time_wait()`, `net/ipv4/tcp_minisocks.c`).
+const TIME_WAIT_OVERFLOW: &str = "TCPTimeWaitOverflow";
+
+/// Counted for a socket that is closed where there are too many orphans or too little memory (`tcp_out_of_resources()` and
+/// `__tcp_close()`, net/ipv4).
+pub(super) const ABORTED_FOR_MEMORY: &str = "TCPAbortOnMemory";
+
+/// Id of the gap of a trial that the tool could not play to its end.
+pub const NOT_PLAYED: &str = "not-played";
+
+/// What is missing for a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// It comes from files that do not hold what they should.
+    Flawed(Flaw),
+    /// The kernel had no room for so many frames.
+    FramesDropped(u64),
+    /// The datagram that marks the end of the capture was not captured.
+    FenceMissing,
+    /// The datagram was not captured, on a host whose date no capture can stamp.
+    DateBeyondCapture,
+    /// The user's capture filter hid part of the connection.
+    FilterHides,
+    /// The clock was stepped by so many nanoseconds.
+    ClockStepped(i64),
+    /// The connection's first segment was not captured.
+    SynMissing,
+    /// This frame acknowledges a segment that was not captured.
+    SegmentMissing {
+        /// The frame.
+        frame: u32,
+    },
+    /// The order on the wire that the scenario is about did not come about: it was the other one.
+    TimingMissed(Timing),
+    /// The order on the wire that the scenario is about is not to be seen.
+    FinNotAcknowledged,
+    /// This call cannot have been made when it is said to have been.
+    TimesDisordered {
+        /// Index into the transcript.
+        call: usize,
+    },
+    /// The kernel's trace had no room for all that it had to tell.
+    TraceOverrun,
+    /// A step came too late or took too long, and what differs from the scenario may come from that.
+    WindowMissed(Missed),
+    /// The FIN of this call was acknowledged before the call had returned.
+    MetInClose {
+        /// Index into the transcript.
+        call: usize,
+    },
+    /// This process did not run for so many milliseconds during the trial, and what differs from the scenario may come from that.
+    HeldUp(u64),
+    /// The host had no room for something of the trial: name of the counter that says so.
+    OutOfRoom(&'static str),
+    /// The host was short of memory for sockets, or its queues were full, and what differs from the scenario may come from that.
+    Host(HostState),
+    /// A call failed for want of descriptors or memory.
+    Exhausted {
+        /// Index into the transcript.
+        call: usize,
+        /// The error.
+        errno: Errno,
+    },
+    /// A child process that the scenario needs could not be started.
+    ChildNotStarted {
+        /// Index into the transcript.
+        call: usize,
+        /// The error; `None` if it was started and ended before it was ready.
+        errno: Option<Errno>,
+    },
+    /// The child process did not end when it was told to.
+    ChildNotEnded {
+        /// Index into the transcript.
+        call: usize,
+    },
+    /// A signal, or a stop and a go, ended this call before it had anything to say (`EINTR`).
+    CallInterrupted {
+        /// Index into the transcript.
+        call: usize,
+    },
+}
+
+impl Gap {
+    /// Stable id, kebab-case.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Flawed(flaw) => flaw.id(),
+            Self::FramesDropped(_) => "frames-dropped",
+            Self::FenceMissing => "fence-missing",
+            Self::DateBeyondCapture => "clock-out-of-range",
+            Self::FilterHides => "filter-hides",
+            Self::ClockStepped(_) => "clock-stepped",
+            Self::SynMissing => "syn-missing",
+            Self::SegmentMissing { .. } => "segment-missing",
+            Self::TimingMissed(_)
+            | Self::WindowMissed(_)
+            | Self::HeldUp(_)
+            | Self::MetInClose { .. } => "timing-missed",
+            Self::OutOfRoom(TIME_WAIT_OVERFLOW) => "time-wait-full",
+            Self::Host(state) if !state.is_short_of_memory() => "packets-dropped",
+            Self::OutOfRoom(_) | Self::Host(_) => "memory-short",
+            Self::Exhausted { .. } => RESOURCE_EXHAUSTED,
+            Self::ChildNotStarted { .. } => "child-not-started",
+            Self::ChildNotEnded { .. } => "child-not-ended",
+            Self::FinNotAcknowledged => "fin-not-acknowledged",
+            Self::TimesDisordered { .. } => "times-disordered",
+            Self::TraceOverrun => "trace-overrun",
+            Self::CallInterrupted { .. } => "call-interrupted",
+        }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flawed(flaw) => flaw.fmt(f),
+            Self::FramesDropped(count) => write!(
+                f,
+                "the capture lost {count} frame{}, so nothing can be said",
+                if *count == 1 { "" } else { "s" }
+            ),
+            Self::FenceMissing => {
+                f.write_str("the datagram sent after the last call was not captured")
+            }
+            Self::DateBeyondCapture => f.write_str(
+                "the host's clock is beyond the year 2106, and the kernel stamps captured packets with 32 bits of seconds; set the clock",
+            ),
+            Self::FilterHides => f.write_str("the capture filter hid frames of the connection"),
+            Self::ClockStepped(ns) => {
+                write!(f, "the clock was stepped by {ns} ns during the trial")
+            }
+            Self::SynMissing => f.write_str("the connection's SYN was not captured"),
+            Self::TraceOverrun => f.write_str(
+                "the kernel's trace lost events, so nothing can be said by what it lacks",
+            ),
+            Self::SegmentMissing { frame } => write!(
+                f,
+                "frame {frame} acknowledges a segment that was not captured"
+            ),
+            Self::FinNotAcknowledged => {
+                f.write_str("no captured segment of the client acknowledges the server's FIN")
+            }
+            Self::TimesDisordered { call } => write!(
+                f,
+                "call {call} is said to have been made at a time that the calls and frames around it do not allow"
+            ),
+            Self::WindowMissed(missed) => missed.fmt(f),
+            Self::MetInClose { call } => write!(
+                f,
+                "call {call}: its FIN was acknowledged before close() returned; Linux keeps the whole socket then, which answers \
+                 otherwise"
+            ),
+            Self::HeldUp(ms) => write!(
+                f,
+                "a thread of this process that wakes up all the time did not for {ms} ms: the process was stopped, or the machine \
+                 paused or overloaded, and TCP timers may have run meanwhile"
+            ),
+            Self::OutOfRoom(TIME_WAIT_OVERFLOW) => f.write_str(
+                "the kernel had no room in TIME-WAIT for what is left of a closed connection (TCPTimeWaitOverflow); allow more with \
+                 `sudo sysctl net.ipv4.tcp_max_tw_buckets=262144`",
+            ),
+            Self::OutOfRoom(ABORTED_FOR_MEMORY) => f.write_str(
+                "the kernel aborted a socket because this host had too many without an owner (net.ipv4.tcp_max_orphans) or too little \
+                 memory for TCP (net.ipv4.tcp_mem): TCPAbortOnMemory moved",
+            ),
+            Self::OutOfRoom(counter) => write!(
+                f,
+                "this host ran out of room for the trial's segments or sockets: the kernel's counter {counter} moved; run it again \
+                 with fewer --jobs, or when the host has more memory"
+            ),
+            Self::Host(state) => state.fmt(f),
+            Self::Exhausted { call, errno } => write!(
+                f,
+                "call {call} failed with {errno}, which is not TCP's doing: {}",
+                errno.fix().unwrap_or("")
+            ),
+            Self::ChildNotStarted { call, errno: None } => {
+                write!(f, "call {call}: the child process ended before it was ready")
+            }
+            Self::ChildNotStarted {
+                call,
+                errno: Some(errno),
+            } => {
+                write!(f, "call {call}: the child process could not be started: {errno}")?;
+                match errno.fix_of_start() {
+                    Some(fix) => write!(f, "; {fix}"),
+                    None => Ok(()),
+                }
+            }
+            Self::ChildNotEnded { call } => {
+                write!(f, "call {call}: the child process did not end in time, which is not TCP's doing")
+            }
+            Self::CallInterrupted { call } => {
+                write!(f, "call {call} was interrupted before it could end")
+            }
+            Self::TimingMissed(Timing::DataAfterAckOfFin) => {
+                f.write_str("the FIN was not acknowledged before the client wrote")
+            }
+            Self::TimingMissed(Timing::DataBeforeAckOfFin) => {
+                f.write_str("the FIN was acknowledged before the client wrote")
+            }
+            Self::TimingMissed(Timing::AnsweredWhileSent) => {
+                f.write_str("the SYN was answered only when connect() waited already: this host left it for later")
+            }
+            Self::TimingMissed(Timing::AnsweredWhileAwaited) => {
+                f.write_str("the SYN was answered while connect() was still sending it")
+            }
+        }
+    }
+}
+
+impl fmt::Display for HostState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_short_of_memory() {
+            return write!(
+                f,
+                "full CPU queues on this host dropped {} packets during the trial, perhaps some of its own; allow more with `sudo sysctl \
+                 net.core.netdev_max_backlog=10000`",
+                self.queue_drops
+            );
+        }
+        f.write_str("memory for sockets is short here, which changes what TCP does: ")?;
+        if self.tcp_pressure {
+            f.write_str("TCP is under memory pressure on this host (`press` in /proc/net/protocols); see net.ipv4.tcp_mem")
+        } else if let (true, Some(used), Some(low)) = (
+            self.has_no_room_to_grow(),
+            self.tcp_pages,
+            self.tcp_pages_low,
+        ) {
+            write!(
+                f,
+                "TCP uses {used} pages on this host; above {low} send buffers may not grow (net.ipv4.tcp_mem)"
+            )
+        } else if let (true, Some(limit)) = (self.is_near_tcp_limit(), self.cgroup_tcp_limit) {
+            write!(
+                f,
+                "this control group may use {limit} bytes for TCP and has met that; raise memory.kmem.tcp.limit_in_bytes"
+            )
+        } else {
+            f.write_str("this control group met its memory limit during the trial (memory.events); raise memory.high and memory.max")
+        }
+    }
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            Which::Call(call) => write!(f, "call {call}")?,
+            Which::Other(step) => write!(f, "step {step} of the script")?,
+        }
+        let Self {
+            lost_ms, window_ms, ..
+        } = self;
+        write!(
+            f,
+            ": by then the script had lost {lost_ms} ms in which it does not wait for anything, and {window_ms} ms are the most; TCP \
+             timers may have run meanwhile"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_speaks_of_a_rst_has_its_id_and_its_words() {
+        let (call, frame) = (5, 6);
+        for (finding, id, about, words) in [
+            (
+                Finding::NoReset { place: 0 },
+                "no-reset",
+                None,
+                "RST 1 that must be on the wire is not there",
+            ),
+            (
+                Finding::ResetUnacceptable {
+                    frame,
+                    acceptance: Acceptance::WrongSequence { seq: 2, rcv_nxt: 1 },
+                },
+                "reset-unacceptable",
+                Some(6),
+                "frame 6: a RST that its receiver must ignore: SEQ 2 is not RCV.NXT 1",
+            ),
+            (
+                Finding::UnexpectedSegment { frame },
+                "unexpected-segment",
+                Some(6),
+                "frame 6: a segment of a connection that must not send any",
+            ),
+            (
+                Finding::UnexpectedReset { frame },
+                "unexpected-reset",
+                Some(6),
+                "frame 6: a RST that must not be there",
+            ),
+            (
+                Finding::ResetFromWrongEnd {
+                    frame,
+                    expected: Role::Server,
+                },
+                "reset-from-wrong-end",
+                Some(6),
+                "frame 6: RST expected from the server, seen from the client",
+            ),
+            (
+                Finding::WrongForm {
+                    frame,
+                    expected: Some(Form::Active),
+                    seen: None,
+                },
+                "wrong-form",
+                Some(6),
+                "frame 6: form expected active, seen one that Linux does not make",
+            ),
+            (
+                Finding::WrongReceiverState {
+                    frame,
+                    expected: State::CloseWait,
+                    seen: State::Established,
+                },
+                "wrong-receiver-state",
+                Some(6),
+                "frame 6: receiver expected in CLOSE-WAIT, seen in ESTABLISHED",
+            ),
+            (
+                Finding::ResetTooLate { frame, call },
+                "reset-too-late",
+                Some(6),
+                "frame 6: the RST came after call 5, which failed, had returned",
+            ),
+            (
+                Finding::WrongErrno {
+                    call,
+                    frame,
+                    state: State::CloseWait,
+                    expected: Errno::EPIPE,
+                },
+                "wrong-errno",
+                Some(6),
+                "call 5: the RST in frame 6 came in CLOSE-WAIT, which maps to EPIPE",
+            ),
+            (
+                Finding::ReportedTwice { call, frame },
+                "error-reported-twice",
+                Some(6),
+                "call 5: the error of the RST in frame 6 is reported a second time",
+            ),
+            (
+                Finding::DrawnByNothing { frame },
+                "drawn-by-nothing",
+                Some(6),
+                "frame 6: the RST looks like an answer, and no captured segment draws it",
+            ),
+            (
+                Finding::IcmpError { frame },
+                "icmp-error",
+                Some(6),
+                "frame 6: an ICMP error about this connection, which may explain the error",
+            ),
+        ] {
+            assert_eq!((finding.id(), finding.frame()), (id, about));
+            assert_eq!(finding.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn what_speaks_of_a_call_has_its_id_and_its_words() {
+        let (call, op, role) = (5, Op::Write(1), Role::Client);
+        for (finding, id, words) in [
+            (
+                Finding::UnexplainedError { call },
+                "unexplained-error",
+                "call 5 failed, and no RST on the wire explains it",
+            ),
+            (
+                Finding::UnexplainedEnd { call },
+                "unexplained-end-of-file",
+                "call 5 read the end of file, and neither a FIN nor a RST on the wire explains it",
+            ),
+            (
+                Finding::OtherCause {
+                    call,
+                    seen: Blame::OwnShutdown(2),
+                },
+                "other-cause",
+                "call 5 failed for another reason: call 2 had shut the sending side down",
+            ),
+            (
+                Finding::UnexpectedOutcome {
+                    call,
+                    op,
+                    expected: Some(Outcome::Failed(Errno::EPIPE)),
+                    seen: Outcome::Returned(1),
+                },
+                "unexpected-outcome",
+                "call 5, write(1): expected EPIPE, seen 1",
+            ),
+            (
+                Finding::PayloadDiffers {
+                    role,
+                    written: 1,
+                    sent: 2,
+                },
+                "payload-differs",
+                "the client's writes returned 1 bytes in all, and 2 of its bytes are on the wire",
+            ),
+            (
+                Finding::NotSent {
+                    role,
+                    read: 2,
+                    sent: 1,
+                },
+                "payload-not-sent",
+                "the client's reads returned 2 bytes in all, and 1 of the server's bytes are on the wire",
+            ),
+            (
+                Finding::NotRead {
+                    role,
+                    read: 1,
+                    sent: 2,
+                },
+                "payload-not-read",
+                "the client's reads returned 1 of 2 bytes, and then told of the RST",
+            ),
+            (
+                Finding::CallNotMade { role, op },
+                "call-not-made",
+                "the client's write(1) was not made",
+            ),
+            (
+                Finding::OtherCall { call, role, op },
+                "other-call",
+                "call 5: the client's write(1) does not belong at this place of the script",
+            ),
+        ] {
+            assert_eq!((finding.id(), finding.frame()), (id, None));
+            assert_eq!(finding.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn every_blame_has_its_words() {
+        let mapped = Errno::ECONNRESET;
+        for (blame, words) in [
+            (Blame::Reset(0), "it was the first to be told of a RST"),
+            (
+                Blame::AfterReset(0),
+                "a RST had killed the connection before",
+            ),
+            (
+                Blame::OwnShutdown(2),
+                "call 2 had shut the sending side down",
+            ),
+            (
+                Blame::OwnDisconnect(2),
+                "call 2 had dissolved the connection",
+            ),
+            (Blame::OwnReset(0), "its own socket had answered with a RST"),
+            (Blame::NotConnected, "the socket had no connection"),
+            (Blame::NotListening(2), "call 2 had shut the listener down"),
+            (Blame::WouldBlock(2), "call 2 had asked not to wait"),
+            (Blame::InUse(2), "call 2 waited on the same socket"),
+            (
+                Blame::TimedOut(2),
+                "the time that call 2 allows had run out",
+            ),
+            (
+                Blame::WrongErrno { reset: 0, mapped },
+                "a RST that maps to ECONNRESET",
+            ),
+            (
+                Blame::ReportedTwice(0),
+                "a RST whose error had been reported before",
+            ),
+            (Blame::Unexplained, "unknown"),
+        ] {
+            assert_eq!(blame.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn every_gap_has_its_id_and_its_words() {
+        for (gap, id, words) in [
+            (
+                Gap::FramesDropped(1),
+                "frames-dropped",
+                "the capture lost 1 frame, so nothing can be said",
+            ),
+            (
+                Gap::FramesDropped(2),
+                "frames-dropped",
+                "the capture lost 2 frames, so nothing can be said",
+            ),
+            (
+                Gap::FenceMissing,
+                "fence-missing",
+                "the datagram sent after the last call was not captured",
+            ),
+            (
+                Gap::FilterHides,
+                "filter-hides",
+                "the capture filter hid frames of the connection",
+            ),
+            (
+                Gap::ClockStepped(-7),
+                "clock-stepped",
+                "the clock was stepped by -7 ns during the trial",
+            ),
+            (
+                Gap::TraceOverrun,
+                "trace-overrun",
+                "the kernel's trace lost events, so nothing can be said by what it lacks",
+            ),
+            (
+                Gap::SynMissing,
+                "syn-missing",
+                "the connection's SYN was not captured",
+            ),
+            (
+                Gap::SegmentMissing { frame: 4 },
+                "segment-missing",
+                "frame 4 acknowledges a segment that was not captured",
+            ),
+            (
+                Gap::FinNotAcknowledged,
+                "fin-not-acknowledged",
+                "no captured segment of the client acknowledges the server's FIN",
+            ),
+            (
+                Gap::TimesDisordered { call: 5 },
+                "times-disordered",
+                "call 5 is said to have been made at a time that the calls and frames around it do not allow",
+            ),
+            (
+                Gap::CallInterrupted { call: 5 },
+                "call-interrupted",
+                "call 5 was interrupted before it could end",
+            ),
+            (
+                Gap::TimingMissed(Timing::DataAfterAckOfFin),
+                "timing-missed",
+                "the FIN was not acknowledged before the client wrote",
+            ),
+            (
+                Gap::TimingMissed(Timing::DataBeforeAckOfFin),
+                "timing-missed",
+                "the FIN was acknowledged before the client wrote",
+            ),
+            (
+                Gap::TimingMissed(Timing::AnsweredWhileSent),
+                "timing-missed",
+                "the SYN was answered only when connect() waited already: this host left it for later",
+            ),
+            (
+                Gap::TimingMissed(Timing::AnsweredWhileAwaited),
+                "timing-missed",
+                "the SYN was answered while connect() was still sending it",
+            ),
+        ] {
+            assert_eq!((gap.id(), gap.to_string().as_str()), (id, words));
+        }
+    }
+}

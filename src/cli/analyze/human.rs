@@ -1,0 +1,210 @@
+//! The form for people: a line or two for each RST, and what a capture amounts to.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use crate::report::human::{BAD, GOOD, LABEL, grouped};
+use rstproof_core::analyze::comments::{duty, weight};
+use rstproof_core::analyze::marks::{Direction, Weight};
+use rstproof_core::analyze::table::{Connection, Told, Totals};
+use rstproof_core::analyze::tally::Tally;
+use rstproof_core::printable::printable;
+
+/// So many senders are named.
+const MOST_SENDERS: usize = 5;
+
+/// So many types of links that are not read, too.
+const MOST_LINKS: usize = 5;
+
+/// `399,600`.
+fn in_digits(number: u64) -> String {
+    grouped(usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// Address and port, or the address alone.
+fn who(socket: SocketAddr) -> String {
+    if socket.port() == 0 {
+        format!("{} (as a client)", socket.ip())
+    } else {
+        socket.to_string()
+    }
+}
+
+/// Says which file what follows is of.
+#[must_use]
+pub(super) fn heading(file: &str) -> String {
+    format!("{LABEL}{file}{LABEL:#}:")
+}
+
+/// What there is to say of a RST.
+#[must_use]
+pub(super) fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String {
+    let (reset, explanation) = (&told.reset, &told.explanation);
+    let (from, to) = (
+        connection.socket(reset.from),
+        connection.socket(reset.from.peer()),
+    );
+    let form = reset.form.map_or("of no Linux form", |form| form.name());
+    let cause = explanation
+        .cause
+        .map_or("cause unknown", |cause| cause.id());
+    let mut text = format!(
+        "{LABEL}frame {}{LABEL:#}  {from} → {to}  {cause}, {form}\n",
+        reset.frame
+    );
+    let outcome = match (explanation.errno, explanation.why_no_errno) {
+        (Some(errno), _) => format!("→ {BAD}{errno:?}{BAD:#}"),
+        (None, Some(why)) => format!("→ no error: {why}"),
+        (None, None) => String::new(),
+    };
+    let _ = writeln!(text, "  {}  {outcome}", duty(told));
+    let _ = writeln!(text, "  {}", explanation.ground);
+    if let Some(frame) = reset.drawn_by {
+        let _ = writeln!(text, "  it answers frame {frame}");
+    }
+    for said in &told.said {
+        let _ = writeln!(text, "  it says: {}", printable(&said.to_string()));
+    }
+    for fact in &told.facts {
+        if verbose || fact.accuses(Weight::Moderate) {
+            let (style, for_whom) = match fact.direction {
+                Direction::Against => (BAD, "for a third party"),
+                Direction::For => (GOOD, "for the sender itself"),
+            };
+            let _ = writeln!(
+                text,
+                "  {style}{for_whom}{style:#} ({}): {}",
+                weight(fact.weight),
+                printable(&fact.message)
+            );
+        }
+    }
+    if verbose {
+        for later in explanation.later {
+            let _ = writeln!(
+                text,
+                "  {}: first {}, then {}",
+                later.call, later.first, later.then
+            );
+        }
+        if let Some(what) = explanation.would_tell {
+            let _ = writeln!(text, "  what would tell more: {what}");
+        }
+    }
+    text
+}
+
+/// What a capture amounts to.
+#[must_use]
+pub(super) fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
+    let count = |number: u64, one: &str, many: &str| {
+        let number_text = in_digits(number);
+        format!("{number_text} {}", if number == 1 { one } else { many })
+    };
+    let mut text = format!(
+        "{LABEL}{file}{LABEL:#}: {}, {} of TCP in {}, {}\n",
+        count(totals.packets, "packet", "packets"),
+        in_digits(totals.tcp),
+        count(totals.connections, "connection", "connections"),
+        count(totals.resets, "reset", "resets"),
+    );
+    for (cause, number) in &tally.causes {
+        let (id, says) = cause.map_or(("unknown", "what was captured does not tell"), |it| {
+            (it.id(), it.says())
+        });
+        let number = in_digits(*number);
+        let _ = writeln!(text, "  {number:>9}  {id:<16} {says}");
+    }
+    let top = tally.top(MOST_SENDERS);
+    if !top.is_empty() {
+        let named: Vec<String> = top
+            .iter()
+            .map(|(socket, number)| {
+                let number = in_digits(*number);
+                format!("{} {number}", who(*socket))
+            })
+            .collect();
+        let _ = writeln!(text, "  sent by: {}", named.join(", "));
+    }
+    let talkers = tally.talkers(MOST_SENDERS);
+    if !talkers.is_empty() {
+        let named = talkers.iter().map(|(host, bytes)| {
+            let bytes = in_digits(*bytes);
+            format!("{host} {bytes}")
+        });
+        let named = named.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "  bytes of TCP from: {named}");
+    }
+    if !tally.states.is_empty() {
+        let states = tally
+            .states
+            .iter()
+            .map(|(state, number)| format!("{state} {}", in_digits(*number)));
+        let _ = writeln!(
+            text,
+            "  conn_state: {}",
+            states.collect::<Vec<_>>().join(", ")
+        );
+    }
+    lacks(&mut text, totals, tally);
+    text
+}
+
+/// What the capture does not hold, and what follows.
+fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
+    let mut say = |number: u64, one: &str, more: &str| {
+        if number > 0 {
+            let what = if number == 1 { one } else { more };
+            let number = in_digits(number);
+            let _ = writeln!(text, "  {number} {what}");
+        }
+    };
+    say(
+        tally.marked,
+        "reset bears a strong mark of a third party, and says which",
+        "resets bear a strong mark of a third party; each says which",
+    );
+    say(
+        tally.incomplete,
+        "connection is not whole in this capture: less can be said of it",
+        "connections are not whole in this capture: less can be said of them",
+    );
+    say(
+        totals.filtered,
+        "packet is not looked at, by the filter",
+        "packets are not looked at, by the filter",
+    );
+    say(
+        totals.dropped,
+        "frame was dropped where it was captured",
+        "frames were dropped where it was captured",
+    );
+    say(
+        totals.cut,
+        "TCP segment is cut or malformed, and passed over",
+        "TCP segments are cut or malformed, and passed over",
+    );
+    say(
+        totals.fragments,
+        "fragment of an IP packet: what is not in the first is passed over",
+        "fragments of IP packets: what is not in the first is passed over",
+    );
+    say(
+        totals.evicted,
+        "connection had to be forgotten before it was over: too many lived at once",
+        "connections had to be forgotten before they were over: too many lived at once",
+    );
+    let (links, others) = (totals.unread_links.iter(), totals.unread_links.values());
+    for (kind, number) in links.take(MOST_LINKS) {
+        say(
+            *number,
+            &format!("frame of link type {kind}, which is not read"),
+            &format!("frames of link type {kind}, which is not read"),
+        );
+    }
+    say(
+        others.skip(MOST_LINKS).sum(),
+        "frame of another link type, which is not read",
+        "frames of other link types, which are not read",
+    );
+}

@@ -1,0 +1,401 @@
+//! One connection for people: a line a segment, the states where they change, and each RST explained below it.
+//!
+//! Eighty columns. Of a connection that is too long to be read its beginning and its end are shown, and in between only RSTs
+//! and what drew them; no more than that is kept while the capture is read.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use anstyle::Style;
+
+use super::human;
+use crate::report::human::{BAD, LABEL, grouped, wrap};
+use crate::report::ladder::arrow;
+use rstproof_core::analyze::batch::Ends;
+use rstproof_core::analyze::table::{Connection, Listener, Step, Told};
+use rstproof_core::flow::State;
+use rstproof_core::packet::{Flags, Header};
+use rstproof_core::time::Timestamp;
+use rstproof_core::transcript::Role;
+
+/// So many segments are shown at the beginning, and as many at the end.
+const MOST_AT_EACH_END: usize = 200;
+
+/// So many are kept from the midst of it: RSTs, and what drew them.
+const MOST_KEPT: usize = 4096;
+
+/// Columns of a line, those before the arrow, and those of the arrow.
+const LINE: usize = 80;
+const BEFORE: usize = 20;
+const ARROW: usize = LINE - BEFORE;
+
+/// Which connection is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The one that this frame is of.
+    Frame(u32),
+    /// All between these ends.
+    Between(SocketAddr, SocketAddr),
+}
+
+impl FromStr for Which {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WANTED: &str =
+            "it is the number of a frame, or ADDR:PORT-ADDR:PORT, with an IPv6 address in brackets";
+        if let Ok(frame) = text.parse() {
+            return if frame == 0 {
+                Err(WANTED)
+            } else {
+                Ok(Self::Frame(frame))
+            };
+        }
+        let (one, other) = text.split_once('-').ok_or(WANTED)?;
+        match (one.parse(), other.parse()) {
+            (Ok(one), Ok(other)) => Ok(Self::Between(one, other)),
+            _ => Err(WANTED),
+        }
+    }
+}
+
+/// A segment, as it is shown.
+#[derive(Clone, Debug)]
+struct Row {
+    /// Which of the connection's it is, from 0.
+    nth: u64,
+    step: Step,
+    /// Whether an end is in another state than before.
+    has_changed: bool,
+    /// It is a RST, or draws one.
+    is_kept: bool,
+}
+
+/// Finds the connection that a frame is of.
+#[derive(Debug)]
+pub(crate) struct Finder {
+    frame: u32,
+    first: Option<u32>,
+}
+
+impl Finder {
+    /// Looks for this frame.
+    #[must_use]
+    pub(crate) fn new(frame: u32) -> Self {
+        Self { frame, first: None }
+    }
+}
+
+impl Listener for Finder {
+    /// The first frame of the connection, when it is found.
+    type Said = Option<u32>;
+
+    const FOLLOWS: bool = true;
+
+    fn segment(&mut self, step: &Step) {
+        if step.header.frame == self.frame {
+            self.first = Some(step.connection);
+        }
+    }
+
+    fn connection(&mut self, _: &Connection<'_>, _: &[Told]) {}
+
+    fn resets(&mut self, _: &Connection<'_>, _: &[Told]) {}
+
+    fn hand_over(&mut self) -> Option<u32> {
+        self.first
+    }
+}
+
+/// Tells the story of connections.
+#[derive(Debug)]
+pub(crate) struct Ladder {
+    file: String,
+    /// The first frame of the one that is meant, or its ends.
+    first: Option<u32>,
+    ends: Option<Ends>,
+    /// What there is to say and was not handed over.
+    text: String,
+    /// The connection that is under way, by its first frame.
+    number: u32,
+    count: u64,
+    states: Option<[State; 2]>,
+    beginning: Vec<Row>,
+    kept: Vec<Row>,
+    last: VecDeque<Row>,
+    /// What there is to say of RSTs, by their frames.
+    resets: HashMap<u32, String>,
+    /// How many connections were told of.
+    pub told: u64,
+}
+
+impl Ladder {
+    /// Of the connections in this file that are meant: by a frame, the one that it is the first of.
+    #[must_use]
+    pub(crate) fn new(file: &str, which: Which) -> Self {
+        let (first, ends) = match which {
+            Which::Frame(first) => (Some(first), None),
+            Which::Between(one, other) => {
+                let socket = |it: SocketAddr| (it.ip(), it.port());
+                (None, Some(Ends::of(socket(one), socket(other)).0))
+            }
+        };
+        Self {
+            file: file.to_owned(),
+            first,
+            ends,
+            text: String::new(),
+            number: 0,
+            count: 0,
+            states: None,
+            beginning: Vec::new(),
+            kept: Vec::new(),
+            last: VecDeque::new(),
+            resets: HashMap::new(),
+            told: 0,
+        }
+    }
+
+    fn is_meant(&self, number: u32, ends: &Ends) -> bool {
+        self.first == Some(number) || self.ends.as_ref() == Some(ends)
+    }
+
+    /// Keeps a segment, and one that is not at the end any more only if it has to do with a RST.
+    fn take(&mut self, step: &Step) {
+        if self.number != step.connection {
+            self.begin(step.connection);
+        }
+        let row = Row {
+            nth: self.count,
+            step: *step,
+            has_changed: self.states != Some(step.states),
+            is_kept: step.header.flags.has(Flags::RST),
+        };
+        self.count += 1;
+        self.states = Some(step.states);
+        if let Some(frame) = step.drawn_by
+            && let Some(row) =
+                (self.last.iter_mut().rev()).find(|row| row.step.header.frame == frame)
+        {
+            row.is_kept = true;
+        }
+        if self.beginning.len() < MOST_AT_EACH_END {
+            self.beginning.push(row);
+            return;
+        }
+        self.last.push_back(row);
+        if self.last.len() > MOST_AT_EACH_END
+            && let Some(row) = self.last.pop_front()
+            && row.is_kept
+            && self.kept.len() < MOST_KEPT
+        {
+            self.kept.push(row);
+        }
+    }
+
+    fn begin(&mut self, number: u32) {
+        (self.number, self.count, self.states) = (number, 0, None);
+        self.beginning.clear();
+        self.kept.clear();
+        self.last.clear();
+        self.resets.clear();
+    }
+
+    fn explain(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+        for told in resets {
+            if self.resets.len() < MOST_KEPT + 2 * MOST_AT_EACH_END {
+                let text = human::reset(connection, told, true);
+                self.resets.insert(told.reset.frame, text);
+            }
+        }
+    }
+
+    fn show(&mut self, connection: &Connection<'_>) {
+        let mut text = heading(&self.file, connection);
+        let zero = self.beginning.first().map(|row| row.step.header.at);
+        let mut next = 0;
+        for row in self.beginning.iter().chain(&self.kept).chain(&self.last) {
+            if row.nth > next {
+                let left_out = grouped(usize::try_from(row.nth - next).unwrap_or(usize::MAX));
+                let _ = writeln!(text, "{:BEFORE$}… {left_out} more …", "");
+            }
+            next = row.nth + 1;
+            segment(&mut text, &row.step, zero.unwrap_or_default());
+            if row.has_changed {
+                states(&mut text, row.step.states);
+            }
+            if let Some(reset) = self.resets.get(&row.step.header.frame) {
+                explanation(&mut text, reset);
+            }
+        }
+        self.text += &text;
+    }
+}
+
+impl Listener for Ladder {
+    type Said = String;
+
+    const FOLLOWS: bool = true;
+
+    fn segment(&mut self, step: &Step) {
+        if self.is_meant(step.connection, &step.ends) {
+            self.take(step);
+        }
+    }
+
+    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+        if self.is_meant(connection.number(), &connection.ends) {
+            self.explain(connection, resets);
+            self.told += 1;
+            self.show(connection);
+        }
+    }
+
+    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+        if self.is_meant(connection.number(), &connection.ends) {
+            self.explain(connection, resets);
+        }
+    }
+
+    fn hand_over(&mut self) -> String {
+        std::mem::take(&mut self.text)
+    }
+}
+
+fn heading(file: &str, connection: &Connection<'_>) -> String {
+    let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
+    let (number, zeek) = (connection.number(), connection.zeek);
+    let state = zeek.conn_state();
+    let text = format!(
+        "the connection that begins with frame {number} of {file}: conn_state {state}, history {}",
+        zeek.history()
+    );
+    let mut heading = String::new();
+    for line in wrap(&text, LINE) {
+        let _ = writeln!(heading, "{LABEL}{line}{LABEL:#}");
+    }
+    let (client, server) = (format!("client {client}"), format!("server {server}"));
+    if client.len() + server.len() < ARROW {
+        let width = ARROW - client.len();
+        let columns = format!("{:>7} {:>11}", "frame", "s");
+        let _ = writeln!(
+            heading,
+            "{columns} {LABEL}{client}{server:>width$}{LABEL:#}"
+        );
+    } else {
+        let _ = writeln!(heading, "{:BEFORE$}{LABEL}{client}{LABEL:#}", "");
+        let columns = format!("{:>7} {:>11}", "frame", "s");
+        let _ = writeln!(heading, "{columns} {LABEL}{server:>ARROW$}{LABEL:#}");
+    }
+    heading
+}
+
+/// Frame, time, and the segment as an arrow; what has no room in it stands below.
+fn segment(text: &mut String, step: &Step, zero: Timestamp) {
+    let header = &step.header;
+    let style = if header.flags.has(Flags::RST) {
+        BAD
+    } else {
+        Style::new()
+    };
+    let (numbers, rest) = label(step);
+    let whole = format!("{numbers}{rest}");
+    let fits = whole.chars().count() + 6 <= ARROW;
+    let shown = if fits { &whole } else { &numbers };
+    let before = format!("{:>7} {:>11}", header.frame, time(header.at, zero));
+    let arrow = arrow(step.from, shown, ARROW);
+    let _ = writeln!(text, "{before} {style}{arrow}{style:#}");
+    if !fits {
+        let _ = writeln!(text, "{:BEFORE$}   {style}{rest}{style:#}", "");
+    }
+}
+
+/// Flags and sequence numbers as tcpdump has them, and the rest. A number whose base is not known is the one on the wire.
+fn label(step: &Step) -> (String, String) {
+    const TAKES_A_NUMBER: [Flags; 3] = [Flags::SYN, Flags::FIN, Flags::RST];
+    let Header {
+        flags,
+        seq,
+        ack,
+        payload_len,
+        window,
+        ..
+    } = step.header;
+    let mut numbers = flags.to_string();
+    let first = step.seq.unwrap_or(seq.0);
+    if payload_len > 0 {
+        let _ = write!(numbers, " seq {first}:{}", first.wrapping_add(payload_len));
+    } else if TAKES_A_NUMBER.iter().any(|flag| flags.has(*flag)) {
+        let _ = write!(numbers, " seq {first}");
+    }
+    let mut rest = String::new();
+    if flags.has(Flags::ACK) {
+        let _ = write!(rest, " ack {}", step.ack.unwrap_or(ack.0));
+    }
+    let _ = write!(rest, " len {payload_len} win {window}");
+    (numbers, rest)
+}
+
+/// In seconds, to the microsecond.
+fn time(at: Timestamp, zero: Timestamp) -> String {
+    let us = at.since(zero) / 1_000;
+    let sign = if us < 0 { "-" } else { "" };
+    let us = us.unsigned_abs();
+    format!("{sign}{}.{:06}", us / 1_000_000, us % 1_000_000)
+}
+
+/// The client's state on the left, and the server's on the right.
+fn states(text: &mut String, [client, server]: [State; 2]) {
+    let style = Style::new().dimmed();
+    let width = ARROW - client.name().len();
+    let server = server.name();
+    let _ = writeln!(
+        text,
+        "{:BEFORE$}{style}{client}{server:>width$}{style:#}",
+        ""
+    );
+}
+
+fn explanation(text: &mut String, reset: &str) {
+    const INDENT: usize = 4;
+    for line in reset.lines() {
+        let deeper = line.len() - line.trim_start().len();
+        for (nth, part) in wrap(line.trim_start(), LINE - INDENT - deeper - 2)
+            .iter()
+            .enumerate()
+        {
+            let indent = INDENT + deeper + if nth == 0 { 0 } else { 2 };
+            let _ = writeln!(text, "{:indent$}{part}", "");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_named_by_number_or_ends() {
+        let between = |one: &str, other: &str| {
+            Ok(Which::Between(one.parse().unwrap(), other.parse().unwrap()))
+        };
+        assert_eq!("7".parse(), Ok(Which::Frame(7)));
+        assert_eq!(
+            "10.0.0.1:80-10.0.0.2:9".parse(),
+            between("10.0.0.1:80", "10.0.0.2:9")
+        );
+        assert_eq!("[::1]:80-[::2]:9".parse(), between("[::1]:80", "[::2]:9"));
+        for wrong in ["0", "", "-1", "10.0.0.1-10.0.0.2", "::1:80-::2:9", "x"] {
+            assert!(wrong.parse::<Which>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_may_go_back() {
+        let at = |ns| time(Timestamp(ns), Timestamp(5_000_000_000));
+        assert_eq!(at(6_000_001_999), "1.000001");
+        assert_eq!(at(4_999_000_000), "-0.001000");
+    }
+}

@@ -1,0 +1,61 @@
+//! The clocks of this host.
+//!
+//! `CLOCK_REALTIME` may be stepped; [`ClockCheck`] notices, by comparing it with `CLOCK_MONOTONIC` before and after a trial.
+
+use nix::time::{ClockId, clock_gettime};
+use rstproof_core::time::Timestamp;
+
+use crate::error::Error;
+
+/// The current time, from the vDSO (some 20 ns).
+pub fn now() -> Result<Timestamp, Error> {
+    read(ClockId::CLOCK_REALTIME).map(Timestamp)
+}
+
+/// The distance between `CLOCK_REALTIME` and `CLOCK_MONOTONIC` at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockCheck {
+    realtime_minus_monotonic: i64,
+}
+
+impl ClockCheck {
+    /// Samples both clocks, `CLOCK_REALTIME` between two reads of the other one. A sample during which the
+    /// scheduler took the CPU away is thrown away, or it would look like a stepped clock.
+    pub fn sample() -> Result<Self, Error> {
+        const TIGHT_NS: i64 = 2_000;
+        const TRIES: usize = 8;
+        let mut best = (i64::MAX, 0);
+        for _ in 0..TRIES {
+            let before = read(ClockId::CLOCK_MONOTONIC)?;
+            let realtime = read(ClockId::CLOCK_REALTIME)?;
+            let width = read(ClockId::CLOCK_MONOTONIC)? - before;
+            if width < best.0 {
+                best = (width, realtime - before - width / 2);
+            }
+            if width <= TIGHT_NS {
+                break;
+            }
+        }
+        Ok(Self {
+            realtime_minus_monotonic: best.1,
+        })
+    }
+
+    /// The time of day at this reading of `CLOCK_MONOTONIC`, in nanoseconds.
+    #[must_use]
+    pub fn realtime_of(self, monotonic_ns: u64) -> Timestamp {
+        let monotonic = i64::try_from(monotonic_ns).unwrap_or(i64::MAX);
+        Timestamp(monotonic.saturating_add(self.realtime_minus_monotonic))
+    }
+
+    /// By how many nanoseconds `CLOCK_REALTIME` was stepped since `earlier`.
+    #[must_use]
+    pub fn step_since(self, earlier: Self) -> i64 {
+        self.realtime_minus_monotonic - earlier.realtime_minus_monotonic
+    }
+}
+
+fn read(clock: ClockId) -> Result<i64, Error> {
+    let now = clock_gettime(clock).map_err(|errno| Error::system("read the clock", errno))?;
+    Ok(now.tv_sec() * 1_000_000_000 + now.tv_nsec())
+}

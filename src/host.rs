@@ -1,0 +1,68 @@
+//! This host and this program, as reports name them.
+
+use rstproof_core::history::Kernel;
+use rstproof_core::report::{Header, Host, SCHEMA, Tool, Witnesses};
+
+use crate::sys;
+
+/// This program.
+#[must_use]
+pub fn this_tool() -> Tool {
+    Tool {
+        name: env!("CARGO_PKG_NAME").into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    }
+}
+
+/// The kernel that runs here; the default where it does not say.
+#[must_use]
+pub fn running_kernel() -> Kernel {
+    let Ok(name) = nix::sys::utsname::uname() else {
+        return Kernel::default();
+    };
+    let [sysname, version] = [name.sysname(), name.version()].map(|it| it.to_string_lossy());
+    Kernel::of(&sysname, &running_release(), &version)
+}
+
+/// The release of the kernel that runs here. uname(2) gives another one to who was started with `setarch --uname-2.6`
+/// (`UNAME26`; `override_release()`, kernel/sys.c), and `/proc` does not.
+#[must_use]
+pub fn running_release() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
+    let release = release.map(|release| release.trim_end().to_owned());
+    release.unwrap_or_else(|_| {
+        let name = nix::sys::utsname::uname();
+        name.map_or_else(
+            |_| String::new(),
+            |name| name.release().to_string_lossy().into_owned(),
+        )
+    })
+}
+
+/// The header of the report of a run on this host.
+#[must_use]
+pub fn header() -> Header {
+    let uname = nix::sys::utsname::uname().ok();
+    let field = |get: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
+        uname
+            .as_ref()
+            .map_or_else(String::new, |name| get(name).to_string_lossy().into_owned())
+    };
+    Header {
+        schema: SCHEMA,
+        tool: this_tool(),
+        host: Host {
+            sysname: field(|name| name.sysname()),
+            release: running_release(),
+            version: field(|name| name.version()),
+            machine: field(|name| name.machine()),
+            libpcap: sys::libpcap_version(),
+        },
+        witnesses: Witnesses {
+            capture: true,
+            kernel_trace: false,
+            counters: false,
+            no_kernel_trace: None,
+        },
+    }
+}

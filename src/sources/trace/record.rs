@@ -1,0 +1,474 @@
+//! From the bytes of one trace record to what it says, by the event's own `format` file.
+//!
+//! Kernels moved the fields about and changed how addresses are told: up to Linux 6.9 `tcp_send_reset` has ports, family
+//! and two forms of each address as the other events have, since then two `struct sockaddr_in6`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::error::known_number;
+use crate::sources::format::Format;
+use rstproof_core::kernel::event::What;
+
+/// The events that are asked for: system and name.
+pub const EVENTS: [(&str, &str); 4] = [
+    ("tcp", "tcp_send_reset"),
+    ("tcp", "tcp_receive_reset"),
+    ("sock", "inet_sk_error_report"),
+    ("sock", "inet_sock_set_state"),
+];
+
+/// What one record says. The pointer goes no further than to tell one socket from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// `CLOCK_MONOTONIC`, in nanoseconds.
+    pub at_ns: u64,
+    /// The end that it is about.
+    pub source: SocketAddr,
+    /// The end that this talks to.
+    pub destination: SocketAddr,
+    /// Where the kernel has the socket; 0 if there is none.
+    pub pointer: u64,
+    /// `SO_COOKIE` of it.
+    pub cookie: Option<u64>,
+    /// What happened.
+    pub what: What,
+}
+
+/// Knows the records of one event.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    kind: Kind,
+    source: Address,
+    destination: Address,
+    pointer: Option<usize>,
+    cookie: Option<usize>,
+    reasons: BTreeMap<u64, String>,
+}
+
+/// The event, and where it has what it alone tells.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    SendReset {
+        state: Option<usize>,
+        reason: Option<usize>,
+    },
+    ReceiveReset,
+    ErrorReport {
+        error: usize,
+    },
+    SetState {
+        old: usize,
+        new: usize,
+    },
+}
+
+/// How an address is told.
+#[derive(Clone, Copy, Debug)]
+enum Address {
+    /// `struct sockaddr_in` or `sockaddr_in6` at this offset.
+    Whole(usize),
+    /// In parts. Up to Linux 5.16 without a family: then an IPv4 address is told in both forms, the second one mapped into IPv6
+    /// (`TP_STORE_ADDRS`), and a socket of IPv6 has garbage in the first.
+    Parts {
+        family: Option<usize>,
+        port: usize,
+        ipv4: usize,
+        ipv6: usize,
+    },
+}
+
+impl Decoder {
+    /// For the records of this event; `None` if this kernel's tell too little to be joined to a connection.
+    #[must_use]
+    pub fn new(format: &Format) -> Option<Self> {
+        let of_size = |name: &str, size: usize| {
+            let field = format.field(name).filter(|field| field.size == size)?;
+            Some(field.offset)
+        };
+        let kind = match &*format.name {
+            "tcp_send_reset" => Kind::SendReset {
+                state: of_size("state", 4),
+                reason: of_size("reason", 4),
+            },
+            "tcp_receive_reset" => Kind::ReceiveReset,
+            "inet_sk_error_report" => Kind::ErrorReport {
+                error: of_size("error", 4)?,
+            },
+            "inet_sock_set_state" => Kind::SetState {
+                old: of_size("oldstate", 4)?,
+                new: of_size("newstate", 4)?,
+            },
+            _ => return None,
+        };
+        let address = |whole: &str, port: &str, ipv6: &str| {
+            // 28 bytes: `struct sockaddr_in6`.
+            if let Some(offset) = of_size(whole, 28) {
+                return Some(Address::Whole(offset));
+            }
+            Some(Address::Parts {
+                family: of_size("family", 2),
+                port: of_size(port, 2)?,
+                ipv4: of_size(whole, 4)?,
+                ipv6: of_size(ipv6, 16)?,
+            })
+        };
+        Some(Self {
+            kind,
+            source: address("saddr", "sport", "saddr_v6")?,
+            destination: address("daddr", "dport", "daddr_v6")?,
+            pointer: of_size("skaddr", 8).or_else(|| of_size("skaddr", 4)),
+            cookie: of_size("sock_cookie", 8),
+            reasons: format.symbols("reason"),
+        })
+    }
+
+    /// Whether it tells why.
+    #[must_use]
+    pub fn gives_reasons(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::SendReset {
+                reason: Some(_),
+                ..
+            }
+        )
+    }
+
+    /// Whether it is told of resets that no full socket sends, too: the kernels that have these addresses are (Linux
+    /// 6.10).
+    #[must_use]
+    pub fn tells_without_socket(&self) -> bool {
+        matches!(self.source, Address::Whole(_))
+    }
+
+    /// What this record says; `None` if it is none, or tells of nothing.
+    #[must_use]
+    pub fn decode(&self, at_ns: u64, record: &[u8]) -> Option<Record> {
+        let what = match self.kind {
+            Kind::SendReset { state, reason } => What::SendReset {
+                state: state
+                    .and_then(|at| number(record, at))
+                    .filter(|state| *state != 0)
+                    .map(state_name),
+                reason: reason.and_then(|at| number(record, at)).map(|reason| {
+                    let named = self.reasons.get(&u64::from(reason));
+                    named.map_or_else(|| reason.to_string(), String::clone)
+                }),
+            },
+            Kind::ReceiveReset => What::ReceiveReset,
+            Kind::ErrorReport { error } => {
+                let error = number(record, error)?;
+                // It is told of when there is none as well.
+                let errno = i32::try_from(error).ok().filter(|errno| *errno != 0)?;
+                What::ErrorReport(known_number(errno))
+            }
+            Kind::SetState { old, new } => What::SetState {
+                old: state_name(number(record, old)?),
+                new: state_name(number(record, new)?),
+            },
+        };
+        Some(Record {
+            at_ns,
+            source: self.source.read(record)?,
+            destination: self.destination.read(record)?,
+            pointer: self.pointer.and_then(|at| pointer(record, at)).unwrap_or(0),
+            cookie: self.cookie.and_then(|at| long(record, at)),
+            what,
+        })
+    }
+}
+
+impl Address {
+    fn read(self, record: &[u8]) -> Option<SocketAddr> {
+        match self {
+            Self::Whole(at) => {
+                let family = short(record, at)?;
+                let port = u16::from_be_bytes(bytes(record, at + 2)?);
+                let ip = match i32::from(family) {
+                    libc::AF_INET => IpAddr::V4(Ipv4Addr::from(bytes::<4>(record, at + 4)?)),
+                    libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(bytes::<16>(record, at + 8)?)),
+                    _ => return None,
+                };
+                Some(SocketAddr::new(ip, port))
+            }
+            Self::Parts {
+                family,
+                port,
+                ipv4,
+                ipv6,
+            } => {
+                let ipv4 = Ipv4Addr::from(bytes::<4>(record, ipv4)?);
+                let ipv6 = Ipv6Addr::from(bytes::<16>(record, ipv6)?);
+                let ip = match family.and_then(|at| short(record, at)).map(i32::from) {
+                    Some(libc::AF_INET) => IpAddr::V4(ipv4),
+                    Some(_) => IpAddr::V6(ipv6),
+                    None => ipv6.to_canonical(),
+                };
+                Some(SocketAddr::new(ip, short(record, port)?))
+            }
+        }
+    }
+}
+
+/// As `include/net/tcp_states.h` numbers them.
+fn state_name(state: u32) -> String {
+    const NAMES: [&str; 14] = [
+        "TCP_ESTABLISHED",
+        "TCP_SYN_SENT",
+        "TCP_SYN_RECV",
+        "TCP_FIN_WAIT1",
+        "TCP_FIN_WAIT2",
+        "TCP_TIME_WAIT",
+        "TCP_CLOSE",
+        "TCP_CLOSE_WAIT",
+        "TCP_LAST_ACK",
+        "TCP_LISTEN",
+        "TCP_CLOSING",
+        "TCP_NEW_SYN_RECV",
+        "TCP_BOUND_INACTIVE",
+        "TCP_MAX_STATES",
+    ];
+    let index = usize::try_from(state).ok().and_then(|it| it.checked_sub(1));
+    let name = index.and_then(|index| NAMES.get(index));
+    name.map_or_else(|| state.to_string(), |name| (*name).to_owned())
+}
+
+fn bytes<const N: usize>(record: &[u8], at: usize) -> Option<[u8; N]> {
+    record.get(at..at + N)?.try_into().ok()
+}
+
+fn short(record: &[u8], at: usize) -> Option<u16> {
+    bytes(record, at).map(u16::from_ne_bytes)
+}
+
+fn number(record: &[u8], at: usize) -> Option<u32> {
+    bytes(record, at).map(u32::from_ne_bytes)
+}
+
+fn long(record: &[u8], at: usize) -> Option<u64> {
+    bytes(record, at).map(u64::from_ne_bytes)
+}
+
+fn pointer(record: &[u8], at: usize) -> Option<u64> {
+    let width = size_of::<usize>();
+    if width == 8 {
+        long(record, at)
+    } else {
+        number(record, at).map(u64::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder(text: &str) -> Decoder {
+        Decoder::new(&Format::parse(text).unwrap()).unwrap()
+    }
+
+    /// A record of so many bytes with these in their places.
+    fn record(length: usize, parts: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut record = vec![0; length];
+        for (at, bytes) in parts {
+            record[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        record
+    }
+
+    fn family(number: libc::c_int) -> [u8; 2] {
+        u16::try_from(number).unwrap().to_ne_bytes()
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    /// Offsets as the file has them: skaddr 16, state 24, reason 28, saddr 32, daddr 60; in a `struct sockaddr_in` the port
+    /// is big-endian at 2 and the address at 4, in a `sockaddr_in6` the address is at 8.
+    #[test]
+    fn a_reset_sent_is_told_with_its_reason_and_two_whole_addresses() {
+        let decoder = decoder(include_str!("../../../tests/formats/tcp_send_reset-6.18"));
+        assert!(decoder.gives_reasons() && decoder.tells_without_socket());
+        let inet = family(libc::AF_INET);
+        let bytes = record(
+            88,
+            &[
+                (16, &7_u64.to_ne_bytes()),
+                (24, &1_u32.to_ne_bytes()),
+                (28, &11_u32.to_ne_bytes()),
+                (32, &inet),
+                (34, &8080_u16.to_be_bytes()),
+                (36, &[127, 7, 0, 1]),
+                (60, &inet),
+                (62, &40_000_u16.to_be_bytes()),
+                (64, &[127, 7, 0, 2]),
+            ],
+        );
+        let expected = Record {
+            at_ns: 5,
+            source: address("127.7.0.1:8080"),
+            destination: address("127.7.0.2:40000"),
+            pointer: 7,
+            cookie: None,
+            what: What::SendReset {
+                state: Some("TCP_ESTABLISHED".to_owned()),
+                reason: Some("TCP_ABORT_ON_CLOSE".to_owned()),
+            },
+        };
+        assert_eq!(decoder.decode(5, &bytes), Some(expected));
+        let inet6 = family(libc::AF_INET6);
+        let ip = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1).octets();
+        let bytes = record(
+            88,
+            &[
+                (28, &99_u32.to_ne_bytes()),
+                (32, &inet6),
+                (34, &1_u16.to_be_bytes()),
+                (40, &ip),
+                (60, &inet6),
+                (62, &2_u16.to_be_bytes()),
+                (68, &ip),
+            ],
+        );
+        let told = decoder.decode(5, &bytes).unwrap();
+        assert_eq!(told.source, address("[fd00::1]:1"));
+        assert_eq!(told.destination, address("[fd00::1]:2"));
+        let what = What::SendReset {
+            state: None,
+            reason: Some("99".to_owned()),
+        };
+        assert_eq!((told.pointer, told.what), (0, what));
+    }
+
+    /// skaddr 16, state 24, sport 28, dport 30, family 32, saddr 34, daddr 38.
+    #[test]
+    fn up_to_linux_6_9_it_is_told_in_parts_and_without_a_reason() {
+        let decoder = decoder(include_str!("../../../tests/formats/tcp_send_reset-6.9"));
+        assert!(!decoder.gives_reasons() && !decoder.tells_without_socket());
+        let bytes = record(
+            74,
+            &[
+                (24, &10_u32.to_ne_bytes()),
+                (28, &8080_u16.to_ne_bytes()),
+                (30, &40_000_u16.to_ne_bytes()),
+                (32, &family(libc::AF_INET)),
+                (34, &[127, 7, 0, 1]),
+                (38, &[127, 7, 0, 2]),
+            ],
+        );
+        let told = decoder.decode(5, &bytes).unwrap();
+        assert_eq!(told.source, address("127.7.0.1:8080"));
+        assert_eq!(told.destination, address("127.7.0.2:40000"));
+        let what = What::SendReset {
+            state: Some("TCP_LISTEN".to_owned()),
+            reason: None,
+        };
+        assert_eq!(told.what, what);
+    }
+
+    /// sport 16, family 20, `saddr_v6` 30, `daddr_v6` 46, `sock_cookie` 64; the IPv4 fields of such a socket hold garbage.
+    #[test]
+    fn a_reset_received_is_told_with_the_cookie() {
+        let decoder = decoder(include_str!(
+            "../../../tests/formats/tcp_receive_reset-6.18"
+        ));
+        let ip = Ipv6Addr::LOCALHOST.octets();
+        let bytes = record(
+            72,
+            &[
+                (8, &9_u64.to_ne_bytes()),
+                (16, &1_u16.to_ne_bytes()),
+                (18, &2_u16.to_ne_bytes()),
+                (20, &family(libc::AF_INET6)),
+                (22, &[127, 0, 0, 6]),
+                (30, &ip),
+                (46, &ip),
+                (64, &77_u64.to_ne_bytes()),
+            ],
+        );
+        let expected = Record {
+            at_ns: 5,
+            source: address("[::1]:1"),
+            destination: address("[::1]:2"),
+            pointer: 9,
+            cookie: Some(77),
+            what: What::ReceiveReset,
+        };
+        assert_eq!(decoder.decode(5, &bytes), Some(expected));
+        for length in 0..62 {
+            assert_eq!(decoder.decode(5, &bytes[..length]), None);
+        }
+    }
+
+    /// sport 16, dport 18, `saddr` 20, `saddr_v6` 28, `daddr_v6` 44: an IPv4 address stands in the longer fields as well, mapped
+    /// into IPv6, and a socket of IPv6 has 127.0.0.6 in the shorter one (`LOOPBACK4_IPV6`).
+    #[test]
+    fn without_a_family_the_longer_form_of_an_address_counts() {
+        let decoder = decoder(include_str!(
+            "../../../tests/formats/tcp_receive_reset-5.10"
+        ));
+        let told = |short: Ipv4Addr, long: Ipv6Addr| {
+            let (short, long) = (short.octets(), long.octets());
+            let bytes = record(
+                72,
+                &[
+                    (16, &1_u16.to_ne_bytes()),
+                    (18, &2_u16.to_ne_bytes()),
+                    (20, &short),
+                    (24, &short),
+                    (28, &long),
+                    (44, &long),
+                ],
+            );
+            let told = decoder.decode(5, &bytes).unwrap();
+            (told.source, told.destination)
+        };
+        let ipv4 = Ipv4Addr::new(127, 7, 0, 1);
+        assert_eq!(
+            told(ipv4, ipv4.to_ipv6_mapped()),
+            (address("127.7.0.1:1"), address("127.7.0.1:2"))
+        );
+        assert_eq!(
+            told(Ipv4Addr::new(127, 0, 0, 6), Ipv6Addr::LOCALHOST),
+            (address("[::1]:1"), address("[::1]:2"))
+        );
+    }
+
+    /// error 8; oldstate 16, newstate 20.
+    #[test]
+    fn errors_and_states_have_their_names_and_no_error_is_none() {
+        let errors = decoder(include_str!(
+            "../../../tests/formats/inet_sk_error_report-6.18"
+        ));
+        let of = |error: i32| {
+            let inet = family(libc::AF_INET);
+            let bytes = record(60, &[(8, &error.to_ne_bytes()), (16, &inet)]);
+            errors.decode(5, &bytes).map(|told| told.what)
+        };
+        assert_eq!(
+            of(libc::EPIPE),
+            Some(What::ErrorReport(rstproof_core::errno::Errno::EPIPE))
+        );
+        assert_eq!(of(0), None);
+        let states = decoder(include_str!(
+            "../../../tests/formats/inet_sock_set_state-6.18"
+        ));
+        let bytes = record(
+            72,
+            &[
+                (16, &1_u32.to_ne_bytes()),
+                (20, &7_u32.to_ne_bytes()),
+                (28, &family(libc::AF_INET)),
+            ],
+        );
+        let what = What::SetState {
+            old: "TCP_ESTABLISHED".to_owned(),
+            new: "TCP_CLOSE".to_owned(),
+        };
+        assert_eq!(states.decode(5, &bytes).unwrap().what, what);
+        for length in 0..24 {
+            assert_eq!(states.decode(5, &bytes[..length]), None);
+        }
+    }
+}
