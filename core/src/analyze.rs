@@ -1,8 +1,44 @@
-//! Captures that others made: every connection in them, and every RST explained.
+//! Captures from anywhere: every connection in them, and every RST explained.
 //!
 //! A capture is read once, from front to back, at about the speed of reading the file. Each connection is followed by the
 //! same [`Flow`](crate::flow::Flow) that judges live trials, so there is one truth about states, RCV.NXT and acceptability;
-//! beside it each has Zeek's `conn_state` and `history`, for those are the words that people compare with.
+//! beside it each has Zeek's `conn_state` and `history`, because people compare with these.
+//!
+//! [`Analysis`] is the way in: a [`Source`] goes in, [`Event`]s come out, and a [`Summary`] at the end.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use rstproof_core::analyze::{Analysis, Event, Source};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../captures/close-unread-data.ipv4.pcapng");
+//! let capture = std::fs::read(path)?;
+//! let source = Source::File(&capture, capture.len() as u64);
+//! let mut resets = Vec::new();
+//! let summary = Analysis::new().read(
+//!     &source,
+//!     |event| match event {
+//!         Event::Reset(connection, reset) => {
+//!             Some((reset.reset.frame, connection.socket(reset.reset.from), reset.explanation.cause))
+//!         }
+//!         _ => None,
+//!     },
+//!     |part| {
+//!         resets.extend(part.items);
+//!         ControlFlow::Continue(())
+//!     },
+//! );
+//! assert_eq!(summary.totals.connections, 1);
+//! let [(frame, sender, cause)] = resets[..] else { panic!("one RST") };
+//! println!("frame {frame}: RST from {sender}: {cause:?}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The modules, in the order in which a frame passes them: [`pieces`] cuts a capture into pieces that threads read side by side,
+//! [`batch`] decodes headers, [`table`] follows connections with [`zeek`], [`explain`] and [`marks`] say what a RST means and who
+//! may have sent it, and [`diagnosis`] reads what it carries. [`tally`] counts, [`json`] writes rows, [`excerpt`] copies frames.
 
 pub mod batch;
 pub mod comments;
@@ -14,5 +50,224 @@ pub mod marks;
 pub mod pieces;
 pub mod table;
 pub mod tally;
-pub mod text;
 pub mod zeek;
+
+use std::mem;
+use std::ops::ControlFlow;
+
+use self::batch::Wanted;
+pub use self::batch::{CompiledFilter, FrameFilter};
+use self::pieces::Manner;
+pub use self::pieces::{Ended, Source, Stopped};
+pub use self::table::{Audience, Connection, Listener, Told, Totals};
+use self::tally::Tally;
+
+/// How captures are analyzed: which frames count, and with how many threads.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    threads: usize,
+    piece_len: usize,
+    max_connections: usize,
+    wanted: Wanted,
+}
+
+impl Default for Analysis {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            piece_len: pieces::PIECE,
+            max_connections: table::MOST_CONNECTIONS,
+            wanted: Wanted::default(),
+        }
+    }
+}
+
+impl Analysis {
+    /// An analysis of all frames, in the thread of the caller.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of threads that read; the caller's is one of them. It does not change the result. If fewer can be started, fewer read.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Filter of the frames that count.
+    #[must_use]
+    pub fn filter(mut self, filter: FrameFilter) -> Self {
+        self.wanted.filter = Some(filter);
+        self
+    }
+
+    /// Whether the innermost packet of a tunnel counts, in place of the outer one.
+    #[must_use]
+    pub fn inside_tunnels(mut self, inside: bool) -> Self {
+        self.wanted.inside_tunnels = inside;
+        self
+    }
+
+    /// Maximum number of connections that are followed at the same time, [`MOST_CONNECTIONS`](table::MOST_CONNECTIONS) by default.
+    /// Where a capture has more, those that were silent longest are reported early and counted in [`Totals::evicted`].
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// Length in bytes of the pieces that threads read, [`PIECE`](pieces::PIECE) by default. It does not change the result.
+    #[must_use]
+    pub fn piece_len(mut self, bytes: usize) -> Self {
+        self.piece_len = bytes;
+        self
+    }
+
+    /// Reads a capture to its end, or as far as it can be read.
+    ///
+    /// `map` is called for each event, on the thread that found it, and makes an item of it, or nothing. `sink` gets the items in the order
+    /// of the capture, part by part; [`ControlFlow::Break`] ends the analysis with [`Stopped::Unwanted`].
+    pub fn read<T: Send>(
+        &self,
+        source: &Source<'_>,
+        map: impl Fn(Event<'_>) -> Option<T> + Sync,
+        sink: impl FnMut(Part<'_, T>) -> ControlFlow<()> + Send,
+    ) -> Summary {
+        let mapper = || Mapper {
+            map: &map,
+            items: Vec::new(),
+            tally: Tally::default(),
+        };
+        let ended = self.observe(source, mapper, &mut InOrder(sink));
+        let mut tally = Tally::default();
+        for mapper in ended.listeners {
+            tally.merge(mapper.tally);
+        }
+        Summary {
+            read: ended.read,
+            position: ended.position,
+            totals: ended.totals,
+            tally,
+        }
+    }
+
+    /// Reads a capture like [`read`](Self::read), with observers that keep a state of their own and may follow every segment: one for
+    /// each of the shares that the connections fall into.
+    pub fn observe<L: Listener, A: Audience<L::Said>>(
+        &self,
+        source: &Source<'_>,
+        observer: impl Fn() -> L,
+        audience: &mut A,
+    ) -> Ended<L> {
+        let manner = Manner {
+            threads: self.threads,
+            piece: self.piece_len,
+            wanted: &self.wanted,
+            most: self.max_connections,
+        };
+        pieces::read_all(source, manner, observer, audience)
+    }
+
+    /// Which frames count, for a second look at the same capture ([`excerpt`]).
+    #[must_use]
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+}
+
+/// Something that was found in a capture.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A connection that is over, or that was still open when the capture ended. Its RSTs follow, except those that came early.
+    Connection(&'a Connection<'a>),
+    /// An RST, and what is known of its connection. It comes with the end of its connection, or early if that has very many RSTs.
+    Reset(&'a Connection<'a>, &'a Told),
+}
+
+/// What was made of the events in one part of a capture.
+#[derive(Debug)]
+pub struct Part<'a, T> {
+    /// Items in the order of the capture.
+    pub items: Vec<T>,
+    /// Number of bytes of the capture that have been read.
+    pub position: u64,
+    /// Totals so far.
+    pub totals: &'a Totals,
+}
+
+/// Result of reading a capture.
+#[derive(Debug)]
+pub struct Summary {
+    /// Length of the capture in bytes, or why it was not read to its end.
+    pub read: Result<u64, Stopped>,
+    /// Number of bytes that were read.
+    pub position: u64,
+    /// Totals of what was read.
+    pub totals: Totals,
+    /// RSTs by cause and sender, connections by how they ended.
+    pub tally: Tally,
+}
+
+/// When an item comes: the frame at which its event was reported, and its connection.
+type Order = (u32, u32);
+
+/// Makes items of the events of one share of the connections.
+struct Mapper<'m, F, T> {
+    map: &'m F,
+    items: Vec<(Order, T)>,
+    tally: Tally,
+}
+
+impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> Mapper<'_, F, T> {
+    fn take(&mut self, connection: &Connection<'_>, event: Event<'_>) {
+        let item = (self.map)(event);
+        self.items
+            .extend(item.map(|item| (connection.order(), item)));
+    }
+}
+
+impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> Listener for Mapper<'_, F, T> {
+    type Said = Vec<(Order, T)>;
+
+    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+        self.tally.connection(connection);
+        self.take(connection, Event::Connection(connection));
+        self.resets(connection, resets);
+    }
+
+    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+        for reset in resets {
+            self.tally.reset(connection, reset);
+            self.take(connection, Event::Reset(connection, reset));
+        }
+    }
+
+    fn hand_over(&mut self) -> Self::Said {
+        mem::take(&mut self.items)
+    }
+}
+
+/// Puts the items of all shares in order.
+struct InOrder<S>(S);
+
+impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Audience<Vec<(Order, T)>>
+    for InOrder<S>
+{
+    fn hear(
+        &mut self,
+        said: Vec<Vec<(Order, T)>>,
+        position: u64,
+        totals: &Totals,
+    ) -> ControlFlow<()> {
+        let mut items: Vec<_> = said.into_iter().flatten().collect();
+        // Items of one connection keep their order.
+        items.sort_by_key(|(order, _)| *order);
+        (self.0)(Part {
+            items: items.into_iter().map(|(_, item)| item).collect(),
+            position,
+            totals,
+        })
+    }
+}

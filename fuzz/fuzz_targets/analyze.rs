@@ -18,12 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{LazyLock, Mutex};
 
 use libfuzzer_sys::fuzz_target;
-use rstproof_core::analyze::batch::Wanted;
-use rstproof_core::analyze::pieces::{Manner, PIECE, Source, Stopped, read_all};
-use rstproof_core::analyze::table::{Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals};
-use rstproof_core::analyze::tally::Tally;
-use rstproof_core::analyze::text::{Texts, in_order};
-use rstproof_core::analyze::{human, json};
+use rstproof_core::analyze::{Analysis, Event, Source, Stopped, Totals, json};
 
 /// Holds each input in its turn.
 static FILE: LazyLock<File> =
@@ -41,27 +36,27 @@ fuzz_target!(|bytes: &[u8]| {
             &made
         }
     };
-    // Two of each share.
-    let most = if mode & 4 == 0 { MOST_CONNECTIONS } else { 8 };
-    let wanted = Wanted {
-        inside_tunnels: mode & 8 != 0,
-        ..Wanted::default()
-    };
+    let mut analysis = Analysis::new().inside_tunnels(mode & 8 != 0);
+    if mode & 4 != 0 {
+        // Two of each share.
+        analysis = analysis.max_connections(8);
+    }
     // From the shortest there is to 4 KiB.
     let piece = usize::from(piece) * 16;
 
+    let analyze = |source: &Source<'_>, threads, piece| {
+        answer(source, &analysis.clone().threads(threads).piece_len(piece))
+    };
     let from_stream = |threads, piece| {
         let mut rest = capture;
-        let source = Source::Stream(Mutex::new(&mut rest));
-        answer(&source, (threads, piece), &wanted, most)
+        analyze(&Source::Stream(Mutex::new(&mut rest)), threads, piece)
     };
     let from_file = |threads, piece| {
         FILE.write_all_at(capture, 0).expect("it can be written");
         // What is left of a longer one is behind its end.
-        let source = Source::File(&FILE, capture.len() as u64);
-        answer(&source, (threads, piece), &wanted, most)
+        analyze(&Source::File(&*FILE, capture.len() as u64), threads, piece)
     };
-    let expected = from_stream(1, PIECE);
+    let expected = from_stream(1, 512 << 10);
     expected.check(capture);
     assert_eq!(from_file(1, piece), expected);
     // To hand over to another thread takes much longer than anything here, so it is not always done, and some times only.
@@ -79,7 +74,6 @@ fuzz_target!(|bytes: &[u8]| {
 struct Answer {
     /// Of the file, and of what is in it.
     json: Vec<u8>,
-    human: String,
     /// How it ended.
     end: String,
     position: u64,
@@ -107,106 +101,57 @@ impl Answer {
     }
 }
 
-/// Takes down what it is told of one share of the connections.
-#[derive(Default)]
-struct Notes {
-    json: Texts,
-    human: Texts,
-    connections: u64,
-    resets: u64,
+/// What is noted of an event.
+struct Note {
+    row: Vec<u8>,
+    is_reset: bool,
+    /// The highest frame that it names.
     last: u32,
-    tally: Tally,
 }
 
-impl Listener for Notes {
-    type Said = [Texts; 2];
-
-    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
-        self.tally.connection(connection);
-        self.connections += 1;
-        let json = |out: &mut Vec<u8>| json::connection(out, "", connection);
-        self.json
-            .add(connection.order(), json)
-            .expect("memory can be written");
-        let lost = connection.gaps.lost.into_iter();
-        let named = connection.frames.iter().copied().chain(lost);
-        self.last = named.chain([connection.number()]).fold(self.last, u32::max);
-        self.resets(connection, resets);
-    }
-
-    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
-        for told in resets {
-            self.tally.reset(connection, told);
-            self.resets += 1;
-            let json = |out: &mut Vec<u8>| json::reset(out, "", connection, told);
-            self.json
-                .add(connection.order(), json)
-                .expect("memory can be written");
-            let human = |out: &mut Vec<u8>| {
-                out.extend(human::reset(connection, told, true).into_bytes());
-                Ok::<(), ()>(())
-            };
-            self.human
-                .add(connection.order(), human)
-                .expect("memory can be written");
-            let drawn_by = told.reset.drawn_by.unwrap_or(0);
-            self.last = self.last.max(told.reset.frame).max(drawn_by);
-            assert!(told.reset.frame > 0 && drawn_by < told.reset.frame);
+fn note(event: Event<'_>) -> Option<Note> {
+    let mut row = Vec::new();
+    let last = match event {
+        Event::Connection(connection) => {
+            json::connection(&mut row, "", connection).expect("memory can be written");
+            let lost = connection.gaps.lost.into_iter();
+            let named = connection.frames.iter().copied().chain(lost);
+            named.chain([connection.number()]).max()
         }
-    }
-
-    fn hand_over(&mut self) -> Self::Said {
-        [&mut self.json, &mut self.human].map(std::mem::take)
-    }
-}
-
-impl Audience<[Texts; 2]> for Answer {
-    fn hear(&mut self, said: Vec<[Texts; 2]>, _: u64, _: &Totals) -> ControlFlow<()> {
-        let (json, human): (Vec<_>, Vec<_>) =
-            said.into_iter().map(|[one, other]| (one, other)).unzip();
-        self.json.extend(in_order(&json).concat());
-        self.human += std::str::from_utf8(&in_order(&human).concat()).expect("it was text");
-        ControlFlow::Continue(())
-    }
-}
-
-fn answer(
-    source: &Source<'_>,
-    (threads, piece): (usize, usize),
-    wanted: &Wanted,
-    most: usize,
-) -> Answer {
-    let mut answer = Answer::default();
-    let manner = Manner {
-        threads,
-        piece,
-        wanted,
-        most,
+        Event::Reset(connection, record) => {
+            json::reset(&mut row, "", connection, record).expect("memory can be written");
+            let drawn_by = record.reset.drawn_by.unwrap_or(0);
+            assert!(record.reset.frame > 0 && drawn_by < record.reset.frame);
+            Some(record.reset.frame)
+        }
     };
-    let ended = read_all(source, manner, Notes::default, &mut answer);
-    let mut tally = Tally::default();
-    for notes in ended.listeners {
-        answer.connections += notes.connections;
-        answer.resets += notes.resets;
-        answer.last = answer.last.max(notes.last);
-        tally.merge(notes.tally);
-    }
-    (answer.position, answer.end) = match ended.read {
+    Some(Note {
+        row,
+        is_reset: matches!(event, Event::Reset(..)),
+        last: last.unwrap_or(0),
+    })
+}
+
+fn answer(source: &Source<'_>, analysis: &Analysis) -> Answer {
+    let mut answer = Answer::default();
+    let summary = analysis.read(source, note, |part| {
+        for note in part.items {
+            answer.json.extend(note.row);
+            answer.connections += u64::from(!note.is_reset);
+            answer.resets += u64::from(note.is_reset);
+            answer.last = answer.last.max(note.last);
+        }
+        ControlFlow::Continue(())
+    });
+    (answer.position, answer.end) = match summary.read {
         Ok(position) => (position, String::new()),
         Err(Stopped::Malformed(malformed)) => (malformed.offset, malformed.to_string()),
         Err(other) => panic!("{other:?}"),
     };
-    answer.totals = ended.totals;
+    answer.totals = summary.totals;
     let problem = Some(answer.end.as_str());
-    json::summary(
-        &mut answer.json,
-        "",
-        &answer.totals,
-        &tally,
-        answer.position,
-        problem,
-    )
-    .expect("memory can be written");
-    answer.human += &human::summary("", &answer.totals, &tally);
+    let (totals, tally) = (&answer.totals, &summary.tally);
+    json::summary(&mut answer.json, "", totals, tally, answer.position, problem)
+        .expect("memory can be written");
     answer
 }

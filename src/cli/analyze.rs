@@ -7,7 +7,7 @@ mod output;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,10 @@ use crate::error::{Error, reason};
 use crate::exit_code::ExitCode;
 use crate::file::{Input, inputs};
 use ladder::{Finder, Ladder, Which};
-use rstproof_core::analyze::batch::{FrameFilter, Wanted};
 use rstproof_core::analyze::excerpt::Excerpt;
-use rstproof_core::analyze::json;
-use rstproof_core::analyze::pieces::{Ended, Manner, PIECE, Source, Stopped, read_all};
-use rstproof_core::analyze::table::{
-    Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals,
+use rstproof_core::analyze::{
+    Analysis, Audience, Event, FrameFilter, Part, Source, Stopped, Summary, Totals, json,
 };
-use rstproof_core::analyze::tally::Tally;
-use rstproof_core::analyze::text::{Texts, in_order};
 use rstproof_core::printable::printable;
 
 /// More threads make nothing faster: they would wait for each other.
@@ -61,11 +56,12 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         },
         usize::from,
     );
-    let wanted = Wanted {
-        inside_tunnels: args.tunnels,
-        filter: filter(args)?,
-        ..Wanted::default()
-    };
+    let mut analysis = Analysis::new()
+        .threads(threads)
+        .inside_tunnels(args.tunnels);
+    if let Some(filter) = filter(args)? {
+        analysis = analysis.filter(filter);
+    }
     if let Some(which) = args.connection {
         if args.format != AnalyzeFormat::Human {
             let text = "--connection is for people; the form for machines has all connections";
@@ -73,7 +69,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         }
         let mut code = ExitCode::Success;
         for input in inputs(&args.files)? {
-            let shown = input.and_then(|input| show(which, input, threads, &wanted));
+            let shown = input.and_then(|input| show(which, input, &analysis));
             match shown {
                 Ok(()) => {}
                 Err(error @ (Error::OutputClosed | Error::Output(_))) => return Err(error),
@@ -92,7 +88,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     let mut code = ExitCode::Success;
     let mut closed = None;
     for input in inputs(&args.files)? {
-        let one = input.and_then(|input| one(args, input, threads, &wanted, output.as_mut()));
+        let one = input.and_then(|input| one(args, input, &analysis, output.as_mut()));
         match one {
             Ok(()) => {}
             // Nobody reads on, but the file is wanted.
@@ -118,8 +114,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
 fn one(
     args: &AnalyzeArgs,
     mut input: Input,
-    threads: usize,
-    wanted: &Wanted,
+    analysis: &Analysis,
     mut output: Option<&mut Output>,
 ) -> Result<(), Error> {
     if let Some(output) = &mut output {
@@ -138,51 +133,43 @@ fn one(
         bar: None,
         length: input.length(),
     };
-    let told = || Teller {
-        args,
-        name: &name,
-        texts: Texts::default(),
-        tally: Tally::default(),
-        failed: None,
-        excerpt: output.is_some().then(|| Excerpt::new(&name)),
-    };
-    let ended = read(&mut input, threads, wanted, told, &mut report);
-    let mut tally = Tally::default();
-    let mut excerpt: Option<Excerpt> = None;
-    for teller in ended.listeners {
-        tally.merge(teller.tally);
-        match (&mut excerpt, teller.excerpt) {
-            (Some(all), Some(more)) => all.merge(more),
-            (all, more) => *all = more,
+    let excerpt = output.is_some().then(|| Mutex::new(Excerpt::new(&name)));
+    let row = |event: Event<'_>| {
+        if let Some(excerpt) = &excerpt {
+            let mut excerpt = excerpt.lock().unwrap_or_else(PoisonError::into_inner);
+            match event {
+                Event::Connection(connection) => excerpt.connection(connection),
+                Event::Reset(_, reset) => excerpt.resets(std::slice::from_ref(reset)),
+            }
         }
-    }
-    let problem = ended.read.as_ref().err().map(problem);
-    let totals = ended.totals;
-    let summary = Summary {
-        totals: &totals,
-        tally: &tally,
-        position: ended.position,
-        problem: problem.as_deref(),
+        row(args, &name, event)
     };
-    let said = report.end(args, &name, &summary);
+    let summary = read(&mut input, |source| {
+        analysis.read(source, row, |part| report.take(part))
+    });
+    let problem = summary.read.as_ref().err().map(problem);
+    let said = report.end(args, &name, &summary, problem.as_deref());
+    let excerpt = excerpt.map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
     if let (Some(output), Some(excerpt)) = (output, &excerpt) {
-        output.copy(excerpt, input, wanted)?;
+        output.copy(excerpt, input, analysis.wanted())?;
     }
     said?;
     match problem {
         None => Ok(()),
-        Some(problem) => Err(not_whole(path, &problem, totals.packets)),
+        Some(problem) => Err(not_whole(path, &problem, summary.totals.packets)),
     }
 }
 
 /// One connection of a capture, segment by segment.
-fn show(which: Which, mut input: Input, threads: usize, wanted: &Wanted) -> Result<(), Error> {
+fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error> {
     let path = input.path().to_owned();
     let (which, mut input) = match which {
         Which::Frame(frame) if input.is_repeatable() => {
             let mut found = First(None);
             let told = || Finder::new(frame);
-            read(&mut input, threads, wanted, told, &mut found);
+            read(&mut input, |source| {
+                analysis.observe(source, told, &mut found)
+            });
             let first = found.0.unwrap_or(frame);
             let input = if input.file().is_some() {
                 input
@@ -199,7 +186,9 @@ fn show(which: Which, mut input: Input, threads: usize, wanted: &Wanted) -> Resu
     };
     let name = printable(&path.to_string_lossy());
     let told = || Ladder::new(&name, which);
-    let ended = read(&mut input, threads, wanted, told, &mut out);
+    let ended = read(&mut input, |source| {
+        analysis.observe(source, told, &mut out)
+    });
     let written = match out.failed {
         None => out.out.flush(),
         Some(error) => Err(error),
@@ -267,25 +256,31 @@ impl Audience<String> for Lines {
     }
 }
 
-/// Reads a capture to its end, or as far as it can be read.
-fn read<L: Listener, A: Audience<L::Said>>(
-    input: &mut Input,
-    threads: usize,
-    wanted: &Wanted,
-    listener: impl Fn() -> L,
-    audience: &mut A,
-) -> Ended<L> {
-    let manner = Manner {
-        threads,
-        piece: PIECE,
-        wanted,
-        most: MOST_CONNECTIONS,
-    };
+/// Reads a capture: anywhere in a file, or a stream from front to back.
+fn read<R>(input: &mut Input, with: impl FnOnce(&Source<'_>) -> R) -> R {
     if let Some((file, length)) = input.file() {
-        return read_all(&Source::File(file, length), manner, listener, audience);
+        return with(&Source::File(file, length));
     }
-    let stream = Source::Stream(Mutex::new(input));
-    read_all(&stream, manner, listener, audience)
+    with(&Source::Stream(Mutex::new(input)))
+}
+
+/// What is shown of an event, if anything is.
+fn row(args: &AnalyzeArgs, name: &str, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
+    match (args.format, event) {
+        (AnalyzeFormat::Json, event) => {
+            let mut row = Vec::new();
+            let written = match event {
+                Event::Connection(connection) => json::connection(&mut row, name, connection),
+                Event::Reset(connection, reset) => json::reset(&mut row, name, connection, reset),
+            };
+            Some(written.map(|()| row))
+        }
+        (AnalyzeFormat::Human, Event::Reset(connection, reset)) if !args.quiet => {
+            let text = human::reset(connection, reset, args.verbose);
+            Some(Ok(text.into_bytes()))
+        }
+        (AnalyzeFormat::Human, _) => None,
+    }
 }
 
 fn problem(stopped: &Stopped) -> String {
@@ -357,73 +352,6 @@ impl Write for Out {
     }
 }
 
-/// Says what there is to say of the connections of one share.
-struct Teller<'a> {
-    args: &'a AnalyzeArgs,
-    name: &'a str,
-    texts: Texts,
-    tally: Tally,
-    failed: Option<io::Error>,
-    /// What is to be written to a file.
-    excerpt: Option<Excerpt>,
-}
-
-impl Teller<'_> {
-    fn say(
-        &mut self,
-        connection: &Connection<'_>,
-        write: impl FnOnce(&mut Vec<u8>, &str) -> io::Result<()>,
-    ) {
-        let name = self.name;
-        let said = self.texts.add(connection.order(), |out| write(out, name));
-        if let Err(error) = said {
-            self.failed.get_or_insert(error);
-        }
-    }
-}
-
-impl Listener for Teller<'_> {
-    type Said = (Texts, Option<io::Error>);
-
-    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
-        self.tally.connection(connection);
-        if self.args.format == AnalyzeFormat::Json {
-            self.say(connection, |out, name| {
-                json::connection(out, name, connection)
-            });
-        }
-        self.resets(connection, resets);
-        if let Some(excerpt) = &mut self.excerpt {
-            excerpt.connection(connection);
-        }
-    }
-
-    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
-        if let Some(excerpt) = &mut self.excerpt {
-            excerpt.resets(resets);
-        }
-        for told in resets {
-            self.tally.reset(connection, told);
-            match self.args.format {
-                AnalyzeFormat::Json => {
-                    self.say(connection, |out, name| {
-                        json::reset(out, name, connection, told)
-                    });
-                }
-                AnalyzeFormat::Human if self.args.quiet => {}
-                AnalyzeFormat::Human => {
-                    let text = human::reset(connection, told, self.args.verbose);
-                    self.say(connection, |out, _| out.write_all(text.as_bytes()));
-                }
-            }
-        }
-    }
-
-    fn hand_over(&mut self) -> Self::Said {
-        (std::mem::take(&mut self.texts), self.failed.take())
-    }
-}
-
 /// Writes what is said while a capture is read.
 struct Report {
     out: Out,
@@ -438,14 +366,6 @@ struct Report {
     length: Option<u64>,
 }
 
-/// What there is to say at the end.
-struct Summary<'a> {
-    totals: &'a Totals,
-    tally: &'a Tally,
-    position: u64,
-    problem: Option<&'a str>,
-}
-
 impl Report {
     fn write(&mut self, write: impl FnOnce(&mut Out) -> io::Result<()>) {
         if self.failed.is_none() {
@@ -458,16 +378,21 @@ impl Report {
         }
     }
 
-    fn end(&mut self, args: &AnalyzeArgs, name: &str, of: &Summary<'_>) -> Result<(), Error> {
+    fn end(
+        &mut self,
+        args: &AnalyzeArgs,
+        name: &str,
+        of: &Summary,
+        problem: Option<&str>,
+    ) -> Result<(), Error> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
         match args.format {
-            AnalyzeFormat::Json => self.write(|out| {
-                json::summary(out, name, of.totals, of.tally, of.position, of.problem)
-            }),
+            AnalyzeFormat::Json => self
+                .write(|out| json::summary(out, name, &of.totals, &of.tally, of.position, problem)),
             AnalyzeFormat::Human => {
-                let text = human::summary(name, of.totals, of.tally);
+                let text = human::summary(name, &of.totals, &of.tally);
                 let text = if of.totals.resets > 0 && !args.quiet {
                     format!("\n{text}")
                 } else {
@@ -480,6 +405,26 @@ impl Report {
         match self.failed.take() {
             None => Ok(()),
             Some(error) => Err(Error::output(error)),
+        }
+    }
+
+    /// Writes the rows of a part of the capture.
+    fn take(&mut self, part: Part<'_, io::Result<Vec<u8>>>) -> ControlFlow<()> {
+        if !part.items.is_empty() {
+            let heading = self.heading.take();
+            self.write(|out| {
+                if let Some(heading) = heading {
+                    writeln!(out, "{heading}")?;
+                }
+                let mut rows = part.items.into_iter();
+                rows.try_for_each(|row| out.write_all(&row?))
+            });
+        }
+        self.show_progress(part.position, part.totals);
+        if self.failed.is_none() || self.is_wanted {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
         }
     }
 
@@ -503,36 +448,6 @@ impl Report {
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{} resets", totals.resets));
             bar.set_position(position);
-        }
-    }
-}
-
-impl Audience<(Texts, Option<io::Error>)> for Report {
-    fn hear(
-        &mut self,
-        said: Vec<(Texts, Option<io::Error>)>,
-        position: u64,
-        totals: &Totals,
-    ) -> ControlFlow<()> {
-        let (texts, failed): (Vec<_>, Vec<_>) = said.into_iter().unzip();
-        if let Some(error) = failed.into_iter().flatten().next() {
-            self.failed.get_or_insert(error);
-        }
-        let texts = in_order(&texts);
-        if !texts.is_empty() {
-            let heading = self.heading.take();
-            self.write(|out| {
-                if let Some(heading) = heading {
-                    writeln!(out, "{heading}")?;
-                }
-                texts.into_iter().try_for_each(|text| out.write_all(text))
-            });
-        }
-        self.show_progress(position, totals);
-        if self.failed.is_none() || self.is_wanted {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
         }
     }
 }

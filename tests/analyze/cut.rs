@@ -11,10 +11,8 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rstproof_core::analyze::batch::Wanted;
-use rstproof_core::analyze::pieces::{Ended, Manner, Source, Stopped, read_all};
-use rstproof_core::analyze::table::{
-    Audience, Connection, Listener, MOST_CONNECTIONS, Told, Totals,
+use rstproof_core::analyze::{
+    Analysis, Audience, Connection, Ended, Listener, Source, Stopped, Told, Totals,
 };
 use rstproof_core::file::{Format, Reader};
 
@@ -58,18 +56,13 @@ fn read_from(
     threads: usize,
     piece: usize,
 ) -> (Result<u64, Stopped>, Totals, Frames) {
-    let manner = Manner {
-        threads,
-        piece,
-        wanted: &Wanted::default(),
-        most: MOST_CONNECTIONS,
-    };
+    let analysis = Analysis::new().threads(threads).piece_len(piece);
     let Ended {
         read,
         totals,
         listeners,
         ..
-    } = read_all(source, manner, Frames::default, &mut Nobody);
+    } = analysis.observe(source, Frames::default, &mut Nobody);
     let mut all = Frames::default();
     for told in listeners {
         all.connections += told.connections;
