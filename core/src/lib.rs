@@ -1,4 +1,148 @@
-//! Follows TCP connections in captures, explains every RST, and judges which one a socket error came from.
+//! Follows TCP connections in captures, explains every RST, and judges which RST a socket error came from.
+//!
+//! This is the part of `rstproof` that knows no host: it opens no socket, reads no clock, asks no kernel and compiles no filter. The same
+//! input gives the same answer on every machine. The program adds what is live: captures, system calls, kernel trace and counters.
+//!
+//! # Explain the RSTs of a capture
+//!
+//! [`analyze::Analysis`] reads pcap and pcapng from a file, from memory or from a stream, with any number of threads. See its
+//! [module](analyze) for an example.
+//!
+//! # Read and write captures
+//!
+//! [`file::Reader`] walks through the blocks of a capture in memory, [`file::Content`] decompresses gzip, zstd and lz4,
+//! [`file::pcapng::PcapNg`] and [`file::pcap::Pcap`] write.
+//!
+//! ```
+//! use rstproof_core::file::pcapng::{PcapNg, Section};
+//! use rstproof_core::file::{Block, Reader};
+//! use rstproof_core::packet::Link;
+//! use rstproof_core::time::Timestamp;
+//!
+//! let mut file = PcapNg::begin(&Section {
+//!     os: "Linux 6.18",
+//!     application: "example",
+//!     interfaces: &["lo"],
+//!     filter: "",
+//!     link: Link::Ethernet,
+//!     snaplen: 256,
+//!     comments: &[],
+//! });
+//! file.frame(0, Timestamp(1_700_000_000_000_000_001), 60, &[0; 60], &["padding".to_owned()]);
+//!
+//! for block in Reader::new(file.bytes())? {
+//!     if let Block::Frame(frame) = block? {
+//!         assert_eq!(frame.at, Timestamp(1_700_000_000_000_000_001));
+//!         assert_eq!(frame.comments, ["padding"]);
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Follow one connection
+//!
+//! [`packet::decode`] decodes a frame, and [`flow::Flow`] follows a connection through its segments: the state of each end, SND.NXT and
+//! RCV.NXT by RFC 9293, and for each RST whether its receiver had to accept it.
+//!
+//! ```
+//! use rstproof_core::file::{Block, Reader};
+//! use rstproof_core::flow::{Flow, State};
+//! use rstproof_core::packet::{Link, Packet, decode};
+//! use rstproof_core::transcript::Role;
+//!
+//! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../captures/close-unread-data.ipv4.pcapng");
+//! let capture = std::fs::read(path)?;
+//! let mut flow = Flow::learning(); // the sender of the first SYN is the client
+//! let mut frames = 0;
+//! for block in Reader::new(&capture)? {
+//!     let Block::Frame(frame) = block? else { continue };
+//!     frames += 1;
+//!     let Packet::Tcp(segment) = decode(Link::Ethernet, frames, frame.at, frame.captured) else { continue };
+//!     if let Some(reset) = flow.observe(&segment).and_then(|observed| observed.reset) {
+//!         assert_eq!(reset.from, Role::Server);
+//!         assert_eq!(reset.receiver_state, State::Established);
+//!         assert!(reset.acceptance.is_acceptable());
+//!     }
+//! }
+//! assert_eq!(flow.state(Role::Client), State::Closed);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Judge evidence
+//!
+//! [`verdict::judge`] compares what a [`scenario`] must lead to with the [`evidence`] of one trial: the calls with their times and results,
+//! the packets, and what the kernel reported, if it was asked.
+//!
+//! ```
+//! use rstproof_core::errno::Errno;
+//! use rstproof_core::evidence::{Completeness, Evidence};
+//! use rstproof_core::file::{Block, Reader};
+//! use rstproof_core::packet::{Link, Packet, decode};
+//! use rstproof_core::scenario;
+//! use rstproof_core::time::Timestamp;
+//! use rstproof_core::transcript::{Call, Op, Outcome, Role};
+//! use rstproof_core::verdict::{Verdict, judge};
+//!
+//! // What was captured: a SYN to a closed port, and the RST that answers it.
+//! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../captures/connect-closed-port.ipv4.pcapng");
+//! let capture = std::fs::read(path)?;
+//! let mut packets = Vec::new();
+//! for block in Reader::new(&capture)? {
+//!     if let Block::Frame(frame) = block? {
+//!         let number = packets.len() as u32 + 1;
+//!         packets.push(decode(Link::Ethernet, number, frame.at, frame.captured));
+//!     }
+//! }
+//! let [Packet::Tcp(syn), Packet::Tcp(rst), ..] = packets[..] else { panic!("SYN, RST") };
+//!
+//! // What the client's calls returned. Times are those of one clock, nanoseconds since the Unix epoch.
+//! let call = |op, after_rst: i64, errno| Call {
+//!     role: Role::Client,
+//!     op,
+//!     began: if op == Op::Connect { Timestamp(syn.at.0 - 1_000) } else { Timestamp(rst.at.0 + after_rst - 500) },
+//!     ended: Timestamp(rst.at.0 + after_rst),
+//!     outcome: Outcome::Failed(errno),
+//! };
+//! let evidence = Evidence {
+//!     client: syn.source,
+//!     server: syn.destination,
+//!     began: Timestamp(syn.at.0 - 2_000),
+//!     calls: vec![
+//!         call(Op::Connect, 5_000, Errno::ECONNREFUSED),
+//!         call(Op::Read(1), 6_000, Errno::ENOTCONN),
+//!         call(Op::Write(1), 7_000, Errno::EPIPE),
+//!     ],
+//!     steps: Vec::new(),
+//!     packets,
+//!     completeness: Completeness {
+//!         fence_seen: true,
+//!         fence: None,
+//!         dropped: 0,
+//!         filter_lets_all_through: true,
+//!         clock_step_ns: 0,
+//!     },
+//!     trace: None,
+//!     counters: None,
+//!     held_up_ns: 0,
+//!     host_state: None,
+//!     flaw: None,
+//! };
+//! let scenario = scenario::find("connect-closed-port").expect("it is in the catalogue");
+//! let judgement = judge(scenario, &evidence);
+//! assert_eq!(judgement.verdict, Verdict::Confirmed);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Modules
+//!
+//! From the bottom up; a module names only those above it in this list.
+//!
+//! - [`time`], [`errno`], [`transcript`]: points in time, Linux error numbers, calls and how they ended.
+//! - [`packet`]: frames decoded down to TCP and ICMP. [`file`](mod@file): pcap and pcapng.
+//! - [`flow`]: one connection, followed segment by segment. [`kernel`]: what a kernel reports. [`history`]: what Linux has changed.
+//! - [`scenario`]: the catalogue of ways to break a connection. [`evidence`]: what one trial left behind.
+//! - [`verdict`]: the judge.
+//! - [`report`]: trials as machine-readable reports. [`analyze`]: captures from anywhere. [`printable`]: hostile text made safe to show.
 
 pub mod analyze;
 pub mod errno;
