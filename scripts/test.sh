@@ -32,11 +32,17 @@ for path in tests/*.rs tests/*/main.rs; do
     name=${name%.rs}
     [[ " ${cli[*]} ${waiting[*]} ${live[*]} kernels " == *" $name "* ]] || offline+=("$name")
 done
+core=()
+for path in core/tests/*.rs core/tests/*/main.rs; do
+    name=${path#core/tests/}
+    name=${name%/main.rs}
+    core+=("${name%.rs}")
+done
 # --test NAME, for each of these that there is.
 programs() {
     local name
     for name in "$@"; do
-        if [[ -e tests/$name.rs || -e tests/$name/main.rs ]]; then
+        if [[ -e tests/$name.rs || -e tests/$name/main.rs || -e core/tests/$name.rs || -e core/tests/$name/main.rs ]]; then
             printf -- '--test\n%s\n' "$name"
         fi
     done
@@ -55,14 +61,15 @@ trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# part NAME ARGUMENT…: runs `cargo test` with these arguments, and keeps NAME.counts and NAME.failures. What is ignored counts
-# as skipped, and so does what `--skip as_root::` leaves out.
+# part NAME ARGUMENT…: runs `cargo test` with these arguments, and keeps NAME.counts and NAME.failures. Always of the whole workspace:
+# another selection of packages has other features, and all would be built once more. What is ignored counts as skipped, and so
+# does what `--skip as_root::` leaves out.
 part() {
     local name=$1 began=$SECONDS code=0 log=$work/$1.log failures=$work/$1.failures test
     shift
     : >"$failures"
     printf '\n== %s: cargo test %s\n' "$name" "$*"
-    cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || code=${PIPESTATUS[0]}
+    cargo test --locked --workspace --no-fail-fast "$@" 2>&1 | tee "$log" || code=${PIPESTATUS[0]}
     local ok=0 bad=0 left=0 results=0 counts
     while read -r -a counts; do
         results=$((results + 1))
@@ -118,7 +125,7 @@ fi
 parts=(unit doc core offline cli hosts kernels live)
 notes=()
 
-part unit --workspace --lib --bins -- "${not_root[@]}"
+part unit --lib --bins -- "${not_root[@]}"
 
 # Kernels, where they and QEMU can be had: the oldest, which lacks most of what has changed, and one that lacks what the
 # oldest does not have at all.
@@ -149,8 +156,9 @@ else
 fi
 mapfile -t arguments < <(programs "${waiting[@]}")
 beside hosts "${arguments[@]}" -- "${not_root[@]}"
-part doc --workspace --doc
-part core -p rstproof-core --test "*"
+part doc --doc
+mapfile -t arguments < <(programs "${core[@]}")
+part core "${arguments[@]}"
 mapfile -t arguments < <(programs "${offline[@]}")
 part offline "${arguments[@]}" -- "${not_root[@]}"
 mapfile -t arguments < <(programs "${cli[@]}")
