@@ -30,10 +30,10 @@ use crate::vm::guest;
 use rstproof_core::printable::printable;
 use rstproof_core::scenario::{self, Family, Scenario};
 
-/// Proves which TCP RST a call's error came from, or that none had a part in it.
+/// Find out which TCP RST (if any) caused a socket error.
 ///
-/// Runs scripts of socket calls over loopback while capturing what they cause, and proves from both that the RST on
-/// the wire is what a call's error came from, or that there was none.
+/// Reproduces TCP resets on a private loopback, captures them, and proves which RST caused which system call to
+/// fail. Explains every RST in existing captures.
 #[derive(Debug, Parser)]
 #[command(name = "rstproof", version, max_term_width = 80, after_help = EXIT_CODES)]
 struct Cli {
@@ -44,35 +44,35 @@ struct Cli {
     color: Color,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all confirmed or skipped; 1 something refuted; 2 usage error, or the tool \
-                          could not work; 3 something inconclusive; 130, 143 ended by SIGINT, SIGTERM.";
+const EXIT_CODES: &str = "Exit codes: 0 all confirmed or skipped; 1 at least one refuted; 2 usage or environment error; 3 at \
+                          least one inconclusive; 130, 143 ended by SIGINT, SIGTERM.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run scenarios and prove what broke their connections
+    /// Reproduce resets and prove what caused them
     Run(RunArgs),
-    /// Judge saved evidence again, from its files alone: no privilege and no network is needed
+    /// Verify saved evidence (no root, no network)
     Check(CheckArgs),
-    /// Explain every reset in captures that others made: no privilege is needed
+    /// Explain every RST in a pcap or pcapng file (no root)
     Analyze(AnalyzeArgs),
-    /// Tell what differs between saved reports, from kernel to kernel, and why: no privilege is needed
+    /// Compare saved reports across kernels and explain the differences (no root)
     Compare(CompareArgs),
-    /// Boot other kernels in QEMU, run scenarios there, and compare: no privilege is needed
+    /// Boot other kernels in QEMU, run scenarios there, and compare (no root)
     Kernels(KernelsArgs),
     /// List the scenarios
     List,
-    /// Tell the story of a scenario: what happens, why, what other systems do, what to do about it
+    /// Explain a scenario: what happens, why, and how to fix it
     Explain {
         /// Id of the scenario, as `rstproof list` shows it
         scenario: String,
     },
-    /// Wait to be killed, holding the socket that is standard input: what `run` starts as a child process
+    /// Hold the socket on standard input until killed (started by `run` as a child process)
     #[command(name = child::COMMAND, hide = true)]
     HoldSocket {
         /// Process that started it
         parent: i32,
     },
-    /// Show what this host can witness, what is missing, and the command that mends it
+    /// Check whether this system can run rstproof, and how to fix what is missing
     Doctor(DoctorArgs),
     /// Write a completion script for a shell to standard output
     Completions {
@@ -81,33 +81,33 @@ enum Command {
     },
     /// Write a man page to standard output
     Man {
-        /// The command it is about; none means the program itself
+        /// Command to document [default: rstproof itself]
         command: Option<String>,
     },
 }
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// Scenarios to run, as `rstproof list` shows them; none means all that are not slow
+    /// Scenarios to run (see `rstproof list`) [default: all that are not slow]
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
-    /// Run the slow scenarios, too: those that wait for timers of a second or more
+    /// Run the slow scenarios too: those that wait for timers of a second or more
     #[arg(long, conflicts_with = "scenarios")]
     all: bool,
     /// Interface to capture on
     #[arg(short, long, default_value = "lo", value_name = "IF", value_parser = NonEmptyStringValueParser::new())]
     interface: String,
-    /// Save each trial's frames and calls, to be judged again by `check`, and report.json, in this directory
+    /// Save the evidence of each trial (packets and calls, for `check`) and report.json in this directory
     #[arg(short, long, value_name = "DIR")]
     write: Option<PathBuf>,
-    /// Save frames as classic pcap instead of pcapng; comments are lost
+    /// Save packets as classic pcap instead of pcapng (without comments)
     #[arg(long, requires = "write")]
     pcap: bool,
-    /// BPF filter, as for tcpdump: only what it lets through is shown and saved. A trial of which it hides
-    /// anything is inconclusive
+    /// BPF filter, as for tcpdump: only matching packets are shown and saved. A trial is inconclusive if the filter
+    /// hides any of its packets
     #[arg(short, long, value_name = "EXPR")]
     filter: Option<String>,
-    /// Form of the output
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
     /// Address family
@@ -116,38 +116,38 @@ struct RunArgs {
     /// Run each trial this many times
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
-    /// Workers, each with a namespace and a capture of its own [default: one per core; 1 with --host]
+    /// Number of workers, each with its own network namespace and capture [default: one per core; 1 with --host]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
-    /// Port that servers listen on; the one after it stays closed
+    /// Port that servers listen on; the next port stays closed
     #[arg(long, default_value_t = 8080, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..=65534))]
     port: u16,
     /// Use this host's own loopback instead of a private network namespace; needs `CAP_NET_RAW`
     #[arg(long)]
     host: bool,
-    /// Overwrite evidence that the directory holds already; files of other trials stay
+    /// Overwrite evidence of the same trials in the directory; other files stay
     #[arg(long)]
     force: bool,
-    /// Show the ladder of every trial (human form)
+    /// Show the packet ladder of every trial (human format)
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
-    /// Show only what is not confirmed (human form)
+    /// Show only trials that are not confirmed (human format)
     #[arg(short, long)]
     quiet: bool,
 }
 
 #[derive(Debug, Args)]
 struct CheckArgs {
-    /// Directories that `run -w` wrote, or of single trials the capture or its .json
+    /// Directories written by `run -w`, or the capture or .json file of a single trial
     #[arg(value_name = "EVIDENCE", required = true)]
     evidence: Vec<PathBuf>,
-    /// Form of the output
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Show the ladder of every trial (human form)
+    /// Show the packet ladder of every trial (human format)
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
-    /// Show only what is not confirmed (human form)
+    /// Show only trials that are not confirmed (human format)
     #[arg(short, long)]
     quiet: bool,
 }
@@ -155,28 +155,28 @@ struct CheckArgs {
 #[derive(Debug, Args)]
 #[command(after_help = COMPARE_EXIT_CODES)]
 struct CompareArgs {
-    /// Reports: files that `run --format json` wrote, directories that `run -w` or `kernels -w` wrote
+    /// Reports: files written by `run --format json`, directories written by `run -w` or `kernels -w`
     #[arg(value_name = "REPORT", required = true)]
     reports: Vec<PathBuf>,
-    /// Form of the output
+    /// Output format
     #[arg(long, value_enum, default_value_t = CompareFormat::Human)]
     format: CompareFormat,
-    /// Show what is the same everywhere, too
+    /// Also show what is identical everywhere
     #[arg(long)]
     all: bool,
 }
 
-const COMPARE_EXIT_CODES: &str = "Exit codes: 0 the same behaviour everywhere; 1 calls end otherwise or other RSTs \
-                                  are sent; 2 usage error, or a report could not be read.";
+const COMPARE_EXIT_CODES: &str = "Exit codes: 0 identical behaviour; 1 system calls return different results, or different RSTs are \
+                                  sent; 2 usage error, or a report could not be read.";
 
 #[derive(Debug, Args)]
 #[command(after_help = KERNELS_EXIT_CODES)]
 struct KernelsArgs {
-    /// Kernel images (vmlinuz, bzImage), directories of unpacked packages; and scenarios to run, as `rstproof list`
-    /// shows them, none means all that are not slow
+    /// Kernel images (vmlinuz, bzImage) or directories of unpacked kernel packages; and scenarios to run
+    /// (see `rstproof list`) [default: all that are not slow]
     #[arg(value_name = "IMAGE|SCENARIO", required = true)]
     words: Vec<PathBuf>,
-    /// Run the slow scenarios, too
+    /// Run the slow scenarios too
     #[arg(long)]
     all: bool,
     /// Address family
@@ -185,38 +185,38 @@ struct KernelsArgs {
     /// Run each trial this many times
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
-    /// Save each kernel's evidence, its report and what it said on its console, in a directory of its own in this one
+    /// Save the evidence, report and console output of each kernel in a subdirectory of this directory
     #[arg(short, long, value_name = "DIR")]
     write: Option<PathBuf>,
-    /// Overwrite evidence that is there already
+    /// Overwrite existing evidence
     #[arg(long)]
     force: bool,
-    /// Run the trials on this host's own kernel as well
+    /// Also run the trials on the running kernel of this host
     #[arg(long)]
     with_running: bool,
-    /// Kernels that run side by side [default: as many as there are cores and memory for]
+    /// Number of kernels that run at the same time [default: as many as cores and memory allow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// More arguments for the kernels
+    /// Extra kernel command-line arguments
     #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
     append: Option<String>,
-    /// Memory of each, in MiB
+    /// Memory of each guest, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(64..=65_536))]
     memory: u32,
-    /// Most seconds that the trials of each may take
+    /// Time limit for the trials of each kernel, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     timeout: u32,
-    /// What runs them: `auto` takes KVM if it proves to work, and else emulates
+    /// Accelerator: `auto` uses KVM if it works, and emulation otherwise
     #[arg(long, value_enum, default_value_t = AcceleratorArg::Auto, value_name = "WHAT")]
     accel: AcceleratorArg,
-    /// Form of the output
+    /// Output format
     #[arg(long, value_enum, default_value_t = CompareFormat::Human)]
     format: CompareFormat,
 }
 
-const KERNELS_EXIT_CODES: &str = "Exit codes: 0 all confirmed, and the same behaviour everywhere; 1 something \
-                                  refuted, or behaviour differs; 2 usage error, or a kernel gave no result; 3 \
-                                  something inconclusive; 130, 143 ended by SIGINT, SIGTERM.";
+const KERNELS_EXIT_CODES: &str = "Exit codes: 0 all confirmed, and identical behaviour; 1 at least one refuted, or behaviour differs; \
+                                  2 usage error, or a kernel gave no result; 3 at least one inconclusive; 130, 143 \
+                                  ended by SIGINT, SIGTERM.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum CompareFormat {
@@ -228,41 +228,40 @@ enum CompareFormat {
 #[derive(Debug, Args)]
 #[command(after_help = ANALYZE_EXIT_CODES)]
 struct AnalyzeArgs {
-    /// Captures: pcap or pcapng, also compressed (gzip, zstd, lz4); directories of them; `-` for standard input
+    /// Captures: pcap or pcapng, optionally compressed (gzip, zstd, lz4); directories of captures; `-` for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Look only at frames that this filter lets through, in libpcap's syntax; `tcp[tcpflags]` means IPv4 alone
+    /// Analyze only packets matching this BPF filter (note: `tcp[tcpflags]` matches IPv4 only)
     #[arg(short, long, value_name = "EXPRESSION")]
     filter: Option<String>,
-    /// Look for connections inside of tunnels: IP-in-IP, GRE, VXLAN, Geneve, Teredo
+    /// Analyze the connections inside tunnels: IP-in-IP, GRE, VXLAN, Geneve, Teredo
     #[arg(long)]
     tunnels: bool,
-    /// Write the frames of all connections that were reset to this pcapng, each frame that matters with comments; reads
-    /// twice, so not from standard input
+    /// Write all reset connections to OUT (pcapng) with explanatory packet comments; cannot be used with `-`
     #[arg(short, long, value_name = "OUT")]
     write: Option<PathBuf>,
-    /// Show one connection, segment by segment: by the number of any of its frames, or between two ends, as ADDR:PORT-ADDR:PORT
+    /// Show one connection, segment by segment: the number of any of its frames, or its endpoints as ADDR:PORT-ADDR:PORT
     #[arg(long, value_name = "CONNECTION", conflicts_with_all = ["write", "quiet"])]
     connection: Option<Which>,
-    /// Overwrite the file that is written to
+    /// Overwrite OUT if it exists
     #[arg(long, requires = "write")]
     force: bool,
-    /// Threads that read side by side; the answer is the same for any number [default: as many as there are cores, at most 4]
+    /// Number of reader threads (does not affect results) [default: one per core, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
-    /// Say only what each capture amounts to
+    /// Print only the summary of each file
     #[arg(short, long)]
     quiet: bool,
-    /// Say all that is known of each reset
+    /// Print everything known about each RST
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
-    /// Form of the output
+    /// Output format
     #[arg(long, value_enum, default_value_t = AnalyzeFormat::Human)]
     format: AnalyzeFormat,
 }
 
-const ANALYZE_EXIT_CODES: &str = "Exit codes: 0 all captures were read to their ends; 2 usage error, or something could \
-                                  not be read: what came before it was.";
+const ANALYZE_EXIT_CODES: &str = "Exit codes: 0 every file was read completely; 2 usage error, or part of a file could not be read \
+                                  (everything before that part was analyzed).";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum AnalyzeFormat {
@@ -280,12 +279,13 @@ enum AcceleratorArg {
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_EXIT_CODES)]
 struct DoctorArgs {
-    /// Form of the output
+    /// Output format
     #[arg(long, value_enum, default_value_t = DoctorFormat::Human)]
     format: DoctorFormat,
 }
 
-const DOCTOR_EXIT_CODES: &str = "Exit codes: 0 trials can run here, whatever else is missing; 2 they cannot; 130, 143 ended by SIGINT, SIGTERM.";
+const DOCTOR_EXIT_CODES: &str =
+    "Exit codes: 0 trials can run here; 2 they cannot; 130, 143 ended by SIGINT, SIGTERM.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum DoctorFormat {
@@ -389,7 +389,7 @@ fn carry_out(command: &Command) -> Result<ExitCode, Error> {
 fn refuse_shaping(format: Format, shapes: bool) -> Result<(), Error> {
     if shapes && format != Format::Human {
         return Err(Error::Usage(
-            "--quiet and --verbose shape the human form; leave them away with any other".to_owned(),
+            "--quiet and --verbose apply only to --format human".to_owned(),
         ));
     }
     Ok(())
@@ -451,7 +451,7 @@ fn scenario_named(id: &str) -> Result<&'static Scenario, Error> {
         .filter(|(similarity, _)| *similarity > 0.7);
     let meant = closest.map_or_else(String::new, |(_, id)| format!("; did you mean '{id}'?"));
     Err(Error::Usage(format!(
-        "there is no scenario '{id}'{meant} (`rstproof list` shows them all)"
+        "unknown scenario '{id}'{meant} (`rstproof list` shows all scenarios)"
     )))
 }
 

@@ -129,8 +129,8 @@ mod errors {
 
     #[test]
     fn name_what_was_probably_meant() {
-        insta::assert_snapshot!(complains(&["run", "close-unread"]), @"rstproof: there is no scenario 'close-unread'; did you mean 'close-unread-data'? (`rstproof list` shows them all)");
-        insta::assert_snapshot!(complains(&["explain", "xyz"]), @"rstproof: there is no scenario 'xyz' (`rstproof list` shows them all)");
+        insta::assert_snapshot!(complains(&["run", "close-unread"]), @"rstproof: unknown scenario 'close-unread'; did you mean 'close-unread-data'? (`rstproof list` shows all scenarios)");
+        insta::assert_snapshot!(complains(&["explain", "xyz"]), @"rstproof: unknown scenario 'xyz' (`rstproof list` shows all scenarios)");
         insta::assert_snapshot!(complains(&["runn"]), @"rstproof: unrecognized subcommand 'runn'; a similar subcommand exists: 'run'");
         insta::assert_snapshot!(complains(&["run", "--repeet", "3"]), @"rstproof: unexpected argument '--repeet' found; a similar argument exists: '--repeat'");
         insta::assert_snapshot!(complains(&["man", "runn"]), @"rstproof: there is no command 'runn'");
@@ -150,8 +150,8 @@ mod errors {
         insta::assert_snapshot!(complains(&["run", "--verbose", "--quiet"]), @"rstproof: the argument '--verbose' cannot be used with '--quiet'");
         for format in ["json", "junit"] {
             insta::allow_duplicates! {
-                insta::assert_snapshot!(complains(&["run", "--format", format, "-q"]), @"rstproof: --quiet and --verbose shape the human form; leave them away with any other");
-                insta::assert_snapshot!(complains(&["run", "--format", format, "-v"]), @"rstproof: --quiet and --verbose shape the human form; leave them away with any other");
+                insta::assert_snapshot!(complains(&["run", "--format", format, "-q"]), @"rstproof: --quiet and --verbose apply only to --format human");
+                insta::assert_snapshot!(complains(&["run", "--format", format, "-v"]), @"rstproof: --quiet and --verbose apply only to --format human");
             }
         }
         insta::assert_snapshot!(complains(&["run", "--host", "--jobs", "3"]), @"rstproof: --host has one loopback for all: leave --jobs away, or leave --host away to give each worker a namespace of its own");
@@ -697,7 +697,7 @@ mod report {
         let here = suite.test_cases.iter().map(|case| match &case.status {
             TestCaseStatus::NonSuccess { description, .. } => {
                 let mut lines = description.as_deref().unwrap().lines();
-                let here = lines.find_map(|line| line.trim().strip_prefix("here"));
+                let here = lines.find_map(|line| line.trim().strip_prefix("this host"));
                 here.map(|here| here.split(':').next().unwrap().trim().to_owned())
             }
             _ => panic!("{case:?}"),

@@ -33,7 +33,7 @@ pub(super) fn of_frames(evidence: &Evidence, judgement: &Judgement) -> Vec<Vec<S
                     .is_some_and(|fence| fence.is(other)) =>
             {
                 facts.push(
-                    "fence: sent after the last call, so whatever was sent before it is in this file"
+                    "fence: sent after the last call, so everything sent before it is in this file"
                         .to_owned(),
                 );
             }
@@ -97,7 +97,7 @@ fn segment_facts(
         }
         let drawn = judgement.resets.iter();
         for reset in drawn.filter(|reset| reset.drawn_by == Some(segment.frame)) {
-            facts.push(format!("draws the RST in frame {}", reset.frame));
+            facts.push(format!("triggers the RST in frame {}", reset.frame));
         }
     }
 }
@@ -114,18 +114,18 @@ fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts:
     let (from, victim) = (reset.from, reset.from.peer());
     let why = match (reset.form, reset.drawn_by) {
         (Some(Form::Active), _) => {
-            "in the active form: a socket aborted, it answers no segment".to_owned()
+            "sent by a socket that aborted, not in reply to a segment".to_owned()
         }
         (Some(Form::Passive), Some(frame)) => {
-            format!("in the passive form: it answers frame {frame}, whose ACK is its SEQ")
+            format!("in reply to frame {frame}, whose ACK is its SEQ")
         }
         (Some(Form::PassiveAck), Some(frame)) => {
-            format!("in the passive form with ACK: it answers frame {frame} and acknowledges it")
+            format!("in reply to frame {frame}, which it acknowledges")
         }
         (Some(Form::Passive | Form::PassiveAck), None) => {
-            "in the form of an answer, but no captured segment draws it".to_owned()
+            "in the form of a reply, but no captured segment triggers it".to_owned()
         }
-        (None, _) => "in a form that Linux does not make".to_owned(),
+        (None, _) => "in a form that Linux does not send".to_owned(),
     };
     facts.push(format!("RST from the {from}, {why}"));
     let (state, ground) = (reset.receiver_state, reset.acceptance);
@@ -160,17 +160,17 @@ fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts:
 /// Who sent it and why, by the kernel's trace.
 fn origin_fact(origin: &Origin) -> Option<String> {
     let who = match origin.sender {
-        Sender::Socket => "a socket sent it",
-        Sender::Kernel => "the kernel sent it without a socket",
-        Sender::Firewall => "no kernel sent it, a firewall did",
-        Sender::Injected => "no kernel sent it, somebody else did",
+        Sender::Socket => "sent by a socket",
+        Sender::Kernel => "sent by the kernel, for no socket",
+        Sender::Firewall => "not sent by a kernel, but by a firewall",
+        Sender::Injected => "not sent by a kernel, but by a third party",
         Sender::Unknown => return None,
     };
     let why = origin.reason.as_ref().map_or_else(String::new, |name| {
         let says = reason::find(name).map_or_else(String::new, |it| format!(": {}", it.says));
         format!(", reason {name}{says}")
     });
-    Some(format!("by the kernel's trace {who}{why}"))
+    Some(format!("kernel trace: {who}{why}"))
 }
 
 fn told(outcome: Outcome) -> String {

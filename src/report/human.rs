@@ -225,21 +225,21 @@ pub fn skips(reasons: &BTreeMap<String, u64>) -> String {
 #[must_use]
 pub fn witnesses(witnesses: &Witnesses) -> String {
     let asked = [
-        (true, "the sockets"),
-        (witnesses.capture, "the wire"),
-        (witnesses.counters, "the kernel's counters"),
-        (witnesses.kernel_trace, "the kernel's trace"),
+        (true, "system calls"),
+        (witnesses.capture, "packets"),
+        (witnesses.counters, "kernel counters"),
+        (witnesses.kernel_trace, "kernel trace"),
     ];
     let of = |wanted: bool| {
         let names = asked.iter().filter(|(asked, _)| *asked == wanted);
         names.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
     };
-    let mut out = paragraph("witnesses: ", &of(true));
+    let mut out = paragraph("evidence from: ", &of(true));
     let missing = of(false);
     if !missing.is_empty() {
         let why = witnesses.no_kernel_trace.as_ref();
         let why = why.map_or_else(String::new, |why| format!(" ({})", printable(why)));
-        out.push_str(&paragraph("not asked: ", &format!("{missing}{why}")));
+        out.push_str(&paragraph("not available: ", &format!("{missing}{why}")));
     }
     out
 }

@@ -59,16 +59,16 @@ pub fn ladder(
     }
     // Of evidence that nothing speaks of, the host is not known.
     if !host.sysname.is_empty() {
-        note(&mut out, "here", &here(trial, host));
+        note(&mut out, "this host", &here(trial, host));
     }
     if !scenario.elsewhere.is_empty() {
-        note(&mut out, "elsewhere", scenario.elsewhere);
+        note(&mut out, "other OS", scenario.elsewhere);
     }
     if let Some(filter) = wireshark_filter(trial) {
         let _ = writeln!(out, "  {LABEL}wireshark{LABEL:#}\n    {filter}");
     }
     if let Some(source) = &trial.evidence {
-        let _ = writeln!(out, "  {LABEL}judged from{LABEL:#}\n    {}", source.file);
+        let _ = writeln!(out, "  {LABEL}verified from{LABEL:#}\n    {}", source.file);
         if let Some(text) = source.disagreement(trial.verdict) {
             note(&mut out, "recorded", &text);
         }
@@ -343,10 +343,9 @@ fn proof(out: &mut String, trial: &TrialReport) {
 /// Witnesses that were not there; they speak neither for the trial nor against it.
 fn unasked(trial: &TrialReport) -> impl Iterator<Item = &'static str> {
     let counters = trial.uncounted.is_none();
-    let counters =
-        counters.then_some("the kernel's counters: not this trial's alone, so not asked");
+    let counters = counters.then_some("kernel counters: not available (other traffic counts too)");
     let trace = trial.trace.is_none();
-    let trace = trace.then_some("the kernel's trace of who sent a RST, and why: not asked");
+    let trace = trace.then_some("kernel trace (who sent an RST, and why): not available");
     counters.into_iter().chain(trace)
 }
 
@@ -393,14 +392,14 @@ fn facts(trial: &TrialReport) -> Vec<String> {
         return Vec::new();
     }
     let mut facts =
-        vec!["the capture is complete: fence seen, no frame dropped, SYN captured".to_owned()];
+        vec!["the capture is complete: fence seen, no packets dropped, SYN captured".to_owned()];
     for reset in &trial.resets {
         facts.extend(facts_of_reset(trial, reset));
     }
     if trial.resets.is_empty() {
-        facts.push("no RST of this connection is on the wire".to_owned());
+        facts.push("no RST of this connection was captured".to_owned());
         if trial.trace.is_some_and(|trace| trace.send_reset) {
-            facts.push("by the kernel's trace nobody sent one".to_owned());
+            facts.push("kernel trace: no RST was sent".to_owned());
         }
     }
     for call in &trial.calls {
@@ -409,7 +408,7 @@ fn facts(trial: &TrialReport) -> Vec<String> {
         {
             let name = call.name();
             facts.push(format!(
-                "{name} {errno} has no RST of the other end behind it: {why}"
+                "{name} {errno} was not caused by an RST from the peer: {why}"
             ));
         }
     }
@@ -417,42 +416,48 @@ fn facts(trial: &TrialReport) -> Vec<String> {
         facts.push(counted(trial));
     }
     facts.push(format!(
-        "all {} calls ended as documented, and no error was reported twice",
+        "all {} calls returned what is documented, and no error was reported twice",
         trial.calls.len()
     ));
-    facts.push("nothing else had a part in it: no ICMP error, no other acceptable RST".to_owned());
+    facts.push("nothing else explains it: no ICMP error, no other acceptable RST".to_owned());
     facts
 }
 
 /// What the kernel counted.
 fn counted(trial: &TrialReport) -> String {
-    let moved = trial.counters.iter();
-    let moved: Vec<String> = moved.map(|(name, by)| format!("{name} {by}")).collect();
-    if moved.is_empty() {
-        return "the kernel counts nothing that tells of a reset or a failure".to_owned();
+    let increased = trial.counters.iter();
+    let increased: Vec<String> = increased
+        .map(|(name, by)| format!("{name} +{by}"))
+        .collect();
+    if increased.is_empty() {
+        return "kernel counters: no counter of resets or failures increased, as expected"
+            .to_owned();
     }
-    format!("the kernel counts as it should: {}", moved.join(", "))
+    format!(
+        "kernel counters increased as expected: {}",
+        increased.join(", ")
+    )
 }
 
 /// What an error came from that no RST of the other end has a part in.
 fn local_cause(cause: CauseReport) -> Option<String> {
     Some(match cause {
-        CauseReport::OwnShutdown(call) => format!("call {call} had shut its own sending side down"),
+        CauseReport::OwnShutdown(call) => format!("call {call} had shut down its own sending side"),
         CauseReport::OwnDisconnect(call) => {
-            format!("call {call} had dissolved the connection itself")
+            format!("call {call} had disconnected the socket")
         }
         CauseReport::OwnReset(frame) => {
-            format!("its own socket had sent the RST in frame {frame}, and tells its owner so")
+            format!("its own socket sent the RST in frame {frame}")
         }
-        CauseReport::NotConnected => "the socket has no connection".to_owned(),
-        CauseReport::NotListening(call) => format!("call {call} had shut the listener down"),
-        CauseReport::WouldBlock(call) => format!("call {call} had asked not to wait"),
-        CauseReport::TimedOut(call) => format!("the time that call {call} allows had run out"),
-        CauseReport::Unanswered => "what it had sent was never acknowledged".to_owned(),
+        CauseReport::NotConnected => "the socket is not connected".to_owned(),
+        CauseReport::NotListening(call) => format!("call {call} had shut down the listener"),
+        CauseReport::WouldBlock(call) => format!("call {call} had made the socket non-blocking"),
+        CauseReport::TimedOut(call) => format!("the timeout set by call {call} had expired"),
+        CauseReport::Unanswered => "what it sent was never acknowledged".to_owned(),
         CauseReport::Icmp(frame) => format!("the ICMP error in frame {frame}"),
         CauseReport::Destroyed(call) => format!("call {call} had destroyed the socket"),
-        CauseReport::NoRoute => "this host knows no way to the address".to_owned(),
-        CauseReport::InUse(call) => format!("call {call} waited on the same socket"),
+        CauseReport::NoRoute => "this host has no route to the address".to_owned(),
+        CauseReport::InUse(call) => format!("call {call} was waiting on the same socket"),
         CauseReport::Reset(_) | CauseReport::AfterReset(_) | CauseReport::Unexplained => {
             return None;
         }
@@ -465,22 +470,22 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
     if !reset.acceptable {
         let text = if reset.acceptance == Acceptance::NotArrived.to_string() {
             format!(
-                "frame {frame}: a RST from the {} that does not reach the {victim}",
+                "frame {frame}: RST from the {} that does not reach the {victim}",
                 reset.from
             )
         } else {
             format!(
-                "frame {frame}: a RST that the {victim} ignores: {}",
+                "frame {frame}: RST that the {victim} ignores: {}",
                 reset.acceptance
             )
         };
         return std::iter::once(text).chain(origin(reset)).collect();
     }
     let form = match reset.form {
-        Some(Form::Active) => "active form: a socket aborted, it answered no segment",
-        Some(Form::Passive) => "passive form: the answer to a segment with ACK",
-        Some(Form::PassiveAck) => "passive form with ACK: the answer to a segment without ACK",
-        None => "of a form that Linux does not make",
+        Some(Form::Active) => "sent by a socket that aborted, not in reply to a segment",
+        Some(Form::Passive) => "in reply to a segment with ACK",
+        Some(Form::PassiveAck) => "in reply to a segment without ACK",
+        None => "in a form that Linux does not send",
     };
     let mut facts = vec![format!(
         "frame {frame}: RST from the {}, {form}",
@@ -488,7 +493,7 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
     )];
     facts.extend(origin(reset));
     facts.push(format!(
-        "the {victim} had to believe it, in {}: {}",
+        "the {victim} was in {} and had to accept it: {}",
         reset.receiver_state, reset.acceptance
     ));
     let told = trial
@@ -496,7 +501,7 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
         .is_some_and(|trace| trace.receive_reset && trace.error_report);
     if let Some(errno) = reset.receiver_state.errno_of_reset().filter(|_| told) {
         facts.push(format!(
-            "by the kernel's trace it killed the {victim}'s socket and left {errno} there"
+            "kernel trace: it closed the {victim}'s socket with {errno}"
         ));
     }
     let place = trial
@@ -513,10 +518,10 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
             continue;
         };
         facts.push(format!(
-            "it came {} µs before {}({}) returned {errno}, which is what {} maps to",
-            time(call.ended_ns, at_ns),
+            "{}({}) returned {errno} {} µs later, as expected for a reset in {}",
             call.call,
             call.arguments,
+            time(call.ended_ns, at_ns),
             reset.receiver_state
         ));
     }
@@ -527,15 +532,17 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
 fn origin(reset: &ResetReport) -> Option<String> {
     let from = reset.from;
     let who = match reset.sender {
-        Sender::Socket => format!("a socket of the {from}'s"),
-        Sender::Kernel => format!("the {from}'s kernel, which has no socket for it,"),
+        Sender::Socket => format!("a {from} socket"),
+        Sender::Kernel => format!("the {from}'s kernel, for no socket"),
         Sender::Firewall => "a firewall".to_owned(),
-        Sender::Injected => "somebody else".to_owned(),
+        Sender::Injected => "a third party".to_owned(),
         Sender::Unknown => return None,
     };
     let why = reset.kernel_reason.as_deref();
-    let why = why.map_or_else(String::new, |reason| format!(": {}", printable(reason)));
-    Some(format!("by the kernel's trace {who} sent it{why}"))
+    let why = why.map_or_else(String::new, |reason| {
+        format!(", reason {}", printable(reason))
+    });
+    Some(format!("kernel trace: sent by {who}{why}"))
 }
 
 /// What the kernel's reasons mean, what to do about them, and what not to be misled by.
@@ -554,7 +561,7 @@ fn reasons(out: &mut String, trial: &TrialReport) {
         note(out, "why", &format!("{}: {}", reason.name, reason.says));
         note(out, "advice", reason.advice);
         if let Some(beware) = reason.beware {
-            note(out, "beware", beware);
+            note(out, "note", beware);
         }
     }
 }

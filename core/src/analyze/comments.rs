@@ -18,26 +18,28 @@ pub fn of_reset(told: &Told) -> Vec<String> {
             .filter(|fact| fact.accuses(Weight::Moderate))
             .map(|fact| {
                 let (weight, message) = (weight(fact.weight), printable(&fact.message));
-                format!("for a third party ({weight}): {message}")
+                format!("indicates injection ({weight}): {message}")
             }),
     );
     comments.extend((told.said.iter()).map(|said| {
         let said = printable(&said.to_string());
-        format!("it says: {said}")
+        format!("it carries: {said}")
     }));
     comments.extend(
         explanation
             .would_tell
-            .map(|what| format!("what would tell more: {what}")),
+            .map(|what| format!("to be sure: {what}")),
     );
     let receiver = reset.from.peer().name();
     comments.push(match (explanation.errno, explanation.why_no_errno) {
-        (Some(errno), _) => format!("the application of the {receiver} is told {errno:?}"),
-        (None, Some(why)) => format!("no application is told of it: {why}"),
-        (None, None) => "no application is told of it".to_owned(),
+        (Some(errno), _) => format!("the {receiver} application gets {errno:?}"),
+        (None, Some(why)) => format!("no application gets an error: {why}"),
+        (None, None) => "no application gets an error".to_owned(),
     });
     comments.push(duty(told));
-    let form = reset.form.map_or("of no Linux form", |form| form.name());
+    let form = reset
+        .form
+        .map_or("not a form that Linux sends", |form| form.name());
     let cause = explanation
         .cause
         .map_or("cause unknown", |cause| cause.id());
@@ -69,7 +71,7 @@ pub fn duty(told: &Told) -> String {
         Some(Duty::Ignore) => format!("the {receiver} ignores it"),
         Some(Duty::Challenge) => format!("the {receiver} challenges it"),
         None if told.explanation.acceptable == Some(false) => {
-            format!("the {receiver} does not get it")
+            format!("the {receiver} does not receive it")
         }
         None => format!("whether the {receiver} must accept it is unknown"),
     };

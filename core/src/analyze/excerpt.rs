@@ -160,10 +160,10 @@ impl Excerpt {
             comments.push(format!("connection {number} of {file}: {text}"));
         }
         for drawn in notes.draws.iter().take(MOST_DRAWN) {
-            comments.push(format!("draws the RST in frame {drawn} of {file}"));
+            comments.push(format!("triggers the RST in frame {drawn} of {file}"));
         }
         if notes.draws.len() > MOST_DRAWN {
-            comments.push("draws more RSTs".to_owned());
+            comments.push("triggers more RSTs".to_owned());
         }
         if let [others @ .., last] = &*notes.reset {
             comments.extend(others.iter().map(ToString::to_string));

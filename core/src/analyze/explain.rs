@@ -71,17 +71,15 @@ impl Cause {
     #[must_use]
     pub fn says(self) -> &'static str {
         match self {
-            Self::Refused => "nobody listens on that port, or somebody answers for it",
+            Self::Refused => "port closed, or rejected by a firewall",
             Self::AbortedClose => "the sender's socket aborted the connection",
-            Self::DataAfterClose => "data came for a socket that had been closed",
-            Self::HalfOpenPeer => "the sender knows nothing of this connection",
-            Self::ListenerAnswer => "a listener got a segment that opens no connection",
-            Self::Keepalive => "a keepalive probe found nobody",
-            Self::Duplicate => "the connection had been reset before",
-            Self::ResetAfterFin => {
-                "the sender had closed its half before, and then gave up the rest"
-            }
-            Self::Stray => "there is no connection here that it could belong to",
+            Self::DataAfterClose => "data arrived for a socket that had been closed",
+            Self::HalfOpenPeer => "the sender has no such connection",
+            Self::ListenerAnswer => "a listener received a segment that opens no connection",
+            Self::Keepalive => "a keepalive probe found no connection",
+            Self::Duplicate => "the connection had already been reset",
+            Self::ResetAfterFin => "the sender had closed its half, then aborted",
+            Self::Stray => "belongs to no connection in this capture",
         }
     }
 }
@@ -242,20 +240,20 @@ impl Explanation {
 fn why_no_errno(reset: &Reset, duty: Option<Duty>) -> &'static str {
     match (duty, reset.receiver_state) {
         (None, _) if reset.acceptance == Acceptance::NotArrived => {
-            "it was captured where it left, and not where it had to arrive"
+            "it was captured at its sender, but not at its receiver"
         }
-        (None, _) => "the capture does not hold what tells whether it had to be believed",
-        (Some(Duty::Ignore | Duty::Challenge), _) => "its receiver does not believe it",
+        (None, _) => "the capture does not show whether the receiver had to accept it",
+        (Some(Duty::Ignore | Duty::Challenge), _) => "its receiver does not accept it",
         (Some(Duty::Accept), State::TimeWait) => {
-            "no socket is left in TIME-WAIT that could be told"
+            "a connection in TIME-WAIT has no socket that could report it"
         }
         (Some(Duty::Accept), _) => {
-            "it finds a request that nobody has accepted yet, and the listener forgets that"
+            "the connection is still in the SYN or accept queue, and the listener drops it"
         }
     }
 }
 
-const FORM_ACTIVE: &str = "a window, and timestamps where they are in use: the socket aborted, it did not answer a segment";
+const FORM_ACTIVE: &str = "carries a window, and timestamps where they are in use, so a socket aborted; it is not a reply to a segment";
 
 /// Why it was sent, what that is concluded from, and what would tell more.
 fn cause(
@@ -270,60 +268,60 @@ fn cause(
     if is_first {
         return (
             Some(Cause::Stray),
-            "nothing else of this connection was captured before it",
-            Some("a capture that begins earlier"),
+            "no earlier packet of this connection was captured",
+            Some("a capture that starts earlier"),
         );
     }
     let was_reset = sender.reset() || receiver.reset();
     match reset.form {
         Some(Form::PassiveAck) if reset.acceptance == Acceptance::AcknowledgesSyn => (
             Some(Cause::Refused),
-            "it answers a SYN and acknowledges it: no socket listens, or a firewall rejects in its place",
-            Some("the counter OutRsts of that host, which moves only if its kernel sent it"),
+            "reply to a SYN: nothing is listening on that port, or a firewall rejected it",
+            Some("check OutRsts on that host; it increases only if its kernel sent the RST"),
         ),
         _ if was_reset && reset.receiver_state == State::Closed => (
             Some(Cause::Duplicate),
-            "a RST before it had ended the connection at its receiver",
+            "an earlier RST had already closed the connection at its receiver",
             None,
         ),
         Some(Form::PassiveAck) => (
             Some(Cause::Stray),
-            "it answers a segment without ACK, and its receiver waits for no answer to one",
+            "reply to a segment without ACK, but its receiver is not waiting for one",
             None,
         ),
         Some(Form::Passive) => answer(reset, sender_state, past, gaps),
         Some(Form::Active) if sender.reset() => (
             Some(Cause::Duplicate),
-            "the same end has sent a RST before",
+            "the same end has already sent an RST",
             None,
         ),
         Some(Form::Active) if sender.fin() => (
             Some(Cause::ResetAfterFin),
-            "the sender had sent its FIN, and its socket aborted then: it was closed with data unread, or waited too long \
-             for the other half",
+            "the sender had sent its FIN, then its socket aborted: it was closed with unread data, or waited too long \
+             for the FIN of its peer",
             None,
         ),
         Some(Form::Active) if sender.probes > 0 => (
             Some(Cause::Keepalive),
-            "the sender's keepalive probes were not answered, and its socket gave up",
+            "the sender's keepalive probes were not answered, so its socket gave up",
             None,
         ),
         Some(Form::Active) if header.window == 0 => (
             Some(Cause::AbortedClose),
-            "RST with ACK at the sender's next number: a socket aborted; a window of 0 is not Linux's way, but that of others",
-            Some("what the sender's system is"),
+            "RST with ACK at the sender's next sequence number: a socket aborted; other systems than Linux send it with window 0",
+            Some("identify the operating system of the sender"),
         ),
         Some(Form::Active) => (
             Some(Cause::AbortedClose),
             FORM_ACTIVE,
             Some(
-                "the sender's own calls: closed with data unread, closed with SO_LINGER 0, or ended by its process or kernel",
+                "trace the sender: it may have closed with unread data, closed with SO_LINGER 0, or been ended by its process or kernel",
             ),
         ),
         None => (
             None,
-            "the Linux kernel makes no RST of this form, so what made it cannot be told from it",
-            Some("what the sender's system is, or a capture at the sender"),
+            "the Linux kernel sends no RST of this form, so the form does not show its cause",
+            Some("identify the operating system of the sender, or capture at the sender"),
         ),
     }
 }
@@ -341,9 +339,9 @@ fn answer(
     if is_latest && receiver.probes > 0 {
         return (
             Some(Cause::Keepalive),
-            "it answers a keepalive probe: the sender has no socket for this connection any more",
+            "reply to a keepalive probe: the sender no longer has a socket for this connection",
             Some(
-                "whether its host was restarted, or its socket ended without a word that was captured",
+                "check whether the sender's host was restarted, or its socket closed without a captured packet",
             ),
         );
     }
@@ -351,13 +349,13 @@ fn answer(
         return if receiver.data_after_fin() {
             (
                 Some(Cause::DataAfterClose),
-                "the sender had sent its FIN, data came for it then, and it has no socket any more that could take that",
+                "the sender had already closed (FIN); data arrived for a socket that no longer exists",
                 None,
             )
         } else {
             (
                 Some(Cause::ResetAfterFin),
-                "the sender had sent its FIN, and has no socket any more for what came then",
+                "the sender had already closed (FIN); a segment arrived for a socket that no longer exists",
                 None,
             )
         };
@@ -365,62 +363,60 @@ fn answer(
     if sender.reset() {
         return (
             Some(Cause::Duplicate),
-            "the same end has sent a RST before, and answers what was still on its way",
+            "the same end has already sent an RST; this one replies to a segment that was still in flight",
             None,
         );
     }
     if sender.previous.is_some() {
         return (
             Some(Cause::Duplicate),
-            "the same end has sent a RST before, which its receiver did not believe or get, and says it again",
+            "the same end has already sent an RST that its receiver did not accept or receive, and repeats it",
             None,
         );
     }
     if receiver.reset() {
         return (
             Some(Cause::HalfOpenPeer),
-            "the sender had believed a RST in the other end's name before, and has no socket since; the other end goes on and \
-             seems not to know of that RST",
-            Some(
-                "a capture at the end in whose name the first RST was sent: whether it left there",
-            ),
+            "the sender accepted an earlier RST from the other end's address and no longer has a socket; the other end goes on \
+             as if it had not sent that RST",
+            Some("capture at the end whose address the first RST carries: did it send that RST?"),
         );
     }
     if sender_state == Some(State::SynSent) {
         return (
             Some(Cause::HalfOpenPeer),
-            "the sender is still connecting, and what it answers belongs to another connection than the one that it asks for",
+            "the sender is still connecting, and replies to a segment of another connection than the one it asked for",
             Some(
-                "whether the other end still holds an old connection between these ports, or the answer was forged",
+                "check whether the other end still has an old connection between these ports, or whether its reply was forged",
             ),
         );
     }
     match reset.receiver_state {
         State::SynReceived => (
             Some(Cause::HalfOpenPeer),
-            "it answers a SYN-ACK: the sender has sent no SYN, or does not know of it any more (a scan, a forged source, an \
-             old connection)",
-            Some("a capture at the sender"),
+            "reply to a SYN-ACK: the sender sent no SYN, or no longer has that connection (a scan, a forged source address, \
+             an old connection)",
+            Some("capture at the sender"),
         ),
         _ if sender.packets == 0 && !gaps.begins_midstream => (
             Some(Cause::ListenerAnswer),
-            "it answers a segment with ACK of an end that it has never answered before: a listener, or nobody",
+            "reply to a segment with ACK from an end that it has never replied to before: sent by a listener, or for a closed port",
             None,
         ),
         _ if sender.packets == 1 && !gaps.begins_midstream => (
             Some(Cause::HalfOpenPeer),
-            "the sender has sent its part of the handshake and nothing since, and finds no socket now: nobody has accepted the \
-             connection, or its socket ended without a word",
+            "the sender completed its part of the handshake and sent nothing since; now it has no socket: the connection was \
+             never accepted, or its socket closed without a captured packet",
             Some(
-                "the counters ListenOverflows and EmbryonicRsts of the sender's host, and its listener: whether that was closed",
+                "check ListenOverflows and EmbryonicRsts on the sender's host, and whether its listener was closed",
             ),
         ),
         _ => (
             Some(Cause::HalfOpenPeer),
-            "SEQ is the acknowledgment number of what it answers, without window and timestamps: the sender's kernel found no \
-             socket, or somebody on the way answers in its place",
+            "SEQ is the ACK number of the segment it replies to, without window and timestamps: the sender's kernel found no \
+             socket, or a device on the path replied in its place",
             Some(
-                "the counter OutRsts of the sender's host: it moves only if its kernel sent it; and whether that was restarted",
+                "check OutRsts on the sender's host, which increases only if its kernel sent the RST, and whether that host was restarted",
             ),
         ),
     }

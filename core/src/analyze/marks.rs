@@ -157,7 +157,7 @@ impl Case<'_> {
             Fact::against(
                 "no-linux-form",
                 Weight::Weak,
-                "the Linux kernel makes no RST like it: without ACK, and yet with an acknowledgment number, a window or timestamps; \
+                "the Linux kernel sends no such RST: without ACK, but with an acknowledgment number, a window or timestamps; \
                  other stacks may"
                     .into(),
             )
@@ -171,7 +171,7 @@ impl Case<'_> {
             Fact::against(
                 "payload",
                 Weight::Weak,
-                format!("{len} bytes of payload: Linux puts none into a RST, some devices do"),
+                format!("{len} bytes of payload: Linux puts none into an RST, some devices do"),
             )
         })
     }
@@ -186,15 +186,15 @@ impl Case<'_> {
         }
         let (small, large) = (window.min(usual), window.max(usual));
         if window == usual {
-            let message = format!("window {window}, as in the sender's last segment");
+            let message = format!("window {window}, same as the sender's last segment");
             Some(Fact::supports("window-same", Weight::Weak, message))
         } else if window == 0 {
             let message = format!(
-                "window 0, where the sender's last segment had {usual}: Linux states its own in an abort, other stacks 0"
+                "window 0, but the sender's last segment had {usual}; Linux aborts carry the window, other stacks send 0"
             );
             Some(Fact::against("window-zero", Weight::Weak, message))
         } else if u32::from(large) > FACTOR * u32::from(small) {
-            let message = format!("window {window}, where the sender's last segment had {usual}");
+            let message = format!("window {window}, but the sender's last segment had {usual}");
             Some(Fact::against("window-differs", Weight::Weak, message))
         } else {
             None

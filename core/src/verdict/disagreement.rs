@@ -95,7 +95,7 @@ impl fmt::Display for Disagreement {
         match self {
             Self::ResetsSent { sent, captured } => write!(
                 f,
-                "the kernel counts {sent} RSTs sent in this namespace (OutRsts), and {captured} were captured"
+                "the kernel counted {sent} RSTs sent in this namespace (OutRsts), but {captured} were captured"
             ),
             Self::Counter {
                 name,
@@ -103,16 +103,16 @@ impl fmt::Display for Disagreement {
                 seen,
             } => write!(
                 f,
-                "the kernel's counter {name}: expected to move by {expected}, moved by {seen}"
+                "kernel counter {name}: expected +{expected}, got +{seen}"
             ),
             Self::NotSent { frame, role } => write!(
                 f,
-                "frame {frame}: the RST is on the wire, and by the kernel's trace the {role}'s kernel did not send it: \
-                 a firewall or somebody else did"
+                "frame {frame}: the RST was captured, but the kernel trace shows that the {role}'s kernel did not send it: \
+                 a firewall or a third party did"
             ),
             Self::NotCaptured { role, reason } => write!(
                 f,
-                "by the kernel's trace the {role} sent a RST ({}), and it was not captured",
+                "the kernel trace shows an RST sent by the {role} ({}) that was not captured",
                 reason.as_deref().unwrap_or("no reason given")
             ),
             Self::WrongSender {
@@ -121,7 +121,7 @@ impl fmt::Display for Disagreement {
                 seen,
             } => write!(
                 f,
-                "frame {frame}: sender expected {}, by the kernel's trace {}",
+                "frame {frame}: expected sender {}, kernel trace shows {}",
                 expected.name(),
                 seen.name()
             ),
@@ -131,15 +131,15 @@ impl fmt::Display for Disagreement {
                 seen,
             } => write!(
                 f,
-                "frame {frame}: reason expected {expected}, by the kernel's trace {seen}"
+                "frame {frame}: expected reason {expected}, kernel trace shows {seen}"
             ),
             Self::NotReceived { frame, role } => write!(
                 f,
-                "frame {frame}: the {role} had to believe the RST, and by the kernel's trace it killed no socket there"
+                "frame {frame}: the {role} had to accept the RST, but the kernel trace shows no socket closed by it"
             ),
             Self::OtherReceived { role } => write!(
                 f,
-                "by the kernel's trace a RST killed the {role}'s socket that is not on the wire"
+                "the kernel trace shows that an RST closed the {role}'s socket, but that RST was not captured"
             ),
             Self::StateDiffers {
                 frame,
@@ -148,15 +148,15 @@ impl fmt::Display for Disagreement {
                 seen,
             } => write!(
                 f,
-                "frame {frame}: the {role} was in {expected} by the wire, and in {seen} by the kernel's trace"
+                "frame {frame}: the {role} was in {expected} according to the packets, but in {seen} according to the kernel trace"
             ),
             Self::ErrorNotReported { call, errno } => write!(
                 f,
-                "call {call} was told {errno}, and by the kernel's trace no such error was put on its socket"
+                "call {call} returned {errno}, but the kernel trace shows no such error on its socket"
             ),
             Self::OtherErrorReported { role, errno } => write!(
                 f,
-                "by the kernel's trace {errno} was put on the {role}'s socket, and nothing else explains that"
+                "the kernel trace shows {errno} on the {role}'s socket, and nothing else explains it"
             ),
         }
     }
@@ -176,7 +176,7 @@ mod tests {
                     captured: 1,
                 },
                 "resets-sent-differ",
-                "the kernel counts 0 RSTs sent in this namespace (OutRsts), and 1 were captured",
+                "the kernel counted 0 RSTs sent in this namespace (OutRsts), but 1 were captured",
             ),
             (
                 Disagreement::Counter {
@@ -185,12 +185,12 @@ mod tests {
                     seen: 1,
                 },
                 "counter-differs",
-                "the kernel's counter EstabResets: expected to move by 2, moved by 1",
+                "kernel counter EstabResets: expected +2, got +1",
             ),
             (
                 Disagreement::NotCaptured { role, reason: None },
                 "kernel-reset-not-captured",
-                "by the kernel's trace the client sent a RST (no reason given), and it was not captured",
+                "the kernel trace shows an RST sent by the client (no reason given) that was not captured",
             ),
             (
                 Disagreement::WrongSender {
@@ -199,7 +199,7 @@ mod tests {
                     seen: Sender::Kernel,
                 },
                 "wrong-sender",
-                "frame 6: sender expected socket, by the kernel's trace kernel",
+                "frame 6: expected sender socket, kernel trace shows kernel",
             ),
             (
                 Disagreement::WrongReason {
@@ -208,7 +208,7 @@ mod tests {
                     seen: "99".to_owned(),
                 },
                 "wrong-reason",
-                "frame 6: reason expected TCP_STATE, by the kernel's trace 99",
+                "frame 6: expected reason TCP_STATE, kernel trace shows 99",
             ),
             (
                 Disagreement::StateDiffers {
@@ -218,7 +218,7 @@ mod tests {
                     seen: "TCP_CLOSE_WAIT".to_owned(),
                 },
                 "kernel-state-differs",
-                "frame 6: the client was in ESTABLISHED by the wire, and in TCP_CLOSE_WAIT by the kernel's trace",
+                "frame 6: the client was in ESTABLISHED according to the packets, but in TCP_CLOSE_WAIT according to the kernel trace",
             ),
             (
                 Disagreement::ErrorNotReported {
@@ -226,7 +226,7 @@ mod tests {
                     errno: Errno::EPIPE,
                 },
                 "kernel-reported-no-error",
-                "call 5 was told EPIPE, and by the kernel's trace no such error was put on its socket",
+                "call 5 returned EPIPE, but the kernel trace shows no such error on its socket",
             ),
         ] {
             assert_eq!(

@@ -150,24 +150,24 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoReset { place } => {
-                write!(f, "RST {} that must be on the wire is not there", place + 1)
+                write!(f, "expected RST {} was not captured", place + 1)
             }
             Self::ResetUnacceptable { frame, acceptance } => {
                 write!(
                     f,
-                    "frame {frame}: a RST that its receiver must ignore: {acceptance}"
+                    "frame {frame}: an RST that its receiver must ignore: {acceptance}"
                 )
             }
             Self::UnexpectedSegment { frame } => write!(
                 f,
-                "frame {frame}: a segment of a connection that must not send any"
+                "frame {frame}: a segment of a connection that must not have any"
             ),
             Self::UnexpectedReset { frame } => {
-                write!(f, "frame {frame}: a RST that must not be there")
+                write!(f, "frame {frame}: an RST that must not be there")
             }
             Self::ResetFromWrongEnd { frame, expected } => write!(
                 f,
-                "frame {frame}: RST expected from the {expected}, seen from the {}",
+                "frame {frame}: expected an RST from the {expected}, got one from the {}",
                 expected.peer()
             ),
             Self::WrongForm {
@@ -176,13 +176,13 @@ impl fmt::Display for Finding {
                 seen,
             } => {
                 let name =
-                    |form: &Option<Form>| form.map_or("one that Linux does not make", Form::name);
+                    |form: &Option<Form>| form.map_or("one that Linux does not send", Form::name);
                 let (expected, seen) = (name(expected), name(seen));
-                write!(f, "frame {frame}: form expected {expected}, seen {seen}")
+                write!(f, "frame {frame}: expected form {expected}, got {seen}")
             }
             Self::DrawnByNothing { frame } => write!(
                 f,
-                "frame {frame}: the RST looks like an answer, and no captured segment draws it"
+                "frame {frame}: the RST has the form of a reply, but no captured segment triggers it"
             ),
             Self::WrongReceiverState {
                 frame,
@@ -190,11 +190,11 @@ impl fmt::Display for Finding {
                 seen,
             } => write!(
                 f,
-                "frame {frame}: receiver expected in {expected}, seen in {seen}"
+                "frame {frame}: expected the receiver in {expected}, it was in {seen}"
             ),
             Self::ResetTooLate { frame, call } => write!(
                 f,
-                "frame {frame}: the RST came after call {call}, which failed, had returned"
+                "frame {frame}: the RST came after the failed call {call} had returned"
             ),
             Self::WrongErrno {
                 call,
@@ -203,11 +203,11 @@ impl fmt::Display for Finding {
                 expected,
             } => write!(
                 f,
-                "call {call}: the RST in frame {frame} came in {state}, which maps to {expected}"
+                "call {call}: the RST in frame {frame} arrived in {state}, which gives {expected}"
             ),
             Self::ReportedTwice { call, frame } => write!(
                 f,
-                "call {call}: the error of the RST in frame {frame} is reported a second time"
+                "call {call}: the error of the RST in frame {frame} was reported a second time"
             ),
             _ => self.of_calls(f),
         }
@@ -219,11 +219,11 @@ impl Finding {
     fn of_calls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnexplainedError { call } => {
-                write!(f, "call {call} failed, and no RST on the wire explains it")
+                write!(f, "call {call} failed, and no captured RST explains it")
             }
             Self::UnexplainedEnd { call } => write!(
                 f,
-                "call {call} read the end of file, and neither a FIN nor a RST on the wire explains it"
+                "call {call} returned end of file, and neither a captured FIN nor a captured RST explains it"
             ),
             Self::OtherCause { call, seen } => {
                 write!(f, "call {call} failed for another reason: {seen}")
@@ -235,7 +235,7 @@ impl Finding {
                 seen,
             } => {
                 let expected = expected.map_or_else(|| SOME.to_owned(), |it| it.to_string());
-                write!(f, "call {call}, {op}: expected {expected}, seen {seen}")
+                write!(f, "call {call}, {op}: expected {expected}, got {seen}")
             }
             Self::PayloadDiffers {
                 role,
@@ -243,44 +243,47 @@ impl Finding {
                 sent,
             } => write!(
                 f,
-                "the {role}'s writes returned {written} bytes in all, and {sent} of its bytes are on the wire"
+                "the {role}'s writes returned {written} bytes in total, but {sent} of its bytes were captured"
             ),
             Self::NotSent { role, read, sent } => write!(
                 f,
-                "the {role}'s reads returned {read} bytes in all, and {sent} of the {}'s bytes are on the wire",
+                "the {role}'s reads returned {read} bytes in total, but {sent} of the {}'s bytes were captured",
                 role.peer()
             ),
             Self::Kernel(disagreement) => fmt::Display::fmt(disagreement, f),
             Self::NotRead { role, read, sent } => write!(
                 f,
-                "the {role}'s reads returned {read} of {sent} bytes, and then told of the RST"
+                "the {role}'s reads returned {read} of {sent} bytes before they failed because of the RST"
             ),
             Self::CallNotMade { role, op } => write!(f, "the {role}'s {op} was not made"),
             Self::OtherCall { call, role, op } => write!(
                 f,
-                "call {call}: the {role}'s {op} does not belong at this place of the script"
+                "call {call}: the {role}'s {op} is not the next call of the script"
             ),
             Self::IcmpError { frame } => write!(
                 f,
                 "frame {frame}: an ICMP error about this connection, which may explain the error"
             ),
-            Self::NoIcmp { place } => write!(
+            Self::NoIcmp { place } => {
+                write!(f, "expected ICMP error {} was not captured", place + 1)
+            }
+            Self::NoSuchReset {
+                place,
+                fate: Fate::NeverLeft,
+            } => write!(
                 f,
-                "ICMP error {} that must be on the wire is not there",
+                "expected RST {} (sent, but dropped before it could be captured) is missing from the kernel trace",
                 place + 1
             ),
-            Self::NoSuchReset { place, fate } => write!(
-                f,
-                "RST {} that must be sent and {} is not there",
-                place + 1,
-                match fate {
-                    Fate::Believed => "be believed",
-                    Fate::Ignored => "be ignored",
-                    Fate::Challenged => "be answered with a challenge ACK",
-                    Fate::Lost => "not arrive",
-                    Fate::NeverLeft => "never get there",
-                }
-            ),
+            Self::NoSuchReset { place, fate } => {
+                let fate = match fate {
+                    Fate::Believed => "accepted by its receiver",
+                    Fate::Ignored => "ignored by its receiver",
+                    Fate::Challenged => "answered with a challenge ACK",
+                    Fate::Lost | Fate::NeverLeft => "lost on the way",
+                };
+                write!(f, "expected RST {} ({fate}) was not captured", place + 1)
+            }
             other => f.write_str(other.id()), // what speaks of a RST has words of its own
         }
     }
@@ -289,22 +292,22 @@ impl Finding {
 impl fmt::Display for Blame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reset(_) => f.write_str("it was the first to be told of a RST"),
-            Self::AfterReset(_) => f.write_str("a RST had killed the connection before"),
-            Self::OwnShutdown(call) => write!(f, "call {call} had shut the sending side down"),
-            Self::OwnDisconnect(call) => write!(f, "call {call} had dissolved the connection"),
-            Self::OwnReset(_) => f.write_str("its own socket had answered with a RST"),
-            Self::NotConnected => f.write_str("the socket had no connection"),
-            Self::NotListening(call) => write!(f, "call {call} had shut the listener down"),
-            Self::WouldBlock(call) => write!(f, "call {call} had asked not to wait"),
-            Self::TimedOut(call) => write!(f, "the time that call {call} allows had run out"),
-            Self::Unanswered => f.write_str("what it had sent was never acknowledged"),
-            Self::Icmp(_) => f.write_str("an ICMP error had come in"),
+            Self::Reset(_) => f.write_str("it was the first call after an RST"),
+            Self::AfterReset(_) => f.write_str("an RST had closed the connection"),
+            Self::OwnShutdown(call) => write!(f, "call {call} had shut down the sending side"),
+            Self::OwnDisconnect(call) => write!(f, "call {call} had disconnected the socket"),
+            Self::OwnReset(_) => f.write_str("its own socket had replied with an RST"),
+            Self::NotConnected => f.write_str("the socket was not connected"),
+            Self::NotListening(call) => write!(f, "call {call} had shut down the listener"),
+            Self::WouldBlock(call) => write!(f, "call {call} had made the socket non-blocking"),
+            Self::TimedOut(call) => write!(f, "the timeout set by call {call} had expired"),
+            Self::Unanswered => f.write_str("what it sent was never acknowledged"),
+            Self::Icmp(_) => f.write_str("an ICMP error had arrived"),
             Self::Destroyed(call) => write!(f, "call {call} had destroyed the socket"),
-            Self::NoRoute => f.write_str("this host knows no way to the address"),
-            Self::InUse(call) => write!(f, "call {call} waited on the same socket"),
-            Self::WrongErrno { mapped, .. } => write!(f, "a RST that maps to {mapped}"),
-            Self::ReportedTwice(_) => f.write_str("a RST whose error had been reported before"),
+            Self::NoRoute => f.write_str("this host has no route to the address"),
+            Self::InUse(call) => write!(f, "call {call} was waiting on the same socket"),
+            Self::WrongErrno { mapped, .. } => write!(f, "an RST that gives {mapped}"),
+            Self::ReportedTwice(_) => f.write_str("an RST whose error had already been reported"),
             Self::Unexplained => f.write_str("unknown"),
         }
     }
@@ -432,7 +435,7 @@ impl fmt::Display for Gap {
             Self::Flawed(flaw) => flaw.fmt(f),
             Self::FramesDropped(count) => write!(
                 f,
-                "the capture lost {count} frame{}, so nothing can be said",
+                "the capture lost {count} frame{}, so no verdict is possible",
                 if *count == 1 { "" } else { "s" }
             ),
             Self::FenceMissing => {
@@ -447,7 +450,7 @@ impl fmt::Display for Gap {
             }
             Self::SynMissing => f.write_str("the connection's SYN was not captured"),
             Self::TraceOverrun => f.write_str(
-                "the kernel's trace lost events, so nothing can be said by what it lacks",
+                "the kernel trace lost events, so missing events prove nothing",
             ),
             Self::SegmentMissing { frame } => write!(
                 f,
@@ -458,36 +461,36 @@ impl fmt::Display for Gap {
             }
             Self::TimesDisordered { call } => write!(
                 f,
-                "call {call} is said to have been made at a time that the calls and frames around it do not allow"
+                "call {call} has a time that contradicts the calls and packets around it"
             ),
             Self::WindowMissed(missed) => missed.fmt(f),
             Self::MetInClose { call } => write!(
                 f,
-                "call {call}: its FIN was acknowledged before close() returned; Linux keeps the whole socket then, which answers \
-                 otherwise"
+                "call {call}: its FIN was acknowledged before close() returned; Linux then keeps the whole socket, which replies \
+                 differently"
             ),
             Self::HeldUp(ms) => write!(
                 f,
-                "a thread of this process that wakes up all the time did not for {ms} ms: the process was stopped, or the machine \
-                 paused or overloaded, and TCP timers may have run meanwhile"
+                "this process did not run for {ms} ms: it was stopped, or the machine was paused or overloaded; TCP timers may have \
+                 run in the meantime"
             ),
             Self::OutOfRoom(TIME_WAIT_OVERFLOW) => f.write_str(
-                "the kernel had no room in TIME-WAIT for what is left of a closed connection (TCPTimeWaitOverflow); allow more with \
+                "the kernel had no room in TIME-WAIT for a closed connection (TCPTimeWaitOverflow); allow more with \
                  `sudo sysctl net.ipv4.tcp_max_tw_buckets=262144`",
             ),
             Self::OutOfRoom(ABORTED_FOR_MEMORY) => f.write_str(
-                "the kernel aborted a socket because this host had too many without an owner (net.ipv4.tcp_max_orphans) or too little \
-                 memory for TCP (net.ipv4.tcp_mem): TCPAbortOnMemory moved",
+                "the kernel aborted a socket because this host had too many orphaned sockets (net.ipv4.tcp_max_orphans) or too little \
+                 memory for TCP (net.ipv4.tcp_mem): TCPAbortOnMemory increased",
             ),
             Self::OutOfRoom(counter) => write!(
                 f,
-                "this host ran out of room for the trial's segments or sockets: the kernel's counter {counter} moved; run it again \
+                "this host ran out of room for the trial's segments or sockets: kernel counter {counter} increased; run it again \
                  with fewer --jobs, or when the host has more memory"
             ),
             Self::Host(state) => state.fmt(f),
             Self::Exhausted { call, errno } => write!(
                 f,
-                "call {call} failed with {errno}, which is not TCP's doing: {}",
+                "call {call} failed with {errno}, which is not TCP behaviour: {}",
                 errno.fix().unwrap_or("")
             ),
             Self::ChildNotStarted { call, errno: None } => {
@@ -504,7 +507,7 @@ impl fmt::Display for Gap {
                 }
             }
             Self::ChildNotEnded { call } => {
-                write!(f, "call {call}: the child process did not end in time, which is not TCP's doing")
+                write!(f, "call {call}: the child process did not end in time, which is not TCP behaviour")
             }
             Self::CallInterrupted { call } => {
                 write!(f, "call {call} was interrupted before it could end")
@@ -516,7 +519,7 @@ impl fmt::Display for Gap {
                 f.write_str("the FIN was acknowledged before the client wrote")
             }
             Self::TimingMissed(Timing::AnsweredWhileSent) => {
-                f.write_str("the SYN was answered only when connect() waited already: this host left it for later")
+                f.write_str("the SYN was answered only after connect() had begun to wait: this host delayed it")
             }
             Self::TimingMissed(Timing::AnsweredWhileAwaited) => {
                 f.write_str("the SYN was answered while connect() was still sending it")
@@ -530,12 +533,12 @@ impl fmt::Display for HostState {
         if !self.is_short_of_memory() {
             return write!(
                 f,
-                "full CPU queues on this host dropped {} packets during the trial, perhaps some of its own; allow more with `sudo sysctl \
+                "full CPU queues on this host dropped {} packets during the trial, possibly some of its own; raise the limit with `sudo sysctl \
                  net.core.netdev_max_backlog=10000`",
                 self.queue_drops
             );
         }
-        f.write_str("memory for sockets is short here, which changes what TCP does: ")?;
+        f.write_str("this host is short of socket memory, which changes how TCP behaves: ")?;
         if self.tcp_pressure {
             f.write_str("TCP is under memory pressure on this host (`press` in /proc/net/protocols); see net.ipv4.tcp_mem")
         } else if let (true, Some(used), Some(low)) = (
@@ -550,10 +553,10 @@ impl fmt::Display for HostState {
         } else if let (true, Some(limit)) = (self.is_near_tcp_limit(), self.cgroup_tcp_limit) {
             write!(
                 f,
-                "this control group may use {limit} bytes for TCP and has met that; raise memory.kmem.tcp.limit_in_bytes"
+                "this control group is limited to {limit} bytes for TCP and reached that; raise memory.kmem.tcp.limit_in_bytes"
             )
         } else {
-            f.write_str("this control group met its memory limit during the trial (memory.events); raise memory.high and memory.max")
+            f.write_str("this control group reached its memory limit during the trial (memory.events); raise memory.high and memory.max")
         }
     }
 }
@@ -569,8 +572,8 @@ impl fmt::Display for Missed {
         } = self;
         write!(
             f,
-            ": by then the script had lost {lost_ms} ms in which it does not wait for anything, and {window_ms} ms are the most; TCP \
-             timers may have run meanwhile"
+            ": the script was {lost_ms} ms late by then, and at most {window_ms} ms are allowed; TCP timers may have run in the \
+             meantime"
         )
     }
 }
@@ -587,7 +590,7 @@ mod tests {
                 Finding::NoReset { place: 0 },
                 "no-reset",
                 None,
-                "RST 1 that must be on the wire is not there",
+                "expected RST 1 was not captured",
             ),
             (
                 Finding::ResetUnacceptable {
@@ -596,19 +599,19 @@ mod tests {
                 },
                 "reset-unacceptable",
                 Some(6),
-                "frame 6: a RST that its receiver must ignore: SEQ 2 is not RCV.NXT 1",
+                "frame 6: an RST that its receiver must ignore: SEQ 2 is not RCV.NXT 1",
             ),
             (
                 Finding::UnexpectedSegment { frame },
                 "unexpected-segment",
                 Some(6),
-                "frame 6: a segment of a connection that must not send any",
+                "frame 6: a segment of a connection that must not have any",
             ),
             (
                 Finding::UnexpectedReset { frame },
                 "unexpected-reset",
                 Some(6),
-                "frame 6: a RST that must not be there",
+                "frame 6: an RST that must not be there",
             ),
             (
                 Finding::ResetFromWrongEnd {
@@ -617,7 +620,7 @@ mod tests {
                 },
                 "reset-from-wrong-end",
                 Some(6),
-                "frame 6: RST expected from the server, seen from the client",
+                "frame 6: expected an RST from the server, got one from the client",
             ),
             (
                 Finding::WrongForm {
@@ -627,7 +630,7 @@ mod tests {
                 },
                 "wrong-form",
                 Some(6),
-                "frame 6: form expected active, seen one that Linux does not make",
+                "frame 6: expected form active, got one that Linux does not send",
             ),
             (
                 Finding::WrongReceiverState {
@@ -637,13 +640,13 @@ mod tests {
                 },
                 "wrong-receiver-state",
                 Some(6),
-                "frame 6: receiver expected in CLOSE-WAIT, seen in ESTABLISHED",
+                "frame 6: expected the receiver in CLOSE-WAIT, it was in ESTABLISHED",
             ),
             (
                 Finding::ResetTooLate { frame, call },
                 "reset-too-late",
                 Some(6),
-                "frame 6: the RST came after call 5, which failed, had returned",
+                "frame 6: the RST came after the failed call 5 had returned",
             ),
             (
                 Finding::WrongErrno {
@@ -654,19 +657,19 @@ mod tests {
                 },
                 "wrong-errno",
                 Some(6),
-                "call 5: the RST in frame 6 came in CLOSE-WAIT, which maps to EPIPE",
+                "call 5: the RST in frame 6 arrived in CLOSE-WAIT, which gives EPIPE",
             ),
             (
                 Finding::ReportedTwice { call, frame },
                 "error-reported-twice",
                 Some(6),
-                "call 5: the error of the RST in frame 6 is reported a second time",
+                "call 5: the error of the RST in frame 6 was reported a second time",
             ),
             (
                 Finding::DrawnByNothing { frame },
                 "drawn-by-nothing",
                 Some(6),
-                "frame 6: the RST looks like an answer, and no captured segment draws it",
+                "frame 6: the RST has the form of a reply, but no captured segment triggers it",
             ),
             (
                 Finding::IcmpError { frame },
@@ -687,12 +690,12 @@ mod tests {
             (
                 Finding::UnexplainedError { call },
                 "unexplained-error",
-                "call 5 failed, and no RST on the wire explains it",
+                "call 5 failed, and no captured RST explains it",
             ),
             (
                 Finding::UnexplainedEnd { call },
                 "unexplained-end-of-file",
-                "call 5 read the end of file, and neither a FIN nor a RST on the wire explains it",
+                "call 5 returned end of file, and neither a captured FIN nor a captured RST explains it",
             ),
             (
                 Finding::OtherCause {
@@ -700,7 +703,7 @@ mod tests {
                     seen: Blame::OwnShutdown(2),
                 },
                 "other-cause",
-                "call 5 failed for another reason: call 2 had shut the sending side down",
+                "call 5 failed for another reason: call 2 had shut down the sending side",
             ),
             (
                 Finding::UnexpectedOutcome {
@@ -710,7 +713,7 @@ mod tests {
                     seen: Outcome::Returned(1),
                 },
                 "unexpected-outcome",
-                "call 5, write(1): expected EPIPE, seen 1",
+                "call 5, write(1): expected EPIPE, got 1",
             ),
             (
                 Finding::PayloadDiffers {
@@ -719,7 +722,7 @@ mod tests {
                     sent: 2,
                 },
                 "payload-differs",
-                "the client's writes returned 1 bytes in all, and 2 of its bytes are on the wire",
+                "the client's writes returned 1 bytes in total, but 2 of its bytes were captured",
             ),
             (
                 Finding::NotSent {
@@ -728,7 +731,7 @@ mod tests {
                     sent: 1,
                 },
                 "payload-not-sent",
-                "the client's reads returned 2 bytes in all, and 1 of the server's bytes are on the wire",
+                "the client's reads returned 2 bytes in total, but 1 of the server's bytes were captured",
             ),
             (
                 Finding::NotRead {
@@ -737,7 +740,7 @@ mod tests {
                     sent: 2,
                 },
                 "payload-not-read",
-                "the client's reads returned 1 of 2 bytes, and then told of the RST",
+                "the client's reads returned 1 of 2 bytes before they failed because of the RST",
             ),
             (
                 Finding::CallNotMade { role, op },
@@ -747,7 +750,7 @@ mod tests {
             (
                 Finding::OtherCall { call, role, op },
                 "other-call",
-                "call 5: the client's write(1) does not belong at this place of the script",
+                "call 5: the client's write(1) is not the next call of the script",
             ),
         ] {
             assert_eq!((finding.id(), finding.frame()), (id, None));
@@ -759,35 +762,32 @@ mod tests {
     fn every_blame_has_its_words() {
         let mapped = Errno::ECONNRESET;
         for (blame, words) in [
-            (Blame::Reset(0), "it was the first to be told of a RST"),
-            (
-                Blame::AfterReset(0),
-                "a RST had killed the connection before",
-            ),
+            (Blame::Reset(0), "it was the first call after an RST"),
+            (Blame::AfterReset(0), "an RST had closed the connection"),
             (
                 Blame::OwnShutdown(2),
-                "call 2 had shut the sending side down",
+                "call 2 had shut down the sending side",
             ),
             (
                 Blame::OwnDisconnect(2),
-                "call 2 had dissolved the connection",
+                "call 2 had disconnected the socket",
             ),
-            (Blame::OwnReset(0), "its own socket had answered with a RST"),
-            (Blame::NotConnected, "the socket had no connection"),
-            (Blame::NotListening(2), "call 2 had shut the listener down"),
-            (Blame::WouldBlock(2), "call 2 had asked not to wait"),
-            (Blame::InUse(2), "call 2 waited on the same socket"),
+            (Blame::OwnReset(0), "its own socket had replied with an RST"),
+            (Blame::NotConnected, "the socket was not connected"),
+            (Blame::NotListening(2), "call 2 had shut down the listener"),
             (
-                Blame::TimedOut(2),
-                "the time that call 2 allows had run out",
+                Blame::WouldBlock(2),
+                "call 2 had made the socket non-blocking",
             ),
+            (Blame::InUse(2), "call 2 was waiting on the same socket"),
+            (Blame::TimedOut(2), "the timeout set by call 2 had expired"),
             (
                 Blame::WrongErrno { reset: 0, mapped },
-                "a RST that maps to ECONNRESET",
+                "an RST that gives ECONNRESET",
             ),
             (
                 Blame::ReportedTwice(0),
-                "a RST whose error had been reported before",
+                "an RST whose error had already been reported",
             ),
             (Blame::Unexplained, "unknown"),
         ] {
@@ -801,12 +801,12 @@ mod tests {
             (
                 Gap::FramesDropped(1),
                 "frames-dropped",
-                "the capture lost 1 frame, so nothing can be said",
+                "the capture lost 1 frame, so no verdict is possible",
             ),
             (
                 Gap::FramesDropped(2),
                 "frames-dropped",
-                "the capture lost 2 frames, so nothing can be said",
+                "the capture lost 2 frames, so no verdict is possible",
             ),
             (
                 Gap::FenceMissing,
@@ -826,7 +826,7 @@ mod tests {
             (
                 Gap::TraceOverrun,
                 "trace-overrun",
-                "the kernel's trace lost events, so nothing can be said by what it lacks",
+                "the kernel trace lost events, so missing events prove nothing",
             ),
             (
                 Gap::SynMissing,
@@ -846,7 +846,7 @@ mod tests {
             (
                 Gap::TimesDisordered { call: 5 },
                 "times-disordered",
-                "call 5 is said to have been made at a time that the calls and frames around it do not allow",
+                "call 5 has a time that contradicts the calls and packets around it",
             ),
             (
                 Gap::CallInterrupted { call: 5 },
@@ -866,7 +866,7 @@ mod tests {
             (
                 Gap::TimingMissed(Timing::AnsweredWhileSent),
                 "timing-missed",
-                "the SYN was answered only when connect() waited already: this host left it for later",
+                "the SYN was answered only after connect() had begun to wait: this host delayed it",
             ),
             (
                 Gap::TimingMissed(Timing::AnsweredWhileAwaited),

@@ -44,7 +44,9 @@ pub(super) fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> 
         connection.socket(reset.from),
         connection.socket(reset.from.peer()),
     );
-    let form = reset.form.map_or("of no Linux form", |form| form.name());
+    let form = reset
+        .form
+        .map_or("not a form that Linux sends", |form| form.name());
     let cause = explanation
         .cause
         .map_or("cause unknown", |cause| cause.id());
@@ -60,16 +62,16 @@ pub(super) fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> 
     let _ = writeln!(text, "  {}  {outcome}", duty(told));
     let _ = writeln!(text, "  {}", explanation.ground);
     if let Some(frame) = reset.drawn_by {
-        let _ = writeln!(text, "  it answers frame {frame}");
+        let _ = writeln!(text, "  in reply to frame {frame}");
     }
     for said in &told.said {
-        let _ = writeln!(text, "  it says: {}", printable(&said.to_string()));
+        let _ = writeln!(text, "  it carries: {}", printable(&said.to_string()));
     }
     for fact in &told.facts {
         if verbose || fact.accuses(Weight::Moderate) {
             let (style, for_whom) = match fact.direction {
-                Direction::Against => (BAD, "for a third party"),
-                Direction::For => (GOOD, "for the sender itself"),
+                Direction::Against => (BAD, "indicates injection"),
+                Direction::For => (GOOD, "supports the stated sender"),
             };
             let _ = writeln!(
                 text,
@@ -83,12 +85,12 @@ pub(super) fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> 
         for later in explanation.later {
             let _ = writeln!(
                 text,
-                "  {}: first {}, then {}",
+                "  later {}(): {}, afterwards {}",
                 later.call, later.first, later.then
             );
         }
         if let Some(what) = explanation.would_tell {
-            let _ = writeln!(text, "  what would tell more: {what}");
+            let _ = writeln!(text, "  to be sure: {what}");
         }
     }
     text
@@ -109,7 +111,7 @@ pub(super) fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
         count(totals.resets, "reset", "resets"),
     );
     for (cause, number) in &tally.causes {
-        let (id, says) = cause.map_or(("unknown", "what was captured does not tell"), |it| {
+        let (id, says) = cause.map_or(("unknown", "the capture does not show the cause"), |it| {
             (it.id(), it.says())
         });
         let number = in_digits(*number);
@@ -133,7 +135,7 @@ pub(super) fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
             format!("{host} {bytes}")
         });
         let named = named.collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "  bytes of TCP from: {named}");
+        let _ = writeln!(text, "  TCP bytes from: {named}");
     }
     if !tally.states.is_empty() {
         let states = tally
@@ -161,50 +163,50 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
     };
     say(
         tally.marked,
-        "reset bears a strong mark of a third party, and says which",
-        "resets bear a strong mark of a third party; each says which",
+        "RST shows strong signs of a third party (see its indicators)",
+        "RSTs show strong signs of a third party (see their indicators)",
     );
     say(
         tally.incomplete,
-        "connection is not whole in this capture: less can be said of it",
-        "connections are not whole in this capture: less can be said of them",
+        "connection is incomplete in this capture: its analysis is limited",
+        "connections are incomplete in this capture: their analysis is limited",
     );
     say(
         totals.filtered,
-        "packet is not looked at, by the filter",
-        "packets are not looked at, by the filter",
+        "packet does not match the filter",
+        "packets do not match the filter",
     );
     say(
         totals.dropped,
-        "frame was dropped where it was captured",
-        "frames were dropped where it was captured",
+        "frame was dropped during the capture",
+        "frames were dropped during the capture",
     );
     say(
         totals.cut,
-        "TCP segment is cut or malformed, and passed over",
-        "TCP segments are cut or malformed, and passed over",
+        "TCP segment is cut or malformed, and was skipped",
+        "TCP segments are cut or malformed, and were skipped",
     );
     say(
         totals.fragments,
-        "fragment of an IP packet: what is not in the first is passed over",
-        "fragments of IP packets: what is not in the first is passed over",
+        "IP fragment: only the first fragment of a packet is analyzed",
+        "IP fragments: only the first fragment of a packet is analyzed",
     );
     say(
         totals.evicted,
-        "connection had to be forgotten before it was over: too many lived at once",
-        "connections had to be forgotten before they were over: too many lived at once",
+        "connection was dropped from memory before it ended: too many were open at once",
+        "connections were dropped from memory before they ended: too many were open at once",
     );
     let (links, others) = (totals.unread_links.iter(), totals.unread_links.values());
     for (kind, number) in links.take(MOST_LINKS) {
         say(
             *number,
-            &format!("frame of link type {kind}, which is not read"),
-            &format!("frames of link type {kind}, which is not read"),
+            &format!("frame of link type {kind}, which is not supported"),
+            &format!("frames of link type {kind}, which is not supported"),
         );
     }
     say(
         others.skip(MOST_LINKS).sum(),
-        "frame of another link type, which is not read",
-        "frames of other link types, which are not read",
+        "frame of another link type, which is not supported",
+        "frames of other link types, which are not supported",
     );
 }

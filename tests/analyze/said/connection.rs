@@ -33,7 +33,7 @@ fn every_segment_has_a_line_and_every_reset_its_explanation() {
         "ESTABLISHED",
         "SYN-RECEIVED",
         "CLOSED",
-        "what would tell more",
+        "to be sure: ",
     ] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }

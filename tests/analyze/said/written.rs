@@ -134,7 +134,7 @@ fn tshark_shows_what_is_known_of_each_frame() {
     let reset_row = rows.iter().find(|row| ["1", "True"].contains(&&*row[0]));
     let comments = &reset_row.unwrap()[1];
     for wanted in [
-        "is told ECONNRESET",
+        "client application gets ECONNRESET",
         "must accept it in ESTABLISHED: SEQ",
         &format!(
             "frame {} of {file}: RST of the server, aborted-close, active",
@@ -153,7 +153,7 @@ fn the_frame_that_draws_a_reset_says_so() {
     says(rstproof().arg("-w").arg(&out).arg(&path));
     let reset = &lines(&path, "reset")[0];
     let rows = tshark(&out, &["tcp.flags.syn", "frame.comment"]);
-    let drawn = format!("draws the RST in frame {} of", reset["frame"]);
+    let drawn = format!("triggers the RST in frame {} of", reset["frame"]);
     assert!(rows[0][1].contains(&drawn), "{rows:?}");
 }
 

@@ -126,7 +126,7 @@ fn every_trial_has_all_three_witnesses_and_an_ordinary_users_says_why_not() {
         assert_eq!(trial["verdict"], "confirmed");
     }
     let run = Run::of(&mut user.rstproof(&arguments[..2])).quietly(0);
-    let told = format!("not asked: the kernel's trace ({why})");
+    let told = format!("not available: kernel trace ({why})");
     let said = run.out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(said.ends_with(&told), "{said}");
 }

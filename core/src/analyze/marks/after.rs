@@ -112,7 +112,7 @@ fn went_on(reset: &Header, is_answer: bool, context: &Context, after: After) -> 
         Weight::Strong
     };
     let message = format!(
-        "its sender goes on: frame {} has something beyond the RST of frame {}, {} later",
+        "its sender goes on: frame {} carries data beyond the RST in frame {}, {} later",
         after.frame,
         reset.frame,
         milliseconds(after.ns)
@@ -127,7 +127,7 @@ fn still_there(context: &Context, after: After) -> Fact {
         Weight::Moderate
     };
     let message = format!(
-        "its sender still speaks in frame {}, {} later",
+        "its sender still sends in frame {}, {} later",
         after.frame,
         milliseconds(after.ns)
     );

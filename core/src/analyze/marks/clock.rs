@@ -14,7 +14,7 @@ impl Case<'_> {
             return Some(Fact::against(
                 "timestamps-unused",
                 Weight::Moderate,
-                "timestamps, where the sender's other segments have none".into(),
+                "has timestamps, but the sender's other segments have none".into(),
             ));
         }
         self.clock(stamps.value)
@@ -28,7 +28,7 @@ impl Case<'_> {
             Fact::against(
                 "timestamps-missing",
                 Weight::Weak,
-                "no timestamps, where the sender's other segments have them: an abort of Linux has them, one of the BSDs does not"
+                "no timestamps, but the sender's other segments have them; Linux aborts carry timestamps, BSD aborts do not"
                     .into(),
             )
         })
@@ -43,9 +43,13 @@ impl Case<'_> {
         const TWO_TICKS: i64 = 2000;
         let (last, elapsed) = self.sender.clock(self.header.at)?;
         let (ran, elapsed) = (difference(value, last), i64::from(elapsed));
-        let ran_in = format!("TSval {value}, {ran} after the sender's last, {elapsed} ms later");
+        let ran_in =
+            format!("TSval {value}, {ran} after the sender's last TSval, {elapsed} ms later");
         if ran < -SLACK {
-            let message = format!("TSval {value} is {} before the sender's last, {last}", -ran);
+            let message = format!(
+                "TSval {value} is {} before the sender's last TSval, {last}",
+                -ran
+            );
             Some(Fact::against("clock-behind", Weight::Moderate, message))
         } else if ran > (elapsed + SLACK) * 1100 {
             Some(Fact::against("clock-ahead", Weight::Moderate, ran_in))

@@ -21,11 +21,11 @@ impl Case<'_> {
             // What stacks begin with: no router in between, and whoever is as near has the same.
             let is_whole = matches!(ttl, 32 | 64 | 128 | 255);
             let (weight, but) = if is_whole {
-                (Weight::Weak, ", which is what anybody on this link has")
+                (Weight::Weak, ", as any host on this link would have")
             } else {
                 (Weight::Moderate, "")
             };
-            let message = format!("{name} {ttl}, as in the sender's other packets{but}");
+            let message = format!("{name} {ttl}, same as the sender's other packets{but}");
             return Some(Fact::supports("ttl-same", weight, message));
         }
         if (fewest..=most).contains(&ttl) {
@@ -45,7 +45,7 @@ impl Case<'_> {
             Weight::Moderate
         };
         let message =
-            format!("{name} {ttl}, {by} off the sender's other packets, which have {others}");
+            format!("{name} {ttl}, {by} different from the sender's other packets ({others})");
         Some(Fact::against("ttl-differs", weight, message))
     }
 
@@ -58,12 +58,12 @@ impl Case<'_> {
             IpIds::Zero if id == 0 => Some(Fact::supports(
                 "ip-id-zero",
                 Weight::Weak,
-                "IP ID 0, as in the sender's other packets".into(),
+                "IP ID 0, same as the sender's other packets".into(),
             )),
             IpIds::Zero => Some(Fact::against(
                 "ip-id-set",
                 self.lighter_for_an_answer(),
-                format!("IP ID {id}, where the sender's other packets have 0"),
+                format!("IP ID {id}, but the sender's other packets have 0"),
             )),
             IpIds::One { last } => continues(id, last, 1, Weight::Moderate),
             IpIds::Counter { last, step } => {
@@ -76,11 +76,11 @@ impl Case<'_> {
         if id == 0 {
             // That is how Linux answers.
             return (!self.is_answer()).then(|| {
-                let message = format!("IP ID 0, where the sender counts and was at {last}");
+                let message = format!("IP ID 0, but the sender's counter was at {last}");
                 Fact::against("ip-id-zero", Weight::Moderate, message)
             });
         }
-        let message = format!("IP ID {id}, where the sender counts and was at {last}");
+        let message = format!("IP ID {id}, but the sender's counter was at {last}");
         let weight = self.lighter_for_an_answer();
         Some(Fact::against("ip-id-jumps", weight, message))
     }
@@ -99,7 +99,7 @@ impl Case<'_> {
         let names = |set: bool| if set { "set" } else { "not set" };
         (this != usual).then(|| {
             let message = format!(
-                "DF is {}, where in the sender's other packets it is {}",
+                "DF is {}, but in the sender's other packets it is {}",
                 names(this),
                 names(usual)
             );
@@ -114,12 +114,12 @@ impl Case<'_> {
         if self.is_answer() {
             None
         } else if dscp != usual {
-            let message = format!("DSCP {dscp}, where the sender's other packets have {usual}");
+            let message = format!("DSCP {dscp}, but the sender's other packets have {usual}");
             Some(Fact::against("dscp-differs", Weight::Weak, message))
         } else {
             // 0 is what everybody has.
             (usual != 0).then(|| {
-                let message = format!("DSCP {dscp}, as in the sender's other packets");
+                let message = format!("DSCP {dscp}, same as the sender's other packets");
                 Fact::supports("dscp-same", Weight::Weak, message)
             })
         }
@@ -132,13 +132,14 @@ impl Case<'_> {
         if label == usual {
             // 0 means that there is none.
             (label != 0).then(|| {
-                let message = format!("flow label {label:#07x}, as in the sender's other packets");
+                let message =
+                    format!("flow label {label:#07x}, same as the sender's other packets");
                 Fact::supports("flow-label-same", Weight::Moderate, message)
             })
         } else {
             (!self.is_answer()).then(|| {
                 let message = format!(
-                    "flow label {label:#07x}, where the sender's other packets have {usual:#07x}"
+                    "flow label {label:#07x}, but the sender's other packets have {usual:#07x}"
                 );
                 Fact::against("flow-label-differs", Weight::Weak, message)
             })
@@ -151,7 +152,7 @@ fn continues(id: u16, last: u16, step: u16, weight: Weight) -> Option<Fact> {
     const SLACK: u16 = 16;
     let further = id.wrapping_sub(last);
     (id != 0 && (1..=step.max(SLACK)).contains(&further)).then(|| {
-        let message = format!("IP ID {id} goes on from the sender's last one, {last}");
+        let message = format!("IP ID {id} follows its previous packet's {last}");
         Fact::supports("ip-id-continues", weight, message)
     })
 }

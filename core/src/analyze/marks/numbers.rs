@@ -19,11 +19,14 @@ impl Case<'_> {
             return None; // 0, whatever was asked
         }
         if seq == rcv_nxt {
-            let message = "SEQ is what its receiver expects next, as anybody may read off".into();
+            let message =
+                "SEQ is exactly what the receiver expects (an on-path attacker could know it)"
+                    .into();
             return Some(Fact::supports("seq-exact", Weight::Weak, message));
         }
         if seq == snd_nxt {
-            let message = "SEQ is what its sender sends next, though not what its receiver expects";
+            let message =
+                "SEQ is what the sender would send next, though not what the receiver expects";
             return Some(Fact::supports("seq-own", Weight::Weak, message.into()));
         }
         if self.context.form == Some(Form::Passive) && self.context.answers != Some(false) {
@@ -50,7 +53,7 @@ impl Case<'_> {
             None => String::new(),
         };
         let message = format!(
-            "SEQ is {by} ahead of all that its sender was seen to send{segments}: an injector's guess, or data was lost"
+            "SEQ is {by} ahead of everything the sender was seen to send{segments}: guessed by an injector, or data was lost"
         );
         Fact::against("seq-ahead", Weight::Weak, message)
     }
@@ -63,7 +66,7 @@ impl Case<'_> {
         } else {
             Weight::Moderate
         };
-        let message = format!("SEQ is {by} behind what its sender has sent already");
+        let message = format!("SEQ is {by} behind what the sender has already sent");
         Fact::against("seq-behind", weight, message)
     }
 
@@ -79,7 +82,8 @@ impl Case<'_> {
     pub(super) fn answered(&self) -> Option<Fact> {
         let form = self.context.form.filter(|form| form.is_answer())?;
         (self.context.answers == Some(false)).then(|| {
-            let message = format!("it has the form of an answer ({form}), and answers nothing");
+            let message =
+                format!("has the form of a reply ({form}), but replies to no captured segment");
             Fact::against("answers-nothing", Weight::Weak, message)
         })
     }
@@ -99,7 +103,7 @@ impl Case<'_> {
         }
         (gap < AT_ONCE_NS && self.header.seq == previous.seq).then(|| {
             let message = format!(
-                "the RST of frame {} again, {} after it, and nothing that it answers",
+                "repeats the RST in frame {}, {} after it, and replies to no captured segment",
                 previous.frame,
                 milliseconds(gap)
             );
@@ -114,7 +118,7 @@ impl Case<'_> {
             None => (Weight::Moderate, String::new()),
         };
         let message = format!(
-            "SEQ is {by} ahead of the RST of frame {}{segments}, {} after it",
+            "SEQ is {by} ahead of the RST in frame {}{segments}, {} after it",
             previous.frame,
             milliseconds(gap)
         );

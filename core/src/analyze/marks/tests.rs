@@ -523,7 +523,7 @@ fn machines_are_told_for_whom_a_fact_speaks() {
     assert_eq!(
         serde_json::to_string(&facts[0]).unwrap(),
         "{\"id\":\"ttl-differs\",\"speaks_for\":\"third-party\",\"weight\":\"strong\",\
-         \"message\":\"TTL 243, 186 off the sender's other packets, which have 57\"}"
+         \"message\":\"TTL 243, 186 different from the sender's other packets (57)\"}"
     );
     let json = serde_json::to_value(&facts[1]).unwrap();
     assert_eq!(json["speaks_for"], "end");
