@@ -298,7 +298,7 @@ fn an_emulator_has_no_rights() {
     }
 }
 
-/// What the README recommends gives the program a capability, and the process then is not dumpable: its objects are found all
+/// What docs/privileges.md recommends gives the program a capability, and the process then is not dumpable: its objects are found all
 /// the same. Nobody can give it one but root.
 #[test]
 fn a_program_with_a_file_capability_takes_its_objects_along() {

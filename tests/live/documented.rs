@@ -15,7 +15,7 @@ pub(crate) fn names() -> [&'static str; DOCUMENTED.len()] {
 /// The trials of a run that is given no names, each repeated once.
 pub(crate) const TRIALS: usize = DOCUMENTED.len() * BOTH.len() + trials(EXPERIMENTS);
 
-/// A scenario as the README's table has it, written out anew: not what the catalogue says.
+/// A scenario as docs/scenarios.md has it, written out anew: not what the catalogue says.
 pub(crate) struct Documented {
     pub(crate) scenario: &'static str,
     /// `>` is the client's call, `<` the server's, each with its result.

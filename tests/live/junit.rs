@@ -34,7 +34,7 @@ fn has_a_case_for_every_trial() {
     assert_eq!(counts, (TRIALS, 0, 0, 0));
     let suites = report.test_suites.iter();
     let suites: Vec<_> = suites.map(|suite| (&*suite.name, suite.tests)).collect();
-    // As many as the README's table has of each topic, over all families of each.
+    // As many as docs/scenarios.md has of each topic, over all families of each.
     let expected = [
         ("rstproof.connect", 32),
         ("rstproof.listener", 18),
