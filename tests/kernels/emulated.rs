@@ -298,8 +298,8 @@ fn an_emulator_has_no_rights() {
     }
 }
 
-/// What docs/privileges.md recommends gives the program a capability, and the process then is not dumpable: its objects are found all
-/// the same. Nobody can give it one but root.
+/// What docs/privileges.md recommends gives the program a capability, and the process then is not dumpable: its objects are
+/// found all the same. Nobody can give it one but root.
 #[test]
 fn a_program_with_a_file_capability_takes_its_objects_along() {
     if !geteuid().is_root() {
