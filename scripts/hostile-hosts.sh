@@ -703,23 +703,23 @@ write_page() {
     cat >"$page.partial" <<END
 # Reliability: the host never changes a verdict
 
-\`rstproof\` proves things, so it must not be wrong because of the machine that it runs on. What it promises on every Linux host,
-however limited or oddly configured:
+A proof must not be wrong because of the machine it ran on. On every Linux host, however limited or oddly configured, \`rstproof\`
+promises:
 
 - A trial is never \`refuted\` because of the host's state: its settings, limits, memory, clocks or load.
-- A trial that the host disturbs or cannot run is \`inconclusive\` or \`skipped\`, and the reason names what is in the way and, where
-  there is one, the command that fixes it.
-- Where nothing can run, one line of error says why, and the exit code is 2.
-- A run ends: every wait has a bound. Every trial that was asked for is reported.
+- A trial that the host disturbs or cannot run is \`inconclusive\` or \`skipped\`. The reason names the obstacle and, where there is
+  one, the command that fixes it.
+- If nothing can run, one line of error gives the reason, and the exit code is 2.
+- A run ends: every wait has a bound. Every requested trial is reported.
 - Nothing is left behind: no process, namespace, tracefs instance or temporary file.
 
-Two limits of this: a process that gets no memory at all is aborted (SIGABRT, "memory allocation of … bytes failed"), as any Rust program is,
-and one that is killed (SIGKILL, the OOM killer) ends without a word. What these leave behind the next run removes; trials that were
-already reported are right.
+There are two exceptions. A process that gets no memory at all is aborted (SIGABRT, "memory allocation of … bytes failed"), like any
+Rust program. A process that is killed (SIGKILL, the OOM killer) ends without a message. The next run removes what they leave
+behind. Trials that were already reported are correct.
 
-This page shows how that is tested. \`scripts/hostile-hosts.sh\` makes hosts that are hostile in one way each, runs the catalogue on each,
-and checks that every trial is confirmed, or is skipped or inconclusive for a reason that names the condition. It also checks that as many
-trials as possible are confirmed there: a run that skips everything is not reliable, it is useless.
+\`scripts/hostile-hosts.sh\` tests this. It creates hosts that are hostile in one way each and runs the scenarios on each. Every trial
+must be confirmed, or be skipped or inconclusive for a reason that names the condition. As many trials as possible must be
+confirmed: a run that skips everything is useless.
 
 \`\`\`sh
 ./scripts/hostile-hosts.sh                       # all of it, about half an hour; writes this page
@@ -727,17 +727,16 @@ trials as possible are confirmed there: a run that skips everything is not relia
 ./scripts/hostile-hosts.sh 'fd-*' stopped        # some of them, by name or glob
 \`\`\`
 
-It changes nothing on the machine that it runs on: settings belong to network namespaces or guests that it makes, clocks are stepped only
-in guests. Conditions that need root are left out for an ordinary user, and listed. Some 20 conditions that take seconds are part of the tests
-(\`cargo test --test hosts\`).
+The script changes nothing on its own machine. Settings belong to network namespaces or guests that it creates; clocks are stepped
+only in guests. For an ordinary user, conditions that need root are left out and listed. Some 20 conditions that take seconds are part
+of the tests (\`cargo test --test hosts\`).
 
 ## How to read the table
 
-*confirmed*, *skipped*, *inconclusive* and *refuted* count trials: a scenario over one address family. Numbers differ between
-conditions because conditions run different parts of the catalogue: scenarios that wait for slow timers run where time matters,
-\`--host\` cannot run scenarios that change the network, and some conditions run several times. \`ok\` with a text means that nothing can
-run there, and shows the line that \`rstproof\` prints. An emulated processor is slow, so in guests a trial may also be inconclusive with
-\`timing-missed\`.
+*confirmed*, *skipped*, *inconclusive* and *refuted* count trials. A trial is a scenario over one address family. The numbers differ
+because conditions run different scenarios: scenarios with slow timers run where time matters, \`--host\` cannot run scenarios that
+change the network, and some conditions run several times. \`ok\` with a text means that nothing can run there; the text is the line
+that \`rstproof\` prints. An emulated processor is slow, so in guests a trial may also be inconclusive with \`timing-missed\`.
 
 ## Results
 
