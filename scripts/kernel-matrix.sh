@@ -30,22 +30,22 @@ page=docs/kernels.md
 mkdir -p docs
 {
     cat <<'EOF'
-# What differs from kernel to kernel
+# How kernels differ
 
-The same scripts of socket calls on each of these kernels, each trial proven by three witnesses: what the calls returned,
-what was on the wire, what the kernel traced and counted. What is not listed as different was the same. Each difference has
-the commit that made it; one that nobody has explained would say so.
+Each kernel below ran the same [scenarios](scenarios.md). Each trial is proven from system calls, packets, kernel counters and the
+kernel trace. Everything that is not listed as a difference was the same. Each difference names the commit that made it;
+unexplained differences are marked.
 
-This page is made by `scripts/kernel-matrix.sh`, which boots the kernels in QEMU and writes down what it saw. To see it for
-yourself, or with kernels of your own:
+`scripts/kernel-matrix.sh` writes this page: it boots the kernels in QEMU and records the results. To repeat it, or to try your own
+kernels:
 
 ```sh
 ./scripts/fetch-kernels.sh                                             # Debian's, one of each line
 rstproof kernels --with-running $(./scripts/fetch-kernels.sh)          # or name any vmlinuz
 ```
 
-`since` and `until` are said of the kernels in the table below; the releases that a change is really in stand beside its
-commit: fixes are backported. `rstproof explain SCENARIO` tells each scenario's story.
+`since` and `until` refer to the kernels in the table below. Fixes are backported, so the releases that contain a change are listed
+with its commit. `rstproof explain SCENARIO` explains each scenario; [comparing kernels](compare.md) explains the commands.
 
 EOF
     "$program" compare --format markdown --all "$evidence" || (($? == 1))
