@@ -1,9 +1,10 @@
-//! One connection, followed segment by segment from the capture alone.
+//! TCP state of one connection, followed segment by segment from the capture alone.
 //!
-//! [`Flow`] keeps for each end what RFC 9293 calls its state, its SND.NXT and its RCV.NXT, as they must be after the
-//! segments captured so far: an end has sent what was captured at that end, and received what arrived there. On loopback
-//! that is the same frame; between two hosts it is two, and one of them may be missing. That is enough to say of a RST whether its receiver had to believe it, and which state
-//! it found: the two facts that decide what the application is told. Pure: no clock, no socket, no pcap.
+//! [`Flow`] keeps for each end the state, SND.NXT and RCV.NXT of RFC 9293, as they must be after the segments
+//! captured so far: an end has sent the segments captured at that end, and received the segments that arrived there.
+//! On loopback one frame shows both; between two hosts there are two frames, and one of them may be missing. These
+//! numbers decide whether the receiver of an RST was required to accept it, and in which state: the two facts that
+//! determine the error that the application sees. Pure: no clock, no socket, no pcap.
 
 mod few;
 mod icmp;
@@ -18,7 +19,7 @@ use crate::packet::{Flags, Header, IcmpError, Segment, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role};
 
-/// The state of one end of a connection (RFC 9293, 3.3.2).
+/// State of one end of a connection (RFC 9293, 3.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are the RFC's
 pub enum State {
@@ -36,7 +37,7 @@ pub enum State {
 }
 
 impl State {
-    /// The RFC's spelling.
+    /// Returns the name of the state as the RFC spells it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -54,9 +55,9 @@ impl State {
         }
     }
 
-    /// The error that an acceptable RST puts on a socket in this state: `tcp_reset()` of the Linux kernel. `None`
-    /// where nobody is left to be told. (SYN-RECEIVED has a socket to tell only after crossed SYNs or with TCP Fast Open;
-    /// else it is a request that the listener forgets.)
+    /// Returns the error that an acceptable RST sets on a socket in this state, as `tcp_reset()` of the Linux kernel
+    /// does. `None` if there is no socket to report it to. In SYN-RECEIVED a socket exists only after crossed SYNs or
+    /// with TCP Fast Open; otherwise there is only a request, which the listener drops.
     #[must_use]
     pub fn errno_of_reset(self) -> Option<Errno> {
         match self {
@@ -85,21 +86,21 @@ impl Serialize for State {
     }
 }
 
-/// What a RST of the Linux kernel looks like tells what made it send one.
+/// Form of an RST, which shows what made the Linux kernel send it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
-    /// A socket aborted (`tcp_send_active_reset()`): RST+ACK at SND.NXT with a real window, and timestamps if they
-    /// were negotiated.
+    /// Sent by a socket that aborted (`tcp_send_active_reset()`): RST+ACK at SND.NXT with a real window, and
+    /// timestamps if they were negotiated.
     Active,
-    /// Answer to a segment with ACK (`tcp_v4_send_reset()`): RST alone, SEQ = SEG.ACK, ACK field and window 0.
+    /// Reply to a segment with ACK (`tcp_v4_send_reset()`): RST alone, SEQ = SEG.ACK, ACK field and window 0.
     Passive,
-    /// Answer to a segment without ACK: RST+ACK, SEQ 0, the segment acknowledged, window 0.
+    /// Reply to a segment without ACK: RST+ACK, SEQ 0, the segment acknowledged, window 0.
     PassiveAck,
 }
 
 impl Form {
-    /// The form that this RST has; `None` if the Linux kernel makes none like it.
+    /// Returns the form of this RST; `None` if the Linux kernel sends none like it.
     #[must_use]
     pub fn of(reset: &Header) -> Option<Self> {
         let bare = reset.window == 0 && reset.timestamps.is_none();
@@ -115,13 +116,13 @@ impl Form {
         }
     }
 
-    /// Whether it answers a segment.
+    /// Returns true if the RST is a reply to a segment.
     #[must_use]
     pub fn is_answer(self) -> bool {
         self != Self::Active
     }
 
-    /// `active`, `passive` or `passive-ack`.
+    /// Returns the name: `active`, `passive` or `passive-ack`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -138,49 +139,49 @@ impl fmt::Display for Form {
     }
 }
 
-/// Whether the receiver of a RST had to believe it, and on what ground. Numbers are relative to the sender's
+/// Acceptability of an RST to its receiver, with the ground for it. Sequence numbers are relative to the sender's
 /// initial one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptance {
-    /// SEQ is exactly the receiver's RCV.NXT (RFC 5961, 3.2).
+    /// Acceptable: SEQ is exactly the receiver's RCV.NXT (RFC 5961, 3.2).
     Exact {
-        /// SEQ and RCV.NXT.
+        /// SEQ of the RST, equal to RCV.NXT.
         seq: u32,
     },
-    /// In SYN-SENT: the RST acknowledges the SYN (RFC 9293, 3.10.7.3); its SEQ does not count.
+    /// Acceptable in SYN-SENT: the RST acknowledges the SYN (RFC 9293, 3.10.7.3); its SEQ does not matter.
     AcknowledgesSyn,
-    /// SEQ is the right edge of the highest block that the receiver has selectively acknowledged
+    /// Acceptable: SEQ is the right edge of the highest block that the receiver has selectively acknowledged
     /// (`tcp_validate_incoming()`, Linux 4.8).
     SackEdge {
-        /// SEQ.
+        /// SEQ of the RST.
         seq: u32,
     },
-    /// After a FIN, SEQ is RCV.NXT − 1 (`tcp_reset_check()`, Linux 4.11).
+    /// Acceptable: SEQ is RCV.NXT − 1 after a FIN (`tcp_reset_check()`, Linux 4.11).
     BeforeFin {
-        /// SEQ.
+        /// SEQ of the RST.
         seq: u32,
     },
-    /// Not: there is no connection that it could reset.
+    /// Not acceptable: the receiver has no connection to reset.
     NoConnection,
-    /// Not: in SYN-SENT, and it does not acknowledge the SYN.
+    /// Not acceptable in SYN-SENT: the RST does not acknowledge the SYN.
     SynNotAcknowledged,
-    /// Not: in TIME-WAIT, which no RST ends there (RFC 1337, 3, fix F1; `net.ipv4.tcp_rfc1337`).
+    /// Not acceptable in TIME-WAIT, which no RST ends there (RFC 1337, 3, fix F1; `net.ipv4.tcp_rfc1337`).
     KeepsTimeWait,
-    /// Not: SEQ is another number than RCV.NXT.
+    /// Not acceptable: SEQ differs from RCV.NXT.
     WrongSequence {
-        /// What the RST carries.
+        /// SEQ of the RST.
         seq: u32,
-        /// What its receiver expects.
+        /// RCV.NXT of the receiver.
         rcv_nxt: u32,
     },
-    /// Not: it never reached its receiver.
+    /// Not acceptable: the RST never reached its receiver.
     NotArrived,
-    /// Cannot be said: the capture does not hold what RCV.NXT is computed from.
+    /// Undetermined: the capture lacks the segments from which RCV.NXT is computed.
     Unknown,
 }
 
 impl Acceptance {
-    /// Whether the receiver has to believe the RST.
+    /// Returns true if the receiver is required to accept the RST.
     #[must_use]
     pub fn is_acceptable(self) -> bool {
         matches!(
@@ -192,8 +193,9 @@ impl Acceptance {
         )
     }
 
-    /// Whether the receiver may have to ask back (RFC 5961, 3.2): it is not exact, and ahead by no more than the largest
-    /// window (RFC 7323, 2.3). What is outside is not answered at all.
+    /// Returns true if the receiver may have to send a challenge ACK (RFC 5961, 3.2): SEQ is not exact, and ahead of
+    /// RCV.NXT by less than the largest window (RFC 7323, 2.3). An RST outside of that window is dropped without a
+    /// reply.
     #[must_use]
     pub fn draws_challenge(self) -> bool {
         const LARGEST_WINDOW: u32 = 1 << 30;
@@ -219,39 +221,41 @@ impl fmt::Display for Acceptance {
     }
 }
 
-/// A RST of the connection.
+/// RST of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reset {
     /// Number of its frame in the capture.
     pub frame: u32,
-    /// When the frame was stamped.
+    /// Time at which the frame was stamped.
     pub at: Timestamp,
-    /// The end whose address it carries as its source.
+    /// End whose address is the source address of the RST.
     pub from: Role,
-    /// What it looks like.
+    /// Form of the RST; `None` if the Linux kernel sends none like it.
     pub form: Option<Form>,
-    /// The state in which it finds its receiver.
+    /// State of the receiver when the RST arrives.
     pub receiver_state: State,
-    /// Whether the receiver had to believe it.
+    /// Acceptability of the RST to its receiver.
     pub acceptance: Acceptance,
-    /// The frame of its receiver's that it answers, if it is an answer and that frame was captured: the latest one
-    /// whose ACK is its SEQ, or that it acknowledges (RFC 9293, 3.10.7.1).
+    /// Frame number of the receiver's segment that triggered the RST, if the RST is a reply and that frame was
+    /// captured: the latest one whose ACK is the SEQ of the RST, or that the RST acknowledges (RFC 9293, 3.10.7.1).
     pub drawn_by: Option<u32>,
-    /// The frame in which it left the end that it claims to come from; `None` if it never did, and somebody between the
-    /// ends made it.
+    /// Frame in which the RST left the end that is its stated source; `None` if it never left that end, and so was
+    /// injected between the ends.
     pub left: Option<u32>,
-    /// Its receiver is a connection that nobody has accepted and that has no socket of its own: a request, which the
-    /// listener forgets.
+    /// True if the receiver is a connection that has not been accepted and has no socket of its own: a request, which
+    /// the listener drops.
     pub finds_request: bool,
-    /// How many bytes its receiver had received before, with none missing before them.
+    /// Number of bytes that the receiver had received before, with none missing before them.
     pub received_before: u32,
-    /// The ACK with which its receiver answers what it must not believe (RFC 5961, 3.2): what follows is exact, if
-    /// there is somebody to send it.
+    /// Frame number of the challenge ACK with which the receiver replies to an RST that is not acceptable (RFC 5961,
+    /// 3.2). If the sender of the RST has no connection, it replies to the challenge with an exact RST. [`Flow`]
+    /// leaves this field `None`; the judge sets it.
     pub challenged_by: Option<u32>,
 }
 
 impl Reset {
-    /// The error that it puts on this end's socket, if it reaches that end, is believed and finds somebody to tell.
+    /// Returns the error that the RST sets on this end's socket; `None` if the RST does not go to that end, is not
+    /// acceptable or finds no socket there.
     #[must_use]
     pub fn puts_error_on(&self, role: Role) -> Option<Errno> {
         (self.from == role.peer() && self.acceptance.is_acceptable() && !self.finds_request)
@@ -259,62 +263,65 @@ impl Reset {
             .flatten()
     }
 
-    /// Whether it arrived where it was sent to.
+    /// Returns true if the RST arrived at its destination.
     #[must_use]
     pub fn has_arrived(&self) -> bool {
         self.acceptance != Acceptance::NotArrived
     }
 }
 
-/// An ICMP error about a segment of the connection.
+/// ICMP error about a segment of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Icmp {
     /// Number of its frame in the capture.
     pub frame: u32,
-    /// When the frame was stamped.
+    /// Time at which the frame was stamped.
     pub at: Timestamp,
-    /// Type and code.
+    /// Type and code of the ICMP message.
     pub kind: (u8, u8),
-    /// The end whose segment it quotes.
+    /// End that sent the quoted segment.
     pub to: Role,
-    /// The error that it stands for; `None` if it stands for none.
+    /// Error that the kernel maps the message to; `None` if it maps to none.
     pub errno: Option<Errno>,
-    /// Whether that end has sent what it quotes and has no acknowledgment for it: `SND.UNA =< SEQ =< SND.NXT`. If not,
-    /// anybody may have made it up (RFC 5927, 4.1).
+    /// True if that end has sent the quoted segment and has no acknowledgment for it: `SND.UNA =< SEQ =< SND.NXT`.
+    /// Otherwise the message may be forged by anyone (RFC 5927, 4.1).
     pub is_outstanding: bool,
-    /// The state in which it finds that end.
+    /// State of that end when the message arrives.
     pub state: State,
 }
 
-/// What one segment of the connection means.
+/// Effect of one segment on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// The end that sent it.
+    /// End that sent the segment.
     pub from: Role,
-    /// SEQ relative to the sender's initial number; `None` if that is unknown.
+    /// SEQ relative to the sender's initial number; `None` if that number is unknown.
     pub seq: Option<u32>,
-    /// ACK relative to the receiver's initial number; `None` if there is no ACK, or that is unknown.
+    /// ACK relative to the receiver's initial number; `None` without an ACK, or if that number is unknown.
     pub ack: Option<u32>,
-    /// Set if it is a RST.
+    /// Details of the RST, if the segment is one.
     pub reset: Option<Reset>,
-    /// It acknowledges what the capture does not hold: a frame is missing.
+    /// True if the segment acknowledges data that the capture does not hold: a frame is missing.
     pub acknowledges_unseen: bool,
-    /// It is the first to acknowledge the FIN of the other end.
+    /// True if the segment is the first to acknowledge the FIN of the other end.
     pub acknowledges_fin: bool,
-    /// It was captured at the end that sent it.
+    /// True if the segment was captured at the end that sent it.
     pub leaves: bool,
-    /// It was captured at the end that it goes to.
+    /// True if the segment was captured at the end that it goes to.
     pub arrives: bool,
 }
 
-/// A connection, as far as it has been captured.
+/// Connection, as far as it has been captured.
 ///
-/// There may be a million of them, and then memory is what is waited for. So each line of 64 bytes holds what is needed
-/// together: what one end has come to, with a pointer of the connection's; and after it that end's latest segments.
+/// There may be a million of them, and then the time goes into waiting for memory. So the fields are ordered by cache
+/// lines of 64 bytes: each end's hot fields share a line with a pointer of the connection, and the line after it
+/// holds that end's latest segments.
+// `repr(C)` keeps the order of the fields: `addresses` (8 bytes) and the first 56 bytes of `client` are the first
+// line, its `latest` segments the second; `under_way` and `server` are the third and fourth in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
-    /// Of the client and of the server; `None` if they are the caller's affair.
+    /// Addresses of the client and the server; `None` if the caller keeps track of them.
     addresses: Option<Box<(SocketAddr, SocketAddr)>>,
     client: Endpoint,
     /// RSTs that were captured at their sender's end and have not arrived yet.
@@ -324,11 +331,11 @@ pub struct Flow {
 
 const _: () = assert!(size_of::<Flow>() <= 256);
 
-/// What is under way is remembered, but not without bound: a capture may be hostile.
+/// Maximum number of RSTs remembered in flight: a hostile capture must not exhaust memory.
 const MOST_UNDER_WAY: usize = 64;
 
 impl Flow {
-    /// The connection between these two addresses, before its first segment.
+    /// Creates the flow of a connection between these two addresses, before its first segment.
     #[must_use]
     pub fn new(client: SocketAddr, server: SocketAddr) -> Self {
         Self {
@@ -337,8 +344,11 @@ impl Flow {
         }
     }
 
-    /// A connection whose ends the caller knows, in a capture that may begin in the midst of it or lack frames: an end is
-    /// believed that it has received what it acknowledges, and both that the connection is there if nothing says otherwise.
+    /// Creates the flow of a connection whose ends the caller knows, in a capture that may begin mid-stream or lack
+    /// frames.
+    ///
+    /// An end is taken to have received what it acknowledges, and both ends are taken to have the connection unless a
+    /// segment shows otherwise.
     #[must_use]
     pub fn learning() -> Self {
         Self {
@@ -349,12 +359,12 @@ impl Flow {
         }
     }
 
-    /// Whether ends are believed that they have received what they acknowledge, captured or not.
+    /// Returns true if an end is taken to have received what it acknowledges, even if that was not captured.
     fn learns(&self) -> bool {
         self.addresses.is_none()
     }
 
-    /// The same, with ends that no RST takes out of TIME-WAIT.
+    /// Sets whether the ends stay in TIME-WAIT when an RST arrives there.
     #[must_use]
     pub fn keeping_time_wait(mut self, keeping: bool) -> Self {
         self.client.set(KEEPS_TIME_WAIT, keeping);
@@ -362,13 +372,13 @@ impl Flow {
         self
     }
 
-    /// The end that sent this segment, if it is one of this connection.
+    /// Returns the end that sent this segment, if the segment belongs to this connection.
     #[must_use]
     pub fn sender(&self, segment: &Segment) -> Option<Role> {
         self.whose(segment.source, segment.destination)
     }
 
-    /// The end that sends from here to there.
+    /// Returns the end that sends from `source` to `destination`.
     fn whose(&self, source: SocketAddr, destination: SocketAddr) -> Option<Role> {
         let (client, server) = **self.addresses.as_ref()?;
         if (source, destination) == (client, server) {
@@ -380,13 +390,13 @@ impl Flow {
         }
     }
 
-    /// Whether the client's SYN has been seen.
+    /// Returns true if the client's SYN has been seen.
     #[must_use]
     pub fn saw_syn(&self) -> bool {
         self.client.iss().is_some()
     }
 
-    /// The state of this end.
+    /// Returns the state of this end.
     #[must_use]
     pub fn state(&self, role: Role) -> State {
         self.end(role).state
@@ -399,44 +409,45 @@ impl Flow {
         }
     }
 
-    /// The sequence number after the last one that this end has sent; `None` if it has sent nothing.
+    /// Returns the sequence number after the last one that this end has sent; `None` if it has sent nothing.
     #[must_use]
     pub fn snd_nxt(&self, role: Role) -> Option<SeqNum> {
         self.end(role).snd_nxt()
     }
 
-    /// The oldest sequence number of this end that is not acknowledged; `None` if it has sent nothing.
+    /// Returns the oldest sequence number of this end that is not acknowledged; `None` if it has sent nothing.
     #[must_use]
     pub fn snd_una(&self, role: Role) -> Option<SeqNum> {
         self.end(role).snd_una()
     }
 
-    /// The sequence number that this end expects next; `None` if it has not received a SYN.
+    /// Returns the sequence number that this end expects next; `None` if it has not received a SYN.
     #[must_use]
     pub fn rcv_nxt(&self, role: Role) -> Option<SeqNum> {
         self.end(role).rcv_nxt()
     }
 
-    /// A sequence number of this end relative to its initial one; `None` if that is unknown.
+    /// Returns a sequence number of this end relative to its initial one; `None` if that is unknown.
     #[must_use]
     pub fn relative(&self, role: Role, number: SeqNum) -> Option<u32> {
         self.end(role).relative(number)
     }
 
-    /// The timestamps of the latest segment of this end that had any.
+    /// Returns the timestamps of the latest segment of this end that carried the option.
     #[must_use]
     pub fn timestamps(&self, role: Role) -> Option<TcpTimestamps> {
         self.end(role).timestamps()
     }
 
-    /// How often this end has sent again what is not acknowledged, or has probed, and has heard nothing since.
+    /// Returns the number of retransmissions and probes that this end has sent since the last acknowledgment of new
+    /// data.
     #[must_use]
     pub fn unanswered(&self, role: Role) -> u32 {
         self.end(role).unanswered
     }
 
-    /// What an ICMP error means to the end whose segment it quotes, if it has arrived there. `None` if it is about another
-    /// connection.
+    /// Returns the effect of an ICMP error on the end whose segment it quotes, if it has arrived there; `None` if it
+    /// has not, or is about another connection.
     #[must_use]
     pub fn observe_icmp(&self, error: &IcmpError) -> Option<Icmp> {
         let to = self.whose(error.quoted_source, error.quoted_destination)?;
@@ -452,16 +463,18 @@ impl Flow {
         })
     }
 
-    /// How many bytes this end has sent, each counted once.
+    /// Returns the number of bytes that this end has sent, each counted once.
     #[must_use]
     pub fn payload_sent(&self, role: Role) -> u32 {
         self.end(role).payload_sent()
     }
 
-    /// Takes in the next captured segment. `None` if it belongs to another connection, which changes nothing here.
+    /// Processes the next captured segment. Returns `None`, with the flow unchanged, if it belongs to another
+    /// connection.
     pub fn observe(&mut self, segment: &Segment) -> Option<Observed> {
         let from = self.sender(segment)?;
         let header = segment.header();
+        // Both directions have the same addresses, so the direction of a segment cannot be determined.
         if self.addresses.as_ref().is_some_and(|ends| ends.0 == ends.1) {
             return Some(self.observe_itself(&header));
         }
@@ -469,8 +482,8 @@ impl Flow {
         Some(self.observe_at(from, &header, leaves, arrives))
     }
 
-    /// Takes in the next segment that this end sent, captured between the two. What of it there is to say, if that is more
-    /// than that the connection goes on.
+    /// Processes the next segment that this end sent, captured between the two ends. Returns `None` for the usual
+    /// segment, which only continues the connection.
     pub fn follow(&mut self, from: Role, header: &Header) -> Option<Observed> {
         if self.goes_on(from, header) {
             return None;
@@ -478,23 +491,25 @@ impl Flow {
         Some(self.observe_at(from, header, true, true))
     }
 
-    /// The same for a segment that was captured at this end only.
+    /// Processes the next segment from `from`, captured at the end `at` only.
     pub fn follow_at(&mut self, from: Role, header: &Header, at: Role) -> Observed {
         self.observe_at(from, header, at == from, at != from)
     }
 
-    /// The same for one of a socket that is connected to itself.
+    /// Processes the next segment of a socket that is connected to itself.
     pub fn follow_itself(&mut self, header: &Header) -> Observed {
         self.observe_itself(header)
     }
 
-    /// The usual case, and what there is to do then: the next segment of a connection from which nothing is missing. In all
-    /// that it does it is like the long way.
+    /// Fast path for the next segment of a connection from which nothing is missing. Returns false, with the flow
+    /// unchanged, if the segment needs the full path; otherwise the result is the same as that of the full path.
     fn goes_on(&mut self, from: Role, header: &Header) -> bool {
         let (sender, receiver) = match from {
             Role::Client => (&mut self.client, &mut self.server),
             Role::Server => (&mut self.server, &mut self.client),
         };
+        // The conditions below leave one case: a plain ACK, in order at both ends, that acknowledges no more than was
+        // captured. The test `the_short_way_leads_to_where_the_long_one_does` compares both paths.
         let controls = Flags::ACK.0 | Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0;
         let is_usual = header.flags.0 & controls == Flags::ACK.0
             && sender.state == State::Established
@@ -507,6 +522,7 @@ impl Flow {
             && !header.ack.is_after(sender.numbers.rcv_nxt)
             && !header.ack.is_before(receiver.numbers.snd_una)
             && !header.ack.is_after(receiver.numbers.snd_nxt)
+            // The full path compares the end of the segment modulo 2^32, where a huge payload would wrap round.
             && header.payload_len < 1 << 30;
         if !is_usual {
             return false;
@@ -523,7 +539,7 @@ impl Flow {
         }
         sender.set_sack_edge(header.sack_edge);
         sender.remember(header.frame, true, header.ack);
-        // Both are that already if there is no payload.
+        // Without payload both numbers have this value already.
         let end = header.seq.plus(header.payload_len);
         sender.numbers.snd_nxt = end;
         receiver.numbers.rcv_nxt = end;
@@ -554,7 +570,7 @@ impl Flow {
         if header.flags.has(Flags::RST) {
             let left = left(&mut self.under_way, from, header, leaves, arrives);
             let reset = reset(sender, receiver, from, header, left, arrives);
-            // Anybody may make up a RST, but not one that is believed.
+            // Anyone can forge an RST with any ACK number, but only an acceptable one is a sign of missing frames.
             observed.acknowledges_unseen &= reset.acceptance.is_acceptable();
             observed.reset = Some(reset);
         } else {
@@ -575,15 +591,15 @@ impl Flow {
     }
 }
 
-/// An acknowledgment that is as far ahead is none.
+/// Acknowledgments this far ahead are ignored: no window is larger (RFC 7323, 2.3).
 const FAR: u32 = 1 << 30;
 
-/// What a segment tells of what was not captured before it.
+/// Infers numbers and states of both ends from a segment, where earlier frames were not captured.
 fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     let is_syn = header.flags.has(Flags::SYN);
     let has_ack = header.flags.has(Flags::ACK);
     if is_syn && has_ack && receiver.iss().is_none() {
-        // The answer to a SYN.
+        // A SYN-ACK acknowledges ISS + 1 of the client, whose SYN is missing.
         receiver.pick_up(header.ack.plus(u32::MAX), header.ack);
         receiver.state = State::SynSent;
         return;
@@ -592,6 +608,7 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
         return;
     }
     if sender.iss().is_none() {
+        // The initial number is unknown here; the number before the first one captured takes its place.
         sender.pick_up(header.seq.plus(u32::MAX), header.seq);
         if matches!(sender.state, State::Closed | State::Listen) {
             sender.state = State::Established;
@@ -610,7 +627,8 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     if receiver.iss().is_none() {
         receiver.pick_up(header.ack.plus(u32::MAX), header.ack);
     }
-    // What it has received it does not acknowledge too early; an acknowledgment that is far off is none.
+    // An end never acknowledges data before it has received them, so an acknowledgment ahead of RCV.NXT shows that
+    // frames are missing. One that is very far ahead is not credible.
     let ahead = sender
         .rcv_nxt()
         .map(|rcv_nxt| header.ack.relative_to(rcv_nxt));
@@ -625,7 +643,7 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     }
 }
 
-/// The frame in which this RST left its sender, now or earlier.
+/// Returns the frame in which this RST left its sender, now or earlier.
 fn left(
     under_way: &mut Few<(Role, Header)>,
     from: Role,
@@ -639,6 +657,7 @@ fn left(
         }
         return Some(header.frame);
     }
+    // A copy of the RST that arrives has the same header fields; the frame number and the time differ.
     let is_it = |(sender, sent): &(Role, Header)| {
         (*sender, sent.flags, sent.seq, sent.ack, sent.window)
             == (from, header.flags, header.seq, header.ack, header.window)
@@ -647,8 +666,8 @@ fn left(
 }
 
 impl Flow {
-    /// A socket that is connected to itself sends every segment and receives it: a simultaneous open with one side
-    /// (RFC 9293, figure 7).
+    /// Processes a segment of a socket that is connected to itself, which sends and receives every segment: a
+    /// simultaneous open with one side (RFC 9293, figure 7).
     fn observe_itself(&mut self, header: &Header) -> Observed {
         let end = &mut self.client;
         let has_ack = header.flags.has(Flags::ACK);
@@ -710,8 +729,8 @@ fn reset(
     if acceptance.is_acceptable() {
         receiver.state = State::Closed;
         receiver.set(IS_REQUEST, false);
-        // One that is not believed may be made up, and then says nothing of the end that it claims to come from; nor does
-        // one that never left it.
+        // An RST that is not acceptable, or that never left its stated sender, may be forged and shows nothing about
+        // the sender.
         if form == Some(Form::Active) && left.is_some() {
             sender.state = State::Closed;
         }
@@ -731,53 +750,53 @@ fn reset(
     }
 }
 
-/// What an end has sent is remembered so far back, to find the segment that drew a RST.
+/// Number of sent segments remembered per end, to find the one that triggered an RST.
 const LATEST: usize = 8;
 
-/// A segment that an end has sent, as far as an answer to it tells.
+/// Segment that an end has sent, reduced to what identifies an RST in reply to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sent {
     frame: u32,
-    /// What an answer to it has from it: its acknowledgment number; if it has none, the number after the last one that it
-    /// takes up.
+    /// Number that a reply takes from the segment: its acknowledgment number, or without ACK the number after the
+    /// last one that it occupies.
     answered_by: SeqNum,
 }
 
-/// Segments that came in ahead of a hole are kept, but not without bound: a capture may be hostile.
+/// Maximum number of out-of-order segments remembered per end: a hostile capture must not exhaust memory.
 const MOST_OUT_OF_ORDER: usize = 64;
 
-/// A range of sequence numbers.
+/// Range of sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Text {
     start: SeqNum,
-    /// The number after the last one.
+    /// Sequence number after the last one of the range.
     end: SeqNum,
-    /// Whether the last one is a FIN.
+    /// True if the last number is that of a FIN.
     fin: bool,
 }
 
-/// Sequence numbers of an end. One that is not known is 0 here, so that two ends that know the same are equal.
+/// Sequence numbers of an end. An unknown number is 0 here, so that the derived comparison of two ends is right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Numbers {
-    /// The one after the last one that it has sent.
+    /// Sequence number after the last one that this end has sent.
     snd_nxt: SeqNum,
-    /// What it expects next from the other end.
+    /// Sequence number that this end expects next from the other end.
     rcv_nxt: SeqNum,
-    /// What it has sent is acknowledged up to here.
+    /// Oldest sequence number of this end that is not acknowledged.
     snd_una: SeqNum,
     /// `TS.Recent` (RFC 7323, 4.3), which is compared like a sequence number.
     ts_recent: SeqNum,
-    /// Right edge of the highest SACK block in its latest segment.
+    /// Right edge of the highest SACK block in this end's latest segment.
     sack_edge: SeqNum,
-    /// Its initial send sequence number.
+    /// Initial send sequence number of this end.
     iss: SeqNum,
-    /// The other end's initial sequence number.
+    /// Initial sequence number of the other end.
     irs: SeqNum,
-    /// The one after its FIN, once sent.
+    /// Sequence number after this end's FIN, once sent.
     after_fin: SeqNum,
 }
 
-// The bits of an end. The lowest nine: which of its numbers are known.
+// Layout of `Endpoint::bits`. Bits 0 to 8: which of the numbers and timestamps are known.
 const SND_NXT: u16 = 1;
 const RCV_NXT: u16 = 1 << 1;
 const SND_UNA: u16 = 1 << 2;
@@ -787,37 +806,39 @@ const ISS: u16 = 1 << 5;
 const IRS: u16 = 1 << 6;
 const AFTER_FIN: u16 = 1 << 7;
 const TIMESTAMPS: u16 = 1 << 8;
-/// The other end has acknowledged its FIN.
+/// Bit 9: the other end has acknowledged this end's FIN.
 const FIN_ACKNOWLEDGED: u16 = 1 << 9;
-/// In SYN-RECEIVED: nobody has a socket for it yet.
+/// Bit 10: in SYN-RECEIVED, and no socket exists for the connection yet.
 const IS_REQUEST: u16 = 1 << 10;
-/// No RST takes it out of TIME-WAIT.
+/// Bit 11: an RST does not end TIME-WAIT.
 const KEEPS_TIME_WAIT: u16 = 1 << 11;
-/// The three bits from here on count, modulo [`LATEST`], what was put into the ring,
+/// Bits 12 to 14: number of segments put into the ring, modulo [`LATEST`].
 const ONE_SENT: u16 = 1 << 12;
-/// and this one is set once all its places were written.
+/// Bit 15: set once every slot of the ring has been written.
 const IS_FULL: u16 = 1 << 15;
 
-/// One end of the connection: first, in less than a line of 64 bytes, all that most segments have to do with.
+/// One end of the connection. The fields that most segments touch come first and take 56 bytes, so that they share a
+/// cache line of 64 bytes with a pointer of [`Flow`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+// The order of the fields is their layout; `latest` has to come last.
 #[repr(C)]
 struct Endpoint {
-    /// Received beyond `rcv_nxt`.
+    /// Segments received beyond `rcv_nxt`.
     out_of_order: Few<Text>,
     numbers: Numbers,
-    /// Of its latest segment that had any.
+    /// Timestamps of the latest segment of this end that carried the option.
     timestamps: TcpTimestamps,
-    /// What it has sent again, and its probes, since it last heard of the other end.
+    /// Number of retransmissions and probes since the last acknowledgment of new data.
     unanswered: u32,
     bits: u16,
     state: State,
-    /// For each place of `latest`, whether the segment there has an acknowledgment number.
+    /// Bit mask with one bit for each slot of `latest`: set if the segment there has an acknowledgment number.
     with_ack: u8,
-    /// Its latest segments, in a ring.
+    /// Latest segments that this end has sent, in a ring.
     latest: [Sent; LATEST],
 }
 
-/// How each of the numbers is got and set, as one that may not be known.
+/// Generates a getter and a setter for each sequence number, which may be unknown.
 macro_rules! numbers {
     ($($name:ident, $set:ident, $bit:ident;)*) => {
         $(
@@ -847,7 +868,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether all these bits are set.
+    /// Returns true if all these bits are set.
     fn is(&self, bits: u16) -> bool {
         self.bits & bits == bits
     }
@@ -880,51 +901,52 @@ impl Endpoint {
         self.set(TIMESTAMPS, timestamps.is_some());
     }
 
-    /// Whether this is the number of something that it has sent and that may not have arrived.
+    /// Returns true if this number is of something that this end has sent and that may not have arrived.
     fn is_outstanding(&self, seq: SeqNum) -> bool {
         self.snd_una().is_some_and(|una| !seq.is_before(una))
             && self.snd_nxt().is_some_and(|snd_nxt| !seq.is_after(snd_nxt))
     }
 
-    /// A number of this end's own sequence space, relative to its initial one.
+    /// Returns a number of this end's own sequence space, relative to its initial one.
     fn relative(&self, number: SeqNum) -> Option<u32> {
         self.iss().map(|iss| number.relative_to(iss))
     }
 
-    /// Whether this number lies beyond what has been captured on its way to this end.
+    /// Returns true if this number lies beyond what has been captured on its way to this end.
     fn has_not_received(&self, number: SeqNum) -> bool {
         self.rcv_nxt()
             .is_none_or(|rcv_nxt| number.is_after(rcv_nxt))
     }
 
-    /// Whether this acknowledges the SYN of this end: ISS < SEG.ACK =< SND.NXT (RFC 9293, 3.10.7.3).
+    /// Returns true if this number acknowledges the SYN of this end: ISS < SEG.ACK =< SND.NXT (RFC 9293, 3.10.7.3).
     fn is_syn_acknowledged_by(&self, ack: SeqNum) -> bool {
         self.iss().is_some_and(|iss| ack.is_after(iss))
             && self.snd_nxt().is_some_and(|snd_nxt| !ack.is_after(snd_nxt))
     }
 
-    /// The next segment goes into the place of the oldest.
+    /// Puts a sent segment into the ring, in place of the oldest.
     fn remember(&mut self, frame: u32, has_ack: bool, answered_by: SeqNum) {
         let place = self.next();
         self.latest[place] = Sent { frame, answered_by };
         self.with_ack = self.with_ack & !(1 << place) | u8::from(has_ack) << place;
-        // What is carried beyond the count says that the ring is full, and stays.
+        // When the counter wraps, its carry sets IS_FULL. A carry into an IS_FULL that is set would clear it, hence
+        // the OR.
         self.bits = self.bits.wrapping_add(ONE_SENT) | self.bits & IS_FULL;
     }
 
-    /// Where in the ring the next segment goes.
+    /// Returns the ring index at which the next segment goes.
     fn next(&self) -> usize {
         usize::from(self.bits / ONE_SENT) % LATEST
     }
 
-    /// This end is met in the midst of a connection: its initial number, and the next.
+    /// Sets the initial number and, where unknown, SND.NXT and SND.UNA of an end that is first seen mid-stream.
     fn pick_up(&mut self, iss: SeqNum, snd_nxt: SeqNum) {
         self.set_iss(Some(iss));
         self.set_snd_nxt(self.snd_nxt().or(Some(snd_nxt)));
         self.set_snd_una(self.snd_una().or(Some(snd_nxt)));
     }
 
-    /// This end says that it has received all up to here.
+    /// Sets RCV.NXT to a number that this end has acknowledged.
     fn learn_received(&mut self, rcv_nxt: SeqNum) {
         self.set_rcv_nxt(Some(rcv_nxt));
         self.set_irs(self.irs().or(Some(rcv_nxt.plus(u32::MAX))));
@@ -932,7 +954,7 @@ impl Endpoint {
         self.advance_over_what_waited();
     }
 
-    /// This end sends a segment that is no RST.
+    /// Processes a segment without RST that this end sends.
     fn send(&mut self, header: &Header) {
         self.set_sack_edge(header.sack_edge);
         let end = header.seq_end();
@@ -943,20 +965,22 @@ impl Endpoint {
             self.set_timestamps(header.timestamps);
         }
         if header.flags.has(Flags::SYN) && self.iss().is_some_and(|iss| iss != header.seq) {
-            return; // of another connection with the same ends, or somebody else's
+            return; // from another connection between these ends, or injected
         }
         if self.snd_nxt().is_none_or(|snd_nxt| end.is_after(snd_nxt)) {
             self.set_snd_nxt(Some(end));
         } else if header.seq_len() > 0 || self.snd_una() == Some(header.seq.plus(1)) {
-            // The same once more; or nothing, one before what is expected, which is a probe.
+            // A retransmission; or a keepalive probe, which has no data and the number before the expected one.
             self.unanswered += 1;
         }
         if header.flags.has(Flags::SYN) && self.iss().is_none() {
             self.set_iss(Some(header.seq));
             self.set_snd_una(Some(header.seq));
             if has_ack && self.state == State::Listen {
-                // Data of the SYN is its own only if it says so (RFC 7413, 2).
+                // Data in the SYN counts as received only if the SYN-ACK acknowledges it (RFC 7413, 2).
                 self.set_rcv_nxt(Some(header.ack));
+                // A SYN-ACK that acknowledges data of the SYN comes from a socket (Fast Open); any other comes from a
+                // request.
                 let is_request = self.irs().is_some_and(|irs| irs.plus(1) == header.ack);
                 self.set(IS_REQUEST, is_request);
             }
@@ -976,7 +1000,8 @@ impl Endpoint {
         }
     }
 
-    /// This end is acknowledged up to `ack`. Whether that is the first acknowledgment of its FIN.
+    /// Processes an acknowledgment up to `ack` of what this end has sent. Returns true if it is the first
+    /// acknowledgment of this end's FIN.
     fn take_ack(&mut self, ack: SeqNum) -> bool {
         if self.state == State::SynReceived && self.is_syn_acknowledged_by(ack) {
             self.state = State::Established;
@@ -999,7 +1024,7 @@ impl Endpoint {
         true
     }
 
-    /// A segment that is no RST reaches this end.
+    /// Processes a segment without RST that reaches this end.
     fn receive(&mut self, header: &Header) {
         if header.flags.has(Flags::SYN) {
             self.receive_syn(header);
@@ -1013,8 +1038,9 @@ impl Endpoint {
                 .ts_recent()
                 .is_some_and(|recent| SeqNum(value).is_before(recent))
             {
-                return; // from before the numbers wrapped, or made up (RFC 7323, 5.3: PAWS)
+                return; // old duplicate or forged: PAWS drops it (RFC 7323, 5.3)
             }
+            // Only a segment at the left edge of the window updates TS.Recent (RFC 7323, 4.3).
             if !header.seq.is_after(rcv_nxt) {
                 self.set_ts_recent(Some(SeqNum(value)));
             }
@@ -1036,21 +1062,21 @@ impl Endpoint {
 
     fn receive_syn(&mut self, header: &Header) {
         if self.rcv_nxt().is_some() {
-            return; // again, or somebody else's: the first one counts
+            return; // a retransmission or injected: the first SYN counts
         }
         if self.state == State::SynSent {
             if header
                 .timestamps
                 .is_some_and(|it| self.has_not_sent(it.echo))
             {
-                return; // answered with a RST, and forgotten
+                return; // the kernel replies with an RST and drops the segment
             }
             self.state = if !header.flags.has(Flags::ACK) {
-                State::SynReceived // both at once: figure 7
+                State::SynReceived // simultaneous open: figure 7
             } else if self.is_syn_acknowledged_by(header.ack) {
                 State::Established
             } else {
-                return; // answered with a RST, and forgotten
+                return; // the kernel replies with an RST and drops the segment
             };
         }
         self.set_rcv_nxt(Some(header.seq_end()));
@@ -1058,7 +1084,8 @@ impl Endpoint {
         self.set_ts_recent(header.timestamps.map(|it| SeqNum(it.value)));
     }
 
-    /// Whether `TSecr` of an answer to its SYN is none of its own clock's values.
+    /// Returns true if `TSecr` in a reply to this end's SYN is a value that its clock has not reached.
+    // `TSecr` 0 passes, as in `tcp_rcv_synsent_state_process()` of Linux.
     fn has_not_sent(&self, echo: u32) -> bool {
         echo != 0
             && self
@@ -1076,7 +1103,8 @@ impl Endpoint {
         }
     }
 
-    /// Moves RCV.NXT over text that begins at or before it. After a FIN there is none (RFC 9293, 3.10.7.4, seventh).
+    /// Advances RCV.NXT over a range that begins at or before it. After a FIN there is no more data (RFC 9293,
+    /// 3.10.7.4, seventh).
     fn advance(&mut self, text: Text) {
         let is_over = matches!(
             self.state,
@@ -1102,7 +1130,7 @@ impl Endpoint {
         }
     }
 
-    /// The latest segment of this end that a RST of this form would answer.
+    /// Returns the frame of this end's latest segment that an RST of this form would be a reply to.
     fn draws(&self, form: Form, reset: &Header) -> Option<u32> {
         let (has_ack, number) = match form {
             Form::Active => return None,
@@ -1115,21 +1143,23 @@ impl Endpoint {
             (self.with_ack >> place & 1 == 1) == has_ack
                 && self.latest[*place].answered_by == number
         };
+        // Newest first: of several segments with the same number, the kernel has replied to the last one.
         let mut newest_first = (1..=count).map(|back| (next + LATEST - back) % LATEST);
         let place = newest_first.find(is_answered)?;
         Some(self.latest[place].frame)
     }
 
-    /// Bytes between its SYN and its FIN.
+    /// Returns the number of bytes between this end's SYN and its FIN.
     fn payload_sent(&self) -> u32 {
         let (Some(iss), Some(snd_nxt)) = (self.iss(), self.snd_nxt()) else {
             return 0;
         };
+        // SYN and FIN occupy a sequence number each.
         let controls = 1 + u32::from(self.after_fin().is_some());
         snd_nxt.relative_to(iss).saturating_sub(controls)
     }
 
-    /// How many bytes of `sender` it has received, with none missing before them.
+    /// Returns the number of bytes of `sender` that this end has received, with none missing before them.
     fn payload_received(&self, sender: &Self) -> u32 {
         let (Some(irs), Some(rcv_nxt)) = (self.irs(), self.rcv_nxt()) else {
             return 0;
@@ -1140,7 +1170,7 @@ impl Endpoint {
             .saturating_sub(1 + u32::from(has_fin))
     }
 
-    /// Whether this end, in its state, has to believe this RST from `sender`.
+    /// Returns the acceptability of this RST from `sender` to this end in its current state.
     fn judge_reset(&self, sender: &Self, reset: &Header) -> Acceptance {
         match self.state {
             State::Listen | State::Closed => return Acceptance::NoConnection,
@@ -1180,8 +1210,8 @@ impl Endpoint {
 mod tests {
     use super::*;
 
-    /// The short way is taken by most segments of a connection from which nothing is missing, and leads to where the long one
-    /// does: of any segments, in any order.
+    /// The fast path is taken by most segments of a complete connection, and gives the same result as the full path
+    /// for any segments in any order.
     #[test]
     fn the_short_way_leads_to_where_the_long_one_does() {
         let mut number = 1_u32;
@@ -1236,8 +1266,8 @@ mod tests {
         assert!(short_ways > 1_000, "{short_ways}");
     }
 
-    /// An answer to nothing finds nothing: a place of the ring that was never written is like no segment. Of those that were,
-    /// the latest that fits is found, and none that has left the ring.
+    /// A slot of the ring that was never written matches no RST. Among the written ones the latest match is found,
+    /// and none that has left the ring.
     #[test]
     fn only_a_segment_that_was_sent_draws_a_reset() {
         let mut end = Endpoint::new(State::Established);

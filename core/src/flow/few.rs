@@ -1,6 +1,6 @@
-//! A list that is empty as a rule.
+//! List for items that rarely exist.
 
-/// A list that takes up one word while it is empty, and then owns nothing.
+/// List that takes up one word, and allocates nothing, while it is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Few<T>(
     #[allow(clippy::box_collection)] // a `Vec` is three words
@@ -24,31 +24,32 @@ impl<T> Few<T> {
         self.0.get_or_insert_default().push(item);
     }
 
-    /// Takes out the first that is meant; what comes after it stays in order.
-    pub(super) fn remove(&mut self, is_it: impl FnMut(&T) -> bool) -> Option<T> {
-        self.take_out(is_it, Vec::remove)
+    /// Removes and returns the first item that matches; the items after it keep their order.
+    pub(super) fn remove(&mut self, is_match: impl FnMut(&T) -> bool) -> Option<T> {
+        self.take_out(is_match, Vec::remove)
     }
 
-    /// Takes out the first that is meant, and puts the last one in its place.
-    pub(super) fn swap_remove(&mut self, is_it: impl FnMut(&T) -> bool) -> Option<T> {
-        self.take_out(is_it, Vec::swap_remove)
+    /// Removes and returns the first item that matches, and moves the last one to its index.
+    pub(super) fn swap_remove(&mut self, is_match: impl FnMut(&T) -> bool) -> Option<T> {
+        self.take_out(is_match, Vec::swap_remove)
     }
 
     fn take_out(
         &mut self,
-        is_it: impl FnMut(&T) -> bool,
+        is_match: impl FnMut(&T) -> bool,
         remove: impl FnOnce(&mut Vec<T>, usize) -> T,
     ) -> Option<T> {
         let items = self.0.as_mut()?;
-        let place = items.iter().position(is_it)?;
-        let item = remove(items, place);
+        let index = items.iter().position(is_match)?;
+        let item = remove(items, index);
+        // An emptied list equals a new one in the derived comparison, and gives its memory back.
         if items.is_empty() {
             self.0 = None;
         }
         Some(item)
     }
 
-    /// Keeps only those that are meant.
+    /// Keeps only the items that match.
     pub(super) fn retain(&mut self, is_kept: impl FnMut(&T) -> bool) {
         if let Some(items) = &mut self.0 {
             items.retain(is_kept);

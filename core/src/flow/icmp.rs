@@ -1,12 +1,13 @@
-//! Which error an ICMP message stands for.
+//! Mapping of ICMP messages to socket errors.
 //!
-//! The Linux kernel's own tables: `icmp_err_convert[]` with `tcp_v4_err()`, `icmpv6_err_convert()` with `tcp_v6_err()`.
+//! The Linux kernel's own tables: `icmp_err_convert[]` with `tcp_v4_err()`, `icmpv6_err_convert()` with
+//! `tcp_v6_err()`.
 
 use crate::packet::IcmpError;
 use crate::transcript::Errno;
 
-/// The error of this message; `None` where it stands for none, or for something that TCP deals with by itself (a packet
-/// that is too big, a redirect, a fragment that came too late).
+/// Returns the error that this message sets on a socket. `None` if there is none, or if TCP handles the message
+/// itself (a packet that is too big, a redirect, a fragment reassembly timeout).
 pub(super) fn errno_of(error: &IcmpError) -> Option<Errno> {
     if error.source.is_ipv4() {
         errno_of_v4(error.kind, error.code)
@@ -19,7 +20,7 @@ fn errno_of_v4(kind: u8, code: u8) -> Option<Errno> {
     Some(match (kind, code) {
         // Destination unreachable (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1).
         (3, 0 | 6 | 9 | 11) => Errno::ENETUNREACH,
-        // The second: time to live exceeded in transit.
+        // (11, 0): time to live exceeded in transit.
         (3, 1 | 10 | 12..=15) | (11, 0) => Errno::EHOSTUNREACH,
         (3, 2) => Errno::ENOPROTOOPT,
         (3, 3) => Errno::ECONNREFUSED,
@@ -37,7 +38,7 @@ fn errno_of_v6(kind: u8, code: u8) -> Option<Errno> {
         // Destination unreachable (RFC 4443, 3.1).
         (1, 0) => Errno::ENETUNREACH,
         (1, 1 | 5 | 6) => Errno::EACCES,
-        // The second: time exceeded.
+        // (3, _): time exceeded.
         (1, 2 | 3) | (3, _) => Errno::EHOSTUNREACH,
         (1, 4) => Errno::ECONNREFUSED,
         // Parameter problem.
