@@ -1,11 +1,12 @@
-//! From raw bytes to one decoded segment, with one function between them.
+//! Decoding of captured frames into TCP segments and ICMP errors.
 //!
-//! Raw bytes and meaning are two types: [`decode`] is the only way from one to the other, and the only place that
-//! names etherparse, with [`build`] for the way back. It never fails: what is not TCP or an ICMP error about TCP is
-//! [`Packet::Other`]. Frames are cut at the snapshot length, so lengths come from the IP header, not from what was captured.
+//! Raw bytes and meaning are two types, and [`decode`] is the only way from one to the other. Only this module uses
+//! etherparse, together with [`build`] for the reverse direction. Decoding never fails: a frame that is neither TCP
+//! nor an ICMP error about TCP is [`Packet::Other`]. Frames are cut at the snapshot length, so lengths come from the
+//! IP header, not from the captured bytes.
 //!
-//! The way goes through [`link`], which finds the IP packet, and [`ip`], which finds what it carries; [`tunnel`] looks for
-//! packets inside packets, if asked to.
+//! [`link`] finds the IP packet in a frame, and [`ip`] finds the payload of the packet; [`tunnel`] looks for packets
+//! inside packets, on request.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -17,60 +18,60 @@ pub use self::link::Link;
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
-/// A TCP sequence number; compared and subtracted modulo 2^32 (RFC 9293, 3.4).
+/// TCP sequence number; compared and subtracted modulo 2^32 (RFC 9293, 3.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SeqNum(pub u32);
 
 impl SeqNum {
-    /// `self` advanced by `len` sequence numbers.
+    /// Returns `self` advanced by `len` sequence numbers.
     #[must_use]
     pub fn plus(self, len: u32) -> Self {
         Self(self.0.wrapping_add(len))
     }
 
-    /// How far `self` lies behind `base`, modulo 2^32: the relative number that Wireshark shows.
+    /// Returns the distance from `base` to `self`, modulo 2^32: the relative number that Wireshark shows.
     #[must_use]
     pub fn relative_to(self, base: Self) -> u32 {
         self.0.wrapping_sub(base.0)
     }
 
-    /// Whether `self` comes before `other`, as `before()` in the Linux kernel decides: by the sign of the
-    /// difference.
+    /// Returns true if `self` comes before `other`, by the sign of the difference as in `before()` of the Linux
+    /// kernel.
     #[must_use]
     pub fn is_before(self, other: Self) -> bool {
         self.0.wrapping_sub(other.0) > u32::MAX / 2
     }
 
-    /// Whether `self` comes after `other`.
+    /// Returns true if `self` comes after `other`.
     #[must_use]
     pub fn is_after(self, other: Self) -> bool {
         other.is_before(self)
     }
 }
 
-/// The control bits of a TCP header, shown by tcpdump's letters.
+/// Control bits of a TCP header, shown by tcpdump's letters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(pub u8);
 
 impl Flags {
-    /// No more data from the sender.
+    /// FIN: no more data from the sender.
     pub const FIN: Self = Self(0x01);
-    /// Synchronise sequence numbers.
+    /// SYN: synchronise sequence numbers.
     pub const SYN: Self = Self(0x02);
-    /// Reset the connection.
+    /// RST: reset the connection.
     pub const RST: Self = Self(0x04);
-    /// Push.
+    /// PSH: push.
     pub const PSH: Self = Self(0x08);
-    /// The acknowledgment number is valid.
+    /// ACK: the acknowledgment number is valid.
     pub const ACK: Self = Self(0x10);
 
-    /// Whether all bits of `bits` are set.
+    /// Returns true if all bits of `bits` are set.
     #[must_use]
     pub fn has(self, bits: Self) -> bool {
         self.0 & bits.0 == bits.0
     }
 
-    /// The bits of both.
+    /// Returns the union of both sets of bits.
     #[must_use]
     pub const fn and(self, bits: Self) -> Self {
         Self(self.0 | bits.0)
@@ -78,7 +79,7 @@ impl Flags {
 }
 
 impl fmt::Display for Flags {
-    /// tcpdump's letters: `S`, `S.`, `P.`, `F.`, `R`, `R.`, `.`; `none` if no bit is set.
+    /// Writes tcpdump's letters: `S`, `S.`, `P.`, `F.`, `R`, `R.`, `.`; `none` if no bit is set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LETTERS: [(u8, &str); 8] = [
             (0x01, "F"),
@@ -108,7 +109,7 @@ impl fmt::Display for Flags {
 pub struct SackBlocks([Option<(SeqNum, SeqNum)>; 4]);
 
 impl SackBlocks {
-    /// These blocks; more than four are cut off.
+    /// Creates the list from these blocks; blocks after the fourth are ignored.
     #[must_use]
     pub fn new(blocks: &[(SeqNum, SeqNum)]) -> Self {
         let mut this = Self::default();
@@ -118,7 +119,7 @@ impl SackBlocks {
         this
     }
 
-    /// The right edge of the block that reaches furthest.
+    /// Returns the right edge of the block that reaches furthest.
     #[must_use]
     pub fn right_edge(self) -> Option<SeqNum> {
         self.0
@@ -129,25 +130,25 @@ impl SackBlocks {
     }
 }
 
-/// Name of the interface at the client in a trial between hosts.
+/// Name of the client's interface in a trial between hosts.
 pub const CLIENT: &str = "client";
-/// Name of the interface at the server in a trial between hosts.
+/// Name of the server's interface in a trial between hosts.
 pub const SERVER: &str = "server";
 
-/// Where a frame was captured.
+/// Point at which a frame was captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tap {
-    /// At both ends at once: on a loopback interface, where what leaves has arrived.
+    /// Both ends at once: a loopback interface, where a segment that leaves has arrived.
     #[default]
     Both,
-    /// At the client's end only.
+    /// The client's end only.
     Client,
-    /// At the server's end only.
+    /// The server's end only.
     Server,
 }
 
 impl Tap {
-    /// The interface's name, if it is not that of both ends.
+    /// Returns the name of the interface, unless it is that of both ends.
     #[must_use]
     pub fn interface(self) -> Option<&'static str> {
         match self {
@@ -157,7 +158,7 @@ impl Tap {
         }
     }
 
-    /// Whether it shows what leaves and reaches this end.
+    /// Returns true if segments that leave or reach this end are captured here.
     #[must_use]
     pub fn is_at(self, role: Role) -> bool {
         match self {
@@ -168,50 +169,50 @@ impl Tap {
     }
 }
 
-/// The timestamps option (RFC 7323, 3.2).
+/// Value of the timestamps option (RFC 7323, 3.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpTimestamps {
     /// `TSval`: the sender's clock.
     pub value: u32,
-    /// `TSecr`: the latest value of the other end.
+    /// `TSecr`: the latest value received from the other end.
     pub echo: u32,
 }
 
-/// One TCP segment, as its header tells.
+/// TCP segment, decoded from its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Number of the frame in its capture, from 1.
     pub frame: u32,
-    /// When the kernel stamped the frame.
+    /// Time at which the kernel stamped the frame.
     pub at: Timestamp,
-    /// Where it was captured.
+    /// Point at which the frame was captured.
     pub tap: Tap,
-    /// Sender.
+    /// Source address and port.
     pub source: SocketAddr,
-    /// Receiver.
+    /// Destination address and port.
     pub destination: SocketAddr,
     /// Control bits.
     pub flags: Flags,
     /// Sequence number field.
     pub seq: SeqNum,
-    /// Acknowledgment number field, whether or not ACK says that it is valid.
+    /// Acknowledgment number field, even if ACK is not set.
     pub ack: SeqNum,
     /// Window field, not scaled.
     pub window: u16,
-    /// Bytes of payload by the IP header's reckoning, captured or not.
+    /// Number of bytes of payload according to the IP header, captured or not.
     pub payload_len: u32,
-    /// The timestamps option, if it is there (RFC 7323).
+    /// Timestamps option, if present (RFC 7323).
     pub timestamps: Option<TcpTimestamps>,
     /// Selective acknowledgments.
     pub sack: SackBlocks,
 }
 
-/// What the header of a segment says of its connection: all but whose it is and where it was captured.
+/// Header fields of a segment that concern its connection, without the addresses and the point of capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// Number of the frame in its capture, from 1.
     pub frame: u32,
-    /// When the frame was stamped.
+    /// Time at which the frame was stamped.
     pub at: Timestamp,
     /// Control bits.
     pub flags: Flags,
@@ -219,18 +220,18 @@ pub struct Header {
     pub window: u16,
     /// Sequence number field.
     pub seq: SeqNum,
-    /// Acknowledgment number field, whether or not ACK says that it is valid.
+    /// Acknowledgment number field, even if ACK is not set.
     pub ack: SeqNum,
-    /// Bytes of payload by the IP header's reckoning, captured or not.
+    /// Number of bytes of payload according to the IP header, captured or not.
     pub payload_len: u32,
-    /// The timestamps option, if it is there (RFC 7323).
+    /// Timestamps option, if present (RFC 7323).
     pub timestamps: Option<TcpTimestamps>,
     /// Right edge of the selective acknowledgment that reaches furthest (RFC 2018).
     pub sack_edge: Option<SeqNum>,
 }
 
 impl Header {
-    /// How many sequence numbers the segment takes up: payload, SYN and FIN.
+    /// Returns the number of sequence numbers that the segment occupies: payload, SYN and FIN.
     #[must_use]
     pub fn seq_len(&self) -> u32 {
         self.payload_len
@@ -238,7 +239,7 @@ impl Header {
             .wrapping_add(u32::from(self.flags.has(Flags::FIN)))
     }
 
-    /// The sequence number after the last one that the segment takes up.
+    /// Returns the sequence number after the last one that the segment occupies.
     #[must_use]
     pub fn seq_end(&self) -> SeqNum {
         self.seq.plus(self.seq_len())
@@ -246,7 +247,7 @@ impl Header {
 }
 
 impl Segment {
-    /// What it says of its connection.
+    /// Returns the header fields that concern the connection.
     #[must_use]
     pub fn header(&self) -> Header {
         Header {
@@ -262,66 +263,66 @@ impl Segment {
         }
     }
 
-    /// How many sequence numbers the segment takes up: payload, SYN and FIN.
+    /// Returns the number of sequence numbers that the segment occupies: payload, SYN and FIN.
     #[must_use]
     pub fn seq_len(&self) -> u32 {
         self.header().seq_len()
     }
 
-    /// The sequence number after the last one that the segment takes up.
+    /// Returns the sequence number after the last one that the segment occupies.
     #[must_use]
     pub fn seq_end(&self) -> SeqNum {
         self.seq.plus(self.seq_len())
     }
 }
 
-/// An ICMP error that quotes a TCP segment.
+/// ICMP error that quotes a TCP segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError {
     /// Number of the frame in its capture, from 1.
     pub frame: u32,
-    /// When the kernel stamped the frame.
+    /// Time at which the kernel stamped the frame.
     pub at: Timestamp,
-    /// Where it was captured.
+    /// Point at which the frame was captured.
     pub tap: Tap,
-    /// Who sent the ICMP message.
+    /// Address that sent the ICMP message.
     pub source: IpAddr,
     /// Type of the ICMP message.
     pub kind: u8,
     /// Code of the ICMP message.
     pub code: u8,
-    /// Sender of the quoted segment.
+    /// Source of the quoted segment.
     pub quoted_source: SocketAddr,
-    /// Receiver of the quoted segment.
+    /// Destination of the quoted segment.
     pub quoted_destination: SocketAddr,
-    /// Sequence number of the quoted segment, which the eight bytes that must be quoted hold (RFC 792).
+    /// Sequence number of the quoted segment, which is within the eight bytes that must be quoted (RFC 792).
     pub quoted_seq: Option<SeqNum>,
 }
 
-/// What a captured frame turned out to be.
+/// Decoded content of a captured frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// A TCP segment.
+    /// TCP segment.
     Tcp(Segment),
-    /// An ICMP error about a TCP segment.
+    /// ICMP error about a TCP segment.
     Icmp(IcmpError),
-    /// A UDP datagram: who sent it and how its payload begins, if it is as long. Fences are these.
+    /// UDP datagram, with the beginning of its payload if that is long enough. Fences are UDP datagrams.
     Udp {
-        /// When its frame was stamped.
+        /// Time at which the frame was stamped.
         at: Timestamp,
-        /// Sender.
+        /// Source address and port.
         source: SocketAddr,
         /// First eight bytes of payload, big-endian.
         mark: Option<u64>,
-        /// The 32 bytes after them.
+        /// The 32 bytes of payload after the mark.
         commitment: Option<[u8; 32]>,
     },
-    /// Anything else, and what could not be decoded.
+    /// Any other frame, or one that cannot be decoded.
     Other,
 }
 
 impl Packet {
-    /// Gives its frame another number.
+    /// Sets the number of the frame.
     pub fn set_frame(&mut self, number: u32) {
         match self {
             Self::Tcp(segment) => segment.frame = number,
@@ -330,7 +331,7 @@ impl Packet {
         }
     }
 
-    /// The same, captured there.
+    /// Returns the packet with another point of capture.
     #[must_use]
     pub fn at_tap(mut self, tap: Tap) -> Self {
         match &mut self {
@@ -344,14 +345,15 @@ impl Packet {
 
 /// Decodes one captured frame.
 ///
-/// Of a packet in fragments the first is decoded, with the payload that it holds itself, if the TCP header is whole in it.
-/// The others are [`Packet::Other`]; that one was passed over is what [`Ip::part`] of the frame's [`link::packet`] says.
+/// Of a fragmented packet the first fragment is decoded, with the payload that it holds itself, if the whole TCP
+/// header is in it. Later fragments are [`Packet::Other`]; [`Ip::part`] of the frame's [`link::packet`] distinguishes
+/// them from other frames.
 #[must_use]
 pub fn decode(link: Link, frame: u32, at: Timestamp, bytes: &[u8]) -> Packet {
     link::packet(link, bytes).map_or(Packet::Other, |packet| decode_ip(frame, at, packet))
 }
 
-/// Decodes one captured frame, and of packets inside packets the innermost.
+/// Decodes one captured frame, or the innermost packet if packets are carried inside packets.
 #[must_use]
 pub fn decode_inside(link: Link, frame: u32, at: Timestamp, bytes: &[u8]) -> Packet {
     link::packet(link, bytes).map_or(Packet::Other, |packet| {
@@ -365,9 +367,10 @@ pub fn decode_ip(frame: u32, at: Timestamp, packet: &[u8]) -> Packet {
     Ip::of(packet).map_or(Packet::Other, |ip| decode_payload(frame, at, &ip))
 }
 
-/// Decodes what an IP packet carries.
+/// Decodes the payload of an IP packet.
 #[must_use]
 pub fn decode_payload(frame: u32, at: Timestamp, ip: &Ip<'_>) -> Packet {
+    // A later fragment has no transport header, and its data must not be read as one.
     if ip.part == Part::Later {
         return Packet::Other;
     }
@@ -388,6 +391,7 @@ pub fn decode_payload(frame: u32, at: Timestamp, ip: &Ip<'_>) -> Packet {
 fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
     let tcp = TcpSlice::from_slice(ip.payload).ok()?;
     let header_len = u32::from(tcp.data_offset()) * 4;
+    // A stated length that is shorter than the header would make the payload negative: such a segment is malformed.
     let payload_len = ip.payload_len?.checked_sub(header_len)?;
     let (timestamps, sack) = read(tcp.options());
     Some(Segment {
@@ -396,6 +400,7 @@ fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
         tap: Tap::Both,
         source: SocketAddr::new(ip.source, tcp.source_port()),
         destination: SocketAddr::new(ip.destination, tcp.destination_port()),
+        // Byte 13 of the header holds all eight control bits; etherparse gives them one at a time.
         flags: Flags(tcp.header_slice()[13]),
         seq: SeqNum(tcp.sequence_number()),
         ack: SeqNum(tcp.acknowledgment_number()),
@@ -406,15 +411,16 @@ fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
     })
 }
 
-/// The timestamps in the options of a TCP header, and the right edge of the selective acknowledgment that reaches furthest.
+/// Returns the timestamps in the options of a TCP header, and the right edge of the selective acknowledgment that
+/// reaches furthest.
 #[must_use]
 pub fn options(bytes: &[u8]) -> (Option<TcpTimestamps>, Option<SeqNum>) {
     let (timestamps, sack) = read(bytes);
     (timestamps, sack.right_edge())
 }
 
-/// As `tcp_parse_options()` of the Linux kernel does: what is not known is passed over (RFC 9293, MUST-6), and nothing is read
-/// behind an option whose length cannot be.
+/// Parses TCP options as `tcp_parse_options()` of the Linux kernel does: unknown options are skipped (RFC 9293,
+/// MUST-6), and parsing stops at an option whose length is impossible.
 fn read(mut options: &[u8]) -> (Option<TcpTimestamps>, SackBlocks) {
     // Kinds of RFC 9293, 3.2; RFC 2018; RFC 7323.
     const END: u8 = 0;
@@ -424,6 +430,7 @@ fn read(mut options: &[u8]) -> (Option<TcpTimestamps>, SackBlocks) {
     let mut timestamps = None;
     let mut sack = SackBlocks::default();
     loop {
+        // A last byte that is neither END nor NO_OPERATION has no room for a length.
         let (kind, length) = match options {
             [] | [END, ..] | [_] => break,
             [NO_OPERATION, rest @ ..] => {
@@ -435,6 +442,7 @@ fn read(mut options: &[u8]) -> (Option<TcpTimestamps>, SackBlocks) {
         let Some((option, rest)) = options.split_at_checked(length) else {
             break;
         };
+        // A length of 0 or 1 does not even cover kind and length.
         let Some(value) = option.get(2..) else { break };
         options = rest;
         let (words, odd) = value.as_chunks::<4>();
@@ -446,6 +454,7 @@ fn read(mut options: &[u8]) -> (Option<TcpTimestamps>, SackBlocks) {
                     echo: word(1),
                 });
             }
+            // A block has two words, and no more than four blocks fit into a header.
             (SACK, 2 | 4 | 6 | 8) if odd.is_empty() => {
                 let block = |nth: usize| (SeqNum(word(2 * nth)), SeqNum(word(2 * nth + 1)));
                 let count = words.len() / 2;
@@ -467,7 +476,7 @@ fn datagram(udp: &UdpSlice<'_>, at: Timestamp, source: IpAddr) -> Packet {
     }
 }
 
-/// Type and code of an ICMP error, and what it quotes.
+/// Returns type and code of an ICMP error, and the quoted packet.
 fn icmpv4(payload: &[u8]) -> Option<((u8, u8), &[u8])> {
     let icmp = Icmpv4Slice::from_slice(payload).ok()?;
     // RFC 792: destination unreachable, source quench, redirect, time exceeded, parameter problem quote a packet.
@@ -502,8 +511,8 @@ fn icmp_error(
     }))
 }
 
-/// The ends of the TCP segment that an ICMP error quotes, and its sequence number. As few as eight bytes of its TCP
-/// header need be there (RFC 792), too few for a TCP parser.
+/// Returns the ends and the sequence number of the TCP segment that an ICMP error quotes. Only eight bytes of its TCP
+/// header are certain to be there (RFC 792), too few for a TCP parser.
 fn quoted_segment(quoted: &[u8]) -> Option<(SocketAddr, SocketAddr, Option<SeqNum>)> {
     let ip = Ip::of(quoted)?;
     if ip.part == Part::Later || IpNumber(ip.protocol) != ip_number::TCP {

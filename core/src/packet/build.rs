@@ -1,7 +1,8 @@
-//! From meaning to raw bytes: segments and ICMP errors that somebody else might send, without a link header.
+//! Encoding of segments and ICMP errors that a third party might send, without a link header.
 //!
-//! What is built here looks like nothing that the Linux kernel sends: TTL 64 and no options may be its own, but a RST of
-//! ours has a window that none of its RSTs has. So nobody takes it for one, neither here nor in Wireshark.
+//! These packets look unlike any that the Linux kernel sends: TTL 64 and missing options may be the kernel's own, but
+//! an RST built here has a window that none of the kernel's RSTs has. So it is never mistaken for one, neither here
+//! nor in Wireshark.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,51 +10,52 @@ use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader};
 
 use super::{Flags, SeqNum, TcpTimestamps};
 
-/// Hops that a packet may take.
+/// Time to live, or hop limit, of the packets.
 const TTL: u8 = 64;
 
-/// A segment to be built.
+/// Segment to be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draft {
-    /// Whose address it is to carry as its source.
+    /// Source address and port that the segment carries.
     pub source: SocketAddr,
-    /// Where it goes.
+    /// Destination address and port.
     pub destination: SocketAddr,
     /// Control bits.
     pub flags: Flags,
     /// Sequence number.
     pub seq: SeqNum,
-    /// Acknowledgment number; on the wire even if ACK is not set.
+    /// Acknowledgment number, which is written even if ACK is not set.
     pub ack: SeqNum,
-    /// Window, not scaled.
+    /// Window field, not scaled.
     pub window: u16,
-    /// Options.
+    /// TCP options.
     pub options: Options,
-    /// Bytes of payload.
+    /// Number of bytes of payload.
     pub len: u16,
 }
 
-/// Options of a segment to be built.
+/// TCP options of a segment to be built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Options {
-    /// None at all.
+    /// No options.
     #[default]
     None,
     /// Timestamps (RFC 7323).
     Timestamps(TcpTimestamps),
-    /// `MP_JOIN` of a SYN with this token (RFC 8684, 3.2).
+    /// `MP_JOIN` in a SYN with this token (RFC 8684, 3.2).
     Join {
-        /// The receiver's token, which names a connection.
+        /// The receiver's token, which identifies a connection.
         token: u32,
     },
 }
 
 impl Options {
-    /// As they stand in the header, padded to whole words.
+    /// Encodes the options as in the header, padded to whole words.
     fn bytes(self) -> Vec<u8> {
         match self {
             Self::None => Vec::new(),
             Self::Timestamps(TcpTimestamps { value, echo }) => {
+                // Two no-operation options align the words of the values, as RFC 7323, appendix A, recommends.
                 let mut bytes = vec![1, 1, 8, 10];
                 bytes.extend(value.to_be_bytes());
                 bytes.extend(echo.to_be_bytes());
@@ -70,7 +72,7 @@ impl Options {
     }
 }
 
-/// The IP packet that holds this segment; `None` if its addresses are of two families.
+/// Builds the IP packet that holds this segment; `None` if its addresses are of two families.
 #[must_use]
 pub fn segment(draft: &Draft) -> Option<Vec<u8>> {
     let (source, destination) = (draft.source, draft.destination);
@@ -89,8 +91,8 @@ pub fn segment(draft: &Draft) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// An ICMP or `ICMPv6` error of this type and code from `source`, about a segment between these ends that has this sequence
-/// number; it goes to the segment's sender.
+/// Builds an ICMP or `ICMPv6` error of this type and code from `source`. It quotes a segment with this sequence
+/// number between these ends, and goes to the sender of that segment. `None` if the addresses are of two families.
 #[must_use]
 pub fn icmp_error(
     (kind, code): (u8, u8),
@@ -108,6 +110,7 @@ pub fn icmp_error(
         options: Options::None,
         len: 0,
     })?;
+    // 48: the length of an IPv6 header and an ICMP header.
     let mut bytes = Vec::with_capacity(quoted.len() + 48);
     let ip = ip(source, from.ip())?;
     let written = if source.is_ipv4() {

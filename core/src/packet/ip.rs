@@ -1,26 +1,27 @@
-//! The IP header, and what stands between it and the header of TCP.
+//! IP header, and the headers between it and the TCP header.
 //!
-//! Lengths come from the header and not from what was captured, which may be less, or more by a trailer. Where etherparse
-//! stops at every fragment, here the first one is read on: it holds the ports and, as a rule, the whole TCP header.
+//! Lengths come from the header and not from the captured bytes, which may be fewer, or more by a trailer. etherparse
+//! stops at every fragment; the parser here reads the first fragment on, because it holds the ports and usually the
+//! whole TCP header.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::link::Protocol;
 
-/// Which part of a packet an IP packet carries.
+/// Part of a packet that an IP packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// All of it.
+    /// Whole packet.
     Whole,
-    /// Its first fragment, which begins with the transport header.
+    /// First fragment, which begins with the transport header.
     First,
-    /// A later fragment, which begins anywhere.
+    /// Later fragment, which begins anywhere in the payload.
     Later,
 }
 
 impl Part {
-    /// From the word of offset and flags: 13 bits of offset in units of eight bytes; whether more fragments follow is told
-    /// elsewhere. A fragment that is the only one is a whole packet (RFC 6946).
+    /// Derives the part from the fragment offset, in units of eight bytes, and the flag that more fragments follow. A
+    /// fragment that is the only one is a whole packet (RFC 6946).
     fn of(offset: u16, more_follow: bool) -> Self {
         match (offset, more_follow) {
             (0, false) => Self::Whole,
@@ -30,25 +31,26 @@ impl Part {
     }
 }
 
-/// An IP packet without its headers.
+/// IP packet without its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ip<'a> {
-    /// Sender.
+    /// Source address.
     pub source: IpAddr,
-    /// Receiver.
+    /// Destination address.
     pub destination: IpAddr,
-    /// Number of the protocol of the payload, behind all extension headers (IANA, "Protocol Numbers").
+    /// Protocol number of the payload, behind all extension headers (IANA, "Protocol Numbers").
     pub protocol: u8,
-    /// Whether it is a fragment.
+    /// Part of the packet, if it is fragmented.
     pub part: Part,
-    /// What was captured of the payload.
+    /// Captured bytes of the payload.
     pub payload: &'a [u8],
-    /// Bytes of payload by the header's reckoning, captured or not. `None` if the header says 0 for the whole packet, as it
-    /// does in a jumbogram (RFC 2675) and in what was captured before the interface cut it into segments.
+    /// Number of bytes of payload according to the header, captured or not. `None` if the header states 0 for the
+    /// whole packet: in a jumbogram (RFC 2675), and in a packet that was captured before the interface split it into
+    /// segments.
     pub payload_len: Option<u32>,
 }
 
-// Protocol numbers of extension headers.
+// Protocol numbers of IPv6 extension headers.
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -56,8 +58,8 @@ const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 
 impl<'a> Ip<'a> {
-    /// Reads a packet from the first byte of its header on. `None` if it is not IP, or if its headers are malformed or were
-    /// not captured as a whole.
+    /// Parses a packet from the first byte of its header on. `None` if it is not IP, or if its headers are malformed
+    /// or were not captured completely.
     #[must_use]
     pub fn of(packet: &'a [u8]) -> Option<Self> {
         match Protocol::of(packet)? {
@@ -66,8 +68,8 @@ impl<'a> Ip<'a> {
         }
     }
 
-    /// The same; if the header does not say how long it is, it reaches to the end of the frame, of which so many bytes were
-    /// not captured. That is how Wireshark takes it.
+    /// Returns the packet with a known payload length: if the header does not state it, the packet reaches to the end
+    /// of the frame, of which `uncaptured` bytes were not captured. Wireshark does the same.
     #[must_use]
     pub fn or_to_the_end(mut self, uncaptured: u32) -> Self {
         let captured = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
@@ -76,7 +78,7 @@ impl<'a> Ip<'a> {
         self
     }
 
-    /// RFC 791, 3.1.
+    /// Parses an IPv4 packet (RFC 791, 3.1).
     fn v4(packet: &'a [u8]) -> Option<Self> {
         let header = packet.first_chunk::<20>()?;
         let header_len = usize::from(header[0] & 0x0f) * 4;
@@ -94,17 +96,19 @@ impl<'a> Ip<'a> {
             source: Ipv4Addr::from(*source).into(),
             destination: Ipv4Addr::from(*destination.first_chunk::<4>()?).into(),
             protocol: header[9],
+            // Reserved bit, don't fragment, more fragments, and 13 bits of offset.
             part: Part::of(fragment & 0x1fff, fragment & 0x2000 != 0),
             payload: within(stated, captured),
             payload_len: stated.and_then(|len| u32::try_from(len).ok()),
         };
+        // IPv4 has no other extension header; ESP ends the headers, since what follows it is encrypted.
         if this.protocol == AUTHENTICATION && this.part != Part::Later {
             this.pass_authentication()?;
         }
         Some(this)
     }
 
-    /// RFC 8200, 3.
+    /// Parses an IPv6 packet (RFC 8200, 3).
     fn v6(packet: &'a [u8]) -> Option<Self> {
         let (header, captured) = packet.split_first_chunk::<40>()?;
         let (source, destination) = header.last_chunk::<32>()?.split_first_chunk::<16>()?;
@@ -120,10 +124,11 @@ impl<'a> Ip<'a> {
             payload: within(stated.map(usize::from), captured),
             payload_len: stated.map(u32::from),
         };
-        // Nowhere but here (RFC 8200, 4.1).
+        // Hop-by-hop options are allowed directly behind the IPv6 header only (RFC 8200, 4.1).
         if this.protocol == HOP_BY_HOP {
             this.pass_options()?;
         }
+        // The loop ends: each header takes at least eight bytes off the payload.
         while this.part != Part::Later {
             match this.protocol {
                 ROUTING | DESTINATION => this.pass_options()?,
@@ -135,15 +140,15 @@ impl<'a> Ip<'a> {
         Some(this)
     }
 
-    /// Passes over options or a routing header: its length counts units of eight bytes after the first eight (RFC 8200,
+    /// Skips options or a routing header, whose length is in units of eight bytes after the first eight (RFC 8200,
     /// 4.3 to 4.6).
     fn pass_options(&mut self) -> Option<()> {
         let units = usize::from(*self.payload.get(1)?);
         self.pass((units + 1) * 8)
     }
 
-    /// Passes over an authentication header: its length counts words of four bytes, less two, and three are there always
-    /// (RFC 4302, 2.2).
+    /// Skips an authentication header, whose length is in words of four bytes minus two; three words are always
+    /// present (RFC 4302, 2.2).
     fn pass_authentication(&mut self) -> Option<()> {
         let words = usize::from(*self.payload.get(1)?) + 2;
         if words < 3 {
@@ -152,10 +157,12 @@ impl<'a> Ip<'a> {
         self.pass(words * 4)
     }
 
-    /// Passes over a fragment header (RFC 8200, 4.5). One that does not cut anything off does not undo another.
+    /// Skips a fragment header (RFC 8200, 4.5). A header of a fragment that is the whole packet does not undo an
+    /// earlier fragment header.
     fn pass_fragment(&mut self) -> Option<()> {
         let header = self.payload.first_chunk::<8>()?;
         let word = u16::from_be_bytes([header[2], header[3]]);
+        // 13 bits of offset, two reserved bits, and more fragments.
         let part = Part::of(word >> 3, word & 1 != 0);
         if part != Part::Whole {
             self.part = part;
@@ -163,18 +170,20 @@ impl<'a> Ip<'a> {
         self.pass(header.len())
     }
 
-    /// Passes over a header of this length, whose first byte is the protocol of what follows.
+    /// Skips a header of this length, whose first byte is the protocol of the next header.
     fn pass(&mut self, len: usize) -> Option<()> {
         let (header, rest) = self.payload.split_at_checked(len)?;
         self.protocol = *header.first()?;
         self.payload = rest;
+        // A header that is longer than the stated payload leaves the length unknown, as if none were stated.
         let len = u32::try_from(len).ok()?;
         self.payload_len = self.payload_len.and_then(|all| all.checked_sub(len));
         Some(())
     }
 }
 
-/// What was captured, without a trailer; all of it if its length is unknown or reaches further.
+/// Returns the captured payload without a trailer; all captured bytes if the stated length is unknown or reaches
+/// further.
 fn within(stated: Option<usize>, captured: &[u8]) -> &[u8] {
     let stated = stated.and_then(|len| captured.get(..len));
     stated.unwrap_or(captured)

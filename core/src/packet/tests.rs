@@ -1,4 +1,4 @@
-//! Frames built by etherparse, or by hand where it has no builder, and what they must decode to.
+//! Tests of frames built by etherparse, or by hand where it has no builder, and of what they decode to.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -204,7 +204,7 @@ fn options_behind_garbage_are_not_believed_and_the_rest_of_the_header_is() {
         assert_eq!(segment.timestamps, None, "{garbage:?}");
         assert_eq!((segment.seq, segment.payload_len), (SeqNum(5), 1));
     }
-    // Behind the end of the list nothing is an option.
+    // Bytes after the end of the list are not options.
     let raw = [&[0, 0][..], &timestamps].concat();
     let step = v4().tcp(CLIENT, SERVER, 5, 6).options_raw(&raw).unwrap();
     assert_eq!(tcp(step, &[]).timestamps, None);
@@ -255,7 +255,7 @@ fn link_types_have_their_numbers() {
     assert_eq!([0, 12, 101, 276, -1].map(Link::of_trial), [None; 5]);
 }
 
-// Cut short, and lying
+// Truncated frames and false lengths
 
 #[test]
 fn the_ip_header_says_how_long_the_payload_was_not_what_was_captured() {
@@ -431,7 +431,7 @@ fn icmp_that_is_no_error_about_tcp_is_something_else() {
     }
 }
 
-// Anything else
+// Other packets
 
 #[test]
 fn a_datagram_shows_its_first_eight_bytes_and_the_next_thirty_two() {
@@ -504,16 +504,16 @@ proptest! {
     }
 }
 
-/// Addresses, protocol and what was captured of the payload.
+/// Addresses, protocol and captured payload of an IP packet.
 type Headers<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
 
 fn headers(bytes: &[u8]) -> Option<Headers<'_>> {
     let ip = Ip::of(link::packet(Link::Ethernet, bytes)?)?;
-    // etherparse reads on in a later fragment.
+    // etherparse parses later fragments as well.
     (ip.part == Part::Whole).then_some((ip.source, ip.destination, ip.protocol, ip.payload))
 }
 
-/// A second opinion.
+/// Headers according to etherparse, for comparison.
 fn headers_by_etherparse(bytes: &[u8]) -> Option<Headers<'_>> {
     let sliced = LaxSlicedPacket::from_ethernet(bytes).ok()?;
     let net = sliced.net?;
@@ -529,12 +529,12 @@ fn headers_by_etherparse(bytes: &[u8]) -> Option<Headers<'_>> {
         ),
         LaxNetSlice::Arp(_) => return None,
     };
-    // A length that does not cover the header it takes for none.
+    // etherparse ignores a total length that is shorter than the header.
     if matches!(&net, LaxNetSlice::Ipv4(ip) if (1..u16::from(ip.header().ihl()) * 4).contains(&ip.header().total_len()))
     {
         return None;
     }
-    // It looks at the version only, and hands out what is left where a header is cut.
+    // etherparse trusts the version field alone, and returns the rest of a header that is cut.
     let ether_type = match source {
         IpAddr::V4(_) => ether_type::IPV4,
         IpAddr::V6(_) => ether_type::IPV6,
@@ -582,7 +582,7 @@ fn frame_of_udp(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A frame with the cooked header in the place of the Ethernet one.
+/// Frame with the cooked header in place of the Ethernet one.
 fn cooked(ethernet: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 3, 4, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0];
     bytes.extend(&ethernet[12..]);
@@ -605,7 +605,7 @@ fn icmp_v6(kind: u8, quoted: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An IP packet of which so many bytes of the transport header are left.
+/// IP packet that is cut after `transport` bytes of the transport header.
 fn quoted_v4(protocol: u8, transport: usize) -> Vec<u8> {
     let step = PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
     let mut bytes = Vec::new();
@@ -639,7 +639,7 @@ fn segment_of(packet: Packet) -> Segment {
 
 // Options
 
-/// What `tcp_parse_options()` makes of them.
+/// `tcp_parse_options()` of the Linux kernel reads these options in the same way.
 #[test]
 fn options_that_are_not_known_are_passed_over() {
     let stamps = [8, 10, 0, 0, 0, 5, 0, 0, 0, 6];
@@ -650,7 +650,7 @@ fn options_that_are_not_known_are_passed_over() {
         &[0xfe, 4, 0xf9, 0x89],
         &[29, 4, 1, 2],
         &[2, 4, 5, 180, 3, 3, 7, 4, 2],
-        // Timestamps of another length are none.
+        // Timestamps of another length are ignored.
         &[8, 9, 0, 0, 0, 0, 0, 0, 0],
         &[77, 2],
     ] {
@@ -660,7 +660,7 @@ fn options_that_are_not_known_are_passed_over() {
     let sack = [[5, 10].as_slice(), &[0, 0, 0, 1, 0, 0, 0, 9]].concat();
     let both = [&md5[..], &sack, &stamps].concat();
     assert_eq!(super::options(&both), (expected, Some(SeqNum(9))));
-    // Behind what cannot be, nothing is read: a length that is too short or goes beyond the end; and behind the end of the list.
+    // Parsing stops at an impossible length, which is too short or exceeds the list, and at the end of the list.
     for before in [&[77, 0][..], &[77, 1], &[0], &[77, 200]] {
         let options = [before, &stamps].concat();
         assert_eq!(super::options(&options), (None, None), "{before:?}");
@@ -670,7 +670,7 @@ fn options_that_are_not_known_are_passed_over() {
 }
 
 proptest! {
-    /// Where etherparse knows all of them it reads the same.
+    /// etherparse reads the same values, as long as it knows all options.
     #[test]
     fn options_are_read_as_etherparse_reads_them(
         bytes in prop::collection::vec(prop_oneof![0..11_u8, any::<u8>()], 0..40),

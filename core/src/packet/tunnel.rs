@@ -1,18 +1,19 @@
 //! IP packets that are carried inside IP packets.
 //!
-//! Who captures on a host of containers, in a data centre or behind a tunnel broker sees the connections that matter
-//! wrapped up. Nobody has to unwrap them: a datagram to a port is VXLAN by convention only, and the outer packet is as
-//! real as the inner one. So [`decode`](super::decode) does not, and [`decode_inside`](super::decode_inside) does.
+//! Captures from container hosts, data centres and tunnel brokers hold the connections of interest in encapsulated
+//! form. Decapsulation is optional: a datagram to a port is VXLAN by convention only, and the outer packet is as real
+//! as the inner one. So [`decode`](super::decode) leaves packets as they are, and
+//! [`decode_inside`](super::decode_inside) decapsulates them.
 //!
-//! What is malformed, encrypted, or carries something else than IP is no tunnel. Nor is a later fragment, whose headers are
-//! elsewhere.
+//! A payload that is malformed, encrypted, or not IP is not a tunnel. Nor is a later fragment, whose headers are in
+//! another packet.
 
 use std::iter;
 
 use super::ip::{Ip, Part};
 use super::link::{self, Protocol};
 
-/// How a packet is carried.
+/// Encapsulation of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// IP in IP: RFC 2003 for IPv4, RFC 4213 (3) and RFC 2473 for IPv6.
@@ -27,19 +28,19 @@ pub enum Kind {
     Teredo,
 }
 
-/// A packet that another one carries.
+/// Packet that another packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inner<'a> {
-    /// How it is carried.
+    /// Encapsulation in which the packet is carried.
     pub kind: Kind,
-    /// The packet from its IP header on, as much as was captured. Its headers are whole.
+    /// Captured bytes of the packet from its IP header on. Its headers are complete.
     pub packet: &'a [u8],
 }
 
-/// How many tunnels inside one another are looked into.
+/// Maximum number of nested tunnels that are decapsulated.
 pub const DEEPEST: usize = 4;
 
-/// The packet that this IP packet carries, if it carries one.
+/// Returns the packet that this IP packet carries, if it carries one.
 #[must_use]
 pub fn inner(packet: &[u8]) -> Option<Inner<'_>> {
     let outer = Ip::of(packet)?;
@@ -56,12 +57,13 @@ pub fn inner(packet: &[u8]) -> Option<Inner<'_>> {
     Ip::of(packet).map(|_| Inner { kind, packet })
 }
 
-/// All packets that this IP packet carries inside one another, the outermost first; at most [`DEEPEST`].
+/// Returns an iterator over the packets that this IP packet carries inside one another, outermost first; at most
+/// [`DEEPEST`].
 pub fn layers(packet: &[u8]) -> impl Iterator<Item = Inner<'_>> {
     iter::successors(inner(packet), |outer| inner(outer.packet)).take(DEEPEST)
 }
 
-/// The packet furthest inside this IP packet: itself, if it carries none.
+/// Returns the innermost packet carried by this IP packet; the packet itself, if it carries none.
 #[must_use]
 pub fn innermost(packet: &[u8]) -> &[u8] {
     layers(packet).last().map_or(packet, |inner| inner.packet)
@@ -71,12 +73,13 @@ fn of_version(version: Protocol, packet: &[u8]) -> Option<&[u8]> {
     (Protocol::of(packet)? == version).then_some(packet)
 }
 
-/// GRE: flags and version, protocol; then checksum, key and sequence number, each of them if its flag is set (RFC 2890, 2).
+/// Finds the packet in GRE: flags and version, protocol; then checksum, key and sequence number, each if its flag is
+/// set (RFC 2890, 2).
 fn gre(bytes: &[u8]) -> Option<&[u8]> {
     const CHECKSUM: u16 = 0x8000;
     const KEY: u16 = 0x2000;
     const SEQUENCE: u16 = 0x1000;
-    /// Routing and what belongs to it, which have to be 0 (RFC 2784, 2.3), and the version.
+    /// Flags of routing and its fields, which have to be 0 (RFC 2784, 2.3), and the version.
     const REFUSED: u16 = 0x4c07;
 
     let (header, rest) = bytes.split_first_chunk::<4>()?;
@@ -90,7 +93,8 @@ fn gre(bytes: &[u8]) -> Option<&[u8]> {
     carried(protocol, rest.get(words * 4..)?)
 }
 
-/// What has this protocol in GRE and Geneve: an `EtherType`, and one more for a whole Ethernet frame.
+/// Returns the packet in a payload of this GRE or Geneve protocol: an `EtherType`, or the number of a whole Ethernet
+/// frame.
 fn carried(protocol: u16, payload: &[u8]) -> Option<&[u8]> {
     const TRANSPARENT_ETHERNET: u16 = 0x6558;
 
@@ -101,15 +105,17 @@ fn carried(protocol: u16, payload: &[u8]) -> Option<&[u8]> {
     Some(packet)
 }
 
-/// UDP, by the registered port of its receiver. Teredo's server has one; between two clients no port is known.
+/// Finds the packet in a UDP datagram, by the registered port of its receiver. A Teredo server has such a port on
+/// either side of the datagram; between two Teredo clients no port is known.
 fn datagram(bytes: &[u8]) -> Option<(Kind, &[u8])> {
     let (header, captured) = bytes.split_first_chunk::<8>()?;
     let [source, destination, len] =
         [0, 2, 4].map(|at| u16::from_be_bytes([header[at], header[at + 1]]));
     let len = usize::from(len).checked_sub(header.len())?;
+    // The capture may end before the datagram, or the datagram before a trailer.
     let payload = captured.get(..len).unwrap_or(captured);
     match (source, destination) {
-        // 8472 is Linux's own, from before there was a registered one: its driver's default still (`vxlan_init_module`).
+        // 8472 is older than the registered port, and still the default of Linux's driver (`vxlan_init_module`).
         (_, 4789 | 8472) => Some((Kind::Vxlan, vxlan(payload)?)),
         (_, 6081) => Some((Kind::Geneve, geneve(payload)?)),
         (3544, _) | (_, 3544) => Some((Kind::Teredo, teredo(payload)?)),
@@ -117,7 +123,7 @@ fn datagram(bytes: &[u8]) -> Option<(Kind, &[u8])> {
     }
 }
 
-/// VXLAN: a flag that says that there is an identifier, the identifier, and what is reserved (RFC 7348, 5).
+/// Finds the packet in VXLAN: a flag that an identifier is present, the identifier, reserved bytes (RFC 7348, 5).
 fn vxlan(payload: &[u8]) -> Option<&[u8]> {
     const HAS_IDENTIFIER: u8 = 0x08;
 
@@ -128,10 +134,11 @@ fn vxlan(payload: &[u8]) -> Option<&[u8]> {
     link::ethernet(frame).map(|(_, packet)| packet)
 }
 
-/// Geneve: version and words of options, flags, protocol, identifier; then the options (RFC 8926, 3.4).
+/// Finds the packet in Geneve: version and words of options, flags, protocol, identifier; then the options (RFC 8926,
+/// 3.4).
 fn geneve(payload: &[u8]) -> Option<&[u8]> {
     const VERSION: u8 = 0xc0;
-    /// It is about the tunnel itself, and what follows is no tenant's.
+    /// Flag of a control packet, which concerns the tunnel itself and carries no tenant's packet.
     const CONTROL: u8 = 0x80;
 
     let (header, rest) = payload.split_first_chunk::<8>()?;
@@ -145,10 +152,11 @@ fn geneve(payload: &[u8]) -> Option<&[u8]> {
     )
 }
 
-/// Teredo: an IPv6 packet, behind an authentication and an origin indication if they are there (RFC 4380, 5.1.1).
+/// Finds the packet in Teredo: IPv6, behind an authentication and an origin indication if present (RFC 4380, 5.1.1).
 fn teredo(payload: &[u8]) -> Option<&[u8]> {
     let packet = match payload {
-        // Lengths of identifier and value, these two; then a nonce of eight bytes and a confirmation of one.
+        // Lengths of client identifier and authentication value, these two; then a nonce of eight bytes and a
+        // confirmation byte.
         [0, 1, identifier, value, rest @ ..] => {
             rest.get(usize::from(*identifier) + usize::from(*value) + 9..)?
         }
