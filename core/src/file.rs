@@ -1,11 +1,11 @@
-//! Stored captures, and the files that are made of them.
+//! Stored captures: readers and writers of pcap and pcapng.
 //!
-//! A [`Reader`] walks through a capture that is in memory, classic pcap or pcapng, and gives a [`Block`] at a time. It
-//! is the one reader for whatever wants to judge frames that were captured earlier, here or elsewhere, and it believes
-//! nothing that the file says without looking: a file may be cut, damaged or made to do harm. The writers are
-//! [`pcapng::PcapNg`], which has room for comments and statistics, and [`pcap::Pcap`], which every program can read.
+//! A [`Reader`] parses a capture in memory, classic pcap or pcapng, one [`Block`] at a time. It serves all code that
+//! judges frames captured earlier, by this tool or others, and it validates every field of the file: a file may be
+//! cut, damaged or hostile. The writers are [`pcapng::PcapNg`], which has room for comments and statistics, and
+//! [`pcap::Pcap`], which every program can read.
 //!
-//! [`Content`] decompresses what is read.
+//! [`Content`] decompresses a file while it is read.
 
 mod content;
 mod number;
@@ -27,7 +27,7 @@ pub use stream::each_block;
 use crate::time::Timestamp;
 
 impl Format {
-    /// What the names of its files end with.
+    /// Returns the extension of file names in this format, without the dot.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Format {
         }
     }
 
-    /// The format whose files' names end like this.
+    /// Returns the format whose file names have this extension.
     #[must_use]
     pub fn of_extension(extension: &str) -> Option<Self> {
         let formats = [Self::Pcap, Self::PcapNg];
@@ -46,74 +46,74 @@ impl Format {
     }
 }
 
-/// A part of a stored capture.
+/// Part of a stored capture.
 ///
-/// Blocks come in the order of the file: a section first, an interface before the frames that were captured on it.
-/// Texts end at a NUL if they hold one; what is not UTF-8 in them is replaced.
+/// Blocks come in the order of the file: a section first, an interface before the frames that were captured on it. A
+/// text ends at its first NUL, and bytes in it that are not UTF-8 are replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Block<'a> {
-    /// A section begins. Classic pcap has one, without any text.
+    /// Start of a section. Classic pcap has one, without any text.
     Section(Section<'a>),
-    /// An interface that frames were captured on. Classic pcap has one, without a name.
+    /// Interface that frames were captured on. Classic pcap has one, without a name.
     Interface(Interface<'a>),
-    /// A captured frame.
+    /// Captured frame.
     Frame(Frame<'a>),
-    /// What an interface counted.
+    /// Counts of an interface.
     Statistics(Statistics<'a>),
 }
 
-/// What a part of the file was made with (pcapng draft, 4.1).
+/// Description of the system that wrote a section of the file (pcapng draft, 4.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Section<'a> {
-    /// Operating system.
+    /// Name of the operating system.
     pub os: Option<Cow<'a, str>>,
-    /// Program.
+    /// Name of the program.
     pub application: Option<Cow<'a, str>>,
     /// Comments on the section.
     pub comments: Vec<Cow<'a, str>>,
 }
 
-/// Where frames were captured (pcapng draft, 4.2).
+/// Description of an interface that frames were captured on (pcapng draft, 4.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface<'a> {
-    /// How frames begin: a number of the `LINKTYPE_` registry.
+    /// Link type of the frames: a number of the `LINKTYPE_` registry.
     pub link: u16,
-    /// Longest prefix of a frame that was kept, in bytes; 0 if there was no limit.
+    /// Maximum length to which frames were cut, in bytes; 0 if there was no limit.
     pub snaplen: u32,
     /// Name of the interface.
     pub name: Option<Cow<'a, str>>,
-    /// Filter in force, in libpcap's syntax.
+    /// Capture filter, in libpcap's syntax.
     pub filter: Option<Cow<'a, str>>,
     /// Comments on the interface.
     pub comments: Vec<Cow<'a, str>>,
 }
 
-/// A captured frame (pcapng draft, 4.3, 4.4 and appendix A).
+/// Captured frame (pcapng draft, 4.3, 4.4 and appendix A).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Which [`Interface`] of the file it was captured on, from 0.
+    /// Index of the [`Interface`] in the file, from 0.
     ///
-    /// The format numbers the interfaces of each section from 0; here they are numbered through the whole file, in the
-    /// order in which the reader gives them, so that one list of interfaces is enough.
+    /// The format numbers the interfaces of each section from 0; here they are numbered through the whole file, in
+    /// the order in which the reader returns them, so that one list of interfaces is enough.
     pub interface: u32,
-    /// When it was captured. Finer stamps than nanoseconds are cut. A simple packet block has no time: it is the epoch.
+    /// Time of capture, cut to whole nanoseconds. A simple packet block has no time, and gives the epoch.
     pub at: Timestamp,
-    /// Its length on the wire, in bytes.
+    /// Length of the frame on the wire, in bytes.
     pub wire_len: u32,
-    /// What was kept of it.
+    /// Captured bytes of the frame.
     pub captured: &'a [u8],
     /// Comments on the frame.
     pub comments: Vec<Cow<'a, str>>,
 }
 
-/// What an interface counted (pcapng draft, 4.6).
+/// Counts of an interface (pcapng draft, 4.6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics<'a> {
-    /// Which [`Interface`] of the file counted, numbered as in [`Frame::interface`].
+    /// Index of the [`Interface`] in the file, numbered as in [`Frame::interface`].
     pub interface: u32,
-    /// Frames received.
+    /// Number of frames received.
     pub received: Option<u64>,
-    /// Frames that the interface had no room for.
+    /// Number of frames dropped for lack of room.
     pub dropped: Option<u64>,
     /// Comments on the counts.
     pub comments: Vec<Cow<'a, str>>,

@@ -1,8 +1,8 @@
-//! What is in a file once it is decompressed.
+//! Decompression of files.
 //!
-//! A compressed file is a sequence of parts, each of which could be a file: gzip's members, the frames of zstd and lz4.
-//! One says what it is by how it begins, never by the file's name. A decoder is made for each part, so that none keeps
-//! anything but its window.
+//! A compressed file is a sequence of parts, each of which could be a file of its own: gzip's members, the frames of
+//! zstd and lz4. The magic number of a part decides its format, never the name of the file. Each part gets a new
+//! decoder, so that no decoder keeps more than its window.
 
 mod source;
 mod undecodable;
@@ -22,39 +22,39 @@ pub use undecodable::{Cause, Undecodable};
 /// Length of the longest magic number, in bytes.
 const MAGIC: usize = 6;
 
-/// The content of a file, decompressed as it is read.
+/// Content of a file, decompressed as it is read.
 ///
-/// A file that is not compressed is its own content. One that is cut gives what is before the cut: with gzip all that is
-/// left of it, with zstd and lz4 the blocks that are whole. One that is damaged gives what was decoded before the damage
-/// was noticed, with gzip but for the last 32 KiB; those bytes may be wrong, too, for it is checksums that notice, and
-/// they come last. Then comes an [`Undecodable`], as often as it is asked for more.
+/// A file that is not compressed is returned as it is. A file that is cut off gives the content before the cut: with
+/// gzip everything up to it, with zstd and lz4 the complete blocks. A damaged file gives the content decoded before
+/// the damage was detected, with gzip except for the last 32 KiB. These bytes may be wrong as well, because checksums
+/// detect damage and come last. Every read after that fails with an [`Undecodable`].
 ///
-/// However much comes out, memory is taken for what the decoder keeps: 32 KiB with gzip, 12 MiB with lz4, 128 MiB with
-/// zstd, and as much again while that grows.
+/// The memory used depends on the decoder and not on the length of the content: 32 KiB with gzip, 12 MiB with lz4,
+/// 128 MiB with zstd, and the same again while zstd's window grows.
 #[derive(Debug)]
 pub struct Content<R: Read> {
     part: Part<R>,
-    /// What the file began with.
+    /// Compression of the file according to its first bytes.
     compression: Option<Compression>,
     beginning: Beginning,
-    /// Bytes that the decoders gave.
+    /// Number of bytes decoded so far.
     produced: u64,
     failure: Option<Failure>,
 }
 
-/// The first bytes of the content, which were looked at before anybody has asked for them.
+/// First bytes of the content, which were decoded before the first read.
 #[derive(Debug, Default)]
 struct Beginning {
     bytes: [u8; MAGIC],
     length: usize,
-    /// How many of them have been given.
+    /// Number of these bytes that have been returned.
     given: usize,
 }
 
-/// Why there is no more, to be said as often as it is asked for.
+/// Reason why there is no more content. Every further read fails with it.
 #[derive(Clone, Copy, Debug)]
 enum Failure {
-    /// Reading the file failed.
+    /// Failure to read the file: kind and error number, because an `io::Error` cannot be cloned.
     Read(io::ErrorKind, Option<i32>),
     Decode(Undecodable),
 }
@@ -70,7 +70,8 @@ impl From<Failure> for io::Error {
 }
 
 impl<R: Read> Content<R> {
-    /// Reads as much of a file as it takes to know what it is and how its content begins.
+    /// Creates the content of a file, and reads as much of the file as is needed to know its compression and the
+    /// first bytes of its content.
     pub fn new(from: R) -> Self {
         let mut content = Self {
             part: Part::Next(Source::new(from), None),
@@ -93,12 +94,13 @@ impl<R: Read> Content<R> {
         };
         match magic {
             Some(Magic::Begins(compression)) => self.compression = Some(compression),
-            // zstd and lz4 share them. What writes them in front is zstd.
+            // zstd and lz4 share this magic number. Only zstd's tools put such frames first.
             Some(Magic::Skippable) => self.compression = Some(Compression::Zstd),
             None => self.part = Part::Plain(std::mem::take(source)),
         }
         let mut bytes = [0; MAGIC];
         let mut length = 0;
+        // A failure here is kept in `failure`, and reported by the read that gets to it.
         while let Ok(read @ 1..) = self.decode(&mut bytes[length..]) {
             length += read;
         }
@@ -107,6 +109,7 @@ impl<R: Read> Content<R> {
             length,
             given: 0,
         };
+        // Content that is compressed again is of no use to a reader of captures: nothing of it is returned.
         let again = Compression::of(&bytes[..length]);
         if let Some(again) = again.filter(|_| self.compression.is_some()) {
             (self.beginning.length, self.produced) = (0, 0);
@@ -114,38 +117,41 @@ impl<R: Read> Content<R> {
         }
     }
 
-    /// What the file is compressed with, as it begins.
+    /// Returns the compression of the file according to its first bytes.
     pub fn compression(&self) -> Option<Compression> {
         self.compression
     }
 
-    /// How the content begins. Enough to recognise a capture by, unless there is no more or a failure before.
+    /// Returns the first bytes of the content: enough to recognise a capture, unless the content is shorter or
+    /// decoding failed before.
     pub fn beginning(&self) -> &[u8] {
         &self.beginning.bytes[..self.beginning.length]
     }
 
-    /// Why there will be no more, if that is known yet.
+    /// Returns the reason why there is no more content, if it is known yet.
     pub fn failure(&self) -> Option<io::Error> {
         self.failure.map(io::Error::from)
     }
 
-    /// The file.
+    /// Returns the file.
     pub fn file(&self) -> Option<&R> {
         self.part.source().get_ref()
     }
 
-    /// Bytes of the file that have been taken in.
+    /// Returns the number of bytes of the file that have been consumed.
     #[must_use]
     pub fn position(&self) -> u64 {
         match &self.part {
             Part::Plain(source) => {
+                // Bytes of the beginning that were not returned yet are read from the file, but do not count as
+                // consumed.
                 source.taken() - (self.beginning.length - self.beginning.given) as u64
             }
             other => other.source().taken(),
         }
     }
 
-    /// The next bytes of the content, past its beginning; 0 at its end.
+    /// Decodes the next bytes of the content, after its beginning; 0 at its end.
     fn decode(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if into.is_empty() {
             return Ok(0);
@@ -167,6 +173,8 @@ impl<R: Read> Content<R> {
                     let Some(compression) = self.part.compression() else {
                         return Ok(0);
                     };
+                    // The buffer of the source may hold the beginning of the next part, so the source moves on to the
+                    // next decoder.
                     let source = std::mem::take(self.part.source_mut());
                     self.part = Part::Next(source, Some(compression));
                 }
@@ -179,7 +187,8 @@ impl<R: Read> Content<R> {
         }
     }
 
-    /// A decoder says what it stumbled over. If the file could not be read, or has an end, that is why.
+    /// Records the failure that a decoder reports. A read error of the file takes precedence, and damage at the end
+    /// of the file counts as a cut.
     fn fail(&mut self, cause: Cause) {
         let source = self.part.source_mut();
         if let Some(error) = source.failure() {
@@ -215,10 +224,10 @@ impl<R: Read> Read for Content<R> {
     }
 }
 
-/// How a part of a compressed file begins.
+/// Magic number of a part of a compressed file.
 enum Magic {
     Begins(Compression),
-    /// A frame of zstd or lz4 without content (RFC 8878, 3.1.2).
+    /// Frame of zstd or lz4 without content (RFC 8878, 3.1.2).
     Skippable,
 }
 
@@ -232,7 +241,7 @@ impl Magic {
         }
     }
 
-    /// Whether these last bytes of a file could have gone on as a magic number.
+    /// Returns true if these last bytes of a file could be the beginning of a magic number.
     fn is_cut(bytes: &[u8]) -> bool {
         let is_skippable = matches!(
             bytes,
@@ -242,13 +251,13 @@ impl Magic {
     }
 }
 
-/// The next part that has content; `None` at the end of the file.
+/// Finds the next part that has content; `None` at the end of the file.
 fn next<R: Read>(
     source: &mut Source<R>,
     after: Option<Compression>,
 ) -> Result<Option<Part<R>>, Cause> {
-    let failed = |_| Cause::Cut; // the source knows better
-    // Tapes have blocks, and gzip has always let their padding pass.
+    let failed = |_| Cause::Cut; // `Content::fail` takes the error from the source
+    // gzip ignores zero padding between members: tapes consist of whole blocks.
     while after == Some(Compression::Gzip) && source.peek(1).map_err(failed)? == [0] {
         source.consume(1);
     }
@@ -272,7 +281,7 @@ fn next<R: Read>(
     }
 }
 
-/// Skips a frame that says how long it is, and that it has no content.
+/// Skips a skippable frame, whose header states its length.
 fn skip(source: &mut Source<impl Read>) -> Result<(), Cause> {
     let failed = |_| Cause::Cut;
     let mut header = [0; 8];
@@ -286,12 +295,12 @@ fn skip(source: &mut Source<impl Read>) -> Result<(), Cause> {
     Ok(())
 }
 
-/// A part of a file.
+/// Part of a file.
 #[derive(Debug)]
 enum Part<R: Read> {
-    /// All of a file that is not compressed.
+    /// Whole file that is not compressed.
     Plain(Source<R>),
-    /// None has begun since one with this.
+    /// No part: the next one has not begun. Holds the compression of the previous part, if there was one.
     Next(Source<R>, Option<Compression>),
     Gzip(Box<GzDecoder<Source<R>>>),
     Zstd(Box<Zstd<R>>),
@@ -335,21 +344,21 @@ impl<R: Read> Part<R> {
         }
     }
 
-    /// The next bytes of its content; 0 at its end.
+    /// Reads the next bytes of the part's content; 0 at its end.
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Cause> {
         match self {
             Self::Plain(source) | Self::Next(source, _) => {
                 source.read(into).map_err(|_| Cause::Cut)
             }
             Self::Gzip(decoder) => {
-                // What it decodes together with damage is lost with it.
+                // Bytes that are decoded in the same call as damage are lost, so a call decodes few.
                 let length = into.len().min(32 << 10);
                 let read = decoder.read(&mut into[..length]);
                 read.map_err(|_| Cause::Damaged(Compression::Gzip))
             }
             Self::Zstd(zstd) => zstd.read(into),
             Self::Lz4(decoder) => match decoder.read(into) {
-                // It takes the end of the file for that of a frame.
+                // The decoder takes the end of the file for the end of a frame.
                 Ok(0) if decoder.get_ref().was_exhausted() => Err(Cause::Cut),
                 Ok(read) => Ok(read),
                 Err(error) => Err(cause_of_lz4(&error)),

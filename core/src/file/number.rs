@@ -1,4 +1,4 @@
-//! Types of blocks and codes of options in pcapng (pcapng draft, 3.5 and 4), for who writes and who reads.
+//! Block types and option codes of pcapng (pcapng draft, 3.5 and 4), for both reader and writer.
 
 pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a; // the same in both byte orders
 pub(super) const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;

@@ -1,7 +1,7 @@
-//! Writes classic pcap (draft-ietf-opsawg-pcap), the format that every program reads.
+//! Writer of classic pcap (draft-ietf-opsawg-pcap), the format that every program reads.
 //!
-//! With nanoseconds, in the byte order of this host. It has no room for comments or statistics; what has any is
-//! better kept as [`pcapng`](super::pcapng).
+//! Files have nanosecond timestamps and the byte order of this host. The format has no room for comments or
+//! statistics; captures with these are better written as [`pcapng`](super::pcapng).
 
 use std::io::{self, Write};
 
@@ -11,14 +11,14 @@ use crate::time::Timestamp;
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
-/// A whole file in memory.
+/// Whole pcap file in memory.
 #[derive(Debug)]
 pub struct Pcap {
     bytes: Vec<u8>,
 }
 
 impl Pcap {
-    /// Begins the file: how its frames begin, and the longest prefix of one that was kept, in bytes.
+    /// Begins the file with the link type of its frames, and the maximum length to which they were cut, in bytes.
     #[must_use]
     pub fn begin(link: Link, snaplen: u32) -> Self {
         let mut this = Self {
@@ -34,9 +34,10 @@ impl Pcap {
         this
     }
 
-    /// Adds a frame: its time, its length on the wire, what was captured of it.
+    /// Adds a frame: its time, its length on the wire and its captured bytes.
     ///
-    /// The format counts seconds from 1970 in 32 bits: a time that it cannot hold becomes the nearest that it can.
+    /// The format counts seconds since 1970 in 32 bits: a time out of that range is replaced by the nearest one in
+    /// it.
     pub fn frame(&mut self, at: Timestamp, wire_len: u32, captured: &[u8]) {
         let last = i64::from(u32::MAX) * NS_PER_SECOND + NS_PER_SECOND - 1;
         let ns = at.0.clamp(0, last);
@@ -48,19 +49,19 @@ impl Pcap {
         self.bytes.extend_from_slice(captured);
     }
 
-    /// The file so far.
+    /// Returns the file so far.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The whole file, and nothing else is needed any more.
+    /// Returns the whole file, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Writes the file out.
+    /// Writes the file to `out`.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&self.bytes)
     }

@@ -1,10 +1,10 @@
-//! Writes pcapng (draft-ietf-opsawg-pcapng), the format that Wireshark and tcpdump read.
+//! Writer of pcapng (draft-ietf-opsawg-pcapng), the format that Wireshark and tcpdump read.
 //!
-//! One section: a section header that says which kernel and tool, an interface with its filter and nanosecond timestamps
-//! (or two, where a trial was captured at both ends), a packet block for each frame, and each interface's statistics. The
-//! section and each frame may carry comments, which Wireshark shows. Written in the byte order of this host, which the format
-//! allows. Our own, because the crate for it swaps the halves of the statistics' timestamp and takes the timestamps' unit
-//! for granted.
+//! A file has one section: a section header with kernel and tool, an interface with its filter and nanosecond
+//! timestamps (or two interfaces, if a trial was captured at both ends), a packet block for each frame, and the
+//! statistics of each interface. The section and each frame may carry comments, which Wireshark shows. The byte order
+//! is that of this host, which the format allows. The crate for pcapng is not used, because it swaps the halves of
+//! the statistics' timestamp and assumes a fixed unit of timestamps.
 
 use std::io::{self, Write};
 
@@ -17,46 +17,46 @@ use super::number::{
 use crate::packet::Link;
 use crate::time::Timestamp;
 
-/// What a capture was made with.
+/// Description of a capture, for the section header and the interfaces.
 #[derive(Clone, Debug)]
 pub struct Section<'a> {
     /// Operating system and kernel.
     pub os: &'a str,
     /// Program and version.
     pub application: &'a str,
-    /// Interface names.
+    /// Names of the interfaces.
     pub interfaces: &'a [&'a str],
-    /// BPF filter in force.
+    /// BPF filter of the capture.
     pub filter: &'a str,
-    /// How frames begin.
+    /// Link type of the frames.
     pub link: Link,
-    /// Longest prefix of a frame that was kept, in bytes.
+    /// Maximum length to which frames were cut, in bytes.
     pub snaplen: u16,
-    /// Comments on the whole.
+    /// Comments on the section.
     pub comments: &'a [String],
 }
 
-/// What an interface counted while a trial ran.
+/// Counts of an interface during a trial.
 #[derive(Clone, Copy, Debug)]
 pub struct Statistics {
-    /// When the trial began.
+    /// Time at which the trial began.
     pub began: Timestamp,
-    /// When it had ended.
+    /// Time at which the trial ended.
     pub ended: Timestamp,
-    /// Frames that the filter let through and that are in the file.
+    /// Number of frames that passed the filter and are in the file.
     pub received: u64,
-    /// Frames that the kernel had no room for.
+    /// Number of frames that the kernel dropped for lack of room.
     pub dropped: u64,
 }
 
-/// A whole file in memory: a trial has a dozen frames.
+/// Whole pcapng file in memory: a trial has a dozen frames.
 #[derive(Debug)]
 pub struct PcapNg {
     bytes: Vec<u8>,
 }
 
 impl PcapNg {
-    /// Begins the file.
+    /// Begins the file of a trial.
     #[must_use]
     pub fn begin(section: &Section<'_>) -> Self {
         let mut this =
@@ -99,7 +99,7 @@ impl PcapNg {
         this
     }
 
-    /// Adds an interface as it was in another capture, with these comments behind its own. They are numbered from 0 in the
+    /// Adds an interface of another capture, with `comments` after its own. Interfaces are numbered from 0 in the
     /// order in which they are added.
     pub fn interface(&mut self, interface: &Interface<'_>, comments: &[String]) {
         self.block(INTERFACE_DESCRIPTION, |block| {
@@ -120,9 +120,9 @@ impl PcapNg {
         });
     }
 
-    /// Adds a frame of this interface: its time, its length on the wire, what was captured of it, what there is to say about it.
+    /// Adds a frame of this interface: its time, its length on the wire, its captured bytes and comments on it.
     ///
-    /// A comment ends at a NUL if it holds one, for those who read it, and is cut where it is longer than 65,535 bytes.
+    /// A comment longer than 65,535 bytes is cut. Readers end a comment at its first NUL.
     pub fn frame(
         &mut self,
         interface: u32,
@@ -144,7 +144,7 @@ impl PcapNg {
         });
     }
 
-    /// Adds an interface's statistics.
+    /// Adds the statistics of an interface.
     pub fn statistics(&mut self, interface: u32, statistics: Statistics) {
         self.block(INTERFACE_STATISTICS, |block| {
             block.u32(interface);
@@ -153,41 +153,42 @@ impl PcapNg {
             block.timestamp_option(ISB_ENDTIME, statistics.ended);
             block.option(ISB_IFRECV, &statistics.received.to_ne_bytes());
             block.option(ISB_IFDROP, &statistics.dropped.to_ne_bytes());
+            // A frame counts as received if it passed the filter, so both counts are the same.
             block.option(ISB_FILTERACCEPT, &statistics.received.to_ne_bytes());
             block.end_of_options();
         });
     }
 
-    /// The file so far.
+    /// Returns the file so far.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The whole file, and nothing else is needed any more.
+    /// Returns the whole file, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Writes out what has been added since the last time, and keeps nothing of it: for a file that is too long for memory.
+    /// Writes the blocks added since the last call and discards them, for files that are too long for memory.
     pub fn drain_to(&mut self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&self.bytes)?;
         self.bytes.clear();
         Ok(())
     }
 
-    /// Writes the file out.
+    /// Writes the file to `out`.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&self.bytes)
     }
 
-    /// A block: type, total length, body, total length once more.
+    /// Writes a block: type, total length, body, total length again.
     fn block(&mut self, kind: u32, body: impl FnOnce(&mut Block<'_>)) {
         let start = self.bytes.len();
         let mut block = Block(&mut self.bytes);
         block.u32(kind);
-        block.u32(0); // the length, known below
+        block.u32(0); // length, filled in below
         body(&mut block);
         let length = u32::try_from(self.bytes.len() - start + 4).unwrap_or(u32::MAX);
         self.bytes[start + 4..start + 8].copy_from_slice(&length.to_ne_bytes());
@@ -210,8 +211,9 @@ impl Block<'_> {
         self.0.extend_from_slice(&value.to_ne_bytes());
     }
 
-    /// 64 bits, the upper half first whatever the byte order.
+    /// Writes 64 bits, the upper half first in either byte order.
     fn timestamp(&mut self, at: Timestamp) {
+        // A time before 1970 cannot be stored, and becomes the epoch.
         let ns = u64::try_from(at.0).unwrap_or(0).to_be_bytes();
         let [a, b, c, d, low @ ..] = ns;
         self.u32(u32::from_be_bytes([a, b, c, d]));
@@ -234,6 +236,7 @@ impl Block<'_> {
     fn comments(&mut self, comments: &[impl AsRef<str>]) {
         for comment in comments {
             let comment = comment.as_ref();
+            // Cut at a character boundary: half a character would not be UTF-8.
             let mut end = comment.len().min(usize::from(u16::MAX));
             while !comment.is_char_boundary(end) {
                 end -= 1;
@@ -246,7 +249,7 @@ impl Block<'_> {
         self.u32(0);
     }
 
-    /// Padded to a multiple of four bytes.
+    /// Writes bytes, padded to a multiple of four.
     fn padded(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
         let rest = bytes.len().next_multiple_of(4) - bytes.len();
@@ -263,7 +266,8 @@ mod tests {
         Timestamp(1_700_000_000_123_456_789 + i64::try_from(index).unwrap())
     }
 
-    /// A file with these comments on the section, and these on the second of its 16 frames of 14 to 29 bytes.
+    /// Returns a file with these comments on the section and on the second of its 16 frames, which are 14 to 29 bytes
+    /// long.
     fn file(on_the_section: &[String], on_a_frame: &[String]) -> PcapNg {
         let mut file = PcapNg::begin(&Section {
             os: "Linux 6.1",
@@ -331,7 +335,7 @@ mod tests {
         assert_eq!(statistics.dropped, Some(2));
     }
 
-    /// The length of an option is 16 bits.
+    /// The length of an option has 16 bits.
     #[test]
     fn a_long_comment_is_cut_between_characters() {
         for (long, kept) in [

@@ -1,12 +1,12 @@
-//! Reading anywhere in a capture, from any thread.
+//! Positioned reads of a capture, from any thread.
 
 use std::fs::File;
 use std::io;
 
-/// Something that can be read anywhere, by many threads at once: a file, or bytes in memory.
+/// Source of bytes that many threads can read at any offset at once: a file, or bytes in memory.
 pub trait ReadAt: Sync {
-    /// Reads into `bytes` from `offset` on, and returns how many bytes were read; 0 at the end. Like [`std::io::Read::read`] it may
-    /// read fewer bytes than there are.
+    /// Reads into `bytes` from `offset` on, and returns the number of bytes read; 0 at the end. As with
+    /// [`std::io::Read::read`], that may be fewer bytes than there are.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
 }
 
@@ -20,6 +20,7 @@ impl ReadAt for File {
 #[cfg(windows)]
 impl ReadAt for File {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        // Unlike its Unix counterpart, `seek_read` also moves the file's cursor.
         std::os::windows::fs::FileExt::seek_read(self, bytes, offset)
     }
 }

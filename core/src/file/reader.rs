@@ -1,7 +1,7 @@
-//! Reads a stored capture block by block.
+//! Reader of stored captures, block by block.
 //!
-//! Nothing is copied: frames and texts are slices of the file. The cost of a block is that of its own bytes, and a
-//! frame without comments allocates nothing.
+//! Nothing is copied: frames and texts are slices of the file. The cost of a block is proportional to its length, and
+//! a frame without comments allocates nothing.
 
 mod clock;
 mod fields;
@@ -16,17 +16,17 @@ pub(crate) use pcapng::Skipped;
 
 use super::Block;
 
-/// The two formats that can be read.
+/// Format of a capture that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Classic pcap (draft-ietf-opsawg-pcap), with micro- or nanoseconds.
+    /// Classic pcap (draft-ietf-opsawg-pcap), with microseconds or nanoseconds.
     Pcap,
     /// pcapng (draft-ietf-opsawg-pcapng).
     PcapNg,
 }
 
 impl Format {
-    /// The format of a file that begins like this; four bytes decide.
+    /// Recognises the format of a file by its first four bytes. Fails with the problem if it is neither.
     pub fn of_beginning(bytes: &[u8]) -> Result<Self, Problem> {
         if pcapng::begins(bytes) {
             Ok(Self::PcapNg)
@@ -38,10 +38,10 @@ impl Format {
     }
 }
 
-/// The blocks of a stored capture, in order.
+/// Iterator over the blocks of a stored capture, in order.
 ///
-/// A file that ends between two blocks ends quietly. Whatever else is wrong ends it with an error, after all blocks
-/// before the place of it; then there are no more blocks. What the format allows to be skipped is skipped: blocks and
+/// A file that ends between two blocks ends without an error. Any other problem is returned as an error, after all
+/// blocks before it, and ends the iterator. Blocks that the format allows a reader to skip are skipped: blocks and
 /// options of unknown kinds, names of hosts, secrets.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
@@ -56,8 +56,8 @@ enum Blocks<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Recognises the format of a whole file by how it begins. Fails if it is no capture, is compressed, or is a
-    /// classic pcap whose header is cut or of a version other than 2.
+    /// Recognises the format of a whole file by its first bytes. Fails if the file is not a capture, is compressed,
+    /// or is a classic pcap whose header is cut or of a version other than 2.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let blocks = if pcapng::begins(bytes) {
             Ok(Blocks::PcapNg(pcapng::Blocks::new(bytes)))
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The same reader, but it leaves comments away: a block may be full of empty ones, and each takes some room.
+    /// Returns a reader that ignores comments: a block may be full of empty ones, each of which takes some memory.
     pub(crate) fn without_comments(mut self) -> Self {
         if let Blocks::PcapNg(blocks) = &mut self.blocks {
             blocks.without_comments();
@@ -83,7 +83,8 @@ impl<'a> Reader<'a> {
         self
     }
 
-    /// The same reader at the first byte of `bytes`, where a block begins: the next piece of a file that comes in pieces.
+    /// Returns a reader that continues at the first byte of `bytes`, where a block begins: the next piece of a file
+    /// that is read in pieces.
     #[must_use]
     pub fn go_on<'b>(&self, bytes: &'b [u8]) -> Reader<'b> {
         let blocks = match &self.blocks {
@@ -96,7 +97,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where the next block begins, or the one that is broken: bytes from the first one that it was given.
+    /// Returns the offset of the next block, or of the broken one, in bytes from the start of the reader's input.
     #[must_use]
     pub fn offset(&self) -> usize {
         match &self.blocks {
@@ -105,8 +106,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// How often a block has changed by what those behind it are read: with the same number, two readers of a file read a
-    /// block alike.
+    /// Returns the number of blocks so far that change how later blocks are read (sections and interfaces). Two
+    /// readers of one file with the same number read a block in the same way.
     #[must_use]
     pub fn changes(&self) -> u64 {
         match &self.blocks {
@@ -115,8 +116,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// How frames begin that were captured on this interface, numbered as in [`Frame::interface`](super::Frame::interface):
-    /// a number of the `LINKTYPE_` registry. Only of the section that is being read.
+    /// Returns the link type of this interface, numbered as in [`Frame::interface`](super::Frame::interface): a
+    /// number of the `LINKTYPE_` registry. `None` if the interface is not of the current section.
     #[must_use]
     pub fn link(&self, interface: u32) -> Option<u16> {
         match &self.blocks {
@@ -125,18 +126,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where in `bytes`, the midst of a file, the first block seems to begin: so that some may be read before it is known
-    /// where those before them end. It may be wrong.
+    /// Guesses the offset of the first block in `bytes`, a part from the middle of a file, so that blocks can be read
+    /// before the end of the blocks in front of them is known. The guess may be wrong.
     #[must_use]
     pub fn guess(&self, bytes: &[u8]) -> Option<usize> {
-        /// So many blocks in a row are no accident.
+        /// Number of plausible blocks in a row that cannot be chance.
         const CHAIN: usize = 4;
-        /// A frame that is not longer than usual ends within that.
+        /// Number of bytes to search: a frame of usual length ends within it.
         const FAR: usize = 70_000;
         let next = |at: usize| match &self.blocks {
             Blocks::Pcap(records) => records.next_plausible(bytes, at),
             Blocks::PcapNg(blocks) => blocks.next_plausible(bytes, at),
         };
+        // Blocks of pcapng have lengths that are multiples of 4; records of pcap have any length.
         let step = match &self.blocks {
             Blocks::Pcap(_) => 1,
             Blocks::PcapNg(_) => 4,
@@ -154,7 +156,8 @@ impl<'a> Reader<'a> {
         (0..bytes.len().min(FAR)).step_by(step).find(begins)
     }
 
-    /// The next block, if it is a frame and nothing is wrong with it: most are.
+    /// Returns the next block, if it is a well-formed frame, as most blocks are. Otherwise the reader does not
+    /// advance.
     pub(crate) fn frame(&mut self) -> Option<super::Frame<'a>> {
         match &mut self.blocks {
             Blocks::Pcap(records) if records.is_at_frames() => records.frame().ok().flatten(),
@@ -163,7 +166,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next block alone; `None` if it is one that is skipped, or there is none.
+    /// Returns the next block, and none after it; `None` if that block is skipped, or at the end.
     pub(crate) fn one_block(&mut self) -> Result<Option<Block<'a>>, Problem> {
         match &mut self.blocks {
             Blocks::Pcap(records) => records.next(),
@@ -171,7 +174,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The block at the beginning of these bytes, if it is of a kind that is skipped.
+    /// Returns the block at the beginning of these bytes, if it is of a kind that is skipped.
     pub(crate) fn skipped(&self, bytes: &[u8]) -> Option<Skipped> {
         match &self.blocks {
             Blocks::Pcap(_) => None,
@@ -179,7 +182,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What its file consists of.
+    /// Returns the unit that the file consists of.
     pub(crate) fn part(&self) -> Part {
         match self.format() {
             Format::Pcap => Part::Record,
@@ -187,7 +190,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Which format it is.
+    /// Returns the format of the file.
     #[must_use]
     pub fn format(&self) -> Format {
         match self.blocks {

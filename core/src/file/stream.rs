@@ -1,18 +1,21 @@
-//! The blocks of a capture that is read from front to back: one at a time, and no more of the file in memory than a piece.
+//! Blocks of a capture that is read from front to back, with no more than a piece of the file in memory.
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use super::{Block, Problem, Reader, Skipped};
 
-/// So much is read at once, in bytes.
+/// Number of bytes read at once.
 const PIECE: u64 = 256 << 10;
 
-/// The longest block of a kind that is read: what one says of itself may be a lie, and until it is whole it is kept.
+/// Maximum length of a block of a kind that is read, in bytes. A stated length may be false, and a block is kept in
+/// memory until it is complete.
 pub const LONGEST_BLOCK: u64 = 64 << 20;
 
-/// Gives each block, with the reader behind it and the bytes that it is part of, until there is one that is not whole, or it
-/// is enough. What is wrong with the capture is not said: who has read it before knows.
+/// Calls `each` with every block, the reader after the block, and the bytes that contain the block.
+///
+/// Stops when a block is malformed, or when `each` breaks. Malformed blocks are not reported, because the caller has
+/// read the capture before. Fails if `from` cannot be read.
 pub fn each_block<B>(
     from: &mut dyn Read,
     mut each: impl FnMut(&Reader<'_>, &Block<'_>, &[u8]) -> ControlFlow<B>,
@@ -22,6 +25,7 @@ pub fn each_block<B>(
     let mut skipped: Option<Skipped> = None;
     loop {
         let is_at_end = fill(from, &mut bytes)? == 0;
+        // An unknown block may be longer than memory, so its bytes are dropped as they come.
         if let Some(block) = &mut skipped {
             bytes.drain(..block.pass(&bytes));
             match block.end() {
@@ -46,6 +50,7 @@ pub fn each_block<B>(
                     }
                 }
                 Err(error) => match error.problem {
+                    // The block continues in the next piece.
                     Problem::Begun(_) => {}
                     Problem::Cut { length, .. } => {
                         skipped = reader.skipped(&bytes[reader.offset()..]);
@@ -60,6 +65,7 @@ pub fn each_block<B>(
         if is_at_end {
             return Ok(ControlFlow::Continue(()));
         }
+        // A reader borrows `bytes`, which are about to change. `next` borrows nothing, and knows the interfaces.
         let (end, next) = (reader.offset(), reader.go_on(&[]));
         known = Some(next);
         bytes.drain(..end);
@@ -69,7 +75,7 @@ pub fn each_block<B>(
     }
 }
 
-/// A piece more. An error comes after what was read before it.
+/// Reads one more piece. An error after some bytes is left to the next call.
 fn fill(from: &mut dyn Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
     let before = bytes.len();
     match from.take(PIECE).read_to_end(bytes) {
@@ -86,7 +92,7 @@ mod tests {
     use crate::packet::Link;
     use crate::time::Timestamp;
 
-    /// Gives a few bytes at a time.
+    /// Reader that returns a few bytes at a time.
     struct Slow<'a>(&'a [u8]);
 
     impl Read for Slow<'_> {
@@ -109,7 +115,7 @@ mod tests {
         lengths
     }
 
-    /// Frames of all lengths, one longer than a piece, and more than a piece of them.
+    /// Lengths of the frames: all different, one longer than a piece, and together more than a piece.
     fn wanted() -> Vec<usize> {
         (0..600)
             .map(|nth| if nth == 300 { 700_000 } else { 1_000 + nth })
@@ -124,7 +130,7 @@ mod tests {
             file.frame(0, Timestamp(1), 9, &vec![1; length], &[]);
         }
         assert_eq!(lengths(file.bytes()), wanted());
-        // One that is cut gives what is before the cut.
+        // A file that is cut off gives the blocks before the cut.
         let cut = &file.bytes()[..file.bytes().len() - 1];
         assert_eq!(lengths(cut), wanted()[..599]);
     }
@@ -137,12 +143,12 @@ mod tests {
         file.frame(0, Timestamp(1), 9, &[1; 60], &[]);
         let (head, frame) = file.bytes().split_at(start);
         for length in [12, 16, PIECE, PIECE + 4, 3 * PIECE, LONGEST_BLOCK + 4] {
-            let told = u32::try_from(length).unwrap().to_ne_bytes();
+            let stated = u32::try_from(length).unwrap().to_ne_bytes();
             let body = vec![0; usize::try_from(length).unwrap() - 12];
-            let block = [&0xbad_u32.to_ne_bytes(), &told[..], &body, &told].concat();
+            let block = [&0xbad_u32.to_ne_bytes(), &stated[..], &body, &stated].concat();
             let whole = [head, &block, frame, &block, &block, frame].concat();
             assert_eq!(lengths(&whole), [60, 60], "{length}");
-            // What ends in it gives what is before it, and so does one that says something else at its end.
+            // A block that is cut off, or whose trailer is wrong, gives the blocks before it.
             let cut = &whole[..whole.len() - frame.len() - 1];
             assert_eq!(lengths(cut), [60], "{length}");
             let wrong = [head, frame, &block[..block.len() - 1], &[9], frame].concat();

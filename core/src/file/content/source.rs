@@ -1,18 +1,18 @@
-//! The bytes of a file in order: looked at before they are taken, counted as they are, and with the end of them known.
+//! Buffered bytes of a file, with look-ahead, a count of the bytes consumed, and a record of end of file and errors.
 //!
-//! Decoders tell the end of the file and its own errors apart badly, or not at all. Here both are kept.
+//! Decoders confuse the end of the file with errors of their own, or hide both. The source keeps both facts apart.
 
 use std::io::{self, BufRead, Read};
 
-/// How much is read at once, in bytes.
+/// Number of bytes read at once.
 const BUFFER: usize = 64 << 10;
 
-/// Bytes that are read through a buffer. The default has none.
+/// Reader with a buffer. The default has no file and is at its end.
 #[derive(Debug)]
 pub(super) struct Source<R> {
     from: Option<R>,
     buffer: Vec<u8>,
-    /// What of the buffer has not been taken.
+    /// Start of the bytes in the buffer that have not been consumed.
     start: usize,
     end: usize,
     taken: u64,
@@ -50,22 +50,22 @@ impl<R: Read> Source<R> {
         self.from.as_ref()
     }
 
-    /// Bytes that were taken.
+    /// Returns the number of bytes consumed.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Whether somebody wanted to take more than there is.
+    /// Returns true if a reader asked for more bytes than there are.
     pub(super) fn was_exhausted(&self) -> bool {
         self.was_exhausted
     }
 
-    /// What reading the file failed with, whatever a decoder has made of that.
+    /// Takes the error with which reading the file failed, even if a decoder replaced that error with its own.
     pub(super) fn failure(&mut self) -> Option<io::Error> {
         self.failure.take()
     }
 
-    /// The next bytes without taking them: as many as this, fewer at the end alone.
+    /// Returns the next bytes without consuming them: `length` bytes, or fewer at the end of the file only.
     pub(super) fn peek(&mut self, length: usize) -> io::Result<&[u8]> {
         while self.end - self.start < length && self.fill()? > 0 {}
         let length = length.min(self.end - self.start);
@@ -74,6 +74,7 @@ impl<R: Read> Source<R> {
 
     /// Reads more into the buffer; 0 if there is no more.
     fn fill(&mut self) -> io::Result<usize> {
+        // Moves the rest to the front: `peek` needs contiguous bytes.
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         let into = &mut self.buffer[self.end..];
@@ -85,6 +86,7 @@ impl<R: Read> Source<R> {
 
     fn remember(&mut self, read: io::Result<usize>) -> io::Result<usize> {
         read.map_err(|error| {
+            // The decoder gets a copy of the kind only, because an `io::Error` cannot be cloned.
             let kind = error.kind();
             self.failure = Some(error);
             kind.into()
@@ -92,7 +94,7 @@ impl<R: Read> Source<R> {
     }
 }
 
-/// Whoever is at the end stays there: a pipe could go on with another writer.
+/// Reads from the file. The first end of file is final, although a pipe could go on after it with another writer.
 fn read(from: &mut Option<impl Read>, into: &mut [u8], is_at_end: &mut bool) -> io::Result<usize> {
     let Some(from) = from.as_mut().filter(|_| !*is_at_end) else {
         return Ok(0);
@@ -125,6 +127,7 @@ impl<R: Read> BufRead for Source<R> {
 
 impl<R: Read> Read for Source<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        // A large read into an empty buffer goes past the buffer, to save the copy.
         if self.start == self.end && into.len() >= self.buffer.len() {
             let read = read(&mut self.from, into, &mut self.is_at_end);
             let read = self.remember(read)?;
@@ -142,10 +145,10 @@ impl<R: Read> Read for Source<R> {
 mod tests {
     use super::*;
 
-    /// I/O error.
+    /// `EIO`: I/O error.
     const EIO: i32 = 5;
 
-    /// Gives these pieces, one at a time; an empty one is the end, for now.
+    /// Reader that returns these pieces, one at a time; an empty one is an end of file that does not last.
     struct Pieces(Vec<&'static [u8]>);
 
     impl Read for Pieces {

@@ -1,40 +1,41 @@
-//! Why a compressed file cannot be decompressed, or not to its end.
+//! Errors of decompression.
 
 use std::io;
 
 use super::super::Compression;
 use super::zstd::LARGEST_WINDOW;
 
-/// Why no more of a compressed file comes out. Inside of an [`io::Error`], of kind `UnexpectedEof` if the file was cut.
+/// Failure to decompress a file to its end. It is the inner error of an [`io::Error`], whose kind is `UnexpectedEof`
+/// if the file is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "byte {offset} of the compressed file: {cause}; {} came out before", bytes(*.produced)
 )]
 pub struct Undecodable {
-    /// How far the file had been taken in when it was noticed, in bytes.
+    /// Number of bytes of the file that were consumed when the problem was detected.
     pub offset: u64,
-    /// How many bytes came out before.
+    /// Number of bytes decoded before.
     pub produced: u64,
-    /// What is wrong.
+    /// Problem that was detected.
     pub cause: Cause,
 }
 
-/// What is wrong with a compressed file.
+/// Problem of a compressed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
-    /// The compressed data go on behind the end of the file.
+    /// The file ends within the compressed data.
     #[error("the file is cut off")]
     Cut,
-    /// No encoder writes such data, or a checksum is not that of what came out.
+    /// The data are invalid, or a checksum does not match the decoded bytes.
     #[error("its {0} data are damaged")]
     Damaged(Compression),
-    /// What follows the compressed data is neither compressed nor padding.
+    /// The bytes after the compressed data are neither compressed nor padding.
     #[error("what follows its compressed data is none")]
     Trailing,
-    /// They were compressed with a dictionary.
+    /// The data were compressed with a dictionary.
     #[error("its {0} data need a dictionary; decompress it first, with {0} -d -D")]
     Dictionary(Compression),
-    /// A decoder would have to keep more in memory than it may.
+    /// The decoder would need more memory than it is allowed.
     #[error(
         "its zstd data need a window of {} MiB, and at most {} are lent; decompress it first, with zstd -d --long=31",
         .0.div_ceil(1 << 20), LARGEST_WINDOW >> 20
@@ -43,7 +44,7 @@ pub enum Cause {
         /// Size of the window, in bytes.
         u64,
     ),
-    /// What came out is compressed in turn.
+    /// The decoded bytes are compressed as well.
     #[error("it is compressed twice; decompress it first, then with {0} -d what comes out")]
     Nested(Compression),
 }

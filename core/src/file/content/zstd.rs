@@ -1,7 +1,7 @@
-//! Decompresses a frame of zstd (RFC 8878).
+//! Decompression of a zstd frame (RFC 8878).
 //!
-//! The decoder is one of blocks: when to give it the next, what its window may cost, whether the checksum holds, and what
-//! becomes of the window when there are no more blocks, is said here.
+//! The decoder handles single blocks. This module feeds it the blocks, limits its window, verifies the checksum, and
+//! drains the window after the last block.
 
 use std::io::Read;
 
@@ -12,14 +12,14 @@ use super::super::Compression;
 use super::source::Source;
 use super::undecodable::Cause;
 
-/// The largest window of zstd that memory is taken for, in bytes. It is what `zstd -d` grants (`ZSTD_WINDOWLOG_LIMIT_DEFAULT`).
+/// Largest window of zstd that is accepted, in bytes. `zstd -d` has the same limit (`ZSTD_WINDOWLOG_LIMIT_DEFAULT`).
 pub(super) const LARGEST_WINDOW: u64 = 128 << 20;
 
-/// A frame of zstd.
+/// Frame of zstd.
 pub(super) struct Zstd<R> {
     source: Source<R>,
     decoder: FrameDecoder,
-    /// Why there is no more than the decoder still holds.
+    /// Problem to report after the bytes that the decoder still holds.
     stopped: Option<Cause>,
 }
 
@@ -61,7 +61,7 @@ impl<R: Read> Zstd<R> {
         &mut self.source
     }
 
-    /// The next bytes of its content; 0 at its end.
+    /// Reads the next bytes of the frame's content; 0 at its end.
     pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, Cause> {
         let damaged = Cause::Damaged(Compression::Zstd);
         loop {
@@ -73,20 +73,21 @@ impl<R: Read> Zstd<R> {
                 return Err(cause);
             }
             if self.decoder.is_finished() {
-                // Only now has the decoder summed all of it up.
-                let said = self.decoder.get_checksum_from_data();
-                let differs = said.is_some() && said != self.decoder.get_calculated_checksum();
+                // The decoder includes the last bytes in its checksum only when they are read.
+                let stated = self.decoder.get_checksum_from_data();
+                let differs = stated.is_some() && stated != self.decoder.get_calculated_checksum();
                 return if differs { Err(damaged) } else { Ok(0) };
             }
             if self.decode_block(&mut None).is_err() {
                 self.stopped = Some(damaged);
-                // The decoder lets go of its window at the end of a frame alone: after an empty last block, and a checksum.
+                // The decoder releases its window at the end of a frame only: an empty last block and a checksum end
+                // it here.
                 let _ = self.decode_block(&mut Some(&[1, 0, 0, 0, 0, 0, 0]));
             }
         }
     }
 
-    /// Decodes one more block, of the file or of these bytes.
+    /// Decodes one more block, from `bytes` or else from the file.
     fn decode_block(&mut self, bytes: &mut Option<&[u8]>) -> Result<(), FrameDecoderError> {
         let one = BlockDecodingStrategy::UptoBlocks(1);
         match bytes {

@@ -1,31 +1,32 @@
-//! How an interface of a pcapng file counts time (draft, 4.2: `if_tsresol` and `if_tsoffset`).
+//! Timestamps of a pcapng interface (draft, 4.2: `if_tsresol` and `if_tsoffset`).
 
 use super::Problem;
 use crate::time::Timestamp;
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
-/// What a stored time means.
+/// Conversion of stored times to nanoseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Clock {
     unit: Unit,
-    /// Nanoseconds to be added. Wider than any time, so that no sum can overflow.
+    /// Offset in nanoseconds. The type is wider than any time, so that no sum can overflow.
     offset: i128,
 }
 
-/// The unit of stored times, beside a nanosecond.
+/// Unit of stored times, in relation to a nanosecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
-    /// So many nanoseconds.
+    /// Whole number of nanoseconds per unit.
     Longer(u64),
-    /// So many of them are a nanosecond; none if no number of 64 bits can be one.
+    /// Number of units per nanosecond; `None` if that exceeds 64 bits, and so any stored time is less than a
+    /// nanosecond.
     Shorter(Option<u64>),
-    /// A second halved so many times, up to 127.
+    /// Number of times that a second is halved, up to 127.
     Halved(u32),
 }
 
 impl Clock {
-    /// By `if_tsresol`, 6 where there is none, and `if_tsoffset`, in seconds.
+    /// Creates the clock from `if_tsresol`, which is 6 if absent, and `if_tsoffset`, in seconds.
     pub(super) fn new(resolution: u8, offset: i64) -> Self {
         let exponent = u32::from(resolution & 0x7f);
         let unit = match (resolution & 0x80 != 0, exponent.checked_sub(9)) {
@@ -39,11 +40,13 @@ impl Clock {
         }
     }
 
-    /// The time that is stored as `units`, cut to whole nanoseconds.
+    /// Returns the time that is stored as `units`, cut to whole nanoseconds. Fails with [`Problem::Time`] if it does
+    /// not fit.
     pub(super) fn at(self, units: u64) -> Result<Timestamp, Problem> {
         let ns = match self.unit {
             Unit::Longer(ns) => i128::from(units) * i128::from(ns),
             Unit::Shorter(count) => count.map_or(0, |count| i128::from(units / count)),
+            // Multiplied before the shift, so that no precision is lost.
             Unit::Halved(times) => (i128::from(units) * i128::from(NS_PER_SECOND)) >> times,
         };
         i64::try_from(ns + self.offset)
@@ -56,7 +59,7 @@ impl Clock {
 mod tests {
     use super::*;
 
-    /// What `units` mean at a resolution, with an offset in seconds.
+    /// Returns the nanoseconds of `units` at a resolution, with an offset in seconds.
     fn ns(resolution: u8, offset: i64, units: u64) -> Result<i64, Problem> {
         Clock::new(resolution, offset).at(units).map(|at| at.0)
     }

@@ -1,6 +1,6 @@
-//! Numbers and bytes out of a slice, in either byte order.
+//! Integers and bytes of a slice, in either byte order.
 
-/// How the bytes of a number stand in the file.
+/// Byte order of the integers in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ByteOrder {
     Little,
@@ -30,7 +30,7 @@ impl ByteOrder {
     }
 }
 
-/// Fields one after the other. Each method takes one away; `None` if fewer bytes are left than it has.
+/// Cursor over fields. Each method takes one field; `None` if fewer bytes are left than the field has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
@@ -42,7 +42,7 @@ impl<'a> Fields<'a> {
         Self { rest: bytes, order }
     }
 
-    /// What has not been taken.
+    /// Returns the bytes that have not been taken.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -59,14 +59,15 @@ impl<'a> Fields<'a> {
         self.array().map(|bytes| self.order.u32(bytes))
     }
 
-    /// 64 bits as two numbers of 32, the upper one first whatever the byte order.
+    /// Takes 64 bits stored as two integers of 32, the upper one first in either byte order.
     pub(super) fn halves(&mut self) -> Option<u64> {
         let (high, low) = (self.u32()?, self.u32()?);
         Some(u64::from(high) << 32 | u64::from(low))
     }
 
-    /// Bytes that are padded to a multiple of four.
+    /// Takes `length` bytes that are padded to a multiple of four.
     pub(super) fn padded(&mut self, length: usize) -> Option<&'a [u8]> {
+        // The length is from the file: on a host of 32 bits it may overflow when it is rounded up.
         let (padded, rest) = self
             .rest
             .split_at_checked(length.checked_next_multiple_of(4)?)?;

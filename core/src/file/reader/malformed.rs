@@ -1,21 +1,21 @@
-//! What can be wrong with a stored capture, and where.
+//! Problems of stored captures, and their positions.
 
-/// Why a stored capture cannot be read, or not to its end.
+/// Problem that makes a stored capture unreadable, or unreadable from some point on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("byte {offset}: {problem}")]
 pub struct Malformed {
-    /// Where the block begins that is broken, in bytes from the start of the file.
+    /// Offset of the broken block, in bytes from the start of the file.
     pub offset: u64,
-    /// What is wrong with it.
+    /// Problem of that block.
     pub problem: Problem,
 }
 
-/// What a stored capture consists of.
+/// Unit that a stored capture consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Of pcapng.
+    /// Block of pcapng.
     Block,
-    /// Of classic pcap.
+    /// Record of classic pcap.
     Record,
 }
 
@@ -28,24 +28,24 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// What is wrong with a block or a record of a stored capture, or with the header of a classic pcap.
+/// Problem of a block or a record of a stored capture, or of the header of a classic pcap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// There are no bytes.
+    /// The file is empty.
     #[error("the file is empty")]
     Empty,
-    /// It begins like no capture.
+    /// The first bytes are not those of a capture.
     #[error("this is neither pcap nor pcapng")]
     NotACapture,
-    /// It may hold a capture, but has to be decompressed first.
+    /// The file is compressed, and may hold a capture.
     #[error("the file is compressed; decompress it first, with {0} -d")]
     Compressed(Compression),
-    /// A version of the format that is not known.
+    /// The version of the format is unknown.
     #[error("this is version {major}.{minor} of the format, which is not known")]
     Version {
-        /// Its major number.
+        /// Major version.
         major: u16,
-        /// Its minor number.
+        /// Minor version.
         minor: u16,
     },
     /// The file ends within the header of a classic pcap.
@@ -54,102 +54,102 @@ pub enum Problem {
         /// Length of the header, in bytes.
         length: u64,
     },
-    /// The file ends before the length of the block is known.
+    /// The file ends before the length of the block.
     #[error("the file ends before the {0} says how long it is")]
     Begun(
-        /// What has begun.
+        /// Unit that has begun.
         Part,
     ),
     /// The file ends before the block does.
     #[error("the {part} says that it is {length} bytes long, but {left} are left")]
     Cut {
-        /// What is cut.
+        /// Unit that is cut.
         part: Part,
         /// Length of the block, in bytes.
         length: u64,
-        /// Bytes from its beginning to the end of the file.
+        /// Number of bytes from the beginning of the block to the end of the file.
         left: u64,
     },
-    /// A block that is longer than any that is read.
+    /// The block is longer than any that is read.
     #[error("the {part} says that it is {length} bytes long, and none of more than {most} is read")]
     TooLong {
-        /// What is too long.
+        /// Unit that is too long.
         part: Part,
         /// Length of the block, in bytes.
         length: u64,
-        /// Length of the longest that is read, in bytes.
+        /// Maximum length of a block, in bytes.
         most: u64,
     },
-    /// A section in neither byte order.
+    /// The byte-order magic of the section is invalid.
     #[error("the section's byte-order magic is {0:#010x}, which is none")]
     ByteOrder(
-        /// What is there, read as big-endian.
+        /// Byte-order magic of the section, read as big-endian.
         u32,
     ),
-    /// A block whose length cannot be one.
+    /// The length of the block is impossible.
     #[error("the block says that it is {0} bytes long, which is not a multiple of 4 from 12 on")]
     Length(
         /// Length of the block, in bytes.
         u32,
     ),
-    /// The length before the block's body is not the one after it.
+    /// The length before the block's body differs from the one after it.
     #[error("the block says first that it is {length} bytes long, and then {trailer}")]
     Trailer {
-        /// The first one, in bytes.
+        /// Length before the body, in bytes.
         length: u32,
-        /// The second one, in bytes.
+        /// Length after the body, in bytes.
         trailer: u32,
     },
-    /// The block ends within the fields that each of its kind has.
+    /// The block ends within its mandatory fields.
     #[error("the block is too short for its fields")]
     Fields,
-    /// More of a frame than fits the block.
+    /// The frame is longer than the block has room for.
     #[error("{captured} bytes of a frame are said to be in the block, which has room for {room}")]
     Captured {
-        /// Bytes of the frame that are said to be there.
+        /// Stated number of bytes of the frame.
         captured: u32,
-        /// Bytes that are there.
+        /// Number of bytes left in the block.
         room: u64,
     },
-    /// An option ends behind the end of its block.
+    /// The option extends beyond the end of its block.
     #[error("option {code} is said to be {length} bytes long and runs over the end of its block")]
     Option {
-        /// Its number.
+        /// Code of the option.
         code: u16,
-        /// Its length, in bytes.
+        /// Length of the option, in bytes.
         length: u16,
     },
-    /// An option of fixed length has another one.
+    /// The option has another length than its code requires.
     #[error("option {code} is {length} bytes long, which it cannot be")]
     OptionLength {
-        /// Its number.
+        /// Code of the option.
         code: u16,
-        /// Its length, in bytes.
+        /// Length of the option, in bytes.
         length: u64,
     },
-    /// The block is about an interface that the section has not named.
+    /// The block refers to an interface that the section has not declared.
     #[error("interface {interface} is not among the {declared} that the section has named so far")]
     Interface {
-        /// Its number within the section.
+        /// Number of the interface within the section.
         interface: u32,
-        /// How many there are.
+        /// Number of interfaces declared so far.
         declared: u64,
     },
-    /// More interfaces than any host has.
+    /// The section declares more interfaces than any host has.
     #[error("the section names more than {0} interfaces")]
     Interfaces(
-        /// How many it may name.
+        /// Maximum number of interfaces.
         usize,
     ),
-    /// A time that cannot be counted in nanoseconds: outside of the years 1677 to 2262.
+    /// The time does not fit into nanoseconds since the epoch: it is outside of the years 1677 to 2262.
     #[error("the time {units} cannot be told in nanoseconds; is the interface's resolution right?")]
     Time {
-        /// The time as it is stored, in units of the interface's resolution.
+        /// Stored time, in units of the interface's resolution.
         units: u64,
     },
 }
 
-/// A way to compress files.
+/// Compression format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// gzip (RFC 1952, 2.3.1).
@@ -176,7 +176,7 @@ impl std::fmt::Display for Compression {
     }
 }
 
-/// How compressed files begin. People keep captures in them.
+/// Magic numbers of compression formats in which captures are commonly kept.
 const COMPRESSED: [(&[u8], Compression); 5] = [
     (&[0x1f, 0x8b], Compression::Gzip),
     (&[0x28, 0xb5, 0x2f, 0xfd], Compression::Zstd),
@@ -186,20 +186,20 @@ const COMPRESSED: [(&[u8], Compression); 5] = [
 ];
 
 impl Compression {
-    /// What a file that begins like this is compressed with.
+    /// Returns the compression of a file that begins with these bytes.
     pub(in crate::file) fn of(bytes: &[u8]) -> Option<Self> {
         let mut known = COMPRESSED.iter();
         let (_, how) = known.find(|(magic, _)| bytes.starts_with(magic))?;
         Some(*how)
     }
 
-    /// Whether a compressed file could begin with these bytes and those that are missing.
+    /// Returns true if these bytes could be the beginning of a compressed file that is cut off.
     pub(in crate::file) fn is_cut(bytes: &[u8]) -> bool {
         COMPRESSED.iter().any(|(magic, _)| magic.starts_with(bytes))
     }
 }
 
-/// What it is that begins like no capture.
+/// Returns the problem of a file that does not begin like a capture.
 pub(super) fn unrecognised(bytes: &[u8]) -> Problem {
     if bytes.is_empty() {
         return Problem::Empty;

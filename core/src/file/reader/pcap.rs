@@ -1,4 +1,4 @@
-//! Reads classic pcap (draft-ietf-opsawg-pcap): a header, then records.
+//! Reader of classic pcap (draft-ietf-opsawg-pcap): a header, then records.
 
 use super::fields::{ByteOrder, Fields};
 use super::{Part, Problem};
@@ -13,16 +13,16 @@ const HEADER: usize = 24;
 /// Length of the header of a record, in bytes.
 const RECORD_HEADER: usize = 16;
 
-/// What the magic number says.
+/// Byte order and time unit, which the magic number states.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Encoding {
     order: ByteOrder,
-    /// Length of the unit in which parts of a second are counted, in ns.
+    /// Unit of the fractions of a second, in nanoseconds.
     unit: u32,
 }
 
 impl Encoding {
-    /// `None` if the file does not begin with one of the magic numbers.
+    /// Returns the encoding; `None` if the file does not begin with one of the magic numbers.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         let magic = *bytes.first_chunk()?;
         [ByteOrder::Little, ByteOrder::Big]
@@ -38,11 +38,11 @@ impl Encoding {
     }
 }
 
-/// The records of a file, with a section and an interface in front of them.
+/// Records of a file, preceded by a section and an interface.
 #[derive(Clone, Debug)]
 pub(super) struct Records<'a> {
     bytes: &'a [u8],
-    /// Where the next record begins.
+    /// Offset of the next record.
     offset: usize,
     encoding: Encoding,
     minor: u16,
@@ -59,7 +59,7 @@ enum Next {
 }
 
 impl<'a> Records<'a> {
-    /// Reads the header.
+    /// Reads the file's header.
     pub(super) fn new(bytes: &'a [u8], encoding: Encoding) -> Result<Self, Problem> {
         let length = HEADER as u64;
         let cut = Problem::Header { length };
@@ -84,7 +84,7 @@ impl<'a> Records<'a> {
         })
     }
 
-    /// The records at the beginning of these bytes.
+    /// Returns a reader of the records that begin at the first of these bytes.
     pub(super) fn go_on<'b>(&self, bytes: &'b [u8]) -> Records<'b> {
         Records {
             bytes,
@@ -97,7 +97,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Whether what is in front of the frames has been given.
+    /// Returns true if the section and the interface in front of the frames have been returned.
     pub(super) fn is_at_frames(&self) -> bool {
         matches!(self.next, Next::Frame)
     }
@@ -106,7 +106,7 @@ impl<'a> Records<'a> {
         self.link
     }
 
-    /// Where the record behind this one begins, if there can be one here.
+    /// Returns the offset of the record after the one at `at`, if a plausible record begins there.
     pub(super) fn next_plausible(&self, bytes: &[u8], at: usize) -> Option<usize> {
         const LONGEST: u32 = 262_144;
         let header = bytes.get(at..)?.first_chunk::<RECORD_HEADER>()?;
@@ -114,6 +114,7 @@ impl<'a> Records<'a> {
         let (words, _) = header.as_chunks::<4>();
         let field = |nth: usize| order.u32(words[nth]);
         let (parts, captured, wire_len) = (field(1), field(2), field(3));
+        // No frame is shorter than an Ethernet header, and libpcap and Wireshark limit frames to LONGEST.
         let is_one = parts < 1_000_000_000 / self.encoding.unit
             && (14..=LONGEST).contains(&captured)
             && captured <= wire_len
@@ -121,12 +122,12 @@ impl<'a> Records<'a> {
         is_one.then_some(at + RECORD_HEADER + captured as usize)
     }
 
-    /// Where the next record begins, or the one that is broken.
+    /// Returns the offset of the next record, or of the broken one.
     pub(super) fn offset(&self) -> usize {
         self.offset
     }
 
-    /// The next block; `None` at the end of the file.
+    /// Returns the next block; `None` at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<Block<'a>>, Problem> {
         match self.next {
             Next::Section => {
@@ -145,7 +146,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// The next frame; `None` at the end of the file.
+    /// Returns the next frame; `None` at the end of the file.
     pub(super) fn frame(&mut self) -> Result<Option<Frame<'a>>, Problem> {
         let rest = self.bytes.get(self.offset..).unwrap_or_default();
         if rest.is_empty() {
@@ -160,7 +161,7 @@ impl<'a> Records<'a> {
         let field = |nth: usize| order.u32(words[nth]);
         let (mut captured, mut wire_len) = (field(2), field(3));
         if self.minor < 4 && captured > wire_len {
-            // Before version 2.4 the two stood in either order.
+            // Before version 2.4 the order of the two lengths was not fixed.
             (captured, wire_len) = (wire_len, captured);
         }
         let captured = rest.get(..captured as usize).ok_or(Problem::Cut {

@@ -1,8 +1,8 @@
-//! Reads pcapng (draft-ietf-opsawg-pcapng): blocks that each say how long they are.
+//! Reader of pcapng (draft-ietf-opsawg-pcapng): blocks that each state their length.
 //!
-//! A section's own length is not used: its blocks have to be walked through anyway, and the next section header ends
-//! it. A section of an unknown version is an error: the draft would have it skipped, but a capture that is shown in
-//! part must not pass for the whole.
+//! The length of a section is ignored: its blocks have to be parsed anyway, and the next section header ends it. A
+//! section of an unknown version is an error. The draft would have it skipped, but a partial capture must not pass
+//! for the whole.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,38 +18,40 @@ use crate::file::number::{
 use crate::file::{Block, Frame, Interface, Section, Statistics};
 use crate::time::Timestamp;
 
-/// Type and length in front of a block's body, in bytes.
+/// Length of a block's type and length in front of its body, in bytes.
 const HEAD: usize = 8;
-/// The length once more, behind it.
+/// Length of the repeated length after a block's body, in bytes.
 const TRAILER: usize = 4;
 
-/// Of one section. Room for them is kept as long as it lasts.
+/// Maximum number of interfaces in a section, whose descriptions are kept in memory until the section ends.
 const MOST_INTERFACES: usize = 1 << 17;
 
-/// Whether the file begins with a section header.
+/// Returns true if the bytes begin with a section header.
 pub(super) fn begins(bytes: &[u8]) -> bool {
+    // The type of a section header is a palindrome, so that the native byte order serves for both.
     bytes.starts_with(&SECTION_HEADER.to_ne_bytes())
 }
 
-/// The blocks of a file.
+/// Cursor over the blocks of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Blocks<'a> {
     bytes: &'a [u8],
-    /// Where the next block begins.
+    /// Offset of the next block.
     offset: usize,
     /// Byte order of the section.
     order: ByteOrder,
     /// Interfaces of the section.
+    // Shared, because every piece of a file that is read in parallel has a copy of its reader.
     interfaces: Arc<Vec<Declared>>,
-    /// Interfaces of all sections before it.
+    /// Number of interfaces in all sections before this one.
     earlier: u32,
-    /// How many sections and interfaces there were.
+    /// Number of sections and interfaces so far.
     changes: u64,
-    /// Whether comments are given.
+    /// True if comments are returned.
     has_comments: bool,
 }
 
-/// What frames of an interface are read by.
+/// Properties of an interface that are needed to read its frames.
 #[derive(Clone, Copy, Debug)]
 struct Declared {
     link: u16,
@@ -70,7 +72,7 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// The blocks at the beginning of these bytes.
+    /// Returns a reader of the blocks that begin at the first of these bytes.
     pub(super) fn go_on<'b>(&self, bytes: &'b [u8]) -> Blocks<'b> {
         Blocks {
             bytes,
@@ -96,12 +98,12 @@ impl<'a> Blocks<'a> {
         Some(self.interfaces.get(within as usize)?.link)
     }
 
-    /// The block at the beginning of these bytes, if it is of a kind that is skipped.
+    /// Returns the block at the beginning of these bytes, if it is of a kind that is skipped.
     pub(super) fn skipped(&self, bytes: &[u8]) -> Option<Skipped> {
         Skipped::new(bytes, self.order)
     }
 
-    /// Where the block behind this one begins, if there can be one here.
+    /// Returns the offset of the block after the one at `at`, if a plausible block begins there.
     pub(super) fn next_plausible(&self, bytes: &[u8], at: usize) -> Option<usize> {
         const LONGEST: usize = 1 << 20;
         let mut head = Fields::new(bytes.get(at..)?, self.order);
@@ -118,12 +120,12 @@ impl<'a> Blocks<'a> {
         (self.order.u32(*trailer) as usize == length).then_some(end)
     }
 
-    /// Where the next block begins, or the one that is broken.
+    /// Returns the offset of the next block, or of the broken one.
     pub(super) fn offset(&self) -> usize {
         self.offset
     }
 
-    /// The next block of a kind that is wanted; `None` at the end of the file.
+    /// Returns the next block of a kind that is read; `None` at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<Block<'a>>, Problem> {
         loop {
             let block = self.one_block()?;
@@ -133,7 +135,7 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// The next block; `None` if it is to be skipped, or at the end of the file.
+    /// Returns the next block; `None` if it is skipped, or at the end of the file.
     pub(super) fn one_block(&mut self) -> Result<Option<Block<'a>>, Problem> {
         let rest = self.bytes.get(self.offset..).unwrap_or_default();
         if rest.is_empty() {
@@ -148,7 +150,7 @@ impl<'a> Blocks<'a> {
         Ok(block)
     }
 
-    /// The next block, if it is a frame and nothing is wrong with it.
+    /// Returns the next block, if it is a well-formed frame. Otherwise the reader does not advance.
     pub(super) fn frame(&mut self) -> Option<Frame<'a>> {
         let rest = self.bytes.get(self.offset..)?;
         let (kind, body) = body(rest, self.order).ok()?;
@@ -163,7 +165,7 @@ impl<'a> Blocks<'a> {
         Some(frame)
     }
 
-    /// Reads a block's body; `None` if it is to be skipped.
+    /// Reads the body of a block; `None` if the block is skipped.
     fn block(&mut self, kind: u32, body: Fields<'a>) -> Result<Option<Block<'a>>, Problem> {
         Ok(Some(match kind {
             ENHANCED_PACKET => Block::Frame(self.enhanced_packet(body)?),
@@ -176,13 +178,13 @@ impl<'a> Blocks<'a> {
         }))
     }
 
-    /// 4.1: magic, version, length of the section, options.
+    /// Reads a section header (4.1): magic, version, length of the section, options.
     fn section(&mut self, mut body: Fields<'a>) -> Result<Section<'a>, Problem> {
         let _magic = body.u32().ok_or(Problem::Fields)?;
         let major = body.u16().ok_or(Problem::Fields)?;
         let minor = body.u16().ok_or(Problem::Fields)?;
         let _length: [u8; 8] = body.array().ok_or(Problem::Fields)?;
-        // 1.2 was written by some programs, and is 1.0.
+        // Some programs wrote 1.2 for the format of 1.0.
         if major != 1 || !matches!(minor, 0 | 2) {
             return Err(Problem::Version { major, minor });
         }
@@ -195,13 +197,14 @@ impl<'a> Blocks<'a> {
                 _ => {}
             }
         }
+        // The numbers of the new section go on after those of this one.
         self.earlier = self.number(self.interfaces.len());
         self.interfaces = Arc::default();
         self.changes += 1;
         Ok(section)
     }
 
-    /// 4.2: link type, reserved, snapshot length, options.
+    /// Reads an interface description (4.2): link type, reserved, snapshot length, options.
     fn interface(&mut self, mut body: Fields<'a>) -> Result<Interface<'a>, Problem> {
         if self.interfaces.len() == MOST_INTERFACES {
             return Err(Problem::Interfaces(MOST_INTERFACES));
@@ -214,6 +217,7 @@ impl<'a> Blocks<'a> {
             snaplen,
             ..Interface::default()
         };
+        // Microseconds, unless the options state another resolution.
         let (mut resolution, mut offset) = (6, 0);
         let order = body.order();
         for option in Options(body) {
@@ -229,6 +233,7 @@ impl<'a> Blocks<'a> {
                 _ => {}
             }
         }
+        // Other readers may share the table; then this copies it, and they keep theirs.
         self.changes += 1;
         Arc::make_mut(&mut self.interfaces).push(Declared {
             link,
@@ -238,13 +243,14 @@ impl<'a> Blocks<'a> {
         Ok(interface)
     }
 
-    /// 4.3: interface, time, captured length, length on the wire, frame, options.
+    /// Reads an enhanced packet (4.3): interface, time, captured length, length on the wire, frame, options.
     fn enhanced_packet(&self, mut body: Fields<'a>) -> Result<Frame<'a>, Problem> {
         let interface = body.u32().ok_or(Problem::Fields)?;
         self.packet(interface, body)
     }
 
-    /// Appendix A: the same, but with a short interface number, and beside it the frames lost before this one.
+    /// Reads an obsolete packet (appendix A), which differs from an enhanced one in its short interface number and
+    /// the number of frames lost before it.
     fn obsolete_packet(&self, mut body: Fields<'a>) -> Result<Frame<'a>, Problem> {
         let interface = body.u16().ok_or(Problem::Fields)?;
         let _lost = body.u16().ok_or(Problem::Fields)?;
@@ -265,7 +271,8 @@ impl<'a> Blocks<'a> {
         })
     }
 
-    /// 4.4: length on the wire, frame. It is the first interface's, whose snapshot length says what was captured.
+    /// Reads a simple packet (4.4): length on the wire, frame. It belongs to the first interface, whose snapshot
+    /// length gives the captured length.
     fn simple_packet(&self, mut body: Fields<'a>) -> Result<Frame<'a>, Problem> {
         let snaplen = match self.declared(0)?.snaplen {
             0 => u32::MAX,
@@ -281,7 +288,7 @@ impl<'a> Blocks<'a> {
         })
     }
 
-    /// 4.6: interface, time, options.
+    /// Reads interface statistics (4.6): interface, time, options.
     fn statistics(&self, mut body: Fields<'a>) -> Result<Statistics<'a>, Problem> {
         let interface = body.u32().ok_or(Problem::Fields)?;
         self.declared(interface)?;
@@ -314,7 +321,7 @@ impl<'a> Blocks<'a> {
         Ok(comments)
     }
 
-    /// The interface of this number within the section.
+    /// Returns the interface of this number within the section.
     fn declared(&self, interface: u32) -> Result<Declared, Problem> {
         self.interfaces
             .get(interface as usize)
@@ -325,14 +332,15 @@ impl<'a> Blocks<'a> {
             })
     }
 
-    /// The number within the whole file of an interface of this section.
+    /// Returns the number within the whole file of an interface of this section.
     fn number(&self, interface: usize) -> u32 {
         let within = u32::try_from(interface).unwrap_or(u32::MAX);
         self.earlier.saturating_add(within)
     }
 }
 
-/// The byte order of the section that begins here. It stands behind the length, which cannot be read before.
+/// Returns the byte order of the section that begins here. Its magic comes after the length, which cannot be read
+/// without it.
 fn byte_order(rest: &[u8]) -> Result<ByteOrder, Problem> {
     let magic = rest
         .get(HEAD..)
@@ -344,7 +352,7 @@ fn byte_order(rest: &[u8]) -> Result<ByteOrder, Problem> {
         .ok_or(Problem::ByteOrder(u32::from_be_bytes(*magic)))
 }
 
-/// Type and body of the block that begins here (3.1).
+/// Returns type and body of the block that begins here (3.1).
 fn body(rest: &[u8], order: ByteOrder) -> Result<(u32, &[u8]), Problem> {
     let mut head = Fields::new(rest, order);
     let (Some(kind), Some(length)) = (head.u32(), head.u32()) else {
@@ -370,12 +378,12 @@ fn body(rest: &[u8], order: ByteOrder) -> Result<(u32, &[u8]), Problem> {
     }
 }
 
-/// Whether a block can be so long.
+/// Returns true if a block can have this length.
 fn is_length(length: u32) -> bool {
     length as usize >= HEAD + TRAILER && length.is_multiple_of(4)
 }
 
-/// Whether blocks of this kind are read, or are skipped.
+/// Returns true if blocks of this kind are read, and false if they are skipped.
 fn is_known(kind: u32) -> bool {
     matches!(
         kind,
@@ -388,19 +396,19 @@ fn is_known(kind: u32) -> bool {
     )
 }
 
-/// A block of a kind that is skipped, while its bytes pass by: it may be longer than what there is memory for.
+/// Block of a kind that is skipped, whose bytes are dropped as they come: it may be longer than memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Skipped {
     order: ByteOrder,
     length: u32,
-    /// How many of its bytes have not come yet.
+    /// Number of bytes of the block that have not come yet.
     left: u32,
-    /// The last four that have.
+    /// Last four bytes so far: the trailer, once the block is complete.
     last: [u8; TRAILER],
 }
 
 impl Skipped {
-    /// The block that begins here; `None` if it is of a kind that is read, or cannot be one.
+    /// Returns the block that begins here; `None` if it is of a kind that is read, or its length is impossible.
     fn new(bytes: &[u8], order: ByteOrder) -> Option<Self> {
         let mut head = Fields::new(bytes, order);
         let (kind, length) = (head.u32()?, head.u32()?);
@@ -412,10 +420,11 @@ impl Skipped {
         })
     }
 
-    /// Takes those bytes that are of this block; how many these are.
+    /// Takes the bytes of this block from the front of `bytes`, and returns their number.
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> usize {
         let length = bytes.len().min(self.left as usize);
         let bytes = &bytes[..length];
+        // A piece may end within the trailer, so older bytes of it move to the front.
         let kept = TRAILER.saturating_sub(length);
         self.last.copy_within(TRAILER - kept.., 0);
         self.last[kept..].copy_from_slice(&bytes[length - (TRAILER - kept)..]);
@@ -423,7 +432,7 @@ impl Skipped {
         length
     }
 
-    /// Its length in bytes once all of it has passed; `None` before.
+    /// Returns the length of the block in bytes once it is complete, or its problem; `None` before.
     pub(crate) fn end(&self) -> Option<Result<u32, Problem>> {
         let (length, trailer) = (self.length, self.order.u32(self.last));
         let end = if trailer == length {
@@ -434,7 +443,7 @@ impl Skipped {
         (self.left == 0).then_some(end)
     }
 
-    /// What is wrong with it if no more bytes come.
+    /// Returns the problem of the block if no more bytes come.
     pub(crate) fn cut(&self) -> Problem {
         Problem::Cut {
             part: Part::Block,
@@ -444,15 +453,15 @@ impl Skipped {
     }
 }
 
-/// What was captured of a frame.
+/// Takes the captured bytes of a frame.
 fn frame<'a>(captured: u32, body: &mut Fields<'a>) -> Result<&'a [u8], Problem> {
     let room = body.rest().len() as u64;
     body.padded(captured as usize)
         .ok_or(Problem::Captured { captured, room })
 }
 
-/// The options at the end of a block: number and value. They end with the block, or before it with an option 0 (3.5).
-/// Whoever meets an error stops.
+/// Iterator over the options at the end of a block: code and value. They end with the block, or earlier with an
+/// option 0 (3.5). The caller has to stop at an error.
 struct Options<'a>(Fields<'a>);
 
 impl<'a> Iterator for Options<'a> {
@@ -472,7 +481,7 @@ impl<'a> Iterator for Options<'a> {
     }
 }
 
-/// The value of an option that has a fixed length.
+/// Returns the value of an option that has a fixed length.
 fn exactly<const N: usize>(code: u16, value: &[u8]) -> Result<[u8; N], Problem> {
     value.try_into().map_err(|_| Problem::OptionLength {
         code,
@@ -480,7 +489,7 @@ fn exactly<const N: usize>(code: u16, value: &[u8]) -> Result<[u8; N], Problem> 
     })
 }
 
-/// A text ends with its option, or before it with a NUL (3.5).
+/// Returns the text of an option, which ends with the option, or earlier at a NUL (3.5).
 fn text(value: &[u8]) -> Cow<'_, str> {
     let end = value
         .iter()
