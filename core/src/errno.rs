@@ -1,8 +1,8 @@
-//! Error numbers of system calls, by the names and numbers of Linux.
+//! Error numbers of system calls, with the names and numbers of Linux.
 //!
-//! A verdict must not depend on the host that it is reached on, and hosts number their errors differently. Numbers here are those of
-//! `include/uapi/asm-generic/errno-base.h` and `errno.h`, which most architectures of Linux share; evidence holds names. Whoever
-//! records calls on a host that numbers them otherwise maps its numbers by their names ([`Errno::of_name`]).
+//! A verdict must not depend on the host that computes it, and hosts number their errors differently. The numbers
+//! here are those of `include/uapi/asm-generic/errno-base.h` and `errno.h`, which most architectures of Linux share;
+//! evidence holds names. A recorder on a host with other numbers maps them by name ([`Errno::of_name`]).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +22,7 @@ impl Errno {
     pub const ECONNREFUSED: Self = Self(111);
     /// Transport endpoint is not connected.
     pub const ENOTCONN: Self = Self(107);
-    /// Resource temporarily unavailable: a time bound of the caller's own was reached.
+    /// Resource temporarily unavailable: a time-out set by the caller expired.
     pub const EAGAIN: Self = Self(11);
     /// Device or resource busy.
     pub const EBUSY: Self = Self(16);
@@ -30,7 +30,7 @@ impl Errno {
     pub const ENOENT: Self = Self(2);
     /// Permission denied.
     pub const EACCES: Self = Self(13);
-    /// Too many symbolic links, or one where none may be.
+    /// Too many symbolic links, or a symbolic link where none is allowed.
     pub const ELOOP: Self = Self(40);
     /// Interrupted system call.
     pub const EINTR: Self = Self(4);
@@ -38,11 +38,11 @@ impl Errno {
     pub const ETIMEDOUT: Self = Self(110);
     /// Software caused connection abort.
     pub const ECONNABORTED: Self = Self(103);
-    /// The connection is being set up, and the caller does not wait.
+    /// Operation in progress: the connection is being set up, and the call does not block.
     pub const EINPROGRESS: Self = Self(115);
-    /// The connection is being set up already.
+    /// Operation already in progress: the connection is being set up already.
     pub const EALREADY: Self = Self(114);
-    /// Invalid argument; `accept` on what does not listen.
+    /// Invalid argument; also `accept` on a socket that does not listen.
     pub const EINVAL: Self = Self(22);
     /// Network is unreachable.
     pub const ENETUNREACH: Self = Self(101);
@@ -60,7 +60,7 @@ impl Errno {
     pub const EPROTO: Self = Self(71);
     /// Cannot assign requested address.
     pub const EADDRNOTAVAIL: Self = Self(99);
-    /// Too many open files: this process may have no more.
+    /// Too many open files: the limit of this process is reached.
     pub const EMFILE: Self = Self(24);
     /// Too many open files in system.
     pub const ENFILE: Self = Self(23);
@@ -70,7 +70,7 @@ impl Errno {
     pub const ENOBUFS: Self = Self(105);
 }
 
-/// Names of all error numbers that Linux returns to programs, in order.
+/// Names of all error numbers that Linux returns to programs, in the order of the numbers.
 const NAMES: [(i32, &str); 131] = [
     (1, "EPERM"),
     (2, "ENOENT"),
@@ -112,6 +112,7 @@ const NAMES: [(i32, &str); 131] = [
     (38, "ENOSYS"),
     (39, "ENOTEMPTY"),
     (40, "ELOOP"),
+    // 41 is unused: EWOULDBLOCK has the number of EAGAIN.
     (42, "ENOMSG"),
     (43, "EIDRM"),
     (44, "ECHRNG"),
@@ -128,6 +129,7 @@ const NAMES: [(i32, &str); 131] = [
     (55, "ENOANO"),
     (56, "EBADRQC"),
     (57, "EBADSLT"),
+    // 58 is unused: EDEADLOCK has the number of EDEADLK.
     (59, "EBFONT"),
     (60, "ENOSTR"),
     (61, "ENODATA"),
@@ -205,7 +207,7 @@ const NAMES: [(i32, &str); 131] = [
     (133, "EHWPOISON"),
 ];
 
-/// How to raise the limit on threads and processes.
+/// Instruction to raise the limit on threads and processes.
 pub const MORE_PROCESSES: &str =
     "raise the limit on processes (`ulimit -u 4096`, or the pids limit of the container)";
 
@@ -213,13 +215,14 @@ impl Errno {
     /// Errors that report a limit of the process or of the host, whatever call fails with them.
     pub const LIMITS: [Self; 4] = [Self::EMFILE, Self::ENFILE, Self::ENOMEM, Self::ENOBUFS];
 
-    /// Whether the error reports that a limit of the process or of the host is reached: no behaviour of TCP.
+    /// Returns true if the error reports that a limit of the process or of the host is reached, which is not
+    /// behaviour of TCP.
     #[must_use]
     pub fn is_exhaustion(self) -> bool {
         Self::LIMITS.contains(&self)
     }
 
-    /// How to raise the limit that the error reports, if it reports one.
+    /// Returns the instruction to raise the limit that the error reports, if it reports one.
     #[must_use]
     pub fn fix(self) -> Option<&'static str> {
         Some(match self {
@@ -237,8 +240,8 @@ impl Errno {
         })
     }
 
-    /// How to raise the limit that the error reports where a thread or process was to be started: `EAGAIN` is one there
-    /// (clone(2)), and only there.
+    /// Returns the instruction to raise the limit that the error reports when a thread or process is started.
+    /// `EAGAIN` reports a limit there (clone(2)), and only there.
     #[must_use]
     pub fn fix_of_start(self) -> Option<&'static str> {
         match self {
@@ -247,19 +250,20 @@ impl Errno {
         }
     }
 
-    /// The error of this name, as [`Display`](fmt::Display) writes it.
+    /// Returns the error of this name, as [`Display`](fmt::Display) writes it.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         if let Some((number, _)) = NAMES.iter().find(|(_, known)| *known == name) {
             return Some(Self(*number));
         }
         let number = name.strip_prefix("errno ")?.parse().ok()?;
+        // One number has one name only: `errno 104` and `errno +104` are not names.
         (Self(number).to_string() == name).then_some(Self(number))
     }
 }
 
 impl fmt::Display for Errno {
-    /// `ECONNRESET`; `errno 4000` where the number has no name.
+    /// Writes the name, such as `ECONNRESET`; `errno 4000` for a number without one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NAMES.binary_search_by_key(&self.0, |(number, _)| *number) {
             Ok(at) => f.write_str(NAMES[at].1),

@@ -1,7 +1,7 @@
-//! What the sockets said: every call, when it began and ended, and how it ended.
+//! Transcript of a trial: every system call on its sockets, with its start, its end and its result.
 //!
-//! A socket error is data here. One RST is reported by exactly one call and changes how every later call ends, so
-//! the whole transcript is kept, not one errno.
+//! A socket error is data here. The error of one RST is returned by exactly one call and changes the result of every
+//! later call, so the whole transcript is kept, not one errno.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub use crate::errno::Errno;
 use crate::time::Timestamp;
 
-/// Which end of the connection makes a call or sends a segment.
+/// End of the connection that makes a call or sends a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -22,7 +22,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The other end.
+    /// Returns the other end.
     #[must_use]
     pub fn peer(self) -> Self {
         match self {
@@ -31,7 +31,7 @@ impl Role {
         }
     }
 
-    /// `client` or `server`.
+    /// Returns the name: `client` or `server`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// One system call on the role's own socket, blocking unless said otherwise. Sizes are in bytes.
+/// System call on the role's own socket, blocking unless stated otherwise. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// `connect(2)` to the server's address.
@@ -56,11 +56,11 @@ pub enum Op {
     Disconnect,
     /// `accept(2)` on the listener; the new descriptor becomes the server's socket.
     Accept,
-    /// `read(2)` of at most this many bytes.
+    /// `read(2)` of at most this number of bytes.
     Read(u32),
-    /// `recv(2)` with `MSG_PEEK` of at most this many bytes.
+    /// `recv(2)` with `MSG_PEEK` of at most this number of bytes.
     Peek(u32),
-    /// `write(2)` of this many bytes.
+    /// `write(2)` of this number of bytes.
     Write(u32),
     /// `send(2)` of one byte with `MSG_OOB`: urgent data.
     WriteUrgent,
@@ -74,9 +74,10 @@ pub enum Op {
     ShutdownListener,
     /// `setsockopt(SO_LINGER, {1, 0})`: the next `close` aborts.
     LingerZero,
-    /// `setsockopt(SO_LINGER, {1, seconds})`: the next `close` waits so long for what was sent to be acknowledged.
+    /// `setsockopt(SO_LINGER, {1, seconds})`: the next `close` waits up to that time for sent data to be
+    /// acknowledged.
     Linger(u8),
-    /// `setsockopt(TCP_LINGER2)`: seconds in FIN-WAIT-2 after `close`; negative for none at all.
+    /// `setsockopt(TCP_LINGER2)`: seconds in FIN-WAIT-2 after `close`; negative to skip FIN-WAIT-2.
     Linger2(i8),
     /// `setsockopt(TCP_QUICKACK, 0)`: ACKs may be delayed.
     DelayAcks,
@@ -86,7 +87,7 @@ pub enum Op {
     SendTimeout(u16),
     /// `setsockopt(TCP_USER_TIMEOUT)`, in milliseconds.
     UserTimeout(u16),
-    /// `setsockopt(TCP_SYNCNT)`: how often a SYN is sent again.
+    /// `setsockopt(TCP_SYNCNT)`: number of retransmissions of a SYN.
     SynCount(u8),
     /// `setsockopt(SO_KEEPALIVE)`: an idle connection is probed.
     KeepAlive,
@@ -94,48 +95,48 @@ pub enum Op {
     KeepIdle(u8),
     /// `setsockopt(TCP_KEEPINTVL)`: seconds between probes.
     KeepInterval(u8),
-    /// `setsockopt(TCP_KEEPCNT)`: so many probes are sent.
+    /// `setsockopt(TCP_KEEPCNT)`: number of probes before the connection is dropped.
     KeepCount(u8),
-    /// `setsockopt(IP_RECVERR)`, or `IPV6_RECVERR`: ICMP errors are told of when they come in.
+    /// `setsockopt(IP_RECVERR)`, or `IPV6_RECVERR`: ICMP errors are reported as soon as they arrive.
     ReceiveErrors,
     /// `setsockopt(TCP_FASTOPEN_CONNECT)`: `connect` sends nothing, the first write is sent with the SYN.
     FastOpenConnect,
-    /// `setsockopt(TCP_REPAIR)`: the socket's owner takes the connection over from the kernel; `close` then sends nothing.
+    /// `setsockopt(TCP_REPAIR)`: the process takes the connection over from the kernel; `close` then sends nothing.
     Repair,
-    /// `setsockopt(SO_ATTACH_FILTER)` of a filter that lets nothing through: the socket receives nothing any more, as if its
-    /// host were gone.
+    /// `setsockopt(SO_ATTACH_FILTER)` with a filter that drops everything: the socket receives nothing any more, as
+    /// if its host were unreachable.
     DropAll,
     /// `sendmsg(2)` of `SOCK_DESTROY` to the kernel (`ss -K`): an administrator aborts the connection.
     Destroy,
-    /// `setsockopt(SO_RCVBUF)`: before `connect`, it bounds the window that the other end is given.
+    /// `setsockopt(SO_RCVBUF)`: before `connect`, it limits the window that the socket advertises.
     ReceiveBuffer(u32),
     /// `setsockopt(SO_SNDBUF)`.
     SendBuffer(u32),
-    /// `fcntl(O_NONBLOCK)`: from now on no call waits.
+    /// `fcntl(O_NONBLOCK)`: later calls do not block.
     NonBlocking,
     /// `getsockopt(SO_ERROR)`: takes the pending error.
     SocketError,
     /// `getpeername(2)`.
     PeerName,
-    /// `poll(2)` for `POLLIN|POLLOUT|POLLRDHUP` without waiting; its outcome is the mask.
+    /// `poll(2)` for `POLLIN|POLLOUT|POLLRDHUP` without blocking; the outcome is the mask.
     Poll,
     /// `posix_spawn(3)` of a child process that holds a copy of the socket and does nothing with it.
     Spawn,
-    /// `kill(2)` of that child with `SIGKILL`, and `waitpid(2)`: its copy of the socket is closed by its exit.
+    /// `kill(2)` of the child process with `SIGKILL`, and `waitpid(2)`: its exit closes its copy of the socket.
     Kill,
-    /// The same with `SIGTERM`, at which that child calls `exit_group(2)` itself.
+    /// `kill(2)` of the child process with `SIGTERM`, and `waitpid(2)`: the child calls `exit_group(2)` itself.
     Terminate,
     /// `close(2)`.
     Close,
-    /// `close(2)` of the listener; of several on one port, the one that holds the connection.
+    /// `close(2)` of the listener; of several listeners on one port, the one that holds the connection.
     CloseListener,
 }
 
-/// What stands for the listener where a call is shown.
+/// Placeholder for the listener's descriptor in the text of a call.
 const LISTENER: &str = "listener";
 
 impl Op {
-    /// The system call's name.
+    /// Returns the name of the system call.
     #[must_use]
     pub fn call(self) -> &'static str {
         match self {
@@ -178,7 +179,7 @@ impl Op {
         }
     }
 
-    /// What it was called with, descriptors and addresses left out; empty if nothing is left.
+    /// Returns the arguments without descriptors and addresses; empty if no others are left.
     #[must_use]
     pub fn arguments(self) -> Cow<'static, str> {
         match self {
@@ -223,7 +224,7 @@ impl Op {
         }
     }
 
-    /// The operation that is shown as this call with these arguments: [`Op::call`] and [`Op::arguments`] turned round.
+    /// Returns the operation with this call and these arguments: the inverse of [`Op::call`] and [`Op::arguments`].
     #[must_use]
     pub fn of_call(call: &str, arguments: &str) -> Option<Self> {
         let milliseconds = |text: &str| text.strip_suffix(" ms")?.parse::<u16>().ok();
@@ -275,12 +276,12 @@ impl Op {
             },
             _ => return None,
         };
-        // `+1` and `01` are numbers, too, but nothing that is shown.
+        // `+1` and `01` parse as numbers, but `arguments` never writes them.
         (op.arguments() == arguments).then_some(op)
     }
 
-    /// Whether the call reports a pending socket error and takes it away. `read` does so only when no data and no
-    /// FIN is there to be read, which the judge has to know.
+    /// Returns true if the call reports a pending socket error and clears it. `read` does so only if no data and no
+    /// FIN are waiting to be read, which the judge has to take into account.
     #[must_use]
     pub fn takes_error(self) -> bool {
         matches!(
@@ -296,43 +297,43 @@ impl Op {
 }
 
 impl fmt::Display for Op {
-    /// As strace would begin the line: `read(1)`, `close()`.
+    /// Writes the call as strace begins a line: `read(1)`, `close()`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}({})", self.call(), self.arguments())
     }
 }
 
-/// How a call ended.
+/// Result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It returned this. A new descriptor counts as 0: its number says nothing about the connection.
+    /// The call returned this value. A new descriptor is stored as 0: its number is unrelated to the connection.
     Returned(i64),
-    /// It returned −1 and set this errno.
+    /// The call returned −1 and set this errno.
     Failed(Errno),
     /// `getsockopt(SO_ERROR)` returned 0 and reported this error, or none.
     SocketError(Option<Errno>),
-    /// `poll` returned, and this is the mask that it gave.
+    /// `poll` returned this mask.
     Polled(Events),
-    /// It had not returned when the time bound of a call was reached.
+    /// The call had not returned when the time limit of a call was reached.
     Unfinished,
 }
 
-/// The mask that `poll` gives. Numbers are those of Linux on all architectures.
+/// Event mask of `poll`. The bits are those of Linux on all architectures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events(pub u16);
 
 impl Events {
-    /// There is data, the end of file or an error to be read.
+    /// Data, the end of file or an error can be read.
     pub const IN: Self = Self(0x001);
     /// A write would not block.
     pub const OUT: Self = Self(0x004);
-    /// There is an error on the socket.
+    /// An error is pending on the socket.
     pub const ERR: Self = Self(0x008);
-    /// Nothing will be sent or received any more.
+    /// Both directions of the connection are shut down.
     pub const HUP: Self = Self(0x010);
-    /// The peer has shut its sending side down.
+    /// The peer has shut down its sending direction.
     pub const RDHUP: Self = Self(0x2000);
-    /// There is urgent data.
+    /// Urgent data can be read.
     pub const PRI: Self = Self(0x002);
 
     const NAMES: [(Self, &'static str); 6] = [
@@ -344,26 +345,28 @@ impl Events {
         (Self::RDHUP, "RDHUP"),
     ];
 
-    /// These and those.
+    /// Returns the union of both masks.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The mask that is written so.
+    /// Parses a mask as [`Display`](fmt::Display) writes it.
     #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         let named = |word: &str| Self::NAMES.iter().find(|(_, name)| *name == word);
         let mut mask = Self::default();
+        // The text of an empty mask is 0, which is not the name of an event.
         for word in text.split('|').filter(|_| text != "0") {
             mask = mask.and(named(word)?.0);
         }
+        // One mask has one text only: other orders and repetitions are not accepted.
         (mask.to_string() == text).then_some(mask)
     }
 }
 
 impl fmt::Display for Events {
-    /// `IN|OUT|RDHUP`; `0` if there are none.
+    /// Writes the names of the events, such as `IN|OUT|RDHUP`; `0` if there are none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         for (event, name) in Self::NAMES {
@@ -380,7 +383,7 @@ impl fmt::Display for Events {
 }
 
 impl Outcome {
-    /// The error that the caller was told of, by whichever way.
+    /// Returns the error that the caller received, as an errno or through `SO_ERROR`.
     #[must_use]
     pub fn errno(self) -> Option<Errno> {
         match self {
@@ -418,22 +421,22 @@ impl<'de> Deserialize<'de> for Events {
     }
 }
 
-/// One call as it happened.
+/// System call as it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Whose socket it was made on.
+    /// End on whose socket the call was made.
     pub role: Role,
-    /// What was called.
+    /// Operation.
     pub op: Op,
-    /// Read just before the call was entered.
+    /// Time read just before the call was entered.
     pub began: Timestamp,
-    /// Read just after it had returned.
+    /// Time read just after the call had returned.
     pub ended: Timestamp,
-    /// How it ended.
+    /// Result of the call.
     pub outcome: Outcome,
 }
 
-/// Every call of a trial in the order in which they were made.
+/// Calls of a trial, in the order in which they were made.
 pub type Transcript = Vec<Call>;
 
 #[cfg(test)]
@@ -508,7 +511,7 @@ mod tests {
         }
     }
 
-    /// Bits as include/uapi/asm-generic/poll.h has them; 0x201d is what a socket gives that a RST has killed.
+    /// Bits of include/uapi/asm-generic/poll.h; 0x201d is the mask of a socket that an RST has closed.
     #[test]
     fn a_poll_mask_is_what_it_is_shown_as() {
         let text = "IN|OUT|ERR|HUP|RDHUP";
