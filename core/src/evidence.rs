@@ -1,4 +1,4 @@
-//! Everything that one trial left behind, side by side: what the sockets said and what the wire showed.
+//! Evidence of one trial: system calls, packets, kernel trace and counters.
 //!
 //! A [`Verdict`](crate::verdict::Verdict) is a function of a scenario and its evidence, and of nothing else.
 
@@ -14,44 +14,46 @@ use crate::packet::{IcmpError, Packet};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role, Transcript};
 
-/// The evidence of one trial.
+/// Evidence of one trial.
 #[derive(Clone, Debug)]
 pub struct Evidence {
-    /// The client's address, which its socket was bound to before it connected.
+    /// Address of the client, to which its socket was bound before it connected.
     pub client: SocketAddr,
-    /// The address that it connected to.
+    /// Address that the client connected to.
     pub server: SocketAddr,
-    /// When the trial began. Frames from before belong to what was there earlier.
+    /// Time at which the trial began. Earlier frames do not belong to it.
     pub began: Timestamp,
-    /// What the sockets said.
+    /// System calls on the sockets.
     pub calls: Transcript,
-    /// When the steps of the script that are no calls were made, in the order of the script. Evidence that was saved by
-    /// earlier versions has none.
+    /// Times of the steps that are not calls, in the order of the script. Evidence saved by earlier versions has
+    /// none.
     pub steps: Vec<StepTimes>,
-    /// What the wire showed, in the order in which it was captured: frame `n` is at index `n - 1`.
+    /// Captured packets, in the order of capture: frame `n` is at index `n - 1`.
     pub packets: Vec<Packet>,
-    /// What may be missing of it.
+    /// Completeness of the capture.
     pub completeness: Completeness,
-    /// What the kernel's trace says; `None` if it could not be asked.
+    /// Trace events of the kernel; `None` if they were not available.
     pub trace: Option<Trace>,
-    /// What the namespace's counters say; `None` if they could not be asked, or are not this trial's alone.
+    /// Changes of the namespace's counters; `None` if they were not available, or include other activity than this
+    /// trial's.
     pub counters: Option<Moved>,
-    /// The longest time that this process did not run during the trial, in nanoseconds, if it was long enough to matter.
+    /// Longest time that this process did not run during the trial, in nanoseconds, if it was long enough to matter.
     pub held_up_ns: u64,
-    /// What the host says of itself, if that may have changed the trial.
+    /// State of the host, if it may have changed the trial.
     pub host_state: Option<HostState>,
-    /// Why it cannot be relied on, if it comes from files that do not hold what they should.
+    /// Reason why the evidence is unusable, if it comes from files with missing or wrong content.
     pub flaw: Option<Flaw>,
 }
 
 impl Evidence {
-    /// Whether this ICMP error came in during the trial and quotes a segment of its connection.
+    /// Returns true if this ICMP error arrived during the trial and quotes a segment of its connection.
     #[must_use]
     pub fn is_about_connection(&self, error: &IcmpError) -> bool {
+        // An earlier connection may have had the same addresses.
         error.at >= self.began && self.are_its_ends(error.quoted_source, error.quoted_destination)
     }
 
-    /// Whether this packet has a part in the connection: one of its segments, or an ICMP error about one.
+    /// Returns true if this packet belongs to the connection: one of its segments, or an ICMP error about one.
     #[must_use]
     pub fn concerns(&self, packet: &Packet) -> bool {
         match packet {
@@ -61,7 +63,7 @@ impl Evidence {
         }
     }
 
-    /// When this fence was last captured, if it was.
+    /// Returns the time at which this fence was last captured, if it was.
     #[must_use]
     pub fn fenced_at(&self, fence: &Fence) -> Option<Timestamp> {
         self.packets.iter().rev().find_map(|packet| match packet {
@@ -70,7 +72,7 @@ impl Evidence {
         })
     }
 
-    /// The address of this end.
+    /// Returns the address of this end.
     #[must_use]
     pub fn address(&self, role: Role) -> SocketAddr {
         match role {
@@ -79,55 +81,55 @@ impl Evidence {
         }
     }
 
-    /// Whether these are the connection's two ends, in either order.
+    /// Returns true if these are the addresses of the connection's ends, in either order.
     pub(crate) fn are_its_ends(&self, one: SocketAddr, other: SocketAddr) -> bool {
         [(self.client, self.server), (self.server, self.client)].contains(&(one, other))
     }
 }
 
-/// When a step of a script that is no call was made: a wait, a segment made by hand, a change of the network.
+/// Times of a script's step that is not a call: a wait, an injected segment, a change of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepTimes {
-    /// Its index in the script ([`Scenario::steps`](crate::scenario::Scenario::steps)).
+    /// Index of the step in the script ([`Scenario::steps`](crate::scenario::Scenario::steps)).
     pub step: usize,
-    /// When it began.
+    /// Time at which the step began.
     pub began: Timestamp,
-    /// When it had ended.
+    /// Time at which the step had ended.
     pub ended: Timestamp,
-    /// When the segment that a wait ended with was captured; `None` where it did not end with one.
+    /// Time at which the segment that ended a wait was captured; `None` if no segment ended the step.
     pub shown: Option<Timestamp>,
-    /// Whether it was a wait that ended with its time bound.
+    /// True if the step was a wait that ended with its time-out.
     pub gave_up: bool,
 }
 
-/// Whether the capture can be taken for all that there was.
+/// Completeness of a capture: the facts from which missing frames are inferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completeness {
-    /// The datagram sent after the last call was captured: all that came before it was, too.
+    /// True if the datagram sent after the last call was captured, and so every frame before it.
     pub fence_seen: bool,
-    /// That datagram, by which it can be found in the capture.
+    /// Source and payload of that datagram, by which it is found in the capture.
     #[serde(default)]
     pub fence: Option<Fence>,
-    /// Frames that the kernel had no room for.
+    /// Number of frames that the kernel dropped for lack of room.
     pub dropped: u64,
-    /// Whether the user's filter, if there is one, let through every segment of the connection that was captured, and
-    /// every ICMP error about it.
+    /// True if the user's filter passes every captured segment of the connection and every ICMP error about it, or if
+    /// there is no filter.
     pub filter_lets_all_through: bool,
-    /// By how much `CLOCK_REALTIME` was stepped during the trial, in nanoseconds.
+    /// Step of `CLOCK_REALTIME` during the trial, in nanoseconds.
     pub clock_step_ns: i64,
 }
 
-/// The datagram that marks the end of a trial in its capture.
+/// Datagram that marks the end of a trial in its capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fence {
-    /// The socket that sent it, to itself.
+    /// Address of the socket that sent the datagram, to itself.
     pub from: SocketAddr,
-    /// Its payload.
+    /// Payload of the datagram.
     pub mark: Mark,
 }
 
 impl Fence {
-    /// Whether this packet is the datagram.
+    /// Returns true if this packet is the datagram.
     #[must_use]
     pub fn is(&self, packet: &Packet) -> bool {
         matches!(packet, Packet::Udp { source, mark: Some(mark), .. }
@@ -135,7 +137,7 @@ impl Fence {
     }
 }
 
-/// Eight bytes of payload, big-endian; stored as 16 hexadecimal digits, since JSON's numbers are not that exact.
+/// Eight bytes of payload, big-endian. Stored as 16 hexadecimal digits, since numbers in JSON may lose precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(pub u64);
 
@@ -154,44 +156,46 @@ impl<'de> Deserialize<'de> for Mark {
     }
 }
 
-/// What saved evidence lacks or contradicts itself in. Nothing is judged from such evidence; a live trial has none.
+/// Defect of saved evidence: missing or contradictory content. No verdict is reached from such evidence; a live trial
+/// has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// There is a capture, and nothing that says what the sockets said.
+    /// The capture exists, but no transcript of the system calls.
     TranscriptMissing,
-    /// There is a transcript, and no capture.
+    /// The transcript exists, but no capture.
     CaptureMissing,
-    /// The capture is there and cannot be read, for this reason.
+    /// The capture exists and cannot be read, for this reason.
     CaptureNotRead(NotRead),
-    /// The capture is no capture, or not whole.
+    /// The capture file is not a capture, or not complete.
     CaptureMalformed(Malformed),
-    /// The capture's frames begin in a way that is not known here: number of the link type.
+    /// The link type of the capture is unknown here. Holds its number.
     LinkType(u16),
-    /// The capture says that another number of frames was received than it holds, or does not say how many.
+    /// The capture states another number of received frames than it holds, or does not state it.
     FramesMissing {
-        /// Frames in the file.
+        /// Number of frames in the file.
         held: u64,
-        /// Frames received, by the interface's statistics.
+        /// Number of frames received, according to the interface's statistics.
         received: Option<u64>,
     },
     /// The transcript is not the one that the capture was saved with.
     TranscriptAltered,
-    /// This frame is not what the transcript's own list of packets says of it, or only one of the two has it.
+    /// The frame of this number differs from the entry in the transcript's list of packets, or only one of the two
+    /// has it.
     FrameAltered(u32),
-    /// The capture is not the file that was saved with the transcript, though its frames are the same.
+    /// The capture is not the file that was saved with the transcript, although its frames are the same.
     CaptureAltered,
-    /// What else was recorded of the trial, its verdict perhaps, does not follow from its evidence.
+    /// Another recorded result of the trial, such as its verdict, does not follow from its evidence.
     RecordAltered,
-    /// Another trial of the same document claims the same capture.
+    /// Another trial of the same document refers to the same capture.
     CaptureUsedTwice,
-    /// The trial's own document and the run's report do not say the same.
+    /// The trial's own document and the run's report contradict each other.
     CopiesDiffer,
-    /// This version knows no scenario of that name.
+    /// The scenario does not exist in this version.
     ScenarioUnknown,
 }
 
 impl Flaw {
-    /// Stable id, kebab-case.
+    /// Returns the stable id, kebab-case.
     #[must_use]
     pub fn id(self) -> &'static str {
         match self {
@@ -257,14 +261,14 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// Why a file is not read.
+/// Reason why a file is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotRead {
-    /// The kernel refuses.
+    /// The kernel returned an error.
     Refused(Errno),
-    /// It is a directory, a pipe or a device.
+    /// The file is a directory, a pipe or a device.
     NotRegular,
-    /// It is longer than so many bytes, and none that is written here is.
+    /// The file is longer than this maximum in bytes, which no file written by this tool exceeds.
     TooLong(u64),
 }
 
