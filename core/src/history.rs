@@ -1,14 +1,15 @@
-//! What Linux has changed that a trial can show, and in which releases: so that a difference between two kernels has a cause,
-//! and an expectation says for which kernels it holds.
+//! Changes of Linux that affect trials, and the releases that contain them. They explain differences between kernels,
+//! and restrict expectations to the kernels for which they hold.
 //!
-//! Fixes are backported, so a change is in a kernel if that is of the mainline release or later, or of a stable series from
-//! the release on that took it over. What a vendor's kernel has can only be guessed by its version ([`Kernel::is_exact`]).
+//! Fixes are backported: a kernel contains a change if it is of the mainline release or later, or of a stable series
+//! from the release on that took the change over. The changes in a vendor's kernel can only be guessed from its
+//! version ([`Kernel::is_exact`]).
 //!
 //! Sources: the commits, the change logs of stable releases, CVE records.
 
 use std::fmt;
 
-/// A release of Linux: `7.0.13`.
+/// Release of Linux, such as `7.0.13`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u16, pub u16, pub u16);
 
@@ -22,7 +23,7 @@ impl fmt::Display for Version {
 }
 
 impl Version {
-    /// The one that a text begins with; a part that is missing is 0.
+    /// Parses the version at the beginning of a text; a missing part is 0.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let end = text
@@ -41,19 +42,19 @@ impl Version {
     }
 }
 
-/// A kernel, by what `uname` says of it.
+/// Kernel, as `uname` describes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kernel {
-    /// The release of Linux that it is made of; `None` if it is not Linux, or says nothing.
+    /// Release of Linux that the kernel is built from; `None` if it is not Linux, or if the release is unknown.
     pub version: Option<Version>,
-    /// Which candidate for that release it is, if it is one.
+    /// Number of the release candidate, if the kernel is one.
     pub candidate: Option<u16>,
-    /// Whether that is known for certain. A vendor that keeps calling its kernel 5.14.0 has backported what it saw fit, and
-    /// what is in a candidate for a release is not told by that.
+    /// True if the version determines the changes that the kernel contains. It does not in a vendor's kernel that
+    /// remains 5.14.0 while fixes are backported, nor in a release candidate.
     pub is_exact: bool,
 }
 
-/// The number after this mark.
+/// Returns the number that follows `mark` in the text.
 fn number_after(text: &str, mark: &str) -> Option<u16> {
     let (_, rest) = text.split_once(mark)?;
     let end = rest
@@ -63,17 +64,17 @@ fn number_after(text: &str, mark: &str) -> Option<u16> {
 }
 
 impl Kernel {
-    /// From `uname -s`, `-r` and `-v`.
+    /// Creates the kernel from `uname -s`, `-r` and `-v`.
     #[must_use]
     pub fn of(sysname: &str, release: &str, version: &str) -> Self {
         if sysname != "Linux" {
             return Self::default();
         }
         // Debian up to 6.1 has the number of its own interface in the release, and the kernel's in the version.
-        if let Some((_, told)) = version.split_once(" Debian ")
-            && let Some(version) = Version::parse(told)
+        if let Some((_, rest)) = version.split_once(" Debian ")
+            && let Some(version) = Version::parse(rest)
         {
-            let candidate = number_after(told, "~rc");
+            let candidate = number_after(rest, "~rc");
             return Self {
                 version: Some(version),
                 candidate,
@@ -88,12 +89,14 @@ impl Kernel {
             version: parsed,
             candidate,
             is_exact: candidate.is_none()
+                // A patch level of 0 with a suffix is the base of a vendor's kernel, whose fixes have numbers of
+                // their own.
                 && parsed.is_some_and(|version| version.2 != 0 || suffix.is_empty())
                 && !is_vendors,
         }
     }
 
-    /// Whether this change is in it; as of today, if its version is not known.
+    /// Returns true if the kernel contains this change. Unknown versions are treated as current.
     #[must_use]
     pub fn has(self, patch: &Patch) -> bool {
         let Some(version) = self.version else {
@@ -103,11 +106,13 @@ impl Kernel {
     }
 }
 
-/// What their releases contain: Red Hat's and Amazon's kernels, the older ones of `SUSE`, Microsoft's and Proxmox's.
+/// Substrings that mark the release of a vendor's kernel, which contains more than its version states: Red Hat's and
+/// Amazon's kernels, the older ones of `SUSE`, Microsoft's and Proxmox's.
 const VENDORS: [&str; 5] = [".el", ".amzn", "-default", "-azure", "-pve"];
 
-/// Whether what came in these releases is in this one.
+/// Returns true if a change that came in the releases `since` is in this one.
 fn is_in(since: &[Version], version: Version) -> bool {
+    // All later mainline releases contain the change; of stable releases only the later ones of the same series do.
     let mainline = since.first();
     mainline.is_some_and(|mainline| version >= *mainline)
         || since
@@ -115,23 +120,24 @@ fn is_in(since: &[Version], version: Version) -> bool {
             .any(|stable| version.is_of_series(*stable) && version >= *stable)
 }
 
-/// A change of Linux that was one commit, or one series of them.
+/// Change of Linux: one commit, or a series of commits.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Patch {
     /// Stable id, kebab-case.
     pub id: &'static str,
-    /// What has been different since: a sentence.
+    /// Effect of the change: a sentence.
     pub says: &'static str,
-    /// Its commit, in twelve digits, and title; the last of them, if there are several.
+    /// Commit, as twelve digits, and its title; the last commit, if there are several.
     pub commit: (&'static str, &'static str),
-    /// The mainline release that has it first; then the stable releases that took it over, the first of each series.
+    /// First mainline release with the change, then the stable releases that took it over, the first of each series.
     pub since: &'static [Version],
-    /// The same for the commit that undid it, if one did.
+    /// Releases that reverted the change, in the same order; empty if it was not reverted.
     pub undone: &'static [Version],
 }
 
 impl Patch {
-    /// Its commit, and the releases that it is in: `42726ec644cb "tcp: send …", in Linux 7.1 (also 6.18.33, 7.0.10)`.
+    /// Returns the commit and the releases with it: `42726ec644cb "tcp: send …", in Linux 7.1 (also 6.18.33,
+    /// 7.0.10)`.
     #[must_use]
     pub fn source(&self) -> String {
         let (commit, title) = self.commit;
@@ -146,7 +152,7 @@ impl Patch {
     }
 }
 
-/// `6.4 (also 5.10.183, 6.1.33)`.
+/// Formats releases, such as `6.4 (also 5.10.183, 6.1.33)`.
 fn releases(since: &[Version]) -> String {
     let Some((mainline, stable)) = since.split_first() else {
         return String::new();
@@ -158,24 +164,24 @@ fn releases(since: &[Version]) -> String {
     format!("{mainline} (also {})", stable.join(", "))
 }
 
-/// A system that is not Linux, and what it does otherwise.
+/// Operating system other than Linux, with a behaviour that differs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct System {
     /// Stable id, kebab-case.
     pub id: &'static str,
-    /// What `uname -s` says there.
+    /// Name of the system according to `uname -s`.
     pub sysname: &'static str,
-    /// The scenario that shows it.
+    /// Scenario that shows the difference.
     pub scenario: &'static str,
-    /// The call there that ends otherwise, and how.
+    /// Call that ends differently there, with its result.
     pub call: &'static str,
-    /// What it does: a sentence.
+    /// Behaviour of the system: a sentence.
     pub says: &'static str,
-    /// Where that is from.
+    /// Source of the claim.
     pub source: &'static str,
 }
 
-/// The claim that this began with, and those that are like it.
+/// Known differences of other systems, in the result of a write after the peer closed with unread data.
 pub const SYSTEMS: [System; 2] = [
     System {
         id: "macos-broken-pipe",
@@ -196,7 +202,8 @@ pub const SYSTEMS: [System; 2] = [
     },
 ];
 
-/// `tcp_disconnect()` returns `-EBUSY` while a thread waits on the socket. Undone by 419ce133ab92, which not every stable series took.
+/// `tcp_disconnect()` returns `-EBUSY` while a thread waits on the socket. Undone by 419ce133ab92, which not every
+/// stable series took.
 pub static DISCONNECT_DENIED: Patch = Patch {
     id: "disconnect-denied",
     says: "shutdown() and connect(AF_UNSPEC) were refused with EBUSY while another thread waited in connect(), until 419ce133ab92 \"tcp: allow again tcp_disconnect() when threads are waiting\".",
@@ -216,8 +223,8 @@ pub static DISCONNECT_DENIED: Patch = Patch {
     undone: &[Version(6, 6, 0), Version(6, 1, 60), Version(6, 5, 9)],
 };
 
-/// `__tcp_close()` looks at `copied_seq`, and not only at what is in the queue. (Of 5.4, 5.15 and 6.6 the patch was seen in the
-/// queues for stable releases; the numbers are those of the releases of these days.)
+/// `__tcp_close()` looks at `copied_seq`, and not only at the receive queue. (For 5.4, 5.15 and 6.6 the patch was
+/// seen in the queues for stable releases; the numbers are those of the releases at that time.)
 pub static CLOSE_LOOKS_AT_COPIED: Patch = Patch {
     id: "close-looks-at-copied",
     says: "What has been read and is in the queue once more, because it was sent again, is no unread data when the socket is closed; \
@@ -239,7 +246,7 @@ pub static CLOSE_LOOKS_AT_COPIED: Patch = Patch {
     undone: &[],
 };
 
-/// The first four time-outs of a SYN are of one second (`net.ipv4.tcp_syn_linear_timeouts`).
+/// The first four retransmission time-outs of a SYN are one second each (`net.ipv4.tcp_syn_linear_timeouts`).
 pub static SYN_LINEAR_TIMEOUTS: Patch = Patch {
     id: "syn-linear-timeouts",
     says: "A SYN that is not answered is sent again after a second each, four times, and only then less and less often; before, \
@@ -252,7 +259,7 @@ pub static SYN_LINEAR_TIMEOUTS: Patch = Patch {
     undone: &[],
 };
 
-/// `tcp_validate_incoming()` lets the SYN-ACK of a simultaneous open through in SYN-RECEIVED.
+/// `tcp_validate_incoming()` accepts the SYN-ACK of a simultaneous open in SYN-RECEIVED.
 pub static SIMULTANEOUS_CONNECT: Patch = Patch {
     id: "simultaneous-connect",
     says: "The SYN-ACK that meets a socket in SYN-RECEIVED ends a simultaneous open at once; before, it drew a challenge ACK, and that ended it.",
@@ -269,7 +276,7 @@ pub static SIMULTANEOUS_CONNECT: Patch = Patch {
     undone: &[],
 };
 
-/// `tcp_ack()` answers an ACK of what was never sent as RFC 9293, 3.10.7.4 asks for.
+/// `tcp_ack()` replies to an ACK of data that were never sent as RFC 9293, 3.10.7.4 requires.
 pub static ACK_UNSENT_CHALLENGE: Patch = Patch {
     id: "ack-unsent-challenge",
     says: "An ACK of what was never sent draws a challenge ACK; before, it was dropped in silence.",
@@ -300,7 +307,8 @@ pub static SYN_RECEIVED_CHALLENGE: Patch = Patch {
     undone: &[],
 };
 
-/// `inet_csk_listen_stop()` and `reuseport_migrate_sock()`. Stable 5.10.188 took the setting (f9ac779f881c) and nothing else.
+/// `inet_csk_listen_stop()` and `reuseport_migrate_sock()` migrate connections to another listener. Stable 5.10.188
+/// took the setting (f9ac779f881c) and nothing else.
 pub static REUSEPORT_MIGRATION: Patch = Patch {
     id: "reuseport-migration",
     says: "With net.ipv4.tcp_migrate_req the queue of a listener that is closed goes over to another one on the port; 5.10 has had the setting since 5.10.188, with nothing behind it.",
@@ -312,7 +320,8 @@ pub static REUSEPORT_MIGRATION: Patch = Patch {
     undone: &[],
 };
 
-/// `__mptcp_subflow_disconnect()` and `mptcp_do_fastclose()`: before, the subflow was given `SO_LINGER` 0 and disconnected, which says `TCP_STATE`.
+/// `__mptcp_subflow_disconnect()` and `mptcp_do_fastclose()` send the RST. Before, the subflow got `SO_LINGER` 0 and
+/// was disconnected, which gives the reason `TCP_STATE`.
 pub static MPTCP_FASTCLOSE_ONCE: Patch = Patch {
     id: "mptcp-fastclose-once",
     says: "A fast close sends its RST by itself, with the reason TCP_ABORT_ON_CLOSE; before, it disconnected the subflow, whose RST says TCP_STATE.",
@@ -326,7 +335,7 @@ pub static MPTCP_FASTCLOSE_ONCE: Patch = Patch {
     undone: &[],
 };
 
-/// `subflow_error_report()` used to take the error off the subflow before `inet_sk_error_report` told of it.
+/// `subflow_error_report()` no longer takes the error off the subflow before `inet_sk_error_report` reports it.
 pub static MPTCP_ERROR_REPORT: Patch = Patch {
     id: "mptcp-error-report",
     says: "The error of a subflow is still on it when the trace tells of it; before, inet_sk_error_report said that there was none.",
@@ -344,7 +353,7 @@ pub static MPTCP_ERROR_REPORT: Patch = Patch {
     undone: &[],
 };
 
-/// `__mptcp_close()` looks at `SO_LINGER`.
+/// `__mptcp_close()` honours `SO_LINGER`.
 pub static MPTCP_LINGER_FASTCLOSE: Patch = Patch {
     id: "mptcp-linger-fastclose",
     says: "Closing a Multipath TCP socket with a linger time of 0 is a fast close, with RST; before, the linger time was overlooked and it was closed in order.",
@@ -360,7 +369,7 @@ pub static MPTCP_LINGER_FASTCLOSE: Patch = Patch {
     undone: &[],
 };
 
-/// `trace_tcp_send_reset()` is called for RSTs that no full socket sends.
+/// `trace_tcp_send_reset()` is called for RSTs that are sent without a full socket.
 pub static TRACE_WITHOUT_SOCKET: Patch = Patch {
     id: "trace-without-socket",
     says: "tcp_send_reset tells of RSTs that are sent without a full socket.",
@@ -372,7 +381,7 @@ pub static TRACE_WITHOUT_SOCKET: Patch = Patch {
     undone: &[],
 };
 
-/// The field `reason` of `tcp_send_reset`.
+/// `tcp_send_reset` has the field `reason`.
 pub static TRACE_REASON: Patch = Patch {
     id: "trace-reason",
     says: "tcp_send_reset gives a reason.",
@@ -381,7 +390,7 @@ pub static TRACE_REASON: Patch = Patch {
     undone: &[],
 };
 
-/// `tcp_send_active_reset()` passes its reason on; before, all of them were told of as `NOT_SPECIFIED`.
+/// `tcp_send_active_reset()` passes its reason on; before, every abort was traced as `NOT_SPECIFIED`.
 pub static TRACE_ABORT_REASON: Patch = Patch {
     id: "trace-abort-reason",
     says: "tcp_send_reset gives the reason of an abort, too; before, it said NOT_SPECIFIED.",
@@ -393,7 +402,7 @@ pub static TRACE_ABORT_REASON: Patch = Patch {
     undone: &[],
 };
 
-/// The event `inet_sk_error_report`.
+/// The event `inet_sk_error_report` exists.
 pub static TRACE_ERROR_REPORT: Patch = Patch {
     id: "trace-error-report",
     says: "The event inet_sk_error_report is there.",
@@ -402,7 +411,7 @@ pub static TRACE_ERROR_REPORT: Patch = Patch {
     undone: &[],
 };
 
-/// `MPFastcloseTx` and `MPFastcloseRx`.
+/// The counters `MPFastcloseTx` and `MPFastcloseRx` exist.
 pub static MPTCP_COUNT_FASTCLOSE: Patch = Patch {
     id: "mptcp-count-fastclose",
     says: "MP_FASTCLOSE is counted.",
@@ -411,7 +420,7 @@ pub static MPTCP_COUNT_FASTCLOSE: Patch = Patch {
     undone: &[],
 };
 
-/// `MPRstTx` and `MPRstRx`.
+/// The counters `MPRstTx` and `MPRstRx` exist.
 pub static MPTCP_COUNT_RST: Patch = Patch {
     id: "mptcp-count-rst",
     says: "MP_TCPRST is counted.",
@@ -420,7 +429,7 @@ pub static MPTCP_COUNT_RST: Patch = Patch {
     undone: &[],
 };
 
-/// `PAWSOldAck`.
+/// The counter `PAWSOldAck` exists.
 pub static PAWS_COUNT_OLD_ACK: Patch = Patch {
     id: "paws-count-old-ack",
     says: "An old pure ACK has a counter of its own.",
@@ -432,7 +441,7 @@ pub static PAWS_COUNT_OLD_ACK: Patch = Patch {
     undone: &[],
 };
 
-/// `PAWSTimewait`.
+/// The counter `PAWSTimewait` exists.
 pub static PAWS_COUNT_TIME_WAIT: Patch = Patch {
     id: "paws-count-time-wait",
     says: "What TIME-WAIT rejects for its timestamp has a counter of its own.",
@@ -444,7 +453,7 @@ pub static PAWS_COUNT_TIME_WAIT: Patch = Patch {
     undone: &[],
 };
 
-/// What brought this counter, if that is known.
+/// Returns the change that introduced this counter, if it is known.
 #[must_use]
 pub fn of_counter(name: &str) -> Option<&'static Patch> {
     match name {
@@ -479,7 +488,7 @@ mod tests {
         }
     }
 
-    /// Releases as these distributions have them.
+    /// Releases of kernels of these distributions.
     #[test]
     fn what_a_kernel_is_made_of_is_known_for_certain_or_not() {
         let smp = "#1 SMP PREEMPT_DYNAMIC";
@@ -520,7 +529,7 @@ mod tests {
             assert_eq!(linux(release, version), expected, "{release}");
         }
         assert_eq!(Kernel::of("Darwin", "25.1.0", ""), Kernel::default());
-        // What came in the last candidate is not in the first.
+        // A change in the last candidate is not in the first one.
         let debians = "#1 SMP Debian 7.1~rc2-1~exp1 (2026-05-01)";
         for (release, version) in [("7.1.0-rc2", smp), ("7.1-rc2", smp), ("7.1-amd64", debians)] {
             let expected = Kernel {
@@ -532,7 +541,7 @@ mod tests {
         }
     }
 
-    /// The stable series that took a28c4fcbf774 over did so in the releases that the record of CVE-2026-68118 names.
+    /// The stable series with a28c4fcbf774 took it over in the releases that the record of CVE-2026-68118 names.
     #[test]
     fn a_change_is_in_mainline_releases_and_in_the_stable_ones_that_took_it_over() {
         let has = |release: &str| linux(release, "").has(&SYN_RECEIVED_CHALLENGE);
@@ -562,7 +571,7 @@ mod tests {
         }
     }
 
-    /// Whose version nobody knows is taken for one of today.
+    /// Unknown versions are treated as current.
     #[test]
     fn a_kernel_of_unknown_version_has_what_was_not_undone() {
         assert!(Kernel::default().has(&SYN_RECEIVED_CHALLENGE));
