@@ -1,4 +1,4 @@
-//! What a kernel reports of its TCP, as plain data: trace events, reset reasons, counters, and the state of the host.
+//! Plain data that a kernel reports about its TCP: trace events, reset reasons, counters, and the state of the host.
 
 pub mod counters;
 pub mod event;

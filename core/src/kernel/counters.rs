@@ -1,6 +1,6 @@
-//! Names of the TCP counters that trials are judged by, as `/proc/net/snmp` and `/proc/net/netstat` have them.
+//! Names of the TCP counters that trials are judged by, as in `/proc/net/snmp` and `/proc/net/netstat`.
 
-/// The counters that tell of resets and of connections that fail: those that a trial is judged by.
+/// Counters of resets and of failed connections, by which a trial is judged.
 pub const WATCHED: [&str; 30] = [
     "OutRsts",
     "EstabResets",
@@ -34,9 +34,10 @@ pub const WATCHED: [&str; 30] = [
     "MPFastcloseRx",
 ];
 
-/// Counters that show that the host ran out of memory or room during a trial. No scenario is judged by them, but if one of them
-/// increased, that may be why a trial differs from its scenario. Each is counted for want of memory or of room, and for no other reason that
-/// a trial gives (`net/ipv4/tcp.c`, `tcp_input.c`, `tcp_output.c`, `tcp_minisocks.c`, `tcp_ipv4.c`, `net/core/filter.c`).
+/// Counters that show that the host ran out of memory or room during a trial. No scenario is judged by them, but an
+/// increase may explain why a trial differs from its scenario. Each counts a lack of memory or room, and nothing else
+/// that occurs in a trial (`net/ipv4/tcp.c`, `tcp_input.c`, `tcp_output.c`, `tcp_minisocks.c`, `tcp_ipv4.c`,
+/// `net/core/filter.c`).
 pub const PRESSURE: [&str; 7] = [
     "TCPMemoryPressures",
     "TCPMemoryPressuresChrono",
@@ -47,8 +48,9 @@ pub const PRESSURE: [&str; 7] = [
     "PFMemallocDrop",
 ];
 
-/// All that are read of each trial.
+/// Counters that are read in each trial: [`WATCHED`] and [`PRESSURE`].
 pub const COUNTERS: [&str; WATCHED.len() + PRESSURE.len()] = {
+    // A loop, because iterators cannot be used in constants.
     let mut all = [""; WATCHED.len() + PRESSURE.len()];
     let mut at = 0;
     while at < all.len() {
@@ -62,7 +64,7 @@ pub const COUNTERS: [&str; WATCHED.len() + PRESSURE.len()] = {
     all
 };
 
-/// Whether a trial's evidence may have a counter of this name.
+/// Returns true if a trial's evidence may have a counter of this name.
 #[must_use]
 pub fn is_read(name: &str) -> bool {
     COUNTERS.contains(&name)

@@ -1,6 +1,6 @@
-//! What the kernel said of one trial: plain data, whichever way it was asked.
+//! Kernel trace events and counter changes of one trial, as plain data without regard to their source.
 //!
-//! Pointers into the kernel never get here: a socket is a small number that is the same for all events of one trial.
+//! Pointers into the kernel never get here: a socket is a small number, the same in all events of one trial.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,49 +10,48 @@ use serde::{Deserialize, Serialize};
 use crate::time::Timestamp;
 use crate::transcript::Errno;
 
-/// A trace event that speaks of a trial's sockets, or of segments between their addresses.
+/// Trace event about a trial's socket, or about segments between its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When, on the capture's clock.
+    /// Time of the event, on the capture's clock.
     pub at: Timestamp,
-    /// The end that the event is about: the owner of the socket, or where there is none the address that an answer
-    /// comes from.
+    /// End that the event is about: the owner of the socket, or without a socket the address that a reply comes from.
     pub source: SocketAddr,
-    /// The end that it talks to; unspecified for a listener.
+    /// Other end; unspecified for a listener.
     pub destination: SocketAddr,
-    /// The socket, numbered from 1 within the trial; `None` if the kernel had none at hand.
+    /// Number of the socket, from 1 within the trial; `None` if the event has no socket.
     pub socket: Option<u32>,
-    /// What `SO_COOKIE` gives of that socket, where the event tells.
+    /// Value of `SO_COOKIE` of that socket, if the event contains it.
     pub cookie: Option<u64>,
-    /// What happened.
+    /// Kind of event.
     pub what: What,
 }
 
-/// What an event says has happened.
+/// Kind of trace event, with its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// `tcp:tcp_send_reset`: a RST goes out. An answer is told of before it is sent, an abort after it.
+    /// `tcp:tcp_send_reset`: an RST is sent. A reply is traced before it is sent, an abort after it.
     SendReset {
-        /// State of the socket as the kernel names it (`TCP_LISTEN`); `None` if there is no socket or no such field.
+        /// State of the socket, by the kernel's name (`TCP_LISTEN`); `None` without a socket or such a field.
         state: Option<String>,
-        /// Name of its `sk_rst_reason`, or the bare number if this kernel names none; `None` if it gives no reason.
+        /// Name of the `sk_rst_reason`, or its number if this kernel has no name for it; `None` without a reason.
         reason: Option<String>,
     },
-    /// `tcp:tcp_receive_reset`: a socket is killed by a RST, which need not have come from elsewhere.
+    /// `tcp:tcp_receive_reset`: a socket is closed by a reset, which need not have come from the other end.
     ReceiveReset,
-    /// `sock:inet_sk_error_report`: an error is put on a socket.
+    /// `sock:inet_sk_error_report`: an error is set on a socket.
     ErrorReport(Errno),
-    /// `sock:inet_sock_set_state`: a socket changes its state; names as the kernel has them.
+    /// `sock:inet_sock_set_state`: a socket changes its state, by the kernel's names.
     SetState {
-        /// From.
+        /// Old state.
         old: String,
-        /// To.
+        /// New state.
         new: String,
     },
 }
 
 impl What {
-    /// The event's name, without its system.
+    /// Returns the name of the event, without its subsystem.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -64,45 +63,47 @@ impl What {
     }
 }
 
-/// The trace events of one trial, and what this kernel can tell at all.
+/// Trace events of one trial, and the events that this kernel provides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
-    /// By time.
+    /// Events in the order of time.
     pub events: Vec<Event>,
-    /// What was asked for.
+    /// Events and fields that were available.
     pub coverage: Coverage,
 }
 
-/// Which facts this kernel's trace can tell of. What it cannot is unavailable, and counts neither way.
+/// Events and fields that this kernel's trace provides. Facts that it does not provide are unavailable, and do not
+/// affect the verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
-    /// The kernel had no room for some events: nothing can be said by what is missing.
+    /// True if the kernel lost events for lack of room: a missing event proves nothing then.
     pub overrun: bool,
-    /// `tcp_send_reset` is there.
+    /// True if `tcp_send_reset` exists.
     pub send_reset: bool,
-    /// It tells of resets that no full socket sends, too (Linux 6.10).
+    /// True if `tcp_send_reset` is also called for RSTs sent without a full socket (Linux 6.10).
     pub without_socket: bool,
-    /// It gives a reason (Linux 6.10 for answers, 6.12 for aborts).
+    /// True if `tcp_send_reset` gives a reason (Linux 6.10 for replies, 6.12 for aborts).
     pub reasons: bool,
-    /// `tcp_receive_reset` is there.
+    /// True if `tcp_receive_reset` exists.
     pub receive_reset: bool,
-    /// `inet_sk_error_report` is there (Linux 5.14).
+    /// True if `inet_sk_error_report` exists (Linux 5.14).
     pub error_report: bool,
-    /// `inet_sock_set_state` is there (Linux 4.16).
+    /// True if `inet_sock_set_state` exists (Linux 4.16).
     pub set_state: bool,
 }
 
-/// By how much each counter of the namespace moved during a trial.
+/// Changes of the namespace's counters during a trial.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Counters of [`WATCHED`](super::counters::WATCHED) and [`PRESSURE`](super::counters::PRESSURE) that increased, by name.
+    /// Increase of each counter of [`WATCHED`](super::counters::WATCHED) and [`PRESSURE`](super::counters::PRESSURE)
+    /// that increased, by name.
     pub by: BTreeMap<String, u64>,
-    /// Those that this kernel does not count.
+    /// Names of the counters that this kernel does not have.
     pub uncounted: Vec<String>,
 }
 
 impl Moved {
-    /// These and those together.
+    /// Returns the sum of both changes.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         for (name, by) in &other.by {
@@ -112,7 +113,7 @@ impl Moved {
         self
     }
 
-    /// By how much this one moved; `None` if this kernel does not count it.
+    /// Returns the increase of this counter; `None` if this kernel does not have it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<u64> {
         if self.uncounted.iter().any(|it| it == name) {

@@ -1,43 +1,46 @@
-//! State of the host that may change what a trial predicts: its memory for sockets, and the queues of its CPUs.
+//! State of the host that may change the result of a trial: its memory for sockets, and the queues of its CPUs.
 
 use serde::{Deserialize, Serialize};
 
-/// The state of the host during one trial, as far as it may have changed it.
+/// State of the host during one trial, as far as it may have changed the trial.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostState {
-    /// TCP was under memory pressure on the whole host when the trial ended (`press` of `/proc/net/protocols`, which is
-    /// `tcp_memory_pressure`).
+    /// True if TCP was under memory pressure on the whole host when the trial ended (`press` of
+    /// `/proc/net/protocols`, which is `tcp_memory_pressure`).
     #[serde(default)]
     pub tcp_pressure: bool,
-    /// Pages that TCP used on the whole host.
+    /// Number of pages that TCP used on the whole host.
     #[serde(default)]
     pub tcp_pages: Option<u64>,
-    /// Pages up to which send buffers grow: `tcp_mem[0]` (`tcp_should_expand_sndbuf()`, `net/ipv4/tcp_input.c`). Where a container
-    /// hides it, a lower bound of its default.
+    /// Number of pages up to which send buffers grow: `tcp_mem[0]` (`tcp_should_expand_sndbuf()`,
+    /// `net/ipv4/tcp_input.c`). In a container that hides it, a lower bound of its default.
     #[serde(default)]
     pub tcp_pages_low: Option<u64>,
-    /// Bytes that the control group of this process may use for TCP (`memory.kmem.tcp.limit_in_bytes`), if that is limited.
+    /// Number of bytes that the control group of this process may use for TCP (`memory.kmem.tcp.limit_in_bytes`), if
+    /// limited.
     #[serde(default)]
     pub cgroup_tcp_limit: Option<u64>,
-    /// The most bytes that it ever used (`memory.kmem.tcp.max_usage_in_bytes`).
+    /// Maximum number of bytes that the control group ever used for TCP (`memory.kmem.tcp.max_usage_in_bytes`).
     #[serde(default)]
     pub cgroup_tcp_peak: Option<u64>,
-    /// How often the control group met a limit of its memory during the trial (`high` and `max` of `memory.events`).
+    /// Number of times that the control group reached a limit of its memory during the trial (`high` and `max` of
+    /// `memory.events`).
     #[serde(default)]
     pub cgroup_limit_hits: u64,
-    /// Packets that the queues of all CPUs dropped during the trial because they were full (`/proc/net/softnet_stat`).
+    /// Number of packets that the queues of all CPUs dropped during the trial because they were full
+    /// (`/proc/net/softnet_stat`).
     #[serde(default)]
     pub queue_drops: u64,
 }
 
 impl HostState {
-    /// Whether anything of it may have changed the trial.
+    /// Returns true if the state may have changed the trial.
     #[must_use]
     pub fn may_matter(&self) -> bool {
         self.is_short_of_memory() || self.queue_drops > 0
     }
 
-    /// Whether memory for sockets was short.
+    /// Returns true if memory for sockets was short.
     #[must_use]
     pub fn is_short_of_memory(&self) -> bool {
         self.tcp_pressure
@@ -46,18 +49,19 @@ impl HostState {
             || self.cgroup_limit_hits > 0
     }
 
-    /// Whether TCP uses so many pages that send buffers do not grow.
+    /// Returns true if TCP uses so many pages that send buffers do not grow.
     #[must_use]
     pub fn has_no_room_to_grow(&self) -> bool {
         let pages = self.tcp_pages.zip(self.tcp_pages_low);
         pages.is_some_and(|(used, low)| used > low)
     }
 
-    /// Whether the control group was near its limit for TCP, three quarters of it or more. Charges beyond the limit fail without a
-    /// count.
+    /// Returns true if the control group was at three quarters of its limit for TCP or above. Charges beyond the
+    /// limit fail without being counted.
     #[must_use]
     pub fn is_near_tcp_limit(&self) -> bool {
         let limit = self.cgroup_tcp_limit.zip(self.cgroup_tcp_peak);
+        // Divided first, because three times a large limit would overflow.
         limit.is_some_and(|(limit, peak)| peak >= limit / 4 * 3)
     }
 }

@@ -1,31 +1,32 @@
-//! What the kernel means by each `sk_rst_reason`, and what a developer does about it.
+//! Meaning of each `sk_rst_reason`, with advice for developers.
 //!
-//! The kernel's names say where in its source a RST was made, and some say another thing than one would read into them.
-//! Sources: `include/net/rstreason.h` and who uses it (`net/ipv4/tcp*.c`, `net/mptcp/`); for `MPTCP_RST_…` RFC 8684, 3.6.
+//! The kernel's names refer to the place in its source where an RST is made, and some of them are misleading.
+//! Sources: `include/net/rstreason.h` and its users (`net/ipv4/tcp*.c`, `net/mptcp/`); for `MPTCP_RST_…` RFC 8684,
+//! 3.6.
 
-/// One of the kernel's reasons to send a RST.
+/// Reason of the kernel to send an RST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// As trace events have it, without `SK_RST_REASON_`.
+    /// Name in trace events, without `SK_RST_REASON_`.
     pub name: &'static str,
-    /// What has happened: a clause that follows "because".
+    /// Explanation of the reason: a clause that follows "because".
     pub says: &'static str,
-    /// What to do about it.
+    /// Advice to the developer.
     pub advice: &'static str,
-    /// What the name makes one believe, and is not so.
+    /// Warning, if the name is misleading.
     pub beware: Option<&'static str>,
 }
 
-/// The reason of this name; `None` if it is none that is known here, as those that a later kernel adds.
+/// Returns the reason of this name; `None` if it is unknown here, such as one that a later kernel adds.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Reason> {
     REASONS.iter().find(|reason| reason.name == name)
 }
 
-/// What kernels before Linux 6.12 say of every abort: nothing.
+/// Name of the unspecified reason, which kernels before Linux 6.12 give for every abort.
 pub const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 
-/// All of them, in the kernel's order.
+/// Known reasons, in the kernel's order.
 pub const REASONS: [Reason; 25] = [
     Reason {
         name: NOT_SPECIFIED,
@@ -219,7 +220,7 @@ mod tests {
         assert_eq!(find(""), None);
     }
 
-    /// As measured: see the scenarios that are named.
+    /// Each name was found to mislead in the scenario beside it.
     #[test]
     fn names_that_mislead_are_flagged() {
         for name in [
