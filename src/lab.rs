@@ -1,9 +1,9 @@
-//! Where a trial runs: a network namespace with a loopback interface of its own, or the host's.
+//! The environment that a trial runs in: a network namespace with its own loopback interface, or the host's network.
 //!
-//! A private namespace keeps the host out of the evidence and the evidence out of the host: no stranger's packets,
-//! ports that nobody else uses, and everything is gone with the thread that made it. The *user* namespace that an
-//! ordinary user needs for it can be entered only while the process has one thread, so [`prepare`] is the first
-//! thing that a run does; the *network* namespace belongs to a worker's thread ([`Lab::enter`]).
+//! A private namespace keeps host and evidence apart: no foreign packets are captured, no port is in use by another
+//! program, and the kernel removes everything when the thread that created it ends. An ordinary user also needs a
+//! *user* namespace, which can be entered only while the process has a single thread, so [`prepare`] is the first
+//! step of a run. The *network* namespace belongs to a worker's thread ([`Lab::enter`]).
 
 pub(crate) mod destroy;
 pub(crate) mod firewall;
@@ -39,25 +39,25 @@ use self::sysctl::Obstacle;
 use crate::error::{Error, program, reason};
 use rstproof_core::scenario::{Family, Needs, Scenario};
 
-/// Where trials run.
+/// Network environment that trials run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A network namespace of the worker's own.
+    /// A network namespace owned by the worker.
     Private,
     /// The network namespace that the tool was started in.
     Host,
 }
 
-/// What `lo` is called in every namespace, and its index in a new one.
+/// Name of the loopback interface in every namespace, and its index in a new one.
 const LOOPBACK: (&str, u32) = ("lo", 1);
 
-/// How long the kernel may take to make an address usable. A bound on failure, not a pace.
+/// Maximum time for the kernel to make an address usable. A bound on failure, not a pace.
 const NEWS_BOUND: Duration = Duration::from_secs(2);
 
-/// Makes private namespaces possible for this process: enters a user namespace unless the privilege is there. Call it
-/// before any thread exists.
+/// Makes private namespaces possible for this process: enters a user namespace unless the process already has the
+/// privileges. Must be called before any thread is started.
 pub fn prepare(place: Place) -> Result<(), Error> {
-    // Counters, namespaces, settings and children are all found there.
+    // Counters, namespaces, settings and children are all read from /proc.
     if Obstacle::here() == Some(Obstacle::NoProc) {
         return Err(Error::Privilege {
             missing: "/proc is not mounted, and trials need it".to_owned(),
@@ -70,8 +70,8 @@ pub fn prepare(place: Place) -> Result<(), Error> {
     enter_user_namespace(geteuid(), getegid())
 }
 
-/// Whether a network namespace can be made, set up and captured in without a user namespace. One of the three rights
-/// without the others is of no use: a binary may have been given any of them.
+/// Returns true if a network namespace can be created, configured and captured in without a user namespace. Requires
+/// all three capabilities: a binary may have been given any subset, and one without the others is of no use.
 pub(crate) fn makes_namespaces() -> bool {
     [
         Capability::CAP_SYS_ADMIN,
@@ -93,12 +93,14 @@ fn enter_user_namespace(uid: Uid, gid: Gid) -> Result<(), Error> {
             _ => Error::file("write", file.as_ref(), &error),
         })
     };
+    // An unprivileged process may write gid_map only after that (user_namespaces(7)).
     write("/proc/self/setgroups", "deny".to_owned())?;
     write("/proc/self/uid_map", format!("0 {uid} 1"))?;
     write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
-/// Why a network namespace was refused: there are enough of them, or the user namespace is not what it seems.
+/// Returns the error for a refused network namespace: the limit is reached, or the user namespace lacks the expected
+/// privileges.
 fn no_network_namespace(errno: Errno) -> Error {
     if errno == Errno::ENOSPC {
         return Error::Privilege {
@@ -111,7 +113,7 @@ fn no_network_namespace(errno: Errno) -> Error {
     no_user_namespace(errno)
 }
 
-/// The setting by which this host forbids ordinary users to make user namespaces, with the value that mends it.
+/// Returns the setting by which this host forbids user namespaces to ordinary users, with the value that allows them.
 pub(crate) fn forbidding_setting() -> Option<&'static str> {
     let setting = |name: &str| {
         fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")))
@@ -129,9 +131,9 @@ pub(crate) fn forbidding_setting() -> Option<&'static str> {
     }
 }
 
-/// Why a user namespace was refused, with the setting that mends it on this host.
+/// Returns the error for a refused user namespace, with the setting that fixes it on this host.
 fn no_user_namespace(errno: Errno) -> Error {
-    // One in which nobody is mapped: sudo cannot work there either.
+    // A user namespace without any mapping: sudo cannot work there either.
     if fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim().is_empty()) {
         return Error::Privilege {
             missing: format!(
@@ -154,29 +156,29 @@ fn no_user_namespace(errno: Errno) -> Error {
     }
 }
 
-/// Whether this thread has it, in its user namespace.
+/// Returns true if this thread has the capability in its user namespace.
 pub(crate) fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
-/// Rights that root may keep: what a later step needs them for.
+/// Later steps that need a privilege of root, which [`drop_privileges`] then keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// Files are saved, perhaps in a directory that belongs to somebody else.
+    /// True if files are saved, perhaps in a directory that belongs to another user.
     pub saves_files: bool,
-    /// Files are read, perhaps from a directory that belongs to somebody else.
+    /// True if files are read, perhaps from a directory that belongs to another user.
     pub reads_files: bool,
-    /// Those files that are saved are given to somebody else.
+    /// True if the saved files are given to another user.
     pub gives_files_away: bool,
-    /// An instance of tracefs is to be removed that root alone may reach otherwise.
+    /// True if a tracefs instance has to be removed that may be accessible to root only.
     pub removes_trace: bool,
-    /// Trials change what only the namespace's administrator may.
+    /// True if trials change settings that only the administrator of the namespace may change.
     pub administers: bool,
-    /// Trials make networks of their own.
+    /// True if trials create their own networks.
     pub makes_networks: bool,
 }
 
-/// Gives up the privileges of this thread, except for what is kept. Namespace and capture stay open.
+/// Drops the privileges of this thread, except for those in `kept`. Open namespaces and captures stay open.
 pub fn drop_privileges(kept: Kept) -> Result<(), Error> {
     let failed = |error: caps::errors::CapsError| Error::lab("drop privileges", &error);
     let held = caps::read(None, CapSet::Permitted).map_err(failed)?;
@@ -192,32 +194,33 @@ pub fn drop_privileges(kept: Kept) -> Result<(), Error> {
         })
         .collect();
     caps::clear(None, CapSet::Inheritable).map_err(failed)?;
+    // Effective before permitted: the kernel rejects an effective set that exceeds the permitted one.
     caps::set(None, CapSet::Effective, &kept).map_err(failed)?;
     caps::set(None, CapSet::Permitted, &kept).map_err(failed)
 }
 
-/// The place of this worker's trials: its addresses, and what there is to change.
+/// Environment of this worker's trials: its addresses, and what trials need there.
 #[derive(Debug)]
 pub struct Lab {
     ipv4: Ipv4Addr,
-    /// Or why there is none.
+    /// IPv6 address, or the reason why there is none.
     ipv6: Result<Ipv6Addr, String>,
-    /// Or why there is none.
+    /// Result of loading the firewall rules; the error is the reason why there are none.
     firewall: Result<(), String>,
-    /// Or why there are none.
+    /// Result of adding the routes; the error is the reason why there are none.
     routes: Result<(), String>,
-    /// Or why there is none.
+    /// Raw sockets, or the reason why there are none.
     forgery: Result<Forgery, String>,
-    /// Why sockets cannot be destroyed, if they cannot.
+    /// Reason why sockets cannot be destroyed; `None` if they can.
     no_destruction: Option<String>,
-    /// Settings that are not as scenarios rely on.
+    /// Settings that differ from what scenarios rely on.
     unmet: Vec<Unmet>,
     place: Place,
 }
 
 impl Lab {
-    /// Puts this thread into its place and sets up what is needed there, for servers whose first port is this one. Needs
-    /// a tokio runtime with I/O.
+    /// Moves this thread into the environment and sets up what `needs` lists, for servers whose first port is `port`.
+    /// Needs a tokio runtime with I/O.
     pub async fn enter(place: Place, needs: Needs, port: u16) -> Result<Self, Error> {
         let ipv4 = random_loopback_address()?;
         let none = || NOT_ASKED_FOR.to_owned();
@@ -230,7 +233,7 @@ impl Lab {
             }
             Place::Private => {
                 unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
-                // Sockets take some of them over when they are made.
+                // Before any socket is made: sockets copy some of the settings when they are created.
                 unmet = settings::restore(settings::is_of_sockets);
                 let (ipv6, added) = set_up_loopback(needs.routes).await?;
                 routes = added;
@@ -271,7 +274,7 @@ impl Lab {
         })
     }
 
-    /// Why trials of this scenario over this family cannot run in this place, if they cannot.
+    /// Returns the reason why trials of this scenario over this family cannot run here; `None` if they can.
     #[must_use]
     pub fn lacks(&self, scenario: &Scenario, family: Family) -> Option<String> {
         let needs = scenario.needs();
@@ -295,12 +298,12 @@ impl Lab {
             .or_else(|| lack(needs.destruction, self.no_destruction.as_ref()))
     }
 
-    /// What sends packets that are made by hand.
+    /// Returns the raw sockets that send forged packets; `None` if there are none.
     pub(crate) fn forgery(&self) -> Option<&Forgery> {
         self.forgery.as_ref().ok()
     }
 
-    /// The address of this family that trials use, or why there is none.
+    /// Returns the address of this family that trials use; fails with the reason why there is none.
     pub fn address(&self, family: Family) -> Result<IpAddr, &str> {
         match (family, &self.ipv6) {
             (Family::Ipv4, _) => Ok(self.ipv4.into()),
@@ -309,7 +312,7 @@ impl Lab {
         }
     }
 
-    /// All of them, IPv4 first.
+    /// Returns all addresses that trials use, IPv4 first.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
         let ipv6 = self.ipv6.as_ref().ok().copied().map(IpAddr::from);
@@ -317,11 +320,11 @@ impl Lab {
     }
 }
 
-/// Why there is nothing of what no trial needs.
+/// Reason given for a facility that no trial needs.
 const NOT_ASKED_FOR: &str = "it was not asked for when the namespace was set up";
 
-/// Brings `lo` up and gives it a random unique local address (RFC 4193), or says why it has none. Then adds routes that
-/// refuse, if they are needed, or says why it cannot.
+/// Brings `lo` up, gives it a random unique local address (RFC 4193) and, if needed, adds the routes that refuse.
+/// Returns the address and the outcome of adding routes, each with the reason if it failed.
 async fn set_up_loopback(
     needs_routes: bool,
 ) -> Result<(Result<Ipv6Addr, String>, Result<(), String>), Error> {
@@ -354,7 +357,7 @@ async fn add_to_loopback(
     answer(added.execute())
         .await
         .map_err(|error| format!("this kernel gives lo no IPv6 address: {error}"))?;
-    // A process that was stopped meanwhile looks once more: an address that is not usable yet cannot be bound to.
+    // A process that was stopped meanwhile checks once more: an address that is not usable yet cannot be bound to.
     let is_there = || std::net::UdpSocket::bind((address, 0)).is_ok();
     if are_made_usable(&[address], news).await || is_there() {
         Ok(address)
@@ -363,7 +366,7 @@ async fn add_to_loopback(
     }
 }
 
-/// The largest packet on this namespace's `lo`; `None` if it cannot be asked for.
+/// Returns the MTU of this namespace's `lo`, in bytes; `None` if it cannot be queried.
 async fn mtu_of_loopback() -> Option<u32> {
     let (connection, handle, _news) = netlink::open(&[]).ok()?;
     let pump = tokio::spawn(connection);
@@ -383,8 +386,8 @@ async fn mtu_of_loopback() -> Option<u32> {
         })
 }
 
-/// Waits until the kernel reports that new addresses can be used, some time after it has accepted them, or until [`NEWS_BOUND`].
-/// Whether it reported all of them.
+/// Waits until the kernel reports that all new addresses are usable, which is some time after it has accepted them,
+/// or until [`NEWS_BOUND`]. Returns true if it reported all of them.
 async fn are_made_usable(addresses: &[Ipv6Addr], news: &mut News) -> bool {
     let usable = async {
         let mut left = addresses.to_vec();
@@ -399,7 +402,7 @@ async fn are_made_usable(addresses: &[Ipv6Addr], news: &mut News) -> bool {
     timeout(NEWS_BOUND, usable).await.unwrap_or(false)
 }
 
-/// Whether this is the route by which packets for `address` are delivered on this host.
+/// Returns true if the message announces the route that delivers packets for `address` on this host.
 fn makes_local(message: &NetlinkMessage<RouteNetlinkMessage>, address: Ipv6Addr) -> bool {
     let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) = &message.payload
     else {
@@ -409,15 +412,16 @@ fn makes_local(message: &NetlinkMessage<RouteNetlinkMessage>, address: Ipv6Addr)
     route.header.kind == RouteType::Local && route.attributes.contains(&destination)
 }
 
-/// Some address of 127/8 that hardly anybody else uses: events of two runs can be told apart by it.
+/// Returns a random address of 127/8 that is unlikely to be in use, so that events of two runs can be distinguished.
 fn random_loopback_address() -> Result<Ipv4Addr, Error> {
     let [a, b, c, _] = random()?;
-    // Not 127.0.x.y, where people's own services live, and no host part of 0 or 255.
+    // Not 127.0.x.y, where local services usually listen, and no host part of 0 or 255.
     Ok(Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254)))
 }
 
 fn random_unique_local_address() -> Result<Ipv6Addr, Error> {
     let mut octets = [0; 16];
+    // A locally assigned prefix, then 40 random bits of global ID (RFC 4193, 3.1).
     octets[0] = 0xfd;
     octets[1..5].copy_from_slice(&random()?);
     octets[5] = random()?[0];

@@ -10,16 +10,16 @@ use nix::sys::socket::{
 
 use crate::error::reason;
 
-/// Kind of the message (`linux/sock_diag.h`).
+/// Message type of a destroy request (`linux/sock_diag.h`).
 const SOCK_DESTROY: u16 = 21;
 /// `NLM_F_REQUEST | NLM_F_ACK` (linux/netlink.h).
 const REQUEST_AND_ACK: u16 = 0x01 | 0x04;
-/// Kind of the kernel's answer.
+/// Message type of the kernel's reply.
 const NLMSG_ERROR: u16 = 2;
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// Destroys the socket with this address and this peer; needs `CAP_NET_ADMIN` in the namespace.
+/// Destroys the socket with this local address and this peer. Needs `CAP_NET_ADMIN` in the namespace.
 pub(crate) fn socket_between(own: SocketAddr, peer: SocketAddr) -> io::Result<()> {
     let netlink = socket(
         AddressFamily::Netlink,
@@ -36,13 +36,13 @@ pub(crate) fn socket_between(own: SocketAddr, peer: SocketAddr) -> io::Result<()
     verdict(answer.get(..len).unwrap_or_default())
 }
 
-/// Why sockets cannot be destroyed in this network namespace, if they cannot. Tried on one that nobody needs: what is not there
-/// and a kernel that knows no diagnosis of TCP get the same answer.
+/// Returns the reason why sockets cannot be destroyed in this network namespace; `None` if they can. Tries it on a
+/// spare listener: for a nonexistent socket the kernel returns the same error as without TCP diagnostics.
 pub(crate) fn missing(ip: IpAddr) -> Option<String> {
     let listener = TcpListener::bind((ip, 0)).ok()?;
     let own = listener.local_addr().ok()?;
-    let nobody = SocketAddr::new(unspecified(ip), 0);
-    let error = socket_between(own, nobody).err()?;
+    let no_peer = SocketAddr::new(unspecified(ip), 0);
+    let error = socket_between(own, no_peer).err()?;
     Some(match error.raw_os_error() {
         Some(libc::ENOENT) => "this kernel cannot destroy sockets: it has no tcp_diag".to_owned(),
         Some(libc::EOPNOTSUPP) => {
@@ -60,7 +60,7 @@ fn unspecified(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// `struct nlmsghdr` and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
+/// Builds a request: `struct nlmsghdr` and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 fn request(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     const TCP: u8 = 6;
     let family = if own.is_ipv4() {
@@ -68,6 +68,7 @@ fn request(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     } else {
         libc::AF_INET6
     };
+    // Family, protocol, no extensions, padding.
     let mut body = vec![u8::try_from(family).unwrap_or(0), TCP, 0, 0];
     body.extend(u32::MAX.to_ne_bytes()); // in any state
     body.extend(own.port().to_be_bytes());
@@ -92,8 +93,9 @@ fn request(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     message
 }
 
-/// What the kernel says in its answer.
+/// Decodes the kernel's reply; fails with the error in it, or with `InvalidData` if it is not a whole `NLMSG_ERROR`.
 fn verdict(answer: &[u8]) -> io::Result<()> {
+    // `nlmsg_type`, and after the header a negated error number.
     let kind = answer.get(4..6).and_then(|it| it.try_into().ok());
     let code = answer
         .get(HEADER..HEADER + 4)
@@ -109,7 +111,7 @@ fn verdict(answer: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Sizes as `linux/inet_diag.h` has them: 56 bytes of `struct inet_diag_req_v2`.
+    /// Sizes as in `linux/inet_diag.h`: 56 bytes of `struct inet_diag_req_v2`.
     #[test]
     fn a_request_is_laid_out_as_the_kernel_reads_it() {
         let own = "127.1.2.3:8080".parse().unwrap();

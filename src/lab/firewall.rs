@@ -1,7 +1,7 @@
-//! The firewall of a worker's network namespace: one rule a port, there from beginning to end.
+//! Firewall rules of a worker's network namespace: one rule per port, loaded for the lifetime of the namespace.
 //!
-//! The rules are loaded once, by `nft`, before privileges are given up; they belong to the namespace and end with it. Which
-//! of them a trial meets is a matter of the port that its server has.
+//! `nft` loads the rules once, before privileges are dropped; they belong to the namespace and end with it. The port
+//! of its server decides which rule a trial meets.
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
@@ -17,20 +17,20 @@ use super::ports::firewalled_port;
 use crate::error::Error;
 use rstproof_core::scenario::Rule;
 
-/// How long loading them may take. A bound on failure, not a pace.
+/// Maximum time for `nft` to load the rules. A bound on failure, not a pace.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// The program that loads them.
+/// Name of the program that loads the rules.
 const NFT: &str = "nft";
 
-/// Where administrators' programs are, which are not on every user's PATH.
+/// Directories of administrators' programs, which are not on every user's PATH.
 const ADMINISTRATORS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Whether a segment has data: all that is sent here is pushed.
+/// Match for segments with data: every data segment of a trial has PSH set.
 const DATA: &str = "tcp flags & (psh | rst) == psh";
 
-/// The rules for servers whose first port is this one, as `nft -f` takes them. All hosts get all of them: a rule of `forward`
-/// counts where something is forwarded.
+/// Returns the rules for servers whose first port is `port`, in the syntax of `nft -f`. All hosts get all rules: a
+/// rule of `forward` has an effect only on a host that forwards.
 fn rules(port: u16) -> String {
     let mut chains = [const { String::new() }; 3];
     for rule in Rule::ALL {
@@ -61,7 +61,7 @@ fn rules(port: u16) -> String {
     format!("table inet rstproof {{\n{}}}\n", chains.collect::<String>())
 }
 
-/// Where `nft` is: on PATH, or where it is installed for root.
+/// Returns the path of `nft`: on PATH, or in a directory of administrators' programs.
 pub(crate) fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ADMINISTRATORS.map(PathBuf::from);
@@ -71,8 +71,8 @@ pub(crate) fn program() -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// Loads the rules into this thread's network namespace. Or why there are none: it costs the scenarios that need them, and
-/// no others.
+/// Loads the rules into this thread's network namespace. The inner error is the reason why there are none: only the
+/// scenarios that need them are skipped. The outer one is a limit of this host, or a failure to read `nft`'s output.
 pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
     let Some(program) = program() else {
         return Ok(Err(
@@ -84,7 +84,7 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
         .args(["-f", "-"])
         .env_clear()
         .stdin(Stdio::piped())
-        // It says nothing there; /dev/null need not be there for that.
+        // nft prints nothing on stdout, but a pipe, unlike Stdio::null(), works without /dev/null.
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -95,23 +95,23 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
             if error.is_limit() {
                 return Err(error);
             }
-            // It cannot be executed.
+            // The program cannot be executed.
             return Ok(Err(format!("{error} ({})", program.display())));
         }
     };
     if let Some(mut input) = nft.stdin.take() {
-        // One that does not read says why.
+        // An nft that exits without reading reports the reason on stderr, so EPIPE adds nothing.
         let _ = input.write_all(rules(port).as_bytes());
     }
-    let mut said = Vec::new();
+    let mut text = Vec::new();
     if let Some(mut errors) = nft.stderr.take() {
-        // It closes its end when it ends.
+        // EOF comes when nft exits.
         let deadline = Instant::now() + BOUND;
         while comes_before(&errors, deadline).map_err(failed)? {
             let mut some = [0; 4096];
             match errors.read(&mut some).map_err(failed)? {
                 0 => break,
-                len => said.extend(some.iter().take(len)),
+                len => text.extend(some.iter().take(len)),
             }
         }
         if Instant::now() >= deadline {
@@ -126,12 +126,13 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
     if nft.wait().map_err(failed)?.success() {
         return Ok(Ok(()));
     }
-    let said = String::from_utf8_lossy(&said);
-    let first = said.lines().next().unwrap_or("it does not say why").trim();
+    let text = String::from_utf8_lossy(&text);
+    let first = text.lines().next().unwrap_or("it does not say why").trim();
     Ok(Err(format!("nft cannot load rules here: {first}")))
 }
 
-/// Waits until there is something to read, or the other end is closed; `false` if that did not happen before the deadline.
+/// Waits until the pipe is readable or its other end is closed. Returns false if neither happened before the
+/// deadline.
 pub(crate) fn comes_before(pipe: &impl AsFd, deadline: Instant) -> io::Result<bool> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -1,8 +1,8 @@
-//! More hosts than one: network namespaces of their own, joined by veth pairs.
+//! Multiple hosts: network namespaces of their own, joined by veth pairs.
 //!
-//! A host is a thread that has entered a new namespace and does there what it is asked to. What is made there, a socket, a
-//! capture, a file of counters, belongs to that namespace for good, and can be used from anywhere. When the thread has ended
-//! and all that was made there is closed, the namespace is gone, and with it its links, addresses, routes and rules.
+//! A host is a thread that has entered a new namespace and runs jobs there. A socket, a capture or a counters file
+//! that a job opens belongs to that namespace permanently, and can be used from any thread. When the thread has ended
+//! and all of these are closed, the kernel removes the namespace with its links, addresses, routes and rules.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -33,35 +33,35 @@ use crate::error::{Error, reason};
 use rstproof_core::packet::{CLIENT, SERVER};
 use rstproof_core::scenario::{Change, Family, Network, Scenario};
 
-/// How long a host may take for what it is asked to do: longer than all bounds within that. A bound on failure, not a pace.
+/// Maximum time for a host to finish a job: longer than all bounds within jobs. A bound on failure, not a pace.
 const JOB_BOUND: Duration = Duration::from_secs(60);
 
 type Job = Box<dyn FnOnce(&Runtime) + Send>;
 
-/// A thread in a network namespace of its own.
+/// Thread in a network namespace of its own.
 #[derive(Debug)]
 pub(crate) struct Host {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     namespace: File,
-    /// It has not done within the bound what it was asked to.
+    /// True once a job has exceeded [`JOB_BOUND`].
     is_stuck: AtomicBool,
 }
 
 impl Host {
-    /// A new one, with nothing but a loopback interface, which is up: by it a kernel tells itself of errors.
+    /// Starts a host whose only interface is loopback, which is up: the kernel sends errors to itself over loopback.
     fn start(name: &str) -> Result<Self, Error> {
         let (jobs, todo) = channel::<Job>();
-        let (tell, told) = channel();
+        let (reply, replies) = channel();
         let work = move || {
             let entered = enter();
             let runtime = match entered {
                 Ok((namespace, runtime)) => {
-                    let _ = tell.send(Ok(namespace));
+                    let _ = reply.send(Ok(namespace));
                     runtime
                 }
                 Err(error) => {
-                    let _ = tell.send(Err(error));
+                    let _ = reply.send(Err(error));
                     return;
                 }
             };
@@ -73,7 +73,7 @@ impl Host {
             .name(name.to_owned())
             .spawn(work)
             .map_err(|error| Error::start("start a host", &error))?;
-        let namespace = told.recv_timeout(JOB_BOUND).map_err(|_| ended())??;
+        let namespace = replies.recv_timeout(JOB_BOUND).map_err(|_| ended())??;
         let host = Self {
             jobs: Some(jobs),
             thread: Some(thread),
@@ -84,28 +84,30 @@ impl Host {
         Ok(host)
     }
 
-    /// Does this in its namespace, and waits for it.
+    /// Runs a job in the host's namespace and waits for the result. Fails if the thread has ended or after
+    /// [`JOB_BOUND`].
     pub(crate) fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Runtime) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let (tell, told) = channel();
+        let (reply, replies) = channel();
         let job = move |runtime: &Runtime| {
-            let _ = tell.send(job(runtime));
+            let _ = reply.send(job(runtime));
         };
         let jobs = self.jobs.as_ref().ok_or_else(ended)?;
         jobs.send(Box::new(job)).map_err(|_| ended())?;
-        told.recv_timeout(JOB_BOUND).map_err(|error| {
+        replies.recv_timeout(JOB_BOUND).map_err(|error| {
             if error == RecvTimeoutError::Disconnected {
                 return ended();
             }
+            // Relaxed: the flag guards no other data.
             self.is_stuck.store(true, Ordering::Relaxed);
             let late = format!("it did not answer within {} s", JOB_BOUND.as_secs());
             Error::lab("use a host", &late)
         })
     }
 
-    /// Does this with a netlink socket of its namespace.
+    /// Runs a job with a netlink socket of the host's namespace.
     fn netlink<T, F>(
         &self,
         action: &str,
@@ -118,7 +120,7 @@ impl Host {
         self.netlink_with_news(action, &[], |handle, _| job(handle))
     }
 
-    /// Does this with a netlink socket of its namespace that is told of changes as well.
+    /// Like [`netlink`](Self::netlink), with a netlink socket that is subscribed to changes in the namespace.
     fn netlink_with_news<T, F>(
         &self,
         action: &str,
@@ -146,8 +148,9 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        // Closing the channel ends the thread's loop.
         self.jobs = None;
-        // A thread that is stuck ends with the process.
+        // A stuck thread cannot be joined; it ends with the process.
         if let Some(thread) = self.thread.take()
             && !self.is_stuck.load(Ordering::Relaxed)
         {
@@ -160,10 +163,10 @@ fn ended() -> Error {
     Error::lab("use a host", &"its thread ended early")
 }
 
-/// Enters a new namespace.
+/// Enters a new network namespace and drops the privileges that are not needed there.
 fn enter() -> Result<(File, Runtime), Error> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
-    // What it is for is this namespace, and no files.
+    // The thread configures networks and needs no access to files.
     drop_privileges(Kept {
         makes_networks: true,
         ..Kept::default()
@@ -178,7 +181,7 @@ fn enter() -> Result<(File, Runtime), Error> {
     Ok((namespace, runtime))
 }
 
-/// Addresses of one end, with the lengths of their prefixes.
+/// Addresses of one end, with their prefix lengths.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
     ipv4: (Ipv4Addr, u8),
@@ -193,7 +196,7 @@ impl Pair {
         }
     }
 
-    /// The address that is valid on its link only.
+    /// Returns the link-local address, with its prefix length.
     fn link_local(self) -> (Ipv6Addr, u8) {
         let [.., link, host] = self.ipv6.0.segments();
         (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, link, host), 64)
@@ -207,12 +210,13 @@ impl Pair {
     }
 }
 
-/// Addresses for two links of up to six hosts each.
+/// Address block for two links with up to six hosts each.
 #[derive(Clone, Copy, Debug)]
 struct Block([u8; 4]);
 
 impl Block {
-    /// One that nobody else in this process has had. The kernel's trace knows addresses and no namespaces.
+    /// Reserves a block that no other network of this process has used: kernel trace events carry addresses, but no
+    /// namespace.
     fn take() -> Result<Self, Error> {
         static TAKEN: Mutex<BTreeSet<[u8; 3]>> = Mutex::new(BTreeSet::new());
         loop {
@@ -222,16 +226,18 @@ impl Block {
             if taken.insert(block) {
                 return Ok(Self([a, b, c & 0xf0, d]));
             }
-            // Long runs come round.
+            // Bounds the set: blocks may repeat after 65,536 networks.
             if taken.len() > 1 << 16 {
                 taken.clear();
             }
         }
     }
 
-    /// A host on one of the links.
+    /// Returns the addresses of a host on one of the links.
     fn host(self, link: u8, host: u8) -> Pair {
         let Self([a, b, c, d]) = self;
+        // `take` leaves the low four bits of `c` free: one for the link and three for the host, hence a prefix of 29.
+        // `d` only makes the IPv6 prefix more random.
         let ipv4 = Ipv4Addr::new(10, a, b, c | link << 3 | host);
         let [prefix, subnet] = [[0xfd, a], [b, c]].map(u16::from_be_bytes);
         let (link, host) = (u16::from(link), u16::from(host));
@@ -243,34 +249,34 @@ impl Block {
     }
 }
 
-/// A client's and a server's host, and perhaps a router between them.
+/// Network of a trial: the hosts of client and server, and possibly a router between them.
 #[derive(Debug)]
 pub(crate) struct Hosts {
     pub(crate) client: Arc<Host>,
     pub(crate) server: Arc<Host>,
     router: Option<Host>,
-    /// Of the two ends.
+    /// Addresses of client and server.
     ends: [Pair; 2],
-    /// Of the router, towards each of them.
+    /// Addresses of the router on the client's link and on the server's.
     gateways: Option<[Pair; 2]>,
-    /// What is to be put right before a fence can cross.
+    /// Changes that [`repair`](Self::repair) has to undo before a fence can cross.
     broken: Vec<Change>,
-    /// What the links of both ends are like.
+    /// Behaviour of the interfaces of both ends.
     end: Behaviour,
     /// Settings that the trial relies on.
     relied_on: Arc<[&'static str]>,
     /// Inherited settings that differ from what scenarios rely on and could not be changed.
     unmet: Vec<Unmet>,
-    /// Why the router does not forward IPv6, if it does not.
+    /// Reason why the router does not forward IPv6; `None` if it does.
     no_forwarding: Option<String>,
 }
 
-/// Why there is no network at all.
+/// Reason why no network can be built at all.
 const NO_VETH: &str = "this kernel cannot join hosts: it has no veth";
 
 impl Hosts {
-    /// Builds the network for a trial of this scenario. `firewall` is the first port of servers, if rules are to be loaded. Or why
-    /// it cannot be built here.
+    /// Builds the network for a trial of this scenario. `firewall` is the first port of servers, if rules are to be
+    /// loaded. The inner error is the reason why this kernel cannot build the network.
     pub(crate) fn build(
         scenario: &Scenario,
         firewall: Option<u16>,
@@ -290,10 +296,10 @@ impl Hosts {
         let mut unmet = Vec::new();
         for host in [Some(&*client), Some(&*server), router.as_ref()] {
             let Some(host) = host else { continue };
-            // Before there are links, which take some of them over.
+            // Before links are created: interfaces copy some of the settings.
             unmet.extend(restore_settings(host, &relied_on)?);
         }
-        // Where the link is lost, that is to show before anybody is asked in vain who has the address.
+        // In scenarios that lose the link, its loss has to show before neighbour discovery gives up.
         let end = Behaviour {
             forwards: false,
             gives_up_soon: !scenario.loses_link(),
@@ -329,7 +335,7 @@ impl Hosts {
                 set_up(host, name, hosts.ends[nth], end)?;
                 route_by(host, name, near[nth])?;
             }
-            // That of IPv4 is a matter of each interface.
+            // IPv4 forwarding is set per interface, by `set_up`.
             hosts.no_forwarding = router.run(|_| forward_ipv6().err())?;
             hosts.router = Some(router);
         } else {
@@ -345,8 +351,8 @@ impl Hosts {
         Ok(Ok(hosts))
     }
 
-    /// Why trials of this scenario over this family cannot be run between these hosts, if they cannot. Sends datagrams from one to the
-    /// other and back, over IPv4 also for IPv6: fences cross by it.
+    /// Returns the reason why trials of this scenario over this family cannot run between these hosts; `None` if they
+    /// can. Sends datagrams in both directions, over IPv4 also for IPv6, because fences use IPv4.
     pub(crate) fn lacks(
         &self,
         scenario: &Scenario,
@@ -376,7 +382,7 @@ impl Hosts {
         Ok(None)
     }
 
-    /// Why no datagram gets from one end to the other and back, if none does.
+    /// Returns the reason why no datagram crosses in both directions; `None` if one does.
     fn do_not_reach_each_other(&self, family: Family) -> Result<Option<String>, Error> {
         let [client, server] = self.ends.map(|pair| pair.of(family));
         let bind = |host: &Host, ip: IpAddr| host.run(move |_| UdpSocket::bind((ip, 0)));
@@ -417,33 +423,35 @@ impl Hosts {
         Ok(())
     }
 
-    /// Changes these settings on both ends' hosts, for good.
+    /// Changes these settings on the hosts of both ends, without restoring them.
     pub(crate) fn change_settings(
         &self,
         settings: &'static [(&'static str, &'static str)],
     ) -> Result<(), Error> {
         for host in [&self.client, &self.server] {
+            // Dropping `Changed` would restore the settings at once; they end with the namespace.
             host.run(move |_| sysctl::Changed::make(settings).map(std::mem::forget))??;
         }
         Ok(())
     }
 
-    /// The address of an end.
+    /// Returns the address of one end.
     pub(crate) fn address(&self, is_server: bool, family: Family) -> IpAddr {
         self.ends[usize::from(is_server)].of(family)
     }
 
-    /// All of both ends.
+    /// Returns all addresses of both ends.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         let pairs = self.ends.iter().flat_map(|pair| pair.both());
         pairs.map(|(address, _)| address).collect()
     }
 
-    /// An address on the client's link that nobody has.
+    /// Returns an unused address on the client's link.
     pub(crate) fn nobody(&self, family: Family) -> IpAddr {
         match self.ends[0].of(family) {
             IpAddr::V4(ip) => {
                 let [a, b, c, d] = ip.octets();
+                // Host 6 of the link; ends and routers are hosts 1 and 2.
                 Ipv4Addr::new(a, b, c, d & !7 | 6).into()
             }
             IpAddr::V6(ip) => {
@@ -454,7 +462,7 @@ impl Hosts {
         }
     }
 
-    /// Sockets that send fences across.
+    /// Returns connected sockets that send fences across.
     pub(crate) fn crossing(&self) -> Result<Crossing, Error> {
         let [client, server] = self.ends.map(|pair| pair.of(Family::Ipv4));
         let failed = |error: io::Error| Error::io("make sockets for a fence", &error);
@@ -467,7 +475,7 @@ impl Hosts {
         Ok(Crossing { client, server })
     }
 
-    /// The same once the server's host is another one: at the same ports, so that captures go on showing them.
+    /// Returns the fence sockets for a replaced server host, at the same ports, so that captures still show fences.
     pub(crate) fn crossing_again(&self, old: &Crossing) -> Result<Crossing, Error> {
         let failed = |error: io::Error| Error::io("make sockets for a fence", &error);
         let server = old.client.peer_addr().map_err(failed)?;
@@ -479,14 +487,14 @@ impl Hosts {
         Ok(Crossing { client, server })
     }
 
-    /// What sends packets made by hand: from between the ends, or where there is nobody from the server's host.
+    /// Opens raw sockets for forged packets: on the router, or on the server's host if there is no router.
     pub(crate) fn forgery(&self) -> Result<Forgery, Error> {
         let host = self.router.as_ref().unwrap_or(&*self.server);
         let opened = host.run(|_| Forgery::open())?;
         opened.map_err(|error| Error::io("make packets by hand", &error))
     }
 
-    /// Lets it happen. What a fence needs is put right by [`repair`](Self::repair).
+    /// Applies a change to the network. [`repair`](Self::repair) restores what fences need.
     pub(crate) fn happens(&mut self, change: Change) -> Result<(), Error> {
         match change {
             Change::ServerReboots => {
@@ -497,11 +505,11 @@ impl Hosts {
                     ));
                 }
                 let new = Arc::new(Host::start("server-host")?);
-                // What could not be changed there could not be changed in the old one.
+                // A setting that cannot be changed here could not be changed on the old host either.
                 restore_settings(&new, &self.relied_on)?;
                 give(&self.server, SERVER, &new)?;
                 set_up(&new, SERVER, self.ends[1], self.end)?;
-                // Sockets of the old one may still be open, but nothing joins it to anybody.
+                // Sockets of the old host may still be open, but its link is gone.
                 self.server = new;
                 return Ok(());
             }
@@ -520,12 +528,12 @@ impl Hosts {
         Ok(())
     }
 
-    /// Whether nothing can cross.
+    /// Returns true if the network is interrupted, so that nothing can cross.
     pub(crate) fn is_broken(&self) -> bool {
         !self.broken.is_empty()
     }
 
-    /// Makes the way passable again.
+    /// Undoes the changes that interrupt the network.
     pub(crate) fn repair(&mut self) -> Result<(), Error> {
         for change in std::mem::take(&mut self.broken) {
             match change {
@@ -538,7 +546,7 @@ impl Hosts {
         Ok(())
     }
 
-    /// Gives an end its addresses back, and the routes that went with them.
+    /// Restores the addresses of an end, and the routes that the kernel removed with them.
     fn give_back(&self, is_server: bool) -> Result<(), Error> {
         let (host, name) = if is_server {
             (&self.server, SERVER)
@@ -554,14 +562,14 @@ impl Hosts {
     }
 }
 
-/// The link of this name in the namespace of the handle.
+/// Returns the link with this name in the namespace of the handle.
 async fn link(handle: &Handle, name: &str) -> Result<LinkMessage, rtnetlink::Error> {
     let mut links = handle.link().get().match_name(name.to_owned()).execute();
     let found = links.try_next().await?;
     found.ok_or(rtnetlink::Error::RequestFailed)
 }
 
-/// Joins two hosts by a pair of links. Whether this kernel can.
+/// Joins two hosts with a veth pair. Returns false if this kernel has no veth.
 fn join(
     one: &Host,
     name: &'static str,
@@ -583,7 +591,7 @@ fn join(
     Ok(is_joined)
 }
 
-/// Moves a link to another host.
+/// Moves a link to the namespace of another host.
 fn give(from: &Host, name: &'static str, to: &Host) -> Result<(), Error> {
     let namespace = to.namespace.as_raw_fd();
     from.netlink("move a link", move |handle| async move {
@@ -595,7 +603,7 @@ fn give(from: &Host, name: &'static str, to: &Host) -> Result<(), Error> {
     })
 }
 
-/// Gives a link its addresses and brings it up; they can be used when this returns.
+/// Configures a link, brings it up and adds its addresses, and waits until they are usable.
 fn set_up(
     host: &Host,
     name: &'static str,
@@ -618,36 +626,36 @@ fn set_up(
             let mut new = Vec::new();
             for (ip, prefix) in [addresses.link_local(), addresses.ipv6] {
                 let mut add = handle.address().add(index, ip.into(), prefix);
-                // Nobody else can have it, so that need not be found out.
+                // No other host has this address, so skip duplicate address detection.
                 let flags = AddressAttribute::Flags(AddressFlags::Nodad);
                 add.message_mut().attributes.push(flags);
                 match add.execute().await {
                     Ok(()) => new.push(ip),
-                    // It was left when the others were taken away.
+                    // Not an error: `unset` leaves the link-local address in place.
                     Err(rtnetlink::Error::NetlinkError(error))
                         if error.raw_code() == -libc::EEXIST => {}
                     // A kernel without IPv6 has no such addresses, and no trials over it.
                     Err(_) => return Ok(()),
                 }
             }
-            // Who waits in vain sees that when they are used.
+            // The result is ignored: an address that is still unusable fails when it is used.
             are_made_usable(&new, &mut news).await;
             Ok(())
         },
     )
 }
 
-/// Gives those of these settings that a new host has inherited their usual values. Those that could not be changed.
+/// Restores these settings on a new host if it has inherited other values. Returns those that could not be changed.
 fn restore_settings(host: &Host, names: &Arc<[&'static str]>) -> Result<Vec<Unmet>, Error> {
     let names = Arc::clone(names);
     host.run(move |_| settings::restore(|setting| names.contains(&setting.name)))
 }
 
-/// Lets the host whose thread this is forward what is for others over IPv6, which no interface can be given by itself
-/// (`ip6_forward()`). Or why it does not.
+/// Enables IPv6 forwarding on the host of this thread. No single interface can have that alone (`ip6_forward()`).
+/// Fails with the reason why the host does not forward.
 fn forward_ipv6() -> Result<(), String> {
     const NAME: &str = "net.ipv6.conf.all.forwarding";
-    // Without IPv6 there are no trials over it.
+    // A kernel without IPv6 has no such setting, and no trials that need it.
     if sysctl::read(NAME).is_ok_and(|value| value == "1") {
         return Ok(());
     }
@@ -667,11 +675,11 @@ fn forward_ipv6() -> Result<(), String> {
     })
 }
 
-/// Sends datagrams from one socket to the other and back until they arrive, or long enough in vain.
+/// Sends datagrams from one socket to the other and back until they arrive; fails after `TIMES` attempts.
 fn exchange(one: &UdpSocket, other: &UdpSocket) -> io::Result<()> {
-    /// How long to wait before it is sent again: who does not know yet where the other is may drop what is to be sent.
+    /// Time to wait before sending again: a host may drop datagrams while it resolves the neighbour's address.
     const PACE: Duration = Duration::from_millis(100);
-    /// A bound on failure: by then three questions for an address are without an answer.
+    /// Maximum number of attempts: by then three neighbour solicitations are unanswered. A bound on failure.
     const TIMES: usize = 20;
     one.connect(other.local_addr()?)?;
     other.connect(one.local_addr()?)?;
@@ -679,7 +687,7 @@ fn exchange(one: &UdpSocket, other: &UdpSocket) -> io::Result<()> {
         to.set_read_timeout(Some(PACE))?;
         let mut result = Ok(0);
         for _ in 0..TIMES {
-            // An ICMP error of an earlier one is reported here.
+            // send() also reports an ICMP error that an earlier datagram caused.
             from.send(b"?")?;
             result = to.recv(&mut [0]);
             if result.is_ok() {
@@ -691,7 +699,7 @@ fn exchange(one: &UdpSocket, other: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes a link's addresses away.
+/// Removes the addresses of a link, except the link-local one.
 fn unset(host: &Host, name: &'static str, addresses: Pair) -> Result<(), Error> {
     host.netlink("take addresses away", move |handle| async move {
         let index = link(&handle, name).await?.header.index;
@@ -702,13 +710,13 @@ fn unset(host: &Host, name: &'static str, addresses: Pair) -> Result<(), Error> 
             .execute();
         let mut gone = Vec::new();
         while let Some(message) = found.try_next().await? {
-            let is_meant = |(address, _): &(IpAddr, u8)| {
+            let is_listed = |(address, _): &(IpAddr, u8)| {
                 message.attributes.iter().any(|attribute| {
                     matches!(attribute, rtnetlink::packet_route::address::AddressAttribute::Address(it)
                         if it == address)
                 })
             };
-            if addresses.both().iter().any(is_meant) {
+            if addresses.both().iter().any(is_listed) {
                 gone.push(message);
             }
         }
@@ -729,7 +737,7 @@ fn turn(host: &Host, name: &'static str, up: bool) -> Result<(), Error> {
     })
 }
 
-/// Lets a host send what is not for its own links by this one.
+/// Adds default routes by way of this gateway.
 fn route_by(host: &Host, name: &'static str, gateway: Pair) -> Result<(), Error> {
     host.netlink("add routes", move |handle| async move {
         let index = link(&handle, name).await?.header.index;
@@ -742,13 +750,13 @@ fn route_by(host: &Host, name: &'static str, gateway: Pair) -> Result<(), Error>
             .gateway(gateway.ipv6.0)
             .output_interface(index)
             .build();
-        // As with addresses.
+        // A kernel without IPv6 refuses the route, and has no trials over it.
         let _ = handle.route().add(ipv6).execute().await;
         Ok(())
     })
 }
 
-/// Lets a host forget who has which address on this link.
+/// Clears a host's neighbour entries for this link.
 fn forget_neighbours(host: &Host, name: &'static str) -> Result<(), Error> {
     host.netlink("forget neighbours", move |handle| async move {
         let index = link(&handle, name).await?.header.index;

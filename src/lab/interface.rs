@@ -1,8 +1,8 @@
-//! What an interface between hosts is like, whatever the host's own interfaces are like.
+//! Behaviour of an interface between hosts, independent of the settings of the host's own interfaces.
 //!
-//! A new namespace has its settings of interfaces from the first one (`devinet_init_net()` in `net/ipv4/devinet.c`,
-//! `neigh_parms_alloc()` in `net/core/neighbour.c`). Those of a single interface can be set over rtnetlink, which takes no
-//! writable `/proc/sys`. Only what differs is set.
+//! A new namespace takes its interface settings from the initial one (`devinet_init_net()` in `net/ipv4/devinet.c`,
+//! `neigh_parms_alloc()` in `net/core/neighbour.c`). Settings of a single interface can be changed over rtnetlink,
+//! which does not need a writable `/proc/sys`. Only settings that differ are changed.
 
 use futures_util::StreamExt as _;
 use rtnetlink::Handle;
@@ -19,22 +19,22 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use rstproof_core::scenario::Family;
 
-/// Milliseconds between two questions who has an address, where a trial waits for the last of them in vain.
+/// Interval between two neighbour solicitations, in milliseconds, for trials that wait until the last of them fails.
 const HURRIED: u64 = 200;
 
-/// The kernel's default for that interval, in milliseconds (`RETRANS_TIME` in `arp_tbl` and `nd_tbl`).
+/// Default interval of the kernel, in milliseconds (`RETRANS_TIME` in `arp_tbl` and `nd_tbl`).
 const USUAL: u64 = 1000;
 
-/// How an interface is to behave.
+/// Required behaviour of an interface.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Behaviour {
-    /// Whether what comes in by it, and is for somebody else, goes on.
+    /// True if packets received on the interface for other hosts are forwarded.
     pub(super) forwards: bool,
-    /// Whether an address that nobody answers for is given up within a second.
+    /// True if an address that does not answer is given up within a second.
     pub(super) gives_up_soon: bool,
 }
 
-/// Sees to it that this interface behaves so.
+/// Configures this interface to behave as required.
 pub(super) async fn set(
     handle: &Handle,
     link: &LinkMessage,
@@ -57,12 +57,13 @@ pub(super) async fn set(
     Ok(())
 }
 
-/// `IPV4_DEVCONF_FORWARDING`, `IPV4_DEVCONF_ARP_IGNORE` and `IPV4_DEVCONF_IGNORE_ROUTES_WITH_LINKDOWN` (`linux/ip.h`).
+/// Numbers of `IPV4_DEVCONF_FORWARDING`, `IPV4_DEVCONF_ARP_IGNORE` and `IPV4_DEVCONF_IGNORE_ROUTES_WITH_LINKDOWN`
+/// (`linux/ip.h`).
 const FORWARDING: u16 = 1;
 const ARP_IGNORE: u16 = 19;
 const IGNORE_LINKDOWN: u16 = 29;
 
-/// What of its `IFLA_AF_SPEC` is to be changed; `None` if it is right.
+/// Returns the changes to the interface's `IFLA_AF_SPEC`; `None` if it is right already.
 fn specification(link: &LinkMessage, behaviour: Behaviour) -> Option<Vec<AfSpecUnspec>> {
     let seen = link
         .attributes
@@ -86,13 +87,13 @@ fn specification(link: &LinkMessage, behaviour: Behaviour) -> Option<Vec<AfSpecU
 }
 
 fn ipv4(seen: &InetDevConf, behaviour: Behaviour) -> Option<AfSpecUnspec> {
-    /// `IFLA_INET_CONF` (`linux/if_link.h`), nested (`linux/netlink.h`).
+    /// Attribute type `IFLA_INET_CONF` (`linux/if_link.h`) with the flag for nested attributes (`linux/netlink.h`).
     const CONFIGURATION: u16 = 1 | 1 << 15;
     let mut changes = Vec::new();
     if behaviour.forwards && seen.forwarding != 1 {
         changes.push((FORWARDING, 1_u32));
     }
-    // From 3 on, addresses of some scope are not answered for (`arp_ignore()`).
+    // From 3 on, the kernel does not answer for addresses of some scopes (`arp_ignore()`).
     if seen.arp_ignore > 2 {
         changes.push((ARP_IGNORE, 0));
     }
@@ -102,7 +103,7 @@ fn ipv4(seen: &InetDevConf, behaviour: Behaviour) -> Option<AfSpecUnspec> {
     if changes.is_empty() {
         return None;
     }
-    // The crate leaves out values of 0. Each is an attribute of eight bytes.
+    // The rtnetlink crate omits values of 0, so each attribute is encoded here: eight bytes.
     let attribute = |(kind, value): (u16, u32)| {
         let mut bytes = 8_u16.to_ne_bytes().to_vec();
         bytes.extend(kind.to_ne_bytes());
@@ -114,14 +115,16 @@ fn ipv4(seen: &InetDevConf, behaviour: Behaviour) -> Option<AfSpecUnspec> {
     Some(AfSpecUnspec::Inet(vec![all]))
 }
 
-/// Link-local addresses are given by hand: they are there whatever `addr_gen_mode` is inherited, and need not be proven unique,
-/// which takes a second.
+/// Returns the change that stops the kernel from generating link-local addresses; `None` if it generates none. `set_up`
+/// adds these addresses instead: they then exist whatever `addr_gen_mode` is inherited, and skip duplicate address
+/// detection, which takes a second.
 fn ipv6(seen: &[AfSpecInet6]) -> Option<AfSpecUnspec> {
     let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
     (!seen.contains(&mode)).then(|| AfSpecUnspec::Inet6(vec![mode]))
 }
 
-/// How its host asks who has an address on this link. `/proc/sys/net/ipv4/neigh` has the same, but cannot be written everywhere.
+/// Builds the neighbour discovery parameters of this link. `/proc/sys/net/ipv4/neigh` has the same settings, but is
+/// not writable everywhere.
 fn questions(link: &LinkMessage, family: Family, behaviour: Behaviour) -> NeighbourTableMessage {
     let mut message = NeighbourTableMessage::default();
     let (of, name) = match family {
@@ -139,7 +142,7 @@ fn questions(link: &LinkMessage, family: Family, behaviour: Behaviour) -> Neighb
         NeighbourTableAttribute::Parms(vec![
             NeighbourTableParameter::Ifindex(link.header.index),
             NeighbourTableParameter::RetransTime(pace),
-            // No daemon is asked, and the link three times: `arp_tbl`, `nd_tbl`.
+            // No user-space daemon is queried, and three probes are sent on the link: `arp_tbl`, `nd_tbl`.
             NeighbourTableParameter::AppProbes(0),
             NeighbourTableParameter::McastProbes(3),
             NeighbourTableParameter::UcastProbes(3),
@@ -163,7 +166,8 @@ async fn acknowledged(
     Ok(())
 }
 
-/// Whether the host has no room for another neighbour of this family: one table serves all its namespaces. With the limit.
+/// Returns the limit of this family's neighbour table if it has no room for another entry: one table serves all
+/// namespaces of the host.
 pub(super) async fn full_neighbour_table(
     handle: &Handle,
     family: Family,
@@ -231,7 +235,7 @@ mod tests {
         assert_eq!(specification(&right, END), None);
     }
 
-    /// `inet_set_link_af()` wants an attribute of four bytes for each value, also for those of 0.
+    /// Each value, even 0, has to be an attribute of four bytes for `inet_set_link_af()`.
     #[test]
     fn only_what_differs_is_set() {
         let mut seen = InetDevConf::default();

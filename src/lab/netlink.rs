@@ -1,8 +1,9 @@
-//! Netlink sockets of this thread's network namespace, with room for what they receive and a bound on every wait.
+//! Netlink sockets of this thread's network namespace, with a large receive buffer and a bound on every wait.
 //!
-//! A netlink socket has `net.core.rmem_default` bytes for messages that nobody has read yet. Where that is a few KiB, the news
+//! A netlink socket has `net.core.rmem_default` bytes for unread messages. If that is a few KiB, the notification
 //! that a link came up overflows it, and the kernel then drops the acknowledgement of the request as well
-//! (`netlink_overrun()`, `netlink_attachskb()` in `net/netlink/af_netlink.c`): who waits for it waits for ever.
+//! (`netlink_overrun()`, `netlink_attachskb()` in `net/netlink/af_netlink.c`): without a bound, the wait for it never
+//! ends.
 
 use std::fs;
 use std::io;
@@ -20,29 +21,30 @@ use tokio::time::timeout;
 
 use crate::error::reason;
 
-/// Changes that the kernel reports to a socket that subscribes to them.
+/// Stream of the changes that the kernel reports to a subscribed socket.
 pub(super) type News = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
-/// Room for unread messages, in bytes: some hundred of them.
+/// Receive buffer size in bytes: room for some hundred messages.
 const ROOM: usize = 1 << 20;
 
-/// How long the kernel may take to answer. A bound on failure, not a pace.
+/// Maximum time for the kernel to answer a request. A bound on failure, not a pace.
 pub(super) const ANSWER_BOUND: Duration = Duration::from_secs(10);
 
-/// A socket of this namespace that is subscribed to these groups.
+/// Opens a socket in this namespace that is subscribed to these groups.
 pub(super) fn open(
     groups: &[MulticastGroup],
 ) -> io::Result<(Connection<RouteNetlinkMessage>, Handle, News)> {
     let (mut connection, handle, news) = rtnetlink::new_multicast_connection(groups)?;
     let socket = connection.socket_mut().socket_ref();
-    // Beyond `net.core.rmem_max` only for who administers the network; older kernels want the host's administrator.
+    // SO_RCVBUFFORCE may exceed `net.core.rmem_max`, but needs CAP_NET_ADMIN; older kernels want it in the initial
+    // namespace.
     if setsockopt(socket, sockopt::RcvBufForce, &ROOM).is_err() {
         let _ = setsockopt(socket, sockopt::RcvBuf, &ROOM);
     }
     Ok((connection, handle, news))
 }
 
-/// Waits for the kernel's answer, no longer than the bound.
+/// Waits for the kernel's answer, for at most [`ANSWER_BOUND`].
 pub(super) async fn answer<T>(
     work: impl Future<Output = Result<T, rtnetlink::Error>>,
 ) -> Result<T, Unanswered> {
@@ -52,19 +54,19 @@ pub(super) async fn answer<T>(
     }
 }
 
-/// Why there is no answer, or none that helps.
+/// Reason why a request got no answer, or a refusal.
 #[derive(Debug)]
 pub(super) enum Unanswered {
-    /// The kernel refused.
+    /// The kernel refused the request.
     Refused(rtnetlink::Error),
-    /// Nothing came within the bound.
+    /// No answer arrived within [`ANSWER_BOUND`].
     Late,
 }
 
 impl std::fmt::Display for Unanswered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            // As people know it, with what fixes it.
+            // As an errno message, with a fix if there is one.
             Self::Refused(rtnetlink::Error::NetlinkError(message)) => {
                 f.write_str(&reason(&message.to_io()))
             }
@@ -78,9 +80,9 @@ impl std::fmt::Display for Unanswered {
     }
 }
 
-/// What may be the reason: buffers too small for the kernel's answers.
+/// Returns a likely reason for a missing answer: buffers too small for the kernel's messages. `None` if they are not.
 fn small_buffers() -> Option<String> {
-    /// What the kernel starts with (`SK_RMEM_MAX` in `include/net/sock.h`), on 64-bit machines.
+    /// Default of the kernel on 64-bit machines (`SK_RMEM_MAX` in `include/net/sock.h`).
     const USUAL: u64 = 212_992;
     let text = fs::read_to_string("/proc/sys/net/core/rmem_default").ok()?;
     let bytes: u64 = text.trim().parse().ok()?;

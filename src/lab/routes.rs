@@ -1,4 +1,4 @@
-//! Addresses that no packet gets to: routes that refuse.
+//! Unreachable addresses, with the routes that refuse or discard packets to them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,8 +7,8 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 
 use rstproof_core::scenario::{Family, Route};
 
-/// The address behind this route: one of those that are set aside for documentation (RFC 5737, RFC 3849), so that nobody's
-/// is meant.
+/// Returns the address that this route leads to: one reserved for documentation (RFC 5737, RFC 3849), so no real host
+/// has it.
 #[must_use]
 pub fn destination(route: Route, family: Family) -> IpAddr {
     let nth = Route::ALL.iter().position(|it| *it == route).unwrap_or(0);
@@ -19,7 +19,7 @@ pub fn destination(route: Route, family: Family) -> IpAddr {
     }
 }
 
-/// Adds all of them to the namespace of this handle; those over IPv6 only if `ipv6` is there.
+/// Adds all routes to the namespace of this handle; those over IPv6 only if `ipv6` is true.
 pub(super) async fn add(handle: &Handle, ipv6: bool) -> Result<(), rtnetlink::Error> {
     for route in Route::ALL {
         let kind = match route {

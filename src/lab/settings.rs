@@ -1,12 +1,12 @@
-//! Kernel settings that scenarios rely on, beside those that they make themselves.
+//! Kernel settings that scenarios rely on, in addition to those that they set themselves.
 //!
-//! A new network namespace starts with the kernel's own value of most settings, but takes some from the first one of the host:
+//! A new network namespace has the kernel's default for most settings, but inherits some from the initial namespace:
 //! buffer sizes (`tcp_sk_init()` in `net/ipv4/tcp_ipv4.c`) and those of IPv4 interfaces (`devinet_init_net()` in
-//! `net/ipv4/devinet.c`). An administrator may have changed these. A private namespace is given the value that scenarios rely on;
-//! where it cannot be written, those that rely on it are skipped. The host's own loopback is taken as it is (`--host`), so
-//! there all of the table counts, and nothing is written.
+//! `net/ipv4/devinet.c`). An administrator may have changed these. In a private namespace they are set to the values
+//! that scenarios rely on; if one cannot be written, the scenarios that rely on it are skipped. The host's own
+//! loopback is used unchanged (`--host`), so the whole table is checked there and nothing is written.
 //!
-//! A setting that has a value as good as the kernel's own is never written.
+//! A setting whose value is as good as the default is never written.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -15,33 +15,34 @@ use super::sysctl::{self, Obstacle};
 use crate::sources::host::tcp_of_sockstat;
 use rstproof_core::scenario::{Awaited, Family, Network, Op, Scenario, Step, Target};
 
-/// A setting and who relies on it.
+/// Kernel setting, its acceptable values, and the scenarios that rely on it.
 #[derive(Debug)]
 pub struct Setting {
-    /// As `sysctl` has it.
+    /// Name as in `sysctl`.
     pub name: &'static str,
-    /// Values that lead to what scenarios expect: a range for each word of the setting.
+    /// Values that give the results that scenarios expect: a range for each word of the setting.
     pub good: &'static [RangeInclusive<i64>],
-    /// What is written where it has another one: what the kernel starts with.
+    /// Default of the kernel, written if the value is not a good one.
     pub usual: &'static str,
-    /// What it changes, and where in the kernel.
+    /// Effect of the setting, and the kernel function that reads it.
     pub why: &'static str,
-    /// Whether a new network namespace takes it from the first one, instead of starting with the kernel's own value.
+    /// True if a new network namespace inherits the value of the initial one instead of the kernel's default.
     pub inherited: bool,
-    /// The family that it is about; `None` for both.
+    /// Address family that the setting applies to; `None` for both.
     pub family: Option<Family>,
-    /// The scenarios that rely on it.
+    /// Returns true for scenarios that rely on the setting.
     pub relied_on_by: fn(&Scenario) -> bool,
 }
 
-/// Any value.
+/// Range of all values.
 const ANY: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 
-/// All of them.
+/// All settings that scenarios rely on.
 pub static RELIED_ON: &[Setting] = &[
     Setting {
         name: "net.ipv4.tcp_rmem",
-        // The second one is the buffer of a socket that nobody reads from, in which what is written without end must not fit.
+        // The second value is the buffer of a socket that is never read: a script that writes until it blocks must
+        // overflow it.
         good: &[ANY, 4096..=2_097_152, ANY],
         usual: "4096 131072 6291456",
         why: "tcp_init_sock(): the receive buffer that a socket starts with",
@@ -51,8 +52,8 @@ pub static RELIED_ON: &[Setting] = &[
     },
     Setting {
         name: "net.ipv4.tcp_wmem",
-        // The third one bounds what tcp_sndbuf_expand() gives a connection: 60,000 bytes that are not sent yet must fit. The
-        // second one is what it has at least.
+        // The third value bounds how far tcp_sndbuf_expand() grows the buffer: 60,000 unsent bytes must fit. The
+        // buffer has at least the second value.
         good: &[ANY, 4096..=4_194_304, 262_144..=i64::MAX],
         usual: "4096 16384 4194304",
         why: "tcp_init_sock(), tcp_sndbuf_expand(): the send buffer that a socket starts with, and how far it grows",
@@ -62,7 +63,7 @@ pub static RELIED_ON: &[Setting] = &[
     },
     Setting {
         name: "net.ipv4.conf.all.arp_ignore",
-        // From 3 on, addresses of some scope are not answered for; these have scope `global`.
+        // From 3 on, the kernel does not answer for addresses of some scopes; those of trials have scope `global`.
         good: &[0..=3],
         usual: "0",
         why: "arp_ignore(): whether a host answers who asks for its address",
@@ -117,11 +118,12 @@ pub static RELIED_ON: &[Setting] = &[
     },
     Setting {
         name: "net.ipv4.tcp_max_tw_buckets",
-        // What is in TIME-WAIT on the host already counts as well: `unmet_here()`.
+        // Connections that are in TIME-WAIT on the host already count as well: `no_room_for_time_wait()`.
         good: &[64..=i64::MAX],
         usual: "262144",
         why: "inet_twsk_alloc(): beyond that many, nothing is kept of a connection that was closed",
-        // It is half of what the parent lets a new one have for connections (`tcp_set_hashinfo()`), which may be next to none.
+        // Half the size of the new namespace's connection table (`tcp_set_hashinfo()`), which the parent may keep
+        // very small.
         inherited: true,
         family: None,
         relied_on_by: closes_in_order,
@@ -146,7 +148,7 @@ pub static RELIED_ON: &[Setting] = &[
     },
     Setting {
         name: "net.ipv4.tcp_notsent_lowat",
-        // A socket that was disconnected counts its old window as unsent, twice when it is polled: tcp_disconnect() moves the
+        // A disconnected socket counts its old window as unsent, twice when polled: tcp_disconnect() advances the
         // number of the next byte by `max_window`.
         good: &[1_048_576..=i64::MAX],
         usual: "4294967295",
@@ -159,8 +161,8 @@ pub static RELIED_ON: &[Setting] = &[
     },
 ];
 
-/// The largest packet on the host's own loopback; no `sysctl`, but a setting all the same. That of a private namespace is what
-/// `loopback_setup()` gives it.
+/// MTU of the host's own loopback: no `sysctl`, but relied on like one. A private namespace has the MTU from
+/// `loopback_setup()`.
 static LOOPBACK_MTU: Setting = Setting {
     name: "MTU of lo",
     good: &[16_384..=i64::MAX],
@@ -171,7 +173,7 @@ static LOOPBACK_MTU: Setting = Setting {
     relied_on_by: writes_much,
 };
 
-/// Settings of TCP that no scenario relies on, and why not.
+/// TCP settings that no scenario relies on, each with the reason.
 pub const IRRELEVANT: &[(&str, &str)] = &[
     (
         "tcp_adv_win_scale",
@@ -485,31 +487,31 @@ pub const IRRELEVANT: &[(&str, &str)] = &[
     ),
 ];
 
-/// A setting whose value is not as relied on, and stays so.
+/// Setting whose value is not a good one, and is not changed.
 #[derive(Clone, Debug)]
 pub struct Unmet {
     setting: &'static Setting,
-    /// Its value here.
+    /// Value in this namespace.
     value: String,
-    /// Why it was not changed.
+    /// Reason why the value was not changed.
     cause: Cause,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
-    /// It is the host's own, and nothing of that is changed.
+    /// The setting belongs to the host, whose settings are never changed.
     OfTheHost,
-    /// The kernel did not let it be changed, for this reason.
+    /// The kernel refused to change the value, for this reason.
     Unwritable(String),
 }
 
 impl Unmet {
-    /// Whether this scenario relies on it over this family.
+    /// Returns true if this scenario relies on the setting over this family.
     pub(crate) fn concerns(&self, scenario: &Scenario, family: Family) -> bool {
         self.setting.family.is_none_or(|of| of == family) && (self.setting.relied_on_by)(scenario)
     }
 
-    /// Why a trial is skipped for it, and what fixes that.
+    /// Returns the reason why a trial is skipped, with the fix.
     pub(crate) fn reason(&self) -> String {
         let Self { setting, value, .. } = self;
         let (name, usual) = (setting.name, setting.usual);
@@ -536,7 +538,7 @@ impl Unmet {
 }
 
 impl Setting {
-    /// Whether this value is as good as the kernel's own.
+    /// Returns true if this value is as good as the kernel's default.
     fn is_met_by(&self, value: &str) -> bool {
         let mut words = value.split_whitespace();
         self.good.iter().all(|range| {
@@ -545,16 +547,16 @@ impl Setting {
         })
     }
 
-    /// Its value here, if it is not met. A setting that cannot be read, or that this kernel does not have, is as the kernel
-    /// has it as far as anybody knows.
+    /// Returns the value in this namespace if it is not a good one. A setting that cannot be read, or that this
+    /// kernel does not have, is assumed to have its default.
     fn unmet_value(&self, read: impl Fn(&str) -> io::Result<String>) -> Option<String> {
         let value = read(self.name).ok()?;
         (!self.is_met_by(&value)).then_some(value)
     }
 }
 
-/// Sees to the settings that a new namespace has inherited and these scenarios rely on: gives those that differ the kernel's usual
-/// value, in the namespace of this thread. Those that it could not.
+/// Restores, in the namespace of this thread, the kernel's default of inherited settings that differ, for those that
+/// `relying` selects. Returns those that could not be changed.
 pub(crate) fn restore(relying: impl Fn(&Setting) -> bool) -> Vec<Unmet> {
     let inherited = RELIED_ON.iter().filter(|it| it.inherited && relying(it));
     inherited
@@ -574,8 +576,8 @@ pub(crate) fn restore(relying: impl Fn(&Setting) -> bool) -> Vec<Unmet> {
         .collect()
 }
 
-/// Those settings of the namespace that this thread is in which are not as scenarios rely on; `mtu` is that of its `lo`, if it
-/// is known. Nothing is changed.
+/// Returns the settings of this thread's namespace that scenarios cannot rely on; `mtu` is that of its `lo`, if
+/// known. Changes nothing.
 pub(crate) fn unmet_here(mtu: Option<u32>) -> Vec<Unmet> {
     let read = |name: &str| match mtu {
         Some(mtu) if name == LOOPBACK_MTU.name => Ok(mtu.to_string()),
@@ -595,7 +597,8 @@ pub(crate) fn unmet_here(mtu: Option<u32>) -> Vec<Unmet> {
     unmet
 }
 
-/// The limit of connections in TIME-WAIT, if others have used it up: those count that are there, not the limit alone.
+/// Returns the limit of connections in TIME-WAIT if other connections leave too little of it: those that exist count,
+/// too.
 fn no_room_for_time_wait() -> Option<Unmet> {
     const NAME: &str = "net.ipv4.tcp_max_tw_buckets";
     let setting = RELIED_ON.iter().find(|it| it.name == NAME)?;
@@ -611,7 +614,7 @@ fn no_room_for_time_wait() -> Option<Unmet> {
     })
 }
 
-/// Whether it is about sockets, not about what lies between hosts.
+/// Returns true if the setting applies to sockets, not to the network between hosts.
 pub(crate) fn is_of_sockets(setting: &Setting) -> bool {
     setting.name.starts_with("net.ipv4.tcp_")
 }
@@ -620,7 +623,7 @@ fn calls(scenario: &Scenario, is_it: impl Fn(Op) -> bool) -> bool {
     scenario.calls().any(|(_, op, _)| is_it(op))
 }
 
-/// Whether it writes more than one segment's worth at once: what becomes of it depends on buffers.
+/// Returns true if the scenario writes more than one segment at once, so that the result depends on buffer sizes.
 fn writes_much(scenario: &Scenario) -> bool {
     calls(scenario, |op| matches!(op, Op::Write(len) if len > 1024))
 }
@@ -647,13 +650,13 @@ fn shares_port(scenario: &Scenario) -> bool {
     matches!(scenario.target, Target::OwnListener(it) if it.shares_port)
 }
 
-/// Whether a queue of connections overflows.
+/// Returns true if the scenario overflows a queue of connections.
 fn fills_queue(scenario: &Scenario) -> bool {
     let mut steps = scenario.steps.iter();
     steps.any(|step| matches!(step, Step::Others(_)))
 }
 
-/// Whether the kernel has to keep something of a connection that an end closed in order.
+/// Returns true if the kernel has to keep state of a connection that an end closed in order.
 fn closes_in_order(scenario: &Scenario) -> bool {
     let mut steps = scenario.steps.iter();
     steps.any(|step| {
@@ -672,7 +675,7 @@ mod tests {
     use super::*;
     use rstproof_core::scenario::ALL;
 
-    /// The names below `/proc/sys/net/ipv4` that begin with `tcp_`, in the first namespace of Linux 6.18.44.
+    /// Names below `/proc/sys/net/ipv4` that begin with `tcp_`, in the initial namespace of Linux 6.18.44.
     const NAMES: &str = include_str!("settings-linux-6.18.txt");
 
     fn is_known(name: &str) -> bool {
@@ -694,7 +697,7 @@ mod tests {
         }
     }
 
-    /// A newer kernel may have more: that is worth a look, and no failure.
+    /// Settings that only a newer kernel has are worth a look, but no failure.
     #[test]
     fn this_kernel_may_have_settings_that_nobody_has_looked_at() {
         let here = fs::read_dir("/proc/sys/net/ipv4").into_iter().flatten();
@@ -722,8 +725,8 @@ mod tests {
         RELIED_ON.iter().find(|it| it.name == name).unwrap()
     }
 
-    /// What `tcp_init()` makes of little and much memory, what guides for fast networks advise, and what breaks scenarios: a buffer
-    /// that 60,000 bytes do not fit into, or that 8,000,000 do.
+    /// Values that `tcp_init()` computes from little and much memory, values that tuning guides advise, and values
+    /// that break scenarios: a buffer that 60,000 bytes do not fit into, or that 8,000,000 do.
     #[test]
     fn buffers_of_usual_sizes_will_do_and_extreme_ones_will_not() {
         let [read, written] = ["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"].map(setting);
@@ -750,7 +753,7 @@ mod tests {
         }
     }
 
-    /// Scenarios that differ in nothing else than what they rely on are told apart by it.
+    /// Scenarios that differ only in the settings that they rely on.
     #[test]
     fn only_those_that_rely_on_it_are_concerned() {
         let concerned = |name: &str| -> Vec<&str> {

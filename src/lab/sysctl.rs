@@ -1,8 +1,8 @@
-//! Kernel settings of this thread's network namespace: read, changed where they differ, and put back when they are no longer
+//! Kernel settings of this thread's network namespace: read, changed where they differ, and restored when no longer
 //! needed.
 //!
-//! In containers `/proc/sys` is read-only or hidden as a rule, so nothing is written that need not be, and what cannot be
-//! written is a reason to skip, never an error.
+//! In containers `/proc/sys` is usually read-only or hidden. Only settings that differ are written, and a setting
+//! that cannot be written is a reason to skip trials, never an error.
 
 use std::fs;
 use std::io;
@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, reason};
 
-/// Settings that were changed.
+/// Settings that were changed, with their previous values; dropping it restores them in reverse order.
 #[derive(Debug, Default)]
 pub(crate) struct Changed(Vec<(PathBuf, String)>);
 
-/// The file of a setting below `net.ipv4`.
+/// Returns the full name of a setting below `net.ipv4`.
 fn below_ipv4(name: &str) -> String {
     format!("net.ipv4.{name}")
 }
@@ -23,13 +23,13 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/sys/{}", name.replace('.', "/")))
 }
 
-/// Its value here; words are separated by one space each.
+/// Returns the value of a setting in this namespace, with words separated by one space.
 pub(crate) fn read(name: &str) -> io::Result<String> {
     let text = fs::read_to_string(path(name))?;
     Ok(words(&text))
 }
 
-/// Gives it a value.
+/// Sets a setting to a value.
 pub(crate) fn write(name: &str, value: &str) -> io::Result<()> {
     fs::write(path(name), value)
 }
@@ -38,19 +38,19 @@ fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Why settings cannot be read or changed here.
+/// Reason why settings cannot be read or changed on this system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
-    /// There is no `/proc`.
+    /// `/proc` is not mounted.
     NoProc,
-    /// There is one, and `/proc/sys/net` is not in it.
+    /// `/proc` is mounted, but `/proc/sys/net` is missing from it.
     Hidden,
-    /// It is mounted read-only.
+    /// `/proc/sys` is mounted read-only.
     ReadOnly,
 }
 
 impl Obstacle {
-    /// What stands in the way in general, if anything does.
+    /// Returns the obstacle that applies to all settings; `None` if there is none.
     pub(crate) fn here() -> Option<Self> {
         Self::seen(Path::new("/proc"), Path::exists, is_read_only)
     }
@@ -71,7 +71,7 @@ impl Obstacle {
         }
     }
 
-    /// What was found.
+    /// Returns the description of the obstacle.
     pub(crate) fn found(self) -> &'static str {
         match self {
             Self::NoProc => "/proc is not mounted",
@@ -80,7 +80,7 @@ impl Obstacle {
         }
     }
 
-    /// What fixes it.
+    /// Returns the instruction that removes the obstacle.
     pub(crate) fn fix(self) -> &'static str {
         match self {
             Self::NoProc => "mount it with `mount -t proc proc /proc`",
@@ -91,20 +91,20 @@ impl Obstacle {
     }
 }
 
-/// Whether this is on a file system that is mounted read-only.
+/// Returns true if the path is on a file system that is mounted read-only.
 fn is_read_only(path: &Path) -> bool {
     use nix::sys::statvfs::{FsFlags, statvfs};
     statvfs(path).is_ok_and(|it| it.flags().contains(FsFlags::ST_RDONLY))
 }
 
-/// Why this setting below `net.ipv4` cannot have this value here, if it cannot.
+/// Returns the reason why this setting below `net.ipv4` cannot have this value here; `None` if it can.
 pub(crate) fn missing(name: &str, value: &str) -> Option<String> {
     let name = below_ipv4(name);
     let seen = read(&name);
     if seen.as_ref().is_ok_and(|seen| seen == value) {
         return None;
     }
-    // Opening it does not change it.
+    // Opening the file for writing checks permissions without changing the value.
     let opened = fs::OpenOptions::new().write(true).open(path(&name));
     let error = opened.err()?;
     Some(match (Obstacle::here(), seen) {
@@ -129,7 +129,7 @@ pub(crate) fn missing(name: &str, value: &str) -> Option<String> {
 }
 
 impl Changed {
-    /// Makes these settings below `net.ipv4`, in order. Those that have their value already are left alone.
+    /// Applies these settings below `net.ipv4`, in order; skips those that already have their value.
     pub(crate) fn make(settings: &[(&str, &str)]) -> Result<Self, Error> {
         let mut changed = Self::default();
         for (name, value) in settings {
@@ -149,7 +149,7 @@ impl Changed {
 impl Drop for Changed {
     fn drop(&mut self) {
         for (path, before) in self.0.drain(..).rev() {
-            // What was allowed before is allowed still; and if not, the namespace ends with its thread.
+            // Restoring can fail only if permissions changed meanwhile; the namespace ends with its thread anyway.
             let _ = fs::write(path, before);
         }
     }
@@ -159,7 +159,7 @@ impl Drop for Changed {
 mod tests {
     use super::*;
 
-    /// One state of `/proc` after the other, as containers and chroots have it.
+    /// Successive states of `/proc`, as containers and chroots have them.
     #[test]
     fn what_stands_in_the_way_is_told_apart() {
         let seen = |present: &[&str], read_only: bool| {
@@ -188,7 +188,7 @@ mod tests {
         );
     }
 
-    /// No right is needed for what is so already.
+    /// A setting that already has its value needs no permission.
     #[test]
     fn a_setting_that_has_its_value_is_not_missing() {
         let value = read("net.ipv4.tcp_retries2").unwrap();
