@@ -1,12 +1,12 @@
-//! One trial: act, drain, judge.
+//! A single trial: run the script, drain the capture, judge.
 //!
-//! A [`Worker`] has a place, a capture and two sockets of its own, all of it tied to one thread. It makes the calls of
-//! a scenario, takes the frames that they caused out of the capture's ring up to a fence, and only then tears the
-//! sockets down: what tear-down sends belongs to no trial.
+//! A [`Worker`] owns an environment, a capture and a pair of sockets, all bound to one thread. It makes the calls of
+//! a scenario, takes the frames that they caused from the capture's ring up to a fence, and tears the sockets down
+//! only then: segments of the tear-down belong to no trial.
 //!
 //! Calls and capture share the thread on purpose. The tap runs inside the sending system call, so when a call has
-//! returned its frames are in the ring already, and whoever drains need not be woken for it: waking a thread for each
-//! trial costs more than the trial.
+//! returned its frames are in the ring already and no draining thread has to be woken: a wake-up per trial costs more
+//! than the trial.
 
 mod forge;
 pub mod pool;
@@ -49,66 +49,66 @@ use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::Transcript;
 use rstproof_core::verdict::{Judgement, Verdict, judge_on};
 
-/// How trials are to be run.
+/// Settings that all trials of a worker share.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where.
+    /// Network environment of the trials.
     pub place: Place,
-    /// The interface to capture on.
+    /// Name of the interface to capture on.
     pub interface: String,
-    /// A BPF filter of the user's own.
+    /// BPF filter given by the user.
     pub filter: Option<String>,
-    /// The port that servers listen on; the one after it stays closed.
+    /// Port that servers listen on; the one after it stays closed.
     pub port: u16,
-    /// What is done with the frames afterwards: if they are saved, their bytes are kept.
+    /// Privileges that workers keep. If files are saved, the bytes of captured frames are kept for that.
     pub kept: Kept,
-    /// What there has to be beside a loopback interface, for the scenarios that are to be run.
+    /// Facilities, in addition to a loopback interface, that the scenarios need.
     pub needs: Needs,
-    /// Whether its capture needs no more room than one trial takes.
+    /// True if the capture ring needs room for one trial only.
     pub small_ring: bool,
-    /// Who records, if each trial's fence is to carry the hash of its calls ([`archive::recorder`]).
+    /// Name of the recorder, if each trial's fence carries the hash of its calls ([`archive::recorder`]).
     pub recorder: Option<String>,
-    /// The program that children are: this one.
+    /// Path of the program that child processes run: this one.
     pub program: PathBuf,
-    /// The kernel's trace, if it can be asked.
+    /// Session of the kernel trace, if available.
     pub trace: Option<Arc<trace::Session>>,
-    /// What notices when the process does not run, if anything does.
+    /// Record of the pauses of this process, if it is kept.
     pub beats: Option<Beats>,
-    /// What is put on the wire of each trial beside. It takes `needs.forgery`.
+    /// Decoy that is sent in each trial. Requires `needs.forgery`.
     pub decoy: Option<Decoy>,
 }
 
-/// A RST that has no part in a scenario, put on the wire to try the judge out.
+/// An RST that is not part of the scenario, sent to test the judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoy {
-    /// What is wrong with it.
+    /// Property that makes it a decoy.
     pub kind: DecoyKind,
-    /// In whose name it comes.
+    /// End whose address the decoy carries as its source.
     pub from: Role,
-    /// Before this step, or after the last one if there are fewer.
+    /// Index of the step before which the decoy is sent; after the last step if there are fewer.
     pub before_step: usize,
 }
 
-/// What is wrong with a decoy.
+/// Property that distinguishes a decoy from an RST of the scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecoyKind {
-    /// Its number is far from any that would be believed.
+    /// The sequence number is far outside of any window.
     WrongNumber,
-    /// It is of a connection whose port is next to the real one's.
+    /// The port is next to the one of the connection.
     Neighbour,
-    /// Nothing but that a third host has sent it.
+    /// The sender is a third host; the RST is acceptable in every other respect.
     Exact,
 }
 
-/// What takes less has no timer's doing in it: the shortest of TCP's is two ticks (`TCP_TIMEOUT_MIN`), of a clock that has no more
-/// than 1,000 a second.
+/// Shortest timer of TCP: two ticks (`TCP_TIMEOUT_MIN`) of a clock with at most 1,000 ticks a second. No timer
+/// expires in a trial that takes less.
 const SHORTEST_TIMER: Duration = Duration::from_millis(2);
 
-/// The window of decoys, by which they can be told from all others.
+/// Window of decoys, which distinguishes them from all other segments.
 pub const DECOY_WINDOW: u16 = 31_337;
 
 impl Settings {
-    /// The same with all that this scenario needs.
+    /// Returns these settings with everything that this scenario needs.
     #[must_use]
     pub fn for_scenario(mut self, scenario: &Scenario) -> Self {
         self.needs = Needs::of([scenario]);
@@ -117,7 +117,8 @@ impl Settings {
         self
     }
 
-    /// In a private namespace, on its `lo`, with servers on this port; nothing is saved, and nobody asks the trace.
+    /// Returns settings for a private namespace, capturing on its `lo`, with servers on this port; saves nothing and
+    /// uses no kernel trace.
     #[must_use]
     pub fn private(port: u16) -> Self {
         Self {
@@ -137,39 +138,39 @@ impl Settings {
     }
 }
 
-/// Trials that may run side by side hold it for reading; one that starts a child, for writing.
+/// Lock held for reading by trials that may run concurrently, and for writing by a trial that starts a child.
 static ALONE: RwLock<()> = RwLock::const_new(());
 
-/// The running program, whatever has become of its file.
+/// Returns the path of the running program, which works even if its file was replaced or removed.
 #[must_use]
 pub fn this_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }
 
-/// Runs trials, one after the other, on the thread that opened it.
+/// Runs trials one after the other on the thread that opened it.
 pub struct Worker {
     settings: Settings,
-    /// What runs them.
+    /// Kernel that runs the trials.
     kernel: Kernel,
     lab: Lab,
     home: Site,
-    /// Where the next trial between hosts is run.
+    /// Network for the next trial between hosts.
     away: Option<Away>,
-    /// There was to be one for this scenario and family, and this is why there is none.
+    /// Scenario and family of a network that could not be built, with the reason.
     no_hosts: Option<(&'static str, Family, String)>,
-    /// Whether its thread is bound to one CPU.
+    /// True if the worker's thread is bound to one CPU.
     stays_on_cpu: bool,
-    /// What limits how many workers have networks of hosts at the same time, if anything does.
+    /// Limit of the number of workers that have a network of hosts at the same time, if there is one.
     networks: Option<Arc<Semaphore>>,
     batch: Batch,
     evidence: Evidence,
     host: HostWatch,
-    /// What the fence of the latest trial carried.
+    /// Hash that the fence of the latest trial carried.
     commitment: Option<[u8; 32]>,
     buffer: Vec<u8>,
 }
 
-/// A network of other hosts, built for one trial of one scenario.
+/// Network of hosts that is built for one trial of one scenario.
 struct Away {
     scenario: &'static str,
     family: Family,
@@ -178,23 +179,24 @@ struct Away {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Where trials are run, and who sees them.
+/// Network that trials run in, with its captures, counters and trace listener.
 struct Site {
     taps: Taps,
-    /// Of namespaces of their own, one a host: on a host's they move for others, too.
+    /// Counters of private namespaces, one per host; none on the host's own network, where other connections change
+    /// them, too.
     counters: Vec<Meter>,
     trace: Option<Listener>,
     stages: BTreeMap<Family, Stage>,
-    /// Where clients go on when a stage had to be given up.
+    /// First client port of the next stage, after one had to be given up.
     client_ports: BTreeMap<Family, u16>,
-    /// Other hosts than this one.
+    /// Hosts other than this one.
     hosts: Option<Hosts>,
-    /// What sends packets made by hand between them.
+    /// Raw sockets that send forged packets between the hosts.
     forgery: Option<Forgery>,
 }
 
 impl Site {
-    /// How a trial over this family finds its sockets.
+    /// Returns the addresses and hosts that a trial over this family uses.
     fn sites(&self, lab: &Lab, family: Family) -> Result<Sites, Error> {
         if let Some(hosts) = &self.hosts {
             return Ok(Sites {
@@ -209,7 +211,7 @@ impl Site {
         Ok(Sites::here(ip))
     }
 
-    /// Takes its stage for this family, or sets one up.
+    /// Takes the stage for this family, or sets one up.
     fn take_stage(&mut self, lab: &Lab, family: Family, port: u16) -> Result<Stage, Error> {
         if let Some(stage) = self.stages.remove(&family) {
             return Ok(stage);
@@ -221,7 +223,8 @@ impl Site {
         })
     }
 
-    /// Builds a network of more hosts, with a capture at both ends. Or why there cannot be one for trials over this family.
+    /// Builds a network of hosts with a capture at both ends. The inner error is the reason why there can be none for
+    /// trials over this family.
     fn between_hosts(
         settings: &Settings,
         scenario: &Scenario,
@@ -234,7 +237,7 @@ impl Site {
             Ok(hosts) => hosts,
             Err(why) => return Ok(Err(why)),
         };
-        // Before there is a capture to see it.
+        // Before there is a capture that would record the datagrams.
         if let Some(why) = hosts.lacks(scenario, family)? {
             return Ok(Err(why));
         }
@@ -261,7 +264,7 @@ impl Site {
         }))
     }
 
-    /// The server's host is another one now: what was looked at in the old one is looked at in that.
+    /// Moves the capture and the counters to the new host after the server has rebooted.
     fn follow_reboot(&mut self, settings: &Settings, batch: &mut Batch) -> Result<(), Error> {
         let (Some(hosts), Some(crossing)) = (&self.hosts, self.taps.crossing()) else {
             return Ok(());
@@ -270,7 +273,7 @@ impl Site {
         let destinations = crossing.destinations()?;
         let server = open_at(&hosts.server, Tap::Server, hosts, settings, &destinations)?;
         self.taps.replace_server(server, crossing, batch)?;
-        // Of the old one it counts on: what it has counted belongs to the trial.
+        // The old host's counters stay open: their increases belong to the trial.
         if let Some(mut new) = hosts.server.run(|_| Meter::open().ok())? {
             new.begin().map_err(|error| uncounted(&error))?;
             self.counters.push(new);
@@ -278,8 +281,8 @@ impl Site {
         Ok(())
     }
 
-    /// Makes a way that was cut passable again. What it held up comes through then, and is not of the trial any more: when that
-    /// ended, and by how much the counters had moved.
+    /// Restores an interrupted network. Segments that were held up pass then and no longer belong to the trial.
+    /// Returns the end of the trial and the counter increases up to it; `None` if nothing was interrupted.
     fn repair(&mut self, batch: &mut Batch) -> Result<Option<(Timestamp, Option<Moved>)>, Error> {
         if !self.hosts.as_ref().is_some_and(Hosts::is_broken) {
             return Ok(None);
@@ -291,7 +294,8 @@ impl Site {
         Ok(Some(cut))
     }
 
-    /// Makes the settings of this scenario, for as long as what is returned lives; of hosts that end with it, for good.
+    /// Applies the settings of this scenario until the returned value is dropped; on the hosts of a network, for the
+    /// rest of their lifetime.
     fn change_settings(&self, scenario: &Scenario) -> Result<sysctl::Changed, Error> {
         match &self.hosts {
             Some(hosts) => {
@@ -309,7 +313,7 @@ impl Site {
         Ok(())
     }
 
-    /// What the kernel's trace says; `None` if nobody asks it.
+    /// Returns the events of the kernel trace; `None` if it is not used.
     fn events(&self, wanted: &Wanted, clocks: ClockCheck) -> Result<Option<Trace>, Error> {
         let taken = self.trace.as_ref().map(|it| it.take(wanted, clocks));
         taken
@@ -317,7 +321,7 @@ impl Site {
             .map_err(|error| Error::io("read the kernel's trace events", &error))
     }
 
-    /// By how much the counters of all hosts have moved together; `None` if nobody counts.
+    /// Returns the counter increases of all hosts together; `None` if there are no counters.
     fn counted(&mut self) -> Result<Option<Moved>, Error> {
         let mut all: Option<Moved> = None;
         for counters in &mut self.counters {
@@ -331,7 +335,7 @@ impl Site {
     }
 }
 
-/// Opens the capture at one end of the way between hosts.
+/// Opens the capture at one end of the network between hosts.
 fn open_at(
     host: &Host,
     tap: Tap,
@@ -351,27 +355,27 @@ fn open_at(
     host.run(move |_| Session::open(&config))?
 }
 
-/// A trial that was run.
+/// Completed trial.
 pub struct Trial<'a> {
-    /// What it left behind.
+    /// Evidence that the trial produced.
     pub evidence: &'a Evidence,
-    /// The frames, if their bytes are kept.
+    /// Captured frames, if their bytes are kept.
     pub batch: &'a Batch,
-    /// The captures that they came from.
+    /// Captures that the frames came from.
     pub taps: &'a Taps,
-    /// The hash of its calls, if its fence carried that.
+    /// Hash of the trial's calls, if its fence carried one.
     pub commitment: Option<[u8; 32]>,
-    /// What the judge says.
+    /// Judgement of the evidence.
     pub judgement: Judgement,
 }
 
 impl Worker {
-    /// Enters the place and opens the capture, then gives up every privilege that this thread has and its trials do not take.
-    /// `nth` spreads workers over CPUs.
+    /// Enters the environment and opens the capture, then drops every privilege of this thread that trials do not
+    /// need. `nth` distributes workers over CPUs.
     pub async fn open(settings: Settings, nth: usize) -> Result<Self, Error> {
         let stays = cpus::stay_on_one(nth);
         let lab = {
-            // Loading a firewall takes a child.
+            // Loading a firewall starts a child.
             let _alone = ALONE.write().await;
             Lab::enter(settings.place, settings.needs, settings.port).await?
         };
@@ -383,12 +387,13 @@ impl Worker {
         Ok(worker)
     }
 
-    /// The same in a place that this thread has entered already.
+    /// Like [`open`](Self::open), in an environment that this thread has entered already.
     pub(crate) fn open_in(lab: Lab, settings: Settings) -> Result<Self, Error> {
         let counters = match settings.place {
             Place::Private => Meter::open().ok(),
             Place::Host => None,
         };
+        // Needs CAP_NET_RAW, so before privileges are dropped.
         let session = Session::open(&capture::Config {
             interface: settings.interface.clone(),
             filter: settings.filter.clone(),
@@ -450,38 +455,39 @@ impl Worker {
         })
     }
 
-    /// Changes what is put on the wire of later trials.
+    /// Sets the decoy of later trials.
     pub fn put_decoy(&mut self, decoy: Option<Decoy>) {
         self.settings.decoy = decoy;
     }
 
-    /// Its captures on loopback.
+    /// Returns the captures on loopback.
     #[must_use]
     pub fn taps(&self) -> &Taps {
         &self.home.taps
     }
 
-    /// Takes a permit for each network of hosts from now on.
+    /// Makes the worker acquire a permit for each network of hosts from now on.
     pub(crate) fn share_networks(&mut self, networks: Arc<Semaphore>) {
         self.networks = Some(networks);
     }
 
-    /// Builds the network that a trial of this scenario needs, if it is not built yet. Loading a firewall takes a child, so it is
-    /// better done before others are at work.
+    /// Builds the network that a trial of this scenario needs, unless it is built already. Loading a firewall starts
+    /// a child, so this is better done before other workers run trials.
     pub async fn prepare(&mut self, scenario: &Scenario, family: Family) -> Result<(), Error> {
         if self.is_ready_for(scenario, family) {
             return Ok(());
         }
         self.away = None;
         let permit = match &self.networks {
-            // It is never closed.
+            // The semaphore is never closed.
             Some(networks) => Arc::clone(networks).acquire_owned().await.ok(),
             None => None,
         };
         self.build(scenario, family, permit).await
     }
 
-    /// The same, but nothing is built if that takes waiting for other workers, who may wait for this one.
+    /// Like [`prepare`](Self::prepare), but builds nothing if that means waiting for other workers, which may be
+    /// waiting for this one.
     pub(crate) async fn prepare_ahead(
         &mut self,
         scenario: &Scenario,
@@ -500,7 +506,7 @@ impl Worker {
         self.build(scenario, family, permit).await
     }
 
-    /// Whether there is a network for a trial of this scenario, or it needs none.
+    /// Returns true if a network for a trial of this scenario is ready, or none is needed.
     fn is_ready_for(&self, scenario: &Scenario, family: Family) -> bool {
         let is_for_it =
             |away: &Away| away.scenario == scenario.id && away.family == family && !away.is_used;
@@ -543,7 +549,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Why trials of this scenario over this family cannot run here, if they cannot.
+    /// Returns the reason why trials of this scenario over this family cannot run here; `None` if they can.
     #[must_use]
     pub fn cannot_run(&self, scenario: &Scenario, family: Family) -> Option<String> {
         if let Err(why) = self.lab.address(family) {
@@ -559,7 +565,8 @@ impl Worker {
         {
             return Some(why.clone());
         }
-        // On one CPU, whoever goes on finds the other thread asleep; on two it may still be at its call.
+        // On one CPU, a thread that runs knows that the other one sleeps in its call; on two, the call may not have
+        // blocked yet.
         let begins = |step: &Step| matches!(step, Step::Begin(..));
         if !self.stays_on_cpu && scenario.steps.iter().any(begins) {
             return Some(
@@ -570,7 +577,7 @@ impl Worker {
         self.lab.lacks(scenario, family)
     }
 
-    /// Forgets why a network could not be built: the next trial tries again.
+    /// Clears the reason why a network could not be built, so that the next trial tries again.
     pub(crate) fn forget_obstacles(&mut self) {
         self.no_hosts = None;
     }
@@ -581,11 +588,11 @@ impl Worker {
         if scenario.network != Network::Loopback
             && let Some((_, _, why)) = &self.no_hosts
         {
-            // It is no trial of that scenario without them.
+            // Without its hosts the scenario cannot be run.
             return Err(Error::lab("join hosts", why));
         }
-        // A child that comes into being has a copy of every descriptor of the process for a moment, and what another
-        // trial closes then is not closed.
+        // A new child has a copy of every descriptor of the process for a moment, and what another trial closes
+        // meanwhile is not really closed.
         if scenario.has_child() {
             let _alone = ALONE.write().await;
             self.act(scenario, family).await?;
@@ -595,7 +602,7 @@ impl Worker {
         }
         let judgement = judge_on(self.kernel, scenario, &self.evidence);
         if judgement.verdict != Verdict::Confirmed {
-            // Something of it may be left, in the listener's queue perhaps: the next trial gets a stage of its own.
+            // State may be left, perhaps in the listener's queue, so the next trial gets a new stage.
             if let Some(stage) = self.home.stages.remove(&family) {
                 let port = stage.next_client_port();
                 self.home.client_ports.insert(family, port);
@@ -614,9 +621,9 @@ impl Worker {
         })
     }
 
-    /// Makes the calls and gathers the evidence.
+    /// Runs the script and collects the evidence.
     async fn act(&mut self, scenario: &Scenario, family: Family) -> Result<(), Error> {
-        // Where there are hosts, each is used for one trial, and what is changed there is gone with it.
+        // A network of hosts is used for one trial, and its settings end with it.
         let between_hosts = scenario.network != Network::Loopback;
         let site = match &mut self.away {
             Some(away) if between_hosts => {
@@ -625,11 +632,12 @@ impl Worker {
             }
             _ => &mut self.home,
         };
-        // Listeners look at some of them when they begin to listen.
+        // Before the stage: listeners read some settings when they start to listen.
         let _settings = site.change_settings(scenario)?;
         let mut stage = site.take_stage(&self.lab, family, self.settings.port)?;
-        // If this trial cannot be played to its end its ports are not used again.
+        // If this trial fails before its end, its ports are not used again.
         site.client_ports.insert(family, stage.next_client_port());
+        // Reuses the allocation; `begin` clears it.
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
         self.evidence.steps.clear();
@@ -675,7 +683,7 @@ impl Worker {
             .taps
             .drain_to_fence(&mut self.batch, self.commitment.as_ref(), may_have_timed)
             .await?;
-        // Tear-down moves them, too.
+        // Before tear-down, which changes the counters, too.
         let (ended, counted) = cut.unzip();
         self.evidence.counters = match counted {
             Some(counted) => counted,
@@ -719,8 +727,9 @@ impl Worker {
     }
 }
 
-/// Where clients begin on a host's own loopback. Another run there, in another network namespace, has the same addresses, and the
-/// kernel's trace does not tell the two apart; that both are at the same port at once is not likely then.
+/// Returns random first client ports for the host's own loopback. Another run in another network namespace has the
+/// same addresses, and the kernel trace does not distinguish namespaces; random ports make it unlikely that both use
+/// the same one at once.
 fn random_client_ports() -> Result<BTreeMap<Family, u16>, Error> {
     let of = |family: Family| {
         let random =
@@ -730,13 +739,13 @@ fn random_client_ports() -> Result<BTreeMap<Family, u16>, Error> {
     [Family::Ipv4, Family::Ipv6].into_iter().map(of).collect()
 }
 
-/// Whether nothing of the trial is among what the user's filter hides.
+/// Returns true if the user's filter hides no packet of the trial.
 fn lets_all_through(batch: &Batch, evidence: &Evidence) -> bool {
     let mut hidden = batch.hidden.iter();
     !hidden.any(|packet| evidence.concerns(packet))
 }
 
-/// Adds to the evidence what this host did meanwhile that may have changed the trial.
+/// Adds to the evidence the state and pauses of this host that may have affected the trial.
 fn note_host_state(
     evidence: &mut Evidence,
     beats: Option<&Beats>,
@@ -749,7 +758,7 @@ fn note_host_state(
     evidence.host_state = state.may_matter().then_some(state);
 }
 
-/// The connection between these ends, client first.
+/// Returns the connection between these ends, client first, as far as the packets show it.
 fn flow_of((client, server): (SocketAddr, SocketAddr), packets: &[Packet]) -> Flow {
     let mut flow = Flow::new(client, server);
     for packet in packets {
@@ -760,9 +769,9 @@ fn flow_of((client, server): (SocketAddr, SocketAddr), packets: &[Packet]) -> Fl
     flow
 }
 
-/// Ends what the server's kernel keeps of a connection to a client that has no socket: a request, or what is left of a socket
-/// that was closed. It would send again what nobody acknowledges, to a port that belongs to nobody by then, and the answer
-/// would be counted in a later trial.
+/// Sends an RST that ends what the server's kernel keeps of a connection to a client without a socket: a request, or
+/// the remains of a closed socket. The kernel would otherwise retransmit to a port that is no longer in use, and a
+/// later trial would count the answer.
 fn release(forgery: &Forgery, flow: &Flow, ends: (SocketAddr, SocketAddr)) -> Result<(), Error> {
     let Some((bytes, to)) = forge::exact_reset(flow, ends) else {
         return Ok(());
@@ -775,7 +784,7 @@ fn uncounted(error: &std::io::Error) -> Error {
     Error::io("read the namespace's TCP counters", error)
 }
 
-/// A script being played.
+/// Script that is being run.
 struct Play<'a, 'b> {
     scenario: &'a Scenario,
     family: Family,
@@ -786,13 +795,12 @@ struct Play<'a, 'b> {
     calls: &'a mut Transcript,
     steps: &'a mut Vec<StepTimes>,
     forgery: Option<&'a Forgery>,
-    /// When a segment was last made by hand.
+    /// Time just before the latest forged segment was sent.
     forged_after: Timestamp,
 }
 
 impl Play<'_, '_> {
-    /// Plays the script. A call that has no descriptor to be made on ends it early, and the judge will see what is
-    /// missing.
+    /// Runs the script. Ends it early at a call whose descriptor does not exist; the judge reports the missing steps.
     async fn perform(&mut self) -> Result<(), Error> {
         for (nth, step) in self.scenario.steps.iter().enumerate() {
             self.deceive(|decoy| decoy.before_step == nth)?;
@@ -836,7 +844,7 @@ impl Play<'_, '_> {
         self.deceive(|decoy| decoy.before_step >= count)
     }
 
-    /// Makes a step that is no call.
+    /// Runs a step that is no call.
     async fn pass(&mut self, step: Step) -> Result<Passed, Error> {
         match step {
             Step::Await(awaited) => return self.wait(awaited).await,
@@ -868,7 +876,7 @@ impl Play<'_, '_> {
         Ok(Passed::DONE)
     }
 
-    /// Sends a decoy if there is one that is due.
+    /// Sends the decoy, if there is one and it is due.
     fn deceive(&mut self, is_due: impl Fn(&Decoy) -> bool) -> Result<(), Error> {
         let Some(decoy) = self.settings.decoy.filter(is_due) else {
             return Ok(());
@@ -877,9 +885,9 @@ impl Play<'_, '_> {
         let Some(packet) = forge::decoy(&flow, self.runner.addresses(), decoy) else {
             return Ok(());
         };
-        // What a script waits for answers its own.
+        // `AnswerFrom` concerns the script's own segments, so a decoy must not count.
         let forged_after = self.forged_after;
-        // Where a firewall or a broken link keeps it from the wire there is none.
+        // A firewall or a broken link may keep the decoy from the wire; the trial then has none.
         let _ = self.forge(Some(packet));
         self.forged_after = forged_after;
         Ok(())
@@ -893,7 +901,7 @@ impl Play<'_, '_> {
                 !self.runner.is_acknowledged(role)?
             }
             Awaited::Gone(role) => !is_gone(self.runner, role).await?,
-            // What a filter hides cannot be waited for, and such a trial will not be confirmed anyway.
+            // A segment that the user's filter hides cannot be awaited, and the trial will not be confirmed anyway.
             _ if !self.batch.hidden.is_empty() => false,
             _ => {
                 let (client, server) = self.runner.addresses();
@@ -909,7 +917,7 @@ impl Play<'_, '_> {
                     shown_at.set(at);
                     at.is_some()
                 };
-                // If it does not come the script goes on, and what is missing then, the judge will say.
+                // On a timeout the script goes on, and the judge reports what is missing.
                 let shown = self
                     .site
                     .taps
@@ -927,7 +935,7 @@ impl Play<'_, '_> {
         })
     }
 
-    /// The connection as far as it is on the wire.
+    /// Returns the connection as far as it has been captured.
     fn flow_so_far(&mut self) -> Result<Flow, Error> {
         self.site.taps.drain(self.batch)?;
         Ok(flow_of(self.runner.addresses(), &self.batch.packets))
@@ -943,26 +951,26 @@ impl Play<'_, '_> {
     }
 }
 
-/// How a step that is no call ended.
+/// Result of a step that is no call.
 struct Passed {
-    /// When the segment that it waited for was captured.
+    /// Time at which the awaited segment was captured.
     shown: Option<Timestamp>,
-    /// Whether it waited in vain.
+    /// True if the step timed out.
     gave_up: bool,
 }
 
 impl Passed {
-    /// It waited for nothing.
+    /// Result of a step that waits for nothing.
     const DONE: Self = Self {
         shown: None,
         gave_up: false,
     };
 }
 
-/// Waits until the kernel keeps nothing of this end any more. It tells nobody when a timewait socket ends, so it is
-/// asked again and again. Whether that came to pass within the bound.
+/// Polls until the kernel keeps no state of this end any more: there is no notification when a timewait socket ends.
+/// Returns false if the bound was exceeded.
 async fn is_gone(runner: &Runner<'_>, role: Role) -> Result<bool, Error> {
-    /// Between two looks.
+    /// Interval between two polls.
     const PACE: Duration = Duration::from_millis(10);
     let mut looks = interval(PACE);
     let deadline = Instant::now() + Awaited::Gone(role).bound();
@@ -975,16 +983,16 @@ async fn is_gone(runner: &Runner<'_>, role: Role) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// What a script waits for, and the connection as far as it has been looked at.
+/// Awaited segment, and the connection as far as it has been observed.
 struct Watch {
     flow: Flow,
     awaited: Awaited,
-    /// What was sent before is no answer to what was made by hand.
+    /// Time of the latest forged segment: no earlier segment is an answer to it.
     forged_after: Timestamp,
 }
 
 impl Watch {
-    /// Takes in the next packet. When it was captured, if it is what is waited for.
+    /// Observes the next packet. Returns its capture time if it is the awaited one.
     fn is_it(&mut self, packet: &Packet) -> Option<Timestamp> {
         let segment = match packet {
             Packet::Tcp(segment) => segment,
@@ -1001,12 +1009,12 @@ impl Watch {
             Awaited::SynFrom(role) => observed.from == role && segment.flags.has(Flags::SYN),
             Awaited::AnswerFrom(role) => observed.from == role && segment.at >= self.forged_after,
             Awaited::AgainFrom(role) => self.flow.unanswered(role) > 0,
-            // Of an end that has no socket.
+            // The end has no socket to ask.
             Awaited::Acknowledged(role) => {
                 let (una, nxt) = (self.flow.snd_una(role), self.flow.snd_nxt(role));
                 una.is_some() && una == nxt
             }
-            // The capture does not show these.
+            // Captures do not show these events.
             Awaited::Gone(_) | Awaited::Dead(_) | Awaited::Established(_) | Awaited::Icmp => false,
             Awaited::ResetFrom(role) => observed
                 .reset

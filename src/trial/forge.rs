@@ -1,4 +1,4 @@
-//! Fills in what a script says of a segment made by hand: its numbers, from the live connection.
+//! Builds the forged segments of scripts, with numbers from the live connection.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,16 +8,16 @@ use rstproof_core::packet::build::{Draft, Options, icmp_error, segment as built}
 use rstproof_core::packet::{Flags, SeqNum, TcpTimestamps};
 use rstproof_core::scenario::{Family, Forged, ForgedIcmp, Number, Role, Stamp};
 
-/// The initial sequence number of an end that has no socket.
+/// Initial sequence number of an end that has no socket.
 const INITIAL: SeqNum = SeqNum(0x1000_0000);
 
-/// Window of all segments made by hand. A RST of Linux's has 0, or that of its connection.
+/// Window of all forged segments. An RST from Linux has 0, or the window of its connection.
 const WINDOW: u16 = 8192;
 
-/// A token of Multipath TCP that nobody has given out, as far as chance goes.
-const NOBODYS_TOKEN: u32 = 0xdead_5eed;
+/// Token of Multipath TCP that, in all probability, belongs to no connection.
+const UNUSED_TOKEN: u32 = 0xdead_5eed;
 
-/// The packet, and where it goes; `None` if there is no such packet.
+/// Returns the forged segment and its destination; `None` if it cannot be built.
 pub(super) fn segment(
     flow: &Flow,
     (client, server): (SocketAddr, SocketAddr),
@@ -44,7 +44,7 @@ pub(super) fn segment(
             echo: clock(peer, echo),
         }),
         Stamp::Join => Options::Join {
-            token: NOBODYS_TOKEN,
+            token: UNUSED_TOKEN,
         },
     };
     let bytes = built(&Draft {
@@ -60,7 +60,7 @@ pub(super) fn segment(
     Some((bytes, destination.ip()))
 }
 
-/// A RST in the client's name that the server has to believe; `None` if it knows of no connection.
+/// Returns an RST from the client's address that the server has to accept; `None` if the server has received no SYN.
 pub(super) fn exact_reset(
     flow: &Flow,
     (client, server): (SocketAddr, SocketAddr),
@@ -78,13 +78,13 @@ pub(super) fn exact_reset(
     Some((bytes, server.ip()))
 }
 
-/// A RST that has no part in the scenario; `None` while nobody knows which number would be right.
+/// Returns an RST that is not part of the scenario; `None` until the expected sequence number is known.
 pub(super) fn decoy(
     flow: &Flow,
     (client, server): (SocketAddr, SocketAddr),
     decoy: Decoy,
 ) -> Option<(Vec<u8>, IpAddr)> {
-    /// Far beyond any window.
+    /// Offset far beyond any window.
     const ASTRAY: u32 = 1 << 30;
     let (source, mut destination) = match decoy.from {
         Role::Client => (client, server),
@@ -110,7 +110,8 @@ pub(super) fn decoy(
     Some((bytes, destination.ip()))
 }
 
-/// The same of an ICMP error, which comes from the other end's address.
+/// Returns the forged ICMP error, sent from the other end's address, and its destination; `None` if that end has sent
+/// nothing to quote.
 pub(super) fn icmp(
     flow: &Flow,
     (client, server): (SocketAddr, SocketAddr),

@@ -1,11 +1,11 @@
-//! Many trials on several workers, each a thread with a namespace, a capture and sockets of its own.
+//! Runs many trials on several workers, each a thread with its own namespace, capture and sockets.
 //!
-//! Trials that wait for timers, and those between hosts of their own, are run side by side, one a worker, once the others are
-//! through: they need no CPU, but they would hold up those that need to be alone for a moment.
+//! Trials that wait for timers, and those between hosts, run concurrently, one per worker, after all others: they
+//! need no CPU, but would delay trials that need to be alone for a moment.
 //!
-//! Workers take runs of trials from a common list and send what came of them over a bounded channel, some trials at a
-//! time: waking the receiver for each would cost more than the trial. Asked to stop, a worker finishes the trial it is
-//! at and sends what it has.
+//! Workers take chunks of trials from a shared queue and send the results over a bounded channel, several trials at a
+//! time: waking the receiver for each would cost more than the trial. When asked to stop, a worker finishes its
+//! current trial and sends the results that it has.
 
 use std::io;
 use std::mem;
@@ -33,25 +33,25 @@ use rstproof_core::report::{CaptureReport, TrialReport};
 use rstproof_core::scenario::{Family, Network, Scenario};
 use rstproof_core::verdict::{NOT_PLAYED, RESOURCE_EXHAUSTED, Verdict};
 
-/// What is to be run.
+/// Run of trials: scenarios, repetitions and workers.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// How.
+    /// Settings of all trials.
     pub settings: Settings,
-    /// Which scenarios, in this order, each over which families.
+    /// Scenarios with the family to run them over, in order.
     pub pairs: Vec<(&'static Scenario, Family)>,
-    /// How many times each.
+    /// Number of repetitions of each pair.
     pub repeat: u32,
-    /// By how many workers.
+    /// Maximum number of workers for fast trials.
     pub jobs: usize,
-    /// Whether each trial's report is wanted; else only of those that were not confirmed.
+    /// True if the report of every trial is needed; otherwise only of trials that were not confirmed.
     pub every_report: bool,
-    /// Where to save them.
+    /// Archive to save trials in.
     pub archive: Option<Archive>,
 }
 
 impl Order {
-    /// Scenario by scenario, family by family: those over which it can be run at all.
+    /// Returns the pairs of scenarios and families that can be run, ordered by scenario, then by family.
     #[must_use]
     pub fn pairs_of(
         scenarios: &[&'static Scenario],
@@ -67,21 +67,21 @@ impl Order {
         scenarios.iter().flat_map(of).collect()
     }
 
-    /// How many trials that makes.
+    /// Returns the number of trials.
     #[must_use]
     pub fn trials(&self) -> u64 {
         self.pairs.len() as u64 * u64::from(self.repeat)
     }
 }
 
-/// Trials that are handed out in this order.
+/// Queue of trials, taken in order.
 struct Queue {
     pairs: Vec<(&'static Scenario, Family)>,
     repeat: u32,
     next: AtomicU64,
-    /// How many a worker takes at a time.
+    /// Number of trials that a worker takes at a time.
     chunk: u64,
-    /// Workers that take from it, or that may yet.
+    /// Number of workers that take from the queue, or may still start to.
     workers: AtomicUsize,
 }
 
@@ -97,7 +97,7 @@ impl Queue {
         }
     }
 
-    /// A worker will not take from it. Whether it was the last one.
+    /// Unregisters a worker. Returns true if it was the last one of this queue.
     fn is_left_by_last(&self) -> bool {
         self.workers.fetch_sub(1, Ordering::Relaxed) == 1
     }
@@ -106,14 +106,15 @@ impl Queue {
         self.pairs.len() as u64 * u64::from(self.repeat)
     }
 
-    /// The numbers of the trials that are next.
+    /// Takes the indices of the next trials; `None` if all are taken.
     fn take(&self) -> Option<Range<u64>> {
+        // Relaxed: the index is all that workers share through it.
         let first = self.next.fetch_add(self.chunk, Ordering::Relaxed);
         let end = (first + self.chunk).min(self.trials());
         (first < end).then_some(first..end)
     }
 
-    /// Trial number `index`: pair by pair, run by run.
+    /// Returns the trial with this index and its repetition, from 1: all repetitions of a pair follow each other.
     fn trial(&self, index: u64) -> Option<(&'static Scenario, Family, u32)> {
         let run = u32::try_from(index % u64::from(self.repeat)).ok()? + 1;
         let pair = usize::try_from(index / u64::from(self.repeat)).ok()?;
@@ -122,27 +123,27 @@ impl Queue {
     }
 }
 
-/// A trial that has ended.
+/// Trial that has ended.
 #[derive(Debug)]
 pub struct Done {
-    /// Its scenario.
+    /// Scenario of the trial.
     pub scenario: &'static Scenario,
-    /// Its family.
+    /// Address family of the trial.
     pub family: Family,
-    /// Which repetition, from 1.
+    /// Number of the repetition, from 1.
     pub run: u32,
-    /// How it ended; `None` if it was skipped.
+    /// Verdict; `None` if the trial was skipped.
     pub verdict: Option<Verdict>,
-    /// Its report, where one is wanted.
+    /// Report, if needed.
     pub report: Option<Box<TrialReport>>,
-    /// That report as it was saved, if it was.
+    /// Report in the form in which it was saved, if it was.
     pub text: Option<Vec<u8>>,
 }
 
-/// What workers tell.
+/// Event sent by a worker.
 #[derive(Debug)]
 pub enum Event {
-    /// A capture is open.
+    /// A capture was opened.
     Opened {
         /// Interface name.
         interface: String,
@@ -151,28 +152,28 @@ pub enum Event {
     },
     /// Trials have ended.
     Done(Vec<Done>),
-    /// A worker could not go on, and all stop.
+    /// A worker failed, and all workers stop.
     Failed(Error),
-    /// A worker is through; its capture lost so many frames.
+    /// A worker has finished.
     Closed {
-        /// Frames dropped.
+        /// Number of frames that its captures dropped.
         dropped: u64,
     },
 }
 
-/// Trials that a worker takes from the list at a time, and reports at a time.
+/// Number of trials that a worker takes from the queue, and reports, at a time.
 const CHUNK: u64 = 64;
 
-/// Most trials that wait for timers at the same time; each has a namespace and a capture of its own.
+/// Maximum number of concurrent trials that wait for timers; each has a namespace and a capture of its own.
 const SIDE_BY_SIDE: u64 = 48;
 
-/// Trials that have ended are reported after this time even if there are fewer: what is known is not kept back.
+/// Time after which ended trials are reported even if the chunk is not complete.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Messages that may wait in the channel: what bounds memory if the receiver is slower than the workers.
+/// Capacity of the channel, in messages; bounds memory if the receiver is slower than the workers.
 const CHANNEL: usize = 16;
 
-/// Workers at work.
+/// Pool of running workers.
 pub struct Pool {
     /// Trials of workers that could not be started.
     unplayed: Vec<Done>,
@@ -186,7 +187,7 @@ struct Shared {
     fast: Queue,
     slow: Queue,
     stop: AtomicBool,
-    /// A permit for each network of hosts that may be there at the same time.
+    /// Permits for networks of hosts, one for each that may exist at the same time.
     networks: Arc<Semaphore>,
 }
 
@@ -198,7 +199,7 @@ impl Shared {
         }
     }
 
-    /// A worker cannot take from this queue, for want of files or threads. What becomes of its trials.
+    /// Unregisters a worker that lacks files or threads from this queue. Returns what becomes of its trials.
     fn leave(&self, queue: &Queue, error: &Error) -> Left {
         if !queue.is_left_by_last() {
             return Left::ToOthers;
@@ -212,25 +213,25 @@ impl Shared {
     }
 }
 
-/// What becomes of the trials of a worker that there cannot be.
+/// Outcome for the trials of a worker that cannot run.
 enum Left {
-    /// Other workers do them.
+    /// Other workers of the queue run them.
     ToOthers,
-    /// Nobody does, but others do other trials.
+    /// No worker runs them, but other workers run other trials.
     Unplayed(Vec<Done>),
-    /// There is no worker at all.
+    /// No worker is left.
     Nobody,
 }
 
-/// Held by whoever those that wait for timers have to wait for: workers that run the others, and workers that are not
-/// ready yet.
+/// Token that delays trials that wait for timers: held by workers of fast trials, and by workers that are not ready
+/// yet.
 type Pass = watch::Sender<()>;
 
-/// What a worker is for.
+/// Kind of trials that a worker runs.
 enum Duty {
-    /// Trials that take no time.
+    /// Trials that do not wait for timers.
     Fast { _pass: Pass },
-    /// Trials that wait for timers, once nobody holds a pass any more.
+    /// Trials that wait for timers, started once no pass is held any more.
     Slow {
         pass: Pass,
         gate: watch::Receiver<()>,
@@ -238,25 +239,26 @@ enum Duty {
 }
 
 impl Pool {
-    /// Starts the workers.
+    /// Starts the workers. Fails if there are too few file descriptors or no worker could be started.
     pub fn start(mut order: Order) -> Result<Self, Error> {
         let room = Room::of_process();
-        // Workers are in namespaces that do not have these.
+        // Before workers exist: their namespaces do not have these limits.
         host::read_host_limits();
-        // As the thread that started this one keeps: saving files takes them.
+        // The same as the thread that starts this one: saving files needs them.
         let pulse = Pulse::start(Kept {
             administers: false,
             makes_networks: false,
             ..order.settings.kept
         });
         order.settings.beats = pulse.as_ref().map(Pulse::beats);
-        // A host's own loopback is one, so there is one worker, and it takes all in order.
+        // All trials on the host's own loopback share it, so a single worker takes them in order.
         let apart = order.settings.place == Place::Private;
         let is_slow = |(scenario, _): &(&Scenario, Family)| {
             apart && (scenario.slow || scenario.network != Network::Loopback)
         };
         let (slow, fast): (Vec<_>, Vec<_>) = order.pairs.iter().copied().partition(is_slow);
         let fast = Queue::new(fast, order.repeat, CHUNK);
+        // One at a time, so that slow trials spread over all workers.
         let slow = Queue::new(slow, order.repeat, 1);
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let fast_workers = order.jobs.min(count(fast.trials().div_ceil(CHUNK)));
@@ -308,7 +310,7 @@ impl Pool {
         })
     }
 
-    /// The next thing that a worker tells; `None` when all have ended.
+    /// Returns the next event of a worker; `None` when all workers have ended.
     pub async fn next(&mut self) -> Option<Event> {
         if !self.unplayed.is_empty() {
             return Some(Event::Done(mem::take(&mut self.unplayed)));
@@ -316,41 +318,43 @@ impl Pool {
         self.events.recv().await
     }
 
-    /// Asks all workers to end after the trial that they are at.
+    /// Asks all workers to end after their current trial.
     pub fn stop(&self) {
+        // Relaxed: seen late, it costs one more trial at most.
         self.shared.stop.store(true, Ordering::Relaxed);
     }
 }
 
-/// Files that a worker has open while it runs a trial on loopback: namespace, capture, counters, listeners, sockets. 14 were counted.
+/// Number of files that a worker has open during a trial on loopback: namespace, capture, counters, listeners,
+/// sockets. Measured: 14.
 const OF_WORKER: usize = 18;
 
-/// The same of the hosts of one trial, which come on top. 17 were counted.
+/// Number of additional files for the hosts of one trial. Measured: 17.
 const OF_NETWORK: usize = 22;
 
-/// Files that are opened beside: what is saved, and pipes to children.
+/// Number of other files: saved evidence, and pipes to children.
 const BESIDE: usize = 24;
 
-/// How many more files this process may open.
+/// Number of files that this process may open.
 #[derive(Clone, Copy, Debug)]
 struct Room {
-    /// All that it may have open.
+    /// Maximum number of open files.
     limit: usize,
-    /// Those that are not open yet.
+    /// Number of files that may still be opened.
     free: usize,
 }
 
-/// How many workers there is room for.
+/// Number of workers that the file limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
     fast: usize,
     slow: usize,
-    /// Networks of hosts at the same time.
+    /// Maximum number of networks of hosts at the same time.
     networks: usize,
 }
 
 impl Room {
-    /// What this process may have beyond what it is given is there to be asked for.
+    /// Raises the soft limit of open files to the hard limit and counts the files that are open.
     fn of_process() -> Self {
         let unknown = Self {
             limit: usize::MAX,
@@ -368,8 +372,8 @@ impl Room {
         }
     }
 
-    /// Lets as many of these workers run side by side as there is room for. With less room than one of each kind takes there are
-    /// no trials: they would be about files, not about connections.
+    /// Returns how many of these workers can run concurrently. Fails if there is less room than one of each kind
+    /// takes: the results would depend on files, not on connections.
     fn share(self, fast: usize, slow: usize, hosts: bool) -> Result<Share, Error> {
         let network = if hosts { OF_NETWORK } else { 0 };
         let least = (fast.min(1) + slow.min(1)) * OF_WORKER + network;
@@ -380,10 +384,10 @@ impl Room {
                 least - self.free
             )));
         };
-        // Those that are quick come first: the others wait for them.
+        // Fast trials come first: the slow ones wait for them.
         let more_fast = fast.saturating_sub(1).min(left / OF_WORKER);
         let left = left - more_fast * OF_WORKER;
-        // Most of those that wait have no hosts: three quarters of what is left are for workers.
+        // Most slow trials have no hosts, so workers get three quarters of the room that is left.
         let for_workers = if hosts { left - left / 4 } else { left };
         let more_slow = slow.saturating_sub(1).min(for_workers / OF_WORKER);
         let left = left - more_slow * OF_WORKER;
@@ -400,7 +404,7 @@ impl Room {
     }
 }
 
-/// A runtime for one thread: each worker has one, and so has the thread that listens to them.
+/// Builds a runtime for one thread: each worker has one, and so has the thread that receives their events.
 pub(crate) fn runtime() -> Result<Runtime, Error> {
     let built = find_room().and_then(|()| {
         Builder::new_current_thread()
@@ -411,11 +415,11 @@ pub(crate) fn runtime() -> Result<Runtime, Error> {
     built.map_err(|error| Error::io("start an event loop", &error))
 }
 
-/// Sees to it that the first runtime of this process finds enough descriptors. It opens a pair of sockets for signals, and
-/// panics if there is none to be had (`OsExtraData::default` in tokio's `signal/unix.rs`).
+/// Makes sure that the first runtime of this process finds enough descriptors, and raises the limit if not. The runtime
+/// opens a pair of sockets for signals, and panics if that fails (`OsExtraData::default` in tokio's `signal/unix.rs`).
 fn find_room() -> io::Result<()> {
     static FOUND: AtomicBool = AtomicBool::new(false);
-    // The pair and a copy of one of them; an epoll instance, a copy of that, and an eventfd.
+    // Six descriptors: the pair and a copy of one of them; an epoll instance, a copy of that, and an eventfd.
     let room = || -> io::Result<[_; 3]> {
         Ok([
             UnixStream::pair()?,
@@ -423,6 +427,7 @@ fn find_room() -> io::Result<()> {
             UnixStream::pair()?,
         ])
     };
+    // Relaxed: a second check by another thread does no harm.
     if !FOUND.load(Ordering::Relaxed) {
         if room().is_err() {
             let _ = Room::of_process();
@@ -434,7 +439,7 @@ fn find_room() -> io::Result<()> {
 }
 
 fn work(shared: &Shared, nth: usize, duty: Duty, events: &mpsc::Sender<Event>) {
-    // Signals are for the main thread. One that came here would end a call with EINTR, and that is no evidence.
+    // Signals are for the main thread: here they would end a call with EINTR, which would spoil the evidence.
     let blocked = SigSet::all()
         .thread_block()
         .map_err(|errno| Error::system("block signals in a worker", errno));
@@ -457,7 +462,7 @@ fn work(shared: &Shared, nth: usize, duty: Duty, events: &mpsc::Sender<Event>) {
     let _ = events.blocking_send(Event::Failed(error));
 }
 
-/// The rest of a queue that no worker can take from.
+/// Takes the rest of a queue that has no workers, as trials that were not run.
 fn all_unplayed(queue: &Queue, error: &Error) -> Vec<Done> {
     let chunks = std::iter::from_fn(|| queue.take()).flatten();
     let trials = chunks.filter_map(|index| queue.trial(index));
@@ -466,7 +471,7 @@ fn all_unplayed(queue: &Queue, error: &Error) -> Vec<Done> {
         .collect()
 }
 
-/// Runs trials until there are no more. The receiver being gone is a reason to stop, not an error.
+/// Runs trials until the queue is empty. A closed channel is a reason to stop, not an error.
 async fn run_trials(
     shared: &Shared,
     nth: usize,
@@ -492,13 +497,13 @@ async fn run_trials(
         sent: Instant::now(),
         listening: events.send(opened).await.is_ok(),
     };
-    // What it will begin with, and what takes time to build.
+    // Builds the network for the first trial before the others begin, because that takes time.
     let mut first = queue.take();
     if let Some((scenario, family, _)) = first.as_ref().and_then(|chunk| queue.trial(chunk.start))
         && worker.cannot_run(scenario, family).is_none()
     {
         match worker.prepare_ahead(scenario, family).await {
-            // It is tried again when it is that trial's turn.
+            // The trial itself tries again.
             Err(error) if !error.is_limit() => return Err(error),
             _ => {}
         }
@@ -507,7 +512,7 @@ async fn run_trials(
         Duty::Fast { _pass: pass } => Some(pass),
         Duty::Slow { pass, mut gate } => {
             drop(pass);
-            // It is an error when nobody has one.
+            // changed() fails once all passes are dropped.
             while gate.changed().await.is_ok() {}
             None
         }
@@ -526,16 +531,16 @@ async fn run_trials(
     Ok(())
 }
 
-/// What a worker counts from trial to trial.
+/// Counts that a worker keeps over all its trials.
 #[derive(Default)]
 struct Counts {
-    /// Frames that its captures had no room for.
+    /// Number of frames that its captures dropped.
     dropped: u64,
-    /// Trials, one after the other, that could not be played.
+    /// Number of consecutive trials that could not be run.
     in_a_row: u32,
 }
 
-/// If so many trials in a row cannot be played none will be, and the run ends with the error.
+/// Maximum number of consecutive trials that may fail to run, before the run ends with the error.
 const MAX_IN_A_ROW: u32 = 20;
 
 /// Trials that have ended and are not reported yet.
@@ -543,12 +548,12 @@ struct Outbox<'a> {
     events: &'a mpsc::Sender<Event>,
     done: Vec<Done>,
     sent: Instant,
-    /// Whether anybody still wants to know.
+    /// False once the receiver is gone.
     listening: bool,
 }
 
 impl Outbox<'_> {
-    /// Reports them.
+    /// Reports the ended trials.
     async fn send(&mut self) {
         let done = std::mem::take(&mut self.done);
         if !done.is_empty() {
@@ -575,7 +580,7 @@ async fn run_chunk(
             break;
         }
         let done = match run_one(order, worker, (scenario, family, run), dropped).await {
-            // What went wrong in one trial says nothing of the next one.
+            // A limit that one trial met may not affect the next one.
             Err(error) if error.is_limit() => unplayed(scenario, family, run, &error),
             Err(error) if error.is_of_lab() && *in_a_row < MAX_IN_A_ROW => {
                 *in_a_row += 1;
@@ -594,7 +599,7 @@ async fn run_chunk(
     Ok(())
 }
 
-/// Runs a trial and saves it, or says why it cannot be run here. The outer error is that of running it, the inner one that of
+/// Runs a trial and saves it, or skips it with the reason. The outer error comes from running it, the inner one from
 /// saving it.
 async fn run_one(
     order: &Order,
@@ -604,7 +609,7 @@ async fn run_one(
 ) -> Result<Result<Done, Error>, Error> {
     let mut missing = worker.cannot_run(scenario, family);
     if missing.is_none() {
-        // Only then it shows whether there can be a network.
+        // Only an attempt shows if the network can be built.
         worker.prepare(scenario, family).await?;
         missing = worker.cannot_run(scenario, family);
     }
@@ -617,7 +622,7 @@ async fn run_one(
     Ok(finished(order, scenario, family, run, &trial))
 }
 
-/// A trial that could not be played to its end, because a limit was met or what it needs could not be set up.
+/// Returns the result of a trial that could not be completed, because a limit was reached or its setup failed.
 fn unplayed(scenario: &'static Scenario, family: Family, run: u32, error: &Error) -> Done {
     let id = if error.is_limit() {
         RESOURCE_EXHAUSTED
@@ -646,7 +651,7 @@ fn skipped(scenario: &'static Scenario, family: Family, run: u32, why: String) -
     }
 }
 
-/// Saves the trial if that is wanted, and keeps of it what is wanted.
+/// Saves the trial if there is an archive, and returns what the order asks for.
 fn finished(
     order: &Order,
     scenario: &'static Scenario,
@@ -713,7 +718,7 @@ mod tests {
         assert_eq!(all, expected);
     }
 
-    /// Whatever the limit: what runs side by side fits, and at least one of each kind runs.
+    /// Concurrent workers fit into every limit, and at least one of each kind runs.
     #[test]
     fn with_less_room_fewer_run_and_all_of_them_fit() {
         for free in 0..3000 {

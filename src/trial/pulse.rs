@@ -1,9 +1,9 @@
-//! A thread that does nothing but wake up, to notice when this process does not run.
+//! Pulse: a thread that wakes up regularly, to detect pauses of this process.
 //!
-//! A process that is stopped, a machine that is paused and CPUs that are overloaded all look the same from within: nothing happens,
-//! and then much time has passed, in which the kernel's timers have run or will all run at once. The times of a script's own steps
-//! show that where it hurries ([`rstproof_core::verdict::missed_window`]), and not while it waits for a timer. So something is to
-//! happen all the time.
+//! A stopped process, a paused machine and overloaded CPUs look the same from within: nothing happens, and then much
+//! time has passed, in which kernel timers have expired or will all expire at once. The times of a script's own steps
+//! show a pause only where the script hurries ([`rstproof_core::verdict::missed_window`]), not while it waits for a
+//! timer. The pulse covers all times.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -15,37 +15,37 @@ use nix::sys::signal::SigSet;
 
 use crate::lab::{self, Kept};
 
-/// Between two beats.
+/// Interval between two beats.
 const BEAT: Duration = Duration::from_millis(50);
 
-/// A beat that is late by less is no pause: trials do not mind.
+/// Minimum delay of a beat that counts as a pause: shorter ones do not affect trials.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Pauses that are remembered; the longest trials take some ten seconds.
+/// Maximum number of pauses that are kept; the longest trials take some ten seconds.
 const MAX_PAUSES: usize = 256;
 
-/// Notices pauses as long as it is there.
+/// Handle of the thread that detects pauses; dropping it ends the thread.
 #[derive(Debug)]
 pub struct Pulse {
     _ends_thread: Sender<()>,
     beats: Beats,
 }
 
-/// What was noticed; for those that run trials.
+/// Record of pauses, shared with the threads that run trials.
 #[derive(Clone, Debug)]
 pub struct Beats(Arc<Mutex<Noticed>>);
 
 #[derive(Debug)]
 struct Noticed {
-    /// When each pause ended, and how long it was.
+    /// End and length of each pause.
     pauses: VecDeque<(Instant, Duration)>,
-    /// When the latest beat was.
+    /// Time of the latest beat.
     latest: Instant,
 }
 
 impl Pulse {
-    /// Starts the thread, which keeps no other rights than these. `None` if there can be no more threads: then pauses are not
-    /// noticed here.
+    /// Starts the thread, which keeps only these privileges. Returns `None` if no thread can be started: pauses are
+    /// not detected then.
     #[must_use]
     pub fn start(kept: Kept) -> Option<Self> {
         let beats = Beats(Arc::new(Mutex::new(Noticed {
@@ -73,7 +73,7 @@ impl Pulse {
         })
     }
 
-    /// For a thread that runs trials.
+    /// Returns the record of pauses, for a thread that runs trials.
     #[must_use]
     pub fn beats(&self) -> Beats {
         self.beats.clone()
@@ -93,11 +93,11 @@ impl Beats {
         }
     }
 
-    /// The longest pause that has not ended before this; zero if there was none.
+    /// Returns the longest pause that ended after `began` or has not ended yet; zero if there was none.
     #[must_use]
     pub fn longest_since(&self, began: Instant) -> Duration {
         let noticed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever asks may run again before the beat does.
+        // After a pause, the calling thread may run again before the pulse does.
         let late = noticed.latest.elapsed().saturating_sub(BEAT);
         let under_way = (late >= PAUSE).then_some(late);
         let ended = noticed.pauses.iter().filter(|(ended, _)| *ended >= began);
@@ -133,7 +133,7 @@ mod tests {
             beats.note(at);
         }
         assert_eq!(beats.longest_since(began), Duration::from_secs(4));
-        // What has ended before a trial began is of no concern to it.
+        // A pause that ended before a trial began does not affect it.
         assert_eq!(beats.longest_since(at), Duration::from_millis(300));
         assert_eq!(beats.longest_since(at + BEAT), Duration::ZERO);
     }
