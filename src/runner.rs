@@ -1,12 +1,12 @@
-//! Makes the calls of a script and writes down how each one ended.
+//! Makes the calls of a script and records the result of each.
 //!
-//! One step is one system call on a descriptor that the runner owns, because the aftermath of an error is what we are
-//! here to see: a library's `connect` that gives no socket back, or a `drop` that hides what `close` returned, would
-//! destroy the evidence. A socket error is data; `Err` means that the tool could not do its work.
+//! One step is one system call on a descriptor that the runner owns, because the tool observes what happens after an
+//! error: a library's `connect` that returns no socket, or a `drop` that hides the result of `close`, would destroy
+//! the evidence. A socket error is data; `Err` means that the tool could not do its work.
 //!
-//! Sockets block, as in the programs that people write. A call that must not hang has a time bound instead
-//! (`SO_RCVTIMEO`, `SO_SNDTIMEO`), far above anything that happens on a working system. A call that is to block while
-//! the script goes on has a thread of its own (`blocked`), a process that is to be killed is one ([`child`]).
+//! Sockets block, as in ordinary programs. A call that must not hang has a time bound (`SO_RCVTIMEO`, `SO_SNDTIMEO`),
+//! far above anything that happens on a working system. A call that blocks while the script goes on has a thread of
+//! its own (`blocked`), and a process that is killed is a real one ([`child`]).
 
 mod blocked;
 pub mod child;
@@ -46,7 +46,7 @@ fn errno_of(error: &io::Error) -> SystemErrno {
         .map_or(SystemErrno::UnknownErrno, SystemErrno::from_raw)
 }
 
-/// The two sockets of one trial, while they are open.
+/// Client and server socket of one trial, while they are open.
 struct Sockets {
     client: Option<Arc<Socket>>,
     server: Option<Arc<Socket>>,
@@ -60,7 +60,7 @@ impl Sockets {
         }
     }
 
-    /// Takes it to be closed; not while another thread is in a call on it.
+    /// Takes a socket in order to close it; `None` if there is none, or another thread is in a call on it.
     fn take(&mut self, role: Role) -> Option<Socket> {
         let socket = match role {
             Role::Client => &mut self.client,
@@ -70,29 +70,29 @@ impl Sockets {
     }
 }
 
-/// One trial's sockets and addresses.
+/// Sockets and addresses of one trial.
 pub struct Runner<'a> {
     stage: &'a mut Stage,
-    /// The program that children are.
+    /// Path of the program that child processes run.
     program: &'a Path,
-    /// The trial's own listeners, if it has any that are open.
+    /// Open listeners that belong to this trial, if it has any.
     own: Vec<Socket>,
     target: Target,
     multipath: bool,
     sockets: Sockets,
     client_address: SocketAddr,
     server_address: SocketAddr,
-    /// Calls that block, and their places in the transcript.
+    /// Blocking calls, with their indices in the transcript.
     blocked: Vec<(usize, Blocked)>,
     child: Option<Child>,
-    /// Other clients, which only fill queues.
+    /// Sockets of other clients, which only fill queues.
     others: Vec<Socket>,
     buffer: &'a mut Vec<u8>,
 }
 
 impl<'a> Runner<'a> {
-    /// Gets a client's socket and the listeners ready; nothing is on the wire yet. `program` is what children are,
-    /// `buffer` scratch space.
+    /// Prepares the client's socket and the listeners; sends nothing yet. `program` is the program that child
+    /// processes run, `buffer` is scratch space.
     pub fn ready(
         stage: &'a mut Stage,
         scenario: &Scenario,
@@ -106,7 +106,7 @@ impl<'a> Runner<'a> {
         };
         let target = scenario.target;
         let own = stage.own_listeners(target, scenario.multipath)?;
-        // Before anything is on the wire: to fill megabytes takes time.
+        // Before anything is sent: filling megabytes takes time.
         let longest = scenario.calls().map(|(_, op, _)| length(op)).max();
         if longest > Some(buffer.len()) {
             buffer.resize(longest.unwrap_or(0), b'x');
@@ -134,13 +134,13 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// The port that the next trial's client binds to.
+    /// Returns the port that the next trial's client binds to.
     #[must_use]
     pub fn next_client_port(&self) -> u16 {
         self.stage.next_client_port()
     }
 
-    /// This end's address and the other's.
+    /// Returns the address of this end and of its peer.
     fn ends(&self, role: Role) -> (SocketAddr, SocketAddr) {
         match role {
             Role::Client => (self.client_address, self.server_address),
@@ -148,14 +148,14 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// The client's address and the one that it connects to.
+    /// Returns the client's address and the address that it connects to.
     #[must_use]
     pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
         (self.client_address, self.server_address)
     }
 
-    /// Makes one call. `None` if there is no descriptor to make it on, because an earlier call went otherwise than
-    /// the script says.
+    /// Makes one call. Returns `None` if the descriptor for it does not exist, because an earlier call deviated from
+    /// the script.
     pub fn call(&mut self, role: Role, op: Op) -> Result<Option<Call>, Error> {
         match op {
             Op::Accept => {
@@ -203,7 +203,7 @@ impl<'a> Runner<'a> {
                 timed(role, op, || {
                     match child::spawn(program, copy?.into()) {
                         Ok(started) => *child = Some(started),
-                        // It has ended before it was ready, which no error number stands for.
+                        // The child ended before it was ready; no error number describes that.
                         Err(error) if error.raw_os_error().is_none() => {
                             return Ok(Outcome::Unfinished);
                         }
@@ -248,12 +248,14 @@ impl<'a> Runner<'a> {
         .map(Some)
     }
 
-    /// Begins a call that is to block; `nth` is its place in the transcript. What stands for it until it ends.
+    /// Starts a blocking call; `nth` is its index in the transcript. Returns its placeholder there until
+    /// [`end`](Self::end).
     pub fn begin(&mut self, role: Role, op: Op, nth: usize) -> Result<Option<Call>, Error> {
         let Some(socket) = self.sockets.of(role).cloned() else {
             return Ok(None);
         };
         let server = SockAddr::from(self.server_address);
+        // A buffer of its own, because the script goes on and uses the runner's.
         let mut buffer = vec![b'x'; length(op)];
         let blocked = Blocked::begin(role, op, move || {
             timed(role, op, || call_on(&socket, op, &server, &mut buffer))
@@ -263,7 +265,7 @@ impl<'a> Runner<'a> {
         Ok(Some(call))
     }
 
-    /// Waits until the call that this role has begun returns. Its place in the transcript, and how it ended.
+    /// Waits until the blocking call of this role returns. Returns its index in the transcript, and the result.
     pub fn end(&mut self, role: Role) -> Result<Option<(usize, Call)>, Error> {
         let is_it = |(_, blocked): &(usize, Blocked)| blocked.so_far().role == role;
         let Some(place) = self.blocked.iter().position(is_it) else {
@@ -273,12 +275,13 @@ impl<'a> Runner<'a> {
         Ok(Some((nth, blocked.end()?)))
     }
 
-    /// Lets other clients connect and stay. Each is in the queue of the listener when the next one comes: what is received
-    /// on loopback may be left for later.
+    /// Makes other clients connect and stay connected. Waits until each is in the queue of the trial's listener before
+    /// the next one connects: loopback may defer receive processing.
     pub fn others(&mut self, count: u8, sends: bool) -> Result<(), Error> {
         let ask = |errno| Error::system("ask a listener for its queue", errno);
         for waiting in 1..=u32::from(count) {
             let (socket, address) = self.stage.client(false)?;
+            // A connection that does not fit into the queue must not block the script.
             socket
                 .set_nonblocking(true)
                 .map_err(|error| failed("set O_NONBLOCK on", address, &error))?;
@@ -303,7 +306,7 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// The listener to be closed: of several the one in whose queue a connection waits.
+    /// Takes the listener to close: of several, the one in whose queue a connection waits.
     fn take_listener(&mut self) -> Result<Option<Socket>, Error> {
         let mut holding = 0;
         if self.own.len() > 1 {
@@ -318,8 +321,9 @@ impl<'a> Runner<'a> {
         Ok((holding < self.own.len()).then(|| self.own.remove(holding)))
     }
 
-    /// The capture has shown it; waits until the socket that it is for has taken it in, too, and no longer than a call may
-    /// take. Whether it has. The tap comes before TCP, and another CPU may be at it. Neither way of asking takes an error away.
+    /// Waits, for at most [`CALL_BOUND`], until the receiving socket has processed the segment that the capture has
+    /// shown. Returns true if it has. The tap comes before TCP, which may be running on another CPU. Neither query
+    /// clears a pending socket error.
     pub fn settle(&self, awaited: Awaited) -> Result<bool, Error> {
         let receiver = |role: Role| self.sockets.of(role.peer());
         match awaited {
@@ -328,11 +332,12 @@ impl<'a> Runner<'a> {
             }
             Awaited::FinAckedBy(role) => match receiver(role) {
                 Some(receiver) => leaves_state(receiver, sys::TCP_FIN_WAIT1),
-                // The ACK may be a timer's, which another CPU has sent, and the kernel still at it.
+                // A timer on another CPU may have sent the ACK, and its kernel code may still be running.
                 None => holds(|| Ok(self.kept_state(role.peer()) != Some(sys::TCP_FIN_WAIT1))),
             },
             Awaited::ResetFrom(role) => receiver(role).map_or(Ok(true), |it| {
-                // Another CPU may be between closing the socket and shutting it down, which are two steps (`tcp_done()`).
+                // Closing the socket and shutting it down are two steps (`tcp_done()`), and another CPU may be
+                // between them.
                 let is_shut = || Ok(self.multipath || sys::poll_now(it)? & Events::RDHUP.0 != 0);
                 Ok(is_hung_up(it)? && holds(is_shut)?)
             }),
@@ -358,13 +363,14 @@ impl<'a> Runner<'a> {
         .map_err(|errno| Error::system("ask a socket for its state", errno))
     }
 
-    /// Whether this end has a socket of its own.
+    /// Returns true if this end has a socket of its own.
     #[must_use]
     pub fn has_socket(&self, role: Role) -> bool {
         self.sockets.of(role).is_some()
     }
 
-    /// Waits until all that this end's socket has sent is acknowledged. Whether it was within the bound.
+    /// Waits until everything that this end's socket has sent is acknowledged. Returns false if the bound was
+    /// exceeded.
     pub fn is_acknowledged(&self, role: Role) -> Result<bool, Error> {
         let Some(socket) = self.sockets.of(role) else {
             return Ok(true);
@@ -373,7 +379,7 @@ impl<'a> Runner<'a> {
             .map_err(|errno| Error::system("ask a socket for what it has in flight", errno))
     }
 
-    /// Waits until this end's connection is there, or there is none. Whether that came to pass within the bound.
+    /// Waits until this end's connection is established or has failed. Returns false if the bound was exceeded.
     pub fn is_established(&self, role: Role) -> Result<bool, Error> {
         let Some(socket) = self.sockets.of(role) else {
             return Ok(true);
@@ -383,7 +389,8 @@ impl<'a> Runner<'a> {
             .map_err(|errno| Error::system("ask a socket for its state", errno))
     }
 
-    /// Waits until a timer ends the connection of this end; no longer than any timer of the catalogue takes. Whether one did.
+    /// Waits until a timer ends this end's connection, for at most [`CALL_BOUND`], which is longer than any timer of
+    /// the catalogue. Returns true if one did.
     pub fn dies(&self, role: Role) -> Result<bool, Error> {
         let Some(socket) = self.sockets.of(role) else {
             return Ok(true);
@@ -391,20 +398,21 @@ impl<'a> Runner<'a> {
         is_hung_up(socket).map_err(|errno| Error::system("wait for a socket to die", errno))
     }
 
-    /// Whether the kernel still keeps something of the connection on this end's side, whose socket was closed.
+    /// Returns true if the kernel still keeps state of the connection on this end's side, whose socket was closed.
     pub fn is_kept(&self, role: Role) -> Result<bool, Error> {
         let path = self.table();
         let table = fs::read_to_string(path).map_err(|error| Error::file("read", path, &error))?;
         Ok(self.state_in(&table, role).is_some())
     }
 
-    /// The state of what the kernel keeps of the connection on this end's side, if it keeps something and can be asked.
+    /// Returns the state of what the kernel keeps of the connection on this end's side; `None` if there is nothing or
+    /// it cannot be read.
     fn kept_state(&self, role: Role) -> Option<u8> {
         let table = fs::read_to_string(self.table()).ok()?;
         self.state_in(&table, role)
     }
 
-    /// Where the kernel shows its sockets of this family.
+    /// Returns the path of the kernel's socket table for this family.
     fn table(&self) -> &'static Path {
         Path::new(if self.client_address.is_ipv4() {
             "/proc/thread-self/net/tcp"
@@ -413,7 +421,8 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// The state of this end's socket in that table: two hexadecimal digits after its two addresses (`get_tcp4_sock()`).
+    /// Returns the state of this end's socket in that table: two hexadecimal digits after the two addresses
+    /// (`get_tcp4_sock()`).
     fn state_in(&self, table: &str, role: Role) -> Option<u8> {
         let (own, peer) = self.ends(role);
         let ends = format!(" {} {} ", in_proc(own), in_proc(peer));
@@ -421,27 +430,27 @@ impl<'a> Runner<'a> {
         u8::from_str_radix(rest.get(..2)?, 16).ok()
     }
 
-    /// Closes whatever is still open, abortively, so that nothing of this trial is left to send later on.
+    /// Closes everything that is still open, with an abort, so that nothing of this trial is sent later.
     pub fn tear_down(mut self) {
         if let Some(child) = &mut self.child {
             let _ = child::end(child, false);
         }
         let open = [self.sockets.client.take(), self.sockets.server.take()];
         for (_, blocked) in self.blocked.drain(..) {
-            // It returns when its socket is shut down.
+            // The call returns when its socket is shut down.
             for socket in open.iter().flatten() {
                 let _ = socket.shutdown(std::net::Shutdown::Both);
             }
             let _ = blocked.end();
         }
         for socket in open.iter().flatten().map(Arc::as_ref).chain(&self.others) {
-            // Fails on a socket that is dead already, and such a one sends nothing more.
+            // Fails on a socket that is dead already, which sends nothing more.
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
 }
 
-/// An address as `/proc/net/tcp` has it: words of the machine's own order in hexadecimal digits, then the port.
+/// Formats an address as in `/proc/net/tcp`: words in native byte order in hexadecimal digits, then the port.
 fn in_proc(address: SocketAddr) -> String {
     let octets = match address {
         SocketAddr::V4(address) => address.ip().octets().to_vec(),
@@ -455,7 +464,7 @@ fn in_proc(address: SocketAddr) -> String {
     format!("{}:{:04X}", words.collect::<String>(), address.port())
 }
 
-/// How many bytes a call asks for.
+/// Returns the number of bytes that a call reads or writes.
 fn length(op: Op) -> usize {
     match op {
         Op::Read(len) | Op::Peek(len) | Op::Write(len) => usize::try_from(len).unwrap_or(0),
@@ -468,7 +477,7 @@ fn closed(socket: Socket) -> io::Result<Outcome> {
     returned(nix::unistd::close(socket).map(|()| 0))
 }
 
-/// Makes a call and writes down when it was entered, when it had returned, and how it ended.
+/// Makes a call and records its start, its end and its result.
 fn timed(role: Role, op: Op, call: impl FnOnce() -> io::Result<Outcome>) -> Result<Call, Error> {
     let began = clock::now()?;
     let result = call();
@@ -482,7 +491,7 @@ fn timed(role: Role, op: Op, call: impl FnOnce() -> io::Result<Outcome>) -> Resu
     })
 }
 
-/// A call on a connection's own socket, which stays open.
+/// Makes a call on a connection's own socket, which stays open.
 fn call_on(socket: &Socket, op: Op, server: &SockAddr, buffer: &mut [u8]) -> io::Result<Outcome> {
     let time = |ms: u16| Some(Duration::from_millis(ms.into()));
     let number = |value: u32| libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
@@ -565,7 +574,8 @@ fn returned(result: Result<usize, SystemErrno>) -> io::Result<Outcome> {
     Ok(Outcome::Returned(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 
-/// Waits until a socket is dead; no longer than a call may take. POLLHUP is reported whether asked for or not. Whether it is.
+/// Waits until a socket is dead, for at most [`CALL_BOUND`]. Returns true if it is. POLLHUP is always reported,
+/// without being requested.
 fn is_hung_up(socket: &Socket) -> Result<bool, SystemErrno> {
     let bound = PollTimeout::try_from(CALL_BOUND).unwrap_or(PollTimeout::MAX);
     loop {
@@ -580,13 +590,13 @@ fn is_hung_up(socket: &Socket) -> Result<bool, SystemErrno> {
     }
 }
 
-/// Waits until a socket is no longer in this state; no longer than a call may take. No event tells of it, and it is a
-/// matter of microseconds.
+/// Waits until a socket has left this state, for at most [`CALL_BOUND`]. Polls, because no event reports it and it
+/// takes microseconds.
 fn leaves_state(socket: &Socket, state: u8) -> Result<bool, SystemErrno> {
     holds(|| Ok(sys::tcp_state(socket)? != state))
 }
 
-/// Asks until the answer is yes; no longer than a call may take. Whether it was.
+/// Polls until the condition holds, for at most [`CALL_BOUND`]. Returns true if it does.
 fn holds(is_so: impl Fn() -> Result<bool, SystemErrno>) -> Result<bool, SystemErrno> {
     let deadline = Instant::now() + CALL_BOUND;
     while !is_so()? {
@@ -598,8 +608,8 @@ fn holds(is_so: impl Fn() -> Result<bool, SystemErrno>) -> Result<bool, SystemEr
     Ok(true)
 }
 
-/// Accepts this client's connection. On a host's own loopback anybody may connect: others are hung up on, for no longer than a
-/// call may take.
+/// Accepts this client's connection. On the host's own loopback other programs may connect: their connections are
+/// closed, for at most [`CALL_BOUND`].
 fn accept_from(listener: &Socket, client: SocketAddr) -> io::Result<Socket> {
     let deadline = Instant::now() + CALL_BOUND;
     loop {
@@ -615,10 +625,10 @@ fn accept_from(listener: &Socket, client: SocketAddr) -> io::Result<Socket> {
 
 fn failure(error: &io::Error, began: Timestamp, ended: Timestamp) -> Outcome {
     let errno = errno_of(error);
-    // How the time bound shows: EAGAIN, and EINPROGRESS from connect.
+    // A call that reaches its time bound fails with EAGAIN, or EINPROGRESS from connect.
     let bounded = matches!(errno, SystemErrno::EAGAIN | SystemErrno::EINPROGRESS);
     let spent = u128::from(ended.since(began).unsigned_abs());
-    // Which never ends early, but for what the ticks of the kernel's clock make of it.
+    // The bound never ends early, except for rounding to the ticks of the kernel's clock.
     if bounded && spent >= CALL_BOUND.as_nanos() * 49 / 50 {
         Outcome::Unfinished
     } else {

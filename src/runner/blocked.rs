@@ -1,4 +1,4 @@
-//! A call that blocks, on a thread of its own, while the script goes on.
+//! Blocking call on a thread of its own, while the script goes on.
 
 use std::fs;
 use std::sync::mpsc::{Receiver, channel};
@@ -12,7 +12,7 @@ use rstproof_core::scenario::CALL_BOUND;
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Call, Op, Outcome, Role};
 
-/// A call under way.
+/// Call in progress.
 pub(super) struct Blocked {
     role: Role,
     op: Op,
@@ -20,7 +20,7 @@ pub(super) struct Blocked {
     thread: JoinHandle<Result<Call, Error>>,
 }
 
-/// System calls that scripts let block.
+/// Numbers of the system calls that scripts let block.
 const BLOCKING: [libc::c_long; 5] = [
     libc::SYS_connect,
     libc::SYS_read,
@@ -30,18 +30,18 @@ const BLOCKING: [libc::c_long; 5] = [
 ];
 
 impl Blocked {
-    /// Makes the call on a thread of its own, and returns once it sleeps in the kernel, or has returned already.
+    /// Makes the call on a new thread, and returns once the call sleeps in the kernel or has returned.
     pub(super) fn begin(
         role: Role,
         op: Op,
         call: impl FnOnce() -> Result<Call, Error> + Send + 'static,
     ) -> Result<Self, Error> {
-        let (tell, told) = channel();
+        let (sender, thread_ids) = channel();
         let began = clock::now()?;
         let thread = thread::Builder::new()
             .name(format!("{role}-call"))
             .spawn(move || {
-                let _ = tell.send(sys::thread_id());
+                let _ = sender.send(sys::thread_id());
                 call()
             })
             .map_err(|error| Error::start("start a thread for a call that blocks", &error))?;
@@ -51,14 +51,15 @@ impl Blocked {
             began,
             thread,
         };
-        blocked.sleeps(&told);
+        blocked.sleeps(&thread_ids);
         Ok(blocked)
     }
 
-    /// `/proc` shows the number of the system call that a sleeping thread is in, and "running" for one that runs.
-    fn sleeps(&self, told: &Receiver<i32>) {
-        let Ok(id) = told.recv_timeout(CALL_BOUND) else {
-            return; // it is gone, and joining it will tell why; or it was not given a CPU
+    /// Waits until the thread sleeps in a blocking call: `/proc` shows the number of its system call, and "running"
+    /// for a thread that runs.
+    fn sleeps(&self, thread_ids: &Receiver<i32>) {
+        let Ok(id) = thread_ids.recv_timeout(CALL_BOUND) else {
+            return; // the thread ended, and joining it returns the error; or it was not given a CPU
         };
         let task = format!("/proc/self/task/{id}");
         let [call, state] = ["syscall", "stat"].map(|name| format!("{task}/{name}"));
@@ -66,7 +67,7 @@ impl Blocked {
         while !self.thread.is_finished() && Instant::now() < deadline {
             let sleeps = match fs::read_to_string(&call) {
                 Ok(text) => is_blocking(&text),
-                // Not every kernel has it, and sandboxes hide it.
+                // Some kernels lack the file, and sandboxes hide it.
                 Err(_) => fs::read_to_string(&state).is_ok_and(|text| is_asleep(&text)),
             };
             if sleeps {
@@ -76,7 +77,7 @@ impl Blocked {
         }
     }
 
-    /// What stands for the call until it has returned.
+    /// Returns the transcript's placeholder for the call until it has returned.
     pub(super) fn so_far(&self) -> Call {
         Call {
             role: self.role,
@@ -87,22 +88,22 @@ impl Blocked {
         }
     }
 
-    /// Waits until it returns, which its own time bound sees to.
+    /// Waits until the call returns, at the latest at its own time bound.
     pub(super) fn end(self) -> Result<Call, Error> {
         let failed = || Error::lab("wait for a call that blocks", &"its thread ended early");
         self.thread.join().map_err(|_| failed())?
     }
 }
 
-/// Whether a thread is in one of the calls that scripts let block, by its `/proc/PID/syscall`.
+/// Returns true if a thread is in one of the [`BLOCKING`] calls, from its `/proc/PID/syscall`.
 fn is_blocking(text: &str) -> bool {
     let number = text.split_once(' ').map(|(number, _)| number);
     let number = number.and_then(|number| number.parse::<libc::c_long>().ok());
     number.is_some_and(|number| BLOCKING.contains(&number))
 }
 
-/// Whether a thread sleeps, by its `/proc/PID/stat`: the state stands after its name, which may have anything in it but ends with
-/// the last parenthesis.
+/// Returns true if a thread sleeps, from its `/proc/PID/stat`: the state follows the name, which may contain anything
+/// and ends at the last parenthesis.
 fn is_asleep(text: &str) -> bool {
     let after_name = text.rsplit_once(") ").map(|(_, rest)| rest);
     after_name.is_some_and(|rest| rest.starts_with('S'))

@@ -1,8 +1,8 @@
-//! A child process that holds a copy of a socket: this program again, under a hidden command.
+//! Child process that holds a copy of a socket: this program again, with a hidden command.
 //!
-//! What becomes of a connection is decided by the last descriptor, and the exit of a process closes its own as any
-//! `close` does. A real process shows that; it does nothing but wait for the signal that ends it, and ends with the
-//! thread that started it, whatever ends that.
+//! A connection ends with its last descriptor, and the exit of a process closes its descriptors as `close` does. A
+//! real process shows that. The child only waits for the signal that ends it, and dies with the thread that started
+//! it, however that thread ends.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -21,45 +21,44 @@ use crate::error::Error;
 use crate::lab::firewall::comes_before;
 use rstproof_core::scenario::CALL_BOUND;
 
-/// The hidden command's name.
+/// Name of the hidden command.
 pub const COMMAND: &str = "hold-socket";
 
-/// Starts a child whose standard input is this socket, and returns once it holds that and nothing else of this process.
-/// While it comes into being it has a copy of every descriptor here, those of other trials included: none may be under
-/// way.
+/// Starts a child with this socket as its standard input, and returns once the child holds no other descriptor of
+/// this process. Until then it has copies of all descriptors, so no other trial may be running.
 pub(super) fn spawn(program: &Path, socket: OwnedFd) -> io::Result<Child> {
     let mut child = Command::new(program)
         .arg(COMMAND)
         .arg(std::process::id().to_string())
-        // Ctrl-C is for this process, which sees to it that the child ends.
+        // Ctrl-C is for this process, which ends the child itself.
         .process_group(0)
         .stdin(Stdio::from(socket))
         .stdout(Stdio::piped())
-        // Nobody reads what it may have to say; /dev/null need not be there for that.
+        // The child's messages are not needed, but a pipe, unlike Stdio::null(), works without /dev/null.
         .stderr(Stdio::piped())
         .spawn()?;
     drop(child.stderr.take());
-    // Descriptors that are closed on exec still are open when exec has let the parent go on.
+    // Close-on-exec descriptors may still be open when exec lets the parent continue, so wait for the child's byte.
     let mut ready = [0];
-    let told = child
+    let started = child
         .stdout
         .take()
         .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))
-        .and_then(|mut told| {
-            if !comes_before(&told, Instant::now() + CALL_BOUND)? {
+        .and_then(|mut stdout| {
+            if !comes_before(&stdout, Instant::now() + CALL_BOUND)? {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            told.read_exact(&mut ready)
+            stdout.read_exact(&mut ready)
         });
-    if let Err(error) = told {
+    if let Err(error) = started {
         end(&mut child, false)?;
         return Err(error);
     }
     Ok(child)
 }
 
-/// Ends it, or lets it end itself, and waits until it is gone, its descriptors closed; no longer than a call may take.
-/// Whether it is.
+/// Kills the child, or asks it to exit by itself, and waits until it is gone and its descriptors are closed, for at
+/// most [`CALL_BOUND`]. Returns true if it is gone.
 pub(super) fn end(child: &mut Child, itself: bool) -> io::Result<bool> {
     if itself {
         let process = i32::try_from(child.id()).map_err(io::Error::other)?;
@@ -77,21 +76,21 @@ pub(super) fn end(child: &mut Child, itself: bool) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What the child does: nothing, until it is killed, or told to end by SIGTERM. `parent` is who started it. It has given
-/// its privileges up.
+/// Runs the child: waits until it is killed or receives SIGTERM. `parent` is the process that started it. The
+/// privileges are dropped already.
 pub fn hold(parent: i32) -> Result<(), Error> {
     let failed = |errno: Errno| Error::system("hold a socket", errno);
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed)?;
-    let told: SigSet = [Signal::SIGTERM].into_iter().collect();
-    told.thread_block().map_err(failed)?;
+    let signals: SigSet = [Signal::SIGTERM].into_iter().collect();
+    signals.thread_block().map_err(failed)?;
     let mut ready = io::stdout();
     ready
         .write_all(b"\n")
         .and_then(|()| ready.flush())
         .map_err(Error::output)?;
-    // Before that it may have been too late.
+    // A parent that died before PR_SET_PDEATHSIG was set sends no signal.
     if getppid().as_raw() == parent {
-        told.wait().map_err(failed)?;
+        signals.wait().map_err(failed)?;
     }
     Ok(())
 }

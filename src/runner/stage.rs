@@ -1,4 +1,4 @@
-//! The sockets that servers listen on, and clients' addresses: what is there before a trial begins.
+//! Stage: the listening sockets of servers and the addresses of clients, set up before a trial begins.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,11 +16,11 @@ use crate::lab::routes;
 use crate::sys;
 use rstproof_core::scenario::{CALL_BOUND, Family, Listening, Role, Target};
 
-/// Clients bind to these ports in turn: outside the range that the kernel picks from by itself (32768-60999), so that
-/// it cannot hand one out in between, and many, so that none comes again soon.
+/// Ports that clients bind to in turn: outside the kernel's ephemeral range (32768-60999), so that the kernel never
+/// assigns one in between, and many, so that none is reused soon.
 const CLIENT_PORTS: RangeInclusive<u16> = 20_000..=32_000;
 
-/// One of them, by a number that may be any.
+/// Returns a client port chosen by an arbitrary number.
 #[must_use]
 pub fn client_port(any: u32) -> u16 {
     let count = u32::from(CLIENT_PORTS.end() - CLIENT_PORTS.start()) + 1;
@@ -28,24 +28,24 @@ pub fn client_port(any: u32) -> u16 {
     CLIENT_PORTS.start() + nth
 }
 
-/// On a host's own loopback strangers may stand in the queue before the client.
+/// Backlog of the shared listener: on the host's own loopback other programs may be in the queue before the client.
 const BACKLOG: i32 = 4096;
 
-/// The two ends: their addresses, and the hosts in which sockets are made if these are others than this one.
+/// Addresses of the two ends, and the hosts on which sockets are created if not on this one.
 #[derive(Clone, Debug)]
 pub struct Sites {
-    /// The client's address.
+    /// Address of the client.
     pub client: IpAddr,
-    /// The server's.
+    /// Address of the server.
     pub server: IpAddr,
-    /// An address that nobody has, if there is a link on which to look for it.
+    /// Unused address, if there is a link on which a host would look for it.
     pub nobody: Option<IpAddr>,
-    /// The client's and the server's host.
+    /// Hosts of client and server, if they are not this one.
     pub(crate) hosts: Option<[Arc<Host>; 2]>,
 }
 
 impl Sites {
-    /// Both ends on this host, at this address.
+    /// Returns the sites of a trial whose ends are both on this host, at this address.
     #[must_use]
     pub fn here(ip: IpAddr) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Sites {
         }
     }
 
-    /// A socket of this end.
+    /// Creates a socket on the host of this end.
     fn socket(&self, role: Role, multipath: bool) -> Result<Socket, Error> {
         let ip = match role {
             Role::Client => self.client,
@@ -73,28 +73,28 @@ impl Sites {
     }
 }
 
-/// Two addresses for servers, and the sockets that hold them; kept from trial to trial.
+/// Server addresses and the sockets that hold them, kept from trial to trial.
 pub struct Stage {
-    /// Where clients and servers are.
+    /// Addresses and hosts of client and server.
     sites: Sites,
     listener: Socket,
     listener_address: SocketAddr,
-    /// Bound, not listening.
+    /// Socket that is bound to the closed port and does not listen.
     _holder: Socket,
     closed_address: SocketAddr,
-    /// Where a trial's own listeners listen.
+    /// Address of listeners that belong to one trial.
     own_address: SocketAddr,
-    /// The port that servers listen on.
+    /// Port that servers listen on.
     port: u16,
     next_client_port: u16,
 }
 
 impl Stage {
-    /// Listens at the server's end on `port`, and holds the port after it without listening.
+    /// Listens at the server's end on `port`, and binds the port after it without listening.
     pub fn set_up(sites: Sites, port: u16) -> Result<Self, Error> {
         let ip = sites.server;
         let listener = sites.socket(Role::Server, false)?;
-        // Connections of an earlier run that linger in TIME-WAIT do not hold the port.
+        // Connections of an earlier run in TIME-WAIT do not block the port.
         listener
             .set_reuse_address(true)
             .map_err(|error| Error::system("set SO_REUSEADDR", errno_of(&error)))?;
@@ -102,9 +102,9 @@ impl Stage {
         listener
             .listen(BACKLOG)
             .map_err(|error| failed("listen", listener_address, &error))?;
-        // Accepted sockets inherit these.
+        // Accepted sockets inherit the bounds.
         set_bounds(&listener, listener_address)?;
-        // Without SO_REUSEADDR: with it, somebody else's socket could listen there beside it.
+        // Without SO_REUSEADDR, which would let another program's socket listen on this port.
         let holder = sites.socket(Role::Server, false)?;
         let closed_address = bind(&holder, ip, closed_port(port))?;
         Ok(Self {
@@ -119,21 +119,21 @@ impl Stage {
         })
     }
 
-    /// The port that the next client binds to.
+    /// Returns the port that the next client binds to.
     #[must_use]
     pub fn next_client_port(&self) -> u16 {
         self.next_client_port
     }
 
-    /// The same, with clients that go on from this port: what an earlier stage has left behind may still be sent to those
-    /// that it used.
+    /// Returns this stage with `client_port` as the next client port: segments of an earlier stage may still arrive
+    /// at the ports before.
     #[must_use]
     pub fn going_on_from(mut self, client_port: u16) -> Self {
         self.next_client_port = client_port;
         self
     }
 
-    /// The address that a client connects to for this target.
+    /// Returns the address that a client connects to for this target.
     #[must_use]
     pub fn server_address(&self, target: Target) -> SocketAddr {
         match target {
@@ -153,12 +153,13 @@ impl Stage {
         }
     }
 
-    /// The listener that all trials share.
+    /// Returns the listener that all trials share.
     pub(super) fn listener(&self) -> &Socket {
         &self.listener
     }
 
-    /// Listeners for one trial of this target: one, or two that share the port; none if it needs none.
+    /// Creates the listeners for one trial of this target: one, or two that share the port; none if the target needs
+    /// none.
     pub(super) fn own_listeners(
         &self,
         target: Target,
@@ -190,7 +191,7 @@ impl Stage {
                         .map_err(|errno| failed(errno.into()))?;
                 }
                 if listening.signed {
-                    // The key is for a peer that nobody here is: whoever else comes has none.
+                    // The listener requires signatures from the client's address, and the client has no key.
                     sys::sign_segments(&listener, self.sites.client)
                         .map_err(|errno| failed(errno.into()))?;
                 }
@@ -210,8 +211,8 @@ impl Stage {
             .collect()
     }
 
-    /// What holds the address and port of a client that has no socket of its own: it takes nothing in, so that what is
-    /// sent there is heard by nobody and answered by nobody.
+    /// Creates the socket that holds the address and port of a client without a socket of its own. It drops
+    /// everything, so segments to that port are neither received nor answered.
     pub(super) fn raw_client(&mut self) -> Result<(Socket, SocketAddr), Error> {
         let (socket, address) = self.client(false)?;
         let held = drop_all(&socket).and_then(|()| socket.listen(1));
@@ -219,7 +220,7 @@ impl Stage {
         Ok((socket, address))
     }
 
-    /// A client's socket that is bound where its segments are captured though no server has a part in them.
+    /// Creates a client socket that is bound to a captured port although no server takes part.
     pub(super) fn client_of_itself(&self) -> Result<(Socket, SocketAddr), Error> {
         let socket = self.sites.socket(Role::Client, false)?;
         let address = self.own_address;
@@ -231,7 +232,7 @@ impl Stage {
         Ok((socket, address))
     }
 
-    /// A client's socket, bound to an address and port that are its own: its side of the four-tuple is known from the
+    /// Creates a client socket, bound to an address and port of its own: its side of the four-tuple is known from the
     /// process, not learned from the capture.
     pub(super) fn client(&mut self, multipath: bool) -> Result<(Socket, SocketAddr), Error> {
         let socket = self.sites.socket(Role::Client, multipath)?;
@@ -243,7 +244,7 @@ impl Stage {
             } else {
                 port + 1
             };
-            // What is sent to those of servers may be meant for a firewall's rule.
+            // A firewall rule may match segments to servers' ports.
             if ports(self.port).contains(&port) {
                 continue;
             }
@@ -263,14 +264,14 @@ impl Stage {
     }
 }
 
-/// Attaches a filter that lets nothing through.
+/// Attaches a filter that drops every packet.
 pub(super) fn drop_all(socket: &Socket) -> io::Result<()> {
-    /// Accept so many bytes of a packet (linux/filter.h).
+    /// Opcode that accepts the given number of bytes of a packet (linux/filter.h).
     const RETURN: u16 = 0x06;
     socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])
 }
 
-/// Why there are no sockets of Multipath TCP in this namespace, if there are none.
+/// Returns the reason why this namespace has no Multipath TCP sockets; `None` if it has.
 #[must_use]
 pub fn no_multipath(family: Family) -> Option<String> {
     let domain = match family {
