@@ -1,17 +1,17 @@
-//! The live capture: one libpcap session, cut into one batch a trial.
+//! Live capture: one libpcap session, divided into one batch per trial.
 //!
-//! The only place that names the pcap crate. Opening a capture takes 12-20 ms and closing it 24-60, all of it RCU grace
-//! periods, so a worker keeps one [`Session`] for all its trials. Every setting here has a reason:
+//! Only this module uses the pcap crate. Opening a capture takes 12-20 ms and closing it 24-60, all of it RCU grace
+//! periods, so a worker keeps one [`Session`] for all its trials. Every setting has a reason:
 //!
-//! - immediate mode, or the kernel hands frames over in blocks of up to a second; with it the ring has slots of one
+//! - immediate mode, or the kernel delivers frames in blocks of up to a second; with it the ring has slots of one
 //!   snapshot length each, so the snapshot length is small, or 2 MiB would hold 16 loopback frames;
-//! - a filter is always set: it is what enforces the snapshot length. The capture is live once it is set;
+//! - a filter is always set: the filter enforces the snapshot length. The capture is live once it is set;
 //! - never the primitive `inbound`: libpcap then loses the first frames. On loopback each frame passes the tap twice;
 //!   `PACKET_IGNORE_OUTGOING` keeps the second copy out of the ring;
 //! - the ring is drained on request, never by a thread that is woken for each frame: the wake-up would cost the
 //!   sender more than the whole exchange;
-//! - a *fence*, a UDP datagram to ourselves, marks the end: when it is met, all that was sent before is in. That no
-//!   frame was dropped does not prove that.
+//! - a *fence*, a UDP datagram to the same socket, marks the end: once it is captured, so is everything sent before.
+//!   A drop count of 0 does not prove that.
 
 pub mod cpus;
 mod taps;
@@ -33,80 +33,81 @@ use rstproof_core::packet::{Link, Packet, Tap, decode};
 use rstproof_core::scenario::FRAME_BOUND;
 use rstproof_core::time::Timestamp;
 
-/// Longest prefix of a frame that is kept, in bytes: all headers, and of an ICMP error the headers that it quotes.
+/// Maximum number of bytes of a frame that are kept: all headers, and of an ICMP error the headers that it quotes.
 pub const SNAPLEN: u16 = 256;
 
 /// Ring size in bytes: some 10,000 frames of [`SNAPLEN`].
 const RING: i32 = 4 << 20;
 
-/// A small one: some 1,000 frames.
+/// Size of a small ring in bytes: some 1,000 frames of [`SNAPLEN`].
 const SMALL_RING: i32 = 512 << 10;
 
-/// How long to wait for a frame that must come. A bound on failure, not a pace.
+/// Maximum time to wait for an expected frame. A bound on failure, not a pace.
 pub const PATIENCE: Duration = FRAME_BOUND;
 
-/// What to capture.
+/// Configuration of a capture.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Interface name.
+    /// Name of the interface.
     pub interface: String,
-    /// A BPF filter of the user's own: only what it lets through is shown and saved.
+    /// BPF filter given by the user: only frames that match it are shown and saved.
     pub filter: Option<String>,
-    /// The addresses that trials use; the first one also carries the fence.
+    /// Addresses that trials use; the first one also carries the fence.
     pub addresses: Vec<IpAddr>,
-    /// The ports that their servers use.
+    /// Ports that the trials' servers use.
     pub ports: RangeInclusive<u16>,
-    /// Whether the ring is to be small: there are many, and each is for one trial at a time.
+    /// True for a small ring: there are many captures, each for one trial at a time.
     pub small_ring: bool,
-    /// What it shows.
+    /// End, or ends, that the capture shows.
     pub tap: Tap,
-    /// Where fences go that others send across, if it is between two hosts; on loopback it sends its own.
+    /// Destinations of the fences that cross this capture between two hosts; empty on loopback, where it sends its
+    /// own.
     pub crossing: Vec<SocketAddr>,
 }
 
-/// An open capture.
+/// Open capture.
 pub struct Session {
     capture: Capture<Active>,
     interface: String,
     filter: String,
-    /// The user's own, compiled: what it rejects is neither shown nor saved.
+    /// Compiled filter of the user: frames that it rejects are neither shown nor saved.
     users_filter: Option<BpfProgram>,
     link: Link,
     tap: Tap,
-    /// `None` if fences cross it that others send.
+    /// Socket for fences; `None` if the fences are sent between two hosts.
     fence: Option<FenceSocket>,
     dropped: u32,
 }
 
-/// The frames of one trial.
+/// Frames of one trial.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Whether to keep the frames' bytes; decoded packets always are.
+    /// True if the bytes of frames are kept; decoded packets always are.
     keep_bytes: bool,
-    /// Frames stamped before belong to what was there earlier.
+    /// Start of the trial: frames stamped earlier are ignored.
     since: Timestamp,
-    /// Frames stamped later belong to no trial, but for fences.
+    /// End of the trial: frames stamped later are ignored, except fences.
     until: Option<Timestamp>,
-    /// Decoded, in capture order: frame `n` is at index `n - 1`.
+    /// Decoded packets in capture order: frame `n` is at index `n - 1`.
     pub packets: Vec<Packet>,
-    /// What the user's filter rejected: not evidence, but what is missing of it.
+    /// Packets that the user's filter rejected: not evidence, but they show that the evidence is incomplete.
     pub hidden: Vec<Packet>,
-    /// When each was stamped.
+    /// Capture time of each packet.
     times: Vec<Timestamp>,
     frames: Vec<Frame>,
     bytes: Vec<u8>,
 }
 
-/// A captured frame.
+/// Captured frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Captured<'a> {
-    /// When it was stamped.
+    /// Capture time.
     pub at: Timestamp,
-    /// Where.
+    /// End, or ends, at which the frame was captured.
     pub tap: Tap,
-    /// Its length on the wire, in bytes.
+    /// Length on the wire, in bytes.
     pub wire_len: u32,
-    /// What was captured of it.
+    /// Captured bytes.
     pub bytes: &'a [u8],
 }
 
@@ -119,7 +120,7 @@ struct Frame {
 }
 
 impl Batch {
-    /// An empty batch; `keep_bytes` as in the field.
+    /// Returns an empty batch, which keeps the bytes of frames if `keep_bytes` is true.
     #[must_use]
     pub fn new(keep_bytes: bool) -> Self {
         Self {
@@ -128,7 +129,7 @@ impl Batch {
         }
     }
 
-    /// The captured frames. Their bytes are empty unless those are kept.
+    /// Returns the captured frames. Their bytes are missing unless they are kept.
     pub fn frames(&self) -> impl Iterator<Item = Captured<'_>> {
         self.frames.iter().map(|frame| Captured {
             at: frame.at,
@@ -138,13 +139,13 @@ impl Batch {
         })
     }
 
-    /// Puts what was captured at two ends into the order of time, and numbers it anew.
+    /// Sorts the packets of two captures by time, and renumbers them.
     fn sort(&mut self) {
         if self.times.is_sorted() {
             return;
         }
         let mut order: Vec<usize> = (0..self.times.len()).collect();
-        // Keeps the order of equals.
+        // A stable sort: packets with equal times stay in capture order.
         order.sort_by_key(|place| self.times[*place]);
         self.packets = order.iter().map(|place| self.packets[*place]).collect();
         if self.keep_bytes {
@@ -158,8 +159,8 @@ impl Batch {
         }
     }
 
-    /// Forgets all frames, keeps the memory, and takes no frame stamped before `since`: what the tear-down of an
-    /// earlier trial sent may still be in the ring.
+    /// Clears the batch without freeing memory, and ignores frames stamped before `since`: segments from the
+    /// tear-down of an earlier trial may still be in the ring.
     pub fn begin(&mut self, since: Timestamp) {
         self.since = since;
         self.until = None;
@@ -170,12 +171,12 @@ impl Batch {
         self.bytes.clear();
     }
 
-    /// Takes no frame any more that is stamped after `until`, but fences.
+    /// Ignores frames stamped after `until`, except fences.
     pub fn end(&mut self, until: Timestamp) {
         self.until = Some(until);
     }
 
-    /// Forgets what came after the last of these fences.
+    /// Removes everything after the last copy of this fence.
     fn cut_after(&mut self, fence: &Fence) {
         let Some(last) = self.packets.iter().rposition(|packet| fence.is(packet)) else {
             return;
@@ -185,7 +186,7 @@ impl Batch {
         self.frames.truncate(last + 1);
     }
 
-    /// Takes a frame in. What it is, if it is one of this trial.
+    /// Adds a frame. Returns the decoded packet if the frame belongs to this trial.
     fn take(
         &mut self,
         (link, tap): (Link, Tap),
@@ -222,14 +223,14 @@ impl Batch {
     }
 }
 
-/// With nanosecond precision libpcap puts nanoseconds into the field that is named after microseconds.
+/// Converts the time of a frame: with nanosecond precision libpcap stores nanoseconds in `tv_usec`.
 #[allow(clippy::unnecessary_cast)] // 32 bits wide on 32-bit systems
 fn stamp(header: &pcap::PacketHeader) -> Timestamp {
     Timestamp(header.ts.tv_sec as i64 * 1_000_000_000 + header.ts.tv_usec as i64)
 }
 
 impl Session {
-    /// Opens a capture in the network namespace of this thread. It is live when this returns.
+    /// Opens a capture in the network namespace of this thread. The capture is live when this returns.
     pub fn open(config: &Config) -> Result<Self, Error> {
         let interface = config.interface.clone();
         let Some(&first) = config.addresses.first() else {
@@ -245,6 +246,7 @@ impl Session {
             .precision(Precision::Nano)
             .open()
             .map_err(|error| refused("open a capture", &interface, &error))?;
+        // Before the filter, which has to let the fence's port through.
         let fence = if config.crossing.is_empty() {
             Some(FenceSocket::new(first, &interface)?)
         } else {
@@ -265,14 +267,14 @@ impl Session {
             sys::ignore_outgoing(&capture)
                 .map_err(|errno| Error::system("ignore outgoing copies on lo", errno))?;
         }
-        // The judge has to see the whole connection, so the user's filter is asked here and not in the kernel: then it
-        // is known what it hid.
+        // The judge has to see the whole connection, so the user's filter is applied here and not in the kernel: that
+        // shows what it hides.
         let usual = usual_filter(&config.addresses, &config.ports);
         let fences = match &fence {
             Some(fence) => filter_for(&[fence.address]),
             None => filter_for(&config.crossing),
         };
-        // Between hosts it says why nothing was sent: nobody has answered.
+        // Between hosts, ARP explains why nothing was sent: the address was not resolved.
         let usual = if fence.is_none() {
             format!("{usual} or arp")
         } else {
@@ -307,25 +309,25 @@ impl Session {
         })
     }
 
-    /// The interface's name.
+    /// Returns the name of the interface.
     #[must_use]
     pub fn interface(&self) -> &str {
         &self.interface
     }
 
-    /// The BPF filter that says which frames are kept.
+    /// Returns the BPF filter for the frames that are kept.
     #[must_use]
     pub fn filter(&self) -> &str {
         &self.filter
     }
 
-    /// How its frames begin.
+    /// Returns the link type of the frames.
     #[must_use]
     pub fn link(&self) -> Link {
         self.link
     }
 
-    /// Sends a fence. What it carries beside its mark is bound to the frames by that.
+    /// Sends a fence. The fence binds `commitment` to the frames.
     fn send_fence(&mut self, commitment: Option<&[u8; 32]>) -> Result<Fence, Error> {
         let fence = self.fence.as_mut();
         let sent = fence.map_or(Err(io::ErrorKind::Unsupported.into()), |it| {
@@ -334,21 +336,21 @@ impl Session {
         sent.map_err(|error| fence_failed(&self.interface, &error))
     }
 
-    /// Takes everything that is in the ring, and waits for nothing.
+    /// Takes all frames from the ring, without waiting.
     pub fn drain(&mut self, batch: &mut Batch) -> Result<(), Error> {
         while self.next(batch)?.is_some() {}
         Ok(())
     }
 
-    /// Takes frames until one `is_it`, waiting for it if need be. Whether it came within the bound, however many
-    /// others come.
+    /// Takes frames until `is_it` returns true for one, waiting for it if necessary. Returns false after `bound`,
+    /// however many other frames arrive.
     pub async fn drain_until(
         &mut self,
         batch: &mut Batch,
-        patience: Duration,
+        bound: Duration,
         mut is_it: impl FnMut(&Packet) -> bool,
     ) -> Result<bool, Error> {
-        /// Frames between two looks at the clock.
+        /// Number of frames between two readings of the clock.
         const STRETCH: usize = 16_384;
         let mut deadline = None;
         let mut is_over = false;
@@ -367,15 +369,15 @@ impl Session {
             if is_over {
                 return Ok(false);
             }
-            // Most often it is in the ring already. Only now is it worth looking at the clock, and only if the ring
-            // is empty worth registering with the reactor. A process that was stopped till then looks once more.
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
+            // Usually the frame is in the ring already, so read the clock only now, and register with the reactor
+            // only if the ring is empty. A process that was stopped until the deadline checks once more.
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + bound);
             is_over =
                 Instant::now() >= deadline || (empty && !self.wait_for_frames(deadline).await?);
         }
     }
 
-    /// Frames that the kernel had no room for since this was asked last.
+    /// Returns the number of frames that the kernel dropped since the last call.
     pub fn newly_dropped(&mut self) -> Result<u64, Error> {
         let stats = self
             .capture
@@ -386,7 +388,7 @@ impl Session {
         Ok(u64::from(newly))
     }
 
-    /// Takes one frame of the trial; `None` if the ring is empty.
+    /// Takes the next frame of the trial; `None` if the ring is empty.
     fn next(&mut self, batch: &mut Batch) -> Result<Option<Packet>, Error> {
         loop {
             match self.capture.next_packet() {
@@ -402,7 +404,7 @@ impl Session {
         }
     }
 
-    /// Waits until the ring has a frame; `false` if none came before the deadline.
+    /// Waits until the ring has a frame. Returns false if none came before the deadline.
     async fn wait_for_frames(&self, deadline: Instant) -> Result<bool, Error> {
         let ready =
             sys::readable(self.capture.as_fd()).map_err(|error| self.failed_to_wait(&error))?;
@@ -422,7 +424,7 @@ impl Session {
     }
 }
 
-/// What ends a run of frames: an empty ring is fine, anything else is an error.
+/// Maps the end of a read: an empty ring is fine, anything else is an error.
 fn ended(interface: &str, error: pcap::Error) -> Result<(), Error> {
     match error {
         pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets => Ok(()),
@@ -430,7 +432,8 @@ fn ended(interface: &str, error: pcap::Error) -> Result<(), Error> {
     }
 }
 
-/// Trials and nothing else: on a host's own loopback other people's conversations are none of our business.
+/// Returns the filter for segments of trials: on the host's own loopback, other programs' connections are not
+/// captured.
 fn usual_filter(addresses: &[IpAddr], ports: &RangeInclusive<u16>) -> String {
     let hosts = addresses.iter().map(|ip| format!("host {ip}"));
     let hosts = hosts.collect::<Vec<_>>().join(" or ");
@@ -438,11 +441,11 @@ fn usual_filter(addresses: &[IpAddr], ports: &RangeInclusive<u16>) -> String {
     format!("((tcp and portrange {first}-{last}) or icmp or icmp6) and ({hosts})")
 }
 
-/// A filter for frames that were captured earlier, as libpcap compiles it for a link type.
+/// Compiled BPF filter for frames of a file, for one link type.
 pub struct StoredFilter(BpfProgram);
 
 impl StoredFilter {
-    /// Compiles a filter for frames of this number of the `LINKTYPE_` registry.
+    /// Compiles a filter for frames of this link type, a number of the `LINKTYPE_` registry.
     pub fn new(filter: &str, link: u16) -> Result<Self, Error> {
         let program = Capture::dead(pcap::Linktype(link.into()))
             .and_then(|capture| capture.compile(filter, true))
@@ -450,7 +453,7 @@ impl StoredFilter {
         Ok(Self(program))
     }
 
-    /// Whether it lets this frame through.
+    /// Returns true if the filter matches this frame.
     #[must_use]
     pub fn lets_through(&self, frame: &[u8]) -> bool {
         self.0.filter(frame)
@@ -464,7 +467,7 @@ fn bad_filter(filter: &str, error: &pcap::Error) -> Error {
     ))
 }
 
-/// libpcap's words, in one line.
+/// Returns libpcap's error text in one line.
 fn words(error: &pcap::Error) -> String {
     let text = match error {
         pcap::Error::PcapError(text) => text.clone(),
@@ -473,7 +476,7 @@ fn words(error: &pcap::Error) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// libpcap's refusal with what mends it.
+/// Returns the error for a failed libpcap call, with its fix if known.
 fn refused(action: &str, interface: &str, error: &pcap::Error) -> Error {
     let text = words(error);
     let lower = text.to_lowercase();
@@ -496,7 +499,7 @@ fn refused(action: &str, interface: &str, error: &pcap::Error) -> Error {
     }
 }
 
-/// A UDP socket that sends to itself. What it receives is never read: the frame on the wire is what counts.
+/// UDP socket that sends to itself. The received datagrams are never read: only the captured frames matter.
 struct FenceSocket {
     socket: UdpSocket,
     address: SocketAddr,
@@ -521,7 +524,7 @@ impl FenceSocket {
         })
     }
 
-    /// Sends a datagram with a mark of its own.
+    /// Sends a datagram with a new mark.
     fn send(&mut self, commitment: Option<&[u8; 32]>) -> io::Result<Fence> {
         self.mark = self.mark.wrapping_add(1);
         self.socket.send(&payload(self.mark, commitment))?;
@@ -532,16 +535,16 @@ impl FenceSocket {
     }
 }
 
-/// What a fence carries.
+/// Returns the payload of a fence: the mark, then the commitment.
 fn payload(mark: u64, commitment: Option<&[u8; 32]>) -> Vec<u8> {
     let mut payload = mark.to_be_bytes().to_vec();
     payload.extend(commitment.into_iter().flatten());
     payload
 }
 
-/// Datagrams to these addresses.
+/// Returns the filter for datagrams to these addresses.
 fn filter_for(fences: &[SocketAddr]) -> String {
-    // `and` and `or` bind equally strongly.
+    // In libpcap's syntax `and` and `or` have equal precedence.
     let one =
         |to: &SocketAddr| format!("(udp and dst host {} and dst port {})", to.ip(), to.port());
     let all: Vec<String> = fences.iter().map(one).collect();

@@ -1,5 +1,5 @@
-//! Which CPU a thread is on. Loopback and veth keep a queue of frames per CPU: a fence cannot overtake what was sent from its own,
-//! and does overtake what was sent from another.
+//! CPU affinity of threads that send. Loopback and veth have a queue of frames per CPU: a fence cannot overtake
+//! frames that were sent from its own CPU, but does overtake those from another one.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use nix::unistd::Pid;
 
 use crate::error::Error;
 
-/// Binds this thread to one of the CPUs that it may use, the `nth` going round. Frames queue up per CPU: on one CPU a
-/// fence cannot overtake what was sent before it. Whether that could be done: a sandbox may not let a thread be bound.
+/// Binds this thread to one of the CPUs that it may use, chosen by `nth` in rotation: on one CPU a fence cannot
+/// overtake earlier frames. Returns false if that failed: a sandbox may forbid it.
 #[allow(clippy::must_use_candidate)] // it need not matter
 pub fn stay_on_one(nth: usize) -> bool {
     let this_thread = Pid::from_raw(0);
@@ -25,8 +25,9 @@ pub fn stay_on_one(nth: usize) -> bool {
     })
 }
 
-/// Waits until no CPU has a frame in its queue, no longer than the bound: what a thread that is not bound to one has sent is
-/// through then, whichever CPU it was on, but for a frame that a CPU is at in this moment. Where the kernel does not show the queues it returns at once.
+/// Waits until no CPU has queued frames, for at most `bound`. Frames of a thread that is not bound to a CPU have then
+/// been delivered, except one that a CPU is processing at that moment. Returns at once if the kernel does not show
+/// the queues.
 pub fn queues_are_empty(bound: Duration) {
     let deadline = Instant::now() + bound;
     while queued().is_some_and(|frames| frames > 0) && Instant::now() < deadline {
@@ -34,8 +35,8 @@ pub fn queues_are_empty(bound: Duration) {
     }
 }
 
-/// How many frames wait in the queues of all CPUs: the twelfth column of `softnet_stat` (`softnet_seq_show()` in
-/// `net/core/net-procfs.c`, Linux 5.10).
+/// Returns the number of frames in the queues of all CPUs: the twelfth column of `softnet_stat` (`softnet_seq_show()`
+/// in `net/core/net-procfs.c`, Linux 5.10).
 fn queued() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/thread-self/net/softnet_stat").ok()?;
     queued_in(&text)
@@ -50,8 +51,8 @@ fn queued_in(text: &str) -> Option<u64> {
     text.lines().map(of_cpu).sum()
 }
 
-/// Does this on each CPU that this thread is not bound to and may be on, one after the other, and comes back. What a timer
-/// sends may leave by any of them: timers of a CPU that is idle go to one that is not (`kernel.timer_migration`).
+/// Calls `each` on every other CPU that this thread may use, one after the other, and returns to its own. A timer may
+/// send from any of them: timers of an idle CPU move to a busy one (`kernel.timer_migration`).
 pub fn on_others(mut each: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
     let this_thread = Pid::from_raw(0);
     let failed = |errno| Error::system("send a fence from each CPU", errno);
@@ -61,7 +62,7 @@ pub fn on_others(mut each: impl FnMut() -> Result<(), Error>) -> Result<(), Erro
     let mut moved = false;
     let mut result = Ok(());
     for cpu in 0..configured_cpus() {
-        // The kernel refuses those that are offline or that this process may not use.
+        // The kernel refuses CPUs that are offline or forbidden to this process.
         let is_home = home.is_set(cpu).unwrap_or(true);
         if is_home || !only(cpu).is_ok_and(|it| sched_setaffinity(this_thread, &it).is_ok()) {
             continue;
@@ -72,13 +73,14 @@ pub fn on_others(mut each: impl FnMut() -> Result<(), Error>) -> Result<(), Erro
             break;
         }
     }
+    // Also after a failure: the thread must not stay on a foreign CPU.
     if moved {
         sched_setaffinity(this_thread, &home).map_err(failed)?;
     }
     result
 }
 
-/// How many CPUs there are, offline ones included.
+/// Returns the number of configured CPUs, including offline ones.
 fn configured_cpus() -> usize {
     let count = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_CONF);
     let count = count.ok().flatten().and_then(|it| usize::try_from(it).ok());
@@ -95,7 +97,7 @@ fn only(cpu: usize) -> nix::Result<CpuSet> {
 mod tests {
     use super::*;
 
-    /// Two lines of Linux 6.12: `seq_printf()` with thirteen columns or more, all hexadecimal.
+    /// Lines as in Linux 6.12: `seq_printf()` with thirteen columns or more, all hexadecimal.
     #[test]
     fn frames_in_the_queues_are_counted() {
         let line = |queued: &str| {
@@ -105,7 +107,7 @@ mod tests {
         };
         let text = format!("{}{}", line("00000000"), line("0000001a"));
         assert_eq!(queued_in(&text), Some(26));
-        // Older kernels have eleven.
+        // Older kernels have eleven columns.
         assert_eq!(queued_in("0000075c 00000000\n"), None);
     }
 }

@@ -1,11 +1,11 @@
-//! The captures of one trial: one on loopback, or one at each end of the way between two hosts.
+//! Captures of one trial: one on loopback, or one at each end of the network between two hosts.
 //!
-//! Between hosts a frame that leaves one end and one that arrives at the other are two frames, of two rings. They are put into
-//! the order of their times: one clock stamps both. A fence crosses the way in each direction, and each ring must show both:
-//! then all that was sent before is in.
+//! Between hosts, a frame that leaves one end and arrives at the other is captured twice, in two rings. One clock
+//! stamps both, so the frames are sorted by time. A fence is sent in each direction, and each ring must show both:
+//! then everything sent before has been captured.
 //!
-//! Loopback and veth keep a queue of frames per CPU, and a fence stands behind what is in the queue of the CPU that it was sent
-//! from. Where a timer may have sent something, from whichever CPU, each of them sends one.
+//! Loopback and veth have a queue of frames per CPU, and a fence follows only the frames in the queue of its own CPU.
+//! If a timer may have sent something from any CPU, a fence is sent from each of them.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -20,31 +20,31 @@ use crate::sys;
 use rstproof_core::evidence::{Fence, Mark};
 use rstproof_core::packet::{Link, Packet};
 
-/// After this long a fence that has not come is sent again.
+/// Time after which a fence that has not arrived is sent again.
 const FENCE_AGAIN: Duration = Duration::from_millis(100);
 
-/// What a trial is captured by.
+/// Captures of a trial.
 pub struct Taps {
     sessions: Vec<Session>,
-    /// Frames that captures lost which are closed by now.
+    /// Number of frames dropped by captures that are closed.
     lost: u64,
     crossing: Option<Crossing>,
     interface: String,
-    /// Whether the thread that sends stays on one CPU.
+    /// True if the sending thread stays on one CPU.
     stays_on_cpu: bool,
 }
 
-/// Sockets at the two ends that send fences to each other. What arrives is never read.
+/// Sockets at both ends that send fences to each other. Received datagrams are never read.
 #[derive(Debug)]
 pub struct Crossing {
-    /// At the client's end, connected to the server's.
+    /// Socket at the client's end, connected to the server's.
     pub client: UdpSocket,
-    /// At the server's end, connected to the client's.
+    /// Socket at the server's end, connected to the client's.
     pub server: UdpSocket,
 }
 
 impl Crossing {
-    /// Where they go.
+    /// Returns the destinations of the fences.
     pub fn destinations(&self) -> Result<Vec<SocketAddr>, Error> {
         let of = |socket: &UdpSocket| socket.local_addr();
         let both = [of(&self.client), of(&self.server)].into_iter();
@@ -54,7 +54,7 @@ impl Crossing {
 }
 
 impl Taps {
-    /// One capture that shows both ends.
+    /// Returns the taps of a single capture that shows both ends.
     #[must_use]
     pub fn one(session: Session) -> Self {
         Self {
@@ -66,14 +66,14 @@ impl Taps {
         }
     }
 
-    /// The thread that sends may be on another CPU at any time.
+    /// Returns these taps for a sending thread that may be on another CPU at any time.
     #[must_use]
     pub fn roaming(mut self) -> Self {
         self.stays_on_cpu = false;
         self
     }
 
-    /// One at each end.
+    /// Returns the taps of two captures, one at each end.
     #[must_use]
     pub fn two(client: Session, server: Session, crossing: Crossing) -> Self {
         Self {
@@ -85,25 +85,25 @@ impl Taps {
         }
     }
 
-    /// The interfaces' names.
+    /// Returns the names of the interfaces.
     #[must_use]
     pub fn interface(&self) -> &str {
         &self.interface
     }
 
-    /// The BPF filter that says which frames are kept.
+    /// Returns the BPF filter for the frames that are kept.
     #[must_use]
     pub fn filter(&self) -> &str {
         self.sessions.first().map_or("", Session::filter)
     }
 
-    /// How frames begin.
+    /// Returns the link type of the frames.
     #[must_use]
     pub fn link(&self) -> Link {
         self.sessions.first().map_or(Link::Ethernet, Session::link)
     }
 
-    /// Frames that the kernel had no room for since this was asked last.
+    /// Returns the number of frames that the kernel dropped since the last call.
     pub fn newly_dropped(&mut self) -> Result<u64, Error> {
         let mut all = std::mem::take(&mut self.lost);
         for session in &mut self.sessions {
@@ -112,7 +112,7 @@ impl Taps {
         Ok(all)
     }
 
-    /// The server's end is captured by another one from now on, once all of this one is taken.
+    /// Replaces the capture at the server's end, after taking its remaining frames.
     pub fn replace_server(
         &mut self,
         server: Session,
@@ -120,7 +120,7 @@ impl Taps {
         batch: &mut Batch,
     ) -> Result<(), Error> {
         if let [_, old] = &mut self.sessions[..] {
-            // Its interface is gone, which is told of once all that it had shown is taken.
+            // The old interface is gone; the error for that comes after the last frame.
             let _ = old.drain(batch);
             self.lost += old.newly_dropped()?;
             *old = server;
@@ -129,13 +129,13 @@ impl Taps {
         Ok(())
     }
 
-    /// The sockets that send fences, if these cross a link.
+    /// Returns the sockets that send fences between hosts; `None` on loopback.
     #[must_use]
     pub fn crossing(&self) -> Option<&Crossing> {
         self.crossing.as_ref()
     }
 
-    /// Takes everything that is in the rings, and waits for nothing.
+    /// Takes all frames from the rings, without waiting.
     pub fn drain(&mut self, batch: &mut Batch) -> Result<(), Error> {
         for session in &mut self.sessions {
             session.drain(batch)?;
@@ -144,12 +144,13 @@ impl Taps {
         Ok(())
     }
 
-    /// Takes frames until they show it, waiting for it if need be, but no longer than that. `shows` is asked of one frame after
-    /// the other, in order; `anew` before it is asked from the first one again. Whether it came within the bound.
+    /// Takes frames until `shows` returns true, for at most `bound`. `shows` sees one frame after the other, in
+    /// order; `anew` returns its state whenever it starts again from the first frame. Returns false if the time is
+    /// exceeded.
     pub async fn drain_until<W>(
         &mut self,
         batch: &mut Batch,
-        patience: Duration,
+        bound: Duration,
         anew: impl Fn() -> W,
         shows: impl Fn(&mut W, &Packet) -> bool,
     ) -> Result<bool, Error> {
@@ -159,13 +160,14 @@ impl Taps {
                 return Ok(true);
             }
             return session
-                .drain_until(batch, patience, |packet| shows(&mut watch, packet))
+                .drain_until(batch, bound, |packet| shows(&mut watch, packet))
                 .await;
         }
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + bound;
         let mut is_over = false;
         loop {
             self.drain(batch)?;
+            // Sorting may have put new frames before older ones, so start again from the first frame.
             let mut watch = anew();
             if batch.packets.iter().any(|packet| shows(&mut watch, packet)) {
                 return Ok(true);
@@ -177,7 +179,7 @@ impl Taps {
         }
     }
 
-    /// Waits until a ring has a frame; `false` if none came before the deadline.
+    /// Waits until a ring has a frame. Returns false if none came before the deadline.
     async fn wait_for_frames(&self, deadline: Instant) -> Result<bool, Error> {
         let [client, server] = &self.sessions[..] else {
             return Ok(false);
@@ -197,11 +199,12 @@ impl Taps {
         }
     }
 
-    /// Sends a fence, or one each way, and takes everything up to it. What was sent last, and whether all came. What they
-    /// carry beside their mark is bound to the frames by that. `from_any_cpu` if not only this thread can have sent something, but
-    /// timers, too.
+    /// Sends a fence, or one in each direction, and takes all frames up to it. Returns the last fence and true if all
+    /// arrived. The fences bind `commitment` to the frames. `from_any_cpu` is true if timers may have sent something,
+    /// not only this thread.
     ///
-    /// One that does not come is sent again: a link that was down takes nothing for a moment, and a queue may be full.
+    /// A fence that does not arrive is sent again: a link that was down loses frames for a moment, and a queue may be
+    /// full.
     pub async fn drain_to_fence(
         &mut self,
         batch: &mut Batch,
@@ -216,7 +219,7 @@ impl Taps {
             let send = |taps: &mut Self| taps.send_from_other_cpus();
             (_, all_seen) = self.drain_to(batch, send).await?;
         }
-        // One after the other, so that it is known which frame is the last.
+        // One after the other, so that the last frame is known.
         if self.crossing.is_some() {
             let send = |taps: &mut Self| taps.send(commitment, true);
             let (_, seen) = self.drain_to(batch, send).await?;
@@ -228,14 +231,14 @@ impl Taps {
             return Err(Error::lab("send a fence", &"nothing is captured"));
         };
         if self.crossing.is_some() {
-            // Both rings were emptied, and what came meanwhile is of no trial.
+            // Frames that arrived after the last fence belong to no trial.
             batch.cut_after(&last);
         }
         Ok((last, all_seen && seen))
     }
 
-    /// Takes everything up to these fences, which are sent again if they do not come. Those that were sent last, and whether they
-    /// came.
+    /// Takes all frames up to these fences, which are sent again until they arrive. Returns the last ones that were
+    /// sent and true if they arrived.
     async fn drain_to(
         &mut self,
         batch: &mut Batch,
@@ -278,7 +281,7 @@ impl Taps {
         all.map(|session| session.send_fence(commitment)).collect()
     }
 
-    /// Sends a fence, or one each way, from each CPU but this thread's.
+    /// Sends a fence, or one in each direction, from each CPU except this thread's.
     fn send_from_other_cpus(&mut self) -> Result<Vec<Fence>, Error> {
         let mut fences = Vec::new();
         cpus::on_others(|| {
@@ -292,7 +295,7 @@ impl Taps {
     }
 }
 
-/// Sends a fence by this socket to the other end.
+/// Sends a fence from this socket to the other end.
 fn send_across(
     socket: &UdpSocket,
     commitment: Option<&[u8; 32]>,
