@@ -1,7 +1,7 @@
-//! What the kernel itself can tell: its trace events and its TCP counters.
+//! Kernel sources of evidence: trace events and TCP counters.
 //!
-//! The only door to tracefs and to the counters in `/proc`. What was asked becomes plain data ([`event`](rstproof_core::kernel::event)), which goes
-//! into the evidence and is all that the judge sees.
+//! Only this module reads tracefs and the counters in `/proc`. The results are plain data
+//! ([`event`](rstproof_core::kernel::event)), which become part of the evidence, and the judge sees nothing else.
 
 pub mod counters;
 pub mod format;

@@ -1,7 +1,8 @@
-//! The TCP counters of a network namespace, as `/proc/net/snmp` and `/proc/net/netstat` have them.
+//! TCP counters of a network namespace, from `/proc/net/snmp` and `/proc/net/netstat`.
 //!
-//! They need no privilege and belong to the namespace of the thread that reads them: in a new one they start at 0, so
-//! their changes are an exact account of what the kernel did there. Kernels add counters; none may be taken for granted.
+//! Reading them needs no privilege. The counters belong to the namespace of the thread that reads them: in a new one they
+//! start at 0, so their increases are an exact account of what the kernel did there. Kernels add counters, so any of
+//! them may be missing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,21 +12,21 @@ use std::os::unix::fs::FileExt as _;
 use rstproof_core::kernel::counters::COUNTERS;
 use rstproof_core::kernel::event::Moved;
 
-/// The files that they are in, for the namespace of the thread that opens them.
+/// Files with the counters, for the namespace of the thread that opens them.
 const FILES: [&str; 2] = [
     "/proc/thread-self/net/snmp",
     "/proc/thread-self/net/netstat",
 ];
 
-/// The groups that are about TCP: `Tcp` of RFC 4022, and Linux's own.
+/// Groups of TCP counters: `Tcp` of RFC 4022, and Linux's own.
 const GROUPS: [&str; 3] = ["Tcp", "TcpExt", "MPTcpExt"];
 
-/// The TCP counters by name.
+/// TCP counters by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters(BTreeMap<String, u64>);
 
 impl Counters {
-    /// Those of the network namespace that this thread is in.
+    /// Reads the counters of this thread's network namespace.
     pub fn read() -> io::Result<Self> {
         let mut counters = Self::default();
         for file in FILES {
@@ -34,7 +35,8 @@ impl Counters {
         Ok(counters)
     }
 
-    /// Takes in the text of one file: pairs of lines, one with names and one with values, both after their group.
+    /// Adds the counters of one file: pairs of lines, one with names and one with values, each after the group's
+    /// name.
     pub fn add(&mut self, text: &str) {
         let mut lines = text.lines();
         while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
@@ -47,31 +49,31 @@ impl Counters {
                 continue;
             }
             let pairs = names.split_whitespace().zip(values.split_whitespace());
-            // `MaxConn` is -1: a setting, no counter.
+            // `MaxConn` is -1: a setting, not a counter.
             let counted = pairs.filter_map(|(name, value)| Some((name, value.parse().ok()?)));
             self.0
                 .extend(counted.map(|(name, value)| (name.to_owned(), value)));
         }
     }
 
-    /// The value of this one; `None` if this kernel does not count it.
+    /// Returns the value of a counter; `None` if this kernel does not have it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<u64> {
         self.0.get(name).copied()
     }
 }
 
-/// The [`COUNTERS`] of one namespace, read again and again: the files stay open, and where a counter stands in
-/// them is looked up once, for a trial takes less time than to parse all that is in there.
+/// Meter of the [`COUNTERS`] of one namespace for repeated reading. The files stay open and the positions of the
+/// counters are looked up once, because parsing whole files takes longer than a trial.
 #[derive(Debug)]
 pub struct Meter {
     files: [Watched; 2],
-    /// As they were when the trial began.
+    /// Values at the start of the trial.
     before: Values,
     uncounted: Vec<String>,
 }
 
-/// A value for each of [`COUNTERS`]; `None` where this kernel does not count it.
+/// Value of each of the [`COUNTERS`]; `None` if this kernel does not have it.
 type Values = [Option<u64>; COUNTERS.len()];
 
 const NO_VALUES: Values = [None; COUNTERS.len()];
@@ -79,14 +81,14 @@ const NO_VALUES: Values = [None; COUNTERS.len()];
 #[derive(Debug)]
 struct Watched {
     file: File,
-    /// Group, word of its line and place in [`COUNTERS`] of each that is in this file, in the order of the file. Lines are not
-    /// counted: that of `IcmpMsg` is there only once there was a message.
+    /// Group, word index in its line and index in [`COUNTERS`] of each counter of this file, in file order. Line
+    /// numbers are not stable: the line of `IcmpMsg` exists only after the first message.
     places: Vec<(&'static str, usize, usize)>,
     text: Vec<u8>,
 }
 
 impl Meter {
-    /// Those of the network namespace that this thread is in.
+    /// Opens the counters of this thread's network namespace.
     pub fn open() -> io::Result<Self> {
         let [snmp, netstat] = FILES.map(Watched::open);
         let mut watch = Self {
@@ -100,13 +102,13 @@ impl Meter {
         Ok(watch)
     }
 
-    /// A trial begins.
+    /// Marks the start of a trial.
     pub fn begin(&mut self) -> io::Result<()> {
         self.before = self.read()?;
         Ok(())
     }
 
-    /// By how much they have moved since then.
+    /// Returns the increases since the start of the trial.
     pub fn moved(&mut self) -> io::Result<Moved> {
         let now = self.read()?;
         let pairs = COUNTERS.iter().zip(self.before.iter().zip(now));
@@ -142,9 +144,10 @@ impl Watched {
         Ok(watched)
     }
 
-    /// Reads the file anew. How many bytes it has.
+    /// Reads the file again. Returns its length in bytes.
     fn fill(&mut self) -> io::Result<usize> {
         let mut len = 0;
+        // procfs may return less than fits, so read until the end.
         loop {
             if len == self.text.len() {
                 self.text.resize(2 * len, 0);
@@ -162,7 +165,7 @@ impl Watched {
         let mut places = self.places.iter().peekable();
         while let Some((group, _, _)) = places.peek() {
             let group = *group;
-            // Names, then their values.
+            // A line of names, then the line of their values.
             let Some((_, text)) = next_pair(&mut lines, group) else {
                 break;
             };
@@ -176,7 +179,7 @@ impl Watched {
     }
 }
 
-/// The next pair of lines of this group.
+/// Returns the next pair of lines of this group.
 fn next_pair<'a>(
     lines: &mut impl Iterator<Item = &'a [u8]>,
     group: &str,
@@ -190,7 +193,7 @@ fn next_pair<'a>(
     }
 }
 
-/// Where the watched counters stand: the names are on one line, their values on the next.
+/// Returns the positions of the watched counters: the names are on one line, their values on the next.
 fn places(text: &str) -> Vec<(&'static str, usize, usize)> {
     let lines: Vec<&str> = text.lines().collect();
     let pairs = lines.chunks_exact(2);
@@ -250,7 +253,7 @@ mod tests {
         }
     }
 
-    /// The values stand in the line after the names, in the same order.
+    /// Values are on the line after the names, in the same order.
     #[test]
     fn the_watched_ones_are_found_by_their_names() {
         let text = "Ip: OutRsts\nIp: 99\nTcp: MaxConn EstabResets OutRsts\nTcp: -1 14 16\n";
@@ -263,7 +266,7 @@ mod tests {
         assert_eq!(places("Tcp: OutRsts\n"), []);
     }
 
-    /// `/proc/net/snmp` has lines of `IcmpMsg` only once there was a message (`icmpmsg_put()`).
+    /// `/proc/net/snmp` has lines of `IcmpMsg` only after the first message (`icmpmsg_put()`).
     #[test]
     fn lines_that_come_in_between_change_nothing() {
         let before = "Icmp: InMsgs\nIcmp: 0\nTcp: MaxConn EstabResets OutRsts\nTcp: -1 1 2\n";
@@ -279,8 +282,8 @@ mod tests {
         assert_eq!((value("EstabResets"), value("OutRsts")), (Some(3), Some(4)));
     }
 
-    /// Another namespace's, other threads' or other programs' resets do not move them; a connect that is refused
-    /// moves two of this thread's (RFC 4022: a transition from SYN-SENT to CLOSED, a RST sent).
+    /// Counters of this namespace do not increase for resets in other namespaces. A refused connect increases two of
+    /// them (RFC 4022: a transition from SYN-SENT to CLOSED, an RST sent).
     #[test]
     fn what_moves_is_told_by_name() {
         let mut watch = Meter::open().unwrap();
@@ -290,7 +293,7 @@ mod tests {
         drop(listener);
         std::net::TcpStream::connect(address).unwrap_err();
         let moved = watch.moved().unwrap();
-        // Tests run side by side on the host's own loopback, so it may be more.
+        // Tests run concurrently on the host's own loopback, so the increase may be larger.
         for name in ["OutRsts", "AttemptFails"] {
             assert!(moved.get(name).unwrap() >= 1, "{name}: {moved:?}");
         }

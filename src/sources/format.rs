@@ -1,42 +1,42 @@
-//! What a trace event's record looks like, as the event's own `format` file in tracefs says.
+//! Layout of a trace event's records, from the event's `format` file in tracefs.
 //!
-//! Kernels add, drop and move fields, and renumber reasons: nothing about a record may be taken for granted. What this
-//! kernel says is parsed when the program runs, and a field that is not there is `None`, not an error.
+//! Kernels add, remove and move fields, and renumber reasons, so no layout is assumed. The `format` file of the
+//! running kernel is parsed at run time, and a missing field is `None`, not an error.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// One event's record.
+/// Record layout of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Format {
-    /// The event's name, without its system.
+    /// Name of the event, without its system.
     pub name: String,
-    /// What its records are marked with; differs from boot to boot.
+    /// Number that marks the event's records; differs from boot to boot.
     pub id: u32,
-    /// Its fields in file order, the common ones first.
+    /// Fields in file order, the common ones first.
     pub fields: Vec<Field>,
-    /// Names of values.
+    /// Names of field values.
     symbols: Vec<Symbol>,
 }
 
-/// Where a field lies in a record.
+/// Position and type of a field in a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Field {
-    /// Its name.
+    /// Name of the field.
     pub name: String,
-    /// Its C type, with the length in brackets if it is an array.
+    /// C type, with the length in brackets if it is an array.
     #[serde(rename = "type")]
     pub declared: String,
-    /// Bytes before it.
+    /// Offset in the record, in bytes.
     pub offset: usize,
-    /// Bytes that it takes.
+    /// Size in bytes.
     pub size: usize,
-    /// Whether it is a signed number.
+    /// True if the field is a signed number.
     pub signed: bool,
 }
 
-/// A value of a field that has a name.
+/// Name of a field's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Symbol {
     field: String,
@@ -45,7 +45,7 @@ struct Symbol {
 }
 
 impl Format {
-    /// Parses a `format` file; `None` if it is none. A line that cannot be understood costs its field only.
+    /// Parses a `format` file; `None` if it is not one. Skips the fields of lines that cannot be parsed.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let after = |label: &str| text.lines().find_map(|line| line.strip_prefix(label));
@@ -61,19 +61,19 @@ impl Format {
         })
     }
 
-    /// The field of this name.
+    /// Returns the field with this name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// The fields that this event has and others have not.
+    /// Returns the fields that are specific to this event.
     pub fn own_fields(&self) -> impl Iterator<Item = &Field> {
         let own = |field: &&Field| !field.name.starts_with("common_");
         self.fields.iter().filter(own)
     }
 
-    /// What this kernel calls this value of this field; `None` if it has no name.
+    /// Returns this kernel's name for a value of a field; `None` if it has none.
     #[must_use]
     pub fn symbol(&self, field: &str, value: u64) -> Option<&str> {
         let is_it = |symbol: &&Symbol| symbol.field == field && symbol.value == value;
@@ -83,7 +83,7 @@ impl Format {
             .map(|symbol| symbol.name.as_str())
     }
 
-    /// The names that this kernel has for values of this field.
+    /// Returns this kernel's names for the values of a field.
     #[must_use]
     pub fn symbols(&self, field: &str) -> BTreeMap<u64, String> {
         let of_it = self.symbols.iter().filter(|symbol| symbol.field == field);
@@ -92,7 +92,7 @@ impl Format {
             .collect()
     }
 
-    /// How many values of this field have a name.
+    /// Returns the number of named values of a field.
     #[must_use]
     pub fn symbols_of(&self, field: &str) -> usize {
         let of_it = |symbol: &&Symbol| symbol.field == field;
@@ -100,7 +100,7 @@ impl Format {
     }
 }
 
-/// `field:__u8 saddr[28]; offset:32; size:28; signed:0;`, with tabs between the parts.
+/// Parses a line such as `field:__u8 saddr[28]; offset:32; size:28; signed:0;`, with tabs between the parts.
 fn field(line: &str) -> Option<Field> {
     let line = line.trim().strip_prefix("field:")?;
     let (declaration, rest) = line.split_once(';')?;
@@ -128,8 +128,8 @@ fn field(line: &str) -> Option<Field> {
     })
 }
 
-/// The tables of `__print_symbolic(REC->field, { 1, "NAME" }, …)`. A value that is not a number, because the kernel
-/// left the name of a C constant there, is no value that a record could be looked up by.
+/// Parses the tables of `__print_symbolic(REC->field, { 1, "NAME" }, …)`. Skips a value that is the name of a C
+/// constant, which the kernel left unexpanded: a record holds only numbers.
 fn symbols(print: &str) -> Vec<Symbol> {
     let mut symbols = Vec::new();
     for call in print.split("__print_symbolic(").skip(1) {
@@ -153,8 +153,8 @@ fn symbols(print: &str) -> Vec<Symbol> {
     symbols
 }
 
-/// Takes `{ 1, "NAME" }` off the front of a table: its value and name if the value is a number, and what comes after
-/// the entry. `None` at the end of the table.
+/// Splits `{ 1, "NAME" }` from the front of a table. Returns its value and name if the value is a number, and the
+/// rest of the table; `None` at the end of the table.
 fn next_entry(table: &str) -> Option<(Option<(u64, &str)>, &str)> {
     let table = table.trim_start_matches([',', ' ', '\t']);
     let (value, rest) = table.strip_prefix('{')?.split_once(',')?;
@@ -163,7 +163,7 @@ fn next_entry(table: &str) -> Option<(Option<(u64, &str)>, &str)> {
     Some((number(value.trim()).map(|value| (value, name)), rest))
 }
 
-/// As the kernel's macros leave it: decimal or hexadecimal, perhaps with C's suffixes.
+/// Parses a number as the kernel's macros leave it: decimal or hexadecimal, perhaps with C's suffixes.
 fn number(text: &str) -> Option<u64> {
     let text = text.trim_end_matches(['U', 'L', 'u', 'l']);
     match text.strip_prefix("0x") {
@@ -183,14 +183,14 @@ mod tests {
     const ERROR_REPORT: &str = include_str!("../../tests/formats/inet_sk_error_report-6.18");
     const SET_STATE: &str = include_str!("../../tests/formats/inet_sock_set_state-6.18");
     const KFREE_SKB: &str = include_str!("../../tests/formats/kfree_skb-6.18");
-    /// Up to Linux 6.9: ports and family by themselves, no reason.
+    /// Format up to Linux 6.9: separate ports and family, no reason.
     const OLD_SEND_RESET: &str = include_str!("../../tests/formats/tcp_send_reset-6.9");
 
     fn parsed(text: &str) -> Format {
         Format::parse(text).unwrap()
     }
 
-    /// Name, offset and size of the event's own fields.
+    /// Returns name, offset and size of the event's own fields.
     fn layout(format: &Format) -> Vec<(&str, usize, usize)> {
         let fields = format.own_fields();
         fields
@@ -198,7 +198,7 @@ mod tests {
             .collect()
     }
 
-    /// As `TRACE_EVENT(tcp_send_reset)` in include/trace/events/tcp.h has it: two pointers, an int, an enum, and two
+    /// Layout of `TRACE_EVENT(tcp_send_reset)` in include/trace/events/tcp.h: two pointers, an int, an enum, and two
     /// `struct sockaddr_in6`, which are 28 bytes.
     #[test]
     fn a_reset_sent_has_a_reason_and_two_socket_addresses() {
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(format.symbols_of("reason"), 26);
     }
 
-    /// This kernel prints `{ TCP_ESTABLISHED, "TCP_ESTABLISHED" }` here: no number to look up.
+    /// The kernel prints `{ TCP_ESTABLISHED, "TCP_ESTABLISHED" }` for this event, which has no number.
     #[test]
     fn a_table_of_c_constants_names_no_number_and_hides_no_other_table() {
         let format = parsed(SEND_RESET);

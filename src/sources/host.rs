@@ -1,9 +1,9 @@
-//! What this host says of itself that may change what a trial predicts: its memory for sockets, and the queues of its CPUs.
+//! Host state that may change the outcome of a trial: memory for sockets, and the queues of CPUs.
 //!
-//! A kernel that is short of memory for TCP takes less of a write, shrinks windows and delays a FIN. Most of that it counts
-//! nowhere: a send buffer that cannot grow leaves no trace in the namespace's counters (`sk_stream_moderate_sndbuf()`,
-//! `net/core/sock.c`). What can be read is whether the host is under pressure, and what a control group is allowed. And a packet
-//! that finds a CPU's queue full is dropped before any capture sees it.
+//! A kernel that is short of TCP memory accepts less of a write, shrinks windows and delays a FIN. It counts hardly
+//! any of that: a send buffer that cannot grow changes no counter of the namespace (`sk_stream_moderate_sndbuf()`,
+//! `net/core/sock.c`). The host does show memory pressure, and the limits of a control group. A packet that finds the
+//! queue of a CPU full is dropped before any capture sees it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -12,22 +12,22 @@ use std::sync::OnceLock;
 
 use rstproof_core::kernel::host::HostState;
 
-/// Reads it again and again.
+/// Open files with the host's state, for repeated reading.
 #[derive(Debug)]
 pub struct HostWatch {
     protocols: Option<File>,
     sockstat: Option<File>,
     softnet: Option<File>,
     cgroup_tcp: Option<(u64, File)>,
-    /// `memory.events` of this process's control group.
+    /// The file `memory.events` of this process's control group.
     events: Option<File>,
-    /// When the trial began: limits met, and packets dropped.
+    /// Limit hits and dropped packets at the start of the trial.
     before: (u64, u64),
     text: Vec<u8>,
 }
 
 impl HostWatch {
-    /// Opens what there is. Where there is nothing to read, nothing is known.
+    /// Opens the files that exist. State whose file is missing is unknown.
     #[must_use]
     pub fn open() -> Self {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -42,12 +42,12 @@ impl HostWatch {
         }
     }
 
-    /// A trial begins.
+    /// Marks the start of a trial.
     pub fn begin(&mut self) {
         self.before = (self.hits(), self.drops());
     }
 
-    /// As it is now that the trial has ended.
+    /// Returns the state at the end of the trial.
     pub fn read(&mut self) -> HostState {
         let (hits, drops) = (self.hits(), self.drops());
         let low = HOST_LIMIT.get().copied().flatten();
@@ -93,11 +93,12 @@ impl HostWatch {
     }
 }
 
-/// `tcp_mem[0]`, which only the first network namespace shows (`ipv4_table`, `net/ipv4/sysctl_net_ipv4.c`).
+/// Value of `tcp_mem[0]`, which only the initial network namespace shows (`ipv4_table`,
+/// `net/ipv4/sysctl_net_ipv4.c`).
 static HOST_LIMIT: OnceLock<Option<u64>> = OnceLock::new();
 
-/// Reads `tcp_mem[0]`, or, in a container, takes the least that it may be by default. Call it on a thread that has not left the host's
-/// network namespace.
+/// Reads `tcp_mem[0]`; in a container, takes a lower bound of its default instead. Must be called on a thread that is
+/// still in the host's network namespace.
 pub fn read_host_limits() {
     HOST_LIMIT.get_or_init(|| {
         let limits = fs::read_to_string("/proc/sys/net/ipv4/tcp_mem").ok();
@@ -106,10 +107,11 @@ pub fn read_host_limits() {
     });
 }
 
-/// Lower bound in pages of the default of `tcp_mem[0]`, from the text of `/proc/meminfo`. The default is 3/64 of the pages that were free
-/// for buffers when the kernel started (`tcp_init_mem()`, `net/ipv4/tcp.c`), which is nearly all memory; a quarter less is taken here.
+/// Returns a lower bound of the default of `tcp_mem[0]`, in pages, from the text of `/proc/meminfo`. The default is
+/// 3/64 of the pages that were free for buffers when the kernel started (`tcp_init_mem()`, `net/ipv4/tcp.c`), which
+/// is nearly all memory; the bound is a quarter less.
 fn default_limit(meminfo: &str) -> Option<u64> {
-    /// The largest page of the architectures that Linux runs on; a smaller one gives more pages.
+    /// Largest page size of Linux in bytes; a smaller one would give more pages.
     const PAGE: u64 = 64 << 10;
     let line = meminfo
         .lines()
@@ -120,8 +122,9 @@ fn default_limit(meminfo: &str) -> Option<u64> {
     Some(kibibytes.saturating_mul(1024) / page.unwrap_or(PAGE) / 64 * 3 / 4 * 3)
 }
 
-/// A number of the `TCP` line of `/proc/net/sockstat` (`sockstat_seq_show()`), which names each before its value: `TCP: inuse 1 orphan
-/// 0 tw 0 alloc 13 mem 56`. `mem` counts pages of the whole host, `tw` connections in TIME-WAIT of the namespace.
+/// Returns a number from the `TCP` line of `/proc/net/sockstat` (`sockstat_seq_show()`), which has each name before
+/// its value: `TCP: inuse 1 orphan 0 tw 0 alloc 13 mem 56`. `mem` counts pages of the whole host, `tw` connections in
+/// TIME-WAIT of the namespace.
 pub(crate) fn tcp_of_sockstat(sockstat: &str, name: &str) -> Option<u64> {
     let mut lines = sockstat.lines();
     let line = lines.find_map(|line| line.strip_prefix("TCP:"))?;
@@ -130,8 +133,8 @@ pub(crate) fn tcp_of_sockstat(sockstat: &str, name: &str) -> Option<u64> {
     words.next()?.parse().ok()
 }
 
-/// Packets that found a full queue, by `/proc/net/softnet_stat`: a line for each CPU, in hexadecimal digits, the second column
-/// (`softnet_seq_show()`, `net/core/net-procfs.c`).
+/// Returns the number of packets dropped at full queues, from `/proc/net/softnet_stat`: a line for each CPU, in
+/// hexadecimal digits, the second column (`softnet_seq_show()`, `net/core/net-procfs.c`).
 fn dropped_by_queues(softnet: &str) -> u64 {
     let columns = softnet
         .lines()
@@ -141,7 +144,7 @@ fn dropped_by_queues(softnet: &str) -> u64 {
         .sum()
 }
 
-/// What a file holds now. The buffer grows with it: a host may have many CPUs.
+/// Reads a whole file. The buffer grows with it: a host may have many CPUs.
 fn text<'a>(file: &File, buffer: &'a mut Vec<u8>) -> Option<&'a str> {
     let mut len = 0;
     loop {
@@ -157,14 +160,14 @@ fn text<'a>(file: &File, buffer: &'a mut Vec<u8>) -> Option<&'a str> {
     std::str::from_utf8(&buffer[..len]).ok()
 }
 
-/// Whether TCP is, by `/proc/net/protocols`: name, size, sockets, memory, press, in columns (`proto_seq_printf()`). `TCPv6` shares
-/// its account with TCP.
+/// Returns true if TCP is under memory pressure, from `/proc/net/protocols`: columns name, size, sockets, memory,
+/// press (`proto_seq_printf()`). `TCPv6` shares its memory account with TCP.
 fn is_under_pressure(protocols: &str) -> bool {
     let mut lines = protocols.lines().map(str::split_whitespace);
     lines.any(|mut words| words.next() == Some("TCP") && words.nth(3) == Some("yes"))
 }
 
-/// How often a limit was met, by `memory.events`: pairs of a name and a number.
+/// Returns the number of limit hits, from `memory.events`: pairs of a name and a number.
 fn limit_hits(events: &str) -> u64 {
     let pairs = events.lines().filter_map(|line| line.split_once(' '));
     let counted = pairs.filter(|(name, _)| matches!(*name, "high" | "max"));
@@ -173,10 +176,11 @@ fn limit_hits(events: &str) -> u64 {
         .sum()
 }
 
-/// TCP memory limit of the control group (version 1) that `/proc/self/cgroup` names, if it is limited, and the file that holds the
-/// peak of its usage.
+/// Returns the TCP memory limit of the control group (version 1) in `/proc/self/cgroup`, and the file with its peak
+/// usage; `None` if there is no limit.
 fn tcp_limit(groups: &str) -> Option<(u64, File)> {
-    /// `PAGE_COUNTER_MAX` pages, what no limit reads as on 64 bits, is some pages below `i64::MAX`; this is no memory's size.
+    /// Lower bound of values that mean "no limit": `PAGE_COUNTER_MAX` pages, on 64 bits some pages below `i64::MAX`.
+    /// No host has that much memory.
     const NO_LIMIT: u64 = 1 << 62;
     let own = groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -195,7 +199,7 @@ fn tcp_limit(groups: &str) -> Option<(u64, File)> {
     Some((limit, peak))
 }
 
-/// `memory.events` of the control group (version 2) that `/proc/self/cgroup` names.
+/// Returns the path of `memory.events` of the control group (version 2) in `/proc/self/cgroup`.
 fn events_file(groups: &str) -> Option<PathBuf> {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
     let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -204,7 +208,8 @@ fn events_file(groups: &str) -> Option<PathBuf> {
         .find_map(|root| below(root, own, "memory.events"))
 }
 
-/// A file of this control group. In a container the mount may begin at the group itself, whatever path it has outside.
+/// Returns the path of a file of this control group. In a container the mount may begin at the group itself, whatever
+/// its path outside.
 fn below(root: &str, group: &str, file: &str) -> Option<PathBuf> {
     let root = Path::new(root);
     let own = root.join(group.trim_start_matches('/')).join(file);
@@ -217,7 +222,7 @@ fn below(root: &str, group: &str, file: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// The columns of `proto_seq_printf()`, net/core/sock.c.
+    /// Columns of `proto_seq_printf()`, net/core/sock.c.
     const PROTOCOLS: &str = "protocol  size sockets  memory press maxhdr  slab module     cl\n\
                              MPTCP     1904      0      56   yes      0   yes  kernel      y\n\
                              UDP       1152      2       0   NI       0   yes  kernel      y\n\
@@ -245,7 +250,7 @@ mod tests {
         );
     }
 
-    /// 3/64 of 256 MiB, less what the kernel keeps for itself.
+    /// Default of 3/64 of 256 MiB, less what the kernel reserves for itself.
     #[test]
     fn the_default_limit_is_taken_too_low_rather_than_too_high() {
         let low = default_limit("MemTotal:         262144 kB\nMemFree: 9 kB\n").unwrap();

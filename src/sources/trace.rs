@@ -1,12 +1,12 @@
-//! The kernel's trace events, while trials run: a private instance of tracefs, shared by all workers of a run.
+//! Kernel trace events during trials: a private tracefs instance, shared by all workers of a run.
 //!
-//! tracefs is not namespaced: events of every namespace and program of the host arrive, whoever asked for them, and none
-//! carries a namespace. So there is one instance for the run and not one for each worker, what arrives is handed to the
-//! worker whose addresses it has, and the rest is thrown away. Nobody is woken for an event: a worker that has ended its
-//! trial empties the rings, its own and the others' if there is anything in them.
+//! tracefs is not namespaced: events of every namespace and program of the host arrive, and none carries a namespace.
+//! So a run has one instance, not one per worker; each event goes to the worker that uses its addresses, and other
+//! events are discarded. No thread is woken for an event: a worker that has ended its trial empties all rings, also
+//! on behalf of other workers.
 //!
-//! An instance outlives its maker. It is removed when the run ends, whichever way, and those of runs that were killed
-//! are removed by the next one.
+//! An instance outlives the process that created it. It is removed when the run ends, whichever way, and the next run
+//! removes those of runs that were killed.
 
 pub mod record;
 pub mod ring;
@@ -29,14 +29,15 @@ use crate::file::names_in;
 use rstproof_core::kernel::event::{Coverage, Event, Trace, What};
 use rstproof_core::time::Timestamp;
 
-/// What the names of instances begin with; the process and when it began follow.
+/// Prefix of instance names; the process and its start time follow.
 const NAME: &str = "rstproof";
 
-/// Ring size, in KiB for each CPU: some 40,000 events. Other runs fill them too, and no trial may lose what is its own because one
-/// that waits for a timer could not be run for a while.
+/// Ring size in KiB per CPU: some 40,000 events. Other runs fill the rings too, and a delayed worker must not lose
+/// the events of its trial.
 pub const RING_KIB: u32 = 4096;
 
-/// What fits of it on a host with so many CPUs: all rings together take no more than 64 MiB, unless there are very many.
+/// Returns the ring size in KiB per CPU that a host with this number of CPUs can afford: all rings together take at
+/// most 64 MiB, unless there are very many CPUs.
 fn share_kib(ring_kib: u32, cpus: usize) -> u32 {
     const ALL_KIB: usize = 64 * 1024;
     const LEAST_KIB: u32 = 64;
@@ -44,67 +45,68 @@ fn share_kib(ring_kib: u32, cpus: usize) -> u32 {
     ring_kib.min(share.max(LEAST_KIB))
 }
 
-/// An instance at work.
+/// Open tracefs instance that records events.
 #[derive(Debug)]
 pub struct Session {
     head: Head,
     decoders: BTreeMap<u16, Decoder>,
     coverage: Coverage,
-    /// One a CPU.
+    /// Rings, one per CPU.
     rings: Vec<Mutex<Ring>>,
     inboxes: Mutex<Vec<Inbox>>,
-    /// Dropped after the rings: it cannot be removed while one is open.
+    /// Instance directory. Dropped after the rings: it cannot be removed while one is open.
     instance: Instance,
-    /// By how much `CLOCK_MONOTONIC` of this process is ahead of the trace's clock.
+    /// Lead of this process's `CLOCK_MONOTONIC` over the trace clock, in nanoseconds.
     clock_offset_ns: i64,
 }
 
-/// The instance's directory, which is removed when this goes.
+/// Directory of the instance, removed on drop.
 #[derive(Debug)]
 struct Instance {
-    /// Without it the directory cannot be reached.
+    /// The tracefs, which keeps the directory reachable.
     tracefs: Tracefs,
     directory: PathBuf,
 }
 
 #[derive(Debug)]
 struct Ring {
-    /// `None` once the session is closed.
+    /// Open ring; `None` once the session is closed.
     pipe: Option<File>,
     page: Vec<u8>,
 }
 
-/// What has arrived for one worker.
+/// Records for one worker.
 #[derive(Debug)]
 struct Inbox {
     addresses: Vec<IpAddr>,
     records: Vec<Record>,
-    /// Some records were lost, and nobody knows whose they were.
+    /// True if records were lost, which may have belonged to any worker.
     overrun: bool,
 }
 
-/// A worker's share of a session.
+/// Handle through which a worker receives its events of a session.
 #[derive(Debug)]
 pub struct Listener {
     session: Arc<Session>,
     nth: usize,
 }
 
-/// What the events are wanted of.
+/// Selection of the events of one trial.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
-    /// The client's address.
+    /// Address of the client.
     pub client: SocketAddr,
-    /// The server's.
+    /// Address of the server.
     pub server: SocketAddr,
-    /// When the trial began.
+    /// Start of the trial.
     pub began: Timestamp,
-    /// When it ended, or its fence was captured: what comes later is no part of it.
+    /// End of the trial, or capture time of its fence: later events do not belong to it.
     pub fence: Option<Timestamp>,
 }
 
 impl Session {
-    /// Makes an instance whose rings have so many KiB for each CPU, or what fits of that, and lets it record what concerns these ports.
+    /// Creates an instance with rings of `ring_kib` KiB per CPU, or less on hosts with many CPUs, and records the
+    /// events of these ports.
     pub fn open(
         tracefs: Tracefs,
         ports: RangeInclusive<u16>,
@@ -113,7 +115,7 @@ impl Session {
         let instances = tracefs.root().join("instances");
         remove_leftovers(&instances);
         let own = process_name(std::process::id()).unwrap_or_default();
-        // Several in one process do not disturb each other either.
+        // The salt separates several instances of one process.
         let salt = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
         let directory = instances.join(format!("{NAME}-{own}-{salt:08x}"));
         fs::create_dir(&directory)?;
@@ -124,6 +126,7 @@ impl Session {
     fn set_up(instance: Instance, ports: &RangeInclusive<u16>, ring_kib: u32) -> io::Result<Self> {
         let Instance { tracefs, directory } = &instance;
         let write = |file: &str, text: &str| fs::write(directory.join(file), text);
+        // `CLOCK_MONOTONIC`, which ClockCheck relates to the time of frames; the default clock is not global.
         write("trace_clock", "mono")?;
         let cpus = names_in(&directory.join("per_cpu"))?.len();
         write("buffer_size_kb", &share_kib(ring_kib, cpus).to_string())?;
@@ -134,7 +137,7 @@ impl Session {
                 "this kernel's ring has another form",
             )
         })?;
-        // What a kernel does not have cannot be told of, and that is all.
+        // An event that this kernel lacks is missing from the coverage, which is no error.
         let formats = EVENTS.map(|(system, name)| (system, name, tracefs.format(system, name)));
         let mut session = Self {
             head,
@@ -154,7 +157,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Lets this event be recorded. Its decoder, if it is.
+    /// Enables this event. Returns its decoder; `None` if the event cannot be recorded.
     fn enable(
         &mut self,
         system: &str,
@@ -169,14 +172,15 @@ impl Session {
             .join("events")
             .join(system)
             .join(&format.name);
-        // What others do on this host is not to fill the rings. Where a filter is not understood all is recorded.
+        // Other connections of this host must not fill the rings. A kernel that rejects the filter records
+        // everything.
         let _ = fs::write(event.join("filter"), filter(format, ports));
         fs::write(event.join("enable"), "1").ok()?;
         self.decoders.insert(id, decoder.clone());
         Some(decoder)
     }
 
-    /// A share for a worker whose trials use these addresses and no others.
+    /// Returns a listener for a worker whose trials use these addresses and no others.
     #[must_use]
     pub fn listen(self: &Arc<Self>, addresses: Vec<IpAddr>) -> Listener {
         let mut inboxes = lock(&self.inboxes);
@@ -191,11 +195,11 @@ impl Session {
         }
     }
 
-    /// Empties all rings into the inboxes. Whose trial waits for a timer does not, and meanwhile others, of other runs even,
-    /// fill them.
+    /// Moves the records of all rings to the inboxes. A worker whose trial waits for a timer does not call this,
+    /// while other trials, even of other runs, fill the rings.
     pub fn empty(&self) -> io::Result<()> {
         for ring in &self.rings {
-            // Who holds the lock may be handing out what belongs to others.
+            // Waits for a ring in use: its reader may be delivering records for this worker.
             let mut ring = lock(ring);
             while let Some(length) = ring.read()? {
                 self.hand_out(&ring.page[..length]);
@@ -214,7 +218,7 @@ impl Session {
             inboxes.iter_mut().for_each(|inbox| inbox.overrun = true);
         }
         for (at, bytes) in page {
-            // `common_type` is the first field of each.
+            // Every record begins with `common_type`.
             let id = bytes.first_chunk().map(|id| u16::from_ne_bytes(*id));
             let decoder = id.and_then(|id| self.decoders.get(&id));
             let Some(record) = decoder.and_then(|it| it.decode(at, bytes)) else {
@@ -231,10 +235,10 @@ impl Session {
         }
     }
 
-    /// Removes the instance; nothing arrives any more.
+    /// Removes the instance; no more events arrive.
     pub fn close(&self) {
         for ring in &self.rings {
-            // It cannot be removed while a pipe is open.
+            // The instance cannot be removed while a pipe is open.
             lock(ring).pipe = None;
         }
         self.instance.remove();
@@ -256,20 +260,21 @@ impl Drop for Instance {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Some(inbox) = lock(&self.session.inboxes).get_mut(self.nth) {
+            // Emptied, not removed: other listeners refer to theirs by index.
             inbox.addresses = Vec::new();
             inbox.records = Vec::new();
         }
     }
 }
 
-/// By how much `CLOCK_MONOTONIC` of this process is ahead of the host's, which the trace has: time namespaces have an offset
-/// (`time_namespaces(7)`), containers that were restored from a checkpoint among them.
+/// Returns the lead of this process's `CLOCK_MONOTONIC` over the host's, which the trace uses: time namespaces have
+/// an offset (`time_namespaces(7)`), for example in containers that were restored from a checkpoint.
 fn clock_offset_ns() -> i64 {
     let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
     monotonic_offset_ns(&offsets).unwrap_or(0)
 }
 
-/// That of the line `monotonic SECONDS NANOSECONDS`.
+/// Returns the offset of the line `monotonic SECONDS NANOSECONDS`, in nanoseconds.
 fn monotonic_offset_ns(offsets: &str) -> Option<i64> {
     let mut lines = offsets.lines().map(str::split_whitespace);
     let mut words = lines.find_map(|mut words| (words.next()? == "monotonic").then_some(words))?;
@@ -279,7 +284,7 @@ fn monotonic_offset_ns(offsets: &str) -> Option<i64> {
 }
 
 impl Listener {
-    /// The events of a trial that has ended, on the clock that `clocks` was sampled of.
+    /// Returns the events of a trial that has ended, with the times that `clocks` converts them to.
     pub fn take(&self, wanted: &Wanted, clocks: ClockCheck) -> io::Result<Trace> {
         self.session.empty()?;
         let mut inboxes = lock(&self.session.inboxes);
@@ -301,20 +306,20 @@ impl Listener {
                     .then(|| sockets.event(record, at))
             })
             .collect();
-        // Each CPU has a ring of its own.
+        // Each CPU has its own ring, so the events are sorted only now.
         events.sort_by_key(|event| event.at);
         Ok(Trace { events, coverage })
     }
 }
 
 impl Wanted {
-    /// Whether the record is about the connection, or about a reset from its listener.
+    /// Returns true if the record belongs to the connection, or to an RST from its listener.
     fn concerns(&self, record: &Record) -> bool {
         let ends = (record.source, record.destination);
         if ends == (self.client, self.server) || ends == (self.server, self.client) {
             return true;
         }
-        // A listener has no other end.
+        // A listener has no peer.
         let is_listener = record.source == self.server
             && record.destination.ip().is_unspecified()
             && record.destination.port() == 0;
@@ -322,7 +327,7 @@ impl Wanted {
     }
 }
 
-/// Small numbers for pointers.
+/// Numbering of sockets, which replaces their pointers.
 #[derive(Default)]
 struct Sockets(Vec<u64>);
 
@@ -350,7 +355,7 @@ impl Sockets {
 }
 
 impl Ring {
-    /// Reads a page; `None` if there is nothing to be read.
+    /// Reads a page; `None` if the ring is empty or closed.
     fn read(&mut self) -> io::Result<Option<usize>> {
         let Some(pipe) = &mut self.pipe else {
             return Ok(None);
@@ -365,7 +370,7 @@ impl Ring {
     }
 }
 
-/// What is covered once this event is recorded, or is not.
+/// Returns the coverage after this event was enabled, or could not be.
 fn covered(mut coverage: Coverage, name: &str, decoder: Option<&Decoder>) -> Coverage {
     let is_there = decoder.is_some();
     match name {
@@ -382,7 +387,7 @@ fn covered(mut coverage: Coverage, name: &str, decoder: Option<&Decoder>) -> Cov
     coverage
 }
 
-/// A file that gives to a second read nothing more, however little the first one has asked for.
+/// Reads a tracefs file that returns its whole text to the first read, and nothing to a second one.
 fn read_at_once(path: &Path) -> io::Result<String> {
     let mut text = vec![0; 4096];
     let length = File::open(path)?.read(&mut text)?;
@@ -390,7 +395,7 @@ fn read_at_once(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// What is to be recorded of this event, as far as its fields tell.
+/// Returns the filter for the records of an event, as far as its fields allow one.
 fn filter(format: &Format, ports: &RangeInclusive<u16>) -> String {
     let mut terms = Vec::new();
     let (first, last) = (ports.start(), ports.end());
@@ -399,22 +404,22 @@ fn filter(format: &Format, ports: &RangeInclusive<u16>) -> String {
             "(sport >= {first} && sport <= {last} || dport >= {first} && dport <= {last})"
         ));
     }
-    // Subflows of Multipath TCP are TCP, their owner is not.
+    // Subflows of Multipath TCP are TCP, but their parent socket is not.
     if format.field("protocol").is_some() {
         terms.push(format!("protocol == {}", libc::IPPROTO_TCP));
     }
-    // An error is told of when there is none as well.
+    // The event is also recorded when the error is cleared.
     if format.field("error").is_some() {
         terms.push("error != 0".to_owned());
     }
     if terms.is_empty() {
-        // No filter.
+        // The text `0` removes the filter.
         return "0".to_owned();
     }
     terms.join(" && ")
 }
 
-/// A ring for each CPU.
+/// Opens the ring of each CPU.
 fn rings(directory: &Path) -> io::Result<Vec<Mutex<Ring>>> {
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?;
     let page = page.and_then(|size| usize::try_from(size).ok());
@@ -424,6 +429,7 @@ fn rings(directory: &Path) -> io::Result<Vec<Mutex<Ring>>> {
     for cpu in names_in(&cpus)? {
         let pipe = OpenOptions::new()
             .read(true)
+            // A read of an empty ring would wait for events.
             .custom_flags(libc::O_NONBLOCK)
             .open(cpus.join(cpu).join("trace_pipe_raw"))?;
         rings.push(Mutex::new(Ring {
@@ -434,16 +440,16 @@ fn rings(directory: &Path) -> io::Result<Vec<Mutex<Ring>>> {
     Ok(rings)
 }
 
-/// What tells this process from all others, those with the same number at another time included.
+/// Returns a name that identifies a process, even after its number was reused: its number and its start time.
 fn process_name(process: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name in brackets may hold anything; field 22 is the time of the start (proc(5)).
+    // The name in brackets may hold anything; field 22 is the start time (proc(5)).
     let (_, fields) = stat.rsplit_once(") ")?;
     let began = fields.split(' ').nth(19)?;
     Some(format!("{process}-{began}"))
 }
 
-/// Removes instances whose makers are gone. One that is in use cannot be removed: its pipes are open.
+/// Removes instances whose processes have ended. An instance in use cannot be removed: its pipes are open.
 fn remove_leftovers(instances: &Path) {
     for name in names_in(instances).unwrap_or_default() {
         let Some(maker) = name
@@ -460,7 +466,7 @@ fn remove_leftovers(instances: &Path) {
     }
 }
 
-/// A thread that panicked has left nothing half done here.
+/// Locks a mutex, also after another thread panicked: no update here can be left incomplete.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -469,7 +475,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// As `proc_timens_show_offsets()` writes them, kernel/time/namespace.c.
+    /// Format of `proc_timens_show_offsets()`, kernel/time/namespace.c.
     #[test]
     fn the_offset_of_a_time_namespace_is_read() {
         let offsets = "monotonic           100         5\nboottime          -7200         0\n";
@@ -504,7 +510,7 @@ mod tests {
         }
     }
 
-    /// proc(5): field 22 of stat, behind a name that may hold blanks and brackets.
+    /// Field 22 of stat, after a name that may hold blanks and brackets (proc(5)).
     #[test]
     fn a_process_is_told_from_others_that_had_its_number() {
         let own = process_name(std::process::id()).unwrap();
@@ -514,7 +520,7 @@ mod tests {
         assert_eq!(process_name(u32::MAX), None);
     }
 
-    /// None has an instance of another name; one of a process that is at work stays, as does one of this very process.
+    /// Instances with other names stay, and so do those of running processes, this one included.
     #[test]
     fn only_what_dead_processes_have_left_is_removed() {
         let instances = tempfile::tempdir().unwrap();
@@ -535,7 +541,7 @@ mod tests {
         assert_eq!(left, kept);
     }
 
-    /// What is not filtered by a kernel without the field is filtered when it is handed out.
+    /// Events of a kernel without the field are not filtered by the kernel, but when they are delivered.
     #[test]
     fn a_filter_asks_only_for_what_the_event_has() {
         let format = |text: &str| Format::parse(text).unwrap();

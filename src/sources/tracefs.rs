@@ -1,7 +1,7 @@
-//! Where the kernel's trace events are: tracefs, if it may be read.
+//! Access to tracefs, which has the kernel's trace events.
 //!
-//! Where it is not mounted it is mounted for this process alone: the mount has no place in any tree of directories, is
-//! seen by nobody else, and ends with the descriptor that holds it.
+//! If it is not mounted, it is mounted for this process alone: the mount has no place in any directory tree, is
+//! invisible to other processes, and ends with the descriptor that holds it.
 
 use std::fmt;
 use std::fs;
@@ -16,39 +16,39 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use super::format::Format;
 use crate::file::names_in;
 
-/// A tracefs whose events this process may read.
+/// Readable tracefs.
 #[derive(Debug)]
 pub struct Tracefs {
     root: PathBuf,
-    /// The mount, if it is this process's own.
+    /// Mount of this process; `None` if tracefs was mounted already.
     mount: Option<OwnedFd>,
 }
 
-/// Why there is none.
+/// Reason why no tracefs is available.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoTracefs {
-    /// The kernel was built without it.
+    /// The kernel was built without tracefs.
     NotInKernel,
-    /// It is mounted nowhere that this process can see, and may not be mounted.
+    /// No tracefs is mounted where this process can see it, and it may not be mounted.
     NotMounted(Errno),
-    /// It is mounted here, but not for everybody.
+    /// The tracefs at this path is not readable for this user.
     Unreadable(PathBuf, Errno),
 }
 
-/// Why an event's format is not known.
+/// Reason why an event's format is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoFormat {
-    /// This kernel does not have the event.
+    /// The kernel does not have the event.
     NoSuchEvent,
-    /// Its file cannot be read.
+    /// The `format` file cannot be read.
     Unreadable(Errno),
-    /// Its file is not of the form that is known here.
+    /// The `format` file cannot be parsed.
     Unclear,
 }
 
 impl Tracefs {
-    /// The first mounted one in which an instance can be made, or a mount of its own. Without the right to mount one the
-    /// first that may be read; if none may, the first one that is mounted says why.
+    /// Opens the first mounted tracefs in which an instance can be created, or mounts one. Without the privilege to
+    /// mount, opens the first readable one. Fails with the reason for the first mounted one if none is readable.
     pub fn open() -> Result<Self, NoTracefs> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let (mut readable, mut why) = (None, None);
@@ -58,7 +58,7 @@ impl Tracefs {
                     return Ok(Self { root, mount: None });
                 }
                 Ok(_) => readable = readable.or(Some(Self { root, mount: None })),
-                // Another mount hides it.
+                // Another mount hides this one.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => why = why.or(Some(NoTracefs::Unreadable(root, errno(&error)))),
             }
@@ -71,6 +71,7 @@ impl Tracefs {
             return Ok(readable);
         }
         let known = fs::read_to_string("/proc/filesystems");
+        // Without the list, report the failed mount rather than the kernel.
         let in_kernel = known.map_or(true, |known| has_tracefs(&known));
         Err(why.unwrap_or(if in_kernel {
             NoTracefs::NotMounted(errno)
@@ -79,7 +80,7 @@ impl Tracefs {
         }))
     }
 
-    /// A mount that is in no directory (Linux 5.2): fsopen(2).
+    /// Mounts tracefs in no directory, with fsopen(2) (Linux 5.2).
     fn mount() -> Result<Self, Errno> {
         let context = fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(of_rustix)?;
         fsconfig_create(&context).map_err(of_rustix)?;
@@ -94,19 +95,19 @@ impl Tracefs {
         })
     }
 
-    /// Whether this process has mounted it for itself.
+    /// Returns true if this process mounted the tracefs for itself.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.mount.is_some()
     }
 
-    /// Where it can be reached.
+    /// Returns the root directory of the tracefs.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What the records of an event look like: `tcp`, `tcp_send_reset`.
+    /// Returns the record layout of an event, given its system and name: `tcp`, `tcp_send_reset`.
     pub fn format(&self, system: &str, event: &str) -> Result<Format, NoFormat> {
         let directory = self.root.join("events").join(system).join(event);
         match fs::read_to_string(directory.join("format")) {
@@ -143,8 +144,8 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
-/// Where `/proc/self/mountinfo` says that a whole tracefs is mounted: proc(5), fields 4 (root), 5 (mount point) and,
-/// after the hyphen, the type.
+/// Returns the mount points of whole tracefs mounts in `/proc/self/mountinfo`: proc(5), fields 4 (root), 5 (mount
+/// point) and, after the hyphen, the type.
 fn mount_points(mounts: &str) -> Vec<PathBuf> {
     let whole = mounts.lines().filter_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
@@ -156,7 +157,7 @@ fn mount_points(mounts: &str) -> Vec<PathBuf> {
     whole.collect()
 }
 
-/// Blanks and the like stand in mountinfo as a backslash and three octal digits.
+/// Decodes mountinfo's escapes: blanks and the like are a backslash and three octal digits.
 fn unescape(text: &str) -> PathBuf {
     use std::os::unix::ffi::OsStringExt as _;
     let mut bytes = Vec::new();
@@ -172,7 +173,7 @@ fn unescape(text: &str) -> PathBuf {
     std::ffi::OsString::from_vec(bytes).into()
 }
 
-/// Whether `/proc/filesystems` names it.
+/// Returns true if `/proc/filesystems` lists tracefs.
 fn has_tracefs(known: &str) -> bool {
     known
         .lines()

@@ -1,7 +1,7 @@
-//! From the bytes of one trace record to what it says, by the event's own `format` file.
+//! Decodes the bytes of a trace record, with the event's `format` file.
 //!
-//! Kernels moved the fields about and changed how addresses are told: up to Linux 6.9 `tcp_send_reset` has ports, family
-//! and two forms of each address as the other events have, since then two `struct sockaddr_in6`.
+//! Kernels have moved fields and changed the form of addresses: up to Linux 6.9 `tcp_send_reset` has ports, family
+//! and two forms of each address, like the other events; since then it has two `struct sockaddr_in6`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,7 +10,7 @@ use crate::error::known_number;
 use crate::sources::format::Format;
 use rstproof_core::kernel::event::What;
 
-/// The events that are asked for: system and name.
+/// Recorded events: system and name.
 pub const EVENTS: [(&str, &str); 4] = [
     ("tcp", "tcp_send_reset"),
     ("tcp", "tcp_receive_reset"),
@@ -18,24 +18,24 @@ pub const EVENTS: [(&str, &str); 4] = [
     ("sock", "inet_sock_set_state"),
 ];
 
-/// What one record says. The pointer goes no further than to tell one socket from another.
+/// Decoded record. The pointer serves only to distinguish sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// `CLOCK_MONOTONIC`, in nanoseconds.
+    /// Time of `CLOCK_MONOTONIC`, in nanoseconds.
     pub at_ns: u64,
-    /// The end that it is about.
+    /// Address of the end that the event is about.
     pub source: SocketAddr,
-    /// The end that this talks to.
+    /// Address of its peer.
     pub destination: SocketAddr,
-    /// Where the kernel has the socket; 0 if there is none.
+    /// Kernel address of the socket; 0 if there is none.
     pub pointer: u64,
-    /// `SO_COOKIE` of it.
+    /// `SO_COOKIE` of the socket, if the event has it.
     pub cookie: Option<u64>,
-    /// What happened.
+    /// Event that the record describes.
     pub what: What,
 }
 
-/// Knows the records of one event.
+/// Decoder for the records of one event.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     kind: Kind,
@@ -46,7 +46,7 @@ pub struct Decoder {
     reasons: BTreeMap<u64, String>,
 }
 
-/// The event, and where it has what it alone tells.
+/// Kind of event, with the offsets of the fields that only this event has.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     SendReset {
@@ -63,13 +63,13 @@ enum Kind {
     },
 }
 
-/// How an address is told.
+/// Form and offsets of an address in a record.
 #[derive(Clone, Copy, Debug)]
 enum Address {
     /// `struct sockaddr_in` or `sockaddr_in6` at this offset.
     Whole(usize),
-    /// In parts. Up to Linux 5.16 without a family: then an IPv4 address is told in both forms, the second one mapped into IPv6
-    /// (`TP_STORE_ADDRS`), and a socket of IPv6 has garbage in the first.
+    /// Separate fields. Up to Linux 5.16 there is no family: an IPv4 address is then in both fields, mapped into IPv6
+    /// in the second one (`TP_STORE_ADDRS`), and the first one of an IPv6 socket holds garbage.
     Parts {
         family: Option<usize>,
         port: usize,
@@ -79,7 +79,8 @@ enum Address {
 }
 
 impl Decoder {
-    /// For the records of this event; `None` if this kernel's tell too little to be joined to a connection.
+    /// Returns a decoder for the records of this event; `None` if this kernel's records cannot be correlated with a
+    /// connection.
     #[must_use]
     pub fn new(format: &Format) -> Option<Self> {
         let of_size = |name: &str, size: usize| {
@@ -102,7 +103,7 @@ impl Decoder {
             _ => return None,
         };
         let address = |whole: &str, port: &str, ipv6: &str| {
-            // 28 bytes: `struct sockaddr_in6`.
+            // A field of 28 bytes is a `struct sockaddr_in6`.
             if let Some(offset) = of_size(whole, 28) {
                 return Some(Address::Whole(offset));
             }
@@ -123,7 +124,7 @@ impl Decoder {
         })
     }
 
-    /// Whether it tells why.
+    /// Returns true if the records carry reset reasons.
     #[must_use]
     pub fn gives_reasons(&self) -> bool {
         matches!(
@@ -135,14 +136,14 @@ impl Decoder {
         )
     }
 
-    /// Whether it is told of resets that no full socket sends, too: the kernels that have these addresses are (Linux
-    /// 6.10).
+    /// Returns true if the event also covers resets that no full socket sends: kernels with whole socket addresses in
+    /// this event do that (Linux 6.10).
     #[must_use]
     pub fn tells_without_socket(&self) -> bool {
         matches!(self.source, Address::Whole(_))
     }
 
-    /// What this record says; `None` if it is none, or tells of nothing.
+    /// Decodes a record; `None` if it is cut short or reports no event.
     #[must_use]
     pub fn decode(&self, at_ns: u64, record: &[u8]) -> Option<Record> {
         let what = match self.kind {
@@ -159,7 +160,7 @@ impl Decoder {
             Kind::ReceiveReset => What::ReceiveReset,
             Kind::ErrorReport { error } => {
                 let error = number(record, error)?;
-                // It is told of when there is none as well.
+                // The event is also recorded when the error is cleared.
                 let errno = i32::try_from(error).ok().filter(|errno| *errno != 0)?;
                 What::ErrorReport(known_number(errno))
             }
@@ -183,6 +184,7 @@ impl Address {
     fn read(self, record: &[u8]) -> Option<SocketAddr> {
         match self {
             Self::Whole(at) => {
+                // The port is at 2, `sin_addr` at 4, `sin6_addr` at 8, all in network order.
                 let family = short(record, at)?;
                 let port = u16::from_be_bytes(bytes(record, at + 2)?);
                 let ip = match i32::from(family) {
@@ -205,13 +207,14 @@ impl Address {
                     Some(_) => IpAddr::V6(ipv6),
                     None => ipv6.to_canonical(),
                 };
+                // The event has converted the port to native order (`ntohs()` in `TP_fast_assign`).
                 Some(SocketAddr::new(ip, short(record, port)?))
             }
         }
     }
 }
 
-/// As `include/net/tcp_states.h` numbers them.
+/// Returns the name of a state as numbered in `include/net/tcp_states.h`.
 fn state_name(state: u32) -> String {
     const NAMES: [&str; 14] = [
         "TCP_ESTABLISHED",
@@ -267,7 +270,7 @@ mod tests {
         Decoder::new(&Format::parse(text).unwrap()).unwrap()
     }
 
-    /// A record of so many bytes with these in their places.
+    /// Returns a record of `length` bytes with these parts at their offsets.
     fn record(length: usize, parts: &[(usize, &[u8])]) -> Vec<u8> {
         let mut record = vec![0; length];
         for (at, bytes) in parts {
@@ -284,8 +287,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Offsets as the file has them: skaddr 16, state 24, reason 28, saddr 32, daddr 60; in a `struct sockaddr_in` the port
-    /// is big-endian at 2 and the address at 4, in a `sockaddr_in6` the address is at 8.
+    /// Offsets from the `format` file: skaddr 16, state 24, reason 28, saddr 32, daddr 60; in a `struct sockaddr_in`
+    /// the port is big-endian at 2 and the address at 4, in a `sockaddr_in6` the address is at 8.
     #[test]
     fn a_reset_sent_is_told_with_its_reason_and_two_whole_addresses() {
         let decoder = decoder(include_str!("../../../tests/formats/tcp_send_reset-6.18"));
@@ -331,17 +334,17 @@ mod tests {
                 (68, &ip),
             ],
         );
-        let told = decoder.decode(5, &bytes).unwrap();
-        assert_eq!(told.source, address("[fd00::1]:1"));
-        assert_eq!(told.destination, address("[fd00::1]:2"));
+        let decoded = decoder.decode(5, &bytes).unwrap();
+        assert_eq!(decoded.source, address("[fd00::1]:1"));
+        assert_eq!(decoded.destination, address("[fd00::1]:2"));
         let what = What::SendReset {
             state: None,
             reason: Some("99".to_owned()),
         };
-        assert_eq!((told.pointer, told.what), (0, what));
+        assert_eq!((decoded.pointer, decoded.what), (0, what));
     }
 
-    /// skaddr 16, state 24, sport 28, dport 30, family 32, saddr 34, daddr 38.
+    /// Offsets: skaddr 16, state 24, sport 28, dport 30, family 32, saddr 34, daddr 38.
     #[test]
     fn up_to_linux_6_9_it_is_told_in_parts_and_without_a_reason() {
         let decoder = decoder(include_str!("../../../tests/formats/tcp_send_reset-6.9"));
@@ -357,17 +360,18 @@ mod tests {
                 (38, &[127, 7, 0, 2]),
             ],
         );
-        let told = decoder.decode(5, &bytes).unwrap();
-        assert_eq!(told.source, address("127.7.0.1:8080"));
-        assert_eq!(told.destination, address("127.7.0.2:40000"));
+        let decoded = decoder.decode(5, &bytes).unwrap();
+        assert_eq!(decoded.source, address("127.7.0.1:8080"));
+        assert_eq!(decoded.destination, address("127.7.0.2:40000"));
         let what = What::SendReset {
             state: Some("TCP_LISTEN".to_owned()),
             reason: None,
         };
-        assert_eq!(told.what, what);
+        assert_eq!(decoded.what, what);
     }
 
-    /// sport 16, family 20, `saddr_v6` 30, `daddr_v6` 46, `sock_cookie` 64; the IPv4 fields of such a socket hold garbage.
+    /// Offsets: sport 16, family 20, `saddr_v6` 30, `daddr_v6` 46, `sock_cookie` 64; the IPv4 fields of such a socket
+    /// hold garbage.
     #[test]
     fn a_reset_received_is_told_with_the_cookie() {
         let decoder = decoder(include_str!(
@@ -401,14 +405,14 @@ mod tests {
         }
     }
 
-    /// sport 16, dport 18, `saddr` 20, `saddr_v6` 28, `daddr_v6` 44: an IPv4 address stands in the longer fields as well, mapped
-    /// into IPv6, and a socket of IPv6 has 127.0.0.6 in the shorter one (`LOOPBACK4_IPV6`).
+    /// Offsets: sport 16, dport 18, `saddr` 20, `saddr_v6` 28, `daddr_v6` 44. An IPv4 address is also in the longer
+    /// fields, mapped into IPv6, and an IPv6 socket has 127.0.0.6 in the shorter one (`LOOPBACK4_IPV6`).
     #[test]
     fn without_a_family_the_longer_form_of_an_address_counts() {
         let decoder = decoder(include_str!(
             "../../../tests/formats/tcp_receive_reset-5.10"
         ));
-        let told = |short: Ipv4Addr, long: Ipv6Addr| {
+        let decoded = |short: Ipv4Addr, long: Ipv6Addr| {
             let (short, long) = (short.octets(), long.octets());
             let bytes = record(
                 72,
@@ -421,21 +425,21 @@ mod tests {
                     (44, &long),
                 ],
             );
-            let told = decoder.decode(5, &bytes).unwrap();
-            (told.source, told.destination)
+            let decoded = decoder.decode(5, &bytes).unwrap();
+            (decoded.source, decoded.destination)
         };
         let ipv4 = Ipv4Addr::new(127, 7, 0, 1);
         assert_eq!(
-            told(ipv4, ipv4.to_ipv6_mapped()),
+            decoded(ipv4, ipv4.to_ipv6_mapped()),
             (address("127.7.0.1:1"), address("127.7.0.1:2"))
         );
         assert_eq!(
-            told(Ipv4Addr::new(127, 0, 0, 6), Ipv6Addr::LOCALHOST),
+            decoded(Ipv4Addr::new(127, 0, 0, 6), Ipv6Addr::LOCALHOST),
             (address("[::1]:1"), address("[::1]:2"))
         );
     }
 
-    /// error 8; oldstate 16, newstate 20.
+    /// Offsets: error 8; oldstate 16, newstate 20.
     #[test]
     fn errors_and_states_have_their_names_and_no_error_is_none() {
         let errors = decoder(include_str!(
@@ -444,7 +448,7 @@ mod tests {
         let of = |error: i32| {
             let inet = family(libc::AF_INET);
             let bytes = record(60, &[(8, &error.to_ne_bytes()), (16, &inet)]);
-            errors.decode(5, &bytes).map(|told| told.what)
+            errors.decode(5, &bytes).map(|decoded| decoded.what)
         };
         assert_eq!(
             of(libc::EPIPE),

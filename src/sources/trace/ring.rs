@@ -1,37 +1,38 @@
-//! Pages of the kernel's trace ring, as `trace_pipe_raw` gives them.
+//! Pages of the kernel's trace ring, as read from `trace_pipe_raw`.
 //!
-//! A page has a head (`events/header_page`: a time stamp, and a word with the length of what follows and flags) and records.
-//! A record begins with a word of 5 bits of type and 27 of time since the one before (`include/linux/ring_buffer.h`):
-//! types up to 28 are data of so many words, 0 is data whose length is in the next word, 29 padding, 30 more bits of time,
-//! 31 a whole time stamp. All in the byte order of the kernel that wrote it, which is this one.
+//! A page has a header (`events/header_page`: a timestamp, and a word with flags and the length of the records) and
+//! records. A record begins with a word of 5 bits of type and 27 of time since the previous one
+//! (`include/linux/ring_buffer.h`): types up to 28 are data of that many words, 0 is data whose length is in the next
+//! word, 29 padding, 30 more bits of time, 31 a whole timestamp. Everything is in the byte order of the running
+//! kernel.
 
-/// Where things are in a page; `events/header_page` tells.
+/// Layout of a page, from `events/header_page`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Of the word with the length.
+    /// Offset of the word with the length, in bytes.
     pub commit: usize,
-    /// Bytes that this word takes.
+    /// Size of that word, in bytes.
     pub commit_size: usize,
-    /// Of the first record.
+    /// Offset of the first record, in bytes.
     pub data: usize,
 }
 
-/// One page.
+/// Page of the ring: an iterator over its records.
 #[derive(Clone, Debug)]
 pub struct Page<'a> {
     records: &'a [u8],
     at: u64,
-    /// Whether records were lost before it.
+    /// True if records before this page were lost.
     pub missed: bool,
 }
 
 /// `RB_MISSED_EVENTS`: set in the length of a page before which some were lost.
 const MISSED: u64 = 1 << 31;
-/// Bits of the length itself; the flags are above.
+/// Mask of the length itself; the bits above are flags.
 const LENGTH: u64 = (1 << 28) - 1;
 
 impl<'a> Page<'a> {
-    /// The page in these bytes; `None` if they are none.
+    /// Parses the header of a page; `None` if it is invalid or the page is cut short.
     #[must_use]
     pub fn new(bytes: &'a [u8], head: Head) -> Option<Self> {
         let at = u64::from_ne_bytes(*bytes.first_chunk()?);
@@ -51,7 +52,7 @@ impl<'a> Page<'a> {
 }
 
 impl<'a> Iterator for Page<'a> {
-    /// When, in nanoseconds of the ring's clock, and the record's data.
+    /// Time in nanoseconds of the ring's clock, and the record's data.
     type Item = (u64, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -64,7 +65,7 @@ impl<'a> Iterator for Page<'a> {
             let (kind, delta) = (word & 31, u64::from(word >> 5));
             let length = match kind {
                 PADDING => {
-                    // Without time it is all that is left of the page.
+                    // Padding without time fills the rest of the page.
                     let length = take(&mut self.records, WORD).and_then(self::word)?;
                     if delta == 0 {
                         return None;
@@ -80,7 +81,7 @@ impl<'a> Iterator for Page<'a> {
                     self.at = if kind == TIME_EXTEND {
                         self.at.wrapping_add(time)
                     } else {
-                        // 59 bits of it; those above are the page's.
+                        // A timestamp has 59 bits; the higher ones are those of the page.
                         (self.at & !((1 << 59) - 1)) | time
                     };
                     continue;
@@ -97,7 +98,7 @@ impl<'a> Iterator for Page<'a> {
     }
 }
 
-/// Takes so many bytes off the front.
+/// Takes `count` bytes from the front; `None` if there are fewer.
 fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     let (front, rest) = bytes.split_at_checked(count)?;
     *bytes = rest;
@@ -108,7 +109,7 @@ fn word(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.first_chunk()?))
 }
 
-/// Parses `events/header_page`; `None` if it is not of the form that is known here.
+/// Parses `events/header_page`; `None` if its form is unknown.
 #[must_use]
 pub fn head(text: &str) -> Option<Head> {
     let number = |field: &str, label: &str| {
@@ -129,7 +130,7 @@ pub fn head(text: &str) -> Option<Head> {
 mod tests {
     use super::*;
 
-    /// As 64-bit kernels have it.
+    /// Header of 64-bit kernels.
     const HEADER_PAGE: &str = "\
 \tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;
 \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;
@@ -143,7 +144,7 @@ mod tests {
         data: 16,
     };
 
-    /// A page of these words, which begins at 1000 ns.
+    /// Returns a page with these words, which begins at 1000 ns.
     fn page(flags: u64, words: &[u32]) -> Vec<u8> {
         let mut bytes = 1000_u64.to_ne_bytes().to_vec();
         bytes.extend(((words.len() as u64 * 4) | flags).to_ne_bytes());
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn padding_is_passed_over_and_without_time_ends_the_page() {
-        // A record that was taken back: 8 bytes after its length's own word.
+        // A discarded record: 8 bytes after the word with its length.
         assert_eq!(
             records(&[0x1d | (2 << 5), 12, 0, 0, 1 | (1 << 5), 31]),
             [(1003, bytes(&[31]))]
