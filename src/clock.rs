@@ -1,27 +1,29 @@
-//! The clocks of this host.
+//! Clocks of this host.
 //!
-//! `CLOCK_REALTIME` may be stepped; [`ClockCheck`] notices, by comparing it with `CLOCK_MONOTONIC` before and after a trial.
+//! `CLOCK_REALTIME` may be stepped; [`ClockCheck`] detects that by comparing it with `CLOCK_MONOTONIC` before and
+//! after a trial.
 
 use nix::time::{ClockId, clock_gettime};
 use rstproof_core::time::Timestamp;
 
 use crate::error::Error;
 
-/// The current time, from the vDSO (some 20 ns).
+/// Returns the current time of `CLOCK_REALTIME`, read from the vDSO (some 20 ns).
 pub fn now() -> Result<Timestamp, Error> {
     read(ClockId::CLOCK_REALTIME).map(Timestamp)
 }
 
-/// The distance between `CLOCK_REALTIME` and `CLOCK_MONOTONIC` at one moment.
+/// Difference between `CLOCK_REALTIME` and `CLOCK_MONOTONIC` at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockCheck {
     realtime_minus_monotonic: i64,
 }
 
 impl ClockCheck {
-    /// Samples both clocks, `CLOCK_REALTIME` between two reads of the other one. A sample during which the
-    /// scheduler took the CPU away is thrown away, or it would look like a stepped clock.
+    /// Samples both clocks, `CLOCK_REALTIME` between two reads of the other one. Discards samples during which the
+    /// thread was preempted, which would look like a clock step.
     pub fn sample() -> Result<Self, Error> {
+        // Width of the window that is good enough to stop trying.
         const TIGHT_NS: i64 = 2_000;
         const TRIES: usize = 8;
         let mut best = (i64::MAX, 0);
@@ -30,6 +32,7 @@ impl ClockCheck {
             let realtime = read(ClockId::CLOCK_REALTIME)?;
             let width = read(ClockId::CLOCK_MONOTONIC)? - before;
             if width < best.0 {
+                // Assumes that `CLOCK_REALTIME` was read in the middle of the window.
                 best = (width, realtime - before - width / 2);
             }
             if width <= TIGHT_NS {
@@ -41,14 +44,14 @@ impl ClockCheck {
         })
     }
 
-    /// The time of day at this reading of `CLOCK_MONOTONIC`, in nanoseconds.
+    /// Converts a reading of `CLOCK_MONOTONIC`, in nanoseconds, to `CLOCK_REALTIME`.
     #[must_use]
     pub fn realtime_of(self, monotonic_ns: u64) -> Timestamp {
         let monotonic = i64::try_from(monotonic_ns).unwrap_or(i64::MAX);
         Timestamp(monotonic.saturating_add(self.realtime_minus_monotonic))
     }
 
-    /// By how many nanoseconds `CLOCK_REALTIME` was stepped since `earlier`.
+    /// Returns the step of `CLOCK_REALTIME` since `earlier`, in nanoseconds.
     #[must_use]
     pub fn step_since(self, earlier: Self) -> i64 {
         self.realtime_minus_monotonic - earlier.realtime_minus_monotonic

@@ -1,8 +1,8 @@
-//! Why the tool could not do its work.
+//! Errors that keep the tool from doing its work.
 //!
-//! An error that a socket reported is never one of these: that is data, an
-//! [`Outcome`](rstproof_core::transcript::Outcome). These are for a person: one line that says what failed, on what, and
-//! what mends it.
+//! An error returned by a socket under test is never one of these: it is data, an
+//! [`Outcome`](rstproof_core::transcript::Outcome). These errors are for users: one line that says what failed, on
+//! what, and how to fix it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,57 +10,57 @@ use nix::errno::Errno;
 use rstproof_core::errno::{Errno as Known, MORE_PROCESSES};
 use thiserror::Error as ThisError;
 
-/// The tool could not do its work. Every text is one line, lower-case, without a full stop.
+/// Error that keeps the tool from doing its work. Every text is one line, lower-case, without a full stop.
 #[derive(Debug, ThisError)]
 pub enum Error {
-    /// The command line asks for something that cannot be meant.
+    /// The command line is invalid.
     #[error("{0}")]
     Usage(String),
-    /// A system call that the tool itself needed failed.
+    /// A system call of the tool itself failed.
     #[error("cannot {action}: {}", describe(*.errno))]
     System {
-        /// What was being done, as a verb phrase.
+        /// Attempted action, as a verb phrase.
         action: String,
-        /// What the kernel said.
+        /// Error that the call returned.
         errno: Errno,
     },
-    /// libpcap refused.
+    /// A libpcap call failed.
     #[error("cannot {action} on {interface}: {reason}")]
     Capture {
-        /// What was being done, as a verb phrase.
+        /// Attempted action, as a verb phrase.
         action: String,
-        /// The interface it was done on.
+        /// Name of the interface.
         interface: String,
-        /// libpcap's own words, and what mends it where that is known.
+        /// Text from libpcap, with the fix if known.
         reason: String,
     },
-    /// The privilege to do something is missing.
+    /// A privilege is missing.
     #[error("{missing}; {remedy}")]
     Privilege {
-        /// What is not permitted.
+        /// Action that is not permitted.
         missing: String,
-        /// The exact command that mends it.
+        /// Command that grants the privilege.
         remedy: String,
     },
-    /// Something that trials need could not be set up, or did not hold.
+    /// The setup of a trial failed, or did not last.
     #[error("cannot {action}: {reason}")]
     Lab {
-        /// What was being done, as a verb phrase.
+        /// Attempted action, as a verb phrase.
         action: String,
-        /// Why not, and what fixes it where that is known.
+        /// Cause, with the fix if known.
         reason: String,
     },
     /// A file or directory could not be used.
     #[error("cannot {action} {}: {reason}", .path.display())]
     File {
-        /// What was being done, as a verb.
+        /// Attempted action, as a verb.
         action: &'static str,
-        /// The file.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// Why not, and what mends it where that is known.
+        /// Cause, with the fix if known.
         reason: String,
     },
-    /// Standard output is closed: whoever reads it has seen enough. Not a failure.
+    /// Standard output was closed by its reader. Not a failure.
     #[error("standard output is closed")]
     OutputClosed,
     /// Standard output cannot be written to.
@@ -69,7 +69,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A system call of the tool's own failed while it tried to `action`.
+    /// Returns the error for a failed system call of the tool itself; `action` is what it attempted.
     pub fn system(action: impl Into<String>, errno: Errno) -> Self {
         Self::System {
             action: action.into(),
@@ -77,7 +77,7 @@ impl Error {
         }
     }
 
-    /// An input or output of the tool's own failed while it tried to `action`.
+    /// Returns the error for failed input or output of the tool itself; `action` is what it attempted.
     pub fn io(action: impl Into<String>, error: &std::io::Error) -> Self {
         Self::Lab {
             action: action.into(),
@@ -85,10 +85,10 @@ impl Error {
         }
     }
 
-    /// No thread or process could be started while it was tried to `action`.
+    /// Returns the error for a thread or process that could not be started; `action` is what was attempted.
     pub fn start(action: impl Into<String>, error: &std::io::Error) -> Self {
         let mut reason = reason(error);
-        // clone(2) fails with EAGAIN at these limits only; other calls mean something else by it.
+        // clone(2) fails with EAGAIN at these limits only; for other calls it has other meanings.
         if error.raw_os_error() == Some(Errno::EAGAIN as i32) {
             reason.push_str("; ");
             reason.push_str(MORE_PROCESSES);
@@ -99,7 +99,7 @@ impl Error {
         }
     }
 
-    /// Something that trials need could not be set up while it was tried to `action`.
+    /// Returns the error for a trial setup that failed; `action` is what was attempted.
     pub fn lab(action: impl Into<String>, reason: &dyn std::fmt::Display) -> Self {
         Self::Lab {
             action: action.into(),
@@ -107,7 +107,7 @@ impl Error {
         }
     }
 
-    /// The right to capture is missing; with the commands that give it to this binary.
+    /// Returns the error for a missing capture privilege, with the commands that grant it to this binary.
     #[must_use]
     pub fn may_not_capture(interface: &str) -> Self {
         let program = program();
@@ -119,7 +119,7 @@ impl Error {
         }
     }
 
-    /// `path` could not be used for `action`.
+    /// Returns the error for a file or directory that could not be used for `action`.
     #[must_use]
     pub fn file(action: &'static str, path: &Path, error: &std::io::Error) -> Self {
         Self::File {
@@ -129,8 +129,8 @@ impl Error {
         }
     }
 
-    /// Whether a limit of this process or of the host was met: then the text names what raises it, and the next attempt may do
-    /// better.
+    /// Returns true if a limit of this process or of the host was reached: the text then has the fix, and the next
+    /// attempt may succeed.
     #[must_use]
     pub fn is_limit(&self) -> bool {
         let text = self.to_string();
@@ -138,7 +138,7 @@ impl Error {
         fixes.chain([MORE_PROCESSES]).any(|fix| text.contains(fix))
     }
 
-    /// Whether something went wrong that trials are made of: a socket, a network, a capture.
+    /// Returns true if a part of a trial's setup failed: a socket, a network, a capture.
     #[must_use]
     pub fn is_of_lab(&self) -> bool {
         matches!(
@@ -147,7 +147,7 @@ impl Error {
         )
     }
 
-    /// Standard output could not be written to: closed is one thing, broken another.
+    /// Returns the error for a failed write to standard output; a closed pipe is distinguished from other errors.
     #[must_use]
     pub fn output(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
@@ -158,7 +158,7 @@ impl Error {
     }
 }
 
-/// The path of this binary, for commands that a person can paste.
+/// Returns the path of this binary, for commands that a user can paste.
 pub(crate) fn program() -> String {
     std::env::current_exe().map_or_else(
         |_| "rstproof".to_owned(),
@@ -166,7 +166,7 @@ pub(crate) fn program() -> String {
     )
 }
 
-/// Why an input or output failed, as people know it.
+/// Returns the cause of an input or output error, with its fix if known.
 pub(crate) fn reason(error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => describe(Errno::from_raw(code)),
@@ -174,15 +174,16 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
     }
 }
 
-/// Errors of limits that are met, whatever call fails with them.
+/// Error numbers of exhausted limits, whichever call fails with them.
 const LIMITS: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS];
 
-/// Error number of this host, as evidence has it: architectures of Linux number some errors differently, so they are mapped by name.
+/// Converts an error number of this host to that of evidence. Mapped by name, because architectures of Linux number
+/// some errors differently.
 pub(crate) fn known(errno: Errno) -> Known {
     Known::of_name(&format!("{errno:?}")).unwrap_or(Known(errno as i32))
 }
 
-/// Raw error number of this host, as evidence has it.
+/// Converts a raw error number of this host to that of evidence.
 pub(crate) fn known_number(number: i32) -> Known {
     match Errno::from_raw(number) {
         Errno::UnknownErrno => Known(number),
@@ -190,7 +191,7 @@ pub(crate) fn known_number(number: i32) -> Known {
     }
 }
 
-/// The words of a C library about an error, with what fixes it where they end with one of these.
+/// Adds the fix to the error text of a C library, if the text ends with one of the [`LIMITS`].
 pub(crate) fn with_fix(words: String) -> String {
     let reached = LIMITS.into_iter().find(|it| words.ends_with(it.desc()));
     match reached.and_then(|it| known(it).fix()) {
@@ -199,10 +200,10 @@ pub(crate) fn with_fix(words: String) -> String {
     }
 }
 
-/// The kernel's word as people know it: text, then the name, and what fixes it where that depends on nothing else.
+/// Describes an error number: the text, then the name, and the fix if it depends on nothing else.
 pub(crate) fn describe(errno: Errno) -> String {
     let mut text = errno.desc().to_owned();
-    // "I/O error" stays as it is.
+    // Acronyms keep their case, as in "I/O error".
     if text
         .chars()
         .nth(1)
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_library_that_has_reached_a_limit_is_understood() {
-        // As libpcap 1.10 has it: its own words, then those of strerror(3).
+        // As from libpcap 1.10: its own text, then that of strerror(3).
         let words = with_fix("socket: Too many open files".to_owned());
         assert!(
             words.contains("; ") && words.contains("`ulimit -n "),
@@ -257,7 +258,7 @@ mod tests {
         assert_eq!(with_fix(words.to_owned()), words);
     }
 
-    /// Where this host numbers its errors as the table of the core does, all names agree with the C library's.
+    /// Names agree with the C library's where this host numbers its errors as the table of the core does.
     #[test]
     #[cfg(any(
         target_arch = "x86_64",
@@ -277,7 +278,7 @@ mod tests {
         }
     }
 
-    /// EAGAIN is a limit on processes where one is started, and something else anywhere else.
+    /// EAGAIN means a process limit only from calls that start a thread or process.
     #[test]
     fn too_many_processes_are_a_limit_only_where_one_is_started() {
         let error = std::io::Error::from(Errno::EAGAIN);

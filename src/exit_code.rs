@@ -1,11 +1,11 @@
-//! What the shell is told.
+//! Exit codes of the program.
 
 use rstproof_core::verdict::Verdict;
 
-/// How a command ended. [`ExitCode::worst`] keeps the worse of two.
+/// Result of a command. [`ExitCode::worst`] keeps the worse of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitCode {
-    /// Everything was confirmed or skipped: 0.
+    /// All trials were confirmed or skipped: 0.
     Success,
     /// At least one trial was inconclusive, none refuted: 3.
     Inconclusive,
@@ -13,12 +13,12 @@ pub enum ExitCode {
     Refuted,
     /// Usage error, or the tool could not do its work: 2.
     Failure,
-    /// Ended by a signal after saving what was measured: 128 + its number.
+    /// Ended by a signal after saving the results so far: 128 + the signal's number.
     Signal(u8),
 }
 
 impl ExitCode {
-    /// The number for `exit(3)`.
+    /// Returns the number for `exit(3)`.
     #[must_use]
     pub fn number(self) -> u8 {
         match self {
@@ -30,7 +30,7 @@ impl ExitCode {
         }
     }
 
-    /// The worse of the two.
+    /// Returns the worse of two results.
     #[must_use]
     pub fn worst(self, other: Self) -> Self {
         if other.rank() > self.rank() {
@@ -40,6 +40,7 @@ impl ExitCode {
         }
     }
 
+    // Order of severity, which is not that of the numbers.
     fn rank(self) -> u8 {
         match self {
             Self::Success => 0,

@@ -1,11 +1,11 @@
-//! This host and this program, as reports name them.
+//! Description of this host and this program for reports.
 
 use rstproof_core::history::Kernel;
 use rstproof_core::report::{Header, Host, SCHEMA, Tool, Witnesses};
 
 use crate::sys;
 
-/// This program.
+/// Returns the name and version of this program.
 #[must_use]
 pub fn this_tool() -> Tool {
     Tool {
@@ -14,7 +14,7 @@ pub fn this_tool() -> Tool {
     }
 }
 
-/// The kernel that runs here; the default where it does not say.
+/// Returns the running kernel; the default if uname(2) fails.
 #[must_use]
 pub fn running_kernel() -> Kernel {
     let Ok(name) = nix::sys::utsname::uname() else {
@@ -24,8 +24,8 @@ pub fn running_kernel() -> Kernel {
     Kernel::of(&sysname, &running_release(), &version)
 }
 
-/// The release of the kernel that runs here. uname(2) gives another one to who was started with `setarch --uname-2.6`
-/// (`UNAME26`; `override_release()`, kernel/sys.c), and `/proc` does not.
+/// Returns the release of the running kernel. Read from `/proc`, because uname(2) returns another one under
+/// `setarch --uname-2.6` (`UNAME26`; `override_release()`, kernel/sys.c).
 #[must_use]
 pub fn running_release() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease");
@@ -39,7 +39,7 @@ pub fn running_release() -> String {
     })
 }
 
-/// The header of the report of a run on this host.
+/// Returns the report header for a run on this host.
 #[must_use]
 pub fn header() -> Header {
     let uname = nix::sys::utsname::uname().ok();

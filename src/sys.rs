@@ -1,4 +1,4 @@
-//! The few calls that no crate wraps. The only place where `unsafe` is allowed.
+//! System calls that no crate wraps. The only module in which `unsafe` is allowed.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char};
@@ -12,8 +12,9 @@ use nix::errno::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Sets `PACKET_IGNORE_OUTGOING` on an `AF_PACKET` socket (Linux 4.20): no second copy of a frame on its way out. Right
-/// on the loopback interface, where every frame comes in again; elsewhere it would hide this host's own frames.
+/// Sets `PACKET_IGNORE_OUTGOING` on an `AF_PACKET` socket (Linux 4.20), which suppresses the second copy of an
+/// outgoing frame. Correct on loopback, where every frame is received as well; elsewhere it would hide this host's
+/// own frames.
 pub(crate) fn ignore_outgoing(socket: &impl AsFd) -> Result<(), Errno> {
     const LEN: libc::socklen_t = 4;
     let on: i32 = 1;
@@ -30,7 +31,7 @@ pub(crate) fn ignore_outgoing(socket: &impl AsFd) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// Whether this signal does nothing: `nohup` has seen to that, or a shell that has started this in the background.
+/// Returns true if the signal is ignored, as after `nohup` or in a shell's background job.
 pub(crate) fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: nothing is changed; the kernel writes to `action`, which is as large, and of which zeroes are a value.
@@ -40,8 +41,8 @@ pub(crate) fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
     }
 }
 
-/// Makes signals do what the rest relies on, whatever this process was started with: children are to be waited for, which one whose
-/// parent ignores `SIGCHLD` does not allow (waitpid(2)), and a file that becomes too large is to fail with `EFBIG`.
+/// Sets the signal dispositions that the tool relies on, whatever it has inherited. A process that ignores `SIGCHLD`
+/// cannot wait for its children (waitpid(2)), and a write beyond the file size limit has to fail with `EFBIG`.
 pub(crate) fn settle_signals() {
     use nix::sys::signal::{SigHandler, Signal, signal};
     for (of, action) in [
@@ -53,15 +54,16 @@ pub(crate) fn settle_signals() {
     }
 }
 
-/// States of a TCP socket as the kernel numbers them (`net/tcp_states.h`).
+/// Numbers of TCP socket states (`net/tcp_states.h`).
 pub(crate) const TCP_ESTABLISHED: u8 = 1;
 pub(crate) const TCP_SYN_SENT: u8 = 2;
 pub(crate) const TCP_SYN_RECV: u8 = 3;
 pub(crate) const TCP_FIN_WAIT1: u8 = 4;
 
-/// The state of a TCP socket, as the first byte of `struct tcp_info` has it.
+/// Returns the state of a TCP socket, the first byte of `struct tcp_info`.
 pub(crate) fn tcp_state(socket: &impl AsFd) -> Result<u8, Errno> {
     let mut state = 0_u8;
+    // The kernel copies no more of the structure than this.
     let mut len: libc::socklen_t = 1;
     // SAFETY: the descriptor is borrowed, hence open; the kernel writes at most `len` bytes, and `state` has as many.
     let result = unsafe {
@@ -84,11 +86,11 @@ pub(crate) fn readable(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>
 }
 
 unsafe extern "C" {
-    /// Gives a static string; part of libpcap's public interface, missing from the pcap crate.
+    /// Returns a static string; part of libpcap's public interface, missing from the pcap crate.
     fn pcap_lib_version() -> *const c_char;
 }
 
-/// What libpcap calls itself: `libpcap version 1.10.3 (with TPACKET_V3)`.
+/// Returns libpcap's version text: `libpcap version 1.10.3 (with TPACKET_V3)`.
 #[must_use]
 pub(crate) fn libpcap_version() -> String {
     // SAFETY: libpcap returns a pointer to a NUL-terminated string that it never changes or frees.
@@ -96,8 +98,8 @@ pub(crate) fn libpcap_version() -> String {
     version.to_string_lossy().into_owned()
 }
 
-/// Leaves this descriptor open in the program that the command starts, under the number that it has here. It is closed here
-/// with the command.
+/// Passes this descriptor, with the same number, to the program that the command starts. The descriptor is closed
+/// here when the command is dropped.
 pub(crate) fn hand_over(command: &mut Command, given: OwnedFd) {
     let prepare = move || {
         // SAFETY: the call is async-signal-safe (signal-safety(7)) and gets numbers only.
@@ -110,7 +112,7 @@ pub(crate) fn hand_over(command: &mut Command, given: OwnedFd) {
     }
 }
 
-/// Lets the program that the command starts die with the thread that starts it.
+/// Makes the program that the command starts die with the thread that starts it.
 pub(crate) fn end_with_parent(command: &mut Command) {
     let parent = std::process::id();
     let prepare = move || {
@@ -122,7 +124,7 @@ pub(crate) fn end_with_parent(command: &mut Command) {
             )
         };
         Errno::result(result)?;
-        // It may have died before.
+        // A parent that died before prctl() sends no signal.
         if u32::try_from(now).is_ok_and(|now| now == parent) {
             Ok(())
         } else {
@@ -135,8 +137,8 @@ pub(crate) fn end_with_parent(command: &mut Command) {
     }
 }
 
-/// Lets the program that the command starts have no capability, and get none: root would have all of them again with
-/// `execve` (capabilities(7)), whatever its parent has given up.
+/// Makes the program that the command starts have no capabilities and gain none: root would regain all of them at
+/// `execve` (capabilities(7)), whatever its parent has dropped.
 pub(crate) fn without_capabilities(command: &mut Command) {
     /// `struct __user_cap_header_struct` (linux/capability.h).
     #[repr(C)]
@@ -191,13 +193,14 @@ pub(crate) fn set_option(
     Errno::result(result).map(drop)
 }
 
-/// Sets `TCP_MD5SIG` (RFC 2385) for segments from and to `peer`: those without a signature are dropped.
+/// Sets `TCP_MD5SIG` (RFC 2385) for segments from and to `peer`: unsigned segments are dropped.
 pub(crate) fn sign_segments(socket: &impl AsFd, peer: IpAddr) -> Result<(), Errno> {
-    /// `struct tcp_md5sig` (linux/tcp.h): an address of 128 bytes, flags, prefix length, length of the key in two bytes,
-    /// interface in four, and 80 bytes for the key.
+    /// Size of `struct tcp_md5sig` (linux/tcp.h): an address of 128 bytes, flags, prefix length, length of the key in
+    /// two bytes, interface in four, and 80 bytes for the key.
     const LEN: usize = 128 + 8 + 80;
     const KEY: &[u8] = b"nobody else has it";
     let mut signature = [0_u8; LEN];
+    // `sin_addr` is at 4 in `sockaddr_in`, `sin6_addr` at 8 in `sockaddr_in6`.
     let family = match peer {
         IpAddr::V4(peer) => {
             signature[4..8].copy_from_slice(&peer.octets());
@@ -227,7 +230,7 @@ pub(crate) fn sign_segments(socket: &impl AsFd, peer: IpAddr) -> Result<(), Errn
     Errno::result(result).map(drop)
 }
 
-/// `poll(2)` of one descriptor for `POLLIN|POLLOUT|POLLRDHUP` without waiting; nix knows no `POLLRDHUP`.
+/// Polls one descriptor for `POLLIN|POLLOUT|POLLRDHUP` without waiting; nix has no `POLLRDHUP`.
 pub(crate) fn poll_now(socket: &impl AsFd) -> Result<u16, Errno> {
     let mut one = libc::pollfd {
         fd: socket.as_fd().as_raw_fd(),
@@ -239,10 +242,10 @@ pub(crate) fn poll_now(socket: &impl AsFd) -> Result<u16, Errno> {
     Errno::result(result).map(|_| u16::from_ne_bytes(one.revents.to_ne_bytes()))
 }
 
-/// Whether all that this TCP socket has sent is acknowledged: it has as much that is not acknowledged (`SIOCOUTQ`) as it has that is
-/// not sent (`SIOCOUTQNSD`).
+/// Returns true if nothing that this TCP socket has sent is in flight: its unacknowledged bytes (`SIOCOUTQ`) are all
+/// unsent (`SIOCOUTQNSD`).
 pub(crate) fn has_nothing_in_flight(socket: &impl AsFd) -> Result<bool, Errno> {
-    /// `linux/sockios.h`
+    /// Request number from `linux/sockios.h`.
     const SIOCOUTQNSD: libc::Ioctl = 0x894b;
     let fd = socket.as_fd().as_raw_fd();
     let (mut unacknowledged, mut unsent): (libc::c_int, libc::c_int) = (0, 0);
@@ -253,7 +256,8 @@ pub(crate) fn has_nothing_in_flight(socket: &impl AsFd) -> Result<bool, Errno> {
     Ok(unacknowledged == unsent)
 }
 
-/// Whether data lies in the receive queue of a TCP socket, an urgent byte included, which `FIONREAD` does not count.
+/// Returns true if the receive queue of a TCP socket has data, including an urgent byte, which `FIONREAD` does not
+/// count.
 pub(crate) fn has_data(socket: &impl AsFd) -> Result<bool, Errno> {
     let mut unread: libc::c_int = 0;
     let fd = socket.as_fd().as_raw_fd();
@@ -269,21 +273,22 @@ pub(crate) fn has_data(socket: &impl AsFd) -> Result<bool, Errno> {
     Ok(unread > 0 || one.revents & libc::POLLPRI != 0)
 }
 
-/// `connect(2)` with `AF_UNSPEC`, which dissolves the association.
+/// Calls `connect(2)` with `AF_UNSPEC`, which dissolves the association.
 pub(crate) fn disconnect(socket: &impl AsFd) -> Result<(), Errno> {
-    let nobody = libc::sockaddr {
+    let unspecified = libc::sockaddr {
         sa_family: 0, // AF_UNSPEC
         sa_data: [0; 14],
     };
-    let len = libc::socklen_t::try_from(size_of_val(&nobody)).unwrap_or(0);
-    // SAFETY: the descriptor is borrowed, hence open; `nobody` is a whole address that outlives the call.
-    let result = unsafe { libc::connect(socket.as_fd().as_raw_fd(), &raw const nobody, len) };
+    let len = libc::socklen_t::try_from(size_of_val(&unspecified)).unwrap_or(0);
+    // SAFETY: the descriptor is borrowed, hence open; `unspecified` is a whole address that outlives the call.
+    let result = unsafe { libc::connect(socket.as_fd().as_raw_fd(), &raw const unspecified, len) };
     Errno::result(result).map(drop)
 }
 
-/// How many connections wait in the queue of a listener: the second field that `struct tcp_info` uses for it.
+/// Returns the number of connections in a listener's accept queue, which the kernel reports in `tcpi_unacked` of
+/// `struct tcp_info`.
 pub(crate) fn waiting_to_be_accepted(listener: &impl AsFd) -> Result<u32, Errno> {
-    // `tcpi_unacked`, after eight bytes and four fields of four.
+    // Offset of `tcpi_unacked`, after eight bytes and four fields of four.
     const UNACKED: usize = 8 + 4 * 4;
     let mut info = [0_u8; UNACKED + 4];
     let mut len = libc::socklen_t::try_from(info.len()).unwrap_or(0);
@@ -303,7 +308,7 @@ pub(crate) fn waiting_to_be_accepted(listener: &impl AsFd) -> Result<u32, Errno>
     Ok(u32::from_ne_bytes(waiting))
 }
 
-/// Number of the calling thread, as in `/proc/self/task`.
+/// Returns the number of the calling thread, as in `/proc/self/task`.
 pub(crate) fn thread_id() -> i32 {
     nix::unistd::gettid().as_raw()
 }
