@@ -1,9 +1,8 @@
-//! Other kernels: boots one in an emulator with this very program as its first process, has it run trials there, and
-//! collects their evidence.
+//! Boots other kernels in an emulator, with this program as their first process, runs trials there and collects their
+//! evidence.
 //!
-//! No root, no network, no disk image and nothing to be downloaded: the guest's filesystem is made here (`initramfs`), of
-//! what this host has, and what the trials saved comes out over a serial line (`parcel`). [`guest`] is the part that runs
-//! inside.
+//! No root, network, disk image or download is needed: the guest's filesystem is made from what this host has
+//! (`initramfs`), and the evidence comes back over a serial line (`parcel`). [`guest`] is the part that runs inside.
 
 mod cpio;
 pub mod guest;
@@ -23,35 +22,35 @@ use self::kernel_image::KernelImage;
 use self::qemu::{Accelerator, Emulator, Failure, Guest, Media, Parcel, Progress};
 use crate::error::Error;
 
-/// The longest kernel image that is read, in bytes; distributions' have a twentieth of that.
+/// Maximum number of bytes read of a kernel image; the images of distributions have a twentieth of that.
 const LONGEST_KERNEL: u64 = 256 << 20;
 
-/// What all guests of a comparison have in common.
+/// Settings and files that all guests of a comparison share.
 pub struct Machine {
     emulator: Emulator,
     initramfs: Initramfs,
-    /// What runs them.
+    /// Accelerator that the guests start with.
     accelerator: Accelerator,
-    /// Whether what does not come up with KVM is tried without.
+    /// True if a guest that does not come up with KVM is retried with TCG.
     falls_back: bool,
-    /// Whether all of them are to end.
+    /// Request to end all guests.
     stop: watch::Receiver<bool>,
 }
 
-/// What became of a guest.
+/// Outcome of a guest.
 #[derive(Debug)]
 pub struct Ended {
-    /// What it brought out, or why nothing.
+    /// Evidence from the guest, or the reason why there is none.
     pub result: Result<Parcel, Failure>,
-    /// What ran it.
+    /// Accelerator of the last attempt.
     pub accelerator: Accelerator,
-    /// From the image on disk to the result.
+    /// Time from reading the image on disk to the result.
     pub took: Duration,
 }
 
 impl Machine {
-    /// Collects what guests need that are to run trials with these arguments of `run`. When `stop` says so, all of them end.
-    /// What does not come up with KVM is tried without, if that is wanted.
+    /// Collects the files for guests that run trials with these arguments of `run`. All guests end when `stop` becomes
+    /// true. With `falls_back`, a guest that does not come up with KVM is retried with TCG.
     pub fn new(
         emulator: Emulator,
         accelerator: Accelerator,
@@ -68,7 +67,7 @@ impl Machine {
         })
     }
 
-    /// The first filesystem of a guest with this kernel.
+    /// Builds the first filesystem of a guest with this kernel and its modules.
     pub fn filesystem(&self, image: &KernelImage) -> Result<Vec<u8>, Error> {
         let modules = match &image.modules {
             Some(directory) => modules::needed(directory)?,
@@ -86,7 +85,7 @@ impl Machine {
             .map_err(|error| Error::io("keep a kernel in memory", &error))
     }
 
-    /// Boots one kernel and waits for its result.
+    /// Boots one kernel and waits for its result, reporting progress.
     pub async fn boot(
         &self,
         guest: &Guest,

@@ -1,25 +1,25 @@
-//! Archives in cpio's "new ASCII" form: what the kernel unpacks into its first filesystem, and in the other direction
-//! the files that a guest sends.
+//! Archives in cpio's "new ASCII" format: the kernel unpacks one into its first filesystem, and a guest sends its files
+//! as one.
 //!
 //! Source: `Documentation/driver-api/early-userspace/buffer-format.rst` of the kernel.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// Begins every entry.
+/// Magic bytes at the start of every entry.
 const MAGIC: &[u8; 6] = b"070701";
 
-/// Its name ends an archive.
+/// Name of the entry that ends an archive.
 const TRAILER: &str = "TRAILER!!!";
 
-/// Magic and thirteen fields of eight hexadecimal digits.
+/// Length of an entry's header in bytes: the magic and thirteen fields of eight hexadecimal digits.
 const HEADER: usize = 110;
 
 const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_000;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
-/// An archive in the making.
+/// Builder of an archive.
 #[derive(Default)]
 pub(super) struct Writer {
     bytes: Vec<u8>,
@@ -28,14 +28,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A file at this path below the root, with these permissions. The directories above it are made.
+    /// Adds a file at this path below the root, with these permissions, and the directories above it.
     pub(super) fn file(&mut self, path: &str, permissions: u32, content: &[u8]) {
         let path = path.trim_start_matches('/');
         self.parents(path);
         self.entry(path, FILE | permissions, (0, 0), content);
     }
 
-    /// An empty directory at this path, and those above it.
+    /// Adds an empty directory at this path, and the directories above it.
     pub(super) fn directory(&mut self, path: &str) {
         let path = path.trim_start_matches('/');
         self.parents(path);
@@ -44,14 +44,14 @@ impl Writer {
         }
     }
 
-    /// A character device of these two numbers.
+    /// Adds a character device with these major and minor numbers.
     pub(super) fn character_device(&mut self, path: &str, (major, minor): (u32, u32)) {
         let path = path.trim_start_matches('/');
         self.parents(path);
         self.entry(path, CHARACTER_DEVICE, (major, minor), &[]);
     }
 
-    /// The archive.
+    /// Ends the archive and returns its bytes.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.entry(TRAILER, 0, (0, 0), &[]);
         self.bytes
@@ -77,14 +77,14 @@ impl Writer {
             0, // owner
             0, // group
             1, // links
-            0, // time of last change
+            0, // modification time
             length,
-            0, // the device that it lies on
+            0, // device of the file system
             0,
-            device.0,
+            device.0, // device of the node
             device.1,
             name_length,
-            0, // checksum, of another form
+            0, // checksum: used by the "070702" format only
         ];
         self.bytes.extend_from_slice(MAGIC);
         for field in fields {
@@ -98,14 +98,15 @@ impl Writer {
         self.pad();
     }
 
+    /// Pads with zeros to a multiple of 4 bytes, as the format requires after a name and after a content.
     fn pad(&mut self) {
         let whole = self.bytes.len().next_multiple_of(4);
         self.bytes.resize(whole, 0);
     }
 }
 
-/// The regular files of an archive, each with its path and the place of its content. `None` if it is no archive, or not
-/// whole.
+/// Returns the path of each regular file in an archive and the range of its content. `None` if the bytes are not a
+/// complete archive.
 pub(super) fn places(bytes: &[u8]) -> Option<Vec<(&str, Range<usize>)>> {
     let mut files = Vec::new();
     let mut at = 0_usize;
@@ -137,7 +138,7 @@ pub(super) fn places(bytes: &[u8]) -> Option<Vec<(&str, Range<usize>)>> {
     }
 }
 
-/// The same with the contents.
+/// Returns the path and the content of each regular file in an archive. `None` if the bytes are not a complete archive.
 #[cfg(test)]
 pub(super) fn files(bytes: &[u8]) -> Option<Vec<(&str, &[u8])>> {
     let places = places(bytes)?.into_iter();
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(files(b"no archive at all, and long enough to hold a header of one if it were: it is not. No, it is none"), None);
     }
 
-    /// Each field in turn is all ones.
+    /// Sets each length field in turn to all ones.
     #[test]
     fn lengths_that_lie_are_no_archive() {
         for field in [6, 11] {
@@ -193,7 +194,7 @@ mod tests {
         }
     }
 
-    /// The judge of what a cpio archive is: the program of that name, where there is one.
+    /// Compares with the listing of the `cpio` program, if it is installed.
     #[test]
     fn cpio_lists_it() {
         let Ok(mut cpio) = Command::new("cpio")

@@ -1,8 +1,8 @@
-//! This program as the first process of a guest: it mounts what a run needs, loads modules, runs trials as its own child,
-//! sends what came of them over the second serial line, and switches the guest off.
+//! Runs this program as the first process of a guest: mounts file systems, loads modules, runs trials in a child
+//! process, sends the evidence over the second serial line, and powers the guest off.
 //!
-//! It is that only as process 1 of a kernel that was started with its own argument (`MARK`): process 1 of a container is
-//! another thing.
+//! The program does so only as process 1 of a kernel that was started with the argument `MARK`; process 1 of a
+//! container is a different case.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -35,29 +35,29 @@ use crate::file::names_in;
 use crate::trial::pool::runtime;
 use crate::trial::this_program;
 
-/// The last of its arguments.
+/// Last command-line argument of the guest's first process.
 pub(super) const COMMAND: &str = "guest";
 
-/// The kernel argument without which it does nothing; the seconds that the run may take follow.
+/// Kernel argument that marks a guest; the time limit of the run in seconds follows.
 pub(super) const MARK: &str = "rstproof.guest=";
 
-/// The second serial line.
+/// Device of the second serial line, which carries the result.
 const LINE: &str = "/dev/ttyS1";
 
-/// Where the run saves its evidence.
+/// Directory in which the run saves its evidence.
 const EVIDENCE: &str = "/evidence";
 
-/// The name under which it is sent how the run ended, beside its evidence.
+/// Name of the file that reports how the run ended, sent beside the evidence.
 pub(super) const STATUS: &str = "ending";
 
-/// How a run has ended.
+/// Way in which a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With this exit code.
+    /// Exited with this code.
     Exit(i32),
-    /// By a signal.
+    /// Killed by this signal.
     Signal(Signal),
-    /// It took longer than it may, and was told to end.
+    /// Exceeded its time limit and was terminated.
     TooLate,
 }
 
@@ -85,21 +85,22 @@ impl FromStr for Ending {
     }
 }
 
-/// How long a run that was told to end may take for it. A bound on failure.
+/// Time that a run has to end after SIGTERM. A bound on failure.
 const FAREWELL: Duration = Duration::from_secs(15);
 
-/// How many files the run may have open.
+/// Maximum number of files that the run may have open.
 const MOST_FILES: u64 = 1 << 16;
 
-/// What is mounted: source, place, type.
+/// File systems to mount: source, mount point, type.
 const MOUNTS: [(&str, &str, &str); 3] = [
     ("devtmpfs", "/dev", "devtmpfs"),
     ("sysfs", "/sys", "sysfs"),
     ("tracefs", "/sys/kernel/tracing", "tracefs"),
 ];
 
-/// Whether this program is the first process of a guest that `rstproof kernels` has started. Its kernel hands it what it
-/// did not know itself of its command line, in front of what is meant for it.
+/// Returns true if this program is the first process of a guest that `rstproof kernels` started. The kernel hands
+/// unknown parameters of its command line to the first process, ahead of the program's own arguments, so `COMMAND` may
+/// be at any position.
 #[must_use]
 pub fn is_meant(mut arguments: impl Iterator<Item = OsString>) -> bool {
     if getpid() != Pid::from_raw(1) || arguments.all(|argument| argument != COMMAND) {
@@ -111,7 +112,8 @@ pub fn is_meant(mut arguments: impl Iterator<Item = OsString>) -> bool {
     bound_here().is_some()
 }
 
-/// Does all of it, and does not return: a first process that ends is a kernel panic.
+/// Runs the trials, sends their evidence and powers the guest off. Does not return: a first process that exits causes a
+/// kernel panic.
 pub fn guest() -> ! {
     let bound = bound_here().unwrap_or_default();
     if let Err(why) = work(Duration::from_secs(bound)) {
@@ -124,14 +126,14 @@ fn bound_here() -> Option<u64> {
     bound(&fs::read_to_string("/proc/cmdline").ok()?)
 }
 
-/// What the kernel's command line says of the time that the run may take.
+/// Returns the time limit of the run, in seconds, from the kernel's command line.
 fn bound(line: &str) -> Option<u64> {
     line.split_whitespace()
         .find_map(|word| word.strip_prefix(MARK))
         .and_then(|seconds| seconds.parse().ok())
 }
 
-/// On the console, and for the host.
+/// Reports a failure on the console and to the host. `why` continues "cannot".
 fn complain(why: &str) {
     eprintln!("rstproof: cannot {why}");
     if let Ok(mut line) = open_line() {
@@ -140,10 +142,10 @@ fn complain(why: &str) {
     }
 }
 
-/// Each of its errors continues "cannot".
+/// Runs the trials and sends their evidence. Every error text continues "cannot".
 fn work(bound: Duration) -> Result<(), String> {
     for (source, place, kind) in MOUNTS {
-        // Where something is missing the run says what it does without.
+        // Not fatal: the run reports which evidence is unavailable without this mount.
         if let Err(errno) = mount_at(source, place, kind) {
             eprintln!("rstproof: cannot mount {place}: {errno}");
         }
@@ -153,7 +155,7 @@ fn work(bound: Duration) -> Result<(), String> {
     load_modules();
     let arguments = fs::read_to_string(ARGUMENTS)
         .map_err(|error| format!("read {ARGUMENTS}: {}", reason(&error)))?;
-    // As a service manager would allow it: trials that wait have many files open together.
+    // Like a service manager: concurrent trials hold many files open.
     let _ = setrlimit(Resource::RLIMIT_NOFILE, MOST_FILES, MOST_FILES);
     let mut child = Command::new(this_program())
         .args(["run", "--quiet", "--color", "never", "--write", EVIDENCE])
@@ -172,7 +174,7 @@ fn work(bound: Duration) -> Result<(), String> {
         .map_err(|error| error.to_string())?
         .block_on(until_it_ends(&child, bound))?;
     for end in said {
-        // A bound, for what the run has left behind may still hold the other end.
+        // With a time limit: a process that outlives the run may still hold the other end.
         let _ = end.recv_timeout(FAREWELL);
     }
     let mut files = evidence().map_err(|error| format!("read {EVIDENCE}: {}", reason(&error)))?;
@@ -189,7 +191,7 @@ fn work(bound: Duration) -> Result<(), String> {
     termios::tcdrain(&line).map_err(|errno| format!("write to {LINE}: {errno}"))
 }
 
-/// Copies a stream to the console in a thread. Gives what receives the news when the stream has ended.
+/// Copies a stream to the console in a thread. Returns a receiver that is notified at the end of the stream.
 fn repeat_on_console(said: Option<impl Read + Send + 'static>) -> Result<Receiver<()>, String> {
     let (ended, end) = channel();
     if let Some(mut said) = said {
@@ -208,7 +210,7 @@ fn mount_at(source: &str, place: &str, kind: &str) -> Result<(), Errno> {
     mount(Some(source), place, Some(kind), safe, None::<&str>)
 }
 
-/// The line as it is: no character stands for another one.
+/// Opens the serial line in raw mode, so that the terminal driver translates no byte.
 fn open_line() -> Result<File, String> {
     let failed = |error: &io::Error| format!("open {LINE}: {}", reason(error));
     let line = OpenOptions::new()
@@ -226,7 +228,7 @@ fn open_line() -> Result<File, String> {
     Ok(line)
 }
 
-/// What a module is missing for the run finds out by itself.
+/// Loads the modules of the guest. A failure is printed and not fatal: the run reports which evidence is unavailable.
 fn load_modules() {
     let names = fs::read_to_string(MODULES).unwrap_or_default();
     for name in names.lines() {
@@ -241,8 +243,8 @@ fn load_modules() {
     }
 }
 
-/// Waits for the run, and for whatever else has become this process's child. Past the bound the run is told to end, which
-/// saves what it has measured.
+/// Waits for the run, reaping every other child that is reparented to this process. After `bound` the run gets SIGTERM,
+/// upon which it saves what it has measured, and later SIGKILL.
 async fn until_it_ends(child: &Child, bound: Duration) -> Result<Ending, String> {
     let mut ended = signal(SignalKind::child()).map_err(|error| error.to_string())?;
     let run = i32::try_from(child.id()).map_err(|error| error.to_string())?;
@@ -270,7 +272,7 @@ async fn until_it_ends(child: &Child, bound: Duration) -> Result<Ending, String>
     Ok(Ending::TooLate)
 }
 
-/// Takes leave of every child that has ended. How this one has, if it has.
+/// Reaps every child that has exited. Returns how the run ended, if it has.
 fn how_ended(run: Pid) -> Option<Ending> {
     let mut ending = None;
     loop {
@@ -287,7 +289,7 @@ fn how_ended(run: Pid) -> Option<Ending> {
     }
 }
 
-/// All that the run has saved.
+/// Reads all files that the run has saved, without hidden ones, sorted by name.
 fn evidence() -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
     let directory = Path::new(EVIDENCE);
@@ -313,7 +315,7 @@ fn switch_off() -> ! {
     for mode in [RebootMode::RB_POWER_OFF, RebootMode::RB_AUTOBOOT] {
         let _ = reboot(mode);
     }
-    // What is left is to wait until the host has enough of it.
+    // Neither power-off nor reset works: waits until the host kills the emulator.
     loop {
         let _ = SigSet::all().wait();
     }
@@ -354,7 +356,7 @@ mod tests {
         }
     }
 
-    /// This test's process is not the first one.
+    /// The process of a test is not process 1.
     #[test]
     fn elsewhere_it_is_not_meant() {
         assert!(!is_meant([OsString::from(COMMAND)].into_iter()));

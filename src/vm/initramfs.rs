@@ -1,5 +1,5 @@
-//! The first filesystem of a guest, made on the fly: this program, the shared objects that it needs, `nft` with its own, and
-//! the modules of one kernel. Nothing else is there.
+//! First filesystem of a guest, made on the fly: this program with its shared objects, `nft` with its own, and the
+//! modules of one kernel. It contains nothing else.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -21,28 +21,29 @@ use crate::sys;
 use crate::trial::this_program;
 use rstproof_core::printable::printable;
 
-/// Where a guest finds this program: the kernel runs what has this name.
+/// Path of this program in a guest: the kernel runs the file with this name.
 const PROGRAM: &str = "init";
 
-/// Where a guest finds `nft`.
+/// Path of `nft` in a guest.
 const NFT: &str = "usr/sbin/nft";
 
-/// The file that names the arguments of the run, a line each.
+/// File with the arguments of the run, one per line.
 pub(super) const ARGUMENTS: &str = "/arguments";
 
-/// The file that names the modules, a line each, in the order in which they are to be loaded.
+/// File with the names of the modules, one per line, in load order.
 pub(super) const MODULES: &str = "/modules";
 
-/// `/dev/console` (`Documentation/admin-guide/devices.txt`): without it the first process has no standard output.
+/// Device number of `/dev/console` (`Documentation/admin-guide/devices.txt`). Without it the first process has no
+/// standard output.
 const CONSOLE: (u32, u32) = (5, 1);
 
-/// What is the same for all kernels.
+/// Part of the first filesystem that does not depend on the kernel.
 pub(super) struct Initramfs {
     archive: Vec<u8>,
 }
 
 impl Initramfs {
-    /// Collects it, for guests that run with these arguments. `nft` is left out where it is not installed.
+    /// Collects the files for guests that run with these arguments. Without an installed `nft`, the guest has none.
     pub(super) fn collect(arguments: &[String]) -> Result<Self, Error> {
         let mut archive = Writer::default();
         for directory in ["proc", "sys", "dev", "tmp", "run"] {
@@ -59,7 +60,7 @@ impl Initramfs {
         Ok(Self { archive })
     }
 
-    /// The filesystem for a kernel with these modules.
+    /// Builds the filesystem for a kernel with these modules.
     pub(super) fn with(&self, modules: &[Module]) -> Vec<u8> {
         let mut own = Writer::default();
         let names: Vec<String> = modules.iter().map(|it| it.name.clone()).collect();
@@ -68,7 +69,7 @@ impl Initramfs {
             own.file(&module_file(&module.name), 0o644, &module.content);
         }
         let own = own.finish();
-        // The kernel unpacks one archive after the other.
+        // Two archives in one file: the kernel unpacks them one after the other.
         let mut whole = Vec::with_capacity(self.archive.len() + own.len());
         whole.extend_from_slice(&self.archive);
         whole.extend_from_slice(&own);
@@ -76,7 +77,7 @@ impl Initramfs {
     }
 }
 
-/// Where a guest finds this module.
+/// Path of this module in a guest.
 pub(super) fn module_file(name: &str) -> String {
     format!("/lib/modules/{name}.ko")
 }
@@ -104,7 +105,8 @@ fn add_program(
     if let Some(loader) = loader(&content) {
         add(&loader, loader.clone())?;
         let needed = shared_objects(program, &loader)?;
-        // The loader looks there by itself. Where the others are it was told of by a cache that a guest does not have.
+        // Each object is added to libc's directory as well, where the loader searches by default: a guest has no
+        // ld.so.cache, which leads the loader of this host to the other directories.
         let usual = needed
             .iter()
             .find(|it| it.name.starts_with("libc."))
@@ -124,7 +126,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error::file("read", path, &error))
 }
 
-/// The loader that a program names (`PT_INTERP`). One that is statically linked names none.
+/// Returns the loader of a program (`PT_INTERP`). `None` if the program is statically linked.
 fn loader(program: &[u8]) -> Option<PathBuf> {
     let header = FileHeader64::<Endianness>::parse(program).ok()?;
     let endian = header.endian().ok()?;
@@ -135,15 +137,16 @@ fn loader(program: &[u8]) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(name)))
 }
 
-/// An object that the loader would load.
+/// Shared object that the loader would load.
 #[derive(Debug, PartialEq, Eq)]
 struct SharedObject {
-    /// As those call it that need it.
+    /// Name by which other objects request it (`DT_NEEDED`).
     name: String,
     path: PathBuf,
 }
 
-/// Asks the loader itself, as `ldd` does. It is given a descriptor: the path may lead through what nobody else may enter.
+/// Returns the shared objects of a program as its loader lists them, like `ldd`. The loader gets a descriptor, since it
+/// runs without capabilities and may not be able to search the directories of the path.
 fn shared_objects(program: &Path, loader: &Path) -> Result<Vec<SharedObject>, Error> {
     let failed = |error: &dyn std::fmt::Display| {
         let action = format!("find the shared objects of {}", program.display());
@@ -174,11 +177,11 @@ fn shared_objects(program: &Path, loader: &Path) -> Result<Vec<SharedObject>, Er
     )))
 }
 
-/// From the text that the loader writes; or the object that it has not found.
+/// Parses the output of the loader. Fails with the name of an object that the loader did not find.
 fn objects_named(text: &str) -> Result<Vec<SharedObject>, String> {
     let mut objects = Vec::new();
     for line in text.lines() {
-        // `name => /path (0x…)`; without a place what the kernel brings along, and the loader.
+        // `name => /path (0x…)`. Lines without `=>` are the vDSO and the loader.
         let Some((name, place)) = line.split_once("=>") else {
             continue;
         };
@@ -187,7 +190,7 @@ fn objects_named(text: &str) -> Result<Vec<SharedObject>, String> {
         if place == "not found" {
             return Err(name.to_owned());
         }
-        // The loader may be needed by a name that is a path: it is there already.
+        // A name that is a path is the loader, which was added before.
         if place.starts_with('/') && !name.contains('/') {
             objects.push(SharedObject {
                 name: name.to_owned(),

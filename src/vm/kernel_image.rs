@@ -1,4 +1,4 @@
-//! A kernel image as it lies on disk: which kernel it is, by its own header, and where its modules are.
+//! Kernel images on disk: the release from the image's own header, and the directory of its modules.
 //!
 //! Sources: `Documentation/arch/x86/boot.rst` (the header at 0x1f1), `Documentation/arch/arm64/booting.rst`, ELF.
 
@@ -12,21 +12,21 @@ use crate::error::Error;
 use crate::file::names_in;
 use rstproof_core::printable::printable;
 
-/// An image that can be booted here.
+/// Kernel image that this host can boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelImage {
-    /// The file.
+    /// Path of the image file.
     pub path: PathBuf,
-    /// What `uname -r` will say.
+    /// Release, as `uname -r` will print it.
     pub release: String,
-    /// The directory of its modules, if there is one.
+    /// Directory of the kernel's modules, if there is one.
     pub modules: Option<PathBuf>,
 }
 
-/// Enough for the header and what it points to.
+/// Number of bytes read from the start of an image: the header and the text that it points to.
 const HEAD: u64 = 64 << 10;
 
-/// Why a file is not booted.
+/// Reason why a file cannot be booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NotBootable {
     Empty,
@@ -57,7 +57,8 @@ impl fmt::Display for NotBootable {
 }
 
 impl KernelImage {
-    /// The image that this path stands for: a file, or the directory of an unpacked package or of a kernel build.
+    /// Finds the image at this path: a file, or the directory of an unpacked package or of a kernel build. Fails if a
+    /// directory has no image or several.
     pub fn find(path: &Path) -> Result<Self, Error> {
         let failed = |error: &io::Error| Error::file("read", path, error);
         let kind = fs::metadata(path).map_err(|error| failed(&error))?;
@@ -84,7 +85,7 @@ fn refused(path: &Path, reason: String) -> Error {
     }
 }
 
-/// The one image in a directory.
+/// Finds the only image in a directory. Fails if there is none, or if there are several.
 fn in_directory(directory: &Path) -> Result<PathBuf, Error> {
     let mut found = Vec::new();
     for name in ["vmlinuz", "bzImage", "arch/x86/boot/bzImage"] {
@@ -119,7 +120,7 @@ fn in_directory(directory: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// Names of what is in a directory; none if there is no such directory.
+/// Returns the names of a directory's entries; empty if there is no such directory.
 fn names(directory: &Path) -> Result<Vec<String>, Error> {
     let names = match names_in(directory) {
         Ok(names) => names.into_iter(),
@@ -136,10 +137,11 @@ fn names(directory: &Path) -> Result<Vec<String>, Error> {
     Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }
 
-/// A file to read. A pipe or a device may never end.
+/// Opens a regular file. Anything else is an error, since reading a pipe or a device might never end.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
+        // Opening a pipe that has no writer would block otherwise, before its type can be checked.
         .custom_flags(libc::O_NONBLOCK)
         .open(path)?;
     if file.metadata()?.is_file() {
@@ -157,7 +159,7 @@ fn release_of(image: &Path) -> Result<String, Error> {
     release(&head).map_err(|why| refused(image, why.to_string()))
 }
 
-/// The release that the header of a bzImage names.
+/// Returns the release from the header of a bzImage.
 fn release(head: &[u8]) -> Result<String, NotBootable> {
     let at = |place: usize, length: usize| head.get(place..place + length);
     let half = |place: usize| at(place, 2).map(|it| u16::from_le_bytes([it[0], it[1]]));
@@ -185,13 +187,14 @@ fn release(head: &[u8]) -> Result<String, NotBootable> {
     if half(0x206) < Some(0x020c) {
         return Err(NotBootable::Old);
     }
+    // `xloadflags`, bit 0: `XLF_KERNEL_64`.
     if half(0x236).is_none_or(|flags| flags & 1 == 0) {
         return Err(NotBootable::Bits32);
     }
     if cfg!(not(target_arch = "x86_64")) {
         return Err(NotBootable::Foreign("x86_64"));
     }
-    // The pointer counts from the end of the first sector. `release (who@where) #build date` stands there.
+    // The offset is relative to the end of the first sector. The text is `release (who@where) #build date`.
     let text = half(0x20e).and_then(|offset| head.get(usize::from(offset) + 0x200..));
     let text = text.unwrap_or_default();
     let end = text.iter().position(|byte| matches!(byte, 0 | b' '));
@@ -202,7 +205,7 @@ fn release(head: &[u8]) -> Result<String, NotBootable> {
     }
 }
 
-/// The modules that belong to an image: beside it, or in the tree that it lies in.
+/// Finds the modules of an image: beside it, or in the tree that contains it.
 fn modules_of(image: &Path, release: &str) -> Option<PathBuf> {
     let image = image.canonicalize().ok()?;
     let is_it = |directory: &PathBuf| directory.join("kernel").is_dir();
@@ -220,7 +223,7 @@ fn modules_of(image: &Path, release: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// As boot.rst lays it out.
+    /// Builds the header of a bzImage, laid out as in boot.rst.
     fn bzimage(version: u16, flags: u16, text: &[u8]) -> Vec<u8> {
         let mut image = vec![0; 0x400];
         image[0x202..0x206].copy_from_slice(b"HdrS");

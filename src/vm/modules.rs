@@ -1,7 +1,7 @@
-//! Which of a kernel's modules a guest needs, in the order in which they can be loaded.
+//! Kernel modules that a guest needs, in an order in which they can be loaded.
 //!
-//! An unpacked package has no `modules.dep`, which is made when it is installed: what a module depends on is read from
-//! the module itself (`.modinfo`, as modinfo(8) shows it).
+//! An unpacked package has no `modules.dep`, which is generated on installation, so dependencies are read from the
+//! module itself (`.modinfo`, as modinfo(8) shows it).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,8 +14,8 @@ use super::kernel_image;
 use crate::error::Error;
 use crate::file::names_in;
 
-/// What trials may need, where it is not built in: the capture, IPv6, pairs of interfaces, the firewall, the destruction of
-/// sockets, signatures of segments.
+/// Modules that trials may need where they are not built in: packet capture, IPv6, interface pairs, the firewall,
+/// socket destruction, TCP-MD5 signatures.
 const WANTED: [&str; 9] = [
     "af_packet",
     "ipv6",
@@ -28,18 +28,18 @@ const WANTED: [&str; 9] = [
     "tcp_sigpool",
 ];
 
-/// The longest that is read, in bytes; none has a tenth of that.
+/// Maximum length of a module in bytes; no module has a tenth of that.
 const LONGEST: u64 = 64 << 20;
 
-/// A module.
+/// Kernel module to load.
 pub(super) struct Module {
-    /// Its name, as the kernel has it.
+    /// Name of the module in the kernel's spelling, with underscores.
     pub(super) name: String,
-    /// Its ELF file.
+    /// Content of the module's ELF file, decompressed.
     pub(super) content: Vec<u8>,
 }
 
-/// The modules in this directory that trials may need and those that these need, each after what it depends on.
+/// Reads the modules in this directory that trials may need, each after its dependencies.
 pub(super) fn needed(directory: &Path) -> Result<Vec<Module>, Error> {
     let mut paths = BTreeMap::new();
     index(&directory.join("kernel"), &mut paths)
@@ -62,7 +62,7 @@ struct Collected {
 }
 
 impl Collected {
-    /// Adds a module behind what it depends on. One that is not there may be built in.
+    /// Adds a module after its dependencies. A module that is missing may be built in, so it is no error.
     fn add(&mut self, name: &str) -> Result<(), Error> {
         let Some(path) = self.paths.get(name).cloned() else {
             return Ok(());
@@ -88,11 +88,11 @@ fn not_a_module() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it is no kernel module")
 }
 
-/// All module files below a directory, by the module's name.
+/// Collects the paths of all module files below a directory, by module name.
 fn index(directory: &Path, paths: &mut BTreeMap<String, PathBuf>) -> io::Result<()> {
     for name in names_in(directory)? {
         let path = directory.join(&name);
-        // Links lead out of the tree.
+        // Symbolic links (`build`, `source`) lead out of the tree and are not followed.
         if fs::symlink_metadata(&path)?.is_dir() {
             index(&path, paths)?;
         } else if let Some(name) = name.to_str().and_then(module_name) {
@@ -109,7 +109,7 @@ fn module_name(file: &str) -> Option<String> {
         .then(|| name.replace('-', "_"))
 }
 
-/// What is in a module's file.
+/// Reads a module's file, decompressing it by its extension.
 fn unpacked(path: &Path) -> io::Result<Vec<u8>> {
     let file = io::BufReader::new(kernel_image::open(path)?);
     let mut content = Vec::new();
@@ -130,7 +130,7 @@ fn unpacked(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The modules that this one names in `depends=`. `None` if it is no module.
+/// Returns the names in a module's `depends=`. `None` if the content is no kernel module.
 fn dependencies(content: &[u8]) -> Option<Vec<String>> {
     let file = object::File::parse(content).ok()?;
     let section = file.section_by_name(".modinfo")?;

@@ -1,7 +1,7 @@
-//! What a guest sends over its second serial line: a greeting as soon as it runs, and at the end a parcel of files.
+//! Protocol of a guest's second serial line: a greeting as soon as the guest runs, and a parcel of files at the end.
 //!
-//! The line is a stream of bytes on which anything may stand before, such as what firmware writes. The greeting and the
-//! parcel's label are lines of text; the label says how long the parcel is and what its SHA-256 is.
+//! The line is a stream of bytes in which anything may precede the protocol, such as firmware output. The greeting and
+//! the parcel's label are lines of text; the label gives the length of the parcel and its SHA-256.
 
 use std::io::{self, Read as _, Write};
 use std::ops::Range;
@@ -13,39 +13,40 @@ use flate2::write::ZlibEncoder;
 use super::cpio;
 use crate::archive::sha256;
 
-/// Says that this program runs as the first process.
+/// Greeting: this program runs as the first process.
 const GREETING: &str = "rstproof: guest is up";
 
-/// Begins the label of the parcel; its length and hash follow.
+/// Start of the parcel's label; the length and the hash follow.
 const LABEL: &str = "rstproof: parcel ";
 
-/// Says why there is none.
+/// Start of the line that reports why there is no parcel.
 const COMPLAINT: &str = "rstproof: guest cannot ";
 
-/// What comes over the line is no longer than this, packed and unpacked: some 100 times the whole catalogue.
+/// Maximum length of a parcel on the line, compressed, in bytes: some 100 times that of the whole catalogue.
 pub(super) const LONGEST_PACKED: u64 = 64 << 20;
+/// Maximum length of a parcel, decompressed, in bytes: some 100 times that of the whole catalogue.
 const LONGEST: u64 = 128 << 20;
 
-/// Tells that the guest is up.
+/// Sends the greeting: the guest is up.
 pub(super) fn greet(line: &mut impl Write) -> io::Result<()> {
     writeln!(line, "{GREETING}")?;
     line.flush()
 }
 
-/// Tells why nothing else will come. `what` continues "cannot".
+/// Sends the reason why no parcel will come. `what` continues "cannot".
 pub(super) fn complain(line: &mut impl Write, what: &str) -> io::Result<()> {
     let what = what.replace('\n', " ");
     writeln!(line, "{COMPLAINT}{what}")?;
     line.flush()
 }
 
-/// Packs files, each with its path, and sends them. More than is taken at the other end is an error.
+/// Compresses files, each with its path, and sends them. Fails if they exceed what the receiver accepts.
 pub(super) fn send(line: &mut impl Write, files: &[(String, Vec<u8>)]) -> io::Result<()> {
     let mut archive = cpio::Writer::default();
     for (path, content) in files {
         archive.file(path, 0o644, content);
     }
-    // A slow line behind a slow processor: little effort for most of the gain.
+    // The fastest level: processor and line are slow in an emulated guest, and more effort gains little.
     let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
     let archive = archive.finish();
     packed.write_all(&archive)?;
@@ -61,24 +62,25 @@ pub(super) fn send(line: &mut impl Write, files: &[(String, Vec<u8>)]) -> io::Re
     line.flush()
 }
 
-/// What has come over the line so far.
+/// State of the protocol, from the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
-    /// Not even the greeting.
+    /// No greeting yet.
     Nothing,
     /// The guest is up.
     Up,
-    /// It is up and sends; so many bytes are still to come.
+    /// The parcel is incomplete: number of bytes still missing.
     Sending(usize),
-    /// The guest has given up: what it could not do.
+    /// The guest gave up: description of what it could not do.
     GaveUp(String),
-    /// All of it: where it lies in the stream, and its hash by the label.
+    /// The parcel is complete: its range in the stream and the hash from its label.
     Whole(Range<usize>, String),
-    /// A label that nothing can come of.
+    /// The label is malformed or exceeds the maximum length.
     Damaged,
 }
 
-/// The files of a parcel, each with its name: not copied, for they may be large.
+/// Files of a parcel, each with its name. The contents are ranges of the archive and not copied, since they may be
+/// large.
 #[derive(Debug, Default)]
 pub struct Files {
     archive: Vec<u8>,
@@ -86,7 +88,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Unpacks a parcel with this hash. `None` if it is not what its label says.
+    /// Decompresses a parcel with this hash. `None` if the hash differs or the content is not a complete archive.
     pub(super) fn unpack(packed: &[u8], hash: &str) -> Option<Self> {
         if sha256(packed) != hash {
             return None;
@@ -101,7 +103,7 @@ impl Files {
         Some(Self { archive, places })
     }
 
-    /// Each of them, in the order in which they were sent.
+    /// Iterates over the files' names and contents, in the order in which they were sent.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let content = |place: &Range<usize>| &self.archive[place.clone()];
         self.places
@@ -109,20 +111,20 @@ impl Files {
             .map(move |(name, place)| (name.as_str(), content(place)))
     }
 
-    /// The one of this name.
+    /// Returns the content of the file with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter().find(|(it, _)| *it == name).map(|it| it.1)
     }
 }
 
-/// Looks at what has come over the line.
+/// Parses the bytes received so far.
 pub(super) fn look(stream: &[u8]) -> Received {
     let Some(greeted) = after(stream, GREETING.as_bytes()) else {
         return Received::Nothing;
     };
     let Some(label) = after(greeted, LABEL.as_bytes()) else {
-        // Not looked for in a parcel, which may hold anything.
+        // Only searched without a label: a parcel may contain any bytes, including these.
         let what = after(greeted, COMPLAINT.as_bytes());
         let line = what.and_then(|what| {
             what.split(|byte| *byte == b'\n')
@@ -155,7 +157,7 @@ pub(super) fn look(stream: &[u8]) -> Received {
     Received::Whole(start..start + length, hash.to_owned())
 }
 
-/// What follows the first place at which these bytes stand.
+/// Returns the bytes after the first occurrence of `wanted`.
 fn after<'a>(stream: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let place = memchr::memmem::find(stream, wanted)?;
     Some(&stream[place + wanted.len()..])
@@ -184,7 +186,7 @@ mod tests {
         assert_eq!(received(&line), Some(files()));
     }
 
-    /// What comes of a parcel that is whole.
+    /// Decodes a complete parcel.
     fn received(line: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
         let Received::Whole(place, hash) = look(line) else {
             panic!("{:?}", look(line));
@@ -194,7 +196,7 @@ mod tests {
         Some(files.iter().map(own).collect())
     }
 
-    /// A parcel that is cut is not here yet, one in which any byte is another is damaged, and neither is a parcel.
+    /// A truncated parcel is incomplete, a parcel with any byte altered is damaged, and neither is unpacked.
     #[test]
     fn a_parcel_is_whole_or_none() {
         let mut line = Vec::new();
@@ -221,7 +223,7 @@ mod tests {
         }
     }
 
-    /// A megabyte may stand for a gigabyte of zeros.
+    /// A parcel below one megabyte can expand to more than the maximum.
     #[test]
     fn a_parcel_takes_no_more_memory_than_it_may() {
         let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());

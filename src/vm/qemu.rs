@@ -1,8 +1,8 @@
-//! The emulator: its command line, whether it can use KVM, and one guest from its start to what it sent.
+//! The emulator (QEMU): its command line, the KVM probe, and one guest from its start to its result.
 //!
-//! A guest has no disk, no network device and no firmware menu; it has a processor, memory, and two serial lines: the
-//! console, and the line on which it sends its result. Everything goes through descriptors, so that no file has to be
-//! removed, whichever way this process ends.
+//! A guest has no disk, network device or firmware menu. It has a processor, memory, and two serial lines: the console,
+//! and the line that carries its result. All files are passed as descriptors, so that none has to be removed, however
+//! this process ends.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,20 +29,20 @@ use crate::error::{Error, reason};
 use crate::sys;
 use rstproof_core::printable::printable;
 
-/// The program for this machine.
+/// Name of the emulator's program.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
-/// What runs a guest's instructions.
+/// Accelerator that runs a guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
-    /// The processor.
+    /// The processor, through KVM.
     Kvm,
-    /// The emulator.
+    /// The emulator's own code generator.
     Tcg,
 }
 
 impl Accelerator {
-    /// As the emulator calls it.
+    /// Name of the accelerator for QEMU's `-accel`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,8 +51,8 @@ impl Accelerator {
         }
     }
 
-    /// How long a kernel may take until this program runs on it. Bounds on failure: an emulated kernel takes some seconds alone, and
-    /// 49 s were seen where three booted side by side on two CPUs with a load of 14.
+    /// Time that a kernel has to boot until this program runs on it. Bounds on failure: an emulated kernel takes some
+    /// seconds alone; 49 s were seen where three booted in parallel on two CPUs with a load of 14.
     fn boot_bound(self) -> Duration {
         match self {
             Self::Kvm => Duration::from_secs(20),
@@ -61,45 +61,48 @@ impl Accelerator {
     }
 }
 
-/// How long the boot sector that KVM is tried with may take. It takes a tenth of a second.
+/// Time limit of the boot sector that KVM is probed with, which takes a tenth of a second.
 const PROBE_BOUND: Duration = Duration::from_secs(3);
 
-/// How long a run may take to save what it has, and the line to bring it out, past the bound of the run.
+/// Time past the limit of the run in which the guest saves its evidence and sends it over the line.
 const FAREWELL: Duration = Duration::from_secs(60);
 
-/// How long what it has said may take to be read when it has ended. A bound on failure.
+/// Time limit for reading the rest of the output after a guest has ended. A bound on failure.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// So much is kept of what a guest says on its console, its last words; and nothing before its greeting is longer.
+/// Maximum number of bytes kept of a guest's console, its last ones. Also the maximum length of what precedes the
+/// greeting and the parcel on the line.
 const LONGEST_CONSOLE: usize = 1 << 20;
 
-/// What is read at once.
+/// Number of bytes per read.
 const CHUNK: usize = 64 << 10;
 
-/// The kernel's command line is shorter (`COMMAND_LINE_SIZE`, arch/x86/include/asm/setup.h), with the byte that ends it.
+/// Length of the kernel's command line buffer, including the terminating NUL (`COMMAND_LINE_SIZE`,
+/// arch/x86/include/asm/setup.h).
 const LONGEST_COMMAND_LINE: usize = 2048;
 
-/// What is run on a kernel.
+/// Configuration of one guest.
 #[derive(Clone, Debug)]
 pub struct Guest {
-    /// The kernel.
+    /// Kernel to boot.
     pub image: KernelImage,
-    /// Memory, in MiB.
+    /// Memory size in MiB.
     pub memory_mib: u32,
-    /// Processors.
+    /// Number of processors.
     pub cpus: usize,
-    /// The kernel's arguments.
+    /// Command line of the kernel.
     pub arguments: Arguments,
-    /// How long its run may take.
+    /// Time limit of the run.
     pub bound: Duration,
 }
 
-/// A kernel's command line that starts this program as a guest.
+/// Kernel command line that starts this program as a guest.
 #[derive(Clone, Debug)]
 pub struct Arguments(String);
 
 impl Arguments {
-    /// With more arguments, if there are any; or what they would make of the others.
+    /// Builds the command line, with `more` kernel arguments if given. Fails with a description of the problem if
+    /// `more` would change the meaning of the other arguments or exceeds the length.
     pub fn new(bound: Duration, more: Option<&str>) -> Result<Self, &'static str> {
         let more = more.unwrap_or_default();
         if more.contains(char::is_control) {
@@ -130,7 +133,7 @@ impl Arguments {
     }
 }
 
-/// What a guest starts from, in memory: it can be read whatever rights have been given up.
+/// Kernel and first filesystem of a guest in memory, readable by descriptor after privileges have been dropped.
 #[derive(Debug)]
 pub struct Media {
     kernel: File,
@@ -138,7 +141,7 @@ pub struct Media {
 }
 
 impl Media {
-    /// With this kernel and this first filesystem.
+    /// Copies this kernel and this first filesystem into memory.
     pub fn new(kernel: &[u8], initramfs: &[u8]) -> io::Result<Self> {
         Ok(Self {
             kernel: memory_file("kernel", kernel)?,
@@ -147,37 +150,37 @@ impl Media {
     }
 }
 
-/// What a guest brought out.
+/// Result of a guest.
 #[derive(Debug)]
 pub struct Parcel {
-    /// Files of evidence, each with its name.
+    /// Evidence files, each with its name.
     pub files: Files,
-    /// How the run there ended, if it says so.
+    /// Way in which the run ended in the guest, if the guest reported it.
     pub ending: Option<Ending>,
-    /// What it said on its console.
+    /// Console output of the guest.
     pub console: Vec<u8>,
 }
 
 impl Parcel {
-    /// What its console said last.
+    /// Describes the last lines of the console, or the message of a kernel panic.
     #[must_use]
     pub fn last_words(&self) -> String {
         told_last(&self.console)
     }
 }
 
-/// Why a guest brought nothing out.
+/// Failure of a guest to deliver a result.
 #[derive(Debug)]
 pub struct Failure {
     what: String,
-    /// What it said on its console.
+    /// Console output of the guest.
     pub console: Vec<u8>,
-    /// Whether this program never ran there.
+    /// True if this program never ran in the guest.
     pub never_up: bool,
 }
 
 impl Failure {
-    /// Of a guest that nobody waits for any more.
+    /// Failure of a guest that was stopped on request.
     pub(super) fn ended_here() -> Self {
         Self {
             what: ENDED_HERE.to_owned(),
@@ -200,25 +203,25 @@ fn told_last(console: &[u8]) -> String {
     }
 }
 
-/// How far a guest has come.
+/// Progress of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Its kernel runs.
+    /// The kernel is booting.
     Booting,
-    /// Its trials run.
+    /// The trials are running.
     Running,
-    /// Its result comes over the line.
+    /// The result is being received.
     Sending,
 }
 
-/// The emulator that was found.
+/// Installed emulator.
 #[derive(Clone, Debug)]
 pub struct Emulator {
     program: PathBuf,
 }
 
 impl Emulator {
-    /// The one on PATH, if there is one.
+    /// Finds the emulator on PATH. Relative directories are skipped.
     #[must_use]
     pub fn find() -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -229,8 +232,8 @@ impl Emulator {
             .map(|program| Self { program })
     }
 
-    /// Whether KVM boots something, and if not, why. That its device is there does not say so: under another hypervisor a
-    /// guest may hang at its first instruction.
+    /// Boots a test sector with KVM and returns the reason if that fails. An existing /dev/kvm is no proof: under
+    /// another hypervisor a guest may hang at its first instruction.
     pub async fn try_kvm(&self) -> Result<(), String> {
         if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
             return Err(format!("/dev/kvm: {}", reason(&error)));
@@ -267,7 +270,7 @@ impl Emulator {
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
             .args(["-nic", "none", "-no-reboot"])
             .env("LC_ALL", "C")
-            // Ctrl-C is for this process, which sees to it that the guest ends.
+            // Keeps Ctrl-C from the emulator: this process ends the guest.
             .process_group(0)
             .kill_on_drop(true);
         sys::without_capabilities(command.as_std_mut());
@@ -275,7 +278,7 @@ impl Emulator {
         command
     }
 
-    /// Runs a guest until it has sent its result. It is ended then, and on every other way out.
+    /// Runs a guest until it has sent its result. The guest is killed then, and on every other way out.
     pub async fn run(
         &self,
         guest: &Guest,
@@ -293,12 +296,12 @@ impl Emulator {
             .map_err(|error| failed(&error))?;
         let result = tokio::select! {
             result = running.attend(guest, accelerator, progress) => result,
-            // It is an error when nobody can ask for it any more.
+            // The error (the sender is gone) means stop as well: no request to stop could arrive any more.
             _ = stop.wait_for(|stop| *stop) => Err((ENDED_HERE.to_owned(), false)),
         };
-        // It has nothing to lose, and what it would do is to switch itself off.
+        // Safe: the guest has no state to lose, and would only power itself off.
         let _ = running.child.kill().await;
-        // A bound, for it may have left somebody who holds the other end.
+        // With a time limit: a process that the emulator left behind may still hold the other end.
         let _ = timeout(LAST_WORDS, running.console.rest()).await;
         let console = running.console.bytes.into();
         Ok(match result {
@@ -321,7 +324,7 @@ impl Emulator {
     }
 
     fn start(&self, guest: &Guest, accelerator: Accelerator, media: &Media) -> io::Result<Running> {
-        // Of its own: that of another guest does not stay open here.
+        // A duplicate for this guest, so that no other guest's descriptor is inherited.
         let kernel = media.kernel.try_clone()?;
         let (line, far_end) = std::io::pipe()?;
         let mut command = self.command(accelerator);
@@ -344,7 +347,7 @@ impl Emulator {
         sys::hand_over(command.as_std_mut(), kernel.into());
         sys::hand_over(command.as_std_mut(), far_end.into());
         let mut child = command.spawn()?;
-        // The command has the far end, and while anybody has it the line does not end.
+        // The command holds the far end, and the line has no end of file while any process holds that.
         drop(command);
         let console = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let own_words = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
@@ -358,7 +361,8 @@ impl Emulator {
     }
 }
 
-/// Does this in a thread of its own, since others wait meanwhile; here if none can be started. `None` if it ended early.
+/// Runs `work` in a thread, so that other guests are served meanwhile; in the current thread if none can be started.
+/// `None` if the thread ended without a result.
 async fn in_a_thread<T: Send + 'static>(work: impl Fn() -> T + Send + Sync + 'static) -> Option<T> {
     let work = Arc::new(work);
     let (sender, receiver) = oneshot::channel();
@@ -369,18 +373,19 @@ async fn in_a_thread<T: Send + 'static>(work: impl Fn() -> T + Send + Sync + 'st
     }
 }
 
-/// An emulator at work.
+/// Running emulator.
 struct Running {
     child: Child,
     console: Stream<tokio::process::ChildStdout>,
     own_words: Stream<tokio::process::ChildStderr>,
     line: pipe::Receiver,
-    /// What has come over the line.
+    /// Bytes received over the line.
     came: Vec<u8>,
 }
 
 impl Running {
-    /// Takes in what the guest says until its parcel is whole. Else what became of it, and whether it never was up.
+    /// Receives the guest's output until its parcel is complete. Fails with the reason, and with true if this program
+    /// never ran in the guest.
     async fn attend(
         &mut self,
         guest: &Guest,
@@ -390,7 +395,7 @@ impl Running {
         progress(Progress::Booting);
         let mut deadline = Instant::now() + accelerator.boot_bound();
         let (mut is_up, mut is_open) = (false, true);
-        // How much has to have come for another look to be of use.
+        // Number of received bytes from which parsing again can change the result.
         let mut enough = 1;
         let most = usize::try_from(LONGEST_PACKED).unwrap_or(usize::MAX);
         loop {
@@ -413,7 +418,7 @@ impl Running {
                         deadline = Instant::now() + guest.bound + FAREWELL;
                         progress(Progress::Running);
                     }
-                    // What comes before a parcel is looked at again and again.
+                    // Bounded, since everything before a parcel is parsed again after each read.
                     Received::Nothing | Received::Up if came > LONGEST_CONSOLE => {
                         return Err((
                             "its second serial line says what this program does not".to_owned(),
@@ -455,11 +460,11 @@ impl Running {
         }
     }
 
-    /// With what the emulator itself has complained of.
+    /// Appends the first error message of the emulator itself.
     fn with_own_words(&self, what: &str) -> String {
         let said = Vec::from(self.own_words.bytes.clone());
         let said = String::from_utf8_lossy(&said);
-        // It warns of every feature that this processor does not have.
+        // With `-cpu max`, QEMU warns of every feature that this processor does not have.
         let mut lines = said.lines().filter(|line| !line.contains("warning: "));
         match lines.next() {
             Some(line) => format!("{what} ({})", printable(line.trim())),
@@ -480,7 +485,7 @@ fn too_late(guest: &Guest, accelerator: Accelerator, is_up: bool) -> String {
     )
 }
 
-/// What comes from one end: the last of it.
+/// Tail of a stream: its last bytes, at most `most`.
 struct Stream<R> {
     from: R,
     bytes: VecDeque<u8>,
@@ -500,7 +505,7 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         }
     }
 
-    /// Waits for more, or for the end.
+    /// Waits for more bytes or the end of the stream.
     async fn more(&mut self) {
         match self.from.read(&mut self.chunk).await {
             Ok(0) | Err(_) => self.is_open = false,
@@ -512,7 +517,7 @@ impl<R: AsyncRead + Unpin> Stream<R> {
         }
     }
 
-    /// What is left, when the other end is known to be gone.
+    /// Reads to the end of the stream. The other end must be gone.
     async fn rest(&mut self) {
         while self.is_open {
             self.more().await;
@@ -523,18 +528,19 @@ impl<R: AsyncRead + Unpin> Stream<R> {
 const ENDED_HERE: &str = "it was ended here";
 const DAMAGED: &str = "what it sent is damaged, or too much";
 
-/// A file that is in memory only.
+/// Creates a file that exists in memory only.
 fn memory_file(name: &str, content: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
     file.write_all(content)?;
     Ok(file)
 }
 
-/// What the boot sector writes to the port that ends the emulator, and the exit status that this makes (`isa-debug-exit`).
+/// Byte that the boot sector writes to the port that ends the emulator.
 const EXIT_CODE: u8 = 0x21;
+/// Exit status of the emulator after that byte (`isa-debug-exit`: `byte << 1 | 1`).
 const EXIT_STATUS: i32 = (EXIT_CODE as i32) << 1 | 1;
 
-/// A boot sector that does nothing but say that it runs: `mov dx, 0x501; mov al, CODE; out dx, al; hlt`.
+/// Builds a boot sector that only signals that it runs: `mov dx, 0x501; mov al, CODE; out dx, al; hlt`.
 fn boot_sector() -> [u8; 512] {
     let mut sector = [0; 512];
     let code = [0xba, 0x01, 0x05, 0xb0, EXIT_CODE, 0xee, 0xf4];
@@ -543,7 +549,7 @@ fn boot_sector() -> [u8; 512] {
     sector
 }
 
-/// What to show of a console: where a kernel panics, what it says then; else its last lines.
+/// Extracts the lines of a console to show: the message of a kernel panic, or else the last two lines.
 fn last_words(console: &[u8]) -> Option<String> {
     const MOST: usize = 200;
     let text = String::from_utf8_lossy(console);
@@ -562,7 +568,7 @@ fn last_words(console: &[u8]) -> Option<String> {
     (!cut.is_empty()).then_some(cut)
 }
 
-/// Without `[    1.234567] `.
+/// Removes the kernel's time stamp, `[    1.234567] `.
 fn without_stamp(line: &str) -> &str {
     let rest = line.strip_prefix('[').and_then(|it| it.split_once("] "));
     match rest {
@@ -575,7 +581,7 @@ fn without_stamp(line: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// It is the kernel's own: behind `--` it would be one of the first process.
+    /// `no_timer_check` is an argument of the kernel: after `--` it would be one of the first process.
     #[test]
     fn no_guest_tests_its_timer() {
         let Ok(arguments) = Arguments::new(Duration::from_secs(1), Some("x=1")) else {
