@@ -1,7 +1,7 @@
-//! Files on this host: where captures are read from, and how files are written.
+//! Files on this host: captures to read, and files to write.
 //!
-//! [`inputs`] finds the captures that somebody has named, compressed or not. [`Directory`] and [`NewFile`] write without ever
-//! following a link or leaving half a file. What is in a capture is read and written by [`rstproof_core::file`].
+//! [`inputs`] opens the captures that a user named, compressed or not. [`Directory`] and [`NewFile`] write without ever
+//! following a link or leaving a partial file. The content of captures is read and written by [`rstproof_core::file`].
 
 mod directory;
 mod input;

@@ -1,8 +1,8 @@
-//! The directory that a run saves its files in, held open.
+//! Directory that a run saves its files in, held open.
 //!
-//! All files are made, renamed and removed relative to the open directory, never by its path again: whoever owns the
-//! directory above may put another one, or a link, in its place while root is saving. A new directory is made relative
-//! to the open one above it, for the same reason.
+//! All files are created, renamed and removed relative to the open directory, never by its path again: the owner of the
+//! parent directory may replace it, also with a link, while root is saving. A new directory is created relative to its
+//! open parent for the same reason.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -23,19 +23,19 @@ use super::new_file::{MODE, Owner};
 use super::place::Place;
 use crate::error::Error;
 
-/// How every directory is opened.
+/// Flags for opening any directory.
 pub(super) const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
-/// An open directory.
+/// Open directory.
 #[derive(Clone, Debug)]
 pub struct Directory {
     fd: Arc<OwnedFd>,
     path: PathBuf,
-    /// Where it was made, if it was not there before.
+    /// Location at which the directory was created, if it did not exist before.
     made: Option<Arc<Place>>,
 }
 
-/// As long as this lives, no other run saves in the directory, unless its file system has no locks.
+/// Lock on a directory. While it exists no other run saves in the directory, unless the file system has no locks.
 #[derive(Debug)]
 pub struct Lock {
     fd: OwnedFd,
@@ -43,7 +43,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Reason why the directory could not be locked, if it could not.
+    /// Returns the reason why the directory could not be locked, if it could not.
     #[must_use]
     pub fn refusal(&self) -> Option<&io::Error> {
         self.refusal.as_ref()
@@ -52,14 +52,15 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Another descriptor of the directory may be open longer. What fails here ends with that.
+        // Explicit, since the lock lasts until all duplicates of this descriptor are closed. On failure it ends with
+        // them.
         let _ = flock(&self.fd, FlockOperation::Unlock);
     }
 }
 
 impl Directory {
-    /// Opens the one that is there; what was typed may be a link to it. If there is none, makes one, which everybody
-    /// may read and its owner may write to, and gives it away.
+    /// Opens an existing directory; the path may be a link to it. If there is none, creates one with mode 0755 less the
+    /// umask and gives it to `owner`.
     pub fn open_or_make(path: &Path, owner: Option<Owner>) -> Result<Self, Error> {
         match Self::opened(path) {
             Err(Errno::ENOENT) => {
@@ -70,7 +71,7 @@ impl Directory {
         }
     }
 
-    /// Opens the one that is there; what was typed may be a link to it.
+    /// Opens an existing directory; the path may be a link to it.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Self::opened(path).map_err(|errno| failed("open", path, errno))
     }
@@ -97,19 +98,19 @@ impl Directory {
         })
     }
 
-    /// Removes the directory if it is empty and was not there before.
+    /// Removes the directory if it is empty and did not exist before.
     pub fn remove_if_unused(&self) {
         if let Some(place) = &self.made {
             place.remove();
         }
     }
 
-    /// The name of something in it for which this holds.
+    /// Returns the name of any entry for which the predicate is true.
     pub fn find(&self, wanted: impl Fn(&OsStr) -> bool) -> Result<Option<OsString>, Error> {
         find(&self.fd, wanted).map_err(|errno| failed("read", &self.path, errno))
     }
 
-    /// Keeps other runs from saving here, until this one has ended.
+    /// Locks the directory against other runs until the lock is dropped. Fails if another run holds the lock.
     pub fn lock(&self) -> Result<Lock, Error> {
         let fd = self.fd.try_clone();
         let fd = fd.map_err(|error| Error::file("open", &self.path, &error))?;
@@ -123,58 +124,60 @@ impl Directory {
                         .to_owned(),
                 });
             }
-            // Not every file system has locks, and then there is none to be had.
+            // Not every file system has locks; the run goes on without one.
             Locked::Not(error) => Some(error),
         };
         Ok(Lock { fd, refusal })
     }
 
-    /// Where it was when it was opened.
+    /// Returns the path by which the directory was opened. The directory may have been moved since.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What people call this file in it.
+    /// Returns the path of a file in the directory, for messages only: the directory may have been moved.
     #[must_use]
     pub fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Whether there is anything of this name, be it a link that leads nowhere.
+    /// Returns true if the directory has an entry with this name, even a dangling link.
     #[must_use]
     pub fn holds(&self, name: &str) -> bool {
         self.status(name.as_ref()).is_ok()
     }
 
-    /// Removes a file.
+    /// Removes a file or a link from the directory.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         unlinkat(&*self.fd, name, UnlinkatFlags::NoRemoveDir).map_err(io::Error::from)
     }
 
-    /// With `O_EXCL` no link is followed, not even one that leads nowhere.
+    /// Creates a file. Fails if the name exists: `O_EXCL` follows no link, not even a dangling one.
     pub(super) fn create_new(&self, name: &str) -> io::Result<File> {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         Ok(openat(&*self.fd, name, flags, MODE)?.into())
     }
 
-    /// A file without a name (`O_TMPFILE`), where there is such a thing: not even a process that is killed leaves it
-    /// behind. It cannot be given a name that another file has.
+    /// Creates a file without a name (`O_TMPFILE`), which not even a killed process leaves behind. `None` where that is
+    /// not possible. The file cannot replace an existing one, since linking it to a name that is in use fails.
     pub(super) fn create_unnamed(&self) -> Option<File> {
+        // `link` needs it to give the file a name.
         if !Path::new("/proc/self/fd").exists() {
             return None;
         }
         let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let file = File::from(openat(&*self.fd, ".", flags, MODE).ok()?);
-        // Before it has a name by which somebody might take it for abandoned.
+        // Locked before it has a name under which another run may consider it abandoned.
         let _ = lock(&file);
         Some(file)
     }
 
-    /// A file with a temporary name, and that name. The process that has it holds a lock on it, where there are locks: who
-    /// finds one of these files can find out whether it was abandoned.
+    /// Creates a file with a temporary name and returns both. The file is locked, where there are locks, so that other
+    /// runs can tell a file in use from an abandoned one.
     pub(super) fn create_temporary(&self) -> io::Result<(File, String)> {
-        /// Names are 64 random bits, so that one is refused by whoever may write here, and not by chance.
+        /// Number of names to try. A name has 64 random bits: refusals come from another process in the directory, not
+        /// from chance.
         const ATTEMPTS: usize = 8;
         for _ in 0..ATTEMPTS {
             let name = temporary_name()?;
@@ -182,7 +185,7 @@ impl Directory {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 created => created?,
             };
-            // Between these two steps somebody may have taken it for abandoned.
+            // Another run may have considered the file abandoned before it was locked.
             let is_ours = !matches!(lock(&file), Locked::Elsewhere)
                 && self
                     .status(name.as_ref())
@@ -197,10 +200,10 @@ impl Directory {
         ))
     }
 
-    /// Removes files with temporary names that dead processes have left behind: regular ones of whoever runs this or of
-    /// `owner`, which nobody holds a lock on. Where there are no locks none is removed.
+    /// Removes the files with temporary names that dead processes left behind: regular files of the effective user or
+    /// of `owner` on which no process holds a lock. Removes none where there are no locks.
     pub fn remove_abandoned(&self, owner: Option<Owner>) {
-        // What cannot be removed is in nobody's way.
+        // Best effort: files that remain do no harm.
         let Ok(names) = all(&self.fd, is_temporary_name) else {
             return;
         };
@@ -219,7 +222,7 @@ impl Directory {
         if !may_be_ours(&self.status(name)?) {
             return Ok(());
         }
-        // For writing, as NFS locks a file exclusively for nobody else.
+        // Opened for writing, as NFS requires for an exclusive lock.
         let flags = OFlag::O_RDWR
             | OFlag::O_NOFOLLOW
             | OFlag::O_NONBLOCK
@@ -227,26 +230,26 @@ impl Directory {
             | OFlag::O_CLOEXEC;
         let file = File::from(openat(&*self.fd, name, flags, Mode::empty())?);
         let is_abandoned = may_be_ours(&fstat(&file)?) && matches!(lock(&file), Locked::Now);
-        // Whoever had it may have given it its real name before it was locked here.
+        // Its writer may have renamed it to its real name before it was locked here.
         if is_abandoned && is_same(&self.status(name)?, &file) {
             unlinkat(&*self.fd, name, UnlinkatFlags::NoRemoveDir)?;
         }
         Ok(())
     }
 
-    /// What is of this name, be it a link.
+    /// Returns the status of the entry with this name, without following a link.
     fn status(&self, name: &OsStr) -> nix::Result<FileStat> {
         fstatat(&*self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)
     }
 
-    /// Gives an unnamed file its name (`open(2)` shows this way, which needs no privilege).
+    /// Links an unnamed file to a name, by the way that `open(2)` describes, which needs no privilege.
     pub(super) fn link(&self, file: &File, name: &str) -> io::Result<()> {
         let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
         let follow = AtFlags::AT_SYMLINK_FOLLOW;
         linkat(AT_FDCWD, unnamed.as_str(), &*self.fd, name, follow).map_err(io::Error::from)
     }
 
-    /// Gives an unnamed file a temporary name.
+    /// Links an unnamed file to a temporary name and returns the name.
     pub(super) fn link_temporary(&self, file: &File) -> io::Result<String> {
         let name = temporary_name()?;
         self.link(file, &name)?;
@@ -260,7 +263,7 @@ impl Directory {
             RenameFlags::RENAME_NOREPLACE
         };
         match renameat2(&*self.fd, from, &*self.fd, to, flags) {
-            // NFS and some others know no flags. A second link is as exclusive.
+            // NFS and some other file systems support no flags. Creating a second link is just as exclusive.
             Err(Errno::EINVAL) if !replace => {
                 linkat(&*self.fd, from, &*self.fd, to, AtFlags::empty())?;
                 self.remove(from)
@@ -270,16 +273,16 @@ impl Directory {
     }
 }
 
-/// What has come of locking a file.
+/// Result of locking a file.
 enum Locked {
     Now,
-    /// Another process has locked it.
+    /// Another process holds the lock.
     Elsewhere,
-    /// It cannot be locked.
+    /// The file cannot be locked.
     Not(io::Error),
 }
 
-/// Locks it without waiting, until all descriptors of this one file description are closed.
+/// Locks a file without waiting, until all descriptors of this open file description are closed.
 fn lock(file: impl AsFd) -> Locked {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Locked::Now,
@@ -292,7 +295,7 @@ fn is_same(status: &FileStat, file: &File) -> bool {
     fstat(file).is_ok_and(|it| (it.st_dev, it.st_ino) == (status.st_dev, status.st_ino))
 }
 
-/// What temporary names begin and end with. Between them are 16 hexadecimal digits.
+/// Prefix and suffix of temporary names. Between them are 16 hexadecimal digits.
 const TEMPORARY: (&str, &str) = (".rstproof-", ".partial");
 
 fn temporary_name() -> io::Result<String> {
@@ -307,7 +310,7 @@ fn is_temporary_name(name: &OsStr) -> bool {
     digits.is_some_and(|it| it.len() == 16 && it.iter().all(is_digit))
 }
 
-/// The names of all that is in the directory at this path, sorted.
+/// Returns the names of all entries of the directory at this path, sorted.
 ///
 /// [`std::fs::read_dir`] panics if the directory cannot be closed, which fails with EIO on some file systems.
 pub(crate) fn names_in(path: &Path) -> io::Result<Vec<OsString>> {
@@ -316,7 +319,7 @@ pub(crate) fn names_in(path: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// The names of everything in a directory for which this holds.
+/// Returns the names of all entries of a directory for which the predicate is true.
 fn all(fd: impl AsFd, wanted: impl Fn(&OsStr) -> bool) -> nix::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in Dir::openat(fd, ".", DIRECTORY, Mode::empty())? {
@@ -329,7 +332,7 @@ fn all(fd: impl AsFd, wanted: impl Fn(&OsStr) -> bool) -> nix::Result<Vec<OsStri
     Ok(names)
 }
 
-/// The name of something in a directory for which this holds.
+/// Returns the name of any entry of a directory for which the predicate is true.
 pub(super) fn find(
     fd: impl AsFd,
     wanted: impl Fn(&OsStr) -> bool,
@@ -357,7 +360,8 @@ pub(super) mod tests {
     use super::*;
     use crate::file::{Manner, NewFile, write_whole};
 
-    /// A directory with `evidence` to be made and a `victim` that is not to be touched.
+    /// Creates a directory, a path `evidence` in it that does not exist, and a directory `victim` that must not be
+    /// changed.
     pub(in crate::file) fn home() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let home = tempfile::tempdir().unwrap();
         let path = |name| home.path().join(name);
@@ -408,7 +412,7 @@ pub(super) mod tests {
         }
         assert_eq!(directory.find(|_| true).unwrap(), None);
         assert_eq!(names(&moved).len() + names(&victim).len(), 0);
-        // What is there now is a link, which is none of a run's.
+        // The path is a link now, which no run created.
         directory.remove_if_unused();
         assert!(path.is_symlink() && moved.exists() && victim.exists());
     }
@@ -462,7 +466,7 @@ pub(super) mod tests {
         assert_eq!(mode & 0o7777 & !0o755, 0, "{mode:o}");
     }
 
-    /// A name that is given to files in the making.
+    /// Name in the format of temporary names.
     const OURS: &str = ".rstproof-0123456789abcdef.partial";
 
     #[test]
@@ -470,7 +474,7 @@ pub(super) mod tests {
         let (_home, path, _) = home();
         let directory = make(&path);
         fs::write(path.join(OURS), "half").unwrap();
-        // As a process that is killed leaves it: no destructor runs, and the kernel closes its descriptors.
+        // Like a killed process: no destructor runs, and the kernel closes the descriptors.
         let (file, name) = directory.create_temporary().unwrap();
         assert!(is_temporary_name(name.as_ref()));
         directory.remove_abandoned(None);
@@ -506,7 +510,7 @@ pub(super) mod tests {
         assert_eq!(names(&path).len(), others.len());
     }
 
-    /// Entries with the name of a temporary file that this program did not make. None is followed, and none is waited for.
+    /// Entries with a temporary name that this program did not create are neither followed nor waited for.
     #[test]
     fn what_is_of_another_kind_is_no_file_of_ours() {
         let (_home, path, victim) = home();

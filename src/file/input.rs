@@ -1,7 +1,7 @@
-//! Where captures are read from: files, directories of them, standard input, compressed or not.
+//! Captures to read: files, directories of them, standard input, compressed or not.
 //!
-//! A file is what it begins like; its name tells nothing. What somebody has named must be a capture. What merely lies in
-//! a directory is passed over if it is none, and never waited for: a pipe there may have nobody at its other end.
+//! The first bytes decide what a file is, not its name. A file that a user named must be a capture. A file found in a
+//! directory is skipped if it is none, and never waited for: a pipe there may have no writer.
 
 use std::ffi::OsString;
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
@@ -15,13 +15,13 @@ use super::names_in;
 use crate::error::{Error, reason};
 use rstproof_core::file::{Compression, Content, Format, Problem};
 
-/// What stands for standard input where files are named.
+/// Argument that names standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// The captures that these arguments stand for, in their order: a file, `-` for standard input, or a directory with all
-/// captures below it in the order of their names, but for links and for what is hidden.
+/// Returns the captures that these arguments name, in order: a file, `-` for standard input, or a directory with all
+/// captures below it, sorted by name, without links and hidden files.
 ///
-/// Fails if standard input is named twice. What is wrong with a file comes in its place.
+/// Fails if standard input is named twice. An error about a file takes the file's place in the sequence.
 pub fn inputs(paths: &[PathBuf]) -> Result<Inputs, Error> {
     let is_standard_input = |path: &&PathBuf| path.as_os_str() == STANDARD_INPUT;
     if paths.iter().filter(is_standard_input).count() > 1 {
@@ -32,22 +32,23 @@ pub fn inputs(paths: &[PathBuf]) -> Result<Inputs, Error> {
     Ok(Inputs { pending, given: 0 })
 }
 
-/// Captures, each opened when its turn comes.
+/// Iterator over captures, each opened when it is requested.
 #[derive(Debug)]
 pub struct Inputs {
-    /// What is to be done, the next thing last.
+    /// Work left, in reverse order: the next item is the last.
     pending: Vec<Pending>,
-    /// How many captures and errors there were.
+    /// Number of captures and errors returned so far.
     given: u64,
 }
 
 #[derive(Debug)]
 enum Pending {
-    /// Somebody named it.
+    /// Path that the user named.
     Named(PathBuf),
-    /// It lies in a directory.
+    /// Entry found in a directory.
     Found(PathBuf, FileType),
-    /// All of a directory that was named has been looked at. So many were given before.
+    /// End of a named directory, with the value of `given` at its start: if that is unchanged, the directory has no
+    /// capture.
     Over(PathBuf, u64),
 }
 
@@ -92,11 +93,11 @@ impl Inputs {
         if let Some(refusal) = refusal(kind) {
             return Err(unreadable(&path, refusal));
         }
-        // Without a writer a pipe has to be waited for, or it would seem to be at its end.
+        // A nonblocking pipe without a writer would look empty, so opening a named pipe waits for one.
         let flags = if kind.is_fifo() { 0 } else { libc::O_NONBLOCK };
         let (file, metadata) = open(&path, flags).map_err(failed)?;
         if let Some(refusal) = refusal(metadata.file_type()) {
-            return Err(unreadable(&path, refusal)); // another one has taken its place
+            return Err(unreadable(&path, refusal)); // replaced since its type was read
         }
         Input::new(path, file, &metadata).map(Some)
     }
@@ -111,7 +112,7 @@ impl Inputs {
         }
         let (file, metadata) = match open(&path, libc::O_NONBLOCK | libc::O_NOFOLLOW) {
             Ok(opened) => opened,
-            // It is gone, or a link or a socket has taken its place.
+            // Removed since, or replaced by a link or a socket.
             Err(error) if is_gone(&error) => return Ok(None),
             Err(error) => return Err(Error::file("read", &path, &error)),
         };
@@ -121,13 +122,13 @@ impl Inputs {
         let content = Content::new(file);
         match unrecognised(&content) {
             Some(Unrecognised::Problem(Problem::Empty | Problem::NotACapture)) => Ok(None),
-            // It may well hold one.
+            // Not skipped: an unreadable file may be a capture.
             Some(why) => Err(unreadable(&path, why.reason(content.compression()))),
             None => Ok(Some(Input::of(path, content, &metadata))),
         }
     }
 
-    /// Puts what is in a directory next.
+    /// Schedules a directory's entries to come next, in order of name.
     fn walk(&mut self, directory: &Path) -> Result<(), Error> {
         let entries = entries(directory).map_err(|error| Error::file("read", directory, &error))?;
         let found = entries
@@ -139,7 +140,7 @@ impl Inputs {
     }
 }
 
-/// Names and kinds of what is in a directory and not hidden, by name.
+/// Returns the names and types of a directory's entries that are not hidden, sorted by name.
 fn entries(directory: &Path) -> io::Result<Vec<(OsString, FileType)>> {
     let mut entries = Vec::new();
     for name in names_in(directory)? {
@@ -171,7 +172,7 @@ fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-/// Why what is of this kind is not read, be it named.
+/// Returns the reason why files of this type are not read even if named. `None` if they are.
 fn refusal(kind: FileType) -> Option<String> {
     let what = if kind.is_file() || kind.is_fifo() {
         return None;
@@ -194,7 +195,7 @@ fn standard_input() -> Result<Input, Error> {
         let text = "it is a terminal; pipe a capture into it".to_owned();
         return Err(unreadable(path, text));
     }
-    // Nothing else here reads it, so that nothing is left in the library's buffer.
+    // Bypasses the buffer of `io::Stdin`, which is empty since nothing else reads standard input.
     let opened = || {
         let file = File::from(stdin.as_fd().try_clone_to_owned()?);
         let metadata = file.metadata()?;
@@ -208,9 +209,9 @@ fn standard_input() -> Result<Input, Error> {
     Ok(input)
 }
 
-/// A capture to be read.
+/// Capture to read.
 ///
-/// Reading gives its content, decompressed as that of a [`Content`]. An error is one of reading the file, or an
+/// Reading returns its content, decompressed like that of a [`Content`]. An error is one of reading the file, or an
 /// [`Undecodable`](rstproof_core::file::Undecodable).
 #[derive(Debug)]
 pub struct Input {
@@ -221,7 +222,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// A file that was named: it must be a capture.
+    /// Opens a named file. Fails if it is not a capture.
     fn new(path: PathBuf, file: File, metadata: &Metadata) -> Result<Self, Error> {
         let content = Content::new(file);
         match unrecognised(&content) {
@@ -231,7 +232,7 @@ impl Input {
     }
 
     fn of(path: PathBuf, content: Content<File>, metadata: &Metadata) -> Self {
-        // Files that the kernel makes up have no length, and yet a content.
+        // Files that the kernel generates (/proc) report a length of 0 and yet have content.
         let length = Some(metadata.len()).filter(|length| metadata.is_file() && *length > 0);
         Self {
             path,
@@ -241,45 +242,45 @@ impl Input {
         }
     }
 
-    /// Device and inode of the file, by which it is known under any name.
+    /// Returns the device and inode of the file, which identify it under any name.
     #[must_use]
     pub fn identity(&self) -> (u64, u64) {
         self.identity
     }
 
-    /// Where it is; `-` for standard input.
+    /// Returns the path of the file; `-` for standard input.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it is compressed with.
+    /// Returns the compression of the file. `None` if it is not compressed.
     #[must_use]
     pub fn compression(&self) -> Option<Compression> {
         self.content.compression()
     }
 
-    /// The file and its length in bytes, if its bytes are the content and can be read at any place. Its own place is that
-    /// of this reader.
+    /// Returns the file and its length in bytes if the file is uncompressed and can be read at any offset. The file
+    /// shares its own offset with this reader.
     #[must_use]
     pub fn file(&self) -> Option<(&File, u64)> {
         let length = self.length.filter(|_| self.compression().is_none())?;
         Some((self.content.file()?, length))
     }
 
-    /// Whether it can be read once more: it is in a file, and does not come through a pipe.
+    /// Returns true if the capture can be read again: it is a file and not a pipe.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.file().is_some() || self.length.is_some() && self.path != Path::new(STANDARD_INPUT)
     }
 
-    /// How many bytes of the file have been read: on the disk, not of the content.
+    /// Returns the number of bytes read from the file: bytes on disk, not of the decompressed content.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.content.position()
     }
 
-    /// How many bytes the file had when it was opened, if it is one that has a length.
+    /// Returns the file's length in bytes when it was opened. `None` if it has none, like a pipe.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         self.length
@@ -292,11 +293,11 @@ impl Read for Input {
     }
 }
 
-/// Why something is not taken for a capture.
+/// Reason why a file is not recognised as a capture.
 enum Unrecognised {
-    /// Its beginning cannot be had.
+    /// The first bytes could not be read or decompressed.
     Failure(io::Error),
-    /// It begins like something else.
+    /// The first bytes are not those of a capture.
     Problem(Problem),
 }
 

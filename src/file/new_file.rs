@@ -1,10 +1,10 @@
-//! Files that appear whole or not at all, and never go where they should not.
+//! Files that appear complete or not at all, and never outside their directory.
 //!
-//! A [`NewFile`] is written without a name where the file system can do that, else under a temporary one, and takes its
-//! real one when it is complete: whatever goes wrong leaves no half-written file behind. A process that is killed may leave
-//! one with a temporary name, which [`Directory::remove_abandoned`] removes. [`write_whole`] is for the many small files of a
-//! run: it makes a file under its real name at once, which costs half as much. Neither goes over an existing file unless told
-//! to, and neither goes through a symbolic link.
+//! A [`NewFile`] is written without a name where the file system supports that, or else under a temporary name, and
+//! gets its real name when it is complete: no failure leaves a partial file behind. A killed process may leave a file
+//! with a temporary name, which [`Directory::remove_abandoned`] removes. [`write_whole`] is for the many small files of
+//! a run: it creates a file under its real name at once, which costs half as much. Neither replaces an existing file
+//! unless requested, and neither follows a symbolic link.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,19 +17,19 @@ use nix::unistd::geteuid;
 use super::directory::Directory;
 use crate::error::{Error, reason};
 
-/// Of a file: everybody may read it, its owner may write it, less what the umask takes away.
+/// Mode of new files, less the umask: readable by all, writable by the owner.
 pub(super) const MODE: Mode = Mode::from_bits_truncate(0o644);
 
-/// How files are made.
+/// Options for creating files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manner {
-    /// Whether a file may take the place of another one.
+    /// True if an existing file may be replaced.
     pub replace: bool,
-    /// To whom they are given, if not to whoever runs this.
+    /// New owner of the files, if not the effective user.
     pub owner: Option<Owner>,
 }
 
-/// Whom files are given to.
+/// User and group that files are given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     pub(super) uid: u32,
@@ -37,10 +37,11 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The user who became root with `sudo`, if that is how this runs.
+    /// Returns the user who became root with `sudo`. `None` if the effective user is not root or the variables of
+    /// `sudo` name no other user.
     #[must_use]
     pub fn behind_sudo() -> Option<Self> {
-        // Anybody can set the variables, but only root can give files away.
+        // Any user can set the variables, but only root can give files away.
         if !geteuid().is_root() {
             return None;
         }
@@ -49,7 +50,7 @@ impl Owner {
     }
 
     fn of_numbers(uid: Option<u32>, gid: Option<u32>) -> Option<Self> {
-        // `(uid_t) -1` means "leave it as it is".
+        // To fchown(2), `(uid_t) -1` means "leave unchanged".
         let (uid, gid) = (uid?, gid?);
         (uid != 0 && uid != u32::MAX && gid != u32::MAX).then_some(Self { uid, gid })
     }
@@ -71,7 +72,7 @@ impl Owner {
     }
 }
 
-/// Makes a file that holds this. Only a process that is killed in between leaves less than that behind.
+/// Creates a file with this content. Only a process that is killed meanwhile leaves a partial file behind.
 pub fn write_whole(
     directory: &Directory,
     name: &str,
@@ -96,22 +97,22 @@ pub fn write_whole(
         .inspect_err(|_| drop(directory.remove(name)))
 }
 
-/// A file in the making. Dropped before [`NewFile::commit`], it leaves nothing behind.
+/// File being written. If dropped before [`NewFile::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct NewFile {
     directory: Directory,
     file: Option<File>,
-    /// The name that it has meanwhile, if it has one.
+    /// Temporary name of the file, if it has one.
     temporary: Option<String>,
     name: String,
     manner: Manner,
 }
 
 impl NewFile {
-    /// Begins a file of this name in the directory, with mode 0644 or less.
+    /// Creates a file that will get this name in the directory, with mode 0644 less the umask.
     pub fn create(directory: &Directory, name: &str, manner: Manner) -> Result<Self, Error> {
-        // One that takes the place of another is given away first, for behind that nothing may go wrong. Without a name it is
-        // given away last, since only who may write a file may give it one.
+        // A file that replaces another gets its owner first: nothing may fail once the other file is gone. An unnamed
+        // file gets its owner last, since only a user who may write a file may link it.
         let is_given_away_first = manner.replace && manner.owner.is_some();
         let this = Self {
             directory: directory.clone(),
@@ -128,7 +129,8 @@ impl NewFile {
         }
     }
 
-    /// Where files without a name cannot be had. It belongs to its owner at once.
+    /// Creates the file under a temporary name, where unnamed files are not supported, and gives it to its owner at
+    /// once.
     fn under_a_temporary_name(mut self) -> Result<Self, Error> {
         let created = self.directory.create_temporary();
         let (file, name) = created.map_err(|error| Error::file("create", &self.path(), &error))?;
@@ -145,7 +147,7 @@ impl NewFile {
         }
     }
 
-    /// The file is complete: gives it its name and its owner.
+    /// Completes the file: gives it its name and its owner.
     pub fn commit(mut self) -> Result<(), Error> {
         let Some(file) = self.file.take() else {
             return Ok(());
@@ -154,7 +156,8 @@ impl NewFile {
         let failed = |error: io::Error| Error::file("create", &self.path(), &error);
         let temporary = match &self.temporary {
             Some(temporary) => temporary.clone(),
-            // A link takes the place of no other file, and a rename does. There is nobody to give it to.
+            // Linking cannot replace a file, renaming can. No owner to set here: replacing with one begins under a
+            // temporary name.
             None if self.manner.replace => directory.link_temporary(&file).map_err(failed)?,
             None => {
                 directory.link(&file, name).map_err(failed)?;
@@ -169,7 +172,7 @@ impl NewFile {
             .inspect_err(|_| drop(directory.remove(&temporary)))
     }
 
-    /// An error in writing it.
+    /// Converts an error from writing the file.
     #[must_use]
     pub fn failed(&self, error: &io::Error) -> Error {
         Error::file("write", &self.path(), error)
@@ -256,7 +259,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
-    /// As on a file system where files without a name cannot be had.
+    /// Begins a file like on a file system without unnamed files.
     fn with_a_temporary_name(directory: &Directory, name: &str, manner: Manner) -> NewFile {
         let file = NewFile {
             directory: directory.clone(),
@@ -308,13 +311,13 @@ mod tests {
         assert_eq!(names(&dir), ["a"]);
     }
 
-    /// In a container every process has the same number.
+    /// Process ids do not make temporary names unique: in a container every process may have the same one.
     #[test]
     fn two_files_of_one_name_and_process_are_not_in_each_others_way() {
         let dir = tempfile::tempdir().unwrap();
         let begin = || with_a_temporary_name(&directory(&dir), "a", REPLACE);
         let (one, mut other) = (begin(), begin());
-        // What the temporary name was once, left behind by a process that was killed.
+        // Temporary name in an older format, left behind by a killed process.
         let old = format!(".a.{}.partial", std::process::id());
         fs::write(dir.path().join(&old), "").unwrap();
         other.write_all(b"other").unwrap();
@@ -341,7 +344,7 @@ mod tests {
         }
     }
 
-    /// Who cleans up meanwhile finds files at every step of their making.
+    /// A concurrent cleanup sees files at every step of their creation.
     #[test]
     fn no_file_is_lost_to_one_who_cleans_up_meanwhile() {
         use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Where a new directory goes: relative to the open one above it, so that only what was made there is given away.
+//! Location of a new directory, relative to its open parent, so that only what was created there is given away.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,7 +14,7 @@ use super::directory::{DIRECTORY, failed, find};
 use super::new_file::Owner;
 use crate::error::Error;
 
-/// Where a new directory goes.
+/// Location of a new directory: the open parent and a name in it.
 #[derive(Debug)]
 pub(super) struct Place {
     parent: OwnedFd,
@@ -22,7 +22,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The directory above has to be there; a link to it is followed, now and never again.
+    /// Opens the parent directory, which must exist. A link to it is followed now and never again.
     pub(super) fn of(path: &Path) -> nix::Result<Self> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Errno::ENOENT);
@@ -41,7 +41,7 @@ impl Place {
         mkdirat(&self.parent, &*self.name, Mode::from_bits_truncate(0o755))
     }
 
-    /// Opens what was made, and gives it away.
+    /// Opens the directory that was created and gives it to `owner`. Fails if it was replaced meanwhile.
     pub(super) fn open_made(&self, path: &Path, owner: Option<Owner>) -> Result<OwnedFd, Error> {
         let flags = OFlag::O_NOFOLLOW | DIRECTORY;
         let fd = match openat(&self.parent, &*self.name, flags, Mode::empty()) {
@@ -58,14 +58,15 @@ impl Place {
         Ok(file.into())
     }
 
-    /// Removes what is there if it is an empty directory.
+    /// Removes the directory if it is empty.
     pub(super) fn remove(&self) {
         let _ = unlinkat(&self.parent, &*self.name, UnlinkatFlags::RemoveDir);
     }
 }
 
-/// Whether it may be the directory that was just made. It belongs to who runs this, or to the new owner already where
-/// the file system says whose all files are. It is empty: another directory of root's may have been put there.
+/// Returns true if this may be the directory that was just created. It belongs to the effective user, or to the new
+/// owner where the file system assigns all files to one user. It is empty, since another directory of root may have
+/// been put there.
 fn may_be_given(fd: &OwnedFd, owner: Owner) -> nix::Result<bool> {
     let uid = fstat(fd)?.st_uid;
     let is_whose = uid == geteuid().as_raw() || uid == owner.uid;
@@ -91,7 +92,7 @@ mod tests {
     use crate::file::directory::Directory;
     use crate::file::directory::tests::{home, names};
 
-    /// Whoever runs this: to give a directory to oneself takes no privilege.
+    /// Returns the effective user and group: giving a directory to oneself needs no privilege.
     fn oneself() -> Owner {
         Owner {
             uid: geteuid().as_raw(),
@@ -135,7 +136,7 @@ mod tests {
         fs::write(&path, "").unwrap();
         refused(&place);
         fs::remove_file(&path).unwrap();
-        // One that whoever runs this made at another time.
+        // A directory that the same user created earlier.
         fs::rename(&victim, &path).unwrap();
         refused(&place);
         fs::remove_file(path.join("precious")).unwrap();
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn only_ones_own_is_given_away() {
-        // Of root's, as everybody but root sees it; root gives one to somebody else first.
+        // A directory of root for ordinary users; root gives one to another user first.
         let (_home, _, theirs) = home();
         let nobody = Owner {
             uid: 65534,
@@ -161,7 +162,7 @@ mod tests {
         let (_home, _, ours) = home();
         assert!(may_be_given(&fd(&ours), nobody).unwrap());
         if geteuid().is_root() {
-            // As on a file system that belongs to one user as a whole.
+            // Like on a file system whose files all belong to one user.
             let already = Owner {
                 uid: theirs.metadata().unwrap().uid(),
                 gid: 65534,
