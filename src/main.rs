@@ -1,4 +1,4 @@
-//! Arguments in, exit code out.
+//! Entry point of the `rstproof` program: passes the arguments to the library and exits with the code that it returns.
 
 fn main() {
     let code = rstproof::cli::main(std::env::args_os());
