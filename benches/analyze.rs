@@ -1,15 +1,15 @@
-//! What it costs to analyse captures, as ratios of runs that alternate, beside what it must not exceed and what it aims
-//! at. `RSTPROOF_BENCH_SCALE=1 cargo bench --bench analyze` for the full size; else it is a twentieth, for a first look:
-//! of such small files the start of a program is a good part.
+//! Cost of analysing captures, as ratios of alternating runs, each with a limit and a target. `RSTPROOF_BENCH_SCALE=1
+//! cargo bench --bench analyze` measures the full size. The default is a twentieth, for a first look: with such small
+//! files starting the program is a good part of the time.
 //!
-//! 1. Each kind of capture with two threads and with one, against `tcpdump` looking for RSTs and against `dd`, which
-//!    does nothing but read; and the peak of memory.
-//! 2. The same as pcapng.
-//! 3. Against `tcptrace`, which keeps connections, too, and against `tshark`, which takes so long that it gets a
-//!    twentieth at most, and both one round.
+//! 1. Each kind of capture with two threads and with one, against `tcpdump` searching for RSTs and against `dd`, which
+//!    only reads; and peak memory.
+//! 2. The mixed capture as pcapng, with one thread.
+//! 3. Against `tcptrace`, which tracks connections as well, and against `tshark`, which is so slow that it gets a
+//!    twentieth at most; one round each.
 //!
-//! The captures are made in `RSTPROOF_BENCH_DIR`, and stay there, or in a temporary directory, which does not. All is
-//! read from the page cache.
+//! Captures are kept in `RSTPROOF_BENCH_DIR`, if set; otherwise they are created in a temporary directory and removed.
+//! All reads come from the page cache.
 
 #[path = "support/generate.rs"]
 mod generate;
@@ -29,14 +29,14 @@ use tempfile::TempDir;
 
 const ROUNDS: usize = 7;
 const RSTPROOF: &str = env!("CARGO_BIN_EXE_rstproof");
-/// Runs the program that follows and prints its peak of memory in KiB.
+/// Argument that runs the following command and prints its peak memory in KiB.
 const PEAK: &str = "--peak-of";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --benches` runs this too, and is no place for it.
+    // `cargo test --benches` runs this program as well, but is not meant to measure.
     if arguments.iter().any(|argument| argument == "--test") {
         return Ok(());
     }
@@ -74,7 +74,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A part of the full size.
+/// Fraction of the full size.
 #[derive(Clone, Copy)]
 struct Scale {
     numerator: u64,
@@ -125,7 +125,7 @@ impl Scale {
     }
 }
 
-/// Where the captures are.
+/// Directory of the captures.
 enum Place {
     Kept(PathBuf),
     Temporary(TempDir),
@@ -153,7 +153,7 @@ impl Place {
         }
     }
 
-    /// Room for the next one, on the disk and in the page cache.
+    /// Removes a temporary capture, to free the disk and the page cache for the next one.
     fn give_up(&self, capture: &Capture) -> Result<()> {
         if let Self::Temporary(_) = self {
             fs::remove_file(&capture.path)?;
@@ -162,14 +162,14 @@ impl Place {
     }
 }
 
-/// A signal ends the process without dropping anything, so it is waited for. Programs that are started get a signal
-/// mask of their own.
+/// Removes the directory when a signal arrives, since a signal ends the process without running destructors. Other
+/// programs are started with a signal mask of their own.
 fn remove_on_signal(signals: SigSet, directory: PathBuf) {
     thread::spawn(move || {
         let Ok(signal) = signals.wait() else {
             return;
         };
-        // A capture that is begun meanwhile may get in the way.
+        // A capture being created meanwhile can make the removal fail.
         for _ in 0..10 {
             if fs::remove_dir_all(&directory).is_ok() {
                 break;
@@ -179,7 +179,7 @@ fn remove_on_signal(signals: SigSet, directory: PathBuf) {
     });
 }
 
-/// A file and what is in it.
+/// Generated file and its known content.
 struct Capture {
     path: PathBuf,
     name: String,
@@ -187,7 +187,7 @@ struct Capture {
 }
 
 impl Capture {
-    /// Makes it, and has it written back, so that nothing but what is measured keeps the disk busy.
+    /// Generates the capture and writes it back to disk, so that only the measured programs use the disk.
     fn make(directory: &Path, kind: Kind, scale: Scale, format: Format) -> Result<Self> {
         let extension = match format {
             Format::Pcap => "pcap",
@@ -233,7 +233,7 @@ enum Program {
 
 impl Program {
     const OTHERS: [Self; 4] = [Self::Tcpdump, Self::Dd, Self::Tshark, Self::Tcptrace];
-    /// Those that take turns.
+    /// Programs that take turns in each round.
     const ALTERNATING: [Self; 4] = [Self::Two, Self::One, Self::Tcpdump, Self::Dd];
 
     fn name(self) -> &'static str {
@@ -264,7 +264,7 @@ impl Program {
         Ok(words.into_iter().map(str::to_owned).collect())
     }
 
-    /// How many seconds it takes.
+    /// Runs the program on the capture and returns the seconds it takes.
     fn time(self, capture: &Capture) -> Result<f64> {
         let words = self.command(capture)?;
         let began = Instant::now();
@@ -282,11 +282,11 @@ impl Program {
     }
 }
 
-/// What is there to compare with.
+/// Programs that are installed.
 struct Programs(Vec<Program>);
 
 impl Programs {
-    /// Says what is not.
+    /// Finds the installed programs and prints the missing ones.
     fn installed() -> Result<Self> {
         let mut installed = vec![Program::Two, Program::One];
         let mut missing = Vec::new();
@@ -312,11 +312,11 @@ impl Programs {
     }
 }
 
-/// Seconds of each round.
+/// Seconds of each round, by program.
 struct Times(BTreeMap<Program, Vec<f64>>);
 
 impl Times {
-    /// The median of each round's ratio; `None` if one of them is not installed.
+    /// Returns the median of the rounds' ratios; `None` if either program is not installed.
     fn ratio(&self, program: Program, than: Program) -> Option<f64> {
         let (seconds, others) = (self.0.get(&program)?, self.0.get(&than)?);
         let mut ratios: Vec<f64> = seconds.iter().zip(others).map(|(a, b)| a / b).collect();
@@ -329,7 +329,7 @@ fn rounds(capture: &Capture, programs: &Programs) -> Result<Times> {
         .into_iter()
         .filter(|it| programs.has(*it));
     let mut times = BTreeMap::<Program, Vec<f64>>::new();
-    // What is read first, is read to have it and the programs in the page cache.
+    // The first round is not counted: it loads the capture and the programs into the page cache.
     for round in 0..=ROUNDS {
         for program in contenders.clone() {
             let seconds = program.time(capture)?;
@@ -345,7 +345,7 @@ fn rounds(capture: &Capture, programs: &Programs) -> Result<Times> {
     Ok(Times(times))
 }
 
-/// What a ratio must be, and what it aims at.
+/// Limit and target of a ratio.
 #[derive(Clone, Copy)]
 enum Bounds {
     AtMost(f64, f64),
@@ -395,7 +395,7 @@ impl Table {
         self.add(&what, ratio, Bounds::AtLeast(1.6, 1.8));
     }
 
-    /// A program so slow that one round says enough.
+    /// Adds the ratio to a program so slow that one round is enough.
     fn add_once(
         &mut self,
         capture: &Capture,
@@ -416,7 +416,8 @@ impl Table {
         Ok(())
     }
 
-    /// 16 MiB and 256 bytes for each connection in each thread, it must be; there is no more to aim at.
+    /// Adds the peak memory. The limit is 16 MiB and 256 bytes for each connection in each thread; the target is the
+    /// same.
     fn add_peak(&mut self, capture: &Capture, threads: u32) -> Result<()> {
         let program = if threads == 1 {
             Program::One
@@ -451,7 +452,8 @@ impl Table {
     }
 }
 
-/// The kernel keeps one peak for all children together, so a process is put in between that has this one only.
+/// Returns the peak memory of a command in MiB. The kernel keeps one peak for all children of a process together, so
+/// the command runs below a process of its own.
 fn peak_in_mib(command: &[String]) -> Result<f64> {
     let output = Command::new(std::env::current_exe()?)
         .arg(PEAK)

@@ -1,11 +1,11 @@
-//! What it costs to keep evidence, and to judge it again, as ratios of runs that alternate. `cargo bench --bench evidence`
+//! Cost of saving evidence and of checking it again, as ratios of alternating runs. `cargo bench --bench evidence`
 //!
-//! 1. A run that saves against the same run that does not, for the fastest scenario (the dearest case, since a trial has
-//!    nothing to wait for) and for the whole catalogue, with one worker and with one per core. Beside it the floor: files
-//!    of the same number and sizes made by a loop that does nothing else. In memory and on the disk of the temporary
-//!    directory, whose file system decides how dear a file is. Nothing is removed before the end: ext4 does not reuse an
-//!    inode for one to five minutes after its file is gone (`recently_deleted()`), and looking for another one costs more
-//!    than all the rest, for so long after many files were removed there.
+//! 1. A run that saves, against the same run without saving: for the fastest scenario (the most expensive case, since
+//!    its trials wait for nothing) and for the whole catalogue, with one worker and with one per core. For comparison:
+//!    a loop that only creates files of the same number and sizes. In memory and in the temporary directory, whose file
+//!    system determines the cost of a file. Nothing is removed before the end: ext4 does not reuse an inode for one to
+//!    five minutes after its file was deleted (`recently_deleted()`), and after many deletions the search for a free
+//!    one costs more than everything else.
 //! 2. `check` of 10,000 trials.
 
 use std::fs;
@@ -20,7 +20,7 @@ const ROUNDS: usize = 5;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Result<()> {
-    // `cargo test --benches` runs this too, and is no place for it.
+    // `cargo test --benches` runs this program as well, but is not meant to measure.
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     checking()
 }
 
-/// How long the program takes.
+/// Runs the program and returns the time it takes.
 fn time(arguments: &[&str]) -> Result<Duration> {
     let began = Instant::now();
     let status = Command::new(env!("CARGO_BIN_EXE_rstproof"))
@@ -81,7 +81,7 @@ fn saving(place: &Path, arguments: &[&str], jobs: usize, kept: &mut Vec<TempDir>
     Ok(())
 }
 
-/// How long it takes to make files of these sizes, and nothing else.
+/// Creates files of these sizes and returns the time it takes.
 fn floor(directory: &Path, sizes: &[u64]) -> Result<Duration> {
     let longest = sizes.iter().copied().max().unwrap_or_default();
     let bytes = vec![b'x'; usize::try_from(longest)?];
@@ -93,7 +93,7 @@ fn floor(directory: &Path, sizes: &[u64]) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
-/// Sizes in bytes of the trials' files, without the report.
+/// Returns the sizes in bytes of the trials' files, without the report.
 fn sizes(directory: &Path) -> Result<Vec<u64>> {
     let mut sizes = Vec::new();
     for entry in fs::read_dir(directory)? {

@@ -1,10 +1,10 @@
-//! What it costs to look at other kernels. `RSTPROOF_TEST_KERNELS=a:b cargo bench --bench kernels`, the images with a colon
-//! between two
+//! Cost of running other kernels. `RSTPROOF_TEST_KERNELS=a:b cargo bench --bench kernels`, with a colon between image
+//! paths.
 //!
 //! 1. The first filesystem of a guest: collected and packed, against a plain copy of as many bytes.
-//! 2. Each kernel alone, emulated, from the image on disk to the comparison: the whole loopback catalogue over both families,
-//!    against the same catalogue on this kernel.
-//! 3. All of them side by side, against the sum of each alone.
+//! 2. Each kernel alone, emulated, from the image on disk to the comparison: the whole loopback catalogue over both
+//!    families, against the same catalogue on this kernel.
+//! 3. All kernels in parallel, against the sum of each alone.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,7 +20,7 @@ const ROUNDS: usize = 5;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Result<()> {
-    // `cargo test --benches` runs this too, and is no place for it.
+    // `cargo test --benches` runs this program as well, but is not meant to measure.
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
@@ -53,7 +53,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// How long the program takes with this command, whatever it finds.
+/// Runs the program with this command and returns the time it takes, whether it finds differences or not.
 fn time(command: &str, words: &[&str]) -> Result<Duration> {
     let began = Instant::now();
     let mut program = Command::new(env!("CARGO_BIN_EXE_rstproof"));
@@ -62,7 +62,7 @@ fn time(command: &str, words: &[&str]) -> Result<Duration> {
         program.args(["--accel", "tcg"]);
     }
     let status = program.stdout(Stdio::null()).status()?;
-    // 1 is a difference, which is what they are looked at for.
+    // Exit code 1 reports a difference between kernels, which is a valid result.
     if !matches!(status.code(), Some(0 | 1)) {
         return Err(format!("{command}: {status}").into());
     }

@@ -1,12 +1,12 @@
-//! What a proof costs, as ratios and counts that hold on a noisy machine. `cargo bench --bench trial`
+//! Cost of a proof, as ratios and counts that are stable on a noisy machine. `cargo bench --bench trial`
 //!
-//! 1. A warm trial of `close-unread-data`, whole aftermath recorded and judged, against the bare exchange: the same
-//!    calls on the same kind of socket, in a namespace of its own without a capture, without a judge. The two
-//!    alternate in short rounds on the same CPU; the median of each round's ratio is what counts.
-//! 2. The same trial with the kernel's trace as a third witness, against the one without: rounds of the three take
-//!    turns. The trace is on during its own rounds only. Needs root; else it is left out and that is said.
+//! 1. A warm trial of `close-unread-data`, recorded and judged as a whole, against the bare exchange: the same calls on
+//!    the same kind of socket, in a namespace of its own without capture and judge. Both alternate in short rounds on
+//!    the same CPU; the result is the median of the rounds' ratios.
+//! 2. The same trial with the kernel trace, against the trial without it: rounds of all three take turns. Tracing is on
+//!    during its own rounds only. Needs root; otherwise it is skipped with a message.
 //! 3. The program: `--repeat 10000` with one worker (rate, peak memory) and `run` over everything (wall time from start
-//!    to exit), with `--all` over the slow scenarios, too.
+//!    to exit), with `--all` over the slow scenarios as well.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
@@ -31,7 +31,7 @@ const TRIALS: usize = 2_000;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> Result<()> {
-    // `cargo test --benches` runs this too, and is no place for it.
+    // `cargo test --benches` runs this program as well, but is not meant to measure.
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
@@ -40,12 +40,12 @@ fn main() -> Result<()> {
     whole_program()
 }
 
-/// Told to run a round.
+/// Receiver of requests to run a round.
 type Told = mpsc::Receiver<()>;
-/// Tells the times of its trials.
+/// Sender of the times of a round's trials.
 type Tell = mpsc::Sender<Result<Vec<Duration>>>;
 
-/// A thread that runs a round when told to and gives back its times.
+/// Thread that runs a round on request and returns the times of its trials.
 struct Rounds {
     go: mpsc::Sender<()>,
     times: mpsc::Receiver<Result<Vec<Duration>>>,
@@ -59,7 +59,7 @@ impl Rounds {
         Self { go, times }
     }
 
-    /// One round; its times in order.
+    /// Runs one round and returns its times, sorted.
     fn round(&self) -> Result<Vec<Duration>> {
         self.go.send(())?;
         let mut times = self.times.recv()??;
@@ -173,7 +173,8 @@ fn proven_rounds(told: &Told, tell: &Tell) -> Result<()> {
     })
 }
 
-/// The privileges that open a trace are given up by each worker, so each round has a thread of its own.
+/// Runs rounds with the kernel trace. Each round has a thread of its own, since a worker drops the privileges that
+/// opening a trace needs.
 fn traced_rounds(told: &Told, tell: &Tell) -> Result<()> {
     while told.recv().is_ok() {
         let trace = open_trace()?;
@@ -210,7 +211,7 @@ fn bare_rounds(told: &Told, tell: &Tell) -> Result<()> {
     Ok(())
 }
 
-/// The calls of `close-unread-data`, and nothing else.
+/// Makes the calls of `close-unread-data` and nothing else.
 fn bare_exchange(listener: &Socket, address: &SockAddr) -> Result<()> {
     let mut byte = [0];
     let client = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
@@ -266,7 +267,7 @@ fn whole_program() -> Result<()> {
         f64::from(peak_kib) / 1024.0
     );
     println!("rstproof run: {:.0} ms", median(&["run"])? * 1e3);
-    // Timers decide, not the machine: once is enough.
+    // Once is enough: the duration depends on timers, not on the machine.
     let all = rate(&["run", "--all"])?;
     println!("rstproof run --all: {:.1} s", all.as_secs_f64());
     Ok(())

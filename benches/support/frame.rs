@@ -1,4 +1,4 @@
-//! Frames with true lengths and checksums.
+//! Frames with correct lengths and checksums.
 
 #![allow(clippy::cast_possible_truncation)] // clocks and lengths are cut to the width of their field, as on the wire
 
@@ -20,41 +20,42 @@ const UDP: u8 = 17;
 const ICMP6: u8 = 58;
 
 const ETHERNET: usize = 14;
-/// A frame that came over a wire is no shorter, less its check sequence.
+/// Minimum length of a frame that came over a wire, without the frame check sequence.
 const SHORTEST: usize = 60;
-/// 2026-01-01T00:00:00Z.
+/// Time of the first frame: 2026-01-01T00:00:00Z, in nanoseconds since 1970.
 const EPOCH: u64 = 1_767_225_600_000_000_000;
 
-/// Who sends a frame to whom.
+/// Sender and receiver of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
-    /// It came over the wire, so it is padded; else its sender is the host that captures.
+    /// True if the frame came over the wire, so that it is padded; otherwise the capturing host sent it.
     pub(super) arrives: bool,
-    /// IPv4's identification.
+    /// IPv4 identification.
     pub(super) id: u16,
 }
 
-/// What of a TCP segment is not its route.
+/// TCP segment without its addresses and ports.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
     pub(super) flags: u8,
     pub(super) seq: u32,
     pub(super) ack: u32,
     pub(super) window: u16,
-    /// `TSval` and `TSecr`.
+    /// `TSval` and `TSecr` of the timestamps option.
     pub(super) timestamps: Option<[u32; 2]>,
+    /// Length of the payload in bytes.
     pub(super) length: usize,
 }
 
-/// The file, the clock, and the frame being made.
+/// Builder of frames, with the capture file and the clock.
 #[derive(Debug)]
 pub(super) struct Frames {
     recording: Recording,
-    /// Nanoseconds since 1970.
+    /// Current time in nanoseconds since 1970.
     now: u64,
-    /// All of a frame before its payload.
+    /// Headers of the frame being built.
     head: Vec<u8>,
     payload: Payload,
 }
@@ -69,7 +70,7 @@ impl Frames {
         }
     }
 
-    /// The number of the frame written last.
+    /// Returns the number of the frame written last.
     pub(super) fn number(&self) -> u64 {
         self.recording.packets
     }
@@ -78,12 +79,12 @@ impl Frames {
         self.recording
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub(super) fn wait(&mut self, nanos: u32) {
         self.now += u64::from(nanos);
     }
 
-    /// What a clock of Linux's TCP timestamps says.
+    /// Returns the time in milliseconds, the unit of Linux's TCP timestamps.
     pub(super) fn milliseconds(&self) -> u32 {
         (self.now / 1_000_000) as u32
     }
@@ -101,7 +102,7 @@ impl Frames {
         self.head.extend(segment.window.to_be_bytes());
         self.head.extend([0; 4]);
         self.head.extend(options.bytes());
-        // Another stretch of the text for each segment.
+        // A different part of the text for each segment.
         let payload = self.payload.stretch(segment.seq as usize, segment.length);
         self.seal(at, 16, pseudo, payload);
         self.put(payload, route.arrives)
@@ -117,12 +118,12 @@ impl Frames {
         let payload = self.payload.stretch(length, length);
         self.seal(at, 6, pseudo, payload);
         if self.head[at + 6..at + 8] == [0; 2] {
-            self.head[at + 6..at + 8].fill(0xff); // 0 says that there is none
+            self.head[at + 6..at + 8].fill(0xff); // 0 would mean "no checksum" (RFC 768)
         }
         self.put(payload, route.arrives)
     }
 
-    /// An echo request or its reply, of ICMP or of its sibling for IPv6.
+    /// Writes an echo request or reply, of ICMP or ICMPv6.
     pub(super) fn echo(
         &mut self,
         route: &Route,
@@ -146,7 +147,7 @@ impl Frames {
         self.put(payload, route.arrives)
     }
 
-    /// A host asks for the other's Ethernet address, or answers; nothing if it has none to ask for.
+    /// Writes an ARP request or reply. Writes nothing between IPv6 hosts.
     pub(super) fn arp(&mut self, route: &Route, is_reply: bool) -> io::Result<()> {
         let (IpAddr::V4(from), IpAddr::V4(to)) = (route.from.ip(), route.to.ip()) else {
             return Ok(());
@@ -168,12 +169,12 @@ impl Frames {
         self.put(Stretch::NONE, route.arrives)
     }
 
-    /// Begins a frame; the sum of the pseudo-header.
+    /// Begins a frame with its Ethernet and IP headers. Returns the sum of the pseudo-header.
     fn ip(&mut self, route: &Route, protocol: u8, length: usize) -> u64 {
         self.head.clear();
         self.head.extend(mac(route.to.ip()));
         self.head.extend(mac(route.from.ip()));
-        // Who came over the wire has a router behind him.
+        // A frame from the wire has passed routers.
         let hops = if route.arrives { 57 } else { 64 };
         match (route.from.ip(), route.to.ip()) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
@@ -195,12 +196,12 @@ impl Frames {
                 self.head.extend(to.octets());
                 sum(&self.head[ETHERNET + 8..]) + u64::from(protocol) + length as u64
             }
-            // No route leads from one family to the other.
+            // There is no route from one family to the other.
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => 0,
         }
     }
 
-    /// Puts its checksum into the transport's header, which begins at `at`.
+    /// Writes the checksum into the transport header, which begins at `at`, at offset `checksum`.
     fn seal(&mut self, at: usize, checksum: usize, pseudo: u64, payload: Stretch) {
         let total = pseudo + sum(&self.head[at..]) + self.payload.sum(payload);
         let checksum = at + checksum..at + checksum + 2;
@@ -219,7 +220,7 @@ impl Frames {
     }
 }
 
-/// TCP's options, in Linux's order.
+/// TCP options in the order of Linux.
 struct Options {
     bytes: [u8; 20],
     length: usize,
@@ -262,7 +263,7 @@ impl Options {
     }
 }
 
-/// The Ethernet address that the host with this address has here.
+/// Returns the Ethernet address of the host with this address: locally administered, from its last four bytes.
 fn mac(address: IpAddr) -> [u8; 6] {
     let [.., a, b, c, d] = match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),

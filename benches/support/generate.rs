@@ -1,9 +1,9 @@
-//! Captures of any size whose truth is known, the same bytes in every run. Benchmarks measure with them, and a test may
-//! take this module in with `#[path]` and hold an answer against [`Truth`].
+//! Captures of any size whose content is known, with the same bytes in every run. Benchmarks measure with them, and a
+//! test may include this module with `#[path]` and compare a result with [`Truth`].
 //!
-//! Every connection is one that Linux could have: handshake with options, numbers that add up, data both ways, and an
-//! end. Nothing is lost, sent again or out of order; no four-tuple is used twice. What resets is named in [`Cause`]. In
-//! between there is some ARP, UDP and ICMP.
+//! Every connection is one that Linux could have: a handshake with options, consistent numbers, data both ways, and an
+//! end. Nothing is lost, retransmitted or out of order; no four-tuple is used twice. [`Cause`] lists the reasons for
+//! RSTs. Some ARP, UDP and ICMP is interspersed.
 
 #![allow(dead_code)] // each of those that include it uses a part
 
@@ -21,7 +21,7 @@ use std::path::Path;
 pub(crate) use recording::{Format, Resolution};
 use traffic::Traffic;
 
-/// What the capture is like, at full size.
+/// Kind of capture, at full size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// 5 M packets of all sizes in 100,000 connections, 1.03 GB.
@@ -43,7 +43,7 @@ impl Kind {
         }
     }
 
-    /// Of the capture at full size.
+    /// Returns the number of connections at full size.
     pub(crate) fn connections(self) -> u32 {
         match self {
             Self::Mixed | Self::Small => 100_000,
@@ -99,34 +99,35 @@ impl Kind {
     }
 }
 
-/// How the connections of a kind behave. Shares are in a thousand.
+/// Behaviour of the connections of a kind. Shares are per mille.
 struct Habits {
-    /// So many connections at a time,
+    /// Maximum number of ordinary connections at a time.
     alive: usize,
-    /// and so many from beginning to end.
+    /// Number of connections that last from the beginning to the end.
     long_lived: u32,
-    /// The share of the steps that these take,
+    /// Chance that a long-lived connection makes a step as well, per step of an ordinary one.
     of_long_lived: u32,
-    /// and that other protocols take.
+    /// Chance of a packet of another protocol and its answer, per step of an ordinary connection.
     noise: u32,
+    /// Number of exchanges of a connection: shares, each with a range.
     exchanges: &'static [(u32, (u32, u32))],
-    /// Bytes in a segment,
+    /// Length of a segment's payload in bytes: shares, each with a range.
     lengths: &'static [(u32, (u32, u32))],
-    /// cut to this over IPv4 and IPv6, and by the timestamps that take their place,
+    /// Maximum payload length over IPv4 and IPv6, in bytes, before the room for the timestamps option.
     longest: [u32; 2],
-    /// and in what is no TCP.
+    /// Maximum payload length of other protocols, in bytes.
     longest_noise: u32,
-    /// Segments in a row.
+    /// Range of the number of segments in a burst.
     burst: (u32, u32),
-    /// Connections without timestamps.
+    /// Share of connections without timestamps.
     untimed: u32,
-    /// SYNs, or SYN-ACKs, that nobody answers.
+    /// Share of connections whose SYN or SYN-ACK is not answered.
     unanswered: u32,
-    /// A request and its response, each with its FIN.
+    /// True if a connection may be a request and its response, each with a FIN.
     is_brief: bool,
 }
 
-/// What to write.
+/// Parameters of a capture.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recipe {
     pub(crate) kind: Kind,
@@ -136,7 +137,7 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    /// At full size: classic pcap in microseconds.
+    /// Returns the parameters of the full size: classic pcap in microseconds.
     pub(crate) fn new(kind: Kind) -> Self {
         Self {
             kind,
@@ -147,23 +148,24 @@ impl Recipe {
     }
 }
 
-/// Why a RST was sent, each as `net/ipv4/tcp*.c` makes it.
+/// Reason why an RST is sent. Each RST has the form in which `net/ipv4/tcp*.c` sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// A SYN to a port where nobody listens: RST+ACK, SEQ 0, the SYN acknowledged, window 0.
+    /// A SYN to a closed port: RST+ACK, SEQ 0, the SYN acknowledged, window 0.
     Refused,
-    /// A socket was closed with unread data or `SO_LINGER` 0: RST+ACK at SND.NXT with window and timestamps
+    /// A socket closed with unread data or `SO_LINGER` 0: RST+ACK at SND.NXT with window and timestamps
     /// (`tcp_send_active_reset()`).
     Abort,
-    /// Data came in after `close`: RST alone, SEQ = SEG.ACK (`tcp_v4_send_reset()`). One for each segment.
+    /// Data received after `close`: RST alone, SEQ = SEG.ACK (`tcp_v4_send_reset()`). One for each segment.
     AfterClose,
-    /// A SYN-ACK reached a host that had not sent the SYN: RST alone, SEQ = SEG.ACK.
+    /// A SYN-ACK received by a host that had not sent the SYN: RST alone, SEQ = SEG.ACK.
     SynAck,
-    /// Data reached a host that has forgotten the connection: RST alone, SEQ = SEG.ACK.
+    /// Data received by a host that has forgotten the connection: RST alone, SEQ = SEG.ACK.
     HalfOpen,
 }
 
 impl Cause {
+    /// All causes.
     pub(crate) const ALL: [Self; 5] = [
         Self::Refused,
         Self::Abort,
@@ -171,7 +173,7 @@ impl Cause {
         Self::SynAck,
         Self::HalfOpen,
     ];
-    /// One connection in a hundred is reset, in this turn.
+    /// Order of the causes: one connection in a hundred is reset, by the next one.
     const TURN: [Self; 10] = [
         Self::Abort,
         Self::AfterClose,
@@ -186,38 +188,39 @@ impl Cause {
     ];
 }
 
-/// A RST in the capture.
+/// RST in the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reset {
-    /// The number of its frame; the first is 1.
+    /// Number of the RST's frame; the first frame is 1.
     pub(crate) frame: u64,
     pub(crate) cause: Cause,
     pub(crate) from: SocketAddr,
     pub(crate) to: SocketAddr,
 }
 
-/// What is in the capture. Every connection is counted in `connections`, and in one of the five below it.
+/// Known content of a capture. Every connection is counted in `connections`, and in one of `closed`, `open`,
+/// `unanswered_syns`, `unanswered_syn_acks` and `reset`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Truth {
-    /// The length of the file.
+    /// Length of the file in bytes.
     pub(crate) bytes: u64,
     pub(crate) packets: u64,
     pub(crate) tcp_packets: u64,
-    /// Pairs of endpoints that have sent a segment.
+    /// Number of pairs of endpoints with at least one segment.
     pub(crate) connections: u64,
-    /// Both FINs were acknowledged.
+    /// Number of connections closed with both FINs acknowledged.
     pub(crate) closed: u64,
-    /// Neither closed nor reset when the capture ends.
+    /// Number of connections neither closed nor reset at the end of the capture.
     pub(crate) open: u64,
-    /// SYNs that nobody answered.
+    /// Number of connections whose SYN was not answered.
     pub(crate) unanswered_syns: u64,
-    /// SYN-ACKs that nobody answered.
+    /// Number of connections whose SYN-ACK was not answered.
     pub(crate) unanswered_syn_acks: u64,
-    /// At least one RST.
+    /// Number of connections with at least one RST.
     pub(crate) reset: u64,
-    /// Of all connections.
+    /// Number of connections over IPv6.
     pub(crate) ipv6_connections: u64,
-    /// In the order of the capture.
+    /// All RSTs, in the order of the capture.
     pub(crate) resets: Vec<Reset>,
 }
 
@@ -235,7 +238,7 @@ impl Truth {
     }
 }
 
-/// Writes the capture.
+/// Writes a capture and returns its known content.
 pub(crate) fn generate(path: &Path, recipe: Recipe) -> io::Result<Truth> {
     let mut traffic = Traffic::begin(path, recipe)?;
     traffic.run(recipe.connections)?;

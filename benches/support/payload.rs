@@ -1,18 +1,18 @@
-//! What segments carry, and checksums.
+//! Payloads of segments, and checksums.
 
 #![allow(clippy::cast_possible_truncation)] // a letter is a byte, a folded sum a word
 
 use super::random::Random;
 
-/// Letters that nobody takes for a protocol, with the sums of what comes before each, so that a checksum costs no pass
-/// over the payload.
+/// Text that no dissector takes for a protocol, with the sum of each prefix, so that a checksum needs no pass over the
+/// payload.
 #[derive(Debug)]
 pub(super) struct Payload {
     text: Vec<u8>,
     sums: Vec<u64>,
 }
 
-/// A part of the payload's text.
+/// Range of the payload's text.
 #[derive(Clone, Copy)]
 pub(super) struct Stretch {
     at: usize,
@@ -24,7 +24,9 @@ impl Stretch {
 }
 
 impl Payload {
+    /// Number of offsets at which a range may begin.
     const BEGINNINGS: usize = 1 << 14;
+    /// Maximum length of a range in bytes.
     const LONGEST: usize = 1 << 11;
 
     pub(super) fn new() -> Self {
@@ -41,7 +43,7 @@ impl Payload {
         Self { text, sums }
     }
 
-    /// Begins at an even place, as the sums do.
+    /// Returns a range that begins at an even offset, since the sums are of 16-bit words.
     #[allow(clippy::unused_self)] // the text is what it is a stretch of
     pub(super) fn stretch(&self, seed: usize, length: usize) -> Stretch {
         let at = (seed % Self::BEGINNINGS) & !1;
@@ -63,7 +65,7 @@ impl Payload {
     }
 }
 
-/// Of the words, as RFC 1071 adds them up; the carries are still in it.
+/// Returns the sum of the 16-bit words as RFC 1071 adds them, with the carries not yet folded in.
 pub(super) fn sum(bytes: &[u8]) -> u64 {
     let mut total = 0;
     for word in bytes.chunks(2) {
@@ -73,7 +75,7 @@ pub(super) fn sum(bytes: &[u8]) -> u64 {
     total
 }
 
-/// The checksum that makes such a sum come out right.
+/// Folds the carries and returns the checksum, the complement of the sum.
 pub(super) fn fold(mut sum: u64) -> u16 {
     while sum >> 16 != 0 {
         sum = (sum & 0xffff) + (sum >> 16);

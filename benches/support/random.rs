@@ -1,6 +1,7 @@
-//! The same numbers on every machine and in every release: `SplitMix64` (Steele, Lea, Flood: "Fast splittable
-//! pseudorandom number generators", 2014).
+//! Random numbers that are the same on every machine and in every release: `SplitMix64` (Steele, Lea, Flood: "Fast
+//! splittable pseudorandom number generators", 2014).
 
+/// Random number generator.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -17,17 +18,17 @@ impl Random {
         ((bits ^ (bits >> 31)) >> 32) as u32
     }
 
-    /// Less than `bound`, but 0 if that is 0.
+    /// Returns a number less than `bound`, or 0 if `bound` is 0.
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(self.next()) * u64::from(bound)) >> 32) as u32
     }
 
-    /// Any of these, both ends among them.
+    /// Returns a number in this range, both ends included.
     pub(crate) fn among(&mut self, (least, most): (u32, u32)) -> u32 {
         least + self.below(most - least + 1)
     }
 
-    /// True so many times in a thousand.
+    /// Returns true in `share` of a thousand calls on average.
     pub(crate) fn per_mille(&mut self, share: u32) -> bool {
         self.below(1_000) < share
     }

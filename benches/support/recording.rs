@@ -1,4 +1,4 @@
-//! The file that frames are written to: classic pcap or pcapng, little-endian, one Ethernet interface.
+//! Capture file that frames are written to: classic pcap or pcapng, little-endian, one Ethernet interface.
 
 #![allow(clippy::cast_possible_truncation)] // clocks and lengths are cut to the width of their field
 
@@ -8,14 +8,14 @@ use std::path::Path;
 
 const SNAPLEN: u32 = 262_144;
 
-/// How the file is laid out.
+/// File format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Pcap,
     PcapNg,
 }
 
-/// What the file counts time in.
+/// Unit of the timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
     Micros,
@@ -51,7 +51,7 @@ impl Recording {
         self.out.flush()
     }
 
-    /// A frame in parts, captured at `now`, in nanoseconds since 1970.
+    /// Writes a frame, given in parts and captured at `now`, in nanoseconds since 1970.
     pub(super) fn record(&mut self, now: u64, parts: [&[u8]; 3]) -> io::Result<()> {
         let length = parts.iter().map(|it| it.len()).sum();
         match self.format {
@@ -103,7 +103,7 @@ impl Recording {
         self.write(&header)
     }
 
-    /// The section header and the one interface.
+    /// Writes the section header block and the interface description block.
     fn pcapng_header(&mut self) -> io::Result<()> {
         for field in [
             0x0a0d_0d0a,
@@ -111,7 +111,7 @@ impl Recording {
             0x1a2b_3c4d,
             1,
             u32::MAX,
-            u32::MAX, // of a length that is not said
+            u32::MAX, // section length: unspecified
             28,
         ] {
             self.write(&field.to_le_bytes())?;
@@ -152,7 +152,7 @@ fn padded(length: usize) -> usize {
     length.next_multiple_of(4)
 }
 
-/// Of an enhanced packet block.
+/// Returns the length in bytes of an enhanced packet block with a packet of this length.
 fn block_length(packet: usize) -> u32 {
     32 + padded(packet) as u32
 }

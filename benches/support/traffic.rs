@@ -1,4 +1,5 @@
-//! Connections from their SYN to their end, many at a time, step by step in an order that only the seed decides.
+//! Simulation of connections from the SYN to the end, many at a time, interleaved in an order that depends on the seed
+//! only.
 
 #![allow(clippy::cast_possible_truncation)] // no length here exceeds a segment's
 
@@ -12,7 +13,7 @@ use super::random::Random;
 use super::recording::Recording;
 use super::{Cause, Habits, Recipe, Reset, Truth};
 
-/// All that goes on.
+/// State of the simulation.
 pub(super) struct Traffic {
     frames: Frames,
     random: Random,
@@ -42,7 +43,7 @@ impl Traffic {
         Ok(truth)
     }
 
-    /// Until every connection has begun, and all but the long-lived ones that are left open have ended.
+    /// Runs until all connections have begun and ended, except the long-lived ones that are left open.
     pub(super) fn run(&mut self, connections: u32) -> io::Result<()> {
         let long_lived = self.habits.long_lived.min(connections);
         let mut long: Vec<Connection> = (0..long_lived).map(|it| self.long_lived(it)).collect();
@@ -76,7 +77,7 @@ impl Traffic {
         self.random.next() as usize % count
     }
 
-    /// Every other one is reset in the end, the others are left open.
+    /// Opens a long-lived connection. Every second one will be reset; the others are left open.
     fn long_lived(&mut self, number: u32) -> Connection {
         let end = match number % 6 {
             0 => End::Reset(Cause::Abort),
@@ -109,7 +110,8 @@ impl Traffic {
         let [client, server] = endpoints(number, self.random.below(16), is_ipv6);
         let endpoint = |random: &mut Random, address, window| Endpoint {
             address,
-            // Some begin so high that they wrap; even, since tshark takes an ACK of 0 for a window update.
+            // Every 64th connection starts so high that it wraps. All are even, since tshark takes an ACK of 0 for a
+            // window update.
             next: (random.next() | if number % 64 == 7 { 0xffff_ff00 } else { 0 }) & !1,
             window,
             clock: random.next(),
@@ -157,7 +159,7 @@ impl Traffic {
         0
     }
 
-    /// What the connection does next.
+    /// Executes the connection's next step.
     fn step(&mut self, it: &mut Connection) -> io::Result<()> {
         it.phase = match it.phase {
             Phase::Syn => {
@@ -219,7 +221,7 @@ impl Traffic {
         self.habits.is_brief && it.end == End::Closed && it.exchanges == 1
     }
 
-    /// Data from who has the turn.
+    /// Sends a burst of data from the end whose turn it is.
     fn talk(&mut self, it: &mut Connection, burst: (u32, u32)) -> io::Result<()> {
         let length = self.length(it);
         it.burst_length = self.random.among(burst) as usize;
@@ -232,7 +234,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// The other end acknowledges every second segment and the last, or talks in its turn.
+    /// Acknowledges every second segment and the last from the other end, or lets the other end send data instead.
     fn answer(&mut self, it: &mut Connection) -> io::Result<Phase> {
         let other = 1 - it.turn;
         it.exchanges -= 1;
@@ -273,7 +275,7 @@ impl Traffic {
                 Ok(Phase::Ending(1))
             }
             _ if done == 1 => {
-                // Often the other end has seen it coming, and closes at once.
+                // Usually the other end closes at once, with an ACK in its FIN.
                 if self.random.per_mille(300) {
                     self.send(it, other, ACK, 0)?;
                 }
@@ -288,11 +290,11 @@ impl Traffic {
         }
     }
 
-    /// Who has the turn is the one that sends the RST.
+    /// Executes a step of a reset. The end whose turn it is sends the RST.
     fn end_by_reset(&mut self, it: &mut Connection, cause: Cause, done: u8) -> io::Result<Phase> {
         let (one, other) = (it.turn, 1 - it.turn);
         match (cause, done) {
-            // Unread data; else `SO_LINGER` 0.
+            // With data that stays unread, or without (`SO_LINGER` 0).
             (Cause::Abort, 0) => {
                 if self.random.per_mille(500) {
                     it.turn = other;
@@ -304,7 +306,7 @@ impl Traffic {
                 let flags = RST | ACK;
                 self.send(it, one, flags, 0)?;
                 self.note(it, one, Cause::Abort);
-                // Some more was on its way.
+                // More data was in flight.
                 if self.random.per_mille(250) {
                     return Ok(Phase::Ending(2));
                 }
@@ -345,7 +347,7 @@ impl Traffic {
         Phase::Over
     }
 
-    /// A segment that acknowledges all that the other end has sent.
+    /// Sends a segment that acknowledges all that the other end has sent.
     fn send(
         &mut self,
         it: &mut Connection,
@@ -388,7 +390,7 @@ impl Traffic {
         self.emit(it, side, id, &segment)
     }
 
-    /// `tcp_v4_send_reset()` with nothing to acknowledge but the SYN.
+    /// Sends the RST to a SYN (`tcp_v4_send_reset()`): SEQ 0, acknowledging the SYN.
     fn refuse(&mut self, it: &Connection) -> io::Result<()> {
         let segment = Segment {
             flags: RST | ACK,
@@ -403,7 +405,8 @@ impl Traffic {
         Ok(())
     }
 
-    /// `tcp_v4_send_reset()`: all that the other end has sent acknowledges all that this one has.
+    /// Sends the RST to a segment with ACK (`tcp_v4_send_reset()`) at SEG.ACK, which is SND.NXT here: all segments of
+    /// the other end acknowledge everything.
     fn answer_with_reset(&mut self, it: &Connection, side: usize, cause: Cause) -> io::Result<()> {
         let segment = Segment {
             flags: RST,
@@ -430,7 +433,7 @@ impl Traffic {
         self.frames.tcp(&route, segment)
     }
 
-    /// The frame just written is a RST.
+    /// Records that the frame just written is an RST.
     fn note(&mut self, it: &Connection, side: usize, cause: Cause) {
         self.truth.resets.push(Reset {
             frame: self.frames.number(),
@@ -445,11 +448,11 @@ impl Traffic {
         self.frames.wait(nanos);
     }
 
-    /// Something that is no TCP, and its answer.
+    /// Writes a packet of another protocol and its answer.
     fn noise(&mut self) -> io::Result<()> {
         let (what, number) = (self.random.below(10), self.random.below(1 << 24));
         let [client, server] = endpoints(number, self.random.below(16), what % 4 == 0);
-        // Ports that no protocol is known by.
+        // Ports without a registered protocol.
         let client = SocketAddr::new(client.ip(), 40_999);
         let server = SocketAddr::new(server.ip(), 41_000);
         let length = self.random.among((16, self.habits.longest_noise)) as usize;
