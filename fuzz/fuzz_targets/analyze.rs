@@ -1,8 +1,8 @@
-//! The whole analysis of a capture, over whatever bytes the fuzzer comes up with: they are a capture, or tell what segments
-//! a few ends send one another.
+//! Fuzz target for the whole analysis. The input is a capture, or encodes the segments that a few endpoints send each
+//! other.
 //!
-//! No panic and no overflow; the answer is the same for any number of threads, any length of pieces, and from a file as from a
-//! stream; each connection and each RST is told of once; and no frame is named that is not there. With
+//! Checks: no panic or overflow; the same result for any number of threads, any chunk length, and from a file as from a
+//! stream; each connection and each RST reported once; no frame number beyond the capture. With
 //! [cargo-fuzz](https://github.com/rust-fuzz/cargo-fuzz):
 //!
 //!     RUSTC_BOOTSTRAP=1 cargo fuzz run analyze -- -max_total_time=60
@@ -20,7 +20,7 @@ use std::sync::{LazyLock, Mutex};
 use libfuzzer_sys::fuzz_target;
 use rstproof_core::analyze::{Analysis, Event, Source, Stopped, Totals, json};
 
-/// Holds each input in its turn.
+/// File that is overwritten with each input.
 static FILE: LazyLock<File> =
     LazyLock::new(|| tempfile::tempfile().expect("a temporary file can be made"));
 
@@ -38,10 +38,10 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let mut analysis = Analysis::new().inside_tunnels(mode & 8 != 0);
     if mode & 4 != 0 {
-        // Two of each share.
+        // Two per partition, so that connections are evicted.
         analysis = analysis.max_connections(8);
     }
-    // From the shortest there is to 4 KiB.
+    // From the minimum to 4 KiB.
     let piece = usize::from(piece) * 16;
 
     let analyze = |source: &Source<'_>, threads, piece| {
@@ -53,13 +53,14 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let from_file = |threads, piece| {
         FILE.write_all_at(capture, 0).expect("it can be written");
-        // What is left of a longer one is behind its end.
+        // A longer earlier input leaves bytes after the end, which the length given here excludes.
         analyze(&Source::File(&*FILE, capture.len() as u64), threads, piece)
     };
     let expected = from_stream(1, 512 << 10);
     expected.check(capture);
     assert_eq!(from_file(1, piece), expected);
-    // To hand over to another thread takes much longer than anything here, so it is not always done, and some times only.
+    // Passing chunks to another thread takes much longer than the rest of an iteration, so it is done for some inputs
+    // only, and for at most 12 chunks or so.
     let piece = piece.max(capture.len() / 12);
     if mode & 0x30 == 0x10 {
         assert_eq!(from_file(3, piece), expected);
@@ -69,18 +70,19 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// All that is told of a capture.
+/// Complete result of an analysis, for comparison.
 #[derive(Debug, Default, PartialEq)]
 struct Answer {
-    /// Of the file, and of what is in it.
+    /// JSON lines of all events and of the summary.
     json: Vec<u8>,
-    /// How it ended.
+    /// Error that ended the analysis; empty if there was none.
     end: String,
+    /// Number of bytes read, or the offset of the error.
     position: u64,
     totals: Totals,
     connections: u64,
     resets: u64,
-    /// The highest frame that was named.
+    /// Highest frame number in any event.
     last: u32,
 }
 
@@ -94,18 +96,18 @@ impl Answer {
         assert_eq!(totals.connections, self.connections);
         assert!(self.position <= capture.len() as u64);
         assert!(!self.end.contains('\n') && !self.end.ends_with('.'));
-        // A record of classic pcap has the shortest header of all.
+        // A record header of classic pcap, 16 bytes, is the shortest of all formats.
         assert!(totals.packets <= capture.len() as u64 / 16);
         let lines = self.json.split(|byte| *byte == b'\n').count() as u64;
         assert_eq!(lines, self.connections + self.resets + 2);
     }
 }
 
-/// What is noted of an event.
+/// Summary of one event.
 struct Note {
     row: Vec<u8>,
     is_reset: bool,
-    /// The highest frame that it names.
+    /// Highest frame number in the event.
     last: u32,
 }
 

@@ -1,7 +1,7 @@
-//! The decompressor of captures, over whatever bytes the fuzzer comes up with.
+//! Fuzz target for the decompressor of captures.
 //!
-//! No panic; what comes out does not depend on how much is asked for at once, but for the end of what is damaged; and
-//! after an error comes the same error.
+//! Checks: no panic; the same content for any read size, except at the end of damaged input; and the same error again
+//! after an error.
 //! With [cargo-fuzz](https://github.com/rust-fuzz/cargo-fuzz):
 //!
 //!     RUSTC_BOOTSTRAP=1 cargo fuzz run compressed -- -max_total_time=60
@@ -13,7 +13,7 @@ use std::io::Read;
 use libfuzzer_sys::fuzz_target;
 use rstproof_core::file::Content;
 
-/// A file of some bytes may give gibibytes; so many are enough.
+/// Maximum number of bytes decompressed per input: a few bytes can expand to gibibytes.
 const MOST: usize = 1 << 22;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// What comes out, and what it ends with.
+/// Reads with a buffer of `at_once` bytes. Returns the content and the error that ended it, if any.
 fn read(file: &[u8], at_once: usize) -> (Vec<u8>, Option<String>) {
     let mut content = Content::new(file);
     let (mut all, mut bytes) = (Vec::new(), vec![0; at_once]);

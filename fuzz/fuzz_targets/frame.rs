@@ -1,7 +1,7 @@
-//! The decoder of frames, over whatever bytes the fuzzer comes up with, of every kind of link.
+//! Fuzz target for the frame decoder, with every link type.
 //!
-//! No panic and no overflow; the IP packet is a part of the frame and what a tunnel carries a part of the packet; and what
-//! is no IP packet, or a later fragment of one, is nothing that can be decoded. With
+//! Checks: no panic or overflow; the IP packet is a part of the frame, and a tunnelled packet a part of the packet; a
+//! frame without an IP packet, or with a later fragment, is not decoded. With
 //! [cargo-fuzz](https://github.com/rust-fuzz/cargo-fuzz):
 //!
 //!     RUSTC_BOOTSTRAP=1 cargo fuzz run frame -- -max_total_time=60

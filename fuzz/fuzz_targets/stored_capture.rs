@@ -1,7 +1,7 @@
-//! The reader of stored captures, over whatever bytes the fuzzer comes up with.
+//! Fuzz target for the reader of stored captures.
 //!
-//! No panic and no overflow; blocks take bytes of the file, so that the walk ends; frames are slices of it; and an
-//! error is the last thing that comes. With [cargo-fuzz](https://github.com/rust-fuzz/cargo-fuzz):
+//! Checks: no panic or overflow; every block consumes bytes of the file, so that iteration ends; frames are slices of
+//! the file; an error is the last item. With [cargo-fuzz](https://github.com/rust-fuzz/cargo-fuzz):
 //!
 //!     RUSTC_BOOTSTRAP=1 cargo fuzz run stored_capture -- -max_total_time=60
 
@@ -31,6 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     assert!(reader.next().is_none());
+    // Every block takes 12 bytes or more, the shortest pcapng block.
     assert!(blocks <= 2 + bytes.len() / 12);
     assert!(captured <= bytes.len());
 });

@@ -1,9 +1,9 @@
-//! Bytes as a sequence of TCP segments between a few ends, so that most of what the fuzzer tries is a connection.
+//! Decoder of fuzzer input into TCP segments between a few endpoints, so that most inputs contain connections.
 
 use std::iter::Copied;
 use std::slice::Iter;
 
-/// The capture of what these bytes say, as classic pcap or as pcapng with two interfaces.
+/// Builds a capture of the segments that the bytes encode, as classic pcap or as pcapng with two interfaces.
 pub(crate) fn capture(bytes: &[u8], is_pcap: bool) -> Vec<u8> {
     let mut made = Made {
         bytes: bytes.iter().copied(),
@@ -24,7 +24,7 @@ const RST: u8 = 4;
 const PSH: u8 = 8;
 const ACK: u8 = 16;
 
-/// What mostly is sent.
+/// Common combinations of flags.
 const USUAL: [u8; 8] = [
     SYN,
     SYN | ACK,
@@ -36,15 +36,16 @@ const USUAL: [u8; 8] = [
     ACK,
 ];
 
+/// Capture being built.
 struct Made<'a> {
     bytes: Copied<Iter<'a, u8>>,
     file: Vec<u8>,
     is_pcap: bool,
-    /// Nanoseconds.
+    /// Current time in nanoseconds since 1970.
     now: u64,
-    /// SND.NXT of both ends, of each connection.
+    /// SND.NXT of both ends of each connection.
     flows: [[u32; 2]; 8],
-    /// The frame before.
+    /// Previous frame.
     previous: Vec<u8>,
 }
 
@@ -54,7 +55,7 @@ impl Made<'_> {
             &[0xa1b2_3c4d, 0x0004_0002, 0, 0, 262_144, 1]
         } else {
             &[
-                // A section.
+                // A section header block.
                 0x0a0d_0d0a,
                 28,
                 0x1a2b_3c4d,
@@ -62,7 +63,7 @@ impl Made<'_> {
                 u32::MAX,
                 u32::MAX,
                 28,
-                // Two interfaces that count nanoseconds.
+                // Two interface description blocks with nanosecond timestamps.
                 1,
                 32,
                 1,
@@ -98,7 +99,7 @@ impl Made<'_> {
         Some(u32::from_be_bytes(bytes))
     }
 
-    /// A number near to this one, or any.
+    /// Returns a number near this one, or an arbitrary one.
     fn near(&mut self, number: u32) -> Option<u32> {
         let by = self.byte()?;
         Some(match by {
@@ -109,10 +110,10 @@ impl Made<'_> {
         })
     }
 
-    /// The next frame. `None` if nothing tells what it is.
+    /// Appends the next frame. `None` at the end of the input.
     fn add(&mut self) -> Option<()> {
         let (what, when) = (self.byte()?, self.byte()?);
-        // Some nanoseconds, up to an hour and more; or back.
+        // Steps of 1 ns to more than an hour, forward or back.
         let by = 1_u64 << (when & 0x3f).min(42);
         self.now = match when >> 6 {
             0 | 1 => self.now.wrapping_add(by),
@@ -129,7 +130,7 @@ impl Made<'_> {
         Some(())
     }
 
-    /// A TCP segment in its packet; `which` is of 5 bits.
+    /// Builds a frame with a TCP segment; `which`, of 5 bits, selects the connection and the sending end.
     fn segment(&mut self, which: u8) -> Option<Vec<u8>> {
         let how = self.byte()?;
         let (flow, side) = (usize::from(which & 7), usize::from(which >> 3 & 1));
@@ -192,7 +193,7 @@ impl Made<'_> {
         Some(packet(flow, side, 6, &tcp))
     }
 
-    /// An ICMP error about the frame before.
+    /// Builds an ICMP error that quotes the previous frame.
     fn error(&mut self) -> Option<Vec<u8>> {
         let (kind, code) = (self.byte()?, self.byte()?);
         let quoted = self.previous.get(14..)?;
@@ -225,7 +226,8 @@ impl Made<'_> {
     }
 }
 
-/// From where to where a side of a connection sends. The last one is connected to itself.
+/// Returns the source and destination port of one end of a connection. The last connection is a socket connected to
+/// itself.
 fn ports(flow: usize, side: usize) -> [u16; 2] {
     const SERVERS: [u16; 8] = [80, 22, 443, 50_001, 80, 9_000, 23, 50_000];
     let client = if flow == 7 { 50_000 } else { 50_002 };
@@ -234,7 +236,7 @@ fn ports(flow: usize, side: usize) -> [u16; 2] {
     ports
 }
 
-/// A frame of Ethernet. Some connections go over IPv6.
+/// Builds an Ethernet frame. Some connections use IPv6.
 fn packet(flow: usize, side: usize, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len()).unwrap_or(0);
     let hosts = if flow == 7 {
