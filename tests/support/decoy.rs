@@ -1,35 +1,36 @@
-//! What may come of a RST that has no part in a scenario.
+//! Possible effects of a decoy: an injected RST that is not part of the scenario.
 
 use rstproof_core::scenario::{Fate, Role, Scenario, Sender};
 use rstproof_core::verdict::{Blame, Finding, Gap, Judgement, Verdict};
 
-/// What came of a decoy.
+/// Effect of a decoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
-    /// There was no connection yet, or no more, whose number could be known.
+    /// Not sent: there was no connection whose sequence number could be known.
     NotSent,
-    /// It had no effect, and the trial was confirmed.
+    /// No effect; the trial was confirmed.
     Ignored,
-    /// It had none, and the scenario says that there is no RST at all.
+    /// No effect, but reported as unexpected, since the scenario has no RST at all.
     Named,
-    /// It was believed, and nothing was confirmed.
+    /// Accepted by its receiver; the trial was not confirmed.
     Believed,
-    /// The kernel's trace had lost events to others' trials meanwhile, or the host was too busy to keep the trial's times. No verdict.
+    /// No verdict: the kernel trace lost events to concurrent trials, or the host was too busy to keep the trial's
+    /// times.
     Unclear,
 }
 
-/// A RST that has no part in the scenario.
+/// RST that is not part of the scenario.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stray<'a> {
-    /// The end in whose name it came.
+    /// End whose address the RST carries as its source.
     pub(crate) from: Role,
-    /// Whether its number is the one that counts, and its ports are those of the connection.
+    /// True if its sequence number is exact and its ports are those of the connection.
     pub(crate) is_exact: bool,
-    /// In which frames it was captured.
+    /// Frames in which the RST was captured.
     pub(crate) frames: &'a [u32],
 }
 
-/// What came of it, or what is wrong with that.
+/// Returns the effect of the decoy, or the error in the judgement.
 pub(crate) fn look_at(
     scenario: &Scenario,
     decoy: Stray<'_>,
@@ -52,7 +53,7 @@ pub(crate) fn look_at(
             Err("not confirmed without a decoy")
         };
     }
-    // It does by hand what the decoy does, and either is forged.
+    // The scenario injects the same RST as the decoy, so either may be taken for the other.
     let is_its_like = scenario.resets.iter().any(|meant| {
         meant.sender == Sender::Injected && meant.from == decoy.from && meant.fate == Fate::Believed
     });
@@ -79,7 +80,7 @@ pub(crate) fn look_at(
         return Ok(Outcome::Ignored);
     }
     let names_decoy = |finding: &Finding| matches!(finding, Finding::UnexpectedReset { frame } if decoy.frames.contains(frame));
-    // What it draws from a firewall, or moves of the counters, may be named beside it.
+    // Other findings may accompany it: what the decoy triggers from a firewall, or changes in the counters.
     if scenario.resets.is_empty() && judgement.findings.iter().any(names_decoy) {
         return Ok(Outcome::Named);
     }

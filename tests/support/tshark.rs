@@ -1,9 +1,9 @@
-//! What tshark finds in a capture.
+//! Results of tshark on a capture, for comparison.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The frames that hold a RST, over IPv4 and IPv6.
+/// Returns the numbers of all frames with an RST, over IPv4 and IPv6.
 pub(crate) fn reset_frames(capture: &Path) -> Vec<u64> {
     let output = Command::new("tshark")
         .args(["-Y", "tcp.flags.reset==1", "-T", "fields"])

@@ -1,10 +1,11 @@
-//! For each scenario of the catalogue a trial that must be confirmed, derived by hand.
+//! Trials that must be confirmed, one for each scenario of the catalogue, derived by hand.
 //!
-//! From RFC 9293 (numbers: SYN and FIN take up one each, 3.4; handshake: figure 6; reset generation: 3.10.7.1), RFC 2525
-//! 2.17 (close with data unread) and what was measured of Linux: an active abort is RST+ACK at SND.NXT with a real
-//! window and the negotiated options; the answer to a segment with ACK is RST alone at SEG.ACK, to one without ACK it is
-//! RST+ACK with SEQ 0, both with window 0 and no options.
+//! Sources: RFC 9293 (numbers: SYN and FIN take up one each, 3.4; handshake: figure 6; reset generation: 3.10.7.1), RFC
+//! 2525 2.17 (close with data unread), and measurements of Linux: an active abort is RST+ACK at SND.NXT with a real
+//! window and the negotiated options; the reply to a segment with ACK is RST alone at SEG.ACK, and to a segment without
+//! ACK it is RST+ACK with SEQ 0, both with window 0 and no options.
 
+/// Scenario id and evidence of each trial.
 pub(super) const STORIES: &[(&str, &str)] = &[
     (
         // RFC 9293, 3.10.7.1: no connection, no ACK bit: <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>. A blocking connect
@@ -19,7 +20,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // The same: shutdown(2) of a listener leaves it bound, and bound is not listening.
+        // As connect-closed-port: shutdown(2) of a listener leaves it bound, and a bound socket does not listen.
         "connect-not-listening",
         "
         server shutdown(listener, SHUT_RD) = 0
@@ -52,7 +53,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // The same segments; tcp_sendmsg_locked() looks at sk_err before it says EPIPE.
+        // The segments of close-unread-data; tcp_sendmsg_locked() checks sk_err before it returns EPIPE.
         "close-unread-data-write",
         "
         client connect() = 0
@@ -97,7 +98,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // The same segments.
+        // The segments of fin-then-reset.
         "fin-then-reset-write",
         "
         client connect() = 0
@@ -179,7 +180,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // The server's byte is 1, its FIN 2: the client's data is the first to acknowledge 3, and draws RST at 3.
+        // The server's byte is 1, its FIN 2: the client's data is the first to acknowledge 3, and triggers an RST at 3.
         "write-after-peer-close-early",
         "
         client connect() = 0
@@ -309,7 +310,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // RFC 9293, 3.8.3: the SYN is sent again, and then no more.
+        // RFC 9293, 3.8.3: the SYN is retransmitted, and then the attempt ends.
         "connect-backlog-full-timeout",
         "
         client setsockopt(TCP_SYNCNT 1) = 0
@@ -320,7 +321,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // The attempt goes on, and nobody answers it.
+        // The attempt is in progress; no reply arrives.
         "connect-send-timeout",
         "
         client setsockopt(SO_SNDTIMEO 20 ms) = 0
@@ -340,7 +341,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // As before.
+        // As connect-cancelled-shutdown.
         "connect-cancelled-disconnect",
         "
         blocked client connect() = EPIPE
@@ -537,7 +538,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // Only the last close sends anything.
+        // Only the close of the last descriptor sends an RST.
         "close-unread-data-shared",
         "
         connected
@@ -556,7 +557,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // As before; here the last one is the exit of the child.
+        // As close-unread-data-shared, but the exit of the child closes the last descriptor.
         "close-unread-data-sigkill",
         "
         connected
@@ -575,7 +576,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // As before; whether a child was killed or has called exit is not to be seen.
+        // As close-unread-data-sigkill: killing a child and its own exit look the same.
         "close-unread-data-exit",
         "
         connected
@@ -669,7 +670,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // The call that waits is the one that is told.
+        // The blocked call returns the error.
         "reset-blocked-reader",
         "
         connected
@@ -686,7 +687,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // The write that waits gives what it has taken.
+        // The blocked write returns the number of bytes that it has copied.
         "reset-blocked-writer",
         "
         connected
@@ -721,7 +722,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // RFC 1122, 4.2.2.13: the RST answers data that nobody can receive any more; SEQ is its ACK, 2.
+        // RFC 1122, 4.2.2.13: the RST answers data that can no longer be received; SEQ is its ACK, 2.
         "shutdown-rdwr-then-peer-write",
         "
         connected
@@ -1013,8 +1014,8 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // The first error comes in while connect() holds the socket and is put aside (`tcp_v4_err()`: sock_owned_by_user), the
-        // second, which the retransmission draws, counts.
+        // The first error arrives while connect() holds the socket and is put aside (`tcp_v4_err()`:
+        // sock_owned_by_user); the second, triggered by the retransmission, takes effect.
         "connect-icmp-reject",
         "
         blocked client connect() = ECONNREFUSED
@@ -1028,7 +1029,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // RFC 5927, 4.1: what is quoted was never sent.
+        // RFC 5927, 4.1: the quoted segment was never sent.
         "connect-icmp-bad-sequence",
         "
         client fcntl(O_NONBLOCK) = 0
@@ -1041,7 +1042,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // RFC 1122, 4.2.3.9: soft on a connection that is there.
+        // RFC 1122, 4.2.3.9: a soft error on an established connection.
         "icmp-established",
         "
         connected
@@ -1060,7 +1061,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // Nobody answers the SYN, nor those after one second and after two.
+        // The SYN and its retransmissions after one and two seconds get no reply.
         "connect-blackholed",
         "
         client setsockopt(TCP_SYNCNT 1) = 0
@@ -1073,7 +1074,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // RFC 2385, 2: what is not signed is dropped in silence.
+        // RFC 2385, 2: an unsigned segment is dropped silently.
         "connect-md5-missing",
         "
         client setsockopt(TCP_SYNCNT 1) = 0
@@ -1131,7 +1132,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // RFC 6298: sent again, after twice as long each time. tcp_write_err() sends nothing.
+        // RFC 6298: retransmitted, with the timeout doubled each time. tcp_write_err() sends nothing.
         "retransmission-timeout",
         "
         connected
@@ -1193,7 +1194,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // RFC 2018: what came out of order is acknowledged selectively; the RST is at the edge of that.
+        // RFC 2018: data received out of order is acknowledged selectively; the RST is at the edge of that block.
         "blind-rst-sack-edge",
         "
         connected
@@ -1222,7 +1223,8 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // RFC 1337, F1: it does not. The server's listener knows nothing of what is acknowledged once more.
+        // RFC 1337, F1: the RST does not end TIME-WAIT. The server's listener does not know the connection of the
+        // repeated ACK.
         "time-wait-rst-rfc1337",
         "
         connected
@@ -1239,7 +1241,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // RFC 9293, figure 9, lines 3 to 6: an unacceptable ACK in SYN-SENT draws RST at its number.
+        // RFC 9293, figure 9, lines 3 to 6: an unacceptable ACK in SYN-SENT triggers an RST at its number.
         "syn-sent-bad-ack",
         "
         client fcntl(O_NONBLOCK) = 0
@@ -1274,7 +1276,7 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
-        // RFC 7413: the SYN's data is acknowledged with it and handed out before the handshake is through.
+        // RFC 7413: the SYN's data is acknowledged with it and delivered before the handshake completes.
         "fast-open-rst",
         "
           > S 0:1(1) win 8192

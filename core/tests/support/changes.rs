@@ -1,4 +1,4 @@
-//! What may be otherwise in evidence: one change at a time, drawn at random.
+//! Random changes to evidence, one at a time.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +13,7 @@ use rstproof_core::transcript::{Call, Errno, Op, Outcome};
 
 use super::{BEGAN, CLIENT_ISS, SERVER_ISS, segments};
 
-/// What may be otherwise in evidence.
+/// Change to evidence. Each index selects a segment, packet or call.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Seq(Index, i32),
@@ -100,7 +100,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
 }
 
 impl Change {
-    /// The frame that it touched, if it did.
+    /// Applies the change. Returns the frame number of the changed segment, if the change is to a segment.
     pub(crate) fn apply(&self, evidence: &mut Evidence) -> Option<u32> {
         self.apply_to_calls(&mut evidence.calls);
         self.apply_to_order(&mut evidence.packets);
@@ -215,11 +215,11 @@ fn icmp_about(segment: &Segment, frame: u32) -> Packet {
     })
 }
 
-/// A packet that is none of the connection, though it may look like one.
+/// Packet that does not belong to the connection, though it may resemble one that does.
 #[derive(Clone, Debug)]
 pub(crate) struct Stranger {
     protocol: u8,
-    /// Which two of the addresses it is between.
+    /// Selector of the source and destination (see `ends`).
     between: (Index, Index),
     flags: Flags,
     numbers: (i32, i32),
@@ -263,7 +263,7 @@ impl Stranger {
             source,
             destination,
             flags: self.flags,
-            // As one end or the other would number its own.
+            // Relative to the initial numbers, so that some are plausible for the connection.
             seq: SeqNum(SERVER_ISS.0.wrapping_add_signed(self.numbers.0)),
             ack: SeqNum(CLIENT_ISS.0.wrapping_add_signed(self.numbers.1)),
             window: self.window,
@@ -273,7 +273,7 @@ impl Stranger {
         };
         match self.protocol {
             0 => Packet::Other,
-            // UDP between the very ends is a stranger, too.
+            // UDP between the two ends is not part of the connection either.
             1 => Packet::Udp {
                 at: segment.at,
                 source: client,
@@ -285,7 +285,8 @@ impl Stranger {
         }
     }
 
-    /// Neighbouring ports, another address, and the right ends but not both at their place.
+    /// Returns the source and destination: any combination of the ends' addresses and ports, another address and
+    /// neighbouring ports, except the connection itself.
     fn ends(&self, client: SocketAddr, server: SocketAddr) -> (SocketAddr, SocketAddr) {
         let other = match client.ip() {
             IpAddr::V4(_) => IpAddr::from([127, 7, 0, 2]),
@@ -306,7 +307,7 @@ impl Stranger {
             .flat_map(|from| all.iter().map(move |to| (*from, *to)))
             .filter(|pair| *pair != (client, server) && *pair != (server, client))
             .collect();
-        // Both indices, so that either end may shrink.
+        // Sum of both indices, so that proptest can shrink either.
         let nth = self.between.0.index(pairs.len()) + self.between.1.index(pairs.len());
         pairs[nth % pairs.len()]
     }

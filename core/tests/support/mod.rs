@@ -1,19 +1,19 @@
-//! The language that evidence is written in here: packetdrill's segments, strace's calls.
+//! Language in which tests write evidence: packetdrill's segments, strace's calls.
 //!
 //! ```text
-//! client write(2) = 2                  a call and how it ended; `= ?` if it did not return
-//!   > P. 1:3(2) ack 1 win 512 ts       a segment from the client, stamped while that call ran
+//! client write(2) = 2                  a call and its result; `= ?` if it did not return
+//!   > P. 1:3(2) ack 1 win 512 ts       a segment from the client, captured while that call ran
 //!   < . 1:1(0) ack 3 win 512 ts        a segment from the server
 //!   < icmp 3/3 about >                 an ICMP error quoting the client's SYN
-//!   < icmp 3/3,1/4 about > 1           of this type and code over IPv4 and IPv6, quoting the number 1
+//!   < icmp 3/3,1/4 about > 1           with this type and code over IPv4 and IPv6, quoting sequence number 1
 //! ```
 //!
-//! `connected` stands for the handshake and both ends' calls, `handshake` for it without `accept`. A call that is
-//! `blocked` returns where `end` says so, together with the one that ends it.
+//! `connected` expands to the handshake and both ends' calls, `handshake` to the same without `accept`. A `blocked`
+//! call returns at the line `end client` or `end server`, which ends the blocked call of that end.
 //!
-//! `a:b(len)` and `ack` are relative to the initial number of the side that they count; `=0:0(0)` is the number on the
-//! wire itself. `ts` is the timestamps option, `sack a:b` a block, `win` the window field. Every line is one microsecond
-//! after the one before, a call returns after its last segment, frames are numbered from 1.
+//! `a:b(len)` and `ack` are relative to the initial sequence number of the side that counts them; `=0:0(0)` is the
+//! number on the wire. `ts` is the timestamps option, `sack a:b` a block, `win` the window field. Every line is one
+//! microsecond after the line before, a call returns after its last segment, and frames are numbered from 1.
 
 #![allow(dead_code)] // each test file uses a part
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach functions that tests share
@@ -34,17 +34,20 @@ use rstproof_core::verdict::{Finding, Gap, Judgement, Verdict, judge};
 
 pub(crate) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
-/// Initial sequence numbers: neither may be taken for a relative one.
+/// Initial sequence number of the client, far from any relative number.
 pub(crate) const CLIENT_ISS: SeqNum = SeqNum(1_000_000_000);
+/// Initial sequence number of the server, far from any relative number.
 pub(crate) const SERVER_ISS: SeqNum = SeqNum(3_000_000_000);
 
+/// Time at which every trial begins.
 pub(crate) const BEGAN: Timestamp = Timestamp(1_700_000_000_000_000_000);
+/// Time between two lines, in nanoseconds.
 const TICK_NS: i64 = 1_000;
 
-/// When a call returns that has not been told to yet.
+/// Placeholder for the end of a blocked call that has not returned yet.
 const BLOCKED: Timestamp = Timestamp(i64::MAX);
 
-/// The client's and the server's address.
+/// Returns the addresses of the client and the server.
 pub(crate) fn ends(family: Family) -> (SocketAddr, SocketAddr) {
     let ip = match family {
         Family::Ipv4 => IpAddr::V4(Ipv4Addr::new(127, 7, 0, 1)),
@@ -53,7 +56,7 @@ pub(crate) fn ends(family: Family) -> (SocketAddr, SocketAddr) {
     (SocketAddr::new(ip, 40_000), SocketAddr::new(ip, 8080))
 }
 
-/// What is there and complete: nothing dropped, hidden or stepped.
+/// Complete evidence: nothing dropped or hidden by a filter, and no step of the clock.
 pub(crate) const COMPLETE: Completeness = Completeness {
     fence_seen: true,
     fence: None,
@@ -62,21 +65,21 @@ pub(crate) const COMPLETE: Completeness = Completeness {
     clock_step_ns: 0,
 };
 
-/// A trial as it is written down, line by line.
+/// Evidence of a trial, line by line.
 #[derive(Clone)]
 pub(crate) struct Story {
     pub(crate) scenario: &'static Scenario,
     lines: Vec<String>,
 }
 
-/// The scenarios that a trial is written down of.
+/// Returns the scenarios that have a trial in the catalogue.
 pub(crate) fn told() -> Vec<&'static Scenario> {
     let ids = catalogue::STORIES.iter().map(|(id, _)| *id);
     ids.map(|id| scenario::find(id).unwrap_or_else(|| panic!("there is no {id}")))
         .collect()
 }
 
-/// The trial of this scenario that must be confirmed.
+/// Returns the trial of this scenario that must be confirmed.
 pub(crate) fn story(id: &str) -> Story {
     let (_, text) = catalogue::STORIES
         .iter()
@@ -88,7 +91,7 @@ pub(crate) fn story(id: &str) -> Story {
     }
 }
 
-/// Its lines, single-spaced, without the empty ones.
+/// Splits a text into lines with single spaces, without empty lines, and expands `connected` and `handshake`.
 fn lines(text: &str) -> Vec<String> {
     text.lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -105,7 +108,7 @@ fn lines(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// RFC 9293, figure 6; windows as Linux has them on loopback.
+/// Handshake of RFC 9293, figure 6, with the windows of Linux on loopback.
 const HANDSHAKE: [&str; 4] = [
     "client connect() = 0",
     "> S 0:0(0) win 65495 ts",
@@ -114,7 +117,7 @@ const HANDSHAKE: [&str; 4] = [
 ];
 
 impl Story {
-    /// The same, with this line in the place of that one. Either may be several lines, or none.
+    /// Replaces a line, which must occur once. Both `old` and `new` may be several lines; `new` may be none.
     #[track_caller]
     pub(crate) fn with(mut self, old: &str, new: &str) -> Self {
         let old = lines(old);
@@ -125,21 +128,22 @@ impl Story {
         self
     }
 
-    /// The same without this line.
+    /// Removes a line.
     pub(crate) fn without(self, line: &str) -> Self {
         self.with(line, "")
     }
 
-    /// The same with one line more, after this one.
+    /// Inserts a line after this one.
     pub(crate) fn after(self, line: &str, new: &str) -> Self {
         self.with(line, &format!("{line}\n{new}"))
     }
 
-    /// The same with one line more, before this one.
+    /// Inserts a line before this one.
     pub(crate) fn before(self, line: &str, new: &str) -> Self {
         self.with(line, &format!("{new}\n{line}"))
     }
 
+    /// Builds the evidence that the lines describe.
     pub(crate) fn evidence(&self, family: Family) -> Evidence {
         let (client, mut server) = ends(family);
         if self.scenario.target == Target::Itself {
@@ -185,13 +189,13 @@ impl Story {
         evidence
     }
 
-    /// What the judge says, which must not depend on the family.
+    /// Returns the judgement, which must be the same for both families.
     #[track_caller]
     pub(crate) fn judged(&self) -> Judgement {
         self.judged_after(|_| ())
     }
 
-    /// What the judge says after this change to what the words cannot express.
+    /// Returns the judgement after a change to the evidence that the language cannot express.
     #[track_caller]
     pub(crate) fn judged_after(&self, change: impl Fn(&mut Evidence)) -> Judgement {
         let [ipv4, ipv6] = FAMILIES.map(|family| {
@@ -199,7 +203,7 @@ impl Story {
             change(&mut evidence);
             judge(self.scenario, &evidence)
         });
-        // Types and codes of ICMP do.
+        // Only types and codes of ICMP depend on the family.
         let alike = |judgement: &Judgement| {
             let mut alike = judgement.clone();
             for icmp in &mut alike.icmp {
@@ -227,7 +231,7 @@ impl Story {
     }
 }
 
-/// What a judgement must be.
+/// Assertions on a judgement.
 pub(crate) trait Says {
     fn is_confirmed(&self);
     fn is_refuted_by(&self, findings: &[Finding]);
@@ -260,7 +264,7 @@ impl Says for Judgement {
     }
 }
 
-/// The segments among the packets.
+/// Returns the TCP segments among the packets.
 pub(crate) fn segments(evidence: &mut Evidence) -> impl Iterator<Item = &mut Segment> {
     evidence.packets.iter_mut().filter_map(|packet| {
         let Packet::Tcp(segment) = packet else {
@@ -270,7 +274,7 @@ pub(crate) fn segments(evidence: &mut Evidence) -> impl Iterator<Item = &mut Seg
     })
 }
 
-/// The one RST.
+/// Returns the only RST.
 pub(crate) fn the_reset(evidence: &mut Evidence) -> &mut Segment {
     let mut resets = segments(evidence).filter(|segment| segment.flags.has(Flags::RST));
     let reset = resets.next().unwrap();
@@ -278,7 +282,7 @@ pub(crate) fn the_reset(evidence: &mut Evidence) -> &mut Segment {
     reset
 }
 
-/// One segment of the connection, as a line tells it.
+/// Parses the line of a segment.
 pub(crate) fn segment(line: &str, family: Family, frame: u32, at: Timestamp) -> Segment {
     let Packet::Tcp(segment) = packet(line, family, frame, at) else {
         panic!("{line}: no TCP segment");
@@ -345,21 +349,23 @@ fn packet(line: &str, family: Family, frame: u32, at: Timestamp) -> Packet {
     Packet::Tcp(segment)
 }
 
+/// Address of an end and its initial sequence number.
 type End = (SocketAddr, SeqNum);
 
-/// Who sends in this direction, and who receives.
+/// Returns the sender and the receiver of a direction.
 fn direction(arrow: &str, family: Family) -> (End, End) {
     let (client, server) = ends(family);
     match arrow {
         ">" => ((client, CLIENT_ISS), (server, SERVER_ISS)),
         "<" => ((server, SERVER_ISS), (client, CLIENT_ISS)),
-        // A socket that is connected to itself.
+        // A socket connected to itself.
         ">>" => ((client, CLIENT_ISS), (client, CLIENT_ISS)),
         other => panic!("{other} is no direction"),
     }
 }
 
-/// `1:3(2)`: first number, number after the last byte, bytes.
+/// Parses `1:3(2)` into the sequence number and the length. The fields are the first number, the number after the last
+/// byte, and the number of bytes.
 fn range(text: &str, iss: SeqNum) -> (SeqNum, u32) {
     let (range, len) = text.trim_end_matches(')').split_once('(').unwrap();
     let (start, end) = range.split_once(':').unwrap();
@@ -369,7 +375,7 @@ fn range(text: &str, iss: SeqNum) -> (SeqNum, u32) {
     (number(start, iss), len)
 }
 
-/// A sequence number; it may lie before the initial one.
+/// Parses a sequence number, which may be before the initial one.
 fn number(text: &str, iss: SeqNum) -> SeqNum {
     if let Some(on_the_wire) = text.strip_prefix('=') {
         return SeqNum(on_the_wire.parse().unwrap());
@@ -383,6 +389,7 @@ fn number(text: &str, iss: SeqNum) -> SeqNum {
     )
 }
 
+/// Parses flags in packetdrill's letters.
 pub(crate) fn flags(letters: &str) -> Flags {
     letters.chars().fold(Flags::default(), |flags, letter| {
         flags.and(match letter {
