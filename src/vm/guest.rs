@@ -161,19 +161,19 @@ fn work(bound: Duration) -> Result<(), String> {
         .args(["run", "--quiet", "--color", "never", "--write", EVIDENCE])
         .args(arguments.lines())
         .stdin(Stdio::null())
-        // The console is a terminal, on which progress would be drawn.
+        // Piped, since the console is a terminal and the run would draw its progress on it.
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("start the run: {}", reason(&error)))?;
-    let said = [
+    let copies = [
         repeat_on_console(child.stdout.take())?,
         repeat_on_console(child.stderr.take())?,
     ];
     let ending = runtime()
         .map_err(|error| error.to_string())?
         .block_on(until_it_ends(&child, bound))?;
-    for end in said {
+    for end in copies {
         // With a time limit: a process that outlives the run may still hold the other end.
         let _ = end.recv_timeout(FAREWELL);
     }
@@ -192,11 +192,11 @@ fn work(bound: Duration) -> Result<(), String> {
 }
 
 /// Copies a stream to the console in a thread. Returns a receiver that is notified at the end of the stream.
-fn repeat_on_console(said: Option<impl Read + Send + 'static>) -> Result<Receiver<()>, String> {
+fn repeat_on_console(stream: Option<impl Read + Send + 'static>) -> Result<Receiver<()>, String> {
     let (ended, end) = channel();
-    if let Some(mut said) = said {
+    if let Some(mut stream) = stream {
         let repeat = move || {
-            let _ = io::copy(&mut said, &mut io::stderr());
+            let _ = io::copy(&mut stream, &mut io::stderr());
             let _ = ended.send(());
         };
         let started = thread::Builder::new().spawn(repeat);
@@ -246,6 +246,7 @@ fn load_modules() {
 /// Waits for the run, reaping every other child that is reparented to this process. After `bound` the run gets SIGTERM,
 /// upon which it saves what it has measured, and later SIGKILL.
 async fn until_it_ends(child: &Child, bound: Duration) -> Result<Ending, String> {
+    // Registered before the first check, so that no SIGCHLD is missed between a check and the wait after it.
     let mut ended = signal(SignalKind::child()).map_err(|error| error.to_string())?;
     let run = i32::try_from(child.id()).map_err(|error| error.to_string())?;
     let run = Pid::from_raw(run);

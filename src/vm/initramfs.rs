@@ -162,14 +162,14 @@ fn shared_objects(program: &Path, loader: &Path) -> Result<Vec<SharedObject>, Er
     sys::hand_over(&mut command, file.into());
     sys::without_capabilities(&mut command);
     sys::end_with_parent(&mut command);
-    let told = command.output().map_err(|error| failed(&error))?;
-    let objects = objects_named(&String::from_utf8_lossy(&told.stdout))
+    let output = command.output().map_err(|error| failed(&error))?;
+    let objects = objects_named(&String::from_utf8_lossy(&output.stdout))
         .map_err(|missing| failed(&format!("{missing} is not there")))?;
-    if told.status.success() {
+    if output.status.success() {
         return Ok(objects);
     }
-    let complaint = String::from_utf8_lossy(&told.stderr);
-    let line = complaint.lines().next().unwrap_or("it does not say why");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let line = stderr.lines().next().unwrap_or("it does not say why");
     Err(failed(&format!(
         "{}: {}",
         loader.display(),

@@ -101,6 +101,7 @@ fn in_directory(directory: &Path) -> Result<PathBuf, Error> {
         found.extend(releases.map(|name| directory.join(above).join(name).join("vmlinuz")));
     }
     found.retain(|path| path.is_file());
+    // Several names may be links to one image.
     let mut real: Vec<_> = found
         .iter()
         .filter_map(|it| it.canonicalize().ok())

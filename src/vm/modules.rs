@@ -67,6 +67,7 @@ impl Collected {
         let Some(path) = self.paths.get(name).cloned() else {
             return Ok(());
         };
+        // Marked before its dependencies are added, so that a cycle of them ends.
         if !self.seen.insert(name.to_owned()) {
             return Ok(());
         }

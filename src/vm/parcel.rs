@@ -94,6 +94,7 @@ impl Files {
             return None;
         }
         let mut archive = Vec::new();
+        // An archive that expands to more is cut here, and `places` rejects it as incomplete.
         ZlibDecoder::new(packed)
             .take(LONGEST)
             .read_to_end(&mut archive)
@@ -125,6 +126,7 @@ pub(super) fn look(stream: &[u8]) -> Received {
     };
     let Some(label) = after(greeted, LABEL.as_bytes()) else {
         // Only searched without a label: a parcel may contain any bytes, including these.
+        // A reason counts once its newline has arrived: a shorter one may be cut.
         let what = after(greeted, COMPLAINT.as_bytes());
         let line = what.and_then(|what| {
             what.split(|byte| *byte == b'\n')
@@ -251,7 +253,7 @@ mod tests {
         let mut line = Vec::new();
         greet(&mut line).unwrap();
         complain(&mut line, "mount /proc: no such device").unwrap();
-        let told = Received::GaveUp("mount /proc: no such device".to_owned());
-        assert_eq!(look(&line), told);
+        let expected = Received::GaveUp("mount /proc: no such device".to_owned());
+        assert_eq!(look(&line), expected);
     }
 }

@@ -118,8 +118,9 @@ impl Arguments {
                 "what follows -- is for the kernel's first process, and that is this program",
             );
         }
-        // `no_timer_check`: a guest that is emulated on a busy machine may get its first timer interrupts too late, and the
-        // kernel takes the timer for broken then ("IO-APIC + timer doesn't work!"; arch/x86/kernel/apic/io_apic.c).
+        // `panic=-1`: with QEMU's `-no-reboot` a panic ends the emulator at once.
+        // `no_timer_check`: an emulated guest on a busy machine may get its first timer interrupts too late, and the
+        // kernel would consider the timer broken ("IO-APIC + timer doesn't work!"; arch/x86/kernel/apic/io_apic.c).
         let line = format!(
             "console=ttyS0 panic=-1 quiet no_timer_check random.trust_cpu=on mitigations=off {MARK}{} {more} -- {COMMAND}",
             bound.as_secs()
@@ -165,7 +166,7 @@ impl Parcel {
     /// Describes the last lines of the console, or the message of a kernel panic.
     #[must_use]
     pub fn last_words(&self) -> String {
-        told_last(&self.console)
+        describe_console(&self.console)
     }
 }
 
@@ -192,11 +193,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.what, told_last(&self.console))
+        write!(f, "{}; {}", self.what, describe_console(&self.console))
     }
 }
 
-fn told_last(console: &[u8]) -> String {
+fn describe_console(console: &[u8]) -> String {
     match last_words(console) {
         Some(words) => format!("the console's last words: {words}"),
         None => "its console said nothing".to_owned(),
@@ -402,6 +403,7 @@ impl Running {
             self.came.reserve(CHUNK);
             let mut chunk = (&mut self.line).take(CHUNK as u64);
             tokio::select! {
+                // Each branch is cancel safe: no byte is lost if another branch completes first.
                 () = self.console.more(), if self.console.is_open => {}
                 () = self.own_words.more(), if self.own_words.is_open => {}
                 length = chunk.read_buf(&mut self.came) => is_open = length.is_ok_and(|it| it > 0),
@@ -462,10 +464,10 @@ impl Running {
 
     /// Appends the first error message of the emulator itself.
     fn with_own_words(&self, what: &str) -> String {
-        let said = Vec::from(self.own_words.bytes.clone());
-        let said = String::from_utf8_lossy(&said);
+        let stderr = Vec::from(self.own_words.bytes.clone());
+        let stderr = String::from_utf8_lossy(&stderr);
         // With `-cpu max`, QEMU warns of every feature that this processor does not have.
-        let mut lines = said.lines().filter(|line| !line.contains("warning: "));
+        let mut lines = stderr.lines().filter(|line| !line.contains("warning: "));
         match lines.next() {
             Some(line) => format!("{what} ({})", printable(line.trim())),
             None => what.to_owned(),
