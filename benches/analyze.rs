@@ -1,6 +1,7 @@
-//! Cost of analysing captures, as ratios of alternating runs, each with a limit and a target. `RSTPROOF_BENCH_SCALE=1
-//! cargo bench --bench analyze` measures the full size. The default is a twentieth, for a first look: with such small
-//! files starting the program is a good part of the time.
+//! Cost of analysing captures, as ratios of alternating runs, each with a limit and a target.
+//!
+//! `RSTPROOF_BENCH_SCALE=1 cargo bench --bench analyze` measures the full size. The default is a twentieth, for a first
+//! look: with such small files starting the program is a good part of the time.
 //!
 //! 1. Each kind of capture with two threads and with one, against `tcpdump` searching for RSTs and against `dd`, which
 //!    only reads; and peak memory.

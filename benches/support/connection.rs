@@ -39,7 +39,7 @@ pub(super) struct Endpoint {
     pub(super) window: u16,
     /// Offset of the end's TCP timestamp clock from the time of the capture, in milliseconds.
     pub(super) clock: u32,
-    /// TSval last received from the other end, to be echoed in TSecr.
+    /// `TSval` last received from the other end, to be echoed in `TSecr`.
     pub(super) echo: u32,
     pub(super) id: u16,
 }

@@ -123,7 +123,7 @@ impl Frames {
         self.put(payload, route.arrives)
     }
 
-    /// Writes an echo request or reply, of ICMP or ICMPv6.
+    /// Writes an echo request or reply, of ICMP for IPv4 or IPv6.
     pub(super) fn echo(
         &mut self,
         route: &Route,
@@ -178,6 +178,8 @@ impl Frames {
         let hops = if route.arrives { 57 } else { 64 };
         match (route.from.ip(), route.to.ip()) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
+                // EtherType, version and header length, DSCP; then length, identification, DF, TTL, protocol and
+                // checksum.
                 self.head.extend([0x08, 0x00, 0x45, 0]);
                 self.head.extend((20 + length as u16).to_be_bytes());
                 self.head.extend(route.id.to_be_bytes());
@@ -189,6 +191,7 @@ impl Frames {
                 sum(&self.head[ETHERNET + 12..]) + u64::from(protocol) + length as u64
             }
             (IpAddr::V6(from), IpAddr::V6(to)) => {
+                // EtherType, version, traffic class and flow label; then payload length, next header and hop limit.
                 self.head.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
                 self.head.extend((length as u16).to_be_bytes());
                 self.head.extend([protocol, hops]);
@@ -203,6 +206,7 @@ impl Frames {
 
     /// Writes the checksum into the transport header, which begins at `at`, at offset `checksum`.
     fn seal(&mut self, at: usize, checksum: usize, pseudo: u64, payload: Stretch) {
+        // The checksum field is still 0, so the sum may run over it.
         let total = pseudo + sum(&self.head[at..]) + self.payload.sum(payload);
         let checksum = at + checksum..at + checksum + 2;
         self.head[checksum].copy_from_slice(&fold(total).to_be_bytes());
@@ -234,6 +238,7 @@ impl Options {
         let [value, echo] = segment.timestamps.unwrap_or_default().map(u32::to_be_bytes);
         let [v0, v1, v2, v3] = value;
         let [e0, e1, e2, e3] = echo;
+        // Kinds: 2 MSS, 4 SACK permitted, 8 timestamps, 3 window scale; 1 is padding.
         let (bytes, length) = match (segment.flags & SYN != 0, segment.timestamps.is_some()) {
             (true, true) => (
                 [

@@ -56,6 +56,7 @@ impl Payload {
 
     pub(super) fn sum(&self, Stretch { at, length }: Stretch) -> u64 {
         let end = at + length;
+        // A last odd byte is the high half of a word (RFC 1071).
         let odd = if length % 2 == 1 {
             u64::from(self.text[end - 1]) << 8
         } else {

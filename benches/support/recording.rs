@@ -80,6 +80,7 @@ impl Recording {
             Resolution::Micros => 0xa1b2_c3d4,
             Resolution::Nanos => 0xa1b2_3c4d,
         };
+        // Version 2.4: two fields of 16 bits.
         let version = 2 | 4 << 16;
         let ethernet = 1;
         for field in [magic, version, 0, 0, SNAPLEN, ethernet] {
@@ -140,6 +141,7 @@ impl Recording {
         let (high, low) = ((units >> 32) as u32, units as u32);
         let (block, packet) = (block_length(length), length as u32);
         let mut header = [0; 28];
+        // Enhanced packet block: type, length, interface, time stamp, captured and original length.
         let fields = [6, block, 0, high, low, packet, packet];
         for (place, field) in header.chunks_exact_mut(4).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
