@@ -93,7 +93,7 @@ fn not_a_module() -> io::Error {
 fn index(directory: &Path, paths: &mut BTreeMap<String, PathBuf>) -> io::Result<()> {
     for name in names_in(directory)? {
         let path = directory.join(&name);
-        // Symbolic links (`build`, `source`) lead out of the tree and are not followed.
+        // Links to directories lead out of the tree and are not followed.
         if fs::symlink_metadata(&path)?.is_dir() {
             index(&path, paths)?;
         } else if let Some(name) = name.to_str().and_then(module_name) {
