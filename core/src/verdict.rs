@@ -1,19 +1,23 @@
-//! The judge: from a scenario and its evidence to a verdict.
+//! The judge: derives a verdict from a scenario and the evidence of one trial.
 //!
-//! Pure: no clock, no socket, no pcap. A trial is *confirmed* when each of these holds, *refuted* with a
-//! [`Finding`] for each that does not, and *inconclusive* with a [`Gap`] when there is too little evidence to say:
+//! The judge is pure: it uses no clock, no socket and no pcap. A trial is *confirmed* if each rule below holds,
+//! *refuted* with a [`Finding`] for each rule that does not hold, and *inconclusive* with a [`Gap`] if the evidence is
+//! insufficient:
 //!
-//! 1. the capture is complete: fence seen, nothing dropped, the SYN captured, no acknowledged byte missing;
-//! 2. each expected RST is of this connection, from the expected end, in the expected form; if that is an answer, what
-//!    it answers was captured;
-//! 3. its receiver had to believe it, in the state that it was in, by the sequence numbers captured;
-//! 4. it came before the return of the call that failed, and no call is later than what it sent;
-//! 5. the errno is what that state maps to, reported once, every other call ended as documented, the bytes on the wire
-//!    are those that the calls speak of, and no `read` gave 0 without a FIN or a RST;
-//! 6. the kernel agrees, where it can be asked: it has sent as many RSTs as were captured, and its counters moved as the
-//!    scenario says, by no more and no less; by its trace each was sent by whom and for the reason that the scenario
-//!    says, killed the socket that had to believe it, in that state, and put the error there that a call was told of;
-//! 7. nothing else explains the error: no ICMP, no other acceptable RST, no local cause.
+//! 1. The capture is complete: the fence was seen, no frame was dropped, the SYN was captured, no acknowledged byte is
+//!    missing.
+//! 2. Each expected RST belongs to this connection, comes from the expected end and has the expected form. If the form
+//!    is that of an answer, the segment that triggered it was captured.
+//! 3. The receiver was required to accept the RST, given its state and the captured sequence numbers.
+//! 4. The RST arrived before the failing call returned, and no call began after the segment that it sent.
+//! 5. The errno is the one that the receiver's state maps to and is reported once. Every other call ended as
+//!    documented, the bytes on the wire are those that the calls report, and no `read` returned 0 without a FIN or an
+//!    RST.
+//! 6. The kernel agrees, if it is available: it sent as many RSTs as were captured, and its counters increased by
+//!    exactly the amounts that the scenario expects. By its trace, each RST came from the expected sender for the
+//!    expected reason, closed the socket that was required to accept it, in the expected state, and set the error that
+//!    a call returned.
+//! 7. Nothing else explains the error: no ICMP error, no other acceptable RST, no local cause.
 
 mod blame;
 mod disagreement;
@@ -44,20 +48,20 @@ use crate::scenario::{ExpectedReset, Extent, Family, Fate, STEP_WINDOW, Scenario
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
-/// What the evidence says of the scenario.
+/// Result of judging a scenario by the evidence of one trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It happened as the scenario says, and for the reason that it gives.
+    /// Outcome in which everything happened as the scenario states, and for the stated reason.
     Confirmed,
-    /// It did not; the findings say in what.
+    /// Outcome in which something differs from the scenario; the findings list the differences.
     Refuted,
-    /// The evidence does not suffice; the gap says what is missing.
+    /// Outcome for insufficient evidence; the gap states what is missing.
     Inconclusive,
 }
 
 impl Verdict {
-    /// `confirmed`, `refuted` or `inconclusive`.
+    /// Returns the lower-case name: `confirmed`, `refuted` or `inconclusive`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -68,27 +72,27 @@ impl Verdict {
     }
 }
 
-/// A verdict and what it rests on.
+/// Verdict on one trial, with the grounds for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// The verdict.
+    /// Verdict on the trial.
     pub verdict: Verdict,
-    /// Why it is refuted; empty otherwise.
+    /// Reasons why the trial is refuted; empty otherwise.
     pub findings: Vec<Finding>,
-    /// Why it is inconclusive.
+    /// Reason why the trial is inconclusive; `None` otherwise.
     pub gap: Option<Gap>,
     /// Every RST of the connection, in capture order.
     pub resets: Vec<Reset>,
-    /// Who sent each of them, and why.
+    /// Sender and reason of each RST in `resets`, by the kernel trace.
     pub origins: Vec<Origin>,
     /// Every ICMP error about a segment of the connection, in capture order.
     pub icmp: Vec<Icmp>,
-    /// For each call that was told of an error, in transcript order, what it came from.
+    /// Cause of each error that a call returned, with the index of the call in the transcript, in transcript order.
     pub blames: Vec<(usize, Blame)>,
 }
 
 impl Judgement {
-    /// The calls (indices into the transcript) whose error this RST (index into `resets`) accounts for.
+    /// Returns the calls (indices into the transcript) whose error came from this RST (index into `resets`).
     pub fn explained_by(&self, reset: usize) -> impl Iterator<Item = usize> {
         self.blames
             .iter()
@@ -97,11 +101,10 @@ impl Judgement {
     }
 }
 
-/// More than this between the two clocks at the beginning and at the end of a trial is a stepped clock, and then
-/// nothing can be said about what came first. In nanoseconds.
+/// Maximum step of `CLOCK_REALTIME` during a trial, in nanoseconds. After a larger step the order of events is unknown.
 const CLOCK_STEP_LIMIT_NS: u64 = 10_000;
 
-/// Judges one trial.
+/// Judges the evidence of one trial against its scenario.
 #[must_use]
 pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
     let wire = Wire::read(scenario, evidence);
@@ -112,23 +115,24 @@ pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
         (gap, evidence.host_state)
         && state.is_short_of_memory()
     {
-        // That is why.
+        // A shortage of memory explains why the fence is missing or the timing was missed.
         gap = Some(Gap::Host(state));
     }
+    // With a gap, a segment that is not in the capture proves nothing.
     let mut findings = if gap.is_some() {
         Vec::new()
     } else {
         findings(scenario, evidence, &wire, &blames, &joined)
     };
     if !findings.is_empty() {
-        // What differs may be the doing of this host, and nothing that speaks against the scenario.
+        // Conditions on this host may explain the differences, which then do not count against the scenario.
         gap = excuse(scenario, evidence);
         if gap.is_some() {
             findings.clear();
         }
     }
     if findings.is_empty() && scenario.timing.is_some() && wire.timing.is_none() {
-        // All is as it should be, but the order that the scenario is named after is not to be seen.
+        // Everything matches, but the order of segments that the scenario is named after was not captured.
         gap = gap.or(Some(Gap::FinNotAcknowledged));
     }
     Judgement {
@@ -146,8 +150,11 @@ pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
     }
 }
 
-/// Judges a trial that ran on this kernel. What a vendor has put into its kernel its version does not tell: what is played alike
-/// there may end as on any other kernel.
+/// Judges a trial that ran on `kernel`.
+///
+/// The version of a vendor kernel does not show which changes were backported. If such a kernel refutes the scenario,
+/// the forms of the scenario for other kernels are tried too, as far as they make the same calls; a form that is
+/// confirmed decides.
 #[must_use]
 pub fn judge_on(kernel: Kernel, scenario: &Scenario, evidence: &Evidence) -> Judgement {
     let judgement = judge(scenario, evidence);
@@ -161,29 +168,29 @@ pub fn judge_on(kernel: Kernel, scenario: &Scenario, evidence: &Evidence) -> Jud
     confirmed.unwrap_or(judgement)
 }
 
-/// What the capture says of the connection.
+/// Facts about the connection that were read from the capture.
 struct Wire {
-    /// When the fence was captured.
+    /// Time at which the fence was last captured.
     fence: Option<Timestamp>,
-    /// Its first frame.
+    /// Number of the connection's first frame; `None` if no segment was captured.
     first: Option<u32>,
     saw_syn: bool,
     resets: Vec<Reset>,
-    /// Frame that acknowledges what was not captured.
+    /// Number of the first frame that acknowledges a segment which was not captured.
     acknowledges_unseen: Option<u32>,
-    /// How the client first acknowledged the server's FIN.
+    /// Order in which the client acknowledged the server's FIN and sent data, or in which its SYN was answered.
     timing: Option<Timing>,
-    /// ICMP errors about its segments.
+    /// ICMP errors about segments of the connection.
     icmp: Vec<Icmp>,
-    /// How often the client and the server have sent again what was not answered.
+    /// Number of unanswered retransmissions and probes of the client and of the server.
     unanswered: [u32; 2],
-    /// Bytes that the client and the server have sent.
+    /// Number of payload bytes that the client and the server sent.
     payload: [(Role, u32); 2],
-    /// What the client and the server sent, and when first.
+    /// Times of the first segments of the client and of the server.
     firsts: [Firsts; 2],
 }
 
-/// When an end first sent what takes one of its calls to be sent.
+/// Times at which an end first sent each kind of segment that only one of its own calls can cause.
 #[derive(Clone, Copy, Default)]
 struct Firsts {
     syn: Option<Timestamp>,
@@ -213,7 +220,8 @@ impl Firsts {
     }
 }
 
-/// When each end stopped receiving anything, if it did: its host sees what comes, and its socket does not.
+/// Times at which the client and the server stopped receiving, if they did: the host still captures segments, but drops
+/// them before the socket.
 struct Deaf([Option<Timestamp>; 2]);
 
 impl Deaf {
@@ -229,7 +237,8 @@ impl Deaf {
         }))
     }
 
-    /// This segment as its ends saw it.
+    /// Returns the segment as the ends saw it: a segment to an end that receives nothing counts as captured only at its
+    /// sender.
     fn heard(&self, from: Option<Role>, segment: &Segment) -> Segment {
         let mut heard = *segment;
         let Some(from) = from else { return heard };
@@ -262,13 +271,14 @@ impl Wire {
             payload: [(Role::Client, 0), (Role::Server, 0)],
             firsts: [Firsts::default(); 2],
         };
-        // The latest RST that each end has not believed, and has sent nothing since.
-        let mut doubted = [None; 2];
+        // The latest RST to each end that may trigger a challenge ACK, until the end sends or receives anything but an
+        // RST. Index 0 is the client, index 1 the server.
+        let mut unaccepted = [None; 2];
         for packet in &evidence.packets {
             match packet {
                 Packet::Tcp(segment) if segment.at >= evidence.began => {
                     let heard = deaf.heard(flow.sender(segment), segment);
-                    wire.take(scenario, &mut flow, &heard, &mut doubted);
+                    wire.take(scenario, &mut flow, &heard, &mut unaccepted);
                 }
                 Packet::Icmp(error) if error.at >= evidence.began => {
                     wire.icmp.extend(flow.observe_icmp(error));
@@ -291,7 +301,8 @@ impl Wire {
         wire
     }
 
-    /// Whether an answer came in long after `connect` had sent its SYN, and the first one then ended that.
+    /// Returns true if the only ICMP error arrived more than [`AT_ONCE_NS`] after `connect` began: `connect` was
+    /// waiting by then.
     fn is_answered_late(&self, evidence: &Evidence) -> bool {
         let mut calls = evidence.calls.iter();
         let connect = calls.find(|it| it.op == Op::Connect);
@@ -300,7 +311,7 @@ impl Wire {
         )
     }
 
-    /// What errors may come from.
+    /// Returns the facts that errors are attributed to.
     fn facts(&self) -> Facts<'_> {
         Facts {
             resets: &self.resets,
@@ -324,13 +335,13 @@ impl Wire {
         scenario: &Scenario,
         flow: &mut Flow,
         segment: &Segment,
-        doubted: &mut [Option<usize>; 2],
+        unaccepted: &mut [Option<usize>; 2],
     ) {
         let Some(observed) = flow.observe(segment) else {
             return;
         };
         self.first.get_or_insert(segment.frame);
-        self.take_reset(segment, &observed, doubted);
+        self.take_reset(segment, &observed, unaccepted);
         let [client, server] = &mut self.firsts;
         let firsts = match observed.from {
             Role::Client => client,
@@ -351,18 +362,20 @@ impl Wire {
 }
 
 impl Wire {
-    /// Keeps a RST, which arrives now or may have been on its way; and what follows of one that was not believed.
+    /// Records an RST that arrives, or leaves its sender and may be lost on the way, and the challenge ACK to an RST
+    /// that was not accepted.
     fn take_reset(
         &mut self,
         segment: &Segment,
         observed: &Observed,
-        doubted: &mut [Option<usize>; 2],
+        unaccepted: &mut [Option<usize>; 2],
     ) {
         let place = |role: Role| usize::from(role == Role::Server);
-        // Anybody may make up a RST in its name meanwhile; what else it sends first is an answer, or there is none.
+        // RSTs do not count here: anybody may forge one in this end's name. The first other segment is the challenge
+        // ACK, or there is none.
         if observed.leaves
             && !segment.flags.has(Flags::RST)
-            && let Some(index) = doubted[place(observed.from)].take()
+            && let Some(index) = unaccepted[place(observed.from)].take()
             && segment.seq_len() == 0
             && segment.flags.has(Flags::ACK)
         {
@@ -370,17 +383,17 @@ impl Wire {
         }
         let Some(reset) = observed.reset else {
             if observed.arrives {
-                doubted[place(observed.from.peer())] = None;
+                unaccepted[place(observed.from.peer())] = None;
             }
             return;
         };
-        // What left earlier is the same RST.
+        // The frame captured at the sender and this one are the same RST.
         if let Some(left) = reset.left.filter(|left| *left != reset.frame)
             && let Some(gone) = self.resets.iter().rposition(|it| it.frame == left)
         {
             self.resets.remove(gone);
-            for doubted in doubted.iter_mut() {
-                *doubted = match *doubted {
+            for unaccepted in unaccepted.iter_mut() {
+                *unaccepted = match *unaccepted {
                     Some(index) if index == gone => None,
                     Some(index) if index > gone => Some(index - 1),
                     other => other,
@@ -390,25 +403,25 @@ impl Wire {
         let index = self.resets.len();
         self.resets.push(reset);
         if observed.arrives && reset.acceptance.draws_challenge() {
-            doubted[place(reset.from.peer())] = Some(index);
+            unaccepted[place(reset.from.peer())] = Some(index);
         }
     }
 }
 
-/// Frames and calls are stamped by one clock, but CPUs may be so far apart, a stepped clock within its limit included. In
-/// nanoseconds; 41 µs were seen between two senders on one host.
+/// Maximum disagreement between times of frames and calls, in nanoseconds. Both come from one clock, but CPUs may
+/// differ, and a clock step within its limit adds to that; 41 µs were seen between two senders on one host.
 const SLACK_NS: i64 = 60_000;
 
-/// Up to Linux 6.4 what is received on loopback is left to ksoftirqd while that is running (d15121be7485 ended it), and the
-/// capture is there: a call that does not wait for an answer may have returned by then. In nanoseconds; 1.6 ms were seen on a
-/// kernel of 6.1 that was emulated.
+/// Maximum delay of the capture of a segment after a call that does not wait for an answer, in nanoseconds. Up to Linux
+/// 6.4 (until d15121be7485), received loopback packets are left to ksoftirqd while it is running, and they are captured
+/// there. 1.6 ms were seen on an emulated 6.1 kernel.
 const DEFERRED_NS: i64 = 50_000_000;
 
-/// An answer that is not left for later comes in some microseconds after `connect` was called. In nanoseconds; 32 ms were
-/// seen where it was.
+/// Maximum time from the beginning of `connect` to an answer that is not deferred, in nanoseconds. Such an answer
+/// arrives within microseconds; a deferred one took 32 ms.
 const AT_ONCE_NS: i64 = 1_000_000;
 
-/// How long after this call returned what it sent may be captured.
+/// Returns how long after the call returned, in nanoseconds, a segment that the call sent may still be captured.
 fn late(call: &Call) -> i64 {
     match call.outcome.errno() {
         Some(Errno::EINPROGRESS) => DEFERRED_NS,
@@ -416,8 +429,8 @@ fn late(call: &Call) -> i64 {
     }
 }
 
-/// A call that cannot have been made when it is said to have been: it ends before it begins, begins before the one before
-/// it has ended, or what only it can have sent was on the wire before it began.
+/// Returns the first call whose recorded times are impossible: it ends before it begins, begins before the previous
+/// call has ended, or a segment that only this call can have sent was captured before it began.
 fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<usize> {
     let after = |earlier: Timestamp, later: Timestamp| later.since(earlier) >= -SLACK_NS;
     let mut last = [None; 2];
@@ -432,12 +445,12 @@ fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Opt
         if !after(call.began, call.ended) || !follows || !within {
             return Some(index);
         }
-        // The owner of a call that blocks may make others before it returns.
+        // While a call blocks on a thread of its own, the same end may make other calls.
         let blocks = scenario.blocks(index);
         *last = Some(if blocks { call.began } else { call.ended });
     }
     let made = [Role::Client, Role::Server].into_iter();
-    // What was sent in an end's name by hand belongs to none of its calls.
+    // Segments forged in an end's name were not sent by any of its calls.
     made.filter(|role| !scenario.forges(*role))
         .find_map(|role| {
             let firsts = wire.firsts(role);
@@ -446,10 +459,10 @@ fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Opt
                 let (index, call) = calls.find(|(_, it)| it.role == role && can_send(it.op))?;
                 (call.began.since(sent?) > SLACK_NS).then_some(index)
             };
-            // A SYN is sent before connect() returns, whether or not that waits.
+            // connect() sends the SYN before it returns, whether or not it waits for the answer.
             let mut calls = evidence.calls.iter().enumerate();
             let connect = calls.find(|(_, it)| it.role == role && it.op == Op::Connect);
-            // But with TCP Fast Open it is the first write that sends it.
+            // With TCP Fast Open, the first write sends the SYN.
             let defers = |it: &Call| it.role == role && it.op == Op::FastOpenConnect;
             let returned_before = connect
                 .filter(|_| !evidence.calls.iter().any(defers))
@@ -468,7 +481,7 @@ fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Opt
         })
 }
 
-/// Whether a FIN may be sent because of this call.
+/// Returns true if the call can send a FIN.
 fn sends_fin(op: Op) -> bool {
     matches!(
         op,
@@ -476,7 +489,7 @@ fn sends_fin(op: Op) -> bool {
     )
 }
 
-/// Whether a socket may abort because of this call.
+/// Returns true if the call can abort a connection.
 fn aborts(op: Op) -> bool {
     matches!(
         op,
@@ -489,7 +502,7 @@ fn aborts(op: Op) -> bool {
     )
 }
 
-/// Rule 1, and the scenario's own timing: without these nothing can be said.
+/// Returns the gap, if any, that makes a verdict impossible: rule 1 or the scenario's own timing does not hold.
 fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
     if let Some(flaw) = evidence.flaw {
         return Some(Gap::Flawed(flaw));
@@ -505,7 +518,7 @@ fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
         return Some(Gap::FilterHides);
     }
     if !completeness.fence_seen {
-        /// `tpacket3_hdr` has 32 bits for them (`linux/if_packet.h`).
+        /// Largest time stamp in seconds: `tpacket3_hdr` has 32 bits for it (`linux/if_packet.h`).
         const MOST_SECONDS: i64 = u32::MAX as i64;
         let is_beyond = evidence.began.0 / 1_000_000_000 > MOST_SECONDS;
         return Some(if is_beyond {
@@ -545,7 +558,7 @@ fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
     }
 }
 
-/// What of this host may have made the trial another one than the scenario's, if something has.
+/// Returns the gap for a condition of this host, if any, that may have changed the trial.
 fn excuse(scenario: &Scenario, evidence: &Evidence) -> Option<Gap> {
     if let Some(counter) = pressure(scenario, evidence) {
         return Some(Gap::OutOfRoom(counter));
@@ -559,7 +572,8 @@ fn excuse(scenario: &Scenario, evidence: &Evidence) -> Option<Gap> {
     if let Some(call) = windows::met_in_close(scenario, evidence) {
         return Some(Gap::MetInClose { call });
     }
-    // Who waits in vain waits for so long that a busy machine is late at some time: that is not why.
+    // A wait that ends in vain lasts so long that a busy machine is delayed at some point; the delay does not explain
+    // it.
     let has_waited_in_vain = evidence.steps.iter().any(|step| step.gave_up)
         || evidence
             .calls
@@ -570,7 +584,7 @@ fn excuse(scenario: &Scenario, evidence: &Evidence) -> Option<Gap> {
     (held_up > STEP_WINDOW && !has_waited_in_vain).then_some(Gap::HeldUp(ms))
 }
 
-/// A counter that moves only if the host had no room for something of the trial.
+/// Returns the first counter, not expected by the scenario, that increases only if the host lacks room or memory.
 fn pressure(scenario: &Scenario, evidence: &Evidence) -> Option<&'static str> {
     let counters = evidence.counters.as_ref()?;
     let is_meant = |name: &str| scenario.counters.iter().any(|(meant, _)| *meant == name);
@@ -578,7 +592,7 @@ fn pressure(scenario: &Scenario, evidence: &Evidence) -> Option<&'static str> {
     names.find(|name| !is_meant(name) && counters.get(name).is_some_and(|by| by > 0))
 }
 
-/// A call that failed for want of what TCP has no part in: descriptors, memory, a process.
+/// Returns the gap for a call that failed for lack of a resource unrelated to TCP: descriptors, memory or a process.
 fn exhausted(evidence: &Evidence) -> Option<Gap> {
     let mut calls = evidence.calls.iter().enumerate();
     calls.find_map(|(call, made)| match (made.op, made.outcome) {
@@ -619,7 +633,7 @@ fn findings(
     );
     compare_reads(scenario, evidence, wire, blames, &mut findings);
     if !scenario.multipath {
-        // Of Multipath TCP the end of file is a DATA_FIN, an option of segments that may end nothing themselves.
+        // In Multipath TCP the end of file is a DATA_FIN, an option of segments that need not carry a FIN.
         explain_ends_of_file(evidence, wire, blames, &mut findings);
     }
     if let (Extent::Nothing, Some(frame)) = (scenario.extent, wire.first) {
@@ -629,7 +643,7 @@ fn findings(
     findings
 }
 
-/// Rule 7, the ICMP errors: every expected one, in order, and no other.
+/// Checks the ICMP errors for rule 7: every expected error was captured, in order, and no other.
 fn compare_icmp(
     scenario: &Scenario,
     evidence: &Evidence,
@@ -648,8 +662,10 @@ fn compare_icmp(
     findings.extend(seen.map(|icmp| Finding::IcmpError { frame: icmp.frame }));
 }
 
-/// Rules 2, 3 and 7: every expected RST that counts, in order, and no other; and each that must be there and not count.
-/// Gives for each expected RST the index of the one that it is.
+/// Checks rules 2, 3 and 7: every expected acceptable RST was captured, in order, and no other, and every RST that is
+/// expected to have no effect was captured as well.
+///
+/// Returns, for each expected RST, the index of the captured RST that matches it.
 fn match_resets(
     scenario: &Scenario,
     wire: &Wire,
@@ -662,7 +678,8 @@ fn match_resets(
     let mut expected = expected.filter(|(_, meant)| meant.fate == Fate::Believed);
     for (index, reset) in wire.resets.iter().enumerate() {
         if !reset.acceptance.is_acceptable() {
-            // It cannot explain an error. Where there must be no RST at all, it is one all the same.
+            // An RST that is not acceptable cannot explain an error, but it is unexpected where the scenario has no RST
+            // at all.
             if scenario.resets.is_empty() {
                 findings.push(Finding::UnexpectedReset { frame: reset.frame });
             }
@@ -693,8 +710,8 @@ fn match_resets(
     matched
 }
 
-/// RSTs that must be there and have no effect. Anybody may add more like them, so one is enough that fits; of several the
-/// first that was sent by whom it should be.
+/// Matches the RSTs that are expected to have no effect. Anybody may add more such RSTs, so one that fits is enough;
+/// among several, the first from the expected sender is preferred.
 fn match_those_without_effect(
     scenario: &Scenario,
     wire: &Wire,
@@ -705,6 +722,7 @@ fn match_those_without_effect(
     for (place, meant) in places.filter(|(_, meant)| meant.fate != Fate::Believed) {
         let fits = |index: &usize| {
             let reset = &wire.resets[*index];
+            // Without a captured trigger, an RST in the form of an answer may be forged.
             let answers =
                 meant.form.is_none_or(|it| it == Form::Active) || reset.drawn_by.is_some();
             answers
@@ -749,7 +767,8 @@ fn compare_reset(meant: ExpectedReset, seen: &Reset, findings: &mut Vec<Finding>
     }
 }
 
-/// An expected RST is not there. If one is there that does not count, that is what to say.
+/// Returns the finding for an expected RST that was not captured. If an RST was captured that is not acceptable, the
+/// finding reports that RST.
 fn missing(place: usize, wire: &Wire) -> Finding {
     wire.resets
         .iter()
@@ -762,7 +781,7 @@ fn missing(place: usize, wire: &Wire) -> Finding {
         })
 }
 
-/// Rule 5, the outcomes: the whole transcript against the whole script.
+/// Checks the outcomes for rule 5: the whole transcript against the whole script.
 fn compare_calls(scenario: &Scenario, evidence: &Evidence, findings: &mut Vec<Finding>) {
     let mut calls = evidence.calls.iter().enumerate();
     for (role, op, expect) in scenario.calls() {
@@ -794,8 +813,8 @@ fn compare_calls(scenario: &Scenario, evidence: &Evidence, findings: &mut Vec<Fi
     }
 }
 
-/// Rule 5, the bytes: what was written is on the wire, all of it and no more, and what was read was on the wire. Of the
-/// end that a scenario says so of, some bytes never get that far.
+/// Checks the bytes for rule 5: exactly the written bytes are on the wire, and all bytes that were read were on the
+/// wire. Some bytes of the end in [`Scenario::unsent`] are never sent.
 fn compare_payload(
     scenario: &Scenario,
     evidence: &Evidence,
@@ -806,7 +825,7 @@ fn compare_payload(
         let written = bytes(evidence, |call| {
             call.role == role && matches!(call.op, Op::Write(_) | Op::WriteUrgent)
         });
-        // A write that is sent with the SYN may be sent and fail.
+        // A write whose data goes out with the SYN may be sent and fail all the same.
         let defers = |call: &Call| call.role == role && call.op == Op::FastOpenConnect;
         let is_right = if scenario.forges_data_of(role) {
             true
@@ -814,7 +833,7 @@ fn compare_payload(
             let asked = asked_in_vain(evidence, role);
             [written, written.saturating_add(asked)].contains(&u64::from(sent))
         } else if scenario.unsent == Some(role) {
-            // A host takes up to a second to notice that the other end of its link is gone, and sends till then.
+            // A host takes up to a second to notice that the other end of its link is down, and sends until then.
             u64::from(sent) < written || (scenario.loses_link() && u64::from(sent) == written)
         } else {
             u64::from(sent) == written
@@ -830,7 +849,7 @@ fn compare_payload(
         let read = bytes(evidence, |call| {
             call.role == role && matches!(call.op, Op::Read(_))
         });
-        // A socket that is connected to itself reads what it wrote.
+        // A socket that is connected to itself reads its own writes.
         let sent = if evidence.client == evidence.server {
             wire.payload.iter().map(|(_, sent)| sent).sum()
         } else {
@@ -842,7 +861,7 @@ fn compare_payload(
     }
 }
 
-/// Rule 5, the order: a `read` is told of a RST only after all that had come in before it was read.
+/// Checks the order for rule 5: a `read` fails from an RST only after all data that arrived before it was read.
 fn compare_reads(
     scenario: &Scenario,
     evidence: &Evidence,
@@ -862,7 +881,7 @@ fn compare_reads(
             call.role == role && matches!(call.op, Op::Read(_))
         });
         let sent = wire.resets[*reset].received_before;
-        // That there are bytes on the wire that nobody wrote is said already.
+        // A `PayloadDiffers` finding already reports bytes on the wire that were never written.
         let differs = |finding: &Finding| matches!(finding, Finding::PayloadDiffers { role: from, .. } if *from == role.peer());
         let is_known = !scenario.forges_data_of(role.peer()) && !findings.iter().any(differs);
         if is_known && u64::from(sent) > read {
@@ -871,8 +890,8 @@ fn compare_reads(
     }
 }
 
-/// Rule 5, the end of file: `read` gives 0 after the other end's FIN, on a socket that a RST or a timer has killed, and
-/// on one whose owner has shut its receiving side down.
+/// Checks the end of file for rule 5: `read` returns 0 after the other end's FIN, on a socket that an RST or a timer
+/// has closed, and on a socket whose owner has shut down its receiving side.
 fn explain_ends_of_file(
     evidence: &Evidence,
     wire: &Wire,
@@ -893,6 +912,7 @@ fn explain_ends_of_file(
         if is_end && !own_doing[end] && ended[end].is_none_or(|at| at >= call.ended) {
             findings.push(Finding::UnexplainedEnd { call: index });
         }
+        // `blames` is in transcript order, hence sorted by call.
         let blame = blames.binary_search_by_key(&index, |(of, _)| *of);
         own_doing[end] |= match blame.map(|place| blames[place].1) {
             Ok(blame) => blame.ends_connection(),
@@ -901,7 +921,7 @@ fn explain_ends_of_file(
     }
 }
 
-/// How many bytes this end wanted to write in calls that failed.
+/// Returns the number of bytes that this end passed to writes that failed.
 fn asked_in_vain(evidence: &Evidence, role: Role) -> u64 {
     let calls = evidence.calls.iter().filter(|call| call.role == role);
     calls
@@ -913,7 +933,7 @@ fn asked_in_vain(evidence: &Evidence, role: Role) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// How many bytes these calls returned in all.
+/// Returns the total number of bytes that the selected calls returned.
 fn bytes(evidence: &Evidence, are_they: impl Fn(&Call) -> bool) -> u64 {
     let calls = evidence.calls.iter().filter(|call| are_they(call));
     calls
@@ -921,10 +941,11 @@ fn bytes(evidence: &Evidence, are_they: impl Fn(&Call) -> bool) -> u64 {
             Outcome::Returned(count) => u64::try_from(count).unwrap_or(0),
             _ => 0,
         })
+        // Saved evidence may hold any numbers.
         .fold(0, u64::saturating_add)
 }
 
-/// Rules 4, 5 and 7: every error must come from what the scenario says it comes from.
+/// Checks rules 4, 5 and 7: every error has the cause that the scenario states.
 fn compare_blames(
     scenario: &Scenario,
     evidence: &Evidence,
@@ -975,7 +996,8 @@ fn compare_blames(
     }
 }
 
-/// An error that nothing explains. A RST that would have, had it come in time, is what to name.
+/// Returns the finding for an unexplained error. If an RST would explain the error but arrived too late, the finding
+/// reports that RST.
 fn unexplained(call: usize, made: &Call, wire: &Wire) -> Finding {
     wire.resets
         .iter()

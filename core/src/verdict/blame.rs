@@ -1,59 +1,64 @@
-//! What each reported error came from.
+//! Attribution of each reported error to its cause.
 //!
-//! The error state of one socket is followed through its calls: a RST that comes in puts an error on it, the first
-//! call that can report errors takes it away, and a socket that is dead answers in its own way. This is rule 5 and
-//! half of rule 7, and it does not look at what the scenario expects.
+//! The error state of one socket is followed through its calls: an RST that arrives puts an error on the socket, the
+//! first call that can report errors takes the error, and later calls fail as on a closed socket. This module
+//! implements rule 5 and half of rule 7. It does not look at what the scenario expects.
 
 use crate::flow::{Form, Icmp, Reset, State};
 use crate::scenario::Cause;
 use crate::transcript::{Call, Errno, Op, Outcome, Role};
 
-/// Where the error of a call came from, by the evidence. Numbers of RSTs are indices into the judge's resets.
+/// Cause of the error of a call, by the evidence. Numbers of RSTs are indices into [`Judgement::resets`].
+///
+/// [`Judgement::resets`]: super::Judgement::resets
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// This RST put the error on the socket, and this call took it.
+    /// Error that this RST put on the socket and that this call took.
     Reset(usize),
-    /// This RST killed the connection; its error had been taken already, or this call is none that takes it.
+    /// Failure on a connection that this RST closed: its error was taken before, or the call is not one that takes it.
     AfterReset(usize),
-    /// The caller shut its own sending side down in this call.
+    /// Failure because the caller had shut down its own sending side in this call.
     OwnShutdown(usize),
-    /// The caller dissolved or cancelled the connection itself in this call.
+    /// Failure because the caller dissolved or cancelled the connection itself in this call.
     OwnDisconnect(usize),
-    /// The socket answered with this RST itself, and its owner is told as if it had come from the other end.
+    /// Error that the socket put on itself when it answered with this RST, as if the RST had come from the other end.
     OwnReset(usize),
-    /// The socket has no connection, and never had one.
+    /// Failure on a socket that never had a connection.
     NotConnected,
-    /// The listener was shut down in this call.
+    /// Failure because the listener was shut down in this call.
     NotListening(usize),
-    /// The caller asked in this call not to wait, or not for long.
+    /// Failure because the caller asked in this call not to wait, or to wait only for a limited time.
     WouldBlock(usize),
-    /// The caller bounded in this call how long the other end may take to answer, and it did not answer in time.
+    /// Time-out of a limit that the caller set in this call for the other end's answer.
     TimedOut(usize),
-    /// What this end had sent was not acknowledged, and its kernel gave up.
+    /// Time-out of the kernel's own: segments that this end had sent were never acknowledged.
     Unanswered,
-    /// This ICMP error (index into the judge's) put the error on the socket.
+    /// Error that this ICMP error (index into [`Judgement::icmp`]) put on the socket.
+    ///
+    /// [`Judgement::icmp`]: super::Judgement::icmp
     Icmp(usize),
-    /// An administrator destroyed the socket in this call.
+    /// Error that an administrator put on the socket by destroying it in this call.
     Destroyed(usize),
-    /// This host knows no way to the address, or nobody on the link has it: nothing was sent.
+    /// Failure without a packet sent: this host has no route to the address, or no host on the link has the address.
     NoRoute,
-    /// This call, of another thread, waits on the same socket.
+    /// Failure because another thread was waiting in this call on the same socket.
     InUse(usize),
-    /// A RST had come in, but the state of its receiver maps to another errno.
+    /// Errno other than the one that the receiver's state maps to, after an RST had arrived.
     WrongErrno {
-        /// The RST.
+        /// Index of the RST.
         reset: usize,
-        /// What it should have been.
+        /// Errno that the receiver's state maps to.
         mapped: Errno,
     },
-    /// The error of this RST had been taken already, and here it is again.
+    /// Second report of the error of this RST, which was taken before.
     ReportedTwice(usize),
-    /// Nothing in the evidence explains it.
+    /// Error that nothing in the evidence explains.
     Unexplained,
 }
 
 impl Blame {
-    /// Whether this is the cause that a scenario states; `matched` gives for each RST that it expects the one seen.
+    /// Returns true if this is the cause that a scenario states. `matched` holds, for each expected RST, the index of
+    /// the captured one.
     pub(super) fn is(self, cause: Cause, matched: &[Option<usize>]) -> bool {
         let seen = |expected: usize| matched.get(expected).copied().flatten();
         match (self, cause) {
@@ -77,7 +82,8 @@ impl Blame {
         }
     }
 
-    /// Whether it says that there is no connection any more, no RST of the other end having a part in it.
+    /// Returns true if the error shows that the connection no longer exists for a reason other than the other end's
+    /// RST.
     pub(super) fn ends_connection(self) -> bool {
         matches!(
             self,
@@ -91,22 +97,22 @@ impl Blame {
     }
 }
 
-/// What errors may come from, beside the caller itself.
+/// Facts that errors are attributed to, apart from the caller's own calls.
 #[derive(Clone, Copy)]
 pub(super) struct Facts<'a> {
-    /// RSTs of the connection.
+    /// RSTs of the connection, in capture order.
     pub(super) resets: &'a [Reset],
-    /// ICMP errors about its segments.
+    /// ICMP errors about segments of the connection, in capture order.
     pub(super) icmp: &'a [Icmp],
-    /// How often the client and the server have sent again what was not answered.
+    /// Number of unanswered retransmissions and probes of the client and of the server.
     pub(super) unanswered: [u32; 2],
-    /// No segment of it is on the wire.
+    /// Flag: no segment of the connection is on the wire.
     pub(super) is_silent: bool,
-    /// How many bytes of the client and the server are on the wire.
+    /// Number of payload bytes of the client and of the server on the wire.
     pub(super) sent: [u32; 2],
 }
 
-/// For each call that was told of an error, what it came from.
+/// Attributes the error of each call that failed or reported one. Returns the index of each such call with its cause.
 pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Blame)> {
     let mut client = Socket::new(Role::Client);
     let mut server = Socket::new(Role::Server);
@@ -118,6 +124,7 @@ pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Blame)
         };
         socket.take_in(call, facts.resets);
         if let Some(errno) = call.outcome.errno() {
+            // A call of another thread explains the error without regard to the socket's error state.
             let by_another = cancelled(calls, index, errno).or_else(|| in_use(calls, index, errno));
             let blame = by_another.unwrap_or_else(|| {
                 let blame = socket.blame(call.op, errno);
@@ -136,9 +143,9 @@ pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Blame)
     blames
 }
 
-/// The call of the same end that cancelled this `connect` while it waited: `shutdown` makes it fail with `ECONNRESET`,
-/// `AF_UNSPEC` with `EPIPE` (`tcp_disconnect()`, and since Linux 6.6 `sk_disconnects`), `SOCK_DESTROY` with `ECONNABORTED`
-/// (`tcp_abort()`).
+/// Returns the attribution to a call of the same end that cancelled this `connect` while it waited: `shutdown` makes
+/// `connect` fail with `ECONNRESET`, `AF_UNSPEC` with `EPIPE` (`tcp_disconnect()`, and since Linux 6.6
+/// `sk_disconnects`), `SOCK_DESTROY` with `ECONNABORTED` (`tcp_abort()`).
 fn cancelled(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
     let call = calls.get(index).filter(|call| call.op == Op::Connect)?;
     let mut later = calls.iter().enumerate().skip(index + 1);
@@ -159,8 +166,8 @@ fn cancelled(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
     })
 }
 
-/// The call of the same end that waits on the socket while this one would dissolve or shut it: `EBUSY` (`tcp_disconnect()` of
-/// Linux 6.4 and 6.5).
+/// Returns the attribution to a `connect` of the same end that was waiting on the socket while this call tried to
+/// dissolve it or shut it down: `EBUSY` (`tcp_disconnect()` of Linux 6.4 and 6.5).
 fn in_use(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
     let call = calls.get(index).filter(|_| errno == Errno::EBUSY)?;
     if !matches!(
@@ -175,42 +182,42 @@ fn in_use(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
     calls[..index].iter().position(waits).map(Blame::InUse)
 }
 
-/// The error state of one end's socket, as it must be by what has happened to it so far.
+/// Error state of one end's socket, derived from the events so far.
 struct Socket {
     role: Role,
-    /// RSTs before this index have been looked at.
+    /// Index of the first RST that was not processed yet.
     looked_at: usize,
-    /// An error that no call has taken yet, and the RST that put it there.
+    /// Error that no call has taken yet, with the RST that put it on the socket.
     pending: Option<(usize, Errno)>,
-    /// The RST that killed the connection and the errno that it stood for, once a call has taken that.
+    /// RST that closed the connection and its errno, once a call has taken the error.
     dead: Option<(usize, Errno)>,
-    /// The call that shut the sending side down.
+    /// Call that shut down the sending side.
     shutdown: Option<usize>,
-    /// The call that shut both sides down.
+    /// Call that shut down both sides.
     shutdown_both: Option<usize>,
-    /// The call that dissolved the association.
+    /// Call that dissolved the association.
     disconnected: Option<usize>,
-    /// The call that made the listener stop.
+    /// Call that shut down the listener.
     listener_shutdown: Option<usize>,
-    /// The call that set a time-out, or `O_NONBLOCK`.
+    /// Call that set a time-out or `O_NONBLOCK`.
     impatient: Option<usize>,
-    /// The call that bounded how long the other end may take.
+    /// Call that limited the time for the other end's answer.
     bounded: Option<usize>,
-    /// What ended the connection, by what a call was told, if it was no RST.
+    /// Cause of the connection's end, as a call reported it, if the cause was not an RST.
     ended: Option<Blame>,
-    /// ICMP errors are told of when they come in.
+    /// Flag: ICMP errors are reported as they arrive (`IP_RECVERR`).
     hears_icmp: bool,
-    /// ICMP errors that have been told of.
+    /// Indices of the ICMP errors that were reported before.
     icmp_told: Vec<usize>,
-    /// The call that destroyed the socket.
+    /// Call that destroyed the socket.
     destroyed: Option<usize>,
-    /// Whether a call has begun or taken a connection.
+    /// Flag: a call began or accepted a connection.
     tried: bool,
-    /// `connect` begins none: the first write will.
+    /// Flag: `connect` does not begin the connection, but the first write does (TCP Fast Open).
     defers: bool,
-    /// Own RSTs before this index have been told of.
+    /// Index of the first RST of this end's own that was not reported yet.
     own_told: usize,
-    /// How many bytes it has taken to be sent.
+    /// Number of bytes that writes accepted.
     written: u64,
 }
 
@@ -238,7 +245,7 @@ impl Socket {
         }
     }
 
-    /// Rule 4: what came in before this call returned can have a part in how it ended.
+    /// Processes the RSTs that arrived before the call returned. By rule 4, only these can have affected its outcome.
     fn take_in(&mut self, call: &Call, resets: &[Reset]) {
         while let Some(reset) = resets.get(self.looked_at) {
             match reset.puts_error_on(self.role) {
@@ -251,7 +258,7 @@ impl Socket {
     }
 
     fn blame(&mut self, op: Op, errno: Errno) -> Blame {
-        // No RST puts these on a socket.
+        // These errors are never put on a socket by an RST.
         let waits = [Errno::EAGAIN, Errno::EINPROGRESS, Errno::EALREADY];
         if let Some(by) = self.impatient.filter(|_| waits.contains(&errno)) {
             return Blame::WouldBlock(by);
@@ -283,7 +290,7 @@ impl Socket {
         }
     }
 
-    /// What explains the error, no RST of the other end having a part in it.
+    /// Attributes an error that did not come from the other end's RST.
     fn blame_others(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Blame {
         let op = call.op;
         if op == Op::Accept {
@@ -308,12 +315,13 @@ impl Socket {
         self.blame_itself(call, errno, facts)
     }
 
-    /// What put this error on the socket.
+    /// Returns the cause that put this error on the socket.
     fn blame_error(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Option<Blame> {
         let end = usize::from(self.role == Role::Server);
         let gave_up = facts.unanswered[end] > 0;
         let icmp = facts.icmp.iter().enumerate();
-        // A soft error is told of by SO_ERROR, or when the kernel gives up; a hard one by anything (RFC 1122, 4.2.3.9).
+        // A soft error is reported by SO_ERROR, or when the kernel gives up; a hard one by any call (RFC 1122,
+        // 4.2.3.9).
         let is_hard = |icmp: &Icmp| icmp.state == State::SynSent || self.hears_icmp || gave_up;
         let mut icmp = icmp.filter(|(index, icmp)| {
             let counts = icmp.is_outstanding && icmp.errno == Some(errno) && icmp.to == self.role;
@@ -332,7 +340,7 @@ impl Socket {
                 .map(Blame::TimedOut)
                 .or_else(|| gave_up.then_some(Blame::Unanswered));
         }
-        // Nothing of it has got to the wire.
+        // Not every segment reached the wire.
         let is_held_back = if call.op == Op::Connect {
             facts.is_silent
         } else {
@@ -341,11 +349,11 @@ impl Socket {
         (is_held_back && is_routing_error(errno)).then_some(Blame::NoRoute)
     }
 
-    /// What the socket's owner has done to it that explains the error.
+    /// Attributes the error to an action of the socket's owner.
     fn blame_itself(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Blame {
         let op = call.op;
         if let Some(by) = self.disconnected {
-            // tcp_disconnect() leaves ECONNRESET for whoever asks first.
+            // tcp_disconnect() leaves ECONNRESET on the socket for the first SO_ERROR.
             let is_told = op == Op::SocketError && errno == Errno::ECONNRESET;
             return if is_told || how_unconnected_socket_answers(op) == Some(errno) {
                 Blame::OwnDisconnect(by)
@@ -355,7 +363,7 @@ impl Socket {
         }
         if self.shutdown_both.is_some() && op.takes_error() && errno == Errno::ECONNRESET {
             let own = facts.resets.iter().enumerate().skip(self.own_told);
-            // It is an answer to what came in: anybody may make up another in its name.
+            // The RST is an answer to a captured segment; any other may be forged in this end's name.
             let is_answer =
                 |reset: &Reset| reset.form.is_some_and(Form::is_answer) && reset.drawn_by.is_some();
             let mut own = own.filter(|(_, reset)| {
@@ -371,7 +379,7 @@ impl Socket {
         Blame::Unexplained
     }
 
-    /// What this failure leaves behind.
+    /// Updates the socket state after a call that failed.
     fn fail(&mut self, op: Op, blame: Blame) {
         self.tried |= op == Op::Connect && blame != Blame::NoRoute;
         match blame {
@@ -423,9 +431,9 @@ impl Socket {
     }
 }
 
-/// Errors that come from this host's own routing table (`ip_route_connect()`, `inet6_csk_xmit()`), by the type of the route:
-/// none or `throw`, `unreachable`, `prohibit`, `blackhole`; the second also from a neighbour that does not answer
-/// (`ipv4_link_failure()`).
+/// Returns true for errors that come from this host's own routing table (`ip_route_connect()`, `inet6_csk_xmit()`), by
+/// route type: none or `throw`, `unreachable`, `prohibit`, `blackhole`. The second error also comes from a neighbour
+/// that does not answer (`ipv4_link_failure()`).
 pub(super) fn is_routing_error(errno: Errno) -> bool {
     [
         Errno::ENETUNREACH,
@@ -436,7 +444,8 @@ pub(super) fn is_routing_error(errno: Errno) -> bool {
     .contains(&errno)
 }
 
-/// How a socket fails a call that has no connection and no error to tell of.
+/// Returns the errno of a call on a socket that has no connection and no pending error; `None` if the call does not
+/// fail.
 fn how_unconnected_socket_answers(op: Op) -> Option<Errno> {
     match op {
         Op::Write(_) | Op::WriteUrgent => Some(Errno::EPIPE),
@@ -450,9 +459,11 @@ fn how_unconnected_socket_answers(op: Op) -> Option<Errno> {
     }
 }
 
-/// How a socket fails a call once its error has been taken: `EPIPE` to a write, `ENOTCONN` to `shutdown` and
-/// `getpeername`, `ECONNABORTED` to the `connect` that learns of it (`__inet_stream_connect()`). A `read` then gives 0
-/// and does not fail, except after a refused blocking `connect`, which puts the socket back to unconnected.
+/// Returns the errno of a call on a socket whose error was taken before: `EPIPE` for a write, `ENOTCONN` for `shutdown`
+/// and `getpeername`, `ECONNABORTED` for the `connect` that finds the failure (`__inet_stream_connect()`).
+///
+/// A `read` then returns 0 and does not fail, except after a refused blocking `connect`, which makes the socket
+/// unconnected again.
 fn how_dead_socket_answers(op: Op, taken: Errno) -> Option<Errno> {
     match op {
         Op::Connect if taken == Errno::ECONNREFUSED => Some(Errno::ECONNABORTED),

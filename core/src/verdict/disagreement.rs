@@ -1,4 +1,4 @@
-//! In what the kernel's own word and the other witnesses disagree: rule 6.
+//! Disagreements between the kernel's counters and trace and the other evidence: rule 6.
 
 use std::fmt;
 
@@ -6,53 +6,55 @@ use crate::flow::State;
 use crate::scenario::{Role, Sender};
 use crate::transcript::Errno;
 
-/// The kernel says otherwise. Calls are indices into the transcript, frames numbers in the capture.
+/// Disagreement between the kernel and the other evidence.
+///
+/// Calls are indices into the transcript; frames are numbers in the capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the fields are named after what they hold; see the text of each
+#[allow(missing_docs)] // the names describe the fields
 pub enum Disagreement {
-    /// The kernel has sent another number of RSTs than were captured.
+    /// Number of RSTs sent by the kernel that differs from the number captured.
     ResetsSent { sent: u64, captured: u64 },
-    /// A counter of the kernel's moved otherwise.
+    /// Kernel counter that did not change by the expected amount.
     Counter {
         name: &'static str,
         expected: u64,
         seen: u64,
     },
-    /// The RST was captured, and the kernel that owns its source's address has not sent it.
+    /// Captured RST that the kernel at its source address did not send.
     NotSent { frame: u32, role: Role },
-    /// The kernel has sent a RST that was not captured.
+    /// RST that the kernel sent and that was not captured.
     NotCaptured { role: Role, reason: Option<String> },
-    /// Somebody else sent the RST.
+    /// RST from a sender other than the expected one.
     WrongSender {
         frame: u32,
         expected: Sender,
         seen: Sender,
     },
-    /// The RST was sent for another reason.
+    /// RST sent for a reason other than the expected one.
     WrongReason {
         frame: u32,
         expected: &'static str,
         seen: String,
     },
-    /// A RST that must be believed has killed no socket of this end.
+    /// RST that this end was required to accept and that closed none of its sockets.
     NotReceived { frame: u32, role: Role },
-    /// A socket of this end was killed by a RST that is not on the wire.
+    /// Socket of this end that was closed by an RST which is not on the wire.
     OtherReceived { role: Role },
-    /// The socket that the RST killed was in another state.
+    /// Socket that was closed by the RST in a state other than the expected one.
     StateDiffers {
         frame: u32,
         role: Role,
         expected: State,
         seen: String,
     },
-    /// The error that this call was told of was not put on its socket.
+    /// Error that this call returned and that was not put on its socket.
     ErrorNotReported { call: usize, errno: Errno },
-    /// An error was put on this end's socket that nothing on the wire or in the calls explains.
+    /// Error on this end's socket that nothing on the wire or in the calls explains.
     OtherErrorReported { role: Role, errno: Errno },
 }
 
 impl Disagreement {
-    /// Stable id, kebab-case.
+    /// Returns the stable id, in kebab case.
     #[must_use]
     pub fn id(&self) -> &'static str {
         match self {
@@ -70,7 +72,7 @@ impl Disagreement {
         }
     }
 
-    /// The frame that it is about, if it is about one.
+    /// Returns the number of the frame that the disagreement is about, if any.
     #[must_use]
     pub fn frame(&self) -> Option<u32> {
         match *self {
@@ -90,7 +92,7 @@ impl Disagreement {
 }
 
 impl fmt::Display for Disagreement {
-    /// One line: both sides.
+    /// Writes one line with both sides of the disagreement.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ResetsSent { sent, captured } => write!(

@@ -1,4 +1,4 @@
-//! What speaks against a scenario, and what is missing: comparable values with stable ids.
+//! Findings that refute a scenario, and gaps that prevent a verdict: comparable values with stable ids.
 
 use std::fmt;
 
@@ -9,80 +9,82 @@ use crate::scenario::{Fate, SOME, Timing};
 use crate::transcript::{Errno, Op, Outcome, Role};
 use crate::verdict::{Blame, Disagreement, Missed, Which};
 
-/// Something that is not as the scenario says. Calls are indices into the transcript, frames numbers in the capture.
+/// Difference between the evidence and the scenario.
+///
+/// Calls are indices into the transcript; frames are numbers in the capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the fields are named after what they hold; see the text of each
+#[allow(missing_docs)] // the names describe the fields
 pub enum Finding {
-    /// A RST that must be there is not.
+    /// Expected RST that was not captured.
     NoReset { place: usize },
-    /// The RST is there, but its receiver must not believe it.
+    /// RST that was captured but that its receiver must not accept.
     ResetUnacceptable { frame: u32, acceptance: Acceptance },
-    /// A RST that must not be there, or one more than there must be.
+    /// RST that the scenario does not expect, or one more than it expects.
     UnexpectedReset { frame: u32 },
-    /// The RST carries the other end's address.
+    /// RST that carries the other end's address.
     ResetFromWrongEnd { frame: u32, expected: Role },
-    /// The RST looks otherwise.
+    /// RST in a form other than the expected one.
     WrongForm {
         frame: u32,
         expected: Option<Form>,
         seen: Option<Form>,
     },
-    /// The RST looks like an answer, and nothing that was captured draws it.
+    /// RST in the form of an answer that no captured segment triggered.
     DrawnByNothing { frame: u32 },
-    /// The RST found its receiver in another state.
+    /// RST that found its receiver in a state other than the expected one.
     WrongReceiverState {
         frame: u32,
         expected: State,
         seen: State,
     },
-    /// The RST came after the call had returned.
+    /// RST that arrived after the failed call had returned.
     ResetTooLate { frame: u32, call: usize },
-    /// The receiver's state maps to another errno.
+    /// Error other than the one that the receiver's state maps to.
     WrongErrno {
         call: usize,
         frame: u32,
         state: State,
         expected: Errno,
     },
-    /// One RST, reported by two calls.
+    /// Error of one RST that two calls reported.
     ReportedTwice { call: usize, frame: u32 },
-    /// A call failed and nothing in the evidence says why.
+    /// Failed call that nothing in the evidence explains.
     UnexplainedError { call: usize },
-    /// A read gave 0, the end of file, and nothing in the evidence ended it.
+    /// Read that returned 0, the end of file, although nothing in the evidence ended the data.
     UnexplainedEnd { call: usize },
-    /// A call failed for another reason than the scenario gives.
+    /// Call that failed for a reason other than the expected one.
     OtherCause { call: usize, seen: Blame },
-    /// A call ended otherwise.
+    /// Call with an outcome other than the expected one.
     UnexpectedOutcome {
         call: usize,
         op: Op,
         expected: Option<Outcome>,
         seen: Outcome,
     },
-    /// A segment of a connection that must not send any.
+    /// Segment of a connection that must not send any.
     UnexpectedSegment { frame: u32 },
-    /// The bytes of this end on the wire are not as many as its writes say that they sent.
+    /// Number of this end's bytes on the wire that differs from the number that its writes returned.
     PayloadDiffers { role: Role, written: u64, sent: u32 },
-    /// This end's reads returned more bytes than the other end's segments hold.
+    /// Bytes that this end's reads returned beyond those in the other end's segments.
     NotSent { role: Role, read: u64, sent: u32 },
-    /// The kernel says otherwise.
+    /// Disagreement between the kernel and the other evidence.
     Kernel(Disagreement),
-    /// This end was told of a RST by a read before it had read all that had come in.
+    /// Read that returned the error of an RST before this end had read all data that arrived earlier.
     NotRead { role: Role, read: u64, sent: u32 },
-    /// The script has a call that the transcript lacks.
+    /// Call of the script that the transcript lacks.
     CallNotMade { role: Role, op: Op },
-    /// The transcript has a call that the script lacks.
+    /// Call of the transcript that the script lacks.
     OtherCall { call: usize, role: Role, op: Op },
-    /// An ICMP error about this connection is on the wire that must not be there.
+    /// Captured ICMP error about this connection that the scenario does not expect.
     IcmpError { frame: u32 },
-    /// An ICMP error that must be on the wire is not.
+    /// Expected ICMP error that was not captured.
     NoIcmp { place: usize },
-    /// A RST that must be there and have no effect, in this manner, is not.
+    /// RST without effect, of the expected kind, that was not captured.
     NoSuchReset { place: usize, fate: Fate },
 }
 
 impl Finding {
-    /// Stable id, kebab-case.
+    /// Returns the stable id, in kebab case.
     #[must_use]
     pub fn id(&self) -> &'static str {
         match self {
@@ -113,7 +115,7 @@ impl Finding {
         }
     }
 
-    /// The frame that the finding is about, if it is about one.
+    /// Returns the number of the frame that the finding is about, if any.
     #[must_use]
     pub fn frame(&self) -> Option<u32> {
         match *self {
@@ -146,7 +148,7 @@ impl Finding {
 }
 
 impl fmt::Display for Finding {
-    /// One line; expected and seen beside each other.
+    /// Writes one line, with the expected and the actual value side by side.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoReset { place } => {
@@ -209,13 +211,14 @@ impl fmt::Display for Finding {
                 f,
                 "call {call}: the error of the RST in frame {frame} was reported a second time"
             ),
+            // A second function writes the other texts: one for all of them would be too long.
             _ => self.of_calls(f),
         }
     }
 }
 
 impl Finding {
-    /// What is said of calls and bytes.
+    /// Writes the findings about calls and bytes.
     fn of_calls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnexplainedError { call } => {
@@ -284,7 +287,7 @@ impl Finding {
                 };
                 write!(f, "expected RST {} ({fate}) was not captured", place + 1)
             }
-            other => f.write_str(other.id()), // what speaks of a RST has words of its own
+            other => f.write_str(other.id()), // the findings about RSTs have a text in `fmt`
         }
     }
 }
@@ -313,93 +316,96 @@ impl fmt::Display for Blame {
     }
 }
 
-/// Id of the gap of a trial that a limit of the process or the host kept from being what it should be.
+/// Id of the gap of a trial that was limited by a resource of the process or of the host.
 pub const RESOURCE_EXHAUSTED: &str = "resource-exhausted";
 
-/// Counted where nothing can be kept of a connection that is closed (`tcp_time_wait()`, `net/ipv4/tcp_minisocks.c`).
+/// Counter of closed connections for which no TIME-WAIT state could be kept (`tcp_time_wait()`,
+/// `net/ipv4/tcp_minisocks.c`).
 const TIME_WAIT_OVERFLOW: &str = "TCPTimeWaitOverflow";
 
-/// Counted for a socket that is closed where there are too many orphans or too little memory (`tcp_out_of_resources()` and
-/// `__tcp_close()`, net/ipv4).
+/// Counter of sockets that were aborted on close because of too many orphans or too little memory
+/// (`tcp_out_of_resources()` and `__tcp_close()`, net/ipv4).
 pub(super) const ABORTED_FOR_MEMORY: &str = "TCPAbortOnMemory";
 
-/// Id of the gap of a trial that the tool could not play to its end.
+/// Id of the gap of a trial whose script the tool could not run to the end.
 pub const NOT_PLAYED: &str = "not-played";
 
-/// What is missing for a verdict.
+/// Reason why no verdict is possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
-    /// It comes from files that do not hold what they should.
+    /// Flaw of the saved files that hold the evidence.
     Flawed(Flaw),
-    /// The kernel had no room for so many frames.
+    /// Number of frames that the kernel dropped because the capture buffer was full.
     FramesDropped(u64),
-    /// The datagram that marks the end of the capture was not captured.
+    /// Missing datagram that marks the end of the capture.
     FenceMissing,
-    /// The datagram was not captured, on a host whose date no capture can stamp.
+    /// Missing datagram that marks the end of the capture, on a host whose date is beyond the range of capture time
+    /// stamps.
     DateBeyondCapture,
-    /// The user's capture filter hid part of the connection.
+    /// Capture filter of the user that hid part of the connection.
     FilterHides,
-    /// The clock was stepped by so many nanoseconds.
+    /// Step of the clock during the trial, in nanoseconds.
     ClockStepped(i64),
-    /// The connection's first segment was not captured.
+    /// Missing first segment of the connection, its SYN.
     SynMissing,
-    /// This frame acknowledges a segment that was not captured.
+    /// Missing segment that a captured frame acknowledges.
     SegmentMissing {
-        /// The frame.
+        /// Number of the frame that acknowledges the missing segment.
         frame: u32,
     },
-    /// The order on the wire that the scenario is about did not come about: it was the other one.
+    /// Order on the wire that the scenario depends on and that did not come about: the other order was captured.
     TimingMissed(Timing),
-    /// The order on the wire that the scenario is about is not to be seen.
+    /// Order on the wire that the scenario depends on and that the capture does not show.
     FinNotAcknowledged,
-    /// This call cannot have been made when it is said to have been.
+    /// Call whose recorded times are impossible.
     TimesDisordered {
-        /// Index into the transcript.
+        /// Index of the call in the transcript.
         call: usize,
     },
-    /// The kernel's trace had no room for all that it had to tell.
+    /// Loss of kernel trace events because the trace buffer was full.
     TraceOverrun,
-    /// A step came too late or took too long, and what differs from the scenario may come from that.
+    /// Step that came too late or took too long, which may explain the differences from the scenario.
     WindowMissed(Missed),
-    /// The FIN of this call was acknowledged before the call had returned.
+    /// FIN of a `close` that was acknowledged before the call returned.
     MetInClose {
-        /// Index into the transcript.
+        /// Index of the call in the transcript.
         call: usize,
     },
-    /// This process did not run for so many milliseconds during the trial, and what differs from the scenario may come from that.
+    /// Time for which this process did not run during the trial, in milliseconds, which may explain the differences
+    /// from the scenario.
     HeldUp(u64),
-    /// The host had no room for something of the trial: name of the counter that says so.
+    /// Name of a counter that shows that the host had no room for some segment or socket of the trial.
     OutOfRoom(&'static str),
-    /// The host was short of memory for sockets, or its queues were full, and what differs from the scenario may come from that.
+    /// Lack of socket memory or full queues on the host, which may explain the differences from the scenario.
     Host(HostState),
-    /// A call failed for want of descriptors or memory.
+    /// Call that failed for lack of descriptors or memory.
     Exhausted {
-        /// Index into the transcript.
+        /// Index of the call in the transcript.
         call: usize,
-        /// The error.
+        /// Errno that the call returned.
         errno: Errno,
     },
-    /// A child process that the scenario needs could not be started.
+    /// Child process of the scenario that could not be started.
     ChildNotStarted {
-        /// Index into the transcript.
+        /// Index of the call in the transcript.
         call: usize,
-        /// The error; `None` if it was started and ended before it was ready.
+        /// Errno of the failed start; `None` if the child was started but ended before it was ready.
         errno: Option<Errno>,
     },
-    /// The child process did not end when it was told to.
+    /// Child process that did not end when requested.
     ChildNotEnded {
-        /// Index into the transcript.
+        /// Index of the call in the transcript.
         call: usize,
     },
-    /// A signal, or a stop and a go, ended this call before it had anything to say (`EINTR`).
+    /// Call that a signal, or a stop and continue, interrupted before it had a result (`EINTR`).
     CallInterrupted {
-        /// Index into the transcript.
+        /// Index of the call in the transcript.
         call: usize,
     },
 }
 
 impl Gap {
-    /// Stable id, kebab-case.
+    /// Returns the stable id, in kebab case.
     #[must_use]
     pub fn id(self) -> &'static str {
         match self {
@@ -415,6 +421,7 @@ impl Gap {
             | Self::WindowMissed(_)
             | Self::HeldUp(_)
             | Self::MetInClose { .. } => "timing-missed",
+            // Lack of room in TIME-WAIT has an id of its own, because another setting fixes it.
             Self::OutOfRoom(TIME_WAIT_OVERFLOW) => "time-wait-full",
             Self::Host(state) if !state.is_short_of_memory() => "packets-dropped",
             Self::OutOfRoom(_) | Self::Host(_) => "memory-short",

@@ -1,9 +1,9 @@
-//! Rule 6: what the kernel says must be what the wire and the calls show.
+//! Rule 6: the kernel's counters and trace must agree with the packets and the calls.
 //!
-//! Counters belong to the namespace, so they speak of all that happened in it during the trial: of connections that only
-//! fill a queue, too. Trace events are joined to the frames of the connection by their addresses and their order, never by
-//! the process that was interrupted for them; an abort is traced after its RST was sent and an answer before, so the one
-//! time does not bound the other. What this kernel cannot tell counts neither way.
+//! Counters belong to the network namespace, so they count everything that happened in it during the trial, including
+//! connections that only fill a queue. Trace events are correlated with the connection's frames by their addresses and
+//! order, never by the interrupted process. An abort is traced after its RST was sent and an answer before, so neither
+//! time bounds the other. Facts that this kernel cannot provide do not affect the verdict.
 
 use std::collections::BTreeMap;
 
@@ -19,35 +19,36 @@ use crate::scenario::{ExpectedReset, Fate, Scenario, Sender};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Op, Role};
 
-/// Who sent a RST and why, by the kernel's word.
+/// Sender of an RST and its reason, as the kernel trace reports them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Who.
+    /// Sender of the RST.
     pub sender: Sender,
-    /// Why: the name of an `sk_rst_reason`; `None` if nobody was there to tell.
+    /// Name of the `sk_rst_reason`; `None` if there is no trace or the trace gives no reason.
     pub reason: Option<String>,
 }
 
 impl Origin {
-    /// Nobody was asked, or nobody knows.
+    /// Origin of an RST that no trace covers, or that the trace does not determine.
     const UNKNOWN: Self = Self {
         sender: Sender::Unknown,
         reason: None,
     };
 }
 
-/// The RSTs of the connection, and what the trace says of each.
+/// RSTs of the connection, correlated with the kernel trace.
 pub(super) struct Joined {
-    /// One for each RST.
+    /// Origin of each RST, in capture order.
     pub(super) origins: Vec<Origin>,
-    /// What was sent by this end and belongs to none of them, for this reason.
+    /// RSTs that the kernel sent and that match no captured RST: the sending end and the reason.
     uncaptured: Vec<(Role, Option<String>)>,
-    /// Whether the trace tells of RSTs that are sent.
+    /// Flag: the trace covers sent RSTs.
     is_told: bool,
 }
 
 impl Joined {
-    /// Whether the kernel says that it has sent this RST, which was not captured; or cannot be asked.
+    /// Returns true if the trace has an RST that was sent as expected and not captured, or if it does not cover sent
+    /// RSTs.
     pub(super) fn tells_of(&self, meant: &ExpectedReset) -> bool {
         !self.is_told || self.uncaptured.iter().any(|sent| is_it(sent, meant))
     }
@@ -58,7 +59,7 @@ fn is_it((role, reason): &(Role, Option<String>), meant: &ExpectedReset) -> bool
     *role == meant.from && reason.as_ref().is_none_or(is_reason)
 }
 
-/// Joins the RSTs that the kernel says it has sent to those that were captured.
+/// Correlates the RSTs that the kernel sent with the captured ones.
 pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
     let mut joined = Joined {
         origins: vec![Origin::UNKNOWN; resets.len()],
@@ -75,7 +76,7 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
         for ((event, origin), frame) in sent.into_iter().zip(frame_of) {
             match frame {
                 Some(index) => joined.origins[index] = origin,
-                // A listener's answer names no other end: it may be to somebody else.
+                // The answer of a listener carries no other end's address: it may belong to another connection.
                 None if evidence.are_its_ends(event.source, event.destination) => {
                     joined.uncaptured.push((role, origin.reason));
                 }
@@ -84,6 +85,7 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
         }
     }
     let coverage = trace.coverage;
+    // Only a complete trace proves that the kernel did not send an RST.
     if coverage.send_reset && coverage.without_socket && !coverage.overrun {
         for (origin, reset) in joined.origins.iter_mut().zip(resets) {
             if origin.sender == Sender::Unknown {
@@ -94,12 +96,13 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
     joined
 }
 
-/// Whether a RST is of some kind.
+/// Predicate that selects RSTs.
 type Are = fn(&Reset) -> bool;
 
-/// For each RST that this end has sent, by the trace, the index of the one captured. Those that nobody but an answer's sender
-/// tells of so are joined to answers first: an abort is traced only after all that its RST has caused at once. What no kernel
-/// sends is joined to none.
+/// Returns, for each RST that this end sent by the trace, the index of the captured RST.
+///
+/// Events that only an answer can cause are matched with answers first, because an abort is traced only after
+/// everything that its RST caused at once. An RST in a form that no kernel sends is never matched.
 fn frames_of(sent: &[(&Event, Origin)], resets: &[Reset], role: Role) -> Vec<Option<usize>> {
     let mut frame_of = vec![None; sent.len()];
     let mut is_joined = vec![false; resets.len()];
@@ -124,13 +127,14 @@ fn frames_of(sent: &[(&Event, Origin)], resets: &[Reset], role: Role) -> Vec<Opt
     frame_of
 }
 
-/// Without a socket, or by one that knows no other end: nothing else answers so.
+/// Returns true if the event belongs to an answer: only answers are sent without a socket, or by a socket without a
+/// peer.
 fn is_answer(event: &Event) -> bool {
     event.socket.is_none() || event.destination.port() == 0
 }
 
-/// The kernel of the end in whose name it came did not send it. A firewall answers what it rejects, in the form in which
-/// that kernel would have.
+/// Returns the sender of an RST that the kernel of the stated end did not send. A firewall answers the segment that it
+/// rejects, in the form that the kernel would use.
 fn sent_by_nobody_here(reset: &Reset) -> Sender {
     if reset.form.is_some_and(Form::is_answer) && reset.drawn_by.is_some() {
         Sender::Firewall
@@ -139,7 +143,7 @@ fn sent_by_nobody_here(reset: &Reset) -> Sender {
     }
 }
 
-/// The RSTs that this end has sent, by the trace.
+/// Returns the RSTs that this end sent, by the trace.
 fn sent_by<'a>(evidence: &Evidence, trace: &'a Trace, role: Role) -> Vec<(&'a Event, Origin)> {
     let events = trace.events.iter().filter_map(|event| {
         let What::SendReset { state, reason } = &event.what else {
@@ -148,7 +152,7 @@ fn sent_by<'a>(evidence: &Evidence, trace: &'a Trace, role: Role) -> Vec<(&'a Ev
         let is_its = event.source == evidence.address(role)
             && (evidence.are_its_ends(event.source, event.destination)
                 || event.destination.port() == 0);
-        // Of a connection in TIME-WAIT no socket is left that anybody could own.
+        // In TIME-WAIT no socket is left that a process could own.
         let is_socket = event.socket.is_some() && state.as_deref() != Some("TCP_TIME_WAIT");
         let sender = if is_socket {
             Sender::Socket
@@ -163,7 +167,7 @@ fn sent_by<'a>(evidence: &Evidence, trace: &'a Trace, role: Role) -> Vec<(&'a Ev
     events.collect()
 }
 
-/// What the trace says of this end of the connection.
+/// Returns the trace events about this end of the connection.
 fn events_of<'a>(
     evidence: &Evidence,
     trace: &'a Trace,
@@ -174,8 +178,8 @@ fn events_of<'a>(
     events.filter(move |event| (event.source, event.destination) == ends)
 }
 
-/// Pairs the fewer of the two with the more, in order, each with the one that is nearest in time and leaves enough for
-/// the rest. Gives places of both.
+/// Pairs the shorter of the two lists with the longer, in order. Each element is paired with the nearest in time that
+/// leaves enough for the remaining ones. Returns pairs of indices into `frames` and `events`.
 fn pair(frames: &[Timestamp], events: &[Timestamp]) -> Vec<(usize, usize)> {
     let swapped = events.len() < frames.len();
     let (few, many) = if swapped {
@@ -186,7 +190,9 @@ fn pair(frames: &[Timestamp], events: &[Timestamp]) -> Vec<(usize, usize)> {
     let spare = many.len() - few.len();
     let mut next = 0;
     let pairs = few.iter().enumerate().map(|(place, at)| {
+        // Leave one element of `many` for each remaining element of `few`.
         let open = &many[next..=place + spare];
+        // If all are earlier, the last one is the nearest: hence the bound, and abs() below.
         let after = open.partition_point(|it| it < at).min(open.len() - 1);
         let nearest = match after.checked_sub(1) {
             Some(before) if at.since(open[before]) < open[after].since(*at).abs() => before,
@@ -203,7 +209,7 @@ fn pair(frames: &[Timestamp], events: &[Timestamp]) -> Vec<(usize, usize)> {
     pairs.collect()
 }
 
-/// The events of the trace against frames and calls.
+/// Checks the trace events against the frames and the calls.
 pub(super) fn compare_trace(
     scenario: &Scenario,
     evidence: &Evidence,
@@ -218,6 +224,7 @@ pub(super) fn compare_trace(
     };
     let mut found = Vec::new();
     compare_origins(scenario, wire, matched, joined, &mut found);
+    // Each expected RST accounts for one event: several may have the same sender and reason.
     let mut never_left: Vec<_> = scenario
         .resets
         .iter()
@@ -243,7 +250,7 @@ pub(super) fn compare_trace(
     findings.extend(found.into_iter().map(Finding::Kernel));
 }
 
-/// Who sent each RST that must be there, and why.
+/// Checks the sender and the reason of each expected RST.
 fn compare_origins(
     scenario: &Scenario,
     wire: &Wire,
@@ -270,6 +277,7 @@ fn compare_origins(
             });
         }
         let expected = meant.reason;
+        // Kernels before Linux 6.12 give NOT_SPECIFIED for every abort: it contradicts no reason.
         let given = origin.reason.as_ref();
         if let Some(seen) = given.filter(|it| *it != expected && *it != NOT_SPECIFIED) {
             found.push(Disagreement::WrongReason {
@@ -281,8 +289,8 @@ fn compare_origins(
     }
 }
 
-/// The sockets of this end that a RST killed. A socket that answers data after `shutdown` of both sides kills itself, and
-/// is told of as if it had received what it sends.
+/// Checks the sockets of this end that an RST closed. A socket that answers data after `shutdown` of both sides closes
+/// itself, and the trace shows it as if the socket had received the RST that it sends.
 fn compare_received(
     evidence: &Evidence,
     trace: &Trace,
@@ -307,6 +315,7 @@ fn compare_received(
     if received.len() > kills.len() + answers.count() {
         found.push(Disagreement::OtherReceived { role });
     }
+    // Without exactly one event per RST, it is unknown which state belongs to which RST.
     if !trace.coverage.set_state || received.len() != kills.len() {
         return;
     }
@@ -323,7 +332,7 @@ fn compare_received(
     }
 }
 
-/// For each socket of this end that a RST killed the state that it was in, if that was told of.
+/// Returns, for each socket of this end that an RST closed, its state at that time, if the trace has it.
 fn states_when_received<'a>(
     evidence: &Evidence,
     trace: &'a Trace,
@@ -344,7 +353,7 @@ fn states_when_received<'a>(
     received
 }
 
-/// As `include/net/tcp_states.h` names it; `None` for states in which no socket of the connection's is.
+/// Returns the name in `include/net/tcp_states.h`; `None` for a state that no socket of the connection is in.
 fn kernel_name(state: State) -> Option<&'static str> {
     Some(match state {
         State::SynSent => "TCP_SYN_SENT",
@@ -361,7 +370,7 @@ fn kernel_name(state: State) -> Option<&'static str> {
     })
 }
 
-/// The errors that were put on this end's socket.
+/// Checks the errors that were put on this end's socket.
 fn compare_errors(
     scenario: &Scenario,
     evidence: &Evidence,
@@ -386,7 +395,7 @@ fn compare_errors(
         .iter()
         .any(|it| it.from == role && it.form != Some(Form::Active))
     {
-        // One that kills itself.
+        // A socket that resets itself.
         explained.push(Errno::ECONNRESET);
     }
     for (call, blame) in blames {
@@ -398,12 +407,12 @@ fn compare_errors(
             Blame::Reset(_) | Blame::OwnReset(_) => true,
             Blame::TimedOut(_) | Blame::Unanswered => errno == Errno::ETIMEDOUT,
             Blame::Destroyed(_) => errno == Errno::ECONNABORTED,
-            // connect() may return without.
+            // connect() may return the error without putting it on the socket.
             Blame::NoRoute => {
                 explained.push(errno);
                 blame::is_routing_error(errno) && evidence.calls[*call].op != Op::Connect
             }
-            // A soft error is put beside it.
+            // A soft error goes to sk_err_soft instead of sk_err.
             Blame::Icmp(index) => {
                 explained.push(errno);
                 let icmp = wire.icmp.get(*index);
@@ -427,8 +436,8 @@ fn compare_errors(
     }
 }
 
-/// Each counter against what the scenario says of it. That of the RSTs sent is no count of those captured: anybody may add
-/// some to the wire, and a firewall does.
+/// Checks each counter against the scenario. `OutRsts` need not equal the number of captured RSTs: a firewall, or
+/// anybody else, may add some to the wire.
 pub(super) fn compare_counters(
     scenario: &Scenario,
     evidence: &Evidence,
@@ -465,15 +474,17 @@ pub(super) fn compare_counters(
     }
 }
 
-/// A listener takes an ACK of no connection for a SYN cookie if it has sent some within two minutes, and one that never has takes
-/// itself to have done so while the clock of 32 bits that counts the kernel's ticks is near 0: from 299 to 420 seconds after
-/// boot, and for two minutes whenever it comes round (`tcp_synq_no_recent_overflow()`, include/net/tcp.h, with a
-/// stamp of 0; `INITIAL_JIFFIES`). It counts that the cookie is none, once a segment (`cookie_v4_check()`, `cookie_v6_check()`), and
-/// answers with RST as always.
+/// Counter of ACKs that a listener takes for an invalid SYN cookie.
+///
+/// A listener takes an ACK of no connection for a SYN cookie if it has sent cookies within two minutes. A listener that
+/// never sent any behaves as if it had while the 32-bit tick counter is near 0: from 299 to 420 seconds after boot, and
+/// for two minutes whenever the counter wraps (`tcp_synq_no_recent_overflow()`, include/net/tcp.h, with a stamp of 0;
+/// `INITIAL_JIFFIES`). The listener then counts an invalid cookie, once a segment (`cookie_v4_check()`,
+/// `cookie_v6_check()`), and answers with an RST as always.
 const SYNCOOKIES_FAILED: &str = "SyncookiesFailed";
 
-/// How many segments were captured that a listener has answered so: with ACK, without SYN and RST, and of no connection
-/// (`tcp_rcv_state_process()` in LISTEN).
+/// Returns the number of captured segments that a listener may have taken for a SYN cookie: with ACK, without SYN and
+/// RST, and of no connection (`tcp_rcv_state_process()` in LISTEN).
 fn answered_by_listener(
     scenario: &Scenario,
     evidence: &Evidence,
@@ -499,7 +510,7 @@ fn answered_by_listener(
     answered.count() as u64
 }
 
-/// RFC 4022: segments sent that contain the RST flag.
+/// Counter of sent segments that contain the RST flag (RFC 4022).
 const OUT_RSTS: &str = "OutRsts";
 
 fn resets_captured(evidence: &Evidence) -> u64 {
@@ -531,7 +542,7 @@ mod tests {
         assert_eq!(pairs(&[], &[]), []);
     }
 
-    /// A RST that somebody forged just before the real one, and just after it.
+    /// An RST forged just before the real one, and one just after it.
     #[test]
     fn of_two_frames_the_one_nearer_to_the_event_is_its() {
         assert_eq!(pairs(&[10, 50], &[49]), [(1, 0)]);
@@ -542,7 +553,7 @@ mod tests {
         assert_eq!(pairs(&[10], &[]), []);
     }
 
-    /// Two of the first are nearest to the same one: each needs one of its own.
+    /// The first two are nearest to the same event, but each is paired with an event of its own.
     #[test]
     fn none_is_paired_twice_and_times_out_of_order_are_survived() {
         assert_eq!(pairs(&[50, 51], &[10, 50, 90]), [(0, 1), (1, 2)]);

@@ -1,13 +1,13 @@
-//! Whether each step of a script happened within its window.
+//! Check that each step of a script happened within its time window.
 //!
-//! A script means its steps to follow each other at once, or to wait for one thing. If more time passes, because the process was
-//! stopped, the machine paused or its CPUs overloaded, the kernel's timers run all the same: it retransmits, gives up,
-//! acknowledges, and what the trial does then is no longer what the scenario predicts. Such a trial proves nothing against the
-//! scenario. Where nothing differs from the scenario, the time that passed did not matter.
+//! Steps of a script follow each other at once or wait for one thing. If more time passes, because the process was
+//! stopped, the machine paused or its CPUs overloaded, the kernel's timers run all the same: it retransmits, gives up
+//! or acknowledges, and the trial no longer does what the scenario predicts. Such a trial proves nothing against the
+//! scenario. If nothing differs from the scenario, the lost time did not matter.
 //!
-//! All of it is read off the times of the calls, of the steps between them and of the segments that these waited for: what passes
-//! between two steps, and in a step that waits for nothing, is added up. The time that a wait in vain takes is meant: an RST that
-//! does not come is never excused by the time that was spent waiting for it.
+//! The lost time is computed from the times of the calls, of the steps between them and of the awaited segments: it is
+//! the sum of the time between steps and in steps that wait for nothing. The time of a wait in vain is not lost time,
+//! so the time spent waiting never excuses an RST that does not arrive.
 
 use std::time::Duration;
 
@@ -17,27 +17,27 @@ use crate::scenario::{Awaited, CALL_BOUND, FRAME_BOUND, Network, STEP_WINDOW, Sc
 use crate::time::Timestamp;
 use crate::transcript::{Call, Op, Outcome};
 
-/// The script came to this step too late.
+/// Step that the script reached too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed {
-    /// Which step.
+    /// Step that came too late.
     pub step: Which,
-    /// How much time had passed till then that the script does not mean, in milliseconds.
+    /// Time lost before the end of the step, in milliseconds: time in which the script does not wait for anything.
     pub lost_ms: u64,
-    /// How much of that there may be, in milliseconds.
+    /// Maximum of lost time, in milliseconds.
     pub window_ms: u64,
 }
 
-/// A step of a script.
+/// Step of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// A call: index into the transcript.
+    /// Call, by index into the transcript.
     Call(usize),
-    /// Another step: index into the script. One more than it has stands for what follows the last: the counters are read.
+    /// Step other than a call, by index into the script. The index after the last step is the reading of the counters.
     Other(usize),
 }
 
-/// The first step that the script came to too late.
+/// Returns the first step that the script reached too late, if any.
 #[must_use]
 pub fn missed(scenario: &Scenario, evidence: &Evidence) -> Option<Missed> {
     walk(scenario, evidence).err()
@@ -67,7 +67,7 @@ fn walk(scenario: &Scenario, evidence: &Evidence) -> Result<(), Missed> {
                 clock.pass(Which::Call(index), (call.began, call.began), Duration::ZERO)?;
                 begun.push(call);
             }
-            // How long its owner has waited for it is not known; the next step shows it.
+            // The time that its owner has waited for the call is unknown; the next step shows it.
             Step::End(role) => {
                 if let Some(place) = begun.iter().position(|call| call.role == role) {
                     clock.before = clock.before.max(Some(begun.remove(place).ended));
@@ -82,7 +82,8 @@ fn walk(scenario: &Scenario, evidence: &Evidence) -> Result<(), Missed> {
             }
         }
     }
-    // If counters are read late, timers may have moved them. What marks the end of a trial between hosts has to find its way first.
+    // If counters are read late, timers may have changed them. The datagram that marks the end of a trial between hosts
+    // has to cross the network first.
     let meant = match scenario.network {
         Network::Loopback => Duration::ZERO,
         Network::Link | Network::Routed => FRAME_BOUND,
@@ -90,10 +91,11 @@ fn walk(scenario: &Scenario, evidence: &Evidence) -> Result<(), Missed> {
     clock.pass_other(scenario.steps.len(), evidence, |_| meant)
 }
 
-/// The call, if there is one, that closed a socket whose FIN was acknowledged before it had returned, where the script sends
-/// something to what is left of that socket. A kernel that takes the acknowledgment in while `close()` still holds the
-/// socket keeps it whole in FIN-WAIT-2 (`tcp_rcv_state_process()`, where it finds `sock_owned_by_user()`), and it answers otherwise
-/// then.
+/// Returns the call, if any, that closed a socket whose FIN was acknowledged before the call returned, in a script that
+/// then sends to the remains of that socket.
+///
+/// A kernel that processes the acknowledgment while `close()` still holds the socket keeps a full socket in FIN-WAIT-2
+/// (`tcp_rcv_state_process()` on `sock_owned_by_user()`), which answers differently.
 pub(super) fn met_in_close(scenario: &Scenario, evidence: &Evidence) -> Option<usize> {
     let mut steps = scenario.steps.iter().enumerate();
     steps.find_map(|(nth, step)| {
@@ -106,6 +108,7 @@ pub(super) fn met_in_close(scenario: &Scenario, evidence: &Evidence) -> Option<u
             Step::Inject(forged) => forged.from == role,
             _ => false,
         };
+        // Only a call that began before the wait can have closed the socket.
         let made = scenario.steps[..nth].iter();
         let made = made.filter(|step| matches!(step, Step::Call(..) | Step::Begin(..)));
         let closes = |call: &Call| call.role == role.peer() && call.op == Op::Close;
@@ -115,16 +118,16 @@ pub(super) fn met_in_close(scenario: &Scenario, evidence: &Evidence) -> Option<u
     })
 }
 
-/// The time that a script has lost.
+/// Sum of the time that a script has lost.
 struct Clock {
-    /// When the step before had ended, if that is known.
+    /// Time at which the previous step ended, if known.
     before: Option<Timestamp>,
-    /// What has passed and was not meant.
+    /// Time lost so far.
     lost: Duration,
 }
 
 impl Clock {
-    /// A step that began and ended then, and may have waited for so long.
+    /// Adds the time lost before and in a step, which may wait for `meant`. Fails if the sum exceeds [`STEP_WINDOW`].
     fn pass(
         &mut self,
         step: Which,
@@ -145,7 +148,7 @@ impl Clock {
         })
     }
 
-    /// Step number `nth`, which is no call.
+    /// Adds the time lost before and in step number `nth`, which is not a call.
     fn pass_other(
         &mut self,
         nth: usize,
@@ -153,7 +156,7 @@ impl Clock {
         meant: impl Fn(&StepTimes) -> Duration,
     ) -> Result<(), Missed> {
         let Some(times) = evidence.steps.iter().find(|it| it.step == nth) else {
-            // Evidence that an earlier version has saved does not say.
+            // Evidence saved by earlier versions has no step times.
             self.before = None;
             return Ok(());
         };
@@ -162,7 +165,7 @@ impl Clock {
     }
 }
 
-/// How long this call is meant to take at most.
+/// Returns the maximum time that the script allows this call to wait.
 fn meant_of_call(call: &Call, waits_for_timers: bool, evidence: &Evidence) -> Duration {
     let waits = matches!(
         call.op,
@@ -176,10 +179,11 @@ fn meant_of_call(call: &Call, waits_for_timers: bool, evidence: &Evidence) -> Du
     );
     match call.outcome {
         _ if !waits => Duration::ZERO,
-        // It has waited for what did not come.
+        // The call waited for something that never came.
         Outcome::Unfinished => latest_bound(),
         _ if waits_for_timers => Duration::MAX,
-        // Until the segment came that it waited for: when the kernel sends that is what is judged.
+        // The call may wait until the awaited segment was captured. The kernel decides when it sends, and that is
+        // judged elsewhere.
         _ => {
             let within = |at: &Timestamp| (call.began..=call.ended).contains(at);
             let segments = evidence.packets.iter().filter_map(|packet| match packet {
@@ -192,29 +196,29 @@ fn meant_of_call(call: &Call, waits_for_timers: bool, evidence: &Evidence) -> Du
     }
 }
 
-/// What a call's bound may come to: the kernel's timers are late by up to an eighth of their time (kernel/time/timer.c, "the levels
-/// of the wheel").
+/// Returns the actual bound of a call that blocks: kernel timers are late by up to an eighth of their time
+/// (kernel/time/timer.c, "the levels of the wheel").
 fn latest_bound() -> Duration {
     CALL_BOUND + CALL_BOUND / 8
 }
 
-/// The time between two points, none if the second one is earlier.
+/// Returns the time between two points, or zero if the second one is earlier.
 fn span(earlier: Timestamp, later: Timestamp) -> Duration {
     Duration::from_nanos(later.since(earlier).try_into().unwrap_or(0))
 }
 
-/// How long this step is meant to take at most.
+/// Returns the maximum time that the script allows this step to wait.
 fn meant_of_step(step: Step, times: &StepTimes) -> Duration {
     let awaited = match step {
         Step::Await(awaited) => awaited,
-        // Whoever finds no room in a queue waits for it. And a network is changed while no timer runs.
+        // A client that finds no room in a queue waits for it. A network change happens while no timer is running.
         Step::Others(_) | Step::Happens(_) => return CALL_BOUND,
         _ => return Duration::ZERO,
     };
     let until = |shown: Timestamp| span(times.began, shown);
     match (times.gave_up, times.shown) {
         (true, None) => awaited.bound(),
-        // It was captured, and did not get to the socket.
+        // The segment was captured but did not reach the socket.
         (true, Some(shown)) => until(shown) + latest_bound(),
         (false, None) if awaited.is_up_to_timers() => Duration::MAX,
         (false, None) => Duration::ZERO,
