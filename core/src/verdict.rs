@@ -422,7 +422,7 @@ const DEFERRED_NS: i64 = 50_000_000;
 const AT_ONCE_NS: i64 = 1_000_000;
 
 /// Returns how long after the call returned, in nanoseconds, a segment that the call sent may still be captured.
-fn late(call: &Call) -> i64 {
+fn capture_delay(call: &Call) -> i64 {
     match call.outcome.errno() {
         Some(Errno::EINPROGRESS) => DEFERRED_NS,
         _ => SLACK_NS,
@@ -467,7 +467,7 @@ fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Opt
             let returned_before = connect
                 .filter(|_| !evidence.calls.iter().any(defers))
                 .zip(firsts.syn)
-                .filter(|((_, call), sent)| sent.since(call.ended) > late(call))
+                .filter(|((_, call), sent)| sent.since(call.ended) > capture_delay(call))
                 .map(|((index, _), _)| index);
             returned_before
                 .or_else(|| caused_by(firsts.syn, |op| op == Op::Connect))
@@ -673,7 +673,7 @@ fn match_resets(
     findings: &mut Vec<Finding>,
 ) -> Vec<Option<usize>> {
     let mut matched = vec![None; scenario.resets.len()];
-    match_those_without_effect(scenario, wire, joined, &mut matched);
+    match_resets_without_effect(scenario, wire, joined, &mut matched);
     let expected = scenario.resets.iter().enumerate();
     let mut expected = expected.filter(|(_, meant)| meant.fate == Fate::Believed);
     for (index, reset) in wire.resets.iter().enumerate() {
@@ -712,7 +712,7 @@ fn match_resets(
 
 /// Matches the RSTs that are expected to have no effect. Anybody may add more such RSTs, so one that fits is enough;
 /// among several, the first from the expected sender is preferred.
-fn match_those_without_effect(
+fn match_resets_without_effect(
     scenario: &Scenario,
     wire: &Wire,
     joined: &Joined,
@@ -830,7 +830,7 @@ fn compare_payload(
         let is_right = if scenario.forges_data_of(role) {
             true
         } else if evidence.calls.iter().any(defers) {
-            let asked = asked_in_vain(evidence, role);
+            let asked = bytes_of_failed_writes(evidence, role);
             [written, written.saturating_add(asked)].contains(&u64::from(sent))
         } else if scenario.unsent == Some(role) {
             // A host takes up to a second to notice that the other end of its link is down, and sends until then.
@@ -922,7 +922,7 @@ fn explain_ends_of_file(
 }
 
 /// Returns the number of bytes that this end passed to writes that failed.
-fn asked_in_vain(evidence: &Evidence, role: Role) -> u64 {
+fn bytes_of_failed_writes(evidence: &Evidence, role: Role) -> u64 {
     let calls = evidence.calls.iter().filter(|call| call.role == role);
     calls
         .filter(|call| call.outcome.errno().is_some())

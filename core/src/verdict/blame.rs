@@ -274,7 +274,7 @@ impl Socket {
             return Blame::Reset(reset);
         }
         if let Some((reset, taken)) = self.dead.or(self.pending) {
-            return if how_dead_socket_answers(op, taken) == Some(errno) {
+            return if errno_of_closed_socket(op, taken) == Some(errno) {
                 Blame::AfterReset(reset)
             } else if errno == taken {
                 Blame::ReportedTwice(reset)
@@ -300,7 +300,7 @@ impl Socket {
             };
         }
         if let Some(blame) = self.ended.filter(|_| op != Op::SocketError) {
-            let is_aftermath = how_unconnected_socket_answers(op) == Some(errno);
+            let is_aftermath = errno_of_unconnected_socket(op) == Some(errno);
             return if is_aftermath {
                 blame
             } else {
@@ -355,7 +355,7 @@ impl Socket {
         if let Some(by) = self.disconnected {
             // tcp_disconnect() leaves ECONNRESET on the socket for the first SO_ERROR.
             let is_told = op == Op::SocketError && errno == Errno::ECONNRESET;
-            return if is_told || how_unconnected_socket_answers(op) == Some(errno) {
+            return if is_told || errno_of_unconnected_socket(op) == Some(errno) {
                 Blame::OwnDisconnect(by)
             } else {
                 Blame::Unexplained
@@ -373,7 +373,7 @@ impl Socket {
                 return Blame::OwnReset(reset);
             }
         }
-        if !self.tried && how_unconnected_socket_answers(op) == Some(errno) {
+        if !self.tried && errno_of_unconnected_socket(op) == Some(errno) {
             return Blame::NotConnected;
         }
         Blame::Unexplained
@@ -446,7 +446,7 @@ pub(super) fn is_routing_error(errno: Errno) -> bool {
 
 /// Returns the errno of a call on a socket that has no connection and no pending error; `None` if the call does not
 /// fail.
-fn how_unconnected_socket_answers(op: Op) -> Option<Errno> {
+fn errno_of_unconnected_socket(op: Op) -> Option<Errno> {
     match op {
         Op::Write(_) | Op::WriteUrgent => Some(Errno::EPIPE),
         Op::Read(_)
@@ -464,10 +464,10 @@ fn how_unconnected_socket_answers(op: Op) -> Option<Errno> {
 ///
 /// A `read` then returns 0 and does not fail, except after a refused blocking `connect`, which makes the socket
 /// unconnected again.
-fn how_dead_socket_answers(op: Op, taken: Errno) -> Option<Errno> {
+fn errno_of_closed_socket(op: Op, taken: Errno) -> Option<Errno> {
     match op {
         Op::Connect if taken == Errno::ECONNREFUSED => Some(Errno::ECONNABORTED),
         Op::Read(_) | Op::Peek(_) if taken != Errno::ECONNREFUSED => None,
-        _ => how_unconnected_socket_answers(op),
+        _ => errno_of_unconnected_socket(op),
     }
 }

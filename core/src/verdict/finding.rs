@@ -212,14 +212,14 @@ impl fmt::Display for Finding {
                 "call {call}: the error of the RST in frame {frame} was reported a second time"
             ),
             // A second function writes the other texts: one for all of them would be too long.
-            _ => self.of_calls(f),
+            _ => self.fmt_calls(f),
         }
     }
 }
 
 impl Finding {
     /// Writes the findings about calls and bytes.
-    fn of_calls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt_calls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnexplainedError { call } => {
                 write!(f, "call {call} failed, and no captured RST explains it")

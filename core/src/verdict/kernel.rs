@@ -89,7 +89,7 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
     if coverage.send_reset && coverage.without_socket && !coverage.overrun {
         for (origin, reset) in joined.origins.iter_mut().zip(resets) {
             if origin.sender == Sender::Unknown {
-                origin.sender = sent_by_nobody_here(reset);
+                origin.sender = sender_outside_kernel(reset);
             }
         }
     }
@@ -135,7 +135,7 @@ fn is_answer(event: &Event) -> bool {
 
 /// Returns the sender of an RST that the kernel of the stated end did not send. A firewall answers the segment that it
 /// rejects, in the form that the kernel would use.
-fn sent_by_nobody_here(reset: &Reset) -> Sender {
+fn sender_outside_kernel(reset: &Reset) -> Sender {
     if reset.form.is_some_and(Form::is_answer) && reset.drawn_by.is_some() {
         Sender::Firewall
     } else {

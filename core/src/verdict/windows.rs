@@ -57,7 +57,7 @@ fn walk(scenario: &Scenario, evidence: &Evidence) -> Result<(), Missed> {
                 let Some((index, call)) = calls.next() else {
                     break;
                 };
-                let meant = meant_of_call(call, waits_for_timers, evidence);
+                let meant = wait_allowed_for_call(call, waits_for_timers, evidence);
                 clock.pass(Which::Call(index), (call.began, call.ended), meant)?;
             }
             Step::Begin(..) => {
@@ -78,7 +78,7 @@ fn walk(scenario: &Scenario, evidence: &Evidence) -> Result<(), Missed> {
             | Step::Inject(_)
             | Step::InjectIcmp(_)
             | Step::Happens(_) => {
-                clock.pass_other(nth, evidence, |times| meant_of_step(*step, times))?;
+                clock.pass_other(nth, evidence, |times| wait_allowed_for_step(*step, times))?;
             }
         }
     }
@@ -166,7 +166,7 @@ impl Clock {
 }
 
 /// Returns the maximum time that the script allows this call to wait.
-fn meant_of_call(call: &Call, waits_for_timers: bool, evidence: &Evidence) -> Duration {
+fn wait_allowed_for_call(call: &Call, waits_for_timers: bool, evidence: &Evidence) -> Duration {
     let waits = matches!(
         call.op,
         Op::Connect
@@ -208,7 +208,7 @@ fn span(earlier: Timestamp, later: Timestamp) -> Duration {
 }
 
 /// Returns the maximum time that the script allows this step to wait.
-fn meant_of_step(step: Step, times: &StepTimes) -> Duration {
+fn wait_allowed_for_step(step: Step, times: &StepTimes) -> Duration {
     let awaited = match step {
         Step::Await(awaited) => awaited,
         // A client that finds no room in a queue waits for it. A network change happens while no timer is running.
