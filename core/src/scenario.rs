@@ -1,8 +1,8 @@
-//! Scenarios: scripts of socket calls, as data, with what they must lead to.
+//! Scenarios: scripts of socket calls, as data, with their expected results.
 //!
-//! A [`Scenario`] says which end calls what, in which order, how each call must end and why, and which RSTs must be
-//! on the wire. One interpreter runs them all and one judge compares ([`crate::verdict`]), so
-//! adding a scenario is adding one constant to a file of the catalogue and its name to [`ALL`].
+//! A [`Scenario`] states which end makes which call, in which order, how each call must end and why, and which RSTs
+//! must be on the wire. One interpreter runs every scenario and one judge compares the result ([`crate::verdict`]), so
+//! a new scenario needs only one constant in a file of the catalogue and its name in [`ALL`].
 
 mod abort;
 mod blind;
@@ -25,29 +25,29 @@ use crate::flow::{Form, Reset, State};
 use crate::history::{Kernel, Patch};
 pub use crate::transcript::{Errno, Events, Op, Outcome, Role};
 
-/// What a scenario is about; a topic is a file of the catalogue.
+/// Topic of a scenario. Each topic is a file of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
-    /// Setting a connection up.
+    /// Connection set-up.
     Connect,
-    /// The listener and its queue of connections.
+    /// Listener and its queue of connections.
     Listener,
-    /// Aborting an established connection.
+    /// Abort of an established connection.
     Abort,
-    /// Closing in order, and what comes after.
+    /// Orderly close and its aftermath.
     Close,
-    /// No answer, no route, or ICMP in the place of one.
+    /// Connection attempts without an answer, without a route, or answered by ICMP.
     Unreachable,
-    /// A firewall on the way.
+    /// Firewalls on the path.
     Firewall,
-    /// One end gone without a word, and what timers make of it.
+    /// Half-open connections, of which one end is gone without a notice, and timers.
     HalfOpen,
-    /// Segments that somebody else aims at a connection, or that belong to none.
+    /// Segments that a third party aims at a connection, or that belong to no connection.
     Blind,
 }
 
 impl Topic {
-    /// The name for machines; stable.
+    /// Returns the stable name for machine-readable output.
     #[must_use]
     pub fn id(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Topic {
         }
     }
 
-    /// The heading in `rstproof list`.
+    /// Returns the heading in `rstproof list`.
     #[must_use]
     pub fn heading(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl Topic {
     }
 }
 
-/// The address family of a trial.
+/// Address family of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
@@ -89,7 +89,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// That of this address.
+    /// Returns the family of the address.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address {
@@ -98,7 +98,7 @@ impl Family {
         }
     }
 
-    /// `IPv4` or `IPv6`.
+    /// Returns the proper name: `IPv4` or `IPv6`.
     #[must_use]
     pub fn proper_name(self) -> &'static str {
         match self {
@@ -107,7 +107,7 @@ impl Family {
         }
     }
 
-    /// `ipv4` or `ipv6`.
+    /// Returns the lower-case name: `ipv4` or `ipv6`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -117,76 +117,76 @@ impl Family {
     }
 }
 
-/// A script of socket calls and what it must lead to.
+/// Script of socket calls and its expected results.
 #[derive(Debug)]
 pub struct Scenario {
-    /// The name that people type; stable.
+    /// Stable name, as users type it.
     pub id: &'static str,
-    /// The part of the catalogue it belongs to.
+    /// Topic that the scenario belongs to.
     pub topic: Topic,
-    /// One line for `rstproof list`.
+    /// Summary of one line, for `rstproof list`.
     pub title: &'static str,
-    /// What happens and why, for `rstproof explain`.
+    /// Explanation of the events and their reasons, for `rstproof explain`.
     pub story: &'static str,
-    /// What other systems do, and what is said of them.
+    /// Behaviour of other systems, with its sources.
     pub elsewhere: &'static str,
-    /// What to do when one meets it in production.
+    /// Advice for readers who meet the failure in production.
     pub advice: &'static str,
-    /// What waits at the server's address.
+    /// Socket, rule or route at the server's address.
     pub target: Target,
-    /// The script.
+    /// Steps of the script.
     pub steps: &'static [Step],
-    /// The RSTs of this connection that must be on the wire, in order. Empty: there must be none.
+    /// RSTs of the connection that must be on the wire, in order. If empty, there must be none.
     pub resets: &'static [ExpectedReset],
-    /// The order on the wire without which this is another scenario.
+    /// Order of segments without which the trial is that of another scenario.
     pub timing: Option<Timing>,
-    /// Whether both ends speak Multipath TCP (`IPPROTO_MPTCP`).
+    /// Flag: both ends use Multipath TCP (`IPPROTO_MPTCP`).
     pub multipath: bool,
-    /// How far the connection gets on the wire.
+    /// Extent of the connection on the wire.
     pub extent: Extent,
-    /// The end some of whose bytes are never sent, though its writes took them.
+    /// End whose writes succeed although some of their bytes are never sent.
     pub unsent: Option<Role>,
-    /// The families that it can be run over.
+    /// Address families that the scenario runs over.
     pub families: &'static [Family],
-    /// What lies between its ends.
+    /// Network between the two ends.
     pub network: Network,
-    /// Settings below `net.ipv4` while its trials run, each with its value.
+    /// Settings below `net.ipv4` during the trials, each with its value.
     pub sysctls: &'static [(&'static str, &'static str)],
-    /// The end that has no socket of its own: its segments are made by hand, and what reaches it is heard by nobody.
+    /// End that has no socket of its own: its segments are forged, and no socket receives the segments sent to it.
     pub raw: Option<Role>,
-    /// The ICMP errors about its connection that must be on the wire, in order.
+    /// ICMP errors about the connection that must be on the wire, in order.
     pub icmp: &'static [ExpectedIcmp],
-    /// By how much counters of the namespace move; of those that are watched
-    /// ([`crate::kernel::counters::WATCHED`]) no other may.
+    /// Expected increase of counters of the namespace. No other watched counter ([`crate::kernel::counters::WATCHED`])
+    /// may increase.
     pub counters: &'static [(&'static str, u64)],
-    /// Calls (by index) whose error this kernel puts on the socket without a word of it in its trace.
+    /// Calls (by index) whose error this kernel puts on the socket without a trace event.
     pub unreported: &'static [usize],
-    /// What it is on other kernels; the first that applies counts.
+    /// Variants of the scenario on other kernels; the first that applies is used.
     pub otherwise: &'static [Otherwise],
-    /// It waits for a timer of a second or more: not run unless asked for.
+    /// Flag: the scenario waits for a timer of a second or more, and runs only on request.
     pub slow: bool,
 }
 
-/// What a scenario is on kernels that have a change, or do not have it.
+/// Variant of a scenario on kernels that have a certain patch, or that lack it.
 #[derive(Debug)]
 pub struct Otherwise {
-    /// Those.
+    /// Kernels that the variant applies to.
     pub on: On,
-    /// What it is there. Its id and its topic are the same.
+    /// Scenario on these kernels, with the same id and topic.
     pub is: &'static Scenario,
 }
 
-/// Some kernels.
+/// Set of kernels, defined by one patch.
 #[derive(Clone, Copy, Debug)]
 pub enum On {
-    /// Those that have this patch.
+    /// Kernels that have this patch.
     With(&'static Patch),
-    /// Those that do not have it.
+    /// Kernels that lack this patch.
     Without(&'static Patch),
 }
 
 impl On {
-    /// The patch.
+    /// Returns the patch that defines the set.
     #[must_use]
     pub fn patch(self) -> &'static Patch {
         match self {
@@ -194,7 +194,7 @@ impl On {
         }
     }
 
-    /// Whether this kernel is one of them.
+    /// Returns true if the kernel belongs to the set.
     #[must_use]
     pub fn is(self, kernel: Kernel) -> bool {
         match self {
@@ -204,7 +204,7 @@ impl On {
     }
 }
 
-/// What a scenario is if nothing else is said; the rest of each constant of the catalogue.
+/// Default values of a scenario, for the fields that a constant of the catalogue does not set.
 const BASE: Scenario = Scenario {
     id: "",
     topic: Topic::Connect,
@@ -230,64 +230,65 @@ const BASE: Scenario = Scenario {
     slow: false,
 };
 
-/// What lies between the two ends of a trial.
+/// Network between the two ends of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// Nothing: both are on one host, and its loopback interface shows both.
+    /// Loopback interface of one host, which both ends are on and which captures both.
     Loopback,
-    /// A link: two hosts, each captured at its end of it.
+    /// Link between two hosts, captured at each end.
     Link,
-    /// A router between two links: the client and the server are captured each at its own end.
+    /// Router between two links. The client and the server are each captured at their own end.
     Routed,
 }
 
-/// What happens to the network in the midst of a trial.
+/// Change of the network during a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The server's host goes down without a word, and one that has its address and knows nothing comes up in its place.
+    /// Reboot of the server's host: it goes down without a notice, and a host that has its address and no state
+    /// replaces it.
     ServerReboots,
-    /// The server's host loses its address, so that nobody answers who asks for it on the link; who has asked before
-    /// forgets the answer.
+    /// Loss of the server's address: requests for it on the link stay unanswered, and earlier answers are forgotten.
     ServerAddressGone,
-    /// The client's host loses its address.
+    /// Loss of the client's address.
     ClientAddressGone,
-    /// The server's end of its link goes down.
+    /// Failure of the server's end of its link.
     ServerLinkDown,
 }
 
-/// How far a connection gets on the wire.
+/// Extent of a connection on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// The client sends a SYN, and whatever follows.
+    /// SYN of the client and all segments that follow.
     Connection,
     /// No segment at all.
     Nothing,
-    /// Segments that belong to no connection: there is no SYN, or none of a connection that comes about.
+    /// Segments that belong to no connection: there is no SYN, or only one that leads to no connection.
     Strays,
 }
 
 impl Scenario {
-    /// What it is on this kernel.
+    /// Returns the form of the scenario on this kernel.
     #[must_use]
     pub fn on(&'static self, kernel: Kernel) -> &'static Self {
         let other = self.otherwise.iter().find(|other| other.on.is(kernel));
+        // A variant may have variants of its own.
         other.map_or(self, |other| other.is.on(kernel))
     }
 
-    /// Everything that it is on one kernel or another; itself first.
+    /// Returns all forms of the scenario on different kernels, beginning with the scenario itself.
     #[must_use]
     pub fn forms(&'static self) -> Vec<&'static Self> {
         let others = self.otherwise.iter().flat_map(|other| other.is.forms());
         std::iter::once(self).chain(others).collect()
     }
 
-    /// The patches that make it another one.
+    /// Returns the patches that change the scenario.
     #[must_use]
     pub fn patches(&'static self) -> Vec<&'static Patch> {
         self.patches_where(|_, _| true)
     }
 
-    /// The patches that make it another one in this regard, which is asked of it with two of its forms.
+    /// Returns the patches that change the scenario in some respect: `differ` compares two of its forms.
     pub fn patches_where(
         &'static self,
         differ: impl Fn(&Self, &Self) -> bool,
@@ -303,9 +304,10 @@ impl Scenario {
         patches
     }
 
-    /// Whether both make the same calls in the same order, however they must end.
+    /// Returns true if both scenarios make the same calls in the same order, regardless of the expected outcomes.
     #[must_use]
     pub fn is_played_as(&self, other: &Self) -> bool {
+        // One placeholder for every expected outcome, so that only the calls are compared.
         let played = |step: &Step| match *step {
             Step::Call(role, op, _) => Step::Call(role, op, Expect::ReportsNone),
             Step::Begin(role, op, _) => Step::Begin(role, op, Expect::ReportsNone),
@@ -315,13 +317,13 @@ impl Scenario {
         steps(self) == steps(other)
     }
 
-    /// Whether a child process has a part in it.
+    /// Returns true if the script uses a child process.
     #[must_use]
     pub fn has_child(&self) -> bool {
         self.calls().any(|(_, op, _)| op == Op::Spawn)
     }
 
-    /// Whether its calls may wait for a timer, of the kernel or of their own.
+    /// Returns true if the calls may wait for a timer, of the kernel or of their own.
     #[must_use]
     pub fn waits_for_timers(&self) -> bool {
         let bounds = |op| {
@@ -333,19 +335,22 @@ impl Scenario {
         self.slow || self.calls().any(|(_, op, _)| bounds(op))
     }
 
-    /// Whether the link between its hosts goes down.
+    /// Returns true if the link between the hosts goes down.
     #[must_use]
     pub fn loses_link(&self) -> bool {
         let down = Step::Happens(Change::ServerLinkDown);
         self.steps.contains(&down)
     }
 
-    /// Whether it runs in a namespace of its own only: it changes settings, has a firewall, makes segments by hand, or does
-    /// what only the namespace's administrator may.
+    /// Returns the resources that the scenario needs beyond a loopback interface.
+    ///
+    /// A scenario that needs any runs only in a namespace of its own: it changes settings, has a firewall, forges
+    /// segments, or does something that only the administrator of the namespace may do.
     #[must_use]
     pub fn needs(&self) -> Needs {
         let mut needs = Needs {
-            // Linux lets only who administers the network put a filter on a TCP socket (6.18.44; any owner could before).
+            // Only a network administrator may put a filter on a TCP socket (Linux 6.18.44; before, any owner of the
+            // socket).
             administration: !self.sysctls.is_empty()
                 || self.raw.is_some()
                 || self.target == Target::Deaf,
@@ -359,6 +364,7 @@ impl Scenario {
             match step {
                 Step::Inject(_) | Step::InjectIcmp(_) => needs.forgery = true,
                 Step::Call(_, op, _) | Step::Begin(_, op, _) => {
+                    // TCP_REPAIR and SOCK_DESTROY need CAP_NET_ADMIN, as filters do.
                     needs.administration |= matches!(op, Op::Repair | Op::Destroy | Op::DropAll);
                     needs.destruction |= *op == Op::Destroy;
                 }
@@ -368,19 +374,19 @@ impl Scenario {
         needs
     }
 
-    /// Whether no RST ends TIME-WAIT in its namespace.
+    /// Returns true if RSTs do not end TIME-WAIT in the namespace of the scenario (RFC 1337).
     #[must_use]
     pub fn keeps_time_wait(&self) -> bool {
         self.sysctls.contains(&("tcp_rfc1337", "1"))
     }
 
-    /// Whether this end receives nothing from the beginning.
+    /// Returns true if the end receives nothing from the beginning.
     #[must_use]
     pub fn is_deaf(&self, role: Role) -> bool {
         self.raw == Some(role) || (role == Role::Server && self.target == Target::Deaf)
     }
 
-    /// Whether segments are made by hand in the name of this end.
+    /// Returns true if the script forges segments in the name of the end.
     #[must_use]
     pub fn forges(&self, role: Role) -> bool {
         let mut steps = self.steps.iter();
@@ -388,7 +394,7 @@ impl Scenario {
             || steps.any(|step| matches!(step, Step::Inject(forged) if forged.from == role))
     }
 
-    /// Whether segments with data are made by hand in the name of this end.
+    /// Returns true if the script forges segments with data in the name of the end.
     #[must_use]
     pub fn forges_data_of(&self, role: Role) -> bool {
         let mut steps = self.steps.iter();
@@ -396,7 +402,7 @@ impl Scenario {
             || steps.any(|step| matches!(step, Step::Inject(forged) if forged.from == role && forged.len > 0))
     }
 
-    /// Whether call number `index` is to block while others are made.
+    /// Returns true if call number `index` is expected to block while other calls are made.
     #[must_use]
     pub fn blocks(&self, index: usize) -> bool {
         let calls = self.steps.iter();
@@ -404,7 +410,7 @@ impl Scenario {
         matches!(calls.nth(index), Some(Step::Begin(..)))
     }
 
-    /// The calls of the script, in the order in which they begin: who, what, and how it must end.
+    /// Returns the calls of the script in the order in which they begin: the end, the call and its expected outcome.
     pub fn calls(&self) -> impl Iterator<Item = (Role, Op, Expect)> {
         self.steps.iter().filter_map(|step| match *step {
             Step::Call(role, op, expect) | Step::Begin(role, op, expect) => {
@@ -415,53 +421,53 @@ impl Scenario {
     }
 }
 
-/// What waits at the server's address.
+/// Socket, rule or route at the server's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A listening socket that all such trials share.
+    /// Listening socket that all such trials share.
     Listener,
-    /// Nobody: the port is held by a socket that does not listen, so that nobody else can.
+    /// Closed port, reserved by a socket that does not listen, so that no other process can listen there.
     ClosedPort,
-    /// A listening socket of the trial's own, which it may close.
+    /// Listening socket of the trial's own, which the script may close.
     OwnListener(Listening),
-    /// The client's own address and port.
+    /// Client's own address and port.
     Itself,
-    /// A listening socket of the trial's own that receives nothing: whatever comes is dropped before TCP sees it, and
-    /// nobody answers.
+    /// Listening socket of the trial's own that receives nothing: every segment is dropped before TCP sees it, and none
+    /// is answered.
     Deaf,
-    /// A listening socket of the trial's own, behind this rule of a firewall.
+    /// Listening socket of the trial's own, behind this firewall rule.
     Firewalled(Rule),
-    /// An address that no packet gets to, because of this route.
+    /// Address that no packet reaches, because of this route.
     NoRoute(Route),
-    /// An address on the client's own link that nobody has.
+    /// Address on the client's own link that no host has.
     Nobody,
 }
 
-/// What a firewall does to segments. Each rule has a port of its own.
+/// Firewall rule. Each rule has a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// What comes in for the port is dropped.
+    /// Drop of all incoming segments for the port.
     DropInput,
-    /// What goes out to the port is dropped.
+    /// Drop of all outgoing segments to the port.
     DropOutput,
-    /// What comes in for the port is answered with a RST, in the name of who has the port.
+    /// Reject of all incoming segments for the port with an RST, in the name of the owner of the port.
     RejectWithReset,
-    /// What comes in for the port is answered with ICMP: port unreachable.
+    /// Reject of all incoming segments for the port with an ICMP error, port unreachable.
     RejectWithIcmp,
-    /// Data that comes in for the port is answered with a RST, in the name of who has the port.
+    /// Reject of incoming data for the port with an RST, in the name of the owner of the port.
     RejectData,
-    /// RSTs that go out from the port are dropped.
+    /// Drop of outgoing RSTs from the port.
     DropResets,
-    /// Data that is forwarded to the port is answered with a RST, in the name of who has the port.
+    /// Reject of forwarded data for the port with an RST, in the name of the owner of the port.
     RejectForwarded,
-    /// RSTs of sockets that abort are not forwarded from the port.
+    /// Drop of forwarded RSTs of aborting sockets from the port.
     DropForwardedAborts,
-    /// Data is not forwarded from the port.
+    /// Drop of forwarded data from the port.
     DropForwardedData,
 }
 
 impl Rule {
-    /// All of them.
+    /// Every rule, in the order of declaration.
     pub const ALL: [Self; 9] = [
         Self::DropInput,
         Self::DropOutput,
@@ -475,21 +481,21 @@ impl Rule {
     ];
 }
 
-/// Why no packet gets to an address.
+/// Type of a route over which no packet reaches an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// There is no route at all.
+    /// No route at all.
     Missing,
-    /// A route of type `unreachable`.
+    /// Route of type `unreachable`.
     Unreachable,
-    /// A route of type `prohibit`.
+    /// Route of type `prohibit`.
     Prohibit,
-    /// A route of type `blackhole`.
+    /// Route of type `blackhole`.
     Blackhole,
 }
 
 impl Route {
-    /// All of them.
+    /// Every type, in the order of declaration.
     pub const ALL: [Self; 4] = [
         Self::Missing,
         Self::Unreachable,
@@ -498,25 +504,25 @@ impl Route {
     ];
 }
 
-/// What a trial needs beside a loopback interface.
+/// Resources that a trial needs beyond a loopback interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Rights over the namespace while it runs.
+    /// Administrative rights over the namespace during the trial.
     pub administration: bool,
-    /// The firewall.
+    /// Firewall.
     pub firewall: bool,
     /// Sockets that send whole packets.
     pub forgery: bool,
-    /// Routes of its own.
+    /// Routes of the trial's own.
     pub routes: bool,
-    /// More hosts than one.
+    /// More than one host.
     pub hosts: bool,
-    /// The destruction of sockets from outside.
+    /// Destruction of sockets from outside (`SOCK_DESTROY`).
     pub destruction: bool,
 }
 
 impl Needs {
-    /// What any of these needs.
+    /// Returns the union of the needs of the scenarios.
     pub fn of<'a>(scenarios: impl IntoIterator<Item = &'a Scenario>) -> Self {
         scenarios
             .into_iter()
@@ -531,30 +537,30 @@ impl Needs {
             })
     }
 
-    /// Whether it needs anything.
+    /// Returns true if anything is needed.
     #[must_use]
     pub fn any(self) -> bool {
         self != Self::default()
     }
 }
 
-/// How a trial's own listener listens.
+/// Options of a trial's own listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// The backlog; the kernel lets one connection more into the queue.
+    /// Backlog. The kernel lets one connection more into the queue.
     pub backlog: u16,
-    /// `TCP_DEFER_ACCEPT`, in seconds: only connections that have sent data are accepted.
+    /// Time of `TCP_DEFER_ACCEPT`, in seconds: only connections that have sent data are accepted.
     pub defer_accept: Option<u8>,
-    /// Whether a second listener shares the port (`SO_REUSEPORT`).
+    /// Flag: a second listener shares the port (`SO_REUSEPORT`).
     pub shares_port: bool,
-    /// `TCP_FASTOPEN`: data that comes with a SYN is taken.
+    /// Flag: data that comes with a SYN is accepted (`TCP_FASTOPEN`).
     pub fast_open: bool,
-    /// `TCP_MD5SIG`: only signed segments are taken, with a key that the client does not have.
+    /// Flag: only segments signed with a key that the client does not have are accepted (`TCP_MD5SIG`).
     pub signed: bool,
 }
 
 impl Listening {
-    /// As most do.
+    /// Options that most listeners have.
     pub const USUAL: Self = Self {
         backlog: 128,
         defer_accept: None,
@@ -564,72 +570,76 @@ impl Listening {
     };
 }
 
-/// One step of a script.
+/// Step of a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A call, and how it must end.
+    /// Call, with its expected outcome.
     Call(Role, Op, Expect),
-    /// A call that is to block, on a thread of its own: the script goes on once it sleeps in the kernel.
+    /// Call that is expected to block, on a thread of its own: the script continues once the call sleeps in the kernel.
     Begin(Role, Op, Expect),
-    /// Wait until the call that this role has begun returns.
+    /// Wait for the return of the call that this role has begun.
     End(Role),
-    /// Other clients connect, so many, one after the other, and stay; those behind a full queue get no answer and do
-    /// not wait for one. Each sends a byte if the listener defers accepting.
+    /// Connections of this many other clients, one after the other, which stay open. Clients behind a full queue get no
+    /// answer and do not wait for one. Each client sends a byte if the listener defers accepting.
     Others(u8),
     /// Wait until the capture, or the kernel, shows this.
     Await(Awaited),
-    /// Somebody else sends a segment in the name of an end.
+    /// Segment that a third party sends in the name of an end.
     Inject(Forged),
-    /// Somebody on the way sends an ICMP error.
+    /// ICMP error that a third party on the path sends.
     InjectIcmp(ForgedIcmp),
-    /// Something happens to the network.
+    /// Change of the network.
     Happens(Change),
 }
 
-/// How much time all steps of a script together may take that they do not spend waiting: between one and the next, and in those
-/// that wait for nothing. What takes longer was held up: the process was stopped, the machine paused or overloaded. The shortest
-/// timer that changes what a script predicts is that of a retransmission (`TCP_RTO_MIN`, 200 ms). That of a delayed
-/// acknowledgment (`TCP_DELACK_MIN`, 40 ms) is shorter, and scripts wait for it where it matters ([`Awaited::Acknowledged`]).
+/// Maximum time that a whole script may lose between its steps and in steps that wait for nothing.
+///
+/// A trial that loses more was held up: the process was stopped, the machine paused or overloaded. The shortest timer
+/// that changes what a script predicts is that of a retransmission (`TCP_RTO_MIN`, 200 ms). The timer of a delayed
+/// acknowledgment (`TCP_DELACK_MIN`, 40 ms) is shorter, and scripts wait for it where it matters
+/// ([`Awaited::Acknowledged`]).
 pub const STEP_WINDOW: Duration = Duration::from_millis(150);
 
-/// How long a call may block. A bound on failure, not a pace.
+/// Maximum time that a call may block. A bound on failure, not a pace.
 pub const CALL_BOUND: Duration = Duration::from_secs(5);
 
-/// How long a script waits for a frame. A bound on failure, not a pace.
+/// Maximum time that a script waits for a frame. A bound on failure, not a pace.
 pub const FRAME_BOUND: Duration = Duration::from_secs(2);
 
-/// What a script may wait for, seen in the capture.
+/// Event that a script waits for, seen in the capture or in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    /// This end has sent a FIN.
+    /// FIN sent by this end.
     FinFrom(Role),
-    /// This end has acknowledged the other end's FIN.
+    /// Acknowledgment by this end of the other end's FIN.
     FinAckedBy(Role),
-    /// This end has sent data, and the other end's kernel has it.
+    /// Data sent by this end and received by the other end's kernel.
     DataFrom(Role),
-    /// This end has sent a RST that the other end has to believe.
+    /// RST sent by this end that the other end is required to accept.
     ResetFrom(Role),
-    /// Nothing is left of this end's socket, which was closed: not even what FIN-WAIT-2 keeps.
+    /// Disappearance of this end's closed socket, including the remains in FIN-WAIT-2.
     Gone(Role),
-    /// There is an error on this end's socket, or the end of all data: `POLLERR` or `POLLHUP`, which a timer brings.
+    /// Error or end of data on this end's socket, caused by a timer: `POLLERR` or `POLLHUP`.
     Dead(Role),
-    /// The client's SYN has been sent, and its `connect` still waits.
+    /// SYN of the client, while its `connect` still waits.
     SynFrom(Role),
-    /// This end has sent something since a segment was last made by hand.
+    /// Segment sent by this end since the last forged one.
     AnswerFrom(Role),
-    /// This end has sent something again, or a probe, and has had no answer.
+    /// Retransmission or probe of this end that had no answer.
     AgainFrom(Role),
-    /// This end's socket has left SYN-SENT and SYN-RECEIVED.
+    /// Departure of this end's socket from SYN-SENT and SYN-RECEIVED.
     Established(Role),
-    /// The other end has acknowledged all that this end has sent, and this end knows. So nothing that is under way meets a socket
-    /// that is about to be closed: up to Linux 6.4 it may be left to ksoftirqd, and a delayed ACK is a timer's.
+    /// Acknowledgment by the other end of all segments from this end, received by this end.
+    ///
+    /// After this wait, no segment in flight can meet a socket that is about to be closed: up to Linux 6.4, a received
+    /// segment may be left to ksoftirqd, and a delayed ACK waits for a timer.
     Acknowledged(Role),
-    /// An ICMP error about the connection has come in.
+    /// ICMP error about the connection.
     Icmp,
 }
 
 impl Awaited {
-    /// How long a script waits for it before it goes on without.
+    /// Returns the maximum time that a script waits before it continues without the event.
     #[must_use]
     pub fn bound(self) -> Duration {
         match self {
@@ -647,7 +657,7 @@ impl Awaited {
         }
     }
 
-    /// Whether a timer of the kernel brings it; everything else comes at once.
+    /// Returns true if the event depends on a kernel timer. Every other event happens at once.
     #[must_use]
     pub fn is_up_to_timers(self) -> bool {
         matches!(
@@ -657,38 +667,40 @@ impl Awaited {
     }
 }
 
-/// An order on the wire that a scenario is named after. Missed, the trial is another scenario's, and inconclusive.
+/// Order of segments that a scenario is named after. If the order is missed, the trial is that of another scenario, and
+/// inconclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timing {
-    /// The client acknowledges the server's FIN in a segment of its own before it sends data.
+    /// Acknowledgment of the server's FIN by the client in a segment of its own, before the client's data.
     DataAfterAckOfFin,
-    /// The client's data is the first to acknowledge the server's FIN.
+    /// Acknowledgment of the server's FIN by the client's data, which is the first to acknowledge it.
     DataBeforeAckOfFin,
-    /// The first SYN is answered while `connect` is still sending it, and holds the socket.
+    /// Answer to the first SYN while `connect` is still sending it and holds the socket.
     AnsweredWhileSent,
-    /// It is answered when `connect` waits already: what is received on loopback was left for later.
+    /// Answer to the first SYN while `connect` already waits, because processing of the received loopback packet was
+    /// deferred.
     AnsweredWhileAwaited,
 }
 
-/// How a call must end.
+/// Expected outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// It succeeds with this value.
+    /// Success with this value.
     Returns(i64),
-    /// It succeeds with fewer bytes than it was asked for, at least one.
+    /// Success with fewer bytes than requested, but at least one.
     ReturnsSome,
-    /// `poll` gives this mask.
+    /// Success of `poll` with this mask.
     Polls(Events),
-    /// It fails with this errno, for this reason.
+    /// Failure with this errno, for this reason.
     Fails(Errno, Cause),
-    /// `SO_ERROR` reports this error, for this reason.
+    /// Report of this error by `SO_ERROR`, for this reason.
     Reports(Errno, Cause),
-    /// `SO_ERROR` reports that there is no error.
+    /// Report by `SO_ERROR` that there is no error.
     ReportsNone,
 }
 
 impl Expect {
-    /// The one outcome that is meant, without its reason; `None` if several are.
+    /// Returns the only expected outcome, without its reason; `None` if several outcomes are expected.
     #[must_use]
     pub fn outcome(self) -> Option<Outcome> {
         match self {
@@ -701,7 +713,7 @@ impl Expect {
         }
     }
 
-    /// Whether this call may end so.
+    /// Returns true if the call may end with this outcome.
     #[must_use]
     pub fn allows(self, op: Op, outcome: Outcome) -> bool {
         match (self.outcome(), op, outcome) {
@@ -713,7 +725,7 @@ impl Expect {
         }
     }
 
-    /// Why, if it is an error.
+    /// Returns the reason of an expected error; `None` if no error is expected.
     #[must_use]
     pub fn cause(self) -> Option<Cause> {
         match self {
@@ -724,7 +736,7 @@ impl Expect {
 }
 
 impl fmt::Display for Expect {
-    /// What is shown of the outcome that is meant.
+    /// Writes the expected outcome.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.outcome() {
             Some(outcome) => outcome.fmt(f),
@@ -733,47 +745,49 @@ impl fmt::Display for Expect {
     }
 }
 
-/// What stands for a number of bytes that is not known before.
+/// Text for a number of bytes that is not known in advance.
 pub(crate) const SOME: &str = "some, not all";
 
-/// Why a call failed.
+/// Reason why a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The RST put this error on the socket and this call is the one that is told: index into
-    /// [`Scenario::resets`] where it is expected, into the judge's resets where it is found.
+    /// Error that this RST put on the socket and that this call reports first. The index is that in
+    /// [`Scenario::resets`] of an expected RST, and that in the judge's resets of a captured one.
     Reset(usize),
-    /// That RST killed the connection; its error was reported already, this is how a dead socket answers.
+    /// Failure on a connection that this RST closed, after the error of the RST was reported.
     AfterReset(usize),
-    /// The caller shut its own sending side down before; no RST has a part in it.
+    /// Failure because the caller had shut down its own sending side. No RST is involved.
     OwnShutdown,
-    /// The caller dissolved or cancelled the connection itself (`AF_UNSPEC`, `shutdown` during `connect`).
+    /// Failure because the caller dissolved or cancelled the connection itself (`AF_UNSPEC`, `shutdown` during
+    /// `connect`).
     OwnDisconnect,
-    /// The socket answered with this RST itself, and its owner is told as if it had come from the other end.
+    /// Error that the socket put on itself when it answered with this RST, as if the RST had come from the other end.
     OwnReset(usize),
-    /// There is no connection: the socket never had one, or is none that can have one.
+    /// Failure on a socket that never had a connection, or cannot have one.
     NotConnected,
-    /// The listener has stopped listening.
+    /// Failure because the listener no longer listens.
     NotListening,
-    /// The caller does not wait any longer, or at all: a time-out of its own, or `O_NONBLOCK`.
+    /// Failure because the caller does not wait, or no longer: `O_NONBLOCK`, or a time-out of its own.
     WouldBlock,
-    /// The other end did not answer in time.
+    /// Time-out of a limit that the caller set for the other end's answer.
     TimedOut,
-    /// The kernel gave up by itself: what was sent was not acknowledged however often it was sent again.
+    /// Time-out of the kernel's own: no retransmission was acknowledged.
     Unanswered,
-    /// ICMP error number so many of [`Scenario::icmp`] where it is expected; where it is found, of the judge's.
+    /// Error that this ICMP error put on the socket. The index is that in [`Scenario::icmp`] of an expected ICMP error,
+    /// and that in the judge's ICMP errors of a captured one.
     Icmp(usize),
-    /// An administrator destroyed the socket.
+    /// Error that an administrator put on the socket by destroying it.
     Destroyed,
-    /// This host knows no way to the address.
+    /// Failure because this host has no route to the address.
     NoRoute,
-    /// Another thread waits in a call on the same socket.
+    /// Failure because another thread is waiting in a call on the same socket.
     InUse,
 }
 
-/// An ICMP error that must be on the wire.
+/// ICMP error that must be on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpectedIcmp {
-    /// The end whose segment it quotes.
+    /// End whose segment the ICMP error quotes.
     pub to: Role,
     /// Type and code over IPv4.
     pub ipv4: (u8, u8),
@@ -782,7 +796,7 @@ pub struct ExpectedIcmp {
 }
 
 impl ExpectedIcmp {
-    /// Type and code over this family.
+    /// Returns the type and code over this family.
     #[must_use]
     pub fn over(self, family: Family) -> (u8, u8) {
         match family {
@@ -792,40 +806,40 @@ impl ExpectedIcmp {
     }
 }
 
-/// A RST that must be on the wire.
+/// RST that must be on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpectedReset {
-    /// The end that sends it.
+    /// End that the RST comes from.
     pub from: Role,
-    /// How it must look; `None`: like none that Linux makes.
+    /// Form of the RST; `None` for a form that Linux does not make.
     pub form: Option<Form>,
-    /// What must become of it.
+    /// Expected treatment of the RST.
     pub fate: Fate,
-    /// The state of its receiver when it comes in.
+    /// State of the receiver when the RST arrives.
     pub receiver_state: State,
-    /// Who sends it.
+    /// Sender of the RST.
     pub sender: Sender,
-    /// The kernel's `sk_rst_reason` for it; empty where no kernel sends it.
+    /// Kernel's `sk_rst_reason` of the RST; empty if no kernel sends it.
     pub reason: &'static str,
 }
 
-/// What becomes of a RST.
+/// Treatment of an RST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Its receiver has to believe it.
+    /// Acceptance: the receiver is required to accept the RST.
     Believed,
-    /// Its receiver must ignore it.
+    /// Silence: the receiver must ignore the RST.
     Ignored,
-    /// Its receiver must not believe it, and asks back with an ACK (RFC 5961, 3.2).
+    /// Challenge: the receiver must not accept the RST, and answers with a challenge ACK (RFC 5961, 3.2).
     Challenged,
-    /// It does not reach its receiver.
+    /// Loss on the path: the RST does not reach its receiver.
     Lost,
-    /// It does not even get to the wire at its sender's end, whose kernel has sent it all the same.
+    /// Loss at the sender: the sender's kernel has sent the RST, but it never reaches the wire.
     NeverLeft,
 }
 
 impl Fate {
-    /// Of this RST.
+    /// Returns the treatment of a captured RST.
     #[must_use]
     pub fn of(reset: &Reset) -> Self {
         if reset.acceptance.is_acceptable() {
@@ -839,7 +853,7 @@ impl Fate {
         }
     }
 
-    /// `believed`, `ignored`, `challenged`, `lost` or `never left`.
+    /// Returns the name: `believed`, `ignored`, `challenged`, `lost` or `never left`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -852,24 +866,25 @@ impl Fate {
     }
 }
 
-/// Who sent a RST.
+/// Sender of an RST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sender {
-    /// A socket of that end: one that aborts, or that has no use for what came in; a listener, too.
+    /// Socket of the stated end: one that aborts, one that cannot use a received segment, or a listener.
     Socket,
-    /// That end's kernel, which has no socket for what came in, or what is left of one in FIN-WAIT-2 or TIME-WAIT.
+    /// Kernel of the stated end, which has no socket for a received segment, or only the remains of one in FIN-WAIT-2
+    /// or TIME-WAIT.
     Kernel,
-    /// A firewall rule on the way, in the name of that end.
+    /// Firewall rule on the path, in the name of the stated end.
     Firewall,
-    /// Somebody else, in the name of that end.
+    /// Third party, in the name of the stated end.
     Injected,
-    /// Nobody was there to tell.
+    /// Sender that the evidence does not determine.
     Unknown,
 }
 
 impl Sender {
-    /// `socket`, `kernel`, `firewall`, `injected` or `unknown`.
+    /// Returns the name: `socket`, `kernel`, `firewall`, `injected` or `unknown`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -882,7 +897,7 @@ impl Sender {
     }
 }
 
-/// The catalogue, in the order in which `list` shows it.
+/// Catalogue of all scenarios, in the order of `rstproof list`.
 pub const ALL: &[&Scenario] = &[
     &connect::CLOSED_PORT,
     &connect::NOT_LISTENING,
@@ -1054,26 +1069,26 @@ pub const ALL: &[&Scenario] = &[
     &blind::STRAY_RST_CLOSED,
 ];
 
-/// What saved evidence of a scenario is judged by that this version does not have; not one to be run.
+/// Placeholder by which saved evidence of a scenario unknown to this version is judged. It cannot be run.
 pub const UNKNOWN: Scenario = Scenario {
     id: "unknown",
     title: "a scenario that this version does not have",
     ..BASE
 };
 
-/// The scenario with this id.
+/// Returns the scenario with this id.
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Scenario> {
     ALL.iter().copied().find(|scenario| scenario.id == id)
 }
 
-/// TCP Fast Open for clients (1) and servers (2), without a cookie on either side (4, 0x200): nothing is left from one trial to
-/// the next.
+/// Setting that enables TCP Fast Open for clients (1) and servers (2), without a cookie on either side (4, 0x200): one
+/// trial leaves no state for the next.
 const FAST_OPEN: (&str, &str) = ("tcp_fastopen", "519");
 
-// The words that scripts are written in.
+// Constructors that scripts are written with.
 
-/// A socket of this end aborts.
+/// Returns an RST of a socket of this end that aborts.
 const fn abort(from: Role, receiver_state: State, reason: &'static str) -> ExpectedReset {
     ExpectedReset {
         from,
@@ -1085,7 +1100,7 @@ const fn abort(from: Role, receiver_state: State, reason: &'static str) -> Expec
     }
 }
 
-/// This end answers a segment with ACK.
+/// Returns the RST with which this end answers a segment that has ACK.
 const fn answer(
     from: Role,
     receiver_state: State,
@@ -1102,7 +1117,7 @@ const fn answer(
     }
 }
 
-/// The same to a SYN or another segment without ACK.
+/// Returns the RST with which this end answers a SYN or another segment without ACK.
 const fn answer_without_ack(
     from: Role,
     receiver_state: State,
@@ -1115,7 +1130,7 @@ const fn answer_without_ack(
     }
 }
 
-/// Somebody sends a RST in the name of this end.
+/// Returns an RST that a third party sends in the name of this end.
 const fn injected(from: Role, receiver_state: State) -> ExpectedReset {
     ExpectedReset {
         from,
@@ -1127,7 +1142,7 @@ const fn injected(from: Role, receiver_state: State) -> ExpectedReset {
     }
 }
 
-/// The same, of which its receiver must take no notice.
+/// Marks an RST as one that its receiver must ignore.
 const fn ignored(reset: ExpectedReset) -> ExpectedReset {
     ExpectedReset {
         fate: Fate::Ignored,
@@ -1135,7 +1150,7 @@ const fn ignored(reset: ExpectedReset) -> ExpectedReset {
     }
 }
 
-/// The same, which nobody receives.
+/// Marks an RST as one that is lost on the path.
 const fn lost(reset: ExpectedReset) -> ExpectedReset {
     ExpectedReset {
         fate: Fate::Lost,
@@ -1143,7 +1158,7 @@ const fn lost(reset: ExpectedReset) -> ExpectedReset {
     }
 }
 
-/// The same, which never gets to the wire.
+/// Marks an RST as one that never reaches the wire.
 const fn never_left(reset: ExpectedReset) -> ExpectedReset {
     ExpectedReset {
         fate: Fate::NeverLeft,
@@ -1151,7 +1166,7 @@ const fn never_left(reset: ExpectedReset) -> ExpectedReset {
     }
 }
 
-/// The same, which its receiver asks back about.
+/// Marks an RST as one that its receiver answers with a challenge ACK.
 const fn challenged(reset: ExpectedReset) -> ExpectedReset {
     ExpectedReset {
         fate: Fate::Challenged,
@@ -1171,12 +1186,12 @@ const fn returns(value: i64) -> Expect {
     Expect::Returns(value)
 }
 
-/// The call is told of RST number `reset` of the scenario.
+/// Expects a failure with the error of RST number `reset` of the scenario.
 const fn told_of_reset(errno: Errno, reset: usize) -> Expect {
     Expect::Fails(errno, Cause::Reset(reset))
 }
 
-/// The call finds the socket dead of RST number `reset`, which an earlier call was told of.
+/// Expects a failure on the socket that RST number `reset` closed, after an earlier call reported the error.
 const fn dead_since_reset(errno: Errno, reset: usize) -> Expect {
     Expect::Fails(errno, Cause::AfterReset(reset))
 }
@@ -1185,7 +1200,7 @@ const fn polls(events: Events) -> Expect {
     Expect::Polls(events)
 }
 
-/// `SO_ERROR` is told of RST number `reset` of the scenario.
+/// Expects a report by `SO_ERROR` of the error of RST number `reset` of the scenario.
 const fn reports(errno: Errno, reset: usize) -> Expect {
     Expect::Reports(errno, Cause::Reset(reset))
 }
@@ -1194,7 +1209,7 @@ const fn would_block(errno: Errno) -> Expect {
     Expect::Fails(errno, Cause::WouldBlock)
 }
 
-/// Another thread waits on the socket.
+/// Expects a failure because another thread waits on the socket.
 const fn busy() -> Expect {
     Expect::Fails(Errno::EBUSY, Cause::InUse)
 }
@@ -1203,26 +1218,26 @@ const fn not_connected(errno: Errno) -> Expect {
     Expect::Fails(errno, Cause::NotConnected)
 }
 
-// What poll shows of a socket (tcp_poll()).
+// Events that poll reports for a socket (tcp_poll()).
 
-/// It is connected, and nothing is to be read.
+/// Events of a connected socket without data to read.
 const OPEN: Events = Events::OUT;
-/// The other end has sent FIN, or this one has shut its receiving side down.
+/// Events of a socket whose peer has sent FIN, or whose own receiving side is shut down.
 const PEER_CLOSED: Events = Events::IN.and(Events::OUT).and(Events::RDHUP);
-/// It is dead, and its error was taken.
+/// Events of a closed connection whose error was taken.
 const DEAD: Events = PEER_CLOSED.and(Events::HUP);
-/// It is dead, and nobody has taken its error.
+/// Events of a closed connection whose error was not taken yet.
 const DEAD_WITH_ERROR: Events = DEAD.and(Events::ERR);
-/// It has no connection.
+/// Events of a socket without a connection.
 const UNCONNECTED: Events = Events::OUT.and(Events::HUP);
-/// It has no connection any more, and nobody has taken its error.
+/// Events of a socket that no longer has a connection and whose error was not taken yet.
 const UNCONNECTED_WITH_ERROR: Events = UNCONNECTED.and(Events::ERR);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What scenarios are on one kernel or another.
+    /// Returns every form of every scenario, on any kernel.
     fn every_form() -> impl Iterator<Item = &'static Scenario> {
         ALL.iter().flat_map(|scenario| scenario.forms())
     }
@@ -1247,8 +1262,9 @@ mod tests {
         }
     }
 
-    /// Up to Linux 6.4 what a call sends on loopback may arrive after it has returned (d15121be7485): the first that is told of a RST
-    /// is a call that waits for it, or the script has waited for more than a FIN.
+    /// Up to Linux 6.4, a segment that a call sends on loopback may arrive after the call has returned (d15121be7485).
+    /// So the first call that reports an RST is one that waits for it, or the script has waited for more than a FIN
+    /// before.
     #[test]
     fn who_is_told_of_a_reset_has_waited_for_it() {
         for scenario in every_form() {
@@ -1261,7 +1277,7 @@ mod tests {
                     Step::Call(_, op, expect)
                         if matches!(expect.cause(), Some(Cause::Reset(_))) =>
                     {
-                        // With TCP Fast Open a write waits for the answer to its SYN.
+                        // With TCP Fast Open, a write waits for the answer to its SYN.
                         let waits = matches!(op, Op::Read(_) | Op::Peek(_) | Op::Connect)
                             || scenario.calls().any(|(_, op, _)| op == Op::FastOpenConnect);
                         assert!(has_waited || (may_block && waits), "{}: {op}", scenario.id);
@@ -1273,7 +1289,7 @@ mod tests {
         }
     }
 
-    /// Each is what some kernel plays, and on a kernel of today none but the catalogue's own is.
+    /// Each form is selected on some kernel, and a current kernel selects only the forms of the catalogue itself.
     #[test]
     fn a_form_is_played_where_its_change_is_or_is_not() {
         let on = |release: &str| Kernel::of("Linux", release, "");
@@ -1288,7 +1304,7 @@ mod tests {
         let before = title("mptcp-linger-zero-close", "6.18.15");
         assert!(before.ends_with("no RST"), "{before}");
         assert!(title("mptcp-linger-zero-close", "6.18.30").contains("MP_FASTCLOSE"));
-        // On 6.16 two changes of one scenario are missing: the first that applies counts.
+        // Linux 6.16 lacks two changes of one scenario: the first that applies is used.
         let unread = find("mptcp-close-unread-data").unwrap();
         assert_eq!(unread.on(on("6.16.12")).resets[0].reason, "TCP_STATE");
         let (older, old) = (unread.on(on("6.17.13")), unread.on(on("6.18.9")));
@@ -1319,7 +1335,7 @@ mod tests {
     #[test]
     fn every_expected_reset_is_what_some_call_fails_of_and_every_cause_exists() {
         for scenario in every_form() {
-            // Of a RST that somebody must be told of.
+            // An accepted RST that some call must report.
             let believed = |reset: &ExpectedReset| {
                 reset.fate == Fate::Believed
                     && scenario.raw != Some(reset.from.peer())
