@@ -1,4 +1,4 @@
-//! Established connections that one end aborts.
+//! Scenarios in which one end aborts an established connection.
 
 use super::{
     Awaited, BASE, Cause, DEAD_WITH_ERROR, Errno, Expect, ExpectedReset, FAST_OPEN, Listening,
@@ -17,8 +17,10 @@ const ABORTED_BY_SERVER: &[ExpectedReset] = &[abort(
 const ABORTED_AFTER_FIN: &[ExpectedReset] =
     &[abort(Role::Server, State::CloseWait, "TCP_ABORT_ON_CLOSE")];
 
-/// `close()` with bytes in the receive queue aborts: `__tcp_close()` calls `tcp_send_active_reset()`, as RFC 2525
-/// 2.17 asks, so that the peer learns that its data was lost.
+/// Close of a server socket with unread data: RST instead of FIN.
+///
+/// `close()` with bytes in the receive queue aborts: `__tcp_close()` calls `tcp_send_active_reset()`, as RFC 2525 2.17
+/// asks, so that the peer learns that its data was lost.
 pub(super) const CLOSE_UNREAD_DATA: Scenario = Scenario {
     id: "close-unread-data",
     topic: Topic::Abort,
@@ -46,8 +48,10 @@ pub(super) const CLOSE_UNREAD_DATA: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSE_UNREAD_DATA`], but the client's first call after the RST is a write: `tcp_sendmsg_locked()` returns
-/// `sk_err` (`ECONNRESET`) if there is one, and `EPIPE` only once it has been taken (`sk_stream_error()`).
+/// Variant of [`CLOSE_UNREAD_DATA`] in which the client's first call after the RST is a write.
+///
+/// `tcp_sendmsg_locked()` returns `sk_err` (`ECONNRESET`) if it is set, and `EPIPE` only after the error was taken
+/// (`sk_stream_error()`).
 pub(super) const CLOSE_UNREAD_DATA_WRITE: Scenario = Scenario {
     id: "close-unread-data-write",
     topic: Topic::Abort,
@@ -76,12 +80,14 @@ pub(super) const CLOSE_UNREAD_DATA_WRITE: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_reset()` maps a reset in CLOSE-WAIT to `EPIPE`; `tcp_recvmsg_locked()` tests `SOCK_DONE` before `sk_err`, so
-/// that no read ever reports it.
+/// RST after a FIN: reads return 0, and `SO_ERROR` reports `EPIPE`.
 ///
-/// The close waits for the ACK of the FIN. It is a delayed one, and `__tcp_close()` takes the socket out of the hash
-/// table before it sends the reset: an ACK that comes in between finds no socket and draws a passive reset ahead of
-/// the active one. Left to chance, that happens once in some 20,000 trials.
+/// `tcp_reset()` maps an RST in CLOSE-WAIT to `EPIPE`. `tcp_recvmsg_locked()` tests `SOCK_DONE` before `sk_err`, so no
+/// read ever reports the error.
+///
+/// The close waits for the ACK of the FIN. That ACK is delayed, and `__tcp_close()` removes the socket from the hash
+/// table before it sends the RST: an ACK that arrives in between finds no socket and triggers a passive RST ahead of
+/// the active one. Without the wait, this happens once in some 20,000 trials.
 pub(super) const FIN_THEN_RESET: Scenario = Scenario {
     id: "fin-then-reset",
     topic: Topic::Abort,
@@ -117,8 +123,9 @@ pub(super) const FIN_THEN_RESET: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`FIN_THEN_RESET`], but the write comes first and takes the error: `sk_stream_error()` returns
-/// `sock_error()`, which is `EPIPE` here too, and clears it.
+/// Variant of [`FIN_THEN_RESET`] in which a write comes first and takes the error.
+///
+/// `sk_stream_error()` returns `sock_error()`, which is `EPIPE` here too, and clears it.
 pub(super) const FIN_THEN_RESET_WRITE: Scenario = Scenario {
     id: "fin-then-reset-write",
     topic: Topic::Abort,
@@ -148,7 +155,7 @@ pub(super) const FIN_THEN_RESET_WRITE: Scenario = Scenario {
     ..BASE
 };
 
-/// `SO_LINGER {1, 0}` makes `close()` abort: `__tcp_close()` calls `tcp_disconnect()`, which sends the reset.
+/// Close with `SO_LINGER {1, 0}`: RST instead of FIN. `__tcp_close()` calls `tcp_disconnect()`, which sends the RST.
 pub(super) const LINGER_ZERO_CLOSE: Scenario = Scenario {
     id: "linger-zero-close",
     topic: Topic::Abort,
@@ -168,13 +175,13 @@ pub(super) const LINGER_ZERO_CLOSE: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
-    // The kernel says TCP_STATE: tcp_disconnect() sends it, whatever made close() call that.
+    // The reason is TCP_STATE because tcp_disconnect() sends the RST, whatever made close() call it.
     resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
     counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnData", 1)],
     ..BASE
 };
 
-/// As [`CLOSE_UNREAD_DATA`]: `MSG_PEEK` leaves `copied_seq` where it is.
+/// Variant of [`CLOSE_UNREAD_DATA`] with data that was only peeked at: `MSG_PEEK` does not advance `copied_seq`.
 pub(super) const CLOSE_PEEKED_DATA: Scenario = Scenario {
     id: "close-peeked-data",
     topic: Topic::Abort,
@@ -202,7 +209,7 @@ pub(super) const CLOSE_PEEKED_DATA: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSE_UNREAD_DATA`]: the urgent byte lies in the receive queue though no plain `read` gives it.
+/// Variant of [`CLOSE_UNREAD_DATA`] with an urgent byte: it is in the receive queue although a plain `read` skips it.
 pub(super) const CLOSE_URGENT_DATA: Scenario = Scenario {
     id: "close-urgent-data",
     topic: Topic::Abort,
@@ -231,8 +238,10 @@ pub(super) const CLOSE_URGENT_DATA: Scenario = Scenario {
     ..BASE
 };
 
-/// `__tcp_close()` runs when the last descriptor is gone (`sock_release()` from `fput()`): a copy in another
-/// process keeps the connection.
+/// Close of a socket that two processes hold: only the last close aborts.
+///
+/// `__tcp_close()` runs when the last descriptor is closed (`sock_release()` from `fput()`), so a copy in another
+/// process keeps the connection open.
 pub(super) const CLOSE_UNREAD_SHARED: Scenario = Scenario {
     id: "close-unread-data-shared",
     topic: Topic::Abort,
@@ -264,7 +273,9 @@ pub(super) const CLOSE_UNREAD_SHARED: Scenario = Scenario {
     ..BASE
 };
 
-/// `do_exit()` closes descriptors with `exit_files()`, and `__tcp_close()` runs as it would for `close(2)`.
+/// Kill of the process that holds a socket with unread data: RST.
+///
+/// `do_exit()` closes descriptors with `exit_files()`, and `__tcp_close()` runs as it does for `close(2)`.
 pub(super) const CLOSE_UNREAD_SIGKILL: Scenario = Scenario {
     id: "close-unread-data-sigkill",
     topic: Topic::Abort,
@@ -297,7 +308,7 @@ pub(super) const CLOSE_UNREAD_SIGKILL: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSE_UNREAD_SIGKILL`]: `exit_group(2)` ends in the same `do_exit()`.
+/// Variant of [`CLOSE_UNREAD_SIGKILL`] in which the process exits: `exit_group(2)` ends in the same `do_exit()`.
 pub(super) const CLOSE_UNREAD_EXIT: Scenario = Scenario {
     id: "close-unread-data-exit",
     topic: Topic::Abort,
@@ -330,8 +341,10 @@ pub(super) const CLOSE_UNREAD_EXIT: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSE_UNREAD_DATA`]: what the client has received stays in its receive queue, and `tcp_recvmsg_locked()`
-/// gives that first.
+/// Variant of [`CLOSE_UNREAD_DATA`] with a response that is queued before the RST.
+///
+/// Data that the client has received stays in its receive queue, and `tcp_recvmsg_locked()` returns it before the
+/// error.
 pub(super) const CLOSE_UNREAD_RESPONSE: Scenario = Scenario {
     id: "close-unread-data-response",
     topic: Topic::Abort,
@@ -366,8 +379,9 @@ pub(super) const CLOSE_UNREAD_RESPONSE: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`LINGER_ZERO_CLOSE`]: `tcp_disconnect()` throws the send queue away; the reset carries the number up to
-/// which was sent.
+/// Variant of [`LINGER_ZERO_CLOSE`] with unsent data.
+///
+/// `tcp_disconnect()` discards the send queue; the RST carries the number after the last byte sent.
 pub(super) const LINGER_ZERO_UNSENT: Scenario = Scenario {
     id: "linger-zero-unsent",
     topic: Topic::Abort,
@@ -397,7 +411,9 @@ pub(super) const LINGER_ZERO_UNSENT: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_disconnect()` sends a reset if `tcp_need_reset()` says so of the state, and leaves `ECONNRESET` on its own
+/// Disconnect of a connected socket with `AF_UNSPEC`: RST, and `ECONNRESET` at both ends.
+///
+/// `tcp_disconnect()` sends an RST if `tcp_need_reset()` requires one in that state, and leaves `ECONNRESET` on its own
 /// socket.
 pub(super) const DISCONNECT: Scenario = Scenario {
     id: "disconnect-af-unspec",
@@ -431,7 +447,9 @@ pub(super) const DISCONNECT: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_disconnect()`: in LAST-ACK or CLOSING a reset is sent only if SND.NXT is not yet what was written
+/// Disconnect with `AF_UNSPEC` in LAST-ACK with unsent data: RST.
+///
+/// In LAST-ACK or CLOSING, `tcp_disconnect()` sends an RST only if SND.NXT has not reached the end of the written data
 /// (`TCP_DISCONNECT_WITH_DATA`).
 pub(super) const DISCONNECT_WITH_DATA: Scenario = Scenario {
     id: "disconnect-with-data",
@@ -469,7 +487,8 @@ pub(super) const DISCONNECT_WITH_DATA: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_reset()` wakes whoever sleeps in `sk_wait_data()`, who finds `sk_err`.
+/// Blocked read that the RST wakes: `ECONNRESET`. `tcp_reset()` wakes the sleeper in `sk_wait_data()`, which finds
+/// `sk_err`.
 pub(super) const BLOCKED_READER: Scenario = Scenario {
     id: "reset-blocked-reader",
     topic: Topic::Abort,
@@ -502,7 +521,9 @@ pub(super) const BLOCKED_READER: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_sendmsg_locked()` returns what it has copied so far and leaves the error for the next call.
+/// Blocked write that the RST wakes: a partial write, then `ECONNRESET`.
+///
+/// `tcp_sendmsg_locked()` returns the number of bytes copied so far and leaves the error for the next call.
 pub(super) const BLOCKED_WRITER: Scenario = Scenario {
     id: "reset-blocked-writer",
     topic: Topic::Abort,
@@ -534,7 +555,9 @@ pub(super) const BLOCKED_WRITER: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_reset()` maps FIN-WAIT-2 as it does ESTABLISHED: only a FIN that was *received* makes it `EPIPE`.
+/// RST to a client that has sent FIN: `ECONNRESET`.
+///
+/// `tcp_reset()` maps FIN-WAIT-2 as it maps ESTABLISHED: only a *received* FIN makes the error `EPIPE`.
 pub(super) const HALF_CLOSED: Scenario = Scenario {
     id: "half-closed-then-reset",
     topic: Topic::Abort,
@@ -561,8 +584,10 @@ pub(super) const HALF_CLOSED: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_rcv_state_process()`: in FIN-WAIT-2 with `RCV_SHUTDOWN`, new data is answered with a reset, and
-/// `tcp_reset()` is called on the socket itself, as if that reset had come in.
+/// Write to a server that has shut down both sides: RST, and an error at both ends.
+///
+/// In FIN-WAIT-2 with `RCV_SHUTDOWN`, `tcp_rcv_state_process()` answers new data with an RST and calls `tcp_reset()` on
+/// its own socket, as if that RST had been received.
 pub(super) const SHUTDOWN_RDWR_PEER_WRITES: Scenario = Scenario {
     id: "shutdown-rdwr-then-peer-write",
     topic: Topic::Abort,
@@ -596,7 +621,7 @@ pub(super) const SHUTDOWN_RDWR_PEER_WRITES: Scenario = Scenario {
     ..BASE
 };
 
-/// The mirror of [`SHUTDOWN_RDWR_PEER_WRITES`]: here it is the client that shuts down.
+/// Mirror of [`SHUTDOWN_RDWR_PEER_WRITES`], in which the client shuts down both sides.
 pub(super) const SHUTDOWN_RDWR_OWN: Scenario = Scenario {
     id: "shutdown-rdwr-own",
     topic: Topic::Abort,
@@ -634,8 +659,9 @@ pub(super) const SHUTDOWN_RDWR_OWN: Scenario = Scenario {
     ..BASE
 };
 
-/// `__tcp_close()` in FIN-WAIT-2 with a negative `TCP_LINGER2`: `tcp_send_active_reset()` instead of waiting for
-/// the other FIN.
+/// Close in FIN-WAIT-2 with a negative `TCP_LINGER2`: RST.
+///
+/// `__tcp_close()` calls `tcp_send_active_reset()` instead of waiting for the other FIN.
 pub(super) const LINGER2_HALF_CLOSED: Scenario = Scenario {
     id: "linger2-negative-half-closed",
     topic: Topic::Abort,
@@ -663,8 +689,10 @@ pub(super) const LINGER2_HALF_CLOSED: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_rcv_state_process()`: the ACK of its FIN finds an orphan in FIN-WAIT-1 with a negative `TCP_LINGER2`:
-/// `tcp_done()`, and the ACK is answered with a reset.
+/// Close with a negative `TCP_LINGER2`: the ACK of the FIN is answered with an RST.
+///
+/// In `tcp_rcv_state_process()` the ACK finds an orphan in FIN-WAIT-1 with a negative `TCP_LINGER2`: `tcp_done()`, and
+/// the RST answers the ACK.
 pub(super) const LINGER2: Scenario = Scenario {
     id: "linger2-negative",
     topic: Topic::Abort,
@@ -695,7 +723,7 @@ pub(super) const LINGER2: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSE_UNREAD_DATA`]: after `SHUT_RD` data is still received and queued, so `__tcp_close()` finds it.
+/// Variant of [`CLOSE_UNREAD_DATA`] after `SHUT_RD`: data is still received and queued, so `__tcp_close()` finds it.
 pub(super) const SHUTDOWN_RD_CLOSE: Scenario = Scenario {
     id: "shutdown-rd-then-close",
     topic: Topic::Abort,
@@ -724,8 +752,10 @@ pub(super) const SHUTDOWN_RD_CLOSE: Scenario = Scenario {
     ..BASE
 };
 
-/// `mptcp_close()` with data unread: `mptcp_do_fastclose()`, which resets each subflow with `MP_FASTCLOSE` (RFC 8684,
-/// 3.5; Linux 5.16).
+/// Close of a Multipath TCP socket with unread data: RST with `MP_FASTCLOSE`.
+///
+/// `mptcp_close()` calls `mptcp_do_fastclose()`, which resets each subflow with `MP_FASTCLOSE` (RFC 8684, 3.5; Linux
+/// 5.16).
 pub(super) const MPTCP_CLOSE_UNREAD: Scenario = Scenario {
     otherwise: &[
         Otherwise {
@@ -747,6 +777,7 @@ pub(super) const MPTCP_CLOSE_UNREAD: Scenario = Scenario {
     ..MPTCP_UNREAD
 };
 
+/// Form of [`MPTCP_CLOSE_UNREAD`] on current kernels.
 const MPTCP_UNREAD: Scenario = Scenario {
     id: "mptcp-close-unread-data",
     topic: Topic::Abort,
@@ -786,8 +817,10 @@ const MPTCP_UNREAD: Scenario = Scenario {
     ..BASE
 };
 
-/// `mptcp_close()` with `SO_LINGER` 0: `mptcp_disconnect()`, which resets each subflow with `MP_FASTCLOSE` (RFC 8684, 3.5;
-/// Linux 5.16).
+/// Close of a Multipath TCP socket with `SO_LINGER` 0: RST with `MP_FASTCLOSE`.
+///
+/// `mptcp_close()` calls `mptcp_disconnect()`, which resets each subflow with `MP_FASTCLOSE` (RFC 8684, 3.5; Linux
+/// 5.16).
 pub(super) const MPTCP_LINGER_ZERO: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::Without(&history::MPTCP_LINGER_FASTCLOSE),
@@ -814,6 +847,7 @@ pub(super) const MPTCP_LINGER_ZERO: Scenario = Scenario {
     ..MPTCP_LINGERING
 };
 
+/// Form of [`MPTCP_LINGER_ZERO`] on current kernels.
 const MPTCP_LINGERING: Scenario = Scenario {
     id: "mptcp-linger-zero-close",
     topic: Topic::Abort,
@@ -854,7 +888,10 @@ const MPTCP_LINGERING: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_abort()`: `ECONNABORTED` for the owner, and `tcp_send_active_reset()` with `SK_RST_REASON_TCP_STATE` (Linux 4.5).
+/// Destruction of the server's socket by an administrator (Linux 4.5).
+///
+/// `tcp_abort()` puts `ECONNABORTED` on the socket, and `tcp_send_active_reset()` sends an RST with
+/// `SK_RST_REASON_TCP_STATE`.
 pub(super) const SOCK_DESTROY: Scenario = Scenario {
     id: "sock-destroy",
     topic: Topic::Abort,
@@ -883,7 +920,8 @@ pub(super) const SOCK_DESTROY: Scenario = Scenario {
     ..BASE
 };
 
-/// [`CLOSE_UNREAD_DATA`] with data that came with the SYN (RFC 7413): `__tcp_close()` counts it as unread like any other.
+/// Variant of [`CLOSE_UNREAD_DATA`] with data that came with the SYN (RFC 7413), which `__tcp_close()` counts as
+/// unread, too.
 pub(super) const FAST_OPEN_CLOSE: Scenario = Scenario {
     id: "fast-open-close-unread",
     topic: Topic::Abort,

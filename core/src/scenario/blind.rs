@@ -1,5 +1,5 @@
-//! Segments that somebody else aims at a connection, and segments that belong to none: what a kernel must believe, what it
-//! must ignore, and what it asks back about (RFC 9293 3.10.7, RFC 5961, RFC 7323, RFC 1337).
+//! Scenarios with segments that a third party aims at a connection, or that belong to none: which segments a kernel
+//! must accept, ignore or challenge (RFC 9293 3.10.7, RFC 5961, RFC 7323, RFC 1337).
 
 use super::{
     Awaited, BASE, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent, FAST_OPEN,
@@ -27,7 +27,7 @@ const fn inject(forged: Forged) -> Step {
     Step::Inject(forged)
 }
 
-/// A RST made by hand that acknowledges something looks as if a socket had aborted.
+/// Returns a forged RST with ACK, which has the form of an RST from a socket that aborts.
 const fn injected_with_ack(from: Role, receiver_state: State) -> ExpectedReset {
     ExpectedReset {
         form: Some(Form::Active),
@@ -38,9 +38,9 @@ const fn injected_with_ack(from: Role, receiver_state: State) -> ExpectedReset {
 const BLIND_ELSEWHERE: &str = "RFC 5961 is followed by Linux (since 3.6), the BSDs and Windows; older systems believed any RST \
      within the window, and so do many middleboxes.";
 
-// A connection that works.
+// Established connections.
 
-/// `tcp_validate_incoming()`: a RST before the window is dropped (`TCP_OLD_SEQUENCE`).
+/// Forged RST before the window: ignored. `tcp_validate_incoming()` drops it (`TCP_OLD_SEQUENCE`).
 pub(super) const RST_OLD: Scenario = Scenario {
     id: "blind-rst-old",
     topic: Topic::Blind,
@@ -63,7 +63,7 @@ pub(super) const RST_OLD: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_validate_incoming()`: a RST beyond the window is dropped (`TCP_INVALID_SEQUENCE`).
+/// Forged RST beyond the window: ignored. `tcp_validate_incoming()` drops it (`TCP_INVALID_SEQUENCE`).
 pub(super) const RST_OUTSIDE: Scenario = Scenario {
     id: "blind-rst-outside",
     topic: Topic::Blind,
@@ -84,7 +84,7 @@ pub(super) const RST_OUTSIDE: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_validate_incoming()`: in the window and not exact: `tcp_send_challenge_ack()`.
+/// Forged RST in the window but not exact: a challenge ACK (`tcp_validate_incoming()`, `tcp_send_challenge_ack()`).
 pub(super) const RST_IN_WINDOW: Scenario = Scenario {
     id: "blind-rst-in-window",
     topic: Topic::Blind,
@@ -110,7 +110,7 @@ pub(super) const RST_IN_WINDOW: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_reset()`: nothing in the segment says who made it.
+/// Forged RST with the exact sequence number: accepted. Nothing in the segment shows `tcp_reset()` who made it.
 pub(super) const RST_EXACT: Scenario = Scenario {
     id: "blind-rst-exact",
     topic: Topic::Blind,
@@ -143,8 +143,10 @@ pub(super) const RST_EXACT: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_validate_incoming()`, since Linux 4.8: the right edge of the highest SACK block is as good as RCV.NXT, for then what lies
-/// between was lost.
+/// Forged RST at the right edge of a SACK block: accepted.
+///
+/// Since Linux 4.8 `tcp_validate_incoming()` accepts the right edge of the highest SACK block like RCV.NXT, because the
+/// data in between was lost.
 pub(super) const RST_SACK_EDGE: Scenario = Scenario {
     id: "blind-rst-sack-edge",
     topic: Topic::Blind,
@@ -170,7 +172,8 @@ pub(super) const RST_SACK_EDGE: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_reset_check()`, since Linux 4.11: after a FIN a RST at RCV.NXT - 1 is believed, for some systems send that.
+/// Forged RST at RCV.NXT - 1 after a FIN: accepted since Linux 4.11 (`tcp_reset_check()`), because some systems send
+/// that.
 pub(super) const RST_AFTER_FIN: Scenario = Scenario {
     id: "blind-rst-after-fin",
     topic: Topic::Blind,
@@ -198,8 +201,9 @@ pub(super) const RST_AFTER_FIN: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_validate_incoming()`: a SYN on a connection that is there is challenged (`TCPSYNChallenge`), whatever its number
-/// (RFC 5961, 4.2).
+/// Forged SYN on an established connection: a challenge ACK.
+///
+/// `tcp_validate_incoming()` challenges the SYN whatever its sequence number (`TCPSYNChallenge`; RFC 5961, 4.2).
 pub(super) const SYN_CHALLENGED: Scenario = Scenario {
     id: "blind-syn",
     topic: Topic::Blind,
@@ -222,8 +226,9 @@ pub(super) const SYN_CHALLENGED: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_ack()`: what acknowledges more than was sent is dropped (`TCP_ACK_UNSENT_DATA`); since 42726ec644cb (2026) a challenge ACK
-/// answers it.
+/// Forged ACK of data that was never sent: dropped by `tcp_ack()` (`TCP_ACK_UNSENT_DATA`).
+///
+/// Since 42726ec644cb (2026) a challenge ACK answers the segment.
 pub(super) const ACK_UNSENT: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::Without(&history::ACK_UNSENT_CHALLENGE),
@@ -247,6 +252,7 @@ pub(super) const ACK_UNSENT: Scenario = Scenario {
     ..ACK_OF_UNSENT
 };
 
+/// Form of [`ACK_UNSENT`] on current kernels.
 const ACK_OF_UNSENT: Scenario = Scenario {
     id: "blind-ack-unsent",
     topic: Topic::Blind,
@@ -269,7 +275,7 @@ const ACK_OF_UNSENT: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_ack()`: an ACK before SND.UNA - MAX.SND.WND (RFC 5961, 5.2): `TCP_TOO_OLD_ACK`.
+/// Forged ACK before SND.UNA - MAX.SND.WND (RFC 5961, 5.2): `TCP_TOO_OLD_ACK` in `tcp_ack()`, and a challenge ACK.
 pub(super) const ACK_TOO_OLD: Scenario = Scenario {
     id: "blind-ack-too-old",
     topic: Topic::Blind,
@@ -292,7 +298,9 @@ pub(super) const ACK_TOO_OLD: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_validate_incoming()`: a timestamp older than TS.Recent (RFC 7323, 5.3): dropped, with an ACK, `PAWSEstab`.
+/// Forged data with a timestamp older than TS.Recent (RFC 7323, 5.3): dropped and acknowledged.
+///
+/// `tcp_validate_incoming()` counts `PAWSEstab`.
 pub(super) const PAWS_DATA: Scenario = Scenario {
     id: "paws-old-data",
     topic: Topic::Blind,
@@ -315,7 +323,8 @@ pub(super) const PAWS_DATA: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_validate_incoming()`: timestamps of a RST are not looked at (RFC 7323, 5.2).
+/// Forged RST with an old timestamp: accepted. `tcp_validate_incoming()` ignores the timestamps of an RST (RFC 7323,
+/// 5.2).
 pub(super) const PAWS_RST: Scenario = Scenario {
     id: "paws-old-rst",
     topic: Topic::Blind,
@@ -337,10 +346,11 @@ pub(super) const PAWS_RST: Scenario = Scenario {
     ..BASE
 };
 
-// A connection that is over.
+// Closed connections.
 
-/// `tcp_timewait_state_process()` with `tcp_rfc1337` 0: an exact RST ends TIME-WAIT (TIME-WAIT assassination, RFC 1337). The
-/// late data then finds no socket.
+/// Exact RST to a connection in TIME-WAIT: TIME-WAIT assassination (RFC 1337).
+///
+/// With `tcp_rfc1337` 0, the RST ends TIME-WAIT in `tcp_timewait_state_process()`. The late data then finds no socket.
 pub(super) const TIME_WAIT_RST: Scenario = Scenario {
     id: "time-wait-rst",
     topic: Topic::Blind,
@@ -370,7 +380,7 @@ pub(super) const TIME_WAIT_RST: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_timewait_state_process()` with `tcp_rfc1337` 1: a RST is ignored.
+/// RST to a connection in TIME-WAIT with `tcp_rfc1337` 1: ignored by `tcp_timewait_state_process()`.
 pub(super) const TIME_WAIT_RFC1337: Scenario = Scenario {
     id: "time-wait-rst-rfc1337",
     topic: Topic::Blind,
@@ -401,10 +411,10 @@ pub(super) const TIME_WAIT_RFC1337: Scenario = Scenario {
     ..BASE
 };
 
-/// The server has closed, so the ACK from TIME-WAIT gets to its listener.
+/// RST of the server's listener, which the ACK from TIME-WAIT reaches because the server has closed.
 const LISTENERS_ANSWER: ExpectedReset = answer(S, State::TimeWait, Sender::Socket, "TCP_FLAGS");
 
-/// `tcp_timewait_state_process()`: a RST that is not exact is ignored.
+/// RST with an inexact sequence number to a connection in TIME-WAIT: ignored by `tcp_timewait_state_process()`.
 pub(super) const TIME_WAIT_INEXACT: Scenario = Scenario {
     id: "time-wait-rst-inexact",
     topic: Topic::Blind,
@@ -431,7 +441,8 @@ pub(super) const TIME_WAIT_INEXACT: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_timewait_state_process()` in FIN-WAIT-2: a SYN within the window is answered with RST (`TCP_TW_RST`).
+/// SYN in the window of a closed socket in FIN-WAIT-2: `tcp_timewait_state_process()` answers with an RST
+/// (`TCP_TW_RST`).
 pub(super) const FIN_WAIT2_SYN: Scenario = Scenario {
     id: "fin-wait-2-syn",
     topic: Topic::Blind,
@@ -462,9 +473,9 @@ pub(super) const FIN_WAIT2_SYN: Scenario = Scenario {
     ..BASE
 };
 
-// SYN-SENT. The server has no socket: what it "sends" is made by hand.
+// SYN-SENT. The server has no socket: the segments that it "sends" are forged.
 
-/// Where a server would be that answers nothing by itself.
+/// Defaults of a scenario whose server never answers by itself.
 const NOBODY: Scenario = Scenario {
     topic: Topic::Blind,
     target: Target::Deaf,
@@ -472,8 +483,9 @@ const NOBODY: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_rcv_synsent_state_process()`: an ACK of anything but the SYN is answered with RST (RFC 9293, 3.10.7.3), and the
-/// connection goes on being set up.
+/// Forged ACK of anything but the SYN in SYN-SENT: `tcp_rcv_synsent_state_process()` answers with an RST.
+///
+/// The connection attempt continues (RFC 9293, 3.10.7.3).
 pub(super) const SYN_SENT_BAD_ACK: Scenario = Scenario {
     id: "syn-sent-bad-ack",
     title: "in SYN-SENT, an ACK of something else: RST, and connect goes on",
@@ -505,7 +517,9 @@ pub(super) const SYN_SENT_BAD_ACK: Scenario = Scenario {
     ..NOBODY
 };
 
-/// `tcp_rcv_synsent_state_process()`: a SYN-ACK that echoes a timestamp which was never sent: RST, `PAWSActive`.
+/// Forged SYN-ACK that echoes a timestamp which was never sent: RST.
+///
+/// `tcp_rcv_synsent_state_process()` counts `PAWSActive`.
 pub(super) const SYN_SENT_BAD_ECHO: Scenario = Scenario {
     id: "syn-sent-bad-timestamp",
     title: "a SYN-ACK that echoes a timestamp never sent: RST, and connect goes on",
@@ -535,7 +549,7 @@ pub(super) const SYN_SENT_BAD_ECHO: Scenario = Scenario {
     ..NOBODY
 };
 
-/// `tcp_rcv_synsent_state_process()`: a RST counts only if it acknowledges the SYN.
+/// Forged RSTs in SYN-SENT: `tcp_rcv_synsent_state_process()` accepts only one that acknowledges the SYN.
 pub(super) const SYN_SENT_RST: Scenario = Scenario {
     id: "syn-sent-blind-rst",
     title: "in SYN-SENT only a RST that acknowledges the SYN counts",
@@ -567,7 +581,7 @@ pub(super) const SYN_SENT_RST: Scenario = Scenario {
     ..NOBODY
 };
 
-/// `tcp_close()` in SYN-SENT leaves nothing behind; the SYN-ACK finds no socket.
+/// Close while connecting: the late SYN-ACK triggers an RST, because `tcp_close()` in SYN-SENT leaves no state.
 pub(super) const SYN_SENT_CLOSE: Scenario = Scenario {
     id: "syn-sent-close",
     title: "close while connecting; the late SYN-ACK draws RST",
@@ -594,8 +608,9 @@ pub(super) const SYN_SENT_CLOSE: Scenario = Scenario {
     ..NOBODY
 };
 
-/// `tcp_reset()` in ESTABLISHED before anybody has looked: `connect` and `SO_ERROR` report `ECONNRESET`, not
-/// `ECONNREFUSED`.
+/// Forged RST right after the handshake, before any call looks at the socket.
+///
+/// `tcp_reset()` runs in ESTABLISHED, so `connect` and `SO_ERROR` report `ECONNRESET`, not `ECONNREFUSED`.
 pub(super) const ESTABLISHED_THEN_RESET: Scenario = Scenario {
     id: "connect-established-then-reset",
     title: "connected and reset before anybody looks: ECONNRESET from connecting",
@@ -621,7 +636,9 @@ pub(super) const ESTABLISHED_THEN_RESET: Scenario = Scenario {
     ..NOBODY
 };
 
-/// RFC 9293, figure 7: crossed SYNs. `tcp_reset()` in SYN-RECEIVED of a socket: `ECONNRESET` (the BSDs say `ECONNREFUSED`).
+/// Forged RST after crossed SYNs (RFC 9293, figure 7): `ECONNRESET`.
+///
+/// `tcp_reset()` runs on a socket in SYN-RECEIVED; the BSDs return `ECONNREFUSED`.
 pub(super) const SIMULTANEOUS_OPEN: Scenario = Scenario {
     id: "simultaneous-open-rst",
     title: "SYNs cross, then a RST: ECONNRESET",
@@ -648,15 +665,16 @@ pub(super) const SIMULTANEOUS_OPEN: Scenario = Scenario {
 
 // SYN-RECEIVED. The client has no socket.
 
-/// Nobody's client, and a listener that all such trials share.
+/// Defaults of a scenario whose client has no socket, with the listener that all such trials share.
 const NOBODYS: Scenario = Scenario {
     topic: Topic::Blind,
     raw: Some(C),
     ..BASE
 };
 
-/// `tcp_check_req()`: an ACK of anything but the SYN-ACK is left to the listener, which answers with RST (`TCP_FLAGS`); the
-/// request stays.
+/// Forged ACK of anything but the SYN-ACK: RST, and the request stays.
+///
+/// `tcp_check_req()` leaves the ACK to the listener, which answers with an RST (`TCP_FLAGS`).
 pub(super) const SYN_RECV_BAD_ACK: Scenario = Scenario {
     id: "syn-received-bad-ack",
     title: "a wrong ACK to the SYN-ACK: RST, and the request stays",
@@ -678,7 +696,8 @@ pub(super) const SYN_RECV_BAD_ACK: Scenario = Scenario {
     ..NOBODYS
 };
 
-/// `tcp_check_req()`: another SYN within the window: RST, and the request is dropped (`EmbryonicRsts`).
+/// Second SYN within the window in SYN-RECEIVED: `tcp_check_req()` answers with an RST and drops the request
+/// (`EmbryonicRsts`).
 pub(super) const SYN_RECV_SYN: Scenario = Scenario {
     id: "syn-received-second-syn",
     title: "another SYN in SYN-RECEIVED: RST+ACK, and the request is gone",
@@ -708,7 +727,7 @@ pub(super) const SYN_RECV_SYN: Scenario = Scenario {
     ..NOBODYS
 };
 
-/// `tcp_check_req()`: an exact RST drops the request (`EmbryonicRsts`); nobody is told.
+/// Exact RST in SYN-RECEIVED: `tcp_check_req()` drops the request (`EmbryonicRsts`), and no call reports an error.
 pub(super) const SYN_RECV_RST: Scenario = Scenario {
     id: "syn-received-rst",
     title: "an exact RST in SYN-RECEIVED: the request is gone, nobody is told",
@@ -731,8 +750,9 @@ pub(super) const SYN_RECV_RST: Scenario = Scenario {
     ..NOBODYS
 };
 
-/// `tcp_check_req()`, since the fix for CVE-2026-68118: a RST within the window that is not exact is challenged; before, it
-/// dropped the request.
+/// Inexact RST within the window in SYN-RECEIVED: a challenge ACK.
+///
+/// Before the fix for CVE-2026-68118, `tcp_check_req()` dropped the request.
 pub(super) const SYN_RECV_RST_INEXACT: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::Without(&history::SYN_RECEIVED_CHALLENGE),
@@ -747,7 +767,7 @@ pub(super) const SYN_RECV_RST_INEXACT: Scenario = Scenario {
                 inject(Forged::new(C, ACK)),
                 Step::Await(Awaited::AnswerFrom(S)),
             ],
-            // By RFC 5961 it counts for nothing; that the request is gone shows in the counters and in what the ACK draws.
+            // By RFC 5961 the RST has no effect. The counters and the answer to the ACK show that the request is gone.
             resets: &[
                 ignored(injected(C, State::SynReceived)),
                 lost(answer(S, State::SynSent, Sender::Socket, "TCP_FLAGS")),
@@ -759,6 +779,7 @@ pub(super) const SYN_RECV_RST_INEXACT: Scenario = Scenario {
     ..INEXACT_RST
 };
 
+/// Form of [`SYN_RECV_RST_INEXACT`] on current kernels.
 const INEXACT_RST: Scenario = Scenario {
     id: "syn-received-rst-inexact",
     title: "a RST in SYN-RECEIVED that is not exact: challenged, the request stays",
@@ -781,7 +802,9 @@ const INEXACT_RST: Scenario = Scenario {
     ..NOBODYS
 };
 
-/// `__tcp_close()`: what lies before `copied_seq` has been read, wherever it still lies (RFC 2525, 2.17).
+/// Close with repeated data in the receive queue: FIN, because nothing is unread (RFC 2525, 2.17).
+///
+/// Data before `copied_seq` was read, even if `__tcp_close()` still finds it in the queue.
 pub(super) const CLOSE_REPEATED: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::Without(&history::CLOSE_LOOKS_AT_COPIED),
@@ -798,6 +821,7 @@ pub(super) const CLOSE_REPEATED: Scenario = Scenario {
     ..REPEATED
 };
 
+/// Form of [`CLOSE_REPEATED`] on current kernels.
 const REPEATED: Scenario = Scenario {
     id: "close-repeated-data",
     title: "close with nothing unread, but a repeated byte in the queue: FIN",
@@ -822,7 +846,9 @@ const REPEATED: Scenario = Scenario {
     ..NOBODYS
 };
 
-/// `cookie_v4_check()` does not know the number that the ACK acknowledges: `SyncookiesFailed`, and the listener's RST.
+/// Forged ACK of a number that is no SYN cookie: RST from the listener.
+///
+/// `cookie_v4_check()` does not recognize the acknowledged number and counts `SyncookiesFailed`.
 pub(super) const SYN_COOKIE_BAD: Scenario = Scenario {
     id: "syn-cookie-bad-ack",
     title: "SYN cookies: an ACK of a number that is no cookie draws RST",
@@ -843,9 +869,9 @@ pub(super) const SYN_COOKIE_BAD: Scenario = Scenario {
     ..NOBODYS
 };
 
-// A connection that TCP Fast Open has handed out before its handshake is through.
+// Connections that TCP Fast Open has handed out before their handshake is complete.
 
-/// A listener that takes data with the SYN, and a client that has no socket.
+/// Defaults of a scenario with a listener that accepts data with the SYN and a client without a socket.
 const FAST: Scenario = Scenario {
     topic: Topic::Blind,
     raw: Some(C),
@@ -857,7 +883,9 @@ const FAST: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_rcv_state_process()` in SYN-RECEIVED: an ACK of more than was sent draws RST (`TCP_ACK_UNSENT_DATA`) and does no harm.
+/// Forged ACK of unsent data to a Fast Open connection: RST (`TCP_ACK_UNSENT_DATA`), and the connection survives.
+///
+/// The segment meets a socket in SYN-RECEIVED in `tcp_rcv_state_process()`.
 pub(super) const FAST_OPEN_BAD_ACK: Scenario = Scenario {
     id: "fast-open-bad-ack",
     title: "TCP Fast Open: a wrong ACK draws RST, and the connection survives",
@@ -886,7 +914,7 @@ pub(super) const FAST_OPEN_BAD_ACK: Scenario = Scenario {
     ..FAST
 };
 
-/// The same with an ACK of long ago: `TCP_TOO_OLD_ACK`.
+/// Variant of [`FAST_OPEN_BAD_ACK`] with an old ACK: `TCP_TOO_OLD_ACK`.
 pub(super) const FAST_OPEN_OLD_ACK: Scenario = Scenario {
     id: "fast-open-old-ack",
     title: "TCP Fast Open: an ACK of long ago draws RST, and the connection survives",
@@ -913,7 +941,9 @@ pub(super) const FAST_OPEN_OLD_ACK: Scenario = Scenario {
     ..FAST
 };
 
-/// `tcp_check_req()` with a Fast Open child: `tcp_reset()` of that, in SYN-RECEIVED.
+/// RST to a Fast Open connection before its handshake is complete: `ECONNRESET`.
+///
+/// `tcp_check_req()` calls `tcp_reset()` on the child socket, in SYN-RECEIVED.
 pub(super) const FAST_OPEN_RST: Scenario = Scenario {
     id: "fast-open-rst",
     title: "TCP Fast Open: a RST before the handshake is through: ECONNRESET",
@@ -931,12 +961,12 @@ pub(super) const FAST_OPEN_RST: Scenario = Scenario {
         server(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
     resets: &[injected(C, State::SynReceived)],
-    // tcp_check_req() counts one, tcp_done() out of SYN-RECEIVED another.
+    // tcp_check_req() counts one failure, tcp_done() from SYN-RECEIVED another.
     counters: &[("AttemptFails", 2)],
     ..FAST
 };
 
-/// `tcp_check_req()` with a Fast Open child: another SYN draws RST (`INVALID_SYN`), and the child survives.
+/// Second SYN to a Fast Open connection: `tcp_check_req()` answers with an RST (`INVALID_SYN`), and the child survives.
 pub(super) const FAST_OPEN_SYN: Scenario = Scenario {
     id: "fast-open-second-syn",
     title: "TCP Fast Open: another SYN draws RST, and the connection survives",
@@ -964,7 +994,9 @@ pub(super) const FAST_OPEN_SYN: Scenario = Scenario {
     ..FAST
 };
 
-/// `__tcp_close()` with data unread, in SYN-RECEIVED: `TCP_ABORT_ON_CLOSE` before the handshake is through.
+/// Close of a Fast Open connection with unread data before its handshake is complete: RST.
+///
+/// `__tcp_close()` runs in SYN-RECEIVED; the reason is `TCP_ABORT_ON_CLOSE`.
 pub(super) const FAST_OPEN_CLOSE: Scenario = Scenario {
     id: "fast-open-close-unread-early",
     title: "TCP Fast Open: close with the SYN's data unread, before the handshake is through: RST",
@@ -982,7 +1014,8 @@ pub(super) const FAST_OPEN_CLOSE: Scenario = Scenario {
     ..FAST
 };
 
-/// `subflow_check_req()`: an `MP_JOIN` with a token that nobody has: RST with `MP_TCPRST`, reason `MPTCP_RST_EMPTCP`.
+/// SYN with `MP_JOIN` and an unknown token: `subflow_check_req()` answers with an RST that has `MP_TCPRST` and the
+/// reason `MPTCP_RST_EMPTCP`.
 pub(super) const MPTCP_JOIN: Scenario = Scenario {
     id: "mptcp-join-bad-token",
     topic: Topic::Blind,
@@ -1013,7 +1046,7 @@ pub(super) const MPTCP_JOIN: Scenario = Scenario {
 
 // Segments that belong to no connection.
 
-/// A stray segment that is answered: RFC 9293, 3.10.7.1 (CLOSED) and 3.10.7.2 (LISTEN).
+/// Defines a scenario of a stray segment that is answered: RFC 9293, 3.10.7.1 (CLOSED) and 3.10.7.2 (LISTEN).
 macro_rules! stray {
     ($name:ident, $id:literal, $target:expr, $title:literal, $flags:expr, $state:expr, $answer:ident, $sender:expr, $reason:literal) => {
         #[doc = concat!("`", $id, "`: RFC 9293, 3.10.7.1 and 3.10.7.2; the reset is its answer.")]
@@ -1134,7 +1167,9 @@ stray!(
     "NO_SOCKET"
 );
 
-/// `tcp_v4_do_rcv()` of a listener: what has neither SYN nor ACK is dropped, and so is RST (RFC 9293, 3.10.7.2).
+/// Stray FIN, bare segment and RST to a listener: no answer.
+///
+/// `tcp_v4_do_rcv()` of a listener drops a segment without SYN and ACK, and any RST (RFC 9293, 3.10.7.2).
 pub(super) const STRAY_SILENT_LISTENER: Scenario = Scenario {
     id: "stray-silent-listener",
     topic: Topic::Blind,
@@ -1162,7 +1197,7 @@ pub(super) const STRAY_SILENT_LISTENER: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_v4_send_reset()` never answers a RST (RFC 9293, 3.10.7.1).
+/// Stray RST to a closed port: no answer. `tcp_v4_send_reset()` never answers an RST (RFC 9293, 3.10.7.1).
 pub(super) const STRAY_RST_CLOSED: Scenario = Scenario {
     id: "stray-rst-closed-port",
     topic: Topic::Blind,

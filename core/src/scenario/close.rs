@@ -1,4 +1,4 @@
-//! Clean closes, and what comes of writing after one.
+//! Scenarios of orderly closes, and of writes after one.
 
 use super::{
     Awaited, BASE, Cause, DEAD_WITH_ERROR, Errno, Expect, Listening, OPEN, Op, PEER_CLOSED, Role,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::flow::State;
 
-/// The control to `close-unread-data`: the same exchange, but the server reads everything first.
+/// Control for `close-unread-data`: the same exchange, but the server reads everything before it closes.
 pub(super) const CLEAN_CLOSE_EOF: Scenario = Scenario {
     id: "clean-close-eof",
     topic: Topic::Close,
@@ -29,8 +29,10 @@ pub(super) const CLEAN_CLOSE_EOF: Scenario = Scenario {
     ..BASE
 };
 
-/// Data for a connection whose owner is gone: the server is in FIN-WAIT-2, reduced to a timewait mini-socket, and
-/// `tcp_timewait_state_process()` answers new data with a reset. It finds the client in CLOSE-WAIT: `EPIPE`.
+/// Write to a peer that has closed: RST, and `EPIPE`.
+///
+/// The data reaches a connection whose owner is gone. The server is in FIN-WAIT-2, reduced to a timewait mini-socket,
+/// and `tcp_timewait_state_process()` answers new data with an RST. The RST finds the client in CLOSE-WAIT: `EPIPE`.
 pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
     id: "write-after-peer-close",
     topic: Topic::Close,
@@ -66,9 +68,11 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
     ..BASE
 };
 
-/// The other timing: the server is still in FIN-WAIT-1, an orphan but a full socket, and
-/// `tcp_rcv_state_process()` aborts on data. The first exchange is there to give the client a delayed-ACK time-out
-/// of 40 ms, and `TCP_QUICKACK` 0 to make it use it; else its ACK of the FIN might come first.
+/// Variant of [`WRITE_AFTER_PEER_CLOSE`] in which the client's data is the first to acknowledge the server's FIN.
+///
+/// The server is still in FIN-WAIT-1, an orphan but a full socket, and `tcp_rcv_state_process()` aborts on data. The
+/// first exchange gives the client a delayed-ACK time-out of 40 ms, and `TCP_QUICKACK` 0 makes the client use it.
+/// Otherwise its ACK of the FIN might come first.
 pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
     id: "write-after-peer-close-early",
     topic: Topic::Close,
@@ -106,7 +110,9 @@ pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
     ..BASE
 };
 
-/// A proof of absence. `tcp_sendmsg_locked()` tests `sk_shutdown & SEND_SHUTDOWN`: the error is the caller's own.
+/// Write after the caller's own `SHUT_WR`: `EPIPE` without an RST.
+///
+/// `tcp_sendmsg_locked()` tests `sk_shutdown & SEND_SHUTDOWN`, so the error is the caller's own.
 pub(super) const SHUTDOWN_WR_THEN_WRITE: Scenario = Scenario {
     id: "shutdown-wr-then-write",
     topic: Topic::Close,
@@ -133,7 +139,7 @@ pub(super) const SHUTDOWN_WR_THEN_WRITE: Scenario = Scenario {
     ..BASE
 };
 
-/// The control to `close-unread-data-sigkill`: with nothing unread `__tcp_close()` sends FIN, whoever calls it.
+/// Control for `close-unread-data-sigkill`: without unread data `__tcp_close()` sends FIN, whatever closes the socket.
 pub(super) const CLEAN_CLOSE_SIGKILL: Scenario = Scenario {
     id: "clean-close-sigkill",
     topic: Topic::Close,
@@ -161,8 +167,9 @@ pub(super) const CLEAN_CLOSE_SIGKILL: Scenario = Scenario {
     ..BASE
 };
 
-/// The control to `half-closed-then-reset`: `__tcp_close()` does not count the FIN as unread data (it did on and
-/// off before 2.6.37).
+/// Control for `half-closed-then-reset`: `__tcp_close()` does not count the FIN as unread data.
+///
+/// Before Linux 2.6.37, it did in some versions.
 pub(super) const ONLY_FIN_QUEUED: Scenario = Scenario {
     id: "close-only-fin-queued",
     topic: Topic::Close,
@@ -185,8 +192,9 @@ pub(super) const ONLY_FIN_QUEUED: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`WRITE_AFTER_PEER_CLOSE`]; `tcp_recvmsg_locked()` gives what is queued, then tests `SOCK_DONE` before
-/// `sk_err`.
+/// Variant of [`WRITE_AFTER_PEER_CLOSE`] with a queued response, which is read in full despite the RST.
+///
+/// `tcp_recvmsg_locked()` returns the queued data, then tests `SOCK_DONE` before `sk_err`.
 pub(super) const WRITE_AFTER_CLOSE_RESPONSE: Scenario = Scenario {
     id: "write-after-peer-close-response",
     topic: Topic::Close,
@@ -223,8 +231,9 @@ pub(super) const WRITE_AFTER_CLOSE_RESPONSE: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`WRITE_AFTER_PEER_CLOSE`], after FIN-WAIT-2 has expired (`TCP_LINGER2`, else `tcp_fin_timeout`): the segment
-/// is for the listener now, which answers what has an ACK with a reset (`tcp_rcv_state_process()`,
+/// Variant of [`WRITE_AFTER_PEER_CLOSE`] after FIN-WAIT-2 has expired (`TCP_LINGER2`, else `tcp_fin_timeout`).
+///
+/// The segment now reaches the listener, which answers a segment with ACK with an RST (`tcp_rcv_state_process()`,
 /// `SKB_DROP_REASON_TCP_FLAGS`).
 pub(super) const WRITE_AFTER_CLOSE_LATE: Scenario = Scenario {
     id: "write-after-peer-close-late",
@@ -261,7 +270,7 @@ pub(super) const WRITE_AFTER_CLOSE_LATE: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`WRITE_AFTER_CLOSE_LATE`] without a listener: `tcp_v4_rcv()` finds no socket at all.
+/// Variant of [`WRITE_AFTER_CLOSE_LATE`] without a listener: `tcp_v4_rcv()` finds no socket at all.
 pub(super) const WRITE_AFTER_CLOSE_GONE: Scenario = Scenario {
     id: "write-after-peer-close-gone",
     topic: Topic::Close,
@@ -297,7 +306,9 @@ pub(super) const WRITE_AFTER_CLOSE_GONE: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_shutdown()` does nothing for `RCV_SHUTDOWN`; `tcp_recvmsg_locked()` gives what is queued before it says 0.
+/// Read after the caller's own `SHUT_RD`: 0, yet later data is received and read.
+///
+/// `tcp_shutdown()` does nothing for `RCV_SHUTDOWN`; `tcp_recvmsg_locked()` returns queued data before it returns 0.
 pub(super) const SHUTDOWN_RD: Scenario = Scenario {
     id: "shutdown-rd",
     topic: Topic::Close,
@@ -320,6 +331,8 @@ pub(super) const SHUTDOWN_RD: Scenario = Scenario {
     ..BASE
 };
 
+/// Read that exceeds `SO_RCVTIMEO`: `EAGAIN`, and the connection stays as it was.
+///
 /// `sock_rcvtimeo()` bounds `sk_wait_data()`; `tcp_recvmsg_locked()` then returns `-EAGAIN`.
 pub(super) const RECEIVE_TIMEOUT: Scenario = Scenario {
     id: "receive-timeout",
@@ -342,8 +355,10 @@ pub(super) const RECEIVE_TIMEOUT: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_probe_timer()` compares the time since the window closed with `TCP_USER_TIMEOUT` (Linux 5.11), whether or
-/// not the probes are answered; `tcp_write_err()` reports and sends nothing.
+/// Peer that never reads, and `TCP_USER_TIMEOUT`: `ETIMEDOUT` without an RST.
+///
+/// `tcp_probe_timer()` compares the time since the window closed with `TCP_USER_TIMEOUT` (Linux 5.11), whether or not
+/// the probes are answered. `tcp_write_err()` reports the error and sends nothing.
 pub(super) const ZERO_WINDOW: Scenario = Scenario {
     id: "zero-window-user-timeout",
     topic: Topic::Close,
@@ -375,8 +390,10 @@ pub(super) const ZERO_WINDOW: Scenario = Scenario {
     ..BASE
 };
 
-/// `mptcp_close()` sends `DATA_FIN` and not FIN (RFC 8684, 3.3.3): the subflow stays open, and while the connection is in
-/// FIN-WAIT-2 its kernel acknowledges what comes in.
+/// Write to a Multipath TCP peer that has closed: success without an RST.
+///
+/// `mptcp_close()` sends `DATA_FIN` instead of FIN (RFC 8684, 3.3.3). The subflow stays open, and its kernel
+/// acknowledges received data while the connection is in FIN-WAIT-2.
 pub(super) const MPTCP_WRITE_AFTER_CLOSE: Scenario = Scenario {
     id: "mptcp-write-after-peer-close",
     topic: Topic::Close,

@@ -1,4 +1,4 @@
-//! Connection set-up, and how it fails.
+//! Scenarios of connection set-up and its failures.
 
 use super::{
     Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent,
@@ -9,7 +9,7 @@ use super::{
 use crate::flow::{Form, State};
 use crate::history;
 
-/// The server's kernel answers the SYN, for which it has no socket.
+/// RST from the server's kernel, which has no socket for the SYN.
 const REFUSAL: ExpectedReset = ExpectedReset {
     from: Role::Server,
     form: Some(Form::PassiveAck),
@@ -19,9 +19,11 @@ const REFUSAL: ExpectedReset = ExpectedReset {
     reason: "NO_SOCKET",
 };
 
-/// A SYN to a port where nobody listens draws RST+ACK that acknowledges the SYN (RFC 9293, 3.10.7.1): the reset is
+/// Connect to a closed port: RST+ACK, and `ECONNREFUSED`.
+///
+/// A SYN to a port without a listener triggers an RST+ACK that acknowledges the SYN (RFC 9293, 3.10.7.1). The RST is
 /// acceptable in SYN-SENT, where `tcp_reset()` maps it to `ECONNREFUSED`. A blocking `connect` leaves the socket
-/// unconnected, hence `ENOTCONN` and `EPIPE` afterwards.
+/// unconnected, so later calls fail with `ENOTCONN` and `EPIPE`.
 pub(super) const CLOSED_PORT: Scenario = Scenario {
     id: "connect-closed-port",
     topic: Topic::Connect,
@@ -46,8 +48,9 @@ pub(super) const CLOSED_PORT: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSED_PORT`]: `inet_csk_listen_stop()` has taken the socket out of the listening hash, and being bound does not
-/// put it back.
+/// Variant of [`CLOSED_PORT`] with a socket that is bound to the port but does not listen.
+///
+/// `inet_csk_listen_stop()` has removed the socket from the listening hash, and being bound does not put it back.
 pub(super) const NOT_LISTENING: Scenario = Scenario {
     id: "connect-not-listening",
     topic: Topic::Connect,
@@ -71,14 +74,16 @@ pub(super) const NOT_LISTENING: Scenario = Scenario {
     ..BASE
 };
 
-/// A backlog of 0: one connection that waits fills the queue.
+/// Listener with a backlog of 0: a single waiting connection fills its queue.
 const FULL: Target = Target::OwnListener(Listening {
     backlog: 0,
     ..Listening::USUAL
 });
 
-/// As [`CLOSED_PORT`] without waiting: on loopback the SYN, the answer and `tcp_reset()` all happen inside
-/// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). `SO_ERROR` takes the error.
+/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which `SO_ERROR` takes the error.
+///
+/// On loopback the SYN, the answer and `tcp_reset()` all happen within `connect(2)`, which returns `EINPROGRESS` all
+/// the same (`__inet_stream_connect()`).
 pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
     id: "connect-closed-port-nonblocking",
     topic: Topic::Connect,
@@ -106,9 +111,10 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSED_PORT`] without waiting: on loopback the SYN, the answer and `tcp_reset()` all happen inside
-/// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). `tcp_recvmsg_locked()` takes
-/// the error.
+/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which a read takes the error (`tcp_recvmsg_locked()`).
+///
+/// On loopback the SYN, the answer and `tcp_reset()` all happen within `connect(2)`, which returns `EINPROGRESS` all
+/// the same (`__inet_stream_connect()`).
 pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
     id: "connect-nonblocking-read",
     topic: Topic::Connect,
@@ -137,9 +143,10 @@ pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSED_PORT`] without waiting: on loopback the SYN, the answer and `tcp_reset()` all happen inside
-/// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). `sk_stream_error()` takes the
-/// error.
+/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which a write takes the error (`sk_stream_error()`).
+///
+/// On loopback the SYN, the answer and `tcp_reset()` all happen within `connect(2)`, which returns `EINPROGRESS` all
+/// the same (`__inet_stream_connect()`).
 pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
     id: "connect-nonblocking-write",
     topic: Topic::Connect,
@@ -168,9 +175,11 @@ pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSED_PORT`] without waiting: on loopback the SYN, the answer and `tcp_reset()` all happen inside
-/// `connect(2)`, which says `EINPROGRESS` all the same (`__inet_stream_connect()`). A second `connect` takes it
-/// with `sock_error()`.
+/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which a second `connect` takes the error
+/// (`sock_error()`).
+///
+/// On loopback the SYN, the answer and `tcp_reset()` all happen within `connect(2)`, which returns `EINPROGRESS` all
+/// the same (`__inet_stream_connect()`).
 pub(super) const CLOSED_PORT_NONBLOCKING_CONNECT: Scenario = Scenario {
     id: "connect-nonblocking-again",
     topic: Topic::Connect,
@@ -196,8 +205,9 @@ pub(super) const CLOSED_PORT_NONBLOCKING_CONNECT: Scenario = Scenario {
     ..BASE
 };
 
-/// `__inet_stream_connect()` returns `sock_error(sk) ?: -ECONNABORTED` for a connection that has failed: with the
-/// error taken, only the second is left.
+/// Connect on a failed connection whose error `SO_ERROR` has taken: `ECONNABORTED`.
+///
+/// For a failed connection `__inet_stream_connect()` returns `sock_error(sk) ?: -ECONNABORTED`.
 pub(super) const CONSUMED_ERROR: Scenario = Scenario {
     id: "connect-consumed-error",
     topic: Topic::Connect,
@@ -222,8 +232,10 @@ pub(super) const CONSUMED_ERROR: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_conn_request()` drops a SYN when `sk_acceptq_is_full()`, which a backlog of 0 is with one connection
-/// waiting. Nothing is sent, not even a RST: the client is to try again.
+/// Connect to a listener with a full accept queue: the SYN is dropped.
+///
+/// `tcp_conn_request()` drops a SYN if `sk_acceptq_is_full()`, which a backlog of 0 is with one waiting connection.
+/// Nothing is sent, not even an RST, so that the client tries again.
 pub(super) const BACKLOG_FULL: Scenario = Scenario {
     id: "connect-backlog-full",
     topic: Topic::Connect,
@@ -249,14 +261,16 @@ pub(super) const BACKLOG_FULL: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`BACKLOG_FULL`] with a blocking `connect` and `TCP_SYNCNT` 1. `retransmits_timed_out()` gives up after the time that
-/// one retransmission takes with doubled intervals, 3 seconds; since `tcp_syn_linear_timeouts` (Linux 6.5) two fit into
-/// that, a second apart, so the SYN is sent three times. `tcp_write_err()` reports `ETIMEDOUT` and sends nothing.
+/// Variant of [`BACKLOG_FULL`] with a blocking `connect` and `TCP_SYNCNT` 1: `ETIMEDOUT`.
+///
+/// `retransmits_timed_out()` gives up after the time that one retransmission takes with doubled intervals, 3 seconds.
+/// Since `tcp_syn_linear_timeouts` (Linux 6.5) two retransmissions fit into that time, a second apart, so the SYN is
+/// sent three times. `tcp_write_err()` reports `ETIMEDOUT` and sends nothing.
 pub(super) const BACKLOG_FULL_TIMEOUT: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::Without(&history::SYN_LINEAR_TIMEOUTS),
         is: &Scenario {
-            // The SYNs of 0 s and 1 s; the next would be sent when the time is up.
+            // SYNs are sent after 0 s and 1 s; the next one would be due when the time is up.
             counters: &[
                 ("ListenOverflows", 2),
                 ("ListenDrops", 2),
@@ -269,6 +283,7 @@ pub(super) const BACKLOG_FULL_TIMEOUT: Scenario = Scenario {
     ..UNANSWERED_BY_FULL
 };
 
+/// Form of [`BACKLOG_FULL_TIMEOUT`] on current kernels.
 const UNANSWERED_BY_FULL: Scenario = Scenario {
     id: "connect-backlog-full-timeout",
     topic: Topic::Connect,
@@ -299,8 +314,9 @@ const UNANSWERED_BY_FULL: Scenario = Scenario {
     ..BASE
 };
 
-/// `inet_wait_for_connect()` waits for `sock_sndtimeo()`; when that runs out the error is still the one that was
-/// prepared before the wait: `EINPROGRESS`, and `EALREADY` the second time.
+/// Connect that exceeds `SO_SNDTIMEO`: `EINPROGRESS`, and `EALREADY` the second time.
+///
+/// `inet_wait_for_connect()` waits for `sock_sndtimeo()` and then returns the error that was prepared before the wait.
 pub(super) const SEND_TIMEOUT: Scenario = Scenario {
     id: "connect-send-timeout",
     topic: Topic::Connect,
@@ -322,8 +338,10 @@ pub(super) const SEND_TIMEOUT: Scenario = Scenario {
     ..BASE
 };
 
-/// `inet_shutdown()` on SYN-SENT calls `tcp_disconnect()`, which puts `ECONNRESET` on the socket; the waiting
-/// `connect` takes it.
+/// Shutdown of a socket while `connect` waits: `ECONNRESET` without an RST.
+///
+/// `inet_shutdown()` in SYN-SENT calls `tcp_disconnect()`, which puts `ECONNRESET` on the socket; the waiting `connect`
+/// takes the error.
 pub(super) const CANCELLED_SHUTDOWN: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::With(&history::DISCONNECT_DENIED),
@@ -345,10 +363,11 @@ pub(super) const CANCELLED_SHUTDOWN: Scenario = Scenario {
     ..SHUTDOWN_WHILE_CONNECTING
 };
 
-/// How long the client waits whose `connect` cannot be cancelled, in milliseconds: until the other call has surely been made,
-/// and not until its SYN is sent again.
+/// Time-out of a `connect` that cannot be cancelled, in milliseconds: long enough for the other call, but too short for
+/// a retransmission of the SYN.
 const PATIENCE_MS: u16 = 500;
 
+/// Form of [`CANCELLED_SHUTDOWN`] on current kernels.
 const SHUTDOWN_WHILE_CONNECTING: Scenario = Scenario {
     id: "connect-cancelled-shutdown",
     topic: Topic::Connect,
@@ -375,8 +394,10 @@ const SHUTDOWN_WHILE_CONNECTING: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_disconnect()` counts `sk_disconnects` (Linux 6.6), and `inet_wait_for_connect()` that finds it changed
-/// returns `-EPIPE`. Linux 6.4 and 6.5, and some stable kernels before, refused the second call with `EBUSY`.
+/// Disconnect of a socket with `AF_UNSPEC` while `connect` waits: `EPIPE` without an RST.
+///
+/// `tcp_disconnect()` counts `sk_disconnects` (Linux 6.6); `inet_wait_for_connect()` returns `-EPIPE` if the count has
+/// changed. Linux 6.4 and 6.5, and some earlier stable kernels, refused the second call with `EBUSY`.
 pub(super) const CANCELLED_DISCONNECT: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::With(&history::DISCONNECT_DENIED),
@@ -398,6 +419,7 @@ pub(super) const CANCELLED_DISCONNECT: Scenario = Scenario {
     ..DISCONNECT_WHILE_CONNECTING
 };
 
+/// Form of [`CANCELLED_DISCONNECT`] on current kernels.
 const DISCONNECT_WHILE_CONNECTING: Scenario = Scenario {
     id: "connect-cancelled-disconnect",
     topic: Topic::Connect,
@@ -422,13 +444,16 @@ const DISCONNECT_WHILE_CONNECTING: Scenario = Scenario {
     ..BASE
 };
 
+/// Connect of a socket to its own address: success.
+///
 /// A SYN that meets its own socket in SYN-SENT is a simultaneous open (RFC 9293, figure 7;
 /// `tcp_rcv_synsent_state_process()`).
 pub(super) const SELF_CONNECT: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::Without(&history::SIMULTANEOUS_CONNECT),
         is: &Scenario {
-            // The SYN-ACK that meets the socket in SYN-RECEIVED is taken for a SYN on a connection that is there (RFC 5961, 4.2).
+            // The SYN-ACK that meets the socket in SYN-RECEIVED is treated as a SYN on an existing connection (RFC
+            // 5961, 4.2).
             counters: &[("TCPChallengeACK", 1), ("TCPSYNChallenge", 1)],
             ..CONNECT_TO_ITSELF
         },
@@ -436,6 +461,7 @@ pub(super) const SELF_CONNECT: Scenario = Scenario {
     ..CONNECT_TO_ITSELF
 };
 
+/// Form of [`SELF_CONNECT`] on current kernels.
 const CONNECT_TO_ITSELF: Scenario = Scenario {
     id: "self-connect",
     topic: Topic::Connect,
@@ -458,8 +484,10 @@ const CONNECT_TO_ITSELF: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_recvmsg_locked()` says `ENOTCONN` for a socket in CLOSE that was never connected; `tcp_sendmsg_locked()`
-/// goes through `sk_stream_wait_connect()` to `EPIPE`.
+/// Calls on a socket that was never connected: `ENOTCONN` for a read, `EPIPE` for a write.
+///
+/// `tcp_recvmsg_locked()` returns `ENOTCONN` in CLOSE; `tcp_sendmsg_locked()` reaches `EPIPE` through
+/// `sk_stream_wait_connect()`.
 pub(super) const NOT_CONNECTED: Scenario = Scenario {
     id: "not-connected",
     topic: Topic::Connect,
@@ -481,7 +509,9 @@ pub(super) const NOT_CONNECTED: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`CLOSED_PORT`]; the subflow's SYN carries `MP_CAPABLE`, which a kernel without a socket does not look at.
+/// Variant of [`CLOSED_PORT`] with Multipath TCP.
+///
+/// The SYN of the subflow carries `MP_CAPABLE`, which a kernel without a socket ignores.
 pub(super) const CLOSED_PORT_MPTCP: Scenario = Scenario {
     id: "mptcp-connect-closed-port",
     topic: Topic::Connect,
@@ -500,12 +530,15 @@ pub(super) const CLOSED_PORT_MPTCP: Scenario = Scenario {
     ],
     resets: &[REFUSAL],
     counters: &[("OutRsts", 1), ("AttemptFails", 1)],
-    // Where RPS lets another CPU receive the RST while `connect()` holds the socket, Linux 6.18 shows no event of the error.
+    // If RPS lets another CPU receive the RST while `connect()` holds the socket, Linux 6.18 traces no event for the
+    // error.
     unreported: &[0],
     ..BASE
 };
 
-/// `tcp_abort()` in SYN-SENT: `ECONNABORTED`, and no reset, since there is nobody who would know the connection.
+/// Destruction of a connecting socket by an administrator: `ECONNABORTED` without an RST.
+///
+/// `tcp_abort()` sends no RST in SYN-SENT, because the other end does not know the connection.
 pub(super) const SOCK_DESTROY: Scenario = Scenario {
     id: "connect-sock-destroy",
     topic: Topic::Connect,
@@ -535,7 +568,9 @@ pub(super) const SOCK_DESTROY: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_v4_connect()` with `fastopen_connect`: nothing is sent before the first write, which takes the error of the SYN.
+/// TCP Fast Open to a closed port: `connect` succeeds, the first write is refused.
+///
+/// With `fastopen_connect`, `tcp_v4_connect()` sends nothing before the first write, which takes the error of the SYN.
 pub(super) const FAST_OPEN_REFUSED: Scenario = Scenario {
     id: "fast-open-connect-refused",
     topic: Topic::Connect,
@@ -559,12 +594,14 @@ pub(super) const FAST_OPEN_REFUSED: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_inbound_hash()`: a segment without the signature that the listener wants is dropped (`TCPMD5NotFound`).
+/// Connect to a listener that requires TCP-MD5 signatures: `ETIMEDOUT`.
+///
+/// `tcp_inbound_hash()` drops a segment without the required signature (`TCPMD5NotFound`).
 pub(super) const MD5_MISSING: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::Without(&history::SYN_LINEAR_TIMEOUTS),
         is: &Scenario {
-            // The SYNs of 0 s and 1 s; the next would be sent when the time is up.
+            // SYNs are sent after 0 s and 1 s; the next one would be due when the time is up.
             counters: &[
                 ("AttemptFails", 1),
                 ("TCPAbortOnTimeout", 1),
@@ -576,6 +613,7 @@ pub(super) const MD5_MISSING: Scenario = Scenario {
     ..UNSIGNED
 };
 
+/// Form of [`MD5_MISSING`] on current kernels.
 const UNSIGNED: Scenario = Scenario {
     id: "connect-md5-missing",
     topic: Topic::Connect,

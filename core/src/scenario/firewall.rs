@@ -1,4 +1,4 @@
-//! Firewalls on the way: what they do looks like something that a kernel does, and is not.
+//! Scenarios with firewalls on the path, whose effects look like those of a kernel.
 
 use super::{
     Awaited, BASE, Cause, Errno, Expect, ExpectedReset, Extent, Forged, Network, OPEN, Op, Role,
@@ -8,11 +8,13 @@ use super::{
 use crate::flow::State;
 use crate::packet::Flags;
 
-/// A firewall answers the SYN as the server's kernel would.
+/// RST from a firewall that answers the SYN as the server's kernel would.
 const REJECTED: ExpectedReset =
     answer_without_ack(Role::Server, State::SynSent, Sender::Firewall, "");
 
-/// `nf_send_reset()` makes the RST by itself: neither `tcp_send_reset` nor `OutRsts` tells of it.
+/// Firewall that answers the SYN with an RST: `ECONNREFUSED`.
+///
+/// `nf_send_reset()` makes the RST by itself: `tcp_send_reset` does not trace it and `OutRsts` does not count it.
 pub(super) const CONNECT_RESET: Scenario = Scenario {
     id: "connect-firewall-reset",
     topic: Topic::Firewall,
@@ -34,7 +36,9 @@ pub(super) const CONNECT_RESET: Scenario = Scenario {
     ..BASE
 };
 
-/// `nf_hook_slow()` drops the SYN after the tap: it is on the wire, and TCP never sees it.
+/// Firewall that drops the incoming SYN: `ETIMEDOUT`.
+///
+/// `nf_hook_slow()` drops the SYN after the tap, so the SYN is on the wire, but TCP never sees it.
 pub(super) const CONNECT_DROPPED: Scenario = Scenario {
     id: "connect-firewall-drop",
     topic: Topic::Firewall,
@@ -59,7 +63,10 @@ pub(super) const CONNECT_DROPPED: Scenario = Scenario {
     ..BASE
 };
 
-/// `nf_hook_slow()` in `LOCAL_OUT` frees the SYN before the tap; `tcp_connect()` does not say so (`EPERM` is for UDP).
+/// Firewall of the client's own host that drops the SYN: `ETIMEDOUT`, and nothing on the wire.
+///
+/// `nf_hook_slow()` in `LOCAL_OUT` frees the SYN before the tap. `tcp_connect()` does not report it (`EPERM` is for
+/// UDP).
 pub(super) const CONNECT_OUTPUT_DROPPED: Scenario = Scenario {
     id: "connect-firewall-output-drop",
     topic: Topic::Firewall,
@@ -83,10 +90,12 @@ pub(super) const CONNECT_OUTPUT_DROPPED: Scenario = Scenario {
     ..BASE
 };
 
-/// The firewall of the server's own host answers data that comes in.
+/// RST from the firewall of the server's own host, which answers incoming data.
 const DATA_REJECTED: ExpectedReset = answer(Role::Server, State::Established, Sender::Firewall, "");
 
-/// `nf_send_reset()` in `LOCAL_IN`: the connection exists on both sides, and the rule tells only one.
+/// Firewall of the server's own host that RSTs the client.
+///
+/// `nf_send_reset()` runs in `LOCAL_IN`: the connection exists at both ends, and the rule resets only one.
 pub(super) const INPUT_RESET: Scenario = Scenario {
     id: "firewall-reset-input",
     topic: Topic::Firewall,
@@ -114,7 +123,9 @@ pub(super) const INPUT_RESET: Scenario = Scenario {
     ..BASE
 };
 
-/// `nf_send_reset()` in `FORWARD`: neither end's kernel has sent it, and it is on one side of the router only.
+/// Firewall between the hosts that RSTs the client.
+///
+/// `nf_send_reset()` runs in `FORWARD`: neither end's kernel has sent the RST, which is on one side of the router only.
 pub(super) const FORWARD_RESET: Scenario = Scenario {
     id: "firewall-reset-forward",
     topic: Topic::Firewall,
@@ -154,7 +165,9 @@ pub(super) const FORWARD_RESET: Scenario = Scenario {
     ..BASE
 };
 
-/// `nf_hook_slow()` in `FORWARD` drops the server's RST: the client learns of it at its next write.
+/// Server RST that is lost on the path: the client fails at its next write.
+///
+/// `nf_hook_slow()` in `FORWARD` drops the RST.
 pub(super) const RESET_LOST: Scenario = Scenario {
     id: "reset-lost",
     topic: Topic::Firewall,
@@ -192,8 +205,10 @@ pub(super) const RESET_LOST: Scenario = Scenario {
     ..BASE
 };
 
-/// `nf_hook_slow()` in `LOCAL_OUT` drops what `tcp_send_active_reset()` sends: the event and the counter tell of it, the wire does
-/// not.
+/// Server RST that never reaches the wire.
+///
+/// `nf_hook_slow()` in `LOCAL_OUT` drops the RST that `tcp_send_active_reset()` sends. The kernel traces and counts the
+/// RST, but the wire does not have it.
 pub(super) const RESET_NEVER_LEFT: Scenario = Scenario {
     id: "reset-never-left",
     topic: Topic::Firewall,
@@ -218,7 +233,7 @@ pub(super) const RESET_NEVER_LEFT: Scenario = Scenario {
         State::Established,
         "TCP_STATE",
     ))],
-    // `tcp_transmit_skb()` fails, and TCPAbortFailed moves.
+    // tcp_transmit_skb() fails, so TCPAbortFailed increases.
     counters: &[
         ("OutRsts", 1),
         ("EstabResets", 1),
@@ -228,7 +243,10 @@ pub(super) const RESET_NEVER_LEFT: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_send_active_reset()` at SND.NXT, which the client has not got to; its challenge (RFC 5961, 3.2) draws an exact one.
+/// Server RST ahead of lost data: a challenge ACK, and a second RST.
+///
+/// `tcp_send_active_reset()` uses SND.NXT, which the client has not reached. The client's challenge ACK (RFC 5961, 3.2)
+/// triggers an exact RST.
 pub(super) const RESET_AHEAD: Scenario = Scenario {
     id: "reset-ahead-of-lost-data",
     topic: Topic::Firewall,
@@ -270,7 +288,7 @@ pub(super) const RESET_AHEAD: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_reset()`: a third host has made it, and it is at one end only.
+/// RST forged by a third host: accepted by `tcp_reset()`, and on the wire at one end only.
 pub(super) const THIRD_PARTY: Scenario = Scenario {
     id: "third-party-reset",
     topic: Topic::Firewall,

@@ -1,56 +1,60 @@
-//! Segments and ICMP errors that somebody else sends, as a script says what is to be in them.
+//! Segments and ICMP errors that a third party sends, as a script describes them.
 //!
-//! Numbers are taken from the live connection when the script gets there: what is said here is how far off they are.
+//! Sequence numbers and timestamps are taken from the live connection at that step of the script. A script states only
+//! their offsets.
 
 use super::Role;
 use crate::packet::Flags;
 
-/// A segment made by hand.
+/// Forged segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forged {
-    /// The end in whose name it is sent; the other one receives it.
+    /// End in whose name the segment is sent; the other end receives it.
     pub from: Role,
-    /// Control bits.
+    /// Control bits of the segment.
     pub flags: Flags,
-    /// Its sequence number.
+    /// Sequence number of the segment.
     pub seq: Number,
-    /// Its acknowledgment number, which stands there even if ACK is not set.
+    /// Acknowledgment number of the segment, which is filled in even if ACK is not set.
     pub ack: Number,
-    /// Bytes of payload.
+    /// Number of payload bytes.
     pub len: u16,
-    /// Its options.
+    /// Options of the segment.
     pub stamp: Stamp,
 }
 
-/// A number of a segment made by hand.
+/// Sequence or acknowledgment number of a forged segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
-    /// Right, or so far off. Of a sequence number: the number after the last one that this end has sent, or some initial
-    /// one if it has sent nothing. Of an acknowledgment number: the number after the last one that the other end has sent.
+    /// Offset from the correct number.
+    ///
+    /// For a sequence number, the correct one follows the last number that the stated end has sent, or is some initial
+    /// number if it has sent nothing. For an acknowledgment number, it follows the last number that the other end has
+    /// sent.
     Next(i32),
-    /// This number as it stands.
+    /// Absolute number.
     Exactly(u32),
 }
 
-/// The options of a segment made by hand.
+/// Options of a forged segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamp {
-    /// None.
+    /// No options.
     None,
-    /// Timestamps, this much after the latest one of the end in whose name it is sent; they echo what the other end sent
-    /// last, and this much more.
+    /// Timestamps, as offsets from the latest ones: `TSval` from that of the stated end, `TSecr` from the other end's
+    /// last `TSval`.
     Off {
-        /// Of `TSval`.
+        /// Offset of `TSval`.
         value: i32,
-        /// Of `TSecr`.
+        /// Offset of `TSecr`.
         echo: i32,
     },
-    /// `MP_JOIN` with a token that nobody has given out.
+    /// `MP_JOIN` with a token that no host has issued.
     Join,
 }
 
 impl Forged {
-    /// A segment with these bits and the right numbers, nothing in it.
+    /// Returns an empty segment with these control bits and the correct numbers.
     #[must_use]
     pub const fn new(from: Role, flags: Flags) -> Self {
         Self {
@@ -63,7 +67,7 @@ impl Forged {
         }
     }
 
-    /// The same with its sequence number so far off.
+    /// Sets the offset of the sequence number.
     #[must_use]
     pub const fn off(self, by: i32) -> Self {
         Self {
@@ -72,7 +76,7 @@ impl Forged {
         }
     }
 
-    /// The same with its acknowledgment number so far off.
+    /// Sets the offset of the acknowledgment number.
     #[must_use]
     pub const fn ack_off(self, by: i32) -> Self {
         Self {
@@ -81,13 +85,13 @@ impl Forged {
         }
     }
 
-    /// The same with so many bytes of payload.
+    /// Sets the number of payload bytes.
     #[must_use]
     pub const fn with(self, len: u16) -> Self {
         Self { len, ..self }
     }
 
-    /// The same with timestamps that are so far off.
+    /// Adds timestamps with these offsets.
     #[must_use]
     pub const fn stamped(self, value: i32, echo: i32) -> Self {
         Self {
@@ -97,15 +101,15 @@ impl Forged {
     }
 }
 
-/// An ICMP error made by hand, about a segment that an end has sent.
+/// Forged ICMP error about a segment that an end has sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForgedIcmp {
-    /// The end whose segment it quotes, and that receives it.
+    /// End whose segment the ICMP error quotes, and that receives it.
     pub to: Role,
     /// Type and code over IPv4.
     pub ipv4: (u8, u8),
     /// Type and code over IPv6.
     pub ipv6: (u8, u8),
-    /// How far the quoted sequence number is off the oldest one that is not acknowledged.
+    /// Offset of the quoted sequence number from the oldest unacknowledged one.
     pub off: i32,
 }

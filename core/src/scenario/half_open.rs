@@ -1,4 +1,4 @@
-//! Connections of which one end has gone without a word, and what timers make of them.
+//! Scenarios in which one end of a connection disappears without a notice, and timers react.
 
 use super::{
     Awaited, BASE, Cause, Change, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, Family,
@@ -8,7 +8,7 @@ use super::{
 use crate::flow::State;
 use crate::packet::Flags;
 
-/// The kernel gives up what it sent; nobody sends a RST.
+/// Expects a failure because the kernel gives up its retransmissions, without an RST.
 const fn unanswered(errno: Errno) -> Expect {
     Expect::Fails(errno, Cause::Unanswered)
 }
@@ -17,9 +17,11 @@ const fn timed_out(errno: Errno) -> Expect {
     Expect::Fails(errno, Cause::TimedOut)
 }
 
-// The other end has gone, and its kernel is there to answer.
+// The other end is gone, and its kernel answers.
 
-/// `tcp_close()` in repair mode calls `tcp_disconnect()`, which sends nothing then. The data finds no socket:
+/// Server that has no state for an established connection: RST to the client's data.
+///
+/// `tcp_close()` in repair mode calls `tcp_disconnect()`, which then sends nothing. The data finds no socket, so
 /// `tcp_v4_rcv()` answers.
 pub(super) const PEER_VANISHED: Scenario = Scenario {
     id: "half-open-peer-vanished",
@@ -56,7 +58,9 @@ pub(super) const PEER_VANISHED: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_v4_do_rcv()` of a listener: a segment with ACK that belongs to no connection is answered with reason `TCP_FLAGS`.
+/// Variant of [`PEER_VANISHED`] with a new listener, which sends the RST.
+///
+/// `tcp_v4_do_rcv()` of a listener answers a segment with ACK that belongs to no connection; the reason is `TCP_FLAGS`.
 pub(super) const SERVER_RESTARTED: Scenario = Scenario {
     id: "half-open-server-restarted",
     topic: Topic::HalfOpen,
@@ -90,8 +94,10 @@ pub(super) const SERVER_RESTARTED: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_validate_incoming()` challenges the SYN (RFC 9293, 3.5.1, figure 9; RFC 5961, 4.2); `tcp_v4_rcv()` at the client's host finds
-/// no socket for the ACK.
+/// SYN of a restarted client on the old port: a challenge ACK, and an RST in reply.
+///
+/// `tcp_validate_incoming()` challenges the SYN (RFC 9293, 3.5.1, figure 9; RFC 5961, 4.2). `tcp_v4_rcv()` at the
+/// client's host finds no socket for the ACK.
 pub(super) const RECONNECT: Scenario = Scenario {
     id: "half-open-reconnect",
     topic: Topic::HalfOpen,
@@ -127,7 +133,9 @@ pub(super) const RECONNECT: Scenario = Scenario {
     ..BASE
 };
 
-/// A keepalive probe is a segment like any other to a kernel that has no socket for it.
+/// Keepalive probe to a host without the connection: RST.
+///
+/// To a kernel that has no socket for it, a keepalive probe is a segment like any other.
 pub(super) const KEEPALIVE_HALF_OPEN: Scenario = Scenario {
     id: "keepalive-half-open",
     topic: Topic::HalfOpen,
@@ -164,9 +172,12 @@ pub(super) const KEEPALIVE_HALF_OPEN: Scenario = Scenario {
     ..BASE
 };
 
-// The other end is dark: nothing that is sent to it is answered.
+// The other end is dark: it answers no segment.
 
-/// `tcp_keepalive_timer()`: the only timer that sends a RST, with reason `TCP_KEEPALIVE_TIMEOUT`, before `tcp_write_err()`.
+/// Unanswered keepalive probes: `ETIMEDOUT`, and an RST.
+///
+/// `tcp_keepalive_timer()` is the only timer that sends an RST, with the reason `TCP_KEEPALIVE_TIMEOUT`, before
+/// `tcp_write_err()`.
 pub(super) const KEEPALIVE_TIMEOUT: Scenario = Scenario {
     id: "keepalive-timeout",
     topic: Topic::HalfOpen,
@@ -202,7 +213,10 @@ pub(super) const KEEPALIVE_TIMEOUT: Scenario = Scenario {
     ..BASE
 };
 
-/// A probe's number is one below SND.UNA, so ICMP that quotes it is out of the window (`OutOfWindowIcmps`) and dropped.
+/// ICMP error in reply to a keepalive probe: ignored.
+///
+/// The sequence number of a probe is one below SND.UNA, so an ICMP error that quotes it is out of the window
+/// (`OutOfWindowIcmps`) and dropped.
 pub(super) const KEEPALIVE_ICMP: Scenario = Scenario {
     id: "keepalive-icmp",
     topic: Topic::HalfOpen,
@@ -254,7 +268,9 @@ const HOST_UNREACHABLE: ExpectedIcmp = ExpectedIcmp {
     ipv6: (1, 3),
 };
 
-/// `tcp_write_timeout()` after `tcp_retries2` retransmissions: `tcp_write_err()`. No RST is sent.
+/// Data that is never acknowledged: `ETIMEDOUT` without an RST.
+///
+/// `tcp_write_timeout()` calls `tcp_write_err()` after `tcp_retries2` retransmissions.
 pub(super) const RETRANSMISSION_TIMEOUT: Scenario = Scenario {
     id: "retransmission-timeout",
     topic: Topic::HalfOpen,
@@ -284,7 +300,9 @@ pub(super) const RETRANSMISSION_TIMEOUT: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_write_timeout()` looks at `icsk_user_timeout` when the retransmission timer fires.
+/// Data that is not acknowledged within `TCP_USER_TIMEOUT`: `ETIMEDOUT`.
+///
+/// `tcp_write_timeout()` checks `icsk_user_timeout` when the retransmission timer fires.
 pub(super) const USER_TIMEOUT: Scenario = Scenario {
     id: "user-timeout",
     topic: Topic::HalfOpen,
@@ -310,7 +328,9 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_write_err()` reports `sk_err_soft` where there is one, in the place of `ETIMEDOUT`.
+/// ICMP error followed by a time-out: the errno of the ICMP error.
+///
+/// `tcp_write_err()` reports `sk_err_soft`, if set, instead of `ETIMEDOUT`.
 pub(super) const ICMP_TIMEOUT: Scenario = Scenario {
     id: "icmp-then-timeout",
     topic: Topic::HalfOpen,
@@ -347,7 +367,9 @@ pub(super) const ICMP_TIMEOUT: Scenario = Scenario {
     ..BASE
 };
 
-/// `__tcp_close()` waits in `sk_stream_wait_close()` for `sk_lingertime`, and returns 0 whatever has come of it.
+/// Close that exceeds `SO_LINGER`: 0, without an RST.
+///
+/// `__tcp_close()` waits in `sk_stream_wait_close()` for `sk_lingertime` and returns 0 whatever the result.
 pub(super) const LINGER_TIMEOUT: Scenario = Scenario {
     id: "linger-timeout-close",
     topic: Topic::HalfOpen,
@@ -370,9 +392,11 @@ pub(super) const LINGER_TIMEOUT: Scenario = Scenario {
     ..BASE
 };
 
-// The network goes.
+// The network changes.
 
-/// A new kernel has no socket for what comes in: `tcp_v4_rcv()` answers, `NO_SOCKET`.
+/// Reboot of the server's host: RST to the client's data.
+///
+/// The new kernel has no socket for the segment, so `tcp_v4_rcv()` answers; the reason is `NO_SOCKET`.
 pub(super) const REBOOTED: Scenario = Scenario {
     id: "peer-rebooted",
     topic: Topic::HalfOpen,
@@ -406,7 +430,10 @@ pub(super) const REBOOTED: Scenario = Scenario {
     ..BASE
 };
 
-/// `ipv4_link_failure()` after three ARP requests without an answer: a soft error, which `tcp_write_err()` reports.
+/// Loss of the server's address on the link: `EHOSTUNREACH`.
+///
+/// After three ARP requests without an answer, `ipv4_link_failure()` sets a soft error, which `tcp_write_err()`
+/// reports.
 pub(super) const NEIGHBOUR_GONE: Scenario = Scenario {
     id: "established-neighbour-gone",
     topic: Topic::HalfOpen,
@@ -439,7 +466,7 @@ pub(super) const NEIGHBOUR_GONE: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_write_timeout()`: what leaves never arrives.
+/// Failure of the server's link: segments leave but never arrive, until `tcp_write_timeout()` gives up.
 pub(super) const LINK_DOWN: Scenario = Scenario {
     id: "established-link-down",
     topic: Topic::HalfOpen,
@@ -468,7 +495,10 @@ pub(super) const LINK_DOWN: Scenario = Scenario {
     ..BASE
 };
 
-/// `__ip_queue_xmit()`: without its source address nothing can be sent, and nobody is told; `tcp_write_timeout()`.
+/// Loss of the client's own address: `ETIMEDOUT`, and nothing is sent.
+///
+/// Without its source address, `__ip_queue_xmit()` cannot send anything and reports no error; `tcp_write_timeout()`
+/// gives up.
 pub(super) const ADDRESS_GONE: Scenario = Scenario {
     id: "established-address-gone",
     topic: Topic::HalfOpen,
@@ -497,8 +527,10 @@ pub(super) const ADDRESS_GONE: Scenario = Scenario {
     ..BASE
 };
 
-/// `inet6_csk_xmit()` notes why there is no route in `sk_err_soft`, as `__ip_queue_xmit()` does not; `tcp_write_err()` reports
-/// it in the place of `ETIMEDOUT`.
+/// Loss of the client's own IPv6 address: `ENETUNREACH`.
+///
+/// Unlike `__ip_queue_xmit()`, `inet6_csk_xmit()` records in `sk_err_soft` why there is no route; `tcp_write_err()`
+/// reports that instead of `ETIMEDOUT`.
 pub(super) const ADDRESS_GONE_IPV6: Scenario = Scenario {
     id: "established-address-gone-ipv6",
     title: "the client's own IPv6 address is removed: ENETUNREACH, nothing is sent",

@@ -1,4 +1,4 @@
-//! Connections that nobody has accepted yet, and what becomes of them.
+//! Scenarios of connections that were not accepted yet.
 
 use super::{
     Awaited, BASE, Cause, Errno, Expect, Listening, OPEN, On, Op, Otherwise, Role, Scenario,
@@ -8,8 +8,10 @@ use super::{
 use crate::flow::State;
 use crate::history;
 
-/// `inet_csk_listen_stop()` takes each connection out of the queue and calls `tcp_disconnect()` on it, which sends
-/// the reset.
+/// Close of a listener with a connection in its queue: RST.
+///
+/// `inet_csk_listen_stop()` removes each connection from the queue and calls `tcp_disconnect()` on it, which sends the
+/// RST.
 pub(super) const CLOSE_PENDING: Scenario = Scenario {
     id: "listener-close-pending-accept",
     topic: Topic::Listener,
@@ -36,7 +38,9 @@ pub(super) const CLOSE_PENDING: Scenario = Scenario {
     ..BASE
 };
 
-/// `inet_shutdown()` with `RCV_SHUTDOWN` on a listener calls `tcp_disconnect()`, hence `inet_csk_listen_stop()`;
+/// Shutdown of a listener with a connection in its queue: RST, and `EINVAL` for `accept`.
+///
+/// `inet_shutdown()` with `RCV_SHUTDOWN` on a listener calls `tcp_disconnect()`, and so `inet_csk_listen_stop()`.
 /// `accept` then finds no listener (`inet_csk_accept()`: `EINVAL`).
 pub(super) const SHUTDOWN_PENDING: Scenario = Scenario {
     id: "listener-shutdown-pending-accept",
@@ -66,8 +70,11 @@ pub(super) const SHUTDOWN_PENDING: Scenario = Scenario {
     ..BASE
 };
 
-/// A connection belongs to the queue of the listener that `reuseport_select_sock()` chose for its SYN; unless
-/// `net.ipv4.tcp_migrate_req` is set (Linux 5.14), closing that one resets it though another listens on the port.
+/// Close of one of two listeners on a port (`SO_REUSEPORT`): the connections in its queue are reset.
+///
+/// A connection belongs to the queue of the listener that `reuseport_select_sock()` chose for its SYN. Unless
+/// `net.ipv4.tcp_migrate_req` is set (Linux 5.14), closing that listener resets the connection although the other one
+/// still listens.
 pub(super) const REUSEPORT_CLOSE: Scenario = Scenario {
     id: "reuseport-close",
     topic: Topic::Listener,
@@ -95,7 +102,9 @@ pub(super) const REUSEPORT_CLOSE: Scenario = Scenario {
     ..BASE
 };
 
-/// `inet_csk_accept()` hands out whatever is in the queue; Linux never says `ECONNABORTED` there.
+/// Abort by the client before `accept`: `accept` succeeds, and a read fails.
+///
+/// `inet_csk_accept()` returns every connection in the queue; on Linux it never fails with `ECONNABORTED`.
 pub(super) const RESET_IN_QUEUE: Scenario = Scenario {
     id: "reset-in-accept-queue",
     topic: Topic::Listener,
@@ -122,8 +131,9 @@ pub(super) const RESET_IN_QUEUE: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`RESET_IN_QUEUE`]; `tcp_reset()` leaves the receive queue as it is, and `tcp_recvmsg_locked()` looks there
-/// first.
+/// Variant of [`RESET_IN_QUEUE`] with data, which is read before the error.
+///
+/// `tcp_reset()` keeps the receive queue, and `tcp_recvmsg_locked()` reads it first.
 pub(super) const RESET_IN_QUEUE_DATA: Scenario = Scenario {
     id: "reset-in-accept-queue-data",
     topic: Topic::Listener,
@@ -151,8 +161,10 @@ pub(super) const RESET_IN_QUEUE_DATA: Scenario = Scenario {
     ..BASE
 };
 
-/// With `TCP_DEFER_ACCEPT` the queue is entered by the first data: `tcp_v4_syn_recv_sock()` finds it full, counts
-/// `ListenOverflows` and `ListenDrops`, and drops the segment; the request stays, and the SYN-ACK is sent again later.
+/// Overflow of the accept queue by the first data of a connection.
+///
+/// With `TCP_DEFER_ACCEPT` the first data enters the queue. `tcp_v4_syn_recv_sock()` finds it full, counts
+/// `ListenOverflows` and `ListenDrops`, and drops the segment. The request stays, and the SYN-ACK is sent again later.
 pub(super) const QUEUE_OVERFLOW: Scenario = Scenario {
     id: "accept-queue-overflow",
     topic: Topic::Listener,
@@ -183,9 +195,11 @@ pub(super) const QUEUE_OVERFLOW: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_check_req()` drops the bare ACK and counts `TCPDeferAcceptDrop`; when the time has run out the SYN-ACK is sent
-/// once more. To the client, established by then, that is a SYN out of place, which it challenges with an ACK (RFC 5961,
-/// 4.2), and that ACK lets the connection in.
+/// `TCP_DEFER_ACCEPT` with a client that sends no data: accepted a second later.
+///
+/// `tcp_check_req()` drops the bare ACK and counts `TCPDeferAcceptDrop`. When the time has run out, the SYN-ACK is sent
+/// once more. The client is established by then and treats it as an unexpected SYN, which it answers with a challenge
+/// ACK (RFC 5961, 4.2). That ACK completes the connection.
 pub(super) const DEFER_ACCEPT: Scenario = Scenario {
     id: "defer-accept",
     topic: Topic::Listener,
@@ -215,8 +229,10 @@ pub(super) const DEFER_ACCEPT: Scenario = Scenario {
     ..BASE
 };
 
-/// Until the first data there is only a request, and `inet_csk_listen_stop()` drops requests without a word. The
-/// data then finds no socket: `tcp_v4_rcv()` answers with a reset.
+/// Close of a listener with a deferred connection: no segment, and an RST to the client's data.
+///
+/// Before the first data there is only a request, and `inet_csk_listen_stop()` drops requests without an RST. The data
+/// then finds no socket, so `tcp_v4_rcv()` answers with an RST.
 pub(super) const DEFER_ACCEPT_CLOSE: Scenario = Scenario {
     id: "defer-accept-listener-close",
     topic: Topic::Listener,
@@ -257,8 +273,10 @@ pub(super) const DEFER_ACCEPT_CLOSE: Scenario = Scenario {
     ..BASE
 };
 
-/// `inet_csk_listen_stop()` with `net.ipv4.tcp_migrate_req`: `inet_csk_reqsk_queue_add()` to another listener of the group
-/// (Linux 5.14, `TCPMigrateReqSuccess`).
+/// Close of one of two listeners with `net.ipv4.tcp_migrate_req`: the other listener takes over the queue.
+///
+/// `inet_csk_listen_stop()` calls `inet_csk_reqsk_queue_add()` for another listener of the group (Linux 5.14,
+/// `TCPMigrateReqSuccess`).
 pub(super) const REUSEPORT_MIGRATE: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::Without(&history::REUSEPORT_MIGRATION),
@@ -274,6 +292,7 @@ pub(super) const REUSEPORT_MIGRATE: Scenario = Scenario {
     ..MIGRATION
 };
 
+/// Form of [`REUSEPORT_MIGRATE`] on current kernels.
 const MIGRATION: Scenario = Scenario {
     id: "reuseport-migrate",
     topic: Topic::Listener,
@@ -302,8 +321,10 @@ const MIGRATION: Scenario = Scenario {
     ..BASE
 };
 
-/// As [`QUEUE_OVERFLOW`] with `net.ipv4.tcp_abort_on_overflow`: `tcp_check_req()` answers with a reset, which the kernel gives
-/// the misleading reason `INVALID_SYN`. With SYN cookies it would stay silent.
+/// Variant of [`QUEUE_OVERFLOW`] with `net.ipv4.tcp_abort_on_overflow`: RST.
+///
+/// `tcp_check_req()` answers with an RST, with the misleading reason `INVALID_SYN`. With SYN cookies it would not
+/// answer.
 pub(super) const ABORT_ON_OVERFLOW: Scenario = Scenario {
     id: "accept-queue-abort-on-overflow",
     topic: Topic::Listener,

@@ -1,4 +1,4 @@
-//! Addresses that nobody can be reached at: this host knows no way, nobody answers, or somebody on the way says so by ICMP.
+//! Scenarios of unreachable addresses: this host has no route, no host answers, or an ICMP error arrives.
 
 use super::{
     Awaited, BASE, Cause, Change, Errno, Events, Expect, ExpectedIcmp, Extent, Family, ForgedIcmp,
@@ -6,9 +6,9 @@ use super::{
     not_connected, returns, server, would_block,
 };
 
-// This host knows no way.
+// No route on this host.
 
-/// `ip_route_connect()` fails, and `connect` with it: no SYN is made.
+/// Expects a failure because `ip_route_connect()` fails in `connect`, before a SYN is made.
 const fn no_route(errno: Errno) -> Expect {
     Expect::Fails(errno, Cause::NoRoute)
 }
@@ -17,7 +17,7 @@ const NO_ROUTE_STORY: &str = "Before the client's kernel sends a SYN it looks fo
      connect() fails at once, with an error of this host's own: nothing is sent, nobody is asked, no RST and no ICMP has \
      a part in it. The socket is as it was before.";
 
-/// `fib_lookup()` finds nothing: `ENETUNREACH`.
+/// Connect without a route: `fib_lookup()` finds nothing, `ENETUNREACH`.
 pub(super) const ROUTE_MISSING: Scenario = Scenario {
     id: "connect-route-missing",
     topic: Topic::Unreachable,
@@ -36,7 +36,7 @@ pub(super) const ROUTE_MISSING: Scenario = Scenario {
     ..BASE
 };
 
-/// `fib_props[RTN_UNREACHABLE]`: `EHOSTUNREACH`.
+/// Connect over a route of type `unreachable`: `fib_props[RTN_UNREACHABLE]`, `EHOSTUNREACH`.
 pub(super) const ROUTE_UNREACHABLE: Scenario = Scenario {
     id: "connect-route-unreachable",
     topic: Topic::Unreachable,
@@ -55,7 +55,7 @@ pub(super) const ROUTE_UNREACHABLE: Scenario = Scenario {
     ..BASE
 };
 
-/// `fib_props[RTN_PROHIBIT]`: `EACCES`.
+/// Connect over a route of type `prohibit`: `fib_props[RTN_PROHIBIT]`, `EACCES`.
 pub(super) const ROUTE_PROHIBIT: Scenario = Scenario {
     id: "connect-route-prohibit",
     topic: Topic::Unreachable,
@@ -74,7 +74,7 @@ pub(super) const ROUTE_PROHIBIT: Scenario = Scenario {
     ..BASE
 };
 
-/// `fib_props[RTN_BLACKHOLE]`: `EINVAL`.
+/// Connect over a route of type `blackhole`: `fib_props[RTN_BLACKHOLE]`, `EINVAL`.
 pub(super) const ROUTE_BLACKHOLE: Scenario = Scenario {
     id: "connect-route-blackhole",
     topic: Topic::Unreachable,
@@ -93,10 +93,11 @@ pub(super) const ROUTE_BLACKHOLE: Scenario = Scenario {
     ..BASE
 };
 
-// Nobody answers.
+// No answer.
 
-/// `retransmits_timed_out()` and `tcp_write_err()`: `ETIMEDOUT`, and nothing is sent to say so. `TCP_SYNCNT` 1 allows 3
-/// seconds.
+/// Connect without an answer: `ETIMEDOUT`, and no segment reports the failure.
+///
+/// `retransmits_timed_out()` and `tcp_write_err()` end the attempt. `TCP_SYNCNT` 1 allows 3 seconds.
 pub(super) const BLACKHOLED: Scenario = Scenario {
     id: "connect-blackholed",
     topic: Topic::Unreachable,
@@ -122,7 +123,9 @@ pub(super) const BLACKHOLED: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_write_timeout()` looks at `icsk_user_timeout` in SYN-SENT, too, each time that the SYN is due again.
+/// Connect without an answer within `TCP_USER_TIMEOUT`: `ETIMEDOUT`.
+///
+/// `tcp_write_timeout()` checks `icsk_user_timeout` in SYN-SENT as well, each time that the SYN is due again.
 pub(super) const USER_TIMEOUT: Scenario = Scenario {
     id: "connect-user-timeout",
     topic: Topic::Unreachable,
@@ -147,8 +150,8 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
     ..BASE
 };
 
-// ICMP says so. RFC 1122, 4.2.3.9, lets TCP abort on hard errors in any state and asks it not to on soft ones; Linux takes all
-// of them for hard in SYN-SENT and for soft later on.
+// Answers by ICMP. RFC 1122, 4.2.3.9, allows TCP to abort on hard errors in any state and asks it not to abort on soft
+// ones. Linux treats all of them as hard in SYN-SENT, and as soft later.
 
 const ICMP_STORY: &str = "The client waits in connect(). Instead of an answer an ICMP error comes in that quotes its SYN: \
      somebody on the way, or the server's own host, says that it cannot be delivered. In SYN-SENT the kernel takes every \
@@ -157,7 +160,8 @@ const ICMP_STORY: &str = "The client waits in connect(). Instead of an answer an
 const ICMP_ELSEWHERE: &str = "Most systems only note such an error while they connect, and go on trying (RFC 1122 calls most \
      of them soft); it shows when connect() times out. Linux fails at once.";
 
-/// A `connect` that fails of an ICMP error: `tcp_v4_err()` and `tcp_v6_err()` call `tcp_done_with_error()` in SYN-SENT.
+/// Defines a scenario of a `connect` that fails from an ICMP error: `tcp_v4_err()` and `tcp_v6_err()` call
+/// `tcp_done_with_error()` in SYN-SENT.
 macro_rules! icmp_error {
     ($name:ident, $id:literal, $title:literal, $families:expr, $ipv4:expr, $ipv6:expr, $errno:expr, $advice:literal) => {
         #[doc = concat!("`", $id, "`: `tcp_v4_err()` and `tcp_v6_err()` call `tcp_done_with_error()` in SYN-SENT.")]
@@ -425,8 +429,10 @@ icmp_error!(
     "A router has a route of type prohibit or reject for this destination."
 );
 
-/// `icmp_unreach()` drops 11/1 (`ICMP_EXC_FRAGTIME`), `tcp_v4_err()` leaves source quench alone (RFC 6633); of `ICMPv6` a packet
-/// that is too big is a matter of path MTU.
+/// ICMP errors that do not end a connection attempt.
+///
+/// `icmp_unreach()` drops 11/1 (`ICMP_EXC_FRAGTIME`), and `tcp_v4_err()` ignores source quench (RFC 6633). The `ICMPv6`
+/// error for a packet that is too big concerns the path MTU.
 pub(super) const ICMP_IGNORED: Scenario = Scenario {
     id: "connect-icmp-ignored",
     topic: Topic::Unreachable,
@@ -458,7 +464,9 @@ pub(super) const ICMP_IGNORED: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_v4_err()`: a quoted number outside SND.UNA … SND.NXT is counted (`OutOfWindowIcmps`) and dropped (RFC 5927, 4.1).
+/// ICMP error that quotes a sequence number outside SND.UNA … SND.NXT: ignored.
+///
+/// `tcp_v4_err()` counts it (`OutOfWindowIcmps`) and drops it (RFC 5927, 4.1).
 pub(super) const ICMP_BAD_SEQUENCE: Scenario = Scenario {
     id: "connect-icmp-bad-sequence",
     topic: Topic::Unreachable,
@@ -492,8 +500,10 @@ pub(super) const ICMP_BAD_SEQUENCE: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_v4_err()` on a socket that its owner is in a call on: the error is put aside (`LockDroppedIcmps`). The SYN is sent
-/// again after a second and draws another.
+/// ICMP error from this host's own firewall while `connect` holds the socket: `ECONNREFUSED` a second later.
+///
+/// `tcp_v4_err()` sets the error aside (`LockDroppedIcmps`) because the owner is in a call on the socket. The SYN is
+/// sent again after a second and triggers another error.
 pub(super) const ICMP_REJECT: Scenario = Scenario {
     id: "connect-icmp-reject",
     topic: Topic::Unreachable,
@@ -530,7 +540,9 @@ const PORT_UNREACHABLE: ExpectedIcmp = ExpectedIcmp {
     ipv6: (1, 4),
 };
 
-/// `tcp_v4_err()` in ESTABLISHED without `IP_RECVERR`: `sk_err_soft`, which `SO_ERROR` alone shows.
+/// ICMP error on an established connection without `IP_RECVERR`: only `SO_ERROR` reports it.
+///
+/// `tcp_v4_err()` sets `sk_err_soft` in ESTABLISHED.
 pub(super) const ICMP_ESTABLISHED: Scenario = Scenario {
     id: "icmp-established",
     topic: Topic::Unreachable,
@@ -566,7 +578,9 @@ pub(super) const ICMP_ESTABLISHED: Scenario = Scenario {
     ..BASE
 };
 
-/// `tcp_v4_err()` with `IP_RECVERR`: `sk_err` and `sk_error_report()` at once; the connection stays as it is.
+/// ICMP error on an established connection with `IP_RECVERR`: reported at once.
+///
+/// `tcp_v4_err()` sets `sk_err` and calls `sk_error_report()`; the connection stays as it was.
 pub(super) const ICMP_RECVERR: Scenario = Scenario {
     id: "icmp-established-recverr",
     topic: Topic::Unreachable,
@@ -600,7 +614,9 @@ pub(super) const ICMP_RECVERR: Scenario = Scenario {
     ..BASE
 };
 
-/// `ipv4_link_failure()` after three ARP requests without an answer, `tcp_v4_err()` in SYN-SENT: `EHOSTUNREACH`.
+/// Connect to an address on the link that no host has: `EHOSTUNREACH`.
+///
+/// `ipv4_link_failure()` runs after three ARP requests without an answer, and `tcp_v4_err()` in SYN-SENT.
 pub(super) const NO_NEIGHBOUR: Scenario = Scenario {
     id: "connect-no-neighbour",
     topic: Topic::Unreachable,
@@ -623,7 +639,9 @@ pub(super) const NO_NEIGHBOUR: Scenario = Scenario {
     ..BASE
 };
 
-/// `arp_error_report()` at the router: `icmp_send()` of 3/1, or 1/3 over IPv6, to the client in SYN-SENT.
+/// Connect to an address that no host on the link of the router has: ICMP host unreachable.
+///
+/// `arp_error_report()` at the router calls `icmp_send()` with 3/1, or 1/3 over IPv6, to the client in SYN-SENT.
 pub(super) const ROUTER_SAYS_SO: Scenario = Scenario {
     id: "connect-router-unreachable",
     topic: Topic::Unreachable,
