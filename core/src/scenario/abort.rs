@@ -44,6 +44,7 @@ pub(super) const CLOSE_UNREAD_DATA: Scenario = Scenario {
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
     resets: ABORTED_BY_SERVER,
+    // Both ends count in EstabResets: they share a namespace, and each closes from ESTABLISHED.
     counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnClose", 1)],
     ..BASE
 };
@@ -119,6 +120,7 @@ pub(super) const FIN_THEN_RESET: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
     ],
     resets: ABORTED_AFTER_FIN,
+    // Only the client counts in EstabResets: the server closes from FIN-WAIT-2.
     counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnClose", 1)],
     ..BASE
 };
@@ -177,6 +179,7 @@ pub(super) const LINGER_ZERO_CLOSE: Scenario = Scenario {
     ],
     // The reason is TCP_STATE because tcp_disconnect() sends the RST, whatever made close() call it.
     resets: &[abort(Role::Server, State::Established, "TCP_STATE")],
+    // TCPAbortOnData counts a close with SO_LINGER 0, with or without unsent data.
     counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnData", 1)],
     ..BASE
 };
@@ -258,6 +261,7 @@ pub(super) const CLOSE_UNREAD_SHARED: Scenario = Scenario {
         server(Op::Read(1), returns(1)),
         server(Op::Spawn, returns(0)),
         server(Op::Kill, returns(0)),
+        // The close in the child is not the last one.
         client(Op::Poll, polls(OPEN)),
         server(Op::Close, returns(0)),
         client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
@@ -293,6 +297,7 @@ pub(super) const CLOSE_UNREAD_SIGKILL: Scenario = Scenario {
         server(Op::Read(1), returns(1)),
         server(Op::Spawn, returns(0)),
         server(Op::Close, returns(0)),
+        // The close in the parent is not the last one.
         client(Op::Poll, polls(OPEN)),
         server(Op::Kill, returns(0)),
         client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
@@ -326,6 +331,7 @@ pub(super) const CLOSE_UNREAD_EXIT: Scenario = Scenario {
         server(Op::Read(1), returns(1)),
         server(Op::Spawn, returns(0)),
         server(Op::Close, returns(0)),
+        // The close in the parent is not the last one.
         client(Op::Poll, polls(OPEN)),
         server(Op::Terminate, returns(0)),
         client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
@@ -361,6 +367,7 @@ pub(super) const CLOSE_UNREAD_RESPONSE: Scenario = Scenario {
         client(Op::Write(2), returns(2)),
         server(Op::Read(1), returns(1)),
         server(Op::Write(3), returns(3)),
+        // No ACK may be in flight when the server closes: it would find no socket and trigger an RST of its own.
         Step::Await(Awaited::Acknowledged(Role::Server)),
         server(Op::Close, returns(0)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
@@ -393,6 +400,7 @@ pub(super) const LINGER_ZERO_UNSENT: Scenario = Scenario {
     advice: "Truncated downloads that end with a reset: look for SO_LINGER with zero seconds on the sending side.",
     unsent: Some(Role::Server),
     steps: &[
+        // Small, so that some of the server's data stays unsent.
         client(Op::ReceiveBuffer(4096), returns(0)),
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -483,6 +491,7 @@ pub(super) const DISCONNECT_WITH_DATA: Scenario = Scenario {
         State::FinWait2,
         "TCP_DISCONNECT_WITH_DATA",
     )],
+    // Neither end counts in EstabResets: the client closes from LAST-ACK, the server from FIN-WAIT-2.
     counters: &[("OutRsts", 1)],
     ..BASE
 };
@@ -580,6 +589,7 @@ pub(super) const HALF_CLOSED: Scenario = Scenario {
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
     resets: &[abort(Role::Server, State::FinWait2, "TCP_ABORT_ON_CLOSE")],
+    // Only the server counts in EstabResets: the client closes from FIN-WAIT-2.
     counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnClose", 1)],
     ..BASE
 };
@@ -617,6 +627,7 @@ pub(super) const SHUTDOWN_RDWR_PEER_WRITES: Scenario = Scenario {
         Sender::Socket,
         "TCP_ABORT_ON_DATA",
     )],
+    // Only the client counts in EstabResets: the server closes from FIN-WAIT-2.
     counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnData", 1)],
     ..BASE
 };
@@ -655,6 +666,7 @@ pub(super) const SHUTDOWN_RDWR_OWN: Scenario = Scenario {
         Sender::Socket,
         "TCP_ABORT_ON_DATA",
     )],
+    // Only the server counts in EstabResets: the client closes from FIN-WAIT-2.
     counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnData", 1)],
     ..BASE
 };
@@ -685,6 +697,7 @@ pub(super) const LINGER2_HALF_CLOSED: Scenario = Scenario {
         client(Op::SocketError, Expect::ReportsNone),
     ],
     resets: &[abort(Role::Server, State::CloseWait, "TCP_ABORT_ON_LINGER")],
+    // Only the client counts in EstabResets: the server closes from FIN-WAIT-2.
     counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnLinger", 1)],
     ..BASE
 };
@@ -719,6 +732,7 @@ pub(super) const LINGER2: Scenario = Scenario {
         Sender::Socket,
         "TCP_ABORT_ON_DATA",
     )],
+    // Only the client counts in EstabResets: the server closes from FIN-WAIT-1.
     counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnData", 1)],
     ..BASE
 };

@@ -159,8 +159,10 @@ pub(super) const RST_SACK_EDGE: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
+        // Data after a gap of 10 bytes: the client answers with a SACK block.
         inject(Forged::new(S, DATA).off(10).with(10)),
         Step::Await(Awaited::AnswerFrom(C)),
+        // The next number is the right edge of that block.
         inject(Forged::new(S, RST)),
         Step::Await(Awaited::ResetFrom(S)),
         client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
@@ -534,6 +536,7 @@ pub(super) const SYN_SENT_BAD_ECHO: Scenario = Scenario {
         inject(Forged::new(S, SYN_ACK).stamped(1, 1_000_000)),
         Step::Await(Awaited::AnswerFrom(C)),
         client(Op::Poll, polls(Events(0))),
+        // Repeat the initial sequence number, which the first SYN-ACK has used.
         inject(Forged::new(S, SYN_ACK).off(-1)),
         Step::Await(Awaited::Established(C)),
         client(Op::Connect, returns(0)),
@@ -839,6 +842,7 @@ const REPEATED: Scenario = Scenario {
         inject(Forged::new(C, DATA).with(1)),
         Step::Await(Awaited::DataFrom(C)),
         server(Op::Read(1), returns(1)),
+        // A retransmission of the byte, together with a FIN.
         inject(Forged::new(C, FIN_ACK).off(-1).with(1)),
         Step::Await(Awaited::FinAckedBy(S)),
         server(Op::Close, returns(0)),
@@ -1185,6 +1189,7 @@ pub(super) const STRAY_SILENT_LISTENER: Scenario = Scenario {
         inject(Forged::new(C, Flags(0))),
         inject(Forged::new(C, RST)),
         inject(Forged::new(C, Flags::SYN.and(Flags::RST))),
+        // The ACK is answered, which shows that the segments before it were not.
         inject(Forged::new(C, ACK)),
         Step::Await(Awaited::AnswerFrom(S)),
     ],
@@ -1211,6 +1216,7 @@ pub(super) const STRAY_RST_CLOSED: Scenario = Scenario {
     steps: &[
         inject(Forged::new(C, RST)),
         inject(Forged::new(C, RST_ACK)),
+        // The ACK is answered, which shows that the segments before it were not.
         inject(Forged::new(C, ACK)),
         Step::Await(Awaited::AnswerFrom(S)),
     ],

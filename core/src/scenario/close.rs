@@ -64,6 +64,7 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
         "TCP_TIMEWAIT_SOCKET",
     )],
     timing: Some(Timing::DataAfterAckOfFin),
+    // Only the client counts in EstabResets: the server no longer has a full socket.
     counters: &[("OutRsts", 1), ("EstabResets", 1)],
     ..BASE
 };
@@ -106,6 +107,7 @@ pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
         "TCP_ABORT_ON_DATA",
     )],
     timing: Some(Timing::DataBeforeAckOfFin),
+    // Only the client counts in EstabResets: the server closes from FIN-WAIT-1.
     counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnData", 1)],
     ..BASE
 };
@@ -250,6 +252,7 @@ pub(super) const WRITE_AFTER_CLOSE_LATE: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
+        // FIN-WAIT-2 lasts one second, instead of the default of 60.
         server(Op::Linger2(1), returns(0)),
         server(Op::Close, returns(0)),
         Step::Await(Awaited::FinAckedBy(Role::Client)),
@@ -285,6 +288,7 @@ pub(super) const WRITE_AFTER_CLOSE_GONE: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
+        // FIN-WAIT-2 lasts one second, instead of the default of 60.
         server(Op::Linger2(1), returns(0)),
         server(Op::CloseListener, returns(0)),
         server(Op::Close, returns(0)),
@@ -376,6 +380,7 @@ pub(super) const ZERO_WINDOW: Scenario = Scenario {
         server(Op::Accept, returns(0)),
         client(Op::UserTimeout(500), returns(0)),
         client(Op::NonBlocking, returns(0)),
+        // More than the buffers of both ends hold, so that the window closes.
         client(Op::Write(16_000_000), Expect::ReturnsSome),
         Step::Await(Awaited::Dead(Role::Client)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
@@ -386,6 +391,7 @@ pub(super) const ZERO_WINDOW: Scenario = Scenario {
         client(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::TimedOut)),
         client(Op::Read(1), returns(0)),
     ],
+    // Only the client counts in EstabResets: the server does not learn of the failure.
     counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
     ..BASE
 };

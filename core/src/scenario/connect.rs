@@ -102,6 +102,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
         Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(Op::SocketError, reports(Errno::ECONNREFUSED, 0)),
+        // The error was taken, but the connection stays closed.
         client(Op::Poll, polls(DEAD)),
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
@@ -253,6 +254,7 @@ pub(super) const BACKLOG_FULL: Scenario = Scenario {
         Step::Others(1),
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
+        // No event: the attempt is still in progress.
         client(Op::Poll, polls(Events(0))),
         client(Op::Connect, would_block(Errno::EALREADY)),
         client(Op::SocketError, Expect::ReportsNone),

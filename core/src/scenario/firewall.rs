@@ -32,6 +32,7 @@ pub(super) const CONNECT_RESET: Scenario = Scenario {
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
     ],
     resets: &[REJECTED],
+    // OutRsts does not increase, because the kernel does not send the RST.
     counters: &[("AttemptFails", 1)],
     ..BASE
 };
@@ -116,6 +117,7 @@ pub(super) const INPUT_RESET: Scenario = Scenario {
         Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+        // The server's own connection is not affected.
         server(Op::Poll, polls(OPEN)),
     ],
     resets: &[DATA_REJECTED],
@@ -161,6 +163,7 @@ pub(super) const FORWARD_RESET: Scenario = Scenario {
             "NO_SOCKET",
         ),
     ],
+    // OutRsts counts the client's RST, but not that of the firewall.
     counters: &[("OutRsts", 1), ("EstabResets", 2)],
     ..BASE
 };
@@ -185,6 +188,7 @@ pub(super) const RESET_LOST: Scenario = Scenario {
         server(Op::Accept, returns(0)),
         server(Op::LingerZero, returns(0)),
         server(Op::Close, returns(0)),
+        // The RST was lost, so the client's connection is still open.
         client(Op::Poll, polls(OPEN)),
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
@@ -322,6 +326,7 @@ pub(super) const THIRD_PARTY: Scenario = Scenario {
             "NO_SOCKET",
         ),
     ],
+    // OutRsts counts the client's RST, but not the forged one.
     counters: &[("OutRsts", 1), ("EstabResets", 2)],
     ..BASE
 };

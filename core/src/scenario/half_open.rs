@@ -37,6 +37,7 @@ pub(super) const PEER_VANISHED: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
+        // Otherwise the listener would answer the data.
         server(Op::CloseListener, returns(0)),
         server(Op::Repair, returns(0)),
         server(Op::Close, returns(0)),
@@ -54,6 +55,7 @@ pub(super) const PEER_VANISHED: Scenario = Scenario {
         Sender::Kernel,
         "NO_SOCKET",
     )],
+    // The silent close in repair mode counts in EstabResets as well.
     counters: &[("OutRsts", 1), ("EstabResets", 2)],
     ..BASE
 };
@@ -111,6 +113,7 @@ pub(super) const RECONNECT: Scenario = Scenario {
         client(Op::Repair, returns(0)),
         client(Op::Close, returns(0)),
         server(Op::Poll, polls(OPEN)),
+        // The SYN that the client's host would send for a new connection from the same port.
         Step::Inject(Forged::new(Role::Client, Flags::SYN).off(1000)),
         Step::Await(Awaited::ResetFrom(Role::Client)),
         server(Op::Poll, polls(DEAD_WITH_ERROR)),
@@ -151,6 +154,7 @@ pub(super) const KEEPALIVE_HALF_OPEN: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
+        // Otherwise the listener would answer the probe.
         server(Op::CloseListener, returns(0)),
         server(Op::Repair, returns(0)),
         server(Op::Close, returns(0)),
@@ -192,6 +196,7 @@ pub(super) const KEEPALIVE_TIMEOUT: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
+        // The server receives nothing from here on.
         server(Op::DropAll, returns(0)),
         client(Op::KeepIdle(1), returns(0)),
         client(Op::KeepInterval(1), returns(0)),
@@ -209,6 +214,7 @@ pub(super) const KEEPALIVE_TIMEOUT: Scenario = Scenario {
         State::Established,
         "TCP_KEEPALIVE_TIMEOUT",
     ))],
+    // Only the client counts in EstabResets: the server does not receive the RST.
     counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
     ..BASE
 };
@@ -240,6 +246,7 @@ pub(super) const KEEPALIVE_ICMP: Scenario = Scenario {
             to: Role::Client,
             ipv4: (3, 1),
             ipv6: (1, 3),
+            // The sequence number of a probe: one below SND.UNA.
             off: -1,
         }),
         client(Op::SocketError, Expect::ReportsNone),
@@ -294,6 +301,7 @@ pub(super) const RETRANSMISSION_TIMEOUT: Scenario = Scenario {
         client(Op::Poll, polls(DEAD)),
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), unanswered(Errno::EPIPE)),
+        // The server's connection stays open, because no RST is sent.
         server(Op::Poll, polls(OPEN)),
     ],
     counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],

@@ -182,11 +182,13 @@ pub(super) const QUEUE_OVERFLOW: Scenario = Scenario {
     }),
     steps: &[
         client(Op::Connect, returns(0)),
+        // The data of these clients fills the queue, which takes one connection more than the backlog.
         Step::Others(3),
         client(Op::Write(1), returns(1)),
         client(Op::Poll, polls(OPEN)),
         client(Op::SocketError, Expect::ReportsNone),
     ],
+    // TCPDeferAcceptDrop counts the bare ACK of each of the four clients.
     counters: &[
         ("ListenOverflows", 1),
         ("ListenDrops", 1),
@@ -356,6 +358,7 @@ pub(super) const ABORT_ON_OVERFLOW: Scenario = Scenario {
         Sender::Socket,
         "INVALID_SYN",
     )],
+    // TCPDeferAcceptDrop counts the bare ACK of each of the four clients.
     counters: &[
         ("OutRsts", 1),
         ("EstabResets", 1),
