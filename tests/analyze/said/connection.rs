@@ -29,12 +29,7 @@ fn every_segment_has_a_line_and_every_reset_its_explanation() {
     for reset in connection["resets"].as_array().unwrap() {
         assert!(text.contains(&format!("    frame {reset}  ")), "{text}");
     }
-    for wanted in [
-        "ESTABLISHED",
-        "SYN-RECEIVED",
-        "CLOSED",
-        "to be sure: ",
-    ] {
+    for wanted in ["ESTABLISHED", "SYN-RECEIVED", "CLOSED", "to be sure: "] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
     // By its ends it is the same, whichever comes first.
