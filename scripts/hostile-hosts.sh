@@ -140,7 +140,7 @@ condition socket-memory-4k root 240 0 "$little_memory" run 'in_cgroup socket-mem
 condition mlock-0 any 60 100 - run 'ulimit -l 0; "$@"' 'no locked memory'
 condition signals-0 any 60 100 - run 'ulimit -i 0; "$@"' 'no queued signals'
 condition data-64m any 60 0 "$little_memory|ulimit -d" run 'ulimit -d 65536; "$@"' '64 MiB of data'
-condition stack-64k any 60 80 'ulimit -s|stack|nft' run 'ulimit -s 64; "$@"' '64 KiB of stack: too little for nft'
+condition stack-64k any 60 80 'ulimit -s|stack|nft' run 'ulimit -Ss 64; "$@"' '64 KiB of stack, which may be raised'
 condition file-size-0 any 60 0 'ulimit -f|EFBIG' 'run -w @W --quiet' '(ulimit -f 0; exec "$@") 2> >(cat >&2); code=$?; wait $!; exit $code' 'files may not grow'
 
 section 'Little processor time'

@@ -326,6 +326,7 @@ enum Color {
 
 /// Does what the command line says. The thread that calls this must be the only one.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    sys::raise_stack_limit();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if guest::is_meant(arguments.iter().cloned()) {
         guest::guest();

@@ -41,6 +41,25 @@ pub(crate) fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
     }
 }
 
+/// Raises the limit on the stack of the main thread where it is small: a container or a shell may leave as little as 64 KiB, and
+/// the command line alone takes more than that in a debug build. The kernel compares with the limit whenever the stack grows
+/// (`acct_stack_growth()`, mm/vma.c), so it counts at once. Where it cannot be raised nothing changes.
+pub(crate) fn raise_stack_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    /// What Linux gives a process by default, in bytes.
+    const USUAL: u64 = 8 << 20;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_STACK) else {
+        return;
+    };
+    if soft < USUAL
+        && setrlimit(Resource::RLIMIT_STACK, USUAL, hard.max(USUAL)).is_err()
+        && soft < hard
+    {
+        // Only root may raise the hard limit.
+        let _ = setrlimit(Resource::RLIMIT_STACK, hard.min(USUAL), hard);
+    }
+}
+
 /// Sets the signal dispositions that the tool relies on, whatever it has inherited. A process that ignores `SIGCHLD`
 /// cannot wait for its children (waitpid(2)), and a write beyond the file size limit has to fail with `EFBIG`.
 pub(crate) fn settle_signals() {
