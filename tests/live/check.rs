@@ -105,12 +105,12 @@ fn takes_several_directories_at_once() {
     assert_same(&live, &run.trials());
 }
 
-/// A line for each scenario and family, and of the summary what does not depend on the time. Which witnesses were there is
-/// said of a run only: what is checked may be of several.
+/// A line for each scenario and family, and of the summary what does not depend on the time. The sources of evidence come last, and
+/// after a run only: what is checked may be of several.
 fn lines(out: &str) -> Vec<&str> {
     let lines = out
         .lines()
-        .filter(|line| !line.starts_with("witnesses: "))
+        .take_while(|line| !line.starts_with("evidence from: "))
         .map(|line| match line.rsplit_once(" s: ") {
             Some((_, counts)) => counts,
             None => line,
