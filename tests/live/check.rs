@@ -147,7 +147,7 @@ fn tells_of_a_single_trial_the_story_that_the_live_run_told() {
     for options in [&[][..], &["-v"]] {
         let again = check(options, &[dir.path()]).quietly(0);
         assert_eq!(ladder(&again.out), ladder(&live.out));
-        assert!(again.out.contains("  judged from\n"), "{}", again.out);
+        assert!(again.out.contains("  verified from\n"), "{}", again.out);
         assert_eq!(check(options, &capture).quietly(0).out, again.out);
     }
     // Of several trials only on request, and copies are no further trials.
@@ -155,9 +155,9 @@ fn tells_of_a_single_trial_the_story_that_the_live_run_told() {
     save(other.path(), &["close-unread-data", "--family", "ipv4"]);
     let both = [dir.path(), other.path()];
     let stories = check(&["--verbose"], &both).quietly(0).out;
-    assert_eq!(stories.matches("  judged from\n").count(), 2);
+    assert_eq!(stories.matches("  verified from\n").count(), 2);
     let short = check(&[], &both).quietly(0).out;
-    assert!(!short.contains("judged from"), "{short}");
+    assert!(!short.contains("verified from"), "{short}");
     let twice = check(&[], &[dir.path(), dir.path()]);
     assert_eq!(
         (twice.code, ladder(&twice.out)),
