@@ -1,4 +1,4 @@
-//! Reports of trials for people and for programs: one file per format.
+//! Reports of trials for people and for programs: one module per format.
 
 pub mod human;
 pub mod json;

@@ -1,4 +1,5 @@
-//! The form for people: a ladder for one trial, a line each for many, and a summary.
+//! Human format of trials: a line for each scenario and family, evidence sources, and a summary. A single trial is
+//! shown by [`ladder`](super::ladder).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,9 +13,13 @@ use rstproof_core::report::{Remark, TrialReport, Witnesses};
 use rstproof_core::scenario::{Family, Scenario};
 use rstproof_core::verdict::Verdict;
 
+/// Style of confirmed results and of facts that support the stated sender.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// Style of refuted results, RSTs, errors and signs of injection.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Style of inconclusive and skipped results.
 pub(crate) const UNSURE: Style = AnsiColor::Yellow.on_default();
+/// Style of headings and labels.
 pub(crate) const LABEL: Style = Style::new().bold();
 
 pub(super) fn verdict_style(verdict: Option<Verdict>) -> Style {
@@ -25,7 +30,7 @@ pub(super) fn verdict_style(verdict: Option<Verdict>) -> Style {
     }
 }
 
-/// Lines of at most `width` columns. Ids and addresses are not cut at their hyphens.
+/// Wraps text into lines of at most `width` columns. Ids and addresses are not broken at their hyphens.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<Cow<'_, str>> {
     let options = textwrap::Options::new(width)
         .word_separator(textwrap::WordSeparator::AsciiSpace)
@@ -33,12 +38,11 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<Cow<'_, str>> {
     textwrap::wrap(text, options)
 }
 
-/// Of a long list so many items are shown at its beginning, and as many at its end. A trial of the catalogue has a tenth
-/// of that.
+/// Maximum number of items shown at the beginning of a list, and at its end. Real trials have a tenth of that.
 const MOST_AT_EACH_END: usize = 200;
 
-/// Leaves out the middle of a list that is too long to be read; `stand_in` makes an item of what then is to be said there.
-/// Files that are judged may be hostile, and a list in them of any length.
+/// Replaces the middle of a list that is too long to read by a single item, which `stand_in` makes from the text
+/// `… 7 more …`. Files that are judged may be hostile and have lists of any length.
 pub(super) fn abridge<T>(all: &mut Vec<T>, stand_in: impl FnOnce(String) -> T) {
     let left_out = all.len().saturating_sub(2 * MOST_AT_EACH_END);
     if left_out > 0 {
@@ -48,7 +52,7 @@ pub(super) fn abridge<T>(all: &mut Vec<T>, stand_in: impl FnOnce(String) -> T) {
     }
 }
 
-/// `399,600`.
+/// Formats a number with thousands separators: `399,600`.
 pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
@@ -61,7 +65,7 @@ pub(crate) fn grouped(number: usize) -> String {
     grouped
 }
 
-/// Findings or gaps, a text each.
+/// Returns a text for each finding or gap, with its id; abridged if there are too many.
 pub(super) fn texts<'a>(remarks: impl IntoIterator<Item = &'a Remark>) -> Vec<String> {
     let remarks = remarks.into_iter();
     let mut texts = remarks
@@ -71,9 +75,9 @@ pub(super) fn texts<'a>(remarks: impl IntoIterator<Item = &'a Remark>) -> Vec<St
     texts
 }
 
-/// How many trials ended in which way.
+/// Number of trials by verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // a count of each
+#[allow(missing_docs)] // each field is the number of trials with that verdict
 pub struct Tally {
     pub confirmed: u64,
     pub refuted: u64,
@@ -82,7 +86,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one more.
+    /// Counts a trial with this verdict; `None` if it was skipped.
     pub fn count(&mut self, verdict: Option<Verdict>) {
         match verdict {
             Some(Verdict::Confirmed) => self.confirmed += 1,
@@ -92,13 +96,13 @@ impl Tally {
         }
     }
 
-    /// All of them.
+    /// Returns the number of all trials, including skipped ones.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.confirmed + self.refuted + self.inconclusive + self.skipped
     }
 
-    /// The worst of them; `None` if all were skipped.
+    /// Returns the worst verdict; `None` if all trials were skipped.
     #[must_use]
     pub fn worst(&self) -> Option<Verdict> {
         if self.refuted > 0 {
@@ -112,7 +116,7 @@ impl Tally {
         }
     }
 
-    /// `16 confirmed, 1 refuted`, with styles.
+    /// Formats the counts that are not zero, with styles: `16 confirmed, 1 refuted`.
     fn words(&self) -> String {
         let counts = [
             (self.confirmed, "confirmed", GOOD),
@@ -129,10 +133,11 @@ impl Tally {
     }
 }
 
-/// Columns before what a line says of its trials.
+/// Column at which the result of the trials begins in a line.
 const WHAT: usize = 54;
 
-/// A line for the trials of one scenario over one family, and under it what went wrong in those that are shown.
+/// Returns the line for the trials of one scenario over one family, followed by the findings and gaps of the trials in
+/// `shown`.
 #[must_use]
 pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialReport]) -> String {
     let style = verdict_style(tally.worst());
@@ -172,14 +177,14 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
     out
 }
 
-/// What a single trial showed, for the end of its line.
+/// Returns a short description of the result of a single trial, for the end of its line.
 fn in_a_few_words(trial: &TrialReport) -> String {
     if let Some(why) = &trial.skipped {
-        // The details are said once, at the end, in the ladder and for machines.
+        // The whole reason is shown once at the end, in the ladder, and in the formats for programs.
         return why.split([':', ';']).next().unwrap_or(why).to_owned();
     }
     if trial.calls.is_empty() {
-        return String::new(); // a capture that nothing speaks of
+        return String::new(); // a capture without a record of the calls
     }
     if let Some((reset, call)) = trial.proof() {
         return format!("{} {}, RST #{}", call.name(), call.result, reset.frame);
@@ -188,7 +193,7 @@ fn in_a_few_words(trial: &TrialReport) -> String {
         .calls
         .iter()
         .find_map(|call| Some((call.name(), call.result.errno()?)));
-    // A capture that is not complete is no witness to an absence.
+    // An incomplete capture cannot show that there was no RST.
     let no_reset = trial.resets.is_empty() && trial.gap.is_none();
     match error {
         Some((call, errno)) if no_reset => format!("{call} {errno}, no RST"),
@@ -198,7 +203,7 @@ fn in_a_few_words(trial: &TrialReport) -> String {
     }
 }
 
-/// The last line of a run over several trials.
+/// Returns the last line of a run: number of trials, time, and verdicts.
 #[must_use]
 pub fn summary(tally: &Tally, elapsed: Duration) -> String {
     let total = tally.total();
@@ -210,7 +215,7 @@ pub fn summary(tally: &Tally, elapsed: Duration) -> String {
     )
 }
 
-/// Why trials were skipped, each reason whole and once, and for how many of them.
+/// Returns a paragraph for each reason why trials were skipped, with the number of trials.
 #[must_use]
 pub fn skips(reasons: &BTreeMap<String, u64>) -> String {
     let mut out = String::new();
@@ -221,7 +226,7 @@ pub fn skips(reasons: &BTreeMap<String, u64>) -> String {
     out
 }
 
-/// Which witnesses the verdicts of a run stand on, and which are missing.
+/// Returns the evidence sources that the verdicts of a run are based on, and those that are not available.
 #[must_use]
 pub fn witnesses(witnesses: &Witnesses) -> String {
     let asked = [
@@ -244,7 +249,7 @@ pub fn witnesses(witnesses: &Witnesses) -> String {
     out
 }
 
-/// Lines of at most eighty columns, those after the first as far in as the label is long.
+/// Returns a paragraph of at most 80 columns after a label, indented by the width of the label.
 fn paragraph(label: &str, text: &str) -> String {
     let inset = label.len();
     let text = wrap(text, 80 - inset).join(&format!("\n{:inset$}", ""));

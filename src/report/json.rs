@@ -1,7 +1,7 @@
-//! The machine form: one JSON document, its trials written as they end, one a line.
+//! JSON format of trials: one document, with one trial per line, written as the trials end.
 //!
-//! What is known only at the end (`capture`, with its drops) comes after the trials; order means nothing in JSON, and a
-//! run of ten thousand trials need not be kept in memory.
+//! Fields that are known only at the end (`capture`, with its number of dropped frames) come after the trials. The
+//! order of fields has no meaning in JSON, and a run of ten thousand trials need not be kept in memory.
 
 use std::io::{self, Write};
 
@@ -9,17 +9,17 @@ use serde::Serialize;
 
 use rstproof_core::report::{CaptureReport, Header, TrialReport};
 
-/// Writes one document.
+/// Writer of a JSON document.
 pub struct JsonWriter<W: Write> {
     out: W,
     trials: u64,
 }
 
 impl<W: Write> JsonWriter<W> {
-    /// Begins the document.
+    /// Starts the document with its header. Fails if `out` cannot be written to.
     pub fn begin(mut out: W, header: &Header) -> io::Result<Self> {
         let mut text = serde_json::to_vec(header)?;
-        text.pop(); // the brace that closes it: the document goes on
+        text.pop(); // the closing brace: trials and capture follow in the same object
         out.write_all(&text)?;
         out.write_all(b",\n\"trials\":[")?;
         Ok(Self { out, trials: 0 })
@@ -44,12 +44,12 @@ impl<W: Write> JsonWriter<W> {
         self.out.write_all(separator)
     }
 
-    /// Hands on what has been written so far.
+    /// Flushes the writer.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    /// Ends the document and gives the writer back.
+    /// Completes the document and returns the writer.
     pub fn end(mut self, capture: &CaptureReport) -> io::Result<W> {
         #[derive(Serialize)]
         struct Tail<'a> {
@@ -57,6 +57,7 @@ impl<W: Write> JsonWriter<W> {
         }
         let tail = serde_json::to_vec(&Tail { capture })?;
         self.out.write_all(b"\n],\n")?;
+        // Without the opening brace: the object is open already.
         self.out.write_all(&tail[1..])?;
         self.out.write_all(b"\n")?;
         self.out.flush()?;

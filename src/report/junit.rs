@@ -1,11 +1,11 @@
-//! The form for CI: one JUnit document, a suite for each topic of the catalogue and in it a case for each trial.
+//! JUnit format of trials, for CI: one document with a suite for each topic of the catalogue and a case for each trial.
 //!
-//! A finding is a failure, a gap an error, and what this host cannot run is skipped. Many readers take no more than one
-//! failure a case, so one holds them all: the first gives it its type and message, the text lists them and then shows
-//! the ladder. Names are made of ids, so that a case keeps its history from run to run.
+//! A finding is a failure, a gap is an error, and a trial that this host cannot run is skipped. Many readers support
+//! only one failure per case, so a single failure holds all findings: the first one sets type and message, and the text
+//! lists all of them, followed by the ladder. Names are made of ids, so that a case keeps its history from run to run.
 //!
-//! A suite's counts stand before its cases, so nothing can be written before the end. Of a trial that was confirmed
-//! little is kept until then, of another one the text.
+//! The counts of a suite precede its cases, so nothing can be written before the end. Little is kept of a confirmed
+//! trial until then; of other trials the text is kept.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -25,31 +25,33 @@ use rstproof_core::report::{CaptureReport, Header, Host, Tool, TrialReport};
 use rstproof_core::scenario::{ALL, Family, Scenario, Topic};
 use rstproof_core::verdict::Verdict;
 
-/// The document in the making.
+/// JUnit document that is being built.
 pub struct JunitReport {
     tool: Tool,
-    /// That of the trials that come next.
+    /// Host of the next trials.
     host: Host,
-    /// All so far.
+    /// Names of all hosts so far.
     hosts: Hosts,
+    /// Directory that frames are saved in, if they are saved.
     directory: Option<PathBuf>,
     cases: Vec<(Place, TestCase)>,
 }
 
-/// Where a case belongs: cases stand in catalogue order, whichever worker ended first.
+/// Sort key of a case: cases are in catalogue order, whichever worker ended first.
+// The derived order compares the fields from top to bottom.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
-    /// Index of the scenario in the catalogue.
+    /// Index of the scenario in the catalogue; unknown scenarios come last.
     position: usize,
     scenario: String,
     family: Family,
     run: u32,
-    /// `None` if the catalogue does not know the scenario.
+    /// Topic of the scenario; `None` if the scenario is not in the catalogue.
     topic: Option<Topic>,
 }
 
 impl JunitReport {
-    /// A document without trials. `directory` is where their frames are saved, if they are.
+    /// Creates a document without trials. `directory` is the directory that frames are saved in, if they are saved.
     #[must_use]
     pub fn new(header: &Header, directory: Option<&Path>) -> Self {
         let mut hosts = Hosts::default();
@@ -63,7 +65,7 @@ impl JunitReport {
         }
     }
 
-    /// What comes next was recorded on this host; `None` if that is not known.
+    /// Sets the host that the next trials were recorded on; `None` if unknown.
     pub fn speaks_of(&mut self, host: Option<&Host>) {
         if host != Some(&self.host) {
             self.host = host.cloned().unwrap_or_default();
@@ -71,7 +73,7 @@ impl JunitReport {
         }
     }
 
-    /// Adds a trial of this scenario; `None` if the catalogue does not know it.
+    /// Adds a trial of this scenario; `None` if the scenario is not in the catalogue.
     pub fn trial(&mut self, scenario: Option<&Scenario>, trial: &TrialReport) {
         let is_it = |other: &&Scenario| other.id == trial.scenario;
         let place = Place {
@@ -81,7 +83,7 @@ impl JunitReport {
             run: trial.run,
             topic: scenario.map(|scenario| scenario.topic),
         };
-        // Whether runs are numbered shows at the end, and so does the name.
+        // The name is set at the end, when it is known if any scenario was run more than once.
         let mut case = TestCase::new("", self.status(scenario, trial));
         case.set_time(took(trial));
         if trial.verdict.is_some() {
@@ -110,7 +112,7 @@ impl JunitReport {
         status
     }
 
-    /// What speaks against the trial, and the trial.
+    /// Returns the text of a failure: the findings and gaps of the trial, and its ladder without styles.
     fn text(&self, scenario: Option<&Scenario>, trial: &TrialReport) -> String {
         let mut text = String::new();
         for remark in texts(trial.findings.iter().chain(&trial.gap)) {
@@ -124,7 +126,7 @@ impl JunitReport {
         text
     }
 
-    /// Writes the document.
+    /// Writes the document. Fails if it cannot be serialised or written.
     pub fn write(self, capture: &CaptureReport, mut out: impl io::Write) -> io::Result<()> {
         let mut document = Vec::new();
         self.document(capture)
@@ -143,6 +145,7 @@ impl JunitReport {
             let name = format!("{tool}.{}", place.topic.map_or("unknown", Topic::id));
             case.name = visible(&place.name(numbered));
             case.set_classname(&name);
+            // The catalogue is grouped by topic, so the cases of a suite are adjacent.
             if suites.last().is_none_or(|suite| suite.name != name) {
                 let mut suite = TestSuite::new(&name);
                 suite.add_properties(self.properties(place.topic, capture));
@@ -160,7 +163,7 @@ impl JunitReport {
         report
     }
 
-    /// What was measured with, under the names that the JSON form has for it.
+    /// Returns the properties of a suite: tool, hosts and capture, under the names of the JSON format.
     fn properties(
         &self,
         topic: Option<Topic>,
@@ -184,7 +187,7 @@ impl JunitReport {
     }
 }
 
-/// What the hosts that trials ran on are called: each name once.
+/// Names of the hosts, kernels and libpcap versions that trials ran on, each once.
 #[derive(Default)]
 struct Hosts {
     sysname: BTreeSet<String>,
@@ -207,7 +210,7 @@ impl Hosts {
     }
 }
 
-/// `6.12.0, 6.18.44`: evidence of several hosts may be judged at once.
+/// Joins names, such as `6.12.0, 6.18.44`: evidence from several hosts may be judged at once.
 fn joined(names: &BTreeSet<String>) -> String {
     let mut names: Vec<String> = names.iter().cloned().collect();
     abridge(&mut names, |left_out| left_out);
@@ -215,7 +218,7 @@ fn joined(names: &BTreeSet<String>) -> String {
 }
 
 impl Place {
-    /// The case's name: that of the trial's capture file.
+    /// Returns the name of the case, which is that of the trial's capture file.
     fn name(&self, numbered: bool) -> String {
         let name = format!("{}.{}", self.scenario, self.family.name());
         if numbered {
@@ -226,16 +229,16 @@ impl Place {
     }
 }
 
-/// From the trial's beginning to the end of its last call.
+/// Returns the time from the beginning of a trial to the end of its last call, or to its last packet if it has no calls.
 fn took(trial: &TrialReport) -> Duration {
-    // Where nobody makes a call, segments made by hand are all that happens.
+    // A trial without calls consists of injected segments only.
     let packets = trial.packets.iter().map(|packet| packet.at_ns);
     let calls = trial.calls.iter().map(|call| call.ended_ns);
     let ended = calls.max().or_else(|| packets.max());
     Duration::from_nanos(ended.unwrap_or_default().try_into().unwrap_or_default())
 }
 
-/// Adds a case to its suite, which began with the first one and took as long as all of them.
+/// Adds a case to its suite. The suite begins with its earliest case, and its time is the sum of its cases.
 fn add_case(suite: &mut TestSuite, mut case: TestCase) {
     suite.timestamp = suite.timestamp.into_iter().chain(case.timestamp).min();
     suite.time = Some(suite.time.into_iter().chain(case.time).sum());
@@ -243,14 +246,14 @@ fn add_case(suite: &mut TestSuite, mut case: TestCase) {
     suite.add_test_case(case);
 }
 
-/// The attribute `time` in microseconds' precision. The crate's own stops at milliseconds, and most trials take a
+/// Replaces a time by an attribute `time` in microseconds. `quick_junit` writes milliseconds, and most trials take a
 /// tenth of one.
 fn precise(time: &mut Option<Duration>) -> Option<(XmlString, XmlString)> {
     let seconds = time.take()?.as_secs_f64();
     Some(("time".into(), format!("{seconds:.6}").into()))
 }
 
-/// Text with what XML cannot hold, and what a terminal would obey, spelled out: left to the crate it would be gone.
+/// Spells out the characters that XML cannot hold or that a terminal would obey. `quick_junit` would remove them.
 fn visible(text: &str) -> XmlString {
     spelled_out(text, |letter| {
         letter != '\n' && (is_obeyed(letter) || matches!(letter, '\u{fffe}' | '\u{ffff}'))

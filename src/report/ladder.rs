@@ -1,8 +1,8 @@
-//! One trial for a person: calls and packets on one timeline, and what has been checked.
+//! Ladder of one trial: calls and packets on one timeline, and the facts that were checked.
 //!
-//! Eighty columns. Client calls stand on the left, server calls on the right, packets between them as arrows; in square
-//! brackets, on the side that they are about, the kernel's trace events of a RST and of the error that it leaves. Times
-//! are relative to the first SYN. Of what is too long to be read, its beginning and its end are shown.
+//! Lines have at most 80 columns. Client calls are on the left, server calls on the right, and packets between them as
+//! arrows. Kernel trace events of an RST, and of the error that it sets, are in square brackets on the side of their
+//! socket. Times are relative to the first SYN. Long lists are abridged to their beginning and their end.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -23,12 +23,12 @@ use rstproof_core::scenario::{Scenario, Sender};
 use rstproof_core::transcript::Role;
 use rstproof_core::verdict::Verdict;
 
-/// Columns of the time, and of what comes after it and a gap of two.
+/// Widths in columns of the time, and of the text that follows after a gap of two.
 const TIME: usize = 10;
 const BODY: usize = 68;
 
-/// The whole story of one trial on this host, with styles; ends with a newline. `directory` is where its frames were
-/// saved, if they were.
+/// Returns the ladder of one trial on this host, with styles; ends with a newline. `directory` is the directory that
+/// its frames were saved in, if they were saved.
 #[must_use]
 pub fn ladder(
     scenario: &Scenario,
@@ -57,7 +57,7 @@ pub fn ladder(
         proof(&mut out, trial);
         reasons(&mut out, trial);
     }
-    // Of evidence that nothing speaks of, the host is not known.
+    // The host is unknown if evidence has no record of it.
     if !host.sysname.is_empty() {
         note(&mut out, "this host", &here(trial, host));
     }
@@ -74,7 +74,7 @@ pub fn ladder(
         }
     }
     if let (Some(file), Some(directory)) = (&trial.capture_file, directory) {
-        // On a line of its own, whatever its length, to be copied.
+        // On a line of its own, whatever its length, so that it can be copied.
         let path = directory.join(file);
         let _ = writeln!(out, "  {LABEL}saved in{LABEL:#}\n    {}", path.display());
     }
@@ -100,7 +100,7 @@ fn heading(out: &mut String, scenario: &Scenario, trial: &TrialReport) {
     }
 }
 
-/// Two texts at the two ends of a line, or on two lines if they do not fit beside each other.
+/// Returns two texts at the two ends of a line, or on two lines if they do not fit side by side.
 fn sides(left: &str, right: &str) -> String {
     let gap = BODY.saturating_sub(left.chars().count() + right.chars().count());
     if gap >= 2 {
@@ -110,21 +110,23 @@ fn sides(left: &str, right: &str) -> String {
     }
 }
 
-/// What a line of the timeline shows.
+/// Line of the timeline.
 enum Row<'a> {
-    /// A call, when it began.
+    /// Call with its result, at the time of its beginning.
     Call(&'a CallReport),
-    /// A call that waited, when it began and when it had returned.
+    /// Beginning of a call that waited.
     Begin(&'a CallReport),
+    /// End of a call that waited, with its result.
     End(&'a CallReport),
+    /// Captured packet.
     Packet(&'a PacketReport),
-    /// What the kernel said of this end.
+    /// Kernel trace event of this end.
     Event(&'a EventReport, Role),
-    /// That lines are left out here.
+    /// Text in place of lines that are left out.
     LeftOut(String),
 }
 
-/// The lines of the timeline, ordered by time; what begins a call stands before what it caused.
+/// Returns the lines of the timeline, ordered by time. A call comes before the packets that it caused.
 fn rows(trial: &TrialReport) -> Vec<Row<'_>> {
     let arrivals = Arrivals::of(&trial.packets);
     let mut rows = Vec::new();
@@ -145,6 +147,7 @@ fn rows(trial: &TrialReport) -> Vec<Row<'_>> {
             .flatten()?;
         Some((event.at_ns, Row::Event(event, role)))
     }));
+    // The sort is stable: at equal times calls come first, then packets, then events.
     rows.sort_by_key(|(at_ns, _)| *at_ns);
     let mut rows = rows.into_iter().map(|(_, row)| row).collect();
     abridge(&mut rows, Row::LeftOut);
@@ -152,7 +155,7 @@ fn rows(trial: &TrialReport) -> Vec<Row<'_>> {
 }
 
 impl Row<'_> {
-    /// The line; `zero` is the time that the others are relative to.
+    /// Returns the text of the line; `zero` is the time that all times are relative to.
     fn text(&self, resets: &[ResetReport], zero: i64) -> String {
         match self {
             Self::Call(call) => {
@@ -167,6 +170,7 @@ impl Row<'_> {
                 call_text(call, call.ended_ns, zero, &text)
             }
             Self::Packet(packet) => {
+                // RSTs are in the order of their frames.
                 let frame = |reset: &ResetReport| reset.frame;
                 let is_reset = resets.binary_search_by_key(&packet.frame, frame).is_ok();
                 packet_text(packet, is_reset, zero)
@@ -184,12 +188,13 @@ impl Row<'_> {
     }
 }
 
-/// Changes of state would be as many lines again, and are what the packets show.
+/// Returns true if an event is shown. State changes are not: they would double the lines and repeat what the packets
+/// show.
 fn is_shown(event: &EventReport) -> bool {
     event.old_state.is_none()
 }
 
-/// The end of the trial that has this address.
+/// Returns the end of the trial that has this address; `None` if neither has.
 fn role_of(trial: &TrialReport, address: SocketAddr) -> Option<Role> {
     let is = |end: Option<SocketAddr>| end == Some(address);
     if is(trial.client) {
@@ -199,7 +204,7 @@ fn role_of(trial: &TrialReport, address: SocketAddr) -> Option<Role> {
     }
 }
 
-/// When the client's first SYN was captured.
+/// Returns the time at which the first SYN was captured, in nanoseconds; 0 without one.
 fn zero(trial: &TrialReport) -> i64 {
     let mut packets = trial.packets.iter();
     packets
@@ -211,7 +216,8 @@ fn called(call: &CallReport) -> String {
     format!("{}({})", call.call, call.arguments)
 }
 
-/// When packets came in at each end, in order. A capture's frames need not be.
+/// Times at which packets from the other end were captured, in nanoseconds. Sorted here, because the frames of a
+/// capture need not be in order.
 struct Arrivals {
     client: Vec<i64>,
     server: Vec<i64>,
@@ -231,8 +237,8 @@ impl Arrivals {
         }
     }
 
-    /// Whether a packet from the other end came in while the call was waiting and failed because of it: then its end
-    /// belongs after that packet.
+    /// Returns true if a packet from the other end arrived while the call was waiting, and the call failed. The end of
+    /// the call is then a line of its own, after that packet.
     fn show_while_waiting(&self, call: &CallReport) -> bool {
         let at = match call.role {
             Role::Client => &self.client,
@@ -259,7 +265,7 @@ fn call_text(call: &CallReport, at_ns: i64, zero: i64, text: &str) -> String {
     side_text(call.role, at_ns, zero, style, text)
 }
 
-/// A line on the side of this end.
+/// Returns a line with its text on the side of this end.
 fn side_text(role: Role, at_ns: i64, zero: i64, style: Style, text: &str) -> String {
     let indent = match role {
         Role::Client => 0,
@@ -278,7 +284,7 @@ fn packet_text(packet: &PacketReport, is_reset: bool, zero: i64) -> String {
     let frame = format!("{:>4} ", packet.frame);
     let label = packet_label(packet);
     let width = BODY - frame.len();
-    // What was captured at one end stands at that end.
+    // A packet that was captured at one end of a link is drawn on the side of that end.
     let part = width * 3 / 5;
     let arrow = match (packet.from, &*packet.interface) {
         (Some(role), CLIENT) => arrow(role, &label, part),
@@ -292,7 +298,7 @@ fn packet_text(packet: &PacketReport, is_reset: bool, zero: i64) -> String {
     )
 }
 
-/// An arrow from this end to the other, of so many columns.
+/// Returns an arrow from this end to the other, `width` columns wide.
 pub(crate) fn arrow(from: Role, label: &str, width: usize) -> String {
     match from {
         Role::Client => format!("{:-<1$}>", format!("--- {label} "), width - 1),
@@ -301,6 +307,7 @@ pub(crate) fn arrow(from: Role, label: &str, width: usize) -> String {
 }
 
 fn packet_label(packet: &PacketReport) -> String {
+    // A packet without TCP flags is an ICMP error.
     let Some(flags) = &packet.flags else {
         return format!("{} error about this connection", packet.protocol);
     };
@@ -340,7 +347,7 @@ fn proof(out: &mut String, trial: &TrialReport) {
     }
 }
 
-/// Witnesses that were not there; they speak neither for the trial nor against it.
+/// Returns the evidence sources that were not available. A missing source does not affect the verdict.
 fn unasked(trial: &TrialReport) -> impl Iterator<Item = &'static str> {
     let counters = trial.uncounted.is_none();
     let counters = counters.then_some("kernel counters: not available (other traffic counts too)");
@@ -369,7 +376,7 @@ fn note(out: &mut String, label: &str, text: &str) {
     }
 }
 
-/// Which errors this kernel gave, in the order of the calls.
+/// Returns the host's kernel with the errors that it returned, in the order of the calls.
 fn here(trial: &TrialReport, host: &Host) -> String {
     let mut errors: Vec<String> = trial
         .calls
@@ -385,8 +392,8 @@ fn here(trial: &TrialReport, host: &Host) -> String {
     format!("{} {}: {errors}", host.sysname, host.release)
 }
 
-/// What was checked and holds, in the order of the rules of [`rstproof_core::verdict`]. Only a confirmed trial has facts to
-/// show: of the others it says what does not hold.
+/// Returns the facts that were checked and hold, in the order of the rules of [`rstproof_core::verdict`]. Empty unless
+/// the trial is confirmed: the findings of other trials are shown instead.
 fn facts(trial: &TrialReport) -> Vec<String> {
     if trial.verdict != Some(Verdict::Confirmed) {
         return Vec::new();
@@ -423,7 +430,7 @@ fn facts(trial: &TrialReport) -> Vec<String> {
     facts
 }
 
-/// What the kernel counted.
+/// Returns the fact about the kernel counters: those that increased, and by how much.
 fn counted(trial: &TrialReport) -> String {
     let increased = trial.counters.iter();
     let increased: Vec<String> = increased
@@ -439,7 +446,7 @@ fn counted(trial: &TrialReport) -> String {
     )
 }
 
-/// What an error came from that no RST of the other end has a part in.
+/// Describes the cause of an error that no RST of the other end caused; `None` if one did, or if the cause is unknown.
 fn local_cause(cause: CauseReport) -> Option<String> {
     Some(match cause {
         CauseReport::OwnShutdown(call) => format!("call {call} had shut down its own sending side"),
@@ -464,6 +471,7 @@ fn local_cause(cause: CauseReport) -> Option<String> {
     })
 }
 
+/// Returns the facts about an RST: its form and sender, its effect, and the calls that failed because of it.
 fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
     let frame = reset.frame;
     let victim = reset.from.peer();
@@ -528,7 +536,7 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
     facts
 }
 
-/// Who sent it and why, as far as the kernel tells.
+/// Returns the fact about the sender and the reason of an RST, from the kernel trace; `None` if the sender is unknown.
 fn origin(reset: &ResetReport) -> Option<String> {
     let from = reset.from;
     let who = match reset.sender {
@@ -545,7 +553,7 @@ fn origin(reset: &ResetReport) -> Option<String> {
     Some(format!("kernel trace: sent by {who}{why}"))
 }
 
-/// What the kernel's reasons mean, what to do about them, and what not to be misled by.
+/// Appends, for each reason that the kernel gave: its meaning, advice, and a note if it is misleading.
 fn reasons(out: &mut String, trial: &TrialReport) {
     let given = trial
         .resets
@@ -566,9 +574,10 @@ fn reasons(out: &mut String, trial: &TrialReport) {
     }
 }
 
-/// A display filter that finds the RSTs of this connection, or the connection if it has none.
+/// Returns a Wireshark display filter for the RSTs of this connection, or for the connection if it has none.
 fn wireshark_filter(trial: &TrialReport) -> Option<String> {
     let (client, server) = (trial.client?, trial.server?);
+    // The client's port tells connections apart; the server's port is the same for many trials.
     let ip = if server.is_ipv4() { "ip" } else { "ipv6" };
     let reset = if trial.resets.is_empty() {
         ""
