@@ -1,4 +1,4 @@
-//! `rstproof analyze`: every connection of a capture, and every RST explained.
+//! `rstproof analyze`: analyzes the connections of captures and explains every RST.
 
 mod human;
 pub(crate) mod ladder;
@@ -26,20 +26,22 @@ use rstproof_core::analyze::{
 };
 use rstproof_core::printable::printable;
 
-/// More threads make nothing faster: they would wait for each other.
+/// Default maximum number of reader threads. More threads would only wait for each other.
 const MOST_THREADS: usize = 4;
 
-/// `LINKTYPE_ETHERNET`.
+/// Link type of Ethernet (`LINKTYPE_ETHERNET`).
 const ETHERNET: u16 = 1;
 
-/// What takes longer than this has its progress shown.
+/// Time after which the progress of a file is shown.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The BPF filter that was asked for. What does not compile for Ethernet is no filter; for other links it may have no meaning.
+/// Returns the BPF filter of the command line, if any. Fails if the filter does not compile for Ethernet. For another
+/// link type it need not compile; no frame of that type matches then.
 fn filter(args: &AnalyzeArgs) -> Result<Option<FrameFilter>, Error> {
     let Some(text) = args.filter.clone().filter(|it| !it.trim().is_empty()) else {
         return Ok(None);
     };
+    // Compiled here only to report a syntax error: the function below has no way to fail.
     StoredFilter::new(&text, ETHERNET)?;
     Ok(Some(FrameFilter::new(move |link| {
         let filter = StoredFilter::new(&text, link).ok()?;
@@ -67,6 +69,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
             let text = "--connection is for people; the form for machines has all connections";
             return Err(Error::Usage(text.to_owned()));
         }
+        // A file that cannot be read does not keep the next ones from being shown; closed output ends the command.
         let mut code = ExitCode::Success;
         for input in inputs(&args.files)? {
             let shown = input.and_then(|input| show(which, input, &analysis));
@@ -91,7 +94,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         let one = input.and_then(|input| one(args, input, &analysis, output.as_mut()));
         match one {
             Ok(()) => {}
-            // Nobody reads on, but the file is wanted.
+            // Standard output is closed, but the output file still has to be completed.
             Err(Error::OutputClosed) if output.is_some() => closed = Some(Error::OutputClosed),
             Err(error @ (Error::OutputClosed | Error::Output(_))) => return Err(error),
             Err(error) if output.as_ref().is_some_and(Output::has_failed) => return Err(error),
@@ -104,13 +107,14 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     if let Some(output) = output {
         output.end(args)?;
     }
+    // Closed output counts as success, so it must not hide a file that could not be read.
     match closed {
         Some(error) if code == ExitCode::Success => Err(error),
         _ => Ok(code),
     }
 }
 
-/// One capture.
+/// Analyzes one capture: prints the report, and copies the frames of reset connections if there is an output file.
 fn one(
     args: &AnalyzeArgs,
     mut input: Input,
@@ -125,7 +129,7 @@ fn one(
     let mut report = Report {
         out: Out::open(args.format),
         failed: None,
-        // Unless it is the one that was named, and no other.
+        // A single file that was named needs no heading.
         heading: (args.format == AnalyzeFormat::Human && args.files != [path.as_path()])
             .then(|| human::heading(&name)),
         is_wanted: output.is_some(),
@@ -133,6 +137,7 @@ fn one(
         bar: None,
         length: input.length(),
     };
+    // Shared, because the analysis reports events from several threads.
     let excerpt = output.is_some().then(|| Mutex::new(Excerpt::new(&name)));
     let row = |event: Event<'_>| {
         if let Some(excerpt) = &excerpt {
@@ -153,6 +158,7 @@ fn one(
     if let (Some(output), Some(excerpt)) = (output, &excerpt) {
         output.copy(excerpt, input, analysis.wanted())?;
     }
+    // Returned only now: the copy is made even if standard output is closed.
     said?;
     match problem {
         None => Ok(()),
@@ -160,10 +166,11 @@ fn one(
     }
 }
 
-/// One connection of a capture, segment by segment.
+/// Prints one connection of a capture, segment by segment. Fails if there is no such connection.
 fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error> {
     let path = input.path().to_owned();
     let (which, mut input) = match which {
+        // A first pass finds the frame that the connection begins with: segments are collected from there on.
         Which::Frame(frame) if input.is_repeatable() => {
             let mut found = First(None);
             let told = || Finder::new(frame);
@@ -171,6 +178,7 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
                 analysis.observe(source, told, &mut found)
             });
             let first = found.0.unwrap_or(frame);
+            // Uncompressed files are read at offsets; a compressed one is a stream, and has been read.
             let input = if input.file().is_some() {
                 input
             } else {
@@ -198,6 +206,7 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
     if let Err(stopped) = ended.read {
         return Err(not_whole(path, &problem(&stopped), totals.packets));
     }
+    // Each listener has a share of the connections.
     if ended.listeners.iter().all(|ladder| ladder.told == 0) {
         let reason = match which {
             Which::Frame(frame) if u64::from(frame) > totals.packets => {
@@ -223,7 +232,7 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
     Ok(())
 }
 
-/// Takes down where the connection begins that is looked for, and wants nothing more then.
+/// First frame of the connection that is searched for. Ends the analysis as soon as the frame is known.
 struct First(Option<u32>);
 
 impl Audience<Option<u32>> for First {
@@ -236,7 +245,7 @@ impl Audience<Option<u32>> for First {
     }
 }
 
-/// Writes what is told of the connection that is shown.
+/// Writer of the lines of the connection that is shown.
 struct Lines {
     out: Out,
     failed: Option<io::Error>,
@@ -256,7 +265,7 @@ impl Audience<String> for Lines {
     }
 }
 
-/// Reads a capture: anywhere in a file, or a stream from front to back.
+/// Calls a function with the source of a capture: a file that is read at any offset, or a stream.
 fn read<R>(input: &mut Input, with: impl FnOnce(&Source<'_>) -> R) -> R {
     if let Some((file, length)) = input.file() {
         return with(&Source::File(file, length));
@@ -264,7 +273,7 @@ fn read<R>(input: &mut Input, with: impl FnOnce(&Source<'_>) -> R) -> R {
     with(&Source::Stream(Mutex::new(input)))
 }
 
-/// What is shown of an event, if anything is.
+/// Returns the output for an event: a line of JSON, or the text of an RST. `None` if the event is not shown.
 fn row(args: &AnalyzeArgs, name: &str, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
     match (args.format, event) {
         (AnalyzeFormat::Json, event) => {
@@ -299,8 +308,8 @@ fn not_whole(path: PathBuf, problem: &str, packets: u64) -> Error {
     }
 }
 
-/// Writes all of what is to be written, or fails. [`anstream::AutoStream`] takes it apart, and if a signal interrupts it behind
-/// the first part, whoever tries again writes that twice.
+/// Writer that writes all bytes of a call or fails. [`anstream::AutoStream`] splits the bytes at escape sequences; if a
+/// signal interrupts a call after the first part, a caller that retries would write that part twice.
 struct AtOnce<W>(W);
 
 impl<W: Write> Write for AtOnce<W> {
@@ -313,15 +322,16 @@ impl<W: Write> Write for AtOnce<W> {
     }
 }
 
-/// Standard output.
+/// Standard output, buffered.
 enum Out {
-    /// For people, with colours where there is a terminal.
+    /// Output for people, with colours on a terminal.
     Styled(BufWriter<AtOnce<anstream::AutoStream<io::Stdout>>>),
-    /// For programs.
+    /// Output for programs.
     Plain(BufWriter<io::Stdout>),
 }
 
 impl Out {
+    /// Capacity of the buffer in bytes.
     const ROOM: usize = 1 << 16;
 
     fn open(format: AnalyzeFormat) -> Self {
@@ -352,14 +362,14 @@ impl Write for Out {
     }
 }
 
-/// Writes what is said while a capture is read.
+/// Writer of the report on a capture, while the capture is read.
 struct Report {
     out: Out,
-    /// Why nothing can be written any more.
+    /// First error of standard output; nothing is written after an error.
     failed: Option<io::Error>,
-    /// What has to be said before the first RST: which file it is in.
+    /// Heading with the name of the file, written before the first RST.
     heading: Option<String>,
-    /// It is to be read to its end even if nobody reads what is said: there is something else to come of it.
+    /// True if the capture is read to its end even if standard output fails, because the output file needs all of it.
     is_wanted: bool,
     began: Instant,
     bar: Option<ProgressBar>,
@@ -367,6 +377,7 @@ struct Report {
 }
 
 impl Report {
+    /// Writes with the progress bar hidden, unless an earlier write has failed.
     fn write(&mut self, write: impl FnOnce(&mut Out) -> io::Result<()>) {
         if self.failed.is_none() {
             let out = &mut self.out;
@@ -378,6 +389,7 @@ impl Report {
         }
     }
 
+    /// Writes the summary and returns the first error of standard output.
     fn end(
         &mut self,
         args: &AnalyzeArgs,
@@ -408,7 +420,7 @@ impl Report {
         }
     }
 
-    /// Writes the rows of a part of the capture.
+    /// Writes the rows of a part of the capture. Breaks if the rest is not needed.
     fn take(&mut self, part: Part<'_, io::Result<Vec<u8>>>) -> ControlFlow<()> {
         if !part.items.is_empty() {
             let heading = self.heading.take();
@@ -437,7 +449,7 @@ impl Report {
                 Some(length) => ProgressBar::new(length),
                 None => ProgressBar::new_spinner(),
             };
-            // A template that cannot be parsed leaves the usual one.
+            // If the template cannot be parsed the default one is used.
             if let Ok(style) =
                 ProgressStyle::with_template("[{bar:30}] {bytes}/{total_bytes}, {msg}")
             {
@@ -459,7 +471,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a part at a time, and is interrupted before each.
+    /// Writer that is interrupted before every successful write.
     struct Interrupted(Rc<RefCell<Vec<u8>>>, bool);
 
     impl Write for Interrupted {

@@ -1,4 +1,4 @@
-//! The form for people: a line or two for each RST, and what a capture amounts to.
+//! Human format of `rstproof analyze`: a few lines for each RST, and a summary of each capture.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use rstproof_core::analyze::table::{Connection, Told, Totals};
 use rstproof_core::analyze::tally::Tally;
 use rstproof_core::printable::printable;
 
-/// So many senders are named.
+/// Maximum number of senders listed in a summary.
 const MOST_SENDERS: usize = 5;
 
-/// So many types of links that are not read, too.
+/// Maximum number of unsupported link types listed in a summary.
 const MOST_LINKS: usize = 5;
 
-/// `399,600`.
+/// Formats a number with thousands separators: `399,600`.
 fn in_digits(number: u64) -> String {
     grouped(usize::try_from(number).unwrap_or(usize::MAX))
 }
 
-/// Address and port, or the address alone.
+/// Formats a sender: address and port, or the address alone if the port is 0, which stands for all ports of a client.
 fn who(socket: SocketAddr) -> String {
     if socket.port() == 0 {
         format!("{} (as a client)", socket.ip())
@@ -30,13 +30,14 @@ fn who(socket: SocketAddr) -> String {
     }
 }
 
-/// Says which file what follows is of.
+/// Returns the heading of a file: its name.
 #[must_use]
 pub(super) fn heading(file: &str) -> String {
     format!("{LABEL}{file}{LABEL:#}:")
 }
 
-/// What there is to say of a RST.
+/// Returns the explanation of an RST. Unless `verbose`, indicators that do not point to injection with at least
+/// moderate weight and further details are left out.
 #[must_use]
 pub(super) fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String {
     let (reset, explanation) = (&told.reset, &told.explanation);
@@ -96,7 +97,7 @@ pub(super) fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> 
     text
 }
 
-/// What a capture amounts to.
+/// Returns the summary of a capture: counts, causes, senders and limitations.
 #[must_use]
 pub(super) fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
     let count = |number: u64, one: &str, many: &str| {
@@ -152,7 +153,7 @@ pub(super) fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
     text
 }
 
-/// What the capture does not hold, and what follows.
+/// Appends the counts of whatever limits the analysis: incomplete connections, dropped frames, unsupported links.
 fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
     let mut say = |number: u64, one: &str, more: &str| {
         if number > 0 {

@@ -1,7 +1,8 @@
-//! One connection for people: a line a segment, the states where they change, and each RST explained below it.
+//! Ladder of one connection for `rstproof analyze`: a line for each segment, the states where they change, and each RST
+//! explained below its segment.
 //!
-//! Eighty columns. Of a connection that is too long to be read its beginning and its end are shown, and in between only RSTs
-//! and what drew them; no more than that is kept while the capture is read.
+//! Lines have at most 80 columns. A long connection is abridged: its beginning and its end are shown, and in between
+//! only RSTs and the segments that triggered them. No other segments are kept while the capture is read.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -20,23 +21,23 @@ use rstproof_core::packet::{Flags, Header};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::Role;
 
-/// So many segments are shown at the beginning, and as many at the end.
+/// Maximum number of segments shown at the beginning of a connection, and at its end.
 const MOST_AT_EACH_END: usize = 200;
 
-/// So many are kept from the midst of it: RSTs, and what drew them.
+/// Maximum number of segments kept in between: RSTs, and the segments that triggered them.
 const MOST_KEPT: usize = 4096;
 
-/// Columns of a line, those before the arrow, and those of the arrow.
+/// Widths in columns of a line, of the part before the arrow, and of the arrow.
 const LINE: usize = 80;
 const BEFORE: usize = 20;
 const ARROW: usize = LINE - BEFORE;
 
-/// Which connection is meant.
+/// Selection of the connections to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// The one that this frame is of.
+    /// Connection that the frame with this number belongs to.
     Frame(u32),
-    /// All between these ends.
+    /// All connections between these endpoints.
     Between(SocketAddr, SocketAddr),
 }
 
@@ -61,19 +62,19 @@ impl FromStr for Which {
     }
 }
 
-/// A segment, as it is shown.
+/// Line of the ladder: a segment.
 #[derive(Clone, Debug)]
 struct Row {
-    /// Which of the connection's it is, from 0.
+    /// Index of the segment in the connection, from 0.
     nth: u64,
     step: Step,
-    /// Whether an end is in another state than before.
+    /// True if the segment is the first one or changed the state of an end.
     has_changed: bool,
-    /// It is a RST, or draws one.
+    /// True if the segment is an RST or triggered one.
     is_kept: bool,
 }
 
-/// Finds the connection that a frame is of.
+/// Listener that finds the connection that a frame belongs to.
 #[derive(Debug)]
 pub(crate) struct Finder {
     frame: u32,
@@ -81,7 +82,7 @@ pub(crate) struct Finder {
 }
 
 impl Finder {
-    /// Looks for this frame.
+    /// Creates a finder for the frame with this number.
     #[must_use]
     pub(crate) fn new(frame: u32) -> Self {
         Self { frame, first: None }
@@ -89,7 +90,7 @@ impl Finder {
 }
 
 impl Listener for Finder {
-    /// The first frame of the connection, when it is found.
+    /// First frame of the connection; `None` until it is found.
     type Said = Option<u32>;
 
     const FOLLOWS: bool = true;
@@ -109,30 +110,37 @@ impl Listener for Finder {
     }
 }
 
-/// Tells the story of connections.
+/// Listener that shows connections, segment by segment.
 #[derive(Debug)]
 pub(crate) struct Ladder {
     file: String,
-    /// The first frame of the one that is meant, or its ends.
+    /// First frame of the selected connection, if selected by frame.
     first: Option<u32>,
+    /// Endpoints of the selected connections, if selected by endpoints.
     ends: Option<Ends>,
-    /// What there is to say and was not handed over.
+    /// Text of the connections that have ended, until it is handed over.
     text: String,
-    /// The connection that is under way, by its first frame.
+    /// First frame of the current connection.
     number: u32,
+    /// Number of segments of the current connection so far.
     count: u64,
+    /// States of client and server after the last segment.
     states: Option<[State; 2]>,
+    /// First segments, at most [`MOST_AT_EACH_END`].
     beginning: Vec<Row>,
+    /// RSTs and their triggers between `beginning` and `last`, at most [`MOST_KEPT`].
     kept: Vec<Row>,
+    /// Last segments, at most [`MOST_AT_EACH_END`].
     last: VecDeque<Row>,
-    /// What there is to say of RSTs, by their frames.
+    /// Explanations of RSTs, by frame.
     resets: HashMap<u32, String>,
-    /// How many connections were told of.
+    /// Number of connections shown so far.
     pub told: u64,
 }
 
 impl Ladder {
-    /// Of the connections in this file that are meant: by a frame, the one that it is the first of.
+    /// Creates a ladder for the selected connections of this file. A frame number selects the connection that begins
+    /// with that frame.
     #[must_use]
     pub(crate) fn new(file: &str, which: Which) -> Self {
         let (first, ends) = match which {
@@ -162,7 +170,7 @@ impl Ladder {
         self.first == Some(number) || self.ends.as_ref() == Some(ends)
     }
 
-    /// Keeps a segment, and one that is not at the end any more only if it has to do with a RST.
+    /// Adds a segment. Segments that leave `last` are kept only if they are RSTs or triggered one.
     fn take(&mut self, step: &Step) {
         if self.number != step.connection {
             self.begin(step.connection);
@@ -175,6 +183,7 @@ impl Ladder {
         };
         self.count += 1;
         self.states = Some(step.states);
+        // A trigger in `beginning` is shown anyway, and one that has left `last` unmarked is gone.
         if let Some(frame) = step.drawn_by
             && let Some(row) =
                 (self.last.iter_mut().rev()).find(|row| row.step.header.frame == frame)
@@ -205,6 +214,7 @@ impl Ladder {
 
     fn explain(&mut self, connection: &Connection<'_>, resets: &[Told]) {
         for told in resets {
+            // As many as there may be rows: a hostile capture may have any number of RSTs.
             if self.resets.len() < MOST_KEPT + 2 * MOST_AT_EACH_END {
                 let text = human::reset(connection, told, true);
                 self.resets.insert(told.reset.frame, text);
@@ -217,6 +227,7 @@ impl Ladder {
         let zero = self.beginning.first().map(|row| row.step.header.at);
         let mut next = 0;
         for row in self.beginning.iter().chain(&self.kept).chain(&self.last) {
+            // A gap in the indices means that segments were not kept.
             if row.nth > next {
                 let left_out = grouped(usize::try_from(row.nth - next).unwrap_or(usize::MAX));
                 let _ = writeln!(text, "{:BEFORE$}… {left_out} more …", "");
@@ -292,7 +303,8 @@ fn heading(file: &str, connection: &Connection<'_>) -> String {
     heading
 }
 
-/// Frame, time, and the segment as an arrow; what has no room in it stands below.
+/// Appends a segment: frame, time and arrow. Acknowledgment, length and window go to a second line if the arrow has no
+/// room for them.
 fn segment(text: &mut String, step: &Step, zero: Timestamp) {
     let header = &step.header;
     let style = if header.flags.has(Flags::RST) {
@@ -302,6 +314,7 @@ fn segment(text: &mut String, step: &Step, zero: Timestamp) {
     };
     let (numbers, rest) = label(step);
     let whole = format!("{numbers}{rest}");
+    // An arrow has six columns in addition to its label: `--- `, a space and the tip.
     let fits = whole.chars().count() + 6 <= ARROW;
     let shown = if fits { &whole } else { &numbers };
     let before = format!("{:>7} {:>11}", header.frame, time(header.at, zero));
@@ -312,7 +325,8 @@ fn segment(text: &mut String, step: &Step, zero: Timestamp) {
     }
 }
 
-/// Flags and sequence numbers as tcpdump has them, and the rest. A number whose base is not known is the one on the wire.
+/// Returns flags and sequence numbers in tcpdump's notation, and the other fields. Numbers are relative to the initial
+/// sequence number, or those on the wire if it is unknown.
 fn label(step: &Step) -> (String, String) {
     const TAKES_A_NUMBER: [Flags; 3] = [Flags::SYN, Flags::FIN, Flags::RST];
     let Header {
@@ -338,7 +352,7 @@ fn label(step: &Step) -> (String, String) {
     (numbers, rest)
 }
 
-/// In seconds, to the microsecond.
+/// Formats a time relative to `zero`, in seconds, to the microsecond. Negative if the capture's clock went back.
 fn time(at: Timestamp, zero: Timestamp) -> String {
     let us = at.since(zero) / 1_000;
     let sign = if us < 0 { "-" } else { "" };
@@ -346,7 +360,7 @@ fn time(at: Timestamp, zero: Timestamp) -> String {
     format!("{sign}{}.{:06}", us / 1_000_000, us % 1_000_000)
 }
 
-/// The client's state on the left, and the server's on the right.
+/// Appends a line with the client's state on the left and the server's on the right.
 fn states(text: &mut String, [client, server]: [State; 2]) {
     let style = Style::new().dimmed();
     let width = ARROW - client.name().len();
@@ -361,6 +375,7 @@ fn states(text: &mut String, [client, server]: [State; 2]) {
 fn explanation(text: &mut String, reset: &str) {
     const INDENT: usize = 4;
     for line in reset.lines() {
+        // Continuation lines are indented by two more, for which room is left in every line.
         let deeper = line.len() - line.trim_start().len();
         for (nth, part) in wrap(line.trim_start(), LINE - INDENT - deeper - 2)
             .iter()

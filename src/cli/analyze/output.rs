@@ -1,7 +1,7 @@
-//! `rstproof analyze -w`: the file that frames of resets are written to.
+//! `rstproof analyze -w`: writes the frames of reset connections to a file.
 //!
-//! It is there when all is in it. What fails before leaves nothing behind, and so does a signal: a thread waits for one, takes
-//! the file away, and lets the signal do its work.
+//! The file gets its name only when it is complete. An earlier failure leaves no file behind, nor does a signal: a
+//! thread waits for signals, removes the file, and then lets the signal end the program.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -23,26 +23,28 @@ use crate::sys;
 use rstproof_core::analyze::batch::Wanted;
 use rstproof_core::analyze::excerpt::{Excerpt, Failed, Target};
 
-/// The file in the making.
+/// Output file that is being written.
 pub(super) struct Output {
     path: PathBuf,
-    /// The file that it may take the place of.
+    /// Device and inode of the existing file that may be replaced.
     before: Option<(u64, u64)>,
     copy: Target<Held>,
-    /// Captures that were read.
+    /// Number of captures copied from.
     captures: usize,
+    /// Number of connections copied.
     connections: usize,
+    /// True if the file cannot be completed any more.
     has_failed: bool,
 }
 
-/// The file, until it is complete or a signal comes.
+/// File shared with the thread that waits for signals; `None` once it is complete or removed.
 type Shared = Arc<Mutex<Option<NewFile>>>;
 
 fn lock(file: &Shared) -> MutexGuard<'_, Option<NewFile>> {
     file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What takes it away when it is dropped: the thread that waits for a signal has it, too.
+/// Handle that removes the file when dropped, although the thread that waits for signals shares it.
 struct Held(Shared);
 
 impl Drop for Held {
@@ -60,13 +62,14 @@ impl Write for Held {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        // Nothing is buffered here.
         Ok(())
     }
 }
 
 impl Output {
-    /// Begins the file, and refuses whatever cannot be meant before anything is read. Keeps no more rights than it takes to
-    /// save a file in somebody's directory.
+    /// Creates the file. Fails, before anything is read, if an input cannot be read twice or would be overwritten.
+    /// Drops all privileges except those needed to save a file in another user's directory.
     pub(super) fn begin(path: &Path, args: &AnalyzeArgs) -> Result<Self, Error> {
         let owner = Owner::behind_sudo();
         lab::drop_privileges(Kept {
@@ -76,6 +79,7 @@ impl Output {
         })?;
         let before = fs::metadata(path).ok();
         let before = before.map(|it| (it.dev(), it.ino()));
+        // Compared by inode, since a file may have many paths. Captures in directories are compared in `refuse`.
         for file in &args.files {
             refuse_unrepeatable(file)?;
             let metadata = fs::metadata(file).ok();
@@ -89,14 +93,15 @@ impl Output {
             owner,
         };
         directory.remove_abandoned(owner);
+        // Before the file exists, so that no signal can leave it behind.
         let signals = block_signals()?;
         let file = NewFile::create(&directory, &name, manner)?;
         let file = Held(Arc::new(Mutex::new(Some(file))));
         let removed = Arc::clone(&file.0);
         let watch = move || end_by_signal(&signals, &removed);
         if thread::Builder::new().spawn(watch).is_err() {
-            // A limit is reached. A signal then does its work at once: a file without a name goes with the program, and one
-            // that has a temporary name is removed by who writes there next.
+            // A thread limit is reached. A signal then ends the program at once: the kernel frees a file without a
+            // name, and the next writer in the directory removes a file with a temporary name.
             let unblocked = signals.thread_unblock();
             unblocked.map_err(|errno| Error::system("wait for signals", errno))?;
         }
@@ -110,7 +115,7 @@ impl Output {
         })
     }
 
-    /// Refuses a capture that would be overwritten.
+    /// Returns an error if the output file would overwrite this capture.
     pub(super) fn refuse(&mut self, input: &Input) -> Result<(), Error> {
         if self.before == Some(input.identity()) {
             self.has_failed = true;
@@ -119,18 +124,19 @@ impl Output {
         Ok(())
     }
 
-    /// Whether no file can come of it any more.
+    /// Returns true if the file cannot be completed any more.
     pub(super) fn has_failed(&self) -> bool {
         self.has_failed
     }
 
-    /// Reads a capture once more, and copies what is wanted of it.
+    /// Reads a capture a second time and copies the frames of reset connections. Fails if the capture has changed.
     pub(super) fn copy(
         &mut self,
         excerpt: &Excerpt,
         input: Input,
         wanted: &Wanted,
     ) -> Result<(), Error> {
+        // Until the copy is complete: after part of one, the file is of no use.
         self.has_failed = true;
         let path = input.path().to_owned();
         let failed = |reason: String| Error::File {
@@ -157,7 +163,7 @@ impl Output {
         Ok(())
     }
 
-    /// Gives the file its name, unless no capture could be read.
+    /// Completes the file and gives it its name, unless no capture could be read.
     pub(super) fn end(self, args: &AnalyzeArgs) -> Result<(), Error> {
         if self.captures == 0 {
             return Ok(());
@@ -205,7 +211,7 @@ fn is_an_input(path: &Path) -> Error {
     )
 }
 
-/// Refuses what can be read but once.
+/// Returns a usage error for inputs that can be read only once: standard input and named pipes.
 fn refuse_unrepeatable(file: &Path) -> Result<(), Error> {
     let what = if file.as_os_str() == "-" {
         "standard input"
@@ -219,7 +225,7 @@ fn refuse_unrepeatable(file: &Path) -> Result<(), Error> {
     )))
 }
 
-/// The directory that the file goes to, and its name there.
+/// Returns the directory and the name of the output file. Fails if a file of that name exists and `replace` is false.
 fn place(path: &Path, replace: bool) -> Result<(Directory, String), Error> {
     if path.as_os_str() == "-" {
         let text = "--write needs a file: standard output has what was found";
@@ -230,6 +236,7 @@ fn place(path: &Path, replace: bool) -> Result<(Directory, String), Error> {
     let Some(name) = name.and_then(OsStr::to_str) else {
         return Err(refused(path, "that is no name of a file in UTF-8"));
     };
+    // Of a symbolic link the link itself is replaced, not the file that it points to.
     if let Ok(there) = fs::symlink_metadata(path) {
         if !replace {
             let text = "there is a file of that name; choose another one, or add --force";
@@ -249,7 +256,8 @@ fn place(path: &Path, replace: bool) -> Result<(Directory, String), Error> {
     Ok((Directory::open(parent)?, name.to_owned()))
 }
 
-/// Keeps the signals that end a program from doing so, in this thread and those that it starts.
+/// Blocks the signals that end a program, in this thread and in threads that it starts. Signals that the parent ignores
+/// stay ignored.
 fn block_signals() -> Result<SigSet, Error> {
     let ending = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
     let signals: SigSet = ending
@@ -261,10 +269,10 @@ fn block_signals() -> Result<SigSet, Error> {
     Ok(signals)
 }
 
-/// Waits for a signal, and ends the program by it when nothing is left of the file.
+/// Waits for a signal, removes the file, and ends the program by that signal.
 fn end_by_signal(signals: &SigSet, file: &Shared) {
     let Ok(signal) = signals.wait() else { return };
-    // Held to the end: what is being named is named, and nothing more is written.
+    // The lock is held to the end: a commit under way is completed first, and nothing is written after.
     let mut file = lock(file);
     drop(file.take());
     if signals.thread_unblock().is_ok() {
@@ -274,7 +282,7 @@ fn end_by_signal(signals: &SigSet, file: &Shared) {
     process::exit(ExitCode::Signal(number).number().into());
 }
 
-/// A file from its first byte, wherever others read it.
+/// Reader of a file from its first byte, with an offset of its own: the file's offset is shared.
 struct FromStart<'a>(&'a File, u64);
 
 impl Read for FromStart<'_> {
@@ -285,7 +293,7 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// The same capture, opened once more.
+/// Reopens a capture. Fails if the path now leads to another file.
 pub(super) fn again(input: Input) -> Result<Input, Error> {
     let (path, identity) = (input.path().to_owned(), input.identity());
     drop(input);
