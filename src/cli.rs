@@ -1,4 +1,4 @@
-//! The command line: what was typed, turned into what was meant. The only place that names clap.
+//! Command line: parses the arguments and runs the subcommands. Only this module and its submodules use clap.
 
 mod analyze;
 mod check;
@@ -324,10 +324,12 @@ enum Color {
     Never,
 }
 
-/// Does what the command line says. The thread that calls this must be the only one.
+/// Runs the command that the arguments give and returns the exit code. The calling thread must be the only one of the
+/// process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     sys::raise_stack_limit();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // A guest's first process gets the kernel's command line, which clap could not parse.
     if guest::is_meant(arguments.iter().cloned()) {
         guest::guest();
     }
@@ -343,6 +345,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     });
     match carry_out(&cli.command) {
         Ok(code) => code,
+        // The reader of the output has closed it, as `head` does: no error.
         Err(Error::OutputClosed) => ExitCode::Success,
         Err(error) => {
             complain(&error.to_string());
@@ -351,11 +354,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Keeps this process from gaining privileges by the programs that it starts (`PR_SET_NO_NEW_PRIVS`, Linux 3.5), unless it
-/// starts one that may have to: a `run` of its own, whose file may have capabilities.
+/// Prevents child processes from gaining privileges (`PR_SET_NO_NEW_PRIVS`, Linux 3.5). Does nothing for `kernels` with
+/// `--with-running`: its child is a `run` of this program, whose file may have capabilities.
 fn gain_no_privileges(command: &Command) {
     if !matches!(command, Command::Kernels(args) if args.with_running) {
-        // Where that cannot be had nothing is lost but a second line of defence.
+        // A failure is ignored: this is only a second line of defence.
         let _ = prctl::set_no_new_privs();
     }
 }
@@ -368,7 +371,7 @@ fn carry_out(command: &Command) -> Result<ExitCode, Error> {
         _ => false,
     };
     if !needs_some {
-        // Nothing else needs any, and files of strangers are read.
+        // The other commands need no privileges, and the files that they read are untrusted.
         lab::drop_privileges(Kept::default())?;
     }
     match command {
@@ -386,7 +389,7 @@ fn carry_out(command: &Command) -> Result<ExitCode, Error> {
     }
 }
 
-/// What shapes the human form has no meaning in another one.
+/// Returns a usage error if options that shape the human format (`shapes`) are combined with another format.
 fn refuse_shaping(format: Format, shapes: bool) -> Result<(), Error> {
     if shapes && format != Format::Human {
         return Err(Error::Usage(
@@ -396,13 +399,14 @@ fn refuse_shaping(format: Format, shapes: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// One line on standard error. Nobody is left to tell if that fails.
+/// Prints one line on standard error. A failure is ignored, because it cannot be reported anywhere.
 fn complain(message: &str) {
     use std::io::Write as _;
     let _ = writeln!(anstream::stderr(), "rstproof: {}", printable(message));
 }
 
-/// Help and version go to standard output; an error is one line, with clap's tip if it has one.
+/// Prints the reason why clap stopped and returns the exit code. Help and version go to standard output; an error is
+/// one line on standard error, with clap's tip if there is one.
 fn did_not_parse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return match error.print() {
@@ -419,11 +423,12 @@ fn did_not_parse(error: &clap::Error) -> ExitCode {
     ExitCode::Failure
 }
 
+/// Returns clap's error message as one line, without the usage.
 fn one_line(text: &str) -> String {
     let mut lines = text.lines().map(str::trim);
     let first = lines.next().unwrap_or_default();
     let mut line = first.trim_start_matches("error: ").to_owned();
-    // Lists that the first line announces, and what to try instead; usage is for --help.
+    // A list that the first line announces belongs to the message, and so does a tip. Usage is left to --help.
     let announced = line.ends_with(':');
     for more in lines {
         if more.starts_with("Usage:") || more.starts_with("For more information") {
@@ -440,7 +445,7 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// The scenario of this id, or an error that names the one that was probably meant.
+/// Returns the scenario with this id, or a usage error that suggests the most similar id.
 fn scenario_named(id: &str) -> Result<&'static Scenario, Error> {
     if let Some(scenario) = scenario::find(id) {
         return Ok(scenario);

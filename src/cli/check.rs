@@ -1,4 +1,4 @@
-//! `rstproof check`: saved evidence, judged again from the files alone.
+//! `rstproof check`: verifies saved evidence from the files alone.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -21,16 +21,16 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
     check.finish()
 }
 
-/// A check under way.
+/// State of a check: output, counts and the trials seen so far.
 struct Check<'a> {
     args: &'a CheckArgs,
-    /// Begins with the first trial: that says which host to speak of.
+    /// Output; `None` until the first trial is shown, because the header needs the trial's host.
     console: Option<Console>,
-    /// A single trial is told as a story, and whether there is another one shows only when it comes.
+    /// First trial, held back until the second one: a single trial is shown as a ladder.
     first: Option<(Trial, TrialReport)>,
     capture: CaptureReport,
     tally: Tally,
-    /// Hashes of the captures that proved something: a copy is no further proof.
+    /// Hashes of the captures of confirmed trials. A copy of such a capture is not counted again.
     confirmed: HashSet<String>,
     copies: u64,
     unreadable: bool,
@@ -62,6 +62,7 @@ impl<'a> Check<'a> {
             }
         };
         let report = trial.report();
+        // Only a confirmed trial proves something that a copy could seem to prove twice; other copies are shown.
         if let (Some(content), Some(Verdict::Confirmed)) = (&trial.content, report.verdict)
             && !self.confirmed.insert(content.clone())
         {
@@ -82,6 +83,7 @@ impl<'a> Check<'a> {
         let host = trial.host.as_deref();
         if self.console.is_none() {
             self.capture = CaptureReport {
+                // The sum over all trials, added up below.
                 dropped: 0,
                 ..trial.capture.clone()
             };
@@ -130,7 +132,7 @@ impl<'a> Check<'a> {
         if let Some((only, report)) = self.first.take() {
             self.show(&only, report, !self.args.quiet)?;
         } else if self.console.is_none() && self.args.format != Format::Human {
-            // A machine wants a document, even if there is nothing in it.
+            // A program expects a document, even an empty one.
             self.console = Some(self.begin(None, None, false)?);
         }
         if let Some(console) = self.console.take() {
@@ -147,6 +149,7 @@ impl<'a> Check<'a> {
                 self.copies
             ));
         }
+        // If something was unreadable, its own message has been printed.
         if self.tally.total() == 0 && !self.unreadable {
             return Err(Error::Usage(
                 "there is no trial in what was named".to_owned(),
@@ -161,7 +164,7 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Who says it, of which host, and whom that had asked.
+/// Returns the header of the output: this tool, the host of the trials, and the evidence sources of the host.
 fn header(host: Option<&Host>, witnesses: Option<Witnesses>) -> Header {
     Header {
         schema: SCHEMA,

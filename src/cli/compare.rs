@@ -1,4 +1,4 @@
-//! `rstproof compare`: what differs between saved reports, of which kernels, and why.
+//! `rstproof compare`: shows and explains the differences between saved reports of several kernels.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -39,7 +39,7 @@ pub(super) fn compare(args: &CompareArgs) -> Result<ExitCode, Error> {
     })
 }
 
-/// Compares and tells; the exit code says whether behaviour differs.
+/// Prints the comparison of the reports and returns the exit code, which shows if behaviour differs.
 pub(super) fn show(
     subjects: Vec<Subject>,
     format: CompareFormat,
@@ -58,6 +58,7 @@ pub(super) fn show(
     Ok(code(&comparison))
 }
 
+/// Returns `Refuted` if behaviour differs, and `Inconclusive` if several reports have nothing to compare.
 fn code(comparison: &Comparison) -> ExitCode {
     if comparison.behaviour_differs() {
         ExitCode::Refuted
@@ -68,14 +69,14 @@ fn code(comparison: &Comparison) -> ExitCode {
     }
 }
 
-/// What a path stands for: itself, or where it is a directory of directories, those: one without a report is not passed
-/// over, for it may be that of a kernel that brought out nothing.
+/// Returns the reports that a path stands for: the path itself or, if its subdirectories hold reports, all of them. A
+/// subdirectory without a report is included, because it may belong to a kernel that gave no result.
 fn reports_in(path: &Path) -> Vec<PathBuf> {
     let itself = || vec![path.to_owned()];
     if !path.is_dir() || path.join(REPORT).exists() {
         return itself();
     }
-    // Who is asked to read it says why it cannot be, or what is missing there.
+    // Reading the path as a report fails later, with the reason.
     let Ok(names) = names_in(path) else {
         return itself();
     };

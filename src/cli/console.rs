@@ -1,4 +1,4 @@
-//! What `rstproof run` and `rstproof check` write to standard output while trials end.
+//! Standard output of `rstproof run` and `rstproof check`, written as trials end.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Stdout, Write};
@@ -16,39 +16,40 @@ use rstproof_core::report::{CaptureReport, Header, Host, TrialReport};
 use rstproof_core::scenario::{ALL, Family, Scenario, UNKNOWN};
 use rstproof_core::verdict::Verdict;
 
-/// Standard output in the form that was asked for.
+/// Standard output in the requested format.
 pub(super) enum Console {
-    /// One document.
+    /// JSON document, written as trials end.
     Json(JsonWriter<BufWriter<Stdout>>),
-    /// One document, written at the end.
+    /// JUnit document, written at the end.
     Junit(Box<JunitReport>),
-    /// The ladder of each trial as it ends, on this host, its frames saved in this directory; and what is to be said of
-    /// the witnesses.
+    /// Ladder of each trial as it ends: with the host of the next trials, the directory that frames are saved in, and
+    /// the text about evidence sources for the end.
     Stories(Host, Option<PathBuf>, Option<String>),
-    /// A line for each scenario and family, in catalogue order.
+    /// Line for each scenario and family, in the order of the trials.
     Lines(Lines),
 }
 
-/// What is to be shown, and in which form.
+/// Options of the output.
 pub(super) struct Show {
-    /// The form.
+    /// Output format.
     pub(super) format: Format,
-    /// In the human form: each trial's ladder, not a line for many.
+    /// True if the human format shows the ladder of each trial instead of a line for each scenario and family.
     pub(super) stories: bool,
-    /// In the human form: only what is not confirmed.
+    /// True if the human format leaves out confirmed trials.
     pub(super) quiet: bool,
-    /// Where the trials are saved.
+    /// Directory that trials are saved in, if they are saved.
     pub(super) directory: Option<PathBuf>,
-    /// Whether the witnesses are the same for all, and are to be named.
+    /// True if the evidence sources, which then are the same for all trials, are listed at the end.
     pub(super) witnesses: bool,
-    /// The lines that will come, and of how many trials each; `None` if only the end will tell.
+    /// Pairs to show a line for, and the number of trials of each; `None` if both are known only at the end.
     pub(super) lines: Option<(Vec<Pair>, u64)>,
 }
 
+/// Scenario and the family to run it over.
 type Pair = (&'static Scenario, Family);
 
 impl Console {
-    /// Begins the output.
+    /// Starts the output.
     pub(super) fn begin(show: Show, header: &Header) -> Result<Self, Error> {
         let asked = show.witnesses.then(|| human::witnesses(&header.witnesses));
         Ok(match show.format {
@@ -66,7 +67,7 @@ impl Console {
         })
     }
 
-    /// What comes next was recorded on this host.
+    /// Sets the host that the next trials were recorded on; `None` if unknown.
     pub(super) fn speaks_of(&mut self, host: Option<&Host>) {
         match self {
             Self::Stories(shown, ..) if Some(&*shown) != host => {
@@ -77,12 +78,13 @@ impl Console {
         }
     }
 
-    /// Takes in trials that have ended.
+    /// Adds trials that have ended.
     pub(super) fn trials(&mut self, done: Vec<Done>) -> Result<(), Error> {
         match self {
             Self::Json(json) => {
                 for done in &done {
                     match (&done.text, &done.report) {
+                        // Serialised already for the saved report: not done twice.
                         (Some(text), _) => json.text(text),
                         (None, Some(report)) => json.trial(report),
                         (None, None) => Ok(()),
@@ -128,6 +130,7 @@ impl Console {
                 .write(capture, io::stdout().lock())
                 .map_err(Error::output),
             Self::Stories(_, _, asked) => {
+                // The two families of a single scenario need no summary.
                 if tally.total() > 2 {
                     print(&human::summary(tally, elapsed))?;
                 }
@@ -156,27 +159,29 @@ fn print(text: &str) -> Result<(), Error> {
         .map_err(Error::output)
 }
 
-/// Trials that went wrong and are shown under a line; the others are counted.
+/// Maximum number of unconfirmed trials shown below a line; all are counted.
 const MOST_SHOWN: usize = 3;
 
-/// Maximum number of distinct skip reasons shown at the end. A run has about a dozen; untrusted files may have any number.
+/// Maximum number of distinct skip reasons shown at the end. A run has about a dozen, untrusted files any number.
 const MOST_REASONS: usize = 40;
 
-/// Lines come out in catalogue order, whichever worker ends first.
+/// Lines of the human format, printed in the order of the pairs, whichever worker ends first.
 pub(super) struct Lines {
     pairs: Vec<Pair>,
-    /// Position of the line that is to come out next.
+    /// Index in `pairs` of the next line to print.
     next: usize,
+    /// Lines that are not printed yet, by their index in `pairs`.
     waiting: BTreeMap<usize, Line>,
-    /// Of how many trials a line is; `None` if only the end will tell.
+    /// Number of trials of each line; `None` if known only at the end.
     repeat: Option<u64>,
     quiet: bool,
-    /// What is to be said of the witnesses.
+    /// Text about evidence sources for the end of the output.
     asked: Option<String>,
-    /// Why trials were skipped, and how many of them.
+    /// Number of skipped trials, by reason; at most [`MOST_REASONS`].
     skipped: BTreeMap<String, u64>,
 }
 
+/// Trials of one scenario over one family.
 #[derive(Default)]
 struct Line {
     tally: Tally,
@@ -217,6 +222,7 @@ impl Lines {
             line.tally.count(done.verdict);
             line.show(done.report);
         }
+        // Without a known number of trials no line is complete before the end.
         while let Some(line) = self.waiting.get(&self.next)
             && Some(line.tally.total()) == self.repeat
         {
@@ -225,7 +231,7 @@ impl Lines {
         Ok(())
     }
 
-    /// What an interrupted run has left.
+    /// Prints the remaining lines, also incomplete ones of an interrupted run.
     fn rest(&mut self) -> Result<(), Error> {
         while self.next < self.pairs.len() {
             self.print_next()?;
@@ -248,7 +254,7 @@ impl Lines {
 }
 
 impl Line {
-    /// A trial that was confirmed has something to say only while it is the only one.
+    /// Adds a report to those shown below the line. A confirmed trial is shown only while it is the only one.
     fn show(&mut self, report: Option<Box<TrialReport>>) {
         let is_confirmed = |report: &TrialReport| report.verdict == Some(Verdict::Confirmed);
         let single = self.tally.total() == 1;
@@ -264,7 +270,7 @@ impl Line {
     }
 }
 
-/// All that there may be.
+/// Returns every pair of scenario and family that saved evidence may have.
 fn every_pair() -> Vec<Pair> {
     let scenarios = ALL.iter().copied().chain([&UNKNOWN]);
     scenarios

@@ -1,4 +1,4 @@
-//! `rstproof doctor`: what this host can witness, as a table or as one JSON document.
+//! `rstproof doctor`: checks which evidence sources this host has; prints a table or one JSON document.
 
 use std::io::Write as _;
 
@@ -13,7 +13,7 @@ use crate::trial::pool::runtime;
 pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
     let prepared = Look::now().prepare();
     let examination = runtime()?.block_on(async {
-        // A signal ends it in good order: a program that was asked for its version is not left behind.
+        // A signal drops the examination, and no child process that was asked for its version is left behind.
         let mut signals = Signals::new()?;
         tokio::select! {
             examination = prepared.examine() => examination.map(Ok),

@@ -1,4 +1,4 @@
-//! `rstproof explain`: the story of a scenario, without running it.
+//! `rstproof explain`: explains a scenario without running it.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -17,6 +17,7 @@ use rstproof_core::scenario::{
     Sender, Stamp, Step,
 };
 
+/// Width of a line in columns.
 const WIDTH: usize = 78;
 
 pub(super) fn explain(id: &str) -> Result<ExitCode, Error> {
@@ -84,26 +85,27 @@ fn paragraph(out: &mut String, text: &str) {
     }
 }
 
-/// Two texts at the two ends of a line.
+/// Returns a line with one text at its left end and one at its right end.
 fn sides(left: &str, right: &str) -> String {
     let gap = WIDTH - 2 - right.len();
     format!("  {left:<gap$}{right}")
 }
 
-/// The calls, client left and server right, and between them the RSTs, each before the first step that shows it.
+/// Returns the lines of the ladder: calls of the client on the left and of the server on the right, and each RST before
+/// the first step that depends on it.
 fn ladder(scenario: &Scenario) -> Vec<String> {
     let mut rows = Vec::new();
     let mut shown = vec![false; scenario.resets.len()];
     let mut begun = Vec::new();
     for step in scenario.steps {
-        // What waits for its own answer is told of while it waits.
+        // `connect` waits for the reply that it triggers, so the RST is shown between its beginning and its end.
         let waits =
             matches!(step, Step::Call(_, Op::Connect, expect) if reset_of(*expect).is_some());
         if let (Step::Call(role, op, _), true) = (step, waits) {
             rows.push(on_side(*role, &format!("{op} …")));
         }
         for (nth, reset) in scenario.resets.iter().enumerate() {
-            // One that is made by hand has an arrow of its own.
+            // An injected RST has an arrow of its own, at its step.
             if scenario.forges(reset.from) && reset.sender == Sender::Injected {
                 shown[nth] = true;
             } else if !shown[nth] && shows(step, &begun, nth, *reset) {
@@ -141,6 +143,7 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
             }
         }
     }
+    // RSTs that no step depends on come last.
     let rest = scenario
         .resets
         .iter()
@@ -150,7 +153,7 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
     rows
 }
 
-/// Whether this step is told of this RST, or waits for it.
+/// Returns true if the step returns the error of this RST or waits for the RST. `begun` are the calls in progress.
 fn shows(step: &Step, begun: &[(Role, Op, Expect)], nth: usize, reset: ExpectedReset) -> bool {
     match *step {
         Step::Call(_, _, expect) => reset_of(expect) == Some(nth),
@@ -165,7 +168,7 @@ fn shows(step: &Step, begun: &[(Role, Op, Expect)], nth: usize, reset: ExpectedR
     }
 }
 
-/// The RST that a call is told of.
+/// Returns the index of the RST that causes the expected error of a call, if one does.
 fn reset_of(expect: Expect) -> Option<usize> {
     match expect.cause()? {
         Cause::Reset(nth) | Cause::AfterReset(nth) | Cause::OwnReset(nth) => Some(nth),
@@ -197,7 +200,7 @@ fn reset_arrow(reset: ExpectedReset) -> String {
     arrow(reset.from, &format!("{flags} {reason}"), WIDTH - 2)
 }
 
-/// A segment that is made by hand, and how far its numbers are off.
+/// Returns the arrow of an injected segment, with the offsets of its numbers from the expected ones.
 fn forged_arrow(forged: Forged) -> String {
     let off = |number: Number, what: &str| match number {
         Number::Next(0) => String::new(),
@@ -223,7 +226,7 @@ fn forged_arrow(forged: Forged) -> String {
     arrow(forged.from, &text, WIDTH - 2)
 }
 
-/// Type and code over both families.
+/// Formats type and code of an ICMP error over both families.
 fn icmp_kinds(ipv4: (u8, u8), ipv6: (u8, u8)) -> String {
     format!("{}/{} (IPv6: {}/{})", ipv4.0, ipv4.1, ipv6.0, ipv6.1)
 }
@@ -274,7 +277,7 @@ fn expectation(expect: Expect) -> String {
     format!("= {expect}{why}")
 }
 
-/// Who sends the RST and why, in the kernel's word and in words.
+/// Returns the expected kernel trace of an RST: its sender, and its reason with an explanation.
 fn origin_line(reset: ExpectedReset) -> String {
     let from = reset.from;
     let who = match reset.sender {

@@ -1,4 +1,4 @@
-//! `rstproof completions` and `rstproof man`: made from the definition of the command line, so that they are true.
+//! `rstproof completions` and `rstproof man`: generated from the definition of the command line, so always up to date.
 
 use std::io::{self, Write};
 
@@ -9,12 +9,13 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 
 pub(super) fn completions(shell: Shell, command: &mut Command) -> Result<ExitCode, Error> {
+    // Into memory: clap_complete panics if it cannot write, and standard output may be closed.
     let mut script = Vec::new();
     clap_complete::generate(shell, command, "rstproof", &mut script);
     print(&script)
 }
 
-/// The page of the program, or of one of its commands.
+/// Prints the man page of the program, or of one of its commands. Fails if there is no such command.
 pub(super) fn man(command: Command, of: Option<&str>) -> Result<ExitCode, Error> {
     let mut command = command.disable_help_subcommand(true);
     command.build();

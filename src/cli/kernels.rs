@@ -1,4 +1,4 @@
-//! `rstproof kernels`: boots each kernel that is named, has it run trials, and compares.
+//! `rstproof kernels`: boots kernels in guests, runs trials there, and compares the results.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -42,16 +42,16 @@ use rstproof_core::file::Format as CaptureFormat;
 use rstproof_core::printable::printable;
 use rstproof_core::scenario;
 
-/// Of trials that were not confirmed so many are shown for each kernel.
+/// Maximum number of unconfirmed trials shown for each kernel.
 const MOST_SHOWN: usize = 5;
 
-/// The file in which it is saved what a kernel said on its console.
+/// Name of the file that the console output of a kernel is saved in.
 const CONSOLE: &str = "console.log";
 
-/// More processors than this make nothing faster.
+/// Maximum number of processors of a guest; more do not make the trials faster.
 const MOST_CPUS: usize = 4;
 
-/// What is beside a guest's memory, in MiB: the emulator's own, its translated code most of all.
+/// Memory that the emulator needs in addition to the guest's memory, in MiB: mostly for translated code.
 const OVERHEAD_MIB: u64 = 300;
 
 pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
@@ -62,14 +62,14 @@ pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
     };
     let give_up_rights = || {
         lab::drop_privileges(Kept {
-            // Images and their modules, as each is booted.
+            // Images and their modules are read when each guest is booted.
             reads_files: true,
             saves_files: args.write.is_some(),
             gives_files_away: owner.is_some(),
             ..Kept::default()
         })
     };
-    // A run on this host's kernel needs them, and nothing else does.
+    // Only a run on this host's kernel needs privileges.
     if !args.with_running {
         give_up_rights()?;
     }
@@ -78,7 +78,7 @@ pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
     runtime()?.block_on(run_all(args, work, &places, manner, give_up_rights))
 }
 
-/// Runs trials here, if that is wanted, and then on each kernel, and compares.
+/// Runs the trials on this host's kernel, if requested, then on each guest, and compares the results.
 async fn run_all(
     args: &KernelsArgs,
     mut work: Work,
@@ -123,24 +123,27 @@ fn interrupted(work: &Work) -> String {
     )
 }
 
-/// What is to be done, and what has come of it.
+/// Kernels and trials to run, and the results so far.
 struct Work {
     images: Vec<KernelImage>,
-    /// How many kernels there are, the running one among them.
+    /// Number of kernels, including the running one if that is requested.
     kernels: usize,
-    /// The arguments of all of them.
+    /// Kernel command line of all guests.
     command_line: CommandLine,
-    /// Arguments of `run`, for all of them.
+    /// Arguments of `run` for all kernels.
     arguments: Vec<String>,
     emulator: Emulator,
-    /// Release of the running kernel, if that is to be run as well.
+    /// Release of the running kernel, until its trials are run; `None` if not requested.
     running: Option<String>,
+    /// Reports of the kernels that have ended.
     subjects: Vec<Subject>,
+    /// Worst exit code so far.
     code: ExitCode,
 }
 
 impl Work {
-    /// What the command line means. A word is a scenario if there is one of that name, and else an image.
+    /// Evaluates the command line. A word is a scenario if one has that id, otherwise an image. Fails if no image can
+    /// be booted or there is no emulator.
     fn of(args: &KernelsArgs) -> Result<Self, Error> {
         let mut scenarios = Vec::new();
         let mut images = Vec::new();
@@ -154,7 +157,7 @@ impl Work {
                 && !word.to_string_lossy().contains('/')
                 && let Some(name) = word.to_str()
             {
-                // Neither: more likely a scenario that is spelled wrong.
+                // Neither a scenario nor a path: more likely a misspelled scenario than a missing file.
                 scenario_named(name).map_err(|error| {
                     Error::Usage(format!(
                         "there is no file '{}', and {error}",
@@ -224,7 +227,7 @@ fn bound(args: &KernelsArgs) -> Duration {
     Duration::from_secs(args.timeout.into())
 }
 
-/// With the package that it comes in.
+/// Returns the error for a missing emulator, with the command that installs it.
 fn no_emulator() -> Error {
     let install = Distribution::here().install(Wanted::Qemu("x86_64"));
     Error::Privilege {
@@ -236,15 +239,19 @@ fn no_emulator() -> Error {
     }
 }
 
-/// Where the evidence of each kernel is saved.
+/// Directories that the evidence of each kernel is saved in.
 struct Places {
+    /// Directory given by `--write`, which contains the others.
     above: Option<Directory>,
+    /// Directory of each image; `None` without `--write`.
     images: Vec<Option<Directory>>,
+    /// Directory of the running kernel. A path, because a child process saves there.
     running: Option<PathBuf>,
 }
 
 impl Places {
-    /// Makes a directory for each, by its release; evidence that is there already is refused before anything is booted.
+    /// Creates a directory for each kernel, named by its release. Fails, before anything is booted, if one of them
+    /// holds evidence that may not be overwritten.
     fn make(args: &KernelsArgs, work: &Work, manner: Manner) -> Result<Self, Error> {
         let mut places = Self {
             above: None,
@@ -258,6 +265,7 @@ impl Places {
         let above = Directory::open_or_make(path, manner.owner)?;
         above.remove_abandoned(manner.owner);
         places.above = Some(above);
+        // Images of the same release get numbers: `6.12.0`, `6.12.0-2` ...
         let mut taken = BTreeSet::new();
         let mut name = |release: &str| {
             let numbers = std::iter::once(String::new()).chain((2..).map(|it| format!("-{it}")));
@@ -269,19 +277,20 @@ impl Places {
             let directory = Directory::open_or_make(&name(&image.release), manner.owner)?;
             directory.remove_abandoned(manner.owner);
             let refused = refuse(&directory, manner);
+            // Added even if refused: dropping `places` removes a directory that was created here.
             places.images.push(Some(directory));
             refused?;
         }
         places.running = work.running.as_deref().map(name);
         if let Some(path) = places.running.as_deref().filter(|path| path.exists()) {
-            // The run that saves there makes it, if it is not there.
+            // A missing directory is created by the run that saves there.
             refuse(&Directory::open_or_make(path, manner.owner)?, manner)?;
         }
         Ok(places)
     }
 }
 
-/// What would be in the way when all trials have been run.
+/// Fails if the directory holds evidence or console output that may not be overwritten.
 fn refuse(directory: &Directory, manner: Manner) -> Result<(), Error> {
     if manner.replace {
         return Ok(());
@@ -297,7 +306,7 @@ fn refuse(directory: &Directory, manner: Manner) -> Result<(), Error> {
 }
 
 impl Drop for Places {
-    /// Leaves no directory behind that nothing was saved in.
+    /// Removes the directories that were created but not used.
     fn drop(&mut self) {
         for directory in self.images.iter().chain([&self.above]).flatten() {
             directory.remove_if_unused();
@@ -305,14 +314,16 @@ impl Drop for Places {
     }
 }
 
-/// What of a release can be in a file's name.
+/// Returns the characters of a release that are safe in a file name. An image may claim any release, so the name
+/// neither leads to another directory nor is hidden.
 fn file_name(release: &str) -> String {
     let is_plain = |it: char| it.is_ascii_alphanumeric() || "+-._~".contains(it);
     let plain: String = release.chars().filter(|it| is_plain(*it)).collect();
     plain.trim_start_matches('.').to_owned()
 }
 
-/// Runs the trials on this host's own kernel, in a process of its own, which is told of a signal.
+/// Runs the trials on this host's own kernel, in a child process, to which signals are passed on as `SIGTERM`. Returns
+/// the report, and the number of the last signal received.
 async fn run_here(
     args: &KernelsArgs,
     arguments: &[String],
@@ -322,6 +333,7 @@ async fn run_here(
 ) -> (Result<Subject, Error>, Option<u8>) {
     let failed = |why: &dyn std::fmt::Display| Error::lab("run trials on the running kernel", why);
     let mut command = Command::new(this_program());
+    // A group of its own: a signal from the terminal reaches the child only through the loop below, not twice.
     command.process_group(0).kill_on_drop(true);
     sys::end_with_parent(command.as_std_mut());
     command.args(["run", "--format", "json"]).args(arguments);
@@ -348,7 +360,7 @@ async fn run_here(
             told = &mut told => break told,
             number = signals.next() => {
                 stopped = Some(number);
-                // It saves what it has, and ends.
+                // The child saves the trials that it has, and ends.
                 if let Some(process) = process {
                     let _ = kill(Pid::from_raw(process), Signal::SIGTERM);
                 }
@@ -359,7 +371,7 @@ async fn run_here(
         Ok(told) => told,
         Err(error) => return (Err(failed(&error)), stopped),
     };
-    // 2 and those above 128 say that it could not do its work, or was ended.
+    // 2: the run failed. Above 128: a signal ended it, which is expected only if one was passed on.
     if told
         .status
         .code()
@@ -378,6 +390,7 @@ async fn run_here(
     (subject, stopped)
 }
 
+/// Boots the guests, several at a time, takes in their results, and compares.
 async fn boot_all(
     args: &KernelsArgs,
     mut work: Work,
@@ -396,6 +409,7 @@ async fn boot_all(
     )?;
     let jobs = jobs(args, work.images.len());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Guests that run at the same time share the cores.
     let cpus = (cores / jobs).clamp(1, MOST_CPUS);
     let bars = MultiProgress::new();
     let images = std::mem::take(&mut work.images);
@@ -429,18 +443,18 @@ async fn boot_all(
     loop {
         tokio::select! {
             next = ends.next() => match next {
-                // What was ended here has nothing to say.
+                // A guest that was ended because of the signal has no result.
                 Some((_, _, Ok(Ended { result: Err(_), .. }))) if stopped.is_some() => {}
                 Some((guest, place, ended)) => {
                     bars.suspend(|| take(args, &mut work, &guest, place.as_ref(), manner, ended));
                 }
                 None => break,
             },
-            // Spinners turn by themselves only with a thread.
+            // Without a thread of their own spinners have to be advanced here.
             _ = ticks.tick() => spinners.iter().for_each(ProgressBar::tick),
             number = signals.next() => {
                 stopped = Some(number);
-                // Each ends its emulator, and those that wait do not begin.
+                // Guests that run end their emulators, and those that wait do not start.
                 let _ = stop.send(true);
             }
         }
@@ -452,7 +466,7 @@ async fn boot_all(
     finish(args, work, stopped)
 }
 
-/// Compares what there is.
+/// Prints the comparison of the available reports and returns the exit code.
 fn finish(args: &KernelsArgs, work: Work, stopped: Option<u8>) -> Result<ExitCode, Error> {
     let mut code = work.code;
     if work.subjects.len() > 1 || (args.format != CompareFormat::Human && !work.subjects.is_empty())
@@ -468,7 +482,7 @@ fn finish(args: &KernelsArgs, work: Work, stopped: Option<u8>) -> Result<ExitCod
     })
 }
 
-/// Takes in what became of a guest.
+/// Takes in the outcome of a guest: prints its line, and saves its evidence and console output.
 fn take(
     args: &KernelsArgs,
     work: &mut Work,
@@ -504,7 +518,7 @@ fn take(
             match parsed {
                 Ok(subject) => {
                     work.code = work.code.worst(worst(&subject));
-                    // 2 says that it could not do all of its work.
+                    // 0, 1 and 3 are verdicts; 2 means that some trials could not be run.
                     if !matches!(parcel.ending, Some(Ending::Exit(0 | 1 | 3))) {
                         work.failed(&cut_short(args, guest, &subject, parcel.ending));
                     }
@@ -520,7 +534,7 @@ fn take(
     }
 }
 
-/// Why a guest has not run all of its trials.
+/// Returns the message about a guest that has not run all of its trials.
 fn cut_short(
     args: &KernelsArgs,
     guest: &Guest,
@@ -548,7 +562,7 @@ fn no_report(parcel: &Parcel) -> String {
     format!("it sent no {REPORT}; {words}; -w saves what its console said")
 }
 
-/// Whether a run saves files of this name: nothing else that a guest sends gets one.
+/// Returns true if a run saves files of this name. No other file that a guest sends is saved.
 fn is_evidence(name: &str) -> bool {
     let Some((stem, kind)) = name.rsplit_once('.') else {
         return false;
@@ -566,12 +580,13 @@ fn save<'a>(
     let Some(directory) = place else { return };
     for (name, bytes) in files {
         if let Err(error) = write_whole(directory, name, bytes, manner) {
-            // One line for all of them: it will be the same for each.
+            // One message for all files: each would fail for the same reason.
             return work.failed(&error.to_string());
         }
     }
 }
 
+/// Returns the exit code of the worst verdict in a report.
 fn worst(subject: &Subject) -> ExitCode {
     let verdicts = subject.seen.values().flat_map(|seen| &seen.verdicts);
     verdicts.fold(ExitCode::Success, |code, verdict| {
@@ -583,7 +598,7 @@ fn worst(subject: &Subject) -> ExitCode {
     })
 }
 
-/// A line for a kernel, and what was not confirmed there.
+/// Prints a line for a kernel, and below it the trials that were not confirmed (human format).
 fn tell(args: &KernelsArgs, subject: &Subject, how: &str) {
     if args.format != CompareFormat::Human {
         return;
@@ -596,7 +611,7 @@ fn tell(args: &KernelsArgs, subject: &Subject, how: &str) {
     if let Some(more) = amiss.len().checked_sub(MOST_SHOWN).filter(|it| *it > 0) {
         let _ = writeln!(text, "  … and {more} more");
     }
-    // Who does not read it any more is told so at the end.
+    // Ignored: the other kernels are run anyway, and the comparison at the end fails with the same error.
     let _ = say(&text);
 }
 
@@ -607,7 +622,8 @@ fn say(text: &str) -> Result<(), Error> {
         .map_err(Error::output)
 }
 
-/// What runs the guests: what was asked for, or KVM if it works.
+/// Returns the accelerator for the guests: the requested one, or KVM if it works. Fails if KVM is requested and does
+/// not work.
 async fn accelerator(args: &KernelsArgs, emulator: &Emulator) -> Result<Accelerator, Error> {
     match args.accel {
         AcceleratorArg::Tcg => Ok(Accelerator::Tcg),
@@ -629,7 +645,7 @@ async fn accelerator(args: &KernelsArgs, emulator: &Emulator) -> Result<Accelera
     }
 }
 
-/// As many guests as there are cores and memory for.
+/// Returns the number of guests to run at the same time: as many as requested, or as cores and memory allow.
 fn jobs(args: &KernelsArgs, guests: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let fit = available_mib().map(|mib| mib / (u64::from(args.memory) + OVERHEAD_MIB));
@@ -638,7 +654,7 @@ fn jobs(args: &KernelsArgs, guests: usize) -> usize {
     jobs.clamp(1, guests.max(1))
 }
 
-/// `MemAvailable` of proc(5).
+/// Returns the available memory in MiB (`MemAvailable` of proc(5)). `None` if unknown.
 fn available_mib() -> Option<u64> {
     let file = fs::File::open("/proc/meminfo").ok()?;
     let lines = std::io::BufReader::new(file).lines().map_while(Result::ok);
@@ -662,7 +678,7 @@ fn doing(progress: Progress) -> &'static str {
 
 fn spinner() -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message("waiting");
-    // A template that cannot be parsed leaves the usual one.
+    // If the template cannot be parsed the default one is used.
     match ProgressStyle::with_template("{spinner} {msg}") {
         Ok(style) => spinner.with_style(style),
         Err(_) => spinner,

@@ -1,4 +1,4 @@
-//! `rstproof list`: the catalogue, by topic.
+//! `rstproof list`: prints the catalogue of scenarios, by topic.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use crate::exit_code::ExitCode;
 use crate::report::human::{LABEL, wrap};
 use rstproof_core::scenario::{ALL, Scenario};
 
-/// Columns of an id and the gap after it.
+/// Width of the id column, including indent and gap, in columns.
 const ID: usize = 31;
 
 pub(super) fn list() -> Result<ExitCode, Error> {
@@ -25,6 +25,7 @@ pub(super) fn list() -> Result<ExitCode, Error> {
             None => scenario.title.to_owned(),
         };
         let mut id = scenario.id;
+        // A long id gets a line of its own: two columns of indent and at least two of gap have to fit.
         if id.len() + 4 > ID {
             let _ = writeln!(text, "  {id}");
             id = "";
@@ -40,7 +41,7 @@ pub(super) fn list() -> Result<ExitCode, Error> {
     Ok(ExitCode::Success)
 }
 
-/// What a scenario needs that not every host has, and whether it takes its time.
+/// Returns the remarks on a scenario: facilities that not every host has, and slowness. `None` if there are none.
 pub(super) fn needs(scenario: &Scenario) -> Option<String> {
     let slow = scenario.slow.then_some("slow: only with --all or by name");
     let needs = scenario.multipath.then_some("needs Multipath TCP");

@@ -1,4 +1,4 @@
-//! `rstproof run`: trials on workers, their output as they end, and an end in good order whatever happens.
+//! `rstproof run`: runs trials on workers, prints them as they end, and shuts down in order whatever happens.
 
 use std::ffi::OsStr;
 use std::io::BufWriter;
@@ -32,8 +32,8 @@ use rstproof_core::file::Format as CaptureFormat;
 use rstproof_core::report::{CaptureReport, Header};
 use rstproof_core::scenario::{ALL, Family, Needs, Scenario};
 
-/// How long workers may take to end after a signal, before the process ends without them: longer than any call or
-/// wait may take. A bound on failure; a second signal ends it, too.
+/// Maximum time for workers to end after a signal, before the process ends without them. A bound on failure, longer
+/// than any call or wait can take; a second signal ends the wait as well.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
@@ -41,7 +41,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     header.witnesses.counters = !args.host;
     let manner = Manner {
         replace: args.force,
-        // Asked for now: in a user namespace everybody is root.
+        // Determined before the user namespace is entered, in which every user is root.
         owner: Owner::behind_sudo(),
     };
     let order = order(args, manner)?;
@@ -55,7 +55,7 @@ async fn carry_out(
     mut order: Order,
     manner: Manner,
 ) -> Result<ExitCode, Error> {
-    // First of all, so that a signal finds somebody to clean up.
+    // Before anything is created that has to be removed after a signal.
     let signals = Signals::new()?;
     match open_trace(args.port) {
         Ok(trace) => order.settings.trace = Some(trace),
@@ -64,13 +64,13 @@ async fn carry_out(
     let trace = order.settings.trace.clone();
     let result = with_trace(args, header, order, manner, signals).await;
     if let Some(trace) = trace {
-        // Whatever has become of the workers.
+        // Not left to the last reference: a worker that did not end in time may hold one.
         trace.close();
     }
     result
 }
 
-/// Opens the kernel's trace; or why it cannot be asked. The proof then stands on the other witnesses.
+/// Opens the kernel trace. Fails with the reason why it is not available; the proof then uses the other sources.
 fn open_trace(port: u16) -> Result<Arc<trace::Session>, String> {
     let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
     trace::Session::open(tracefs, ports(port), trace::RING_KIB)
@@ -112,7 +112,7 @@ async fn with_trace(
     result
 }
 
-/// Where trials are saved, and the lock on it.
+/// Archive that trials are saved in, and the lock on its directory.
 struct Opened {
     archive: Archive,
     _lock: Lock,
@@ -121,7 +121,7 @@ struct Opened {
 impl Opened {
     fn new(path: &Path, args: &RunArgs, header: &Header, manner: Manner) -> Result<Self, Error> {
         let directory = Directory::open_or_make(path, manner.owner)?;
-        // Before anybody looks what is there: a run that is at work adds to it.
+        // Before the contents are checked, because a concurrent run would add to them.
         let lock = directory.lock()?;
         if let Some(why) = lock.refusal() {
             complain(&format!(
@@ -150,7 +150,7 @@ impl Opened {
     }
 }
 
-/// What was meant.
+/// Returns the trials and settings that the command line asks for. Fails with a usage error.
 fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
     let mut scenarios = Vec::new();
     for id in &args.scenarios {
@@ -166,7 +166,7 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
         let wanted = |scenario: &&&Scenario| args.all || !scenario.slow;
         scenarios = ALL.iter().filter(wanted).copied().collect();
     }
-    // As this kernel plays them.
+    // Each in its form for the running kernel.
     let kernel = host::running_kernel();
     let scenarios: Vec<_> = scenarios
         .iter()
@@ -195,13 +195,13 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
                 saves_files: args.write.is_some(),
                 gives_files_away: manner.owner.is_some(),
                 removes_trace: false,
-                // On the host's own loopback none of that is done.
+                // Neither is done on the host's own loopback.
                 administers: needs.administration && !args.host,
                 makes_networks: needs.hosts && !args.host,
             },
             needs,
             small_ring: false,
-            recorder: None, // until it is known which witnesses there are
+            recorder: None, // until the evidence sources are known
             program: this_program(),
             trace: None, // until it is open
             beats: None, // until workers are started
@@ -215,7 +215,7 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
     })
 }
 
-/// What of it can be run at all.
+/// Returns the pairs of scenario and family that can be run. Fails with a usage error if there are none.
 pub(super) fn pairs_of(
     scenarios: &[&'static Scenario],
     families: &[Family],
@@ -236,22 +236,25 @@ pub(super) fn pairs_of(
     Ok(pairs)
 }
 
-/// How many scenarios are to be run.
+/// Returns the number of scenarios to run.
 fn scenarios_of(order: &Order) -> usize {
     let mut ids: Vec<_> = order
         .pairs
         .iter()
         .map(|(scenario, _)| scenario.id)
         .collect();
+    // Pairs are ordered by scenario, so equal ids are adjacent.
     ids.dedup();
     ids.len()
 }
 
+/// Returns true if the ladder of every trial is shown: with `--verbose`, or if there is a single scenario.
 fn shows_stories(args: &RunArgs, scenarios: usize) -> bool {
     args.verbose || (scenarios == 1 && args.repeat == 1 && !args.quiet)
 }
 
-/// On the host's own loopback there is one IPv6 address and one port, so there can be one worker only.
+/// Returns the number of workers. Only one is possible on the host's own loopback, which has one IPv6 address and one
+/// port: more fail with a usage error.
 fn jobs(args: &RunArgs) -> Result<usize, Error> {
     match (args.jobs, args.host) {
         (Some(jobs), true) if jobs > 1 => Err(Error::Usage(
@@ -265,7 +268,7 @@ fn jobs(args: &RunArgs) -> Result<usize, Error> {
     }
 }
 
-/// Evidence that is there already is not to be mixed with that of this run.
+/// Fails if the directory holds evidence already, which must not be mixed with that of this run.
 pub(super) fn refuse_evidence(directory: &Directory) -> Result<(), Error> {
     match directory.find(|name| is_evidence(Path::new(name)))? {
         None => Ok(()),
@@ -277,6 +280,7 @@ pub(super) fn refuse_evidence(directory: &Directory) -> Result<(), Error> {
     }
 }
 
+/// Returns true if a file of this name may be a report, a saved trial or a capture.
 fn is_evidence(name: &Path) -> bool {
     let [stem, kind] =
         [name.file_stem(), name.extension()].map(|part| part.and_then(OsStr::to_str));
@@ -285,14 +289,17 @@ fn is_evidence(name: &Path) -> bool {
     name == Path::new(REPORT) || is_trial || is_capture
 }
 
-/// A run under way: where its output goes and what has come of it so far.
+/// State of a run: outputs and results so far.
 struct Run<'a> {
     args: &'a RunArgs,
     header: Header,
+    /// Output; `None` until a capture is open, and after the output has failed.
     console: Option<Console>,
+    /// Report file, if trials are saved; `None` after it could not be written.
     report: Option<ReportFile>,
     capture: CaptureReport,
-    /// Trials that could not be played, from before any capture was open: the output begins with the capture.
+    /// Trials that ended before any capture was open, because they could not be run. They are shown once the output has
+    /// started, for which the capture has to be known.
     early: Vec<Done>,
     tally: Tally,
     progress: Progress,
@@ -301,7 +308,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(args: &'a RunArgs, header: Header, order: &Order) -> Result<Self, Error> {
-        // Created before the first trial, which is when a directory that cannot be written to has to show.
+        // Created before the first trial, so that a directory that cannot be written to is noticed at once.
         let report = match &order.archive {
             Some(archive) => Some(ReportFile::begin(archive)?),
             None => None,
@@ -319,7 +326,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Runs everything. Whatever goes wrong on the way, what was measured is saved first.
+    /// Runs all trials. On any failure the trials measured so far are saved before the error is returned.
     async fn finish_order(
         mut self,
         order: &Order,
@@ -327,11 +334,11 @@ impl<'a> Run<'a> {
     ) -> Result<ExitCode, Error> {
         let trials = order.trials();
         let mut pool = Pool::start(order.clone())?;
-        // Workers have their own by now, and give them up once their captures are open.
+        // Of this thread only: each worker drops its own once its capture is open.
         lab::drop_privileges(Kept {
-            // Who is root owns tracefs and needs no right to reach it.
+            // Root owns tracefs and needs no capability to access it.
             removes_trace: order.settings.trace.is_some() && !geteuid().is_root(),
-            administers: false, // these are for the workers
+            administers: false, // only workers need these two
             makes_networks: false,
             ..order.settings.kept
         })?;
@@ -343,7 +350,8 @@ impl<'a> Run<'a> {
                 _ = ticks.tick() => {
                     self.progress.tick();
                     if let Some(trace) = &order.settings.trace {
-                        // What cannot be read is missed, and told of, by the trial that it belongs to.
+                        // A worker that waits for a timer does not read the trace, while other trials fill its rings.
+                        // Events that cannot be read are reported as missing by the trial that they belong to.
                         let _ = trace.empty();
                     }
                     continue;
@@ -367,6 +375,7 @@ impl<'a> Run<'a> {
         let measured = self.tally.total();
         let code = self.tally.worst().map_or(ExitCode::Success, ExitCode::from);
         let finished = self.finish();
+        // The error that ended the run is the cause, so it comes before errors of the output.
         let ended = ended?;
         finished?;
         if let ExitCode::Signal(_) = ended {
@@ -378,14 +387,16 @@ impl<'a> Run<'a> {
         Ok(code.worst(ended))
     }
 
-    /// Takes in what the workers had ready when they were asked to stop.
+    /// Takes in the remaining trials of workers that were asked to stop. Ends at the next signal or after
+    /// [`FAREWELL`].
     async fn drain(&mut self, pool: &mut Pool, order: &Order, signals: &mut Signals) {
         let rest = async {
             while let Some(event) = pool.next().await {
-                // What the first of them said is told of already, and the output goes on.
+                // The run ends anyway: a further error changes nothing.
                 if matches!(event, Event::Failed(_)) {
                     continue;
                 }
+                // Output that has failed is not written any more, but trials are still counted and saved.
                 if self.take(event, order).is_err() {
                     self.console = None;
                 }
@@ -401,6 +412,7 @@ impl<'a> Run<'a> {
     fn take(&mut self, event: Event, order: &Order) -> Result<(), Error> {
         match event {
             Event::Opened { interface, filter } => {
+                // Every worker opens a capture; the first one starts the output.
                 if self.capture.interface.is_empty() {
                     self.capture = CaptureReport {
                         interface,
@@ -445,7 +457,7 @@ impl<'a> Run<'a> {
             if let Some(report) = &mut self.report
                 && let Err(error) = report.trial(done)
             {
-                // It lacks a trial now, or ends within one: it must not get its name, even if the disk has room again.
+                // The file is incomplete: it must not get its name, even if the disk has room again.
                 self.report = None;
                 return Err(error);
             }
@@ -457,7 +469,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Ends the report and the output; the report even if the output fails.
+    /// Completes the report and the output. The report is completed even if the output fails.
     fn finish(self) -> Result<(), Error> {
         let saved = match self.report {
             Some(report) if self.tally.total() > 0 => report.commit(&self.capture),
@@ -471,7 +483,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The document about a run, in the making.
+/// Report file of a run that is being written.
 struct ReportFile {
     path: PathBuf,
     json: JsonWriter<BufWriter<NewFile>>,
@@ -496,7 +508,7 @@ impl ReportFile {
         written.map_err(|error| Error::file("write", &self.path, &error))
     }
 
-    /// Ends the document and gives it its name.
+    /// Completes the document and gives the file its name.
     fn commit(self, capture: &CaptureReport) -> Result<(), Error> {
         let failed = |error: &std::io::Error| Error::file("write", &self.path, error);
         let file = self.json.end(capture).map_err(|error| failed(&error))?;
@@ -506,7 +518,7 @@ impl ReportFile {
     }
 }
 
-/// The signals that end a run in good order.
+/// Signals that end a run in an orderly way: SIGINT, SIGTERM and SIGHUP.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -514,6 +526,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
+    /// Starts to listen. From then on the signals do not end the process by themselves.
     pub(super) fn new() -> Result<Self, Error> {
         let listen = |kind: SignalKind| {
             signal(kind).map_err(|error| Error::io("listen for signals", &error))
@@ -525,7 +538,7 @@ impl Signals {
         })
     }
 
-    /// The number of the next one.
+    /// Waits for the next signal and returns its number.
     pub(super) async fn next(&mut self) -> u8 {
         let kind = tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt(),
