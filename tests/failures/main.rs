@@ -8,8 +8,10 @@ mod injected;
 mod left_behind;
 mod limits;
 mod privileges;
+#[allow(dead_code)] // other tests install scripts, too
+#[path = "../support/program.rs"]
+mod program;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -29,8 +31,8 @@ struct User {
 
 impl User {
     fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        fs::copy(PROGRAM, home.path().join("rstproof")).unwrap();
+        let home = program::directory();
+        program::copy(Path::new(PROGRAM), &home.path().join("rstproof"));
         if geteuid().is_root() {
             std::os::unix::fs::chown(home.path(), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
         }
