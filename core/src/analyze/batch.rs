@@ -1,9 +1,9 @@
-//! What is seen in a piece of a capture: of each TCP segment the numbers that its connection is followed by.
+//! Decoder of the TCP segments in one piece of a capture, down to the numbers that a connection is followed by.
 //!
-//! This runs for every frame, on any thread and before it is known which frames came before, so it touches headers only and
-//! decides nothing. Where the usual layout of a header is not met the long way is taken, which is
-//! [`packet`]'s own; both read the same.
-#![allow(clippy::inline_always)] // what goes from one function to another through memory is waited for, for each frame
+//! This code runs for every frame, on any thread and before the earlier frames are known, so it reads headers only and
+//! decides nothing. A frame with an unusual header layout takes the slow path through [`packet`]; both paths read the
+//! same.
+#![allow(clippy::inline_always)] // arguments passed in memory would stall on each frame
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,30 +19,30 @@ use crate::packet::ip::{Ip, Part};
 use crate::packet::link::{self, Link};
 use crate::packet::{self, Flags, Header, SeqNum, TcpTimestamps, tunnel};
 
-/// Into so many shares the connections fall. Threads follow them side by side; the number does not depend on that of threads, so
-/// neither does the answer.
+/// Number of shares that the connections are divided into. Threads follow the shares in parallel. The number of shares
+/// does not depend on the number of threads, so the result does not either.
 pub const SHARES: usize = 4;
 
-/// The two ends of a connection, in an order that does not depend on who sends.
+/// Key of a connection: its two ends, in an order that does not depend on the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// Addresses, the upper halves of their bits first; of IPv4 the 32 bits alone.
+    /// Addresses, each with the upper half of its bits first. An IPv4 address is the 32 bits in the lower half.
     addresses: [[u64; 2]; 2],
     ports: [u16; 2],
     is_ipv6: bool,
 }
 
-/// Fibonacci hashing: of what comes of it the upper bits are the good ones.
+/// Spreads the bits of a number by Fibonacci hashing. The upper bits of the result are the best mixed.
 #[inline]
 pub(super) fn spread(bits: u64) -> u64 {
     bits.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// An address and a port. The order of the halves is that of the whole.
+/// Address and port of one end. The upper half of the address comes first, so tuples compare like the addresses.
 type End = ([u64; 2], u16);
 
-/// The halves of these bits.
-#[allow(clippy::cast_possible_truncation)] // the lower half is what is meant
+/// Splits the bits of an address into their upper and lower half.
+#[allow(clippy::cast_possible_truncation)] // the cast takes the lower half
 fn halves(bits: u128) -> [u64; 2] {
     [(bits >> 64) as u64, bits as u64]
 }
@@ -56,7 +56,7 @@ impl Hash for Ends {
                 state.write_u64(half);
             }
         } else {
-            // They are 32 bits each.
+            // Both IPv4 addresses fit into one word of 64 bits.
             state.write_u64(low[1] << 32 | high[1]);
         }
         state.write_u64(ports);
@@ -64,7 +64,7 @@ impl Hash for Ends {
 }
 
 impl Ends {
-    /// The ends of a segment from here to there, and which of them the sender is.
+    /// Returns the key of a segment's connection, and the index of the end that is its sender.
     #[must_use]
     pub fn of(source: (IpAddr, u16), destination: (IpAddr, u16)) -> (Self, usize) {
         let bits = |address: IpAddr| match address {
@@ -76,7 +76,7 @@ impl Ends {
         Self::between(from, to, source.0.is_ipv6())
     }
 
-    /// The same of the bits of addresses.
+    /// Returns the key and the sender's index, given the bits of both addresses.
     #[inline]
     fn between(from: End, to: End, is_ipv6: bool) -> (Self, usize) {
         let is_low = from <= to;
@@ -89,9 +89,10 @@ impl Ends {
         (ends, usize::from(!is_low))
     }
 
-    /// The same of IPv4.
+    /// Returns the key and the sender's index for IPv4, given the bits of both addresses.
     #[inline(always)]
     fn between_v4(from: (u64, u16), to: (u64, u16)) -> (Self, usize) {
+        // An address and its port fit into 48 bits, so one comparison replaces that of two tuples.
         let whole = |(address, port): (u64, u16)| address << 16 | u64::from(port);
         let is_low = whole(from) <= whole(to);
         let (low, high) = if is_low { (from, to) } else { (to, from) };
@@ -103,7 +104,7 @@ impl Ends {
         (ends, usize::from(!is_low))
     }
 
-    /// Address and port of an end.
+    /// Returns the address and the port of an end.
     #[must_use]
     pub fn socket(&self, end: usize) -> std::net::SocketAddr {
         let [upper, lower] = self.addresses[end];
@@ -115,54 +116,56 @@ impl Ends {
         std::net::SocketAddr::new(address, self.ports[end])
     }
 
-    /// The port of an end.
+    /// Returns the port of an end.
     #[must_use]
     pub fn port(&self, end: usize) -> u16 {
         self.ports[end]
     }
 
-    /// Which of the shares it belongs to. The same in every run: what is told of first depends on it.
+    /// Returns the index of the share that the connection belongs to. It is the same in every run, because the order of
+    /// the output depends on it.
     #[must_use]
     #[inline]
     pub fn share(&self) -> usize {
         let [low, high] = self.addresses;
         let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);
+        // Different rotations keep equal bits of both addresses from cancelling each other.
         let all =
             low[0] ^ low[1].rotate_left(7) ^ high[0].rotate_left(14) ^ high[1].rotate_left(21);
         let mixed = spread(all ^ ports.rotate_left(32));
         usize::from(mixed.to_be_bytes()[0]) % SHARES
     }
 
-    /// Whether both ends are the same.
+    /// Returns true if both ends are the same socket.
     #[must_use]
     pub fn is_itself(&self) -> bool {
         self.addresses[0] == self.addresses[1] && self.ports[0] == self.ports[1]
     }
 }
 
-/// A TCP segment.
+/// TCP segment, as decoded from one frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// Between whom.
+    /// Ends of the connection.
     pub ends: Ends,
-    /// What that is hashed to by the hasher of [`Wanted`].
+    /// Hash of `ends` by the hasher of [`Wanted`].
     pub hash: u32,
-    /// Which of the two sent it.
+    /// Index of the sender in `ends`.
     pub sender: usize,
-    /// Its header. The frame's number counts from 0 in the batch.
+    /// TCP header. The frame number counts from 0 within the batch.
     pub header: Header,
-    /// Which interface of the file it was captured on.
+    /// Index of the interface in the file that captured the frame.
     pub interface: u32,
-    /// What its IP header shows.
+    /// Features of the IP header.
     pub ip: IpTraits,
-    /// Bytes of the IP packet, by its own reckoning.
+    /// Length of the IP packet in bytes, according to its header.
     pub ip_len: u32,
-    /// Where the IP packet is in the bytes of the batch, and how much of it was captured.
+    /// Offset of the IP packet in the bytes of the batch, and its captured length.
     pub packet: (u32, u32),
 }
 
 impl Seen {
-    /// What was captured of the IP packet, in these bytes.
+    /// Returns the captured part of the IP packet, given the bytes of the batch.
     #[must_use]
     pub fn packet<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         let (start, length) = (self.packet.0 as usize, self.packet.1 as usize);
@@ -170,29 +173,30 @@ impl Seen {
     }
 }
 
-/// What is seen in a piece.
+/// Segments and counts of one piece of a capture.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The TCP segments, those of each [share](Ends::share) by themselves.
+    /// TCP segments, separately for each [share](Ends::share).
     pub segments: [Vec<Seen>; SHARES],
-    /// How many of them are RSTs.
+    /// Number of segments that are RSTs.
     pub resets: u32,
-    /// How many frames there are.
+    /// Number of frames.
     pub frames: u32,
-    /// Frames whose link cannot be read, by the number of its type.
+    /// Number of frames whose link type is not supported, by the number of the type.
     pub unread_links: BTreeMap<u16, u32>,
-    /// Fragments of IP packets that were passed over: what they carry is not in them.
+    /// Number of TCP frames that are IP fragments. First fragments are read; later ones are skipped, since they have no
+    /// TCP header.
     pub fragments: u32,
-    /// Frames that are TCP and were cut before their header ended, or are malformed.
+    /// Number of TCP frames whose header is truncated or malformed.
     pub cut: u32,
-    /// Frames that the filter does not let through.
+    /// Number of frames that the filter rejects.
     pub filtered: u32,
-    /// Frames that the interfaces say they had no room for.
+    /// Largest number of dropped frames that an interface has reported.
     pub dropped: u64,
 }
 
 impl Batch {
-    /// Makes room for another piece.
+    /// Clears the batch for the next piece, and keeps the memory.
     pub fn clear(&mut self) {
         for segments in &mut self.segments {
             segments.clear();
@@ -211,24 +215,26 @@ impl Batch {
         self.segments[seen.ends.share()].push(seen);
     }
 
-    /// Takes in what an interface counted.
+    /// Records the statistics of an interface.
     pub fn count(&mut self, counted: &Statistics<'_>) {
+        // An interface reports its total each time, so the counts are not added up.
         self.dropped = self.dropped.max(counted.dropped.unwrap_or(0));
     }
 }
 
-/// Filter of frames, made for each link type that a capture has: a BPF program is compiled for one of them.
+/// Filter of frames, compiled separately for each link type of a capture, because a BPF program is valid for one type
+/// only.
 #[derive(Clone)]
 pub struct FrameFilter(Arc<MakeFilter>);
 
 type MakeFilter = dyn Fn(u16) -> Option<CompiledFilter> + Send + Sync;
 
-/// Whether a frame of one link type counts, by its captured bytes.
+/// Predicate on the captured bytes of a frame of one link type. It returns true if the frame passes the filter.
 pub type CompiledFilter = Box<dyn Fn(&[u8]) -> bool>;
 
 impl FrameFilter {
-    /// A filter that is made by this function for each number of the `LINKTYPE_` registry. Where there is none for a link type, no frame
-    /// of it counts.
+    /// Creates a filter from a function that compiles it for a number of the `LINKTYPE_` registry. If the function
+    /// returns `None` for a link type, all frames of the type are rejected.
     pub fn new(make: impl Fn(u16) -> Option<CompiledFilter> + Send + Sync + 'static) -> Self {
         Self(Arc::new(make))
     }
@@ -240,26 +246,27 @@ impl fmt::Debug for FrameFilter {
     }
 }
 
-/// How frames are looked at.
+/// Options of the frame decoder.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Whether packets inside of packets count in the place of those.
+    /// True if the innermost packet of a tunnel is analyzed instead of the outer one.
     pub inside_tunnels: bool,
-    /// Which frames count; none means all.
+    /// Filter of the frames to analyze. `None` accepts all frames.
     pub filter: Option<FrameFilter>,
-    /// What ends are hashed by: nobody can make a capture whose connections all fall on one another.
+    /// Hasher of connection keys. It is randomly seeded, so that no capture can be crafted whose connections all
+    /// collide.
     pub hasher: DefaultHashBuilder,
 }
 
-/// Looks at frames, in a thread of its own.
+/// Frame decoder of one thread.
 pub struct Look<'w> {
     wanted: &'w Wanted,
-    /// The filter for each link type that was met.
+    /// Compiled filters by link type, for the types met so far.
     filters: BTreeMap<u16, Option<CompiledFilter>>,
 }
 
 impl<'w> Look<'w> {
-    /// Looks for what is wanted.
+    /// Creates a decoder with these options.
     #[must_use]
     pub fn new(wanted: &'w Wanted) -> Self {
         Self {
@@ -268,7 +275,7 @@ impl<'w> Look<'w> {
         }
     }
 
-    /// Whether this filter lets a frame through.
+    /// Returns true if the filter accepts the frame.
     fn lets_through(&mut self, filter: &FrameFilter, kind: u16, frame: &[u8]) -> bool {
         let compiled = self.filters.entry(kind).or_insert_with(|| filter.0(kind));
         compiled
@@ -276,13 +283,13 @@ impl<'w> Look<'w> {
             .is_some_and(|lets_through| lets_through(frame))
     }
 
-    #[allow(clippy::cast_possible_truncation)] // half of it is enough
+    #[allow(clippy::cast_possible_truncation)] // the index needs only 32 bits
     #[inline(always)]
     fn hash(&self, ends: &Ends) -> u32 {
         self.wanted.hasher.hash_one(ends) as u32
     }
 
-    /// Looks at a frame of these bytes.
+    /// Decodes a frame of `bytes` and adds its segment and counts to the batch.
     #[inline]
     pub fn at(&mut self, batch: &mut Batch, reader: &Reader<'_>, frame: &Frame<'_>, bytes: &[u8]) {
         let number = batch.frames;
@@ -298,6 +305,7 @@ impl<'w> Look<'w> {
             *batch.unread_links.entry(kind).or_default() += 1;
             return;
         };
+        // The fast path reads only the outer packet.
         if link == Link::Ethernet
             && !self.wanted.inside_tunnels
             && self.usual(batch, number, frame, bytes)
@@ -325,6 +333,8 @@ impl<'w> Look<'w> {
                 Some(((ports, header), traits)) => {
                     let (ends, sender) =
                         Ends::of((ip.source, ports[0]), (ip.destination, ports[1]));
+                    // The payload is a slice of the packet, so the difference of the addresses is the length of the IP
+                    // headers.
                     let before = ip.payload.as_ptr().addr() - packet.as_ptr().addr();
                     let ip_len = u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0);
                     batch.push(Seen {
@@ -344,12 +354,13 @@ impl<'w> Look<'w> {
     }
 }
 
-/// Length of the header of Ethernet.
+/// Length of an Ethernet header without tags, in bytes.
 const ETHERNET_HEADER: usize = 14;
 
 impl Look<'_> {
-    /// Takes in what nearly all frames are: Ethernet without tags, IPv4 without options or IPv6 without extension headers, whole,
-    /// and TCP. Whether it is one; of any other nothing is said.
+    /// Decodes the layout of nearly all frames: TCP in an unfragmented IPv4 packet without options, or in an IPv6
+    /// packet without extension headers, on Ethernet without tags. Returns false, and changes nothing, for any other
+    /// frame.
     #[inline(always)]
     fn usual(&self, batch: &mut Batch, number: u32, frame: &Frame<'_>, bytes: &[u8]) -> bool {
         let captured = frame.captured;
@@ -362,7 +373,8 @@ impl Look<'_> {
                     return false;
                 };
                 let total = u16::from_be_bytes([ip[2], ip[3]]);
-                // Not a fragment; and long enough for two headers.
+                // No fragment: of the flags and the offset only DF and the reserved bit may be set. 40 bytes hold both
+                // headers.
                 let is_usual = ip[0] == 0x45
                     && ip[9] == TCP
                     && matches!(ip[6], 0 | 0x40 | 0x80 | 0xc0)
@@ -433,7 +445,7 @@ impl Look<'_> {
     }
 }
 
-/// Where a packet is in these bytes, which it is a part of, and its length.
+/// Returns the offset of a packet in the bytes that contain it, and the length of the packet.
 #[inline(always)]
 fn place_of(packet: &[u8], bytes: &[u8]) -> (u32, u32) {
     let place = packet.as_ptr().addr() - bytes.as_ptr().addr();
@@ -441,12 +453,13 @@ fn place_of(packet: &[u8], bytes: &[u8]) -> (u32, u32) {
     (small(place), small(packet.len()))
 }
 
-/// Reads the header of TCP in an IP packet.
+/// Decodes the TCP header in an IP packet.
 fn segment(ip: &Ip<'_>, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
     tcp(ip.payload, ip.payload_len?, frame, of)
 }
 
-/// Reads the header of TCP (RFC 9293, 3.1) at the beginning of what was captured of a segment, which is so long.
+/// Decodes the TCP header (RFC 9293, 3.1) of a segment of `length` bytes, given its captured part. Returns `None` if
+/// the header is truncated or malformed.
 #[inline(always)]
 fn tcp(captured: &[u8], length: u32, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
     let fixed = captured.first_chunk::<20>()?;
@@ -473,7 +486,7 @@ fn tcp(captured: &[u8], length: u32, frame: u32, of: &Frame<'_>) -> Option<([u16
         timestamps: None,
         sack_edge: None,
     };
-    // What Linux, the BSDs and Windows send all the time (RFC 7323, appendix A).
+    // Fast path: two NOPs and timestamps, which Linux, the BSDs and Windows always send (RFC 7323, appendix A).
     if let [1, 1, 8, 10, rest @ ..] = options
         && let Some((times, [])) = rest.split_first_chunk::<8>()
     {
@@ -498,7 +511,7 @@ mod tests {
 
     use super::*;
 
-    /// What a client's kernel and a scanner do: the next port for each connection, or the next address.
+    /// Traffic of a client and of a scanner: each connection uses the next port or the next address.
     #[test]
     fn connections_that_differ_by_little_are_shared_out_evenly() {
         const COUNT: u16 = 4_000;

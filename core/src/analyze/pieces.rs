@@ -1,10 +1,11 @@
-//! A capture in pieces that threads read side by side.
+//! Pipeline that reads a capture in pieces, in parallel threads.
 //!
-//! Reading a piece and looking at each header needs no other piece, but for where its first block begins. That is guessed; when
-//! it is the turn of the piece it is known, and a wrong guess costs reading it once more. Then its segments are taken in by one
-//! [table](super::table) after the other, and at last what these had to say is heard. At each of these stages the pieces pass one
-//! by one and in the order of the file, so the answer does not depend on how many threads there are; and while one piece is at
-//! one stage the next may be at that before.
+//! A thread can decode the headers of a piece without any other piece, except for the offset of its first block. The
+//! thread guesses this offset; when all earlier pieces are done the offset is known, and after a wrong guess the piece
+//! is read once more. Then one [table](super::table) after the other takes in the segments of the piece, and the
+//! audience receives the output of the tables. The pieces pass each of these stages one by one, in the order of the
+//! file, so the result does not depend on the number of threads. While one piece is at a stage, the next one can be at
+//! the stage before.
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -16,54 +17,54 @@ use super::batch::{Batch, Look, SHARES, Wanted};
 use super::table::{Audience, Listener, Table, Totals};
 use crate::file::{Block, LONGEST_BLOCK, Malformed, Problem, ReadAt, Reader, Skipped};
 
-/// Length of a piece, in bytes: it and what was seen in it stay in a core's own cache.
+/// Length of a piece in bytes. The piece and its decoded segments fit into a core's own cache.
 pub const PIECE: usize = 512 << 10;
 
-/// More than it takes to say how long a block is, or what a file is. No piece is shorter.
+/// Number of bytes that suffice to read the length of a block or to recognize a file format. No piece is shorter.
 const SOME: usize = 64;
 
-/// Where pieces come from.
+/// Source of the pieces.
 pub enum Source<'a> {
-    /// A file of this length in bytes, which can be read anywhere.
+    /// File with random access, and its length in bytes.
     File(&'a dyn ReadAt, u64),
-    /// What can only be read from front to back.
+    /// Stream that can only be read from front to back.
     Stream(Mutex<&'a mut (dyn Read + Send)>),
 }
 
-/// Why a capture was not read to its end.
+/// Reason why a capture was not read to its end.
 #[derive(Debug)]
 pub enum Stopped {
-    /// What it says is wrong.
+    /// Malformed capture, with the offset and the problem.
     Malformed(Malformed),
-    /// It could not be read any further than this.
+    /// I/O error, and the offset at which reading stopped.
     Io(io::Error, u64),
-    /// Nothing behind this was wanted.
+    /// Request of the audience to stop, and the offset up to which the capture was read.
     Unwanted(u64),
 }
 
-/// What reading a capture came to.
+/// Result of reading a capture.
 #[derive(Debug)]
 pub struct Ended<L> {
-    /// How many bytes it has, or why it was not read to its end.
+    /// Length of the capture in bytes, or the reason why it was not read to its end.
     pub read: Result<u64, Stopped>,
-    /// Up to which byte it was read.
+    /// Offset up to which the capture was read.
     pub position: u64,
-    /// What it amounts to, as far as it was read.
+    /// Totals of the part that was read.
     pub totals: Totals,
-    /// Who was told of its connections: one of each share of them.
+    /// Listeners, one for each share of the connections.
     pub listeners: Vec<L>,
 }
 
-/// Where pieces pass one by one, in the order of the file.
+/// Stage that pieces pass one by one, in the order of the file.
 struct Stage<T> {
     turn: Mutex<Turn<T>>,
     passed: Condvar,
-    /// The same number as in the turn, to be looked at without it.
+    /// Copy of the number in `turn`, readable without the lock.
     whose: AtomicU64,
 }
 
 struct Turn<T> {
-    /// Number of the piece whose turn it is.
+    /// Number of the piece that may enter the stage next.
     piece: u64,
     what: T,
 }
@@ -77,7 +78,8 @@ impl<T> Stage<T> {
         }
     }
 
-    /// Does this when it is the turn of this piece, and passes the turn on. `None` if that does not come, since all is over.
+    /// Runs a function once all earlier pieces have passed the stage, and then lets the next piece in. Returns `None`
+    /// if reading is over before that.
     fn pass<R>(
         &self,
         piece: u64,
@@ -98,13 +100,17 @@ impl<T> Stage<T> {
         let result = what(&mut turn.what);
         turn.piece += 1;
         self.whose.store(turn.piece, Ordering::Release);
+        // Unlocks before waking, so that the woken thread does not block on the mutex. Each thread waits for another
+        // piece, so all are woken.
         drop(turn);
         self.passed.notify_all();
         Some(result)
     }
 
-    /// The turn comes soon, as a rule, and to be woken takes longer than that. It is no more than a saving: who has waited in
-    /// vain here lets others have the processor, and then goes to sleep.
+    /// Spins, then yields, until the stage is free for this piece or a limit is reached.
+    ///
+    /// The wait is usually shorter than the time to wake a sleeping thread, so this is only an optimization:
+    /// [`Self::pass`] sleeps if it was in vain.
     fn wait_a_little(&self, piece: u64, is_over: &AtomicBool) {
         const LOOKS: u32 = 1_000;
         const YIELDS: u32 = 100;
@@ -126,30 +132,32 @@ impl<T> Stage<T> {
     }
 }
 
-/// The first stage: where blocks begin.
+/// State of the first stage, which finds the boundaries of blocks.
 #[derive(Default)]
 struct Front {
-    /// Reads what follows; `None` before the beginning of the file.
+    /// Reader of the blocks that follow; `None` until the file header has been read.
     reader: Option<Reader<'static>>,
-    /// The block that has begun and goes on in the next piece.
+    /// Bytes of the block that continues in the next piece.
     carry: Vec<u8>,
-    /// A block of a kind that is skipped; its bytes are not kept.
+    /// Block of a skipped kind that continues in the next piece. Its bytes are not kept.
     skipped: Option<Skipped>,
-    /// Where that begins, or else the next piece.
+    /// Offset of the unfinished block, or of the next piece if no block is unfinished.
     position: u64,
-    /// How many frames came before.
+    /// Number of frames in all earlier pieces.
     frames: u32,
     stopped: Option<Stopped>,
 }
 
-/// The last one: what is told is heard.
+/// State of the last stage, which passes output to the audience.
 struct Back<'a, A> {
     audience: &'a mut A,
     totals: Totals,
-    /// Up to where it was heard, if nothing more is wanted.
+    /// Offset at which the audience asked to stop.
     unwanted: Option<u64>,
 }
 
+// `Relaxed` suffices for the atomics here: the mutexes of the stages order all access to shared data, and a thread that
+// reads an old value of `is_over` only reads a piece too many.
 struct Shared<'s, 'f, 'a, L, A> {
     source: &'s Source<'f>,
     /// Length of a piece, in bytes.
@@ -158,26 +166,27 @@ struct Shared<'s, 'f, 'a, L, A> {
     front: Stage<Front>,
     tables: [Stage<Table<L>>; SHARES],
     back: Stage<Back<'a, A>>,
-    /// What the blocks of an ordinary piece are read by, as soon as that is known.
+    /// Reader of the blocks in pieces whose predecessors are not done, once the file header is known. It serves for
+    /// guesses.
     reader: Mutex<Option<Reader<'static>>>,
-    /// No other piece is begun with.
+    /// True once no further piece is read.
     is_over: AtomicBool,
 }
 
-/// The block that began in an earlier piece and ends in this one.
+/// Block that began in an earlier piece and ends in this one.
 struct Head {
     bytes: Vec<u8>,
     batch: Batch,
 }
 
-/// What the first stage makes of a piece.
+/// Result of the first stage for one piece.
 struct Begun {
     head: Option<Head>,
-    /// Where the first block that begins in it does.
+    /// Offset in the piece at which its first block begins.
     start: usize,
-    /// How many frames came before, its head included.
+    /// Number of frames before that offset, including those of `head`.
     frames: u32,
-    /// What of the capture has been taken in with this.
+    /// Offset in the capture up to which blocks have been read, including this piece.
     position: u64,
 }
 
@@ -185,21 +194,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How a capture is to be read.
+/// Options for reading a capture.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner<'w> {
-    /// By how many threads, or as many of them as can be started; the caller's is one.
+    /// Number of threads, including the caller's. Fewer are used if the system does not start as many.
     pub threads: usize,
-    /// In pieces of so many bytes; usually [`PIECE`].
+    /// Length of a piece in bytes; usually [`PIECE`].
     pub piece: usize,
-    /// What is to be seen in it.
+    /// Options of the frame decoder.
     pub wanted: &'w Wanted,
-    /// How many connections may live at the same time; usually [`MOST_CONNECTIONS`](super::table::MOST_CONNECTIONS).
+    /// Maximum number of simultaneous connections; usually [`MOST_CONNECTIONS`](super::table::MOST_CONNECTIONS).
     pub most: usize,
 }
 
-/// Reads a capture to its end. Everything before the place where it stopped has been taken in; the listeners, one of each share of
-/// the connections, are told of these, and the audience hears what they say.
+/// Reads a capture to its end, or up to the first error. All connections before that point are reported to the
+/// listeners, one for each share of the connections, and the audience receives the listeners' output.
 pub fn read_all<L: Listener, A: Audience<L::Said>>(
     source: &Source<'_>,
     manner: Manner<'_>,
@@ -225,7 +234,7 @@ pub fn read_all<L: Listener, A: Audience<L::Said>>(
         for _ in 1..manner.threads {
             let more = || work(&shared, &mut Look::new(manner.wanted));
             if thread::Builder::new().spawn_scoped(scope, more).is_err() {
-                break; // a limit is reached, and those that are there are enough: one is
+                break; // a system limit is reached; one thread is enough
             }
         }
         work(&shared, &mut Look::new(manner.wanted));
@@ -253,12 +262,12 @@ pub fn read_all<L: Listener, A: Audience<L::Said>>(
     }
 }
 
-/// Tells of what still lives when a capture is at its end, in the order of the first frames.
+/// Reports the connections still open at the end of the capture, ordered by first frame.
 fn tell_the_rest<L: Listener>(
     tables: &mut [Table<L>],
     mut hear: impl FnMut(Vec<L::Said>) -> ControlFlow<()>,
 ) {
-    /// So many are told of before it is heard: it takes memory.
+    /// Number of connections reported between two calls of `hear`. Their output is kept in memory meanwhile.
     const SOME: usize = 1_000;
     let mut left = Vec::new();
     for (share, table) in tables.iter_mut().enumerate() {
@@ -272,7 +281,7 @@ fn tell_the_rest<L: Listener>(
         for (_, share, place) in chunk.into_iter().flatten() {
             tables[*share].retire(*place);
         }
-        // Once at least: a listener may have something to say without one.
+        // Runs at least once, because a listener may have output without an open connection.
         let said = tables.iter_mut().map(|table| table.hand_over().0).collect();
         if hear(said).is_break() || chunk.is_none() {
             return;
@@ -280,7 +289,7 @@ fn tell_the_rest<L: Listener>(
     }
 }
 
-/// A file has to be as long as it was when it was opened.
+/// Checks that a file is still as long as it was when it was opened. Fails with `UnexpectedEof` if it became shorter.
 fn whole(source: &Source<'_>, position: u64) -> Result<u64, Stopped> {
     match source {
         Source::File(_, length) if position < *length => {
@@ -292,7 +301,7 @@ fn whole(source: &Source<'_>, position: u64) -> Result<u64, Stopped> {
     }
 }
 
-/// What there is to say when all pieces have been taken in.
+/// Returns the length of the capture after the last piece, or the reason why the capture was not read to its end.
 fn finish(front: Front) -> Result<u64, Stopped> {
     if let Some(stopped) = front.stopped {
         return Err(stopped);
@@ -303,7 +312,7 @@ fn finish(front: Front) -> Result<u64, Stopped> {
         return malformed(block.cut());
     }
     match &front.reader {
-        // It ended before it could be recognised.
+        // The capture ended before its format was recognized.
         None => match Reader::new(&front.carry) {
             Ok(_) => Ok(offset + front.carry.len() as u64),
             Err(error) => Err(Stopped::Malformed(error)),
@@ -322,7 +331,7 @@ fn work<L: Listener, A: Audience<L::Said>>(shared: &Shared<'_, '_, '_, L, A>, lo
     while !shared.is_over.load(Ordering::Relaxed) {
         let (piece, read) = shared.fetch(&mut bytes);
         let bytes = &bytes[..*read.as_ref().unwrap_or(&0)];
-        // Before its turn, by a guess.
+        // Decodes the piece before its turn, from a guessed offset.
         batch.clear();
         let known = lock(&shared.reader).clone();
         let guessed = known.and_then(|reader| {
@@ -331,12 +340,13 @@ fn work<L: Listener, A: Audience<L::Said>>(shared: &Shared<'_, '_, '_, L, A>, lo
             } else {
                 reader.guess(bytes)
             }?;
+            // The number of changes is kept, because a later section or interface makes the guess worthless.
             let end = walk(&reader, &bytes[start..], &mut batch, look);
             Some((start, reader.changes(), end))
         });
         let begun = shared.front.pass(piece, &shared.is_over, |front| {
             if shared.is_over.load(Ordering::Relaxed) {
-                return None; // the piece before it has not gone on, and it would wait for that
+                return None; // later stages would wait for the piece before, which never comes
             }
             let begun = match read {
                 Ok(0) => None,
@@ -365,7 +375,7 @@ fn work<L: Listener, A: Audience<L::Said>>(shared: &Shared<'_, '_, '_, L, A>, lo
 }
 
 impl<L: Listener, A: Audience<L::Said>> Shared<'_, '_, '_, L, A> {
-    /// Takes a piece through the stages behind the first. Its turn comes at each of them, since no piece before it stops.
+    /// Takes a piece through all stages after the first. Its turn always comes there, because no earlier piece stops.
     fn follow(&self, piece: u64, begun: Begun, batch: &mut Batch, bytes: &[u8]) {
         let never = AtomicBool::new(false);
         let mut head = begun.head;
@@ -401,7 +411,7 @@ impl<L: Listener, A: Audience<L::Said>> Shared<'_, '_, '_, L, A> {
 }
 
 impl<L, A> Shared<'_, '_, '_, L, A> {
-    /// The next piece, its number, and how long it is; nothing at the end.
+    /// Reads the next piece. Returns its number and its length, which is 0 at the end.
     fn fetch(&self, bytes: &mut [u8]) -> (u64, io::Result<usize>) {
         match self.source {
             Source::File(file, length) => {
@@ -412,6 +422,7 @@ impl<L, A> Shared<'_, '_, '_, L, A> {
                 (piece, read_at(*file, &mut bytes[..wanted], start))
             }
             Source::Stream(stream) => {
+                // The lock is taken before the number, so that pieces are numbered in the order in which they are read.
                 let mut stream = lock(stream);
                 let piece = self.next.fetch_add(1, Ordering::Relaxed);
                 (piece, fill(&mut **stream, bytes))
@@ -420,7 +431,7 @@ impl<L, A> Shared<'_, '_, '_, L, A> {
     }
 }
 
-/// As much as there is.
+/// Reads at an offset until the buffer is full or the file ends. Returns the number of bytes read.
 fn read_at(file: &dyn ReadAt, bytes: &mut [u8], start: u64) -> io::Result<usize> {
     let mut length = 0;
     while length < bytes.len() {
@@ -441,7 +452,7 @@ fn fill(stream: &mut dyn Read, bytes: &mut [u8]) -> io::Result<usize> {
             Ok(0) => break,
             Ok(more) => length += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What came before it is taken in first; the next read fails again.
+            // The bytes read so far are analyzed first. The next read fails again.
             Err(_) if length > 0 => break,
             Err(error) => return Err(error),
         }
@@ -449,15 +460,15 @@ fn fill(stream: &mut dyn Read, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-/// How far a walk came, and what it would go on with.
+/// End of a walk over the blocks of a piece.
 struct End {
-    /// Where the next block begins.
+    /// Offset at which the next block begins.
     offset: usize,
     reader: Reader<'static>,
     problem: Option<Problem>,
 }
 
-/// Looks at every frame of these bytes, at whose beginning a block begins.
+/// Decodes every frame in these bytes, at whose beginning a block begins.
 fn walk(reader: &Reader<'_>, bytes: &[u8], batch: &mut Batch, look: &mut Look<'_>) -> End {
     let mut reader = reader.go_on(bytes);
     let mut problem = None;
@@ -469,6 +480,7 @@ fn walk(reader: &Reader<'_>, bytes: &[u8], batch: &mut Batch, look: &mut Look<'_
         match block {
             Ok(Block::Frame(frame)) => look.at(batch, &reader, &frame, bytes),
             Ok(Block::Statistics(counted)) => batch.count(&counted),
+            // The reader itself keeps track of these.
             Ok(Block::Interface(_) | Block::Section(_)) => {}
             Err(error) => problem = Some(error.problem),
         }
@@ -480,7 +492,7 @@ fn walk(reader: &Reader<'_>, bytes: &[u8], batch: &mut Batch, look: &mut Look<'_
     }
 }
 
-/// Finds out what begins in a piece, when that is known of all before it.
+/// Completes the first stage for a piece, once the reader and the unfinished block of all earlier pieces are known.
 fn begin(
     front: &mut Front,
     ordinary: &Mutex<Option<Reader<'static>>>,
@@ -519,15 +531,15 @@ fn begin(
     if front.reader.as_ref().map(Reader::changes) != Some(end.reader.changes()) {
         *lock(ordinary) = Some(end.reader.clone());
     }
-    // By what is read behind it, for there may be another byte order.
+    // The reader at the end of the piece continues, because a new section may have changed the byte order.
     front.reader = Some(end.reader);
     stop_if_broken(front, end.problem);
     (begun.start, begun.position) = (start, front.position);
     begun
 }
 
-/// A block that ends behind its piece is no broken one: it is skipped if it is of no kind that is read, and else kept, unless
-/// it is too long for that.
+/// Records the problem that ended a walk, unless the block is only unfinished. A block that ends after its piece is
+/// skipped if it is of a skipped kind, and else kept, unless it is too long for that.
 fn stop_if_broken(front: &mut Front, problem: Option<Problem>) {
     let is_cut = match problem {
         None | Some(Problem::Begun(_)) => true,
@@ -550,7 +562,7 @@ fn stop_if_broken(front: &mut Front, problem: Option<Problem>) {
     }
 }
 
-/// Skips the block that has begun, if it is of a kind that is skipped.
+/// Starts to skip the unfinished block, if it is of a skipped kind. Returns true in this case.
 fn skip(front: &mut Front) -> bool {
     let reader = front.reader.as_ref();
     front.skipped = reader.and_then(|reader| reader.skipped(&front.carry));
@@ -562,7 +574,8 @@ fn skip(front: &mut Front) -> bool {
     true
 }
 
-/// Goes on skipping in a piece, from here on. Where in it the next block begins, if it does.
+/// Continues to skip a block in a piece, from an offset on. Returns the offset at which the next block begins, if it
+/// does so in this piece.
 fn go_on_skipping(front: &mut Front, bytes: &[u8], from: usize) -> Option<usize> {
     let block = front.skipped.as_mut()?;
     let start = from + block.pass(&bytes[from..]);
@@ -583,8 +596,8 @@ fn go_on_skipping(front: &mut Front, bytes: &[u8], from: usize) -> Option<usize>
     }
 }
 
-/// Completes the block that has begun in an earlier piece, or the beginning of the file. Where in this piece the next block
-/// begins; `None` if it is not in it, or there is none.
+/// Completes the block or the file header that began in an earlier piece. Returns the block, and the offset in this
+/// piece at which the next block begins; `None` if there is none in the piece.
 fn complete(
     front: &mut Front,
     ordinary: &Mutex<Option<Reader<'static>>>,
@@ -604,7 +617,7 @@ fn complete(
                 front.reader = Some(reader);
                 front.carry.clear();
                 front.position += header as u64;
-                // The header of a classic pcap is in the piece that it begins in, since a piece has room for it.
+                // The header of a classic pcap lies in the piece that it begins in, because a piece has room for it.
                 return (None, Some(header - before.min(header)));
             }
             Err(error) => {
@@ -634,12 +647,12 @@ fn complete(
         taken = more;
         let carry = std::mem::take(&mut front.carry);
         let mut batch = Batch::default();
-        // Only the first block: those behind it are in the piece.
+        // Reads only the first block. The blocks after it lie in the piece itself.
         let (first, end) = first_block(&reader, &carry, &mut batch, look);
         match first {
             Ok(length) if length > before => {
                 front.position += length as u64;
-                // What is behind it is taken from the piece.
+                // The bytes after the block are read from the piece.
                 front.reader = Some(end);
                 let head = Head {
                     bytes: carry,
@@ -672,7 +685,7 @@ fn complete(
     }
 }
 
-/// Looks at the first block of these bytes: how long it is, and what reads what follows.
+/// Decodes the first block of these bytes. Returns its length, and the reader for the bytes after it.
 fn first_block(
     reader: &Reader<'_>,
     bytes: &[u8],
