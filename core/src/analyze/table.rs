@@ -1,11 +1,11 @@
-//! The connections of a capture: which segment belongs to which, when one is over, and what is told of it then.
+//! Connection table: assigns segments to connections, detects the end of a connection and reports it.
 //!
-//! Segments come in the order of the capture. A connection is told of when it is over by Zeek's reckoning, or when the capture
-//! ends; so a table holds those that live, and its memory does not grow with the file. When more live than it may hold, the
-//! one that has been silent for longest has to go, and that is said.
+//! Segments arrive in the order of the capture. A connection is reported when it is over by Zeek's rules, or when the
+//! capture ends. A table therefore holds open connections only, and its memory does not grow with the file. If there
+//! are more open connections than the limit, those that were silent for longest are evicted and counted.
 //!
-//! The connections of a capture are [shared](super::batch::SHARES) among some tables, each for itself, so that threads can be at
-//! work on them side by side.
+//! The connections of a capture are [shared](super::batch::SHARES) among several independent tables, so that threads
+//! can work on them in parallel.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -24,80 +24,82 @@ use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
-/// Connections that live at the same time; more are not held, and of each share no more than its part of that.
+/// Maximum number of simultaneous connections, over all tables. Each table may hold its part of it.
 pub const MOST_CONNECTIONS: usize = 1 << 20;
 
-/// RSTs of a connection that are held until it is over; of more the oldest are told of before.
+/// Maximum number of RSTs that are held until their connection is over. If there are more, those held so far are
+/// reported early.
 const MOST_RESETS: usize = 64;
 
-/// Connections of a table that are told of as being over while one piece is taken in: what is said of them is held until all tables
-/// have taken it in. More than a piece has room for, so the rest does not grow.
+/// Maximum number of finished connections that a table reports during one piece; their output is kept until all tables
+/// have taken in the piece. A piece has room for fewer new connections, so the backlog does not grow.
 const MOST_TOLD: usize = 10_000;
 
-/// The same of all connections of a table together: of more each is told of at once.
+/// Maximum number of RSTs that one table holds over all its connections. Beyond it each RST is reported at once.
 const MOST_HELD: usize = (1 << 15) / SHARES;
 
-/// A RST, and all that can be said of it.
+/// Record of an RST, with everything known about it.
 #[derive(Debug)]
 pub struct Told {
-    /// As the flow has it.
+    /// RST as the flow classifies it.
     pub reset: Reset,
-    /// Its header.
+    /// TCP header.
     pub header: Header,
-    /// What it means.
+    /// Cause and effect of the RST.
     pub explanation: Explanation,
-    /// What speaks for or against a third party.
+    /// Evidence for or against an injection by a third party.
     pub facts: Vec<Fact>,
-    /// What it says itself.
+    /// Reasons that the RST itself carries, in its options and its payload.
     pub said: Vec<Said>,
-    /// What was known when it passed, and what its sender did then.
+    /// State of the connection when the RST was captured, what its sender sent afterwards, and the earlier history.
     context: Context,
     sequel: Sequel,
     past: Past,
 }
 
-/// A connection that is over, or was when the capture ended.
+/// Connection that is over, or was open at the end of the capture.
 #[derive(Debug)]
 pub struct Connection<'a> {
-    /// In the midst of which frame this is told: the last one that was taken in; `u32::MAX` after all.
+    /// Number of the frame during which the connection is reported: the last frame that the table has taken in;
+    /// `u32::MAX` at the end of the capture.
     pub told_at: u32,
-    /// Its ends.
+    /// Ends of the connection.
     pub ends: Ends,
-    /// Which of them is the client.
+    /// Index of the client in `ends`.
     pub client: usize,
-    /// Its first frame and its last one, copies included.
+    /// First and last frame, including duplicates.
     pub span: (u32, u32),
-    /// The first frame that what is known of it rests on: its own, or that of a connection of the same ends that its SYN
-    /// came in the midst of.
+    /// First frame that the analysis depends on: the connection's own first frame, or that of the connection between
+    /// the same ends that its SYN interrupted.
     pub rests_on: u32,
-    /// As Zeek sees it.
+    /// Connection as Zeek describes it.
     pub zeek: &'a Zeek,
-    /// Sender of the first packet, which Zeek's sides are counted from.
+    /// Sender of the first packet, which is side 0 of `zeek`.
     pub first: usize,
-    /// How many RSTs it had.
+    /// Number of RSTs.
     pub resets: u64,
-    /// Frames of its RSTs, the last of them.
+    /// Frame numbers of the first RSTs; only a limited number is kept.
     pub frames: &'a [u32],
-    /// What lowers the claims that may be made of it.
+    /// Missing parts of the connection, which limit the conclusions.
     pub gaps: Gaps,
-    /// How long nothing had been sent when the last packet came, in nanoseconds.
+    /// Time between the last packet and the one before it, in nanoseconds.
     pub idle: i64,
 }
 
 impl Connection<'_> {
-    /// What it is called by: the number of its first frame.
+    /// Returns the number of the connection, which is that of its first frame.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.span.0
     }
 
-    /// What is said of it comes in this order: by when it is told, and then by its number.
+    /// Returns the sort key of the output: the time of the report, then the connection's number.
     #[must_use]
     pub fn order(&self) -> (u32, u32) {
         (self.told_at, self.number())
     }
 
-    /// Address and port of an end.
+    /// Returns the address and the port of an end.
     #[must_use]
     pub fn socket(&self, role: Role) -> SocketAddr {
         let end = match role {
@@ -108,107 +110,109 @@ impl Connection<'_> {
     }
 }
 
-/// What a capture lacks of a connection.
+/// Missing parts of a connection in the capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gaps {
-    /// It does not hold the beginning.
+    /// True if the capture lacks the beginning of the connection.
     pub begins_midstream: bool,
-    /// A frame acknowledges what was not captured: this is the first that does.
+    /// Number of the first frame that acknowledges data missing in the capture.
     pub lost: Option<u32>,
-    /// Nothing of one end was captured.
+    /// True if no packet of one end was captured.
     pub one_sided: bool,
-    /// Packets were captured twice.
+    /// True if packets were captured twice.
     pub doubled: bool,
 }
 
-/// What a segment has done to its connection.
+/// Effect of one segment on its connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// The first frame of the connection.
+    /// First frame of the connection.
     pub connection: u32,
-    /// Its ends.
+    /// Ends of the connection.
     pub ends: Ends,
-    /// Who sent it.
+    /// Sender of the segment.
     pub from: Role,
-    /// Its header.
+    /// TCP header.
     pub header: Header,
-    /// SEQ and ACK relative to the initial numbers; `None` if those are unknown.
+    /// SEQ relative to the sender's initial sequence number; `None` if that is unknown.
     pub seq: Option<u32>,
-    /// See `seq`.
+    /// ACK relative to the receiver's initial sequence number; `None` if that is unknown.
     pub ack: Option<u32>,
-    /// States of client and server after it.
+    /// States of client and server after the segment.
     pub states: [State; 2],
-    /// The frame that drew it, if it is a RST that answers one.
+    /// Frame that triggered the segment, if the segment is an RST in reply to a frame.
     pub drawn_by: Option<u32>,
 }
 
-/// Who is told of the connections of one table, as they come to be known.
+/// Receiver of events of one table's connections.
 pub trait Listener: Send {
-    /// What it has to say of them.
+    /// Output of the listener for an [`Audience`].
     type Said: Default + Send;
 
-    /// Whether it is told of every segment.
+    /// True if the listener receives every segment.
     const FOLLOWS: bool = false;
 
-    /// A segment has been taken in.
+    /// Handles a segment, after the table has taken it in.
     fn segment(&mut self, _step: &Step) {}
 
-    /// A connection is over, with its RSTs that have not been told of.
+    /// Handles a connection that is over, with those of its RSTs that have not been reported.
     fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]);
 
-    /// Some RSTs of a connection that has too many to be held.
+    /// Handles RSTs of an open connection, when there are too many to be held.
     fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]);
 
-    /// Hands over what it has had to say since it last did.
+    /// Returns the output since the last call.
     fn hand_over(&mut self) -> Self::Said;
 }
 
-/// Who hears what the listeners of all tables say, piece by piece, in the order of the capture.
+/// Receiver of the output of all tables' listeners, piece by piece, in the order of the capture.
 pub trait Audience<S>: Send {
-    /// What each of them has said of a piece. So many bytes have been read; whether to go on.
+    /// Handles the output of all listeners for one piece, given the offset and the totals up to its end. Returns
+    /// [`ControlFlow::Break`] to stop reading.
     fn hear(&mut self, said: Vec<S>, position: u64, totals: &Totals) -> ControlFlow<()>;
 }
 
-/// What tables count.
+/// Counts of one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// RSTs, each once.
+    /// Number of RSTs, without duplicates.
     pub resets: u64,
-    /// Connections.
+    /// Number of connections.
     pub connections: u64,
-    /// Connections that had to go before they were over.
+    /// Number of connections evicted before they were over.
     pub evicted: u64,
 }
 
-/// What a capture amounts to.
+/// Totals of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Frames.
+    /// Number of frames.
     pub packets: u64,
-    /// Frames that hold a TCP segment.
+    /// Number of frames with a TCP segment.
     pub tcp: u64,
-    /// Frames that hold a RST, copies included.
+    /// Number of frames with an RST, including duplicates.
     pub reset_frames: u64,
-    /// RSTs, each once.
+    /// Number of RSTs, without duplicates.
     pub resets: u64,
-    /// Connections.
+    /// Number of connections.
     pub connections: u64,
-    /// Frames whose link cannot be read, by the number of its type.
+    /// Number of frames whose link type is not supported, by the number of the type.
     pub unread_links: BTreeMap<u16, u64>,
-    /// Fragments of IP packets that were passed over, or whose other fragments were.
+    /// Number of IP fragments of TCP segments, including first fragments, which are read, and later ones, which are
+    /// skipped.
     pub fragments: u64,
-    /// TCP segments whose header was cut or malformed.
+    /// Number of TCP segments whose header is truncated or malformed.
     pub cut: u64,
-    /// Frames that the filter did not let through.
+    /// Number of frames that the filter rejects.
     pub filtered: u64,
-    /// Frames that interfaces had no room for.
+    /// Largest number of dropped frames that an interface has reported.
     pub dropped: u64,
-    /// Connections that had to go before they were over.
+    /// Number of connections evicted before they were over.
     pub evicted: u64,
 }
 
 impl Totals {
-    /// Counts what was seen in a piece.
+    /// Adds the counts of one piece.
     pub(super) fn add(&mut self, batch: &Batch) {
         self.packets += u64::from(batch.frames);
         let segments = batch.segments.iter().map(|it| it.len() as u64);
@@ -223,7 +227,7 @@ impl Totals {
         }
     }
 
-    /// Counts what tables have found in it.
+    /// Adds the counts of one table.
     pub(super) fn count(&mut self, counts: &Counts) {
         self.resets += counts.resets;
         self.connections += counts.connections;
@@ -231,15 +235,16 @@ impl Totals {
     }
 }
 
-/// A connection. Its parts are in lines of 64 bytes, what each segment has to do with first.
+/// Open connection. Its fields are ordered by use, so that the ones every segment needs share the first cache lines of
+/// 64 bytes.
 #[repr(C, align(64))]
 struct Entry {
     ends: Ends,
     hash: u32,
-    /// The end that sent its first packet, and the one that is the client.
+    /// End that sent the first packet. The field after it is the client's end.
     first: u8,
     client: u8,
-    /// Who has sent anything.
+    /// True for each end that has sent a packet.
     heard: [bool; 2],
     span: (u32, u32),
     rare: Option<Box<Rare>>,
@@ -252,36 +257,37 @@ struct Entry {
     gaps: Gaps,
     rests_on: u32,
     resets: u64,
-    /// The latest SYN, to know a copy by.
+    /// Latest SYN, for the recognition of a duplicate.
     syn: Syn,
-    /// Number of its place in the wheel; one with another number is out of date.
+    /// Number of the connection's current entry in the timer wheel. Entries with another number are stale.
     generation: u32,
-    /// When it is to be looked at.
+    /// Time at which the current timer is due.
     due: Timestamp,
 }
 
-/// What most connections have no need of.
+/// Fields that most connections do not need.
 #[derive(Debug, Default)]
 struct Rare {
-    /// RSTs that have not been told of.
+    /// RSTs that have not been reported.
     pending: Vec<Told>,
-    /// Frames of RSTs.
+    /// Frame numbers of the first RSTs.
     frames: Vec<u32>,
-    /// The interfaces at which each end's packets leave, if packets are captured twice, and at two.
+    /// Interfaces at which the packets of each end leave, if packets are captured at two interfaces.
     places: Option<[u32; 2]>,
-    /// What was captured where it left and not yet where it arrives, if packets are captured twice.
+    /// Packets in flight, captured where they left and not yet where they arrive, with the index of their sender. Used
+    /// only if packets are captured twice.
     under_way: VecDeque<(Header, usize)>,
-    /// The connection as it is if a new SYN is believed.
+    /// Flow of a new connection between the same ends, in case its SYN is accepted.
     renewed: Option<Flow>,
 }
 
-/// What a copy of a SYN has in common with it.
+/// Fields that a SYN shares with its duplicate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Syn {
     seq: u32,
     ack: u32,
     clock: u32,
-    /// Sender and control bits, one more, so that none is 0.
+    /// Sender and control bits, plus one, so that no SYN equals the default value.
     what: u16,
     window: u16,
     at: Timestamp,
@@ -317,47 +323,47 @@ impl Syn {
     }
 }
 
-/// The connections that live.
+/// Open connections of one share.
 pub struct Table<L> {
-    /// Each place with what its ends are hashed to: they are looked at only if that is the same.
+    /// Slots by hash of the ends. A slot is read only if the hash matches.
     index: HashTable<(u32, u32)>,
     entries: Slab,
     free: Vec<u32>,
-    /// Places to look at when this time has come, by second.
+    /// Timer wheel: slots to check, by second.
     wheel: Wheel,
-    /// What is to be looked at now.
+    /// Slots whose timers are due.
     due: Vec<(u32, u32)>,
     now: Timestamp,
     next_look: Timestamp,
-    /// How many connections that are over were told of since segments were taken in last.
+    /// Number of finished connections reported for the current piece.
     told: usize,
-    /// How often a connection has come or gone.
+    /// Number of times that a connection was added or removed.
     changes: u64,
     generation: u32,
     living: usize,
-    /// How many RSTs have not been told of.
+    /// Number of RSTs that have not been reported.
     held: usize,
     most: usize,
-    /// The last frame that was taken in.
+    /// Number of the last frame taken in.
     frame: u32,
-    /// What was counted so far.
+    /// Counts since they were last handed over.
     counts: Counts,
     listener: L,
 }
 
-/// Places for connections, which do not move when there are more of them.
+/// Arena of connections. Slots keep their address when the arena grows.
 #[derive(Default)]
 struct Slab(Vec<Box<[Option<Entry>]>>);
 
 impl Slab {
-    /// So many places are made together.
+    /// Number of slots that are allocated together.
     const PART: usize = 256;
 
     fn get(&self, place: u32) -> Option<&Entry> {
         self.slot(place)?.as_ref()
     }
 
-    /// A place, whether or not it is anybody's: that could not be told without waiting for the memory.
+    /// Returns a slot without a check whether it is in use: a check would wait for memory.
     fn slot(&self, place: u32) -> Option<&Option<Entry>> {
         let place = place as usize;
         Some(&self.0.get(place / Self::PART)?[place % Self::PART])
@@ -368,7 +374,7 @@ impl Slab {
         self.0.get_mut(place / Self::PART)?[place % Self::PART].as_mut()
     }
 
-    /// Makes a place the one of this entry, or nobody's.
+    /// Fills a slot with an entry, or frees it.
     fn set(&mut self, place: u32, entry: Option<Entry>) {
         let place = place as usize;
         if let Some(part) = self.0.get_mut(place / Self::PART) {
@@ -376,7 +382,7 @@ impl Slab {
         }
     }
 
-    /// Makes more places, and gives them.
+    /// Allocates more slots and returns their indexes.
     fn grow(&mut self) -> std::ops::Range<u32> {
         let first = self.len();
         let part: Vec<Option<Entry>> = (0..Self::PART).map(|_| None).collect();
@@ -393,25 +399,26 @@ impl Slab {
     }
 }
 
-/// What is to be looked at in some seconds.
+/// Timer wheel with one bucket a second. An entry holds a slot and a generation.
 #[derive(Debug, Default)]
 struct Wheel {
-    /// The second of the first bucket.
+    /// Second that the first bucket belongs to.
     first: Option<i64>,
     buckets: VecDeque<Vec<(u32, u32)>>,
-    /// How many there are, those included that are out of date.
+    /// Number of entries, including stale ones.
     count: usize,
 }
 
 const NS: i64 = 1_000_000_000;
 
-/// So many segments are looked up together.
+/// Number of segments that are looked up together.
 const GROUP: usize = 16;
 
-/// So many in the wheel may be out of date before they are looked for.
+/// Number of stale entries in the wheel that is tolerated before they are removed.
 const MOST_OUT_OF_DATE: usize = 1 << 16;
 
-/// Nothing is waited for longer than this, in seconds; then it is looked at again.
+/// Maximum delay of a timer in seconds, above the longest time-out of [`Zeek`]. Later timers are due then, and are set
+/// again.
 const LONGEST_WAIT: i64 = 3_700;
 
 impl Wheel {
@@ -426,7 +433,7 @@ impl Wheel {
         self.count += 1;
     }
 
-    /// Keeps those alone that are up to date.
+    /// Removes all entries except those that are up to date.
     fn retain(&mut self, is_up_to_date: impl Fn(&(u32, u32)) -> bool) {
         self.count = 0;
         for bucket in &mut self.buckets {
@@ -435,7 +442,7 @@ impl Wheel {
         }
     }
 
-    /// What is due by now: one bucket of it.
+    /// Returns the next bucket that is due by now; `None` if there is none.
     fn due(&mut self, now: Timestamp) -> Option<Vec<(u32, u32)>> {
         let first = self.first.as_mut()?;
         let second = now.0.div_euclid(NS);
@@ -456,7 +463,7 @@ impl Wheel {
 }
 
 impl Told {
-    /// Whether something about it hardly comes from the end itself.
+    /// Returns true if strong evidence indicates that the RST was injected.
     #[must_use]
     pub fn is_marked(&self) -> bool {
         self.facts.iter().any(|fact| fact.accuses(Weight::Strong))
@@ -464,7 +471,7 @@ impl Told {
 }
 
 impl<L: Listener> Table<L> {
-    /// An empty one, which holds no more than so many connections.
+    /// Creates an empty table for at most `most` connections.
     pub(super) fn new(listener: L, most: usize) -> Self {
         Self {
             index: HashTable::new(),
@@ -486,17 +493,17 @@ impl<L: Listener> Table<L> {
         }
     }
 
-    /// Takes in segments of this table's share, and numbers their frames: so many came before.
+    /// Takes in the segments of this table's share, and numbers their frames, of which `before` came earlier.
     pub(super) fn take(&mut self, segments: &mut [Seen], bytes: &[u8], before: u32) {
         self.told = 0;
         if !self.due.is_empty() {
             self.look_around();
         }
-        // Some are looked up together, so that memory is waited for once and not for each.
+        // A group is looked up first, so that the waits for memory overlap.
         for group in segments.chunks_mut(GROUP) {
             let mut found = [None; GROUP];
             for (found, seen) in found.iter_mut().zip(&mut *group) {
-                // From 1.
+                // Frames are numbered from 1.
                 seen.header.frame = seen.header.frame.saturating_add(before).saturating_add(1);
                 *found = self.foresee(seen);
             }
@@ -507,18 +514,18 @@ impl<L: Listener> Table<L> {
         }
     }
 
-    /// What there is to say, and what was counted, since this was asked last.
+    /// Returns the listener's output and the counts since the last call.
     pub(super) fn hand_over(&mut self) -> (L::Said, Counts) {
         let counts = std::mem::take(&mut self.counts);
         (self.listener.hand_over(), counts)
     }
 
-    /// Who was told.
+    /// Returns the listener.
     pub(super) fn into_listener(self) -> L {
         self.listener
     }
 
-    /// The capture is at its end: what still lives, each with its first frame.
+    /// Ends the capture. Returns the open connections, each with its first frame and its slot.
     pub(super) fn end(&mut self) -> Vec<(u32, u32)> {
         self.frame = u32::MAX;
         let living = self.entries.all();
@@ -532,7 +539,8 @@ impl<L: Listener> Table<L> {
         Some(found.1)
     }
 
-    /// Where this segment's connection likely is. Asks the processor for what is there, and does not wait for it.
+    /// Returns the likely slot of the segment's connection, and prefetches it without waiting. The hash alone is
+    /// compared.
     fn foresee(&self, seen: &Seen) -> Option<u32> {
         let found = self
             .index
@@ -549,7 +557,7 @@ impl<L: Listener> Table<L> {
             .is_some_and(|entry| entry.ends == *ends)
     }
 
-    /// Tells of a connection and forgets it.
+    /// Reports a connection and frees its slot.
     pub(super) fn retire(&mut self, place: u32) {
         let Some(entry) = self.entries.get_mut(place) else {
             return;
@@ -571,7 +579,7 @@ impl<L: Listener> Table<L> {
         self.free.push(place);
     }
 
-    /// Forgets what is over by now, and no more of it at once than can be told of at once.
+    /// Reports the connections that are over by now, up to [`MOST_TOLD`] for one piece.
     fn look_around(&mut self) {
         while self.told < MOST_TOLD {
             let Some((place, generation)) = self.due.pop() else {
@@ -581,6 +589,7 @@ impl<L: Listener> Table<L> {
                 }
                 continue;
             };
+            // Prefetches the slot that is needed one group later.
             if let Some((ahead, _)) = self.due.len().checked_sub(GROUP).map(|at| self.due[at])
                 && let Some(slot) = self.entries.slot(ahead)
             {
@@ -589,6 +598,7 @@ impl<L: Listener> Table<L> {
             let Some(entry) = self.entries.get(place) else {
                 continue;
             };
+            // A stale timer, or one of the slot's former connection.
             if entry.generation != generation {
                 continue;
             }
@@ -600,7 +610,7 @@ impl<L: Listener> Table<L> {
         }
     }
 
-    /// Has this one looked at when it expires, and not before.
+    /// Sets the connection's timer to the time at which the connection expires.
     fn watch(&mut self, place: u32) {
         let Some(entry) = self.entries.get_mut(place) else {
             return;
@@ -609,7 +619,8 @@ impl<L: Listener> Table<L> {
         (entry.generation, entry.due) = (self.generation, entry.zeek.expires());
         self.wheel
             .add(entry.due, self.now, (place, self.generation));
-        // One is up to date of each that lives. A capture may have others made without end, and no time pass.
+        // Each open connection has one current timer. A capture could add stale timers without limit while no time
+        // passes.
         if self.wheel.count > 2 * self.living + MOST_OUT_OF_DATE {
             let entries = &self.entries;
             self.wheel.retain(|(place, generation)| {
@@ -619,7 +630,7 @@ impl<L: Listener> Table<L> {
         }
     }
 
-    /// The same, if that is sooner than it is to be looked at.
+    /// Sets the connection's timer again, if the connection now expires earlier than the timer.
     fn watch_closer(&mut self, place: u32) {
         let second = |at: Timestamp| at.0.div_euclid(NS);
         let is_sooner = |entry: &Entry| {
@@ -630,7 +641,7 @@ impl<L: Listener> Table<L> {
         }
     }
 
-    /// The place of the connection that this segment belongs to; a new one, if there is none.
+    /// Returns the slot of the segment's connection, and true if the connection is new.
     fn place_of(&mut self, seen: &Seen, found: Option<u32>) -> (u32, bool) {
         let mut before = None;
         if let Some(place) = found {
@@ -641,7 +652,8 @@ impl<L: Listener> Table<L> {
             if !is_over {
                 return (place, false);
             }
-            // By a SYN a connection is over for Zeek, and for its ends only if they believe it.
+            // By Zeek's rules a SYN can end a connection, but the ends continue theirs unless they accept the SYN. The
+            // old flow is therefore kept until then.
             let goes_on = |entry: &Entry| {
                 seen.header.at < entry.zeek.expires()
                     && entry.flow.state(Role::Client) != State::Closed
@@ -671,7 +683,7 @@ impl<L: Listener> Table<L> {
             (entry.flow, entry.client, entry.past) = (flow, client, past);
         }
         if self.free.is_empty() {
-            // The first of them is taken first.
+            // The slots are used from the first on.
             self.free.extend(self.entries.grow().rev());
         }
         let place = self.free.pop().unwrap_or(u32::MAX);
@@ -688,7 +700,8 @@ impl<L: Listener> Table<L> {
         (place, true)
     }
 
-    /// Makes room: those that were silent for longest go, a sixteenth of all at once.
+    /// Evicts the connections that were silent for longest, a sixteenth of the maximum at once. The scan of all
+    /// connections is thereby rare.
     fn evict(&mut self) {
         let mut all: Vec<(Timestamp, u32, u32)> = Vec::new();
         let living = self.entries.all();
@@ -700,12 +713,12 @@ impl<L: Listener> Table<L> {
         }
     }
 
-    /// Takes in a segment. Where its connection was found is still right if nothing has changed since.
+    /// Takes in a segment. `found`, the slot of an earlier look-up, is valid if the number of changes is the same.
     fn segment(&mut self, seen: &Seen, bytes: &[u8], found: Option<u32>, changes: u64) {
         self.frame = seen.header.frame;
         if seen.header.at > self.now {
             self.now = seen.header.at;
-            // What is over is looked for once a second.
+            // Timers are checked once a second.
             if self.now >= self.next_look && self.due.is_empty() {
                 self.look_around();
                 self.next_look = Timestamp(self.now.0.saturating_add(NS));
@@ -737,11 +750,12 @@ impl<L: Listener> Table<L> {
     }
 }
 
-/// A copy of a packet is captured as soon after it, in nanoseconds: a copy on one host, and one at the other end of a long way.
+/// Maximum age of the original of a duplicate packet in nanoseconds: a duplicate on one host, and one captured at the
+/// other end of a long path.
 const COPY_NS: i64 = 1_000_000;
 const LONG_WAY_NS: i64 = 400_000_000;
 
-/// So many packets may be on their way between two places of capture.
+/// Maximum number of packets in flight between two capture points.
 const MOST_UNDER_WAY: usize = 64;
 
 impl Entry {
@@ -749,7 +763,7 @@ impl Entry {
         let ports = [seen.ends.port(seen.sender), seen.ends.port(1 - seen.sender)];
         let zeek = Zeek::new(&seen.header, seen.ip_len, ports);
         let flags = seen.header.flags;
-        // An answer to a SYN is the server's; else it is as Zeek has it.
+        // A SYN-ACK is the server's. For any other packet Zeek's rules decide.
         let client = if flags.has(Flags::SYN.and(Flags::ACK)) {
             1 - seen.sender
         } else if zeek.originator() == 0 {
@@ -784,7 +798,7 @@ impl Entry {
         }
     }
 
-    /// Zeek's side of an end.
+    /// Returns Zeek's side of an end.
     fn side(&self, end: usize) -> usize {
         usize::from(end != usize::from(self.first))
     }
@@ -797,9 +811,10 @@ impl Entry {
         }
     }
 
-    /// What this segment, which has been taken in, has done.
+    /// Returns the effect of this segment, which has been taken in.
     fn step(&self, seen: &Seen) -> Step {
         let (header, from) = (seen.header, self.role(seen.sender));
+        // A socket connected to itself acknowledges its own sequence numbers.
         let peer = if self.ends.is_itself() {
             from
         } else {
@@ -839,7 +854,7 @@ impl Entry {
         }
     }
 
-    /// Whether this is a packet once more, captured at another place of its way.
+    /// Returns true if this is a duplicate: the same packet, captured at another point of its path.
     fn is_copy(&mut self, seen: &Seen) -> bool {
         let header = &seen.header;
         let is_same = |other: &Header, sender: usize| {
@@ -848,7 +863,7 @@ impl Entry {
                 at: Timestamp(0),
                 ..*header
             };
-            // With a clock in it a packet that is sent again is another one.
+            // A retransmission has a later timestamp, so equal timestamps prove a duplicate even after a long time.
             let apart = if header.timestamps.is_some() {
                 LONG_WAY_NS
             } else {
@@ -859,7 +874,7 @@ impl Entry {
                 && of(other) == of(header)
         };
         if !self.gaps.doubled {
-            // A SYN is not sent again so soon: what is captured twice shows at once.
+            // No SYN is retransmitted so soon, so a duplicate SYN shows that packets are captured twice.
             if !header.flags.has(Flags::SYN) {
                 return false;
             }
@@ -895,8 +910,8 @@ impl Entry {
         self.rare.get_or_insert_default()
     }
 
-    /// What this segment does to the connection. Of a packet that is captured twice the first copy leaves and the second
-    /// arrives, or each does what is done where it was captured.
+    /// Follows a segment in the flow. Of a packet that is captured twice, the first copy leaves and the second arrives;
+    /// if the capture points are known, each copy has the effect at its own point.
     fn follow(&mut self, from: Role, seen: &Seen, is_copy: bool) -> Option<Observed> {
         let header = &seen.header;
         if let Some(rare) = &mut self.rare
@@ -906,7 +921,7 @@ impl Entry {
             let is_answer =
                 header.flags.has(Flags::SYN.and(Flags::ACK)) && !header.flags.has(Flags::RST);
             if is_answer && renewed.state(from.peer()) == State::Established {
-                // Both know of the new connection now, and the old one is gone.
+                // Both ends know the new connection now, and the old one no longer exists.
                 self.flow = renewed;
                 return None;
             }
@@ -926,7 +941,7 @@ impl Entry {
         Some(self.flow.follow_at(from, header, at))
     }
 
-    /// Takes in a segment; whether it is a RST that was not seen before.
+    /// Takes in a segment. Returns true if it is an RST that is no duplicate.
     fn take(&mut self, seen: &Seen, bytes: &[u8], is_new: bool) -> bool {
         let header = &seen.header;
         self.span.1 = header.frame;
@@ -934,7 +949,7 @@ impl Entry {
         let is_copy = self.is_copy(seen);
         let from = self.role(seen.sender);
         if is_copy && !was_doubled {
-            // The first SYN was taken as one that had arrived.
+            // The flow has already taken the first SYN as one that arrived.
             return false;
         }
         let is_reset = header.flags.has(Flags::RST);
@@ -979,7 +994,8 @@ impl Entry {
         is_reset
     }
 
-    /// A RST that was captured as it left has arrived: that is what counts.
+    /// Replaces an RST that was captured when it left by its duplicate that has arrived: the state on arrival is what
+    /// counts.
     fn replace_reset(&mut self, arrived: &Reset, header: &Header) {
         let Some(left) = arrived.left else { return };
         let is_it = |told: &&mut Told| told.reset.frame == left;
@@ -1054,12 +1070,12 @@ impl Entry {
         });
     }
 
-    /// How many RSTs have not been told of.
+    /// Returns the number of RSTs that have not been reported.
     fn held(&self) -> usize {
         self.rare.as_ref().map_or(0, |it| it.pending.len())
     }
 
-    /// The RSTs that have not been told of, with what has become known since.
+    /// Removes and returns the RSTs that have not been reported, with the evidence that later segments gave.
     fn pending(&mut self) -> Vec<Told> {
         let Some(rare) = &mut self.rare else {
             return Vec::new();
