@@ -1,6 +1,7 @@
-//! What is known of a connection and its resets, in words for whoever opens the capture in Wireshark: one comment a fact.
+//! Packet comments for Wireshark: one comment for each fact about a connection and its RSTs.
 //!
-//! Of several comments on one frame Wireshark shows only the last before version 3.5, so the one that matters most comes last.
+//! If a frame has several comments, Wireshark before version 3.5 shows only the last, so the most important one comes
+//! last.
 
 use super::explain::Duty;
 use super::marks::Weight;
@@ -8,7 +9,7 @@ use super::table::{Connection, Told};
 use crate::flow::{Acceptance, State};
 use crate::printable::printable;
 
-/// The comments on a RST, but for where it was captured, which comes before the last.
+/// Returns the comments on an RST. The caller adds the frame number to the last one.
 #[must_use]
 pub fn of_reset(told: &Told) -> Vec<String> {
     let (reset, explanation) = (&told.reset, &told.explanation);
@@ -50,7 +51,7 @@ pub fn of_reset(told: &Told) -> Vec<String> {
     comments
 }
 
-/// How Zeek puts a connection.
+/// Returns the comment on a connection, in Zeek's terms.
 #[must_use]
 pub fn of_connection(connection: &Connection<'_>) -> String {
     let zeek = connection.zeek;
@@ -61,7 +62,7 @@ pub fn of_connection(connection: &Connection<'_>) -> String {
     )
 }
 
-/// What its receiver has to do with it, in which state, and why.
+/// Describes the action that the receiver of the RST must take, its state, and the reason.
 #[must_use]
 pub fn duty(told: &Told) -> String {
     let reset = &told.reset;
@@ -82,7 +83,7 @@ pub fn duty(told: &Told) -> String {
     format!("{must}{state}: {}", reset.acceptance)
 }
 
-/// In a word.
+/// Returns the word for a weight.
 #[must_use]
 pub fn weight(weight: Weight) -> &'static str {
     match weight {

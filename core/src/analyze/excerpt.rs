@@ -1,8 +1,8 @@
-//! The part of a capture that its resets are about: all frames of the connections that had one, each that matters commented.
+//! Excerpt of a capture: all frames of the connections that were reset, with comments on the relevant frames.
 //!
-//! What is known of a connection is known when it is over, and its frames have passed by then. So while a capture is read an
-//! [`Excerpt`] collects where the connections that were reset begin and end, and what there is to say of which frame; then the
-//! capture is read once more, and what belongs to them is copied to a [`Target`].
+//! A connection is analyzed when it is over, and its frames have passed by then. So during the first pass an
+//! [`Excerpt`] collects the first and last frames of the reset connections, and the comments on their frames. A second
+//! pass over the capture then copies these frames to a [`Target`].
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
@@ -15,45 +15,45 @@ use super::table::{Connection, Told};
 use crate::file::pcapng::PcapNg;
 use crate::file::{Block, Frame, Interface, each_block};
 
-/// Resets and connections of a capture of which is known what belongs to them. Each takes some hundred bytes.
+/// Maximum number of RSTs plus reset connections in an excerpt. Each takes some hundred bytes of memory.
 const MOST: usize = 1 << 20;
 
-/// A frame may draw any number of RSTs; so many are named.
+/// Maximum number of RSTs listed in a comment on the frame that triggered them.
 const MOST_DRAWN: usize = 16;
 
-/// A file is written in pieces of this length, in bytes.
+/// Number of buffered bytes after which the output is written.
 const PIECE: usize = 1 << 18;
 
-/// What of a capture is to be copied, and what there is to say of it.
+/// Frames of a capture to be copied, and the comments on them.
 #[derive(Debug)]
 pub struct Excerpt {
     file: String,
-    /// The first and the last frame of each connection between these ends that was reset, in their order. One that began in
-    /// the midst of another is explained by that, and has it with it.
+    /// First and last frames of the reset connections between these ends, in order. A connection that interrupted
+    /// another one is explained by it, so the range includes the other.
     spans: HashMap<Ends, Vec<(u32, u32)>>,
     notes: HashMap<u32, Notes>,
-    /// Texts are the same again and again.
+    /// Pool of comment texts, because the same ones recur.
     texts: HashSet<Arc<str>>,
-    /// The last frame that is wanted.
+    /// Number of the last frame to copy.
     last: u32,
     count: usize,
-    /// Connections that were reset.
+    /// Number of connections that were reset.
     pub connections: usize,
 }
 
-/// What there is to say of a frame.
+/// Comments on a frame.
 #[derive(Debug, Default)]
 struct Notes {
-    /// It is the first of a connection, of which this is said.
+    /// Description of the connection that begins with the frame.
     begins: Option<Arc<str>>,
-    /// It draws the RSTs in these frames.
+    /// Frame numbers of the RSTs that the frame triggers.
     draws: Vec<u32>,
-    /// It is a RST.
+    /// Comments on the RST that the frame holds.
     reset: Vec<Arc<str>>,
 }
 
 impl Excerpt {
-    /// Of the capture in this file, before anything of it has been read.
+    /// Creates an empty excerpt of the capture in this file.
     #[must_use]
     pub fn new(file: &str) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Excerpt {
         }
     }
 
-    /// Takes in RSTs.
+    /// Adds the comments on RSTs.
     pub fn resets(&mut self, resets: &[Told]) {
         for told in resets {
             self.count += 1;
@@ -80,7 +80,7 @@ impl Excerpt {
             self.notes.entry(frame).or_default().reset = comments;
             if let Some(drawn_by) = told.reset.drawn_by {
                 let draws = &mut self.notes.entry(drawn_by).or_default().draws;
-                // One more than is named tells that there are more.
+                // One more than the maximum shows that there are more.
                 if draws.len() <= MOST_DRAWN {
                     draws.push(frame);
                 }
@@ -88,7 +88,7 @@ impl Excerpt {
         }
     }
 
-    /// Takes in a connection that is over.
+    /// Adds a connection that is over, if it was reset.
     pub fn connection(&mut self, connection: &Connection<'_>) {
         if connection.resets == 0 {
             return;
@@ -101,6 +101,7 @@ impl Excerpt {
         let (first, last) = connection.span;
         self.notes.entry(first).or_default().begins = Some(text);
         let spans = self.spans.entry(connection.ends).or_default();
+        // Ranges that overlap are joined, so the ranges of one pair of ends are disjoint.
         match spans.last_mut() {
             Some(before) if before.1 >= connection.rests_on => before.1 = last,
             _ => spans.push((connection.rests_on, last)),
@@ -109,9 +110,9 @@ impl Excerpt {
         self.last = self.last.max(last);
     }
 
-    /// Takes in what was noted of other connections of the same capture.
+    /// Adds the excerpt of other connections in the same capture.
     pub fn merge(&mut self, other: Self) {
-        // A frame is of one connection, so of one of the two.
+        // Each frame belongs to one connection, so the keys of both excerpts differ.
         self.notes.extend(other.notes);
         self.spans.extend(other.spans);
         self.last = self.last.max(other.last);
@@ -119,7 +120,7 @@ impl Excerpt {
         self.connections += other.connections;
     }
 
-    /// Why it cannot be written, if it cannot: it would take too much memory.
+    /// Returns the reason why the excerpt cannot be written, if it is too large for the memory.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         self.is_too_long().then(|| {
@@ -140,16 +141,17 @@ impl Excerpt {
         text
     }
 
-    /// Whether this frame of a connection between these ends is wanted.
+    /// Returns true if this frame of a connection between these ends is part of the excerpt.
     fn holds(&self, ends: &Ends, frame: u32) -> bool {
         let Some(spans) = self.spans.get(ends) else {
             return false;
         };
+        // The ranges are disjoint and sorted, so only the first one that ends at the frame or later can contain it.
         let next = spans.partition_point(|(_, last)| *last < frame);
         spans.get(next).is_some_and(|(first, _)| *first <= frame)
     }
 
-    /// The comments on this frame, those of the capture first.
+    /// Returns the comments on this frame, beginning with those in the capture.
     fn comments(&self, number: u32, frame: &Frame<'_>) -> Vec<String> {
         let mut comments: Vec<String> = frame.comments.iter().map(ToString::to_string).collect();
         let Some(notes) = self.notes.get(&number) else {
@@ -172,8 +174,9 @@ impl Excerpt {
         comments
     }
 
-    /// Reads the capture once more, looking at it as before, and copies what is wanted to this. `Ok(false)` if it is not the same
-    /// any more.
+    /// Reads the capture again with the same decoder options, and copies the frames of the excerpt to `to`. Returns
+    /// `Ok(false)` if the capture has fewer frames than before. Fails if the capture cannot be read, or the copy cannot
+    /// be written.
     pub fn copy(
         &self,
         from: &mut dyn Read,
@@ -219,27 +222,27 @@ impl Excerpt {
     }
 }
 
-/// What has failed in copying.
+/// Failure while copying.
 #[derive(Debug)]
 pub enum Failed {
-    /// Reading the capture.
+    /// Error while reading the capture.
     Read(io::Error),
-    /// Writing the copy.
+    /// Error while writing the copy.
     Write(io::Error),
 }
 
-/// What is copied to: a pcapng of one section.
+/// Destination of a copy: a pcapng file of one section.
 #[derive(Debug)]
 pub struct Target<W> {
     file: PcapNg,
     out: W,
     interfaces: u32,
-    /// How many frames it has.
+    /// Number of frames written.
     pub frames: u64,
 }
 
 impl<W: Write> Target<W> {
-    /// Begins the file.
+    /// Creates the file.
     pub fn new(out: W) -> Self {
         let application = concat!("rstproof ", env!("CARGO_PKG_VERSION"));
         Self {
@@ -258,7 +261,7 @@ impl<W: Write> Target<W> {
         self.write_if_long()
     }
 
-    /// Adds a frame of a capture that has so many interfaces before its own.
+    /// Adds a frame of a capture. `earlier` is the number of interfaces of the captures before it.
     fn frame(&mut self, earlier: u32, frame: &Frame<'_>, comments: &[String]) -> io::Result<()> {
         let interface = earlier.saturating_add(frame.interface);
         self.frames += 1;
@@ -274,7 +277,7 @@ impl<W: Write> Target<W> {
         self.file.drain_to(&mut self.out)
     }
 
-    /// All is in it: writes what is left, and gives back what it was written to.
+    /// Writes the rest of the file and returns the writer. Fails if writing fails.
     pub fn end(mut self) -> io::Result<W> {
         self.file.drain_to(&mut self.out)?;
         self.out.flush()?;
