@@ -1,17 +1,18 @@
 //! Follows TCP connections in captures, explains every RST, and judges which RST a socket error came from.
 //!
-//! This is the part of `rstproof` that knows no host: it opens no socket, reads no clock, asks no kernel and compiles no filter. The same
-//! input gives the same answer on every machine. The program adds what is live: captures, system calls, kernel trace and counters.
+//! This crate is the part of `rstproof` without access to the host: it opens no socket, reads no clock, queries no kernel
+//! and compiles no filter. The same input gives the same result on every machine. The program adds the live parts: packet
+//! capture, system calls, the kernel trace and counters.
 //!
 //! # Explain the RSTs of a capture
 //!
-//! [`analyze::Analysis`] reads pcap and pcapng from a file, from memory or from a stream, with any number of threads. See its
-//! [module](analyze) for an example.
+//! [`analyze::Analysis`] reads pcap and pcapng from a file, from memory or from a stream, with any number of threads. The
+//! [module](analyze) has an example.
 //!
 //! # Read and write captures
 //!
-//! [`file::Reader`] walks through the blocks of a capture in memory, [`file::Content`] decompresses gzip, zstd and lz4,
-//! [`file::pcapng::PcapNg`] and [`file::pcap::Pcap`] write.
+//! [`file::Reader`] iterates over the blocks of a capture in memory, [`file::Content`] decompresses gzip, zstd and lz4,
+//! and [`file::pcapng::PcapNg`] and [`file::pcap::Pcap`] write captures.
 //!
 //! ```
 //! use rstproof_core::file::pcapng::{PcapNg, Section};
@@ -41,8 +42,8 @@
 //!
 //! # Follow one connection
 //!
-//! [`packet::decode`] decodes a frame, and [`flow::Flow`] follows a connection through its segments: the state of each end, SND.NXT and
-//! RCV.NXT by RFC 9293, and for each RST whether its receiver had to accept it.
+//! [`packet::decode`] decodes a frame, and [`flow::Flow`] follows a connection through its segments: the state of each
+//! end, SND.NXT and RCV.NXT as defined by RFC 9293, and for each RST whether it was acceptable to its receiver.
 //!
 //! ```
 //! use rstproof_core::file::{Block, Reader};
@@ -70,8 +71,8 @@
 //!
 //! # Judge evidence
 //!
-//! [`verdict::judge`] compares what a [`scenario`] must lead to with the [`evidence`] of one trial: the calls with their times and results,
-//! the packets, and what the kernel reported, if it was asked.
+//! [`verdict::judge`] compares the expected results of a [`scenario`] with the [`evidence`] of one trial: the calls with
+//! their times and results, the packets, and the kernel's reports, if available.
 //!
 //! ```
 //! use rstproof_core::errno::Errno;
@@ -83,7 +84,7 @@
 //! use rstproof_core::transcript::{Call, Op, Outcome, Role};
 //! use rstproof_core::verdict::{Verdict, judge};
 //!
-//! // What was captured: a SYN to a closed port, and the RST that answers it.
+//! // Packets captured: a SYN to a closed port, and the RST in reply.
 //! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../captures/connect-closed-port.ipv4.pcapng");
 //! let capture = std::fs::read(path)?;
 //! let mut packets = Vec::new();
@@ -95,7 +96,7 @@
 //! }
 //! let [Packet::Tcp(syn), Packet::Tcp(rst), ..] = packets[..] else { panic!("SYN, RST") };
 //!
-//! // What the client's calls returned. Times are those of one clock, nanoseconds since the Unix epoch.
+//! // Results of the client's calls. All times are from one clock, in nanoseconds since the Unix epoch.
 //! let call = |op, after_rst: i64, errno| Call {
 //!     role: Role::Client,
 //!     op,
@@ -135,14 +136,16 @@
 //!
 //! # Modules
 //!
-//! From the bottom up; a module names only those above it in this list.
+//! The list is ordered from the bottom up: a module uses only those above it.
 //!
-//! - [`time`], [`errno`], [`transcript`]: points in time, Linux error numbers, calls and how they ended.
+//! - [`time`], [`errno`], [`transcript`]: points in time, Linux error numbers, calls and their results.
 //! - [`packet`]: frames decoded down to TCP and ICMP. [`file`](mod@file): pcap and pcapng.
-//! - [`flow`]: one connection, followed segment by segment. [`kernel`]: what a kernel reports. [`history`]: what Linux has changed.
-//! - [`scenario`]: the catalogue of ways to break a connection. [`evidence`]: what one trial left behind.
+//! - [`flow`]: one connection, followed segment by segment. [`kernel`]: trace events and counters of a kernel.
+//!   [`history`]: changes of Linux that affect resets.
+//! - [`scenario`]: the catalogue of ways to break a connection. [`evidence`]: everything recorded during one trial.
 //! - [`verdict`]: the judge.
-//! - [`report`]: trials as machine-readable reports. [`analyze`]: captures from anywhere. [`printable`]: hostile text made safe to show.
+//! - [`report`]: trials as machine-readable reports. [`analyze`]: captures of any origin. [`printable`]: escapes for
+//!   untrusted text.
 
 pub mod analyze;
 pub mod errno;

@@ -1,15 +1,15 @@
-//! Text from hostile sources, made safe to show.
+//! Escapes for text from untrusted sources, such as files, file names and other programs.
 
-/// Text with what a terminal would obey spelled out: what came from a file, a file name or another program may hold
-/// anything.
+/// Returns the text with every character that a terminal would interpret escaped.
 pub fn printable(text: &str) -> String {
     spelled_out(text, is_obeyed)
 }
 
-/// Whether a terminal does something else with it than to show it: control characters, and those that turn the direction
-/// of writing, with which a line reads otherwise than it is.
+/// Returns true if a terminal interprets the character instead of showing it: control characters, and those that change
+/// the direction of writing, which make a line look different from its content.
 #[must_use]
 pub fn is_obeyed(letter: char) -> bool {
+    // ARABIC LETTER MARK, the marks LRM and RLM, embeddings and overrides, and isolates (Unicode Standard Annex 9).
     let turns = matches!(
         letter,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
@@ -17,7 +17,7 @@ pub fn is_obeyed(letter: char) -> bool {
     turns || letter.is_control()
 }
 
-/// Text with these letters as Rust would write them.
+/// Returns the text with the matching characters escaped as in Rust source.
 pub fn spelled_out(text: &str, are_they: impl Fn(char) -> bool) -> String {
     let mut spelled = String::with_capacity(text.len());
     for letter in text.chars() {
