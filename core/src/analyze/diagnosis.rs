@@ -1,8 +1,9 @@
-//! What a RST itself says of why it was sent.
+//! Reasons for a reset that the RST itself carries.
 //!
-//! As a rule nothing. But data in a RST is allowed (RFC 9293, 3.5.3, SHLD-2), and some devices write there in words what they
-//! have against a connection. A diagnostic payload says it by number (draft-ietf-tcpm-rst-diagnostic-payload), and so do the
-//! options of Multipath TCP (RFC 8684). It is all the sender's word, and who that is is another question ([`marks`]).
+//! Most RSTs carry none. But data in an RST is allowed (RFC 9293, 3.5.3, SHLD-2), and some devices write a text there
+//! that states why they reject the connection. A diagnostic payload states the reason as a number
+//! (draft-ietf-tcpm-rst-diagnostic-payload), and so do the options of Multipath TCP (RFC 8684). All of them are claims
+//! of the sender; who the sender is must be found out from other evidence ([`marks`]).
 //!
 //! [`marks`]: super::marks
 
@@ -19,64 +20,64 @@ use crate::packet::Flags;
 use crate::packet::ip::{Ip, Part};
 use crate::printable::printable;
 
-/// One thing that a RST says.
+/// Reason or other content carried by an RST.
 ///
-/// For machines: `{"id", "message"}`, and the fields of its kind.
+/// The JSON form is `{"id", "message"}` plus the fields of the variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// Its payload is text.
+    /// Text payload.
     Text {
-        /// The beginning of it, with what a terminal would obey spelled out.
+        /// Beginning of the text, with every character that a terminal would interpret escaped.
         text: String,
-        /// Bytes of payload on the wire.
+        /// Length of the payload on the wire, in bytes.
         len: u32,
-        /// Whether `text` is all of it.
+        /// True if `text` is the complete payload.
         whole: bool,
     },
-    /// Its payload is something else.
+    /// Binary payload.
     Bytes {
-        /// The beginning of it, two hexadecimal digits a byte.
+        /// Beginning of the payload, two hexadecimal digits a byte.
         hex: String,
-        /// Bytes of payload on the wire.
+        /// Length of the payload on the wire, in bytes.
         len: u32,
     },
-    /// A diagnostic payload.
+    /// Diagnostic payload.
     Reason {
-        /// Why: a number of the registry "TCP Failure Causes", if `pen` is 0.
+        /// Reason code: a number of the registry "TCP Failure Causes" if `pen` is 0.
         code: Option<u64>,
-        /// Private enterprise number of whose registry it is otherwise.
+        /// Private enterprise number of the owner of another registry; otherwise 0.
         pen: u64,
-        /// In words, in drafts before draft-boucadair-tcpm-rst-diagnostic-payload-13; printable.
+        /// Description in text, in drafts before draft-boucadair-tcpm-rst-diagnostic-payload-13; printable.
         description: Option<String>,
     },
-    /// `MP_TCPRST` (RFC 8684, 3.6): why this subflow is reset.
+    /// Option `MP_TCPRST` (RFC 8684, 3.6): reset of one subflow, with its reason.
     SubflowReset {
-        /// The bits U, V, W and T.
+        /// Flag bits U, V, W and T.
         flags: u8,
-        /// A number of the registry "MPTCP `MP_TCPRST` Reason Codes".
+        /// Reason code: a number of the registry "MPTCP `MP_TCPRST` Reason Codes".
         reason: u8,
     },
-    /// `MP_FASTCLOSE` (RFC 8684, 3.5): the whole connection is aborted, with all its subflows.
+    /// Option `MP_FASTCLOSE` (RFC 8684, 3.5): abort of the whole connection, with all its subflows.
     FastClose {
-        /// The receiver's key, which proves that its sender was there in the handshake.
+        /// Key of the receiver, which proves that the sender took part in the handshake.
         key: u64,
     },
-    /// `MP_FAIL` (RFC 8684, 3.7): a checksum was wrong, so somebody on the way has changed the data.
+    /// Option `MP_FAIL` (RFC 8684, 3.7): failed checksum, because a device on the path has changed the data.
     ChecksumFailed {
-        /// Data sequence number of where it went wrong; its lower half only, if it was sent as 32 bits.
+        /// Data sequence number of the failed data; only its lower half, if it was sent as 32 bits.
         data_seq: u64,
     },
-    /// Something of this is there, and not as it must be.
+    /// Malformed header, option or diagnostic payload.
     Malformed {
-        /// What: `header`, `options`, `mptcp-option` or `diagnostic-payload`.
+        /// Malformed part: `header`, `options`, `mptcp-option` or `diagnostic-payload`.
         what: &'static str,
-        /// In which way.
+        /// Description of the problem.
         problem: String,
     },
 }
 
 impl Said {
-    /// Stable name, in kebab-case.
+    /// Returns the stable name, in kebab-case.
     #[must_use]
     pub fn id(&self) -> &'static str {
         match self {
@@ -90,14 +91,14 @@ impl Said {
         }
     }
 
-    /// `MP_TCPRST` says that what went wrong may be gone soon.
+    /// Returns true for an `MP_TCPRST` whose sender expects that the problem is only temporary.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::SubflowReset { flags, .. } if flags & TRANSIENT != 0)
     }
 }
 
-/// The flag T of `MP_TCPRST`.
+/// Flag T (transient) of `MP_TCPRST`.
 const TRANSIENT: u8 = 1;
 
 impl fmt::Display for Said {
@@ -180,7 +181,7 @@ impl Serialize for Said {
                 map.serialize_entry("transient", &self.is_transient())?;
                 map.serialize_entry("flags", flags)?;
             }
-            // Numbers of 64 bits lose their last digits in many a reader of JSON.
+            // Many JSON readers lose the last digits of 64-bit numbers, so these are strings.
             Self::FastClose { key } => map.serialize_entry("key", &format!("{key:016x}"))?,
             Self::ChecksumFailed { data_seq } => {
                 map.serialize_entry("data_seq", &data_seq.to_string())?;
@@ -194,8 +195,8 @@ impl Serialize for Said {
     }
 }
 
-/// What a number of the registry "TCP Failure Causes" stands for: the initial ones, table 2 of
-/// draft-ietf-tcpm-rst-diagnostic-payload-02. 8 to 14 are meant for devices on the way as well.
+/// Returns the name of a number in the registry "TCP Failure Causes": the initial values, table 2 of
+/// draft-ietf-tcpm-rst-diagnostic-payload-02. Numbers 8 to 14 are intended for middleboxes as well.
 fn cause(code: u64) -> Option<&'static str> {
     Some(match code {
         1 => "illegal option length",
@@ -219,7 +220,7 @@ fn cause(code: u64) -> Option<&'static str> {
     })
 }
 
-/// RFC 8684, 3.6.
+/// Returns the name of a reason code of `MP_TCPRST` (RFC 8684, 3.6).
 fn subflow_reason(code: u8) -> Option<&'static str> {
     Some(match code {
         0 => "unspecified error",
@@ -240,8 +241,9 @@ fn malformed(what: &'static str, problem: impl Into<String>) -> Said {
     }
 }
 
-/// All that a RST says, from the first byte of its IP header on: its options, then its payload. Nothing if it is no RST, or as
-/// usual; what was not captured says nothing.
+/// Returns everything that an RST carries, given the packet from the first byte of its IP header on: first its options,
+/// then its payload. The result is empty if the packet is no RST, or carries nothing unusual. Bytes that were not
+/// captured are ignored.
 #[must_use]
 pub fn of(packet: &[u8]) -> Vec<Said> {
     read(packet).unwrap_or_default()
@@ -256,6 +258,7 @@ fn read(packet: &[u8]) -> Option<Vec<Said>> {
     if !Flags(header[13]).has(Flags::RST) {
         return None;
     }
+    // Without a length in the IP header the captured bytes are the whole segment.
     let captured = u32::try_from(ip.payload.len()).unwrap_or(u32::MAX);
     let len = ip.payload_len.unwrap_or(captured);
     let header_len = u32::from(header[12] >> 4) * 4;
@@ -266,6 +269,7 @@ fn read(packet: &[u8]) -> Option<Vec<Said>> {
     let mut said = Vec::new();
     let end = usize::try_from(header_len).ok()?;
     let is_whole = ip.payload.len() >= end;
+    // Options that were truncated by the capture are read as far as they go.
     let options = ip.payload.get(20..end).or_else(|| ip.payload.get(20..))?;
     read_options(options, is_whole, &mut said);
     let payload = ip.payload.get(end..).unwrap_or_default();
@@ -273,10 +277,10 @@ fn read(packet: &[u8]) -> Option<Vec<Said>> {
     Some(said)
 }
 
-/// Kind of the option of Multipath TCP (RFC 8684, 3).
+/// Option kind of Multipath TCP (RFC 8684, 3).
 const MPTCP: u8 = 30;
 
-/// RFC 9293, 3.1.
+/// Decodes TCP options (RFC 9293, 3.1). Problems are reported only if `is_whole`, the options were captured completely.
 fn read_options(mut options: &[u8], is_whole: bool, said: &mut Vec<Said>) {
     loop {
         options = match options {
@@ -306,7 +310,7 @@ fn read_options(mut options: &[u8], is_whole: bool, said: &mut Vec<Said>) {
     }
 }
 
-/// An option of Multipath TCP that tells of an end.
+/// Decodes an option of Multipath TCP, if it ends a connection or a subflow or reports an error.
 fn mptcp(option: &[u8]) -> Option<Said> {
     let &[_, len, third, ref rest @ ..] = option else {
         return Some(malformed("mptcp-option", "no subtype"));
@@ -327,16 +331,16 @@ fn mptcp(option: &[u8]) -> Option<Said> {
     })
 }
 
-/// Big-endian.
+/// Returns the big-endian number in these bytes.
 fn number(bytes: &[u8]) -> u64 {
     let digits = bytes.iter();
     digits.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// What the payload says, of which `len` bytes were sent.
+/// Decodes the payload, of which `len` bytes were sent.
 fn read_payload(captured: &[u8], len: u32) -> Option<Said> {
     let len_here = usize::try_from(len).unwrap_or(usize::MAX);
-    // What is behind is a trailer of the frame.
+    // Further bytes are a trailer of the frame.
     let payload = captured.get(..len_here).unwrap_or(captured);
     let is_cut = payload.len() < len_here;
     if payload.is_empty() {
@@ -351,10 +355,11 @@ fn read_payload(captured: &[u8], len: u32) -> Option<Said> {
     Some(text(payload, len).unwrap_or_else(|| bytes(payload, len)))
 }
 
-/// What a diagnostic payload begins with.
+/// First bytes of a diagnostic payload.
 const MAGIC: [u8; 2] = [0x33, 0xaa];
 
-/// The rest of it: reason and private enterprise number (draft-ietf-tcpm-rst-diagnostic-payload-02, 4.1).
+/// Decodes a diagnostic payload after its first bytes: reason and private enterprise number
+/// (draft-ietf-tcpm-rst-diagnostic-payload-02, 4.1).
 fn diagnostic(rest: &[u8], len: u32, is_cut: bool) -> Option<Said> {
     if len != 8 {
         return Some(malformed(
@@ -376,14 +381,14 @@ fn diagnostic(rest: &[u8], len: u32, is_cut: bool) -> Option<Said> {
     })
 }
 
-/// As much of a text as is shown, in bytes.
+/// Maximum length of a text that is shown, in bytes.
 const LONGEST_TEXT: usize = 256;
 
-/// As much of anything else.
+/// Maximum number of bytes of a binary payload that are shown.
 const MOST_BYTES: usize = 32;
 
-/// The payload as text, if it is some: UTF-8 without control characters other than those that lay out lines. One that was cut in
-/// the middle of a character ends before it; a NUL at its end is C's.
+/// Returns the payload as text, if it is UTF-8 without control characters other than tabs and line breaks. A text
+/// truncated within a character ends before it; a NUL at the end is a C string's terminator and is removed.
 fn text(payload: &[u8], len: u32) -> Option<Said> {
     let is_all = u32::try_from(payload.len()) == Ok(len) && payload.len() <= LONGEST_TEXT;
     let shown = payload.get(..LONGEST_TEXT).unwrap_or(payload);

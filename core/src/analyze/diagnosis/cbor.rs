@@ -1,31 +1,33 @@
-//! The diagnostic payload as drafts had it before draft-boucadair-tcpm-rst-diagnostic-payload-13: a CBOR Sequence (RFC 8742) of a
-//! number that says what follows, and a map with the reason.
+//! Diagnostic payload of drafts before draft-boucadair-tcpm-rst-diagnostic-payload-13: a CBOR Sequence (RFC 8742) of a
+//! magic number and a map with the reason.
 //!
-//! Only what the drafts' CDDL allows is read, so this needs no more of CBOR (RFC 8949) than numbers, text and a map.
+//! Only the forms that the drafts' CDDL allows are accepted, so this decoder supports only the numbers, texts and maps
+//! of CBOR (RFC 8949).
 
 use super::{Said, malformed};
 use crate::printable::printable;
 
-/// The number that stands for that of the RFC to be, as 16 bits.
+/// Magic number, encoded as a 16-bit integer: a placeholder for the number of the future RFC.
 const MAGIC: [u8; 3] = [0x19, 0x30, 0x39];
 
-/// The head of an array of two: the CDDL may be read so that they are in one, and the examples have none.
+/// Head of an array of two elements. One reading of the CDDL puts number and map into an array; the examples do not.
 const ARRAY_OF_TWO: u8 = 0x82;
 
-/// As much of a description as the drafts recommend, in bytes.
+/// Maximum length of a description that the drafts recommend, in bytes.
 const LONGEST: usize = 255;
 
-/// What stands behind the number that such a payload begins with, if it does.
+/// Returns the bytes after the magic number, if the payload begins with it.
 pub(super) fn strip_magic(payload: &[u8]) -> Option<&[u8]> {
     let sequence = payload.strip_prefix(&[ARRAY_OF_TWO]).unwrap_or(payload);
     sequence.strip_prefix(&MAGIC)
 }
 
-/// The reason in this map.
+/// Returns the reason in this map.
 pub(super) fn reason(map: &[u8]) -> Said {
     read(map).unwrap_or_else(|problem| malformed("diagnostic-payload", problem))
 }
 
+// Major types (RFC 8949, 3.1).
 const UNSIGNED: u8 = 0;
 const TEXT: u8 = 3;
 const MAP: u8 = 5;
@@ -33,7 +35,7 @@ const MAP: u8 = 5;
 fn read(mut rest: &[u8]) -> Result<Said, &'static str> {
     let (mut code, mut pen, mut description) = (None, None, None);
     let entries = expect(MAP, &mut rest).ok_or("no map")?;
-    // There are three keys, and none may come twice (RFC 8949, 5.6).
+    // Three keys exist, and none may occur twice (RFC 8949, 5.6).
     if entries > 3 {
         return Err("more entries than there are keys");
     }
@@ -74,12 +76,13 @@ fn text(rest: &mut &[u8]) -> Option<String> {
     (len <= LONGEST).then(|| std::str::from_utf8(text).ok().map(printable))?
 }
 
-/// The argument of the next item's head, if it has this major type (RFC 8949, 3).
+/// Returns the argument of the next item's head, if the item has this major type (RFC 8949, 3).
 fn expect(major: u8, rest: &mut &[u8]) -> Option<u64> {
     let first = *rest.split_off_first()?;
     if first >> 5 != major {
         return None;
     }
+    // Values 24 to 27 announce an argument of 1, 2, 4 or 8 bytes.
     let more = match first & 0x1f {
         small @ 0..=23 => return Some(small.into()),
         size @ 24..=27 => 1_usize << (size - 24),

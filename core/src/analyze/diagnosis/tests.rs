@@ -1,11 +1,11 @@
-//! Options and payloads that are laid out by hand, as the RFCs and drafts draw them.
+//! Tests with options and payloads built by hand, as the RFCs and drafts draw them.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 
 use super::*;
 
-/// An IPv4 packet with these TCP flags, options and payload.
+/// Returns an IPv4 packet with these TCP flags, options and payload.
 fn packet(flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(40 + options.len() + payload.len()).unwrap();
     let mut bytes = vec![0x45, 0];
@@ -40,11 +40,11 @@ fn most_say_nothing() {
     assert_eq!(said_in(&[]), []);
     assert_eq!(said_with(&[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]), []);
     assert_eq!(of(&packet(0x10, &[], b"no RST")), []);
-    // MP_CAPABLE, ADD_ADDR: nothing about an end.
+    // MP_CAPABLE and ADD_ADDR do not end anything.
     assert_eq!(said_with(&[30, 4, 0x01, 0x81, 30, 4, 0x30, 1]), []);
 }
 
-/// Figures 1 to 4 of draft-ietf-tcpm-rst-diagnostic-payload-02.
+/// Examples in figures 1 to 4 of draft-ietf-tcpm-rst-diagnostic-payload-02.
 #[test]
 fn a_diagnostic_payload_is_eight_bytes() {
     assert_eq!(said_in(&[0x33, 0xaa, 0, 2, 0, 0, 0, 0]), [reason(2, 0)]);
@@ -112,7 +112,7 @@ fn its_older_form_is_cbor() {
     }
 }
 
-/// RFC 8684, 3.6, 3.5 and 3.7.
+/// Options of RFC 8684, 3.6, 3.5 and 3.7.
 #[test]
 fn multipath_tcp_says_it_in_options() {
     let reset = Said::SubflowReset {
