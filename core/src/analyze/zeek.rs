@@ -1,12 +1,14 @@
-//! A connection as Zeek tells of it: `conn_state`, `history`, what was sent, and when it is over.
+//! Zeek's description of a connection: `conn_state`, `history`, byte and packet counts, and end of the connection.
 //!
-//! These words are what people know connections by, so they have to be Zeek's, and not what RFC 9293 would say: Zeek follows
-//! each end by itself, in states of its own, and puts down what it sees in letters. [`Zeek`] does so, too, packet by packet,
-//! as Zeek 8 does with its default scripts and without checksums (`zeek -C`): what `TCPSessionAdapter::Process()` decides,
-//! in its order. For those packets that change nothing but numbers, which are nearly all, there is a short way.
+//! Users know connections by these terms, so they follow Zeek and not RFC 9293: Zeek tracks each end by itself, in
+//! states of its own, and records its observations as letters. [`Zeek`] does the same, packet by packet, as Zeek 8 does
+//! with its default scripts and without checksums (`zeek -C`): it makes the decisions of
+//! `TCPSessionAdapter::Process()`, in the same order. Packets that only advance numbers, which are nearly all, take a
+//! fast path.
 //!
-//! What has no place here: `C`, since no checksum is looked at; gaps where a snapshot length cut the payload, since a
-//! [`Header`] does not tell; the direction that an analyser of the payload finds out. Pure: no clock, no socket, no pcap.
+//! Not covered: `C`, because no checksum is verified; gaps where a snapshot length truncated the payload, because a
+//! [`Header`] does not show them; the direction as determined by an analyzer of the payload. The module is pure: no
+//! clock, no socket, no pcap.
 
 mod end;
 mod history;
@@ -25,17 +27,17 @@ use self::stream::Trouble;
 use crate::packet::{Flags, Header};
 use crate::time::Timestamp;
 
-/// What Zeek calls the state of a connection (`conn_state`; `determine_state()` of `base/protocols/conn`). In the words of
-/// its documentation, which are looser than the rules: [`Zeek::conn_state`] has those.
+/// Zeek's state of a connection (`conn_state`; `determine_state()` of `base/protocols/conn`). The variants are
+/// described in the words of Zeek's documentation, which are looser than the rules; [`Zeek::conn_state`] has the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConnState {
-    /// An attempt without an answer.
+    /// Connection attempt without a reply.
     S0,
     /// Established, not closed.
     S1,
     /// Established and closed.
     SF,
-    /// An attempt that was rejected.
+    /// Connection attempt that was rejected.
     Rej,
     /// Established, and closed by the originator alone.
     S2,
@@ -45,20 +47,20 @@ pub enum ConnState {
     Rsto,
     /// Reset by the responder.
     Rstr,
-    /// A SYN and a RST of the originator, without a SYN of the responder.
+    /// SYN and RST of the originator, without a SYN of the responder.
     Rstos0,
-    /// A RST of the responder, without a SYN of the originator.
+    /// RST of the responder, without a SYN of the originator.
     Rstrh,
-    /// A SYN and a FIN of the originator, without a SYN of the responder: half open.
+    /// SYN and FIN of the originator, without a SYN of the responder: half open.
     Sh,
-    /// A SYN and a FIN of the responder, without a SYN of the originator.
+    /// SYN and FIN of the responder, without a SYN of the originator.
     Shr,
-    /// Anything else: as a rule, the middle of a connection.
+    /// Any other connection: usually one captured mid-stream.
     Oth,
 }
 
 impl ConnState {
-    /// Zeek's spelling.
+    /// Returns Zeek's spelling.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -91,49 +93,51 @@ impl Serialize for ConnState {
     }
 }
 
-/// One connection. Its sides are known by number: 0 has sent its first packet, 1 is the other. Which of them is the
-/// originator is Zeek's guess, and may change; pairs that come out have the originator's part first.
+/// One connection, as Zeek sees it.
+///
+/// Side 0 is the end that sent the first packet, side 1 the other one. The side that is the originator is Zeek's guess,
+/// and may change. Pairs of results begin with the originator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zeek {
-    /// When its first packet was stamped.
+    /// Time of the first packet.
     began: Timestamp,
-    /// When its last one was; stays, once both ends have closed.
+    /// Time of the last packet; no longer updated once both ends have closed.
     last_time: Timestamp,
-    /// When it is done with, if it has closed.
+    /// Time at which Zeek removes the connection after a close.
     removal: Timestamp,
     history: History,
-    /// There only if something has gone wrong.
+    /// Rare state; present only after an irregularity.
     trouble: Option<Box<Trouble>>,
     ends: [End; 2],
-    /// Letters that are put down once: a bit for each [`Class`] and direction.
+    /// Letters that the history records once: a bit for each [`Class`] and direction.
     seen: u16,
     originator: u8,
-    /// Zeek's `is_partial`: it seems to have begun before the capture.
+    /// Zeek's `is_partial`: true if the connection seems to have begun before the capture.
     is_partial: bool,
-    /// An end has closed, but with data on its way.
+    /// True if an end has closed while data is missing or unacknowledged.
     is_close_deferred: bool,
-    /// Zeek has said `connection_established`.
+    /// True once Zeek would have raised `connection_established`.
     is_established: bool,
-    /// Whether a side's port is that of people at a keyboard.
+    /// True for each side whose port is that of an interactive protocol.
     is_interactive: [bool; 2],
 }
 
 const SECOND: i64 = 1_000_000_000;
-/// `tcp_attempt_delay`.
+/// Zeek's `tcp_attempt_delay`, in nanoseconds.
 const ATTEMPT_DELAY: i64 = 5 * SECOND;
-/// `tcp_close_delay`, and `tcp_reset_delay`.
+/// Zeek's `tcp_close_delay` and `tcp_reset_delay`, in nanoseconds.
 const CLOSE_DELAY: i64 = 5 * SECOND;
-/// What `InactivityTimer` allows before a connection is established.
+/// Time-out of `InactivityTimer` before a connection is established, in nanoseconds.
 const HANDSHAKE_TIMEOUT: i64 = 60 * SECOND;
-/// `tcp_inactivity_timeout`.
+/// Zeek's `tcp_inactivity_timeout`, in nanoseconds.
 const INACTIVITY_TIMEOUT: i64 = 300 * SECOND;
-/// `port_inactivity_timeouts` of `base/protocols/conn/inactivity.zeek`.
+/// Zeek's `port_inactivity_timeouts` of `base/protocols/conn/inactivity.zeek`, in nanoseconds.
 const INTERACTIVE_TIMEOUT: i64 = 3600 * SECOND;
 const NEVER: Timestamp = Timestamp(i64::MAX);
 
 impl Zeek {
-    /// The connection that begins with this packet, of `ip_len` bytes with its IP header, from the first of these ports to the
-    /// second.
+    /// Creates a connection from its first packet, which has `ip_len` bytes with its IP header, given source and
+    /// destination port of the packet.
     #[must_use]
     pub fn new(first: &Header, ip_len: u32, ports: [u16; 2]) -> Self {
         let mut this = Self {
@@ -148,6 +152,7 @@ impl Zeek {
             is_partial: false,
             is_close_deferred: false,
             is_established: false,
+            // FTP, SSH, Telnet and rlogin.
             is_interactive: ports.map(|port| matches!(port, 21 | 22 | 23 | 513)),
         };
         if comes_from_server(first.flags, ports) {
@@ -157,8 +162,8 @@ impl Zeek {
         this
     }
 
-    /// Whether it is over before this packet of the same ends, which then begins another connection: a timer has run out, or
-    /// it is a SYN that does not belong to this one (`IsReuse()`).
+    /// Returns true if the connection is over before this packet of the same ends, which then begins another
+    /// connection: a timer has expired, or the packet is a SYN that does not belong to this connection (`IsReuse()`).
     #[must_use]
     #[inline]
     pub fn is_over_before(&self, header: &Header) -> bool {
@@ -166,9 +171,10 @@ impl Zeek {
             || self.has_run_out_by(header.at)
     }
 
-    /// Takes in its next packet, which `side` has sent, of `ip_len` bytes with its IP header.
+    /// Processes the next packet, sent by `side` and of `ip_len` bytes with its IP header.
     #[inline]
     pub fn take(&mut self, side: usize, header: &Header, ip_len: u32) {
+        // The mask shows the compiler that the index is in bounds.
         let side = side & 1;
         if !self.take_expected(side, header) {
             self.take_any(side, header);
@@ -178,8 +184,8 @@ impl Zeek {
         end.ip_bytes = end.ip_bytes.saturating_add(ip_len.into());
     }
 
-    /// When its timer runs out, and it is over if nothing more comes; a packet at this very moment is the first of another
-    /// connection.
+    /// Returns the time at which the connection is over unless another packet arrives before. A packet at exactly this
+    /// time begins another connection.
     #[must_use]
     pub fn expires(&self) -> Timestamp {
         let [orig, resp] = [0, 1].map(|role| self.end_of(role));
@@ -191,7 +197,7 @@ impl Zeek {
             INACTIVITY_TIMEOUT
         };
         let expires = later(self.last_time, patience).min(self.removal);
-        // Its first packet is the SYN then: there is none of the responder.
+        // In this state the first packet was the SYN, because the responder has sent nothing.
         let is_attempt = matches!(orig.state, State::SynSent | State::SynAckSent)
             && orig.before == State::Inactive
             && resp.state == State::Inactive;
@@ -202,17 +208,18 @@ impl Zeek {
         }
     }
 
-    /// The side that is the originator.
+    /// Returns the side that is the originator.
     #[must_use]
     pub fn originator(&self) -> usize {
         usize::from(self.originator & 1)
     }
 
-    /// What Zeek would call its state, were it over now.
+    /// Returns the `conn_state` that Zeek would log if the connection were over now.
     #[must_use]
     pub fn conn_state(&self) -> ConnState {
         let [orig, resp] = [0, 1].map(|role| self.end_of(role).state);
         let is_partial = |state| matches!(state, State::Inactive | State::Partial);
+        // Earlier arms take precedence, as in `determine_state()`.
         match (orig, resp) {
             (State::SynSent | State::SynAckSent, State::Reset) => ConnState::Rej,
             (State::Reset, State::Reset) if self.sequence_space() == [0, 0] => ConnState::Rej,
@@ -232,54 +239,54 @@ impl Zeek {
         }
     }
 
-    /// Zeek's letters for what it has seen: those of the originator are capital. An end may send any number of RSTs and
-    /// FINs that are each worth a letter; no more than 268 letters are put down.
+    /// Returns Zeek's history letters; those of the originator are capital. An end may send any number of RSTs and FINs
+    /// that each add a letter, so the history is limited to 268 letters.
     #[must_use]
     pub fn history(&self) -> String {
         let more = self.trouble.as_ref().map_or(&[][..], |it| &it.letters);
         self.history.text(more)
     }
 
-    /// `orig_bytes` and `resp_bytes`: sequence numbers that each end has taken up or been acknowledged, without those of SYN
-    /// and FIN. As Zeek has it, `None` if there is no duration.
+    /// Returns `orig_bytes` and `resp_bytes`: the number of sequence numbers that each end has used or had
+    /// acknowledged, without those of SYN and FIN. As in Zeek, the result is `None` if there is no duration.
     #[must_use]
     pub fn bytes(&self) -> Option<[u64; 2]> {
         self.duration().map(|_| self.sequence_space())
     }
 
-    /// `orig_pkts` and `resp_pkts`.
+    /// Returns `orig_pkts` and `resp_pkts`.
     #[must_use]
     pub fn packets(&self) -> [u64; 2] {
         [0, 1].map(|role| self.end_of(role).packets.into())
     }
 
-    /// `orig_ip_bytes` and `resp_ip_bytes`.
+    /// Returns `orig_ip_bytes` and `resp_ip_bytes`.
     #[must_use]
     pub fn ip_bytes(&self) -> [u64; 2] {
         [0, 1].map(|role| self.end_of(role).ip_bytes)
     }
 
-    /// `missed_bytes`: how many bytes of both ends were acknowledged, but not captured.
+    /// Returns `missed_bytes`: the number of bytes, over both ends, that were acknowledged but not captured.
     #[must_use]
     pub fn missed_bytes(&self) -> u64 {
         self.trouble.as_ref().map_or(0, |trouble| trouble.missed)
     }
 
-    /// `ts`: when its first packet was stamped.
+    /// Returns `ts`: the time of the first packet.
     #[must_use]
     pub fn began(&self) -> Timestamp {
         self.began
     }
 
-    /// `duration` in nanoseconds, up to the last packet before both ends had closed. `None` if that is not after the first:
-    /// Zeek has nothing to say then.
+    /// Returns `duration` in nanoseconds, up to the last packet before both ends had closed. `None` if that packet is
+    /// not later than the first: Zeek logs no duration then.
     #[must_use]
     pub fn duration(&self) -> Option<i64> {
         let duration = self.last_time.since(self.began);
         (duration > 0).then_some(duration)
     }
 
-    /// The originator's end is that of role 0.
+    /// Returns the end of a role; role 0 is the originator.
     fn end_of(&self, role: usize) -> &End {
         &self.ends[(self.originator() ^ role) & 1]
     }
@@ -289,7 +296,7 @@ impl Zeek {
         [orig.sequence_space(resp), resp.sequence_space(orig)]
     }
 
-    /// Whether the history is one of `RSTOS0`: `^?S[^HAFGIQ]*R.*`.
+    /// Returns true if the history is one of `RSTOS0`: `^?S[^HAFGIQ]*R.*`.
     fn is_syn_then_reset(&self) -> bool {
         let history = self.history();
         let letters = history.strip_prefix('^').unwrap_or(&history);
@@ -307,11 +314,12 @@ fn later(at: Timestamp, by: i64) -> Timestamp {
     Timestamp(at.0.saturating_add(by))
 }
 
-/// When it is over.
+/// End of the connection.
 impl Zeek {
     #[inline]
     fn has_run_out_by(&self, now: Timestamp) -> bool {
         const SHORTEST: i64 = CLOSE_DELAY;
+        // No timer is shorter once both ends have sent something, so for nearly all packets `expires()` is not needed.
         let is_under_way = self.removal == NEVER
             && now.since(self.last_time) < SHORTEST
             && self.ends.iter().all(|end| end.state != State::Inactive);
@@ -322,7 +330,7 @@ impl Zeek {
     fn is_begun_anew_by(&self, syn: &Header) -> bool {
         let (orig, resp) = (self.end_of(0), self.end_of(1));
         if syn.flags.has(Flags::ACK) {
-            // It answers a SYN, if there was one.
+            // The SYN-ACK replies to a SYN, if there was one.
             return orig.state == State::Inactive && (resp.did_close || syn.seq != resp.start);
         }
         if orig.did_close || resp.did_close {
@@ -334,7 +342,7 @@ impl Zeek {
         syn.seq != orig.start && !was_overtaken
     }
 
-    /// An end has sent its FIN or RST (`ConnectionClosed()`).
+    /// Handles the FIN or RST of an end (`ConnectionClosed()`).
     fn close(&mut self, side: usize) {
         self.is_close_deferred = self.is_pending(side);
         if self.is_close_deferred || self.ends[side].did_close {
@@ -350,8 +358,8 @@ impl Zeek {
         }
     }
 
-    /// If an end has sent all that it will, and all of it is there, a close that was deferred is made up for (`CheckEOF()`):
-    /// once, and for whichever end is first.
+    /// Completes a deferred close (`CheckEOF()`) when an end has sent all its data, and none of it is missing. This
+    /// happens once, and for whichever end is first.
     fn check_eof(&mut self, side: usize) {
         let end = &self.ends[side];
         let has_ended = end.has_fin || matches!(end.state, State::Closed | State::Reset);
@@ -365,22 +373,22 @@ impl Zeek {
         }
     }
 
-    /// Whether this end cannot be closed yet: some of its data is missing, or some of its peer's is not acknowledged, which no
-    /// longer matters to one that was reset.
+    /// Returns true if this end cannot be closed yet: some of its data is missing, or some of its peer's data is
+    /// unacknowledged. The latter does not matter to an end that was reset.
     fn is_pending(&self, side: usize) -> bool {
         let (end, peer) = (&self.ends[side], &self.ends[side ^ 1]);
         if end.gave_up {
             return false;
         }
-        // The last number may be a FIN's.
+        // The last sequence number may be that of a FIN.
         let is_missing = is_after(low(end.last).wrapping_sub(1), end.delivered);
         is_missing || end.state != State::Reset && peer.has_unacknowledged()
     }
 }
 
-/// The originator.
+/// Choice of the originator.
 impl Zeek {
-    /// Capital letters are for role 0.
+    /// Returns the role of a side. The letters of role 0 are capital.
     fn role(&self, side: usize) -> usize {
         (side ^ self.originator()) & 1
     }
@@ -392,8 +400,8 @@ impl Zeek {
     }
 }
 
-/// Whether a connection whose first packet this is has to be turned round: the packet is no SYN, and comes from a port that
-/// likely is a server's.
+/// Returns true if the sender of a connection's first packet is the responder: the packet is no SYN, and its source
+/// port is likely that of a server.
 fn comes_from_server(flags: Flags, [source, destination]: [u16; 2]) -> bool {
     let is_syn = flags.has(Flags::SYN);
     if is_syn && !flags.has(Flags::ACK) || !is_likely_server(source) {
@@ -402,7 +410,7 @@ fn comes_from_server(flags: Flags, [source, destination]: [u16; 2]) -> bool {
     !is_likely_server(destination) || !is_syn && source < destination
 }
 
-/// `likely_server_ports`, as far as they are TCP's, of the default scripts.
+/// Returns true for the TCP ports in `likely_server_ports` of Zeek's default scripts.
 fn is_likely_server(port: u16) -> bool {
     #[rustfmt::skip]
     let is_likely = matches!(

@@ -1,21 +1,21 @@
-//! One end of a connection, in Zeek's terms (`TCP_Endpoint`).
+//! End of a connection, in Zeek's terms (`TCP_Endpoint`).
 
 use crate::packet::{Flags, SeqNum};
 
-/// Zeek's states of an end (`EndpointState`), which are not those of RFC 9293.
+/// Zeek's state of an end (`EndpointState`), which is not one of RFC 9293.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
-    /// Nothing of it has been seen that counts.
+    /// No relevant packet of the end was captured.
     #[default]
     Inactive,
     SynSent,
     SynAckSent,
-    /// It was seen first in the middle of a connection.
+    /// First seen in the middle of a connection.
     Partial,
     Established,
-    /// It has sent a FIN.
+    /// Has sent a FIN.
     Closed,
-    /// It has sent a RST.
+    /// Has sent an RST.
     Reset,
 }
 
@@ -24,49 +24,52 @@ impl State {
         matches!(self, Self::Inactive | Self::SynSent | Self::SynAckSent)
     }
 
-    /// Data may come and go.
+    /// Returns true if the end can send and receive data.
     #[inline]
     pub(super) fn is_open(self) -> bool {
         matches!(self, Self::Established | Self::Partial)
     }
 }
 
-/// Of jumps further than this a SYN, a RST or an acknowledgment of 0 is not believed.
+/// Largest jump of a sequence number that is accepted from a SYN, an RST or an acknowledgment of 0.
 const LARGEST_JUMP: u32 = 1 << 20;
 
-/// One end. Its sequence numbers are relative to `start`, so that its SYN is 0 and its first byte 1. They grow beyond 32 bits
-/// where that matters, and are the low 32 bits of that elsewhere.
+/// One end of a connection.
+///
+/// Sequence numbers are relative to `start`, so that the SYN is 0 and the first byte 1. They exceed 32 bits where that
+/// matters; other fields keep only the low 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    /// The number after the last one that it has sent.
+    /// Number after the last one that the end has sent.
     pub(super) last: i64,
-    /// The number up to which its peer has acknowledged.
+    /// Number up to which the peer has acknowledged.
     pub(super) acked: i64,
     pub(super) ip_bytes: u64,
-    /// Its initial sequence number; if its SYN was not seen, what that would have been, had its first segment come next.
+    /// Initial sequence number. If the SYN was not captured, the number it would have, if it directly preceded the
+    /// first segment.
     pub(super) start: SeqNum,
-    /// The number before which nothing is missing, or what is missing has been given up.
+    /// Number before which no data is missing, or missing data has been given up.
     pub(super) delivered: u32,
     pub(super) packets: u32,
-    /// The number after its latest FIN.
+    /// Number after the latest FIN.
     pub(super) after_fin: u32,
-    /// Number of the latest FIN that was one for the history.
+    /// Number of the latest FIN that was considered for the history.
     pub(super) fin_written: u32,
-    /// Number of the latest RST that was one for the history.
+    /// Number of the latest RST that was considered for the history.
     pub(super) reset_written: u32,
     pub(super) state: State,
-    /// The state before that one.
+    /// Previous state.
     pub(super) before: State,
     pub(super) has_fin: bool,
-    /// Zeek's `did_close`: it has sent its FIN or RST, and what came before.
+    /// Zeek's `did_close`: the end has sent its FIN or RST, and all data before it.
     pub(super) did_close: bool,
     /// Zeek's `did_EOF`.
     pub(super) is_at_eof: bool,
-    /// Nothing more is put in order.
+    /// True once Zeek has given up reassembling the data.
     pub(super) gave_up: bool,
-    /// Something waits ahead of a hole.
+    /// True if data waits ahead of a hole.
     pub(super) has_hole: bool,
-    /// It has sent a packet.
+    /// True if the end has sent a packet.
     pub(super) is_known: bool,
 }
 
@@ -77,6 +80,7 @@ impl Default for End {
             acked: 0,
             ip_bytes: 0,
             start: SeqNum(0),
+            // The SYN is number 0, so the first byte of data is 1.
             delivered: 1,
             packets: 0,
             after_fin: 0,
@@ -102,18 +106,18 @@ impl End {
         }
     }
 
-    /// The number on the wire.
+    /// Returns the sequence number on the wire.
     #[inline]
     pub(super) fn number(&self, relative: i64) -> SeqNum {
         self.start.plus(low(relative))
     }
 
-    /// Where this number lies, near what it has sent last. Negative if before its SYN.
+    /// Returns the relative number that is nearest to the last one sent; negative if it lies before the SYN.
     pub(super) fn position(&self, number: SeqNum) -> i64 {
         self.last + i64::from(distance(number, self.number(self.last)))
     }
 
-    /// Finds out where its numbers start, if this segment tells (`init_endpoint()`).
+    /// Sets the start of the sequence numbers, if this segment determines it (`init_endpoint()`).
     pub(super) fn begin(&mut self, syn: bool, seq: SeqNum, seq_len: u32) {
         let begins = match self.state {
             State::Inactive => true,
@@ -134,8 +138,8 @@ impl End {
         }
     }
 
-    /// Its peer acknowledges what it has sent, up to the number that comes back; `None` if that cannot be. A RST is not
-    /// trusted.
+    /// Handles an acknowledgment by the peer. Returns the relative number up to which it acknowledges; `None` if that
+    /// is impossible. The acknowledgment of an RST does not change `acked`.
     pub(super) fn hear(&mut self, ack: SeqNum, rst: bool) -> Option<i64> {
         if self.state == State::Inactive {
             self.start = SeqNum(ack.0.wrapping_sub(1));
@@ -154,14 +158,15 @@ impl End {
         Some(number)
     }
 
-    /// The same where nothing is wrong with it.
+    /// Advances `acked` for an acknowledgment that is known to be possible.
     #[inline]
     pub(super) fn take_ack(&mut self, ack: SeqNum) {
         let jump = distance(ack, self.number(self.acked));
         self.acked = self.acked.saturating_add(jump.max(0).into());
     }
 
-    /// It sends a segment that ends before `next` (`update_last_seq()`). Whether its payload is nothing new.
+    /// Handles a segment that ends before `next` (`update_last_seq()`). Returns true if its payload is a
+    /// retransmission.
     pub(super) fn advance(&mut self, flags: Flags, next: SeqNum, len: u32) -> bool {
         let last = self.number(self.last);
         let jump = distance(next, last);
@@ -169,7 +174,7 @@ impl End {
             return false;
         }
         if flags.has(Flags::FIN) && low(self.last) == 1 {
-            // All between SYN and FIN may be missing, however much.
+            // All data between SYN and FIN may be missing, however much it is.
             self.last = self.last.saturating_add(next.relative_to(last).into());
         } else if self.state != State::Reset {
             self.last = self.last.saturating_add(jump.max(0).into());
@@ -178,12 +183,12 @@ impl End {
         false
     }
 
-    /// Whether some of the data that it has sent has not been acknowledged.
+    /// Returns true if some data that the end has sent is unacknowledged.
     pub(super) fn has_unacknowledged(&self) -> bool {
         !self.gave_up && (self.has_hole || is_after(self.delivered, low(self.acked.max(1))))
     }
 
-    /// Sequence numbers that it has taken up, without those of SYN and FIN (`TCP_Endpoint::Size()`).
+    /// Returns the number of sequence numbers used, without those of SYN and FIN (`TCP_Endpoint::Size()`).
     pub(super) fn sequence_space(&self, peer: &Self) -> u64 {
         let is_attempt_reset = self.before == State::SynSent
             && self.state == State::Reset
@@ -195,26 +200,26 @@ impl End {
         size.saturating_sub(1).saturating_sub(self.has_fin.into())
     }
 
-    /// Whether its peer has acknowledged more than the SYN.
+    /// Returns true if the peer has acknowledged more than the SYN.
     pub(super) fn has_been_acknowledged(&self) -> bool {
         !(0..=1).contains(&self.acked)
     }
 }
 
-/// The low 32 bits.
+/// Returns the low 32 bits.
 #[inline]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // that is what is wanted
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // the cast takes the low bits
 pub(super) fn low(number: i64) -> u32 {
     number as u32
 }
 
-/// How far `number` lies ahead of `base`, or behind it.
+/// Returns the signed distance from `base` to `number`, modulo 2^32.
 #[inline]
 fn distance(number: SeqNum, base: SeqNum) -> i32 {
     number.relative_to(base).cast_signed()
 }
 
-/// Whether one relative number comes after another, by the sign of their difference.
+/// Returns true if one relative number comes after another, by the sign of their difference.
 #[inline]
 pub(super) fn is_after(number: u32, base: u32) -> bool {
     number.wrapping_sub(base).cast_signed() > 0

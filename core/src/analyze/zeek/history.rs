@@ -1,41 +1,41 @@
-//! The letters of a history, twelve of them in eight bytes.
+//! Compact form of history letters: twelve of them in eight bytes.
 
-/// What a packet is worth a letter for.
+/// History letter, in the form for the originator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Letter {
-    /// `S`
+    /// `S`: SYN.
     Syn = 1,
-    /// `H`
+    /// `H`: SYN-ACK.
     SynAck,
-    /// `F`
+    /// `F`: FIN.
     Fin,
-    /// `R`
+    /// `R`: RST.
     Reset,
     /// `I`: both FIN and RST.
     FinReset,
-    /// `Q`: another mix of SYN, FIN and RST.
+    /// `Q`: another combination of SYN, FIN and RST.
     Mixed,
     /// `D`: payload.
     Data,
-    /// `A`: nothing but ACK.
+    /// `A`: pure ACK.
     Ack,
-    /// `T`: payload that is nothing new.
+    /// `T`: retransmitted payload.
     Retransmission,
-    /// `W`
+    /// `W`: window of 0.
     ZeroWindow,
-    /// `G`: acknowledged, but not captured.
+    /// `G`: gap, that is, data acknowledged but not captured.
     Gap,
 }
 
 impl Letter {
-    /// Which five bits it is, for the originator (role 0) or the responder.
+    /// Returns the five-bit code of the letter for the originator (role 0) or the responder.
     pub(super) fn code(self, role: usize) -> u8 {
         self as u8 + if role == 0 { 0 } else { RESPONDER }
     }
 }
 
-/// Letters of one class are put down once for each direction.
+/// Class of letters that are recorded once for each direction.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(super) enum Class {
@@ -55,23 +55,25 @@ impl Class {
     }
 }
 
-/// What the codes stand for.
+/// Letters by code. Code 0 is an empty position.
 const LETTERS: &[u8; 24] = b" SHFRIQDATWG^shfriqdatwg";
+// Distance between the codes of the originator and those of the responder. The code of `^` lies between them.
 const RESPONDER: u8 = 12;
 const BITS: u32 = 5;
 
-/// The first twelve letters, each of five bits, the last one lowest.
+/// First twelve letters of a history, five bits each, the last one lowest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct History(u64);
 
 impl History {
-    /// The code of `^`.
+    /// Code of `^`.
     pub(super) const FLIP: u8 = 12;
-    /// Nothing but `H`.
+    /// History that consists of `H`.
     pub(super) const SYN_ACK_OF_ORIGINATOR: Self = Self(Letter::SynAck as u64);
 
-    /// Whether there was room.
+    /// Appends a letter. Returns false if there is no room.
     pub(super) fn push(&mut self, code: u8) -> bool {
+        // The position of the first of twelve letters is still empty.
         let has_room = self.0 >> (11 * BITS) == 0;
         if has_room {
             self.0 = self.0 << BITS | u64::from(code);
@@ -79,7 +81,7 @@ impl History {
         has_room
     }
 
-    /// As Zeek writes it, with those that there was no room for.
+    /// Returns the letters as Zeek writes them, followed by those for which there was no room.
     pub(super) fn text(self, more: &[u8]) -> String {
         let inline = (0..12).rev().map(|place| self.0 >> (place * BITS) & 31);
         inline

@@ -1,4 +1,4 @@
-//! What a packet does to the ends and to the history (`TCPSessionAdapter::Process()`).
+//! Effect of a packet on the ends and on the history (`TCPSessionAdapter::Process()`).
 
 use super::end::{State, is_after, low};
 use super::history::{Class, History, Letter};
@@ -6,17 +6,18 @@ use super::stream::MOST_UNACKNOWLEDGED;
 use super::{CLOSE_DELAY, Zeek, later};
 use crate::packet::{Flags, Header};
 
-/// SYN, FIN and RST: what moves an end to another state.
+/// Control bits that change the state of an end: SYN, FIN and RST.
 const CONTROLS: u8 = Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0;
 
-/// Packets.
+/// Packet processing.
 impl Zeek {
-    /// The short way: a segment without SYN, FIN and RST that carries on where its sender left off, between ends that have
-    /// sent nothing else for long, with no news for the history. Whether it is one; if not, nothing has changed.
+    /// Processes a packet on the fast path: a segment without SYN, FIN and RST that continues where its sender left
+    /// off, between open ends, without a new history letter. Returns false, and changes nothing, for any other packet.
     #[inline]
     pub(super) fn take_expected(&mut self, side: usize, header: &Header) -> bool {
         let len = length(header);
         let class = if len > 0 { Class::Data } else { Class::Ack };
+        // A window of 0 and the first packet of a class add a letter, and an acknowledgment of 0 may be implausible.
         let is_plain = header.flags.0 & (CONTROLS | Flags::ACK.0) == Flags::ACK.0
             && header.window != 0
             && header.ack.0 != 0
@@ -26,10 +27,12 @@ impl Zeek {
         let is_next =
             header.seq == end.number(end.last) && end.state.is_open() && peer.state.is_open();
         let delivered = end.delivered.wrapping_add(len);
+        // Beyond the bound the slow path gives up on the end (`is_too_much()`).
         let is_in_order = end.gave_up
             || !end.has_hole
                 && end.delivered == low(end.last)
                 && !is_after(delivered, low(end.acked).wrapping_add(MOST_UNACKNOWLEDGED));
+        // An acknowledgment of data that is missing would close a hole.
         let is_there =
             peer.gave_up || !is_after(header.ack.relative_to(peer.start), peer.delivered);
         if !(is_plain && is_next && is_in_order && is_there) {
@@ -44,7 +47,7 @@ impl Zeek {
         true
     }
 
-    /// Any packet: what Zeek does, in its order.
+    /// Processes any packet with Zeek's steps, in Zeek's order.
     pub(super) fn take_any(&mut self, side: usize, header: &Header) {
         let (flags, len) = (header.flags, length(header));
         let [syn, fin, rst] = [Flags::SYN, Flags::FIN, Flags::RST].map(|flag| flags.has(flag));
@@ -87,7 +90,7 @@ impl Zeek {
         }
     }
 
-    /// Whether it began before the capture is what the first packet of each end tells (`SetPartialStatus()`).
+    /// Updates `is_partial` from the first packet of an end (`SetPartialStatus()`).
     fn see_first(&mut self, side: usize, flags: Flags) {
         if self.ends[side].is_known {
             return;
@@ -101,7 +104,7 @@ impl Zeek {
         }
     }
 
-    /// Moves the ends to their next states (`UpdateStateMachine()`). Whether the sender closes with this.
+    /// Updates the states of the ends (`UpdateStateMachine()`). Returns true if the segment closes its sender.
     fn step(&mut self, side: usize, header: &Header, len: u32) -> bool {
         let flags = header.flags;
         let [syn, fin, rst] = [Flags::SYN, Flags::FIN, Flags::RST].map(|flag| flags.has(flag));
@@ -123,7 +126,7 @@ impl Zeek {
                 self.step_to_end(side, fin && !rst, rst);
                 let peer = &mut self.ends[side ^ 1];
                 if fin && !rst && peer.state == State::Reset && peer.before == State::Closed {
-                    peer.set(State::Closed); // its RST followed its FIN: an end like others
+                    peer.set(State::Closed); // its RST followed its FIN, so this is an orderly close
                 }
                 fin || rst
             }
@@ -164,7 +167,7 @@ impl Zeek {
         }
         let peer = self.ends[side ^ 1].state;
         if self.role(side) == 1 && len == 0 && peer == State::SynSent {
-            // An ACK that challenges the SYN (RFC 5961, 4.2) does not begin anything.
+            // A challenge ACK to the SYN (RFC 5961, 4.2) does not establish anything.
         } else if has_ack && peer == State::Established {
             self.ends[side].set(State::Established); // its SYN was missed
             self.is_partial = false;
@@ -173,11 +176,11 @@ impl Zeek {
         }
     }
 
-    /// The responder sends its SYN.
+    /// Handles a SYN of the responder.
     fn answer_syn(&mut self, side: usize, has_ack: bool) {
         let peer = self.ends[side ^ 1].state;
         if peer == State::SynAckSent && !has_ack {
-            self.flip(); // this is what that answered: they were captured in the wrong order
+            self.flip(); // the SYN-ACK replied to this SYN; they were captured in the wrong order
             self.ends[side ^ 1].set(State::Established);
         } else if peer == State::SynSent {
             self.ends[side ^ 1].set(State::Established);
@@ -186,7 +189,7 @@ impl Zeek {
     }
 }
 
-/// Letters.
+/// History letters.
 impl Zeek {
     pub(super) fn append(&mut self, code: u8) {
         if !self.history.push(code) {
@@ -198,7 +201,7 @@ impl Zeek {
         self.append(letter.code(self.role(side)));
     }
 
-    /// Puts down a letter that is worth it once for each direction. Whether it was the first.
+    /// Records a letter if it is the first of its class and direction. Returns true in this case.
     fn write_once(&mut self, side: usize, class: Class, letter: Letter) -> bool {
         let bit = class.bit(self.role(side));
         let is_first = self.seen & bit == 0;
@@ -209,14 +212,14 @@ impl Zeek {
         is_first
     }
 
-    /// The same for one that is worth it again whenever its number is not that of the last.
+    /// Records a letter if it is the first of its class and direction, or if its number differs from the previous one.
     fn write_unless_same(&mut self, side: usize, class: Class, letter: Letter, is_same: bool) {
         if !self.write_once(side, class, letter) && !is_same {
             self.write(side, letter);
         }
     }
 
-    /// Puts down the letter of the segment's flags, if it has one. `seq` is relative.
+    /// Records the letter for the segment's flags, if there is one. `seq` is relative.
     fn write_flags(&mut self, side: usize, flags: Flags, seq: u32, len: u32) {
         let has = |flag| flags.has(flag);
         match flags.0 & CONTROLS {
@@ -229,7 +232,7 @@ impl Zeek {
                 } else {
                     Letter::Syn
                 };
-                // Where it would not be 0, an end has closed: rare enough to be kept elsewhere.
+                // The number is not 0 only after an end has closed, so it is stored with the rare state.
                 let before = self.trouble.as_ref().map_or(0, |it| it.syn[side]);
                 self.write_unless_same(side, Class::Syn, letter, before == seq);
                 if before != seq {
@@ -256,7 +259,7 @@ impl Zeek {
         }
     }
 
-    /// Data or a pure ACK. If there was nothing but a SYN+ACK before, that was the responder's after all.
+    /// Records data or a pure ACK. If the history is only a SYN-ACK, its sender is found to be the responder.
     fn write_text(&mut self, side: usize, class: Class, letter: Letter) {
         if self.history == History::SYN_ACK_OF_ORIGINATOR {
             self.history = History::default();
@@ -268,7 +271,7 @@ impl Zeek {
     }
 }
 
-/// Bytes of payload; of no packet are they more than this.
+/// Returns the length of the payload in bytes, at most 2^30, which no packet exceeds.
 fn length(header: &Header) -> u32 {
     header.payload_len.min(1 << 30)
 }

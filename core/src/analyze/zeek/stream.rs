@@ -1,39 +1,39 @@
-//! What is missing of the data: holes, and what waits ahead of them (`TCP_Reassembler`).
+//! Holes in the data of an end, and data that waits ahead of them (`TCP_Reassembler`).
 
 use super::Zeek;
 use super::end::{State, is_after, low};
 use super::history::Letter;
 
-/// What is there only of a connection in which something is missing, comes twice or does not fit.
+/// Rare state of a connection: missing, repeated or inconsistent data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Trouble {
-    /// Bytes that were acknowledged, but not captured.
+    /// Number of bytes that were acknowledged but not captured.
     pub(super) missed: u64,
-    /// How often `T`, `W` and `G` were due, for each side.
+    /// Number of occurrences of `T`, `W` and `G`, for each side.
     counts: [[u32; 3]; 2],
-    /// The number of each side's latest SYN, relative to its first.
+    /// Number of each side's latest SYN, relative to its first.
     pub(super) syn: [u32; 2],
-    /// What each side has sent ahead of a hole, in order, with holes between them.
+    /// Data that each side has sent ahead of a hole: disjoint blocks in order.
     waiting: [Vec<Block>; 2],
-    /// Letters that the history had no room for.
+    /// Letters for which the history had no room.
     pub(super) letters: Vec<u8>,
 }
 
-/// A range of relative sequence numbers.
+/// Range of relative sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Block {
     start: u32,
-    /// The number after the last one.
+    /// Number after the last one.
     end: u32,
 }
 
-/// Letters beyond those that fit into the history.
+/// Maximum number of letters beyond those that fit into the history.
 const MOST_LETTERS: usize = 256;
-/// Blocks that are kept of one side. Zeek has no such bound, but a capture may be hostile.
+/// Maximum number of blocks that wait on one side. Zeek has no such bound, but a capture may be hostile.
 const MOST_BLOCKS: usize = 1024;
-/// `tcp_max_above_hole_bytes_without_any_acks`.
+/// Zeek's `tcp_max_above_hole_bytes_without_any_acks`, in bytes.
 const MOST_BEFORE_ANY_ACK: u32 = 16_384;
-/// `tcp_excessive_data_without_further_acks`.
+/// Zeek's `tcp_excessive_data_without_further_acks`, in bytes.
 pub(super) const MOST_UNACKNOWLEDGED: u32 = 10 << 20;
 
 impl Trouble {
@@ -65,7 +65,7 @@ impl Zeek {
         self.trouble.get_or_insert_default()
     }
 
-    /// Puts down a letter the first, tenth, hundredth time and so on that it is due.
+    /// Counts an occurrence of a letter, and records the first, the tenth, the hundredth and so on.
     pub(super) fn count(&mut self, side: usize, letter: Letter) {
         let nth = match letter {
             Letter::Retransmission => 0,
@@ -80,7 +80,7 @@ impl Zeek {
         }
     }
 
-    /// An end sends data (`DataSent()`).
+    /// Handles data of an end (`DataSent()`).
     pub(super) fn deliver(&mut self, side: usize, start: u32, len: u32) {
         let end = &mut self.ends[side];
         let block = Block {
@@ -104,7 +104,7 @@ impl Zeek {
         }
     }
 
-    /// Whether so much waits that Zeek gives up on this end.
+    /// Returns true if so much data waits that Zeek gives up on this end.
     fn is_too_much(&self, side: usize) -> bool {
         let end = &self.ends[side];
         let blocks = match &self.trouble {
@@ -121,7 +121,8 @@ impl Zeek {
             || blocks.len() > MOST_BLOCKS
     }
 
-    /// An end's data is acknowledged up to `number`: what is missing of it will not come any more (`AckReceived()`).
+    /// Handles an acknowledgment of an end's data up to `number`: data before it that is missing is given up
+    /// (`AckReceived()`).
     pub(super) fn acknowledge(&mut self, side: usize, number: i64) {
         let end = &self.ends[side];
         let mut up_to = low(number);
@@ -132,6 +133,7 @@ impl Zeek {
         if !is_news || self.is_partial && number <= 2 {
             return;
         }
+        // Each round closes one hole, or its acknowledged part, and takes over the blocks that it reaches.
         while is_after(up_to, self.ends[side].delivered) {
             let delivered = self.ends[side].delivered;
             let next = self.next_waiting(side);
@@ -142,13 +144,14 @@ impl Zeek {
         }
     }
 
-    /// Where the first block ahead of a hole starts.
+    /// Returns the start of the first block ahead of a hole.
     fn next_waiting(&self, side: usize) -> Option<u32> {
         let trouble = self.trouble.as_ref()?;
         trouble.waiting[side].first().map(|block| block.start)
     }
 
-    /// A hole counts only if both ends are, or were at last, established: others are likely to come of something else.
+    /// Counts a hole, if both ends are established, or were so before they closed. Otherwise the hole probably has
+    /// another cause.
     fn miss(&mut self, side: usize, bytes: u32) {
         let is_clean = self.ends.iter().all(|end| {
             let state = if end.state == State::Closed {
@@ -190,13 +193,15 @@ impl Zeek {
     fn forget_what_waited(&mut self, side: usize) {
         self.ends[side].has_hole = false;
         if let Some(trouble) = &mut self.trouble {
+            // A new vector frees the memory, which `clear()` would keep.
             trouble.waiting[side] = Vec::new();
         }
     }
 }
 
-/// Puts a block in its place, one with those that it touches. All lie ahead of `base`.
+/// Inserts a block in order, and merges it with the blocks that it touches. All blocks lie ahead of `base`.
 fn insert(blocks: &mut Vec<Block>, block: Block, base: u32) {
+    // Distances from `base` are in order even where the numbers wrap around.
     let ahead = |number: u32| number.wrapping_sub(base);
     let first = blocks.partition_point(|other| ahead(other.end) < ahead(block.start));
     let touched = blocks[first..]

@@ -1,4 +1,5 @@
-//! What Zeek says of connections written down as scripts, and that no packets make it panic.
+//! Tests of connections written as scripts, with Zeek's expected output, and of arbitrary packets, which must not
+//! panic.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -11,17 +12,17 @@ use crate::packet::SeqNum;
 
 const WEB: [u16; 2] = [40_000, 80];
 const HIGH: [u16; 2] = [40_000, 50_000];
-/// Both are of `likely_server_ports`.
+/// Ports of which both are in `likely_server_ports`.
 const IRC_WEB: [u16; 2] = [6_669, 80];
 
-/// The same script everywhere in the sequence space.
+/// Initial sequence numbers that each script runs with, including ones that wrap around.
 const ISNS: [[u32; 2]; 3] = [[1_000, 5_000], [u32::MAX - 50, u32::MAX], [0, 1 << 31]];
 
-/// A packet of a script: `cSA:100@1=201!` is of the client, with SYN and ACK, 100 bytes of payload, the number 1, the
-/// acknowledgment of 201 and window 0. What is not said follows from what came before.
+/// Interpreter of scripts. The word `cSA:100@1=201!` is a packet of the client with SYN and ACK, 100 bytes of payload,
+/// the sequence number 1, the acknowledgment number 201 and the window 0. Omitted values follow from earlier packets.
 struct Script {
     isn: [u32; 2],
-    /// What each end sends next, relative to its initial number.
+    /// Next sequence number of each end, relative to its initial number.
     next: [u32; 2],
     now: i64,
 }
@@ -32,8 +33,8 @@ impl Script {
         Self { isn, next, now }
     }
 
-    /// Who sends which packet. `None` if the word is something else: `c~100`, 100 bytes that are not captured; `+8`, that
-    /// nothing happens for so many seconds.
+    /// Returns the packet of a word and its sender. `None` for other words: `c~100` means 100 bytes that are not
+    /// captured, `+8` a pause of eight seconds.
     fn packet(&mut self, word: &str) -> Option<(usize, Header)> {
         if let Some(seconds) = word.strip_prefix('+') {
             self.now += seconds.parse::<i64>().unwrap() * SECOND;
@@ -83,7 +84,7 @@ fn flag(letter: u8) -> u8 {
     }
 }
 
-/// The connections that are seen, one after the other; with each, who sent its first packet.
+/// Returns the connections of a script in order, each with the sender of its first packet.
 fn connections(ports: [u16; 2], isn: [u32; 2], script: &str) -> Vec<(usize, Zeek)> {
     let mut seen: Vec<(usize, Zeek)> = Vec::new();
     let mut state = Script::new(isn);
@@ -106,7 +107,7 @@ fn connections(ports: [u16; 2], isn: [u32; 2], script: &str) -> Vec<(usize, Zeek
     seen
 }
 
-/// `history conn_state orig_bytes/resp_bytes orig_pkts/resp_pkts`, and `missed_bytes` if there are any.
+/// Returns `history conn_state orig_bytes/resp_bytes orig_pkts/resp_pkts`, and `missed_bytes` if there are any.
 fn line(zeek: &Zeek) -> String {
     let bytes = zeek
         .bytes()
@@ -133,8 +134,8 @@ fn one(ports: [u16; 2], script: &str) -> Zeek {
     seen.remove(0).1
 }
 
-/// Where an example is from: `B`, a baseline of Zeek's tests (its name follows); `L`, a line of a `conn.log`; `D`, derived from
-/// its source.
+/// Example: origin, ports, script, expected lines. The origin is `B`, a baseline of Zeek's tests, with its name; `L`, a
+/// line of a `conn.log`; or `D`, derived from Zeek's source.
 type Example = (
     &'static str,
     [u16; 2],
@@ -154,7 +155,7 @@ const EXAMPLES: &[Example] = &[
     ("7 B core.tcp.flip-without-syn", IRC_WEB, "sSA cA cA:10 sA sA:20 cFA sFA", &["^hADadFf SF 10/20 3/4"]),
     ("8 B core.tcp.miss-end-data", WEB, "cS sSA cA cA:100 sA s~2902 sFA cA cFA",
         &["ShADafgF SF 100/2902 5/3 missed 2902"]),
-    // The numbers of the baseline come of a snapshot length that cut all payloads; these do not.
+    // The baseline has other numbers, because a snapshot length truncated all its payloads.
     ("9 B core.tcp.rxmit-history", WEB, "cS sSA cA cA:100 c~374 sA s~83 sA:100 cA sA:50@1 cRA",
         &["ShADaGdgtR RSTO 474/183 5/4 missed 457"]),
     ("10 B core.tcp.rxmit-history", WEB, "cA:463 sA:350 cA", &["DdA OTH 463/350 2/1"]),
@@ -213,7 +214,7 @@ const EXAMPLES: &[Example] = &[
     ("34 D", WEB, "cS sSA cA cFA sFA cA +8 cR", &["ShAFf SF 0/0 4/2", "R OTH - 1/0"]),
     ("34 D", WEB, "cS sSA cA cFA sFA cA +1 cS sRA", &["ShAFf SF 0/0 4/2", "Sr REJ 0/0 1/1"]),
     ("34 D", WEB, "cS sSA cA cS@90000", &["ShA S1 0/0 2/1", "S S0 - 1/0"]),
-    // What the rules say beside those.
+    // Further cases of the rules.
     ("both at once: two connections", HIGH, "cS sS cSA sSA", &["S S0 - 1/0", "Sh S1 0/0 2/1"]),
     ("RSTs at different numbers", WEB, "cS sSA cA cFA sA:10 cR@2 sA:10 cR@3 cR@3", &["ShAFdRR RSTO 0/20 6/3"]),
     ("a second SYN+ACK after the end", WEB, "cS sSA cA cFA sFA sSA@9 sSA@9", &["ShAFfh SF 0/8 3/4"]),
@@ -334,7 +335,7 @@ fn it_is_over_when_its_timer_runs_out() {
         (WEB, "cS sSA cA sRA", 5),
         (WEB, "cS sSA cA sRA +3 cA +1 cA", 1),
         (WEB, "cS sSA cA cFA +9 cR", 5),
-        // It is reset, but something is missing.
+        // Reset while data is missing.
         (WEB, "cS sSA cA s~100 sRA", 300),
         (SSH, "sSA cA", 3600),
         (WEB, "cS sSA cA cFA sA:10 sFA", 5),
@@ -345,7 +346,7 @@ fn it_is_over_when_its_timer_runs_out() {
         (WEB, "cS sSA cA cFA s~100 sFA cA=1 cA", 5),
         // Zeek remembers that a close is deferred, but not whose.
         (WEB, "cS sSA cA s~100 sFA cFA=1 cA", 300),
-        // It has not acknowledged what it has been sent when it closes; then it has.
+        // The end closes before it has acknowledged all data, and acknowledges it afterwards.
         (WEB, "cS sSA cA sA:10 cFA=1 cA sFA", 5),
     ] {
         let zeek = one(ports, script);
@@ -437,7 +438,7 @@ fn states_are_spelled_as_zeek_does() {
     }
 }
 
-// What it costs
+// Cost
 
 #[test]
 fn it_is_small() {
@@ -445,7 +446,7 @@ fn it_is_small() {
     assert!(size_of::<Trouble>() <= 112);
 }
 
-/// Packets of a client that sends, and of a server that acknowledges every other one.
+/// Returns packets of a client that sends data, and of a server that acknowledges every other one.
 fn transfer(rounds: u32) -> impl Iterator<Item = (usize, Header)> {
     (0..rounds).flat_map(|round| {
         let at = Timestamp(i64::from(round) * 1000);
@@ -528,7 +529,7 @@ fn hostile_captures_fill_no_memory() {
     assert_eq!(zeek.history().len(), 268);
 }
 
-/// `cargo test --release --lib zeek -- --ignored --nocapture`
+/// Measurement; run it with `cargo test --release --lib zeek -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures, and asserts nothing"]
 fn what_a_packet_costs() {
@@ -557,9 +558,9 @@ fn what_a_packet_costs() {
     println!("take {take:.1} ns, the long way {long:.1} ns, is_over_before and take {both:.1} ns");
 }
 
-// Whatever comes
+// Arbitrary packets
 
-/// Packets much as TCP would send them, with some that are lost, doubled, swapped, or make no sense.
+/// Generates packets much as TCP sends them, of which some are lost, duplicated, reordered or invalid.
 fn likely() -> impl Strategy<Value = Vec<(usize, Header)>> {
     let flags = select(vec![0x10; 24]);
     let flags =
@@ -610,7 +611,7 @@ fn likely() -> impl Strategy<Value = Vec<(usize, Header)>> {
     )
 }
 
-/// Packets without any sense.
+/// Generates random packets.
 fn any_packets() -> impl Strategy<Value = Vec<(usize, Header)>> {
     let number = prop_oneof![any::<u32>(), 0..300_u32, u32::MAX - 300..=u32::MAX];
     let len = prop_oneof![4 => 0..300_u32, 1 => any::<u32>()];
@@ -671,7 +672,7 @@ proptest! {
         }
     }
 
-    /// Relative numbers are all that counts.
+    /// Only relative sequence numbers affect the result.
     #[test]
     fn where_its_numbers_start_does_not_matter(isn in any::<[u32; 2]>(), nth in 0..EXAMPLES.len()) {
         prop_assume!(isn[0] != isn[1]); // two SYNs may then be one
@@ -681,7 +682,7 @@ proptest! {
 }
 
 impl Zeek {
-    /// Whether anything of each side waits.
+    /// Returns true for each side that has waiting data.
     fn waits(&self) -> [bool; 2] {
         self.trouble
             .as_ref()
