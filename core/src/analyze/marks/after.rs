@@ -1,19 +1,19 @@
-//! What the end does after a RST in its name: who has reset a connection has none to go on with.
+//! Evidence from the segments after an RST: an end that has reset a connection does not continue it.
 
 use super::{Context, Direction, Fact, Weight, milliseconds};
 use crate::flow::{Form, State};
 use crate::packet::{Flags, Header};
 
-/// What was seen of the same sender after a RST in its name.
+/// Later segments of the stated sender of an RST.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sequel {
-    /// The first segment with something in it that lies beyond the RST.
+    /// First segment whose data lies beyond the RST.
     beyond: Option<After>,
-    /// The last other one.
+    /// Latest other segment.
     other: Option<After>,
-    /// A SYN-ACK of the SYN that the RST has refused.
+    /// SYN-ACK for the SYN that the RST refused.
     accepts: Option<After>,
-    /// Another connection with the same ends has begun.
+    /// True once another connection between the same ends has begun.
     over: bool,
 }
 
@@ -24,8 +24,8 @@ struct After {
 }
 
 impl Sequel {
-    /// Takes in a segment of the sender that was captured after its RST. Further RSTs are passed over: each has facts of its
-    /// own.
+    /// Takes in a segment that the sender's address sent after the RST. Further RSTs are skipped, because each has
+    /// evidence of its own.
     pub fn take(&mut self, reset: &Header, header: &Header) {
         if self.over || header.flags.has(Flags::RST) {
             return;
@@ -52,10 +52,11 @@ impl Sequel {
     }
 }
 
-/// What is known of who made this RST from what its sender did after it.
+/// Returns the evidence on the origin of an RST from the later segments of its sender.
 ///
-/// An answer may leave the connection alone: in SYN-SENT, SYN-RECEIVED, LISTEN, FIN-WAIT-2 and TIME-WAIT Linux sends one and
-/// goes on, and so nothing follows from it there (`tcp_rcv_state_process()`, `tcp_timewait_state_process()`).
+/// A sender that replies with an RST may keep its connection: in SYN-SENT, SYN-RECEIVED, LISTEN, FIN-WAIT-2 and
+/// TIME-WAIT Linux replies and continues, so later segments prove nothing there (`tcp_rcv_state_process()`,
+/// `tcp_timewait_state_process()`).
 #[must_use]
 pub fn later(reset: &Header, context: &Context, sequel: &Sequel) -> Vec<Fact> {
     let is_answer = context.form.is_some_and(Form::is_answer);
@@ -71,7 +72,7 @@ pub fn later(reset: &Header, context: &Context, sequel: &Sequel) -> Vec<Fact> {
     found.into_iter().collect()
 }
 
-/// Whether the end may have sent an answer and kept its connection; so it may if nobody knows.
+/// Returns true if the end may have replied with an RST and kept its connection, or if its state is unknown.
 fn survives(context: &Context) -> bool {
     !matches!(
         context.sender_state,
@@ -103,8 +104,10 @@ fn accepted(after: After) -> Fact {
     fact("went-on-accept", Weight::Strong, message)
 }
 
-/// The number of an abort is the end's SND.NXT: it has sent nothing beyond. That of an answer is what the other end
-/// had, and what comes soon after may have been under way (Weaver et al.).
+/// Builds the fact for data beyond the RST.
+///
+/// The SEQ of an abort is the end's SND.NXT, so the end has sent nothing beyond it. The SEQ of a reply is the ACK of
+/// the other end, so data that follows soon may have been in flight (Weaver et al.).
 fn went_on(reset: &Header, is_answer: bool, context: &Context, after: After) -> Fact {
     let weight = if is_answer && is_soon(context, after) {
         Weight::Moderate
@@ -134,9 +137,9 @@ fn still_there(context: &Context, after: After) -> Fact {
     fact("went-on-ack", weight, message)
 }
 
-/// Whether it may have been sent before the RST, and been overtaken.
+/// Returns true if the segment may have been sent before the RST and overtaken by it.
 fn is_soon(context: &Context, after: After) -> bool {
-    /// If nobody knows how far it is.
+    /// Time allowed in nanoseconds, if the round-trip time is unknown.
     const FAR_NS: i64 = 100_000_000;
     after.ns <= context.rtt_ns.map_or(FAR_NS, |rtt| rtt.max(1_000_000))
 }

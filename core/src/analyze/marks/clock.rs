@@ -1,11 +1,13 @@
-//! The timestamps of a RST beside the clock of its sender.
+//! Evidence from the timestamps of an RST, compared with the clock of its sender.
 
 use super::{Case, Fact, Weight};
 use crate::flow::Form;
 
 impl Case<'_> {
-    /// Where timestamps were negotiated, RFC 7323, 3.2, asks for them in a RST as well: an abort of Linux has them, its answers
-    /// and the aborts of the BSDs do not.
+    /// Checks the timestamps option.
+    ///
+    /// Where timestamps were negotiated, RFC 7323, 3.2, asks for them in an RST as well. Aborts of Linux carry them;
+    /// replies of Linux and aborts of the BSDs do not.
     pub(super) fn timestamps(&self) -> Option<Fact> {
         let Some(stamps) = self.reset.timestamps else {
             return self.missing();
@@ -34,12 +36,14 @@ impl Case<'_> {
         })
     }
 
-    /// A clock of timestamps ticks once a second at least and once a millisecond at most (RFC 7323, 5.4); that of Linux may tick
-    /// once a microsecond (`tcp_usec_ts`, 6.7).
+    /// Compares the TSval with the sender's clock.
+    ///
+    /// A timestamp clock ticks at least once a second and at most once a millisecond (RFC 7323, 5.4). The clock of
+    /// Linux may tick once a microsecond (`tcp_usec_ts`, 6.7).
     fn clock(&self, value: u32) -> Option<Fact> {
-        /// Packets overtake each other.
+        /// Number of ticks that reordered packets may be apart.
         const SLACK: i64 = 10;
-        /// Longer than a tick of the slowest clock, in milliseconds.
+        /// Two ticks of the slowest clock, in milliseconds.
         const TWO_TICKS: i64 = 2000;
         let (last, elapsed) = self.sender.clock(self.header.at)?;
         let (ran, elapsed) = (difference(value, last), i64::from(elapsed));
@@ -51,12 +55,13 @@ impl Case<'_> {
                 -ran
             );
             Some(Fact::against("clock-behind", Weight::Moderate, message))
+        // A microsecond clock runs 1000 ticks a millisecond; 10 % is the tolerance.
         } else if ran > (elapsed + SLACK) * 1100 {
             Some(Fact::against("clock-ahead", Weight::Moderate, ran_in))
         } else if ran == 0 && elapsed > TWO_TICKS {
             Some(Fact::against("clock-stopped", Weight::Moderate, ran_in))
         } else if (0..=elapsed / 20 + elapsed + SLACK).contains(&ran) {
-            // A copy of what was seen last fits as well, as long as that is fresh.
+            // A copy of the last TSval fits as well, as long as it is fresh.
             let weight = if ran > 0 {
                 Weight::Moderate
             } else {
@@ -69,7 +74,7 @@ impl Case<'_> {
     }
 }
 
-/// From `earlier` to `later`, whichever comes first modulo 2^32.
+/// Returns the signed difference of two timestamps, modulo 2^32.
 fn difference(later: u32, earlier: u32) -> i64 {
     i64::from(later.wrapping_sub(earlier).cast_signed())
 }

@@ -1,4 +1,4 @@
-//! What is found of the RSTs in the golden captures, whose makers are known.
+//! Tests of the evidence on the RSTs in the golden captures, whose senders are known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ use crate::packet::{Flags, Link, Packet, Segment, decode, link};
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
-/// A RST in a capture, and what is found of it.
+/// RST in a capture, and the evidence on it.
 struct Found {
     place: String,
     sender: String,
@@ -21,7 +21,7 @@ struct Found {
 }
 
 impl Found {
-    /// The weightiest that speaks for somebody else.
+    /// Returns the greatest weight of a fact that indicates an injection.
     fn against(&self) -> Option<Weight> {
         let against = self
             .facts
@@ -31,11 +31,11 @@ impl Found {
     }
 }
 
-/// A connection as one interface shows it.
+/// Connection as one interface captured it.
 struct Point {
     flow: Flow,
     habits: [Habits; 2],
-    /// When the handshake's segments passed, SYN, SYN-ACK, ACK.
+    /// Times of the handshake's segments: SYN, SYN-ACK, ACK.
     handshake: [Option<Timestamp>; 3],
     times: BTreeMap<u32, Timestamp>,
     resets: Vec<(Segment, Role, Context, Sequel, Vec<Fact>)>,
@@ -96,7 +96,7 @@ impl Point {
     }
 }
 
-/// All RSTs of one golden capture whose maker its document tells.
+/// Returns all RSTs of one golden capture whose senders are known from its document.
 fn found_in(document: &Path) -> Vec<Found> {
     let json: Value = serde_json::from_slice(&fs::read(document).unwrap()).unwrap();
     let trial = &json["trials"][0];
@@ -104,6 +104,7 @@ fn found_in(document: &Path) -> Vec<Found> {
     let (Some(client), Some(server)) = (address("client"), address("server")) else {
         return Vec::new();
     };
+    // A socket connected to itself has no third party to tell from.
     if client == server {
         return Vec::new();
     }
@@ -233,7 +234,7 @@ fn what_somebody_else_sent_is_told_by_more_than_one_thing() {
     }
 }
 
-/// What is found of each, for people: `cargo test --lib golden -- --ignored --nocapture`.
+/// Prints the evidence on each RST: `cargo test --lib golden -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints, and asserts nothing"]
 fn all_that_is_found() {

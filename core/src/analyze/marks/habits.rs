@@ -1,52 +1,52 @@
-//! What a packet's headers show of the stack and the path that it came from, and what a sender's packets have in common.
+//! Features of packet headers that depend on the stack and the path, and the features common to a sender's packets.
 
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::Protocol;
 use crate::packet::{self, Flags, Header, TcpTimestamps};
 use crate::time::Timestamp;
 
-/// What headers of a packet show of the stack and the path that it came from.
+/// Features of a packet's headers that depend on its stack and its path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
-    /// Hops that it may still take: TTL, or hop limit.
+    /// Remaining hops: TTL, or hop limit.
     pub ttl: u8,
-    /// Identification (RFC 6864); IPv6 has none.
+    /// IP ID (RFC 6864); IPv6 has none.
     pub ip_id: Option<u16>,
-    /// DSCP and ECN: TOS, or traffic class.
+    /// DSCP and ECN: TOS field, or traffic class.
     pub traffic_class: u8,
-    /// Whether it must not be cut; IPv6 never is on its way.
+    /// DF flag; `None` for IPv6, which routers never fragment.
     pub dont_fragment: Option<bool>,
     /// Flow label (RFC 6437); IPv4 has none.
     pub flow_label: Option<u32>,
     /// Window field, not scaled.
     pub window: u16,
-    /// The timestamps option, if it is there (RFC 7323).
+    /// Timestamps option (RFC 7323), if present.
     pub timestamps: Option<TcpTimestamps>,
-    /// Bytes of TCP options, padding included.
+    /// Length of the TCP options in bytes, including padding.
     pub option_bytes: u8,
-    /// Bytes of TCP payload by the IP header's reckoning; those that were captured, if it gives none.
+    /// Length of the TCP payload in bytes according to the IP header, or else its captured length.
     pub payload_len: u32,
 }
 
-/// What the IP header alone shows of that.
+/// Features of the IP header alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpTraits {
-    /// Hops that it may still take: TTL, or hop limit.
+    /// Remaining hops: TTL, or hop limit.
     pub ttl: u8,
-    /// DSCP and ECN: TOS, or traffic class.
+    /// DSCP and ECN: TOS field, or traffic class.
     pub traffic_class: u8,
-    /// What one version has and the other has not.
+    /// Features that only one version of IP has.
     pub version: IpVersion,
 }
 
-/// A version of IP, with what only that has.
+/// Version of IP, with the features that only this version has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IpVersion {
     /// IPv4.
     V4 {
-        /// Identification (RFC 6864).
+        /// IP ID (RFC 6864).
         id: u16,
-        /// Whether it must not be cut.
+        /// DF flag.
         uncuttable: bool,
     },
     /// IPv6.
@@ -57,7 +57,7 @@ pub enum IpVersion {
 }
 
 impl IpTraits {
-    /// Reads the first 20 bytes of an IPv4 header.
+    /// Decodes the first 20 bytes of an IPv4 header.
     #[must_use]
     #[inline]
     pub fn v4(header: &[u8; 20]) -> Self {
@@ -71,7 +71,7 @@ impl IpTraits {
         }
     }
 
-    /// Reads the first 8 bytes of an IPv6 header.
+    /// Decodes the first 8 bytes of an IPv6 header.
     #[must_use]
     #[inline]
     pub fn v6(header: &[u8; 8]) -> Self {
@@ -85,7 +85,8 @@ impl IpTraits {
         }
     }
 
-    /// Reads an IP header that is there as a whole, options aside.
+    /// Decodes a complete IP header, without its options. Returns `None` if the header is truncated or of another
+    /// protocol.
     #[must_use]
     pub fn of(packet: &[u8]) -> Option<Self> {
         Some(match Protocol::of(packet)? {
@@ -99,8 +100,8 @@ impl IpTraits {
 pub(in crate::analyze) const TCP: u8 = 6;
 
 impl Traits {
-    /// Reads a packet from the first byte of its IP header on. `None` if it is no TCP segment, or its TCP header without
-    /// options was not captured as a whole.
+    /// Decodes a packet from the first byte of its IP header on. Returns `None` if the packet is no TCP segment, or if
+    /// the 20 fixed bytes of its TCP header were not captured.
     #[must_use]
     pub fn of(packet: &[u8]) -> Option<Self> {
         let (tcp, len) = segment(packet)?;
@@ -134,7 +135,7 @@ impl Traits {
         })
     }
 
-    /// What its IP header shows.
+    /// Returns the features of the IP header.
     #[cfg(test)]
     pub(super) fn of_ip(&self) -> IpTraits {
         let version = match self.flow_label {
@@ -152,9 +153,9 @@ impl Traits {
     }
 }
 
-/// The TCP segment in a packet, and its length by the IP header's reckoning.
+/// Returns the TCP segment in a packet, and its length according to the IP header.
 fn segment(packet: &[u8]) -> Option<(&[u8], u32)> {
-    // Nearly all packets are like this, and have nothing else that would need a look.
+    // Fast path for nearly all packets: IPv4 without options and not a fragment.
     if let [0x45, _, high, low, _, _, 0 | 0x40, 0, _, TCP, ..] = *packet
         && let Some(len) = u16::from_be_bytes([high, low]).checked_sub(20)
     {
@@ -168,29 +169,29 @@ fn segment(packet: &[u8]) -> Option<(&[u8], u32)> {
     Some((ip.payload, ip.payload_len.or_else(captured)?))
 }
 
-/// What was seen of a sender's other packets.
+/// Features common to a sender's packets other than RSTs.
 ///
-/// Twenty-four bytes for each end of each connection, and a few nanoseconds for each packet.
+/// The type takes 24 bytes for each end of each connection, and a few nanoseconds for each packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Habits {
-    /// How many, up to as many as it can count.
+    /// Number of packets, up to 255.
     packets: u8,
-    /// Fewest and most hops left.
+    /// Minimum and maximum of the remaining hops.
     ttl: (u8, u8),
     traffic_class: u8,
     seen: u16,
-    /// The last one that is not 0.
+    /// Latest IP ID other than 0.
     ip_id: u16,
-    /// Longest way from one of those to the next.
+    /// Largest step from one IP ID other than 0 to the next.
     ip_id_step: u16,
-    /// Of the last one without SYN.
+    /// Window of the latest segment without SYN.
     window: u16,
     flow_label: u32,
-    /// The last `TSval`, and when: in units of 2^20 ns, which is about a millisecond.
+    /// Latest `TSval`, and its time in units of 2^20 ns, about a millisecond.
     clock: (u32, u32),
 }
 
-// What `seen` holds.
+// Flags in `seen`.
 const CUTTABLE: u16 = 1;
 const UNCUTTABLE: u16 = 1 << 1;
 const ID_ZERO: u16 = 1 << 2;
@@ -204,33 +205,33 @@ const CLASSES: u16 = 1 << 9;
 const LABEL: u16 = 1 << 10;
 const LABELS: u16 = 1 << 11;
 
-/// How the IP IDs of a sender go on.
+/// Pattern of a sender's IP IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IpIds {
-    /// Not known, or as chance has it.
+    /// Unknown or random.
     Unknown,
-    /// All 0, as RFC 6864 allows where nothing is ever cut.
+    /// Always 0, as RFC 6864 allows for packets that are never fragmented.
     Zero,
-    /// Only one is known.
+    /// A single IP ID is known.
     One {
-        /// That one.
+        /// IP ID.
         last: u16,
     },
-    /// They count upwards.
+    /// Increasing counter.
     Counter {
-        /// The last one.
+        /// Latest IP ID.
         last: u16,
-        /// Longest way from one to the next.
+        /// Largest step from one IP ID to the next.
         step: u16,
     },
 }
 
 impl Habits {
-    /// Longest way between two values of what is taken for a counter: it may count packets that go elsewhere.
+    /// Largest step of a counter: the counter may include packets to other hosts.
     const LONGEST_STEP: u16 = 256;
 
-    /// Takes in a packet of this sender; the two are readings of the same one. RSTs are passed over: they are what is in
-    /// question.
+    /// Takes in a packet of the sender, given as two readings of the same packet. RSTs are skipped, because they are
+    /// what is to be judged.
     #[inline]
     pub fn take(&mut self, ip: &IpTraits, header: &Header) {
         if header.flags.has(Flags::RST) {
@@ -249,7 +250,7 @@ impl Habits {
         match ip.version {
             IpVersion::V4 { id, uncuttable } => {
                 seen |= if uncuttable { UNCUTTABLE } else { CUTTABLE };
-                // A SYN-ACK is made before there is a socket to count: Linux gives it 0.
+                // A SYN-ACK is sent before a socket exists that counts its packets, so Linux gives it 0.
                 if !(is_syn && header.flags.has(Flags::ACK)) {
                     seen |= self.identify(id);
                 }
@@ -271,7 +272,7 @@ impl Habits {
         self.seen = seen;
     }
 
-    /// Takes in an identification. What is seen by it.
+    /// Takes in an IP ID. Returns the flags that it adds to `seen`.
     #[inline]
     fn identify(&mut self, id: u16) -> u16 {
         if id == 0 {
@@ -290,7 +291,8 @@ impl Habits {
         self.seen & what != 0
     }
 
-    /// How many packets, up to 255; fewest and most hops that they had left. `None` if there were none.
+    /// Returns the number of packets, up to 255, and the minimum and maximum of their remaining hops. `None` if there
+    /// are no packets.
     pub(super) fn ttl(&self) -> Option<(u8, u8, u8)> {
         (self.packets > 0).then_some((self.packets, self.ttl.0, self.ttl.1))
     }
@@ -313,7 +315,7 @@ impl Habits {
         }
     }
 
-    /// Whether its packets may not be cut, if they are all alike in that.
+    /// Returns the DF flag, if all packets have the same.
     pub(super) fn dont_fragment(&self) -> Option<bool> {
         match self.seen & (CUTTABLE | UNCUTTABLE) {
             CUTTABLE => Some(false),
@@ -322,22 +324,23 @@ impl Habits {
         }
     }
 
-    /// DSCP, if all its packets have the same.
+    /// Returns the DSCP, if all packets have the same.
     pub(super) fn dscp(&self) -> Option<u8> {
         (self.packets > 0 && !self.has_seen(CLASSES)).then_some(self.traffic_class >> 2)
     }
 
-    /// Flow label, if all its packets have the same.
+    /// Returns the flow label, if all packets have the same.
     pub(super) fn flow_label(&self) -> Option<u32> {
         (self.has_seen(LABEL) && !self.has_seen(LABELS)).then_some(self.flow_label)
     }
 
-    /// Window field of its last segment that was no SYN.
+    /// Returns the window field of the latest segment without SYN.
     pub(super) fn window(&self) -> Option<u16> {
         self.has_seen(WINDOW).then_some(self.window)
     }
 
-    /// Whether its segments have timestamps, if they are all alike in that; a SYN only offers them.
+    /// Returns true if all segments have timestamps, false if none has. A SYN is not counted, because it only offers
+    /// them.
     pub(super) fn is_stamped(&self) -> Option<bool> {
         match self.seen & (STAMPED | UNSTAMPED) {
             STAMPED => Some(true),
@@ -346,7 +349,7 @@ impl Habits {
         }
     }
 
-    /// What its clock showed last, and how many milliseconds ago, 5 in a hundred less.
+    /// Returns the latest TSval, and its age in units of 2^20 ns: 5 % fewer than milliseconds.
     pub(super) fn clock(&self, now: Timestamp) -> Option<(u32, u32)> {
         let (value, at) = self.clock;
         let elapsed = ticks(now).wrapping_sub(at);
@@ -354,7 +357,7 @@ impl Habits {
     }
 }
 
-/// The upper six bits of the traffic class (RFC 2474, 3). The two of ECN change with every packet.
+/// Upper six bits of the traffic class (RFC 2474, 3). The two lower bits, ECN, change with every packet.
 pub(super) const DSCP: u8 = 0xfc;
 
 #[inline]
@@ -362,9 +365,9 @@ fn flag(is_set: bool, what: u16) -> u16 {
     if is_set { what } else { 0 }
 }
 
-/// Units of 2^20 ns, modulo 2^32 of them, which is 52 days.
+/// Returns the time in units of 2^20 ns, modulo 2^32 units, which is 52 days.
 #[inline]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // modulo is what is meant
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // the cast is the modulo
 fn ticks(at: Timestamp) -> u32 {
     (at.0 >> 20) as u32
 }

@@ -1,14 +1,16 @@
-//! What the IP header of a RST tells beside those of its sender's other packets.
+//! Evidence from the IP header of an RST, compared with its sender's other packets.
 
 use super::habits::{DSCP, IpIds};
 use super::{Case, Fact, Weight};
 
 impl Case<'_> {
-    /// Each router takes one hop away, so a packet from elsewhere has another number left, unless it takes care: the first thing
-    /// that gave injected RSTs away (Clayton et al.). A socket may have set its own (`IP_TTL`), and answers that are made without
-    /// it know nothing of that.
+    /// Compares the TTL or hop limit.
+    ///
+    /// Each router decrements it, so a packet from another host arrives with another value unless the injector adjusts
+    /// it. This was the first sign that exposed injected RSTs (Clayton et al.). A socket may have set its own value
+    /// (`IP_TTL`), which replies that are sent without the socket do not use.
     pub(super) fn hops(&self) -> Option<Fact> {
-        /// So many alike are a habit.
+        /// Number of packets with the same value that establish a habit.
         const MANY: u8 = 3;
         let ttl = self.reset.ttl;
         let name = if self.reset.flow_label.is_some() {
@@ -18,7 +20,7 @@ impl Case<'_> {
         };
         let (packets, fewest, most) = self.sender.ttl()?;
         if fewest == most && ttl == most {
-            // What stacks begin with: no router in between, and whoever is as near has the same.
+            // Initial values of stacks: no router lies in between, and any host as near has the same value.
             let is_whole = matches!(ttl, 32 | 64 | 128 | 255);
             let (weight, but) = if is_whole {
                 (Weight::Weak, ", as any host on this link would have")
@@ -49,8 +51,10 @@ impl Case<'_> {
         Some(Fact::against("ttl-differs", weight, message))
     }
 
-    /// A Linux socket counts its packets (`ip_select_ident_segs()`), and an abort is one of them; what is sent without a socket
-    /// has 0, before Linux 4.19 a number from another counter.
+    /// Compares the IP ID.
+    ///
+    /// A Linux socket counts its packets (`ip_select_ident_segs()`), including an abort. Packets that are sent without
+    /// a socket have the IP ID 0, or before Linux 4.19 a number from another counter.
     pub(super) fn ip_id(&self) -> Option<Fact> {
         let id = self.reset.ip_id?;
         match self.sender.ip_ids() {
@@ -74,7 +78,7 @@ impl Case<'_> {
 
     fn leaves_counter(&self, id: u16, last: u16) -> Option<Fact> {
         if id == 0 {
-            // That is how Linux answers.
+            // Replies of Linux have 0.
             return (!self.is_answer()).then(|| {
                 let message = format!("IP ID 0, but the sender's counter was at {last}");
                 Fact::against("ip-id-zero", Weight::Moderate, message)
@@ -93,7 +97,7 @@ impl Case<'_> {
         }
     }
 
-    /// Linux sets DF in all that TCP sends, answers included.
+    /// Compares DF. Linux sets DF in all TCP packets, including replies.
     pub(super) fn fragmentation(&self) -> Option<Fact> {
         let (this, usual) = (self.reset.dont_fragment?, self.sender.dont_fragment()?);
         let names = |set: bool| if set { "set" } else { "not set" };
@@ -107,7 +111,8 @@ impl Case<'_> {
         })
     }
 
-    /// An answer takes its DSCP from what it answers (`tcp_v4_send_reset()`), so that says nothing.
+    /// Compares the DSCP. A reply takes its DSCP from the segment that triggered it (`tcp_v4_send_reset()`), so it is
+    /// no evidence.
     pub(super) fn traffic_class(&self) -> Option<Fact> {
         let usual = self.sender.dscp()?;
         let dscp = (self.reset.traffic_class & DSCP) >> 2;
@@ -117,7 +122,7 @@ impl Case<'_> {
             let message = format!("DSCP {dscp}, but the sender's other packets have {usual}");
             Some(Fact::against("dscp-differs", Weight::Weak, message))
         } else {
-            // 0 is what everybody has.
+            // 0 is the default, and so is no evidence.
             (usual != 0).then(|| {
                 let message = format!("DSCP {dscp}, same as the sender's other packets");
                 Fact::supports("dscp-same", Weight::Weak, message)
@@ -125,12 +130,15 @@ impl Case<'_> {
         }
     }
 
-    /// Twenty bits that a Linux socket makes up (RFC 6437, 3) and keeps until it suspects the path (`sk_rethink_txhash()`); what
-    /// is sent without a socket has others, or those of what it answers (`tcp_v6_send_reset()`).
+    /// Compares the flow label.
+    ///
+    /// A Linux socket chooses these twenty bits at random (RFC 6437, 3) and keeps them until it suspects the path
+    /// (`sk_rethink_txhash()`). Packets that are sent without a socket have others, or those of the segment that
+    /// triggered them (`tcp_v6_send_reset()`).
     pub(super) fn flow_label(&self) -> Option<Fact> {
         let (label, usual) = (self.reset.flow_label?, self.sender.flow_label()?);
         if label == usual {
-            // 0 means that there is none.
+            // 0 means that there is no label.
             (label != 0).then(|| {
                 let message =
                     format!("flow label {label:#07x}, same as the sender's other packets");
@@ -148,7 +156,7 @@ impl Case<'_> {
 }
 
 fn continues(id: u16, last: u16, step: u16, weight: Weight) -> Option<Fact> {
-    /// Packets that the capture may have missed, or that this step did not reach yet.
+    /// Number of packets that the capture may have missed, or by which this step may exceed earlier ones.
     const SLACK: u16 = 16;
     let further = id.wrapping_sub(last);
     (id != 0 && (1..=step.max(SLACK)).contains(&further)).then(|| {

@@ -1,22 +1,24 @@
-//! The sequence number of a RST, and the RST before it.
+//! Evidence from the sequence number of an RST, and from the RST before it.
 
 use super::{Case, Fact, Weight, milliseconds};
 use crate::flow::Form;
 use crate::packet::{Header, SeqNum};
 
-/// Bytes of a full segment on Ethernet, in which injectors count if they know no better.
+/// Payload of a full segment on Ethernet, in bytes. Injectors that do not know the MSS use multiples of it.
 const USUAL_MSS: u32 = 1460;
 
 impl Case<'_> {
-    /// An end that aborts uses its own SND.NXT (`tcp_acceptable_seq()`), and an answer the number that it was asked for. Somebody
-    /// who looks on has the numbers of what passed by when it looked, and they are old when the RST gets there: too low, or
-    /// guessed ahead (Weaver et al.).
+    /// Checks the sequence number.
+    ///
+    /// An end that aborts uses its own SND.NXT (`tcp_acceptable_seq()`), and a reply uses the number that the
+    /// triggering segment asked for. An on-path observer knows only the numbers of earlier packets, which are outdated
+    /// when the RST arrives: its SEQ is too low, or guessed ahead (Weaver et al.).
     pub(super) fn sequence(&self) -> Option<Fact> {
         let seq = self.header.seq;
         let rcv_nxt = self.context.rcv_nxt?;
         let snd_nxt = self.context.snd_nxt.unwrap_or(rcv_nxt);
         if self.context.form == Some(Form::PassiveAck) {
-            return None; // 0, whatever was asked
+            return None; // always 0
         }
         if seq == rcv_nxt {
             let message =
@@ -30,7 +32,7 @@ impl Case<'_> {
             return Some(Fact::supports("seq-own", Weight::Weak, message.into()));
         }
         if self.context.form == Some(Form::Passive) && self.context.answers != Some(false) {
-            return None; // it is what the segment asked for that it answers
+            return None; // the triggering segment asked for this number
         }
         let highest = if snd_nxt.is_after(rcv_nxt) {
             snd_nxt
@@ -46,7 +48,7 @@ impl Case<'_> {
         }
     }
 
-    /// What is missing in between may be lost, or not captured.
+    /// Builds the fact for a SEQ ahead of all data. The data in between may be lost, or missing in the capture.
     fn ahead(&self, by: u32) -> Fact {
         let segments = match self.segments(by) {
             Some((count, size)) => format!(", {count} times {size}"),
@@ -58,7 +60,8 @@ impl Case<'_> {
         Fact::against("seq-ahead", Weight::Weak, message)
     }
 
-    /// After a FIN some stacks send a RST with the number of that (`tcp_reset_check()`, Linux 4.11).
+    /// Builds the fact for a SEQ that is too low. After a FIN some stacks send an RST with the FIN's number
+    /// (`tcp_reset_check()`, Linux 4.11).
     fn behind(&self, rcv_nxt: SeqNum) -> Fact {
         let by = rcv_nxt.relative_to(self.header.seq);
         let weight = if by == 1 {
@@ -70,7 +73,7 @@ impl Case<'_> {
         Fact::against("seq-behind", weight, message)
     }
 
-    /// So many full segments, of which size, if it is a whole number of them.
+    /// Returns the number of full segments that these bytes fill exactly, and their size.
     fn segments(&self, bytes: u32) -> Option<(u32, u32)> {
         let mss = self.context.mss.map(u32::from).filter(|mss| *mss > 0);
         let sizes = [mss.unwrap_or(USUAL_MSS), USUAL_MSS];
@@ -78,7 +81,7 @@ impl Case<'_> {
         (bytes > 0).then_some((bytes / size, size))
     }
 
-    /// An answer without anything that it answers; a capture may have missed that.
+    /// Checks that a reply has a trigger. The capture may have missed it.
     pub(super) fn answered(&self) -> Option<Fact> {
         let form = self.context.form.filter(|form| form.is_answer())?;
         (self.context.answers == Some(false)).then(|| {
@@ -88,10 +91,13 @@ impl Case<'_> {
         })
     }
 
-    /// An end that aborts sends one RST, and Linux one answer to each segment. Injectors send several at once, each further
-    /// ahead, lest data overtakes them: the Great Firewall 0, 1460 and 4380 (Clayton et al.; Weaver et al.).
+    /// Checks for bursts of RSTs.
+    ///
+    /// An end that aborts sends one RST, and Linux sends one reply to each segment. Injectors send several RSTs at
+    /// once, each further ahead, in case data overtakes them: the Great Firewall 0, 1460 and 4380 (Clayton et al.;
+    /// Weaver et al.).
     pub(super) fn repetition(&self) -> Option<Fact> {
-        /// Together, as a program sends them.
+        /// Maximum distance of RSTs that a program sends together, in nanoseconds.
         const AT_ONCE_NS: i64 = 1_000_000;
         let previous = self.context.previous.as_ref()?;
         if self.is_answer() && self.context.answers == Some(true) {

@@ -1,4 +1,4 @@
-//! Headers that are laid out by hand (RFC 791, 8200, 9293), and what each of them is taken for.
+//! Tests with headers built by hand (RFC 791, 8200, 9293), and the evidence expected for each.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
@@ -11,14 +11,15 @@ use crate::time::Timestamp;
 const MS: i64 = 1_000_000;
 const START: Timestamp = Timestamp(1_700_000_000_000_000_000);
 
-/// DSCP 10, TTL 57, ID 0x1234, DF; RST+ACK, window 500; two bytes of padding and timestamps; three bytes of payload.
+/// IPv4 packet: DSCP 10, TTL 57, ID 0x1234, DF; RST+ACK, window 500; two bytes of padding and timestamps; three bytes
+/// of payload.
 const V4: [u8; 55] = [
     0x45, 0x29, 0, 55, 0x12, 0x34, 0x40, 0, 57, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, //
     0, 80, 0x9c, 0x40, 0, 0, 0, 9, 0, 0, 0, 7, 0x80, 0x14, 1, 0xf4, 0, 0, 0, 0, //
     1, 1, 8, 10, 0, 1, 2, 3, 4, 5, 6, 7, b'a', b'b', b'c',
 ];
 
-/// Traffic class 0xb8, flow label 0x12345, hop limit 249; RST, window 0, no options, nothing in it.
+/// IPv6 packet: traffic class 0xb8, flow label 0x12345, hop limit 249; RST, window 0, no options, no payload.
 const V6: [u8; 60] = [
     0x6b, 0x81, 0x23, 0x45, 0, 20, 6, 249, //
     0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, //
@@ -93,7 +94,7 @@ fn what_is_no_segment_has_no_traits() {
     }
 }
 
-/// A connection whose server has sent three segments, a millisecond apart, and the RST of an abort that fits them.
+/// Connection whose server has sent three segments, a millisecond apart, and an RST of an abort that fits them.
 #[derive(Clone)]
 struct Told {
     packets: Vec<(Traits, Header)>,
@@ -144,7 +145,7 @@ impl Told {
         }
     }
 
-    /// The same with an answer of Linux in place of the abort.
+    /// Returns the case with a reply of Linux instead of the abort.
     fn answering() -> Self {
         let mut told = Self::new();
         told.context.form = Some(Form::Passive);
@@ -177,7 +178,7 @@ impl Told {
         facts(&self.reset, &self.header, &self.habits(), &self.context)
     }
 
-    /// What is found against the end, as `id weight`.
+    /// Returns the evidence of an injection, as `id weight`.
     fn against(&self) -> Vec<String> {
         self.spoken(Direction::Against)
     }
@@ -403,7 +404,7 @@ fn a_sender_is_known_by_its_segments_alone() {
         }
     );
 
-    // A SYN-ACK of Linux has ID 0, no scaled window and only offers timestamps.
+    // A SYN-ACK of Linux has ID 0 and an unscaled window, and only offers timestamps.
     let mut habits = Habits::default();
     let syn_ack = Header {
         flags: Flags::SYN.and(Flags::ACK),
@@ -432,7 +433,7 @@ fn a_sender_is_known_by_its_segments_alone() {
     assert_eq!(habits.ip_ids(), IpIds::Unknown, "as chance has it");
 }
 
-/// The facts of what comes after the RST of `told`.
+/// Returns the facts from the segments after the RST of `told`.
 fn after(told: &Told, segments: &[Header]) -> Vec<(&'static str, Weight)> {
     let mut sequel = Sequel::default();
     for segment in segments {
