@@ -321,6 +321,7 @@ impl<'w> Look<'w> {
         let Some(ip) = Ip::of(packet) else {
             return;
         };
+        // An IP header without a length (segmentation offload, jumbograms) means that the packet fills the frame.
         let captured = u32::try_from(frame.captured.len()).unwrap_or(u32::MAX);
         let ip = ip.or_to_the_end(frame.wire_len.saturating_sub(captured));
         if ip.protocol == TCP {
@@ -420,6 +421,7 @@ impl Look<'_> {
             return false;
         };
         let length = u16::from_be_bytes([ip[4], ip[5]]);
+        // A next header other than TCP, such as an extension header, takes the slow path; 20 bytes hold the TCP header.
         if ip[0] >> 4 != 6 || ip[6] != TCP || length < 20 {
             return false;
         }

@@ -284,6 +284,7 @@ const MPTCP: u8 = 30;
 fn read_options(mut options: &[u8], is_whole: bool, said: &mut Vec<Said>) {
     loop {
         options = match options {
+            // Kind 0 ends the list, and kind 1 is padding; neither has a length.
             [] | [0, ..] => return,
             [1, rest @ ..] => rest,
             [kind, len, ..] if *len >= 2 => {
@@ -315,6 +316,7 @@ fn mptcp(option: &[u8]) -> Option<Said> {
     let &[_, len, third, ref rest @ ..] = option else {
         return Some(malformed("mptcp-option", "no subtype"));
     };
+    // The upper half of the third byte is the subtype, which the lengths below belong to (RFC 8684, 3).
     Some(match (third >> 4, rest) {
         (6, [_, data_seq @ ..]) if data_seq.len() == 8 => Said::ChecksumFailed {
             data_seq: number(data_seq),
@@ -361,6 +363,7 @@ const MAGIC: [u8; 2] = [0x33, 0xaa];
 /// Decodes a diagnostic payload after its first bytes: reason and private enterprise number
 /// (draft-ietf-tcpm-rst-diagnostic-payload-02, 4.1).
 fn diagnostic(rest: &[u8], len: u32, is_cut: bool) -> Option<Said> {
+    // Two bytes of magic, two of reason, four of enterprise number.
     if len != 8 {
         return Some(malformed(
             "diagnostic-payload",

@@ -189,6 +189,7 @@ impl Excerpt {
         let mut look = Look::new(wanted);
         let mut batch = Batch::default();
         let mut number: u32 = 0;
+        // The interfaces of this capture follow those of earlier ones in the output.
         let earlier = to.interfaces;
         let ended = each_block(from, |reader, block, bytes| {
             let written = match block {
@@ -209,6 +210,7 @@ impl Excerpt {
             };
             match written {
                 Err(error) => ControlFlow::Break(Err(error)),
+                // No later frame is part of the excerpt.
                 Ok(()) if number >= self.last => ControlFlow::Break(Ok(())),
                 Ok(()) => ControlFlow::Continue(()),
             }

@@ -110,7 +110,7 @@ impl<T> Stage<T> {
     /// Spins, then yields, until the stage is free for this piece or a limit is reached.
     ///
     /// The wait is usually shorter than the time to wake a sleeping thread, so this is only an optimization:
-    /// [`Self::pass`] sleeps if it was in vain.
+    /// [`Self::pass`] sleeps if the turn has not come by then.
     fn wait_a_little(&self, piece: u64, is_over: &AtomicBool) {
         const LOOKS: u32 = 1_000;
         const YIELDS: u32 = 100;

@@ -24,7 +24,7 @@ use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
-/// Maximum number of simultaneous connections, over all tables. Each table may hold its part of it.
+/// Maximum number of simultaneous connections, over all tables. Each table may hold an equal part of it.
 pub const MOST_CONNECTIONS: usize = 1 << 20;
 
 /// Maximum number of RSTs that are held until their connection is over. If there are more, those held so far are
@@ -632,6 +632,7 @@ impl<L: Listener> Table<L> {
 
     /// Sets the connection's timer again, if the connection now expires earlier than the timer.
     fn watch_closer(&mut self, place: u32) {
+        // The wheel has a resolution of one second.
         let second = |at: Timestamp| at.0.div_euclid(NS);
         let is_sooner = |entry: &Entry| {
             second(entry.due) > second(self.now) && second(entry.zeek.expires()) < second(entry.due)
@@ -706,6 +707,7 @@ impl<L: Listener> Table<L> {
         let mut all: Vec<(Timestamp, u32, u32)> = Vec::new();
         let living = self.entries.all();
         all.extend(living.map(|(place, entry)| (entry.last, entry.span.0, place)));
+        // The first frame breaks ties, so that the same connections are evicted in every run.
         all.sort_unstable();
         for (_, _, place) in all.iter().take((self.most / 16).max(1)) {
             self.counts.evicted += 1;
@@ -716,6 +718,7 @@ impl<L: Listener> Table<L> {
     /// Takes in a segment. `found`, the slot of an earlier look-up, is valid if the number of changes is the same.
     fn segment(&mut self, seen: &Seen, bytes: &[u8], found: Option<u32>, changes: u64) {
         self.frame = seen.header.frame;
+        // Timestamps of a capture may go back, but the clock of the table does not.
         if seen.header.at > self.now {
             self.now = seen.header.at;
             // Timers are checked once a second.
@@ -900,6 +903,7 @@ impl Entry {
             return true;
         }
         if under_way.len() == MOST_UNDER_WAY {
+            // The oldest packet was probably lost on the path, and will not arrive.
             under_way.pop_front();
         }
         under_way.push_back((*header, seen.sender));
@@ -1033,6 +1037,7 @@ impl Entry {
         let header = seen.header;
         self.resets += 1;
         let frames = &mut self.rare().frames;
+        // Bounds the memory for a connection with any number of RSTs.
         if frames.len() < MOST_RESETS {
             frames.push(reset.frame);
         }
@@ -1056,6 +1061,7 @@ impl Entry {
         let facts = Traits::of(packet).map_or_else(Vec::new, |traits| {
             marks::facts(&traits, &header, &self.habits[seen.sender], &context)
         });
+        // `replace_reset()` needs the history without this RST.
         let past = self.past.clone();
         self.past.take_reset(&reset, &header);
         self.rare().pending.push(Told {

@@ -367,6 +367,7 @@ impl Zeek {
             return;
         }
         self.ends[side].is_at_eof = true;
+        // One flag serves both ends, as in Zeek, so this end may complete the other's close.
         if self.is_close_deferred {
             self.close(side);
             self.is_close_deferred = false;

@@ -8,9 +8,11 @@ use super::*;
 /// Returns an IPv4 packet with these TCP flags, options and payload.
 fn packet(flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(40 + options.len() + payload.len()).unwrap();
+    // IPv4: version and header length, DSCP, total length, ID, DF, TTL, protocol, checksum, addresses.
     let mut bytes = vec![0x45, 0];
     bytes.extend(len.to_be_bytes());
     bytes.extend([0, 0, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+    // TCP: ports, SEQ, ACK, data offset, flags, window, checksum, urgent pointer.
     bytes.extend([0, 80, 0x9c, 0x40, 0, 0, 0, 9, 0, 0, 0, 7]);
     let words = u8::try_from(5 + options.len() / 4).unwrap();
     bytes.extend([words << 4, flags, 0, 0, 0, 0, 0, 0]);

@@ -141,5 +141,6 @@ fn still_there(context: &Context, after: After) -> Fact {
 fn is_soon(context: &Context, after: After) -> bool {
     /// Time allowed in nanoseconds, if the round-trip time is unknown.
     const FAR_NS: i64 = 100_000_000;
+    // Below a millisecond scheduling counts for more than the path.
     after.ns <= context.rtt_ns.map_or(FAR_NS, |rtt| rtt.max(1_000_000))
 }

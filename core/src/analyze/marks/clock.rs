@@ -41,12 +41,14 @@ impl Case<'_> {
     /// A timestamp clock ticks at least once a second and at most once a millisecond (RFC 7323, 5.4). The clock of
     /// Linux may tick once a microsecond (`tcp_usec_ts`, 6.7).
     fn clock(&self, value: u32) -> Option<Fact> {
-        /// Number of ticks that reordered packets may be apart.
+        /// Tolerance for reordered packets, in ticks and in milliseconds.
         const SLACK: i64 = 10;
         /// Two ticks of the slowest clock, in milliseconds.
         const TWO_TICKS: i64 = 2000;
         let (last, elapsed) = self.sender.clock(self.header.at)?;
         let (ran, elapsed) = (difference(value, last), i64::from(elapsed));
+        // `elapsed` counts units of 2^20 ns: in each, a clock of milliseconds ticks 1.05 times and one of microseconds 1049
+        // times. The rest of the bounds is tolerance.
         let ran_in =
             format!("TSval {value}, {ran} after the sender's last TSval, {elapsed} ms later");
         if ran < -SLACK {
@@ -55,7 +57,6 @@ impl Case<'_> {
                 -ran
             );
             Some(Fact::against("clock-behind", Weight::Moderate, message))
-        // A microsecond clock runs 1000 ticks a millisecond; 10 % is the tolerance.
         } else if ran > (elapsed + SLACK) * 1100 {
             Some(Fact::against("clock-ahead", Weight::Moderate, ran_in))
         } else if ran == 0 && elapsed > TWO_TICKS {

@@ -104,7 +104,7 @@ fn found_in(document: &Path) -> Vec<Found> {
     let (Some(client), Some(server)) = (address("client"), address("server")) else {
         return Vec::new();
     };
-    // A socket connected to itself has no third party to tell from.
+    // The sender of a segment is ambiguous if a socket is connected to itself.
     if client == server {
         return Vec::new();
     }
@@ -151,6 +151,7 @@ fn found_in(document: &Path) -> Vec<Found> {
             )
         })
         .collect();
+    // The document gives the frame of one interface, and other interfaces captured the same packet.
     let is_it = |one: &Segment, other: &Segment| {
         let numbers = |it: &Segment| (it.source, it.flags, it.seq, it.ack, it.window);
         numbers(one) == numbers(other)

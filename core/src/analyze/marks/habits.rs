@@ -62,6 +62,7 @@ impl IpTraits {
     #[inline]
     pub fn v4(header: &[u8; 20]) -> Self {
         Self {
+            // Byte 1 is the TOS field, bytes 4 and 5 are the ID, byte 6 begins with the flags, byte 8 is the TTL.
             ttl: header[8],
             traffic_class: header[1],
             version: IpVersion::V4 {
@@ -75,6 +76,7 @@ impl IpTraits {
     #[must_use]
     #[inline]
     pub fn v6(header: &[u8; 8]) -> Self {
+        // Version (4 bits), traffic class (8 bits), flow label (20 bits); byte 7 is the hop limit.
         let first = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
         Self {
             ttl: header[7],
@@ -278,6 +280,7 @@ impl Habits {
         if id == 0 {
             return ID_ZERO;
         }
+        // An ID that decreases wraps around to a large step, which rules out a counter.
         let mut seen = ID_ONCE;
         if self.has_seen(ID_ONCE) {
             self.ip_id_step = self.ip_id_step.max(id.wrapping_sub(self.ip_id));

@@ -38,7 +38,9 @@ impl Case<'_> {
         } else {
             format!("{fewest} to {most}")
         };
+        // Only one of the two differences is not 0.
         let by = fewest.saturating_sub(ttl).max(ttl.saturating_sub(most));
+        // If the sender's own values differ, one more value proves little.
         let weight = if fewest != most {
             Weight::Weak
         } else if packets >= MANY && !self.is_answer() {
@@ -156,7 +158,7 @@ impl Case<'_> {
 }
 
 fn continues(id: u16, last: u16, step: u16, weight: Weight) -> Option<Fact> {
-    /// Number of packets that the capture may have missed, or by which this step may exceed earlier ones.
+    /// Minimum of the largest step: the capture may have missed packets, and earlier steps may have been smaller.
     const SLACK: u16 = 16;
     let further = id.wrapping_sub(last);
     (id != 0 && (1..=step.max(SLACK)).contains(&further)).then(|| {

@@ -76,6 +76,7 @@ impl Case<'_> {
     /// Returns the number of full segments that these bytes fill exactly, and their size.
     fn segments(&self, bytes: u32) -> Option<(u32, u32)> {
         let mss = self.context.mss.map(u32::from).filter(|mss| *mss > 0);
+        // An injector may use the MSS of the connection, or the usual one.
         let sizes = [mss.unwrap_or(USUAL_MSS), USUAL_MSS];
         let size = sizes.into_iter().find(|size| bytes.is_multiple_of(*size))?;
         (bytes > 0).then_some((bytes / size, size))

@@ -142,6 +142,7 @@ impl End {
     /// is impossible. The acknowledgment of an RST does not change `acked`.
     pub(super) fn hear(&mut self, ack: SeqNum, rst: bool) -> Option<i64> {
         if self.state == State::Inactive {
+            // The end has sent nothing yet, so this is taken for the acknowledgment of its SYN.
             self.start = SeqNum(ack.0.wrapping_sub(1));
             self.acked = 0;
             self.last = 0;

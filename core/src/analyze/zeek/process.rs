@@ -52,6 +52,7 @@ impl Zeek {
         let (flags, len) = (header.flags, length(header));
         let [syn, fin, rst] = [Flags::SYN, Flags::FIN, Flags::RST].map(|flag| flags.has(flag));
         let controls = u32::from(syn) + u32::from(fin);
+        // The payload of an RST takes up no sequence numbers.
         let seq_len = controls + if rst { 0 } else { len };
         self.see_first(side, flags);
         self.ends[side].begin(syn, header.seq, seq_len);

@@ -75,6 +75,7 @@ impl Zeek {
         let count = &mut self.trouble().counts[side][nth];
         *count = count.saturating_add(1);
         let count = *count;
+        // True for powers of ten.
         if 10_u32.pow(count.ilog10()) == count {
             self.write(side, letter);
         }
@@ -126,10 +127,12 @@ impl Zeek {
     pub(super) fn acknowledge(&mut self, side: usize, number: i64) {
         let end = &self.ends[side];
         let mut up_to = low(number);
+        // The number of the FIN itself is no data.
         if end.has_fin && !is_after(end.after_fin, up_to) {
             up_to = end.after_fin.wrapping_sub(1);
         }
         let is_news = !end.gave_up && is_after(up_to, end.delivered);
+        // The start of a connection captured mid-stream is a guess, and nothing before it counts as missing.
         if !is_news || self.is_partial && number <= 2 {
             return;
         }

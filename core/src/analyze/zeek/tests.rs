@@ -45,9 +45,11 @@ impl Script {
             self.next[who] += lost.parse::<u32>().unwrap();
             return None;
         }
+        // Packets are 10 ms apart.
         self.now += SECOND / 100;
         let end = word.find([':', '@', '=', '!']).unwrap_or(word.len());
         let flags = Flags(word[1..end].bytes().map(flag).sum());
+        // Each value extends from its mark to the next one.
         let number = |mark: char| {
             let (_, rest) = word.split_once(mark)?;
             let end = rest.find([':', '@', '=', '!']).unwrap_or(rest.len());
