@@ -86,7 +86,7 @@ impl<T> Stage<T> {
         is_over: &AtomicBool,
         what: impl FnOnce(&mut T) -> R,
     ) -> Option<R> {
-        self.wait_a_little(piece, is_over);
+        self.spin_until_turn(piece, is_over);
         let mut turn = lock(&self.turn);
         while turn.piece != piece {
             if is_over.load(Ordering::Relaxed) {
@@ -111,7 +111,7 @@ impl<T> Stage<T> {
     ///
     /// The wait is usually shorter than the time to wake a sleeping thread, so this is only an optimization:
     /// [`Self::pass`] sleeps if the turn has not come by then.
-    fn wait_a_little(&self, piece: u64, is_over: &AtomicBool) {
+    fn spin_until_turn(&self, piece: u64, is_over: &AtomicBool) {
         const LOOKS: u32 = 1_000;
         const YIELDS: u32 = 100;
         for look in 0..LOOKS + YIELDS {
@@ -253,7 +253,7 @@ pub fn read_all<L: Listener, A: Audience<L::Said>>(
         Ok(position) | Err(Stopped::Io(_, position) | Stopped::Unwanted(position)) => *position,
         Err(Stopped::Malformed(malformed)) => malformed.offset,
     };
-    tell_the_rest(&mut tables, |said| audience.hear(said, position, &totals));
+    report_open_connections(&mut tables, |said| audience.hear(said, position, &totals));
     Ended {
         read,
         position,
@@ -263,7 +263,7 @@ pub fn read_all<L: Listener, A: Audience<L::Said>>(
 }
 
 /// Reports the connections still open at the end of the capture, ordered by first frame.
-fn tell_the_rest<L: Listener>(
+fn report_open_connections<L: Listener>(
     tables: &mut [Table<L>],
     mut hear: impl FnMut(Vec<L::Said>) -> ControlFlow<()>,
 ) {
@@ -533,14 +533,14 @@ fn begin(
     }
     // The reader at the end of the piece continues, because a new section may have changed the byte order.
     front.reader = Some(end.reader);
-    stop_if_broken(front, end.problem);
+    record_problem(front, end.problem);
     (begun.start, begun.position) = (start, front.position);
     begun
 }
 
 /// Records the problem that ended a walk, unless the block is only unfinished. A block that ends after its piece is
 /// skipped if it is of a skipped kind, and else kept, unless it is too long for that.
-fn stop_if_broken(front: &mut Front, problem: Option<Problem>) {
+fn record_problem(front: &mut Front, problem: Option<Problem>) {
     let is_cut = match problem {
         None | Some(Problem::Begun(_)) => true,
         Some(Problem::Cut { length, .. }) => skip(front) || length <= LONGEST_BLOCK,
@@ -576,7 +576,7 @@ fn skip(front: &mut Front) -> bool {
 
 /// Continues to skip a block in a piece, from an offset on. Returns the offset at which the next block begins, if it
 /// does so in this piece.
-fn go_on_skipping(front: &mut Front, bytes: &[u8], from: usize) -> Option<usize> {
+fn continue_skipping(front: &mut Front, bytes: &[u8], from: usize) -> Option<usize> {
     let block = front.skipped.as_mut()?;
     let start = from + block.pass(&bytes[from..]);
     match block.end()? {
@@ -631,7 +631,7 @@ fn complete(
         }
     }
     if front.skipped.is_some() {
-        return (None, go_on_skipping(front, bytes, 0));
+        return (None, continue_skipping(front, bytes, 0));
     }
     if before == 0 {
         return (None, Some(0));
@@ -662,14 +662,14 @@ fn complete(
             }
             Ok(_) => {
                 front.carry = carry;
-                stop_if_broken(front, Some(Problem::Fields));
+                record_problem(front, Some(Problem::Fields));
                 return (None, None);
             }
             Err(problem) => {
                 front.carry = carry;
-                stop_if_broken(front, Some(problem));
+                record_problem(front, Some(problem));
                 if front.skipped.is_some() {
-                    return (None, go_on_skipping(front, bytes, taken));
+                    return (None, continue_skipping(front, bytes, taken));
                 }
                 if front.stopped.is_some() || taken == bytes.len() {
                     return (None, None);

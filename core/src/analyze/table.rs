@@ -497,7 +497,7 @@ impl<L: Listener> Table<L> {
     pub(super) fn take(&mut self, segments: &mut [Seen], bytes: &[u8], before: u32) {
         self.told = 0;
         if !self.due.is_empty() {
-            self.look_around();
+            self.expire_due();
         }
         // A group is looked up first, so that the waits for memory overlap.
         for group in segments.chunks_mut(GROUP) {
@@ -505,7 +505,7 @@ impl<L: Listener> Table<L> {
             for (found, seen) in found.iter_mut().zip(&mut *group) {
                 // Frames are numbered from 1.
                 seen.header.frame = seen.header.frame.saturating_add(before).saturating_add(1);
-                *found = self.foresee(seen);
+                *found = self.prefetch_lookup(seen);
             }
             let changes = self.changes;
             for (seen, found) in group.iter().zip(found) {
@@ -541,7 +541,7 @@ impl<L: Listener> Table<L> {
 
     /// Returns the likely slot of the segment's connection, and prefetches it without waiting. The hash alone is
     /// compared.
-    fn foresee(&self, seen: &Seen) -> Option<u32> {
+    fn prefetch_lookup(&self, seen: &Seen) -> Option<u32> {
         let found = self
             .index
             .find(spread(seen.hash.into()), |it| it.0 == seen.hash)?;
@@ -580,7 +580,7 @@ impl<L: Listener> Table<L> {
     }
 
     /// Reports the connections that are over by now, up to [`MOST_TOLD`] for one piece.
-    fn look_around(&mut self) {
+    fn expire_due(&mut self) {
         while self.told < MOST_TOLD {
             let Some((place, generation)) = self.due.pop() else {
                 match self.wheel.due(self.now) {
@@ -605,13 +605,13 @@ impl<L: Listener> Table<L> {
             if entry.zeek.expires() <= self.now {
                 self.retire(place);
             } else {
-                self.watch(place);
+                self.arm_timer(place);
             }
         }
     }
 
     /// Sets the connection's timer to the time at which the connection expires.
-    fn watch(&mut self, place: u32) {
+    fn arm_timer(&mut self, place: u32) {
         let Some(entry) = self.entries.get_mut(place) else {
             return;
         };
@@ -631,14 +631,14 @@ impl<L: Listener> Table<L> {
     }
 
     /// Sets the connection's timer again, if the connection now expires earlier than the timer.
-    fn watch_closer(&mut self, place: u32) {
+    fn arm_timer_if_sooner(&mut self, place: u32) {
         // The wheel has a resolution of one second.
         let second = |at: Timestamp| at.0.div_euclid(NS);
         let is_sooner = |entry: &Entry| {
             second(entry.due) > second(self.now) && second(entry.zeek.expires()) < second(entry.due)
         };
         if self.entries.get(place).is_some_and(is_sooner) {
-            self.watch(place);
+            self.arm_timer(place);
         }
     }
 
@@ -697,7 +697,7 @@ impl<L: Listener> Table<L> {
         self.index
             .insert_unique(spread(seen.hash.into()), (seen.hash, place), rehash);
         self.changes += 1;
-        self.watch(place);
+        self.arm_timer(place);
         (place, true)
     }
 
@@ -723,7 +723,7 @@ impl<L: Listener> Table<L> {
             self.now = seen.header.at;
             // Timers are checked once a second.
             if self.now >= self.next_look && self.due.is_empty() {
-                self.look_around();
+                self.expire_due();
                 self.next_look = Timestamp(self.now.0.saturating_add(NS));
             }
         }
@@ -748,7 +748,7 @@ impl<L: Listener> Table<L> {
             }
         }
         if is_reset || seen.header.flags.has(Flags::FIN) {
-            self.watch_closer(place);
+            self.arm_timer_if_sooner(place);
         }
     }
 }

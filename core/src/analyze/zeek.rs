@@ -167,8 +167,7 @@ impl Zeek {
     #[must_use]
     #[inline]
     pub fn is_over_before(&self, header: &Header) -> bool {
-        header.flags.has(Flags::SYN) && self.is_begun_anew_by(header)
-            || self.has_run_out_by(header.at)
+        header.flags.has(Flags::SYN) && self.is_reused_by(header) || self.has_expired_by(header.at)
     }
 
     /// Processes the next packet, sent by `side` and of `ip_len` bytes with its IP header.
@@ -189,14 +188,14 @@ impl Zeek {
     #[must_use]
     pub fn expires(&self) -> Timestamp {
         let [orig, resp] = [0, 1].map(|role| self.end_of(role));
-        let patience = if orig.state.is_handshake() && resp.state.is_handshake() {
+        let timeout = if orig.state.is_handshake() && resp.state.is_handshake() {
             HANDSHAKE_TIMEOUT
         } else if self.is_established && self.is_interactive[self.originator() ^ 1] {
             INTERACTIVE_TIMEOUT
         } else {
             INACTIVITY_TIMEOUT
         };
-        let expires = later(self.last_time, patience).min(self.removal);
+        let expires = later(self.last_time, timeout).min(self.removal);
         // In this state the first packet was the SYN, because the responder has sent nothing.
         let is_attempt = matches!(orig.state, State::SynSent | State::SynAckSent)
             && orig.before == State::Inactive
@@ -317,7 +316,7 @@ fn later(at: Timestamp, by: i64) -> Timestamp {
 /// End of the connection.
 impl Zeek {
     #[inline]
-    fn has_run_out_by(&self, now: Timestamp) -> bool {
+    fn has_expired_by(&self, now: Timestamp) -> bool {
         const SHORTEST: i64 = CLOSE_DELAY;
         // No timer is shorter once both ends have sent something, so for nearly all packets `expires()` is not needed.
         let is_under_way = self.removal == NEVER
@@ -327,7 +326,7 @@ impl Zeek {
     }
 
     #[cold]
-    fn is_begun_anew_by(&self, syn: &Header) -> bool {
+    fn is_reused_by(&self, syn: &Header) -> bool {
         let (orig, resp) = (self.end_of(0), self.end_of(1));
         if syn.flags.has(Flags::ACK) {
             // The SYN-ACK replies to a SYN, if there was one.

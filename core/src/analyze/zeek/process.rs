@@ -27,7 +27,7 @@ impl Zeek {
         let is_next =
             header.seq == end.number(end.last) && end.state.is_open() && peer.state.is_open();
         let delivered = end.delivered.wrapping_add(len);
-        // Beyond the bound the slow path gives up on the end (`is_too_much()`).
+        // Beyond the bound the slow path gives up on the end (`exceeds_limits()`).
         let is_in_order = end.gave_up
             || !end.has_hole
                 && end.delivered == low(end.last)

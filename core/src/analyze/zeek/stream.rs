@@ -97,16 +97,16 @@ impl Zeek {
             insert(&mut self.trouble().waiting[side], block, delivered);
         } else {
             end.delivered = block.end;
-            self.advance_over_what_waited(side);
+            self.deliver_waiting(side);
         }
-        if self.is_too_much(side) {
+        if self.exceeds_limits(side) {
             self.ends[side].gave_up = true;
-            self.forget_what_waited(side);
+            self.clear_waiting(side);
         }
     }
 
     /// Returns true if so much data waits that Zeek gives up on this end.
-    fn is_too_much(&self, side: usize) -> bool {
+    fn exceeds_limits(&self, side: usize) -> bool {
         let end = &self.ends[side];
         let blocks = match &self.trouble {
             Some(trouble) if end.has_hole => &trouble.waiting[side][..],
@@ -141,9 +141,9 @@ impl Zeek {
             let delivered = self.ends[side].delivered;
             let next = self.next_waiting(side);
             let hole_end = next.filter(|next| is_after(up_to, *next)).unwrap_or(up_to);
-            self.miss(side, hole_end.wrapping_sub(delivered));
+            self.count_hole(side, hole_end.wrapping_sub(delivered));
             self.ends[side].delivered = hole_end;
-            self.advance_over_what_waited(side);
+            self.deliver_waiting(side);
         }
     }
 
@@ -155,7 +155,7 @@ impl Zeek {
 
     /// Counts a hole, if both ends are established, or were so before they closed. Otherwise the hole probably has
     /// another cause.
-    fn miss(&mut self, side: usize, bytes: u32) {
+    fn count_hole(&mut self, side: usize, bytes: u32) {
         let is_clean = self.ends.iter().all(|end| {
             let state = if end.state == State::Closed {
                 end.before
@@ -171,7 +171,7 @@ impl Zeek {
         }
     }
 
-    fn advance_over_what_waited(&mut self, side: usize) {
+    fn deliver_waiting(&mut self, side: usize) {
         let end = &mut self.ends[side];
         let Some(trouble) = self.trouble.as_mut().filter(|_| end.has_hole) else {
             return;
@@ -189,11 +189,11 @@ impl Zeek {
             .count();
         waiting.drain(..reached);
         if waiting.is_empty() {
-            self.forget_what_waited(side);
+            self.clear_waiting(side);
         }
     }
 
-    fn forget_what_waited(&mut self, side: usize) {
+    fn clear_waiting(&mut self, side: usize) {
         self.ends[side].has_hole = false;
         if let Some(trouble) = &mut self.trouble {
             // A new vector frees the memory, which `clear()` would keep.
