@@ -1,13 +1,13 @@
 //! Follows TCP connections in captures, explains every RST, and judges which RST a socket error came from.
 //!
-//! This crate is the part of `rstproof` without access to the host: it opens no socket, reads no clock, queries no kernel
-//! and compiles no filter. The same input gives the same result on every machine. The program adds the live parts: packet
-//! capture, system calls, the kernel trace and counters.
+//! This crate is the part of `rstproof` without access to the host: it opens no socket, reads no clock, queries no
+//! kernel and compiles no filter. The same input gives the same result on every machine. The program adds the live
+//! parts: packet capture, system calls, the kernel trace and counters.
 //!
 //! # Explain the RSTs of a capture
 //!
-//! [`analyze::Analysis`] reads pcap and pcapng from a file, from memory or from a stream, with any number of threads. The
-//! [module](analyze) has an example.
+//! [`analyze::Analysis`] reads pcap and pcapng from a file, from memory or from a stream, with any number of threads.
+//! The [module](analyze) has an example.
 //!
 //! # Read and write captures
 //!
@@ -71,8 +71,8 @@
 //!
 //! # Judge evidence
 //!
-//! [`verdict::judge`] compares the expected results of a [`scenario`] with the [`evidence`] of one trial: the calls with
-//! their times and results, the packets, and the kernel's reports, if available.
+//! [`verdict::judge`] compares the expected results of a [`scenario`] with the [`evidence`] of one trial: the calls
+//! with their times and results, the packets, and the kernel's reports, if available.
 //!
 //! ```
 //! use rstproof_core::errno::Errno;

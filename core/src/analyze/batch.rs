@@ -1,8 +1,8 @@
-//! Decoder of the TCP segments in one piece of a capture, down to the numbers that a connection is followed by.
+//! Decoder of the TCP segments in one piece of a capture.
 //!
 //! This code runs for every frame, on any thread and before the earlier frames are known, so it reads headers only and
-//! decides nothing. A frame with an unusual header layout takes the slow path through [`packet`]; both paths read the
-//! same.
+//! makes no decisions. A frame with an unusual header layout takes the slow path through [`packet`]; both paths give
+//! the same result.
 #![allow(clippy::inline_always)] // arguments passed in memory would stall on each frame
 
 use std::collections::BTreeMap;

@@ -117,7 +117,7 @@ pub struct Gaps {
     pub begins_midstream: bool,
     /// Number of the first frame that acknowledges data missing in the capture.
     pub lost: Option<u32>,
-    /// True if no packet of one end was captured.
+    /// True if packets of only one end were captured.
     pub one_sided: bool,
     /// True if packets were captured twice.
     pub doubled: bool,
@@ -235,8 +235,8 @@ impl Totals {
     }
 }
 
-/// Open connection. Its fields are ordered by use, so that the ones every segment needs share the first cache lines of
-/// 64 bytes.
+/// Open connection. Its fields are ordered by use, which `repr(C)` preserves, so that the ones every segment needs
+/// share the first cache lines of 64 bytes.
 #[repr(C, align(64))]
 struct Entry {
     ends: Ends,

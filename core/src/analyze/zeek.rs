@@ -400,8 +400,8 @@ impl Zeek {
     }
 }
 
-/// Returns true if the sender of a connection's first packet is the responder: the packet is no SYN, and its source
-/// port is likely that of a server.
+/// Returns true if the sender of a connection's first packet is the responder: the packet is not a plain SYN, and its
+/// source port is likely that of a server.
 fn comes_from_server(flags: Flags, [source, destination]: [u16; 2]) -> bool {
     let is_syn = flags.has(Flags::SYN);
     if is_syn && !flags.has(Flags::ACK) || !is_likely_server(source) {

@@ -36,7 +36,7 @@ impl Case<'_> {
         })
     }
 
-    /// Compares the TSval with the sender's clock.
+    /// Compares the `TSval` with the sender's clock.
     ///
     /// A timestamp clock ticks at least once a second and at most once a millisecond (RFC 7323, 5.4). The clock of
     /// Linux may tick once a microsecond (`tcp_usec_ts`, 6.7).
@@ -47,8 +47,8 @@ impl Case<'_> {
         const TWO_TICKS: i64 = 2000;
         let (last, elapsed) = self.sender.clock(self.header.at)?;
         let (ran, elapsed) = (difference(value, last), i64::from(elapsed));
-        // `elapsed` counts units of 2^20 ns: in each, a clock of milliseconds ticks 1.05 times and one of microseconds 1049
-        // times. The rest of the bounds is tolerance.
+        // `elapsed` counts units of 2^20 ns: in each, a clock of milliseconds ticks 1.05 times and one of microseconds
+        // 1049 times. The rest of the bounds is tolerance.
         let ran_in =
             format!("TSval {value}, {ran} after the sender's last TSval, {elapsed} ms later");
         if ran < -SLACK {

@@ -352,7 +352,7 @@ impl Habits {
         }
     }
 
-    /// Returns the latest TSval, and its age in units of 2^20 ns: 5 % fewer than milliseconds.
+    /// Returns the latest `TSval`, and its age in units of 2^20 ns: 5 % fewer than milliseconds.
     pub(super) fn clock(&self, now: Timestamp) -> Option<(u32, u32)> {
         let (value, at) = self.clock;
         let elapsed = ticks(now).wrapping_sub(at);

@@ -12,7 +12,7 @@ impl Case<'_> {
     ///
     /// An end that aborts uses its own SND.NXT (`tcp_acceptable_seq()`), and a reply uses the number that the
     /// triggering segment asked for. An on-path observer knows only the numbers of earlier packets, which are outdated
-    /// when the RST arrives: its SEQ is too low, or guessed ahead (Weaver et al.).
+    /// when its RST arrives, so the SEQ is too low or guessed ahead (Weaver et al.).
     pub(super) fn sequence(&self) -> Option<Fact> {
         let seq = self.header.seq;
         let rcv_nxt = self.context.rcv_nxt?;

@@ -10,12 +10,12 @@ pub(super) enum State {
     Inactive,
     SynSent,
     SynAckSent,
-    /// First seen in the middle of a connection.
+    /// End first seen in the middle of a connection.
     Partial,
     Established,
-    /// Has sent a FIN.
+    /// End that has sent a FIN.
     Closed,
-    /// Has sent an RST.
+    /// End that has sent an RST.
     Reset,
 }
 
