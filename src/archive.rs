@@ -1,6 +1,6 @@
 //! Evidence in files: what `run -w` leaves behind, and what `check` judges again on any machine.
 //!
-//! A trial is two files of one stem: its capture, `<stem>.pcapng`, and `<stem>.json`, a document of schema 1 that holds
+//! A trial is two files of one stem: its capture, `<stem>.pcapng`, and `<stem>.json`, a document that holds
 //! this one trial. `report.json` holds all trials of a run.
 //!
 //! Three hashes tie them together. The fence, the datagram that ends the trial, carries that of the calls
@@ -61,17 +61,13 @@ pub(crate) fn parts_of_stem(stem: &str) -> Option<(&str, Family, u32)> {
     Some((scenario, family(name)?, last.parse().ok()?))
 }
 
-/// Who recorded, where, and asking which witnesses, as it goes into the hashes: a JSON array, in which no text can pass
+/// Who recorded, where, and from which evidence sources, as it goes into the hashes: a JSON array, in which no text can pass
 /// for two.
 #[must_use]
 pub fn recorder(header: &Header) -> String {
-    let witnesses = &header.witnesses;
+    let sources = &header.evidence_sources;
     let texts = names(&header.tool, &header.host);
-    let asked = [
-        witnesses.capture,
-        witnesses.kernel_trace,
-        witnesses.counters,
-    ];
+    let asked = [sources.capture, sources.kernel_trace, sources.counters];
     serde_json::json!([texts, asked]).to_string()
 }
 
@@ -132,22 +128,22 @@ pub fn transcript_sha256(calls: &[u8; 32], run: u32, evidence: &Evidence) -> Str
         hexadecimal(calls),
         completeness.fence_seen,
         completeness.dropped,
-        completeness.filter_lets_all_through,
+        completeness.filter_passes_all,
         completeness.clock_step_ns
     );
     if let Some(fence) = completeness.fence {
-        let _ = write!(text, " from {} mark {:016x}", fence.from, fence.mark.0);
+        let _ = write!(text, " from {} mark {:016x}", fence.source, fence.payload.0);
     }
     let steps = steps(evidence);
     if !steps.is_empty() {
         let _ = write!(text, "\nsteps {}", serde_json::json!(steps));
     }
     if let Some(moved) = &evidence.counters {
-        let counters = serde_json::json!([moved.by, moved.uncounted]);
+        let counters = serde_json::json!([moved.by, moved.unsupported_counters]);
         let _ = write!(text, "\ncounters {counters}");
     }
-    if evidence.held_up_ns > 0 {
-        let _ = write!(text, "\nheld-up {}", evidence.held_up_ns);
+    if evidence.process_stall_ns > 0 {
+        let _ = write!(text, "\nheld-up {}", evidence.process_stall_ns);
     }
     if let Some(state) = &evidence.host_state {
         let _ = write!(text, "\nhost {}", serde_json::json!(state));

@@ -529,8 +529,8 @@ impl FenceSocket {
         self.mark = self.mark.wrapping_add(1);
         self.socket.send(&payload(self.mark, commitment))?;
         Ok(Fence {
-            from: self.address,
-            mark: Mark(self.mark),
+            source: self.address,
+            payload: Mark(self.mark),
         })
     }
 }

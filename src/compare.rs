@@ -28,8 +28,8 @@ pub struct Comparison {
     pub subjects: Vec<Subject>,
     /// What differs in what trials did: behaviour first, then in catalogue order.
     pub differences: Vec<Difference>,
-    /// What differs in what kernels can be asked.
-    pub told: Vec<Told>,
+    /// Differences in what kernels report about themselves.
+    pub observability_differences: Vec<ObservabilityDifference>,
     /// Scenarios and families in which nothing differs, with what they did.
     pub agreed: Vec<Agreed>,
     /// Trials that nothing can be said of: scenario, family, whose they are, and why.
@@ -148,15 +148,15 @@ pub struct Group {
     pub lines: Vec<String>,
 }
 
-/// What kernels can be asked, and which.
+/// Feature of the trace or the counters that some kernels have and others lack.
 #[derive(Clone, Debug)]
-pub struct Told {
-    /// What it is: a clause.
-    pub what: String,
-    /// Those that tell.
-    pub by: Vec<usize>,
-    /// Those that do not.
-    pub not_by: Vec<usize>,
+pub struct ObservabilityDifference {
+    /// The feature: a noun phrase.
+    pub feature: String,
+    /// Kernels that have it.
+    pub available_on: Vec<usize>,
+    /// Kernels that lack it.
+    pub missing_on: Vec<usize>,
     /// Why.
     pub cause: Option<Cause>,
 }
@@ -177,19 +177,19 @@ impl Serialize for Cause {
         match self {
             Self::Patch(patch) => {
                 map.serialize_entry("id", patch.id)?;
-                map.serialize_entry("says", patch.says)?;
+                map.serialize_entry("description", patch.description)?;
                 map.serialize_entry("commit", patch.commit.0)?;
                 map.serialize_entry("title", patch.commit.1)?;
                 let texts =
                     |all: &[Version]| all.iter().map(Version::to_string).collect::<Vec<_>>();
                 map.serialize_entry("since", &texts(patch.since))?;
-                if !patch.undone.is_empty() {
-                    map.serialize_entry("undone", &texts(patch.undone))?;
+                if !patch.reverted_in.is_empty() {
+                    map.serialize_entry("reverted_in", &texts(patch.reverted_in))?;
                 }
             }
             Self::System(system) => {
                 map.serialize_entry("id", system.id)?;
-                map.serialize_entry("says", system.says)?;
+                map.serialize_entry("description", system.description)?;
                 map.serialize_entry("source", system.source)?;
             }
         }
@@ -292,11 +292,11 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
         });
     }
     differences.sort_by_key(|it| it.kind);
-    let told = told(&subjects);
+    let observability_differences = observability_differences(&subjects);
     Comparison {
         subjects,
         differences,
-        told,
+        observability_differences,
         agreed,
         inconclusive,
         alone,
@@ -513,7 +513,7 @@ fn aspects(subjects: &[Subject], seen: &[(usize, &Seen)]) -> Vec<(Aspect, Vec<Gr
     let counting: Vec<_> = counting.collect();
     let nowhere: BTreeSet<&String> = counting
         .iter()
-        .filter_map(|(place, _)| subjects[*place].uncounted.as_ref())
+        .filter_map(|(place, _)| subjects[*place].unsupported_counters.as_ref())
         .flatten()
         .collect();
     let moved = counting.iter().map(|(place, it)| {
@@ -732,36 +732,40 @@ fn accounts_for(patches: &[&'static Patch], subjects: &[Subject], groups: &[Grou
 type Fact = (&'static str, fn(&Coverage) -> bool, Option<&'static Patch>);
 
 const FACTS: [Fact; 6] = [
-    ("the trace event tcp_send_reset", |it| it.send_reset, None),
+    (
+        "the trace event tcp_send_reset",
+        |it| it.tcp_send_reset,
+        None,
+    ),
     (
         "tcp_send_reset of RSTs that no full socket sends",
-        |it| it.without_socket,
+        |it| it.resets_without_socket,
         Some(&history::TRACE_WITHOUT_SOCKET),
     ),
     (
         "the reason of a RST that is an answer",
-        |it| it.reasons,
+        |it| it.reset_reasons,
         Some(&history::TRACE_REASON),
     ),
     (
         "the trace event tcp_receive_reset",
-        |it| it.receive_reset,
+        |it| it.tcp_receive_reset,
         None,
     ),
     (
         "the trace event inet_sk_error_report",
-        |it| it.error_report,
+        |it| it.inet_sk_error_report,
         Some(&history::TRACE_ERROR_REPORT),
     ),
     (
         "the trace event inet_sock_set_state",
-        |it| it.set_state,
+        |it| it.inet_sock_set_state,
         None,
     ),
 ];
 
 /// What kernels can be asked, where that is not the same for all of them.
-fn told(subjects: &[Subject]) -> Vec<Told> {
+fn observability_differences(subjects: &[Subject]) -> Vec<ObservabilityDifference> {
     let mut all = Vec::new();
     for (what, get, patch) in FACTS {
         let tells = subjects.iter().map(|it| it.coverage.as_ref().map(get));
@@ -771,7 +775,7 @@ fn told(subjects: &[Subject]) -> Vec<Told> {
         .iter()
         .map(|it| match (it.names_aborts, it.coverage) {
             (Some(named), _) => Some(named),
-            (None, Some(coverage)) if !coverage.reasons => Some(false),
+            (None, Some(coverage)) if !coverage.reset_reasons => Some(false),
             _ => None,
         });
     let what = "the reason of an abort".to_owned();
@@ -785,13 +789,16 @@ fn told(subjects: &[Subject]) -> Vec<Told> {
 type Counters<'a> = (Vec<&'a str>, Vec<Option<bool>>, Option<&'static Patch>);
 
 /// The counters that some kernels do not have; those that the same kernels lack for the same reason together.
-fn told_of_counters(subjects: &[Subject]) -> Vec<Told> {
+fn told_of_counters(subjects: &[Subject]) -> Vec<ObservabilityDifference> {
     let mut known: Vec<Counters<'_>> = Vec::new();
-    let uncounted = subjects.iter().filter_map(|it| it.uncounted.as_ref());
-    let names: BTreeSet<&String> = uncounted.flatten().collect();
+    let unsupported_counters = subjects
+        .iter()
+        .filter_map(|it| it.unsupported_counters.as_ref());
+    let names: BTreeSet<&String> = unsupported_counters.flatten().collect();
     for name in names {
         let patch = history::of_counter(name);
-        let counts = |subject: &Subject| Some(!subject.uncounted.as_ref()?.contains(name));
+        let counts =
+            |subject: &Subject| Some(!subject.unsupported_counters.as_ref()?.contains(name));
         let counts: Vec<Option<bool>> = subjects.iter().map(counts).collect();
         let mut same = known.iter_mut();
         match same.find(|(_, other, cause)| *other == counts && *cause == patch) {
@@ -814,10 +821,10 @@ fn told_of_counters(subjects: &[Subject]) -> Vec<Told> {
 /// Something that some of them tell and others do not; `None` where nobody knows.
 fn one_told(
     subjects: &[Subject],
-    what: String,
+    feature: String,
     tells: impl Iterator<Item = Option<bool>>,
     patch: Option<&'static Patch>,
-) -> Option<Told> {
+) -> Option<ObservabilityDifference> {
     let tells: Vec<Option<bool>> = tells.collect();
     let places = |wanted: bool| -> Vec<usize> {
         let places = 0..subjects.len();
@@ -825,8 +832,8 @@ fn one_told(
             .filter(|place| tells[*place] == Some(wanted))
             .collect()
     };
-    let (by, not_by) = (places(true), places(false));
-    if by.is_empty() || not_by.is_empty() {
+    let (available_on, missing_on) = (places(true), places(false));
+    if available_on.is_empty() || missing_on.is_empty() {
         return None;
     }
     let fits = |patch: &&'static Patch| {
@@ -834,13 +841,13 @@ fn one_told(
             let mut kernels = places.iter().map(|place| subjects[*place].kernel);
             kernels.all(|it| !it.is_exact || it.has(patch) == wanted)
         };
-        are(&by, true) && are(&not_by, false)
+        are(&available_on, true) && are(&missing_on, false)
     };
     let cause = patch.filter(fits).map(Cause::Patch);
-    Some(Told {
-        what,
-        by,
-        not_by,
+    Some(ObservabilityDifference {
+        feature,
+        available_on,
+        missing_on,
         cause,
     })
 }

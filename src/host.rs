@@ -1,7 +1,7 @@
 //! Description of this host and this program for reports.
 
 use rstproof_core::history::Kernel;
-use rstproof_core::report::{Header, Host, SCHEMA, Tool, Witnesses};
+use rstproof_core::report::{EvidenceSources, Header, Host, SCHEMA, Tool};
 
 use crate::sys;
 
@@ -58,11 +58,11 @@ pub fn header() -> Header {
             machine: field(|name| name.machine()),
             libpcap: sys::libpcap_version(),
         },
-        witnesses: Witnesses {
+        evidence_sources: EvidenceSources {
             capture: true,
             kernel_trace: false,
             counters: false,
-            no_kernel_trace: None,
+            kernel_trace_note: None,
         },
     }
 }

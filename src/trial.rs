@@ -440,12 +440,12 @@ impl Worker {
                     fence_seen: false,
                     fence: None,
                     dropped: 0,
-                    filter_lets_all_through: true,
+                    filter_passes_all: true,
                     clock_step_ns: 0,
                 },
                 trace: None,
                 counters: None,
-                held_up_ns: 0,
+                process_stall_ns: 0,
                 host_state: None,
                 flaw: None,
             },
@@ -711,7 +711,7 @@ impl Worker {
             fence_seen,
             fence: Some(fence),
             dropped: site.taps.newly_dropped()?,
-            filter_lets_all_through: lets_all_through(&self.batch, &self.evidence),
+            filter_passes_all: lets_all_through(&self.batch, &self.evidence),
             clock_step_ns,
         };
         let forgery = site.forgery.as_ref().or(self.lab.forgery());
@@ -753,7 +753,7 @@ fn note_host_state(
     host: &mut HostWatch,
 ) {
     let held_up = beats.map_or(Duration::ZERO, |beats| beats.longest_since(began));
-    evidence.held_up_ns = held_up.as_nanos().try_into().unwrap_or(u64::MAX);
+    evidence.process_stall_ns = held_up.as_nanos().try_into().unwrap_or(u64::MAX);
     let state = host.read();
     evidence.host_state = state.may_matter().then_some(state);
 }

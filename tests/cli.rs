@@ -12,7 +12,7 @@ use rstproof::report::junit::JunitReport;
 use rstproof::report::ladder::ladder as full_ladder;
 use rstproof_core::evidence::{Completeness, Evidence};
 use rstproof_core::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps};
-use rstproof_core::report::{CaptureReport, Header, Host, Tool, TrialReport, Witnesses};
+use rstproof_core::report::{CaptureReport, EvidenceSources, Header, Host, Tool, TrialReport};
 use rstproof_core::scenario::{ALL, Family, Op, Outcome, Role, Scenario, find};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Call, Errno};
@@ -368,13 +368,13 @@ mod report {
                 fence_seen: true,
                 fence: None,
                 dropped: 0,
-                filter_lets_all_through: true,
+                filter_passes_all: true,
                 clock_step_ns: 40,
             },
             trace: None,
             counters: None,
             steps: Vec::new(),
-            held_up_ns: 0,
+            process_stall_ns: 0,
             host_state: None,
             flaw: None,
         }
@@ -464,11 +464,11 @@ mod report {
                 version: "1.2.3".into(),
             },
             host: host(),
-            witnesses: Witnesses {
+            evidence_sources: EvidenceSources {
                 capture: true,
                 kernel_trace: false,
                 counters: false,
-                no_kernel_trace: None,
+                kernel_trace_note: None,
             },
         }
     }
@@ -500,7 +500,7 @@ mod report {
         let json = JsonWriter::begin(Vec::new(), &header).unwrap();
         let document = json.end(&CaptureReport::default()).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&document).unwrap();
-        assert_eq!(value["schema"], 1);
+        assert_eq!(value["schema"], 2);
         assert_eq!(value["trials"].as_array().unwrap().len(), 0);
     }
 
@@ -577,7 +577,11 @@ mod report {
             panic!("{case:?}")
         };
         assert_eq!(*kind, expected);
-        let remarks: Vec<_> = trial.findings.iter().chain(&trial.gap).collect();
+        let remarks: Vec<_> = trial
+            .findings
+            .iter()
+            .chain(&trial.inconclusive_reason)
+            .collect();
         assert_eq!(ty.as_deref(), Some(remarks[0].id));
         assert_eq!(message.as_deref(), Some(&*remarks[0].message));
         let description = description.as_deref().unwrap();

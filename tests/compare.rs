@@ -29,11 +29,11 @@ impl Report {
     fn of(release: &str, version: &str) -> Self {
         Self {
             document: json!({
-                "schema": 1,
+                "schema": 2,
                 "tool": {"name": "rstproof", "version": "0.1.0"},
                 "host": {"sysname": "Linux", "release": release, "version": version,
                          "machine": "x86_64", "libpcap": "libpcap version 1.10.3"},
-                "witnesses": {"capture": true, "kernel_trace": true, "counters": true},
+                "evidence_sources": {"capture": true, "kernel_trace": true, "counters": true},
                 "trials": [],
                 "capture": {"interface": "lo", "filter": "", "dropped": 0},
             }),
@@ -66,8 +66,8 @@ impl Report {
 
 /// What a kernel since 6.12 can tell.
 fn coverage() -> Value {
-    json!({"overrun": false, "send_reset": true, "without_socket": true, "reasons": true,
-           "receive_reset": true, "error_report": true, "set_state": true})
+    json!({"overrun": false, "tcp_send_reset": true, "resets_without_socket": true, "reset_reasons": true,
+           "tcp_receive_reset": true, "inet_sk_error_report": true, "inet_sock_set_state": true})
 }
 
 /// A confirmed trial over IPv4. A call is `who call(arguments) = result`, a RST `who form sender reason`.
@@ -88,14 +88,14 @@ fn trial(scenario: &str, calls: &[&str], resets: &[&str]) -> Value {
         let words: Vec<&str> = line.split(' ').collect();
         json!({"frame": 6, "from": words[0], "form": words[1], "receiver_state": "ESTABLISHED",
                "acceptable": true, "acceptance": "", "sender": words[2],
-               "kernel_reason": words.get(3), "drawn_by": null, "explains": []})
+               "kernel_reason": words.get(3), "triggered_by": null, "explains_calls": []})
     });
     json!({
-        "scenario": scenario, "family": "ipv4", "run": 1, "verdict": "confirmed", "skipped": null, "gap": null,
+        "scenario": scenario, "family": "ipv4", "run": 1, "verdict": "confirmed", "skipped": null, "inconclusive_reason": null,
         "findings": [], "capture_file": null, "capture_sha256": null, "began_realtime_ns": 0,
         "client": "127.0.0.1:20000", "server": "127.0.0.1:8080",
-        "calls": calls.collect::<Vec<_>>(), "packets": [], "resets": resets.collect::<Vec<_>>(), "kernel": [],
-        "trace": coverage(), "counters": {}, "uncounted": [], "completeness": null,
+        "calls": calls.collect::<Vec<_>>(), "packets": [], "resets": resets.collect::<Vec<_>>(), "kernel_events": [],
+        "trace_coverage": coverage(), "counters": {}, "unsupported_counters": [], "completeness": null,
     })
 }
 
@@ -173,7 +173,7 @@ fn a_report_agrees_with_itself() {
             .with(lingering(true))
     };
     let comparison = compared(&[report(), report()]);
-    assert!(comparison.differences.is_empty() && comparison.told.is_empty());
+    assert!(comparison.differences.is_empty() && comparison.observability_differences.is_empty());
     assert_eq!(comparison.agreed.len(), 2);
     assert!(!comparison.behaviour_differs());
 }
@@ -299,11 +299,11 @@ fn a_reason_that_is_not_given_is_no_difference_of_behaviour() {
         Report::on("6.12.118").with(close("TCP_ABORT_ON_CLOSE")),
     ]);
     assert!(comparison.differences.is_empty());
-    let [told] = &comparison.told[..] else {
-        panic!("{:?}", comparison.told)
+    let [told] = &comparison.observability_differences[..] else {
+        panic!("{:?}", comparison.observability_differences)
     };
     assert_eq!(
-        (&*told.what, &told.by[..], &told.not_by[..]),
+        (&*told.feature, &told.available_on[..], &told.missing_on[..]),
         ("the reason of an abort", &[1][..], &[0][..])
     );
     assert!(matches!(told.cause, Some(Cause::Patch(patch)) if patch.commit.0 == "ba0ca286c919"));
@@ -355,10 +355,10 @@ fn a_change_that_is_about_something_else_is_no_cause() {
 /// `PAWSOldAck` is there since 6.14: that 6.12 does not move it says nothing of what it did.
 #[test]
 fn a_counter_that_one_kernel_does_not_have_is_compared_for_none() {
-    let counted = |uncounted: &[&str], counters: Value| {
+    let counted = |unsupported_counters: &[&str], counters: Value| {
         let trial = trial("paws-old-data", &["client connect() = 0"], &[]);
         changed(
-            changed(trial, "uncounted", json!(uncounted)),
+            changed(trial, "unsupported_counters", json!(unsupported_counters)),
             "counters",
             counters,
         )
@@ -368,8 +368,11 @@ fn a_counter_that_one_kernel_does_not_have_is_compared_for_none() {
         Report::on("6.16.12").with(counted(&[], json!({"PAWSEstab": 1, "PAWSOldAck": 1}))),
     ]);
     assert!(comparison.differences.is_empty());
-    assert_eq!(comparison.told.len(), 1);
-    assert_eq!(comparison.told[0].what, "the counter PAWSOldAck");
+    assert_eq!(comparison.observability_differences.len(), 1);
+    assert_eq!(
+        comparison.observability_differences[0].feature,
+        "the counter PAWSOldAck"
+    );
     let comparison = compared(&[
         Report::on("6.12.118").with(counted(&[], json!({"PAWSEstab": 1}))),
         Report::on("6.16.12").with(counted(&[], json!({"PAWSEstab": 2}))),
@@ -406,7 +409,7 @@ fn a_trial_that_nothing_can_be_said_of_is_not_compared() {
     let lost = changed(lingering(false), "verdict", "inconclusive".into());
     let comparison = compared(&[
         Report::on("6.18.44").with(lingering(true)),
-        Report::on("7.0.13").with(changed(lost, "gap", gap)),
+        Report::on("7.0.13").with(changed(lost, "inconclusive_reason", gap)),
     ]);
     assert!(comparison.differences.is_empty());
     let text = human::text(&comparison, false);
@@ -537,10 +540,10 @@ fn another_system_has_to_do_what_it_is_known_for() {
 /// Agreed is what two have done: not what one has done, nor what nobody can say.
 #[test]
 fn what_was_not_compared_is_not_the_same() {
-    let gap = json!({"what": "frames-lost", "message": "frames were lost"});
+    let gap = json!({"id": "frames-lost", "message": "frames were lost"});
     let unsaid = changed(
         changed(lingering(true), "verdict", "inconclusive".into()),
-        "gap",
+        "inconclusive_reason",
         gap,
     );
     let other = || trial("clean-close-eof", &["client read(1) = 0"], &[]);
@@ -572,7 +575,7 @@ fn what_was_not_compared_is_not_the_same() {
         Report::on("7.1.13").with(other()).with(unsaid),
     ]);
     let document: Value = serde_json::from_str(&json::text(&partial, true)).unwrap();
-    assert_eq!(document["agreed"][0]["ran"], 3);
+    assert_eq!(document["agreed"][0]["kernel_count"], 3);
     assert_eq!(document["inconclusive"][0]["kernel"], 2);
     assert_eq!(
         document["not_run"],
@@ -588,10 +591,10 @@ fn what_was_not_compared_is_not_the_same() {
 /// "Since" is said of kernels that were seen, each of them.
 #[test]
 fn since_covers_nobody_who_was_not_compared() {
-    let gap = json!({"what": "frames-lost", "message": "frames were lost"});
+    let gap = json!({"id": "frames-lost", "message": "frames were lost"});
     let unsaid = changed(
         changed(lingering(true), "verdict", "inconclusive".into()),
-        "gap",
+        "inconclusive_reason",
         gap,
     );
     let span = |third: Value| {
@@ -713,10 +716,10 @@ fn example() -> Vec<Report> {
     };
     let old = changed(
         close(None),
-        "trace",
-        json!({"overrun": false, "send_reset": true,
-        "without_socket": false, "reasons": false, "receive_reset": true, "error_report": false,
-        "set_state": true}),
+        "trace_coverage",
+        json!({"overrun": false, "tcp_send_reset": true,
+        "resets_without_socket": false, "reset_reasons": false, "tcp_receive_reset": true, "inet_sk_error_report": false,
+        "inet_sock_set_state": true}),
     );
     let odd = trial("clean-close-eof", &["client read(1) = EPIPE"], &[]);
     let even = || trial("clean-close-eof", &["client read(1) = 0"], &[]);
@@ -764,7 +767,7 @@ fn the_form_for_people_fits_eighty_columns() {
 fn the_form_for_machines_is_one_document() {
     let text = json::text(&compared(&example()[..3]), true);
     let document: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(document["schema"], 1);
+    assert_eq!(document["schema"], 2);
     assert_eq!(document["behaviour_differs"], true);
     insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap());
 }
@@ -785,20 +788,20 @@ fn a_hostile_report_is_shown_and_not_obeyed() {
             .with(trial(&format!("evil{hostile}"), &[&call], &[]))
             .with(skipped("close-unread-data", hostile))
     };
-    let gap = json!({"what": "frames-lost", "message": hostile});
+    let gap = json!({"id": "frames-lost", "message": hostile});
     let unsaid = changed(
         trial("clean-close-eof", &[], &[]),
         "verdict",
         "inconclusive".into(),
     );
-    let untraced = json!({"overrun": false, "send_reset": false, "without_socket": false, "reasons": false,
-                          "receive_reset": false, "error_report": false, "set_state": false});
+    let untraced = json!({"overrun": false, "tcp_send_reset": false, "resets_without_socket": false, "reset_reasons": false,
+                          "tcp_receive_reset": false, "inet_sk_error_report": false, "inet_sock_set_state": false});
     let other = Report::on("7.0.13")
-        .with(changed(trial("close-unread-data", &[], &[]), "trace", untraced))
-        .with(changed(unsaid, "gap", gap))
-        .set("/witnesses", json!({"capture": true, "kernel_trace": false, "counters": true, "no_kernel_trace": hostile}));
+        .with(changed(trial("close-unread-data", &[], &[]), "trace_coverage", untraced))
+        .with(changed(unsaid, "inconclusive_reason", gap))
+        .set("/evidence_sources", json!({"capture": true, "kernel_trace": false, "counters": true, "kernel_trace_note": hostile}));
     let comparison = compared(&[report("6.12.118", hostile), report("7.3.4", "0"), other]);
-    assert!(!comparison.told.is_empty());
+    assert!(!comparison.observability_differences.is_empty());
     let document = json::text(&comparison, true);
     assert!(
         !document.contains('\u{9b}') && !document.contains('\u{202e}'),
@@ -905,8 +908,12 @@ mod command {
             (good.text()[..200].to_owned(), "EOF while parsing"),
             (Report::on("6.12.118").text(), "it holds no trial"),
             (
-                Report::on("6.12.118").set("/schema", 2.into()).text(),
-                "it is of schema 2",
+                Report::on("6.12.118").set("/schema", 1.into()).text(),
+                "it has schema 1, and this version reads schema 2; record it again with `rstproof run -w DIR`",
+            ),
+            (
+                Report::on("6.12.118").set("/schema", 3.into()).text(),
+                "it has schema 3, and this version reads schema 2; read it with a newer version",
             ),
             (
                 Report::on("6.12.118")

@@ -223,7 +223,7 @@ fn trials(document: &str) -> Trials {
         let trial: Value = serde_json::from_str(line.trim_end_matches(',')).unwrap();
         let text = |name: &str| trial[name].as_str().unwrap().to_owned();
         let mut why = Vec::new();
-        for field in ["skipped", "gap", "findings"] {
+        for field in ["skipped", "inconclusive_reason", "findings"] {
             texts(&trial[field], &mut why);
         }
         let ended = Ended {

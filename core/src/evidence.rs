@@ -38,7 +38,7 @@ pub struct Evidence {
     /// trial's.
     pub counters: Option<Moved>,
     /// Longest time that this process did not run during the trial, in nanoseconds, if it was long enough to matter.
-    pub held_up_ns: u64,
+    pub process_stall_ns: u64,
     /// State of the host, if it may have changed the trial.
     pub host_state: Option<HostState>,
     /// Reason why the evidence is unusable, if it comes from files with missing or wrong content.
@@ -114,7 +114,7 @@ pub struct Completeness {
     pub dropped: u64,
     /// True if the user's filter passes every captured segment of the connection and every ICMP error about it, or if
     /// there is no filter.
-    pub filter_lets_all_through: bool,
+    pub filter_passes_all: bool,
     /// Step of `CLOCK_REALTIME` during the trial, in nanoseconds.
     pub clock_step_ns: i64,
 }
@@ -123,9 +123,9 @@ pub struct Completeness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fence {
     /// Address of the socket that sent the datagram, to itself.
-    pub from: SocketAddr,
+    pub source: SocketAddr,
     /// Payload of the datagram.
-    pub mark: Mark,
+    pub payload: Mark,
 }
 
 impl Fence {
@@ -133,7 +133,7 @@ impl Fence {
     #[must_use]
     pub fn is(&self, packet: &Packet) -> bool {
         matches!(packet, Packet::Udp { source, mark: Some(mark), .. }
-            if *source == self.from && *mark == self.mark.0)
+            if *source == self.source && *mark == self.payload.0)
     }
 }
 

@@ -238,7 +238,7 @@ pub struct Reset {
     pub acceptance: Acceptance,
     /// Frame number of the receiver's segment that triggered the RST, if the RST is a reply and that frame was
     /// captured: the latest one whose ACK is the SEQ of the RST, or that the RST acknowledges (RFC 9293, 3.10.7.1).
-    pub drawn_by: Option<u32>,
+    pub triggered_by: Option<u32>,
     /// Frame in which the RST left the end that is its stated source; `None` if it never left that end, and so was
     /// injected between the ends.
     pub left: Option<u32>,
@@ -691,7 +691,7 @@ impl Flow {
                 form: Form::of(header),
                 receiver_state: end.state,
                 acceptance,
-                drawn_by: None,
+                triggered_by: None,
                 left: Some(header.frame),
                 finds_request: false,
                 received_before: sender.payload_sent(),
@@ -720,7 +720,7 @@ fn reset(
     let form = Form::of(header);
     let receiver_state = receiver.state;
     let finds_request = receiver.is(IS_REQUEST);
-    let drawn_by = form.and_then(|form| receiver.draws(form, header));
+    let triggered_by = form.and_then(|form| receiver.draws(form, header));
     let acceptance = if arrives {
         receiver.judge_reset(sender, header)
     } else {
@@ -742,7 +742,7 @@ fn reset(
         form,
         receiver_state,
         acceptance,
-        drawn_by,
+        triggered_by,
         left,
         finds_request,
         received_before: receiver.payload_received(sender),

@@ -100,9 +100,9 @@ impl Kernel {
     #[must_use]
     pub fn has(self, patch: &Patch) -> bool {
         let Some(version) = self.version else {
-            return patch.undone.is_empty();
+            return patch.reverted_in.is_empty();
         };
-        is_in(patch.since, version) && !is_in(patch.undone, version)
+        is_in(patch.since, version) && !is_in(patch.reverted_in, version)
     }
 }
 
@@ -126,13 +126,13 @@ pub struct Patch {
     /// Stable id, kebab-case.
     pub id: &'static str,
     /// Effect of the change: a sentence.
-    pub says: &'static str,
+    pub description: &'static str,
     /// Commit, as twelve digits, and its title; the last commit, if there are several.
     pub commit: (&'static str, &'static str),
     /// First mainline release with the change, then the stable releases that took it over, the first of each series.
     pub since: &'static [Version],
     /// Releases that reverted the change, in the same order; empty if it was not reverted.
-    pub undone: &'static [Version],
+    pub reverted_in: &'static [Version],
 }
 
 impl Patch {
@@ -141,7 +141,7 @@ impl Patch {
     #[must_use]
     pub fn source(&self) -> String {
         let (commit, title) = self.commit;
-        let undone = match self.undone {
+        let undone = match self.reverted_in {
             [] => String::new(),
             undone => format!("; undone in {}", releases(undone)),
         };
@@ -176,7 +176,7 @@ pub struct System {
     /// Call that ends differently there, with its result.
     pub call: &'static str,
     /// Behaviour of the system: a sentence.
-    pub says: &'static str,
+    pub description: &'static str,
     /// Source of the claim.
     pub source: &'static str,
 }
@@ -188,7 +188,7 @@ pub const SYSTEMS: [System; 2] = [
         sysname: "Darwin",
         scenario: "close-unread-data-write",
         call: "client write(1) = EPIPE",
-        says: "On macOS the first write after a RST is told EPIPE: that the sending side is shut is looked at before the error is.",
+        description: "On macOS the first write after a RST is told EPIPE: that the sending side is shut is looked at before the error is.",
         source: "`sosendcheck()` in xnu's bsd/kern/uipc_socket.c",
     },
     System {
@@ -196,7 +196,7 @@ pub const SYSTEMS: [System; 2] = [
         sysname: "FreeBSD",
         scenario: "close-unread-data-write",
         call: "client write(1) = EPIPE",
-        says: "FreeBSD sends FIN when a socket with unread data is closed, and RST only when more data comes in; the first write \
+        description: "FreeBSD sends FIN when a socket with unread data is closed, and RST only when more data comes in; the first write \
                after it is told EPIPE.",
         source: "`tcp_disconnect()` in sys/netinet/tcp_usrreq.c, `sosend_generic()` in sys/kern/uipc_socket.c",
     },
@@ -206,7 +206,7 @@ pub const SYSTEMS: [System; 2] = [
 /// stable series took.
 pub static DISCONNECT_DENIED: Patch = Patch {
     id: "disconnect-denied",
-    says: "shutdown() and connect(AF_UNSPEC) were refused with EBUSY while another thread waited in connect(), until 419ce133ab92 \"tcp: allow again tcp_disconnect() when threads are waiting\".",
+    description: "shutdown() and connect(AF_UNSPEC) were refused with EBUSY while another thread waited in connect(), until 419ce133ab92 \"tcp: allow again tcp_disconnect() when threads are waiting\".",
     commit: (
         "4faeee0cf8a5",
         "tcp: deny tcp_disconnect() when threads are waiting",
@@ -220,14 +220,14 @@ pub static DISCONNECT_DENIED: Patch = Patch {
         Version(6, 1, 33),
         Version(6, 3, 7),
     ],
-    undone: &[Version(6, 6, 0), Version(6, 1, 60), Version(6, 5, 9)],
+    reverted_in: &[Version(6, 6, 0), Version(6, 1, 60), Version(6, 5, 9)],
 };
 
 /// `__tcp_close()` looks at `copied_seq`, and not only at the receive queue. (For 5.4, 5.15 and 6.6 the patch was
 /// seen in the queues for stable releases; the numbers are those of the releases at that time.)
 pub static CLOSE_LOOKS_AT_COPIED: Patch = Patch {
     id: "close-looks-at-copied",
-    says: "What has been read and is in the queue once more, because it was sent again, is no unread data when the socket is closed; \
+    description: "What has been read and is in the queue once more, because it was sent again, is no unread data when the socket is closed; \
            before, it made the kernel send RST.",
     commit: (
         "5f9238530970",
@@ -243,26 +243,26 @@ pub static CLOSE_LOOKS_AT_COPIED: Patch = Patch {
         Version(6, 12, 53),
         Version(6, 17, 3),
     ],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// The first four retransmission time-outs of a SYN are one second each (`net.ipv4.tcp_syn_linear_timeouts`).
 pub static SYN_LINEAR_TIMEOUTS: Patch = Patch {
     id: "syn-linear-timeouts",
-    says: "A SYN that is not answered is sent again after a second each, four times, and only then less and less often; before, \
+    description: "A SYN that is not answered is sent again after a second each, four times, and only then less and less often; before, \
            the time doubled from the first, so that fewer are sent in the same time.",
     commit: (
         "ccce324dabfe",
         "tcp: make the first N SYN RTO backoffs linear",
     ),
     since: &[Version(6, 5, 0)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// `tcp_validate_incoming()` accepts the SYN-ACK of a simultaneous open in SYN-RECEIVED.
 pub static SIMULTANEOUS_CONNECT: Patch = Patch {
     id: "simultaneous-connect",
-    says: "The SYN-ACK that meets a socket in SYN-RECEIVED ends a simultaneous open at once; before, it drew a challenge ACK, and that ended it.",
+    description: "The SYN-ACK that meets a socket in SYN-RECEIVED ends a simultaneous open at once; before, it drew a challenge ACK, and that ended it.",
     commit: (
         "23e89e8ee7be",
         "tcp: Don't drop SYN+ACK for simultaneous connect().",
@@ -273,25 +273,25 @@ pub static SIMULTANEOUS_CONNECT: Patch = Patch {
         Version(6, 6, 51),
         Version(6, 10, 10),
     ],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// `tcp_ack()` replies to an ACK of data that were never sent as RFC 9293, 3.10.7.4 requires.
 pub static ACK_UNSENT_CHALLENGE: Patch = Patch {
     id: "ack-unsent-challenge",
-    says: "An ACK of what was never sent draws a challenge ACK; before, it was dropped in silence.",
+    description: "An ACK of what was never sent draws a challenge ACK; before, it was dropped in silence.",
     commit: (
         "42726ec644cb",
         "tcp: send a challenge ACK on SEG.ACK > SND.NXT",
     ),
     since: &[Version(7, 1, 0), Version(6, 18, 33), Version(7, 0, 10)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// `tcp_check_req()` follows RFC 5961, 3.2 (CVE-2026-68118).
 pub static SYN_RECEIVED_CHALLENGE: Patch = Patch {
     id: "syn-received-challenge",
-    says: "A RST within the window of a half-open connection that is not exact draws a challenge ACK; before, the request was dropped (CVE-2026-68118).",
+    description: "A RST within the window of a half-open connection that is not exact draws a challenge ACK; before, the request was dropped (CVE-2026-68118).",
     commit: (
         "a28c4fcbf774",
         "tcp: challenge ACK for non-exact RST in SYN-RECEIVED",
@@ -304,27 +304,27 @@ pub static SYN_RECEIVED_CHALLENGE: Patch = Patch {
         Version(6, 18, 42),
         Version(7, 1, 6),
     ],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// `inet_csk_listen_stop()` and `reuseport_migrate_sock()` migrate connections to another listener. Stable 5.10.188
 /// took the setting (f9ac779f881c) and nothing else.
 pub static REUSEPORT_MIGRATION: Patch = Patch {
     id: "reuseport-migration",
-    says: "With net.ipv4.tcp_migrate_req the queue of a listener that is closed goes over to another one on the port; 5.10 has had the setting since 5.10.188, with nothing behind it.",
+    description: "With net.ipv4.tcp_migrate_req the queue of a listener that is closed goes over to another one on the port; 5.10 has had the setting since 5.10.188, with nothing behind it.",
     commit: (
         "54b92e841937",
         "tcp: Migrate TCP_ESTABLISHED/TCP_SYN_RECV sockets in accept queues.",
     ),
     since: &[Version(5, 14, 0)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// `__mptcp_subflow_disconnect()` and `mptcp_do_fastclose()` send the RST. Before, the subflow got `SO_LINGER` 0 and
 /// was disconnected, which gives the reason `TCP_STATE`.
 pub static MPTCP_FASTCLOSE_ONCE: Patch = Patch {
     id: "mptcp-fastclose-once",
-    says: "A fast close sends its RST by itself, with the reason TCP_ABORT_ON_CLOSE; before, it disconnected the subflow, whose RST says TCP_STATE.",
+    description: "A fast close sends its RST by itself, with the reason TCP_ABORT_ON_CLOSE; before, it disconnected the subflow, whose RST says TCP_STATE.",
     commit: ("ae155060247b", "mptcp: fix duplicate reset on fastclose"),
     since: &[
         Version(6, 18, 0),
@@ -332,13 +332,13 @@ pub static MPTCP_FASTCLOSE_ONCE: Patch = Patch {
         Version(6, 12, 60),
         Version(6, 17, 10),
     ],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// `subflow_error_report()` no longer takes the error off the subflow before `inet_sk_error_report` reports it.
 pub static MPTCP_ERROR_REPORT: Patch = Patch {
     id: "mptcp-error-report",
-    says: "The error of a subflow is still on it when the trace tells of it; before, inet_sk_error_report said that there was none.",
+    description: "The error of a subflow is still on it when the trace tells of it; before, inet_sk_error_report said that there was none.",
     commit: (
         "dccf46179ddd",
         "mptcp: only reset subflow errors when propagated",
@@ -350,13 +350,13 @@ pub static MPTCP_ERROR_REPORT: Patch = Patch {
         Version(6, 12, 69),
         Version(6, 18, 9),
     ],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// `__mptcp_close()` honours `SO_LINGER`.
 pub static MPTCP_LINGER_FASTCLOSE: Patch = Patch {
     id: "mptcp-linger-fastclose",
-    says: "Closing a Multipath TCP socket with a linger time of 0 is a fast close, with RST; before, the linger time was overlooked and it was closed in order.",
+    description: "Closing a Multipath TCP socket with a linger time of 0 is a fast close, with RST; before, the linger time was overlooked and it was closed in order.",
     commit: ("f14d6e9c3678", "mptcp: fastclose msk when linger time is 0"),
     since: &[
         Version(7, 1, 0),
@@ -366,91 +366,91 @@ pub static MPTCP_LINGER_FASTCLOSE: Patch = Patch {
         Version(6, 18, 30),
         Version(7, 0, 7),
     ],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// `trace_tcp_send_reset()` is called for RSTs that are sent without a full socket.
 pub static TRACE_WITHOUT_SOCKET: Patch = Patch {
     id: "trace-without-socket",
-    says: "tcp_send_reset tells of RSTs that are sent without a full socket.",
+    description: "tcp_send_reset tells of RSTs that are sent without a full socket.",
     commit: (
         "19822a980e19",
         "trace: tcp: fully support trace_tcp_send_reset",
     ),
     since: &[Version(6, 10, 0)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// `tcp_send_reset` has the field `reason`.
 pub static TRACE_REASON: Patch = Patch {
     id: "trace-reason",
-    says: "tcp_send_reset gives a reason.",
+    description: "tcp_send_reset gives a reason.",
     commit: ("b533fb9cf4f7", "rstreason: make it work in trace world"),
     since: &[Version(6, 10, 0)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// `tcp_send_active_reset()` passes its reason on; before, every abort was traced as `NOT_SPECIFIED`.
 pub static TRACE_ABORT_REASON: Patch = Patch {
     id: "trace-abort-reason",
-    says: "tcp_send_reset gives the reason of an abort, too; before, it said NOT_SPECIFIED.",
+    description: "tcp_send_reset gives the reason of an abort, too; before, it said NOT_SPECIFIED.",
     commit: (
         "ba0ca286c919",
         "tcp: rstreason: let it work finally in tcp_send_active_reset()",
     ),
     since: &[Version(6, 12, 0)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// The event `inet_sk_error_report` exists.
 pub static TRACE_ERROR_REPORT: Patch = Patch {
     id: "trace-error-report",
-    says: "The event inet_sk_error_report is there.",
+    description: "The event inet_sk_error_report is there.",
     commit: ("e6a3e4434000", "net: sock: add trace for socket errors"),
     since: &[Version(5, 14, 0)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// The counters `MPFastcloseTx` and `MPFastcloseRx` exist.
 pub static MPTCP_COUNT_FASTCLOSE: Patch = Patch {
     id: "mptcp-count-fastclose",
-    says: "MP_FASTCLOSE is counted.",
+    description: "MP_FASTCLOSE is counted.",
     commit: ("1e75629cb964", "mptcp: add the mibs for MP_FASTCLOSE"),
     since: &[Version(5, 18, 0)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// The counters `MPRstTx` and `MPRstRx` exist.
 pub static MPTCP_COUNT_RST: Patch = Patch {
     id: "mptcp-count-rst",
-    says: "MP_TCPRST is counted.",
+    description: "MP_TCPRST is counted.",
     commit: ("e40dd439d6da", "mptcp: add the mibs for MP_RST"),
     since: &[Version(5, 18, 0)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// The counter `PAWSOldAck` exists.
 pub static PAWS_COUNT_OLD_ACK: Patch = Patch {
     id: "paws-count-old-ack",
-    says: "An old pure ACK has a counter of its own.",
+    description: "An old pure ACK has a counter of its own.",
     commit: (
         "d16b34479064",
         "tcp: add LINUX_MIB_PAWS_OLD_ACK SNMP counter",
     ),
     since: &[Version(6, 14, 0)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// The counter `PAWSTimewait` exists.
 pub static PAWS_COUNT_TIME_WAIT: Patch = Patch {
     id: "paws-count-time-wait",
-    says: "What TIME-WAIT rejects for its timestamp has a counter of its own.",
+    description: "What TIME-WAIT rejects for its timestamp has a counter of its own.",
     commit: (
         "c449d5f3a3d7",
         "tcp: add LINUX_MIB_PAWS_TW_REJECTED counter",
     ),
     since: &[Version(6, 16, 0)],
-    undone: &[],
+    reverted_in: &[],
 };
 
 /// Returns the change that introduced this counter, if it is known.

@@ -1,6 +1,6 @@
 //! What is told about trials: one [`TrialReport`] a trial, rendered by one file per format.
 //!
-//! The serialised form is schema 1 of the machine output: fields are added, never renamed. The human form is made from
+//! The serialised form is schema 2 of the machine output, described in `docs/schema/`: fields are added, never renamed. The human form is made from
 //! the same value, so that both always say the same.
 //!
 //! A trial may come from hostile files: nothing here takes more time than its calls and frames, sorted, are worth. Its
@@ -26,7 +26,7 @@ use crate::transcript::{Call, Errno, Events, Outcome, Role};
 use crate::verdict::{Blame, Judgement, Origin, Verdict};
 
 /// Version of the machine output.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What is the same for all trials of a run, known when it begins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,8 +37,8 @@ pub struct Header {
     pub tool: Tool,
     /// The host that the trials ran on.
     pub host: Host,
-    /// Who was asked.
-    pub witnesses: Witnesses,
+    /// Evidence sources that were used.
+    pub evidence_sources: EvidenceSources,
 }
 
 /// The program that wrote a report.
@@ -61,18 +61,18 @@ pub struct Host {
     pub libpcap: String,
 }
 
-/// Which witnesses were asked, beside the sockets.
+/// Evidence sources of the trials, besides the system calls.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Witnesses {
+pub struct EvidenceSources {
     /// The packets on the wire.
     pub capture: bool,
     /// The kernel's trace events.
     pub kernel_trace: bool,
     /// The kernel's counters.
     pub counters: bool,
-    /// Why the trace was not asked, if it was meant to be.
+    /// Reason why there is no kernel trace, if one was wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub no_kernel_trace: Option<Cow<'static, str>>,
+    pub kernel_trace_note: Option<Cow<'static, str>>,
 }
 
 /// What was captured with.
@@ -99,8 +99,8 @@ pub struct TrialReport {
     pub verdict: Option<Verdict>,
     /// Why it was skipped.
     pub skipped: Option<String>,
-    /// What is missing, if it is inconclusive.
-    pub gap: Option<Remark>,
+    /// Reason why it is inconclusive; `None` if it is not.
+    pub inconclusive_reason: Option<Remark>,
     /// What speaks against it, if it is refuted.
     pub findings: Vec<Remark>,
     /// The file that its frames were saved in, relative to the report.
@@ -123,16 +123,16 @@ pub struct TrialReport {
     /// The RSTs among them.
     pub resets: Vec<ResetReport>,
     /// The kernel's trace events.
-    pub kernel: Vec<EventReport>,
+    pub kernel_events: Vec<EventReport>,
     /// Which facts they can tell of; `None` if the trace was not asked.
-    pub trace: Option<Coverage>,
+    pub trace_coverage: Option<Coverage>,
     /// By how much the kernel's counters moved; those that did not are left out.
     pub counters: BTreeMap<String, u64>,
     /// Those that this kernel does not count; `None` if they were not asked.
-    pub uncounted: Option<Vec<String>>,
+    pub unsupported_counters: Option<Vec<String>>,
     /// The longest time that the process did not run during the trial, if it was long enough to matter.
     #[serde(skip_serializing_if = "is_none_at_all")]
-    pub held_up_ns: u64,
+    pub process_stall_ns: u64,
     /// What the host says of itself, if that may have changed the trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_state: Option<HostState>,
@@ -155,11 +155,11 @@ pub struct Source {
     /// Its capture file, or where there is none the document that speaks of it.
     pub file: String,
     /// The verdict that was recorded with it.
-    pub recorded: Option<Verdict>,
+    pub recorded_verdict: Option<Verdict>,
     /// Release of the kernel that it was recorded on, if that is known.
-    pub release: Option<String>,
+    pub kernel_release: Option<String>,
     /// Version of the program that recorded it, if that is known.
-    pub version: Option<String>,
+    pub tool_version: Option<String>,
 }
 
 /// A finding or a gap.
@@ -213,9 +213,9 @@ pub struct StepReport {
     /// When it had ended.
     pub ended_ns: i64,
     /// When the segment was captured that it waited for; `None` if it did not wait for one, or none came.
-    pub shown_ns: Option<i64>,
+    pub captured_ns: Option<i64>,
     /// Whether it waited in vain, until its time bound.
-    pub gave_up: bool,
+    pub timed_out: bool,
 }
 
 impl StepReport {
@@ -224,8 +224,8 @@ impl StepReport {
             step: step.step,
             began_ns: step.began.since(began),
             ended_ns: step.ended.since(began),
-            shown_ns: step.shown.map(|shown| shown.since(began)),
-            gave_up: step.gave_up,
+            captured_ns: step.shown.map(|shown| shown.since(began)),
+            timed_out: step.gave_up,
         }
     }
 
@@ -237,8 +237,8 @@ impl StepReport {
             step: self.step,
             began: at(self.began_ns),
             ended: at(self.ended_ns),
-            shown: self.shown_ns.map(at),
-            gave_up: self.gave_up,
+            shown: self.captured_ns.map(at),
+            gave_up: self.timed_out,
         }
     }
 }
@@ -389,9 +389,9 @@ pub struct ResetReport {
     /// Why it was sent: the name of an `sk_rst_reason`.
     pub kernel_reason: Option<String>,
     /// The frame that it answers, if it is an answer.
-    pub drawn_by: Option<u32>,
+    pub triggered_by: Option<u32>,
     /// The calls whose error it accounts for.
-    pub explains: Vec<usize>,
+    pub explains_calls: Vec<usize>,
 }
 
 impl Source {
@@ -399,9 +399,9 @@ impl Source {
     #[must_use]
     pub fn disagreement(&self, verdict: Option<Verdict>) -> Option<String> {
         let recorded = self
-            .recorded
+            .recorded_verdict
             .filter(|recorded| Some(*recorded) != verdict)?;
-        let version = self.version.as_deref().unwrap_or("?");
+        let version = self.tool_version.as_deref().unwrap_or("?");
         Some(format!("as {} by version {version}", recorded.name()))
     }
 }
@@ -420,7 +420,7 @@ impl TrialReport {
         let began = evidence.began;
         Self {
             verdict: Some(judgement.verdict),
-            gap: judgement.gap.map(|gap| Remark {
+            inconclusive_reason: judgement.gap.map(|gap| Remark {
                 id: gap.id(),
                 message: gap.to_string(),
             }),
@@ -450,17 +450,17 @@ impl TrialReport {
                 .zip(explained(judgement))
                 .map(|((reset, origin), explains)| reset_report(reset, origin, explains))
                 .collect(),
-            kernel: events(evidence),
-            trace: evidence.trace.as_ref().map(|trace| trace.coverage),
+            kernel_events: events(evidence),
+            trace_coverage: evidence.trace.as_ref().map(|trace| trace.coverage),
             counters: evidence
                 .counters
                 .as_ref()
                 .map_or_else(BTreeMap::new, |moved| moved.by.clone()),
-            uncounted: evidence
+            unsupported_counters: evidence
                 .counters
                 .as_ref()
-                .map(|moved| moved.uncounted.clone()),
-            held_up_ns: evidence.held_up_ns,
+                .map(|moved| moved.unsupported_counters.clone()),
+            process_stall_ns: evidence.process_stall_ns,
             host_state: evidence.host_state,
             completeness: Some(evidence.completeness),
             ..Self::blank(scenario, family, run)
@@ -486,7 +486,7 @@ impl TrialReport {
     ) -> Self {
         Self {
             verdict: Some(Verdict::Inconclusive),
-            gap: Some(Remark { id, message }),
+            inconclusive_reason: Some(Remark { id, message }),
             ..Self::blank(scenario, family, run)
         }
     }
@@ -499,7 +499,7 @@ impl TrialReport {
             run,
             verdict: None,
             skipped: None,
-            gap: None,
+            inconclusive_reason: None,
             findings: Vec::new(),
             capture_file: None,
             capture_sha256: None,
@@ -510,11 +510,11 @@ impl TrialReport {
             steps: Vec::new(),
             packets: Vec::new(),
             resets: Vec::new(),
-            kernel: Vec::new(),
-            trace: None,
+            kernel_events: Vec::new(),
+            trace_coverage: None,
             counters: BTreeMap::new(),
-            uncounted: None,
-            held_up_ns: 0,
+            unsupported_counters: None,
+            process_stall_ns: 0,
             host_state: None,
             completeness: None,
             evidence: None,
@@ -525,7 +525,7 @@ impl TrialReport {
     #[must_use]
     pub fn proof(&self) -> Option<(&ResetReport, &CallReport)> {
         self.resets.iter().find_map(|reset| {
-            let call = self.calls.get(*reset.explains.first()?)?;
+            let call = self.calls.get(*reset.explains_calls.first()?)?;
             Some((reset, call))
         })
     }
@@ -598,7 +598,7 @@ fn explained(judgement: &Judgement) -> Vec<Vec<usize>> {
     explained
 }
 
-fn reset_report(reset: &Reset, origin: &Origin, explains: Vec<usize>) -> ResetReport {
+fn reset_report(reset: &Reset, origin: &Origin, explains_calls: Vec<usize>) -> ResetReport {
     ResetReport {
         frame: reset.frame,
         from: reset.from,
@@ -608,8 +608,8 @@ fn reset_report(reset: &Reset, origin: &Origin, explains: Vec<usize>) -> ResetRe
         acceptance: reset.acceptance.to_string(),
         sender: origin.sender,
         kernel_reason: origin.reason.clone(),
-        drawn_by: reset.drawn_by,
-        explains,
+        triggered_by: reset.triggered_by,
+        explains_calls,
     }
 }
 

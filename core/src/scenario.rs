@@ -1254,7 +1254,7 @@ mod tests {
                 let (commit, title) = patch.commit;
                 assert!(commit.len() == 12 && !title.is_empty(), "{}", patch.id);
                 assert!(
-                    !patch.since.is_empty() && patch.says.ends_with('.'),
+                    !patch.since.is_empty() && patch.description.ends_with('.'),
                     "{}",
                     patch.id
                 );

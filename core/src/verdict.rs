@@ -514,7 +514,7 @@ fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
     if completeness.dropped > 0 {
         return Some(Gap::FramesDropped(completeness.dropped));
     }
-    if !completeness.filter_lets_all_through {
+    if !completeness.filter_passes_all {
         return Some(Gap::FilterHides);
     }
     if !completeness.fence_seen {
@@ -579,7 +579,7 @@ fn excuse(scenario: &Scenario, evidence: &Evidence) -> Option<Gap> {
             .calls
             .iter()
             .any(|call| call.outcome == Outcome::Unfinished);
-    let held_up = Duration::from_nanos(evidence.held_up_ns);
+    let held_up = Duration::from_nanos(evidence.process_stall_ns);
     let ms = held_up.as_millis().try_into().unwrap_or(u64::MAX);
     (held_up > STEP_WINDOW && !has_waited_in_vain).then_some(Gap::HeldUp(ms))
 }
@@ -724,7 +724,7 @@ fn match_resets_without_effect(
             let reset = &wire.resets[*index];
             // Without a captured trigger, an RST in the form of an answer may be forged.
             let answers =
-                meant.form.is_none_or(|it| it == Form::Active) || reset.drawn_by.is_some();
+                meant.form.is_none_or(|it| it == Form::Active) || reset.triggered_by.is_some();
             answers
                 && (
                     reset.from,
@@ -755,7 +755,7 @@ fn compare_reset(meant: ExpectedReset, seen: &Reset, findings: &mut Vec<Finding>
             expected: meant.form,
             seen: seen.form,
         });
-    } else if is_answer && seen.drawn_by.is_none() {
+    } else if is_answer && seen.triggered_by.is_none() {
         findings.push(Finding::DrawnByNothing { frame });
     }
     if seen.receiver_state != meant.receiver_state {

@@ -139,7 +139,7 @@ fn a_rst_that_linux_does_not_make_is_no_abort() {
 fn an_answer_must_answer_something() {
     // RFC 9293, 3.10.7.1: SEQ of the answer is SEG.ACK. The data that would draw it is not there.
     let drawn = story("write-after-peer-close").judged();
-    assert_eq!(drawn.resets[0].drawn_by, Some(6));
+    assert_eq!(drawn.resets[0].triggered_by, Some(6));
     story("write-after-peer-close")
         .without(LATE_DATA)
         .with(ACK_OF_FIN, "> . 1:1(0) ack 1 win 512 ts")
@@ -153,13 +153,13 @@ fn an_answer_must_answer_something() {
         ]);
     // Without ACK in the segment it acknowledges what that takes up: SEG.SEQ + SEG.LEN, and the SYN is one.
     let drawn = story("connect-closed-port").judged();
-    assert_eq!(drawn.resets[0].drawn_by, Some(1));
+    assert_eq!(drawn.resets[0].triggered_by, Some(1));
 }
 
 #[test]
 fn an_abort_answers_nothing() {
     let judgement = story("close-unread-data").judged();
-    assert_eq!(judgement.resets[0].drawn_by, None);
+    assert_eq!(judgement.resets[0].triggered_by, None);
 }
 
 #[test]
@@ -1087,7 +1087,7 @@ fn dropped_frames_leave_a_gap() {
 #[test]
 fn a_filter_that_hides_leaves_a_gap() {
     story("close-unread-data")
-        .judged_after(|evidence| evidence.completeness.filter_lets_all_through = false)
+        .judged_after(|evidence| evidence.completeness.filter_passes_all = false)
         .is_inconclusive_for(Gap::FilterHides);
 }
 
@@ -1265,7 +1265,7 @@ fn a_gap_says_what_is_wrong_first_and_hides_every_finding() {
     })
     .is_inconclusive_for(Gap::FramesDropped(7));
     evidence(|evidence| {
-        evidence.completeness.filter_lets_all_through = false;
+        evidence.completeness.filter_passes_all = false;
         evidence.packets.clear();
     })
     .is_inconclusive_for(Gap::FilterHides);

@@ -416,11 +416,11 @@ fn incomplete() -> impl Strategy<Value = Completeness> {
     ];
     (any::<bool>(), 0..3_u64, any::<bool>(), step)
         .prop_map(
-            |(fence_seen, dropped, filter_lets_all_through, clock_step_ns)| Completeness {
+            |(fence_seen, dropped, filter_passes_all, clock_step_ns)| Completeness {
                 fence_seen,
                 fence: None,
                 dropped,
-                filter_lets_all_through,
+                filter_passes_all,
                 clock_step_ns,
             },
         )

@@ -122,8 +122,8 @@ fn note(event: Event<'_>) -> Option<Note> {
         }
         Event::Reset(connection, record) => {
             json::reset(&mut row, "", connection, record).expect("memory can be written");
-            let drawn_by = record.reset.drawn_by.unwrap_or(0);
-            assert!(record.reset.frame > 0 && drawn_by < record.reset.frame);
+            let triggered_by = record.reset.triggered_by.unwrap_or(0);
+            assert!(record.reset.frame > 0 && triggered_by < record.reset.frame);
             Some(record.reset.frame)
         }
     };

@@ -96,7 +96,7 @@ fn segment_facts(
             facts.push(format!("FIN of the {from}: the {peer} is now in {state}"));
         }
         let drawn = judgement.resets.iter();
-        for reset in drawn.filter(|reset| reset.drawn_by == Some(segment.frame)) {
+        for reset in drawn.filter(|reset| reset.triggered_by == Some(segment.frame)) {
             facts.push(format!("triggers the RST in frame {}", reset.frame));
         }
     }
@@ -112,7 +112,7 @@ fn call_of_sender<'a>(evidence: &'a Evidence, sender: Role, segment: &Segment) -
 
 fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts: &mut Vec<String>) {
     let (from, victim) = (reset.from, reset.from.peer());
-    let why = match (reset.form, reset.drawn_by) {
+    let why = match (reset.form, reset.triggered_by) {
         (Some(Form::Active), _) => {
             "sent by a socket that aborted, not in reply to a segment".to_owned()
         }

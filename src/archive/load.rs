@@ -28,7 +28,7 @@ use crate::file::names_in;
 use rstproof_core::evidence::{Completeness, Evidence, Flaw, NotRead};
 use rstproof_core::file::Format;
 use rstproof_core::history::Kernel;
-use rstproof_core::report::{CaptureReport, Host, Source, TrialReport, Witnesses};
+use rstproof_core::report::{CaptureReport, EvidenceSources, Host, Source, TrialReport};
 use rstproof_core::scenario::{Family, Scenario};
 use rstproof_core::transcript::Errno;
 use rstproof_core::verdict::judge_on;
@@ -56,7 +56,7 @@ pub struct Trial {
     /// The host that it was recorded on, if that is known.
     pub host: Option<Rc<Host>>,
     /// Which witnesses were asked there, if that is known.
-    pub witnesses: Option<Witnesses>,
+    pub evidence_sources: Option<EvidenceSources>,
     /// What it was captured with.
     pub capture: CaptureReport,
     /// What is left of it.
@@ -256,7 +256,7 @@ const UNKNOWN_COMPLETENESS: Completeness = Completeness {
     fence_seen: false,
     fence: None,
     dropped: 0,
-    filter_lets_all_through: true,
+    filter_passes_all: true,
     clock_step_ns: 0,
 };
 

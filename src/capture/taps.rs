@@ -305,9 +305,9 @@ fn send_across(
     let from = socket.local_addr();
     let sent = from.and_then(|from| socket.send(&payload(mark, commitment)).map(|_| from));
     match sent {
-        Ok(from) => Ok(Fence {
-            from,
-            mark: Mark(mark),
+        Ok(source) => Ok(Fence {
+            source,
+            payload: Mark(mark),
         }),
         Err(error) => Err(fence_failed(interface, &error)),
     }

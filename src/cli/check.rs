@@ -11,7 +11,7 @@ use crate::exit_code::ExitCode;
 use crate::host;
 use crate::report::human::Tally;
 use crate::trial::pool::Done;
-use rstproof_core::report::{CaptureReport, Header, Host, SCHEMA, TrialReport, Witnesses};
+use rstproof_core::report::{CaptureReport, EvidenceSources, Header, Host, SCHEMA, TrialReport};
 use rstproof_core::verdict::Verdict;
 
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
@@ -87,7 +87,7 @@ impl<'a> Check<'a> {
                 dropped: 0,
                 ..trial.capture.clone()
             };
-            self.console = Some(self.begin(host, trial.witnesses.clone(), as_story)?);
+            self.console = Some(self.begin(host, trial.evidence_sources.clone(), as_story)?);
         }
         self.capture.dropped = self
             .capture
@@ -114,7 +114,7 @@ impl<'a> Check<'a> {
     fn begin(
         &self,
         host: Option<&Host>,
-        witnesses: Option<Witnesses>,
+        sources: Option<EvidenceSources>,
         as_story: bool,
     ) -> Result<Console, Error> {
         let show = Show {
@@ -122,10 +122,10 @@ impl<'a> Check<'a> {
             stories: as_story,
             quiet: self.args.quiet,
             directory: None,
-            witnesses: false,
+            evidence_sources: false,
             lines: None,
         };
-        Console::begin(show, &header(host, witnesses))
+        Console::begin(show, &header(host, sources))
     }
 
     fn finish(mut self) -> Result<ExitCode, Error> {
@@ -165,16 +165,16 @@ impl<'a> Check<'a> {
 }
 
 /// Returns the header of the output: this tool, the host of the trials, and the evidence sources of the host.
-fn header(host: Option<&Host>, witnesses: Option<Witnesses>) -> Header {
+fn header(host: Option<&Host>, sources: Option<EvidenceSources>) -> Header {
     Header {
         schema: SCHEMA,
         tool: host::this_tool(),
         host: host.cloned().unwrap_or_default(),
-        witnesses: witnesses.unwrap_or(Witnesses {
+        evidence_sources: sources.unwrap_or(EvidenceSources {
             capture: true,
             kernel_trace: false,
             counters: false,
-            no_kernel_trace: None,
+            kernel_trace_note: None,
         }),
     }
 }

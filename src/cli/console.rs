@@ -40,7 +40,7 @@ pub(super) struct Show {
     /// Directory that trials are saved in, if they are saved.
     pub(super) directory: Option<PathBuf>,
     /// True if the evidence sources, which then are the same for all trials, are listed at the end.
-    pub(super) witnesses: bool,
+    pub(super) evidence_sources: bool,
     /// Pairs to show a line for, and the number of trials of each; `None` if both are known only at the end.
     pub(super) lines: Option<(Vec<Pair>, u64)>,
 }
@@ -51,7 +51,9 @@ type Pair = (&'static Scenario, Family);
 impl Console {
     /// Starts the output.
     pub(super) fn begin(show: Show, header: &Header) -> Result<Self, Error> {
-        let asked = show.witnesses.then(|| human::witnesses(&header.witnesses));
+        let asked = show
+            .evidence_sources
+            .then(|| human::evidence_sources(&header.evidence_sources));
         Ok(match show.format {
             Format::Json => Self::Json(
                 JsonWriter::begin(BufWriter::new(io::stdout()), header).map_err(Error::output)?,

@@ -61,7 +61,7 @@ fn text(scenario: &Scenario) -> String {
             On::Without(_) => "without",
         };
         let (patch, title) = (other.on.patch(), other.is.title);
-        let text = format!("{whose} {}: {title}. {}", patch.source(), patch.says);
+        let text = format!("{whose} {}: {title}. {}", patch.source(), patch.description);
         paragraph(&mut out, &text);
     }
     let _ = writeln!(out, "\n{LABEL}elsewhere{LABEL:#}");

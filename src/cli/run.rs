@@ -38,7 +38,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let mut header = host::header();
-    header.witnesses.counters = !args.host;
+    header.evidence_sources.counters = !args.host;
     let manner = Manner {
         replace: args.force,
         // Determined before the user namespace is entered, in which every user is root.
@@ -59,7 +59,7 @@ async fn carry_out(
     let signals = Signals::new()?;
     match open_trace(args.port) {
         Ok(trace) => order.settings.trace = Some(trace),
-        Err(why) => header.witnesses.no_kernel_trace = Some(why.into()),
+        Err(why) => header.evidence_sources.kernel_trace_note = Some(why.into()),
     }
     let trace = order.settings.trace.clone();
     let result = with_trace(args, header, order, manner, signals).await;
@@ -84,7 +84,7 @@ async fn with_trace(
     manner: Manner,
     signals: Signals,
 ) -> Result<ExitCode, Error> {
-    header.witnesses.kernel_trace = order.settings.trace.is_some();
+    header.evidence_sources.kernel_trace = order.settings.trace.is_some();
     order.settings.recorder = args.write.as_ref().map(|_| recorder(&header));
     let opened = match &args.write {
         Some(path) => Some(Opened::new(path, args, &header, manner)?),
@@ -445,7 +445,7 @@ impl<'a> Run<'a> {
             stories: shows_stories(self.args, scenarios_of(order)),
             quiet: self.args.quiet,
             directory: archive.map(|archive| archive.directory.path().to_owned()),
-            witnesses: true,
+            evidence_sources: true,
             lines: Some((order.pairs.clone(), order.repeat.into())),
         };
         Console::begin(show, &self.header)

@@ -16,7 +16,7 @@ use rstproof_core::history::Kernel;
 use rstproof_core::kernel::event::Coverage;
 use rstproof_core::kernel::reason::NOT_SPECIFIED;
 use rstproof_core::printable::printable;
-use rstproof_core::report::{Header, Witnesses};
+use rstproof_core::report::{EvidenceSources, Header};
 use rstproof_core::scenario::{Expect, Family, Scenario, find};
 use rstproof_core::verdict::Verdict;
 
@@ -54,7 +54,7 @@ pub struct Subject {
     /// The file that it was read from.
     pub origin: String,
     /// Who was asked there.
-    pub witnesses: Witnesses,
+    pub evidence_sources: EvidenceSources,
     /// How many trials it holds.
     pub trials: u64,
     /// What was seen, by scenario and family.
@@ -64,7 +64,7 @@ pub struct Subject {
     /// Whether aborts are given a reason; `None` if none was seen whose event has the field.
     pub names_aborts: Option<bool>,
     /// Counters that it does not have; `None` if they were not asked.
-    pub uncounted: Option<BTreeSet<String>>,
+    pub unsupported_counters: Option<BTreeSet<String>>,
     /// How many trials were confirmed, refuted, inconclusive, skipped.
     pub counts: [u64; 4],
     /// What was not confirmed and why, a line each.
@@ -99,14 +99,14 @@ struct StoredTrial<'a> {
     skipped: Option<String>,
     #[serde(default)]
     findings: Vec<StoredRemark>,
-    gap: Option<StoredRemark>,
+    inconclusive_reason: Option<StoredRemark>,
     #[serde(borrow)]
     calls: Vec<StoredCall<'a>>,
     #[serde(borrow)]
     resets: Vec<StoredReset<'a>>,
     counters: BTreeMap<String, u64>,
-    trace: Option<Coverage>,
-    uncounted: Option<Vec<String>>,
+    trace_coverage: Option<Coverage>,
+    unsupported_counters: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -227,8 +227,8 @@ impl Subject {
             Some(version) if kernel.is_exact => version.to_string(),
             _ => printable(&host.release),
         };
-        let mut witnesses = header.witnesses;
-        if let Some(why) = &mut witnesses.no_kernel_trace {
+        let mut evidence_sources = header.evidence_sources;
+        if let Some(why) = &mut evidence_sources.kernel_trace_note {
             *why = printable(why).into();
         }
         Self {
@@ -240,12 +240,12 @@ impl Subject {
             machine: printable(&host.machine),
             kernel,
             origin: printable(&path.to_string_lossy()),
-            witnesses,
+            evidence_sources,
             trials: 0,
             seen: BTreeMap::new(),
             coverage: None,
             names_aborts: None,
-            uncounted: None,
+            unsupported_counters: None,
             counts: [0; 4],
             amiss: Vec::new(),
         }
@@ -286,7 +286,7 @@ impl Subject {
                 Verdict::Inconclusive => self.counts[2] += 1,
             }
             if verdict != Verdict::Confirmed {
-                let why = trial.findings.iter().chain(&trial.gap);
+                let why = trial.findings.iter().chain(&trial.inconclusive_reason);
                 let why: Vec<_> = why.map(|it| &*it.message).collect();
                 let (id, family) = (&trial.scenario, trial.family.name());
                 let line = format!("{} {id} {family}: {}", verdict.name(), why.join("; "));
@@ -295,7 +295,7 @@ impl Subject {
                 }
             }
             if verdict == Verdict::Inconclusive {
-                let gap = trial.gap.as_ref();
+                let gap = trial.inconclusive_reason.as_ref();
                 let gap = gap.map(|it| shortened(&printable(&it.message)));
                 seen.inconclusive = Some(gap.unwrap_or_default());
                 return;
@@ -319,15 +319,20 @@ impl Subject {
                 *named |= reason != NOT_SPECIFIED;
             }
         }
-        if let Some(coverage) = trial.trace {
+        if let Some(coverage) = trial.trace_coverage {
             let overrun = false;
             self.coverage = Some(Coverage {
                 overrun,
                 ..coverage
             });
         }
-        if let Some(uncounted) = &trial.uncounted {
-            self.uncounted = Some(uncounted.iter().map(|it| printable(it)).collect());
+        if let Some(unsupported_counters) = &trial.unsupported_counters {
+            self.unsupported_counters = Some(
+                unsupported_counters
+                    .iter()
+                    .map(|it| printable(it))
+                    .collect(),
+            );
             let counters = trial.counters.iter();
             let counters = counters.map(|(name, by)| (printable(name), *by));
             seen.counters.insert(counters.collect());

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use super::{Aspect, Cause, Comparison, Difference, Group, Kind, MOST_LINES, Told, members_of};
+use super::{
+    Aspect, Cause, Comparison, Difference, Group, Kind, MOST_LINES, ObservabilityDifference,
+    members_of,
+};
 use crate::report::human::{BAD, LABEL, wrap};
 use rstproof_core::scenario::{Family, find};
 
@@ -42,8 +45,8 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
             "OBSERVABILITY: the same behaviour, and the kernel says other things of it",
         ),
     ] {
-        let told: &[Told] = match kind {
-            Kind::Observability => &comparison.told,
+        let told: &[ObservabilityDifference] = match kind {
+            Kind::Observability => &comparison.observability_differences,
             _ => &[],
         };
         if of(kind).next().is_none() && told.is_empty() {
@@ -89,7 +92,10 @@ fn kernels(comparison: &Comparison, text: &mut String) {
         } else {
             format!("{}, ", subject.release)
         };
-        let trace = match (subject.witnesses.kernel_trace, subject.witnesses.counters) {
+        let trace = match (
+            subject.evidence_sources.kernel_trace,
+            subject.evidence_sources.counters,
+        ) {
             (true, _) => "",
             (false, true) => ", no kernel trace",
             (false, false) => ", no word of the kernel",
@@ -170,21 +176,26 @@ fn because(causes: &[Cause], text: &mut String) {
 /// A sentence, and where it is from.
 pub(super) fn reason(cause: Cause) -> String {
     match cause {
-        Cause::Patch(patch) => format!("{} {}.", patch.says, patch.source()),
-        Cause::System(system) => format!("{} {}.", system.says, system.source),
+        Cause::Patch(patch) => format!("{} {}.", patch.description, patch.source()),
+        Cause::System(system) => format!("{} {}.", system.description, system.source),
     }
 }
 
-fn fact(comparison: &Comparison, told: &Told, text: &mut String) {
-    let mut among: Vec<usize> = told.by.iter().chain(&told.not_by).copied().collect();
+fn fact(comparison: &Comparison, told: &ObservabilityDifference, text: &mut String) {
+    let mut among: Vec<usize> = told
+        .available_on
+        .iter()
+        .chain(&told.missing_on)
+        .copied()
+        .collect();
     among.sort_unstable();
-    let by = comparison.span(&told.by, &among);
-    let not_by = comparison.span(&told.not_by, &among);
+    let by = comparison.span(&told.available_on, &among);
+    let not_by = comparison.span(&told.missing_on, &among);
     let cause = match told.cause {
         Some(cause) => reason(cause),
         None => String::new(),
     };
-    let said = format!("{}: {by}; not {not_by}. {cause}", told.what);
+    let said = format!("{}: {by}; not {not_by}. {cause}", told.feature);
     hanging("  ·", said.trim_end(), 4, text);
 }
 
@@ -305,7 +316,7 @@ pub fn summary(comparison: &Comparison) -> String {
         0 => Ok(()),
         many => write!(text, ", {BAD}{many} of them unexplained{BAD:#}"),
     };
-    let said = scenarios(Kind::Observability, false) + comparison.told.len();
+    let said = scenarios(Kind::Observability, false) + comparison.observability_differences.len();
     let unexplained = match scenarios(Kind::Observability, true) {
         0 => String::new(),
         many => format!(", {BAD}{many} of them unexplained{BAD:#}"),

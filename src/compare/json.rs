@@ -1,10 +1,10 @@
-//! The form for machines: one document, schema 1 as all others. Kernels are named by their place in `kernels`, from 0.
+//! The form for machines: one document, in the schema of all others. Kernels are named by their place in `kernels`, from 0.
 
 use serde::Serialize;
 
 use super::{Aspect, Cause, Comparison, Kind, Span, members_of};
 use crate::host;
-use rstproof_core::report::{SCHEMA, Tool, Witnesses};
+use rstproof_core::report::{EvidenceSources, SCHEMA, Tool};
 use rstproof_core::scenario::Family;
 
 #[derive(Serialize)]
@@ -13,7 +13,7 @@ struct Document<'a> {
     tool: Tool,
     kernels: Vec<KernelOf<'a>>,
     differences: Vec<DifferenceOf<'a>>,
-    told: Vec<ToldOf<'a>>,
+    observability_differences: Vec<ObservabilityDifferenceOf<'a>>,
     agreed: Vec<AgreedOf<'a>>,
     /// Trials that nothing can be said of.
     inconclusive: Vec<InconclusiveOf<'a>>,
@@ -22,7 +22,7 @@ struct Document<'a> {
     /// What a report does not hold that another one does.
     not_run: Vec<NotRunOf<'a>>,
     behaviour_differs: bool,
-    unexplained: usize,
+    unexplained_differences: usize,
 }
 
 #[derive(Serialize)]
@@ -33,11 +33,11 @@ struct KernelOf<'a> {
     version: &'a str,
     machine: &'a str,
     /// The Linux release that it is made of; null if that is not known.
-    linux: Option<String>,
+    linux_version: Option<String>,
     /// Whether that is certain.
-    exact: bool,
+    linux_version_exact: bool,
     report: &'a str,
-    witnesses: &'a Witnesses,
+    evidence_sources: &'a EvidenceSources,
     /// The version of this program that ran there.
     tool_version: &'a str,
     trials: u64,
@@ -70,14 +70,14 @@ struct GroupOf<'a> {
     since: Option<String>,
     /// If they are the oldest, the newest of them.
     until: Option<String>,
-    seen: &'a [String],
+    observed: &'a [String],
 }
 
 #[derive(Serialize)]
-struct ToldOf<'a> {
-    what: &'a str,
-    by: &'a [usize],
-    not_by: &'a [usize],
+struct ObservabilityDifferenceOf<'a> {
+    feature: &'a str,
+    available_on: &'a [usize],
+    missing_on: &'a [usize],
     cause: Option<Cause>,
 }
 
@@ -86,7 +86,7 @@ struct AgreedOf<'a> {
     scenario: &'a str,
     family: Family,
     /// How many kernels ran it.
-    ran: usize,
+    kernel_count: usize,
     calls: &'a [String],
 }
 
@@ -95,7 +95,7 @@ struct InconclusiveOf<'a> {
     scenario: &'a str,
     family: Family,
     kernel: usize,
-    why: &'a str,
+    message: &'a str,
 }
 
 #[derive(Serialize)]
@@ -122,10 +122,10 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         release: &it.release,
         version: &it.version,
         machine: &it.machine,
-        linux: it.kernel.version.map(|version| version.to_string()),
-        exact: it.kernel.is_exact,
+        linux_version: it.kernel.version.map(|version| version.to_string()),
+        linux_version_exact: it.kernel.is_exact,
         report: &it.origin,
-        witnesses: &it.witnesses,
+        evidence_sources: &it.evidence_sources,
         tool_version: &it.program,
         trials: it.trials,
         confirmed: it.counts[0],
@@ -153,7 +153,7 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
                         kernels: &group.members,
                         since,
                         until,
-                        seen: &group.lines,
+                        observed: &group.lines,
                     }
                 });
                 AspectOf {
@@ -165,24 +165,25 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         explained: it.is_explained(),
         causes: &it.causes,
     });
-    let told = comparison.told.iter().map(|it| ToldOf {
-        what: &it.what,
-        by: &it.by,
-        not_by: &it.not_by,
+    let observability_differences = comparison.observability_differences.iter();
+    let observability_differences = observability_differences.map(|it| ObservabilityDifferenceOf {
+        feature: &it.feature,
+        available_on: &it.available_on,
+        missing_on: &it.missing_on,
         cause: it.cause,
     });
     let agreed = comparison.agreed.iter().filter(|_| all).map(|it| AgreedOf {
         scenario: &it.scenario,
         family: it.family,
-        ran: it.ran,
+        kernel_count: it.ran,
         calls: &it.calls,
     });
     let inconclusive = comparison.inconclusive.iter();
-    let inconclusive = inconclusive.map(|(scenario, family, kernel, why)| InconclusiveOf {
+    let inconclusive = inconclusive.map(|(scenario, family, kernel, message)| InconclusiveOf {
         scenario,
         family: *family,
         kernel: *kernel,
-        why,
+        message,
     });
     let not_compared = comparison.alone.iter().map(|it| AloneOf {
         scenario: &it.scenario,
@@ -201,13 +202,13 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         tool: host::this_tool(),
         kernels: kernels.collect(),
         differences: differences.collect(),
-        told: told.collect(),
+        observability_differences: observability_differences.collect(),
         agreed: agreed.collect(),
         inconclusive: inconclusive.collect(),
         not_compared: not_compared.collect(),
         not_run: not_run.collect(),
         behaviour_differs: comparison.behaviour_differs(),
-        unexplained: comparison.unexplained().count(),
+        unexplained_differences: comparison.unexplained().count(),
     };
     // Nothing in it is a map whose keys are no texts, which is all that could fail.
     let mut text = serde_json::to_string(&document).unwrap_or_default();

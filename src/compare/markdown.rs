@@ -13,7 +13,7 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
     let mut text =
         String::from("## Kernels\n\n| kernel | release | trials | trace |\n|---|---|---|---|\n");
     for subject in &comparison.subjects {
-        let trace = if subject.witnesses.kernel_trace {
+        let trace = if subject.evidence_sources.kernel_trace {
             "yes"
         } else {
             "no"
@@ -48,20 +48,25 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         }
     }
     text.push_str("\n## What can be asked\n");
-    if comparison.told.is_empty() {
+    if comparison.observability_differences.is_empty() {
         text.push_str("\nThe same everywhere.\n");
     } else {
         text.push_str("\n| | by | not by | source |\n|---|---|---|---|\n");
     }
-    for told in &comparison.told {
-        let mut among: Vec<usize> = told.by.iter().chain(&told.not_by).copied().collect();
+    for told in &comparison.observability_differences {
+        let mut among: Vec<usize> = told
+            .available_on
+            .iter()
+            .chain(&told.missing_on)
+            .copied()
+            .collect();
         among.sort_unstable();
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} |",
-            careful(&told.what),
-            spelled(&comparison.span(&told.by, &among)),
-            spelled(&comparison.span(&told.not_by, &among)),
+            careful(&told.feature),
+            spelled(&comparison.span(&told.available_on, &among)),
+            spelled(&comparison.span(&told.missing_on, &among)),
             told.cause
                 .map(reason)
                 .map_or_else(String::new, |it| plain(&it)),
@@ -136,7 +141,7 @@ fn agreed(comparison: &Comparison, text: &mut String) {
 fn systems(text: &mut String) {
     text.push_str("\n## Other systems\n\nRead in their sources, not measured.\n\n");
     for system in &SYSTEMS {
-        let (scenario, says, source) = (system.scenario, system.says, system.source);
+        let (scenario, says, source) = (system.scenario, system.description, system.source);
         let _ = writeln!(text, "- `{scenario}`: {says} Source: {source}.");
     }
 }

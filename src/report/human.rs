@@ -9,7 +9,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 
 use rstproof_core::printable::printable;
-use rstproof_core::report::{Remark, TrialReport, Witnesses};
+use rstproof_core::report::{EvidenceSources, Remark, TrialReport};
 use rstproof_core::scenario::{Family, Scenario};
 use rstproof_core::verdict::Verdict;
 
@@ -159,7 +159,7 @@ pub fn line(scenario: &Scenario, family: Family, tally: &Tally, shown: &[TrialRe
         } else {
             format!("run {}: ", trial.run)
         };
-        let mut texts = texts(trial.findings.iter().chain(&trial.gap));
+        let mut texts = texts(trial.findings.iter().chain(&trial.inconclusive_reason));
         for text in &mut texts {
             text.insert_str(0, &run);
         }
@@ -194,7 +194,7 @@ fn in_a_few_words(trial: &TrialReport) -> String {
         .iter()
         .find_map(|call| Some((call.name(), call.result.errno()?)));
     // An incomplete capture cannot show that there was no RST.
-    let no_reset = trial.resets.is_empty() && trial.gap.is_none();
+    let no_reset = trial.resets.is_empty() && trial.inconclusive_reason.is_none();
     match error {
         Some((call, errno)) if no_reset => format!("{call} {errno}, no RST"),
         Some((call, errno)) => format!("{call} {errno}"),
@@ -228,12 +228,12 @@ pub fn skips(reasons: &BTreeMap<String, u64>) -> String {
 
 /// Returns the evidence sources that the verdicts of a run are based on, and those that are not available.
 #[must_use]
-pub fn witnesses(witnesses: &Witnesses) -> String {
+pub fn evidence_sources(sources: &EvidenceSources) -> String {
     let asked = [
         (true, "system calls"),
-        (witnesses.capture, "packets"),
-        (witnesses.counters, "kernel counters"),
-        (witnesses.kernel_trace, "kernel trace"),
+        (sources.capture, "packets"),
+        (sources.counters, "kernel counters"),
+        (sources.kernel_trace, "kernel trace"),
     ];
     let of = |wanted: bool| {
         let names = asked.iter().filter(|(asked, _)| *asked == wanted);
@@ -242,7 +242,7 @@ pub fn witnesses(witnesses: &Witnesses) -> String {
     let mut out = paragraph("evidence from: ", &of(true));
     let missing = of(false);
     if !missing.is_empty() {
-        let why = witnesses.no_kernel_trace.as_ref();
+        let why = sources.kernel_trace_note.as_ref();
         let why = why.map_or_else(String::new, |why| format!(" ({})", printable(why)));
         out.push_str(&paragraph("not available: ", &format!("{missing}{why}")));
     }

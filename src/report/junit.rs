@@ -104,7 +104,12 @@ impl JunitReport {
             }
         };
         let mut status = TestCaseStatus::non_success(kind);
-        if let Some(first) = trial.findings.iter().chain(&trial.gap).next() {
+        if let Some(first) = trial
+            .findings
+            .iter()
+            .chain(&trial.inconclusive_reason)
+            .next()
+        {
             status.set_type(visible(first.id));
             status.set_message(visible(&first.message));
         }
@@ -115,7 +120,7 @@ impl JunitReport {
     /// Returns the text of a failure: the findings and gaps of the trial, and its ladder without styles.
     fn text(&self, scenario: Option<&Scenario>, trial: &TrialReport) -> String {
         let mut text = String::new();
-        for remark in texts(trial.findings.iter().chain(&trial.gap)) {
+        for remark in texts(trial.findings.iter().chain(&trial.inconclusive_reason)) {
             let _ = writeln!(text, "{remark}");
         }
         if let Some(scenario) = scenario {

@@ -140,7 +140,7 @@ fn rows(trial: &TrialReport) -> Vec<Row<'_>> {
     }
     let packets = trial.packets.iter();
     rows.extend(packets.map(|packet| (packet.at_ns, Row::Packet(packet))));
-    let events = trial.kernel.iter();
+    let events = trial.kernel_events.iter();
     rows.extend(events.filter_map(|event| {
         let role = is_shown(event)
             .then(|| role_of(trial, event.source))
@@ -339,7 +339,7 @@ fn proof(out: &mut String, trial: &TrialReport) {
         item(out, &contradicted, &finding);
     }
     let missing = format!("{UNSURE}??{UNSURE:#}");
-    for gap in texts(&trial.gap) {
+    for gap in texts(&trial.inconclusive_reason) {
         item(out, &missing, &gap);
     }
     for unasked in unasked(trial) {
@@ -349,9 +349,9 @@ fn proof(out: &mut String, trial: &TrialReport) {
 
 /// Returns the evidence sources that were not available. A missing source does not affect the verdict.
 fn unasked(trial: &TrialReport) -> impl Iterator<Item = &'static str> {
-    let counters = trial.uncounted.is_none();
+    let counters = trial.unsupported_counters.is_none();
     let counters = counters.then_some("kernel counters: not available (other traffic counts too)");
-    let trace = trial.trace.is_none();
+    let trace = trial.trace_coverage.is_none();
     let trace = trace.then_some("kernel trace (who sent an RST, and why): not available");
     counters.into_iter().chain(trace)
 }
@@ -405,7 +405,10 @@ fn facts(trial: &TrialReport) -> Vec<String> {
     }
     if trial.resets.is_empty() {
         facts.push("no RST of this connection was captured".to_owned());
-        if trial.trace.is_some_and(|trace| trace.send_reset) {
+        if trial
+            .trace_coverage
+            .is_some_and(|trace| trace.tcp_send_reset)
+        {
             facts.push("kernel trace: no RST was sent".to_owned());
         }
     }
@@ -419,7 +422,7 @@ fn facts(trial: &TrialReport) -> Vec<String> {
             ));
         }
     }
-    if trial.uncounted.is_some() {
+    if trial.unsupported_counters.is_some() {
         facts.push(counted(trial));
     }
     facts.push(format!(
@@ -505,8 +508,8 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
         reset.receiver_state, reset.acceptance
     ));
     let told = trial
-        .trace
-        .is_some_and(|trace| trace.receive_reset && trace.error_report);
+        .trace_coverage
+        .is_some_and(|trace| trace.tcp_receive_reset && trace.inet_sk_error_report);
     if let Some(errno) = reset.receiver_state.errno_of_reset().filter(|_| told) {
         facts.push(format!(
             "kernel trace: it closed the {victim}'s socket with {errno}"
@@ -518,7 +521,7 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
     let packet = place.ok().and_then(|place| trial.packets.get(place));
     let at_ns = packet.map_or(0, |packet| packet.at_ns);
     for call in reset
-        .explains
+        .explains_calls
         .iter()
         .filter_map(|call| trial.calls.get(*call))
     {

@@ -70,7 +70,7 @@ pub struct Meter {
     files: [Watched; 2],
     /// Values at the start of the trial.
     before: Values,
-    uncounted: Vec<String>,
+    unsupported_counters: Vec<String>,
 }
 
 /// Value of each of the [`COUNTERS`]; `None` if this kernel does not have it.
@@ -94,11 +94,11 @@ impl Meter {
         let mut watch = Self {
             files: [snmp?, netstat?],
             before: NO_VALUES,
-            uncounted: Vec::new(),
+            unsupported_counters: Vec::new(),
         };
         let values = watch.read()?;
         let unknown = COUNTERS.iter().zip(values).filter(|(_, it)| it.is_none());
-        watch.uncounted = unknown.map(|(name, _)| (*name).to_owned()).collect();
+        watch.unsupported_counters = unknown.map(|(name, _)| (*name).to_owned()).collect();
         Ok(watch)
     }
 
@@ -118,7 +118,7 @@ impl Meter {
         });
         Ok(Moved {
             by: by.collect(),
-            uncounted: self.uncounted.clone(),
+            unsupported_counters: self.unsupported_counters.clone(),
         })
     }
 

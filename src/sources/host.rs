@@ -57,13 +57,13 @@ impl HostWatch {
         let peak = self.peak();
         let limit = self.cgroup_tcp.as_ref().map(|(limit, _)| *limit);
         HostState {
-            tcp_pressure: self.protocols().is_some_and(is_under_pressure),
+            tcp_memory_pressure: self.protocols().is_some_and(is_under_pressure),
             tcp_pages: pages,
-            tcp_pages_low: pages.and(low),
-            cgroup_tcp_limit: limit,
-            cgroup_tcp_peak: peak,
-            cgroup_limit_hits: hits.saturating_sub(self.before.0),
-            queue_drops: drops.saturating_sub(self.before.1),
+            tcp_mem_low_pages: pages.and(low),
+            cgroup_tcp_limit_bytes: limit,
+            cgroup_tcp_peak_bytes: peak,
+            cgroup_memory_limit_hits: hits.saturating_sub(self.before.0),
+            softnet_drops: drops.saturating_sub(self.before.1),
         }
     }
 
@@ -280,8 +280,8 @@ mod tests {
     #[test]
     fn a_limit_matters_once_it_is_near() {
         let limited = |limit, peak| HostState {
-            cgroup_tcp_limit: Some(limit),
-            cgroup_tcp_peak: Some(peak),
+            cgroup_tcp_limit_bytes: Some(limit),
+            cgroup_tcp_peak_bytes: Some(peak),
             ..HostState::default()
         };
         assert!(!HostState::default().may_matter());

@@ -375,13 +375,13 @@ fn covered(mut coverage: Coverage, name: &str, decoder: Option<&Decoder>) -> Cov
     let is_there = decoder.is_some();
     match name {
         "tcp_send_reset" => {
-            coverage.send_reset = is_there;
-            coverage.without_socket = decoder.is_some_and(Decoder::tells_without_socket);
-            coverage.reasons = decoder.is_some_and(Decoder::gives_reasons);
+            coverage.tcp_send_reset = is_there;
+            coverage.resets_without_socket = decoder.is_some_and(Decoder::tells_without_socket);
+            coverage.reset_reasons = decoder.is_some_and(Decoder::gives_reasons);
         }
-        "tcp_receive_reset" => coverage.receive_reset = is_there,
-        "inet_sk_error_report" => coverage.error_report = is_there,
-        "inet_sock_set_state" => coverage.set_state = is_there,
+        "tcp_receive_reset" => coverage.tcp_receive_reset = is_there,
+        "inet_sk_error_report" => coverage.inet_sk_error_report = is_there,
+        "inet_sock_set_state" => coverage.inet_sock_set_state = is_there,
         _ => {}
     }
     coverage

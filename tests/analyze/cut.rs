@@ -225,7 +225,7 @@ fn a_cut_is_complained_of_in_one_line_that_says_where() {
             let summary = said.summary();
             assert_eq!(summary["packets"], frames, "cut at {cut}");
             assert_eq!(summary["bytes_read"], end, "cut at {cut}");
-            assert_eq!(summary["whole"], cut == end, "cut at {cut}");
+            assert_eq!(summary["complete"], cut == end, "cut at {cut}");
             if cut == end {
                 said.whole();
             } else {

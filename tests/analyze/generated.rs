@@ -147,13 +147,13 @@ fn totals(said: &Said, truth: &Truth) {
     let resets = truth.resets.len() as u64;
     for (field, expected) in [
         ("packets", truth.packets),
-        ("tcp", truth.tcp_packets),
+        ("tcp_segments", truth.tcp_packets),
         ("bytes_read", truth.bytes),
         ("resets", resets),
-        ("reset_frames", resets),
+        ("reset_packets", resets),
         ("connections", truth.connections),
-        ("fragments", 0),
-        ("cut_segments", 0),
+        ("ip_fragments", 0),
+        ("truncated_segments", 0),
         ("evicted_connections", 0),
         ("incomplete_connections", 0),
     ] {

@@ -83,7 +83,7 @@ fn a_length_on_the_wire_that_lies_changes_nothing() {
     file.record((0, 0), (54, u32::MAX), &jumbo);
     file.record((1, 0), (54, 0), &refused(5_000)[1].frame());
     let said = of(&file.bytes).whole();
-    assert_eq!(said.summary()["tcp"], 2);
+    assert_eq!(said.summary()["tcp_segments"], 2);
     assert_eq!(said.of("reset").len(), 1);
 }
 
@@ -104,7 +104,7 @@ fn time_may_run_backwards_and_jump() {
     }
     let said = of(&file.bytes).whole();
     let summary = said.summary();
-    assert_eq!(summary["reset_frames"], 1_000);
+    assert_eq!(summary["reset_packets"], 1_000);
     assert_eq!(said.of("reset").len(), 1_000);
     let connections = said.of("connection");
     assert_eq!(
@@ -151,7 +151,7 @@ fn there_may_be_any_number_of_interfaces_and_sections() {
     assert_eq!(said.of("reset").len(), 1);
     let summary = said.summary();
     assert_eq!(summary["packets"], INTERFACES + 1);
-    let unread = summary["unread_links"].as_array().unwrap();
+    let unread = summary["unsupported_link_types"].as_array().unwrap();
     assert!(unread.len() > 65_000);
     // People are told of the first few.
     let home = tempfile::tempdir().unwrap();
@@ -276,7 +276,7 @@ fn headers_may_be_as_long_and_as_short_as_they_can_say() {
     assert!(file.bytes.len() > good);
     let summary = said.summary();
     assert!(
-        summary["cut_segments"].as_u64().unwrap() >= cut,
+        summary["truncated_segments"].as_u64().unwrap() >= cut,
         "{summary}"
     );
     assert_eq!(said.of("reset").len(), count);
@@ -294,10 +294,10 @@ fn a_frame_may_end_anywhere() {
     let said = of(&file.bytes).whole();
     let summary = said.summary();
     assert_eq!(
-        (&summary["packets"], &summary["tcp"]),
+        (&summary["packets"], &summary["tcp_segments"]),
         (&54.into(), &0.into())
     );
-    assert_eq!(summary["cut_segments"], 20);
+    assert_eq!(summary["truncated_segments"], 20);
 }
 
 #[test]
@@ -388,7 +388,7 @@ fn a_compressed_capture_is_read_like_any_other_and_a_cut_one_up_to_the_cut() {
             "{line}"
         );
         let (summary, resets) = (said.summary(), said.of("reset").len());
-        assert_eq!(summary["whole"], false);
+        assert_eq!(summary["complete"], false);
         assert_eq!(summary["resets"], resets);
     }
 }
@@ -545,7 +545,7 @@ fn every_reset_is_told_of_once() {
         resets += 2;
     }
     let said = of(&file.bytes).whole();
-    assert_eq!(said.summary()["reset_frames"], resets);
+    assert_eq!(said.summary()["reset_packets"], resets);
     assert_eq!(said.summary()["resets"], said.of("reset").len());
     assert_eq!(said.of("reset").len(), resets);
 }

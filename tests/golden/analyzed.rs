@@ -52,7 +52,7 @@ fn the_capture_alone_tells_what_the_witnesses_saw() {
             .collect();
         let midstream: Vec<u64> = of("connection")
             .into_iter()
-            .filter(|it| it["incomplete"]["begins_midstream"] == true)
+            .filter(|it| it["capture_gaps"]["begins_midstream"] == true)
             .map(|it| it["connection"].as_u64().unwrap())
             .collect();
         let mut errno_of = BTreeMap::new();
@@ -62,7 +62,7 @@ fn the_capture_alone_tells_what_the_witnesses_saw() {
             let line = told
                 .get(&frame)
                 .unwrap_or_else(|| panic!("{name}: no RST in frame {frame}"));
-            for field in ["form", "drawn_by"] {
+            for field in ["form", "triggered_by"] {
                 assert_eq!(line[field], reset[field], "{name}: frame {frame}, {field}");
             }
             // Who is the client a capture that begins with the answer does not tell.
@@ -149,7 +149,9 @@ fn the_answer_of_an_end_that_was_reset_in_another_name_tells_of_it() {
         );
         let lines = lines(Path::new(&path));
         let told = lines.iter().filter(|line| line["type"] == "reset");
-        let grounds: Vec<&str> = told.map(|line| line["ground"].as_str().unwrap()).collect();
+        let grounds: Vec<&str> = told
+            .map(|line| line["explanation"].as_str().unwrap())
+            .collect();
         let last = grounds.last().unwrap();
         assert!(
             last.contains("had believed a RST in the other end's name"),
@@ -172,7 +174,7 @@ fn tshark_finds_the_same_resets() {
     assert!(theirs.len() > 200, "{}", theirs.len());
     let lines = lines(&whole);
     let summary = lines.last().unwrap();
-    assert_eq!(summary["reset_frames"].as_u64(), Some(theirs.len() as u64));
+    assert_eq!(summary["reset_packets"].as_u64(), Some(theirs.len() as u64));
     // Of a RST that was captured at both ends the frame in which it arrived is named.
     let ours = lines.iter().filter(|line| line["type"] == "reset");
     let ours: Vec<u64> = ours.map(|line| line["frame"].as_u64().unwrap()).collect();

@@ -131,7 +131,7 @@ fn what_the_document_says_of_its_evidence_is_not_what_it_leads_to() {
             r#""kernel_reason":"TCP_ABORT_ON_CLOSE""#,
             r#""kernel_reason":null"#,
         ),
-        (r#""explains":[5]"#, r#""explains":[7]"#),
+        (r#""explains_calls":[5]"#, r#""explains_calls":[7]"#),
         (
             r#""findings":[]"#,
             r#""findings":[{"id":"no-reset","message":""}]"#,
@@ -155,8 +155,14 @@ fn the_kernel_did_not_say_that() {
             r#""TCPAbortOnClose":1"#,
             r#""TCPAbortOnClose":1,"EmbryonicRsts":1"#,
         ),
-        (r#""uncounted":[]"#, r#""uncounted":["OutRsts"]"#),
-        (r#""uncounted":[]"#, r#""uncounted":null"#),
+        (
+            r#""unsupported_counters":[]"#,
+            r#""unsupported_counters":["OutRsts"]"#,
+        ),
+        (
+            r#""unsupported_counters":[]"#,
+            r#""unsupported_counters":null"#,
+        ),
         (
             r#""reason":"TCP_ABORT_ON_CLOSE""#,
             r#""reason":"TCP_STATE""#,
@@ -165,8 +171,8 @@ fn the_kernel_did_not_say_that() {
             r#""event":"tcp_receive_reset""#,
             r#""event":"tcp_send_reset""#,
         ),
-        (r#""reasons":true"#, r#""reasons":false"#),
-        (r#""trace":{"#, r#""no_trace":{"#),
+        (r#""reset_reasons":true"#, r#""reset_reasons":false"#),
+        (r#""trace_coverage":{"#, r#""no_trace_coverage":{"#),
     ] {
         golden
             .with_text(old, new)
@@ -176,8 +182,8 @@ fn the_kernel_did_not_say_that() {
     for (old, new, reason) in [
         (r#""OutRsts":1"#, r#""OutRstz":1"#, "no counter 'OutRstz'"),
         (
-            r#""uncounted":[]"#,
-            r#""uncounted":["\u001b"]"#,
+            r#""unsupported_counters":[]"#,
+            r#""unsupported_counters":["\u001b"]"#,
             r"no counter '\u{1b}'",
         ),
         (
@@ -262,7 +268,7 @@ fn a_trial_goes_under_the_name_of_another() {
     }
     let mut said = Vec::new();
     load::each(dir.path(), &mut |trial| {
-        said.push(trial.map(|trial| trial.report().gap.map(|gap| gap.id)));
+        said.push(trial.map(|trial| trial.report().inconclusive_reason.map(|gap| gap.id)));
         Ok(())
     })
     .unwrap();

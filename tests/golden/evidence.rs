@@ -234,7 +234,7 @@ impl Said {
             Verdict::Confirmed => Self::Confirmed,
             Verdict::Refuted => Self::Refuted(report.findings.iter().map(|it| it.id).collect()),
             Verdict::Inconclusive => {
-                let gap = report.gap.clone().unwrap();
+                let gap = report.inconclusive_reason.clone().unwrap();
                 Self::Inconclusive(gap.id, gap.message)
             }
         }

@@ -229,7 +229,8 @@ fn the_rst_came_after_the_error() {
     for golden in all().iter().filter(|golden| golden.has_reset()) {
         let mut forged = Forged::from(golden);
         let trial = golden.trial();
-        let told = usize::try_from(trial["resets"][0]["explains"][0].as_u64().unwrap()).unwrap();
+        let told =
+            usize::try_from(trial["resets"][0]["explains_calls"][0].as_u64().unwrap()).unwrap();
         let index = forged.with_flags(|flags| flags & RST != 0)[0];
         forged.frames[index].at_ns = forged.evidence.calls[told].ended.0.try_into().unwrap();
         forged.must_not_be_confirmed("a RST after the error");
@@ -304,7 +305,12 @@ fn what_another_version_recorded_in_its_own_words_is_judged_by_its_evidence() {
         let other = golden.forged(|document| {
             let trial = &mut document["trials"][0];
             trial["field_of_that_version"] = 1.into();
-            for field in ["kernel", "trace", "counters", "uncounted"] {
+            for field in [
+                "kernel_events",
+                "trace_coverage",
+                "counters",
+                "unsupported_counters",
+            ] {
                 trial.as_object_mut().unwrap().remove(field);
             }
         });

@@ -143,28 +143,28 @@ fn counters_of_pressure_excuse() {
 fn a_host_that_is_short_of_memory_or_drops_packets_excuses() {
     let usual = HostState::default();
     let short = HostState {
-        tcp_pressure: true,
+        tcp_memory_pressure: true,
         ..usual
     };
     let many_pages = HostState {
         tcp_pages: Some(2),
-        tcp_pages_low: Some(1),
+        tcp_mem_low_pages: Some(1),
         ..usual
     };
     let limited = HostState {
-        cgroup_tcp_limit: Some(4096),
-        cgroup_tcp_peak: Some(4096),
+        cgroup_tcp_limit_bytes: Some(4096),
+        cgroup_tcp_peak_bytes: Some(4096),
         ..usual
     };
     let hit = HostState {
-        cgroup_limit_hits: 1,
+        cgroup_memory_limit_hits: 1,
         ..usual
     };
     for state in [short, many_pages, limited, hit] {
         excuses("memory-short", |evidence| evidence.host_state = Some(state));
     }
     let drops = HostState {
-        queue_drops: 1,
+        softnet_drops: 1,
         ..usual
     };
     excuses("packets-dropped", |evidence| {
@@ -172,12 +172,12 @@ fn a_host_that_is_short_of_memory_or_drops_packets_excuses() {
     });
     let few_pages = HostState {
         tcp_pages: Some(1),
-        tcp_pages_low: Some(1),
+        tcp_mem_low_pages: Some(1),
         ..usual
     };
     let roomy = HostState {
-        cgroup_tcp_limit: Some(1 << 30),
-        cgroup_tcp_peak: Some(1 << 20),
+        cgroup_tcp_limit_bytes: Some(1 << 30),
+        cgroup_tcp_peak_bytes: Some(1 << 20),
         ..usual
     };
     for state in [usual, few_pages, roomy] {
@@ -228,7 +228,7 @@ fn what_does_not_come_is_not_excused_by_the_wait_for_it() {
             for step in &mut evidence.steps {
                 (step.began.0, step.ended.0) = (ended + 3_000, ended + 12_000);
             }
-            evidence.held_up_ns = held_up_ms * 1_000_000;
+            evidence.process_stall_ns = held_up_ms * 1_000_000;
         });
         assert_eq!(
             judgement.verdict,
@@ -242,10 +242,12 @@ fn what_does_not_come_is_not_excused_by_the_wait_for_it() {
 #[test]
 fn a_process_that_did_not_run_excuses_if_it_was_for_long() {
     let window: u64 = STEP_WINDOW.as_nanos().try_into().unwrap();
-    excuses("timing-missed", |evidence| evidence.held_up_ns = window + 1);
+    excuses("timing-missed", |evidence| {
+        evidence.process_stall_ns = window + 1;
+    });
     for golden in all() {
         let judgement = judged(golden, |evidence| {
-            evidence.held_up_ns = window;
+            evidence.process_stall_ns = window;
             differs(evidence);
         });
         assert_eq!(judgement.verdict, Verdict::Refuted, "{}", golden.stem);
@@ -340,7 +342,7 @@ fn no_recorded_trial_was_held_up() {
             );
         }
         assert_eq!(
-            (evidence.held_up_ns, evidence.host_state),
+            (evidence.process_stall_ns, evidence.host_state),
             (0, None),
             "{}",
             golden.stem

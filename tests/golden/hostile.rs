@@ -29,7 +29,7 @@ fn a_trial_that_was_run_cannot_be_passed_off_as_skipped() {
         let said = judged_in(dir.path());
         let gaps = said
             .into_iter()
-            .map(|report| report.unwrap().gap.unwrap().id);
+            .map(|report| report.unwrap().inconclusive_reason.unwrap().id);
         // Nothing that was skipped has a capture, so that is nobody's now.
         assert_eq!(
             gaps.collect::<Vec<_>>(),
@@ -47,13 +47,13 @@ fn a_scenario_that_is_not_known_here_is_not_judged() {
 #[test]
 fn a_document_of_another_schema_is_refused_by_its_number() {
     let newer = golden().with_value(|document| {
-        document["schema"] = 2.into();
+        document["schema"] = 3.into();
         document["trials"] = "elsewhere".into();
     });
     let Said::Error(line) = newer.judged() else {
         panic!("it was judged");
     };
-    assert!(line.contains("schema 2"), "{line}");
+    assert!(line.contains("schema 3"), "{line}");
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn a_name_that_is_given_twice_says_nothing() {
     for (old, new) in [
         (r#""index":0"#, r#""index":99,"index":0"#),
         (
-            r#""gap":null"#,
-            r#""gap":{"id":"x","message":"y"},"gap":null"#,
+            r#""inconclusive_reason":null"#,
+            r#""inconclusive_reason":{"id":"x","message":"y"},"inconclusive_reason":null"#,
         ),
     ] {
         let twice = golden().with_text(old, new);
@@ -96,8 +96,8 @@ fn what_stands_around_the_trial_is_held_to_what_the_capture_says() {
     }
     for witness in ["capture", "kernel_trace", "counters"] {
         let changed = golden().with_value(|document| {
-            let asked = document["witnesses"][witness].as_bool().unwrap();
-            document["witnesses"][witness] = (!asked).into();
+            let asked = document["evidence_sources"][witness].as_bool().unwrap();
+            document["evidence_sources"][witness] = (!asked).into();
         });
         changed.judged().is_gap("transcript-altered", witness);
     }
@@ -128,7 +128,7 @@ fn a_capture_serves_one_trial_of_a_document_and_a_copy_is_no_further_proof() {
     let said = judged_in(dir.path());
     let gaps: Vec<_> = said
         .into_iter()
-        .map(|report| report.unwrap().gap.map(|gap| gap.id))
+        .map(|report| report.unwrap().inconclusive_reason.map(|gap| gap.id))
         .collect();
     assert_eq!(
         gaps,
@@ -197,14 +197,23 @@ fn a_link_in_the_directory_leads_nowhere() {
         symlink(outside.path().join(&name), inside.path().join(&name)).unwrap();
         for said in judged_in(inside.path()) {
             match said {
-                Ok(report) => assert_eq!(report.gap.unwrap().id, "capture-not-read"),
+                Ok(report) => {
+                    assert_eq!(report.inconclusive_reason.unwrap().id, "capture-not-read");
+                }
                 Err(error) => assert!(error.to_string().contains("ELOOP"), "{error}"),
             }
         }
         // What was typed may be a link.
         let typed = scratch().keep().join("evidence");
         symlink(outside.path(), &typed).unwrap();
-        assert_eq!(judged_in(&typed).pop().unwrap().unwrap().gap, None);
+        assert_eq!(
+            judged_in(&typed)
+                .pop()
+                .unwrap()
+                .unwrap()
+                .inconclusive_reason,
+            None
+        );
         fs::remove_dir_all(typed.parent().unwrap()).unwrap();
     }
 }
@@ -235,7 +244,7 @@ fn a_file_of_any_length_takes_no_more_memory_than_is_allowed() {
     let sparse = fs::File::options().write(true).open(capture).unwrap();
     sparse.set_len(1 << 40).unwrap();
     let said = judged_in(dir.path()).pop().unwrap().unwrap();
-    assert_eq!(said.gap.unwrap().id, "capture-not-read");
+    assert_eq!(said.inconclusive_reason.unwrap().id, "capture-not-read");
 }
 
 #[test]
@@ -258,7 +267,7 @@ fn no_file_is_read_but_those_beside_the_document() {
         let said = judged_in(inside.path());
         let gaps = said
             .into_iter()
-            .map(|report| report.unwrap().gap.unwrap().id);
+            .map(|report| report.unwrap().inconclusive_reason.unwrap().id);
         assert_eq!(gaps.collect::<Vec<_>>(), ["capture-missing"], "{name}");
     }
 }

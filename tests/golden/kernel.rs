@@ -280,8 +280,8 @@ fn what_an_older_kernel_cannot_tell_is_not_missed() {
         });
         let linux_6_9 = judged(golden, |evidence| {
             let trace = evidence.trace.as_mut().unwrap();
-            trace.coverage.without_socket = false;
-            trace.coverage.reasons = false;
+            trace.coverage.resets_without_socket = false;
+            trace.coverage.reset_reasons = false;
             trace.events.retain_mut(|event| {
                 let What::SendReset { state, reason } = &mut event.what else {
                     return true;
@@ -292,7 +292,7 @@ fn what_an_older_kernel_cannot_tell_is_not_missed() {
         });
         let linux_5_10 = judged(golden, |evidence| {
             let trace = evidence.trace.as_mut().unwrap();
-            trace.coverage.error_report = false;
+            trace.coverage.inet_sk_error_report = false;
             let kept = |event: &Event| !matches!(event.what, What::ErrorReport(_));
             trace.events.retain(kept);
         });

@@ -64,7 +64,7 @@ fn is_confirmed() {
     assert_eq!(reports.len(), trials());
     for report in reports {
         let report = report.unwrap();
-        let remarks = (&report.gap, &report.findings);
+        let remarks = (&report.inconclusive_reason, &report.findings);
         assert_eq!(
             report.verdict,
             Some(Verdict::Confirmed),
@@ -156,12 +156,12 @@ fn says_in_comments_why_each_call_failed() {
         let golden = Golden::read(stem);
         for reset in golden.trial()["resets"].as_array().unwrap() {
             // One that nobody was told of explains nothing.
-            if reset["explains"] == Value::Array(Vec::new()) {
+            if reset["explains_calls"] == Value::Array(Vec::new()) {
                 continue;
             }
             let frame = usize::try_from(reset["frame"].as_u64().unwrap()).unwrap();
             let comments = &pcapng::frames(capture)[frame - 1].comments;
-            let told = usize::try_from(reset["explains"][0].as_u64().unwrap()).unwrap();
+            let told = usize::try_from(reset["explains_calls"][0].as_u64().unwrap()).unwrap();
             let call = &golden.trial()["calls"][told];
             // The two clocks are one, so the interval is the difference of the two times in the document.
             let trial = golden.trial();

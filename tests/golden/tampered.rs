@@ -196,7 +196,7 @@ fn a_frame_came_after_the_error() {
         let trial = golden.trial();
         let reset = &trial["resets"][0];
         let frame = usize::try_from(reset["frame"].as_u64().unwrap()).unwrap();
-        let call = usize::try_from(reset["explains"][0].as_u64().unwrap()).unwrap();
+        let call = usize::try_from(reset["explains_calls"][0].as_u64().unwrap()).unwrap();
         let ended = trial["began_realtime_ns"].as_u64().unwrap()
             + trial["calls"][call]["ended_ns"].as_u64().unwrap();
         let place = places(golden)[frame - 1];

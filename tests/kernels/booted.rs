@@ -58,7 +58,7 @@ fn every_kernel_does_what_its_version_says() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     for kernel in kernels {
         assert_eq!(
-            kernel["witnesses"]["kernel_trace"],
+            kernel["evidence_sources"]["kernel_trace"],
             geteuid().is_root() || kernel["label"] != kernels.last().unwrap()["label"]
         );
         let directory = Path::new(kernel["report"].as_str().unwrap())

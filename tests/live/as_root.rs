@@ -125,7 +125,7 @@ fn frames_that_the_kernel_drops_make_a_trial_inconclusive() {
         } else {
             "frames-dropped".into()
         };
-        assert_eq!(trial["gap"]["id"], gap, "{trial}");
+        assert_eq!(trial["inconclusive_reason"]["id"], gap, "{trial}");
     }
 }
 

@@ -74,9 +74,12 @@ fn names_what_it_was_judged_from_and_what_was_said_then() {
         let evidence = &trial["evidence"];
         let file = dir.path().join(trial["capture_file"].as_str().unwrap());
         assert_eq!(evidence["file"], file.to_str().unwrap());
-        assert_eq!(evidence["recorded"], "confirmed");
-        assert_eq!(evidence["release"], kernel.release().to_str().unwrap());
-        assert_eq!(evidence["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(evidence["recorded_verdict"], "confirmed");
+        assert_eq!(
+            evidence["kernel_release"],
+            kernel.release().to_str().unwrap()
+        );
+        assert_eq!(evidence["tool_version"], env!("CARGO_PKG_VERSION"));
     }
 }
 
@@ -209,7 +212,7 @@ fn gaps(trials: &[Value]) -> Vec<(String, &Value)> {
     let others = trials
         .iter()
         .filter(|trial| trial["verdict"] != "confirmed");
-    let gap = |trial| (stem(trial), &trial["gap"]["id"]);
+    let gap = |trial| (stem(trial), &trial["inconclusive_reason"]["id"]);
     others.map(gap).collect()
 }
 
@@ -276,7 +279,7 @@ fn does_not_know_more_than_the_live_run_did() {
     let arguments = [&hidden[..], &["--family", "ipv4"]].concat();
     let live = Run::of(&mut saving(dir.path(), &arguments)).quietly(3);
     let live = live.trials();
-    assert_eq!(live[0]["gap"]["id"], "filter-hides");
+    assert_eq!(live[0]["inconclusive_reason"]["id"], "filter-hides");
     let again = check(&JSON, &[dir.path()]).quietly(3).trials();
     assert_same(&live, &again);
     // Neither alone.
@@ -344,7 +347,7 @@ fn refuses_a_record_that_the_frames_of_a_classic_pcap_were_not_captured_with() {
     fs::write(&document, text.replace(told, claimed)).unwrap();
     let trials = check(&JSON, &[&document]).quietly(3).trials();
     assert_eq!(trials[0]["scenario"], "linger-zero-close");
-    assert_eq!(trials[0]["gap"]["id"], "transcript-altered");
+    assert_eq!(trials[0]["inconclusive_reason"]["id"], "transcript-altered");
     // What cannot be read is worse.
     let evidence = [Path::new("/nonexistent"), &document];
     check(&JSON, &evidence).complaint();

@@ -64,7 +64,7 @@ fn the_last_one_on_a_reset_says_which_call_it_explains_and_how_much_later() {
     for ((trial, file), comments) in trials.iter().zip(&files).zip(by_frame(&files)) {
         for reset in trial["resets"].as_array().unwrap() {
             let of_frame = &comments[index(&reset["frame"]) - 1];
-            let call = &trial["calls"][index(&reset["explains"][0])];
+            let call = &trial["calls"][index(&reset["explains_calls"][0])];
             let (told, later) = (called_and_told(call), later(trial, &reset["frame"], call));
             let expected = format!("this RST is why the {told}, {later} later");
             assert_eq!(of_frame.last(), Some(&expected), "{}", file.display());

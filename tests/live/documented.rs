@@ -531,7 +531,7 @@ fn assert_reset(trial: &Value, documented: Option<&DocumentedReset>) {
         "{trial}"
     );
     assert_eq!(reset["acceptable"], true, "{trial}");
-    let (sender, reason) = if trial["trace"].is_null() {
+    let (sender, reason) = if trial["trace_coverage"].is_null() {
         ("unknown", Value::Null)
     } else {
         let (sender, reason) = sender_and_reason(trial["scenario"].as_str().unwrap());
@@ -540,7 +540,7 @@ fn assert_reset(trial: &Value, documented: Option<&DocumentedReset>) {
     assert_eq!(reset["sender"], sender, "{trial}");
     assert_eq!(reset["kernel_reason"], reason, "{trial}");
     assert_eq!(
-        reset["explains"],
+        reset["explains_calls"],
         Value::from(vec![documented.told]),
         "{trial}"
     );

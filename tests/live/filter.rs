@@ -28,7 +28,7 @@ fn that_hides_nothing_that_was_there_changes_nothing() {
 #[test]
 fn that_shows_nothing_but_resets_proves_nothing() {
     let trial = &one_trial("tcp[13] & 4 != 0").quietly(3).trials()[0];
-    assert_eq!(trial["gap"]["id"], "filter-hides");
+    assert_eq!(trial["inconclusive_reason"]["id"], "filter-hides");
     let packets = trial["packets"].as_array().unwrap();
     assert_eq!(packets.len(), 1);
     assert_eq!(packets[0]["flags"], "R.");
@@ -45,7 +45,10 @@ fn that_hides_a_reset_neither_confirms_nor_refutes() {
         let mut command = rstproof(&["run", scenario, "--family", "ipv4", "--format", "json"]);
         let run = Run::of(command.args(["-f", filter])).quietly(3);
         let trial = &run.trials()[0];
-        assert_eq!(trial["gap"]["id"], "filter-hides", "{scenario}");
+        assert_eq!(
+            trial["inconclusive_reason"]["id"], "filter-hides",
+            "{scenario}"
+        );
         assert_eq!(trial["findings"], Value::Array(Vec::new()));
     }
 }

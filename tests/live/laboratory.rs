@@ -37,7 +37,7 @@ impl Experiment {
             .collect();
         assert_eq!(told.join(" "), self.told, "{}", self.scenario);
 
-        let is_traced = !trial["trace"].is_null();
+        let is_traced = !trial["trace_coverage"].is_null();
         let resets = trial["resets"].as_array().unwrap().iter();
         let seen: Vec<String> = resets
             .map(|reset| {

@@ -152,7 +152,7 @@ impl Run {
 #[track_caller]
 pub(crate) fn trials(document: &str) -> Vec<Value> {
     let document: Value = document.parse().unwrap();
-    assert_eq!(document["schema"], 1);
+    assert_eq!(document["schema"], 2);
     assert!(document["capture"]["dropped"].is_u64());
     document["trials"].as_array().unwrap().clone()
 }

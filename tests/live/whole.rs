@@ -98,7 +98,10 @@ fn assert_left_whole(dir: &Path, shown: &[Value], jobs: usize) {
     let (confirmed, others): (Vec<Value>, Vec<Value>) = again
         .into_iter()
         .partition(|trial| trial["verdict"] == "confirmed");
-    let others: Vec<&Value> = others.iter().map(|trial| &trial["gap"]["id"]).collect();
+    let others: Vec<&Value> = others
+        .iter()
+        .map(|trial| &trial["inconclusive_reason"]["id"])
+        .collect();
     assert!(others.iter().all(|gap| **gap == "transcript-missing"));
     assert!(others.len() <= jobs, "{others:?}");
     assert!(run.err.lines().count() <= jobs, "{}", run.err);
@@ -194,7 +197,7 @@ fn after_sigkill_of_a_forced_run() {
         let gaps: Vec<&Value> = again
             .iter()
             .filter(|trial| trial["verdict"] != "confirmed")
-            .map(|trial| &trial["gap"]["id"])
+            .map(|trial| &trial["inconclusive_reason"]["id"])
             .collect();
         assert!(gaps.len() <= 1, "after {wanted}: {gaps:?}");
         assert!(gaps.iter().all(|gap| **gap == "transcript-missing"));

@@ -183,7 +183,7 @@ pub struct Batch {
     /// Number of frames.
     pub frames: u32,
     /// Number of frames whose link type is not supported, by the number of the type.
-    pub unread_links: BTreeMap<u16, u32>,
+    pub unsupported_link_types: BTreeMap<u16, u32>,
     /// Number of TCP frames that are IP fragments. First fragments are read; later ones are skipped, since they have no
     /// TCP header.
     pub fragments: u32,
@@ -201,7 +201,7 @@ impl Batch {
         for segments in &mut self.segments {
             segments.clear();
         }
-        self.unread_links.clear();
+        self.unsupported_link_types.clear();
         self.resets = 0;
         (self.frames, self.fragments, self.cut) = (0, 0, 0);
         (self.filtered, self.dropped) = (0, 0);
@@ -302,7 +302,7 @@ impl<'w> Look<'w> {
             return;
         }
         let Some(link) = Link::from_number(kind.into()) else {
-            *batch.unread_links.entry(kind).or_default() += 1;
+            *batch.unsupported_link_types.entry(kind).or_default() += 1;
             return;
         };
         // The fast path reads only the outer packet.

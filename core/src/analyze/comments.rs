@@ -3,7 +3,7 @@
 //! If a frame has several comments, Wireshark before version 3.5 shows only the last, so the most important one comes
 //! last.
 
-use super::explain::Duty;
+use super::explain::RequiredAction;
 use super::marks::Weight;
 use super::table::{Connection, Told};
 use crate::flow::{Acceptance, State};
@@ -15,29 +15,29 @@ pub fn of_reset(told: &Told) -> Vec<String> {
     let (reset, explanation) = (&told.reset, &told.explanation);
     let mut comments = Vec::new();
     comments.extend(
-        (told.facts.iter())
+        (told.indicators.iter())
             .filter(|fact| fact.accuses(Weight::Moderate))
             .map(|fact| {
                 let (weight, message) = (weight(fact.weight), printable(&fact.message));
                 format!("indicates injection ({weight}): {message}")
             }),
     );
-    comments.extend((told.said.iter()).map(|said| {
+    comments.extend((told.diagnostics.iter()).map(|said| {
         let said = printable(&said.to_string());
         format!("it carries: {said}")
     }));
     comments.extend(
         explanation
-            .would_tell
+            .to_confirm
             .map(|what| format!("to be sure: {what}")),
     );
     let receiver = reset.from.peer().name();
-    comments.push(match (explanation.errno, explanation.why_no_errno) {
+    comments.push(match (explanation.errno, explanation.errno_note) {
         (Some(errno), _) => format!("the {receiver} application gets {errno:?}"),
         (None, Some(why)) => format!("no application gets an error: {why}"),
         (None, None) => "no application gets an error".to_owned(),
     });
-    comments.push(duty(told));
+    comments.push(required_action(told));
     let form = reset
         .form
         .map_or("not a form that Linux sends", |form| form.name());
@@ -46,7 +46,7 @@ pub fn of_reset(told: &Told) -> Vec<String> {
         .map_or("cause unknown", |cause| cause.id());
     comments.push(format!(
         "RST of the {}, {cause}, {form}: {}",
-        reset.from, explanation.ground
+        reset.from, explanation.explanation
     ));
     comments
 }
@@ -62,19 +62,17 @@ pub fn of_connection(connection: &Connection<'_>) -> String {
     )
 }
 
-/// Describes the action that the receiver of the RST must take, its state, and the reason.
+/// Action required of the receiver of an RST, its state, and the reason.
 #[must_use]
-pub fn duty(told: &Told) -> String {
+pub fn required_action(told: &Told) -> String {
     let reset = &told.reset;
     let receiver = reset.from.peer().name();
-    let must = match told.explanation.duty {
-        Some(Duty::Accept) => format!("the {receiver} must accept it"),
-        Some(Duty::Ignore) => format!("the {receiver} ignores it"),
-        Some(Duty::Challenge) => format!("the {receiver} challenges it"),
-        None if told.explanation.acceptable == Some(false) => {
-            format!("the {receiver} does not receive it")
-        }
-        None => format!("whether the {receiver} must accept it is unknown"),
+    let must = match told.explanation.required_action {
+        RequiredAction::Accept => format!("the {receiver} must accept it"),
+        RequiredAction::Drop => format!("the {receiver} ignores it"),
+        RequiredAction::Challenge => format!("the {receiver} challenges it"),
+        RequiredAction::NotDelivered => format!("the {receiver} does not receive it"),
+        RequiredAction::Unknown => format!("whether the {receiver} must accept it is unknown"),
     };
     let state = match (reset.receiver_state, reset.acceptance) {
         (State::Closed | State::Listen, Acceptance::NoConnection) => String::new(),

@@ -24,7 +24,7 @@ use crate::printable::printable;
 ///
 /// The JSON form is `{"id", "message"}` plus the fields of the variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum Diagnostic {
     /// Text payload.
     Text {
         /// Beginning of the text, with every character that a terminal would interpret escaped.
@@ -32,7 +32,7 @@ pub enum Said {
         /// Length of the payload on the wire, in bytes.
         len: u32,
         /// True if `text` is the complete payload.
-        whole: bool,
+        complete: bool,
     },
     /// Binary payload.
     Bytes {
@@ -55,7 +55,7 @@ pub enum Said {
         /// Flag bits U, V, W and T.
         flags: u8,
         /// Reason code: a number of the registry "MPTCP `MP_TCPRST` Reason Codes".
-        reason: u8,
+        code: u8,
     },
     /// Option `MP_FASTCLOSE` (RFC 8684, 3.5): abort of the whole connection, with all its subflows.
     FastClose {
@@ -70,20 +70,20 @@ pub enum Said {
     /// Malformed header, option or diagnostic payload.
     Malformed {
         /// Malformed part: `header`, `options`, `mptcp-option` or `diagnostic-payload`.
-        what: &'static str,
-        /// Description of the problem.
-        problem: String,
+        part: &'static str,
+        /// Description of the error.
+        error: String,
     },
 }
 
-impl Said {
+impl Diagnostic {
     /// Returns the stable name, in kebab-case.
     #[must_use]
     pub fn id(&self) -> &'static str {
         match self {
             Self::Text { .. } => "payload-text",
             Self::Bytes { .. } => "payload-bytes",
-            Self::Reason { .. } => "reason",
+            Self::Reason { .. } => "payload-reason",
             Self::SubflowReset { .. } => "mptcp-reset",
             Self::FastClose { .. } => "mptcp-fastclose",
             Self::ChecksumFailed { .. } => "mptcp-fail",
@@ -101,11 +101,15 @@ impl Said {
 /// Flag T (transient) of `MP_TCPRST`.
 const TRANSIENT: u8 = 1;
 
-impl fmt::Display for Said {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text { text, len, whole } => {
-                let more = if *whole { "" } else { "…" };
+            Self::Text {
+                text,
+                len,
+                complete,
+            } => {
+                let more = if *complete { "" } else { "…" };
                 write!(f, "{len} bytes of payload: \"{text}{more}\"")
             }
             Self::Bytes { hex, len } => write!(f, "{len} bytes of payload: {hex}"),
@@ -128,14 +132,14 @@ impl fmt::Display for Said {
                     None => Ok(()),
                 }
             }
-            Self::SubflowReset { reason, .. } => {
-                let name = subflow_reason(*reason).unwrap_or("not registered");
+            Self::SubflowReset { code, .. } => {
+                let name = subflow_reason(*code).unwrap_or("not registered");
                 let transient = if self.is_transient() {
                     ", transient"
                 } else {
                     ""
                 };
-                write!(f, "MP_TCPRST: reason {reason} ({name}){transient}")
+                write!(f, "MP_TCPRST: reason {code} ({name}){transient}")
             }
             Self::FastClose { key } => write!(f, "MP_FASTCLOSE: key {key:016x}"),
             Self::ChecksumFailed { data_seq } => {
@@ -144,21 +148,25 @@ impl fmt::Display for Said {
                     "MP_FAIL: checksum failed at data sequence number {data_seq}"
                 )
             }
-            Self::Malformed { what, problem } => write!(f, "malformed {what}: {problem}"),
+            Self::Malformed { part, error } => write!(f, "malformed {part}: {error}"),
         }
     }
 }
 
-impl Serialize for Said {
+impl Serialize for Diagnostic {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("id", self.id())?;
         map.serialize_entry("message", &self.to_string())?;
         match self {
-            Self::Text { text, len, whole } => {
+            Self::Text {
+                text,
+                len,
+                complete,
+            } => {
                 map.serialize_entry("text", text)?;
                 map.serialize_entry("len", len)?;
-                map.serialize_entry("whole", whole)?;
+                map.serialize_entry("complete", complete)?;
             }
             Self::Bytes { hex, len } => {
                 map.serialize_entry("hex", hex)?;
@@ -175,9 +183,9 @@ impl Serialize for Said {
                 map.serialize_entry("name", &name)?;
                 map.serialize_entry("description", description)?;
             }
-            Self::SubflowReset { flags, reason } => {
-                map.serialize_entry("reason", reason)?;
-                map.serialize_entry("name", &subflow_reason(*reason))?;
+            Self::SubflowReset { flags, code } => {
+                map.serialize_entry("code", code)?;
+                map.serialize_entry("name", &subflow_reason(*code))?;
                 map.serialize_entry("transient", &self.is_transient())?;
                 map.serialize_entry("flags", flags)?;
             }
@@ -186,9 +194,9 @@ impl Serialize for Said {
             Self::ChecksumFailed { data_seq } => {
                 map.serialize_entry("data_seq", &data_seq.to_string())?;
             }
-            Self::Malformed { what, problem } => {
-                map.serialize_entry("what", what)?;
-                map.serialize_entry("problem", problem)?;
+            Self::Malformed { part, error } => {
+                map.serialize_entry("part", part)?;
+                map.serialize_entry("error", error)?;
             }
         }
         map.end()
@@ -234,10 +242,10 @@ fn subflow_reason(code: u8) -> Option<&'static str> {
     })
 }
 
-fn malformed(what: &'static str, problem: impl Into<String>) -> Said {
-    Said::Malformed {
-        what,
-        problem: problem.into(),
+fn malformed(part: &'static str, error: impl Into<String>) -> Diagnostic {
+    Diagnostic::Malformed {
+        part,
+        error: error.into(),
     }
 }
 
@@ -245,11 +253,11 @@ fn malformed(what: &'static str, problem: impl Into<String>) -> Said {
 /// then its payload. The result is empty if the packet is no RST, or carries nothing unusual. Bytes that were not
 /// captured are ignored.
 #[must_use]
-pub fn of(packet: &[u8]) -> Vec<Said> {
+pub fn of(packet: &[u8]) -> Vec<Diagnostic> {
     read(packet).unwrap_or_default()
 }
 
-fn read(packet: &[u8]) -> Option<Vec<Said>> {
+fn read(packet: &[u8]) -> Option<Vec<Diagnostic>> {
     let ip = Ip::of(packet)?;
     if ip.protocol != TCP || ip.part == Part::Later {
         return None;
@@ -281,7 +289,7 @@ fn read(packet: &[u8]) -> Option<Vec<Said>> {
 const MPTCP: u8 = 30;
 
 /// Decodes TCP options (RFC 9293, 3.1). Problems are reported only if `is_whole`, the options were captured completely.
-fn read_options(mut options: &[u8], is_whole: bool, said: &mut Vec<Said>) {
+fn read_options(mut options: &[u8], is_whole: bool, said: &mut Vec<Diagnostic>) {
     loop {
         options = match options {
             // Kind 0 ends the list, and kind 1 is padding; neither has a length.
@@ -312,19 +320,19 @@ fn read_options(mut options: &[u8], is_whole: bool, said: &mut Vec<Said>) {
 }
 
 /// Decodes an option of Multipath TCP, if it ends a connection or a subflow or reports an error.
-fn mptcp(option: &[u8]) -> Option<Said> {
+fn mptcp(option: &[u8]) -> Option<Diagnostic> {
     let &[_, len, third, ref rest @ ..] = option else {
         return Some(malformed("mptcp-option", "no subtype"));
     };
     // The upper half of the third byte is the subtype, which the lengths below belong to (RFC 8684, 3).
     Some(match (third >> 4, rest) {
-        (6, [_, data_seq @ ..]) if data_seq.len() == 8 => Said::ChecksumFailed {
+        (6, [_, data_seq @ ..]) if data_seq.len() == 8 => Diagnostic::ChecksumFailed {
             data_seq: number(data_seq),
         },
-        (7, [_, key @ ..]) if key.len() == 8 => Said::FastClose { key: number(key) },
-        (8, &[reason]) => Said::SubflowReset {
+        (7, [_, key @ ..]) if key.len() == 8 => Diagnostic::FastClose { key: number(key) },
+        (8, &[code]) => Diagnostic::SubflowReset {
             flags: third & 0x0f,
-            reason,
+            code,
         },
         (6, _) => malformed("mptcp-option", format!("MP_FAIL of {len} bytes")),
         (7, _) => malformed("mptcp-option", format!("MP_FASTCLOSE of {len} bytes")),
@@ -340,7 +348,7 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 /// Decodes the payload, of which `len` bytes were sent.
-fn read_payload(captured: &[u8], len: u32) -> Option<Said> {
+fn read_payload(captured: &[u8], len: u32) -> Option<Diagnostic> {
     let len_here = usize::try_from(len).unwrap_or(usize::MAX);
     // Further bytes are a trailer of the frame.
     let payload = captured.get(..len_here).unwrap_or(captured);
@@ -362,7 +370,7 @@ const MAGIC: [u8; 2] = [0x33, 0xaa];
 
 /// Decodes a diagnostic payload after its first bytes: reason and private enterprise number
 /// (draft-ietf-tcpm-rst-diagnostic-payload-02, 4.1).
-fn diagnostic(rest: &[u8], len: u32, is_cut: bool) -> Option<Said> {
+fn diagnostic(rest: &[u8], len: u32, is_cut: bool) -> Option<Diagnostic> {
     // Two bytes of magic, two of reason, four of enterprise number.
     if len != 8 {
         return Some(malformed(
@@ -376,7 +384,7 @@ fn diagnostic(rest: &[u8], len: u32, is_cut: bool) -> Option<Said> {
     let (code, pen) = rest.split_first_chunk::<2>()?;
     Some(match (u16::from_be_bytes(*code), number(pen)) {
         (0, _) => malformed("diagnostic-payload", "reason 0, which is reserved"),
-        (code, pen) => Said::Reason {
+        (code, pen) => Diagnostic::Reason {
             code: Some(code.into()),
             pen,
             description: None,
@@ -392,7 +400,7 @@ const MOST_BYTES: usize = 32;
 
 /// Returns the payload as text, if it is UTF-8 without control characters other than tabs and line breaks. A text
 /// truncated within a character ends before it; a NUL at the end is a C string's terminator and is removed.
-fn text(payload: &[u8], len: u32) -> Option<Said> {
+fn text(payload: &[u8], len: u32) -> Option<Diagnostic> {
     let is_all = u32::try_from(payload.len()) == Ok(len) && payload.len() <= LONGEST_TEXT;
     let shown = payload.get(..LONGEST_TEXT).unwrap_or(payload);
     let text = match std::str::from_utf8(shown) {
@@ -404,18 +412,18 @@ fn text(payload: &[u8], len: u32) -> Option<Said> {
     };
     let text = text.strip_suffix('\0').unwrap_or(text);
     let is_text = |letter: char| !letter.is_control() || matches!(letter, '\t' | '\n' | '\r');
-    (!text.is_empty() && text.chars().all(is_text)).then(|| Said::Text {
+    (!text.is_empty() && text.chars().all(is_text)).then(|| Diagnostic::Text {
         text: printable(text),
         len,
-        whole: is_all,
+        complete: is_all,
     })
 }
 
-fn bytes(payload: &[u8], len: u32) -> Said {
+fn bytes(payload: &[u8], len: u32) -> Diagnostic {
     let shown = payload.get(..MOST_BYTES).unwrap_or(payload);
     let mut hex = String::with_capacity(shown.len() * 2);
     for digit in shown.iter().flat_map(|byte| [byte >> 4, byte & 0x0f]) {
         hex.extend(char::from_digit(digit.into(), 16));
     }
-    Said::Bytes { hex, len }
+    Diagnostic::Bytes { hex, len }
 }

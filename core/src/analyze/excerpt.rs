@@ -78,8 +78,8 @@ impl Excerpt {
             let comments = comments.into_iter().map(|text| self.shared(text)).collect();
             let frame = told.reset.frame;
             self.notes.entry(frame).or_default().reset = comments;
-            if let Some(drawn_by) = told.reset.drawn_by {
-                let draws = &mut self.notes.entry(drawn_by).or_default().draws;
+            if let Some(triggered_by) = told.reset.triggered_by {
+                let draws = &mut self.notes.entry(triggered_by).or_default().draws;
                 // One more than the maximum shows that there are more.
                 if draws.len() <= MOST_DRAWN {
                     draws.push(frame);

@@ -96,28 +96,32 @@ impl Serialize for Cause {
     }
 }
 
-/// What the receiver has to do with a RST (RFC 9293, 3.10.7; RFC 5961, 3.2).
+/// Action that the standards require of the receiver of an RST (RFC 9293, 3.10.7; RFC 5961, 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Duty {
-    /// Believe it.
+pub enum RequiredAction {
+    /// Reset the connection.
     Accept,
-    /// Drop it.
-    Ignore,
-    /// Answer with an ACK, and let the sender say it again.
+    /// Drop the RST silently.
+    Drop,
+    /// Answer with a challenge ACK.
     Challenge,
+    /// None: the RST did not reach its receiver.
+    NotDelivered,
+    /// Unknown from this capture.
+    Unknown,
 }
 
-impl Duty {
-    /// What follows from how it was judged; `None` where the capture does not tell.
+impl RequiredAction {
+    /// Action that follows from the acceptance of an RST.
     #[must_use]
-    pub fn of(acceptance: Acceptance) -> Option<Self> {
+    pub fn of(acceptance: Acceptance) -> Self {
         match acceptance {
-            // There is nothing to be done about what does not come.
-            Acceptance::Unknown | Acceptance::NotArrived => None,
-            it if it.is_acceptable() => Some(Self::Accept),
-            it if it.draws_challenge() => Some(Self::Challenge),
-            _ => Some(Self::Ignore),
+            Acceptance::Unknown => Self::Unknown,
+            Acceptance::NotArrived => Self::NotDelivered,
+            it if it.is_acceptable() => Self::Accept,
+            it if it.draws_challenge() => Self::Challenge,
+            _ => Self::Drop,
         }
     }
 }
@@ -129,8 +133,8 @@ pub struct Later {
     pub call: &'static str,
     /// If it is the first call to meet the error: an errno, or what it returns.
     pub first: &'static str,
-    /// If another call has met it before, and ever after.
-    pub then: &'static str,
+    /// Result of every call after the one that reported the error.
+    pub afterwards: &'static str,
 }
 
 /// `tcp_reset()` sets the error, and the first call takes it away (`sock_error()`).
@@ -138,12 +142,12 @@ const RESET: [Later; 2] = [
     Later {
         call: "read",
         first: "ECONNRESET",
-        then: "0",
+        afterwards: "0",
     },
     Later {
         call: "write",
         first: "ECONNRESET",
-        then: "EPIPE",
+        afterwards: "EPIPE",
     },
 ];
 
@@ -152,12 +156,12 @@ const RESET_AFTER_FIN: [Later; 2] = [
     Later {
         call: "read",
         first: "0",
-        then: "0",
+        afterwards: "0",
     },
     Later {
         call: "write",
         first: "EPIPE",
-        then: "EPIPE",
+        afterwards: "EPIPE",
     },
 ];
 
@@ -166,17 +170,17 @@ const REFUSED: [Later; 3] = [
     Later {
         call: "connect",
         first: "ECONNREFUSED",
-        then: "ECONNABORTED",
+        afterwards: "ECONNABORTED",
     },
     Later {
         call: "read",
         first: "ECONNREFUSED",
-        then: "0",
+        afterwards: "0",
     },
     Later {
         call: "write",
         first: "ECONNREFUSED",
-        then: "EPIPE",
+        afterwards: "EPIPE",
     },
 ];
 
@@ -185,18 +189,18 @@ const REFUSED: [Later; 3] = [
 pub struct Explanation {
     /// Whether its receiver has to believe it; `None` if the capture does not tell.
     pub acceptable: Option<bool>,
-    /// What its receiver has to do with it; `None` if the capture does not tell, or it has not arrived.
-    pub duty: Option<Duty>,
+    /// Action required of its receiver.
+    pub required_action: RequiredAction,
     /// Why it was sent; `None` if the capture does not tell.
     pub cause: Option<Cause>,
-    /// What that is concluded from, or why nothing is: a sentence.
-    pub ground: &'static str,
-    /// What would settle what is left open.
-    pub would_tell: Option<&'static str>,
+    /// Explanation of the cause, or of why it is unknown: a clause.
+    pub explanation: &'static str,
+    /// Observation that would confirm the cause.
+    pub to_confirm: Option<&'static str>,
     /// The error that the receiving application is told of; `None` if there is none, or nobody to tell.
     pub errno: Option<Errno>,
-    /// Why there is no errno.
-    pub why_no_errno: Option<&'static str>,
+    /// Reason why there is no errno.
+    pub errno_note: Option<&'static str>,
     /// How its later calls end.
     pub later: &'static [Later],
 }
@@ -213,10 +217,12 @@ impl Explanation {
     ) -> Self {
         // Of a connection that is met in its midst only what both ends have said is known.
         let is_known = !gaps.begins_midstream || past.of(reset.from).packets > 0;
-        let duty = Duty::of(reset.acceptance).filter(|_| is_known);
-        let acceptable = duty.map(|duty| duty == Duty::Accept);
-        let has_arrived = reset.acceptance != Acceptance::NotArrived;
-        let (cause, ground, would_tell) = cause(reset, header, sender_state, past, gaps);
+        let required_action = match RequiredAction::of(reset.acceptance) {
+            RequiredAction::NotDelivered => RequiredAction::NotDelivered,
+            _ if !is_known => RequiredAction::Unknown,
+            known => known,
+        };
+        let (cause, explanation, to_confirm) = cause(reset, header, sender_state, past, gaps);
         let errno = reset.puts_error_on(reset.from.peer()).filter(|_| is_known);
         let later: &[Later] = match (errno, reset.receiver_state) {
             (None, _) => &[],
@@ -225,29 +231,34 @@ impl Explanation {
             (Some(_), _) => &RESET,
         };
         Self {
-            acceptable: acceptable.or((!has_arrived).then_some(false)),
-            duty,
+            acceptable: match required_action {
+                RequiredAction::Unknown => None,
+                other => Some(other == RequiredAction::Accept),
+            },
+            required_action,
             cause,
-            ground,
-            would_tell,
+            explanation,
+            to_confirm,
             errno,
-            why_no_errno: errno.is_none().then(|| why_no_errno(reset, duty)),
+            errno_note: errno.is_none().then(|| errno_note(reset, required_action)),
             later,
         }
     }
 }
 
-fn why_no_errno(reset: &Reset, duty: Option<Duty>) -> &'static str {
-    match (duty, reset.receiver_state) {
-        (None, _) if reset.acceptance == Acceptance::NotArrived => {
+fn errno_note(reset: &Reset, required_action: RequiredAction) -> &'static str {
+    match (required_action, reset.receiver_state) {
+        (RequiredAction::NotDelivered, _) => {
             "it was captured at its sender, but not at its receiver"
         }
-        (None, _) => "the capture does not show whether the receiver had to accept it",
-        (Some(Duty::Ignore | Duty::Challenge), _) => "its receiver does not accept it",
-        (Some(Duty::Accept), State::TimeWait) => {
+        (RequiredAction::Unknown, _) => {
+            "the capture does not show whether the receiver had to accept it"
+        }
+        (RequiredAction::Drop | RequiredAction::Challenge, _) => "its receiver does not accept it",
+        (RequiredAction::Accept, State::TimeWait) => {
             "a connection in TIME-WAIT has no socket that could report it"
         }
-        (Some(Duty::Accept), _) => {
+        (RequiredAction::Accept, _) => {
             "the connection is still in the SYN or accept queue, and the listener drops it"
         }
     }
@@ -334,7 +345,7 @@ fn answer(
     gaps: &Gaps,
 ) -> (Option<Cause>, &'static str, Option<&'static str>) {
     let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
-    let drawn = reset.drawn_by;
+    let drawn = reset.triggered_by;
     let is_latest = drawn.is_some() && drawn == receiver.latest().map(|it| it.frame);
     if is_latest && receiver.probes > 0 {
         return (

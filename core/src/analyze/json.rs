@@ -2,18 +2,19 @@
 //!
 //! What is not known is null, and a field beside it says why.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-use super::diagnosis::Said;
-use super::explain::{Cause, Duty, Later};
-use super::marks::Fact;
+use super::diagnosis::Diagnostic;
+use super::explain::{Cause, Later, RequiredAction};
+use super::marks::Indicator;
 use super::table::{Connection, Told, Totals};
-use super::tally::Tally;
+use super::tally::{ResetSource, Tally};
 use super::zeek::ConnState;
-use crate::flow::{Form, State};
+use crate::flow::{Acceptance, Form, State};
 use crate::report::SCHEMA;
 use crate::transcript::{Errno, Role};
 
@@ -40,9 +41,9 @@ struct ConnectionLine<'a> {
     ip_bytes: Ends<u64>,
     missed_bytes: u64,
     /// Frames of its RSTs, the first 64.
-    resets: &'a [u32],
+    reset_frames: &'a [u32],
     reset_count: u64,
-    incomplete: Incomplete,
+    capture_gaps: CaptureGaps,
 }
 
 #[derive(Serialize)]
@@ -51,9 +52,9 @@ struct Ends<T> {
     server: T,
 }
 
-/// What lowers the claims that may be made.
+/// Parts of a connection that are missing in the capture, or in it twice: its analysis is limited.
 #[derive(Serialize)]
-struct Incomplete {
+struct CaptureGaps {
     begins_midstream: bool,
     /// The first frame that acknowledges what was not captured.
     lost_before_frame: Option<u32>,
@@ -75,18 +76,19 @@ struct ResetLine<'a> {
     form: Option<Form>,
     /// Null if the capture does not tell.
     acceptable: Option<bool>,
-    must: Option<Duty>,
-    acceptance: String,
+    required_action: RequiredAction,
+    /// Reason for the required action, or why it is unknown.
+    acceptance: Cow<'static, str>,
     receiver_state: State,
     cause: Option<Cause>,
-    ground: &'static str,
-    would_tell: Option<&'static str>,
+    explanation: &'static str,
+    to_confirm: Option<&'static str>,
     errno: Option<Errno>,
-    why_no_errno: Option<&'static str>,
+    errno_note: Option<&'static str>,
     later_calls: &'a [Later],
-    drawn_by: Option<u32>,
-    evidence: &'a [Fact],
-    says: &'a [Said],
+    triggered_by: Option<u32>,
+    indicators: &'a [Indicator],
+    diagnostics: &'a [Diagnostic],
 }
 
 #[derive(Serialize)]
@@ -95,41 +97,57 @@ struct SummaryLine<'a> {
     schema: u32,
     file: &'a str,
     packets: u64,
-    tcp: u64,
-    /// RSTs, each once; and frames that hold one, copies included.
+    tcp_segments: u64,
+    /// RSTs, each once; and packets that hold one, copies included.
     resets: u64,
-    reset_frames: u64,
+    reset_packets: u64,
     connections: u64,
     bytes_read: u64,
     /// Whether the file was read to its end.
-    whole: bool,
+    complete: bool,
     /// Why not.
-    problem: Option<&'a str>,
+    error: Option<&'a str>,
     causes: Vec<Count<Option<Cause>>>,
     conn_states: Vec<Count<ConnState>>,
-    /// The ends that sent the most RSTs: servers with their ports, clients with port 0.
-    reset_senders: Vec<Count<SocketAddr>>,
-    /// The hosts that sent the most bytes of IP over TCP.
-    talkers: Vec<Count<IpAddr>>,
-    marked_resets: u64,
+    /// Addresses that the most RSTs carry as their source.
+    reset_sources: Vec<ResetSourceCount>,
+    /// Hosts that sent the most bytes of IP over TCP.
+    top_talkers: Vec<Talker>,
+    /// RSTs with a strong indicator of an injection.
+    doubtful_resets: u64,
     incomplete_connections: u64,
     /// Frames that the filter did not let through.
-    filtered: u64,
-    fragments: u64,
-    cut_segments: u64,
+    filtered_out: u64,
+    ip_fragments: u64,
+    truncated_segments: u64,
     frames_dropped: u64,
     evicted_connections: u64,
-    unread_links: Vec<Count<u16>>,
+    unsupported_link_types: Vec<Count<u16>>,
 }
 
 #[derive(Serialize)]
 struct Count<T> {
-    what: T,
+    value: T,
     count: u64,
 }
 
-fn line(out: &mut impl Write, what: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, what)?;
+#[derive(Serialize)]
+struct ResetSourceCount {
+    address: IpAddr,
+    /// Null for a client: all its ports together.
+    port: Option<u16>,
+    role: Role,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct Talker {
+    address: IpAddr,
+    ip_bytes: u64,
+}
+
+fn line(out: &mut impl Write, row: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, row)?;
     out.write_all(b"\n")
 }
 
@@ -174,9 +192,9 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
             bytes: zeek.bytes().map(by_end),
             ip_bytes: by_end(zeek.ip_bytes()),
             missed_bytes: zeek.missed_bytes(),
-            resets: connection.frames,
+            reset_frames: connection.frames,
             reset_count: connection.resets,
-            incomplete: Incomplete {
+            capture_gaps: CaptureGaps {
                 begins_midstream: gaps.begins_midstream,
                 lost_before_frame: gaps.lost,
                 one_sided: gaps.one_sided,
@@ -184,6 +202,17 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
             },
         },
     )
+}
+
+/// Reason for the required action. Where the capture begins in the connection and holds nothing else of the sender, the
+/// sequence numbers alone do not tell.
+fn acceptance(told: &Told) -> Cow<'static, str> {
+    match (told.explanation.required_action, told.reset.acceptance) {
+        (RequiredAction::Unknown, acceptance) if acceptance != Acceptance::Unknown => {
+            "the capture begins midstream and holds no earlier packet from the sender".into()
+        }
+        (_, acceptance) => acceptance.to_string().into(),
+    }
 }
 
 /// Writes the line of a RST.
@@ -208,18 +237,18 @@ pub fn reset(
             destination: connection.socket(reset.from.peer()),
             form: reset.form,
             acceptable: explanation.acceptable,
-            must: explanation.duty,
-            acceptance: reset.acceptance.to_string(),
+            required_action: explanation.required_action,
+            acceptance: acceptance(told),
             receiver_state: reset.receiver_state,
             cause: explanation.cause,
-            ground: explanation.ground,
-            would_tell: explanation.would_tell,
+            explanation: explanation.explanation,
+            to_confirm: explanation.to_confirm,
             errno: explanation.errno,
-            why_no_errno: explanation.why_no_errno,
+            errno_note: explanation.errno_note,
             later_calls: explanation.later,
-            drawn_by: reset.drawn_by,
-            evidence: &told.facts,
-            says: &told.said,
+            triggered_by: reset.triggered_by,
+            indicators: &told.indicators,
+            diagnostics: &told.diagnostics,
         },
     )
 }
@@ -231,7 +260,7 @@ pub fn summary(
     totals: &Totals,
     tally: &Tally,
     bytes_read: u64,
-    problem: Option<&str>,
+    error: Option<&str>,
 ) -> io::Result<()> {
     line(
         out,
@@ -240,33 +269,46 @@ pub fn summary(
             schema: SCHEMA,
             file,
             packets: totals.packets,
-            tcp: totals.tcp,
+            tcp_segments: totals.tcp,
             resets: totals.resets,
-            reset_frames: totals.reset_frames,
+            reset_packets: totals.reset_frames,
             connections: totals.connections,
             bytes_read,
-            whole: problem.is_none(),
-            problem,
+            complete: error.is_none(),
+            error,
             causes: counted(tally.causes.clone()),
             conn_states: counted(tally.states.clone()),
-            reset_senders: counted(tally.top(MOST_NAMED)),
-            talkers: counted(tally.talkers(MOST_NAMED)),
-            marked_resets: tally.marked,
+            reset_sources: (tally.reset_sources(MOST_NAMED).into_iter())
+                .map(|(source, count)| reset_source(source, count))
+                .collect(),
+            top_talkers: (tally.top_talkers(MOST_NAMED).into_iter())
+                .map(|(address, ip_bytes)| Talker { address, ip_bytes })
+                .collect(),
+            doubtful_resets: tally.doubtful,
             incomplete_connections: tally.incomplete,
-            filtered: totals.filtered,
-            fragments: totals.fragments,
-            cut_segments: totals.cut,
+            filtered_out: totals.filtered,
+            ip_fragments: totals.fragments,
+            truncated_segments: totals.cut,
             frames_dropped: totals.dropped,
             evicted_connections: totals.evicted,
-            unread_links: counted(totals.unread_links.clone()),
+            unsupported_link_types: counted(totals.unsupported_link_types.clone()),
         },
     )
+}
+
+fn reset_source(source: ResetSource, count: u64) -> ResetSourceCount {
+    ResetSourceCount {
+        address: source.address,
+        port: source.port,
+        role: source.role(),
+        count,
+    }
 }
 
 /// So many hosts are named.
 const MOST_NAMED: usize = 20;
 
 fn counted<T>(all: impl IntoIterator<Item = (T, u64)>) -> Vec<Count<T>> {
-    let count = |(what, count)| Count { what, count };
+    let count = |(value, count)| Count { value, count };
     all.into_iter().map(count).collect()
 }

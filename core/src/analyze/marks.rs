@@ -7,7 +7,7 @@
 //! And the end itself does not know that it has been reset, and goes on.
 //!
 //! [`Traits`] are what a packet's headers tell, [`Habits`] what those of one sender have in common, [`facts`] what a RST looks
-//! like beside them, and [`later`] what is known only from what follows it. Each [`Fact`] has a weight and a direction; there
+//! like beside them, and [`later`] what is known only from what follows it. Each [`Indicator`] has a weight and a direction; there
 //! is no verdict here, for ordinary devices look odd as well, and the paper warns of it. What the [`Form`] of a RST explains
 //! is not held against it: answers that Linux makes without a socket have no timestamps, no window and an IP ID of 0
 //! (`ip_send_unicast_reply()`, with `IP_PMTUDISC_DO` since Linux 4.19).
@@ -33,27 +33,27 @@ use crate::packet::{Flags, Header, SeqNum};
 
 /// For whom a fact speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// Against the end whose address the RST bears: for somebody else.
-    Against,
-    /// For that end itself.
-    For,
+pub enum Supports {
+    /// Injection: somebody else than the end whose address the RST carries sent it.
+    Injection,
+    /// Endpoint: that end sent it.
+    Endpoint,
 }
 
-impl Direction {
-    /// `third-party` or `end`.
+impl Supports {
+    /// `injection` or `endpoint`.
     #[must_use]
-    pub fn speaks_for(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Against => "third-party",
-            Self::For => "end",
+            Self::Injection => "injection",
+            Self::Endpoint => "endpoint",
         }
     }
 }
 
-impl Serialize for Direction {
+impl Serialize for Supports {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.speaks_for())
+        serializer.serialize_str(self.name())
     }
 }
 
@@ -71,31 +71,30 @@ pub enum Weight {
 
 /// One thing that tells who made a RST.
 ///
-/// For machines: `{"id", "speaks_for", "weight", "message"}`.
+/// For machines: `{"id", "supports", "weight", "message"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fact {
+pub struct Indicator {
     /// Stable name, in kebab-case.
     pub id: &'static str,
-    /// For whom it speaks.
-    #[serde(rename = "speaks_for")]
-    pub direction: Direction,
+    /// Conclusion that it supports.
+    pub supports: Supports,
     /// How much it says.
     pub weight: Weight,
     /// One line, with the numbers.
     pub message: String,
 }
 
-impl Fact {
+impl Indicator {
     /// Whether it speaks for somebody else, and says as much as this or more.
     #[must_use]
     pub fn accuses(&self, weight: Weight) -> bool {
-        self.direction == Direction::Against && self.weight >= weight
+        self.supports == Supports::Injection && self.weight >= weight
     }
 
     fn against(id: &'static str, weight: Weight, message: String) -> Self {
         Self {
             id,
-            direction: Direction::Against,
+            supports: Supports::Injection,
             weight,
             message,
         }
@@ -104,7 +103,7 @@ impl Fact {
     fn supports(id: &'static str, weight: Weight, message: String) -> Self {
         Self {
             id,
-            direction: Direction::For,
+            supports: Supports::Endpoint,
             weight,
             message,
         }
@@ -152,9 +151,9 @@ impl Case<'_> {
     }
 
     /// The Linux kernel makes none like it: RST alone with an acknowledgment number, a window or timestamps.
-    fn form(&self) -> Option<Fact> {
+    fn form(&self) -> Option<Indicator> {
         self.context.form.is_none().then(|| {
-            Fact::against(
+            Indicator::against(
                 "no-linux-form",
                 Weight::Weak,
                 "the Linux kernel sends no such RST: without ACK, but with an acknowledgment number, a window or timestamps; \
@@ -165,10 +164,10 @@ impl Case<'_> {
     }
 
     /// RFC 9293, 3.5.3, allows data in a RST (SHLD-2); `tcp_send_active_reset()` and `tcp_v4_send_reset()` put none in.
-    fn payload(&self) -> Option<Fact> {
+    fn payload(&self) -> Option<Indicator> {
         let len = self.reset.payload_len;
         (len > 0).then(|| {
-            Fact::against(
+            Indicator::against(
                 "payload",
                 Weight::Weak,
                 format!("{len} bytes of payload: Linux puts none into an RST, some devices do"),
@@ -177,7 +176,7 @@ impl Case<'_> {
     }
 
     /// `tcp_send_active_reset()` states the real window.
-    fn window(&self) -> Option<Fact> {
+    fn window(&self) -> Option<Indicator> {
         /// What a window may do between two segments.
         const FACTOR: u32 = 4;
         let (window, usual) = (self.header.window, self.sender.window()?);
@@ -187,15 +186,15 @@ impl Case<'_> {
         let (small, large) = (window.min(usual), window.max(usual));
         if window == usual {
             let message = format!("window {window}, same as the sender's last segment");
-            Some(Fact::supports("window-same", Weight::Weak, message))
+            Some(Indicator::supports("window-same", Weight::Weak, message))
         } else if window == 0 {
             let message = format!(
                 "window 0, but the sender's last segment had {usual}; Linux aborts carry the window, other stacks send 0"
             );
-            Some(Fact::against("window-zero", Weight::Weak, message))
+            Some(Indicator::against("window-zero", Weight::Weak, message))
         } else if u32::from(large) > FACTOR * u32::from(small) {
             let message = format!("window {window}, but the sender's last segment had {usual}");
-            Some(Fact::against("window-differs", Weight::Weak, message))
+            Some(Indicator::against("window-differs", Weight::Weak, message))
         } else {
             None
         }
@@ -203,7 +202,7 @@ impl Case<'_> {
 
     /// Nobody answers what it has not received, and that takes as long as it took in the handshake: who is faster stands
     /// nearer.
-    fn haste(&self) -> Option<Fact> {
+    fn haste(&self) -> Option<Indicator> {
         /// Below this, scheduling and the clock of the capture count for more than the way.
         const SHORTEST_NS: i64 = 1_000_000;
         const LONG_NS: i64 = 10_000_000;
@@ -219,7 +218,7 @@ impl Case<'_> {
         // Half, since the other half may have been the end's own time in the handshake.
         if reaction >= rtt / 2 {
             let in_time = reaction >= rtt / 10 * 9 && reaction / 2 <= rtt;
-            return in_time.then(|| Fact::supports("in-time", Weight::Weak, took));
+            return in_time.then(|| Indicator::supports("in-time", Weight::Weak, took));
         }
         let far_too_fast = rtt >= LONG_NS && reaction < rtt / 4;
         let weight = if far_too_fast {
@@ -227,7 +226,7 @@ impl Case<'_> {
         } else {
             Weight::Moderate
         };
-        Some(Fact::against("too-fast", weight, took))
+        Some(Indicator::against("too-fast", weight, took))
     }
 }
 
@@ -247,7 +246,12 @@ fn milliseconds(ns: i64) -> String {
 ///
 /// `reset` and `header` are two readings of the same packet. `sender` must not have taken it in.
 #[must_use]
-pub fn facts(reset: &Traits, header: &Header, sender: &Habits, context: &Context) -> Vec<Fact> {
+pub fn facts(
+    reset: &Traits,
+    header: &Header,
+    sender: &Habits,
+    context: &Context,
+) -> Vec<Indicator> {
     let case = Case {
         reset,
         header,
@@ -269,10 +273,10 @@ pub fn facts(reset: &Traits, header: &Header, sender: &Habits, context: &Context
         case.haste(),
         case.payload(),
     ];
-    let mut facts: Vec<Fact> = found.into_iter().flatten().collect();
+    let mut facts: Vec<Indicator> = found.into_iter().flatten().collect();
     facts.sort_by_key(|fact| {
         (
-            fact.direction == Direction::For,
+            fact.supports == Supports::Endpoint,
             std::cmp::Reverse(fact.weight),
         )
     });

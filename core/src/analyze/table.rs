@@ -14,9 +14,9 @@ use std::ops::ControlFlow;
 use hashbrown::HashTable;
 
 use super::batch::{Batch, Ends, SHARES, Seen, spread};
-use super::diagnosis::{self, Said};
+use super::diagnosis::{self, Diagnostic};
 use super::explain::{Explanation, Past};
-use super::marks::{self, Context, Fact, Habits, Sequel, Traits, Weight};
+use super::marks::{self, Context, Habits, Indicator, Sequel, Traits, Weight};
 use super::zeek::Zeek;
 use crate::flow::{Flow, Observed, Reset, State};
 use crate::packet::{Flags, Header};
@@ -48,9 +48,9 @@ pub struct Told {
     /// Cause and effect of the RST.
     pub explanation: Explanation,
     /// Evidence for or against an injection by a third party.
-    pub facts: Vec<Fact>,
+    pub indicators: Vec<Indicator>,
     /// Reasons that the RST itself carries, in its options and its payload.
-    pub said: Vec<Said>,
+    pub diagnostics: Vec<Diagnostic>,
     /// State of the connection when the RST was captured, what its sender sent afterwards, and the earlier history.
     context: Context,
     sequel: Sequel,
@@ -141,7 +141,7 @@ pub struct Step {
     /// States of client and server after the segment.
     pub states: [State; 2],
     /// Frame that triggered the segment, if the segment is an RST in reply to a frame.
-    pub drawn_by: Option<u32>,
+    pub triggered_by: Option<u32>,
 }
 
 /// Receiver of events of one table's connections.
@@ -197,7 +197,7 @@ pub struct Totals {
     /// Number of connections.
     pub connections: u64,
     /// Number of frames whose link type is not supported, by the number of the type.
-    pub unread_links: BTreeMap<u16, u64>,
+    pub unsupported_link_types: BTreeMap<u16, u64>,
     /// Number of IP fragments of TCP segments, including first fragments, which are read, and later ones, which are
     /// skipped.
     pub fragments: u64,
@@ -222,8 +222,8 @@ impl Totals {
         self.cut += u64::from(batch.cut);
         self.filtered += u64::from(batch.filtered);
         self.dropped = self.dropped.max(batch.dropped);
-        for (kind, count) in &batch.unread_links {
-            *self.unread_links.entry(*kind).or_default() += u64::from(*count);
+        for (kind, count) in &batch.unsupported_link_types {
+            *self.unsupported_link_types.entry(*kind).or_default() += u64::from(*count);
         }
     }
 
@@ -466,7 +466,9 @@ impl Told {
     /// Returns true if strong evidence indicates that the RST was injected.
     #[must_use]
     pub fn is_marked(&self) -> bool {
-        self.facts.iter().any(|fact| fact.accuses(Weight::Strong))
+        self.indicators
+            .iter()
+            .any(|fact| fact.accuses(Weight::Strong))
     }
 }
 
@@ -833,7 +835,7 @@ impl Entry {
             seq: self.flow.relative(from, header.seq),
             ack: self.flow.relative(peer, header.ack),
             states: [Role::Client, Role::Server].map(|role| self.flow.state(role)),
-            drawn_by: latest.and_then(|told| told.reset.drawn_by),
+            triggered_by: latest.and_then(|told| told.reset.triggered_by),
         }
     }
 
@@ -1050,15 +1052,15 @@ impl Entry {
         );
         let context = Context {
             form: reset.form,
-            answers: Some(reset.drawn_by.is_some()),
+            answers: Some(reset.triggered_by.is_some()),
             rtt_ns: self.past.rtt(from),
             reaction_ns: reset
-                .drawn_by
+                .triggered_by
                 .and_then(|frame| self.past.since(frame, from.peer(), header.at)),
             previous: self.past.of(from).previous.as_deref().copied(),
             ..context
         };
-        let facts = Traits::of(packet).map_or_else(Vec::new, |traits| {
+        let indicators = Traits::of(packet).map_or_else(Vec::new, |traits| {
             marks::facts(&traits, &header, &self.habits[seen.sender], &context)
         });
         // `replace_reset()` needs the history without this RST.
@@ -1069,8 +1071,8 @@ impl Entry {
             reset,
             header,
             explanation,
-            facts,
-            said: diagnosis::of(packet),
+            indicators,
+            diagnostics: diagnosis::of(packet),
             context,
             sequel: Sequel::default(),
         });
@@ -1089,7 +1091,7 @@ impl Entry {
         let mut pending = std::mem::take(&mut rare.pending);
         for told in &mut pending {
             let later = marks::later(&told.header, &told.context, &told.sequel);
-            told.facts.extend(later);
+            told.indicators.extend(later);
         }
         pending
     }

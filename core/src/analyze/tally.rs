@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
@@ -15,6 +15,26 @@ use crate::transcript::Role;
 /// So many senders are counted one by one. A capture may hold any number, and nobody reads more.
 const MOST_SENDERS: usize = 1 << 16;
 
+/// Address that RSTs carry as their source: of a server with its port, of a client for all its ports together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResetSource {
+    /// Its IP address.
+    pub address: IpAddr,
+    /// Its port; `None` for a client.
+    pub port: Option<u16>,
+}
+
+impl ResetSource {
+    /// Role of the end that has this address.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self.port {
+            Some(_) => Role::Server,
+            None => Role::Client,
+        }
+    }
+}
+
 /// What is counted.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -22,12 +42,12 @@ pub struct Tally {
     pub causes: BTreeMap<Option<Cause>, u64>,
     /// Connections by their end, as Zeek has it.
     pub states: BTreeMap<ConnState, u64>,
-    /// RSTs by the end that they claim to come from: servers by address and port, clients by address alone (port 0).
-    senders: HashMap<SocketAddr, u64>,
+    /// RSTs by the address that they carry as their source.
+    sources: HashMap<ResetSource, u64>,
     /// Bytes of IP that each host has sent over TCP.
     talkers: HashMap<IpAddr, u64>,
     /// RSTs that bear a strong mark of a third party.
-    pub marked: u64,
+    pub doubtful: u64,
     /// Connections that the capture does not hold as a whole.
     pub incomplete: u64,
 }
@@ -55,12 +75,13 @@ impl Tally {
     /// Counts a RST.
     pub fn reset(&mut self, connection: &Connection<'_>, told: &Told) {
         *self.causes.entry(told.explanation.cause).or_default() += 1;
-        self.marked += u64::from(told.is_marked());
-        let mut sender = connection.socket(told.reset.from);
-        if told.reset.from == Role::Client {
-            sender.set_port(0);
-        }
-        add(&mut self.senders, sender, 1);
+        self.doubtful += u64::from(told.is_marked());
+        let socket = connection.socket(told.reset.from);
+        let source = ResetSource {
+            address: socket.ip(),
+            port: (told.reset.from == Role::Server).then_some(socket.port()),
+        };
+        add(&mut self.sources, source, 1);
     }
 
     /// Adds what was counted of other connections.
@@ -71,26 +92,26 @@ impl Tally {
         for (state, number) in other.states {
             *self.states.entry(state).or_default() += number;
         }
-        for (sender, number) in other.senders {
-            *self.senders.entry(sender).or_default() += number;
+        for (source, number) in other.sources {
+            *self.sources.entry(source).or_default() += number;
         }
         for (host, bytes) in other.talkers {
             *self.talkers.entry(host).or_default() += bytes;
         }
-        self.marked += other.marked;
+        self.doubtful += other.doubtful;
         self.incomplete += other.incomplete;
     }
 
     /// The hosts that have sent the most, and how many bytes of IP.
     #[must_use]
-    pub fn talkers(&self, most: usize) -> Vec<(IpAddr, u64)> {
+    pub fn top_talkers(&self, most: usize) -> Vec<(IpAddr, u64)> {
         largest(&self.talkers, most)
     }
 
-    /// Those that have sent the most RSTs, and how many.
+    /// Addresses that the most RSTs carry as their source, with the number of RSTs.
     #[must_use]
-    pub fn top(&self, most: usize) -> Vec<(SocketAddr, u64)> {
-        largest(&self.senders, most)
+    pub fn reset_sources(&self, most: usize) -> Vec<(ResetSource, u64)> {
+        largest(&self.sources, most)
     }
 }
 

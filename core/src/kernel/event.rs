@@ -79,17 +79,17 @@ pub struct Coverage {
     /// True if the kernel lost events for lack of room: a missing event proves nothing then.
     pub overrun: bool,
     /// True if `tcp_send_reset` exists.
-    pub send_reset: bool,
+    pub tcp_send_reset: bool,
     /// True if `tcp_send_reset` is also called for RSTs sent without a full socket (Linux 6.10).
-    pub without_socket: bool,
+    pub resets_without_socket: bool,
     /// True if `tcp_send_reset` gives a reason (Linux 6.10 for replies, 6.12 for aborts).
-    pub reasons: bool,
+    pub reset_reasons: bool,
     /// True if `tcp_receive_reset` exists.
-    pub receive_reset: bool,
+    pub tcp_receive_reset: bool,
     /// True if `inet_sk_error_report` exists (Linux 5.14).
-    pub error_report: bool,
+    pub inet_sk_error_report: bool,
     /// True if `inet_sock_set_state` exists (Linux 4.16).
-    pub set_state: bool,
+    pub inet_sock_set_state: bool,
 }
 
 /// Changes of the namespace's counters during a trial.
@@ -99,7 +99,7 @@ pub struct Moved {
     /// that increased, by name.
     pub by: BTreeMap<String, u64>,
     /// Names of the counters that this kernel does not have.
-    pub uncounted: Vec<String>,
+    pub unsupported_counters: Vec<String>,
 }
 
 impl Moved {
@@ -116,7 +116,7 @@ impl Moved {
     /// Returns the increase of this counter; `None` if this kernel does not have it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<u64> {
-        if self.uncounted.iter().any(|it| it == name) {
+        if self.unsupported_counters.iter().any(|it| it == name) {
             return None;
         }
         Some(self.by.get(name).copied().unwrap_or(0))

@@ -364,8 +364,9 @@ impl Socket {
         if self.shutdown_both.is_some() && op.takes_error() && errno == Errno::ECONNRESET {
             let own = facts.resets.iter().enumerate().skip(self.own_told);
             // The RST is an answer to a captured segment; any other may be forged in this end's name.
-            let is_answer =
-                |reset: &Reset| reset.form.is_some_and(Form::is_answer) && reset.drawn_by.is_some();
+            let is_answer = |reset: &Reset| {
+                reset.form.is_some_and(Form::is_answer) && reset.triggered_by.is_some()
+            };
             let mut own = own.filter(|(_, reset)| {
                 reset.from == self.role && reset.at < call.ended && is_answer(reset)
             });

@@ -542,22 +542,23 @@ impl fmt::Display for HostState {
                 f,
                 "full CPU queues on this host dropped {} packets during the trial, possibly some of its own; raise the limit with `sudo sysctl \
                  net.core.netdev_max_backlog=10000`",
-                self.queue_drops
+                self.softnet_drops
             );
         }
         f.write_str("this host is short of socket memory, which changes how TCP behaves: ")?;
-        if self.tcp_pressure {
+        if self.tcp_memory_pressure {
             f.write_str("TCP is under memory pressure on this host (`press` in /proc/net/protocols); see net.ipv4.tcp_mem")
         } else if let (true, Some(used), Some(low)) = (
             self.has_no_room_to_grow(),
             self.tcp_pages,
-            self.tcp_pages_low,
+            self.tcp_mem_low_pages,
         ) {
             write!(
                 f,
                 "TCP uses {used} pages on this host; above {low} send buffers may not grow (net.ipv4.tcp_mem)"
             )
-        } else if let (true, Some(limit)) = (self.is_near_tcp_limit(), self.cgroup_tcp_limit) {
+        } else if let (true, Some(limit)) = (self.is_near_tcp_limit(), self.cgroup_tcp_limit_bytes)
+        {
             write!(
                 f,
                 "this control group is limited to {limit} bytes for TCP and reached that; raise memory.kmem.tcp.limit_in_bytes"

@@ -69,7 +69,7 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
     let Some(trace) = &evidence.trace else {
         return joined;
     };
-    joined.is_told = trace.coverage.send_reset;
+    joined.is_told = trace.coverage.tcp_send_reset;
     for role in [Role::Client, Role::Server] {
         let sent = sent_by(evidence, trace, role);
         let frame_of = frames_of(&sent, resets, role);
@@ -86,7 +86,7 @@ pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
     }
     let coverage = trace.coverage;
     // Only a complete trace proves that the kernel did not send an RST.
-    if coverage.send_reset && coverage.without_socket && !coverage.overrun {
+    if coverage.tcp_send_reset && coverage.resets_without_socket && !coverage.overrun {
         for (origin, reset) in joined.origins.iter_mut().zip(resets) {
             if origin.sender == Sender::Unknown {
                 origin.sender = sender_outside_kernel(reset);
@@ -136,7 +136,7 @@ fn is_answer(event: &Event) -> bool {
 /// Returns the sender of an RST that the kernel of the stated end did not send. A firewall answers the segment that it
 /// rejects, in the form that the kernel would use.
 fn sender_outside_kernel(reset: &Reset) -> Sender {
-    if reset.form.is_some_and(Form::is_answer) && reset.drawn_by.is_some() {
+    if reset.form.is_some_and(Form::is_answer) && reset.triggered_by.is_some() {
         Sender::Firewall
     } else {
         Sender::Injected
@@ -240,10 +240,10 @@ pub(super) fn compare_trace(
             .map(|(role, reason)| Disagreement::NotCaptured { role, reason }),
     );
     for role in [Role::Client, Role::Server] {
-        if trace.coverage.receive_reset {
+        if trace.coverage.tcp_receive_reset {
             compare_received(evidence, trace, wire, role, &mut found);
         }
-        if trace.coverage.error_report {
+        if trace.coverage.inet_sk_error_report {
             compare_errors(scenario, evidence, trace, wire, blames, role, &mut found);
         }
     }
@@ -316,7 +316,7 @@ fn compare_received(
         found.push(Disagreement::OtherReceived { role });
     }
     // Without exactly one event per RST, it is unknown which state belongs to which RST.
-    if !trace.coverage.set_state || received.len() != kills.len() {
+    if !trace.coverage.inet_sock_set_state || received.len() != kills.len() {
         return;
     }
     for (reset, state) in kills.into_iter().zip(received) {
@@ -497,7 +497,7 @@ fn answered_by_listener(
             && meant.reason == "TCP_FLAGS"
     };
     let is_for_no_syn = |index: usize| {
-        let frame = wire.resets[index].drawn_by;
+        let frame = wire.resets[index].triggered_by;
         let mut packets = evidence.packets.iter();
         packets.any(|packet| {
             matches!(packet, Packet::Tcp(segment)

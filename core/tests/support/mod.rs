@@ -61,7 +61,7 @@ pub(crate) const COMPLETE: Completeness = Completeness {
     fence_seen: true,
     fence: None,
     dropped: 0,
-    filter_lets_all_through: true,
+    filter_passes_all: true,
     clock_step_ns: 0,
 };
 
@@ -159,7 +159,7 @@ impl Story {
             trace: None,
             counters: None,
             steps: Vec::new(),
-            held_up_ns: 0,
+            process_stall_ns: 0,
             host_state: None,
             flaw: None,
         };

@@ -153,7 +153,7 @@ pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
         run,
         skipped: None,
         host: None,
-        witnesses: None,
+        evidence_sources: None,
         capture: CaptureReport {
             interface: capture.interface.unwrap_or_default(),
             filter: capture.filter.unwrap_or_default(),
@@ -169,7 +169,7 @@ pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
             completeness: UNKNOWN_COMPLETENESS,
             trace: None,
             counters: None,
-            held_up_ns: 0,
+            process_stall_ns: 0,
             host_state: None,
             flaw: Some(flaw),
         },

@@ -1,4 +1,4 @@
-//! Documents of schema 1, as far as they are judged again: which trials they speak of, and where it goes wrong if they
+//! Documents of [`SCHEMA`], as far as they are judged again: which trials they speak of, and where it goes wrong if they
 //! are none.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use crate::host;
 use rstproof_core::evidence::{Flaw, NotRead};
 use rstproof_core::kernel::counters::is_read;
 use rstproof_core::printable::printable;
-use rstproof_core::report::{CaptureReport, Header, Host, SCHEMA, Tool, Witnesses};
+use rstproof_core::report::{CaptureReport, EvidenceSources, Header, Host, SCHEMA, Tool};
 
 /// A trial takes some kilobytes, and a whole document is no longer than `LONGEST_DOCUMENT`. Of elements that are none there
 /// could be very many.
@@ -43,7 +43,7 @@ const LONGEST_FILTER: usize = 65_535;
 pub(super) struct Document<'a> {
     pub(super) tool: Tool,
     pub(super) host: Host,
-    witnesses: Witnesses,
+    evidence_sources: EvidenceSources,
     pub(super) capture: CaptureReport,
     /// What went into the hashes of its trials.
     pub(super) recorder: String,
@@ -56,7 +56,7 @@ pub(super) struct Document<'a> {
 struct Stored<'a> {
     tool: Tool,
     host: Host,
-    witnesses: Witnesses,
+    evidence_sources: EvidenceSources,
     capture: CaptureReport,
     #[serde(borrow, deserialize_with = "trials")]
     trials: Vec<&'a RawValue>,
@@ -119,7 +119,7 @@ impl Document<'_> {
             trial.recorded = Some(raw.get().to_owned());
         }
         trial.host = Some(Rc::clone(&seen.host));
-        trial.witnesses = Some(self.witnesses.clone());
+        trial.evidence_sources = Some(self.evidence_sources.clone());
         trial
     }
 }
@@ -177,7 +177,7 @@ pub(crate) fn header(path: &Path, bytes: &[u8]) -> Result<Header, Error> {
         schema: SCHEMA,
         tool: document.tool,
         host: document.host,
-        witnesses: document.witnesses,
+        evidence_sources: document.evidence_sources,
     })
 }
 
@@ -221,7 +221,7 @@ fn stored_trial<'a>(
             format!("a trial has {steps} steps, more than {MOST_CALLS}"),
         ));
     }
-    let events = stored.kernel.len();
+    let events = stored.kernel_events.len();
     if events > MOST_EVENTS {
         return Err(refused(
             path,
@@ -229,7 +229,10 @@ fn stored_trial<'a>(
         ));
     }
     let began = rstproof_core::time::Timestamp::default();
-    let unknown = stored.kernel.iter().find(|it| it.event(began).is_none());
+    let unknown = stored
+        .kernel_events
+        .iter()
+        .find(|it| it.event(began).is_none());
     if let Some(event) = unknown {
         let reason = format!(
             "this version knows no trace event '{}'",
@@ -237,8 +240,8 @@ fn stored_trial<'a>(
         );
         return Err(refused(path, reason));
     }
-    let uncounted = stored.uncounted.iter().flatten();
-    let names = stored.counters.keys().chain(uncounted);
+    let unsupported_counters = stored.unsupported_counters.iter().flatten();
+    let names = stored.counters.keys().chain(unsupported_counters);
     if let Some(name) = names.into_iter().find(|name| !is_read(name)) {
         let reason = format!("this version knows no counter '{}'", printable(name));
         return Err(refused(path, reason));
@@ -272,7 +275,13 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
     if let Ok(Schema { schema }) = schema
         && schema != u64::from(SCHEMA)
     {
-        let reason = format!("it is of schema {schema}, and this version reads schema {SCHEMA}");
+        let fix = if schema < u64::from(SCHEMA) {
+            "record it again with `rstproof run -w DIR`"
+        } else {
+            "read it with a newer version"
+        };
+        let reason =
+            format!("it has schema {schema}, and this version reads schema {SCHEMA}; {fix}");
         return Err(refused(path, reason));
     }
     let stored = result
@@ -281,7 +290,7 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
     let longest = names(&stored.tool, &stored.host)
         .into_iter()
         .chain([&*stored.capture.interface])
-        .chain(stored.witnesses.no_kernel_trace.as_deref())
+        .chain(stored.evidence_sources.kernel_trace_note.as_deref())
         .map(str::len)
         .max();
     if stored.capture.filter.len() > LONGEST_FILTER {
@@ -296,13 +305,13 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
         schema: SCHEMA,
         tool: stored.tool,
         host: stored.host,
-        witnesses: stored.witnesses,
+        evidence_sources: stored.evidence_sources,
     };
     Ok(Document {
         recorder: recorder(&header),
         tool: header.tool,
         host: header.host,
-        witnesses: header.witnesses,
+        evidence_sources: header.evidence_sources,
         capture: stored.capture,
         is_report: path.file_name() == Some(OsStr::new(REPORT)),
         trials: stored.trials,

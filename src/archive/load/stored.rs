@@ -45,15 +45,15 @@ pub(super) struct StoredTrial<'a> {
     packets: Vec<PacketReport>,
     completeness: Option<Completeness>,
     #[serde(default)]
-    pub(super) kernel: Vec<EventReport>,
+    pub(super) kernel_events: Vec<EventReport>,
     #[serde(default)]
-    trace: Option<Coverage>,
+    trace_coverage: Option<Coverage>,
     #[serde(default)]
     pub(super) counters: BTreeMap<String, u64>,
     #[serde(default)]
-    pub(super) uncounted: Option<Vec<String>>,
+    pub(super) unsupported_counters: Option<Vec<String>>,
     #[serde(default)]
-    held_up_ns: u64,
+    process_stall_ns: u64,
     #[serde(default)]
     host_state: Option<HostState>,
 }
@@ -150,9 +150,9 @@ impl StoredTrial<'_> {
         let file = capture.as_deref().unwrap_or(path);
         let source = Source {
             file: printable(&file.to_string_lossy()),
-            recorded: self.verdict,
-            release: Some(printable(&document.host.release)),
-            version: Some(printable(&document.tool.version)),
+            recorded_verdict: self.verdict,
+            kernel_release: Some(printable(&document.host.release)),
+            tool_version: Some(printable(&document.tool.version)),
         };
         let mut joined = Joined {
             evidence: self.transcript(),
@@ -174,7 +174,7 @@ impl StoredTrial<'_> {
             family: self.family,
             run: self.run,
             host: None,
-            witnesses: None,
+            evidence_sources: None,
             capture: CaptureReport {
                 interface: interface_of(scenario, &document.capture.interface).to_owned(),
                 ..document.capture.clone()
@@ -214,19 +214,22 @@ impl StoredTrial<'_> {
                 .collect(),
             packets: Vec::new(),
             completeness: self.completeness.unwrap_or(UNKNOWN_COMPLETENESS),
-            trace: self.trace.map(|coverage| Trace {
+            trace: self.trace_coverage.map(|coverage| Trace {
                 events: self
-                    .kernel
+                    .kernel_events
                     .iter()
                     .filter_map(|event| event.event(Timestamp(began)))
                     .collect(),
                 coverage,
             }),
-            counters: self.uncounted.as_ref().map(|uncounted| Moved {
-                by: self.counters.clone(),
-                uncounted: uncounted.clone(),
-            }),
-            held_up_ns: self.held_up_ns,
+            counters: self
+                .unsupported_counters
+                .as_ref()
+                .map(|unsupported_counters| Moved {
+                    by: self.counters.clone(),
+                    unsupported_counters: unsupported_counters.clone(),
+                }),
+            process_stall_ns: self.process_stall_ns,
             host_state: self.host_state,
             flaw: None,
         }

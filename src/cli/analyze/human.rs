@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
-use rstproof_core::analyze::comments::{duty, weight};
-use rstproof_core::analyze::marks::{Direction, Weight};
+use rstproof_core::analyze::comments::{required_action, weight};
+use rstproof_core::analyze::marks::{Supports, Weight};
 use rstproof_core::analyze::table::{Connection, Told, Totals};
-use rstproof_core::analyze::tally::Tally;
+use rstproof_core::analyze::tally::{ResetSource, Tally};
 use rstproof_core::printable::printable;
 
 /// Maximum number of senders listed in a summary.
@@ -22,11 +22,10 @@ fn in_digits(number: u64) -> String {
 }
 
 /// Formats a sender: address and port, or the address alone if the port is 0, which stands for all ports of a client.
-fn who(socket: SocketAddr) -> String {
-    if socket.port() == 0 {
-        format!("{} (as a client)", socket.ip())
-    } else {
-        socket.to_string()
+fn who(source: ResetSource) -> String {
+    match source.port {
+        Some(port) => SocketAddr::new(source.address, port).to_string(),
+        None => format!("{} (as a client)", source.address),
     }
 }
 
@@ -55,24 +54,24 @@ pub(super) fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> 
         "{LABEL}frame {}{LABEL:#}  {from} → {to}  {cause}, {form}\n",
         reset.frame
     );
-    let outcome = match (explanation.errno, explanation.why_no_errno) {
+    let outcome = match (explanation.errno, explanation.errno_note) {
         (Some(errno), _) => format!("→ {BAD}{errno:?}{BAD:#}"),
         (None, Some(why)) => format!("→ no error: {why}"),
         (None, None) => String::new(),
     };
-    let _ = writeln!(text, "  {}  {outcome}", duty(told));
-    let _ = writeln!(text, "  {}", explanation.ground);
-    if let Some(frame) = reset.drawn_by {
+    let _ = writeln!(text, "  {}  {outcome}", required_action(told));
+    let _ = writeln!(text, "  {}", explanation.explanation);
+    if let Some(frame) = reset.triggered_by {
         let _ = writeln!(text, "  in reply to frame {frame}");
     }
-    for said in &told.said {
+    for said in &told.diagnostics {
         let _ = writeln!(text, "  it carries: {}", printable(&said.to_string()));
     }
-    for fact in &told.facts {
+    for fact in &told.indicators {
         if verbose || fact.accuses(Weight::Moderate) {
-            let (style, for_whom) = match fact.direction {
-                Direction::Against => (BAD, "indicates injection"),
-                Direction::For => (GOOD, "supports the stated sender"),
+            let (style, for_whom) = match fact.supports {
+                Supports::Injection => (BAD, "indicates injection"),
+                Supports::Endpoint => (GOOD, "supports the stated sender"),
             };
             let _ = writeln!(
                 text,
@@ -87,10 +86,10 @@ pub(super) fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> 
             let _ = writeln!(
                 text,
                 "  later {}(): {}, afterwards {}",
-                later.call, later.first, later.then
+                later.call, later.first, later.afterwards
             );
         }
-        if let Some(what) = explanation.would_tell {
+        if let Some(what) = explanation.to_confirm {
             let _ = writeln!(text, "  to be sure: {what}");
         }
     }
@@ -118,18 +117,18 @@ pub(super) fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
         let number = in_digits(*number);
         let _ = writeln!(text, "  {number:>9}  {id:<16} {says}");
     }
-    let top = tally.top(MOST_SENDERS);
+    let top = tally.reset_sources(MOST_SENDERS);
     if !top.is_empty() {
         let named: Vec<String> = top
             .iter()
-            .map(|(socket, number)| {
+            .map(|(source, number)| {
                 let number = in_digits(*number);
-                format!("{} {number}", who(*socket))
+                format!("{} {number}", who(*source))
             })
             .collect();
         let _ = writeln!(text, "  sent by: {}", named.join(", "));
     }
-    let talkers = tally.talkers(MOST_SENDERS);
+    let talkers = tally.top_talkers(MOST_SENDERS);
     if !talkers.is_empty() {
         let named = talkers.iter().map(|(host, bytes)| {
             let bytes = in_digits(*bytes);
@@ -163,7 +162,7 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
         }
     };
     say(
-        tally.marked,
+        tally.doubtful,
         "RST shows strong signs of a third party (see its indicators)",
         "RSTs show strong signs of a third party (see their indicators)",
     );
@@ -197,7 +196,10 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
         "connection was dropped from memory before it ended: too many were open at once",
         "connections were dropped from memory before they ended: too many were open at once",
     );
-    let (links, others) = (totals.unread_links.iter(), totals.unread_links.values());
+    let (links, others) = (
+        totals.unsupported_link_types.iter(),
+        totals.unsupported_link_types.values(),
+    );
     for (kind, number) in links.take(MOST_LINKS) {
         say(
             *number,

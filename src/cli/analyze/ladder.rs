@@ -184,7 +184,7 @@ impl Ladder {
         self.count += 1;
         self.states = Some(step.states);
         // A trigger in `beginning` is shown anyway, and one that has left `last` unmarked is gone.
-        if let Some(frame) = step.drawn_by
+        if let Some(frame) = step.triggered_by
             && let Some(row) =
                 (self.last.iter_mut().rev()).find(|row| row.step.header.frame == frame)
         {

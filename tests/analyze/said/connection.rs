@@ -26,7 +26,7 @@ fn every_segment_has_a_line_and_every_reset_its_explanation() {
     }
     assert_eq!(rows.len(), 11, "{text}");
     assert!(rows[0].contains("--- S seq 0 len 0 win"), "{text}");
-    for reset in connection["resets"].as_array().unwrap() {
+    for reset in connection["reset_frames"].as_array().unwrap() {
         assert!(text.contains(&format!("    frame {reset}  ")), "{text}");
     }
     for wanted in ["ESTABLISHED", "SYN-RECEIVED", "CLOSED", "to be sure: "] {

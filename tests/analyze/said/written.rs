@@ -36,16 +36,16 @@ fn meaning(resets: &[Value]) -> Vec<Vec<Value>> {
         "destination",
         "form",
         "cause",
-        "must",
+        "required_action",
         "receiver_state",
         "acceptance",
         "errno",
-        "says",
+        "diagnostics",
     ];
     let of = |reset: &Value| {
         let mut fields: Vec<_> = FIELDS.iter().map(|field| reset[field].clone()).collect();
         // Their texts have numbers of frames.
-        let marks = reset["evidence"].as_array().unwrap();
+        let marks = reset["indicators"].as_array().unwrap();
         fields.extend(marks.iter().map(|mark| mark["id"].clone()));
         fields
     };

@@ -92,7 +92,7 @@ fn a_tracefs_in_which_no_instance_can_be_made_is_not_the_only_one() {
     command.args(["--mount", "sh", "-c", &script, "sh", PROGRAM]);
     let run = Run::of(&mut command).quietly(0);
     for trial in run.trials() {
-        assert!(!trial["trace"].is_null(), "{trial}");
+        assert!(!trial["trace_coverage"].is_null(), "{trial}");
     }
 }
 
@@ -100,13 +100,13 @@ fn a_tracefs_in_which_no_instance_can_be_made_is_not_the_only_one() {
 fn every_trial_has_all_three_witnesses_and_an_ordinary_users_says_why_not() {
     let document = |run: &Run| serde_json::from_str::<Value>(&run.out).unwrap();
     let run = Run::of(&mut rstproof(&["run", "--format", "json"])).quietly(0);
-    let witnesses = &document(&run)["witnesses"];
+    let witnesses = &document(&run)["evidence_sources"];
     for witness in ["capture", "kernel_trace", "counters"] {
         assert_eq!(witnesses[witness], true, "{witness}");
     }
     for trial in run.trials() {
         assert!(
-            trial["trace"].is_object() && trial["uncounted"].is_array(),
+            trial["trace_coverage"].is_object() && trial["unsupported_counters"].is_array(),
             "{trial}"
         );
     }
@@ -114,13 +114,13 @@ fn every_trial_has_all_three_witnesses_and_an_ordinary_users_says_why_not() {
     let user = User::new();
     let arguments = ["run", "linger-zero-close", "--format", "json"];
     let run = Run::of(&mut user.rstproof(&arguments)).quietly(0);
-    let witnesses = &document(&run)["witnesses"];
+    let witnesses = &document(&run)["evidence_sources"];
     assert_eq!(witnesses["kernel_trace"], false);
-    let why = witnesses["no_kernel_trace"].as_str().unwrap();
+    let why = witnesses["kernel_trace_note"].as_str().unwrap();
     assert!(why.contains("tracefs"), "{why}");
     for trial in run.trials() {
         assert!(
-            trial["trace"].is_null() && trial["kernel"] == Value::from([0; 0]),
+            trial["trace_coverage"].is_null() && trial["kernel_events"] == Value::from([0; 0]),
             "{trial}"
         );
         assert_eq!(trial["verdict"], "confirmed");
@@ -153,7 +153,7 @@ fn sixty_four_workers_do_not_mix_their_evidence() {
         let own = ip(&trial["server"]);
         addresses.insert(own);
         assert_eq!(ip(&trial["client"]), own);
-        let events = trial["kernel"].as_array().unwrap();
+        let events = trial["kernel_events"].as_array().unwrap();
         assert!(!events.is_empty());
         for event in events {
             assert_eq!(ip(&event["source"]), own, "{trial}");

@@ -4,7 +4,7 @@
 //! Only the forms that the drafts' CDDL allows are accepted, so this decoder supports only the numbers, texts and maps
 //! of CBOR (RFC 8949).
 
-use super::{Said, malformed};
+use super::{Diagnostic, malformed};
 use crate::printable::printable;
 
 /// Magic number, encoded as a 16-bit integer: a placeholder for the number of the future RFC.
@@ -23,7 +23,7 @@ pub(super) fn strip_magic(payload: &[u8]) -> Option<&[u8]> {
 }
 
 /// Returns the reason in this map.
-pub(super) fn reason(map: &[u8]) -> Said {
+pub(super) fn reason(map: &[u8]) -> Diagnostic {
     read(map).unwrap_or_else(|problem| malformed("diagnostic-payload", problem))
 }
 
@@ -32,7 +32,7 @@ const UNSIGNED: u8 = 0;
 const TEXT: u8 = 3;
 const MAP: u8 = 5;
 
-fn read(mut rest: &[u8]) -> Result<Said, &'static str> {
+fn read(mut rest: &[u8]) -> Result<Diagnostic, &'static str> {
     let (mut code, mut pen, mut description) = (None, None, None);
     let entries = expect(MAP, &mut rest).ok_or("no map")?;
     // Three keys exist, and none may occur twice (RFC 8949, 5.6).
@@ -63,7 +63,7 @@ fn read(mut rest: &[u8]) -> Result<Said, &'static str> {
     if code.is_none() && description.is_none() {
         return Err("neither reason code nor description");
     }
-    Ok(Said::Reason {
+    Ok(Diagnostic::Reason {
         code,
         pen: pen.unwrap_or(0),
         description,

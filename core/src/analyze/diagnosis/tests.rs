@@ -21,16 +21,16 @@ fn packet(flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn said_with(options: &[u8]) -> Vec<Said> {
+fn said_with(options: &[u8]) -> Vec<Diagnostic> {
     of(&packet(0x14, options, &[]))
 }
 
-fn said_in(payload: &[u8]) -> Vec<Said> {
+fn said_in(payload: &[u8]) -> Vec<Diagnostic> {
     of(&packet(4, &[], payload))
 }
 
-fn reason(code: u64, pen: u64) -> Said {
-    Said::Reason {
+fn reason(code: u64, pen: u64) -> Diagnostic {
+    Diagnostic::Reason {
         code: Some(code),
         pen,
         description: None,
@@ -73,9 +73,9 @@ fn a_diagnostic_payload_is_eight_bytes() {
     assert_malformed(&said_in(&long), "diagnostic-payload");
 }
 
-fn assert_malformed(said: &[Said], expected: &str) {
+fn assert_malformed(said: &[Diagnostic], expected: &str) {
     assert!(
-        matches!(said, [Said::Malformed { what, .. }] if *what == expected),
+        matches!(said, [Diagnostic::Malformed { part, .. }] if *part == expected),
         "{said:?}"
     );
 }
@@ -90,7 +90,7 @@ fn its_older_form_is_cbor() {
     ];
     assert_eq!(said_in(&vendors), [reason(1234, 32473)]);
     let text = b"\x19\x30\x39\xa1\x03\x67no\x1broom";
-    let Said::Reason { description, .. } = &said_in(text)[0] else {
+    let Diagnostic::Reason { description, .. } = &said_in(text)[0] else {
         panic!("{:?}", said_in(text));
     };
     assert_eq!(description.as_deref(), Some("no\\u{1b}room"));
@@ -117,10 +117,7 @@ fn its_older_form_is_cbor() {
 /// Options of RFC 8684, 3.6, 3.5 and 3.7.
 #[test]
 fn multipath_tcp_says_it_in_options() {
-    let reset = Said::SubflowReset {
-        flags: 1,
-        reason: 6,
-    };
+    let reset = Diagnostic::SubflowReset { flags: 1, code: 6 };
     assert_eq!(said_with(&[30, 4, 0x81, 6]), std::slice::from_ref(&reset));
     assert_eq!(
         reset.to_string(),
@@ -153,18 +150,15 @@ fn multipath_tcp_says_it_in_options() {
     assert_eq!(
         said_with(&both),
         [
-            Said::FastClose {
+            Diagnostic::FastClose {
                 key: 0x1122_3344_5566_7788
             },
-            Said::SubflowReset {
-                flags: 0,
-                reason: 0
-            }
+            Diagnostic::SubflowReset { flags: 0, code: 0 }
         ]
     );
     assert_eq!(
         said_with(&[30, 12, 0x60, 0, 0, 0, 0, 0, 0, 0, 1, 2]),
-        [Said::ChecksumFailed { data_seq: 258 }]
+        [Diagnostic::ChecksumFailed { data_seq: 258 }]
     );
     for wrong in [
         &[30, 2, 1, 1][..],
@@ -192,7 +186,7 @@ fn a_header_that_cannot_be_is_told() {
 #[test]
 fn text_is_shown_without_what_a_terminal_obeys() {
     let text = |payload: &[u8]| match &said_in(payload)[..] {
-        [Said::Text { text, whole, .. }] => Some((text.clone(), *whole)),
+        [Diagnostic::Text { text, complete, .. }] => Some((text.clone(), *complete)),
         _ => None,
     };
     let expected = Some(("Go away, we're not home".to_owned(), true));
@@ -211,7 +205,7 @@ fn text_is_shown_without_what_a_terminal_obeys() {
     for binary in [&b"\0"[..], b"\0\0", b"\x1b[2J", b"\xff", b"ab\xc3"] {
         assert_eq!(text(binary), None, "{binary:?}");
     }
-    let Said::Bytes { hex, len } = &said_in(&[0xab; 1000])[0] else {
+    let Diagnostic::Bytes { hex, len } = &said_in(&[0xab; 1000])[0] else {
         panic!("no text");
     };
     assert_eq!((hex.len(), len), (64, &1000));
@@ -229,7 +223,7 @@ fn every_prefix_of_a_packet_is_read_without_complaint() {
         let whole = of(sample);
         for len in 0..sample.len() {
             let said = of(&sample[..len]);
-            let is_malformed = |said: &Said| said.id() == "malformed";
+            let is_malformed = |said: &Diagnostic| said.id() == "malformed";
             assert!(!said.iter().any(is_malformed), "{len}: {said:?}");
             assert!(said.len() <= whole.len(), "{len}: {said:?}");
         }
@@ -237,10 +231,10 @@ fn every_prefix_of_a_packet_is_read_without_complaint() {
     let cut = &samples[0][..samples[0].len() - 3];
     assert_eq!(
         of(cut)[1],
-        Said::Text {
+        Diagnostic::Text {
             text: "some wo".into(),
             len: 10,
-            whole: false
+            complete: false
         }
     );
     let with_trailer = [&samples[1][..], &[0; 6]].concat();
@@ -249,14 +243,14 @@ fn every_prefix_of_a_packet_is_read_without_complaint() {
 
 #[test]
 fn machines_get_the_fields() {
-    let json = |said: &Said| serde_json::to_string(said).unwrap();
+    let json = |said: &Diagnostic| serde_json::to_string(said).unwrap();
     assert_eq!(
         json(&reason(9, 0)),
-        "{\"id\":\"reason\",\"message\":\"diagnostic payload: reason 9 (not authorized)\",\"code\":9,\"pen\":0,\
+        "{\"id\":\"payload-reason\",\"message\":\"diagnostic payload: reason 9 (not authorized)\",\"code\":9,\"pen\":0,\
          \"name\":\"not authorized\",\"description\":null}"
     );
     assert_eq!(
-        json(&Said::FastClose { key: 1 }),
+        json(&Diagnostic::FastClose { key: 1 }),
         "{\"id\":\"mptcp-fastclose\",\"message\":\"MP_FASTCLOSE: key 0000000000000001\",\"key\":\"0000000000000001\"}"
     );
     assert!(json(&reason(9, 7)).contains("\"name\":null"));
@@ -267,8 +261,8 @@ fn machines_get_the_fields() {
     {
         assert!(json(said).starts_with(&format!("{{\"id\":\"{}\",\"message\":", said.id())));
     }
-    assert!(json(&said_with(&[30, 4, 0x70, 0])[0]).contains("\"what\":\"mptcp-option\""));
-    assert!(json(&Said::ChecksumFailed { data_seq: 5 }).contains("\"data_seq\":\"5\""));
+    assert!(json(&said_with(&[30, 4, 0x70, 0])[0]).contains("\"part\":\"mptcp-option\""));
+    assert!(json(&Diagnostic::ChecksumFailed { data_seq: 5 }).contains("\"data_seq\":\"5\""));
 }
 
 proptest! {

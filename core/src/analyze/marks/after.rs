@@ -1,6 +1,6 @@
 //! Evidence from the segments after an RST: an end that has reset a connection does not continue it.
 
-use super::{Context, Direction, Fact, Weight, milliseconds};
+use super::{Context, Indicator, Supports, Weight, milliseconds};
 use crate::flow::{Form, State};
 use crate::packet::{Flags, Header};
 
@@ -58,7 +58,7 @@ impl Sequel {
 /// TIME-WAIT Linux replies and continues, so later segments prove nothing there (`tcp_rcv_state_process()`,
 /// `tcp_timewait_state_process()`).
 #[must_use]
-pub fn later(reset: &Header, context: &Context, sequel: &Sequel) -> Vec<Fact> {
+pub fn later(reset: &Header, context: &Context, sequel: &Sequel) -> Vec<Indicator> {
     let is_answer = context.form.is_some_and(Form::is_answer);
     let found = if let Some(after) = sequel.accepts {
         (context.form != Some(Form::Active)).then(|| accepted(after))
@@ -86,16 +86,16 @@ fn survives(context: &Context) -> bool {
     )
 }
 
-fn fact(id: &'static str, weight: Weight, message: String) -> Fact {
-    Fact {
+fn fact(id: &'static str, weight: Weight, message: String) -> Indicator {
+    Indicator {
         id,
-        direction: Direction::Against,
+        supports: Supports::Injection,
         weight,
         message,
     }
 }
 
-fn accepted(after: After) -> Fact {
+fn accepted(after: After) -> Indicator {
     let message = format!(
         "the SYN that it refuses is accepted in frame {}, {} later",
         after.frame,
@@ -108,7 +108,7 @@ fn accepted(after: After) -> Fact {
 ///
 /// The SEQ of an abort is the end's SND.NXT, so the end has sent nothing beyond it. The SEQ of a reply is the ACK of
 /// the other end, so data that follows soon may have been in flight (Weaver et al.).
-fn went_on(reset: &Header, is_answer: bool, context: &Context, after: After) -> Fact {
+fn went_on(reset: &Header, is_answer: bool, context: &Context, after: After) -> Indicator {
     let weight = if is_answer && is_soon(context, after) {
         Weight::Moderate
     } else {
@@ -123,7 +123,7 @@ fn went_on(reset: &Header, is_answer: bool, context: &Context, after: After) -> 
     fact("went-on-data", weight, message)
 }
 
-fn still_there(context: &Context, after: After) -> Fact {
+fn still_there(context: &Context, after: After) -> Indicator {
     let weight = if is_soon(context, after) {
         Weight::Weak
     } else {

@@ -1,6 +1,6 @@
 //! Evidence from the timestamps of an RST, compared with the clock of its sender.
 
-use super::{Case, Fact, Weight};
+use super::{Case, Indicator, Weight};
 use crate::flow::Form;
 
 impl Case<'_> {
@@ -8,12 +8,12 @@ impl Case<'_> {
     ///
     /// Where timestamps were negotiated, RFC 7323, 3.2, asks for them in an RST as well. Aborts of Linux carry them;
     /// replies of Linux and aborts of the BSDs do not.
-    pub(super) fn timestamps(&self) -> Option<Fact> {
+    pub(super) fn timestamps(&self) -> Option<Indicator> {
         let Some(stamps) = self.reset.timestamps else {
             return self.missing();
         };
         if self.sender.is_stamped() == Some(false) {
-            return Some(Fact::against(
+            return Some(Indicator::against(
                 "timestamps-unused",
                 Weight::Moderate,
                 "has timestamps, but the sender's other segments have none".into(),
@@ -22,12 +22,12 @@ impl Case<'_> {
         self.clock(stamps.value)
     }
 
-    fn missing(&self) -> Option<Fact> {
+    fn missing(&self) -> Option<Indicator> {
         let is_missing = self.sender.is_stamped() == Some(true)
             && !self.is_answer()
             && self.context.form == Some(Form::Active);
         is_missing.then(|| {
-            Fact::against(
+            Indicator::against(
                 "timestamps-missing",
                 Weight::Weak,
                 "no timestamps, but the sender's other segments have them; Linux aborts carry timestamps, BSD aborts do not"
@@ -40,7 +40,7 @@ impl Case<'_> {
     ///
     /// A timestamp clock ticks at least once a second and at most once a millisecond (RFC 7323, 5.4). The clock of
     /// Linux may tick once a microsecond (`tcp_usec_ts`, 6.7).
-    fn clock(&self, value: u32) -> Option<Fact> {
+    fn clock(&self, value: u32) -> Option<Indicator> {
         /// Tolerance for reordered packets, in ticks and in milliseconds.
         const SLACK: i64 = 10;
         /// Two ticks of the slowest clock, in milliseconds.
@@ -56,11 +56,19 @@ impl Case<'_> {
                 "TSval {value} is {} before the sender's last TSval, {last}",
                 -ran
             );
-            Some(Fact::against("clock-behind", Weight::Moderate, message))
+            Some(Indicator::against(
+                "clock-behind",
+                Weight::Moderate,
+                message,
+            ))
         } else if ran > (elapsed + SLACK) * 1100 {
-            Some(Fact::against("clock-ahead", Weight::Moderate, ran_in))
+            Some(Indicator::against("clock-ahead", Weight::Moderate, ran_in))
         } else if ran == 0 && elapsed > TWO_TICKS {
-            Some(Fact::against("clock-stopped", Weight::Moderate, ran_in))
+            Some(Indicator::against(
+                "clock-stopped",
+                Weight::Moderate,
+                ran_in,
+            ))
         } else if (0..=elapsed / 20 + elapsed + SLACK).contains(&ran) {
             // A copy of the last TSval fits as well, as long as it is fresh.
             let weight = if ran > 0 {
@@ -68,7 +76,7 @@ impl Case<'_> {
             } else {
                 Weight::Weak
             };
-            Some(Fact::supports("clock-fits", weight, ran_in))
+            Some(Indicator::supports("clock-fits", weight, ran_in))
         } else {
             None
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Context, Direction, Fact, Habits, Sequel, Traits, Weight, facts, later};
+use super::{Context, Habits, Indicator, Sequel, Supports, Traits, Weight, facts, later};
 use crate::file::{Block, Reader};
 use crate::flow::Flow;
 use crate::packet::{Flags, Link, Packet, Segment, decode, link};
@@ -17,7 +17,7 @@ use crate::transcript::Role;
 struct Found {
     place: String,
     sender: String,
-    facts: Vec<Fact>,
+    facts: Vec<Indicator>,
 }
 
 impl Found {
@@ -26,7 +26,7 @@ impl Found {
         let against = self
             .facts
             .iter()
-            .filter(|fact| fact.direction == Direction::Against);
+            .filter(|fact| fact.supports == Supports::Injection);
         against.map(|fact| fact.weight).max()
     }
 }
@@ -38,7 +38,7 @@ struct Point {
     /// Times of the handshake's segments: SYN, SYN-ACK, ACK.
     handshake: [Option<Timestamp>; 3],
     times: BTreeMap<u32, Timestamp>,
-    resets: Vec<(Segment, Role, Context, Sequel, Vec<Fact>)>,
+    resets: Vec<(Segment, Role, Context, Sequel, Vec<Indicator>)>,
 }
 
 impl Point {
@@ -66,11 +66,11 @@ impl Point {
                 Role::Client => (syn_ack, ack),
                 Role::Server => (syn, syn_ack),
             };
-            let drawn = reset.drawn_by.and_then(|frame| self.times.get(&frame));
+            let drawn = reset.triggered_by.and_then(|frame| self.times.get(&frame));
             let previous = self.resets.iter().rfind(|(_, role, ..)| *role == from);
             let context = Context {
                 form: reset.form,
-                answers: Some(reset.drawn_by.is_some()),
+                answers: Some(reset.triggered_by.is_some()),
                 rtt_ns: asked
                     .zip(answered)
                     .map(|(asked, answered)| answered.since(asked)),
@@ -198,7 +198,7 @@ fn what_a_kernel_sent_itself_is_not_held_against_it() {
             found
                 .facts
                 .iter()
-                .any(|fact| fact.direction == Direction::For),
+                .any(|fact| fact.supports == Supports::Endpoint),
         );
         assert!(
             found.against() < Some(Weight::Moderate),
@@ -223,7 +223,7 @@ fn what_somebody_else_sent_is_told_by_more_than_one_thing() {
     let ids: BTreeSet<&str> = told
         .iter()
         .flat_map(|found| &found.facts)
-        .filter(|fact| fact.direction == Direction::Against && fact.weight >= Weight::Moderate)
+        .filter(|fact| fact.supports == Supports::Injection && fact.weight >= Weight::Moderate)
         .map(|fact| fact.id)
         .collect();
     for id in ["ttl-differs", "went-on-data"] {
@@ -244,7 +244,7 @@ fn all_that_is_found() {
         for fact in &found.facts {
             println!(
                 "    {:?} {:?} {}: {}",
-                fact.direction, fact.weight, fact.id, fact.message
+                fact.supports, fact.weight, fact.id, fact.message
             );
         }
     }

@@ -1,7 +1,7 @@
 //! Evidence from the IP header of an RST, compared with its sender's other packets.
 
 use super::habits::{DSCP, IpIds};
-use super::{Case, Fact, Weight};
+use super::{Case, Indicator, Weight};
 
 impl Case<'_> {
     /// Compares the TTL or hop limit.
@@ -9,7 +9,7 @@ impl Case<'_> {
     /// Each router decrements it, so a packet from another host arrives with another value unless the injector adjusts
     /// it. This was the first sign that exposed injected RSTs (Clayton et al.). A socket may have set its own value
     /// (`IP_TTL`), which replies that are sent without the socket do not use.
-    pub(super) fn hops(&self) -> Option<Fact> {
+    pub(super) fn hops(&self) -> Option<Indicator> {
         /// Number of packets with the same value that establish a habit.
         const MANY: u8 = 3;
         let ttl = self.reset.ttl;
@@ -28,7 +28,7 @@ impl Case<'_> {
                 (Weight::Moderate, "")
             };
             let message = format!("{name} {ttl}, same as the sender's other packets{but}");
-            return Some(Fact::supports("ttl-same", weight, message));
+            return Some(Indicator::supports("ttl-same", weight, message));
         }
         if (fewest..=most).contains(&ttl) {
             return None;
@@ -50,23 +50,23 @@ impl Case<'_> {
         };
         let message =
             format!("{name} {ttl}, {by} different from the sender's other packets ({others})");
-        Some(Fact::against("ttl-differs", weight, message))
+        Some(Indicator::against("ttl-differs", weight, message))
     }
 
     /// Compares the IP ID.
     ///
     /// A Linux socket counts its packets (`ip_select_ident_segs()`), including an abort. Packets that are sent without
     /// a socket have the IP ID 0, or before Linux 4.19 a number from another counter.
-    pub(super) fn ip_id(&self) -> Option<Fact> {
+    pub(super) fn ip_id(&self) -> Option<Indicator> {
         let id = self.reset.ip_id?;
         match self.sender.ip_ids() {
             IpIds::Unknown => None,
-            IpIds::Zero if id == 0 => Some(Fact::supports(
+            IpIds::Zero if id == 0 => Some(Indicator::supports(
                 "ip-id-zero",
                 Weight::Weak,
                 "IP ID 0, same as the sender's other packets".into(),
             )),
-            IpIds::Zero => Some(Fact::against(
+            IpIds::Zero => Some(Indicator::against(
                 "ip-id-set",
                 self.lighter_for_an_answer(),
                 format!("IP ID {id}, but the sender's other packets have 0"),
@@ -78,17 +78,17 @@ impl Case<'_> {
         }
     }
 
-    fn leaves_counter(&self, id: u16, last: u16) -> Option<Fact> {
+    fn leaves_counter(&self, id: u16, last: u16) -> Option<Indicator> {
         if id == 0 {
             // Replies of Linux have 0.
             return (!self.is_answer()).then(|| {
                 let message = format!("IP ID 0, but the sender's counter was at {last}");
-                Fact::against("ip-id-zero", Weight::Moderate, message)
+                Indicator::against("ip-id-zero", Weight::Moderate, message)
             });
         }
         let message = format!("IP ID {id}, but the sender's counter was at {last}");
         let weight = self.lighter_for_an_answer();
-        Some(Fact::against("ip-id-jumps", weight, message))
+        Some(Indicator::against("ip-id-jumps", weight, message))
     }
 
     fn lighter_for_an_answer(&self) -> Weight {
@@ -100,7 +100,7 @@ impl Case<'_> {
     }
 
     /// Compares DF. Linux sets DF in all TCP packets, including replies.
-    pub(super) fn fragmentation(&self) -> Option<Fact> {
+    pub(super) fn fragmentation(&self) -> Option<Indicator> {
         let (this, usual) = (self.reset.dont_fragment?, self.sender.dont_fragment()?);
         let names = |set: bool| if set { "set" } else { "not set" };
         (this != usual).then(|| {
@@ -109,25 +109,25 @@ impl Case<'_> {
                 names(this),
                 names(usual)
             );
-            Fact::against("df-differs", self.lighter_for_an_answer(), message)
+            Indicator::against("df-differs", self.lighter_for_an_answer(), message)
         })
     }
 
     /// Compares the DSCP. A reply takes its DSCP from the segment that triggered it (`tcp_v4_send_reset()`), so it is
     /// no evidence.
-    pub(super) fn traffic_class(&self) -> Option<Fact> {
+    pub(super) fn traffic_class(&self) -> Option<Indicator> {
         let usual = self.sender.dscp()?;
         let dscp = (self.reset.traffic_class & DSCP) >> 2;
         if self.is_answer() {
             None
         } else if dscp != usual {
             let message = format!("DSCP {dscp}, but the sender's other packets have {usual}");
-            Some(Fact::against("dscp-differs", Weight::Weak, message))
+            Some(Indicator::against("dscp-differs", Weight::Weak, message))
         } else {
             // 0 is the default, and so is no evidence.
             (usual != 0).then(|| {
                 let message = format!("DSCP {dscp}, same as the sender's other packets");
-                Fact::supports("dscp-same", Weight::Weak, message)
+                Indicator::supports("dscp-same", Weight::Weak, message)
             })
         }
     }
@@ -137,32 +137,32 @@ impl Case<'_> {
     /// A Linux socket chooses these twenty bits at random (RFC 6437, 3) and keeps them until it suspects the path
     /// (`sk_rethink_txhash()`). Packets that are sent without a socket have others, or those of the segment that
     /// triggered them (`tcp_v6_send_reset()`).
-    pub(super) fn flow_label(&self) -> Option<Fact> {
+    pub(super) fn flow_label(&self) -> Option<Indicator> {
         let (label, usual) = (self.reset.flow_label?, self.sender.flow_label()?);
         if label == usual {
             // 0 means that there is no label.
             (label != 0).then(|| {
                 let message =
                     format!("flow label {label:#07x}, same as the sender's other packets");
-                Fact::supports("flow-label-same", Weight::Moderate, message)
+                Indicator::supports("flow-label-same", Weight::Moderate, message)
             })
         } else {
             (!self.is_answer()).then(|| {
                 let message = format!(
                     "flow label {label:#07x}, but the sender's other packets have {usual:#07x}"
                 );
-                Fact::against("flow-label-differs", Weight::Weak, message)
+                Indicator::against("flow-label-differs", Weight::Weak, message)
             })
         }
     }
 }
 
-fn continues(id: u16, last: u16, step: u16, weight: Weight) -> Option<Fact> {
+fn continues(id: u16, last: u16, step: u16, weight: Weight) -> Option<Indicator> {
     /// Minimum of the largest step: the capture may have missed packets, and earlier steps may have been smaller.
     const SLACK: u16 = 16;
     let further = id.wrapping_sub(last);
     (id != 0 && (1..=step.max(SLACK)).contains(&further)).then(|| {
         let message = format!("IP ID {id} follows its previous packet's {last}");
-        Fact::supports("ip-id-continues", weight, message)
+        Indicator::supports("ip-id-continues", weight, message)
     })
 }

@@ -1,6 +1,6 @@
 //! Evidence from the sequence number of an RST, and from the RST before it.
 
-use super::{Case, Fact, Weight, milliseconds};
+use super::{Case, Indicator, Weight, milliseconds};
 use crate::flow::Form;
 use crate::packet::{Header, SeqNum};
 
@@ -13,7 +13,7 @@ impl Case<'_> {
     /// An end that aborts uses its own SND.NXT (`tcp_acceptable_seq()`), and a reply uses the number that the
     /// triggering segment asked for. An on-path observer knows only the numbers of earlier packets, which are outdated
     /// when its RST arrives, so the SEQ is too low or guessed ahead (Weaver et al.).
-    pub(super) fn sequence(&self) -> Option<Fact> {
+    pub(super) fn sequence(&self) -> Option<Indicator> {
         let seq = self.header.seq;
         let rcv_nxt = self.context.rcv_nxt?;
         let snd_nxt = self.context.snd_nxt.unwrap_or(rcv_nxt);
@@ -24,12 +24,12 @@ impl Case<'_> {
             let message =
                 "SEQ is exactly what the receiver expects (an on-path attacker could know it)"
                     .into();
-            return Some(Fact::supports("seq-exact", Weight::Weak, message));
+            return Some(Indicator::supports("seq-exact", Weight::Weak, message));
         }
         if seq == snd_nxt {
             let message =
                 "SEQ is what the sender would send next, though not what the receiver expects";
-            return Some(Fact::supports("seq-own", Weight::Weak, message.into()));
+            return Some(Indicator::supports("seq-own", Weight::Weak, message.into()));
         }
         if self.context.form == Some(Form::Passive) && self.context.answers != Some(false) {
             return None; // the triggering segment asked for this number
@@ -49,7 +49,7 @@ impl Case<'_> {
     }
 
     /// Builds the fact for a SEQ ahead of all data. The data in between may be lost, or missing in the capture.
-    fn ahead(&self, by: u32) -> Fact {
+    fn ahead(&self, by: u32) -> Indicator {
         let segments = match self.segments(by) {
             Some((count, size)) => format!(", {count} times {size}"),
             None => String::new(),
@@ -57,12 +57,12 @@ impl Case<'_> {
         let message = format!(
             "SEQ is {by} ahead of everything the sender was seen to send{segments}: guessed by an injector, or data was lost"
         );
-        Fact::against("seq-ahead", Weight::Weak, message)
+        Indicator::against("seq-ahead", Weight::Weak, message)
     }
 
     /// Builds the fact for a SEQ that is too low. After a FIN some stacks send an RST with the FIN's number
     /// (`tcp_reset_check()`, Linux 4.11).
-    fn behind(&self, rcv_nxt: SeqNum) -> Fact {
+    fn behind(&self, rcv_nxt: SeqNum) -> Indicator {
         let by = rcv_nxt.relative_to(self.header.seq);
         let weight = if by == 1 {
             Weight::Weak
@@ -70,7 +70,7 @@ impl Case<'_> {
             Weight::Moderate
         };
         let message = format!("SEQ is {by} behind what the sender has already sent");
-        Fact::against("seq-behind", weight, message)
+        Indicator::against("seq-behind", weight, message)
     }
 
     /// Returns the number of full segments that these bytes fill exactly, and their size.
@@ -83,12 +83,12 @@ impl Case<'_> {
     }
 
     /// Checks that a reply has a trigger. The capture may have missed it.
-    pub(super) fn answered(&self) -> Option<Fact> {
+    pub(super) fn answered(&self) -> Option<Indicator> {
         let form = self.context.form.filter(|form| form.is_answer())?;
         (self.context.answers == Some(false)).then(|| {
             let message =
                 format!("has the form of a reply ({form}), but replies to no captured segment");
-            Fact::against("answers-nothing", Weight::Weak, message)
+            Indicator::against("answers-nothing", Weight::Weak, message)
         })
     }
 
@@ -97,7 +97,7 @@ impl Case<'_> {
     /// An end that aborts sends one RST, and Linux sends one reply to each segment. Injectors send several RSTs at
     /// once, each further ahead, in case data overtakes them: the Great Firewall 0, 1460 and 4380 (Clayton et al.;
     /// Weaver et al.).
-    pub(super) fn repetition(&self) -> Option<Fact> {
+    pub(super) fn repetition(&self) -> Option<Indicator> {
         /// Maximum distance of RSTs that a program sends together, in nanoseconds.
         const AT_ONCE_NS: i64 = 1_000_000;
         let previous = self.context.previous.as_ref()?;
@@ -114,11 +114,11 @@ impl Case<'_> {
                 previous.frame,
                 milliseconds(gap)
             );
-            Fact::against("repeated", Weight::Weak, message)
+            Indicator::against("repeated", Weight::Weak, message)
         })
     }
 
-    fn raised(&self, previous: &Header, gap: i64) -> Fact {
+    fn raised(&self, previous: &Header, gap: i64) -> Indicator {
         let by = self.header.seq.relative_to(previous.seq);
         let (weight, segments) = match self.segments(by) {
             Some((count, size)) => (Weight::Strong, format!(", {count} times {size}")),
@@ -129,6 +129,6 @@ impl Case<'_> {
             previous.frame,
             milliseconds(gap)
         );
-        Fact::against("seq-raised", weight, message)
+        Indicator::against("seq-raised", weight, message)
     }
 }

@@ -174,19 +174,19 @@ impl Told {
         habits
     }
 
-    fn facts(&self) -> Vec<Fact> {
+    fn facts(&self) -> Vec<Indicator> {
         facts(&self.reset, &self.header, &self.habits(), &self.context)
     }
 
     /// Returns the evidence of an injection, as `id weight`.
     fn against(&self) -> Vec<String> {
-        self.spoken(Direction::Against)
+        self.spoken(Supports::Injection)
     }
 
-    fn spoken(&self, direction: Direction) -> Vec<String> {
+    fn spoken(&self, direction: Supports) -> Vec<String> {
         let facts = self.facts().into_iter();
         facts
-            .filter(|fact| fact.direction == direction)
+            .filter(|fact| fact.supports == direction)
             .map(|fact| format!("{} {:?}", fact.id, fact.weight))
             .collect()
     }
@@ -196,7 +196,7 @@ impl Told {
 fn all_that_fits_speaks_for_the_end() {
     assert!(Told::new().against().is_empty());
     assert_eq!(
-        Told::new().spoken(Direction::For),
+        Told::new().spoken(Supports::Endpoint),
         [
             "ip-id-continues Strong",
             "ttl-same Moderate",
@@ -319,7 +319,7 @@ fn ipv6_has_labels_instead_of_ids() {
         }
     });
     assert!(labelled.against().is_empty());
-    let supports = labelled.spoken(Direction::For);
+    let supports = labelled.spoken(Supports::Endpoint);
     assert!(supports.contains(&"flow-label-same Moderate".to_owned()));
     let other = labelled.clone().with(|it| it.reset.flow_label = Some(0));
     assert_eq!(other.against(), ["flow-label-differs Weak"]);
@@ -358,7 +358,7 @@ fn nobody_is_too_fast_where_the_way_is_short() {
         });
         (
             told.against(),
-            told.spoken(Direction::For)
+            told.spoken(Supports::Endpoint)
                 .contains(&"in-time Weak".to_owned()),
         )
     };
@@ -523,11 +523,11 @@ fn machines_are_told_for_whom_a_fact_speaks() {
     let facts = told.facts();
     assert_eq!(
         serde_json::to_string(&facts[0]).unwrap(),
-        "{\"id\":\"ttl-differs\",\"speaks_for\":\"third-party\",\"weight\":\"strong\",\
+        "{\"id\":\"ttl-differs\",\"supports\":\"injection\",\"weight\":\"strong\",\
          \"message\":\"TTL 243, 186 different from the sender's other packets (57)\"}"
     );
     let json = serde_json::to_value(&facts[1]).unwrap();
-    assert_eq!(json["speaks_for"], "end");
+    assert_eq!(json["supports"], "endpoint");
 }
 
 fn any_traits() -> impl Strategy<Value = Traits> {
@@ -656,7 +656,7 @@ proptest! {
             sequel.take(&header, segment);
         }
         let facts = facts(&reset, &header, &habits, &context);
-        prop_assert!(facts.is_sorted_by_key(|fact| fact.direction == Direction::For));
+        prop_assert!(facts.is_sorted_by_key(|fact| fact.supports == Supports::Endpoint));
         let _ = later(&header, &context, &sequel);
     }
 }
