@@ -11,9 +11,9 @@
 pub mod distribution;
 mod here;
 pub mod human;
-mod main_job;
 mod privilege;
 mod program;
+mod self_test;
 mod settings;
 mod witness;
 
@@ -25,14 +25,14 @@ use crate::lab::sysctl::Obstacle;
 use crate::lab::{self, Place};
 use crate::sources::format::Field;
 use here::Here;
-use rstproof_core::report::{Header, Host, Remark, Tool};
+use rstproof_core::report::{Header, Host, Remark, SCHEMA, Tool};
 use rstproof_core::scenario::Family;
 use rstproof_core::verdict::Verdict;
 
-/// What was found. Its serialised form is schema 1: fields are added, never renamed.
+/// Result of all checks. Its serialised form is described by `docs/schema/doctor.schema.json`: fields are added, never renamed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Examination {
-    /// Version of this form: 1.
+    /// Version of this form: [`SCHEMA`].
     pub schema: u32,
     /// The program that looked.
     pub tool: Tool,
@@ -43,18 +43,18 @@ pub struct Examination {
     /// The effective user id.
     pub uid: u32,
     /// Whether trials can run.
-    pub main_job: MainJob,
+    pub self_test: SelfTest,
     /// Everything that was looked at.
     pub checks: Vec<Check>,
 }
 
-/// Whether trials can run in a private namespace, by trying.
+/// Trials that were run to find out whether trials can run in a private namespace.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct MainJob {
+pub struct SelfTest {
     /// At least one trial was confirmed, and none was not.
-    pub possible: bool,
-    /// What came of each; fewer than two if they could not be run.
-    pub verdicts: Vec<Tried>,
+    pub passed: bool,
+    /// Result of each trial; fewer than two if they could not be run.
+    pub trials: Vec<Tried>,
 }
 
 /// A trial that was tried.
@@ -69,7 +69,7 @@ pub struct Tried {
     /// Why it was skipped.
     pub skipped: Option<String>,
     /// What is missing, if it is inconclusive.
-    pub gap: Option<Remark>,
+    pub inconclusive_reason: Option<Remark>,
     /// What speaks against it, if it is refuted.
     pub findings: Vec<Remark>,
 }
@@ -87,10 +87,10 @@ pub struct Check {
     pub status: Status,
     /// What was seen.
     pub detail: String,
-    /// What a proof lacks because of it; `None` if nothing is missing.
-    pub costs: Option<String>,
-    /// The command that mends it here; `None` if there is none.
-    pub mend: Option<String>,
+    /// What is lost without it; `None` if nothing is missing.
+    pub without_it: Option<String>,
+    /// Command that fixes it on this system; `None` if there is none.
+    pub fix: Option<String>,
     /// Id of the check that has to be mended first, if that is all that is known of this one.
     pub blocked_by: Option<&'static str>,
     /// The same for machines, where there is more to say.
@@ -140,13 +140,13 @@ pub enum Facts {
     Event {
         fields: Vec<Field>,
         missing_fields: Vec<&'static str>,
-        /// How many reasons have a name.
-        reasons: usize,
+        /// Number of reset reasons that have a name.
+        named_reasons: usize,
     },
     /// Which counters there are.
     Counters {
-        present: Vec<&'static str>,
-        absent: Vec<&'static str>,
+        supported: Vec<&'static str>,
+        unsupported: Vec<&'static str>,
     },
     /// A program, and the first line of what it says of its version.
     Program {
@@ -164,25 +164,25 @@ impl Check {
             group,
             status: Status::Ok,
             detail: detail.into(),
-            costs: None,
-            mend: None,
+            without_it: None,
+            fix: None,
             blocked_by: None,
             facts: None,
         }
     }
 
     /// It is not all there.
-    fn less(mut self, status: Status, costs: impl Into<String>, mend: Option<String>) -> Self {
+    fn less(mut self, status: Status, without_it: impl Into<String>, fix: Option<String>) -> Self {
         self.status = status;
-        self.costs = Some(costs.into());
-        self.mend = mend;
+        self.without_it = Some(without_it.into());
+        self.fix = fix;
         self
     }
 
     /// Nothing is known of it before `other` is mended.
-    fn blocked(mut self, other: &'static str, costs: impl Into<String>) -> Self {
+    fn blocked(mut self, other: &'static str, without_it: impl Into<String>) -> Self {
         self.blocked_by = Some(other);
-        self.less(Status::Missing, costs, None)
+        self.less(Status::Missing, without_it, None)
     }
 
     fn with(mut self, facts: Facts) -> Self {
@@ -250,16 +250,16 @@ impl Prepared {
             kernel,
         } = self.look;
         let attempt = if self.ready {
-            Some(main_job::attempt().await)
+            Some(self_test::attempt().await)
         } else {
             None
         };
         let attempt = attempt.as_ref();
         let user_namespaces = self.user_namespaces;
-        let network_namespaces = main_job::network_namespaces(&here, attempt);
-        let capture = main_job::capture(&here, attempt, &header.host.libpcap);
+        let network_namespaces = self_test::network_namespaces(&here, attempt);
+        let capture = self_test::capture(&here, attempt, &header.host.libpcap);
         let before = [&user_namespaces, &network_namespaces, &capture];
-        let (main_job, trial) = main_job::verdict(&here, attempt, &before, on_host.status);
+        let (self_test, trial) = self_test::verdict(&here, attempt, &before, on_host.status);
         // What mends something depends on what may be done here: only now is that no longer asked.
         lab::drop_privileges(lab::Kept::default())?;
         let programs = program::all(&here).await?;
@@ -275,12 +275,12 @@ impl Prepared {
         checks.extend(kernel);
         checks.extend(programs);
         Ok(Examination {
-            schema: 1,
+            schema: SCHEMA,
             tool: header.tool,
             host: header.host,
             distribution: here.distribution.name,
             uid: here.uid,
-            main_job,
+            self_test,
             checks,
         })
     }

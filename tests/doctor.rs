@@ -3,7 +3,7 @@
 
 use anstream::adapter::strip_str;
 use rstproof::doctor::human::table;
-use rstproof::doctor::{Check, Examination, Facts, Group, MainJob, Status, Tried};
+use rstproof::doctor::{Check, Examination, Facts, Group, SelfTest, Status, Tried};
 use rstproof::sources::format::Field;
 use rstproof_core::report::{Host, Remark, Tool};
 use rstproof_core::scenario::Family;
@@ -16,18 +16,18 @@ fn check(group: Group, id: &'static str, name: &'static str, detail: &str) -> Ch
         group,
         status: Status::Ok,
         detail: detail.to_owned(),
-        costs: None,
-        mend: None,
+        without_it: None,
+        fix: None,
         blocked_by: None,
         facts: None,
     }
 }
 
-fn less(status: Status, costs: &str, mend: Option<&str>, check: Check) -> Check {
+fn less(status: Status, without_it: &str, fix: Option<&str>, check: Check) -> Check {
     Check {
         status,
-        costs: Some(costs.to_owned()),
-        mend: mend.map(str::to_owned),
+        without_it: Some(without_it.to_owned()),
+        fix: fix.map(str::to_owned),
         ..check
     }
 }
@@ -45,12 +45,12 @@ fn tried(family: Family, verdict: Verdict) -> Tried {
         family,
         verdict: Some(verdict),
         skipped: None,
-        gap: None,
+        inconclusive_reason: None,
         findings: Vec::new(),
     }
 }
 
-fn examination(uid: u32, main_job: MainJob, checks: Vec<Check>) -> Examination {
+fn examination(uid: u32, self_test: SelfTest, checks: Vec<Check>) -> Examination {
     Examination {
         schema: 1,
         tool: Tool {
@@ -66,7 +66,7 @@ fn examination(uid: u32, main_job: MainJob, checks: Vec<Check>) -> Examination {
         },
         distribution: "Some Linux 9".to_owned(),
         uid,
-        main_job,
+        self_test,
         checks,
     }
 }
@@ -87,11 +87,11 @@ fn good() -> Examination {
             field("saddr", "__u8[4]", 34, 4),
         ],
         missing_fields: vec!["reason"],
-        reasons: 0,
+        named_reasons: 0,
     };
-    let job = MainJob {
-        possible: true,
-        verdicts: verdicts.to_vec(),
+    let job = SelfTest {
+        passed: true,
+        trials: verdicts.to_vec(),
     };
     let checks = vec![
         check(
@@ -102,7 +102,7 @@ fn good() -> Examination {
         ),
         check(
             Group::Trials,
-            "main-job",
+            "self-test",
             "close-unread-data",
             "confirmed over IPv4 and IPv6",
         ),
@@ -164,10 +164,10 @@ fn bad(on_host: Status) -> Examination {
             ),
         ),
         Check {
-            mend: mend.map(str::to_owned),
+            fix: mend.map(str::to_owned),
             ..blocked(
                 "user-namespaces",
-                check(Group::Trials, "main-job", "close-unread-data", "not tried"),
+                check(Group::Trials, "self-test", "close-unread-data", "not tried"),
             )
         },
         Check {
@@ -175,7 +175,7 @@ fn bad(on_host: Status) -> Examination {
             ..check(Group::Host, "host-capture", "capture on lo", "looked at")
         },
     ];
-    examination(0, MainJob::default(), checks)
+    examination(0, SelfTest::default(), checks)
 }
 
 fn plain(examination: &Examination) -> String {
@@ -206,7 +206,7 @@ fn a_host_that_cannot_run_them_at_all() {
 #[test]
 fn a_trial_that_was_refuted_says_so_at_the_end() {
     let mut examination = good();
-    examination.main_job.possible = false;
+    examination.self_test.passed = false;
     let trial = &mut examination.checks[1];
     trial.status = Status::Missing;
     trial.detail = "refuted over IPv4: no RST [no-reset]".to_owned();
@@ -232,6 +232,6 @@ fn json() {
         id: "no-reset",
         message: "no RST".to_owned(),
     };
-    examination.main_job.verdicts[1].findings.push(remark);
+    examination.self_test.trials[1].findings.push(remark);
     insta::assert_snapshot!(serde_json::to_string_pretty(&examination).unwrap());
 }

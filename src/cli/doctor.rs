@@ -35,7 +35,7 @@ fn show(examination: &Examination, format: DoctorFormat) -> Result<ExitCode, Err
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(Error::output)?;
-    Ok(if examination.main_job.possible {
+    Ok(if examination.self_test.passed {
         ExitCode::Success
     } else {
         ExitCode::Failure

@@ -101,11 +101,11 @@ fn row(out: &mut String, check: &Check, all: &[Check]) {
     if check.blocked_by.is_some() {
         return;
     }
-    if let Some(costs) = &check.costs {
+    if let Some(costs) = &check.without_it {
         let costs = printable(costs);
         labelled(out, "costs", Style::new(), &wrap(&costs, WIDTH - MORE));
     }
-    if let Some(mend) = &check.mend {
+    if let Some(mend) = &check.fix {
         labelled(out, "mend", LABEL, &continued(&printable(mend)));
     }
 }
@@ -147,20 +147,20 @@ fn continued(command: &str) -> Vec<String> {
 /// Whether trials can run, and if not, what comes first.
 fn last_word(out: &mut String, examination: &Examination) {
     let find = |id: &str| examination.checks.iter().find(|check| check.id == id);
-    let trial = find("main-job");
+    let trial = find("self-test");
     let first = trial.and_then(|trial| find(trial.blocked_by?));
     let why = match (first, trial) {
         (Some(first), _) => format!("{}: {}", first.name, first.detail),
         (None, Some(trial)) => format!("{} {}", trial.name, trial.detail),
         (None, None) => String::new(),
     };
-    let (style, word) = if examination.main_job.possible {
+    let (style, word) = if examination.self_test.passed {
         (GOOD, "trials can run here")
     } else {
         (BAD, "trials cannot run here")
     };
     let on_host = find("host-capture").is_some_and(|host| host.status != Status::Missing);
-    let instead = if on_host && !examination.main_job.possible {
+    let instead = if on_host && !examination.self_test.passed {
         "; they can on the loopback that is here:"
     } else {
         ""
@@ -172,7 +172,7 @@ fn last_word(out: &mut String, examination: &Examination) {
             None => writeln!(out, "{line}"),
         };
     }
-    let mend = trial.and_then(|trial| trial.mend.as_ref());
+    let mend = trial.and_then(|trial| trial.fix.as_ref());
     for line in mend.map_or_else(Vec::new, |mend| continued(&printable(mend))) {
         let _ = writeln!(out, "  {LABEL}{line}{LABEL:#}");
     }

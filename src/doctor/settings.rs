@@ -37,7 +37,7 @@ mod tests {
             let check = check(Some(obstacle));
             assert_eq!(check.status, status);
             assert!(check.detail.contains("/proc"), "{}", check.detail);
-            assert!(check.costs.is_some());
+            assert!(check.without_it.is_some());
         }
     }
 }

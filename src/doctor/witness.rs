@@ -238,18 +238,18 @@ impl Event {
             .fields
             .iter()
             .partition(|fact| format.field(fact.field).is_some());
-        let reasons = format.symbols_of("reason");
+        let named_reasons = format.symbols_of("reason");
         let there: Vec<String> = there
             .iter()
             .map(|fact| match fact.field {
-                "reason" => format!("reason ({reasons} names)"),
+                "reason" => format!("reason ({named_reasons} names)"),
                 field => field.to_owned(),
             })
             .collect();
         let check = self.named(there.join(", ")).with(Facts::Event {
             fields: format.own_fields().cloned().collect::<Vec<Field>>(),
             missing_fields: missing.iter().map(|fact| fact.field).collect(),
-            reasons,
+            named_reasons,
         });
         if missing.is_empty() {
             return check;
@@ -282,8 +282,8 @@ fn counters(read: std::io::Result<Counters>) -> Check {
         .iter()
         .partition(|name| counters.get(name).is_some());
     let facts = Facts::Counters {
-        present: present.clone(),
-        absent: absent.clone(),
+        supported: present.clone(),
+        unsupported: absent.clone(),
     };
     if absent.is_empty() {
         let all = format!("all {} that are asked", present.len());
@@ -330,7 +330,7 @@ mod tests {
             assert_eq!(event.name.split_once(':').unwrap().1, format.name);
             let check = event.check(Ok(format));
             assert_eq!(check.status, Status::Ok, "{check:?}");
-            assert_eq!(check.costs, None);
+            assert_eq!(check.without_it, None);
         }
     }
 
@@ -340,20 +340,20 @@ mod tests {
         let check = event("event-tcp-send-reset").check(Ok(format(text)));
         assert_eq!(check.status, Status::Limited);
         assert_eq!(check.detail, "skaddr, state, saddr, daddr");
-        let costs = check.costs.unwrap();
+        let costs = check.without_it.unwrap();
         assert!(
             costs.contains("why the RST was sent") && costs.contains("Linux 6.10"),
             "{costs}"
         );
         let Some(Facts::Event {
             missing_fields,
-            reasons,
+            named_reasons,
             fields,
         }) = check.facts
         else {
             panic!("{:?}", check.facts);
         };
-        assert_eq!((missing_fields, reasons), (vec!["reason"], 0));
+        assert_eq!((missing_fields, named_reasons), (vec!["reason"], 0));
         assert!(fields.iter().any(|field| field.name == "sport"));
     }
 
@@ -363,7 +363,7 @@ mod tests {
         let check = report.check(Err(NoFormat::NoSuchEvent));
         assert_eq!(check.status, Status::Missing);
         assert!(check.detail.contains("5.14"), "{}", check.detail);
-        assert!(check.costs.unwrap().contains(report.tells));
+        assert!(check.without_it.unwrap().contains(report.tells));
     }
 
     #[test]
@@ -373,7 +373,7 @@ mod tests {
         let check = counters(Ok(some));
         assert_eq!(check.status, Status::Limited);
         assert_eq!(check.detail, "2 of 30 that are asked");
-        let costs = check.costs.unwrap();
+        let costs = check.without_it.unwrap();
         assert!(
             costs.contains("TCPChallengeACK") && !costs.contains("OutRsts"),
             "{costs}"

@@ -24,8 +24,8 @@ const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
 pub(crate) fn examined(command: &mut Command, code: i32) -> Value {
     let run = Run::of(command).quietly(code);
     let document: Value = serde_json::from_str(&run.out).unwrap();
-    assert_eq!(document["schema"], 1);
-    assert_eq!(document["main_job"]["possible"], code == 0, "{document}");
+    assert_eq!(document["schema"], 2);
+    assert_eq!(document["self_test"]["passed"], code == 0, "{document}");
     document
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn check<'a>(document: &'a Value, id: &str) -> &'a Value {
 pub(crate) fn assert_status(document: &Value, id: &str, status: &str) {
     let check = check(document, id);
     assert_eq!(check["status"], status, "{check}");
-    assert_eq!(check["costs"].is_null(), status == "ok", "{check}");
+    assert_eq!(check["without_it"].is_null(), status == "ok", "{check}");
 }
 
 /// A shell in a user namespace of this uid, with all rights in it, runs `script`; `$1` is the program.
@@ -63,12 +63,12 @@ fn an_ordinary_user_can_run_trials_but_not_on_the_host() {
         "user-namespaces",
         "network-namespaces",
         "capture",
-        "main-job",
+        "self-test",
         "counters",
     ] {
         assert_status(&document, id, "ok");
     }
-    let verdicts = document["main_job"]["verdicts"].as_array().unwrap();
+    let verdicts = document["self_test"]["trials"].as_array().unwrap();
     let verdicts: Vec<_> = verdicts
         .iter()
         .map(|tried| (&tried["family"], &tried["verdict"]))
@@ -80,7 +80,7 @@ fn an_ordinary_user_can_run_trials_but_not_on_the_host() {
     assert_status(&document, "cap-net-raw", "missing");
     let program = user.home.path().join("rstproof");
     let setcap = format!("sudo setcap cap_net_raw=ep {}", program.display());
-    assert_eq!(check(&document, "cap-net-raw")["mend"], setcap);
+    assert_eq!(check(&document, "cap-net-raw")["fix"], setcap);
     assert_eq!(
         check(&document, "host-capture")["blocked_by"],
         "cap-net-raw"
@@ -94,11 +94,11 @@ fn the_setting_that_forbids_user_namespaces_is_named_with_the_command_that_chang
     let document = examined(&mut in_user_namespace("1000", script), 2);
     assert_status(&document, "user-namespaces", "missing");
     let mend = "sudo sysctl user.max_user_namespaces=15000";
-    assert_eq!(check(&document, "user-namespaces")["mend"], mend);
-    let job = check(&document, "main-job");
+    assert_eq!(check(&document, "user-namespaces")["fix"], mend);
+    let job = check(&document, "self-test");
     assert_eq!(job["blocked_by"], "user-namespaces");
-    assert_eq!(job["mend"], mend);
-    assert_eq!(document["main_job"]["verdicts"], Value::Array(Vec::new()));
+    assert_eq!(job["fix"], mend);
+    assert_eq!(document["self_test"]["trials"], Value::Array(Vec::new()));
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn whoever_needs_no_user_namespace_is_told_if_others_are_forbidden_to_make_one()
     let document = examined(&mut in_user_namespace("0", script), 0);
     assert_status(&document, "user-namespaces", "limited");
     let mend = "sysctl user.max_user_namespaces=15000";
-    assert_eq!(check(&document, "user-namespaces")["mend"], mend);
-    assert_status(&document, "main-job", "ok");
+    assert_eq!(check(&document, "user-namespaces")["fix"], mend);
+    assert_status(&document, "self-test", "ok");
 }
 
 #[test]
@@ -123,9 +123,9 @@ fn too_many_network_namespaces_are_mended_by_allowing_more() {
         check(&document, "capture")["blocked_by"],
         "network-namespaces"
     );
-    for id in ["network-namespaces", "main-job"] {
+    for id in ["network-namespaces", "self-test"] {
         let mend = "sysctl user.max_net_namespaces=15000";
-        assert_eq!(check(&document, id)["mend"], mend);
+        assert_eq!(check(&document, id)["fix"], mend);
     }
 }
 
@@ -134,8 +134,8 @@ fn too_many_network_namespaces_are_mended_by_allowing_more() {
 fn root_without_any_right_is_told_no_command_that_would_fail() {
     let mut command = where_user_namespaces_are_forbidden("doctor --format json");
     let document = examined(&mut command, 2);
-    for id in ["user-namespaces", "main-job", "cap-net-raw", "tracefs"] {
-        assert!(check(&document, id)["mend"].is_null(), "{id}: {document}");
+    for id in ["user-namespaces", "self-test", "cap-net-raw", "tracefs"] {
+        assert!(check(&document, id)["fix"].is_null(), "{id}: {document}");
     }
     let user_namespaces = check(&document, "user-namespaces")["detail"]
         .as_str()
@@ -152,11 +152,11 @@ fn a_loopback_that_is_down_is_in_the_way_of_the_host_only() {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--net", PROGRAM]);
     let document = examined(command.args(DOCTOR), 0);
-    assert_status(&document, "main-job", "ok");
+    assert_status(&document, "self-test", "ok");
     assert_status(&document, "cap-net-raw", "ok");
     assert_status(&document, "host-capture", "missing");
     let host = check(&document, "host-capture");
-    assert_eq!(host["mend"], "ip link set lo up");
+    assert_eq!(host["fix"], "ip link set lo up");
     assert_eq!(host["detail"], "cannot open a capture on lo: it is down");
 }
 
@@ -174,7 +174,7 @@ fn in_a_container_tracefs_is_for_the_hosts_root_only() {
     ]);
     let document = examined(command.args(["sh", "-c", script, "sh", PROGRAM]), 0);
     assert_eq!(check(&document, "tracefs")["status"], "missing");
-    assert!(check(&document, "tracefs")["mend"].is_null());
+    assert!(check(&document, "tracefs")["fix"].is_null());
     let events = document["checks"].as_array().unwrap().iter();
     let events = events.filter(|check| check["blocked_by"] == "tracefs");
     assert_eq!(events.count(), 5);

@@ -61,10 +61,7 @@ fn tells_an_ordinary_user_that_tracefs_is_for_root() {
         tracefs["detail"].as_str().unwrap().contains("EACCES"),
         "{tracefs}"
     );
-    assert_eq!(
-        tracefs["mend"],
-        format!("sudo {} doctor", program.display())
-    );
+    assert_eq!(tracefs["fix"], format!("sudo {} doctor", program.display()));
     for (id, _) in EVENTS {
         assert_eq!(check(&document, id)["blocked_by"], "tracefs");
     }
@@ -99,7 +96,7 @@ fn finds_the_hosts_loopback_within_reach_of_the_right_to_capture() {
     let document = examined(&mut command, 0);
     assert_status(&document, "cap-net-raw", "ok");
     assert_ne!(check(&document, "host-capture")["status"], "missing");
-    assert_status(&document, "main-job", "ok");
+    assert_status(&document, "self-test", "ok");
 }
 
 /// With these a network namespace can be made, but its lo cannot be brought up.
@@ -123,9 +120,9 @@ fn root_without_some_capabilities_can_run_trials() {
         command.arg(format!("--inh-caps={without}"));
         command.args([PROGRAM, "doctor", "--format", "json"]);
         let document = examined(&mut command, 0);
-        assert_status(&document, "main-job", "ok");
+        assert_status(&document, "self-test", "ok");
         assert_status(&document, "cap-net-raw", "missing");
         // Capabilities of the file would not come through the bounding set.
-        assert!(check(&document, "cap-net-raw")["mend"].is_null());
+        assert!(check(&document, "cap-net-raw")["fix"].is_null());
     }
 }

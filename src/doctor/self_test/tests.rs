@@ -20,7 +20,7 @@ fn ended(tried: Vec<Tried>) -> Attempt {
     }
 }
 
-fn judged(attempt: Option<&Attempt>) -> (MainJob, Check) {
+fn judged(attempt: Option<&Attempt>) -> (SelfTest, Check) {
     let here = Here::of(1000);
     let namespaces = network_namespaces(&here, attempt);
     let capture = capture(&here, attempt, "libpcap version 1.10.3 (with TPACKET_V3)");
@@ -31,7 +31,7 @@ fn judged(attempt: Option<&Attempt>) -> (MainJob, Check) {
 fn trials_can_run_if_all_that_ran_were_confirmed() {
     let both = [Family::Ipv4, Family::Ipv6].map(|family| tried(family, Verdict::Confirmed));
     let (job, check) = judged(Some(&ended(both.to_vec())));
-    assert!(job.possible);
+    assert!(job.passed);
     assert_eq!(check.status, Status::Ok);
     assert_eq!(check.detail, "confirmed over IPv4 and IPv6");
 }
@@ -43,7 +43,7 @@ fn a_family_that_is_not_there_is_a_limit() {
     let mut attempt = ended(vec![tried(Family::Ipv4, Verdict::Confirmed), without]);
     attempt.no_ipv6 = Some(why);
     let (job, check) = judged(Some(&attempt));
-    assert!(job.possible);
+    assert!(job.passed);
     assert_eq!(check.status, Status::Limited);
     assert_eq!(
         check.detail,
@@ -64,7 +64,7 @@ fn one_verdict_that_is_not_confirmed_is_the_last_word() {
         });
         let attempt = ended(vec![tried(Family::Ipv4, Verdict::Confirmed), second]);
         let (job, check) = judged(Some(&attempt));
-        assert!(!job.possible);
+        assert!(!job.passed);
         assert_eq!(check.status, Status::Missing);
         let said = format!(
             "confirmed over IPv4, {} over IPv6: no RST [no-reset]",
@@ -77,8 +77,8 @@ fn one_verdict_that_is_not_confirmed_is_the_last_word() {
 #[test]
 fn nothing_confirmed_is_no_proof_that_trials_can_run() {
     let neither = [Family::Ipv4, Family::Ipv6].map(|family| skipped(family, String::new()));
-    assert!(!judged(Some(&ended(neither.to_vec()))).0.possible);
-    assert!(!judged(None).0.possible);
+    assert!(!judged(Some(&ended(neither.to_vec()))).0.passed);
+    assert!(!judged(None).0.passed);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn an_error_at_the_second_trial_outweighs_the_verdict_of_the_first() {
     let mut attempt = ended(vec![tried(Family::Ipv4, Verdict::Confirmed)]);
     attempt.failed = Some(Error::lab("run a trial", &"no memory"));
     let (job, check) = judged(Some(&attempt));
-    assert!(!job.possible);
+    assert!(!job.passed);
     let said = "confirmed over IPv4, cannot run a trial: no memory";
     assert_eq!(check.detail, said);
 }
@@ -101,11 +101,11 @@ fn what_mends_the_step_that_failed_mends_the_job_or_the_loopback_that_is_here_se
         ..Attempt::default()
     };
     let (job, check) = judged(Some(&attempt("use `sudo sysctl a.b=1`")));
-    assert!(!job.possible && job.verdicts.is_empty());
+    assert!(!job.passed && job.trials.is_empty());
     assert_eq!(check.blocked_by, Some("network-namespaces"));
-    assert_eq!(check.mend.unwrap(), "sudo sysctl a.b=1");
+    assert_eq!(check.fix.unwrap(), "sudo sysctl a.b=1");
     let (_, check) = judged(Some(&attempt("ask somebody")));
-    assert_eq!(check.mend.unwrap(), "/opt/rstproof run --host");
+    assert_eq!(check.fix.unwrap(), "/opt/rstproof run --host");
 }
 
 #[test]
@@ -122,5 +122,5 @@ fn a_capture_that_stamps_in_microseconds_is_limited() {
     let check = stamps(&attempt);
     assert_eq!(check.status, Status::Missing);
     assert_eq!(check.blocked_by, None);
-    assert!(check.mend.unwrap().starts_with("setcap cap_net_raw=ep /"));
+    assert!(check.fix.unwrap().starts_with("setcap cap_net_raw=ep /"));
 }

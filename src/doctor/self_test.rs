@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::here::Here;
 use super::privilege::{USER_NAMESPACES, told};
-use super::{Check, Facts, Group, MainJob, Status, Tried};
+use super::{Check, Facts, Group, SelfTest, Status, Tried};
 use crate::capture::cpus;
 use crate::error::Error;
 use crate::lab::{Lab, Place};
@@ -130,7 +130,7 @@ fn skipped(family: Family, why: String) -> Tried {
         family,
         verdict: None,
         skipped: Some(why),
-        gap: None,
+        inconclusive_reason: None,
         findings: Vec::new(),
     }
 }
@@ -144,7 +144,7 @@ fn finished(family: Family, trial: &Trial<'_>) -> Tried {
         family,
         verdict: Some(judgement.verdict),
         skipped: None,
-        gap: judgement.gap.map(|gap| remark(gap.id(), gap.to_string())),
+        inconclusive_reason: judgement.gap.map(|gap| remark(gap.id(), gap.to_string())),
         findings: findings
             .map(|finding| remark(finding.id(), finding.to_string()))
             .collect(),
@@ -228,19 +228,19 @@ pub(super) fn verdict(
     attempt: Option<&Attempt>,
     before: &[&Check],
     on_host: Status,
-) -> (MainJob, Check) {
-    let check = |detail: String| Check::ok(Group::Trials, "main-job", SCENARIO, detail);
-    let verdicts = attempt.map_or_else(Vec::new, |attempt| attempt.tried.clone());
+) -> (SelfTest, Check) {
+    let check = |detail: String| Check::ok(Group::Trials, "self-test", SCENARIO, detail);
+    let trials = attempt.map_or_else(Vec::new, |attempt| attempt.tried.clone());
     let failed = attempt.and_then(|attempt| attempt.failed_at(Stage::Trial));
-    let possible = failed.is_none()
-        && verdicts.iter().any(is_confirmed)
-        && verdicts
+    let passed = failed.is_none()
+        && trials.iter().any(is_confirmed)
+        && trials
             .iter()
             .all(|tried| is_confirmed(tried) || tried.skipped.is_some());
-    let job = MainJob { possible, verdicts };
-    let detail = in_words(&job.verdicts, failed);
-    if possible {
-        let all = job.verdicts.iter().all(is_confirmed);
+    let job = SelfTest { passed, trials };
+    let detail = in_words(&job.trials, failed);
+    if passed {
+        let all = job.trials.iter().all(is_confirmed);
         let check = if all {
             check(detail)
         } else {
@@ -254,7 +254,7 @@ pub(super) fn verdict(
         Some(first) => {
             let mut check =
                 check(format!("not tried without {}", first.name)).blocked(first.id, costs);
-            check.mend = first.mend.clone().or(way_out);
+            check.fix = first.fix.clone().or(way_out);
             check
         }
         None => check(detail).less(Status::Missing, costs, None),
@@ -270,7 +270,7 @@ fn in_words(tried: &[Tried], failed: Option<&Error>) -> String {
     let words = tried.iter().map(|tried| {
         let family = tried.family.proper_name();
         let verdict = tried.verdict.map_or("skipped", Verdict::name);
-        let remarks = tried.findings.iter().chain(&tried.gap);
+        let remarks = tried.findings.iter().chain(&tried.inconclusive_reason);
         let remarks = remarks.map(|remark| format!("{} [{}]", remark.message, remark.id));
         let why: Vec<String> = remarks.chain(tried.skipped.clone()).collect();
         let colon = if why.is_empty() { "" } else { ": " };
