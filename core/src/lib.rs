@@ -159,6 +159,7 @@ mod prefetch;
 pub mod printable;
 pub mod report;
 pub mod scenario;
+pub mod schema;
 pub mod time;
 pub mod transcript;
 pub mod verdict;

@@ -1,7 +1,7 @@
 //! What is told about trials: one [`TrialReport`] a trial, rendered by one file per format.
 //!
-//! The serialised form is schema 2 of the machine output, described in `docs/schema/`: fields are added, never renamed. The human form is made from
-//! the same value, so that both always say the same.
+//! The serialised form is schema 2 of the machine output, described in `docs/schema/`: fields are added, never renamed. The
+//! human form is made from the same value, so that both always say the same.
 //!
 //! A trial may come from hostile files: nothing here takes more time than its calls and frames, sorted, are worth. Its
 //! calls are in the order of their index, its frames and RSTs in the order of their number.

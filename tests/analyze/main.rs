@@ -12,6 +12,8 @@ mod hostile;
 #[allow(dead_code)] // other tests use the rest
 mod layout;
 mod said;
+#[path = "../support/schema.rs"]
+mod schema;
 mod segments;
 #[path = "../support/tshark.rs"]
 mod tshark;
@@ -30,10 +32,15 @@ struct Said {
 }
 
 impl Said {
-    /// The lines of standard output.
+    /// The lines of standard output. The first of them, and the last, are held to their schema.
     fn lines(&self) -> Vec<Value> {
+        const HELD: usize = 1_000;
         let lines = self.out.lines();
-        lines.map(|line| line.parse().unwrap()).collect()
+        let lines: Vec<Value> = lines.map(|line| line.parse().unwrap()).collect();
+        for line in lines.iter().take(HELD).chain(lines.last()) {
+            schema::assert_fits("analyze", line);
+        }
+        lines
     }
 
     /// Those of this type.

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::program;
 use crate::run::{PROGRAM, Run, Running, User, rstproof, where_user_namespaces_are_forbidden};
+use crate::schema;
 
 const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
 
@@ -24,7 +25,7 @@ const DOCTOR: [&str; 3] = ["doctor", "--format", "json"];
 pub(crate) fn examined(command: &mut Command, code: i32) -> Value {
     let run = Run::of(command).quietly(code);
     let document: Value = serde_json::from_str(&run.out).unwrap();
-    assert_eq!(document["schema"], 2);
+    schema::assert_fits("doctor", &document);
     assert_eq!(document["self_test"]["passed"], code == 0, "{document}");
     document
 }

@@ -23,6 +23,8 @@ mod process;
 mod program;
 mod run;
 mod saved;
+#[path = "../support/schema.rs"]
+mod schema;
 mod whole;
 mod wireshark;
 

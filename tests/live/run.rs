@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program;
+use crate::schema;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rstproof");
 
@@ -152,8 +153,7 @@ impl Run {
 #[track_caller]
 pub(crate) fn trials(document: &str) -> Vec<Value> {
     let document: Value = document.parse().unwrap();
-    assert_eq!(document["schema"], 2);
-    assert!(document["capture"]["dropped"].is_u64());
+    schema::assert_fits("report", &document);
     document["trials"].as_array().unwrap().clone()
 }
 

@@ -1,0 +1,336 @@
+//! Schemas of the rows of `analyze`.
+
+use serde_json::{Value, json};
+
+use super::{
+    Field, address, boolean, constant, count, defined, document, errno, field, form, frame,
+    integer, list, nullable, object, one_of, role, schema_number, socket, tcp_state, text,
+    triggered_by,
+};
+use crate::analyze::explain::Cause;
+
+/// Fields that every row of `analyze` begins with.
+fn row(kind: &str) -> Vec<Field> {
+    vec![
+        field("type", constant("Kind of row.", &json!(kind))),
+        schema_number(),
+        field("file", text("Capture file; `-` for standard input.")),
+    ]
+}
+
+fn conn_state() -> Value {
+    let states = [
+        "S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH",
+    ];
+    one_of(
+        "State of a connection at its end, as in Zeek's conn.log.",
+        &states,
+    )
+}
+
+fn cause() -> Value {
+    let causes = Cause::ALL.map(Cause::id);
+    nullable(one_of(
+        "Cause of the RST; null if unknown, see `explanation`.",
+        &causes,
+    ))
+}
+
+fn by_end(description: &str) -> Value {
+    object(
+        description,
+        vec![
+            field("client", count("Sent by the client.")),
+            field("server", count("Sent by the server.")),
+        ],
+    )
+}
+
+fn connection_number() -> Field {
+    let number = frame("Number of the connection: that of its first frame.");
+    field("connection", number)
+}
+
+fn connection_row() -> Value {
+    let gaps = object(
+        "Parts of the connection that are missing in the capture, or are in it twice.",
+        vec![
+            field(
+                "begins_midstream",
+                boolean("Whether the capture has no SYN of the connection."),
+            ),
+            field(
+                "lost_before_frame",
+                nullable(frame(
+                    "First frame that acknowledges data that was not captured; null if there is none.",
+                )),
+            ),
+            field(
+                "one_sided",
+                boolean("Whether the capture has one direction only."),
+            ),
+            field(
+                "captured_twice",
+                boolean("Whether packets were captured more than once."),
+            ),
+        ],
+    );
+    let mut fields = row("connection");
+    fields.extend([
+        connection_number(),
+        field("client", socket("Address of the client.")),
+        field("server", socket("Address of the server.")),
+        field("conn_state", conn_state()),
+        field("history", text("Zeek's history of the connection.")),
+        field("originator", role("End that Zeek takes for the originator.")),
+        field("began_ns", integer("Time of the first packet, in nanoseconds since the Unix epoch.")),
+        field("duration_ns", nullable(integer("Nanoseconds from the first packet to the last; null if there is one packet only, or all have the same time."))),
+        field("idle_ns", integer("Nanoseconds from the last packet but one to the last packet.")),
+        field("packets", by_end("Packets of the connection.")),
+        field("bytes", nullable(by_end("Bytes of payload, by sequence numbers; null if unknown."))),
+        field("ip_bytes", by_end("Bytes of IP packets.")),
+        field("missed_bytes", count("Bytes of payload missing in the capture.")),
+        field("reset_frames", list("Frames of the RSTs, the first 64.", &frame("Frame number."))),
+        field("reset_count", count("Number of RSTs.")),
+        field("capture_gaps", gaps),
+    ]);
+    object("A connection.", fields)
+}
+
+fn later_call() -> Value {
+    object(
+        "A call that the receiving application may make after the RST, on Linux.",
+        vec![
+            field("call", text("System call.")),
+            field(
+                "first",
+                text(
+                    "Result if it is the first call after the RST: an errno, or the return value.",
+                ),
+            ),
+            field("afterwards", text("Result of every call after the first.")),
+        ],
+    )
+}
+
+fn indicator() -> Value {
+    object(
+        "An observation that points to the sender of the RST.",
+        vec![
+            field("id", text("Stable id, kebab-case.")),
+            field(
+                "supports",
+                one_of(
+                    "Conclusion: the RST was injected by a third party, or sent by the endpoint that it names.",
+                    &["injection", "endpoint"],
+                ),
+            ),
+            field(
+                "weight",
+                one_of(
+                    "Weight of the observation.",
+                    &["weak", "moderate", "strong"],
+                ),
+            ),
+            field("message", text("One line for people.")),
+        ],
+    )
+}
+
+fn diagnostic() -> Value {
+    let kind = |id: &str, description: &str, fields: Vec<Field>| {
+        let mut all = vec![
+            field("id", constant("Kind of diagnostic.", &json!(id))),
+            field("message", text("One line for people.")),
+        ];
+        all.extend(fields);
+        object(description, all)
+    };
+    let len = || field("len", count("Bytes of payload."));
+    json!({
+        "description": "Information that the RST itself carries, in its payload or in TCP options.",
+        "anyOf": [
+            kind("payload-text", "Payload that is text.", vec![
+                field("text", text("Beginning of the text, with control characters escaped.")),
+                len(),
+                field("complete", boolean("Whether `text` is all of it.")),
+            ]),
+            kind("payload-bytes", "Payload that is not text.", vec![
+                field("hex", text("Beginning of the payload, in hexadecimal digits.")),
+                len(),
+            ]),
+            kind("payload-reason", "Diagnostic payload (draft-ietf-tcpm-rst-diagnostic-payload).", vec![
+                field("code", nullable(count("Code of the cause; null if there is none."))),
+                field("pen", count("Private Enterprise Number of the registry that the code is from; 0 for IANA's.")),
+                field("name", nullable(text("Name of the code in the registry TCP Failure Causes; null if unknown."))),
+                field("description", nullable(text("Description of the cause; null if there is none."))),
+            ]),
+            kind("mptcp-reset", "Option MP_TCPRST (RFC 8684, 3.6).", vec![
+                field("code", count("Reason code of the option.")),
+                field("name", nullable(text("Name of the code; null if unknown."))),
+                field("transient", boolean("Whether the problem is expected to be gone soon (flag T).")),
+                field("flags", count("Flags U, V, W and T.")),
+            ]),
+            kind("mptcp-fastclose", "Option MP_FASTCLOSE (RFC 8684, 3.5).", vec![
+                field("key", text("Key of the receiver, as 16 hexadecimal digits.")),
+            ]),
+            kind("mptcp-fail", "Option MP_FAIL (RFC 8684, 3.7).", vec![
+                field("data_seq", text("Data sequence number of the failure, in decimal digits.")),
+            ]),
+            kind("malformed", "Malformed header, option or payload.", vec![
+                field("part", one_of("Malformed part.", &["header", "options", "mptcp-option", "diagnostic-payload"])),
+                field("error", text("Description of the error.")),
+            ]),
+        ],
+    })
+}
+
+fn reset_row() -> Value {
+    let actions = ["accept", "drop", "challenge", "not-delivered", "unknown"];
+    let mut fields = row("reset");
+    fields.extend([
+        connection_number(),
+        field("frame", frame("Frame number of the RST, from 1.")),
+        field("at_ns", integer("Capture time, in nanoseconds since the Unix epoch.")),
+        field("from", role("End whose address is the source of the RST.")),
+        field("source", socket("Source address of the RST.")),
+        field("destination", socket("Destination address of the RST.")),
+        field("form", form()),
+        field("acceptable", nullable(boolean("Whether the receiver is required to accept the RST; null if unknown."))),
+        field("required_action", one_of("Action required of the receiver: `accept` the RST, `drop` it, send a `challenge` ACK; \
+                 `not-delivered` if the RST did not reach the receiver.", &actions)),
+        field("acceptance", text("Reason for the required action, or why it is unknown.")),
+        field("receiver_state", tcp_state("State of the receiver before the RST.")),
+        field("cause", cause()),
+        field("explanation", text("Explanation of the cause, or of why it is unknown.")),
+        field("to_confirm", nullable(text("Observation that would confirm the cause; null if none is needed."))),
+        field("errno", nullable(errno("Error that the receiving application sees on Linux; null if none, see `errno_note`."))),
+        field("errno_note", nullable(text("Reason why there is no errno; null if there is one."))),
+        field("later_calls", list("Results of later calls of the receiving application on Linux.", &later_call())),
+        triggered_by(),
+        field("indicators", list("Observations that point to the sender of the RST.", &indicator())),
+        field("diagnostics", list("Information that the RST itself carries.", &diagnostic())),
+    ]);
+    object("An RST.", fields)
+}
+
+fn counted(description: &str, value: Value) -> Value {
+    let item = object(
+        "A value and its count.",
+        vec![
+            field("value", value),
+            field("count", count("Number of occurrences.")),
+        ],
+    );
+    list(description, &item)
+}
+
+fn summary_row() -> Value {
+    let source = object(
+        "An address that RSTs carry as their source.",
+        vec![
+            field("address", address("IP address.")),
+            field(
+                "port",
+                nullable(count(
+                    "Port of a server; null for a client, whose ports are counted together.",
+                )),
+            ),
+            field("role", role("Role of the end that has the address.")),
+            field("count", count("Number of RSTs.")),
+        ],
+    );
+    let talker = object(
+        "A host.",
+        vec![
+            field("address", address("IP address.")),
+            field(
+                "ip_bytes",
+                count("Bytes of IP packets with TCP that it sent."),
+            ),
+        ],
+    );
+    let mut fields = row("summary");
+    fields.extend([
+        field("packets", count("Packets in the file.")),
+        field("tcp_segments", count("Packets that hold a TCP segment.")),
+        field("resets", count("RSTs, each counted once.")),
+        field(
+            "reset_packets",
+            count("Packets that hold an RST, copies included."),
+        ),
+        field("connections", count("Connections.")),
+        field("bytes_read", count("Bytes of the file that were read.")),
+        field("complete", boolean("Whether the file was read to its end.")),
+        field(
+            "error",
+            nullable(text("Reason why it was not; null if it was.")),
+        ),
+        field("causes", counted("RSTs by cause.", cause())),
+        field(
+            "conn_states",
+            counted("Connections by state.", conn_state()),
+        ),
+        field(
+            "reset_sources",
+            list(
+                "Addresses that the most RSTs carry as their source, at most 20.",
+                &source,
+            ),
+        ),
+        field(
+            "top_talkers",
+            list("Hosts that sent the most bytes, at most 20.", &talker),
+        ),
+        field(
+            "doubtful_resets",
+            count("RSTs with a strong indicator of an injection."),
+        ),
+        field(
+            "incomplete_connections",
+            count("Connections that are incomplete in the file."),
+        ),
+        field("filtered_out", count("Packets that the filter rejected.")),
+        field(
+            "ip_fragments",
+            count("IP fragments, whose payload is not analyzed beyond the first."),
+        ),
+        field(
+            "truncated_segments",
+            count("TCP segments whose header is truncated or malformed."),
+        ),
+        field(
+            "frames_dropped",
+            count("Packets that were dropped during the capture, by the file's own statistics."),
+        ),
+        field(
+            "evicted_connections",
+            count("Connections that were forgotten before their end because there were too many."),
+        ),
+        field(
+            "unsupported_link_types",
+            counted(
+                "Packets by link type that rstproof cannot read.",
+                count("Number of the link type."),
+            ),
+        ),
+    ]);
+    object("The summary of a file: its last row.", fields)
+}
+
+/// Schema of a row of `analyze`.
+pub(super) fn analyze() -> Value {
+    let rows = ["connection", "reset", "summary"].map(defined);
+    let schema = json!({"description": "One row: each line of the output is one JSON object.", "anyOf": rows});
+    let definitions = vec![
+        ("connection", connection_row()),
+        ("reset", reset_row()),
+        ("summary", summary_row()),
+    ];
+    document(
+        "analyze",
+        "A line of `rstproof analyze --format json`",
+        schema,
+        definitions,
+    )
+}

@@ -1,0 +1,136 @@
+//! Validation of machine output against the published schemas, as strict as it gets: a field that is not in its schema is an error.
+//!
+//! The schemas use a small part of JSON Schema, and a keyword that is not part of it fails here.
+
+use std::sync::LazyLock;
+
+use rstproof_core::schema;
+use serde_json::{Map, Value};
+
+/// Fails unless the value fits the schema of this name: `report`, `evidence`, `analyze`, `compare` or `doctor`.
+#[track_caller]
+pub(crate) fn assert_fits(name: &str, value: &Value) {
+    if let Err(why) = check(name, value) {
+        panic!("{name}: {why}: {}", shortened(value));
+    }
+}
+
+/// The first place where the value does not fit the schema of this name, and why.
+pub(crate) fn check(name: &str, value: &Value) -> Result<(), String> {
+    static SCHEMAS: LazyLock<[schema::Published; 5]> = LazyLock::new(schema::all);
+    let file = format!("{name}.schema.json");
+    let (_, schema) = SCHEMAS.iter().find(|(it, _)| *it == file).unwrap();
+    fits(schema, schema, value, name)
+}
+
+fn fits(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+    let schema = schema.as_object().unwrap();
+    let demand = |holds: bool, what: &str| {
+        let wrong = || Err(format!("{place}: {what}: {}", shortened(value)));
+        if holds { Ok(()) } else { wrong() }
+    };
+    for (keyword, argument) in schema {
+        match keyword.as_str() {
+            "$schema" | "$id" | "$defs" | "title" | "description" | "examples" => {}
+            "$ref" => {
+                let pointer = argument.as_str().unwrap().strip_prefix('#').unwrap();
+                fits(root, root.pointer(pointer).unwrap(), value, place)?;
+            }
+            "anyOf" => {
+                let results = argument.as_array().unwrap().iter();
+                let results: Vec<_> = results.map(|it| fits(root, it, value, place)).collect();
+                if results.iter().all(Result::is_err) {
+                    let reasons = results.into_iter().filter_map(Result::err);
+                    return Err(reasons.collect::<Vec<_>>().join("\n  or "));
+                }
+            }
+            "type" => {
+                let is = |kind: &Value| match kind.as_str().unwrap() {
+                    "null" => value.is_null(),
+                    "boolean" => value.is_boolean(),
+                    "integer" => value.is_i64() || value.is_u64(),
+                    "string" => value.is_string(),
+                    "array" => value.is_array(),
+                    "object" => value.is_object(),
+                    other => panic!("type {other}"),
+                };
+                let kinds = match argument {
+                    Value::Array(kinds) => kinds.iter().any(is),
+                    kind => is(kind),
+                };
+                demand(kinds, &format!("not of type {argument}"))?;
+            }
+            "const" => demand(value == argument, &format!("not {argument}"))?,
+            "enum" => {
+                let values = argument.as_array().unwrap();
+                demand(values.contains(value), &format!("not one of {argument}"))?;
+            }
+            "minimum" => {
+                let (least, number) = (argument.as_i64().unwrap(), value.as_i64());
+                demand(
+                    number.is_none_or(|it| it >= least),
+                    &format!("below {least}"),
+                )?;
+            }
+            "minItems" | "maxItems" => {
+                let (wanted, len) = (argument.as_u64().unwrap(), value.as_array().map(Vec::len));
+                let is_least = keyword == "minItems";
+                let is_met = |len: usize| {
+                    let len = len as u64;
+                    if is_least {
+                        len >= wanted
+                    } else {
+                        len <= wanted
+                    }
+                };
+                demand(len.is_none_or(is_met), &format!("{keyword} {wanted}"))?;
+            }
+            "items" => {
+                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                    fits(root, argument, item, &format!("{place}[{index}]"))?;
+                }
+            }
+            "required" => {
+                if let Some(fields) = value.as_object() {
+                    let names = argument.as_array().unwrap().iter();
+                    let missing = names.map(|it| it.as_str().unwrap());
+                    let missing = missing.filter(|it| !fields.contains_key(*it));
+                    let missing = missing.collect::<Vec<_>>().join(", ");
+                    demand(missing.is_empty(), &format!("lacks {missing}"))?;
+                }
+            }
+            "properties" => fits_properties(root, schema, value, place)?,
+            "additionalProperties" if schema.contains_key("properties") => {
+                panic!("{place}: the schemas are open, and closed here")
+            }
+            "additionalProperties" => {
+                for (name, item) in value.as_object().into_iter().flatten() {
+                    fits(root, argument, item, &format!("{place}.{name}"))?;
+                }
+            }
+            other => panic!("{place}: keyword {other} is not checked"),
+        }
+    }
+    Ok(())
+}
+
+fn fits_properties(
+    root: &Value,
+    schema: &Map<String, Value>,
+    value: &Value,
+    place: &str,
+) -> Result<(), String> {
+    for (name, item) in value.as_object().into_iter().flatten() {
+        let place = format!("{place}.{name}");
+        match schema["properties"].get(name) {
+            Some(property) => fits(root, property, item, &place)?,
+            None => return Err(format!("{place}: not in the schema")),
+        }
+    }
+    Ok(())
+}
+
+/// As much of a value as helps to find it.
+fn shortened(value: &Value) -> String {
+    value.to_string().chars().take(300).collect()
+}
