@@ -154,7 +154,7 @@ fn the_answer_of_an_end_that_was_reset_in_another_name_tells_of_it() {
             .collect();
         let last = grounds.last().unwrap();
         assert!(
-            last.contains("had believed a RST in the other end's name"),
+            last.contains("accepted an earlier RST from the other end's address"),
             "{scenario}: {last}"
         );
     }

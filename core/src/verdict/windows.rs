@@ -190,10 +190,25 @@ fn wait_allowed_for_call(call: &Call, waits_for_timers: bool, evidence: &Evidenc
                 Packet::Tcp(segment) => Some(segment.at),
                 _ => None,
             });
-            let latest = segments.filter(within).max();
-            latest.map_or(Duration::ZERO, |at| span(call.began, at))
+            let mut segments: Vec<_> = segments.filter(within).collect();
+            segments.sort_unstable();
+            span(call.began, busy_until(call.began, &segments))
         }
     }
+}
+
+/// Returns the time up to which segments followed one another, from a list in order. A segment that comes after a longer pause was sent
+/// by a timer, which is no event that a call of a fast scenario waits for: a SYN is sent again after a second, while
+/// the process does not run.
+fn busy_until(began: Timestamp, segments: &[Timestamp]) -> Timestamp {
+    let mut until = began;
+    for at in segments {
+        if span(until, *at) > STEP_WINDOW {
+            break;
+        }
+        until = *at;
+    }
+    until
 }
 
 /// Returns the actual bound of a call that blocks: kernel timers are late by up to an eighth of their time
@@ -223,5 +238,35 @@ fn wait_allowed_for_step(step: Step, times: &StepTimes) -> Duration {
         (false, None) if awaited.is_up_to_timers() => Duration::MAX,
         (false, None) => Duration::ZERO,
         (false, Some(shown)) => until(shown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6298, 2.1: a SYN is sent again after a second; data on loopback at the earliest after 200 ms (`TCP_RTO_MIN`).
+    #[test]
+    fn a_segment_that_a_timer_has_sent_is_not_what_a_call_waits_for() {
+        let at = |ms: &[i64]| {
+            ms.iter()
+                .map(|ms| Timestamp(ms * 1_000_000))
+                .collect::<Vec<_>>()
+        };
+        for (segments, until) in [
+            (&[][..], 0),
+            (&[1, 2, 3], 3),
+            (&[1, 140, 280], 280),
+            (&[1, 1_001], 1),
+            (&[1, 201, 202], 1),
+            (&[1_001], 0),
+        ] {
+            let until = Timestamp(until * 1_000_000);
+            assert_eq!(
+                busy_until(Timestamp(0), &at(segments)),
+                until,
+                "{segments:?}"
+            );
+        }
     }
 }
