@@ -193,7 +193,7 @@ fn what_is_named_must_be_a_capture() {
         let path = write(&home, "file", &content);
         assert_eq!(refused(&path), format!("cannot read it: {expected}"));
     }
-    let text = "cannot read it: it is a device; name a file, a pipe or, for standard input, `-`";
+    let text = "cannot read it: it is a device; expected a file, a pipe, or `-` for standard input";
     assert_eq!(refused(Path::new("/dev/null")), text);
     let socket = home.path().join("socket");
     let _socket = UnixListener::bind(&socket).unwrap();
@@ -210,7 +210,7 @@ fn what_is_named_must_be_a_capture() {
     write(&home, "empty/.hidden", &content);
     assert_eq!(
         refused(&home.path().join("empty")),
-        "cannot find a capture in it: no file below it begins like one; links and hidden files are not looked at, name them"
+        "cannot find a capture in it: it contains no pcap or pcapng file (symlinks and hidden files are skipped; name them explicitly)"
     );
 }
 
@@ -372,7 +372,7 @@ fn standard_input_can_be_read_once() {
     assert!(matches!(error, Error::Usage(_)));
     assert_eq!(
         error.to_string(),
-        "standard input can be read but once; name `-` once"
+        "standard input can be read only once; give `-` once"
     );
 }
 

@@ -66,7 +66,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     }
     if let Some(which) = args.connection {
         if args.format != AnalyzeFormat::Human {
-            let text = "--connection is for people; the form for machines has all connections";
+            let text = "--connection cannot be combined with --format json; the JSON output already contains every connection";
             return Err(Error::Usage(text.to_owned()));
         }
         // A file that cannot be read does not keep the next ones from being shown; closed output ends the command.
@@ -210,21 +210,24 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
     if ended.listeners.iter().all(|ladder| ladder.told == 0) {
         let reason = match which {
             Which::Frame(frame) if u64::from(frame) > totals.packets => {
-                format!("there is no frame {frame}: it has {}", totals.packets)
+                format!(
+                    "frame {frame} does not exist: the capture has {} frames",
+                    totals.packets
+                )
             }
             Which::Frame(frame) if input.is_repeatable() => {
-                format!("frame {frame} is of no TCP connection that is looked at")
+                format!("frame {frame} belongs to no analyzed TCP connection")
             }
             Which::Frame(frame) => format!(
-                "no connection begins with frame {frame}, and what can be read but once is not searched for others; save it in \
-                 a file first"
+                "no connection begins with frame {frame}, and a stream can be read only once; save it to a file to search for \
+                 other frames"
             ),
             Which::Between(one, other) => {
-                format!("there is no connection between {one} and {other}")
+                format!("no connection between {one} and {other}")
             }
         };
         return Err(Error::File {
-            action: "show what is asked for of",
+            action: "show the connection in",
             path,
             reason,
         });
@@ -296,7 +299,7 @@ fn problem(stopped: &Stopped) -> String {
     match stopped {
         Stopped::Malformed(malformed) => malformed.to_string(),
         Stopped::Io(error, position) => format!("byte {position}: {}", reason(error)),
-        Stopped::Unwanted(position) => format!("byte {position}: nobody reads what is told of it"),
+        Stopped::Unwanted(position) => format!("output closed at byte {position}"),
     }
 }
 
@@ -304,7 +307,7 @@ fn not_whole(path: PathBuf, problem: &str, packets: u64) -> Error {
     Error::File {
         action: "read all of",
         path,
-        reason: format!("{problem}; what came before it, {packets} packets, was read"),
+        reason: format!("{problem}; the {packets} packets before it were analyzed"),
     }
 }
 

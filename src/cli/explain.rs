@@ -37,23 +37,23 @@ fn text(scenario: &Scenario) -> String {
     for row in ladder(scenario) {
         let _ = writeln!(out, "  {}", row.trim_end());
     }
-    let _ = writeln!(out, "\n{LABEL}what must be on the wire{LABEL:#}");
+    let _ = writeln!(out, "\n{LABEL}Expected packets{LABEL:#}");
     for reset in scenario.resets {
         paragraph(&mut out, &reset_line(*reset));
     }
     if scenario.resets.is_empty() {
         paragraph(&mut out, "no RST of this connection");
     }
-    let _ = writeln!(out, "\n{LABEL}what the kernel must say{LABEL:#}");
+    let _ = writeln!(out, "\n{LABEL}Expected kernel events{LABEL:#}");
     for reset in scenario.resets {
         paragraph(&mut out, &origin_line(*reset));
     }
     if scenario.resets.is_empty() {
-        paragraph(&mut out, "in its trace: that nobody sent one");
+        paragraph(&mut out, "trace: no RST sent");
     }
     paragraph(&mut out, &counters_line(scenario));
     if !scenario.otherwise.is_empty() {
-        let _ = writeln!(out, "\n{LABEL}on other kernels{LABEL:#}");
+        let _ = writeln!(out, "\n{LABEL}Other kernels{LABEL:#}");
     }
     for other in scenario.otherwise {
         let whose = match other.on {
@@ -64,13 +64,13 @@ fn text(scenario: &Scenario) -> String {
         let text = format!("{whose} {}: {title}. {}", patch.source(), patch.description);
         paragraph(&mut out, &text);
     }
-    let _ = writeln!(out, "\n{LABEL}elsewhere{LABEL:#}");
+    let _ = writeln!(out, "\n{LABEL}Other systems{LABEL:#}");
     paragraph(&mut out, scenario.elsewhere);
-    let _ = writeln!(out, "\n{LABEL}when you meet it{LABEL:#}");
+    let _ = writeln!(out, "\n{LABEL}What to do{LABEL:#}");
     paragraph(&mut out, scenario.advice);
     let _ = writeln!(
         out,
-        "\n{LABEL}see it happen{LABEL:#}\n  rstproof run {}",
+        "\n{LABEL}Try it{LABEL:#}\n  rstproof run {}",
         scenario.id
     );
     if let Some(needs) = needs(scenario) {
@@ -132,9 +132,13 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
                 }
             }
             Step::Others(count) => {
-                rows.push(between(&format!("{count} other clients connect, and stay")));
+                rows.push(between(&format!(
+                    "{count} other clients connect and stay connected"
+                )));
             }
-            Step::Await(awaited) => rows.push(between(&format!("until {}", awaited_text(awaited)))),
+            Step::Await(awaited) => {
+                rows.push(between(&format!("wait until {}", awaited_text(awaited))))
+            }
             Step::Inject(forged) => rows.push(forged_arrow(forged)),
             Step::Happens(change) => rows.push(between(change_text(change))),
             Step::InjectIcmp(forged) => {
@@ -194,7 +198,7 @@ fn reset_arrow(reset: ExpectedReset) -> String {
     };
     let reason = match reset.sender {
         Sender::Firewall => "by the firewall",
-        Sender::Injected => "by hand",
+        Sender::Injected => "forged",
         _ => reset.reason,
     };
     arrow(reset.from, &format!("{flags} {reason}"), WIDTH - 2)
@@ -222,7 +226,7 @@ fn forged_arrow(forged: Forged) -> String {
         Stamp::Join => " MP_JOIN".to_owned(),
     };
     let seq = off(forged.seq, "seq");
-    let text = format!("{}{seq}{ack}{len}{stamp} by hand", forged.flags);
+    let text = format!("{}{seq}{ack}{len}{stamp} forged", forged.flags);
     arrow(forged.from, &text, WIDTH - 2)
 }
 
@@ -233,8 +237,8 @@ fn icmp_kinds(ipv4: (u8, u8), ipv6: (u8, u8)) -> String {
 
 fn change_text(change: Change) -> &'static str {
     match change {
-        Change::ServerReboots => "another host comes up in the server's place",
-        Change::ServerAddressGone => "nobody has the server's address any more",
+        Change::ServerReboots => "another host takes over the server's address",
+        Change::ServerAddressGone => "no host has the server's address any more",
         Change::ClientAddressGone => "the client's host loses its address",
         Change::ServerLinkDown => "the server's link goes down",
     }
@@ -243,13 +247,13 @@ fn change_text(change: Change) -> &'static str {
 fn awaited_text(awaited: Awaited) -> String {
     match awaited {
         Awaited::DataFrom(role) => format!("the {role}'s data has arrived"),
-        Awaited::Gone(role) => format!("nothing is left of the {role}'s socket"),
+        Awaited::Gone(role) => format!("the {role}'s socket no longer exists"),
         Awaited::Dead(role) => format!("a timer ends the {role}'s connection"),
         Awaited::SynFrom(role) => format!("the {role}'s SYN is captured"),
-        Awaited::AnswerFrom(role) => format!("the {role} has answered"),
-        Awaited::AgainFrom(role) => format!("the {role} sends again, or a probe"),
+        Awaited::AnswerFrom(role) => format!("the {role} has replied"),
+        Awaited::AgainFrom(role) => format!("the {role} retransmits or sends a probe"),
         Awaited::Established(role) => format!("the {role} is connected"),
-        Awaited::Acknowledged(role) => format!("all that the {role} sent is acknowledged"),
+        Awaited::Acknowledged(role) => format!("everything the {role} sent is acknowledged"),
         Awaited::Icmp => "the ICMP error is captured".to_owned(),
         Awaited::FinFrom(role) => format!("the {role}'s FIN is captured"),
         Awaited::FinAckedBy(role) => format!("the {role}'s ACK of the FIN is captured"),
@@ -260,19 +264,19 @@ fn awaited_text(awaited: Awaited) -> String {
 fn expectation(expect: Expect) -> String {
     let why = match expect.cause() {
         None => "",
-        Some(Cause::Reset(_)) => "  (told of the RST)",
-        Some(Cause::AfterReset(_)) => "  (dead since the RST)",
-        Some(Cause::OwnShutdown | Cause::OwnDisconnect) => "  (its own doing)",
+        Some(Cause::Reset(_)) => "  (because of the RST)",
+        Some(Cause::AfterReset(_)) => "  (closed by the RST)",
+        Some(Cause::OwnShutdown | Cause::OwnDisconnect) => "  (by its own call)",
         Some(Cause::OwnReset(_)) => "  (its own RST)",
         Some(Cause::NotConnected) => "  (not connected)",
         Some(Cause::NotListening) => "  (not listening)",
-        Some(Cause::WouldBlock) => "  (it does not wait)",
-        Some(Cause::TimedOut) => "  (no answer in time)",
-        Some(Cause::Unanswered) => "  (no answer, and the kernel gave up)",
-        Some(Cause::Icmp(_)) => "  (told of the ICMP error)",
-        Some(Cause::Destroyed) => "  (destroyed from outside)",
-        Some(Cause::NoRoute) => "  (no way there)",
-        Some(Cause::InUse) => "  (another thread waits on the socket)",
+        Some(Cause::WouldBlock) => "  (non-blocking)",
+        Some(Cause::TimedOut) => "  (timeout)",
+        Some(Cause::Unanswered) => "  (no reply, and the kernel gave up)",
+        Some(Cause::Icmp(_)) => "  (because of the ICMP error)",
+        Some(Cause::Destroyed) => "  (socket destroyed from outside)",
+        Some(Cause::NoRoute) => "  (no route)",
+        Some(Cause::InUse) => "  (another thread is waiting on the socket)",
     };
     format!("= {expect}{why}")
 }
@@ -281,59 +285,55 @@ fn expectation(expect: Expect) -> String {
 fn origin_line(reset: ExpectedReset) -> String {
     let from = reset.from;
     let who = match reset.sender {
-        Sender::Socket => format!("a socket of the {from}'s sends the RST"),
-        Sender::Kernel => format!("the {from}'s kernel sends the RST, without a socket"),
-        Sender::Firewall => "a firewall sends the RST".to_owned(),
-        Sender::Injected => "somebody else sends the RST".to_owned(),
-        Sender::Unknown => "somebody sends the RST".to_owned(),
+        Sender::Socket => format!("RST sent by a {from} socket"),
+        Sender::Kernel => format!("RST sent by the {from}'s kernel, for no socket"),
+        Sender::Firewall => "RST sent by a firewall".to_owned(),
+        Sender::Injected => "RST sent by a third party".to_owned(),
+        Sender::Unknown => "RST sent by an unknown sender".to_owned(),
     };
     if reset.reason.is_empty() {
-        return format!("in its trace: nothing, since {who} and no kernel does");
+        return format!("trace: nothing ({who}, not by a kernel)");
     }
     let Some(reason) = reason::find(reset.reason) else {
-        return format!("in its trace: {who} ({})", reset.reason);
+        return format!("trace: {who} ({})", reset.reason);
     };
     let beware = reason
         .beware
-        .map_or_else(String::new, |it| format!(" Beware: {it}."));
+        .map_or_else(String::new, |it| format!(" Note: {it}."));
     format!(
-        "in its trace: {who}, {}: {}.{beware}",
+        "trace: {who}, reason {}: {}.{beware}",
         reason.name, reason.says
     )
 }
 
 fn counters_line(scenario: &Scenario) -> String {
     let counters = scenario.counters.iter();
-    let all: Vec<String> = counters.map(|(name, by)| format!("{name} {by}")).collect();
+    let all: Vec<String> = counters.map(|(name, by)| format!("{name} +{by}")).collect();
     if all.is_empty() {
-        return "in its counters: nothing that tells of a reset or a failure".to_owned();
+        return "counters: no counter of resets or failures increases".to_owned();
     }
-    format!("in its counters: {}", all.join(", "))
+    format!("counters: {}", all.join(", "))
 }
 
 fn reset_line(reset: ExpectedReset) -> String {
     let (from, victim) = (reset.from, reset.from.peer());
     let form = match reset.form {
         None => "RST in a form that no Linux kernel sends",
-        Some(Form::Active) => {
-            "RST+ACK in the active form (a socket aborts: real window, timestamps)"
-        }
+        Some(Form::Active) => "RST+ACK from a socket that aborts (with window and timestamps)",
         Some(Form::Passive) => {
-            "RST alone, in the passive form (answer to a segment with ACK: SEQ = its ACK, window 0)"
+            "RST without ACK, in reply to a segment with ACK (SEQ = its ACK, window 0)"
         }
-        Some(Form::PassiveAck) => {
-            "RST+ACK in the passive form (answer to a segment without ACK: SEQ 0, window 0)"
-        }
+        Some(Form::PassiveAck) => "RST+ACK in reply to a segment without ACK (SEQ 0, window 0)",
     };
     let errno = match reset.fate {
         Fate::Believed => reset
             .receiver_state
             .errno_of_reset()
-            .map_or_else(String::new, |errno| format!(", which maps to {errno}")),
+            .map_or_else(String::new, |errno| format!(", which gives {errno}")),
         Fate::Ignored => ", which must ignore it".to_owned(),
-        Fate::Challenged => ", which must ask back with an ACK".to_owned(),
-        Fate::Lost => ", which it does not reach".to_owned(),
-        Fate::NeverLeft => ", and it never gets to the wire".to_owned(),
+        Fate::Challenged => ", which must reply with a challenge ACK".to_owned(),
+        Fate::Lost => ", but does not reach it".to_owned(),
+        Fate::NeverLeft => ", but is dropped before it can be captured".to_owned(),
     };
     let verb = match victim {
         Role::Client => "finds the client in",

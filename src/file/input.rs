@@ -25,7 +25,7 @@ const STANDARD_INPUT: &str = "-";
 pub fn inputs(paths: &[PathBuf]) -> Result<Inputs, Error> {
     let is_standard_input = |path: &&PathBuf| path.as_os_str() == STANDARD_INPUT;
     if paths.iter().filter(is_standard_input).count() > 1 {
-        let text = "standard input can be read but once; name `-` once";
+        let text = "standard input can be read only once; give `-` once";
         return Err(Error::Usage(text.to_owned()));
     }
     let pending = paths.iter().rev().cloned().map(Pending::Named).collect();
@@ -64,7 +64,7 @@ impl Iterator for Inputs {
                     Err(Error::File {
                         action: "find a capture in",
                         path: directory,
-                        reason: "no file below it begins like one; links and hidden files are not looked at, name them"
+                        reason: "it contains no pcap or pcapng file (symlinks and hidden files are skipped; name them explicitly)"
                             .to_owned(),
                     })
                 }
@@ -184,7 +184,7 @@ fn refusal(kind: FileType) -> Option<String> {
         "device"
     };
     Some(format!(
-        "it is a {what}; name a file, a pipe or, for standard input, `-`"
+        "it is a {what}; expected a file, a pipe, or `-` for standard input"
     ))
 }
 

@@ -32,168 +32,165 @@ pub const REASONS: [Reason; 25] = [
         name: NOT_SPECIFIED,
         says: "the kernel gives no reason",
         advice: "Look at the form of the RST and at the counters, or use Linux 6.12 or later.",
-        beware: Some("before Linux 6.12 every abort says this"),
+        beware: Some("before Linux 6.12 every abort has this reason"),
     },
     Reason {
         name: "NO_SOCKET",
-        says: "no socket was there for the segment that it answers",
-        advice: "If it answers a SYN, nobody listens on that address and port. If it answers data, the connection is \
-                 gone there: the process or the host restarted, or a timer gave it up.",
+        says: "no socket existed for the segment that the RST replies to",
+        advice: "In reply to a SYN: nothing is listening on that address and port. In reply to data: the connection no longer \
+                 exists there, because the process or host restarted, or a timer ended it.",
         beware: None,
     },
     Reason {
         name: "TCP_INVALID_ACK_SEQUENCE",
-        says: "the answer to its SYN acknowledged something that it had not sent",
-        advice: "Something answers for an older connection between the same ports: a peer that did not notice a restart, or \
-                 a NAT that reuses ports too soon.",
+        says: "the reply to a SYN acknowledged something that had not been sent",
+        advice: "The peer still has an older connection between the same ports: it did not notice a restart, or a NAT reuses \
+                 ports too soon.",
         beware: None,
     },
     Reason {
         name: "TCP_RFC7323_PAWS",
-        says: "a time stamp was one that cannot be (RFC 7323)",
-        advice: "Look for something between the ends that rewrites TCP timestamps, or for several hosts behind one \
-                 address.",
+        says: "a TCP timestamp was not acceptable (RFC 7323)",
+        advice: "Look for a device on the path that rewrites TCP timestamps, or for several hosts behind one address.",
         beware: None,
     },
     Reason {
         name: "TCP_TOO_OLD_ACK",
-        says: "the handshake of a connection that was opened with data was ended by an ACK that is far too old",
-        advice: "Look for duplicated or replayed segments; a peer does not send such an ACK.",
+        says: "a TCP Fast Open handshake was completed by an ACK that is far too old",
+        advice: "Look for duplicated or replayed segments; a correct peer does not send such an ACK.",
         beware: None,
     },
     Reason {
         name: "TCP_ACK_UNSENT_DATA",
-        says: "an ACK was for data that had not been sent",
-        advice: "Somebody sends segments that are not from this connection: a peer or a middlebox with stale state, or an \
-                 attacker.",
+        says: "an ACK acknowledged data that had not been sent",
+        advice: "Look for the sender of segments that do not belong to this connection: a peer or middlebox with stale state, \
+                 or an attacker.",
         beware: None,
     },
     Reason {
         name: "TCP_FLAGS",
-        says: "a listener was sent a segment that opens no connection, and it knows of none that it belongs to",
-        advice: "The server's process is up and has no such connection: it was restarted, or has closed this one long ago, \
-                 and its peer did not notice. Let clients open a new connection and try again.",
-        beware: Some("the flags of that segment were in order, it came to the wrong socket"),
+        says: "a listener received a segment that opens no connection and belongs to none",
+        advice: "The server process is running but has no such connection: it was restarted, or closed this connection long \
+                 ago, and the peer did not notice. Let clients open a new connection and try again.",
+        beware: Some("the flags of that segment were valid; it reached the wrong socket"),
     },
     Reason {
         name: "TCP_OLD_ACK",
-        says: "the handshake was ended by an ACK that is too old",
+        says: "the handshake was completed by an ACK that is too old",
         advice: "Look for duplicated or reordered segments.",
         beware: None,
     },
     Reason {
         name: "TCP_ABORT_ON_DATA",
-        says: "data came in for a socket that its owner had closed, or had shut down for reading and writing",
-        advice: "The receiver said that it wants no more before the sender had finished: let the sender watch for the end \
-                 of file, or let the receiver read to the end before it closes.",
+        says: "data arrived for a socket that had been closed, or shut down for reading and writing",
+        advice: "The receiver closed before the sender had finished: let the sender watch for end of file, or let the receiver \
+                 read until end of file before it closes.",
         beware: Some(
-            "the counter of this name, TCPAbortOnData, also counts SO_LINGER with a time of 0, whose RST says TCP_STATE",
+            "the counter of this name, TCPAbortOnData, also counts SO_LINGER 0, whose RST has the reason TCP_STATE",
         ),
     },
     Reason {
         name: "TCP_TIMEWAIT_SOCKET",
-        says: "data came in for a connection of which only the closing state was left",
-        advice: "As with TCP_ABORT_ON_DATA: the sender writes to a peer that has closed. It has not read the end of file \
-                 yet, or ignores it.",
-        beware: Some("what is left is most often in FIN-WAIT-2 and not in TIME-WAIT"),
+        says: "data arrived for a connection that had already been closed and only kept its closing state",
+        advice: "As with TCP_ABORT_ON_DATA: the sender writes to a peer that has closed. It has not read end of file yet, or \
+                 ignores it.",
+        beware: Some("the connection is usually in FIN-WAIT-2, not in TIME-WAIT"),
     },
     Reason {
         name: "INVALID_SYN",
         says: "the handshake was not accepted",
         advice: "Check net.ipv4.tcp_abort_on_overflow and the listener's backlog first, then for a SYN inside a connection.",
         beware: Some(
-            "a full accept queue with tcp_abort_on_overflow says this, and no SYN was invalid",
+            "a full accept queue with tcp_abort_on_overflow gives this reason, although no SYN was invalid",
         ),
     },
     Reason {
         name: "TCP_ABORT_ON_CLOSE",
-        says: "the socket was closed while data that had come in was unread",
-        advice: "Let the owner read to the end of file before it closes. It may also have been killed: a process that ends \
-                 closes its sockets.",
+        says: "the socket was closed with unread received data",
+        advice: "Read until EOF before closing. A process that exits or is killed with unread data resets the connection as \
+                 well.",
         beware: Some(
-            "over Multipath TCP SO_LINGER with a time of 0 says this, too, with nothing unread",
+            "with Multipath TCP, SO_LINGER 0 gives the same reason, even with nothing unread",
         ),
     },
     Reason {
         name: "TCP_ABORT_ON_LINGER",
-        says: "the socket was closed with a negative TCP_LINGER2: it was not to wait for the other end's FIN",
+        says: "the socket was closed with a negative TCP_LINGER2, so it did not wait for the peer's FIN",
         advice: "Look for TCP_LINGER2 in the sender, or leave it at its default.",
-        beware: Some("SO_LINGER with a time of 0 does not say this, it says TCP_STATE"),
+        beware: Some("SO_LINGER 0 does not give this reason, but TCP_STATE"),
     },
     Reason {
         name: "TCP_ABORT_ON_MEMORY",
-        says: "too many sockets without an owner, or too little memory for TCP, did not let it close in good order",
-        advice: "Check net.ipv4.tcp_max_orphans and net.ipv4.tcp_mem, and the kernel's log; then look for what leaves so \
-                 many connections half closed.",
+        says: "the socket could not close normally: too many orphaned sockets, or too little memory for TCP",
+        advice: "Check net.ipv4.tcp_max_orphans and net.ipv4.tcp_mem, and the kernel's log; then look for the program that leaves \
+                 so many connections half closed.",
         beware: None,
     },
     Reason {
         name: "TCP_STATE",
-        says: "the connection was dissolved while the other end still used it",
-        advice: "Look in the sender for SO_LINGER with a time of 0, connect() to AF_UNSPEC, a listener that was closed with \
-                 connections in its queue, and `ss -K`.",
-        beware: Some(
-            "it names no state that would be wrong; SO_LINGER with a time of 0 says this, too",
-        ),
+        says: "the socket was disconnected while the peer still used the connection",
+        advice: "Look in the sender for SO_LINGER 0, connect() with AF_UNSPEC, a listener that was closed with connections in \
+                 its queue, and `ss -K`.",
+        beware: Some("the name points to no wrong state; SO_LINGER 0 gives this reason too"),
     },
     Reason {
         name: "TCP_KEEPALIVE_TIMEOUT",
-        says: "the other end did not answer keepalive probes",
-        advice: "The peer or the path to it was gone for as long as TCP_KEEPIDLE and TCP_KEEPINTVL times TCP_KEEPCNT \
-                 allow. Look for a firewall or NAT that forgets idle connections.",
+        says: "the peer did not answer keepalive probes",
+        advice: "The peer or the path to it was unreachable for TCP_KEEPIDLE + TCP_KEEPINTVL x TCP_KEEPCNT. Look for a \
+                 firewall or NAT that forgets idle connections.",
         beware: None,
     },
     Reason {
         name: "TCP_DISCONNECT_WITH_DATA",
-        says: "the connection was dissolved while it was closing and data was still to be sent",
-        advice: "The sender gave up on its own data: let it wait until that is acknowledged.",
+        says: "the socket was disconnected while it was closing with unsent data",
+        advice: "The sender discarded its own data: let it wait until the data is acknowledged.",
         beware: None,
     },
     Reason {
         name: "MPTCP_RST_EUNSPEC",
-        says: "Multipath TCP ended this path for no reason that it names",
+        says: "Multipath TCP ended this subflow without a specific reason",
         advice: "Look at the connection's other paths (`ss -M`) and at the MPTcp counters.",
         beware: None,
     },
     Reason {
         name: "MPTCP_RST_EMPTCP",
-        says: "the options of Multipath TCP were not those of a connection that is known",
-        advice: "A path was to join a connection that does not exist any more, or a middlebox changed the options.",
+        says: "the Multipath TCP options belong to no known connection",
+        advice: "A subflow tried to join a connection that no longer exists, or a middlebox changed the options.",
         beware: None,
     },
     Reason {
         name: "MPTCP_RST_ERESOURCE",
-        says: "there were not enough resources for another path",
+        says: "there were not enough resources for another subflow",
         advice: "Check the limits of the path manager: `ip mptcp limits`.",
         beware: None,
     },
     Reason {
         name: "MPTCP_RST_EPROHIBIT",
-        says: "another path was forbidden",
+        says: "another subflow was prohibited",
         advice: "Check the limits and endpoints of the path manager: `ip mptcp limits`, `ip mptcp endpoint`.",
         beware: None,
     },
     Reason {
         name: "MPTCP_RST_EWQ2BIG",
-        says: "too much sent over this path had not been acknowledged for the connection",
-        advice: "The path is too slow for what is sent over it; the others go on.",
+        says: "too much data sent over this subflow had not been acknowledged at the connection level",
+        advice: "The subflow is too slow for its data; the others continue.",
         beware: None,
     },
     Reason {
         name: "MPTCP_RST_EBADPERF",
-        says: "this path performed too badly",
-        advice: "The path is given up, the others go on.",
+        says: "this subflow performed too badly",
+        advice: "The subflow was closed; the others continue.",
         beware: None,
     },
     Reason {
         name: "MPTCP_RST_EMIDDLEBOX",
-        says: "something on the way interfered with Multipath TCP",
+        says: "a middlebox interfered with Multipath TCP",
         advice: "Look for a proxy or firewall that rewrites payload or strips options.",
         beware: None,
     },
     Reason {
         name: "ERROR",
-        says: "the kernel met an error of its own",
+        says: "internal kernel error",
         advice: "This is not expected to happen: look at the kernel's log.",
         beware: None,
     },

@@ -221,7 +221,7 @@ fn refuse_unrepeatable(file: &Path) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::Usage(format!(
-        "{what} can be read but once, and --write reads twice; save the capture in a file first"
+        "{what} can be read only once, and --write reads twice; save the capture to a file first"
     )))
 }
 

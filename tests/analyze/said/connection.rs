@@ -74,14 +74,14 @@ fn what_is_not_there_is_said_in_a_line() {
     let path = capture("third-party-reset.ipv4");
     let packets = lines(&path, "summary")[0]["packets"].as_u64().unwrap();
     let error = complains(rstproof().args(["--connection", "999"]).arg(&path));
-    let wanted = format!("there is no frame 999: it has {packets}");
+    let wanted = format!("frame 999 does not exist: the capture has {packets}");
     assert!(error.contains(&wanted), "{error}");
     let connection = &lines(&path, "connection")[0];
     let first = connection["connection"].as_u64().unwrap();
     // The last one marks the end of the trial, by UDP.
     let last = packets.to_string();
     let error = complains(rstproof().args(["--connection", &last]).arg(&path));
-    let wanted = format!("frame {last} is of no TCP connection");
+    let wanted = format!("frame {last} belongs to no analyzed TCP connection");
     assert!(error.contains(&wanted), "{error}");
     // What comes through a pipe is read once, and then its first frame has to be known.
     let piped = |frame: &str| {
@@ -110,10 +110,10 @@ fn what_is_not_there_is_said_in_a_line() {
     let by_next = piped(&(first + 1).to_string());
     assert_eq!(by_next.status.code(), Some(2));
     let error = String::from_utf8(by_next.stderr).unwrap();
-    assert!(error.contains("save it in a file first"), "{error}");
+    assert!(error.contains("save it to a file"), "{error}");
     let nobody = "10.0.0.1:1-10.0.0.2:2";
     let error = complains(rstproof().args(["--connection", nobody]).arg(&path));
-    assert!(error.contains("there is no connection between"), "{error}");
+    assert!(error.contains("no connection between"), "{error}");
     for wrong in ["0", "10.0.0.1:1", "x"] {
         let error = complains(rstproof().args(["--connection", wrong]).arg(&path));
         assert!(error.contains("ADDR:PORT-ADDR:PORT"), "{error}");
