@@ -40,7 +40,7 @@ use crate::sources::trace::{self, Listener, Wanted};
 use rstproof_core::evidence::{Completeness, Evidence, StepTimes};
 use rstproof_core::flow::Flow;
 use rstproof_core::history::Kernel;
-use rstproof_core::kernel::event::{Moved, Trace};
+use rstproof_core::kernel::event::{CounterDelta, Trace};
 use rstproof_core::packet::{Flags, Packet, Tap};
 use rstproof_core::scenario::{
     Awaited, Change, Family, Needs, Network, Role, Scenario, Step, Target,
@@ -283,7 +283,10 @@ impl Site {
 
     /// Restores an interrupted network. Segments that were held up pass then and no longer belong to the trial.
     /// Returns the end of the trial and the counter increases up to it; `None` if nothing was interrupted.
-    fn repair(&mut self, batch: &mut Batch) -> Result<Option<(Timestamp, Option<Moved>)>, Error> {
+    fn repair(
+        &mut self,
+        batch: &mut Batch,
+    ) -> Result<Option<(Timestamp, Option<CounterDelta>)>, Error> {
         if !self.hosts.as_ref().is_some_and(Hosts::is_broken) {
             return Ok(None);
         }
@@ -322,8 +325,8 @@ impl Site {
     }
 
     /// Returns the counter increases of all hosts together; `None` if there are no counters.
-    fn counted(&mut self) -> Result<Option<Moved>, Error> {
-        let mut all: Option<Moved> = None;
+    fn counted(&mut self) -> Result<Option<CounterDelta>, Error> {
+        let mut all: Option<CounterDelta> = None;
         for counters in &mut self.counters {
             let moved = counters.moved().map_err(|error| uncounted(&error))?;
             all = Some(match all {

@@ -59,7 +59,7 @@ use self::batch::Wanted;
 pub use self::batch::{CompiledFilter, FrameFilter};
 use self::pieces::Manner;
 pub use self::pieces::{Ended, Source, Stopped};
-pub use self::table::{Audience, Connection, Listener, Told, Totals};
+pub use self::table::{Connection, ConnectionObserver, ResetRecord, Sink, Totals};
 use self::tally::Tally;
 
 /// How captures are analyzed: which frames count, and with how many threads.
@@ -155,7 +155,7 @@ impl Analysis {
 
     /// Reads a capture like [`read`](Self::read), with observers that keep a state of their own and may follow every segment: one for
     /// each of the shares that the connections fall into.
-    pub fn observe<L: Listener, A: Audience<L::Said>>(
+    pub fn observe<L: ConnectionObserver, A: Sink<L::Output>>(
         &self,
         source: &Source<'_>,
         observer: impl Fn() -> L,
@@ -183,7 +183,7 @@ pub enum Event<'a> {
     /// A connection that is over, or that was still open when the capture ended. Its RSTs follow, except those that came early.
     Connection(&'a Connection<'a>),
     /// An RST, and what is known of its connection. It comes with the end of its connection, or early if that has very many RSTs.
-    Reset(&'a Connection<'a>, &'a Told),
+    Reset(&'a Connection<'a>, &'a ResetRecord),
 }
 
 /// What was made of the events in one part of a capture.
@@ -228,23 +228,23 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> Mapper<'_, F, T> {
     }
 }
 
-impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> Listener for Mapper<'_, F, T> {
-    type Said = Vec<(Order, T)>;
+impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> ConnectionObserver for Mapper<'_, F, T> {
+    type Output = Vec<(Order, T)>;
 
-    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+    fn connection(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
         self.tally.connection(connection);
         self.take(connection, Event::Connection(connection));
         self.resets(connection, resets);
     }
 
-    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+    fn resets(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
         for reset in resets {
             self.tally.reset(connection, reset);
             self.take(connection, Event::Reset(connection, reset));
         }
     }
 
-    fn hand_over(&mut self) -> Self::Said {
+    fn take_output(&mut self) -> Self::Output {
         mem::take(&mut self.items)
     }
 }
@@ -252,10 +252,10 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> Listener for Mapper<'_, F, T
 /// Puts the items of all shares in order.
 struct InOrder<S>(S);
 
-impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Audience<Vec<(Order, T)>>
+impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<(Order, T)>>
     for InOrder<S>
 {
-    fn hear(
+    fn accept(
         &mut self,
         said: Vec<Vec<(Order, T)>>,
         position: u64,

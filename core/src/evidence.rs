@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::file::Malformed;
-use crate::kernel::event::{Moved, Trace};
+use crate::kernel::event::{CounterDelta, Trace};
 use crate::kernel::host::HostState;
 use crate::packet::{IcmpError, Packet};
 use crate::time::Timestamp;
@@ -36,7 +36,7 @@ pub struct Evidence {
     pub trace: Option<Trace>,
     /// Changes of the namespace's counters; `None` if they were not available, or include other activity than this
     /// trial's.
-    pub counters: Option<Moved>,
+    pub counters: Option<CounterDelta>,
     /// Longest time that this process did not run during the trial, in nanoseconds, if it was long enough to matter.
     pub process_stall_ns: u64,
     /// State of the host, if it may have changed the trial.

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
-use self::few::Few;
+use self::few::SmallList;
 use crate::packet::{Flags, Header, IcmpError, Segment, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role};
@@ -325,7 +325,7 @@ pub struct Flow {
     addresses: Option<Box<(SocketAddr, SocketAddr)>>,
     client: Endpoint,
     /// RSTs that were captured at their sender's end and have not arrived yet.
-    under_way: Few<(Role, Header)>,
+    under_way: SmallList<(Role, Header)>,
     server: Endpoint,
 }
 
@@ -354,7 +354,7 @@ impl Flow {
         Self {
             addresses: None,
             client: Endpoint::new(State::Closed),
-            under_way: Few::new(),
+            under_way: SmallList::new(),
             server: Endpoint::new(State::Listen),
         }
     }
@@ -645,7 +645,7 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
 
 /// Returns the frame in which this RST left its sender, now or earlier.
 fn left(
-    under_way: &mut Few<(Role, Header)>,
+    under_way: &mut SmallList<(Role, Header)>,
     from: Role,
     header: &Header,
     leaves: bool,
@@ -824,7 +824,7 @@ const IS_FULL: u16 = 1 << 15;
 #[repr(C)]
 struct Endpoint {
     /// Segments received beyond `rcv_nxt`.
-    out_of_order: Few<Text>,
+    out_of_order: SmallList<Text>,
     numbers: Numbers,
     /// Timestamps of the latest segment of this end that carried the option.
     timestamps: TcpTimestamps,
@@ -857,7 +857,7 @@ macro_rules! numbers {
 impl Endpoint {
     fn new(state: State) -> Self {
         Self {
-            out_of_order: Few::new(),
+            out_of_order: SmallList::new(),
             numbers: Numbers::default(),
             timestamps: TcpTimestamps::default(),
             unanswered: 0,

@@ -23,7 +23,7 @@ use crate::report::kernel::EventReport;
 use crate::scenario::{Family, Scenario, Sender};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Events, Outcome, Role};
-use crate::verdict::{Blame, Judgement, Origin, Verdict};
+use crate::verdict::{Attribution, Judgement, ResetOrigin, Verdict};
 
 /// Version of the machine output.
 pub const SCHEMA: u32 = 2;
@@ -562,25 +562,25 @@ fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgemen
         ended_ns: call.ended.since(began),
         result: call.outcome.into(),
         cause: blame.map(|(_, blame)| match *blame {
-            Blame::Reset(reset) => CauseReport::Reset(frame(reset)),
-            Blame::AfterReset(reset) => CauseReport::AfterReset(frame(reset)),
-            Blame::OwnShutdown(call) => CauseReport::OwnShutdown(call),
-            Blame::OwnDisconnect(call) => CauseReport::OwnDisconnect(call),
-            Blame::OwnReset(reset) => CauseReport::OwnReset(frame(reset)),
-            Blame::NotConnected => CauseReport::NotConnected,
-            Blame::NotListening(call) => CauseReport::NotListening(call),
-            Blame::WouldBlock(call) => CauseReport::WouldBlock(call),
-            Blame::TimedOut(call) => CauseReport::TimedOut(call),
-            Blame::Unanswered => CauseReport::Unanswered,
-            Blame::Icmp(icmp) => {
+            Attribution::Reset(reset) => CauseReport::Reset(frame(reset)),
+            Attribution::AfterReset(reset) => CauseReport::AfterReset(frame(reset)),
+            Attribution::OwnShutdown(call) => CauseReport::OwnShutdown(call),
+            Attribution::OwnDisconnect(call) => CauseReport::OwnDisconnect(call),
+            Attribution::OwnReset(reset) => CauseReport::OwnReset(frame(reset)),
+            Attribution::NotConnected => CauseReport::NotConnected,
+            Attribution::NotListening(call) => CauseReport::NotListening(call),
+            Attribution::WouldBlock(call) => CauseReport::WouldBlock(call),
+            Attribution::TimedOut(call) => CauseReport::TimedOut(call),
+            Attribution::Unanswered => CauseReport::Unanswered,
+            Attribution::Icmp(icmp) => {
                 CauseReport::Icmp(judgement.icmp.get(icmp).map_or(0, |icmp| icmp.frame))
             }
-            Blame::Destroyed(call) => CauseReport::Destroyed(call),
-            Blame::NoRoute => CauseReport::NoRoute,
-            Blame::InUse(call) => CauseReport::InUse(call),
-            Blame::WrongErrno { .. } | Blame::ReportedTwice(_) | Blame::Unexplained => {
-                CauseReport::Unexplained
-            }
+            Attribution::Destroyed(call) => CauseReport::Destroyed(call),
+            Attribution::NoRoute => CauseReport::NoRoute,
+            Attribution::InUse(call) => CauseReport::InUse(call),
+            Attribution::WrongErrno { .. }
+            | Attribution::ReportedTwice(_)
+            | Attribution::Unexplained => CauseReport::Unexplained,
         }),
     }
 }
@@ -589,7 +589,7 @@ fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgemen
 fn explained(judgement: &Judgement) -> Vec<Vec<usize>> {
     let mut explained = vec![Vec::new(); judgement.resets.len()];
     for (call, blame) in &judgement.blames {
-        if let Blame::Reset(reset) = blame
+        if let Attribution::Reset(reset) = blame
             && let Some(calls) = explained.get_mut(*reset)
         {
             calls.push(*call);
@@ -598,7 +598,7 @@ fn explained(judgement: &Judgement) -> Vec<Vec<usize>> {
     explained
 }
 
-fn reset_report(reset: &Reset, origin: &Origin, explains_calls: Vec<usize>) -> ResetReport {
+fn reset_report(reset: &Reset, origin: &ResetOrigin, explains_calls: Vec<usize>) -> ResetReport {
     ResetReport {
         frame: reset.frame,
         from: reset.from,

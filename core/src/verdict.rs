@@ -1,7 +1,7 @@
 //! The judge: derives a verdict from a scenario and the evidence of one trial.
 //!
 //! The judge is pure: it uses no clock, no socket and no pcap. A trial is *confirmed* if each rule below holds,
-//! *refuted* with a [`Finding`] for each rule that does not hold, and *inconclusive* with a [`Gap`] if the evidence is
+//! *refuted* with a [`Finding`] for each rule that does not hold, and *inconclusive* with a [`InconclusiveReason`] if the evidence is
 //! insufficient:
 //!
 //! 1. The capture is complete: the fence was seen, no frame was dropped, the SYN was captured, no acknowledged byte is
@@ -19,25 +19,25 @@
 //!    a call returned.
 //! 7. Nothing else explains the error: no ICMP error, no other acceptable RST, no local cause.
 
-mod blame;
-mod disagreement;
+mod attribution;
 mod finding;
 mod kernel;
+mod kernel_mismatch;
 mod windows;
 
-pub use blame::Blame;
-pub use disagreement::Disagreement;
-pub use finding::{Finding, Gap, NOT_PLAYED, RESOURCE_EXHAUSTED};
-pub use kernel::Origin;
+pub use attribution::Attribution;
+pub use finding::{Finding, InconclusiveReason, NOT_PLAYED, RESOURCE_EXHAUSTED};
+pub use kernel::ResetOrigin;
+pub use kernel_mismatch::KernelMismatch;
 pub use windows::{Missed, Which, missed as missed_window};
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::blame::Facts;
+use self::attribution::Facts;
 use self::finding::ABORTED_FOR_MEMORY;
-use self::kernel::Joined;
+use self::kernel::Correlated;
 use crate::evidence::Evidence;
 use crate::flow::{Flow, Form, Icmp, Observed, Reset};
 use crate::history::Kernel;
@@ -80,15 +80,15 @@ pub struct Judgement {
     /// Reasons why the trial is refuted; empty otherwise.
     pub findings: Vec<Finding>,
     /// Reason why the trial is inconclusive; `None` otherwise.
-    pub gap: Option<Gap>,
+    pub gap: Option<InconclusiveReason>,
     /// Every RST of the connection, in capture order.
     pub resets: Vec<Reset>,
     /// Sender and reason of each RST in `resets`, by the kernel trace.
-    pub origins: Vec<Origin>,
+    pub origins: Vec<ResetOrigin>,
     /// Every ICMP error about a segment of the connection, in capture order.
     pub icmp: Vec<Icmp>,
     /// Cause of each error that a call returned, with the index of the call in the transcript, in transcript order.
-    pub blames: Vec<(usize, Blame)>,
+    pub blames: Vec<(usize, Attribution)>,
 }
 
 impl Judgement {
@@ -96,7 +96,7 @@ impl Judgement {
     pub fn explained_by(&self, reset: usize) -> impl Iterator<Item = usize> {
         self.blames
             .iter()
-            .filter(move |(_, blame)| *blame == Blame::Reset(reset))
+            .filter(move |(_, blame)| *blame == Attribution::Reset(reset))
             .map(|(call, _)| *call)
     }
 }
@@ -108,15 +108,17 @@ const CLOCK_STEP_LIMIT_NS: u64 = 10_000;
 #[must_use]
 pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
     let wire = Wire::read(scenario, evidence);
-    let blames = blame::attribute(&evidence.calls, &wire.facts());
+    let blames = attribution::attribute(&evidence.calls, &wire.facts());
     let joined = kernel::join(evidence, &wire.resets);
     let mut gap = gap(scenario, evidence, &wire);
-    if let (Some(Gap::TimingMissed(_) | Gap::FenceMissing), Some(state)) =
-        (gap, evidence.host_state)
+    if let (
+        Some(InconclusiveReason::TimingMissed(_) | InconclusiveReason::FenceMissing),
+        Some(state),
+    ) = (gap, evidence.host_state)
         && state.is_short_of_memory()
     {
         // A shortage of memory explains why the fence is missing or the timing was missed.
-        gap = Some(Gap::Host(state));
+        gap = Some(InconclusiveReason::Host(state));
     }
     // With a gap, a segment that is not in the capture proves nothing.
     let mut findings = if gap.is_some() {
@@ -133,7 +135,7 @@ pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
     }
     if findings.is_empty() && scenario.timing.is_some() && wire.timing.is_none() {
         // Everything matches, but the order of segments that the scenario is named after was not captured.
-        gap = gap.or(Some(Gap::FinNotAcknowledged));
+        gap = gap.or(Some(InconclusiveReason::FinNotAcknowledged));
     }
     Judgement {
         verdict: match (&gap, findings.is_empty()) {
@@ -503,74 +505,74 @@ fn aborts(op: Op) -> bool {
 }
 
 /// Returns the gap, if any, that makes a verdict impossible: rule 1 or the scenario's own timing does not hold.
-fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<Gap> {
+fn gap(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Option<InconclusiveReason> {
     if let Some(flaw) = evidence.flaw {
-        return Some(Gap::Flawed(flaw));
+        return Some(InconclusiveReason::Flawed(flaw));
     }
     if let Some(exhausted) = exhausted(evidence) {
         return Some(exhausted);
     }
     let completeness = evidence.completeness;
     if completeness.dropped > 0 {
-        return Some(Gap::FramesDropped(completeness.dropped));
+        return Some(InconclusiveReason::FramesDropped(completeness.dropped));
     }
     if !completeness.filter_passes_all {
-        return Some(Gap::FilterHides);
+        return Some(InconclusiveReason::FilterHides);
     }
     if !completeness.fence_seen {
         /// Largest time stamp in seconds: `tpacket3_hdr` has 32 bits for it (`linux/if_packet.h`).
         const MOST_SECONDS: i64 = u32::MAX as i64;
         let is_beyond = evidence.began.0 / 1_000_000_000 > MOST_SECONDS;
         return Some(if is_beyond {
-            Gap::DateBeyondCapture
+            InconclusiveReason::DateBeyondCapture
         } else {
-            Gap::FenceMissing
+            InconclusiveReason::FenceMissing
         });
     }
     if completeness.clock_step_ns.unsigned_abs() > CLOCK_STEP_LIMIT_NS {
-        return Some(Gap::ClockStepped(completeness.clock_step_ns));
+        return Some(InconclusiveReason::ClockStepped(completeness.clock_step_ns));
     }
     if evidence
         .trace
         .as_ref()
         .is_some_and(|trace| trace.coverage.overrun)
     {
-        return Some(Gap::TraceOverrun);
+        return Some(InconclusiveReason::TraceOverrun);
     }
     if !wire.saw_syn && scenario.extent == Extent::Connection {
-        return Some(Gap::SynMissing);
+        return Some(InconclusiveReason::SynMissing);
     }
     if let Some(frame) = wire.acknowledges_unseen {
-        return Some(Gap::SegmentMissing { frame });
+        return Some(InconclusiveReason::SegmentMissing { frame });
     }
     if let Some(call) = impossible_call(scenario, evidence, wire) {
-        return Some(Gap::TimesDisordered { call });
+        return Some(InconclusiveReason::TimesDisordered { call });
     }
     let interrupted = |call: &Call| call.outcome.errno() == Some(Errno::EINTR);
     if let Some(call) = evidence.calls.iter().position(interrupted) {
-        return Some(Gap::CallInterrupted { call });
+        return Some(InconclusiveReason::CallInterrupted { call });
     }
     match scenario.timing {
         Some(meant) if wire.timing.is_some_and(|seen| seen != meant) => {
-            Some(Gap::TimingMissed(meant))
+            Some(InconclusiveReason::TimingMissed(meant))
         }
         _ => None,
     }
 }
 
 /// Returns the gap for a condition of this host, if any, that may have changed the trial.
-fn excuse(scenario: &Scenario, evidence: &Evidence) -> Option<Gap> {
+fn excuse(scenario: &Scenario, evidence: &Evidence) -> Option<InconclusiveReason> {
     if let Some(counter) = pressure(scenario, evidence) {
-        return Some(Gap::OutOfRoom(counter));
+        return Some(InconclusiveReason::OutOfRoom(counter));
     }
     if let Some(state) = evidence.host_state.filter(HostState::may_matter) {
-        return Some(Gap::Host(state));
+        return Some(InconclusiveReason::Host(state));
     }
     if let Some(missed) = windows::missed(scenario, evidence) {
-        return Some(Gap::WindowMissed(missed));
+        return Some(InconclusiveReason::WindowMissed(missed));
     }
     if let Some(call) = windows::met_in_close(scenario, evidence) {
-        return Some(Gap::MetInClose { call });
+        return Some(InconclusiveReason::MetInClose { call });
     }
     // A wait that ends in vain lasts so long that a busy machine is delayed at some point; the delay does not explain
     // it.
@@ -581,7 +583,7 @@ fn excuse(scenario: &Scenario, evidence: &Evidence) -> Option<Gap> {
             .any(|call| call.outcome == Outcome::Unfinished);
     let held_up = Duration::from_nanos(evidence.process_stall_ns);
     let ms = held_up.as_millis().try_into().unwrap_or(u64::MAX);
-    (held_up > STEP_WINDOW && !has_waited_in_vain).then_some(Gap::HeldUp(ms))
+    (held_up > STEP_WINDOW && !has_waited_in_vain).then_some(InconclusiveReason::HeldUp(ms))
 }
 
 /// Returns the first counter, not expected by the scenario, that increases only if the host lacks room or memory.
@@ -593,18 +595,22 @@ fn pressure(scenario: &Scenario, evidence: &Evidence) -> Option<&'static str> {
 }
 
 /// Returns the gap for a call that failed for lack of a resource unrelated to TCP: descriptors, memory or a process.
-fn exhausted(evidence: &Evidence) -> Option<Gap> {
+fn exhausted(evidence: &Evidence) -> Option<InconclusiveReason> {
     let mut calls = evidence.calls.iter().enumerate();
     calls.find_map(|(call, made)| match (made.op, made.outcome) {
-        (Op::Spawn, Outcome::Failed(errno)) => Some(Gap::ChildNotStarted {
+        (Op::Spawn, Outcome::Failed(errno)) => Some(InconclusiveReason::ChildNotStarted {
             call,
             errno: Some(errno),
         }),
-        (Op::Spawn, Outcome::Unfinished) => Some(Gap::ChildNotStarted { call, errno: None }),
-        (Op::Kill | Op::Terminate, Outcome::Unfinished) => Some(Gap::ChildNotEnded { call }),
+        (Op::Spawn, Outcome::Unfinished) => {
+            Some(InconclusiveReason::ChildNotStarted { call, errno: None })
+        }
+        (Op::Kill | Op::Terminate, Outcome::Unfinished) => {
+            Some(InconclusiveReason::ChildNotEnded { call })
+        }
         (_, outcome) => {
             let errno = outcome.errno().filter(|errno| errno.is_exhaustion());
-            errno.map(|errno| Gap::Exhausted { call, errno })
+            errno.map(|errno| InconclusiveReason::Exhausted { call, errno })
         }
     })
 }
@@ -613,8 +619,8 @@ fn findings(
     scenario: &Scenario,
     evidence: &Evidence,
     wire: &Wire,
-    blames: &[(usize, Blame)],
-    joined: &Joined,
+    blames: &[(usize, Attribution)],
+    joined: &Correlated,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let matched = match_resets(scenario, wire, joined, &mut findings);
@@ -669,7 +675,7 @@ fn compare_icmp(
 fn match_resets(
     scenario: &Scenario,
     wire: &Wire,
-    joined: &Joined,
+    joined: &Correlated,
     findings: &mut Vec<Finding>,
 ) -> Vec<Option<usize>> {
     let mut matched = vec![None; scenario.resets.len()];
@@ -715,7 +721,7 @@ fn match_resets(
 fn match_resets_without_effect(
     scenario: &Scenario,
     wire: &Wire,
-    joined: &Joined,
+    joined: &Correlated,
     matched: &mut [Option<usize>],
 ) {
     let places = scenario.resets.iter().enumerate();
@@ -866,14 +872,14 @@ fn compare_reads(
     scenario: &Scenario,
     evidence: &Evidence,
     wire: &Wire,
-    blames: &[(usize, Blame)],
+    blames: &[(usize, Attribution)],
     findings: &mut Vec<Finding>,
 ) {
     for (index, blame) in blames {
         let Some(call) = evidence.calls.get(*index) else {
             continue;
         };
-        let (Op::Read(_), Blame::Reset(reset)) = (call.op, blame) else {
+        let (Op::Read(_), Attribution::Reset(reset)) = (call.op, blame) else {
             continue;
         };
         let role = call.role;
@@ -895,7 +901,7 @@ fn compare_reads(
 fn explain_ends_of_file(
     evidence: &Evidence,
     wire: &Wire,
-    blames: &[(usize, Blame)],
+    blames: &[(usize, Attribution)],
     findings: &mut Vec<Finding>,
 ) {
     let ended = [Role::Client, Role::Server].map(|role| {
@@ -950,7 +956,7 @@ fn compare_blames(
     scenario: &Scenario,
     evidence: &Evidence,
     wire: &Wire,
-    blames: &[(usize, Blame)],
+    blames: &[(usize, Attribution)],
     matched: &[Option<usize>],
     findings: &mut Vec<Finding>,
 ) {
@@ -959,31 +965,31 @@ fn compare_blames(
             continue;
         };
         match blame {
-            Blame::WrongErrno { reset, mapped } => findings.push(Finding::WrongErrno {
+            Attribution::WrongErrno { reset, mapped } => findings.push(Finding::WrongErrno {
                 call,
                 frame: wire.resets[reset].frame,
                 state: wire.resets[reset].receiver_state,
                 expected: mapped,
             }),
-            Blame::ReportedTwice(reset) => findings.push(Finding::ReportedTwice {
+            Attribution::ReportedTwice(reset) => findings.push(Finding::ReportedTwice {
                 call,
                 frame: wire.resets[reset].frame,
             }),
-            Blame::Unexplained => findings.push(unexplained(call, made, wire)),
-            Blame::Reset(_)
-            | Blame::AfterReset(_)
-            | Blame::OwnShutdown(_)
-            | Blame::OwnDisconnect(_)
-            | Blame::OwnReset(_)
-            | Blame::NotConnected
-            | Blame::NotListening(_)
-            | Blame::WouldBlock(_)
-            | Blame::TimedOut(_)
-            | Blame::Unanswered
-            | Blame::Icmp(_)
-            | Blame::Destroyed(_)
-            | Blame::NoRoute
-            | Blame::InUse(_) => {
+            Attribution::Unexplained => findings.push(unexplained(call, made, wire)),
+            Attribution::Reset(_)
+            | Attribution::AfterReset(_)
+            | Attribution::OwnShutdown(_)
+            | Attribution::OwnDisconnect(_)
+            | Attribution::OwnReset(_)
+            | Attribution::NotConnected
+            | Attribution::NotListening(_)
+            | Attribution::WouldBlock(_)
+            | Attribution::TimedOut(_)
+            | Attribution::Unanswered
+            | Attribution::Icmp(_)
+            | Attribution::Destroyed(_)
+            | Attribution::NoRoute
+            | Attribution::InUse(_) => {
                 let meant = scenario
                     .calls()
                     .nth(call)

@@ -11,7 +11,7 @@ use rstproof_core::packet::Packet;
 use rstproof_core::scenario::{self, Fate, Timing, Topic};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Errno, Op, Outcome, Role};
-use rstproof_core::verdict::{Blame, Finding, Gap, Verdict};
+use rstproof_core::verdict::{Attribution, Finding, InconclusiveReason, Verdict};
 use support::{BEGAN, Says, Story, segments, story, the_reset, told};
 
 /// The RST of `close-unread-data`, in frame 6, and of `fin-then-reset`, in frame 8.
@@ -65,7 +65,7 @@ fn the_judgement_names_each_rst_and_what_it_explains() {
     assert_eq!(reset.acceptance, Acceptance::Exact { seq: 1 });
     assert_eq!(
         judgement.blames,
-        [(5, Blame::Reset(0)), (7, Blame::AfterReset(0))]
+        [(5, Attribution::Reset(0)), (7, Attribution::AfterReset(0))]
     );
     assert_eq!(judgement.explained_by(0).collect::<Vec<_>>(), [5]);
     assert_eq!(judgement.explained_by(1).count(), 0);
@@ -75,7 +75,7 @@ fn the_judgement_names_each_rst_and_what_it_explains() {
 fn an_epipe_without_a_rst_is_blamed_on_the_callers_own_shutdown() {
     let judgement = story("shutdown-wr-then-write").judged();
     assert_eq!(judgement.resets, []);
-    assert_eq!(judgement.blames, [(3, Blame::OwnShutdown(2))]);
+    assert_eq!(judgement.blames, [(3, Attribution::OwnShutdown(2))]);
 }
 
 // The RST: there, from whom, how it looks, whom it finds
@@ -519,11 +519,11 @@ fn a_second_rst_that_is_believed_is_one_too_many() {
             Finding::UnexpectedReset { frame: 7 },
             Finding::OtherCause {
                 call: 5,
-                seen: Blame::Reset(1),
+                seen: Attribution::Reset(1),
             },
             Finding::OtherCause {
                 call: 7,
-                seen: Blame::AfterReset(1),
+                seen: Attribution::AfterReset(1),
             },
         ]);
 }
@@ -710,7 +710,7 @@ fn so_error_takes_the_error_away() {
             ),
             Finding::OtherCause {
                 call: 8,
-                seen: Blame::Reset(0),
+                seen: Attribution::Reset(0),
             },
         ]);
 }
@@ -727,9 +727,9 @@ fn a_pending_error_does_not_change_how_shutdown_fails() {
     assert_eq!(
         judgement.blames,
         [
-            (5, Blame::AfterReset(0)),
-            (6, Blame::Reset(0)),
-            (7, Blame::AfterReset(0))
+            (5, Attribution::AfterReset(0)),
+            (6, Attribution::Reset(0)),
+            (7, Attribution::AfterReset(0))
         ]
     );
 }
@@ -743,39 +743,39 @@ fn a_dead_socket_answers_each_call_in_its_own_way() {
     let (reset, refused) = ("close-unread-data", "connect-closed-port");
     assert_eq!(
         last_call(reset, "client write(1) = EPIPE"),
-        Blame::AfterReset(0)
+        Attribution::AfterReset(0)
     );
     assert_eq!(
         last_call(reset, "client shutdown(SHUT_WR) = ENOTCONN"),
-        Blame::AfterReset(0)
+        Attribution::AfterReset(0)
     );
     assert_eq!(
         last_call(reset, "client write(1) = ECONNRESET"),
-        Blame::ReportedTwice(0)
+        Attribution::ReportedTwice(0)
     );
     assert_eq!(
         last_call(reset, "client getsockopt(SO_ERROR) = ECONNRESET"),
-        Blame::ReportedTwice(0)
+        Attribution::ReportedTwice(0)
     );
     assert_eq!(
         last_call(reset, "client read(1) = ENOTCONN"),
-        Blame::Unexplained
+        Attribution::Unexplained
     );
     assert_eq!(
         last_call(reset, "client shutdown(SHUT_WR) = EPIPE"),
-        Blame::Unexplained
+        Attribution::Unexplained
     );
     assert_eq!(
         last_call(reset, "client close() = EPIPE"),
-        Blame::Unexplained
+        Attribution::Unexplained
     );
     assert_eq!(
         last_call(refused, "client read(1) = ENOTCONN"),
-        Blame::AfterReset(0)
+        Attribution::AfterReset(0)
     );
     assert_eq!(
         last_call(refused, "client connect() = ECONNREFUSED"),
-        Blame::ReportedTwice(0)
+        Attribution::ReportedTwice(0)
     );
 }
 
@@ -789,18 +789,24 @@ fn own_shutdown_explains_epipe_to_a_write_and_nothing_else() {
     };
     assert_eq!(
         blamed("client write(1) = EPIPE"),
-        [(3, Blame::OwnShutdown(2))]
+        [(3, Attribution::OwnShutdown(2))]
     );
     assert_eq!(
         blamed("client write(9) = EPIPE"),
-        [(3, Blame::OwnShutdown(2))]
+        [(3, Attribution::OwnShutdown(2))]
     );
     assert_eq!(
         blamed("client write(1) = ECONNRESET"),
-        [(3, Blame::Unexplained)]
+        [(3, Attribution::Unexplained)]
     );
-    assert_eq!(blamed("client read(1) = EPIPE"), [(3, Blame::Unexplained)]);
-    assert_eq!(blamed("server write(1) = EPIPE"), [(3, Blame::Unexplained)]);
+    assert_eq!(
+        blamed("client read(1) = EPIPE"),
+        [(3, Attribution::Unexplained)]
+    );
+    assert_eq!(
+        blamed("server write(1) = EPIPE"),
+        [(3, Attribution::Unexplained)]
+    );
 }
 
 #[test]
@@ -810,16 +816,16 @@ fn a_shutdown_that_did_not_happen_explains_nothing() {
     for (instead, blames) in [
         (
             "client shutdown(SHUT_WR) = -1",
-            vec![(3, Blame::Unexplained)],
+            vec![(3, Attribution::Unexplained)],
         ),
         (
             "client shutdown(SHUT_WR) = ?",
-            vec![(3, Blame::Unexplained)],
+            vec![(3, Attribution::Unexplained)],
         ),
-        ("client close() = 0", vec![(3, Blame::Unexplained)]),
+        ("client close() = 0", vec![(3, Attribution::Unexplained)]),
         (
             "client shutdown(SHUT_WR) = ENOTCONN",
-            vec![(2, Blame::Unexplained), (3, Blame::Unexplained)],
+            vec![(2, Attribution::Unexplained), (3, Attribution::Unexplained)],
         ),
     ] {
         let judgement = script.clone().with(shutdown, instead).judged();
@@ -1072,7 +1078,7 @@ fn flawed_evidence_is_not_judged_by_whatever_it_shows() {
                     evidence.flaw = Some(flaw);
                     evidence.completeness.fence_seen = false;
                 })
-                .is_inconclusive_for(Gap::Flawed(flaw));
+                .is_inconclusive_for(InconclusiveReason::Flawed(flaw));
         }
     }
 }
@@ -1081,21 +1087,21 @@ fn flawed_evidence_is_not_judged_by_whatever_it_shows() {
 fn dropped_frames_leave_a_gap() {
     story("close-unread-data")
         .judged_after(|evidence| evidence.completeness.dropped = 1)
-        .is_inconclusive_for(Gap::FramesDropped(1));
+        .is_inconclusive_for(InconclusiveReason::FramesDropped(1));
 }
 
 #[test]
 fn a_filter_that_hides_leaves_a_gap() {
     story("close-unread-data")
         .judged_after(|evidence| evidence.completeness.filter_passes_all = false)
-        .is_inconclusive_for(Gap::FilterHides);
+        .is_inconclusive_for(InconclusiveReason::FilterHides);
 }
 
 #[test]
 fn without_the_fence_there_is_a_gap() {
     story("close-unread-data")
         .judged_after(|evidence| evidence.completeness.fence_seen = false)
-        .is_inconclusive_for(Gap::FenceMissing);
+        .is_inconclusive_for(InconclusiveReason::FenceMissing);
 }
 
 #[test]
@@ -1107,7 +1113,7 @@ fn a_clock_stepped_by_more_than_ten_microseconds_leaves_a_gap() {
         stepped_by(ns).is_confirmed();
     }
     for ns in [10_001, -10_001, i64::MAX, i64::MIN] {
-        stepped_by(ns).is_inconclusive_for(Gap::ClockStepped(ns));
+        stepped_by(ns).is_inconclusive_for(InconclusiveReason::ClockStepped(ns));
     }
 }
 
@@ -1115,10 +1121,10 @@ fn a_clock_stepped_by_more_than_ten_microseconds_leaves_a_gap() {
 fn without_the_syn_there_is_a_gap() {
     story("close-unread-data")
         .without("> S 0:0(0) win 65495 ts")
-        .is_inconclusive_for(Gap::SynMissing);
+        .is_inconclusive_for(InconclusiveReason::SynMissing);
     story("connect-closed-port")
         .without("> S 0:0(0) win 65495 ts")
-        .is_inconclusive_for(Gap::SynMissing);
+        .is_inconclusive_for(InconclusiveReason::SynMissing);
 }
 
 #[test]
@@ -1140,7 +1146,7 @@ fn an_acknowledged_segment_that_was_not_captured_leaves_a_gap() {
     ] {
         story(id)
             .without(missing)
-            .is_inconclusive_for(Gap::SegmentMissing { frame });
+            .is_inconclusive_for(InconclusiveReason::SegmentMissing { frame });
     }
 }
 
@@ -1148,7 +1154,7 @@ fn an_acknowledged_segment_that_was_not_captured_leaves_a_gap() {
 fn a_rst_may_be_the_first_to_acknowledge_what_was_not_captured() {
     story("close-unread-data")
         .without("> P. 1:3(2) ack 1 win 512 ts\n< . 1:1(0) ack 3 win 512 ts")
-        .is_inconclusive_for(Gap::SegmentMissing { frame: 4 });
+        .is_inconclusive_for(InconclusiveReason::SegmentMissing { frame: 4 });
 }
 
 #[test]
@@ -1159,21 +1165,21 @@ fn half_of_the_data_is_not_all_of_it() {
             "> P. 1:3(2) ack 1 win 512 ts",
             "> P. 2:3(1) ack 1 win 512 ts",
         )
-        .is_inconclusive_for(Gap::SegmentMissing { frame: 5 });
+        .is_inconclusive_for(InconclusiveReason::SegmentMissing { frame: 5 });
 }
 
 #[test]
 fn the_first_frame_that_tells_of_a_missing_one_is_named() {
     story("clean-close-eof")
         .without("> P. 1:3(2) ack 1 win 512 ts")
-        .is_inconclusive_for(Gap::SegmentMissing { frame: 4 });
+        .is_inconclusive_for(InconclusiveReason::SegmentMissing { frame: 4 });
 }
 
 #[test]
 fn data_that_carries_the_ack_of_the_fin_is_the_other_scenario() {
     story("write-after-peer-close")
         .without("> . 1:1(0) ack 2 win 512 ts")
-        .is_inconclusive_for(Gap::TimingMissed(Timing::DataAfterAckOfFin));
+        .is_inconclusive_for(InconclusiveReason::TimingMissed(Timing::DataAfterAckOfFin));
 }
 
 #[test]
@@ -1183,7 +1189,7 @@ fn an_ack_of_the_fin_before_the_data_is_the_other_scenario() {
             "< F. 2:2(0) ack 1 win 512 ts",
             "> . 1:1(0) ack 3 win 512 ts",
         )
-        .is_inconclusive_for(Gap::TimingMissed(Timing::DataBeforeAckOfFin));
+        .is_inconclusive_for(InconclusiveReason::TimingMissed(Timing::DataBeforeAckOfFin));
 }
 
 const ACK_OF_FIN: &str = "> . 1:1(0) ack 2 win 512 ts";
@@ -1196,14 +1202,14 @@ fn a_fin_that_nothing_acknowledges_shows_neither_timing() {
         .without(ACK_OF_FIN)
         .with(LATE_DATA, "> P. 1:2(1) ack 1 win 512 ts")
         .with(RST_TO_LATE_DATA, "< R 1:1(0) win 0")
-        .is_inconclusive_for(Gap::FinNotAcknowledged);
+        .is_inconclusive_for(InconclusiveReason::FinNotAcknowledged);
     story("write-after-peer-close-early")
         .with(
             "> P. 1:2(1) ack 3 win 512 ts",
             "> P. 1:2(1) ack 2 win 512 ts",
         )
         .with("< R 3:3(0) win 0", "< R 2:2(0) win 0")
-        .is_inconclusive_for(Gap::FinNotAcknowledged);
+        .is_inconclusive_for(InconclusiveReason::FinNotAcknowledged);
 }
 
 /// Up to Linux 6.4 what is received on loopback may be left to ksoftirqd (d15121be7485): by then `connect` does not hold the
@@ -1234,7 +1240,7 @@ fn an_answer_that_was_left_for_later_is_another_scenario() {
             }
             assert_eq!(connect, evidence.calls[0].began);
         })
-        .is_inconclusive_for(Gap::TimingMissed(Timing::AnsweredWhileSent));
+        .is_inconclusive_for(InconclusiveReason::TimingMissed(Timing::AnsweredWhileSent));
     assert_eq!(story.judged().verdict, Verdict::Refuted);
 }
 
@@ -1252,7 +1258,7 @@ fn a_server_that_sends_no_fin_is_not_excused_by_the_timing() {
 fn a_call_that_was_interrupted_says_nothing() {
     story("close-unread-data")
         .judged_after(|evidence| evidence.calls[6].outcome = Outcome::Failed(Errno::EINTR))
-        .is_inconclusive_for(Gap::CallInterrupted { call: 6 });
+        .is_inconclusive_for(InconclusiveReason::CallInterrupted { call: 6 });
 }
 
 #[test]
@@ -1263,13 +1269,14 @@ fn a_gap_says_what_is_wrong_first_and_hides_every_finding() {
         evidence.completeness.dropped = 7;
         evidence.completeness.fence_seen = false;
     })
-    .is_inconclusive_for(Gap::FramesDropped(7));
+    .is_inconclusive_for(InconclusiveReason::FramesDropped(7));
     evidence(|evidence| {
         evidence.completeness.filter_passes_all = false;
         evidence.packets.clear();
     })
-    .is_inconclusive_for(Gap::FilterHides);
-    evidence(|evidence| evidence.packets.clear()).is_inconclusive_for(Gap::SynMissing);
+    .is_inconclusive_for(InconclusiveReason::FilterHides);
+    evidence(|evidence| evidence.packets.clear())
+        .is_inconclusive_for(InconclusiveReason::SynMissing);
 }
 
 // What somebody else sends, and what does not arrive
@@ -1337,7 +1344,7 @@ fn an_icmp_error_explains_an_error_that_it_stands_for_and_no_other() {
     let story = story("connect-icmp-port-unreachable");
     assert_eq!(
         story.judged().blames,
-        [(0, Blame::Icmp(0)), (2, Blame::Icmp(0))]
+        [(0, Attribution::Icmp(0)), (2, Attribution::Icmp(0))]
     );
     let unexplained = |call| Finding::UnexplainedError { call };
     // Host unreachable: EHOSTUNREACH.

@@ -9,7 +9,7 @@ use rstproof_core::kernel::reason;
 use rstproof_core::packet::{Flags, Packet, Segment};
 use rstproof_core::scenario::Sender;
 use rstproof_core::transcript::{Call, Op, Outcome, Role};
-use rstproof_core::verdict::{Blame, Judgement, Origin};
+use rstproof_core::verdict::{Attribution, Judgement, ResetOrigin};
 
 /// For each frame, in the order of the file, the facts that it proves.
 pub(super) fn of_frames(evidence: &Evidence, judgement: &Judgement) -> Vec<Vec<String>> {
@@ -141,16 +141,16 @@ fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts:
     if let Some(origin) = judgement.origins.get(nth) {
         facts.extend(origin_fact(origin));
     }
-    let calls_blaming = |wanted: Blame| {
+    let calls_blaming = |wanted: Attribution| {
         let blames = judgement.blames.iter();
         let calls = blames.filter(move |(_, blame)| *blame == wanted);
         calls.filter_map(|(index, _)| evidence.calls.get(*index))
     };
-    facts.extend(calls_blaming(Blame::AfterReset(nth)).map(|call| {
+    facts.extend(calls_blaming(Attribution::AfterReset(nth)).map(|call| {
         let (role, op, told) = (call.role, call.op, told(call.outcome));
         format!("it left the connection dead, which is why the {role}'s {op} {told}")
     }));
-    facts.extend(calls_blaming(Blame::Reset(nth)).map(|call| {
+    facts.extend(calls_blaming(Attribution::Reset(nth)).map(|call| {
         let (role, op, told) = (call.role, call.op, told(call.outcome));
         let later = microseconds(call.ended.since(reset.at));
         format!("this RST is why the {role}'s {op} {told}, {later} µs later")
@@ -158,7 +158,7 @@ fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts:
 }
 
 /// Who sent it and why, by the kernel's trace.
-fn origin_fact(origin: &Origin) -> Option<String> {
+fn origin_fact(origin: &ResetOrigin) -> Option<String> {
     let who = match origin.sender {
         Sender::Socket => "sent by a socket",
         Sender::Kernel => "sent by the kernel, for no socket",

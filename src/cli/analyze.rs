@@ -22,7 +22,7 @@ use crate::file::{Input, inputs};
 use ladder::{Finder, Ladder, Which};
 use rstproof_core::analyze::excerpt::Excerpt;
 use rstproof_core::analyze::{
-    Analysis, Audience, Event, FrameFilter, Part, Source, Stopped, Summary, Totals, json,
+    Analysis, Event, FrameFilter, Part, Sink, Source, Stopped, Summary, Totals, json,
 };
 use rstproof_core::printable::printable;
 
@@ -238,8 +238,8 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
 /// First frame of the connection that is searched for. Ends the analysis as soon as the frame is known.
 struct First(Option<u32>);
 
-impl Audience<Option<u32>> for First {
-    fn hear(&mut self, said: Vec<Option<u32>>, _: u64, _: &Totals) -> ControlFlow<()> {
+impl Sink<Option<u32>> for First {
+    fn accept(&mut self, said: Vec<Option<u32>>, _: u64, _: &Totals) -> ControlFlow<()> {
         self.0 = self.0.or_else(|| said.into_iter().flatten().next());
         match self.0 {
             None => ControlFlow::Continue(()),
@@ -254,8 +254,8 @@ struct Lines {
     failed: Option<io::Error>,
 }
 
-impl Audience<String> for Lines {
-    fn hear(&mut self, said: Vec<String>, _: u64, _: &Totals) -> ControlFlow<()> {
+impl Sink<String> for Lines {
+    fn accept(&mut self, said: Vec<String>, _: u64, _: &Totals) -> ControlFlow<()> {
         for text in said {
             if self.failed.is_none() {
                 self.failed = self.out.write_all(text.as_bytes()).err();

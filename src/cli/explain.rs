@@ -137,7 +137,7 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
                 )));
             }
             Step::Await(awaited) => {
-                rows.push(between(&format!("wait until {}", awaited_text(awaited))))
+                rows.push(between(&format!("wait until {}", awaited_text(awaited))));
             }
             Step::Inject(forged) => rows.push(forged_arrow(forged)),
             Step::Happens(change) => rows.push(between(change_text(change))),

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use rstproof_core::kernel::counters::COUNTERS;
-use rstproof_core::kernel::event::Moved;
+use rstproof_core::kernel::event::CounterDelta;
 
 /// Files with the counters, for the namespace of the thread that opens them.
 const FILES: [&str; 2] = [
@@ -109,14 +109,14 @@ impl Meter {
     }
 
     /// Returns the increases since the start of the trial.
-    pub fn moved(&mut self) -> io::Result<Moved> {
+    pub fn moved(&mut self) -> io::Result<CounterDelta> {
         let now = self.read()?;
         let pairs = COUNTERS.iter().zip(self.before.iter().zip(now));
         let by = pairs.filter_map(|(name, (before, now))| {
             let by = now?.wrapping_sub((*before)?);
             (by > 0).then(|| ((*name).to_owned(), by))
         });
-        Ok(Moved {
+        Ok(CounterDelta {
             by: by.collect(),
             unsupported_counters: self.unsupported_counters.clone(),
         })

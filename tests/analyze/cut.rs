@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rstproof_core::analyze::{
-    Analysis, Audience, Connection, Ended, Listener, Source, Stopped, Told, Totals,
+    Analysis, Connection, ConnectionObserver, Ended, ResetRecord, Sink, Source, Stopped, Totals,
 };
 use rstproof_core::file::{Format, Reader};
 
@@ -27,26 +27,26 @@ pub(crate) struct Frames {
     connections: u64,
 }
 
-impl Listener for Frames {
-    type Said = ();
+impl ConnectionObserver for Frames {
+    type Output = ();
 
-    fn connection(&mut self, _: &Connection<'_>, resets: &[Told]) {
+    fn connection(&mut self, _: &Connection<'_>, resets: &[ResetRecord]) {
         self.connections += 1;
         self.resets.extend(resets.iter().map(|it| it.reset.frame));
     }
 
-    fn resets(&mut self, _: &Connection<'_>, resets: &[Told]) {
+    fn resets(&mut self, _: &Connection<'_>, resets: &[ResetRecord]) {
         self.resets.extend(resets.iter().map(|it| it.reset.frame));
     }
 
-    fn hand_over(&mut self) {}
+    fn take_output(&mut self) {}
 }
 
 /// Listens to nothing, and goes on to the end.
 struct Nobody;
 
-impl Audience<()> for Nobody {
-    fn hear(&mut self, _: Vec<()>, _: u64, _: &Totals) -> ControlFlow<()> {
+impl Sink<()> for Nobody {
+    fn accept(&mut self, _: Vec<()>, _: u64, _: &Totals) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 }

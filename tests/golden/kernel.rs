@@ -4,7 +4,7 @@ use rstproof_core::evidence::Evidence;
 use rstproof_core::kernel::event::{Event, What};
 use rstproof_core::scenario::{self, Role, Scenario, Sender};
 use rstproof_core::transcript::Errno;
-use rstproof_core::verdict::{Finding, Gap, Judgement, Verdict};
+use rstproof_core::verdict::{Finding, InconclusiveReason, Judgement, Verdict};
 
 use crate::evidence::{Golden, all};
 use crate::forged::Forged;
@@ -237,7 +237,12 @@ fn it_lost_events() {
             trace.coverage.overrun = true;
             trace.events.clear();
         });
-        assert_eq!(judgement.gap, Some(Gap::TraceOverrun), "{}", golden.stem);
+        assert_eq!(
+            judgement.gap,
+            Some(InconclusiveReason::TraceOverrun),
+            "{}",
+            golden.stem
+        );
         assert!(
             judgement
                 .origins

@@ -1,7 +1,7 @@
 //! Possible effects of a decoy: an injected RST that is not part of the scenario.
 
 use rstproof_core::scenario::{Fate, Role, Scenario, Sender};
-use rstproof_core::verdict::{Blame, Finding, Gap, Judgement, Verdict};
+use rstproof_core::verdict::{Attribution, Finding, InconclusiveReason, Judgement, Verdict};
 
 /// Effect of a decoy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,10 +37,12 @@ pub(crate) fn look_at(
     judgement: &Judgement,
 ) -> Result<Outcome, &'static str> {
     let is_confirmed = judgement.verdict == Verdict::Confirmed;
-    let is_unclear = |gap: &Gap| {
+    let is_unclear = |gap: &InconclusiveReason| {
         matches!(
             gap,
-            Gap::TraceOverrun | Gap::WindowMissed(_) | Gap::HeldUp(_)
+            InconclusiveReason::TraceOverrun
+                | InconclusiveReason::WindowMissed(_)
+                | InconclusiveReason::HeldUp(_)
         )
     };
     if judgement.gap.as_ref().is_some_and(is_unclear) {
@@ -62,7 +64,7 @@ pub(crate) fn look_at(
     }
     let is_decoy = |reset: usize| decoy.frames.contains(&judgement.resets[reset].frame);
     let blames_decoy = judgement.blames.iter().any(|(_, blame)| match blame {
-        Blame::Reset(reset) | Blame::AfterReset(reset) => is_decoy(*reset),
+        Attribution::Reset(reset) | Attribution::AfterReset(reset) => is_decoy(*reset),
         _ => false,
     });
     let mut seen = (0..judgement.resets.len()).filter(|reset| is_decoy(*reset));

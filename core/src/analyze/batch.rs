@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::marks::{IpTraits, TCP};
+use super::marks::{IpFeatures, TCP};
 use crate::file::{Frame, Reader, Statistics};
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::{self, Link};
@@ -25,7 +25,7 @@ pub const SHARES: usize = 4;
 
 /// Key of a connection: its two ends, in an order that does not depend on the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct FlowKey {
     /// Addresses, each with the upper half of its bits first. An IPv4 address is the 32 bits in the lower half.
     addresses: [[u64; 2]; 2],
     ports: [u16; 2],
@@ -47,7 +47,7 @@ fn halves(bits: u128) -> [u64; 2] {
     [(bits >> 64) as u64, bits as u64]
 }
 
-impl Hash for Ends {
+impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [low, high] = self.addresses;
         let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);
@@ -63,7 +63,7 @@ impl Hash for Ends {
     }
 }
 
-impl Ends {
+impl FlowKey {
     /// Returns the key of a segment's connection, and the index of the end that is its sender.
     #[must_use]
     pub fn of(source: (IpAddr, u16), destination: (IpAddr, u16)) -> (Self, usize) {
@@ -145,9 +145,9 @@ impl Ends {
 
 /// TCP segment, as decoded from one frame.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct SegmentRecord {
     /// Ends of the connection.
-    pub ends: Ends,
+    pub ends: FlowKey,
     /// Hash of `ends` by the hasher of [`Wanted`].
     pub hash: u32,
     /// Index of the sender in `ends`.
@@ -157,14 +157,14 @@ pub struct Seen {
     /// Index of the interface in the file that captured the frame.
     pub interface: u32,
     /// Features of the IP header.
-    pub ip: IpTraits,
+    pub ip: IpFeatures,
     /// Length of the IP packet in bytes, according to its header.
     pub ip_len: u32,
     /// Offset of the IP packet in the bytes of the batch, and its captured length.
     pub packet: (u32, u32),
 }
 
-impl Seen {
+impl SegmentRecord {
     /// Returns the captured part of the IP packet, given the bytes of the batch.
     #[must_use]
     pub fn packet<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
@@ -176,8 +176,8 @@ impl Seen {
 /// Segments and counts of one piece of a capture.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// TCP segments, separately for each [share](Ends::share).
-    pub segments: [Vec<Seen>; SHARES],
+    /// TCP segments, separately for each [share](FlowKey::share).
+    pub segments: [Vec<SegmentRecord>; SHARES],
     /// Number of segments that are RSTs.
     pub resets: u32,
     /// Number of frames.
@@ -208,7 +208,7 @@ impl Batch {
     }
 
     #[inline(always)]
-    fn push(&mut self, seen: Seen) {
+    fn push(&mut self, seen: SegmentRecord) {
         if seen.header.flags.has(Flags::RST) {
             self.resets += 1;
         }
@@ -259,13 +259,13 @@ pub struct Wanted {
 }
 
 /// Frame decoder of one thread.
-pub struct Look<'w> {
+pub struct FrameDecoder<'w> {
     wanted: &'w Wanted,
     /// Compiled filters by link type, for the types met so far.
     filters: BTreeMap<u16, Option<CompiledFilter>>,
 }
 
-impl<'w> Look<'w> {
+impl<'w> FrameDecoder<'w> {
     /// Creates a decoder with these options.
     #[must_use]
     pub fn new(wanted: &'w Wanted) -> Self {
@@ -285,7 +285,7 @@ impl<'w> Look<'w> {
 
     #[allow(clippy::cast_possible_truncation)] // the index needs only 32 bits
     #[inline(always)]
-    fn hash(&self, ends: &Ends) -> u32 {
+    fn hash(&self, ends: &FlowKey) -> u32 {
         self.wanted.hasher.hash_one(ends) as u32
     }
 
@@ -330,15 +330,15 @@ impl<'w> Look<'w> {
                 return;
             }
             batch.fragments += u32::from(ip.part == Part::First);
-            match segment(&ip, number, frame).zip(IpTraits::of(packet)) {
+            match segment(&ip, number, frame).zip(IpFeatures::of(packet)) {
                 Some(((ports, header), traits)) => {
                     let (ends, sender) =
-                        Ends::of((ip.source, ports[0]), (ip.destination, ports[1]));
+                        FlowKey::of((ip.source, ports[0]), (ip.destination, ports[1]));
                     // The payload is a slice of the packet, so the difference of the addresses is the length of the IP
                     // headers.
                     let before = ip.payload.as_ptr().addr() - packet.as_ptr().addr();
                     let ip_len = u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0);
-                    batch.push(Seen {
+                    batch.push(SegmentRecord {
                         ends,
                         hash: self.hash(&ends),
                         sender,
@@ -358,7 +358,7 @@ impl<'w> Look<'w> {
 /// Length of an Ethernet header without tags, in bytes.
 const ETHERNET_HEADER: usize = 14;
 
-impl Look<'_> {
+impl FrameDecoder<'_> {
     /// Decodes the layout of nearly all frames: TCP in an unfragmented IPv4 packet without options, or in an IPv6
     /// packet without extension headers, on Ethernet without tags. Returns false, and changes nothing, for any other
     /// frame.
@@ -392,14 +392,14 @@ impl Look<'_> {
                     u64::from(u32::from_be_bytes(bytes))
                 };
                 let (ends, sender) =
-                    Ends::between_v4((address(12), ports[0]), (address(16), ports[1]));
-                batch.push(Seen {
+                    FlowKey::between_v4((address(12), ports[0]), (address(16), ports[1]));
+                batch.push(SegmentRecord {
                     hash: self.hash(&ends),
                     ends,
                     sender,
                     header,
                     interface: frame.interface,
-                    ip: IpTraits::v4(ip),
+                    ip: IpFeatures::v4(ip),
                     ip_len: total.into(),
                     packet: place_of(packet, bytes),
                 });
@@ -432,14 +432,14 @@ impl Look<'_> {
         let word = |nth: usize| u64::from_be_bytes(words[nth]);
         let from = ([word(1), word(2)], ports[0]);
         let to = ([word(3), word(4)], ports[1]);
-        let (ends, sender) = Ends::between(from, to, true);
-        batch.push(Seen {
+        let (ends, sender) = FlowKey::between(from, to, true);
+        batch.push(SegmentRecord {
             hash: self.hash(&ends),
             ends,
             sender,
             header,
             interface: frame.interface,
-            ip: IpTraits::v6(&words[0]),
+            ip: IpFeatures::v6(&words[0]),
             ip_len: 40 + u32::from(length),
             packet: place_of(packet, bytes),
         });
@@ -527,8 +527,8 @@ mod tests {
                 let mut counts = [0; SHARES];
                 for nth in 0..COUNT {
                     let (from, to) = ends(nth);
-                    let (there, sender) = Ends::of(from, to);
-                    let (back, receiver) = Ends::of(to, from);
+                    let (there, sender) = FlowKey::of(from, to);
+                    let (back, receiver) = FlowKey::of(to, from);
                     assert_eq!((there, sender), (back, 1 - receiver));
                     counts[there.share()] += 1;
                 }
@@ -550,7 +550,7 @@ mod tests {
         ] {
             let (one, other) = (v4(one), v4(other));
             let pair = |it: std::net::SocketAddr| (it.ip(), it.port());
-            let (ends, sender) = Ends::of(pair(one), pair(other));
+            let (ends, sender) = FlowKey::of(pair(one), pair(other));
             assert_eq!((ends.socket(sender), ends.socket(1 - sender)), (one, other));
         }
     }

@@ -5,13 +5,13 @@
 
 use super::explain::RequiredAction;
 use super::marks::Weight;
-use super::table::{Connection, Told};
+use super::table::{Connection, ResetRecord};
 use crate::flow::{Acceptance, State};
 use crate::printable::printable;
 
 /// Returns the comments on an RST. The caller adds the frame number to the last one.
 #[must_use]
-pub fn of_reset(told: &Told) -> Vec<String> {
+pub fn of_reset(told: &ResetRecord) -> Vec<String> {
     let (reset, explanation) = (&told.reset, &told.explanation);
     let mut comments = Vec::new();
     comments.extend(
@@ -64,7 +64,7 @@ pub fn of_connection(connection: &Connection<'_>) -> String {
 
 /// Action required of the receiver of an RST, its state, and the reason.
 #[must_use]
-pub fn required_action(told: &Told) -> String {
+pub fn required_action(told: &ResetRecord) -> String {
     let reset = &told.reset;
     let receiver = reset.from.peer().name();
     let must = match told.explanation.required_action {

@@ -9,9 +9,9 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::{Batch, Ends, Look, Wanted};
+use super::batch::{Batch, FlowKey, FrameDecoder, Wanted};
 use super::comments;
-use super::table::{Connection, Told};
+use super::table::{Connection, ResetRecord};
 use crate::file::pcapng::PcapNg;
 use crate::file::{Block, Frame, Interface, each_block};
 
@@ -30,7 +30,7 @@ pub struct Excerpt {
     file: String,
     /// First and last frames of the reset connections between these ends, in order. A connection that interrupted
     /// another one is explained by it, so the range includes the other.
-    spans: HashMap<Ends, Vec<(u32, u32)>>,
+    spans: HashMap<FlowKey, Vec<(u32, u32)>>,
     notes: HashMap<u32, Notes>,
     /// Pool of comment texts, because the same ones recur.
     texts: HashSet<Arc<str>>,
@@ -68,7 +68,7 @@ impl Excerpt {
     }
 
     /// Adds the comments on RSTs.
-    pub fn resets(&mut self, resets: &[Told]) {
+    pub fn resets(&mut self, resets: &[ResetRecord]) {
         for told in resets {
             self.count += 1;
             if self.is_too_long() {
@@ -142,7 +142,7 @@ impl Excerpt {
     }
 
     /// Returns true if this frame of a connection between these ends is part of the excerpt.
-    fn holds(&self, ends: &Ends, frame: u32) -> bool {
+    fn holds(&self, ends: &FlowKey, frame: u32) -> bool {
         let Some(spans) = self.spans.get(ends) else {
             return false;
         };
@@ -186,7 +186,7 @@ impl Excerpt {
         if self.spans.is_empty() {
             return Ok(true);
         }
-        let mut look = Look::new(wanted);
+        let mut look = FrameDecoder::new(wanted);
         let mut batch = Batch::default();
         let mut number: u32 = 0;
         // The interfaces of this capture follow those of earlier ones in the output.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::table::Gaps;
+use super::table::CaptureGaps;
 use crate::flow::{Acceptance, Form, Reset, State};
 use crate::packet::{Flags, Header, SeqNum};
 use crate::time::Timestamp;
@@ -212,8 +212,8 @@ impl Explanation {
         reset: &Reset,
         header: &Header,
         sender_state: Option<State>,
-        past: &Past,
-        gaps: &Gaps,
+        past: &ConnectionHistory,
+        gaps: &CaptureGaps,
     ) -> Self {
         // Of a connection that is met in its midst only what both ends have said is known.
         let is_known = !gaps.begins_midstream || past.of(reset.from).packets > 0;
@@ -271,8 +271,8 @@ fn cause(
     reset: &Reset,
     header: &Header,
     sender_state: Option<State>,
-    past: &Past,
-    gaps: &Gaps,
+    past: &ConnectionHistory,
+    gaps: &CaptureGaps,
 ) -> (Option<Cause>, &'static str, Option<&'static str>) {
     let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
     let is_first = past.packets == 0;
@@ -341,8 +341,8 @@ fn cause(
 fn answer(
     reset: &Reset,
     sender_state: Option<State>,
-    past: &Past,
-    gaps: &Gaps,
+    past: &ConnectionHistory,
+    gaps: &CaptureGaps,
 ) -> (Option<Cause>, &'static str, Option<&'static str>) {
     let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
     let drawn = reset.triggered_by;
@@ -436,7 +436,7 @@ fn answer(
 /// What one end has done so far.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
-pub struct Done {
+pub struct EndpointHistory {
     /// Its latest RST.
     pub previous: Option<Box<Header>>,
     /// When its latest segment was captured, and the number of that frame: nothing before its first packet.
@@ -450,7 +450,7 @@ pub struct Done {
     deeds: u8,
 }
 
-impl Done {
+impl EndpointHistory {
     const FIN: u8 = 1;
     const RESET: u8 = 1 << 1;
     const DATA_AFTER_FIN: u8 = 1 << 2;
@@ -500,8 +500,8 @@ pub struct Latest {
 /// that it matters how long they are; what each packet changes comes first.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
-pub struct Past {
-    done: [Done; 2],
+pub struct ConnectionHistory {
+    done: [EndpointHistory; 2],
     /// Of both ends.
     pub packets: u64,
     /// A bit for each part of the handshake that was captured.
@@ -512,16 +512,16 @@ pub struct Past {
     parts: [Timestamp; 3],
 }
 
-const _: () = assert!(size_of::<Past>() <= 88);
+const _: () = assert!(size_of::<ConnectionHistory>() <= 88);
 
-impl Past {
+impl ConnectionHistory {
     const SYN: usize = 0;
     const SYN_ACK: usize = 1;
     const NEXT: usize = 2;
 
     /// What this end has done.
     #[must_use]
-    pub fn of(&self, role: Role) -> &Done {
+    pub fn of(&self, role: Role) -> &EndpointHistory {
         match role {
             Role::Client => &self.done[0],
             Role::Server => &self.done[1],
@@ -542,8 +542,11 @@ impl Past {
             Role::Server => (server, client),
         };
         sender.packets = sender.packets.saturating_add(1);
-        sender.note(Done::FIN, flags.has(Flags::FIN));
-        sender.note(Done::DATA_AFTER_FIN, other.fin() && header.payload_len > 0);
+        sender.note(EndpointHistory::FIN, flags.has(Flags::FIN));
+        sender.note(
+            EndpointHistory::DATA_AFTER_FIN,
+            other.fin() && header.payload_len > 0,
+        );
         // RFC 9293, 3.8.4: one before what is next, without data or with one byte that the other end has.
         let is_probe = header.payload_len <= 1
             && flags.has(Flags::ACK)
@@ -583,7 +586,7 @@ impl Past {
             Role::Client => &mut self.done[0],
             Role::Server => &mut self.done[1],
         };
-        done.note(Done::RESET, reset.acceptance.is_acceptable());
+        done.note(EndpointHistory::RESET, reset.acceptance.is_acceptable());
         done.previous = Some(Box::new(*header));
     }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::diagnosis::Diagnostic;
 use super::explain::{Cause, Later, RequiredAction};
 use super::marks::Indicator;
-use super::table::{Connection, Told, Totals};
+use super::table::{Connection, ResetRecord, Totals};
 use super::tally::{ResetSource, Tally};
 use super::zeek::ConnState;
 use crate::flow::{Acceptance, Form, State};
@@ -206,7 +206,7 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
 
 /// Reason for the required action. Where the capture begins in the connection and holds nothing else of the sender, the
 /// sequence numbers alone do not tell.
-fn acceptance(told: &Told) -> Cow<'static, str> {
+fn acceptance(told: &ResetRecord) -> Cow<'static, str> {
     match (told.explanation.required_action, told.reset.acceptance) {
         (RequiredAction::Unknown, acceptance) if acceptance != Acceptance::Unknown => {
             "the capture begins midstream and holds no earlier packet from the sender".into()
@@ -220,7 +220,7 @@ pub fn reset(
     out: &mut impl Write,
     file: &str,
     connection: &Connection<'_>,
-    told: &Told,
+    told: &ResetRecord,
 ) -> io::Result<()> {
     let (reset, explanation) = (&told.reset, &told.explanation);
     line(

@@ -6,7 +6,7 @@
 //! the counters and the clock of the stack that it pretends to be, and when that stack could have known what it answers.
 //! And the end itself does not know that it has been reset, and goes on.
 //!
-//! [`Traits`] are what a packet's headers tell, [`Habits`] what those of one sender have in common, [`facts`] what a RST looks
+//! [`PacketFeatures`] are what a packet's headers tell, [`SenderProfile`] what those of one sender have in common, [`facts`] what a RST looks
 //! like beside them, and [`later`] what is known only from what follows it. Each [`Indicator`] has a weight and a direction; there
 //! is no verdict here, for ordinary devices look odd as well, and the paper warns of it. What the [`Form`] of a RST explains
 //! is not held against it: answers that Linux makes without a socket have no timestamps, no window and an IP ID of 0
@@ -24,9 +24,9 @@ mod tests;
 
 use serde::{Serialize, Serializer};
 
-pub use after::{Sequel, later};
+pub use after::{Aftermath, later};
 pub(super) use habits::TCP;
-pub use habits::{Habits, IpTraits, Traits};
+pub use habits::{IpFeatures, PacketFeatures, SenderProfile};
 
 use crate::flow::{Form, State};
 use crate::packet::{Flags, Header, SeqNum};
@@ -138,9 +138,9 @@ pub struct Context {
 
 /// A RST beside all that is known.
 struct Case<'a> {
-    reset: &'a Traits,
+    reset: &'a PacketFeatures,
     header: &'a Header,
-    sender: &'a Habits,
+    sender: &'a SenderProfile,
     context: &'a Context,
 }
 
@@ -247,9 +247,9 @@ fn milliseconds(ns: i64) -> String {
 /// `reset` and `header` are two readings of the same packet. `sender` must not have taken it in.
 #[must_use]
 pub fn facts(
-    reset: &Traits,
+    reset: &PacketFeatures,
     header: &Header,
-    sender: &Habits,
+    sender: &SenderProfile,
     context: &Context,
 ) -> Vec<Indicator> {
     let case = Case {

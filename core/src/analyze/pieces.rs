@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::batch::{Batch, Look, SHARES, Wanted};
-use super::table::{Audience, Listener, Table, Totals};
+use super::batch::{Batch, FrameDecoder, SHARES, Wanted};
+use super::table::{ConnectionObserver, Sink, Table, Totals};
 use crate::file::{Block, LONGEST_BLOCK, Malformed, Problem, ReadAt, Reader, Skipped};
 
 /// Length of a piece in bytes. The piece and its decoded segments fit into a core's own cache.
@@ -209,7 +209,7 @@ pub struct Manner<'w> {
 
 /// Reads a capture to its end, or up to the first error. All connections before that point are reported to the
 /// listeners, one for each share of the connections, and the audience receives the listeners' output.
-pub fn read_all<L: Listener, A: Audience<L::Said>>(
+pub fn read_all<L: ConnectionObserver, A: Sink<L::Output>>(
     source: &Source<'_>,
     manner: Manner<'_>,
     listener: impl Fn() -> L,
@@ -232,12 +232,12 @@ pub fn read_all<L: Listener, A: Audience<L::Said>>(
     };
     thread::scope(|scope| {
         for _ in 1..manner.threads {
-            let more = || work(&shared, &mut Look::new(manner.wanted));
+            let more = || work(&shared, &mut FrameDecoder::new(manner.wanted));
             if thread::Builder::new().spawn_scoped(scope, more).is_err() {
                 break; // a system limit is reached; one thread is enough
             }
         }
-        work(&shared, &mut Look::new(manner.wanted));
+        work(&shared, &mut FrameDecoder::new(manner.wanted));
     });
     let Back {
         audience,
@@ -253,7 +253,7 @@ pub fn read_all<L: Listener, A: Audience<L::Said>>(
         Ok(position) | Err(Stopped::Io(_, position) | Stopped::Unwanted(position)) => *position,
         Err(Stopped::Malformed(malformed)) => malformed.offset,
     };
-    report_open_connections(&mut tables, |said| audience.hear(said, position, &totals));
+    report_open_connections(&mut tables, |said| audience.accept(said, position, &totals));
     Ended {
         read,
         position,
@@ -263,9 +263,9 @@ pub fn read_all<L: Listener, A: Audience<L::Said>>(
 }
 
 /// Reports the connections still open at the end of the capture, ordered by first frame.
-fn report_open_connections<L: Listener>(
+fn report_open_connections<L: ConnectionObserver>(
     tables: &mut [Table<L>],
-    mut hear: impl FnMut(Vec<L::Said>) -> ControlFlow<()>,
+    mut hear: impl FnMut(Vec<L::Output>) -> ControlFlow<()>,
 ) {
     /// Number of connections reported between two calls of `hear`. Their output is kept in memory meanwhile.
     const SOME: usize = 1_000;
@@ -282,7 +282,10 @@ fn report_open_connections<L: Listener>(
             tables[*share].retire(*place);
         }
         // Runs at least once, because a listener may have output without an open connection.
-        let said = tables.iter_mut().map(|table| table.hand_over().0).collect();
+        let said = tables
+            .iter_mut()
+            .map(|table| table.take_output().0)
+            .collect();
         if hear(said).is_break() || chunk.is_none() {
             return;
         }
@@ -325,7 +328,10 @@ fn finish(front: Front) -> Result<u64, Stopped> {
     }
 }
 
-fn work<L: Listener, A: Audience<L::Said>>(shared: &Shared<'_, '_, '_, L, A>, look: &mut Look<'_>) {
+fn work<L: ConnectionObserver, A: Sink<L::Output>>(
+    shared: &Shared<'_, '_, '_, L, A>,
+    look: &mut FrameDecoder<'_>,
+) {
     let mut bytes = vec![0; shared.length];
     let mut batch = Batch::default();
     while !shared.is_over.load(Ordering::Relaxed) {
@@ -374,7 +380,7 @@ fn work<L: Listener, A: Audience<L::Said>>(shared: &Shared<'_, '_, '_, L, A>, lo
     }
 }
 
-impl<L: Listener, A: Audience<L::Said>> Shared<'_, '_, '_, L, A> {
+impl<L: ConnectionObserver, A: Sink<L::Output>> Shared<'_, '_, '_, L, A> {
     /// Takes a piece through all stages after the first. Its turn always comes there, because no earlier piece stops.
     fn follow(&self, piece: u64, begun: Begun, batch: &mut Batch, bytes: &[u8]) {
         let never = AtomicBool::new(false);
@@ -388,7 +394,7 @@ impl<L: Listener, A: Audience<L::Said>> Shared<'_, '_, '_, L, A> {
                 }
                 let (segments, bytes) = (&mut batch.segments[share], &bytes[begun.start..]);
                 table.take(segments, bytes, begun.frames);
-                table.hand_over()
+                table.take_output()
             })
         });
         let (said, counts): (Vec<_>, Vec<_>) = handed_over.unzip();
@@ -402,7 +408,7 @@ impl<L: Listener, A: Audience<L::Said>> Shared<'_, '_, '_, L, A> {
             for counts in &counts {
                 back.totals.count(counts);
             }
-            if (back.audience.hear(said, begun.position, &back.totals)).is_break() {
+            if (back.audience.accept(said, begun.position, &back.totals)).is_break() {
                 back.unwanted = Some(begun.position);
                 self.is_over.store(true, Ordering::Relaxed);
             }
@@ -469,7 +475,7 @@ struct End {
 }
 
 /// Decodes every frame in these bytes, at whose beginning a block begins.
-fn walk(reader: &Reader<'_>, bytes: &[u8], batch: &mut Batch, look: &mut Look<'_>) -> End {
+fn walk(reader: &Reader<'_>, bytes: &[u8], batch: &mut Batch, look: &mut FrameDecoder<'_>) -> End {
     let mut reader = reader.go_on(bytes);
     let mut problem = None;
     loop {
@@ -499,7 +505,7 @@ fn begin(
     bytes: &[u8],
     guessed: Option<(usize, u64, End)>,
     batch: &mut Batch,
-    look: &mut Look<'_>,
+    look: &mut FrameDecoder<'_>,
 ) -> Begun {
     let (head, start) = complete(front, ordinary, bytes, look);
     let in_head = head.as_ref().map_or(0, |it| it.batch.frames);
@@ -602,7 +608,7 @@ fn complete(
     front: &mut Front,
     ordinary: &Mutex<Option<Reader<'static>>>,
     bytes: &[u8],
-    look: &mut Look<'_>,
+    look: &mut FrameDecoder<'_>,
 ) -> (Option<Head>, Option<usize>) {
     let before = front.carry.len();
     if front.reader.is_none() {
@@ -690,7 +696,7 @@ fn first_block(
     reader: &Reader<'_>,
     bytes: &[u8],
     batch: &mut Batch,
-    look: &mut Look<'_>,
+    look: &mut FrameDecoder<'_>,
 ) -> (Result<usize, Problem>, Reader<'static>) {
     let mut reader = reader.go_on(bytes);
     let first = reader.one_block();

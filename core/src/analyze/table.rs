@@ -13,10 +13,10 @@ use std::ops::ControlFlow;
 
 use hashbrown::HashTable;
 
-use super::batch::{Batch, Ends, SHARES, Seen, spread};
+use super::batch::{Batch, FlowKey, SHARES, SegmentRecord, spread};
 use super::diagnosis::{self, Diagnostic};
-use super::explain::{Explanation, Past};
-use super::marks::{self, Context, Habits, Indicator, Sequel, Traits, Weight};
+use super::explain::{ConnectionHistory, Explanation};
+use super::marks::{self, Aftermath, Context, Indicator, PacketFeatures, SenderProfile, Weight};
 use super::zeek::Zeek;
 use crate::flow::{Flow, Observed, Reset, State};
 use crate::packet::{Flags, Header};
@@ -40,7 +40,7 @@ const MOST_HELD: usize = (1 << 15) / SHARES;
 
 /// Record of an RST, with everything known about it.
 #[derive(Debug)]
-pub struct Told {
+pub struct ResetRecord {
     /// RST as the flow classifies it.
     pub reset: Reset,
     /// TCP header.
@@ -53,8 +53,8 @@ pub struct Told {
     pub diagnostics: Vec<Diagnostic>,
     /// State of the connection when the RST was captured, what its sender sent afterwards, and the earlier history.
     context: Context,
-    sequel: Sequel,
-    past: Past,
+    sequel: Aftermath,
+    past: ConnectionHistory,
 }
 
 /// Connection that is over, or was open at the end of the capture.
@@ -64,7 +64,7 @@ pub struct Connection<'a> {
     /// `u32::MAX` at the end of the capture.
     pub told_at: u32,
     /// Ends of the connection.
-    pub ends: Ends,
+    pub ends: FlowKey,
     /// Index of the client in `ends`.
     pub client: usize,
     /// First and last frame, including duplicates.
@@ -81,7 +81,7 @@ pub struct Connection<'a> {
     /// Frame numbers of the first RSTs; only a limited number is kept.
     pub frames: &'a [u32],
     /// Missing parts of the connection, which limit the conclusions.
-    pub gaps: Gaps,
+    pub gaps: CaptureGaps,
     /// Time between the last packet and the one before it, in nanoseconds.
     pub idle: i64,
 }
@@ -112,7 +112,7 @@ impl Connection<'_> {
 
 /// Missing parts of a connection in the capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gaps {
+pub struct CaptureGaps {
     /// True if the capture lacks the beginning of the connection.
     pub begins_midstream: bool,
     /// Number of the first frame that acknowledges data missing in the capture.
@@ -129,7 +129,7 @@ pub struct Step {
     /// First frame of the connection.
     pub connection: u32,
     /// Ends of the connection.
-    pub ends: Ends,
+    pub ends: FlowKey,
     /// Sender of the segment.
     pub from: Role,
     /// TCP header.
@@ -145,9 +145,9 @@ pub struct Step {
 }
 
 /// Receiver of events of one table's connections.
-pub trait Listener: Send {
-    /// Output of the listener for an [`Audience`].
-    type Said: Default + Send;
+pub trait ConnectionObserver: Send {
+    /// Output of the listener for an [`Sink`].
+    type Output: Default + Send;
 
     /// True if the listener receives every segment.
     const FOLLOWS: bool = false;
@@ -156,20 +156,20 @@ pub trait Listener: Send {
     fn segment(&mut self, _step: &Step) {}
 
     /// Handles a connection that is over, with those of its RSTs that have not been reported.
-    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]);
+    fn connection(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]);
 
     /// Handles RSTs of an open connection, when there are too many to be held.
-    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]);
+    fn resets(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]);
 
     /// Returns the output since the last call.
-    fn hand_over(&mut self) -> Self::Said;
+    fn take_output(&mut self) -> Self::Output;
 }
 
 /// Receiver of the output of all tables' listeners, piece by piece, in the order of the capture.
-pub trait Audience<S>: Send {
+pub trait Sink<S>: Send {
     /// Handles the output of all listeners for one piece, given the offset and the totals up to its end. Returns
     /// [`ControlFlow::Break`] to stop reading.
-    fn hear(&mut self, said: Vec<S>, position: u64, totals: &Totals) -> ControlFlow<()>;
+    fn accept(&mut self, said: Vec<S>, position: u64, totals: &Totals) -> ControlFlow<()>;
 }
 
 /// Counts of one table.
@@ -239,7 +239,7 @@ impl Totals {
 /// share the first cache lines of 64 bytes.
 #[repr(C, align(64))]
 struct Entry {
-    ends: Ends,
+    ends: FlowKey,
     hash: u32,
     /// End that sent the first packet. The field after it is the client's end.
     first: u8,
@@ -250,11 +250,11 @@ struct Entry {
     rare: Option<Box<Rare>>,
     flow: Flow,
     zeek: Zeek,
-    habits: [Habits; 2],
+    habits: [SenderProfile; 2],
     last: Timestamp,
     idle: i64,
-    past: Past,
-    gaps: Gaps,
+    past: ConnectionHistory,
+    gaps: CaptureGaps,
     rests_on: u32,
     resets: u64,
     /// Latest SYN, for the recognition of a duplicate.
@@ -269,7 +269,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Rare {
     /// RSTs that have not been reported.
-    pending: Vec<Told>,
+    pending: Vec<ResetRecord>,
     /// Frame numbers of the first RSTs.
     frames: Vec<u32>,
     /// Interfaces at which the packets of each end leave, if packets are captured at two interfaces.
@@ -295,7 +295,7 @@ struct Syn {
 }
 
 impl Syn {
-    fn of(seen: &Seen) -> Self {
+    fn of(seen: &SegmentRecord) -> Self {
         let header = &seen.header;
         Self {
             seq: header.seq.0,
@@ -462,7 +462,7 @@ impl Wheel {
     }
 }
 
-impl Told {
+impl ResetRecord {
     /// Returns true if strong evidence indicates that the RST was injected.
     #[must_use]
     pub fn is_marked(&self) -> bool {
@@ -472,7 +472,7 @@ impl Told {
     }
 }
 
-impl<L: Listener> Table<L> {
+impl<L: ConnectionObserver> Table<L> {
     /// Creates an empty table for at most `most` connections.
     pub(super) fn new(listener: L, most: usize) -> Self {
         Self {
@@ -496,7 +496,7 @@ impl<L: Listener> Table<L> {
     }
 
     /// Takes in the segments of this table's share, and numbers their frames, of which `before` came earlier.
-    pub(super) fn take(&mut self, segments: &mut [Seen], bytes: &[u8], before: u32) {
+    pub(super) fn take(&mut self, segments: &mut [SegmentRecord], bytes: &[u8], before: u32) {
         self.told = 0;
         if !self.due.is_empty() {
             self.expire_due();
@@ -517,9 +517,9 @@ impl<L: Listener> Table<L> {
     }
 
     /// Returns the listener's output and the counts since the last call.
-    pub(super) fn hand_over(&mut self) -> (L::Said, Counts) {
+    pub(super) fn take_output(&mut self) -> (L::Output, Counts) {
         let counts = std::mem::take(&mut self.counts);
-        (self.listener.hand_over(), counts)
+        (self.listener.take_output(), counts)
     }
 
     /// Returns the listener.
@@ -534,7 +534,7 @@ impl<L: Listener> Table<L> {
         living.map(|(place, entry)| (entry.span.0, place)).collect()
     }
 
-    fn find(&self, seen: &Seen) -> Option<u32> {
+    fn find(&self, seen: &SegmentRecord) -> Option<u32> {
         let is_it =
             |(hash, place): &(u32, u32)| *hash == seen.hash && self.is_at(*place, &seen.ends);
         let found = self.index.find(spread(seen.hash.into()), is_it)?;
@@ -543,7 +543,7 @@ impl<L: Listener> Table<L> {
 
     /// Returns the likely slot of the segment's connection, and prefetches it without waiting. The hash alone is
     /// compared.
-    fn prefetch_lookup(&self, seen: &Seen) -> Option<u32> {
+    fn prefetch_lookup(&self, seen: &SegmentRecord) -> Option<u32> {
         let found = self
             .index
             .find(spread(seen.hash.into()), |it| it.0 == seen.hash)?;
@@ -553,7 +553,7 @@ impl<L: Listener> Table<L> {
         Some(found.1)
     }
 
-    fn is_at(&self, place: u32, ends: &Ends) -> bool {
+    fn is_at(&self, place: u32, ends: &FlowKey) -> bool {
         self.entries
             .get(place)
             .is_some_and(|entry| entry.ends == *ends)
@@ -645,7 +645,7 @@ impl<L: Listener> Table<L> {
     }
 
     /// Returns the slot of the segment's connection, and true if the connection is new.
-    fn place_of(&mut self, seen: &Seen, found: Option<u32>) -> (u32, bool) {
+    fn place_of(&mut self, seen: &SegmentRecord, found: Option<u32>) -> (u32, bool) {
         let mut before = None;
         if let Some(place) = found {
             let is_over = match self.entries.get(place) {
@@ -718,7 +718,7 @@ impl<L: Listener> Table<L> {
     }
 
     /// Takes in a segment. `found`, the slot of an earlier look-up, is valid if the number of changes is the same.
-    fn segment(&mut self, seen: &Seen, bytes: &[u8], found: Option<u32>, changes: u64) {
+    fn segment(&mut self, seen: &SegmentRecord, bytes: &[u8], found: Option<u32>, changes: u64) {
         self.frame = seen.header.frame;
         // Timestamps of a capture may go back, but the clock of the table does not.
         if seen.header.at > self.now {
@@ -764,7 +764,7 @@ const LONG_WAY_NS: i64 = 400_000_000;
 const MOST_UNDER_WAY: usize = 64;
 
 impl Entry {
-    fn new(seen: &Seen) -> Self {
+    fn new(seen: &SegmentRecord) -> Self {
         let ports = [seen.ends.port(seen.sender), seen.ends.port(1 - seen.sender)];
         let zeek = Zeek::new(&seen.header, seen.ip_len, ports);
         let flags = seen.header.flags;
@@ -786,13 +786,13 @@ impl Entry {
             rests_on: seen.header.frame,
             flow: Flow::learning(),
             zeek,
-            habits: [Habits::default(); 2],
-            past: Past::default(),
+            habits: [SenderProfile::default(); 2],
+            past: ConnectionHistory::default(),
             rare: None,
             resets: 0,
-            gaps: Gaps {
+            gaps: CaptureGaps {
                 begins_midstream: !flags.has(Flags::SYN) || flags.has(Flags::ACK),
-                ..Gaps::default()
+                ..CaptureGaps::default()
             },
             last: seen.header.at,
             idle: 0,
@@ -817,7 +817,7 @@ impl Entry {
     }
 
     /// Returns the effect of this segment, which has been taken in.
-    fn step(&self, seen: &Seen) -> Step {
+    fn step(&self, seen: &SegmentRecord) -> Step {
         let (header, from) = (seen.header, self.role(seen.sender));
         // A socket connected to itself acknowledges its own sequence numbers.
         let peer = if self.ends.is_itself() {
@@ -840,7 +840,7 @@ impl Entry {
     }
 
     fn told(&self, at: u32) -> Connection<'_> {
-        let gaps = Gaps {
+        let gaps = CaptureGaps {
             one_sided: !(self.heard[0] && self.heard[1]),
             ..self.gaps
         };
@@ -860,7 +860,7 @@ impl Entry {
     }
 
     /// Returns true if this is a duplicate: the same packet, captured at another point of its path.
-    fn is_copy(&mut self, seen: &Seen) -> bool {
+    fn is_copy(&mut self, seen: &SegmentRecord) -> bool {
         let header = &seen.header;
         let is_same = |other: &Header, sender: usize| {
             let of = |header: &Header| Header {
@@ -918,7 +918,7 @@ impl Entry {
 
     /// Follows a segment in the flow. Of a packet that is captured twice, the first copy leaves and the second arrives;
     /// if the capture points are known, each copy has the effect at its own point.
-    fn follow(&mut self, from: Role, seen: &Seen, is_copy: bool) -> Option<Observed> {
+    fn follow(&mut self, from: Role, seen: &SegmentRecord, is_copy: bool) -> Option<Observed> {
         let header = &seen.header;
         if let Some(rare) = &mut self.rare
             && let Some(mut renewed) = rare.renewed.take()
@@ -948,7 +948,7 @@ impl Entry {
     }
 
     /// Takes in a segment. Returns true if it is an RST that is no duplicate.
-    fn take(&mut self, seen: &Seen, bytes: &[u8], is_new: bool) -> bool {
+    fn take(&mut self, seen: &SegmentRecord, bytes: &[u8], is_new: bool) -> bool {
         let header = &seen.header;
         self.span.1 = header.frame;
         let was_doubled = self.gaps.doubled;
@@ -1004,7 +1004,7 @@ impl Entry {
     /// counts.
     fn replace_reset(&mut self, arrived: &Reset, header: &Header) {
         let Some(left) = arrived.left else { return };
-        let is_it = |told: &&mut Told| told.reset.frame == left;
+        let is_it = |told: &&mut ResetRecord| told.reset.frame == left;
         let Some(rare) = &mut self.rare else { return };
         let Some(told) = rare.pending.iter_mut().rev().find(is_it) else {
             return;
@@ -1027,7 +1027,7 @@ impl Entry {
 
     fn take_reset(
         &mut self,
-        seen: &Seen,
+        seen: &SegmentRecord,
         packet: &[u8],
         from: Role,
         context: Context,
@@ -1060,13 +1060,13 @@ impl Entry {
             previous: self.past.of(from).previous.as_deref().copied(),
             ..context
         };
-        let indicators = Traits::of(packet).map_or_else(Vec::new, |traits| {
+        let indicators = PacketFeatures::of(packet).map_or_else(Vec::new, |traits| {
             marks::facts(&traits, &header, &self.habits[seen.sender], &context)
         });
         // `replace_reset()` needs the history without this RST.
         let past = self.past.clone();
         self.past.take_reset(&reset, &header);
-        self.rare().pending.push(Told {
+        self.rare().pending.push(ResetRecord {
             past,
             reset,
             header,
@@ -1074,7 +1074,7 @@ impl Entry {
             indicators,
             diagnostics: diagnosis::of(packet),
             context,
-            sequel: Sequel::default(),
+            sequel: Aftermath::default(),
         });
     }
 
@@ -1084,7 +1084,7 @@ impl Entry {
     }
 
     /// Removes and returns the RSTs that have not been reported, with the evidence that later segments gave.
-    fn pending(&mut self) -> Vec<Told> {
+    fn pending(&mut self) -> Vec<ResetRecord> {
         let Some(rare) = &mut self.rare else {
             return Vec::new();
         };

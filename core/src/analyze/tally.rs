@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 
 use super::explain::Cause;
-use super::table::{Connection, Told};
+use super::table::{Connection, ResetRecord};
 use super::zeek::ConnState;
 use crate::transcript::Role;
 
@@ -73,7 +73,7 @@ impl Tally {
     }
 
     /// Counts a RST.
-    pub fn reset(&mut self, connection: &Connection<'_>, told: &Told) {
+    pub fn reset(&mut self, connection: &Connection<'_>, told: &ResetRecord) {
         *self.causes.entry(told.explanation.cause).or_default() += 1;
         self.doubtful += u64::from(told.is_marked());
         let socket = connection.socket(told.reset.from);

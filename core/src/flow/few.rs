@@ -2,12 +2,12 @@
 
 /// List that takes up one word, and allocates nothing, while it is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Few<T>(
+pub(super) struct SmallList<T>(
     #[allow(clippy::box_collection)] // a `Vec` is three words
     Option<Box<Vec<T>>>,
 );
 
-impl<T> Few<T> {
+impl<T> SmallList<T> {
     pub(super) const fn new() -> Self {
         Self(None)
     }
@@ -66,8 +66,8 @@ mod tests {
 
     #[test]
     fn it_is_one_word_and_owns_nothing_while_it_is_empty() {
-        assert_eq!(size_of::<Few<[u8; 100]>>(), size_of::<usize>());
-        let mut few = Few::new();
+        assert_eq!(size_of::<SmallList<[u8; 100]>>(), size_of::<usize>());
+        let mut few = SmallList::new();
         for number in [1, 2, 3, 4] {
             few.push(number);
         }
@@ -77,11 +77,11 @@ mod tests {
         assert_eq!(few.remove(|it| *it > 3), None);
         few.retain(|it| *it == 3);
         assert_eq!(few.swap_remove(|_| true), Some(3));
-        assert_eq!(few, Few::new());
+        assert_eq!(few, SmallList::new());
         few.push(5);
         few.retain(|_| false);
         assert!(few.is_empty());
         assert_eq!(few.len(), 0);
-        assert_eq!(few, Few::new());
+        assert_eq!(few, SmallList::new());
     }
 }

@@ -94,7 +94,7 @@ pub struct Coverage {
 
 /// Changes of the namespace's counters during a trial.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
+pub struct CounterDelta {
     /// Increase of each counter of [`WATCHED`](super::counters::WATCHED) and [`PRESSURE`](super::counters::PRESSURE)
     /// that increased, by name.
     pub by: BTreeMap<String, u64>,
@@ -102,7 +102,7 @@ pub struct Moved {
     pub unsupported_counters: Vec<String>,
 }
 
-impl Moved {
+impl CounterDelta {
     /// Returns the sum of both changes.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {

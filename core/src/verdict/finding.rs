@@ -7,7 +7,7 @@ use crate::flow::{Acceptance, Form, State};
 use crate::kernel::host::HostState;
 use crate::scenario::{Fate, SOME, Timing};
 use crate::transcript::{Errno, Op, Outcome, Role};
-use crate::verdict::{Blame, Disagreement, Missed, Which};
+use crate::verdict::{Attribution, KernelMismatch, Missed, Which};
 
 /// Difference between the evidence and the scenario.
 ///
@@ -53,7 +53,7 @@ pub enum Finding {
     /// Read that returned 0, the end of file, although nothing in the evidence ended the data.
     UnexplainedEnd { call: usize },
     /// Call that failed for a reason other than the expected one.
-    OtherCause { call: usize, seen: Blame },
+    OtherCause { call: usize, seen: Attribution },
     /// Call with an outcome other than the expected one.
     UnexpectedOutcome {
         call: usize,
@@ -68,7 +68,7 @@ pub enum Finding {
     /// Bytes that this end's reads returned beyond those in the other end's segments.
     NotSent { role: Role, read: u64, sent: u32 },
     /// Disagreement between the kernel and the other evidence.
-    Kernel(Disagreement),
+    Kernel(KernelMismatch),
     /// Read that returned the error of an RST before this end had read all data that arrived earlier.
     NotRead { role: Role, read: u64, sent: u32 },
     /// Call of the script that the transcript lacks.
@@ -292,7 +292,7 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Blame {
+impl fmt::Display for Attribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reset(_) => f.write_str("it was the first call after an RST"),
@@ -332,7 +332,7 @@ pub const NOT_PLAYED: &str = "not-played";
 
 /// Reason why no verdict is possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gap {
+pub enum InconclusiveReason {
     /// Flaw of the saved files that hold the evidence.
     Flawed(Flaw),
     /// Number of frames that the kernel dropped because the capture buffer was full.
@@ -404,7 +404,7 @@ pub enum Gap {
     },
 }
 
-impl Gap {
+impl InconclusiveReason {
     /// Returns the stable id, in kebab case.
     #[must_use]
     pub fn id(self) -> &'static str {
@@ -436,7 +436,7 @@ impl Gap {
     }
 }
 
-impl fmt::Display for Gap {
+impl fmt::Display for InconclusiveReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flawed(flaw) => flaw.fmt(f),
@@ -708,7 +708,7 @@ mod tests {
             (
                 Finding::OtherCause {
                     call,
-                    seen: Blame::OwnShutdown(2),
+                    seen: Attribution::OwnShutdown(2),
                 },
                 "other-cause",
                 "call 5 failed for another reason: call 2 had shut down the sending side",
@@ -770,34 +770,49 @@ mod tests {
     fn every_blame_has_its_words() {
         let mapped = Errno::ECONNRESET;
         for (blame, words) in [
-            (Blame::Reset(0), "it was the first call after an RST"),
-            (Blame::AfterReset(0), "an RST had closed the connection"),
+            (Attribution::Reset(0), "it was the first call after an RST"),
             (
-                Blame::OwnShutdown(2),
+                Attribution::AfterReset(0),
+                "an RST had closed the connection",
+            ),
+            (
+                Attribution::OwnShutdown(2),
                 "call 2 had shut down the sending side",
             ),
             (
-                Blame::OwnDisconnect(2),
+                Attribution::OwnDisconnect(2),
                 "call 2 had disconnected the socket",
             ),
-            (Blame::OwnReset(0), "its own socket had replied with an RST"),
-            (Blame::NotConnected, "the socket was not connected"),
-            (Blame::NotListening(2), "call 2 had shut down the listener"),
             (
-                Blame::WouldBlock(2),
+                Attribution::OwnReset(0),
+                "its own socket had replied with an RST",
+            ),
+            (Attribution::NotConnected, "the socket was not connected"),
+            (
+                Attribution::NotListening(2),
+                "call 2 had shut down the listener",
+            ),
+            (
+                Attribution::WouldBlock(2),
                 "call 2 had made the socket non-blocking",
             ),
-            (Blame::InUse(2), "call 2 was waiting on the same socket"),
-            (Blame::TimedOut(2), "the timeout set by call 2 had expired"),
             (
-                Blame::WrongErrno { reset: 0, mapped },
+                Attribution::InUse(2),
+                "call 2 was waiting on the same socket",
+            ),
+            (
+                Attribution::TimedOut(2),
+                "the timeout set by call 2 had expired",
+            ),
+            (
+                Attribution::WrongErrno { reset: 0, mapped },
                 "an RST that gives ECONNRESET",
             ),
             (
-                Blame::ReportedTwice(0),
+                Attribution::ReportedTwice(0),
                 "an RST whose error had already been reported",
             ),
-            (Blame::Unexplained, "unknown"),
+            (Attribution::Unexplained, "unknown"),
         ] {
             assert_eq!(blame.to_string(), words);
         }
@@ -807,77 +822,77 @@ mod tests {
     fn every_gap_has_its_id_and_its_words() {
         for (gap, id, words) in [
             (
-                Gap::FramesDropped(1),
+                InconclusiveReason::FramesDropped(1),
                 "frames-dropped",
                 "the capture lost 1 frame, so no verdict is possible",
             ),
             (
-                Gap::FramesDropped(2),
+                InconclusiveReason::FramesDropped(2),
                 "frames-dropped",
                 "the capture lost 2 frames, so no verdict is possible",
             ),
             (
-                Gap::FenceMissing,
+                InconclusiveReason::FenceMissing,
                 "fence-missing",
                 "the datagram sent after the last call was not captured",
             ),
             (
-                Gap::FilterHides,
+                InconclusiveReason::FilterHides,
                 "filter-hides",
                 "the capture filter hid frames of the connection",
             ),
             (
-                Gap::ClockStepped(-7),
+                InconclusiveReason::ClockStepped(-7),
                 "clock-stepped",
                 "the clock was stepped by -7 ns during the trial",
             ),
             (
-                Gap::TraceOverrun,
+                InconclusiveReason::TraceOverrun,
                 "trace-overrun",
                 "the kernel trace lost events, so missing events prove nothing",
             ),
             (
-                Gap::SynMissing,
+                InconclusiveReason::SynMissing,
                 "syn-missing",
                 "the connection's SYN was not captured",
             ),
             (
-                Gap::SegmentMissing { frame: 4 },
+                InconclusiveReason::SegmentMissing { frame: 4 },
                 "segment-missing",
                 "frame 4 acknowledges a segment that was not captured",
             ),
             (
-                Gap::FinNotAcknowledged,
+                InconclusiveReason::FinNotAcknowledged,
                 "fin-not-acknowledged",
                 "no captured segment of the client acknowledges the server's FIN",
             ),
             (
-                Gap::TimesDisordered { call: 5 },
+                InconclusiveReason::TimesDisordered { call: 5 },
                 "times-disordered",
                 "call 5 has a time that contradicts the calls and packets around it",
             ),
             (
-                Gap::CallInterrupted { call: 5 },
+                InconclusiveReason::CallInterrupted { call: 5 },
                 "call-interrupted",
                 "call 5 was interrupted before it could end",
             ),
             (
-                Gap::TimingMissed(Timing::DataAfterAckOfFin),
+                InconclusiveReason::TimingMissed(Timing::DataAfterAckOfFin),
                 "timing-missed",
                 "the FIN was not acknowledged before the client wrote",
             ),
             (
-                Gap::TimingMissed(Timing::DataBeforeAckOfFin),
+                InconclusiveReason::TimingMissed(Timing::DataBeforeAckOfFin),
                 "timing-missed",
                 "the FIN was acknowledged before the client wrote",
             ),
             (
-                Gap::TimingMissed(Timing::AnsweredWhileSent),
+                InconclusiveReason::TimingMissed(Timing::AnsweredWhileSent),
                 "timing-missed",
                 "the SYN was answered only after connect() had begun to wait: this host delayed it",
             ),
             (
-                Gap::TimingMissed(Timing::AnsweredWhileAwaited),
+                InconclusiveReason::TimingMissed(Timing::AnsweredWhileAwaited),
                 "timing-missed",
                 "the SYN was answered while connect() was still sending it",
             ),

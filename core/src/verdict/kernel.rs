@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::disagreement::Disagreement;
-use super::{Blame, Finding, Wire, blame};
+use super::kernel_mismatch::KernelMismatch;
+use super::{Attribution, Finding, Wire, attribution};
 use crate::evidence::Evidence;
 use crate::flow::{Form, Reset, State};
 use crate::kernel::counters::WATCHED;
@@ -21,14 +21,14 @@ use crate::transcript::{Errno, Op, Role};
 
 /// Sender of an RST and its reason, as the kernel trace reports them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct ResetOrigin {
     /// Sender of the RST.
     pub sender: Sender,
     /// Name of the `sk_rst_reason`; `None` if there is no trace or the trace gives no reason.
     pub reason: Option<String>,
 }
 
-impl Origin {
+impl ResetOrigin {
     /// Origin of an RST that no trace covers, or that the trace does not determine.
     const UNKNOWN: Self = Self {
         sender: Sender::Unknown,
@@ -37,16 +37,16 @@ impl Origin {
 }
 
 /// RSTs of the connection, correlated with the kernel trace.
-pub(super) struct Joined {
+pub(super) struct Correlated {
     /// Origin of each RST, in capture order.
-    pub(super) origins: Vec<Origin>,
+    pub(super) origins: Vec<ResetOrigin>,
     /// RSTs that the kernel sent and that match no captured RST: the sending end and the reason.
     uncaptured: Vec<(Role, Option<String>)>,
     /// Flag: the trace covers sent RSTs.
     is_told: bool,
 }
 
-impl Joined {
+impl Correlated {
     /// Returns true if the trace has an RST that was sent as expected and not captured, or if it does not cover sent
     /// RSTs.
     pub(super) fn tells_of(&self, meant: &ExpectedReset) -> bool {
@@ -60,9 +60,9 @@ fn is_it((role, reason): &(Role, Option<String>), meant: &ExpectedReset) -> bool
 }
 
 /// Correlates the RSTs that the kernel sent with the captured ones.
-pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Joined {
-    let mut joined = Joined {
-        origins: vec![Origin::UNKNOWN; resets.len()],
+pub(super) fn join(evidence: &Evidence, resets: &[Reset]) -> Correlated {
+    let mut joined = Correlated {
+        origins: vec![ResetOrigin::UNKNOWN; resets.len()],
         uncaptured: Vec::new(),
         is_told: false,
     };
@@ -103,7 +103,7 @@ type Are = fn(&Reset) -> bool;
 ///
 /// Events that only an answer can cause are matched with answers first, because an abort is traced only after
 /// everything that its RST caused at once. An RST in a form that no kernel sends is never matched.
-fn frames_of(sent: &[(&Event, Origin)], resets: &[Reset], role: Role) -> Vec<Option<usize>> {
+fn frames_of(sent: &[(&Event, ResetOrigin)], resets: &[Reset], role: Role) -> Vec<Option<usize>> {
     let mut frame_of = vec![None; sent.len()];
     let mut is_joined = vec![false; resets.len()];
     let answers: Are = |reset| reset.form.is_some_and(Form::is_answer);
@@ -144,7 +144,7 @@ fn sender_outside_kernel(reset: &Reset) -> Sender {
 }
 
 /// Returns the RSTs that this end sent, by the trace.
-fn sent_by<'a>(evidence: &Evidence, trace: &'a Trace, role: Role) -> Vec<(&'a Event, Origin)> {
+fn sent_by<'a>(evidence: &Evidence, trace: &'a Trace, role: Role) -> Vec<(&'a Event, ResetOrigin)> {
     let events = trace.events.iter().filter_map(|event| {
         let What::SendReset { state, reason } = &event.what else {
             return None;
@@ -161,7 +161,7 @@ fn sent_by<'a>(evidence: &Evidence, trace: &'a Trace, role: Role) -> Vec<(&'a Ev
         };
         is_its.then(|| {
             let reason = reason.clone();
-            (event, Origin { sender, reason })
+            (event, ResetOrigin { sender, reason })
         })
     });
     events.collect()
@@ -214,9 +214,9 @@ pub(super) fn compare_trace(
     scenario: &Scenario,
     evidence: &Evidence,
     wire: &Wire,
-    blames: &[(usize, Blame)],
+    blames: &[(usize, Attribution)],
     matched: &[Option<usize>],
-    joined: &Joined,
+    joined: &Correlated,
     findings: &mut Vec<Finding>,
 ) {
     let Some(trace) = &evidence.trace else {
@@ -237,7 +237,7 @@ pub(super) fn compare_trace(
     found.extend(
         uncaptured
             .cloned()
-            .map(|(role, reason)| Disagreement::NotCaptured { role, reason }),
+            .map(|(role, reason)| KernelMismatch::NotCaptured { role, reason }),
     );
     for role in [Role::Client, Role::Server] {
         if trace.coverage.tcp_receive_reset {
@@ -255,8 +255,8 @@ fn compare_origins(
     scenario: &Scenario,
     wire: &Wire,
     matched: &[Option<usize>],
-    joined: &Joined,
-    found: &mut Vec<Disagreement>,
+    joined: &Correlated,
+    found: &mut Vec<KernelMismatch>,
 ) {
     for (meant, index) in scenario.resets.iter().zip(matched) {
         let Some(index) = *index else { continue };
@@ -268,9 +268,9 @@ fn compare_origins(
         }
         if by_kernel(meant.sender) && !by_kernel(origin.sender) {
             let role = reset.from;
-            found.push(Disagreement::NotSent { frame, role });
+            found.push(KernelMismatch::NotSent { frame, role });
         } else if origin.sender != meant.sender {
-            found.push(Disagreement::WrongSender {
+            found.push(KernelMismatch::WrongSender {
                 frame,
                 expected: meant.sender,
                 seen: origin.sender,
@@ -280,7 +280,7 @@ fn compare_origins(
         // Kernels before Linux 6.12 give NOT_SPECIFIED for every abort: it contradicts no reason.
         let given = origin.reason.as_ref();
         if let Some(seen) = given.filter(|it| *it != expected && *it != NOT_SPECIFIED) {
-            found.push(Disagreement::WrongReason {
+            found.push(KernelMismatch::WrongReason {
                 frame,
                 expected,
                 seen: seen.clone(),
@@ -296,7 +296,7 @@ fn compare_received(
     trace: &Trace,
     wire: &Wire,
     role: Role,
-    found: &mut Vec<Disagreement>,
+    found: &mut Vec<KernelMismatch>,
 ) {
     let kills = wire
         .resets
@@ -310,10 +310,10 @@ fn compare_received(
     let received = states_when_received(evidence, trace, role);
     for reset in kills.iter().skip(received.len()) {
         let frame = reset.frame;
-        found.push(Disagreement::NotReceived { frame, role });
+        found.push(KernelMismatch::NotReceived { frame, role });
     }
     if received.len() > kills.len() + answers.count() {
-        found.push(Disagreement::OtherReceived { role });
+        found.push(KernelMismatch::OtherReceived { role });
     }
     // Without exactly one event per RST, it is unknown which state belongs to which RST.
     if !trace.coverage.inet_sock_set_state || received.len() != kills.len() {
@@ -322,7 +322,7 @@ fn compare_received(
     for (reset, state) in kills.into_iter().zip(received) {
         let expected = reset.receiver_state;
         if let Some(seen) = state.filter(|it| Some(*it) != kernel_name(expected)) {
-            found.push(Disagreement::StateDiffers {
+            found.push(KernelMismatch::StateDiffers {
                 frame: reset.frame,
                 role,
                 expected,
@@ -376,9 +376,9 @@ fn compare_errors(
     evidence: &Evidence,
     trace: &Trace,
     wire: &Wire,
-    blames: &[(usize, Blame)],
+    blames: &[(usize, Attribution)],
     role: Role,
-    found: &mut Vec<Disagreement>,
+    found: &mut Vec<KernelMismatch>,
 ) {
     let reported = events_of(evidence, trace, role).filter_map(|event| match event.what {
         What::ErrorReport(errno) => Some(errno),
@@ -404,16 +404,16 @@ fn compare_errors(
             continue;
         };
         let is_put_on_socket = match blame {
-            Blame::Reset(_) | Blame::OwnReset(_) => true,
-            Blame::TimedOut(_) | Blame::Unanswered => errno == Errno::ETIMEDOUT,
-            Blame::Destroyed(_) => errno == Errno::ECONNABORTED,
+            Attribution::Reset(_) | Attribution::OwnReset(_) => true,
+            Attribution::TimedOut(_) | Attribution::Unanswered => errno == Errno::ETIMEDOUT,
+            Attribution::Destroyed(_) => errno == Errno::ECONNABORTED,
             // connect() may return the error without putting it on the socket.
-            Blame::NoRoute => {
+            Attribution::NoRoute => {
                 explained.push(errno);
-                blame::is_routing_error(errno) && evidence.calls[*call].op != Op::Connect
+                attribution::is_routing_error(errno) && evidence.calls[*call].op != Op::Connect
             }
             // A soft error goes to sk_err_soft instead of sk_err.
-            Blame::Icmp(index) => {
+            Attribution::Icmp(index) => {
                 explained.push(errno);
                 let icmp = wire.icmp.get(*index);
                 icmp.is_some_and(|it| it.state == State::SynSent && it.errno == Some(errno))
@@ -425,14 +425,14 @@ fn compare_errors(
         }
         explained.push(errno);
         if !reported.contains(&errno) && !scenario.unreported.contains(call) {
-            found.push(Disagreement::ErrorNotReported { call: *call, errno });
+            found.push(KernelMismatch::ErrorNotReported { call: *call, errno });
         }
     }
     if let Some(errno) = reported
         .into_iter()
         .find(|errno| !explained.contains(errno))
     {
-        found.push(Disagreement::OtherErrorReported { role, errno });
+        found.push(KernelMismatch::OtherErrorReported { role, errno });
     }
 }
 
@@ -463,9 +463,9 @@ pub(super) fn compare_counters(
         }
         findings.push(Finding::Kernel(if name == OUT_RSTS && seen != captured {
             let sent = seen;
-            Disagreement::ResetsSent { sent, captured }
+            KernelMismatch::ResetsSent { sent, captured }
         } else {
-            Disagreement::Counter {
+            KernelMismatch::Counter {
                 name,
                 expected,
                 seen,

@@ -30,7 +30,7 @@ use rstproof_core::packet::{
 use rstproof_core::scenario::{self, Family, Scenario, Target};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Call, Errno, Events, Op, Outcome, Role};
-use rstproof_core::verdict::{Finding, Gap, Judgement, Verdict, judge};
+use rstproof_core::verdict::{Finding, InconclusiveReason, Judgement, Verdict, judge};
 
 pub(crate) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
@@ -226,7 +226,7 @@ impl Story {
     }
 
     #[track_caller]
-    pub(crate) fn is_inconclusive_for(&self, gap: Gap) {
+    pub(crate) fn is_inconclusive_for(&self, gap: InconclusiveReason) {
         self.judged().is_inconclusive_for(gap);
     }
 }
@@ -235,7 +235,7 @@ impl Story {
 pub(crate) trait Says {
     fn is_confirmed(&self);
     fn is_refuted_by(&self, findings: &[Finding]);
-    fn is_inconclusive_for(&self, gap: Gap);
+    fn is_inconclusive_for(&self, gap: InconclusiveReason);
 }
 
 impl Says for Judgement {
@@ -256,7 +256,7 @@ impl Says for Judgement {
     }
 
     #[track_caller]
-    fn is_inconclusive_for(&self, gap: Gap) {
+    fn is_inconclusive_for(&self, gap: InconclusiveReason) {
         assert_eq!(
             (self.verdict, self.findings.as_slice(), self.gap),
             (Verdict::Inconclusive, [].as_slice(), Some(gap))

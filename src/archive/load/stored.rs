@@ -14,7 +14,7 @@ use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_f
 use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
 use rstproof_core::evidence::{Completeness, Evidence, Flaw, NotRead};
 use rstproof_core::history::Kernel;
-use rstproof_core::kernel::event::{Coverage, Moved, Trace};
+use rstproof_core::kernel::event::{CounterDelta, Coverage, Trace};
 use rstproof_core::kernel::host::HostState;
 use rstproof_core::packet::Packet;
 use rstproof_core::printable::printable;
@@ -225,7 +225,7 @@ impl StoredTrial<'_> {
             counters: self
                 .unsupported_counters
                 .as_ref()
-                .map(|unsupported_counters| Moved {
+                .map(|unsupported_counters| CounterDelta {
                     by: self.counters.clone(),
                     unsupported_counters: unsupported_counters.clone(),
                 }),

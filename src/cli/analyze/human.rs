@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
 use rstproof_core::analyze::comments::{required_action, weight};
 use rstproof_core::analyze::marks::{Supports, Weight};
-use rstproof_core::analyze::table::{Connection, Told, Totals};
+use rstproof_core::analyze::table::{Connection, ResetRecord, Totals};
 use rstproof_core::analyze::tally::{ResetSource, Tally};
 use rstproof_core::printable::printable;
 
@@ -38,7 +38,7 @@ pub(super) fn heading(file: &str) -> String {
 /// Returns the explanation of an RST. Unless `verbose`, indicators that do not point to injection with at least
 /// moderate weight and further details are left out.
 #[must_use]
-pub(super) fn reset(connection: &Connection<'_>, told: &Told, verbose: bool) -> String {
+pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bool) -> String {
     let (reset, explanation) = (&told.reset, &told.explanation);
     let (from, to) = (
         connection.socket(reset.from),

@@ -14,8 +14,8 @@ use anstyle::Style;
 use super::human;
 use crate::report::human::{BAD, LABEL, grouped, wrap};
 use crate::report::ladder::arrow;
-use rstproof_core::analyze::batch::Ends;
-use rstproof_core::analyze::table::{Connection, Listener, Step, Told};
+use rstproof_core::analyze::batch::FlowKey;
+use rstproof_core::analyze::table::{Connection, ConnectionObserver, ResetRecord, Step};
 use rstproof_core::flow::State;
 use rstproof_core::packet::{Flags, Header};
 use rstproof_core::time::Timestamp;
@@ -89,9 +89,9 @@ impl Finder {
     }
 }
 
-impl Listener for Finder {
+impl ConnectionObserver for Finder {
     /// First frame of the connection; `None` until it is found.
-    type Said = Option<u32>;
+    type Output = Option<u32>;
 
     const FOLLOWS: bool = true;
 
@@ -101,11 +101,11 @@ impl Listener for Finder {
         }
     }
 
-    fn connection(&mut self, _: &Connection<'_>, _: &[Told]) {}
+    fn connection(&mut self, _: &Connection<'_>, _: &[ResetRecord]) {}
 
-    fn resets(&mut self, _: &Connection<'_>, _: &[Told]) {}
+    fn resets(&mut self, _: &Connection<'_>, _: &[ResetRecord]) {}
 
-    fn hand_over(&mut self) -> Option<u32> {
+    fn take_output(&mut self) -> Option<u32> {
         self.first
     }
 }
@@ -117,7 +117,7 @@ pub(crate) struct Ladder {
     /// First frame of the selected connection, if selected by frame.
     first: Option<u32>,
     /// Endpoints of the selected connections, if selected by endpoints.
-    ends: Option<Ends>,
+    ends: Option<FlowKey>,
     /// Text of the connections that have ended, until it is handed over.
     text: String,
     /// First frame of the current connection.
@@ -147,7 +147,7 @@ impl Ladder {
             Which::Frame(first) => (Some(first), None),
             Which::Between(one, other) => {
                 let socket = |it: SocketAddr| (it.ip(), it.port());
-                (None, Some(Ends::of(socket(one), socket(other)).0))
+                (None, Some(FlowKey::of(socket(one), socket(other)).0))
             }
         };
         Self {
@@ -166,7 +166,7 @@ impl Ladder {
         }
     }
 
-    fn is_meant(&self, number: u32, ends: &Ends) -> bool {
+    fn is_meant(&self, number: u32, ends: &FlowKey) -> bool {
         self.first == Some(number) || self.ends.as_ref() == Some(ends)
     }
 
@@ -212,7 +212,7 @@ impl Ladder {
         self.resets.clear();
     }
 
-    fn explain(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+    fn explain(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
         for told in resets {
             // As many as there may be rows: a hostile capture may have any number of RSTs.
             if self.resets.len() < MOST_KEPT + 2 * MOST_AT_EACH_END {
@@ -245,8 +245,8 @@ impl Ladder {
     }
 }
 
-impl Listener for Ladder {
-    type Said = String;
+impl ConnectionObserver for Ladder {
+    type Output = String;
 
     const FOLLOWS: bool = true;
 
@@ -256,7 +256,7 @@ impl Listener for Ladder {
         }
     }
 
-    fn connection(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+    fn connection(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
         if self.is_meant(connection.number(), &connection.ends) {
             self.explain(connection, resets);
             self.told += 1;
@@ -264,13 +264,13 @@ impl Listener for Ladder {
         }
     }
 
-    fn resets(&mut self, connection: &Connection<'_>, resets: &[Told]) {
+    fn resets(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
         if self.is_meant(connection.number(), &connection.ends) {
             self.explain(connection, resets);
         }
     }
 
-    fn hand_over(&mut self) -> String {
+    fn take_output(&mut self) -> String {
         std::mem::take(&mut self.text)
     }
 }

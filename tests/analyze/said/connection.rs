@@ -124,7 +124,10 @@ fn what_is_not_there_is_said_in_a_line() {
             .args(["--format", "json", "--connection", "1"])
             .arg(&path),
     );
-    assert!(error.contains("already contains every connection"), "{error}");
+    assert!(
+        error.contains("already contains every connection"),
+        "{error}"
+    );
 }
 
 /// A frame of Ethernet, IPv4 and TCP, from one of two ends to the other.

@@ -13,7 +13,7 @@ use rstproof::sources::trace::{RING_KIB, Session};
 use rstproof::sources::tracefs::Tracefs;
 use rstproof::trial::{Settings, Worker, this_program};
 use rstproof_core::scenario::{Family, Sender, find};
-use rstproof_core::verdict::{Finding, Gap, Judgement, Verdict};
+use rstproof_core::verdict::{Finding, InconclusiveReason, Judgement, Verdict};
 use serde_json::Value;
 
 use crate::as_root::doctor::MOUNT_TRACEFS;
@@ -212,7 +212,10 @@ fn events_that_the_kernel_had_no_room_for_make_one_trial_inconclusive() {
         let lost = run_in(&mut worker, "close-unread-data").await;
         assert_eq!(
             (lost.verdict, lost.gap),
-            (Verdict::Inconclusive, Some(Gap::TraceOverrun))
+            (
+                Verdict::Inconclusive,
+                Some(InconclusiveReason::TraceOverrun)
+            )
         );
         for _ in 0..100 {
             let judgement = run_in(&mut worker, "close-unread-data").await;

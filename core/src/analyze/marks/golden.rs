@@ -6,7 +6,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Context, Habits, Indicator, Sequel, Supports, Traits, Weight, facts, later};
+use super::{
+    Aftermath, Context, Indicator, PacketFeatures, SenderProfile, Supports, Weight, facts, later,
+};
 use crate::file::{Block, Reader};
 use crate::flow::Flow;
 use crate::packet::{Flags, Link, Packet, Segment, decode, link};
@@ -34,15 +36,15 @@ impl Found {
 /// Connection as one interface captured it.
 struct Point {
     flow: Flow,
-    habits: [Habits; 2],
+    habits: [SenderProfile; 2],
     /// Times of the handshake's segments: SYN, SYN-ACK, ACK.
     handshake: [Option<Timestamp>; 3],
     times: BTreeMap<u32, Timestamp>,
-    resets: Vec<(Segment, Role, Context, Sequel, Vec<Indicator>)>,
+    resets: Vec<(Segment, Role, Context, Aftermath, Vec<Indicator>)>,
 }
 
 impl Point {
-    fn see(&mut self, segment: &Segment, traits: &Traits) {
+    fn see(&mut self, segment: &Segment, traits: &PacketFeatures) {
         let Some(from) = self.flow.sender(segment) else {
             return;
         };
@@ -81,7 +83,7 @@ impl Point {
             let habits = &self.habits[from as usize];
             let facts = facts(traits, &header, habits, &context);
             self.resets
-                .push((*segment, from, context, Sequel::default(), facts));
+                .push((*segment, from, context, Aftermath::default(), facts));
         } else {
             let step = match (segment.flags.has(Flags::SYN), segment.flags.has(Flags::ACK)) {
                 (true, false) => 0,
@@ -122,14 +124,14 @@ fn found_in(document: &Path) -> Vec<Found> {
                     continue;
                 };
                 let packet = link::packet(link, stored.captured).unwrap();
-                let traits = Traits::of(packet).unwrap();
+                let traits = PacketFeatures::of(packet).unwrap();
                 assert_eq!(traits.window, segment.window);
                 assert_eq!(traits.payload_len, segment.payload_len);
                 assert_eq!(traits.timestamps, segment.timestamps);
                 by_frame.insert(frame, segment);
                 let point = points.entry(stored.interface).or_insert_with(|| Point {
                     flow: Flow::new(client, server),
-                    habits: <[Habits; 2]>::default(),
+                    habits: <[SenderProfile; 2]>::default(),
                     handshake: [None; 3],
                     times: BTreeMap::new(),
                     resets: Vec::new(),

@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 
 /// Features of a packet's headers that depend on its stack and its path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traits {
+pub struct PacketFeatures {
     /// Remaining hops: TTL, or hop limit.
     pub ttl: u8,
     /// IP ID (RFC 6864); IPv6 has none.
@@ -30,7 +30,7 @@ pub struct Traits {
 
 /// Features of the IP header alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IpTraits {
+pub struct IpFeatures {
     /// Remaining hops: TTL, or hop limit.
     pub ttl: u8,
     /// DSCP and ECN: TOS field, or traffic class.
@@ -56,7 +56,7 @@ pub enum IpVersion {
     },
 }
 
-impl IpTraits {
+impl IpFeatures {
     /// Decodes the first 20 bytes of an IPv4 header.
     #[must_use]
     #[inline]
@@ -101,7 +101,7 @@ impl IpTraits {
 /// Protocol number of TCP.
 pub(in crate::analyze) const TCP: u8 = 6;
 
-impl Traits {
+impl PacketFeatures {
     /// Decodes a packet from the first byte of its IP header on. Returns `None` if the packet is no TCP segment, or if
     /// the 20 fixed bytes of its TCP header were not captured.
     #[must_use]
@@ -118,7 +118,7 @@ impl Traits {
             payload_len: len.checked_sub(header_len.into())?,
             ..Self::default()
         };
-        let ip = IpTraits::of(packet)?;
+        let ip = IpFeatures::of(packet)?;
         let of_ip = Self {
             ttl: ip.ttl,
             traffic_class: ip.traffic_class,
@@ -139,7 +139,7 @@ impl Traits {
 
     /// Returns the features of the IP header.
     #[cfg(test)]
-    pub(super) fn of_ip(&self) -> IpTraits {
+    pub(super) fn of_ip(&self) -> IpFeatures {
         let version = match self.flow_label {
             Some(label) => IpVersion::V6 { label },
             None => IpVersion::V4 {
@@ -147,7 +147,7 @@ impl Traits {
                 uncuttable: self.dont_fragment.unwrap_or_default(),
             },
         };
-        IpTraits {
+        IpFeatures {
             ttl: self.ttl,
             traffic_class: self.traffic_class,
             version,
@@ -175,7 +175,7 @@ fn segment(packet: &[u8]) -> Option<(&[u8], u32)> {
 ///
 /// The type takes 24 bytes for each end of each connection, and a few nanoseconds for each packet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Habits {
+pub struct SenderProfile {
     /// Number of packets, up to 255.
     packets: u8,
     /// Minimum and maximum of the remaining hops.
@@ -228,14 +228,14 @@ pub(super) enum IpIds {
     },
 }
 
-impl Habits {
+impl SenderProfile {
     /// Largest step of a counter: the counter may include packets to other hosts.
     const LONGEST_STEP: u16 = 256;
 
     /// Takes in a packet of the sender, given as two readings of the same packet. RSTs are skipped, because they are
     /// what is to be judged.
     #[inline]
-    pub fn take(&mut self, ip: &IpTraits, header: &Header) {
+    pub fn take(&mut self, ip: &IpFeatures, header: &Header) {
         if header.flags.has(Flags::RST) {
             return;
         }

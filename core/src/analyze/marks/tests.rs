@@ -29,7 +29,7 @@ const V6: [u8; 60] = [
 
 #[test]
 fn traits_are_read_off_the_headers() {
-    let expected = Traits {
+    let expected = PacketFeatures {
         ttl: 57,
         ip_id: Some(0x1234),
         traffic_class: 0x29,
@@ -43,27 +43,27 @@ fn traits_are_read_off_the_headers() {
         option_bytes: 12,
         payload_len: 3,
     };
-    assert_eq!(Traits::of(&V4), Some(expected));
-    let expected = Traits {
+    assert_eq!(PacketFeatures::of(&V4), Some(expected));
+    let expected = PacketFeatures {
         ttl: 249,
         traffic_class: 0xb8,
         flow_label: Some(0x12345),
-        ..Traits::default()
+        ..PacketFeatures::default()
     };
-    assert_eq!(Traits::of(&V6), Some(expected));
+    assert_eq!(PacketFeatures::of(&V6), Some(expected));
 }
 
 #[test]
 fn what_was_not_captured_is_not_read() {
     for len in 0..V4.len() {
-        let traits = Traits::of(&V4[..len]);
+        let traits = PacketFeatures::of(&V4[..len]);
         assert_eq!(traits.is_some(), len >= 40, "{len}");
         let stamps = traits.and_then(|traits| traits.timestamps);
         assert_eq!(stamps.is_some(), len >= 52, "{len}");
         assert!(traits.is_none_or(|traits| traits.payload_len == 3), "{len}");
     }
     for len in 0..V6.len() {
-        assert_eq!(Traits::of(&V6[..len]), None, "{len}");
+        assert_eq!(PacketFeatures::of(&V6[..len]), None, "{len}");
     }
 }
 
@@ -72,7 +72,7 @@ fn what_is_no_segment_has_no_traits() {
     let changed = |place: usize, value: u8| {
         let mut packet = V4;
         packet[place] = value;
-        Traits::of(&packet)
+        PacketFeatures::of(&packet)
     };
     assert_eq!(changed(9, 17), None, "UDP");
     assert_eq!(changed(7, 1), None, "a later fragment");
@@ -97,15 +97,15 @@ fn what_is_no_segment_has_no_traits() {
 /// Connection whose server has sent three segments, a millisecond apart, and an RST of an abort that fits them.
 #[derive(Clone)]
 struct Told {
-    packets: Vec<(Traits, Header)>,
-    reset: Traits,
+    packets: Vec<(PacketFeatures, Header)>,
+    reset: PacketFeatures,
     header: Header,
     context: Context,
 }
 
 impl Told {
     fn new() -> Self {
-        let traits = |n: u16| Traits {
+        let traits = |n: u16| PacketFeatures {
             ttl: 57,
             ip_id: Some(1000 + n),
             traffic_class: 0x28,
@@ -166,8 +166,8 @@ impl Told {
         self
     }
 
-    fn habits(&self) -> Habits {
-        let mut habits = Habits::default();
+    fn habits(&self) -> SenderProfile {
+        let mut habits = SenderProfile::default();
         for (traits, header) in &self.packets {
             habits.take(&traits.of_ip(), header);
         }
@@ -390,7 +390,7 @@ fn nothing_is_concluded_from_nothing() {
 
 #[test]
 fn a_sender_is_known_by_its_segments_alone() {
-    assert_eq!(size_of::<Habits>(), 24);
+    assert_eq!(size_of::<SenderProfile>(), 24);
     let told = Told::new();
     let mut habits = told.habits();
     let before = format!("{habits:?}");
@@ -405,12 +405,12 @@ fn a_sender_is_known_by_its_segments_alone() {
     );
 
     // A SYN-ACK of Linux has ID 0 and an unscaled window, and only offers timestamps.
-    let mut habits = Habits::default();
+    let mut habits = SenderProfile::default();
     let syn_ack = Header {
         flags: Flags::SYN.and(Flags::ACK),
         ..told.packets[0].1
     };
-    let zero = Traits {
+    let zero = PacketFeatures {
         ip_id: Some(0),
         ..told.packets[0].0
     };
@@ -422,7 +422,7 @@ fn a_sender_is_known_by_its_segments_alone() {
     assert_eq!(habits.ip_ids(), IpIds::One { last: 1001 });
     for (traits, header) in &told.packets {
         habits.take(
-            &Traits {
+            &PacketFeatures {
                 ip_id: Some(traits.ip_id.unwrap().wrapping_mul(20_001)),
                 ..*traits
             }
@@ -435,7 +435,7 @@ fn a_sender_is_known_by_its_segments_alone() {
 
 /// Returns the facts from the segments after the RST of `told`.
 fn after(told: &Told, segments: &[Header]) -> Vec<(&'static str, Weight)> {
-    let mut sequel = Sequel::default();
+    let mut sequel = Aftermath::default();
     for segment in segments {
         sequel.take(&told.header, segment);
     }
@@ -530,7 +530,7 @@ fn machines_are_told_for_whom_a_fact_speaks() {
     assert_eq!(json["supports"], "endpoint");
 }
 
-fn any_traits() -> impl Strategy<Value = Traits> {
+fn any_traits() -> impl Strategy<Value = PacketFeatures> {
     let stamps = prop::option::of((any::<u32>(), any::<u32>()));
     let ip = (
         any::<u8>(),
@@ -552,7 +552,7 @@ fn any_traits() -> impl Strategy<Value = Traits> {
                 window,
                 stamps,
                 payload_len,
-            )| Traits {
+            )| PacketFeatures {
                 ttl,
                 ip_id,
                 traffic_class,
@@ -633,14 +633,14 @@ proptest! {
 
     #[test]
     fn no_bytes_are_too_odd(mut packet in prop::collection::vec(any::<u8>(), 0..120), v6: bool) {
-        let _ = Traits::of(&packet);
+        let _ = PacketFeatures::of(&packet);
         if let Some(first) = packet.first_mut() {
             *first = if v6 { 0x60 } else { 0x45 };
         }
         if let Some(protocol) = packet.get_mut(if v6 { 6 } else { 9 }) {
             *protocol = 6;
         }
-        let _ = Traits::of(&packet);
+        let _ = PacketFeatures::of(&packet);
     }
 
     #[test]
@@ -650,7 +650,7 @@ proptest! {
         header in any_header(),
         context in any_context(),
     ) {
-        let (mut habits, mut sequel) = (Habits::default(), Sequel::default());
+        let (mut habits, mut sequel) = (SenderProfile::default(), Aftermath::default());
         for (traits, segment) in &packets {
             habits.take(&traits.of_ip(), segment);
             sequel.take(&header, segment);

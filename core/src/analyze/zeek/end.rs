@@ -140,7 +140,7 @@ impl End {
 
     /// Handles an acknowledgment by the peer. Returns the relative number up to which it acknowledges; `None` if that
     /// is impossible. The acknowledgment of an RST does not change `acked`.
-    pub(super) fn hear(&mut self, ack: SeqNum, rst: bool) -> Option<i64> {
+    pub(super) fn accept(&mut self, ack: SeqNum, rst: bool) -> Option<i64> {
         if self.state == State::Inactive {
             // The end has sent nothing yet, so this is taken for the acknowledgment of its SYN.
             self.start = SeqNum(ack.0.wrapping_sub(1));

@@ -72,7 +72,7 @@ impl Zeek {
         }
         let acknowledged = flags
             .has(Flags::ACK)
-            .then(|| self.ends[side ^ 1].hear(header.ack, rst))
+            .then(|| self.ends[side ^ 1].accept(header.ack, rst))
             .flatten();
         if self.ends[side].advance(flags, header.seq.plus(seq_len), len) {
             self.count(side, Letter::Retransmission);

@@ -11,7 +11,7 @@ use crate::transcript::Errno;
 /// Calls are indices into the transcript; frames are numbers in the capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the names describe the fields
-pub enum Disagreement {
+pub enum KernelMismatch {
     /// Number of RSTs sent by the kernel that differs from the number captured.
     ResetsSent { sent: u64, captured: u64 },
     /// Kernel counter that did not change by the expected amount.
@@ -53,7 +53,7 @@ pub enum Disagreement {
     OtherErrorReported { role: Role, errno: Errno },
 }
 
-impl Disagreement {
+impl KernelMismatch {
     /// Returns the stable id, in kebab case.
     #[must_use]
     pub fn id(&self) -> &'static str {
@@ -91,7 +91,7 @@ impl Disagreement {
     }
 }
 
-impl fmt::Display for Disagreement {
+impl fmt::Display for KernelMismatch {
     /// Writes one line with both sides of the disagreement.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -173,7 +173,7 @@ mod tests {
         let (frame, role) = (6, Role::Client);
         for (disagreement, id, words) in [
             (
-                Disagreement::ResetsSent {
+                KernelMismatch::ResetsSent {
                     sent: 0,
                     captured: 1,
                 },
@@ -181,7 +181,7 @@ mod tests {
                 "the kernel counted 0 RSTs sent in this namespace (OutRsts), but 1 were captured",
             ),
             (
-                Disagreement::Counter {
+                KernelMismatch::Counter {
                     name: "EstabResets",
                     expected: 2,
                     seen: 1,
@@ -190,12 +190,12 @@ mod tests {
                 "kernel counter EstabResets: expected +2, got +1",
             ),
             (
-                Disagreement::NotCaptured { role, reason: None },
+                KernelMismatch::NotCaptured { role, reason: None },
                 "kernel-reset-not-captured",
                 "the kernel trace shows an RST sent by the client (no reason given) that was not captured",
             ),
             (
-                Disagreement::WrongSender {
+                KernelMismatch::WrongSender {
                     frame,
                     expected: Sender::Socket,
                     seen: Sender::Kernel,
@@ -204,7 +204,7 @@ mod tests {
                 "frame 6: expected sender socket, kernel trace shows kernel",
             ),
             (
-                Disagreement::WrongReason {
+                KernelMismatch::WrongReason {
                     frame,
                     expected: "TCP_STATE",
                     seen: "99".to_owned(),
@@ -213,7 +213,7 @@ mod tests {
                 "frame 6: expected reason TCP_STATE, kernel trace shows 99",
             ),
             (
-                Disagreement::StateDiffers {
+                KernelMismatch::StateDiffers {
                     frame,
                     role,
                     expected: State::Established,
@@ -223,7 +223,7 @@ mod tests {
                 "frame 6: the client was in ESTABLISHED according to the packets, but in TCP_CLOSE_WAIT according to the kernel trace",
             ),
             (
-                Disagreement::ErrorNotReported {
+                KernelMismatch::ErrorNotReported {
                     call: 5,
                     errno: Errno::EPIPE,
                 },
@@ -242,8 +242,8 @@ mod tests {
     fn what_is_about_a_frame_names_it() {
         let role = Role::Server;
         let about = [
-            Disagreement::NotSent { frame: 7, role },
-            Disagreement::NotReceived { frame: 7, role },
+            KernelMismatch::NotSent { frame: 7, role },
+            KernelMismatch::NotReceived { frame: 7, role },
         ];
         for disagreement in about {
             assert_eq!(disagreement.frame(), Some(7));
@@ -251,9 +251,9 @@ mod tests {
         }
         let errno = Errno::ECONNRESET;
         for disagreement in [
-            Disagreement::OtherReceived { role },
-            Disagreement::OtherErrorReported { role, errno },
-            Disagreement::ResetsSent {
+            KernelMismatch::OtherReceived { role },
+            KernelMismatch::OtherErrorReported { role, errno },
+            KernelMismatch::ResetsSent {
                 sent: 0,
                 captured: 1,
             },

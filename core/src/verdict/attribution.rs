@@ -12,7 +12,7 @@ use crate::transcript::{Call, Errno, Op, Outcome, Role};
 ///
 /// [`Judgement::resets`]: super::Judgement::resets
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
+pub enum Attribution {
     /// Error that this RST put on the socket and that this call took.
     Reset(usize),
     /// Failure on a connection that this RST closed: its error was taken before, or the call is not one that takes it.
@@ -56,7 +56,7 @@ pub enum Blame {
     Unexplained,
 }
 
-impl Blame {
+impl Attribution {
     /// Returns true if this is the cause that a scenario states. `matched` holds, for each expected RST, the index of
     /// the captured one.
     pub(super) fn is(self, cause: Cause, matched: &[Option<usize>]) -> bool {
@@ -113,7 +113,7 @@ pub(super) struct Facts<'a> {
 }
 
 /// Attributes the error of each call that failed or reported one. Returns the index of each such call with its cause.
-pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Blame)> {
+pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Attribution)> {
     let mut client = Socket::new(Role::Client);
     let mut server = Socket::new(Role::Server);
     let mut blames = Vec::new();
@@ -128,7 +128,7 @@ pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Blame)
             let by_another = cancelled(calls, index, errno).or_else(|| in_use(calls, index, errno));
             let blame = by_another.unwrap_or_else(|| {
                 let blame = socket.blame(call.op, errno);
-                if blame == Blame::Unexplained {
+                if blame == Attribution::Unexplained {
                     socket.blame_others(call, errno, facts)
                 } else {
                     blame
@@ -146,7 +146,7 @@ pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Blame)
 /// Returns the attribution to a call of the same end that cancelled this `connect` while it waited: `shutdown` makes
 /// `connect` fail with `ECONNRESET`, `AF_UNSPEC` with `EPIPE` (`tcp_disconnect()`, and since Linux 6.6
 /// `sk_disconnects`), `SOCK_DESTROY` with `ECONNABORTED` (`tcp_abort()`).
-fn cancelled(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
+fn cancelled(calls: &[Call], index: usize, errno: Errno) -> Option<Attribution> {
     let call = calls.get(index).filter(|call| call.op == Op::Connect)?;
     let mut later = calls.iter().enumerate().skip(index + 1);
     let (by, _) = later.find(|(_, other)| {
@@ -160,15 +160,15 @@ fn cancelled(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
         cancels && overlaps && other.role == call.role && other.outcome == Outcome::Returned(0)
     })?;
     Some(if calls[by].op == Op::Destroy {
-        Blame::Destroyed(by)
+        Attribution::Destroyed(by)
     } else {
-        Blame::OwnDisconnect(by)
+        Attribution::OwnDisconnect(by)
     })
 }
 
 /// Returns the attribution to a `connect` of the same end that was waiting on the socket while this call tried to
 /// dissolve it or shut it down: `EBUSY` (`tcp_disconnect()` of Linux 6.4 and 6.5).
-fn in_use(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
+fn in_use(calls: &[Call], index: usize, errno: Errno) -> Option<Attribution> {
     let call = calls.get(index).filter(|_| errno == Errno::EBUSY)?;
     if !matches!(
         call.op,
@@ -179,7 +179,10 @@ fn in_use(calls: &[Call], index: usize, errno: Errno) -> Option<Blame> {
     let waits = |other: &Call| {
         other.role == call.role && other.op == Op::Connect && other.ended > call.ended
     };
-    calls[..index].iter().position(waits).map(Blame::InUse)
+    calls[..index]
+        .iter()
+        .position(waits)
+        .map(Attribution::InUse)
 }
 
 /// Error state of one end's socket, derived from the events so far.
@@ -204,7 +207,7 @@ struct Socket {
     /// Call that limited the time for the other end's answer.
     bounded: Option<usize>,
     /// Cause of the connection's end, as a call reported it, if the cause was not an RST.
-    ended: Option<Blame>,
+    ended: Option<Attribution>,
     /// Flag: ICMP errors are reported as they arrive (`IP_RECVERR`).
     hears_icmp: bool,
     /// Indices of the ICMP errors that were reported before.
@@ -257,46 +260,46 @@ impl Socket {
         }
     }
 
-    fn blame(&mut self, op: Op, errno: Errno) -> Blame {
+    fn blame(&mut self, op: Op, errno: Errno) -> Attribution {
         // These errors are never put on a socket by an RST.
         let waits = [Errno::EAGAIN, Errno::EINPROGRESS, Errno::EALREADY];
         if let Some(by) = self.impatient.filter(|_| waits.contains(&errno)) {
-            return Blame::WouldBlock(by);
+            return Attribution::WouldBlock(by);
         }
         if let Some((reset, mapped)) = self.pending
             && op.takes_error()
         {
             if errno != mapped {
-                return Blame::WrongErrno { reset, mapped };
+                return Attribution::WrongErrno { reset, mapped };
             }
             self.pending = None;
             self.dead = Some((reset, mapped));
-            return Blame::Reset(reset);
+            return Attribution::Reset(reset);
         }
         if let Some((reset, taken)) = self.dead.or(self.pending) {
             return if errno_of_closed_socket(op, taken) == Some(errno) {
-                Blame::AfterReset(reset)
+                Attribution::AfterReset(reset)
             } else if errno == taken {
-                Blame::ReportedTwice(reset)
+                Attribution::ReportedTwice(reset)
             } else {
-                Blame::Unexplained
+                Attribution::Unexplained
             };
         }
         match (self.shutdown, op) {
             (Some(call), Op::Write(_) | Op::WriteUrgent) if errno == Errno::EPIPE => {
-                Blame::OwnShutdown(call)
+                Attribution::OwnShutdown(call)
             }
-            _ => Blame::Unexplained,
+            _ => Attribution::Unexplained,
         }
     }
 
     /// Attributes an error that did not come from the other end's RST.
-    fn blame_others(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Blame {
+    fn blame_others(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Attribution {
         let op = call.op;
         if op == Op::Accept {
             return match self.listener_shutdown {
-                Some(by) if errno == Errno::EINVAL => Blame::NotListening(by),
-                _ => Blame::Unexplained,
+                Some(by) if errno == Errno::EINVAL => Attribution::NotListening(by),
+                _ => Attribution::Unexplained,
             };
         }
         if let Some(blame) = self.ended.filter(|_| op != Op::SocketError) {
@@ -304,7 +307,7 @@ impl Socket {
             return if is_aftermath {
                 blame
             } else {
-                Blame::Unexplained
+                Attribution::Unexplained
             };
         }
         if op.takes_error()
@@ -316,7 +319,7 @@ impl Socket {
     }
 
     /// Returns the cause that put this error on the socket.
-    fn blame_error(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Option<Blame> {
+    fn blame_error(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Option<Attribution> {
         let end = usize::from(self.role == Role::Server);
         let gave_up = facts.unanswered[end] > 0;
         let icmp = facts.icmp.iter().enumerate();
@@ -329,16 +332,16 @@ impl Socket {
             counts && icmp.at < call.ended && is_told && !self.icmp_told.contains(index)
         });
         if let Some((index, _)) = icmp.next_back() {
-            return Some(Blame::Icmp(index));
+            return Some(Attribution::Icmp(index));
         }
         if let Some(by) = self.destroyed.filter(|_| errno == Errno::ECONNABORTED) {
-            return Some(Blame::Destroyed(by));
+            return Some(Attribution::Destroyed(by));
         }
         if errno == Errno::ETIMEDOUT {
             return self
                 .bounded
-                .map(Blame::TimedOut)
-                .or_else(|| gave_up.then_some(Blame::Unanswered));
+                .map(Attribution::TimedOut)
+                .or_else(|| gave_up.then_some(Attribution::Unanswered));
         }
         // Not every segment reached the wire.
         let is_held_back = if call.op == Op::Connect {
@@ -346,19 +349,19 @@ impl Socket {
         } else {
             u64::from(facts.sent[end]) < self.written
         };
-        (is_held_back && is_routing_error(errno)).then_some(Blame::NoRoute)
+        (is_held_back && is_routing_error(errno)).then_some(Attribution::NoRoute)
     }
 
     /// Attributes the error to an action of the socket's owner.
-    fn blame_itself(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Blame {
+    fn blame_itself(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Attribution {
         let op = call.op;
         if let Some(by) = self.disconnected {
             // tcp_disconnect() leaves ECONNRESET on the socket for the first SO_ERROR.
             let is_told = op == Op::SocketError && errno == Errno::ECONNRESET;
             return if is_told || errno_of_unconnected_socket(op) == Some(errno) {
-                Blame::OwnDisconnect(by)
+                Attribution::OwnDisconnect(by)
             } else {
-                Blame::Unexplained
+                Attribution::Unexplained
             };
         }
         if self.shutdown_both.is_some() && op.takes_error() && errno == Errno::ECONNRESET {
@@ -371,24 +374,24 @@ impl Socket {
                 reset.from == self.role && reset.at < call.ended && is_answer(reset)
             });
             if let Some((reset, _)) = own.next_back() {
-                return Blame::OwnReset(reset);
+                return Attribution::OwnReset(reset);
             }
         }
         if !self.tried && errno_of_unconnected_socket(op) == Some(errno) {
-            return Blame::NotConnected;
+            return Attribution::NotConnected;
         }
-        Blame::Unexplained
+        Attribution::Unexplained
     }
 
     /// Updates the socket state after a call that failed.
-    fn fail(&mut self, op: Op, blame: Blame) {
-        self.tried |= op == Op::Connect && blame != Blame::NoRoute;
+    fn fail(&mut self, op: Op, blame: Attribution) {
+        self.tried |= op == Op::Connect && blame != Attribution::NoRoute;
         match blame {
-            Blame::TimedOut(_) | Blame::Unanswered | Blame::Destroyed(_) => {
+            Attribution::TimedOut(_) | Attribution::Unanswered | Attribution::Destroyed(_) => {
                 self.ended = Some(blame);
             }
-            Blame::NoRoute if op != Op::Connect => self.ended = Some(blame),
-            Blame::Icmp(index) => {
+            Attribution::NoRoute if op != Op::Connect => self.ended = Some(blame),
+            Attribution::Icmp(index) => {
                 self.icmp_told.push(index);
                 if op != Op::SocketError && !self.hears_icmp {
                     self.ended = Some(blame);
@@ -396,7 +399,7 @@ impl Socket {
             }
             _ => {}
         }
-        if let Blame::OwnReset(reset) = blame {
+        if let Attribution::OwnReset(reset) = blame {
             self.own_told = reset + 1;
         }
     }
