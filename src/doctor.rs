@@ -1,12 +1,12 @@
-//! What this host can witness: every piece looked at for real, what a proof lacks without it, and what mends it here.
+//! Checks of what this host can run and observe: each requirement is tested for real, with what a proof lacks without
+//! it and how to fix it here.
 //!
-//! Whether trials can run is not concluded from settings: one is run, in a private namespace, and its verdict is the
-//! last word. The order matters. [`Look::now`] looks at what needs the privileges that the process was started with
-//! and what must be seen while it has one thread; [`Look::prepare`] enters a user namespace if need be;
-//! [`Prepared::examine`] runs the trial on a thread of its own, gives up every privilege, and only then runs other
-//! people's programs.
+//! The settings of the host do not decide if trials can run: one is run in a private namespace, and its verdict
+//! decides. The order matters. [`Look::now`] makes the checks that need the privileges that the process was started
+//! with, or a single thread. [`Look::prepare`] enters a user namespace if needed. [`Prepared::examine`] runs the trial
+//! on its own thread, drops all privileges, and only then runs external programs.
 //!
-//! A look that fails is a row of the result, never an error. Nothing is left behind: namespaces go with their thread.
+//! A failed check is a row of the result, never an error. Nothing is left behind: a namespace ends with its thread.
 
 pub mod distribution;
 mod here;
@@ -29,126 +29,127 @@ use rstproof_core::report::{Header, Host, Remark, SCHEMA, Tool};
 use rstproof_core::scenario::Family;
 use rstproof_core::verdict::Verdict;
 
-/// Result of all checks. Its serialised form is described by `docs/schema/doctor.schema.json`: fields are added, never renamed.
+/// Result of all checks. `docs/schema/doctor.schema.json` describes its serialised form: fields are added, never
+/// renamed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Examination {
-    /// Version of this form: [`SCHEMA`].
+    /// Version of the serialised form: [`SCHEMA`].
     pub schema: u32,
-    /// The program that looked.
+    /// Name and version of this program.
     pub tool: Tool,
-    /// The host that it looked at.
+    /// Host that was checked.
     pub host: Host,
-    /// What the distribution calls itself; empty if it does not say.
+    /// Name of the distribution, from os-release(5); empty if unknown.
     pub distribution: String,
-    /// The effective user id.
+    /// Effective user id.
     pub uid: u32,
-    /// Whether trials can run.
+    /// Result of the self-test: shows if trials can run.
     pub self_test: SelfTest,
-    /// Everything that was looked at.
+    /// All checks, in the order of the output.
     pub checks: Vec<Check>,
 }
 
-/// Trials that were run to find out whether trials can run in a private namespace.
+/// Self-test: trials that show if trials can run in a private namespace.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SelfTest {
-    /// At least one trial was confirmed, and none was not.
+    /// True if at least one trial was confirmed, every other one was confirmed or skipped, and no error occurred.
     pub passed: bool,
-    /// Result of each trial; fewer than two if they could not be run.
+    /// Results of the trials, one for each address family; fewer than two if they could not be run.
     pub trials: Vec<Tried>,
 }
 
-/// A trial that was tried.
+/// Result of one trial of the self-test.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tried {
     /// Id of the scenario.
     pub scenario: &'static str,
     /// Address family.
     pub family: Family,
-    /// `None` if it was skipped.
+    /// Verdict; `None` if the trial was skipped.
     pub verdict: Option<Verdict>,
-    /// Why it was skipped.
+    /// Reason for skipping the trial; `None` if it was run.
     pub skipped: Option<String>,
-    /// What is missing, if it is inconclusive.
+    /// Missing evidence, if the trial is inconclusive.
     pub inconclusive_reason: Option<Remark>,
-    /// What speaks against it, if it is refuted.
+    /// Contradictions that were found, if the trial is refuted.
     pub findings: Vec<Remark>,
 }
 
-/// One thing that was looked at.
+/// Check of one requirement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     /// Stable id, kebab-case.
     pub id: &'static str,
-    /// What people call it.
+    /// Name for the human-readable output.
     pub name: &'static str,
-    /// What it is for.
+    /// Purpose of the requirement.
     pub group: Group,
-    /// Whether it is there.
+    /// Result of the check.
     pub status: Status,
-    /// What was seen.
+    /// Description of what was found.
     pub detail: String,
-    /// What is lost without it; `None` if nothing is missing.
+    /// Features that are lost without the requirement; `None` if nothing is missing.
     pub without_it: Option<String>,
     /// Command that fixes it on this system; `None` if there is none.
     pub fix: Option<String>,
-    /// Id of the check that has to be mended first, if that is all that is known of this one.
+    /// Id of the check that has to be fixed first, if this check could not be made without it.
     pub blocked_by: Option<&'static str>,
-    /// The same for machines, where there is more to say.
+    /// Machine-readable details; `None` if the other fields hold everything.
     pub facts: Option<Facts>,
 }
 
-/// What a check is for.
+/// Purpose of a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Group {
-    /// Trials in a private namespace need it.
+    /// Requirements of trials in a private namespace.
     Trials,
-    /// `run --host` needs it.
+    /// Requirements of `run --host`.
     Host,
-    /// The kernel's own word on what it did.
+    /// Sources of what the kernel itself reports.
     Kernel,
-    /// Programs beside this one.
+    /// External programs.
     Programs,
 }
 
-/// Whether something is there.
+/// Availability of a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// All of it.
+    /// Fully available.
     Ok,
-    /// Part of it, or not for everybody.
+    /// Partly available, or not for every user.
     Limited,
-    /// It is not, or this process may not use it.
+    /// Not available, or not permitted to this process.
     Missing,
 }
 
-/// What machines may want to know of a check.
+/// Machine-readable details of a check.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 #[allow(missing_docs)] // the fields are named after what they hold
 pub enum Facts {
-    /// What captures.
+    /// Capture library and resolution of its timestamps.
     Capture {
         libpcap: String,
         /// `None` if no frame was captured.
         timestamps: Option<&'static str>,
     },
-    /// Where tracefs is; `None` if a run has to mount it for itself.
+    /// Mount point of tracefs; `None` if a run has to mount it for itself.
     Tracefs { mounted_on: Option<String> },
-    /// What an event's record has.
+    /// Fields in the record of a trace event.
     Event {
         fields: Vec<Field>,
         missing_fields: Vec<&'static str>,
         /// Number of reset reasons that have a name.
         named_reasons: usize,
     },
-    /// Which counters there are.
+    /// Kernel counters that are available, and those that are not.
     Counters {
         supported: Vec<&'static str>,
         unsupported: Vec<&'static str>,
     },
-    /// A program, and the first line of what it says of its version.
+    /// Path of a program, and the first line that it prints for `--version`.
     Program {
         path: String,
         version: Option<String>,
@@ -156,7 +157,7 @@ pub enum Facts {
 }
 
 impl Check {
-    /// Something that is there.
+    /// Returns a check that passed, without facts.
     fn ok(group: Group, id: &'static str, name: &'static str, detail: impl Into<String>) -> Self {
         Self {
             id,
@@ -171,7 +172,7 @@ impl Check {
         }
     }
 
-    /// It is not all there.
+    /// Downgrades the check to `status`, with what is lost without the requirement and the command that fixes it.
     fn less(mut self, status: Status, without_it: impl Into<String>, fix: Option<String>) -> Self {
         self.status = status;
         self.without_it = Some(without_it.into());
@@ -179,7 +180,7 @@ impl Check {
         self
     }
 
-    /// Nothing is known of it before `other` is mended.
+    /// Marks the check as missing because the check `other` has to be fixed before it can be made.
     fn blocked(mut self, other: &'static str, without_it: impl Into<String>) -> Self {
         self.blocked_by = Some(other);
         self.less(Status::Missing, without_it, None)
@@ -191,7 +192,7 @@ impl Check {
     }
 }
 
-/// What could be seen with the privileges that the process was started with.
+/// Checks made with the privileges that the process was started with.
 pub struct Look {
     here: Here,
     header: Header,
@@ -202,7 +203,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// Looks. The thread that calls this must be the only one.
+    /// Makes the checks that need the original privileges. The calling thread must be the only one.
     #[must_use]
     pub fn now() -> Self {
         let header = host::header();
@@ -218,8 +219,8 @@ impl Look {
         }
     }
 
-    /// Enters a user namespace if need be. Must happen while there is one thread, and after the looks that need what
-    /// the process was started with; so it is the last of them.
+    /// Enters a user namespace if needed. Must be called while there is one thread. Consumes the [`Look`]: checks that
+    /// need the original privileges are not possible after this call.
     #[must_use]
     pub fn prepare(self) -> Prepared {
         let entered = lab::prepare(Place::Private);
@@ -231,7 +232,7 @@ impl Look {
     }
 }
 
-/// Ready to run the trial, if a namespace to run it in can be made.
+/// Checks made so far, with the process ready to run the trial if it can create a namespace.
 pub struct Prepared {
     look: Look,
     user_namespaces: Check,
@@ -239,7 +240,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Looks at the rest. Needs a tokio runtime with I/O and time.
+    /// Runs the trial, drops all privileges and makes the remaining checks. Needs a tokio runtime with I/O and time.
+    /// Fails if the privileges cannot be dropped.
     pub async fn examine(self) -> Result<Examination, Error> {
         let Look {
             here,
@@ -260,10 +262,11 @@ impl Prepared {
         let capture = self_test::capture(&here, attempt, &header.host.libpcap);
         let before = [&user_namespaces, &network_namespaces, &capture];
         let (self_test, trial) = self_test::verdict(&here, attempt, &before, on_host.status);
-        // What mends something depends on what may be done here: only now is that no longer asked.
+        // Dropped only now: the fixes proposed above depend on what this process may change (see `Here::set`).
         lab::drop_privileges(lab::Kept::default())?;
         let programs = program::all(&here).await?;
 
+        // Grouped by purpose, in the order of the printed table.
         let mut checks = vec![
             user_namespaces,
             network_namespaces,

@@ -1,21 +1,21 @@
-//! Which distribution this is, and what its packages are called.
+//! Distribution of this host, and the names of its packages.
 //!
-//! Known from os-release(5) alone: that some package manager is on PATH does not make it the one of this system.
+//! Determined from os-release(5) alone: a package manager on PATH need not be the one of this system.
 
 use std::fs;
 
-/// What `os-release` says.
+/// Distribution as described by os-release(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Distribution {
-    /// What it calls itself.
+    /// Name of the distribution; empty if unknown.
     pub name: String,
-    /// What installs its packages, if that is known here.
+    /// Package manager; `None` if the distribution is not known here.
     pub manager: Option<Manager>,
-    /// Whether it is Red Hat's or made after it: the same manager as Fedora, fewer packages.
+    /// True for Red Hat Enterprise Linux and its derivatives: the package manager of Fedora, but fewer packages.
     enterprise: bool,
 }
 
-/// What installs packages.
+/// Package manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // each is called what it is called
 pub enum Manager {
@@ -27,19 +27,19 @@ pub enum Manager {
     Apk,
 }
 
-/// A program that may be missing.
+/// Program that may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted<'a> {
     /// `nft`.
     Nft,
-    /// `qemu-system-…` of the machine that `uname -m` calls so.
+    /// `qemu-system-…` for a machine, by the machine's name in the name of the emulator.
     Qemu(&'a str),
     /// `tshark`.
     Tshark,
 }
 
 impl Distribution {
-    /// The one that this program runs on.
+    /// Reads the distribution of this host.
     #[must_use]
     pub fn here() -> Self {
         let text = ["/etc/os-release", "/usr/lib/os-release"]
@@ -48,7 +48,7 @@ impl Distribution {
         Self::parse(&text.unwrap_or_default())
     }
 
-    /// From the text of os-release(5).
+    /// Parses the text of os-release(5). Missing and malformed lines count as absent.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let value = |key: &str| {
@@ -72,12 +72,12 @@ impl Distribution {
         }
     }
 
-    /// The command that installs a program, to be run by root; `None` if no package of it is known here.
+    /// Returns the command that installs a program, to be run by root; `None` if its package is not known here.
     #[must_use]
     pub fn install(&self, wanted: Wanted<'_>) -> Option<String> {
         let manager = self.manager?;
         let package = package(manager, wanted)?;
-        // Red Hat's qemu is /usr/libexec/qemu-kvm, which is on nobody's PATH.
+        // The qemu of Red Hat is /usr/libexec/qemu-kvm, which is not on PATH.
         if self.enterprise && matches!(wanted, Wanted::Qemu(_)) {
             return None;
         }
@@ -85,13 +85,14 @@ impl Distribution {
     }
 }
 
-/// Red Hat's, and what says that it is like it.
+/// Values of `ID` and `ID_LIKE` that mark Red Hat Enterprise Linux and its relatives.
 const ENTERPRISE: [&str; 3] = ["rhel", "centos", "amzn"];
 
-/// By its own name first, then by those that it says it is like.
+/// Returns the package manager of the first known name: `names` has `ID` before those in `ID_LIKE`.
 fn manager(names: &[&str], version: &str) -> Option<Manager> {
     names.iter().find_map(|name| match *name {
         "debian" | "ubuntu" => Some(Manager::AptGet),
+        // dnf replaced yum in RHEL 8 and Amazon Linux 2023.
         "centos" | "rhel" if version.split('.').next() == Some("7") => Some(Manager::Yum),
         "amzn" if version == "2" => Some(Manager::Yum),
         "fedora" | "rhel" | "centos" | "amzn" => Some(Manager::Dnf),
@@ -103,7 +104,7 @@ fn manager(names: &[&str], version: &str) -> Option<Manager> {
 }
 
 impl Manager {
-    /// The words before the names of packages.
+    /// Returns the words before the package names in an install command.
     fn install(self) -> &'static str {
         match self {
             Self::AptGet => "apt-get install",
@@ -126,6 +127,7 @@ fn package(manager: Manager, wanted: Wanted<'_>) -> Option<&'static str> {
         (Wanted::Qemu("x86_64"), AptGet | Dnf | Yum | Pacman) => "qemu-system-x86",
         (Wanted::Qemu("x86_64"), Apk) => "qemu-system-x86_64",
         (Wanted::Qemu("x86_64"), Zypper) => "qemu-x86",
+        // Debian and SUSE package both ARM emulators together.
         (Wanted::Qemu("aarch64"), AptGet) => "qemu-system-arm",
         (Wanted::Qemu("aarch64"), Dnf | Yum | Pacman | Apk) => "qemu-system-aarch64",
         (Wanted::Qemu("aarch64"), Zypper) => "qemu-arm",
@@ -133,7 +135,7 @@ fn package(manager: Manager, wanted: Wanted<'_>) -> Option<&'static str> {
     })
 }
 
-/// A value may be quoted as in a shell.
+/// Removes the shell quoting of a value, if it is quoted.
 fn unquote(value: &str) -> String {
     let value = value.trim();
     let quoted = ['"', '\''].into_iter().find_map(|quote| {
@@ -145,6 +147,7 @@ fn unquote(value: &str) -> String {
             let mut plain = String::new();
             let mut letters = inner.chars();
             while let Some(letter) = letters.next() {
+                // Double quotes keep backslash escapes; single quotes take everything literally.
                 let escaped = (letter == '\\').then(|| letters.next()).flatten();
                 plain.push(escaped.unwrap_or(letter));
             }
@@ -161,13 +164,13 @@ mod tests {
 
     const QEMU: Wanted<'_> = Wanted::Qemu("x86_64");
 
-    /// What installs nft, qemu and tshark where os-release says this.
+    /// Returns the commands that install nft, qemu and tshark on the distribution of this os-release text.
     fn installs(text: &str) -> [Option<String>; 3] {
         let distribution = Distribution::parse(text);
         [Wanted::Nft, QEMU, Wanted::Tshark].map(|wanted| distribution.install(wanted))
     }
 
-    /// All three, with `install` before them.
+    /// Returns the expected commands: `install` followed by each package.
     fn all(install: &str, packages: [&str; 3]) -> [Option<String>; 3] {
         packages.map(|package| Some(format!("{install} {package}")))
     }
@@ -196,7 +199,7 @@ mod tests {
         assert_eq!(installs(text), all("dnf install", packages));
     }
 
-    /// These have no `qemu-system-x86_64`, whoever installs what.
+    /// Red Hat's distributions have no `qemu-system-x86_64`, whichever package manager they use.
     #[test]
     fn red_hats_have_dnf_but_no_qemu() {
         let rocky = "NAME=\"Rocky Linux\"\nVERSION_ID=\"9.4\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n";

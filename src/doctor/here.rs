@@ -1,4 +1,4 @@
-//! Who asks, on what system: what a command has to look like to work here.
+//! User and system of this process: the form that a command needs to work here.
 
 use std::path::Path;
 
@@ -9,21 +9,21 @@ use super::distribution::Distribution;
 use crate::error::program;
 use crate::lab;
 
-/// Who asks, and where.
+/// User, privileges and system of this process.
 pub(super) struct Here {
     pub(super) uid: u32,
-    /// Whether the host's own right to administrate it is held, not that of some user namespace alone.
+    /// True with `CAP_SYS_ADMIN` in the initial user namespace, not only in a child of it.
     pub(super) administrates: bool,
-    /// Whether network namespaces can be made without a user namespace.
+    /// True if network namespaces can be created without a user namespace.
     pub(super) makes_namespaces: bool,
-    /// Whether interfaces can be brought up.
+    /// True with `CAP_NET_ADMIN`, which can bring interfaces up.
     pub(super) sets_links: bool,
-    /// Whether this is a user namespace that somebody made: what root is here, the host's root is not.
+    /// True in a user namespace other than the initial one: root here is not the host's root.
     pub(super) contained: bool,
-    /// The path of this binary, as a shell takes it.
+    /// Path of this binary, quoted for a shell.
     pub(super) program: String,
     pub(super) distribution: Distribution,
-    /// As `uname -m` has it.
+    /// Machine, as `uname -m` prints it.
     pub(super) machine: String,
 }
 
@@ -47,7 +47,7 @@ impl Here {
         self.uid == 0
     }
 
-    /// The command as root runs it, or as somebody else does.
+    /// Returns the command as it is for root, and with `sudo` for other users.
     pub(super) fn as_root(&self, command: &str) -> String {
         if self.is_root() {
             command.to_owned()
@@ -56,21 +56,23 @@ impl Here {
         }
     }
 
-    /// The same, if nothing but being root is needed and root is here all that it seems.
+    /// Returns the command to run as the host's root. `None` in a user namespace other than the initial one, and for
+    /// root without `CAP_SYS_ADMIN`: there no user can become the host's root.
     pub(super) fn as_real_root(&self, command: &str) -> Option<String> {
         (self.administrates || !(self.is_root() || self.contained)).then(|| self.as_root(command))
     }
 
-    /// The command that changes a kernel setting, if somebody here can.
+    /// Returns the command that changes a kernel setting; `None` if this process is root and may not write it either.
     pub(super) fn set(&self, setting: &str) -> Option<String> {
         let name = setting.split('=').next().unwrap_or(setting);
         let file = format!("/proc/sys/{}", name.replace('.', "/"));
+        // Root may lack write access, for instance in a container with /proc/sys mounted read-only.
         let may = !self.is_root() || eaccess(Path::new(&file), AccessFlags::W_OK).is_ok();
         may.then(|| self.as_root(&format!("sysctl {setting}")))
     }
 
-    /// The command that an error's text names in backquotes, in the form that works here. One that is not complete,
-    /// `sudo … run …`, is none.
+    /// Returns the first complete command in backquotes in the text of an error, in the form that works here; `None` if
+    /// there is none or it cannot work. Skips incomplete commands such as `sudo … run …`.
     pub(super) fn named_in(&self, text: &str) -> Option<String> {
         let command = text
             .split('`')
@@ -80,7 +82,7 @@ impl Here {
         let command = command.strip_prefix("sudo ").unwrap_or(command);
         match command.split_once(' ')? {
             ("sysctl", setting) => self.set(setting),
-            // Of the shell itself, and of nobody else's.
+            // A limit of the user's shell: under `sudo` it would be that of another process.
             ("ulimit", _) => Some(command.to_owned()),
             ("ip", _) if self.is_root() && !self.sets_links => None,
             _ => Some(self.as_root(command)),
@@ -88,12 +90,12 @@ impl Here {
     }
 }
 
-/// Whether `/proc/self/uid_map` is that of the first user namespace, as `user_namespaces(7)` tells.
+/// Returns true if this `/proc/self/uid_map` is that of the initial user namespace, as in `user_namespaces(7)`.
 fn maps_everybody(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell, if needed.
 fn quoted(path: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
     if path.chars().all(plain) {
@@ -105,7 +107,7 @@ fn quoted(path: &str) -> String {
 
 #[cfg(test)]
 impl Here {
-    /// Root with all rights or an ordinary user with none, on a system that is not known.
+    /// Returns root with all privileges, or an ordinary user with none, on an unknown distribution.
     pub(super) fn of(uid: u32) -> Self {
         Self {
             uid,
@@ -130,7 +132,7 @@ mod tests {
         assert_eq!(Here::of(1000).as_root("x"), "sudo x");
     }
 
-    /// In a container root may be root in name only, and sudo gives no more.
+    /// Root in a container may lack the privileges of the host's root, and `sudo` does not add them.
     #[test]
     fn a_container_has_nobody_who_could_do_what_takes_the_hosts_root() {
         assert_eq!(Here::of(0).as_real_root("x").unwrap(), "x");

@@ -1,4 +1,4 @@
-//! The examination for people: a table, and at its end whether trials can run.
+//! Human-readable form of the examination: a table, and a last line that states if trials can run.
 
 use std::fmt::Write as _;
 
@@ -8,19 +8,19 @@ use super::{Check, Examination, Group, Status};
 use crate::report::human::{BAD, GOOD, LABEL, UNSURE, wrap};
 use rstproof_core::printable::printable;
 
-/// Columns of the output.
+/// Width of the output, in columns.
 const WIDTH: usize = 80;
 
-/// Columns before a name.
+/// Number of columns before the name of a check.
 const NAME: usize = 11;
 
-/// Columns before what was seen.
+/// Number of columns before the detail of a check.
 const DETAIL: usize = 38;
 
-/// Columns before what it costs and what mends it.
+/// Number of columns before the costs and the fix of a check.
 const MORE: usize = NAME + 8;
 
-/// The table.
+/// Formats the examination as a table.
 #[must_use]
 pub fn table(examination: &Examination) -> String {
     let mut out = heading(examination);
@@ -72,6 +72,7 @@ fn title(group: Group) -> &'static str {
 fn style(check: &Check) -> Style {
     match (check.status, check.group) {
         (Status::Ok, _) => GOOD,
+        // Only trials in a private namespace are essential; everything else is optional.
         (Status::Missing, Group::Trials) => BAD,
         (Status::Missing | Status::Limited, _) => UNSURE,
     }
@@ -97,7 +98,7 @@ fn row(out: &mut String, check: &Check, all: &[Check]) {
         let _ = writeln!(out, "{first}{line}");
         first = " ".repeat(DETAIL);
     }
-    // What another check costs and needs is said there.
+    // The row of the blocking check shows the costs and the fix.
     if check.blocked_by.is_some() {
         return;
     }
@@ -120,8 +121,8 @@ fn labelled<Line: AsRef<str>>(out: &mut String, label: &str, style: Style, lines
     }
 }
 
-/// A command in lines that can be copied as they stand: no word is cut, however long. A quoted one is left whole: it
-/// may have blanks that count.
+/// Splits a command into lines that can be copied to a shell, and never within a word. A command with quotes stays on
+/// one line, because blanks within them are significant.
 fn continued(command: &str) -> Vec<String> {
     const CONTINUED: &str = " \\";
     if command.contains(['\'', '"']) {
@@ -144,7 +145,7 @@ fn continued(command: &str) -> Vec<String> {
     lines
 }
 
-/// Whether trials can run, and if not, what comes first.
+/// Appends the conclusion: if trials can run, and otherwise what to fix first.
 fn last_word(out: &mut String, examination: &Examination) {
     let find = |id: &str| examination.checks.iter().find(|check| check.id == id);
     let trial = find("self-test");

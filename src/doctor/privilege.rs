@@ -1,4 +1,4 @@
-//! What the process may do: make user namespaces, capture on the host's own loopback.
+//! Privileges of the process: to create user namespaces, and to capture on the host's own loopback.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -14,17 +14,18 @@ use crate::lab;
 pub(super) const USER_NAMESPACES: &str = "user-namespaces";
 const RAW_SOCKET: &str = "cap-net-raw";
 
-/// What user namespaces are for.
+/// Purpose of user namespaces.
 const PRIVATE_TRIALS: &str = "trials in a private namespace, unless root runs them";
 
-/// What the right to capture on the host is for: in a private namespace everybody has it.
+/// Purpose of the privilege to capture on the host: in a private namespace every user has it.
 const ON_HOST: &str = "`run --host` only, which is for where no namespace can be made";
 
-/// Whether user namespaces are allowed; `entered` is how it ended, where one was needed.
+/// Checks if user namespaces are allowed; `entered` is the result of entering one, if one was needed.
 pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check {
     let check =
         |detail: String| Check::ok(Group::Trials, USER_NAMESPACES, "user namespaces", detail);
     let setting = lab::forbidding_setting();
+    // `name=value`, with the value that allows them.
     let name = setting.map(|setting| setting.split('=').next().unwrap_or(setting));
     match (entered, setting, name) {
         (Err(error), ..) => {
@@ -51,22 +52,23 @@ pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check
     }
 }
 
-/// What an error says is wrong, and what it says mends it.
+/// Returns the message of an error and its suggested fix; the fix is empty if there is none.
 pub(super) fn told(error: &Error) -> (String, String) {
     if let Error::Privilege { missing, remedy } = error {
         return (missing.clone(), remedy.clone());
     }
     let text = error.to_string();
+    // By convention an error that has a fix ends with `; ` and a command in backquotes.
     match text.rsplit_once("; ") {
         Some((what, remedy)) if remedy.contains('`') => (what.to_owned(), remedy.to_owned()),
         _ => (text, String::new()),
     }
 }
 
-/// Whether packet sockets may be opened in this network namespace. A capability in the wrong user namespace does not
-/// help, so this is tried.
+/// Checks if packet sockets can be opened in this network namespace. Opens one, because a capability in the wrong user
+/// namespace has no effect.
 pub(super) fn raw_socket(here: &Here) -> Check {
-    // Protocol 0: it receives nothing.
+    // Protocol 0: the socket receives no packets.
     let error = Socket::new(Domain::PACKET, Type::RAW, None).err();
     let check = |detail: &str| Check::ok(Group::Host, RAW_SOCKET, "CAP_NET_RAW", detail);
     let missing = |detail: &str, mend| check(detail).less(Status::Missing, ON_HOST, mend);
@@ -94,7 +96,7 @@ fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
 }
 
-/// Whether trials could use the loopback of the namespace that the tool was started in: a capture is opened on it.
+/// Checks if trials can use the loopback of the namespace that the tool was started in: opens a capture on it.
 pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
     let check = |detail: String| Check::ok(Group::Host, "host-capture", "capture on lo", detail);
     if raw_socket != Status::Ok {

@@ -1,7 +1,7 @@
-//! Programs beside this one: whether they are there, and what they say of their version.
+//! External programs: their presence and their versions.
 //!
-//! They are found as a shell finds them, and run without privileges, in a process group that is killed if it takes too
-//! long.
+//! Programs are looked up on PATH as by a shell, and run without privileges, in a process group that is killed after a
+//! timeout.
 
 use std::env;
 use std::ffi::OsStr;
@@ -21,18 +21,18 @@ use super::here::Here;
 use super::{Check, Facts, Group, Status};
 use crate::error::{Error, reason};
 
-/// How long a program may take to say its version. A bound on failure.
+/// Maximum time for a program to print its version. A bound on failure, not a pace.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// Most that is read of what it says, in bytes.
+/// Maximum number of bytes read from a program's output.
 const MOST: u64 = 64 << 10;
 
-/// Where administrators' programs are, which are not on every user's PATH.
+/// Directories of administrators' programs, which are not on every user's PATH.
 const ADMINISTRATORS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// All of them. Privileges must have been given up.
+/// Checks all external programs. Privileges must have been dropped. Fails if `no_new_privs` cannot be set.
 pub(super) async fn all(here: &Here) -> Result<Vec<Check>, Error> {
-    // Root that runs a program would give it all capabilities back.
+    // Otherwise a program that root executes would regain all capabilities.
     set_no_new_privs().map_err(|errno| Error::system("give up new privileges", errno))?;
     let qemu = qemu(&here.machine);
     let (nft, qemu, tshark) = tokio::join!(
@@ -58,7 +58,7 @@ pub(super) async fn all(here: &Here) -> Result<Vec<Check>, Error> {
     Ok(vec![nft, qemu, tshark])
 }
 
-/// The emulator of this machine, and what `uname -m` calls the machine that it is.
+/// Returns the name of the emulator for a machine (as `uname -m` prints it), and the machine in that name.
 fn qemu(machine: &str) -> (&'static str, &'static str) {
     match machine {
         "x86_64" => ("qemu-system-x86_64", "x86_64"),
@@ -97,7 +97,7 @@ async fn look(name: &'static str, wanted: Wanted<'_>, costs: &str, here: &Here) 
     }
 }
 
-/// What there is instead of a program on PATH, and the command that mends it.
+/// Returns status, detail and fix for a program that is not on PATH.
 fn absent(name: &str, wanted: Wanted<'_>, here: &Here) -> (Status, String, Option<String>) {
     let elsewhere = env::join_paths(ADMINISTRATORS).unwrap_or_default();
     if let Some(program) = find(name, &elsewhere) {
@@ -119,8 +119,8 @@ fn not_found(can_be_installed: bool, here: &Here) -> String {
     }
 }
 
-/// The first file of this name on `path` that may be executed. What lies relative to the current directory is left
-/// out: it may be anybody's.
+/// Returns the first executable file of this name on `path`. Skips relative directories, because any user may control
+/// the files below the current directory.
 fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
     env::split_paths(path)
         .filter(|directory| directory.is_absolute())
@@ -128,7 +128,7 @@ fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
         .find(|file| file.is_file() && eaccess(file, AccessFlags::X_OK).is_ok())
 }
 
-/// The first line of what it says when asked for its version, or why there is none.
+/// Returns the first line that a program prints for `--version`. Fails with the reason if there is none.
 async fn version_of(program: &Path) -> Result<String, String> {
     let mut child = Command::new(program)
         .arg("--version")
@@ -136,10 +136,11 @@ async fn version_of(program: &Path) -> Result<String, String> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        // A group of its own, so that a timeout kills its children as well.
         .process_group(0)
         .spawn()
         .map_err(|error| format!("cannot be run: {}", reason(&error)))?;
-    // Dropped before `child`: as long as that has not been waited for, the group's number is nobody else's.
+    // Dropped before `child`: until `child` has been waited for, its process group id cannot be reused.
     let offspring = Offspring(child.id().and_then(|id| i32::try_from(id).ok()));
     let answered = timeout(BOUND, answer(&mut child)).await;
     let (said, success) = match answered {
@@ -156,12 +157,13 @@ async fn version_of(program: &Path) -> Result<String, String> {
     let text = String::from_utf8_lossy(&said);
     let first = text.lines().map(str::trim).find(|line| !line.is_empty());
     match first {
+        // Any program may have this name, so the length of the line is bounded.
         Some(line) if success => Ok(line.chars().take(100).collect()),
         _ => Err("does not tell its version".to_owned()),
     }
 }
 
-/// A child and its children, by their process group. Killed unless the child has ended.
+/// Process group of a child and its descendants. Killed on drop, unless the child has ended.
 struct Offspring(Option<i32>);
 
 impl Offspring {
@@ -178,7 +180,7 @@ impl Drop for Offspring {
     }
 }
 
-/// What it wrote, and whether it ended well.
+/// Reads the output of a child, waits for its end, and returns the output and true if it exited with success.
 async fn answer(child: &mut Child) -> std::io::Result<(Vec<u8>, bool)> {
     let mut said = Vec::new();
     if let Some(out) = child.stdout.take() {
@@ -195,12 +197,13 @@ mod tests {
     use super::*;
     use crate::trial::pool::runtime;
 
-    /// Where programs can be executed, as this one is: /tmp may be mounted noexec.
+    /// Creates a directory in which programs can be executed, next to this binary: /tmp may be mounted noexec.
     fn directory() -> TempDir {
         tempfile::tempdir_in(env::current_exe().unwrap().parent().unwrap()).unwrap()
     }
 
-    /// Written by another process: execve(2) fails with ETXTBSY while this one, or what another thread forks, has it open.
+    /// Writes an executable script by another process: execve(2) fails with ETXTBSY while this process, or one forked
+    /// by another thread, has the file open for writing.
     fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
         let (file, source) = (directory.join(name), directory.join("source"));
         fs::write(&source, text).unwrap();

@@ -1,4 +1,4 @@
-//! The main job, for real: a trial over each family in a private namespace, and what each step on the way there says.
+//! Self-test: a trial over each address family in a private namespace, and the checks of each step on the way there.
 
 use std::thread;
 use std::time::Duration;
@@ -20,13 +20,14 @@ use rstproof_core::report::Remark;
 use rstproof_core::scenario::{Family, find};
 use rstproof_core::verdict::Verdict;
 
-/// The scenario that is tried.
+/// Scenario of the trials.
 const SCENARIO: &str = "close-unread-data";
 
-/// How long all of it may take: longer than all bounds within it. A bound on failure.
+/// Maximum time for the whole self-test, longer than all time limits within it. A bound on failure, not a pace.
 const BOUND: Duration = Duration::from_secs(30);
 
-/// How far it came.
+/// Stage that an attempt reached.
+// In chronological order: a later stage implies that the earlier ones succeeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     #[default]
@@ -35,20 +36,20 @@ enum Stage {
     Trial,
 }
 
-/// What came of it.
+/// Result of the attempt to run the trials.
 #[derive(Default)]
 pub(super) struct Attempt {
     stage: Stage,
-    /// What ended it at this stage.
+    /// Error that ended the attempt at this stage.
     failed: Option<Error>,
-    /// Why there is no IPv6.
+    /// Reason why IPv6 is not available; `None` if it is.
     no_ipv6: Option<String>,
     tried: Vec<Tried>,
-    /// Whether frames were stamped to the nanosecond.
+    /// True if frames have timestamps in nanoseconds, false if in microseconds; `None` if no segment was captured.
     nanoseconds: Option<bool>,
 }
 
-/// Runs the trials on a thread of its own, which takes its namespace with it when it ends.
+/// Runs the trials on their own thread; the private namespace ends with the thread.
 pub(super) async fn attempt() -> Attempt {
     let failed = |error| Attempt {
         failed: Some(error),
@@ -56,7 +57,7 @@ pub(super) async fn attempt() -> Attempt {
     };
     let (sender, receiver) = oneshot::channel();
     let work = move || {
-        // Signals are for the main thread; here they would end a call with EINTR.
+        // Signals are for the main thread; on this one they would fail a call with EINTR.
         let blocked = SigSet::all()
             .thread_block()
             .map_err(|errno| Error::system("block signals in a worker", errno));
@@ -64,6 +65,7 @@ pub(super) async fn attempt() -> Attempt {
             Ok(runtime) => runtime.block_on(on_this_thread()),
             Err(error) => failed(error),
         };
+        // Fails only if the time limit passed, which has been reported then.
         let _ = sender.send(attempt);
     };
     if let Err(error) = thread::Builder::new().name("trial".to_owned()).spawn(work) {
@@ -86,9 +88,11 @@ async fn on_this_thread() -> Attempt {
 
 impl Attempt {
     async fn carry_out(&mut self) -> Result<(), Error> {
+        // On one CPU the fence cannot overtake earlier frames.
         cpus::stay_on_one(0);
         let settings = Settings::private(8080);
         let lab = Lab::enter(Place::Private, settings.needs, settings.port).await?;
+        // Set before the call that may fail, so that its error belongs to this stage.
         self.stage = Stage::Capture;
         let mut worker = Worker::open_in(lab, settings)?;
         let scenario = find(SCENARIO)
@@ -108,13 +112,13 @@ impl Attempt {
         Ok(())
     }
 
-    /// What went wrong at this stage, if it did.
+    /// Returns the error that ended the attempt at this stage; `None` if it ended elsewhere or succeeded.
     fn failed_at(&self, stage: Stage) -> Option<&Error> {
         self.failed.as_ref().filter(|_| self.stage == stage)
     }
 }
 
-/// Whether any segment bears a time that is no whole number of microseconds; `None` if there is none.
+/// Returns true if the time of any segment is not a whole number of microseconds; `None` if there is no segment.
 fn stamped_to_the_ns(trial: &Trial<'_>) -> Option<bool> {
     let segments = trial.evidence.packets.iter();
     let times = segments.filter_map(|packet| match packet {
@@ -151,10 +155,10 @@ fn finished(family: Family, trial: &Trial<'_>) -> Tried {
     }
 }
 
-/// What skipping IPv6 means.
+/// Feature that is lost without IPv6.
 const NO_IPV6: &str = "trials over IPv6, which are skipped";
 
-/// Whether a network namespace could be made and set up.
+/// Returns the check that a network namespace could be created and configured.
 pub(super) fn network_namespaces(here: &Here, attempt: Option<&Attempt>) -> Check {
     let check = |detail: String| {
         Check::ok(
@@ -182,9 +186,9 @@ pub(super) fn network_namespaces(here: &Here, attempt: Option<&Attempt>) -> Chec
     }
 }
 
-/// Whether a capture was opened there.
+/// Returns the check that a capture could be opened in the network namespace.
 pub(super) fn capture(here: &Here, attempt: Option<&Attempt>, libpcap: &str) -> Check {
-    // `libpcap version 1.10.3 (with TPACKET_V3)`
+    // For example `libpcap version 1.10.3 (with TPACKET_V3)`.
     let version = libpcap.replacen("libpcap version", "libpcap", 1);
     let version = version.split(" (").next().unwrap_or(libpcap);
     let check = |detail: String| Check::ok(Group::Trials, "capture", "capture", detail);
@@ -222,7 +226,8 @@ pub(super) fn capture(here: &Here, attempt: Option<&Attempt>, libpcap: &str) -> 
     }
 }
 
-/// Whether trials can run, by the verdicts of those that did. `before` are the steps on the way.
+/// Returns the result of the self-test and its check, from the verdicts of the trials. `before` has the checks of the
+/// earlier steps: the first one that is missing blocks this check, and its fix is proposed.
 pub(super) fn verdict(
     here: &Here,
     attempt: Option<&Attempt>,
@@ -233,6 +238,7 @@ pub(super) fn verdict(
     let trials = attempt.map_or_else(Vec::new, |attempt| attempt.tried.clone());
     let failed = attempt.and_then(|attempt| attempt.failed_at(Stage::Trial));
     let passed = failed.is_none()
+        // `all` alone would also pass if every trial was skipped.
         && trials.iter().any(is_confirmed)
         && trials
             .iter()
@@ -262,7 +268,7 @@ pub(super) fn verdict(
     (job, check)
 }
 
-/// `confirmed over IPv4 and IPv6`, or what went wrong.
+/// Describes the results: `confirmed over IPv4 and IPv6`, or each verdict with its reasons, and the error if any.
 fn in_words(tried: &[Tried], failed: Option<&Error>) -> String {
     if tried.len() == 2 && tried.iter().all(is_confirmed) {
         return "confirmed over IPv4 and IPv6".to_owned();

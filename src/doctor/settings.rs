@@ -1,10 +1,11 @@
-//! Whether scenarios can have the kernel settings that they need in a namespace of their own.
+//! Check that scenarios can change the kernel settings that they need in a private namespace.
 
 use super::{Check, Group, Status};
 use crate::lab::sysctl::Obstacle;
 use rstproof_core::scenario::ALL;
 
-/// By what stands in the way, if anything does. Not who asks matters: a private namespace belongs to whoever makes it.
+/// Returns the check for this obstacle, if there is one. The user does not matter: a private namespace belongs to the
+/// user who creates it.
 pub(super) fn check(obstacle: Option<Obstacle>) -> Check {
     let check =
         |detail: String| Check::ok(Group::Trials, "kernel-settings", "kernel settings", detail);

@@ -1,7 +1,6 @@
-//! What the kernel can say of a trial: its trace events and its counters.
+//! Trace events and counters of the kernel, as evidence for a trial.
 //!
-//! A trial is proven without them as well, from what the sockets said and what the wire showed; the costs say what is then
-//! missing.
+//! A trial can be proven without them, from system calls and packets; each check reports what is then missing.
 
 use super::here::Here;
 use super::{Check, Facts, Group, Status};
@@ -13,21 +12,21 @@ use rstproof_core::kernel::counters::WATCHED;
 
 const TRACEFS: &str = "tracefs";
 
-/// An event, and what it and its fields tell.
+/// Trace event, with the facts that it and its fields provide.
 struct Event {
     id: &'static str,
-    /// As `perf` and the kernel's documentation write it: its system, a colon, its name.
+    /// Name as in `perf` and the kernel's documentation: subsystem, colon, event.
     name: &'static str,
     tells: &'static str,
-    /// The first Linux that has it.
+    /// First Linux version that has the event.
     since: &'static str,
-    /// What is needed of it.
+    /// Fields that are needed.
     fields: &'static [Fact],
-    /// Whether trials ask for it.
+    /// True if trials record the event.
     asked: bool,
 }
 
-/// What a field tells, and since which Linux, where it came later than its event.
+/// Fact that a field provides, with the first Linux version that has the field if it is newer than its event.
 struct Fact {
     field: &'static str,
     tells: &'static str,
@@ -50,7 +49,8 @@ const fn later(field: &'static str, since: &'static str, tells: &'static str) ->
     }
 }
 
-/// With 6.10 `tcp_send_reset` got its reason and is traced without a full socket too (`b533fb9cf4f7`).
+/// Trace events that are checked. Linux 6.10 added the reason to `tcp_send_reset`, and traces it without a full socket
+/// as well (`b533fb9cf4f7`).
 const EVENTS: [Event; 5] = [
     Event {
         id: "event-tcp-send-reset",
@@ -126,7 +126,7 @@ const EVENTS: [Event; 5] = [
     },
 ];
 
-/// Everything that the kernel can be asked.
+/// Checks all sources of kernel evidence: tracefs, its events, and the counters.
 pub(super) fn all(here: &Here) -> Vec<Check> {
     let found = Tracefs::open();
     let events = EVENTS.iter().map(|event| match &found {
@@ -145,9 +145,9 @@ pub(super) fn all(here: &Here) -> Vec<Check> {
     checks
 }
 
-/// Ports of the instance that is made to see whether one can be: nobody's.
+/// Port range of the instance that is created as a test: port 0, which no connection uses.
 const NO_PORTS: std::ops::RangeInclusive<u16> = 0..=0;
-/// Its rings, in KiB for each CPU: as small as they may be.
+/// Ring size of the instance that is created as a test, in KiB per CPU: as small as possible.
 const SMALL_RING_KIB: u32 = 8;
 
 fn tracefs(here: &Here, found: Result<Tracefs, NoTracefs>) -> Check {
@@ -178,12 +178,13 @@ fn tracefs(here: &Here, found: Result<Tracefs, NoTracefs>) -> Check {
         }
     };
     let mounted_on = (!found.is_own()).then(|| found.root().display().to_string());
+    // A mount made by this process ends with it, so its path is not reported.
     let place = match &mounted_on {
         Some(place) => format!("mounted on {place}"),
         None => "not mounted; each run mounts it for itself alone".to_owned(),
     };
     let facts = Facts::Tracefs { mounted_on };
-    // An instance of its own is what a run needs, so one is made.
+    // A run needs an instance of its own, so the check creates one.
     match Session::open(found, NO_PORTS, SMALL_RING_KIB) {
         Ok(session) => {
             session.close();
@@ -195,14 +196,14 @@ fn tracefs(here: &Here, found: Result<Tracefs, NoTracefs>) -> Check {
     }
 }
 
-/// What shows an ordinary user more.
+/// Returns the command that repeats the checks as root; `None` if this process is root or no user can become root.
 fn again_as_root(here: &Here) -> Option<String> {
     let again = format!("{} doctor", here.program);
     here.as_real_root(&again).filter(|_| !here.is_root())
 }
 
 impl Event {
-    /// What is missing without this.
+    /// Returns what is lost without `what`, which may be nothing as long as no trial records the event.
     fn costs(&self, what: &str) -> String {
         if self.asked {
             what.to_owned()

@@ -1,4 +1,4 @@
-//! Verdicts and failures made by hand: what they say of the steps and of the whole.
+//! Tests with constructed verdicts and failures: the checks of the steps, and the result of the whole self-test.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn tried(family: Family, verdict: Verdict) -> Tried {
     }
 }
 
-/// One that came to an end with these.
+/// Returns a finished attempt with these results.
 fn ended(tried: Vec<Tried>) -> Attempt {
     Attempt {
         stage: Stage::Trial,
