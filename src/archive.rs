@@ -1,14 +1,14 @@
-//! Evidence in files: what `run -w` leaves behind, and what `check` judges again on any machine.
+//! Evidence files: written by `run -w`, and verified by `check` on any machine.
 //!
-//! A trial is two files of one stem: its capture, `<stem>.pcapng`, and `<stem>.json`, a document that holds
-//! this one trial. `report.json` holds all trials of a run.
+//! A trial has two files with a common stem: its capture, `<stem>.pcapng`, and `<stem>.json`, a document with this one
+//! trial. `report.json` has all trials of a run.
 //!
-//! Three hashes tie them together. The fence, the datagram that ends the trial, carries that of the calls
-//! ([`calls_sha256`]), so that it is in the captured frames themselves, whatever format they are kept in. The section
-//! header of a pcapng has a comment with that of the whole transcript ([`transcript_sha256`]). And the trial in the
-//! document has that of its capture file, as `sha256sum` prints it. So neither file can be changed, cut or swapped
-//! without the other telling. The hashes are no signature: whoever makes both files anew can make them say anything
-//! that the judge finds consistent.
+//! Three hashes bind the files to each other. The fence, the datagram that ends the trial, carries the hash of the
+//! system calls ([`calls_sha256`]), so this hash is part of the captured frames in every file format. The section
+//! header of a pcapng file has a comment with the hash of the whole transcript ([`transcript_sha256`]). The trial in
+//! the document has the hash of its capture file, as `sha256sum` prints it. So a change, cut or swap of one file is
+//! detected from the other. The hashes are not signatures: someone who regenerates both files can make them match, and
+//! can claim anything that the judge finds consistent.
 
 mod comments;
 pub mod load;
@@ -22,13 +22,13 @@ use rstproof_core::evidence::Evidence;
 use rstproof_core::report::{Header, Host, Tool, events, steps};
 use rstproof_core::scenario::{Family, Network, Scenario};
 
-/// What the document about a run is called.
+/// File name of the document of a whole run.
 pub const REPORT: &str = "report.json";
 
-/// What a capture's comment with the hash of the transcript begins with.
+/// Prefix of the comment in a capture that has the hash of the transcript.
 const TRANSCRIPT: &str = "transcript SHA-256 ";
 
-/// The interface, or the interfaces, that a trial of this scenario is captured at where a run captures at `usual`.
+/// Returns the names of the interfaces at which a trial of this scenario is captured; `usual` is that of the run.
 pub(crate) fn interface_of<'a>(scenario: Option<&Scenario>, usual: &'a str) -> &'a str {
     match scenario.map(|it| it.network) {
         Some(Network::Link | Network::Routed) => BOTH_ENDS,
@@ -36,17 +36,18 @@ pub(crate) fn interface_of<'a>(scenario: Option<&Scenario>, usual: &'a str) -> &
     }
 }
 
-/// The interfaces of a trial between hosts.
+/// Names of the interfaces of a trial between hosts.
 const BOTH_ENDS: &str = "client, server";
 
-/// What a trial's files are called, without what they end with; `run` if it was repeated.
+/// Returns the file name of a trial without its extension. `run` is the number of the repetition, if it was repeated.
 #[must_use]
 pub fn stem(scenario: &str, family: Family, run: Option<u32>) -> String {
     let run = run.map_or_else(String::new, |run| format!(".{run}"));
     format!("{scenario}.{}{run}", family.name())
 }
 
-/// Scenario, family and run that a trial's files are named after.
+/// Parses a file name without its extension into scenario, address family and run; the run is 1 if it is not in the
+/// name. Returns `None` if no trial's files have such a name.
 pub(crate) fn parts_of_stem(stem: &str) -> Option<(&str, Family, u32)> {
     let family = |name| match name {
         "ipv4" => Some(Family::Ipv4),
@@ -61,8 +62,8 @@ pub(crate) fn parts_of_stem(stem: &str) -> Option<(&str, Family, u32)> {
     Some((scenario, family(name)?, last.parse().ok()?))
 }
 
-/// Who recorded, where, and from which evidence sources, as it goes into the hashes: a JSON array, in which no text can pass
-/// for two.
+/// Returns program, host and evidence sources of a recording in the form that the hashes cover: a JSON array, in which
+/// one text cannot be mistaken for two.
 #[must_use]
 pub fn recorder(header: &Header) -> String {
     let sources = &header.evidence_sources;
@@ -71,7 +72,7 @@ pub fn recorder(header: &Header) -> String {
     serde_json::json!([texts, asked]).to_string()
 }
 
-/// What program and host are called.
+/// Returns the texts that identify program and host.
 fn names<'a>(tool: &'a Tool, host: &'a Host) -> [&'a str; 7] {
     [
         &tool.name,
@@ -84,11 +85,11 @@ fn names<'a>(tool: &'a Tool, host: &'a Host) -> [&'a str; 7] {
     ]
 }
 
-/// SHA-256 of what the sockets said.
+/// Returns the SHA-256 of the system calls.
 ///
-/// Of this text, in lines: the [`recorder`]; `scenario family interface`; `began` and its nanoseconds since the epoch; both
-/// addresses; and for each call `role call(arguments) began ended = outcome`, its times in nanoseconds since the trial's
-/// beginning.
+/// The hashed text has these lines: the [`recorder`]; `scenario family interface`; `began` and the nanoseconds since
+/// the epoch; `client` and its address; `server` and its address; and for each call
+/// `role call(arguments) began ended = outcome`, with times in nanoseconds since the start of the trial.
 #[must_use]
 pub fn calls_sha256(
     recorder: &str,
@@ -113,13 +114,18 @@ pub fn calls_sha256(
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// SHA-256 of what the sockets and the kernel said and how far the capture is complete, in hexadecimal digits.
+/// Returns the SHA-256 of the transcript (system calls, kernel events, and completeness of the capture), in hexadecimal
+/// digits.
 ///
-/// Of this text: [`calls_sha256`] in hexadecimal digits, `run N`, `fence` whether it was seen, `dropped`, `unfiltered`,
-/// `stepped`, and the fence's address and mark, with a space between all of them. If the script has steps that are no calls, a
-/// line with their times follows; if the kernel's counters were asked, one with those that moved and those that are not
-/// counted; if the process was held up, one with the nanoseconds; if the host said of itself what may matter, one with that; and if the kernel's trace was asked, one with what it can
-/// tell and its events; all as the document has them.
+/// The hashed text begins with one line, separated by spaces: [`calls_sha256`] in hexadecimal digits, `run N`, `fence`
+/// and true if it was seen, `dropped`, `unfiltered` and `stepped` with their values, and, if known, the fence's address
+/// after `from` and its `mark`. Further lines follow where they apply, with values as in the document:
+///
+/// - `steps`: times of the steps that are not calls.
+/// - `counters`: increases of the kernel's counters, and the unsupported counters.
+/// - `held-up`: longest time that the process did not run, in nanoseconds.
+/// - `host`: state of the host that may have changed the trial.
+/// - `trace`: coverage of the kernel trace, and its events.
 #[must_use]
 pub fn transcript_sha256(calls: &[u8; 32], run: u32, evidence: &Evidence) -> String {
     let completeness = &evidence.completeness;
@@ -155,7 +161,7 @@ pub fn transcript_sha256(calls: &[u8; 32], run: u32, evidence: &Evidence) -> Str
     sha256(text.as_bytes())
 }
 
-/// SHA-256 of these bytes, in hexadecimal digits.
+/// Returns the SHA-256 of these bytes, in hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }

@@ -1,7 +1,7 @@
-//! What a capture says of itself, in words: comments for the packets of a capture file, one a fact.
+//! Comments on the packets of a capture file, each with one fact.
 //!
-//! They are for whoever opens the file in Wireshark without the transcript at hand. Nothing is judged by them. Of several
-//! comments on one packet Wireshark shows only the last before version 3.5, so the one that matters most comes last.
+//! The comments are for readers who open the file in Wireshark without the transcript. No verdict depends on them.
+//! Before version 3.5 Wireshark shows only the last comment on a packet, so the most important one comes last.
 
 use rstproof_core::evidence::Evidence;
 use rstproof_core::flow::{Acceptance, Flow, Form, Observed, Reset};
@@ -11,7 +11,7 @@ use rstproof_core::scenario::Sender;
 use rstproof_core::transcript::{Call, Op, Outcome, Role};
 use rstproof_core::verdict::{Attribution, Judgement, ResetOrigin};
 
-/// For each frame, in the order of the file, the facts that it proves.
+/// Returns the facts that each frame proves, in the order of the file.
 pub(super) fn of_frames(evidence: &Evidence, judgement: &Judgement) -> Vec<Vec<String>> {
     let mut flow = Flow::new(evidence.client, evidence.server);
     let mut comments = vec![Vec::new(); evidence.packets.len()];
@@ -40,9 +40,11 @@ pub(super) fn of_frames(evidence: &Evidence, judgement: &Judgement) -> Vec<Vec<S
             _ => {}
         }
     }
+    // After all other facts: a finding is the most important one, and old versions of Wireshark show only the last.
     for finding in &judgement.findings {
         let facts = finding
             .frame()
+            // Frame numbers start at 1, as in Wireshark.
             .and_then(|frame| comments.get_mut(usize::try_from(frame).ok()?.checked_sub(1)?));
         if let Some(facts) = facts {
             facts.push(format!("{finding} [{}]", finding.id()));
@@ -51,8 +53,8 @@ pub(super) fn of_frames(evidence: &Evidence, judgement: &Judgement) -> Vec<Vec<S
     comments
 }
 
-/// What is said of the whole trial: its verdict, what is not about one frame, and what the capture lost, which few
-/// programs show of an interface's statistics.
+/// Returns the facts about the whole trial: its verdict, findings that are not about one frame, and the number of
+/// dropped frames. The interface statistics have that number too, but few programs show it.
 pub(super) fn of_trial(name: &str, evidence: &Evidence, judgement: &Judgement) -> Vec<String> {
     let mut facts = vec![format!("{name}: {}", judgement.verdict.name())];
     let findings = judgement.findings.iter();
@@ -76,7 +78,7 @@ fn segment_facts(
     facts: &mut Vec<String>,
 ) {
     let from = observed.from;
-    // What merely acknowledges is sent whenever the kernel gets to it.
+    // A bare ACK is sent at a time that the kernel chooses, so no call is its cause.
     if (segment.seq_len() > 0 || observed.reset.is_some())
         && let Some(call) = call_of_sender(evidence, from, segment)
     {
@@ -102,7 +104,7 @@ fn segment_facts(
     }
 }
 
-/// The call of the sender's that was under way when this was sent.
+/// Returns the sender's call that was in progress when the segment was sent, if it is a call that can send.
 fn call_of_sender<'a>(evidence: &'a Evidence, sender: Role, segment: &Segment) -> Option<&'a Call> {
     evidence.calls.iter().find(|call| {
         let sends = !matches!(call.op, Op::Read(_) | Op::Accept | Op::SocketError);
@@ -157,7 +159,7 @@ fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts:
     }));
 }
 
-/// Who sent it and why, by the kernel's trace.
+/// Describes who sent an RST and why, according to the kernel trace; `None` if the sender is unknown.
 fn origin_fact(origin: &ResetOrigin) -> Option<String> {
     let who = match origin.sender {
         Sender::Socket => "sent by a socket",
@@ -180,7 +182,7 @@ fn told(outcome: Outcome) -> String {
     }
 }
 
-/// To one decimal.
+/// Formats nanoseconds as microseconds, with one decimal.
 fn microseconds(ns: i64) -> String {
     format!("{}.{}", ns / 1000, ns % 1000 / 100)
 }

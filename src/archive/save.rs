@@ -1,4 +1,4 @@
-//! Saves trials as they end: for each the capture and the document, complete before the next trial is begun.
+//! Writer of saved trials: capture and document of each trial are complete before the next trial starts.
 
 use std::io::{self, Write as _};
 
@@ -16,47 +16,48 @@ use rstproof_core::report::{CaptureReport, Header, Host, Tool, TrialReport};
 use rstproof_core::time::Timestamp;
 use rstproof_core::verdict::Judgement;
 
-/// Where trials are saved, and how.
+/// Destination of saved trials, with format and options.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    /// The directory.
+    /// Directory of the files.
     pub directory: Directory,
-    /// The form of the captures.
+    /// File format of the captures.
     pub format: Format,
-    /// How the files are made.
+    /// Options for creating the files.
     pub manner: Manner,
-    /// What the documents begin with.
+    /// Header of the documents.
     pub header: Header,
 }
 
-/// A trial that was run, as far as it is saved; its report goes beside it.
+/// Parts of a trial that are saved in its capture; the report is passed separately.
 pub struct Recording<'a, F> {
-    /// What it left behind.
+    /// Evidence of the trial.
     pub evidence: &'a Evidence,
-    /// What the judge says of it.
+    /// Judgement of the evidence.
     pub judgement: &'a Judgement,
-    /// The hash of its calls, which its fence carried.
+    /// Hash of the system calls, which the fence carried.
     pub calls: [u8; 32],
     /// Interface, filter and losses.
     pub capture: CaptureReport,
-    /// How its frames begin.
+    /// Link type of the frames.
     pub link: Link,
-    /// Longest prefix of a frame that was kept, in bytes.
+    /// Maximum number of bytes captured of a frame.
     pub snaplen: u16,
-    /// Its frames.
+    /// Captured frames, in the order of the file.
     pub frames: F,
 }
 
 impl Archive {
-    /// Saves one trial under this stem and names its capture in the report. Gives the report's text, which the document
-    /// about the run holds as well.
+    /// Saves one trial under this stem, and sets name and hash of its capture in the report. Returns the JSON text of
+    /// the report, which the document of the run has as well. Fails if a file cannot be written.
     pub fn save<'a>(
         &self,
         stem: &str,
         recording: Recording<'a, impl Iterator<Item = Captured<'a>>>,
         report: &mut TrialReport,
     ) -> Result<Vec<u8>, Error> {
-        // Classic pcap has one interface: which end a frame was captured at would be lost, and that is what such a trial is for.
+        // Classic pcap has one interface, so it would lose the end at which a frame was captured, which such a trial
+        // needs.
         let is_at_both_ends = recording.capture.interface == BOTH_ENDS;
         let format = if is_at_both_ends {
             Format::PcapNg
@@ -81,7 +82,7 @@ impl Archive {
         let stale = self.stale(stem);
         if stale.is_empty() {
             write_whole(&self.directory, capture.0, capture.1, self.manner)?;
-            // The document comes last: where there is one, there is a trial to be judged.
+            // The document comes last, so that every document has its capture.
             write_whole(&self.directory, document.0, document.1, self.manner)
                 .inspect_err(|_| drop(self.directory.remove(capture.0)))?;
         } else {
@@ -90,8 +91,9 @@ impl Archive {
         Ok(text)
     }
 
-    /// Names of what is there and not to be taken for this trial's, if it may be replaced: all that has this stem, and the
-    /// report of an earlier run, which may speak of it. The trials that it speaks of have documents of their own.
+    /// Returns the names of existing files that must not be mistaken for this trial's, if files may be replaced: those
+    /// with this stem, and the report of an earlier run, which may describe it. The trials in that report have their
+    /// own documents, so none is lost.
     fn stale(&self, stem: &str) -> Vec<String> {
         if !self.manner.replace {
             return Vec::new();
@@ -102,8 +104,9 @@ impl Archive {
         names.filter(|name| self.directory.holds(name)).collect()
     }
 
-    /// Nothing old is touched before both new files are written. Then whatever speaks of the old trial goes first: at no
-    /// moment does a document stand beside a capture that is not its own.
+    /// Replaces the files of an earlier trial. No old file is touched before both new ones are written. Then the
+    /// documents that describe the old trial are removed first: at no time does a document exist beside a capture of
+    /// another trial.
     fn replace(
         &self,
         stale: &[String],
@@ -119,7 +122,7 @@ impl Archive {
         };
         let (capture_file, document_file) = (write(capture)?, write(document)?);
         for name in stale.iter().filter(|name| *name != capture.0) {
-            // What cannot be removed cannot be replaced either, and that is told of.
+            // A file that cannot be removed cannot be replaced either, and that error is reported.
             let _ = self.directory.remove(name);
         }
         capture_file.commit()?;
@@ -165,6 +168,7 @@ impl Archive {
         let facts = comments::of_frames(evidence, judgement);
         for (frame, facts) in recording.frames.zip(facts) {
             let interface = usize::from(frame.tap == Tap::Server).min(interfaces.len() - 1);
+            // At most two interfaces (`BOTH_ENDS`), so the number always fits.
             let number = u32::try_from(interface).unwrap_or(0);
             file.frame(number, frame.at, frame.wire_len, frame.bytes, &facts);
             received[interface] += 1;
@@ -175,7 +179,7 @@ impl Archive {
                 began: evidence.began,
                 ended,
                 received,
-                // Of all together; nobody knows whose.
+                // The sum over all interfaces: the losses of each are unknown.
                 dropped: if interface == 0 { capture.dropped } else { 0 },
             };
             file.statistics(interface, statistics);
@@ -192,7 +196,7 @@ fn pcap<'a>(recording: Recording<'a, impl Iterator<Item = Captured<'a>>>) -> Vec
     file.into_bytes()
 }
 
-/// Operating system and kernel, as `uname -srvm` has them.
+/// Returns operating system and kernel, in the form of `uname -srvm`.
 fn system(host: &Host) -> String {
     format!(
         "{} {} {} {}",
@@ -200,7 +204,7 @@ fn system(host: &Host) -> String {
     )
 }
 
-/// Program and library that captured.
+/// Returns the names and versions of this program and of libpcap.
 fn application(tool: &Tool, host: &Host) -> String {
     format!("{} {} with {}", tool.name, tool.version, host.libpcap)
 }
