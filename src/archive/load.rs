@@ -1,8 +1,8 @@
-//! Finds saved trials and makes evidence of them again, with whatever they lack or contradict themselves in.
+//! Loader of saved trials: restores their evidence, including anything missing or contradictory.
 //!
-//! Every file here is taken for hostile: it may be anything, of any length, and name any other. What is wrong with one
-//! trial is a [`Flaw`] of that trial, and what is wrong with a document an error, and neither keeps the others from
-//! being judged.
+//! Every file is treated as hostile: it may have any content and any length, and may refer to any other file. A defect
+//! of one trial is a [`Flaw`] of that trial, and a defect of a document is an error. Neither prevents the other trials
+//! from being judged.
 
 mod capture;
 mod document;
@@ -33,46 +33,48 @@ use rstproof_core::scenario::{Family, Scenario};
 use rstproof_core::transcript::Errno;
 use rstproof_core::verdict::judge_on;
 
-/// The capture of a trial has some kilobytes, and so has its document. One of more bytes than this is none.
+/// Maximum size of a trial's capture, and of its own document if compared with a report, in bytes. Genuine ones have
+/// some kilobytes.
 const LONGEST_CAPTURE: u64 = 16 << 20;
 
-/// The report of 10,000 trials has some 30 MB.
+/// Maximum size of a document, in bytes. The report of 10,000 trials has some 30 MB.
 const LONGEST_DOCUMENT: u64 = 1 << 30;
 
-/// A saved trial.
+/// Saved trial.
 #[derive(Debug)]
 pub struct Trial {
-    /// Its scenario, as the kernel that it was recorded on plays it; [`rstproof_core::scenario::UNKNOWN`] if there is none of its name
-    /// here.
+    /// Scenario, in its form for the kernel that the trial was recorded on; [`rstproof_core::scenario::UNKNOWN`] if
+    /// this version has no scenario of that name.
     pub scenario: &'static Scenario,
-    /// What it was recorded on.
+    /// Kernel that the trial was recorded on.
     pub kernel: Kernel,
-    /// Over which family.
+    /// Address family.
     pub family: Family,
-    /// Which repetition.
+    /// Number of the repetition; 1 if the trial was not repeated.
     pub run: u32,
-    /// Why it was skipped, if it was.
+    /// Reason for skipping the trial, if it was skipped.
     pub skipped: Option<String>,
-    /// The host that it was recorded on, if that is known.
+    /// Host that the trial was recorded on, if known.
     pub host: Option<Rc<Host>>,
-    /// Which witnesses were asked there, if that is known.
+    /// Evidence sources that were used there, if known.
     pub evidence_sources: Option<EvidenceSources>,
-    /// What it was captured with.
+    /// Interface, filter and losses of the capture.
     pub capture: CaptureReport,
-    /// What is left of it.
+    /// Evidence that could be restored.
     pub evidence: Evidence,
-    /// SHA-256 of its capture file, as it is.
+    /// SHA-256 of the capture file as found, if it could be read.
     pub content: Option<String>,
     name: String,
     capture_file: Option<String>,
     capture_sha256: Option<String>,
     source: Source,
-    /// What was recorded of it, if by this version: then it must be told again word for word.
+    /// Recorded report as JSON text, if this version wrote it: then a new report must be equal to it.
     recorded: Option<String>,
 }
 
 impl Trial {
-    /// Judges it again, from what was saved alone.
+    /// Judges the trial again, from the saved evidence alone. A report that differs from the recorded one gives
+    /// [`Flaw::RecordAltered`].
     #[must_use]
     pub fn report(&self) -> TrialReport {
         let mut report = self.judged(&self.evidence);
@@ -90,6 +92,7 @@ impl Trial {
 
     fn judged(&self, evidence: &Evidence) -> TrialReport {
         let (scenario, family, run) = (self.scenario, self.family, self.run);
+        // A flaw outweighs the claim that the trial was skipped.
         let skipped = self.skipped.as_ref().filter(|_| evidence.flaw.is_none());
         let mut report = if let Some(why) = skipped {
             TrialReport::skipped(scenario, family, run, why.clone())
@@ -105,18 +108,18 @@ impl Trial {
     }
 }
 
-/// Whether this report and what was recorded are the same, however they are laid out.
+/// Returns true if this report equals the recorded one, regardless of the JSON layout.
 fn tells_the_same(report: &TrialReport, recorded: &str) -> bool {
     serde_json::to_string(report).is_ok_and(|text| text == recorded || are_equal(&text, recorded))
 }
 
-/// Gives every trial that these arguments stand for: directories, documents and captures. What cannot be read at all is
-/// an error in its place.
+/// Passes every trial in these directories, documents and captures to `take`, and an error for each part that cannot
+/// be read. Fails only with an error of `take`.
 pub fn each_of(
     arguments: &[PathBuf],
     take: &mut impl FnMut(Result<Trial, Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    // Captures that only the report of their run speaks of: that is read once for all of them.
+    // Captures that only the report of their run describes: each report is read once for all of its captures.
     let mut by_report: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
     for argument in arguments {
         match report_of(argument) {
@@ -132,7 +135,7 @@ pub fn each_of(
     Ok(())
 }
 
-/// Gives every trial that one argument stands for.
+/// Passes every trial in this directory, document or capture to `take`. Fails only with an error of `take`.
 pub fn each(
     argument: &Path,
     take: &mut impl FnMut(Result<Trial, Error>) -> Result<(), Error>,
@@ -162,7 +165,7 @@ pub fn each(
     }
 }
 
-/// The trials of these captures, which lie beside the document that should speak of them.
+/// Passes the trials of these captures to `take`; the document that should describe them is in the same directory.
 fn each_capture(document: &Path, names: &BTreeSet<String>, take: Take<'_>) -> Result<(), Error> {
     let found = each_of_document(document, Links::Followed, Some(names), take)?;
     for name in names.difference(&found) {
@@ -171,12 +174,13 @@ fn each_capture(document: &Path, names: &BTreeSet<String>, take: Take<'_>) -> Re
     Ok(())
 }
 
-/// The report that speaks of this capture, if nothing nearer does, and the capture's name.
+/// Returns the report of the run beside this capture and the capture's name, if the capture has no document of its own.
 fn report_of(capture: &Path) -> Option<(PathBuf, String)> {
     let name = file_name(capture)?;
     let (_, kind) = name.rsplit_once('.')?;
     Format::of_extension(kind)?;
     let report = capture.with_file_name(REPORT);
+    // Many tools write a `report.json`; those of this program begin with the schema number.
     let is_of_ours = || {
         let mut begin = [0; 9];
         let mut file = File::open(&report).ok()?;
@@ -194,8 +198,9 @@ fn file_name(path: &Path) -> Option<&str> {
 
 type Take<'a> = &'a mut dyn FnMut(Result<Trial, Error>) -> Result<(), Error>;
 
-/// The run's report first; then trials that it does not speak of, because the run was killed before it was written; then
-/// captures that nothing speaks of. Links inside the directory are not followed: what it holds is what is judged.
+/// Passes every trial in a directory to `take`: first those in the report of the run, then those with only their own
+/// document, because the run was killed before it wrote the report, then captures without any document. Links inside
+/// the directory are not followed: only its own files are judged.
 fn each_in_directory(directory: &Path, take: Take<'_>) -> Result<(), Error> {
     let names = match names(directory) {
         Ok(names) => names,
@@ -206,7 +211,7 @@ fn each_in_directory(directory: &Path, take: Take<'_>) -> Result<(), Error> {
     if found {
         spoken_of = each_of_document(&directory.join(REPORT), Links::Refused, None, take)?;
     }
-    // A run that was killed leaves a file that it could not write anything into yet.
+    // A killed run may leave an empty file, which it had created but not yet written.
     let is_empty = |name: &str| {
         fs::symlink_metadata(directory.join(name)).is_ok_and(|it| it.is_file() && it.len() == 0)
     };
@@ -248,10 +253,10 @@ fn names(directory: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }
 
-/// Where nothing is known of an address.
+/// Placeholder for an unknown address.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// Of evidence of which nothing is known.
+/// Completeness of a capture of which nothing is known.
 const UNKNOWN_COMPLETENESS: Completeness = Completeness {
     fence_seen: false,
     fence: None,
@@ -260,20 +265,21 @@ const UNKNOWN_COMPLETENESS: Completeness = Completeness {
     clock_step_ns: 0,
 };
 
-/// Whether a symbolic link may stand for a file: one that was typed may, one that lies in a directory of evidence leads out
-/// of it.
+/// Policy for symbolic links: a link given on the command line is followed, but one in a directory of evidence is
+/// refused, because it leads out of that directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Links {
     Followed,
     Refused,
 }
 
-/// The bytes of a document that was named.
+/// Reads a document given by the user. Follows a symbolic link. Fails if the document is not a regular file or is
+/// longer than [`LONGEST_DOCUMENT`].
 pub(crate) fn document_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     read_file(path, LONGEST_DOCUMENT, Links::Followed).map_err(|why| unreadable(path, why))
 }
 
-/// Why a file of the evidence cannot be read.
+/// Returns the error for an evidence file that cannot be read, with a hint if the cause is known.
 fn unreadable(path: &Path, why: NotRead) -> Error {
     let hint = match why {
         NotRead::Refused(Errno::EACCES) if geteuid().is_root() => {
@@ -297,7 +303,7 @@ fn not_read(error: &io::Error) -> NotRead {
     NotRead::Refused(known_number(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
-/// A whole file. Not a pipe, which may never end, nor a device, nor more than so many bytes.
+/// Reads a whole file. Fails if it is not a regular file (a pipe may never end) or has more than `most` bytes.
 fn read_file(path: &Path, most: u64, links: Links) -> Result<Vec<u8>, NotRead> {
     let not_read = |error: io::Error| not_read(&error);
     let no_links = match links {
@@ -306,6 +312,7 @@ fn read_file(path: &Path, most: u64, links: Links) -> Result<Vec<u8>, NotRead> {
     };
     let file = OpenOptions::new()
         .read(true)
+        // Without O_NONBLOCK the open(2) of a FIFO waits for a writer.
         .custom_flags(libc::O_NONBLOCK | no_links)
         .open(path)
         .map_err(not_read)?;
@@ -316,7 +323,8 @@ fn read_file(path: &Path, most: u64, links: Links) -> Result<Vec<u8>, NotRead> {
     if metadata.len() > most {
         return Err(NotRead::TooLong(most));
     }
-    // It may grow meanwhile, and files that the kernel makes up have no length, so memory is taken only as it is read.
+    // The length may be wrong: the file may grow meanwhile, and files in /proc have length 0. So the read is bounded
+    // too, and memory is allocated only as bytes arrive.
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1))
         .read_to_end(&mut bytes)

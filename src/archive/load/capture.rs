@@ -1,4 +1,4 @@
-//! Capture files of trials, as far as they can be read, and those that nothing speaks of.
+//! Capture files of trials, as far as they can be read, including captures without a document.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -16,20 +16,20 @@ use rstproof_core::report::{CaptureReport, Source};
 use rstproof_core::scenario::{self, Family};
 use rstproof_core::time::Timestamp;
 
-/// A capture file, as far as it can be read.
+/// Content of a capture file, as far as it can be read.
 #[derive(Default)]
 pub(super) struct Capture {
     pub(super) packets: Vec<Packet>,
-    /// Link types by the number of their interface, which the reader counts through the whole file, and what is captured
-    /// there.
+    /// Link type and tap of each interface, by interface number. The reader counts interfaces through the whole file,
+    /// not within each section as pcapng does.
     links: Vec<(u16, Tap)>,
-    /// Frames that the interfaces counted.
+    /// Number of frames that the interface statistics claim, if there are any.
     received: Option<u64>,
-    /// When its first frame was stamped.
+    /// Capture time of the first frame.
     began: Option<Timestamp>,
     pub(super) interface: Option<String>,
     pub(super) filter: Option<String>,
-    /// The hash of the transcript that it was saved with.
+    /// Hash of the transcript that the capture was saved with, from a comment; `None` if the file has no such comment.
     transcript: Option<String>,
     format: Option<Format>,
     pub(super) dropped: u64,
@@ -43,7 +43,7 @@ impl Capture {
         this
     }
 
-    /// Whether it was saved with the transcript that has these hashes, as far as it tells.
+    /// Returns true if the hashes in the capture, as far as there are any, are those of the transcript.
     pub(super) fn belongs_to(&self, calls: &[u8; 32], transcript: &str) -> bool {
         let last = self.packets.last();
         let is_calls = commitment(last).is_none_or(|committed| committed == *calls);
@@ -51,7 +51,7 @@ impl Capture {
         is_calls && named.is_none_or(|named| named == transcript)
     }
 
-    /// Whether it tells.
+    /// Returns true if the capture has all hashes that its format can hold: in the fence, and in pcapng in a comment.
     pub(super) fn is_bound(&self) -> bool {
         let names = self.format == Some(Format::Pcap) || self.transcript.is_some();
         names && commitment(self.packets.last()).is_some()
@@ -65,6 +65,7 @@ impl Capture {
             self.take(block.map_err(Flaw::CaptureMalformed)?)?;
         }
         let (held, received) = (self.packets.len() as u64, self.received);
+        // Classic pcap has no statistics to compare with.
         if format == Format::PcapNg && received != Some(held) {
             return Err(Flaw::FramesMissing { held, received });
         }
@@ -82,9 +83,10 @@ impl Capture {
                 let name = interface.name.map(Cow::into_owned);
                 let tap = name.as_deref().map_or(Tap::Both, tap_of);
                 self.links.push((interface.link, tap));
-                // Their names together, as they are told of.
+                // Joined as in `BOTH_ENDS`, to compare with the document.
                 self.interface = match (self.interface.take(), name) {
-                    // More than two are none of ours, and there may be any number.
+                    // No trial has more than two interfaces, but a hostile file may have any number, which must not
+                    // take memory.
                     (Some(one), Some(other)) if self.links.len() <= 2 => {
                         Some(format!("{one}, {other}"))
                     }
@@ -96,6 +98,7 @@ impl Capture {
                 let index = usize::try_from(frame.interface).unwrap_or(usize::MAX);
                 let (link, tap) = self.links.get(index).copied().unwrap_or_default();
                 let link = Link::of_trial(link.into()).ok_or(Flaw::LinkType(link))?;
+                // Frame numbers start at 1, as in Wireshark.
                 let number = u32::try_from(self.packets.len() + 1).unwrap_or(u32::MAX);
                 self.began.get_or_insert(frame.at);
                 let packet = decode(link, number, frame.at, frame.captured).at_tap(tap);
@@ -115,7 +118,7 @@ impl Capture {
     }
 }
 
-/// What is captured on an interface of this name.
+/// Returns the end of the connection at which an interface of this name captures.
 fn tap_of(name: &str) -> Tap {
     match name {
         CLIENT => Tap::Client,
@@ -124,7 +127,7 @@ fn tap_of(name: &str) -> Tap {
     }
 }
 
-/// What the fence carries.
+/// Returns the hash of the system calls that the fence carries; `None` if this packet carries none.
 fn commitment(fence: Option<&Packet>) -> Option<[u8; 32]> {
     match fence? {
         Packet::Udp { commitment, .. } => *commitment,
@@ -132,7 +135,8 @@ fn commitment(fence: Option<&Packet>) -> Option<[u8; 32]> {
     }
 }
 
-/// A capture that nothing speaks of: what it shows is shown, but of what the sockets said nothing is known.
+/// Loads a capture without a document: the packets are known, but none of the system calls. Fails if the file cannot be
+/// read, or if it has no TCP segment, unless it is a damaged file named like the capture of a trial.
 pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
     let bytes = read_file(path, LONGEST_CAPTURE, links).map_err(|why| unreadable(path, why))?;
     let capture = Capture::read(&bytes);
@@ -141,7 +145,7 @@ pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
     let parts = parts_of_stem(stem);
     let (client, server, flaw) = match (ends(&capture.packets), capture.flaw) {
         (Some((client, server)), _) => (client, server, Flaw::TranscriptMissing),
-        // One of ours, by its name, that a run was killed while it wrote it.
+        // Named like the capture of a trial: probably the run was killed while it wrote the file.
         (None, Some(flaw)) if parts.is_some() => (NOWHERE, NOWHERE, flaw),
         (None, _) => return Err(nothing_to_judge(path, &capture)),
     };
@@ -197,7 +201,7 @@ fn nothing_to_judge(path: &Path, capture: &Capture) -> Error {
     }
 }
 
-/// Client and server: who sends the first SYN and to whom, or who sends the first segment.
+/// Returns client and server: source and destination of the first SYN without ACK, or else of the first segment.
 fn ends(packets: &[Packet]) -> Option<(SocketAddr, SocketAddr)> {
     let segments = packets.iter().filter_map(|packet| match packet {
         Packet::Tcp(segment) => Some(segment),

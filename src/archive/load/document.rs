@@ -1,5 +1,5 @@
-//! Documents of [`SCHEMA`], as far as they are judged again: which trials they speak of, and where it goes wrong if they
-//! are none.
+//! Documents of [`SCHEMA`]: their trials, as far as these are judged again, and the offset of the first error if a
+//! document is malformed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -22,32 +22,32 @@ use rstproof_core::kernel::counters::is_read;
 use rstproof_core::printable::printable;
 use rstproof_core::report::{CaptureReport, EvidenceSources, Header, Host, SCHEMA, Tool};
 
-/// A trial takes some kilobytes, and a whole document is no longer than `LONGEST_DOCUMENT`. Of elements that are none there
-/// could be very many.
+/// Maximum number of trials in a document. `LONGEST_DOCUMENT` allows fewer genuine trials, which have some kilobytes
+/// each, but far more elements that are not trials.
 const MOST_TRIALS: usize = 4_000_000;
 
-/// A script has a dozen calls. A trial of more than this is none.
+/// Maximum number of calls, and of steps, in a trial. A genuine script has a dozen calls.
 const MOST_CALLS: usize = 1_000;
 
-/// And some dozen events.
+/// Maximum number of trace events in a trial. A genuine trial has some dozens.
 const MOST_EVENTS: usize = 10_000;
 
-/// Names of kernels, programs and interfaces are repeated for each trial or frame; the longest, of `struct utsname`, have 64
-/// bytes.
+/// Maximum length of the name of a kernel, program or interface, in bytes. The longest genuine ones, in
+/// `struct utsname`, have 64 bytes. Names are repeated for each trial or frame, so long ones would take much memory.
 const LONGEST_NAME: usize = 1024;
 
-/// A filter is typed, and stands in one option of an interface's block.
+/// Maximum length of a filter, in bytes: a filter is stored in one option of a pcapng interface block.
 const LONGEST_FILTER: usize = 65_535;
 
-/// A document; fields that are not needed here are passed over.
+/// Document of a run or of one trial. Fields that are not needed here are ignored.
 pub(super) struct Document<'a> {
     pub(super) tool: Tool,
     pub(super) host: Host,
     evidence_sources: EvidenceSources,
     pub(super) capture: CaptureReport,
-    /// What went into the hashes of its trials.
+    /// Result of [`recorder`], which the hashes of the trials cover.
     pub(super) recorder: String,
-    /// Whether it is that of a whole run, whose trials were not all captured through the same filter.
+    /// True for the report of a whole run, whose trials were not all captured with the same filter.
     is_report: bool,
     trials: Vec<&'a RawValue>,
 }
@@ -62,7 +62,7 @@ struct Stored<'a> {
     trials: Vec<&'a RawValue>,
 }
 
-/// All of them, if there are not too many to be remembered.
+/// Deserializes the trials of a document. Fails if there are more than [`MOST_TRIALS`].
 fn trials<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
     struct Trials;
     impl<'de> Visitor<'de> for Trials {
@@ -94,7 +94,8 @@ struct Schema {
 }
 
 impl Document<'_> {
-    /// Whether what it says of the capture is what that says of itself, if it does.
+    /// Returns true if interface, filter and losses in the document are those in the capture, as far as the capture has
+    /// them.
     pub(super) fn describes(&self, capture: &Capture, interface: &str) -> bool {
         let told = &self.capture;
         let is = |saved: &Option<String>, told: &str| saved.as_ref().is_none_or(|it| it == told);
@@ -103,7 +104,8 @@ impl Document<'_> {
             && (self.is_report || capture.filter.is_none() || capture.dropped == told.dropped)
     }
 
-    /// The trial that stands there, read and judged against the others that have been read.
+    /// Loads the trial `stored` and checks it against the trials already loaded: no two may have the same capture, and
+    /// the trial's own document may not differ from the report of the run.
     fn trial(&self, path: &Path, raw: &RawValue, stored: StoredTrial<'_>, seen: &Seen) -> Trial {
         let known = stored.capture_name().and_then(|name| {
             if seen.captures.contains(name) {
@@ -114,7 +116,7 @@ impl Document<'_> {
             (self.is_report && !agrees(&copy, raw.get())).then_some(Flaw::CopiesDiffer)
         });
         let mut trial = stored.load(path, self, known);
-        // Another version may have told it in other words.
+        // Another version may have worded the report differently.
         if self.tool.version == host::this_tool().version {
             trial.recorded = Some(raw.get().to_owned());
         }
@@ -124,14 +126,15 @@ impl Document<'_> {
     }
 }
 
-/// What has been met of a document.
+/// Host of a document, and the captures of the trials read so far.
 struct Seen {
     host: Rc<Host>,
     captures: BTreeSet<String>,
 }
 
-/// The trials of a document, or only those of these captures. Gives the names of the captures that it speaks of; of one
-/// that cannot be read they are not known, but those of its own stem may be meant.
+/// Passes the trials of a document, or only those with captures in `only`, to `take`. Returns the names of all captures
+/// in the document. A document or trial that cannot be read is assumed to describe the captures of the document's own
+/// stem. Fails only with an error of `take`.
 pub(super) fn each_of_document(
     path: &Path,
     links: Links,
@@ -170,7 +173,8 @@ pub(super) fn each_of_document(
     Ok(seen.captures)
 }
 
-/// What a document says of who wrote it, where, and whom it asked.
+/// Returns the header of a document: program, host and evidence sources. Fails if it is malformed or has
+/// another schema.
 pub(crate) fn header(path: &Path, bytes: &[u8]) -> Result<Header, Error> {
     let document = document(path, bytes)?;
     Ok(Header {
@@ -181,7 +185,7 @@ pub(crate) fn header(path: &Path, bytes: &[u8]) -> Result<Header, Error> {
     })
 }
 
-/// Gives every trial of a document, read as what is wanted of it.
+/// Deserializes every trial of a document as `T` and passes it to `take`. Fails at the first malformed one.
 pub(crate) fn trials_of<'a, T: Deserialize<'a>>(
     path: &Path,
     bytes: &'a [u8],
@@ -199,6 +203,7 @@ fn read_trial<'a, T: Deserialize<'a>>(
     raw: &'a RawValue,
 ) -> Result<T, Error> {
     serde_json::from_str(raw.get()).map_err(|error| {
+        // A raw value borrows from `bytes`, so the distance between their addresses is its offset in the document.
         let start = raw.get().as_ptr().addr() - bytes.as_ptr().addr();
         malformed(path, start + offset(raw.get().as_bytes(), &error), &error)
     })
@@ -249,7 +254,7 @@ fn stored_trial<'a>(
     Ok(stored)
 }
 
-/// What people are shown of a stranger's host.
+/// Escapes the texts of a host from an untrusted document for output.
 fn printable_host(host: &Host) -> Host {
     Host {
         sysname: printable(&host.sysname),
@@ -269,8 +274,9 @@ fn own_captures(path: &Path) -> BTreeSet<String> {
 }
 
 fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
+    // A document of another schema usually fails to parse as well; the schema is then the more useful error.
     let result = serde_json::from_slice::<Stored<'_>>(bytes);
-    // Another schema's other fields need not be known here to say so.
+    // Parsed separately, because the other fields of another schema are unknown here.
     let schema = serde_json::from_slice::<Schema>(bytes);
     if let Ok(Schema { schema }) = schema
         && schema != u64::from(SCHEMA)
@@ -318,7 +324,7 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
     })
 }
 
-/// A document is not what it should be, for this reason.
+/// Returns the error for a document that is refused, with the reason.
 pub(crate) fn refused(path: &Path, reason: String) -> Error {
     Error::File {
         action: "read",
@@ -329,19 +335,19 @@ pub(crate) fn refused(path: &Path, reason: String) -> Error {
 
 fn malformed(path: &Path, offset: usize, error: &serde_json::Error) -> Error {
     let text = error.to_string();
-    // Where it is, is said in bytes.
+    // The message has a byte offset instead of the line and column of serde_json.
     let text = text.split(" at line ").next().unwrap_or(&text);
     refused(path, format!("byte {offset}: {text}"))
 }
 
-/// The byte that the parser was at.
+/// Returns the byte offset of a parse error, from its line and column.
 fn offset(bytes: &[u8], error: &serde_json::Error) -> usize {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let before = lines.take(error.line().saturating_sub(1));
     before.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1)
 }
 
-/// Whether the trial's own document, if there is one, says the same of it as the report does.
+/// Returns true if the trial in its own document equals the one in the report, or if there is no such document.
 fn agrees(copy: &Path, trial: &str) -> bool {
     let bytes = match read_file(copy, LONGEST_CAPTURE, Links::Refused) {
         Ok(bytes) => bytes,
@@ -356,7 +362,8 @@ fn agrees(copy: &Path, trial: &str) -> bool {
     own.get() == trial || are_equal(own.get(), trial)
 }
 
-/// Whether two texts are the same JSON, in which no name is given twice. What `check` adds to a trial is no part of it.
+/// Returns true if both texts are the same JSON, and neither has an object with a duplicate name. Ignores the field
+/// that `check` adds to a trial.
 pub(super) fn are_equal(one: &str, other: &str) -> bool {
     let value = |text| {
         let mut value = serde_json::from_str::<Unambiguous>(text).ok()?;
@@ -368,7 +375,7 @@ pub(super) fn are_equal(one: &str, other: &str) -> bool {
     value(one).is_some_and(|one| Some(one) == value(other))
 }
 
-/// JSON, in which a name that is given twice is an error: which one counts, readers decide differently.
+/// JSON value in which a duplicate name is an error, because readers differ in which one counts.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Unambiguous {

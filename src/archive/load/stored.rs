@@ -1,4 +1,4 @@
-//! One trial of a document, made evidence again together with its capture.
+//! Trial in a document: restores its evidence from the document and the capture.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Call, Errno, Events, Op, Outcome, Role};
 use rstproof_core::verdict::Verdict;
 
-/// A trial as a document has it; what the judge finds out for itself is left out.
+/// Trial as stored in a document, without the fields that the judge derives from the others.
 #[derive(Deserialize)]
 pub(super) struct StoredTrial<'a> {
     #[serde(borrow)]
@@ -59,6 +59,7 @@ pub(super) struct StoredTrial<'a> {
 }
 
 #[derive(Deserialize)]
+// Validated during deserialization, so that an impossible result is an error with its offset in the document.
 #[serde(try_from = "RawCall<'_>")]
 pub(super) struct StoredCall {
     role: Role,
@@ -111,6 +112,7 @@ impl TryFrom<RawCall<'_>> for StoredCall {
                 }
                 _ => return Err(format!("the result of {} is none", shown())),
             },
+            // Only poll(2) returns events.
             _ if revents.is_some() => {
                 return Err(format!("the result of {} is none", shown()));
             }
@@ -133,15 +135,16 @@ impl TryFrom<RawCall<'_>> for StoredCall {
 }
 
 impl StoredTrial<'_> {
-    /// The name of its capture, which lies beside the document and nowhere else, whatever is written there. A trial that
-    /// was skipped has none.
+    /// Returns the file name of the capture, which is always in the directory of the document: a path is not accepted.
+    /// Returns `None` for a skipped trial, which has no capture.
     pub(super) fn capture_name(&self) -> Option<&str> {
         let name = self.capture_file.as_deref()?;
         let is_name = Path::new(name).file_name() == Some(OsStr::new(name));
         (is_name && self.skipped.is_none()).then_some(name)
     }
 
-    /// Makes evidence of it and of its capture; without that if the document is known to be flawed in what it says of it.
+    /// Restores the trial from the document and its capture. The capture is not read if a flaw of the document is
+    /// already known.
     pub(super) fn load(self, path: &Path, document: &Document<'_>, known: Option<Flaw>) -> Trial {
         let host = &document.host;
         let kernel = Kernel::of(&host.sysname, &host.release, &host.version);
@@ -164,6 +167,7 @@ impl StoredTrial<'_> {
                 Some(capture) => self.join(&capture, document, &mut joined),
                 None => joined.evidence.flaw = Some(Flaw::CaptureMissing),
             }
+            // Outweighs a flaw of the capture: without the scenario there is nothing to judge by.
             if scenario.is_none() {
                 joined.evidence.flaw = Some(Flaw::ScenarioUnknown);
             }
@@ -181,7 +185,7 @@ impl StoredTrial<'_> {
             },
             evidence: joined.evidence,
             name: printable(&self.scenario),
-            // One that was skipped has no capture, whatever is said of it.
+            // A skipped trial has no capture, whatever the document claims.
             capture_file: self.capture_file.filter(|_| self.skipped.is_none()),
             capture_sha256: self.capture_sha256,
             skipped: self.skipped.as_deref().map(printable),
@@ -191,7 +195,7 @@ impl StoredTrial<'_> {
         }
     }
 
-    /// What the sockets said.
+    /// Returns the evidence in the document: everything but the packets.
     fn transcript(&self) -> Evidence {
         let began = self.began_realtime_ns;
         let at = |ns: i64| Timestamp(began.saturating_add(ns));
@@ -235,7 +239,7 @@ impl StoredTrial<'_> {
         }
     }
 
-    /// Adds the capture to the transcript, and what the two do not agree in.
+    /// Adds the packets of the capture to the transcript, and the flaw if the two contradict each other.
     fn join(&self, path: &Path, document: &Document<'_>, joined: &mut Joined) {
         let evidence = &mut joined.evidence;
         let bytes = match read_file(path, LONGEST_CAPTURE, Links::Refused) {
@@ -253,7 +257,8 @@ impl StoredTrial<'_> {
         let capture = Capture::read(&bytes);
         evidence.flaw = self.disagreement(&capture, document, evidence, &content);
         evidence.packets = capture.packets;
-        // What the files show counts, not what is written of them.
+        // The capture decides, not the claims of the document: the fence must be its last packet, and the larger loss
+        // counts.
         let fence = evidence.completeness.fence;
         let last = evidence.packets.last();
         let shows_fence = fence.zip(last).is_some_and(|(fence, last)| fence.is(last));
@@ -275,6 +280,7 @@ impl StoredTrial<'_> {
         let recorder = &document.recorder;
         let calls = calls_sha256(recorder, &self.scenario, self.family, interface, transcript);
         let hash = transcript_sha256(&calls, self.run, transcript);
+        // From specific to general: any change of the file changes its hash as well, which is compared last.
         if capture.flaw.is_some() {
             return capture.flaw;
         }
@@ -288,7 +294,7 @@ impl StoredTrial<'_> {
         (!is_same || !capture.is_bound()).then_some(Flaw::CaptureAltered)
     }
 
-    /// The first frame of which transcript and capture do not say the same.
+    /// Returns the number of the first frame in which transcript and capture differ; `None` if they agree.
     fn first_difference(
         &self,
         transcript: &Evidence,
@@ -305,7 +311,7 @@ impl StoredTrial<'_> {
     }
 }
 
-/// A transcript with its capture.
+/// Transcript combined with its capture.
 struct Joined {
     evidence: Evidence,
     /// SHA-256 of the capture file, if it could be read.
