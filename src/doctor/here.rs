@@ -29,6 +29,7 @@ pub(super) struct Here {
 
 impl Here {
     pub(super) fn look(machine: &str) -> Self {
+        // The file is missing only in kernels without user namespaces.
         let contained =
             std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps_everybody(&map));
         Self {
@@ -76,6 +77,7 @@ impl Here {
     pub(super) fn named_in(&self, text: &str) -> Option<String> {
         let command = text
             .split('`')
+            // Every second piece is between backquotes.
             .skip(1)
             .step_by(2)
             .find(|command| !command.contains('…'))?;

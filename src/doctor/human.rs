@@ -52,6 +52,7 @@ fn heading(examination: &Examination) -> String {
         distribution => format!("{distribution}, {who}"),
     };
     let mut out = String::new();
+    // Escaped, because os-release may have control characters.
     for text in [program, system] {
         for line in wrap(&printable(&text), WIDTH) {
             let _ = writeln!(out, "{line}");

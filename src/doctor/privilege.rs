@@ -32,6 +32,7 @@ pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check
             let (what, remedy) = told(error);
             let what = name.map_or(what, |name| format!("{name} forbids them"));
             let mend = here.named_in(&remedy);
+            // `sudo` gives root nothing, so only a setting could help.
             if here.is_root() && mend.is_none() {
                 let what = format!("{what}; that cannot be changed from here");
                 return check(what).less(Status::Missing, PRIVATE_TRIALS, None);
@@ -107,6 +108,7 @@ pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
         filter: None,
         addresses: vec![Ipv4Addr::LOCALHOST.into()],
         ports: 8080..=8082,
+        // The capture is only opened: no frame is read from it.
         small_ring: true,
         tap: rstproof_core::packet::Tap::Both,
         crossing: Vec::new(),

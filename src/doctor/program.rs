@@ -35,6 +35,7 @@ pub(super) async fn all(here: &Here) -> Result<Vec<Check>, Error> {
     // Otherwise a program that root executes would regain all capabilities.
     set_no_new_privs().map_err(|errno| Error::system("give up new privileges", errno))?;
     let qemu = qemu(&here.machine);
+    // Concurrently, because each program may take the whole time limit.
     let (nft, qemu, tshark) = tokio::join!(
         look(
             "nft",

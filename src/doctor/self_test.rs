@@ -68,6 +68,7 @@ pub(super) async fn attempt() -> Attempt {
         // Fails only if the time limit passed, which has been reported then.
         let _ = sender.send(attempt);
     };
+    // A network namespace is entered by a single thread, and this one must stay outside.
     if let Err(error) = thread::Builder::new().name("trial".to_owned()).spawn(work) {
         return failed(Error::start("start a worker", &error));
     }
@@ -260,6 +261,7 @@ pub(super) fn verdict(
         Some(first) => {
             let mut check =
                 check(format!("not tried without {}", first.name)).blocked(first.id, costs);
+            // The host's own loopback is the alternative if there is no fix.
             check.fix = first.fix.clone().or(way_out);
             check
         }
