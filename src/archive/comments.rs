@@ -104,7 +104,8 @@ fn segment_facts(
     }
 }
 
-/// Returns the sender's call that was in progress when the segment was sent, if it is a call that can send.
+/// Returns the sender's call that was in progress when the segment was sent. Skips read(2), accept(2) and
+/// `getsockopt(SO_ERROR)`, which send no data.
 fn call_of_sender<'a>(evidence: &'a Evidence, sender: Role, segment: &Segment) -> Option<&'a Call> {
     evidence.calls.iter().find(|call| {
         let sends = !matches!(call.op, Op::Read(_) | Op::Accept | Op::SocketError);
