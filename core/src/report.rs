@@ -1,10 +1,10 @@
-//! What is told about trials: one [`TrialReport`] a trial, rendered by one file per format.
+//! Machine-readable reports of trials: one [`TrialReport`] per trial, rendered by one file per format.
 //!
-//! The serialised form is schema 2 of the machine output, described in `docs/schema/`: fields are added, never renamed. The
-//! human form is made from the same value, so that both always say the same.
+//! The serialised form is schema 2 of the machine output, described in `docs/schema/`: fields are added, never renamed.
+//! The human form is rendered from the same value, so the two always agree.
 //!
-//! A trial may come from hostile files: nothing here takes more time than its calls and frames, sorted, are worth. Its
-//! calls are in the order of their index, its frames and RSTs in the order of their number.
+//! A trial may come from hostile files. Building its report therefore takes no more time than sorting its calls and
+//! frames. Calls are ordered by index, frames and RSTs by frame number.
 
 pub mod kernel;
 
@@ -28,29 +28,30 @@ use crate::verdict::{Attribution, Judgement, ResetOrigin, Verdict};
 /// Version of the machine output.
 pub const SCHEMA: u32 = 2;
 
-/// What is the same for all trials of a run, known when it begins.
+/// Facts common to all trials of a run, known when the run begins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Header {
-    /// Version of this form: [`SCHEMA`].
+    /// Version of the machine output: [`SCHEMA`].
     pub schema: u32,
-    /// The program that wrote it.
+    /// Program that wrote the report.
     pub tool: Tool,
-    /// The host that the trials ran on.
+    /// Host on which the trials ran.
     pub host: Host,
     /// Evidence sources that were used.
     pub evidence_sources: EvidenceSources,
 }
 
-/// The program that wrote a report.
+/// Program that wrote a report.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tool {
-    /// `rstproof`.
+    /// Name of the program: `rstproof`.
+    // Strings that this program writes are static, and owned when they are read back: hence `Cow` here and below.
     pub name: Cow<'static, str>,
-    /// Its version.
+    /// Version of the program.
     pub version: Cow<'static, str>,
 }
 
-/// The host that trials ran on, as `uname(2)` and libpcap tell.
+/// Host on which trials ran, as reported by `uname(2)` and libpcap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the names are those of `struct utsname`
 pub struct Host {
@@ -64,136 +65,137 @@ pub struct Host {
 /// Evidence sources of the trials, besides the system calls.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EvidenceSources {
-    /// The packets on the wire.
+    /// Flag: packets were captured.
     pub capture: bool,
-    /// The kernel's trace events.
+    /// Flag: kernel trace events were recorded.
     pub kernel_trace: bool,
-    /// The kernel's counters.
+    /// Flag: kernel counters were read.
     pub counters: bool,
     /// Reason why there is no kernel trace, if one was wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_trace_note: Option<Cow<'static, str>>,
 }
 
-/// What was captured with.
+/// Settings and losses of the packet capture.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CaptureReport {
     /// Interface name.
     pub interface: String,
-    /// The BPF filter in force; that of the first worker, they differ in their addresses only.
+    /// BPF filter of the first worker; those of other workers differ only in their addresses.
     pub filter: String,
-    /// Frames that the kernel had no room for, all workers together.
+    /// Number of frames that the kernel dropped for lack of buffer space, in all workers together.
     pub dropped: u64,
 }
 
-/// One trial. Times are nanoseconds since `began_realtime_ns`; calls are named by their index, frames by their number.
+/// Report of one trial. Times are nanoseconds since `began_realtime_ns`. Calls are identified by index, frames by
+/// number.
 #[derive(Clone, Debug, Serialize)]
 pub struct TrialReport {
     /// Id of the scenario.
     pub scenario: Cow<'static, str>,
     /// Address family.
     pub family: Family,
-    /// Which repetition, from 1.
+    /// Number of the repetition, from 1.
     pub run: u32,
-    /// `None` if it was skipped.
+    /// Verdict; `None` if the trial was skipped.
     pub verdict: Option<Verdict>,
-    /// Why it was skipped.
+    /// Reason why the trial was skipped; `None` if it ran.
     pub skipped: Option<String>,
-    /// Reason why it is inconclusive; `None` if it is not.
+    /// Reason why the trial is inconclusive; `None` if it is not.
     pub inconclusive_reason: Option<Remark>,
-    /// What speaks against it, if it is refuted.
+    /// Failed checks, if the trial is refuted.
     pub findings: Vec<Remark>,
-    /// The file that its frames were saved in, relative to the report.
+    /// Capture file with the frames of the trial, relative to the report.
     pub capture_file: Option<String>,
-    /// SHA-256 of that file, in hexadecimal digits.
+    /// SHA-256 of the capture file, in hexadecimal digits.
     pub capture_sha256: Option<String>,
-    /// When it began: nanoseconds since the Unix epoch, `CLOCK_REALTIME`.
+    /// Time at which the trial began: nanoseconds since the Unix epoch, `CLOCK_REALTIME`.
     pub began_realtime_ns: i64,
-    /// The client's address.
+    /// Address of the client.
     pub client: Option<SocketAddr>,
-    /// The server's address.
+    /// Address of the server.
     pub server: Option<SocketAddr>,
-    /// What the sockets said.
+    /// System calls of the trial.
     pub calls: Vec<CallReport>,
-    /// When the steps of the script that are no calls were made.
+    /// Times of the script steps that are not calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepReport>,
-    /// What the wire showed of this connection.
+    /// Captured frames of the connection.
     pub packets: Vec<PacketReport>,
-    /// The RSTs among them.
+    /// RSTs among the captured frames.
     pub resets: Vec<ResetReport>,
-    /// The kernel's trace events.
+    /// Trace events of the kernel.
     pub kernel_events: Vec<EventReport>,
-    /// Which facts they can tell of; `None` if the trace was not asked.
+    /// Facts that the trace events cover; `None` if the trace was not available.
     pub trace_coverage: Option<Coverage>,
-    /// By how much the kernel's counters moved; those that did not are left out.
+    /// Increases of the kernel's counters, by name; unchanged counters are left out.
     pub counters: BTreeMap<String, u64>,
-    /// Those that this kernel does not count; `None` if they were not asked.
+    /// Counters that this kernel does not have; `None` if the counters were not read.
     pub unsupported_counters: Option<Vec<String>>,
-    /// The longest time that the process did not run during the trial, if it was long enough to matter.
+    /// Longest time in nanoseconds for which the process did not run during the trial; 0 if too short to matter.
     #[serde(skip_serializing_if = "is_none_at_all")]
     pub process_stall_ns: u64,
-    /// What the host says of itself, if that may have changed the trial.
+    /// State of the host, if it may have affected the trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_state: Option<HostState>,
-    /// How far the capture can be taken for complete.
+    /// Completeness of the capture.
     pub completeness: Option<Completeness>,
-    /// What it was judged again from, if it was saved evidence.
+    /// Saved evidence that the trial was judged from; `None` for a live trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Source>,
 }
 
-/// What serde asks of a number that is left out where it is 0.
+/// Predicate for `skip_serializing_if`: true if the number is 0. Takes a reference because serde passes one.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_none_at_all(number: &u64) -> bool {
     *number == 0
 }
 
-/// Saved evidence that a trial was judged again from.
+/// Saved evidence that a trial was judged from.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Source {
-    /// Its capture file, or where there is none the document that speaks of it.
+    /// Capture file of the trial; if there is none, the document that describes the trial.
     pub file: String,
-    /// The verdict that was recorded with it.
+    /// Verdict recorded with the evidence.
     pub recorded_verdict: Option<Verdict>,
-    /// Release of the kernel that it was recorded on, if that is known.
+    /// Release of the kernel on which the evidence was recorded, if known.
     pub kernel_release: Option<String>,
-    /// Version of the program that recorded it, if that is known.
+    /// Version of the program that recorded the evidence, if known.
     pub tool_version: Option<String>,
 }
 
-/// A finding or a gap.
+/// Finding, or reason for an inconclusive verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Remark {
     /// Stable id, kebab-case.
     pub id: &'static str,
-    /// One line.
+    /// Message for people, in one line.
     pub message: String,
 }
 
-/// One call.
+/// One system call. Times are nanoseconds since the trial began.
 #[derive(Clone, Debug, Serialize)]
 pub struct CallReport {
-    /// Its index.
+    /// Index of the call among the calls of the trial.
     pub index: usize,
-    /// Who made it.
+    /// End that made the call.
     pub role: Role,
-    /// The system call's name.
+    /// Name of the system call.
     pub call: &'static str,
-    /// What it was called with.
+    /// Arguments, as text.
     pub arguments: String,
-    /// When it was entered.
+    /// Time at which the call was entered.
     pub began_ns: i64,
-    /// When it had returned.
+    /// Time at which the call had returned.
     pub ended_ns: i64,
-    /// How it ended.
+    /// Result of the call.
     pub result: ResultReport,
-    /// What its error came from, if it was told of one.
+    /// Cause of the error, if the call returned one.
     pub cause: Option<CauseReport>,
 }
 
 impl CallReport {
-    /// What people call it: the system call, or the socket option that it asks for.
+    /// Returns the usual name of the call: the system call, or for `getsockopt` the socket option it reads.
     #[must_use]
     pub fn name(&self) -> &str {
         match self.call {
@@ -203,18 +205,18 @@ impl CallReport {
     }
 }
 
-/// One step of the script that is no call. Times are nanoseconds since the trial began.
+/// One script step that is not a call. Times are nanoseconds since the trial began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepReport {
-    /// Its index in the script.
+    /// Index of the step in the script.
     pub step: usize,
-    /// When it began.
+    /// Time at which the step began.
     pub began_ns: i64,
-    /// When it had ended.
+    /// Time at which the step had ended.
     pub ended_ns: i64,
-    /// When the segment was captured that it waited for; `None` if it did not wait for one, or none came.
+    /// Time at which the awaited segment was captured; `None` if the step awaited none, or none arrived.
     pub captured_ns: Option<i64>,
-    /// Whether it waited in vain, until its time bound.
+    /// True if the step reached its time limit without the awaited segment.
     pub timed_out: bool,
 }
 
@@ -229,7 +231,7 @@ impl StepReport {
         }
     }
 
-    /// The same as evidence, of a trial that began then.
+    /// Returns the step in the form that evidence uses. `began` is the time at which the trial began.
     #[must_use]
     pub fn times(&self, began: Timestamp) -> StepTimes {
         let at = |ns: i64| Timestamp(began.0.saturating_add(ns));
@@ -243,8 +245,9 @@ impl StepReport {
     }
 }
 
-/// How a call ended.
+/// Result of a call.
 #[derive(Clone, Copy, Debug, Serialize)]
+// The field names identify the variant, so the JSON needs no tag.
 #[serde(untagged)]
 #[allow(missing_docs)] // the fields are named after what they hold
 pub enum ResultReport {
@@ -254,12 +257,12 @@ pub enum ResultReport {
     Failed {
         errno: Errno,
     },
-    /// `getsockopt(SO_ERROR)` returned 0 and this error.
+    /// `getsockopt(SO_ERROR)` returned 0 and this error; `None` if no error was on the socket.
     SocketError {
         ok: i64,
         so_error: Option<Errno>,
     },
-    /// `poll` returned 1, or 0 if the mask is empty.
+    /// `poll` returned 1 with these events, or 0 if there were none.
     Polled {
         ok: i64,
         revents: Events,
@@ -285,7 +288,7 @@ impl From<Outcome> for ResultReport {
 }
 
 impl ResultReport {
-    /// The error that the caller was told of.
+    /// Returns the error that the call reported: as its own failure, or as the value of `SO_ERROR`.
     #[must_use]
     pub fn errno(self) -> Option<Errno> {
         match self {
@@ -308,94 +311,94 @@ impl std::fmt::Display for ResultReport {
     }
 }
 
-/// What the error of a call came from.
+/// Cause of a call's error. Frames are numbers in the capture file, calls are indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CauseReport {
-    /// The RST in this frame, which this call was the one to be told of.
+    /// RST in this frame, whose error this call reported.
     Reset(u32),
-    /// The RST in this frame had killed the connection before.
+    /// Earlier RST in this frame, which had already closed the connection.
     AfterReset(u32),
-    /// This earlier call had shut the caller's own sending side down.
+    /// Earlier call that shut down the caller's own sending side.
     OwnShutdown(usize),
-    /// This call had dissolved or cancelled the caller's own connection.
+    /// Call that dissolved or cancelled the caller's own connection.
     OwnDisconnect(usize),
-    /// The RST in this frame, with which the caller's own socket had answered.
+    /// RST in this frame, which the caller's own socket had sent as a reply.
     OwnReset(u32),
-    /// The socket has no connection.
+    /// Missing connection: the socket is not connected.
     NotConnected,
-    /// This earlier call had shut the listener down.
+    /// Earlier call that shut down the listener.
     NotListening(usize),
-    /// This earlier call had asked not to wait, or not for long.
+    /// Earlier call that made the socket non-blocking, or set a short timeout.
     WouldBlock(usize),
-    /// The time that this earlier call allows the other end had run out.
+    /// Earlier call that set the timeout for the other end, which expired.
     TimedOut(usize),
-    /// What the caller's end had sent was not acknowledged, and its kernel gave up.
+    /// Missing acknowledgment: the kernel gave up retransmitting what the caller's end had sent.
     Unanswered,
-    /// The ICMP error in this frame.
+    /// ICMP error in this frame.
     Icmp(u32),
-    /// An administrator had destroyed the socket in this call.
+    /// Call in which an administrator destroyed the socket.
     Destroyed(usize),
-    /// This host knows no way to the address.
+    /// Missing route: this host has none to the address.
     NoRoute,
-    /// This call, of another thread, waited on the same socket.
+    /// Call of another thread that was waiting on the same socket.
     InUse(usize),
-    /// Nothing that is known here.
+    /// No known cause, or an error that does not fit its cause.
     Unexplained,
 }
 
 /// One captured frame of the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketReport {
-    /// Its number in the capture file.
+    /// Number of the frame in the capture file.
     pub frame: u32,
-    /// The interface it was captured on.
+    /// Interface on which the frame was captured.
     pub interface: String,
-    /// When it was stamped.
+    /// Capture time, in nanoseconds since the trial began.
     pub at_ns: i64,
-    /// `tcp` or `icmp`.
+    /// Protocol: `tcp` or `icmp`.
     pub protocol: Cow<'static, str>,
-    /// The end that sent it; `None` if neither did.
+    /// End that sent the frame; `None` if neither did, or for ICMP.
     pub from: Option<Role>,
-    /// tcpdump's letters; `None` if it is not TCP.
+    /// TCP flags in tcpdump's letters; `None` for ICMP.
     pub flags: Option<String>,
-    /// Relative to the sender's initial number.
+    /// Sequence number, relative to the sender's initial sequence number.
     pub seq: Option<u32>,
-    /// Relative to the receiver's initial number.
+    /// Acknowledgment number, relative to the receiver's initial sequence number.
     pub ack: Option<u32>,
-    /// Bytes of payload.
+    /// Length of the payload in bytes.
     pub len: u32,
-    /// Window field, not scaled.
+    /// Window field, not scaled; `None` for ICMP.
     pub win: Option<u16>,
 }
 
 /// One RST of the connection.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResetReport {
-    /// Its frame.
+    /// Number of the frame in the capture file.
     pub frame: u32,
-    /// Whose address it carries as its source.
+    /// End whose address the RST carries as its source.
     pub from: Role,
-    /// What it looks like; `None` if like nothing that Linux makes.
+    /// Form of the RST; `None` if Linux sends no RST of this form.
     pub form: Option<Form>,
-    /// The state in which it found its receiver.
+    /// State of the receiver when the RST arrived.
     pub receiver_state: State,
-    /// Whether the receiver had to believe it.
+    /// True if the receiver was required to accept the RST.
     pub acceptable: bool,
-    /// On what ground.
+    /// Reason why the RST is acceptable or not.
     pub acceptance: String,
-    /// Who sent it, by the kernel's own word.
+    /// Sender of the RST, as reported by the kernel trace.
     pub sender: Sender,
-    /// Why it was sent: the name of an `sk_rst_reason`.
+    /// Reason for sending the RST, as reported by the kernel trace: the name of an `sk_rst_reason`.
     pub kernel_reason: Option<String>,
-    /// The frame that it answers, if it is an answer.
+    /// Frame that the RST replies to, if it is a reply.
     pub triggered_by: Option<u32>,
-    /// The calls whose error it accounts for.
+    /// Indices of the calls whose error the RST explains.
     pub explains_calls: Vec<usize>,
 }
 
 impl Source {
-    /// What is to be said if the verdict that was recorded is another one.
+    /// Returns a note with the recorded verdict and tool version, if that verdict differs from `verdict`.
     #[must_use]
     pub fn disagreement(&self, verdict: Option<Verdict>) -> Option<String> {
         let recorded = self
@@ -407,7 +410,7 @@ impl Source {
 }
 
 impl TrialReport {
-    /// The report of a trial that was run.
+    /// Creates the report of a trial that was run.
     #[must_use]
     pub fn new(
         scenario: &Scenario,
@@ -467,7 +470,7 @@ impl TrialReport {
         }
     }
 
-    /// The report of a trial that this host cannot run.
+    /// Creates the report of a trial that this host cannot run.
     #[must_use]
     pub fn skipped(scenario: &Scenario, family: Family, run: u32, why: String) -> Self {
         Self {
@@ -476,7 +479,7 @@ impl TrialReport {
         }
     }
 
-    /// The report of a trial that could not be played to its end, with the id of the gap and the reason: nothing is known of it.
+    /// Creates the report of a trial that could not be run to its end: inconclusive, with this id and reason.
     #[must_use]
     pub fn unplayed(
         scenario: &Scenario,
@@ -491,7 +494,7 @@ impl TrialReport {
         }
     }
 
-    /// A trial of which nothing is known yet.
+    /// Creates a report with no results yet.
     fn blank(scenario: &Scenario, family: Family, run: u32) -> Self {
         Self {
             scenario: scenario.id.into(),
@@ -521,7 +524,7 @@ impl TrialReport {
         }
     }
 
-    /// The first RST that accounts for the error of a call, and that call.
+    /// Returns the first RST that explains the error of a call, and that call.
     #[must_use]
     pub fn proof(&self) -> Option<(&ResetReport, &CallReport)> {
         self.resets.iter().find_map(|reset| {
@@ -531,7 +534,7 @@ impl TrialReport {
     }
 }
 
-/// The steps of this trial's script that are no calls.
+/// Returns the script steps of this trial that are not calls.
 #[must_use]
 pub fn steps(evidence: &Evidence) -> Vec<StepReport> {
     let steps = evidence.steps.iter();
@@ -540,7 +543,7 @@ pub fn steps(evidence: &Evidence) -> Vec<StepReport> {
         .collect()
 }
 
-/// The kernel's trace events of this trial.
+/// Returns the kernel trace events of this trial.
 #[must_use]
 pub fn events(evidence: &Evidence) -> Vec<EventReport> {
     let events = evidence.trace.iter().flat_map(|trace| &trace.events);
@@ -550,7 +553,9 @@ pub fn events(evidence: &Evidence) -> Vec<EventReport> {
 }
 
 fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgement) -> CallReport {
+    // A report must not panic. An index out of range becomes frame 0, which no capture has.
     let frame = |reset: usize| judgement.resets.get(reset).map_or(0, |reset| reset.frame);
+    // `blames` is ordered by call. A linear search for each call would be quadratic for a hostile file.
     let place = judgement.blames.binary_search_by_key(&index, |(of, _)| *of);
     let blame = place.ok().and_then(|place| judgement.blames.get(place));
     CallReport {
@@ -585,8 +590,9 @@ fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgemen
     }
 }
 
-/// For each RST the calls whose error it accounts for: [`Judgement::explained_by`] of all of them in one pass.
+/// Returns, for each RST, the calls whose error it explains: [`Judgement::explained_by`] of all RSTs in one pass.
 fn explained(judgement: &Judgement) -> Vec<Vec<usize>> {
+    // One pass over the errors, not one for each RST: a hostile capture may have many of both.
     let mut explained = vec![Vec::new(); judgement.resets.len()];
     for (call, blame) in &judgement.blames {
         if let Attribution::Reset(reset) = blame
@@ -613,11 +619,11 @@ fn reset_report(reset: &Reset, origin: &ResetOrigin, explains_calls: Vec<usize>)
     }
 }
 
-/// An interface's name on Linux has at most 15 characters. A stranger's file may give it thousands, and each frame repeats
-/// them.
+/// Maximum length in characters of an interface name. Linux allows 15, but a hostile file may contain thousands, and
+/// every frame repeats the name.
 const LONGEST_INTERFACE: usize = 64;
 
-/// The frames of this connection, in the terms of the connection.
+/// Returns the captured frames of this connection, with sequence numbers relative to the initial ones.
 #[must_use]
 pub fn packets(evidence: &Evidence, captured: &[Packet], interface: &str) -> Vec<PacketReport> {
     let usual: String = interface.chars().take(LONGEST_INTERFACE).collect();
@@ -626,6 +632,7 @@ pub fn packets(evidence: &Evidence, captured: &[Packet], interface: &str) -> Vec
     captured
         .iter()
         .filter_map(|packet| match packet {
+            // Segments captured before the trial began are not part of it.
             Packet::Tcp(segment) if segment.at >= evidence.began => {
                 tcp_report(&mut flow, segment, evidence.began, interface(segment.tap))
             }

@@ -1,4 +1,4 @@
-//! What the kernel said of a trial, as the machine form has it, and back.
+//! Kernel trace events of a trial: conversion to and from the machine output.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -9,41 +9,41 @@ use crate::kernel::event::{Event, What};
 use crate::time::Timestamp;
 use crate::transcript::Errno;
 
-/// One trace event; which fields there are depends on the event.
+/// One trace event. Optional fields are present according to the kind of event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventReport {
-    /// When, in nanoseconds since the trial began.
+    /// Time of the event, in nanoseconds since the trial began.
     pub at_ns: i64,
-    /// Its name, without its system.
+    /// Name of the trace event, without its subsystem.
     pub event: Cow<'static, str>,
-    /// The end that it is about.
+    /// Address of the end that the event is about.
     pub source: SocketAddr,
-    /// The end that this talks to; unspecified for a listener.
+    /// Address of the other end; unspecified for a listener.
     pub destination: SocketAddr,
-    /// The socket, numbered from 1; `None` if the kernel had none at hand.
+    /// Number of the socket, from 1; `None` if the kernel had no socket for the event.
     pub socket: Option<u32>,
-    /// `SO_COOKIE` of that socket.
+    /// Socket cookie (`SO_COOKIE`) of the socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<u64>,
-    /// State of the socket that sends a RST.
+    /// State of the socket that sends an RST.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// Why it sends it: a name of `enum sk_rst_reason`.
+    /// Reason for sending the RST: a name of `enum sk_rst_reason`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The error that is put on the socket.
+    /// Error that is set on the socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<Errno>,
-    /// The state that the socket leaves.
+    /// State that the socket leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_state: Option<String>,
-    /// The state that the socket enters.
+    /// State that the socket enters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_state: Option<String>,
 }
 
 impl EventReport {
-    /// The report of this event of a trial that began then.
+    /// Creates the report of an event. `began` is the time at which the trial began.
     #[must_use]
     pub fn new(event: &Event, began: Timestamp) -> Self {
         let mut report = Self {
@@ -74,7 +74,7 @@ impl EventReport {
         report
     }
 
-    /// The event that is told of; `None` if it is none that is known.
+    /// Returns the reported event; `None` if its name is unknown or a field of that kind of event is missing.
     #[must_use]
     pub fn event(&self, began: Timestamp) -> Option<Event> {
         let what = match &*self.event {
@@ -88,9 +88,11 @@ impl EventReport {
                 old: self.old_state.clone()?,
                 new: self.new_state.clone()?,
             },
+            // Another version may have recorded events that this one does not know.
             _ => return None,
         };
         Some(Event {
+            // Saturating: the report may be a hostile file.
             at: Timestamp(began.0.saturating_add(self.at_ns)),
             source: self.source,
             destination: self.destination,
