@@ -1,7 +1,7 @@
 //! JSON Schemas (draft 2020-12) of the machine output, one for each kind of document.
 //!
-//! They are published in `docs/schema/`; a test compares those files with [`all`] and validates the output of every command.
-//! They are open: an object may have more fields than its schema lists, since later versions add some.
+//! The schemas are published in `docs/schema/`. A test compares those files with [`all`] and validates the output of
+//! every command. They are open: an object may have more fields than its schema lists, since later versions add fields.
 
 mod analyze;
 mod compare;
@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 
 use crate::report::SCHEMA;
 
-/// A published schema: file name and content.
+/// Published schema: file name and content.
 pub type Published = (&'static str, Value);
 
-/// All schemas, by the name of their file in `docs/schema/`.
+/// Returns all schemas with the names of their files in `docs/schema/`.
 #[must_use]
 pub fn all() -> [Published; 5] {
     [
@@ -27,15 +27,15 @@ pub fn all() -> [Published; 5] {
     ]
 }
 
-/// A field of an object: its name, whether it may be missing, and its schema.
+/// Field of an object: name, true if it may be missing, schema.
 type Field = (&'static str, bool, Value);
 
-/// A field that is always there.
+/// Returns a field that is always present.
 fn field(name: &'static str, schema: Value) -> Field {
     (name, false, schema)
 }
 
-/// A field that is left out where it has nothing to say.
+/// Returns a field that may be missing.
 fn optional(name: &'static str, schema: Value) -> Field {
     (name, true, schema)
 }
@@ -49,6 +49,7 @@ fn object(description: &str, fields: Vec<Field>) -> Value {
     let properties: Map<String, Value> = (fields.into_iter())
         .map(|(name, _, schema)| (name.to_owned(), schema))
         .collect();
+    // No `additionalProperties`: a reader must accept fields that later versions add.
     json!({"description": description, "type": "object", "properties": properties, "required": required})
 }
 
@@ -64,12 +65,12 @@ fn boolean(description: &str) -> Value {
     json!({"description": description, "type": "boolean"})
 }
 
-/// An integer that may be negative.
+/// Returns the schema of an integer that may be negative.
 fn integer(description: &str) -> Value {
     json!({"description": description, "type": "integer"})
 }
 
-/// An integer from 0 on.
+/// Returns the schema of an integer that is 0 or more.
 fn count(description: &str) -> Value {
     json!({"description": description, "type": "integer", "minimum": 0})
 }
@@ -78,20 +79,22 @@ fn one_of(description: &str, values: &[&str]) -> Value {
     json!({"description": description, "type": "string", "enum": values})
 }
 
-/// This value and no other.
+/// Returns the schema of a single allowed value.
 fn constant(description: &str, value: &Value) -> Value {
     json!({"description": description, "const": value})
 }
 
-/// What the schema allows, or null.
+/// Returns a schema that also allows null.
 fn nullable(mut schema: Value) -> Value {
     if let Some(kind) = schema.get_mut("type") {
         *kind = json!([kind, "null"]);
+        // `enum` restricts the value in addition to `type`, so null has to be in both.
         if let Some(Value::Array(values)) = schema.get_mut("enum") {
             values.push(Value::Null);
         }
         return schema;
     }
+    // A `$ref` or `const` has no `type` to extend.
     json!({"anyOf": [schema, {"type": "null"}]})
 }
 
@@ -99,7 +102,7 @@ fn defined(name: &str) -> Value {
     json!({"$ref": format!("#/$defs/{name}")})
 }
 
-/// A schema with its head, and the definitions that it refers to.
+/// Returns a schema as a complete document: with `$schema`, `$id`, `title` and the definitions that it refers to.
 fn document(file: &str, title: &str, schema: Value, definitions: Vec<(&str, Value)>) -> Value {
     let definitions: Map<String, Value> = (definitions.into_iter())
         .map(|(name, schema)| (name.to_owned(), schema))
@@ -190,7 +193,7 @@ fn verdict(description: &str) -> Value {
     nullable(one_of(description, &verdicts))
 }
 
-/// Address and port.
+/// Returns the schema of an address with a port.
 fn socket(description: &str) -> Value {
     json!({"description": description, "type": "string", "examples": ["192.0.2.1:8080", "[2001:db8::1]:8080"]})
 }
@@ -212,6 +215,7 @@ fn form() -> Value {
     ))
 }
 
+// The names of RFC 9293, 3.3.2, as `State` has them.
 fn tcp_state(description: &str) -> Value {
     let states = [
         "LISTEN",
@@ -229,6 +233,7 @@ fn tcp_state(description: &str) -> Value {
     one_of(description, &states)
 }
 
+// Frames are numbered from 1, as in Wireshark.
 fn frame(description: &str) -> Value {
     json!({"description": description, "type": "integer", "minimum": 1})
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::analyze::explain::Cause;
 
-/// Fields that every row of `analyze` begins with.
+/// Returns the fields that every row of `analyze` begins with.
 fn row(kind: &str) -> Vec<Field> {
     vec![
         field("type", constant("Kind of row.", &json!(kind))),
@@ -19,6 +19,7 @@ fn row(kind: &str) -> Vec<Field> {
 }
 
 fn conn_state() -> Value {
+    // https://docs.zeek.org/en/master/scripts/base/protocols/conn/main.zeek.html lists these values.
     let states = [
         "S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH",
     ];
@@ -29,6 +30,7 @@ fn conn_state() -> Value {
 }
 
 fn cause() -> Value {
+    // From the enum itself, so that no new cause can be missing here.
     let causes = Cause::ALL.map(Cause::id);
     nullable(one_of(
         "Cause of the RST; null if unknown, see `explanation`.",
@@ -318,7 +320,7 @@ fn summary_row() -> Value {
     object("The summary of a file: its last row.", fields)
 }
 
-/// Schema of a row of `analyze`.
+/// Returns the schema of a row of `analyze`.
 pub(super) fn analyze() -> Value {
     let rows = ["connection", "reset", "summary"].map(defined);
     let schema = json!({"description": "One row: each line of the output is one JSON object.", "anyOf": rows});

@@ -101,7 +101,7 @@ fn difference() -> Value {
     )
 }
 
-/// A cause of a difference between kernels.
+/// Returns the schema of the cause of a difference between kernels.
 fn difference_cause() -> Value {
     let releases = |description: &str| list(description, &text("A Linux release."));
     let id = || field("id", text("Stable id, kebab-case."));
@@ -125,7 +125,7 @@ fn difference_cause() -> Value {
     })
 }
 
-/// Schema of the output of `compare`.
+/// Returns the schema of the output of `compare`.
 pub(super) fn compare() -> Value {
     let scenario = |description: &str, fields: Vec<Field>| {
         object(

@@ -46,7 +46,7 @@ fn facts() -> Value {
     })
 }
 
-/// Schema of the output of `doctor`.
+/// Returns the schema of the output of `doctor`.
 pub(super) fn doctor() -> Value {
     let attempt = object(
         "A trial.",

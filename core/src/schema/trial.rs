@@ -1,4 +1,4 @@
-//! Schemas of documents with trials.
+//! Schemas of documents with trials: reports of `run` and `check`, and saved evidence.
 
 use serde_json::{Value, json};
 
@@ -333,7 +333,7 @@ fn completeness() -> Value {
     )
 }
 
-/// Fields of a trial about the kernel, the host and the capture.
+/// Returns the fields of a trial about the kernel, the host and the capture.
 fn kernel_fields() -> Vec<Field> {
     vec![
         field("trace_coverage", nullable(trace_coverage())),
@@ -386,7 +386,7 @@ fn saved_evidence() -> Value {
     )
 }
 
-/// A trial; with `check`, what that command adds.
+/// Returns the schema of a trial. With `is_checked`, it has the fields that `check` adds.
 fn trial(is_checked: bool) -> Value {
     let nanoseconds = "Nanoseconds since the Unix epoch at which the trial began; all other times of the trial are nanoseconds \
                        since then.";
@@ -449,6 +449,7 @@ fn trial(is_checked: bool) -> Value {
         ),
     ];
     fields.extend(kernel_fields());
+    // Only `check` has saved evidence to refer to.
     if is_checked {
         fields.push(optional("evidence", saved_evidence()));
     }
@@ -459,6 +460,7 @@ fn trial(is_checked: bool) -> Value {
 }
 
 fn trials_document(file: &str, title: &str, is_report: bool) -> Value {
+    // Saved evidence has the form of a report with exactly one trial.
     let mut trials = list("Trials.", &defined("trial"));
     if !is_report {
         trials["minItems"] = json!(1);
@@ -499,13 +501,13 @@ fn trials_document(file: &str, title: &str, is_report: bool) -> Value {
     document(file, title, schema, definitions)
 }
 
-/// Schema of the output of `run` and `check`.
+/// Returns the schema of the output of `run` and `check`.
 pub(super) fn report() -> Value {
     let title = "Output of `rstproof run` and `rstproof check`, and the file report.json";
     trials_document("report", title, true)
 }
 
-/// Schema of the saved evidence of one trial.
+/// Returns the schema of the saved evidence of one trial.
 pub(super) fn evidence() -> Value {
     let title = "Saved evidence of one trial: the .json file beside a capture";
     trials_document("evidence", title, false)
