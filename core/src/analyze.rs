@@ -1,10 +1,10 @@
-//! Captures from anywhere: every connection in them, and every RST explained.
+//! Analysis of existing captures: every connection in them, and an explanation of every RST.
 //!
-//! A capture is read once, from front to back, at about the speed of reading the file. Each connection is followed by the
-//! same [`Flow`](crate::flow::Flow) that judges live trials, so there is one truth about states, RCV.NXT and acceptability;
-//! beside it each has Zeek's `conn_state` and `history`, because people compare with these.
+//! A capture is read once, from front to back, at about the speed of reading the file. Each connection is followed by
+//! the same [`Flow`](crate::flow::Flow) that judges live trials, so states, RCV.NXT and acceptability are computed in
+//! one place only. Each connection also has Zeek's `conn_state` and `history`, for comparison with Zeek's logs.
 //!
-//! [`Analysis`] is the way in: a [`Source`] goes in, [`Event`]s come out, and a [`Summary`] at the end.
+//! [`Analysis`] is the entry point: it reads a [`Source`], emits [`Event`]s and returns a [`Summary`].
 //!
 //! ```
 //! use std::ops::ControlFlow;
@@ -36,9 +36,10 @@
 //! # }
 //! ```
 //!
-//! The modules, in the order in which a frame passes them: [`pieces`] cuts a capture into pieces that threads read side by side,
-//! [`batch`] decodes headers, [`table`] follows connections with [`zeek`], [`explain`] and [`marks`] say what a RST means and who
-//! may have sent it, and [`diagnosis`] reads what it carries. [`tally`] counts, [`json`] writes rows, [`excerpt`] copies frames.
+//! The modules, in the order in which a frame passes through them: [`pieces`] cuts a capture into pieces that threads
+//! read in parallel, [`batch`] decodes headers, [`table`] follows connections with [`zeek`], [`explain`] finds the
+//! cause of an RST, [`marks`] collects evidence about its sender, and [`diagnosis`] decodes its payload. [`tally`]
+//! counts, [`json`] writes rows, [`excerpt`] copies frames.
 
 pub mod batch;
 pub mod comments;
@@ -62,7 +63,7 @@ pub use self::pieces::{Ended, Source, Stopped};
 pub use self::table::{Connection, ConnectionObserver, ResetRecord, Sink, Totals};
 use self::tally::Tally;
 
-/// How captures are analyzed: which frames count, and with how many threads.
+/// Settings of an analysis: frames to include, number of threads and limits.
 #[derive(Clone, Debug)]
 pub struct Analysis {
     threads: usize,
@@ -83,42 +84,45 @@ impl Default for Analysis {
 }
 
 impl Analysis {
-    /// An analysis of all frames, in the thread of the caller.
+    /// Creates an analysis of all frames, in the thread of the caller.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Number of threads that read; the caller's is one of them. It does not change the result. If fewer can be started, fewer read.
+    /// Sets the number of threads that read, including the caller's. The number does not change the result. If fewer
+    /// threads can be started, fewer read.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// Filter of the frames that count.
+    /// Sets the filter: only frames that match it are analyzed.
     #[must_use]
     pub fn filter(mut self, filter: FrameFilter) -> Self {
         self.wanted.filter = Some(filter);
         self
     }
 
-    /// Whether the innermost packet of a tunnel counts, in place of the outer one.
+    /// Sets the analyzed packet of tunnelled frames: with `true` the innermost packet, otherwise the outer one.
     #[must_use]
     pub fn inside_tunnels(mut self, inside: bool) -> Self {
         self.wanted.inside_tunnels = inside;
         self
     }
 
-    /// Maximum number of connections that are followed at the same time, [`MOST_CONNECTIONS`](table::MOST_CONNECTIONS) by default.
-    /// Where a capture has more, those that were silent longest are reported early and counted in [`Totals::evicted`].
+    /// Sets the maximum number of connections that are followed at the same time,
+    /// [`MOST_CONNECTIONS`](table::MOST_CONNECTIONS) by default. If a capture has more, the connections that were
+    /// silent longest are reported early and counted in [`Totals::evicted`].
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Length in bytes of the pieces that threads read, [`PIECE`](pieces::PIECE) by default. It does not change the result.
+    /// Sets the length in bytes of the pieces that threads read, [`PIECE`](pieces::PIECE) by default. The length does
+    /// not change the result.
     #[must_use]
     pub fn piece_len(mut self, bytes: usize) -> Self {
         self.piece_len = bytes;
@@ -127,8 +131,9 @@ impl Analysis {
 
     /// Reads a capture to its end, or as far as it can be read.
     ///
-    /// `map` is called for each event, on the thread that found it, and makes an item of it, or nothing. `sink` gets the items in the order
-    /// of the capture, part by part; [`ControlFlow::Break`] ends the analysis with [`Stopped::Unwanted`].
+    /// `map` is called for each event, on the thread that found it, and returns an item or nothing. `sink` receives the
+    /// items in the order of the capture, part by part; [`ControlFlow::Break`] ends the analysis with
+    /// [`Stopped::Unwanted`].
     pub fn read<T: Send>(
         &self,
         source: &Source<'_>,
@@ -142,6 +147,7 @@ impl Analysis {
         };
         let ended = self.observe(source, mapper, &mut InOrder(sink));
         let mut tally = Tally::default();
+        // Each share has its own counts, so threads need no lock. Sums do not depend on the order of the shares.
         for mapper in ended.listeners {
             tally.merge(mapper.tally);
         }
@@ -153,8 +159,8 @@ impl Analysis {
         }
     }
 
-    /// Reads a capture like [`read`](Self::read), with observers that keep a state of their own and may follow every segment: one for
-    /// each of the shares that the connections fall into.
+    /// Reads a capture like [`read`](Self::read), with observers that keep their own state and may follow every
+    /// segment: one observer for each of the shares that the connections are divided into.
     pub fn observe<L: ConnectionObserver, A: Sink<L::Output>>(
         &self,
         source: &Source<'_>,
@@ -170,23 +176,25 @@ impl Analysis {
         pieces::read_all(source, manner, observer, audience)
     }
 
-    /// Which frames count, for a second look at the same capture ([`excerpt`]).
+    /// Returns the selection of frames, for a second pass over the same capture ([`excerpt`]).
     #[must_use]
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
     }
 }
 
-/// Something that was found in a capture.
+/// Event found in a capture.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// A connection that is over, or that was still open when the capture ended. Its RSTs follow, except those that came early.
+    /// Connection that is over, or was still open at the end of the capture. Its RSTs follow, except those reported
+    /// early.
     Connection(&'a Connection<'a>),
-    /// An RST, and what is known of its connection. It comes with the end of its connection, or early if that has very many RSTs.
+    /// RST with its connection. It is reported when its connection ends, or earlier if the connection has very many
+    /// RSTs.
     Reset(&'a Connection<'a>, &'a ResetRecord),
 }
 
-/// What was made of the events in one part of a capture.
+/// Items made from the events in one part of a capture.
 #[derive(Debug)]
 pub struct Part<'a, T> {
     /// Items in the order of the capture.
@@ -200,20 +208,20 @@ pub struct Part<'a, T> {
 /// Result of reading a capture.
 #[derive(Debug)]
 pub struct Summary {
-    /// Length of the capture in bytes, or why it was not read to its end.
+    /// Length of the capture in bytes, or the reason why it was not read to its end.
     pub read: Result<u64, Stopped>,
     /// Number of bytes that were read.
     pub position: u64,
     /// Totals of what was read.
     pub totals: Totals,
-    /// RSTs by cause and sender, connections by how they ended.
+    /// Counts of RSTs by cause and sender, and of connections by their final state.
     pub tally: Tally,
 }
 
-/// When an item comes: the frame at which its event was reported, and its connection.
+/// Sort key of an item: the frame at which its event was reported, and its connection.
 type Order = (u32, u32);
 
-/// Makes items of the events of one share of the connections.
+/// Observer that maps the events of one share of the connections to items.
 struct Mapper<'m, F, T> {
     map: &'m F,
     items: Vec<(Order, T)>,
@@ -249,7 +257,7 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> ConnectionObserver for Mappe
     }
 }
 
-/// Puts the items of all shares in order.
+/// Sink that merges the items of all shares into the order of the capture.
 struct InOrder<S>(S);
 
 impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<(Order, T)>>
@@ -262,7 +270,8 @@ impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<(Order, 
         totals: &Totals,
     ) -> ControlFlow<()> {
         let mut items: Vec<_> = said.into_iter().flatten().collect();
-        // Items of one connection keep their order.
+        // The sort is stable: items that were reported together for a connection share a key and keep their order.
+        // Sorting here makes the result independent of the number of threads.
         items.sort_by_key(|(order, _)| *order);
         (self.0)(Part {
             items: items.into_iter().map(|(_, item)| item).collect(),

@@ -1,8 +1,9 @@
-//! What a RST means: who had to believe it, why it was sent, and what the application is told.
+//! Explanation of an RST: the receiver's required action, the cause, and the errors that the application receives.
 //!
-//! The flow says what state a RST finds its receiver in and whether that has to believe it. Why it was sent is concluded from
-//! its form and from what came before, and each conclusion has its ground beside it. A capture shows packets and no sockets:
-//! where that leaves something open, what would settle it is said instead of a guess.
+//! The flow determines the receiver's state and whether the RST is acceptable. The cause follows from the form of the
+//! RST and from the history of the connection, and each conclusion comes with its explanation. A capture contains
+//! packets, not sockets: where it leaves the cause open, the explanation names an observation that would confirm it
+//! instead of a guess.
 
 use std::fmt;
 
@@ -14,31 +15,31 @@ use crate::packet::{Flags, Header, SeqNum};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role};
 
-/// Why a RST was sent.
+/// Cause of an RST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
-    /// Nobody listens there.
+    /// Connection refused: nothing is listening on the port, or a firewall rejected the SYN.
     Refused,
-    /// A socket was closed in a way that aborts, or its process was made to end it.
+    /// Socket closed in a way that aborts, or ended by its process or kernel.
     AbortedClose,
-    /// Data came for a socket that was closed in order.
+    /// Data received for a socket that had been closed in an orderly way.
     DataAfterClose,
-    /// The other end knows nothing of the connection.
+    /// Sender without the connection: its host has no socket for the segments of the other end.
     HalfOpenPeer,
-    /// A listener got a segment that opens nothing.
+    /// Segment received by a listener that opens no connection.
     ListenerAnswer,
-    /// A probe found nobody, or nobody answered probes.
+    /// Keepalive probe that found no connection, or unanswered keepalive probes.
     Keepalive,
-    /// The connection had been reset before.
+    /// Further RST of a connection that had already been reset.
     Duplicate,
-    /// The end that sends it had sent its FIN before.
+    /// RST from an end that had already sent its FIN.
     ResetAfterFin,
-    /// There is no connection that it could belong to.
+    /// RST that belongs to no connection in the capture.
     Stray,
 }
 
 impl Cause {
-    /// All of them.
+    /// All causes.
     pub const ALL: [Self; 9] = [
         Self::Refused,
         Self::AbortedClose,
@@ -51,7 +52,7 @@ impl Cause {
         Self::Stray,
     ];
 
-    /// Stable name, in kebab-case.
+    /// Returns the stable id, in kebab-case.
     #[must_use]
     pub fn id(self) -> &'static str {
         match self {
@@ -67,7 +68,7 @@ impl Cause {
         }
     }
 
-    /// What it means, in a clause.
+    /// Returns the meaning of the cause, as a clause.
     #[must_use]
     pub fn says(self) -> &'static str {
         match self {
@@ -113,7 +114,7 @@ pub enum RequiredAction {
 }
 
 impl RequiredAction {
-    /// Action that follows from the acceptance of an RST.
+    /// Returns the action that follows from the acceptance of an RST.
     #[must_use]
     pub fn of(acceptance: Acceptance) -> Self {
         match acceptance {
@@ -126,18 +127,18 @@ impl RequiredAction {
     }
 }
 
-/// How a later call of the receiving application ends on Linux.
+/// Results of a later call of the receiving application, on Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Later {
-    /// The call.
+    /// Name of the call.
     pub call: &'static str,
-    /// If it is the first call to meet the error: an errno, or what it returns.
+    /// Errno or return value if the call is the first to meet the error.
     pub first: &'static str,
     /// Result of every call after the one that reported the error.
     pub afterwards: &'static str,
 }
 
-/// `tcp_reset()` sets the error, and the first call takes it away (`sock_error()`).
+/// Calls after a reset: `tcp_reset()` sets the error, and the first call clears it (`sock_error()`).
 const RESET: [Later; 2] = [
     Later {
         call: "read",
@@ -151,7 +152,7 @@ const RESET: [Later; 2] = [
     },
 ];
 
-/// `SOCK_DONE` is looked at before the error is: read never tells of it.
+/// Calls after a reset in CLOSE-WAIT: read checks `SOCK_DONE` before the error, so it never reports the error.
 const RESET_AFTER_FIN: [Later; 2] = [
     Later {
         call: "read",
@@ -165,7 +166,7 @@ const RESET_AFTER_FIN: [Later; 2] = [
     },
 ];
 
-/// Of a socket that does not block; one that does is unconnected again.
+/// Calls after a refused connection, on a non-blocking socket. A blocking socket is unconnected again.
 const REFUSED: [Later; 3] = [
     Later {
         call: "connect",
@@ -184,29 +185,29 @@ const REFUSED: [Later; 3] = [
     },
 ];
 
-/// What a RST means.
+/// Explanation of one RST.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// Whether its receiver has to believe it; `None` if the capture does not tell.
+    /// True if the receiver had to accept the RST; `None` if unknown from this capture.
     pub acceptable: Option<bool>,
-    /// Action required of its receiver.
+    /// Action required of the receiver.
     pub required_action: RequiredAction,
-    /// Why it was sent; `None` if the capture does not tell.
+    /// Cause of the RST; `None` if unknown from this capture.
     pub cause: Option<Cause>,
     /// Explanation of the cause, or of why it is unknown: a clause.
     pub explanation: &'static str,
     /// Observation that would confirm the cause.
     pub to_confirm: Option<&'static str>,
-    /// The error that the receiving application is told of; `None` if there is none, or nobody to tell.
+    /// Error that the receiving application gets; `None` if there is none, or no socket to report it.
     pub errno: Option<Errno>,
     /// Reason why there is no errno.
     pub errno_note: Option<&'static str>,
-    /// How its later calls end.
+    /// Results of later calls of the receiving application.
     pub later: &'static [Later],
 }
 
 impl Explanation {
-    /// What this RST means, after all that came before it.
+    /// Explains an RST, given the earlier packets of its connection.
     #[must_use]
     pub fn of(
         reset: &Reset,
@@ -215,9 +216,11 @@ impl Explanation {
         past: &ConnectionHistory,
         gaps: &CaptureGaps,
     ) -> Self {
-        // Of a connection that is met in its midst only what both ends have said is known.
+        // In a connection captured midstream, the receiver's state and RCV.NXT are known only after a packet of the
+        // sender.
         let is_known = !gaps.begins_midstream || past.of(reset.from).packets > 0;
         let required_action = match RequiredAction::of(reset.acceptance) {
+            // Delivery is visible in the capture itself, whatever is known of the connection.
             RequiredAction::NotDelivered => RequiredAction::NotDelivered,
             _ if !is_known => RequiredAction::Unknown,
             known => known,
@@ -266,7 +269,8 @@ fn errno_note(reset: &Reset, required_action: RequiredAction) -> &'static str {
 
 const FORM_ACTIVE: &str = "carries a window, and timestamps where they are in use, so a socket aborted; it is not a reply to a segment";
 
-/// Why it was sent, what that is concluded from, and what would tell more.
+/// Returns the cause, its explanation, and an observation that would confirm it. The order of the cases matters: the
+/// first one that fits is reported.
 fn cause(
     reset: &Reset,
     header: &Header,
@@ -312,11 +316,13 @@ fn cause(
              for the FIN of its peer",
             None,
         ),
+        // Any packet of the other end resets `probes`, so these were not answered.
         Some(Form::Active) if sender.probes > 0 => (
             Some(Cause::Keepalive),
             "the sender's keepalive probes were not answered, so its socket gave up",
             None,
         ),
+        // Linux puts the real window into an abort, so a window of 0 more often comes from another system.
         Some(Form::Active) if header.window == 0 => (
             Some(Cause::AbortedClose),
             "RST with ACK at the sender's next sequence number: a socket aborted; other systems than Linux send it with window 0",
@@ -337,7 +343,8 @@ fn cause(
     }
 }
 
-/// Why a segment with ACK was answered by a RST.
+/// Returns the cause of an RST that replies to a segment with ACK, its explanation, and an observation that would
+/// confirm it.
 fn answer(
     reset: &Reset,
     sender_state: Option<State>,
@@ -345,6 +352,7 @@ fn answer(
     gaps: &CaptureGaps,
 ) -> (Option<Cause>, &'static str, Option<&'static str>) {
     let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
+    // `probes` is not 0 only if the receiver's latest segment was a probe, so the RST has to reply to that one.
     let drawn = reset.triggered_by;
     let is_latest = drawn.is_some() && drawn == receiver.latest().map(|it| it.frame);
     if is_latest && receiver.probes > 0 {
@@ -378,6 +386,7 @@ fn answer(
             None,
         );
     }
+    // `reset()` is false here, so the receiver did not accept the earlier RST.
     if sender.previous.is_some() {
         return (
             Some(Cause::Duplicate),
@@ -409,6 +418,7 @@ fn answer(
              an old connection)",
             Some("capture at the sender"),
         ),
+        // In a connection captured midstream, earlier packets of the sender may be missing from the capture.
         _ if sender.packets == 0 && !gaps.begins_midstream => (
             Some(Cause::ListenerAnswer),
             "reply to a segment with ACK from an end that it has never replied to before: sent by a listener, or for a closed port",
@@ -433,20 +443,22 @@ fn answer(
     }
 }
 
-/// What one end has done so far.
+/// History of one end of a connection.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct EndpointHistory {
-    /// Its latest RST.
+    /// Latest RST of this end.
+    // Boxed, because few connections have an RST and a `Header` would dominate the size of all others.
     pub previous: Option<Box<Header>>,
-    /// When its latest segment was captured, and the number of that frame: nothing before its first packet.
+    /// Capture time of the latest segment. This field and the frame number are valid only if `packets` is not 0.
     latest_at: Timestamp,
     latest_frame: u32,
-    /// How many packets it has sent, up to as many as can be counted.
+    /// Number of packets that this end has sent, without RSTs; saturates at `u8::MAX`.
+    // One byte is enough: only 0, 1 and more are distinguished.
     pub packets: u8,
-    /// Keepalive probes since it last heard of the other end.
+    /// Number of keepalive probes of this end since the last packet of the other end.
     pub probes: u8,
-    /// What it has done of what a bit tells.
+    /// Bits: `FIN`, `RESET` and `DATA_AFTER_FIN`.
     deeds: u8,
 }
 
@@ -455,25 +467,25 @@ impl EndpointHistory {
     const RESET: u8 = 1 << 1;
     const DATA_AFTER_FIN: u8 = 1 << 2;
 
-    /// It has sent a FIN.
+    /// Returns true if this end has sent a FIN.
     #[must_use]
     pub fn fin(&self) -> bool {
         self.deeds & Self::FIN != 0
     }
 
-    /// It has sent a RST that was believed.
+    /// Returns true if this end has sent an RST that was accepted.
     #[must_use]
     pub fn reset(&self) -> bool {
         self.deeds & Self::RESET != 0
     }
 
-    /// It has sent data after the other end's FIN.
+    /// Returns true if this end has sent data after the other end's FIN.
     #[must_use]
     pub fn data_after_fin(&self) -> bool {
         self.deeds & Self::DATA_AFTER_FIN != 0
     }
 
-    /// Its latest segment.
+    /// Returns the latest segment of this end.
     #[must_use]
     pub fn latest(&self) -> Option<Latest> {
         (self.packets > 0).then_some(Latest {
@@ -487,31 +499,32 @@ impl EndpointHistory {
     }
 }
 
-/// A segment and its time.
+/// Frame number and time of a segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Latest {
-    /// Number of its frame.
+    /// Number of the frame.
     pub frame: u32,
-    /// When that was captured.
+    /// Capture time.
     pub at: Timestamp,
 }
 
-/// What has happened on a connection before a RST, as far as its meaning depends on it. There may be a million of these, so
-/// that it matters how long they are; what each packet changes comes first.
+/// History of a connection before an RST, as far as the explanation depends on it.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub struct ConnectionHistory {
     done: [EndpointHistory; 2],
-    /// Of both ends.
+    /// Number of packets that both ends have sent, including RSTs.
     pub packets: u64,
-    /// A bit for each part of the handshake that was captured.
+    /// Bits: one for each part of the handshake that was captured.
     captured: u8,
-    /// One of them was sent again.
+    /// True if a part of the handshake was sent more than once.
     is_repeated: bool,
-    /// When those parts were captured: the SYN, its answer, and what came next.
+    /// Capture times of the parts: the SYN, its reply, and the next segment.
     parts: [Timestamp; 3],
 }
 
+// A capture may have a million connections with one `Past` each, so its size matters. Fields that every packet changes
+// come first.
 const _: () = assert!(size_of::<ConnectionHistory>() <= 88);
 
 impl ConnectionHistory {
@@ -519,7 +532,7 @@ impl ConnectionHistory {
     const SYN_ACK: usize = 1;
     const NEXT: usize = 2;
 
-    /// What this end has done.
+    /// Returns the history of an end.
     #[must_use]
     pub fn of(&self, role: Role) -> &EndpointHistory {
         match role {
@@ -528,11 +541,12 @@ impl ConnectionHistory {
         }
     }
 
-    /// Takes in a segment of this end that is no RST. `next` is the number that the flow expected it to have.
+    /// Adds a segment that is not an RST. `next` is the sequence number that the flow expected.
     #[inline]
     pub fn take(&mut self, from: Role, header: &Header, next: Option<SeqNum>) {
         self.packets += 1;
         let flags = header.flags;
+        // A handshake is among the first packets. A bound saves the check for all the others.
         if self.packets <= 8 {
             self.time_handshake(flags, header.at);
         }
@@ -547,7 +561,8 @@ impl ConnectionHistory {
             EndpointHistory::DATA_AFTER_FIN,
             other.fin() && header.payload_len > 0,
         );
-        // RFC 9293, 3.8.4: one before what is next, without data or with one byte that the other end has.
+        // RFC 9293, 3.8.4: a probe has a sequence number one below the next one, and either no data or one byte that
+        // the other end already has.
         let is_probe = header.payload_len <= 1
             && flags.has(Flags::ACK)
             && flags.0 & (Flags::SYN.0 | Flags::FIN.0) == 0
@@ -557,6 +572,7 @@ impl ConnectionHistory {
         } else {
             0
         };
+        // Any packet shows that this end is alive, so it answers the probes of the other end.
         other.probes = 0;
         sender.latest_frame = header.frame;
         sender.latest_at = header.at;
@@ -574,12 +590,12 @@ impl ConnectionHistory {
         self.parts[part] = at;
     }
 
-    /// When this part of the handshake was captured.
+    /// Returns the time at which a part of the handshake was captured.
     fn part(&self, part: usize) -> Option<Timestamp> {
         (self.captured >> part & 1 == 1).then_some(self.parts[part])
     }
 
-    /// Takes in a RST.
+    /// Adds an RST.
     pub fn take_reset(&mut self, reset: &Reset, header: &Header) {
         self.packets += 1;
         let done = match reset.from {
@@ -590,9 +606,11 @@ impl ConnectionHistory {
         done.previous = Some(Box::new(*header));
     }
 
-    /// How long this end took to answer in the handshake, the way there and back included, in nanoseconds.
+    /// Returns the time in nanoseconds that an end took to reply in the handshake, including the way from the capture
+    /// point to that end and back. `None` if a part is missing or was sent more than once.
     #[must_use]
     pub fn rtt(&self, of: Role) -> Option<i64> {
+        // A reply to a retransmission cannot be told from a reply to the original (Karn's algorithm).
         if self.is_repeated {
             return None;
         }
@@ -602,7 +620,7 @@ impl ConnectionHistory {
         }
     }
 
-    /// How long ago this frame was captured, if it was the latest of this end, in nanoseconds.
+    /// Returns the time in nanoseconds since a frame was captured, if it is the latest frame of this end.
     #[must_use]
     pub fn since(&self, frame: u32, of: Role, now: Timestamp) -> Option<i64> {
         let latest = self.of(of).latest()?;

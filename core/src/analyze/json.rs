@@ -1,6 +1,7 @@
-//! The form for machines: a line for each connection, each RST and each file, as they come to be known.
+//! Machine output of `analyze`: one JSON line for each connection, each RST and each file, written as they become
+//! known.
 //!
-//! What is not known is null, and a field beside it says why.
+//! Unknown values are null, with the reason in a field beside them.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -18,6 +19,7 @@ use crate::flow::{Acceptance, Form, State};
 use crate::report::SCHEMA;
 use crate::transcript::{Errno, Role};
 
+// Fields are written in the order in which these types list them.
 #[derive(Serialize)]
 struct ConnectionLine<'a> {
     r#type: &'static str,
@@ -28,19 +30,20 @@ struct ConnectionLine<'a> {
     server: SocketAddr,
     conn_state: ConnState,
     history: String,
-    /// Whom Zeek takes for the originator.
+    /// Originator of the connection, as Zeek determines it.
     originator: Role,
+    /// Time of the first packet, in nanoseconds since the Unix epoch.
     began_ns: i64,
-    /// Null if there was but one packet, or all at once.
+    /// Duration in nanoseconds; null with a single packet, or if all packets have the same time.
     duration_ns: Option<i64>,
-    /// How long nothing had been sent when the last packet came.
+    /// Time between the last packet and the one before it, in nanoseconds.
     idle_ns: i64,
     packets: Ends<u64>,
-    /// Payload by sequence numbers; null where Zeek gives none.
+    /// Bytes of payload by sequence numbers; null where Zeek gives none.
     bytes: Option<Ends<u64>>,
     ip_bytes: Ends<u64>,
     missed_bytes: u64,
-    /// Frames of its RSTs, the first 64.
+    /// Frame numbers of the first 64 RSTs.
     reset_frames: &'a [u32],
     reset_count: u64,
     capture_gaps: CaptureGaps,
@@ -52,11 +55,11 @@ struct Ends<T> {
     server: T,
 }
 
-/// Parts of a connection that are missing in the capture, or in it twice: its analysis is limited.
+/// Gaps and duplicates of a connection in the capture, which limit its analysis.
 #[derive(Serialize)]
 struct CaptureGaps {
     begins_midstream: bool,
-    /// The first frame that acknowledges what was not captured.
+    /// First frame that acknowledges data that was not captured.
     lost_before_frame: Option<u32>,
     one_sided: bool,
     captured_twice: bool,
@@ -69,15 +72,16 @@ struct ResetLine<'a> {
     file: &'a str,
     connection: u32,
     frame: u32,
+    /// Capture time, in nanoseconds since the Unix epoch.
     at_ns: i64,
     from: Role,
     source: SocketAddr,
     destination: SocketAddr,
     form: Option<Form>,
-    /// Null if the capture does not tell.
+    /// True if the receiver had to accept the RST; null if unknown from this capture.
     acceptable: Option<bool>,
     required_action: RequiredAction,
-    /// Reason for the required action, or why it is unknown.
+    /// Reason for the required action, or for why it is unknown.
     acceptance: Cow<'static, str>,
     receiver_state: State,
     cause: Option<Cause>,
@@ -98,25 +102,25 @@ struct SummaryLine<'a> {
     file: &'a str,
     packets: u64,
     tcp_segments: u64,
-    /// RSTs, each once; and packets that hold one, copies included.
+    /// Number of RSTs without duplicates; `reset_packets` includes captured copies.
     resets: u64,
     reset_packets: u64,
     connections: u64,
     bytes_read: u64,
-    /// Whether the file was read to its end.
+    /// True if the file was read to its end.
     complete: bool,
-    /// Why not.
+    /// Reason why the file was not read to its end.
     error: Option<&'a str>,
     causes: Vec<Count<Option<Cause>>>,
     conn_states: Vec<Count<ConnState>>,
-    /// Addresses that the most RSTs carry as their source.
+    /// Source addresses with the most RSTs.
     reset_sources: Vec<ResetSourceCount>,
     /// Hosts that sent the most bytes of IP over TCP.
     top_talkers: Vec<Talker>,
-    /// RSTs with a strong indicator of an injection.
+    /// Number of RSTs with a strong indicator of injection.
     doubtful_resets: u64,
     incomplete_connections: u64,
-    /// Frames that the filter did not let through.
+    /// Number of frames that did not match the filter.
     filtered_out: u64,
     ip_fragments: u64,
     truncated_segments: u64,
@@ -134,7 +138,7 @@ struct Count<T> {
 #[derive(Serialize)]
 struct ResetSourceCount {
     address: IpAddr,
-    /// Null for a client: all its ports together.
+    /// Port of a server; null for a client, whose ports are counted together.
     port: Option<u16>,
     role: Role,
     count: u64,
@@ -151,7 +155,7 @@ fn line(out: &mut impl Write, row: &impl Serialize) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Writes the line of a connection.
+/// Writes the line of a connection. Fails if `out` cannot be written.
 pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>) -> io::Result<()> {
     let zeek = connection.zeek;
     // Zeek's side 0 is the sender of the first packet.
@@ -161,7 +165,7 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
     } else {
         Role::Server
     };
-    // Zeek counts the originator's first.
+    // Zeek lists the originator first.
     let by_end = |[first, second]: [u64; 2]| match originator {
         Role::Client => Ends {
             client: first,
@@ -204,8 +208,8 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
     )
 }
 
-/// Reason for the required action. Where the capture begins in the connection and holds nothing else of the sender, the
-/// sequence numbers alone do not tell.
+/// Returns the reason for the required action. If the capture begins midstream and holds no earlier packet of the
+/// sender, the sequence numbers alone do not determine the action.
 fn acceptance(told: &ResetRecord) -> Cow<'static, str> {
     match (told.explanation.required_action, told.reset.acceptance) {
         (RequiredAction::Unknown, acceptance) if acceptance != Acceptance::Unknown => {
@@ -215,7 +219,7 @@ fn acceptance(told: &ResetRecord) -> Cow<'static, str> {
     }
 }
 
-/// Writes the line of a RST.
+/// Writes the line of an RST. Fails if `out` cannot be written.
 pub fn reset(
     out: &mut impl Write,
     file: &str,
@@ -253,7 +257,7 @@ pub fn reset(
     )
 }
 
-/// Writes the line of a file.
+/// Writes the line of a file. Fails if `out` cannot be written.
 pub fn summary(
     out: &mut impl Write,
     file: &str,
@@ -305,7 +309,7 @@ fn reset_source(source: ResetSource, count: u64) -> ResetSourceCount {
     }
 }
 
-/// So many hosts are named.
+/// Maximum number of hosts listed in `reset_sources` and `top_talkers`.
 const MOST_NAMED: usize = 20;
 
 fn counted<T>(all: impl IntoIterator<Item = (T, u64)>) -> Vec<Count<T>> {

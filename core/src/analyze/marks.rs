@@ -1,15 +1,17 @@
-//! Who made a RST: what speaks for the end whose address it bears, and what for somebody else.
+//! Evidence about the sender of an RST: indicators of the end whose address it carries, and indicators of injection.
 //!
-//! A RST is believed for its numbers, and whoever sees a connection pass by can copy those: firewalls, filters and limiters
-//! of traffic do (Weaver, Sommer and Paxson, "Detecting Forged TCP Reset Packets", NDSS 2009; Clayton, Murdoch and Watson,
-//! "Ignoring the Great Firewall of China", PET 2006). What they rarely copy is the rest: how many hops the packet has come,
-//! the counters and the clock of the stack that it pretends to be, and when that stack could have known what it answers.
-//! And the end itself does not know that it has been reset, and goes on.
+//! A receiver accepts an RST for its numbers, and whoever sees the packets of a connection can copy those. Firewalls,
+//! filters and traffic limiters do so (Weaver, Sommer and Paxson, "Detecting Forged TCP Reset Packets", NDSS 2009;
+//! Clayton, Murdoch and Watson, "Ignoring the Great Firewall of China", PET 2006). They rarely copy the rest: the
+//! number of hops that the packet has travelled, the counters and the clock of the stack that they imitate, and the
+//! earliest time at which that stack could have received the segment it replies to. The end itself does not know of the
+//! injected RST, and continues.
 //!
-//! [`PacketFeatures`] are what a packet's headers tell, [`SenderProfile`] what those of one sender have in common, [`facts`] what a RST looks
-//! like beside them, and [`later`] what is known only from what follows it. Each [`Indicator`] has a weight and a direction; there
-//! is no verdict here, for ordinary devices look odd as well, and the paper warns of it. What the [`Form`] of a RST explains
-//! is not held against it: answers that Linux makes without a socket have no timestamps, no window and an IP ID of 0
+//! [`PacketFeatures`] are the header fields of a packet, [`SenderProfile`] the values that the packets of one sender have in common.
+//! [`facts`] compares an RST with them, and [`later`] adds the indicators that appear only in the packets after it.
+//! Each [`Indicator`] has a weight and a direction. There is no verdict here, because ordinary devices look odd as
+//! well, and the first paper warns of it. Properties that follow from the [`Form`] of an RST do not count against it:
+//! replies that Linux builds without a socket have no timestamps, no window and an IP ID of 0
 //! (`ip_send_unicast_reply()`, with `IP_PMTUDISC_DO` since Linux 4.19).
 
 mod after;
@@ -31,17 +33,17 @@ pub use habits::{IpFeatures, PacketFeatures, SenderProfile};
 use crate::flow::{Form, State};
 use crate::packet::{Flags, Header, SeqNum};
 
-/// For whom a fact speaks.
+/// Conclusion that an indicator supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Supports {
-    /// Injection: somebody else than the end whose address the RST carries sent it.
+    /// Injection: a third party sent the RST, not the end whose address it carries.
     Injection,
-    /// Endpoint: that end sent it.
+    /// Endpoint: the end whose address the RST carries sent it.
     Endpoint,
 }
 
 impl Supports {
-    /// `injection` or `endpoint`.
+    /// Returns the name: `injection` or `endpoint`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,35 +59,35 @@ impl Serialize for Supports {
     }
 }
 
-/// How much a fact says, the least first.
+/// Weight of an indicator, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weight {
-    /// Common on the other side as well.
+    /// Common under the opposite conclusion as well.
     Weak,
-    /// Has ordinary causes on the other side, and they are rare.
+    /// Rare under the opposite conclusion, but with ordinary causes.
     Moderate,
-    /// Hardly to be had on the other side.
+    /// Nearly impossible under the opposite conclusion.
     Strong,
 }
 
-/// One thing that tells who made a RST.
+/// One observation about the sender of an RST.
 ///
-/// For machines: `{"id", "supports", "weight", "message"}`.
+/// Serialised as `{"id", "supports", "weight", "message"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Indicator {
-    /// Stable name, in kebab-case.
+    /// Stable id, in kebab-case.
     pub id: &'static str,
-    /// Conclusion that it supports.
+    /// Conclusion that the observation supports.
     pub supports: Supports,
-    /// How much it says.
+    /// Weight of the observation.
     pub weight: Weight,
-    /// One line, with the numbers.
+    /// Message for people: one line, with the numbers.
     pub message: String,
 }
 
 impl Indicator {
-    /// Whether it speaks for somebody else, and says as much as this or more.
+    /// Returns true if the indicator supports injection with at least this weight.
     #[must_use]
     pub fn accuses(&self, weight: Weight) -> bool {
         self.supports == Supports::Injection && self.weight >= weight
@@ -110,33 +112,34 @@ impl Indicator {
     }
 }
 
-/// What is known of a RST and its connection when it passes; whatever is not known is `None`, and nothing is concluded from it.
+/// Facts about an RST and its connection at the time it is captured. Unknown facts are `None`, and give no indicator.
 ///
-/// All of it is as seen at one point of capture. Numbers are those before the RST was taken in.
+/// All facts are those of one capture point. Numbers are those before the RST was processed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Context {
-    /// The form that the RST has; `None` if the Linux kernel makes none like it.
+    /// Form of the RST; `None` if Linux sends no RST of this form.
     pub form: Option<Form>,
-    /// The state of the end that it claims to come from.
+    /// State of the end whose address the RST carries.
     pub sender_state: Option<State>,
-    /// What its receiver expects next.
+    /// Next sequence number that the receiver expects.
     pub rcv_nxt: Option<SeqNum>,
-    /// The number after the last one that its sender has sent.
+    /// Sequence number after the last one that the sender has sent.
     pub snd_nxt: Option<SeqNum>,
-    /// Largest segment that its sender sends, in bytes.
+    /// Size of the largest segment that the sender sends, in bytes.
     pub mss: Option<u16>,
-    /// Whether a segment was seen that it answers, if its form is an answer's.
+    /// True if the segment that the RST replies to was captured; relevant only if the RST has the form of a reply.
     pub answers: Option<bool>,
-    /// Nanoseconds that its sender took to answer in the handshake, the way there and back from here included: from the SYN to
-    /// the SYN-ACK, or from there to the ACK. Not of a handshake with anything sent twice.
+    /// Time in nanoseconds that the sender took to reply in the handshake, including the way from the capture point to
+    /// the sender and back: from the SYN to the SYN-ACK, or from the SYN-ACK to the ACK. `None` if a part of the
+    /// handshake was sent more than once.
     pub rtt_ns: Option<i64>,
-    /// Nanoseconds since the segment passed here that it answers, or that it is the first to acknowledge.
+    /// Time in nanoseconds since the capture of the segment that the RST replies to, or is the first to acknowledge.
     pub reaction_ns: Option<i64>,
-    /// The RST before it in the same sender's name.
+    /// Previous RST with the same source address in this connection.
     pub previous: Option<Header>,
 }
 
-/// A RST beside all that is known.
+/// RST with everything that it is compared with.
 struct Case<'a> {
     reset: &'a PacketFeatures,
     header: &'a Header,
@@ -145,12 +148,14 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Whether it has the form of an answer, which Linux makes without asking the socket, if there is one.
+    /// Returns true if the RST has the form of a reply, which Linux builds without consulting the socket, if there is
+    /// one.
     fn is_answer(&self) -> bool {
         self.context.form.is_some_and(Form::is_answer)
     }
 
-    /// The Linux kernel makes none like it: RST alone with an acknowledgment number, a window or timestamps.
+    /// Checks the form. The Linux kernel never sends an RST alone with an acknowledgment number, a window or
+    /// timestamps.
     fn form(&self) -> Option<Indicator> {
         self.context.form.is_none().then(|| {
             Indicator::against(
@@ -163,7 +168,8 @@ impl Case<'_> {
         })
     }
 
-    /// RFC 9293, 3.5.3, allows data in a RST (SHLD-2); `tcp_send_active_reset()` and `tcp_v4_send_reset()` put none in.
+    /// Checks for data. RFC 9293, 3.5.3, allows data in an RST (SHLD-2); `tcp_send_active_reset()` and
+    /// `tcp_v4_send_reset()` send none.
     fn payload(&self) -> Option<Indicator> {
         let len = self.reset.payload_len;
         (len > 0).then(|| {
@@ -175,11 +181,12 @@ impl Case<'_> {
         })
     }
 
-    /// `tcp_send_active_reset()` states the real window.
+    /// Compares the window with that of the sender's last segment: `tcp_send_active_reset()` sends the real window.
     fn window(&self) -> Option<Indicator> {
-        /// What a window may do between two segments.
+        /// Largest ordinary ratio of the windows of two consecutive segments.
         const FACTOR: u32 = 4;
         let (window, usual) = (self.header.window, self.sender.window()?);
+        // Replies have window 0 by their form, and `form()` covers an RST without ACK.
         if self.is_answer() || !self.header.flags.has(Flags::ACK) {
             return None;
         }
@@ -200,13 +207,16 @@ impl Case<'_> {
         }
     }
 
-    /// Nobody answers what it has not received, and that takes as long as it took in the handshake: who is faster stands
-    /// nearer.
+    /// Compares the reaction time with the handshake. No end can reply to a segment before receiving it, and that takes
+    /// as long as in the handshake: a faster sender is closer to the capture point.
     fn haste(&self) -> Option<Indicator> {
-        /// Below this, scheduling and the clock of the capture count for more than the way.
+        /// Shortest round trip that is compared, in nanoseconds. Below it, scheduling and the capture clock matter more
+        /// than the distance.
         const SHORTEST_NS: i64 = 1_000_000;
+        /// Round trip from which a reply that is far too fast is strong evidence, in nanoseconds.
         const LONG_NS: i64 = 10_000_000;
         let (rtt, reaction) = (self.context.rtt_ns?, self.context.reaction_ns?);
+        // The reaction time is negative if the capture order contradicts the timestamps.
         if rtt < SHORTEST_NS || reaction < 0 {
             return None;
         }
@@ -217,6 +227,8 @@ impl Case<'_> {
         );
         // Half, since the other half may have been the end's own time in the handshake.
         if reaction >= rtt / 2 {
+            // From 0.9 to 2 round trips, the delay matches the distance. A slower reply fits any sender and gives no
+            // indicator.
             let in_time = reaction >= rtt / 10 * 9 && reaction / 2 <= rtt;
             return in_time.then(|| Indicator::supports("in-time", Weight::Weak, took));
         }
@@ -230,7 +242,7 @@ impl Case<'_> {
     }
 }
 
-/// With three digits behind the point; negative if the capture has them in another order than their stamps.
+/// Formats a time in milliseconds with three decimals; negative if the capture order contradicts the timestamps.
 fn milliseconds(ns: i64) -> String {
     let sign = if ns < 0 { "-" } else { "" };
     let microseconds = ns.unsigned_abs() / 1000;
@@ -241,10 +253,10 @@ fn milliseconds(ns: i64) -> String {
     )
 }
 
-/// What is known of who made this RST as it passes, those facts first that speak for somebody else, and the weightiest of them
-/// first.
+/// Returns the indicators that are known when the RST is captured: those of injection first, the strongest of each
+/// conclusion first.
 ///
-/// `reset` and `header` are two readings of the same packet. `sender` must not have taken it in.
+/// `reset` and `header` are two decodings of the same packet. `sender` must not yet include that packet.
 #[must_use]
 pub fn facts(
     reset: &PacketFeatures,
@@ -274,6 +286,7 @@ pub fn facts(
         case.payload(),
     ];
     let mut facts: Vec<Indicator> = found.into_iter().flatten().collect();
+    // The sort is stable: equal weights keep the order above.
     facts.sort_by_key(|fact| {
         (
             fact.supports == Supports::Endpoint,

@@ -1,4 +1,4 @@
-//! Counts over a whole capture: RSTs by what they mean and by who sends them, connections by how they ended.
+//! Counts over a whole capture: RSTs by cause and by sender, connections by their final state.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,20 +12,21 @@ use super::table::{Connection, ResetRecord};
 use super::zeek::ConnState;
 use crate::transcript::Role;
 
-/// So many senders are counted one by one. A capture may hold any number, and nobody reads more.
+/// Maximum number of senders that are counted individually. A capture may contain any number of them, and a report
+/// shows only the largest.
 const MOST_SENDERS: usize = 1 << 16;
 
-/// Address that RSTs carry as their source: of a server with its port, of a client for all its ports together.
+/// Source address of RSTs: a server with its port, or a client with all its ports together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResetSource {
-    /// Its IP address.
+    /// IP address.
     pub address: IpAddr,
-    /// Its port; `None` for a client.
+    /// Port of a server; `None` for a client.
     pub port: Option<u16>,
 }
 
 impl ResetSource {
-    /// Role of the end that has this address.
+    /// Returns the role of the end that has this address.
     #[must_use]
     pub fn role(&self) -> Role {
         match self.port {
@@ -35,20 +36,20 @@ impl ResetSource {
     }
 }
 
-/// What is counted.
+/// Counts of RSTs, connections and senders.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// RSTs by their cause; `None` where that is not known.
+    /// Number of RSTs by cause; `None` if the cause is unknown.
     pub causes: BTreeMap<Option<Cause>, u64>,
-    /// Connections by their end, as Zeek has it.
+    /// Number of connections by Zeek's `conn_state`.
     pub states: BTreeMap<ConnState, u64>,
-    /// RSTs by the address that they carry as their source.
+    /// Number of RSTs by the source address that they carry.
     sources: HashMap<ResetSource, u64>,
-    /// Bytes of IP that each host has sent over TCP.
+    /// Number of bytes of IP that each host has sent over TCP.
     talkers: HashMap<IpAddr, u64>,
-    /// RSTs that bear a strong mark of a third party.
+    /// Number of RSTs with a strong indicator of injection.
     pub doubtful: u64,
-    /// Connections that the capture does not hold as a whole.
+    /// Number of connections that are incomplete in the capture.
     pub incomplete: u64,
 }
 
@@ -56,7 +57,8 @@ impl Tally {
     /// Counts a connection.
     pub fn connection(&mut self, connection: &Connection<'_>) {
         *self.states.entry(connection.zeek.conn_state()).or_default() += 1;
-        // Zeek counts the originator's first, and its sides from the sender of the first packet.
+        // Zeek lists the originator first and numbers its sides from the sender of the first packet, so two XORs
+        // convert an index into Zeek's list to an end of the connection.
         let originator = connection.first ^ connection.zeek.originator();
         let sent = connection.zeek.ip_bytes();
         for (nth, bytes) in sent.into_iter().enumerate() {
@@ -72,19 +74,20 @@ impl Tally {
         }
     }
 
-    /// Counts a RST.
+    /// Counts an RST.
     pub fn reset(&mut self, connection: &Connection<'_>, told: &ResetRecord) {
         *self.causes.entry(told.explanation.cause).or_default() += 1;
         self.doubtful += u64::from(told.is_marked());
         let socket = connection.socket(told.reset.from);
         let source = ResetSource {
             address: socket.ip(),
+            // A client's ports are ephemeral: counting each of them would hide which host the RSTs come from.
             port: (told.reset.from == Role::Server).then_some(socket.port()),
         };
         add(&mut self.sources, source, 1);
     }
 
-    /// Adds what was counted of other connections.
+    /// Adds the counts of other connections.
     pub fn merge(&mut self, other: Self) {
         for (cause, number) in other.causes {
             *self.causes.entry(cause).or_default() += number;
@@ -102,22 +105,24 @@ impl Tally {
         self.incomplete += other.incomplete;
     }
 
-    /// The hosts that have sent the most, and how many bytes of IP.
+    /// Returns the hosts that sent the most bytes of IP, with the number of bytes: at most `most` hosts, largest first.
     #[must_use]
     pub fn top_talkers(&self, most: usize) -> Vec<(IpAddr, u64)> {
         largest(&self.talkers, most)
     }
 
-    /// Addresses that the most RSTs carry as their source, with the number of RSTs.
+    /// Returns the source addresses with the most RSTs, with the number of RSTs: at most `most` addresses, largest
+    /// first.
     #[must_use]
     pub fn reset_sources(&self, most: usize) -> Vec<(ResetSource, u64)> {
         largest(&self.sources, most)
     }
 }
 
-/// Counts for somebody, while there is room for another one.
+/// Adds to the count of a key. A new key is ignored once `MOST_SENDERS` keys are counted.
 fn add<T: Eq + Hash>(counts: &mut HashMap<T, u64>, who: T, by: u64) {
     let has_room = counts.len() < MOST_SENDERS;
+    // A known key is always counted, so a full table does not make its counts wrong.
     if let Some(count) = counts.get_mut(&who) {
         *count += by;
     } else if has_room {
@@ -125,9 +130,10 @@ fn add<T: Eq + Hash>(counts: &mut HashMap<T, u64>, who: T, by: u64) {
     }
 }
 
-/// Those who have the most, the most first.
+/// Returns the `most` entries with the largest counts, largest first.
 fn largest<T: Copy + Ord>(counts: &HashMap<T, u64>, most: usize) -> Vec<(T, u64)> {
     let mut all: Vec<_> = counts.iter().map(|(who, count)| (*who, *count)).collect();
+    // Equal counts are ordered by key: the iteration order of a hash map differs from run to run.
     all.sort_by_key(|(who, count)| (Reverse(*count), *who));
     all.truncate(most);
     all
