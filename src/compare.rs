@@ -1,10 +1,10 @@
-//! What differs between reports of the same scenarios from different kernels, and why.
+//! Comparison of reports of the same scenarios from different kernels: their differences and the known causes.
 //!
-//! **Behaviour** is what a program or its peer can notice: how calls end and which RSTs are on the wire. What a kernel can be
-//! asked is **observability**: a kernel that gives no reasons resets connections as any other does. A scenario that a
-//! kernel cannot run at all is a matter of **availability**. Whether a difference is known is looked up in [`history`],
-//! by way of the scenario's own expectations; one that is not is said to be unexplained. Everything here is pure: reports
-//! in, differences out.
+//! **Behaviour** is visible to a program or its peer: the results of calls and the RSTs on the wire. **Observability**
+//! is what a kernel can report: a kernel that gives no reasons resets connections like any other. **Availability** is
+//! the set of scenarios that a kernel can run. A cause is looked up in [`history`], through the scenario's own
+//! expectations; a difference without a known cause is marked as unexplained. Everything here is pure: reports in,
+//! differences out.
 
 pub mod document;
 pub mod human;
@@ -21,50 +21,50 @@ use rstproof_core::kernel::event::Coverage;
 use rstproof_core::scenario::{Family, Scenario, find};
 use rstproof_core::verdict::Verdict;
 
-/// All that differs between some reports.
+/// Result of comparing reports.
 #[derive(Debug)]
 pub struct Comparison {
-    /// The reports, by version.
+    /// Compared reports, by version.
     pub subjects: Vec<Subject>,
-    /// What differs in what trials did: behaviour first, then in catalogue order.
+    /// Differences in the results of trials: behaviour first, then in catalogue order.
     pub differences: Vec<Difference>,
     /// Differences in what kernels report about themselves.
     pub observability_differences: Vec<ObservabilityDifference>,
-    /// Scenarios and families in which nothing differs, with what they did.
+    /// Scenarios and families without differences, with their results.
     pub agreed: Vec<Agreed>,
-    /// Trials that nothing can be said of: scenario, family, whose they are, and why.
+    /// Inconclusive trials: scenario, family, index of the subject, and reason.
     pub inconclusive: Vec<(String, Family, usize, String)>,
-    /// Scenarios and families that fewer than two of them have run, so that there is nothing to compare.
+    /// Scenarios and families that fewer than two subjects have run, so that there is nothing to compare.
     pub alone: Vec<Alone>,
-    /// What a report does not hold that another one does; those that lack nothing are left out.
+    /// Scenarios and families that a subject lacks and another one has. Subjects that lack nothing are left out.
     pub missing: Vec<(usize, Vec<(String, Family)>)>,
 }
 
-/// What there is nothing to compare of.
+/// Scenario and family that at most one subject has run.
 #[derive(Clone, Debug)]
 pub struct Alone {
     /// Id of the scenario.
     pub scenario: String,
-    /// Family.
+    /// Address family.
     pub family: Family,
-    /// The only one that has run it, if any has.
+    /// Index of the only subject that has run it, if any.
     pub ran: Option<usize>,
 }
 
-/// What a difference is one of.
+/// Kind of a difference, the most serious first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Calls end otherwise, or other RSTs are sent.
+    /// Different results of calls, or different RSTs.
     Behaviour,
-    /// The kernel says other things of the same behaviour.
+    /// Different reports of the kernel about the same behaviour.
     Observability,
-    /// Some kernels cannot run it, and the others agree.
+    /// Scenario that some kernels cannot run, while the others agree.
     Availability,
 }
 
 impl Kind {
-    /// The word for it.
+    /// Returns the name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -75,26 +75,26 @@ impl Kind {
     }
 }
 
-/// What of a trial is compared.
+/// Aspect of a trial that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aspect {
-    /// Whether it ran at all.
+    /// Trial run or skipped.
     Ran,
-    /// How its calls ended.
+    /// Results of the calls.
     Calls,
-    /// Which RSTs were on the wire.
+    /// RSTs on the wire.
     Resets,
-    /// Who sent them and why, by the kernel's word.
+    /// Senders and reasons of the RSTs, as reported by the kernel.
     Reasons,
-    /// Which counters moved.
+    /// Counters that increased.
     Counters,
-    /// How it was judged.
+    /// Verdict on the trial.
     Verdict,
 }
 
 impl Aspect {
-    /// The word for it.
+    /// Returns the name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -116,23 +116,23 @@ impl Aspect {
     }
 }
 
-/// A scenario that kernels disagree about.
+/// Scenario whose results differ between kernels.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// Its id.
+    /// Id of the scenario.
     pub scenario: String,
-    /// Over which families, all of them in the same way.
+    /// Address families, all with the same difference.
     pub families: Vec<Family>,
-    /// The gravest of what differs.
+    /// Most serious kind among the aspects.
     pub kind: Kind,
-    /// What differs, and who agrees with whom.
+    /// Aspects that differ, each with the groups of kernels that agree.
     pub aspects: Vec<(Aspect, Vec<Group>)>,
-    /// What accounts for it; empty if nothing that is known does.
+    /// Known causes; empty if none explains the difference.
     pub causes: Vec<Cause>,
 }
 
 impl Difference {
-    /// Whether something accounts for it. Why a kernel cannot run something it says itself.
+    /// Returns true if the difference has a known cause. A skipped scenario is explained by its own reason.
     #[must_use]
     pub fn is_explained(&self) -> bool {
         self.kind == Kind::Availability || !self.causes.is_empty()
@@ -142,31 +142,31 @@ impl Difference {
 /// Kernels that agree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Group {
-    /// Their places among the subjects.
+    /// Indices of the kernels among the subjects.
     pub members: Vec<usize>,
-    /// What they agree on, as far as it differs from others.
+    /// Results that these kernels share, as far as they differ from those of other groups.
     pub lines: Vec<String>,
 }
 
 /// Feature of the trace or the counters that some kernels have and others lack.
 #[derive(Clone, Debug)]
 pub struct ObservabilityDifference {
-    /// The feature: a noun phrase.
+    /// Name of the feature: a noun phrase.
     pub feature: String,
-    /// Kernels that have it.
+    /// Indices of the kernels that have the feature.
     pub available_on: Vec<usize>,
-    /// Kernels that lack it.
+    /// Indices of the kernels that lack the feature.
     pub missing_on: Vec<usize>,
-    /// Why.
+    /// Known cause.
     pub cause: Option<Cause>,
 }
 
-/// What accounts for a difference.
+/// Cause of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A change of Linux.
+    /// Change in Linux.
     Patch(&'static Patch),
-    /// Another system's ways.
+    /// Known behaviour of another system.
     System(&'static history::System),
 }
 
@@ -197,16 +197,16 @@ impl Serialize for Cause {
     }
 }
 
-/// What kernels agree on.
+/// Scenario and family whose results are the same on all kernels that ran it.
 #[derive(Clone, Debug)]
 pub struct Agreed {
     /// Id of the scenario.
     pub scenario: String,
-    /// Family.
+    /// Address family.
     pub family: Family,
-    /// How many of them ran it.
+    /// Number of kernels that ran it.
     pub ran: usize,
-    /// What its calls returned, if anybody ran it once or always with the same end.
+    /// Results of the calls, from a kernel whose trials all had the same ones; empty if there is none.
     pub calls: Vec<String>,
 }
 
@@ -214,6 +214,7 @@ pub struct Agreed {
 #[must_use]
 pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
     subjects.sort_by(|a, b| {
+        // Unknown versions come last, and release candidates before their release.
         let key = |it: &Subject| {
             let version = it.kernel.version;
             let by_release = (it.kernel.candidate.is_none(), it.kernel.candidate);
@@ -228,6 +229,7 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
         .flat_map(|subject| subject.seen.keys().cloned())
         .collect();
     keys.sort_by_key(|(scenario, family)| (place(scenario), scenario.clone(), *family));
+    // A scenario occurs once in each report; sorting has put its occurrences next to each other.
     keys.dedup();
     let mut differences: Vec<Difference> = Vec::new();
     let mut agreed = Vec::new();
@@ -248,6 +250,7 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
         });
         inconclusive.extend(unsaid);
         let aspects = aspects(&subjects, &seen);
+        // No minimum means that no aspect differs.
         let Some(kind) = aspects.iter().map(|(aspect, _)| aspect.kind()).min() else {
             let ran: Vec<usize> = seen
                 .iter()
@@ -275,7 +278,7 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
             continue;
         };
         let causes = causes(find(&scenario), &subjects, &seen, &aspects);
-        // Families of a scenario follow one another.
+        // Keys are sorted, so the families of a scenario are consecutive.
         let same = differences
             .last_mut()
             .filter(|it| it.scenario == scenario && it.aspects == aspects);
@@ -291,6 +294,7 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
             causes,
         });
     }
+    // The sort is stable: within a kind, differences stay in catalogue order.
     differences.sort_by_key(|it| it.kind);
     let observability_differences = observability_differences(&subjects);
     Comparison {
@@ -304,7 +308,7 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
     }
 }
 
-/// What each of them does not hold of what all together do.
+/// Returns, for each subject that lacks any, the scenarios and families that only other subjects have.
 fn missing(subjects: &[Subject], keys: &[(String, Family)]) -> Vec<(usize, Vec<(String, Family)>)> {
     let of = |subject: &Subject| -> Vec<_> {
         let absent = keys.iter().filter(|key| !subject.seen.contains_key(key));
@@ -315,25 +319,26 @@ fn missing(subjects: &[Subject], keys: &[(String, Family)]) -> Vec<(usize, Vec<(
 }
 
 impl Comparison {
-    /// Whether anything was compared at all.
+    /// Returns true if no results were compared: there are no agreements, and only availability differs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let has_run = |it: &Difference| it.kind != Kind::Availability;
         self.agreed.is_empty() && !self.differences.iter().any(has_run)
     }
 
-    /// Whether programs or their peers could notice a difference.
+    /// Returns true if the behaviour differs in any scenario.
     #[must_use]
     pub fn behaviour_differs(&self) -> bool {
         self.differences.iter().any(|it| it.kind == Kind::Behaviour)
     }
 
-    /// The differences that nothing accounts for.
+    /// Returns the differences without a known cause.
     pub fn unexplained(&self) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(|it| !it.is_explained())
     }
 
-    /// How these kernels are referred to: by one of them where they are all up to it or all from it on, else each.
+    /// Returns the label of some kernels among others: a bound if they are all kernels up to it or all from it on,
+    /// otherwise a list.
     #[must_use]
     pub fn span(&self, members: &[usize], among: &[usize]) -> Span {
         let label = |place: &usize| self.subjects[*place].label.clone();
@@ -341,14 +346,15 @@ impl Comparison {
         let (Some(first), Some(last)) = (members.first(), members.last()) else {
             return each();
         };
-        // Between two there is no row, and who is as old as somebody of the others is neither before nor after it.
+        // A bound makes sense only for three kernels or more, and is ambiguous if a kernel outside has the same version
+        // as the one at the bound.
         let version = |place: &usize| self.subjects[*place].kernel.version;
         let others: Vec<&usize> = among.iter().filter(|it| !members.contains(it)).collect();
         let known = among.iter().all(|it| version(it).is_some());
         if !known || among.len() < 3 || others.is_empty() {
             return each();
         }
-        // Of those that nobody has seen do it nothing is said.
+        // A bound must not include a subject whose result is unknown.
         let all = || 0..self.subjects.len();
         let holds_for =
             |mut range: Box<dyn Iterator<Item = usize> + '_>| range.all(|it| members.contains(&it));
@@ -366,7 +372,8 @@ impl Comparison {
         }
     }
 
-    /// Who cannot run which scenarios, and why; those that the same kernels cannot run for the same reason together.
+    /// Returns the scenarios that some kernels cannot run, with the reasons. Scenarios that the same kernels cannot run
+    /// for the same reason share an entry.
     #[must_use]
     pub fn unavailable(&self) -> Vec<Unavailable<'_>> {
         let mut known: BTreeMap<Vec<&Group>, usize> = BTreeMap::new();
@@ -397,7 +404,7 @@ impl Comparison {
             for (id, families) in &mut one.scenarios {
                 families.sort();
                 families.dedup();
-                // All that there are need not be named.
+                // An empty list means all families of the scenario.
                 if find(id).is_some_and(|it| it.families.len() == families.len()) {
                     families.clear();
                 }
@@ -411,22 +418,22 @@ impl Comparison {
 /// Scenarios that some kernels cannot run, while others can, or cannot for another reason.
 #[derive(Clone, Debug)]
 pub struct Unavailable<'a> {
-    /// All that were asked to run them.
+    /// Indices of all kernels for which the scenarios were requested.
     pub among: Vec<usize>,
-    /// Those that cannot, and why.
+    /// Groups of kernels that cannot run them, each with its reason.
     pub lacking: Vec<&'a Group>,
-    /// Ids, and over which families; none means all that there are.
+    /// Ids of the scenarios with the families affected; an empty list means all families.
     pub scenarios: Vec<(&'a str, Vec<Family>)>,
 }
 
-/// How some kernels among others are referred to.
+/// Label of some kernels among others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// The oldest up to this one.
+    /// Kernels from the oldest up to this one.
     Until(String),
-    /// This one and all later ones.
+    /// Kernels from this one to the newest.
     Since(String),
-    /// These.
+    /// List of the kernels.
     Each(Vec<String>),
 }
 
@@ -440,21 +447,22 @@ impl std::fmt::Display for Span {
     }
 }
 
-/// All who are in one of the groups, in order.
+/// Returns the members of all groups, in ascending order.
 #[must_use]
 pub fn members_of(groups: &[Group]) -> Vec<usize> {
     let members: BTreeSet<usize> = groups.iter().flat_map(|it| it.members.clone()).collect();
     members.into_iter().collect()
 }
 
-/// In catalogue order, what is not known here last.
+/// Returns the position of a scenario in the catalogue; unknown scenarios come last.
 fn place(scenario: &str) -> usize {
     let all = rstproof_core::scenario::ALL.iter();
     let mut ids = all.map(|it| it.id);
     ids.position(|id| id == scenario).unwrap_or(usize::MAX)
 }
 
-/// Those that have the same version are called by their release, and if that is the same as well, they are numbered.
+/// Makes labels unique: subjects with the same label get their release as label, and a number if that is shared as
+/// well.
 fn tell_apart(subjects: &mut [Subject]) {
     let labels = |subjects: &[Subject]| {
         let mut count: BTreeMap<String, usize> = BTreeMap::new();
@@ -469,6 +477,7 @@ fn tell_apart(subjects: &mut [Subject]) {
             subject.label.clone_from(&subject.release);
         }
     }
+    // Releases may be shared as well, so count once more.
     let count = labels(subjects);
     let mut next: BTreeMap<String, usize> = BTreeMap::new();
     for subject in subjects.iter_mut() {
@@ -480,10 +489,10 @@ fn tell_apart(subjects: &mut [Subject]) {
     }
 }
 
-/// What is said of a scenario that was not skipped.
+/// Text for a scenario that was not skipped.
 const IT_RAN: &str = "it ran";
 
-/// What differs between those that have seen a scenario.
+/// Returns the aspects that differ between the subjects that have a scenario.
 fn aspects(subjects: &[Subject], seen: &[(usize, &Seen)]) -> Vec<(Aspect, Vec<Group>)> {
     let mut all = Vec::new();
     let mut compared = |aspect, groups: Vec<Group>| {
@@ -498,6 +507,7 @@ fn aspects(subjects: &[Subject], seen: &[(usize, &Seen)]) -> Vec<(Aspect, Vec<Gr
     compared(Aspect::Ran, ran);
     let ran: Vec<_> = seen
         .iter()
+        // Skipped and inconclusive trials have no verdict here.
         .filter(|(_, it)| !it.verdicts.is_empty())
         .collect();
     let of = |get: fn(&Seen) -> BTreeSet<Vec<String>>| {
@@ -505,12 +515,13 @@ fn aspects(subjects: &[Subject], seen: &[(usize, &Seen)]) -> Vec<(Aspect, Vec<Gr
     };
     compared(Aspect::Calls, of(|it| it.calls.clone()));
     compared(Aspect::Resets, of(|it| counted(&it.resets)));
-    // What was not told is not compared.
+    // A missing reason is not a difference in behaviour: only kernels that report reasons are compared.
     let told = ran.iter().filter(|(_, it)| !it.reasons.is_empty());
     let told = grouped(told.map(|(place, it)| (*place, it.reasons.clone())));
     compared(Aspect::Reasons, told);
     let counting = ran.iter().filter(|(_, it)| !it.counters.is_empty());
     let counting: Vec<_> = counting.collect();
+    // A counter that one of the kernels lacks cannot be compared. The lack itself is an observability difference.
     let nowhere: BTreeSet<&String> = counting
         .iter()
         .filter_map(|(place, _)| subjects[*place].unsupported_counters.as_ref())
@@ -534,7 +545,8 @@ fn aspects(subjects: &[Subject], seen: &[(usize, &Seen)]) -> Vec<(Aspect, Vec<Gr
     all
 }
 
-/// `server active ×2` for two of the same.
+/// Counts repeated lines: two of `server active` become `server active ×2`. Only consecutive lines are joined, because
+/// the order of RSTs matters.
 fn counted(trials: &BTreeSet<Vec<String>>) -> BTreeSet<Vec<String>> {
     let counted = |lines: &Vec<String>| {
         let mut counted: Vec<(String, usize)> = Vec::new();
@@ -553,8 +565,10 @@ fn counted(trials: &BTreeSet<Vec<String>>) -> BTreeSet<Vec<String>> {
     trials.iter().map(counted).collect()
 }
 
-/// Those of which the same was seen, the group of the oldest first; of what was seen only what differs.
+/// Returns groups of kernels with the same results, the group of the oldest kernel first. Lines that are common to all
+/// kernels are left out.
 fn grouped(seen: impl Iterator<Item = (usize, BTreeSet<Vec<String>>)>) -> Vec<Group> {
+    // Subjects come in ascending order of version, so a group is created by its oldest member.
     let mut groups: Vec<(BTreeSet<Vec<String>>, Vec<usize>)> = Vec::new();
     for (place, lines) in seen {
         match groups.iter_mut().find(|(other, _)| *other == lines) {
@@ -572,7 +586,7 @@ fn grouped(seen: impl Iterator<Item = (usize, BTreeSet<Vec<String>>)>) -> Vec<Gr
         .collect()
 }
 
-/// The places at which all have the same line, if all have as many of them.
+/// Returns the indices of the lines that all trials share; none if the trials differ in their number of lines.
 fn lines_in_common(groups: &[(BTreeSet<Vec<String>>, Vec<usize>)]) -> BTreeSet<usize> {
     let mut trials = groups.iter().flat_map(|(trials, _)| trials);
     let Some(first) = trials.next() else {
@@ -586,7 +600,7 @@ fn lines_in_common(groups: &[(BTreeSet<Vec<String>>, Vec<usize>)]) -> BTreeSet<u
     (0..first.len()).filter(is_common).collect()
 }
 
-/// What to show of them: one line for each call or RST; if trials differ among themselves, one for each of them.
+/// Returns the lines to show: one for each call or RST, or one for each trial if the trials differ among themselves.
 fn shown(trials: &BTreeSet<Vec<String>>, common: &BTreeSet<usize>) -> Vec<String> {
     let of = |lines: &Vec<String>| -> Vec<String> {
         let lines = lines.iter().enumerate();
@@ -611,7 +625,8 @@ fn shown(trials: &BTreeSet<Vec<String>>, common: &BTreeSet<usize>) -> Vec<String
     }
 }
 
-/// A list that a person may read to its end: no scenario has a tenth of these lines, and a hostile report any number.
+/// Limits a list to `MOST_LINES` lines of limited length. No scenario produces a tenth of these lines, but a hostile
+/// report may contain any number.
 fn bounded(mut lines: Vec<String>) -> Vec<String> {
     let more = lines.len().saturating_sub(MOST_LINES);
     lines.truncate(MOST_LINES);
@@ -624,9 +639,11 @@ fn bounded(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
+/// Maximum number of lines in a list.
 const MOST_LINES: usize = 200;
 
-/// What accounts for these differences, and no more than it takes; nothing, if it does not account for all of them.
+/// Returns a minimal set of causes that explains all these differences; an empty one if any difference stays
+/// unexplained.
 fn causes(
     scenario: Option<&'static Scenario>,
     subjects: &[Subject],
@@ -636,7 +653,8 @@ fn causes(
     let Some(scenario) = scenario else {
         return Vec::new();
     };
-    // It was judged by what its own version is known to do: what is known does not account for it.
+    // A trial is judged by the known behaviour of its own kernel version. If it is refuted, no known change explains
+    // it.
     let is_linux = |place: &usize| subjects[*place].sysname == "Linux";
     let refuted = Verdict::Refuted.name();
     if seen
@@ -645,7 +663,7 @@ fn causes(
     {
         return Vec::new();
     }
-    // Another system has to do what it is known for.
+    // Another system is explained only if it behaves as documented.
     let mut systems = Vec::new();
     for (place, it) in seen.iter().filter(|(place, _)| !is_linux(place)) {
         let known = history::SYSTEMS.iter().find(|system| {
@@ -669,6 +687,7 @@ fn causes(
         if !account(&patches) {
             return Vec::new();
         }
+        // Drop each patch that the explanation does not need.
         for patch in patches.clone() {
             let fewer: Vec<_> = patches.iter().copied().filter(|it| *it != patch).collect();
             if account(&fewer) {
@@ -681,7 +700,7 @@ fn causes(
     all.into_iter().map(Cause::Patch).chain(systems).collect()
 }
 
-/// Whether two forms of a scenario expect something else in this regard.
+/// Returns true if two variants of a scenario expect different results for an aspect.
 fn differ(one: &Scenario, other: &Scenario, aspect: Aspect) -> bool {
     let calls = |it: &Scenario| it.calls().collect::<Vec<_>>();
     let resets = |it: &Scenario| {
@@ -691,7 +710,7 @@ fn differ(one: &Scenario, other: &Scenario, aspect: Aspect) -> bool {
             .collect::<Vec<_>>()
     };
     match aspect {
-        // Each kernel is judged by what its version is known to do.
+        // No expectation covers these: each kernel is judged by the known behaviour of its own version.
         Aspect::Ran | Aspect::Verdict => false,
         Aspect::Calls => calls(one) != calls(other),
         Aspect::Resets => resets(one) != resets(other),
@@ -700,8 +719,10 @@ fn differ(one: &Scenario, other: &Scenario, aspect: Aspect) -> bool {
     }
 }
 
-/// Whether kernels that have the same of these patches agree. What a vendor has put into its kernel its version does not tell:
-/// that has to agree with some combination of them.
+/// Returns true if kernels with the same subset of these patches are always in the same group.
+///
+/// The version of a vendor kernel does not show which patches the vendor has applied, so such a kernel may be in any
+/// group. The number of groups must then not exceed the number of possible combinations.
 fn accounts_for(patches: &[&'static Patch], subjects: &[Subject], groups: &[Group]) -> bool {
     let mut group_of: BTreeMap<(&str, Vec<bool>), usize> = BTreeMap::new();
     for (nth, group) in groups.iter().enumerate() {
@@ -713,12 +734,14 @@ fn accounts_for(patches: &[&'static Patch], subjects: &[Subject], groups: &[Grou
                 continue;
             }
             let has = patches.iter().map(|patch| kernel.has(patch)).collect();
+            // Patches are those of Linux, so each system is compared only with itself.
             if *group_of.entry((sysname, has)).or_insert(nth) != nth {
                 return false;
             }
         }
     }
     let systems: BTreeSet<&str> = subjects.iter().map(|it| &*it.sysname).collect();
+    // An overflow means more combinations than there can be groups.
     let combinations = u32::try_from(patches.len())
         .ok()
         .and_then(|it| 2_usize.checked_pow(it));
@@ -728,9 +751,10 @@ fn accounts_for(patches: &[&'static Patch], subjects: &[Subject], groups: &[Grou
             .saturating_mul(systems.len())
 }
 
-/// What a trace may tell of, and what made it do so.
+/// Fact that a trace can report: name, test for it, and the change that added it.
 type Fact = (&'static str, fn(&Coverage) -> bool, Option<&'static Patch>);
 
+/// All facts that traces are compared by.
 const FACTS: [Fact; 6] = [
     (
         "the trace event tcp_send_reset",
@@ -764,7 +788,7 @@ const FACTS: [Fact; 6] = [
     ),
 ];
 
-/// What kernels can be asked, where that is not the same for all of them.
+/// Returns the features that some kernels have and others lack.
 fn observability_differences(subjects: &[Subject]) -> Vec<ObservabilityDifference> {
     let mut all = Vec::new();
     for (what, get, patch) in FACTS {
@@ -775,6 +799,7 @@ fn observability_differences(subjects: &[Subject]) -> Vec<ObservabilityDifferenc
         .iter()
         .map(|it| match (it.names_aborts, it.coverage) {
             (Some(named), _) => Some(named),
+            // A kernel whose events have no reason field cannot give one for an abort.
             (None, Some(coverage)) if !coverage.reset_reasons => Some(false),
             _ => None,
         });
@@ -785,10 +810,10 @@ fn observability_differences(subjects: &[Subject]) -> Vec<ObservabilityDifferenc
     all
 }
 
-/// Counters, who has them, and what made it so.
+/// Names of counters, flag for each subject that has them, and the change that added them.
 type Counters<'a> = (Vec<&'a str>, Vec<Option<bool>>, Option<&'static Patch>);
 
-/// The counters that some kernels do not have; those that the same kernels lack for the same reason together.
+/// Returns the counters that some kernels lack. Counters that the same kernels lack for the same reason share an entry.
 fn told_of_counters(subjects: &[Subject]) -> Vec<ObservabilityDifference> {
     let mut known: Vec<Counters<'_>> = Vec::new();
     let unsupported_counters = subjects
@@ -818,7 +843,8 @@ fn told_of_counters(subjects: &[Subject]) -> Vec<ObservabilityDifference> {
     told.collect()
 }
 
-/// Something that some of them tell and others do not; `None` where nobody knows.
+/// Returns the difference in a feature, if some kernels have it and others lack it. `tells` has an entry per subject,
+/// `None` if unknown.
 fn one_told(
     subjects: &[Subject],
     feature: String,
@@ -836,6 +862,7 @@ fn one_told(
     if available_on.is_empty() || missing_on.is_empty() {
         return None;
     }
+    // A patch is the cause only if no kernel with an exact version contradicts it.
     let fits = |patch: &&'static Patch| {
         let are = |places: &[usize], wanted: bool| {
             let mut kernels = places.iter().map(|place| subjects[*place].kernel);

@@ -1,4 +1,4 @@
-//! Reports as they are compared: what each trial did, in words, and what its kernel could tell of it.
+//! Reports in the form that is compared: the results of each trial as text, and the observability of its kernel.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,13 +20,13 @@ use rstproof_core::report::{EvidenceSources, Header};
 use rstproof_core::scenario::{Expect, Family, Scenario, find};
 use rstproof_core::verdict::Verdict;
 
-/// Of what was not confirmed so much is kept: nobody reads more.
+/// Maximum number of unconfirmed trials that are kept with their reason; more would not be read.
 const MOST_AMISS: usize = 200;
 
-/// Longer lines are cut: none that this program writes has half of that.
+/// Maximum length of a line in characters. No line that this program writes has half of it.
 const LONGEST_LINE: usize = 500;
 
-/// A line that a person may read to its end.
+/// Returns the line, cut to `LONGEST_LINE` characters.
 pub(super) fn shortened(line: &str) -> String {
     match line.char_indices().nth(LONGEST_LINE) {
         Some((end, _)) => format!("{}…", &line[..end]),
@@ -34,62 +34,63 @@ pub(super) fn shortened(line: &str) -> String {
     }
 }
 
-/// One report: what one kernel did.
+/// Contents of one report, from one kernel.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// What it is called among the others: its version, or its release where two have the same.
+    /// Label in the output: the version if it is known exactly, otherwise the release. `compare` makes labels unique.
     pub label: String,
-    /// `uname -r`.
+    /// Release of the kernel: `uname -r`.
     pub release: String,
-    /// `uname -v`.
+    /// Version string of the kernel: `uname -v`.
     pub version: String,
-    /// `uname -s`.
+    /// Name of the system: `uname -s`.
     pub sysname: String,
-    /// `uname -m`.
+    /// Hardware name: `uname -m`.
     pub machine: String,
-    /// Which Linux that is.
+    /// Linux version that the kernel corresponds to.
     pub kernel: Kernel,
     /// Version of this program that ran there.
     pub program: String,
-    /// The file that it was read from.
+    /// File that the report was read from.
     pub origin: String,
-    /// Who was asked there.
+    /// Evidence sources of the report, besides the system calls.
     pub evidence_sources: EvidenceSources,
-    /// How many trials it holds.
+    /// Number of trials in the report.
     pub trials: u64,
-    /// What was seen, by scenario and family.
+    /// Results by scenario and family.
     pub seen: BTreeMap<(String, Family), Seen>,
-    /// What its trace can tell of; `None` if it was not asked.
+    /// Facts that the trace covers; `None` if the trace was not available.
     pub coverage: Option<Coverage>,
-    /// Whether aborts are given a reason; `None` if none was seen whose event has the field.
+    /// True if the trace gives reasons for aborts; `None` if no abort event had a reason field.
     pub names_aborts: Option<bool>,
-    /// Counters that it does not have; `None` if they were not asked.
+    /// Counters that the kernel does not have; `None` if the counters were not read.
     pub unsupported_counters: Option<BTreeSet<String>>,
-    /// How many trials were confirmed, refuted, inconclusive, skipped.
+    /// Numbers of confirmed, refuted, inconclusive and skipped trials.
     pub counts: [u64; 4],
-    /// What was not confirmed and why, a line each.
+    /// Unconfirmed trials with their reasons, one line per trial.
     pub amiss: Vec<String>,
 }
 
-/// What the trials of one scenario over one family did; sets, for there may be many trials.
+/// Results of the trials of one scenario over one family. Sets hold each distinct result once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Why they were skipped, if they were.
+    /// Reason why the trials were skipped, if they were.
     pub skipped: Option<String>,
-    /// How those were judged of which something can be said.
+    /// Verdicts on the trials that are not inconclusive.
     pub verdicts: BTreeSet<&'static str>,
-    /// Why nothing can be said of others. What is missing of them may be anything, so they are not compared.
+    /// Reason why other trials are inconclusive. Any part of their results may be missing, so they are not compared.
     pub inconclusive: Option<String>,
-    /// The calls, a line each.
+    /// Calls with their results, one line per call.
     pub calls: BTreeSet<Vec<String>>,
-    /// The RSTs, a line each.
+    /// RSTs, one line per RST.
     pub resets: BTreeSet<Vec<String>>,
-    /// By whose word each RST was sent, and why; of those of which all was told.
+    /// Senders and reasons of the RSTs, one line per RST; only from trials in which they are known for every RST.
     pub reasons: BTreeSet<Vec<String>>,
-    /// The counters that moved.
+    /// Counters that increased, with the amounts.
     pub counters: BTreeSet<BTreeMap<String, u64>>,
 }
 
+// The stored types list only the fields that are compared, and borrow from the document: a report may have many trials.
 #[derive(Deserialize)]
 struct StoredTrial<'a> {
     #[serde(borrow)]
@@ -125,8 +126,9 @@ struct StoredCall<'a> {
     result: StoredResult,
 }
 
-/// One of the forms of [`ResultReport`](rstproof_core::report::ResultReport).
+/// Stored result of a call: one of the variants of [`ResultReport`](rstproof_core::report::ResultReport).
 #[derive(Deserialize)]
+// An object may have any combination of these fields; the conversion accepts only those that are a result.
 #[serde(try_from = "StoredWords")]
 struct StoredResult(StoredWords);
 
@@ -162,14 +164,16 @@ struct StoredReset<'a> {
     kernel_reason: Option<String>,
 }
 
-/// Reads the report that a path stands for: a file, or a directory that `run -w` wrote.
+/// Reads the report at a path: a file, or a directory written by `run -w`.
+///
+/// Fails if the file is missing or cannot be read, or if it is not a valid report.
 pub fn read(path: &Path) -> Result<Subject, Error> {
     let file = if path.is_dir() {
         path.join(REPORT)
     } else {
         path.to_owned()
     };
-    // One that may not be looked at is another matter.
+    // Only a missing file gets this message: a file that may not be read fails with its own error below.
     let is_missing = || fs::metadata(&file).is_err_and(|it| it.kind() == io::ErrorKind::NotFound);
     if path.is_dir() && is_missing() {
         return Err(Error::File {
@@ -183,7 +187,10 @@ pub fn read(path: &Path) -> Result<Subject, Error> {
     parse(&file, &document_bytes(&file)?)
 }
 
-/// The report that these bytes are; `path` is where they are from.
+/// Parses a report. `path` is used in error messages.
+///
+/// Fails if the document is empty, malformed or from another program, has a trial that was neither judged nor skipped,
+/// or has no trials.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Subject, Error> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(refused(path, "it is empty".to_owned()));
@@ -198,6 +205,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Subject, Error> {
         return Err(refused(path, reason));
     }
     let mut subject = Subject::new(path, header);
+    // The callback cannot fail: it remembers the first such trial, and the report is rejected after the loop.
     let mut unjudged = None;
     trials_of(path, bytes, |trial: StoredTrial<'_>| {
         if trial.verdict.is_none() && trial.skipped.is_none() {
@@ -223,10 +231,12 @@ impl Subject {
     fn new(path: &Path, header: Header) -> Self {
         let host = &header.host;
         let kernel = Kernel::of(&host.sysname, &host.release, &host.version);
+        // An inexact version would hide which vendor's kernel it is.
         let label = match kernel.version {
             Some(version) if kernel.is_exact => version.to_string(),
             _ => printable(&host.release),
         };
+        // A report may come from anyone, so no control characters of it may reach a terminal.
         let mut evidence_sources = header.evidence_sources;
         if let Some(why) = &mut evidence_sources.kernel_trace_note {
             *why = printable(why).into();
@@ -251,7 +261,7 @@ impl Subject {
         }
     }
 
-    /// `270 trials, 1 refuted, 10 skipped`.
+    /// Returns the counts as text: `270 trials, 259 confirmed, 1 refuted, 10 skipped`.
     #[must_use]
     pub fn tally(&self) -> String {
         let [confirmed, refuted, inconclusive, skipped] = self.counts;
@@ -272,6 +282,7 @@ impl Subject {
     fn take(&mut self, trial: &StoredTrial<'_>) {
         self.trials += 1;
         let name = printable(&trial.scenario);
+        // Expectations differ between kernels, and `StoredCall::line` needs those of this one.
         let scenario = find(&name).map(|scenario| scenario.on(self.kernel));
         let seen = self.seen.entry((name, trial.family)).or_default();
         if let Some(why) = &trial.skipped {
@@ -307,6 +318,7 @@ impl Subject {
         seen.calls.insert(calls.collect());
         seen.resets
             .insert(trial.resets.iter().map(StoredReset::line).collect());
+        // A partial list would differ from the list of a kernel that reports everything.
         let told = trial.resets.iter().map(StoredReset::origin);
         if let Some(told) = told.collect::<Option<Vec<_>>>() {
             seen.reasons.insert(told);
@@ -320,6 +332,7 @@ impl Subject {
             }
         }
         if let Some(coverage) = trial.trace_coverage {
+            // An overrun is an accident of one trial, not a property of the kernel.
             let overrun = false;
             self.coverage = Some(Coverage {
                 overrun,
@@ -341,7 +354,7 @@ impl Subject {
 }
 
 impl StoredCall<'_> {
-    /// `client read(1) = ECONNRESET`.
+    /// Returns the call as a line: `client read(1) = ECONNRESET`.
     fn line(&self, scenario: Option<&Scenario>, index: usize) -> String {
         let name = match &*self.call {
             "getsockopt" => self.arguments.to_string(),
@@ -349,7 +362,7 @@ impl StoredCall<'_> {
         };
         let expected = scenario.and_then(|scenario| scenario.calls().nth(index));
         let result = match (expected, self.result.0.ok) {
-            // How many depends on how large buffers are that day.
+            // The number of bytes depends on buffer sizes and varies from run to run.
             (Some((_, _, Expect::ReturnsSome)), Some(1..)) => "some".to_owned(),
             _ => self.result.text(),
         };
@@ -370,13 +383,13 @@ impl StoredResult {
 }
 
 impl StoredReset<'_> {
-    /// `server active`.
+    /// Returns the RST as a line: `server active`.
     fn line(&self) -> String {
         let form = self.form.as_deref().unwrap_or("of no known form");
         printable(&format!("{} {form}", self.from))
     }
 
-    /// `server: socket, TCP_STATE`; `None` if not all of it was told.
+    /// Returns sender and reason as a line: `server: socket, TCP_STATE`; `None` if they are not both known.
     fn origin(&self) -> Option<String> {
         let sender = Some(&*self.sender).filter(|it| *it != "unknown")?;
         let reason = match self.kernel_reason.as_deref() {

@@ -1,4 +1,4 @@
-//! The form for people: 80 columns, however many kernels there are.
+//! Human output of `compare`: 80 columns, for any number of kernels.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,19 +12,19 @@ use super::{
 use crate::report::human::{BAD, LABEL, wrap};
 use rstproof_core::scenario::{Family, find};
 
-/// A label that is longer stands on a line of its own.
+/// Maximum length of a label that shares its line with text. A longer label has its own line.
 const MOST_LABEL: usize = 40;
 
-/// No text is wrapped to fewer columns.
+/// Minimum number of columns that text is wrapped to.
 const NARROWEST: usize = 20;
 
-/// Columns of a line.
+/// Width of a line in columns.
 const WIDTH: usize = 80;
 
-/// Where what belongs to a word at the beginning of a line stands.
+/// Column at which the text beside a leading word begins.
 const INDENT: usize = 11;
 
-/// The whole comparison; with `all`, what agrees as well.
+/// Renders the whole comparison. With `all`, it includes the scenarios without differences.
 #[must_use]
 pub fn text(comparison: &Comparison, all: bool) -> String {
     let mut text = String::new();
@@ -77,6 +77,7 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
 fn kernels(comparison: &Comparison, text: &mut String) {
     let subjects = &comparison.subjects;
     let lengths = subjects.iter().map(|it| it.label.chars().count());
+    // One very long label must not push the text of all others to the right.
     let width = lengths.filter(|it| *it <= MOST_LABEL).max().unwrap_or(0);
     let is_sorted = subjects.iter().all(|it| it.kernel.version.is_some());
     let order = if is_sorted {
@@ -84,6 +85,7 @@ fn kernels(comparison: &Comparison, text: &mut String) {
     } else {
         ""
     };
+    // Results of writing are ignored here and below: writing to a `String` cannot fail.
     let _ = writeln!(text, "{} reports{order}:", subjects.len());
     let programs: BTreeSet<&String> = subjects.iter().map(|it| &it.program).collect();
     for subject in subjects {
@@ -100,7 +102,7 @@ fn kernels(comparison: &Comparison, text: &mut String) {
             (false, true) => ", no kernel trace",
             (false, false) => ", no word of the kernel",
         };
-        // Another version may have other scripts.
+        // Show the version if it differs: another version may have other scripts.
         let program = match programs.len() {
             1 => String::new(),
             _ => format!(", by rstproof {}", subject.program),
@@ -140,7 +142,7 @@ fn one(comparison: &Comparison, difference: &Difference, text: &mut String) {
     }
 }
 
-/// `ipv4, ipv6`.
+/// Returns the names of families, separated by commas: `ipv4, ipv6`.
 pub(super) fn families(families: &[Family]) -> String {
     let names: Vec<_> = families.iter().map(|it| it.name()).collect();
     names.join(", ")
@@ -173,7 +175,7 @@ fn because(causes: &[Cause], text: &mut String) {
     }
 }
 
-/// A sentence, and where it is from.
+/// Returns the cause as a sentence, with its source.
 pub(super) fn reason(cause: Cause) -> String {
     match cause {
         Cause::Patch(patch) => format!("{} {}.", patch.description, patch.source()),
@@ -222,7 +224,7 @@ fn availability(comparison: &Comparison, text: &mut String) {
     }
 }
 
-/// What nothing is said of here.
+/// Writes the section on scenarios that were not compared.
 fn not_compared(comparison: &Comparison, text: &mut String) {
     let Comparison {
         subjects,
@@ -255,7 +257,7 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
     more(missing.len(), text);
 }
 
-/// How many were left out of a list.
+/// Writes how many lines of a list were left out.
 fn more(all: usize, text: &mut String) {
     if let Some(more) = all.checked_sub(MOST_LINES).filter(|it| *it > 0) {
         let _ = writeln!(text, "  … {more} more …");
@@ -291,7 +293,7 @@ fn agreed(comparison: &Comparison, text: &mut String) {
     }
 }
 
-/// How much of what there is, in two lines.
+/// Returns the numbers of differences and agreements, in two lines.
 #[must_use]
 pub fn summary(comparison: &Comparison) -> String {
     let of = |kind| {
@@ -336,10 +338,10 @@ pub fn summary(comparison: &Comparison) -> String {
     text
 }
 
-/// A word at the beginning of a line and a text beside it, wrapped.
+/// Writes a word at the beginning of a line with a text beside it, wrapped.
 fn hanging(word: &str, said: &str, indent: usize, text: &mut String) {
     let mut lead = word.to_owned();
-    // Ids and calls are not to be torn apart at their hyphens; what is longer than a line is.
+    // Ids and calls are not broken at their hyphens, unless they are longer than a line.
     for line in wrap(said, WIDTH.saturating_sub(indent).max(NARROWEST)) {
         let _ = writeln!(text, "{}", format!("{lead:<indent$}{line}").trim_end());
         lead.clear();

@@ -1,4 +1,5 @@
-//! The form for machines: one document, in the schema of all others. Kernels are named by their place in `kernels`, from 0.
+//! Machine output of `compare`: one document, in the schema of all others. Kernels are identified by their index in
+//! `kernels`, from 0.
 
 use serde::Serialize;
 
@@ -15,11 +16,11 @@ struct Document<'a> {
     differences: Vec<DifferenceOf<'a>>,
     observability_differences: Vec<ObservabilityDifferenceOf<'a>>,
     agreed: Vec<AgreedOf<'a>>,
-    /// Trials that nothing can be said of.
+    /// Inconclusive trials, which are not compared.
     inconclusive: Vec<InconclusiveOf<'a>>,
-    /// What fewer than two of them ran.
+    /// Scenarios and families that fewer than two kernels ran.
     not_compared: Vec<AloneOf<'a>>,
-    /// What a report does not hold that another one does.
+    /// Scenarios and families that a report lacks and another one has.
     not_run: Vec<NotRunOf<'a>>,
     behaviour_differs: bool,
     unexplained_differences: usize,
@@ -32,13 +33,13 @@ struct KernelOf<'a> {
     release: &'a str,
     version: &'a str,
     machine: &'a str,
-    /// The Linux release that it is made of; null if that is not known.
+    /// Linux version that the kernel is based on; null if unknown.
     linux_version: Option<String>,
-    /// Whether that is certain.
+    /// True if the Linux version is certain.
     linux_version_exact: bool,
     report: &'a str,
     evidence_sources: &'a EvidenceSources,
-    /// The version of this program that ran there.
+    /// Version of this program that ran there.
     tool_version: &'a str,
     trials: u64,
     confirmed: u64,
@@ -66,9 +67,9 @@ struct AspectOf<'a> {
 #[derive(Serialize)]
 struct GroupOf<'a> {
     kernels: &'a [usize],
-    /// If they are the newest of all that are compared, the oldest of them.
+    /// Label of the oldest kernel of the group, if the group has all the newest kernels.
     since: Option<String>,
-    /// If they are the oldest, the newest of them.
+    /// Label of the newest kernel of the group, if the group has all the oldest kernels.
     until: Option<String>,
     observed: &'a [String],
 }
@@ -85,7 +86,7 @@ struct ObservabilityDifferenceOf<'a> {
 struct AgreedOf<'a> {
     scenario: &'a str,
     family: Family,
-    /// How many kernels ran it.
+    /// Number of kernels that ran the scenario.
     kernel_count: usize,
     calls: &'a [String],
 }
@@ -102,7 +103,7 @@ struct InconclusiveOf<'a> {
 struct AloneOf<'a> {
     scenario: &'a str,
     family: Family,
-    /// The only one that ran it, if any did.
+    /// Index of the only kernel that ran it, if any.
     kernel: Option<usize>,
 }
 
@@ -113,7 +114,7 @@ struct NotRunOf<'a> {
     family: Family,
 }
 
-/// The document, with a line feed behind it; with `all`, what agrees as well.
+/// Renders the document, ending with a line feed. With `all`, it includes the scenarios without differences.
 #[must_use]
 pub fn text(comparison: &Comparison, all: bool) -> String {
     let kernels = comparison.subjects.iter().map(|it| KernelOf {
@@ -210,7 +211,7 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         behaviour_differs: comparison.behaviour_differs(),
         unexplained_differences: comparison.unexplained().count(),
     };
-    // Nothing in it is a map whose keys are no texts, which is all that could fail.
+    // Serialisation fails only for maps with keys that are not strings, and the document has none.
     let mut text = serde_json::to_string(&document).unwrap_or_default();
     text.push('\n');
     text

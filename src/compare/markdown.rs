@@ -1,4 +1,5 @@
-//! The form for pages and issue trackers: tables in Markdown, with a sentence and a source for each difference.
+//! Markdown output of `compare`, for pages and issue trackers: tables, with a sentence and a source for each
+//! difference.
 
 use std::fmt::Write as _;
 
@@ -7,7 +8,7 @@ use super::{Agreed, Aspect, Comparison, Difference, Group, Kind, Span, bounded, 
 use rstproof_core::history::SYSTEMS;
 use rstproof_core::scenario::find;
 
-/// The comparison, as sections below a page's title; with `all`, what agrees as well.
+/// Renders the comparison as sections below a page's title. With `all`, it includes the scenarios without differences.
 #[must_use]
 pub fn text(comparison: &Comparison, all: bool) -> String {
     let mut text =
@@ -18,6 +19,7 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         } else {
             "no"
         };
+        // Results of writing are ignored here and below: writing to a `String` cannot fail.
         let _ = writeln!(
             text,
             "| {} | {} | {} | {trace} |",
@@ -117,7 +119,7 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
     }
 }
 
-/// What differs nowhere; families that do the same in one row.
+/// Writes the scenarios without differences. Families with the same results share a row.
 fn agreed(comparison: &Comparison, text: &mut String) {
     text.push_str(
         "\n## The same wherever they ran\n\n| scenario | kernels | calls |\n|---|---|---|\n",
@@ -137,7 +139,7 @@ fn agreed(comparison: &Comparison, text: &mut String) {
     }
 }
 
-/// What is known of systems that this program does not run on.
+/// Writes the documented behaviour of systems that this program does not run on.
 fn systems(text: &mut String) {
     text.push_str("\n## Other systems\n\nRead in their sources, not measured.\n\n");
     for system in &SYSTEMS {
@@ -202,7 +204,7 @@ fn availability(comparison: &Comparison, text: &mut String) {
     }
 }
 
-/// Kernels, as a report calls them.
+/// Returns the label of some kernels, as code.
 fn spelled(span: &Span) -> String {
     match span {
         Span::Until(last) => format!("until {}", code(last)),
@@ -218,19 +220,20 @@ fn capital(text: &str) -> String {
     })
 }
 
-/// What a report says: as code it is no HTML, no link, no picture and calls nobody, and it can end neither that nor the
-/// cell that it stands in.
+/// Returns text from a report as inline code: HTML, links, images and mentions in it have no effect, and it can end
+/// neither the code nor the table cell.
 fn code(text: &str) -> String {
     let text = text
         .replace('`', "'")
         .replace('<', "‹")
-        // One in front of the other would make it an end again.
+        // A backslash before the escaped `|` would undo the escape.
         .replace('\\', "∖")
         .replace('|', "\\|");
     format!("`{text}`")
 }
 
-/// What is this program's own, unless it names what only a report knows.
+/// Returns text of this program as it is, or as code if it has Markdown characters, which only text from a report
+/// brings.
 fn careful(text: &str) -> String {
     if text.contains(|it: char| "[]<>!@*&\\`|".contains(it)) {
         code(text)
@@ -239,7 +242,7 @@ fn careful(text: &str) -> String {
     }
 }
 
-/// What this program says, in a cell.
+/// Escapes text of this program for a table cell.
 fn plain(text: &str) -> String {
     text.replace('|', "\\|")
 }
