@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds rstproof, in the least CPU time (profile `demo`), and does its main job: one reset proven step by step, then the
-# whole catalogue.
-# Needs no root where user namespaces are allowed; where they are not, rstproof says what mends it.
+# Builds rstproof with the profile `demo`, which takes the least CPU time. Then proves one reset step by step, and runs every
+# scenario that is not slow.
+# Needs no root where user namespaces are allowed. Otherwise rstproof prints the command that enables them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -58,7 +58,7 @@ prove() {
     wait "$run" || code=$?
     run=
     cat "$output"
-    inconclusive=$(sed -n '$s/.* \([0-9][0-9]*\) inconclusive.*/\1/p' "$output")
+    inconclusive=$(sed -n 's/^[0-9]* trials\{0,1\} in .* \([0-9][0-9]*\) inconclusive.*/\1/p' "$output")
     ((${inconclusive:-0} * 1000 <= repeat * round)) || fail "$inconclusive trials were inconclusive"
     case $code in
         0 | 3) ;;
