@@ -307,7 +307,7 @@ fn not_whole(path: PathBuf, problem: &str, packets: u64) -> Error {
     Error::File {
         action: "read all of",
         path,
-        reason: format!("{problem}; the {packets} packets before it were analyzed"),
+        reason: format!("{problem}; packets analyzed before it: {packets}"),
     }
 }
 

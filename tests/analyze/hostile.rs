@@ -65,7 +65,7 @@ fn a_length_that_lies_ends_the_file_where_it_is() {
         let said = of(&file.bytes);
         let line = said.complaint();
         assert!(line.contains(&format!("byte {at}: {problem}")), "{line}");
-        assert!(line.contains("2 packets, was read"), "{line}");
+        assert!(line.contains("packets analyzed before it: 2"), "{line}");
         let summary = said.summary();
         assert_eq!(
             (&summary["resets"], &summary["bytes_read"]),

@@ -269,7 +269,7 @@ fn a_capture_that_is_cut_gives_what_it_holds() {
     bytes.extend(&bytes.clone()[..200]);
     fs::write(&cut, bytes).unwrap();
     let error = complains(rstproof().arg("-w").arg(&out).arg(&cut));
-    assert!(error.contains("before it were analyzed"), "{error}");
+    assert!(error.contains("packets analyzed before it: "), "{error}");
     assert_eq!(lines(&out, "reset").len(), 1);
 }
 
