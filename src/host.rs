@@ -17,11 +17,8 @@ pub fn this_tool() -> Tool {
 /// Returns the running kernel; the default if uname(2) fails.
 #[must_use]
 pub fn running_kernel() -> Kernel {
-    let Ok(name) = nix::sys::utsname::uname() else {
-        return Kernel::default();
-    };
-    let [sysname, version] = [name.sysname(), name.version()].map(|it| it.to_string_lossy());
-    Kernel::of(&sysname, &running_release(), &version)
+    let host = this_host();
+    Kernel::of(&host.sysname, &host.release, &host.version)
 }
 
 /// Returns the release of the running kernel. Read from `/proc`, because uname(2) returns another one under
@@ -39,25 +36,30 @@ pub fn running_release() -> String {
     })
 }
 
-/// Returns the report header for a run on this host.
-#[must_use]
-pub fn header() -> Header {
+/// Returns the description of this host.
+fn this_host() -> Host {
     let uname = nix::sys::utsname::uname().ok();
     let field = |get: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
         uname
             .as_ref()
             .map_or_else(String::new, |name| get(name).to_string_lossy().into_owned())
     };
+    Host {
+        sysname: field(|name| name.sysname()),
+        release: running_release(),
+        version: field(|name| name.version()),
+        machine: field(|name| name.machine()),
+        libpcap: sys::libpcap_version(),
+    }
+}
+
+/// Returns the report header for a run on this host.
+#[must_use]
+pub fn header() -> Header {
     Header {
         schema: SCHEMA,
         tool: this_tool(),
-        host: Host {
-            sysname: field(|name| name.sysname()),
-            release: running_release(),
-            version: field(|name| name.version()),
-            machine: field(|name| name.machine()),
-            libpcap: sys::libpcap_version(),
-        },
+        host: this_host(),
         evidence_sources: EvidenceSources {
             capture: true,
             kernel_trace: false,

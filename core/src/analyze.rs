@@ -58,7 +58,6 @@ use std::ops::ControlFlow;
 
 use self::batch::Wanted;
 pub use self::batch::{CompiledFilter, FrameFilter};
-use self::pieces::Manner;
 pub use self::pieces::{Ended, Source, Stopped};
 pub use self::table::{Connection, ConnectionObserver, ResetRecord, Sink, Totals};
 use self::tally::Tally;
@@ -167,13 +166,7 @@ impl Analysis {
         observer: impl Fn() -> L,
         audience: &mut A,
     ) -> Ended<L> {
-        let manner = Manner {
-            threads: self.threads,
-            piece: self.piece_len,
-            wanted: &self.wanted,
-            most: self.max_connections,
-        };
-        pieces::read_all(source, manner, observer, audience)
+        pieces::read_all(source, self, observer, audience)
     }
 
     /// Returns the selection of frames, for a second pass over the same capture ([`excerpt`]).

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::batch::{Batch, FrameDecoder, SHARES, Wanted};
+use super::Analysis;
+use super::batch::{Batch, FrameDecoder, SHARES};
 use super::table::{ConnectionObserver, Sink, Table, Totals};
 use crate::file::{Block, LONGEST_BLOCK, Malformed, Problem, ReadAt, Reader, Skipped};
 
@@ -194,31 +195,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Options for reading a capture.
-#[derive(Clone, Copy, Debug)]
-pub struct Manner<'w> {
-    /// Number of threads, including the caller's. Fewer are used if the system does not start as many.
-    pub threads: usize,
-    /// Length of a piece in bytes; usually [`PIECE`].
-    pub piece: usize,
-    /// Options of the frame decoder.
-    pub wanted: &'w Wanted,
-    /// Maximum number of simultaneous connections; usually [`MOST_CONNECTIONS`](super::table::MOST_CONNECTIONS).
-    pub most: usize,
-}
-
 /// Reads a capture to its end, or up to the first error. All connections before that point are reported to the
 /// listeners, one for each share of the connections, and the audience receives the listeners' output.
-pub fn read_all<L: ConnectionObserver, A: Sink<L::Output>>(
+pub(super) fn read_all<L: ConnectionObserver, A: Sink<L::Output>>(
     source: &Source<'_>,
-    manner: Manner<'_>,
+    analysis: &Analysis,
     listener: impl Fn() -> L,
     audience: &mut A,
 ) -> Ended<L> {
-    let most = (manner.most / SHARES).max(1);
+    let most = (analysis.max_connections / SHARES).max(1);
     let shared = Shared {
         source,
-        length: manner.piece.max(SOME),
+        length: analysis.piece_len.max(SOME),
         next: AtomicU64::new(0),
         front: Stage::new(Front::default()),
         tables: std::array::from_fn(|_| Stage::new(Table::new(listener(), most))),
@@ -231,13 +219,13 @@ pub fn read_all<L: ConnectionObserver, A: Sink<L::Output>>(
         is_over: AtomicBool::new(false),
     };
     thread::scope(|scope| {
-        for _ in 1..manner.threads {
-            let more = || work(&shared, &mut FrameDecoder::new(manner.wanted));
+        for _ in 1..analysis.threads {
+            let more = || work(&shared, &mut FrameDecoder::new(&analysis.wanted));
             if thread::Builder::new().spawn_scoped(scope, more).is_err() {
                 break; // a system limit is reached; one thread is enough
             }
         }
-        work(&shared, &mut FrameDecoder::new(manner.wanted));
+        work(&shared, &mut FrameDecoder::new(&analysis.wanted));
     });
     let Back {
         audience,
@@ -603,7 +591,7 @@ fn continue_skipping(front: &mut Front, bytes: &[u8], from: usize) -> Option<usi
 }
 
 /// Completes the block or the file header that began in an earlier piece. Returns the block, and the offset in this
-/// piece at which the next block begins; `None` if there is none in the piece.
+/// piece at which the next block begins; `None` if no block begins in the piece.
 fn complete(
     front: &mut Front,
     ordinary: &Mutex<Option<Reader<'static>>>,
