@@ -338,7 +338,7 @@ pub static MPTCP_FASTCLOSE_ONCE: Patch = Patch {
 /// `subflow_error_report()` no longer takes the error off the subflow before `inet_sk_error_report` reports it.
 pub static MPTCP_ERROR_REPORT: Patch = Patch {
     id: "mptcp-error-report",
-    description: "The error of a subflow is still on it when the trace tells of it; before, inet_sk_error_report said that there was none.",
+    description: "inet_sk_error_report shows the error of a subflow; before, it showed none.",
     commit: (
         "dccf46179ddd",
         "mptcp: only reset subflow errors when propagated",
@@ -372,7 +372,7 @@ pub static MPTCP_LINGER_FASTCLOSE: Patch = Patch {
 /// `trace_tcp_send_reset()` is called for RSTs that are sent without a full socket.
 pub static TRACE_WITHOUT_SOCKET: Patch = Patch {
     id: "trace-without-socket",
-    description: "tcp_send_reset tells of RSTs that are sent without a full socket.",
+    description: "tcp_send_reset also reports RSTs that are sent without a full socket.",
     commit: (
         "19822a980e19",
         "trace: tcp: fully support trace_tcp_send_reset",

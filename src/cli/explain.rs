@@ -297,11 +297,11 @@ fn origin_line(reset: ExpectedReset) -> String {
     let Some(reason) = reason::find(reset.reason) else {
         return format!("trace: {who} ({})", reset.reason);
     };
-    let beware = reason
-        .beware
+    let caveat = reason
+        .caveat
         .map_or_else(String::new, |it| format!(" Note: {it}."));
     format!(
-        "trace: {who}, reason {}: {}.{beware}",
+        "trace: {who}, reason {}: {}.{caveat}",
         reason.name, reason.says
     )
 }

@@ -571,8 +571,8 @@ fn reasons(out: &mut String, trial: &TrialReport) {
     for reason in known {
         note(out, "why", &format!("{}: {}", reason.name, reason.says));
         note(out, "advice", reason.advice);
-        if let Some(beware) = reason.beware {
-            note(out, "note", beware);
+        if let Some(caveat) = reason.caveat {
+            note(out, "note", caveat);
         }
     }
 }

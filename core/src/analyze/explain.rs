@@ -198,7 +198,7 @@ pub struct Explanation {
     pub explanation: &'static str,
     /// Observation that would confirm the cause.
     pub to_confirm: Option<&'static str>,
-    /// Error that the receiving application gets; `None` if there is none, or no socket to report it.
+    /// Error that the receiving application gets; `None` if the RST sets no error, or no socket is left to report it.
     pub errno: Option<Errno>,
     /// Reason why there is no errno.
     pub errno_note: Option<&'static str>,

@@ -442,7 +442,7 @@ impl Wheel {
         }
     }
 
-    /// Returns the next bucket that is due by now; `None` if there is none.
+    /// Returns the next bucket that is due by now; `None` if no bucket is due.
     fn due(&mut self, now: Timestamp) -> Option<Vec<(u32, u32)>> {
         let first = self.first.as_mut()?;
         let second = now.0.div_euclid(NS);

@@ -6,7 +6,7 @@
 use crate::packet::IcmpError;
 use crate::transcript::Errno;
 
-/// Returns the error that this message sets on a socket. `None` if there is none, or if TCP handles the message
+/// Returns the error that this message sets on a socket. `None` if the message sets no error, or if TCP handles the message
 /// itself (a packet that is too big, a redirect, a fragment reassembly timeout).
 pub(super) fn errno_of(error: &IcmpError) -> Option<Errno> {
     if error.source.is_ipv4() {

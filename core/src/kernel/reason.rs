@@ -14,7 +14,7 @@ pub struct Reason {
     /// Advice to the developer.
     pub advice: &'static str,
     /// Warning, if the name is misleading.
-    pub beware: Option<&'static str>,
+    pub caveat: Option<&'static str>,
 }
 
 /// Returns the reason of this name; `None` if it is unknown here, such as one that a later kernel adds.
@@ -32,60 +32,60 @@ pub const REASONS: [Reason; 25] = [
         name: NOT_SPECIFIED,
         says: "the kernel gives no reason",
         advice: "Look at the form of the RST and at the counters, or use Linux 6.12 or later.",
-        beware: Some("before Linux 6.12 every abort has this reason"),
+        caveat: Some("before Linux 6.12 every abort has this reason"),
     },
     Reason {
         name: "NO_SOCKET",
         says: "no socket existed for the segment that the RST replies to",
         advice: "In reply to a SYN: nothing is listening on that address and port. In reply to data: the connection no longer \
                  exists there, because the process or host restarted, or a timer ended it.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "TCP_INVALID_ACK_SEQUENCE",
         says: "the reply to a SYN acknowledged something that had not been sent",
         advice: "The peer still has an older connection between the same ports: it did not notice a restart, or a NAT reuses \
                  ports too soon.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "TCP_RFC7323_PAWS",
         says: "a TCP timestamp was not acceptable (RFC 7323)",
         advice: "Look for a device on the path that rewrites TCP timestamps, or for several hosts behind one address.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "TCP_TOO_OLD_ACK",
         says: "a TCP Fast Open handshake was completed by an ACK that is far too old",
         advice: "Look for duplicated or replayed segments; a correct peer does not send such an ACK.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "TCP_ACK_UNSENT_DATA",
         says: "an ACK acknowledged data that had not been sent",
         advice: "Look for the sender of segments that do not belong to this connection: a peer or middlebox with stale state, \
                  or an attacker.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "TCP_FLAGS",
         says: "a listener received a segment that opens no connection and belongs to none",
         advice: "The server process is running but has no such connection: it was restarted, or closed this connection long \
                  ago, and the peer did not notice. Let clients open a new connection and try again.",
-        beware: Some("the flags of that segment were valid; it reached the wrong socket"),
+        caveat: Some("the flags of that segment were valid; it reached the wrong socket"),
     },
     Reason {
         name: "TCP_OLD_ACK",
         says: "the handshake was completed by an ACK that is too old",
         advice: "Look for duplicated or reordered segments.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "TCP_ABORT_ON_DATA",
         says: "data arrived for a socket that had been closed, or shut down for reading and writing",
         advice: "The receiver closed before the sender had finished: let the sender watch for end of file, or let the receiver \
                  read until end of file before it closes.",
-        beware: Some(
+        caveat: Some(
             "the counter of this name, TCPAbortOnData, also counts SO_LINGER 0, whose RST has the reason TCP_STATE",
         ),
     },
@@ -94,13 +94,13 @@ pub const REASONS: [Reason; 25] = [
         says: "data arrived for a connection that had already been closed and only kept its closing state",
         advice: "As with TCP_ABORT_ON_DATA: the sender writes to a peer that has closed. It has not read end of file yet, or \
                  ignores it.",
-        beware: Some("the connection is usually in FIN-WAIT-2, not in TIME-WAIT"),
+        caveat: Some("the connection is usually in FIN-WAIT-2, not in TIME-WAIT"),
     },
     Reason {
         name: "INVALID_SYN",
         says: "the handshake was not accepted",
         advice: "Check net.ipv4.tcp_abort_on_overflow and the listener's backlog first, then for a SYN inside a connection.",
-        beware: Some(
+        caveat: Some(
             "a full accept queue with tcp_abort_on_overflow gives this reason, although no SYN was invalid",
         ),
     },
@@ -109,7 +109,7 @@ pub const REASONS: [Reason; 25] = [
         says: "the socket was closed with unread received data",
         advice: "Read until EOF before closing. A process that exits or is killed with unread data resets the connection as \
                  well.",
-        beware: Some(
+        caveat: Some(
             "with Multipath TCP, SO_LINGER 0 gives the same reason, even with nothing unread",
         ),
     },
@@ -117,82 +117,82 @@ pub const REASONS: [Reason; 25] = [
         name: "TCP_ABORT_ON_LINGER",
         says: "the socket was closed with a negative TCP_LINGER2, so it did not wait for the peer's FIN",
         advice: "Look for TCP_LINGER2 in the sender, or leave it at its default.",
-        beware: Some("SO_LINGER 0 does not give this reason, but TCP_STATE"),
+        caveat: Some("SO_LINGER 0 does not give this reason, but TCP_STATE"),
     },
     Reason {
         name: "TCP_ABORT_ON_MEMORY",
         says: "the socket could not close normally: too many orphaned sockets, or too little memory for TCP",
         advice: "Check net.ipv4.tcp_max_orphans and net.ipv4.tcp_mem, and the kernel's log; then look for the program that leaves \
                  so many connections half closed.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "TCP_STATE",
         says: "the socket was disconnected while the peer still used the connection",
         advice: "Look in the sender for SO_LINGER 0, connect() with AF_UNSPEC, a listener that was closed with connections in \
                  its queue, and `ss -K`.",
-        beware: Some("the name points to no wrong state; SO_LINGER 0 gives this reason too"),
+        caveat: Some("the name points to no wrong state; SO_LINGER 0 gives this reason too"),
     },
     Reason {
         name: "TCP_KEEPALIVE_TIMEOUT",
         says: "the peer did not answer keepalive probes",
         advice: "The peer or the path to it was unreachable for TCP_KEEPIDLE + TCP_KEEPINTVL x TCP_KEEPCNT. Look for a \
                  firewall or NAT that forgets idle connections.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "TCP_DISCONNECT_WITH_DATA",
         says: "the socket was disconnected while it was closing with unsent data",
         advice: "The sender discarded its own data: let it wait until the data is acknowledged.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EUNSPEC",
         says: "Multipath TCP ended this subflow without a specific reason",
         advice: "Look at the connection's other paths (`ss -M`) and at the MPTcp counters.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EMPTCP",
         says: "the Multipath TCP options belong to no known connection",
         advice: "A subflow tried to join a connection that no longer exists, or a middlebox changed the options.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "MPTCP_RST_ERESOURCE",
         says: "there were not enough resources for another subflow",
         advice: "Check the limits of the path manager: `ip mptcp limits`.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EPROHIBIT",
         says: "another subflow was prohibited",
         advice: "Check the limits and endpoints of the path manager: `ip mptcp limits`, `ip mptcp endpoint`.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EWQ2BIG",
         says: "too much data sent over this subflow had not been acknowledged at the connection level",
         advice: "The subflow is too slow for its data; the others continue.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EBADPERF",
         says: "this subflow performed too badly",
         advice: "The subflow was closed; the others continue.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EMIDDLEBOX",
         says: "a middlebox interfered with Multipath TCP",
         advice: "Look for a proxy or firewall that rewrites payload or strips options.",
-        beware: None,
+        caveat: None,
     },
     Reason {
         name: "ERROR",
         says: "internal kernel error",
         advice: "This is not expected to happen: look at the kernel's log.",
-        beware: None,
+        caveat: None,
     },
 ];
 
@@ -228,7 +228,7 @@ mod tests {
             "TCP_TIMEWAIT_SOCKET", // write-after-peer-close
             "INVALID_SYN",         // a full accept queue and tcp_abort_on_overflow
         ] {
-            assert!(find(name).unwrap().beware.is_some(), "{name}");
+            assert!(find(name).unwrap().caveat.is_some(), "{name}");
         }
     }
 }
