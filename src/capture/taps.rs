@@ -7,6 +7,7 @@
 //! Loopback and veth have a queue of frames per CPU, and a fence follows only the frames in the queue of its own CPU.
 //! If a timer may have sent something from any CPU, a fence is sent from each of them.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
@@ -237,28 +238,36 @@ impl Taps {
         Ok((last, all_seen && seen))
     }
 
-    /// Takes all frames up to these fences, which are sent again until they arrive. Returns the last ones that were
-    /// sent and true if they arrived.
+    /// Takes all frames up to these fences, which are sent again until they arrive. Returns the fences of the first round
+    /// that arrived and true; otherwise those of the last round and false.
     async fn drain_to(
         &mut self,
         batch: &mut Batch,
         send: impl Fn(&mut Self) -> Result<Vec<Fence>, Error>,
     ) -> Result<(Vec<Fence>, bool), Error> {
         let deadline = Instant::now() + PATIENCE;
+        let mut rounds = Rounds::default();
         loop {
             let fences = send(self)?;
             let wanted = fences.len() * self.sessions.len();
             if wanted == 0 {
                 return Ok((fences, true));
             }
-            let is_one = |packet: &Packet| fences.iter().any(|fence| fence.is(packet));
-            let shows = |seen: &mut usize, packet: &Packet| {
-                *seen += usize::from(is_one(packet));
-                *seen == wanted
+            // On a busy CPU each round may take longer than the time after which the next one is sent, so a round that
+            // arrives late counts as well.
+            rounds.sent.push((fences, wanted));
+            let arrived = Cell::new(None);
+            let shows = |seen: &mut Vec<usize>, packet: &Packet| {
+                arrived.set(rounds.completed_by(packet, seen));
+                arrived.get().is_some()
             };
-            let seen = self.drain_until(batch, FENCE_AGAIN, || 0, shows).await?;
-            if seen || Instant::now() >= deadline {
-                return Ok((fences, seen));
+            self.drain_until(batch, FENCE_AGAIN, || rounds.none_seen(), shows)
+                .await?;
+            if let Some(round) = arrived.get() {
+                return Ok((rounds.take(round), true));
+            }
+            if Instant::now() >= deadline {
+                return Ok((rounds.take(rounds.sent.len() - 1), false));
             }
         }
     }
@@ -295,6 +304,33 @@ impl Taps {
     }
 }
 
+/// Fences that were sent again and again, because none arrived.
+#[derive(Default)]
+struct Rounds {
+    /// Fences of each round, with the number of times that the rings must show one of them.
+    sent: Vec<(Vec<Fence>, usize)>,
+}
+
+impl Rounds {
+    /// Returns the number of fences of each round that were seen, before the first frame: zeros.
+    fn none_seen(&self) -> Vec<usize> {
+        vec![0; self.sent.len()]
+    }
+
+    /// Counts this packet if it is a fence. Returns its round if all fences of the round have been seen then.
+    fn completed_by(&self, packet: &Packet, seen: &mut [usize]) -> Option<usize> {
+        let is_one = |(fences, _): &(Vec<Fence>, usize)| fences.iter().any(|it| it.is(packet));
+        let round = self.sent.iter().position(is_one)?;
+        seen[round] += 1;
+        (seen[round] == self.sent[round].1).then_some(round)
+    }
+
+    /// Returns the fences of this round.
+    fn take(&mut self, round: usize) -> Vec<Fence> {
+        self.sent.swap_remove(round).0
+    }
+}
+
 /// Sends a fence from this socket to the other end.
 fn send_across(
     socket: &UdpSocket,
@@ -310,5 +346,45 @@ fn send_across(
             payload: Mark(mark),
         }),
         Err(error) => Err(fence_failed(interface, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use rstproof_core::time::Timestamp;
+
+    fn fence(mark: u64) -> Fence {
+        Fence {
+            source: SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
+            payload: Mark(mark),
+        }
+    }
+
+    fn captured(fence: Fence) -> Packet {
+        Packet::Udp {
+            at: Timestamp::default(),
+            source: fence.source,
+            mark: Some(fence.payload.0),
+            commitment: None,
+        }
+    }
+
+    /// A fence from each of two CPUs, sent three times; those of the second round are the first that are complete.
+    #[test]
+    fn a_round_that_arrives_after_the_next_one_was_sent_counts() {
+        let mut rounds = Rounds::default();
+        for round in 0..3 {
+            let both = vec![fence(2 * round), fence(2 * round + 1)];
+            rounds.sent.push((both, 2));
+        }
+        let mut seen = rounds.none_seen();
+        for (mark, completed) in [(0, None), (2, None), (9, None), (4, None), (3, Some(1))] {
+            let packet = captured(fence(mark));
+            assert_eq!(rounds.completed_by(&packet, &mut seen), completed, "{mark}");
+        }
+        assert_eq!(rounds.take(1), [fence(2), fence(3)]);
     }
 }
