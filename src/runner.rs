@@ -72,7 +72,6 @@ impl Sockets {
 
 /// Sockets and addresses of one trial.
 pub struct Runner<'a> {
-    stage: &'a mut Stage,
     /// Path of the program that child processes run.
     program: &'a Path,
     /// Open listeners that belong to this trial, if it has any.
@@ -88,13 +87,15 @@ pub struct Runner<'a> {
     /// Sockets of other clients, which only fill queues.
     others: Vec<Socket>,
     buffer: &'a mut Vec<u8>,
+    /// Listeners that all trials share. Dropped last.
+    stage: Stage,
 }
 
 impl<'a> Runner<'a> {
     /// Prepares the client's socket and the listeners; sends nothing yet. `program` is the program that child
     /// processes run, `buffer` is scratch space.
     pub fn ready(
-        stage: &'a mut Stage,
+        mut stage: Stage,
         scenario: &Scenario,
         program: &'a Path,
         buffer: &'a mut Vec<u8>,
@@ -116,7 +117,6 @@ impl<'a> Runner<'a> {
             _ => stage.server_address(target),
         };
         Ok(Self {
-            stage,
             program,
             own,
             target,
@@ -131,6 +131,7 @@ impl<'a> Runner<'a> {
             child: None,
             others: Vec::new(),
             buffer,
+            stage,
         })
     }
 
@@ -430,8 +431,9 @@ impl<'a> Runner<'a> {
         u8::from_str_radix(rest.get(..2)?, 16).ok()
     }
 
-    /// Closes everything that is still open, with an abort, so that nothing of this trial is sent later.
-    pub fn tear_down(mut self) {
+    /// Closes everything that is still open, with an abort, so that nothing of this trial is sent later. Returns the
+    /// stage for the next trial.
+    pub fn tear_down(mut self) -> Stage {
         if let Some(child) = &mut self.child {
             let _ = child::end(child, false);
         }
@@ -447,6 +449,7 @@ impl<'a> Runner<'a> {
             // Fails on a socket that is dead already, which sends nothing more.
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
+        self.stage
     }
 }
 

@@ -135,7 +135,7 @@ mod as_root {
                 if let Some(why) = worker.cannot_run(task.scenario, task.family) {
                     panic!("{}: {why}", task.scenario.id);
                 }
-                worker.put_decoy(Some(task.decoy));
+                worker.set_decoy(Some(task.decoy));
                 let trial = worker.run(task.scenario, task.family).await.unwrap();
                 let looked_at = looked_at(task, &trial);
                 let mut results = results.lock().unwrap();

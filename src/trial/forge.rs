@@ -1,11 +1,10 @@
-//! Builds the forged segments of scripts, with numbers from the live connection.
+//! Builds the forged packets of scripts, with numbers from the live connection.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{DECOY_WINDOW, Decoy, DecoyKind};
 use rstproof_core::flow::Flow;
 use rstproof_core::packet::build::{Draft, Options, icmp_error, segment as built};
-use rstproof_core::packet::{Flags, SeqNum, TcpTimestamps};
+use rstproof_core::packet::{Flags, Packet, SeqNum, TcpTimestamps};
 use rstproof_core::scenario::{Family, Forged, ForgedIcmp, Number, Role, Stamp};
 
 /// Initial sequence number of an end that has no socket.
@@ -78,38 +77,6 @@ pub(super) fn exact_reset(
     Some((bytes, server.ip()))
 }
 
-/// Returns an RST that is not part of the scenario; `None` until the expected sequence number is known.
-pub(super) fn decoy(
-    flow: &Flow,
-    (client, server): (SocketAddr, SocketAddr),
-    decoy: Decoy,
-) -> Option<(Vec<u8>, IpAddr)> {
-    /// Offset far beyond any window.
-    const ASTRAY: u32 = 1 << 30;
-    let (source, mut destination) = match decoy.from {
-        Role::Client => (client, server),
-        Role::Server => (server, client),
-    };
-    let next = flow.rcv_nxt(decoy.from.peer())?;
-    let mut seq = next;
-    match decoy.kind {
-        DecoyKind::WrongNumber => seq = next.plus(ASTRAY),
-        DecoyKind::Neighbour => destination.set_port(destination.port() ^ 1),
-        DecoyKind::Exact => {}
-    }
-    let bytes = built(&Draft {
-        source,
-        destination,
-        flags: Flags::RST,
-        seq,
-        ack: SeqNum(0),
-        window: DECOY_WINDOW,
-        options: Options::None,
-        len: 0,
-    })?;
-    Some((bytes, destination.ip()))
-}
-
 /// Returns the forged ICMP error, sent from the other end's address, and its destination; `None` if that end has sent
 /// nothing to quote.
 pub(super) fn icmp(
@@ -129,4 +96,15 @@ pub(super) fn icmp(
     let seq = flow.snd_una(forged.to)?.0.wrapping_add_signed(forged.off);
     let bytes = icmp_error(kind, peer.ip(), (own, peer), SeqNum(seq))?;
     Some((bytes, own.ip()))
+}
+
+/// Returns the connection between these ends, client first, as far as the packets show it.
+pub(super) fn flow_of((client, server): (SocketAddr, SocketAddr), packets: &[Packet]) -> Flow {
+    let mut flow = Flow::new(client, server);
+    for packet in packets {
+        if let Packet::Tcp(segment) = packet {
+            flow.observe(segment);
+        }
+    }
+    flow
 }

@@ -1,0 +1,247 @@
+//! One trial, from the first setting to the last socket, in five phases.
+//!
+//! 1. **Setup** applies settings and creates the sockets. Nothing has been sent yet.
+//! 2. **Play** runs the script.
+//! 3. **Drain** marks the end of the trial on the wire with a fence and takes all frames up to it.
+//! 4. **Collect** reads the other sources, before anything else happens that they would show.
+//! 5. **Teardown** closes the sockets. Their segments belong to no trial.
+//!
+//! A phase that fails ends the trial. [`Prepared`] then closes the sockets and restores the settings when it is dropped,
+//! and the listeners are not used again.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::forge::{self, flow_of};
+use super::pulse::Beats;
+use super::script::ScriptRunner;
+use super::settings::Settings;
+use super::test_bed::TestBed;
+use crate::archive;
+use crate::capture::Batch;
+use crate::clock;
+use crate::clock::ClockCheck;
+use crate::error::Error;
+use crate::lab::forgery::Forgery;
+use crate::lab::{Lab, sysctl};
+use crate::runner::Runner;
+use crate::sources::host::HostWatch;
+use crate::sources::trace::Wanted;
+use rstproof_core::evidence::{Completeness, Evidence, Fence, StepTimes};
+use rstproof_core::flow::Flow;
+use rstproof_core::kernel::event::CounterDelta;
+use rstproof_core::scenario::{Family, Network, Role, Scenario};
+use rstproof_core::time::Timestamp;
+
+/// Shortest timer of TCP: two ticks (`TCP_TIMEOUT_MIN`) of a clock with at most 1,000 ticks a second. No timer
+/// expires in a trial that takes less.
+const SHORTEST_TIMER: Duration = Duration::from_millis(2);
+
+/// Trial that is being run, with the parts of its worker that it uses.
+pub(super) struct Run<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) family: Family,
+    pub(super) settings: &'a Settings,
+    pub(super) lab: &'a Lab,
+    pub(super) bed: &'a mut TestBed,
+    pub(super) batch: &'a mut Batch,
+    pub(super) evidence: &'a mut Evidence,
+    pub(super) host: &'a mut HostWatch,
+}
+
+/// Sockets that are ready for the script, and the state of clocks just before it. Fields are dropped in this order.
+pub(super) struct Prepared<'a> {
+    runner: Runner<'a>,
+    clocks: ClockCheck,
+    began: Timestamp,
+    started: Instant,
+    _settings: sysctl::Changed,
+}
+
+/// End of a trial on the wire.
+pub(super) struct Drained {
+    /// Hash of the trial's calls that the fence carries, if it does.
+    pub(super) commitment: Option<[u8; 32]>,
+    fence: Fence,
+    fence_seen: bool,
+    /// End of the trial and the counter increases up to it, if its network had to be restored before the fence.
+    cut: Option<(Timestamp, Option<CounterDelta>)>,
+}
+
+impl<'a> Run<'a> {
+    /// Applies the scenario's settings, creates the sockets, and starts counting and capturing.
+    pub(super) fn setup(&mut self, buffer: &'a mut Vec<u8>) -> Result<Prepared<'a>, Error> {
+        // Before the stage: listeners read some settings when they start to listen.
+        let settings = self.bed.change_settings(self.scenario)?;
+        let runner = self.open_sockets(buffer)?;
+        self.bed.begin_counting()?;
+        self.host.begin();
+        let clocks = ClockCheck::sample()?;
+        let began = clock::now()?;
+        let started = Instant::now();
+        self.batch.begin(began);
+        Ok(Prepared {
+            runner,
+            clocks,
+            began,
+            started,
+            _settings: settings,
+        })
+    }
+
+    /// Creates the sockets of the trial. Clears what the previous trial has left, after its listeners are taken.
+    fn open_sockets(&mut self, buffer: &'a mut Vec<u8>) -> Result<Runner<'a>, Error> {
+        let port = self.settings.port;
+        let stage = self.bed.take_stage(self.lab, self.family, port)?;
+        // If this trial fails before its end, its ports are not used again.
+        let ports = &mut self.bed.client_ports;
+        ports.insert(self.family, stage.next_client_port());
+        // Reuses the allocation; `begin` clears it.
+        self.batch.packets = std::mem::take(&mut self.evidence.packets);
+        self.evidence.calls.clear();
+        self.evidence.steps.clear();
+        let runner = Runner::ready(stage, self.scenario, &self.settings.program, buffer)?;
+        ports.insert(self.family, runner.next_client_port());
+        Ok(runner)
+    }
+
+    /// Runs the script. Returns the time at which it ended.
+    pub(super) async fn play(&mut self, prepared: &mut Prepared<'_>) -> Result<Timestamp, Error> {
+        let mut script = ScriptRunner {
+            scenario: self.scenario,
+            family: self.family,
+            settings: self.settings,
+            runner: &mut prepared.runner,
+            bed: self.bed,
+            batch: self.batch,
+            calls: &mut self.evidence.calls,
+            steps: &mut self.evidence.steps,
+            forgery: self.lab.forgery(),
+            forged_after: Timestamp::default(),
+        };
+        script.run_script().await?;
+        let ended = clock::now()?;
+        (self.evidence.client, self.evidence.server) = prepared.runner.addresses();
+        self.evidence.began = prepared.began;
+        Ok(ended)
+    }
+
+    /// Sends the fence and takes all frames up to it. A network that the script has interrupted is restored for that.
+    pub(super) async fn drain(&mut self, prepared: &Prepared<'_>) -> Result<Drained, Error> {
+        let commitment = self.commitment();
+        let cut = self.bed.repair(self.batch)?;
+        let may_have_timed = prepared.started.elapsed() >= SHORTEST_TIMER;
+        let (fence, fence_seen) = self
+            .bed
+            .taps
+            .drain_to_fence(self.batch, commitment.as_ref(), may_have_timed)
+            .await?;
+        Ok(Drained {
+            commitment,
+            fence,
+            fence_seen,
+            cut,
+        })
+    }
+
+    /// Returns the hash of the calls, if fences carry it.
+    fn commitment(&self) -> Option<[u8; 32]> {
+        let recorder = self.settings.recorder.as_ref()?;
+        let (id, interface) = (self.scenario.id, self.bed.taps.interface());
+        Some(archive::calls_sha256(
+            recorder,
+            id,
+            self.family,
+            interface,
+            self.evidence,
+        ))
+    }
+
+    /// Completes the evidence with everything besides calls: counters, host state, packets, kernel trace. Comes before
+    /// teardown, which changes the counters, too.
+    pub(super) fn collect(
+        &mut self,
+        prepared: &Prepared<'_>,
+        script_ended: Timestamp,
+        drained: Drained,
+    ) -> Result<(), Error> {
+        let (ended, counted) = drained.cut.unzip();
+        self.evidence.counters = match counted {
+            Some(counted) => counted,
+            None => self.bed.counted()?,
+        };
+        self.evidence.steps.push(StepTimes {
+            step: self.scenario.steps.len(),
+            began: script_ended,
+            ended: ended.map_or_else(clock::now, Ok)?,
+            shown: None,
+            gave_up: false,
+        });
+        let beats = self.settings.beats.as_ref();
+        note_host_state(self.evidence, beats, prepared.started, self.host);
+        let clock_step_ns = ClockCheck::sample()?.step_since(prepared.clocks);
+        self.evidence.packets = std::mem::take(&mut self.batch.packets);
+        let wanted = Wanted {
+            client: self.evidence.client,
+            server: self.evidence.server,
+            began: prepared.began,
+            fence: ended.or_else(|| self.evidence.fenced_at(&drained.fence)),
+        };
+        self.evidence.trace = self.bed.events(&wanted, prepared.clocks)?;
+        self.evidence.completeness = Completeness {
+            fence_seen: drained.fence_seen,
+            fence: Some(drained.fence),
+            dropped: self.bed.taps.newly_dropped()?,
+            filter_passes_all: lets_all_through(self.batch, self.evidence),
+            clock_step_ns,
+        };
+        Ok(())
+    }
+
+    /// Ends what the kernel keeps of the connection, closes the trial's sockets, and restores the settings. The
+    /// listeners on loopback are kept for the next trial.
+    pub(super) fn teardown(&mut self, prepared: Prepared<'_>) -> Result<(), Error> {
+        let forgery = self.bed.forgery.as_ref().or(self.lab.forgery());
+        if let (Some(forgery), Some(Role::Client)) = (forgery, self.scenario.raw) {
+            let ends = prepared.runner.addresses();
+            let flow = flow_of(ends, &self.evidence.packets);
+            release(forgery, &flow, ends)?;
+        }
+        let stage = prepared.runner.tear_down();
+        // A network of hosts is used for one trial only.
+        if self.scenario.network == Network::Loopback {
+            self.bed.stages.insert(self.family, stage);
+        }
+        Ok(())
+    }
+}
+
+/// Returns true if the user's filter hides no packet of the trial.
+fn lets_all_through(batch: &Batch, evidence: &Evidence) -> bool {
+    let mut hidden = batch.hidden.iter();
+    !hidden.any(|packet| evidence.concerns(packet))
+}
+
+/// Adds to the evidence the state and pauses of this host that may have affected the trial.
+fn note_host_state(
+    evidence: &mut Evidence,
+    beats: Option<&Beats>,
+    began: Instant,
+    host: &mut HostWatch,
+) {
+    let held_up = beats.map_or(Duration::ZERO, |beats| beats.longest_since(began));
+    evidence.process_stall_ns = held_up.as_nanos().try_into().unwrap_or(u64::MAX);
+    let state = host.read();
+    evidence.host_state = state.may_matter().then_some(state);
+}
+
+/// Sends an RST that ends what the server's kernel keeps of a connection to a client without a socket: a request, or
+/// the remains of a closed socket. The kernel would otherwise retransmit to a port that is no longer in use, and a
+/// later trial would count the answer.
+fn release(forgery: &Forgery, flow: &Flow, ends: (SocketAddr, SocketAddr)) -> Result<(), Error> {
+    let Some((bytes, to)) = forge::exact_reset(flow, ends) else {
+        return Ok(());
+    };
+    let sent = forgery.send(&bytes, to);
+    sent.map_err(|error| Error::io("send a packet that was made by hand", &error))
+}

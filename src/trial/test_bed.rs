@@ -1,0 +1,232 @@
+//! Networks that trials run in, with the captures, counters and sockets that stay open there.
+//!
+//! A worker has one [`TestBed`] on loopback for all of its trials. A trial between hosts gets one of its own, a
+//! [`HostsBed`]: its network is changed by the trial and cannot be used again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::settings::Settings;
+use crate::capture::{self, Batch, Session, Taps};
+use crate::clock;
+use crate::clock::ClockCheck;
+use crate::error::Error;
+use crate::lab::forgery::Forgery;
+use crate::lab::hosts::{Host, Hosts};
+use crate::lab::ports::ports;
+use crate::lab::{Lab, sysctl};
+use crate::runner::{Sites, Stage};
+use crate::sources::counters::Meter;
+use crate::sources::trace::{Listener, Wanted};
+use rstproof_core::kernel::event::{CounterDelta, Trace};
+use rstproof_core::packet::Tap;
+use rstproof_core::scenario::{Family, Scenario};
+use rstproof_core::time::Timestamp;
+
+/// Network of hosts that is built for one trial of one scenario.
+pub(super) struct HostsBed {
+    pub(super) scenario: &'static str,
+    pub(super) family: Family,
+    pub(super) bed: TestBed,
+    pub(super) is_used: bool,
+    pub(super) _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Network that trials run in, with its captures, counters and trace listener.
+pub(super) struct TestBed {
+    pub(super) taps: Taps,
+    /// Counters of private namespaces, one per host; none on the host's own network, where other connections change
+    /// them, too.
+    pub(super) counters: Vec<Meter>,
+    pub(super) trace: Option<Listener>,
+    pub(super) stages: BTreeMap<Family, Stage>,
+    /// First client port of the next stage, after one had to be given up.
+    pub(super) client_ports: BTreeMap<Family, u16>,
+    /// Hosts other than this one.
+    pub(super) hosts: Option<Hosts>,
+    /// Raw sockets that send forged packets between the hosts.
+    pub(super) forgery: Option<Forgery>,
+}
+
+impl TestBed {
+    /// Returns the addresses and hosts that a trial over this family uses.
+    fn sites(&self, lab: &Lab, family: Family) -> Result<Sites, Error> {
+        if let Some(hosts) = &self.hosts {
+            return Ok(Sites {
+                client: hosts.address(false, family),
+                server: hosts.address(true, family),
+                nobody: Some(hosts.nobody(family)),
+                hosts: Some([Arc::clone(&hosts.client), Arc::clone(&hosts.server)]),
+            });
+        }
+        let ip = lab.address(family);
+        let ip = ip.map_err(|why| Error::Usage(why.to_owned()))?;
+        Ok(Sites::here(ip))
+    }
+
+    /// Takes the stage for this family, or sets one up.
+    pub(super) fn take_stage(
+        &mut self,
+        lab: &Lab,
+        family: Family,
+        port: u16,
+    ) -> Result<Stage, Error> {
+        if let Some(stage) = self.stages.remove(&family) {
+            return Ok(stage);
+        }
+        let stage = Stage::set_up(self.sites(lab, family)?, port)?;
+        Ok(match self.client_ports.remove(&family) {
+            Some(client_port) => stage.going_on_from(client_port),
+            None => stage,
+        })
+    }
+
+    /// Builds a network of hosts with a capture at both ends. The inner error is the reason why there can be none for
+    /// trials over this family.
+    pub(super) fn between_hosts(
+        settings: &Settings,
+        scenario: &Scenario,
+        family: Family,
+    ) -> Result<Result<Self, String>, Error> {
+        let mut needs = scenario.needs();
+        needs.forgery |= settings.decoy.is_some();
+        let firewall = needs.firewall.then_some(settings.port);
+        let hosts = match Hosts::build(scenario, firewall)? {
+            Ok(hosts) => hosts,
+            Err(why) => return Ok(Err(why)),
+        };
+        // Before there is a capture that would record the datagrams.
+        if let Some(why) = hosts.lacks(scenario, family)? {
+            return Ok(Err(why));
+        }
+        let crossing = hosts.crossing()?;
+        let destinations = crossing.destinations()?;
+        let open = |host: &Host, tap: Tap| open_at(host, tap, &hosts, settings, &destinations);
+        let client = open(&hosts.client, Tap::Client)?;
+        let server = open(&hosts.server, Tap::Server)?;
+        let counters = [&hosts.client, &hosts.server].map(|host| host.run(|_| Meter::open().ok()));
+        let [one, other] = counters;
+        let trace = settings.trace.as_ref();
+        Ok(Ok(Self {
+            taps: Taps::two(client, server, crossing),
+            counters: one?.into_iter().chain(other?).collect(),
+            trace: trace.map(|session| session.listen(hosts.addresses())),
+            stages: BTreeMap::new(),
+            client_ports: BTreeMap::new(),
+            forgery: if needs.forgery {
+                Some(hosts.forgery()?)
+            } else {
+                None
+            },
+            hosts: Some(hosts),
+        }))
+    }
+
+    /// Moves the capture and the counters to the new host after the server has rebooted.
+    pub(super) fn follow_reboot(
+        &mut self,
+        settings: &Settings,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let (Some(hosts), Some(crossing)) = (&self.hosts, self.taps.crossing()) else {
+            return Ok(());
+        };
+        let crossing = hosts.crossing_again(crossing)?;
+        let destinations = crossing.destinations()?;
+        let server = open_at(&hosts.server, Tap::Server, hosts, settings, &destinations)?;
+        self.taps.replace_server(server, crossing, batch)?;
+        // The old host's counters stay open: their increases belong to the trial.
+        if let Some(mut new) = hosts.server.run(|_| Meter::open().ok())? {
+            new.begin().map_err(|error| uncounted(&error))?;
+            self.counters.push(new);
+        }
+        Ok(())
+    }
+
+    /// Restores an interrupted network. Segments that were held up pass then and no longer belong to the trial.
+    /// Returns the end of the trial and the counter increases up to it; `None` if nothing was interrupted.
+    pub(super) fn repair(
+        &mut self,
+        batch: &mut Batch,
+    ) -> Result<Option<(Timestamp, Option<CounterDelta>)>, Error> {
+        if !self.hosts.as_ref().is_some_and(Hosts::is_broken) {
+            return Ok(None);
+        }
+        let at = clock::now()?;
+        let cut = (at, self.counted()?);
+        batch.end(at);
+        self.hosts.as_mut().map_or(Ok(()), Hosts::repair)?;
+        Ok(Some(cut))
+    }
+
+    /// Applies the settings of this scenario until the returned value is dropped; on the hosts of a network, for the
+    /// rest of their lifetime.
+    pub(super) fn change_settings(&self, scenario: &Scenario) -> Result<sysctl::Changed, Error> {
+        match &self.hosts {
+            Some(hosts) => {
+                hosts.change_settings(scenario.sysctls)?;
+                Ok(sysctl::Changed::default())
+            }
+            None => sysctl::Changed::make(scenario.sysctls),
+        }
+    }
+
+    pub(super) fn begin_counting(&mut self) -> Result<(), Error> {
+        for counters in &mut self.counters {
+            counters.begin().map_err(|error| uncounted(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the events of the kernel trace; `None` if it is not used.
+    pub(super) fn events(
+        &self,
+        wanted: &Wanted,
+        clocks: ClockCheck,
+    ) -> Result<Option<Trace>, Error> {
+        let taken = self.trace.as_ref().map(|it| it.take(wanted, clocks));
+        taken
+            .transpose()
+            .map_err(|error| Error::io("read the kernel's trace events", &error))
+    }
+
+    /// Returns the counter increases of all hosts together; `None` if there are no counters.
+    pub(super) fn counted(&mut self) -> Result<Option<CounterDelta>, Error> {
+        let mut all: Option<CounterDelta> = None;
+        for counters in &mut self.counters {
+            let moved = counters.moved().map_err(|error| uncounted(&error))?;
+            all = Some(match all {
+                Some(all) => all.and(&moved),
+                None => moved,
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// Opens the capture at one end of the network between hosts.
+fn open_at(
+    host: &Host,
+    tap: Tap,
+    hosts: &Hosts,
+    settings: &Settings,
+    destinations: &[SocketAddr],
+) -> Result<Session, Error> {
+    let config = capture::Config {
+        interface: tap.interface().unwrap_or("lo").to_owned(),
+        filter: settings.filter.clone(),
+        addresses: hosts.addresses(),
+        ports: ports(settings.port),
+        small_ring: true,
+        tap,
+        crossing: destinations.to_vec(),
+    };
+    host.run(move |_| Session::open(&config))?
+}
+
+fn uncounted(error: &std::io::Error) -> Error {
+    Error::io("read the namespace's TCP counters", error)
+}
