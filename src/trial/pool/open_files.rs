@@ -1,0 +1,184 @@
+//! Limit of open files, and the number of workers that it allows.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::Error;
+
+/// Number of files that a worker has open during a trial on loopback: namespace, capture, counters, listeners,
+/// sockets. Measured: 14.
+const OF_WORKER: usize = 18;
+
+/// Number of additional files for the hosts of one trial. Measured: 17.
+const OF_NETWORK: usize = 22;
+
+/// Number of other files: saved evidence, and pipes to children.
+const BESIDE: usize = 24;
+
+/// Number of files that this process may open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Maximum number of open files.
+    pub(super) limit: usize,
+    /// Number of files that may still be opened.
+    pub(super) free: usize,
+}
+
+/// Number of workers that the file limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) fast: usize,
+    pub(super) slow: usize,
+    /// Maximum number of networks of hosts at the same time.
+    pub(super) networks: usize,
+}
+
+impl Room {
+    /// Raises the soft limit of open files to the hard limit and counts the files that are open.
+    pub(super) fn of_process() -> Self {
+        let unknown = Self {
+            limit: usize::MAX,
+            free: usize::MAX,
+        };
+        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+            return unknown;
+        };
+        let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+        let limit = usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX);
+        let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        Self {
+            limit,
+            free: limit.saturating_sub(open + BESIDE),
+        }
+    }
+
+    /// Returns how many of these workers can run concurrently. Fails if there is less room than one of each kind
+    /// takes: the results would depend on files, not on connections.
+    pub(super) fn share(self, fast: usize, slow: usize, hosts: bool) -> Result<Share, Error> {
+        let network = if hosts { OF_NETWORK } else { 0 };
+        let least = (fast.min(1) + slow.min(1)) * OF_WORKER + network;
+        let Some(left) = self.free.checked_sub(least) else {
+            return Err(Error::Usage(format!(
+                "this process may have {} files open at once, and trials take {} more; allow more with `ulimit -n 1024` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=1024`)",
+                self.limit,
+                least - self.free
+            )));
+        };
+        // Fast trials come first: the slow ones wait for them.
+        let more_fast = fast.saturating_sub(1).min(left / OF_WORKER);
+        let left = left - more_fast * OF_WORKER;
+        // Most slow trials have no hosts, so workers get three quarters of the room that is left.
+        let for_workers = if hosts { left - left / 4 } else { left };
+        let more_slow = slow.saturating_sub(1).min(for_workers / OF_WORKER);
+        let left = left - more_slow * OF_WORKER;
+        let slow = slow.min(1) + more_slow;
+        Ok(Share {
+            fast: fast.min(1) + more_fast,
+            slow,
+            networks: if hosts {
+                (1 + left / OF_NETWORK).min(slow.max(1))
+            } else {
+                1
+            },
+        })
+    }
+}
+
+/// Builds a runtime for one thread: each worker has one, and so has the thread that receives their events.
+pub(crate) fn runtime() -> Result<Runtime, Error> {
+    let built = find_room().and_then(|()| {
+        Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+    });
+    built.map_err(|error| Error::io("start an event loop", &error))
+}
+
+/// Makes sure that the first runtime of this process finds enough descriptors, and raises the limit if not. The runtime
+/// opens a pair of sockets for signals, and panics if that fails (`OsExtraData::default` in tokio's `signal/unix.rs`).
+fn find_room() -> io::Result<()> {
+    static FOUND: AtomicBool = AtomicBool::new(false);
+    // Six descriptors: the pair and a copy of one of them; an epoll instance, a copy of that, and an eventfd.
+    let room = || -> io::Result<[_; 3]> {
+        Ok([
+            UnixStream::pair()?,
+            UnixStream::pair()?,
+            UnixStream::pair()?,
+        ])
+    };
+    // Relaxed: a second check by another thread does no harm.
+    if !FOUND.load(Ordering::Relaxed) {
+        if room().is_err() {
+            let _ = Room::of_process();
+            room()?;
+        }
+        FOUND.store(true, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(free: usize) -> Room {
+        Room {
+            limit: free + 40,
+            free,
+        }
+    }
+
+    #[test]
+    fn with_room_enough_all_run_side_by_side() {
+        let all = room(100_000).share(4, 48, true).unwrap();
+        let expected = Share {
+            fast: 4,
+            slow: 48,
+            networks: 48,
+        };
+        assert_eq!(all, expected);
+    }
+
+    /// Concurrent workers fit into every limit, and at least one of each kind runs.
+    #[test]
+    fn with_less_room_fewer_run_and_all_of_them_fit() {
+        for free in 0..3000 {
+            for (fast, slow, hosts) in [(2, 48, true), (2, 48, false), (8, 0, false), (0, 3, true)]
+            {
+                let Ok(share) = room(free).share(fast, slow, hosts) else {
+                    assert!(free < 2 * OF_WORKER + OF_NETWORK, "{free}");
+                    continue;
+                };
+                let networks = if hosts {
+                    share.networks * OF_NETWORK
+                } else {
+                    0
+                };
+                assert!(
+                    (share.fast + share.slow) * OF_WORKER + networks <= free,
+                    "{free}: {share:?}"
+                );
+                assert_eq!(
+                    (share.fast > 0, share.slow > 0),
+                    (fast > 0, slow > 0),
+                    "{free}"
+                );
+                assert!(share.networks > 0);
+            }
+        }
+    }
+
+    #[test]
+    fn without_room_for_one_the_limit_is_named_with_what_fixes_it() {
+        let error = room(10).share(2, 0, false).unwrap_err().to_string();
+        assert!(
+            error.contains("50 files") && error.contains("ulimit -n"),
+            "{error}"
+        );
+    }
+}
