@@ -1,13 +1,15 @@
 //! `rstproof kernels`: boots kernels in guests, runs trials there, and compares the results.
 
-use std::collections::BTreeSet;
+mod directories;
+mod work;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -18,29 +20,24 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::interval;
 
+use self::directories::Places;
+use self::work::{Work, bound};
 use super::progress::PACE;
-use super::run::{Signals, pairs_of, refuse_evidence};
-use super::{AcceleratorArg, CompareFormat, KernelsArgs, complain, scenario_named};
+use super::run::Signals;
+use super::{AcceleratorArg, CompareFormat, KernelsArgs, complain};
 use crate::archive::{REPORT, parts_of_stem};
 use crate::compare::document::{self, Subject};
-use crate::doctor::distribution::{Distribution, Wanted};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::file::{Directory, Manner, Owner, write_whole};
-use crate::host;
 use crate::lab::{self, Kept};
 use crate::sys;
 use crate::trial::pool::runtime;
 use crate::trial::this_program;
 use crate::vm::guest::Ending;
-use crate::vm::kernel_image::KernelImage;
-use crate::vm::qemu::{
-    Accelerator, Arguments as CommandLine, Emulator, Guest, PROGRAM, Parcel, Progress,
-};
+use crate::vm::qemu::{Accelerator, Emulator, Guest, Parcel, Progress};
 use crate::vm::{Ended, Machine};
 use rstproof_core::file::Format as CaptureFormat;
-use rstproof_core::printable::printable;
-use rstproof_core::scenario;
 
 /// Maximum number of unconfirmed trials shown for each kernel.
 const MOST_SHOWN: usize = 5;
@@ -121,205 +118,6 @@ fn interrupted(work: &Work) -> String {
         work.subjects.len(),
         work.kernels
     )
-}
-
-/// Kernels and trials to run, and the results so far.
-struct Work {
-    images: Vec<KernelImage>,
-    /// Number of kernels, including the running one if that is requested.
-    kernels: usize,
-    /// Kernel command line of all guests.
-    command_line: CommandLine,
-    /// Arguments of `run` for all kernels.
-    arguments: Vec<String>,
-    emulator: Emulator,
-    /// Release of the running kernel, until its trials are run; `None` if not requested.
-    running: Option<String>,
-    /// Reports of the kernels that have ended.
-    subjects: Vec<Subject>,
-    /// Worst exit code so far.
-    code: ExitCode,
-}
-
-impl Work {
-    /// Evaluates the command line. A word is a scenario if one has that id, otherwise an image. Fails if no image can
-    /// be booted or there is no emulator.
-    fn of(args: &KernelsArgs) -> Result<Self, Error> {
-        let mut scenarios = Vec::new();
-        let mut images = Vec::new();
-        let mut code = ExitCode::Success;
-        for word in &args.words {
-            if let Some(scenario) = word.to_str().and_then(scenario::find) {
-                scenarios.push(scenario);
-                continue;
-            }
-            if !word.exists()
-                && !word.to_string_lossy().contains('/')
-                && let Some(name) = word.to_str()
-            {
-                // Neither a scenario nor a path: more likely a misspelled scenario than a missing file.
-                scenario_named(name).map_err(|error| {
-                    Error::Usage(format!(
-                        "there is no file '{}', and {error}",
-                        printable(name)
-                    ))
-                })?;
-            }
-            match KernelImage::find(word) {
-                Ok(image) => images.push(image),
-                Err(error) => {
-                    code = ExitCode::Failure;
-                    complain(&error.to_string());
-                }
-            }
-        }
-        if images.is_empty() {
-            let what = if code == ExitCode::Failure {
-                "none of the images can be booted"
-            } else {
-                "no kernel image is named; scripts/fetch-kernels.sh gets some"
-            };
-            return Err(Error::Usage(what.to_owned()));
-        }
-        let mut arguments = Vec::new();
-        if args.all {
-            if !scenarios.is_empty() {
-                return Err(Error::Usage(
-                    "--all runs every scenario; name none, or leave it away".to_owned(),
-                ));
-            }
-            arguments.push("--all".to_owned());
-        }
-        let families = args.family.families();
-        if !scenarios.is_empty() {
-            pairs_of(&scenarios, &families)?;
-        }
-        let family = match families[..] {
-            [one] => one.name(),
-            _ => "both",
-        };
-        arguments.extend(["--family".to_owned(), family.to_owned()]);
-        arguments.extend(["--repeat".to_owned(), args.repeat.to_string()]);
-        arguments.extend(scenarios.iter().map(|scenario| scenario.id.to_owned()));
-        let running = args.with_running.then(|| host::header().host.release);
-        let command_line = CommandLine::new(bound(args), args.append.as_deref());
-        let command_line = command_line
-            .map_err(|why| Error::Usage(format!("--append cannot be given to a kernel: {why}")))?;
-        Ok(Self {
-            kernels: images.len() + usize::from(args.with_running),
-            images,
-            command_line,
-            arguments,
-            emulator: Emulator::find().ok_or_else(no_emulator)?,
-            running,
-            subjects: Vec::new(),
-            code,
-        })
-    }
-
-    fn failed(&mut self, why: &str) {
-        self.code = self.code.worst(ExitCode::Failure);
-        complain(why);
-    }
-}
-
-fn bound(args: &KernelsArgs) -> Duration {
-    Duration::from_secs(args.timeout.into())
-}
-
-/// Returns the error for a missing emulator, with the command that installs it.
-fn no_emulator() -> Error {
-    let install = Distribution::here().install(Wanted::Qemu("x86_64"));
-    Error::Privilege {
-        missing: format!("{PROGRAM} is not on PATH, and other kernels are booted with it"),
-        remedy: install.map_or_else(
-            || "install QEMU for x86-64".to_owned(),
-            |install| format!("install it with `sudo {install}`"),
-        ),
-    }
-}
-
-/// Directories that the evidence of each kernel is saved in.
-struct Places {
-    /// Directory given by `--write`, which contains the others.
-    above: Option<Directory>,
-    /// Directory of each image; `None` without `--write`.
-    images: Vec<Option<Directory>>,
-    /// Directory of the running kernel. A path, because a child process saves there.
-    running: Option<PathBuf>,
-}
-
-impl Places {
-    /// Creates a directory for each kernel, named by its release. Fails, before anything is booted, if one of them
-    /// holds evidence that may not be overwritten.
-    fn make(args: &KernelsArgs, work: &Work, manner: Manner) -> Result<Self, Error> {
-        let mut places = Self {
-            above: None,
-            images: Vec::new(),
-            running: None,
-        };
-        let Some(path) = &args.write else {
-            places.images.resize_with(work.images.len(), || None);
-            return Ok(places);
-        };
-        let above = Directory::open_or_make(path, manner.owner)?;
-        above.remove_abandoned(manner.owner);
-        places.above = Some(above);
-        // Images of the same release get numbers: `6.12.0`, `6.12.0-2` ...
-        let mut taken = BTreeSet::new();
-        let mut name = |release: &str| {
-            let numbers = std::iter::once(String::new()).chain((2..).map(|it| format!("-{it}")));
-            let mut names = numbers.map(|number| format!("{}{number}", file_name(release)));
-            let free = names.find(|name| taken.insert(name.clone()));
-            path.join(free.unwrap_or_default())
-        };
-        for image in &work.images {
-            let directory = Directory::open_or_make(&name(&image.release), manner.owner)?;
-            directory.remove_abandoned(manner.owner);
-            let refused = refuse(&directory, manner);
-            // Added even if refused: dropping `places` removes a directory that was created here.
-            places.images.push(Some(directory));
-            refused?;
-        }
-        places.running = work.running.as_deref().map(name);
-        if let Some(path) = places.running.as_deref().filter(|path| path.exists()) {
-            // A missing directory is created by the run that saves there.
-            refuse(&Directory::open_or_make(path, manner.owner)?, manner)?;
-        }
-        Ok(places)
-    }
-}
-
-/// Fails if the directory holds evidence or console output that may not be overwritten.
-fn refuse(directory: &Directory, manner: Manner) -> Result<(), Error> {
-    if manner.replace {
-        return Ok(());
-    }
-    refuse_evidence(directory)?;
-    match directory.find(|name| name == CONSOLE)? {
-        None => Ok(()),
-        Some(_) => Err(Error::Usage(format!(
-            "{} holds what a kernel said earlier ({CONSOLE}); choose another directory, or overwrite it with --force",
-            directory.path().display()
-        ))),
-    }
-}
-
-impl Drop for Places {
-    /// Removes the directories that were created but not used.
-    fn drop(&mut self) {
-        for directory in self.images.iter().chain([&self.above]).flatten() {
-            directory.remove_if_unused();
-        }
-    }
-}
-
-/// Returns the characters of a release that are safe in a file name. An image may claim any release, so the name
-/// neither leads to another directory nor is hidden.
-fn file_name(release: &str) -> String {
-    let is_plain = |it: char| it.is_ascii_alphanumeric() || "+-._~".contains(it);
-    let plain: String = release.chars().filter(|it| is_plain(*it)).collect();
-    plain.trim_start_matches('.').to_owned()
 }
 
 /// Runs the trials on this host's own kernel, in a child process, to which signals are passed on as `SIGTERM`. Returns

@@ -1,0 +1,102 @@
+//! Console of a guest: the tail of its output, and the lines of it to show.
+
+use std::collections::VecDeque;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use super::CHUNK;
+use rstproof_core::printable::printable;
+
+/// Tail of a stream: its last bytes, at most `most`.
+pub(super) struct Stream<R> {
+    pub(super) from: R,
+    pub(super) bytes: VecDeque<u8>,
+    pub(super) most: usize,
+    pub(super) is_open: bool,
+    pub(super) chunk: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Stream<R> {
+    pub(super) fn new(from: R, most: usize) -> Self {
+        Self {
+            from,
+            bytes: VecDeque::new(),
+            most,
+            is_open: true,
+            chunk: vec![0; CHUNK],
+        }
+    }
+
+    /// Waits for more bytes or the end of the stream.
+    pub(super) async fn more(&mut self) {
+        match self.from.read(&mut self.chunk).await {
+            Ok(0) | Err(_) => self.is_open = false,
+            Ok(length) => {
+                self.bytes.extend(&self.chunk[..length]);
+                let too_many = self.bytes.len().saturating_sub(self.most);
+                self.bytes.drain(..too_many);
+            }
+        }
+    }
+
+    /// Reads to the end of the stream. The other end must be gone.
+    pub(super) async fn rest(&mut self) {
+        while self.is_open {
+            self.more().await;
+        }
+    }
+}
+
+pub(super) fn describe_console(console: &[u8]) -> String {
+    match last_words(console) {
+        Some(words) => format!("the console's last words: {words}"),
+        None => "its console said nothing".to_owned(),
+    }
+}
+
+/// Extracts the lines of a console to show: the message of a kernel panic, or else the last two lines.
+fn last_words(console: &[u8]) -> Option<String> {
+    const MOST: usize = 200;
+    let text = String::from_utf8_lossy(console);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| without_stamp(line.trim()))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let panic = lines.iter().position(|line| line.contains("Kernel panic"));
+    let shown = match panic {
+        Some(place) => &lines[place..=place],
+        None => &lines[lines.len().saturating_sub(2)..],
+    };
+    let shown = printable(&shown.join(" | "));
+    let cut: String = shown.chars().take(MOST).collect();
+    (!cut.is_empty()).then_some(cut)
+}
+
+/// Removes the kernel's time stamp, `[    1.234567] `.
+fn without_stamp(line: &str) -> &str {
+    let rest = line.strip_prefix('[').and_then(|it| it.split_once("] "));
+    match rest {
+        Some((stamp, rest)) if stamp.trim().parse::<f64>().is_ok() => rest,
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_the_last_word_whatever_comes_after_it() {
+        let console = b"[    0.5] Loading\r\n[    1.234567] Kernel panic - not syncing: No working init found.\r\n\
+                        [    1.3] CPU: 0 PID: 1\r\n[    1.4] ---[ end Kernel panic ]---\r\n";
+        let words = last_words(console).unwrap();
+        assert_eq!(words, "Kernel panic - not syncing: No working init found.");
+        assert_eq!(
+            last_words(b"a\r\nb\r\n\r\nc\x1b[2J\r\n").unwrap(),
+            "b | c\\u{1b}[2J"
+        );
+        assert_eq!(last_words(b"\r\n"), None);
+        assert_eq!(last_words(&[b'x'; 5000]).unwrap().len(), 200);
+    }
+}
