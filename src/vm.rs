@@ -2,14 +2,14 @@
 //! evidence.
 //!
 //! No root, network, disk image or download is needed: the guest's filesystem is made from what this host has
-//! (`initramfs`), and the evidence comes back over a serial line (`parcel`). [`guest`] is the part that runs inside.
+//! (`initramfs`), and the evidence comes back over a serial line (`bundle`). [`guest`] is the part that runs inside.
 
+mod bundle;
 mod cpio;
 pub mod guest;
 mod initramfs;
 pub mod kernel_image;
 mod modules;
-mod parcel;
 pub mod qemu;
 
 use std::io::Read as _;
@@ -19,11 +19,11 @@ use tokio::sync::watch;
 
 use self::initramfs::Initramfs;
 use self::kernel_image::KernelImage;
-use self::qemu::{Accelerator, Emulator, Failure, Guest, Media, Parcel, Progress};
+use self::qemu::{Accelerator, Emulator, Guest, GuestFailure, GuestProgress, GuestResult, Media};
 use crate::error::Error;
 
 /// Maximum number of bytes read of a kernel image; the images of distributions have a twentieth of that.
-const LONGEST_KERNEL: u64 = 256 << 20;
+const MAX_KERNEL_BYTES: u64 = 256 << 20;
 
 /// Settings and files that all guests of a comparison share.
 pub struct Machine {
@@ -39,9 +39,9 @@ pub struct Machine {
 
 /// Outcome of a guest.
 #[derive(Debug)]
-pub struct Ended {
+pub struct GuestOutcome {
     /// Evidence from the guest, or the reason why there is none.
-    pub result: Result<Parcel, Failure>,
+    pub result: Result<GuestResult, GuestFailure>,
     /// Accelerator of the last attempt.
     pub accelerator: Accelerator,
     /// Time from reading the image on disk to the result.
@@ -79,7 +79,7 @@ impl Machine {
     fn media(&self, image: &KernelImage) -> Result<Media, Error> {
         let mut kernel = Vec::new();
         kernel_image::open(&image.path)
-            .and_then(|file| file.take(LONGEST_KERNEL).read_to_end(&mut kernel))
+            .and_then(|file| file.take(MAX_KERNEL_BYTES).read_to_end(&mut kernel))
             .map_err(|error| Error::file("read", &image.path, &error))?;
         Media::new(&kernel, &self.filesystem(image)?)
             .map_err(|error| Error::io("keep a kernel in memory", &error))
@@ -89,14 +89,14 @@ impl Machine {
     pub async fn boot(
         &self,
         guest: &Guest,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<Ended, Error> {
+        mut progress: impl FnMut(GuestProgress),
+    ) -> Result<GuestOutcome, Error> {
         let began = Instant::now();
         let mut accelerator = self.accelerator;
         let mut stop = self.stop.clone();
         if *stop.borrow() {
-            return Ok(Ended {
-                result: Err(Failure::ended_here()),
+            return Ok(GuestOutcome {
+                result: Err(GuestFailure::ended_here()),
                 accelerator,
                 took: began.elapsed(),
             });
@@ -114,7 +114,7 @@ impl Machine {
                 .run(guest, accelerator, &media, &mut stop, &mut progress)
                 .await?;
         }
-        Ok(Ended {
+        Ok(GuestOutcome {
             result,
             accelerator,
             took: began.elapsed(),

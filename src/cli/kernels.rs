@@ -20,7 +20,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::interval;
 
-use self::directories::Places;
+use self::directories::Directories;
 use self::work::{Work, bound};
 use super::progress::PACE;
 use super::run::Signals;
@@ -35,21 +35,21 @@ use crate::sys;
 use crate::trial::pool::runtime;
 use crate::trial::this_program;
 use crate::vm::guest::Ending;
-use crate::vm::qemu::{Accelerator, Emulator, Guest, Parcel, Progress};
-use crate::vm::{Ended, Machine};
+use crate::vm::qemu::{Accelerator, Emulator, Guest, GuestProgress, GuestResult};
+use crate::vm::{GuestOutcome, Machine};
 use rstproof_core::file::Format as CaptureFormat;
 
 /// Maximum number of unconfirmed trials shown for each kernel.
-const MOST_SHOWN: usize = 5;
+const MAX_SHOWN: usize = 5;
 
 /// Name of the file that the console output of a kernel is saved in.
 const CONSOLE: &str = "console.log";
 
 /// Maximum number of processors of a guest; more do not make the trials faster.
-const MOST_CPUS: usize = 4;
+const MAX_GUEST_CPUS: usize = 4;
 
 /// Memory that the emulator needs in addition to the guest's memory, in MiB: mostly for translated code.
-const OVERHEAD_MIB: u64 = 300;
+const EMULATOR_OVERHEAD_MIB: u64 = 300;
 
 pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
     let owner = Owner::behind_sudo();
@@ -71,26 +71,26 @@ pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
         give_up_rights()?;
     }
     let work = Work::of(args)?;
-    let places = Places::make(args, &work, manner)?;
-    runtime()?.block_on(run_all(args, work, &places, manner, give_up_rights))
+    let directories = Directories::make(args, &work, manner)?;
+    runtime()?.block_on(run_all(args, work, &directories, manner, give_up_rights))
 }
 
 /// Runs the trials on this host's kernel, if requested, then on each guest, and compares the results.
 async fn run_all(
     args: &KernelsArgs,
     mut work: Work,
-    places: &Places,
+    directories: &Directories,
     manner: Manner,
     give_up_rights: impl Fn() -> Result<(), Error>,
 ) -> Result<ExitCode, Error> {
     let mut signals = Signals::new()?;
     if let Some(running) = work.running.take() {
-        let place = places.running.as_deref();
+        let directory = directories.running.as_deref();
         let (subject, stopped) =
-            run_here(args, &work.arguments, place, &running, &mut signals).await;
+            run_here(args, &work.arguments, directory, &running, &mut signals).await;
         match subject {
             Ok(subject) => {
-                work.code = work.code.worst(worst(&subject));
+                work.code = work.code.worst(worst_verdict(&subject));
                 work.subjects.push(subject);
             }
             Err(error) if stopped.is_none() => work.failed(&error.to_string()),
@@ -109,7 +109,7 @@ async fn run_all(
             return finish(args, work, Some(number));
         }
     };
-    boot_all(args, work, places, manner, tried, signals).await
+    boot_all(args, work, directories, manner, tried, signals).await
 }
 
 fn interrupted(work: &Work) -> String {
@@ -151,11 +151,11 @@ async fn run_here(
         Err(error) => return (Err(failed(&error)), None),
     };
     let process = child.id().and_then(|id| i32::try_from(id).ok());
-    let mut told = pin!(child.wait_with_output());
+    let mut output = pin!(child.wait_with_output());
     let mut stopped = None;
-    let told = loop {
+    let output = loop {
         tokio::select! {
-            told = &mut told => break told,
+            output = &mut output => break output,
             number = signals.next() => {
                 stopped = Some(number);
                 // The child saves the trials that it has, and ends.
@@ -165,12 +165,12 @@ async fn run_here(
             }
         }
     };
-    let told = match told {
-        Ok(told) => told,
+    let output = match output {
+        Ok(output) => output,
         Err(error) => return (Err(failed(&error)), stopped),
     };
     // 2: the run failed. Above 128: a signal ended it, which is expected only if one was passed on.
-    if told
+    if output
         .status
         .code()
         .is_none_or(|code| code == 2 || (code > 128 && stopped.is_none()))
@@ -181,9 +181,9 @@ async fn run_here(
         Some(directory) => directory.join(REPORT),
         None => PathBuf::from(release),
     };
-    let subject = document::parse(&origin, &told.stdout);
+    let subject = document::parse(&origin, &output.stdout);
     if let Ok(subject) = &subject {
-        tell(args, subject, "this host");
+        show_report(args, subject, "this host");
     }
     (subject, stopped)
 }
@@ -192,7 +192,7 @@ async fn run_here(
 async fn boot_all(
     args: &KernelsArgs,
     mut work: Work,
-    places: &Places,
+    directories: &Directories,
     manner: Manner,
     accelerator: Accelerator,
     mut signals: Signals,
@@ -208,13 +208,13 @@ async fn boot_all(
     let jobs = jobs(args, work.images.len());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // Guests that run at the same time share the cores.
-    let cpus = (cores / jobs).clamp(1, MOST_CPUS);
+    let cpus = (cores / jobs).clamp(1, MAX_GUEST_CPUS);
     let bars = MultiProgress::new();
     let images = std::mem::take(&mut work.images);
     let command_line = work.command_line.clone();
     let spinners: Vec<ProgressBar> = images.iter().map(|_| bars.add(spinner())).collect();
-    let guests = images.into_iter().zip(&places.images).zip(&spinners);
-    let guests = guests.map(|((image, place), bar)| {
+    let guests = images.into_iter().zip(&directories.images).zip(&spinners);
+    let guests = guests.map(|((image, directory), bar)| {
         let guest = Guest {
             image,
             memory_mib: args.memory,
@@ -232,7 +232,7 @@ async fn boot_all(
             };
             let ended = machine.boot(&guest, report).await;
             bar.finish_and_clear();
-            (guest, place, ended)
+            (guest, directory, ended)
         }
     });
     let mut ends = stream::iter(guests).buffer_unordered(jobs);
@@ -242,9 +242,9 @@ async fn boot_all(
         tokio::select! {
             next = ends.next() => match next {
                 // A guest that was ended because of the signal has no result.
-                Some((_, _, Ok(Ended { result: Err(_), .. }))) if stopped.is_some() => {}
-                Some((guest, place, ended)) => {
-                    bars.suspend(|| take(args, &mut work, &guest, place.as_ref(), manner, ended));
+                Some((_, _, Ok(GuestOutcome { result: Err(_), .. }))) if stopped.is_some() => {}
+                Some((guest, directory, ended)) => {
+                    bars.suspend(|| take_in(args, &mut work, &guest, directory.as_ref(), manner, ended));
                 }
                 None => break,
             },
@@ -270,7 +270,7 @@ fn finish(args: &KernelsArgs, work: Work, stopped: Option<u8>) -> Result<ExitCod
     if work.subjects.len() > 1 || (args.format != CompareFormat::Human && !work.subjects.is_empty())
     {
         if args.format == CompareFormat::Human {
-            say("\n")?;
+            print("\n")?;
         }
         code = code.worst(super::compare::show(work.subjects, args.format, false)?);
     }
@@ -281,13 +281,13 @@ fn finish(args: &KernelsArgs, work: Work, stopped: Option<u8>) -> Result<ExitCod
 }
 
 /// Takes in the outcome of a guest: prints its line, and saves its evidence and console output.
-fn take(
+fn take_in(
     args: &KernelsArgs,
     work: &mut Work,
     guest: &Guest,
-    place: Option<&Directory>,
+    directory: Option<&Directory>,
     manner: Manner,
-    ended: Result<Ended, Error>,
+    ended: Result<GuestOutcome, Error>,
 ) {
     let path = guest.image.path.display();
     let ended = match ended {
@@ -299,35 +299,35 @@ fn take(
     match ended.result {
         Err(failure) => {
             work.failed(&format!("{path} ({by}): {failure}"));
-            save(place, manner, [(CONSOLE, &failure.console[..])], work);
+            save(directory, manner, [(CONSOLE, &failure.console[..])], work);
         }
-        Ok(parcel) => {
-            let origin = match place {
+        Ok(result) => {
+            let origin = match directory {
                 Some(directory) => directory.path_of(REPORT),
                 None => guest.image.path.clone(),
             };
-            let parsed = match parcel.files.get(REPORT) {
+            let parsed = match result.files.get(REPORT) {
                 Some(bytes) => document::parse(&origin, bytes),
                 None => Err(Error::lab(
                     format!("run trials on {path}"),
-                    &no_report(&parcel),
+                    &no_report(&result),
                 )),
             };
             match parsed {
                 Ok(subject) => {
-                    work.code = work.code.worst(worst(&subject));
+                    work.code = work.code.worst(worst_verdict(&subject));
                     // 0, 1 and 3 are verdicts; 2 means that some trials could not be run.
-                    if !matches!(parcel.ending, Some(Ending::Exit(0 | 1 | 3))) {
-                        work.failed(&cut_short(args, guest, &subject, parcel.ending));
+                    if !matches!(result.ending, Some(Ending::Exit(0 | 1 | 3))) {
+                        work.failed(&cut_short(args, guest, &subject, result.ending));
                     }
-                    tell(args, &subject, &format!("{by}, {took:.1} s"));
+                    show_report(args, &subject, &format!("{by}, {took:.1} s"));
                     work.subjects.push(subject);
                 }
                 Err(error) => work.failed(&error.to_string()),
             }
-            let files = parcel.files.iter().filter(|(name, _)| is_evidence(name));
-            let files = files.chain([(CONSOLE, &parcel.console[..])]);
-            save(place, manner, files, work);
+            let files = result.files.iter().filter(|(name, _)| is_evidence(name));
+            let files = files.chain([(CONSOLE, &result.console[..])]);
+            save(directory, manner, files, work);
         }
     }
 }
@@ -341,7 +341,7 @@ fn cut_short(
 ) -> String {
     let (path, trials) = (guest.image.path.display(), subject.trials);
     match ending {
-        Some(Ending::TooLate) => format!(
+        Some(Ending::TimedOut) => format!(
             "{path}: its run was ended after {trials} trials, for it took more than {} s; allow more with --timeout",
             args.timeout
         ),
@@ -355,8 +355,8 @@ fn cut_short(
     }
 }
 
-fn no_report(parcel: &Parcel) -> String {
-    let words = parcel.last_words();
+fn no_report(result: &GuestResult) -> String {
+    let words = result.last_lines();
     format!("it sent no {REPORT}; {words}; -w saves what its console said")
 }
 
@@ -370,12 +370,12 @@ fn is_evidence(name: &str) -> bool {
 }
 
 fn save<'a>(
-    place: Option<&Directory>,
+    directory: Option<&Directory>,
     manner: Manner,
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     work: &mut Work,
 ) {
-    let Some(directory) = place else { return };
+    let Some(directory) = directory else { return };
     for (name, bytes) in files {
         if let Err(error) = write_whole(directory, name, bytes, manner) {
             // One message for all files: each would fail for the same reason.
@@ -385,7 +385,7 @@ fn save<'a>(
 }
 
 /// Returns the exit code of the worst verdict in a report.
-fn worst(subject: &Subject) -> ExitCode {
+fn worst_verdict(subject: &Subject) -> ExitCode {
     let verdicts = subject.seen.values().flat_map(|seen| &seen.verdicts);
     verdicts.fold(ExitCode::Success, |code, verdict| {
         code.worst(match *verdict {
@@ -397,23 +397,23 @@ fn worst(subject: &Subject) -> ExitCode {
 }
 
 /// Prints a line for a kernel, and below it the trials that were not confirmed (human format).
-fn tell(args: &KernelsArgs, subject: &Subject, how: &str) {
+fn show_report(args: &KernelsArgs, subject: &Subject, how: &str) {
     if args.format != CompareFormat::Human {
         return;
     }
     let mut text = format!("{}: {} ({how})\n", subject.release, subject.tally());
     let amiss = &subject.amiss;
-    for line in amiss.iter().take(MOST_SHOWN) {
+    for line in amiss.iter().take(MAX_SHOWN) {
         let _ = writeln!(text, "  {line}");
     }
-    if let Some(more) = amiss.len().checked_sub(MOST_SHOWN).filter(|it| *it > 0) {
+    if let Some(more) = amiss.len().checked_sub(MAX_SHOWN).filter(|it| *it > 0) {
         let _ = writeln!(text, "  … and {more} more");
     }
     // Ignored: the other kernels are run anyway, and the comparison at the end fails with the same error.
-    let _ = say(&text);
+    let _ = print(&text);
 }
 
-fn say(text: &str) -> Result<(), Error> {
+fn print(text: &str) -> Result<(), Error> {
     let mut out = anstream::stdout();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
@@ -446,7 +446,7 @@ async fn accelerator(args: &KernelsArgs, emulator: &Emulator) -> Result<Accelera
 /// Returns the number of guests to run at the same time: as many as requested, or as cores and memory allow.
 fn jobs(args: &KernelsArgs, guests: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let fit = available_mib().map(|mib| mib / (u64::from(args.memory) + OVERHEAD_MIB));
+    let fit = available_mib().map(|mib| mib / (u64::from(args.memory) + EMULATOR_OVERHEAD_MIB));
     let fit = fit.and_then(|it| usize::try_from(it).ok()).unwrap_or(cores);
     let jobs = args.jobs.map_or_else(|| cores.min(fit), usize::from);
     jobs.clamp(1, guests.max(1))
@@ -466,11 +466,11 @@ fn available_mib() -> Option<u64> {
     values.next().map(|kib| kib / 1024)
 }
 
-fn doing(progress: Progress) -> &'static str {
+fn doing(progress: GuestProgress) -> &'static str {
     match progress {
-        Progress::Booting => "booting",
-        Progress::Running => "running trials",
-        Progress::Sending => "bringing the result out",
+        GuestProgress::Booting => "booting",
+        GuestProgress::Running => "running trials",
+        GuestProgress::Sending => "bringing the result out",
     }
 }
 

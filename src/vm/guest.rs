@@ -28,8 +28,8 @@ use nix::unistd::{Pid, getpid};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
+use super::bundle;
 use super::initramfs::{ARGUMENTS, MODULES, module_file};
-use super::parcel;
 use crate::error::reason;
 use crate::file::names_in;
 use crate::trial::pool::runtime;
@@ -58,7 +58,7 @@ pub enum Ending {
     /// Killed by this signal.
     Signal(Signal),
     /// Exceeded its time limit and was terminated.
-    TooLate,
+    TimedOut,
 }
 
 impl fmt::Display for Ending {
@@ -66,12 +66,12 @@ impl fmt::Display for Ending {
         match self {
             Self::Exit(code) => write!(f, "exit {code}"),
             Self::Signal(signal) => f.write_str(signal.as_str()),
-            Self::TooLate => f.write_str(TOO_LATE),
+            Self::TimedOut => f.write_str(TIMED_OUT),
         }
     }
 }
 
-const TOO_LATE: &str = "too late";
+const TIMED_OUT: &str = "too late";
 
 impl FromStr for Ending {
     type Err = ();
@@ -79,17 +79,17 @@ impl FromStr for Ending {
     fn from_str(text: &str) -> Result<Self, ()> {
         match text.strip_prefix("exit ") {
             Some(code) => code.parse().map(Self::Exit).map_err(drop),
-            None if text == TOO_LATE => Ok(Self::TooLate),
+            None if text == TIMED_OUT => Ok(Self::TimedOut),
             None => text.parse().map(Self::Signal).map_err(drop),
         }
     }
 }
 
 /// Time that a run has to end after SIGTERM. A bound on failure.
-const FAREWELL: Duration = Duration::from_secs(15);
+const RUN_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Maximum number of files that the run may have open.
-const MOST_FILES: u64 = 1 << 16;
+const MAX_OPEN_FILES: u64 = 1 << 16;
 
 /// File systems to mount: source, mount point, type.
 const MOUNTS: [(&str, &str, &str); 3] = [
@@ -117,7 +117,7 @@ pub fn is_meant(mut arguments: impl Iterator<Item = OsString>) -> bool {
 pub fn guest() -> ! {
     let bound = bound_here().unwrap_or_default();
     if let Err(why) = work(Duration::from_secs(bound)) {
-        complain(&why);
+        report_failure(&why);
     }
     switch_off()
 }
@@ -134,10 +134,10 @@ fn bound(line: &str) -> Option<u64> {
 }
 
 /// Reports a failure on the console and to the host. `why` continues "cannot".
-fn complain(why: &str) {
+fn report_failure(why: &str) {
     eprintln!("rstproof: cannot {why}");
     if let Ok(mut line) = open_line() {
-        let _ = parcel::complain(&mut line, why);
+        let _ = bundle::send_failure(&mut line, why);
         let _ = termios::tcdrain(&line);
     }
 }
@@ -151,12 +151,13 @@ fn work(bound: Duration) -> Result<(), String> {
         }
     }
     let mut line = open_line()?;
-    parcel::greet(&mut line).map_err(|error| format!("write to {LINE}: {}", reason(&error)))?;
+    bundle::send_ready(&mut line)
+        .map_err(|error| format!("write to {LINE}: {}", reason(&error)))?;
     load_modules();
     let arguments = fs::read_to_string(ARGUMENTS)
         .map_err(|error| format!("read {ARGUMENTS}: {}", reason(&error)))?;
     // Like a service manager: concurrent trials hold many files open.
-    let _ = setrlimit(Resource::RLIMIT_NOFILE, MOST_FILES, MOST_FILES);
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, MAX_OPEN_FILES, MAX_OPEN_FILES);
     let mut child = Command::new(this_program())
         .args(["run", "--quiet", "--color", "never", "--write", EVIDENCE])
         .args(arguments.lines())
@@ -175,18 +176,18 @@ fn work(bound: Duration) -> Result<(), String> {
         .block_on(until_it_ends(&child, bound))?;
     for end in copies {
         // With a time limit: a process that outlives the run may still hold the other end.
-        let _ = end.recv_timeout(FAREWELL);
+        let _ = end.recv_timeout(RUN_SHUTDOWN_TIMEOUT);
     }
     let mut files = evidence().map_err(|error| format!("read {EVIDENCE}: {}", reason(&error)))?;
     if files.is_empty() {
         return Err(match ending {
-            Ending::TooLate => format!("run a trial within {} s (--timeout)", bound.as_secs()),
+            Ending::TimedOut => format!("run a trial within {} s (--timeout)", bound.as_secs()),
             Ending::Signal(signal) => format!("run a trial: {signal} has ended the run"),
             Ending::Exit(_) => "run a trial (its console says why)".to_owned(),
         });
     }
     files.push((STATUS.to_owned(), ending.to_string().into_bytes()));
-    parcel::send(&mut line, &files)
+    bundle::send_bundle(&mut line, &files)
         .map_err(|error| format!("write to {LINE}: {}", reason(&error)))?;
     termios::tcdrain(&line).map_err(|errno| format!("write to {LINE}: {errno}"))
 }
@@ -251,12 +252,15 @@ async fn until_it_ends(child: &Child, bound: Duration) -> Result<Ending, String>
     let run = i32::try_from(child.id()).map_err(|error| error.to_string())?;
     let run = Pid::from_raw(run);
     let mut is_late = false;
-    for (bound, signal) in [(bound, Signal::SIGTERM), (FAREWELL, Signal::SIGKILL)] {
+    for (bound, signal) in [
+        (bound, Signal::SIGTERM),
+        (RUN_SHUTDOWN_TIMEOUT, Signal::SIGKILL),
+    ] {
         let deadline = sleep(bound);
         tokio::pin!(deadline);
         loop {
             if let Some(ending) = how_ended(run) {
-                return Ok(if is_late { Ending::TooLate } else { ending });
+                return Ok(if is_late { Ending::TimedOut } else { ending });
             }
             tokio::select! {
                 _ = ended.recv() => {}
@@ -270,7 +274,7 @@ async fn until_it_ends(child: &Child, bound: Duration) -> Result<Ending, String>
         let _ = kill(run, signal);
         is_late = true;
     }
-    Ok(Ending::TooLate)
+    Ok(Ending::TimedOut)
 }
 
 /// Reaps every child that has exited. Returns how the run ended, if it has.
@@ -348,7 +352,7 @@ mod tests {
             Ending::Exit(0),
             Ending::Exit(143),
             Ending::Signal(Signal::SIGKILL),
-            Ending::TooLate,
+            Ending::TimedOut,
         ] {
             assert_eq!(ending.to_string().parse(), Ok(ending));
         }

@@ -29,7 +29,7 @@ const WANTED: [&str; 9] = [
 ];
 
 /// Maximum length of a module in bytes; no module has a tenth of that.
-const LONGEST: u64 = 64 << 20;
+const MAX_MODULES_BYTES: u64 = 64 << 20;
 
 /// Kernel module to load.
 pub(super) struct Module {
@@ -117,16 +117,16 @@ fn unpacked(path: &Path) -> io::Result<Vec<u8>> {
     let kind = path.extension().and_then(|it| it.to_str());
     match kind {
         Some("xz") => lzma_rust2::XzReader::new(file, false)
-            .take(LONGEST)
+            .take(MAX_MODULES_BYTES)
             .read_to_end(&mut content),
         Some("zst") => ruzstd::decoding::StreamingDecoder::new(file)
             .map_err(io::Error::other)?
-            .take(LONGEST)
+            .take(MAX_MODULES_BYTES)
             .read_to_end(&mut content),
         Some("gz") => flate2::bufread::GzDecoder::new(file)
-            .take(LONGEST)
+            .take(MAX_MODULES_BYTES)
             .read_to_end(&mut content),
-        _ => file.take(LONGEST).read_to_end(&mut content),
+        _ => file.take(MAX_MODULES_BYTES).read_to_end(&mut content),
     }?;
     Ok(content)
 }

@@ -23,11 +23,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub use self::arguments::Arguments;
-use self::console::{Stream, describe_console};
+use self::console::{OutputTail, describe_console};
 use self::running::Running;
+use super::bundle::Files;
 use super::guest::{Ending, STATUS};
 use super::kernel_image::KernelImage;
-use super::parcel::Files;
 use crate::error::{Error, reason};
 use crate::sys;
 
@@ -55,7 +55,7 @@ impl Accelerator {
 
     /// Time that a kernel has to boot until this program runs on it. Bounds on failure: an emulated kernel takes some
     /// seconds alone; 49 s were seen where three booted in parallel on two CPUs with a load of 14.
-    fn boot_bound(self) -> Duration {
+    fn boot_timeout(self) -> Duration {
         match self {
             Self::Kvm => Duration::from_secs(20),
             Self::Tcg => Duration::from_secs(240),
@@ -64,20 +64,20 @@ impl Accelerator {
 }
 
 /// Time limit of the boot sector that KVM is probed with, which takes a tenth of a second.
-const PROBE_BOUND: Duration = Duration::from_secs(3);
+const KVM_PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Time past the limit of the run in which the guest saves its evidence and sends it over the line.
-const FAREWELL: Duration = Duration::from_secs(60);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time limit for reading the rest of the output after a guest has ended. A bound on failure.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Maximum number of bytes kept of a guest's console, its last ones. Also the maximum length of what precedes the
-/// greeting and the parcel on the line.
-const LONGEST_CONSOLE: usize = 1 << 20;
+/// ready line and the bundle on the line.
+const MAX_CONSOLE_BYTES: usize = 1 << 20;
 
 /// Number of bytes per read.
-const CHUNK: usize = 64 << 10;
+const READ_SIZE: usize = 64 << 10;
 
 /// Configuration of one guest.
 #[derive(Clone, Debug)]
@@ -113,7 +113,7 @@ impl Media {
 
 /// Result of a guest.
 #[derive(Debug)]
-pub struct Parcel {
+pub struct GuestResult {
     /// Evidence files, each with its name.
     pub files: Files,
     /// Way in which the run ended in the guest, if the guest reported it.
@@ -122,17 +122,17 @@ pub struct Parcel {
     pub console: Vec<u8>,
 }
 
-impl Parcel {
+impl GuestResult {
     /// Describes the last lines of the console, or the message of a kernel panic.
     #[must_use]
-    pub fn last_words(&self) -> String {
+    pub fn last_lines(&self) -> String {
         describe_console(&self.console)
     }
 }
 
 /// Failure of a guest to deliver a result.
 #[derive(Debug)]
-pub struct Failure {
+pub struct GuestFailure {
     what: String,
     /// Console output of the guest.
     pub console: Vec<u8>,
@@ -140,7 +140,7 @@ pub struct Failure {
     pub never_up: bool,
 }
 
-impl Failure {
+impl GuestFailure {
     /// Failure of a guest that was stopped on request.
     pub(super) fn ended_here() -> Self {
         Self {
@@ -151,7 +151,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for GuestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {}", self.what, describe_console(&self.console))
     }
@@ -159,7 +159,7 @@ impl fmt::Display for Failure {
 
 /// Progress of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum GuestProgress {
     /// The kernel is booting.
     Booting,
     /// The trials are running.
@@ -206,13 +206,13 @@ impl Emulator {
                 .stderr(Stdio::null());
             command.spawn()?.wait().await
         };
-        match timeout(PROBE_BOUND, tried).await {
+        match timeout(KVM_PROBE_TIMEOUT, tried).await {
             Ok(Ok(status)) if status.code() == Some(EXIT_STATUS) => Ok(()),
             Ok(Ok(_)) => Err("it does not run a boot sector".to_owned()),
             Ok(Err(error)) => Err(reason(&error)),
             Err(_) => Err(format!(
                 "it has not run a boot sector within {} s",
-                PROBE_BOUND.as_secs()
+                KVM_PROBE_TIMEOUT.as_secs()
             )),
         }
     }
@@ -239,37 +239,37 @@ impl Emulator {
         accelerator: Accelerator,
         media: &Media,
         stop: &mut watch::Receiver<bool>,
-        progress: impl FnMut(Progress),
-    ) -> Result<Result<Parcel, Failure>, Error> {
+        progress: impl FnMut(GuestProgress),
+    ) -> Result<Result<GuestResult, GuestFailure>, Error> {
         if *stop.borrow() {
-            return Ok(Err(Failure::ended_here()));
+            return Ok(Err(GuestFailure::ended_here()));
         }
         let failed = |error: &io::Error| Error::start(format!("start {PROGRAM}"), error);
         let mut running = self
             .start(guest, accelerator, media)
             .map_err(|error| failed(&error))?;
         let result = tokio::select! {
-            result = running.attend(guest, accelerator, progress) => result,
+            result = running.receive(guest, accelerator, progress) => result,
             // The error (the sender is gone) means stop as well: no request to stop could arrive any more.
             _ = stop.wait_for(|stop| *stop) => Err((ENDED_HERE.to_owned(), false)),
         };
         // Safe: the guest has no state to lose, and would only power itself off.
         let _ = running.child.kill().await;
         // With a time limit: a process that the emulator left behind may still hold the other end.
-        let _ = timeout(LAST_WORDS, running.console.rest()).await;
+        let _ = timeout(OUTPUT_TIMEOUT, running.console.rest()).await;
         let console = running.console.bytes.into();
         Ok(match result {
             Ok(files) => {
                 let ending = files
                     .get(STATUS)
                     .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-                Ok(Parcel {
+                Ok(GuestResult {
                     files,
                     ending,
                     console,
                 })
             }
-            Err((what, never_up)) => Err(Failure {
+            Err((what, never_up)) => Err(GuestFailure {
                 what,
                 console,
                 never_up,
@@ -304,13 +304,13 @@ impl Emulator {
         // The command holds the far end, and the line has no end of file while any process holds that.
         drop(command);
         let console = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let own_words = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Running {
             child,
-            console: Stream::new(console, LONGEST_CONSOLE),
-            own_words: Stream::new(own_words, LONGEST_CONSOLE),
+            console: OutputTail::new(console, MAX_CONSOLE_BYTES),
+            stderr: OutputTail::new(stderr, MAX_CONSOLE_BYTES),
             line: pipe::Receiver::from_owned_fd(OwnedFd::from(line))?,
-            came: Vec::new(),
+            received: Vec::new(),
         })
     }
 }

@@ -111,7 +111,7 @@ fn parcel(files: &[(&str, &[u8])]) -> Vec<u8> {
         write!(hash, "{byte:02x}").unwrap();
     }
     let mut parcel = format!(
-        "rstproof: guest is up\nrstproof: parcel {} {hash}\n",
+        "rstproof: guest is up\nrstproof: bundle {} {hash}\n",
         packed.len()
     )
     .into_bytes();
@@ -272,7 +272,7 @@ fn a_parcel_that_is_too_much_is_refused() {
         line.contains("what it sent is damaged, or too much"),
         "{line}"
     );
-    let label = format!("rstproof: guest is up\nrstproof: parcel {} x\n", u64::MAX);
+    let label = format!("rstproof: guest is up\nrstproof: bundle {} x\n", u64::MAX);
     fs::write(stage.path().join("parcel"), label).unwrap();
     let line = complaint(&stage.run(&["--accel", "tcg"]));
     assert!(

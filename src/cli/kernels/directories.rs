@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::file::{Directory, Manner};
 
 /// Directories that the evidence of each kernel is saved in.
-pub(super) struct Places {
+pub(super) struct Directories {
     /// Directory given by `--write`, which contains the others.
     pub(super) above: Option<Directory>,
     /// Directory of each image; `None` without `--write`.
@@ -20,22 +20,22 @@ pub(super) struct Places {
     pub(super) running: Option<PathBuf>,
 }
 
-impl Places {
+impl Directories {
     /// Creates a directory for each kernel, named by its release. Fails, before anything is booted, if one of them
     /// holds evidence that may not be overwritten.
     pub(super) fn make(args: &KernelsArgs, work: &Work, manner: Manner) -> Result<Self, Error> {
-        let mut places = Self {
+        let mut directories = Self {
             above: None,
             images: Vec::new(),
             running: None,
         };
         let Some(path) = &args.write else {
-            places.images.resize_with(work.images.len(), || None);
-            return Ok(places);
+            directories.images.resize_with(work.images.len(), || None);
+            return Ok(directories);
         };
         let above = Directory::open_or_make(path, manner.owner)?;
         above.remove_abandoned(manner.owner);
-        places.above = Some(above);
+        directories.above = Some(above);
         // Images of the same release get numbers: `6.12.0`, `6.12.0-2` ...
         let mut taken = BTreeSet::new();
         let mut name = |release: &str| {
@@ -48,16 +48,16 @@ impl Places {
             let directory = Directory::open_or_make(&name(&image.release), manner.owner)?;
             directory.remove_abandoned(manner.owner);
             let refused = refuse(&directory, manner);
-            // Added even if refused: dropping `places` removes a directory that was created here.
-            places.images.push(Some(directory));
+            // Added even if refused: dropping `directories` removes a directory that was created here.
+            directories.images.push(Some(directory));
             refused?;
         }
-        places.running = work.running.as_deref().map(name);
-        if let Some(path) = places.running.as_deref().filter(|path| path.exists()) {
+        directories.running = work.running.as_deref().map(name);
+        if let Some(path) = directories.running.as_deref().filter(|path| path.exists()) {
             // A missing directory is created by the run that saves there.
             refuse(&Directory::open_or_make(path, manner.owner)?, manner)?;
         }
-        Ok(places)
+        Ok(directories)
     }
 }
 
@@ -76,7 +76,7 @@ fn refuse(directory: &Directory, manner: Manner) -> Result<(), Error> {
     }
 }
 
-impl Drop for Places {
+impl Drop for Directories {
     /// Removes the directories that were created but not used.
     fn drop(&mut self) {
         for directory in self.images.iter().chain([&self.above]).flatten() {

@@ -6,7 +6,7 @@ use crate::vm::guest::{COMMAND, MARK};
 
 /// Length of the kernel's command line buffer, including the terminating NUL (`COMMAND_LINE_SIZE`,
 /// arch/x86/include/asm/setup.h).
-const LONGEST_COMMAND_LINE: usize = 2048;
+const COMMAND_LINE_SIZE: usize = 2048;
 
 /// Kernel command line that starts this program as a guest.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Arguments {
             "console=ttyS0 panic=-1 quiet no_timer_check random.trust_cpu=on mitigations=off {MARK}{} {more} -- {COMMAND}",
             bound.as_secs()
         );
-        if line.len() >= LONGEST_COMMAND_LINE {
+        if line.len() >= COMMAND_LINE_SIZE {
             return Err(
                 "it is too long: the kernel takes 2047 bytes with the arguments that are always there",
             );

@@ -4,26 +4,26 @@ use std::collections::VecDeque;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::CHUNK;
+use super::READ_SIZE;
 use rstproof_core::printable::printable;
 
-/// Tail of a stream: its last bytes, at most `most`.
-pub(super) struct Stream<R> {
+/// Tail of a stream: its last bytes, at most `max`.
+pub(super) struct OutputTail<R> {
     pub(super) from: R,
     pub(super) bytes: VecDeque<u8>,
-    pub(super) most: usize,
+    pub(super) max: usize,
     pub(super) is_open: bool,
     pub(super) chunk: Vec<u8>,
 }
 
-impl<R: AsyncRead + Unpin> Stream<R> {
-    pub(super) fn new(from: R, most: usize) -> Self {
+impl<R: AsyncRead + Unpin> OutputTail<R> {
+    pub(super) fn new(from: R, max: usize) -> Self {
         Self {
             from,
             bytes: VecDeque::new(),
-            most,
+            max,
             is_open: true,
-            chunk: vec![0; CHUNK],
+            chunk: vec![0; READ_SIZE],
         }
     }
 
@@ -33,7 +33,7 @@ impl<R: AsyncRead + Unpin> Stream<R> {
             Ok(0) | Err(_) => self.is_open = false,
             Ok(length) => {
                 self.bytes.extend(&self.chunk[..length]);
-                let too_many = self.bytes.len().saturating_sub(self.most);
+                let too_many = self.bytes.len().saturating_sub(self.max);
                 self.bytes.drain(..too_many);
             }
         }
@@ -48,15 +48,15 @@ impl<R: AsyncRead + Unpin> Stream<R> {
 }
 
 pub(super) fn describe_console(console: &[u8]) -> String {
-    match last_words(console) {
+    match last_lines(console) {
         Some(words) => format!("the console's last words: {words}"),
         None => "its console said nothing".to_owned(),
     }
 }
 
 /// Extracts the lines of a console to show: the message of a kernel panic, or else the last two lines.
-fn last_words(console: &[u8]) -> Option<String> {
-    const MOST: usize = 200;
+fn last_lines(console: &[u8]) -> Option<String> {
+    const MAX_CHARS: usize = 200;
     let text = String::from_utf8_lossy(console);
     let lines: Vec<&str> = text
         .lines()
@@ -69,7 +69,7 @@ fn last_words(console: &[u8]) -> Option<String> {
         None => &lines[lines.len().saturating_sub(2)..],
     };
     let shown = printable(&shown.join(" | "));
-    let cut: String = shown.chars().take(MOST).collect();
+    let cut: String = shown.chars().take(MAX_CHARS).collect();
     (!cut.is_empty()).then_some(cut)
 }
 
@@ -90,13 +90,13 @@ mod tests {
     fn a_panic_is_the_last_word_whatever_comes_after_it() {
         let console = b"[    0.5] Loading\r\n[    1.234567] Kernel panic - not syncing: No working init found.\r\n\
                         [    1.3] CPU: 0 PID: 1\r\n[    1.4] ---[ end Kernel panic ]---\r\n";
-        let words = last_words(console).unwrap();
+        let words = last_lines(console).unwrap();
         assert_eq!(words, "Kernel panic - not syncing: No working init found.");
         assert_eq!(
-            last_words(b"a\r\nb\r\n\r\nc\x1b[2J\r\n").unwrap(),
+            last_lines(b"a\r\nb\r\n\r\nc\x1b[2J\r\n").unwrap(),
             "b | c\\u{1b}[2J"
         );
-        assert_eq!(last_words(b"\r\n"), None);
-        assert_eq!(last_words(&[b'x'; 5000]).unwrap().len(), 200);
+        assert_eq!(last_lines(b"\r\n"), None);
+        assert_eq!(last_lines(&[b'x'; 5000]).unwrap().len(), 200);
     }
 }

@@ -1,7 +1,7 @@
-//! Protocol of a guest's second serial line: a greeting as soon as the guest runs, and a parcel of files at the end.
+//! Protocol of a guest's second serial line: a ready line as soon as the guest runs, and a bundle of files at the end.
 //!
-//! The line is a stream of bytes in which anything may precede the protocol, such as firmware output. The greeting and
-//! the parcel's label are lines of text; the label gives the length of the parcel and its SHA-256.
+//! The line is a stream of bytes in which anything may precede the protocol, such as firmware output. The ready line
+//! and the bundle's header are lines of text; the header gives the length of the bundle and its SHA-256.
 
 use std::io::{self, Read as _, Write};
 use std::ops::Range;
@@ -14,34 +14,34 @@ use super::cpio;
 use crate::archive::sha256;
 
 /// Greeting: this program runs as the first process.
-const GREETING: &str = "rstproof: guest is up";
+const READY: &str = "rstproof: guest is up";
 
-/// Start of the parcel's label; the length and the hash follow.
-const LABEL: &str = "rstproof: parcel ";
+/// Start of the bundle's header; the length and the hash follow.
+const HEADER: &str = "rstproof: bundle ";
 
-/// Start of the line that reports why there is no parcel.
-const COMPLAINT: &str = "rstproof: guest cannot ";
+/// Start of the line that reports why there is no bundle.
+const FAILURE: &str = "rstproof: guest cannot ";
 
-/// Maximum length of a parcel on the line, compressed, in bytes: some 100 times that of the whole catalogue.
-pub(super) const LONGEST_PACKED: u64 = 64 << 20;
-/// Maximum length of a parcel, decompressed, in bytes: some 100 times that of the whole catalogue.
-const LONGEST: u64 = 128 << 20;
+/// Maximum length of a bundle on the line, compressed, in bytes: some 100 times that of the whole catalogue.
+pub(super) const MAX_COMPRESSED_BYTES: u64 = 64 << 20;
+/// Maximum length of a bundle, decompressed, in bytes: some 100 times that of the whole catalogue.
+const MAX_BUNDLE_BYTES: u64 = 128 << 20;
 
-/// Sends the greeting: the guest is up.
-pub(super) fn greet(line: &mut impl Write) -> io::Result<()> {
-    writeln!(line, "{GREETING}")?;
+/// Sends the ready line: the guest is up.
+pub(super) fn send_ready(line: &mut impl Write) -> io::Result<()> {
+    writeln!(line, "{READY}")?;
     line.flush()
 }
 
-/// Sends the reason why no parcel will come. `what` continues "cannot".
-pub(super) fn complain(line: &mut impl Write, what: &str) -> io::Result<()> {
+/// Sends the reason why no bundle will come. `what` continues "cannot".
+pub(super) fn send_failure(line: &mut impl Write, what: &str) -> io::Result<()> {
     let what = what.replace('\n', " ");
-    writeln!(line, "{COMPLAINT}{what}")?;
+    writeln!(line, "{FAILURE}{what}")?;
     line.flush()
 }
 
 /// Compresses files, each with its path, and sends them. Fails if they exceed what the receiver accepts.
-pub(super) fn send(line: &mut impl Write, files: &[(String, Vec<u8>)]) -> io::Result<()> {
+pub(super) fn send_bundle(line: &mut impl Write, files: &[(String, Vec<u8>)]) -> io::Result<()> {
     let mut archive = cpio::Writer::default();
     for (path, content) in files {
         archive.file(path, 0o644, content);
@@ -51,13 +51,13 @@ pub(super) fn send(line: &mut impl Write, files: &[(String, Vec<u8>)]) -> io::Re
     let archive = archive.finish();
     packed.write_all(&archive)?;
     let packed = packed.finish()?;
-    if archive.len() as u64 > LONGEST || packed.len() as u64 > LONGEST_PACKED {
-        let most = LONGEST >> 20;
+    if archive.len() as u64 > MAX_BUNDLE_BYTES || packed.len() as u64 > MAX_COMPRESSED_BYTES {
+        let most = MAX_BUNDLE_BYTES >> 20;
         return Err(io::Error::other(format!(
             "the evidence is more than {most} MiB; name fewer scenarios, or repeat them less often"
         )));
     }
-    writeln!(line, "{LABEL}{} {}", packed.len(), sha256(&packed))?;
+    writeln!(line, "{HEADER}{} {}", packed.len(), sha256(&packed))?;
     line.write_all(&packed)?;
     line.flush()
 }
@@ -65,51 +65,51 @@ pub(super) fn send(line: &mut impl Write, files: &[(String, Vec<u8>)]) -> io::Re
 /// State of the protocol, from the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
-    /// No greeting yet.
+    /// No ready line yet.
     Nothing,
     /// The guest is up.
     Up,
-    /// The parcel is incomplete: number of bytes still missing.
+    /// The bundle is incomplete: number of bytes still missing.
     Sending(usize),
     /// The guest gave up: description of what it could not do.
-    GaveUp(String),
-    /// The parcel is complete: its range in the stream and the hash from its label.
-    Whole(Range<usize>, String),
-    /// The label is malformed or exceeds the maximum length.
+    Failed(String),
+    /// The bundle is complete: its range in the stream and the hash from its header.
+    Complete(Range<usize>, String),
+    /// The header is malformed or exceeds the maximum length.
     Damaged,
 }
 
-/// Files of a parcel, each with its name. The contents are ranges of the archive and not copied, since they may be
+/// Files of a bundle, each with its name. The contents are ranges of the archive and not copied, since they may be
 /// large.
 #[derive(Debug, Default)]
 pub struct Files {
     archive: Vec<u8>,
-    places: Vec<(String, Range<usize>)>,
+    entries: Vec<(String, Range<usize>)>,
 }
 
 impl Files {
-    /// Decompresses a parcel with this hash. `None` if the hash differs or the content is not a complete archive.
+    /// Decompresses a bundle with this hash. `None` if the hash differs or the content is not a complete archive.
     pub(super) fn unpack(packed: &[u8], hash: &str) -> Option<Self> {
         if sha256(packed) != hash {
             return None;
         }
         let mut archive = Vec::new();
-        // An archive that expands to more is cut here, and `places` rejects it as incomplete.
+        // An archive that expands to more is cut here, and `entries` rejects it as incomplete.
         ZlibDecoder::new(packed)
-            .take(LONGEST)
+            .take(MAX_BUNDLE_BYTES)
             .read_to_end(&mut archive)
             .ok()?;
-        let own = |(path, place): (&str, _)| (path.to_owned(), place);
-        let places = cpio::places(&archive)?.into_iter().map(own).collect();
-        Some(Self { archive, places })
+        let own = |(path, range): (&str, _)| (path.to_owned(), range);
+        let entries = cpio::places(&archive)?.into_iter().map(own).collect();
+        Some(Self { archive, entries })
     }
 
     /// Iterates over the files' names and contents, in the order in which they were sent.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let content = |place: &Range<usize>| &self.archive[place.clone()];
-        self.places
+        let content = |range: &Range<usize>| &self.archive[range.clone()];
+        self.entries
             .iter()
-            .map(move |(name, place)| (name.as_str(), content(place)))
+            .map(move |(name, range)| (name.as_str(), content(range)))
     }
 
     /// Returns the content of the file with this name.
@@ -120,35 +120,35 @@ impl Files {
 }
 
 /// Parses the bytes received so far.
-pub(super) fn look(stream: &[u8]) -> Received {
-    let Some(greeted) = after(stream, GREETING.as_bytes()) else {
+pub(super) fn parse(stream: &[u8]) -> Received {
+    let Some(after_ready) = after(stream, READY.as_bytes()) else {
         return Received::Nothing;
     };
-    let Some(label) = after(greeted, LABEL.as_bytes()) else {
-        // Only searched without a label: a parcel may contain any bytes, including these.
+    let Some(header) = after(after_ready, HEADER.as_bytes()) else {
+        // Only searched without a header: a bundle may contain any bytes, including these.
         // A reason counts once its newline has arrived: a shorter one may be cut.
-        let what = after(greeted, COMPLAINT.as_bytes());
+        let what = after(after_ready, FAILURE.as_bytes());
         let line = what.and_then(|what| {
             what.split(|byte| *byte == b'\n')
                 .next()
                 .filter(|it| it.len() < what.len())
         });
         return line.map_or(Received::Up, |what| {
-            Received::GaveUp(String::from_utf8_lossy(what).trim().to_owned())
+            Received::Failed(String::from_utf8_lossy(what).trim().to_owned())
         });
     };
-    let Some(end) = label.iter().position(|byte| *byte == b'\n') else {
+    let Some(end) = header.iter().position(|byte| *byte == b'\n') else {
         return Received::Up;
     };
-    let text = String::from_utf8_lossy(&label[..end]);
+    let text = String::from_utf8_lossy(&header[..end]);
     let parts = text.trim().split_once(' ');
     let Some((Ok(length), hash)) = parts.map(|(length, hash)| (length.parse::<u64>(), hash)) else {
         return Received::Damaged;
     };
-    if length > LONGEST_PACKED {
+    if length > MAX_COMPRESSED_BYTES {
         return Received::Damaged;
     }
-    let body = &label[end + 1..];
+    let body = &header[end + 1..];
     let Ok(length) = usize::try_from(length) else {
         return Received::Damaged;
     };
@@ -156,13 +156,13 @@ pub(super) fn look(stream: &[u8]) -> Received {
         return Received::Sending(missing);
     }
     let start = stream.len() - body.len();
-    Received::Whole(start..start + length, hash.to_owned())
+    Received::Complete(start..start + length, hash.to_owned())
 }
 
 /// Returns the bytes after the first occurrence of `wanted`.
 fn after<'a>(stream: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
-    let place = memchr::memmem::find(stream, wanted)?;
-    Some(&stream[place + wanted.len()..])
+    let start = memchr::memmem::find(stream, wanted)?;
+    Some(&stream[start + wanted.len()..])
 }
 
 #[cfg(test)]
@@ -179,32 +179,32 @@ mod tests {
     #[test]
     fn what_was_sent_is_received_whatever_stood_before() {
         let mut line = b"SeaBIOS\r\n\x00\xff".to_vec();
-        assert_eq!(look(&line), Received::Nothing);
-        greet(&mut line).unwrap();
-        assert_eq!(look(&line), Received::Up);
-        send(&mut line, &files()).unwrap();
+        assert_eq!(parse(&line), Received::Nothing);
+        send_ready(&mut line).unwrap();
+        assert_eq!(parse(&line), Received::Up);
+        send_bundle(&mut line, &files()).unwrap();
         assert_eq!(received(&line), Some(files()));
         line.extend_from_slice(b"reboot: Power down");
         assert_eq!(received(&line), Some(files()));
     }
 
-    /// Decodes a complete parcel.
+    /// Decodes a complete bundle.
     fn received(line: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
-        let Received::Whole(place, hash) = look(line) else {
-            panic!("{:?}", look(line));
+        let Received::Complete(range, hash) = parse(line) else {
+            panic!("{:?}", parse(line));
         };
-        let files = Files::unpack(&line[place], &hash)?;
+        let files = Files::unpack(&line[range], &hash)?;
         let own = |(name, content): (&str, &[u8])| (name.to_owned(), content.to_vec());
         Some(files.iter().map(own).collect())
     }
 
-    /// A truncated parcel is incomplete, a parcel with any byte altered is damaged, and neither is unpacked.
+    /// A truncated bundle is incomplete, a bundle with any byte altered is damaged, and neither is unpacked.
     #[test]
     fn a_parcel_is_whole_or_none() {
         let mut line = Vec::new();
-        greet(&mut line).unwrap();
+        send_ready(&mut line).unwrap();
         let start = line.len();
-        send(&mut line, &files()).unwrap();
+        send_bundle(&mut line, &files()).unwrap();
         let body = start
             + line[start..]
                 .iter()
@@ -212,30 +212,30 @@ mod tests {
                 .unwrap()
             + 1;
         for length in start..line.len() {
-            let seen = look(&line[..length]);
+            let seen = parse(&line[..length]);
             assert!(
                 matches!(seen, Received::Up | Received::Sending(_)),
                 "{length}"
             );
         }
-        for place in body..line.len() {
+        for at in body..line.len() {
             let mut altered = line.clone();
-            altered[place] ^= 1;
-            assert_eq!(received(&altered), None, "{place}");
+            altered[at] ^= 1;
+            assert_eq!(received(&altered), None, "{at}");
         }
     }
 
-    /// A parcel below one megabyte can expand to more than the maximum.
+    /// A bundle below one megabyte can expand to more than the maximum.
     #[test]
     fn a_parcel_takes_no_more_memory_than_it_may() {
         let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
-        io::copy(&mut io::repeat(0).take(LONGEST + 1), &mut packed).unwrap();
+        io::copy(&mut io::repeat(0).take(MAX_BUNDLE_BYTES + 1), &mut packed).unwrap();
         let packed = packed.finish().unwrap();
         assert!(packed.len() < 1 << 20);
         assert!(Files::unpack(&packed, &sha256(&packed)).is_none());
-        let too_much = vec![0; usize::try_from(LONGEST).unwrap()];
+        let too_much = vec![0; usize::try_from(MAX_BUNDLE_BYTES).unwrap()];
         let mut line = Vec::new();
-        let error = send(&mut line, &[("report.json".to_owned(), too_much)]).unwrap_err();
+        let error = send_bundle(&mut line, &[("report.json".to_owned(), too_much)]).unwrap_err();
         assert!(error.to_string().contains("more than 128 MiB"), "{error}");
         assert!(line.is_empty());
     }
@@ -243,17 +243,17 @@ mod tests {
     #[test]
     fn a_length_that_lies_is_no_reason_to_wait() {
         let mut line = Vec::new();
-        greet(&mut line).unwrap();
-        line.extend_from_slice(format!("{LABEL}99999999999 00\n").as_bytes());
-        assert_eq!(look(&line), Received::Damaged);
+        send_ready(&mut line).unwrap();
+        line.extend_from_slice(format!("{HEADER}99999999999 00\n").as_bytes());
+        assert_eq!(parse(&line), Received::Damaged);
     }
 
     #[test]
     fn a_guest_may_say_why_it_gives_up() {
         let mut line = Vec::new();
-        greet(&mut line).unwrap();
-        complain(&mut line, "mount /proc: no such device").unwrap();
-        let expected = Received::GaveUp("mount /proc: no such device".to_owned());
-        assert_eq!(look(&line), expected);
+        send_ready(&mut line).unwrap();
+        send_failure(&mut line, "mount /proc: no such device").unwrap();
+        let expected = Received::Failed("mount /proc: no such device".to_owned());
+        assert_eq!(parse(&line), expected);
     }
 }
