@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use rstproof::capture::cpus;
 use rstproof::lab::ports::ports;
-use rstproof::lab::{self, Lab, Place};
+use rstproof::lab::{self, Environment, Lab};
 use rstproof::sources::trace;
 use rstproof::sources::tracefs::Tracefs;
 use rstproof::trial::{Settings, Worker};
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
-    lab::prepare(Place::Private)?;
+    lab::prepare(Environment::Private)?;
     trial_against_bare_exchange()?;
     whole_program()
 }
@@ -194,7 +194,7 @@ fn traced_rounds(told: &Told, tell: &Tell) -> Result<()> {
 
 fn bare_rounds(told: &Told, tell: &Tell) -> Result<()> {
     cpus::stay_on_one(0);
-    runtime()?.block_on(Lab::enter(Place::Private, Needs::default(), PORT))?;
+    runtime()?.block_on(Lab::enter(Environment::Private, Needs::default(), PORT))?;
     let address = SockAddr::from(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT));
     let listener = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     listener.bind(&address)?;

@@ -23,7 +23,7 @@ use nix::sys::prctl;
 use crate::cli::analyze::ladder::Which;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::lab::{self, Kept};
+use crate::lab::{self, RetainedPrivileges};
 use crate::runner::child;
 use crate::sys;
 use crate::vm::guest;
@@ -372,7 +372,7 @@ fn carry_out(command: &Command) -> Result<ExitCode, Error> {
     };
     if !needs_some {
         // The other commands need no privileges, and the files that they read are untrusted.
-        lab::drop_privileges(Kept::default())?;
+        lab::drop_privileges(RetainedPrivileges::default())?;
     }
     match command {
         Command::Run(args) => run::run(args),

@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::host;
 use crate::lab::sysctl::Obstacle;
-use crate::lab::{self, Place};
+use crate::lab::{self, Environment};
 use crate::sources::format::Field;
 use here::Here;
 use rstproof_core::report::{Header, Host, Remark, SCHEMA, Tool};
@@ -223,7 +223,7 @@ impl Look {
     /// need the original privileges are not possible after this call.
     #[must_use]
     pub fn prepare(self) -> Prepared {
-        let entered = lab::prepare(Place::Private);
+        let entered = lab::prepare(Environment::Private);
         Prepared {
             user_namespaces: privilege::user_namespaces(&self.here, &entered),
             ready: entered.is_ok(),
@@ -263,7 +263,7 @@ impl Prepared {
         let before = [&user_namespaces, &network_namespaces, &capture];
         let (self_test, trial) = self_test::verdict(&here, attempt, &before, on_host.status);
         // Dropped only now: the fixes proposed above depend on what this process may change (see `Here::set`).
-        lab::drop_privileges(lab::Kept::default())?;
+        lab::drop_privileges(lab::RetainedPrivileges::default())?;
         let programs = program::all(&here).await?;
 
         // Grouped by purpose, in the order of the printed table.

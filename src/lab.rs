@@ -41,7 +41,7 @@ use rstproof_core::scenario::{Family, Needs, Scenario};
 
 /// Network environment that trials run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Environment {
     /// A network namespace owned by the worker.
     Private,
     /// The network namespace that the tool was started in.
@@ -56,7 +56,7 @@ const NEWS_BOUND: Duration = Duration::from_secs(2);
 
 /// Makes private namespaces possible for this process: enters a user namespace unless the process already has the
 /// privileges. Must be called before any thread is started.
-pub fn prepare(place: Place) -> Result<(), Error> {
+pub fn prepare(environment: Environment) -> Result<(), Error> {
     // Counters, namespaces, settings and children are all read from /proc.
     if Obstacle::here() == Some(Obstacle::NoProc) {
         return Err(Error::Privilege {
@@ -64,7 +64,7 @@ pub fn prepare(place: Place) -> Result<(), Error> {
             remedy: Obstacle::NoProc.fix().to_owned(),
         });
     }
-    if place == Place::Host || makes_namespaces() {
+    if environment == Environment::Host || makes_namespaces() {
         return Ok(());
     }
     enter_user_namespace(geteuid(), getegid())
@@ -163,7 +163,7 @@ pub(crate) fn has(capability: Capability) -> bool {
 
 /// Later steps that need a privilege of root, which [`drop_privileges`] then keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct RetainedPrivileges {
     /// True if files are saved, perhaps in a directory that belongs to another user.
     pub saves_files: bool,
     /// True if files are read, perhaps from a directory that belongs to another user.
@@ -178,18 +178,18 @@ pub struct Kept {
     pub makes_networks: bool,
 }
 
-/// Drops the privileges of this thread, except for those in `kept`. Open namespaces and captures stay open.
-pub fn drop_privileges(kept: Kept) -> Result<(), Error> {
+/// Drops the privileges of this thread, except for those in `privileges`. Open namespaces and captures stay open.
+pub fn drop_privileges(privileges: RetainedPrivileges) -> Result<(), Error> {
     let failed = |error: caps::errors::CapsError| Error::lab("drop privileges", &error);
     let held = caps::read(None, CapSet::Permitted).map_err(failed)?;
     let kept: CapsHashSet = held
         .into_iter()
         .filter(|capability| match capability {
-            Capability::CAP_DAC_OVERRIDE => kept.saves_files || kept.removes_trace,
-            Capability::CAP_DAC_READ_SEARCH => kept.reads_files,
-            Capability::CAP_NET_ADMIN => kept.administers || kept.makes_networks,
-            Capability::CAP_NET_RAW | Capability::CAP_SYS_ADMIN => kept.makes_networks,
-            Capability::CAP_CHOWN => kept.saves_files && kept.gives_files_away,
+            Capability::CAP_DAC_OVERRIDE => privileges.saves_files || privileges.removes_trace,
+            Capability::CAP_DAC_READ_SEARCH => privileges.reads_files,
+            Capability::CAP_NET_ADMIN => privileges.administers || privileges.makes_networks,
+            Capability::CAP_NET_RAW | Capability::CAP_SYS_ADMIN => privileges.makes_networks,
+            Capability::CAP_CHOWN => privileges.saves_files && privileges.gives_files_away,
             _ => false,
         })
         .collect();
@@ -215,23 +215,23 @@ pub struct Lab {
     no_destruction: Option<String>,
     /// Settings that differ from what scenarios rely on.
     unmet: Vec<Unmet>,
-    place: Place,
+    environment: Environment,
 }
 
 impl Lab {
     /// Moves this thread into the environment and sets up what `needs` lists, for servers whose first port is `port`.
     /// Needs a tokio runtime with I/O.
-    pub async fn enter(place: Place, needs: Needs, port: u16) -> Result<Self, Error> {
+    pub async fn enter(environment: Environment, needs: Needs, port: u16) -> Result<Self, Error> {
         let ipv4 = random_loopback_address()?;
         let none = || NOT_ASKED_FOR.to_owned();
         let mut routes = Err(none());
         let unmet;
-        let ipv6 = match place {
-            Place::Host => {
+        let ipv6 = match environment {
+            Environment::Host => {
                 unmet = settings::unmet_here(mtu_of_loopback().await);
                 Ok(Ipv6Addr::LOCALHOST)
             }
-            Place::Private => {
+            Environment::Private => {
                 unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
                 // Before any socket is made: sockets copy some of the settings when they are created.
                 unmet = settings::restore(settings::is_of_sockets);
@@ -240,7 +240,7 @@ impl Lab {
                 ipv6
             }
         };
-        let is_private = place == Place::Private;
+        let is_private = environment == Environment::Private;
         let firewall = if needs.firewall && is_private {
             firewall::load(port)?
         } else {
@@ -270,7 +270,7 @@ impl Lab {
             forgery,
             no_destruction,
             unmet,
-            place,
+            environment,
         })
     }
 
@@ -278,7 +278,7 @@ impl Lab {
     #[must_use]
     pub fn lacks(&self, scenario: &Scenario, family: Family) -> Option<String> {
         let needs = scenario.needs();
-        if needs.any() && self.place == Place::Host {
+        if needs.any() && self.environment == Environment::Host {
             return Some(
                 "it changes the network that it runs in, so it needs one of its own; leave --host away"
                     .to_owned(),

@@ -11,7 +11,7 @@
 mod blocked;
 mod call;
 pub mod child;
-mod stage;
+mod socket_set;
 mod wait;
 
 use std::fs;
@@ -27,7 +27,7 @@ use socket2::{SockAddr, Socket};
 
 use self::blocked::Blocked;
 use self::call::{accept_from, call_on, closed, length, timed};
-pub use self::stage::{Sites, Stage, client_port, no_multipath};
+pub use self::socket_set::{Endpoints, SocketSet, client_port, no_multipath};
 use self::wait::{holds, in_proc, is_hung_up, leaves_state};
 use crate::error::Error;
 use crate::lab::destroy;
@@ -46,12 +46,12 @@ fn errno_of(error: &io::Error) -> SystemErrno {
 }
 
 /// Client and server socket of one trial, while they are open.
-struct Sockets {
+struct ConnectionSockets {
     client: Option<Arc<Socket>>,
     server: Option<Arc<Socket>>,
 }
 
-impl Sockets {
+impl ConnectionSockets {
     fn of(&self, role: Role) -> Option<&Arc<Socket>> {
         match role {
             Role::Client => self.client.as_ref(),
@@ -77,7 +77,7 @@ pub struct Runner<'a> {
     own: Vec<Socket>,
     target: Target,
     multipath: bool,
-    sockets: Sockets,
+    sockets: ConnectionSockets,
     client_address: SocketAddr,
     server_address: SocketAddr,
     /// Blocking calls, with their indices in the transcript.
@@ -87,25 +87,25 @@ pub struct Runner<'a> {
     others: Vec<Socket>,
     buffer: &'a mut Vec<u8>,
     /// Listeners that all trials share. Dropped last.
-    stage: Stage,
+    socket_set: SocketSet,
 }
 
 impl<'a> Runner<'a> {
     /// Prepares the client's socket and the listeners; sends nothing yet. `program` is the program that child
     /// processes run, `buffer` is scratch space.
     pub fn ready(
-        mut stage: Stage,
+        mut socket_set: SocketSet,
         scenario: &Scenario,
         program: &'a Path,
         buffer: &'a mut Vec<u8>,
     ) -> Result<Self, Error> {
         let (client, client_address) = match (scenario.target, scenario.raw) {
-            (Target::Itself, _) => stage.client_of_itself()?,
-            (_, Some(Role::Client)) => stage.raw_client()?,
-            _ => stage.client(scenario.multipath)?,
+            (Target::Itself, _) => socket_set.client_of_itself()?,
+            (_, Some(Role::Client)) => socket_set.raw_client()?,
+            _ => socket_set.client(scenario.multipath)?,
         };
         let target = scenario.target;
-        let own = stage.own_listeners(target, scenario.multipath)?;
+        let own = socket_set.own_listeners(target, scenario.multipath)?;
         // Before anything is sent: filling megabytes takes time.
         let longest = scenario.calls().map(|(_, op, _)| length(op)).max();
         if longest > Some(buffer.len()) {
@@ -113,14 +113,14 @@ impl<'a> Runner<'a> {
         }
         let server_address = match target {
             Target::Itself => client_address,
-            _ => stage.server_address(target),
+            _ => socket_set.server_address(target),
         };
         Ok(Self {
             program,
             own,
             target,
             multipath: scenario.multipath,
-            sockets: Sockets {
+            sockets: ConnectionSockets {
                 client: Some(Arc::new(client)),
                 server: None,
             },
@@ -130,14 +130,14 @@ impl<'a> Runner<'a> {
             child: None,
             others: Vec::new(),
             buffer,
-            stage,
+            socket_set,
         })
     }
 
     /// Returns the port that the next trial's client binds to.
     #[must_use]
     pub fn next_client_port(&self) -> u16 {
-        self.stage.next_client_port()
+        self.socket_set.next_client_port()
     }
 
     /// Returns the address of this end and of its peer.
@@ -160,7 +160,7 @@ impl<'a> Runner<'a> {
         match op {
             Op::Accept => {
                 let listener = match self.target {
-                    Target::Listener => Some(self.stage.listener()),
+                    Target::Listener => Some(self.socket_set.listener()),
                     _ => self.own.first(),
                 };
                 let Some(listener) = listener else {
@@ -280,7 +280,7 @@ impl<'a> Runner<'a> {
     pub fn others(&mut self, count: u8, sends: bool) -> Result<(), Error> {
         let ask = |errno| Error::system("ask a listener for its queue", errno);
         for waiting in 1..=u32::from(count) {
-            let (socket, address) = self.stage.client(false)?;
+            let (socket, address) = self.socket_set.client(false)?;
             // A connection that does not fit into the queue must not block the script.
             socket
                 .set_nonblocking(true)
@@ -431,8 +431,8 @@ impl<'a> Runner<'a> {
     }
 
     /// Closes everything that is still open, with an abort, so that nothing of this trial is sent later. Returns the
-    /// stage for the next trial.
-    pub fn tear_down(mut self) -> Stage {
+    /// socket set for the next trial.
+    pub fn tear_down(mut self) -> SocketSet {
         if let Some(child) = &mut self.child {
             let _ = child::end(child, false);
         }
@@ -448,6 +448,6 @@ impl<'a> Runner<'a> {
             // Fails on a socket that is dead already, which sends nothing more.
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
-        self.stage
+        self.socket_set
     }
 }

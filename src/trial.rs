@@ -13,10 +13,10 @@
 mod decoy;
 mod forge;
 pub mod pool;
-pub mod pulse;
 mod run;
 mod script;
 mod settings;
+pub mod stall;
 mod test_bed;
 mod worker;
 

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rstproof::lab::Kept;
+use rstproof::lab::RetainedPrivileges;
 use rstproof::lab::ports::ports;
 use rstproof::sources::trace;
 use rstproof::sources::tracefs::Tracefs;
@@ -198,10 +198,10 @@ mod as_root {
         needs.forgery = true;
         Settings {
             needs,
-            kept: Kept {
+            privileges: RetainedPrivileges {
                 administers: true,
                 makes_networks: true,
-                ..Kept::default()
+                ..RetainedPrivileges::default()
             },
             program: PathBuf::from(env!("CARGO_BIN_EXE_rstproof")),
             trace: Some(Arc::clone(trace)),

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::host;
 use crate::report::human::Tally;
-use crate::trial::pool::Done;
+use crate::trial::pool::FinishedTrial;
 use rstproof_core::report::{CaptureReport, EvidenceSources, Header, Host, SCHEMA, TrialReport};
 use rstproof_core::verdict::Verdict;
 
@@ -94,7 +94,7 @@ impl<'a> Check<'a> {
             .dropped
             .saturating_add(trial.evidence.completeness.dropped);
         self.tally.count(report.verdict);
-        let done = Done {
+        let done = FinishedTrial {
             scenario: trial.scenario,
             family: trial.family,
             run: trial.run,

@@ -11,7 +11,7 @@ use crate::report::human::{self, Tally};
 use crate::report::json::JsonWriter;
 use crate::report::junit::JunitReport;
 use crate::report::ladder::ladder;
-use crate::trial::pool::Done;
+use crate::trial::pool::FinishedTrial;
 use rstproof_core::report::{CaptureReport, Header, Host, TrialReport};
 use rstproof_core::scenario::{ALL, Family, Scenario, UNKNOWN};
 use rstproof_core::verdict::Verdict;
@@ -81,7 +81,7 @@ impl Console {
     }
 
     /// Adds trials that have ended.
-    pub(super) fn trials(&mut self, done: Vec<Done>) -> Result<(), Error> {
+    pub(super) fn trials(&mut self, done: Vec<FinishedTrial>) -> Result<(), Error> {
         match self {
             Self::Json(json) => {
                 for done in &done {
@@ -207,7 +207,7 @@ impl Lines {
         }
     }
 
-    fn take(&mut self, done: Vec<Done>) -> Result<(), Error> {
+    fn take(&mut self, done: Vec<FinishedTrial>) -> Result<(), Error> {
         for done in done {
             let is_it = |(scenario, family): &Pair| {
                 scenario.id == done.scenario.id && *family == done.family

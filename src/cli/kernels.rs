@@ -30,7 +30,7 @@ use crate::compare::document::{self, Subject};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::file::{Directory, Manner, Owner, write_whole};
-use crate::lab::{self, Kept};
+use crate::lab::{self, RetainedPrivileges};
 use crate::sys;
 use crate::trial::pool::runtime;
 use crate::trial::this_program;
@@ -58,12 +58,12 @@ pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
         owner,
     };
     let give_up_rights = || {
-        lab::drop_privileges(Kept {
+        lab::drop_privileges(RetainedPrivileges {
             // Images and their modules are read when each guest is booted.
             reads_files: true,
             saves_files: args.write.is_some(),
             gives_files_away: owner.is_some(),
-            ..Kept::default()
+            ..RetainedPrivileges::default()
         })
     };
     // Only a run on this host's kernel needs privileges.

@@ -21,12 +21,12 @@ use crate::exit_code::ExitCode;
 use crate::file::{Directory, Lock, Manner, NewFile, Owner};
 use crate::host;
 use crate::lab::ports::ports;
-use crate::lab::{self, Kept, Place};
+use crate::lab::{self, Environment, RetainedPrivileges};
 use crate::report::human::Tally;
 use crate::report::json::JsonWriter;
 use crate::sources::trace;
 use crate::sources::tracefs::Tracefs;
-use crate::trial::pool::{Done, Event, Order, Pool, runtime};
+use crate::trial::pool::{FinishedTrial, Pool, PoolEvent, RunPlan, runtime};
 use crate::trial::{Settings, this_program};
 use rstproof_core::file::Format as CaptureFormat;
 use rstproof_core::report::{CaptureReport, Header};
@@ -44,25 +44,25 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
         // Determined before the user namespace is entered, in which every user is root.
         owner: Owner::behind_sudo(),
     };
-    let order = order(args, manner)?;
-    lab::prepare(order.settings.place)?;
-    runtime()?.block_on(carry_out(args, header, order, manner))
+    let plan = plan(args, manner)?;
+    lab::prepare(plan.settings.environment)?;
+    runtime()?.block_on(carry_out(args, header, plan, manner))
 }
 
 async fn carry_out(
     args: &RunArgs,
     mut header: Header,
-    mut order: Order,
+    mut plan: RunPlan,
     manner: Manner,
 ) -> Result<ExitCode, Error> {
     // Before anything is created that has to be removed after a signal.
     let signals = Signals::new()?;
     match open_trace(args.port) {
-        Ok(trace) => order.settings.trace = Some(trace),
+        Ok(trace) => plan.settings.trace = Some(trace),
         Err(why) => header.evidence_sources.kernel_trace_note = Some(why.into()),
     }
-    let trace = order.settings.trace.clone();
-    let result = with_trace(args, header, order, manner, signals).await;
+    let trace = plan.settings.trace.clone();
+    let result = with_trace(args, header, plan, manner, signals).await;
     if let Some(trace) = trace {
         // Not left to the last reference: a worker that did not end in time may hold one.
         trace.close();
@@ -80,30 +80,30 @@ fn open_trace(port: u16) -> Result<Arc<trace::Session>, String> {
 async fn with_trace(
     args: &RunArgs,
     mut header: Header,
-    mut order: Order,
+    mut plan: RunPlan,
     manner: Manner,
     signals: Signals,
 ) -> Result<ExitCode, Error> {
-    header.evidence_sources.kernel_trace = order.settings.trace.is_some();
-    order.settings.recorder = args.write.as_ref().map(|_| recorder(&header));
+    header.evidence_sources.kernel_trace = plan.settings.trace.is_some();
+    plan.settings.recorder = args.write.as_ref().map(|_| recorder(&header));
     let opened = match &args.write {
         Some(path) => Some(Opened::new(path, args, &header, manner)?),
         None => None,
     };
-    order.archive = opened.as_ref().map(|opened| opened.archive.clone());
+    plan.archive = opened.as_ref().map(|opened| opened.archive.clone());
     if args.pcap {
         complain(
             "classic pcap has no room for comments, interface, filter and losses: they are lost",
         );
         let are_between_hosts = |(scenario, _): &(&Scenario, _)| scenario.needs().hosts;
-        if order.pairs.iter().any(are_between_hosts) {
+        if plan.pairs.iter().any(are_between_hosts) {
             complain(
                 "what is captured at both ends of a link is saved as pcapng all the same: classic pcap has one interface",
             );
         }
     }
-    let result = match Run::new(args, header, &order) {
-        Ok(run) => run.finish_order(&order, signals).await,
+    let result = match Run::new(args, header, &plan) {
+        Ok(run) => run.finish_plan(&plan, signals).await,
         Err(error) => Err(error),
     };
     if let Some(opened) = opened {
@@ -151,7 +151,7 @@ impl Opened {
 }
 
 /// Returns the trials and settings that the command line asks for. Fails with a usage error.
-fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
+fn plan(args: &RunArgs, manner: Manner) -> Result<RunPlan, Error> {
     let mut scenarios = Vec::new();
     for id in &args.scenarios {
         let scenario = scenario_named(id)?;
@@ -177,12 +177,12 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
     let stories = shows_stories(args, scenarios.len());
     let needs = Needs::of(scenarios.iter().copied());
     let pairs = pairs_of(&scenarios, &families)?;
-    Ok(Order {
+    Ok(RunPlan {
         settings: Settings {
-            place: if args.host {
-                Place::Host
+            environment: if args.host {
+                Environment::Host
             } else {
-                Place::Private
+                Environment::Private
             },
             interface: args.interface.clone(),
             filter: args
@@ -190,7 +190,7 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
                 .clone()
                 .filter(|filter| !filter.trim().is_empty()),
             port: args.port,
-            kept: Kept {
+            privileges: RetainedPrivileges {
                 reads_files: false,
                 saves_files: args.write.is_some(),
                 gives_files_away: manner.owner.is_some(),
@@ -203,8 +203,8 @@ fn order(args: &RunArgs, manner: Manner) -> Result<Order, Error> {
             small_ring: false,
             recorder: None, // until the evidence sources are known
             program: this_program(),
-            trace: None, // until it is open
-            beats: None, // until workers are started
+            trace: None,  // until it is open
+            stalls: None, // until workers are started
             decoy: None,
         },
         every_report: args.format != Format::Human || stories || args.repeat == 1,
@@ -220,7 +220,7 @@ pub(super) fn pairs_of(
     scenarios: &[&'static Scenario],
     families: &[Family],
 ) -> Result<Vec<(&'static Scenario, Family)>, Error> {
-    let pairs = Order::pairs_of(scenarios, families);
+    let pairs = RunPlan::pairs_of(scenarios, families);
     if pairs.is_empty() {
         let names: Vec<_> = scenarios.iter().map(|scenario| scenario.id).collect();
         return Err(Error::Usage(format!(
@@ -237,12 +237,8 @@ pub(super) fn pairs_of(
 }
 
 /// Returns the number of scenarios to run.
-fn scenarios_of(order: &Order) -> usize {
-    let mut ids: Vec<_> = order
-        .pairs
-        .iter()
-        .map(|(scenario, _)| scenario.id)
-        .collect();
+fn scenarios_of(plan: &RunPlan) -> usize {
+    let mut ids: Vec<_> = plan.pairs.iter().map(|(scenario, _)| scenario.id).collect();
     // Pairs are ordered by scenario, so equal ids are adjacent.
     ids.dedup();
     ids.len()
@@ -300,16 +296,16 @@ struct Run<'a> {
     capture: CaptureReport,
     /// Trials that ended before any capture was open, because they could not be run. They are shown once the output has
     /// started, for which the capture has to be known.
-    early: Vec<Done>,
+    early: Vec<FinishedTrial>,
     tally: Tally,
     progress: Progress,
     began: Instant,
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a RunArgs, header: Header, order: &Order) -> Result<Self, Error> {
+    fn new(args: &'a RunArgs, header: Header, plan: &RunPlan) -> Result<Self, Error> {
         // Created before the first trial, so that a directory that cannot be written to is noticed at once.
-        let report = match &order.archive {
+        let report = match &plan.archive {
             Some(archive) => Some(ReportFile::begin(archive)?),
             None => None,
         };
@@ -321,26 +317,26 @@ impl<'a> Run<'a> {
             capture: CaptureReport::default(),
             early: Vec::new(),
             tally: Tally::default(),
-            progress: Progress::of(order.trials()),
+            progress: Progress::of(plan.trials()),
             began: Instant::now(),
         })
     }
 
     /// Runs all trials. On any failure the trials measured so far are saved before the error is returned.
-    async fn finish_order(
+    async fn finish_plan(
         mut self,
-        order: &Order,
+        plan: &RunPlan,
         mut signals: Signals,
     ) -> Result<ExitCode, Error> {
-        let trials = order.trials();
-        let mut pool = Pool::start(order.clone())?;
+        let trials = plan.trials();
+        let mut pool = Pool::start(plan.clone())?;
         // Of this thread only: each worker drops its own once its capture is open.
-        lab::drop_privileges(Kept {
+        lab::drop_privileges(RetainedPrivileges {
             // Root owns tracefs and needs no capability to access it.
-            removes_trace: order.settings.trace.is_some() && !geteuid().is_root(),
+            removes_trace: plan.settings.trace.is_some() && !geteuid().is_root(),
             administers: false, // only workers need these two
             makes_networks: false,
-            ..order.settings.kept
+            ..plan.settings.privileges
         })?;
         let mut ended = Ok(ExitCode::Success);
         let mut ticks = interval(PACE);
@@ -349,7 +345,7 @@ impl<'a> Run<'a> {
                 event = pool.next() => event,
                 _ = ticks.tick() => {
                     self.progress.tick();
-                    if let Some(trace) = &order.settings.trace {
+                    if let Some(trace) = &plan.settings.trace {
                         // A worker that waits for a timer does not read the trace, while other trials fill its rings.
                         // Events that cannot be read are reported as missing by the trial that they belong to.
                         let _ = trace.empty();
@@ -358,15 +354,15 @@ impl<'a> Run<'a> {
                 }
                 number = signals.next() => {
                     pool.stop();
-                    self.drain(&mut pool, order, &mut signals).await;
+                    self.drain(&mut pool, plan, &mut signals).await;
                     ended = Ok(ExitCode::Signal(number));
                     break;
                 }
             };
             let Some(event) = event else { break };
-            if let Err(error) = self.take(event, order) {
+            if let Err(error) = self.take(event, plan) {
                 pool.stop();
-                self.drain(&mut pool, order, &mut signals).await;
+                self.drain(&mut pool, plan, &mut signals).await;
                 ended = Err(error);
                 break;
             }
@@ -389,15 +385,15 @@ impl<'a> Run<'a> {
 
     /// Takes in the remaining trials of workers that were asked to stop. Ends at the next signal or after
     /// [`FAREWELL`].
-    async fn drain(&mut self, pool: &mut Pool, order: &Order, signals: &mut Signals) {
+    async fn drain(&mut self, pool: &mut Pool, plan: &RunPlan, signals: &mut Signals) {
         let rest = async {
             while let Some(event) = pool.next().await {
                 // The run ends anyway: a further error changes nothing.
-                if matches!(event, Event::Failed(_)) {
+                if matches!(event, PoolEvent::Failed(_)) {
                     continue;
                 }
                 // Output that has failed is not written any more, but trials are still counted and saved.
-                if self.take(event, order).is_err() {
+                if self.take(event, plan).is_err() {
                     self.console = None;
                 }
             }
@@ -409,9 +405,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take(&mut self, event: Event, order: &Order) -> Result<(), Error> {
+    fn take(&mut self, event: PoolEvent, plan: &RunPlan) -> Result<(), Error> {
         match event {
-            Event::Opened { interface, filter } => {
+            PoolEvent::Opened { interface, filter } => {
                 // Every worker opens a capture; the first one starts the output.
                 if self.capture.interface.is_empty() {
                     self.capture = CaptureReport {
@@ -419,39 +415,39 @@ impl<'a> Run<'a> {
                         filter,
                         dropped: 0,
                     };
-                    self.console = Some(self.console(order)?);
+                    self.console = Some(self.console(plan)?);
                     let early = mem::take(&mut self.early);
                     self.take_trials(early)?;
                 }
                 Ok(())
             }
-            Event::Done(done) if self.capture.interface.is_empty() => {
+            PoolEvent::Finished(done) if self.capture.interface.is_empty() => {
                 self.early.extend(done);
                 Ok(())
             }
-            Event::Done(done) => self.take_trials(done),
-            Event::Failed(error) => Err(error),
-            Event::Closed { dropped } => {
+            PoolEvent::Finished(done) => self.take_trials(done),
+            PoolEvent::Failed(error) => Err(error),
+            PoolEvent::Closed { dropped } => {
                 self.capture.dropped += dropped;
                 Ok(())
             }
         }
     }
 
-    fn console(&self, order: &Order) -> Result<Console, Error> {
-        let archive = order.archive.as_ref();
+    fn console(&self, plan: &RunPlan) -> Result<Console, Error> {
+        let archive = plan.archive.as_ref();
         let show = Show {
             format: self.args.format,
-            stories: shows_stories(self.args, scenarios_of(order)),
+            stories: shows_stories(self.args, scenarios_of(plan)),
             quiet: self.args.quiet,
             directory: archive.map(|archive| archive.directory.path().to_owned()),
             evidence_sources: true,
-            lines: Some((order.pairs.clone(), order.repeat.into())),
+            lines: Some((plan.pairs.clone(), plan.repeat.into())),
         };
         Console::begin(show, &self.header)
     }
 
-    fn take_trials(&mut self, done: Vec<Done>) -> Result<(), Error> {
+    fn take_trials(&mut self, done: Vec<FinishedTrial>) -> Result<(), Error> {
         for done in &done {
             self.tally.count(done.verdict);
             if let Some(report) = &mut self.report
@@ -499,7 +495,7 @@ impl ReportFile {
         }
     }
 
-    fn trial(&mut self, done: &Done) -> Result<(), Error> {
+    fn trial(&mut self, done: &FinishedTrial) -> Result<(), Error> {
         let written = match (&done.text, &done.report) {
             (Some(text), _) => self.json.text(text),
             (None, Some(report)) => self.json.trial(report),

@@ -12,7 +12,7 @@ use super::privilege::{USER_NAMESPACES, told};
 use super::{Check, Facts, Group, SelfTest, Status, Tried};
 use crate::capture::cpus;
 use crate::error::Error;
-use crate::lab::{Lab, Place};
+use crate::lab::{Environment, Lab};
 use crate::trial::pool::runtime;
 use crate::trial::{Settings, Trial, Worker};
 use rstproof_core::packet::Packet;
@@ -92,7 +92,7 @@ impl Attempt {
         // On one CPU the fence cannot overtake earlier frames.
         cpus::stay_on_one(0);
         let settings = Settings::private(8080);
-        let lab = Lab::enter(Place::Private, settings.needs, settings.port).await?;
+        let lab = Lab::enter(Environment::Private, settings.needs, settings.port).await?;
         // Set before the call that may fail, so that its error belongs to this stage.
         self.stage = Stage::Capture;
         let mut worker = Worker::open_in(lab, settings)?;

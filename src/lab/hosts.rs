@@ -223,7 +223,7 @@ impl Hosts {
     }
 
     /// Returns an unused address on the client's link.
-    pub(crate) fn nobody(&self, family: Family) -> IpAddr {
+    pub(crate) fn unused_address(&self, family: Family) -> IpAddr {
         match self.ends[0].of(family) {
             IpAddr::V4(ip) => {
                 let [a, b, c, d] = ip.octets();

@@ -8,7 +8,7 @@ use nix::errno::Errno as SystemErrno;
 use socket2::{SockAddr, Socket};
 
 use super::errno_of;
-use super::stage::drop_all;
+use super::socket_set::drop_all;
 use crate::clock;
 use crate::error::{Error, known};
 use crate::sys;

@@ -7,7 +7,7 @@
 //! time: waking the receiver for each would cost more than the trial. When asked to stop, a worker finishes its
 //! current trial and sends the results that it has.
 
-mod open_files;
+mod file_limit;
 mod queue;
 mod work;
 
@@ -19,15 +19,15 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use self::open_files::Room;
-pub(crate) use self::open_files::runtime;
+use self::file_limit::FileLimit;
+pub(crate) use self::file_limit::runtime;
 use self::queue::Queue;
 use self::work::{unplayed, work};
 use super::Settings;
-use super::pulse::Pulse;
+use super::stall::StallWatch;
 use crate::archive::save::Archive;
 use crate::error::Error;
-use crate::lab::{Kept, Place};
+use crate::lab::{Environment, RetainedPrivileges};
 use crate::sources::host;
 use rstproof_core::report::TrialReport;
 use rstproof_core::scenario::{Family, Network, Scenario};
@@ -35,7 +35,7 @@ use rstproof_core::verdict::Verdict;
 
 /// Run of trials: scenarios, repetitions and workers.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct RunPlan {
     /// Settings of all trials.
     pub settings: Settings,
     /// Scenarios with the family to run them over, in order.
@@ -50,7 +50,7 @@ pub struct Order {
     pub archive: Option<Archive>,
 }
 
-impl Order {
+impl RunPlan {
     /// Returns the pairs of scenarios and families that can be run, ordered by scenario, then by family.
     #[must_use]
     pub fn pairs_of(
@@ -76,7 +76,7 @@ impl Order {
 
 /// Trial that has ended.
 #[derive(Debug)]
-pub struct Done {
+pub struct FinishedTrial {
     /// Scenario of the trial.
     pub scenario: &'static Scenario,
     /// Address family of the trial.
@@ -93,7 +93,7 @@ pub struct Done {
 
 /// Event sent by a worker.
 #[derive(Debug)]
-pub enum Event {
+pub enum PoolEvent {
     /// A capture was opened.
     Opened {
         /// Interface name.
@@ -102,7 +102,7 @@ pub enum Event {
         filter: String,
     },
     /// Trials have ended.
-    Done(Vec<Done>),
+    Finished(Vec<FinishedTrial>),
     /// A worker failed, and all workers stop.
     Failed(Error),
     /// A worker has finished.
@@ -113,28 +113,28 @@ pub enum Event {
 }
 
 /// Number of trials that a worker takes from the queue, and reports, at a time.
-const CHUNK: u64 = 64;
+const CHUNK_TRIALS: u64 = 64;
 
 /// Maximum number of concurrent trials that wait for timers; each has a namespace and a capture of its own.
-const SIDE_BY_SIDE: u64 = 48;
+const MAX_SLOW_WORKERS: u64 = 48;
 
 /// Time after which ended trials are reported even if the chunk is not complete.
-const SOON: Duration = Duration::from_millis(50);
+const REPORT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Capacity of the channel, in messages; bounds memory if the receiver is slower than the workers.
-const CHANNEL: usize = 16;
+const CHANNEL_CAPACITY: usize = 16;
 
 /// Pool of running workers.
 pub struct Pool {
     /// Trials of workers that could not be started.
-    unplayed: Vec<Done>,
-    events: mpsc::Receiver<Event>,
-    shared: Arc<Shared>,
-    _pulse: Option<Pulse>,
+    unplayed: Vec<FinishedTrial>,
+    events: mpsc::Receiver<PoolEvent>,
+    shared: Arc<PoolState>,
+    _stall_watch: Option<StallWatch>,
 }
 
-struct Shared {
-    order: Order,
+struct PoolState {
+    plan: RunPlan,
     fast: Queue,
     slow: Queue,
     stop: AtomicBool,
@@ -142,36 +142,36 @@ struct Shared {
     networks: Arc<Semaphore>,
 }
 
-impl Shared {
-    fn queue(&self, duty: &Duty) -> &Queue {
-        match duty {
-            Duty::Fast { .. } => &self.fast,
-            Duty::Slow { .. } => &self.slow,
+impl PoolState {
+    fn queue(&self, kind: &WorkerKind) -> &Queue {
+        match kind {
+            WorkerKind::Fast { .. } => &self.fast,
+            WorkerKind::Slow { .. } => &self.slow,
         }
     }
 
     /// Unregisters a worker that lacks files or threads from this queue. Returns what becomes of its trials.
-    fn leave(&self, queue: &Queue, error: &Error) -> Left {
+    fn leave(&self, queue: &Queue, error: &Error) -> Orphaned {
         if !queue.is_left_by_last() {
-            return Left::ToOthers;
+            return Orphaned::TakenOver;
         }
         let mut queues = [&self.fast, &self.slow].into_iter();
         if queues.any(|queue| queue.workers.load(Ordering::Relaxed) > 0) {
-            Left::Unplayed(all_unplayed(queue, error))
+            Orphaned::Unplayed(all_unplayed(queue, error))
         } else {
-            Left::Nobody
+            Orphaned::NoWorkerLeft
         }
     }
 }
 
 /// Outcome for the trials of a worker that cannot run.
-enum Left {
+enum Orphaned {
     /// Other workers of the queue run them.
-    ToOthers,
+    TakenOver,
     /// No worker runs them, but other workers run other trials.
-    Unplayed(Vec<Done>),
+    Unplayed(Vec<FinishedTrial>),
     /// No worker is left.
-    Nobody,
+    NoWorkerLeft,
 }
 
 /// Token that delays trials that wait for timers: held by workers of fast trials, and by workers that are not ready
@@ -179,7 +179,7 @@ enum Left {
 type Pass = watch::Sender<()>;
 
 /// Kind of trials that a worker runs.
-enum Duty {
+enum WorkerKind {
     /// Trials that do not wait for timers.
     Fast { _pass: Pass },
     /// Trials that wait for timers, started once no pass is held any more.
@@ -191,40 +191,40 @@ enum Duty {
 
 impl Pool {
     /// Starts the workers. Fails if there are too few file descriptors or no worker could be started.
-    pub fn start(mut order: Order) -> Result<Self, Error> {
-        let room = Room::of_process();
+    pub fn start(mut plan: RunPlan) -> Result<Self, Error> {
+        let room = FileLimit::of_process();
         // Before workers exist: their namespaces do not have these limits.
         host::read_host_limits();
         // The same as the thread that starts this one: saving files needs them.
-        let pulse = Pulse::start(Kept {
+        let stall_watch = StallWatch::start(RetainedPrivileges {
             administers: false,
             makes_networks: false,
-            ..order.settings.kept
+            ..plan.settings.privileges
         });
-        order.settings.beats = pulse.as_ref().map(Pulse::beats);
+        plan.settings.stalls = stall_watch.as_ref().map(StallWatch::stalls);
         // All trials on the host's own loopback share it, so a single worker takes them in order.
-        let apart = order.settings.place == Place::Private;
+        let apart = plan.settings.environment == Environment::Private;
         let is_slow = |(scenario, _): &(&Scenario, Family)| {
             apart && (scenario.slow || scenario.network != Network::Loopback)
         };
-        let (slow, fast): (Vec<_>, Vec<_>) = order.pairs.iter().copied().partition(is_slow);
-        let fast = Queue::new(fast, order.repeat, CHUNK);
+        let (slow, fast): (Vec<_>, Vec<_>) = plan.pairs.iter().copied().partition(is_slow);
+        let fast = Queue::new(fast, plan.repeat, CHUNK_TRIALS);
         // One at a time, so that slow trials spread over all workers.
-        let slow = Queue::new(slow, order.repeat, 1);
+        let slow = Queue::new(slow, plan.repeat, 1);
         let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let fast_workers = order.jobs.min(count(fast.trials().div_ceil(CHUNK)));
-        let slow_workers = count(slow.trials().min(SIDE_BY_SIDE));
+        let fast_workers = plan.jobs.min(count(fast.trials().div_ceil(CHUNK_TRIALS)));
+        let slow_workers = count(slow.trials().min(MAX_SLOW_WORKERS));
         let are_between_hosts =
             |(scenario, _): &(&Scenario, _)| scenario.network != Network::Loopback;
-        let hosts = order.pairs.iter().any(are_between_hosts);
+        let hosts = plan.pairs.iter().any(are_between_hosts);
         let share = room.share(fast_workers, slow_workers, hosts)?;
         let (fast_workers, slow_workers) = (share.fast, share.slow);
         fast.workers.store(fast_workers, Ordering::Relaxed);
         slow.workers.store(slow_workers, Ordering::Relaxed);
-        let (sender, events) = mpsc::channel(CHANNEL);
+        let (sender, events) = mpsc::channel(CHANNEL_CAPACITY);
         let (pass, gate) = watch::channel(());
-        let shared = Arc::new(Shared {
-            order,
+        let shared = Arc::new(PoolState {
+            plan,
             fast,
             slow,
             stop: AtomicBool::new(false),
@@ -234,22 +234,22 @@ impl Pool {
         for nth in 0..fast_workers + slow_workers {
             let (own, sender) = (Arc::clone(&shared), sender.clone());
             let pass = pass.clone();
-            let duty = if nth < fast_workers {
-                Duty::Fast { _pass: pass }
+            let kind = if nth < fast_workers {
+                WorkerKind::Fast { _pass: pass }
             } else {
                 let gate = gate.clone();
-                Duty::Slow { pass, gate }
+                WorkerKind::Slow { pass, gate }
             };
-            let queue = shared.queue(&duty);
+            let queue = shared.queue(&kind);
             let started = thread::Builder::new()
                 .name(format!("capture-{nth}"))
-                .spawn(move || work(&own, nth, duty, &sender));
+                .spawn(move || work(&own, nth, kind, &sender));
             if let Err(error) = started {
                 let error = Error::start("start a worker", &error);
                 match shared.leave(queue, &error) {
-                    Left::ToOthers => {}
-                    Left::Unplayed(done) => unplayed.extend(done),
-                    Left::Nobody => return Err(error),
+                    Orphaned::TakenOver => {}
+                    Orphaned::Unplayed(done) => unplayed.extend(done),
+                    Orphaned::NoWorkerLeft => return Err(error),
                 }
             }
         }
@@ -257,14 +257,14 @@ impl Pool {
             unplayed,
             events,
             shared,
-            _pulse: pulse,
+            _stall_watch: stall_watch,
         })
     }
 
     /// Returns the next event of a worker; `None` when all workers have ended.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<PoolEvent> {
         if !self.unplayed.is_empty() {
-            return Some(Event::Done(mem::take(&mut self.unplayed)));
+            return Some(PoolEvent::Finished(mem::take(&mut self.unplayed)));
         }
         self.events.recv().await
     }
@@ -277,7 +277,7 @@ impl Pool {
 }
 
 /// Takes the rest of a queue that has no workers, as trials that were not run.
-fn all_unplayed(queue: &Queue, error: &Error) -> Vec<Done> {
+fn all_unplayed(queue: &Queue, error: &Error) -> Vec<FinishedTrial> {
     let chunks = std::iter::from_fn(|| queue.take()).flatten();
     let trials = chunks.filter_map(|index| queue.trial(index));
     trials

@@ -6,16 +6,16 @@
 //! 4. **Collect** reads the other sources, before anything else happens that they would show.
 //! 5. **Teardown** closes the sockets. Their segments belong to no trial.
 //!
-//! A phase that fails ends the trial. [`Prepared`] then closes the sockets and restores the settings when it is dropped,
-//! and the listeners are not used again.
+//! A phase that fails ends the trial. [`PreparedTrial`] then closes the sockets and restores the settings when it is
+//! dropped, and the listeners are not used again.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::forge::{self, flow_of};
-use super::pulse::Beats;
 use super::script::ScriptRunner;
 use super::settings::Settings;
+use super::stall::Stalls;
 use super::test_bed::TestBed;
 use crate::archive;
 use crate::capture::Batch;
@@ -71,7 +71,7 @@ pub(super) struct Drained {
 impl<'a> Run<'a> {
     /// Applies the scenario's settings, creates the sockets, and starts counting and capturing.
     pub(super) fn setup(&mut self, buffer: &'a mut Vec<u8>) -> Result<Prepared<'a>, Error> {
-        // Before the stage: listeners read some settings when they start to listen.
+        // Before the socket set: listeners read some settings when they start to listen.
         let settings = self.bed.change_settings(self.scenario)?;
         let runner = self.open_sockets(buffer)?;
         self.bed.begin_counting()?;
@@ -92,15 +92,15 @@ impl<'a> Run<'a> {
     /// Creates the sockets of the trial. Clears what the previous trial has left, after its listeners are taken.
     fn open_sockets(&mut self, buffer: &'a mut Vec<u8>) -> Result<Runner<'a>, Error> {
         let port = self.settings.port;
-        let stage = self.bed.take_stage(self.lab, self.family, port)?;
+        let socket_set = self.bed.take_socket_set(self.lab, self.family, port)?;
         // If this trial fails before its end, its ports are not used again.
         let ports = &mut self.bed.client_ports;
-        ports.insert(self.family, stage.next_client_port());
+        ports.insert(self.family, socket_set.next_client_port());
         // Reuses the allocation; `begin` clears it.
         self.batch.packets = std::mem::take(&mut self.evidence.packets);
         self.evidence.calls.clear();
         self.evidence.steps.clear();
-        let runner = Runner::ready(stage, self.scenario, &self.settings.program, buffer)?;
+        let runner = Runner::ready(socket_set, self.scenario, &self.settings.program, buffer)?;
         ports.insert(self.family, runner.next_client_port());
         Ok(runner)
     }
@@ -177,8 +177,8 @@ impl<'a> Run<'a> {
             shown: None,
             gave_up: false,
         });
-        let beats = self.settings.beats.as_ref();
-        note_host_state(self.evidence, beats, prepared.started, self.host);
+        let stalls = self.settings.stalls.as_ref();
+        note_host_state(self.evidence, stalls, prepared.started, self.host);
         let clock_step_ns = ClockCheck::sample()?.step_since(prepared.clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
         let wanted = Wanted {
@@ -207,10 +207,10 @@ impl<'a> Run<'a> {
             let flow = flow_of(ends, &self.evidence.packets);
             release(forgery, &flow, ends)?;
         }
-        let stage = prepared.runner.tear_down();
+        let socket_set = prepared.runner.tear_down();
         // A network of hosts is used for one trial only.
         if self.scenario.network == Network::Loopback {
-            self.bed.stages.insert(self.family, stage);
+            self.bed.socket_sets.insert(self.family, socket_set);
         }
         Ok(())
     }
@@ -222,14 +222,14 @@ fn lets_all_through(batch: &Batch, evidence: &Evidence) -> bool {
     !hidden.any(|packet| evidence.concerns(packet))
 }
 
-/// Adds to the evidence the state and pauses of this host that may have affected the trial.
+/// Adds to the evidence the state and stalls of this host that may have affected the trial.
 fn note_host_state(
     evidence: &mut Evidence,
-    beats: Option<&Beats>,
+    stalls: Option<&Stalls>,
     began: Instant,
     host: &mut HostWatch,
 ) {
-    let held_up = beats.map_or(Duration::ZERO, |beats| beats.longest_since(began));
+    let held_up = stalls.map_or(Duration::ZERO, |stalls| stalls.longest_since(began));
     evidence.process_stall_ns = held_up.as_nanos().try_into().unwrap_or(u64::MAX);
     let state = host.read();
     evidence.host_state = state.may_matter().then_some(state);

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::decoy::Decoy;
-use super::pulse::Beats;
-use crate::lab::{Kept, Place};
+use super::stall::Stalls;
+use crate::lab::{Environment, RetainedPrivileges};
 use crate::sources::trace;
 use rstproof_core::scenario::{Needs, Scenario};
 
@@ -13,7 +13,7 @@ use rstproof_core::scenario::{Needs, Scenario};
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Network environment of the trials.
-    pub place: Place,
+    pub environment: Environment,
     /// Name of the interface to capture on.
     pub interface: String,
     /// BPF filter given by the user.
@@ -21,7 +21,7 @@ pub struct Settings {
     /// Port that servers listen on; the one after it stays closed.
     pub port: u16,
     /// Privileges that workers keep. If files are saved, the bytes of captured frames are kept for that.
-    pub kept: Kept,
+    pub privileges: RetainedPrivileges,
     /// Facilities, in addition to a loopback interface, that the scenarios need.
     pub needs: Needs,
     /// True if the capture ring needs room for one trial only.
@@ -32,8 +32,8 @@ pub struct Settings {
     pub program: PathBuf,
     /// Session of the kernel trace, if available.
     pub trace: Option<Arc<trace::Session>>,
-    /// Record of the pauses of this process, if it is kept.
-    pub beats: Option<Beats>,
+    /// Record of the stalls of this process, if it is kept.
+    pub stalls: Option<Stalls>,
     /// Decoy that is sent in each trial. Requires `needs.forgery`.
     pub decoy: Option<Decoy>,
 }
@@ -43,8 +43,8 @@ impl Settings {
     #[must_use]
     pub fn for_scenario(mut self, scenario: &Scenario) -> Self {
         self.needs = Needs::of([scenario]);
-        self.kept.administers = self.needs.administration;
-        self.kept.makes_networks = self.needs.hosts;
+        self.privileges.administers = self.needs.administration;
+        self.privileges.makes_networks = self.needs.hosts;
         self
     }
 
@@ -53,17 +53,17 @@ impl Settings {
     #[must_use]
     pub fn private(port: u16) -> Self {
         Self {
-            place: Place::Private,
+            environment: Environment::Private,
             interface: "lo".to_owned(),
             filter: None,
             port,
-            kept: Kept::default(),
+            privileges: RetainedPrivileges::default(),
             needs: Needs::default(),
             small_ring: false,
             recorder: None,
             program: this_program(),
             trace: None,
-            beats: None,
+            stalls: None,
             decoy: None,
         }
     }

@@ -18,7 +18,7 @@ use crate::lab::forgery::Forgery;
 use crate::lab::hosts::{Host, Hosts};
 use crate::lab::ports::ports;
 use crate::lab::{Lab, sysctl};
-use crate::runner::{Sites, Stage};
+use crate::runner::{Endpoints, SocketSet};
 use crate::sources::counters::Meter;
 use crate::sources::trace::{Listener, Wanted};
 use rstproof_core::kernel::event::{CounterDelta, Trace};
@@ -42,8 +42,8 @@ pub(super) struct TestBed {
     /// them, too.
     pub(super) counters: Vec<Meter>,
     pub(super) trace: Option<Listener>,
-    pub(super) stages: BTreeMap<Family, Stage>,
-    /// First client port of the next stage, after one had to be given up.
+    pub(super) socket_sets: BTreeMap<Family, SocketSet>,
+    /// First client port of the next socket set, after one had to be given up.
     pub(super) client_ports: BTreeMap<Family, u16>,
     /// Hosts other than this one.
     pub(super) hosts: Option<Hosts>,
@@ -53,34 +53,34 @@ pub(super) struct TestBed {
 
 impl TestBed {
     /// Returns the addresses and hosts that a trial over this family uses.
-    fn sites(&self, lab: &Lab, family: Family) -> Result<Sites, Error> {
+    fn endpoints(&self, lab: &Lab, family: Family) -> Result<Endpoints, Error> {
         if let Some(hosts) = &self.hosts {
-            return Ok(Sites {
+            return Ok(Endpoints {
                 client: hosts.address(false, family),
                 server: hosts.address(true, family),
-                nobody: Some(hosts.nobody(family)),
+                unused_address: Some(hosts.unused_address(family)),
                 hosts: Some([Arc::clone(&hosts.client), Arc::clone(&hosts.server)]),
             });
         }
         let ip = lab.address(family);
         let ip = ip.map_err(|why| Error::Usage(why.to_owned()))?;
-        Ok(Sites::here(ip))
+        Ok(Endpoints::local(ip))
     }
 
-    /// Takes the stage for this family, or sets one up.
-    pub(super) fn take_stage(
+    /// Takes the socket set for this family, or sets one up.
+    pub(super) fn take_socket_set(
         &mut self,
         lab: &Lab,
         family: Family,
         port: u16,
-    ) -> Result<Stage, Error> {
-        if let Some(stage) = self.stages.remove(&family) {
-            return Ok(stage);
+    ) -> Result<SocketSet, Error> {
+        if let Some(socket_set) = self.socket_sets.remove(&family) {
+            return Ok(socket_set);
         }
-        let stage = Stage::set_up(self.sites(lab, family)?, port)?;
+        let socket_set = SocketSet::open(self.endpoints(lab, family)?, port)?;
         Ok(match self.client_ports.remove(&family) {
-            Some(client_port) => stage.going_on_from(client_port),
-            None => stage,
+            Some(client_port) => socket_set.with_next_client_port(client_port),
+            None => socket_set,
         })
     }
 
@@ -114,7 +114,7 @@ impl TestBed {
             taps: Taps::two(client, server, crossing),
             counters: one?.into_iter().chain(other?).collect(),
             trace: trace.map(|session| session.listen(hosts.addresses())),
-            stages: BTreeMap::new(),
+            socket_sets: BTreeMap::new(),
             client_ports: BTreeMap::new(),
             forgery: if needs.forgery {
                 Some(hosts.forgery()?)

@@ -14,7 +14,7 @@ use crate::capture::{self, Batch, Session, Taps, cpus};
 use crate::error::Error;
 use crate::host;
 use crate::lab::ports::ports;
-use crate::lab::{self, Lab, Place};
+use crate::lab::{self, Environment, Lab};
 use crate::runner;
 use crate::sources::counters::Meter;
 use crate::sources::host::HostWatch;
@@ -73,7 +73,7 @@ impl Worker {
         let lab = {
             // Loading a firewall starts a child.
             let _alone = ALONE.write().await;
-            Lab::enter(settings.place, settings.needs, settings.port).await?
+            Lab::enter(settings.environment, settings.needs, settings.port).await?
         };
         let mut worker = Self::open_in(lab, settings)?;
         worker.stays_on_cpu = stays;
@@ -85,9 +85,9 @@ impl Worker {
 
     /// Like [`open`](Self::open), in an environment that this thread has entered already.
     pub(crate) fn open_in(lab: Lab, settings: Settings) -> Result<Self, Error> {
-        let counters = match settings.place {
-            Place::Private => Meter::open().ok(),
-            Place::Host => None,
+        let counters = match settings.environment {
+            Environment::Private => Meter::open().ok(),
+            Environment::Host => None,
         };
         // Needs CAP_NET_RAW, so before privileges are dropped.
         let session = Session::open(&capture::Config {
@@ -99,23 +99,23 @@ impl Worker {
             tap: Tap::Both,
             crossing: Vec::new(),
         })?;
-        lab::drop_privileges(settings.kept)?;
+        lab::drop_privileges(settings.privileges)?;
         let trace = settings.trace.as_ref();
         let trace = trace.map(|session| session.listen(lab.addresses()));
-        let client_ports = match settings.place {
-            Place::Private => BTreeMap::new(),
-            Place::Host => random_client_ports()?,
+        let client_ports = match settings.environment {
+            Environment::Private => BTreeMap::new(),
+            Environment::Host => random_client_ports()?,
         };
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         Ok(Self {
-            batch: Batch::new(settings.kept.saves_files),
+            batch: Batch::new(settings.privileges.saves_files),
             settings,
             lab,
             loopback_bed: TestBed {
                 taps: Taps::one(session),
                 counters: counters.into_iter().collect(),
                 trace,
-                stages: BTreeMap::new(),
+                socket_sets: BTreeMap::new(),
                 client_ports,
                 hosts: None,
                 forgery: None,
@@ -298,9 +298,9 @@ impl Worker {
         }
         let judgement = judge_on(self.kernel, scenario, &self.evidence);
         if judgement.verdict != Verdict::Confirmed {
-            // State may be left, perhaps in the listener's queue, so the next trial gets a new stage.
-            if let Some(stage) = self.loopback_bed.stages.remove(&family) {
-                let port = stage.next_client_port();
+            // State may be left, perhaps in the listener's queue, so the next trial gets a new socket set.
+            if let Some(socket_set) = self.loopback_bed.socket_sets.remove(&family) {
+                let port = socket_set.next_client_port();
                 self.loopback_bed.client_ports.insert(family, port);
             }
         }

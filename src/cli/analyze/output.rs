@@ -17,7 +17,7 @@ use crate::cli::{AnalyzeArgs, AnalyzeFormat};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::file::{Directory, Input, Manner, NewFile, Owner, inputs};
-use crate::lab::{self, Kept};
+use crate::lab::{self, RetainedPrivileges};
 use crate::report::human::grouped;
 use crate::sys;
 use rstproof_core::analyze::batch::Wanted;
@@ -72,10 +72,10 @@ impl Output {
     /// Drops all privileges except those needed to save a file in another user's directory.
     pub(super) fn begin(path: &Path, args: &AnalyzeArgs) -> Result<Self, Error> {
         let owner = Owner::behind_sudo();
-        lab::drop_privileges(Kept {
+        lab::drop_privileges(RetainedPrivileges {
             saves_files: true,
             gives_files_away: owner.is_some(),
-            ..Kept::default()
+            ..RetainedPrivileges::default()
         })?;
         let before = fs::metadata(path).ok();
         let before = before.map(|it| (it.dev(), it.ino()));

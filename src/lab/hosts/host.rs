@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::links::turn;
 use crate::error::{Error, reason};
 use crate::lab::netlink::{self, News, answer};
-use crate::lab::{Kept, drop_privileges, no_network_namespace};
+use crate::lab::{RetainedPrivileges, drop_privileges, no_network_namespace};
 
 /// Maximum time for a host to finish a job: longer than all bounds within jobs. A bound on failure, not a pace.
 const JOB_BOUND: Duration = Duration::from_secs(60);
@@ -150,9 +150,9 @@ fn ended() -> Error {
 fn enter() -> Result<(File, Runtime), Error> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
     // The thread configures networks and needs no access to files.
-    drop_privileges(Kept {
+    drop_privileges(RetainedPrivileges {
         makes_networks: true,
-        ..Kept::default()
+        ..RetainedPrivileges::default()
     })?;
     let failed = |error: io::Error| Error::io("enter a network namespace", &error);
     let namespace = File::open("/proc/thread-self/ns/net").map_err(failed)?;

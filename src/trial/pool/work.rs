@@ -8,9 +8,9 @@ use std::time::Instant;
 use nix::sys::signal::SigSet;
 use tokio::sync::mpsc;
 
-use super::open_files::runtime;
+use super::file_limit::runtime;
 use super::queue::Queue;
-use super::{Done, Duty, Event, Left, Order, SOON, Shared};
+use super::{FinishedTrial, Orphaned, PoolEvent, PoolState, REPORT_INTERVAL, RunPlan, WorkerKind};
 use crate::archive::save::Recording;
 use crate::archive::stem;
 use crate::capture::SNAPLEN;
@@ -20,47 +20,52 @@ use rstproof_core::report::{CaptureReport, TrialReport};
 use rstproof_core::scenario::{Family, Scenario};
 use rstproof_core::verdict::{NOT_PLAYED, RESOURCE_EXHAUSTED, Verdict};
 
-pub(super) fn work(shared: &Shared, nth: usize, duty: Duty, events: &mpsc::Sender<Event>) {
+pub(super) fn work(
+    shared: &PoolState,
+    nth: usize,
+    kind: WorkerKind,
+    events: &mpsc::Sender<PoolEvent>,
+) {
     // Signals are for the main thread: here they would end a call with EINTR, which would spoil the evidence.
     let blocked = SigSet::all()
         .thread_block()
         .map_err(|errno| Error::system("block signals in a worker", errno));
-    let queue = shared.queue(&duty);
+    let queue = shared.queue(&kind);
     let result = blocked
         .and_then(|()| runtime())
-        .and_then(|runtime| runtime.block_on(run_trials(shared, nth, duty, events)));
+        .and_then(|runtime| runtime.block_on(run_trials(shared, nth, kind, events)));
     let Err(error) = result else { return };
     if error.is_limit() {
         match shared.leave(queue, &error) {
-            Left::ToOthers => return,
-            Left::Unplayed(done) => {
-                let _ = events.blocking_send(Event::Done(done));
+            Orphaned::TakenOver => return,
+            Orphaned::Unplayed(done) => {
+                let _ = events.blocking_send(PoolEvent::Finished(done));
                 return;
             }
-            Left::Nobody => {}
+            Orphaned::NoWorkerLeft => {}
         }
     }
     shared.stop.store(true, Ordering::Relaxed);
-    let _ = events.blocking_send(Event::Failed(error));
+    let _ = events.blocking_send(PoolEvent::Failed(error));
 }
 
 /// Runs trials until the queue is empty. A closed channel is a reason to stop, not an error.
 async fn run_trials(
-    shared: &Shared,
+    shared: &PoolState,
     nth: usize,
-    duty: Duty,
-    events: &mpsc::Sender<Event>,
+    kind: WorkerKind,
+    events: &mpsc::Sender<PoolEvent>,
 ) -> Result<(), Error> {
-    let mut settings = shared.order.settings.clone();
-    let queue = shared.queue(&duty);
-    if let Duty::Slow { .. } = duty {
+    let mut settings = shared.plan.settings.clone();
+    let queue = shared.queue(&kind);
+    if let WorkerKind::Slow { .. } = kind {
         settings.small_ring = true;
     } else {
-        settings.kept.makes_networks = false;
+        settings.privileges.makes_networks = false;
     }
     let mut worker = Worker::open(settings, nth).await?;
     worker.share_networks(Arc::clone(&shared.networks));
-    let opened = Event::Opened {
+    let opened = PoolEvent::Opened {
         interface: worker.taps().interface().to_owned(),
         filter: worker.taps().filter().to_owned(),
     };
@@ -81,16 +86,16 @@ async fn run_trials(
             _ => {}
         }
     }
-    let _pass = match duty {
-        Duty::Fast { _pass: pass } => Some(pass),
-        Duty::Slow { pass, mut gate } => {
+    let _pass = match kind {
+        WorkerKind::Fast { _pass: pass } => Some(pass),
+        WorkerKind::Slow { pass, mut gate } => {
             drop(pass);
             // changed() fails once all passes are dropped.
             while gate.changed().await.is_ok() {}
             None
         }
     };
-    let mut counts = Counts::default();
+    let mut counts = WorkerTotals::default();
     while outbox.listening && !shared.stop.load(Ordering::Relaxed) {
         let Some(chunk) = first.take().or_else(|| queue.take()) else {
             break;
@@ -100,13 +105,13 @@ async fn run_trials(
         result?;
     }
     let dropped = counts.dropped;
-    let _ = events.send(Event::Closed { dropped }).await;
+    let _ = events.send(PoolEvent::Closed { dropped }).await;
     Ok(())
 }
 
-/// Counts that a worker keeps over all its trials.
+/// Totals that a worker keeps over all its trials.
 #[derive(Default)]
-struct Counts {
+struct WorkerTotals {
     /// Number of frames that its captures dropped.
     dropped: u64,
     /// Number of consecutive trials that could not be run.
@@ -114,12 +119,12 @@ struct Counts {
 }
 
 /// Maximum number of consecutive trials that may fail to run, before the run ends with the error.
-const MAX_IN_A_ROW: u32 = 20;
+const MAX_FAILURES_IN_A_ROW: u32 = 20;
 
 /// Trials that have ended and are not reported yet.
 struct Outbox<'a> {
-    events: &'a mpsc::Sender<Event>,
-    done: Vec<Done>,
+    events: &'a mpsc::Sender<PoolEvent>,
+    done: Vec<FinishedTrial>,
     sent: Instant,
     /// False once the receiver is gone.
     listening: bool,
@@ -130,21 +135,21 @@ impl Outbox<'_> {
     async fn send(&mut self) {
         let done = std::mem::take(&mut self.done);
         if !done.is_empty() {
-            self.listening &= self.events.send(Event::Done(done)).await.is_ok();
+            self.listening &= self.events.send(PoolEvent::Finished(done)).await.is_ok();
         }
         self.sent = Instant::now();
     }
 }
 
 async fn run_chunk(
-    shared: &Shared,
+    shared: &PoolState,
     queue: &Queue,
     worker: &mut Worker,
     chunk: Range<u64>,
     outbox: &mut Outbox<'_>,
-    Counts { dropped, in_a_row }: &mut Counts,
+    WorkerTotals { dropped, in_a_row }: &mut WorkerTotals,
 ) -> Result<(), Error> {
-    let order = &shared.order;
+    let plan = &shared.plan;
     for index in chunk {
         let Some((scenario, family, run)) = queue.trial(index) else {
             break;
@@ -152,10 +157,10 @@ async fn run_chunk(
         if shared.stop.load(Ordering::Relaxed) || !outbox.listening {
             break;
         }
-        let done = match run_one(order, worker, (scenario, family, run), dropped).await {
+        let done = match run_one(plan, worker, (scenario, family, run), dropped).await {
             // A limit that one trial met may not affect the next one.
             Err(error) if error.is_limit() => unplayed(scenario, family, run, &error),
-            Err(error) if error.is_of_lab() && *in_a_row < MAX_IN_A_ROW => {
+            Err(error) if error.is_of_lab() && *in_a_row < MAX_FAILURES_IN_A_ROW => {
                 *in_a_row += 1;
                 unplayed(scenario, family, run, &error)
             }
@@ -165,7 +170,7 @@ async fn run_chunk(
             }
         };
         outbox.done.push(done);
-        if outbox.sent.elapsed() > SOON {
+        if outbox.sent.elapsed() > REPORT_INTERVAL {
             outbox.send().await;
         }
     }
@@ -175,11 +180,11 @@ async fn run_chunk(
 /// Runs a trial and saves it, or skips it with the reason. The outer error comes from running it, the inner one from
 /// saving it.
 async fn run_one(
-    order: &Order,
+    plan: &RunPlan,
     worker: &mut Worker,
     (scenario, family, run): (&'static Scenario, Family, u32),
     dropped: &mut u64,
-) -> Result<Result<Done, Error>, Error> {
+) -> Result<Result<FinishedTrial, Error>, Error> {
     let mut missing = worker.cannot_run(scenario, family);
     if missing.is_none() {
         // Only an attempt shows if the network can be built.
@@ -192,7 +197,7 @@ async fn run_one(
     }
     let trial = worker.run(scenario, family).await?;
     *dropped += trial.evidence.completeness.dropped;
-    Ok(finished(order, scenario, family, run, &trial))
+    Ok(finished(plan, scenario, family, run, &trial))
 }
 
 /// Returns the result of a trial that could not be completed, because a limit was reached or its setup failed.
@@ -201,14 +206,14 @@ pub(super) fn unplayed(
     family: Family,
     run: u32,
     error: &Error,
-) -> Done {
+) -> FinishedTrial {
     let id = if error.is_limit() {
         RESOURCE_EXHAUSTED
     } else {
         NOT_PLAYED
     };
     let report = TrialReport::unplayed(scenario, family, run, (id, error.to_string()));
-    Done {
+    FinishedTrial {
         scenario,
         family,
         run,
@@ -218,8 +223,8 @@ pub(super) fn unplayed(
     }
 }
 
-fn skipped(scenario: &'static Scenario, family: Family, run: u32, why: String) -> Done {
-    Done {
+fn skipped(scenario: &'static Scenario, family: Family, run: u32, why: String) -> FinishedTrial {
+    FinishedTrial {
         scenario,
         family,
         run,
@@ -229,22 +234,22 @@ fn skipped(scenario: &'static Scenario, family: Family, run: u32, why: String) -
     }
 }
 
-/// Saves the trial if there is an archive, and returns what the order asks for.
+/// Saves the trial if there is an archive, and returns what the plan asks for.
 fn finished(
-    order: &Order,
+    plan: &RunPlan,
     scenario: &'static Scenario,
     family: Family,
     run: u32,
     trial: &Trial<'_>,
-) -> Result<Done, Error> {
+) -> Result<FinishedTrial, Error> {
     let (evidence, judgement) = (trial.evidence, &trial.judgement);
     let verdict = judgement.verdict;
-    let is_wanted = order.every_report || verdict != Verdict::Confirmed;
+    let is_wanted = plan.every_report || verdict != Verdict::Confirmed;
     let interface = trial.taps.interface();
-    let mut report = (is_wanted || order.archive.is_some())
+    let mut report = (is_wanted || plan.archive.is_some())
         .then(|| TrialReport::new(scenario, family, run, interface, evidence, judgement));
     let mut text = None;
-    if let (Some(archive), Some(report)) = (&order.archive, &mut report) {
+    if let (Some(archive), Some(report)) = (&plan.archive, &mut report) {
         let calls = trial
             .commitment
             .ok_or_else(|| Error::lab("save a trial", &"its fence carried no hash of its calls"))?;
@@ -261,10 +266,10 @@ fn finished(
             snaplen: SNAPLEN,
             frames: trial.batch.frames(),
         };
-        let stem = stem(scenario.id, family, (order.repeat > 1).then_some(run));
+        let stem = stem(scenario.id, family, (plan.repeat > 1).then_some(run));
         text = Some(archive.save(&stem, recording, report)?);
     }
-    Ok(Done {
+    Ok(FinishedTrial {
         scenario,
         family,
         run,

@@ -11,17 +11,17 @@ use crate::error::Error;
 
 /// Number of files that a worker has open during a trial on loopback: namespace, capture, counters, listeners,
 /// sockets. Measured: 14.
-const OF_WORKER: usize = 18;
+const FILES_PER_WORKER: usize = 18;
 
 /// Number of additional files for the hosts of one trial. Measured: 17.
-const OF_NETWORK: usize = 22;
+const FILES_PER_NETWORK: usize = 22;
 
 /// Number of other files: saved evidence, and pipes to children.
-const BESIDE: usize = 24;
+const OTHER_FILES: usize = 24;
 
 /// Number of files that this process may open.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct FileLimit {
     /// Maximum number of open files.
     pub(super) limit: usize,
     /// Number of files that may still be opened.
@@ -30,14 +30,14 @@ pub(super) struct Room {
 
 /// Number of workers that the file limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Share {
+pub(super) struct WorkerCounts {
     pub(super) fast: usize,
     pub(super) slow: usize,
     /// Maximum number of networks of hosts at the same time.
     pub(super) networks: usize,
 }
 
-impl Room {
+impl FileLimit {
     /// Raises the soft limit of open files to the hard limit and counts the files that are open.
     pub(super) fn of_process() -> Self {
         let unknown = Self {
@@ -52,15 +52,20 @@ impl Room {
         let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         Self {
             limit,
-            free: limit.saturating_sub(open + BESIDE),
+            free: limit.saturating_sub(open + OTHER_FILES),
         }
     }
 
     /// Returns how many of these workers can run concurrently. Fails if there is less room than one of each kind
     /// takes: the results would depend on files, not on connections.
-    pub(super) fn share(self, fast: usize, slow: usize, hosts: bool) -> Result<Share, Error> {
-        let network = if hosts { OF_NETWORK } else { 0 };
-        let least = (fast.min(1) + slow.min(1)) * OF_WORKER + network;
+    pub(super) fn share(
+        self,
+        fast: usize,
+        slow: usize,
+        hosts: bool,
+    ) -> Result<WorkerCounts, Error> {
+        let network = if hosts { FILES_PER_NETWORK } else { 0 };
+        let least = (fast.min(1) + slow.min(1)) * FILES_PER_WORKER + network;
         let Some(left) = self.free.checked_sub(least) else {
             return Err(Error::Usage(format!(
                 "this process may have {} files open at once, and trials take {} more; allow more with `ulimit -n 1024` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=1024`)",
@@ -69,18 +74,18 @@ impl Room {
             )));
         };
         // Fast trials come first: the slow ones wait for them.
-        let more_fast = fast.saturating_sub(1).min(left / OF_WORKER);
-        let left = left - more_fast * OF_WORKER;
+        let more_fast = fast.saturating_sub(1).min(left / FILES_PER_WORKER);
+        let left = left - more_fast * FILES_PER_WORKER;
         // Most slow trials have no hosts, so workers get three quarters of the room that is left.
         let for_workers = if hosts { left - left / 4 } else { left };
-        let more_slow = slow.saturating_sub(1).min(for_workers / OF_WORKER);
-        let left = left - more_slow * OF_WORKER;
+        let more_slow = slow.saturating_sub(1).min(for_workers / FILES_PER_WORKER);
+        let left = left - more_slow * FILES_PER_WORKER;
         let slow = slow.min(1) + more_slow;
-        Ok(Share {
+        Ok(WorkerCounts {
             fast: fast.min(1) + more_fast,
             slow,
             networks: if hosts {
-                (1 + left / OF_NETWORK).min(slow.max(1))
+                (1 + left / FILES_PER_NETWORK).min(slow.max(1))
             } else {
                 1
             },
@@ -114,7 +119,7 @@ fn find_room() -> io::Result<()> {
     // Relaxed: a second check by another thread does no harm.
     if !FOUND.load(Ordering::Relaxed) {
         if room().is_err() {
-            let _ = Room::of_process();
+            let _ = FileLimit::of_process();
             room()?;
         }
         FOUND.store(true, Ordering::Relaxed);
@@ -126,8 +131,8 @@ fn find_room() -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn room(free: usize) -> Room {
-        Room {
+    fn room(free: usize) -> FileLimit {
+        FileLimit {
             limit: free + 40,
             free,
         }
@@ -136,7 +141,7 @@ mod tests {
     #[test]
     fn with_room_enough_all_run_side_by_side() {
         let all = room(100_000).share(4, 48, true).unwrap();
-        let expected = Share {
+        let expected = WorkerCounts {
             fast: 4,
             slow: 48,
             networks: 48,
@@ -151,16 +156,16 @@ mod tests {
             for (fast, slow, hosts) in [(2, 48, true), (2, 48, false), (8, 0, false), (0, 3, true)]
             {
                 let Ok(share) = room(free).share(fast, slow, hosts) else {
-                    assert!(free < 2 * OF_WORKER + OF_NETWORK, "{free}");
+                    assert!(free < 2 * FILES_PER_WORKER + FILES_PER_NETWORK, "{free}");
                     continue;
                 };
                 let networks = if hosts {
-                    share.networks * OF_NETWORK
+                    share.networks * FILES_PER_NETWORK
                 } else {
                     0
                 };
                 assert!(
-                    (share.fast + share.slow) * OF_WORKER + networks <= free,
+                    (share.fast + share.slow) * FILES_PER_WORKER + networks <= free,
                     "{free}: {share:?}"
                 );
                 assert_eq!(

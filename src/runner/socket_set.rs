@@ -1,4 +1,4 @@
-//! Stage: the listening sockets of servers and the addresses of clients, set up before a trial begins.
+//! Socket set: the listening sockets of servers and the addresses of clients, set up before a trial begins.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -33,25 +33,25 @@ const BACKLOG: i32 = 4096;
 
 /// Addresses of the two ends, and the hosts on which sockets are created if not on this one.
 #[derive(Clone, Debug)]
-pub struct Sites {
+pub struct Endpoints {
     /// Address of the client.
     pub client: IpAddr,
     /// Address of the server.
     pub server: IpAddr,
     /// Unused address, if there is a link on which a host would look for it.
-    pub nobody: Option<IpAddr>,
+    pub unused_address: Option<IpAddr>,
     /// Hosts of client and server, if they are not this one.
     pub(crate) hosts: Option<[Arc<Host>; 2]>,
 }
 
-impl Sites {
-    /// Returns the sites of a trial whose ends are both on this host, at this address.
+impl Endpoints {
+    /// Returns the endpoints of a trial whose ends are both on this host, at this address.
     #[must_use]
-    pub fn here(ip: IpAddr) -> Self {
+    pub fn local(ip: IpAddr) -> Self {
         Self {
             client: ip,
             server: ip,
-            nobody: None,
+            unused_address: None,
             hosts: None,
         }
     }
@@ -74,9 +74,9 @@ impl Sites {
 }
 
 /// Server addresses and the sockets that hold them, kept from trial to trial.
-pub struct Stage {
+pub struct SocketSet {
     /// Addresses and hosts of client and server.
-    sites: Sites,
+    endpoints: Endpoints,
     listener: Socket,
     listener_address: SocketAddr,
     /// Socket that is bound to the closed port and does not listen.
@@ -89,11 +89,11 @@ pub struct Stage {
     next_client_port: u16,
 }
 
-impl Stage {
+impl SocketSet {
     /// Listens at the server's end on `port`, and binds the port after it without listening.
-    pub fn set_up(sites: Sites, port: u16) -> Result<Self, Error> {
-        let ip = sites.server;
-        let listener = sites.socket(Role::Server, false)?;
+    pub fn open(endpoints: Endpoints, port: u16) -> Result<Self, Error> {
+        let ip = endpoints.server;
+        let listener = endpoints.socket(Role::Server, false)?;
         // Connections of an earlier run in TIME-WAIT do not block the port.
         listener
             .set_reuse_address(true)
@@ -105,10 +105,10 @@ impl Stage {
         // Accepted sockets inherit the bounds.
         set_bounds(&listener, listener_address)?;
         // Without SO_REUSEADDR, which would let another program's socket listen on this port.
-        let holder = sites.socket(Role::Server, false)?;
+        let holder = endpoints.socket(Role::Server, false)?;
         let closed_address = bind(&holder, ip, closed_port(port))?;
         Ok(Self {
-            sites,
+            endpoints,
             listener,
             listener_address,
             _holder: holder,
@@ -125,10 +125,10 @@ impl Stage {
         self.next_client_port
     }
 
-    /// Returns this stage with `client_port` as the next client port: segments of an earlier stage may still arrive
+    /// Returns this set with `client_port` as the next client port: segments of an earlier set may still arrive
     /// at the ports before.
     #[must_use]
-    pub fn going_on_from(mut self, client_port: u16) -> Self {
+    pub fn with_next_client_port(mut self, client_port: u16) -> Self {
         self.next_client_port = client_port;
         self
     }
@@ -140,15 +140,18 @@ impl Stage {
             Target::Listener | Target::Itself => self.listener_address,
             Target::OwnListener(_) | Target::Deaf => self.own_address,
             Target::Firewalled(rule) => {
-                SocketAddr::new(self.sites.server, firewalled_port(self.port, rule))
+                SocketAddr::new(self.endpoints.server, firewalled_port(self.port, rule))
             }
             Target::NoRoute(route) => {
-                let family = Family::of(self.sites.client);
+                let family = Family::of(self.endpoints.client);
                 SocketAddr::new(routes::destination(route, family), self.port)
             }
-            Target::Nobody => {
-                SocketAddr::new(self.sites.nobody.unwrap_or(self.sites.server), self.port)
-            }
+            Target::Nobody => SocketAddr::new(
+                self.endpoints
+                    .unused_address
+                    .unwrap_or(self.endpoints.server),
+                self.port,
+            ),
             Target::ClosedPort => self.closed_address,
         }
     }
@@ -179,7 +182,7 @@ impl Stage {
         let count = if listening.shares_port { 2 } else { 1 };
         (0..count)
             .map(|_| {
-                let listener = self.sites.socket(Role::Server, multipath)?;
+                let listener = self.endpoints.socket(Role::Server, multipath)?;
                 listener.set_reuse_address(true).map_err(failed)?;
                 if listening.shares_port {
                     listener.set_reuse_port(true).map_err(failed)?;
@@ -192,7 +195,7 @@ impl Stage {
                 }
                 if listening.signed {
                     // The listener requires signatures from the client's address, and the client has no key.
-                    sys::sign_segments(&listener, self.sites.client)
+                    sys::sign_segments(&listener, self.endpoints.client)
                         .map_err(|errno| failed(errno.into()))?;
                 }
                 if target == Target::Deaf {
@@ -222,7 +225,7 @@ impl Stage {
 
     /// Creates a client socket that is bound to a captured port although no server takes part.
     pub(super) fn client_of_itself(&self) -> Result<(Socket, SocketAddr), Error> {
-        let socket = self.sites.socket(Role::Client, false)?;
+        let socket = self.endpoints.socket(Role::Client, false)?;
         let address = self.own_address;
         socket
             .set_reuse_address(true)
@@ -235,7 +238,7 @@ impl Stage {
     /// Creates a client socket, bound to an address and port of its own: its side of the four-tuple is known from the
     /// process, not learned from the capture.
     pub(super) fn client(&mut self, multipath: bool) -> Result<(Socket, SocketAddr), Error> {
-        let socket = self.sites.socket(Role::Client, multipath)?;
+        let socket = self.endpoints.socket(Role::Client, multipath)?;
         let mut in_use = None;
         for _ in CLIENT_PORTS {
             let port = self.next_client_port;
@@ -248,7 +251,7 @@ impl Stage {
             if ports(self.port).contains(&port) {
                 continue;
             }
-            let address = SocketAddr::new(self.sites.client, port);
+            let address = SocketAddr::new(self.endpoints.client, port);
             match socket.bind(&SockAddr::from(address)) {
                 Ok(()) => {
                     set_bounds(&socket, address)?;
@@ -259,7 +262,7 @@ impl Stage {
             }
         }
         let error = in_use.unwrap_or_else(|| io::ErrorKind::AddrInUse.into());
-        let last = SocketAddr::new(self.sites.client, self.next_client_port);
+        let last = SocketAddr::new(self.endpoints.client, self.next_client_port);
         Err(failed("bind", last, &error))
     }
 }
