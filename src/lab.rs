@@ -52,7 +52,7 @@ pub enum Environment {
 const LOOPBACK: (&str, u32) = ("lo", 1);
 
 /// Maximum time for the kernel to make an address usable. A bound on failure, not a pace.
-const NEWS_BOUND: Duration = Duration::from_secs(2);
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes private namespaces possible for this process: enters a user namespace unless the process already has the
 /// privileges. Must be called before any thread is started.
@@ -387,7 +387,7 @@ async fn mtu_of_loopback() -> Option<u32> {
 }
 
 /// Waits until the kernel reports that all new addresses are usable, which is some time after it has accepted them,
-/// or until [`NEWS_BOUND`]. Returns true if it reported all of them.
+/// or until [`ADDRESS_TIMEOUT`]. Returns true if it reported all of them.
 async fn are_made_usable(addresses: &[Ipv6Addr], news: &mut News) -> bool {
     let usable = async {
         let mut left = addresses.to_vec();
@@ -399,7 +399,7 @@ async fn are_made_usable(addresses: &[Ipv6Addr], news: &mut News) -> bool {
         }
         true
     };
-    timeout(NEWS_BOUND, usable).await.unwrap_or(false)
+    timeout(ADDRESS_TIMEOUT, usable).await.unwrap_or(false)
 }
 
 /// Returns true if the message announces the route that delivers packets for `address` on this host.

@@ -47,16 +47,21 @@ pub(crate) fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
 pub(crate) fn raise_stack_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     /// What Linux gives a process by default, in bytes.
-    const USUAL: u64 = 8 << 20;
+    const DEFAULT_STACK_BYTES: u64 = 8 << 20;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_STACK) else {
         return;
     };
-    if soft < USUAL
-        && setrlimit(Resource::RLIMIT_STACK, USUAL, hard.max(USUAL)).is_err()
+    if soft < DEFAULT_STACK_BYTES
+        && setrlimit(
+            Resource::RLIMIT_STACK,
+            DEFAULT_STACK_BYTES,
+            hard.max(DEFAULT_STACK_BYTES),
+        )
+        .is_err()
         && soft < hard
     {
         // Only root may raise the hard limit.
-        let _ = setrlimit(Resource::RLIMIT_STACK, hard.min(USUAL), hard);
+        let _ = setrlimit(Resource::RLIMIT_STACK, hard.min(DEFAULT_STACK_BYTES), hard);
     }
 }
 
@@ -161,14 +166,14 @@ pub(crate) fn end_with_parent(command: &mut Command) {
 pub(crate) fn without_capabilities(command: &mut Command) {
     /// `struct __user_cap_header_struct` (linux/capability.h).
     #[repr(C)]
-    struct Header {
+    struct CapabilityHeader {
         version: u32,
         process: libc::c_int,
     }
     /// `_LINUX_CAPABILITY_VERSION_3`, whose sets have two words each.
     const VERSION: u32 = 0x2008_0522;
     let prepare = || {
-        let header = Header {
+        let header = CapabilityHeader {
             version: VERSION,
             process: 0,
         };

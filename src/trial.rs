@@ -22,4 +22,4 @@ mod worker;
 
 pub use self::decoy::{DECOY_WINDOW, Decoy, DecoyKind};
 pub use self::settings::{Settings, this_program};
-pub use self::worker::{Trial, Worker};
+pub use self::worker::{CompletedTrial, Worker};

@@ -20,7 +20,7 @@ use rstproof::lab::RetainedPrivileges;
 use rstproof::lab::ports::ports;
 use rstproof::sources::trace;
 use rstproof::sources::tracefs::Tracefs;
-use rstproof::trial::{DECOY_WINDOW, Decoy, DecoyKind, Settings, Trial, Worker};
+use rstproof::trial::{CompletedTrial, DECOY_WINDOW, Decoy, DecoyKind, Settings, Worker};
 use rstproof_core::packet::{Flags, Packet};
 use rstproof_core::scenario::{ALL, Family, Needs, Network, Role, Scenario};
 use tokio::runtime::Builder;
@@ -79,7 +79,7 @@ fn tasks(round: usize) -> Vec<Task> {
     tasks
 }
 
-fn frames_of_decoys(trial: &Trial<'_>) -> Vec<u32> {
+fn frames_of_decoys(trial: &CompletedTrial<'_>) -> Vec<u32> {
     let decoys = trial.evidence.packets.iter();
     let decoys = decoys.filter_map(|packet| match packet {
         Packet::Tcp(it) if it.window == DECOY_WINDOW && it.flags.has(Flags::RST) => Some(it.frame),
@@ -89,7 +89,7 @@ fn frames_of_decoys(trial: &Trial<'_>) -> Vec<u32> {
 }
 
 /// What came of it, or what is wrong.
-fn looked_at(task: &Task, trial: &Trial<'_>) -> Result<Outcome, String> {
+fn looked_at(task: &Task, trial: &CompletedTrial<'_>) -> Result<Outcome, String> {
     let frames = frames_of_decoys(trial);
     let judgement = &trial.judgement;
     let decoy = Stray {

@@ -22,7 +22,7 @@ use tokio::time::interval;
 
 use self::directories::Directories;
 use self::work::{Work, bound};
-use super::progress::PACE;
+use super::progress::REDRAW_INTERVAL;
 use super::run::Signals;
 use super::{AcceleratorArg, CompareFormat, KernelsArgs, complain};
 use crate::archive::{REPORT, parts_of_stem};
@@ -236,7 +236,7 @@ async fn boot_all(
         }
     });
     let mut ends = stream::iter(guests).buffer_unordered(jobs);
-    let mut ticks = interval(PACE);
+    let mut ticks = interval(REDRAW_INTERVAL);
     let mut stopped = None;
     loop {
         tokio::select! {

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(super) struct Progress(ProgressBar);
 
 /// Interval at which the elapsed time in the bar is updated.
-pub(super) const PACE: Duration = Duration::from_millis(100);
+pub(super) const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Template of the bar, in the syntax of [`ProgressStyle`]. At most 60 columns.
 const TEMPLATE: &str = "[{bar:30}] {pos}/{len} trials, {elapsed}";

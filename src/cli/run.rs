@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{interval, sleep};
 
 use super::console::{Console, Show};
-use super::progress::{PACE, Progress};
+use super::progress::{Progress, REDRAW_INTERVAL};
 use super::{Format, RunArgs, complain, scenario_named};
 use crate::archive::save::Archive;
 use crate::archive::{REPORT, parts_of_stem, recorder};
@@ -34,7 +34,7 @@ use rstproof_core::scenario::{ALL, Family, Needs, Scenario};
 
 /// Maximum time for workers to end after a signal, before the process ends without them. A bound on failure, longer
 /// than any call or wait can take; a second signal ends the wait as well.
-const FAREWELL: Duration = Duration::from_secs(10);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let mut header = host::header();
@@ -339,7 +339,7 @@ impl<'a> Run<'a> {
             ..plan.settings.privileges
         })?;
         let mut ended = Ok(ExitCode::Success);
-        let mut ticks = interval(PACE);
+        let mut ticks = interval(REDRAW_INTERVAL);
         loop {
             let event = tokio::select! {
                 event = pool.next() => event,
@@ -384,7 +384,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes in the remaining trials of workers that were asked to stop. Ends at the next signal or after
-    /// [`FAREWELL`].
+    /// [`SHUTDOWN_TIMEOUT`].
     async fn drain(&mut self, pool: &mut Pool, plan: &RunPlan, signals: &mut Signals) {
         let rest = async {
             while let Some(event) = pool.next().await {
@@ -401,7 +401,7 @@ impl<'a> Run<'a> {
         tokio::select! {
             () = rest => {}
             _ = signals.next() => {}
-            () = sleep(FAREWELL) => {}
+            () = sleep(SHUTDOWN_TIMEOUT) => {}
         }
     }
 

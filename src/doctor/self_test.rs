@@ -14,7 +14,7 @@ use crate::capture::cpus;
 use crate::error::Error;
 use crate::lab::{Environment, Lab};
 use crate::trial::pool::runtime;
-use crate::trial::{Settings, Trial, Worker};
+use crate::trial::{CompletedTrial, Settings, Worker};
 use rstproof_core::packet::Packet;
 use rstproof_core::report::Remark;
 use rstproof_core::scenario::{Family, find};
@@ -120,7 +120,7 @@ impl Attempt {
 }
 
 /// Returns true if the time of any segment is not a whole number of microseconds; `None` if there is no segment.
-fn stamped_to_the_ns(trial: &Trial<'_>) -> Option<bool> {
+fn stamped_to_the_ns(trial: &CompletedTrial<'_>) -> Option<bool> {
     let segments = trial.evidence.packets.iter();
     let times = segments.filter_map(|packet| match packet {
         Packet::Tcp(segment) => Some(segment.at.0),
@@ -140,7 +140,7 @@ fn skipped(family: Family, why: String) -> Tried {
     }
 }
 
-fn finished(family: Family, trial: &Trial<'_>) -> Tried {
+fn finished(family: Family, trial: &CompletedTrial<'_>) -> Tried {
     let judgement = &trial.judgement;
     let remark = |id, message| Remark { id, message };
     let findings = judgement.findings.iter();

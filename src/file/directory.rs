@@ -178,8 +178,8 @@ impl Directory {
     pub(super) fn create_temporary(&self) -> io::Result<(File, String)> {
         /// Number of names to try. A name has 64 random bits: refusals come from another process in the directory, not
         /// from chance.
-        const ATTEMPTS: usize = 8;
-        for _ in 0..ATTEMPTS {
+        const MAX_ATTEMPTS: usize = 8;
+        for _ in 0..MAX_ATTEMPTS {
             let name = temporary_name()?;
             let file = match self.create_new(&name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,

@@ -18,7 +18,7 @@ use crate::error::Error;
 use rstproof_core::scenario::Rule;
 
 /// Maximum time for `nft` to load the rules. A bound on failure, not a pace.
-const BOUND: Duration = Duration::from_secs(20);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Name of the program that loads the rules.
 const NFT: &str = "nft";
@@ -106,7 +106,7 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
     let mut text = Vec::new();
     if let Some(mut errors) = nft.stderr.take() {
         // EOF comes when nft exits.
-        let deadline = Instant::now() + BOUND;
+        let deadline = Instant::now() + LOAD_TIMEOUT;
         while comes_before(&errors, deadline).map_err(failed)? {
             let mut some = [0; 4096];
             match errors.read(&mut some).map_err(failed)? {
@@ -119,7 +119,7 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
             let _ = nft.wait();
             return Ok(Err(format!(
                 "nft did not load rules within {} s",
-                BOUND.as_secs()
+                LOAD_TIMEOUT.as_secs()
             )));
         }
     }

@@ -12,8 +12,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
 
-use self::addresses::{Block, Pair};
-pub(crate) use self::host::Host;
+use self::addresses::{AddressBlock, EndAddresses};
+pub(crate) use self::host::LabHost;
 use self::links::{exchange, forget_neighbours, give, join, route_by, set_up, turn, unset};
 use super::firewall;
 use super::forgery::Forgery;
@@ -27,14 +27,14 @@ use rstproof_core::scenario::{Change, Family, Network, Scenario};
 
 /// Network of a trial: the hosts of client and server, and possibly a router between them.
 #[derive(Debug)]
-pub(crate) struct Hosts {
-    pub(crate) client: Arc<Host>,
-    pub(crate) server: Arc<Host>,
-    router: Option<Host>,
+pub(crate) struct HostNetwork {
+    pub(crate) client: Arc<LabHost>,
+    pub(crate) server: Arc<LabHost>,
+    router: Option<LabHost>,
     /// Addresses of client and server.
-    ends: [Pair; 2],
+    ends: [EndAddresses; 2],
     /// Addresses of the router on the client's link and on the server's.
-    gateways: Option<[Pair; 2]>,
+    gateways: Option<[EndAddresses; 2]>,
     /// Changes that [`repair`](Self::repair) has to undo before a fence can cross.
     broken: Vec<Change>,
     /// Behaviour of the interfaces of both ends.
@@ -50,19 +50,19 @@ pub(crate) struct Hosts {
 /// Reason why no network can be built at all.
 const NO_VETH: &str = "this kernel cannot join hosts: it has no veth";
 
-impl Hosts {
+impl HostNetwork {
     /// Builds the network for a trial of this scenario. `firewall` is the first port of servers, if rules are to be
     /// loaded. The inner error is the reason why this kernel cannot build the network.
     pub(crate) fn build(
         scenario: &Scenario,
         firewall: Option<u16>,
     ) -> Result<Result<Self, String>, Error> {
-        let block = Block::take()?;
-        let client = Arc::new(Host::start("client-host")?);
-        let server = Arc::new(Host::start("server-host")?);
+        let block = AddressBlock::take()?;
+        let client = Arc::new(LabHost::start("client-host")?);
+        let server = Arc::new(LabHost::start("server-host")?);
         let router = match scenario.network {
             Network::Loopback | Network::Link => None,
-            Network::Routed => Some(Host::start("router")?),
+            Network::Routed => Some(LabHost::start("router")?),
         };
         let relied_on: Arc<[&str]> = settings::RELIED_ON
             .iter()
@@ -161,7 +161,7 @@ impl Hosts {
     /// Returns the reason why no datagram crosses in both directions; `None` if one does.
     fn do_not_reach_each_other(&self, family: Family) -> Result<Option<String>, Error> {
         let [client, server] = self.ends.map(|pair| pair.of(family));
-        let bind = |host: &Host, ip: IpAddr| host.run(move |_| UdpSocket::bind((ip, 0)));
+        let bind = |host: &LabHost, ip: IpAddr| host.run(move |_| UdpSocket::bind((ip, 0)));
         let result = match (bind(&self.client, client)?, bind(&self.server, server)?) {
             (Ok(client), Ok(server)) => exchange(&client, &server),
             (Err(error), _) | (_, Err(error)) => Err(error),
@@ -242,7 +242,7 @@ impl Hosts {
     pub(crate) fn crossing(&self) -> Result<Crossing, Error> {
         let [client, server] = self.ends.map(|pair| pair.of(Family::Ipv4));
         let failed = |error: io::Error| Error::io("make sockets for a fence", &error);
-        let bind = |host: &Host, ip: IpAddr| host.run(move |_| UdpSocket::bind((ip, 0)));
+        let bind = |host: &LabHost, ip: IpAddr| host.run(move |_| UdpSocket::bind((ip, 0)));
         let client = bind(&self.client, client)?.map_err(failed)?;
         let server = bind(&self.server, server)?.map_err(failed)?;
         let join = |one: &UdpSocket, other: &UdpSocket| one.connect(other.local_addr()?);
@@ -271,7 +271,7 @@ impl Hosts {
     }
 
     /// Applies a change to the network. [`repair`](Self::repair) restores what fences need.
-    pub(crate) fn happens(&mut self, change: Change) -> Result<(), Error> {
+    pub(crate) fn apply(&mut self, change: Change) -> Result<(), Error> {
         match change {
             Change::ServerReboots => {
                 if self.router.is_some() {
@@ -280,7 +280,7 @@ impl Hosts {
                         &"there is a router before it",
                     ));
                 }
-                let new = Arc::new(Host::start("server-host")?);
+                let new = Arc::new(LabHost::start("server-host")?);
                 // A setting that cannot be changed here could not be changed on the old host either.
                 restore_settings(&new, &self.relied_on)?;
                 give(&self.server, SERVER, &new)?;
@@ -339,7 +339,7 @@ impl Hosts {
 }
 
 /// Restores these settings on a new host if it has inherited other values. Returns those that could not be changed.
-fn restore_settings(host: &Host, names: &Arc<[&'static str]>) -> Result<Vec<Unmet>, Error> {
+fn restore_settings(host: &LabHost, names: &Arc<[&'static str]>) -> Result<Vec<Unmet>, Error> {
     let names = Arc::clone(names);
     host.run(move |_| settings::restore(|setting| names.contains(&setting.name)))
 }

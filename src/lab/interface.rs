@@ -20,10 +20,10 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rstproof_core::scenario::Family;
 
 /// Interval between two neighbour solicitations, in milliseconds, for trials that wait until the last of them fails.
-const HURRIED: u64 = 200;
+const SHORT_RETRANS_TIME_MS: u64 = 200;
 
 /// Default interval of the kernel, in milliseconds (`RETRANS_TIME` in `arp_tbl` and `nd_tbl`).
-const USUAL: u64 = 1000;
+const DEFAULT_RETRANS_TIME_MS: u64 = 1000;
 
 /// Required behaviour of an interface.
 #[derive(Clone, Copy, Debug)]
@@ -133,9 +133,9 @@ fn questions(link: &LinkMessage, family: Family, behaviour: Behaviour) -> Neighb
     };
     message.header.family = of;
     let pace = if behaviour.gives_up_soon {
-        HURRIED
+        SHORT_RETRANS_TIME_MS
     } else {
-        USUAL
+        DEFAULT_RETRANS_TIME_MS
     };
     message.attributes = vec![
         NeighbourTableAttribute::Name(name.to_owned()),

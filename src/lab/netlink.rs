@@ -25,10 +25,10 @@ use crate::error::reason;
 pub(super) type News = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
 /// Receive buffer size in bytes: room for some hundred messages.
-const ROOM: usize = 1 << 20;
+const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// Maximum time for the kernel to answer a request. A bound on failure, not a pace.
-pub(super) const ANSWER_BOUND: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens a socket in this namespace that is subscribed to these groups.
 pub(super) fn open(
@@ -38,17 +38,17 @@ pub(super) fn open(
     let socket = connection.socket_mut().socket_ref();
     // SO_RCVBUFFORCE may exceed `net.core.rmem_max`, but needs CAP_NET_ADMIN; older kernels want it in the initial
     // namespace.
-    if setsockopt(socket, sockopt::RcvBufForce, &ROOM).is_err() {
-        let _ = setsockopt(socket, sockopt::RcvBuf, &ROOM);
+    if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
+        let _ = setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES);
     }
     Ok((connection, handle, news))
 }
 
-/// Waits for the kernel's answer, for at most [`ANSWER_BOUND`].
+/// Waits for the kernel's answer, for at most [`ANSWER_TIMEOUT`].
 pub(super) async fn answer<T>(
     work: impl Future<Output = Result<T, rtnetlink::Error>>,
 ) -> Result<T, Unanswered> {
-    match timeout(ANSWER_BOUND, work).await {
+    match timeout(ANSWER_TIMEOUT, work).await {
         Ok(done) => done.map_err(Unanswered::Refused),
         Err(_) => Err(Unanswered::Late),
     }
@@ -59,7 +59,7 @@ pub(super) async fn answer<T>(
 pub(super) enum Unanswered {
     /// The kernel refused the request.
     Refused(rtnetlink::Error),
-    /// No answer arrived within [`ANSWER_BOUND`].
+    /// No answer arrived within [`ANSWER_TIMEOUT`].
     Late,
 }
 
@@ -72,7 +72,7 @@ impl std::fmt::Display for Unanswered {
             }
             Self::Refused(error) => error.fmt(f),
             Self::Late => {
-                let seconds = ANSWER_BOUND.as_secs();
+                let seconds = ANSWER_TIMEOUT.as_secs();
                 write!(f, "the kernel did not answer within {seconds} s")?;
                 f.write_str(&small_buffers().unwrap_or_default())
             }
@@ -83,12 +83,12 @@ impl std::fmt::Display for Unanswered {
 /// Returns a likely reason for a missing answer: buffers too small for the kernel's messages. `None` if they are not.
 fn small_buffers() -> Option<String> {
     /// Default of the kernel on 64-bit machines (`SK_RMEM_MAX` in `include/net/sock.h`).
-    const USUAL: u64 = 212_992;
+    const DEFAULT_RECEIVE_BUFFER: u64 = 212_992;
     let text = fs::read_to_string("/proc/sys/net/core/rmem_default").ok()?;
     let bytes: u64 = text.trim().parse().ok()?;
-    (bytes < USUAL).then(|| {
+    (bytes < DEFAULT_RECEIVE_BUFFER).then(|| {
         format!(
-            "; net.core.rmem_default is {bytes}: try `sudo sysctl net.core.rmem_default={USUAL}`"
+            "; net.core.rmem_default is {bytes}: try `sudo sysctl net.core.rmem_default={DEFAULT_RECEIVE_BUFFER}`"
         )
     })
 }

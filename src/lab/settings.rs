@@ -45,11 +45,11 @@ pub struct Unmet {
     /// Value in this namespace.
     value: String,
     /// Reason why the value was not changed.
-    cause: Cause,
+    cause: UnmetCause,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Cause {
+enum UnmetCause {
     /// The setting belongs to the host, whose settings are never changed.
     OfTheHost,
     /// The kernel refused to change the value, for this reason.
@@ -74,12 +74,12 @@ impl Unmet {
             format!("`sudo sysctl {name}={usual}`")
         };
         match &self.cause {
-            Cause::OfTheHost => {
+            UnmetCause::OfTheHost => {
                 format!(
                     "it relies on the kernel's usual {name}, which is {value} here; set it with {command}, or leave --host away"
                 )
             }
-            Cause::Unwritable(why) => {
+            UnmetCause::Unwritable(why) => {
                 format!(
                     "it relies on the kernel's usual {name}, which is {value} here, inherited from the host, and {why}; set it on the host with {command}"
                 )
@@ -121,7 +121,7 @@ pub(crate) fn restore(relying: impl Fn(&Setting) -> bool) -> Vec<Unmet> {
             Some(Unmet {
                 setting,
                 value,
-                cause: Cause::Unwritable(why),
+                cause: UnmetCause::Unwritable(why),
             })
         })
         .collect()
@@ -139,7 +139,7 @@ pub(crate) fn unmet_here(mtu: Option<u32>) -> Vec<Unmet> {
         Some(Unmet {
             setting,
             value,
-            cause: Cause::OfTheHost,
+            cause: UnmetCause::OfTheHost,
         })
     };
     let all = RELIED_ON.iter().chain(std::iter::once(&LOOPBACK_MTU));
@@ -161,7 +161,7 @@ fn no_room_for_time_wait() -> Option<Unmet> {
     is_full.then(|| Unmet {
         setting,
         value: format!("{limit} with {in_use} in use"),
-        cause: Cause::OfTheHost,
+        cause: UnmetCause::OfTheHost,
     })
 }
 
@@ -286,8 +286,8 @@ mod tests {
             cause,
         };
         for cause in [
-            Cause::OfTheHost,
-            Cause::Unwritable("/proc/sys is read-only".to_owned()),
+            UnmetCause::OfTheHost,
+            UnmetCause::Unwritable("/proc/sys is read-only".to_owned()),
         ] {
             let reason = unmet(cause).reason();
             assert!(

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use super::{errno_of, failed};
 use crate::error::Error;
-use crate::lab::hosts::Host;
+use crate::lab::hosts::LabHost;
 use crate::lab::ports::{closed_port, firewalled_port, own_port, ports};
 use crate::lab::routes;
 use crate::sys;
@@ -41,7 +41,7 @@ pub struct Endpoints {
     /// Unused address, if there is a link on which a host would look for it.
     pub unused_address: Option<IpAddr>,
     /// Hosts of client and server, if they are not this one.
-    pub(crate) hosts: Option<[Arc<Host>; 2]>,
+    pub(crate) hosts: Option<[Arc<LabHost>; 2]>,
 }
 
 impl Endpoints {

@@ -38,7 +38,7 @@ use rstproof_core::time::Timestamp;
 const SHORTEST_TIMER: Duration = Duration::from_millis(2);
 
 /// Trial that is being run, with the parts of its worker that it uses.
-pub(super) struct Run<'a> {
+pub(super) struct TrialRun<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) family: Family,
     pub(super) settings: &'a Settings,
@@ -50,7 +50,7 @@ pub(super) struct Run<'a> {
 }
 
 /// Sockets that are ready for the script, and the state of clocks just before it. Fields are dropped in this order.
-pub(super) struct Prepared<'a> {
+pub(super) struct PreparedTrial<'a> {
     runner: Runner<'a>,
     clocks: ClockCheck,
     began: Timestamp,
@@ -68,9 +68,9 @@ pub(super) struct Drained {
     cut: Option<(Timestamp, Option<CounterDelta>)>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> TrialRun<'a> {
     /// Applies the scenario's settings, creates the sockets, and starts counting and capturing.
-    pub(super) fn setup(&mut self, buffer: &'a mut Vec<u8>) -> Result<Prepared<'a>, Error> {
+    pub(super) fn setup(&mut self, buffer: &'a mut Vec<u8>) -> Result<PreparedTrial<'a>, Error> {
         // Before the socket set: listeners read some settings when they start to listen.
         let settings = self.bed.change_settings(self.scenario)?;
         let runner = self.open_sockets(buffer)?;
@@ -80,7 +80,7 @@ impl<'a> Run<'a> {
         let began = clock::now()?;
         let started = Instant::now();
         self.batch.begin(began);
-        Ok(Prepared {
+        Ok(PreparedTrial {
             runner,
             clocks,
             began,
@@ -106,7 +106,10 @@ impl<'a> Run<'a> {
     }
 
     /// Runs the script. Returns the time at which it ended.
-    pub(super) async fn play(&mut self, prepared: &mut Prepared<'_>) -> Result<Timestamp, Error> {
+    pub(super) async fn play(
+        &mut self,
+        prepared: &mut PreparedTrial<'_>,
+    ) -> Result<Timestamp, Error> {
         let mut script = ScriptRunner {
             scenario: self.scenario,
             family: self.family,
@@ -127,7 +130,7 @@ impl<'a> Run<'a> {
     }
 
     /// Sends the fence and takes all frames up to it. A network that the script has interrupted is restored for that.
-    pub(super) async fn drain(&mut self, prepared: &Prepared<'_>) -> Result<Drained, Error> {
+    pub(super) async fn drain(&mut self, prepared: &PreparedTrial<'_>) -> Result<Drained, Error> {
         let commitment = self.commitment();
         let cut = self.bed.repair(self.batch)?;
         let may_have_timed = prepared.started.elapsed() >= SHORTEST_TIMER;
@@ -161,7 +164,7 @@ impl<'a> Run<'a> {
     /// teardown, which changes the counters, too.
     pub(super) fn collect(
         &mut self,
-        prepared: &Prepared<'_>,
+        prepared: &PreparedTrial<'_>,
         script_ended: Timestamp,
         drained: Drained,
     ) -> Result<(), Error> {
@@ -200,7 +203,7 @@ impl<'a> Run<'a> {
 
     /// Ends what the kernel keeps of the connection, closes the trial's sockets, and restores the settings. The
     /// listeners on loopback are kept for the next trial.
-    pub(super) fn teardown(&mut self, prepared: Prepared<'_>) -> Result<(), Error> {
+    pub(super) fn teardown(&mut self, prepared: PreparedTrial<'_>) -> Result<(), Error> {
         let forgery = self.bed.forgery.as_ref().or(self.lab.forgery());
         if let (Some(forgery), Some(Role::Client)) = (forgery, self.scenario.raw) {
             let ends = prepared.runner.addresses();

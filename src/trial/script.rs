@@ -67,13 +67,13 @@ impl ScriptRunner<'_, '_> {
                 | Step::InjectIcmp(_)
                 | Step::Happens(_) => {
                     let began = clock::now()?;
-                    let passed = self.pass(*step).await?;
+                    let result = self.run_step(*step).await?;
                     self.steps.push(StepTimes {
                         step: nth,
                         began,
                         ended: clock::now()?,
-                        shown: passed.shown,
-                        gave_up: passed.gave_up,
+                        shown: result.shown,
+                        gave_up: result.gave_up,
                     });
                 }
             }
@@ -83,7 +83,7 @@ impl ScriptRunner<'_, '_> {
     }
 
     /// Runs a step that is no call.
-    async fn pass(&mut self, step: Step) -> Result<StepResult, Error> {
+    async fn run_step(&mut self, step: Step) -> Result<StepResult, Error> {
         match step {
             Step::Await(awaited) => return self.wait(awaited).await,
             Step::Others(count) => {
@@ -103,7 +103,7 @@ impl ScriptRunner<'_, '_> {
             Step::Happens(change) => {
                 self.bed.taps.drain(self.batch)?;
                 if let Some(hosts) = &mut self.bed.hosts {
-                    hosts.happens(change)?;
+                    hosts.apply(change)?;
                 }
                 if change == Change::ServerReboots {
                     self.bed.follow_reboot(self.settings, self.batch)?;
@@ -209,8 +209,8 @@ impl StepResult {
 /// Returns false if the bound was exceeded.
 async fn is_gone(runner: &Runner<'_>, role: Role) -> Result<bool, Error> {
     /// Interval between two polls.
-    const PACE: Duration = Duration::from_millis(10);
-    let mut looks = interval(PACE);
+    const POLL_INTERVAL: Duration = Duration::from_millis(10);
+    let mut looks = interval(POLL_INTERVAL);
     let deadline = Instant::now() + Awaited::Gone(role).bound();
     while runner.is_kept(role)? {
         if Instant::now() >= deadline {

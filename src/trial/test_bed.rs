@@ -15,7 +15,7 @@ use crate::clock;
 use crate::clock::ClockCheck;
 use crate::error::Error;
 use crate::lab::forgery::Forgery;
-use crate::lab::hosts::{Host, Hosts};
+use crate::lab::hosts::{HostNetwork, LabHost};
 use crate::lab::ports::ports;
 use crate::lab::{Lab, sysctl};
 use crate::runner::{Endpoints, SocketSet};
@@ -46,7 +46,7 @@ pub(super) struct TestBed {
     /// First client port of the next socket set, after one had to be given up.
     pub(super) client_ports: BTreeMap<Family, u16>,
     /// Hosts other than this one.
-    pub(super) hosts: Option<Hosts>,
+    pub(super) hosts: Option<HostNetwork>,
     /// Raw sockets that send forged packets between the hosts.
     pub(super) forgery: Option<Forgery>,
 }
@@ -94,7 +94,7 @@ impl TestBed {
         let mut needs = scenario.needs();
         needs.forgery |= settings.decoy.is_some();
         let firewall = needs.firewall.then_some(settings.port);
-        let hosts = match Hosts::build(scenario, firewall)? {
+        let hosts = match HostNetwork::build(scenario, firewall)? {
             Ok(hosts) => hosts,
             Err(why) => return Ok(Err(why)),
         };
@@ -104,7 +104,7 @@ impl TestBed {
         }
         let crossing = hosts.crossing()?;
         let destinations = crossing.destinations()?;
-        let open = |host: &Host, tap: Tap| open_at(host, tap, &hosts, settings, &destinations);
+        let open = |host: &LabHost, tap: Tap| open_at(host, tap, &hosts, settings, &destinations);
         let client = open(&hosts.client, Tap::Client)?;
         let server = open(&hosts.server, Tap::Server)?;
         let counters = [&hosts.client, &hosts.server].map(|host| host.run(|_| Meter::open().ok()));
@@ -152,13 +152,13 @@ impl TestBed {
         &mut self,
         batch: &mut Batch,
     ) -> Result<Option<(Timestamp, Option<CounterDelta>)>, Error> {
-        if !self.hosts.as_ref().is_some_and(Hosts::is_broken) {
+        if !self.hosts.as_ref().is_some_and(HostNetwork::is_broken) {
             return Ok(None);
         }
         let at = clock::now()?;
         let cut = (at, self.counted()?);
         batch.end(at);
-        self.hosts.as_mut().map_or(Ok(()), Hosts::repair)?;
+        self.hosts.as_mut().map_or(Ok(()), HostNetwork::repair)?;
         Ok(Some(cut))
     }
 
@@ -209,9 +209,9 @@ impl TestBed {
 
 /// Opens the capture at one end of the network between hosts.
 fn open_at(
-    host: &Host,
+    host: &LabHost,
     tap: Tap,
-    hosts: &Hosts,
+    hosts: &HostNetwork,
     settings: &Settings,
     destinations: &[SocketAddr],
 ) -> Result<Session, Error> {

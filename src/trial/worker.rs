@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use super::decoy::Decoy;
-use super::run::Run;
+use super::run::TrialRun;
 use super::settings::Settings;
 use super::test_bed::{HostsBed, TestBed};
 use crate::capture::{self, Batch, Session, Taps, cpus};
@@ -52,7 +52,7 @@ pub struct Worker {
 }
 
 /// Completed trial.
-pub struct Trial<'a> {
+pub struct CompletedTrial<'a> {
     /// Evidence that the trial produced.
     pub evidence: &'a Evidence,
     /// Captured frames, if their bytes are kept.
@@ -279,7 +279,11 @@ impl Worker {
     }
 
     /// Runs one trial and judges it.
-    pub async fn run(&mut self, scenario: &Scenario, family: Family) -> Result<Trial<'_>, Error> {
+    pub async fn run(
+        &mut self,
+        scenario: &Scenario,
+        family: Family,
+    ) -> Result<CompletedTrial<'_>, Error> {
         self.prepare(scenario, family).await?;
         if scenario.network != Network::Loopback
             && let Some((_, _, why)) = &self.no_hosts
@@ -308,7 +312,7 @@ impl Worker {
             Some(hosts_bed) if scenario.network != Network::Loopback => &hosts_bed.bed.taps,
             _ => &self.loopback_bed.taps,
         };
-        Ok(Trial {
+        Ok(CompletedTrial {
             evidence: &self.evidence,
             batch: &self.batch,
             taps,
@@ -326,7 +330,7 @@ impl Worker {
             }
             _ => &mut self.loopback_bed,
         };
-        let mut run = Run {
+        let mut run = TrialRun {
             scenario,
             family,
             settings: &self.settings,

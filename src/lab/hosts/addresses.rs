@@ -10,12 +10,12 @@ use rstproof_core::scenario::Family;
 
 /// Addresses of one end, with their prefix lengths.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pair {
+pub(super) struct EndAddresses {
     pub(super) ipv4: (Ipv4Addr, u8),
     pub(super) ipv6: (Ipv6Addr, u8),
 }
 
-impl Pair {
+impl EndAddresses {
     pub(super) fn of(self, family: Family) -> IpAddr {
         match family {
             Family::Ipv4 => self.ipv4.0.into(),
@@ -39,9 +39,9 @@ impl Pair {
 
 /// Address block for two links with up to six hosts each.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Block([u8; 4]);
+pub(super) struct AddressBlock([u8; 4]);
 
-impl Block {
+impl AddressBlock {
     /// Reserves a block that no other network of this process has used: kernel trace events carry addresses, but no
     /// namespace.
     pub(super) fn take() -> Result<Self, Error> {
@@ -61,7 +61,7 @@ impl Block {
     }
 
     /// Returns the addresses of a host on one of the links.
-    pub(super) fn host(self, link: u8, host: u8) -> Pair {
+    pub(super) fn host(self, link: u8, host: u8) -> EndAddresses {
         let Self([a, b, c, d]) = self;
         // `take` leaves the low four bits of `c` free: one for the link and three for the host, hence a prefix of 29.
         // `d` only makes the IPv6 prefix more random.
@@ -69,7 +69,7 @@ impl Block {
         let [prefix, subnet] = [[0xfd, a], [b, c]].map(u16::from_be_bytes);
         let (link, host) = (u16::from(link), u16::from(host));
         let ipv6 = Ipv6Addr::new(prefix, subnet, d.into(), 0, 0, 0, link, host);
-        Pair {
+        EndAddresses {
             ipv4: (ipv4, 29),
             ipv6: (ipv6, 112),
         }

@@ -17,21 +17,21 @@ use crate::lab::netlink::{self, News, answer};
 use crate::lab::{RetainedPrivileges, drop_privileges, no_network_namespace};
 
 /// Maximum time for a host to finish a job: longer than all bounds within jobs. A bound on failure, not a pace.
-const JOB_BOUND: Duration = Duration::from_secs(60);
+const JOB_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Job = Box<dyn FnOnce(&Runtime) + Send>;
 
 /// Thread in a network namespace of its own.
 #[derive(Debug)]
-pub(crate) struct Host {
+pub(crate) struct LabHost {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     pub(super) namespace: File,
-    /// True once a job has exceeded [`JOB_BOUND`].
+    /// True once a job has exceeded [`JOB_TIMEOUT`].
     is_stuck: AtomicBool,
 }
 
-impl Host {
+impl LabHost {
     /// Starts a host whose only interface is loopback, which is up: the kernel sends errors to itself over loopback.
     pub(super) fn start(name: &str) -> Result<Self, Error> {
         let (jobs, todo) = channel::<Job>();
@@ -56,7 +56,7 @@ impl Host {
             .name(name.to_owned())
             .spawn(work)
             .map_err(|error| Error::start("start a host", &error))?;
-        let namespace = replies.recv_timeout(JOB_BOUND).map_err(|_| ended())??;
+        let namespace = replies.recv_timeout(JOB_TIMEOUT).map_err(|_| ended())??;
         let host = Self {
             jobs: Some(jobs),
             thread: Some(thread),
@@ -68,7 +68,7 @@ impl Host {
     }
 
     /// Runs a job in the host's namespace and waits for the result. Fails if the thread has ended or after
-    /// [`JOB_BOUND`].
+    /// [`JOB_TIMEOUT`].
     pub(crate) fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Runtime) -> T + Send + 'static,
@@ -79,13 +79,13 @@ impl Host {
         };
         let jobs = self.jobs.as_ref().ok_or_else(ended)?;
         jobs.send(Box::new(job)).map_err(|_| ended())?;
-        replies.recv_timeout(JOB_BOUND).map_err(|error| {
+        replies.recv_timeout(JOB_TIMEOUT).map_err(|error| {
             if error == RecvTimeoutError::Disconnected {
                 return ended();
             }
             // Relaxed: the flag guards no other data.
             self.is_stuck.store(true, Ordering::Relaxed);
-            let late = format!("it did not answer within {} s", JOB_BOUND.as_secs());
+            let late = format!("it did not answer within {} s", JOB_TIMEOUT.as_secs());
             Error::lab("use a host", &late)
         })
     }
@@ -129,7 +129,7 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl Drop for LabHost {
     fn drop(&mut self) {
         // Closing the channel ends the thread's loop.
         self.jobs = None;

@@ -10,8 +10,8 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, MulticastGroup, RouteMessageBuilder};
 
-use super::addresses::Pair;
-use super::host::Host;
+use super::addresses::EndAddresses;
+use super::host::LabHost;
 use crate::error::Error;
 use crate::lab::are_made_usable;
 use crate::lab::interface::{self, Behaviour};
@@ -25,9 +25,9 @@ async fn link(handle: &Handle, name: &str) -> Result<LinkMessage, rtnetlink::Err
 
 /// Joins two hosts with a veth pair. Returns false if this kernel has no veth.
 pub(super) fn join(
-    one: &Host,
+    one: &LabHost,
     name: &'static str,
-    other: &Host,
+    other: &LabHost,
     other_name: &'static str,
 ) -> Result<bool, Error> {
     let is_joined = one.netlink("make a veth pair", move |handle| async move {
@@ -46,7 +46,7 @@ pub(super) fn join(
 }
 
 /// Moves a link to the namespace of another host.
-pub(super) fn give(from: &Host, name: &'static str, to: &Host) -> Result<(), Error> {
+pub(super) fn give(from: &LabHost, name: &'static str, to: &LabHost) -> Result<(), Error> {
     let namespace = to.namespace.as_raw_fd();
     from.netlink("move a link", move |handle| async move {
         let index = link(&handle, name).await?.header.index;
@@ -59,9 +59,9 @@ pub(super) fn give(from: &Host, name: &'static str, to: &Host) -> Result<(), Err
 
 /// Configures a link, brings it up and adds its addresses, and waits until they are usable.
 pub(super) fn set_up(
-    host: &Host,
+    host: &LabHost,
     name: &'static str,
-    addresses: Pair,
+    addresses: EndAddresses,
     behaviour: Behaviour,
 ) -> Result<(), Error> {
     let groups = &[MulticastGroup::Ipv6Route];
@@ -99,18 +99,18 @@ pub(super) fn set_up(
     )
 }
 
-/// Sends datagrams from one socket to the other and back until they arrive; fails after `TIMES` attempts.
+/// Sends datagrams from one socket to the other and back until they arrive; fails after `MAX_ATTEMPTS` attempts.
 pub(super) fn exchange(one: &UdpSocket, other: &UdpSocket) -> io::Result<()> {
     /// Time to wait before sending again: a host may drop datagrams while it resolves the neighbour's address.
-    const PACE: Duration = Duration::from_millis(100);
+    const RESEND_INTERVAL: Duration = Duration::from_millis(100);
     /// Maximum number of attempts: by then three neighbour solicitations are unanswered. A bound on failure.
-    const TIMES: usize = 20;
+    const MAX_ATTEMPTS: usize = 20;
     one.connect(other.local_addr()?)?;
     other.connect(one.local_addr()?)?;
     for (from, to) in [(one, other), (other, one)] {
-        to.set_read_timeout(Some(PACE))?;
+        to.set_read_timeout(Some(RESEND_INTERVAL))?;
         let mut result = Ok(0);
-        for _ in 0..TIMES {
+        for _ in 0..MAX_ATTEMPTS {
             // send() also reports an ICMP error that an earlier datagram caused.
             from.send(b"?")?;
             result = to.recv(&mut [0]);
@@ -124,7 +124,11 @@ pub(super) fn exchange(one: &UdpSocket, other: &UdpSocket) -> io::Result<()> {
 }
 
 /// Removes the addresses of a link, except the link-local one.
-pub(super) fn unset(host: &Host, name: &'static str, addresses: Pair) -> Result<(), Error> {
+pub(super) fn unset(
+    host: &LabHost,
+    name: &'static str,
+    addresses: EndAddresses,
+) -> Result<(), Error> {
     host.netlink("take addresses away", move |handle| async move {
         let index = link(&handle, name).await?.header.index;
         let mut found = handle
@@ -152,7 +156,7 @@ pub(super) fn unset(host: &Host, name: &'static str, addresses: Pair) -> Result<
 }
 
 /// Brings a link up or down.
-pub(super) fn turn(host: &Host, name: &'static str, up: bool) -> Result<(), Error> {
+pub(super) fn turn(host: &LabHost, name: &'static str, up: bool) -> Result<(), Error> {
     host.netlink("turn a link", move |handle| async move {
         let index = link(&handle, name).await?.header.index;
         let link = LinkUnspec::new_with_index(index);
@@ -162,7 +166,11 @@ pub(super) fn turn(host: &Host, name: &'static str, up: bool) -> Result<(), Erro
 }
 
 /// Adds default routes by way of this gateway.
-pub(super) fn route_by(host: &Host, name: &'static str, gateway: Pair) -> Result<(), Error> {
+pub(super) fn route_by(
+    host: &LabHost,
+    name: &'static str,
+    gateway: EndAddresses,
+) -> Result<(), Error> {
     host.netlink("add routes", move |handle| async move {
         let index = link(&handle, name).await?.header.index;
         let ipv4 = RouteMessageBuilder::<Ipv4Addr>::new()
@@ -181,7 +189,7 @@ pub(super) fn route_by(host: &Host, name: &'static str, gateway: Pair) -> Result
 }
 
 /// Clears a host's neighbour entries for this link.
-pub(super) fn forget_neighbours(host: &Host, name: &'static str) -> Result<(), Error> {
+pub(super) fn forget_neighbours(host: &LabHost, name: &'static str) -> Result<(), Error> {
     host.netlink("forget neighbours", move |handle| async move {
         let index = link(&handle, name).await?.header.index;
         let mut found = handle.neighbours().get().execute();

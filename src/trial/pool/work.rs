@@ -15,7 +15,7 @@ use crate::archive::save::Recording;
 use crate::archive::stem;
 use crate::capture::SNAPLEN;
 use crate::error::Error;
-use crate::trial::{Trial, Worker};
+use crate::trial::{CompletedTrial, Worker};
 use rstproof_core::report::{CaptureReport, TrialReport};
 use rstproof_core::scenario::{Family, Scenario};
 use rstproof_core::verdict::{NOT_PLAYED, RESOURCE_EXHAUSTED, Verdict};
@@ -240,7 +240,7 @@ fn finished(
     scenario: &'static Scenario,
     family: Family,
     run: u32,
-    trial: &Trial<'_>,
+    trial: &CompletedTrial<'_>,
 ) -> Result<FinishedTrial, Error> {
     let (evidence, judgement) = (trial.evidence, &trial.judgement);
     let verdict = judgement.verdict;
