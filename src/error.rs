@@ -169,13 +169,16 @@ pub(crate) fn program() -> String {
 /// Returns the cause of an input or output error, with its fix if known.
 pub(crate) fn reason(error: &std::io::Error) -> String {
     match error.raw_os_error() {
-        Some(code) => describe(Errno::from_raw(code)),
+        Some(number) => match Errno::from_raw(number) {
+            Errno::UnknownErrno => format!("error number {number}"),
+            errno => describe(errno),
+        },
         None => error.to_string(),
     }
 }
 
-/// Error numbers of exhausted limits, whichever call fails with them.
-const LIMITS: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS];
+/// Largest error number that a system call can return (`MAX_ERRNO`, linux/err.h).
+const MAX_ERRNO: i32 = 4095;
 
 /// Converts an error number of this host to that of evidence. Mapped by name, because architectures of Linux number
 /// some errors differently.
@@ -191,10 +194,19 @@ pub(crate) fn known_number(number: i32) -> Known {
     }
 }
 
-/// Adds the fix to the error text of a C library, if the text ends with one of the [`LIMITS`].
+/// Returns the error number of evidence for a failed call; 0 if the error has no number.
+pub(crate) fn known_of(error: &std::io::Error) -> Known {
+    error.raw_os_error().map_or(Known(0), known_number)
+}
+
+/// Adds the fix to the error text of a C library, if the text ends with an error that reports a limit.
 pub(crate) fn with_fix(words: String) -> String {
-    let reached = LIMITS.into_iter().find(|it| words.ends_with(it.desc()));
-    match reached.and_then(|it| known(it).fix()) {
+    let reached = (1..=MAX_ERRNO)
+        .map(Errno::from_raw)
+        .filter(|errno| words.ends_with(errno.desc()))
+        .map(known)
+        .find(|errno| errno.is_exhaustion());
+    match reached.and_then(Known::fix) {
         Some(fix) => format!("{words}; {fix}"),
         None => words,
     }
@@ -256,6 +268,13 @@ mod tests {
         );
         let words = "socket: Protocol not supported";
         assert_eq!(with_fix(words.to_owned()), words);
+    }
+
+    #[test]
+    fn an_error_without_a_name_keeps_its_number() {
+        let error = std::io::Error::from_raw_os_error(4000);
+        assert_eq!(reason(&error), "error number 4000");
+        assert_eq!(known_of(&error), Known(4000));
     }
 
     /// Names agree with the C library's where this host numbers its errors as the table of the core does.

@@ -36,13 +36,7 @@ use rstproof_core::scenario::{Awaited, Scenario, Target};
 use rstproof_core::transcript::{Call, Events, Op, Outcome, Role};
 
 fn failed(action: &str, address: SocketAddr, error: &io::Error) -> Error {
-    Error::system(format!("{action} {address}"), errno_of(error))
-}
-
-fn errno_of(error: &io::Error) -> SystemErrno {
-    error
-        .raw_os_error()
-        .map_or(SystemErrno::UnknownErrno, SystemErrno::from_raw)
+    Error::io(format!("{action} {address}"), error)
 }
 
 /// Client and server socket of one trial, while they are open.
@@ -287,7 +281,7 @@ impl<'a> Runner<'a> {
                 .map_err(|error| failed("set O_NONBLOCK on", address, &error))?;
             match socket.connect(&SockAddr::from(self.server_address)) {
                 Ok(()) => {}
-                Err(error) if errno_of(&error) == SystemErrno::EINPROGRESS => {}
+                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
                 Err(error) => return Err(failed("connect", self.server_address, &error)),
             }
             if sends {

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno as SystemErrno;
 use socket2::{SockAddr, Socket};
 
-use super::errno_of;
 use super::socket_set::drop_all;
 use crate::clock;
-use crate::error::{Error, known};
+use crate::error::{Error, known_of};
 use crate::sys;
 use rstproof_core::scenario::CALL_BOUND;
 use rstproof_core::time::Timestamp;
@@ -99,9 +98,7 @@ pub(super) fn call_on(
         Op::NonBlocking => socket.set_nonblocking(true)?,
         Op::SocketError => {
             let error = socket.take_error()?;
-            return Ok(Outcome::SocketError(
-                error.map(|error| known(errno_of(&error))),
-            ));
+            return Ok(Outcome::SocketError(error.map(|error| known_of(&error))));
         }
         Op::PeerName => {
             socket.peer_addr()?;
@@ -151,14 +148,13 @@ pub(super) fn accept_from(listener: &Socket, client: SocketAddr) -> io::Result<S
 }
 
 fn failure(error: &io::Error, began: Timestamp, ended: Timestamp) -> Outcome {
-    let errno = errno_of(error);
     // A call that reaches its time bound fails with EAGAIN, or EINPROGRESS from connect.
-    let bounded = matches!(errno, SystemErrno::EAGAIN | SystemErrno::EINPROGRESS);
+    let bounded = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINPROGRESS));
     let spent = u128::from(ended.since(began).unsigned_abs());
     // The bound never ends early, except for rounding to the ticks of the kernel's clock.
     if bounded && spent >= CALL_BOUND.as_nanos() * 49 / 50 {
         Outcome::Unfinished
     } else {
-        Outcome::Failed(known(errno))
+        Outcome::Failed(known_of(error))
     }
 }

@@ -5,11 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
-use super::{errno_of, failed};
-use crate::error::Error;
+use super::failed;
+use crate::error::{Error, reason};
 use crate::lab::hosts::LabHost;
 use crate::lab::ports::{closed_port, firewalled_port, own_port, ports};
 use crate::lab::routes;
@@ -97,7 +96,7 @@ impl SocketSet {
         // Connections of an earlier run in TIME-WAIT do not block the port.
         listener
             .set_reuse_address(true)
-            .map_err(|error| Error::system("set SO_REUSEADDR", errno_of(&error)))?;
+            .map_err(|error| Error::io("set SO_REUSEADDR", &error))?;
         let listener_address = bind(&listener, ip, port)?;
         listener
             .listen(BACKLOG)
@@ -282,12 +281,12 @@ pub fn no_multipath(family: Family) -> Option<String> {
         Family::Ipv6 => Domain::IPV6,
     };
     let error = Socket::new(domain, Type::STREAM, Some(Protocol::MPTCP)).err()?;
-    Some(match errno_of(&error) {
-        Errno::ENOPROTOOPT => {
+    Some(match error.raw_os_error() {
+        Some(libc::ENOPROTOOPT) => {
             "it is switched off; `sudo sysctl net.mptcp.enabled=1` mends it".to_owned()
         }
-        Errno::EPROTONOSUPPORT | Errno::EINVAL => "this kernel has none".to_owned(),
-        other => other.to_string(),
+        Some(libc::EPROTONOSUPPORT | libc::EINVAL) => "this kernel has none".to_owned(),
+        _ => reason(&error),
     })
 }
 
@@ -303,7 +302,7 @@ fn tcp_socket(ip: IpAddr, multipath: bool) -> Result<Socket, Error> {
         Protocol::TCP
     };
     Socket::new(domain, Type::STREAM, Some(protocol))
-        .map_err(|error| Error::system("make a TCP socket", errno_of(&error)))
+        .map_err(|error| Error::io("make a TCP socket", &error))
 }
 
 fn bind(socket: &Socket, ip: IpAddr, port: u16) -> Result<SocketAddr, Error> {

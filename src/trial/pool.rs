@@ -156,7 +156,7 @@ impl PoolState {
             return Orphaned::TakenOver;
         }
         let mut queues = [&self.fast, &self.slow].into_iter();
-        if queues.any(|queue| queue.workers.load(Ordering::Relaxed) > 0) {
+        if queues.any(Queue::has_workers) {
             Orphaned::Unplayed(all_unplayed(queue, error))
         } else {
             Orphaned::NoWorkerLeft
@@ -219,8 +219,8 @@ impl Pool {
         let hosts = plan.pairs.iter().any(are_between_hosts);
         let share = room.share(fast_workers, slow_workers, hosts)?;
         let (fast_workers, slow_workers) = (share.fast, share.slow);
-        fast.workers.store(fast_workers, Ordering::Relaxed);
-        slow.workers.store(slow_workers, Ordering::Relaxed);
+        fast.register(fast_workers);
+        slow.register(slow_workers);
         let (sender, events) = mpsc::channel(CHANNEL_CAPACITY);
         let (pass, gate) = watch::channel(());
         let shared = Arc::new(PoolState {

@@ -7,13 +7,13 @@ use rstproof_core::scenario::{Family, Scenario};
 
 /// Queue of trials, taken in order.
 pub(super) struct Queue {
-    pub(super) pairs: Vec<(&'static Scenario, Family)>,
-    pub(super) repeat: u32,
-    pub(super) next: AtomicU64,
+    pairs: Vec<(&'static Scenario, Family)>,
+    repeat: u32,
+    next: AtomicU64,
     /// Number of trials that a worker takes at a time.
-    pub(super) chunk: u64,
+    chunk: u64,
     /// Number of workers that take from the queue, or may still start to.
-    pub(super) workers: AtomicUsize,
+    workers: AtomicUsize,
 }
 
 impl Queue {
@@ -29,8 +29,22 @@ impl Queue {
     }
 
     /// Unregisters a worker. Returns true if it was the last one of this queue.
+    ///
+    /// Sequentially consistent, as is [`has_workers`](Self::has_workers): the last workers of two queues may leave at
+    /// the same time, each unregisters from its own queue and then asks the other one, and at least one of them must
+    /// see that nobody is left. With weaker orderings both could read the other counter as it was before.
     pub(super) fn is_left_by_last(&self) -> bool {
-        self.workers.fetch_sub(1, Ordering::Relaxed) == 1
+        self.workers.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    /// Returns true if workers take from the queue, or may still start to.
+    pub(super) fn has_workers(&self) -> bool {
+        self.workers.load(Ordering::SeqCst) > 0
+    }
+
+    /// Registers the workers of this queue, before they start.
+    pub(super) fn register(&self, workers: usize) {
+        self.workers.store(workers, Ordering::SeqCst);
     }
 
     pub(super) fn trials(&self) -> u64 {
