@@ -6,9 +6,10 @@
 mod directory;
 mod input;
 mod new_file;
-mod place;
+mod owner;
 
 pub(crate) use directory::names_in;
 pub use directory::{Directory, Lock};
 pub use input::{Input, Inputs, inputs};
-pub use new_file::{Manner, NewFile, Owner, write_whole};
+pub use new_file::{Manner, NewFile, write_whole};
+pub use owner::Owner;

@@ -4,6 +4,9 @@
 //! parent directory may replace it, also with a link, while root is saving. A new directory is created relative to its
 //! open parent for the same reason.
 
+mod entries;
+mod new_directory;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -12,19 +15,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, open, openat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, linkat, unlinkat};
 use rustix::fs::{FlockOperation, flock};
 
-use super::new_file::{MODE, Owner};
-use super::place::Place;
+pub(crate) use self::entries::names_in;
+use self::entries::{DIRECTORY, all, failed, find};
+use self::new_directory::NewDirectory;
+use super::owner::Owner;
 use crate::error::Error;
 
-/// Flags for opening any directory.
-pub(super) const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
+/// Mode of new files, less the umask: readable by all, writable by the owner.
+const MODE: Mode = Mode::from_bits_truncate(0o644);
 
 /// Open directory.
 #[derive(Clone, Debug)]
@@ -32,7 +36,7 @@ pub struct Directory {
     fd: Arc<OwnedFd>,
     path: PathBuf,
     /// Location at which the directory was created, if it did not exist before.
-    made: Option<Arc<Place>>,
+    made: Option<Arc<NewDirectory>>,
 }
 
 /// Lock on a directory. While it exists no other run saves in the directory, unless the file system has no locks.
@@ -64,8 +68,9 @@ impl Directory {
     pub fn open_or_make(path: &Path, owner: Option<Owner>) -> Result<Self, Error> {
         match Self::opened(path) {
             Err(Errno::ENOENT) => {
-                let place = Place::of(path).map_err(|errno| failed("create", path, errno))?;
-                Self::make(place, path, owner)
+                let location =
+                    NewDirectory::at(path).map_err(|errno| failed("create", path, errno))?;
+                Self::make(location, path, owner)
             }
             opened => opened.map_err(|errno| failed("open", path, errno)),
         }
@@ -84,24 +89,24 @@ impl Directory {
         })
     }
 
-    pub(super) fn make(place: Place, path: &Path, owner: Option<Owner>) -> Result<Self, Error> {
-        place
+    fn make(location: NewDirectory, path: &Path, owner: Option<Owner>) -> Result<Self, Error> {
+        location
             .make()
             .map_err(|errno| failed("create", path, errno))?;
-        let fd = place
+        let fd = location
             .open_made(path, owner)
-            .inspect_err(|_| place.remove())?;
+            .inspect_err(|_| location.remove())?;
         Ok(Self {
             fd: Arc::new(fd),
             path: path.to_owned(),
-            made: Some(Arc::new(place)),
+            made: Some(Arc::new(location)),
         })
     }
 
     /// Removes the directory if it is empty and did not exist before.
     pub fn remove_if_unused(&self) {
-        if let Some(place) = &self.made {
-            place.remove();
+        if let Some(location) = &self.made {
+            location.remove();
         }
     }
 
@@ -310,47 +315,6 @@ fn is_temporary_name(name: &OsStr) -> bool {
     digits.is_some_and(|it| it.len() == 16 && it.iter().all(is_digit))
 }
 
-/// Returns the names of all entries of the directory at this path, sorted.
-///
-/// [`std::fs::read_dir`] panics if the directory cannot be closed, which fails with EIO on some file systems.
-pub(crate) fn names_in(path: &Path) -> io::Result<Vec<OsString>> {
-    let mut names = all(open(path, DIRECTORY, Mode::empty())?, |_| true)?;
-    names.sort();
-    Ok(names)
-}
-
-/// Returns the names of all entries of a directory for which the predicate is true.
-fn all(fd: impl AsFd, wanted: impl Fn(&OsStr) -> bool) -> nix::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in Dir::openat(fd, ".", DIRECTORY, Mode::empty())? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name != "." && name != ".." && wanted(name) {
-            names.push(name.to_owned());
-        }
-    }
-    Ok(names)
-}
-
-/// Returns the name of any entry of a directory for which the predicate is true.
-pub(super) fn find(
-    fd: impl AsFd,
-    wanted: impl Fn(&OsStr) -> bool,
-) -> nix::Result<Option<OsString>> {
-    for entry in Dir::openat(fd, ".", DIRECTORY, Mode::empty())? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if name != "." && name != ".." && wanted(name) {
-            return Ok(Some(name.to_owned()));
-        }
-    }
-    Ok(None)
-}
-
-pub(super) fn failed(action: &'static str, path: &Path, errno: Errno) -> Error {
-    Error::file(action, path, &errno.into())
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::fs;
@@ -382,7 +346,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_takes_the_place_of_the_directory_gets_no_files() {
+    fn what_takes_the_location_of_the_directory_gets_no_files() {
         let (home, path, victim) = home();
         let moved = home.path().join("moved");
         let directory = make(&path);

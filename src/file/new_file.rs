@@ -8,17 +8,11 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::fchown;
-use std::path::{Path, PathBuf};
-
-use nix::sys::stat::Mode;
-use nix::unistd::geteuid;
+use std::path::PathBuf;
 
 use super::directory::Directory;
-use crate::error::{Error, reason};
-
-/// Mode of new files, less the umask: readable by all, writable by the owner.
-pub(super) const MODE: Mode = Mode::from_bits_truncate(0o644);
+use super::owner::Owner;
+use crate::error::Error;
 
 /// Options for creating files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,49 +21,6 @@ pub struct Manner {
     pub replace: bool,
     /// New owner of the files, if not the effective user.
     pub owner: Option<Owner>,
-}
-
-/// User and group that files are given to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-}
-
-impl Owner {
-    /// Returns the user who became root with `sudo`. `None` if the effective user is not root or the variables of
-    /// `sudo` name no other user.
-    #[must_use]
-    pub fn behind_sudo() -> Option<Self> {
-        // Any user can set the variables, but only root can give files away.
-        if !geteuid().is_root() {
-            return None;
-        }
-        let number = |name| std::env::var(name).ok()?.parse().ok();
-        Self::of_numbers(number("SUDO_UID"), number("SUDO_GID"))
-    }
-
-    fn of_numbers(uid: Option<u32>, gid: Option<u32>) -> Option<Self> {
-        // To fchown(2), `(uid_t) -1` means "leave unchanged".
-        let (uid, gid) = (uid?, gid?);
-        (uid != 0 && uid != u32::MAX && gid != u32::MAX).then_some(Self { uid, gid })
-    }
-
-    pub(super) fn take(self, file: &File, path: &Path) -> Result<(), Error> {
-        fchown(file, Some(self.uid), Some(self.gid)).map_err(|error| self.refused(path, &error))
-    }
-
-    fn refused(self, path: &Path, error: &io::Error) -> Error {
-        Error::File {
-            action: "give away",
-            path: path.to_owned(),
-            reason: format!(
-                "{}; it would belong to user {} of SUDO_UID, unset that to keep it as root's",
-                reason(error),
-                self.uid
-            ),
-        }
-    }
 }
 
 /// Creates a file with this content. Only a process that is killed meanwhile leaves a partial file behind.
@@ -436,24 +387,6 @@ mod tests {
         for (name, most) in [("small", 0o644), ("new", 0o644), ("put", 0o644)] {
             let mode = path(name).metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o7777 & !most, 0, "{name}: {mode:o}");
-        }
-    }
-
-    #[test]
-    fn root_and_no_user_at_all_are_nobody_to_give_files_to() {
-        let owner = Owner {
-            uid: 1000,
-            gid: 100,
-        };
-        assert_eq!(Owner::of_numbers(Some(1000), Some(100)), Some(owner));
-        for (uid, gid) in [
-            (Some(0), Some(0)),
-            (None, Some(100)),
-            (Some(1000), None),
-            (Some(u32::MAX), Some(100)),
-            (Some(1000), Some(u32::MAX)),
-        ] {
-            assert_eq!(Owner::of_numbers(uid, gid), None);
         }
     }
 }

@@ -10,20 +10,20 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-use super::directory::{DIRECTORY, failed, find};
-use super::new_file::Owner;
+use super::entries::{DIRECTORY, failed, find};
 use crate::error::Error;
+use crate::file::owner::Owner;
 
 /// Location of a new directory: the open parent and a name in it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct NewDirectory {
     parent: OwnedFd,
     name: OsString,
 }
 
-impl Place {
+impl NewDirectory {
     /// Opens the parent directory, which must exist. A link to it is followed now and never again.
-    pub(super) fn of(path: &Path) -> nix::Result<Self> {
+    pub(super) fn at(path: &Path) -> nix::Result<Self> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Errno::ENOENT);
         };
@@ -107,10 +107,10 @@ mod tests {
         fs::create_dir(&parent).unwrap();
         fs::create_dir(victim.join("new")).unwrap();
         let path = parent.join("new");
-        let place = Place::of(&path).unwrap();
+        let location = NewDirectory::at(&path).unwrap();
         fs::rename(&parent, &moved).unwrap();
         symlink(&victim, &parent).unwrap();
-        let made = Directory::make(place, &path, Some(oneself())).unwrap();
+        let made = Directory::make(location, &path, Some(oneself())).unwrap();
         made.create_new("a").unwrap();
         assert_eq!(names(&moved.join("new")), ["a"]);
         assert_eq!(names(&victim.join("new")).len(), 0);
@@ -124,23 +124,23 @@ mod tests {
     fn what_takes_the_place_of_a_new_one_is_not_given_away() {
         let (_home, path, victim) = home();
         fs::write(victim.join("precious"), "").unwrap();
-        let refused = |place: &Place| {
-            let error = place.open_made(&path, Some(oneself())).unwrap_err();
+        let refused = |location: &NewDirectory| {
+            let error = location.open_made(&path, Some(oneself())).unwrap_err();
             assert!(error.to_string().contains("took its place"), "{error}");
         };
-        let place = Place::of(&path).unwrap();
-        refused(&place);
+        let location = NewDirectory::at(&path).unwrap();
+        refused(&location);
         symlink(&victim, &path).unwrap();
-        refused(&place);
+        refused(&location);
         fs::remove_file(&path).unwrap();
         fs::write(&path, "").unwrap();
-        refused(&place);
+        refused(&location);
         fs::remove_file(&path).unwrap();
         // A directory that the same user created earlier.
         fs::rename(&victim, &path).unwrap();
-        refused(&place);
+        refused(&location);
         fs::remove_file(path.join("precious")).unwrap();
-        place.open_made(&path, Some(oneself())).unwrap();
+        location.open_made(&path, Some(oneself())).unwrap();
     }
 
     #[test]

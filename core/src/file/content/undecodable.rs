@@ -3,7 +3,6 @@
 use std::io;
 
 use super::super::Compression;
-use super::zstd::LARGEST_WINDOW;
 
 /// Failure to decompress a file to its end. It is the inner error of an [`io::Error`], whose kind is `UnexpectedEof`
 /// if the file is cut off.
@@ -19,6 +18,9 @@ pub struct Undecodable {
     /// Problem that was detected.
     pub cause: Cause,
 }
+
+/// Largest window of zstd that is accepted, in bytes. `zstd -d` has the same limit (`ZSTD_WINDOWLOG_LIMIT_DEFAULT`).
+pub(super) const LARGEST_WINDOW: u64 = 128 << 20;
 
 /// Problem of a compressed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

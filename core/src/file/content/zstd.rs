@@ -10,10 +10,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::super::Compression;
 use super::source::Source;
-use super::undecodable::Cause;
-
-/// Largest window of zstd that is accepted, in bytes. `zstd -d` has the same limit (`ZSTD_WINDOWLOG_LIMIT_DEFAULT`).
-pub(super) const LARGEST_WINDOW: u64 = 128 << 20;
+use super::undecodable::{Cause, LARGEST_WINDOW};
 
 /// Frame of zstd.
 pub(super) struct Zstd<R> {
