@@ -9,7 +9,7 @@ use rstproof_core::time::Timestamp;
 use crate::error::Error;
 
 /// Returns the current time of `CLOCK_REALTIME`, read from the vDSO (some 20 ns).
-pub fn now() -> Result<Timestamp, Error> {
+pub(crate) fn now() -> Result<Timestamp, Error> {
     read(ClockId::CLOCK_REALTIME).map(Timestamp)
 }
 

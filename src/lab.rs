@@ -12,8 +12,8 @@ pub(crate) mod hosts;
 mod interface;
 mod netlink;
 pub mod ports;
-pub mod routes;
-pub mod settings;
+pub(crate) mod routes;
+pub(crate) mod settings;
 pub(crate) mod sysctl;
 
 use std::fs;

@@ -10,7 +10,7 @@
 
 mod blocked;
 mod call;
-pub mod child;
+pub(crate) mod child;
 mod socket_set;
 mod wait;
 
@@ -27,7 +27,7 @@ use socket2::{SockAddr, Socket};
 
 use self::blocked::Blocked;
 use self::call::{accept_from, call_on, closed, length, timed};
-pub use self::socket_set::{Endpoints, SocketSet, client_port, no_multipath};
+pub(crate) use self::socket_set::{Endpoints, SocketSet, client_port, no_multipath};
 use self::wait::{holds, in_proc, is_hung_up, leaves_state};
 use crate::error::Error;
 use crate::lab::destroy;
@@ -64,7 +64,7 @@ impl ConnectionSockets {
 }
 
 /// Sockets and addresses of one trial.
-pub struct Runner<'a> {
+pub(crate) struct Runner<'a> {
     /// Path of the program that child processes run.
     program: &'a Path,
     /// Open listeners that belong to this trial, if it has any.
@@ -87,7 +87,7 @@ pub struct Runner<'a> {
 impl<'a> Runner<'a> {
     /// Prepares the client's socket and the listeners; sends nothing yet. `program` is the program that child
     /// processes run, `buffer` is scratch space.
-    pub fn ready(
+    pub(crate) fn ready(
         mut socket_set: SocketSet,
         scenario: &Scenario,
         program: &'a Path,
@@ -130,7 +130,7 @@ impl<'a> Runner<'a> {
 
     /// Returns the port that the next trial's client binds to.
     #[must_use]
-    pub fn next_client_port(&self) -> u16 {
+    pub(crate) fn next_client_port(&self) -> u16 {
         self.socket_set.next_client_port()
     }
 
@@ -144,13 +144,13 @@ impl<'a> Runner<'a> {
 
     /// Returns the client's address and the address that it connects to.
     #[must_use]
-    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+    pub(crate) fn addresses(&self) -> (SocketAddr, SocketAddr) {
         (self.client_address, self.server_address)
     }
 
     /// Makes one call. Returns `None` if the descriptor for it does not exist, because an earlier call deviated from
     /// the script.
-    pub fn call(&mut self, role: Role, op: Op) -> Result<Option<Call>, Error> {
+    pub(crate) fn call(&mut self, role: Role, op: Op) -> Result<Option<Call>, Error> {
         match op {
             Op::Accept => {
                 let listener = match self.target {
@@ -244,7 +244,7 @@ impl<'a> Runner<'a> {
 
     /// Starts a blocking call; `nth` is its index in the transcript. Returns its placeholder there until
     /// [`end`](Self::end).
-    pub fn begin(&mut self, role: Role, op: Op, nth: usize) -> Result<Option<Call>, Error> {
+    pub(crate) fn begin(&mut self, role: Role, op: Op, nth: usize) -> Result<Option<Call>, Error> {
         let Some(socket) = self.sockets.of(role).cloned() else {
             return Ok(None);
         };
@@ -260,7 +260,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Waits until the blocking call of this role returns. Returns its index in the transcript, and the result.
-    pub fn end(&mut self, role: Role) -> Result<Option<(usize, Call)>, Error> {
+    pub(crate) fn end(&mut self, role: Role) -> Result<Option<(usize, Call)>, Error> {
         let is_it = |(_, blocked): &(usize, Blocked)| blocked.so_far().role == role;
         let Some(place) = self.blocked.iter().position(is_it) else {
             return Ok(None);
@@ -271,7 +271,7 @@ impl<'a> Runner<'a> {
 
     /// Makes other clients connect and stay connected. Waits until each is in the queue of the trial's listener before
     /// the next one connects: loopback may defer receive processing.
-    pub fn others(&mut self, count: u8, sends: bool) -> Result<(), Error> {
+    pub(crate) fn others(&mut self, count: u8, sends: bool) -> Result<(), Error> {
         let ask = |errno| Error::system("ask a listener for its queue", errno);
         for waiting in 1..=u32::from(count) {
             let (socket, address) = self.socket_set.client(false)?;
@@ -318,7 +318,7 @@ impl<'a> Runner<'a> {
     /// Waits, for at most [`CALL_BOUND`], until the receiving socket has processed the segment that the capture has
     /// shown. Returns true if it has. The tap comes before TCP, which may be running on another CPU. Neither query
     /// clears a pending socket error.
-    pub fn settle(&self, awaited: Awaited) -> Result<bool, Error> {
+    pub(crate) fn settle(&self, awaited: Awaited) -> Result<bool, Error> {
         let receiver = |role: Role| self.sockets.of(role.peer());
         match awaited {
             Awaited::FinFrom(role) => {
@@ -359,13 +359,13 @@ impl<'a> Runner<'a> {
 
     /// Returns true if this end has a socket of its own.
     #[must_use]
-    pub fn has_socket(&self, role: Role) -> bool {
+    pub(crate) fn has_socket(&self, role: Role) -> bool {
         self.sockets.of(role).is_some()
     }
 
     /// Waits until everything that this end's socket has sent is acknowledged. Returns false if the bound was
     /// exceeded.
-    pub fn is_acknowledged(&self, role: Role) -> Result<bool, Error> {
+    pub(crate) fn is_acknowledged(&self, role: Role) -> Result<bool, Error> {
         let Some(socket) = self.sockets.of(role) else {
             return Ok(true);
         };
@@ -374,7 +374,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Waits until this end's connection is established or has failed. Returns false if the bound was exceeded.
-    pub fn is_established(&self, role: Role) -> Result<bool, Error> {
+    pub(crate) fn is_established(&self, role: Role) -> Result<bool, Error> {
         let Some(socket) = self.sockets.of(role) else {
             return Ok(true);
         };
@@ -385,7 +385,7 @@ impl<'a> Runner<'a> {
 
     /// Waits until a timer ends this end's connection, for at most [`CALL_BOUND`], which is longer than any timer of
     /// the catalogue. Returns true if one did.
-    pub fn dies(&self, role: Role) -> Result<bool, Error> {
+    pub(crate) fn dies(&self, role: Role) -> Result<bool, Error> {
         let Some(socket) = self.sockets.of(role) else {
             return Ok(true);
         };
@@ -393,7 +393,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Returns true if the kernel still keeps state of the connection on this end's side, whose socket was closed.
-    pub fn is_kept(&self, role: Role) -> Result<bool, Error> {
+    pub(crate) fn is_kept(&self, role: Role) -> Result<bool, Error> {
         let path = self.table();
         let table = fs::read_to_string(path).map_err(|error| Error::file("read", path, &error))?;
         Ok(self.state_in(&table, role).is_some())
@@ -426,7 +426,7 @@ impl<'a> Runner<'a> {
 
     /// Closes everything that is still open, with an abort, so that nothing of this trial is sent later. Returns the
     /// socket set for the next trial.
-    pub fn tear_down(mut self) -> SocketSet {
+    pub(crate) fn tear_down(mut self) -> SocketSet {
         if let Some(child) = &mut self.child {
             let _ = child::end(child, false);
         }

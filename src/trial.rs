@@ -8,15 +8,15 @@
 //! returned its frames are in the ring already and no draining thread has to be woken: a wake-up per trial costs more
 //! than the trial.
 //!
-//! [`Worker`] is the entry; [`pool`] runs many workers side by side.
+//! [`Worker`] is the entry; `pool` runs many workers side by side.
 
 mod decoy;
 mod forge;
-pub mod pool;
+pub(crate) mod pool;
 mod run;
 mod script;
 mod settings;
-pub mod stall;
+pub(crate) mod stall;
 mod test_bed;
 mod worker;
 

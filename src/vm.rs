@@ -2,11 +2,11 @@
 //! evidence.
 //!
 //! No root, network, disk image or download is needed: the guest's filesystem is made from what this host has
-//! (`initramfs`), and the evidence comes back over a serial line (`bundle`). [`guest`] is the part that runs inside.
+//! (`initramfs`), and the evidence comes back over a serial line (`bundle`). `guest` is the part that runs inside.
 
 mod bundle;
 mod cpio;
-pub mod guest;
+pub(crate) mod guest;
 mod initramfs;
 pub mod kernel_image;
 mod modules;

@@ -97,7 +97,6 @@ impl<'a> Check<'a> {
         let done = FinishedTrial {
             scenario: trial.scenario,
             family: trial.family,
-            run: trial.run,
             verdict: report.verdict,
             report: Some(Box::new(report)),
             text: None,

@@ -10,7 +10,7 @@ use rstproof_core::scenario::{Family, Route};
 /// Returns the address that this route leads to: one reserved for documentation (RFC 5737, RFC 3849), so no real host
 /// has it.
 #[must_use]
-pub fn destination(route: Route, family: Family) -> IpAddr {
+pub(crate) fn destination(route: Route, family: Family) -> IpAddr {
     let nth = Route::ALL.iter().position(|it| *it == route).unwrap_or(0);
     let nth = u8::try_from(nth).unwrap_or(0) + 1;
     match family {

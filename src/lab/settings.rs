@@ -8,26 +8,29 @@
 //!
 //! A setting whose value is as good as the default is never written.
 
+#[cfg(test)]
+mod irrelevant;
 mod table;
 
 use std::io;
 use std::ops::RangeInclusive;
 
 use self::table::LOOPBACK_MTU;
-pub use self::table::{IRRELEVANT, RELIED_ON};
+pub(crate) use self::table::RELIED_ON;
 use super::sysctl::{self, Obstacle};
 use crate::sources::host::tcp_of_sockstat;
 use rstproof_core::scenario::{Family, Scenario};
 
 /// Kernel setting, its acceptable values, and the scenarios that rely on it.
 #[derive(Debug)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// Name as in `sysctl`.
     pub name: &'static str,
     /// Values that give the results that scenarios expect: a range for each word of the setting.
     pub good: &'static [RangeInclusive<i64>],
     /// Default of the kernel, written if the value is not a good one.
     pub usual: &'static str,
+    #[expect(dead_code, reason = "the source of the row, for its readers")]
     /// Effect of the setting, and the kernel function that reads it.
     pub why: &'static str,
     /// True if a new network namespace inherits the value of the initial one instead of the kernel's default.
@@ -40,7 +43,7 @@ pub struct Setting {
 
 /// Setting whose value is not a good one, and is not changed.
 #[derive(Clone, Debug)]
-pub struct Unmet {
+pub(crate) struct Unmet {
     setting: &'static Setting,
     /// Value in this namespace.
     value: String,
@@ -175,6 +178,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
+    use super::irrelevant::IRRELEVANT;
     use super::*;
     use rstproof_core::scenario::ALL;
 

@@ -22,7 +22,7 @@ use crate::lab::firewall::comes_before;
 use rstproof_core::scenario::CALL_BOUND;
 
 /// Name of the hidden command.
-pub const COMMAND: &str = "hold-socket";
+pub(crate) const COMMAND: &str = "hold-socket";
 
 /// Starts a child with this socket as its standard input, and returns once the child holds no other descriptor of
 /// this process. Until then it has copies of all descriptors, so no other trial may be running.
@@ -78,7 +78,7 @@ pub(super) fn end(child: &mut Child, itself: bool) -> io::Result<bool> {
 
 /// Runs the child: waits until it is killed or receives SIGTERM. `parent` is the process that started it. The
 /// privileges are dropped already.
-pub fn hold(parent: i32) -> Result<(), Error> {
+pub(crate) fn hold(parent: i32) -> Result<(), Error> {
     let failed = |errno: Errno| Error::system("hold a socket", errno);
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed)?;
     let signals: SigSet = [Signal::SIGTERM].into_iter().collect();

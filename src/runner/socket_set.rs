@@ -21,7 +21,7 @@ const CLIENT_PORTS: RangeInclusive<u16> = 20_000..=32_000;
 
 /// Returns a client port chosen by an arbitrary number.
 #[must_use]
-pub fn client_port(any: u32) -> u16 {
+pub(crate) fn client_port(any: u32) -> u16 {
     let count = u32::from(CLIENT_PORTS.end() - CLIENT_PORTS.start()) + 1;
     let nth = u16::try_from(any % count).unwrap_or(0);
     CLIENT_PORTS.start() + nth
@@ -32,7 +32,7 @@ const BACKLOG: i32 = 4096;
 
 /// Addresses of the two ends, and the hosts on which sockets are created if not on this one.
 #[derive(Clone, Debug)]
-pub struct Endpoints {
+pub(crate) struct Endpoints {
     /// Address of the client.
     pub client: IpAddr,
     /// Address of the server.
@@ -46,7 +46,7 @@ pub struct Endpoints {
 impl Endpoints {
     /// Returns the endpoints of a trial whose ends are both on this host, at this address.
     #[must_use]
-    pub fn local(ip: IpAddr) -> Self {
+    pub(crate) fn local(ip: IpAddr) -> Self {
         Self {
             client: ip,
             server: ip,
@@ -73,7 +73,7 @@ impl Endpoints {
 }
 
 /// Server addresses and the sockets that hold them, kept from trial to trial.
-pub struct SocketSet {
+pub(crate) struct SocketSet {
     /// Addresses and hosts of client and server.
     endpoints: Endpoints,
     listener: Socket,
@@ -90,7 +90,7 @@ pub struct SocketSet {
 
 impl SocketSet {
     /// Listens at the server's end on `port`, and binds the port after it without listening.
-    pub fn open(endpoints: Endpoints, port: u16) -> Result<Self, Error> {
+    pub(crate) fn open(endpoints: Endpoints, port: u16) -> Result<Self, Error> {
         let ip = endpoints.server;
         let listener = endpoints.socket(Role::Server, false)?;
         // Connections of an earlier run in TIME-WAIT do not block the port.
@@ -120,21 +120,21 @@ impl SocketSet {
 
     /// Returns the port that the next client binds to.
     #[must_use]
-    pub fn next_client_port(&self) -> u16 {
+    pub(crate) fn next_client_port(&self) -> u16 {
         self.next_client_port
     }
 
     /// Returns this set with `client_port` as the next client port: segments of an earlier set may still arrive
     /// at the ports before.
     #[must_use]
-    pub fn with_next_client_port(mut self, client_port: u16) -> Self {
+    pub(crate) fn with_next_client_port(mut self, client_port: u16) -> Self {
         self.next_client_port = client_port;
         self
     }
 
     /// Returns the address that a client connects to for this target.
     #[must_use]
-    pub fn server_address(&self, target: Target) -> SocketAddr {
+    pub(crate) fn server_address(&self, target: Target) -> SocketAddr {
         match target {
             Target::Listener | Target::Itself => self.listener_address,
             Target::OwnListener(_) | Target::Deaf => self.own_address,
@@ -275,7 +275,7 @@ pub(super) fn drop_all(socket: &Socket) -> io::Result<()> {
 
 /// Returns the reason why this namespace has no Multipath TCP sockets; `None` if it has.
 #[must_use]
-pub fn no_multipath(family: Family) -> Option<String> {
+pub(crate) fn no_multipath(family: Family) -> Option<String> {
     let domain = match family {
         Family::Ipv4 => Domain::IPV4,
         Family::Ipv6 => Domain::IPV6,

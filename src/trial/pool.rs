@@ -35,7 +35,7 @@ use rstproof_core::verdict::Verdict;
 
 /// Run of trials: scenarios, repetitions and workers.
 #[derive(Clone, Debug)]
-pub struct RunPlan {
+pub(crate) struct RunPlan {
     /// Settings of all trials.
     pub settings: Settings,
     /// Scenarios with the family to run them over, in order.
@@ -53,7 +53,7 @@ pub struct RunPlan {
 impl RunPlan {
     /// Returns the pairs of scenarios and families that can be run, ordered by scenario, then by family.
     #[must_use]
-    pub fn pairs_of(
+    pub(crate) fn pairs_of(
         scenarios: &[&'static Scenario],
         families: &[Family],
     ) -> Vec<(&'static Scenario, Family)> {
@@ -69,20 +69,18 @@ impl RunPlan {
 
     /// Returns the number of trials.
     #[must_use]
-    pub fn trials(&self) -> u64 {
+    pub(crate) fn trials(&self) -> u64 {
         self.pairs.len() as u64 * u64::from(self.repeat)
     }
 }
 
 /// Trial that has ended.
 #[derive(Debug)]
-pub struct FinishedTrial {
+pub(crate) struct FinishedTrial {
     /// Scenario of the trial.
     pub scenario: &'static Scenario,
     /// Address family of the trial.
     pub family: Family,
-    /// Number of the repetition, from 1.
-    pub run: u32,
     /// Verdict; `None` if the trial was skipped.
     pub verdict: Option<Verdict>,
     /// Report, if needed.
@@ -93,7 +91,7 @@ pub struct FinishedTrial {
 
 /// Event sent by a worker.
 #[derive(Debug)]
-pub enum PoolEvent {
+pub(crate) enum PoolEvent {
     /// A capture was opened.
     Opened {
         /// Interface name.
@@ -125,7 +123,7 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(50);
 const CHANNEL_CAPACITY: usize = 16;
 
 /// Pool of running workers.
-pub struct Pool {
+pub(crate) struct Pool {
     /// Trials of workers that could not be started.
     unplayed: Vec<FinishedTrial>,
     events: mpsc::Receiver<PoolEvent>,
@@ -191,7 +189,7 @@ enum WorkerKind {
 
 impl Pool {
     /// Starts the workers. Fails if there are too few file descriptors or no worker could be started.
-    pub fn start(mut plan: RunPlan) -> Result<Self, Error> {
+    pub(crate) fn start(mut plan: RunPlan) -> Result<Self, Error> {
         let room = FileLimit::of_process();
         // Before workers exist: their namespaces do not have these limits.
         host::read_host_limits();
@@ -262,7 +260,7 @@ impl Pool {
     }
 
     /// Returns the next event of a worker; `None` when all workers have ended.
-    pub async fn next(&mut self) -> Option<PoolEvent> {
+    pub(crate) async fn next(&mut self) -> Option<PoolEvent> {
         if !self.unplayed.is_empty() {
             return Some(PoolEvent::Finished(mem::take(&mut self.unplayed)));
         }
@@ -270,7 +268,7 @@ impl Pool {
     }
 
     /// Asks all workers to end after their current trial.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         // Relaxed: seen late, it costs one more trial at most.
         self.shared.stop.store(true, Ordering::Relaxed);
     }

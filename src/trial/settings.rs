@@ -26,7 +26,7 @@ pub struct Settings {
     pub needs: Needs,
     /// True if the capture ring needs room for one trial only.
     pub small_ring: bool,
-    /// Name of the recorder, if each trial's fence carries the hash of its calls ([`archive::recorder`]).
+    /// Name of the recorder, if each trial's fence carries the hash of its calls (`archive::recorder`).
     pub recorder: Option<String>,
     /// Path of the program that child processes run: this one.
     pub program: PathBuf,

@@ -26,7 +26,7 @@ const MAX_STALLS: usize = 256;
 
 /// Handle of the thread that detects stalls; dropping it ends the thread.
 #[derive(Debug)]
-pub struct StallWatch {
+pub(crate) struct StallWatch {
     _ends_thread: Sender<()>,
     stalls: Stalls,
 }
@@ -47,7 +47,7 @@ impl StallWatch {
     /// Starts the thread, which keeps only these privileges. Returns `None` if no thread can be started: stalls are
     /// not detected then.
     #[must_use]
-    pub fn start(privileges: RetainedPrivileges) -> Option<Self> {
+    pub(crate) fn start(privileges: RetainedPrivileges) -> Option<Self> {
         let stalls = Stalls(Arc::new(Mutex::new(StallLog {
             stalls: VecDeque::new(),
             latest: Instant::now(),
@@ -75,7 +75,7 @@ impl StallWatch {
 
     /// Returns the record of stalls, for a thread that runs trials.
     #[must_use]
-    pub fn stalls(&self) -> Stalls {
+    pub(crate) fn stalls(&self) -> Stalls {
         self.stalls.clone()
     }
 }

@@ -102,7 +102,7 @@ const MOUNTS: [(&str, &str, &str); 3] = [
 /// unknown parameters of its command line to the first process, ahead of the program's own arguments, so `COMMAND` may
 /// be at any position.
 #[must_use]
-pub fn is_meant(mut arguments: impl Iterator<Item = OsString>) -> bool {
+pub(crate) fn is_meant(mut arguments: impl Iterator<Item = OsString>) -> bool {
     if getpid() != Pid::from_raw(1) || arguments.all(|argument| argument != COMMAND) {
         return false;
     }
@@ -114,7 +114,7 @@ pub fn is_meant(mut arguments: impl Iterator<Item = OsString>) -> bool {
 
 /// Runs the trials, sends their evidence and powers the guest off. Does not return: a first process that exits causes a
 /// kernel panic.
-pub fn guest() -> ! {
+pub(crate) fn guest() -> ! {
     let bound = bound_here().unwrap_or_default();
     if let Err(why) = work(Duration::from_secs(bound)) {
         report_failure(&why);

@@ -216,7 +216,6 @@ pub(super) fn unplayed(
     FinishedTrial {
         scenario,
         family,
-        run,
         verdict: report.verdict,
         report: Some(Box::new(report)),
         text: None,
@@ -227,7 +226,6 @@ fn skipped(scenario: &'static Scenario, family: Family, run: u32, why: String) -
     FinishedTrial {
         scenario,
         family,
-        run,
         verdict: None,
         report: Some(Box::new(TrialReport::skipped(scenario, family, run, why))),
         text: None,
@@ -272,7 +270,6 @@ fn finished(
     Ok(FinishedTrial {
         scenario,
         family,
-        run,
         verdict: Some(verdict),
         report: report.filter(|_| is_wanted).map(Box::new),
         text,
