@@ -762,12 +762,12 @@ const FACTS: [Fact; 6] = [
         None,
     ),
     (
-        "tcp_send_reset of RSTs that no full socket sends",
+        "tcp_send_reset for RSTs sent without a full socket",
         |it| it.resets_without_socket,
         Some(&history::TRACE_WITHOUT_SOCKET),
     ),
     (
-        "the reason of a RST that is an answer",
+        "the reason of an RST that is a reply",
         |it| it.reset_reasons,
         Some(&history::TRACE_REASON),
     ),

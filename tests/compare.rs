@@ -547,12 +547,12 @@ fn what_was_not_compared_is_not_the_same() {
         gap,
     );
     let other = || trial("clean-close-eof", &["client read(1) = 0"], &[]);
-    let none = "no Multipath TCP here: this kernel has none";
+    let none = "no Multipath TCP: the kernel does not support it";
     let without = || skipped("mptcp-linger-zero-close", none);
     for (one, two, expected) in [
         (lingering(true), unsaid.clone(), "only 6.17.13 ran it"),
         (lingering(true), other(), "only 6.17.13 ran it"),
-        (without(), without(), "nobody ran it"),
+        (without(), without(), "no kernel ran it"),
     ] {
         let comparison = compared(&[
             Report::on("6.17.13").with(one),
@@ -583,7 +583,7 @@ fn what_was_not_compared_is_not_the_same() {
     );
     let text = human::text(&partial, false);
     assert!(
-        text.contains("7.0.13 has not run 1 of the trials that others have"),
+        text.contains("7.0.13 did not run 1 of the trials in the other reports"),
         "{text}"
     );
 }
@@ -627,7 +627,7 @@ fn what_cannot_be_run_names_its_family() {
         Report::on("6.17.13").with(run()).with(ipv6(run())),
         Report::on("7.0.13")
             .with(run())
-            .with(ipv6(skipped("connect-closed-port", "no IPv6 here"))),
+            .with(ipv6(skipped("connect-closed-port", "no IPv6"))),
     ]);
     let text = human::text(&comparison, false);
     assert!(text.contains("connect-closed-port (ipv6)"), "{text}");
@@ -728,7 +728,7 @@ fn example() -> Vec<Report> {
             .with(cancelled(true))
             .with(skipped(
                 "mptcp-linger-zero-close",
-                "no Multipath TCP here: this kernel has none",
+                "no Multipath TCP: the kernel does not support it",
             ))
             .with(old)
             .with(even()),
@@ -906,20 +906,20 @@ mod command {
             ),
             ("not JSON".to_owned(), "byte 1: expected"),
             (good.text()[..200].to_owned(), "EOF while parsing"),
-            (Report::on("6.12.118").text(), "it holds no trial"),
+            (Report::on("6.12.118").text(), "it contains no trials"),
             (
                 Report::on("6.12.118").set("/schema", 1.into()).text(),
-                "it has schema 1, and this version reads schema 2; record it again with `rstproof run -w DIR`",
+                "it has schema 1, but this version reads schema 2; record it again with `rstproof run -w DIR`",
             ),
             (
                 Report::on("6.12.118").set("/schema", 3.into()).text(),
-                "it has schema 3, and this version reads schema 2; read it with a newer version",
+                "it has schema 3, but this version reads schema 2; read it with a newer version",
             ),
             (
                 Report::on("6.12.118")
                     .set("/tool/name", "other".into())
                     .text(),
-                "it is a report of other, not of rstproof",
+                "the report is from other, expected rstproof",
             ),
         ] {
             let (error, code) = refusal(&text);
@@ -971,7 +971,10 @@ mod command {
         let all = rstproof(&[home.path()]);
         assert_eq!(all.status.code(), Some(2));
         let error = String::from_utf8(all.stderr).unwrap();
-        assert!(error.contains("third: it holds no report.json"), "{error}");
+        assert!(
+            error.contains("third: it contains no report.json"),
+            "{error}"
+        );
         // Two that have nothing in common.
         let other = trial("clean-close-eof", &["client read(1) = 0"], &[]);
         let other = write("other.json", Report::on("7.0.13").with(other));
@@ -984,11 +987,8 @@ mod command {
         let text = Report::on("6.12.118").with(lingering(true)).text();
         let only = written(home.path(), "only.json", &text);
         for (arguments, why) in [
-            (
-                vec![&*only],
-                "it takes two reports to compare, and here is 1",
-            ),
-            (vec![&*only, home.path()], "holds no report.json"),
+            (vec![&*only], "need at least two reports, got 1"),
+            (vec![&*only, home.path()], "contains no report.json"),
         ] {
             let output = rstproof(&arguments);
             assert_eq!(output.status.code(), Some(2));

@@ -188,7 +188,7 @@ pub const SYSTEMS: [System; 2] = [
         sysname: "Darwin",
         scenario: "close-unread-data-write",
         call: "client write(1) = EPIPE",
-        description: "On macOS the first write after a RST is told EPIPE: that the sending side is shut is looked at before the error is.",
+        description: "On macOS the first write after an RST fails with EPIPE: it checks whether the sending side is shut down before it checks the error.",
         source: "`sosendcheck()` in xnu's bsd/kern/uipc_socket.c",
     },
     System {
@@ -196,8 +196,8 @@ pub const SYSTEMS: [System; 2] = [
         sysname: "FreeBSD",
         scenario: "close-unread-data-write",
         call: "client write(1) = EPIPE",
-        description: "FreeBSD sends FIN when a socket with unread data is closed, and RST only when more data comes in; the first write \
-               after it is told EPIPE.",
+        description: "FreeBSD sends a FIN when a socket with unread data is closed, and an RST only when more data arrives. The first \
+               write after that fails with EPIPE.",
         source: "`tcp_disconnect()` in sys/netinet/tcp_usrreq.c, `sosend_generic()` in sys/kern/uipc_socket.c",
     },
 ];
@@ -227,8 +227,8 @@ pub static DISCONNECT_DENIED: Patch = Patch {
 /// seen in the queues for stable releases; the numbers are those of the releases at that time.)
 pub static CLOSE_LOOKS_AT_COPIED: Patch = Patch {
     id: "close-looks-at-copied",
-    description: "What has been read and is in the queue once more, because it was sent again, is no unread data when the socket is closed; \
-           before, it made the kernel send RST.",
+    description: "Data that was already read and is queued again by a retransmission no longer counts as unread on close. Before, it \
+           made the kernel send an RST.",
     commit: (
         "5f9238530970",
         "tcp: fix __tcp_close() to only send RST when required",
@@ -249,8 +249,8 @@ pub static CLOSE_LOOKS_AT_COPIED: Patch = Patch {
 /// The first four retransmission time-outs of a SYN are one second each (`net.ipv4.tcp_syn_linear_timeouts`).
 pub static SYN_LINEAR_TIMEOUTS: Patch = Patch {
     id: "syn-linear-timeouts",
-    description: "A SYN that is not answered is sent again after a second each, four times, and only then less and less often; before, \
-           the time doubled from the first, so that fewer are sent in the same time.",
+    description: "An unanswered SYN is sent again every second, four times, and then at growing intervals. Before, the interval doubled \
+           from the start, so fewer SYNs are sent in the same time.",
     commit: (
         "ccce324dabfe",
         "tcp: make the first N SYN RTO backoffs linear",
@@ -262,7 +262,7 @@ pub static SYN_LINEAR_TIMEOUTS: Patch = Patch {
 /// `tcp_validate_incoming()` accepts the SYN-ACK of a simultaneous open in SYN-RECEIVED.
 pub static SIMULTANEOUS_CONNECT: Patch = Patch {
     id: "simultaneous-connect",
-    description: "The SYN-ACK that meets a socket in SYN-RECEIVED ends a simultaneous open at once; before, it drew a challenge ACK, and that ended it.",
+    description: "A SYN-ACK that reaches a socket in SYN-RECEIVED completes a simultaneous open at once. Before, it triggered a challenge ACK, and that completed it.",
     commit: (
         "23e89e8ee7be",
         "tcp: Don't drop SYN+ACK for simultaneous connect().",
@@ -279,7 +279,7 @@ pub static SIMULTANEOUS_CONNECT: Patch = Patch {
 /// `tcp_ack()` replies to an ACK of data that were never sent as RFC 9293, 3.10.7.4 requires.
 pub static ACK_UNSENT_CHALLENGE: Patch = Patch {
     id: "ack-unsent-challenge",
-    description: "An ACK of what was never sent draws a challenge ACK; before, it was dropped in silence.",
+    description: "An ACK of data never sent triggers a challenge ACK. Before, it was dropped silently.",
     commit: (
         "42726ec644cb",
         "tcp: send a challenge ACK on SEG.ACK > SND.NXT",
@@ -291,7 +291,7 @@ pub static ACK_UNSENT_CHALLENGE: Patch = Patch {
 /// `tcp_check_req()` follows RFC 5961, 3.2 (CVE-2026-68118).
 pub static SYN_RECEIVED_CHALLENGE: Patch = Patch {
     id: "syn-received-challenge",
-    description: "A RST within the window of a half-open connection that is not exact draws a challenge ACK; before, the request was dropped (CVE-2026-68118).",
+    description: "An inexact RST within the window of a half-open connection triggers a challenge ACK. Before, the request was dropped (CVE-2026-68118).",
     commit: (
         "a28c4fcbf774",
         "tcp: challenge ACK for non-exact RST in SYN-RECEIVED",
@@ -311,7 +311,7 @@ pub static SYN_RECEIVED_CHALLENGE: Patch = Patch {
 /// took the setting (f9ac779f881c) and nothing else.
 pub static REUSEPORT_MIGRATION: Patch = Patch {
     id: "reuseport-migration",
-    description: "With net.ipv4.tcp_migrate_req the queue of a listener that is closed goes over to another one on the port; 5.10 has had the setting since 5.10.188, with nothing behind it.",
+    description: "With net.ipv4.tcp_migrate_req, another listener on the port takes over the queue of a listener that is closed. 5.10 has the setting since 5.10.188, but without effect.",
     commit: (
         "54b92e841937",
         "tcp: Migrate TCP_ESTABLISHED/TCP_SYN_RECV sockets in accept queues.",
@@ -324,7 +324,7 @@ pub static REUSEPORT_MIGRATION: Patch = Patch {
 /// was disconnected, which gives the reason `TCP_STATE`.
 pub static MPTCP_FASTCLOSE_ONCE: Patch = Patch {
     id: "mptcp-fastclose-once",
-    description: "A fast close sends its RST by itself, with the reason TCP_ABORT_ON_CLOSE; before, it disconnected the subflow, whose RST says TCP_STATE.",
+    description: "A fast close sends its own RST, with the reason TCP_ABORT_ON_CLOSE. Before, it disconnected the subflow, whose RST has the reason TCP_STATE.",
     commit: ("ae155060247b", "mptcp: fix duplicate reset on fastclose"),
     since: &[
         Version(6, 18, 0),
@@ -338,7 +338,7 @@ pub static MPTCP_FASTCLOSE_ONCE: Patch = Patch {
 /// `subflow_error_report()` no longer takes the error off the subflow before `inet_sk_error_report` reports it.
 pub static MPTCP_ERROR_REPORT: Patch = Patch {
     id: "mptcp-error-report",
-    description: "inet_sk_error_report shows the error of a subflow; before, it showed none.",
+    description: "inet_sk_error_report shows the error of a subflow. Before, it showed none.",
     commit: (
         "dccf46179ddd",
         "mptcp: only reset subflow errors when propagated",
@@ -356,7 +356,7 @@ pub static MPTCP_ERROR_REPORT: Patch = Patch {
 /// `__mptcp_close()` honours `SO_LINGER`.
 pub static MPTCP_LINGER_FASTCLOSE: Patch = Patch {
     id: "mptcp-linger-fastclose",
-    description: "Closing a Multipath TCP socket with a linger time of 0 is a fast close, with RST; before, the linger time was overlooked and it was closed in order.",
+    description: "Closing a Multipath TCP socket with a linger time of 0 is a fast close with an RST. Before, the linger time was ignored and the socket was closed normally.",
     commit: ("f14d6e9c3678", "mptcp: fastclose msk when linger time is 0"),
     since: &[
         Version(7, 1, 0),
@@ -372,7 +372,7 @@ pub static MPTCP_LINGER_FASTCLOSE: Patch = Patch {
 /// `trace_tcp_send_reset()` is called for RSTs that are sent without a full socket.
 pub static TRACE_WITHOUT_SOCKET: Patch = Patch {
     id: "trace-without-socket",
-    description: "tcp_send_reset also reports RSTs that are sent without a full socket.",
+    description: "tcp_send_reset reports RSTs that are sent without a full socket.",
     commit: (
         "19822a980e19",
         "trace: tcp: fully support trace_tcp_send_reset",
@@ -393,7 +393,7 @@ pub static TRACE_REASON: Patch = Patch {
 /// `tcp_send_active_reset()` passes its reason on; before, every abort was traced as `NOT_SPECIFIED`.
 pub static TRACE_ABORT_REASON: Patch = Patch {
     id: "trace-abort-reason",
-    description: "tcp_send_reset gives the reason of an abort, too; before, it said NOT_SPECIFIED.",
+    description: "tcp_send_reset also gives the reason of an abort. Before, it was NOT_SPECIFIED.",
     commit: (
         "ba0ca286c919",
         "tcp: rstreason: let it work finally in tcp_send_active_reset()",
@@ -405,7 +405,7 @@ pub static TRACE_ABORT_REASON: Patch = Patch {
 /// The event `inet_sk_error_report` exists.
 pub static TRACE_ERROR_REPORT: Patch = Patch {
     id: "trace-error-report",
-    description: "The event inet_sk_error_report is there.",
+    description: "The event inet_sk_error_report exists.",
     commit: ("e6a3e4434000", "net: sock: add trace for socket errors"),
     since: &[Version(5, 14, 0)],
     reverted_in: &[],
@@ -432,7 +432,7 @@ pub static MPTCP_COUNT_RST: Patch = Patch {
 /// The counter `PAWSOldAck` exists.
 pub static PAWS_COUNT_OLD_ACK: Patch = Patch {
     id: "paws-count-old-ack",
-    description: "An old pure ACK has a counter of its own.",
+    description: "An old pure ACK has its own counter.",
     commit: (
         "d16b34479064",
         "tcp: add LINUX_MIB_PAWS_OLD_ACK SNMP counter",
@@ -444,7 +444,7 @@ pub static PAWS_COUNT_OLD_ACK: Patch = Patch {
 /// The counter `PAWSTimewait` exists.
 pub static PAWS_COUNT_TIME_WAIT: Patch = Patch {
     id: "paws-count-time-wait",
-    description: "What TIME-WAIT rejects for its timestamp has a counter of its own.",
+    description: "Segments that TIME-WAIT rejects because of their timestamp have their own counter.",
     commit: (
         "c449d5f3a3d7",
         "tcp: add LINUX_MIB_PAWS_TW_REJECTED counter",

@@ -27,8 +27,7 @@ pub(super) fn compare(args: &CompareArgs) -> Result<ExitCode, Error> {
     if subjects.len() < 2 {
         let left = subjects.len();
         return Err(Error::Usage(format!(
-            "it takes two reports to compare, and here {} {left}; `rstproof run -w DIR` writes one",
-            if left == 1 { "is" } else { "are" }
+            "need at least two reports, got {left}; create one with `rstproof run -w DIR`"
         )));
     }
     let code = show(subjects, args.format, args.all)?;

@@ -180,7 +180,7 @@ pub fn read(path: &Path) -> Result<Subject, Error> {
             action: "find a report in",
             path: path.to_owned(),
             reason: format!(
-                "it holds no {REPORT}; name the directory that `rstproof run -w` wrote"
+                "it contains no {REPORT}; expected a directory written by `rstproof run -w`"
             ),
         });
     }
@@ -198,7 +198,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Subject, Error> {
     let header = document_header(path, bytes)?;
     if header.tool.name != host::this_tool().name {
         let reason = format!(
-            "it is a report of {}, not of {}",
+            "the report is from {}, expected {}",
             printable(&header.tool.name),
             host::this_tool().name
         );
@@ -222,7 +222,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Subject, Error> {
         return Err(refused(path, reason));
     }
     if subject.trials == 0 {
-        return Err(refused(path, "it holds no trial".to_owned()));
+        return Err(refused(path, "it contains no trials".to_owned()));
     }
     Ok(subject)
 }

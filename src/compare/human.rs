@@ -38,11 +38,11 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
     for (kind, heading) in [
         (
             Kind::Behaviour,
-            "BEHAVIOUR: calls end otherwise, or other RSTs are sent",
+            "BEHAVIOUR: system calls return different results, or different RSTs are sent",
         ),
         (
             Kind::Observability,
-            "OBSERVABILITY: the same behaviour, and the kernel says other things of it",
+            "OBSERVABILITY: same behaviour, different kernel reports",
         ),
     ] {
         let told: &[ObservabilityDifference] = match kind {
@@ -57,7 +57,7 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
             one(comparison, difference, &mut text);
         }
         if !told.is_empty() {
-            heading_of("what can be asked", "", LABEL, &mut text);
+            heading_of("what each kernel can report", "", LABEL, &mut text);
         }
         for told in told {
             fact(comparison, told, &mut text);
@@ -100,7 +100,7 @@ fn kernels(comparison: &Comparison, text: &mut String) {
         ) {
             (true, _) => "",
             (false, true) => ", no kernel trace",
-            (false, false) => ", no word of the kernel",
+            (false, false) => ", no kernel trace or counters",
         };
         // Show the version if it differs: another version may have other scripts.
         let program = match programs.len() {
@@ -165,7 +165,7 @@ fn because(causes: &[Cause], text: &mut String) {
     if causes.is_empty() {
         let _ = writeln!(
             text,
-            "  {BAD}UNEXPLAINED{BAD:#}: nothing that is known here accounts for it"
+            "  {BAD}UNEXPLAINED{BAD:#}: no known change explains it"
         );
     }
     let mut word = "because";
@@ -206,7 +206,7 @@ fn availability(comparison: &Comparison, text: &mut String) {
     if unavailable.is_empty() {
         return;
     }
-    title("AVAILABILITY: not every kernel can run these", text);
+    title("AVAILABILITY: scenarios that some kernels cannot run", text);
     for one in unavailable {
         text.push('\n');
         for group in one.lacking {
@@ -235,12 +235,15 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
     if alone.is_empty() && missing.is_empty() {
         return;
     }
-    title("NOT COMPARED: fewer than two kernels ran these", text);
+    title(
+        "NOT COMPARED: scenarios that fewer than two kernels ran",
+        text,
+    );
     text.push('\n');
     for one in alone.iter().take(MOST_LINES) {
         let by = match one.ran {
             Some(place) => format!("only {} ran it", subjects[place].label),
-            None => "nobody ran it".to_owned(),
+            None => "no kernel ran it".to_owned(),
         };
         let said = format!("{} {}: {by}", one.scenario, one.family.name());
         hanging("  ·", &said, 4, text);
@@ -248,7 +251,7 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
     more(alone.len(), text);
     for (place, absent) in missing.iter().take(MOST_LINES) {
         let said = format!(
-            "{} has not run {} of the trials that others have",
+            "{} did not run {} of the trials in the other reports",
             subjects[*place].label,
             absent.len()
         );
@@ -268,7 +271,7 @@ fn inconclusive(comparison: &Comparison, text: &mut String) {
     if comparison.inconclusive.is_empty() {
         return;
     }
-    title("INCONCLUSIVE: these trials are not compared", text);
+    title("INCONCLUSIVE: trials that are not compared", text);
     text.push('\n');
     for (scenario, family, place, why) in comparison.inconclusive.iter().take(MOST_LINES) {
         let label = &comparison.subjects[*place].label;
@@ -279,7 +282,7 @@ fn inconclusive(comparison: &Comparison, text: &mut String) {
 }
 
 fn agreed(comparison: &Comparison, text: &mut String) {
-    title("AGREED: the same wherever they ran", text);
+    title("AGREED: same on every kernel that ran them", text);
     for agreed in &comparison.agreed {
         heading_of(
             &agreed.scenario,
@@ -309,32 +312,38 @@ pub fn summary(comparison: &Comparison) -> String {
     let unexplained = scenarios(Kind::Behaviour, true);
     let mut text = match behaviour {
         0 if comparison.is_empty() => "nothing was compared".to_owned(),
-        0 => "no difference of behaviour".to_owned(),
+        0 => "no difference in behaviour".to_owned(),
         1 => "behaviour differs in 1 scenario".to_owned(),
         many => format!("behaviour differs in {many} scenarios"),
     };
     let _ = match unexplained {
-        0 if behaviour > 0 => write!(text, ", all of it explained"),
+        0 if behaviour == 1 => write!(text, " (explained)"),
+        0 if behaviour > 1 => write!(text, " (all explained)"),
         0 => Ok(()),
-        many => write!(text, ", {BAD}{many} of them unexplained{BAD:#}"),
+        many => write!(text, ", {BAD}{many} unexplained{BAD:#}"),
     };
     let said = scenarios(Kind::Observability, false) + comparison.observability_differences.len();
     let unexplained = match scenarios(Kind::Observability, true) {
         0 => String::new(),
-        many => format!(", {BAD}{many} of them unexplained{BAD:#}"),
+        many => format!(", {BAD}{many} unexplained{BAD:#}"),
     };
     let same = comparison.agreed.len();
     let count = |number: usize, one: &str, many: &str| match number {
+        0 => format!("no {many}"),
         1 => format!("1 {one}"),
         number => format!("{number} {many}"),
     };
-    let said = count(said, "difference", "differences");
+    let said = count(
+        said,
+        "observability difference",
+        "observability differences",
+    );
     let same = count(
         same,
-        "trial is the same wherever it",
-        "trials are the same wherever they",
+        "trial identical on all kernels that ran it",
+        "trials identical on all kernels that ran them",
     );
-    let _ = writeln!(text, "\n{said} of observability{unexplained}; {same} ran");
+    let _ = writeln!(text, "\n{said}{unexplained}; {same}");
     text
 }
 

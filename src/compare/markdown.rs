@@ -38,20 +38,20 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
         (Kind::Behaviour, "Behaviour"),
         (
             Kind::Observability,
-            "What kernels say of the same behaviour",
+            "Same behaviour, different kernel reports",
         ),
     ] {
         let _ = writeln!(text, "\n## {heading}");
         if of(kind).next().is_none() {
-            text.push_str("\nNo difference.\n");
+            text.push_str("\nNo differences.\n");
         }
         for difference in of(kind) {
             one(comparison, difference, &mut text);
         }
     }
-    text.push_str("\n## What can be asked\n");
+    text.push_str("\n## What each kernel can report\n");
     if comparison.observability_differences.is_empty() {
-        text.push_str("\nThe same everywhere.\n");
+        text.push_str("\nNo differences.\n");
     } else {
         text.push_str("\n| | by | not by | source |\n|---|---|---|---|\n");
     }
@@ -94,7 +94,7 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
     if inconclusive.is_empty() && alone.is_empty() && missing.is_empty() {
         return;
     }
-    text.push_str("\n## Not compared\n\nOf these trials nothing can be said.\n\n");
+    text.push_str("\n## Not compared\n\nThese trials could not be compared.\n\n");
     let mut lines = Vec::new();
     for (scenario, family, place, why) in inconclusive {
         let (id, label, why) = (code(scenario), code(&subjects[*place].label), code(why));
@@ -103,7 +103,7 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
     for one in alone {
         let by = match one.ran {
             Some(place) => format!("only {} ran it", code(&subjects[place].label)),
-            None => "nobody ran it".to_owned(),
+            None => "no kernel ran it".to_owned(),
         };
         let id = code(&one.scenario);
         lines.push(format!("{id} ({}): {by}", one.family.name()));
@@ -111,7 +111,7 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
     for (place, absent) in missing {
         let (label, many) = (code(&subjects[*place].label), absent.len());
         lines.push(format!(
-            "{label} has not run {many} of the trials that others have"
+            "{label} did not run {many} of the trials in the other reports"
         ));
     }
     for line in bounded(lines) {
@@ -122,7 +122,7 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
 /// Writes the scenarios without differences. Families with the same results share a row.
 fn agreed(comparison: &Comparison, text: &mut String) {
     text.push_str(
-        "\n## The same wherever they ran\n\n| scenario | kernels | calls |\n|---|---|---|\n",
+        "\n## Same on every kernel that ran them\n\n| scenario | kernels | calls |\n|---|---|---|\n",
     );
     let mut agreed = comparison.agreed.iter().peekable();
     while let Some(one) = agreed.next() {
@@ -141,7 +141,7 @@ fn agreed(comparison: &Comparison, text: &mut String) {
 
 /// Writes the documented behaviour of systems that this program does not run on.
 fn systems(text: &mut String) {
-    text.push_str("\n## Other systems\n\nRead in their sources, not measured.\n\n");
+    text.push_str("\n## Other systems\n\nFrom their sources, not measured.\n\n");
     for system in &SYSTEMS {
         let (scenario, says, source) = (system.scenario, system.description, system.source);
         let _ = writeln!(text, "- `{scenario}`: {says} Source: {source}.");
@@ -167,7 +167,7 @@ fn one(comparison: &Comparison, difference: &Difference, text: &mut String) {
         let _ = writeln!(text, "{}", reason(*cause));
     }
     if !difference.is_explained() {
-        text.push_str("**Unexplained**: nothing that is known accounts for it.\n");
+        text.push_str("**Unexplained**: no known change explains it.\n");
     }
 }
 
@@ -183,10 +183,10 @@ fn row(comparison: &Comparison, aspect: Aspect, group: &Group, among: &[usize], 
 }
 
 fn availability(comparison: &Comparison, text: &mut String) {
-    text.push_str("\n## What cannot be run everywhere\n\n");
+    text.push_str("\n## Scenarios that some kernels cannot run\n\n");
     let unavailable = comparison.unavailable();
     if unavailable.is_empty() {
-        text.push_str("Everything can.\n");
+        text.push_str("None.\n");
         return;
     }
     text.push_str("| kernels | why | scenarios |\n|---|---|---|\n");
