@@ -116,7 +116,7 @@ fn good() -> Examination {
                 Group::Host,
                 "cap-net-raw",
                 "CAP_NET_RAW",
-                "packet sockets may not be opened here",
+                "not permitted to open packet sockets",
             ),
         ),
         blocked(
@@ -127,7 +127,7 @@ fn good() -> Examination {
             facts: Some(event),
             ..less(
                 Status::Limited,
-                "nothing yet; later why the RST was sent (field reason, Linux 6.10)",
+                "nothing now; later why the RST was sent (field reason, Linux 6.10)",
                 None,
                 check(
                     Group::Kernel,

@@ -63,10 +63,10 @@ fn heading(examination: &Examination) -> String {
 
 fn title(group: Group) -> &'static str {
     match group {
-        Group::Trials => "what trials need",
-        Group::Host => "what `run --host` needs instead",
-        Group::Kernel => "what the kernel can add",
-        Group::Programs => "other programs",
+        Group::Trials => "needed for trials",
+        Group::Host => "needed for `run --host`",
+        Group::Kernel => "optional: kernel evidence",
+        Group::Programs => "optional: other programs",
     }
 }
 
@@ -105,10 +105,10 @@ fn row(out: &mut String, check: &Check, all: &[Check]) {
     }
     if let Some(costs) = &check.without_it {
         let costs = printable(costs);
-        labelled(out, "costs", Style::new(), &wrap(&costs, WIDTH - MORE));
+        labelled(out, "lost", Style::new(), &wrap(&costs, WIDTH - MORE));
     }
     if let Some(mend) = &check.fix {
-        labelled(out, "mend", LABEL, &continued(&printable(mend)));
+        labelled(out, "fix", LABEL, &continued(&printable(mend)));
     }
 }
 
@@ -163,7 +163,7 @@ fn last_word(out: &mut String, examination: &Examination) {
     };
     let on_host = find("host-capture").is_some_and(|host| host.status != Status::Missing);
     let instead = if on_host && !examination.self_test.passed {
-        "; they can on the loopback that is here:"
+        "; they can on this host's loopback:"
     } else {
         ""
     };

@@ -18,7 +18,7 @@ const RAW_SOCKET: &str = "cap-net-raw";
 const PRIVATE_TRIALS: &str = "trials in a private namespace, unless root runs them";
 
 /// Purpose of the privilege to capture on the host: in a private namespace every user has it.
-const ON_HOST: &str = "`run --host` only, which is for where no namespace can be made";
+const ON_HOST: &str = "`run --host`, for systems without private namespaces";
 
 /// Checks if user namespaces are allowed; `entered` is the result of entering one, if one was needed.
 pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check {
@@ -34,7 +34,7 @@ pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check
             let mend = here.named_in(&remedy);
             // `sudo` gives root nothing, so only a setting could help.
             if here.is_root() && mend.is_none() {
-                let what = format!("{what}; that cannot be changed from here");
+                let what = format!("{what}; it cannot be changed from here");
                 return check(what).less(Status::Missing, PRIVATE_TRIALS, None);
             }
             let sudo = || here.as_real_root(&format!("{} run", here.program));
@@ -42,14 +42,14 @@ pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check
         }
         (Ok(()), ..) if !here.makes_namespaces => check("allowed: one was entered".to_owned()),
         (Ok(()), Some(setting), Some(name)) => check(format!(
-            "not needed here, but {name} forbids them to others"
+            "root does not need them, but {name} forbids them to other users"
         ))
         .less(
             Status::Limited,
             "ordinary users need `sudo` for trials in a private namespace",
             here.set(setting),
         ),
-        (Ok(()), ..) => check("allowed, but not needed here".to_owned()),
+        (Ok(()), ..) => check("allowed; root does not need them".to_owned()),
     }
 }
 
@@ -73,16 +73,16 @@ pub(super) fn raw_socket(here: &Here) -> Check {
     let error = Socket::new(Domain::PACKET, Type::RAW, None).err();
     let check = |detail: &str| Check::ok(Group::Host, RAW_SOCKET, "CAP_NET_RAW", detail);
     let missing = |detail: &str, mend| check(detail).less(Status::Missing, ON_HOST, mend);
-    let refused = "packet sockets may not be opened here";
+    let refused = "not permitted to open packet sockets";
     match error {
-        None => check("packet sockets open in this namespace"),
+        None => check("packet sockets can be opened in this namespace"),
         Some(error) if !is_forbidden(&error) => missing(
             &format!("packet sockets cannot be opened: {}", reason(&error)),
             None,
         ),
         Some(_) if here.is_root() => missing(
             &format!(
-                "{refused}; whoever starts this container has to give it that right (docker: --cap-add=NET_RAW)"
+                "{refused}; start the container with this capability (docker: --cap-add=NET_RAW)"
             ),
             None,
         ),
@@ -101,7 +101,7 @@ fn is_forbidden(error: &io::Error) -> bool {
 pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
     let check = |detail: String| Check::ok(Group::Host, "host-capture", "capture on lo", detail);
     if raw_socket != Status::Ok {
-        return check("capturing on lo takes CAP_NET_RAW".to_owned()).blocked(RAW_SOCKET, ON_HOST);
+        return check("capturing on lo needs CAP_NET_RAW".to_owned()).blocked(RAW_SOCKET, ON_HOST);
     }
     let opened = Session::open(&Config {
         interface: "lo".to_owned(),

@@ -37,22 +37,17 @@ pub(super) async fn all(here: &Here) -> Result<Vec<Check>, Error> {
     let qemu = qemu(&here.machine);
     // Concurrently, because each program may take the whole time limit.
     let (nft, qemu, tshark) = tokio::join!(
-        look(
-            "nft",
-            Wanted::Nft,
-            "the scenarios that have a firewall",
-            here
-        ),
+        look("nft", Wanted::Nft, "scenarios with a firewall", here),
         look(
             qemu.0,
             Wanted::Qemu(qemu.1),
-            "`rstproof kernels`, which boots others with it",
+            "`rstproof kernels`, which boots other kernels in it",
             here
         ),
         look(
             "tshark",
             Wanted::Tshark,
-            "no proof: it only shows what `run -w` saves, and this program's tests use it",
+            "nothing in proofs; it displays what `run -w` saves, and the tests use it",
             here
         ),
     );
@@ -116,7 +111,7 @@ fn not_found(can_be_installed: bool, here: &Here) -> String {
     match (can_be_installed, here.distribution.name.as_str()) {
         (true, _) => "not found on PATH".to_owned(),
         (false, "") => "not found on PATH; its package is not known for this system".to_owned(),
-        (false, name) => format!("not found on PATH; no package of {name} is known to have it"),
+        (false, name) => format!("not found on PATH; no {name} package is known to contain it"),
     }
 }
 
@@ -149,7 +144,7 @@ async fn version_of(program: &Path) -> Result<String, String> {
         Ok(Err(error)) => return Err(format!("cannot be read: {}", reason(&error))),
         Err(_) => {
             return Err(format!(
-                "does not tell its version within {} s",
+                "did not print its version within {} s",
                 BOUND.as_secs()
             ));
         }
@@ -160,7 +155,7 @@ async fn version_of(program: &Path) -> Result<String, String> {
     match first {
         // Any program may have this name, so the length of the line is bounded.
         Some(line) if success => Ok(line.chars().take(100).collect()),
-        _ => Err("does not tell its version".to_owned()),
+        _ => Err("does not print its version".to_owned()),
     }
 }
 
@@ -237,7 +232,7 @@ mod tests {
         let version = says("#!/bin/sh\n[ \"$1\" = --version ] && printf '\\ntool 1.2\\nmore\\n'\n");
         assert_eq!(version, Ok("tool 1.2".to_owned()));
         for mute in ["#!/bin/sh\necho 1.2\nexit 1\n", "#!/bin/sh\n"] {
-            assert_eq!(says(mute), Err("does not tell its version".to_owned()));
+            assert_eq!(says(mute), Err("does not print its version".to_owned()));
         }
         assert!(
             says("#!/nonexistent\n")

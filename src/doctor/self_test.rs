@@ -197,7 +197,7 @@ pub(super) fn capture(here: &Here, attempt: Option<&Attempt>, libpcap: &str) -> 
         libpcap: libpcap.to_owned(),
         timestamps: nanoseconds.map(|yes| if yes { "nanoseconds" } else { "microseconds" }),
     };
-    let costs = "every proof: without packets nothing can be said";
+    let costs = "every proof: nothing can be proven without packets";
     match attempt {
         Some(attempt) if attempt.stage > Stage::Namespace => {
             if let Some(error) = attempt.failed_at(Stage::Capture) {
@@ -209,8 +209,8 @@ pub(super) fn capture(here: &Here, attempt: Option<&Attempt>, libpcap: &str) -> 
                 );
             }
             let stamps = match attempt.nanoseconds {
-                Some(true) => ", stamps in ns",
-                Some(false) => ", stamps in µs only",
+                Some(true) => ", nanosecond timestamps",
+                Some(false) => ", microsecond timestamps only",
                 None => "",
             };
             let check =

@@ -63,7 +63,7 @@ const EVENTS: [Event; 5] = [
             later(
                 "reason",
                 "6.10",
-                "why the RST was sent; and every RST that no full socket sent",
+                "why the RST was sent, and RSTs sent without a full socket",
             ),
             fact("saddr", "the sender's address"),
             fact("daddr", "the receiver's address"),
@@ -73,15 +73,15 @@ const EVENTS: [Event; 5] = [
     Event {
         id: "event-tcp-receive-reset",
         name: "tcp:tcp_receive_reset",
-        tells: "which RSTs the kernel believed",
+        tells: "which RSTs the kernel accepted",
         since: "4.15",
         fields: &[
-            fact("skaddr", "which socket believed the RST"),
+            fact("skaddr", "which socket accepted the RST"),
             fact("sport", "its port"),
             fact("dport", "the sender's port"),
             fact(
                 "sock_cookie",
-                "whose socket believed the RST, whatever its addresses",
+                "which end's socket accepted the RST, whatever its addresses",
             ),
         ],
         asked: true,
@@ -89,7 +89,7 @@ const EVENTS: [Event; 5] = [
     Event {
         id: "event-inet-sk-error-report",
         name: "sock:inet_sk_error_report",
-        tells: "when a socket was given its error",
+        tells: "when an error was set on a socket",
         since: "5.14",
         fields: &[
             fact("error", "which error it was"),
@@ -101,7 +101,7 @@ const EVENTS: [Event; 5] = [
     Event {
         id: "event-inet-sock-set-state",
         name: "sock:inet_sock_set_state",
-        tells: "the state in which an RST found its receiver",
+        tells: "the receiver's state when an RST arrived",
         since: "4.16",
         fields: &[
             fact("skaddr", "which socket it was"),
@@ -120,7 +120,7 @@ const EVENTS: [Event; 5] = [
         fields: &[
             fact("skbaddr", "which packet was dropped"),
             later("reason", "5.17", "why the packet was dropped"),
-            later("rx_sk", "6.11", "the socket that it was for"),
+            later("rx_sk", "6.11", "the socket it was for"),
         ],
         asked: false,
     },
@@ -135,7 +135,7 @@ pub(super) fn all(here: &Here) -> Vec<Check> {
             event.check(tracefs.format(system, name))
         }
         Err(_) => event
-            .named("what it has cannot be seen without tracefs")
+            .named("cannot be checked without tracefs")
             .blocked(TRACEFS, event.costs(event.tells)),
     });
     let events: Vec<Check> = events.collect();
@@ -152,12 +152,12 @@ const SMALL_RING_KIB: u32 = 8;
 
 fn tracefs(here: &Here, found: Result<Tracefs, NoTracefs>) -> Check {
     let check = |detail: String| Check::ok(Group::Kernel, TRACEFS, TRACEFS, detail);
-    let costs = "the kernel's own word on who sent an RST, and why";
+    let costs = "the kernel's report of who sent an RST, and why";
     let found = match found {
         Ok(tracefs) => tracefs,
         Err(NoTracefs::Unreadable(root, errno)) => {
             let place = root.display().to_string();
-            return check(format!("mounted on {place}; may not be read ({errno:?})"))
+            return check(format!("mounted on {place}; not readable ({errno:?})"))
                 .with(Facts::Tracefs {
                     mounted_on: Some(place),
                 })
@@ -181,7 +181,7 @@ fn tracefs(here: &Here, found: Result<Tracefs, NoTracefs>) -> Check {
     // A mount made by this process ends with it, so its path is not reported.
     let place = match &mounted_on {
         Some(place) => format!("mounted on {place}"),
-        None => "not mounted; each run mounts it for itself alone".to_owned(),
+        None => "not mounted; each run mounts it privately".to_owned(),
     };
     let facts = Facts::Tracefs { mounted_on };
     // A run needs an instance of its own, so the check creates one.
@@ -190,7 +190,7 @@ fn tracefs(here: &Here, found: Result<Tracefs, NoTracefs>) -> Check {
             session.close();
             check(place).with(facts)
         }
-        Err(why) => check(format!("{place}; no instance can be made ({why})"))
+        Err(why) => check(format!("{place}; cannot create a trace instance ({why})"))
             .with(facts)
             .less(Status::Limited, costs, again_as_root(here)),
     }
@@ -208,7 +208,7 @@ impl Event {
         if self.asked {
             what.to_owned()
         } else {
-            format!("nothing yet, no trial asks for it; later {what}")
+            format!("nothing now, no trial uses it; later {what}")
         }
     }
 
@@ -223,14 +223,11 @@ impl Event {
         };
         match format {
             Ok(format) => self.check_fields(&format),
-            Err(NoFormat::NoSuchEvent) => missing(format!(
-                "not in this kernel; Linux {} brought it",
-                self.since
-            )),
-            Err(NoFormat::Unreadable(errno)) => missing(format!("may not be read ({errno:?})")),
-            Err(NoFormat::Unclear) => {
-                missing("its format is of a form that is not known here".to_owned())
+            Err(NoFormat::NoSuchEvent) => {
+                missing(format!("not in this kernel; added in Linux {}", self.since))
             }
+            Err(NoFormat::Unreadable(errno)) => missing(format!("not readable ({errno:?})")),
+            Err(NoFormat::Unclear) => missing("its format is unknown to this version".to_owned()),
         }
     }
 
@@ -287,7 +284,7 @@ fn counters(read: std::io::Result<Counters>) -> Check {
         unsupported: absent.clone(),
     };
     if absent.is_empty() {
-        let all = format!("all {} that are asked", present.len());
+        let all = format!("all {} that trials read", present.len());
         return check(all).with(facts);
     }
     let status = if present.is_empty() {
@@ -297,7 +294,7 @@ fn counters(read: std::io::Result<Counters>) -> Check {
     };
     let costs = format!("the kernel's count of {}", absent.join(", "));
     check(format!(
-        "{} of {} that are asked",
+        "{} of {} that trials read",
         present.len(),
         WATCHED.len()
     ))
@@ -373,7 +370,7 @@ mod tests {
         some.add("Tcp: OutRsts EstabResets\nTcp: 1 2\n");
         let check = counters(Ok(some));
         assert_eq!(check.status, Status::Limited);
-        assert_eq!(check.detail, "2 of 30 that are asked");
+        assert_eq!(check.detail, "2 of 30 that trials read");
         let costs = check.without_it.unwrap();
         assert!(
             costs.contains("TCPChallengeACK") && !costs.contains("OutRsts"),

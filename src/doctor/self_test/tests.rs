@@ -38,7 +38,7 @@ fn trials_can_run_if_all_that_ran_were_confirmed() {
 
 #[test]
 fn a_family_that_is_not_there_is_a_limit() {
-    let why = "no IPv6 here: why".to_owned();
+    let why = "no IPv6: why".to_owned();
     let without = skipped(Family::Ipv6, why.clone());
     let mut attempt = ended(vec![tried(Family::Ipv4, Verdict::Confirmed), without]);
     attempt.no_ipv6 = Some(why);
@@ -47,11 +47,11 @@ fn a_family_that_is_not_there_is_a_limit() {
     assert_eq!(check.status, Status::Limited);
     assert_eq!(
         check.detail,
-        "confirmed over IPv4, skipped over IPv6: no IPv6 here: why"
+        "confirmed over IPv4, skipped over IPv6: no IPv6: why"
     );
     let namespaces = network_namespaces(&Here::of(0), Some(&attempt));
     assert_eq!(namespaces.status, Status::Limited);
-    assert!(namespaces.detail.ends_with("no IPv6 here: why"));
+    assert!(namespaces.detail.ends_with("no IPv6: why"));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_capture_that_stamps_in_microseconds_is_limited() {
     let mut attempt = ended(Vec::new());
     let here = Here::of(0);
     let stamps = |attempt: &Attempt| capture(&here, Some(attempt), "libpcap version 1.9.1");
-    let said = "libpcap 1.9.1, opened there, stamps in ns";
+    let said = "libpcap 1.9.1, opened there, nanosecond timestamps";
     assert_eq!(stamps(&attempt).detail, said);
     attempt.nanoseconds = Some(false);
     assert_eq!(stamps(&attempt).status, Status::Limited);
