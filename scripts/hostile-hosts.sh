@@ -521,7 +521,7 @@ guest() {
         code=0
         PATH=$PWD/emulator:$PATH "$program" kernels --accel tcg --jobs 1 --memory "${GUEST_MEMORY:-1024}" \
             --timeout "$((HOSTILE_BOUND - 90))" -w saved --force --append "no_timer_check $arguments" "$HOSTILE_KERNEL" "$@" 2>complaints || code=$?
-        ((attempt == 1 && code == 2)) && grep -q 'before this program ran there' complaints || break
+        ((attempt == 1 && code == 2)) && grep -q 'before rstproof started in it' complaints || break
     done
     cat complaints >&2
     return "$code"

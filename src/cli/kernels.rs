@@ -175,7 +175,7 @@ async fn run_here(
         .code()
         .is_none_or(|code| code == 2 || (code > 128 && stopped.is_none()))
     {
-        return (Err(failed(&"it has said why")), stopped);
+        return (Err(failed(&"see the error above")), stopped);
     }
     let origin = match write {
         Some(directory) => directory.join(REPORT),
@@ -342,22 +342,22 @@ fn cut_short(
     let (path, trials) = (guest.image.path.display(), subject.trials);
     match ending {
         Some(Ending::TimedOut) => format!(
-            "{path}: its run was ended after {trials} trials, for it took more than {} s; allow more with --timeout",
+            "{path}: stopped after {trials} trials because they took more than {} s; allow more with --timeout",
             args.timeout
         ),
         Some(Ending::Signal(signal)) => format!(
-            "{path}: {signal} ended its run after {trials} trials (it may need more --memory); -w saves what its \
-             console said"
+            "{path}: {signal} ended its run after {trials} trials (it may need more --memory); -w saves its console \
+             output"
         ),
         _ => format!(
-            "{path}: its run ended early, after {trials} trials; -w saves what its console said"
+            "{path}: its run ended early, after {trials} trials; -w saves its console output"
         ),
     }
 }
 
 fn no_report(result: &GuestResult) -> String {
     let words = result.last_lines();
-    format!("it sent no {REPORT}; {words}; -w saves what its console said")
+    format!("it sent no {REPORT}; {words}; -w saves its console output")
 }
 
 /// Returns true if a run saves files of this name. No other file that a guest sends is saved.
@@ -428,15 +428,13 @@ async fn accelerator(args: &KernelsArgs, emulator: &Emulator) -> Result<Accelera
         AcceleratorArg::Kvm => match emulator.try_kvm().await {
             Ok(()) => Ok(Accelerator::Kvm),
             Err(why) => Err(Error::Usage(format!(
-                "KVM does not work here ({why}); leave --accel away to emulate"
+                "KVM is unavailable ({why}); omit --accel to use TCG emulation"
             ))),
         },
         AcceleratorArg::Auto => match emulator.try_kvm().await {
             Ok(()) => Ok(Accelerator::Kvm),
             Err(why) => {
-                complain(&format!(
-                    "KVM does not work here ({why}): emulating with TCG"
-                ));
+                complain(&format!("KVM is unavailable ({why}); using TCG emulation"));
                 Ok(Accelerator::Tcg)
             }
         },
@@ -470,7 +468,7 @@ fn doing(progress: GuestProgress) -> &'static str {
     match progress {
         GuestProgress::Booting => "booting",
         GuestProgress::Running => "running trials",
-        GuestProgress::Sending => "bringing the result out",
+        GuestProgress::Sending => "transferring the result",
     }
 }
 

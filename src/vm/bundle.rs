@@ -54,7 +54,7 @@ pub(super) fn send_bundle(line: &mut impl Write, files: &[(String, Vec<u8>)]) ->
     if archive.len() as u64 > MAX_BUNDLE_BYTES || packed.len() as u64 > MAX_COMPRESSED_BYTES {
         let most = MAX_BUNDLE_BYTES >> 20;
         return Err(io::Error::other(format!(
-            "the evidence is more than {most} MiB; name fewer scenarios, or repeat them less often"
+            "the evidence is larger than {most} MiB; run fewer scenarios or repetitions"
         )));
     }
     writeln!(line, "{HEADER}{} {}", packed.len(), sha256(&packed))?;
@@ -236,7 +236,7 @@ mod tests {
         let too_much = vec![0; usize::try_from(MAX_BUNDLE_BYTES).unwrap()];
         let mut line = Vec::new();
         let error = send_bundle(&mut line, &[("report.json".to_owned(), too_much)]).unwrap_err();
-        assert!(error.to_string().contains("more than 128 MiB"), "{error}");
+        assert!(error.to_string().contains("larger than 128 MiB"), "{error}");
         assert!(line.is_empty());
     }
 

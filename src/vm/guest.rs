@@ -182,7 +182,7 @@ fn work(bound: Duration) -> Result<(), String> {
     if files.is_empty() {
         return Err(match ending {
             Ending::TimedOut => format!("run a trial within {} s (--timeout)", bound.as_secs()),
-            Ending::Signal(signal) => format!("run a trial: {signal} has ended the run"),
+            Ending::Signal(signal) => format!("run a trial: the run was ended by {signal}"),
             Ending::Exit(_) => "run a trial (its console says why)".to_owned(),
         });
     }

@@ -164,12 +164,12 @@ fn shared_objects(program: &Path, loader: &Path) -> Result<Vec<SharedObject>, Er
     sys::end_with_parent(&mut command);
     let output = command.output().map_err(|error| failed(&error))?;
     let objects = objects_named(&String::from_utf8_lossy(&output.stdout))
-        .map_err(|missing| failed(&format!("{missing} is not there")))?;
+        .map_err(|missing| failed(&format!("{missing} is missing")))?;
     if output.status.success() {
         return Ok(objects);
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let line = stderr.lines().next().unwrap_or("it does not say why");
+    let line = stderr.lines().next().unwrap_or("it gives no reason");
     Err(failed(&format!(
         "{}: {}",
         loader.display(),

@@ -43,15 +43,15 @@ impl fmt::Display for NotBootable {
             Self::Empty => f.write_str("it is empty"),
             Self::Foreign(machine) => write!(
                 f,
-                "it is a kernel for {machine}, and this program runs on {}",
+                "it is a kernel for {machine}, but this machine is {}",
                 std::env::consts::ARCH
             ),
             Self::Unpacked => f.write_str(
-                "it is an ELF file; name the bzImage (arch/x86/boot/bzImage) that was made of it",
+                "it is an ELF file; give the bzImage built from it (arch/x86/boot/bzImage)",
             ),
             Self::Old => f.write_str("its boot protocol is older than 2.12 (Linux 3.8)"),
-            Self::Bits32 => f.write_str("it is a 32-bit kernel, which runs no 64-bit program"),
-            Self::NoKernel => f.write_str("it is no Linux kernel image (vmlinuz or bzImage)"),
+            Self::Bits32 => f.write_str("it is a 32-bit kernel, which cannot run 64-bit programs"),
+            Self::NoKernel => f.write_str("it is not a Linux kernel image (vmlinuz or bzImage)"),
         }
     }
 }
@@ -111,12 +111,15 @@ fn in_directory(directory: &Path) -> Result<PathBuf, Error> {
     match &found[..] {
         [] => Err(refused(
             directory,
-            "it holds no kernel image; name the vmlinuz or bzImage itself".to_owned(),
+            "it contains no kernel image; give the path of a vmlinuz or bzImage".to_owned(),
         )),
         [image, ..] if real.len() == 1 => Ok(image.clone()),
         _ => Err(refused(
             directory,
-            format!("it holds {} kernel images; name one of them", real.len()),
+            format!(
+                "it contains {} kernel images; give the path of one of them",
+                real.len()
+            ),
         )),
     }
 }
@@ -148,7 +151,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
-        Err(io::Error::other("it is no regular file"))
+        Err(io::Error::other("it is not a regular file"))
     }
 }
 
@@ -300,6 +303,6 @@ mod tests {
             fs::write(home.path().join(name), bzimage(0x020f, 1, b"1.0 \0")).unwrap();
         }
         let error = KernelImage::find(home.path()).unwrap_err().to_string();
-        assert!(error.contains("holds 2 kernel images"), "{error}");
+        assert!(error.contains("contains 2 kernel images"), "{error}");
     }
 }

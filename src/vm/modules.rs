@@ -86,7 +86,7 @@ impl Collected {
 }
 
 fn not_a_module() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "it is no kernel module")
+    io::Error::new(io::ErrorKind::InvalidData, "it is not a kernel module")
 }
 
 /// Collects the paths of all module files below a directory, by module name.
@@ -167,7 +167,7 @@ mod tests {
         fs::write(home.path().join("kernel/veth.ko"), "text").unwrap();
         let error = needed(home.path()).map(|_| ()).unwrap_err().to_string();
         assert!(
-            error.ends_with("veth.ko: it is no kernel module"),
+            error.ends_with("veth.ko: it is not a kernel module"),
             "{error}"
         );
         assert!(needed(&home.path().join("none")).is_err());

@@ -208,10 +208,10 @@ impl Emulator {
         };
         match timeout(KVM_PROBE_TIMEOUT, tried).await {
             Ok(Ok(status)) if status.code() == Some(EXIT_STATUS) => Ok(()),
-            Ok(Ok(_)) => Err("it does not run a boot sector".to_owned()),
+            Ok(Ok(_)) => Err("test boot failed".to_owned()),
             Ok(Err(error)) => Err(reason(&error)),
             Err(_) => Err(format!(
-                "it has not run a boot sector within {} s",
+                "test boot did not finish within {} s",
                 KVM_PROBE_TIMEOUT.as_secs()
             )),
         }
@@ -315,7 +315,7 @@ impl Emulator {
     }
 }
 
-const ENDED_HERE: &str = "it was ended here";
+const ENDED_HERE: &str = "it was stopped";
 /// Creates a file that exists in memory only.
 fn memory_file(name: &str, content: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);

@@ -109,7 +109,7 @@ fn a_kernel_that_panics_has_the_last_word_and_the_others_go_on() {
     assert_eq!(output.status.code(), Some(2));
     let line = complaint(&output);
     assert!(
-        line.contains("it ended before this program ran there"),
+        line.contains("it ended before rstproof started in it"),
         "{line}"
     );
     assert!(

@@ -192,12 +192,12 @@ fn a_guest_that_brings_out_no_report_has_the_last_word() {
             format!("{chatter}; cat $home/parcel > $line"),
             "it sent no report.json",
         ),
-        (chatter.to_owned(), "it ended before this program ran there"),
+        (chatter.to_owned(), "it ended before rstproof started in it"),
         (
             format!(
                 "{chatter}; echo 'rstproof: guest is up' > $line; echo 'rstproof: guest cannot fly' > $line"
             ),
-            "this program cannot fly there",
+            "rstproof cannot fly in it",
         ),
     ] {
         let stage = Stage::new(&does);
@@ -269,14 +269,14 @@ fn a_parcel_that_is_too_much_is_refused() {
     stage.sends(&[("report.json", &zeros)]);
     let line = complaint(&stage.run(&["--accel", "tcg"]));
     assert!(
-        line.contains("what it sent is damaged, or too much"),
+        line.contains("its result is damaged or too large"),
         "{line}"
     );
     let label = format!("rstproof: guest is up\nrstproof: bundle {} x\n", u64::MAX);
     fs::write(stage.path().join("parcel"), label).unwrap();
     let line = complaint(&stage.run(&["--accel", "tcg"]));
     assert!(
-        line.contains("what it sent is damaged, or too much"),
+        line.contains("its result is damaged or too large"),
         "{line}"
     );
 }

@@ -31,7 +31,7 @@ fn complaint(output: &Output) -> String {
     let error = text(&output.stderr);
     let lines = error
         .lines()
-        .filter(|line| !line.contains("KVM does not work here"));
+        .filter(|line| !line.contains("KVM is unavailable"));
     let lines: Vec<&str> = lines.collect();
     assert_eq!(lines.len(), 1, "{error}");
     lines[0].to_owned()
@@ -57,7 +57,7 @@ fn what_is_no_kernel_is_refused_in_one_line() {
     let file = home.path().join("file");
     for (content, why) in [
         (&b""[..], "it is empty"),
-        (b"#!/bin/sh\nexit\n", "it is no Linux kernel image"),
+        (b"#!/bin/sh\nexit\n", "it is not a Linux kernel image"),
         (
             &[0x7f, b'E', b'L', b'F', 2, 1],
             "it is a kernel for another machine",

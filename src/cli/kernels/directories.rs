@@ -70,7 +70,7 @@ fn refuse(directory: &Directory, manner: Manner) -> Result<(), Error> {
     match directory.find(|name| name == CONSOLE)? {
         None => Ok(()),
         Some(_) => Err(Error::Usage(format!(
-            "{} holds what a kernel said earlier ({CONSOLE}); choose another directory, or overwrite it with --force",
+            "{} contains the console output of an earlier run ({CONSOLE}); choose another directory, or overwrite it with --force",
             directory.path().display()
         ))),
     }

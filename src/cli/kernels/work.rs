@@ -50,10 +50,7 @@ impl Work {
             {
                 // Neither a scenario nor a path: more likely a misspelled scenario than a missing file.
                 scenario_named(name).map_err(|error| {
-                    Error::Usage(format!(
-                        "there is no file '{}', and {error}",
-                        printable(name)
-                    ))
+                    Error::Usage(format!("no file '{}', and {error}", printable(name)))
                 })?;
             }
             match KernelImage::find(word) {
@@ -68,7 +65,7 @@ impl Work {
             let what = if code == ExitCode::Failure {
                 "none of the images can be booted"
             } else {
-                "no kernel image is named; scripts/fetch-kernels.sh gets some"
+                "no kernel image given; scripts/fetch-kernels.sh downloads some"
             };
             return Err(Error::Usage(what.to_owned()));
         }
@@ -76,7 +73,7 @@ impl Work {
         if args.all {
             if !scenarios.is_empty() {
                 return Err(Error::Usage(
-                    "--all runs every scenario; name none, or leave it away".to_owned(),
+                    "--all runs every scenario; omit it, or the names of scenarios".to_owned(),
                 ));
             }
             arguments.push("--all".to_owned());
@@ -94,8 +91,8 @@ impl Work {
         arguments.extend(scenarios.iter().map(|scenario| scenario.id.to_owned()));
         let running = args.with_running.then(|| host::header().host.release);
         let command_line = CommandLine::new(bound(args), args.append.as_deref());
-        let command_line = command_line
-            .map_err(|why| Error::Usage(format!("--append cannot be given to a kernel: {why}")))?;
+        let command_line =
+            command_line.map_err(|why| Error::Usage(format!("invalid --append: {why}")))?;
         Ok(Self {
             kernels: images.len() + usize::from(args.with_running),
             images,
@@ -122,7 +119,7 @@ pub(super) fn bound(args: &KernelsArgs) -> Duration {
 fn no_emulator() -> Error {
     let install = Distribution::here().install(Wanted::Qemu("x86_64"));
     Error::Privilege {
-        missing: format!("{PROGRAM} is not on PATH, and other kernels are booted with it"),
+        missing: format!("{PROGRAM} is not on PATH, but it is needed to boot kernels"),
         remedy: install.map_or_else(
             || "install QEMU for x86-64".to_owned(),
             |install| format!("install it with `sudo {install}`"),

@@ -18,7 +18,7 @@ impl Arguments {
     pub fn new(bound: Duration, more: Option<&str>) -> Result<Self, &'static str> {
         let more = more.unwrap_or_default();
         if more.contains(char::is_control) {
-            return Err("it has a control character");
+            return Err("it contains a control character");
         }
         if more.matches('"').count() % 2 == 1 {
             return Err(

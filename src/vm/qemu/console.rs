@@ -49,8 +49,8 @@ impl<R: AsyncRead + Unpin> OutputTail<R> {
 
 pub(super) fn describe_console(console: &[u8]) -> String {
     match last_lines(console) {
-        Some(words) => format!("the console's last words: {words}"),
-        None => "its console said nothing".to_owned(),
+        Some(words) => format!("last console output: {words}"),
+        None => "no console output".to_owned(),
     }
 }
 

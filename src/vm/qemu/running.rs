@@ -79,7 +79,7 @@ impl Running {
                     // Bounded, since everything before a bundle is parsed again after each read.
                     Received::Nothing | Received::Up if length > MAX_CONSOLE_BYTES => {
                         return Err((
-                            "its second serial line says what this program does not".to_owned(),
+                            "unexpected output on its second serial line".to_owned(),
                             false,
                         ));
                     }
@@ -92,10 +92,7 @@ impl Running {
                         enough = length.saturating_add(missing);
                     }
                     Received::Failed(what) => {
-                        return Err((
-                            format!("this program cannot {} there", printable(&what)),
-                            false,
-                        ));
+                        return Err((format!("rstproof cannot {} in it", printable(&what)), false));
                     }
                     Received::Complete(range, hash) => {
                         let received = std::mem::take(&mut self.received);
@@ -108,9 +105,9 @@ impl Running {
             }
             if !is_open {
                 let ended = if is_up {
-                    "it ended before its result was out"
+                    "it ended before its result was complete"
                 } else {
-                    "it ended before this program ran there"
+                    "it ended before rstproof started in it"
                 };
                 let _ = timeout(OUTPUT_TIMEOUT, self.stderr.rest()).await;
                 return Err((self.with_emulator_error(ended), !is_up));
@@ -137,10 +134,9 @@ fn too_late(guest: &Guest, accelerator: Accelerator, is_up: bool) -> String {
         return format!("it sent no result within {} s (--timeout)", bound.as_secs());
     }
     format!(
-        "this program did not come to run on it within {} s; it may hang, or have no serial console \
-         (CONFIG_SERIAL_8250_CONSOLE)",
+        "rstproof did not start in it within {} s; it may hang, or have no serial console (CONFIG_SERIAL_8250_CONSOLE)",
         accelerator.boot_timeout().as_secs()
     )
 }
 
-const DAMAGED: &str = "what it sent is damaged, or too much";
+const DAMAGED: &str = "its result is damaged or too large";
