@@ -119,9 +119,9 @@ fn what_cannot_be_read_comes_in_its_place() {
         [
             "a",
             "cannot read b.xz: the file is compressed; decompress it first, with xz -d",
-            "cannot read c.gz: byte 12 of the compressed file: the file is cut off; 0 bytes came out before",
+            "cannot read c.gz: byte 12 of the compressed file: the file is cut off; 0 bytes decompressed before",
             &format!(
-                "cannot read d.gz: byte {} of the compressed file: it is compressed twice; decompress it first, then with zstd -d what comes out; 0 bytes came out before",
+                "cannot read d.gz: byte {} of the compressed file: it is compressed twice; decompress it first, then decompress the result with zstd -d; 0 bytes decompressed before",
                 gzip(&zstd(&content)).len() - 8
             ),
             "e.gz",
@@ -161,8 +161,11 @@ fn what_is_named_must_be_a_capture() {
     let home = tempfile::tempdir().unwrap();
     let content = capture(3);
     for (content, expected) in [
-        (b"notes".to_vec(), "this is neither pcap nor pcapng"),
-        (b"\xd4\xc3\xb2".to_vec(), "this is neither pcap nor pcapng"),
+        (b"notes".to_vec(), "the file is neither pcap nor pcapng"),
+        (
+            b"\xd4\xc3\xb2".to_vec(),
+            "the file is neither pcap nor pcapng",
+        ),
         (Vec::new(), "the file is empty"),
         (
             b"BZh91AY".to_vec(),
@@ -170,16 +173,16 @@ fn what_is_named_must_be_a_capture() {
         ),
         (
             gzip(b"a log"),
-            "decompressed, this is neither pcap nor pcapng",
+            "decompressed, the file is neither pcap nor pcapng",
         ),
         (zstd(b""), "decompressed, the file is empty"),
         (
             lz4(b"\x1f"),
-            "decompressed, this is neither pcap nor pcapng",
+            "decompressed, the file is neither pcap nor pcapng",
         ),
         (
             gzip(b"")[..3].to_vec(),
-            "byte 3 of the compressed file: the file is cut off; 0 bytes came out before",
+            "byte 3 of the compressed file: the file is cut off; 0 bytes decompressed before",
         ),
         (
             gzip(&content)
@@ -187,7 +190,7 @@ fn what_is_named_must_be_a_capture() {
                 .take(10)
                 .chain([0xff; 9])
                 .collect(),
-            "byte 11 of the compressed file: its gzip data are damaged; 0 bytes came out before",
+            "byte 11 of the compressed file: its gzip data is damaged; 0 bytes decompressed before",
         ),
     ] {
         let path = write(&home, "file", &content);
@@ -348,7 +351,7 @@ fn standard_input_is_a_stream_or_a_file() {
     );
     assert_eq!(
         of_standard_input(Stdio::piped(), b"notes"),
-        "cannot read standard input: this is neither pcap nor pcapng"
+        "cannot read standard input: the file is neither pcap nor pcapng"
     );
     assert_eq!(
         of_standard_input(Stdio::null(), b""),

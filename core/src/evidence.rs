@@ -219,44 +219,48 @@ impl Flaw {
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TranscriptMissing => {
-                f.write_str("there is no record of the calls beside the capture, without which it proves nothing")
-            }
-            Self::CaptureMissing => f.write_str("there is no capture beside the record of the calls"),
-            Self::CaptureNotRead(why) => write!(f, "the capture cannot be read: {why}"),
-            Self::CaptureMalformed(malformed) => write!(f, "the capture is not whole: {malformed}"),
-            Self::LinkType(number) => {
-                write!(f, "the capture's link type {number} is none that is known here")
-            }
-            Self::FramesMissing { held, received: Some(received) } => write!(
-                f,
-                "the capture holds {held} frames, and its statistics say that {received} were received"
+            Self::TranscriptMissing => f.write_str(
+                "the record of the calls is missing, and the capture alone proves nothing",
             ),
-            Self::FramesMissing { held, received: None } => write!(
+            Self::CaptureMissing => f.write_str("the capture is missing"),
+            Self::CaptureNotRead(why) => write!(f, "the capture cannot be read: {why}"),
+            Self::CaptureMalformed(malformed) => write!(f, "the capture is damaged: {malformed}"),
+            Self::LinkType(number) => {
+                write!(f, "the capture's link type {number} is not supported")
+            }
+            Self::FramesMissing {
+                held,
+                received: Some(received),
+            } => write!(
                 f,
-                "the capture holds {held} frames and ends without saying how many were received"
+                "the capture has {held} frames, but its statistics show {received} received"
+            ),
+            Self::FramesMissing {
+                held,
+                received: None,
+            } => write!(
+                f,
+                "the capture has {held} frames, but no statistics of how many were received"
             ),
             Self::TranscriptAltered => {
-                f.write_str("the record of the calls is not the one that the capture was saved with")
+                f.write_str("the record of the calls does not belong to this capture")
             }
             Self::FrameAltered(frame) => {
-                write!(f, "frame {frame} of the capture is not what was recorded of it")
+                write!(f, "frame {frame} of the capture differs from the record")
             }
-            Self::CaptureAltered => f.write_str(
-                "the capture is not byte for byte the file that was saved (its SHA-256 differs)",
-            ),
+            Self::CaptureAltered => {
+                f.write_str("the capture is not the file that was saved (its SHA-256 differs)")
+            }
             Self::RecordAltered => f.write_str(
-                "what was recorded of the trial is not what its evidence leads to; one of them was changed",
+                "the recorded results do not follow from the evidence; one of them was changed",
             ),
             Self::CaptureUsedTwice => {
                 f.write_str("another trial of the same document claims the same capture")
             }
-            Self::CopiesDiffer => {
-                f.write_str("the trial's own record and report.json do not say the same of it")
+            Self::CopiesDiffer => f.write_str("the trial's own record and report.json differ"),
+            Self::ScenarioUnknown => {
+                f.write_str("unknown scenario; check it with the version that recorded it")
             }
-            Self::ScenarioUnknown => f.write_str(
-                "this version does not know the scenario; judge it with the version that recorded it",
-            ),
         }
     }
 }
@@ -276,8 +280,8 @@ impl fmt::Display for NotRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(errno) => errno.fmt(f),
-            Self::NotRegular => f.write_str("it is no regular file"),
-            Self::TooLong(most) => write!(f, "it is longer than the {most} bytes that are allowed"),
+            Self::NotRegular => f.write_str("it is not a regular file"),
+            Self::TooLong(most) => write!(f, "it is longer than the maximum of {most} bytes"),
         }
     }
 }

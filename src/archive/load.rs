@@ -141,7 +141,7 @@ pub fn each(
     take: &mut impl FnMut(Result<Trial, Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     if argument == Path::new("-") {
-        let text = "evidence is two files a trial, so it is not read from standard input; name its directory";
+        let text = "evidence cannot be read from standard input, because each trial has two files; give its directory";
         return take(Err(Error::Usage(text.to_owned())));
     }
     let kind = match fs::metadata(argument) {
@@ -242,7 +242,7 @@ fn each_in_directory(directory: &Path, take: Take<'_>) -> Result<(), Error> {
         action: "find evidence in",
         path: directory.to_owned(),
         reason: format!(
-            "it holds no {REPORT} and no capture; name the directory that `rstproof run -w` wrote"
+            "it contains no {REPORT} and no capture; expected a directory written by `rstproof run -w`"
         ),
     }))
 }
@@ -283,9 +283,9 @@ pub(crate) fn document_bytes(path: &Path) -> Result<Vec<u8>, Error> {
 fn unreadable(path: &Path, why: NotRead) -> Error {
     let hint = match why {
         NotRead::Refused(Errno::EACCES) if geteuid().is_root() => {
-            "; root's rights are given up before evidence is read, so do it as the user that it belongs to"
+            "; root privileges are dropped before evidence is read, so run this as the user who owns the files"
         }
-        NotRead::Refused(Errno::ELOOP) => "; symbolic links among the evidence are not followed",
+        NotRead::Refused(Errno::ELOOP) => "; symbolic links to evidence are not followed",
         _ => "",
     };
     let reason = match why {

@@ -201,7 +201,7 @@ impl Directory {
             let _ = self.remove(&name);
         }
         Err(io::Error::other(
-            "whatever is made there is locked by another process at once",
+            "another process locks every file that is created there",
         ))
     }
 

@@ -41,10 +41,10 @@ impl Owner {
 
     fn refused(self, path: &Path, error: &io::Error) -> Error {
         Error::File {
-            action: "give away",
+            action: "change the owner of",
             path: path.to_owned(),
             reason: format!(
-                "{}; it would belong to user {} of SUDO_UID, unset that to keep it as root's",
+                "{}; it would belong to user {} (SUDO_UID); unset SUDO_UID to keep root as its owner",
                 reason(error),
                 self.uid
             ),

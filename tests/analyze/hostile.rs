@@ -51,10 +51,10 @@ fn add(file: &mut Pcap, at: (u32, u32), frame: &[u8]) {
 #[test]
 fn a_length_that_lies_ends_the_file_where_it_is() {
     for (captured, problem) in [
-        (u32::MAX, "the record says that it is 4294967311 bytes long"),
-        (1 << 31, "the record says that it is 2147483664 bytes long"),
+        (u32::MAX, "the record has a length of 4294967311 bytes"),
+        (1 << 31, "the record has a length of 2147483664 bytes"),
         // It might be one that goes on, were the file longer.
-        (1 << 20, "the record says that it is 1048592 bytes long"),
+        (1 << 20, "the record has a length of 1048592 bytes"),
     ] {
         let mut file = pcap();
         for (nth, segment) in (0..).zip(refused(5_000)) {
@@ -228,7 +228,7 @@ fn options_may_have_no_end_but_that_of_their_block() {
     file.block(6, &body);
     let said = of(&file.bytes);
     let line = said.complaint();
-    let problem = format!("byte {at}: option 1 is said to be 65535 bytes long");
+    let problem = format!("byte {at}: option 1 has a length of 65535 bytes");
     assert!(line.contains(&problem), "{line}");
 }
 
@@ -308,7 +308,7 @@ fn what_is_no_capture_is_called_what_it_is() {
     let bad = write(&home, "bad.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03 and no more");
     for (path, problem) in [
         (&empty, "the file is empty"),
-        (&text, "this is neither pcap nor pcapng"),
+        (&text, "the file is neither pcap nor pcapng"),
         (&bad, "gzip"),
     ] {
         let said = analyze(&[path.to_str().unwrap()]);

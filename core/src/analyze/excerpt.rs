@@ -124,7 +124,9 @@ impl Excerpt {
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         self.is_too_long().then(|| {
-            format!("it has more than {MOST} resets and connections that were reset; let fewer through with --filter")
+            format!(
+                "it has more than {MOST} RSTs and reset connections; select fewer with --filter"
+            )
         })
     }
 

@@ -345,7 +345,7 @@ fn a_window_has_a_limit() {
     assert_eq!(why.cause, Cause::Window(144 << 20));
     assert_eq!(
         why.to_string(),
-        "byte 6 of the compressed file: its zstd data need a window of 144 MiB, and at most 128 are lent; decompress it first, with zstd -d --long=31; 0 bytes came out before"
+        "byte 6 of the compressed file: its zstd data needs a window of 144 MiB, more than the maximum of 128; decompress it first, with zstd -d --long=31; 0 bytes decompressed before"
     );
     for window in (17 << 3) + 1..=u8::MAX {
         let (_, why) = wrong(&frame(window));
@@ -361,7 +361,7 @@ fn what_needs_a_dictionary_says_so() {
     let file = [0x28, 0xb5, 0x2f, 0xfd, 1, 0, 7, 1, 0, 0];
     assert_eq!(
         wrong(&file).1.to_string(),
-        "byte 7 of the compressed file: its zstd data need a dictionary; decompress it first, with zstd -d -D; 0 bytes came out before"
+        "byte 7 of the compressed file: its zstd data needs a dictionary; decompress it first, with zstd -d -D; 0 bytes decompressed before"
     );
     // One of the checksums is that of the header.
     let causes = (0..=u8::MAX).map(|sum| {
@@ -384,7 +384,10 @@ fn what_is_compressed_twice_is_refused() {
         let (_, why) = wrong(&outer(b"\xfd7zXZ\0"));
         let text = why.to_string();
         assert!(text.contains("compressed twice"), "{text}");
-        assert!(text.contains("xz -d what comes out; 0 bytes"), "{text}");
+        assert!(
+            text.contains("decompress the result with xz -d; 0 bytes"),
+            "{text}"
+        );
     }
 }
 

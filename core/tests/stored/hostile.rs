@@ -128,10 +128,13 @@ proptest! {
 fn what_is_no_capture_is_called_what_it_is() {
     for (bytes, expected) in [
         (&b""[..], "the file is empty"),
-        (b"\n", "this is neither pcap nor pcapng"),
-        (b"{\"schema\":1}", "this is neither pcap nor pcapng"),
-        (b"\x7fELF\x02\x01\x01", "this is neither pcap nor pcapng"),
-        (b"\xd4\xc3\xb2", "this is neither pcap nor pcapng"),
+        (b"\n", "the file is neither pcap nor pcapng"),
+        (b"{\"schema\":1}", "the file is neither pcap nor pcapng"),
+        (
+            b"\x7fELF\x02\x01\x01",
+            "the file is neither pcap nor pcapng",
+        ),
+        (b"\xd4\xc3\xb2", "the file is neither pcap nor pcapng"),
         (
             b"\x1f\x8b\x08\0\0\0\0\0",
             "the file is compressed; decompress it first, with gzip -d",
@@ -312,18 +315,16 @@ fn problems_are_told_in_words() {
     for (part, name) in [(Part::Block, "block"), (Part::Record, "record")] {
         assert_eq!(
             told(Problem::Cut { part, length, left }),
-            format!("byte 9: the {name} says that it is 92 bytes long, but 40 are left")
+            format!("byte 9: the {name} has a length of 92 bytes, but only 40 are left")
         );
         assert_eq!(
             told(Problem::Begun(part)),
-            format!("byte 9: the file ends before the {name} says how long it is")
+            format!("byte 9: the file ends before the length of the {name}")
         );
         let most = 64;
         assert_eq!(
             told(Problem::TooLong { part, length, most }),
-            format!(
-                "byte 9: the {name} says that it is 92 bytes long, and none of more than 64 is read"
-            )
+            format!("byte 9: the {name} has a length of 92 bytes, more than the maximum of 64")
         );
     }
     assert_eq!(
@@ -332,15 +333,15 @@ fn problems_are_told_in_words() {
     );
     assert_eq!(
         told(Problem::ByteOrder(0x12)),
-        "byte 9: the section's byte-order magic is 0x00000012, which is none"
+        "byte 9: the section's byte-order magic 0x00000012 is invalid"
     );
     assert_eq!(
         told(Problem::Length(13)),
-        "byte 9: the block says that it is 13 bytes long, which is not a multiple of 4 from 12 on"
+        "byte 9: the block has a length of 13 bytes, which is not a multiple of 4 of at least 12"
     );
     let (length, trailer) = (12, 16);
     assert_eq!(
         told(Problem::Trailer { length, trailer }),
-        "byte 9: the block says first that it is 12 bytes long, and then 16"
+        "byte 9: the block has a length of 12 bytes at its start, but 16 at its end"
     );
 }

@@ -74,7 +74,7 @@ fn another_version_is_an_error() {
         assert_eq!(
             wrong(&file.bytes),
             format!(
-                "byte 0: this is version {}.{} of the format, which is not known",
+                "byte 0: version {}.{} of the format is not supported",
                 version.0, version.1
             )
         );
@@ -88,6 +88,6 @@ fn a_frame_longer_than_the_file_is_an_error() {
     file.record((0, 0), (u32::MAX, u32::MAX), b"abc");
     assert_eq!(
         wrong(&file.bytes),
-        "byte 43: the record says that it is 4294967311 bytes long, but 19 are left"
+        "byte 43: the record has a length of 4294967311 bytes, but only 19 are left"
     );
 }

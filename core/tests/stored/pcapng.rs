@@ -124,7 +124,7 @@ fn sections_have_byte_orders_and_interfaces_of_their_own() {
     file.frame(1, 5, b"a", &[]);
     assert_eq!(
         wrong(&file.bytes),
-        format!("byte {offset}: interface 1 is not among the 1 that the section has named so far")
+        format!("byte {offset}: interface 1 is not among the 1 described in the section so far")
     );
 }
 
@@ -236,9 +236,8 @@ fn another_version_is_an_error() {
         if known {
             assert_eq!(blocks(&file.bytes).len(), 2);
         } else {
-            let expected = format!(
-                "byte {offset}: this is version {major}.{minor} of the format, which is not known"
-            );
+            let expected =
+                format!("byte {offset}: version {major}.{minor} of the format is not supported");
             assert_eq!(wrong(&file.bytes), expected);
         }
     }

@@ -196,7 +196,7 @@ fn nothing_to_judge(path: &Path, capture: &Capture) -> Error {
         reason: match capture.flaw {
             Some(Flaw::CaptureMalformed(malformed)) => malformed.to_string(),
             Some(flaw @ Flaw::LinkType(_)) => flaw.to_string(),
-            _ => "it holds no TCP segment, so there is nothing to judge".to_owned(),
+            _ => "it contains no TCP segment".to_owned(),
         },
     }
 }

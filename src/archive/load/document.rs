@@ -217,7 +217,10 @@ fn stored_trial<'a>(
     let stored: StoredTrial<'_> = read_trial(path, bytes, raw)?;
     if stored.calls.len() > MOST_CALLS {
         let calls = stored.calls.len();
-        return Err(refused(path, format!("a trial of {calls} calls is none")));
+        return Err(refused(
+            path,
+            format!("a trial has {calls} calls, more than {MOST_CALLS}"),
+        ));
     }
     if stored.steps.len() > MOST_CALLS {
         let steps = stored.steps.len();
@@ -230,7 +233,7 @@ fn stored_trial<'a>(
     if events > MOST_EVENTS {
         return Err(refused(
             path,
-            format!("a trial of {events} trace events is none"),
+            format!("a trial has {events} trace events, more than {MOST_EVENTS}"),
         ));
     }
     let began = rstproof_core::time::Timestamp::default();
@@ -239,16 +242,13 @@ fn stored_trial<'a>(
         .iter()
         .find(|it| it.event(began).is_none());
     if let Some(event) = unknown {
-        let reason = format!(
-            "this version knows no trace event '{}'",
-            printable(&event.event)
-        );
+        let reason = format!("unknown trace event '{}'", printable(&event.event));
         return Err(refused(path, reason));
     }
     let unsupported_counters = stored.unsupported_counters.iter().flatten();
     let names = stored.counters.keys().chain(unsupported_counters);
     if let Some(name) = names.into_iter().find(|name| !is_read(name)) {
-        let reason = format!("this version knows no counter '{}'", printable(name));
+        let reason = format!("unknown counter '{}'", printable(name));
         return Err(refused(path, reason));
     }
     Ok(stored)
@@ -287,7 +287,7 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
             "read it with a newer version"
         };
         let reason =
-            format!("it has schema {schema}, and this version reads schema {SCHEMA}; {fix}");
+            format!("it has schema {schema}, but this version reads schema {SCHEMA}; {fix}");
         return Err(refused(path, reason));
     }
     let stored = result
@@ -300,11 +300,11 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
         .map(str::len)
         .max();
     if stored.capture.filter.len() > LONGEST_FILTER {
-        let reason = format!("its filter is longer than {LONGEST_FILTER} bytes, and none is");
+        let reason = format!("its filter is longer than {LONGEST_FILTER} bytes");
         return Err(refused(path, reason));
     }
     if longest > Some(LONGEST_NAME) {
-        let reason = format!("a name in it is longer than {LONGEST_NAME} bytes, and none is");
+        let reason = format!("it has a name longer than {LONGEST_NAME} bytes");
         return Err(refused(path, reason));
     }
     let header = Header {
@@ -440,7 +440,7 @@ impl<'de> Visitor<'de> for UnambiguousVisitor {
         let mut map = BTreeMap::new();
         while let Some((name, value)) = fields.next_entry::<String, Unambiguous>()? {
             if map.insert(name, value).is_some() {
-                return Err(de::Error::custom("a name is given twice"));
+                return Err(de::Error::custom("a name occurs twice"));
             }
         }
         Ok(Unambiguous::Map(map))

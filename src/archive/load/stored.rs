@@ -97,7 +97,7 @@ impl TryFrom<RawCall<'_>> for StoredCall {
     fn try_from(raw: RawCall<'_>) -> Result<Self, String> {
         let shown = || format!("{}({})", raw.call, raw.arguments);
         let op = Op::of_call(&raw.call, &raw.arguments)
-            .ok_or_else(|| format!("this version knows no call {}", shown()))?;
+            .ok_or_else(|| format!("unknown call {}", shown()))?;
         let StoredResult {
             ok,
             errno,
@@ -110,11 +110,11 @@ impl TryFrom<RawCall<'_>> for StoredCall {
                 Some(revents) if ok == i64::from(revents != Events::default()) => {
                     Outcome::Polled(revents)
                 }
-                _ => return Err(format!("the result of {} is none", shown())),
+                _ => return Err(format!("invalid result of {}", shown())),
             },
             // Only poll(2) returns events.
             _ if revents.is_some() => {
-                return Err(format!("the result of {} is none", shown()));
+                return Err(format!("invalid result of {}", shown()));
             }
             (Some(0), None, so_error, None) if op == Op::SocketError => {
                 Outcome::SocketError(so_error)
@@ -122,7 +122,7 @@ impl TryFrom<RawCall<'_>> for StoredCall {
             (Some(value), None, None, None) => Outcome::Returned(value),
             (None, Some(errno), None, None) => Outcome::Failed(errno),
             (None, None, None, Some(true)) => Outcome::Unfinished,
-            _ => return Err(format!("the result of {} is none", shown())),
+            _ => return Err(format!("invalid result of {}", shown())),
         };
         Ok(Self {
             role: raw.role,

@@ -77,7 +77,7 @@ fn swapped(path: &Path) -> Error {
     Error::File {
         action: "create",
         path: path.to_owned(),
-        reason: "something else took its place meanwhile; choose a directory where nobody else may write"
+        reason: "it was replaced meanwhile; choose a directory that no other user can write to"
             .to_owned(),
     }
 }
@@ -126,7 +126,7 @@ mod tests {
         fs::write(victim.join("precious"), "").unwrap();
         let refused = |location: &NewDirectory| {
             let error = location.open_made(&path, Some(oneself())).unwrap_err();
-            assert!(error.to_string().contains("took its place"), "{error}");
+            assert!(error.to_string().contains("was replaced"), "{error}");
         };
         let location = NewDirectory::at(&path).unwrap();
         refused(&location);

@@ -227,7 +227,7 @@ fn no_capture_is_overwritten_that_is_read() {
     fs::hard_link(&path, &other).unwrap();
     for input in [&path, &other, &home.path().to_owned()] {
         let refused = complains(rstproof().args(["--force", "-w"]).args([&path, input]));
-        assert!(refused.contains("one of the captures"), "{refused}");
+        assert!(refused.contains("one of the input files"), "{refused}");
         assert_eq!(fs::read(&path).unwrap(), bytes);
         assert_eq!(names(&home), ["a.pcapng", "b.pcapng"]);
     }
@@ -247,7 +247,7 @@ fn what_can_be_read_but_once_is_refused() {
     let refused = complains(rstproof().args(["-w", "-"]).arg(&path));
     assert!(refused.contains("needs a file"), "{refused}");
     let refused = complains(rstproof().args(["--force", "-w", "/dev/null"]).arg(&path));
-    assert!(refused.contains("is no file"), "{refused}");
+    assert!(refused.contains("not a regular file"), "{refused}");
     assert_eq!(names(&home), ["pipe"]);
 }
 

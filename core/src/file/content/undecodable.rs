@@ -8,7 +8,7 @@ use super::super::Compression;
 /// if the file is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "byte {offset} of the compressed file: {cause}; {} came out before", bytes(*.produced)
+    "byte {offset} of the compressed file: {cause}; {} decompressed before", bytes(*.produced)
 )]
 pub struct Undecodable {
     /// Number of bytes of the file that were consumed when the problem was detected.
@@ -29,17 +29,17 @@ pub enum Cause {
     #[error("the file is cut off")]
     Cut,
     /// The data are invalid, or a checksum does not match the decoded bytes.
-    #[error("its {0} data are damaged")]
+    #[error("its {0} data is damaged")]
     Damaged(Compression),
     /// The bytes after the compressed data are neither compressed nor padding.
-    #[error("what follows its compressed data is none")]
+    #[error("invalid data after its compressed data")]
     Trailing,
     /// The data were compressed with a dictionary.
-    #[error("its {0} data need a dictionary; decompress it first, with {0} -d -D")]
+    #[error("its {0} data needs a dictionary; decompress it first, with {0} -d -D")]
     Dictionary(Compression),
     /// The decoder would need more memory than it is allowed.
     #[error(
-        "its zstd data need a window of {} MiB, and at most {} are lent; decompress it first, with zstd -d --long=31",
+        "its zstd data needs a window of {} MiB, more than the maximum of {}; decompress it first, with zstd -d --long=31",
         .0.div_ceil(1 << 20), LARGEST_WINDOW >> 20
     )]
     Window(
@@ -47,7 +47,7 @@ pub enum Cause {
         u64,
     ),
     /// The decoded bytes are compressed as well.
-    #[error("it is compressed twice; decompress it first, then with {0} -d what comes out")]
+    #[error("it is compressed twice; decompress it first, then decompress the result with {0} -d")]
     Nested(Compression),
 }
 

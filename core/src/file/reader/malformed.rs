@@ -35,13 +35,13 @@ pub enum Problem {
     #[error("the file is empty")]
     Empty,
     /// The first bytes are not those of a capture.
-    #[error("this is neither pcap nor pcapng")]
+    #[error("the file is neither pcap nor pcapng")]
     NotACapture,
     /// The file is compressed, and may hold a capture.
     #[error("the file is compressed; decompress it first, with {0} -d")]
     Compressed(Compression),
     /// The version of the format is unknown.
-    #[error("this is version {major}.{minor} of the format, which is not known")]
+    #[error("version {major}.{minor} of the format is not supported")]
     Version {
         /// Major version.
         major: u16,
@@ -55,13 +55,13 @@ pub enum Problem {
         length: u64,
     },
     /// The file ends before the length of the block.
-    #[error("the file ends before the {0} says how long it is")]
+    #[error("the file ends before the length of the {0}")]
     Begun(
         /// Unit that has begun.
         Part,
     ),
     /// The file ends before the block does.
-    #[error("the {part} says that it is {length} bytes long, but {left} are left")]
+    #[error("the {part} has a length of {length} bytes, but only {left} are left")]
     Cut {
         /// Unit that is cut.
         part: Part,
@@ -71,7 +71,7 @@ pub enum Problem {
         left: u64,
     },
     /// The block is longer than any that is read.
-    #[error("the {part} says that it is {length} bytes long, and none of more than {most} is read")]
+    #[error("the {part} has a length of {length} bytes, more than the maximum of {most}")]
     TooLong {
         /// Unit that is too long.
         part: Part,
@@ -81,19 +81,19 @@ pub enum Problem {
         most: u64,
     },
     /// The byte-order magic of the section is invalid.
-    #[error("the section's byte-order magic is {0:#010x}, which is none")]
+    #[error("the section's byte-order magic {0:#010x} is invalid")]
     ByteOrder(
         /// Byte-order magic of the section, read as big-endian.
         u32,
     ),
     /// The length of the block is impossible.
-    #[error("the block says that it is {0} bytes long, which is not a multiple of 4 from 12 on")]
+    #[error("the block has a length of {0} bytes, which is not a multiple of 4 of at least 12")]
     Length(
         /// Length of the block, in bytes.
         u32,
     ),
     /// The length before the block's body differs from the one after it.
-    #[error("the block says first that it is {length} bytes long, and then {trailer}")]
+    #[error("the block has a length of {length} bytes at its start, but {trailer} at its end")]
     Trailer {
         /// Length before the body, in bytes.
         length: u32,
@@ -104,7 +104,7 @@ pub enum Problem {
     #[error("the block is too short for its fields")]
     Fields,
     /// The frame is longer than the block has room for.
-    #[error("{captured} bytes of a frame are said to be in the block, which has room for {room}")]
+    #[error("the block has {captured} bytes of a frame, but room for only {room}")]
     Captured {
         /// Stated number of bytes of the frame.
         captured: u32,
@@ -112,7 +112,7 @@ pub enum Problem {
         room: u64,
     },
     /// The option extends beyond the end of its block.
-    #[error("option {code} is said to be {length} bytes long and runs over the end of its block")]
+    #[error("option {code} has a length of {length} bytes, beyond the end of its block")]
     Option {
         /// Code of the option.
         code: u16,
@@ -120,7 +120,7 @@ pub enum Problem {
         length: u16,
     },
     /// The option has another length than its code requires.
-    #[error("option {code} is {length} bytes long, which it cannot be")]
+    #[error("option {code} has an invalid length of {length} bytes")]
     OptionLength {
         /// Code of the option.
         code: u16,
@@ -128,7 +128,7 @@ pub enum Problem {
         length: u64,
     },
     /// The block refers to an interface that the section has not declared.
-    #[error("interface {interface} is not among the {declared} that the section has named so far")]
+    #[error("interface {interface} is not among the {declared} described in the section so far")]
     Interface {
         /// Number of the interface within the section.
         interface: u32,
@@ -136,13 +136,15 @@ pub enum Problem {
         declared: u64,
     },
     /// The section declares more interfaces than any host has.
-    #[error("the section names more than {0} interfaces")]
+    #[error("the section describes more than {0} interfaces")]
     Interfaces(
         /// Maximum number of interfaces.
         usize,
     ),
     /// The time does not fit into nanoseconds since the epoch: it is outside of the years 1677 to 2262.
-    #[error("the time {units} cannot be told in nanoseconds; is the interface's resolution right?")]
+    #[error(
+        "the time {units} cannot be expressed in nanoseconds; is the interface's resolution right?"
+    )]
     Time {
         /// Stored time, in units of the interface's resolution.
         units: u64,
