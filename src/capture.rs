@@ -257,7 +257,7 @@ impl Session {
             action: "decode frames".to_owned(),
             interface: interface.clone(),
             reason: format!(
-                "its link type {link_number} is none that is known here; use an Ethernet or loopback interface"
+                "its link type {link_number} is not supported; use an Ethernet or loopback interface"
             ),
         })?;
         let mut capture = capture
@@ -484,7 +484,7 @@ fn refused(action: &str, interface: &str, error: &pcap::Error) -> Error {
         return Error::may_not_capture(interface);
     }
     let reason = if lower.contains("no such device") {
-        "there is no such interface; a private namespace has only lo, --host uses this host's \
+        "no such interface; a private namespace has only lo, --host uses this host's interfaces \
          (`ip link` lists them)"
             .to_owned()
     } else if lower.contains("not up") || lower.contains("is down") {

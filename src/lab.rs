@@ -104,9 +104,9 @@ fn enter_user_namespace(uid: Uid, gid: Gid) -> Result<(), Error> {
 fn no_network_namespace(errno: Errno) -> Error {
     if errno == Errno::ENOSPC {
         return Error::Privilege {
-            missing: "there are as many network namespaces as this host allows".to_owned(),
+            missing: "the limit on network namespaces is reached".to_owned(),
             remedy:
-                "use fewer --jobs, leave --all away, or allow more with `sudo sysctl user.max_net_namespaces=15000`"
+                "use fewer --jobs, omit --all, or allow more with `sudo sysctl user.max_net_namespaces=15000`"
                     .to_owned(),
         };
     }
@@ -137,21 +137,21 @@ fn no_user_namespace(errno: Errno) -> Error {
     if fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim().is_empty()) {
         return Error::Privilege {
             missing: format!(
-                "in this user namespace no user is mapped, so nothing can be set up ({errno:?})"
+                "this user namespace maps no user, so no trial can be set up ({errno:?})"
             ),
-            remedy: "start it with a mapping, as `unshare --user --map-root-user` does".to_owned(),
+            remedy: "create it with a mapping, as `unshare --user --map-root-user` does".to_owned(),
         };
     }
     let sysctl = forbidding_setting().map_or_else(String::new, |mend| {
         format!("allow user namespaces with `sudo sysctl {mend}`, or ")
     });
     let host = if has(Capability::CAP_NET_RAW) {
-        "use the loopback that is here with --host, or "
+        "use this host's loopback with --host, or "
     } else {
         ""
     };
     Error::Privilege {
-        missing: format!("this host does not let you make a private network namespace ({errno:?})"),
+        missing: format!("not permitted to create a private network namespace ({errno:?})"),
         remedy: format!("{sysctl}{host}run `sudo {} …`", program()),
     }
 }
@@ -199,7 +199,7 @@ pub fn drop_privileges(privileges: RetainedPrivileges) -> Result<(), Error> {
     caps::set(None, CapSet::Permitted, &kept).map_err(failed)
 }
 
-/// Environment of this worker's trials: its addresses, and what trials need there.
+/// Environment of this worker's trials: its addresses, and needed for trials there.
 #[derive(Debug)]
 pub struct Lab {
     ipv4: Ipv4Addr,
@@ -247,8 +247,7 @@ impl Lab {
             Err(none())
         };
         let forgery = if needs.forgery && is_private {
-            Forgery::open()
-                .map_err(|error| format!("no packets can be made by hand: {}", reason(&error)))
+            Forgery::open().map_err(|error| format!("cannot open raw sockets: {}", reason(&error)))
         } else {
             Err(none())
         };
@@ -260,7 +259,7 @@ impl Lab {
         let ipv6 = ipv6.and_then(|address| {
             std::net::UdpSocket::bind((address, 0))
                 .map(|_| address)
-                .map_err(|error| format!("{address} is not there: {}", reason(&error)))
+                .map_err(|error| format!("{address} is not available: {}", reason(&error)))
         });
         Ok(Self {
             ipv4,
@@ -280,8 +279,7 @@ impl Lab {
         let needs = scenario.needs();
         if needs.any() && self.environment == Environment::Host {
             return Some(
-                "it changes the network that it runs in, so it needs one of its own; leave --host away"
-                    .to_owned(),
+                "it changes the network, so it needs a private namespace; omit --host".to_owned(),
             );
         }
         let mut unmet = self.unmet.iter();
@@ -321,7 +319,7 @@ impl Lab {
 }
 
 /// Reason given for a facility that no trial needs.
-const NOT_ASKED_FOR: &str = "it was not asked for when the namespace was set up";
+const NOT_ASKED_FOR: &str = "not requested when the namespace was set up";
 
 /// Brings `lo` up, gives it a random unique local address (RFC 4193) and, if needed, adds the routes that refuse.
 /// Returns the address and the outcome of adding routes, each with the reason if it failed.
@@ -341,7 +339,7 @@ async fn set_up_loopback(
     let mut routes = Err(NOT_ASKED_FOR.to_owned());
     if needs_routes {
         let added = answer(routes::add(&handle, ipv6.is_ok())).await;
-        routes = added.map_err(|error| format!("no routes can be added: {error}"));
+        routes = added.map_err(|error| format!("cannot add routes: {error}"));
     }
     pump.abort();
     brought_up.map_err(|error| Error::lab(format!("bring {} up", LOOPBACK.0), &error))?;
@@ -356,7 +354,7 @@ async fn add_to_loopback(
     let added = handle.address().add(LOOPBACK.1, address.into(), 128);
     answer(added.execute())
         .await
-        .map_err(|error| format!("this kernel gives lo no IPv6 address: {error}"))?;
+        .map_err(|error| format!("lo cannot have an IPv6 address: {error}"))?;
     // A process that was stopped meanwhile checks once more: an address that is not usable yet cannot be bound to.
     let is_there = || std::net::UdpSocket::bind((address, 0)).is_ok();
     if are_made_usable(&[address], news).await || is_there() {

@@ -272,7 +272,7 @@ impl<'a> Runner<'a> {
     /// Makes other clients connect and stay connected. Waits until each is in the queue of the trial's listener before
     /// the next one connects: loopback may defer receive processing.
     pub(crate) fn others(&mut self, count: u8, sends: bool) -> Result<(), Error> {
-        let ask = |errno| Error::system("ask a listener for its queue", errno);
+        let ask = |errno| Error::system("read the queue length of a listener", errno);
         for waiting in 1..=u32::from(count) {
             let (socket, address) = self.socket_set.client(false)?;
             // A connection that does not fit into the queue must not block the script.
@@ -306,7 +306,7 @@ impl<'a> Runner<'a> {
         if self.own.len() > 1 {
             for (index, listener) in self.own.iter().enumerate() {
                 let waiting = sys::waiting_to_be_accepted(listener)
-                    .map_err(|errno| Error::system("ask a listener for its queue", errno))?;
+                    .map_err(|errno| Error::system("read the queue length of a listener", errno))?;
                 if waiting > 0 {
                     holding = index;
                 }
@@ -354,7 +354,7 @@ impl<'a> Runner<'a> {
             | Awaited::Icmp
             | Awaited::Established(_) => Ok(true),
         }
-        .map_err(|errno| Error::system("ask a socket for its state", errno))
+        .map_err(|errno| Error::system("read the state of a socket", errno))
     }
 
     /// Returns true if this end has a socket of its own.
@@ -370,7 +370,7 @@ impl<'a> Runner<'a> {
             return Ok(true);
         };
         holds(|| sys::has_nothing_in_flight(socket))
-            .map_err(|errno| Error::system("ask a socket for what it has in flight", errno))
+            .map_err(|errno| Error::system("read the unacknowledged data of a socket", errno))
     }
 
     /// Waits until this end's connection is established or has failed. Returns false if the bound was exceeded.
@@ -380,7 +380,7 @@ impl<'a> Runner<'a> {
         };
         leaves_state(socket, sys::TCP_SYN_SENT)
             .and_then(|left| Ok(left & leaves_state(socket, sys::TCP_SYN_RECV)?))
-            .map_err(|errno| Error::system("ask a socket for its state", errno))
+            .map_err(|errno| Error::system("read the state of a socket", errno))
     }
 
     /// Waits until a timer ends this end's connection, for at most [`CALL_BOUND`], which is longer than any timer of
@@ -389,7 +389,7 @@ impl<'a> Runner<'a> {
         let Some(socket) = self.sockets.of(role) else {
             return Ok(true);
         };
-        is_hung_up(socket).map_err(|errno| Error::system("wait for a socket to die", errno))
+        is_hung_up(socket).map_err(|errno| Error::system("wait for a socket to close", errno))
     }
 
     /// Returns true if the kernel still keeps state of the connection on this end's side, whose socket was closed.

@@ -154,7 +154,7 @@ mod errors {
                 insta::assert_snapshot!(complains(&["run", "--format", format, "-v"]), @"rstproof: --quiet and --verbose apply only to --format human");
             }
         }
-        insta::assert_snapshot!(complains(&["run", "--host", "--jobs", "3"]), @"rstproof: --host has one loopback for all: leave --jobs away, or leave --host away to give each worker a namespace of its own");
+        insta::assert_snapshot!(complains(&["run", "--host", "--jobs", "3"]), @"rstproof: --host has a single loopback: omit --jobs, or omit --host to give each worker its own namespace");
     }
 
     #[test]
@@ -433,7 +433,7 @@ mod report {
 
     #[test]
     fn ladder_of_a_skipped_trial() {
-        let why = "no IPv6 here: the kernel was built without it".to_owned();
+        let why = "no IPv6: the kernel was built without it".to_owned();
         let trial = TrialReport::skipped(scenario(), Family::Ipv6, 1, why);
         insta::assert_snapshot!(ladder(&trial));
     }

@@ -50,7 +50,7 @@ impl Crossing {
         let of = |socket: &UdpSocket| socket.local_addr();
         let both = [of(&self.client), of(&self.server)].into_iter();
         both.collect::<io::Result<_>>()
-            .map_err(|error| Error::io("make a fence", &error))
+            .map_err(|error| Error::io("create a fence", &error))
     }
 }
 
@@ -229,7 +229,7 @@ impl Taps {
         let send = |taps: &mut Self| taps.send(commitment, false);
         let (sent, seen) = self.drain_to(batch, send).await?;
         let [.., last] = sent[..] else {
-            return Err(Error::lab("send a fence", &"nothing is captured"));
+            return Err(Error::lab("send a fence", &"no capture is open"));
         };
         if self.crossing.is_some() {
             // Frames that arrived after the last fence belong to no trial.

@@ -151,7 +151,7 @@ impl<'a> Check<'a> {
         // If something was unreadable, its own message has been printed.
         if self.tally.total() == 0 && !self.unreadable {
             return Err(Error::Usage(
-                "there is no trial in what was named".to_owned(),
+                "no trials found in the given files".to_owned(),
             ));
         }
         let code = self.tally.worst().map_or(ExitCode::Success, ExitCode::from);

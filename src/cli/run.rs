@@ -74,7 +74,7 @@ async fn carry_out(
 fn open_trace(port: u16) -> Result<Arc<trace::Session>, String> {
     let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
     trace::Session::open(tracefs, ports(port), trace::RING_KIB)
-        .map_err(|error| format!("no trace instance can be made ({})", reason(&error)))
+        .map_err(|error| format!("cannot create a trace instance ({})", reason(&error)))
 }
 
 async fn with_trace(
@@ -93,12 +93,12 @@ async fn with_trace(
     plan.archive = opened.as_ref().map(|opened| opened.archive.clone());
     if args.pcap {
         complain(
-            "classic pcap has no room for comments, interface, filter and losses: they are lost",
+            "classic pcap cannot hold comments, interface, filter and losses: they are not saved",
         );
         let are_between_hosts = |(scenario, _): &(&Scenario, _)| scenario.needs().hosts;
         if plan.pairs.iter().any(are_between_hosts) {
             complain(
-                "what is captured at both ends of a link is saved as pcapng all the same: classic pcap has one interface",
+                "trials captured at both ends of a link are saved as pcapng, because classic pcap has one interface",
             );
         }
     }
@@ -125,7 +125,7 @@ impl Opened {
         let lock = directory.lock()?;
         if let Some(why) = lock.refusal() {
             complain(&format!(
-                "cannot lock {}: {}; let no other run save there before this one has ended",
+                "cannot lock {}: {}; do not start another run that saves there before this one has ended",
                 path.display(),
                 reason(why)
             ));
@@ -224,7 +224,7 @@ pub(super) fn pairs_of(
     if pairs.is_empty() {
         let names: Vec<_> = scenarios.iter().map(|scenario| scenario.id).collect();
         return Err(Error::Usage(format!(
-            "{} cannot be run over {}, for what it is about is not there; leave --family away",
+            "{} does not exist over {}; omit --family",
             names.join(", "),
             families
                 .iter()
@@ -254,8 +254,8 @@ fn shows_stories(args: &RunArgs, scenarios: usize) -> bool {
 fn jobs(args: &RunArgs) -> Result<usize, Error> {
     match (args.jobs, args.host) {
         (Some(jobs), true) if jobs > 1 => Err(Error::Usage(
-            "--host has one loopback for all: leave --jobs away, or leave --host away to give each worker \
-             a namespace of its own"
+            "--host has a single loopback: omit --jobs, or omit --host to give each worker its own \
+             namespace"
                 .to_owned(),
         )),
         (Some(jobs), _) => Ok(jobs.into()),

@@ -49,7 +49,7 @@ pub(crate) fn missing(ip: IpAddr) -> Option<String> {
             "this kernel cannot destroy sockets: it is built without CONFIG_INET_DIAG_DESTROY"
                 .to_owned()
         }
-        _ => format!("sockets cannot be destroyed here: {}", reason(&error)),
+        _ => format!("cannot destroy sockets: {}", reason(&error)),
     })
 }
 

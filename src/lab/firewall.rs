@@ -127,8 +127,8 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
         return Ok(Ok(()));
     }
     let text = String::from_utf8_lossy(&text);
-    let first = text.lines().next().unwrap_or("it does not say why").trim();
-    Ok(Err(format!("nft cannot load rules here: {first}")))
+    let first = text.lines().next().unwrap_or("it gives no reason").trim();
+    Ok(Err(format!("nft cannot load rules: {first}")))
 }
 
 /// Waits until the pipe is readable or its other end is closed. Returns false if neither happened before the

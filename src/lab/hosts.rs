@@ -48,7 +48,7 @@ pub(crate) struct HostNetwork {
 }
 
 /// Reason why no network can be built at all.
-const NO_VETH: &str = "this kernel cannot join hosts: it has no veth";
+const NO_VETH: &str = "this kernel cannot connect hosts: it has no veth";
 
 impl HostNetwork {
     /// Builds the network for a trial of this scenario. `firewall` is the first port of servers, if rules are to be
@@ -151,7 +151,7 @@ impl HostNetwork {
             if let Some(why) = self.do_not_reach_each_other(family)? {
                 let family = family.proper_name();
                 return Ok(Some(format!(
-                    "its hosts do not reach each other over {family}: {why}"
+                    "its hosts cannot reach each other over {family}: {why}"
                 )));
             }
         }
@@ -241,7 +241,7 @@ impl HostNetwork {
     /// Returns connected sockets that send fences across.
     pub(crate) fn crossing(&self) -> Result<Crossing, Error> {
         let [client, server] = self.ends.map(|pair| pair.of(Family::Ipv4));
-        let failed = |error: io::Error| Error::io("make sockets for a fence", &error);
+        let failed = |error: io::Error| Error::io("create sockets for a fence", &error);
         let bind = |host: &LabHost, ip: IpAddr| host.run(move |_| UdpSocket::bind((ip, 0)));
         let client = bind(&self.client, client)?.map_err(failed)?;
         let server = bind(&self.server, server)?.map_err(failed)?;
@@ -253,7 +253,7 @@ impl HostNetwork {
 
     /// Returns the fence sockets for a replaced server host, at the same ports, so that captures still show fences.
     pub(crate) fn crossing_again(&self, old: &Crossing) -> Result<Crossing, Error> {
-        let failed = |error: io::Error| Error::io("make sockets for a fence", &error);
+        let failed = |error: io::Error| Error::io("create sockets for a fence", &error);
         let server = old.client.peer_addr().map_err(failed)?;
         let bound = self.server.run(move |_| UdpSocket::bind(server))?;
         let server = bound.map_err(failed)?;
@@ -267,7 +267,7 @@ impl HostNetwork {
     pub(crate) fn forgery(&self) -> Result<Forgery, Error> {
         let host = self.router.as_ref().unwrap_or(&*self.server);
         let opened = host.run(|_| Forgery::open())?;
-        opened.map_err(|error| Error::io("make packets by hand", &error))
+        opened.map_err(|error| Error::io("open raw sockets", &error))
     }
 
     /// Applies a change to the network. [`repair`](Self::repair) restores what fences need.
@@ -357,12 +357,12 @@ fn forward_ipv6() -> Result<(), String> {
     };
     Err(match Obstacle::here() {
         Some(obstacle) => format!(
-            "its router does not forward IPv6, which takes {NAME}=1, and {}; {}",
+            "its router does not forward IPv6, which needs {NAME}=1, but {}; {}",
             obstacle.found(),
             obstacle.fix()
         ),
         None => format!(
-            "its router does not forward IPv6: {NAME} cannot be set here: {}",
+            "its router does not forward IPv6: {NAME} cannot be set: {}",
             reason(&error)
         ),
     })

@@ -79,12 +79,12 @@ impl Unmet {
         match &self.cause {
             UnmetCause::OfTheHost => {
                 format!(
-                    "it relies on the kernel's usual {name}, which is {value} here; set it with {command}, or leave --host away"
+                    "it needs the kernel's default {name} (now {value}); set it with {command}, or omit --host"
                 )
             }
             UnmetCause::Unwritable(why) => {
                 format!(
-                    "it relies on the kernel's usual {name}, which is {value} here, inherited from the host, and {why}; set it on the host with {command}"
+                    "it needs the kernel's default {name} (now {value}, inherited from the host), but {why}; set it on the host with {command}"
                 )
             }
         }
@@ -119,7 +119,7 @@ pub(crate) fn restore(relying: impl Fn(&Setting) -> bool) -> Vec<Unmet> {
             let error = sysctl::write(setting.name, setting.usual).err()?;
             let why = match Obstacle::here() {
                 Some(obstacle) => format!("{} in here", obstacle.found()),
-                None => format!("it cannot be set here: {}", crate::error::reason(&error)),
+                None => format!("it cannot be set: {}", crate::error::reason(&error)),
             };
             Some(Unmet {
                 setting,
@@ -295,7 +295,7 @@ mod tests {
         ] {
             let reason = unmet(cause).reason();
             assert!(
-                reason.contains("net.ipv4.tcp_wmem, which is 4096 4096 4096"),
+                reason.contains("net.ipv4.tcp_wmem (now 4096 4096 4096"),
                 "{reason}"
             );
             assert!(

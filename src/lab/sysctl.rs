@@ -109,12 +109,12 @@ pub(crate) fn missing(name: &str, value: &str) -> Option<String> {
     let error = opened.err()?;
     Some(match (Obstacle::here(), seen) {
         (Some(obstacle), Ok(seen)) => format!(
-            "it needs {name}={value} (here {seen}), and {}; {}",
+            "it needs {name}={value} (now {seen}), but {}; {}",
             obstacle.found(),
             obstacle.fix()
         ),
         (Some(obstacle), Err(_)) => format!(
-            "it needs {name}={value}, and {}; {}",
+            "it needs {name}={value}, but {}; {}",
             obstacle.found(),
             obstacle.fix()
         ),

@@ -283,9 +283,9 @@ pub(crate) fn no_multipath(family: Family) -> Option<String> {
     let error = Socket::new(domain, Type::STREAM, Some(Protocol::MPTCP)).err()?;
     Some(match error.raw_os_error() {
         Some(libc::ENOPROTOOPT) => {
-            "it is switched off; `sudo sysctl net.mptcp.enabled=1` mends it".to_owned()
+            "it is disabled; enable it with `sudo sysctl net.mptcp.enabled=1`".to_owned()
         }
-        Some(libc::EPROTONOSUPPORT | libc::EINVAL) => "this kernel has none".to_owned(),
+        Some(libc::EPROTONOSUPPORT | libc::EINVAL) => "the kernel does not support it".to_owned(),
         _ => reason(&error),
     })
 }
@@ -302,7 +302,7 @@ fn tcp_socket(ip: IpAddr, multipath: bool) -> Result<Socket, Error> {
         Protocol::TCP
     };
     Socket::new(domain, Type::STREAM, Some(protocol))
-        .map_err(|error| Error::io("make a TCP socket", &error))
+        .map_err(|error| Error::io("create a TCP socket", &error))
 }
 
 fn bind(socket: &Socket, ip: IpAddr, port: u16) -> Result<SocketAddr, Error> {

@@ -134,7 +134,7 @@ impl Session {
         let head = ring::head(&head).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                "this kernel's ring has another form",
+                "unknown layout of this kernel's trace ring buffer",
             )
         })?;
         // An event that this kernel lacks is missing from the coverage, which is no error.

@@ -123,7 +123,10 @@ impl fmt::Display for NoTracefs {
         match self {
             Self::NotInKernel => f.write_str("this kernel was built without tracefs"),
             Self::NotMounted(errno) => {
-                write!(f, "tracefs is not mounted and may not be ({errno:?})")
+                write!(
+                    f,
+                    "tracefs is not mounted, and mounting it is not permitted ({errno:?})"
+                )
             }
             Self::Unreadable(root, errno) => {
                 write!(

@@ -246,5 +246,5 @@ fn release(forgery: &Forgery, flow: &Flow, ends: (SocketAddr, SocketAddr)) -> Re
         return Ok(());
     };
     let sent = forgery.send(&bytes, to);
-    sent.map_err(|error| Error::io("send a packet that was made by hand", &error))
+    sent.map_err(|error| Error::io("send a forged packet", &error))
 }

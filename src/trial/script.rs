@@ -185,7 +185,7 @@ impl ScriptRunner<'_, '_> {
             (Some(forgery), Some((bytes, to))) => forgery.send(&bytes, to),
             _ => Err(std::io::ErrorKind::Unsupported.into()),
         };
-        sent.map_err(|error| Error::io("send a packet that was made by hand", &error))
+        sent.map_err(|error| Error::io("send a forged packet", &error))
     }
 }
 

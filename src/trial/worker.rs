@@ -249,12 +249,12 @@ impl Worker {
     #[must_use]
     pub fn cannot_run(&self, scenario: &Scenario, family: Family) -> Option<String> {
         if let Err(why) = self.lab.address(family) {
-            return Some(format!("no {} here: {why}", family.proper_name()));
+            return Some(format!("no {}: {why}", family.proper_name()));
         }
         if scenario.multipath
             && let Some(why) = runner::no_multipath(family)
         {
-            return Some(format!("no Multipath TCP here: {why}"));
+            return Some(format!("no Multipath TCP: {why}"));
         }
         if let Some((id, of, why)) = &self.no_hosts
             && (*id, *of) == (scenario.id, family)
@@ -266,7 +266,7 @@ impl Worker {
         let begins = |step: &Step| matches!(step, Step::Begin(..));
         if !self.stays_on_cpu && scenario.steps.iter().any(begins) {
             return Some(
-                "it has a call that blocks, which takes threads on one CPU, and sched_setaffinity() is not allowed here"
+                "it has a blocking call, which needs threads on one CPU, but sched_setaffinity() is not permitted"
                     .to_owned(),
             );
         }
@@ -355,7 +355,7 @@ impl Worker {
 fn random_client_ports() -> Result<BTreeMap<Family, u16>, Error> {
     let of = |family: Family| {
         let random =
-            getrandom::u32().map_err(|error| Error::lab("draw a client's port", &error))?;
+            getrandom::u32().map_err(|error| Error::lab("choose a client port", &error))?;
         Ok((family, runner::client_port(random)))
     };
     [Family::Ipv4, Family::Ipv6].into_iter().map(of).collect()

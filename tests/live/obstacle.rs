@@ -6,8 +6,7 @@ use crate::run::{PROGRAM, Run, User, rstproof, unshare, where_user_namespaces_ar
 fn no_such_interface() {
     let run = Run::of(&mut rstproof(&["run", "-i", "nosuch0"]));
     assert!(
-        run.complaint()
-            .contains("nosuch0: there is no such interface"),
+        run.complaint().contains("nosuch0: no such interface"),
         "{}",
         run.err
     );

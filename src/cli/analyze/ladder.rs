@@ -46,7 +46,7 @@ impl FromStr for Which {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WANTED: &str =
-            "it is the number of a frame, or ADDR:PORT-ADDR:PORT, with an IPv6 address in brackets";
+            "expected a frame number or ADDR:PORT-ADDR:PORT, with IPv6 addresses in brackets";
         if let Ok(frame) = text.parse() {
             return if frame == 0 {
                 Err(WANTED)

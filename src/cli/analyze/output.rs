@@ -194,7 +194,7 @@ impl Output {
     }
 }
 
-const CHANGED: &str = "it has changed since it was read; wait until nobody writes to it";
+const CHANGED: &str = "it has changed since it was read; wait until it is no longer written to";
 
 fn refused(path: &Path, reason: &str) -> Error {
     Error::File {
@@ -205,10 +205,7 @@ fn refused(path: &Path, reason: &str) -> Error {
 }
 
 fn is_an_input(path: &Path) -> Error {
-    refused(
-        path,
-        "it is one of the captures that are read; choose another name",
-    )
+    refused(path, "it is one of the input files; choose another name")
 }
 
 /// Returns a usage error for inputs that can be read only once: standard input and named pipes.
@@ -228,24 +225,24 @@ fn refuse_unrepeatable(file: &Path) -> Result<(), Error> {
 /// Returns the directory and the name of the output file. Fails if a file of that name exists and `replace` is false.
 fn place(path: &Path, replace: bool) -> Result<(Directory, String), Error> {
     if path.as_os_str() == "-" {
-        let text = "--write needs a file: standard output has what was found";
+        let text = "--write needs a file: standard output has the results";
         return Err(Error::Usage(text.to_owned()));
     }
     let is_named_like_a_directory = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     let name = path.file_name().filter(|_| !is_named_like_a_directory);
     let Some(name) = name.and_then(OsStr::to_str) else {
-        return Err(refused(path, "that is no name of a file in UTF-8"));
+        return Err(refused(path, "it is not a file name in UTF-8"));
     };
     // Of a symbolic link the link itself is replaced, not the file that it points to.
     if let Ok(there) = fs::symlink_metadata(path) {
         if !replace {
-            let text = "there is a file of that name; choose another one, or add --force";
+            let text = "the file exists; choose another name, or add --force";
             return Err(refused(path, text));
         }
         if !there.is_file() && !there.is_symlink() {
             return Err(refused(
                 path,
-                "what is there is no file; choose another name",
+                "it is not a regular file; choose another name",
             ));
         }
     }

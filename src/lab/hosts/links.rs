@@ -30,7 +30,7 @@ pub(super) fn join(
     other: &LabHost,
     other_name: &'static str,
 ) -> Result<bool, Error> {
-    let is_joined = one.netlink("make a veth pair", move |handle| async move {
+    let is_joined = one.netlink("create a veth pair", move |handle| async move {
         let pair = LinkVeth::new(name, other_name).build();
         match handle.link().add(pair).execute().await {
             Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EOPNOTSUPP => {
@@ -129,7 +129,7 @@ pub(super) fn unset(
     name: &'static str,
     addresses: EndAddresses,
 ) -> Result<(), Error> {
-    host.netlink("take addresses away", move |handle| async move {
+    host.netlink("remove addresses", move |handle| async move {
         let index = link(&handle, name).await?.header.index;
         let mut found = handle
             .address()
@@ -190,7 +190,7 @@ pub(super) fn route_by(
 
 /// Clears a host's neighbour entries for this link.
 pub(super) fn forget_neighbours(host: &LabHost, name: &'static str) -> Result<(), Error> {
-    host.netlink("forget neighbours", move |handle| async move {
+    host.netlink("remove neighbours", move |handle| async move {
         let index = link(&handle, name).await?.header.index;
         let mut found = handle.neighbours().get().execute();
         let mut known = Vec::new();

@@ -6,25 +6,22 @@
 pub(super) const IRRELEVANT: &[(&str, &str)] = &[
     (
         "tcp_adv_win_scale",
-        "how large a window is offered; no scenario expects a size, and what must not be read at once is larger than all",
+        "size of the offered window; no scenario expects a size, and data that must exceed it is larger than any",
     ),
-    ("tcp_allowed_congestion_control", "a list of what there is"),
+    ("tcp_allowed_congestion_control", "read-only list"),
     (
         "tcp_app_win",
-        "how large a window is offered; no scenario expects a size, and what must not be read at once is larger than all",
+        "size of the offered window; no scenario expects a size, and data that must exceed it is larger than any",
     ),
     (
         "tcp_autocorking",
-        "how much goes into a segment and when it leaves; the judge counts bytes, not segments",
+        "size and time of segments; the judge counts bytes, not segments",
     ),
-    (
-        "tcp_available_congestion_control",
-        "a list of what there is",
-    ),
-    ("tcp_available_ulp", "a list of what there is"),
+    ("tcp_available_congestion_control", "read-only list"),
+    ("tcp_available_ulp", "read-only list"),
     (
         "tcp_backlog_ack_defer",
-        "when an ACK is sent; scripts wait for the segments that they need",
+        "when ACKs are sent; scripts wait for the segments that they need",
     ),
     (
         "tcp_base_mss",
@@ -32,63 +29,63 @@ pub(super) const IRRELEVANT: &[(&str, &str)] = &[
     ),
     (
         "tcp_challenge_ack_limit",
-        "a namespace of its own starts without a limit since Linux 6.2; scenarios that want a challenge ACK make segments by hand, and run in one only",
+        "a new namespace has no limit since Linux 6.2; scenarios with a challenge ACK forge segments, and run in new namespaces only",
     ),
     (
         "tcp_child_ehash_entries",
-        "how sockets are looked up and packets are marked; one namespace, no VRF, no marks",
+        "socket lookup and packet marks; trials use no VRF and no marks",
     ),
     (
         "tcp_comp_sack_delay_ns",
-        "when an ACK is sent; scripts wait for the segments that they need",
+        "when ACKs are sent; scripts wait for the segments that they need",
     ),
     (
         "tcp_comp_sack_nr",
-        "when an ACK is sent; scripts wait for the segments that they need",
+        "when ACKs are sent; scripts wait for the segments that they need",
     ),
     (
         "tcp_comp_sack_slack_ns",
-        "when an ACK is sent; scripts wait for the segments that they need",
+        "when ACKs are sent; scripts wait for the segments that they need",
     ),
     (
         "tcp_congestion_control",
-        "how fast it sends, once more than ten segments are to be sent; all of them let a socket buffer at most three times that (sndbuf_expand)",
+        "sending rate beyond ten segments; all algorithms let a socket buffer at most three times that (sndbuf_expand)",
     ),
     (
         "tcp_dsack",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_early_demux",
-        "how sockets are looked up and packets are marked; one namespace, no VRF, no marks",
+        "socket lookup and packet marks; trials use no VRF and no marks",
     ),
     (
         "tcp_early_retrans",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_ecn",
-        "bits of a SYN and of the IP header that no verdict looks at",
+        "bits of a SYN and of the IP header that no verdict depends on",
     ),
     (
         "tcp_ecn_fallback",
-        "bits of a SYN and of the IP header that no verdict looks at",
+        "bits of a SYN and of the IP header that no verdict depends on",
     ),
     (
         "tcp_ecn_option",
-        "bits of a SYN and of the IP header that no verdict looks at",
+        "bits of a SYN and of the IP header that no verdict depends on",
     ),
     (
         "tcp_ecn_option_beacon",
-        "bits of a SYN and of the IP header that no verdict looks at",
+        "bits of a SYN and of the IP header that no verdict depends on",
     ),
     (
         "tcp_ehash_entries",
-        "how sockets are looked up and packets are marked; one namespace, no VRF, no marks",
+        "socket lookup and packet marks; trials use no VRF and no marks",
     ),
     (
         "tcp_fack",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_fastopen",
@@ -96,27 +93,27 @@ pub(super) const IRRELEVANT: &[(&str, &str)] = &[
     ),
     (
         "tcp_fastopen_blackhole_timeout_sec",
-        "a namespace of its own starts without a black hole and without a key",
+        "a new namespace has no black hole and no key",
     ),
     (
         "tcp_fastopen_key",
-        "a namespace of its own starts without a black hole and without a key",
+        "a new namespace has no black hole and no key",
     ),
     (
         "tcp_fin_timeout",
-        "how long FIN-WAIT-2 lasts without a socket; scenarios that wait for its end set TCP_LINGER2",
+        "duration of FIN-WAIT-2 without a socket; scenarios that wait for its end set TCP_LINGER2",
     ),
     (
         "tcp_frto",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_fwmark_accept",
-        "how sockets are looked up and packets are marked; one namespace, no VRF, no marks",
+        "socket lookup and packet marks; trials use no VRF and no marks",
     ),
     (
         "tcp_invalid_ratelimit",
-        "how often an ACK answers out-of-window segments; scripts make one at a time, and in a namespace of its own",
+        "rate of ACKs for out-of-window segments; scripts send one at a time, in a new namespace",
     ),
     (
         "tcp_keepalive_intvl",
@@ -132,35 +129,35 @@ pub(super) const IRRELEVANT: &[(&str, &str)] = &[
     ),
     (
         "tcp_l3mdev_accept",
-        "how sockets are looked up and packets are marked; one namespace, no VRF, no marks",
+        "socket lookup and packet marks; trials use no VRF and no marks",
     ),
     (
         "tcp_limit_output_bytes",
-        "how much goes into a segment and when it leaves; the judge counts bytes, not segments",
+        "size and time of segments; the judge counts bytes, not segments",
     ),
     (
         "tcp_low_latency",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_max_orphans",
-        "limits of the whole host: whether they were met is a matter of evidence, not of this table",
+        "limits of the whole host; evidence shows whether they were reached",
     ),
     (
         "tcp_max_reordering",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_max_syn_backlog",
-        "without cookies a quarter of it is kept for known peers; there are never as many requests",
+        "without cookies a quarter of it is reserved for known peers; trials never have as many requests",
     ),
     (
         "tcp_mem",
-        "limits of the whole host: whether they were met is a matter of evidence, not of this table",
+        "limits of the whole host; evidence shows whether they were reached",
     ),
     (
         "tcp_min_rtt_wlen",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_min_snd_mss",
@@ -168,11 +165,11 @@ pub(super) const IRRELEVANT: &[(&str, &str)] = &[
     ),
     (
         "tcp_min_tso_segs",
-        "how much goes into a segment and when it leaves; the judge counts bytes, not segments",
+        "size and time of segments; the judge counts bytes, not segments",
     ),
     (
         "tcp_moderate_rcvbuf",
-        "how large a window is offered; no scenario expects a size, and what must not be read at once is larger than all",
+        "size of the offered window; no scenario expects a size, and data that must exceed it is larger than any",
     ),
     (
         "tcp_mtu_probe_floor",
@@ -184,27 +181,27 @@ pub(super) const IRRELEVANT: &[(&str, &str)] = &[
     ),
     (
         "tcp_no_metrics_save",
-        "what is remembered of a destination; a namespace of its own starts with nothing",
+        "data cached per destination; a new namespace has none",
     ),
     (
         "tcp_no_ssthresh_metrics_save",
-        "what is remembered of a destination; a namespace of its own starts with nothing",
+        "data cached per destination; a new namespace has none",
     ),
     (
         "tcp_orphan_retries",
-        "how often the last data of a closed socket is sent again; trials end before",
+        "retransmissions after a socket is closed; trials end before",
     ),
     (
         "tcp_pacing_ca_ratio",
-        "how much goes into a segment and when it leaves; the judge counts bytes, not segments",
+        "size and time of segments; the judge counts bytes, not segments",
     ),
     (
         "tcp_pacing_ss_ratio",
-        "how much goes into a segment and when it leaves; the judge counts bytes, not segments",
+        "size and time of segments; the judge counts bytes, not segments",
     ),
     (
         "tcp_pingpong_thresh",
-        "when an ACK is sent; scripts wait for the segments that they need",
+        "when ACKs are sent; scripts wait for the segments that they need",
     ),
     ("tcp_plb_cong_thresh", "flow labels of congested paths"),
     ("tcp_plb_enabled", "flow labels of congested paths"),
@@ -224,23 +221,23 @@ pub(super) const IRRELEVANT: &[(&str, &str)] = &[
     ),
     (
         "tcp_recovery",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_reflect_tos",
-        "how sockets are looked up and packets are marked; one namespace, no VRF, no marks",
+        "socket lookup and packet marks; trials use no VRF and no marks",
     ),
     (
         "tcp_reordering",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_retrans_collapse",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_retries1",
-        "after how many retransmissions the route is looked up again; there is no other route",
+        "retransmissions until the route is looked up again; there is no other route",
     ),
     (
         "tcp_retries2",
@@ -252,39 +249,39 @@ pub(super) const IRRELEVANT: &[(&str, &str)] = &[
     ),
     (
         "tcp_rto_max_ms",
-        "when something is sent again; scripts wait for it, and set TCP_USER_TIMEOUT or TCP_SYNCNT where its end matters",
+        "times of retransmissions; scripts wait for them, and set TCP_USER_TIMEOUT or TCP_SYNCNT where the end matters",
     ),
     (
         "tcp_sack",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_shrink_window",
-        "how large a window is offered; no scenario expects a size, and what must not be read at once is larger than all",
+        "size of the offered window; no scenario expects a size, and data that must exceed it is larger than any",
     ),
     (
         "tcp_slow_start_after_idle",
-        "how much goes into a segment and when it leaves; the judge counts bytes, not segments",
+        "size and time of segments; the judge counts bytes, not segments",
     ),
     (
         "tcp_stdurg",
-        "where an urgent pointer points; sender and receiver read it in the same way",
+        "meaning of the urgent pointer; sender and receiver have the same one",
     ),
     (
         "tcp_syn_linear_timeouts",
-        "when something is sent again; scripts wait for it, and set TCP_USER_TIMEOUT or TCP_SYNCNT where its end matters",
+        "times of retransmissions; scripts wait for them, and set TCP_USER_TIMEOUT or TCP_SYNCNT where the end matters",
     ),
     (
         "tcp_syn_retries",
-        "how often a SYN or a SYN+ACK is sent again; scenarios that wait for the end of it set TCP_SYNCNT",
+        "number of SYN or SYN-ACK retransmissions; scenarios that wait for the last one set TCP_SYNCNT",
     ),
     (
         "tcp_synack_retries",
-        "how often a SYN or a SYN+ACK is sent again; scenarios that wait for the end of it set TCP_SYNCNT",
+        "number of SYN or SYN-ACK retransmissions; scenarios that wait for the last one set TCP_SYNCNT",
     ),
     (
         "tcp_thin_linear_timeouts",
-        "recovery of data that was lost and is acknowledged later; nothing is lost but what never arrives",
+        "recovery of lost data; in trials, data either arrives or never does",
     ),
     (
         "tcp_timestamps",
@@ -292,11 +289,11 @@ pub(super) const IRRELEVANT: &[(&str, &str)] = &[
     ),
     (
         "tcp_tso_rtt_log",
-        "how much goes into a segment and when it leaves; the judge counts bytes, not segments",
+        "size and time of segments; the judge counts bytes, not segments",
     ),
     (
         "tcp_tso_win_divisor",
-        "how much goes into a segment and when it leaves; the judge counts bytes, not segments",
+        "size and time of segments; the judge counts bytes, not segments",
     ),
     (
         "tcp_tw_reuse",
@@ -308,10 +305,10 @@ pub(super) const IRRELEVANT: &[(&str, &str)] = &[
     ),
     (
         "tcp_window_scaling",
-        "how large a window is offered; no scenario expects a size, and what must not be read at once is larger than all",
+        "size of the offered window; no scenario expects a size, and data that must exceed it is larger than any",
     ),
     (
         "tcp_workaround_signed_windows",
-        "how large a window is offered; no scenario expects a size, and what must not be read at once is larger than all",
+        "size of the offered window; no scenario expects a size, and data that must exceed it is larger than any",
     ),
 ];

@@ -68,7 +68,7 @@ impl FileLimit {
         let least = (fast.min(1) + slow.min(1)) * FILES_PER_WORKER + network;
         let Some(left) = self.free.checked_sub(least) else {
             return Err(Error::Usage(format!(
-                "this process may have {} files open at once, and trials take {} more; allow more with `ulimit -n 1024` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=1024`)",
+                "this process may open {} files, but trials need {} more; allow more with `ulimit -n 1024` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=1024`)",
                 self.limit,
                 least - self.free
             )));
