@@ -76,7 +76,7 @@ fn what_is_no_kernel_is_refused_in_one_line() {
         );
     }
     for (words, why) in [
-        (vec!["close-unread-data"], "no kernel image is named"),
+        (vec!["close-unread-data"], "no kernel image given"),
         (
             vec!["close-unread-dat"],
             "did you mean 'close-unread-data'?",
