@@ -19,7 +19,7 @@
 # As an ordinary user the conditions that need root are left out, and listed. Guests are emulated (QEMU, no KVM), so they
 # work everywhere and take 20 to 60 seconds each. All of it takes about half an hour.
 #
-# Run it where no other rstproof is killed meanwhile: what that leaves in tracefs cannot be told from what is looked for here.
+# Run it where no other rstproof is killed meanwhile: what that leaves in tracefs looks like what this script searches for.
 # Nothing of this machine is changed: settings are those of namespaces and guests made here, clocks are stepped in guests
 # only, loads end by themselves, and control groups, processes and files are removed on every way out.
 #
@@ -71,7 +71,7 @@ if ((${#wanted[@]} == 0)) && [[ -z $page && $guests == yes ]]; then page=docs/re
 #   BOUND        seconds after which it counts as a hang
 #   LEAST        percent of the trials confirmed on a plain host that must be confirmed here, too
 #   REASON       extended regular expression that the reason of every other trial has to match, and the error line where
-#                nothing can run; `-`: every trial must be confirmed, but for 1 % that missed its moment on a busy machine
+#                nothing can run; `-`: every trial must be confirmed, except 1 % that missed its timing on a busy machine
 #   WHAT         the command line of rstproof, after `N x` if HOW runs it N times; `@W` is a fresh directory
 #   HOW          bash that makes the condition and runs "$@", with the helpers below
 
@@ -160,7 +160,7 @@ condition proc-hidepid root 60 100 - run 'in_mounts "mount -t proc -o hidepid=2 
 condition proc-pids-only root 60 85 '/proc' run 'in_mounts "mount -t proc -o subset=pid proc /proc" "$@"' '/proc with subset=pid'
 condition sys-read-only root 60 100 - run 'in_mounts "mount -o remount,ro,bind /sys" "$@"' '/sys read-only'
 condition sys-hidden any 60 100 - run 'in_mounts "mount -t tmpfs none /sys" "$@"' 'no /sys'
-condition sys-kernel-hidden any 60 100 - run 'in_mounts "mount -t tmpfs none /sys/kernel" "$@"' 'no tracefs and no debugfs to be had'
+condition sys-kernel-hidden any 60 100 - run 'in_mounts "mount -t tmpfs none /sys/kernel" "$@"' 'no tracefs and no debugfs available'
 condition tracefs-mounted root 60 100 - run 'in_mounts "mount -t tracefs t /sys/kernel/tracing" "$@"' 'tracefs on /sys/kernel/tracing, as systemd mounts it'
 condition debugfs-mounted root 60 100 - run 'in_mounts "mount -t debugfs d /sys/kernel/debug" "$@"' 'debugfs on /sys/kernel/debug'
 condition tracefs-read-only root 60 100 - run 'in_mounts "mount -t tracefs -o ro t /sys/kernel/tracing || mount -o remount,ro /sys/kernel/tracing" "$@"' 'tracefs read-only'
@@ -824,7 +824,7 @@ main() {
         refused=$(grep -ah 'sysctl parameter' "$directory"/saved/*/console.log 2>/dev/null | head -n 1 || :)
         [[ -z $refused ]] || problems+=("the condition was not made: $refused")
 
-        # What is not to be had on the host itself is no fault of the condition.
+        # A feature that the host itself lacks does not count against the condition.
         usual=$expected
         [[ ${needs[$name]} != guest || ! -s $work/reference.guest ]] || usual=$work/reference.guest
         read -r confirmed skipped inconclusive refuted unnamed first < <(

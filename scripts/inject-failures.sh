@@ -190,7 +190,7 @@ is_written() {
         { ((code == 2)) && "$program" analyze --quiet "$out/o.pcapng" >/dev/null 2>&1; }
 }
 
-# judge CASE CALL ERROR: what has come of it; nothing if it is in order. Sets `kind` then.
+# judge CASE CALL ERROR: prints what is wrong with the result; if nothing is, prints nothing and sets `kind`.
 judge() {
     local lines left
     kind=

@@ -42,7 +42,7 @@ binary=$(cargo build --release --locked --quiet --message-format=json |
     sed -n 's/.*"name":"rstproof".*"executable":"\([^"]*\)".*/\1/p')
 [[ -x $binary ]] || fail 'cargo did not say where it put rstproof'
 
-# A round of the catalogue is so many trials here: one for each scenario and family that can run. One line is one.
+# Trials in one round of the catalogue: one for each scenario and family that can run here, and one per line.
 round=$("$binary" run --format json | grep -c '"verdict":"') || true
 ((round > 0)) || fail 'no trial can run here'
 repeat=$(((wanted + round - 1) / round))

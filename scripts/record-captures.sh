@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Records the golden evidence in captures/ anew: every scenario over every family, on this machine's kernel. Nothing is
+# Records the golden evidence in captures/ again: every scenario over every family, on this machine's kernel. Nothing is
 # replaced unless all of it is confirmed, when it is recorded and again when it is judged from the files.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

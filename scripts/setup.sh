@@ -100,7 +100,7 @@ find_manager() {
     done
 }
 
-# package_of MANAGER THING: the packages that THING comes in.
+# package_of MANAGER THING: the packages that contain THING.
 package_of() {
     case $1:$2 in
         apt-get:linker) echo gcc libc6-dev ;;

@@ -142,8 +142,8 @@ fn no_user_namespace(errno: Errno) -> Error {
             remedy: "create it with a mapping, as `unshare --user --map-root-user` does".to_owned(),
         };
     }
-    let sysctl = forbidding_setting().map_or_else(String::new, |mend| {
-        format!("allow user namespaces with `sudo sysctl {mend}`, or ")
+    let sysctl = forbidding_setting().map_or_else(String::new, |setting| {
+        format!("allow user namespaces with `sudo sysctl {setting}`, or ")
     });
     let host = if has(Capability::CAP_NET_RAW) {
         "use this host's loopback with --host, or "

@@ -240,7 +240,7 @@ fn frame(description: &str) -> Value {
 
 fn triggered_by() -> Field {
     let frame = frame(
-        "Frame that the RST is a reply to; null if it is none, or the frame was not captured.",
+        "Frame that the RST is a reply to; null if the RST is not a reply, or the frame was not captured.",
     );
     field("triggered_by", nullable(frame))
 }

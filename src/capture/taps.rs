@@ -146,17 +146,17 @@ impl Taps {
     }
 
     /// Takes frames until `shows` returns true, for at most `bound`. `shows` sees one frame after the other, in
-    /// order; `anew` returns its state whenever it starts again from the first frame. Returns false if the time is
+    /// order; `initial` returns its initial state for each pass over the frames. Returns false if the time is
     /// exceeded.
     pub async fn drain_until<W>(
         &mut self,
         batch: &mut Batch,
         bound: Duration,
-        anew: impl Fn() -> W,
+        initial: impl Fn() -> W,
         shows: impl Fn(&mut W, &Packet) -> bool,
     ) -> Result<bool, Error> {
         if let [session] = &mut self.sessions[..] {
-            let mut watch = anew();
+            let mut watch = initial();
             if batch.packets.iter().any(|packet| shows(&mut watch, packet)) {
                 return Ok(true);
             }
@@ -169,7 +169,7 @@ impl Taps {
         loop {
             self.drain(batch)?;
             // Sorting may have put new frames before older ones, so start again from the first frame.
-            let mut watch = anew();
+            let mut watch = initial();
             if batch.packets.iter().any(|packet| shows(&mut watch, packet)) {
                 return Ok(true);
             }

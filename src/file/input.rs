@@ -1,7 +1,7 @@
 //! Captures to read: files, directories of them, standard input, compressed or not.
 //!
 //! The first bytes decide what a file is, not its name. A file that a user named must be a capture. A file found in a
-//! directory is skipped if it is none, and never waited for: a pipe there may have no writer.
+//! directory is skipped if it is not a capture, and never waited for: a pipe there may have no writer.
 
 use std::ffi::OsString;
 use std::fs::{self, File, FileType, Metadata, OpenOptions};

@@ -49,7 +49,7 @@ impl HostState {
             || self.cgroup_memory_limit_hits > 0
     }
 
-    /// Returns true if TCP uses so many pages that send buffers do not grow.
+    /// Returns true if TCP uses more pages than the limit above which send buffers do not grow.
     #[must_use]
     pub fn has_no_room_to_grow(&self) -> bool {
         let pages = self.tcp_pages.zip(self.tcp_mem_low_pages);

@@ -29,7 +29,7 @@ pub(super) const CLOSE_UNREAD_DATA: Scenario = Scenario {
             receive queue, so its kernel must not pretend that all went well: instead of FIN it sends RST (RFC 2525, \
             2.17). The client's next read() fails with ECONNRESET. The error is reported once: after it read() gives \
             0, and write() gives EPIPE.",
-    elsewhere: "macOS aborts as well. FreeBSD sends FIN and resets only when more data comes in.",
+    elsewhere: "macOS aborts as well. FreeBSD sends FIN and resets only when more data arrives.",
     advice: "The server closed without reading all that was sent: often it answered early (413, authentication \
              failed) or stopped at a length limit. Let it read to the end, or shutdown(SHUT_WR) and drain before \
              close. Data that the server sent just before may be lost with the reset.",
@@ -191,7 +191,7 @@ pub(super) const CLOSE_PEEKED_DATA: Scenario = Scenario {
     title: "the server only peeks at the data, then closes: RST, ECONNRESET",
     story: "The server looks at the two bytes with MSG_PEEK and closes. To look is not to read: they are still in \
             the receive queue, so close() aborts.",
-    elsewhere: "macOS aborts as well. FreeBSD sends FIN and resets only when more data comes in.",
+    elsewhere: "macOS aborts as well. FreeBSD sends FIN and resets only when more data arrives.",
     advice: "Protocol sniffers (TLS or not?) that peek and give up must read what they saw before they close.",
     steps: &[
         client(Op::Connect, returns(0)),
