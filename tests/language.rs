@@ -1,6 +1,7 @@
 //! The language of texts, doc comments and documentation, by the rules of CONTRIBUTING.md.
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -427,4 +428,136 @@ struct S;
         "{code}"
     );
     assert!(!code.contains("TEXT"), "{code}");
+}
+
+/// Plain comments: least and most lines of them, in percent of all lines that are not blank.
+const COMMENTS: (f64, f64) = (2.0, 4.0);
+/// Most names of types that several types share, in percent of all names.
+const MOST_SHARED_NAMES: f64 = 20.0;
+/// Most lines of a file.
+const MOST_LINES: usize = 700;
+/// Files that may be longer, each with the reason.
+const LONG_FILES: [(&str, &str); 13] = [
+    (
+        "core/src/scenario/abort.rs",
+        "a table: the scenarios of one topic",
+    ),
+    (
+        "core/src/scenario/blind.rs",
+        "a table: the scenarios of one topic",
+    ),
+    (
+        "core/src/verdict/finding.rs",
+        "an enum with a text for each of its variants",
+    ),
+    (
+        "src/lab/settings.rs",
+        "still to be split: a table and its use",
+    ),
+    ("src/compare.rs", "still to be split"),
+    ("src/lab/hosts.rs", "still to be split"),
+    ("src/trial/pool.rs", "still to be split"),
+    ("src/trial.rs", "still to be split"),
+    ("core/src/analyze/pieces.rs", "still to be split"),
+    ("core/src/analyze/table.rs", "still to be split"),
+    ("core/src/flow.rs", "still to be split"),
+    ("core/src/scenario.rs", "still to be split"),
+    ("core/src/verdict.rs", "still to be split"),
+];
+
+fn percent(part: usize, whole: usize) -> f64 {
+    let number = |it| f64::from(u32::try_from(it).unwrap());
+    number(part) * 100.0 / number(whole)
+}
+
+#[test]
+fn plain_comments_are_neither_rare_nor_everywhere() {
+    let (mut comments, mut lines) = (0, 0);
+    for source in sources() {
+        // A line of code may have several parts.
+        let mut known = BTreeSet::new();
+        for part in &source.parts {
+            let own = (part.line..).zip(part.text.lines());
+            let own = own.filter(|(_, it)| !it.trim().is_empty()).map(|it| it.0);
+            if part.kind == Kind::Comment {
+                comments += own.clone().count();
+            }
+            known.extend(own);
+        }
+        lines += known.len();
+    }
+    let share = percent(comments, lines);
+    let (least, most) = COMMENTS;
+    assert!(
+        (least..=most).contains(&share),
+        "{comments} of {lines} lines are plain comments: {share:.2} %"
+    );
+}
+
+/// The names of types that a source declares. Associated types are not counted: they are indented `type` items.
+fn declared(code: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    for line in code.lines() {
+        let item = line.trim_start();
+        let is_indented = item.len() < line.len();
+        let item = item.strip_prefix("pub").map_or(item, |rest| {
+            rest.find(") ")
+                .filter(|_| rest.starts_with('('))
+                .map_or(rest, |end| &rest[end + 1..])
+        });
+        let Some((kind, rest)) = item.trim_start().split_once(' ') else {
+            continue;
+        };
+        let is_type = ["struct", "enum", "union", "trait"].contains(&kind);
+        if is_type || (kind == "type" && !is_indented) {
+            let end = rest.find(|it: char| !it.is_alphanumeric() && it != '_');
+            names.push(&rest[..end.unwrap_or(rest.len())]);
+        }
+    }
+    names
+}
+
+#[test]
+fn names_of_types_are_their_own() {
+    let mut places: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for source in sources() {
+        for part in source.parts.iter().filter(|it| it.kind == Kind::Code) {
+            for name in declared(&part.text) {
+                places.entry(name).or_default().push(&source.path);
+            }
+        }
+    }
+    let mut shared: Vec<_> = places.iter().filter(|(_, files)| files.len() > 1).collect();
+    shared.sort_by_key(|(_, files)| std::cmp::Reverse(files.len()));
+    let share = percent(shared.len(), places.len());
+    let mut list = String::new();
+    for (name, files) in &shared {
+        let _ = writeln!(list, "{name}: {}", files.join(", "));
+    }
+    assert!(
+        share <= MOST_SHARED_NAMES,
+        "{} of {} names of types are shared, {share:.1} %:\n{list}",
+        shared.len(),
+        places.len()
+    );
+}
+
+#[test]
+fn files_are_of_a_size_that_is_read() {
+    let mut long = Vec::new();
+    for path in [files("src", "rs"), files("core/src", "rs")].concat() {
+        let name = name_of(&path);
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        if lines > MOST_LINES && !LONG_FILES.iter().any(|(it, _)| *it == name) {
+            long.push(format!("{name}: {lines} lines, more than {MOST_LINES}"));
+        }
+    }
+    none(&long);
+}
+
+#[test]
+fn declarations_of_types_are_found() {
+    let code = "pub(in crate::file) struct A<'a> {\n    type Output = u8;\n}\npub enum B {}\ntype C = u8;\n\
+                pub(crate) trait D: E {}\n    struct F;\nlet structure = G;\nunion H {}\n";
+    assert_eq!(declared(code), ["A", "B", "C", "D", "F", "H"]);
 }
