@@ -239,10 +239,13 @@ impl Session {
         let inactive = Capture::from_device(interface.as_str())
             .map_err(|error| refused("open a capture", &interface, &error))?;
         let capture = inactive
+            // Otherwise libpcap uses TPACKET_V3 and hands over whole blocks: the last frame of a trial would wait for
+            // its block to fill or time out.
             .immediate_mode(true)
             .promisc(false)
             .snaplen(i32::from(SNAPLEN))
             .buffer_size(if config.small_ring { SMALL_RING } else { RING })
+            // Calls and frames are often less than a microsecond apart, and their order is evidence.
             .precision(Precision::Nano)
             .open()
             .map_err(|error| refused("open a capture", &interface, &error))?;
@@ -383,6 +386,7 @@ impl Session {
             .capture
             .stats()
             .map_err(|error| refused("read statistics", &self.interface, &error))?;
+        // libpcap counts from the opening of the capture, in 32 bits.
         let newly = stats.dropped.wrapping_sub(self.dropped);
         self.dropped = stats.dropped;
         Ok(u64::from(newly))

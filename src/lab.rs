@@ -95,6 +95,7 @@ fn enter_user_namespace(uid: Uid, gid: Gid) -> Result<(), Error> {
     };
     // An unprivileged process may write gid_map only after that (user_namespaces(7)).
     write("/proc/self/setgroups", "deny".to_owned())?;
+    // Only this user is mapped, as root, so files that a run writes belong to the user who started it.
     write("/proc/self/uid_map", format!("0 {uid} 1"))?;
     write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
@@ -193,6 +194,7 @@ pub fn drop_privileges(privileges: RetainedPrivileges) -> Result<(), Error> {
             _ => false,
         })
         .collect();
+    // An executed program regains the inheritable capabilities that are also set on its file (capabilities(7)).
     caps::clear(None, CapSet::Inheritable).map_err(failed)?;
     // Effective before permitted: the kernel rejects an effective set that exceeds the permitted one.
     caps::set(None, CapSet::Effective, &kept).map_err(failed)?;

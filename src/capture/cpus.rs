@@ -59,6 +59,7 @@ pub fn on_others(mut each: impl FnMut() -> Result<(), Error>) -> Result<(), Erro
     let Ok(home) = sched_getaffinity(this_thread) else {
         return Ok(());
     };
+    // A thread that never moved must not fail for lack of permission to move back.
     let mut moved = false;
     let mut result = Ok(());
     for cpu in 0..configured_cpus() {

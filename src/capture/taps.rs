@@ -141,6 +141,7 @@ impl Taps {
         for session in &mut self.sessions {
             session.drain(batch)?;
         }
+        // Each ring is in order of time, but the second one was appended to the first.
         batch.sort();
         Ok(())
     }
@@ -213,9 +214,13 @@ impl Taps {
         from_any_cpu: bool,
     ) -> Result<(Fence, bool), Error> {
         let mut all_seen = true;
+        // Loopback and veth queue frames for each CPU (`enqueue_to_backlog()`). A thread that moved between two sends
+        // may see its fence overtake the frames before it.
         if !self.stays_on_cpu {
             cpus::queues_are_empty(PATIENCE);
         }
+        // The kernel runs timers of an idle CPU on a busy one. An RST that a timer sends is queued there, and a fence
+        // from this CPU may overtake it.
         if from_any_cpu {
             let send = |taps: &mut Self| taps.send_from_other_cpus();
             (_, all_seen) = self.drain_to(batch, send).await?;
@@ -249,6 +254,7 @@ impl Taps {
         let mut rounds = Rounds::default();
         loop {
             let fences = send(self)?;
+            // Between hosts each fence is captured twice: where it is sent and where it arrives.
             let wanted = fences.len() * self.sessions.len();
             if wanted == 0 {
                 return Ok((fences, true));

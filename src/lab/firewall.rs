@@ -38,6 +38,7 @@ fn rules(port: u16) -> String {
         let (chain, rule) = match rule {
             Rule::DropInput => (0, format!("tcp dport {port} drop")),
             Rule::RejectWithReset => (0, format!("tcp dport {port} reject with tcp reset")),
+            // icmpx stands for ICMP or ICMPv6, whichever the packet needs.
             Rule::RejectWithIcmp => (
                 0,
                 format!("tcp dport {port} reject with icmpx port-unreachable"),
@@ -46,6 +47,7 @@ fn rules(port: u16) -> String {
             Rule::DropOutput => (1, format!("tcp dport {port} drop")),
             Rule::DropResets => (1, format!("tcp sport {port} tcp flags & rst == rst drop")),
             Rule::RejectForwarded => (2, format!("tcp dport {port} {DATA} reject with tcp reset")),
+            // RST with ACK is an abort. An RST without ACK replies to a segment, and has to pass.
             Rule::DropForwardedAborts => (
                 2,
                 format!("tcp sport {port} tcp flags & (rst | ack) == rst | ack drop"),
@@ -127,6 +129,7 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
         return Ok(Ok(()));
     }
     let text = String::from_utf8_lossy(&text);
+    // nft prints its message first, then the rule and a marker below it.
     let first = text.lines().next().unwrap_or("it gives no reason").trim();
     Ok(Err(format!("nft cannot load rules: {first}")))
 }

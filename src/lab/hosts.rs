@@ -57,6 +57,8 @@ impl HostNetwork {
         scenario: &Scenario,
         firewall: Option<u16>,
     ) -> Result<Result<Self, String>, Error> {
+        // Networks that exist at the same time have different addresses, because trace events show addresses and no
+        // namespaces.
         let block = AddressBlock::take()?;
         let client = Arc::new(LabHost::start("client-host")?);
         let server = Arc::new(LabHost::start("server-host")?);
@@ -167,6 +169,7 @@ impl HostNetwork {
             (Err(error), _) | (_, Err(error)) => Err(error),
         };
         let Err(error) = result else { return Ok(None) };
+        // An entry that the table has no room for fails like an address that does not answer, so look for the cause.
         let full = self
             .client
             .netlink("look at the neighbour table", move |handle| async move {
@@ -291,6 +294,8 @@ impl HostNetwork {
             }
             Change::ServerAddressGone => {
                 unset(&self.server, SERVER, self.ends[1])?;
+                // The neighbour has cached the link address: without a flush it would go on sending to it and never ask
+                // again.
                 let near = self
                     .router
                     .as_ref()

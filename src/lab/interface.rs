@@ -97,6 +97,8 @@ fn ipv4(seen: &InetDevConf, behaviour: Behaviour) -> Option<AfSpecUnspec> {
     if seen.arp_ignore > 2 {
         changes.push((ARP_IGNORE, 0));
     }
+    // With it, a route whose link is down is ignored (`fib_lookup_good_nhc()`), and the error is that of a missing
+    // route.
     if seen.ignore_routes_with_linkdown != 0 {
         changes.push((IGNORE_LINKDOWN, 0));
     }

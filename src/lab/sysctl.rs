@@ -62,6 +62,7 @@ impl Obstacle {
     ) -> Option<Self> {
         if !exists(&proc.join("self")) {
             Some(Self::NoProc)
+        // Container runtimes hide directories below /proc by mounting an empty file system over them.
         } else if !exists(&proc.join("sys/net/ipv4")) {
             Some(Self::Hidden)
         } else if is_read_only(&proc.join("sys/net/ipv4")) {

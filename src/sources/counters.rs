@@ -14,6 +14,7 @@ use rstproof_core::kernel::event::CounterDelta;
 
 /// Files with the counters, for the namespace of the thread that opens them.
 const FILES: [&str; 2] = [
+    // Not `/proc/self`: that is the main thread, whose namespace is not the one of a worker.
     "/proc/thread-self/net/snmp",
     "/proc/thread-self/net/netstat",
 ];

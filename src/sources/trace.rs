@@ -118,6 +118,7 @@ impl Session {
         // The salt separates several instances of one process.
         let salt = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
         let directory = instances.join(format!("{NAME}-{own}-{salt:08x}"));
+        // `mkdir` in this directory creates rings and switches that no other tracer shares (`instance_mkdir()`).
         fs::create_dir(&directory)?;
         let instance = Instance { tracefs, directory };
         Self::set_up(instance, &ports, ring_kib).map(Arc::new)
@@ -174,6 +175,7 @@ impl Session {
             .join(&format.name);
         // Other connections of this host must not fill the rings. A kernel that rejects the filter records
         // everything.
+        // The filter comes before the switch, or the ring would take the events of the moment between them.
         let _ = fs::write(event.join("filter"), filter(format, ports));
         fs::write(event.join("enable"), "1").ok()?;
         self.decoders.insert(id, decoder.clone());
@@ -224,6 +226,8 @@ impl Session {
             let Some(record) = decoder.and_then(|it| it.decode(at, bytes)) else {
                 continue;
             };
+            // Trace events come from all network namespaces of the host. The addresses of a worker are its own, so they
+            // tell which worker an event belongs to.
             let is_one = |address: &IpAddr| {
                 *address == record.source.ip() || *address == record.destination.ip()
             };
@@ -247,6 +251,7 @@ impl Session {
 
 impl Instance {
     fn remove(&self) {
+        // `rmdir` removes an instance with everything in it (`instance_rmdir()`).
         let _ = fs::remove_dir(&self.directory);
     }
 }

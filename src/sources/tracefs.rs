@@ -50,6 +50,8 @@ impl Tracefs {
     /// Opens the first mounted tracefs in which an instance can be created, or mounts one. Without the privilege to
     /// mount, opens the first readable one. Fails with the reason for the first mounted one if none is readable.
     pub fn open() -> Result<Self, NoTracefs> {
+        // There may be several: systemd mounts tracefs, and debugfs mounts it once more at its `tracing` when that is
+        // entered.
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let (mut readable, mut why) = (None, None);
         for root in mount_points(&mounts) {
@@ -63,6 +65,8 @@ impl Tracefs {
                 Err(error) => why = why.or(Some(NoTracefs::Unreadable(root, errno(&error)))),
             }
         }
+        // Formats can be read without an instance, but not events, so a private mount comes before a mount that is
+        // merely readable.
         let errno = match Self::mount() {
             Ok(own) => return Ok(own),
             Err(errno) => errno,
@@ -90,6 +94,8 @@ impl Tracefs {
         let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes);
         let mount = mount.map_err(of_rustix)?;
         Ok(Self {
+            // A mount that is attached nowhere has no path but this one. It shows the same tracefs as every other
+            // mount, because there is one superblock (`mount_single()`, later `get_tree_single()`).
             root: format!("/proc/self/fd/{}", mount.as_raw_fd()).into(),
             mount: Some(mount),
         })

@@ -35,6 +35,7 @@ pub(super) fn send_ready(line: &mut impl Write) -> io::Result<()> {
 
 /// Sends the reason why no bundle will come. `what` continues "cannot".
 pub(super) fn send_failure(line: &mut impl Write, what: &str) -> io::Result<()> {
+    // The protocol has one line for a failure.
     let what = what.replace('\n', " ");
     writeln!(line, "{FAILURE}{what}")?;
     line.flush()

@@ -94,6 +94,7 @@ const MAX_OPEN_FILES: u64 = 1 << 16;
 /// File systems to mount: source, mount point, type.
 const MOUNTS: [(&str, &str, &str); 3] = [
     ("devtmpfs", "/dev", "devtmpfs"),
+    // sysfs comes before tracefs, whose mount point is in it.
     ("sysfs", "/sys", "sysfs"),
     ("tracefs", "/sys/kernel/tracing", "tracefs"),
 ];
@@ -106,6 +107,7 @@ pub(crate) fn is_meant(mut arguments: impl Iterator<Item = OsString>) -> bool {
     if getpid() != Pid::from_raw(1) || arguments.all(|argument| argument != COMMAND) {
         return false;
     }
+    // The kernel starts its first process with nothing mounted but the unpacked initramfs.
     if !Path::new("/proc/cmdline").exists() && mount_at("proc", "/proc", "proc").is_err() {
         return false;
     }
@@ -138,6 +140,7 @@ fn report_failure(why: &str) {
     eprintln!("rstproof: cannot {why}");
     if let Ok(mut line) = open_line() {
         let _ = bundle::send_failure(&mut line, why);
+        // Powering off does not wait until the serial port has sent what is buffered.
         let _ = termios::tcdrain(&line);
     }
 }
@@ -151,6 +154,7 @@ fn work(bound: Duration) -> Result<(), String> {
         }
     }
     let mut line = open_line()?;
+    // From here on the time limit of the trials applies, no longer that of the boot.
     bundle::send_ready(&mut line)
         .map_err(|error| format!("write to {LINE}: {}", reason(&error)))?;
     load_modules();
@@ -317,6 +321,7 @@ fn evidence() -> io::Result<Vec<(String, Vec<u8>)>> {
 
 fn switch_off() -> ! {
     let _ = io::stderr().flush();
+    // A kernel without ACPI cannot power off. A reset ends the emulator as well (`-no-reboot`).
     for mode in [RebootMode::RB_POWER_OFF, RebootMode::RB_AUTOBOOT] {
         let _ = reboot(mode);
     }

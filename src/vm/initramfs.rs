@@ -62,6 +62,7 @@ impl Initramfs {
 
     /// Builds the filesystem for a kernel with these modules.
     pub(super) fn with(&self, modules: &[Module]) -> Vec<u8> {
+        // The archive with the program is the same for all kernels; only this part differs.
         let mut own = Writer::default();
         let names: Vec<String> = modules.iter().map(|it| it.name.clone()).collect();
         own.file(MODULES, 0o644, lines(&names).as_bytes());
@@ -157,6 +158,7 @@ fn shared_objects(program: &Path, loader: &Path) -> Result<Vec<SharedObject>, Er
     command
         .arg("--list")
         .arg(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        // The output is parsed, so it must not be translated.
         .env("LC_ALL", "C")
         .stdin(Stdio::null());
     sys::hand_over(&mut command, file.into());

@@ -173,6 +173,7 @@ fn release(head: &[u8]) -> Result<String, NotBootable> {
     if at(0x202, 4) != Some(b"HdrS") {
         return Err(match (at(0, 4), at(56, 4)) {
             (Some(b"\x7fELF"), _) => match half(18) {
+                // `e_machine`: 62 is x86-64, 3 is i386, whose vmlinux is an ELF file as well.
                 Some(62 | 3) => NotBootable::Unpacked,
                 Some(183) => NotBootable::Foreign("aarch64"),
                 Some(243) => NotBootable::Foreign("riscv64"),
@@ -188,6 +189,8 @@ fn release(head: &[u8]) -> Result<String, NotBootable> {
             _ => NotBootable::NoKernel,
         });
     }
+    // Offsets and flags are those of `struct setup_header` (Documentation/arch/x86/boot.rst). Protocol 2.12 is the
+    // first with `xloadflags`.
     if half(0x206) < Some(0x020c) {
         return Err(NotBootable::Old);
     }

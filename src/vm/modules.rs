@@ -104,6 +104,7 @@ fn index(directory: &Path, paths: &mut BTreeMap<String, PathBuf>) -> io::Result<
 }
 
 fn module_name(file: &str) -> Option<String> {
+    // The names of modules have `_` where those of their files may have `-`; modprobe treats both alike.
     let (name, packed) = file.split_once(".ko")?;
     ["", ".xz", ".zst", ".gz"]
         .contains(&packed)

@@ -180,6 +180,7 @@ impl Emulator {
     pub fn find() -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)
+            // An entry such as `.` would start a program from the current directory.
             .filter(|directory| directory.is_absolute())
             .map(|directory| directory.join(PROGRAM))
             .find(|program| program.is_file())
@@ -280,6 +281,8 @@ impl Emulator {
     fn start(&self, guest: &Guest, accelerator: Accelerator, media: &Media) -> io::Result<Running> {
         // A duplicate for this guest, so that no other guest's descriptor is inherited.
         let kernel = media.kernel.try_clone()?;
+        // A pipe, not a pseudo-terminal: a terminal would change bytes, and end of file means that the emulator has
+        // exited.
         let (line, far_end) = std::io::pipe()?;
         let mut command = self.command(accelerator);
         command

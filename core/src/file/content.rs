@@ -195,6 +195,7 @@ impl<R: Read> Content<R> {
             return self.fail_to_read(&error);
         }
         let cause = match cause {
+            // Decoders report an early end of input as damage, each in its own words.
             Cause::Damaged(_) if source.was_exhausted() => Cause::Cut,
             other => other,
         };

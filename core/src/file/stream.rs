@@ -78,6 +78,7 @@ pub fn each_block<B>(
 /// Reads one more piece. An error after some bytes is left to the next call.
 fn fill(from: &mut dyn Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
     let before = bytes.len();
+    // read_to_end() leaves in `bytes` what it has read before an error; the next call meets the error again.
     match from.take(PIECE).read_to_end(bytes) {
         Err(error) if bytes.len() == before => Err(error),
         _ => Ok(bytes.len() - before),

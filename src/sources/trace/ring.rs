@@ -35,8 +35,10 @@ impl<'a> Page<'a> {
     /// Parses the header of a page; `None` if it is invalid or the page is cut short.
     #[must_use]
     pub fn new(bytes: &'a [u8], head: Head) -> Option<Self> {
+        // The timestamp is the first field of `struct buffer_data_page` in every kernel.
         let at = u64::from_ne_bytes(*bytes.first_chunk()?);
         let commit = bytes.get(head.commit..head.commit + head.commit_size)?;
+        // `commit` is a `local_t`, which is as wide as a machine word.
         let commit = match head.commit_size {
             4 => u64::from(u32::from_ne_bytes(*commit.first_chunk()?)),
             8 => u64::from_ne_bytes(*commit.first_chunk()?),

@@ -29,9 +29,11 @@ impl Clock {
     /// Creates the clock from `if_tsresol`, which is 6 if absent, and `if_tsoffset`, in seconds.
     pub(super) fn new(resolution: u8, offset: i64) -> Self {
         let exponent = u32::from(resolution & 0x7f);
+        // The highest bit selects powers of 2 instead of powers of 10.
         let unit = match (resolution & 0x80 != 0, exponent.checked_sub(9)) {
             (true, _) => Unit::Halved(exponent),
             (false, None) => Unit::Longer(10_u64.pow(9 - exponent)),
+            // 10^19 is the largest power of ten in 64 bits; the format allows an exponent of 127.
             (false, Some(finer)) => Unit::Shorter(10_u64.checked_pow(finer)),
         };
         Self {

@@ -67,6 +67,7 @@ impl<'a> Records<'a> {
         let _magic = fields.u32().ok_or(cut)?;
         let major = fields.u16().ok_or(cut)?;
         let minor = fields.u16().ok_or(cut)?;
+        // Time zone and accuracy of the clock: zero in practice, and libpcap ignores both.
         let _reserved: [u8; 8] = fields.array().ok_or(cut)?;
         let snaplen = fields.u32().ok_or(cut)?;
         let link = fields.u32().ok_or(cut)?;
@@ -170,6 +171,7 @@ impl<'a> Records<'a> {
             left,
         })?;
         self.offset += RECORD_HEADER + captured.len();
+        // Seconds are unsigned, so the format lasts until 2106.
         let ns = i64::from(field(0)) * 1_000_000_000
             + i64::from(field(1)) * i64::from(self.encoding.unit);
         Ok(Some(Frame {

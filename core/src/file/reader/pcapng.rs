@@ -112,6 +112,7 @@ impl<'a> Blocks<'a> {
             kind,
             ENHANCED_PACKET | SIMPLE_PACKET | OBSOLETE_PACKET | INTERFACE_STATISTICS
         );
+        // The shortest of these blocks is a simple packet without data: 16 bytes.
         if !is_known || !(16..LONGEST).contains(&length) || !length.is_multiple_of(4) {
             return None;
         }
@@ -183,6 +184,7 @@ impl<'a> Blocks<'a> {
         let _magic = body.u32().ok_or(Problem::Fields)?;
         let major = body.u16().ok_or(Problem::Fields)?;
         let minor = body.u16().ok_or(Problem::Fields)?;
+        // Unknown (all ones) in files that were written to a pipe, and wrong in files that were cut.
         let _length: [u8; 8] = body.array().ok_or(Problem::Fields)?;
         // Some programs wrote 1.2 for the format of 1.0.
         if major != 1 || !matches!(minor, 0 | 2) {
