@@ -68,6 +68,7 @@ pub(crate) fn parts_of_stem(stem: &str) -> Option<(&str, Family, u32)> {
 pub fn recorder(header: &Header) -> String {
     let sources = &header.evidence_sources;
     let texts = names(&header.tool, &header.host);
+    // Hashed as well: evidence must not pass for that of a run which had fewer sources.
     let asked = [sources.capture, sources.kernel_trace, sources.counters];
     serde_json::json!([texts, asked]).to_string()
 }

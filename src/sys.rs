@@ -177,6 +177,7 @@ pub(crate) fn without_capabilities(command: &mut Command) {
             version: VERSION,
             process: 0,
         };
+        // Effective, permitted and inheritable set, each in two words.
         let none = [0_u32; 6];
         // SAFETY: both calls are async-signal-safe; the header and the three sets of two words outlive theirs.
         let results = unsafe {
@@ -222,6 +223,7 @@ pub(crate) fn sign_segments(socket: &impl AsFd, peer: IpAddr) -> Result<(), Errn
     /// Size of `struct tcp_md5sig` (linux/tcp.h): an address of 128 bytes, flags, prefix length, length of the key in
     /// two bytes, interface in four, and 80 bytes for the key.
     const LEN: usize = 128 + 8 + 80;
+    // The key of one end only: what the other end sends is not signed.
     const KEY: &[u8] = b"nobody else has it";
     let mut signature = [0_u8; LEN];
     // `sin_addr` is at 4 in `sockaddr_in`, `sin6_addr` at 8 in `sockaddr_in6`.

@@ -84,6 +84,7 @@ impl Archive {
             write_whole(&self.directory, capture.0, capture.1, self.manner)?;
             // The document comes last, so that every document has its capture.
             write_whole(&self.directory, document.0, document.1, self.manner)
+                // A capture without its document would look like evidence that was tampered with.
                 .inspect_err(|_| drop(self.directory.remove(capture.0)))?;
         } else {
             self.replace(&stale, capture, document)?;

@@ -160,6 +160,7 @@ impl Directory {
 
     /// Creates a file. Fails if the name exists: `O_EXCL` follows no link, not even a dangling one.
     pub(super) fn create_new(&self, name: &str) -> io::Result<File> {
+        // Relative to the descriptor: the path may lead to another directory by now.
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         Ok(openat(&*self.fd, name, flags, MODE)?.into())
     }
@@ -222,6 +223,7 @@ impl Directory {
             let is_whose = it.st_uid == geteuid().as_raw()
                 || owner.is_some_and(|owner| it.st_uid == owner.uid);
             let kind = SFlag::from_bits_truncate(it.st_mode) & SFlag::S_IFMT;
+            // A temporary file has one name. A file with several was linked to this name, and is in use elsewhere.
             kind == SFlag::S_IFREG && it.st_nlink == 1 && is_whose
         };
         if !may_be_ours(&self.status(name)?) {
@@ -233,6 +235,7 @@ impl Directory {
             | OFlag::O_NONBLOCK
             | OFlag::O_NOCTTY
             | OFlag::O_CLOEXEC;
+        // The checks are repeated on the open file: the name may be that of another file by now.
         let file = File::from(openat(&*self.fd, name, flags, Mode::empty())?);
         let is_abandoned = may_be_ours(&fstat(&file)?) && matches!(lock(&file), Locked::Now);
         // Its writer may have renamed it to its real name before it was locked here.
@@ -250,6 +253,7 @@ impl Directory {
     /// Links an unnamed file to a name, by the way that `open(2)` describes, which needs no privilege.
     pub(super) fn link(&self, file: &File, name: &str) -> io::Result<()> {
         let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // `AT_EMPTY_PATH` would need `CAP_DAC_READ_SEARCH`.
         let follow = AtFlags::AT_SYMLINK_FOLLOW;
         linkat(AT_FDCWD, unnamed.as_str(), &*self.fd, name, follow).map_err(io::Error::from)
     }

@@ -133,6 +133,7 @@ impl Inputs {
         let entries = entries(directory).map_err(|error| Error::file("read", directory, &error))?;
         let found = entries
             .into_iter()
+            // The list of pending entries is a stack, so the first entry has to be pushed last.
             .rev()
             .map(|(name, kind)| Pending::Found(directory.join(name), kind));
         self.pending.extend(found);
@@ -166,6 +167,7 @@ fn is_gone(error: &io::Error) -> bool {
 fn open(path: &Path, flags: i32) -> io::Result<(File, Metadata)> {
     let file = OpenOptions::new()
         .read(true)
+        // A terminal that is named by mistake must not become the controlling one.
         .custom_flags(flags | libc::O_NOCTTY)
         .open(path)?;
     let metadata = file.metadata()?;
@@ -202,6 +204,7 @@ fn standard_input() -> Result<Input, Error> {
         Ok((file, metadata))
     };
     let (mut file, metadata) = opened().map_err(|error| Error::file("read", path, &error))?;
+    // A shell may have read a part of the file before; how much is left is then unknown.
     let is_at_start = metadata.is_file() && file.stream_position().is_ok_and(|at| at == 0);
     let mut input = Input::new(path.to_owned(), file, &metadata)?;
     input.length = input.length.filter(|_| is_at_start);

@@ -30,6 +30,7 @@ impl HostWatch {
     /// Opens the files that exist. State whose file is missing is unknown.
     #[must_use]
     pub fn open() -> Self {
+        // The process stays in its control group, so the files are looked up once.
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         Self {
             protocols: File::open("/proc/thread-self/net/protocols").ok(),
@@ -51,6 +52,7 @@ impl HostWatch {
     pub fn read(&mut self) -> HostState {
         let (hits, drops) = (self.hits(), self.drops());
         let low = HOST_LIMIT.get().copied().flatten();
+        // Reported only when it matters: evidence is the same on all other hosts.
         let pages = self
             .pages()
             .filter(|used| low.is_some_and(|low| *used > low));
@@ -62,6 +64,7 @@ impl HostWatch {
             tcp_mem_low_pages: pages.and(low),
             cgroup_tcp_limit_bytes: limit,
             cgroup_tcp_peak_bytes: peak,
+            // Hits before the trial cannot have changed it.
             cgroup_memory_limit_hits: hits.saturating_sub(self.before.0),
             softnet_drops: drops.saturating_sub(self.before.1),
         }

@@ -75,6 +75,7 @@ fn trials<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValu
         fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
             let mut all = Vec::new();
             while let Some(trial) = access.next_element()? {
+                // Checked while parsing, before a hostile document has filled the memory.
                 if all.len() == MOST_TRIALS {
                     return Err(de::Error::custom(format_args!(
                         "more than {MOST_TRIALS} trials"
@@ -108,6 +109,7 @@ impl Document<'_> {
     /// the trial's own document may not differ from the report of the run.
     fn trial(&self, path: &Path, raw: &RawValue, stored: StoredTrial<'_>, seen: &Seen) -> Trial {
         let known = stored.capture_name().and_then(|name| {
+            // Otherwise one capture could prove any number of trials.
             if seen.captures.contains(name) {
                 return Some(Flaw::CaptureUsedTwice);
             }
@@ -236,6 +238,7 @@ fn stored_trial<'a>(
             format!("a trial has {events} trace events, more than {MOST_EVENTS}"),
         ));
     }
+    // The time does not matter: only whether the event is known.
     let began = rstproof_core::time::Timestamp::default();
     let unknown = stored
         .kernel_events

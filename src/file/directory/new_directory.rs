@@ -32,6 +32,7 @@ impl NewDirectory {
             _ => parent,
         };
         Ok(Self {
+            // `O_PATH` needs no permission to read the directory, only to search it.
             parent: open(parent, OFlag::O_PATH | DIRECTORY, Mode::empty())?,
             name: name.to_owned(),
         })

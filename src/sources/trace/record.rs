@@ -118,6 +118,7 @@ impl Decoder {
             kind,
             source: address("saddr", "sport", "saddr_v6")?,
             destination: address("daddr", "dport", "daddr_v6")?,
+            // A field of type `const void *`: 4 bytes on 32-bit kernels.
             pointer: of_size("skaddr", 8).or_else(|| of_size("skaddr", 4)),
             cookie: of_size("sock_cookie", 8),
             reasons: format.symbols("reason"),
@@ -150,9 +151,12 @@ impl Decoder {
             Kind::SendReset { state, reason } => What::SendReset {
                 state: state
                     .and_then(|at| number(record, at))
+                    // 0 is no state of TCP: the event had no socket.
                     .filter(|state| *state != 0)
                     .map(state_name),
                 reason: reason.and_then(|at| number(record, at)).map(|reason| {
+                    // Releases insert reasons in the middle of the enum, so numbers differ. The format of the event has
+                    // the names of this kernel.
                     let named = self.reasons.get(&u64::from(reason));
                     named.map_or_else(|| reason.to_string(), String::clone)
                 }),

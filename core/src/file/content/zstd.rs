@@ -29,6 +29,7 @@ impl<R> std::fmt::Debug for Zstd<R> {
 impl<R: Read> Zstd<R> {
     pub(super) fn new(mut source: Source<R>) -> Self {
         let mut decoder = FrameDecoder::new();
+        // The window is allocated from a number in the header, which a hostile file may choose.
         decoder.set_max_window_size(LARGEST_WINDOW);
         let stopped = match decoder.reset(&mut source) {
             Ok(()) => None,
@@ -79,6 +80,8 @@ impl<R: Read> Zstd<R> {
                 self.stopped = Some(damaged);
                 // The decoder releases its window at the end of a frame only: an empty last block and a checksum end
                 // it here.
+                // Three bytes of block header with the flag for the last block and the size 0, then four bytes of
+                // checksum.
                 let _ = self.decode_block(&mut Some(&[1, 0, 0, 0, 0, 0, 0]));
             }
         }
