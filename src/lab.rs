@@ -18,6 +18,8 @@ pub(crate) mod sysctl;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use caps::{CapSet, Capability, CapsHashSet};
@@ -201,12 +203,38 @@ pub fn drop_privileges(privileges: RetainedPrivileges) -> Result<(), Error> {
     caps::set(None, CapSet::Permitted, &kept).map_err(failed)
 }
 
+/// Addresses of the two ends of a trial's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Address of the client.
+    pub client: IpAddr,
+    /// Address of the server.
+    pub server: IpAddr,
+}
+
+impl Ends {
+    /// Returns the ends of a connection within one address.
+    fn both(ip: impl Into<IpAddr>) -> Self {
+        let ip = ip.into();
+        Self {
+            client: ip,
+            server: ip,
+        }
+    }
+
+    /// Returns the addresses, client first; one if both are the same.
+    fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        let server = (self.server != self.client).then_some(self.server);
+        std::iter::once(self.client).chain(server)
+    }
+}
+
 /// Environment of this worker's trials: its addresses, and needed for trials there.
 #[derive(Debug)]
 pub struct Lab {
-    ipv4: Ipv4Addr,
-    /// IPv6 address, or the reason why there is none.
-    ipv6: Result<Ipv6Addr, String>,
+    ipv4: Ends,
+    /// IPv6 addresses, or the reason why there are none.
+    ipv6: Result<Ends, String>,
     /// Result of loading the firewall rules; the error is the reason why there are none.
     firewall: Result<(), String>,
     /// Result of adding the routes; the error is the reason why there are none.
@@ -224,19 +252,22 @@ impl Lab {
     /// Moves this thread into the environment and sets up what `needs` lists, for servers whose first port is `port`.
     /// Needs a tokio runtime with I/O.
     pub async fn enter(environment: Environment, needs: Needs, port: u16) -> Result<Self, Error> {
-        let ipv4 = random_loopback_address()?;
+        let ipv4;
         let none = || NOT_ASKED_FOR.to_owned();
         let mut routes = Err(none());
         let unmet;
         let ipv6 = match environment {
             Environment::Host => {
                 unmet = settings::unmet_here(mtu_of_loopback().await);
-                Ok(Ipv6Addr::LOCALHOST)
+                // What is bound to 127/8 needs no change of the host; an address of IPv6 would have to be added to `lo`.
+                ipv4 = Ends::both(random_loopback_address()?);
+                Ok(Ends::both(Ipv6Addr::LOCALHOST))
             }
             Environment::Private => {
                 unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
                 // Before any socket is made: sockets copy some of the settings when they are created.
                 unmet = settings::restore(settings::is_of_sockets);
+                ipv4 = loopback_ends()?;
                 let (ipv6, added) = set_up_loopback(needs.routes).await?;
                 routes = added;
                 ipv6
@@ -254,14 +285,16 @@ impl Lab {
             Err(none())
         };
         let no_destruction = if needs.destruction && is_private {
-            destroy::missing(ipv4.into())
+            destroy::missing(ipv4.server)
         } else {
             None
         };
-        let ipv6 = ipv6.and_then(|address| {
-            std::net::UdpSocket::bind((address, 0))
-                .map(|_| address)
-                .map_err(|error| format!("{address} is not available: {}", reason(&error)))
+        let ipv6 = ipv6.and_then(|ends| {
+            for address in ends.addresses() {
+                std::net::UdpSocket::bind((address, 0))
+                    .map_err(|error| format!("{address} is not available: {}", reason(&error)))?;
+            }
+            Ok(ends)
         });
         Ok(Self {
             ipv4,
@@ -303,11 +336,11 @@ impl Lab {
         self.forgery.as_ref().ok()
     }
 
-    /// Returns the address of this family that trials use; fails with the reason why there is none.
-    pub fn address(&self, family: Family) -> Result<IpAddr, &str> {
+    /// Returns the addresses of this family that trials use; fails with the reason why there are none.
+    pub fn ends(&self, family: Family) -> Result<Ends, &str> {
         match (family, &self.ipv6) {
-            (Family::Ipv4, _) => Ok(self.ipv4.into()),
-            (Family::Ipv6, Ok(address)) => Ok((*address).into()),
+            (Family::Ipv4, _) => Ok(self.ipv4),
+            (Family::Ipv6, Ok(ends)) => Ok(*ends),
             (Family::Ipv6, Err(why)) => Err(why),
         }
     }
@@ -315,27 +348,27 @@ impl Lab {
     /// Returns all addresses that trials use, IPv4 first.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
-        let ipv6 = self.ipv6.as_ref().ok().copied().map(IpAddr::from);
-        std::iter::once(self.ipv4.into()).chain(ipv6).collect()
+        let all = std::iter::once(self.ipv4).chain(self.ipv6.as_ref().ok().copied());
+        all.flat_map(Ends::addresses).collect()
     }
 }
 
 /// Reason given for a facility that no trial needs.
 const NOT_ASKED_FOR: &str = "not requested when the namespace was set up";
 
-/// Brings `lo` up, gives it a random unique local address (RFC 4193) and, if needed, adds the routes that refuse.
-/// Returns the address and the outcome of adding routes, each with the reason if it failed.
+/// Brings `lo` up, gives it two random unique local addresses (RFC 4193) and, if needed, adds the routes that refuse.
+/// Returns the addresses and the outcome of adding routes, each with the reason if it failed.
 async fn set_up_loopback(
     needs_routes: bool,
-) -> Result<(Result<Ipv6Addr, String>, Result<(), String>), Error> {
+) -> Result<(Result<Ends, String>, Result<(), String>), Error> {
     // An IPv6 address becomes usable some time after the kernel has accepted it, so listen for the news.
     let (connection, handle, mut news) = netlink::open(&[MulticastGroup::Ipv6Route])
         .map_err(|error| Error::io("open a netlink socket", &error))?;
     let pump = tokio::spawn(connection);
     let up = LinkUnspec::new_with_index(LOOPBACK.1).up().build();
     let brought_up = answer(handle.link().set(up).execute()).await;
-    let ipv6 = match random_unique_local_address() {
-        Ok(address) => add_to_loopback(&handle, address, &mut news).await,
+    let ipv6 = match unique_local_addresses() {
+        Ok(ends) => add_to_loopback(&handle, ends, &mut news).await,
         Err(error) => Err(error.to_string()),
     };
     let mut routes = Err(NOT_ASKED_FOR.to_owned());
@@ -350,19 +383,27 @@ async fn set_up_loopback(
 
 async fn add_to_loopback(
     handle: &Handle,
-    address: Ipv6Addr,
+    [client, server]: [Ipv6Addr; 2],
     news: &mut News,
-) -> Result<Ipv6Addr, String> {
-    let added = handle.address().add(LOOPBACK.1, address.into(), 128);
-    answer(added.execute())
-        .await
-        .map_err(|error| format!("lo cannot have an IPv6 address: {error}"))?;
+) -> Result<Ends, String> {
+    for address in [client, server] {
+        let added = handle.address().add(LOOPBACK.1, address.into(), 128);
+        answer(added.execute())
+            .await
+            .map_err(|error| format!("lo cannot have an IPv6 address: {error}"))?;
+    }
     // A process that was stopped meanwhile checks once more: an address that is not usable yet cannot be bound to.
-    let is_there = || std::net::UdpSocket::bind((address, 0)).is_ok();
-    if are_made_usable(&[address], news).await || is_there() {
-        Ok(address)
+    let are_there = || {
+        let mut both = [client, server].into_iter();
+        both.all(|address| std::net::UdpSocket::bind((address, 0)).is_ok())
+    };
+    if are_made_usable(&[client, server], news).await || are_there() {
+        Ok(Ends {
+            client: client.into(),
+            server: server.into(),
+        })
     } else {
-        Err("the kernel did not make its IPv6 address usable".to_owned())
+        Err("the kernel did not make its IPv6 addresses usable".to_owned())
     }
 }
 
@@ -419,14 +460,35 @@ fn random_loopback_address() -> Result<Ipv4Addr, Error> {
     Ok(Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254)))
 }
 
-fn random_unique_local_address() -> Result<Ipv6Addr, Error> {
+/// Returns 127.x.y.1 for the client and 127.x.y.2 for the server: Wireshark's flow graphs, endpoints and address filters need two
+/// addresses. No two workers of this process have the same, and workers of two processes rarely have.
+fn loopback_ends() -> Result<Ends, Error> {
+    /// Number of values of x and y. 127.0 is left out, where local services usually listen.
+    const NETWORKS: u32 = 254 << 8;
+    static FIRST: OnceLock<u32> = OnceLock::new();
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let random = random()?;
+    let first = *FIRST.get_or_init(|| u32::from_ne_bytes(random));
+    let nth = first.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % NETWORKS;
+    let [_, _, x, y] = nth.to_be_bytes();
+    let end = |host| Ipv4Addr::new(127, x + 1, y, host).into();
+    Ok(Ends {
+        client: end(1),
+        server: end(2),
+    })
+}
+
+/// Returns the addresses `::1` and `::2` of a random prefix, for the client and the server.
+fn unique_local_addresses() -> Result<[Ipv6Addr; 2], Error> {
     let mut octets = [0; 16];
     // A locally assigned prefix, then 40 random bits of global ID (RFC 4193, 3.1).
     octets[0] = 0xfd;
     octets[1..5].copy_from_slice(&random()?);
     octets[5] = random()?[0];
-    octets[15] = 1;
-    Ok(octets.into())
+    Ok([1, 2].map(|host| {
+        octets[15] = host;
+        octets.into()
+    }))
 }
 
 fn random() -> Result<[u8; 4], Error> {

@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use super::failed;
 use crate::error::{Error, reason};
+use crate::lab::Ends;
 use crate::lab::hosts::LabHost;
 use crate::lab::ports::{closed_port, firewalled_port, own_port, ports};
 use crate::lab::routes;
@@ -44,12 +45,12 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Returns the endpoints of a trial whose ends are both on this host, at this address.
+    /// Returns the endpoints of a trial whose ends are both on this host, at these addresses.
     #[must_use]
-    pub(crate) fn local(ip: IpAddr) -> Self {
+    pub(crate) fn local(Ends { client, server }: Ends) -> Self {
         Self {
-            client: ip,
-            server: ip,
+            client,
+            server,
             unused_address: None,
             hosts: None,
         }

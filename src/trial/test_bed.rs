@@ -62,9 +62,9 @@ impl TestBed {
                 hosts: Some([Arc::clone(&hosts.client), Arc::clone(&hosts.server)]),
             });
         }
-        let ip = lab.address(family);
-        let ip = ip.map_err(|why| Error::Usage(why.to_owned()))?;
-        Ok(Endpoints::local(ip))
+        let ends = lab.ends(family);
+        let ends = ends.map_err(|why| Error::Usage(why.to_owned()))?;
+        Ok(Endpoints::local(ends))
     }
 
     /// Takes the socket set for this family, or sets one up.

@@ -102,10 +102,6 @@ impl Worker {
         lab::drop_privileges(settings.privileges)?;
         let trace = settings.trace.as_ref();
         let trace = trace.map(|session| session.listen(lab.addresses()));
-        let client_ports = match settings.environment {
-            Environment::Private => BTreeMap::new(),
-            Environment::Host => random_client_ports()?,
-        };
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         Ok(Self {
             batch: Batch::new(settings.privileges.saves_files),
@@ -116,7 +112,7 @@ impl Worker {
                 counters: counters.into_iter().collect(),
                 trace,
                 socket_sets: BTreeMap::new(),
-                client_ports,
+                client_ports: random_client_ports()?,
                 hosts: None,
                 forgery: None,
             },
@@ -248,7 +244,7 @@ impl Worker {
     /// Returns the reason why trials of this scenario over this family cannot run here; `None` if they can.
     #[must_use]
     pub fn cannot_run(&self, scenario: &Scenario, family: Family) -> Option<String> {
-        if let Err(why) = self.lab.address(family) {
+        if let Err(why) = self.lab.ends(family) {
             return Some(format!("no {}: {why}", family.proper_name()));
         }
         if scenario.multipath
@@ -349,9 +345,8 @@ impl Worker {
     }
 }
 
-/// Returns random first client ports for the host's own loopback. Another run in another network namespace has the
-/// same addresses, and the kernel trace does not distinguish namespaces; random ports make it unlikely that both use
-/// the same one at once.
+/// Returns random first client ports. Another run in another network namespace may have the same addresses, and the
+/// kernel trace does not distinguish namespaces; random ports make it unlikely that both use the same one at once.
 fn random_client_ports() -> Result<BTreeMap<Family, u16>, Error> {
     let of = |family: Family| {
         let random =

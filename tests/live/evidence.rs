@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::documented::{self, BOTH, DOCUMENTED, Documented, assert_are};
 use crate::run::{Run, Running, rstproof, trials};
 use crate::saved::{assert_names, assert_same, contents, report, save, saving, stem};
-use crate::wireshark::{RST, Segment, assert_agree, by_tshark, by_us, wireshark};
+use crate::wireshark::{RST, Segment, assert_agree, by_tshark, by_us, fields_of, wireshark};
 
 fn path(dir: &TempDir) -> &str {
     dir.path().to_str().unwrap()
@@ -62,6 +62,46 @@ fn each_cpu_has_fenced_a_trial_that_took_as_long_as_a_timer() {
         let fences = wireshark(tshark.arg("-nr").arg(file).args(["-Y", "udp and not icmp"]));
         let count = fences.lines().count();
         assert!(count >= cpus * frames_of_each, "{scenario}: {fences}");
+    }
+}
+
+/// Flow graphs, endpoints and filters of Wireshark are by address. A socket that is connected to itself has one.
+#[test]
+fn each_end_has_an_address_of_its_own() {
+    let addresses = |command: &mut Command| -> Vec<BTreeSet<String>> {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Run::of(command.arg("-w").arg(dir.path())).quietly(0);
+        let stems = crate::saved::files_of(&run.trials());
+        let captures = stems.iter().filter(|name| name.ends_with(".pcapng"));
+        let files: Vec<_> = captures.map(|name| dir.path().join(name)).collect();
+        assert!(!files.is_empty());
+        let fields = [
+            "-e", "ip.src", "-e", "ip.dst", "-e", "ipv6.src", "-e", "ipv6.dst",
+        ];
+        let frames = fields_of(&files, "tcp", &fields).into_iter();
+        let of = |frames: Vec<(u64, String)>| {
+            let named = frames.iter().flat_map(|(_, line)| line.split('\t'));
+            named
+                .filter(|it| !it.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        frames.map(of).collect()
+    };
+    let run = |arguments: &[&str]| {
+        let mut command = rstproof(&["run", "--format", "json"]);
+        command.args(arguments);
+        addresses(&mut command)
+    };
+    for ends in run(&[
+        "close-unread-data",
+        "linger-zero-close",
+        "connect-closed-port",
+    ]) {
+        assert_eq!(ends.len(), 2, "{ends:?}");
+    }
+    for ends in run(&["self-connect"]) {
+        assert_eq!(ends.len(), 1, "{ends:?}");
     }
 }
 
