@@ -26,13 +26,13 @@ pub(super) const CLOSE_UNREAD_DATA: Scenario = Scenario {
     topic: Topic::Abort,
     title: "the server closes with a byte unread; the client reads: ECONNRESET",
     story: "The client sends two bytes. The server reads one and closes. The other byte is still in the server's \
-            receive queue, so its kernel must not pretend that all went well: instead of FIN it sends RST (RFC 2525, \
-            2.17). The client's next read() fails with ECONNRESET. The error is reported once: after it read() gives \
-            0, and write() gives EPIPE.",
-    elsewhere: "macOS aborts as well. FreeBSD sends FIN and resets only when more data arrives.",
-    advice: "The server closed without reading all that was sent: often it answered early (413, authentication \
-             failed) or stopped at a length limit. Let it read to the end, or shutdown(SHUT_WR) and drain before \
-             close. Data that the server sent just before may be lost with the reset.",
+            receive queue, so the kernel must not signal a clean close: it sends an RST instead of a FIN (RFC 2525, \
+            2.17). The client's next read() fails with ECONNRESET. The error is reported once: after that, read() \
+            returns 0 and write() fails with EPIPE.",
+    elsewhere: "macOS aborts as well. FreeBSD sends a FIN and resets only when more data arrives.",
+    advice: "The server closed without reading everything: often it answered early (413, authentication failed) or \
+             stopped at a length limit. Make it read to the end, or call shutdown(SHUT_WR) and drain before close(). \
+             Data that the server sent just before may be lost with the reset.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -57,14 +57,13 @@ pub(super) const CLOSE_UNREAD_DATA_WRITE: Scenario = Scenario {
     id: "close-unread-data-write",
     topic: Topic::Abort,
     title: "the server closes with a byte unread; the client writes: ECONNRESET, then EPIPE",
-    story: "As close-unread-data, but the client's first call after the reset is write(). On Linux that write fails \
-            with ECONNRESET, the error that the RST put on the socket; only the next one fails with EPIPE (\"broken \
-            pipe\"), because by then the error has been taken and what is left is a socket that cannot send.",
-    elsewhere: "The article that made this experiment known reports \"broken pipe\" for the first write: it was written \
-                on macOS. macOS and FreeBSD test whether the socket can still send before they look at its error, \
-                so there the first write gives EPIPE. Linux looks at the error first.",
-    advice: "Treat ECONNRESET and EPIPE from a write alike: which one comes first depends on the system and on \
-             which call came before. Neither says how much of the data arrived.",
+    story: "Like close-unread-data, but the client's first call after the reset is write(). On Linux this write fails \
+            with ECONNRESET, the error that the RST set on the socket. Only the next write fails with EPIPE (\"broken \
+            pipe\"): the error has been reported by then, and the socket can no longer send.",
+    elsewhere: "macOS and FreeBSD check whether the socket can still send before they check its error, so there the \
+                first write after the RST fails with EPIPE (\"broken pipe\"). Linux checks the error first.",
+    advice: "Handle ECONNRESET and EPIPE from a write in the same way: which one comes first depends on the system \
+             and on the call before it. Neither tells how much of the data arrived.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -95,12 +94,12 @@ pub(super) const FIN_THEN_RESET: Scenario = Scenario {
     title: "the RST comes after a FIN: read 0, SO_ERROR EPIPE, write EPIPE",
     story: "The server half-closes (FIN) with a byte unread, then closes: RST. The FIN put the client into \
             CLOSE-WAIT, and in that state the kernel maps a reset to EPIPE instead of ECONNRESET. read() never \
-            tells: having seen the FIN it returns 0 for ever. SO_ERROR reports EPIPE, once, and write() fails with \
+            reports the reset: after the FIN it always returns 0. SO_ERROR reports EPIPE once, and write() fails with \
             EPIPE.",
     elsewhere: "FreeBSD maps a reset in CLOSE-WAIT to ECONNRESET, so read() reports it there (from memory of its \
                 source, not measured).",
-    advice: "A reader that sees a clean end of file may have lost data all the same: check SO_ERROR, or that what \
-             was read is complete by the protocol's own count.",
+    advice: "A reader that sees a clean end of file may still have lost data: check SO_ERROR, or check the length \
+             that the protocol announces.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -131,13 +130,14 @@ pub(super) const FIN_THEN_RESET: Scenario = Scenario {
 pub(super) const FIN_THEN_RESET_WRITE: Scenario = Scenario {
     id: "fin-then-reset-write",
     topic: Topic::Abort,
-    title: "the RST comes after a FIN, and a write takes its error: EPIPE at once",
-    story: "As fin-then-reset, but the client's first call that can report the error is write(). It fails with \
-            EPIPE, the one case in which a first write after a RST gives \"broken pipe\" on Linux. That took the \
-            error: SO_ERROR then says 0.",
-    elsewhere: "On FreeBSD and macOS a first write gives EPIPE after any reset, whether or not a FIN came before.",
-    advice: "EPIPE without an ECONNRESET before it means on Linux that a FIN came first (or that this process shut \
-             its own side down): the peer meant to end the connection, and this side kept writing.",
+    title: "the RST comes after a FIN, and a write reports it: EPIPE at once",
+    story: "Like fin-then-reset, but the client's first call that can report the error is write(). It fails with \
+            EPIPE: this is the one case in which the first write after an RST reports \"broken pipe\" on Linux. The \
+            write has reported the error, so SO_ERROR is 0 afterwards.",
+    elsewhere: "On FreeBSD and macOS the first write fails with EPIPE after any reset, with or without a FIN before \
+                it.",
+    advice: "On Linux, EPIPE without an earlier ECONNRESET means that a FIN came first (or that this process shut \
+             down its own sending side): the peer ended the connection, and this side kept writing.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -162,12 +162,12 @@ pub(super) const LINGER_ZERO_CLOSE: Scenario = Scenario {
     id: "linger-zero-close",
     topic: Topic::Abort,
     title: "SO_LINGER 0, close: RST instead of FIN, ECONNRESET",
-    story: "The server sets SO_LINGER to {on, 0 seconds} and closes. That asks for an abortive close: RST at once, no \
-            FIN, unsent data thrown away, no TIME-WAIT. The client's next read() fails with ECONNRESET, the one \
-            after it gives 0.",
-    elsewhere: "The same on the BSDs, macOS and Windows.",
-    advice: "Look for SO_LINGER with zero seconds in the peer: load balancers and connection pools set it to avoid \
-             TIME-WAIT, and lose the tail of responses with it.",
+    story: "The server sets SO_LINGER to {on, 0 seconds} and closes. This requests an abortive close: an RST at once, \
+            no FIN, unsent data discarded, no TIME-WAIT. The client's next read() fails with ECONNRESET, and the one \
+            after it returns 0.",
+    elsewhere: "The BSDs, macOS and Windows do the same.",
+    advice: "Look for SO_LINGER with zero seconds in the peer. Load balancers and connection pools set it to avoid \
+             TIME-WAIT, and can lose the end of responses that way.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -189,10 +189,10 @@ pub(super) const CLOSE_PEEKED_DATA: Scenario = Scenario {
     id: "close-peeked-data",
     topic: Topic::Abort,
     title: "the server only peeks at the data, then closes: RST, ECONNRESET",
-    story: "The server looks at the two bytes with MSG_PEEK and closes. To look is not to read: they are still in \
-            the receive queue, so close() aborts.",
-    elsewhere: "macOS aborts as well. FreeBSD sends FIN and resets only when more data arrives.",
-    advice: "Protocol sniffers (TLS or not?) that peek and give up must read what they saw before they close.",
+    story: "The server looks at the two bytes with MSG_PEEK and closes. Peeking does not remove data from the receive \
+            queue, so close() aborts.",
+    elsewhere: "macOS aborts as well. FreeBSD sends a FIN and resets only when more data arrives.",
+    advice: "Protocol detectors (TLS or not?) that peek and give up must read what they peeked at before they close.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -217,8 +217,8 @@ pub(super) const CLOSE_URGENT_DATA: Scenario = Scenario {
     id: "close-urgent-data",
     topic: Topic::Abort,
     title: "only an urgent byte is unread when the server closes: RST, ECONNRESET",
-    story: "The client sends one byte of urgent data (MSG_OOB). A plain read would not give it to the server, which \
-            may not even know of it; still it lies in the receive queue, and close() aborts.",
+    story: "The client sends one byte of urgent data (MSG_OOB). A normal read does not return this byte, and the \
+            server may not know about it. It is in the receive queue anyway, and close() aborts.",
     elsewhere: "Not measured elsewhere.",
     advice: "Urgent data is rare (telnet, FTP ABOR). A server that never reads it resets every connection that uses \
             it.",
@@ -249,11 +249,11 @@ pub(super) const CLOSE_UNREAD_SHARED: Scenario = Scenario {
     id: "close-unread-data-shared",
     topic: Topic::Abort,
     title: "two processes hold the socket: only the last close aborts",
-    story: "A child process has a copy of the server's socket. It is killed with a byte unread: nothing happens on \
-            the wire, for the server still holds the socket. The server's own close() is the last one, and aborts.",
-    elsewhere: "The same everywhere that descriptors are inherited.",
-    advice: "Connections that stay open after close(), or are reset long after it: a child inherited the socket. Open \
-            sockets with SOCK_CLOEXEC, and look with `ss -tnp` who holds them.",
+    story: "A child process has a copy of the server's socket. The child is killed with a byte unread, and nothing is \
+            sent: the server still holds the socket. The server's own close() is the last one, and it aborts.",
+    elsewhere: "All systems on which processes inherit descriptors do this.",
+    advice: "If connections stay open after close(), or are reset long after it, a child process has inherited the \
+             socket. Open sockets with SOCK_CLOEXEC; `ss -tnp` shows which processes hold them.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -284,12 +284,12 @@ pub(super) const CLOSE_UNREAD_SIGKILL: Scenario = Scenario {
     id: "close-unread-data-sigkill",
     topic: Topic::Abort,
     title: "the process that holds the socket is killed with data unread: RST",
-    story: "The server hands its socket to a child process and closes its own copy, which nothing on the wire shows. \
-            The child is killed with SIGKILL. The kernel closes its descriptors, finds a byte unread, and aborts the \
-            connection: the client is told ECONNRESET.",
-    elsewhere: "As for close(): macOS aborts, FreeBSD sends FIN.",
-    advice: "A crash or an OOM kill does not always show as a reset: it does if data was unread, else the peer sees a \
-            clean end of file. Do not take either for proof of how the server ended; its own log has that.",
+    story: "The server passes its socket to a child process and closes its own copy, which sends nothing. The child \
+            is killed with SIGKILL. The kernel closes its descriptors, finds a byte unread, and aborts the \
+            connection: the client gets ECONNRESET.",
+    elsewhere: "As for close(): macOS aborts, FreeBSD sends a FIN.",
+    advice: "A crash or an OOM kill shows as a reset only if data was unread; otherwise the peer sees a clean end of \
+             file. Neither proves how the server ended; check its log.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -318,12 +318,11 @@ pub(super) const CLOSE_UNREAD_EXIT: Scenario = Scenario {
     id: "close-unread-data-exit",
     topic: Topic::Abort,
     title: "the process that holds the socket exits with data unread: RST",
-    story: "As close-unread-data-sigkill, but the child ends itself: at SIGTERM it exits, in good order and without a \
-            close() of its own. The kernel closes its descriptors all the same, finds a byte unread, and aborts the \
-            connection.",
-    elsewhere: "As for close(): macOS aborts, FreeBSD sends FIN.",
-    advice: "A server that is told to stop and exits at once resets every connection on which a request is unread. Let it \
-            stop accepting, answer what it has, and read to the end before it exits.",
+    story: "Like close-unread-data-sigkill, but the child exits on SIGTERM by itself, without calling close(). The \
+            kernel closes its descriptors, finds a byte unread, and aborts the connection.",
+    elsewhere: "As for close(): macOS aborts, FreeBSD sends a FIN.",
+    advice: "A server that exits as soon as it is asked to stop resets every connection that has an unread request. \
+             Make it stop accepting, answer what it has, and read to the end before it exits.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -354,13 +353,14 @@ pub(super) const CLOSE_UNREAD_EXIT: Scenario = Scenario {
 pub(super) const CLOSE_UNREAD_RESPONSE: Scenario = Scenario {
     id: "close-unread-data-response",
     topic: Topic::Abort,
-    title: "a response is queued before the RST: it is read whole, then ECONNRESET",
-    story: "The server answers with three bytes and closes with one of the client's unread. The response arrives \
-            before the RST. The client reads it whole; only then is it told ECONNRESET.",
-    elsewhere: "Windows throws away what was received before a reset (from memory, not measured).",
+    title: "a response is queued before the RST: read returns all of it, then ECONNRESET",
+    story: "The server answers with three bytes and closes while one of the client's bytes is unread. The response \
+            arrives before the RST. The client reads the whole response; only the read after it fails with \
+            ECONNRESET.",
+    elsewhere: "Windows discards data that was received before a reset (from memory, not measured).",
     advice: "Read the response before giving up: an early answer such as 413 or 401 is often there. It is lost only \
-            if it was not sent or received yet when the server aborted, so a server should shutdown(SHUT_WR) and \
-            drain.",
+             if it had not been sent or received yet when the server aborted, so a server should call \
+             shutdown(SHUT_WR) and drain.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -394,10 +394,11 @@ pub(super) const LINGER_ZERO_UNSENT: Scenario = Scenario {
     topic: Topic::Abort,
     title: "SO_LINGER 0 with data unsent: what was sent is read, then ECONNRESET",
     story: "The client's receive buffer is small. The server writes more than fits, sets SO_LINGER to zero and \
-            closes. What is still in its send queue is thrown away. The client reads what had been sent, and is told \
+            closes. Data that is still in the send queue is discarded. The client reads what was sent, then gets \
             ECONNRESET instead of an end of file.",
-    elsewhere: "The same on the BSDs, macOS and Windows, but for Windows throwing away what was received as well.",
-    advice: "Truncated downloads that end with a reset: look for SO_LINGER with zero seconds on the sending side.",
+    elsewhere: "The BSDs and macOS do the same. Windows also discards data that was already received.",
+    advice: "If downloads are truncated and end with a reset, look for SO_LINGER with zero seconds on the sending \
+             side.",
     unsent: Some(Role::Server),
     steps: &[
         // Small, so that some of the server's data stays unsent.
@@ -426,13 +427,13 @@ pub(super) const LINGER_ZERO_UNSENT: Scenario = Scenario {
 pub(super) const DISCONNECT: Scenario = Scenario {
     id: "disconnect-af-unspec",
     topic: Topic::Abort,
-    title: "connect(AF_UNSPEC) on a connected socket: RST, and ECONNRESET to both",
-    story: "The server dissolves the association with connect(AF_UNSPEC). Its kernel sends RST; the client is told \
-            ECONNRESET. So is the server itself, by SO_ERROR, although nobody has sent it anything; its socket is \
-            unconnected then and can be used anew.",
-    elsewhere: "On the BSDs connect() with AF_UNSPEC is for datagram sockets only.",
-    advice: "Rare on purpose; connection pools and language run-times that reuse descriptors do it. The kernel calls \
-            it TCP_STATE, as it does SO_LINGER 0.",
+    title: "connect(AF_UNSPEC) on a connected socket: RST, and ECONNRESET at both ends",
+    story: "The server disconnects its socket with connect(AF_UNSPEC). Its kernel sends an RST, and the client gets \
+            ECONNRESET. So does the server itself, from SO_ERROR, although nothing was sent to it; its socket is then \
+            unconnected and can be used again.",
+    elsewhere: "On the BSDs, connect() with AF_UNSPEC works on datagram sockets only.",
+    advice: "Programs rarely do this on purpose, but connection pools and language runtimes that reuse descriptors \
+             do. The kernel's reason is TCP_STATE, as for SO_LINGER 0.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -463,12 +464,12 @@ pub(super) const DISCONNECT_WITH_DATA: Scenario = Scenario {
     id: "disconnect-with-data",
     topic: Topic::Abort,
     title: "connect(AF_UNSPEC) in LAST-ACK with data unsent: RST, ECONNRESET",
-    story: "The server half-closes. The client writes more than the server's window takes, and shuts its sending \
-            side down: its FIN waits behind the unsent data, in LAST-ACK. Then it dissolves the association. Data is \
-            lost, so its kernel sends RST; the server reads what had been sent and is told ECONNRESET.",
-    elsewhere: "On the BSDs connect() with AF_UNSPEC is for datagram sockets only.",
-    advice: "The reason to look for is TCP_DISCONNECT_WITH_DATA: an end that was closing gave up before its data was \
-            out.",
+    story: "The server half-closes. The client writes more than the server's window allows, and shuts down its \
+            sending side: its FIN waits behind the unsent data, in LAST-ACK. Then the client disconnects the socket. \
+            Data is lost, so its kernel sends an RST; the server reads what was sent and then gets ECONNRESET.",
+    elsewhere: "On the BSDs, connect() with AF_UNSPEC works on datagram sockets only.",
+    advice: "The kernel's reason is TCP_DISCONNECT_WITH_DATA: an end that was closing gave up before all of its data \
+             was sent.",
     unsent: Some(Role::Client),
     steps: &[
         client(Op::Connect, returns(0)),
@@ -501,11 +502,11 @@ pub(super) const DISCONNECT_WITH_DATA: Scenario = Scenario {
 pub(super) const BLOCKED_READER: Scenario = Scenario {
     id: "reset-blocked-reader",
     topic: Topic::Abort,
-    title: "a read that waits is woken by the RST: ECONNRESET",
-    story: "The client is asleep in read() when the server closes with a byte unread. The RST wakes it, and that \
-            very read() fails with ECONNRESET.",
-    elsewhere: "The same on the BSDs and macOS, where close aborts.",
-    advice: "Nothing special: a blocked call learns of the reset at once, an idle one only when it is made.",
+    title: "the RST wakes a blocked read: ECONNRESET",
+    story: "The client is blocked in read() when the server closes with a byte unread. The RST wakes it, and this \
+            read() fails with ECONNRESET.",
+    elsewhere: "The BSDs and macOS do the same where close() aborts.",
+    advice: "A blocked call reports the reset at once; otherwise the next call reports it.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -536,13 +537,13 @@ pub(super) const BLOCKED_READER: Scenario = Scenario {
 pub(super) const BLOCKED_WRITER: Scenario = Scenario {
     id: "reset-blocked-writer",
     topic: Topic::Abort,
-    title: "a write that waits is woken by the RST: a part is written, then ECONNRESET",
-    story: "The client is asleep in a write() that is larger than all buffers when the server closes without having \
-            read anything. The RST wakes it. The write succeeds, with the part that had been copied; the next one \
+    title: "the RST wakes a blocked write: a short count, then ECONNRESET",
+    story: "The client is blocked in a write() that is larger than all buffers when the server closes without having \
+            read anything. The RST wakes it. The write returns the number of bytes that were copied; the next write \
             fails with ECONNRESET.",
-    elsewhere: "On the BSDs and macOS the next write gives EPIPE.",
-    advice: "A short count is not an error, and not a sign that the rest will go through: a loop that writes the rest \
-            is told. What was counted as written is lost with the reset.",
+    elsewhere: "On the BSDs and macOS the next write fails with EPIPE.",
+    advice: "A short count is not an error, and it does not mean that the rest can be sent: the next write in the \
+             loop fails. The bytes that were counted as written may be lost with the reset.",
     unsent: Some(Role::Client),
     steps: &[
         client(Op::Connect, returns(0)),
@@ -572,10 +573,10 @@ pub(super) const HALF_CLOSED: Scenario = Scenario {
     topic: Topic::Abort,
     title: "the client has sent FIN when the RST comes: ECONNRESET",
     story: "The client writes two bytes and half-closes. The server reads one and closes: RST. The client, in \
-            FIN-WAIT-2, is told ECONNRESET: its own FIN does not matter, only one from the other side would have \
-            made it EPIPE.",
-    elsewhere: "The same on the BSDs and macOS, where close aborts.",
-    advice: "As close-unread-data. That the request was ended properly with a FIN does not protect from it.",
+            FIN-WAIT-2, gets ECONNRESET: its own FIN makes no difference. Only a FIN from the peer would have made \
+            the error EPIPE.",
+    elsewhere: "The BSDs and macOS do the same where close() aborts.",
+    advice: "See close-unread-data. Ending the request properly with a FIN does not prevent the reset.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -602,11 +603,11 @@ pub(super) const SHUTDOWN_RDWR_PEER_WRITES: Scenario = Scenario {
     id: "shutdown-rdwr-then-peer-write",
     topic: Topic::Abort,
     title: "the server shuts both sides down, the client writes: RST, errors on both",
-    story: "The server calls shutdown(SHUT_RDWR) and keeps the socket. The client, in CLOSE-WAIT, writes: that \
-            succeeds, is answered with RST, and the next write fails with EPIPE. The server resets itself as well: \
-            SO_ERROR says ECONNRESET there, though no RST has come in; it has sent one.",
-    elsewhere: "The BSDs throw the data away and reset nothing (from memory, not measured).",
-    advice: "ECONNRESET on the side that sent the reset: look for a shutdown(SHUT_RDWR) or SHUT_RD in that process.",
+    story: "The server calls shutdown(SHUT_RDWR) and keeps the socket. The client, in CLOSE-WAIT, writes: the write \
+            succeeds, the server's kernel replies with an RST, and the next write fails with EPIPE. The server's own \
+            socket is reset as well: its SO_ERROR is ECONNRESET, although it received no RST but sent one.",
+    elsewhere: "The BSDs discard the data and send no RST (from memory, not measured).",
+    advice: "ECONNRESET on the side that sent the RST: look for shutdown(SHUT_RDWR) or SHUT_RD in that process.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -636,12 +637,13 @@ pub(super) const SHUTDOWN_RDWR_PEER_WRITES: Scenario = Scenario {
 pub(super) const SHUTDOWN_RDWR_OWN: Scenario = Scenario {
     id: "shutdown-rdwr-own",
     topic: Topic::Abort,
-    title: "the client shuts both sides down, the server writes: the client resets itself",
-    story: "The client calls shutdown(SHUT_RDWR) and keeps the socket; the server writes. The client's kernel \
-            answers with RST and kills its own socket: SO_ERROR says ECONNRESET, a \"reset by peer\" that the peer has \
-            not sent. The server's next write fails with EPIPE.",
-    elsewhere: "The BSDs throw the data away and reset nothing (from memory, not measured).",
-    advice: "Before blaming the peer for ECONNRESET, look which side sent the RST. This one is your own.",
+    title: "the client shuts down both sides, the server writes: the client resets itself",
+    story: "The client calls shutdown(SHUT_RDWR) and keeps the socket; the server writes. The client's kernel replies \
+            with an RST and closes its own socket: SO_ERROR is ECONNRESET, a \"reset by peer\" that the peer did not \
+            send. The server's next write fails with EPIPE.",
+    elsewhere: "The BSDs discard the data and send no RST (from memory, not measured).",
+    advice: "Before blaming the peer for ECONNRESET, check which side sent the RST. Here it is the side that reports \
+             the error.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -678,12 +680,12 @@ pub(super) const LINGER2_HALF_CLOSED: Scenario = Scenario {
     id: "linger2-negative-half-closed",
     topic: Topic::Abort,
     title: "TCP_LINGER2 -1: FIN acknowledged, then close: RST, EPIPE",
-    story: "The server sets TCP_LINGER2 to -1, half-closes, and closes when its FIN has been acknowledged. It will \
-            not wait in FIN-WAIT-2 for the client's FIN: its kernel sends RST. The client, in CLOSE-WAIT, reads 0 \
-            and is told EPIPE when it writes.",
+    story: "The server sets TCP_LINGER2 to -1, half-closes, and closes after its FIN was acknowledged. With this \
+            setting it does not wait in FIN-WAIT-2 for the client's FIN: its kernel sends an RST. The client, in \
+            CLOSE-WAIT, reads 0, and its write fails with EPIPE.",
     elsewhere: "Only Linux has TCP_LINGER2.",
-    advice: "Look for TCP_LINGER2 in the peer, a setting against servers that drown in FIN-WAIT-2. The kernel says \
-            TCP_ABORT_ON_LINGER for this, and not for SO_LINGER.",
+    advice: "Look for TCP_LINGER2 in the peer; servers set it to avoid many sockets in FIN-WAIT-2. The kernel's \
+             reason TCP_ABORT_ON_LINGER means this option, not SO_LINGER.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -709,13 +711,13 @@ pub(super) const LINGER2_HALF_CLOSED: Scenario = Scenario {
 pub(super) const LINGER2: Scenario = Scenario {
     id: "linger2-negative",
     topic: Topic::Abort,
-    title: "TCP_LINGER2 -1, close: the ACK of the FIN is answered with RST, EPIPE",
-    story: "The server sets TCP_LINGER2 to -1 and closes: FIN. As soon as the client acknowledges it, the server's \
-            kernel forgets the connection, and answers that very ACK with RST. The client has sent nothing wrong; it \
-            is in CLOSE-WAIT and is told EPIPE.",
+    title: "TCP_LINGER2 -1, close: RST in reply to the ACK of the FIN, EPIPE",
+    story: "The server sets TCP_LINGER2 to -1 and closes: FIN. When the client acknowledges the FIN, the server's \
+            kernel drops the connection and replies to this ACK with an RST. The client did nothing wrong; it is in \
+            CLOSE-WAIT and gets EPIPE.",
     elsewhere: "Only Linux has TCP_LINGER2.",
-    advice: "A reset that answers a bare ACK of a FIN: look for TCP_LINGER2. The kernel calls it TCP_ABORT_ON_DATA, \
-            though there was no data.",
+    advice: "An RST in reply to a bare ACK of a FIN: look for TCP_LINGER2. The kernel's reason is TCP_ABORT_ON_DATA, \
+             although there was no data.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -741,11 +743,11 @@ pub(super) const LINGER2: Scenario = Scenario {
 pub(super) const SHUTDOWN_RD_CLOSE: Scenario = Scenario {
     id: "shutdown-rd-then-close",
     topic: Topic::Abort,
-    title: "own SHUT_RD, data comes in all the same, close: RST",
-    story: "The client shuts its receiving side down, which tells nobody. The server writes; the bytes are received \
-            and queued as ever. The client closes with them unread: RST, and the server is told ECONNRESET.",
-    elsewhere: "The BSDs throw away what comes in after SHUT_RD, so nothing is unread at the close there.",
-    advice: "SHUT_RD is no way to refuse data. Read and discard before closing.",
+    title: "own SHUT_RD, data still arrives, close: RST",
+    story: "The client shuts down its receiving side, which sends nothing. The server writes; the bytes are received \
+            and queued as usual. The client closes with these bytes unread: RST, and the server gets ECONNRESET.",
+    elsewhere: "The BSDs discard data that arrives after SHUT_RD, so nothing is unread when the socket is closed.",
+    advice: "SHUT_RD does not refuse data. Read and discard it before closing.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -796,12 +798,12 @@ const MPTCP_UNREAD: Scenario = Scenario {
     id: "mptcp-close-unread-data",
     topic: Topic::Abort,
     title: "Multipath TCP, close with a byte unread: RST with MP_FASTCLOSE",
-    story: "As close-unread-data over Multipath TCP: the server reads one of two bytes and closes. The RST of the \
-            subflow carries MP_FASTCLOSE, which ends the whole connection and not just this path. The client is told \
+    story: "Like close-unread-data, over Multipath TCP: the server reads one of two bytes and closes. The RST of the \
+            subflow carries MP_FASTCLOSE, which ends the whole connection and not only this path. The client gets \
             ECONNRESET.",
     elsewhere: "Only Linux (5.6 and later) has IPPROTO_MPTCP; macOS has Multipath TCP under another interface.",
-    advice: "As close-unread-data. In a capture look at the TCP options of the RST: MP_FASTCLOSE means that the \
-            application did it.",
+    advice: "See close-unread-data. In a capture, check the TCP options of the RST: MP_FASTCLOSE aborts the whole \
+             connection, not only one subflow.",
     target: Target::OwnListener(Listening::USUAL),
     multipath: true,
     steps: &[
@@ -840,8 +842,8 @@ pub(super) const MPTCP_LINGER_ZERO: Scenario = Scenario {
         on: On::Without(&history::MPTCP_LINGER_FASTCLOSE),
         is: &Scenario {
             title: "Multipath TCP, SO_LINGER 0, close: an orderly end, no RST",
-            story: "Both ends have read all. The server sets SO_LINGER 0 and closes. This kernel overlooks the linger time: it sends \
-                    DATA_FIN as for any close, and the client reads the end of file.",
+            story: "Both ends have read everything. The server sets SO_LINGER 0 and closes. This kernel ignores the \
+                    linger time: it sends a DATA_FIN as for any close, and the client reads the end of file.",
             steps: &[
                 client(Op::Connect, returns(0)),
                 server(Op::Accept, returns(0)),
@@ -866,12 +868,12 @@ const MPTCP_LINGERING: Scenario = Scenario {
     id: "mptcp-linger-zero-close",
     topic: Topic::Abort,
     title: "Multipath TCP, SO_LINGER 0, close: RST with MP_FASTCLOSE",
-    story: "Both ends have read all. The server sets SO_LINGER 0 and closes: the RST of the subflow carries MP_FASTCLOSE, \
-            and the client is told ECONNRESET. The kernel's reason is TCP_ABORT_ON_CLOSE, though nothing was unread: \
-            Multipath TCP has one way to abort, and it says this.",
+    story: "Both ends have read everything. The server sets SO_LINGER 0 and closes: the RST of the subflow carries \
+            MP_FASTCLOSE, and the client gets ECONNRESET. The kernel's reason is TCP_ABORT_ON_CLOSE, although nothing \
+            was unread: Multipath TCP uses this reason for every abort.",
     elsewhere: "Only Linux (5.6 and later) has IPPROTO_MPTCP; macOS has Multipath TCP under another interface.",
-    advice: "Do not read unread data out of the reason of a Multipath TCP reset. Look for SO_LINGER with a time of 0 in \
-             the closing program, which without Multipath TCP says TCP_STATE.",
+    advice: "With Multipath TCP, TCP_ABORT_ON_CLOSE does not mean that data was unread. Look for SO_LINGER with a \
+             time of 0 in the closing program; without Multipath TCP the reason for that is TCP_STATE.",
     target: Target::OwnListener(Listening::USUAL),
     multipath: true,
     steps: &[
@@ -910,11 +912,11 @@ pub(super) const SOCK_DESTROY: Scenario = Scenario {
     id: "sock-destroy",
     topic: Topic::Abort,
     title: "an administrator destroys the server's socket (ss -K): ECONNABORTED there, RST",
-    story: "Somebody with the right to do so has the kernel destroy the server's socket, as `ss -K` does. The server, which has \
-            done nothing, is told ECONNABORTED; the client gets a RST and is told ECONNRESET, as if the server had aborted.",
+    story: "A privileged process has the kernel destroy the server's socket, as `ss -K` does. The server, which did \
+            nothing, gets ECONNABORTED. The client receives an RST and gets ECONNRESET, as if the server had aborted.",
     elsewhere: "FreeBSD has tcpdrop(8). Android destroys sockets like this when a network goes away.",
-    advice: "ECONNABORTED from read() or write() on Linux is always this: an administrator, a network manager, or a BPF program \
-             (bpf_sock_destroy()).",
+    advice: "ECONNABORTED from read() or write() on Linux means that something destroyed the socket: an \
+             administrator, a network manager, or a BPF program (bpf_sock_destroy()).",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -940,10 +942,10 @@ pub(super) const FAST_OPEN_CLOSE: Scenario = Scenario {
     id: "fast-open-close-unread",
     topic: Topic::Abort,
     title: "TCP Fast Open: the SYN's data is left unread: RST, ECONNRESET",
-    story: "With TCP Fast Open the client's first write goes out with the SYN. connect() before it has sent nothing and succeeded \
-            all the same. The server accepts, reads nothing and closes: RST, as of any data that is left unread.",
-    elsewhere: "RFC 7413; the reset as in close-unread-data.",
-    advice: "As close-unread-data: read what is there, or shut down and drain, before closing.",
+    story: "With TCP Fast Open the client's first write is sent with the SYN; the connect() before it succeeds \
+            without sending anything. The server accepts, reads nothing and closes: RST, as for any unread data.",
+    elsewhere: "TCP Fast Open is RFC 7413. For the reset see close-unread-data.",
+    advice: "See close-unread-data: read what is there, or shut down and drain, before closing.",
     target: Target::OwnListener(Listening {
         fast_open: true,
         ..Listening::USUAL

@@ -12,11 +12,11 @@ pub(super) const CLEAN_CLOSE_EOF: Scenario = Scenario {
     id: "clean-close-eof",
     topic: Topic::Close,
     title: "control: the server reads all, then closes: FIN, read 0, no error, no RST",
-    story: "The client sends two bytes, the server reads both and closes. Nothing is lost, so its kernel sends FIN, \
-            the client's read() gives 0, and there is no error and no RST anywhere. What close-unread-data is \
-            compared with.",
-    elsewhere: "The same everywhere.",
-    advice: "Nothing to mend: this is how a connection ends.",
+    story: "The client sends two bytes, the server reads both and closes. Nothing is lost, so its kernel sends a FIN, \
+            the client's read() returns 0, and there is no error and no RST. This is the control for \
+            close-unread-data.",
+    elsewhere: "All systems do this.",
+    advice: "Nothing to fix: this is how a connection should end.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -37,15 +37,15 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
     id: "write-after-peer-close",
     topic: Topic::Close,
     title: "the peer closed; write succeeds, RST comes back, write EPIPE",
-    story: "The server closes cleanly: FIN, and the client acknowledges it. The client has not noticed (it does not \
-            read) and writes. That write succeeds: TCP allows sending after the other side's FIN. But nobody is left \
-            to read, so the server's kernel answers the data with RST. The client was in CLOSE-WAIT, so the error is \
-            EPIPE, and never ECONNRESET: the second write tells.",
-    elsewhere: "RFC 1122 (4.2.2.13) asks every host for this reset. FreeBSD maps it to ECONNRESET even in CLOSE-WAIT \
-                (from memory of its source, not measured).",
-    advice: "The usual story behind \"broken pipe\" on a kept-alive connection: the server's idle time-out closed \
-             it. Read (or poll for POLLRDHUP) before reusing a pooled connection, keep client time-outs shorter \
-             than the server's, and retry only what is safe to repeat: the first write succeeded, and was lost.",
+    story: "The server closes cleanly: FIN, and the client's kernel acknowledges it. The client program has not \
+            noticed, because it does not read, and writes. This write succeeds: TCP allows sending after the peer's \
+            FIN. But the server's socket is closed, so its kernel replies to the data with an RST. The client was in \
+            CLOSE-WAIT, so the error is EPIPE and never ECONNRESET; the second write reports it.",
+    elsewhere: "RFC 1122 (4.2.2.13) requires this reset of every host. FreeBSD maps it to ECONNRESET even in \
+                CLOSE-WAIT (from memory of its source, not measured).",
+    advice: "The usual cause of \"broken pipe\" on a kept-alive connection: the server's idle timeout closed it. Read \
+             (or poll for POLLRDHUP) before reusing a pooled connection, keep client timeouts shorter than the \
+             server's, and retry only what is safe to repeat: the first write succeeded, but its data was lost.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -78,14 +78,14 @@ pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
     id: "write-after-peer-close-early",
     topic: Topic::Close,
     title: "the peer closed; data carries the ACK of its FIN: RST comes back, write EPIPE",
-    story: "As write-after-peer-close, but the client writes before its kernel has acknowledged the server's FIN: the \
-            data itself carries that acknowledgment. The server is still in FIN-WAIT-1. It answers with the same \
-            RST for another reason (data for a socket that nobody owns any more), and the client is told the same: \
-            the write succeeds, the next one fails with EPIPE.",
-    elsewhere: "RFC 1122 (4.2.2.13) asks every host for this reset, whether or not its FIN has been acknowledged.",
-    advice: "Do what write-after-peer-close advises: look before a pooled connection is used again. The two differ in \
-             the reason that the kernel gives for the reset, which depends on whether a delayed ACK of a few \
-             milliseconds had run out: do not read more into it.",
+    story: "Like write-after-peer-close, but the client writes before its kernel has acknowledged the server's FIN: \
+            the data segment carries this acknowledgment. The server is still in FIN-WAIT-1. It replies with the same \
+            RST but another reason (data for a closed socket), and the client sees the same: the write succeeds, the \
+            next one fails with EPIPE.",
+    elsewhere: "RFC 1122 (4.2.2.13) requires this reset of every host, whether or not its FIN has been acknowledged.",
+    advice: "Follow write-after-peer-close: check a pooled connection before reusing it. The two scenarios differ \
+             only in the kernel's reason for the reset, which depends on whether the delayed ACK (a few milliseconds) \
+             had been sent yet.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -119,12 +119,11 @@ pub(super) const SHUTDOWN_WR_THEN_WRITE: Scenario = Scenario {
     id: "shutdown-wr-then-write",
     topic: Topic::Close,
     title: "own SHUT_WR, then write: EPIPE with no RST anywhere",
-    story: "The client shuts its own sending side down and then writes. That fails with EPIPE, and nothing on the \
-            wire has a part in it: there is no RST, SO_ERROR is 0, and the connection still works in the other \
-            direction. A \"broken pipe\" that nobody else caused.",
-    elsewhere: "The same everywhere.",
-    advice: "Look for a shutdown(SHUT_WR) in the process that got the EPIPE, often in another thread or in a \
-             library that \"closes\" a stream by half.",
+    story: "The client shuts down its own sending side and then writes. The write fails with EPIPE for a purely local \
+            reason: there is no RST, SO_ERROR is 0, and the connection still works in the other direction.",
+    elsewhere: "All systems do this.",
+    advice: "Look for shutdown(SHUT_WR) in the process that got EPIPE, often in another thread or in a library that \
+             half-closes streams.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -146,12 +145,12 @@ pub(super) const CLEAN_CLOSE_SIGKILL: Scenario = Scenario {
     id: "clean-close-sigkill",
     topic: Topic::Close,
     title: "control: the process is killed with all data read: FIN, read 0, no RST",
-    story: "The server reads all, hands its socket to a child process and closes its own copy. The child is killed \
-            with SIGKILL. Nothing is unread, so its kernel sends FIN: a process that was killed looks like one that \
-            ended in order.",
-    elsewhere: "The same everywhere.",
-    advice: "An end of file does not say that the peer meant to end. Only the protocol's own end (a length, a \
-            trailer, a close_notify) says that.",
+    story: "The server reads everything, passes its socket to a child process and closes its own copy. The child is \
+            killed with SIGKILL. Nothing is unread, so the kernel sends a FIN: a killed process looks like one that \
+            closed cleanly.",
+    elsewhere: "All systems do this.",
+    advice: "An end of file does not mean that the peer intended to end. Only the protocol's own end marker (a \
+             length, a trailer, a close_notify) shows that.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -176,11 +175,10 @@ pub(super) const ONLY_FIN_QUEUED: Scenario = Scenario {
     id: "close-only-fin-queued",
     topic: Topic::Close,
     title: "control: only a FIN is unread when the server closes: FIN, no RST",
-    story: "The client half-closes without having sent anything; the server closes without reading. A FIN lies in \
-            its receive queue, but no data: nothing is lost, and its kernel sends FIN. Both ends have closed in \
-            order.",
-    elsewhere: "The same everywhere.",
-    advice: "Nothing to mend: not every close without a last read() resets.",
+    story: "The client half-closes without having sent anything; the server closes without reading. Its receive queue \
+            holds a FIN but no data: nothing is lost, and its kernel sends a FIN. Both ends have closed cleanly.",
+    elsewhere: "All systems do this.",
+    advice: "Nothing to fix: a close without a last read() does not always reset.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -200,14 +198,14 @@ pub(super) const ONLY_FIN_QUEUED: Scenario = Scenario {
 pub(super) const WRITE_AFTER_CLOSE_RESPONSE: Scenario = Scenario {
     id: "write-after-peer-close-response",
     topic: Topic::Close,
-    title: "a response and a FIN are queued; write, RST; read gives all, then 0",
+    title: "a response and a FIN are queued; write, RST; read returns all, then 0",
     story: "The server answers with three bytes and closes. The client has not read yet and writes: RST. It then \
-            reads the whole response, and after it 0 for ever: read() never tells of the reset. SO_ERROR does, with \
-            EPIPE.",
+            reads the whole response, and every later read returns 0: read() never reports the reset. SO_ERROR does, \
+            with EPIPE.",
     elsewhere: "FreeBSD maps the reset to ECONNRESET even in CLOSE-WAIT, and read() reports it (from memory of its \
             source).",
-    advice: "A pipelined request on a connection that the server has closed: the response that is read belongs to the \
-            earlier one. The request was lost; send it again on a new connection if that is safe.",
+    advice: "A request was pipelined on a connection that the server had closed: the response belongs to the earlier \
+             request. The later request was lost; send it again on a new connection if that is safe.",
     timing: Some(Timing::DataAfterAckOfFin),
     steps: &[
         client(Op::Connect, returns(0)),
@@ -241,12 +239,12 @@ pub(super) const WRITE_AFTER_CLOSE_LATE: Scenario = Scenario {
     id: "write-after-peer-close-late",
     topic: Topic::Close,
     title: "the peer closed long ago, its listener is there: RST, write EPIPE",
-    story: "As write-after-peer-close, but the client writes when the server's kernel has forgotten the connection: \
-            nothing is left of it but the listener on its port. That gets a segment of a connection it does not \
-            know, and answers with RST. The client is told the same; only the kernel's reason is another one.",
-    elsewhere: "RFC 9293 (3.10.7.2) asks of every listener to answer an ACK with a reset.",
-    advice: "The reason TCP_FLAGS from a listener: the server is up and does not know the connection any more. It was \
-            closed long ago, or the server was restarted in between.",
+    story: "Like write-after-peer-close, but the client writes after the server's kernel has dropped all state of the \
+            connection; only the listener on its port is left. The listener receives a segment of an unknown \
+            connection and replies with an RST. The client sees the same; only the kernel's reason differs.",
+    elsewhere: "RFC 9293 (3.10.7.2) requires every listener to reply to an ACK with an RST.",
+    advice: "The reason TCP_FLAGS from a listener means that the server is up and no longer knows the connection: it \
+             was closed long ago, or the server was restarted.",
     timing: Some(Timing::DataAfterAckOfFin),
     slow: true,
     steps: &[
@@ -277,11 +275,11 @@ pub(super) const WRITE_AFTER_CLOSE_LATE: Scenario = Scenario {
 pub(super) const WRITE_AFTER_CLOSE_GONE: Scenario = Scenario {
     id: "write-after-peer-close-gone",
     topic: Topic::Close,
-    title: "the peer closed long ago, and its listener, too: RST, write EPIPE",
-    story: "As write-after-peer-close-late, but the server has closed its listener as well. The client's data finds \
-            no socket at all, and the kernel answers it by itself.",
-    elsewhere: "RFC 9293 (3.10.7.1) asks this of every host.",
-    advice: "The reason NO_SOCKET: the host is up, and nothing of the server is left on that port.",
+    title: "the peer and its listener closed long ago: RST, write EPIPE",
+    story: "Like write-after-peer-close-late, but the server has closed its listener as well. No socket matches the \
+            client's data, and the kernel itself replies.",
+    elsewhere: "RFC 9293 (3.10.7.1) requires this of every host.",
+    advice: "The reason NO_SOCKET means that the host is up, and that no socket of the server is left on this port.",
     target: Target::OwnListener(Listening::USUAL),
     timing: Some(Timing::DataAfterAckOfFin),
     slow: true,
@@ -316,11 +314,11 @@ pub(super) const WRITE_AFTER_CLOSE_GONE: Scenario = Scenario {
 pub(super) const SHUTDOWN_RD: Scenario = Scenario {
     id: "shutdown-rd",
     topic: Topic::Close,
-    title: "own SHUT_RD: read 0, yet later data is received and read, no RST",
-    story: "The client shuts its receiving side down: nothing is sent, and read() gives 0. The server, which cannot \
-            know, writes two bytes. They are acknowledged, and the client can read them after all.",
-    elsewhere: "The BSDs throw away what comes in after SHUT_RD.",
-    advice: "Do not use SHUT_RD to stop a peer from sending: it is told nothing.",
+    title: "own SHUT_RD: read 0, but later data is received and read, no RST",
+    story: "The client shuts down its receiving side: nothing is sent, and read() returns 0. The server does not \
+            notice and writes two bytes. They are acknowledged, and the client can still read them.",
+    elsewhere: "The BSDs discard data that arrives after SHUT_RD.",
+    advice: "Do not use SHUT_RD to stop a peer from sending: nothing is sent to the peer.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -341,12 +339,12 @@ pub(super) const SHUTDOWN_RD: Scenario = Scenario {
 pub(super) const RECEIVE_TIMEOUT: Scenario = Scenario {
     id: "receive-timeout",
     topic: Topic::Close,
-    title: "SO_RCVTIMEO runs out: EAGAIN, and the connection is as before",
-    story: "The client waits 20 ms for data that does not come: read() fails with EAGAIN. Nothing is on the wire and \
-            nothing is wrong with the connection: what the client writes afterwards arrives.",
-    elsewhere: "The same on the BSDs and macOS. Windows reports WSAETIMEDOUT.",
-    advice: "EAGAIN (also called EWOULDBLOCK, \"resource temporarily unavailable\") from a blocking socket is a \
-            time-out of your own, not a failure of the peer.",
+    title: "SO_RCVTIMEO expires: EAGAIN, and the connection goes on",
+    story: "The client waits 20 ms for data that does not come: read() fails with EAGAIN. Nothing is sent, and the \
+            connection is intact: data that the client writes afterwards arrives.",
+    elsewhere: "The BSDs and macOS do the same. Windows reports WSAETIMEDOUT.",
+    advice: "EAGAIN (also called EWOULDBLOCK, \"resource temporarily unavailable\") from a blocking socket is your \
+             own timeout, not a failure of the peer.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -368,11 +366,11 @@ pub(super) const ZERO_WINDOW: Scenario = Scenario {
     topic: Topic::Close,
     title: "the peer does not read; TCP_USER_TIMEOUT: ETIMEDOUT, and no RST",
     story: "The client writes more than the server, which does not read, has room for: the window closes. The \
-            client's probes are answered, so the server is alive; still TCP_USER_TIMEOUT ends the connection after \
-            half a second without progress: ETIMEDOUT. No RST is sent, and the server does not learn of it.",
-    elsewhere: "Before Linux 5.11 the probes were let go on. Elsewhere there is no TCP_USER_TIMEOUT, or another one.",
-    advice: "ETIMEDOUT from write() with a peer that answers every probe: it is alive and does not read. Look at its \
-            Recv-Q in `ss -tn`.",
+            server's host answers the client's probes, so it is alive; TCP_USER_TIMEOUT still ends the connection \
+            after half a second without progress: ETIMEDOUT. No RST is sent, and the server does not notice.",
+    elsewhere: "Before Linux 5.11 the probes continued. Other systems have no TCP_USER_TIMEOUT, or a different one.",
+    advice: "ETIMEDOUT from write() while the peer answers every probe: the peer is alive but does not read. Check \
+             its Recv-Q in `ss -tn`.",
     unsent: Some(Role::Client),
     slow: true,
     steps: &[
@@ -404,13 +402,13 @@ pub(super) const MPTCP_WRITE_AFTER_CLOSE: Scenario = Scenario {
     id: "mptcp-write-after-peer-close",
     topic: Topic::Close,
     title: "Multipath TCP, the peer closed: the writes succeed, no RST",
-    story: "The server accepts and closes. Multipath TCP ends the connection with a DATA_FIN, an option of a segment \
-            without FIN: the client reads the end of file. It writes, and writes again: the subflow is open, the \
-            server's kernel acknowledges the data though nobody is left to read it, and both writes succeed. No RST, \
+    story: "The server accepts and closes. Multipath TCP ends the connection with a DATA_FIN, an option in a segment \
+            without FIN: the client reads the end of file. The client writes twice: the subflow is open, the server's \
+            kernel acknowledges the data although its socket is closed, and both writes succeed. There is no RST and \
             no error.",
     elsewhere: "Only Linux (5.6 and later) has IPPROTO_MPTCP; macOS has Multipath TCP under another interface.",
-    advice: "Over Multipath TCP a write to a peer that has closed does not fail for as long as its kernel keeps \
-             what is left of the connection. An acknowledgment does not mean that an application got it: watch for the \
+    advice: "Over Multipath TCP, a write to a closed peer does not fail as long as the peer's kernel keeps state of \
+             the connection. An acknowledgment does not mean that the application received the data: check for the \
              end of file.",
     target: Target::OwnListener(Listening::USUAL),
     multipath: true,
