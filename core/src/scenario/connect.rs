@@ -28,15 +28,15 @@ pub(super) const CLOSED_PORT: Scenario = Scenario {
     id: "connect-closed-port",
     topic: Topic::Connect,
     title: "nobody listens: RST+ACK to the SYN, ECONNREFUSED",
-    story: "The client connects to a port where nobody listens. The kernel answers the SYN with RST+ACK: sequence \
-            number 0, the SYN acknowledged. In SYN-SENT a reset is believed because of that acknowledgment, not \
-            because of its sequence number, and it becomes ECONNREFUSED, once. A blocking connect() then puts the \
-            socket back to unconnected: read() gives ENOTCONN, write() gives EPIPE.",
-    elsewhere: "The same errno on the BSDs and macOS. Windows tries the SYN again for some two seconds before it \
+    story: "The client connects to a port where nobody listens. The kernel replies to the SYN with RST+ACK: sequence \
+            number 0, and an acknowledgment of the SYN. In SYN-SENT an RST is accepted because of this \
+            acknowledgment, not because of its sequence number. It becomes ECONNREFUSED, reported once. After a \
+            failed blocking connect() the socket is unconnected: read() fails with ENOTCONN, write() with EPIPE.",
+    elsewhere: "The BSDs and macOS return the same errno. Windows retries the SYN for about two seconds before it \
                 reports WSAECONNREFUSED.",
-    advice: "ECONNREFUSED means that a host answered. Look whether the server runs and listens on this address and \
-             family (`ss -ltn`); a server bound to 127.0.0.1 refuses on every other address. A firewall that rejects \
-             with a TCP reset looks the same on the wire.",
+    advice: "ECONNREFUSED means that a host answered. Check that the server runs and listens on this address and \
+             family (`ss -ltn`): with a server bound to 127.0.0.1, every other address refuses. A firewall that \
+             rejects with a TCP reset looks the same on the wire.",
     target: Target::ClosedPort,
     steps: &[
         client(Op::Connect, told_of_reset(Errno::ECONNREFUSED, 0)),
@@ -55,13 +55,13 @@ pub(super) const NOT_LISTENING: Scenario = Scenario {
     id: "connect-not-listening",
     topic: Topic::Connect,
     title: "a socket is bound to the port but does not listen: ECONNREFUSED",
-    story: "The server's listener is shut down and stays open: its port is still taken, and bind() of another socket to \
-            it fails. But nobody listens, so the kernel answers the SYN as on a port that nobody uses: RST+ACK, \
+    story: "The server's listener is shut down but stays open: its port is still in use, and another socket cannot \
+            bind to it. But nothing listens, so the kernel replies to the SYN as on an unused port: RST+ACK, \
             ECONNREFUSED.",
-    elsewhere: "The same everywhere that shutdown() of a listener is allowed; POSIX leaves that open, and BSDs fail it \
-                with ENOTCONN (from memory, not measured).",
-    advice: "That a port is in use does not mean that anybody listens on it: `ss -ltn` shows who listens, `ss -tan` does not \
-             show sockets that are only bound. A server that forgot listen() looks like this.",
+    elsewhere: "Systems that allow shutdown() on a listener do the same. POSIX leaves that open, and on the BSDs it \
+                fails with ENOTCONN (from memory, not measured).",
+    advice: "A port that is in use need not have a listener: `ss -ltn` shows listeners, and `ss -tan` does not show \
+             sockets that are only bound. A server that forgot to call listen() looks like this.",
     target: Target::OwnListener(Listening::USUAL),
     steps: &[
         server(Op::ShutdownListener, returns(0)),
@@ -88,13 +88,13 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
     id: "connect-closed-port-nonblocking",
     topic: Topic::Connect,
     title: "O_NONBLOCK: connect EINPROGRESS, poll ERR|HUP, SO_ERROR ECONNREFUSED",
-    story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \
-            by then: poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is told to whoever asks first, \
-            here SO_ERROR, and to nobody else; unlike after a blocking connect the socket is then dead and not \
-            unconnected.",
-    elsewhere: "BSD and macOS report it through SO_ERROR as well. Windows tries the SYN again for some two seconds.",
-    advice: "Wait for POLLOUT, then ask SO_ERROR before anything else: writable does not mean connected. A library \
-            that just writes gets ECONNREFUSED from write() and may call it a broken connection.",
+    story: "connect() on a non-blocking socket fails with EINPROGRESS, although on loopback the RST has arrived by \
+            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, to the first \
+            call that asks, here SO_ERROR, and then no longer. Unlike after a blocking connect() the socket is then \
+            closed, not unconnected.",
+    elsewhere: "The BSDs and macOS report it in SO_ERROR as well. Windows retries the SYN for about two seconds.",
+    advice: "Wait for POLLOUT, then check SO_ERROR first: writable does not mean connected. A library that just \
+             writes gets ECONNREFUSED from write() and may report a broken connection.",
     target: Target::ClosedPort,
     steps: &[
         client(Op::NonBlocking, returns(0)),
@@ -119,14 +119,14 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
 pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
     id: "connect-nonblocking-read",
     topic: Topic::Connect,
-    title: "O_NONBLOCK: the first read is told ECONNREFUSED",
-    story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \
-            by then: poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is told to whoever asks first, \
-            here read(), and to nobody else; unlike after a blocking connect the socket is then dead and not \
-            unconnected.",
-    elsewhere: "BSD and macOS report it through SO_ERROR as well. Windows tries the SYN again for some two seconds.",
-    advice: "Wait for POLLOUT, then ask SO_ERROR before anything else: writable does not mean connected. A library \
-            that just writes gets ECONNREFUSED from write() and may call it a broken connection.",
+    title: "O_NONBLOCK: the first read returns ECONNREFUSED",
+    story: "connect() on a non-blocking socket fails with EINPROGRESS, although on loopback the RST has arrived by \
+            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, to the first \
+            call that asks, here read(), and then no longer. Unlike after a blocking connect() the socket is then \
+            closed, not unconnected.",
+    elsewhere: "The BSDs and macOS report it in SO_ERROR as well. Windows retries the SYN for about two seconds.",
+    advice: "Wait for POLLOUT, then check SO_ERROR first: writable does not mean connected. A library that just \
+             writes gets ECONNREFUSED from write() and may report a broken connection.",
     target: Target::ClosedPort,
     steps: &[
         client(Op::NonBlocking, returns(0)),
@@ -151,14 +151,14 @@ pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
 pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
     id: "connect-nonblocking-write",
     topic: Topic::Connect,
-    title: "O_NONBLOCK: the first write is told ECONNREFUSED",
-    story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \
-            by then: poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is told to whoever asks first, \
-            here write(), and to nobody else; unlike after a blocking connect the socket is then dead and not \
-            unconnected.",
-    elsewhere: "BSD and macOS report it through SO_ERROR as well. Windows tries the SYN again for some two seconds.",
-    advice: "Wait for POLLOUT, then ask SO_ERROR before anything else: writable does not mean connected. A library \
-            that just writes gets ECONNREFUSED from write() and may call it a broken connection.",
+    title: "O_NONBLOCK: the first write returns ECONNREFUSED",
+    story: "connect() on a non-blocking socket fails with EINPROGRESS, although on loopback the RST has arrived by \
+            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, to the first \
+            call that asks, here write(), and then no longer. Unlike after a blocking connect() the socket is then \
+            closed, not unconnected.",
+    elsewhere: "The BSDs and macOS report it in SO_ERROR as well. Windows retries the SYN for about two seconds.",
+    advice: "Wait for POLLOUT, then check SO_ERROR first: writable does not mean connected. A library that just \
+             writes gets ECONNREFUSED from write() and may report a broken connection.",
     target: Target::ClosedPort,
     steps: &[
         client(Op::NonBlocking, returns(0)),
@@ -184,14 +184,14 @@ pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
 pub(super) const CLOSED_PORT_NONBLOCKING_CONNECT: Scenario = Scenario {
     id: "connect-nonblocking-again",
     topic: Topic::Connect,
-    title: "O_NONBLOCK: a second connect is told ECONNREFUSED",
-    story: "The client does not wait for connect(). It returns EINPROGRESS although on loopback the RST has come in \
-            by then: poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is told to whoever asks first, \
-            here connect(), and to nobody else; unlike after a blocking connect the socket is then dead and not \
-            unconnected.",
-    elsewhere: "BSD and macOS report it through SO_ERROR as well. Windows tries the SYN again for some two seconds.",
-    advice: "Wait for POLLOUT, then ask SO_ERROR before anything else: writable does not mean connected. A library \
-            that just writes gets ECONNREFUSED from write() and may call it a broken connection.",
+    title: "O_NONBLOCK: a second connect returns ECONNREFUSED",
+    story: "connect() on a non-blocking socket fails with EINPROGRESS, although on loopback the RST has arrived by \
+            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, to the first \
+            call that asks, here connect(), and then no longer. Unlike after a blocking connect() the socket is then \
+            closed, not unconnected.",
+    elsewhere: "The BSDs and macOS report it in SO_ERROR as well. Windows retries the SYN for about two seconds.",
+    advice: "Wait for POLLOUT, then check SO_ERROR first: writable does not mean connected. A library that just \
+             writes gets ECONNREFUSED from write() and may report a broken connection.",
     target: Target::ClosedPort,
     steps: &[
         client(Op::NonBlocking, returns(0)),
@@ -212,13 +212,13 @@ pub(super) const CLOSED_PORT_NONBLOCKING_CONNECT: Scenario = Scenario {
 pub(super) const CONSUMED_ERROR: Scenario = Scenario {
     id: "connect-consumed-error",
     topic: Topic::Connect,
-    title: "SO_ERROR takes ECONNREFUSED; the next connect says ECONNABORTED",
-    story: "A non-blocking connect is refused. SO_ERROR reports ECONNREFUSED and takes it. A second connect() on the \
-            socket has to say that the first one failed, but the reason is gone: ECONNABORTED, an error that no \
-            segment carries.",
+    title: "SO_ERROR reports ECONNREFUSED; the next connect returns ECONNABORTED",
+    story: "A non-blocking connect is refused. SO_ERROR reports ECONNREFUSED and clears it. A second connect() on the \
+            socket has to report that the first one failed, but the reason is gone: it fails with ECONNABORTED, an \
+            error that no segment causes.",
     elsewhere: "Not measured elsewhere.",
-    advice: "ECONNABORTED from connect() on Linux means that somebody in this process asked SO_ERROR before: log what \
-            that said. Make a new socket for each attempt.",
+    advice: "ECONNABORTED from connect() on Linux usually means that this process read SO_ERROR before: log its \
+             value. Create a new socket for each attempt.",
     target: Target::ClosedPort,
     steps: &[
         client(Op::NonBlocking, returns(0)),
@@ -241,14 +241,14 @@ pub(super) const BACKLOG_FULL: Scenario = Scenario {
     id: "connect-backlog-full",
     topic: Topic::Connect,
     title: "the accept queue is full: the SYN is dropped, connect is not answered",
-    story: "The listener has a backlog of 0 and one connection waits in its queue that nobody accepts. The client's \
-            SYN is dropped without an answer, on purpose: the kernel hopes that the queue drains before the SYN is \
-            sent again. connect() stays in progress, and a second one says EALREADY. There is no RST; only \
-            ListenOverflows and ListenDrops tell.",
-    elsewhere: "FreeBSD drops the SYN as well. Windows answers with RST, so there it is a refused connection.",
-    advice: "Connects that take 1, 3 or 7 seconds, or time out, while the server is up: look at `nstat -az \
-            TcpExtListenOverflows` and at Recv-Q and Send-Q of `ss -ltn`. Raise the backlog and net.core.somaxconn, \
-            or accept faster.",
+    story: "The listener has a backlog of 0, and one connection waits in its queue without being accepted. The kernel \
+            drops the client's SYN without a reply, on purpose: the queue may drain before the SYN is retransmitted. \
+            connect() stays in progress, and a second one fails with EALREADY. There is no RST; only ListenOverflows \
+            and ListenDrops show it.",
+    elsewhere: "FreeBSD drops the SYN as well. Windows replies with an RST, so there the connection is refused.",
+    advice: "If connects take 1, 3 or 7 seconds, or time out, while the server is up, check `nstat -az \
+             TcpExtListenOverflows` and Recv-Q and Send-Q in `ss -ltn`. Raise the backlog and net.core.somaxconn, or \
+             accept faster.",
     target: FULL,
     steps: &[
         Step::Others(1),
@@ -290,12 +290,12 @@ const UNANSWERED_BY_FULL: Scenario = Scenario {
     id: "connect-backlog-full-timeout",
     topic: Topic::Connect,
     title: "the accept queue stays full: ETIMEDOUT, and no RST",
-    story: "As connect-backlog-full, but the client waits, and lets its SYN be sent again for three seconds only. When none \
-            has been answered by then, connect() fails with ETIMEDOUT. Nobody sent a RST: the error comes from the \
-            client's own timer.",
-    elsewhere: "The same on the BSDs and macOS, after 75 seconds by default. Linux takes 133 seconds.",
-    advice: "ETIMEDOUT from connect() says that nothing came back: a firewall that drops, a host that is down, or a \
-            full accept queue on a server that is up. Only the server's ListenOverflows tells the last one.",
+    story: "Like connect-backlog-full, but the client waits and limits SYN retransmissions to about three seconds. \
+            When no SYN has been answered by then, connect() fails with ETIMEDOUT. There is no RST: the error comes \
+            from the client's own timer.",
+    elsewhere: "The BSDs and macOS do the same after 75 seconds by default, Linux after about 130.",
+    advice: "ETIMEDOUT from connect() means that nothing came back: a firewall that drops, a host that is down, or a \
+             full accept queue on a server that is up. Only the server's ListenOverflows identifies the last case.",
     target: FULL,
     slow: true,
     steps: &[
@@ -322,13 +322,13 @@ const UNANSWERED_BY_FULL: Scenario = Scenario {
 pub(super) const SEND_TIMEOUT: Scenario = Scenario {
     id: "connect-send-timeout",
     topic: Topic::Connect,
-    title: "SO_SNDTIMEO runs out in connect: EINPROGRESS, not ETIMEDOUT",
-    story: "Nobody answers the client's SYN, and SO_SNDTIMEO lets it wait 20 ms only. connect() then fails with \
-            EINPROGRESS, the error of a call that does not wait at all, and a second one with EALREADY. The attempt \
-            itself goes on.",
-    elsewhere: "Elsewhere SO_SNDTIMEO does not bound connect (from memory, not measured).",
-    advice: "EINPROGRESS from a blocking socket is a time-out of your own. Close the socket: the kernel keeps sending \
-            SYNs for it.",
+    title: "SO_SNDTIMEO expires in connect: EINPROGRESS, not ETIMEDOUT",
+    story: "The client's SYN gets no reply, and SO_SNDTIMEO limits the wait to 20 ms. connect() then fails with \
+            EINPROGRESS, the error of a non-blocking call, and a second connect() with EALREADY. The attempt itself \
+            goes on.",
+    elsewhere: "On other systems SO_SNDTIMEO does not limit connect() (from memory, not measured).",
+    advice: "EINPROGRESS from a blocking socket is your own timeout. Close the socket: the kernel keeps \
+             retransmitting its SYN.",
     target: FULL,
     steps: &[
         Step::Others(1),
@@ -348,9 +348,10 @@ pub(super) const CANCELLED_SHUTDOWN: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::With(&history::DISCONNECT_DENIED),
         is: &Scenario {
-            title: "shutdown while connect waits: EBUSY, and connect waits on",
-            story: "One thread waits in connect() for an answer that does not come; another calls shutdown() on the socket, and is \
-                    refused: EBUSY. The first waits on until its own time-out (SO_SNDTIMEO) ends it with EINPROGRESS.",
+            title: "shutdown while connect waits: EBUSY, and connect goes on waiting",
+            story: "One thread waits in connect() for a reply that does not come. Another thread calls shutdown() on \
+                    the socket, which fails with EBUSY. The first one waits until its own timeout (SO_SNDTIMEO) ends \
+                    connect() with EINPROGRESS.",
             steps: &[
                 Step::Others(1),
                 client(Op::SendTimeout(PATIENCE_MS), returns(0)),
@@ -374,12 +375,12 @@ const SHUTDOWN_WHILE_CONNECTING: Scenario = Scenario {
     id: "connect-cancelled-shutdown",
     topic: Topic::Connect,
     title: "shutdown while connect waits: ECONNRESET with no RST anywhere",
-    story: "One thread waits in connect() for an answer that does not come; another calls shutdown() on the socket. \
-            The first is told ECONNRESET, \"connection reset by peer\", although no peer has sent anything: the wire \
-            shows the SYN and nothing else.",
+    story: "One thread waits in connect() for a reply that does not come. Another thread calls shutdown() on the \
+            socket. connect() fails with ECONNRESET (\"connection reset by peer\"), although no peer sent anything: \
+            the capture shows the SYN and nothing else.",
     elsewhere: "Not measured elsewhere.",
-    advice: "ECONNRESET from connect() without a RST in the capture: look for a thread of your own that shuts the \
-            socket down, a time-out handler most likely.",
+    advice: "For ECONNRESET from connect() without an RST in the capture, look for a thread of the same process that \
+             shuts down the socket, most likely a timeout handler.",
     target: FULL,
     steps: &[
         Step::Others(1),
@@ -404,9 +405,9 @@ pub(super) const CANCELLED_DISCONNECT: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::With(&history::DISCONNECT_DENIED),
         is: &Scenario {
-            title: "connect(AF_UNSPEC) while connect waits: EBUSY, and connect waits on",
-            story: "As connect-cancelled-shutdown: connect(AF_UNSPEC) is refused with EBUSY, and the thread that waits in connect() \
-                    waits on until its own time-out.",
+            title: "connect(AF_UNSPEC) while connect waits: EBUSY, and connect goes on waiting",
+            story: "As connect-cancelled-shutdown: connect(AF_UNSPEC) fails with EBUSY, and the other thread waits in \
+                    connect() until its own timeout.",
             steps: &[
                 Step::Others(1),
                 client(Op::SendTimeout(PATIENCE_MS), returns(0)),
@@ -426,10 +427,10 @@ const DISCONNECT_WHILE_CONNECTING: Scenario = Scenario {
     id: "connect-cancelled-disconnect",
     topic: Topic::Connect,
     title: "connect(AF_UNSPEC) while connect waits: EPIPE with no RST anywhere",
-    story: "As connect-cancelled-shutdown, but the other thread dissolves the association with connect(AF_UNSPEC). \
-            The thread that waits in connect() is told EPIPE, \"broken pipe\", before anything could be written.",
+    story: "Like connect-cancelled-shutdown, but the other thread disconnects the socket with connect(AF_UNSPEC). The \
+            waiting connect() fails with EPIPE (\"broken pipe\") before anything could be written.",
     elsewhere: "Not measured elsewhere.",
-    advice: "EPIPE from connect() can only be this: another thread of the same process has dissolved the association.",
+    advice: "EPIPE from connect() has one known cause: another thread of the same process disconnected the socket.",
     target: FULL,
     steps: &[
         Step::Others(1),
@@ -468,13 +469,12 @@ const CONNECT_TO_ITSELF: Scenario = Scenario {
     id: "self-connect",
     topic: Topic::Connect,
     title: "connect to one's own port: success without a server, no RST",
-    story: "The client connects to the very address and port that it is bound to. Its SYN meets its own socket, \
-            which takes it for the SYN of a peer that opens at the same time: the connection is established, with \
-            itself, and reads what it writes.",
-    elsewhere: "The same on the BSDs. Windows refuses it (from memory, not measured).",
-    advice: "A program that retries connecting to a local port in the ephemeral range while the server is down will \
-            some day connect to itself and then keep the server from binding. Keep servers out of \
-            net.ipv4.ip_local_port_range, and compare getsockname() with getpeername().",
+    story: "The client connects to the address and port that it is bound to. Its own socket receives the SYN and \
+            treats it as a simultaneous open: the socket is connected to itself, and reads what it writes.",
+    elsewhere: "The BSDs do the same. Windows refuses (from memory, not measured).",
+    advice: "A program that keeps connecting to a local port in the ephemeral range while the server is down will \
+             eventually connect to itself, and then the server cannot bind. Keep server ports out of \
+             net.ipv4.ip_local_port_range, and compare getsockname() with getpeername().",
     target: Target::Itself,
     steps: &[
         client(Op::Connect, returns(0)),
@@ -494,11 +494,11 @@ pub(super) const NOT_CONNECTED: Scenario = Scenario {
     id: "not-connected",
     topic: Topic::Connect,
     title: "a socket without a connection: read ENOTCONN, write EPIPE, nothing sent",
-    story: "A socket that was never connected: poll() says OUT and HUP, read() fails with ENOTCONN, write() with \
-            EPIPE, shutdown() and getpeername() with ENOTCONN. No segment has a part in any of it.",
-    elsewhere: "On the BSDs write() gives ENOTCONN as well.",
-    advice: "\"Broken pipe\" at once and for every write, with nothing in a capture: the socket is not connected, \
-            perhaps because a failed blocking connect() was not noticed.",
+    story: "The socket was never connected: poll() reports OUT and HUP, read() fails with ENOTCONN, write() with \
+            EPIPE, shutdown() and getpeername() with ENOTCONN. No segment is sent or received.",
+    elsewhere: "On the BSDs write() fails with ENOTCONN as well.",
+    advice: "If every write fails with \"broken pipe\" at once and the capture is empty, the socket is not connected, \
+             perhaps because a failed blocking connect() went unnoticed.",
     extent: Extent::Nothing,
     steps: &[
         client(Op::Poll, polls(UNCONNECTED)),
@@ -518,11 +518,10 @@ pub(super) const CLOSED_PORT_MPTCP: Scenario = Scenario {
     id: "mptcp-connect-closed-port",
     topic: Topic::Connect,
     title: "Multipath TCP, nobody listens: RST+ACK to the SYN, ECONNREFUSED",
-    story: "The client's socket is IPPROTO_MPTCP. Its SYN offers Multipath TCP, and the kernel of a host where \
-            nobody listens answers as it answers any SYN: RST+ACK. The error reaches the owner as it would on a \
-            plain socket.",
+    story: "The client's socket is IPPROTO_MPTCP. Its SYN offers Multipath TCP. Where nothing listens, the kernel \
+            replies as to any SYN: RST+ACK. The socket reports the same error as a plain TCP socket.",
     elsewhere: "Only Linux (5.6 and later) has IPPROTO_MPTCP; macOS has Multipath TCP under another interface.",
-    advice: "Do what connect-closed-port advises. Multipath TCP changes nothing here.",
+    advice: "See connect-closed-port. Multipath TCP makes no difference here.",
     target: Target::ClosedPort,
     multipath: true,
     steps: &[
@@ -545,11 +544,11 @@ pub(super) const SOCK_DESTROY: Scenario = Scenario {
     id: "connect-sock-destroy",
     topic: Topic::Connect,
     title: "an administrator destroys the connecting socket (ss -K): ECONNABORTED, no RST",
-    story: "The client waits in connect() for an answer that does not come. Somebody with the right to do so has the kernel destroy \
+    story: "The client waits in connect() for a reply that does not come. A privileged process has the kernel destroy \
             the socket, as `ss -K` does: connect() fails with ECONNABORTED. In SYN-SENT no RST is sent.",
     elsewhere: "FreeBSD has tcpdrop(8).",
-    advice: "ECONNABORTED from connect(): an administrator or a network manager, or SO_ERROR was asked before \
-             (connect-consumed-error).",
+    advice: "ECONNABORTED from connect() means that an administrator or a network manager destroyed the socket, or \
+             that SO_ERROR was read before (connect-consumed-error).",
     target: Target::Deaf,
     steps: &[
         Step::Begin(
@@ -577,11 +576,12 @@ pub(super) const FAST_OPEN_REFUSED: Scenario = Scenario {
     id: "fast-open-connect-refused",
     topic: Topic::Connect,
     title: "TCP Fast Open to a closed port: connect succeeds, the write is refused",
-    story: "With TCP_FASTOPEN_CONNECT connect() succeeds at once and sends nothing: getpeername() says ENOTCONN. The first write \
-            sends the SYN with its data, nobody listens, and it is the write that is told ECONNREFUSED.",
+    story: "With TCP_FASTOPEN_CONNECT, connect() succeeds at once and sends nothing: getpeername() fails with \
+            ENOTCONN. The first write sends the SYN with its data. Nothing listens, and this write fails with \
+            ECONNREFUSED.",
     elsewhere: "macOS has connectx(2) with the same effect.",
-    advice: "A successful connect() proves nothing with TCP Fast Open, and ECONNREFUSED may come from write(): look for \
-             TCP_FASTOPEN_CONNECT in the client's library.",
+    advice: "With TCP Fast Open a successful connect() proves nothing, and write() may fail with ECONNREFUSED: look \
+             for TCP_FASTOPEN_CONNECT in the client's library.",
     target: Target::ClosedPort,
     sysctls: &[FAST_OPEN],
     steps: &[
@@ -619,12 +619,13 @@ pub(super) const MD5_MISSING: Scenario = Scenario {
 const UNSIGNED: Scenario = Scenario {
     id: "connect-md5-missing",
     topic: Topic::Connect,
-    title: "the listener wants TCP-MD5 and the client has no key: ETIMEDOUT, no RST",
-    story: "The listener takes only segments that are signed (RFC 2385), and the client signs none. Its SYNs are dropped before \
-            anything else is looked at, without an answer: connect() times out though the port is open.",
-    elsewhere: "RFC 2385, 2: such a segment must be dropped silently.",
-    advice: "A BGP session that does not come up, with SYNs and no answer: compare the keys. `nstat -az \
-             TcpExtTCPMD5NotFound` counts those without a signature, TCPMD5Unexpected those with one that nobody wants.",
+    title: "the listener requires TCP-MD5 and the client has no key: ETIMEDOUT, no RST",
+    story: "The listener accepts only signed segments (RFC 2385), and the client does not sign. Its SYNs are dropped \
+            without a reply before anything else is checked: connect() times out although the port is open.",
+    elsewhere: "RFC 2385 (section 2) requires that such a segment is dropped silently.",
+    advice: "If a BGP session does not come up and its SYNs get no reply, compare the keys. `nstat -az \
+             TcpExtTCPMD5NotFound` counts segments without a required signature, TCPMD5Unexpected segments with an \
+             unexpected one.",
     target: Target::OwnListener(Listening {
         signed: true,
         ..Listening::USUAL

@@ -16,13 +16,13 @@ pub(super) const CLOSE_PENDING: Scenario = Scenario {
     id: "listener-close-pending-accept",
     topic: Topic::Listener,
     title: "the listener is closed before accept: RST, ECONNRESET",
-    story: "The client connects and writes; both succeed, for the kernel completes connections by itself. The server \
-            never accepts and closes its listener. Whatever waits in the queue is aborted: the client, connected as \
-            far as it knows, is reset.",
-    elsewhere: "The same on the BSDs and macOS.",
-    advice: "A server that restarts resets what it had not accepted. connect() and the first write succeed: a client \
-            that takes that for an answer loses its request. Hand the listening socket over (systemd socket \
-            activation), or drain the queue first.",
+    story: "The client connects and writes; both succeed, because the kernel completes handshakes without the \
+            application. The server never accepts and closes its listener. The kernel aborts every connection in the \
+            accept queue: the client, which is connected, is reset.",
+    elsewhere: "The BSDs and macOS do the same.",
+    advice: "A server that restarts resets the connections that it has not accepted. connect() and the first write \
+             succeed: a client that takes this for success loses its request. Pass on the listening socket (systemd \
+             socket activation), or drain the queue first.",
     target: Target::OwnListener(Listening::USUAL),
     steps: &[
         client(Op::Connect, returns(0)),
@@ -46,11 +46,11 @@ pub(super) const SHUTDOWN_PENDING: Scenario = Scenario {
     id: "listener-shutdown-pending-accept",
     topic: Topic::Listener,
     title: "the listener is shut down before accept: RST, and accept EINVAL",
-    story: "As listener-close-pending-accept, but the server calls shutdown(SHUT_RD) on its listener and keeps it. \
-            That ends the listening all the same: what waits is reset, and accept() fails with EINVAL from then on.",
+    story: "Like listener-close-pending-accept, but the server calls shutdown(SHUT_RD) on its listener and keeps it. \
+            This ends listening as well: waiting connections are reset, and accept() fails with EINVAL from then on.",
     elsewhere: "On the BSDs and macOS shutdown() on a listener fails with ENOTCONN (from memory, not measured).",
-    advice: "EINVAL from accept() means that another thread has shut the listener down. It is a way to end an accept \
-            loop on Linux only, and it resets the clients that had just connected.",
+    advice: "EINVAL from accept() means that another thread has shut down the listener. This ends an accept loop on \
+             Linux only, and it resets clients that have just connected.",
     target: Target::OwnListener(Listening::USUAL),
     steps: &[
         client(Op::Connect, returns(0)),
@@ -79,11 +79,11 @@ pub(super) const REUSEPORT_CLOSE: Scenario = Scenario {
     id: "reuseport-close",
     topic: Topic::Listener,
     title: "SO_REUSEPORT: one of two listeners is closed, its queue is reset",
-    story: "Two listeners share one port. The client's connection waits in the queue of one of them, which is \
-            closed; the other goes on listening, but does not get it: the client is reset.",
-    elsewhere: "The BSDs do not spread connections over listeners by SO_REUSEPORT alone.",
-    advice: "Rolling restarts with SO_REUSEPORT lose connections that were not accepted yet. Set \
-            net.ipv4.tcp_migrate_req=1, or drain the queue before closing.",
+    story: "Two listeners share one port. The client's connection waits in the queue of one of them. This listener is \
+            closed. The other one goes on listening but does not take over the connection: the client is reset.",
+    elsewhere: "On the BSDs SO_REUSEPORT alone does not distribute connections over listeners.",
+    advice: "Rolling restarts with SO_REUSEPORT lose connections that have not been accepted yet. Set \
+             net.ipv4.tcp_migrate_req=1, or drain the queue before closing.",
     target: Target::OwnListener(Listening {
         shares_port: true,
         ..Listening::USUAL
@@ -109,12 +109,13 @@ pub(super) const RESET_IN_QUEUE: Scenario = Scenario {
     id: "reset-in-accept-queue",
     topic: Topic::Listener,
     title: "the client aborts before accept: accept succeeds, read ECONNRESET",
-    story: "The client connects and aborts (SO_LINGER 0) before the server accepts. Linux leaves the dead connection \
-            in the queue: accept() succeeds, getpeername() says ENOTCONN, and the first read() fails with \
+    story: "The client connects and aborts (SO_LINGER 0) before the server accepts. Linux leaves the reset connection \
+            in the queue: accept() succeeds, getpeername() fails with ENOTCONN, and the first read() fails with \
             ECONNRESET.",
-    elsewhere: "POSIX lets accept() fail with ECONNABORTED; BSD and System V do that, Linux hands out the dead socket.",
-    advice: "An accepted socket may be dead already. Do not log the peer's address with getpeername(): take the one \
-            that accept() gives.",
+    elsewhere: "POSIX allows accept() to fail with ECONNABORTED, as on BSD and System V. Linux returns the reset \
+                socket.",
+    advice: "An accepted socket may already be reset. Do not log the peer's address with getpeername(); use the \
+             address that accept() returns.",
     steps: &[
         client(Op::Connect, returns(0)),
         client(Op::LingerZero, returns(0)),
@@ -138,11 +139,11 @@ pub(super) const RESET_IN_QUEUE_DATA: Scenario = Scenario {
     id: "reset-in-accept-queue-data",
     topic: Topic::Listener,
     title: "the client writes and aborts before accept: data first, then ECONNRESET",
-    story: "As reset-in-accept-queue, but the client has written two bytes before. They were received and \
-            acknowledged: the server reads them first, and is told of the reset after that.",
+    story: "Like reset-in-accept-queue, but the client wrote two bytes before. They were received and acknowledged: \
+            the server reads them first, and only the read after that fails.",
     elsewhere: "Windows throws away what was received before a reset (from memory, not measured).",
-    advice: "A whole request can be read from a connection that is dead. Check before doing costly work for it, and \
-            expect the response to fail.",
+    advice: "A server can read a whole request from a connection that is already reset. Check before doing costly \
+             work, and expect the response to fail.",
     steps: &[
         client(Op::Connect, returns(0)),
         client(Op::Write(2), returns(2)),
@@ -168,13 +169,14 @@ pub(super) const RESET_IN_QUEUE_DATA: Scenario = Scenario {
 pub(super) const QUEUE_OVERFLOW: Scenario = Scenario {
     id: "accept-queue-overflow",
     topic: Topic::Listener,
-    title: "the queue overflows at the data: connect and write succeed, nobody answers",
+    title: "the queue overflows at the data: connect and write succeed, no reply",
     story: "The listener has a backlog of 2 and TCP_DEFER_ACCEPT: a connection enters the queue when its first data \
-            comes. Three others fill it. The client's connect() succeeds (its SYN was answered), its write() \
-            succeeds, and its data is dropped without a word. Nothing fails on either side, and there is no RST.",
-    elsewhere: "Only Linux has TCP_DEFER_ACCEPT; FreeBSD's accept filters behave otherwise.",
-    advice: "A request that was sent and is never acknowledged, on a connection that the server does not know: \
-            ListenOverflows and `ss -ltn` tell. It heals by itself when the queue drains, after a retransmission.",
+            arrives. Three other connections fill the queue. The client's connect() succeeds (its SYN was answered), \
+            its write() succeeds, and its data is dropped silently. No call fails on either side, and there is no \
+            RST.",
+    elsewhere: "Only Linux has TCP_DEFER_ACCEPT; FreeBSD's accept filters behave differently.",
+    advice: "Symptom: the request is never acknowledged, and the server has no such connection. Check ListenOverflows \
+             and `ss -ltn`. The connection recovers after a retransmission, once the queue has drained.",
     target: Target::OwnListener(Listening {
         backlog: 2,
         defer_accept: Some(5),
@@ -206,12 +208,11 @@ pub(super) const DEFER_ACCEPT: Scenario = Scenario {
     id: "defer-accept",
     topic: Topic::Listener,
     title: "TCP_DEFER_ACCEPT and a silent client: accepted a second later, no RST",
-    story: "The listener defers accepting until there is data, for a second at most, and the client says nothing. \
-            Its ACK is ignored; a second later the SYN-ACK is sent again, acknowledged again, and the connection is \
-            accepted. Nothing is reset.",
+    story: "The listener defers accepting until there is data, for at most a second, and the client sends nothing. \
+            The kernel ignores the client's ACK; a second later it sends the SYN-ACK again, the client acknowledges \
+            it again, and the connection is accepted. Nothing is reset.",
     elsewhere: "Only Linux has TCP_DEFER_ACCEPT.",
-    advice: "Where the client has to wait for the server to speak first (SMTP, SSH, MySQL), TCP_DEFER_ACCEPT only \
-            adds delay.",
+    advice: "In protocols in which the server speaks first (SMTP, SSH, MySQL), TCP_DEFER_ACCEPT only adds delay.",
     target: Target::OwnListener(Listening {
         defer_accept: Some(1),
         ..Listening::USUAL
@@ -238,14 +239,15 @@ pub(super) const DEFER_ACCEPT: Scenario = Scenario {
 pub(super) const DEFER_ACCEPT_CLOSE: Scenario = Scenario {
     id: "defer-accept-listener-close",
     topic: Topic::Listener,
-    title: "the listener goes while a connection is deferred: silence, RST at the data",
-    story: "The listener defers accepting until there is data. The client is connected, the server's kernel has no \
-            more than a request for it, and the listener is closed. Nothing is sent: requests die silently. Only \
-            when the client writes does the kernel, which knows of no connection, answer with RST.",
+    title: "the listener is closed while a connection is deferred: no RST until data comes",
+    story: "The listener defers accepting until there is data. The client is connected, but the server's kernel has \
+            only a request socket for it. The listener is closed. Nothing is sent: the kernel drops request sockets \
+            silently. Only when the client writes does the kernel, which no longer knows the connection, reply with \
+            an RST.",
     elsewhere: "Only Linux has TCP_DEFER_ACCEPT.",
-    advice: "A reset that answers the first data on a connection that was idle since its handshake: the server was \
-            restarted. The kernel says NO_SOCKET where an accepted connection would have been told \
-            TCP_ABORT_ON_CLOSE.",
+    advice: "An RST in reply to the first data after the handshake: the server was probably restarted. The kernel's \
+             reason is NO_SOCKET; for an accepted connection that the server closed with unread data it would be \
+             TCP_ABORT_ON_CLOSE.",
     target: Target::OwnListener(Listening {
         defer_accept: Some(5),
         ..Listening::USUAL
@@ -284,9 +286,9 @@ pub(super) const REUSEPORT_MIGRATE: Scenario = Scenario {
         on: On::Without(&history::REUSEPORT_MIGRATION),
         is: &Scenario {
             id: "reuseport-migrate",
-            title: "SO_REUSEPORT with tcp_migrate_req=1: this kernel takes nothing over",
-            story: "As reuseport-close: the setting net.ipv4.tcp_migrate_req is there, but nothing behind it. The queue of the listener \
-                    that is closed is reset.",
+            title: "SO_REUSEPORT with tcp_migrate_req=1: this kernel migrates nothing",
+            story: "As reuseport-close: the setting net.ipv4.tcp_migrate_req exists, but this kernel does not \
+                    implement it. The queue of the closed listener is reset.",
             sysctls: &[("tcp_migrate_req", "1")],
             ..REUSEPORT_CLOSE
         },
@@ -298,12 +300,12 @@ pub(super) const REUSEPORT_MIGRATE: Scenario = Scenario {
 const MIGRATION: Scenario = Scenario {
     id: "reuseport-migrate",
     topic: Topic::Listener,
-    title: "SO_REUSEPORT with tcp_migrate_req=1: the other listener takes the queue over",
-    story: "As reuseport-close, with net.ipv4.tcp_migrate_req on: what waits in the queue of the listener that is closed goes over \
-            to the other one, which accepts it. The client notices nothing, and no RST is sent.",
+    title: "SO_REUSEPORT with tcp_migrate_req=1: the other listener takes over the queue",
+    story: "Like reuseport-close, with net.ipv4.tcp_migrate_req on: connections in the queue of the closed listener \
+            move to the other listener, which accepts them. The client notices nothing, and no RST is sent.",
     elsewhere: "Linux only, since 5.14.",
-    advice: "The setting that makes rolling restarts with SO_REUSEPORT lose nothing. It is per network namespace, and off by \
-             default.",
+    advice: "With this setting, rolling restarts with SO_REUSEPORT lose no connections. It is per network namespace \
+             and off by default.",
     target: Target::OwnListener(Listening {
         shares_port: true,
         ..Listening::USUAL
@@ -331,12 +333,13 @@ pub(super) const ABORT_ON_OVERFLOW: Scenario = Scenario {
     id: "accept-queue-abort-on-overflow",
     topic: Topic::Listener,
     title: "the queue overflows with tcp_abort_on_overflow=1: RST, ECONNRESET",
-    story: "As accept-queue-overflow, with net.ipv4.tcp_abort_on_overflow on: the data that finds the queue full is answered with \
-            RST. connect() and write() have succeeded by then; the client is told ECONNRESET. The kernel gives INVALID_SYN as its \
-            reason, though nothing was wrong with the SYN.",
+    story: "Like accept-queue-overflow, with net.ipv4.tcp_abort_on_overflow on: the kernel replies with an RST to \
+            data that arrives while the queue is full. connect() and write() have succeeded by then; the client's \
+            next call fails with ECONNRESET. The kernel's reason is INVALID_SYN, although the SYN was valid.",
     elsewhere: "Linux only.",
-    advice: "ECONNRESET right after connecting, EmbryonicRsts and ListenOverflows on the server: its queue is full, and this \
-             setting is on. Clients that would have been served a moment later are turned away: leave it off.",
+    advice: "ECONNRESET right after connecting, with EmbryonicRsts and ListenOverflows on the server, means that its \
+             queue is full and this setting is on. Leave the setting off: it rejects clients that would have been \
+             served a moment later.",
     target: Target::OwnListener(Listening {
         backlog: 2,
         defer_accept: Some(5),
