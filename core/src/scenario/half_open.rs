@@ -26,13 +26,14 @@ const fn timed_out(errno: Errno) -> Expect {
 pub(super) const PEER_VANISHED: Scenario = Scenario {
     id: "half-open-peer-vanished",
     topic: Topic::HalfOpen,
-    title: "the server has forgotten the connection: RST to the data, ECONNRESET",
-    story: "The server's end of the connection is gone and nobody has told the client, as after a crash; here TCP_REPAIR lets \
-            the socket be closed without a FIN or a RST. The client's write() succeeds. Its data gets to a kernel that knows \
-            of no such connection and answers with RST: NO_SOCKET.",
-    elsewhere: "The same everywhere (RFC 9293, 3.5.1: half-open connections).",
-    advice: "A reset that answers data, of a connection that was idle, from a host that is up: it was restarted, or a NAT or load \
-             balancer in front of it has forgotten the connection. Shorter keepalives find out earlier.",
+    title: "the server no longer has the connection: RST to the data, ECONNRESET",
+    story: "The server's end of the connection no longer exists and the client does not know, as after a crash; here \
+            TCP_REPAIR closes the socket without a FIN or an RST. The client's write() succeeds. Its data reaches a \
+            kernel that has no such connection and replies with an RST: NO_SOCKET.",
+    elsewhere: "All systems do this (RFC 9293, 3.5.1: half-open connections).",
+    advice: "If the RST replies to data on a connection that was idle, and the host is up: the server was restarted, \
+             or a NAT or load balancer in front of it dropped its state of the connection. A shorter keepalive \
+             interval detects this earlier.",
     target: Target::OwnListener(Listening::USUAL),
     steps: &[
         client(Op::Connect, returns(0)),
@@ -66,13 +67,14 @@ pub(super) const PEER_VANISHED: Scenario = Scenario {
 pub(super) const SERVER_RESTARTED: Scenario = Scenario {
     id: "half-open-server-restarted",
     topic: Topic::HalfOpen,
-    title: "the same, and a listener is there again: RST from the listener",
-    story: "As half-open-peer-vanished, but a listener has the port again: the server was restarted. The client sees the same. \
-            The kernel's word differs: the RST comes from the listening socket, with reason TCP_FLAGS, where a port without one \
-            gives NO_SOCKET. So the two can be told apart by the server's side, and not by the wire.",
-    elsewhere: "The same on the wire everywhere.",
-    advice: "Resets right after a deployment, with reason TCP_FLAGS: clients that still use connections of the old process. Let \
-             the old one drain before it goes.",
+    title: "the server was restarted and listens again: RST from the listener",
+    story: "Like half-open-peer-vanished, but the server was restarted and listens on the port again. The client sees \
+            the same. The kernel's reason differs: the RST comes from the listening socket, with reason TCP_FLAGS; on \
+            a port without a listener the reason is NO_SOCKET. Only the server's kernel can distinguish the two \
+            cases; the packets are the same.",
+    elsewhere: "The packets are the same on all systems.",
+    advice: "Resets right after a deployment, with reason TCP_FLAGS, come from clients that still use connections of \
+             the old process. Drain the old process before it exits.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -103,10 +105,16 @@ pub(super) const SERVER_RESTARTED: Scenario = Scenario {
 pub(super) const RECONNECT: Scenario = Scenario {
     id: "half-open-reconnect",
     topic: Topic::HalfOpen,
-    title: "the client's host is back with a SYN on the old port: challenge ACK, RST, ECONNRESET",
-    story: "The client's host has lost the connection without a word, and a SYN comes from the same port: somebody opens it anew. The             server still has the old connection. It does not give it up for a SYN; it asks back with an ACK. The client's host, which             knows nothing of the old connection, answers that with RST, and the server's next read is told ECONNRESET. The             SYN is made by hand here; a kernel that had sent it would send the same RST, and the SYN again.",
-    elsewhere: "RFC 9293 has it so since RFC 793 (figure 9). Where RFC 5961 is not followed, a SYN within the window resets.",
-    advice: "TCPSYNChallenge that grows on a server: clients crash, or a NAT gives ports out again too soon. What such a client sees is a              connect() that takes a second longer.",
+    title: "the client's host restarts and reuses the port: challenge ACK, RST, ECONNRESET",
+    story: "The client's host has lost the connection silently, and opens a new one from the same port. The server \
+            still has the old connection. It does not drop it because of the SYN, but replies with a challenge ACK. The \
+            client's host, which does not have the old connection, replies to this ACK with an RST, and the server's \
+            next read fails with ECONNRESET. The SYN is forged here; a kernel that had sent it would send the same RST, \
+            and then retransmit the SYN.",
+    elsewhere: "RFC 793 (figure 9) and RFC 9293 require this. On systems without RFC 5961 a SYN within the window resets \
+                the connection.",
+    advice: "If TCPSYNChallenge grows on a server, clients crash, or a NAT reuses ports too soon. For such a client \
+             connect() takes a second longer.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -142,13 +150,13 @@ pub(super) const RECONNECT: Scenario = Scenario {
 pub(super) const KEEPALIVE_HALF_OPEN: Scenario = Scenario {
     id: "keepalive-half-open",
     topic: Topic::HalfOpen,
-    title: "a keepalive probe finds nobody: RST, ECONNRESET on an idle connection",
-    story: "The server has forgotten the connection, and the client writes nothing; but it has keepalive on. After a second \
-            its kernel sends a probe, which the server's kernel answers with RST. The client, which has done nothing, is \
+    title: "RST in reply to a keepalive probe: ECONNRESET on an idle connection",
+    story: "The server no longer has the connection. The client writes nothing, but keepalive is on. After a second \
+            its kernel sends a probe, and the server's kernel replies with an RST. The client, which did nothing, is \
             reset.",
-    elsewhere: "The same everywhere; how long it takes is a matter of settings (two hours by default).",
-    advice: "A reset on a connection that nobody uses, drawn by a segment without data one number back: keepalive has found \
-             out that the other end is gone. That is what it is for.",
+    elsewhere: "All systems do this; the time depends on settings (two hours by default).",
+    advice: "An RST on an idle connection, triggered by a segment without data whose SEQ is one below the next: \
+             keepalive has detected that the other end no longer exists. This is its purpose.",
     target: Target::OwnListener(Listening::USUAL),
     slow: true,
     steps: &[
@@ -185,13 +193,13 @@ pub(super) const KEEPALIVE_HALF_OPEN: Scenario = Scenario {
 pub(super) const KEEPALIVE_TIMEOUT: Scenario = Scenario {
     id: "keepalive-timeout",
     topic: Topic::HalfOpen,
-    title: "keepalive probes are not answered: ETIMEDOUT, and a RST of one's own",
-    story: "The server is dark. The client's keepalive probe gets no answer, nor does a second; the kernel ends the \
-            connection with ETIMEDOUT. It is the only timer that sends a RST as well, to whoever may still be there; here \
-            nobody hears it.",
-    elsewhere: "The BSDs send a RST then, too.",
-    advice: "A RST from the very end that reports ETIMEDOUT, after probes one number back: its keepalive gave up. The kernel \
-             says TCP_KEEPALIVE_TIMEOUT. Look for what cut the path.",
+    title: "keepalive probes get no reply: ETIMEDOUT, and the client sends an RST",
+    story: "The server's host is unreachable. The client's keepalive probe gets no reply, and neither does a second \
+            one; the kernel ends the connection with ETIMEDOUT. Of the timers that end a connection, this one also \
+            sends an RST; here it does not reach anyone.",
+    elsewhere: "The BSDs also send an RST.",
+    advice: "An RST from the end that reports ETIMEDOUT, after probes whose SEQ is one below the next, means that its \
+             keepalive gave up. The kernel's reason is TCP_KEEPALIVE_TIMEOUT. Check the path between the hosts.",
     slow: true,
     steps: &[
         client(Op::Connect, returns(0)),
@@ -226,12 +234,12 @@ pub(super) const KEEPALIVE_TIMEOUT: Scenario = Scenario {
 pub(super) const KEEPALIVE_ICMP: Scenario = Scenario {
     id: "keepalive-icmp",
     topic: Topic::HalfOpen,
-    title: "ICMP answers a keepalive probe: not believed, still ETIMEDOUT",
-    story: "The server is dark, and a router says so: an ICMP error quotes the client's keepalive probe. But a probe bears a \
-            number that was acknowledged long ago, so the error counts as made up. The connection ends with ETIMEDOUT as if \
-            nobody had said anything.",
-    elsewhere: "Follows from RFC 5927's check, where that is made.",
-    advice: "Do not expect EHOSTUNREACH from an idle connection with keepalive, whatever the routers say.",
+    title: "ICMP error about a keepalive probe: ignored, still ETIMEDOUT",
+    story: "The server's host is unreachable, and a router reports it: an ICMP error quotes the client's keepalive \
+            probe. But the probe's sequence number was acknowledged long ago, so the kernel ignores the error as \
+            possibly forged. The connection ends with ETIMEDOUT, as without the ICMP error.",
+    elsewhere: "Systems that make the check of RFC 5927 do the same.",
+    advice: "Do not expect EHOSTUNREACH from an idle connection with keepalive, whatever ICMP errors arrive.",
     slow: true,
     steps: &[
         client(Op::Connect, returns(0)),
@@ -282,12 +290,13 @@ pub(super) const RETRANSMISSION_TIMEOUT: Scenario = Scenario {
     id: "retransmission-timeout",
     topic: Topic::HalfOpen,
     title: "data is never acknowledged: ETIMEDOUT, and no RST",
-    story: "The server is dark. What the client writes is sent again and again, each time after twice as long; after as many \
-            times as net.ipv4.tcp_retries2 allows (2 here, 15 by default, which is some 15 minutes) the kernel gives up: \
-            ETIMEDOUT. It sends no RST: the other end, if it is there, goes on believing in the connection.",
-    elsewhere: "The same everywhere; Windows calls it WSAETIMEDOUT or WSAECONNABORTED and gives up after some 20 seconds.",
-    advice: "ETIMEDOUT from read() or write() of a connection that was established: nothing came back. What to look for is the \
-             path, not the peer. TCP_USER_TIMEOUT bounds the time.",
+    story: "The server's host is unreachable. The client's data is retransmitted, each time after twice the interval. \
+            After the number of retries that net.ipv4.tcp_retries2 allows (2 here; 15 by default, about 15 minutes) \
+            the kernel gives up: ETIMEDOUT. It sends no RST: the other end, if it still exists, keeps the connection.",
+    elsewhere: "All systems do this. Windows reports WSAETIMEDOUT or WSAECONNABORTED and gives up after about 20 \
+                seconds.",
+    advice: "ETIMEDOUT from read() or write() on an established connection means that nothing came back. Check the \
+             path rather than the peer. TCP_USER_TIMEOUT limits the time.",
     sysctls: &[("tcp_retries2", "2")],
     slow: true,
     steps: &[
@@ -314,11 +323,12 @@ pub(super) const RETRANSMISSION_TIMEOUT: Scenario = Scenario {
 pub(super) const USER_TIMEOUT: Scenario = Scenario {
     id: "user-timeout",
     topic: Topic::HalfOpen,
-    title: "TCP_USER_TIMEOUT runs out: ETIMEDOUT, and no RST",
-    story: "As retransmission-timeout, bounded by TCP_USER_TIMEOUT: half a second without an acknowledgment, rounded up to the \
-            next retransmission. ETIMEDOUT, and no RST.",
-    elsewhere: "The option is Linux's own; RFC 5482 has the idea. macOS has TCP_RXT_CONNDROPTIME.",
-    advice: "The one option that makes a write fail in the time that an application can wait. It changes keepalive, too.",
+    title: "TCP_USER_TIMEOUT expires: ETIMEDOUT, and no RST",
+    story: "Like retransmission-timeout, limited by TCP_USER_TIMEOUT: after half a second without an acknowledgment, \
+            rounded up to the next retransmission, the connection ends with ETIMEDOUT and no RST.",
+    elsewhere: "The option is specific to Linux; RFC 5482 describes the idea. macOS has TCP_RXT_CONNDROPTIME.",
+    advice: "Use this option to make a connection fail within the time that the application can wait. It also changes \
+             keepalive.",
     slow: true,
     steps: &[
         client(Op::Connect, returns(0)),
@@ -342,12 +352,13 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
 pub(super) const ICMP_TIMEOUT: Scenario = Scenario {
     id: "icmp-then-timeout",
     topic: Topic::HalfOpen,
-    title: "ICMP, then nothing: the time-out says EHOSTUNREACH",
-    story: "The server is dark, and a router says so by ICMP. The error is noted and the data sent again all the same; when the \
-            kernel gives up, it reports what the ICMP error stands for, EHOSTUNREACH, and not ETIMEDOUT.",
+    title: "ICMP error, then timeout: EHOSTUNREACH instead of ETIMEDOUT",
+    story: "The server's host is unreachable, and a router reports it by ICMP. The kernel records the error and keeps \
+            retransmitting; when it gives up, it reports the error that the ICMP message maps to, EHOSTUNREACH, \
+            instead of ETIMEDOUT.",
     elsewhere: "The BSDs do the same with t_softerror.",
-    advice: "EHOSTUNREACH from a connection that worked: somewhere in the capture, perhaps minutes before, is an ICMP error that \
-             quotes it. Its source is the router that gave up.",
+    advice: "For EHOSTUNREACH on a connection that worked, look in the capture, perhaps minutes earlier, for an ICMP \
+             error that quotes the connection. Its source is the router that could not deliver.",
     slow: true,
     steps: &[
         client(Op::Connect, returns(0)),
@@ -381,12 +392,13 @@ pub(super) const ICMP_TIMEOUT: Scenario = Scenario {
 pub(super) const LINGER_TIMEOUT: Scenario = Scenario {
     id: "linger-timeout-close",
     topic: Topic::HalfOpen,
-    title: "SO_LINGER runs out in close: it returns 0, and no RST",
-    story: "The client has written, the server is dark, and SO_LINGER lets close() wait a second for the acknowledgment. None \
-            comes. close() returns 0 all the same, and no RST is sent: the kernel goes on trying by itself.",
-    elsewhere: "POSIX lets close() fail with EWOULDBLOCK then, which FreeBSD does. Windows resets the connection.",
-    advice: "On Linux close() with SO_LINGER does not tell whether the data arrived. To know, shut the sending side down and read \
-             the other end's end of file.",
+    title: "SO_LINGER expires in close: close returns 0, and no RST",
+    story: "The client has written, the server's host is unreachable, and SO_LINGER makes close() wait up to a second \
+            for the acknowledgment. None arrives. close() still returns 0, and no RST is sent: the kernel keeps \
+            retransmitting.",
+    elsewhere: "POSIX allows close() to fail with EWOULDBLOCK, as on FreeBSD. Windows resets the connection.",
+    advice: "On Linux the result of close() with SO_LINGER does not show whether the data arrived. To find out, shut \
+             down the sending side and read until the peer's end of file.",
     slow: true,
     steps: &[
         client(Op::Connect, returns(0)),
@@ -408,12 +420,13 @@ pub(super) const LINGER_TIMEOUT: Scenario = Scenario {
 pub(super) const REBOOTED: Scenario = Scenario {
     id: "peer-rebooted",
     topic: Topic::HalfOpen,
-    title: "the server's host was rebooted: RST to the data, from a host that never knew the connection",
-    story: "The server's host goes without a word and comes up again with the same address: the client's packets get to a kernel that \
-            has never seen the connection. It answers with RST. The client is told ECONNRESET at its next call.",
+    title: "the server's host was rebooted: RST to the data, from a host without the connection",
+    story: "The server's host disappears and comes up again with the same address: the client's packets reach a \
+            kernel that has never had the connection. It replies with an RST. The client's next call fails with \
+            ECONNRESET.",
     elsewhere: "RFC 9293, 3.5.1, figure 10.",
-    advice: "Resets that answer data, from a host whose uptime is shorter than the connection's age. Virtual addresses that move from \
-             one host to another look the same.",
+    advice: "The RSTs reply to data, and the host's uptime is shorter than the connection's age. A virtual address \
+             that moves from one host to another looks the same.",
     network: Network::Link,
     steps: &[
         client(Op::Connect, returns(0)),
@@ -445,13 +458,14 @@ pub(super) const REBOOTED: Scenario = Scenario {
 pub(super) const NEIGHBOUR_GONE: Scenario = Scenario {
     id: "established-neighbour-gone",
     topic: Topic::HalfOpen,
-    title: "nobody on the link has the server's address any more: EHOSTUNREACH, and no RST",
-    story: "The server's host has lost its address, and the client's kernel asks the link in vain who has it. What it wants to send \
-            waits, and is dropped after three questions; each time the kernel tells itself that the host cannot be reached. When it \
-            gives up, that is the error: EHOSTUNREACH, with no ICMP and no RST on the wire.",
-    elsewhere: "BSDs report EHOSTDOWN for a neighbour that does not answer.",
-    advice: "EHOSTUNREACH for a host on the same link: `ip neigh` shows FAILED. The capture has ARP requests (or neighbour \
-             solicitations) without an answer.",
+    title: "no host on the link has the server's address any more: EHOSTUNREACH, and no RST",
+    story: "The server's host has lost its address, and the client's ARP requests (or neighbour solicitations) get no \
+            reply. Packets wait and are dropped after three requests; each time the kernel records an internal \
+            host-unreachable error. When it gives up, it reports that error: EHOSTUNREACH, with no ICMP and no RST on \
+            the wire.",
+    elsewhere: "The BSDs report EHOSTDOWN for a neighbour that does not reply.",
+    advice: "For EHOSTUNREACH with a host on the same link, `ip neigh` shows FAILED, and the capture shows ARP \
+             requests (or neighbour solicitations) without a reply.",
     network: Network::Link,
     sysctls: &[("tcp_retries2", "2")],
     slow: true,
@@ -479,10 +493,10 @@ pub(super) const LINK_DOWN: Scenario = Scenario {
     id: "established-link-down",
     topic: Topic::HalfOpen,
     title: "the server's link goes down: ETIMEDOUT, and no RST",
-    story: "The server's end of the link goes down. What the client sends gets nowhere; its kernel tries again and gives up with \
-            ETIMEDOUT. A link that is down says nothing: no RST, no ICMP.",
-    elsewhere: "The same everywhere.",
-    advice: "A cable, a switch, a virtual machine that was moved: TCP finds out by time alone.",
+    story: "The server's end of the link goes down. The client's segments are lost; its kernel retransmits and gives \
+            up with ETIMEDOUT. A link that is down causes no RST and no ICMP error.",
+    elsewhere: "All systems do this.",
+    advice: "Check cables, switches and virtual machines that were moved: TCP detects such a loss by timeout only.",
     network: Network::Link,
     sysctls: &[("tcp_retries2", "2")],
     slow: true,
@@ -511,10 +525,12 @@ pub(super) const ADDRESS_GONE: Scenario = Scenario {
     id: "established-address-gone",
     topic: Topic::HalfOpen,
     title: "the client's own address is removed: ETIMEDOUT, nothing is sent",
-    story: "The client's host loses the address that the connection has: a lease that ran out, a VPN that was closed. Linux does not \
-            tell the socket. What is written cannot be sent, and the connection ends with ETIMEDOUT as if the other end were gone.",
+    story: "The client's host loses the address that the connection uses: a lease that expired, a VPN that was \
+            closed. Linux does not report this to the socket. Data cannot be sent, and the connection ends with \
+            ETIMEDOUT as if the other end were unreachable.",
     elsewhere: "Android destroys such sockets (SOCK_DESTROY), so that they fail at once with ECONNABORTED.",
-    advice: "Connections that hang after a change of network: compare `ss -tn` with `ip address`. `ss -K src ADDRESS` ends them.",
+    advice: "If connections hang after a change of network, compare `ss -tn` with `ip address`. `ss -K src ADDRESS` \
+             ends them.",
     network: Network::Link,
     families: &[Family::Ipv4],
     slow: true,
@@ -542,9 +558,11 @@ pub(super) const ADDRESS_GONE: Scenario = Scenario {
 pub(super) const ADDRESS_GONE_IPV6: Scenario = Scenario {
     id: "established-address-gone-ipv6",
     title: "the client's own IPv6 address is removed: ENETUNREACH, nothing is sent",
-    story: "As established-address-gone, over IPv6. There the kernel notes each time that it knows no route any more, and when it \
-            gives up, that is the error: ENETUNREACH. Over IPv4 it notes nothing, and the same connection ends with ETIMEDOUT.",
-    advice: "One service, two errors: which of the two a client logs depends on the family that it happened to connect over.",
+    story: "Like established-address-gone, over IPv6. There the kernel records each time that it has no route any \
+            more, and reports this error when it gives up: ENETUNREACH. Over IPv4 it records nothing, and the same \
+            connection ends with ETIMEDOUT.",
+    advice: "The same failure has two errors: which one a client logs depends on the address family of its \
+             connection.",
     families: &[Family::Ipv6],
     steps: &[
         client(Op::Connect, returns(0)),
