@@ -1,5 +1,5 @@
-//! Scenarios with segments that a third party aims at a connection, or that belong to none: which segments a kernel
-//! must accept, ignore or challenge (RFC 9293 3.10.7, RFC 5961, RFC 7323, RFC 1337).
+//! Scenarios with segments that a third party aims at a connection, or that belong to no connection: which segments
+//! a kernel must accept, ignore or challenge (RFC 9293 3.10.7, RFC 5961, RFC 7323, RFC 1337).
 
 use super::{
     Awaited, BASE, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent, FAST_OPEN,
@@ -35,7 +35,7 @@ const fn injected_with_ack(from: Role, receiver_state: State) -> ExpectedReset {
     }
 }
 
-const BLIND_ELSEWHERE: &str = "RFC 5961 is followed by Linux (since 3.6), the BSDs and Windows; older systems believed any RST \
+const BLIND_ELSEWHERE: &str = "Linux (since 3.6), the BSDs and Windows follow RFC 5961; older systems accept any RST \
      within the window, and so do many middleboxes.";
 
 // Established connections.
@@ -44,12 +44,13 @@ const BLIND_ELSEWHERE: &str = "RFC 5961 is followed by Linux (since 3.6), the BS
 pub(super) const RST_OLD: Scenario = Scenario {
     id: "blind-rst-old",
     topic: Topic::Blind,
-    title: "a forged RST with a number of the past: ignored",
-    story: "Somebody sends the client a RST in the server's name whose sequence number lies one before the next one. It cannot \
-            be the server's: the client's kernel drops it in silence, and the connection goes on. That the server's kernel has \
-            sent none is proof that it was forged.",
+    title: "a forged RST with an old sequence number: ignored",
+    story: "Somebody sends the client an RST in the server's name, with a sequence number one below the next. The \
+            client's kernel drops the RST silently, and the connection goes on. The server's kernel has sent no RST, \
+            which proves that this one was forged.",
     elsewhere: BLIND_ELSEWHERE,
-    advice: "A RST in a capture is no proof of a reset. Compare its sequence number with what its receiver expects next.",
+    advice: "An RST in a capture does not prove that a connection was reset. Compare its sequence number with the one \
+             that the receiver expects.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -68,9 +69,10 @@ pub(super) const RST_OUTSIDE: Scenario = Scenario {
     id: "blind-rst-outside",
     topic: Topic::Blind,
     title: "a forged RST far beyond the window: ignored",
-    story: "As blind-rst-old, with a number so far ahead that it lies beyond the window: dropped in silence.",
+    story: "Like blind-rst-old, but the sequence number is far beyond the window: the client's kernel drops the RST \
+            silently.",
     elsewhere: BLIND_ELSEWHERE,
-    advice: "Somebody who guesses: 4,294,967,296 numbers, of which one counts.",
+    advice: "Somebody is guessing: only one of 4,294,967,296 sequence numbers is the right one.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -88,13 +90,14 @@ pub(super) const RST_OUTSIDE: Scenario = Scenario {
 pub(super) const RST_IN_WINDOW: Scenario = Scenario {
     id: "blind-rst-in-window",
     topic: Topic::Blind,
-    title: "a forged RST within the window: a challenge ACK, and nothing else",
-    story: "The forged RST lies within the client's window, but is not the next number. Before RFC 5961 that was enough; now the \
-            client asks back with an ACK. Had the server really reset the connection, its kernel would answer that with an \
-            exact RST. It has not, so it ignores the ACK, and the connection goes on.",
+    title: "a forged RST in the window, but not exact: a challenge ACK, no reset",
+    story: "The sequence number of the forged RST is within the client's window, but is not the next one. Before RFC \
+            5961 this was enough for a reset; now the client replies with a challenge ACK. If the server had really \
+            reset the connection, its kernel would reply to this ACK with an exact RST. The server did not, so it \
+            ignores the ACK, and the connection goes on.",
     elsewhere: BLIND_ELSEWHERE,
-    advice: "`nstat -az TcpExtTCPChallengeACK` that grows: somebody guesses, or a middlebox sends RSTs with numbers that are a \
-             little off.",
+    advice: "If `nstat -az TcpExtTCPChallengeACK` grows, somebody is guessing, or a middlebox sends RSTs with \
+             slightly wrong sequence numbers.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -114,13 +117,15 @@ pub(super) const RST_IN_WINDOW: Scenario = Scenario {
 pub(super) const RST_EXACT: Scenario = Scenario {
     id: "blind-rst-exact",
     topic: Topic::Blind,
-    title: "a forged RST with the exact number: ECONNRESET, and the server knows nothing",
-    story: "The forged RST bears the very number that the client expects: the client has to believe it, and is told ECONNRESET. \
-            The server has sent nothing and knows nothing: its connection is open. When it writes, the client's kernel, which has \
-            no such connection any more, answers with a RST of its own, and the server is reset by the victim.",
-    elsewhere: "The same everywhere: this is what injected resets of censors and middleboxes rest on.",
-    advice: "Two ends that each say that the other reset them: capture at both. A RST that arrives and was never sent was made in \
-             between; its TTL, window and IP ID often do not match its alleged sender's.",
+    title: "a forged RST with the exact number: ECONNRESET, and the server does not notice",
+    story: "The forged RST carries exactly the sequence number that the client expects. The client has to accept it, \
+            and read() fails with ECONNRESET. The server has sent nothing and does not notice: its connection stays \
+            open. When the server writes, the client's kernel, which no longer has the connection, replies with an \
+            RST of its own, so the victim resets the server.",
+    elsewhere: "All systems do this; it is what injected resets of censors and middleboxes rely on.",
+    advice: "If each end reports that the other one reset the connection, capture at both ends. An RST that arrives \
+             but was never sent was made in between; its TTL, window and IP ID often do not match those of the stated \
+             sender.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -150,12 +155,13 @@ pub(super) const RST_EXACT: Scenario = Scenario {
 pub(super) const RST_SACK_EDGE: Scenario = Scenario {
     id: "blind-rst-sack-edge",
     topic: Topic::Blind,
-    title: "a RST at the right edge of a SACK block: believed",
-    story: "Data that comes out of order makes the client acknowledge it selectively: there is a hole. A RST that follows that \
-            data is ahead of what the client expects next, but lies just where it would lie if the server had sent it all and \
-            then reset. Linux believes it.",
-    elsewhere: "Linux only (4.8): RFC 5961 would ask back with an ACK.",
-    advice: "A RST that is not at RCV.NXT and that worked: look for a SACK block that ends where it lies.",
+    title: "an RST at the right edge of a SACK block: accepted",
+    story: "Data arrives out of order, so the client sends a selective acknowledgment: the data before it is missing. \
+            An RST that follows the data is ahead of the sequence number that the client expects, but it is exactly \
+            where the RST of the server would be if the missing data was lost. Linux accepts the RST.",
+    elsewhere: "Linux only (since 4.8): by RFC 5961 the client would reply with a challenge ACK.",
+    advice: "If an RST that is not at RCV.NXT reset the connection, look for a SACK block that ends at its sequence \
+             number.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -179,12 +185,13 @@ pub(super) const RST_SACK_EDGE: Scenario = Scenario {
 pub(super) const RST_AFTER_FIN: Scenario = Scenario {
     id: "blind-rst-after-fin",
     topic: Topic::Blind,
-    title: "after a FIN, a RST one number back: believed, EPIPE",
-    story: "The server has shut its sending side down: the client is in CLOSE-WAIT. A RST whose number is that of the FIN, one \
-            before the next, is believed (macOS sends such). In CLOSE-WAIT that is EPIPE for whoever writes; a reader sees the \
-            end of file and never learns of it.",
-    elsewhere: "Linux only (4.11), made for RSTs that macOS sends.",
-    advice: "An EPIPE whose RST is one off: that is no mistake.",
+    title: "an RST one below the next number, after a FIN: accepted, EPIPE",
+    story: "The server has shut down its sending side, so the client is in CLOSE-WAIT. The kernel accepts an RST with \
+            the sequence number of the FIN, one below the next (macOS sends such RSTs). In CLOSE-WAIT the error is \
+            EPIPE: SO_ERROR or a write reports it. A read returns 0 and never reports the reset.",
+    elsewhere: "Linux only (since 4.11), for RSTs that macOS sends.",
+    advice: "If the RST that led to EPIPE is one below the next sequence number, this is not a mistake: Linux accepts \
+             it on purpose.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -210,10 +217,12 @@ pub(super) const SYN_CHALLENGED: Scenario = Scenario {
     id: "blind-syn",
     topic: Topic::Blind,
     title: "a forged SYN: a challenge ACK, and the connection goes on",
-    story: "Somebody sends a SYN in the server's name on a connection that works. Once that was a reset by itself. Now the client \
-            asks back with an ACK; the server, which knows the connection, ignores that.",
+    story: "Somebody sends a SYN in the server's name on a working connection. Before RFC 5961 such a SYN could reset \
+            the connection. Now the client replies with a challenge ACK; the server has the connection and ignores \
+            this ACK.",
     elsewhere: BLIND_ELSEWHERE,
-    advice: "TCPSYNChallenge counts these: a host that has restarted and uses the same port again, or somebody who guesses.",
+    advice: "TCPSYNChallenge counts these: a host has restarted and uses the same port again, or somebody is \
+             guessing.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -235,9 +244,9 @@ pub(super) const ACK_UNSENT: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::Without(&history::ACK_UNSENT_CHALLENGE),
         is: &Scenario {
-            title: "an ACK for what was never sent: dropped in silence, no RST",
-            story: "A segment in the server's name acknowledges more than the client has sent. This kernel drops it without a word, and \
-                    the connection goes on.",
+            title: "an ACK of data that was never sent: dropped silently, no RST",
+            story: "A segment in the server's name acknowledges more than the client has sent. This kernel drops the \
+                    segment silently, and the connection goes on.",
             steps: &[
                 client(Op::Connect, returns(0)),
                 server(Op::Accept, returns(0)),
@@ -258,11 +267,12 @@ pub(super) const ACK_UNSENT: Scenario = Scenario {
 const ACK_OF_UNSENT: Scenario = Scenario {
     id: "blind-ack-unsent",
     topic: Topic::Blind,
-    title: "an ACK for what was never sent: a challenge ACK, no RST",
-    story: "A segment in the server's name acknowledges more than the client has sent. On a connection that is there this draws \
-            an ACK and no RST (in SYN-SENT and SYN-RECEIVED it draws a RST).",
+    title: "an ACK of data that was never sent: a challenge ACK, no RST",
+    story: "A segment in the server's name acknowledges more than the client has sent. On an established connection \
+            the client replies with an ACK, not with an RST (in SYN-SENT and SYN-RECEIVED the reply is an RST).",
     elsewhere: "RFC 9293, 3.10.7.4: send an ACK and drop the segment.",
-    advice: "Optimistic ACKs, or a middlebox that has lost count.",
+    advice: "The peer acknowledges data that it has not received (optimistic ACKs), or a middlebox has lost count of \
+             the sequence numbers.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -281,11 +291,11 @@ const ACK_OF_UNSENT: Scenario = Scenario {
 pub(super) const ACK_TOO_OLD: Scenario = Scenario {
     id: "blind-ack-too-old",
     topic: Topic::Blind,
-    title: "an ACK from long ago: a challenge ACK, no RST",
-    story: "A segment in the server's name acknowledges a number so far back that the largest window ever would not explain it. \
-            Whoever made it guesses: the client asks back with an ACK.",
+    title: "an ACK that is far too old: a challenge ACK, no RST",
+    story: "A segment in the server's name acknowledges a number so far back that not even the largest window seen so \
+            far explains it. The sender is guessing: the client replies with a challenge ACK.",
     elsewhere: "RFC 5961, 5.2.",
-    advice: "As blind-ack-unsent.",
+    advice: "See blind-ack-unsent.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -307,11 +317,12 @@ pub(super) const PAWS_DATA: Scenario = Scenario {
     id: "paws-old-data",
     topic: Topic::Blind,
     title: "data with an old timestamp: dropped, acknowledged again, no RST",
-    story: "Data in the server's name has the right numbers and a timestamp of the past: it may be from before the numbers \
-            wrapped. The client drops it and acknowledges what it has; its application never sees it.",
-    elsewhere: "RFC 7323, 5: wherever timestamps are in use.",
-    advice: "`nstat -az TcpExtPAWSEstab` that grows on connections that stall: a NAT or load balancer that mixes hosts with \
-             different clocks.",
+    story: "Data in the server's name has the right sequence number but an old timestamp: it may be from before the \
+            sequence numbers wrapped. The client drops the data and acknowledges again what it has; the application \
+            never sees the data.",
+    elsewhere: "All systems do this where timestamps are in use (RFC 7323, 5).",
+    advice: "If `nstat -az TcpExtPAWSEstab` grows and connections stall, a NAT or load balancer mixes hosts with \
+             different timestamp clocks.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -330,10 +341,12 @@ pub(super) const PAWS_DATA: Scenario = Scenario {
 pub(super) const PAWS_RST: Scenario = Scenario {
     id: "paws-old-rst",
     topic: Topic::Blind,
-    title: "a RST with an old timestamp: believed all the same",
-    story: "As paws-old-data, with a RST in the place of data: its timestamp does not matter, its number does. ECONNRESET.",
-    elsewhere: "RFC 7323, 5.2: PAWS does not apply to RST.",
-    advice: "That a RST has an odd timestamp shows who made it, and did not keep anybody from believing it.",
+    title: "an RST with an old timestamp: accepted",
+    story: "Like paws-old-data, but with an RST instead of data: the timestamp of an RST does not matter, only its \
+            sequence number does. The client gets ECONNRESET.",
+    elsewhere: "RFC 7323, 5.2: PAWS does not apply to an RST.",
+    advice: "An odd timestamp helps to find out who made the RST, but it does not keep the receiver from accepting \
+             it.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -356,11 +369,13 @@ pub(super) const PAWS_RST: Scenario = Scenario {
 pub(super) const TIME_WAIT_RST: Scenario = Scenario {
     id: "time-wait-rst",
     topic: Topic::Blind,
-    title: "a RST ends TIME-WAIT; late data then draws RST",
-    story: "Both ends have closed, the client waits in TIME-WAIT for whatever may still come. An exact RST ends that wait, which \
-            RFC 1337 warns of. Late data of the server then finds nothing left, and is answered with RST.",
-    elsewhere: "Linux by default; net.ipv4.tcp_rfc1337=1 keeps TIME-WAIT, as FreeBSD does (net.inet.tcp.nolocaltimewait aside).",
-    advice: "A port that can be used again before TIME-WAIT is over: a RST has ended it.",
+    title: "an RST ends TIME-WAIT; late data then triggers an RST",
+    story: "Both ends have closed, and the client is in TIME-WAIT in case segments arrive late. An exact RST ends \
+            TIME-WAIT, as RFC 1337 warns. Late data from the server then finds no socket, and the client's kernel \
+            replies with an RST.",
+    elsewhere: "Linux does this by default; net.ipv4.tcp_rfc1337=1 keeps TIME-WAIT, as FreeBSD does \
+                (net.inet.tcp.nolocaltimewait aside).",
+    advice: "If a port can be used again before TIME-WAIT is over, an RST may have ended it.",
     sysctls: &[("tcp_rfc1337", "0")],
     steps: &[
         client(Op::Connect, returns(0)),
@@ -386,12 +401,12 @@ pub(super) const TIME_WAIT_RST: Scenario = Scenario {
 pub(super) const TIME_WAIT_RFC1337: Scenario = Scenario {
     id: "time-wait-rst-rfc1337",
     topic: Topic::Blind,
-    title: "tcp_rfc1337=1: a RST does not end TIME-WAIT",
-    story: "As time-wait-rst, with net.ipv4.tcp_rfc1337 on: the RST is ignored, though its number is exact. Late data is \
-            acknowledged once more, as TIME-WAIT is there to do. (That ACK gets to the server's listener, which knows of no \
-            connection and answers with a RST that is ignored as well.)",
-    elsewhere: "RFC 1337's fix F1.",
-    advice: "The setting costs nothing; that it is off by default is history.",
+    title: "tcp_rfc1337=1: an RST does not end TIME-WAIT",
+    story: "Like time-wait-rst, with net.ipv4.tcp_rfc1337 on: the client ignores the RST although its sequence number \
+            is exact. It acknowledges late data again, which is the purpose of TIME-WAIT. (The server's listener \
+            receives this ACK, knows no such connection, and replies with an RST that the client ignores as well.)",
+    elsewhere: "This is fix F1 of RFC 1337.",
+    advice: "The setting costs nothing; it is off by default for historical reasons.",
     sysctls: &[("tcp_rfc1337", "1")],
     steps: &[
         client(Op::Connect, returns(0)),
@@ -420,11 +435,12 @@ const LISTENERS_ANSWER: ExpectedReset = answer(S, State::TimeWait, Sender::Socke
 pub(super) const TIME_WAIT_INEXACT: Scenario = Scenario {
     id: "time-wait-rst-inexact",
     topic: Topic::Blind,
-    title: "a RST that is not exact does not end TIME-WAIT",
-    story: "As time-wait-rst, with a number that is a little off: ignored, and late data is acknowledged once more. That ACK gets to \
-            the server's listener, which knows of no connection any more; its RST is exact, and ends TIME-WAIT.",
-    elsewhere: "The same elsewhere.",
-    advice: "To end a TIME-WAIT from outside one has to know the numbers.",
+    title: "an RST that is not exact does not end TIME-WAIT",
+    story: "Like time-wait-rst, but the sequence number is slightly wrong: the client ignores the RST, and \
+            acknowledges late data again. The server's listener receives this ACK and knows no such connection; it \
+            replies with an exact RST, which ends TIME-WAIT.",
+    elsewhere: "Other systems do the same.",
+    advice: "To end TIME-WAIT from outside, a sender has to know the sequence numbers.",
     sysctls: &[("tcp_rfc1337", "0")],
     steps: &[
         client(Op::Connect, returns(0)),
@@ -448,12 +464,14 @@ pub(super) const TIME_WAIT_INEXACT: Scenario = Scenario {
 pub(super) const FIN_WAIT2_SYN: Scenario = Scenario {
     id: "fin-wait-2-syn",
     topic: Topic::Blind,
-    title: "a SYN to what is left in FIN-WAIT-2: RST+ACK, which the client ignores",
-    story: "The server has closed, the client has not: of the server's connection a small socket is left, in FIN-WAIT-2. A SYN \
-            in the client's name gets RST+ACK from it, with sequence number 0, as a closed port would send. The client, whose \
-            connection is in CLOSE-WAIT, ignores that: 0 is not what it expects.",
-    elsewhere: "Not measured elsewhere.",
-    advice: "A RST whose sequence number is 0 answers a SYN. On a connection that is there it does nothing.",
+    title: "a SYN to a closed socket in FIN-WAIT-2: RST+ACK, which the client ignores",
+    story: "The server has closed, the client has not: the server's kernel keeps only a small timewait socket, in \
+            FIN-WAIT-2. It replies to a SYN in the client's name with RST+ACK and sequence number 0, as a closed port \
+            would. The client's connection is in CLOSE-WAIT. It ignores the RST, because 0 is not the sequence number \
+            that it expects.",
+    elsewhere: "Not measured on other systems.",
+    advice: "An RST with sequence number 0 replies to a segment without ACK, usually a SYN. It does not reset an \
+             established connection.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -491,12 +509,12 @@ const NOBODY: Scenario = Scenario {
 pub(super) const SYN_SENT_BAD_ACK: Scenario = Scenario {
     id: "syn-sent-bad-ack",
     title: "in SYN-SENT, an ACK of something else: RST, and connect goes on",
-    story: "The client has sent its SYN. An ACK comes in of a number that it has never sent, as from a server that still has an \
-            old connection with these ports. The client answers with RST, to clear that one, and goes on connecting: the right \
-            SYN-ACK is taken.",
+    story: "The client has sent its SYN. An ACK arrives for a number that the client never sent, as from a server \
+            that still has an old connection on these ports. The client replies with an RST, which ends the old \
+            connection, and continues to connect: it accepts the right SYN-ACK.",
     elsewhere: "RFC 9293, 3.5.1, figures 8 and 9.",
-    advice: "A RST from the client in the middle of a handshake that then succeeds: a leftover of an old connection at the \
-             server. It heals by itself.",
+    advice: "An RST from the client in the middle of a handshake that then succeeds: the server still had an old \
+             connection. There is nothing to fix.",
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
@@ -525,10 +543,10 @@ pub(super) const SYN_SENT_BAD_ACK: Scenario = Scenario {
 pub(super) const SYN_SENT_BAD_ECHO: Scenario = Scenario {
     id: "syn-sent-bad-timestamp",
     title: "a SYN-ACK that echoes a timestamp never sent: RST, and connect goes on",
-    story: "A SYN-ACK acknowledges the client's SYN but echoes a timestamp that the client has not sent. It cannot be an answer to \
-            this SYN: the client answers with RST and goes on connecting.",
+    story: "A SYN-ACK acknowledges the client's SYN but echoes a timestamp that the client never sent. It cannot be a \
+            reply to this SYN: the client replies with an RST and continues to connect.",
     elsewhere: "Linux only, as far as is known.",
-    advice: "`nstat -az TcpExtPAWSActive`: a middlebox that rewrites timestamps on one way only.",
+    advice: "If `nstat -az TcpExtPAWSActive` grows, a middlebox rewrites timestamps in one direction only.",
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
@@ -555,13 +573,13 @@ pub(super) const SYN_SENT_BAD_ECHO: Scenario = Scenario {
 /// Forged RSTs in SYN-SENT: `tcp_rcv_synsent_state_process()` accepts only one that acknowledges the SYN.
 pub(super) const SYN_SENT_RST: Scenario = Scenario {
     id: "syn-sent-blind-rst",
-    title: "in SYN-SENT only a RST that acknowledges the SYN counts",
-    story: "Three forged RSTs meet a client in SYN-SENT: one without ACK, one that acknowledges something else, one that \
-            acknowledges the SYN. The first two are ignored. The third is believed, whatever its sequence number: \
-            ECONNREFUSED, from a host that was never asked.",
+    title: "in SYN-SENT, only an RST that acknowledges the SYN is accepted",
+    story: "Three forged RSTs reach a client in SYN-SENT: one without ACK, one that acknowledges something else, and \
+            one that acknowledges the SYN. The client ignores the first two. It accepts the third, whatever its \
+            sequence number: ECONNREFUSED, although the server has sent nothing.",
     elsewhere: "RFC 9293, 3.10.7.3.",
-    advice: "Whoever can see the SYN can refuse the connection. ECONNREFUSED while the server's kernel has sent nothing: \
-             capture at both ends.",
+    advice: "Anyone who can see the SYN can refuse the connection. If connect() fails with ECONNREFUSED but the \
+             server's kernel has sent no RST, capture at both ends.",
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
@@ -587,12 +605,13 @@ pub(super) const SYN_SENT_RST: Scenario = Scenario {
 /// Close while connecting: the late SYN-ACK triggers an RST, because `tcp_close()` in SYN-SENT leaves no state.
 pub(super) const SYN_SENT_CLOSE: Scenario = Scenario {
     id: "syn-sent-close",
-    title: "close while connecting; the late SYN-ACK draws RST",
-    story: "The client gives up connecting and closes. Nothing is sent to say so. When the SYN-ACK comes after all, the client's \
-            kernel has no socket for it and answers with RST: the server, which had counted on a connection, is rid of it.",
-    elsewhere: "The same everywhere.",
-    advice: "RSTs that answer SYN-ACKs are clients whose patience is shorter than the way back. Servers see them as requests \
-             that come to nothing, not as errors.",
+    title: "close while connecting; the late SYN-ACK triggers an RST",
+    story: "The client gives up connecting and closes, which sends nothing. When the SYN-ACK arrives, the client's \
+            kernel has no socket for it and replies with an RST, so that the server can drop the connection.",
+    elsewhere: "All systems do this.",
+    advice: "RSTs in reply to SYN-ACKs come from clients whose timeout is shorter than the round trip, or from hosts \
+             that sent no SYN because their address was spoofed. The server's application does not see them as \
+             errors.",
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
@@ -616,12 +635,13 @@ pub(super) const SYN_SENT_CLOSE: Scenario = Scenario {
 /// `tcp_reset()` runs in ESTABLISHED, so `connect` and `SO_ERROR` report `ECONNRESET`, not `ECONNREFUSED`.
 pub(super) const ESTABLISHED_THEN_RESET: Scenario = Scenario {
     id: "connect-established-then-reset",
-    title: "connected and reset before anybody looks: ECONNRESET from connecting",
-    story: "The client connects without waiting. The SYN-ACK comes, and a RST right after it, before the client looks. It was \
-            connected for a moment, so the error is ECONNRESET and not ECONNREFUSED; SO_ERROR is where it shows.",
-    elsewhere: "The same errno elsewhere.",
-    advice: "\"Connection reset by peer\" while connecting: the server accepted and aborted at once, a full proxy or a limit on \
-             connections most likely. A closed port would have said ECONNREFUSED.",
+    title: "connected and reset before the next call: connecting fails with ECONNRESET",
+    story: "The client connects without waiting. The SYN-ACK arrives, and an RST right after it, before the client \
+            makes another call. The connection was established for a moment, so the error is ECONNRESET and not \
+            ECONNREFUSED; here SO_ERROR reports it.",
+    elsewhere: "Other systems report the same error.",
+    advice: "\"Connection reset by peer\" while connecting: the server accepted the connection and aborted it at \
+             once, most likely a full proxy or a connection limit. A closed port gives ECONNREFUSED.",
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
@@ -644,11 +664,12 @@ pub(super) const ESTABLISHED_THEN_RESET: Scenario = Scenario {
 /// `tcp_reset()` runs on a socket in SYN-RECEIVED; the BSDs return `ECONNREFUSED`.
 pub(super) const SIMULTANEOUS_OPEN: Scenario = Scenario {
     id: "simultaneous-open-rst",
-    title: "SYNs cross, then a RST: ECONNRESET",
-    story: "While the client connects, a SYN comes from the very address that it connects to: both open at once, and the client \
-            answers with SYN-ACK. A RST ends that. The client was neither refused nor connected; Linux says ECONNRESET.",
-    elsewhere: "The BSDs say ECONNREFUSED in SYN-RECEIVED.",
-    advice: "Hole punching for peer-to-peer connections opens like this on purpose.",
+    title: "SYNs cross, then an RST: ECONNRESET",
+    story: "While the client connects, a SYN arrives from the address that it connects to: both ends open at once, \
+            and the client replies with a SYN-ACK. An RST ends the attempt. The client was neither refused nor \
+            connected; Linux reports ECONNRESET.",
+    elsewhere: "The BSDs report ECONNREFUSED in SYN-RECEIVED.",
+    advice: "Hole punching for peer-to-peer connections opens them like this on purpose.",
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
@@ -681,10 +702,10 @@ const NOBODYS: Scenario = Scenario {
 pub(super) const SYN_RECV_BAD_ACK: Scenario = Scenario {
     id: "syn-received-bad-ack",
     title: "a wrong ACK to the SYN-ACK: RST, and the request stays",
-    story: "A SYN has been answered; the ACK that comes acknowledges something else. It is answered with RST by the listener, and \
-            the request is kept: when the right ACK comes, the connection is accepted.",
+    story: "The server has replied to a SYN; then an ACK arrives that acknowledges something else. The listener \
+            replies with an RST and keeps the request: when the right ACK arrives, the connection is accepted.",
     elsewhere: "RFC 9293, 3.10.7.4: SYN-RECEIVED.",
-    advice: "Somebody who sends ACKs without having seen the SYN-ACK: spoofed addresses.",
+    advice: "Somebody sends ACKs without having seen the SYN-ACK: spoofed addresses.",
     steps: &[
         inject(Forged::new(C, SYN)),
         Step::Await(Awaited::AnswerFrom(S)),
@@ -703,12 +724,12 @@ pub(super) const SYN_RECV_BAD_ACK: Scenario = Scenario {
 /// (`EmbryonicRsts`).
 pub(super) const SYN_RECV_SYN: Scenario = Scenario {
     id: "syn-received-second-syn",
-    title: "another SYN in SYN-RECEIVED: RST+ACK, and the request is gone",
-    story: "A SYN has been answered, and another one comes with the same ports and another number within the window. The \
-            listener answers with RST and forgets the request: the ACK to its SYN-ACK comes too late, and is answered with RST as \
-            well.",
-    elsewhere: "RFC 9293 would return to LISTEN as well.",
-    advice: "EmbryonicRsts counts these. Clients that use the same port again at once, or spoofed SYNs.",
+    title: "another SYN in SYN-RECEIVED: RST+ACK, and the request is dropped",
+    story: "The server has replied to a SYN; then another SYN arrives from the same port, with a different sequence \
+            number within the window. The listener replies with RST+ACK and drops the request. The ACK of its SYN-ACK \
+            arrives too late, and the listener replies to it with an RST as well.",
+    elsewhere: "By RFC 9293 the connection returns to LISTEN as well.",
+    advice: "EmbryonicRsts counts these: clients that use the same port again at once, or spoofed SYNs.",
     steps: &[
         inject(Forged::new(C, SYN)),
         Step::Await(Awaited::AnswerFrom(S)),
@@ -733,10 +754,10 @@ pub(super) const SYN_RECV_SYN: Scenario = Scenario {
 /// Exact RST in SYN-RECEIVED: `tcp_check_req()` drops the request (`EmbryonicRsts`), and no call reports an error.
 pub(super) const SYN_RECV_RST: Scenario = Scenario {
     id: "syn-received-rst",
-    title: "an exact RST in SYN-RECEIVED: the request is gone, nobody is told",
-    story: "A SYN has been answered; a RST with the right number follows. The request is dropped and no application learns of \
-            it. The ACK that comes too late finds only the listener, and is answered with RST.",
-    elsewhere: "RFC 9293: back to LISTEN.",
+    title: "an exact RST in SYN-RECEIVED: the request is dropped, no call fails",
+    story: "The server has replied to a SYN; then an RST with the right sequence number arrives. The kernel drops the \
+            request, and no application notices. The late ACK finds only the listener, which replies with an RST.",
+    elsewhere: "RFC 9293: the connection returns to LISTEN.",
     advice: "Half-open scans look like this: SYN, SYN-ACK, RST. Only EmbryonicRsts and AttemptFails count them.",
     steps: &[
         inject(Forged::new(C, SYN)),
@@ -760,9 +781,10 @@ pub(super) const SYN_RECV_RST_INEXACT: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::Without(&history::SYN_RECEIVED_CHALLENGE),
         is: &Scenario {
-            title: "a RST in SYN-RECEIVED that is not exact: the request is gone",
-            story: "As syn-received-rst, with a number within the window that is not the next: this kernel believes it all the same and \
-                    drops the request (CVE-2026-68118). The ACK that comes too late finds only the listener.",
+            title: "an RST in SYN-RECEIVED that is not exact: the request is dropped",
+            story: "Like syn-received-rst, but the sequence number is in the window and is not the next one: this \
+                    kernel accepts the RST anyway and drops the request (CVE-2026-68118). The late ACK finds only the \
+                    listener.",
             steps: &[
                 inject(Forged::new(C, SYN)),
                 Step::Await(Awaited::AnswerFrom(S)),
@@ -785,12 +807,12 @@ pub(super) const SYN_RECV_RST_INEXACT: Scenario = Scenario {
 /// Form of [`SYN_RECV_RST_INEXACT`] on current kernels.
 const INEXACT_RST: Scenario = Scenario {
     id: "syn-received-rst-inexact",
-    title: "a RST in SYN-RECEIVED that is not exact: challenged, the request stays",
-    story: "As syn-received-rst, with a number within the window that is not the next: the kernel asks back with an ACK and keeps \
-            the request. Kernels without the fix of 2026 (CVE-2026-68118) dropped it, so that anybody could keep a client from \
-            connecting.",
+    title: "an RST in SYN-RECEIVED that is not exact: a challenge ACK, the request stays",
+    story: "Like syn-received-rst, but the sequence number is in the window and is not the next one: the kernel \
+            replies with a challenge ACK and keeps the request. Kernels without the fix of 2026 (CVE-2026-68118) drop \
+            the request, so anybody can keep a client from connecting.",
     elsewhere: "RFC 5961, 3.2.",
-    advice: "See that your kernel has the fix: 6.1.192, 6.12.117, 6.18.44, 7.3.4 and later have it.",
+    advice: "Check that your kernel has the fix: 6.1.192, 6.12.117, 6.18.44, 7.3.4 and later have it.",
     steps: &[
         inject(Forged::new(C, SYN)),
         Step::Await(Awaited::AnswerFrom(S)),
@@ -813,9 +835,9 @@ pub(super) const CLOSE_REPEATED: Scenario = Scenario {
         on: On::Without(&history::CLOSE_LOOKS_AT_COPIED),
         is: &Scenario {
             title: "close with nothing unread, but a repeated byte in the queue: RST",
-            story: "The server has read the byte that came. The client, who does not know that it arrived, sends it again, together \
-                    with its FIN, and the server's kernel keeps that in the queue for the sake of the FIN. The server closes: this \
-                    kernel counts the byte as unread and sends RST instead of FIN.",
+            story: "The server has read the byte that arrived. The client does not know that the byte arrived and \
+                    sends it again, together with its FIN. The server's kernel queues this segment because of the \
+                    FIN. The server closes: this kernel counts the byte as unread and sends an RST instead of a FIN.",
             resets: &[lost(abort(S, State::SynSent, "TCP_ABORT_ON_CLOSE"))],
             counters: &[("OutRsts", 1), ("EstabResets", 1), ("TCPAbortOnClose", 1)],
             ..REPEATED
@@ -828,12 +850,13 @@ pub(super) const CLOSE_REPEATED: Scenario = Scenario {
 const REPEATED: Scenario = Scenario {
     id: "close-repeated-data",
     title: "close with nothing unread, but a repeated byte in the queue: FIN",
-    story: "The server has read the byte that came. The client, who does not know that it arrived, sends it again, together with its \
-            FIN, and the server's kernel keeps that in the queue for the sake of the FIN. The server closes. Nothing is unread, so \
-            its kernel sends FIN; until 2025 Linux counted the repeated byte and sent RST.",
-    elsewhere: "RFC 2525, 2.17, asks for RST where data is lost, and here none is.",
-    advice: "A rare RST at the end of connections that both sides had finished with, over links that lose ACKs: update the kernel \
-             of the end that sends it (6.18, 6.17.3, 6.12.53, 6.1.156, 5.10.246).",
+    story: "The server has read the byte that arrived. The client does not know that the byte arrived and sends it \
+            again, together with its FIN. The server's kernel queues this segment because of the FIN. The server \
+            closes. Nothing is unread, so its kernel sends a FIN; until 2025 Linux counted the repeated byte as \
+            unread and sent an RST.",
+    elsewhere: "RFC 2525, 2.17, asks for an RST if data is lost; here no data is lost.",
+    advice: "If finished connections occasionally end with an RST, over links that lose ACKs, update the kernel of \
+             the end that sends the RST (6.18, 6.17.3, 6.12.53, 6.1.156, 5.10.246).",
     steps: &[
         inject(Forged::new(C, SYN)),
         Step::Await(Awaited::AnswerFrom(S)),
@@ -855,11 +878,11 @@ const REPEATED: Scenario = Scenario {
 /// `cookie_v4_check()` does not recognize the acknowledged number and counts `SyncookiesFailed`.
 pub(super) const SYN_COOKIE_BAD: Scenario = Scenario {
     id: "syn-cookie-bad-ack",
-    title: "SYN cookies: an ACK of a number that is no cookie draws RST",
-    story: "With SYN cookies the server keeps nothing of a SYN: what it needs is in the sequence number of its SYN-ACK. An ACK of \
-            another number is no answer to any SYN-ACK of its, and is answered with RST.",
-    elsewhere: "SYN cookies are on the BSDs as well.",
-    advice: "SyncookiesFailed that grows without a flood: ACKs that come after the cookie's minute or two.",
+    title: "SYN cookies: an ACK without a valid cookie triggers an RST",
+    story: "With SYN cookies the server keeps no state for a SYN: what it needs is in the sequence number of its \
+            SYN-ACK. An ACK of another number does not match any SYN-ACK, and the listener replies with an RST.",
+    elsewhere: "The BSDs have SYN cookies as well.",
+    advice: "If SyncookiesFailed grows without a flood, ACKs arrive after the cookie has expired (a minute or two).",
     sysctls: &[("tcp_syncookies", "2")],
     target: Target::OwnListener(Listening::USUAL),
     steps: &[
@@ -873,7 +896,7 @@ pub(super) const SYN_COOKIE_BAD: Scenario = Scenario {
     ..NOBODYS
 };
 
-// Connections that TCP Fast Open has handed out before their handshake is complete.
+// Connections that TCP Fast Open lets a server accept before the handshake is complete.
 
 /// Defaults of a scenario with a listener that accepts data with the SYN and a client without a socket.
 const FAST: Scenario = Scenario {
@@ -892,12 +915,12 @@ const FAST: Scenario = Scenario {
 /// The segment meets a socket in SYN-RECEIVED in `tcp_rcv_state_process()`.
 pub(super) const FAST_OPEN_BAD_ACK: Scenario = Scenario {
     id: "fast-open-bad-ack",
-    title: "TCP Fast Open: a wrong ACK draws RST, and the connection survives",
-    story: "With TCP Fast Open the server accepts and reads what came with the SYN before the handshake is through. An ACK of more \
-            than the SYN-ACK then draws RST, as always in SYN-RECEIVED; the connection, handed out already, survives, and the \
-            right ACK completes it.",
-    elsewhere: "Not measured elsewhere.",
-    advice: "A RST from a server whose connection goes on working: the two ends disagreed for a moment only.",
+    title: "TCP Fast Open: a wrong ACK triggers an RST, and the connection survives",
+    story: "With TCP Fast Open, the server accepts the connection and reads the data of the SYN before the handshake \
+            is complete. An ACK of more than the SYN-ACK triggers an RST, as always in SYN-RECEIVED; the accepted \
+            connection survives, and the right ACK completes it.",
+    elsewhere: "Not measured on other systems.",
+    advice: "If a server sends an RST and its connection still works, the RST was the reply to one wrong ACK.",
     steps: &[
         inject(Forged::new(C, SYN).with(1)),
         server(Op::Accept, returns(0)),
@@ -921,10 +944,10 @@ pub(super) const FAST_OPEN_BAD_ACK: Scenario = Scenario {
 /// Variant of [`FAST_OPEN_BAD_ACK`] with an old ACK: `TCP_TOO_OLD_ACK`.
 pub(super) const FAST_OPEN_OLD_ACK: Scenario = Scenario {
     id: "fast-open-old-ack",
-    title: "TCP Fast Open: an ACK of long ago draws RST, and the connection survives",
-    story: "As fast-open-bad-ack, with an ACK of a number from before the SYN-ACK.",
-    elsewhere: "Not measured elsewhere.",
-    advice: "As fast-open-bad-ack.",
+    title: "TCP Fast Open: an old ACK triggers an RST, and the connection survives",
+    story: "Like fast-open-bad-ack, with an ACK of a number from long before the SYN-ACK.",
+    elsewhere: "Not measured on other systems.",
+    advice: "See fast-open-bad-ack.",
     steps: &[
         inject(Forged::new(C, SYN).with(1)),
         server(Op::Accept, returns(0)),
@@ -950,11 +973,13 @@ pub(super) const FAST_OPEN_OLD_ACK: Scenario = Scenario {
 /// `tcp_check_req()` calls `tcp_reset()` on the child socket, in SYN-RECEIVED.
 pub(super) const FAST_OPEN_RST: Scenario = Scenario {
     id: "fast-open-rst",
-    title: "TCP Fast Open: a RST before the handshake is through: ECONNRESET",
-    story: "As fast-open-bad-ack, with an exact RST: the server, which has accepted the connection, is reset in SYN-RECEIVED. \
-            Unlike a request, which is forgotten in silence, there is somebody to be told: ECONNRESET.",
-    elsewhere: "Not measured elsewhere.",
-    advice: "With TCP Fast Open the first read may succeed and the second say ECONNRESET though the client never was connected.",
+    title: "TCP Fast Open: an RST before the handshake is complete: ECONNRESET",
+    story: "Like fast-open-bad-ack, but with an exact RST: the accepted connection is reset in SYN-RECEIVED. A \
+            request would be dropped silently; here the server has a socket, and its next read() fails with \
+            ECONNRESET.",
+    elsewhere: "Not measured on other systems.",
+    advice: "With TCP Fast Open the first read can succeed and the second fail with ECONNRESET although the handshake \
+             was never completed.",
     steps: &[
         inject(Forged::new(C, SYN).with(1)),
         server(Op::Accept, returns(0)),
@@ -973,11 +998,11 @@ pub(super) const FAST_OPEN_RST: Scenario = Scenario {
 /// Second SYN to a Fast Open connection: `tcp_check_req()` answers with an RST (`INVALID_SYN`), and the child survives.
 pub(super) const FAST_OPEN_SYN: Scenario = Scenario {
     id: "fast-open-second-syn",
-    title: "TCP Fast Open: another SYN draws RST, and the connection survives",
-    story: "As fast-open-bad-ack, with another SYN within the window: RST+ACK, and the connection survives, where a mere request \
-            would be dropped.",
-    elsewhere: "Not measured elsewhere.",
-    advice: "As fast-open-bad-ack.",
+    title: "TCP Fast Open: another SYN triggers an RST, and the connection survives",
+    story: "Like fast-open-bad-ack, but with another SYN within the window: the kernel replies with RST+ACK, and the \
+            connection survives. A request without Fast Open would be dropped.",
+    elsewhere: "Not measured on other systems.",
+    advice: "See fast-open-bad-ack.",
     steps: &[
         inject(Forged::new(C, SYN).with(1)),
         server(Op::Accept, returns(0)),
@@ -1003,11 +1028,11 @@ pub(super) const FAST_OPEN_SYN: Scenario = Scenario {
 /// `__tcp_close()` runs in SYN-RECEIVED; the reason is `TCP_ABORT_ON_CLOSE`.
 pub(super) const FAST_OPEN_CLOSE: Scenario = Scenario {
     id: "fast-open-close-unread-early",
-    title: "TCP Fast Open: close with the SYN's data unread, before the handshake is through: RST",
-    story: "The server accepts a connection whose SYN brought data, reads none of it and closes, all before the client's ACK has \
-            come: RST out of SYN-RECEIVED.",
-    elsewhere: "Not measured elsewhere.",
-    advice: "As close-unread-data: read what is there before closing.",
+    title: "TCP Fast Open: close with the SYN's data unread, before the handshake is complete: RST",
+    story: "The server accepts a connection whose SYN carried data, reads none of the data and closes, before the \
+            client's ACK arrives: its kernel sends an RST from SYN-RECEIVED.",
+    elsewhere: "Not measured on other systems.",
+    advice: "See close-unread-data: read the received data before closing.",
     steps: &[
         inject(Forged::new(C, SYN).with(2)),
         server(Op::Accept, returns(0)),
@@ -1023,11 +1048,12 @@ pub(super) const FAST_OPEN_CLOSE: Scenario = Scenario {
 pub(super) const MPTCP_JOIN: Scenario = Scenario {
     id: "mptcp-join-bad-token",
     topic: Topic::Blind,
-    title: "Multipath TCP: a SYN that joins a connection which is not there: RST+ACK",
-    story: "A SYN to a Multipath TCP listener asks to join a connection, by a token that names none. It is answered with RST+ACK \
-            that says why in an option (MP_TCPRST).",
+    title: "Multipath TCP: a SYN joins an unknown connection: RST+ACK",
+    story: "A SYN to a Multipath TCP listener asks to join a connection, with a token that belongs to no connection. \
+            The listener replies with RST+ACK, and an option of the RST (MP_TCPRST) gives the reason.",
     elsewhere: "RFC 8684, 3.2 and 3.6.",
-    advice: "After a restart of the server its clients' joins come to nothing like this: they have to connect anew.",
+    advice: "After a restart of the server, the joins of its clients fail like this: the clients have to connect \
+             again.",
     raw: Some(C),
     target: Target::OwnListener(Listening::USUAL),
     multipath: true,
@@ -1053,13 +1079,13 @@ pub(super) const MPTCP_JOIN: Scenario = Scenario {
 /// Defines a scenario of a stray segment that is answered: RFC 9293, 3.10.7.1 (CLOSED) and 3.10.7.2 (LISTEN).
 macro_rules! stray {
     ($name:ident, $id:literal, $target:expr, $title:literal, $flags:expr, $state:expr, $answer:ident, $sender:expr, $reason:literal) => {
-        #[doc = concat!("`", $id, "`: RFC 9293, 3.10.7.1 and 3.10.7.2; the reset is its answer.")]
+        #[doc = concat!("`", $id, "`: RFC 9293, 3.10.7.1 and 3.10.7.2: an RST replies to the segment.")]
         pub(super) const $name: Scenario = Scenario {
             id: $id,
             topic: Topic::Blind,
             title: $title,
             story: STRAY_STORY,
-            elsewhere: "RFC 9293, 3.10.7.1 and 3.10.7.2: the same everywhere, where no firewall drops what belongs to nothing.",
+            elsewhere: "All systems do this (RFC 9293, 3.10.7.1 and 3.10.7.2), unless a firewall drops such segments.",
             advice: STRAY_ADVICE,
             raw: Some(C),
             target: $target,
@@ -1075,18 +1101,19 @@ macro_rules! stray {
     };
 }
 
-const STRAY_STORY: &str = "A segment comes in that belongs to no connection. If it has ACK, the answer is RST alone whose \
-     sequence number is what it acknowledged; if not, RST+ACK with sequence number 0 that acknowledges it. A listener answers \
-     itself, with reason TCP_FLAGS, and only what has ACK; where nobody listens the kernel does, with reason NO_SOCKET.";
+const STRAY_STORY: &str = "A segment arrives that belongs to no connection. If it has ACK, the reply is an RST \
+     without ACK, whose sequence number is the acknowledged number; if not, the reply is RST+ACK with sequence number \
+     0, which acknowledges the segment. A listener replies only to segments with ACK, with reason TCP_FLAGS. Without \
+     a listener the kernel itself replies, with reason NO_SOCKET.";
 
-const STRAY_ADVICE: &str = "A host that was restarted, a NAT that has forgotten, or a scan: the form of the RST tells what was sent, \
-     the kernel's reason whether somebody listens.";
+const STRAY_ADVICE: &str = "The host was restarted, a NAT has lost its state, or somebody scans. The form of the RST \
+     shows what was sent; the kernel's reason shows whether a listener exists.";
 
 stray!(
     STRAY_ACK_LISTENER,
     "stray-ack-listener",
     Target::Listener,
-    "an ACK out of nowhere to a listener: RST from the listener",
+    "an unsolicited ACK to a listener: RST from the listener",
     ACK,
     State::Closed,
     answer,
@@ -1097,7 +1124,7 @@ stray!(
     STRAY_SYN_ACK_LISTENER,
     "stray-syn-ack-listener",
     Target::Listener,
-    "a SYN-ACK out of nowhere to a listener: RST from the listener",
+    "an unsolicited SYN-ACK to a listener: RST from the listener",
     SYN_ACK,
     State::SynReceived,
     answer,
@@ -1108,7 +1135,7 @@ stray!(
     STRAY_FIN_ACK_LISTENER,
     "stray-fin-ack-listener",
     Target::Listener,
-    "a FIN out of nowhere to a listener: RST from the listener",
+    "an unsolicited FIN to a listener: RST from the listener",
     FIN_ACK,
     State::Closed,
     answer,
@@ -1119,7 +1146,7 @@ stray!(
     STRAY_ACK_CLOSED,
     "stray-ack-closed-port",
     Target::ClosedPort,
-    "an ACK out of nowhere to a closed port: RST from the kernel",
+    "an unsolicited ACK to a closed port: RST from the kernel",
     ACK,
     State::Closed,
     answer,
@@ -1130,7 +1157,7 @@ stray!(
     STRAY_SYN_ACK_CLOSED,
     "stray-syn-ack-closed-port",
     Target::ClosedPort,
-    "a SYN-ACK out of nowhere to a closed port: RST from the kernel",
+    "an unsolicited SYN-ACK to a closed port: RST from the kernel",
     SYN_ACK,
     State::SynReceived,
     answer,
@@ -1141,7 +1168,7 @@ stray!(
     STRAY_DATA_CLOSED,
     "stray-data-closed-port",
     Target::ClosedPort,
-    "data out of nowhere to a closed port: RST from the kernel",
+    "unsolicited data to a closed port: RST from the kernel",
     DATA,
     State::Closed,
     answer,
@@ -1163,7 +1190,7 @@ stray!(
     STRAY_NULL_CLOSED,
     "stray-null-closed-port",
     Target::ClosedPort,
-    "a segment without any flag to a closed port: RST+ACK from the kernel",
+    "a segment without flags to a closed port: RST+ACK from the kernel",
     Flags(0),
     State::Closed,
     answer_without_ack,
@@ -1171,17 +1198,18 @@ stray!(
     "NO_SOCKET"
 );
 
-/// Stray FIN, bare segment and RST to a listener: no answer.
+/// Stray FIN, segment without flags, and RST to a listener: no answer.
 ///
 /// `tcp_v4_do_rcv()` of a listener drops a segment without SYN and ACK, and any RST (RFC 9293, 3.10.7.2).
 pub(super) const STRAY_SILENT_LISTENER: Scenario = Scenario {
     id: "stray-silent-listener",
     topic: Topic::Blind,
-    title: "a FIN, a bare segment and a RST to a listener: no answer",
-    story: "A listener answers what has ACK. A FIN without ACK, a segment without any flag, a RST and a SYN with FIN are dropped in \
-            silence. Then an ACK shows that it is still there: RST.",
-    elsewhere: "Older systems answered some of these, which port scanners use to tell systems apart.",
-    advice: "A scan that tells open from closed ports by who stays silent (nmap -sF, -sN).",
+    title: "a FIN, a segment without flags and an RST to a listener: no reply",
+    story: "A listener sends an RST only in reply to a segment with ACK. It drops silently a FIN without ACK, a \
+            segment without flags, an RST, and a SYN with RST. The ACK at the end triggers an RST, which shows that \
+            the listener still exists.",
+    elsewhere: "Older systems replied to some of these segments; port scanners identify systems by the difference.",
+    advice: "A scan that finds open ports by their silence (nmap -sF, -sN).",
     raw: Some(C),
     extent: Extent::Strays,
     steps: &[
@@ -1206,10 +1234,11 @@ pub(super) const STRAY_SILENT_LISTENER: Scenario = Scenario {
 pub(super) const STRAY_RST_CLOSED: Scenario = Scenario {
     id: "stray-rst-closed-port",
     topic: Topic::Blind,
-    title: "a RST to a closed port: no answer",
-    story: "A RST never draws a RST, or two hosts could go on for ever. Then an ACK shows that the port is closed: RST.",
-    elsewhere: "The same everywhere.",
-    advice: "Whoever answers RST with RST is no TCP.",
+    title: "an RST to a closed port: no reply",
+    story: "An RST never triggers an RST, or two hosts could reply to each other for ever. The ACK at the end \
+            triggers an RST, which shows that the port is closed.",
+    elsewhere: "All systems do this.",
+    advice: "A host that replies to an RST with an RST violates RFC 9293 (3.10.7.1).",
     raw: Some(C),
     target: Target::ClosedPort,
     extent: Extent::Strays,
