@@ -18,13 +18,14 @@ const REJECTED: ExpectedReset =
 pub(super) const CONNECT_RESET: Scenario = Scenario {
     id: "connect-firewall-reset",
     topic: Topic::Firewall,
-    title: "a firewall answers the SYN with RST: ECONNREFUSED, and the kernel knows of none",
-    story: "The server listens, but a firewall rule on its host (`reject with tcp reset`) answers the client's SYN before TCP \
-            sees it. On the wire the RST is byte for byte what the kernel sends from a closed port. What tells them apart is \
-            that the kernel says nothing: no tcp_send_reset in its trace, and OutRsts has not moved.",
+    title: "a firewall replies to the SYN with an RST: ECONNREFUSED, and the kernel sent none",
+    story: "The server listens, but a firewall rule on its host (`reject with tcp reset`) replies to the client's SYN \
+            before TCP sees it. On the wire the RST is byte for byte the one that the kernel sends from a closed \
+            port. The difference shows in the kernel: no tcp_send_reset in its trace, and OutRsts is unchanged.",
     elsewhere: "pf's `block return-rst` does the same.",
-    advice: "A port that `ss -ltn` shows, and that refuses: look at OutRsts (`nstat -az TcpOutRsts`) while a client tries. If it \
-             does not move on the server, something in between answers; `nft list ruleset` shows rules with counters.",
+    advice: "If `ss -ltn` shows a listener and the port refuses, watch OutRsts (`nstat -az TcpOutRsts`) while a \
+             client connects. If it does not increase on the server, a firewall on the server or on the path replies; \
+             `nft list ruleset` shows rules with counters.",
     target: Target::Firewalled(Rule::RejectWithReset),
     steps: &[
         client(Op::Connect, told_of_reset(Errno::ECONNREFUSED, 0)),
@@ -43,13 +44,13 @@ pub(super) const CONNECT_RESET: Scenario = Scenario {
 pub(super) const CONNECT_DROPPED: Scenario = Scenario {
     id: "connect-firewall-drop",
     topic: Topic::Firewall,
-    title: "a firewall drops the SYN as it comes in: ETIMEDOUT",
-    story: "The server listens, and a firewall rule on its host drops the client's SYN. A capture on that host shows the SYN all \
-            the same, since it is taken before the firewall; the listener sees nothing, and its counters do not move. The client \
-            sends its SYN again and gives up: ETIMEDOUT.",
-    elsewhere: "The same everywhere; where the tap lies differs (on the BSDs before pf as well).",
-    advice: "A SYN in the server's capture and no answer: a firewall drops it, or the accept queue is full. ListenDrops tells the \
-             second; `nft list ruleset` or a trace (`nft monitor trace`) the first.",
+    title: "a firewall drops the incoming SYN: ETIMEDOUT",
+    story: "The server listens, and a firewall rule on its host drops the client's SYN. A capture on that host still \
+            shows the SYN, because it is taken before the firewall; the listener sees nothing, and its counters do \
+            not change. The client retransmits its SYN and gives up: ETIMEDOUT.",
+    elsewhere: "All systems do this. The capture point differs; on the BSDs it is before pf as well.",
+    advice: "If the server's capture shows a SYN and no reply, a firewall drops it, or the accept queue is full. \
+             ListenDrops shows a full queue; `nft list ruleset` or `nft monitor trace` shows a firewall.",
     target: Target::Firewalled(Rule::DropInput),
     slow: true,
     steps: &[
@@ -72,10 +73,11 @@ pub(super) const CONNECT_OUTPUT_DROPPED: Scenario = Scenario {
     id: "connect-firewall-output-drop",
     topic: Topic::Firewall,
     title: "the client's own firewall drops the SYN: ETIMEDOUT, nothing on the wire",
-    story: "A firewall rule on the client's own host drops what goes out to the server's port. The SYN never gets to the wire, \
-            and TCP does not tell: it tries again and gives up with ETIMEDOUT. sendto() of UDP would have said EPERM.",
+    story: "A firewall rule on the client's own host drops packets to the server's port. The SYN never reaches the \
+            wire, and TCP reports no error: it retries and gives up with ETIMEDOUT. With UDP, sendto() would have \
+            failed with EPERM.",
     elsewhere: "On FreeBSD connect() fails with EACCES (from memory, not measured).",
-    advice: "A time-out with nothing at all in the client's own capture: look at the client's own output rules.",
+    advice: "If connect() times out and the client's own capture is empty, check the client's output rules.",
     target: Target::Firewalled(Rule::DropOutput),
     extent: Extent::Nothing,
     slow: true,
@@ -100,14 +102,14 @@ const DATA_REJECTED: ExpectedReset = answer(Role::Server, State::Established, Se
 pub(super) const INPUT_RESET: Scenario = Scenario {
     id: "firewall-reset-input",
     topic: Topic::Firewall,
-    title: "the server's own firewall resets a connection in mid-stream, behind the server's back",
-    story: "The connection works; then a firewall rule on the server's own host rejects the client's data with a RST in the \
-            server's name. Captured at both ends the RST leaves the server's host and arrives at the client's, as if the server had \
-            sent it. But its kernel has sent none: no tcp_send_reset, OutRsts still. The server's connection is open, and it has \
-            read nothing.",
+    title: "the server's own firewall resets an established connection; the server's kernel sent no RST",
+    story: "The connection works; then a firewall rule on the server's own host rejects the client's data with an RST \
+            that has the server's address. In captures at both ends the RST leaves the server's host and arrives at \
+            the client's, as if the server had sent it. But its kernel sent none: no tcp_send_reset, OutRsts \
+            unchanged. The server's connection is open, and the server has read nothing.",
     elsewhere: "pf's `return-rst` does the same.",
-    advice: "A RST that leaves the server's interface is no proof that the server sent it: ask its kernel (`nstat -az TcpOutRsts`, the \
-             tracepoint tcp:tcp_send_reset).",
+    advice: "An RST that leaves the server's interface does not prove that the server sent it: check its kernel \
+             (`nstat -az TcpOutRsts`, the tracepoint tcp:tcp_send_reset).",
     network: Network::Link,
     target: Target::Firewalled(Rule::RejectData),
     steps: &[
@@ -132,13 +134,13 @@ pub(super) const FORWARD_RESET: Scenario = Scenario {
     id: "firewall-reset-forward",
     topic: Topic::Firewall,
     title: "a firewall between the hosts resets the client; the server goes on, and is reset by the client",
-    story: "A router between the two hosts rejects the client's data with a RST in the server's name. At the client's end it \
-            arrives; at the server's end there is nothing, not even the data. The client is told ECONNRESET. The server's connection \
-            is open until it writes: the client's kernel, which has no such connection any more, answers that with a RST of its \
-            own.",
-    elsewhere: "Any firewall that rejects, and many that shape or filter traffic.",
-    advice: "Capture at both ends. A RST that arrives and never left was made in between: look for the device whose TTL it bears. \
-             The server then logs a reset by the client, and both blame the other.",
+    story: "A router between the two hosts rejects the client's data with an RST that has the server's address. The \
+            RST arrives at the client; at the server's end neither the RST nor the data is captured. The client gets \
+            ECONNRESET. The server's connection stays open until it writes: the client's kernel, which no longer has \
+            the connection, replies with an RST of its own.",
+    elsewhere: "Any firewall that rejects does this, and many devices that shape or filter traffic.",
+    advice: "Capture at both ends. An RST that arrives but never left was created in between: its TTL shows how far \
+             away that device is. The server then logs a reset by the client, and each side blames the other.",
     network: Network::Routed,
     target: Target::Firewalled(Rule::RejectForwarded),
     steps: &[
@@ -174,13 +176,14 @@ pub(super) const FORWARD_RESET: Scenario = Scenario {
 pub(super) const RESET_LOST: Scenario = Scenario {
     id: "reset-lost",
     topic: Topic::Firewall,
-    title: "the server's RST is lost on the way: the client learns at its next write",
-    story: "The server aborts; its RST leaves its host and is dropped by a router. The client's connection is open as far as it \
-            knows. Only when it writes does an answer come back: the server's listener knows of no connection, and sends a RST \
-            that gets through.",
-    elsewhere: "The same everywhere: a RST is not acknowledged and not sent again.",
-    advice: "A connection that the server says it has reset, and that hangs at the client: captured at both ends the RST is at one \
-             only. Firewalls that drop RSTs, or anything `invalid`, cause this; keepalive heals it.",
+    title: "the server's RST is lost: the client notices at its next write",
+    story: "The server aborts; its RST leaves its host and is dropped by a router. The client still considers the \
+            connection open. Only when it writes is there a reply: the server's listener has no such connection, and \
+            sends an RST that gets through.",
+    elsewhere: "All systems do this: an RST is neither acknowledged nor retransmitted.",
+    advice: "If the server reports that it reset a connection which hangs at the client, capture at both ends: the \
+             RST is at one end only. Firewalls that drop RSTs or `invalid` packets cause this; keepalive ends such \
+             connections.",
     network: Network::Routed,
     target: Target::Firewalled(Rule::DropForwardedAborts),
     steps: &[
@@ -216,13 +219,14 @@ pub(super) const RESET_LOST: Scenario = Scenario {
 pub(super) const RESET_NEVER_LEFT: Scenario = Scenario {
     id: "reset-never-left",
     topic: Topic::Firewall,
-    title: "the server's own firewall drops its RST: the kernel has sent it, the wire has none",
-    story: "The server aborts, and a firewall rule on its own host drops the RST before it gets to the wire. The kernel's trace \
-            tells of a RST that was sent, and OutRsts has moved; the capture, even on that host, shows none, and the client does not \
-            learn of it.",
-    elsewhere: "The same wherever packets are filtered on their way out.",
-    advice: "An event is not a packet: tcp_send_reset says what the kernel wanted, the capture what came of it. If only the first is \
-             there, look at output rules (`nft list ruleset`). TCPAbortFailed (`nstat -az`) tells that a RST could not be sent.",
+    title: "the server's own firewall drops its RST: the kernel sent it, the capture has none",
+    story: "The server aborts, and a firewall rule on its own host drops the RST before it reaches the wire. The \
+            kernel trace shows an RST that was sent, and OutRsts has increased; the capture, even on that host, shows \
+            none, and the client does not notice.",
+    elsewhere: "All systems that filter outgoing packets do this.",
+    advice: "An event is not a packet: tcp_send_reset shows what the kernel tried to send, the capture shows what was \
+             sent. If there is only the event, check output rules (`nft list ruleset`). TCPAbortFailed (`nstat -az`) \
+             counts RSTs that could not be sent.",
     target: Target::Firewalled(Rule::DropResets),
     steps: &[
         client(Op::Connect, returns(0)),
@@ -254,13 +258,14 @@ pub(super) const RESET_NEVER_LEFT: Scenario = Scenario {
 pub(super) const RESET_AHEAD: Scenario = Scenario {
     id: "reset-ahead-of-lost-data",
     topic: Topic::Firewall,
-    title: "the last data is lost, the RST is ahead of it: challenge ACK, and a second RST",
-    story: "The server writes four bytes and aborts. The bytes are lost on the way, the RST arrives: four ahead of what the client \
-            expects next. So it is not believed; the client asks back with an ACK. The server's host, whose socket is gone, answers \
-            that with a second RST, an exact one, and that counts. One close, two RSTs.",
-    elsewhere: "RFC 5961, 3.2, works like this everywhere that it is followed; before, the first RST would have been believed.",
-    advice: "Two RSTs a round trip apart, the first active, the second passive: data was lost just before the end. The client never \
-             gets to see that data.",
+    title: "the last data is lost and the RST arrives: challenge ACK, and a second RST",
+    story: "The server writes four bytes and aborts. The bytes are lost and the RST arrives: its SEQ is four ahead of \
+            what the client expects next. The client does not accept it and sends a challenge ACK. The server's host, \
+            whose socket no longer exists, replies with a second RST whose SEQ is exact, and the client accepts this \
+            one. One close caused two RSTs.",
+    elsewhere: "Systems that follow RFC 5961 (3.2) do this; older ones accept the first RST.",
+    advice: "Two RSTs one round trip apart, the first from an aborting socket, the second in reply to an ACK: data \
+             was lost just before the end. The client never receives that data.",
     network: Network::Routed,
     target: Target::Firewalled(Rule::DropForwardedData),
     steps: &[
@@ -296,13 +301,13 @@ pub(super) const RESET_AHEAD: Scenario = Scenario {
 pub(super) const THIRD_PARTY: Scenario = Scenario {
     id: "third-party-reset",
     topic: Topic::Firewall,
-    title: "a third host forges a RST: at the client's end only, and neither kernel has sent it",
-    story: "A host between the two makes a RST in the server's name, with the exact number, and sends it to the client. The client has \
-            to believe it. At the server's end nothing was sent: the RST arrives where it never left. The server is open, and is \
-            reset by the client's kernel when it writes.",
-    elsewhere: "The same everywhere; censorship by reset rests on it.",
-    advice: "Capture at both ends, or ask the server's kernel: OutRsts still, no tcp_send_reset. The forged RST's window, TTL and IP ID \
-             do not fit the server's other packets.",
+    title: "a third host forges an RST: captured at the client's end only, and neither kernel sent it",
+    story: "A host between the two forges an RST with the server's address and the exact sequence number, and sends \
+            it to the client, which must accept it. At the server's end nothing was sent: the RST arrives but never \
+            left. The server's connection is open until it writes; then the client's kernel resets it.",
+    elsewhere: "All systems do this; it is what reset-based censorship relies on.",
+    advice: "Capture at both ends, or check the server's kernel: OutRsts unchanged, no tcp_send_reset. The window, \
+             TTL and IP ID of a forged RST often do not fit the server's other packets.",
     network: Network::Routed,
     steps: &[
         client(Op::Connect, returns(0)),

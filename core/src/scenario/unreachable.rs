@@ -13,9 +13,9 @@ const fn no_route(errno: Errno) -> Expect {
     Expect::Fails(errno, Cause::NoRoute)
 }
 
-const NO_ROUTE_STORY: &str = "Before the client's kernel sends a SYN it looks for a route. What it finds refuses, so \
-     connect() fails at once, with an error of this host's own: nothing is sent, nobody is asked, no RST and no ICMP has \
-     a part in it. The socket is as it was before.";
+const NO_ROUTE_STORY: &str = "Before the client's kernel sends a SYN, it looks up a route. There is none, or its type \
+                              rejects, so connect() fails at once with a local error: nothing is sent, and no RST or \
+                              ICMP error is received. The socket remains usable.";
 
 /// Connect without a route: `fib_lookup()` finds nothing, `ENETUNREACH`.
 pub(super) const ROUTE_MISSING: Scenario = Scenario {
@@ -23,9 +23,9 @@ pub(super) const ROUTE_MISSING: Scenario = Scenario {
     topic: Topic::Unreachable,
     title: "no route: ENETUNREACH at once, nothing is sent",
     story: NO_ROUTE_STORY,
-    elsewhere: "ENETUNREACH on the BSDs and macOS as well (EHOSTUNREACH in some cases there; from memory).",
-    advice: "An ENETUNREACH that comes at once is local: `ip route get ADDRESS` says what the kernel would do. An address \
-             of a family that has no default route is the usual case.",
+    elsewhere: "The BSDs and macOS report ENETUNREACH as well, or EHOSTUNREACH in some cases (from memory).",
+    advice: "ENETUNREACH at once is a local error: `ip route get ADDRESS` shows the kernel's routing decision. \
+             Usually the address is of a family without a default route.",
     target: Target::NoRoute(Route::Missing),
     extent: Extent::Nothing,
     steps: &[
@@ -42,9 +42,9 @@ pub(super) const ROUTE_UNREACHABLE: Scenario = Scenario {
     topic: Topic::Unreachable,
     title: "a route of type unreachable: EHOSTUNREACH at once",
     story: NO_ROUTE_STORY,
-    elsewhere: "Routes that reject are flags of a route on the BSDs (`route add -reject`), with the same error.",
-    advice: "`ip route get ADDRESS` names the route. VPN software and container networks add such routes so that traffic \
-             does not leak; this is what a client sees then.",
+    elsewhere: "On the BSDs such a route has the flag `-reject` (`route add -reject`) and causes the same error.",
+    advice: "`ip route get ADDRESS` shows the route. VPN software and container networks add such routes to prevent \
+             traffic from leaking.",
     target: Target::NoRoute(Route::Unreachable),
     extent: Extent::Nothing,
     steps: &[
@@ -61,9 +61,9 @@ pub(super) const ROUTE_PROHIBIT: Scenario = Scenario {
     topic: Topic::Unreachable,
     title: "a route of type prohibit: EACCES at once",
     story: NO_ROUTE_STORY,
-    elsewhere: "Linux alone has this type of route.",
-    advice: "EACCES from connect() over IPv4 is a route of type prohibit (`ip route get ADDRESS`), or a security module; \
-             over IPv6 also an ICMPv6 error.",
+    elsewhere: "Only Linux has this type of route.",
+    advice: "EACCES from connect() over IPv4 comes from a route of type prohibit (`ip route get ADDRESS`) or a \
+             security module; over IPv6 an ICMPv6 error can cause it, too.",
     target: Target::NoRoute(Route::Prohibit),
     extent: Extent::Nothing,
     steps: &[
@@ -80,9 +80,9 @@ pub(super) const ROUTE_BLACKHOLE: Scenario = Scenario {
     topic: Topic::Unreachable,
     title: "a route of type blackhole: EINVAL at once",
     story: NO_ROUTE_STORY,
-    elsewhere: "On the BSDs a blackhole route drops in silence, and connect() waits (from memory, not measured).",
-    advice: "A blackhole route drops in silence what is forwarded, but to the host itself it says EINVAL: an odd error from \
-             connect() with good arguments is worth an `ip route get ADDRESS`.",
+    elsewhere: "On the BSDs a blackhole route drops silently, and connect() waits (from memory, not measured).",
+    advice: "A blackhole route drops forwarded packets silently, but on the host itself connect() fails with EINVAL. \
+             For EINVAL with valid arguments, check `ip route get ADDRESS`.",
     target: Target::NoRoute(Route::Blackhole),
     extent: Extent::Nothing,
     steps: &[
@@ -101,13 +101,13 @@ pub(super) const ROUTE_BLACKHOLE: Scenario = Scenario {
 pub(super) const BLACKHOLED: Scenario = Scenario {
     id: "connect-blackholed",
     topic: Topic::Unreachable,
-    title: "nobody hears the SYN: ETIMEDOUT, and no RST",
-    story: "The client's SYN gets to where the server's address is, and is lost there. It is sent again; when TCP_SYNCNT \
-            allows no more, connect() fails with ETIMEDOUT. Nobody has sent a RST or an ICMP error: the error is the \
-            client's own patience.",
-    elsewhere: "The same on the BSDs and macOS, after 75 seconds by default; on Linux after 133. Windows gives up after 21.",
-    advice: "A time-out says that nothing came back, not why. Capture at the server: does the SYN arrive? Does an answer \
-             leave?",
+    title: "the SYN is lost: ETIMEDOUT, and no RST",
+    story: "The client's SYN reaches the server's address and is dropped there without a reply. The client \
+            retransmits it as often as TCP_SYNCNT allows; then connect() fails with ETIMEDOUT. There is no RST and no \
+            ICMP error: the error comes from the client's own timer.",
+    elsewhere: "The BSDs and macOS do the same after 75 seconds by default, Linux after about 130, Windows after 21.",
+    advice: "A timeout shows that nothing came back, not why. Capture at the server: does the SYN arrive? Does a \
+             reply leave?",
     target: Target::Deaf,
     slow: true,
     steps: &[
@@ -129,12 +129,12 @@ pub(super) const BLACKHOLED: Scenario = Scenario {
 pub(super) const USER_TIMEOUT: Scenario = Scenario {
     id: "connect-user-timeout",
     topic: Topic::Unreachable,
-    title: "TCP_USER_TIMEOUT bounds connect: ETIMEDOUT after a second",
-    story: "As connect-blackholed, with TCP_USER_TIMEOUT of half a second. It is looked at when the SYN is due again, which \
-            is after one second: connect() fails with ETIMEDOUT then.",
-    elsewhere: "The option is Linux's own. macOS has TCP_CONNECTIONTIMEOUT.",
-    advice: "TCP_USER_TIMEOUT bounds connect() as well as writes, to the next retransmission, which comes after 1, 3, 7 … \
-             seconds.",
+    title: "TCP_USER_TIMEOUT limits connect: ETIMEDOUT after a second",
+    story: "Like connect-blackholed, with TCP_USER_TIMEOUT of half a second. The kernel checks it when the SYN is due \
+            for retransmission, after one second: then connect() fails with ETIMEDOUT.",
+    elsewhere: "The option is specific to Linux. macOS has TCP_CONNECTIONTIMEOUT.",
+    advice: "TCP_USER_TIMEOUT limits connect() as well as writes, rounded up to the next retransmission, which comes \
+             after 1, 3, 7 … seconds.",
     target: Target::Deaf,
     slow: true,
     steps: &[
