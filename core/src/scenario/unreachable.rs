@@ -153,12 +153,14 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
 // Answers by ICMP. RFC 1122, 4.2.3.9, allows TCP to abort on hard errors in any state and asks it not to abort on soft
 // ones. Linux treats all of them as hard in SYN-SENT, and as soft later.
 
-const ICMP_STORY: &str = "The client waits in connect(). Instead of an answer an ICMP error comes in that quotes its SYN: \
-     somebody on the way, or the server's own host, says that it cannot be delivered. In SYN-SENT the kernel takes every \
-     such error for final: connect() fails at once with the errno that stands for it, and no RST has a part in it.";
+const ICMP_STORY: &str = "The client waits in connect(). Instead of a reply, an ICMP error arrives that quotes its \
+                          SYN: a router, or the server's own host, reports that it cannot be delivered. In SYN-SENT \
+                          the kernel treats such an error as final: connect() fails at once with the errno that the \
+                          error maps to. There is no RST.";
 
-const ICMP_ELSEWHERE: &str = "Most systems only note such an error while they connect, and go on trying (RFC 1122 calls most \
-     of them soft); it shows when connect() times out. Linux fails at once.";
+const ICMP_ELSEWHERE: &str = "Most systems only record such an error while they connect, and keep trying (RFC 1122 \
+                              calls most of them soft); connect() reports it when it times out. On Linux it fails at \
+                              once.";
 
 /// Defines a scenario of a `connect` that fails from an ICMP error: `tcp_v4_err()` and `tcp_v6_err()` call
 /// `tcp_done_with_error()` in SYN-SENT.
@@ -437,10 +439,11 @@ pub(super) const ICMP_IGNORED: Scenario = Scenario {
     id: "connect-icmp-ignored",
     topic: Topic::Unreachable,
     title: "ICMP source quench and the like: connect goes on waiting",
-    story: "Not every ICMP error is one to TCP. A source quench (4/0) that quotes the client's SYN, and a packet that is too \
-            big (ICMPv6 2/0), leave connect() waiting, and no error behind.",
-    elsewhere: "RFC 6633 has deprecated source quench; systems ignore it since long before.",
-    advice: "An ICMP message in the capture is no proof that it caused the error: type and code have to stand for that errno.",
+    story: "TCP does not treat every ICMP message as an error. A source quench (4/0) that quotes the client's SYN, \
+            and ICMPv6 packet too big (2/0), leave connect() waiting and set no error.",
+    elsewhere: "RFC 6633 deprecated source quench; systems had ignored it long before.",
+    advice: "An ICMP message in the capture does not prove that it caused the error: its type and code have to map to \
+             that errno.",
     target: Target::Deaf,
     steps: &[
         client(Op::NonBlocking, returns(0)),
@@ -470,12 +473,13 @@ pub(super) const ICMP_IGNORED: Scenario = Scenario {
 pub(super) const ICMP_BAD_SEQUENCE: Scenario = Scenario {
     id: "connect-icmp-bad-sequence",
     topic: Topic::Unreachable,
-    title: "ICMP that quotes a number nobody sent: ignored",
-    story: "An ICMP error comes in that names the client's connection, but quotes a sequence number that the client has never \
-            sent. Whoever made it has not seen the SYN: it is counted and ignored, and connect() goes on waiting.",
-    elsewhere: "RFC 5927 asks for this check; the BSDs make it as well.",
-    advice: "`nstat -az TcpExtOutOfWindowIcmps` that grows is somebody guessing, or a middlebox that rewrites sequence numbers \
-             and forgets those in ICMP.",
+    title: "ICMP error that quotes a sequence number never sent: ignored",
+    story: "An ICMP error arrives that matches the client's connection, but quotes a sequence number that the client \
+            never sent. Its sender has not seen the SYN: the kernel counts and ignores the error, and connect() goes \
+            on waiting.",
+    elsewhere: "RFC 5927 recommends this check; the BSDs make it as well.",
+    advice: "If `nstat -az TcpExtOutOfWindowIcmps` grows, someone is guessing, or a middlebox rewrites sequence \
+             numbers but not those quoted in ICMP.",
     target: Target::Deaf,
     steps: &[
         client(Op::NonBlocking, returns(0)),
@@ -507,14 +511,15 @@ pub(super) const ICMP_BAD_SEQUENCE: Scenario = Scenario {
 pub(super) const ICMP_REJECT: Scenario = Scenario {
     id: "connect-icmp-reject",
     topic: Topic::Unreachable,
-    title: "this host's firewall rejects by ICMP: ECONNREFUSED, a second late",
-    story: "A firewall rule on the server's own host answers the SYN with ICMP port unreachable. On one host that comes back \
-            while connect() is still sending the SYN and holds the socket, so it is put aside. A second later the SYN is sent \
-            again and draws another, which counts: ECONNREFUSED, a second late. The one that was put aside is still there: \
-            SO_ERROR reports it, though connect() has told of the error already.",
-    elsewhere: "Linux's own way of locking sockets.",
-    advice: "A connection to a local port that is refused after exactly one second: a rule that rejects (`nft list ruleset`), with \
-             ICMP where TCP reset would be faster (`reject with tcp reset`).",
+    title: "this host's firewall rejects with ICMP: ECONNREFUSED, a second late",
+    story: "A firewall rule on the server's own host replies to the SYN with ICMP port unreachable. With both ends on \
+            one host, this error arrives while connect() is still sending the SYN and holds the socket, so the kernel \
+            only records it as a soft error. A second later the SYN is retransmitted and triggers another ICMP error, \
+            which takes effect: ECONNREFUSED, a second late. The recorded error is still set: SO_ERROR reports it, \
+            although connect() has already reported the error.",
+    elsewhere: "This depends on how Linux locks sockets.",
+    advice: "If a connection to a local port is refused after exactly one second, a rule rejects it with ICMP (`nft \
+             list ruleset`); a TCP reset (`reject with tcp reset`) would be faster.",
     target: Target::Firewalled(Rule::RejectWithIcmp),
     timing: Some(Timing::AnsweredWhileSent),
     slow: true,
@@ -546,12 +551,12 @@ const PORT_UNREACHABLE: ExpectedIcmp = ExpectedIcmp {
 pub(super) const ICMP_ESTABLISHED: Scenario = Scenario {
     id: "icmp-established",
     topic: Topic::Unreachable,
-    title: "ICMP on a connection: only SO_ERROR tells, nothing breaks",
-    story: "An ICMP error about a connection that works is noted and nothing else: poll() does not show it, reads and writes \
-            go on. But getsockopt(SO_ERROR) reports ECONNREFUSED, once, of a connection on which nothing is wrong.",
-    elsewhere: "Soft errors are kept on the BSDs as well (t_softerror), and shown when the connection times out.",
-    advice: "Do not close a connection because SO_ERROR is not 0: look at poll() first. Health checks that ask SO_ERROR alone \
-             kill connections that a single stray ICMP message was about.",
+    title: "ICMP error on an established connection: only SO_ERROR shows it",
+    story: "The kernel only records an ICMP error about an established connection: poll() does not show it, and reads \
+            and writes go on. But getsockopt(SO_ERROR) reports ECONNREFUSED once, on a connection that works.",
+    elsewhere: "The BSDs record soft errors as well (t_softerror), and report them when the connection times out.",
+    advice: "Do not close a connection because SO_ERROR is not 0: check poll() first. Health checks that only read \
+             SO_ERROR close connections because of one stray ICMP message.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -584,11 +589,12 @@ pub(super) const ICMP_ESTABLISHED: Scenario = Scenario {
 pub(super) const ICMP_RECVERR: Scenario = Scenario {
     id: "icmp-established-recverr",
     topic: Topic::Unreachable,
-    title: "IP_RECVERR: a read is told of ICMP, and the connection goes on",
-    story: "With IP_RECVERR the client wants to hear of ICMP errors. One about its connection makes the next read() fail with \
-            ECONNREFUSED, once; after that the connection goes on as if nothing had been.",
+    title: "IP_RECVERR: a read reports the ICMP error, and the connection goes on",
+    story: "With IP_RECVERR the client asks for ICMP errors. An error about its connection makes the next read() fail \
+            with ECONNREFUSED, once; after that the connection goes on normally.",
     elsewhere: "Linux only.",
-    advice: "With IP_RECVERR an error from read() does not mean that the connection is dead. TCP is better off without it.",
+    advice: "With IP_RECVERR an error from read() does not mean that the connection has ended. Do not set it on TCP \
+             sockets without need.",
     steps: &[
         client(Op::ReceiveErrors, returns(0)),
         client(Op::Connect, returns(0)),
@@ -620,12 +626,14 @@ pub(super) const ICMP_RECVERR: Scenario = Scenario {
 pub(super) const NO_NEIGHBOUR: Scenario = Scenario {
     id: "connect-no-neighbour",
     topic: Topic::Unreachable,
-    title: "an address on the link that nobody has: EHOSTUNREACH after three questions",
-    story: "The client connects to an address on its own link that nobody has. Its kernel asks the link three times who has it (ARP, \
-            or neighbour discovery), a second apart by default and less here; the SYN waits for the answer and never gets to the \
-            wire. Then connect() fails with EHOSTUNREACH: no RST, and no ICMP but the one that the kernel has told itself.",
-    elsewhere: "BSDs report EHOSTDOWN.",
-    advice: "\"No route to host\" after three seconds for an address on one's own network: it is not in use. `ip neigh` shows FAILED.",
+    title: "an unused address on the link: EHOSTUNREACH after three ARP requests",
+    story: "The client connects to an unused address on its own link. Its kernel sends three ARP requests (or \
+            neighbour solicitations), one per second by default and faster here; the SYN waits for the reply and \
+            never reaches the wire. Then connect() fails with EHOSTUNREACH: there is no RST and no ICMP message on \
+            the wire, only an internal error of the kernel.",
+    elsewhere: "The BSDs report EHOSTDOWN.",
+    advice: "\"No route to host\" after three seconds, for an address on the same network, means that no host uses \
+             the address. `ip neigh` shows FAILED.",
     network: Network::Link,
     target: Target::Nobody,
     extent: Extent::Nothing,
@@ -645,12 +653,13 @@ pub(super) const NO_NEIGHBOUR: Scenario = Scenario {
 pub(super) const ROUTER_SAYS_SO: Scenario = Scenario {
     id: "connect-router-unreachable",
     topic: Topic::Unreachable,
-    title: "a router finds no such host: ICMP host unreachable, EHOSTUNREACH",
-    story: "The server's host has lost its address. The SYN gets to the router, which asks the server's link in vain who has the \
-            address, and after three questions tells the client by ICMP that the host cannot be reached. connect() fails with \
-            EHOSTUNREACH. What comes from the router has the router's address.",
+    title: "a router cannot find the host: ICMP host unreachable, EHOSTUNREACH",
+    story: "The server's host has lost its address. The SYN reaches the router, whose ARP requests (or neighbour \
+            solicitations) get no reply. After three requests the router sends ICMP host unreachable to the client, \
+            and connect() fails with EHOSTUNREACH. The source of the ICMP message is the router.",
     elsewhere: ICMP_ELSEWHERE,
-    advice: "The source address of the ICMP message is the last router that could be reached: what is wrong is behind it.",
+    advice: "The source address of the ICMP message is the last router that was reached: look for the fault behind \
+             that router.",
     network: Network::Routed,
     slow: true,
     steps: &[
