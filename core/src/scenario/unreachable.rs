@@ -43,8 +43,8 @@ pub(super) const ROUTE_UNREACHABLE: Scenario = Scenario {
     title: "a route of type unreachable: EHOSTUNREACH at once",
     story: NO_ROUTE_STORY,
     elsewhere: "On the BSDs such a route has the flag `-reject` (`route add -reject`) and causes the same error.",
-    advice: "`ip route get ADDRESS` shows the route. VPN software and container networks add such routes to prevent \
-             traffic from leaking.",
+    advice: "`ip route get ADDRESS` fails with the same error, and `ip route show` lists the route. VPN software and \
+             container networks add such routes to prevent traffic from leaking.",
     target: Target::NoRoute(Route::Unreachable),
     extent: Extent::Nothing,
     steps: &[
@@ -62,8 +62,8 @@ pub(super) const ROUTE_PROHIBIT: Scenario = Scenario {
     title: "a route of type prohibit: EACCES at once",
     story: NO_ROUTE_STORY,
     elsewhere: "Only Linux has this type of route.",
-    advice: "EACCES from connect() over IPv4 comes from a route of type prohibit (`ip route get ADDRESS`) or a \
-             security module; over IPv6 an ICMPv6 error can cause it, too.",
+    advice: "EACCES from connect() over IPv4 comes from a route of type prohibit (`ip route show`) or from a security \
+             module; over IPv6 an ICMPv6 error can cause it, too.",
     target: Target::NoRoute(Route::Prohibit),
     extent: Extent::Nothing,
     steps: &[
@@ -82,7 +82,8 @@ pub(super) const ROUTE_BLACKHOLE: Scenario = Scenario {
     story: NO_ROUTE_STORY,
     elsewhere: "On the BSDs a blackhole route drops silently, and connect() waits (from memory, not measured).",
     advice: "A blackhole route drops forwarded packets silently, but on the host itself connect() fails with EINVAL. \
-             For EINVAL with valid arguments, check `ip route get ADDRESS`.",
+             If connect() fails with EINVAL although its arguments are valid, look for such a route with `ip route \
+             show`.",
     target: Target::NoRoute(Route::Blackhole),
     extent: Extent::Nothing,
     steps: &[
@@ -133,8 +134,8 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
     story: "Like connect-blackholed, with TCP_USER_TIMEOUT of half a second. The kernel checks it when the SYN is due \
             for retransmission, after one second: then connect() fails with ETIMEDOUT.",
     elsewhere: "The option is specific to Linux. macOS has TCP_CONNECTIONTIMEOUT.",
-    advice: "TCP_USER_TIMEOUT limits connect() as well as writes, rounded up to the next retransmission, which comes \
-             after 1, 3, 7 … seconds.",
+    advice: "TCP_USER_TIMEOUT limits connect() as well as writes, rounded up to the next retransmission. The SYN is \
+             sent again after 1, 2, 3 … seconds; before Linux 6.5 after 1, 3, 7 … seconds.",
     target: Target::Deaf,
     slow: true,
     steps: &[
@@ -153,14 +154,14 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
 // Answers by ICMP. RFC 1122, 4.2.3.9, allows TCP to abort on hard errors in any state and asks it not to abort on soft
 // ones. Linux treats all of them as hard in SYN-SENT, and as soft later.
 
-const ICMP_STORY: &str = "The client waits in connect(). Instead of a reply, an ICMP error arrives that quotes its \
-                          SYN: a router, or the server's own host, reports that it cannot be delivered. In SYN-SENT \
-                          the kernel treats such an error as final: connect() fails at once with the errno that the \
-                          error maps to. There is no RST.";
+const ICMP_STORY: &str = "The client waits in connect(). Instead of a SYN-ACK, an ICMP error arrives that quotes the \
+     client's SYN: a router, or the server's own host, reports that the SYN cannot be delivered. In SYN-SENT the \
+     kernel treats such an error as final: connect() fails at once with the errno that the ICMP error maps to. There \
+     is no RST.";
 
-const ICMP_ELSEWHERE: &str = "Most systems only record such an error while they connect, and keep trying (RFC 1122 \
-                              calls most of them soft); connect() reports it when it times out. On Linux it fails at \
-                              once.";
+const ICMP_ELSEWHERE: &str = "Most other systems only record such an error while they connect, and keep trying (RFC \
+     1122 calls most of these errors soft); connect() reports the error when it times out. On Linux connect() fails \
+     at once.";
 
 /// Defines a scenario of a `connect` that fails from an ICMP error: `tcp_v4_err()` and `tcp_v6_err()` call
 /// `tcp_done_with_error()` in SYN-SENT.
@@ -219,8 +220,8 @@ icmp_error!(
     (3, 0),
     (1, 0),
     Errno::ENETUNREACH,
-    "The source of the ICMP message is the router that knows no way: look at its routes, not at the server. `ip route get \
-     ADDRESS` tells whether the error is this host's own."
+    "The source of the ICMP message is the router without a route: check its routes, not the server. `ip route get \
+     ADDRESS` shows whether the error is local."
 );
 icmp_error!(
     ICMP_HOST,
@@ -230,30 +231,30 @@ icmp_error!(
     (3, 1),
     (1, 3),
     Errno::EHOSTUNREACH,
-    "The last router asked for the host's link address and got no answer: the host is down, or not in that network. Firewalls \
-     that are told to reject send the same."
+    "The last router asked for the host's link address and got no reply: the host is down, or not in this network. \
+     Firewalls that reject packets can send the same message."
 );
 icmp_error!(
     ICMP_PROTOCOL,
     "connect-icmp-protocol-unreachable",
-    "ICMP: the host has no TCP: ENOPROTOOPT",
+    "ICMP: protocol unreachable, the host has no TCP: ENOPROTOOPT",
     IPV4,
     (3, 2),
     (3, 2),
     Errno::ENOPROTOOPT,
-    "\"Protocol not available\" from connect() is no option that is missing: the other host says that it has no TCP, or a \
-     firewall says so for it."
+    "\"Protocol not available\" from connect() does not mean a missing socket option: the other host, or a firewall \
+     in its place, reports that it has no TCP."
 );
 icmp_error!(
     ICMP_PORT,
     "connect-icmp-port-unreachable",
-    "ICMP: port unreachable: ECONNREFUSED without a RST",
+    "ICMP: port unreachable: ECONNREFUSED without an RST",
     BOTH,
     (3, 3),
     (1, 4),
     Errno::ECONNREFUSED,
-    "ECONNREFUSED with no RST in the capture: a kernel answers TCP to a closed port with RST, so ICMP in its place comes from \
-     a firewall (`reject` is this by default in nft and iptables)."
+    "ECONNREFUSED with no RST in the capture: a kernel replies with an RST if a TCP port is closed, so this ICMP \
+     message comes from a firewall (the default of `reject` in nft and iptables)."
 );
 icmp_error!(
     ICMP_SOURCE_ROUTE,
@@ -263,7 +264,7 @@ icmp_error!(
     (3, 5),
     (3, 5),
     Errno::EOPNOTSUPP,
-    "Nobody uses source routes any more. Who gets this has somebody on the way that makes such messages up."
+    "Source routes are obsolete: most likely a device on the path made up this ICMP message."
 );
 icmp_error!(
     ICMP_NET_UNKNOWN,
@@ -273,7 +274,7 @@ icmp_error!(
     (3, 6),
     (3, 6),
     Errno::ENETUNREACH,
-    "RFC 1812 tells routers to send 3/0 instead; who sends this is old, or no router."
+    "RFC 1812 tells routers to send 3/0 instead: the sender of this message is old, or is not a router."
 );
 icmp_error!(
     ICMP_HOST_UNKNOWN,
@@ -283,7 +284,8 @@ icmp_error!(
     (3, 7),
     (3, 7),
     Errno::EHOSTDOWN,
-    "EHOSTDOWN is this message and hardly anything else: the last router has learnt from the link that there is no such host."
+    "EHOSTDOWN has hardly any other cause than this message: the last router knows from the link layer that the host \
+     does not exist."
 );
 icmp_error!(
     ICMP_ISOLATED,
@@ -293,7 +295,7 @@ icmp_error!(
     (3, 8),
     (3, 8),
     Errno::ENONET,
-    "\"Machine is not on the network\" is this message, which RFC 1812 tells routers not to send."
+    "\"Machine is not on the network\" comes from this message, which RFC 1812 tells routers not to send."
 );
 icmp_error!(
     ICMP_NET_PROHIBITED,
@@ -303,8 +305,8 @@ icmp_error!(
     (3, 9),
     (3, 9),
     Errno::ENETUNREACH,
-    "A firewall (`reject with icmp net-prohibited`), not a route: the errno does not tell them apart, the code in the capture \
-     does."
+    "A firewall (`reject with icmp net-prohibited`), not a missing route. The errno is the same; the ICMP code in the \
+     capture shows the difference."
 );
 icmp_error!(
     ICMP_HOST_PROHIBITED,
@@ -314,8 +316,8 @@ icmp_error!(
     (3, 10),
     (3, 10),
     Errno::EHOSTUNREACH,
-    "\"No route to host\" while ping works: a firewall that rejects with host-prohibited, as firewalld does by default. Look for \
-     ICMP 3/10 in the capture."
+    "\"No route to host\" while ping works: a firewall rejects with host-prohibited, as firewalld does when it uses \
+     iptables. Look for ICMP 3/10 in the capture."
 );
 icmp_error!(
     ICMP_NET_SERVICE,
@@ -325,7 +327,7 @@ icmp_error!(
     (3, 11),
     (3, 11),
     Errno::ENETUNREACH,
-    "A router that has routes by type of service, and none for this one: look at the DSCP field of the SYN."
+    "A router has routes by type of service, and no route for this one: check the DSCP field of the SYN."
 );
 icmp_error!(
     ICMP_HOST_SERVICE,
@@ -335,7 +337,7 @@ icmp_error!(
     (3, 12),
     (3, 12),
     Errno::EHOSTUNREACH,
-    "As connect-icmp-net-service, told of a host."
+    "Like connect-icmp-net-service, but for one host: check the DSCP field of the SYN."
 );
 icmp_error!(
     ICMP_ADMIN,
@@ -345,8 +347,8 @@ icmp_error!(
     (3, 13),
     (3, 13),
     Errno::EHOSTUNREACH,
-    "\"No route to host\" that a router's access list has made: 3/13 in the capture, with the router's address as its source. Over \
-     IPv6 the same message gives EACCES."
+    "\"No route to host\" from the access list of a router or from a firewall: the capture shows ICMP 3/13, and its \
+     source address is the router's. Over IPv6 the corresponding message gives EACCES."
 );
 icmp_error!(
     ICMP_PRECEDENCE,
@@ -356,7 +358,7 @@ icmp_error!(
     (3, 14),
     (3, 14),
     Errno::EHOSTUNREACH,
-    "The first router does not let this precedence through: look at the DSCP field of the SYN."
+    "The first router does not allow this precedence: check the DSCP field of the SYN."
 );
 icmp_error!(
     ICMP_CUTOFF,
@@ -366,7 +368,7 @@ icmp_error!(
     (3, 15),
     (3, 15),
     Errno::EHOSTUNREACH,
-    "As connect-icmp-precedence-violation, set by a network's operator."
+    "Like connect-icmp-precedence-violation, but the network's operator has set a minimum precedence."
 );
 icmp_error!(
     ICMP_TTL,
@@ -376,7 +378,7 @@ icmp_error!(
     (11, 0),
     (3, 0),
     Errno::EHOSTUNREACH,
-    "\"No route to host\" from a loop in the routing: `traceroute -T` shows the same routers over and over."
+    "\"No route to host\" because of a routing loop: `traceroute -T` shows the same routers repeatedly."
 );
 icmp_error!(
     ICMP_PARAMETER,
@@ -386,8 +388,8 @@ icmp_error!(
     (12, 0),
     (4, 0),
     Errno::EPROTO,
-    "\"Protocol error\" from connect(): somebody on the way does not like a field of the IP header, most often an option or an \
-     extension header."
+    "\"Protocol error\" from connect(): a host on the path rejects a field of the IP header, most often an option or \
+     an extension header."
 );
 icmp_error!(
     ICMPV6_PROHIBITED,
@@ -397,7 +399,8 @@ icmp_error!(
     (1, 1),
     (1, 1),
     Errno::EACCES,
-    "\"Permission denied\" from connect() over IPv6 is a firewall on the way, not a right that is missing here."
+    "\"Permission denied\" from connect() over IPv6 can come from a firewall on the path, not only from a missing \
+     permission on this host."
 );
 icmp_error!(
     ICMPV6_SCOPE,
@@ -407,7 +410,8 @@ icmp_error!(
     (1, 2),
     (1, 2),
     Errno::EHOSTUNREACH,
-    "The source address is of too small a scope, a link-local or a site's own one: look which address the client is bound to."
+    "The scope of the source address is too small (link-local or site-local): check which address the client is bound \
+     to."
 );
 icmp_error!(
     ICMPV6_POLICY,
@@ -417,18 +421,18 @@ icmp_error!(
     (1, 5),
     (1, 5),
     Errno::EACCES,
-    "A router does not let this source address through (ingress filtering): with several providers, the packet went out by the \
-     wrong one."
+    "A router does not forward this source address (ingress filtering): with several providers, the packet left \
+     through the wrong one."
 );
 icmp_error!(
     ICMPV6_REJECT_ROUTE,
     "connect-icmpv6-reject-route",
-    "ICMPv6: a route that rejects: EACCES",
+    "ICMPv6: reject route to the destination: EACCES",
     IPV6,
     (1, 6),
     (1, 6),
     Errno::EACCES,
-    "A router has a route of type prohibit or reject for this destination."
+    "A router has a route of type prohibit or reject to this destination."
 );
 
 /// ICMP errors that do not end a connection attempt.
@@ -438,9 +442,9 @@ icmp_error!(
 pub(super) const ICMP_IGNORED: Scenario = Scenario {
     id: "connect-icmp-ignored",
     topic: Topic::Unreachable,
-    title: "ICMP source quench and the like: connect goes on waiting",
-    story: "TCP does not treat every ICMP message as an error. A source quench (4/0) that quotes the client's SYN, \
-            and ICMPv6 packet too big (2/0), leave connect() waiting and set no error.",
+    title: "ICMP source quench, ICMPv6 packet too big: connect goes on waiting",
+    story: "Not every ICMP message ends a connection attempt. A source quench (4/0, over IPv4) or a packet too big \
+            (2/0, over IPv6) that quotes the client's SYN leaves connect() waiting and sets no error.",
     elsewhere: "RFC 6633 deprecated source quench; systems had ignored it long before.",
     advice: "An ICMP message in the capture does not prove that it caused the error: its type and code have to map to \
              that errno.",
