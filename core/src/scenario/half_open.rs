@@ -27,11 +27,11 @@ pub(super) const PEER_VANISHED: Scenario = Scenario {
     id: "half-open-peer-vanished",
     topic: Topic::HalfOpen,
     title: "the server no longer has the connection: RST to the data, ECONNRESET",
-    story: "The server's end of the connection no longer exists and the client does not know, as after a crash; here \
-            TCP_REPAIR closes the socket without a FIN or an RST. The client's write() succeeds. Its data reaches a \
-            kernel that has no such connection and replies with an RST: NO_SOCKET.",
+    story: "The server's end of the connection no longer exists and the client does not know, as after a crash of the \
+            server's host; here TCP_REPAIR closes the socket without a FIN or an RST. The client's write() succeeds. \
+            Its data reaches a kernel that has no such connection and replies with an RST, reason NO_SOCKET.",
     elsewhere: "All systems do this (RFC 9293, 3.5.1: half-open connections).",
-    advice: "If the RST replies to data on a connection that was idle, and the host is up: the server was restarted, \
+    advice: "An RST in reply to data on a connection that was idle, from a host that is up: the host was restarted, \
              or a NAT or load balancer in front of it dropped its state of the connection. A shorter keepalive \
              interval detects this earlier.",
     target: Target::OwnListener(Listening::USUAL),
@@ -107,14 +107,14 @@ pub(super) const RECONNECT: Scenario = Scenario {
     topic: Topic::HalfOpen,
     title: "the client's host restarts and reuses the port: challenge ACK, RST, ECONNRESET",
     story: "The client's host has lost the connection silently, and opens a new one from the same port. The server \
-            still has the old connection. It does not drop it because of the SYN, but replies with a challenge ACK. The \
-            client's host, which does not have the old connection, replies to this ACK with an RST, and the server's \
-            next read fails with ECONNRESET. The SYN is forged here; a kernel that had sent it would send the same RST, \
-            and then retransmit the SYN.",
+            still has the old connection. The SYN does not end the old connection; the server replies with a \
+            challenge ACK. The client's host has no such connection and replies to the ACK with an RST, and the \
+            server's next read fails with ECONNRESET. The SYN is forged here; a kernel that had sent it would send \
+            the same RST, and then retransmit the SYN.",
     elsewhere: "RFC 793 (figure 9) and RFC 9293 require this. On systems without RFC 5961 a SYN within the window resets \
                 the connection.",
     advice: "If TCPSYNChallenge grows on a server, clients crash, or a NAT reuses ports too soon. For such a client \
-             connect() takes a second longer.",
+             connect() takes longer, because it has to send its SYN again.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
@@ -152,11 +152,11 @@ pub(super) const KEEPALIVE_HALF_OPEN: Scenario = Scenario {
     topic: Topic::HalfOpen,
     title: "RST in reply to a keepalive probe: ECONNRESET on an idle connection",
     story: "The server no longer has the connection. The client writes nothing, but keepalive is on. After a second \
-            its kernel sends a probe, and the server's kernel replies with an RST. The client, which did nothing, is \
-            reset.",
+            the client's kernel sends a probe, and the server's kernel replies with an RST: the client's connection \
+            is reset although the client did nothing.",
     elsewhere: "All systems do this; the time depends on settings (two hours by default).",
-    advice: "An RST on an idle connection, triggered by a segment without data whose SEQ is one below the next: \
-             keepalive has detected that the other end no longer exists. This is its purpose.",
+    advice: "An RST on an idle connection, in reply to a segment without data whose SEQ is one below the next: \
+             keepalive has detected that the other end no longer has the connection. This is its purpose.",
     target: Target::OwnListener(Listening::USUAL),
     slow: true,
     steps: &[
@@ -194,9 +194,9 @@ pub(super) const KEEPALIVE_TIMEOUT: Scenario = Scenario {
     id: "keepalive-timeout",
     topic: Topic::HalfOpen,
     title: "keepalive probes get no reply: ETIMEDOUT, and the client sends an RST",
-    story: "The server's host is unreachable. The client's keepalive probe gets no reply, and neither does a second \
-            one; the kernel ends the connection with ETIMEDOUT. Of the timers that end a connection, this one also \
-            sends an RST; here it does not reach anyone.",
+    story: "The server's host is unreachable. The client's keepalive probe gets no reply within a second, and the \
+            kernel ends the connection with ETIMEDOUT (TCP_KEEPCNT is 1 here; by default 9 probes are sent). \
+            Keepalive is the only timeout of a connection that also sends an RST; here the RST does not reach anyone.",
     elsewhere: "The BSDs also send an RST.",
     advice: "An RST from the end that reports ETIMEDOUT, after probes whose SEQ is one below the next, means that its \
              keepalive gave up. The kernel's reason is TCP_KEEPALIVE_TIMEOUT. Check the path between the hosts.",
@@ -295,8 +295,8 @@ pub(super) const RETRANSMISSION_TIMEOUT: Scenario = Scenario {
             the kernel gives up: ETIMEDOUT. It sends no RST: the other end, if it still exists, keeps the connection.",
     elsewhere: "All systems do this. Windows reports WSAETIMEDOUT or WSAECONNABORTED and gives up after about 20 \
                 seconds.",
-    advice: "ETIMEDOUT from read() or write() on an established connection means that nothing came back. Check the \
-             path rather than the peer. TCP_USER_TIMEOUT limits the time.",
+    advice: "ETIMEDOUT from read() or write() on an established connection means that no acknowledgment came back. \
+             Check the path and the peer's host, not the peer's program. TCP_USER_TIMEOUT limits the time.",
     sysctls: &[("tcp_retries2", "2")],
     slow: true,
     steps: &[
@@ -421,11 +421,11 @@ pub(super) const REBOOTED: Scenario = Scenario {
     id: "peer-rebooted",
     topic: Topic::HalfOpen,
     title: "the server's host was rebooted: RST to the data, from a host without the connection",
-    story: "The server's host disappears and comes up again with the same address: the client's packets reach a \
-            kernel that has never had the connection. It replies with an RST. The client's next call fails with \
-            ECONNRESET.",
-    elsewhere: "RFC 9293, 3.5.1, figure 10.",
-    advice: "The RSTs reply to data, and the host's uptime is shorter than the connection's age. A virtual address \
+    story: "The server's host disappears and comes up again with the same address. The client's write() succeeds, and \
+            its data reaches a kernel that has never had the connection and replies with an RST. The client's next \
+            read() fails with ECONNRESET.",
+    elsewhere: "RFC 9293 (3.5.1, figure 10) describes this.",
+    advice: "RSTs in reply to data, from a host whose uptime is shorter than the connection's age. A virtual address \
              that moves from one host to another looks the same.",
     network: Network::Link,
     steps: &[
@@ -461,8 +461,8 @@ pub(super) const NEIGHBOUR_GONE: Scenario = Scenario {
     title: "no host on the link has the server's address any more: EHOSTUNREACH, and no RST",
     story: "The server's host has lost its address, and the client's ARP requests (or neighbour solicitations) get no \
             reply. Packets wait and are dropped after three requests; each time the kernel records an internal \
-            host-unreachable error. When it gives up, it reports that error: EHOSTUNREACH, with no ICMP and no RST on \
-            the wire.",
+            host-unreachable error. When the kernel gives up, it reports this error: EHOSTUNREACH, with no ICMP and \
+            no RST on the wire.",
     elsewhere: "The BSDs report EHOSTDOWN for a neighbour that does not reply.",
     advice: "For EHOSTUNREACH with a host on the same link, `ip neigh` shows FAILED, and the capture shows ARP \
              requests (or neighbour solicitations) without a reply.",
@@ -558,9 +558,9 @@ pub(super) const ADDRESS_GONE: Scenario = Scenario {
 pub(super) const ADDRESS_GONE_IPV6: Scenario = Scenario {
     id: "established-address-gone-ipv6",
     title: "the client's own IPv6 address is removed: ENETUNREACH, nothing is sent",
-    story: "Like established-address-gone, over IPv6. There the kernel records each time that it has no route any \
-            more, and reports this error when it gives up: ENETUNREACH. Over IPv4 it records nothing, and the same \
-            connection ends with ETIMEDOUT.",
+    story: "Like established-address-gone, over IPv6. There the kernel records at each attempt that it has no route \
+            any more, and reports this error when it gives up: ENETUNREACH. Over IPv4 it records nothing, and the \
+            same connection ends with ETIMEDOUT.",
     advice: "The same failure has two errors: which one a client logs depends on the address family of its \
              connection.",
     families: &[Family::Ipv6],
