@@ -18,14 +18,14 @@ const REJECTED: ExpectedReset =
 pub(super) const CONNECT_RESET: Scenario = Scenario {
     id: "connect-firewall-reset",
     topic: Topic::Firewall,
-    title: "a firewall replies to the SYN with an RST: ECONNREFUSED, and the kernel sent none",
+    title: "a firewall replies to the SYN with an RST: ECONNREFUSED, but the kernel sent none",
     story: "The server listens, but a firewall rule on its host (`reject with tcp reset`) replies to the client's SYN \
             before TCP sees it. On the wire the RST is byte for byte the one that the kernel sends from a closed \
             port. The difference shows in the kernel: no tcp_send_reset in its trace, and OutRsts is unchanged.",
     elsewhere: "pf's `block return-rst` does the same.",
-    advice: "If `ss -ltn` shows a listener and the port refuses, watch OutRsts (`nstat -az TcpOutRsts`) while a \
-             client connects. If it does not increase on the server, a firewall on the server or on the path replies; \
-             `nft list ruleset` shows rules with counters.",
+    advice: "If `ss -ltn` shows a listener and the port refuses, watch OutRsts on the server (`nstat -az TcpOutRsts`) \
+             while a client connects. If it does not increase, a firewall on the server or on the path sends the RST; \
+             `nft list ruleset` shows the rules of the server, with their counters.",
     target: Target::Firewalled(Rule::RejectWithReset),
     steps: &[
         client(Op::Connect, told_of_reset(Errno::ECONNREFUSED, 0)),
@@ -102,7 +102,7 @@ const DATA_REJECTED: ExpectedReset = answer(Role::Server, State::Established, Se
 pub(super) const INPUT_RESET: Scenario = Scenario {
     id: "firewall-reset-input",
     topic: Topic::Firewall,
-    title: "the server's own firewall resets an established connection; the server's kernel sent no RST",
+    title: "the server's own firewall resets a connection; the server does not notice",
     story: "The connection works; then a firewall rule on the server's own host rejects the client's data with an RST \
             that has the server's address. In captures at both ends the RST leaves the server's host and arrives at \
             the client's, as if the server had sent it. But its kernel sent none: no tcp_send_reset, OutRsts \
@@ -133,7 +133,7 @@ pub(super) const INPUT_RESET: Scenario = Scenario {
 pub(super) const FORWARD_RESET: Scenario = Scenario {
     id: "firewall-reset-forward",
     topic: Topic::Firewall,
-    title: "a firewall between the hosts resets the client; the server goes on, and is reset by the client",
+    title: "a firewall between the hosts resets the client; later the client resets the server",
     story: "A router between the two hosts rejects the client's data with an RST that has the server's address. The \
             RST arrives at the client; at the server's end neither the RST nor the data is captured. The client gets \
             ECONNRESET. The server's connection stays open until it writes: the client's kernel, which no longer has \
@@ -181,9 +181,8 @@ pub(super) const RESET_LOST: Scenario = Scenario {
             connection open. Only when it writes is there a reply: the server's listener has no such connection, and \
             sends an RST that gets through.",
     elsewhere: "All systems do this: an RST is neither acknowledged nor retransmitted.",
-    advice: "If the server reports that it reset a connection which hangs at the client, capture at both ends: the \
-             RST is at one end only. Firewalls that drop RSTs or `invalid` packets cause this; keepalive ends such \
-             connections.",
+    advice: "If the server has reset a connection but the client hangs, capture at both ends: the RST is in one \
+             capture only. Firewalls that drop RSTs or `invalid` packets cause this; keepalive ends such connections.",
     network: Network::Routed,
     target: Target::Firewalled(Rule::DropForwardedAborts),
     steps: &[
@@ -258,7 +257,7 @@ pub(super) const RESET_NEVER_LEFT: Scenario = Scenario {
 pub(super) const RESET_AHEAD: Scenario = Scenario {
     id: "reset-ahead-of-lost-data",
     topic: Topic::Firewall,
-    title: "the last data is lost and the RST arrives: challenge ACK, and a second RST",
+    title: "the last data is lost, so the RST is not exact: challenge ACK, and a second RST",
     story: "The server writes four bytes and aborts. The bytes are lost and the RST arrives: its SEQ is four ahead of \
             what the client expects next. The client does not accept it and sends a challenge ACK. The server's host, \
             whose socket no longer exists, replies with a second RST whose SEQ is exact, and the client accepts this \
@@ -301,11 +300,11 @@ pub(super) const RESET_AHEAD: Scenario = Scenario {
 pub(super) const THIRD_PARTY: Scenario = Scenario {
     id: "third-party-reset",
     topic: Topic::Firewall,
-    title: "a third host forges an RST: captured at the client's end only, and neither kernel sent it",
+    title: "a third host forges an RST: seen at the client's end only, sent by neither kernel",
     story: "A host between the two forges an RST with the server's address and the exact sequence number, and sends \
             it to the client, which must accept it. At the server's end nothing was sent: the RST arrives but never \
             left. The server's connection is open until it writes; then the client's kernel resets it.",
-    elsewhere: "All systems do this; it is what reset-based censorship relies on.",
+    elsewhere: "All systems accept such an RST; it is what reset-based censorship relies on.",
     advice: "Capture at both ends, or check the server's kernel: OutRsts unchanged, no tcp_send_reset. The window, \
              TTL and IP ID of a forged RST often do not fit the server's other packets.",
     network: Network::Routed,
