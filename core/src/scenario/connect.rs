@@ -89,9 +89,9 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
     topic: Topic::Connect,
     title: "O_NONBLOCK: connect EINPROGRESS, poll ERR|HUP, SO_ERROR ECONNREFUSED",
     story: "connect() on a non-blocking socket fails with EINPROGRESS, although on loopback the RST has arrived by \
-            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, to the first \
-            call that asks, here SO_ERROR, and then no longer. Unlike after a blocking connect() the socket is then \
-            closed, not unconnected.",
+            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, by the first \
+            call that can report it, here SO_ERROR. Unlike after a blocking connect() the socket is then closed, not \
+            unconnected: read() returns 0.",
     elsewhere: "The BSDs and macOS report it in SO_ERROR as well. Windows retries the SYN for about two seconds.",
     advice: "Wait for POLLOUT, then check SO_ERROR first: writable does not mean connected. A library that just \
              writes gets ECONNREFUSED from write() and may report a broken connection.",
@@ -119,11 +119,11 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
 pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
     id: "connect-nonblocking-read",
     topic: Topic::Connect,
-    title: "O_NONBLOCK: the first read returns ECONNREFUSED",
+    title: "O_NONBLOCK: the first read fails with ECONNREFUSED",
     story: "connect() on a non-blocking socket fails with EINPROGRESS, although on loopback the RST has arrived by \
-            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, to the first \
-            call that asks, here read(), and then no longer. Unlike after a blocking connect() the socket is then \
-            closed, not unconnected.",
+            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, by the first \
+            call that can report it, here read(). Unlike after a blocking connect() the socket is then closed, not \
+            unconnected: the next read() returns 0.",
     elsewhere: "The BSDs and macOS report it in SO_ERROR as well. Windows retries the SYN for about two seconds.",
     advice: "Wait for POLLOUT, then check SO_ERROR first: writable does not mean connected. A library that just \
              writes gets ECONNREFUSED from write() and may report a broken connection.",
@@ -151,11 +151,11 @@ pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
 pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
     id: "connect-nonblocking-write",
     topic: Topic::Connect,
-    title: "O_NONBLOCK: the first write returns ECONNREFUSED",
+    title: "O_NONBLOCK: the first write fails with ECONNREFUSED",
     story: "connect() on a non-blocking socket fails with EINPROGRESS, although on loopback the RST has arrived by \
-            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, to the first \
-            call that asks, here write(), and then no longer. Unlike after a blocking connect() the socket is then \
-            closed, not unconnected.",
+            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, by the first \
+            call that can report it, here write(). Unlike after a blocking connect() the socket is then closed, not \
+            unconnected: read() returns 0.",
     elsewhere: "The BSDs and macOS report it in SO_ERROR as well. Windows retries the SYN for about two seconds.",
     advice: "Wait for POLLOUT, then check SO_ERROR first: writable does not mean connected. A library that just \
              writes gets ECONNREFUSED from write() and may report a broken connection.",
@@ -184,11 +184,10 @@ pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
 pub(super) const CLOSED_PORT_NONBLOCKING_CONNECT: Scenario = Scenario {
     id: "connect-nonblocking-again",
     topic: Topic::Connect,
-    title: "O_NONBLOCK: a second connect returns ECONNREFUSED",
+    title: "O_NONBLOCK: a second connect fails with ECONNREFUSED",
     story: "connect() on a non-blocking socket fails with EINPROGRESS, although on loopback the RST has arrived by \
-            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, to the first \
-            call that asks, here connect(), and then no longer. Unlike after a blocking connect() the socket is then \
-            closed, not unconnected.",
+            then. poll() shows it at once (IN, OUT, ERR, HUP and RDHUP). The error is reported once, by the first \
+            call that can report it, here a second connect(). SO_ERROR is 0 afterwards.",
     elsewhere: "The BSDs and macOS report it in SO_ERROR as well. Windows retries the SYN for about two seconds.",
     advice: "Wait for POLLOUT, then check SO_ERROR first: writable does not mean connected. A library that just \
              writes gets ECONNREFUSED from write() and may report a broken connection.",
@@ -212,11 +211,11 @@ pub(super) const CLOSED_PORT_NONBLOCKING_CONNECT: Scenario = Scenario {
 pub(super) const CONSUMED_ERROR: Scenario = Scenario {
     id: "connect-consumed-error",
     topic: Topic::Connect,
-    title: "SO_ERROR reports ECONNREFUSED; the next connect returns ECONNABORTED",
-    story: "A non-blocking connect is refused. SO_ERROR reports ECONNREFUSED and clears it. A second connect() on the \
-            socket has to report that the first one failed, but the reason is gone: it fails with ECONNABORTED, an \
-            error that no segment causes.",
-    elsewhere: "Not measured elsewhere.",
+    title: "SO_ERROR reports ECONNREFUSED; the next connect fails with ECONNABORTED",
+    story: "A non-blocking connect is refused. SO_ERROR reports ECONNREFUSED and clears the error. A second connect() \
+            on the socket has to report that the first one failed, but the reason is gone: it fails with \
+            ECONNABORTED, an error that no segment causes.",
+    elsewhere: "Not measured on other systems.",
     advice: "ECONNABORTED from connect() on Linux usually means that this process read SO_ERROR before: log its \
              value. Create a new socket for each attempt.",
     target: Target::ClosedPort,
@@ -240,15 +239,15 @@ pub(super) const CONSUMED_ERROR: Scenario = Scenario {
 pub(super) const BACKLOG_FULL: Scenario = Scenario {
     id: "connect-backlog-full",
     topic: Topic::Connect,
-    title: "the accept queue is full: the SYN is dropped, connect is not answered",
+    title: "the accept queue is full: the SYN is dropped, connect gets no reply",
     story: "The listener has a backlog of 0, and one connection waits in its queue without being accepted. The kernel \
             drops the client's SYN without a reply, on purpose: the queue may drain before the SYN is retransmitted. \
             connect() stays in progress, and a second one fails with EALREADY. There is no RST; only ListenOverflows \
             and ListenDrops show it.",
     elsewhere: "FreeBSD drops the SYN as well. Windows replies with an RST, so there the connection is refused.",
-    advice: "If connects take 1, 3 or 7 seconds, or time out, while the server is up, check `nstat -az \
-             TcpExtListenOverflows` and Recv-Q and Send-Q in `ss -ltn`. Raise the backlog and net.core.somaxconn, or \
-             accept faster.",
+    advice: "If connects take one or more whole seconds (1, 2, 3 …; 1, 3, 7 … before Linux 6.5), or time out, while \
+             the server is up, check `nstat -az TcpExtListenOverflows` and Recv-Q and Send-Q in `ss -ltn`. Raise the \
+             backlog and net.core.somaxconn, or accept faster.",
     target: FULL,
     steps: &[
         Step::Others(1),
@@ -378,7 +377,7 @@ const SHUTDOWN_WHILE_CONNECTING: Scenario = Scenario {
     story: "One thread waits in connect() for a reply that does not come. Another thread calls shutdown() on the \
             socket. connect() fails with ECONNRESET (\"connection reset by peer\"), although no peer sent anything: \
             the capture shows the SYN and nothing else.",
-    elsewhere: "Not measured elsewhere.",
+    elsewhere: "Not measured on other systems.",
     advice: "For ECONNRESET from connect() without an RST in the capture, look for a thread of the same process that \
              shuts down the socket, most likely a timeout handler.",
     target: FULL,
@@ -406,8 +405,8 @@ pub(super) const CANCELLED_DISCONNECT: Scenario = Scenario {
         on: On::With(&history::DISCONNECT_DENIED),
         is: &Scenario {
             title: "connect(AF_UNSPEC) while connect waits: EBUSY, and connect goes on waiting",
-            story: "As connect-cancelled-shutdown: connect(AF_UNSPEC) fails with EBUSY, and the other thread waits in \
-                    connect() until its own timeout.",
+            story: "Like connect-cancelled-shutdown: connect(AF_UNSPEC) fails with EBUSY, and the other thread waits \
+                    in connect() until its own timeout.",
             steps: &[
                 Step::Others(1),
                 client(Op::SendTimeout(PATIENCE_MS), returns(0)),
@@ -429,8 +428,8 @@ const DISCONNECT_WHILE_CONNECTING: Scenario = Scenario {
     title: "connect(AF_UNSPEC) while connect waits: EPIPE with no RST anywhere",
     story: "Like connect-cancelled-shutdown, but the other thread disconnects the socket with connect(AF_UNSPEC). The \
             waiting connect() fails with EPIPE (\"broken pipe\") before anything could be written.",
-    elsewhere: "Not measured elsewhere.",
-    advice: "EPIPE from connect() has one known cause: another thread of the same process disconnected the socket.",
+    elsewhere: "Not measured on other systems.",
+    advice: "EPIPE from connect() on Linux means that another thread disconnected the socket.",
     target: FULL,
     steps: &[
         Step::Others(1),
@@ -468,7 +467,7 @@ pub(super) const SELF_CONNECT: Scenario = Scenario {
 const CONNECT_TO_ITSELF: Scenario = Scenario {
     id: "self-connect",
     topic: Topic::Connect,
-    title: "connect to one's own port: success without a server, no RST",
+    title: "connect to the socket's own port: success without a server, no RST",
     story: "The client connects to the address and port that it is bound to. Its own socket receives the SYN and \
             treats it as a simultaneous open: the socket is connected to itself, and reads what it writes.",
     elsewhere: "The BSDs do the same. Windows refuses (from memory, not measured).",
