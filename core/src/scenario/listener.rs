@@ -49,8 +49,8 @@ pub(super) const SHUTDOWN_PENDING: Scenario = Scenario {
     story: "Like listener-close-pending-accept, but the server calls shutdown(SHUT_RD) on its listener and keeps it. \
             This ends listening as well: waiting connections are reset, and accept() fails with EINVAL from then on.",
     elsewhere: "On the BSDs and macOS shutdown() on a listener fails with ENOTCONN (from memory, not measured).",
-    advice: "EINVAL from accept() means that another thread has shut down the listener. This ends an accept loop on \
-             Linux only, and it resets clients that have just connected.",
+    advice: "EINVAL from accept() usually means that another thread has shut down the listener. This ends an accept \
+             loop on Linux only, and it resets clients that have just connected.",
     target: Target::OwnListener(Listening::USUAL),
     steps: &[
         client(Op::Connect, returns(0)),
@@ -141,7 +141,7 @@ pub(super) const RESET_IN_QUEUE_DATA: Scenario = Scenario {
     title: "the client writes and aborts before accept: data first, then ECONNRESET",
     story: "Like reset-in-accept-queue, but the client wrote two bytes before. They were received and acknowledged: \
             the server reads them first, and only the read after that fails.",
-    elsewhere: "Windows throws away what was received before a reset (from memory, not measured).",
+    elsewhere: "Windows discards data that was received before a reset (from memory, not measured).",
     advice: "A server can read a whole request from a connection that is already reset. Check before doing costly \
              work, and expect the response to fail.",
     steps: &[
@@ -287,7 +287,7 @@ pub(super) const REUSEPORT_MIGRATE: Scenario = Scenario {
         is: &Scenario {
             id: "reuseport-migrate",
             title: "SO_REUSEPORT with tcp_migrate_req=1: this kernel migrates nothing",
-            story: "As reuseport-close: the setting net.ipv4.tcp_migrate_req exists, but this kernel does not \
+            story: "Like reuseport-close: the setting net.ipv4.tcp_migrate_req exists, but this kernel does not \
                     implement it. The queue of the closed listener is reset.",
             sysctls: &[("tcp_migrate_req", "1")],
             ..REUSEPORT_CLOSE
@@ -304,8 +304,8 @@ const MIGRATION: Scenario = Scenario {
     story: "Like reuseport-close, with net.ipv4.tcp_migrate_req on: connections in the queue of the closed listener \
             move to the other listener, which accepts them. The client notices nothing, and no RST is sent.",
     elsewhere: "Linux only, since 5.14.",
-    advice: "With this setting, rolling restarts with SO_REUSEPORT lose no connections. It is per network namespace \
-             and off by default.",
+    advice: "With this setting, rolling restarts with SO_REUSEPORT lose no connections that wait in the queue. It is \
+             per network namespace and off by default.",
     target: Target::OwnListener(Listening {
         shares_port: true,
         ..Listening::USUAL
