@@ -60,8 +60,9 @@ pub(super) const CLOSE_UNREAD_DATA_WRITE: Scenario = Scenario {
     story: "Like close-unread-data, but the client's first call after the reset is write(). On Linux this write fails \
             with ECONNRESET, the error that the RST set on the socket. Only the next write fails with EPIPE (\"broken \
             pipe\"): the error has been reported by then, and the socket can no longer send.",
-    elsewhere: "macOS and FreeBSD check whether the socket can still send before they check its error, so there the \
-                first write after the RST fails with EPIPE (\"broken pipe\"). Linux checks the error first.",
+    elsewhere: "The best-known article about this experiment reports \"broken pipe\" for the first write, because it \
+                was written on macOS. macOS and FreeBSD check whether the socket can still send before they check its \
+                error, so the first write fails with EPIPE. Linux checks the error first.",
     advice: "Handle ECONNRESET and EPIPE from a write in the same way: which one comes first depends on the system \
              and on the call before it. Neither tells how much of the data arrived.",
     steps: &[
@@ -429,7 +430,7 @@ pub(super) const DISCONNECT: Scenario = Scenario {
     topic: Topic::Abort,
     title: "connect(AF_UNSPEC) on a connected socket: RST, and ECONNRESET at both ends",
     story: "The server disconnects its socket with connect(AF_UNSPEC). Its kernel sends an RST, and the client gets \
-            ECONNRESET. So does the server itself, from SO_ERROR, although nothing was sent to it; its socket is then \
+            ECONNRESET. So does the server itself, from SO_ERROR, although it received no RST; its socket is then \
             unconnected and can be used again.",
     elsewhere: "On the BSDs, connect() with AF_UNSPEC works on datagram sockets only.",
     advice: "Programs rarely do this on purpose, but connection pools and language runtimes that reuse descriptors \
@@ -870,7 +871,7 @@ const MPTCP_LINGERING: Scenario = Scenario {
     title: "Multipath TCP, SO_LINGER 0, close: RST with MP_FASTCLOSE",
     story: "Both ends have read everything. The server sets SO_LINGER 0 and closes: the RST of the subflow carries \
             MP_FASTCLOSE, and the client gets ECONNRESET. The kernel's reason is TCP_ABORT_ON_CLOSE, although nothing \
-            was unread: Multipath TCP uses this reason for every abort.",
+            was unread: Multipath TCP sends every MP_FASTCLOSE with this reason.",
     elsewhere: "Only Linux (5.6 and later) has IPPROTO_MPTCP; macOS has Multipath TCP under another interface.",
     advice: "With Multipath TCP, TCP_ABORT_ON_CLOSE does not mean that data was unread. Look for SO_LINGER with a \
              time of 0 in the closing program; without Multipath TCP the reason for that is TCP_STATE.",
