@@ -125,7 +125,7 @@ pub(super) const FIN_THEN_RESET: Scenario = Scenario {
     ..BASE
 };
 
-/// Variant of [`FIN_THEN_RESET`] in which a write comes first and takes the error.
+/// Variant of [`FIN_THEN_RESET`] in which a write comes first and reports the error.
 ///
 /// `sk_stream_error()` returns `sock_error()`, which is `EPIPE` here too, and clears it.
 pub(super) const FIN_THEN_RESET_WRITE: Scenario = Scenario {

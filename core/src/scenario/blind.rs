@@ -1235,7 +1235,7 @@ pub(super) const STRAY_RST_CLOSED: Scenario = Scenario {
     id: "stray-rst-closed-port",
     topic: Topic::Blind,
     title: "an RST to a closed port: no reply",
-    story: "An RST never triggers an RST, or two hosts could reply to each other for ever. The ACK at the end \
+    story: "An RST never triggers an RST, or two hosts could reply to each other forever. The ACK at the end \
             triggers an RST, which shows that the port is closed.",
     elsewhere: "All systems do this.",
     advice: "A host that replies to an RST with an RST violates RFC 9293 (3.10.7.1).",

@@ -72,7 +72,7 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
 /// Variant of [`WRITE_AFTER_PEER_CLOSE`] in which the client's data is the first to acknowledge the server's FIN.
 ///
 /// The server is still in FIN-WAIT-1, an orphan but a full socket, and `tcp_rcv_state_process()` aborts on data. The
-/// first exchange gives the client a delayed-ACK time-out of 40 ms, and `TCP_QUICKACK` 0 makes the client use it.
+/// first exchange gives the client a delayed-ACK timeout of 40 ms, and `TCP_QUICKACK` 0 makes the client use it.
 /// Otherwise its ACK of the FIN might come first.
 pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
     id: "write-after-peer-close-early",

@@ -27,8 +27,8 @@ const REFUSAL: ExpectedReset = ExpectedReset {
 pub(super) const CLOSED_PORT: Scenario = Scenario {
     id: "connect-closed-port",
     topic: Topic::Connect,
-    title: "nobody listens: RST+ACK to the SYN, ECONNREFUSED",
-    story: "The client connects to a port where nobody listens. The kernel replies to the SYN with RST+ACK: sequence \
+    title: "nothing listens: RST+ACK to the SYN, ECONNREFUSED",
+    story: "The client connects to a port where nothing listens. The kernel replies to the SYN with RST+ACK: sequence \
             number 0, and an acknowledgment of the SYN. In SYN-SENT an RST is accepted because of this \
             acknowledgment, not because of its sequence number. It becomes ECONNREFUSED, reported once. After a \
             failed blocking connect() the socket is unconnected: read() fails with ENOTCONN, write() with EPIPE.",
@@ -80,7 +80,7 @@ const FULL: Target = Target::OwnListener(Listening {
     ..Listening::USUAL
 });
 
-/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which `SO_ERROR` takes the error.
+/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which `SO_ERROR` reports the error.
 ///
 /// On loopback the SYN, the answer and `tcp_reset()` all happen within `connect(2)`, which returns `EINPROGRESS` all
 /// the same (`__inet_stream_connect()`).
@@ -102,7 +102,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
         Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(Op::SocketError, reports(Errno::ECONNREFUSED, 0)),
-        // The error was taken, but the connection stays closed.
+        // The error was reported, but the connection stays closed.
         client(Op::Poll, polls(DEAD)),
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
@@ -112,7 +112,8 @@ pub(super) const CLOSED_PORT_NONBLOCKING: Scenario = Scenario {
     ..BASE
 };
 
-/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which a read takes the error (`tcp_recvmsg_locked()`).
+/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which a read reports the error
+/// (`tcp_recvmsg_locked()`).
 ///
 /// On loopback the SYN, the answer and `tcp_reset()` all happen within `connect(2)`, which returns `EINPROGRESS` all
 /// the same (`__inet_stream_connect()`).
@@ -144,7 +145,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING_READ: Scenario = Scenario {
     ..BASE
 };
 
-/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which a write takes the error (`sk_stream_error()`).
+/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which a write reports the error (`sk_stream_error()`).
 ///
 /// On loopback the SYN, the answer and `tcp_reset()` all happen within `connect(2)`, which returns `EINPROGRESS` all
 /// the same (`__inet_stream_connect()`).
@@ -176,7 +177,7 @@ pub(super) const CLOSED_PORT_NONBLOCKING_WRITE: Scenario = Scenario {
     ..BASE
 };
 
-/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which a second `connect` takes the error
+/// Variant of [`CLOSED_PORT`] with a non-blocking `connect`, in which a second `connect` reports the error
 /// (`sock_error()`).
 ///
 /// On loopback the SYN, the answer and `tcp_reset()` all happen within `connect(2)`, which returns `EINPROGRESS` all
@@ -342,7 +343,7 @@ pub(super) const SEND_TIMEOUT: Scenario = Scenario {
 /// Shutdown of a socket while `connect` waits: `ECONNRESET` without an RST.
 ///
 /// `inet_shutdown()` in SYN-SENT calls `tcp_disconnect()`, which puts `ECONNRESET` on the socket; the waiting `connect`
-/// takes the error.
+/// reports the error.
 pub(super) const CANCELLED_SHUTDOWN: Scenario = Scenario {
     otherwise: &[Otherwise {
         on: On::With(&history::DISCONNECT_DENIED),
@@ -365,7 +366,7 @@ pub(super) const CANCELLED_SHUTDOWN: Scenario = Scenario {
     ..SHUTDOWN_WHILE_CONNECTING
 };
 
-/// Time-out of a `connect` that cannot be cancelled, in milliseconds: long enough for the other call, but too short for
+/// Timeout of a `connect` that cannot be cancelled, in milliseconds: long enough for the other call, but too short for
 /// a retransmission of the SYN.
 const PATIENCE_MS: u16 = 500;
 
@@ -516,7 +517,7 @@ pub(super) const NOT_CONNECTED: Scenario = Scenario {
 pub(super) const CLOSED_PORT_MPTCP: Scenario = Scenario {
     id: "mptcp-connect-closed-port",
     topic: Topic::Connect,
-    title: "Multipath TCP, nobody listens: RST+ACK to the SYN, ECONNREFUSED",
+    title: "Multipath TCP, nothing listens: RST+ACK to the SYN, ECONNREFUSED",
     story: "The client's socket is IPPROTO_MPTCP. Its SYN offers Multipath TCP. Where nothing listens, the kernel \
             replies as to any SYN: RST+ACK. The socket reports the same error as a plain TCP socket.",
     elsewhere: "Only Linux (5.6 and later) has IPPROTO_MPTCP; macOS has Multipath TCP under another interface.",
@@ -570,7 +571,8 @@ pub(super) const SOCK_DESTROY: Scenario = Scenario {
 
 /// TCP Fast Open to a closed port: `connect` succeeds, the first write is refused.
 ///
-/// With `fastopen_connect`, `tcp_v4_connect()` sends nothing before the first write, which takes the error of the SYN.
+/// With `fastopen_connect`, `tcp_v4_connect()` sends nothing before the first write, which reports the error of the
+/// SYN.
 pub(super) const FAST_OPEN_REFUSED: Scenario = Scenario {
     id: "fast-open-connect-refused",
     topic: Topic::Connect,

@@ -96,7 +96,7 @@ pub(super) const CONNECT_OUTPUT_DROPPED: Scenario = Scenario {
 /// RST from the firewall of the server's own host, which answers incoming data.
 const DATA_REJECTED: ExpectedReset = answer(Role::Server, State::Established, Sender::Firewall, "");
 
-/// Firewall of the server's own host that RSTs the client.
+/// Firewall of the server's own host that resets the client.
 ///
 /// `nf_send_reset()` runs in `LOCAL_IN`: the connection exists at both ends, and the rule resets only one.
 pub(super) const INPUT_RESET: Scenario = Scenario {
@@ -127,7 +127,7 @@ pub(super) const INPUT_RESET: Scenario = Scenario {
     ..BASE
 };
 
-/// Firewall between the hosts that RSTs the client.
+/// Firewall between the hosts that resets the client.
 ///
 /// `nf_send_reset()` runs in `FORWARD`: neither end's kernel has sent the RST, which is on one side of the router only.
 pub(super) const FORWARD_RESET: Scenario = Scenario {

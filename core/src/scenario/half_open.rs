@@ -1,4 +1,4 @@
-//! Scenarios in which one end of a connection disappears without a notice, and timers react.
+//! Scenarios in which one end of a connection disappears silently, and timers expire.
 
 use super::{
     Awaited, BASE, Cause, Change, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, Family,
@@ -17,7 +17,7 @@ const fn timed_out(errno: Errno) -> Expect {
     Expect::Fails(errno, Cause::TimedOut)
 }
 
-// The other end is gone, and its kernel answers.
+// The other end no longer has the connection, and its kernel replies.
 
 /// Server that has no state for an established connection: RST to the client's data.
 ///
@@ -184,7 +184,7 @@ pub(super) const KEEPALIVE_HALF_OPEN: Scenario = Scenario {
     ..BASE
 };
 
-// The other end is dark: it answers no segment.
+// The other end receives no segment.
 
 /// Unanswered keepalive probes: `ETIMEDOUT`, and an RST.
 ///
@@ -346,7 +346,7 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
     ..BASE
 };
 
-/// ICMP error followed by a time-out: the errno of the ICMP error.
+/// ICMP error followed by a timeout: the errno of the ICMP error.
 ///
 /// `tcp_write_err()` reports `sk_err_soft`, if set, instead of `ETIMEDOUT`.
 pub(super) const ICMP_TIMEOUT: Scenario = Scenario {
@@ -386,7 +386,7 @@ pub(super) const ICMP_TIMEOUT: Scenario = Scenario {
     ..BASE
 };
 
-/// Close that exceeds `SO_LINGER`: 0, without an RST.
+/// Close that exceeds the `SO_LINGER` time: it returns 0, without an RST.
 ///
 /// `__tcp_close()` waits in `sk_stream_wait_close()` for `sk_lingertime` and returns 0 whatever the result.
 pub(super) const LINGER_TIMEOUT: Scenario = Scenario {
