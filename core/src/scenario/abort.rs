@@ -220,7 +220,7 @@ pub(super) const CLOSE_URGENT_DATA: Scenario = Scenario {
     title: "only an urgent byte is unread when the server closes: RST, ECONNRESET",
     story: "The client sends one byte of urgent data (MSG_OOB). A normal read does not return this byte, and the \
             server may not know about it. It is in the receive queue anyway, and close() aborts.",
-    elsewhere: "Not measured elsewhere.",
+    elsewhere: "Not measured on other systems.",
     advice: "Urgent data is rare (telnet, FTP ABOR). A server that never reads it resets every connection that uses \
             it.",
     steps: &[
@@ -608,7 +608,8 @@ pub(super) const SHUTDOWN_RDWR_PEER_WRITES: Scenario = Scenario {
             succeeds, the server's kernel replies with an RST, and the next write fails with EPIPE. The server's own \
             socket is reset as well: its SO_ERROR is ECONNRESET, although it received no RST but sent one.",
     elsewhere: "The BSDs discard the data and send no RST (from memory, not measured).",
-    advice: "ECONNRESET on the side that sent the RST: look for shutdown(SHUT_RDWR) or SHUT_RD in that process.",
+    advice: "ECONNRESET on the side that sent the RST: look for shutdown(SHUT_RDWR), or SHUT_WR and SHUT_RD, in that \
+             process.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),

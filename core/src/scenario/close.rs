@@ -84,8 +84,8 @@ pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
             next one fails with EPIPE.",
     elsewhere: "RFC 1122 (4.2.2.13) requires this reset of every host, whether or not its FIN has been acknowledged.",
     advice: "Follow write-after-peer-close: check a pooled connection before reusing it. The two scenarios differ \
-             only in the kernel's reason for the reset, which depends on whether the delayed ACK (a few milliseconds) \
-             had been sent yet.",
+             only in the kernel's reason for the reset, which depends on whether the client sends its delayed ACK \
+             (after a few milliseconds) or its data first.",
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
