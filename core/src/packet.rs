@@ -1,9 +1,10 @@
 //! Decoding of captured frames into TCP segments and ICMP errors.
 //!
-//! Raw bytes and meaning are two types, and [`decode`] is the only way from one to the other. Only this module uses
-//! etherparse, together with [`build`] for the reverse direction. Decoding never fails: a frame that is neither TCP
-//! nor an ICMP error about TCP is [`Packet::Other`]. Frames are cut at the snapshot length, so lengths come from the
-//! IP header, not from the captured bytes.
+//! Raw bytes and meaning are two types, and [`decode`] is the way from one to the other. Headers of IP and TCP are read
+//! through the views of `wire`, here and everywhere else. Only this module uses etherparse: for UDP and ICMP, and in
+//! [`build`] for the reverse direction. Decoding never fails: a frame that is neither TCP nor an ICMP error about TCP
+//! is [`Packet::Other`]. Frames are cut at the snapshot length, so lengths come from the IP header, not from the
+//! captured bytes.
 //!
 //! [`link`] finds the IP packet in a frame, and [`ip`] finds the payload of the packet; [`tunnel`] looks for packets
 //! inside packets, on request.
@@ -11,10 +12,11 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{Icmpv4Slice, Icmpv6Slice, IpNumber, TcpSlice, UdpSlice, ip_number};
+use etherparse::{Icmpv4Slice, Icmpv6Slice, IpNumber, UdpSlice, ip_number};
 
 use self::ip::{Ip, Part};
 pub use self::link::Link;
+use self::wire::TcpHeader;
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
@@ -389,81 +391,24 @@ pub fn decode_payload(frame: u32, at: Timestamp, ip: &Ip<'_>) -> Packet {
 }
 
 fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
-    let tcp = TcpSlice::from_slice(ip.payload).ok()?;
-    let header_len = u32::from(tcp.data_offset()) * 4;
+    let tcp = TcpHeader::new(ip.payload)?;
     // A stated length that is shorter than the header would make the payload negative: such a segment is malformed.
-    let payload_len = ip.payload_len?.checked_sub(header_len)?;
-    let (timestamps, sack) = read(tcp.options());
+    let payload_len = tcp.payload_len(ip.payload_len?)?;
+    let (timestamps, sack) = tcp.options()?.timestamps_and_sack();
     Some(Segment {
         frame,
         at,
         tap: Tap::Both,
         source: SocketAddr::new(ip.source, tcp.source_port()),
         destination: SocketAddr::new(ip.destination, tcp.destination_port()),
-        // Byte 13 of the header holds all eight control bits; etherparse gives them one at a time.
-        flags: Flags(tcp.header_slice()[13]),
-        seq: SeqNum(tcp.sequence_number()),
-        ack: SeqNum(tcp.acknowledgment_number()),
-        window: tcp.window_size(),
+        flags: tcp.flags(),
+        seq: tcp.seq(),
+        ack: tcp.ack(),
+        window: tcp.window(),
         payload_len,
         timestamps,
         sack,
     })
-}
-
-/// Returns the timestamps in the options of a TCP header, and the right edge of the selective acknowledgment that
-/// reaches furthest.
-#[must_use]
-pub fn options(bytes: &[u8]) -> (Option<TcpTimestamps>, Option<SeqNum>) {
-    let (timestamps, sack) = read(bytes);
-    (timestamps, sack.right_edge())
-}
-
-/// Parses TCP options as `tcp_parse_options()` of the Linux kernel does: unknown options are skipped (RFC 9293,
-/// MUST-6), and parsing stops at an option whose length is impossible.
-fn read(mut options: &[u8]) -> (Option<TcpTimestamps>, SackBlocks) {
-    // Kinds of RFC 9293, 3.2; RFC 2018; RFC 7323.
-    const END: u8 = 0;
-    const NO_OPERATION: u8 = 1;
-    const SACK: u8 = 5;
-    const TIMESTAMPS: u8 = 8;
-    let mut timestamps = None;
-    let mut sack = SackBlocks::default();
-    loop {
-        // A last byte that is neither END nor NO_OPERATION has no room for a length.
-        let (kind, length) = match options {
-            [] | [END, ..] | [_] => break,
-            [NO_OPERATION, rest @ ..] => {
-                options = rest;
-                continue;
-            }
-            [kind, length, ..] => (*kind, usize::from(*length)),
-        };
-        let Some((option, rest)) = options.split_at_checked(length) else {
-            break;
-        };
-        // A length of 0 or 1 does not even cover kind and length.
-        let Some(value) = option.get(2..) else { break };
-        options = rest;
-        let (words, odd) = value.as_chunks::<4>();
-        let word = |nth: usize| words.get(nth).map_or(0, |word| u32::from_be_bytes(*word));
-        match (kind, words.len()) {
-            (TIMESTAMPS, 2) if odd.is_empty() => {
-                timestamps = Some(TcpTimestamps {
-                    value: word(0),
-                    echo: word(1),
-                });
-            }
-            // A block has two words, and no more than four blocks fit into a header.
-            (SACK, 2 | 4 | 6 | 8) if odd.is_empty() => {
-                let block = |nth: usize| (SeqNum(word(2 * nth)), SeqNum(word(2 * nth + 1)));
-                let count = words.len() / 2;
-                sack = SackBlocks(std::array::from_fn(|nth| (nth < count).then(|| block(nth))));
-            }
-            _ => {}
-        }
-    }
-    (timestamps, sack)
 }
 
 fn datagram(udp: &UdpSlice<'_>, at: Timestamp, source: IpAddr) -> Packet {
@@ -533,3 +478,4 @@ pub mod link;
 #[cfg(test)]
 mod tests;
 pub mod tunnel;
+pub(crate) mod wire;

@@ -8,16 +8,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::marks::{IpFeatures, TCP};
+use super::marks::IpFeatures;
 use crate::file::{Frame, Reader, Statistics};
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::{self, Link};
-use crate::packet::{self, Flags, Header, SeqNum, TcpTimestamps, tunnel};
+use crate::packet::wire::{Ipv4Header, Ipv6Header, TCP, TcpHeader};
+use crate::packet::{Flags, Header, tunnel};
 
 /// Number of shares that the connections are divided into. Threads follow the shares in parallel. The number of shares
 /// does not depend on the number of threads, so the result does not either.
@@ -48,6 +49,7 @@ fn halves(bits: u128) -> [u64; 2] {
 }
 
 impl Hash for FlowKey {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [low, high] = self.addresses;
         let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);
@@ -369,45 +371,46 @@ impl FrameDecoder<'_> {
             return false;
         };
         match [ethernet[12], ethernet[13]] {
-            [0x08, 0x00] => {
-                let Some((ip, rest)) = packet.split_first_chunk::<20>() else {
-                    return false;
-                };
-                let total = u16::from_be_bytes([ip[2], ip[3]]);
-                // No fragment: of the flags and the offset only DF and the reserved bit may be set. 40 bytes hold both
-                // headers.
-                let is_usual = ip[0] == 0x45
-                    && ip[9] == TCP
-                    && matches!(ip[6], 0 | 0x40 | 0x80 | 0xc0)
-                    && ip[7] == 0
-                    && total >= 40;
-                if !is_usual {
-                    return false;
-                }
-                let Some((ports, header)) = tcp(rest, u32::from(total) - 20, number, frame) else {
-                    return false;
-                };
-                let address = |at: usize| {
-                    let bytes = [ip[at], ip[at + 1], ip[at + 2], ip[at + 3]];
-                    u64::from(u32::from_be_bytes(bytes))
-                };
-                let (ends, sender) =
-                    FlowKey::between_v4((address(12), ports[0]), (address(16), ports[1]));
-                batch.push(SegmentRecord {
-                    hash: self.hash(&ends),
-                    ends,
-                    sender,
-                    header,
-                    interface: frame.interface,
-                    ip: IpFeatures::v4(ip),
-                    ip_len: total.into(),
-                    packet: place_of(packet, bytes),
-                });
-                true
-            }
+            [0x08, 0x00] => self.usual_v4(batch, number, frame, (packet, bytes)),
             [0x86, 0xdd] => self.usual_v6(batch, number, frame, (packet, bytes)),
             _ => false,
         }
+    }
+
+    #[inline(always)]
+    fn usual_v4(
+        &self,
+        batch: &mut Batch,
+        number: u32,
+        frame: &Frame<'_>,
+        (packet, bytes): (&[u8], &[u8]),
+    ) -> bool {
+        let Some((ip, rest)) = Ipv4Header::split(packet) else {
+            return false;
+        };
+        // 40 bytes hold both headers.
+        let total = ip.total_len();
+        if !ip.is_plain() || ip.protocol() != TCP || total < 40 {
+            return false;
+        }
+        let Some((ports, header)) = tcp(rest, u32::from(total) - 20, number, frame) else {
+            return false;
+        };
+        let bits = |address: Ipv4Addr| u64::from(address.to_bits());
+        let from = (bits(ip.source()), ports[0]);
+        let to = (bits(ip.destination()), ports[1]);
+        let (ends, sender) = FlowKey::between_v4(from, to);
+        batch.push(SegmentRecord {
+            hash: self.hash(&ends),
+            ends,
+            sender,
+            header,
+            interface: frame.interface,
+            ip: IpFeatures::v4(ip),
+            ip_len: total.into(),
+            packet: place_of(packet, bytes),
+        });
+        true
     }
 
     fn usual_v6(
@@ -417,21 +420,19 @@ impl FrameDecoder<'_> {
         frame: &Frame<'_>,
         (packet, bytes): (&[u8], &[u8]),
     ) -> bool {
-        let Some((ip, rest)) = packet.split_first_chunk::<40>() else {
+        let Some((ip, rest)) = Ipv6Header::split(packet) else {
             return false;
         };
-        let length = u16::from_be_bytes([ip[4], ip[5]]);
+        let length = ip.payload_len();
         // A next header other than TCP, such as an extension header, takes the slow path; 20 bytes hold the TCP header.
-        if ip[0] >> 4 != 6 || ip[6] != TCP || length < 20 {
+        if ip.version() != 6 || ip.next_header() != TCP || length < 20 {
             return false;
         }
         let Some((ports, header)) = tcp(rest, length.into(), number, frame) else {
             return false;
         };
-        let (words, _) = ip.as_chunks::<8>();
-        let word = |nth: usize| u64::from_be_bytes(words[nth]);
-        let from = ([word(1), word(2)], ports[0]);
-        let to = ([word(3), word(4)], ports[1]);
+        let from = (halves(ip.source().to_bits()), ports[0]);
+        let to = (halves(ip.destination().to_bits()), ports[1]);
         let (ends, sender) = FlowKey::between(from, to, true);
         batch.push(SegmentRecord {
             hash: self.hash(&ends),
@@ -439,7 +440,7 @@ impl FrameDecoder<'_> {
             sender,
             header,
             interface: frame.interface,
-            ip: IpFeatures::v6(&words[0]),
+            ip: IpFeatures::v6(ip),
             ip_len: 40 + u32::from(length),
             packet: place_of(packet, bytes),
         });
@@ -460,56 +461,18 @@ fn segment(ip: &Ip<'_>, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)
     tcp(ip.payload, ip.payload_len?, frame, of)
 }
 
-/// Decodes the TCP header (RFC 9293, 3.1) of a segment of `length` bytes, given its captured part. Returns `None` if
-/// the header is truncated or malformed.
+/// Decodes the ports and the header of a TCP segment of `len` bytes, given its captured part. Returns `None` if the
+/// header is truncated or malformed.
 #[inline(always)]
-fn tcp(captured: &[u8], length: u32, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
-    let fixed = captured.first_chunk::<20>()?;
-    let u16_at = |place: usize| u16::from_be_bytes([fixed[place], fixed[place + 1]]);
-    let u32_at = |place: usize| {
-        u32::from_be_bytes([
-            fixed[place],
-            fixed[place + 1],
-            fixed[place + 2],
-            fixed[place + 3],
-        ])
-    };
-    let header_len = usize::from(fixed[12] >> 4) * 4;
-    let options = captured.get(20..header_len)?;
-    let payload_len = length.checked_sub(u32::from(fixed[12] >> 4) * 4)?;
-    let mut header = Header {
-        frame,
-        at: of.at,
-        flags: Flags(fixed[13]),
-        window: u16_at(14),
-        seq: SeqNum(u32_at(4)),
-        ack: SeqNum(u32_at(8)),
-        payload_len,
-        timestamps: None,
-        sack_edge: None,
-    };
-    // Fast path: two NOPs and timestamps, which Linux, the BSDs and Windows always send (RFC 7323, appendix A).
-    if let [1, 1, 8, 10, rest @ ..] = options
-        && let Some((times, [])) = rest.split_first_chunk::<8>()
-    {
-        header.timestamps = Some(timestamps(*times));
-    } else if !options.is_empty() {
-        (header.timestamps, header.sack_edge) = packet::options(options);
-    }
-    Some(([u16_at(0), u16_at(2)], header))
-}
-
-fn timestamps(bytes: [u8; 8]) -> TcpTimestamps {
-    let (words, _) = bytes.as_chunks::<4>();
-    TcpTimestamps {
-        value: u32::from_be_bytes(words[0]),
-        echo: u32::from_be_bytes(words[1]),
-    }
+fn tcp(captured: &[u8], len: u32, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
+    let tcp = TcpHeader::new(captured)?;
+    let header = tcp.header(frame, of.at, len)?;
+    Some(([tcp.source_port(), tcp.destination_port()], header))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv6Addr;
 
     use super::*;
 

@@ -15,9 +15,9 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::marks::TCP;
 use crate::packet::Flags;
 use crate::packet::ip::{Ip, Part};
+use crate::packet::wire::{OptionError, TCP, TcpHeader};
 use crate::printable::printable;
 
 /// Reason or other content carried by an RST.
@@ -262,76 +262,56 @@ fn read(packet: &[u8]) -> Option<Vec<Diagnostic>> {
     if ip.protocol != TCP || ip.part == Part::Later {
         return None;
     }
-    let header = ip.payload.first_chunk::<20>()?;
-    if !Flags(header[13]).has(Flags::RST) {
+    let tcp = TcpHeader::new(ip.payload)?;
+    if !tcp.flags().has(Flags::RST) {
         return None;
     }
     // Without a length in the IP header the captured bytes are the whole segment.
     let captured = u32::try_from(ip.payload.len()).unwrap_or(u32::MAX);
     let len = ip.payload_len.unwrap_or(captured);
-    let header_len = u32::from(header[12] >> 4) * 4;
-    if header_len < 20 || header_len > len {
-        let problem = format!("data offset {header_len} in a segment of {len} bytes");
+    let (Some(_), Some(payload_len)) = (tcp.options_len(), tcp.payload_len(len)) else {
+        let problem = format!(
+            "data offset {} in a segment of {len} bytes",
+            tcp.header_len()
+        );
         return Some(vec![malformed("header", problem)]);
-    }
-    let mut said = Vec::new();
-    let end = usize::try_from(header_len).ok()?;
-    let is_whole = ip.payload.len() >= end;
+    };
     // Options that were truncated by the capture are read as far as they go.
-    let options = ip.payload.get(20..end).or_else(|| ip.payload.get(20..))?;
-    read_options(options, is_whole, &mut said);
-    let payload = ip.payload.get(end..).unwrap_or_default();
-    said.extend(read_payload(payload, len - header_len));
+    let is_whole = tcp.options().is_some();
+    let options = tcp.captured_options().filter_map(|option| match option {
+        Ok(option) => option.mptcp().and_then(mptcp),
+        Err(error) => is_whole.then(|| bad_option(error)),
+    });
+    let mut said: Vec<Diagnostic> = options.collect();
+    said.extend(read_payload(tcp.payload(), payload_len));
     Some(said)
 }
 
-/// Option kind of Multipath TCP (RFC 8684, 3).
-const MPTCP: u8 = 30;
-
-/// Decodes TCP options (RFC 9293, 3.1). Problems are reported only if `is_whole`, the options were captured completely.
-fn read_options(mut options: &[u8], is_whole: bool, said: &mut Vec<Diagnostic>) {
-    loop {
-        options = match options {
-            // Kind 0 ends the list, and kind 1 is padding; neither has a length.
-            [] | [0, ..] => return,
-            [1, rest @ ..] => rest,
-            [kind, len, ..] if *len >= 2 => {
-                let Some((option, rest)) = options.split_at_checked(usize::from(*len)) else {
-                    if is_whole {
-                        let problem =
-                            format!("option {kind} of {len} bytes reaches beyond the header");
-                        said.push(malformed("options", problem));
-                    }
-                    return;
-                };
-                if *kind == MPTCP {
-                    said.extend(mptcp(option));
-                }
-                rest
-            }
-            [kind, ..] => {
-                if is_whole {
-                    said.push(malformed("options", format!("option {kind} has no length")));
-                }
-                return;
-            }
-        };
-    }
+/// Returns the diagnostic for an option whose length is impossible.
+fn bad_option(error: OptionError) -> Diagnostic {
+    let problem = match error {
+        OptionError::NoLength { kind } => format!("option {kind} has no length"),
+        OptionError::TooLong { kind, len } => {
+            format!("option {kind} of {len} bytes reaches beyond the header")
+        }
+    };
+    malformed("options", problem)
 }
 
 /// Decodes an option of Multipath TCP, if it ends a connection or a subflow or reports an error.
-fn mptcp(option: &[u8]) -> Option<Diagnostic> {
-    let &[_, len, third, ref rest @ ..] = option else {
+fn mptcp(value: &[u8]) -> Option<Diagnostic> {
+    let &[first, ref rest @ ..] = value else {
         return Some(malformed("mptcp-option", "no subtype"));
     };
-    // The upper half of the third byte is the subtype, which the lengths below belong to (RFC 8684, 3).
-    Some(match (third >> 4, rest) {
+    let len = value.len() + 2; // with kind and length
+    // The upper half of the first byte is the subtype, which the lengths below belong to (RFC 8684, 3).
+    Some(match (first >> 4, rest) {
         (6, [_, data_seq @ ..]) if data_seq.len() == 8 => Diagnostic::ChecksumFailed {
             data_seq: number(data_seq),
         },
         (7, [_, key @ ..]) if key.len() == 8 => Diagnostic::FastClose { key: number(key) },
         (8, &[code]) => Diagnostic::SubflowReset {
-            flags: third & 0x0f,
+            flags: first & 0x0f,
             code,
         },
         (6, _) => malformed("mptcp-option", format!("MP_FAIL of {len} bytes")),

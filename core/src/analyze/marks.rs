@@ -27,7 +27,6 @@ mod tests;
 use serde::{Serialize, Serializer};
 
 pub use after::{Aftermath, later};
-pub(super) use habits::TCP;
 pub use habits::{IpFeatures, PacketFeatures, SenderProfile};
 
 use crate::flow::{Form, State};

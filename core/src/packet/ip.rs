@@ -4,9 +4,10 @@
 //! stops at every fragment; the parser here reads the first fragment on, because it holds the ports and usually the
 //! whole TCP header.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::link::Protocol;
+use super::wire::{Ipv4Header, Ipv6Header, MIN_IPV4_HEADER};
 
 /// Part of a packet that an IP packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,24 +81,21 @@ impl<'a> Ip<'a> {
 
     /// Parses an IPv4 packet (RFC 791, 3.1).
     fn v4(packet: &'a [u8]) -> Option<Self> {
-        let header = packet.first_chunk::<20>()?;
-        let header_len = usize::from(header[0] & 0x0f) * 4;
-        if header_len < header.len() {
+        let (header, _) = Ipv4Header::split(packet)?;
+        let header_len = header.header_len();
+        if header_len < MIN_IPV4_HEADER {
             return None;
         }
         let captured = packet.get(header_len..)?;
-        let stated = match u16::from_be_bytes([header[2], header[3]]) {
+        let stated = match header.total_len() {
             0 => None,
             total => Some(usize::from(total).checked_sub(header_len)?),
         };
-        let fragment = u16::from_be_bytes([header[6], header[7]]);
-        let (source, destination) = header.last_chunk::<8>()?.split_first_chunk::<4>()?;
         let mut this = Self {
-            source: Ipv4Addr::from(*source).into(),
-            destination: Ipv4Addr::from(*destination.first_chunk::<4>()?).into(),
-            protocol: header[9],
-            // Reserved bit, don't fragment, more fragments, and 13 bits of offset.
-            part: Part::of(fragment & 0x1fff, fragment & 0x2000 != 0),
+            source: header.source().into(),
+            destination: header.destination().into(),
+            protocol: header.protocol(),
+            part: Part::of(header.fragment_offset(), header.more_fragments()),
             payload: within(stated, captured),
             payload_len: stated.and_then(|len| u32::try_from(len).ok()),
         };
@@ -110,16 +108,15 @@ impl<'a> Ip<'a> {
 
     /// Parses an IPv6 packet (RFC 8200, 3).
     fn v6(packet: &'a [u8]) -> Option<Self> {
-        let (header, captured) = packet.split_first_chunk::<40>()?;
-        let (source, destination) = header.last_chunk::<32>()?.split_first_chunk::<16>()?;
-        let stated = match u16::from_be_bytes([header[4], header[5]]) {
+        let (header, captured) = Ipv6Header::split(packet)?;
+        let stated = match header.payload_len() {
             0 => None,
             len => Some(len),
         };
         let mut this = Self {
-            source: Ipv6Addr::from(*source).into(),
-            destination: Ipv6Addr::from(*destination.first_chunk::<16>()?).into(),
-            protocol: header[6],
+            source: header.source().into(),
+            destination: header.destination().into(),
+            protocol: header.next_header(),
             part: Part::Whole,
             payload: within(stated.map(usize::from), captured),
             payload_len: stated.map(u32::from),

@@ -2,7 +2,8 @@
 
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::Protocol;
-use crate::packet::{self, Flags, Header, TcpTimestamps};
+use crate::packet::wire::{Ipv4Header, Ipv6Header, TCP, TcpHeader};
+use crate::packet::{Flags, Header, TcpTimestamps};
 use crate::time::Timestamp;
 
 /// Features of a packet's headers that depend on its stack and its path.
@@ -57,49 +58,40 @@ pub enum IpVersion {
 }
 
 impl IpFeatures {
-    /// Decodes the first 20 bytes of an IPv4 header.
-    #[must_use]
+    /// Reads an IPv4 header.
     #[inline]
-    pub fn v4(header: &[u8; 20]) -> Self {
+    pub(in crate::analyze) fn v4(header: Ipv4Header<'_>) -> Self {
         Self {
-            // Byte 1 is the TOS field, bytes 4 and 5 are the ID, byte 6 begins with the flags, byte 8 is the TTL.
-            ttl: header[8],
-            traffic_class: header[1],
+            ttl: header.ttl(),
+            traffic_class: header.traffic_class(),
             version: IpVersion::V4 {
-                id: u16::from_be_bytes([header[4], header[5]]),
-                uncuttable: header[6] & 0x40 != 0,
+                id: header.id(),
+                uncuttable: header.dont_fragment(),
             },
         }
     }
 
-    /// Decodes the first 8 bytes of an IPv6 header.
-    #[must_use]
+    /// Reads an IPv6 header.
     #[inline]
-    pub fn v6(header: &[u8; 8]) -> Self {
-        // Version (4 bits), traffic class (8 bits), flow label (20 bits); byte 7 is the hop limit.
-        let first = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+    pub(in crate::analyze) fn v6(header: Ipv6Header<'_>) -> Self {
         Self {
-            ttl: header[7],
-            traffic_class: (first >> 20).to_be_bytes()[3],
+            ttl: header.hop_limit(),
+            traffic_class: header.traffic_class(),
             version: IpVersion::V6 {
-                label: first & 0x000f_ffff,
+                label: header.flow_label(),
             },
         }
     }
 
-    /// Decodes a complete IP header, without its options. Returns `None` if the header is truncated or of another
-    /// protocol.
+    /// Reads the IP header of a packet. Returns `None` if the header is truncated or of another protocol.
     #[must_use]
     pub fn of(packet: &[u8]) -> Option<Self> {
         Some(match Protocol::of(packet)? {
-            Protocol::Ipv4 => Self::v4(packet.first_chunk()?),
-            Protocol::Ipv6 => Self::v6(packet.first_chunk()?),
+            Protocol::Ipv4 => Self::v4(Ipv4Header::split(packet)?.0),
+            Protocol::Ipv6 => Self::v6(Ipv6Header::split(packet)?.0),
         })
     }
 }
-
-/// Protocol number of TCP.
-pub(in crate::analyze) const TCP: u8 = 6;
 
 impl PacketFeatures {
     /// Decodes a packet from the first byte of its IP header on. Returns `None` if the packet is no TCP segment, or if
@@ -107,15 +99,11 @@ impl PacketFeatures {
     #[must_use]
     pub fn of(packet: &[u8]) -> Option<Self> {
         let (tcp, len) = segment(packet)?;
-        let (fixed, rest) = tcp.split_first_chunk::<20>()?;
-        let header_len = (fixed[12] >> 4) * 4;
-        let option_bytes = header_len.checked_sub(20)?;
-        let options = rest.get(..usize::from(option_bytes)).unwrap_or(rest);
         let of_tcp = Self {
-            window: u16::from_be_bytes([fixed[14], fixed[15]]),
-            timestamps: packet::options(options).0,
-            option_bytes,
-            payload_len: len.checked_sub(header_len.into())?,
+            window: tcp.window(),
+            option_bytes: tcp.options_len()?,
+            timestamps: tcp.captured_options().timestamps_and_sack().0,
+            payload_len: tcp.payload_len(len)?,
             ..Self::default()
         };
         let ip = IpFeatures::of(packet)?;
@@ -155,20 +143,16 @@ impl PacketFeatures {
     }
 }
 
-/// Returns the TCP segment in a packet, and its length according to the IP header.
-fn segment(packet: &[u8]) -> Option<(&[u8], u32)> {
-    // Fast path for nearly all packets: IPv4 without options and not a fragment.
-    if let [0x45, _, high, low, _, _, 0 | 0x40, 0, _, TCP, ..] = *packet
-        && let Some(len) = u16::from_be_bytes([high, low]).checked_sub(20)
-    {
-        return Some((packet.get(20..)?, len.into()));
-    }
+/// Returns the TCP header in a packet, and the length of the segment in bytes: according to the IP header, or else its
+/// captured length.
+fn segment(packet: &[u8]) -> Option<(TcpHeader<'_>, u32)> {
     let ip = Ip::of(packet)?;
     if ip.protocol != TCP || ip.part == Part::Later {
         return None;
     }
     let captured = || u32::try_from(ip.payload.len()).ok();
-    Some((ip.payload, ip.payload_len.or_else(captured)?))
+    let len = ip.payload_len.or_else(captured)?;
+    Some((TcpHeader::new(ip.payload)?, len))
 }
 
 /// Features common to a sender's packets other than RSTs.
