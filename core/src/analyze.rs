@@ -36,48 +36,48 @@
 //! # }
 //! ```
 //!
-//! The modules, in the order in which a frame passes through them: [`pieces`] cuts a capture into pieces that threads
-//! read in parallel, [`batch`] decodes headers, [`table`] follows connections with [`zeek`], [`explain`] finds the
-//! cause of an RST, [`marks`] collects evidence about its sender, and [`diagnosis`] decodes its payload. [`tally`]
+//! The modules, in the order in which a frame passes through them: [`pipeline`] cuts a capture into chunks that threads
+//! read in parallel, [`decode`] decodes headers, [`connections`] follows connections with [`zeek`], [`explain`] finds the
+//! cause of an RST, [`forgery`] collects evidence about its sender, and [`diagnosis`] decodes its payload. [`tally`]
 //! counts, [`json`] writes rows, [`excerpt`] copies frames.
 
-pub mod batch;
 pub mod comments;
+pub mod connections;
+pub mod decode;
 pub mod diagnosis;
 pub mod excerpt;
 pub mod explain;
+pub mod forgery;
 pub mod json;
-pub mod marks;
-pub mod pieces;
-pub mod table;
+pub mod pipeline;
 pub mod tally;
 pub mod zeek;
 
 use std::mem;
 use std::ops::ControlFlow;
 
-use self::batch::Wanted;
-pub use self::batch::{CompiledFilter, FrameFilter};
-pub use self::pieces::{Ended, Source, Stopped};
-pub use self::table::{Connection, ConnectionObserver, ResetRecord, Sink, Totals};
+pub use self::connections::{Connection, ConnectionObserver, ResetRecord, Sink, Totals};
+use self::decode::FrameSelection;
+pub use self::decode::{CompiledFilter, FrameFilter};
+pub use self::pipeline::{Ended, Source, Stopped};
 use self::tally::Tally;
 
 /// Settings of an analysis: frames to include, number of threads and limits.
 #[derive(Clone, Debug)]
 pub struct Analysis {
     threads: usize,
-    piece_len: usize,
+    chunk_len: usize,
     max_connections: usize,
-    wanted: Wanted,
+    wanted: FrameSelection,
 }
 
 impl Default for Analysis {
     fn default() -> Self {
         Self {
             threads: 1,
-            piece_len: pieces::PIECE,
-            max_connections: table::MOST_CONNECTIONS,
-            wanted: Wanted::default(),
+            chunk_len: pipeline::CHUNK_LEN,
+            max_connections: connections::MAX_CONNECTIONS,
+            wanted: FrameSelection::default(),
         }
     }
 }
@@ -112,7 +112,7 @@ impl Analysis {
     }
 
     /// Sets the maximum number of connections that are followed at the same time,
-    /// [`MOST_CONNECTIONS`](table::MOST_CONNECTIONS) by default. If a capture has more, the connections that were
+    /// [`MAX_CONNECTIONS`](connections::MAX_CONNECTIONS) by default. If a capture has more, the connections that were
     /// silent longest are reported early and counted in [`Totals::evicted`].
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
@@ -120,11 +120,11 @@ impl Analysis {
         self
     }
 
-    /// Sets the length in bytes of the pieces that threads read, [`PIECE`](pieces::PIECE) by default. The length does
-    /// not change the result.
+    /// Sets the length in bytes of the chunks that threads read, [`CHUNK_LEN`](pipeline::CHUNK_LEN) by default. The length
+    /// does not change the result.
     #[must_use]
-    pub fn piece_len(mut self, bytes: usize) -> Self {
-        self.piece_len = bytes;
+    pub fn chunk_len(mut self, bytes: usize) -> Self {
+        self.chunk_len = bytes;
         self
     }
 
@@ -146,8 +146,8 @@ impl Analysis {
         };
         let ended = self.observe(source, mapper, &mut InOrder(sink));
         let mut tally = Tally::default();
-        // Each share has its own counts, so threads need no lock. Sums do not depend on the order of the shares.
-        for mapper in ended.listeners {
+        // Each shard has its own counts, so threads need no lock. Sums do not depend on the order of the shards.
+        for mapper in ended.observers {
             tally.merge(mapper.tally);
         }
         Summary {
@@ -159,19 +159,19 @@ impl Analysis {
     }
 
     /// Reads a capture like [`read`](Self::read), with observers that keep their own state and may follow every
-    /// segment: one observer for each of the shares that the connections are divided into.
+    /// segment: one observer for each of the shards that the connections are divided into.
     pub fn observe<L: ConnectionObserver, A: Sink<L::Output>>(
         &self,
         source: &Source<'_>,
         observer: impl Fn() -> L,
         audience: &mut A,
     ) -> Ended<L> {
-        pieces::read_all(source, self, observer, audience)
+        pipeline::read_all(source, self, observer, audience)
     }
 
     /// Returns the selection of frames, for a second pass over the same capture ([`excerpt`]).
     #[must_use]
-    pub fn wanted(&self) -> &Wanted {
+    pub fn wanted(&self) -> &FrameSelection {
         &self.wanted
     }
 }
@@ -214,7 +214,7 @@ pub struct Summary {
 /// Sort key of an item: the frame at which its event was reported, and its connection.
 type Order = (u32, u32);
 
-/// Observer that maps the events of one share of the connections to items.
+/// Observer that maps the events of one shard of the connections to items.
 struct Mapper<'m, F, T> {
     map: &'m F,
     items: Vec<(Order, T)>,
@@ -250,7 +250,7 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> ConnectionObserver for Mappe
     }
 }
 
-/// Sink that merges the items of all shares into the order of the capture.
+/// Sink that merges the items of all shards into the order of the capture.
 struct InOrder<S>(S);
 
 impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<(Order, T)>>

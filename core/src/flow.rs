@@ -317,7 +317,7 @@ pub struct Observed {
 /// lines of 64 bytes: each end's hot fields share a line with a pointer of the connection, and the line after it
 /// holds that end's latest segments.
 // `repr(C)` keeps the order of the fields: `addresses` (8 bytes) and the first 56 bytes of `client` are the first
-// line, its `latest` segments the second; `under_way` and `server` are the third and fourth in the same way.
+// line, its `latest` segments the second; `resets_in_flight` and `server` are the third and fourth in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
@@ -325,14 +325,14 @@ pub struct Flow {
     addresses: Option<Box<(SocketAddr, SocketAddr)>>,
     client: Endpoint,
     /// RSTs that were captured at their sender's end and have not arrived yet.
-    under_way: SmallList<(Role, Header)>,
+    resets_in_flight: SmallList<(Role, Header)>,
     server: Endpoint,
 }
 
 const _: () = assert!(size_of::<Flow>() <= 256);
 
 /// Maximum number of RSTs remembered in flight: a hostile capture must not exhaust memory.
-const MOST_UNDER_WAY: usize = 64;
+const MAX_RESETS_IN_FLIGHT: usize = 64;
 
 impl Flow {
     /// Creates the flow of a connection between these two addresses, before its first segment.
@@ -354,7 +354,7 @@ impl Flow {
         Self {
             addresses: None,
             client: Endpoint::new(State::Closed),
-            under_way: SmallList::new(),
+            resets_in_flight: SmallList::new(),
             server: Endpoint::new(State::Listen),
         }
     }
@@ -485,7 +485,7 @@ impl Flow {
     /// Processes the next segment that this end sent, captured between the two ends. Returns `None` for the usual
     /// segment, which only continues the connection.
     pub fn follow(&mut self, from: Role, header: &Header) -> Option<Observed> {
-        if self.goes_on(from, header) {
+        if self.fast_path(from, header) {
             return None;
         }
         Some(self.observe_at(from, header, true, true))
@@ -503,7 +503,7 @@ impl Flow {
 
     /// Fast path for the next segment of a connection from which nothing is missing. Returns false, with the flow
     /// unchanged, if the segment needs the full path; otherwise the result is the same as that of the full path.
-    fn goes_on(&mut self, from: Role, header: &Header) -> bool {
+    fn fast_path(&mut self, from: Role, header: &Header) -> bool {
         let (sender, receiver) = match from {
             Role::Client => (&mut self.client, &mut self.server),
             Role::Server => (&mut self.server, &mut self.client),
@@ -568,7 +568,7 @@ impl Flow {
             arrives,
         };
         if header.flags.has(Flags::RST) {
-            let left = left(&mut self.under_way, from, header, leaves, arrives);
+            let left = left(&mut self.resets_in_flight, from, header, leaves, arrives);
             let reset = reset(sender, receiver, from, header, left, arrives);
             // Anyone can forge an RST with any ACK number, but only an acceptable one is a sign of missing frames.
             observed.acknowledges_unseen &= reset.acceptance.is_acceptable();
@@ -592,7 +592,7 @@ impl Flow {
 }
 
 /// Acknowledgments this far ahead are ignored: no window is larger (RFC 7323, 2.3).
-const FAR: u32 = 1 << 30;
+const MAX_ACK_ADVANCE: u32 = 1 << 30;
 
 /// Infers numbers and states of both ends from a segment, where earlier frames were not captured.
 fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
@@ -632,7 +632,7 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     let ahead = sender
         .rcv_nxt()
         .map(|rcv_nxt| header.ack.relative_to(rcv_nxt));
-    if ahead.is_none_or(|ahead| ahead > 0 && ahead < FAR) {
+    if ahead.is_none_or(|ahead| ahead > 0 && ahead < MAX_ACK_ADVANCE) {
         sender.learn_received(header.ack);
         if receiver
             .snd_nxt()
@@ -645,15 +645,15 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
 
 /// Returns the frame in which this RST left its sender, now or earlier.
 fn left(
-    under_way: &mut SmallList<(Role, Header)>,
+    resets_in_flight: &mut SmallList<(Role, Header)>,
     from: Role,
     header: &Header,
     leaves: bool,
     arrives: bool,
 ) -> Option<u32> {
     if leaves {
-        if !arrives && under_way.len() < MOST_UNDER_WAY {
-            under_way.push((from, *header));
+        if !arrives && resets_in_flight.len() < MAX_RESETS_IN_FLIGHT {
+            resets_in_flight.push((from, *header));
         }
         return Some(header.frame);
     }
@@ -662,7 +662,7 @@ fn left(
         (*sender, sent.flags, sent.seq, sent.ack, sent.window)
             == (from, header.flags, header.seq, header.ack, header.window)
     };
-    Some(under_way.remove(is_it)?.1.frame)
+    Some(resets_in_flight.remove(is_it)?.1.frame)
 }
 
 impl Flow {
@@ -720,7 +720,7 @@ fn reset(
     let form = Form::of(header);
     let receiver_state = receiver.state;
     let finds_request = receiver.is(IS_REQUEST);
-    let triggered_by = form.and_then(|form| receiver.draws(form, header));
+    let triggered_by = form.and_then(|form| receiver.triggered_by(form, header));
     let acceptance = if arrives {
         receiver.judge_reset(sender, header)
     } else {
@@ -751,7 +751,7 @@ fn reset(
 }
 
 /// Number of sent segments remembered per end, to find the one that triggered an RST.
-const LATEST: usize = 8;
+const RECENT_SEGMENTS: usize = 8;
 
 /// Segment that an end has sent, reduced to what identifies an RST in reply to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -759,15 +759,15 @@ struct Sent {
     frame: u32,
     /// Number that a reply takes from the segment: its acknowledgment number, or without ACK the number after the
     /// last one that it occupies.
-    answered_by: SeqNum,
+    expected_reply: SeqNum,
 }
 
 /// Maximum number of out-of-order segments remembered per end: a hostile capture must not exhaust memory.
-const MOST_OUT_OF_ORDER: usize = 64;
+const MAX_OUT_OF_ORDER: usize = 64;
 
 /// Range of sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Text {
+struct SeqRange {
     start: SeqNum,
     /// Sequence number after the last one of the range.
     end: SeqNum,
@@ -812,7 +812,7 @@ const FIN_ACKNOWLEDGED: u16 = 1 << 9;
 const IS_REQUEST: u16 = 1 << 10;
 /// Bit 11: an RST does not end TIME-WAIT.
 const KEEPS_TIME_WAIT: u16 = 1 << 11;
-/// Bits 12 to 14: number of segments put into the ring, modulo [`LATEST`].
+/// Bits 12 to 14: number of segments put into the ring, modulo [`RECENT_SEGMENTS`].
 const ONE_SENT: u16 = 1 << 12;
 /// Bit 15: set once every slot of the ring has been written.
 const IS_FULL: u16 = 1 << 15;
@@ -824,7 +824,7 @@ const IS_FULL: u16 = 1 << 15;
 #[repr(C)]
 struct Endpoint {
     /// Segments received beyond `rcv_nxt`.
-    out_of_order: SmallList<Text>,
+    out_of_order: SmallList<SeqRange>,
     numbers: Numbers,
     /// Timestamps of the latest segment of this end that carried the option.
     timestamps: TcpTimestamps,
@@ -835,7 +835,7 @@ struct Endpoint {
     /// Bit mask with one bit for each slot of `latest`: set if the segment there has an acknowledgment number.
     with_ack: u8,
     /// Latest segments that this end has sent, in a ring.
-    latest: [Sent; LATEST],
+    latest: [Sent; RECENT_SEGMENTS],
 }
 
 /// Generates a getter and a setter for each sequence number, which may be unknown.
@@ -864,7 +864,7 @@ impl Endpoint {
             bits: 0,
             state,
             with_ack: 0,
-            latest: [Sent::default(); LATEST],
+            latest: [Sent::default(); RECENT_SEGMENTS],
         }
     }
 
@@ -925,9 +925,12 @@ impl Endpoint {
     }
 
     /// Puts a sent segment into the ring, in place of the oldest.
-    fn remember(&mut self, frame: u32, has_ack: bool, answered_by: SeqNum) {
+    fn remember(&mut self, frame: u32, has_ack: bool, expected_reply: SeqNum) {
         let place = self.next();
-        self.latest[place] = Sent { frame, answered_by };
+        self.latest[place] = Sent {
+            frame,
+            expected_reply,
+        };
         self.with_ack = self.with_ack & !(1 << place) | u8::from(has_ack) << place;
         // When the counter wraps, its carry sets IS_FULL. A carry into an IS_FULL that is set would clear it, hence
         // the OR.
@@ -936,7 +939,7 @@ impl Endpoint {
 
     /// Returns the ring index at which the next segment goes.
     fn next(&self) -> usize {
-        usize::from(self.bits / ONE_SENT) % LATEST
+        usize::from(self.bits / ONE_SENT) % RECENT_SEGMENTS
     }
 
     /// Sets the initial number and, where unknown, SND.NXT and SND.UNA of an end that is first seen mid-stream.
@@ -950,8 +953,9 @@ impl Endpoint {
     fn learn_received(&mut self, rcv_nxt: SeqNum) {
         self.set_rcv_nxt(Some(rcv_nxt));
         self.set_irs(self.irs().or(Some(rcv_nxt.plus(u32::MAX))));
-        self.out_of_order.retain(|text| text.end.is_after(rcv_nxt));
-        self.advance_over_what_waited();
+        self.out_of_order
+            .retain(|range| range.end.is_after(rcv_nxt));
+        self.advance_over_out_of_order();
     }
 
     /// Processes a segment without RST that this end sends.
@@ -959,8 +963,8 @@ impl Endpoint {
         self.set_sack_edge(header.sack_edge);
         let end = header.seq_end();
         let has_ack = header.flags.has(Flags::ACK);
-        let answered_by = if has_ack { header.ack } else { end };
-        self.remember(header.frame, has_ack, answered_by);
+        let expected_reply = if has_ack { header.ack } else { end };
+        self.remember(header.frame, has_ack, expected_reply);
         if header.timestamps.is_some() {
             self.set_timestamps(header.timestamps);
         }
@@ -1045,19 +1049,19 @@ impl Endpoint {
                 self.set_ts_recent(Some(SeqNum(value)));
             }
         }
-        let text = Text {
+        let range = SeqRange {
             start: header.seq,
             end: header.seq_end(),
             fin: header.flags.has(Flags::FIN),
         };
-        if text.start.is_after(rcv_nxt) {
-            if text.start != text.end && self.out_of_order.len() < MOST_OUT_OF_ORDER {
-                self.out_of_order.push(text);
+        if range.start.is_after(rcv_nxt) {
+            if range.start != range.end && self.out_of_order.len() < MAX_OUT_OF_ORDER {
+                self.out_of_order.push(range);
             }
             return;
         }
-        self.advance(text);
-        self.advance_over_what_waited();
+        self.advance(range);
+        self.advance_over_out_of_order();
     }
 
     fn receive_syn(&mut self, header: &Header) {
@@ -1093,19 +1097,19 @@ impl Endpoint {
                 .is_some_and(|sent| SeqNum(echo).is_after(SeqNum(sent.value)))
     }
 
-    fn advance_over_what_waited(&mut self) {
+    fn advance_over_out_of_order(&mut self) {
         while let Some(rcv_nxt) = self.rcv_nxt()
-            && let Some(text) = self
+            && let Some(range) = self
                 .out_of_order
-                .swap_remove(|text| !text.start.is_after(rcv_nxt))
+                .swap_remove(|range| !range.start.is_after(rcv_nxt))
         {
-            self.advance(text);
+            self.advance(range);
         }
     }
 
     /// Advances RCV.NXT over a range that begins at or before it. After a FIN there is no more data (RFC 9293,
     /// 3.10.7.4, seventh).
-    fn advance(&mut self, text: Text) {
+    fn advance(&mut self, range: SeqRange) {
         let is_over = matches!(
             self.state,
             State::CloseWait | State::Closing | State::LastAck | State::TimeWait
@@ -1115,12 +1119,12 @@ impl Endpoint {
         }
         if !self
             .rcv_nxt()
-            .is_some_and(|rcv_nxt| text.end.is_after(rcv_nxt))
+            .is_some_and(|rcv_nxt| range.end.is_after(rcv_nxt))
         {
             return;
         }
-        self.set_rcv_nxt(Some(text.end));
-        if text.fin {
+        self.set_rcv_nxt(Some(range.end));
+        if range.fin {
             self.state = match self.state {
                 State::Established | State::SynReceived => State::CloseWait,
                 State::FinWait1 => State::Closing,
@@ -1131,20 +1135,25 @@ impl Endpoint {
     }
 
     /// Returns the frame of this end's latest segment that an RST of this form would be a reply to.
-    fn draws(&self, form: Form, reset: &Header) -> Option<u32> {
+    fn triggered_by(&self, form: Form, reset: &Header) -> Option<u32> {
         let (has_ack, number) = match form {
             Form::Active => return None,
             Form::Passive => (true, reset.seq),
             Form::PassiveAck => (false, reset.ack),
         };
         let next = self.next();
-        let count = if self.is(IS_FULL) { LATEST } else { next };
+        let count = if self.is(IS_FULL) {
+            RECENT_SEGMENTS
+        } else {
+            next
+        };
         let is_answered = |place: &usize| {
             (self.with_ack >> place & 1 == 1) == has_ack
-                && self.latest[*place].answered_by == number
+                && self.latest[*place].expected_reply == number
         };
         // Newest first: of several segments with the same number, the kernel has replied to the last one.
-        let mut newest_first = (1..=count).map(|back| (next + LATEST - back) % LATEST);
+        let mut newest_first =
+            (1..=count).map(|back| (next + RECENT_SEGMENTS - back) % RECENT_SEGMENTS);
         let place = newest_first.find(is_answered)?;
         Some(self.latest[place].frame)
     }
@@ -1277,7 +1286,7 @@ mod tests {
             ..Header::default()
         };
         for form in [Form::Active, Form::Passive, Form::PassiveAck] {
-            assert_eq!(end.draws(form, &reset(0)), None);
+            assert_eq!(end.triggered_by(form, &reset(0)), None);
         }
         let (mut with_ack, mut without) = (Vec::new(), Vec::new());
         for frame in 0..40 {
@@ -1290,12 +1299,15 @@ mod tests {
                     let fits = |it: &&u32| **it + 8 > frame && **it / 6 == number;
                     sent.iter().copied().rev().find(|it| fits(&it))
                 };
-                assert_eq!(end.draws(Form::Passive, &reset(number)), latest(&with_ack));
                 assert_eq!(
-                    end.draws(Form::PassiveAck, &reset(number)),
+                    end.triggered_by(Form::Passive, &reset(number)),
+                    latest(&with_ack)
+                );
+                assert_eq!(
+                    end.triggered_by(Form::PassiveAck, &reset(number)),
                     latest(&without)
                 );
-                assert_eq!(end.draws(Form::Active, &reset(number)), None);
+                assert_eq!(end.triggered_by(Form::Active, &reset(number)), None);
             }
         }
         assert_eq!(end.bits & (ONE_SENT - 1), 0);

@@ -45,7 +45,7 @@ fuzz_target!(|bytes: &[u8]| {
     let piece = usize::from(piece) * 16;
 
     let analyze = |source: &Source<'_>, threads, piece| {
-        answer(source, &analysis.clone().threads(threads).piece_len(piece))
+        answer(source, &analysis.clone().threads(threads).chunk_len(piece))
     };
     let from_stream = |threads, piece| {
         let mut rest = capture;

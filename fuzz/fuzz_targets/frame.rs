@@ -11,7 +11,7 @@
 use libfuzzer_sys::fuzz_target;
 use rstproof_core::packet::ip::{Ip, Part};
 use rstproof_core::packet::link::{Protocol, network};
-use rstproof_core::packet::tunnel::{DEEPEST, layers};
+use rstproof_core::packet::tunnel::{MAX_TUNNEL_DEPTH, layers};
 use rstproof_core::packet::{Link, Packet, decode, decode_inside, decode_ip};
 use rstproof_core::time::Timestamp;
 
@@ -38,7 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
         innermost = inner.packet;
         depth += 1;
     }
-    assert!(depth <= DEEPEST);
+    assert!(depth <= MAX_TUNNEL_DEPTH);
     assert_eq!(decode_ip(1, AT, innermost), inside);
     if Ip::of(packet).is_none_or(|ip| ip.part == Part::Later) {
         assert_eq!(outside, Packet::Other);

@@ -27,13 +27,13 @@ use rstproof_core::analyze::{
 use rstproof_core::printable::printable;
 
 /// Default maximum number of reader threads. More threads would only wait for each other.
-const MOST_THREADS: usize = 4;
+const MAX_DEFAULT_THREADS: usize = 4;
 
 /// Link type of Ethernet (`LINKTYPE_ETHERNET`).
 const ETHERNET: u16 = 1;
 
 /// Time after which the progress of a file is shown.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PROGRESS_DELAY: Duration = Duration::from_secs(1);
 
 /// Returns the BPF filter of the command line, if any. Fails if the filter does not compile for Ethernet. For another
 /// link type it need not compile; no frame of that type matches then.
@@ -54,7 +54,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         || {
             available_parallelism()
                 .map_or(1, usize::from)
-                .min(MOST_THREADS)
+                .min(MAX_DEFAULT_THREADS)
         },
         usize::from,
     );
@@ -207,7 +207,7 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
         return Err(not_whole(path, &problem(&stopped), totals.packets));
     }
     // Each listener has a share of the connections.
-    if ended.listeners.iter().all(|ladder| ladder.told == 0) {
+    if ended.observers.iter().all(|ladder| ladder.told == 0) {
         let reason = match which {
             Which::Frame(frame) if u64::from(frame) > totals.packets => {
                 format!(
@@ -445,7 +445,7 @@ impl Report {
 
     fn show_progress(&mut self, position: u64, totals: &Totals) {
         if self.bar.is_none() {
-            if self.began.elapsed() < PATIENCE {
+            if self.began.elapsed() < PROGRESS_DELAY {
                 return;
             }
             let bar = match self.length {

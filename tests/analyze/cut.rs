@@ -56,15 +56,15 @@ fn read_from(
     threads: usize,
     piece: usize,
 ) -> (Result<u64, Stopped>, Totals, Frames) {
-    let analysis = Analysis::new().threads(threads).piece_len(piece);
+    let analysis = Analysis::new().threads(threads).chunk_len(piece);
     let Ended {
         read,
         totals,
-        listeners,
+        observers,
         ..
     } = analysis.observe(source, Frames::default, &mut Nobody);
     let mut all = Frames::default();
-    for told in listeners {
+    for told in observers {
         all.connections += told.connections;
         all.resets.extend(told.resets);
     }
@@ -299,11 +299,11 @@ impl Read for Pauses<'_> {
 /// A thread that has read more by then waits for nobody.
 #[test]
 fn what_follows_a_piece_that_could_not_be_read_is_left_alone() {
-    const PIECE: usize = 64;
+    const CHUNK_LEN: usize = 64;
     let bytes = pcap();
     let (done, is_done) = mpsc::channel();
     let all = thread::spawn(move || {
-        for at in (PIECE..bytes.len()).step_by(PIECE) {
+        for at in (CHUNK_LEN..bytes.len()).step_by(CHUNK_LEN) {
             let (before, after) = bytes.split_at(at);
             let (_, expected, _) = read(before, 1);
             for nth in 0..100 {
@@ -315,7 +315,7 @@ fn what_follows_a_piece_that_could_not_be_read_is_left_alone() {
                     fails,
                 };
                 let source = Source::Stream(Mutex::new(&mut source));
-                let (read, totals, _) = read_from(&source, 4, PIECE);
+                let (read, totals, _) = read_from(&source, 4, CHUNK_LEN);
                 assert_eq!(totals, expected);
                 assert_eq!(matches!(read, Err(Stopped::Io(..))), fails, "{read:?}");
             }

@@ -3,9 +3,9 @@
 //! If a frame has several comments, Wireshark before version 3.5 shows only the last, so the most important one comes
 //! last.
 
+use super::connections::{Connection, ResetRecord};
 use super::explain::RequiredAction;
-use super::marks::Weight;
-use super::table::{Connection, ResetRecord};
+use super::forgery::Weight;
 use crate::flow::{Acceptance, State};
 use crate::printable::printable;
 
@@ -16,7 +16,7 @@ pub fn of_reset(told: &ResetRecord) -> Vec<String> {
     let mut comments = Vec::new();
     comments.extend(
         (told.indicators.iter())
-            .filter(|fact| fact.accuses(Weight::Moderate))
+            .filter(|fact| fact.indicates_injection(Weight::Moderate))
             .map(|fact| {
                 let (weight, message) = (weight(fact.weight), printable(&fact.message));
                 format!("indicates injection ({weight}): {message}")

@@ -3,9 +3,9 @@
 //! Most RSTs carry none. But data in an RST is allowed (RFC 9293, 3.5.3, SHLD-2), and some devices write a text there
 //! that states why they reject the connection. A diagnostic payload states the reason as a number
 //! (draft-ietf-tcpm-rst-diagnostic-payload), and so do the options of Multipath TCP (RFC 8684). All of them are claims
-//! of the sender; who the sender is must be found out from other evidence ([`marks`]).
+//! of the sender; who the sender is must be found out from other evidence ([`forgery`]).
 //!
-//! [`marks`]: super::marks
+//! [`forgery`]: super::forgery
 
 mod cbor;
 #[cfg(test)]
@@ -373,16 +373,16 @@ fn diagnostic(rest: &[u8], len: u32, is_cut: bool) -> Option<Diagnostic> {
 }
 
 /// Maximum length of a text that is shown, in bytes.
-const LONGEST_TEXT: usize = 256;
+const MAX_TEXT_BYTES: usize = 256;
 
 /// Maximum number of bytes of a binary payload that are shown.
-const MOST_BYTES: usize = 32;
+const MAX_HEX_BYTES: usize = 32;
 
 /// Returns the payload as text, if it is UTF-8 without control characters other than tabs and line breaks. A text
 /// truncated within a character ends before it; a NUL at the end is a C string's terminator and is removed.
 fn text(payload: &[u8], len: u32) -> Option<Diagnostic> {
-    let is_all = u32::try_from(payload.len()) == Ok(len) && payload.len() <= LONGEST_TEXT;
-    let shown = payload.get(..LONGEST_TEXT).unwrap_or(payload);
+    let is_all = u32::try_from(payload.len()) == Ok(len) && payload.len() <= MAX_TEXT_BYTES;
+    let shown = payload.get(..MAX_TEXT_BYTES).unwrap_or(payload);
     let text = match std::str::from_utf8(shown) {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() && !is_all => {
@@ -400,7 +400,7 @@ fn text(payload: &[u8], len: u32) -> Option<Diagnostic> {
 }
 
 fn bytes(payload: &[u8], len: u32) -> Diagnostic {
-    let shown = payload.get(..MOST_BYTES).unwrap_or(payload);
+    let shown = payload.get(..MAX_HEX_BYTES).unwrap_or(payload);
     let mut hex = String::with_capacity(shown.len() * 2);
     for digit in shown.iter().flat_map(|byte| [byte >> 4, byte & 0x0f]) {
         hex.extend(char::from_digit(digit.into(), 16));

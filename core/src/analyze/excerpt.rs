@@ -9,20 +9,20 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::{Batch, FlowKey, FrameDecoder, Wanted};
 use super::comments;
-use super::table::{Connection, ResetRecord};
+use super::connections::{Connection, ResetRecord};
+use super::decode::{Batch, FlowKey, FrameDecoder, FrameSelection};
 use crate::file::pcapng::PcapNg;
 use crate::file::{Block, Frame, Interface, each_block};
 
 /// Maximum number of RSTs plus reset connections in an excerpt. Each takes some hundred bytes of memory.
-const MOST: usize = 1 << 20;
+const MAX_ENTRIES: usize = 1 << 20;
 
 /// Maximum number of RSTs listed in a comment on the frame that triggered them.
-const MOST_DRAWN: usize = 16;
+const MAX_TRIGGERED_RESETS: usize = 16;
 
 /// Number of buffered bytes after which the output is written.
-const PIECE: usize = 1 << 18;
+const WRITE_THRESHOLD: usize = 1 << 18;
 
 /// Frames of a capture to be copied, and the comments on them.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ struct Notes {
     /// Description of the connection that begins with the frame.
     begins: Option<Arc<str>>,
     /// Frame numbers of the RSTs that the frame triggers.
-    draws: Vec<u32>,
+    triggers: Vec<u32>,
     /// Comments on the RST that the frame holds.
     reset: Vec<Arc<str>>,
 }
@@ -79,10 +79,10 @@ impl Excerpt {
             let frame = told.reset.frame;
             self.notes.entry(frame).or_default().reset = comments;
             if let Some(triggered_by) = told.reset.triggered_by {
-                let draws = &mut self.notes.entry(triggered_by).or_default().draws;
+                let triggers = &mut self.notes.entry(triggered_by).or_default().triggers;
                 // One more than the maximum shows that there are more.
-                if draws.len() <= MOST_DRAWN {
-                    draws.push(frame);
+                if triggers.len() <= MAX_TRIGGERED_RESETS {
+                    triggers.push(frame);
                 }
             }
         }
@@ -103,8 +103,8 @@ impl Excerpt {
         let spans = self.spans.entry(connection.ends).or_default();
         // Ranges that overlap are joined, so the ranges of one pair of ends are disjoint.
         match spans.last_mut() {
-            Some(before) if before.1 >= connection.rests_on => before.1 = last,
-            _ => spans.push((connection.rests_on, last)),
+            Some(before) if before.1 >= connection.depends_from => before.1 = last,
+            _ => spans.push((connection.depends_from, last)),
         }
         self.connections += 1;
         self.last = self.last.max(last);
@@ -125,13 +125,13 @@ impl Excerpt {
     pub fn refusal(&self) -> Option<String> {
         self.is_too_long().then(|| {
             format!(
-                "it has more than {MOST} RSTs and reset connections; select fewer with --filter"
+                "it has more than {MAX_ENTRIES} RSTs and reset connections; select fewer with --filter"
             )
         })
     }
 
     fn is_too_long(&self) -> bool {
-        self.count > MOST
+        self.count > MAX_ENTRIES
     }
 
     fn shared(&mut self, text: String) -> Arc<str> {
@@ -163,10 +163,10 @@ impl Excerpt {
         if let Some(text) = &notes.begins {
             comments.push(format!("connection {number} of {file}: {text}"));
         }
-        for drawn in notes.draws.iter().take(MOST_DRAWN) {
-            comments.push(format!("triggers the RST in frame {drawn} of {file}"));
+        for triggered in notes.triggers.iter().take(MAX_TRIGGERED_RESETS) {
+            comments.push(format!("triggers the RST in frame {triggered} of {file}"));
         }
-        if notes.draws.len() > MOST_DRAWN {
+        if notes.triggers.len() > MAX_TRIGGERED_RESETS {
             comments.push("triggers more RSTs".to_owned());
         }
         if let [others @ .., last] = &*notes.reset {
@@ -182,13 +182,13 @@ impl Excerpt {
     pub fn copy(
         &self,
         from: &mut dyn Read,
-        wanted: &Wanted,
+        wanted: &FrameSelection,
         to: &mut Target<impl Write>,
     ) -> Result<bool, Failed> {
         if self.spans.is_empty() {
             return Ok(true);
         }
-        let mut look = FrameDecoder::new(wanted);
+        let mut decoder = FrameDecoder::new(wanted);
         let mut batch = Batch::default();
         let mut number: u32 = 0;
         // The interfaces of this capture follow those of earlier ones in the output.
@@ -199,7 +199,7 @@ impl Excerpt {
                 Block::Frame(frame) => {
                     number = number.saturating_add(1);
                     batch.clear();
-                    look.at(&mut batch, reader, frame, bytes);
+                    decoder.decode(&mut batch, reader, frame, bytes);
                     let is_wanted = |seen| self.holds(seen, number);
                     let mut seen = batch.segments.iter().flatten();
                     if seen.next().is_some_and(|it| is_wanted(&it.ends)) {
@@ -275,7 +275,7 @@ impl<W: Write> Target<W> {
     }
 
     fn write_if_long(&mut self) -> io::Result<()> {
-        if self.file.bytes().len() < PIECE {
+        if self.file.bytes().len() < WRITE_THRESHOLD {
             return Ok(());
         }
         self.file.drain_to(&mut self.out)

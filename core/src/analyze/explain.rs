@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::table::CaptureGaps;
+use super::connections::CaptureGaps;
 use crate::flow::{Acceptance, Form, Reset, State};
 use crate::packet::{Flags, Header, SeqNum};
 use crate::time::Timestamp;

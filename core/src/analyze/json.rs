@@ -9,10 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use super::connections::{Connection, ResetRecord, Totals};
 use super::diagnosis::Diagnostic;
 use super::explain::{Cause, Later, RequiredAction};
-use super::marks::Indicator;
-use super::table::{Connection, ResetRecord, Totals};
+use super::forgery::Indicator;
 use super::tally::{ResetSource, Tally};
 use super::zeek::ConnState;
 use crate::flow::{Acceptance, Form, State};
@@ -46,7 +46,7 @@ struct ConnectionLine<'a> {
     /// Frame numbers of the first 64 RSTs.
     reset_frames: &'a [u32],
     reset_count: u64,
-    capture_gaps: CaptureGaps,
+    capture_gaps: GapFields,
 }
 
 #[derive(Serialize)]
@@ -57,7 +57,7 @@ struct Ends<T> {
 
 /// Gaps and duplicates of a connection in the capture, which limit its analysis.
 #[derive(Serialize)]
-struct CaptureGaps {
+struct GapFields {
     begins_midstream: bool,
     /// First frame that acknowledges data that was not captured.
     lost_before_frame: Option<u32>,
@@ -198,7 +198,7 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
             missed_bytes: zeek.missed_bytes(),
             reset_frames: connection.frames,
             reset_count: connection.resets,
-            capture_gaps: CaptureGaps {
+            capture_gaps: GapFields {
                 begins_midstream: gaps.begins_midstream,
                 lost_before_frame: gaps.lost,
                 one_sided: gaps.one_sided,
@@ -282,10 +282,10 @@ pub fn summary(
             error,
             causes: counted(tally.causes.clone()),
             conn_states: counted(tally.states.clone()),
-            reset_sources: (tally.reset_sources(MOST_NAMED).into_iter())
+            reset_sources: (tally.reset_sources(MAX_LISTED_HOSTS).into_iter())
                 .map(|(source, count)| reset_source(source, count))
                 .collect(),
-            top_talkers: (tally.top_talkers(MOST_NAMED).into_iter())
+            top_talkers: (tally.top_talkers(MAX_LISTED_HOSTS).into_iter())
                 .map(|(address, ip_bytes)| Talker { address, ip_bytes })
                 .collect(),
             doubtful_resets: tally.doubtful,
@@ -310,7 +310,7 @@ fn reset_source(source: ResetSource, count: u64) -> ResetSourceCount {
 }
 
 /// Maximum number of hosts listed in `reset_sources` and `top_talkers`.
-const MOST_NAMED: usize = 20;
+const MAX_LISTED_HOSTS: usize = 20;
 
 fn counted<T>(all: impl IntoIterator<Item = (T, u64)>) -> Vec<Count<T>> {
     let count = |(value, count)| Count { value, count };

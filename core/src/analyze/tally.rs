@@ -7,14 +7,14 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
+use super::connections::{Connection, ResetRecord};
 use super::explain::Cause;
-use super::table::{Connection, ResetRecord};
 use super::zeek::ConnState;
 use crate::transcript::Role;
 
 /// Maximum number of senders that are counted individually. A capture may contain any number of them, and a report
 /// shows only the largest.
-const MOST_SENDERS: usize = 1 << 16;
+const MAX_COUNTED_SENDERS: usize = 1 << 16;
 
 /// Source address of RSTs: a server with its port, or a client with all its ports together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,14 +75,14 @@ impl Tally {
     }
 
     /// Counts an RST.
-    pub fn reset(&mut self, connection: &Connection<'_>, told: &ResetRecord) {
-        *self.causes.entry(told.explanation.cause).or_default() += 1;
-        self.doubtful += u64::from(told.is_marked());
-        let socket = connection.socket(told.reset.from);
+    pub fn reset(&mut self, connection: &Connection<'_>, record: &ResetRecord) {
+        *self.causes.entry(record.explanation.cause).or_default() += 1;
+        self.doubtful += u64::from(record.shows_injection());
+        let socket = connection.socket(record.reset.from);
         let source = ResetSource {
             address: socket.ip(),
             // A client's ports are ephemeral: counting each of them would hide which host the RSTs come from.
-            port: (told.reset.from == Role::Server).then_some(socket.port()),
+            port: (record.reset.from == Role::Server).then_some(socket.port()),
         };
         add(&mut self.sources, source, 1);
     }
@@ -119,9 +119,9 @@ impl Tally {
     }
 }
 
-/// Adds to the count of a key. A new key is ignored once `MOST_SENDERS` keys are counted.
+/// Adds to the count of a key. A new key is ignored once `MAX_COUNTED_SENDERS` keys are counted.
 fn add<T: Eq + Hash>(counts: &mut HashMap<T, u64>, who: T, by: u64) {
-    let has_room = counts.len() < MOST_SENDERS;
+    let has_room = counts.len() < MAX_COUNTED_SENDERS;
     // A known key is always counted, so a full table does not make its counts wrong.
     if let Some(count) = counts.get_mut(&who) {
         *count += by;

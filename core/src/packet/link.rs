@@ -120,7 +120,7 @@ pub struct Network {
 
 /// Maximum number of VLAN tags and similar headers that are skipped. Two are usual; frames with more than this are
 /// crafted.
-const MOST_TAGS: usize = 8;
+const MAX_TAGS: usize = 8;
 
 /// Finds the IP packet in a captured frame.
 ///
@@ -158,17 +158,17 @@ pub fn packet(link: Link, frame: &[u8]) -> Option<&[u8]> {
 }
 
 /// IP packet with its protocol, if one was found.
-type Found<'a> = Option<(Protocol, &'a [u8])>;
+type FoundPacket<'a> = Option<(Protocol, &'a [u8])>;
 
 /// Finds the IP packet in an Ethernet frame without preamble.
-pub(super) fn ethernet(frame: &[u8]) -> Found<'_> {
+pub(super) fn ethernet(frame: &[u8]) -> FoundPacket<'_> {
     let (header, rest) = frame.split_first_chunk::<14>()?;
     of_ether_type(u16::from_be_bytes([header[12], header[13]]), rest)
 }
 
 /// Finds the IP packet in a payload of this `EtherType`.
-pub(super) fn of_ether_type(mut ether_type: u16, mut rest: &[u8]) -> Found<'_> {
-    for _ in 0..=MOST_TAGS {
+pub(super) fn of_ether_type(mut ether_type: u16, mut rest: &[u8]) -> FoundPacket<'_> {
+    for _ in 0..=MAX_TAGS {
         (ether_type, rest) = match ether_type {
             0x0800 => return ip(Protocol::Ipv4, rest),
             0x86dd => return ip(Protocol::Ipv6, rest),
@@ -219,19 +219,19 @@ fn subnetwork(rest: &[u8]) -> Option<(u16, &[u8])> {
 
 /// Finds the IP packet in a `PPPoE` session (RFC 2516, 4): version and type 1, code 0, session, length; then PPP from
 /// its protocol field on.
-fn pppoe(rest: &[u8]) -> Found<'_> {
+fn pppoe(rest: &[u8]) -> FoundPacket<'_> {
     let (header, rest) = rest.split_first_chunk::<6>()?;
     (header[..2] == [0x11, 0]).then(|| ppp_payload(rest))?
 }
 
 /// Finds the IP packet in a PPP frame. Address and control may have been left out (RFC 1661, 6.6).
-fn ppp(frame: &[u8]) -> Found<'_> {
+fn ppp(frame: &[u8]) -> FoundPacket<'_> {
     ppp_payload(frame.strip_prefix(&[0xff, 3]).unwrap_or(frame))
 }
 
 /// Finds the IP packet in PPP from its protocol field on. A compressed protocol field takes one byte: only the last
 /// byte of the field is odd (RFC 1661, 2 and 6.5).
-fn ppp_payload(bytes: &[u8]) -> Found<'_> {
+fn ppp_payload(bytes: &[u8]) -> FoundPacket<'_> {
     match bytes {
         [0x21, rest @ ..] | [0, 0x21, rest @ ..] => ip(Protocol::Ipv4, rest), // RFC 1332, 2
         [0x57, rest @ ..] | [0, 0x57, rest @ ..] => ip(Protocol::Ipv6, rest), // RFC 5072, 2
@@ -241,7 +241,7 @@ fn ppp_payload(bytes: &[u8]) -> Found<'_> {
 
 /// Finds the IP packet in a frame of PPP, or of Cisco's HDLC (RFC 1547, 4.3.1): unicast or broadcast address, 0,
 /// `EtherType`.
-fn hdlc(frame: &[u8]) -> Found<'_> {
+fn hdlc(frame: &[u8]) -> FoundPacket<'_> {
     match frame {
         [0x0f | 0x8f, 0, high, low, rest @ ..] => {
             of_ether_type(u16::from_be_bytes([*high, *low]), rest)
@@ -252,7 +252,7 @@ fn hdlc(frame: &[u8]) -> Found<'_> {
 
 /// Finds the IP packet behind an address family of four bytes. The byte order of the host is unknown; but no family
 /// needs more than a byte, so the smaller reading is right.
-fn loopback(frame: &[u8]) -> Found<'_> {
+fn loopback(frame: &[u8]) -> FoundPacket<'_> {
     let (family, rest) = frame.split_first_chunk::<4>()?;
     match u32::from_be_bytes(*family).min(u32::from_le_bytes(*family)) {
         2 => ip(Protocol::Ipv4, rest),
@@ -263,6 +263,6 @@ fn loopback(frame: &[u8]) -> Found<'_> {
 }
 
 /// Returns the packet if its version field agrees with this protocol: every receiver drops IP of another version.
-fn ip(protocol: Protocol, packet: &[u8]) -> Found<'_> {
+fn ip(protocol: Protocol, packet: &[u8]) -> FoundPacket<'_> {
     (Protocol::of(packet)? == protocol).then_some((protocol, packet))
 }

@@ -38,7 +38,7 @@ pub struct Inner<'a> {
 }
 
 /// Maximum number of nested tunnels that are decapsulated.
-pub const DEEPEST: usize = 4;
+pub const MAX_TUNNEL_DEPTH: usize = 4;
 
 /// Returns the packet that this IP packet carries, if it carries one.
 #[must_use]
@@ -58,9 +58,9 @@ pub fn inner(packet: &[u8]) -> Option<Inner<'_>> {
 }
 
 /// Returns an iterator over the packets that this IP packet carries inside one another, outermost first; at most
-/// [`DEEPEST`].
+/// [`MAX_TUNNEL_DEPTH`].
 pub fn layers(packet: &[u8]) -> impl Iterator<Item = Inner<'_>> {
-    iter::successors(inner(packet), |outer| inner(outer.packet)).take(DEEPEST)
+    iter::successors(inner(packet), |outer| inner(outer.packet)).take(MAX_TUNNEL_DEPTH)
 }
 
 /// Returns the innermost packet carried by this IP packet; the packet itself, if it carries none.

@@ -17,7 +17,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngSeed};
 use rstproof_core::packet::ip::{Ip, Part};
 use rstproof_core::packet::link::{self, Network, Protocol, network};
-use rstproof_core::packet::tunnel::{DEEPEST, Kind, inner, innermost, layers};
+use rstproof_core::packet::tunnel::{Kind, MAX_TUNNEL_DEPTH, inner, innermost, layers};
 use rstproof_core::packet::{
     Flags, Link, Packet, SeqNum, decode, decode_inside, decode_ip, decode_payload,
 };
@@ -356,10 +356,10 @@ fn tunnels_are_told_by_their_kinds() {
 #[test]
 fn a_tunnel_is_followed_so_deep_and_no_deeper() {
     let mut packet = tcp4();
-    for depth in 0..=2 * DEEPEST {
-        assert_eq!(layers(&packet).count(), depth.min(DEEPEST));
+    for depth in 0..=2 * MAX_TUNNEL_DEPTH {
+        assert_eq!(layers(&packet).count(), depth.min(MAX_TUNNEL_DEPTH));
         let is_segment = is_tcp(innermost(&packet));
-        assert_eq!(is_segment, depth <= DEEPEST, "{depth}");
+        assert_eq!(is_segment, depth <= MAX_TUNNEL_DEPTH, "{depth}");
         packet = outer4(4, &packet);
     }
 }
@@ -483,7 +483,7 @@ fn assert_sound(link: Link, bytes: &[u8]) {
     let packet = &bytes[range];
     assert_eq!(Protocol::of(packet), Some(protocol));
     assert_eq!(decode_ip(3, AT, packet), outside);
-    assert!(layers(packet).count() <= DEEPEST);
+    assert!(layers(packet).count() <= MAX_TUNNEL_DEPTH);
     let mut outer = packet;
     for inner in layers(packet) {
         assert!(inner.packet.len() + 20 <= outer.len());

@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
 use rstproof_core::analyze::comments::{required_action, weight};
-use rstproof_core::analyze::marks::{Supports, Weight};
-use rstproof_core::analyze::table::{Connection, ResetRecord, Totals};
+use rstproof_core::analyze::connections::{Connection, ResetRecord, Totals};
+use rstproof_core::analyze::forgery::{Supports, Weight};
 use rstproof_core::analyze::tally::{ResetSource, Tally};
 use rstproof_core::printable::printable;
 
 /// Maximum number of senders listed in a summary.
-const MOST_SENDERS: usize = 5;
+const MAX_SHOWN_SENDERS: usize = 5;
 
 /// Maximum number of unsupported link types listed in a summary.
-const MOST_LINKS: usize = 5;
+const MAX_SHOWN_LINK_TYPES: usize = 5;
 
 /// Formats a number with thousands separators: `399,600`.
 fn in_digits(number: u64) -> String {
@@ -68,7 +68,7 @@ pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bo
         let _ = writeln!(text, "  it carries: {}", printable(&said.to_string()));
     }
     for fact in &told.indicators {
-        if verbose || fact.accuses(Weight::Moderate) {
+        if verbose || fact.indicates_injection(Weight::Moderate) {
             let (style, for_whom) = match fact.supports {
                 Supports::Injection => (BAD, "indicates injection"),
                 Supports::Endpoint => (GOOD, "supports the stated sender"),
@@ -117,7 +117,7 @@ pub(super) fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
         let number = in_digits(*number);
         let _ = writeln!(text, "  {number:>9}  {id:<16} {says}");
     }
-    let top = tally.reset_sources(MOST_SENDERS);
+    let top = tally.reset_sources(MAX_SHOWN_SENDERS);
     if !top.is_empty() {
         let named: Vec<String> = top
             .iter()
@@ -128,7 +128,7 @@ pub(super) fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
             .collect();
         let _ = writeln!(text, "  sent by: {}", named.join(", "));
     }
-    let talkers = tally.top_talkers(MOST_SENDERS);
+    let talkers = tally.top_talkers(MAX_SHOWN_SENDERS);
     if !talkers.is_empty() {
         let named = talkers.iter().map(|(host, bytes)| {
             let bytes = in_digits(*bytes);
@@ -200,7 +200,7 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
         totals.unsupported_link_types.iter(),
         totals.unsupported_link_types.values(),
     );
-    for (kind, number) in links.take(MOST_LINKS) {
+    for (kind, number) in links.take(MAX_SHOWN_LINK_TYPES) {
         say(
             *number,
             &format!("frame of link type {kind}, which is not supported"),
@@ -208,7 +208,7 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
         );
     }
     say(
-        others.skip(MOST_LINKS).sum(),
+        others.skip(MAX_SHOWN_LINK_TYPES).sum(),
         "frame of another link type, which is not supported",
         "frames of other link types, which are not supported",
     );

@@ -14,18 +14,18 @@ use anstyle::Style;
 use super::human;
 use crate::report::human::{BAD, LABEL, grouped, wrap};
 use crate::report::ladder::arrow;
-use rstproof_core::analyze::batch::FlowKey;
-use rstproof_core::analyze::table::{Connection, ConnectionObserver, ResetRecord, Step};
+use rstproof_core::analyze::connections::{Connection, ConnectionObserver, ResetRecord, Step};
+use rstproof_core::analyze::decode::FlowKey;
 use rstproof_core::flow::State;
 use rstproof_core::packet::{Flags, Header};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::Role;
 
 /// Maximum number of segments shown at the beginning of a connection, and at its end.
-const MOST_AT_EACH_END: usize = 200;
+const MAX_ROWS_AT_EACH_END: usize = 200;
 
 /// Maximum number of segments kept in between: RSTs, and the segments that triggered them.
-const MOST_KEPT: usize = 4096;
+const MAX_ROWS_BETWEEN: usize = 4096;
 
 /// Widths in columns of a line, of the part before the arrow, and of the arrow.
 const LINE: usize = 80;
@@ -93,7 +93,7 @@ impl ConnectionObserver for Finder {
     /// First frame of the connection; `None` until it is found.
     type Output = Option<u32>;
 
-    const FOLLOWS: bool = true;
+    const OBSERVES_SEGMENTS: bool = true;
 
     fn segment(&mut self, step: &Step) {
         if step.header.frame == self.frame {
@@ -126,11 +126,11 @@ pub(crate) struct Ladder {
     count: u64,
     /// States of client and server after the last segment.
     states: Option<[State; 2]>,
-    /// First segments, at most [`MOST_AT_EACH_END`].
+    /// First segments, at most [`MAX_ROWS_AT_EACH_END`].
     beginning: Vec<Row>,
-    /// RSTs and their triggers between `beginning` and `last`, at most [`MOST_KEPT`].
+    /// RSTs and their triggers between `beginning` and `last`, at most [`MAX_ROWS_BETWEEN`].
     kept: Vec<Row>,
-    /// Last segments, at most [`MOST_AT_EACH_END`].
+    /// Last segments, at most [`MAX_ROWS_AT_EACH_END`].
     last: VecDeque<Row>,
     /// Explanations of RSTs, by frame.
     resets: HashMap<u32, String>,
@@ -190,15 +190,15 @@ impl Ladder {
         {
             row.is_kept = true;
         }
-        if self.beginning.len() < MOST_AT_EACH_END {
+        if self.beginning.len() < MAX_ROWS_AT_EACH_END {
             self.beginning.push(row);
             return;
         }
         self.last.push_back(row);
-        if self.last.len() > MOST_AT_EACH_END
+        if self.last.len() > MAX_ROWS_AT_EACH_END
             && let Some(row) = self.last.pop_front()
             && row.is_kept
-            && self.kept.len() < MOST_KEPT
+            && self.kept.len() < MAX_ROWS_BETWEEN
         {
             self.kept.push(row);
         }
@@ -215,7 +215,7 @@ impl Ladder {
     fn explain(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
         for told in resets {
             // As many as there may be rows: a hostile capture may have any number of RSTs.
-            if self.resets.len() < MOST_KEPT + 2 * MOST_AT_EACH_END {
+            if self.resets.len() < MAX_ROWS_BETWEEN + 2 * MAX_ROWS_AT_EACH_END {
                 let text = human::reset(connection, told, true);
                 self.resets.insert(told.reset.frame, text);
             }
@@ -248,7 +248,7 @@ impl Ladder {
 impl ConnectionObserver for Ladder {
     type Output = String;
 
-    const FOLLOWS: bool = true;
+    const OBSERVES_SEGMENTS: bool = true;
 
     fn segment(&mut self, step: &Step) {
         if self.is_meant(step.connection, &step.ends) {

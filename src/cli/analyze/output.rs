@@ -20,7 +20,7 @@ use crate::file::{Directory, Input, Manner, NewFile, Owner, inputs};
 use crate::lab::{self, RetainedPrivileges};
 use crate::report::human::grouped;
 use crate::sys;
-use rstproof_core::analyze::batch::Wanted;
+use rstproof_core::analyze::decode::FrameSelection;
 use rstproof_core::analyze::excerpt::{Excerpt, Failed, Target};
 
 /// Output file that is being written.
@@ -134,7 +134,7 @@ impl Output {
         &mut self,
         excerpt: &Excerpt,
         input: Input,
-        wanted: &Wanted,
+        wanted: &FrameSelection,
     ) -> Result<(), Error> {
         // Until the copy is complete: after part of one, the file is of no use.
         self.has_failed = true;

@@ -14,7 +14,7 @@ const MAGIC: [u8; 3] = [0x19, 0x30, 0x39];
 const ARRAY_OF_TWO: u8 = 0x82;
 
 /// Maximum length of a description that the drafts recommend, in bytes.
-const LONGEST: usize = 255;
+const MAX_TEXT_BYTES: usize = 255;
 
 /// Returns the bytes after the magic number, if the payload begins with it.
 pub(super) fn strip_magic(payload: &[u8]) -> Option<&[u8]> {
@@ -73,7 +73,7 @@ fn read(mut rest: &[u8]) -> Result<Diagnostic, &'static str> {
 fn text(rest: &mut &[u8]) -> Option<String> {
     let len = usize::try_from(expect(TEXT, rest)?).ok()?;
     let text = rest.split_off(..len)?;
-    (len <= LONGEST).then(|| std::str::from_utf8(text).ok().map(printable))?
+    (len <= MAX_TEXT_BYTES).then(|| std::str::from_utf8(text).ok().map(printable))?
 }
 
 /// Returns the argument of the next item's head, if the item has this major type (RFC 8949, 3).

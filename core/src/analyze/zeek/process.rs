@@ -2,7 +2,7 @@
 
 use super::end::{State, is_after, low};
 use super::history::{Class, History, Letter};
-use super::stream::MOST_UNACKNOWLEDGED;
+use super::stream::MAX_UNACKNOWLEDGED_BYTES;
 use super::{CLOSE_DELAY, Zeek, later};
 use crate::packet::{Flags, Header};
 
@@ -31,7 +31,10 @@ impl Zeek {
         let is_in_order = end.gave_up
             || !end.has_hole
                 && end.delivered == low(end.last)
-                && !is_after(delivered, low(end.acked).wrapping_add(MOST_UNACKNOWLEDGED));
+                && !is_after(
+                    delivered,
+                    low(end.acked).wrapping_add(MAX_UNACKNOWLEDGED_BYTES),
+                );
         // An acknowledgment of data that is missing would close a hole.
         let is_there =
             peer.gave_up || !is_after(header.ack.relative_to(peer.start), peer.delivered);

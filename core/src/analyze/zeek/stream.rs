@@ -14,31 +14,31 @@ pub(super) struct Trouble {
     /// Number of each side's latest SYN, relative to its first.
     pub(super) syn: [u32; 2],
     /// Data that each side has sent ahead of a hole: disjoint blocks in order.
-    waiting: [Vec<Block>; 2],
+    waiting: [Vec<DataRange>; 2],
     /// Letters for which the history had no room.
     pub(super) letters: Vec<u8>,
 }
 
 /// Range of relative sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Block {
+struct DataRange {
     start: u32,
     /// Number after the last one.
     end: u32,
 }
 
 /// Maximum number of letters beyond those that fit into the history.
-const MOST_LETTERS: usize = 256;
+const MAX_LETTERS: usize = 256;
 /// Maximum number of blocks that wait on one side. Zeek has no such bound, but a capture may be hostile.
-const MOST_BLOCKS: usize = 1024;
+const MAX_BLOCKS: usize = 1024;
 /// Zeek's `tcp_max_above_hole_bytes_without_any_acks`, in bytes.
-const MOST_BEFORE_ANY_ACK: u32 = 16_384;
+const MAX_BYTES_BEFORE_ANY_ACK: u32 = 16_384;
 /// Zeek's `tcp_excessive_data_without_further_acks`, in bytes.
-pub(super) const MOST_UNACKNOWLEDGED: u32 = 10 << 20;
+pub(super) const MAX_UNACKNOWLEDGED_BYTES: u32 = 10 << 20;
 
 impl Trouble {
     pub(super) fn append(&mut self, code: u8) {
-        if self.letters.len() < MOST_LETTERS {
+        if self.letters.len() < MAX_LETTERS {
             self.letters.push(code);
         }
     }
@@ -51,8 +51,8 @@ impl Trouble {
     }
 
     pub(super) fn is_bounded(&self) -> bool {
-        let is_bounded = |blocks: &Vec<Block>| blocks.capacity() <= 2 * MOST_BLOCKS;
-        self.waiting.iter().all(is_bounded) && self.letters.capacity() <= MOST_LETTERS
+        let is_bounded = |blocks: &Vec<DataRange>| blocks.capacity() <= 2 * MAX_BLOCKS;
+        self.waiting.iter().all(is_bounded) && self.letters.capacity() <= MAX_LETTERS
     }
 
     pub(super) fn waits(&self) -> [bool; 2] {
@@ -84,7 +84,7 @@ impl Zeek {
     /// Handles data of an end (`DataSent()`).
     pub(super) fn deliver(&mut self, side: usize, start: u32, len: u32) {
         let end = &mut self.ends[side];
-        let block = Block {
+        let block = DataRange {
             start,
             end: start.wrapping_add(len),
         };
@@ -115,11 +115,11 @@ impl Zeek {
         let above = blocks.iter().fold(0_u32, |sum, block| {
             sum.saturating_add(block.end.wrapping_sub(block.start))
         });
-        let limit = low(end.acked).wrapping_add(MOST_UNACKNOWLEDGED);
-        above > MOST_BEFORE_ANY_ACK && !end.has_been_acknowledged()
-            || above > MOST_UNACKNOWLEDGED
+        let limit = low(end.acked).wrapping_add(MAX_UNACKNOWLEDGED_BYTES);
+        above > MAX_BYTES_BEFORE_ANY_ACK && !end.has_been_acknowledged()
+            || above > MAX_UNACKNOWLEDGED_BYTES
             || is_after(end.delivered.wrapping_add(above), limit)
-            || blocks.len() > MOST_BLOCKS
+            || blocks.len() > MAX_BLOCKS
     }
 
     /// Handles an acknowledgment of an end's data up to `number`: data before it that is missing is given up
@@ -203,7 +203,7 @@ impl Zeek {
 }
 
 /// Inserts a block in order, and merges it with the blocks that it touches. All blocks lie ahead of `base`.
-fn insert(blocks: &mut Vec<Block>, block: Block, base: u32) {
+fn insert(blocks: &mut Vec<DataRange>, block: DataRange, base: u32) {
     // Distances from `base` are in order even where the numbers wrap around.
     let ahead = |number: u32| number.wrapping_sub(base);
     let first = blocks.partition_point(|other| ahead(other.end) < ahead(block.start));

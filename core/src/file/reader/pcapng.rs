@@ -24,7 +24,7 @@ const HEAD: usize = 8;
 const TRAILER: usize = 4;
 
 /// Maximum number of interfaces in a section, whose descriptions are kept in memory until the section ends.
-const MOST_INTERFACES: usize = 1 << 17;
+const MAX_INTERFACES: usize = 1 << 17;
 
 /// Returns true if the bytes begin with a section header.
 pub(super) fn begins(bytes: &[u8]) -> bool {
@@ -208,8 +208,8 @@ impl<'a> Blocks<'a> {
 
     /// Reads an interface description (4.2): link type, reserved, snapshot length, options.
     fn interface(&mut self, mut body: Fields<'a>) -> Result<Interface<'a>, Problem> {
-        if self.interfaces.len() == MOST_INTERFACES {
-            return Err(Problem::Interfaces(MOST_INTERFACES));
+        if self.interfaces.len() == MAX_INTERFACES {
+            return Err(Problem::Interfaces(MAX_INTERFACES));
         }
         let link = body.u16().ok_or(Problem::Fields)?;
         let _reserved = body.u16().ok_or(Problem::Fields)?;

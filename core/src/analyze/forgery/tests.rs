@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 
-use super::habits::IpIds;
+use super::sender_profile::IpIds;
 use super::*;
 use crate::packet::TcpTimestamps;
 use crate::time::Timestamp;

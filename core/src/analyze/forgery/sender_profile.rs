@@ -214,7 +214,7 @@ pub(super) enum IpIds {
 
 impl SenderProfile {
     /// Largest step of a counter: the counter may include packets to other hosts.
-    const LONGEST_STEP: u16 = 256;
+    const MAX_COUNTER_STEP: u16 = 256;
 
     /// Takes in a packet of the sender, given as two readings of the same packet. RSTs are skipped, because they are
     /// what is to be judged.
@@ -288,7 +288,7 @@ impl SenderProfile {
         let last = self.ip_id;
         if self.has_seen(ID_TWICE) {
             let step = self.ip_id_step;
-            if (1..=Self::LONGEST_STEP).contains(&step) {
+            if (1..=Self::MAX_COUNTER_STEP).contains(&step) {
                 IpIds::Counter { last, step }
             } else {
                 IpIds::Unknown

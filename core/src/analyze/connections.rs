@@ -4,7 +4,7 @@
 //! capture ends. A table therefore holds open connections only, and its memory does not grow with the file. If there
 //! are more open connections than the limit, those that were silent for longest are evicted and counted.
 //!
-//! The connections of a capture are [shared](super::batch::SHARES) among several independent tables, so that threads
+//! The connections of a capture are [shared](super::decode::SHARDS) among several independent tables, so that threads
 //! can work on them in parallel.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,10 +13,10 @@ use std::ops::ControlFlow;
 
 use hashbrown::HashTable;
 
-use super::batch::{Batch, FlowKey, SHARES, SegmentRecord, spread};
+use super::decode::{Batch, FlowKey, SHARDS, SegmentRecord, spread};
 use super::diagnosis::{self, Diagnostic};
 use super::explain::{ConnectionHistory, Explanation};
-use super::marks::{self, Aftermath, Context, Indicator, PacketFeatures, SenderProfile, Weight};
+use super::forgery::{self, Aftermath, Context, Indicator, PacketFeatures, SenderProfile, Weight};
 use super::zeek::Zeek;
 use crate::flow::{Flow, Observed, Reset, State};
 use crate::packet::{Flags, Header};
@@ -25,18 +25,18 @@ use crate::time::Timestamp;
 use crate::transcript::Role;
 
 /// Maximum number of simultaneous connections, over all tables. Each table may hold an equal part of it.
-pub const MOST_CONNECTIONS: usize = 1 << 20;
+pub const MAX_CONNECTIONS: usize = 1 << 20;
 
 /// Maximum number of RSTs that are held until their connection is over. If there are more, those held so far are
 /// reported early.
-const MOST_RESETS: usize = 64;
+const MAX_RESETS_PER_CONNECTION: usize = 64;
 
-/// Maximum number of finished connections that a table reports during one piece; their output is kept until all tables
-/// have taken in the piece. A piece has room for fewer new connections, so the backlog does not grow.
-const MOST_TOLD: usize = 10_000;
+/// Maximum number of finished connections that a table reports during one chunk; their output is kept until all tables
+/// have taken in the chunk. A chunk has room for fewer new connections, so the backlog does not grow.
+const MAX_FINISHED_PER_CHUNK: usize = 10_000;
 
 /// Maximum number of RSTs that one table holds over all its connections. Beyond it each RST is reported at once.
-const MOST_HELD: usize = (1 << 15) / SHARES;
+const MAX_BUFFERED_RESETS: usize = (1 << 15) / SHARDS;
 
 /// Record of an RST, with everything known about it.
 #[derive(Debug)]
@@ -53,8 +53,8 @@ pub struct ResetRecord {
     pub diagnostics: Vec<Diagnostic>,
     /// State of the connection when the RST was captured, what its sender sent afterwards, and the earlier history.
     context: Context,
-    sequel: Aftermath,
-    past: ConnectionHistory,
+    aftermath: Aftermath,
+    history: ConnectionHistory,
 }
 
 /// Connection that is over, or was open at the end of the capture.
@@ -62,7 +62,7 @@ pub struct ResetRecord {
 pub struct Connection<'a> {
     /// Number of the frame during which the connection is reported: the last frame that the table has taken in;
     /// `u32::MAX` at the end of the capture.
-    pub told_at: u32,
+    pub reported_at: u32,
     /// Ends of the connection.
     pub ends: FlowKey,
     /// Index of the client in `ends`.
@@ -71,7 +71,7 @@ pub struct Connection<'a> {
     pub span: (u32, u32),
     /// First frame that the analysis depends on: the connection's own first frame, or that of the connection between
     /// the same ends that its SYN interrupted.
-    pub rests_on: u32,
+    pub depends_from: u32,
     /// Connection as Zeek describes it.
     pub zeek: &'a Zeek,
     /// Sender of the first packet, which is side 0 of `zeek`.
@@ -96,7 +96,7 @@ impl Connection<'_> {
     /// Returns the sort key of the output: the time of the report, then the connection's number.
     #[must_use]
     pub fn order(&self) -> (u32, u32) {
-        (self.told_at, self.number())
+        (self.reported_at, self.number())
     }
 
     /// Returns the address and the port of an end.
@@ -146,11 +146,11 @@ pub struct Step {
 
 /// Receiver of events of one table's connections.
 pub trait ConnectionObserver: Send {
-    /// Output of the listener for an [`Sink`].
+    /// Output of the observer for a [`Sink`].
     type Output: Default + Send;
 
-    /// True if the listener receives every segment.
-    const FOLLOWS: bool = false;
+    /// True if the observer receives every segment.
+    const OBSERVES_SEGMENTS: bool = false;
 
     /// Handles a segment, after the table has taken it in.
     fn segment(&mut self, _step: &Step) {}
@@ -165,11 +165,11 @@ pub trait ConnectionObserver: Send {
     fn take_output(&mut self) -> Self::Output;
 }
 
-/// Receiver of the output of all tables' listeners, piece by piece, in the order of the capture.
+/// Receiver of the output of all tables' observers, chunk by chunk, in the order of the capture.
 pub trait Sink<S>: Send {
-    /// Handles the output of all listeners for one piece, given the offset and the totals up to its end. Returns
+    /// Handles the output of all observers for one chunk, given the offset and the totals up to its end. Returns
     /// [`ControlFlow::Break`] to stop reading.
-    fn accept(&mut self, said: Vec<S>, position: u64, totals: &Totals) -> ControlFlow<()>;
+    fn accept(&mut self, outputs: Vec<S>, position: u64, totals: &Totals) -> ControlFlow<()>;
 }
 
 /// Counts of one table.
@@ -212,7 +212,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Adds the counts of one piece.
+    /// Adds the counts of one chunk.
     pub(super) fn add(&mut self, batch: &Batch) {
         self.packets += u64::from(batch.frames);
         let segments = batch.segments.iter().map(|it| it.len() as u64);
@@ -245,17 +245,17 @@ struct Entry {
     first: u8,
     client: u8,
     /// True for each end that has sent a packet.
-    heard: [bool; 2],
+    has_sent: [bool; 2],
     span: (u32, u32),
     rare: Option<Box<Rare>>,
     flow: Flow,
     zeek: Zeek,
-    habits: [SenderProfile; 2],
+    profiles: [SenderProfile; 2],
     last: Timestamp,
     idle: i64,
-    past: ConnectionHistory,
+    history: ConnectionHistory,
     gaps: CaptureGaps,
-    rests_on: u32,
+    depends_from: u32,
     resets: u64,
     /// Latest SYN, for the recognition of a duplicate.
     syn: Syn,
@@ -273,10 +273,10 @@ struct Rare {
     /// Frame numbers of the first RSTs.
     frames: Vec<u32>,
     /// Interfaces at which the packets of each end leave, if packets are captured at two interfaces.
-    places: Option<[u32; 2]>,
+    leaving_interfaces: Option<[u32; 2]>,
     /// Packets in flight, captured where they left and not yet where they arrive, with the index of their sender. Used
     /// only if packets are captured twice.
-    under_way: VecDeque<(Header, usize)>,
+    in_flight: VecDeque<(Header, usize)>,
     /// Flow of a new connection between the same ends, in case its SYN is accepted.
     renewed: Option<Flow>,
 }
@@ -295,24 +295,24 @@ struct Syn {
 }
 
 impl Syn {
-    fn of(seen: &SegmentRecord) -> Self {
-        let header = &seen.header;
+    fn of(segment: &SegmentRecord) -> Self {
+        let header = &segment.header;
         Self {
             seq: header.seq.0,
             ack: header.ack.0,
             clock: header.timestamps.map_or(0, |it| it.value),
-            what: 1 + u16::from(header.flags.0) + (u16::from(seen.sender == 1) << 8),
+            what: 1 + u16::from(header.flags.0) + (u16::from(segment.sender == 1) << 8),
             window: header.window,
             at: header.at,
-            interface: seen.interface,
+            interface: segment.interface,
         }
     }
 
     fn is_copy_of(self, other: Self) -> bool {
         let apart = if self.clock == 0 {
-            COPY_NS
+            MAX_COPY_AGE_NS
         } else {
-            LONG_WAY_NS
+            MAX_STAMPED_COPY_AGE_NS
         };
         let alike = Self {
             at: other.at,
@@ -323,79 +323,79 @@ impl Syn {
     }
 }
 
-/// Open connections of one share.
+/// Open connections of one shard.
 pub struct Table<L> {
     /// Slots by hash of the ends. A slot is read only if the hash matches.
     index: HashTable<(u32, u32)>,
-    entries: Slab,
+    entries: Arena,
     free: Vec<u32>,
     /// Timer wheel: slots to check, by second.
     wheel: Wheel,
     /// Slots whose timers are due.
     due: Vec<(u32, u32)>,
     now: Timestamp,
-    next_look: Timestamp,
-    /// Number of finished connections reported for the current piece.
-    told: usize,
+    next_expiry: Timestamp,
+    /// Number of finished connections reported for the current chunk.
+    finished: usize,
     /// Number of times that a connection was added or removed.
     changes: u64,
     generation: u32,
-    living: usize,
+    open: usize,
     /// Number of RSTs that have not been reported.
-    held: usize,
-    most: usize,
+    buffered: usize,
+    max_open: usize,
     /// Number of the last frame taken in.
     frame: u32,
     /// Counts since they were last handed over.
     counts: Counts,
-    listener: L,
+    observer: L,
 }
 
 /// Arena of connections. Slots keep their address when the arena grows.
 #[derive(Default)]
-struct Slab(Vec<Box<[Option<Entry>]>>);
+struct Arena(Vec<Box<[Option<Entry>]>>);
 
-impl Slab {
+impl Arena {
     /// Number of slots that are allocated together.
-    const PART: usize = 256;
+    const SLOTS_PER_BLOCK: usize = 256;
 
-    fn get(&self, place: u32) -> Option<&Entry> {
-        self.slot(place)?.as_ref()
+    fn get(&self, index: u32) -> Option<&Entry> {
+        self.slot(index)?.as_ref()
     }
 
     /// Returns a slot without a check whether it is in use: a check would wait for memory.
-    fn slot(&self, place: u32) -> Option<&Option<Entry>> {
-        let place = place as usize;
-        Some(&self.0.get(place / Self::PART)?[place % Self::PART])
+    fn slot(&self, index: u32) -> Option<&Option<Entry>> {
+        let index = index as usize;
+        Some(&self.0.get(index / Self::SLOTS_PER_BLOCK)?[index % Self::SLOTS_PER_BLOCK])
     }
 
-    fn get_mut(&mut self, place: u32) -> Option<&mut Entry> {
-        let place = place as usize;
-        self.0.get_mut(place / Self::PART)?[place % Self::PART].as_mut()
+    fn get_mut(&mut self, index: u32) -> Option<&mut Entry> {
+        let index = index as usize;
+        self.0.get_mut(index / Self::SLOTS_PER_BLOCK)?[index % Self::SLOTS_PER_BLOCK].as_mut()
     }
 
     /// Fills a slot with an entry, or frees it.
-    fn set(&mut self, place: u32, entry: Option<Entry>) {
-        let place = place as usize;
-        if let Some(part) = self.0.get_mut(place / Self::PART) {
-            part[place % Self::PART] = entry;
+    fn set(&mut self, index: u32, entry: Option<Entry>) {
+        let index = index as usize;
+        if let Some(part) = self.0.get_mut(index / Self::SLOTS_PER_BLOCK) {
+            part[index % Self::SLOTS_PER_BLOCK] = entry;
         }
     }
 
     /// Allocates more slots and returns their indexes.
     fn grow(&mut self) -> std::ops::Range<u32> {
         let first = self.len();
-        let part: Vec<Option<Entry>> = (0..Self::PART).map(|_| None).collect();
+        let part: Vec<Option<Entry>> = (0..Self::SLOTS_PER_BLOCK).map(|_| None).collect();
         self.0.push(part.into_boxed_slice());
         first..self.len()
     }
 
     fn len(&self) -> u32 {
-        u32::try_from(self.0.len() * Self::PART).unwrap_or(u32::MAX)
+        u32::try_from(self.0.len() * Self::SLOTS_PER_BLOCK).unwrap_or(u32::MAX)
     }
 
     fn all(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        (0..self.len()).filter_map(|place| Some((place, self.get(place)?)))
+        (0..self.len()).filter_map(|index| Some((index, self.get(index)?)))
     }
 }
 
@@ -409,27 +409,30 @@ struct Wheel {
     count: usize,
 }
 
-const NS: i64 = 1_000_000_000;
+const NS_PER_SEC: i64 = 1_000_000_000;
 
 /// Number of segments that are looked up together.
-const GROUP: usize = 16;
+const LOOKUP_GROUP: usize = 16;
 
 /// Number of stale entries in the wheel that is tolerated before they are removed.
-const MOST_OUT_OF_DATE: usize = 1 << 16;
+const MAX_STALE_TIMERS: usize = 1 << 16;
 
 /// Maximum delay of a timer in seconds, above the longest time-out of [`Zeek`]. Later timers are due then, and are set
 /// again.
-const LONGEST_WAIT: i64 = 3_700;
+const MAX_TIMER_DELAY_SECS: i64 = 3_700;
 
 impl Wheel {
     fn add(&mut self, at: Timestamp, now: Timestamp, what: (u32, u32)) {
-        let first = *self.first.get_or_insert(now.0.div_euclid(NS));
-        let second = at.0.div_euclid(NS).saturating_add(1).saturating_sub(first);
-        let place = usize::try_from(second.clamp(0, LONGEST_WAIT)).unwrap_or(0);
-        if self.buckets.len() <= place {
-            self.buckets.resize_with(place + 1, Vec::new);
+        let first = *self.first.get_or_insert(now.0.div_euclid(NS_PER_SEC));
+        let second =
+            at.0.div_euclid(NS_PER_SEC)
+                .saturating_add(1)
+                .saturating_sub(first);
+        let index = usize::try_from(second.clamp(0, MAX_TIMER_DELAY_SECS)).unwrap_or(0);
+        if self.buckets.len() <= index {
+            self.buckets.resize_with(index + 1, Vec::new);
         }
-        self.buckets[place].push(what);
+        self.buckets[index].push(what);
         self.count += 1;
     }
 
@@ -445,7 +448,7 @@ impl Wheel {
     /// Returns the next bucket that is due by now; `None` if no bucket is due.
     fn due(&mut self, now: Timestamp) -> Option<Vec<(u32, u32)>> {
         let first = self.first.as_mut()?;
-        let second = now.0.div_euclid(NS);
+        let second = now.0.div_euclid(NS_PER_SEC);
         while *first < second {
             match self.buckets.pop_front() {
                 None => *first = second,
@@ -465,126 +468,132 @@ impl Wheel {
 impl ResetRecord {
     /// Returns true if strong evidence indicates that the RST was injected.
     #[must_use]
-    pub fn is_marked(&self) -> bool {
+    pub fn shows_injection(&self) -> bool {
         self.indicators
             .iter()
-            .any(|fact| fact.accuses(Weight::Strong))
+            .any(|fact| fact.indicates_injection(Weight::Strong))
     }
 }
 
 impl<L: ConnectionObserver> Table<L> {
     /// Creates an empty table for at most `most` connections.
-    pub(super) fn new(listener: L, most: usize) -> Self {
+    pub(super) fn new(observer: L, max_open: usize) -> Self {
         Self {
             index: HashTable::new(),
-            entries: Slab::default(),
+            entries: Arena::default(),
             free: Vec::new(),
             wheel: Wheel::default(),
             due: Vec::new(),
-            told: 0,
+            finished: 0,
             now: Timestamp(i64::MIN),
-            next_look: Timestamp(i64::MIN),
+            next_expiry: Timestamp(i64::MIN),
             changes: 0,
             generation: 0,
-            living: 0,
-            held: 0,
-            most,
+            open: 0,
+            buffered: 0,
+            max_open,
             frame: 0,
             counts: Counts::default(),
-            listener,
+            observer,
         }
     }
 
-    /// Takes in the segments of this table's share, and numbers their frames, of which `before` came earlier.
+    /// Takes in the segments of this table's shard, and numbers their frames, of which `before` came earlier.
     pub(super) fn take(&mut self, segments: &mut [SegmentRecord], bytes: &[u8], before: u32) {
-        self.told = 0;
+        self.finished = 0;
         if !self.due.is_empty() {
             self.expire_due();
         }
         // A group is looked up first, so that the waits for memory overlap.
-        for group in segments.chunks_mut(GROUP) {
-            let mut found = [None; GROUP];
-            for (found, seen) in found.iter_mut().zip(&mut *group) {
+        for group in segments.chunks_mut(LOOKUP_GROUP) {
+            let mut found = [None; LOOKUP_GROUP];
+            for (found, segment) in found.iter_mut().zip(&mut *group) {
                 // Frames are numbered from 1.
-                seen.header.frame = seen.header.frame.saturating_add(before).saturating_add(1);
-                *found = self.prefetch_lookup(seen);
+                segment.header.frame = segment
+                    .header
+                    .frame
+                    .saturating_add(before)
+                    .saturating_add(1);
+                *found = self.prefetch_lookup(segment);
             }
             let changes = self.changes;
-            for (seen, found) in group.iter().zip(found) {
-                self.segment(seen, bytes, found, changes);
+            for (segment, found) in group.iter().zip(found) {
+                self.segment(segment, bytes, found, changes);
             }
         }
     }
 
-    /// Returns the listener's output and the counts since the last call.
+    /// Returns the observer's output and the counts since the last call.
     pub(super) fn take_output(&mut self) -> (L::Output, Counts) {
         let counts = std::mem::take(&mut self.counts);
-        (self.listener.take_output(), counts)
+        (self.observer.take_output(), counts)
     }
 
-    /// Returns the listener.
+    /// Returns the observer.
     pub(super) fn into_listener(self) -> L {
-        self.listener
+        self.observer
     }
 
     /// Ends the capture. Returns the open connections, each with its first frame and its slot.
     pub(super) fn end(&mut self) -> Vec<(u32, u32)> {
         self.frame = u32::MAX;
-        let living = self.entries.all();
-        living.map(|(place, entry)| (entry.span.0, place)).collect()
+        let open = self.entries.all();
+        open.map(|(index, entry)| (entry.span.0, index)).collect()
     }
 
-    fn find(&self, seen: &SegmentRecord) -> Option<u32> {
-        let is_it =
-            |(hash, place): &(u32, u32)| *hash == seen.hash && self.is_at(*place, &seen.ends);
-        let found = self.index.find(spread(seen.hash.into()), is_it)?;
+    fn find(&self, segment: &SegmentRecord) -> Option<u32> {
+        let is_it = |(hash, index): &(u32, u32)| {
+            *hash == segment.hash && self.is_connection_at(*index, &segment.ends)
+        };
+        let found = self.index.find(spread(segment.hash.into()), is_it)?;
         Some(found.1)
     }
 
     /// Returns the likely slot of the segment's connection, and prefetches it without waiting. The hash alone is
     /// compared.
-    fn prefetch_lookup(&self, seen: &SegmentRecord) -> Option<u32> {
+    fn prefetch_lookup(&self, segment: &SegmentRecord) -> Option<u32> {
         let found = self
             .index
-            .find(spread(seen.hash.into()), |it| it.0 == seen.hash)?;
+            .find(spread(segment.hash.into()), |it| it.0 == segment.hash)?;
         if let Some(slot) = self.entries.slot(found.1) {
             prefetch(slot);
         }
         Some(found.1)
     }
 
-    fn is_at(&self, place: u32, ends: &FlowKey) -> bool {
+    fn is_connection_at(&self, index: u32, ends: &FlowKey) -> bool {
         self.entries
-            .get(place)
+            .get(index)
             .is_some_and(|entry| entry.ends == *ends)
     }
 
     /// Reports a connection and frees its slot.
-    pub(super) fn retire(&mut self, place: u32) {
-        let Some(entry) = self.entries.get_mut(place) else {
+    pub(super) fn finish(&mut self, index: u32) {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
         self.changes += 1;
-        self.told += 1;
-        self.living -= 1;
+        self.finished += 1;
+        self.open -= 1;
         let hash = entry.hash;
         let pending = entry.pending();
-        self.held -= pending.len();
-        self.listener.connection(&entry.told(self.frame), &pending);
+        self.buffered -= pending.len();
+        self.observer
+            .connection(&entry.report(self.frame), &pending);
         let found = self
             .index
-            .find_entry(spread(hash.into()), |it| it.1 == place);
+            .find_entry(spread(hash.into()), |it| it.1 == index);
         if let Ok(found) = found {
             found.remove();
         }
-        self.entries.set(place, None);
-        self.free.push(place);
+        self.entries.set(index, None);
+        self.free.push(index);
     }
 
-    /// Reports the connections that are over by now, up to [`MOST_TOLD`] for one piece.
+    /// Reports the connections that are over by now, up to [`MAX_FINISHED_PER_CHUNK`] for one chunk.
     fn expire_due(&mut self) {
-        while self.told < MOST_TOLD {
-            let Some((place, generation)) = self.due.pop() else {
+        while self.finished < MAX_FINISHED_PER_CHUNK {
+            let Some((index, generation)) = self.due.pop() else {
                 match self.wheel.due(self.now) {
                     Some(bucket) => self.due = bucket,
                     None => return,
@@ -592,12 +601,16 @@ impl<L: ConnectionObserver> Table<L> {
                 continue;
             };
             // Prefetches the slot that is needed one group later.
-            if let Some((ahead, _)) = self.due.len().checked_sub(GROUP).map(|at| self.due[at])
+            if let Some((ahead, _)) = self
+                .due
+                .len()
+                .checked_sub(LOOKUP_GROUP)
+                .map(|at| self.due[at])
                 && let Some(slot) = self.entries.slot(ahead)
             {
                 prefetch(slot);
             }
-            let Some(entry) = self.entries.get(place) else {
+            let Some(entry) = self.entries.get(index) else {
                 continue;
             };
             // A stale timer, or one of the slot's former connection.
@@ -605,198 +618,202 @@ impl<L: ConnectionObserver> Table<L> {
                 continue;
             }
             if entry.zeek.expires() <= self.now {
-                self.retire(place);
+                self.finish(index);
             } else {
-                self.arm_timer(place);
+                self.arm_timer(index);
             }
         }
     }
 
     /// Sets the connection's timer to the time at which the connection expires.
-    fn arm_timer(&mut self, place: u32) {
-        let Some(entry) = self.entries.get_mut(place) else {
+    fn arm_timer(&mut self, index: u32) {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
         self.generation = self.generation.wrapping_add(1);
         (entry.generation, entry.due) = (self.generation, entry.zeek.expires());
         self.wheel
-            .add(entry.due, self.now, (place, self.generation));
+            .add(entry.due, self.now, (index, self.generation));
         // Each open connection has one current timer. A capture could add stale timers without limit while no time
         // passes.
-        if self.wheel.count > 2 * self.living + MOST_OUT_OF_DATE {
+        if self.wheel.count > 2 * self.open + MAX_STALE_TIMERS {
             let entries = &self.entries;
-            self.wheel.retain(|(place, generation)| {
-                let entry = entries.get(*place);
+            self.wheel.retain(|(index, generation)| {
+                let entry = entries.get(*index);
                 entry.is_some_and(|entry| entry.generation == *generation)
             });
         }
     }
 
     /// Sets the connection's timer again, if the connection now expires earlier than the timer.
-    fn arm_timer_if_sooner(&mut self, place: u32) {
+    fn arm_timer_if_sooner(&mut self, index: u32) {
         // The wheel has a resolution of one second.
-        let second = |at: Timestamp| at.0.div_euclid(NS);
+        let second = |at: Timestamp| at.0.div_euclid(NS_PER_SEC);
         let is_sooner = |entry: &Entry| {
             second(entry.due) > second(self.now) && second(entry.zeek.expires()) < second(entry.due)
         };
-        if self.entries.get(place).is_some_and(is_sooner) {
-            self.arm_timer(place);
+        if self.entries.get(index).is_some_and(is_sooner) {
+            self.arm_timer(index);
         }
     }
 
     /// Returns the slot of the segment's connection, and true if the connection is new.
-    fn place_of(&mut self, seen: &SegmentRecord, found: Option<u32>) -> (u32, bool) {
+    fn slot_of(&mut self, segment: &SegmentRecord, found: Option<u32>) -> (u32, bool) {
         let mut before = None;
-        if let Some(place) = found {
-            let is_over = match self.entries.get(place) {
-                Some(entry) => entry.zeek.is_over_before(&seen.header),
+        if let Some(index) = found {
+            let is_over = match self.entries.get(index) {
+                Some(entry) => entry.zeek.is_over_before(&segment.header),
                 None => true,
             };
             if !is_over {
-                return (place, false);
+                return (index, false);
             }
             // By Zeek's rules a SYN can end a connection, but the ends continue theirs unless they accept the SYN. The
             // old flow is therefore kept until then.
             let goes_on = |entry: &Entry| {
-                seen.header.at < entry.zeek.expires()
+                segment.header.at < entry.zeek.expires()
                     && entry.flow.state(Role::Client) != State::Closed
                     && entry.flow.state(Role::Server) != State::Closed
             };
-            if let Some(entry) = self.entries.get(place)
-                && seen.header.flags.has(Flags::SYN)
+            if let Some(entry) = self.entries.get(index)
+                && segment.header.flags.has(Flags::SYN)
                 && goes_on(entry)
             {
                 before = Some((
                     entry.flow.clone(),
                     entry.client,
-                    entry.past.clone(),
-                    entry.rests_on,
+                    entry.history.clone(),
+                    entry.depends_from,
                 ));
             }
-            self.retire(place);
+            self.finish(index);
         }
-        if self.living >= self.most {
+        if self.open >= self.max_open {
             self.evict();
         }
         self.counts.connections += 1;
-        let mut entry = Entry::new(seen);
-        if let Some((flow, client, past, rests_on)) = before {
-            entry.rests_on = rests_on;
+        let mut entry = Entry::new(segment);
+        if let Some((flow, client, history, depends_from)) = before {
+            entry.depends_from = depends_from;
             entry.rare().renewed = Some(Flow::learning());
-            (entry.flow, entry.client, entry.past) = (flow, client, past);
+            (entry.flow, entry.client, entry.history) = (flow, client, history);
         }
         if self.free.is_empty() {
             // The slots are used from the first on.
             self.free.extend(self.entries.grow().rev());
         }
-        let place = self.free.pop().unwrap_or(u32::MAX);
+        let index = self.free.pop().unwrap_or(u32::MAX);
         if let Some(slot) = self.free.last().and_then(|next| self.entries.slot(*next)) {
             prefetch(slot); // for the connection after this one
         }
-        self.entries.set(place, Some(entry));
-        self.living += 1;
+        self.entries.set(index, Some(entry));
+        self.open += 1;
         let rehash = |it: &(u32, u32)| spread(it.0.into());
         self.index
-            .insert_unique(spread(seen.hash.into()), (seen.hash, place), rehash);
+            .insert_unique(spread(segment.hash.into()), (segment.hash, index), rehash);
         self.changes += 1;
-        self.arm_timer(place);
-        (place, true)
+        self.arm_timer(index);
+        (index, true)
     }
 
     /// Evicts the connections that were silent for longest, a sixteenth of the maximum at once. The scan of all
     /// connections is thereby rare.
     fn evict(&mut self) {
         let mut all: Vec<(Timestamp, u32, u32)> = Vec::new();
-        let living = self.entries.all();
-        all.extend(living.map(|(place, entry)| (entry.last, entry.span.0, place)));
+        let open = self.entries.all();
+        all.extend(open.map(|(index, entry)| (entry.last, entry.span.0, index)));
         // The first frame breaks ties, so that the same connections are evicted in every run.
         all.sort_unstable();
-        for (_, _, place) in all.iter().take((self.most / 16).max(1)) {
+        for (_, _, index) in all.iter().take((self.max_open / 16).max(1)) {
             self.counts.evicted += 1;
-            self.retire(*place);
+            self.finish(*index);
         }
     }
 
     /// Takes in a segment. `found`, the slot of an earlier look-up, is valid if the number of changes is the same.
-    fn segment(&mut self, seen: &SegmentRecord, bytes: &[u8], found: Option<u32>, changes: u64) {
-        self.frame = seen.header.frame;
+    fn segment(&mut self, segment: &SegmentRecord, bytes: &[u8], found: Option<u32>, changes: u64) {
+        self.frame = segment.header.frame;
         // Timestamps of a capture may go back, but the clock of the table does not.
-        if seen.header.at > self.now {
-            self.now = seen.header.at;
+        if segment.header.at > self.now {
+            self.now = segment.header.at;
             // Timers are checked once a second.
-            if self.now >= self.next_look && self.due.is_empty() {
+            if self.now >= self.next_expiry && self.due.is_empty() {
                 self.expire_due();
-                self.next_look = Timestamp(self.now.0.saturating_add(NS));
+                self.next_expiry = Timestamp(self.now.0.saturating_add(NS_PER_SEC));
             }
         }
-        let is_right = |place: &u32| self.changes == changes && self.is_at(*place, &seen.ends);
-        let found = found.filter(is_right).or_else(|| self.find(seen));
-        let (place, is_new) = self.place_of(seen, found);
-        let Some(entry) = self.entries.get_mut(place) else {
+        let is_right =
+            |index: &u32| self.changes == changes && self.is_connection_at(*index, &segment.ends);
+        let found = found.filter(is_right).or_else(|| self.find(segment));
+        let (index, is_new) = self.slot_of(segment, found);
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        let held = entry.held();
-        let is_reset = entry.take(seen, bytes, is_new);
-        if L::FOLLOWS {
-            self.listener.segment(&entry.step(seen));
+        let buffered = entry.buffered();
+        let is_reset = entry.take(segment, bytes, is_new);
+        if L::OBSERVES_SEGMENTS {
+            self.observer.segment(&entry.step(segment));
         }
         if is_reset {
             self.counts.resets += 1;
-            self.held += entry.held() - held;
-            if self.held > MOST_HELD || entry.held() > MOST_RESETS {
+            self.buffered += entry.buffered() - buffered;
+            if self.buffered > MAX_BUFFERED_RESETS || entry.buffered() > MAX_RESETS_PER_CONNECTION {
                 let pending = entry.pending();
-                self.held -= pending.len();
-                self.listener.resets(&entry.told(self.frame), &pending);
+                self.buffered -= pending.len();
+                self.observer.resets(&entry.report(self.frame), &pending);
             }
         }
-        if is_reset || seen.header.flags.has(Flags::FIN) {
-            self.arm_timer_if_sooner(place);
+        if is_reset || segment.header.flags.has(Flags::FIN) {
+            self.arm_timer_if_sooner(index);
         }
     }
 }
 
 /// Maximum age of the original of a duplicate packet in nanoseconds: a duplicate on one host, and one captured at the
 /// other end of a long path.
-const COPY_NS: i64 = 1_000_000;
-const LONG_WAY_NS: i64 = 400_000_000;
+const MAX_COPY_AGE_NS: i64 = 1_000_000;
+const MAX_STAMPED_COPY_AGE_NS: i64 = 400_000_000;
 
 /// Maximum number of packets in flight between two capture points.
-const MOST_UNDER_WAY: usize = 64;
+const MAX_IN_FLIGHT: usize = 64;
 
 impl Entry {
-    fn new(seen: &SegmentRecord) -> Self {
-        let ports = [seen.ends.port(seen.sender), seen.ends.port(1 - seen.sender)];
-        let zeek = Zeek::new(&seen.header, seen.ip_len, ports);
-        let flags = seen.header.flags;
+    fn new(segment: &SegmentRecord) -> Self {
+        let ports = [
+            segment.ends.port(segment.sender),
+            segment.ends.port(1 - segment.sender),
+        ];
+        let zeek = Zeek::new(&segment.header, segment.ip_len, ports);
+        let flags = segment.header.flags;
         // A SYN-ACK is the server's. For any other packet Zeek's rules decide.
         let client = if flags.has(Flags::SYN.and(Flags::ACK)) {
-            1 - seen.sender
+            1 - segment.sender
         } else if zeek.originator() == 0 {
-            seen.sender
+            segment.sender
         } else {
-            1 - seen.sender
+            1 - segment.sender
         };
         let small = |end: usize| u8::from(end == 1);
         Self {
-            ends: seen.ends,
-            hash: seen.hash,
-            first: small(seen.sender),
+            ends: segment.ends,
+            hash: segment.hash,
+            first: small(segment.sender),
             client: small(client),
-            span: (seen.header.frame, seen.header.frame),
-            rests_on: seen.header.frame,
+            span: (segment.header.frame, segment.header.frame),
+            depends_from: segment.header.frame,
             flow: Flow::learning(),
             zeek,
-            habits: [SenderProfile::default(); 2],
-            past: ConnectionHistory::default(),
+            profiles: [SenderProfile::default(); 2],
+            history: ConnectionHistory::default(),
             rare: None,
             resets: 0,
             gaps: CaptureGaps {
                 begins_midstream: !flags.has(Flags::SYN) || flags.has(Flags::ACK),
                 ..CaptureGaps::default()
             },
-            last: seen.header.at,
+            last: segment.header.at,
             idle: 0,
-            heard: [false; 2],
+            has_sent: [false; 2],
             syn: Syn::default(),
             generation: 0,
             due: Timestamp(i64::MAX),
@@ -817,16 +834,16 @@ impl Entry {
     }
 
     /// Returns the effect of this segment, which has been taken in.
-    fn step(&self, seen: &SegmentRecord) -> Step {
-        let (header, from) = (seen.header, self.role(seen.sender));
+    fn step(&self, segment: &SegmentRecord) -> Step {
+        let (header, from) = (segment.header, self.role(segment.sender));
         // A socket connected to itself acknowledges its own sequence numbers.
-        let peer = if self.ends.is_itself() {
+        let peer = if self.ends.is_self_connection() {
             from
         } else {
             from.peer()
         };
         let latest = self.rare.as_ref().and_then(|it| it.pending.last());
-        let latest = latest.filter(|told| told.reset.frame == header.frame);
+        let latest = latest.filter(|record| record.reset.frame == header.frame);
         Step {
             connection: self.span.0,
             ends: self.ends,
@@ -835,21 +852,21 @@ impl Entry {
             seq: self.flow.relative(from, header.seq),
             ack: self.flow.relative(peer, header.ack),
             states: [Role::Client, Role::Server].map(|role| self.flow.state(role)),
-            triggered_by: latest.and_then(|told| told.reset.triggered_by),
+            triggered_by: latest.and_then(|record| record.reset.triggered_by),
         }
     }
 
-    fn told(&self, at: u32) -> Connection<'_> {
+    fn report(&self, at: u32) -> Connection<'_> {
         let gaps = CaptureGaps {
-            one_sided: !(self.heard[0] && self.heard[1]),
+            one_sided: !(self.has_sent[0] && self.has_sent[1]),
             ..self.gaps
         };
         Connection {
-            told_at: at,
+            reported_at: at,
             ends: self.ends,
             client: usize::from(self.client),
             span: self.span,
-            rests_on: self.rests_on,
+            depends_from: self.depends_from,
             zeek: &self.zeek,
             first: usize::from(self.first),
             resets: self.resets,
@@ -860,8 +877,8 @@ impl Entry {
     }
 
     /// Returns true if this is a duplicate: the same packet, captured at another point of its path.
-    fn is_copy(&mut self, seen: &SegmentRecord) -> bool {
-        let header = &seen.header;
+    fn is_copy(&mut self, segment: &SegmentRecord) -> bool {
+        let header = &segment.header;
         let is_same = |other: &Header, sender: usize| {
             let of = |header: &Header| Header {
                 frame: 0,
@@ -870,11 +887,11 @@ impl Entry {
             };
             // A retransmission has a later timestamp, so equal timestamps prove a duplicate even after a long time.
             let apart = if header.timestamps.is_some() {
-                LONG_WAY_NS
+                MAX_STAMPED_COPY_AGE_NS
             } else {
-                COPY_NS
+                MAX_COPY_AGE_NS
             };
-            sender == seen.sender
+            sender == segment.sender
                 && (0..apart).contains(&header.at.since(other.at))
                 && of(other) == of(header)
         };
@@ -883,32 +900,32 @@ impl Entry {
             if !header.flags.has(Flags::SYN) {
                 return false;
             }
-            let syn = Syn::of(seen);
+            let syn = Syn::of(segment);
             if syn.is_copy_of(self.syn) {
                 self.gaps.doubled = true;
-                if self.syn.interface != seen.interface {
-                    let mut places = [seen.interface; 2];
-                    places[seen.sender] = self.syn.interface;
-                    self.rare().places = Some(places);
+                if self.syn.interface != segment.interface {
+                    let mut leaving_interfaces = [segment.interface; 2];
+                    leaving_interfaces[segment.sender] = self.syn.interface;
+                    self.rare().leaving_interfaces = Some(leaving_interfaces);
                 }
                 return true;
             }
             self.syn = syn;
             return false;
         }
-        let under_way = &mut self.rare().under_way;
-        let place = under_way
+        let in_flight = &mut self.rare().in_flight;
+        let index = in_flight
             .iter()
             .position(|(other, sender)| is_same(other, *sender));
-        if let Some(place) = place {
-            under_way.remove(place);
+        if let Some(index) = index {
+            in_flight.remove(index);
             return true;
         }
-        if under_way.len() == MOST_UNDER_WAY {
+        if in_flight.len() == MAX_IN_FLIGHT {
             // The oldest packet was probably lost on the path, and will not arrive.
-            under_way.pop_front();
+            in_flight.pop_front();
         }
-        under_way.push_back((*header, seen.sender));
+        in_flight.push_back((*header, segment.sender));
         false
     }
 
@@ -918,8 +935,8 @@ impl Entry {
 
     /// Follows a segment in the flow. Of a packet that is captured twice, the first copy leaves and the second arrives;
     /// if the capture points are known, each copy has the effect at its own point.
-    fn follow(&mut self, from: Role, seen: &SegmentRecord, is_copy: bool) -> Option<Observed> {
-        let header = &seen.header;
+    fn follow(&mut self, from: Role, segment: &SegmentRecord, is_copy: bool) -> Option<Observed> {
+        let header = &segment.header;
         if let Some(rare) = &mut self.rare
             && let Some(mut renewed) = rare.renewed.take()
         {
@@ -933,14 +950,14 @@ impl Entry {
             }
             rare.renewed = Some(renewed);
         }
-        if self.ends.is_itself() {
+        if self.ends.is_self_connection() {
             return Some(self.flow.follow_itself(header));
         }
         if !self.gaps.doubled {
             return self.flow.follow(from, header);
         }
-        let leaves = match self.rare.as_ref().and_then(|it| it.places) {
-            Some(places) => places[seen.sender] == seen.interface,
+        let leaves = match self.rare.as_ref().and_then(|it| it.leaving_interfaces) {
+            Some(leaving_interfaces) => leaving_interfaces[segment.sender] == segment.interface,
             None => !is_copy,
         };
         let at = if leaves { from } else { from.peer() };
@@ -948,12 +965,12 @@ impl Entry {
     }
 
     /// Takes in a segment. Returns true if it is an RST that is no duplicate.
-    fn take(&mut self, seen: &SegmentRecord, bytes: &[u8], is_new: bool) -> bool {
-        let header = &seen.header;
+    fn take(&mut self, segment: &SegmentRecord, bytes: &[u8], is_new: bool) -> bool {
+        let header = &segment.header;
         self.span.1 = header.frame;
         let was_doubled = self.gaps.doubled;
-        let is_copy = self.is_copy(seen);
-        let from = self.role(seen.sender);
+        let is_copy = self.is_copy(segment);
+        let from = self.role(segment.sender);
         if is_copy && !was_doubled {
             // The flow has already taken the first SYN as one that arrived.
             return false;
@@ -966,7 +983,7 @@ impl Entry {
             rcv_nxt: self.flow.rcv_nxt(from.peer()),
             ..Context::default()
         });
-        let observed = self.follow(from, seen, is_copy);
+        let observed = self.follow(from, segment, is_copy);
         if is_copy {
             let arrived = observed.as_ref().and_then(|it| it.reset);
             if let Some(arrived) = arrived {
@@ -975,11 +992,18 @@ impl Entry {
             return false;
         }
         if !is_new {
-            self.zeek.take(self.side(seen.sender), header, seen.ip_len);
+            self.zeek
+                .take(self.side(segment.sender), header, segment.ip_len);
         }
-        self.heard[seen.sender] = true;
+        self.has_sent[segment.sender] = true;
         if let Some(context) = before {
-            self.take_reset(seen, seen.packet(bytes), from, context, observed.as_ref());
+            self.take_reset(
+                segment,
+                segment.packet(bytes),
+                from,
+                context,
+                observed.as_ref(),
+            );
         } else {
             if let Some(observed) = &observed
                 && observed.acknowledges_unseen
@@ -987,11 +1011,11 @@ impl Entry {
             {
                 self.gaps.lost.get_or_insert(header.frame);
             }
-            self.past.take(from, header, next);
-            self.habits[seen.sender].take(&seen.ip, header);
-            for told in self.rare.iter_mut().flat_map(|it| &mut it.pending) {
-                if told.reset.from == from {
-                    told.sequel.take(&told.header, header);
+            self.history.take(from, header, next);
+            self.profiles[segment.sender].take(&segment.ip, header);
+            for record in self.rare.iter_mut().flat_map(|it| &mut it.pending) {
+                if record.reset.from == from {
+                    record.aftermath.take(&record.header, header);
                 }
             }
         }
@@ -1004,30 +1028,30 @@ impl Entry {
     /// counts.
     fn replace_reset(&mut self, arrived: &Reset, header: &Header) {
         let Some(left) = arrived.left else { return };
-        let is_it = |told: &&mut ResetRecord| told.reset.frame == left;
+        let is_it = |record: &&mut ResetRecord| record.reset.frame == left;
         let Some(rare) = &mut self.rare else { return };
-        let Some(told) = rare.pending.iter_mut().rev().find(is_it) else {
+        let Some(record) = rare.pending.iter_mut().rev().find(is_it) else {
             return;
         };
-        told.explanation = Explanation::of(
+        record.explanation = Explanation::of(
             arrived,
             header,
-            told.context.sender_state,
-            &told.past,
+            record.context.sender_state,
+            &record.history,
             &self.gaps,
         );
-        told.reset = *arrived;
+        record.reset = *arrived;
         for frame in &mut rare.frames {
             if *frame == left {
                 *frame = arrived.frame;
             }
         }
-        self.past.take_reset(arrived, header);
+        self.history.take_reset(arrived, header);
     }
 
     fn take_reset(
         &mut self,
-        seen: &SegmentRecord,
+        segment: &SegmentRecord,
         packet: &[u8],
         from: Role,
         context: Context,
@@ -1036,50 +1060,50 @@ impl Entry {
         let Some(reset) = observed.and_then(|it| it.reset) else {
             return;
         };
-        let header = seen.header;
+        let header = segment.header;
         self.resets += 1;
         let frames = &mut self.rare().frames;
         // Bounds the memory for a connection with any number of RSTs.
-        if frames.len() < MOST_RESETS {
+        if frames.len() < MAX_RESETS_PER_CONNECTION {
             frames.push(reset.frame);
         }
         let explanation = Explanation::of(
             &reset,
             &header,
             context.sender_state,
-            &self.past,
+            &self.history,
             &self.gaps,
         );
         let context = Context {
             form: reset.form,
             answers: Some(reset.triggered_by.is_some()),
-            rtt_ns: self.past.rtt(from),
+            rtt_ns: self.history.rtt(from),
             reaction_ns: reset
                 .triggered_by
-                .and_then(|frame| self.past.since(frame, from.peer(), header.at)),
-            previous: self.past.of(from).previous.as_deref().copied(),
+                .and_then(|frame| self.history.since(frame, from.peer(), header.at)),
+            previous: self.history.of(from).previous.as_deref().copied(),
             ..context
         };
         let indicators = PacketFeatures::of(packet).map_or_else(Vec::new, |traits| {
-            marks::facts(&traits, &header, &self.habits[seen.sender], &context)
+            forgery::facts(&traits, &header, &self.profiles[segment.sender], &context)
         });
         // `replace_reset()` needs the history without this RST.
-        let past = self.past.clone();
-        self.past.take_reset(&reset, &header);
+        let history = self.history.clone();
+        self.history.take_reset(&reset, &header);
         self.rare().pending.push(ResetRecord {
-            past,
+            history,
             reset,
             header,
             explanation,
             indicators,
             diagnostics: diagnosis::of(packet),
             context,
-            sequel: Aftermath::default(),
+            aftermath: Aftermath::default(),
         });
     }
 
     /// Returns the number of RSTs that have not been reported.
-    fn held(&self) -> usize {
+    fn buffered(&self) -> usize {
         self.rare.as_ref().map_or(0, |it| it.pending.len())
     }
 
@@ -1089,9 +1113,9 @@ impl Entry {
             return Vec::new();
         };
         let mut pending = std::mem::take(&mut rare.pending);
-        for told in &mut pending {
-            let later = marks::later(&told.header, &told.context, &told.sequel);
-            told.indicators.extend(later);
+        for record in &mut pending {
+            let later = forgery::later(&record.header, &record.context, &record.aftermath);
+            record.indicators.extend(later);
         }
         pending
     }

@@ -1,6 +1,6 @@
 //! Evidence from the IP header of an RST, compared with its sender's other packets.
 
-use super::habits::{DSCP, IpIds};
+use super::sender_profile::{DSCP, IpIds};
 use super::{Case, Indicator, Weight};
 
 impl Case<'_> {

@@ -13,16 +13,16 @@ use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::marks::IpFeatures;
+use super::forgery::IpFeatures;
 use crate::file::{Frame, Reader, Statistics};
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::{self, Link};
 use crate::packet::wire::{Ipv4Header, Ipv6Header, TCP, TcpHeader};
 use crate::packet::{Flags, Header, tunnel};
 
-/// Number of shares that the connections are divided into. Threads follow the shares in parallel. The number of shares
+/// Number of shards that the connections are divided into. Threads follow the shards in parallel. The number of shards
 /// does not depend on the number of threads, so the result does not either.
-pub const SHARES: usize = 4;
+pub const SHARDS: usize = 4;
 
 /// Key of a connection: its two ends, in an order that does not depend on the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,23 +124,23 @@ impl FlowKey {
         self.ports[end]
     }
 
-    /// Returns the index of the share that the connection belongs to. It is the same in every run, because the order of
+    /// Returns the index of the shard that the connection belongs to. It is the same in every run, because the order of
     /// the output depends on it.
     #[must_use]
     #[inline]
-    pub fn share(&self) -> usize {
+    pub fn shard(&self) -> usize {
         let [low, high] = self.addresses;
         let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);
         // Different rotations keep equal bits of both addresses from cancelling each other.
         let all =
             low[0] ^ low[1].rotate_left(7) ^ high[0].rotate_left(14) ^ high[1].rotate_left(21);
         let mixed = spread(all ^ ports.rotate_left(32));
-        usize::from(mixed.to_be_bytes()[0]) % SHARES
+        usize::from(mixed.to_be_bytes()[0]) % SHARDS
     }
 
     /// Returns true if both ends are the same socket.
     #[must_use]
-    pub fn is_itself(&self) -> bool {
+    pub fn is_self_connection(&self) -> bool {
         self.addresses[0] == self.addresses[1] && self.ports[0] == self.ports[1]
     }
 }
@@ -150,7 +150,7 @@ impl FlowKey {
 pub struct SegmentRecord {
     /// Ends of the connection.
     pub ends: FlowKey,
-    /// Hash of `ends` by the hasher of [`Wanted`].
+    /// Hash of `ends` by the hasher of [`FrameSelection`].
     pub hash: u32,
     /// Index of the sender in `ends`.
     pub sender: usize,
@@ -178,8 +178,8 @@ impl SegmentRecord {
 /// Segments and counts of one piece of a capture.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// TCP segments, separately for each [share](FlowKey::share).
-    pub segments: [Vec<SegmentRecord>; SHARES],
+    /// TCP segments, separately for each [shard](FlowKey::shard).
+    pub segments: [Vec<SegmentRecord>; SHARDS],
     /// Number of segments that are RSTs.
     pub resets: u32,
     /// Number of frames.
@@ -214,7 +214,7 @@ impl Batch {
         if seen.header.flags.has(Flags::RST) {
             self.resets += 1;
         }
-        self.segments[seen.ends.share()].push(seen);
+        self.segments[seen.ends.shard()].push(seen);
     }
 
     /// Records the statistics of an interface.
@@ -250,7 +250,7 @@ impl fmt::Debug for FrameFilter {
 
 /// Options of the frame decoder.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct FrameSelection {
     /// True if the innermost packet of a tunnel is analyzed instead of the outer one.
     pub inside_tunnels: bool,
     /// Filter of the frames to analyze. `None` accepts all frames.
@@ -262,7 +262,7 @@ pub struct Wanted {
 
 /// Frame decoder of one thread.
 pub struct FrameDecoder<'w> {
-    wanted: &'w Wanted,
+    wanted: &'w FrameSelection,
     /// Compiled filters by link type, for the types met so far.
     filters: BTreeMap<u16, Option<CompiledFilter>>,
 }
@@ -270,7 +270,7 @@ pub struct FrameDecoder<'w> {
 impl<'w> FrameDecoder<'w> {
     /// Creates a decoder with these options.
     #[must_use]
-    pub fn new(wanted: &'w Wanted) -> Self {
+    pub fn new(wanted: &'w FrameSelection) -> Self {
         Self {
             wanted,
             filters: BTreeMap::new(),
@@ -278,11 +278,9 @@ impl<'w> FrameDecoder<'w> {
     }
 
     /// Returns true if the filter accepts the frame.
-    fn lets_through(&mut self, filter: &FrameFilter, kind: u16, frame: &[u8]) -> bool {
+    fn accepts(&mut self, filter: &FrameFilter, kind: u16, frame: &[u8]) -> bool {
         let compiled = self.filters.entry(kind).or_insert_with(|| filter.0(kind));
-        compiled
-            .as_ref()
-            .is_some_and(|lets_through| lets_through(frame))
+        compiled.as_ref().is_some_and(|accepts| accepts(frame))
     }
 
     #[allow(clippy::cast_possible_truncation)] // the index needs only 32 bits
@@ -293,12 +291,18 @@ impl<'w> FrameDecoder<'w> {
 
     /// Decodes a frame of `bytes` and adds its segment and counts to the batch.
     #[inline]
-    pub fn at(&mut self, batch: &mut Batch, reader: &Reader<'_>, frame: &Frame<'_>, bytes: &[u8]) {
+    pub fn decode(
+        &mut self,
+        batch: &mut Batch,
+        reader: &Reader<'_>,
+        frame: &Frame<'_>,
+        bytes: &[u8],
+    ) {
         let number = batch.frames;
         batch.frames = batch.frames.saturating_add(1);
         let kind = reader.link(frame.interface).unwrap_or(u16::MAX);
         if let Some(filter) = &self.wanted.filter
-            && !self.lets_through(filter, kind, frame.captured)
+            && !self.accepts(filter, kind, frame.captured)
         {
             batch.filtered += 1;
             return;
@@ -310,7 +314,7 @@ impl<'w> FrameDecoder<'w> {
         // The fast path reads only the outer packet.
         if link == Link::Ethernet
             && !self.wanted.inside_tunnels
-            && self.usual(batch, number, frame, bytes)
+            && self.fast_path(batch, number, frame, bytes)
         {
             return;
         }
@@ -348,7 +352,7 @@ impl<'w> FrameDecoder<'w> {
                         interface: frame.interface,
                         ip: traits,
                         ip_len,
-                        packet: place_of(packet, bytes),
+                        packet: location_of(packet, bytes),
                     });
                 }
                 None => batch.cut += 1,
@@ -365,20 +369,20 @@ impl FrameDecoder<'_> {
     /// packet without extension headers, on Ethernet without tags. Returns false, and changes nothing, for any other
     /// frame.
     #[inline(always)]
-    fn usual(&self, batch: &mut Batch, number: u32, frame: &Frame<'_>, bytes: &[u8]) -> bool {
+    fn fast_path(&self, batch: &mut Batch, number: u32, frame: &Frame<'_>, bytes: &[u8]) -> bool {
         let captured = frame.captured;
         let Some((ethernet, packet)) = captured.split_first_chunk::<ETHERNET_HEADER>() else {
             return false;
         };
         match [ethernet[12], ethernet[13]] {
-            [0x08, 0x00] => self.usual_v4(batch, number, frame, (packet, bytes)),
-            [0x86, 0xdd] => self.usual_v6(batch, number, frame, (packet, bytes)),
+            [0x08, 0x00] => self.fast_path_v4(batch, number, frame, (packet, bytes)),
+            [0x86, 0xdd] => self.fast_path_v6(batch, number, frame, (packet, bytes)),
             _ => false,
         }
     }
 
     #[inline(always)]
-    fn usual_v4(
+    fn fast_path_v4(
         &self,
         batch: &mut Batch,
         number: u32,
@@ -408,12 +412,12 @@ impl FrameDecoder<'_> {
             interface: frame.interface,
             ip: IpFeatures::v4(ip),
             ip_len: total.into(),
-            packet: place_of(packet, bytes),
+            packet: location_of(packet, bytes),
         });
         true
     }
 
-    fn usual_v6(
+    fn fast_path_v6(
         &self,
         batch: &mut Batch,
         number: u32,
@@ -442,7 +446,7 @@ impl FrameDecoder<'_> {
             interface: frame.interface,
             ip: IpFeatures::v6(ip),
             ip_len: 40 + u32::from(length),
-            packet: place_of(packet, bytes),
+            packet: location_of(packet, bytes),
         });
         true
     }
@@ -450,10 +454,10 @@ impl FrameDecoder<'_> {
 
 /// Returns the offset of a packet in the bytes that contain it, and the length of the packet.
 #[inline(always)]
-fn place_of(packet: &[u8], bytes: &[u8]) -> (u32, u32) {
-    let place = packet.as_ptr().addr() - bytes.as_ptr().addr();
+fn location_of(packet: &[u8], bytes: &[u8]) -> (u32, u32) {
+    let start = packet.as_ptr().addr() - bytes.as_ptr().addr();
     let small = |number: usize| u32::try_from(number).unwrap_or(0);
-    (small(place), small(packet.len()))
+    (small(start), small(packet.len()))
 }
 
 /// Decodes the TCP header in an IP packet.
@@ -487,15 +491,15 @@ mod tests {
             let by_two = |nth: u16| ((address(1), 30_000 + 2 * nth), (address(2), 443_u16));
             let by_address = |nth: u16| ((address(1), 443), (address(2 + nth), 22_u16));
             for ends in [&by_port as &dyn Fn(u16) -> _, &by_two, &by_address] {
-                let mut counts = [0; SHARES];
+                let mut counts = [0; SHARDS];
                 for nth in 0..COUNT {
                     let (from, to) = ends(nth);
                     let (there, sender) = FlowKey::of(from, to);
                     let (back, receiver) = FlowKey::of(to, from);
                     assert_eq!((there, sender), (back, 1 - receiver));
-                    counts[there.share()] += 1;
+                    counts[there.shard()] += 1;
                 }
-                let fair = usize::from(COUNT) / SHARES;
+                let fair = usize::from(COUNT) / SHARDS;
                 let is_fair = |count: &usize| (fair * 3 / 4..fair * 5 / 4).contains(count);
                 assert!(counts.iter().all(is_fair), "{counts:?}");
             }

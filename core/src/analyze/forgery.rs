@@ -14,20 +14,20 @@
 //! replies that Linux builds without a socket have no timestamps, no window and an IP ID of 0
 //! (`ip_send_unicast_reply()`, with `IP_PMTUDISC_DO` since Linux 4.19).
 
-mod after;
+mod aftermath;
 mod clock;
 #[cfg(test)]
 mod golden;
-mod habits;
 mod network;
 mod numbers;
+mod sender_profile;
 #[cfg(test)]
 mod tests;
 
 use serde::{Serialize, Serializer};
 
-pub use after::{Aftermath, later};
-pub use habits::{IpFeatures, PacketFeatures, SenderProfile};
+pub use aftermath::{Aftermath, later};
+pub use sender_profile::{IpFeatures, PacketFeatures, SenderProfile};
 
 use crate::flow::{Form, State};
 use crate::packet::{Flags, Header, SeqNum};
@@ -88,7 +88,7 @@ pub struct Indicator {
 impl Indicator {
     /// Returns true if the indicator supports injection with at least this weight.
     #[must_use]
-    pub fn accuses(&self, weight: Weight) -> bool {
+    pub fn indicates_injection(&self, weight: Weight) -> bool {
         self.supports == Supports::Injection && self.weight >= weight
     }
 
@@ -208,7 +208,7 @@ impl Case<'_> {
 
     /// Compares the reaction time with the handshake. No end can reply to a segment before receiving it, and that takes
     /// as long as in the handshake: a faster sender is closer to the capture point.
-    fn haste(&self) -> Option<Indicator> {
+    fn response_time(&self) -> Option<Indicator> {
         /// Shortest round trip that is compared, in nanoseconds. Below it, scheduling and the capture clock matter more
         /// than the distance.
         const SHORTEST_NS: i64 = 1_000_000;
@@ -281,7 +281,7 @@ pub fn facts(
         case.sequence(),
         case.answered(),
         case.repetition(),
-        case.haste(),
+        case.response_time(),
         case.payload(),
     ];
     let mut facts: Vec<Indicator> = found.into_iter().flatten().collect();

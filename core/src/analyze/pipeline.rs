@@ -1,0 +1,713 @@
+//! Pipeline that reads a capture in chunks, in parallel threads.
+//!
+//! A thread can decode the headers of a chunk without any other chunk, except for the offset of its first block. The
+//! thread guesses this offset; when all earlier chunks are done the offset is known, and after a wrong guess the chunk
+//! is read once more. Then one [table](super::connections) after the other takes in the segments of the chunk, and the
+//! sink receives the output of the tables. The chunks pass each of these stages one by one, in the order of the
+//! file, so the result does not depend on the number of threads. While one chunk is at a stage, the next one can be at
+//! the stage before.
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::Analysis;
+use super::connections::{ConnectionObserver, Sink, Table, Totals};
+use super::decode::{Batch, FrameDecoder, SHARDS};
+use crate::file::{Block, LONGEST_BLOCK, Malformed, Problem, ReadAt, Reader, Skipped};
+
+/// Length of a chunk in bytes. The chunk and its decoded segments fit into a core's own cache.
+pub const CHUNK_LEN: usize = 512 << 10;
+
+/// Number of bytes that suffice to read the length of a block or to recognize a file format. No chunk is shorter.
+const MIN_CHUNK_LEN: usize = 64;
+
+/// Source of the chunks.
+pub enum Source<'a> {
+    /// File with random access, and its length in bytes.
+    File(&'a dyn ReadAt, u64),
+    /// Stream that can only be read from front to back.
+    Stream(Mutex<&'a mut (dyn Read + Send)>),
+}
+
+/// Reason why a capture was not read to its end.
+#[derive(Debug)]
+pub enum Stopped {
+    /// Malformed capture, with the offset and the problem.
+    Malformed(Malformed),
+    /// I/O error, and the offset at which reading stopped.
+    Io(io::Error, u64),
+    /// Request of the sink to stop, and the offset up to which the capture was read.
+    Unwanted(u64),
+}
+
+/// Result of reading a capture.
+#[derive(Debug)]
+pub struct Ended<L> {
+    /// Length of the capture in bytes, or the reason why it was not read to its end.
+    pub read: Result<u64, Stopped>,
+    /// Offset up to which the capture was read.
+    pub position: u64,
+    /// Totals of the part that was read.
+    pub totals: Totals,
+    /// Observers, one for each shard of the connections.
+    pub observers: Vec<L>,
+}
+
+/// Stage that chunks pass one by one, in the order of the file.
+struct OrderedStage<T> {
+    turn: Mutex<StageState<T>>,
+    next_turn: Condvar,
+    /// Copy of the chunk number in `turn`, readable without the lock.
+    turn_number: AtomicU64,
+}
+
+struct StageState<T> {
+    /// Number of the chunk that may enter the stage next.
+    chunk: u64,
+    value: T,
+}
+
+impl<T> OrderedStage<T> {
+    fn new(value: T) -> Self {
+        Self {
+            turn: Mutex::new(StageState { chunk: 0, value }),
+            next_turn: Condvar::new(),
+            turn_number: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs a function once all earlier chunks have passed the stage, and then lets the next chunk in. Returns `None`
+    /// if reading is over before that.
+    fn pass<R>(
+        &self,
+        chunk: u64,
+        is_over: &AtomicBool,
+        value: impl FnOnce(&mut T) -> R,
+    ) -> Option<R> {
+        self.spin_until_turn(chunk, is_over);
+        let mut turn = lock(&self.turn);
+        while turn.chunk != chunk {
+            if is_over.load(Ordering::Relaxed) {
+                return None;
+            }
+            turn = self
+                .next_turn
+                .wait(turn)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let result = value(&mut turn.value);
+        turn.chunk += 1;
+        self.turn_number.store(turn.chunk, Ordering::Release);
+        // Unlocks before waking, so that the woken thread does not block on the mutex. Each thread waits for another
+        // chunk, so all are woken.
+        drop(turn);
+        self.next_turn.notify_all();
+        Some(result)
+    }
+
+    /// Spins, then yields, until the stage is free for this chunk or a limit is reached.
+    ///
+    /// The wait is usually shorter than the time to wake a sleeping thread, so this is only an optimization:
+    /// [`Self::pass`] sleeps if the turn has not come by then.
+    fn spin_until_turn(&self, chunk: u64, is_over: &AtomicBool) {
+        const SPINS: u32 = 1_000;
+        const YIELDS: u32 = 100;
+        for look in 0..SPINS + YIELDS {
+            if self.turn_number.load(Ordering::Acquire) == chunk || is_over.load(Ordering::Relaxed)
+            {
+                return;
+            }
+            if look < SPINS {
+                std::hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+    }
+
+    fn into_inner(self) -> T {
+        let turn = self.turn.into_inner();
+        turn.unwrap_or_else(PoisonError::into_inner).value
+    }
+}
+
+/// State of the first stage, which finds the boundaries of blocks.
+#[derive(Default)]
+struct Ingest {
+    /// Reader of the blocks that follow; `None` until the file header has been read.
+    reader: Option<Reader<'static>>,
+    /// Bytes of the block that continues in the next chunk.
+    carry: Vec<u8>,
+    /// Block of a skipped kind that continues in the next chunk. Its bytes are not kept.
+    skipped: Option<Skipped>,
+    /// Offset of the unfinished block, or of the next chunk if no block is unfinished.
+    position: u64,
+    /// Number of frames in all earlier chunks.
+    frames: u32,
+    stopped: Option<Stopped>,
+}
+
+/// State of the last stage, which passes output to the sink.
+struct Emit<'a, A> {
+    sink: &'a mut A,
+    totals: Totals,
+    /// Offset at which the sink asked to stop.
+    unwanted: Option<u64>,
+}
+
+// `Relaxed` suffices for the atomics here: the mutexes of the stages order all access to shared data, and a thread that
+// reads an old value of `is_over` only reads a chunk too many.
+struct Pipeline<'s, 'f, 'a, L, A> {
+    source: &'s Source<'f>,
+    /// Length of a chunk, in bytes.
+    length: usize,
+    next: AtomicU64,
+    ingest: OrderedStage<Ingest>,
+    tables: [OrderedStage<Table<L>>; SHARDS],
+    emit: OrderedStage<Emit<'a, A>>,
+    /// Reader of the blocks in chunks whose predecessors are not done, once the file header is known. It serves for
+    /// guesses.
+    reader: Mutex<Option<Reader<'static>>>,
+    /// True once no further chunk is read.
+    is_over: AtomicBool,
+}
+
+/// Block that began in an earlier chunk and ends in this one.
+struct CarriedBlock {
+    bytes: Vec<u8>,
+    batch: Batch,
+}
+
+/// Result of the first stage for one chunk.
+struct IngestedChunk {
+    head: Option<CarriedBlock>,
+    /// Offset in the chunk at which its first block begins.
+    start: usize,
+    /// Number of frames before that offset, including those of `head`.
+    frames: u32,
+    /// Offset in the capture up to which blocks have been read, including this chunk.
+    position: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads a capture to its end, or up to the first error. All connections before that point are reported to the
+/// observers, one for each shard of the connections, and the sink receives the observers' output.
+pub(super) fn read_all<L: ConnectionObserver, A: Sink<L::Output>>(
+    source: &Source<'_>,
+    analysis: &Analysis,
+    observer: impl Fn() -> L,
+    sink: &mut A,
+) -> Ended<L> {
+    let most = (analysis.max_connections / SHARDS).max(1);
+    let pipeline = Pipeline {
+        source,
+        length: analysis.chunk_len.max(MIN_CHUNK_LEN),
+        next: AtomicU64::new(0),
+        ingest: OrderedStage::new(Ingest::default()),
+        tables: std::array::from_fn(|_| OrderedStage::new(Table::new(observer(), most))),
+        emit: OrderedStage::new(Emit {
+            sink,
+            totals: Totals::default(),
+            unwanted: None,
+        }),
+        reader: Mutex::new(None),
+        is_over: AtomicBool::new(false),
+    };
+    thread::scope(|scope| {
+        for _ in 1..analysis.threads {
+            let more = || run_worker(&pipeline, &mut FrameDecoder::new(&analysis.wanted));
+            if thread::Builder::new().spawn_scoped(scope, more).is_err() {
+                break; // a system limit is reached; one thread is enough
+            }
+        }
+        run_worker(&pipeline, &mut FrameDecoder::new(&analysis.wanted));
+    });
+    let Emit {
+        sink,
+        totals,
+        unwanted,
+    } = pipeline.emit.into_inner();
+    let read = match unwanted {
+        Some(position) => Err(Stopped::Unwanted(position)),
+        None => finish(pipeline.ingest.into_inner()).and_then(|position| whole(source, position)),
+    };
+    let mut tables = pipeline.tables.map(OrderedStage::into_inner);
+    let position = match &read {
+        Ok(position) | Err(Stopped::Io(_, position) | Stopped::Unwanted(position)) => *position,
+        Err(Stopped::Malformed(malformed)) => malformed.offset,
+    };
+    report_open_connections(&mut tables, |outputs| {
+        sink.accept(outputs, position, &totals)
+    });
+    Ended {
+        read,
+        position,
+        totals,
+        observers: tables.map(Table::into_listener).into(),
+    }
+}
+
+/// Reports the connections still open at the end of the capture, ordered by first frame.
+fn report_open_connections<L: ConnectionObserver>(
+    tables: &mut [Table<L>],
+    mut emit: impl FnMut(Vec<L::Output>) -> ControlFlow<()>,
+) {
+    /// Number of connections reported between two calls of `emit`. Their output is kept in memory meanwhile.
+    const CONNECTIONS_PER_OUTPUT: usize = 1_000;
+    let mut left = Vec::new();
+    for (shard, table) in tables.iter_mut().enumerate() {
+        let open = table.end().into_iter();
+        left.extend(open.map(|(first, index)| (first, shard, index)));
+    }
+    left.sort_unstable();
+    let mut some = left.chunks(CONNECTIONS_PER_OUTPUT);
+    loop {
+        let chunk = some.next();
+        for (_, shard, index) in chunk.into_iter().flatten() {
+            tables[*shard].finish(*index);
+        }
+        // Runs at least once, because an observer may have output without an open connection.
+        let outputs = tables
+            .iter_mut()
+            .map(|table| table.take_output().0)
+            .collect();
+        if emit(outputs).is_break() || chunk.is_none() {
+            return;
+        }
+    }
+}
+
+/// Checks that a file is still as long as it was when it was opened. Fails with `UnexpectedEof` if it became shorter.
+fn whole(source: &Source<'_>, position: u64) -> Result<u64, Stopped> {
+    match source {
+        Source::File(_, length) if position < *length => {
+            let shrunk = "the file became shorter while it was read";
+            let error = io::Error::new(io::ErrorKind::UnexpectedEof, shrunk);
+            Err(Stopped::Io(error, position))
+        }
+        _ => Ok(position),
+    }
+}
+
+/// Returns the length of the capture after the last chunk, or the reason why the capture was not read to its end.
+fn finish(ingest: Ingest) -> Result<u64, Stopped> {
+    if let Some(stopped) = ingest.stopped {
+        return Err(stopped);
+    }
+    let offset = ingest.position;
+    let malformed = |problem| Err(Stopped::Malformed(Malformed { offset, problem }));
+    if let Some(block) = &ingest.skipped {
+        return malformed(block.cut());
+    }
+    match &ingest.reader {
+        // The capture ended before its format was recognized.
+        None => match Reader::new(&ingest.carry) {
+            Ok(_) => Ok(offset + ingest.carry.len() as u64),
+            Err(error) => Err(Stopped::Malformed(error)),
+        },
+        Some(_) if ingest.carry.is_empty() => Ok(offset),
+        Some(reader) => match reader.go_on(&ingest.carry).next() {
+            Some(Err(error)) => malformed(error.problem),
+            _ => malformed(Problem::Begun(reader.part())),
+        },
+    }
+}
+
+fn run_worker<L: ConnectionObserver, A: Sink<L::Output>>(
+    pipeline: &Pipeline<'_, '_, '_, L, A>,
+    decoder: &mut FrameDecoder<'_>,
+) {
+    let mut bytes = vec![0; pipeline.length];
+    let mut batch = Batch::default();
+    while !pipeline.is_over.load(Ordering::Relaxed) {
+        let (chunk, read) = pipeline.read_chunk(&mut bytes);
+        let bytes = &bytes[..*read.as_ref().unwrap_or(&0)];
+        // Decodes the chunk before its turn, from a guessed offset.
+        batch.clear();
+        let known = lock(&pipeline.reader).clone();
+        let guessed = known.and_then(|reader| {
+            let start = if chunk == 0 {
+                None
+            } else {
+                reader.guess(bytes)
+            }?;
+            // The number of changes is kept, because a later section or interface makes the guess worthless.
+            let end = decode_blocks(&reader, &bytes[start..], &mut batch, decoder);
+            Some((start, reader.changes(), end))
+        });
+        let ingested = pipeline.ingest.pass(chunk, &pipeline.is_over, |ingest| {
+            if pipeline.is_over.load(Ordering::Relaxed) {
+                return None; // later stages would wait for the chunk before, which never comes
+            }
+            let ingested = match read {
+                Ok(0) => None,
+                Ok(_) => Some(ingest_chunk(
+                    ingest,
+                    &pipeline.reader,
+                    bytes,
+                    guessed,
+                    &mut batch,
+                    decoder,
+                )),
+                Err(error) => {
+                    let position = ingest.position + ingest.carry.len() as u64;
+                    ingest.stopped = Some(Stopped::Io(error, position));
+                    None
+                }
+            };
+            if ingested.is_none() || ingest.stopped.is_some() {
+                pipeline.is_over.store(true, Ordering::Relaxed);
+            }
+            ingested
+        });
+        let Some(Some(ingested)) = ingested else {
+            return;
+        };
+        pipeline.follow(chunk, ingested, &mut batch, bytes);
+    }
+}
+
+impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
+    /// Takes a chunk through all stages after the first. Its turn always comes there, because no earlier chunk stops.
+    fn follow(&self, chunk: u64, ingested: IngestedChunk, batch: &mut Batch, bytes: &[u8]) {
+        let never = AtomicBool::new(false);
+        let mut head = ingested.head;
+        let stages = self.tables.iter().enumerate();
+        let handed_over = stages.filter_map(|(shard, stage)| {
+            stage.pass(chunk, &never, |table| {
+                if let Some(CarriedBlock { bytes, batch }) = &mut head {
+                    let before = ingested.frames.saturating_sub(batch.frames);
+                    table.take(&mut batch.segments[shard], bytes, before);
+                }
+                let (segments, bytes) = (&mut batch.segments[shard], &bytes[ingested.start..]);
+                table.take(segments, bytes, ingested.frames);
+                table.take_output()
+            })
+        });
+        let (outputs, counts): (Vec<_>, Vec<_>) = handed_over.unzip();
+        self.emit.pass(chunk, &never, |emit| {
+            if emit.unwanted.is_some() {
+                return;
+            }
+            for batch in head.iter().map(|it| &it.batch).chain([&*batch]) {
+                emit.totals.add(batch);
+            }
+            for counts in &counts {
+                emit.totals.count(counts);
+            }
+            if (emit.sink.accept(outputs, ingested.position, &emit.totals)).is_break() {
+                emit.unwanted = Some(ingested.position);
+                self.is_over.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+}
+
+impl<L, A> Pipeline<'_, '_, '_, L, A> {
+    /// Reads the next chunk. Returns its number and its length, which is 0 at the end.
+    fn read_chunk(&self, bytes: &mut [u8]) -> (u64, io::Result<usize>) {
+        match self.source {
+            Source::File(file, length) => {
+                let chunk = self.next.fetch_add(1, Ordering::Relaxed);
+                let start = chunk.saturating_mul(self.length as u64);
+                let left = length.saturating_sub(start).min(self.length as u64);
+                let wanted = usize::try_from(left).unwrap_or(self.length);
+                (chunk, read_at(*file, &mut bytes[..wanted], start))
+            }
+            Source::Stream(stream) => {
+                // The lock is taken before the number, so that chunks are numbered in the order in which they are read.
+                let mut stream = lock(stream);
+                let chunk = self.next.fetch_add(1, Ordering::Relaxed);
+                (chunk, fill(&mut **stream, bytes))
+            }
+        }
+    }
+}
+
+/// Reads at an offset until the buffer is full or the file ends. Returns the number of bytes read.
+fn read_at(file: &dyn ReadAt, bytes: &mut [u8], start: u64) -> io::Result<usize> {
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read_at(&mut bytes[length..], start + length as u64) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+fn fill(stream: &mut dyn Read, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < bytes.len() {
+        match stream.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The bytes read so far are analyzed first. The next read fails again.
+            Err(_) if length > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+/// End of a walk over the blocks of a chunk.
+struct WalkEnd {
+    /// Offset at which the next block begins.
+    offset: usize,
+    reader: Reader<'static>,
+    problem: Option<Problem>,
+}
+
+/// Decodes every frame in these bytes, at whose beginning a block begins.
+fn decode_blocks(
+    reader: &Reader<'_>,
+    bytes: &[u8],
+    batch: &mut Batch,
+    decoder: &mut FrameDecoder<'_>,
+) -> WalkEnd {
+    let mut reader = reader.go_on(bytes);
+    let mut problem = None;
+    loop {
+        while let Some(frame) = reader.frame() {
+            decoder.decode(batch, &reader, &frame, bytes);
+        }
+        let Some(block) = reader.next() else { break };
+        match block {
+            Ok(Block::Frame(frame)) => decoder.decode(batch, &reader, &frame, bytes),
+            Ok(Block::Statistics(counted)) => batch.count(&counted),
+            // The reader itself keeps track of these.
+            Ok(Block::Interface(_) | Block::Section(_)) => {}
+            Err(error) => problem = Some(error.problem),
+        }
+    }
+    WalkEnd {
+        offset: reader.offset(),
+        reader: reader.go_on(&[]),
+        problem,
+    }
+}
+
+/// Completes the first stage for a chunk, once the reader and the unfinished block of all earlier chunks are known.
+fn ingest_chunk(
+    ingest: &mut Ingest,
+    guess_reader: &Mutex<Option<Reader<'static>>>,
+    bytes: &[u8],
+    guessed: Option<(usize, u64, WalkEnd)>,
+    batch: &mut Batch,
+    decoder: &mut FrameDecoder<'_>,
+) -> IngestedChunk {
+    let (head, start) = complete_carried(ingest, guess_reader, bytes, decoder);
+    let in_head = head.as_ref().map_or(0, |it| it.batch.frames);
+    let mut ingested = IngestedChunk {
+        head,
+        start: bytes.len(),
+        frames: ingest.frames.saturating_add(in_head),
+        position: ingest.position,
+    };
+    ingest.frames = ingested.frames;
+    let (Some(start), Some(reader)) = (start, &ingest.reader) else {
+        batch.clear();
+        return ingested;
+    };
+    let is_right = guessed
+        .as_ref()
+        .is_some_and(|(guess, changes, _)| *guess == start && *changes == reader.changes());
+    let end = match guessed {
+        Some((_, _, end)) if is_right => end,
+        _ => {
+            batch.clear();
+            decode_blocks(reader, &bytes[start..], batch, decoder)
+        }
+    };
+    ingest.frames = ingest.frames.saturating_add(batch.frames);
+    ingest.carry.clear();
+    ingest.carry.extend_from_slice(&bytes[start + end.offset..]);
+    ingest.position += end.offset as u64;
+    if ingest.reader.as_ref().map(Reader::changes) != Some(end.reader.changes()) {
+        *lock(guess_reader) = Some(end.reader.clone());
+    }
+    // The reader at the end of the chunk continues, because a new section may have changed the byte order.
+    ingest.reader = Some(end.reader);
+    record_problem(ingest, end.problem);
+    (ingested.start, ingested.position) = (start, ingest.position);
+    ingested
+}
+
+/// Records the problem that ended a walk, unless the block is only unfinished. A block that ends after its chunk is
+/// skipped if it is of a skipped kind, and else kept, unless it is too long for that.
+fn record_problem(ingest: &mut Ingest, problem: Option<Problem>) {
+    let is_cut = match problem {
+        None | Some(Problem::Begun(_)) => true,
+        Some(Problem::Cut { length, .. }) => skip(ingest) || length <= LONGEST_BLOCK,
+        Some(_) => false,
+    };
+    if let Some(problem) = problem.filter(|_| !is_cut) {
+        let problem = match problem {
+            Problem::Cut { part, length, .. } => Problem::TooLong {
+                part,
+                length,
+                most: LONGEST_BLOCK,
+            },
+            other => other,
+        };
+        ingest.stopped = Some(Stopped::Malformed(Malformed {
+            offset: ingest.position,
+            problem,
+        }));
+    }
+}
+
+/// Starts to skip the unfinished block, if it is of a skipped kind. Returns true in this case.
+fn skip(ingest: &mut Ingest) -> bool {
+    let reader = ingest.reader.as_ref();
+    ingest.skipped = reader.and_then(|reader| reader.skipped(&ingest.carry));
+    let Some(block) = &mut ingest.skipped else {
+        return false;
+    };
+    block.pass(&ingest.carry);
+    ingest.carry.clear();
+    true
+}
+
+/// Continues to skip a block in a chunk, from an offset on. Returns the offset at which the next block begins, if it
+/// does so in this chunk.
+fn continue_skipping(ingest: &mut Ingest, bytes: &[u8], from: usize) -> Option<usize> {
+    let block = ingest.skipped.as_mut()?;
+    let start = from + block.pass(&bytes[from..]);
+    match block.end()? {
+        Ok(length) => {
+            ingest.position += u64::from(length);
+            ingest.skipped = None;
+            Some(start)
+        }
+        Err(problem) => {
+            ingest.skipped = None;
+            ingest.stopped = Some(Stopped::Malformed(Malformed {
+                offset: ingest.position,
+                problem,
+            }));
+            None
+        }
+    }
+}
+
+/// Completes the block or the file header that began in an earlier chunk. Returns the block, and the offset in this
+/// chunk at which the next block begins; `None` if no block begins in the chunk.
+fn complete_carried(
+    ingest: &mut Ingest,
+    guess_reader: &Mutex<Option<Reader<'static>>>,
+    bytes: &[u8],
+    decoder: &mut FrameDecoder<'_>,
+) -> (Option<CarriedBlock>, Option<usize>) {
+    let before = ingest.carry.len();
+    if ingest.reader.is_none() {
+        ingest
+            .carry
+            .extend_from_slice(&bytes[..bytes.len().min(MIN_CHUNK_LEN)]);
+        match Reader::new(&ingest.carry) {
+            Ok(reader) => {
+                let header = reader.offset();
+                let reader = reader.go_on(&[]).without_comments();
+                *lock(guess_reader) = Some(reader.clone());
+                ingest.reader = Some(reader);
+                ingest.carry.clear();
+                ingest.position += header as u64;
+                // The header of a classic pcap lies in the chunk that it begins in, because a chunk has room for it.
+                return (None, Some(header - before.min(header)));
+            }
+            Err(error) => {
+                let may_become_one = ingest.carry.len() < MIN_CHUNK_LEN
+                    && matches!(error.problem, Problem::Header { .. } | Problem::Empty);
+                if !may_become_one {
+                    ingest.stopped = Some(Stopped::Malformed(error));
+                }
+                return (None, None);
+            }
+        }
+    }
+    if ingest.skipped.is_some() {
+        return (None, continue_skipping(ingest, bytes, 0));
+    }
+    if before == 0 {
+        return (None, Some(0));
+    }
+    let Some(reader) = ingest.reader.clone() else {
+        return (None, None);
+    };
+    let mut taken = 0;
+    let mut wanted = MIN_CHUNK_LEN;
+    loop {
+        let more = bytes.len().min(wanted.max(taken));
+        ingest.carry.extend_from_slice(&bytes[taken..more]);
+        taken = more;
+        let carry = std::mem::take(&mut ingest.carry);
+        let mut batch = Batch::default();
+        // Reads only the first block. The blocks after it lie in the chunk itself.
+        let (first, end) = first_block(&reader, &carry, &mut batch, decoder);
+        match first {
+            Ok(length) if length > before => {
+                ingest.position += length as u64;
+                // The bytes after the block are read from the chunk.
+                ingest.reader = Some(end);
+                let head = CarriedBlock {
+                    bytes: carry,
+                    batch,
+                };
+                return (Some(head), Some(length - before));
+            }
+            Ok(_) => {
+                ingest.carry = carry;
+                record_problem(ingest, Some(Problem::Fields));
+                return (None, None);
+            }
+            Err(problem) => {
+                ingest.carry = carry;
+                record_problem(ingest, Some(problem));
+                if ingest.skipped.is_some() {
+                    return (None, continue_skipping(ingest, bytes, taken));
+                }
+                if ingest.stopped.is_some() || taken == bytes.len() {
+                    return (None, None);
+                }
+                wanted = match problem {
+                    Problem::Cut { length, .. } => usize::try_from(length)
+                        .unwrap_or(usize::MAX)
+                        .saturating_sub(before),
+                    _ => taken + MIN_CHUNK_LEN,
+                };
+            }
+        }
+    }
+}
+
+/// Decodes the first block of these bytes. Returns its length, and the reader for the bytes after it.
+fn first_block(
+    reader: &Reader<'_>,
+    bytes: &[u8],
+    batch: &mut Batch,
+    decoder: &mut FrameDecoder<'_>,
+) -> (Result<usize, Problem>, Reader<'static>) {
+    let mut reader = reader.go_on(bytes);
+    let first = reader.one_block();
+    let length = match first {
+        Err(problem) => Err(problem),
+        Ok(block) => {
+            match block {
+                Some(Block::Frame(frame)) => decoder.decode(batch, &reader, &frame, bytes),
+                Some(Block::Statistics(counted)) => batch.count(&counted),
+                _ => {}
+            }
+            Ok(reader.offset())
+        }
+    };
+    (length, reader.go_on(&[]))
+}
