@@ -78,7 +78,7 @@ pub struct Connection<'a> {
     pub first: usize,
     /// Number of RSTs.
     pub resets: u64,
-    /// Frame numbers of the first RSTs; only a limited number is kept.
+    /// Frame numbers of the RSTs. If there are more than 64, the first 63 and the last.
     pub frames: &'a [u32],
     /// Missing parts of the connection, which limit the conclusions.
     pub gaps: CaptureGaps,
@@ -205,10 +205,10 @@ pub struct Totals {
     pub cut: u64,
     /// Number of frames that the filter rejects.
     pub filtered: u64,
-    /// Largest number of dropped frames that an interface has reported.
-    pub dropped: u64,
     /// Number of connections evicted before they were over.
     pub evicted: u64,
+    /// Number of dropped frames that each interface has reported last.
+    dropped: BTreeMap<u32, u64>,
 }
 
 impl Totals {
@@ -221,10 +221,18 @@ impl Totals {
         self.fragments += u64::from(batch.fragments);
         self.cut += u64::from(batch.cut);
         self.filtered += u64::from(batch.filtered);
-        self.dropped = self.dropped.max(batch.dropped);
+        self.dropped.extend(&batch.dropped);
         for (kind, count) in &batch.unsupported_link_types {
             *self.unsupported_link_types.entry(*kind).or_default() += u64::from(*count);
         }
+    }
+
+    /// Returns the number of frames that were dropped during the capture: the sum over all interfaces of the total that
+    /// each has reported last.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        let counts = self.dropped.values();
+        counts.fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Adds the counts of one table.
@@ -270,7 +278,7 @@ struct Entry {
 struct Rare {
     /// RSTs that have not been reported.
     pending: Vec<ResetRecord>,
-    /// Frame numbers of the first RSTs.
+    /// Frame numbers of the first RSTs, and of the last.
     frames: Vec<u32>,
     /// Interfaces at which the packets of each end leave, if packets are captured at two interfaces.
     leaving_interfaces: Option<[u32; 2]>,
@@ -777,6 +785,13 @@ const MAX_STAMPED_COPY_AGE_NS: i64 = 400_000_000;
 /// Maximum number of packets in flight between two capture points.
 const MAX_IN_FLIGHT: usize = 64;
 
+/// Adds the frame number of an RST. In a full list it replaces the last one, which bounds the memory for a connection
+/// with any number of RSTs.
+fn push_bounded(frames: &mut Vec<u32>, frame: u32) {
+    frames.truncate(MAX_RESETS_PER_CONNECTION - 1);
+    frames.push(frame);
+}
+
 impl Entry {
     fn new(segment: &SegmentRecord) -> Self {
         let ports = [
@@ -1062,11 +1077,7 @@ impl Entry {
         };
         let header = segment.header;
         self.resets += 1;
-        let frames = &mut self.rare().frames;
-        // Bounds the memory for a connection with any number of RSTs.
-        if frames.len() < MAX_RESETS_PER_CONNECTION {
-            frames.push(reset.frame);
-        }
+        push_bounded(&mut self.rare().frames, reset.frame);
         let explanation = Explanation::of(
             &reset,
             &header,
@@ -1118,5 +1129,50 @@ impl Entry {
             record.indicators.extend(later);
         }
         pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::Statistics;
+
+    /// pcapng draft, 4.6: the counts of an interface begin with the capture, so its latest block has its total.
+    #[test]
+    fn drops_are_the_sum_of_the_latest_counts_of_all_interfaces() {
+        let mut totals = Totals::default();
+        assert_eq!(totals.dropped(), 0);
+        for (interface, dropped) in [(0, Some(5)), (1, Some(7)), (0, Some(9)), (1, None)] {
+            let mut batch = Batch::default();
+            batch.count(&Statistics {
+                interface,
+                dropped,
+                ..Statistics::default()
+            });
+            totals.add(&batch);
+        }
+        assert_eq!(totals.dropped(), 9 + 7);
+        let mut batch = Batch::default();
+        for dropped in [10, 11] {
+            batch.count(&Statistics {
+                dropped: Some(dropped),
+                ..Statistics::default()
+            });
+        }
+        totals.add(&batch);
+        assert_eq!(totals.dropped(), 11 + 7);
+    }
+
+    #[test]
+    fn the_first_resets_and_the_last_are_listed() {
+        let mut frames = Vec::new();
+        for frame in 1..=64 {
+            push_bounded(&mut frames, frame);
+        }
+        assert_eq!(frames, (1..=64).collect::<Vec<_>>());
+        push_bounded(&mut frames, 70);
+        push_bounded(&mut frames, 99);
+        let expected: Vec<_> = (1..=63).chain([99]).collect();
+        assert_eq!(frames, expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Decoder of the TCP segments in one piece of a capture.
+//! Decoder of the TCP segments in one chunk of a capture.
 //!
 //! This code runs for every frame, on any thread and before the earlier frames are known, so it reads headers only and
 //! makes no decisions. A frame with an unusual header layout takes the slow path through [`packet`]; both paths give
@@ -175,7 +175,7 @@ impl SegmentRecord {
     }
 }
 
-/// Segments and counts of one piece of a capture.
+/// Segments and counts of one chunk of a capture.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// TCP segments, separately for each [shard](FlowKey::shard).
@@ -193,12 +193,12 @@ pub struct Batch {
     pub cut: u32,
     /// Number of frames that the filter rejects.
     pub filtered: u32,
-    /// Largest number of dropped frames that an interface has reported.
-    pub dropped: u64,
+    /// Number of dropped frames that each interface has reported last.
+    pub dropped: BTreeMap<u32, u64>,
 }
 
 impl Batch {
-    /// Clears the batch for the next piece, and keeps the memory.
+    /// Clears the batch for the next chunk, and keeps the memory.
     pub fn clear(&mut self) {
         for segments in &mut self.segments {
             segments.clear();
@@ -206,7 +206,8 @@ impl Batch {
         self.unsupported_link_types.clear();
         self.resets = 0;
         (self.frames, self.fragments, self.cut) = (0, 0, 0);
-        (self.filtered, self.dropped) = (0, 0);
+        self.filtered = 0;
+        self.dropped.clear();
     }
 
     #[inline(always)]
@@ -219,8 +220,10 @@ impl Batch {
 
     /// Records the statistics of an interface.
     pub fn count(&mut self, counted: &Statistics<'_>) {
-        // An interface reports its total each time, so the counts are not added up.
-        self.dropped = self.dropped.max(counted.dropped.unwrap_or(0));
+        // An interface reports its total since the beginning of the capture each time (pcapng draft, 4.6).
+        if let Some(dropped) = counted.dropped {
+            self.dropped.insert(counted.interface, dropped);
+        }
     }
 }
 

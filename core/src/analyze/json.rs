@@ -43,7 +43,7 @@ struct ConnectionLine<'a> {
     bytes: Option<Ends<u64>>,
     ip_bytes: Ends<u64>,
     missed_bytes: u64,
-    /// Frame numbers of the first 64 RSTs.
+    /// Frame numbers of the RSTs; with more than 64, of the first 63 and the last.
     reset_frames: &'a [u32],
     reset_count: u64,
     capture_gaps: GapFields,
@@ -293,7 +293,7 @@ pub fn summary(
             filtered_out: totals.filtered,
             ip_fragments: totals.fragments,
             truncated_segments: totals.cut,
-            frames_dropped: totals.dropped,
+            frames_dropped: totals.dropped(),
             evicted_connections: totals.evicted,
             unsupported_link_types: counted(totals.unsupported_link_types.clone()),
         },

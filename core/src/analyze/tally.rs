@@ -101,6 +101,8 @@ impl Tally {
         for (host, bytes) in other.talkers {
             *self.talkers.entry(host).or_default() += bytes;
         }
+        keep_largest(&mut self.sources);
+        keep_largest(&mut self.talkers);
         self.doubtful += other.doubtful;
         self.incomplete += other.incomplete;
     }
@@ -130,6 +132,13 @@ fn add<T: Eq + Hash>(counts: &mut HashMap<T, u64>, who: T, by: u64) {
     }
 }
 
+/// Removes the smallest counts beyond `MAX_COUNTED_SENDERS`.
+fn keep_largest<T: Copy + Ord + Hash>(counts: &mut HashMap<T, u64>) {
+    if counts.len() > MAX_COUNTED_SENDERS {
+        *counts = largest(counts, MAX_COUNTED_SENDERS).into_iter().collect();
+    }
+}
+
 /// Returns the `most` entries with the largest counts, largest first.
 fn largest<T: Copy + Ord>(counts: &HashMap<T, u64>, most: usize) -> Vec<(T, u64)> {
     let mut all: Vec<_> = counts.iter().map(|(who, count)| (*who, *count)).collect();
@@ -137,4 +146,36 @@ fn largest<T: Copy + Ord>(counts: &HashMap<T, u64>, most: usize) -> Vec<(T, u64)
     all.sort_by_key(|(who, count)| (Reverse(*count), *who));
     all.truncate(most);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_merged_tally_counts_no_more_senders_than_any_other() {
+        let part = |first: u32, bytes: u64| {
+            let mut tally = Tally::default();
+            for nth in 0..=u32::try_from(MAX_COUNTED_SENDERS).unwrap() {
+                let host = Ipv4Addr::from_bits(first + nth).into();
+                add(&mut tally.talkers, host, bytes);
+                let source = ResetSource {
+                    address: host,
+                    port: None,
+                };
+                add(&mut tally.sources, source, bytes);
+            }
+            tally
+        };
+        let mut tally = part(0, 1);
+        tally.merge(part(1 << 24, 2));
+        let talkers = tally.top_talkers(usize::MAX);
+        assert_eq!(talkers.len(), MAX_COUNTED_SENDERS);
+        assert!(talkers.iter().all(|(_, bytes)| *bytes == 2));
+        let sources = tally.reset_sources(usize::MAX);
+        assert_eq!(sources.len(), MAX_COUNTED_SENDERS);
+        assert!(sources.iter().all(|(_, resets)| *resets == 2));
+    }
 }

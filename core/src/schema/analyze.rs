@@ -92,7 +92,7 @@ fn connection_row() -> Value {
         field("bytes", nullable(by_end("Bytes of payload, by sequence numbers; null if unknown."))),
         field("ip_bytes", by_end("Bytes of IP packets.")),
         field("missed_bytes", count("Bytes of payload missing in the capture.")),
-        field("reset_frames", list("Frames of the RSTs, the first 64.", &frame("Frame number."))),
+        field("reset_frames", list("Frames of the RSTs; with more than 64, the first 63 and the last.", &frame("Frame number."))),
         field("reset_count", count("Number of RSTs.")),
         field("capture_gaps", gaps),
     ]);

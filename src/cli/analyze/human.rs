@@ -177,7 +177,7 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
         "packets do not match the filter",
     );
     say(
-        totals.dropped,
+        totals.dropped(),
         "frame was dropped during the capture",
         "frames were dropped during the capture",
     );

@@ -45,10 +45,12 @@ impl Case<'_> {
         const SLACK: i64 = 10;
         /// Two ticks of the slowest clock, in milliseconds.
         const TWO_TICKS: i64 = 2000;
+        /// Ticks in a millisecond of the fastest clock, which counts microseconds, with a tolerance of 5 %.
+        const MAX_TICKS: i64 = 1050;
+        /// Largest drift of a clock of milliseconds against the capture: one part in this many.
+        const MAX_DRIFT: i64 = 700;
         let (last, elapsed) = self.sender.clock(self.header.at)?;
-        let (ran, elapsed) = (difference(value, last), i64::from(elapsed));
-        // `elapsed` counts units of 2^20 ns: in each, a clock of milliseconds ticks 1.05 times and one of microseconds
-        // 1049 times. The rest of the bounds is tolerance.
+        let ran = difference(value, last);
         let ran_in =
             format!("TSval {value}, {ran} after the sender's last TSval, {elapsed} ms later");
         if ran < -SLACK {
@@ -61,7 +63,7 @@ impl Case<'_> {
                 Weight::Moderate,
                 message,
             ))
-        } else if ran > (elapsed + SLACK) * 1100 {
+        } else if ran > (elapsed + SLACK) * MAX_TICKS {
             Some(Indicator::against("clock-ahead", Weight::Moderate, ran_in))
         } else if ran == 0 && elapsed > TWO_TICKS {
             Some(Indicator::against(
@@ -69,7 +71,7 @@ impl Case<'_> {
                 Weight::Moderate,
                 ran_in,
             ))
-        } else if (0..=elapsed / 20 + elapsed + SLACK).contains(&ran) {
+        } else if (0..=elapsed + elapsed / MAX_DRIFT + SLACK).contains(&ran) {
             // A copy of the last TSval fits as well, as long as it is fresh.
             let weight = if ran > 0 {
                 Weight::Moderate

@@ -336,13 +336,16 @@ impl SenderProfile {
         }
     }
 
-    /// Returns the latest `TSval`, and its age in units of 2^20 ns: 5 % fewer than milliseconds.
-    pub(super) fn clock(&self, now: Timestamp) -> Option<(u32, u32)> {
+    /// Returns the latest `TSval`, and its age in milliseconds.
+    pub(super) fn clock(&self, now: Timestamp) -> Option<(u32, i64)> {
         let (value, at) = self.clock;
-        let elapsed = ticks(now).wrapping_sub(at);
+        let elapsed = i64::from(ticks(now).wrapping_sub(at)) * NS_PER_TICK / 1_000_000;
         self.has_seen(CLOCK).then_some((value, elapsed))
     }
 }
+
+/// Length of the unit in which a profile stores times, in nanoseconds.
+const NS_PER_TICK: i64 = 1 << 20;
 
 /// Upper six bits of the traffic class (RFC 2474, 3). The two lower bits, ECN, change with every packet.
 pub(super) const DSCP: u8 = 0xfc;

@@ -660,3 +660,16 @@ proptest! {
         let _ = later(&header, &context, &sequel);
     }
 }
+
+/// The age of a `TSval` is given in milliseconds, and not in the units in which a profile stores it.
+#[test]
+fn the_age_of_a_clock_is_in_milliseconds() {
+    let mut told = Told::new();
+    told.header.at.0 += 60_000 * MS;
+    stamp(&mut told, 7003);
+    let facts = told.facts();
+    let stopped = facts.iter().find(|it| it.id == "clock-stopped").unwrap();
+    let age = stopped.message.split(' ').rev().nth(2).unwrap();
+    let age: i64 = age.parse().unwrap();
+    assert!((60_000..60_010).contains(&age), "{}", stopped.message);
+}
