@@ -4,20 +4,17 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 
+use netlink_packet_sock_diag::constants::IPPROTO_TCP;
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
+use netlink_packet_sock_diag::{SockDiagDestroy, SockDiagMessage};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
 
 use crate::error::reason;
-
-/// Message type of a destroy request (`linux/sock_diag.h`).
-const SOCK_DESTROY: u16 = 21;
-/// `NLM_F_REQUEST | NLM_F_ACK` (linux/netlink.h).
-const REQUEST_AND_ACK: u16 = 0x01 | 0x04;
-/// Message type of the kernel's reply.
-const NLMSG_ERROR: u16 = 2;
-/// Length of `struct nlmsghdr`.
-const HEADER: usize = 16;
 
 /// Destroys the socket with this local address and this peer. Needs `CAP_NET_ADMIN` in the namespace.
 pub(crate) fn socket_between(own: SocketAddr, peer: SocketAddr) -> io::Result<()> {
@@ -60,50 +57,46 @@ fn unspecified(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Builds a request: `struct nlmsghdr` and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
+/// Builds the request: a netlink header and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 fn request(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
-    const TCP: u8 = 6;
     let family = if own.is_ipv4() {
         libc::AF_INET
     } else {
         libc::AF_INET6
     };
-    // Family, protocol, no extensions, padding.
-    let mut body = vec![u8::try_from(family).unwrap_or(0), TCP, 0, 0];
-    body.extend(u32::MAX.to_ne_bytes()); // in any state
-    body.extend(own.port().to_be_bytes());
-    body.extend(peer.port().to_be_bytes());
-    for ip in [own.ip(), peer.ip()] {
-        let mut words = [0; 16];
-        match ip {
-            IpAddr::V4(ip) => words[..4].copy_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => words.copy_from_slice(&ip.octets()),
-        }
-        body.extend(words);
-    }
-    body.extend(0_u32.to_ne_bytes()); // on any interface
-    body.extend([u8::MAX; 8]); // whatever its cookie
-    let len = u32::try_from(HEADER + body.len()).unwrap_or(0);
-    let mut message = len.to_ne_bytes().to_vec();
-    message.extend(SOCK_DESTROY.to_ne_bytes());
-    message.extend(REQUEST_AND_ACK.to_ne_bytes());
-    message.extend(1_u32.to_ne_bytes()); // sequence number
-    message.extend(0_u32.to_ne_bytes()); // from whom
-    message.extend(body);
-    message
+    let socket = InetRequest {
+        family: u8::try_from(family).unwrap_or(0),
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::from_bits_retain(u32::MAX), // any, even those that the crate has no name for
+        socket_id: SocketId {
+            source_port: own.port(),
+            destination_port: peer.port(),
+            source_address: own.ip(),
+            destination_address: peer.ip(),
+            interface_id: 0,      // any
+            cookie: [u8::MAX; 8], // any
+        },
+    };
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    header.sequence_number = 1;
+    let destroy = SockDiagDestroy::new(SockDiagMessage::InetRequest(socket));
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(destroy));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
 }
 
-/// Decodes the kernel's reply; fails with the error in it, or with `InvalidData` if it is not a whole `NLMSG_ERROR`.
+/// Decodes the kernel's reply; fails with the error in it, or with `InvalidData` if it is no acknowledgement.
 fn verdict(answer: &[u8]) -> io::Result<()> {
-    // `nlmsg_type`, and after the header a negated error number.
-    let kind = answer.get(4..6).and_then(|it| it.try_into().ok());
-    let code = answer
-        .get(HEADER..HEADER + 4)
-        .and_then(|it| it.try_into().ok());
-    match (kind.map(u16::from_ne_bytes), code.map(i32::from_ne_bytes)) {
-        (Some(NLMSG_ERROR), Some(0)) => Ok(()),
-        (Some(NLMSG_ERROR), Some(code)) => Err(io::Error::from_raw_os_error(-code)),
-        _ => Err(io::ErrorKind::InvalidData.into()),
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let message = NetlinkMessage::<SockDiagMessage>::deserialize(answer).map_err(|_| invalid())?;
+    match message.payload {
+        NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
+        NetlinkPayload::Error(error) => Err(error.to_io()),
+        _ => Err(invalid()),
     }
 }
 
@@ -119,23 +112,32 @@ mod tests {
         let message = request(own, peer);
         assert_eq!(message.len(), 16 + 56);
         assert_eq!(message[..4], 72_u32.to_ne_bytes());
+        // SOCK_DESTROY (linux/sock_diag.h), then NLM_F_REQUEST | NLM_F_ACK (linux/netlink.h).
+        assert_eq!(message[4..6], 21_u16.to_ne_bytes());
+        assert_eq!(message[6..8], 5_u16.to_ne_bytes());
         assert_eq!(message[16..18], [2, 6]);
         assert_eq!(message[24..28], [0x1f, 0x90, 0x4e, 0x20]);
         assert_eq!(message[28..32], [127, 1, 2, 3]);
         assert_eq!(message[44..48], [127, 1, 2, 3]);
+        // Any state, any interface, whatever its cookie.
+        assert_eq!(message[20..24], [0xff; 4]);
+        assert_eq!(message[60..64], [0; 4]);
+        assert_eq!(message[64..], [0xff; 8]);
     }
 
     #[test]
     fn an_answer_that_is_none_is_an_error() {
-        let mut good = vec![0; 20];
-        good[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
+        // `struct nlmsghdr` with type NLMSG_ERROR, a negated error number, and the header of the request.
+        let mut good = vec![0; 36];
+        good[..4].copy_from_slice(&36_u32.to_ne_bytes());
+        good[4..6].copy_from_slice(&2_u16.to_ne_bytes());
         assert!(verdict(&good).is_ok());
         good[16..20].copy_from_slice(&(-libc::ENOENT).to_ne_bytes());
         assert_eq!(
             verdict(&good).unwrap_err().raw_os_error(),
             Some(libc::ENOENT)
         );
-        for len in 0..20 {
+        for len in 0..good.len() {
             assert!(verdict(&good[..len]).is_err(), "{len}");
         }
     }
