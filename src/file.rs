@@ -11,5 +11,5 @@ mod owner;
 pub(crate) use directory::names_in;
 pub use directory::{Directory, Lock};
 pub use input::{Input, Inputs, inputs};
-pub use new_file::{Manner, NewFile, write_whole};
+pub use new_file::{NewFile, WriteOptions, write_whole};
 pub use owner::Owner;

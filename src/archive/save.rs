@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use super::{BOTH_ENDS, REPORT, TRANSCRIPT, comments, sha256, transcript_sha256};
 use crate::capture::Captured;
 use crate::error::Error;
-use crate::file::{Directory, Manner, NewFile, write_whole};
+use crate::file::{Directory, NewFile, WriteOptions, write_whole};
 use crate::report::json::JsonWriter;
 use rstproof_core::evidence::Evidence;
 use rstproof_core::file::Format;
@@ -24,7 +24,7 @@ pub struct Archive {
     /// File format of the captures.
     pub format: Format,
     /// Options for creating the files.
-    pub manner: Manner,
+    pub options: WriteOptions,
     /// Header of the documents.
     pub header: Header,
 }
@@ -81,9 +81,9 @@ impl Archive {
         let (capture, document) = ((&*capture_name, &*bytes), (&*document_name, &*document));
         let stale = self.stale(stem);
         if stale.is_empty() {
-            write_whole(&self.directory, capture.0, capture.1, self.manner)?;
+            write_whole(&self.directory, capture.0, capture.1, self.options)?;
             // The document comes last, so that every document has its capture.
-            write_whole(&self.directory, document.0, document.1, self.manner)
+            write_whole(&self.directory, document.0, document.1, self.options)
                 // A capture without its document would look like evidence that was tampered with.
                 .inspect_err(|_| drop(self.directory.remove(capture.0)))?;
         } else {
@@ -96,7 +96,7 @@ impl Archive {
     /// with this stem, and the report of an earlier run, which may describe it. The trials in that report have their
     /// own documents, so none is lost.
     fn stale(&self, stem: &str) -> Vec<String> {
-        if !self.manner.replace {
+        if !self.options.replace {
             return Vec::new();
         }
         let of_stem = ["json", Format::PcapNg.extension(), Format::Pcap.extension()];
@@ -115,7 +115,7 @@ impl Archive {
         document: (&str, &[u8]),
     ) -> Result<(), Error> {
         let write = |(name, bytes)| {
-            let mut file = NewFile::create(&self.directory, name, self.manner)?;
+            let mut file = NewFile::create(&self.directory, name, self.options)?;
             match file.write_all(bytes) {
                 Ok(()) => Ok(file),
                 Err(error) => Err(file.failed(&error)),

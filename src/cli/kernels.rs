@@ -29,7 +29,7 @@ use crate::archive::{REPORT, parts_of_stem};
 use crate::compare::document::{self, Subject};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::file::{Directory, Manner, Owner, write_whole};
+use crate::file::{Directory, Owner, WriteOptions, write_whole};
 use crate::lab::{self, RetainedPrivileges};
 use crate::sys;
 use crate::trial::pool::runtime;
@@ -53,7 +53,7 @@ const EMULATOR_OVERHEAD_MIB: u64 = 300;
 
 pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
     let owner = Owner::behind_sudo();
-    let manner = Manner {
+    let options = WriteOptions {
         replace: args.force,
         owner,
     };
@@ -71,8 +71,8 @@ pub(super) fn kernels(args: &KernelsArgs) -> Result<ExitCode, Error> {
         give_up_rights()?;
     }
     let work = Work::of(args)?;
-    let directories = Directories::make(args, &work, manner)?;
-    runtime()?.block_on(run_all(args, work, &directories, manner, give_up_rights))
+    let directories = Directories::make(args, &work, options)?;
+    runtime()?.block_on(run_all(args, work, &directories, options, give_up_rights))
 }
 
 /// Runs the trials on this host's kernel, if requested, then on each guest, and compares the results.
@@ -80,7 +80,7 @@ async fn run_all(
     args: &KernelsArgs,
     mut work: Work,
     directories: &Directories,
-    manner: Manner,
+    options: WriteOptions,
     give_up_rights: impl Fn() -> Result<(), Error>,
 ) -> Result<ExitCode, Error> {
     let mut signals = Signals::new()?;
@@ -109,7 +109,7 @@ async fn run_all(
             return finish(args, work, Some(number));
         }
     };
-    boot_all(args, work, directories, manner, tried, signals).await
+    boot_all(args, work, directories, options, tried, signals).await
 }
 
 fn interrupted(work: &Work) -> String {
@@ -193,7 +193,7 @@ async fn boot_all(
     args: &KernelsArgs,
     mut work: Work,
     directories: &Directories,
-    manner: Manner,
+    options: WriteOptions,
     accelerator: Accelerator,
     mut signals: Signals,
 ) -> Result<ExitCode, Error> {
@@ -244,7 +244,7 @@ async fn boot_all(
                 // A guest that was ended because of the signal has no result.
                 Some((_, _, Ok(GuestOutcome { result: Err(_), .. }))) if stopped.is_some() => {}
                 Some((guest, directory, ended)) => {
-                    bars.suspend(|| take_in(args, &mut work, &guest, directory.as_ref(), manner, ended));
+                    bars.suspend(|| take_in(args, &mut work, &guest, directory.as_ref(), options, ended));
                 }
                 None => break,
             },
@@ -286,7 +286,7 @@ fn take_in(
     work: &mut Work,
     guest: &Guest,
     directory: Option<&Directory>,
-    manner: Manner,
+    options: WriteOptions,
     ended: Result<GuestOutcome, Error>,
 ) {
     let path = guest.image.path.display();
@@ -299,7 +299,7 @@ fn take_in(
     match ended.result {
         Err(failure) => {
             work.failed(&format!("{path} ({by}): {failure}"));
-            save(directory, manner, [(CONSOLE, &failure.console[..])], work);
+            save(directory, options, [(CONSOLE, &failure.console[..])], work);
         }
         Ok(result) => {
             let origin = match directory {
@@ -327,7 +327,7 @@ fn take_in(
             }
             let files = result.files.iter().filter(|(name, _)| is_evidence(name));
             let files = files.chain([(CONSOLE, &result.console[..])]);
-            save(directory, manner, files, work);
+            save(directory, options, files, work);
         }
     }
 }
@@ -371,13 +371,13 @@ fn is_evidence(name: &str) -> bool {
 
 fn save<'a>(
     directory: Option<&Directory>,
-    manner: Manner,
+    options: WriteOptions,
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     work: &mut Work,
 ) {
     let Some(directory) = directory else { return };
     for (name, bytes) in files {
-        if let Err(error) = write_whole(directory, name, bytes, manner) {
+        if let Err(error) = write_whole(directory, name, bytes, options) {
             // One message for all files: each would fail for the same reason.
             return work.failed(&error.to_string());
         }

@@ -18,7 +18,7 @@ use crate::archive::save::Archive;
 use crate::archive::{REPORT, parts_of_stem, recorder};
 use crate::error::{Error, reason};
 use crate::exit_code::ExitCode;
-use crate::file::{Directory, Lock, Manner, NewFile, Owner};
+use crate::file::{Directory, Lock, NewFile, Owner, WriteOptions};
 use crate::host;
 use crate::lab::ports::ports;
 use crate::lab::{self, Environment, RetainedPrivileges};
@@ -39,21 +39,21 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
     let mut header = host::header();
     header.evidence_sources.counters = !args.host;
-    let manner = Manner {
+    let options = WriteOptions {
         replace: args.force,
         // Determined before the user namespace is entered, in which every user is root.
         owner: Owner::behind_sudo(),
     };
-    let plan = plan(args, manner)?;
+    let plan = plan(args, options)?;
     lab::prepare(plan.settings.environment)?;
-    runtime()?.block_on(carry_out(args, header, plan, manner))
+    runtime()?.block_on(carry_out(args, header, plan, options))
 }
 
 async fn carry_out(
     args: &RunArgs,
     mut header: Header,
     mut plan: RunPlan,
-    manner: Manner,
+    options: WriteOptions,
 ) -> Result<ExitCode, Error> {
     // Before anything is created that has to be removed after a signal.
     let signals = Signals::new()?;
@@ -62,7 +62,7 @@ async fn carry_out(
         Err(why) => header.evidence_sources.kernel_trace_note = Some(why.into()),
     }
     let trace = plan.settings.trace.clone();
-    let result = with_trace(args, header, plan, manner, signals).await;
+    let result = with_trace(args, header, plan, options, signals).await;
     if let Some(trace) = trace {
         // Not left to the last reference: a worker that did not end in time may hold one.
         trace.close();
@@ -81,13 +81,13 @@ async fn with_trace(
     args: &RunArgs,
     mut header: Header,
     mut plan: RunPlan,
-    manner: Manner,
+    options: WriteOptions,
     signals: Signals,
 ) -> Result<ExitCode, Error> {
     header.evidence_sources.kernel_trace = plan.settings.trace.is_some();
     plan.settings.recorder = args.write.as_ref().map(|_| recorder(&header));
     let opened = match &args.write {
-        Some(path) => Some(Opened::new(path, args, &header, manner)?),
+        Some(path) => Some(Opened::new(path, args, &header, options)?),
         None => None,
     };
     plan.archive = opened.as_ref().map(|opened| opened.archive.clone());
@@ -119,8 +119,13 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(path: &Path, args: &RunArgs, header: &Header, manner: Manner) -> Result<Self, Error> {
-        let directory = Directory::open_or_make(path, manner.owner)?;
+    fn new(
+        path: &Path,
+        args: &RunArgs,
+        header: &Header,
+        options: WriteOptions,
+    ) -> Result<Self, Error> {
+        let directory = Directory::open_or_make(path, options.owner)?;
         // Before the contents are checked, because a concurrent run would add to them.
         let lock = directory.lock()?;
         if let Some(why) = lock.refusal() {
@@ -130,8 +135,8 @@ impl Opened {
                 reason(why)
             ));
         }
-        directory.remove_abandoned(manner.owner);
-        if !manner.replace {
+        directory.remove_abandoned(options.owner);
+        if !options.replace {
             refuse_evidence(&directory)?;
         }
         Ok(Self {
@@ -143,7 +148,7 @@ impl Opened {
                 } else {
                     CaptureFormat::PcapNg
                 },
-                manner,
+                options,
                 header: header.clone(),
             },
         })
@@ -151,7 +156,7 @@ impl Opened {
 }
 
 /// Returns the trials and settings that the command line asks for. Fails with a usage error.
-fn plan(args: &RunArgs, manner: Manner) -> Result<RunPlan, Error> {
+fn plan(args: &RunArgs, options: WriteOptions) -> Result<RunPlan, Error> {
     let mut scenarios = Vec::new();
     for id in &args.scenarios {
         let scenario = scenario_named(id)?;
@@ -193,7 +198,7 @@ fn plan(args: &RunArgs, manner: Manner) -> Result<RunPlan, Error> {
             privileges: RetainedPrivileges {
                 reads_files: false,
                 saves_files: args.write.is_some(),
-                gives_files_away: manner.owner.is_some(),
+                gives_files_away: options.owner.is_some(),
                 removes_trace: false,
                 // Neither is done on the host's own loopback.
                 administers: needs.administration && !args.host,
@@ -488,7 +493,7 @@ struct ReportFile {
 impl ReportFile {
     fn begin(archive: &Archive) -> Result<Self, Error> {
         let path = archive.directory.path_of(REPORT);
-        let file = NewFile::create(&archive.directory, REPORT, archive.manner)?;
+        let file = NewFile::create(&archive.directory, REPORT, archive.options)?;
         match JsonWriter::begin(BufWriter::new(file), &archive.header) {
             Ok(json) => Ok(Self { path, json }),
             Err(error) => Err(Error::file("write", &path, &error)),

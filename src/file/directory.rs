@@ -326,7 +326,7 @@ pub(super) mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::file::{Manner, NewFile, write_whole};
+    use crate::file::{NewFile, WriteOptions, write_whole};
 
     /// Creates a directory, a path `evidence` in it that does not exist, and a directory `victim` that must not be
     /// changed.
@@ -357,14 +357,14 @@ pub(super) mod tests {
         fs::rename(&path, &moved).unwrap();
         symlink(&victim, &path).unwrap();
         let mut all = vec![OsString::from("small")];
-        write_whole(&directory, "small", b"", Manner::default()).unwrap();
+        write_whole(&directory, "small", b"", WriteOptions::default()).unwrap();
         for replace in [false, true] {
-            let manner = Manner {
+            let options = WriteOptions {
                 replace,
                 owner: None,
             };
             let name = format!("replace-{replace}");
-            let mut file = NewFile::create(&directory, &name, manner).unwrap();
+            let mut file = NewFile::create(&directory, &name, options).unwrap();
             file.write_all(b"whole").unwrap();
             file.commit().unwrap();
             all.push(name.into());

@@ -16,7 +16,7 @@ use crate::error::Error;
 
 /// Options for creating files.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Manner {
+pub struct WriteOptions {
     /// True if an existing file may be replaced.
     pub replace: bool,
     /// New owner of the files, if not the effective user.
@@ -28,12 +28,12 @@ pub fn write_whole(
     directory: &Directory,
     name: &str,
     bytes: &[u8],
-    manner: Manner,
+    options: WriteOptions,
 ) -> Result<(), Error> {
     let path = || directory.path_of(name);
     let mut file = match directory.create_new(name) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && manner.replace => {
-            let mut file = NewFile::create(directory, name, manner)?;
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && options.replace => {
+            let mut file = NewFile::create(directory, name, options)?;
             file.write_all(bytes).map_err(|error| file.failed(&error))?;
             return file.commit();
         }
@@ -41,7 +41,7 @@ pub fn write_whole(
     };
     file.write_all(bytes)
         .map_err(|error| Error::file("write", &path(), &error))
-        .and_then(|()| match manner.owner {
+        .and_then(|()| match options.owner {
             Some(owner) => owner.take(&file, &path()),
             None => Ok(()),
         })
@@ -56,15 +56,15 @@ pub struct NewFile {
     /// Temporary name of the file, if it has one.
     temporary: Option<String>,
     name: String,
-    manner: Manner,
+    options: WriteOptions,
 }
 
 impl NewFile {
     /// Creates a file that will get this name in the directory, with mode 0644 less the umask.
-    pub fn create(directory: &Directory, name: &str, manner: Manner) -> Result<Self, Error> {
+    pub fn create(directory: &Directory, name: &str, options: WriteOptions) -> Result<Self, Error> {
         // A file that replaces another gets its owner first: nothing may fail once the other file is gone. An unnamed
         // file gets its owner last, since only a user who may write a file may link it.
-        let is_given_away_first = manner.replace && manner.owner.is_some();
+        let is_given_away_first = options.replace && options.owner.is_some();
         let this = Self {
             directory: directory.clone(),
             file: (!is_given_away_first)
@@ -72,7 +72,7 @@ impl NewFile {
                 .flatten(),
             temporary: None,
             name: name.to_owned(),
-            manner,
+            options,
         };
         match this.file {
             Some(_) => Ok(this),
@@ -92,7 +92,7 @@ impl NewFile {
     }
 
     fn give_away(&self, file: &File) -> Result<(), Error> {
-        match self.manner.owner {
+        match self.options.owner {
             Some(owner) => owner.take(file, &self.path()),
             None => Ok(()),
         }
@@ -109,7 +109,7 @@ impl NewFile {
             Some(temporary) => temporary.clone(),
             // Linking cannot replace a file, renaming can. No owner to set here: replacing with one begins under a
             // temporary name.
-            None if self.manner.replace => directory.link_temporary(&file).map_err(failed)?,
+            None if self.options.replace => directory.link_temporary(&file).map_err(failed)?,
             None => {
                 directory.link(&file, name).map_err(failed)?;
                 return self
@@ -118,7 +118,7 @@ impl NewFile {
             }
         };
         directory
-            .rename(&temporary, name, self.manner.replace)
+            .rename(&temporary, name, self.options.replace)
             .map_err(failed)
             .inspect_err(|_| drop(directory.remove(&temporary)))
     }
@@ -166,11 +166,11 @@ mod tests {
         Directory::open_or_make(dir.path(), None).unwrap()
     }
 
-    const KEEP: Manner = Manner {
+    const KEEP: WriteOptions = WriteOptions {
         replace: false,
         owner: None,
     };
-    const REPLACE: Manner = Manner {
+    const REPLACE: WriteOptions = WriteOptions {
         replace: true,
         owner: None,
     };
@@ -211,13 +211,13 @@ mod tests {
     }
 
     /// Begins a file like on a file system without unnamed files.
-    fn with_a_temporary_name(directory: &Directory, name: &str, manner: Manner) -> NewFile {
+    fn with_a_temporary_name(directory: &Directory, name: &str, options: WriteOptions) -> NewFile {
         let file = NewFile {
             directory: directory.clone(),
             file: None,
             temporary: None,
             name: name.to_owned(),
-            manner,
+            options,
         };
         file.under_a_temporary_name().unwrap()
     }
@@ -235,9 +235,9 @@ mod tests {
     fn a_file_with_a_temporary_name_takes_its_real_one_when_it_is_complete() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let begin = |manner| with_a_temporary_name(&directory(&dir), "a", manner);
-        for (manner, text) in [(KEEP, "first"), (REPLACE, "second")] {
-            let mut file = begin(manner);
+        let begin = |options| with_a_temporary_name(&directory(&dir), "a", options);
+        for (options, text) in [(KEEP, "first"), (REPLACE, "second")] {
+            let mut file = begin(options);
             file.write_all(text.as_bytes()).unwrap();
             assert_eq!(
                 names(&dir)
@@ -282,10 +282,10 @@ mod tests {
     fn a_file_in_the_making_is_not_abandoned() {
         let dir = tempfile::tempdir().unwrap();
         let directory = directory(&dir);
-        for manner in [KEEP, REPLACE] {
+        for options in [KEEP, REPLACE] {
             let files = [
-                with_a_temporary_name(&directory, "named", manner),
-                NewFile::create(&directory, "unnamed", manner).unwrap(),
+                with_a_temporary_name(&directory, "named", options),
+                NewFile::create(&directory, "unnamed", options).unwrap(),
             ];
             directory.remove_abandoned(None);
             for file in files {

@@ -16,7 +16,7 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use crate::cli::{AnalyzeArgs, AnalyzeFormat};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
-use crate::file::{Directory, Input, Manner, NewFile, Owner, inputs};
+use crate::file::{Directory, Input, NewFile, Owner, WriteOptions, inputs};
 use crate::lab::{self, RetainedPrivileges};
 use crate::report::human::grouped;
 use crate::sys;
@@ -88,14 +88,14 @@ impl Output {
             }
         }
         let (directory, name) = place(path, args.force)?;
-        let manner = Manner {
+        let options = WriteOptions {
             replace: args.force,
             owner,
         };
         directory.remove_abandoned(owner);
         // Before the file exists, so that no signal can leave it behind.
         let signals = block_signals()?;
-        let file = NewFile::create(&directory, &name, manner)?;
+        let file = NewFile::create(&directory, &name, options)?;
         let file = Held(Arc::new(Mutex::new(Some(file))));
         let removed = Arc::clone(&file.0);
         let watch = move || end_by_signal(&signals, &removed);

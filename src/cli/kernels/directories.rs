@@ -8,7 +8,7 @@ use super::work::Work;
 use crate::cli::KernelsArgs;
 use crate::cli::run::refuse_evidence;
 use crate::error::Error;
-use crate::file::{Directory, Manner};
+use crate::file::{Directory, WriteOptions};
 
 /// Directories that the evidence of each kernel is saved in.
 pub(super) struct Directories {
@@ -23,7 +23,11 @@ pub(super) struct Directories {
 impl Directories {
     /// Creates a directory for each kernel, named by its release. Fails, before anything is booted, if one of them
     /// holds evidence that may not be overwritten.
-    pub(super) fn make(args: &KernelsArgs, work: &Work, manner: Manner) -> Result<Self, Error> {
+    pub(super) fn make(
+        args: &KernelsArgs,
+        work: &Work,
+        options: WriteOptions,
+    ) -> Result<Self, Error> {
         let mut directories = Self {
             above: None,
             images: Vec::new(),
@@ -33,8 +37,8 @@ impl Directories {
             directories.images.resize_with(work.images.len(), || None);
             return Ok(directories);
         };
-        let above = Directory::open_or_make(path, manner.owner)?;
-        above.remove_abandoned(manner.owner);
+        let above = Directory::open_or_make(path, options.owner)?;
+        above.remove_abandoned(options.owner);
         directories.above = Some(above);
         // Images of the same release get numbers: `6.12.0`, `6.12.0-2` ...
         let mut taken = BTreeSet::new();
@@ -45,9 +49,9 @@ impl Directories {
             path.join(free.unwrap_or_default())
         };
         for image in &work.images {
-            let directory = Directory::open_or_make(&name(&image.release), manner.owner)?;
-            directory.remove_abandoned(manner.owner);
-            let refused = refuse(&directory, manner);
+            let directory = Directory::open_or_make(&name(&image.release), options.owner)?;
+            directory.remove_abandoned(options.owner);
+            let refused = refuse(&directory, options);
             // Added even if refused: dropping `directories` removes a directory that was created here.
             directories.images.push(Some(directory));
             refused?;
@@ -55,15 +59,15 @@ impl Directories {
         directories.running = work.running.as_deref().map(name);
         if let Some(path) = directories.running.as_deref().filter(|path| path.exists()) {
             // A missing directory is created by the run that saves there.
-            refuse(&Directory::open_or_make(path, manner.owner)?, manner)?;
+            refuse(&Directory::open_or_make(path, options.owner)?, options)?;
         }
         Ok(directories)
     }
 }
 
 /// Fails if the directory holds evidence or console output that may not be overwritten.
-fn refuse(directory: &Directory, manner: Manner) -> Result<(), Error> {
-    if manner.replace {
+fn refuse(directory: &Directory, options: WriteOptions) -> Result<(), Error> {
+    if options.replace {
         return Ok(());
     }
     refuse_evidence(directory)?;
