@@ -37,13 +37,13 @@ use rstproof_core::time::Timestamp;
 pub const SNAPLEN: u16 = 256;
 
 /// Ring size in bytes: some 10,000 frames of [`SNAPLEN`].
-const RING: i32 = 4 << 20;
+const RING_BYTES: i32 = 4 << 20;
 
 /// Size of a small ring in bytes: some 1,000 frames of [`SNAPLEN`].
-const SMALL_RING: i32 = 512 << 10;
+const SMALL_RING_BYTES: i32 = 512 << 10;
 
 /// Maximum time to wait for an expected frame. A bound on failure, not a pace.
-pub const PATIENCE: Duration = FRAME_BOUND;
+pub const FRAME_TIMEOUT: Duration = FRAME_BOUND;
 
 /// Configuration of a capture.
 #[derive(Clone, Debug)]
@@ -244,7 +244,11 @@ impl Session {
             .immediate_mode(true)
             .promisc(false)
             .snaplen(i32::from(SNAPLEN))
-            .buffer_size(if config.small_ring { SMALL_RING } else { RING })
+            .buffer_size(if config.small_ring {
+                SMALL_RING_BYTES
+            } else {
+                RING_BYTES
+            })
             // Calls and frames are often less than a microsecond apart, and their order is evidence.
             .precision(Precision::Nano)
             .open()
@@ -354,12 +358,12 @@ impl Session {
         mut is_it: impl FnMut(&Packet) -> bool,
     ) -> Result<bool, Error> {
         /// Number of frames between two readings of the clock.
-        const STRETCH: usize = 16_384;
+        const FRAMES_PER_CLOCK_READ: usize = 16_384;
         let mut deadline = None;
         let mut is_over = false;
         loop {
             let mut empty = false;
-            for _ in 0..STRETCH {
+            for _ in 0..FRAMES_PER_CLOCK_READ {
                 match self.next(batch)? {
                     Some(packet) if is_it(&packet) => return Ok(true),
                     Some(_) => {}

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Batch, PATIENCE, Session, cpus, fence_failed, payload};
+use super::{Batch, FRAME_TIMEOUT, Session, cpus, fence_failed, payload};
 use crate::error::Error;
 use crate::sys;
 use rstproof_core::evidence::{Fence, Mark};
@@ -217,7 +217,7 @@ impl Taps {
         // Loopback and veth queue frames for each CPU (`enqueue_to_backlog()`). A thread that moved between two sends
         // may see its fence overtake the frames before it.
         if !self.stays_on_cpu {
-            cpus::queues_are_empty(PATIENCE);
+            cpus::queues_are_empty(FRAME_TIMEOUT);
         }
         // The kernel runs timers of an idle CPU on a busy one. An RST that a timer sends is queued there, and a fence
         // from this CPU may overtake it.
@@ -250,7 +250,7 @@ impl Taps {
         batch: &mut Batch,
         send: impl Fn(&mut Self) -> Result<Vec<Fence>, Error>,
     ) -> Result<(Vec<Fence>, bool), Error> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + FRAME_TIMEOUT;
         let mut rounds = Rounds::default();
         loop {
             let fences = send(self)?;
