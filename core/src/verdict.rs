@@ -478,30 +478,9 @@ fn impossible_call(scenario: &Scenario, evidence: &Evidence, wire: &Wire) -> Opt
                         matches!(op, Op::Write(_) | Op::WriteUrgent)
                     })
                 })
-                .or_else(|| caused_by(firsts.fin, sends_fin))
-                .or_else(|| caused_by(firsts.abort, aborts))
+                .or_else(|| caused_by(firsts.fin, Op::sends_fin))
+                .or_else(|| caused_by(firsts.abort, Op::aborts))
         })
-}
-
-/// Returns true if the call can send a FIN.
-fn sends_fin(op: Op) -> bool {
-    matches!(
-        op,
-        Op::Close | Op::ShutdownWrite | Op::ShutdownBoth | Op::Kill | Op::Terminate
-    )
-}
-
-/// Returns true if the call can abort a connection.
-fn aborts(op: Op) -> bool {
-    matches!(
-        op,
-        Op::Close
-            | Op::Disconnect
-            | Op::Kill
-            | Op::Terminate
-            | Op::CloseListener
-            | Op::ShutdownListener
-    )
 }
 
 /// Returns the gap, if any, that makes a verdict impossible: rule 1 or the scenario's own timing does not hold.

@@ -167,18 +167,8 @@ impl Clock {
 
 /// Returns the maximum time that the script allows this call to wait.
 fn wait_allowed_for_call(call: &Call, waits_for_timers: bool, evidence: &Evidence) -> Duration {
-    let waits = matches!(
-        call.op,
-        Op::Connect
-            | Op::Accept
-            | Op::Read(_)
-            | Op::Peek(_)
-            | Op::Write(_)
-            | Op::WriteUrgent
-            | Op::Close
-    );
     match call.outcome {
-        _ if !waits => Duration::ZERO,
+        _ if !call.op.waits() => Duration::ZERO,
         // The call waited for something that never came.
         Outcome::Unfinished => latest_bound(),
         _ if waits_for_timers => Duration::MAX,

@@ -424,18 +424,7 @@ fn call(line: &str, began: Timestamp) -> Call {
 
 fn op_of(text: &str) -> Op {
     let (name, arguments) = text.trim_end_matches(')').split_once('(').unwrap();
-    match (name, arguments) {
-        ("connect", "") => Op::Connect,
-        ("accept", "") => Op::Accept,
-        ("close", "") => Op::Close,
-        ("read", len) => Op::Read(len.parse().unwrap()),
-        ("write", len) => Op::Write(len.parse().unwrap()),
-        ("shutdown", "SHUT_WR") => Op::ShutdownWrite,
-        ("setsockopt", "SO_LINGER {1,0}") => Op::LingerZero,
-        ("setsockopt", "TCP_QUICKACK 0") => Op::DelayAcks,
-        ("getsockopt", "SO_ERROR") => Op::SocketError,
-        _ => Op::of_call(name, arguments).unwrap_or_else(|| panic!("{text} is no call")),
-    }
+    Op::of_call(name, arguments).unwrap_or_else(|| panic!("{text} is no call"))
 }
 
 fn outcome(op: Op, text: &str) -> Outcome {
