@@ -6,7 +6,7 @@
 
 use crate::flow::{Form, Icmp, Reset, State};
 use crate::scenario::Cause;
-use crate::transcript::{Call, Errno, Op, Outcome, Role};
+use crate::transcript::{Call, Errno, Op, Outcome, PerEnd, Role};
 
 /// Cause of the error of a call, by the evidence. Numbers of RSTs are indices into [`Judgement::resets`].
 ///
@@ -104,24 +104,20 @@ pub(super) struct Facts<'a> {
     pub(super) resets: &'a [Reset],
     /// ICMP errors about segments of the connection, in capture order.
     pub(super) icmp: &'a [Icmp],
-    /// Number of unanswered retransmissions and probes of the client and of the server.
-    pub(super) unanswered: [u32; 2],
+    /// Number of unanswered retransmissions and probes of each end.
+    pub(super) unanswered: PerEnd<u32>,
     /// Flag: no segment of the connection is on the wire.
     pub(super) is_silent: bool,
-    /// Number of payload bytes of the client and of the server on the wire.
-    pub(super) sent: [u32; 2],
+    /// Number of payload bytes of each end on the wire.
+    pub(super) sent: PerEnd<u32>,
 }
 
 /// Attributes the error of each call that failed or reported one. Returns the index of each such call with its cause.
 pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Attribution)> {
-    let mut client = Socket::new(Role::Client);
-    let mut server = Socket::new(Role::Server);
+    let mut sockets = PerEnd::of(Socket::new);
     let mut blames = Vec::new();
     for (index, call) in calls.iter().enumerate() {
-        let socket = match call.role {
-            Role::Client => &mut client,
-            Role::Server => &mut server,
-        };
+        let socket = &mut sockets[call.role];
         socket.take_in(call, facts.resets);
         if let Some(errno) = call.outcome.errno() {
             // A call of another thread explains the error without regard to the socket's error state.
@@ -320,8 +316,7 @@ impl Socket {
 
     /// Returns the cause that put this error on the socket.
     fn blame_error(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Option<Attribution> {
-        let end = usize::from(self.role == Role::Server);
-        let gave_up = facts.unanswered[end] > 0;
+        let gave_up = facts.unanswered[self.role] > 0;
         let icmp = facts.icmp.iter().enumerate();
         // A soft error is reported by SO_ERROR, or when the kernel gives up; a hard one by any call (RFC 1122,
         // 4.2.3.9).
@@ -347,7 +342,7 @@ impl Socket {
         let is_held_back = if call.op == Op::Connect {
             facts.is_silent
         } else {
-            u64::from(facts.sent[end]) < self.written
+            u64::from(facts.sent[self.role]) < self.written
         };
         (is_held_back && is_routing_error(errno)).then_some(Attribution::NoRoute)
     }
