@@ -8,6 +8,7 @@ mod abort;
 mod blind;
 mod close;
 mod connect;
+mod exemptions;
 mod firewall;
 mod forged;
 mod half_open;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::exemptions::{Exemption, Exemptions};
 pub use self::forged::{Forged, ForgedIcmp, Number, Stamp};
 use crate::flow::{Form, Reset, State};
 use crate::history::{Kernel, Patch};
@@ -323,25 +325,6 @@ impl Scenario {
         self.calls().any(|(_, op, _)| op == Op::Spawn)
     }
 
-    /// Returns true if the calls may wait for a timer, of the kernel or of their own.
-    #[must_use]
-    pub fn waits_for_timers(&self) -> bool {
-        let bounds = |op| {
-            matches!(
-                op,
-                Op::ReceiveTimeout(_) | Op::SendTimeout(_) | Op::Linger(_)
-            )
-        };
-        self.slow || self.calls().any(|(_, op, _)| bounds(op))
-    }
-
-    /// Returns true if the link between the hosts goes down.
-    #[must_use]
-    pub fn loses_link(&self) -> bool {
-        let down = Step::Happens(Change::ServerLinkDown);
-        self.steps.contains(&down)
-    }
-
     /// Returns the resources that the scenario needs beyond a loopback interface.
     ///
     /// A scenario that needs any runs only in a namespace of its own: it changes settings, has a firewall, forges
@@ -372,42 +355,6 @@ impl Scenario {
             }
         }
         needs
-    }
-
-    /// Returns true if RSTs do not end TIME-WAIT in the namespace of the scenario (RFC 1337).
-    #[must_use]
-    pub fn keeps_time_wait(&self) -> bool {
-        self.sysctls.contains(&("tcp_rfc1337", "1"))
-    }
-
-    /// Returns true if the end receives nothing from the beginning.
-    #[must_use]
-    pub fn is_deaf(&self, role: Role) -> bool {
-        self.raw == Some(role) || (role == Role::Server && self.target == Target::Deaf)
-    }
-
-    /// Returns true if the script forges segments in the name of the end.
-    #[must_use]
-    pub fn forges(&self, role: Role) -> bool {
-        let mut steps = self.steps.iter();
-        self.raw == Some(role)
-            || steps.any(|step| matches!(step, Step::Inject(forged) if forged.from == role))
-    }
-
-    /// Returns true if the script forges segments with data in the name of the end.
-    #[must_use]
-    pub fn forges_data_of(&self, role: Role) -> bool {
-        let mut steps = self.steps.iter();
-        self.raw == Some(role)
-            || steps.any(|step| matches!(step, Step::Inject(forged) if forged.from == role && forged.len > 0))
-    }
-
-    /// Returns true if call number `index` is expected to block while other calls are made.
-    #[must_use]
-    pub fn blocks(&self, index: usize) -> bool {
-        let calls = self.steps.iter();
-        let mut calls = calls.filter(|step| matches!(step, Step::Call(..) | Step::Begin(..)));
-        matches!(calls.nth(index), Some(Step::Begin(..)))
     }
 
     /// Returns the calls of the script in the order in which they begin: the end, the call and its expected outcome.

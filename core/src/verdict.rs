@@ -46,7 +46,7 @@ use self::wire::Wire;
 use crate::evidence::Evidence;
 use crate::flow::{Icmp, Reset};
 use crate::history::Kernel;
-use crate::scenario::{Extent, Scenario, find};
+use crate::scenario::{Exemption, Exemptions, Extent, Scenario, find};
 use crate::transcript::PerEnd;
 
 /// Result of judging a scenario by the evidence of one trial.
@@ -134,6 +134,8 @@ pub fn judge_on(kernel: Kernel, scenario: &Scenario, evidence: &Evidence) -> Jud
 /// Evidence of one trial beside its scenario, with the facts that the rules need.
 struct Case<'a> {
     scenario: &'a Scenario,
+    /// Checks that are left out for the scenario.
+    exemptions: Exemptions,
     evidence: &'a Evidence,
     wire: Wire,
     /// Number of bytes that the calls of each end wrote and read.
@@ -148,10 +150,12 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn new(scenario: &'a Scenario, evidence: &'a Evidence) -> Self {
-        let wire = Wire::read(scenario, evidence);
+        let exemptions = scenario.exemptions();
+        let wire = Wire::read(scenario.timing, &exemptions, evidence);
         let correlated = Correlated::new(evidence, &wire.resets);
         Self {
             scenario,
+            exemptions,
             evidence,
             bytes: Bytes::of(evidence),
             attributions: attribution::attribute(&evidence.calls, &wire.facts()),
@@ -159,6 +163,11 @@ impl<'a> Case<'a> {
             correlated,
             wire,
         }
+    }
+
+    /// Returns true if the scenario is exempt from this check.
+    fn is_exempt(&self, exemption: Exemption) -> bool {
+        self.exemptions.has(exemption)
     }
 
     /// Applies rules 2 to 7, in the order in which findings are reported.

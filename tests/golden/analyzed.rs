@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rstproof_core::scenario::{self, Scenario};
+use rstproof_core::scenario::{self, Exemption, Scenario};
 use rstproof_core::transcript::{Op, Role};
 use serde_json::Value;
 
@@ -27,9 +27,13 @@ fn lines(capture: &Path) -> Vec<Value> {
 
 /// What a capture does not show: that an end does not hear what reaches its host, or is told by a setting not to believe it.
 fn hides_something(scenario: &Scenario) -> bool {
-    scenario.is_deaf(Role::Client)
-        || scenario.is_deaf(Role::Server)
-        || scenario.keeps_time_wait()
+    let exemptions = scenario.exemptions();
+    let hides = [
+        Exemption::Unreceived(Role::Client),
+        Exemption::Unreceived(Role::Server),
+        Exemption::TimeWaitKept,
+    ];
+    hides.into_iter().any(|it| exemptions.has(it))
         || scenario.calls().any(|(_, op, _)| op == Op::DropAll)
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Attribution, Case, Finding};
 use crate::evidence::Evidence;
+use crate::scenario::Exemption;
 use crate::time::Timestamp;
 use crate::transcript::{Call, Op, Outcome, PerEnd, Role};
 
@@ -75,21 +76,21 @@ impl Case<'_> {
         })
     }
 
-    /// Checks that exactly the bytes that this end has written are on the wire. Some bytes of the end in
-    /// [`Scenario::unsent`](crate::scenario::Scenario::unsent) are never sent.
+    /// Checks that exactly the bytes that this end has written are on the wire.
     fn payload_differs(&self, role: Role) -> Option<Finding> {
         let Bytes {
             written, refused, ..
         } = self.bytes[role];
         let sent = self.wire.payload[role];
-        let is_right = if self.scenario.forges_data_of(role) {
-            true
-        } else if self.defers_syn(role) {
+        if self.is_exempt(Exemption::ForgedData(role)) {
+            return None;
+        }
+        let is_right = if self.defers_syn(role) {
             // A write whose data goes out with the SYN may be sent and fail all the same.
             [written, written.saturating_add(refused)].contains(&sent.into())
-        } else if self.scenario.unsent == Some(role) {
-            // A host takes up to a second to notice that the other end of its link is down, and sends until then.
-            u64::from(sent) < written || (self.scenario.loses_link() && u64::from(sent) == written)
+        } else if self.is_exempt(Exemption::UnsentData(role)) {
+            let may_be_all = self.is_exempt(Exemption::LateLinkLoss(role));
+            u64::from(sent) < written || (may_be_all && u64::from(sent) == written)
         } else {
             u64::from(sent) == written
         };
@@ -117,7 +118,7 @@ impl Case<'_> {
     pub(super) fn reads(&self) -> impl Iterator<Item = Finding> {
         // A `PayloadDiffers` finding already reports bytes on the wire that were never written.
         let is_known = PerEnd::of(|role| {
-            !self.scenario.forges_data_of(role) && self.payload_differs(role).is_none()
+            !self.is_exempt(Exemption::ForgedData(role)) && self.payload_differs(role).is_none()
         });
         self.attributions
             .iter()
@@ -139,8 +140,9 @@ impl Case<'_> {
     pub(super) fn ends_of_file(&self) -> impl Iterator<Item = Finding> {
         let ended = PerEnd::of(|role| self.end_of_data(role));
         let mut is_own_doing = PerEnd::<bool>::default();
-        // In Multipath TCP the end of file is a DATA_FIN, an option of segments that need not carry a FIN.
-        let calls = (self.evidence.calls.iter().enumerate()).filter(|_| !self.scenario.multipath);
+        let is_exempt = self.is_exempt(Exemption::EndWithoutFin);
+        let calls = self.evidence.calls.iter().enumerate();
+        let calls = calls.filter(move |_| !is_exempt);
         calls.filter_map(move |(index, call)| {
             let role = call.role;
             let is_end = matches!(call.op, Op::Read(1..) | Op::Peek(1..))

@@ -10,7 +10,7 @@ use super::{Case, windows};
 use crate::evidence::Completeness;
 use crate::kernel::counters::PRESSURE;
 use crate::kernel::host::HostState;
-use crate::scenario::{Extent, STEP_WINDOW};
+use crate::scenario::{Exemption, Extent, STEP_WINDOW};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Errno, Op, Outcome, PerEnd, Role};
 
@@ -151,7 +151,7 @@ impl Case<'_> {
             // Segments forged in an end's name were not sent by any of its calls.
             let mut ends = Role::BOTH.into_iter();
             ends.find_map(|role| {
-                let is_forged = self.scenario.forges(role);
+                let is_forged = self.is_exempt(Exemption::ForgedSegments(role));
                 (!is_forged).then(|| self.call_contradicting_wire(role))?
             })
         })
@@ -171,7 +171,7 @@ impl Case<'_> {
                     && (self.wire.fence).is_none_or(|fence| is_in_order(call.ended, fence));
                 let follows = last.is_none_or(|last| is_in_order(last, call.began));
                 // While a call blocks on a thread of its own, the same end may make other calls.
-                let blocks = self.scenario.blocks(index);
+                let blocks = self.is_exempt(Exemption::Overlap(index));
                 *last = Some(if blocks { call.began } else { call.ended });
                 !is_in_order(call.began, call.ended) || !follows || !is_within
             })

@@ -14,7 +14,7 @@ use crate::kernel::counters::WATCHED;
 use crate::kernel::event::{Event, Trace, What};
 use crate::kernel::reason::NOT_SPECIFIED;
 use crate::packet::{Flags, Packet, Segment, Tap};
-use crate::scenario::{ExpectedReset, Fate, Sender};
+use crate::scenario::{Exemption, ExpectedReset, Fate, Sender};
 use crate::transcript::{Errno, Op, Role};
 
 /// Trace events about one end of the connection, with that end.
@@ -150,7 +150,7 @@ impl Case<'_> {
             if is_put_on_socket || may_be {
                 explained.push(errno);
             }
-            let is_exempt = self.scenario.unreported.contains(&call);
+            let is_exempt = self.is_exempt(Exemption::Untraced(call));
             if is_put_on_socket && !reported.contains(&errno) && !is_exempt {
                 mismatches.push(KernelMismatch::ErrorNotReported { call, errno });
             }

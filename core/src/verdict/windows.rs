@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use crate::evidence::{Evidence, StepTimes};
 use crate::packet::Packet;
-use crate::scenario::{Awaited, CALL_BOUND, FRAME_BOUND, Network, STEP_WINDOW, Scenario, Step};
+use crate::scenario::{
+    Awaited, CALL_BOUND, Exemption, FRAME_BOUND, Network, STEP_WINDOW, Scenario, Step,
+};
 use crate::time::Timestamp;
 use crate::transcript::{Call, Op, Outcome};
 
@@ -44,7 +46,7 @@ pub fn missed(scenario: &Scenario, evidence: &Evidence) -> Option<Missed> {
 }
 
 fn walk(scenario: &Scenario, evidence: &Evidence) -> Result<(), Missed> {
-    let waits_for_timers = scenario.waits_for_timers();
+    let waits_for_timers = scenario.exemptions().has(Exemption::TimerWaits);
     let mut clock = Clock {
         before: Some(evidence.began),
         lost: Duration::ZERO,

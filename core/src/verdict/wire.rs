@@ -4,7 +4,7 @@ use super::attribution::Facts;
 use crate::evidence::Evidence;
 use crate::flow::{Flow, Form, Icmp, Observed, Reset};
 use crate::packet::{Flags, IcmpError, Packet, Segment, Tap};
-use crate::scenario::{Scenario, Timing};
+use crate::scenario::{Exemption, Exemptions, Timing};
 use crate::time::Timestamp;
 use crate::transcript::{Op, Outcome, PerEnd, Role};
 
@@ -39,8 +39,12 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Reads the capture of a trial.
-    pub(super) fn read(scenario: &Scenario, evidence: &Evidence) -> Self {
-        let mut reader = Reader::new(scenario, evidence);
+    pub(super) fn read(
+        timing: Option<Timing>,
+        exemptions: &Exemptions,
+        evidence: &Evidence,
+    ) -> Self {
+        let mut reader = Reader::new(exemptions, evidence);
         for packet in &evidence.packets {
             match packet {
                 Packet::Tcp(segment) if segment.at >= evidence.began => reader.segment(segment),
@@ -48,7 +52,15 @@ impl Wire {
                 Packet::Tcp(_) | Packet::Icmp(_) | Packet::Udp { .. } | Packet::Other => {}
             }
         }
-        reader.finish(evidence)
+        let mut wire = reader.finish();
+        if timing == Some(Timing::AnsweredWhileSent) {
+            wire.timing = Some(if wire.is_answered_late(evidence) {
+                Timing::AnsweredWhileAwaited
+            } else {
+                Timing::AnsweredWhileSent
+            });
+        }
+        wire
     }
 
     /// Returns the facts that errors are attributed to.
@@ -112,9 +124,9 @@ impl Firsts {
 struct Blackholed(PerEnd<Option<Timestamp>>);
 
 impl Blackholed {
-    fn of(scenario: &Scenario, evidence: &Evidence) -> Self {
+    fn of(exemptions: &Exemptions, evidence: &Evidence) -> Self {
         Self(PerEnd::of(|role| {
-            if scenario.is_deaf(role) {
+            if exemptions.has(Exemption::Unreceived(role)) {
                 return Some(evidence.began);
             }
             let done = Outcome::Returned(0);
@@ -142,7 +154,7 @@ impl Blackholed {
 
 /// Capture of a trial while it is read, packet by packet.
 struct Reader<'a> {
-    scenario: &'a Scenario,
+    exemptions: &'a Exemptions,
     flow: Flow,
     blackholed: Blackholed,
     /// Latest RST to each end (index into the RSTs read) that may trigger a challenge ACK, until the end sends or
@@ -152,13 +164,13 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(scenario: &'a Scenario, evidence: &Evidence) -> Self {
+    fn new(exemptions: &'a Exemptions, evidence: &Evidence) -> Self {
         let fence = evidence.completeness.fence;
         Self {
-            scenario,
+            exemptions,
             flow: Flow::new(evidence.client, evidence.server)
-                .keeping_time_wait(scenario.keeps_time_wait()),
-            blackholed: Blackholed::of(scenario, evidence),
+                .keeping_time_wait(exemptions.has(Exemption::TimeWaitKept)),
+            blackholed: Blackholed::of(exemptions, evidence),
             unaccepted: PerEnd::default(),
             wire: Wire {
                 fence: fence.and_then(|fence| evidence.fenced_at(&fence)),
@@ -181,7 +193,10 @@ impl<'a> Reader<'a> {
         self.challenge(&segment, &observed);
         self.reset(&observed);
         self.wire.firsts[observed.from].take(&segment, observed.reset.as_ref());
-        if observed.acknowledges_unseen && !self.scenario.forges(observed.from) {
+        let is_exempt = self
+            .exemptions
+            .has(Exemption::ForgedSegments(observed.from));
+        if observed.acknowledges_unseen && !is_exempt {
             self.wire.acknowledges_unseen.get_or_insert(segment.frame);
         }
         if observed.acknowledges_fin && observed.from == Role::Client {
@@ -232,23 +247,12 @@ impl<'a> Reader<'a> {
         self.wire.resets.push(reset);
     }
 
-    fn finish(self, evidence: &Evidence) -> Wire {
-        let Self {
-            mut wire,
-            flow,
-            scenario,
-            ..
-        } = self;
-        wire.saw_syn = flow.saw_syn();
-        wire.payload = PerEnd::of(|role| flow.payload_sent(role));
-        wire.unanswered = PerEnd::of(|role| flow.unanswered(role));
-        if scenario.timing == Some(Timing::AnsweredWhileSent) {
-            wire.timing = Some(if wire.is_answered_late(evidence) {
-                Timing::AnsweredWhileAwaited
-            } else {
-                Timing::AnsweredWhileSent
-            });
+    fn finish(self) -> Wire {
+        Wire {
+            saw_syn: self.flow.saw_syn(),
+            payload: PerEnd::of(|role| self.flow.payload_sent(role)),
+            unanswered: PerEnd::of(|role| self.flow.unanswered(role)),
+            ..self.wire
         }
-        wire
     }
 }
