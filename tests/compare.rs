@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use rstproof::compare::document::{Subject, parse};
 use rstproof::compare::{Aspect, Cause, Comparison, Kind, compare, human, json, markdown};
+use rstproof_core::history::{self, Patch};
 use rstproof_core::scenario::Family;
 use serde_json::{Value, json};
 
@@ -775,6 +776,58 @@ fn the_form_for_machines_is_one_document() {
 #[test]
 fn the_form_for_pages_is_markdown() {
     insta::assert_snapshot!(markdown::text(&compared(&example()), true));
+}
+
+/// All changes of Linux that a page may name.
+const PATCHES: [&Patch; 16] = [
+    &history::DISCONNECT_DENIED,
+    &history::CLOSE_LOOKS_AT_COPIED,
+    &history::SYN_LINEAR_TIMEOUTS,
+    &history::SIMULTANEOUS_CONNECT,
+    &history::ACK_UNSENT_CHALLENGE,
+    &history::SYN_RECEIVED_CHALLENGE,
+    &history::REUSEPORT_MIGRATION,
+    &history::MPTCP_FASTCLOSE_ONCE,
+    &history::MPTCP_ERROR_REPORT,
+    &history::MPTCP_LINGER_FASTCLOSE,
+    &history::TRACE_WITHOUT_SOCKET,
+    &history::TRACE_REASON,
+    &history::TRACE_ABORT_REASON,
+    &history::TRACE_ERROR_REPORT,
+    &history::MPTCP_COUNT_FASTCLOSE,
+    &history::MPTCP_COUNT_RST,
+];
+
+/// docs/kernels.md is written by `scripts/kernel-matrix.sh`. A sentence that is changed on the page only is lost with the
+/// next run.
+#[test]
+fn the_page_of_kernels_has_the_words_of_the_program() {
+    let page = fs::read_to_string("docs/kernels.md").unwrap();
+    let script = fs::read_to_string("scripts/kernel-matrix.sh").unwrap();
+    let (introduction, _) = page.split_once("## Kernels").unwrap();
+    assert!(script.contains(introduction), "{introduction}");
+    let written = markdown::text(&compared(&example()), true);
+    let headings = |text: &str| -> Vec<String> {
+        let such = text.lines().filter(|line| line.starts_with("## "));
+        such.map(str::to_owned).collect()
+    };
+    assert_eq!(headings(&page), headings(&written));
+    let others = |text: &str| text.split_once("## Other systems").unwrap().1.to_owned();
+    assert_eq!(others(&page), others(&written));
+    let counters = ["PAWSOldAck", "PAWSTimewait"].map(|name| history::of_counter(name).unwrap());
+    let causes: Vec<String> = PATCHES
+        .into_iter()
+        .chain(counters)
+        .map(|patch| format!("{} {}.", patch.description, patch.source()))
+        .collect();
+    let named: Vec<&str> = page
+        .lines()
+        .filter(|line| line.contains(", in Linux "))
+        .collect();
+    assert!(named.len() > 15, "{named:?}");
+    for line in named {
+        assert!(causes.iter().any(|it| line.contains(it)), "{line}");
+    }
 }
 
 /// A terminal, a table and a page obey what a report says of its host: none of it may get there as it is.
