@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what the project promises about its own builds:
+# Checks the budgets of the project's own builds:
 #
 #   size   the stripped release binary has at most 8 MiB
 #   demo   the build of scripts/demo.sh takes at most 240 CPU seconds (user + system) from nothing
@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly MOST_BYTES=$((8 << 20))
 readonly MOST_CPU_SECONDS=240
-# No build of some hundred crates is faster: less means that something was not built, or not by children of cargo.
+# No build of some hundred crates is faster. A lower time means that crates were not built, or not by children of cargo.
 readonly LEAST_CPU_SECONDS=10
 
 fail() {
@@ -61,7 +61,7 @@ check_size() {
 
 check_demo() {
     ./scripts/setup.sh
-    # Downloads are no part of it.
+    # Downloads do not count.
     cargo fetch --locked --quiet || fail 'the dependencies cannot be downloaded'
     make_scratch
     # Without a compiler cache, which would build in another process or not at all.

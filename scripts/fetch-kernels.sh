@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Gets Debian kernels for `rstproof kernels`: downloads their packages with apt, which checks the archive's signatures,
-# and unpacks them into a cache directory. Nothing is installed, and root is not needed.
+# Downloads Debian kernels for `rstproof kernels` with apt, which checks the archive's signatures, and unpacks them into a
+# cache directory. Nothing is installed, and root is not needed.
 #
 #   ./scripts/fetch-kernels.sh [LINE…]     6.12, or 6.18.5 or 5.10.0-32 for one version; none means the newest of each line
 #                                          that the archive holds
 #
-# Prints the path of each image on a line of its own; everything else goes to standard error. What is there already is
-# not asked for again: remove its directory to have a newer one.
+# Prints the path of each image on its own line; everything else goes to standard error. A kernel that is already in the
+# cache is not downloaded again: remove its directory to get a newer one.
 #
 #   RSTPROOF_KERNELS           the cache directory [default: ~/.cache/rstproof/kernels]
 #   RSTPROOF_DEBIAN_ARCHIVE    the archive's address, where apt is not configured for one of Debian's
@@ -70,7 +70,7 @@ fetch() {
   [ -r "$keyring" ] ||
     fail "Debian's keys are not here, so nothing could be checked; install debian-archive-keyring"
 
-  # Suites that hold kernels. What an archive does not have is passed over.
+  # Suites with kernels. Those that an archive does not have are skipped.
   local main=${RSTPROOF_DEBIAN_ARCHIVE:-} security=''
   if [ -z "$main" ]; then
     main=$(apt-get indextargets --format '$(LABEL)|$(SITE)' 'Created-By: Packages' | sed -n '/^Debian|/{s///p;q}')
@@ -93,7 +93,7 @@ fetch() {
       done
     fi
   } >"$apt/sources.list"
-  # Of nothing that is installed here anything is asked or changed.
+  # These options keep apt away from the packages that are installed here.
   : >"$apt/status"
   local options=(
     -q -o Acquire::Retries=3
@@ -104,7 +104,7 @@ fetch() {
     -o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false
   )
   say "fetch-kernels: reading the package lists of $main"
-  apt-get "${options[@]}" update >&2 || say "fetch-kernels: some lists could not be read; going on with the others"
+  apt-get "${options[@]}" update >&2 || say "fetch-kernels: some lists could not be read; continuing with the others"
   local names
   names=$(apt-cache "${options[@]}" pkgnames linux-)
 
@@ -142,7 +142,7 @@ fetch_one() {
       awk '$1 == "Package:" { name = $2 } $1 == "Version:" { print name, $2 }')
   fi
   if [ -z "$best" ]; then
-    say "fetch-kernels: the archive holds no $flavour kernel of line $line today"
+    say "fetch-kernels: the archive has no $flavour kernel of line $line"
     return 1
   fi
   local packages=("$best") modules=linux-modules-${best#linux-binary-}
@@ -156,7 +156,7 @@ fetch_one() {
     dpkg-deb -x "$package" "$work/root" || return 1
   done
   rm -rf "${cache:?}/$line"
-  # In one step, so that what has the name is whole.
+  # Renamed in one step, so a directory with this name is always complete.
   mv "$work/root" "$cache/$line"
 }
 
@@ -166,7 +166,7 @@ if [ ${#missing[@]} -gt 0 ] || [ ${#lines[@]} -eq 0 ]; then
   exec 9>"$cache/.lock"
   flock 9
   trap 'rm -rf "$cache/.apt"' EXIT
-  # Who had the lock before may have fetched the same.
+  # The process that held the lock before may have fetched the same kernel.
   if [ $# -eq 0 ] && [ -s "$all" ]; then
     mapfile -t lines <"$all"
   fi

@@ -514,8 +514,8 @@ guest() {
         printf '  arguments+=("$1"); shift\ndone\nexec %q "${arguments[@]}" %s\n' "$(command -v qemu-system-x86_64)" "${GUEST_EMULATOR:-}"
     } >emulator/qemu-system-x86_64
     chmod +x emulator/qemu-system-x86_64
-    # The emulator itself crashes a kernel now and then while it boots (code that the kernel patches on another processor):
-    # what has not come as far as rstproof says nothing about it.
+    # The emulator itself sometimes crashes a kernel during boot (code that the kernel patches on another processor). A boot
+    # that did not reach rstproof proves nothing about it.
     local attempt code
     for attempt in 1 2; do
         code=0
@@ -603,7 +603,7 @@ if [[ -z $program ]]; then
 fi
 [[ -x $program ]] || die "$program is not a program"
 if [[ -n $keep ]]; then
-    [[ $resume == yes || -z $(ls -A -- "$keep" 2>/dev/null) ]] || die "$keep is not empty; name another directory, or remove what is in it"
+    [[ $resume == yes || -z $(ls -A -- "$keep" 2>/dev/null) ]] || die "$keep is not empty; choose another directory, or empty it"
     mkdir -p "$keep"
 fi
 
@@ -690,7 +690,7 @@ row() {
     fi
     local result=$7
     result=${result//|/\\|}
-    # Where this ran is nobody's business.
+    # Paths of this machine do not belong on the page.
     result=${result//"$work"/DIR}
     rows+="| \`$1\` | ${description[$1]} | $2 | $3 | $4 | $5 | $6 | $result |"$'\n'
 }
@@ -762,7 +762,7 @@ show() {
     [[ $result != FAILED* ]] || failed+=("$name")
 }
 
-# All of it is read before any of it runs: this file may be edited meanwhile.
+# bash reads all of this before it runs any of it: this file may be edited meanwhile.
 main() {
     local name confirmed skipped inconclusive refuted seconds result
     printf '%-30s %9s %7s %12s %7s %7s  %s\n' condition confirmed skipped inconclusive refuted seconds result
@@ -804,7 +804,7 @@ main() {
         seconds=$(awk -v a="$begun" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
 
         problems=()
-        # Loops that this script started end by themselves; nothing of the program may be there.
+        # Loops that this script started end by themselves; no process of the program may be left.
         if [[ $code != 124 && $code != 137 ]]; then
             left=$(pgrep -s "$session" -x rstproof | wc -l || :)
             ((left == 0)) || problems+=("$left processes left")
@@ -856,7 +856,7 @@ main() {
                 ;;
             1 | aborted) ;;
             2)
-                # Nothing can run here: then nothing has, and one line says why.
+                # Nothing can run here: no trial may have run, and one line must give the reason.
                 ((seen == 0)) || problems+=("ended after $seen of $total trials")
                 lines=$(grep -c . "$directory/err" || :)
                 ((lines == 1)) || problems+=("$lines lines of error")

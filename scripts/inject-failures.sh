@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Lets the system calls of rstproof fail, one at a time, and looks at what becomes of it (strace -e inject).
+# Makes the system calls of rstproof fail, one at a time, and checks the result (strace -e inject).
 #
 #   ./scripts/inject-failures.sh             every call that its commands make: some thousand injections, for a quarter of an hour
 #   ./scripts/inject-failures.sh --fast      some dozen of them, in some seconds
 #   ./scripts/inject-failures.sh ... PROGRAM with this binary, and nothing is built or installed; else with a debug build
 #   ./scripts/inject-failures.sh ... --case NAME   only this command (as often as it is given); `--case help` lists them
 #
-# Of each command every kind of system call that it makes fails, once its first call and once one in the middle, with each
-# of EIO, ENOSPC, EPERM, EMFILE and EINTR. In order are: the right result; or exit code 2 (3 if a trial is inconclusive)
-# and lines on standard error that say what has failed. A failure is: a panic or an abort, an end by a signal, a
+# For each command, every kind of system call that it makes fails with each of EIO, ENOSPC, EPERM, EMFILE and EINTR: once
+# the first call, and once one in the middle. Correct is the right result, or exit code 2 (3 if a trial is inconclusive)
+# with lines on standard error that name the failure. A failure is: a panic or an abort, an end by a signal, a
 # verdict `refuted`, another output with exit code 0, exit code 2 without a word, more than 30 s, a file with a temporary
 # name or a damaged one left behind, a process or an instance of tracefs left behind.
 # Not injected, since nothing can be done about them or they do not fail like this: memory (mmap, brk ...), what the C
@@ -69,7 +69,7 @@ if [[ -z $program ]]; then
     cargo build --locked
     program=$(cargo build --locked --quiet --message-format=json |
         sed -n 's/.*"name":"rstproof".*"executable":"\([^"]*\)".*/\1/p')
-    [[ -x $program ]] || die 'cargo did not say where it put rstproof'
+    [[ -x $program ]] || die 'cargo did not report the path of rstproof'
 fi
 command -v strace >/dev/null || die 'strace is missing; scripts/setup.sh --strace installs it'
 strace -o /dev/null true 2>/dev/null || die "strace may not trace processes here (sysctl kernel.yama.ptrace_scope, or the container's seccomp profile)"
@@ -89,7 +89,7 @@ trap 'exit 143' TERM
 evidence=$work/evidence
 captures=$work/captures
 "$program" run close-unread-data clean-close-eof --family ipv4 --quiet -w "$evidence" >/dev/null ||
-    die 'no trial can run here (`rstproof doctor` says why)'
+    die 'no trial can run here (see `rstproof doctor`)'
 mkdir "$captures"
 cp captures/close-unread-data.ipv4.pcapng captures/blind-rst-exact.ipv4.pcapng "$captures"
 gzip -k "$captures/close-unread-data.ipv4.pcapng"
@@ -217,7 +217,7 @@ judge() {
             return
             ;;
     esac
-    # libpcap filters by itself then, and says so.
+    # libpcap then filters in user space, and reports that.
     sed -i '/^strace: /d; /^Warning: Kernel filter failed: /d' "$work/stderr"
     if grep -qv '^rstproof: ' "$work/stderr"; then
         echo "unknown words: $(grep -vm 1 '^rstproof: ' "$work/stderr")"
@@ -257,7 +257,7 @@ judge() {
             fi
             ;;
     esac
-    # What is not removed because removing fails is removed by the next one.
+    # A file whose removal failed is removed by the next run.
     if [[ $2 != unlinkat && $2 != rmdir ]]; then
         left=$(leftovers)
         [[ -z $left ]] || { echo "left behind: $left"; return; }
@@ -331,7 +331,7 @@ for each in "${cases[@]}"; do
             fi
         done
     done <<<"$made"
-    # A run that nothing is injected into has removed what others have left.
+    # A run without injections removes what the others left behind.
     prepare "$each"
     run_with
     left=$(leftovers)

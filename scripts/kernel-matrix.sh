@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the whole catalogue on a kernel of each line that Debian's archive holds and on this host's, and writes what
-# differs to docs/kernels.md.
+# Runs all scenarios on a kernel of each line in Debian's archive and on this host's kernel, and writes the differences
+# to docs/kernels.md.
 #
-#   ./scripts/kernel-matrix.sh [DIR]     the evidence is kept in DIR, if one is named; it has to be empty or not there
+#   ./scripts/kernel-matrix.sh [DIR]     keep the evidence in DIR, which must be empty or missing
 set -euo pipefail
 if (($# > 0)) && [[ -n $(ls -A -- "$1" 2>/dev/null) ]]; then
-    # What an earlier run has left there would come onto the page.
-    echo "kernel-matrix: $1 is not empty; name another directory, or remove what is in it" >&2
+    # Evidence of an earlier run would appear on the page.
+    echo "kernel-matrix: $1 is not empty; choose another directory, or empty it" >&2
     exit 1
 fi
 if (($# > 0)); then
@@ -23,7 +23,7 @@ mapfile -t images <<<"$fetched"
 cargo build --release --locked
 program=./target/release/rstproof
 
-# 1 says that something differs or was refuted, which the page shows; 3 that a trial was inconclusive, which it shows, too.
+# Exit code 1: something differs or was refuted; 3: a trial was inconclusive. The page shows both.
 "$program" kernels --all --with-running -w "$evidence" "${images[@]}" || (($? == 1 || $? == 3))
 
 page=docs/kernels.md

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The proof over many trials: the whole catalogue, at least N trials (default 100000) on an idle machine and as many
-# again with every core busy. Exit code: 0 none refuted, 1 some refuted, 2 it could not be done.
-# An inconclusive trial is not a wrong verdict; but if more than one in a thousand is, nothing much was proven: 2.
+# Runs all scenarios many times: at least N trials (default 100000) on an idle machine, and as many again with every core
+# busy. Exit code: 0 none refuted, 1 some refuted, 2 the run failed.
+# An inconclusive trial is not a wrong verdict, but if more than one in a thousand is inconclusive, the exit code is 2.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,7 +19,7 @@ fail() {
     exit 2
 }
 
-# What runs in the background now, and nothing that has ended and been waited for.
+# Background jobs that have not been waited for.
 run=
 busy=()
 stop_children() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Records the golden evidence in captures/ again: every scenario over every family, on this machine's kernel. Nothing is
-# replaced unless all of it is confirmed, when it is recorded and again when it is judged from the files.
+# Records the golden evidence in captures/ again: every scenario over every family, on this machine's kernel. Replaces
+# nothing unless every trial is confirmed twice: when it is recorded, and when it is judged from its files.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -25,7 +25,7 @@ trap 'exit 143' TERM
 rstproof() { cargo run --release --locked --quiet -- "$@"; }
 
 rstproof run --all -w "$new" || fail 'not every trial was confirmed; captures/ is as it was'
-# Skipped is not refused, but a family that is missing here is not what captures/ is for.
+# Skipped trials do not fail a run, but captures/ must have every trial.
 if grep -q '"skipped":"' "$new/report.json"; then
     fail 'this host skipped a trial; captures/ is as it was'
 fi

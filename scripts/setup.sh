@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes a machine with a Rust toolchain ready to build rstproof: a C linker and libpcap with its development files.
+# Prepares a machine with a Rust toolchain for building rstproof: a C linker, and libpcap with its development files.
 # With --tests also what the tests call: tshark, nft of nftables, setpriv of util-linux, and strace.
-# With --strace also what lets system calls fail (scripts/inject-failures.sh): strace.
-# With --kernels also what boots other kernels: QEMU for x86-64.
+# With --strace also strace, for scripts/inject-failures.sh.
+# With --kernels also QEMU for x86-64, which boots other kernels.
 # With --hosts also what scripts/hostile-hosts.sh uses: jq, strace, and a busybox that needs no library.
 # Does nothing if everything is there.
 set -euo pipefail
@@ -36,7 +36,7 @@ for argument in "$@"; do
     esac
 done
 
-# What has to be there.
+# Requirements.
 
 have_linker() {
     command -v cc >/dev/null || return 1
@@ -61,7 +61,7 @@ have_tshark() { command -v tshark >/dev/null; }
 
 have_jq() { command -v jq >/dev/null; }
 
-# The one that guests get brings no libraries with it.
+# Guests get a busybox without libraries, so it must be static.
 have_busybox() { command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1; }
 
 # Busybox has one that cannot change the user.
@@ -159,7 +159,7 @@ install_missing() {
             die "missing: ${things[*]}; run as root: ${command[*]}"
         fi
         as_root=(sudo)
-        # Nobody is there to type a password.
+        # There is no terminal to type a password at.
         [[ -t 0 ]] || as_root+=(-n)
     fi
     as_root+=(env DEBIAN_FRONTEND=noninteractive)

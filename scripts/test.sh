@@ -21,7 +21,7 @@ if (($# > 0)); then
     exec cargo test --locked --workspace "$@"
 fi
 
-# Test programs by part. One that is named nowhere here is of the part `offline`.
+# Test programs by part. Programs that are not listed belong to `offline`.
 cli=(cli compare doctor)
 waiting=(hosts decoys)
 live=(failures live)
@@ -82,7 +82,7 @@ part() {
     done < <(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored; [0-9]+ measured; ([0-9]+) filtered out.*/\1 \2 \3 \4/p' "$log")
     awk -v name="$name" '/^failures:$/ { n = 0 } /^    [^ ]/ { names[++n] = substr($0, 5) }
         /^test result: FAILED/ { for (i = 1; i <= n; i++) print name ": " names[i] }' "$log" >>"$failures"
-    # Some end without a result: what cannot be compiled, and a test program that a signal ended.
+    # Some programs end without a result: they did not compile, or a signal ended them.
     local broken=0 what
     while read -r what; do
         broken=$((broken + 1))
@@ -134,7 +134,7 @@ printf '\n== kernels\n'
 if ! ./scripts/setup.sh --kernels; then
     notes+=('QEMU cannot be installed, so no kernel was booted')
 else
-    # Each by itself: without one the other is booted all the same.
+    # One at a time: if one cannot be fetched, the other is booted all the same.
     for line in 5.10 6.16; do
         if image=$(./scripts/fetch-kernels.sh "$line"); then
             images+=("$image")
@@ -144,7 +144,7 @@ else
     done
 fi
 
-# What waits for most of its time goes beside what computes.
+# Parts that mostly wait run beside parts that compute.
 if ((${#images[@]} > 0)); then
     printf 'booting %s\n' "${images[*]}"
     RSTPROOF_TEST_KERNELS=$(printf '%s:' "${images[@]}")
@@ -164,7 +164,7 @@ part offline "${arguments[@]}" -- "${not_root[@]}"
 mapfile -t arguments < <(programs "${cli[@]}")
 part cli "${arguments[@]}" -- "${not_root[@]}"
 shown hosts kernels
-# By itself: some of it looks whether the host is as it was. Half of its time it waits too.
+# Alone: some tests check that the host is unchanged. It also waits half of the time.
 mapfile -t arguments < <(programs "${live[@]}")
 part live "${arguments[@]}" -- "${not_root[@]}" --test-threads $((2 * $(getconf _NPROCESSORS_ONLN)))
 ((EUID == 0)) || notes+=('not root: the tests that need root (as_root::) were skipped')
