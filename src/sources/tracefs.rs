@@ -131,7 +131,7 @@ impl fmt::Display for NoTracefs {
             Self::NotMounted(errno) => {
                 write!(
                     f,
-                    "tracefs is not mounted, and mounting it is not permitted ({errno:?})"
+                    "tracefs is not mounted and cannot be mounted ({errno:?})"
                 )
             }
             Self::Unreadable(root, errno) => {
