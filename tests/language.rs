@@ -292,7 +292,15 @@ fn of_the_program_is_plain() {
 #[test]
 fn of_the_pages_is_plain() {
     let mut paths = files("docs", "md");
-    paths.extend(["README.md", "CONTRIBUTING.md", "captures/README.md"].map(|it| root().join(it)));
+    paths.extend(
+        [
+            "README.md",
+            "CHANGELOG.md",
+            "CONTRIBUTING.md",
+            "captures/README.md",
+        ]
+        .map(|it| root().join(it)),
+    );
     let mut all = Vec::new();
     for path in paths {
         all.extend(complaints(
