@@ -302,6 +302,8 @@ impl<'a> Runner<'a> {
 
     /// Takes the listener to close: of several, the one in whose queue a connection waits.
     fn take_listener(&mut self) -> Result<Option<Socket>, Error> {
+        // Two listeners share the port, and the kernel chooses by a hash which of them gets a connection
+        // (`reuseport_select_sock()`).
         let mut holding = 0;
         if self.own.len() > 1 {
             for (index, listener) in self.own.iter().enumerate() {

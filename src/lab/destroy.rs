@@ -64,6 +64,8 @@ fn request(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     } else {
         libc::AF_INET6
     };
+    // Fields in the order of the structure; numbers of the kernel in its byte order, ports and addresses in that of the
+    // network.
     let socket = InetRequest {
         family: u8::try_from(family).unwrap_or(0),
         protocol: IPPROTO_TCP,

@@ -89,6 +89,7 @@ fn specification(link: &LinkMessage, behaviour: Behaviour) -> Option<Vec<AfSpecU
 fn ipv4(seen: &InetDevConf, behaviour: Behaviour) -> Option<AfSpecUnspec> {
     /// Attribute type `IFLA_INET_CONF` (`linux/if_link.h`) with the flag for nested attributes (`linux/netlink.h`).
     const CONFIGURATION: u16 = 1 | 1 << 15;
+    // Only differences are sent: a kernel that refuses a change has nothing to refuse if there is none.
     let mut changes = Vec::new();
     if behaviour.forwards && seen.forwarding != 1 {
         changes.push((FORWARDING, 1_u32));

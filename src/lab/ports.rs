@@ -13,6 +13,7 @@ pub fn closed_port(port: u16) -> u16 {
 /// Returns the port for listeners that a trial opens itself.
 #[must_use]
 pub fn own_port(port: u16) -> u16 {
+    // At the end of the range of ports, those before are used.
     port.checked_add(2).unwrap_or_else(|| port - 2)
 }
 

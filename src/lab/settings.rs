@@ -159,6 +159,8 @@ fn no_room_for_time_wait() -> Option<Unmet> {
     let limit: i64 = sysctl::read(NAME).ok()?.parse().ok()?;
     let sockstat = std::fs::read_to_string("/proc/thread-self/net/sockstat").ok()?;
     let in_use = i64::try_from(tcp_of_sockstat(&sockstat, "tw")?).ok()?;
+    // A limit that is too low by itself is found with the other settings; this is one that other connections have used
+    // up.
     let is_full = setting.is_met_by(&limit.to_string())
         && !setting.is_met_by(&limit.saturating_sub(in_use).to_string());
     is_full.then(|| Unmet {

@@ -81,6 +81,7 @@ pub(super) fn end(child: &mut Child, itself: bool) -> io::Result<bool> {
 pub(crate) fn hold(parent: i32) -> Result<(), Error> {
     let failed = |errno: Errno| Error::system("hold a socket", errno);
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed)?;
+    // Blocked and waited for, so that SIGTERM makes the process exit by itself instead of killing it.
     let signals: SigSet = [Signal::SIGTERM].into_iter().collect();
     signals.thread_block().map_err(failed)?;
     let mut ready = io::stdout();

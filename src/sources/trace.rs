@@ -291,6 +291,8 @@ fn monotonic_offset_ns(offsets: &str) -> Option<i64> {
 impl Listener {
     /// Returns the events of a trial that has ended, with the times that `clocks` converts them to.
     pub fn take(&self, wanted: &Wanted, clocks: ClockCheck) -> io::Result<Trace> {
+        // The rings are shared: this may deliver records to other workers, and others may have delivered some to this
+        // one.
         self.session.empty()?;
         let mut inboxes = lock(&self.session.inboxes);
         let Some(inbox) = inboxes.get_mut(self.nth) else {

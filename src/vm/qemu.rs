@@ -286,6 +286,7 @@ impl Emulator {
         let (line, far_end) = std::io::pipe()?;
         let mut command = self.command(accelerator);
         command
+            // Two serial ports: the console, and a line that carries nothing but the protocol with the guest.
             .args(["-m", &guest.memory_mib.to_string()])
             .args(["-smp", &guest.cpus.to_string()])
             .args(["-chardev", "file,id=console,path=/proc/self/fd/1"])
