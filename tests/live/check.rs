@@ -9,7 +9,7 @@ use quick_junit::Report;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::documented::{self, BOTH, DOCUMENTED, TRIALS, assert_are, assert_as_documented};
+use crate::documented::{BOTH, assert_are, assert_as_documented, ids, of_a_run, plain, stems};
 use crate::program;
 use crate::run::{PROGRAM, Run, User, rstproof, unshare};
 use crate::saved::{assert_same, contents, names, report, save, saving, stem};
@@ -129,7 +129,7 @@ fn tells_people_what_the_live_run_told_them() {
         let again = check(&[], &[dir.path().join("report.json")]).quietly(0);
         assert_eq!(lines(&again.out), lines(&live.out));
         // A line for each, an empty one and the summary; long words take a second line.
-        assert!(lines(&again.out).len() >= 2 * DOCUMENTED.len() + 2);
+        assert!(lines(&again.out).len() >= stems(&of_a_run()).len() + 2);
     }
     assert_eq!(check(&["-q"], &[dir.path()]).quietly(0).out, "");
 }
@@ -178,7 +178,8 @@ fn tells_ci_what_the_live_run_told_it() {
     let (dir, live) = saved();
     let run = check(&["--format", "junit"], &[dir.path()]).quietly(0);
     let junit = Report::deserialize_from_str(&run.out).unwrap();
-    assert_eq!((junit.tests, junit.failures, junit.errors), (TRIALS, 0, 0));
+    let trials = stems(&of_a_run()).len();
+    assert_eq!((junit.tests, junit.failures, junit.errors), (trials, 0, 0));
     let cases = junit.test_suites.iter().flat_map(|suite| &suite.test_cases);
     let mut names: Vec<_> = cases.map(|case| case.name.to_string()).collect();
     let mut expected: Vec<_> = live.iter().map(stem).collect();
@@ -189,7 +190,7 @@ fn tells_ci_what_the_live_run_told_it() {
     remove(&files(dir.path(), "pcapng")[..1]);
     let run = check(&["--format", "junit"], &[dir.path()]).quietly(3);
     let junit = Report::deserialize_from_str(&run.out).unwrap();
-    assert_eq!((junit.tests, junit.failures, junit.errors), (TRIALS, 0, 1));
+    assert_eq!((junit.tests, junit.failures, junit.errors), (trials, 0, 1));
 }
 
 #[test]
@@ -292,13 +293,13 @@ fn does_not_know_more_than_the_live_run_did() {
 #[test]
 fn judges_classic_pcap_too() {
     let dir = tempfile::tempdir().unwrap();
-    let arguments = [&["--pcap"][..], &documented::names()].concat();
+    let arguments = [&["--pcap"][..], &ids(&plain())].concat();
     let run = Run::of(&mut saving(dir.path(), &arguments));
     assert_eq!(run.code, Some(0));
     assert_eq!(run.err.lines().count(), 1, "{}", run.err);
     assert!(run.err.contains("comments"), "{}", run.err);
     let live = run.trials();
-    assert_are(&DOCUMENTED, &live, &BOTH);
+    assert_are(&plain(), &live, &BOTH);
     assert_eq!(files(dir.path(), "pcapng"), [] as [PathBuf; 0]);
     let captures = files(dir.path(), "pcap");
     assert_eq!(captures.len(), live.len());

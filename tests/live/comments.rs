@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::documented::{DOCUMENTED, names};
+use crate::documented::{ids, plain};
 use crate::saved::{save, stem};
 use crate::wireshark::{count_frames, fields_of, wireshark};
 
@@ -58,7 +58,7 @@ fn index(number: &Value) -> usize {
 fn the_last_one_on_a_reset_says_which_call_it_explains_and_how_much_later() {
     let dir = tempfile::tempdir().unwrap();
     let mut seen = 0;
-    let trials = save(dir.path(), &names());
+    let trials = save(dir.path(), &ids(&plain()));
     let file = |trial: &Value| dir.path().join(trial["capture_file"].as_str().unwrap());
     let files: Vec<_> = trials.iter().map(file).collect();
     for ((trial, file), comments) in trials.iter().zip(&files).zip(by_frame(&files)) {
@@ -72,7 +72,7 @@ fn the_last_one_on_a_reset_says_which_call_it_explains_and_how_much_later() {
         }
     }
     // All in which somebody resets, over two families.
-    let resets = DOCUMENTED.iter().filter(|it| it.reset.is_some()).count();
+    let resets: usize = plain().iter().map(|story| story.resets().len()).sum();
     assert_eq!(seen, 2 * resets);
 }
 
@@ -127,7 +127,7 @@ fn a_capture_says_where_and_with_what_it_was_made() {
         uname.machine(),
     ];
     let kernel = of_uname.map(|word| word.to_str().unwrap()).join(" ");
-    for trial in save(dir.path(), &names()) {
+    for trial in save(dir.path(), &ids(&plain())) {
         let file = dir.path().join(trial["capture_file"].as_str().unwrap());
         let document = dir.path().join(format!("{}.json", stem(&trial)));
         let document: Value = serde_json::from_slice(&fs::read(document).unwrap()).unwrap();

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::documented::{self, BOTH, DOCUMENTED, Documented, assert_are};
+use crate::documented::{BOTH, assert_are, ids, plain, stems};
 use crate::run::{Run, Running, rstproof, trials};
 use crate::saved::{assert_names, assert_same, contents, report, save, saving, stem};
 use crate::wireshark::{RST, Segment, assert_agree, by_tshark, by_us, fields_of, wireshark};
@@ -19,15 +19,14 @@ fn path(dir: &TempDir) -> &str {
 #[test]
 fn is_named_after_its_trials_and_agrees_with_tshark() {
     let dir = tempfile::tempdir().unwrap();
-    let arguments = [&["run", "-w", path(&dir)][..], &documented::names()].concat();
+    let arguments = [&["run", "-w", path(&dir)][..], &ids(&plain())].concat();
     Run::of(&mut rstproof(&arguments)).quietly(0);
     let report = report(dir.path());
-    assert_are(&DOCUMENTED, &report, &BOTH);
+    assert_are(&plain(), &report, &BOTH);
 
     let mut expected = BTreeSet::from(["report.json".to_owned()]);
-    for Documented { scenario, .. } in &DOCUMENTED {
-        let files = |kind| BOTH.map(|family| format!("{scenario}.{family}.{kind}"));
-        expected.extend(["pcapng", "json"].into_iter().flat_map(files));
+    for stem in stems(&plain()) {
+        expected.extend(["pcapng", "json"].map(|kind| format!("{stem}.{kind}")));
     }
     assert_names(dir.path(), &expected);
 

@@ -15,7 +15,6 @@ mod evidence;
 mod files;
 mod filter;
 mod junit;
-mod laboratory;
 mod links;
 mod obstacle;
 mod process;
@@ -25,14 +24,15 @@ mod run;
 mod saved;
 #[path = "../support/schema.rs"]
 mod schema;
+#[path = "../../core/tests/stories/mod.rs"]
+mod stories;
 mod whole;
 mod wireshark;
 
 use std::fs;
 use std::process::Stdio;
 
-use crate::documented::{BOTH, SLOW, assert_are, assert_as_documented};
-use crate::laboratory::{SLOW_EXPERIMENTS, assert_were};
+use crate::documented::{BOTH, assert_are, assert_as_documented, ids, slow, slow_in_the_lab};
 use crate::run::{ENDLESS, Run, Running, TRIAL, User, rstproof};
 
 #[test]
@@ -50,18 +50,18 @@ fn every_scenario_goes_as_documented_for_an_ordinary_user() {
 
 #[test]
 fn every_slow_scenario_goes_as_documented() {
-    let slow = SLOW.each_ref().map(|documented| documented.scenario);
-    let arguments = [&["run", "--format", "json", "--jobs", "8"], &slow[..]].concat();
+    let slow = slow();
+    let arguments = [&["run", "--format", "json", "--jobs", "8"], &ids(&slow)[..]].concat();
     let run = Run::of(&mut rstproof(&arguments)).quietly(0);
-    assert_are(&SLOW, &run.trials(), &BOTH);
+    assert_are(&slow, &run.trials(), &BOTH);
 }
 
 #[test]
 fn every_experiment_that_has_to_wait_goes_as_measured() {
-    let slow: Vec<&str> = SLOW_EXPERIMENTS.iter().map(|it| it.scenario).collect();
-    let arguments = [&["run", "--format", "json"], &slow[..]].concat();
+    let slow = slow_in_the_lab();
+    let arguments = [&["run", "--format", "json"], &ids(&slow)[..]].concat();
     let run = Run::of(&mut rstproof(&arguments)).quietly(0);
-    assert_were(SLOW_EXPERIMENTS, &run.trials().iter().collect::<Vec<_>>());
+    assert_are(&slow, &run.trials(), &BOTH);
 }
 
 /// These do not depend on how long anything takes.

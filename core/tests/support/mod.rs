@@ -1,25 +1,14 @@
 //! Language in which tests write evidence: packetdrill's segments, strace's calls.
 //!
-//! ```text
-//! client write(2) = 2                  a call and its result; `= ?` if it did not return
-//!   > P. 1:3(2) ack 1 win 512 ts       a segment from the client, captured while that call ran
-//!   < . 1:1(0) ack 3 win 512 ts        a segment from the server
-//!   < icmp 3/3 about >                 an ICMP error quoting the client's SYN
-//!   < icmp 3/3,1/4 about > 1           with this type and code over IPv4 and IPv6, quoting sequence number 1
-//! ```
-//!
-//! `connected` expands to the handshake and both ends' calls, `handshake` to the same without `accept`. A `blocked`
-//! call returns at the line `end client` or `end server`, which ends the blocked call of that end.
-//!
-//! `a:b(len)` and `ack` are relative to the initial sequence number of the side that counts them; `=0:0(0)` is the
-//! number on the wire. `ts` is the timestamps option, `sack a:b` a block, `win` the window field. Every line is one
-//! microsecond after the line before, a call returns after its last segment, and frames are numbered from 1.
+//! It is that of the [`stories`], which are the good evidence of each scenario. Every line is one microsecond after the
+//! line before, a call returns after its last segment, and frames are numbered from 1.
 
 #![allow(dead_code)] // each test file uses a part
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach functions that tests share
 
-mod catalogue;
 pub(crate) mod changes;
+#[path = "../stories/mod.rs"]
+pub(crate) mod stories;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -31,6 +20,8 @@ use rstproof_core::scenario::{self, Family, Scenario, Target};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Call, Errno, Events, Op, Outcome, Role};
 use rstproof_core::verdict::{Finding, InconclusiveReason, Judgement, Verdict, judge};
+
+use stories::lines;
 
 pub(crate) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
@@ -72,49 +63,24 @@ pub(crate) struct Story {
     lines: Vec<String>,
 }
 
-/// Returns the scenarios that have a trial in the catalogue.
+/// Returns the scenarios whose story is whole.
 pub(crate) fn told() -> Vec<&'static Scenario> {
-    let ids = catalogue::STORIES.iter().map(|(id, _)| *id);
-    ids.map(|id| scenario::find(id).unwrap_or_else(|| panic!("there is no {id}")))
+    let whole = stories::all().filter(|story| story.is_whole());
+    whole
+        .map(|story| scenario::find(story.id).unwrap_or_else(|| panic!("there is no {}", story.id)))
         .collect()
 }
 
 /// Returns the trial of this scenario that must be confirmed.
 pub(crate) fn story(id: &str) -> Story {
-    let (_, text) = catalogue::STORIES
-        .iter()
-        .find(|(name, _)| *name == id)
-        .unwrap_or_else(|| panic!("{id}: no good evidence is written down"));
+    let written = stories::all()
+        .find(|story| story.id == id && story.is_whole())
+        .unwrap_or_else(|| panic!("{id}: no whole story is written down"));
     Story {
         scenario: scenario::find(id).unwrap(),
-        lines: lines(text),
+        lines: written.evidence(),
     }
 }
-
-/// Splits a text into lines with single spaces, without empty lines, and expands `connected` and `handshake`.
-fn lines(text: &str) -> Vec<String> {
-    text.lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-        .filter(|line| !line.is_empty())
-        .flat_map(|line| match &*line {
-            "handshake" => HANDSHAKE.map(str::to_owned).to_vec(),
-            "connected" => [&HANDSHAKE[..], &["server accept() = 0"]]
-                .concat()
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
-            _ => vec![line],
-        })
-        .collect()
-}
-
-/// Handshake of RFC 9293, figure 6, with the windows of Linux on loopback.
-const HANDSHAKE: [&str; 4] = [
-    "client connect() = 0",
-    "> S 0:0(0) win 65495 ts",
-    "< S. 0:0(0) ack 1 win 65483 ts",
-    "> . 1:1(0) ack 1 win 512 ts",
-];
 
 impl Story {
     /// Replaces a line, which must occur once. Both `old` and `new` may be several lines; `new` may be none.
