@@ -60,7 +60,11 @@ enum Command {
     /// Boot other kernels in QEMU, run scenarios there, and compare (no root)
     Kernels(KernelsArgs),
     /// List the scenarios
-    List,
+    List {
+        /// Output format
+        #[arg(long, value_enum, default_value_t = ListFormat::Human)]
+        format: ListFormat,
+    },
     /// Explain a scenario: what happens, why, and how to fix it
     Explain {
         /// Id of the scenario, as `rstproof list` shows it
@@ -217,6 +221,12 @@ struct KernelsArgs {
 const KERNELS_EXIT_CODES: &str = "Exit codes: 0 all confirmed, and identical behaviour; 1 at least one refuted, or behaviour differs; \
                                   2 usage error, or a kernel gave no result; 3 at least one inconclusive; 130, 143 \
                                   ended by SIGINT, SIGTERM.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ListFormat {
+    Human,
+    Markdown,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum CompareFormat {
@@ -380,7 +390,7 @@ fn carry_out(command: &Command) -> Result<ExitCode, Error> {
         Command::Analyze(args) => analyze::analyze(args),
         Command::Compare(args) => compare::compare(args),
         Command::Kernels(args) => kernels::kernels(args),
-        Command::List => list::list(),
+        Command::List { format } => list::list(*format),
         Command::Explain { scenario } => explain::explain(scenario),
         Command::HoldSocket { parent } => child::hold(*parent).map(|()| ExitCode::Success),
         Command::Doctor(args) => doctor::doctor(args),

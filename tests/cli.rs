@@ -100,9 +100,58 @@ mod help {
 mod catalogue {
     use super::*;
 
+    /// A heading for each topic; below it the ids, and beside each its title in a column of its own.
     #[test]
     fn list_shows_it_by_topic() {
-        insta::assert_snapshot!(says(&["list"]));
+        let list = says(&["list"]);
+        let sections: Vec<&str> = list.split("\n\n").collect();
+        let topics: Vec<_> = ALL.chunk_by(|one, next| one.topic == next.topic).collect();
+        assert_eq!(sections.len(), topics.len());
+        for (section, scenarios) in sections.into_iter().zip(topics) {
+            let (heading, rows) = section.split_once('\n').unwrap();
+            assert_eq!(heading, scenarios[0].topic.heading());
+            assert_eq!(rows_of(rows), scenarios.iter().map(row).collect::<Vec<_>>());
+        }
+    }
+
+    /// Takes the columns apart, and puts titles of several lines together again.
+    fn rows_of(text: &str) -> Vec<(String, String)> {
+        let mut rows: Vec<(String, String)> = Vec::new();
+        for line in text.lines() {
+            let line = line.strip_prefix("  ").unwrap();
+            assert!(!line.ends_with(' '), "{line}");
+            // A long id has a line of its own.
+            let (id, title) = match line.split_once("  ") {
+                Some(_) => line.split_at(29),
+                None => (line, ""),
+            };
+            if !id.trim().is_empty() {
+                rows.push((id.trim_end().to_owned(), title.to_owned()));
+                continue;
+            }
+            assert!(!title.starts_with(' '), "{line}");
+            let (_, whole) = rows.last_mut().unwrap();
+            let gap = if whole.is_empty() { "" } else { " " };
+            *whole = format!("{whole}{gap}{title}");
+        }
+        rows
+    }
+
+    fn row(scenario: &&Scenario) -> (String, String) {
+        let remarks = [
+            (scenario.multipath, "needs Multipath TCP"),
+            (scenario.slow, "slow: only with --all or by name"),
+        ];
+        let remarks: Vec<&str> = remarks
+            .iter()
+            .filter(|(is, _)| *is)
+            .map(|it| it.1)
+            .collect();
+        let title = match &remarks[..] {
+            [] => scenario.title.to_owned(),
+            remarks => format!("{} ({})", scenario.title, remarks.join("; ")),
+        };
+        (scenario.id.to_owned(), title)
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! `rstproof list`: prints the catalogue of scenarios, by topic.
 
+mod markdown;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use super::ListFormat;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::report::human::{LABEL, wrap};
@@ -11,7 +14,18 @@ use rstproof_core::scenario::{ALL, Scenario};
 /// Width of the id column, including indent and gap, in columns.
 const ID: usize = 31;
 
-pub(super) fn list() -> Result<ExitCode, Error> {
+pub(super) fn list(format: ListFormat) -> Result<ExitCode, Error> {
+    let text = match format {
+        ListFormat::Human => human(),
+        ListFormat::Markdown => markdown::text(),
+    };
+    anstream::stdout()
+        .write_all(text.as_bytes())
+        .map_err(Error::output)?;
+    Ok(ExitCode::Success)
+}
+
+fn human() -> String {
     let mut text = String::new();
     let mut topic = None;
     for scenario in ALL {
@@ -35,10 +49,7 @@ pub(super) fn list() -> Result<ExitCode, Error> {
             id = "";
         }
     }
-    anstream::stdout()
-        .write_all(text.as_bytes())
-        .map_err(Error::output)?;
-    Ok(ExitCode::Success)
+    text
 }
 
 /// Returns the remarks on a scenario: facilities that not every host has, and slowness. `None` if there are none.
