@@ -10,6 +10,8 @@ mod host;
 mod hostile;
 mod kernel;
 mod pcapng;
+#[path = "../../core/tests/stories/mod.rs"]
+mod stories;
 mod tampered;
 #[path = "../support/tshark.rs"]
 mod tshark;
@@ -41,7 +43,12 @@ fn is_there_for_every_scenario_and_family_and_for_nothing_else() {
     let found: BTreeSet<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(found, expected);
+    let missing: Vec<_> = expected.difference(&found).collect();
+    let surplus: Vec<_> = found.difference(&expected).collect();
+    assert!(
+        missing.is_empty() && surplus.is_empty(),
+        "missing (scripts/record-captures.sh SCENARIO records them): {missing:?}; surplus: {surplus:?}"
+    );
 }
 
 /// How many trials there are.
@@ -97,54 +104,21 @@ fn is_confirmed_by_the_program_too_whatever_part_of_it_is_named() {
     assert_eq!(check(&[&two[0], &two[1]]), trials(), "each is counted once");
 }
 
-/// Where the README says that the RST is.
-enum Told {
-    Nowhere,
-    Frames(Vec<Option<u64>>),
-    /// How many segments come before it depends on buffers and timers.
-    Varies,
-}
-
-/// `| scenario | RST | … |` in the README, where RST is a frame or several, `none` or `varies`.
-fn frames_in_readme() -> Vec<(String, Told)> {
-    let text = fs::read_to_string(Path::new(CAPTURES).join("README.md")).unwrap();
-    let rows = text.lines().filter(|line| line.starts_with("| `"));
-    rows.map(|row| {
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let frame = match cells[1] {
-            "none" => Told::Nowhere,
-            "varies" => Told::Varies,
-            frames => Told::Frames(
-                frames
-                    .split(", ")
-                    .map(|frame| Some(frame.parse().unwrap()))
-                    .collect(),
-            ),
-        };
-        (cells[0].trim_matches('`').to_owned(), frame)
-    })
-    .collect()
-}
-
+/// How many segments come before an RST may depend on buffers and timers.
 #[test]
-fn has_its_resets_where_the_readme_says() {
-    let told = frames_in_readme();
-    assert_eq!(
-        told.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(),
-        ALL.iter().map(|scenario| scenario.id).collect::<Vec<_>>()
-    );
-    for (scenario, frame) in told {
-        for golden in everything()
-            .iter()
-            .filter(|golden| golden.scenario() == scenario)
-        {
-            let resets = golden.trial()["resets"].as_array().unwrap().clone();
-            let frames: Vec<Option<u64>> =
-                resets.iter().map(|reset| reset["frame"].as_u64()).collect();
-            match &frame {
-                Told::Nowhere => assert_eq!(frames, [], "{scenario}"),
-                Told::Frames(told) => assert_eq!(frames, *told, "{scenario}"),
-                Told::Varies => assert!(!frames.is_empty(), "{scenario}"),
+fn has_its_resets_where_their_stories_say() {
+    for story in stories::all() {
+        let of_story = everything().iter().filter(|it| it.scenario() == story.id);
+        for golden in of_story {
+            let trial = golden.trial();
+            let resets = trial["resets"].as_array().unwrap();
+            let written = story.resets();
+            assert_eq!(resets.len(), written.len(), "{}", golden.stem);
+            for (reset, written) in resets.iter().zip(written) {
+                let seen = reset["frame"].as_u64().unwrap();
+                let expected = written.frame.map_or(seen, |frame| frame as u64);
+                assert_eq!(seen, expected, "{}", golden.stem);
+                assert_eq!(reset["from"], written.from, "{}", golden.stem);
             }
         }
     }
