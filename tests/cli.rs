@@ -110,7 +110,10 @@ mod catalogue {
         for (section, scenarios) in sections.into_iter().zip(topics) {
             let (heading, rows) = section.split_once('\n').unwrap();
             assert_eq!(heading, scenarios[0].topic.heading());
-            assert_eq!(rows_of(rows), scenarios.iter().map(row).collect::<Vec<_>>());
+            assert_eq!(
+                rows_of(rows),
+                scenarios.iter().map(|it| row(it)).collect::<Vec<_>>()
+            );
         }
     }
 
@@ -137,7 +140,7 @@ mod catalogue {
         rows
     }
 
-    fn row(scenario: &&Scenario) -> (String, String) {
+    fn row(scenario: &Scenario) -> (String, String) {
         let remarks = [
             (scenario.multipath, "needs Multipath TCP"),
             (scenario.slow, "slow: only with --all or by name"),

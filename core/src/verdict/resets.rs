@@ -6,7 +6,7 @@ use crate::scenario::{ExpectedReset, Family, Fate, Scenario};
 use crate::verdict::correlation::Correlated;
 
 /// Returns, for each expected RST, the index of the captured RST that matches it: acceptable RSTs in order, and those
-/// without effect wherever they are.
+/// without effect at any position.
 pub(super) fn matches(
     scenario: &Scenario,
     wire: &Wire,
