@@ -114,3 +114,21 @@ fn every_topic_can_be_linked_to() {
         assert_eq!(page.matches(&anchor).count(), 1, "{anchor}");
     }
 }
+
+/// The schema has the causes from the program itself (`tests/schema.rs`).
+#[test]
+fn the_table_of_causes_has_every_cause() {
+    let schema = include_str!("../docs/schema/analyze.schema.json");
+    let (_, causes) = schema.split_once("\"Cause of the RST;").unwrap();
+    let (_, causes) = causes.split_once("\"enum\": [").unwrap();
+    let (causes, _) = causes.split_once(']').unwrap();
+    let causes: Vec<&str> = causes.split('"').skip(1).step_by(2).collect();
+    let page = include_str!("../docs/analyze.md");
+    let (_, table) = page.split_once("| cause | meaning |\n").unwrap();
+    let rows = table
+        .lines()
+        .map_while(|line| line.trim().strip_prefix('|'));
+    let rows = rows.filter_map(|row| row.strip_prefix(" `")?.split_once('`'));
+    let rows: Vec<&str> = rows.map(|(id, _)| id).collect();
+    assert_eq!(rows, causes, "the table of causes in docs/analyze.md");
+}
