@@ -2,10 +2,10 @@
 //!
 //! A [`Verdict`](crate::verdict::Verdict) is a function of a scenario and its evidence, and of nothing else.
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
 
 use crate::file::Malformed;
 use crate::kernel::event::{CounterDelta, Trace};
@@ -158,19 +158,25 @@ impl<'de> Deserialize<'de> for Mark {
 
 /// Defect of saved evidence: missing or contradictory content. No verdict is reached from such evidence; a live trial
 /// has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Flaw {
     /// The capture exists, but no transcript of the system calls.
+    #[error("the record of the calls is missing, and the capture alone proves nothing")]
     TranscriptMissing,
     /// The transcript exists, but no capture.
+    #[error("the capture is missing")]
     CaptureMissing,
     /// The capture exists and cannot be read, for this reason.
+    #[error("the capture cannot be read: {0}")]
     CaptureNotRead(NotRead),
     /// The capture file is not a capture, or not complete.
+    #[error("the capture is damaged: {0}")]
     CaptureMalformed(Malformed),
     /// The link type of the capture is unknown here. Holds its number.
+    #[error("the capture's link type {0} is not supported")]
     LinkType(u16),
     /// The capture states another number of received frames than it holds, or does not state it.
+    #[error("the capture has {held} frames{}", stated(*.received))]
     FramesMissing {
         /// Number of frames in the file.
         held: u64,
@@ -178,19 +184,26 @@ pub enum Flaw {
         received: Option<u64>,
     },
     /// The transcript is not the one that the capture was saved with.
+    #[error("the record of the calls does not belong to this capture")]
     TranscriptAltered,
     /// The frame of this number differs from the entry in the transcript's list of packets, or only one of the two
     /// has it.
+    #[error("frame {0} of the capture differs from the record")]
     FrameAltered(u32),
     /// The capture is not the file that was saved with the transcript, although its frames are the same.
+    #[error("the capture is not the file that was saved (its SHA-256 differs)")]
     CaptureAltered,
     /// Another recorded result of the trial, such as its verdict, does not follow from its evidence.
+    #[error("the recorded results do not follow from the evidence; one of them was changed")]
     RecordAltered,
     /// Another trial of the same document refers to the same capture.
+    #[error("another trial of the same document claims the same capture")]
     CaptureUsedTwice,
     /// The trial's own document and the run's report contradict each other.
+    #[error("the trial's own record and report.json differ")]
     CopiesDiffer,
     /// The scenario does not exist in this version.
+    #[error("unknown scenario; check it with the version that recorded it")]
     ScenarioUnknown,
 }
 
@@ -216,72 +229,24 @@ impl Flaw {
     }
 }
 
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TranscriptMissing => f.write_str(
-                "the record of the calls is missing, and the capture alone proves nothing",
-            ),
-            Self::CaptureMissing => f.write_str("the capture is missing"),
-            Self::CaptureNotRead(why) => write!(f, "the capture cannot be read: {why}"),
-            Self::CaptureMalformed(malformed) => write!(f, "the capture is damaged: {malformed}"),
-            Self::LinkType(number) => {
-                write!(f, "the capture's link type {number} is not supported")
-            }
-            Self::FramesMissing {
-                held,
-                received: Some(received),
-            } => write!(
-                f,
-                "the capture has {held} frames, but its statistics show {received} received"
-            ),
-            Self::FramesMissing {
-                held,
-                received: None,
-            } => write!(
-                f,
-                "the capture has {held} frames, but no statistics of how many were received"
-            ),
-            Self::TranscriptAltered => {
-                f.write_str("the record of the calls does not belong to this capture")
-            }
-            Self::FrameAltered(frame) => {
-                write!(f, "frame {frame} of the capture differs from the record")
-            }
-            Self::CaptureAltered => {
-                f.write_str("the capture is not the file that was saved (its SHA-256 differs)")
-            }
-            Self::RecordAltered => f.write_str(
-                "the recorded results do not follow from the evidence; one of them was changed",
-            ),
-            Self::CaptureUsedTwice => {
-                f.write_str("another trial of the same document claims the same capture")
-            }
-            Self::CopiesDiffer => f.write_str("the trial's own record and report.json differ"),
-            Self::ScenarioUnknown => {
-                f.write_str("unknown scenario; check it with the version that recorded it")
-            }
-        }
-    }
+/// Returns the text for the number of frames that a capture states; `None` if it states none.
+fn stated(received: Option<u64>) -> String {
+    received.map_or_else(
+        || ", but no statistics of how many were received".to_owned(),
+        |received| format!(", but its statistics show {received} received"),
+    )
 }
 
 /// Reason why a file is not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NotRead {
     /// The kernel returned an error.
+    #[error("{0}")]
     Refused(Errno),
     /// The file is a directory, a pipe or a device.
+    #[error("it is not a regular file")]
     NotRegular,
     /// The file is longer than this maximum in bytes, which no file written by this tool exceeds.
+    #[error("it is longer than the maximum of {0} bytes")]
     TooLong(u64),
-}
-
-impl fmt::Display for NotRead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(errno) => errno.fmt(f),
-            Self::NotRegular => f.write_str("it is not a regular file"),
-            Self::TooLong(most) => write!(f, "it is longer than the maximum of {most} bytes"),
-        }
-    }
 }

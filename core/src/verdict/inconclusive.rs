@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use thiserror::Error;
+
 use crate::evidence::Flaw;
 use crate::kernel::host::HostState;
 use crate::scenario::Timing;
@@ -22,55 +24,81 @@ pub(super) const ABORTED_FOR_MEMORY: &str = "TCPAbortOnMemory";
 /// Id of the gap of a trial whose script the tool could not run to the end.
 pub const NOT_PLAYED: &str = "not-played";
 
-/// Reason why no verdict is possible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Reason why no verdict is possible. Its text is one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InconclusiveReason {
     /// Flaw of the saved files that hold the evidence.
+    #[error("{0}")]
     Flawed(Flaw),
     /// Number of frames that the kernel dropped because the capture buffer was full.
+    #[error("the capture lost {0} frame{plural}, so no verdict is possible", plural = if *.0 == 1 { "" } else { "s" })]
     FramesDropped(u64),
     /// Missing datagram that marks the end of the capture.
+    #[error("the datagram sent after the last call was not captured")]
     FenceMissing,
     /// Missing datagram that marks the end of the capture, on a host whose date is beyond the range of capture time
     /// stamps.
+    #[error(
+        "the host's clock is beyond the year 2106, and the kernel stamps captured packets with 32 bits of seconds; set the clock"
+    )]
     DateBeyondCapture,
     /// Capture filter of the user that hid part of the connection.
+    #[error("the capture filter hid frames of the connection")]
     FilterHides,
     /// Step of the clock during the trial, in nanoseconds.
+    #[error("the clock was stepped by {0} ns during the trial")]
     ClockStepped(i64),
     /// Missing first segment of the connection, its SYN.
+    #[error("the connection's SYN was not captured")]
     SynMissing,
     /// Missing segment that a captured frame acknowledges.
+    #[error("frame {frame} acknowledges a segment that was not captured")]
     SegmentMissing {
         /// Number of the frame that acknowledges the missing segment.
         frame: u32,
     },
     /// Order on the wire that the scenario depends on and that did not come about: the other order was captured.
+    #[error("{}", timing_missed(*.0))]
     TimingMissed(Timing),
     /// Order on the wire that the scenario depends on and that the capture does not show.
+    #[error("no captured segment of the client acknowledges the server's FIN")]
     FinNotAcknowledged,
     /// Call whose recorded times are impossible.
+    #[error("call {call} has a time that contradicts the calls and packets around it")]
     TimesDisordered {
         /// Index of the call in the transcript.
         call: usize,
     },
     /// Loss of kernel trace events because the trace buffer was full.
+    #[error("the kernel trace lost events, so missing events prove nothing")]
     TraceOverrun,
     /// Step that came too late or took too long, which may explain the differences from the scenario.
+    #[error("{0}")]
     WindowMissed(Missed),
     /// FIN of a `close` that was acknowledged before the call returned.
+    #[error(
+        "call {call}: its FIN was acknowledged before close() returned; Linux then keeps the whole socket, which replies \
+         differently"
+    )]
     MetInClose {
         /// Index of the call in the transcript.
         call: usize,
     },
     /// Time for which this process did not run during the trial, in milliseconds, which may explain the differences
     /// from the scenario.
+    #[error(
+        "this process did not run for {0} ms: it was stopped, or the machine was paused or overloaded; TCP timers may have \
+         run in the meantime"
+    )]
     HeldUp(u64),
     /// Name of a counter that shows that the host had no room for some segment or socket of the trial.
+    #[error("{}", out_of_room(.0))]
     OutOfRoom(&'static str),
     /// Lack of socket memory or full queues on the host, which may explain the differences from the scenario.
+    #[error("{0}")]
     Host(HostState),
     /// Call that failed for lack of descriptors or memory.
+    #[error("call {call} failed with {errno}, which is not TCP behaviour: {}", .errno.fix().unwrap_or(""))]
     Exhausted {
         /// Index of the call in the transcript.
         call: usize,
@@ -78,6 +106,7 @@ pub enum InconclusiveReason {
         errno: Errno,
     },
     /// Child process of the scenario that could not be started.
+    #[error("call {call}: {}", not_started(*.errno))]
     ChildNotStarted {
         /// Index of the call in the transcript.
         call: usize,
@@ -85,11 +114,13 @@ pub enum InconclusiveReason {
         errno: Option<Errno>,
     },
     /// Child process that did not end when requested.
+    #[error("call {call}: the child process did not end in time, which is not TCP behaviour")]
     ChildNotEnded {
         /// Index of the call in the transcript.
         call: usize,
     },
     /// Call that a signal, or a stop and continue, interrupted before it had a result (`EINTR`).
+    #[error("call {call} was interrupted before it could end")]
     CallInterrupted {
         /// Index of the call in the transcript.
         call: usize,
@@ -128,102 +159,41 @@ impl InconclusiveReason {
     }
 }
 
-impl fmt::Display for InconclusiveReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flawed(flaw) => flaw.fmt(f),
-            Self::FramesDropped(count) => write!(
-                f,
-                "the capture lost {count} frame{}, so no verdict is possible",
-                if *count == 1 { "" } else { "s" }
-            ),
-            Self::FenceMissing => {
-                f.write_str("the datagram sent after the last call was not captured")
-            }
-            Self::DateBeyondCapture => f.write_str(
-                "the host's clock is beyond the year 2106, and the kernel stamps captured packets with 32 bits of seconds; set the clock",
-            ),
-            Self::FilterHides => f.write_str("the capture filter hid frames of the connection"),
-            Self::ClockStepped(ns) => {
-                write!(f, "the clock was stepped by {ns} ns during the trial")
-            }
-            Self::SynMissing => f.write_str("the connection's SYN was not captured"),
-            Self::TraceOverrun => f.write_str(
-                "the kernel trace lost events, so missing events prove nothing",
-            ),
-            Self::SegmentMissing { frame } => write!(
-                f,
-                "frame {frame} acknowledges a segment that was not captured"
-            ),
-            Self::FinNotAcknowledged => {
-                f.write_str("no captured segment of the client acknowledges the server's FIN")
-            }
-            Self::TimesDisordered { call } => write!(
-                f,
-                "call {call} has a time that contradicts the calls and packets around it"
-            ),
-            Self::WindowMissed(missed) => missed.fmt(f),
-            Self::MetInClose { call } => write!(
-                f,
-                "call {call}: its FIN was acknowledged before close() returned; Linux then keeps the whole socket, which replies \
-                 differently"
-            ),
-            Self::HeldUp(ms) => write!(
-                f,
-                "this process did not run for {ms} ms: it was stopped, or the machine was paused or overloaded; TCP timers may have \
-                 run in the meantime"
-            ),
-            Self::OutOfRoom(TIME_WAIT_OVERFLOW) => f.write_str(
-                "the kernel had no room in TIME-WAIT for a closed connection (TCPTimeWaitOverflow); allow more with \
-                 `sudo sysctl net.ipv4.tcp_max_tw_buckets=262144`",
-            ),
-            Self::OutOfRoom(ABORTED_FOR_MEMORY) => f.write_str(
-                "the kernel aborted a socket because this host had too many orphaned sockets (net.ipv4.tcp_max_orphans) or too little \
-                 memory for TCP (net.ipv4.tcp_mem): TCPAbortOnMemory increased",
-            ),
-            Self::OutOfRoom(counter) => write!(
-                f,
-                "this host ran out of room for the trial's segments or sockets: kernel counter {counter} increased; run it again \
-                 with fewer --jobs, or when the host has more memory"
-            ),
-            Self::Host(state) => state.fmt(f),
-            Self::Exhausted { call, errno } => write!(
-                f,
-                "call {call} failed with {errno}, which is not TCP behaviour: {}",
-                errno.fix().unwrap_or("")
-            ),
-            Self::ChildNotStarted { call, errno: None } => {
-                write!(f, "call {call}: the child process ended before it was ready")
-            }
-            Self::ChildNotStarted {
-                call,
-                errno: Some(errno),
-            } => {
-                write!(f, "call {call}: the child process could not be started: {errno}")?;
-                match errno.fix_of_start() {
-                    Some(fix) => write!(f, "; {fix}"),
-                    None => Ok(()),
-                }
-            }
-            Self::ChildNotEnded { call } => {
-                write!(f, "call {call}: the child process did not end in time, which is not TCP behaviour")
-            }
-            Self::CallInterrupted { call } => {
-                write!(f, "call {call} was interrupted before it could end")
-            }
-            Self::TimingMissed(Timing::DataAfterAckOfFin) => {
-                f.write_str("the FIN was not acknowledged before the client wrote")
-            }
-            Self::TimingMissed(Timing::DataBeforeAckOfFin) => {
-                f.write_str("the FIN was acknowledged before the client wrote")
-            }
-            Self::TimingMissed(Timing::AnsweredWhileSent) => {
-                f.write_str("the SYN was answered only after connect() had begun to wait: this host delayed it")
-            }
-            Self::TimingMissed(Timing::AnsweredWhileAwaited) => {
-                f.write_str("the SYN was answered while connect() was still sending it")
-            }
+/// Returns the text for a trial for which the host had no room, as this counter shows.
+fn out_of_room(counter: &str) -> String {
+    match counter {
+        TIME_WAIT_OVERFLOW => "the kernel had no room in TIME-WAIT for a closed connection (TCPTimeWaitOverflow); allow more with \
+             `sudo sysctl net.ipv4.tcp_max_tw_buckets=262144`"
+            .to_owned(),
+        ABORTED_FOR_MEMORY => "the kernel aborted a socket because this host had too many orphaned sockets \
+             (net.ipv4.tcp_max_orphans) or too little memory for TCP (net.ipv4.tcp_mem): TCPAbortOnMemory increased"
+            .to_owned(),
+        counter => format!(
+            "this host ran out of room for the trial's segments or sockets: kernel counter {counter} increased; run it again \
+             with fewer --jobs, or when the host has more memory"
+        ),
+    }
+}
+
+/// Returns the text for a child process that could not be started, from the colon on.
+fn not_started(errno: Option<Errno>) -> String {
+    let Some(errno) = errno else {
+        return "the child process ended before it was ready".to_owned();
+    };
+    let fix = errno.fix_of_start().map(|fix| format!("; {fix}"));
+    let fix = fix.unwrap_or_default();
+    format!("the child process could not be started: {errno}{fix}")
+}
+
+/// Returns the text for a missed order of segments.
+fn timing_missed(timing: Timing) -> &'static str {
+    match timing {
+        Timing::DataAfterAckOfFin => "the FIN was not acknowledged before the client wrote",
+        Timing::DataBeforeAckOfFin => "the FIN was acknowledged before the client wrote",
+        Timing::AnsweredWhileSent => {
+            "the SYN was answered only after connect() had begun to wait: this host delayed it"
         }
+        Timing::AnsweredWhileAwaited => "the SYN was answered while connect() was still sending it",
     }
 }
 
