@@ -653,7 +653,7 @@ trials() {
     local from=("$1/out") saved
     for saved in "$1"/saved/report.json "$1"/saved/*/report.json; do [[ ! -f $saved ]] || from=("$saved"); done
     sed -n 's/,$//; /^{"scenario"/p' "${from[@]}" |
-        jq -r '[.scenario, .family, .verdict // "skipped", ([.skipped, .inconclusive_reason, .findings | .. | strings] | join("; "))] | @tsv' 2>/dev/null
+        jq -r '[.scenario, .family, .verdict // "skipped", ([.skipped, (.inconclusive_reason, .findings[] | .id?, .message?) | strings] | join("; "))] | @tsv' 2>/dev/null
 }
 
 # reference WHAT: file with the trials of these arguments on this host as it is.

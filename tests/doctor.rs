@@ -228,10 +228,7 @@ fn the_only_escape_sequences_are_our_own() {
 #[test]
 fn json() {
     let mut examination = good();
-    let remark = Remark {
-        id: "no-reset",
-        message: "no RST".to_owned(),
-    };
+    let remark = Remark::new("no-reset", "no RST".to_owned());
     examination.self_test.trials[1].findings.push(remark);
     insta::assert_snapshot!(serde_json::to_string_pretty(&examination).unwrap());
 }

@@ -10,6 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rstproof_core::report::Remark;
+use rstproof_core::transcript::{Errno, Op, Outcome, Role};
+use rstproof_core::verdict::{Finding, KernelMismatch};
 use serde_json::{Value, json};
 
 use crate::schema::{assert_fits, check};
@@ -76,6 +79,28 @@ fn what_check_writes_fits_its_schema() {
     assert!(document["trials"].as_array().unwrap().len() > 300);
     assert_fits("report", &document);
     assert!(check("evidence", &document).is_err());
+}
+
+/// Findings are rare in captures: every trial there is confirmed.
+#[test]
+fn findings_fit_the_schema_of_a_report() {
+    let mut report = document(&["check", "captures/close-unread-data.ipv4.json"]);
+    for finding in [
+        Finding::ResetTooLate { frame: 6, call: 5 },
+        Finding::UnexpectedOutcome {
+            call: 5,
+            op: Op::Read(1),
+            expected: None,
+            seen: Outcome::SocketError(Some(Errno::EPIPE)),
+        },
+        Finding::Kernel(KernelMismatch::OtherReceived { role: Role::Client }),
+    ] {
+        let remark = Remark::from(&finding);
+        report["trials"][0]["findings"] = json!([remark]);
+        assert_fits("report", &report);
+        report["trials"][0]["findings"][0]["details"] = json!({});
+        assert!(check("report", &report).is_err());
+    }
 }
 
 #[test]

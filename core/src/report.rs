@@ -22,8 +22,9 @@ use crate::packet::{IcmpError, Packet, Segment, Tap};
 use crate::report::kernel::EventReport;
 use crate::scenario::{Family, Scenario, Sender};
 use crate::time::Timestamp;
-use crate::transcript::{Call, Errno, Events, Outcome, Role};
-use crate::verdict::{Attribution, Judgement, ResetOrigin, Verdict};
+pub use crate::transcript::ResultReport;
+use crate::transcript::{Call, Role};
+use crate::verdict::{Attribution, Finding, InconclusiveReason, Judgement, ResetOrigin, Verdict};
 
 /// Version of the machine output.
 pub const SCHEMA: u32 = 2;
@@ -171,6 +172,36 @@ pub struct Remark {
     pub id: &'static str,
     /// Message for people, in one line.
     pub message: String,
+    /// Fields of a finding, as its id defines them; `None` for the reason of an inconclusive verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Finding>,
+}
+
+impl Remark {
+    /// Creates a remark without details.
+    #[must_use]
+    pub fn new(id: &'static str, message: String) -> Self {
+        Self {
+            id,
+            message,
+            details: None,
+        }
+    }
+}
+
+impl From<&Finding> for Remark {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            details: Some(finding.clone()),
+            ..Self::new(finding.id(), finding.to_string())
+        }
+    }
+}
+
+impl From<InconclusiveReason> for Remark {
+    fn from(reason: InconclusiveReason) -> Self {
+        Self::new(reason.id(), reason.to_string())
+    }
 }
 
 /// One system call. Times are nanoseconds since the trial began.
@@ -241,72 +272,6 @@ impl StepReport {
             ended: at(self.ended_ns),
             shown: self.captured_ns.map(at),
             gave_up: self.timed_out,
-        }
-    }
-}
-
-/// Result of a call.
-#[derive(Clone, Copy, Debug, Serialize)]
-// The field names identify the variant, so the JSON needs no tag.
-#[serde(untagged)]
-#[allow(missing_docs)] // the fields are named after what they hold
-pub enum ResultReport {
-    Ok {
-        ok: i64,
-    },
-    Failed {
-        errno: Errno,
-    },
-    /// `getsockopt(SO_ERROR)` returned 0 and this error; `None` if no error was on the socket.
-    SocketError {
-        ok: i64,
-        so_error: Option<Errno>,
-    },
-    /// `poll` returned 1 with these events, or 0 if there were none.
-    Polled {
-        ok: i64,
-        revents: Events,
-    },
-    Unfinished {
-        unfinished: bool,
-    },
-}
-
-impl From<Outcome> for ResultReport {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Returned(ok) => Self::Ok { ok },
-            Outcome::Failed(errno) => Self::Failed { errno },
-            Outcome::SocketError(so_error) => Self::SocketError { ok: 0, so_error },
-            Outcome::Polled(revents) => Self::Polled {
-                ok: (revents != Events::default()).into(),
-                revents,
-            },
-            Outcome::Unfinished => Self::Unfinished { unfinished: true },
-        }
-    }
-}
-
-impl ResultReport {
-    /// Returns the error that the call reported: as its own failure, or as the value of `SO_ERROR`.
-    #[must_use]
-    pub fn errno(self) -> Option<Errno> {
-        match self {
-            Self::Failed { errno } => Some(errno),
-            Self::SocketError { so_error, .. } => so_error,
-            Self::Ok { .. } | Self::Polled { .. } | Self::Unfinished { .. } => None,
-        }
-    }
-}
-
-impl std::fmt::Display for ResultReport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self, self.errno()) {
-            (_, Some(errno)) => write!(f, "{errno}"),
-            (Self::Ok { ok }, None) => write!(f, "{ok}"),
-            (Self::Polled { revents, .. }, None) => write!(f, "{revents}"),
-            (Self::Unfinished { .. }, None) => f.write_str("(did not return)"),
-            (Self::Failed { .. } | Self::SocketError { .. }, None) => f.write_str("0"),
         }
     }
 }
@@ -423,18 +388,8 @@ impl TrialReport {
         let began = evidence.began;
         Self {
             verdict: Some(judgement.verdict),
-            inconclusive_reason: judgement.gap.map(|gap| Remark {
-                id: gap.id(),
-                message: gap.to_string(),
-            }),
-            findings: judgement
-                .findings
-                .iter()
-                .map(|finding| Remark {
-                    id: finding.id(),
-                    message: finding.to_string(),
-                })
-                .collect(),
+            inconclusive_reason: judgement.gap.map(Remark::from),
+            findings: judgement.findings.iter().map(Remark::from).collect(),
             began_realtime_ns: began.0,
             client: Some(evidence.client),
             server: Some(evidence.server),
@@ -489,7 +444,7 @@ impl TrialReport {
     ) -> Self {
         Self {
             verdict: Some(Verdict::Inconclusive),
-            inconclusive_reason: Some(Remark { id, message }),
+            inconclusive_reason: Some(Remark::new(id, message)),
             ..Self::blank(scenario, family, run)
         }
     }

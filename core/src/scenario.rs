@@ -771,9 +771,11 @@ pub struct ExpectedReset {
 }
 
 /// Treatment of an RST.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Fate {
     /// Acceptance: the receiver is required to accept the RST.
+    #[serde(rename = "accepted")]
     Believed,
     /// Silence: the receiver must ignore the RST.
     Ignored,
@@ -782,6 +784,7 @@ pub enum Fate {
     /// Loss on the path: the RST does not reach its receiver.
     Lost,
     /// Loss at the sender: the sender's kernel has sent the RST, but it never reaches the wire.
+    #[serde(rename = "never-sent")]
     NeverLeft,
 }
 

@@ -6,6 +6,7 @@
 mod analyze;
 mod compare;
 mod doctor;
+mod finding;
 mod trial;
 
 use serde_json::{Map, Value, json};

@@ -16,8 +16,9 @@ pub use self::role::{PerEnd, Role};
 pub use crate::errno::Errno;
 use crate::time::Timestamp;
 
-/// Result of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Result of a call. Serialised as a [`ResultReport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "ResultReport")]
 pub enum Outcome {
     /// The call returned this value. A new descriptor is stored as 0: its number is unrelated to the connection.
     Returned(i64),
@@ -116,6 +117,72 @@ impl fmt::Display for Outcome {
             Self::SocketError(None) => f.write_str("0"),
             Self::Polled(events) => write!(f, "{events}"),
             Self::Unfinished => f.write_str("did not return"),
+        }
+    }
+}
+
+/// Form of an [`Outcome`] in the machine output.
+#[derive(Clone, Copy, Debug, Serialize)]
+// The field names identify the variant, so the JSON needs no tag.
+#[serde(untagged)]
+#[allow(missing_docs)] // the fields are named after what they hold
+pub enum ResultReport {
+    Ok {
+        ok: i64,
+    },
+    Failed {
+        errno: Errno,
+    },
+    /// `getsockopt(SO_ERROR)` returned 0 and this error; `None` if no error was on the socket.
+    SocketError {
+        ok: i64,
+        so_error: Option<Errno>,
+    },
+    /// `poll` returned 1 with these events, or 0 if there were none.
+    Polled {
+        ok: i64,
+        revents: Events,
+    },
+    Unfinished {
+        unfinished: bool,
+    },
+}
+
+impl From<Outcome> for ResultReport {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Returned(ok) => Self::Ok { ok },
+            Outcome::Failed(errno) => Self::Failed { errno },
+            Outcome::SocketError(so_error) => Self::SocketError { ok: 0, so_error },
+            Outcome::Polled(revents) => Self::Polled {
+                ok: (revents != Events::default()).into(),
+                revents,
+            },
+            Outcome::Unfinished => Self::Unfinished { unfinished: true },
+        }
+    }
+}
+
+impl ResultReport {
+    /// Returns the error that the call reported: as its own failure, or as the value of `SO_ERROR`.
+    #[must_use]
+    pub fn errno(self) -> Option<Errno> {
+        match self {
+            Self::Failed { errno } => Some(errno),
+            Self::SocketError { so_error, .. } => so_error,
+            Self::Ok { .. } | Self::Polled { .. } | Self::Unfinished { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for ResultReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self, self.errno()) {
+            (_, Some(errno)) => write!(f, "{errno}"),
+            (Self::Ok { ok }, None) => write!(f, "{ok}"),
+            (Self::Polled { revents, .. }, None) => write!(f, "{revents}"),
+            (Self::Unfinished { .. }, None) => f.write_str("(did not return)"),
+            (Self::Failed { .. } | Self::SocketError { .. }, None) => f.write_str("0"),
         }
     }
 }

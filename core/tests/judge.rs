@@ -83,7 +83,7 @@ fn an_epipe_without_a_rst_is_blamed_on_the_callers_own_shutdown() {
 #[test]
 fn without_its_rst_an_error_is_unexplained() {
     story("close-unread-data").without(RST).is_refuted_by(&[
-        Finding::NoReset { place: 0 },
+        Finding::NoReset { index: 0 },
         Finding::UnexplainedError { call: 5 },
         Finding::UnexplainedError { call: 7 },
         Finding::UnexplainedEnd { call: 6 },
@@ -1284,9 +1284,8 @@ fn a_gap_says_what_is_wrong_first_and_hides_every_finding() {
 #[test]
 fn a_forged_rst_that_must_be_ignored_has_to_be_there_and_to_be_ignored() {
     let forged = "< R 0:0(0) win 8192";
-    let place = 0;
     let missing = Finding::NoSuchReset {
-        place,
+        index: 0,
         fate: Fate::Ignored,
     };
     story("blind-rst-old")
@@ -1313,7 +1312,7 @@ fn a_rst_that_is_asked_back_about_needs_the_question() {
             "< R 11:11(0) win 8192",
         )
         .is_refuted_by(&[Finding::NoSuchReset {
-            place: 0,
+            index: 0,
             fate: Fate::Challenged,
         }]);
 }
@@ -1359,7 +1358,7 @@ fn an_icmp_error_explains_an_error_that_it_stands_for_and_no_other() {
     story.clone().without(right).is_refuted_by(&[
         unexplained(0),
         unexplained(2),
-        Finding::NoIcmp { place: 0 },
+        Finding::NoIcmp { index: 0 },
     ]);
     // It quotes what the client has not sent (RFC 5927, 4.1).
     story

@@ -142,17 +142,16 @@ fn skipped(family: Family, why: String) -> Tried {
 
 fn finished(family: Family, trial: &CompletedTrial<'_>) -> Tried {
     let judgement = &trial.judgement;
-    let remark = |id, message| Remark { id, message };
     let findings = judgement.findings.iter();
+    let findings = findings.map(|finding| Remark::new(finding.id(), finding.to_string()));
     Tried {
         scenario: SCENARIO,
         family,
         verdict: Some(judgement.verdict),
         skipped: None,
-        inconclusive_reason: judgement.gap.map(|gap| remark(gap.id(), gap.to_string())),
-        findings: findings
-            .map(|finding| remark(finding.id(), finding.to_string()))
-            .collect(),
+        inconclusive_reason: judgement.gap.map(Remark::from),
+        // Without details, which refer to calls and frames that are not shown here.
+        findings: findings.collect(),
     }
 }
 

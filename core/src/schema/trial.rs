@@ -2,15 +2,17 @@
 
 use serde_json::{Value, json};
 
+use super::finding::finding;
 use super::{
     Field, boolean, count, defined, document, errno, evidence_sources, family, field, form, frame,
     host, integer, list, nullable, object, one_of, optional, remark, role, schema_number, socket,
     tcp_state, text, tool, triggered_by, verdict,
 };
 
-fn call() -> Value {
-    let result = json!({
-        "description": "Result of the call.",
+/// Returns the schema of the result of a call.
+pub(super) fn result(description: &str) -> Value {
+    json!({
+        "description": description,
         "anyOf": [
             object("Return value.", vec![field("ok", integer("Return value."))]),
             object("Error.", vec![field("errno", errno("Error that the call failed with."))]),
@@ -24,7 +26,10 @@ fn call() -> Value {
             ]),
             object("The call did not return.", vec![field("unfinished", boolean("True."))]),
         ],
-    });
+    })
+}
+
+fn call() -> Value {
     let mut causes: Vec<Value> = vec![json!({
         "type": "string",
         "enum": ["not-connected", "unanswered", "no-route", "unexplained"],
@@ -76,7 +81,7 @@ fn call() -> Value {
             field("arguments", text("Arguments of the call.")),
             field("began_ns", integer("Time at which the call began.")),
             field("ended_ns", integer("Time at which the call had returned.")),
-            field("result", result),
+            field("result", result("Result of the call.")),
             field("cause", nullable(cause)),
         ],
     )
@@ -417,7 +422,7 @@ fn trial(is_checked: bool) -> Value {
             "findings",
             list(
                 "Differences from the scenario; empty unless the trial is refuted.",
-                &remark("A finding."),
+                &defined("finding"),
             ),
         ),
         field(
@@ -492,6 +497,7 @@ fn trials_document(file: &str, title: &str, is_report: bool) -> Value {
     );
     let definitions = vec![
         ("trial", trial(is_report)),
+        ("finding", finding()),
         ("call", call()),
         ("step", step()),
         ("packet", packet()),

@@ -4,46 +4,63 @@
 //! first call that can report errors takes the error, and later calls fail as on a closed socket. This module
 //! implements rule 5 and half of rule 7. It does not look at what the scenario expects.
 
+use thiserror::Error;
+
 use crate::flow::{Form, Icmp, Reset, State};
 use crate::scenario::Cause;
 use crate::transcript::{Call, Errno, Op, Outcome, PerEnd, Role};
 
-/// Cause of the error of a call, by the evidence. Numbers of RSTs are indices into [`Judgement::resets`].
+/// Cause of the error of a call, by the evidence. Its text completes "the call failed:". Numbers of RSTs are indices into [`Judgement::resets`].
 ///
 /// [`Judgement::resets`]: super::Judgement::resets
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Attribution {
     /// Error that this RST put on the socket and that this call took.
+    #[error("it was the first call after an RST")]
     Reset(usize),
     /// Failure on a connection that this RST closed: its error was taken before, or the call is not one that takes it.
+    #[error("an RST had closed the connection")]
     AfterReset(usize),
     /// Failure because the caller had shut down its own sending side in this call.
+    #[error("call {0} had shut down the sending side")]
     OwnShutdown(usize),
     /// Failure because the caller dissolved or cancelled the connection itself in this call.
+    #[error("call {0} had disconnected the socket")]
     OwnDisconnect(usize),
     /// Error that the socket put on itself when it answered with this RST, as if the RST had come from the other end.
+    #[error("its own socket had replied with an RST")]
     OwnReset(usize),
     /// Failure on a socket that never had a connection.
+    #[error("the socket was not connected")]
     NotConnected,
     /// Failure because the listener was shut down in this call.
+    #[error("call {0} had shut down the listener")]
     NotListening(usize),
     /// Failure because the caller asked in this call not to wait, or to wait only for a limited time.
+    #[error("call {0} had made the socket non-blocking")]
     WouldBlock(usize),
     /// Time-out of a limit that the caller set in this call for the other end's answer.
+    #[error("the timeout set by call {0} had expired")]
     TimedOut(usize),
     /// Time-out of the kernel's own: segments that this end had sent were never acknowledged.
+    #[error("what it sent was never acknowledged")]
     Unanswered,
     /// Error that this ICMP error (index into [`Judgement::icmp`]) put on the socket.
     ///
     /// [`Judgement::icmp`]: super::Judgement::icmp
+    #[error("an ICMP error had arrived")]
     Icmp(usize),
     /// Error that an administrator put on the socket by destroying it in this call.
+    #[error("call {0} had destroyed the socket")]
     Destroyed(usize),
     /// Failure without a packet sent: this host has no route to the address, or no host on the link has the address.
+    #[error("this host has no route to the address")]
     NoRoute,
     /// Failure because another thread was waiting in this call on the same socket.
+    #[error("call {0} was waiting on the same socket")]
     InUse(usize),
     /// Errno other than the one that the receiver's state maps to, after an RST had arrived.
+    #[error("an RST that gives {mapped}")]
     WrongErrno {
         /// Index of the RST.
         reset: usize,
@@ -51,12 +68,38 @@ pub enum Attribution {
         mapped: Errno,
     },
     /// Second report of the error of this RST, which was taken before.
+    #[error("an RST whose error had already been reported")]
     ReportedTwice(usize),
     /// Error that nothing in the evidence explains.
+    #[error("unknown")]
     Unexplained,
 }
 
 impl Attribution {
+    /// Returns the stable id, in kebab case.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Reset(_) => "reset",
+            Self::AfterReset(_) => "after-reset",
+            Self::OwnShutdown(_) => "own-shutdown",
+            Self::OwnDisconnect(_) => "own-disconnect",
+            Self::OwnReset(_) => "own-reset",
+            Self::NotConnected => "not-connected",
+            Self::NotListening(_) => "not-listening",
+            Self::WouldBlock(_) => "would-block",
+            Self::TimedOut(_) => "timed-out",
+            Self::Unanswered => "unanswered",
+            Self::Icmp(_) => "icmp",
+            Self::Destroyed(_) => "destroyed",
+            Self::NoRoute => "no-route",
+            Self::InUse(_) => "in-use",
+            Self::WrongErrno { .. } => "wrong-errno",
+            Self::ReportedTwice(_) => "error-reported-twice",
+            Self::Unexplained => "unexplained",
+        }
+    }
+
     /// Returns true if this is the cause that a scenario states. `matched` holds, for each expected RST, the index of
     /// the captured one.
     pub(super) fn is(self, cause: Cause, matched: &[Option<usize>]) -> bool {

@@ -1,43 +1,64 @@
-//! Findings that refute a scenario: comparable values with stable ids.
+//! Findings that refute a scenario: comparable values with stable ids, texts and typed fields.
 
 use std::fmt;
+
+use serde::{Serialize, Serializer};
+use thiserror::Error;
 
 use crate::flow::{Acceptance, Form, State};
 use crate::scenario::{Fate, SOME};
 use crate::transcript::{Errno, Op, Outcome, Role};
 use crate::verdict::{Attribution, KernelMismatch};
 
-/// Difference between the evidence and the scenario.
+/// Difference between the evidence and the scenario. Its text is one line, with the expected and the actual value side
+/// by side.
 ///
-/// Calls are indices into the transcript; frames are numbers in the capture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Calls are indices into the transcript; frames are numbers in the capture; an `index` is that of an expected item in
+/// the scenario, from 0. Serialised as an object with the fields of the variant.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize)]
+#[serde(untagged)]
 #[allow(missing_docs)] // the names describe the fields
 pub enum Finding {
     /// Expected RST that was not captured.
-    NoReset { place: usize },
+    #[error("expected RST {} was not captured", .index + 1)]
+    NoReset { index: usize },
     /// RST that was captured but that its receiver must not accept.
-    ResetUnacceptable { frame: u32, acceptance: Acceptance },
+    #[error("frame {frame}: an RST that its receiver must ignore: {acceptance}")]
+    ResetUnacceptable {
+        frame: u32,
+        #[serde(serialize_with = "as_text")]
+        acceptance: Acceptance,
+    },
     /// RST that the scenario does not expect, or one more than it expects.
+    #[error("frame {frame}: an RST that must not be there")]
     UnexpectedReset { frame: u32 },
     /// RST that carries the other end's address.
+    #[error("frame {frame}: expected an RST from the {expected}, got one from the {}", .expected.peer())]
     ResetFromWrongEnd { frame: u32, expected: Role },
     /// RST in a form other than the expected one.
+    #[error("frame {frame}: expected form {}, got {}", form_name(*.expected), form_name(*.seen))]
     WrongForm {
         frame: u32,
         expected: Option<Form>,
+        #[serde(rename = "actual")]
         seen: Option<Form>,
     },
     /// RST in the form of an answer that no captured segment triggered.
+    #[error("frame {frame}: the RST has the form of a reply, but no captured segment triggers it")]
     DrawnByNothing { frame: u32 },
     /// RST that found its receiver in a state other than the expected one.
+    #[error("frame {frame}: expected the receiver in {expected}, it was in {seen}")]
     WrongReceiverState {
         frame: u32,
         expected: State,
+        #[serde(rename = "actual")]
         seen: State,
     },
     /// RST that arrived after the failed call had returned.
+    #[error("frame {frame}: the RST came after the failed call {call} had returned")]
     ResetTooLate { frame: u32, call: usize },
     /// Error other than the one that the receiver's state maps to.
+    #[error("call {call}: the RST in frame {frame} arrived in {state}, which gives {expected}")]
     WrongErrno {
         call: usize,
         frame: u32,
@@ -45,40 +66,112 @@ pub enum Finding {
         expected: Errno,
     },
     /// Error of one RST that two calls reported.
+    #[error("call {call}: the error of the RST in frame {frame} was reported a second time")]
     ReportedTwice { call: usize, frame: u32 },
     /// Failed call that nothing in the evidence explains.
+    #[error("call {call} failed, and no captured RST explains it")]
     UnexplainedError { call: usize },
     /// Read that returned 0, the end of file, although nothing in the evidence ended the data.
+    #[error(
+        "call {call} returned end of file, and neither a captured FIN nor a captured RST explains it"
+    )]
     UnexplainedEnd { call: usize },
     /// Call that failed for a reason other than the expected one.
-    OtherCause { call: usize, seen: Attribution },
-    /// Call with an outcome other than the expected one.
+    #[error("call {call} failed for another reason: {seen}")]
+    OtherCause {
+        call: usize,
+        #[serde(rename = "actual", serialize_with = "as_id")]
+        seen: Attribution,
+    },
+    /// Call with an outcome other than the expected one; `expected` is `None` if several are.
+    #[error("call {call}, {op}: expected {}, got {seen}", outcome_text(*.expected))]
     UnexpectedOutcome {
         call: usize,
+        #[serde(rename = "operation", serialize_with = "as_text")]
         op: Op,
+        #[serde(skip_serializing_if = "Option::is_none")]
         expected: Option<Outcome>,
+        #[serde(rename = "actual")]
         seen: Outcome,
     },
     /// Segment of a connection that must not send any.
+    #[error("frame {frame}: a segment of a connection that must not have any")]
     UnexpectedSegment { frame: u32 },
     /// Number of this end's bytes on the wire that differs from the number that its writes returned.
+    #[error(
+        "the {role}'s writes returned {written} bytes in total, but {sent} of its bytes were captured"
+    )]
     PayloadDiffers { role: Role, written: u64, sent: u32 },
     /// Bytes that this end's reads returned beyond those in the other end's segments.
+    #[error("the {role}'s reads returned {read} bytes in total, but {sent} of the {}'s bytes were captured", .role.peer())]
     NotSent { role: Role, read: u64, sent: u32 },
     /// Disagreement between the kernel and the other evidence.
+    #[error(transparent)]
     Kernel(KernelMismatch),
     /// Read that returned the error of an RST before this end had read all data that arrived earlier.
+    #[error(
+        "the {role}'s reads returned {read} of {sent} bytes before they failed because of the RST"
+    )]
     NotRead { role: Role, read: u64, sent: u32 },
     /// Call of the script that the transcript lacks.
-    CallNotMade { role: Role, op: Op },
+    #[error("the {role}'s {op} was not made")]
+    CallNotMade {
+        role: Role,
+        #[serde(rename = "operation", serialize_with = "as_text")]
+        op: Op,
+    },
     /// Call of the transcript that the script lacks.
-    OtherCall { call: usize, role: Role, op: Op },
+    #[error("call {call}: the {role}'s {op} is not the next call of the script")]
+    OtherCall {
+        call: usize,
+        role: Role,
+        #[serde(rename = "operation", serialize_with = "as_text")]
+        op: Op,
+    },
     /// Captured ICMP error about this connection that the scenario does not expect.
+    #[error("frame {frame}: an ICMP error about this connection, which may explain the error")]
     IcmpError { frame: u32 },
     /// Expected ICMP error that was not captured.
-    NoIcmp { place: usize },
+    #[error("expected ICMP error {} was not captured", .index + 1)]
+    NoIcmp { index: usize },
     /// RST without effect, of the expected kind, that was not captured.
-    NoSuchReset { place: usize, fate: Fate },
+    #[error("expected RST {} ({}", .index + 1, fate_text(*.fate))]
+    NoSuchReset {
+        index: usize,
+        #[serde(rename = "disposition")]
+        fate: Fate,
+    },
+}
+
+/// Serialises a field as its text.
+fn as_text<S: Serializer>(field: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(field)
+}
+
+/// Serialises an attribution as its id. Its call or frame is in `calls`.
+fn as_id<S: Serializer>(field: &Attribution, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(field.id())
+}
+
+fn form_name(form: Option<Form>) -> &'static str {
+    form.map_or("one that Linux does not send", Form::name)
+}
+
+fn outcome_text(expected: Option<Outcome>) -> String {
+    expected.map_or_else(|| SOME.to_owned(), |it| it.to_string())
+}
+
+/// Returns the end of the text for an RST with this fate that is missing, from its parenthesis on.
+fn fate_text(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Believed => "accepted by its receiver) was not captured",
+        Fate::Ignored => "ignored by its receiver) was not captured",
+        Fate::Challenged => "answered with a challenge ACK) was not captured",
+        Fate::Lost => "lost on the way) was not captured",
+        Fate::NeverLeft => {
+            "sent, but dropped before it could be captured) is missing from the kernel trace"
+        }
+    }
 }
 
 impl Finding {
@@ -104,7 +197,7 @@ impl Finding {
             Self::PayloadDiffers { .. } => "payload-differs",
             Self::NotSent { .. } => "payload-not-sent",
             Self::NotRead { .. } => "payload-not-read",
-            Self::Kernel(disagreement) => disagreement.id(),
+            Self::Kernel(mismatch) => mismatch.id(),
             Self::CallNotMade { .. } => "call-not-made",
             Self::OtherCall { .. } => "other-call",
             Self::IcmpError { .. } => "icmp-error",
@@ -128,7 +221,7 @@ impl Finding {
             | Self::WrongErrno { frame, .. }
             | Self::ReportedTwice { frame, .. }
             | Self::IcmpError { frame } => Some(frame),
-            Self::Kernel(ref disagreement) => disagreement.frame(),
+            Self::Kernel(ref mismatch) => mismatch.frame(),
             Self::NoReset { .. }
             | Self::NoIcmp { .. }
             | Self::NoSuchReset { .. }
@@ -145,175 +238,6 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Finding {
-    /// Writes one line, with the expected and the actual value side by side.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoReset { place } => {
-                write!(f, "expected RST {} was not captured", place + 1)
-            }
-            Self::ResetUnacceptable { frame, acceptance } => {
-                write!(
-                    f,
-                    "frame {frame}: an RST that its receiver must ignore: {acceptance}"
-                )
-            }
-            Self::UnexpectedSegment { frame } => write!(
-                f,
-                "frame {frame}: a segment of a connection that must not have any"
-            ),
-            Self::UnexpectedReset { frame } => {
-                write!(f, "frame {frame}: an RST that must not be there")
-            }
-            Self::ResetFromWrongEnd { frame, expected } => write!(
-                f,
-                "frame {frame}: expected an RST from the {expected}, got one from the {}",
-                expected.peer()
-            ),
-            Self::WrongForm {
-                frame,
-                expected,
-                seen,
-            } => {
-                let name =
-                    |form: &Option<Form>| form.map_or("one that Linux does not send", Form::name);
-                let (expected, seen) = (name(expected), name(seen));
-                write!(f, "frame {frame}: expected form {expected}, got {seen}")
-            }
-            Self::DrawnByNothing { frame } => write!(
-                f,
-                "frame {frame}: the RST has the form of a reply, but no captured segment triggers it"
-            ),
-            Self::WrongReceiverState {
-                frame,
-                expected,
-                seen,
-            } => write!(
-                f,
-                "frame {frame}: expected the receiver in {expected}, it was in {seen}"
-            ),
-            Self::ResetTooLate { frame, call } => write!(
-                f,
-                "frame {frame}: the RST came after the failed call {call} had returned"
-            ),
-            Self::WrongErrno {
-                call,
-                frame,
-                state,
-                expected,
-            } => write!(
-                f,
-                "call {call}: the RST in frame {frame} arrived in {state}, which gives {expected}"
-            ),
-            Self::ReportedTwice { call, frame } => write!(
-                f,
-                "call {call}: the error of the RST in frame {frame} was reported a second time"
-            ),
-            // A second function writes the other texts: one for all of them would be too long.
-            _ => self.fmt_calls(f),
-        }
-    }
-}
-
-impl Finding {
-    /// Writes the findings about calls and bytes.
-    fn fmt_calls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnexplainedError { call } => {
-                write!(f, "call {call} failed, and no captured RST explains it")
-            }
-            Self::UnexplainedEnd { call } => write!(
-                f,
-                "call {call} returned end of file, and neither a captured FIN nor a captured RST explains it"
-            ),
-            Self::OtherCause { call, seen } => {
-                write!(f, "call {call} failed for another reason: {seen}")
-            }
-            Self::UnexpectedOutcome {
-                call,
-                op,
-                expected,
-                seen,
-            } => {
-                let expected = expected.map_or_else(|| SOME.to_owned(), |it| it.to_string());
-                write!(f, "call {call}, {op}: expected {expected}, got {seen}")
-            }
-            Self::PayloadDiffers {
-                role,
-                written,
-                sent,
-            } => write!(
-                f,
-                "the {role}'s writes returned {written} bytes in total, but {sent} of its bytes were captured"
-            ),
-            Self::NotSent { role, read, sent } => write!(
-                f,
-                "the {role}'s reads returned {read} bytes in total, but {sent} of the {}'s bytes were captured",
-                role.peer()
-            ),
-            Self::Kernel(disagreement) => fmt::Display::fmt(disagreement, f),
-            Self::NotRead { role, read, sent } => write!(
-                f,
-                "the {role}'s reads returned {read} of {sent} bytes before they failed because of the RST"
-            ),
-            Self::CallNotMade { role, op } => write!(f, "the {role}'s {op} was not made"),
-            Self::OtherCall { call, role, op } => write!(
-                f,
-                "call {call}: the {role}'s {op} is not the next call of the script"
-            ),
-            Self::IcmpError { frame } => write!(
-                f,
-                "frame {frame}: an ICMP error about this connection, which may explain the error"
-            ),
-            Self::NoIcmp { place } => {
-                write!(f, "expected ICMP error {} was not captured", place + 1)
-            }
-            Self::NoSuchReset {
-                place,
-                fate: Fate::NeverLeft,
-            } => write!(
-                f,
-                "expected RST {} (sent, but dropped before it could be captured) is missing from the kernel trace",
-                place + 1
-            ),
-            Self::NoSuchReset { place, fate } => {
-                let fate = match fate {
-                    Fate::Believed => "accepted by its receiver",
-                    Fate::Ignored => "ignored by its receiver",
-                    Fate::Challenged => "answered with a challenge ACK",
-                    Fate::Lost | Fate::NeverLeft => "lost on the way",
-                };
-                write!(f, "expected RST {} ({fate}) was not captured", place + 1)
-            }
-            other => f.write_str(other.id()), // the findings about RSTs have a text in `fmt`
-        }
-    }
-}
-
-impl fmt::Display for Attribution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reset(_) => f.write_str("it was the first call after an RST"),
-            Self::AfterReset(_) => f.write_str("an RST had closed the connection"),
-            Self::OwnShutdown(call) => write!(f, "call {call} had shut down the sending side"),
-            Self::OwnDisconnect(call) => write!(f, "call {call} had disconnected the socket"),
-            Self::OwnReset(_) => f.write_str("its own socket had replied with an RST"),
-            Self::NotConnected => f.write_str("the socket was not connected"),
-            Self::NotListening(call) => write!(f, "call {call} had shut down the listener"),
-            Self::WouldBlock(call) => write!(f, "call {call} had made the socket non-blocking"),
-            Self::TimedOut(call) => write!(f, "the timeout set by call {call} had expired"),
-            Self::Unanswered => f.write_str("what it sent was never acknowledged"),
-            Self::Icmp(_) => f.write_str("an ICMP error had arrived"),
-            Self::Destroyed(call) => write!(f, "call {call} had destroyed the socket"),
-            Self::NoRoute => f.write_str("this host has no route to the address"),
-            Self::InUse(call) => write!(f, "call {call} was waiting on the same socket"),
-            Self::WrongErrno { mapped, .. } => write!(f, "an RST that gives {mapped}"),
-            Self::ReportedTwice(_) => f.write_str("an RST whose error had already been reported"),
-            Self::Unexplained => f.write_str("unknown"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,7 +247,7 @@ mod tests {
         let (call, frame) = (5, 6);
         for (finding, id, about, words) in [
             (
-                Finding::NoReset { place: 0 },
+                Finding::NoReset { index: 0 },
                 "no-reset",
                 None,
                 "expected RST 1 was not captured",
@@ -491,6 +415,39 @@ mod tests {
         ] {
             assert_eq!((finding.id(), finding.frame()), (id, None));
             assert_eq!(finding.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn what_speaks_of_an_expected_packet_has_its_id_and_its_words() {
+        let index = 1;
+        let missing = Finding::NoIcmp { index };
+        assert_eq!((missing.id(), missing.frame()), ("no-icmp-error", None));
+        assert_eq!(
+            missing.to_string(),
+            "expected ICMP error 2 was not captured"
+        );
+        for (fate, words) in [
+            (
+                Fate::Ignored,
+                "expected RST 2 (ignored by its receiver) was not captured",
+            ),
+            (
+                Fate::Challenged,
+                "expected RST 2 (answered with a challenge ACK) was not captured",
+            ),
+            (
+                Fate::Lost,
+                "expected RST 2 (lost on the way) was not captured",
+            ),
+            (
+                Fate::NeverLeft,
+                "expected RST 2 (sent, but dropped before it could be captured) is missing from the kernel trace",
+            ),
+        ] {
+            let missing = Finding::NoSuchReset { index, fate };
+            assert_eq!((missing.id(), missing.frame()), ("no-such-reset", None));
+            assert_eq!(missing.to_string(), words);
         }
     }
 

@@ -1,55 +1,91 @@
 //! Disagreements between the kernel's counters and trace and the other evidence: rule 6.
 
-use std::fmt;
+use serde::Serialize;
+use thiserror::Error;
 
 use crate::flow::State;
 use crate::scenario::{Role, Sender};
 use crate::transcript::Errno;
 
-/// Disagreement between the kernel and the other evidence.
+/// Disagreement between the kernel and the other evidence. Its text is one line with both sides.
 ///
 /// Calls are indices into the transcript; frames are numbers in the capture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize)]
+#[serde(untagged)]
 #[allow(missing_docs)] // the names describe the fields
 pub enum KernelMismatch {
     /// Number of RSTs sent by the kernel that differs from the number captured.
+    #[error(
+        "the kernel counted {sent} RSTs sent in this namespace (OutRsts), but {captured} were captured"
+    )]
     ResetsSent { sent: u64, captured: u64 },
     /// Kernel counter that did not change by the expected amount.
+    #[error("kernel counter {name}: expected +{expected}, got +{seen}")]
     Counter {
+        #[serde(rename = "counter")]
         name: &'static str,
         expected: u64,
+        #[serde(rename = "actual")]
         seen: u64,
     },
     /// Captured RST that the kernel at its source address did not send.
+    #[error(
+        "frame {frame}: the RST was captured, but the kernel trace shows that the {role}'s kernel did not send it: \
+         a firewall or a third party did"
+    )]
     NotSent { frame: u32, role: Role },
     /// RST that the kernel sent and that was not captured.
-    NotCaptured { role: Role, reason: Option<String> },
+    #[error(
+        "the kernel trace shows an RST sent by the {role} ({}) that was not captured",
+        .reason.as_deref().unwrap_or("no reason given")
+    )]
+    NotCaptured {
+        role: Role,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// RST from a sender other than the expected one.
+    #[error("frame {frame}: expected sender {}, kernel trace shows {}", .expected.name(), .seen.name())]
     WrongSender {
         frame: u32,
         expected: Sender,
+        #[serde(rename = "actual")]
         seen: Sender,
     },
     /// RST sent for a reason other than the expected one.
+    #[error("frame {frame}: expected reason {expected}, kernel trace shows {seen}")]
     WrongReason {
         frame: u32,
         expected: &'static str,
+        #[serde(rename = "actual")]
         seen: String,
     },
     /// RST that this end was required to accept and that closed none of its sockets.
+    #[error(
+        "frame {frame}: the {role} had to accept the RST, but the kernel trace shows no socket closed by it"
+    )]
     NotReceived { frame: u32, role: Role },
     /// Socket of this end that was closed by an RST which is not on the wire.
+    #[error(
+        "the kernel trace shows that an RST closed the {role}'s socket, but that RST was not captured"
+    )]
     OtherReceived { role: Role },
     /// Socket that was closed by the RST in a state other than the expected one.
+    #[error(
+        "frame {frame}: the {role} was in {expected} according to the packets, but in {seen} according to the kernel trace"
+    )]
     StateDiffers {
         frame: u32,
         role: Role,
         expected: State,
+        #[serde(rename = "actual")]
         seen: String,
     },
     /// Error that this call returned and that was not put on its socket.
+    #[error("call {call} returned {errno}, but the kernel trace shows no such error on its socket")]
     ErrorNotReported { call: usize, errno: Errno },
     /// Error on this end's socket that nothing on the wire or in the calls explains.
+    #[error("the kernel trace shows {errno} on the {role}'s socket, and nothing else explains it")]
     OtherErrorReported { role: Role, errno: Errno },
 }
 
@@ -72,7 +108,7 @@ impl KernelMismatch {
         }
     }
 
-    /// Returns the number of the frame that the disagreement is about, if any.
+    /// Returns the number of the frame that the mismatch is about, if any.
     #[must_use]
     pub fn frame(&self) -> Option<u32> {
         match *self {
@@ -91,79 +127,6 @@ impl KernelMismatch {
     }
 }
 
-impl fmt::Display for KernelMismatch {
-    /// Writes one line with both sides of the disagreement.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ResetsSent { sent, captured } => write!(
-                f,
-                "the kernel counted {sent} RSTs sent in this namespace (OutRsts), but {captured} were captured"
-            ),
-            Self::Counter {
-                name,
-                expected,
-                seen,
-            } => write!(
-                f,
-                "kernel counter {name}: expected +{expected}, got +{seen}"
-            ),
-            Self::NotSent { frame, role } => write!(
-                f,
-                "frame {frame}: the RST was captured, but the kernel trace shows that the {role}'s kernel did not send it: \
-                 a firewall or a third party did"
-            ),
-            Self::NotCaptured { role, reason } => write!(
-                f,
-                "the kernel trace shows an RST sent by the {role} ({}) that was not captured",
-                reason.as_deref().unwrap_or("no reason given")
-            ),
-            Self::WrongSender {
-                frame,
-                expected,
-                seen,
-            } => write!(
-                f,
-                "frame {frame}: expected sender {}, kernel trace shows {}",
-                expected.name(),
-                seen.name()
-            ),
-            Self::WrongReason {
-                frame,
-                expected,
-                seen,
-            } => write!(
-                f,
-                "frame {frame}: expected reason {expected}, kernel trace shows {seen}"
-            ),
-            Self::NotReceived { frame, role } => write!(
-                f,
-                "frame {frame}: the {role} had to accept the RST, but the kernel trace shows no socket closed by it"
-            ),
-            Self::OtherReceived { role } => write!(
-                f,
-                "the kernel trace shows that an RST closed the {role}'s socket, but that RST was not captured"
-            ),
-            Self::StateDiffers {
-                frame,
-                role,
-                expected,
-                seen,
-            } => write!(
-                f,
-                "frame {frame}: the {role} was in {expected} according to the packets, but in {seen} according to the kernel trace"
-            ),
-            Self::ErrorNotReported { call, errno } => write!(
-                f,
-                "call {call} returned {errno}, but the kernel trace shows no such error on its socket"
-            ),
-            Self::OtherErrorReported { role, errno } => write!(
-                f,
-                "the kernel trace shows {errno} on the {role}'s socket, and nothing else explains it"
-            ),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,7 +134,7 @@ mod tests {
     #[test]
     fn each_names_both_sides() {
         let (frame, role) = (6, Role::Client);
-        for (disagreement, id, words) in [
+        for (mismatch, id, words) in [
             (
                 KernelMismatch::ResetsSent {
                     sent: 0,
@@ -231,10 +194,7 @@ mod tests {
                 "call 5 returned EPIPE, but the kernel trace shows no such error on its socket",
             ),
         ] {
-            assert_eq!(
-                (disagreement.id(), disagreement.to_string().as_str()),
-                (id, words)
-            );
+            assert_eq!((mismatch.id(), mismatch.to_string().as_str()), (id, words));
         }
     }
 
@@ -245,12 +205,12 @@ mod tests {
             KernelMismatch::NotSent { frame: 7, role },
             KernelMismatch::NotReceived { frame: 7, role },
         ];
-        for disagreement in about {
-            assert_eq!(disagreement.frame(), Some(7));
-            assert!(disagreement.to_string().starts_with("frame 7: "));
+        for mismatch in about {
+            assert_eq!(mismatch.frame(), Some(7));
+            assert!(mismatch.to_string().starts_with("frame 7: "));
         }
         let errno = Errno::ECONNRESET;
-        for disagreement in [
+        for mismatch in [
             KernelMismatch::OtherReceived { role },
             KernelMismatch::OtherErrorReported { role, errno },
             KernelMismatch::ResetsSent {
@@ -258,7 +218,7 @@ mod tests {
                 captured: 1,
             },
         ] {
-            assert_eq!(disagreement.frame(), None);
+            assert_eq!(mismatch.frame(), None);
         }
     }
 }

@@ -86,8 +86,8 @@ impl Case<'_> {
 
     /// Checks that an expected acceptable RST was captured. If an RST was captured that is not acceptable, the finding
     /// reports that RST.
-    fn missing_reset(&self, place: usize, expected: &ExpectedReset) -> Option<Finding> {
-        if expected.fate != Fate::Believed || self.matched[place].is_some() {
+    fn missing_reset(&self, index: usize, expected: &ExpectedReset) -> Option<Finding> {
+        if expected.fate != Fate::Believed || self.matched[index].is_some() {
             return None;
         }
         let mut resets = self.wire.resets.iter();
@@ -97,19 +97,19 @@ impl Case<'_> {
                 frame: reset.frame,
                 acceptance: reset.acceptance,
             },
-            None => Finding::NoReset { place },
+            None => Finding::NoReset { index },
         })
     }
 
     /// Checks that an RST that is expected to have no effect was captured, or traced if it never reached the wire.
-    fn no_such_reset(&self, place: usize, expected: &ExpectedReset) -> Option<Finding> {
+    fn no_such_reset(&self, index: usize, expected: &ExpectedReset) -> Option<Finding> {
         let fate = expected.fate;
         let is_there = match fate {
             Fate::Believed => true,
             Fate::NeverLeft => self.correlated.shows(expected),
-            Fate::Ignored | Fate::Challenged | Fate::Lost => self.matched[place].is_some(),
+            Fate::Ignored | Fate::Challenged | Fate::Lost => self.matched[index].is_some(),
         };
-        (!is_there).then_some(Finding::NoSuchReset { place, fate })
+        (!is_there).then_some(Finding::NoSuchReset { index, fate })
     }
 
     /// Checks the ICMP errors for rule 7: every expected error was captured, in order, and no other.
@@ -124,7 +124,7 @@ impl Case<'_> {
                     None
                 }
                 (Some(icmp), _) => Some(Finding::IcmpError { frame: icmp.frame }),
-                (None, _) => Some(Finding::NoIcmp { place: index }),
+                (None, _) => Some(Finding::NoIcmp { index }),
             }
         })
     }

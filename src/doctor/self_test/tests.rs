@@ -58,10 +58,9 @@ fn a_family_that_is_not_there_is_a_limit() {
 fn one_verdict_that_is_not_confirmed_is_the_last_word() {
     for verdict in [Verdict::Refuted, Verdict::Inconclusive] {
         let mut second = tried(Family::Ipv6, verdict);
-        second.findings.push(Remark {
-            id: "no-reset",
-            message: "no RST".to_owned(),
-        });
+        second
+            .findings
+            .push(Remark::new("no-reset", "no RST".to_owned()));
         let attempt = ended(vec![tried(Family::Ipv4, Verdict::Confirmed), second]);
         let (job, check) = judged(Some(&attempt));
         assert!(!job.passed);
