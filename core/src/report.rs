@@ -510,9 +510,13 @@ pub fn events(evidence: &Evidence) -> Vec<EventReport> {
 fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgement) -> CallReport {
     // A report must not panic. An index out of range becomes frame 0, which no capture has.
     let frame = |reset: usize| judgement.resets.get(reset).map_or(0, |reset| reset.frame);
-    // `blames` is ordered by call. A linear search for each call would be quadratic for a hostile file.
-    let place = judgement.blames.binary_search_by_key(&index, |(of, _)| *of);
-    let blame = place.ok().and_then(|place| judgement.blames.get(place));
+    // `attributions` is ordered by call. A linear search for each call would be quadratic for a hostile file.
+    let place = judgement
+        .attributions
+        .binary_search_by_key(&index, |(of, _)| *of);
+    let attribution = place
+        .ok()
+        .and_then(|place| judgement.attributions.get(place));
     CallReport {
         index,
         role: call.role,
@@ -521,7 +525,7 @@ fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgemen
         began_ns: call.began.since(began),
         ended_ns: call.ended.since(began),
         result: call.outcome.into(),
-        cause: blame.map(|(_, blame)| match *blame {
+        cause: attribution.map(|(_, attribution)| match *attribution {
             Attribution::Reset(reset) => CauseReport::Reset(frame(reset)),
             Attribution::AfterReset(reset) => CauseReport::AfterReset(frame(reset)),
             Attribution::OwnShutdown(call) => CauseReport::OwnShutdown(call),
@@ -549,8 +553,8 @@ fn call_report(index: usize, call: &Call, began: Timestamp, judgement: &Judgemen
 fn explained(judgement: &Judgement) -> Vec<Vec<usize>> {
     // One pass over the errors, not one for each RST: a hostile capture may have many of both.
     let mut explained = vec![Vec::new(); judgement.resets.len()];
-    for (call, blame) in &judgement.blames {
-        if let Attribution::Reset(reset) = blame
+    for (call, attribution) in &judgement.attributions {
+        if let Attribution::Reset(reset) = attribution
             && let Some(calls) = explained.get_mut(*reset)
         {
             calls.push(*call);

@@ -89,15 +89,15 @@ pub struct Judgement {
     /// Every ICMP error about a segment of the connection, in capture order.
     pub icmp: Vec<Icmp>,
     /// Cause of each error that a call returned, with the index of the call in the transcript, in transcript order.
-    pub blames: Vec<(usize, Attribution)>,
+    pub attributions: Vec<(usize, Attribution)>,
 }
 
 impl Judgement {
     /// Returns the calls (indices into the transcript) whose error came from this RST (index into `resets`).
     pub fn explained_by(&self, reset: usize) -> impl Iterator<Item = usize> {
-        self.blames
+        self.attributions
             .iter()
-            .filter(move |(_, blame)| *blame == Attribution::Reset(reset))
+            .filter(move |(_, attribution)| *attribution == Attribution::Reset(reset))
             .map(|(call, _)| *call)
     }
 }
@@ -220,7 +220,7 @@ impl<'a> Case<'a> {
             icmp: self.wire.icmp,
             resets: self.wire.resets,
             origins: self.correlated.origins,
-            blames: self.attributions,
+            attributions: self.attributions,
         }
     }
 }

@@ -64,7 +64,7 @@ fn the_judgement_names_each_rst_and_what_it_explains() {
     assert_eq!(reset.receiver_state, State::Established);
     assert_eq!(reset.acceptance, Acceptance::Exact { seq: 1 });
     assert_eq!(
-        judgement.blames,
+        judgement.attributions,
         [(5, Attribution::Reset(0)), (7, Attribution::AfterReset(0))]
     );
     assert_eq!(judgement.explained_by(0).collect::<Vec<_>>(), [5]);
@@ -75,7 +75,7 @@ fn the_judgement_names_each_rst_and_what_it_explains() {
 fn an_epipe_without_a_rst_is_blamed_on_the_callers_own_shutdown() {
     let judgement = story("shutdown-wr-then-write").judged();
     assert_eq!(judgement.resets, []);
-    assert_eq!(judgement.blames, [(3, Attribution::OwnShutdown(2))]);
+    assert_eq!(judgement.attributions, [(3, Attribution::OwnShutdown(2))]);
 }
 
 // The RST: there, from whom, how it looks, whom it finds
@@ -725,7 +725,7 @@ fn a_pending_error_does_not_change_how_shutdown_fails() {
         )
         .judged();
     assert_eq!(
-        judgement.blames,
+        judgement.attributions,
         [
             (5, Attribution::AfterReset(0)),
             (6, Attribution::Reset(0)),
@@ -738,7 +738,7 @@ fn a_pending_error_does_not_change_how_shutdown_fails() {
 fn a_dead_socket_answers_each_call_in_its_own_way() {
     let last_call = |id: &str, call: &str| {
         let judgement = story(id).with("client write(1) = EPIPE", call).judged();
-        judgement.blames.last().unwrap().1
+        judgement.attributions.last().unwrap().1
     };
     let (reset, refused) = ("close-unread-data", "connect-closed-port");
     assert_eq!(
@@ -781,30 +781,30 @@ fn a_dead_socket_answers_each_call_in_its_own_way() {
 
 #[test]
 fn own_shutdown_explains_epipe_to_a_write_and_nothing_else() {
-    let blamed = |call: &str| {
+    let attributed = |call: &str| {
         story("shutdown-wr-then-write")
             .with("client write(1) = EPIPE", call)
             .judged()
-            .blames
+            .attributions
     };
     assert_eq!(
-        blamed("client write(1) = EPIPE"),
+        attributed("client write(1) = EPIPE"),
         [(3, Attribution::OwnShutdown(2))]
     );
     assert_eq!(
-        blamed("client write(9) = EPIPE"),
+        attributed("client write(9) = EPIPE"),
         [(3, Attribution::OwnShutdown(2))]
     );
     assert_eq!(
-        blamed("client write(1) = ECONNRESET"),
+        attributed("client write(1) = ECONNRESET"),
         [(3, Attribution::Unexplained)]
     );
     assert_eq!(
-        blamed("client read(1) = EPIPE"),
+        attributed("client read(1) = EPIPE"),
         [(3, Attribution::Unexplained)]
     );
     assert_eq!(
-        blamed("server write(1) = EPIPE"),
+        attributed("server write(1) = EPIPE"),
         [(3, Attribution::Unexplained)]
     );
 }
@@ -813,7 +813,7 @@ fn own_shutdown_explains_epipe_to_a_write_and_nothing_else() {
 fn a_shutdown_that_did_not_happen_explains_nothing() {
     let shutdown = "client shutdown(SHUT_WR) = 0";
     let script = story("shutdown-wr-then-write");
-    for (instead, blames) in [
+    for (instead, attributions) in [
         (
             "client shutdown(SHUT_WR) = -1",
             vec![(3, Attribution::Unexplained)],
@@ -829,7 +829,7 @@ fn a_shutdown_that_did_not_happen_explains_nothing() {
         ),
     ] {
         let judgement = script.clone().with(shutdown, instead).judged();
-        assert_eq!(judgement.blames, blames, "{instead}");
+        assert_eq!(judgement.attributions, attributions, "{instead}");
     }
 }
 
@@ -1342,7 +1342,7 @@ fn an_icmp_error_explains_an_error_that_it_stands_for_and_no_other() {
     let right = "< icmp 3/3,1/4 about >";
     let story = story("connect-icmp-port-unreachable");
     assert_eq!(
-        story.judged().blames,
+        story.judged().attributions,
         [(0, Attribution::Icmp(0)), (2, Attribution::Icmp(0))]
     );
     let unexplained = |call| Finding::UnexplainedError { call };

@@ -193,8 +193,8 @@ proptest! {
         prop_assert_eq!(parts, meant);
         let errors = trial.evidence.calls.iter().enumerate();
         let errors = errors.filter(|(_, call)| call.outcome.errno().is_some()).map(|(index, _)| index);
-        let blamed = judgement.blames.iter().map(|(call, _)| *call);
-        prop_assert!(blamed.eq(errors), "each error has its cause, and nothing else has");
+        let attributed = judgement.attributions.iter().map(|(call, _)| *call);
+        prop_assert!(attributed.eq(errors), "each error has its cause, and nothing else has");
     }
 }
 

@@ -145,8 +145,8 @@ fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts:
         facts.extend(origin_fact(origin));
     }
     let calls_blaming = |wanted: Attribution| {
-        let blames = judgement.blames.iter();
-        let calls = blames.filter(move |(_, blame)| *blame == wanted);
+        let attributions = judgement.attributions.iter();
+        let calls = attributions.filter(move |(_, attribution)| *attribution == wanted);
         calls.filter_map(|(index, _)| evidence.calls.get(*index))
     };
     facts.extend(calls_blaming(Attribution::AfterReset(nth)).map(|call| {

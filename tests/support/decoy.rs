@@ -63,13 +63,16 @@ pub(crate) fn look_at(
         return Ok(Outcome::Ignored);
     }
     let is_decoy = |reset: usize| decoy.frames.contains(&judgement.resets[reset].frame);
-    let blames_decoy = judgement.blames.iter().any(|(_, blame)| match blame {
-        Attribution::Reset(reset) | Attribution::AfterReset(reset) => is_decoy(*reset),
-        _ => false,
-    });
+    let names_decoy = judgement
+        .attributions
+        .iter()
+        .any(|(_, attribution)| match attribution {
+            Attribution::Reset(reset) | Attribution::AfterReset(reset) => is_decoy(*reset),
+            _ => false,
+        });
     let mut seen = (0..judgement.resets.len()).filter(|reset| is_decoy(*reset));
     let counts = seen.any(|reset| judgement.resets[reset].acceptance.is_acceptable());
-    if is_confirmed && (blames_decoy || counts) {
+    if is_confirmed && (names_decoy || counts) {
         return Err("confirmed by a decoy");
     }
     if counts && !decoy.is_exact {

@@ -158,28 +158,28 @@ pub(super) struct Facts<'a> {
 /// Attributes the error of each call that failed or reported one. Returns the index of each such call with its cause.
 pub(super) fn attribute(calls: &[Call], facts: &Facts<'_>) -> Vec<(usize, Attribution)> {
     let mut sockets = PerEnd::of(Socket::new);
-    let mut blames = Vec::new();
+    let mut attributions = Vec::new();
     for (index, call) in calls.iter().enumerate() {
         let socket = &mut sockets[call.role];
-        socket.take_in(call, facts.resets);
+        socket.process_resets(call, facts.resets);
         if let Some(errno) = call.outcome.errno() {
             // A call of another thread explains the error without regard to the socket's error state.
             let by_another = cancelled(calls, index, errno).or_else(|| in_use(calls, index, errno));
-            let blame = by_another.unwrap_or_else(|| {
-                let blame = socket.blame(call.op, errno);
-                if blame == Attribution::Unexplained {
-                    socket.blame_others(call, errno, facts)
+            let attribution = by_another.unwrap_or_else(|| {
+                let attribution = socket.attribute(call.op, errno);
+                if attribution == Attribution::Unexplained {
+                    socket.attribute_to_others(call, errno, facts)
                 } else {
-                    blame
+                    attribution
                 }
             });
-            socket.fail(call.op, blame);
-            blames.push((index, blame));
+            socket.fail(call.op, attribution);
+            attributions.push((index, attribution));
         } else {
             socket.succeed(index, call);
         }
     }
-    blames
+    attributions
 }
 
 /// Returns the attribution to a call of the same end that cancelled this `connect` while it waited: `shutdown` makes
@@ -228,7 +228,7 @@ fn in_use(calls: &[Call], index: usize, errno: Errno) -> Option<Attribution> {
 struct Socket {
     role: Role,
     /// Index of the first RST that was not processed yet.
-    looked_at: usize,
+    processed: usize,
     /// Error that no call has taken yet, with the RST that put it on the socket.
     pending: Option<(usize, Errno)>,
     /// RST that closed the connection and its errno, once a call has taken the error.
@@ -242,23 +242,23 @@ struct Socket {
     /// Call that shut down the listener.
     listener_shutdown: Option<usize>,
     /// Call that set a time-out or `O_NONBLOCK`.
-    impatient: Option<usize>,
+    nonblocking: Option<usize>,
     /// Call that limited the time for the other end's answer.
     bounded: Option<usize>,
     /// Cause of the connection's end, as a call reported it, if the cause was not an RST.
     ended: Option<Attribution>,
     /// Flag: ICMP errors are reported as they arrive (`IP_RECVERR`).
-    hears_icmp: bool,
+    receives_icmp: bool,
     /// Indices of the ICMP errors that were reported before.
-    icmp_told: Vec<usize>,
+    icmp_reported: Vec<usize>,
     /// Call that destroyed the socket.
     destroyed: Option<usize>,
     /// Flag: a call began or accepted a connection.
-    tried: bool,
+    has_connected: bool,
     /// Flag: `connect` does not begin the connection, but the first write does (TCP Fast Open).
-    defers: bool,
+    defers_syn: bool,
     /// Index of the first RST of this end's own that was not reported yet.
-    own_told: usize,
+    own_reported: usize,
     /// Number of bytes that writes accepted.
     written: u64,
 }
@@ -267,42 +267,42 @@ impl Socket {
     fn new(role: Role) -> Self {
         Self {
             role,
-            looked_at: 0,
+            processed: 0,
             pending: None,
             dead: None,
             shutdown: None,
             shutdown_both: None,
             disconnected: None,
             listener_shutdown: None,
-            impatient: None,
+            nonblocking: None,
             bounded: None,
             ended: None,
-            hears_icmp: false,
-            icmp_told: Vec::new(),
+            receives_icmp: false,
+            icmp_reported: Vec::new(),
             destroyed: None,
-            tried: false,
-            defers: false,
-            own_told: 0,
+            has_connected: false,
+            defers_syn: false,
+            own_reported: 0,
             written: 0,
         }
     }
 
     /// Processes the RSTs that arrived before the call returned. By rule 4, only these can have affected its outcome.
-    fn take_in(&mut self, call: &Call, resets: &[Reset]) {
-        while let Some(reset) = resets.get(self.looked_at) {
+    fn process_resets(&mut self, call: &Call, resets: &[Reset]) {
+        while let Some(reset) = resets.get(self.processed) {
             match reset.puts_error_on(self.role) {
                 Some(_) if reset.at >= call.ended => break,
-                Some(errno) => self.pending = Some((self.looked_at, errno)),
+                Some(errno) => self.pending = Some((self.processed, errno)),
                 None => {}
             }
-            self.looked_at += 1;
+            self.processed += 1;
         }
     }
 
-    fn blame(&mut self, op: Op, errno: Errno) -> Attribution {
+    fn attribute(&mut self, op: Op, errno: Errno) -> Attribution {
         // These errors are never put on a socket by an RST.
         let waits = [Errno::EAGAIN, Errno::EINPROGRESS, Errno::EALREADY];
-        if let Some(by) = self.impatient.filter(|_| waits.contains(&errno)) {
+        if let Some(by) = self.nonblocking.filter(|_| waits.contains(&errno)) {
             return Attribution::WouldBlock(by);
         }
         if let Some((reset, mapped)) = self.pending
@@ -333,7 +333,7 @@ impl Socket {
     }
 
     /// Attributes an error that did not come from the other end's RST.
-    fn blame_others(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Attribution {
+    fn attribute_to_others(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Attribution {
         let op = call.op;
         if op == Op::Accept {
             return match self.listener_shutdown {
@@ -341,33 +341,33 @@ impl Socket {
                 _ => Attribution::Unexplained,
             };
         }
-        if let Some(blame) = self.ended.filter(|_| op != Op::SocketError) {
+        if let Some(attribution) = self.ended.filter(|_| op != Op::SocketError) {
             let is_aftermath = errno_of_unconnected_socket(op) == Some(errno);
             return if is_aftermath {
-                blame
+                attribution
             } else {
                 Attribution::Unexplained
             };
         }
         if op.takes_error()
-            && let Some(blame) = self.blame_error(call, errno, facts)
+            && let Some(attribution) = self.attribute_error(call, errno, facts)
         {
-            return blame;
+            return attribution;
         }
-        self.blame_itself(call, errno, facts)
+        self.attribute_to_owner(call, errno, facts)
     }
 
     /// Returns the cause that put this error on the socket.
-    fn blame_error(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Option<Attribution> {
+    fn attribute_error(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Option<Attribution> {
         let gave_up = facts.unanswered[self.role] > 0;
         let icmp = facts.icmp.iter().enumerate();
         // A soft error is reported by SO_ERROR, or when the kernel gives up; a hard one by any call (RFC 1122,
         // 4.2.3.9).
-        let is_hard = |icmp: &Icmp| icmp.state == State::SynSent || self.hears_icmp || gave_up;
+        let is_hard = |icmp: &Icmp| icmp.state == State::SynSent || self.receives_icmp || gave_up;
         let mut icmp = icmp.filter(|(index, icmp)| {
             let counts = icmp.is_outstanding && icmp.errno == Some(errno) && icmp.to == self.role;
-            let is_told = call.op == Op::SocketError || is_hard(icmp);
-            counts && icmp.at < call.ended && is_told && !self.icmp_told.contains(index)
+            let is_reported = call.op == Op::SocketError || is_hard(icmp);
+            counts && icmp.at < call.ended && is_reported && !self.icmp_reported.contains(index)
         });
         if let Some((index, _)) = icmp.next_back() {
             return Some(Attribution::Icmp(index));
@@ -391,19 +391,19 @@ impl Socket {
     }
 
     /// Attributes the error to an action of the socket's owner.
-    fn blame_itself(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Attribution {
+    fn attribute_to_owner(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Attribution {
         let op = call.op;
         if let Some(by) = self.disconnected {
             // tcp_disconnect() leaves ECONNRESET on the socket for the first SO_ERROR.
-            let is_told = op == Op::SocketError && errno == Errno::ECONNRESET;
-            return if is_told || errno_of_unconnected_socket(op) == Some(errno) {
+            let is_reported = op == Op::SocketError && errno == Errno::ECONNRESET;
+            return if is_reported || errno_of_unconnected_socket(op) == Some(errno) {
                 Attribution::OwnDisconnect(by)
             } else {
                 Attribution::Unexplained
             };
         }
         if self.shutdown_both.is_some() && op.takes_error() && errno == Errno::ECONNRESET {
-            let own = facts.resets.iter().enumerate().skip(self.own_told);
+            let own = facts.resets.iter().enumerate().skip(self.own_reported);
             // The RST is an answer to a captured segment; any other may be forged in this end's name.
             let is_answer = |reset: &Reset| {
                 reset.form.is_some_and(Form::is_answer) && reset.triggered_by.is_some()
@@ -415,30 +415,30 @@ impl Socket {
                 return Attribution::OwnReset(reset);
             }
         }
-        if !self.tried && errno_of_unconnected_socket(op) == Some(errno) {
+        if !self.has_connected && errno_of_unconnected_socket(op) == Some(errno) {
             return Attribution::NotConnected;
         }
         Attribution::Unexplained
     }
 
     /// Updates the socket state after a call that failed.
-    fn fail(&mut self, op: Op, blame: Attribution) {
-        self.tried |= op == Op::Connect && blame != Attribution::NoRoute;
-        match blame {
+    fn fail(&mut self, op: Op, attribution: Attribution) {
+        self.has_connected |= op == Op::Connect && attribution != Attribution::NoRoute;
+        match attribution {
             Attribution::TimedOut(_) | Attribution::Unanswered | Attribution::Destroyed(_) => {
-                self.ended = Some(blame);
+                self.ended = Some(attribution);
             }
-            Attribution::NoRoute if op != Op::Connect => self.ended = Some(blame),
+            Attribution::NoRoute if op != Op::Connect => self.ended = Some(attribution),
             Attribution::Icmp(index) => {
-                self.icmp_told.push(index);
-                if op != Op::SocketError && !self.hears_icmp {
-                    self.ended = Some(blame);
+                self.icmp_reported.push(index);
+                if op != Op::SocketError && !self.receives_icmp {
+                    self.ended = Some(attribution);
                 }
             }
             _ => {}
         }
-        if let Attribution::OwnReset(reset) = blame {
-            self.own_told = reset + 1;
+        if let Attribution::OwnReset(reset) = attribution {
+            self.own_reported = reset + 1;
         }
     }
 
@@ -460,14 +460,14 @@ impl Socket {
             Op::Disconnect => self.disconnected = Some(index),
             Op::ShutdownListener => self.listener_shutdown = Some(index),
             Op::NonBlocking | Op::ReceiveTimeout(_) | Op::SendTimeout(_) => {
-                self.impatient = Some(index);
+                self.nonblocking = Some(index);
             }
             Op::UserTimeout(_) | Op::SynCount(_) | Op::KeepCount(_) => self.bounded = Some(index),
-            Op::ReceiveErrors => self.hears_icmp = true,
+            Op::ReceiveErrors => self.receives_icmp = true,
             Op::Destroy => self.destroyed = Some(index),
-            Op::FastOpenConnect => self.defers = true,
-            Op::Connect => self.tried = !self.defers,
-            Op::Accept => self.tried = true,
+            Op::FastOpenConnect => self.defers_syn = true,
+            Op::Connect => self.has_connected = !self.defers_syn,
+            Op::Accept => self.has_connected = true,
             _ => {}
         }
     }

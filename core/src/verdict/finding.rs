@@ -452,9 +452,9 @@ mod tests {
     }
 
     #[test]
-    fn every_blame_has_its_words() {
+    fn every_attribution_has_its_words() {
         let mapped = Errno::ECONNRESET;
-        for (blame, words) in [
+        for (attribution, words) in [
             (Attribution::Reset(0), "it was the first call after an RST"),
             (
                 Attribution::AfterReset(0),
@@ -499,7 +499,7 @@ mod tests {
             ),
             (Attribution::Unexplained, "unknown"),
         ] {
-            assert_eq!(blame.to_string(), words);
+            assert_eq!(attribution.to_string(), words);
         }
     }
 }
