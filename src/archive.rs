@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use rstproof_core::evidence::Evidence;
-use rstproof_core::report::{Header, Host, Tool, events, steps};
+use rstproof_core::report::{Header, Host, SourceReports, Tool, steps};
 use rstproof_core::scenario::{Family, Network, Scenario};
 
 /// File name of the document of a whole run.
@@ -66,11 +66,9 @@ pub(crate) fn parts_of_stem(stem: &str) -> Option<(&str, Family, u32)> {
 /// one text cannot be mistaken for two.
 #[must_use]
 pub fn recorder(header: &Header) -> String {
-    let sources = &header.evidence_sources;
     let texts = names(&header.tool, &header.host);
     // Hashed as well: evidence must not pass for that of a run which had fewer sources.
-    let asked = [sources.capture, sources.kernel_trace, sources.counters];
-    serde_json::json!([texts, asked]).to_string()
+    serde_json::json!([texts, header.evidence_sources.hashed()]).to_string()
 }
 
 /// Returns the texts that identify program and host.
@@ -145,20 +143,7 @@ pub fn transcript_sha256(calls: &[u8; 32], run: u32, evidence: &Evidence) -> Str
     if !steps.is_empty() {
         let _ = write!(text, "\nsteps {}", serde_json::json!(steps));
     }
-    if let Some(moved) = &evidence.counters {
-        let counters = serde_json::json!([moved.by, moved.unsupported_counters]);
-        let _ = write!(text, "\ncounters {counters}");
-    }
-    if evidence.process_stall_ns > 0 {
-        let _ = write!(text, "\nheld-up {}", evidence.process_stall_ns);
-    }
-    if let Some(state) = &evidence.host_state {
-        let _ = write!(text, "\nhost {}", serde_json::json!(state));
-    }
-    if let Some(trace) = &evidence.trace {
-        let said = serde_json::json!([trace.coverage, events(evidence)]);
-        let _ = write!(text, "\ntrace {said}");
-    }
+    text += &SourceReports::new(evidence).hashed();
     sha256(text.as_bytes())
 }
 

@@ -15,7 +15,7 @@ mod privilege;
 mod program;
 mod self_test;
 mod settings;
-mod witness;
+mod sources;
 
 use serde::Serialize;
 
@@ -213,7 +213,7 @@ impl Look {
             settings: settings::check(Obstacle::here()),
             on_host: privilege::on_host(&here, raw_socket.status),
             raw_socket,
-            kernel: witness::all(&here),
+            kernel: sources::all(&here),
             header,
             here,
         }

@@ -60,11 +60,6 @@ pub fn header() -> Header {
         schema: SCHEMA,
         tool: this_tool(),
         host: this_host(),
-        evidence_sources: EvidenceSources {
-            capture: true,
-            kernel_trace: false,
-            counters: false,
-            kernel_trace_note: None,
-        },
+        evidence_sources: EvidenceSources::capture_only(),
     }
 }

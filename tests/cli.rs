@@ -516,12 +516,7 @@ mod report {
                 version: "1.2.3".into(),
             },
             host: host(),
-            evidence_sources: EvidenceSources {
-                capture: true,
-                kernel_trace: false,
-                counters: false,
-                kernel_trace_note: None,
-            },
+            evidence_sources: EvidenceSources::capture_only(),
         }
     }
 

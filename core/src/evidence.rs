@@ -2,6 +2,8 @@
 //!
 //! A [`Verdict`](crate::verdict::Verdict) is a function of a scenario and its evidence, and of nothing else.
 
+mod source;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -13,6 +15,8 @@ use crate::kernel::host::HostState;
 use crate::packet::{IcmpError, Packet};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role, Transcript};
+
+pub use self::source::{SourceId, SourceStatus};
 
 /// Evidence of one trial.
 #[derive(Clone, Debug)]
@@ -70,6 +74,23 @@ impl Evidence {
             Packet::Udp { at, .. } if fence.is(packet) => Some(*at),
             _ => None,
         })
+    }
+
+    /// Returns the status of a source in this trial.
+    #[must_use]
+    pub fn status(&self, source: SourceId) -> SourceStatus {
+        match source {
+            SourceId::Capture => match self.completeness.dropped {
+                0 => SourceStatus::Available,
+                dropped => SourceStatus::LostEvents(Some(dropped)),
+            },
+            SourceId::KernelTrace => match &self.trace {
+                // The rings of the CPUs report that they were full, but not by how many events.
+                Some(trace) if trace.coverage.overrun => SourceStatus::LostEvents(None),
+                trace => SourceStatus::of(trace.is_some()),
+            },
+            SourceId::Counters => SourceStatus::of(self.counters.is_some()),
+        }
     }
 
     /// Returns the address of this end.
@@ -249,4 +270,42 @@ pub enum NotRead {
     /// The file is longer than this maximum in bytes, which no file written by this tool exceeds.
     #[error("it is longer than the maximum of {0} bytes")]
     TooLong(u64),
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Returns evidence of a trial without calls, packets or kernel reports.
+    pub(crate) fn empty() -> Evidence {
+        Evidence {
+            client: ([127, 0, 0, 1], 1).into(),
+            server: ([127, 0, 0, 1], 2).into(),
+            began: Timestamp(0),
+            calls: Vec::new(),
+            steps: Vec::new(),
+            packets: Vec::new(),
+            completeness: Completeness {
+                fence_seen: false,
+                fence: None,
+                dropped: 0,
+                filter_passes_all: true,
+                clock_step_ns: 0,
+            },
+            trace: None,
+            counters: None,
+            process_stall_ns: 0,
+            host_state: None,
+            flaw: None,
+        }
+    }
+
+    #[test]
+    fn a_capture_that_dropped_frames_has_lost_them() {
+        let mut evidence = empty();
+        assert_eq!(evidence.status(SourceId::Capture), SourceStatus::Available);
+        evidence.completeness.dropped = 3;
+        let lost = SourceStatus::LostEvents(Some(3));
+        assert_eq!(evidence.status(SourceId::Capture), lost);
+    }
 }

@@ -7,24 +7,23 @@
 //! frames. Calls are ordered by index, frames and RSTs by frame number.
 
 pub mod kernel;
+pub mod sources;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Completeness, Evidence, StepTimes};
 use crate::flow::{Flow, Form, Reset, State};
-use crate::kernel::event::Coverage;
-use crate::kernel::host::HostState;
 use crate::packet::{IcmpError, Packet, Segment, Tap};
-use crate::report::kernel::EventReport;
 use crate::scenario::{Family, Scenario, Sender};
 use crate::time::Timestamp;
 pub use crate::transcript::ResultReport;
 use crate::transcript::{Call, Role};
 use crate::verdict::{Attribution, Finding, InconclusiveReason, Judgement, ResetOrigin, Verdict};
+
+pub use self::sources::{EvidenceSources, SourceReports};
 
 /// Version of the machine output.
 pub const SCHEMA: u32 = 2;
@@ -61,20 +60,6 @@ pub struct Host {
     pub version: String,
     pub machine: String,
     pub libpcap: String,
-}
-
-/// Evidence sources of the trials, besides the system calls.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EvidenceSources {
-    /// Flag: packets were captured.
-    pub capture: bool,
-    /// Flag: kernel trace events were recorded.
-    pub kernel_trace: bool,
-    /// Flag: kernel counters were read.
-    pub counters: bool,
-    /// Reason why there is no kernel trace, if one was wanted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kernel_trace_note: Option<Cow<'static, str>>,
 }
 
 /// Settings and losses of the packet capture.
@@ -125,31 +110,17 @@ pub struct TrialReport {
     pub packets: Vec<PacketReport>,
     /// RSTs among the captured frames.
     pub resets: Vec<ResetReport>,
-    /// Trace events of the kernel.
-    pub kernel_events: Vec<EventReport>,
-    /// Facts that the trace events cover; `None` if the trace was not available.
-    pub trace_coverage: Option<Coverage>,
-    /// Increases of the kernel's counters, by name; unchanged counters are left out.
-    pub counters: BTreeMap<String, u64>,
-    /// Counters that this kernel does not have; `None` if the counters were not read.
-    pub unsupported_counters: Option<Vec<String>>,
-    /// Longest time in nanoseconds for which the process did not run during the trial; 0 if too short to matter.
-    #[serde(skip_serializing_if = "is_none_at_all")]
-    pub process_stall_ns: u64,
-    /// State of the host, if it may have affected the trial.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host_state: Option<HostState>,
+    /// Reports of the other evidence sources.
+    #[serde(flatten)]
+    pub sources: SourceReports,
+    /// Evidence sources that this trial had. Not in the machine output, whose `sources` show them.
+    #[serde(skip)]
+    pub evidence_sources: EvidenceSources,
     /// Completeness of the capture.
     pub completeness: Option<Completeness>,
     /// Saved evidence that the trial was judged from; `None` for a live trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Source>,
-}
-
-/// Predicate for `skip_serializing_if`: true if the number is 0. Takes a reference because serde passes one.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_none_at_all(number: &u64) -> bool {
-    *number == 0
 }
 
 /// Saved evidence that a trial was judged from.
@@ -408,18 +379,8 @@ impl TrialReport {
                 .zip(explained(judgement))
                 .map(|((reset, origin), explains)| reset_report(reset, origin, explains))
                 .collect(),
-            kernel_events: events(evidence),
-            trace_coverage: evidence.trace.as_ref().map(|trace| trace.coverage),
-            counters: evidence
-                .counters
-                .as_ref()
-                .map_or_else(BTreeMap::new, |moved| moved.by.clone()),
-            unsupported_counters: evidence
-                .counters
-                .as_ref()
-                .map(|moved| moved.unsupported_counters.clone()),
-            process_stall_ns: evidence.process_stall_ns,
-            host_state: evidence.host_state,
+            sources: SourceReports::new(evidence),
+            evidence_sources: EvidenceSources::of(evidence),
             completeness: Some(evidence.completeness),
             ..Self::blank(scenario, family, run)
         }
@@ -468,12 +429,8 @@ impl TrialReport {
             steps: Vec::new(),
             packets: Vec::new(),
             resets: Vec::new(),
-            kernel_events: Vec::new(),
-            trace_coverage: None,
-            counters: BTreeMap::new(),
-            unsupported_counters: None,
-            process_stall_ns: 0,
-            host_state: None,
+            sources: SourceReports::default(),
+            evidence_sources: EvidenceSources::default(),
             completeness: None,
             evidence: None,
         }
@@ -495,15 +452,6 @@ pub fn steps(evidence: &Evidence) -> Vec<StepReport> {
     let steps = evidence.steps.iter();
     steps
         .map(|step| StepReport::new(step, evidence.began))
-        .collect()
-}
-
-/// Returns the kernel trace events of this trial.
-#[must_use]
-pub fn events(evidence: &Evidence) -> Vec<EventReport> {
-    let events = evidence.trace.iter().flat_map(|trace| &trace.events);
-    events
-        .map(|event| EventReport::new(event, evidence.began))
         .collect()
 }
 

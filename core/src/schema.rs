@@ -11,6 +11,7 @@ mod trial;
 
 use serde_json::{Map, Value, json};
 
+use crate::evidence::SourceId;
 use crate::report::SCHEMA;
 
 /// Published schema: file name and content.
@@ -156,17 +157,20 @@ fn host() -> Field {
 }
 
 fn evidence_sources() -> Field {
+    let flags = SourceId::ALL.into_iter().map(|source| {
+        let is_optional = !source.is_in_every_report();
+        (source.field(), is_optional, boolean(source.description()))
+    });
+    let reasons = SourceId::ALL.into_iter().filter_map(|source| {
+        let about = format!(
+            "Reason why there is no {}, if one was wanted.",
+            source.name()
+        );
+        Some(optional(source.reason_field()?, text(&about)))
+    });
     let sources = object(
         "Evidence sources that were used, besides the system calls.",
-        vec![
-            field("capture", boolean("Captured packets.")),
-            field("kernel_trace", boolean("Kernel trace events.")),
-            field("counters", boolean("Kernel counters.")),
-            optional(
-                "kernel_trace_note",
-                text("Reason why there is no kernel trace, if one was wanted."),
-            ),
-        ],
+        flags.chain(reasons).collect(),
     );
     field("evidence_sources", sources)
 }

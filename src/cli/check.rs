@@ -169,11 +169,6 @@ fn header(host: Option<&Host>, sources: Option<EvidenceSources>) -> Header {
         schema: SCHEMA,
         tool: host::this_tool(),
         host: host.cloned().unwrap_or_default(),
-        evidence_sources: sources.unwrap_or(EvidenceSources {
-            capture: true,
-            kernel_trace: false,
-            counters: false,
-            kernel_trace_note: None,
-        }),
+        evidence_sources: sources.unwrap_or_else(EvidenceSources::capture_only),
     }
 }

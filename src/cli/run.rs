@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::io::BufWriter;
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
@@ -24,8 +23,7 @@ use crate::lab::ports::ports;
 use crate::lab::{self, Environment, RetainedPrivileges};
 use crate::report::human::Tally;
 use crate::report::json::JsonWriter;
-use crate::sources::trace;
-use crate::sources::tracefs::Tracefs;
+use crate::sources;
 use crate::trial::pool::{FinishedTrial, Pool, PoolEvent, RunPlan, runtime};
 use crate::trial::{Settings, this_program};
 use rstproof_core::file::Format as CaptureFormat;
@@ -37,8 +35,7 @@ use rstproof_core::scenario::{ALL, Family, Needs, Scenario};
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Error> {
-    let mut header = host::header();
-    header.evidence_sources.counters = !args.host;
+    let header = host::header();
     let options = WriteOptions {
         replace: args.force,
         // Determined before the user namespace is entered, in which every user is root.
@@ -57,34 +54,21 @@ async fn carry_out(
 ) -> Result<ExitCode, Error> {
     // Before anything is created that has to be removed after a signal.
     let signals = Signals::new()?;
-    match open_trace(args.port) {
-        Ok(trace) => plan.settings.trace = Some(trace),
-        Err(why) => header.evidence_sources.kernel_trace_note = Some(why.into()),
-    }
-    let trace = plan.settings.trace.clone();
-    let result = with_trace(args, header, plan, options, signals).await;
-    if let Some(trace) = trace {
-        // Not left to the last reference: a worker that did not end in time may hold one.
-        trace.close();
-    }
+    let sources = sources::Opened::open(ports(args.port), !args.host);
+    header.evidence_sources = sources.statuses.clone();
+    plan.settings.trace.clone_from(&sources.trace);
+    let result = with_sources(args, header, plan, options, signals).await;
+    sources.close();
     result
 }
 
-/// Opens the kernel trace. Fails with the reason why it is not available; the proof then uses the other sources.
-fn open_trace(port: u16) -> Result<Arc<trace::Session>, String> {
-    let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
-    trace::Session::open(tracefs, ports(port), trace::RING_KIB)
-        .map_err(|error| format!("cannot create a trace instance ({})", reason(&error)))
-}
-
-async fn with_trace(
+async fn with_sources(
     args: &RunArgs,
-    mut header: Header,
+    header: Header,
     mut plan: RunPlan,
     options: WriteOptions,
     signals: Signals,
 ) -> Result<ExitCode, Error> {
-    header.evidence_sources.kernel_trace = plan.settings.trace.is_some();
     plan.settings.recorder = args.write.as_ref().map(|_| recorder(&header));
     let opened = match &args.write {
         Some(path) => Some(Opened::new(path, args, &header, options)?),

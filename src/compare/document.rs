@@ -237,10 +237,6 @@ impl Subject {
             _ => printable(&host.release),
         };
         // A report may come from anyone, so no control characters of it may reach a terminal.
-        let mut evidence_sources = header.evidence_sources;
-        if let Some(why) = &mut evidence_sources.kernel_trace_note {
-            *why = printable(why).into();
-        }
         Self {
             label,
             program: printable(&header.tool.version),
@@ -250,7 +246,7 @@ impl Subject {
             machine: printable(&host.machine),
             kernel,
             origin: printable(&path.to_string_lossy()),
-            evidence_sources,
+            evidence_sources: header.evidence_sources.printable(),
             trials: 0,
             seen: BTreeMap::new(),
             coverage: None,

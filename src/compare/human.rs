@@ -10,6 +10,7 @@ use super::{
     members_of,
 };
 use crate::report::human::{BAD, LABEL, wrap};
+use rstproof_core::evidence::SourceId;
 use rstproof_core::scenario::{Family, find};
 
 /// Maximum length of a label that shares its line with text. A longer label has its own line.
@@ -95,8 +96,8 @@ fn kernels(comparison: &Comparison, text: &mut String) {
             format!("{}, ", subject.release)
         };
         let trace = match (
-            subject.evidence_sources.kernel_trace,
-            subject.evidence_sources.counters,
+            subject.evidence_sources.has(SourceId::KernelTrace),
+            subject.evidence_sources.has(SourceId::Counters),
         ) {
             (true, _) => "",
             (false, true) => ", no kernel trace",

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::human::{families, reason};
 use super::{Agreed, Aspect, Comparison, Difference, Group, Kind, Span, bounded, members_of};
+use rstproof_core::evidence::SourceId;
 use rstproof_core::history::SYSTEMS;
 use rstproof_core::scenario::find;
 
@@ -14,7 +15,7 @@ pub fn text(comparison: &Comparison, all: bool) -> String {
     let mut text =
         String::from("## Kernels\n\n| kernel | release | trials | trace |\n|---|---|---|---|\n");
     for subject in &comparison.subjects {
-        let trace = if subject.evidence_sources.kernel_trace {
+        let trace = if subject.evidence_sources.has(SourceId::KernelTrace) {
             "yes"
         } else {
             "no"

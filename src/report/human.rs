@@ -4,10 +4,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::iter;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
+use rstproof_core::evidence::SourceId;
 use rstproof_core::printable::printable;
 use rstproof_core::report::{EvidenceSources, Remark, TrialReport};
 use rstproof_core::scenario::{Family, Scenario};
@@ -229,22 +231,22 @@ pub fn skips(reasons: &BTreeMap<String, u64>) -> String {
 /// Returns the evidence sources that the verdicts of a run are based on, and those that are not available.
 #[must_use]
 pub fn evidence_sources(sources: &EvidenceSources) -> String {
-    let asked = [
-        (true, "system calls"),
-        (sources.capture, "packets"),
-        (sources.counters, "kernel counters"),
-        (sources.kernel_trace, "kernel trace"),
-    ];
-    let of = |wanted: bool| {
-        let names = asked.iter().filter(|(asked, _)| *asked == wanted);
-        names.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
-    };
-    let mut out = paragraph("evidence from: ", &of(true));
-    let missing = of(false);
+    let (available, missing): (Vec<SourceId>, Vec<SourceId>) = SourceId::SHOWN
+        .into_iter()
+        .partition(|source| sources.has(*source));
+    let available = available.into_iter().map(SourceId::name);
+    let names: Vec<_> = iter::once("system calls").chain(available).collect();
+    let mut out = paragraph("evidence from: ", &names.join(", "));
+    let missing = missing.into_iter().map(|source| {
+        let name = source.name();
+        sources.reason(source).map_or_else(
+            || name.to_owned(),
+            |reason| format!("{name} ({})", printable(reason)),
+        )
+    });
+    let missing: Vec<_> = missing.collect();
     if !missing.is_empty() {
-        let why = sources.kernel_trace_note.as_ref();
-        let why = why.map_or_else(String::new, |why| format!(" ({})", printable(why)));
-        out.push_str(&paragraph("not available: ", &format!("{missing}{why}")));
+        out.push_str(&paragraph("not available: ", &missing.join(", ")));
     }
     out
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use anstyle::Style;
 
 use super::human::{BAD, GOOD, LABEL, UNSURE, abridge, texts, verdict_style, wrap};
+use rstproof_core::evidence::SourceId;
 use rstproof_core::flow::{Acceptance, Form};
 use rstproof_core::kernel::reason::{self, Reason};
 use rstproof_core::packet::{CLIENT, SERVER};
@@ -140,7 +141,7 @@ fn rows(trial: &TrialReport) -> Vec<Row<'_>> {
     }
     let packets = trial.packets.iter();
     rows.extend(packets.map(|packet| (packet.at_ns, Row::Packet(packet))));
-    let events = trial.kernel_events.iter();
+    let events = trial.sources.kernel_events.iter();
     rows.extend(events.filter_map(|event| {
         let role = is_shown(event)
             .then(|| role_of(trial, event.source))
@@ -342,18 +343,16 @@ fn proof(out: &mut String, trial: &TrialReport) {
     for gap in texts(&trial.inconclusive_reason) {
         item(out, &missing, &gap);
     }
-    for unasked in unasked(trial) {
-        item(out, "--", unasked);
+    for missing in missing_sources(trial) {
+        item(out, "--", missing);
     }
 }
 
-/// Returns the evidence sources that were not available. A missing source does not affect the verdict.
-fn unasked(trial: &TrialReport) -> impl Iterator<Item = &'static str> {
-    let counters = trial.unsupported_counters.is_none();
-    let counters = counters.then_some("kernel counters: not available (other traffic counts too)");
-    let trace = trial.trace_coverage.is_none();
-    let trace = trace.then_some("kernel trace (who sent an RST, and why): not available");
-    counters.into_iter().chain(trace)
+/// Returns a line for each evidence source that was not available. A missing source does not affect the verdict.
+fn missing_sources(trial: &TrialReport) -> impl Iterator<Item = &'static str> {
+    let all = SourceId::SHOWN.into_iter();
+    let missing = all.filter(|source| !trial.evidence_sources.has(*source));
+    missing.filter_map(SourceId::missing)
 }
 
 fn item(out: &mut String, mark: &str, text: &str) {
@@ -406,6 +405,7 @@ fn facts(trial: &TrialReport) -> Vec<String> {
     if trial.resets.is_empty() {
         facts.push("no RST of this connection was captured".to_owned());
         if trial
+            .sources
             .trace_coverage
             .is_some_and(|trace| trace.tcp_send_reset)
         {
@@ -422,7 +422,7 @@ fn facts(trial: &TrialReport) -> Vec<String> {
             ));
         }
     }
-    if trial.unsupported_counters.is_some() {
+    if trial.evidence_sources.has(SourceId::Counters) {
         facts.push(counted(trial));
     }
     facts.push(format!(
@@ -435,7 +435,7 @@ fn facts(trial: &TrialReport) -> Vec<String> {
 
 /// Returns the fact about the kernel counters: those that increased, and by how much.
 fn counted(trial: &TrialReport) -> String {
-    let increased = trial.counters.iter();
+    let increased = trial.sources.counters.iter();
     let increased: Vec<String> = increased
         .map(|(name, by)| format!("{name} +{by}"))
         .collect();
@@ -508,6 +508,7 @@ fn facts_of_reset(trial: &TrialReport, reset: &ResetReport) -> Vec<String> {
         reset.receiver_state, reset.acceptance
     ));
     let told = trial
+        .sources
         .trace_coverage
         .is_some_and(|trace| trace.tcp_receive_reset && trace.inet_sk_error_report);
     if let Some(errno) = reset.receiver_state.errno_of_reset().filter(|_| told) {

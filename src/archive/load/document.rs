@@ -18,7 +18,6 @@ use crate::archive::{REPORT, names, recorder};
 use crate::error::Error;
 use crate::host;
 use rstproof_core::evidence::{Flaw, NotRead};
-use rstproof_core::kernel::counters::is_read;
 use rstproof_core::printable::printable;
 use rstproof_core::report::{CaptureReport, EvidenceSources, Header, Host, SCHEMA, Tool};
 
@@ -28,9 +27,6 @@ const MOST_TRIALS: usize = 4_000_000;
 
 /// Maximum number of calls, and of steps, in a trial. A genuine script has a dozen calls.
 const MOST_CALLS: usize = 1_000;
-
-/// Maximum number of trace events in a trial. A genuine trial has some dozens.
-const MOST_EVENTS: usize = 10_000;
 
 /// Maximum length of the name of a kernel, program or interface, in bytes. The longest genuine ones, in
 /// `struct utsname`, have 64 bytes. Names are repeated for each trial or frame, so long ones would take much memory.
@@ -216,7 +212,9 @@ fn stored_trial<'a>(
     bytes: &[u8],
     raw: &'a RawValue,
 ) -> Result<StoredTrial<'a>, Error> {
-    let stored: StoredTrial<'_> = read_trial(path, bytes, raw)?;
+    let mut stored: StoredTrial<'_> = read_trial(path, bytes, raw)?;
+    // Read on its own, not flattened into the trial: then an error has its exact offset.
+    stored.sources = read_trial(path, bytes, raw)?;
     if stored.calls.len() > MOST_CALLS {
         let calls = stored.calls.len();
         return Err(refused(
@@ -231,29 +229,10 @@ fn stored_trial<'a>(
             format!("a trial has {steps} steps, more than {MOST_CALLS}"),
         ));
     }
-    let events = stored.kernel_events.len();
-    if events > MOST_EVENTS {
-        return Err(refused(
-            path,
-            format!("a trial has {events} trace events, more than {MOST_EVENTS}"),
-        ));
-    }
-    // The time does not matter: only whether the event is known.
-    let began = rstproof_core::time::Timestamp::default();
-    let unknown = stored
-        .kernel_events
-        .iter()
-        .find(|it| it.event(began).is_none());
-    if let Some(event) = unknown {
-        let reason = format!("unknown trace event '{}'", printable(&event.event));
-        return Err(refused(path, reason));
-    }
-    let unsupported_counters = stored.unsupported_counters.iter().flatten();
-    let names = stored.counters.keys().chain(unsupported_counters);
-    if let Some(name) = names.into_iter().find(|name| !is_read(name)) {
-        let reason = format!("unknown counter '{}'", printable(name));
-        return Err(refused(path, reason));
-    }
+    stored
+        .sources
+        .check()
+        .map_err(|reason| refused(path, reason))?;
     Ok(stored)
 }
 
@@ -299,7 +278,7 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
     let longest = names(&stored.tool, &stored.host)
         .into_iter()
         .chain([&*stored.capture.interface])
-        .chain(stored.evidence_sources.kernel_trace_note.as_deref())
+        .chain(stored.evidence_sources.reasons())
         .map(str::len)
         .max();
     if stored.capture.filter.len() > LONGEST_FILTER {

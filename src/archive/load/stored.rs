@@ -1,7 +1,6 @@
 //! Trial in a document: restores its evidence from the document and the capture.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,12 +13,11 @@ use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_f
 use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
 use rstproof_core::evidence::{Completeness, Evidence, Flaw, NotRead};
 use rstproof_core::history::Kernel;
-use rstproof_core::kernel::event::{CounterDelta, Coverage, Trace};
-use rstproof_core::kernel::host::HostState;
 use rstproof_core::packet::Packet;
 use rstproof_core::printable::printable;
-use rstproof_core::report::kernel::EventReport;
-use rstproof_core::report::{CaptureReport, PacketReport, Source, StepReport, packets};
+use rstproof_core::report::{
+    CaptureReport, PacketReport, Source, SourceReports, StepReport, packets,
+};
 use rstproof_core::scenario::{self, Family};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Call, Errno, Events, Op, Outcome, Role};
@@ -44,18 +42,9 @@ pub(super) struct StoredTrial<'a> {
     pub(super) steps: Vec<StepReport>,
     packets: Vec<PacketReport>,
     completeness: Option<Completeness>,
-    #[serde(default)]
-    pub(super) kernel_events: Vec<EventReport>,
-    #[serde(default)]
-    trace_coverage: Option<Coverage>,
-    #[serde(default)]
-    pub(super) counters: BTreeMap<String, u64>,
-    #[serde(default)]
-    pub(super) unsupported_counters: Option<Vec<String>>,
-    #[serde(default)]
-    process_stall_ns: u64,
-    #[serde(default)]
-    host_state: Option<HostState>,
+    /// Reports of the other evidence sources, read from the same object.
+    #[serde(skip)]
+    pub(super) sources: SourceReports,
 }
 
 #[derive(Deserialize)]
@@ -206,7 +195,7 @@ impl StoredTrial<'_> {
             ended: at(call.ended_ns),
             outcome: call.outcome,
         });
-        Evidence {
+        let mut evidence = Evidence {
             client: self.client.unwrap_or(NOWHERE),
             server: self.server.unwrap_or(NOWHERE),
             began: Timestamp(began),
@@ -218,25 +207,14 @@ impl StoredTrial<'_> {
                 .collect(),
             packets: Vec::new(),
             completeness: self.completeness.unwrap_or(UNKNOWN_COMPLETENESS),
-            trace: self.trace_coverage.map(|coverage| Trace {
-                events: self
-                    .kernel_events
-                    .iter()
-                    .filter_map(|event| event.event(Timestamp(began)))
-                    .collect(),
-                coverage,
-            }),
-            counters: self
-                .unsupported_counters
-                .as_ref()
-                .map(|unsupported_counters| CounterDelta {
-                    by: self.counters.clone(),
-                    unsupported_counters: unsupported_counters.clone(),
-                }),
-            process_stall_ns: self.process_stall_ns,
-            host_state: self.host_state,
+            trace: None,
+            counters: None,
+            process_stall_ns: 0,
+            host_state: None,
             flaw: None,
-        }
+        };
+        self.sources.restore(&mut evidence);
+        evidence
     }
 
     /// Adds the packets of the capture to the transcript, and the flaw if the two contradict each other.

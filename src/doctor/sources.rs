@@ -8,6 +8,7 @@ use crate::sources::counters::Counters;
 use crate::sources::format::{Field, Format};
 use crate::sources::trace::Session;
 use crate::sources::tracefs::{NoFormat, NoTracefs, Tracefs};
+use rstproof_core::evidence::SourceId;
 use rstproof_core::kernel::counters::WATCHED;
 
 const TRACEFS: &str = "tracefs";
@@ -126,8 +127,19 @@ const EVENTS: [Event; 5] = [
     },
 ];
 
-/// Checks all sources of kernel evidence: tracefs, its events, and the counters.
+/// Checks all sources of kernel evidence.
 pub(super) fn all(here: &Here) -> Vec<Check> {
+    let of = |source| match source {
+        // Trials need the capture, so the self-test checks it.
+        SourceId::Capture => Vec::new(),
+        SourceId::KernelTrace => kernel_trace(here),
+        SourceId::Counters => vec![counters(Counters::read())],
+    };
+    SourceId::ALL.into_iter().flat_map(of).collect()
+}
+
+/// Checks tracefs and its events.
+fn kernel_trace(here: &Here) -> Vec<Check> {
     let found = Tracefs::open();
     let events = EVENTS.iter().map(|event| match &found {
         Ok(tracefs) => {
@@ -141,7 +153,6 @@ pub(super) fn all(here: &Here) -> Vec<Check> {
     let events: Vec<Check> = events.collect();
     let mut checks = vec![tracefs(here, found)];
     checks.extend(events);
-    checks.push(counters(Counters::read()));
     checks
 }
 
