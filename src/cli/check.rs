@@ -17,7 +17,9 @@ use rstproof_core::verdict::Verdict;
 pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
     super::refuse_shaping(args.format, args.quiet || args.verbose)?;
     let mut check = Check::new(args);
-    load::each_of(&args.evidence, &mut |trial| check.take(trial))?;
+    for trial in load::trials(&args.evidence) {
+        check.take(trial)?;
+    }
     check.finish()
 }
 

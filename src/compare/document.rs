@@ -205,15 +205,16 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Subject, Error> {
         return Err(refused(path, reason));
     }
     let mut subject = Subject::new(path, header);
-    // The callback cannot fail: it remembers the first such trial, and the report is rejected after the loop.
+    // A malformed trial is reported first, wherever it is.
     let mut unjudged = None;
-    trials_of(path, bytes, |trial: StoredTrial<'_>| {
+    for trial in trials_of(path, bytes)? {
+        let trial: StoredTrial<'_> = trial?;
         if trial.verdict.is_none() && trial.skipped.is_none() {
             unjudged.get_or_insert(trial.scenario.into_owned());
         } else {
             subject.take(&trial);
         }
-    })?;
+    }
     if let Some(scenario) = unjudged {
         let reason = format!(
             "a trial of '{}' has no verdict and was not skipped",

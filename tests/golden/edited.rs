@@ -270,12 +270,9 @@ fn a_trial_goes_under_the_name_of_another() {
     ] {
         fs::write(dir.path().join(format!("{}.{kind}", renamed.stem)), bytes).unwrap();
     }
-    let mut said = Vec::new();
-    load::each(dir.path(), &mut |trial| {
-        said.push(trial.map(|trial| trial.report().inconclusive_reason.map(|gap| gap.id)));
-        Ok(())
-    })
-    .unwrap();
+    let said: Vec<_> = load::trials_at(dir.path())
+        .map(|trial| trial.map(|trial| trial.report().inconclusive_reason.map(|gap| gap.id)))
+        .collect();
     // The document speaks of a file that is not there, and nothing speaks of the file that is.
     let gaps: Vec<_> = said.into_iter().map(|gap| gap.unwrap().unwrap()).collect();
     assert_eq!(gaps, ["capture-missing", "transcript-missing"]);

@@ -76,13 +76,11 @@ impl Golden {
         };
         let dir = scratch();
         forged.put_into(dir.path());
-        let mut evidence = None;
-        load::each(dir.path(), &mut |trial| {
-            evidence = Some(trial?.evidence);
-            Ok(())
-        })
-        .unwrap();
-        let (evidence, trial) = (evidence.unwrap(), &document["trials"][0]);
+        let loaded = load::trials_at(dir.path())
+            .map(Result::unwrap)
+            .last()
+            .unwrap();
+        let (evidence, trial) = (loaded.evidence, &document["trials"][0]);
         let header: Header = serde_json::from_value(document.clone()).unwrap();
         let (scenario, interface) = (
             trial["scenario"].as_str(),
@@ -208,13 +206,10 @@ pub(crate) fn sample() -> impl Iterator<Item = &'static Golden> {
 
 /// Every answer about what is in a directory.
 pub(crate) fn judged_in(directory: &Path) -> Vec<Result<TrialReport, Error>> {
-    let mut said = Vec::new();
-    load::each(directory, &mut |trial| {
-        said.push(trial.map(|trial| trial.report()));
-        Ok(())
-    })
-    .unwrap();
-    said
+    let trials = load::trials_at(directory);
+    trials
+        .map(|trial| trial.map(|trial| trial.report()))
+        .collect()
 }
 
 /// An answer about one trial.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_file, unreadable};
+use super::read::{LONGEST_CAPTURE, Links, read_file, unreadable};
+use super::trial::{NOWHERE, Trial, UNKNOWN_COMPLETENESS};
 use crate::archive::{TRANSCRIPT, parts_of_stem, sha256};
 use crate::error::Error;
 use rstproof_core::evidence::{Evidence, Flaw};

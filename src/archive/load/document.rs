@@ -1,32 +1,24 @@
 //! Documents of [`SCHEMA`]: their trials, as far as these are judged again, and the offset of the first error if a
 //! document is malformed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
-use std::rc::Rc;
 
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::capture::Capture;
-use super::stored::StoredTrial;
-use super::{LONGEST_CAPTURE, LONGEST_DOCUMENT, Links, Take, Trial, read_file, unreadable};
+use super::read::refused;
 use crate::archive::{REPORT, names, recorder};
 use crate::error::Error;
-use crate::host;
-use rstproof_core::evidence::{Flaw, NotRead};
-use rstproof_core::printable::printable;
 use rstproof_core::report::{CaptureReport, EvidenceSources, Header, Host, SCHEMA, Tool};
 
 /// Maximum number of trials in a document. `LONGEST_DOCUMENT` allows fewer genuine trials, which have some kilobytes
 /// each, but far more elements that are not trials.
 const MOST_TRIALS: usize = 4_000_000;
-
-/// Maximum number of calls, and of steps, in a trial. A genuine script has a dozen calls.
-const MOST_CALLS: usize = 1_000;
 
 /// Maximum length of the name of a kernel, program or interface, in bytes. The longest genuine ones, in
 /// `struct utsname`, have 64 bytes. Names are repeated for each trial or frame, so long ones would take much memory.
@@ -36,16 +28,17 @@ const LONGEST_NAME: usize = 1024;
 const LONGEST_FILTER: usize = 65_535;
 
 /// Document of a run or of one trial. Fields that are not needed here are ignored.
-pub(super) struct Document<'a> {
+pub(super) struct Document {
     pub(super) tool: Tool,
     pub(super) host: Host,
-    evidence_sources: EvidenceSources,
+    pub(super) evidence_sources: EvidenceSources,
     pub(super) capture: CaptureReport,
     /// Result of [`recorder`], which the hashes of the trials cover.
     pub(super) recorder: String,
     /// True for the report of a whole run, whose trials were not all captured with the same filter.
-    is_report: bool,
-    trials: Vec<&'a RawValue>,
+    pub(super) is_report: bool,
+    /// Positions of the trials in the bytes of the document.
+    pub(super) trials: Vec<Range<usize>>,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +64,6 @@ fn trials<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValu
         fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
             let mut all = Vec::new();
             while let Some(trial) = access.next_element()? {
-                // Checked while parsing, before a hostile document has filled the memory.
                 if all.len() == MOST_TRIALS {
                     return Err(de::Error::custom(format_args!(
                         "more than {MOST_TRIALS} trials"
@@ -90,7 +82,7 @@ struct Schema {
     schema: u64,
 }
 
-impl Document<'_> {
+impl Document {
     /// Returns true if interface, filter and losses in the document are those in the capture, as far as the capture has
     /// them.
     pub(super) fn describes(&self, capture: &Capture, interface: &str) -> bool {
@@ -100,81 +92,12 @@ impl Document<'_> {
             && (self.is_report || is(&capture.filter, &told.filter))
             && (self.is_report || capture.filter.is_none() || capture.dropped == told.dropped)
     }
-
-    /// Loads the trial `stored` and checks it against the trials already loaded: no two may have the same capture, and
-    /// the trial's own document may not differ from the report of the run.
-    fn trial(&self, path: &Path, raw: &RawValue, stored: StoredTrial<'_>, seen: &Seen) -> Trial {
-        let known = stored.capture_name().and_then(|name| {
-            // Otherwise one capture could prove any number of trials.
-            if seen.captures.contains(name) {
-                return Some(Flaw::CaptureUsedTwice);
-            }
-            let (stem, _) = name.rsplit_once('.')?;
-            let copy = path.with_file_name(format!("{stem}.json"));
-            (self.is_report && !agrees(&copy, raw.get())).then_some(Flaw::CopiesDiffer)
-        });
-        let mut trial = stored.load(path, self, known);
-        // Another version may have worded the report differently.
-        if self.tool.version == host::this_tool().version {
-            trial.recorded = Some(raw.get().to_owned());
-        }
-        trial.host = Some(Rc::clone(&seen.host));
-        trial.evidence_sources = Some(self.evidence_sources.clone());
-        trial
-    }
-}
-
-/// Host of a document, and the captures of the trials read so far.
-struct Seen {
-    host: Rc<Host>,
-    captures: BTreeSet<String>,
-}
-
-/// Passes the trials of a document, or only those with captures in `only`, to `take`. Returns the names of all captures
-/// in the document. A document or trial that cannot be read is assumed to describe the captures of the document's own
-/// stem. Fails only with an error of `take`.
-pub(super) fn each_of_document(
-    path: &Path,
-    links: Links,
-    only: Option<&BTreeSet<String>>,
-    take: Take<'_>,
-) -> Result<BTreeSet<String>, Error> {
-    let read = read_file(path, LONGEST_DOCUMENT, links).map_err(|why| unreadable(path, why));
-    let bytes = match read {
-        Ok(bytes) => bytes,
-        Err(error) => return take(Err(error)).map(|()| own_captures(path)),
-    };
-    let document = match document(path, &bytes) {
-        Ok(document) => document,
-        Err(error) => return take(Err(error)).map(|()| own_captures(path)),
-    };
-    let mut seen = Seen {
-        host: Rc::new(printable_host(&document.host)),
-        captures: BTreeSet::new(),
-    };
-    for raw in &document.trials {
-        let stored = match stored_trial(path, &bytes, raw) {
-            Ok(stored) => stored,
-            Err(error) => {
-                take(Err(error))?;
-                seen.captures.extend(own_captures(path));
-                continue;
-            }
-        };
-        let name = stored.capture_name().map(str::to_owned);
-        let wanted = |only: &BTreeSet<String>| name.as_ref().is_some_and(|it| only.contains(it));
-        if only.is_none_or(wanted) {
-            take(Ok(document.trial(path, raw, stored, &seen)))?;
-        }
-        seen.captures.extend(name);
-    }
-    Ok(seen.captures)
 }
 
 /// Returns the header of a document: program, host and evidence sources. Fails if it is malformed or has
 /// another schema.
 pub(crate) fn header(path: &Path, bytes: &[u8]) -> Result<Header, Error> {
-    let document = document(path, bytes)?;
+    let document = parse(path, bytes)?;
     Ok(Header {
         schema: SCHEMA,
         tool: document.tool,
@@ -183,79 +106,43 @@ pub(crate) fn header(path: &Path, bytes: &[u8]) -> Result<Header, Error> {
     })
 }
 
-/// Deserializes every trial of a document as `T` and passes it to `take`. Fails at the first malformed one.
+/// Returns an iterator over the trials of a document, each deserialized as `T`, or the error of a malformed one.
 pub(crate) fn trials_of<'a, T: Deserialize<'a>>(
+    path: &'a Path,
+    bytes: &'a [u8],
+) -> Result<impl Iterator<Item = Result<T, Error>> + 'a, Error> {
+    let trials = parse(path, bytes)?.trials.into_iter();
+    Ok(trials.map(|at| read_trial(path, bytes, &at)))
+}
+
+/// Deserializes the trial at this position in the document. Fails if it is malformed.
+pub(super) fn read_trial<'a, T: Deserialize<'a>>(
     path: &Path,
     bytes: &'a [u8],
-    mut take: impl FnMut(T),
-) -> Result<(), Error> {
-    for raw in document(path, bytes)?.trials {
-        take(read_trial(path, bytes, raw)?);
-    }
-    Ok(())
-}
-
-fn read_trial<'a, T: Deserialize<'a>>(
-    path: &Path,
-    bytes: &[u8],
-    raw: &'a RawValue,
+    at: &Range<usize>,
 ) -> Result<T, Error> {
-    serde_json::from_str(raw.get()).map_err(|error| {
-        // A raw value borrows from `bytes`, so the distance between their addresses is its offset in the document.
-        let start = raw.get().as_ptr().addr() - bytes.as_ptr().addr();
-        malformed(path, start + offset(raw.get().as_bytes(), &error), &error)
-    })
+    let text = text(bytes, at);
+    serde_json::from_str(text)
+        .map_err(|error| malformed(path, at.start + offset(text.as_bytes(), &error), &error))
 }
 
-fn stored_trial<'a>(
-    path: &Path,
-    bytes: &[u8],
-    raw: &'a RawValue,
-) -> Result<StoredTrial<'a>, Error> {
-    let mut stored: StoredTrial<'_> = read_trial(path, bytes, raw)?;
-    // Read on its own, not flattened into the trial: then an error has its exact offset.
-    stored.sources = read_trial(path, bytes, raw)?;
-    if stored.calls.len() > MOST_CALLS {
-        let calls = stored.calls.len();
-        return Err(refused(
-            path,
-            format!("a trial has {calls} calls, more than {MOST_CALLS}"),
-        ));
-    }
-    if stored.steps.len() > MOST_CALLS {
-        let steps = stored.steps.len();
-        return Err(refused(
-            path,
-            format!("a trial has {steps} steps, more than {MOST_CALLS}"),
-        ));
-    }
-    stored
-        .sources
-        .check()
-        .map_err(|reason| refused(path, reason))?;
-    Ok(stored)
+/// Returns the text of the trial at this position in the document.
+pub(super) fn text<'a>(bytes: &'a [u8], at: &Range<usize>) -> &'a str {
+    // The document was parsed, so the position is that of a text.
+    let text = bytes.get(at.clone()).map(std::str::from_utf8);
+    text.and_then(Result::ok).unwrap_or_default()
 }
 
-/// Escapes the texts of a host from an untrusted document for output.
-fn printable_host(host: &Host) -> Host {
-    Host {
-        sysname: printable(&host.sysname),
-        release: printable(&host.release),
-        version: printable(&host.version),
-        machine: printable(&host.machine),
-        libpcap: printable(&host.libpcap),
+/// Returns the text of the only trial in a document; `None` if it is malformed or has another number of trials.
+pub(super) fn only_trial(bytes: &[u8]) -> Option<&str> {
+    match serde_json::from_slice::<Stored<'_>>(bytes).ok()?.trials[..] {
+        [trial] => Some(trial.get()),
+        _ => None,
     }
 }
 
-fn own_captures(path: &Path) -> BTreeSet<String> {
-    let stem = path.file_stem().and_then(OsStr::to_str);
-    stem.map(|stem| ["pcapng", "pcap"].map(|kind| format!("{stem}.{kind}")))
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
+/// Parses a document. Fails if it is malformed or has another schema.
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Document, Error> {
     // A document of another schema usually fails to parse as well; the schema is then the more useful error.
     let result = serde_json::from_slice::<Stored<'_>>(bytes);
     // Parsed separately, because the other fields of another schema are unknown here.
@@ -302,17 +189,15 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<Document<'a>, Error> {
         evidence_sources: header.evidence_sources,
         capture: stored.capture,
         is_report: path.file_name() == Some(OsStr::new(REPORT)),
-        trials: stored.trials,
+        trials: stored.trials.iter().map(|it| range(bytes, it)).collect(),
     })
 }
 
-/// Returns the error for a document that is refused, with the reason.
-pub(crate) fn refused(path: &Path, reason: String) -> Error {
-    Error::File {
-        action: "read",
-        path: path.to_owned(),
-        reason,
-    }
+/// Returns the position of a trial in the bytes of its document, from which it was read.
+fn range(bytes: &[u8], trial: &RawValue) -> Range<usize> {
+    // A raw value borrows from `bytes`, so the distance between their addresses is its offset in the document.
+    let start = trial.get().as_ptr().addr() - bytes.as_ptr().addr();
+    start..start + trial.get().len()
 }
 
 fn malformed(path: &Path, offset: usize, error: &serde_json::Error) -> Error {
@@ -327,104 +212,4 @@ fn offset(bytes: &[u8], error: &serde_json::Error) -> usize {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let before = lines.take(error.line().saturating_sub(1));
     before.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1)
-}
-
-/// Returns true if the trial in its own document equals the one in the report, or if there is no such document.
-fn agrees(copy: &Path, trial: &str) -> bool {
-    let bytes = match read_file(copy, LONGEST_CAPTURE, Links::Refused) {
-        Ok(bytes) => bytes,
-        Err(why) => return why == NotRead::Refused(rstproof_core::transcript::Errno::ENOENT),
-    };
-    let Ok(stored) = serde_json::from_slice::<Stored<'_>>(&bytes) else {
-        return false;
-    };
-    let [own] = stored.trials[..] else {
-        return false;
-    };
-    own.get() == trial || are_equal(own.get(), trial)
-}
-
-/// Returns true if both texts are the same JSON, and neither has an object with a duplicate name. Ignores the field
-/// that `check` adds to a trial.
-pub(super) fn are_equal(one: &str, other: &str) -> bool {
-    let value = |text| {
-        let mut value = serde_json::from_str::<Unambiguous>(text).ok()?;
-        if let Unambiguous::Map(fields) = &mut value {
-            fields.remove("evidence");
-        }
-        serde_json::to_string(&value).ok()
-    };
-    value(one).is_some_and(|one| Some(one) == value(other))
-}
-
-/// JSON value in which a duplicate name is an error, because readers differ in which one counts.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Unambiguous {
-    Null,
-    Bool(bool),
-    Signed(i64),
-    Unsigned(u64),
-    Float(f64),
-    Text(String),
-    List(Vec<Unambiguous>),
-    Map(BTreeMap<String, Unambiguous>),
-}
-
-impl<'de> Deserialize<'de> for Unambiguous {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UnambiguousVisitor)
-    }
-}
-
-struct UnambiguousVisitor;
-
-impl<'de> Visitor<'de> for UnambiguousVisitor {
-    type Value = Unambiguous;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Unambiguous, E> {
-        Ok(Unambiguous::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Unambiguous, E> {
-        Ok(Unambiguous::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous::Signed(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous::Unsigned(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Unambiguous, E> {
-        Ok(Unambiguous::Float(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Unambiguous, E> {
-        Ok(Unambiguous::Text(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Unambiguous, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Unambiguous::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Unambiguous, A::Error> {
-        let mut map = BTreeMap::new();
-        while let Some((name, value)) = fields.next_entry::<String, Unambiguous>()? {
-            if map.insert(name, value).is_some() {
-                return Err(de::Error::custom("a name occurs twice"));
-            }
-        }
-        Ok(Unambiguous::Map(map))
-    }
 }

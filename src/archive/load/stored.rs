@@ -3,14 +3,17 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::capture::Capture;
-use super::document::Document;
-use super::{LONGEST_CAPTURE, Links, NOWHERE, Trial, UNKNOWN_COMPLETENESS, read_file};
+use super::document::{Document, read_trial};
+use super::read::{LONGEST_CAPTURE, Links, read_file, refused};
+use super::trial::{NOWHERE, Trial, UNKNOWN_COMPLETENESS};
 use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
+use crate::error::Error;
 use rstproof_core::evidence::{Completeness, Evidence, Flaw, NotRead};
 use rstproof_core::history::Kernel;
 use rstproof_core::packet::Packet;
@@ -22,6 +25,9 @@ use rstproof_core::scenario::{self, Family};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Call, Errno, Events, Op, Outcome, Role};
 use rstproof_core::verdict::Verdict;
+
+/// Maximum number of calls, and of steps, in a trial. A genuine script has a dozen calls.
+const MOST_CALLS: usize = 1_000;
 
 /// Trial as stored in a document, without the fields that the judge derives from the others.
 #[derive(Deserialize)]
@@ -123,7 +129,33 @@ impl TryFrom<RawCall<'_>> for StoredCall {
     }
 }
 
-impl StoredTrial<'_> {
+impl<'a> StoredTrial<'a> {
+    /// Reads the trial at this position in a document. Fails if it is malformed, or too large for a genuine one.
+    pub(super) fn read(path: &Path, bytes: &'a [u8], at: &Range<usize>) -> Result<Self, Error> {
+        let mut stored: Self = read_trial(path, bytes, at)?;
+        // Read on its own, not flattened into the trial: then an error has its exact offset.
+        stored.sources = read_trial(path, bytes, at)?;
+        if stored.calls.len() > MOST_CALLS {
+            let calls = stored.calls.len();
+            return Err(refused(
+                path,
+                format!("a trial has {calls} calls, more than {MOST_CALLS}"),
+            ));
+        }
+        if stored.steps.len() > MOST_CALLS {
+            let steps = stored.steps.len();
+            return Err(refused(
+                path,
+                format!("a trial has {steps} steps, more than {MOST_CALLS}"),
+            ));
+        }
+        stored
+            .sources
+            .check()
+            .map_err(|reason| refused(path, reason))?;
+        Ok(stored)
+    }
+
     /// Returns the file name of the capture, which is always in the directory of the document: a path is not accepted.
     /// Returns `None` for a skipped trial, which has no capture.
     pub(super) fn capture_name(&self) -> Option<&str> {
@@ -134,7 +166,7 @@ impl StoredTrial<'_> {
 
     /// Restores the trial from the document and its capture. The capture is not read if a flaw of the document is
     /// already known.
-    pub(super) fn load(self, path: &Path, document: &Document<'_>, known: Option<Flaw>) -> Trial {
+    pub(super) fn load(self, path: &Path, document: &Document, known: Option<Flaw>) -> Trial {
         let host = &document.host;
         let kernel = Kernel::of(&host.sysname, &host.release, &host.version);
         let scenario = scenario::find(&self.scenario).map(|scenario| scenario.on(kernel));
@@ -218,7 +250,7 @@ impl StoredTrial<'_> {
     }
 
     /// Adds the packets of the capture to the transcript, and the flaw if the two contradict each other.
-    fn join(&self, path: &Path, document: &Document<'_>, joined: &mut Joined) {
+    fn join(&self, path: &Path, document: &Document, joined: &mut Joined) {
         let evidence = &mut joined.evidence;
         let bytes = match read_file(path, LONGEST_CAPTURE, Links::Refused) {
             Ok(bytes) => bytes,
@@ -249,7 +281,7 @@ impl StoredTrial<'_> {
     fn disagreement(
         &self,
         capture: &Capture,
-        document: &Document<'_>,
+        document: &Document,
         transcript: &Evidence,
         content: &str,
     ) -> Option<Flaw> {
