@@ -171,7 +171,8 @@ struct CompareArgs {
 }
 
 const COMPARE_EXIT_CODES: &str = "Exit codes: 0 identical behaviour; 1 system calls return different results, or different RSTs are \
-                                  sent; 2 usage error, or a report could not be read.";
+                                  sent; 2 usage error, or a report could not be read; 3 nothing to compare: no two \
+                                  reports have a result of the same scenario.";
 
 #[derive(Debug, Args)]
 #[command(after_help = KERNELS_EXIT_CODES)]

@@ -125,6 +125,8 @@ pub struct Difference {
     pub families: Vec<Family>,
     /// Most serious kind among the aspects.
     pub kind: Kind,
+    /// Number of kernels that ran it with a verdict; the largest of the families.
+    pub ran: usize,
     /// Aspects that differ, each with the groups of kernels that agree.
     pub aspects: Vec<(Aspect, Vec<Group>)>,
     /// Known causes; empty if none explains the difference.
@@ -250,13 +252,13 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
         });
         inconclusive.extend(unsaid);
         let aspects = aspects(&subjects, &seen);
+        let ran: Vec<usize> = seen
+            .iter()
+            .filter(|(_, it)| !it.verdicts.is_empty())
+            .map(|(place, _)| *place)
+            .collect();
         // No minimum means that no aspect differs.
         let Some(kind) = aspects.iter().map(|(aspect, _)| aspect.kind()).min() else {
-            let ran: Vec<usize> = seen
-                .iter()
-                .filter(|(_, it)| !it.verdicts.is_empty())
-                .map(|(place, _)| *place)
-                .collect();
             if ran.len() < 2 {
                 let ran = ran.first().copied();
                 alone.push(Alone {
@@ -284,12 +286,14 @@ pub fn compare(mut subjects: Vec<Subject>) -> Comparison {
             .filter(|it| it.scenario == scenario && it.aspects == aspects);
         if let Some(same) = same {
             same.families.push(family);
+            same.ran = same.ran.max(ran.len());
             continue;
         }
         differences.push(Difference {
             scenario,
             families: vec![family],
             kind,
+            ran: ran.len(),
             aspects,
             causes,
         });
@@ -319,11 +323,11 @@ fn missing(subjects: &[Subject], keys: &[(String, Family)]) -> Vec<(usize, Vec<(
 }
 
 impl Comparison {
-    /// Returns true if no results were compared: there are no agreements, and only availability differs.
+    /// Returns true if no results were compared, because no two kernels ran the same scenario. Kernels that agree on a
+    /// scenario that another one cannot run were compared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let has_run = |it: &Difference| it.kind != Kind::Availability;
-        self.agreed.is_empty() && !self.differences.iter().any(has_run)
+        self.agreed.is_empty() && self.differences.iter().all(|it| it.ran < 2)
     }
 
     /// Returns true if the behaviour differs in any scenario.

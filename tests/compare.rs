@@ -570,6 +570,21 @@ fn what_was_not_compared_is_not_the_same() {
         let document: Value = serde_json::from_str(&json::text(&comparison, false)).unwrap();
         assert!(!document["not_compared"].as_array().unwrap().is_empty());
     }
+    // Two that agree were compared, although a third cannot run it; one that did run it was not.
+    let agreeing = |second: Value| {
+        compared(&[
+            Report::on("6.12.118").with(without()),
+            Report::on("6.17.13").with(lingering(true)),
+            Report::on("7.0.13").with(second),
+        ])
+    };
+    for (second, is_empty) in [(lingering(true), false), (unsaid.clone(), true)] {
+        let comparison = agreeing(second);
+        assert_eq!(comparison.is_empty(), is_empty);
+        assert!(!comparison.behaviour_differs());
+        let text = human::text(&comparison, false);
+        assert_eq!(text.contains("nothing was compared"), is_empty, "{text}");
+    }
     let partial = compared(&[
         Report::on("6.17.13").with(lingering(true)).with(other()),
         Report::on("7.0.13").with(other()),
@@ -1032,6 +1047,12 @@ mod command {
         let other = trial("clean-close-eof", &["client read(1) = 0"], &[]);
         let other = write("other.json", Report::on("7.0.13").with(other));
         assert_eq!(rstproof(&[&other, &same]).status.code(), Some(3));
+        let none = skipped("mptcp-linger-zero-close", "this kernel has none");
+        let without = write("without.json", Report::on("6.1.1").with(none));
+        assert_eq!(rstproof(&[&without, &same]).status.code(), Some(3));
+        // Two that agree, beside one that cannot run it.
+        let all = rstproof(&[&without, &new, &same]);
+        assert_eq!(all.status.code(), Some(0));
     }
 
     #[test]
