@@ -1,5 +1,6 @@
-//! Reports of trials for people and for programs: one module per format.
+//! Reports of trials for people and for programs: one module per format. And explanations of scenarios.
 
+pub mod explain;
 pub mod human;
 pub mod json;
 pub mod junit;

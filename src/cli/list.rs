@@ -8,8 +8,9 @@ use std::io::Write as _;
 use super::ListFormat;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
+use crate::report::explain::needs;
 use crate::report::human::{LABEL, wrap};
-use rstproof_core::scenario::{ALL, Scenario};
+use rstproof_core::scenario::ALL;
 
 /// Width of the id column, including indent and gap, in columns.
 const ID: usize = 31;
@@ -50,12 +51,4 @@ fn human() -> String {
         }
     }
     text
-}
-
-/// Returns the remarks on a scenario: facilities that not every host has, and slowness. `None` if there are none.
-pub(super) fn needs(scenario: &Scenario) -> Option<String> {
-    let slow = scenario.slow.then_some("slow: only with --all or by name");
-    let needs = scenario.multipath.then_some("needs Multipath TCP");
-    let remarks: Vec<&str> = needs.into_iter().chain(slow).collect();
-    (!remarks.is_empty()).then(|| remarks.join("; "))
 }
