@@ -11,6 +11,7 @@
 pub mod distribution;
 mod here;
 pub mod human;
+pub mod json;
 mod privilege;
 mod program;
 mod self_test;

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use super::run::Signals;
 use super::{DoctorArgs, DoctorFormat};
 use crate::doctor::human::table;
+use crate::doctor::json::document;
 use crate::doctor::{Examination, Look};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -29,7 +30,7 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<ExitCode, Error> {
 fn show(examination: &Examination, format: DoctorFormat) -> Result<ExitCode, Error> {
     let text = match format {
         DoctorFormat::Human => table(examination),
-        DoctorFormat::Json => json(examination).map_err(|error| Error::output(error.into()))?,
+        DoctorFormat::Json => document(examination).map_err(|error| Error::output(error.into()))?,
     };
     let mut out = anstream::stdout();
     out.write_all(text.as_bytes())
@@ -40,10 +41,4 @@ fn show(examination: &Examination, format: DoctorFormat) -> Result<ExitCode, Err
     } else {
         ExitCode::Failure
     })
-}
-
-fn json(examination: &Examination) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string_pretty(examination)?;
-    text.push('\n');
-    Ok(text)
 }
