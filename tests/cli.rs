@@ -738,7 +738,7 @@ mod report {
         let mut junit = JunitReport::new(&header(), None);
         let trial = without_reset();
         for shown in [Some(&host()), Some(&other), None, Some(&host())] {
-            junit.speaks_of(shown);
+            junit.set_host(shown);
             junit.trial(Some(scenario()), &trial);
         }
         let mut document = Vec::new();

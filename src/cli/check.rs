@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use super::console::{Console, Show};
+use super::console::{self, Console, Show};
 use super::{CheckArgs, Format, complain};
 use crate::archive::load::{self, Trial};
 use crate::error::Error;
@@ -27,7 +27,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<ExitCode, Error> {
 struct Check<'a> {
     args: &'a CheckArgs,
     /// Output; `None` until the first trial is shown, because the header needs the trial's host.
-    console: Option<Console>,
+    console: Option<Box<dyn Console>>,
     /// First trial, held back until the second one: a single trial is shown as a ladder.
     first: Option<(Trial, TrialReport)>,
     capture: CaptureReport,
@@ -105,7 +105,7 @@ impl<'a> Check<'a> {
         };
         match &mut self.console {
             Some(console) => {
-                console.speaks_of(host);
+                console.set_host(host);
                 console.trials(vec![done])
             }
             None => Ok(()),
@@ -117,7 +117,7 @@ impl<'a> Check<'a> {
         host: Option<&Host>,
         sources: Option<EvidenceSources>,
         as_story: bool,
-    ) -> Result<Console, Error> {
+    ) -> Result<Box<dyn Console>, Error> {
         let show = Show {
             format: self.args.format,
             stories: as_story,
@@ -126,7 +126,7 @@ impl<'a> Check<'a> {
             evidence_sources: false,
             lines: None,
         };
-        Console::begin(show, &header(host, sources))
+        console::begin(show, &header(host, sources))
     }
 
     fn finish(mut self) -> Result<ExitCode, Error> {

@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{interval, sleep};
 
-use super::console::{Console, Show};
+use super::console::{self, Console, Show};
 use super::progress::{Progress, REDRAW_INTERVAL};
 use super::{Format, RunArgs, complain, scenario_named};
 use crate::archive::save::Archive;
@@ -279,7 +279,7 @@ struct Run<'a> {
     args: &'a RunArgs,
     header: Header,
     /// Output; `None` until a capture is open, and after the output has failed.
-    console: Option<Console>,
+    console: Option<Box<dyn Console>>,
     /// Report file, if trials are saved; `None` after it could not be written.
     report: Option<ReportFile>,
     capture: CaptureReport,
@@ -423,7 +423,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn console(&self, plan: &RunPlan) -> Result<Console, Error> {
+    fn console(&self, plan: &RunPlan) -> Result<Box<dyn Console>, Error> {
         let archive = plan.archive.as_ref();
         let show = Show {
             format: self.args.format,
@@ -433,7 +433,7 @@ impl<'a> Run<'a> {
             evidence_sources: true,
             lines: Some((plan.pairs.clone(), plan.repeat.into())),
         };
-        Console::begin(show, &self.header)
+        console::begin(show, &self.header)
     }
 
     fn take_trials(&mut self, done: Vec<FinishedTrial>) -> Result<(), Error> {

@@ -66,7 +66,7 @@ impl JunitReport {
     }
 
     /// Sets the host that the next trials were recorded on; `None` if unknown.
-    pub fn speaks_of(&mut self, host: Option<&Host>) {
+    pub fn set_host(&mut self, host: Option<&Host>) {
         if host != Some(&self.host) {
             self.host = host.cloned().unwrap_or_default();
             self.hosts.add(&self.host);
