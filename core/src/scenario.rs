@@ -760,8 +760,8 @@ pub struct ExpectedReset {
     pub from: Role,
     /// Form of the RST; `None` for a form that Linux does not make.
     pub form: Option<Form>,
-    /// Expected treatment of the RST.
-    pub fate: Fate,
+    /// Expected disposition of the RST.
+    pub disposition: Disposition,
     /// State of the receiver when the RST arrives.
     pub receiver_state: State,
     /// Sender of the RST.
@@ -770,13 +770,12 @@ pub struct ExpectedReset {
     pub reason: &'static str,
 }
 
-/// Treatment of an RST.
+/// Disposition of an RST: what happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fate {
+pub enum Disposition {
     /// Acceptance: the receiver is required to accept the RST.
-    #[serde(rename = "accepted")]
-    Believed,
+    Accepted,
     /// Silence: the receiver must ignore the RST.
     Ignored,
     /// Challenge: the receiver must not accept the RST, and answers with a challenge ACK (RFC 5961, 3.2).
@@ -784,34 +783,21 @@ pub enum Fate {
     /// Loss on the path: the RST does not reach its receiver.
     Lost,
     /// Loss at the sender: the sender's kernel has sent the RST, but it never reaches the wire.
-    #[serde(rename = "never-sent")]
-    NeverLeft,
+    DroppedAtSender,
 }
 
-impl Fate {
-    /// Returns the treatment of a captured RST.
+impl Disposition {
+    /// Returns the disposition of a captured RST.
     #[must_use]
     pub fn of(reset: &Reset) -> Self {
         if reset.acceptance.is_acceptable() {
-            Self::Believed
+            Self::Accepted
         } else if !reset.has_arrived() {
             Self::Lost
         } else if reset.challenged_by.is_some() {
             Self::Challenged
         } else {
             Self::Ignored
-        }
-    }
-
-    /// Returns the name: `believed`, `ignored`, `challenged`, `lost` or `never left`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Believed => "believed",
-            Self::Ignored => "ignored",
-            Self::Challenged => "challenged",
-            Self::Lost => "lost",
-            Self::NeverLeft => "never left",
         }
     }
 }
@@ -1043,7 +1029,7 @@ const fn abort(from: Role, receiver_state: State, reason: &'static str) -> Expec
     ExpectedReset {
         from,
         form: Some(Form::Active),
-        fate: Fate::Believed,
+        disposition: Disposition::Accepted,
         receiver_state,
         sender: Sender::Socket,
         reason,
@@ -1060,7 +1046,7 @@ const fn answer(
     ExpectedReset {
         from,
         form: Some(Form::Passive),
-        fate: Fate::Believed,
+        disposition: Disposition::Accepted,
         receiver_state,
         sender,
         reason,
@@ -1085,7 +1071,7 @@ const fn injected(from: Role, receiver_state: State) -> ExpectedReset {
     ExpectedReset {
         from,
         form: None,
-        fate: Fate::Believed,
+        disposition: Disposition::Accepted,
         receiver_state,
         sender: Sender::Injected,
         reason: "",
@@ -1095,7 +1081,7 @@ const fn injected(from: Role, receiver_state: State) -> ExpectedReset {
 /// Marks an RST as one that its receiver must ignore.
 const fn ignored(reset: ExpectedReset) -> ExpectedReset {
     ExpectedReset {
-        fate: Fate::Ignored,
+        disposition: Disposition::Ignored,
         ..reset
     }
 }
@@ -1103,15 +1089,15 @@ const fn ignored(reset: ExpectedReset) -> ExpectedReset {
 /// Marks an RST as one that is lost on the path.
 const fn lost(reset: ExpectedReset) -> ExpectedReset {
     ExpectedReset {
-        fate: Fate::Lost,
+        disposition: Disposition::Lost,
         ..reset
     }
 }
 
 /// Marks an RST as one that never reaches the wire.
-const fn never_left(reset: ExpectedReset) -> ExpectedReset {
+const fn dropped_at_sender(reset: ExpectedReset) -> ExpectedReset {
     ExpectedReset {
-        fate: Fate::NeverLeft,
+        disposition: Disposition::DroppedAtSender,
         ..reset
     }
 }
@@ -1119,7 +1105,7 @@ const fn never_left(reset: ExpectedReset) -> ExpectedReset {
 /// Marks an RST as one that its receiver answers with a challenge ACK.
 const fn challenged(reset: ExpectedReset) -> ExpectedReset {
     ExpectedReset {
-        fate: Fate::Challenged,
+        disposition: Disposition::Challenged,
         ..reset
     }
 }
@@ -1286,8 +1272,8 @@ mod tests {
     fn every_expected_reset_is_what_some_call_fails_of_and_every_cause_exists() {
         for scenario in every_form() {
             // An accepted RST that some call must report.
-            let believed = |reset: &ExpectedReset| {
-                reset.fate == Fate::Believed
+            let accepted = |reset: &ExpectedReset| {
+                reset.disposition == Disposition::Accepted
                     && scenario.raw != Some(reset.from.peer())
                     && scenario.calls().any(|(role, ..)| role == reset.from.peer())
             };
@@ -1311,7 +1297,7 @@ mod tests {
             let untold = scenario.resets.iter().zip(told).filter(|(_, told)| !told);
             let silent = scenario.raw.is_some() || scenario.needs().forgery;
             assert!(
-                silent || untold.into_iter().all(|(reset, _)| !believed(reset)),
+                silent || untold.into_iter().all(|(reset, _)| !accepted(reset)),
                 "{}",
                 scenario.id
             );

@@ -8,7 +8,7 @@ mod support;
 use rstproof_core::evidence::{Evidence, Flaw};
 use rstproof_core::flow::{Acceptance, Form, State};
 use rstproof_core::packet::Packet;
-use rstproof_core::scenario::{self, Fate, Timing, Topic};
+use rstproof_core::scenario::{self, Disposition, Timing, Topic};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Errno, Op, Outcome, Role};
 use rstproof_core::verdict::{Attribution, Finding, InconclusiveReason, Verdict};
@@ -1286,7 +1286,7 @@ fn a_forged_rst_that_must_be_ignored_has_to_be_there_and_to_be_ignored() {
     let forged = "< R 0:0(0) win 8192";
     let missing = Finding::NoSuchReset {
         index: 0,
-        fate: Fate::Ignored,
+        disposition: Disposition::Ignored,
     };
     story("blind-rst-old")
         .without(forged)
@@ -1313,7 +1313,7 @@ fn a_rst_that_is_asked_back_about_needs_the_question() {
         )
         .is_refuted_by(&[Finding::NoSuchReset {
             index: 0,
-            fate: Fate::Challenged,
+            disposition: Disposition::Challenged,
         }]);
 }
 

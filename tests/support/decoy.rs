@@ -1,6 +1,6 @@
 //! Possible effects of a decoy: an injected RST that is not part of the scenario.
 
-use rstproof_core::scenario::{Fate, Role, Scenario, Sender};
+use rstproof_core::scenario::{Disposition, Role, Scenario, Sender};
 use rstproof_core::verdict::{Attribution, Finding, InconclusiveReason, Judgement, Verdict};
 
 /// Effect of a decoy.
@@ -57,7 +57,9 @@ pub(crate) fn look_at(
     }
     // The scenario injects the same RST as the decoy, so either may be taken for the other.
     let is_its_like = scenario.resets.iter().any(|meant| {
-        meant.sender == Sender::Injected && meant.from == decoy.from && meant.fate == Fate::Believed
+        meant.sender == Sender::Injected
+            && meant.from == decoy.from
+            && meant.disposition == Disposition::Accepted
     });
     if is_confirmed && is_its_like && decoy.is_exact {
         return Ok(Outcome::Ignored);

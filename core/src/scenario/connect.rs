@@ -1,8 +1,8 @@
 //! Scenarios of connection set-up and its failures.
 
 use super::{
-    Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent,
-    FAST_OPEN, Fate, Listening, On, Op, Otherwise, Role, Scenario, Sender, Step, Target, Topic,
+    Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Disposition, Errno, Events, Expect, ExpectedReset,
+    Extent, FAST_OPEN, Listening, On, Op, Otherwise, Role, Scenario, Sender, Step, Target, Topic,
     UNCONNECTED, busy, client, dead_since_reset, not_connected, polls, reports, returns, server,
     told_of_reset, would_block,
 };
@@ -13,7 +13,7 @@ use crate::history;
 const REFUSAL: ExpectedReset = ExpectedReset {
     from: Role::Server,
     form: Some(Form::PassiveAck),
-    fate: Fate::Believed,
+    disposition: Disposition::Accepted,
     receiver_state: State::SynSent,
     sender: Sender::Kernel,
     reason: "NO_SOCKET",

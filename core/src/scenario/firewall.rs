@@ -3,7 +3,8 @@
 use super::{
     Awaited, BASE, Cause, Errno, Expect, ExpectedReset, Extent, Forged, Network, OPEN, Op, Role,
     Rule, Scenario, Sender, Step, Target, Topic, abort, answer, answer_without_ack, challenged,
-    client, dead_since_reset, injected, lost, never_left, polls, returns, server, told_of_reset,
+    client, dead_since_reset, dropped_at_sender, injected, lost, polls, returns, server,
+    told_of_reset,
 };
 use crate::flow::State;
 use crate::packet::Flags;
@@ -235,7 +236,7 @@ pub(super) const RESET_NEVER_LEFT: Scenario = Scenario {
         client(Op::Poll, polls(OPEN)),
         client(Op::SocketError, Expect::ReportsNone),
     ],
-    resets: &[never_left(abort(
+    resets: &[dropped_at_sender(abort(
         Role::Server,
         State::Established,
         "TCP_STATE",

@@ -67,7 +67,13 @@ fn with(fields: Vec<Field>, more: [Field; 2]) -> Vec<Field> {
 
 fn about_resets() -> Vec<Kind> {
     let state = tcp_state("State of the receiver.");
-    let dispositions = ["accepted", "ignored", "challenged", "lost", "never-sent"];
+    let dispositions = [
+        "accepted",
+        "ignored",
+        "challenged",
+        "lost",
+        "dropped-at-sender",
+    ];
     let disposition = one_of("Expected treatment of the RST.", &dispositions);
     let from = field("expected", role("End that the RST must come from."));
     let acceptance = text("Why the RST is not acceptable, as in `resets`.");
@@ -329,7 +335,7 @@ mod tests {
     use super::*;
     use crate::flow::{Acceptance, Form, State};
     use crate::report::Remark;
-    use crate::scenario::Fate;
+    use crate::scenario::Disposition;
     use crate::transcript::{Errno, Events, Op, Outcome, Role};
     use crate::verdict::{Attribution, Finding, KernelMismatch};
 
@@ -342,14 +348,14 @@ mod tests {
             (
                 Finding::NoSuchReset {
                     index,
-                    fate: Fate::NeverLeft,
+                    disposition: Disposition::DroppedAtSender,
                 },
-                r#"{"index":0,"disposition":"never-sent"}"#,
+                r#"{"index":0,"disposition":"dropped-at-sender"}"#,
             ),
             (
                 Finding::NoSuchReset {
                     index,
-                    fate: Fate::Challenged,
+                    disposition: Disposition::Challenged,
                 },
                 r#"{"index":0,"disposition":"challenged"}"#,
             ),

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use crate::flow::{Acceptance, Form, State};
-use crate::scenario::{Fate, SOME};
+use crate::scenario::{Disposition, SOME};
 use crate::transcript::{Errno, Op, Outcome, Role};
 use crate::verdict::{Attribution, KernelMismatch};
 
@@ -135,11 +135,10 @@ pub enum Finding {
     #[error("expected ICMP error {} was not captured", .index + 1)]
     NoIcmp { index: usize },
     /// RST without effect, of the expected kind, that was not captured.
-    #[error("expected RST {} ({}", .index + 1, fate_text(*.fate))]
+    #[error("expected RST {} ({}", .index + 1, disposition_text(*.disposition))]
     NoSuchReset {
         index: usize,
-        #[serde(rename = "disposition")]
-        fate: Fate,
+        disposition: Disposition,
     },
 }
 
@@ -161,14 +160,14 @@ fn outcome_text(expected: Option<Outcome>) -> String {
     expected.map_or_else(|| SOME.to_owned(), |it| it.to_string())
 }
 
-/// Returns the end of the text for an RST with this fate that is missing, from its parenthesis on.
-fn fate_text(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Believed => "accepted by its receiver) was not captured",
-        Fate::Ignored => "ignored by its receiver) was not captured",
-        Fate::Challenged => "answered with a challenge ACK) was not captured",
-        Fate::Lost => "lost on the way) was not captured",
-        Fate::NeverLeft => {
+/// Returns the end of the text for an RST with this disposition that is missing, from its parenthesis on.
+fn disposition_text(disposition: Disposition) -> &'static str {
+    match disposition {
+        Disposition::Accepted => "accepted by its receiver) was not captured",
+        Disposition::Ignored => "ignored by its receiver) was not captured",
+        Disposition::Challenged => "answered with a challenge ACK) was not captured",
+        Disposition::Lost => "lost on the way) was not captured",
+        Disposition::DroppedAtSender => {
             "sent, but dropped before it could be captured) is missing from the kernel trace"
         }
     }
@@ -427,25 +426,25 @@ mod tests {
             missing.to_string(),
             "expected ICMP error 2 was not captured"
         );
-        for (fate, words) in [
+        for (disposition, words) in [
             (
-                Fate::Ignored,
+                Disposition::Ignored,
                 "expected RST 2 (ignored by its receiver) was not captured",
             ),
             (
-                Fate::Challenged,
+                Disposition::Challenged,
                 "expected RST 2 (answered with a challenge ACK) was not captured",
             ),
             (
-                Fate::Lost,
+                Disposition::Lost,
                 "expected RST 2 (lost on the way) was not captured",
             ),
             (
-                Fate::NeverLeft,
+                Disposition::DroppedAtSender,
                 "expected RST 2 (sent, but dropped before it could be captured) is missing from the kernel trace",
             ),
         ] {
-            let missing = Finding::NoSuchReset { index, fate };
+            let missing = Finding::NoSuchReset { index, disposition };
             assert_eq!((missing.id(), missing.frame()), ("no-such-reset", None));
             assert_eq!(missing.to_string(), words);
         }

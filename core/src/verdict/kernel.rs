@@ -14,7 +14,7 @@ use crate::kernel::counters::WATCHED;
 use crate::kernel::event::{Event, Trace, What};
 use crate::kernel::reason::NOT_SPECIFIED;
 use crate::packet::{Flags, Packet, Segment, Tap};
-use crate::scenario::{Exemption, ExpectedReset, Fate, Sender};
+use crate::scenario::{Disposition, Exemption, ExpectedReset, Sender};
 use crate::transcript::{Errno, Op, Role};
 
 /// Trace events about one end of the connection, with that end.
@@ -98,7 +98,9 @@ impl Case<'_> {
     fn uncaptured(&self) -> impl Iterator<Item = KernelMismatch> {
         let expected = self.scenario.resets.iter();
         // Each expected RST accounts for one event: several may have the same sender and reason.
-        let mut expected: Vec<_> = expected.filter(|it| it.fate == Fate::NeverLeft).collect();
+        let mut expected: Vec<_> = expected
+            .filter(|it| it.disposition == Disposition::DroppedAtSender)
+            .collect();
         self.correlated.uncaptured.iter().filter_map(move |sent| {
             let fits = |expected: &&ExpectedReset| correlation::fits(sent, expected);
             if let Some(index) = expected.iter().position(fits) {

@@ -2,7 +2,7 @@
 
 use super::{Case, Finding, Wire};
 use crate::flow::{Form, Reset};
-use crate::scenario::{ExpectedReset, Family, Fate, Scenario};
+use crate::scenario::{Disposition, ExpectedReset, Family, Scenario};
 use crate::verdict::correlation::Correlated;
 
 /// Returns, for each expected RST, the index of the captured RST that matches it: acceptable RSTs in order, and those
@@ -16,7 +16,7 @@ pub(super) fn matches(
     let captured = wire.resets.iter().enumerate();
     let mut acceptable = captured.filter(|(_, reset)| reset.acceptance.is_acceptable());
     for (index, expected) in scenario.resets.iter().enumerate() {
-        matched[index] = if expected.fate == Fate::Believed {
+        matched[index] = if expected.disposition == Disposition::Accepted {
             acceptable.next().map(|(captured, _)| captured)
         } else {
             without_effect(expected, wire, correlated, &matched)
@@ -52,7 +52,7 @@ fn fits(expected: &ExpectedReset, reset: &Reset) -> bool {
     (is_active || reset.triggered_by.is_some())
         && (reset.from, reset.form) == (expected.from, expected.form)
         && reset.receiver_state == expected.receiver_state
-        && Fate::of(reset) == expected.fate
+        && Disposition::of(reset) == expected.disposition
 }
 
 impl Case<'_> {
@@ -87,7 +87,7 @@ impl Case<'_> {
     /// Checks that an expected acceptable RST was captured. If an RST was captured that is not acceptable, the finding
     /// reports that RST.
     fn missing_reset(&self, index: usize, expected: &ExpectedReset) -> Option<Finding> {
-        if expected.fate != Fate::Believed || self.matched[index].is_some() {
+        if expected.disposition != Disposition::Accepted || self.matched[index].is_some() {
             return None;
         }
         let mut resets = self.wire.resets.iter();
@@ -103,13 +103,15 @@ impl Case<'_> {
 
     /// Checks that an RST that is expected to have no effect was captured, or traced if it never reached the wire.
     fn no_such_reset(&self, index: usize, expected: &ExpectedReset) -> Option<Finding> {
-        let fate = expected.fate;
-        let is_there = match fate {
-            Fate::Believed => true,
-            Fate::NeverLeft => self.correlated.shows(expected),
-            Fate::Ignored | Fate::Challenged | Fate::Lost => self.matched[index].is_some(),
+        let disposition = expected.disposition;
+        let is_there = match disposition {
+            Disposition::Accepted => true,
+            Disposition::DroppedAtSender => self.correlated.shows(expected),
+            Disposition::Ignored | Disposition::Challenged | Disposition::Lost => {
+                self.matched[index].is_some()
+            }
         };
-        (!is_there).then_some(Finding::NoSuchReset { index, fate })
+        (!is_there).then_some(Finding::NoSuchReset { index, disposition })
     }
 
     /// Checks the ICMP errors for rule 7: every expected error was captured, in order, and no other.
