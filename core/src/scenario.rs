@@ -336,7 +336,7 @@ impl Scenario {
             // socket).
             administration: !self.sysctls.is_empty()
                 || self.raw.is_some()
-                || self.target == Target::Deaf,
+                || self.target == Target::Blackholed,
             firewall: matches!(self.target, Target::Firewalled(_)),
             forgery: self.raw.is_some(),
             routes: matches!(self.target, Target::NoRoute(_)),
@@ -348,7 +348,7 @@ impl Scenario {
                 Step::Inject(_) | Step::InjectIcmp(_) => needs.forgery = true,
                 Step::Call(_, op, _) | Step::Begin(_, op, _) => {
                     // TCP_REPAIR and SOCK_DESTROY need CAP_NET_ADMIN, as filters do.
-                    needs.administration |= matches!(op, Op::Repair | Op::Destroy | Op::DropAll);
+                    needs.administration |= matches!(op, Op::Repair | Op::Destroy | Op::Blackhole);
                     needs.destruction |= *op == Op::Destroy;
                 }
                 _ => {}
@@ -381,7 +381,7 @@ pub enum Target {
     Itself,
     /// Listening socket of the trial's own that receives nothing: every segment is dropped before TCP sees it, and none
     /// is answered.
-    Deaf,
+    Blackholed,
     /// Listening socket of the trial's own, behind this firewall rule.
     Firewalled(Rule),
     /// Address that no packet reaches, because of this route.

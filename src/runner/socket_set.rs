@@ -138,7 +138,7 @@ impl SocketSet {
     pub(crate) fn server_address(&self, target: Target) -> SocketAddr {
         match target {
             Target::Listener | Target::Itself => self.listener_address,
-            Target::OwnListener(_) | Target::Deaf => self.own_address,
+            Target::OwnListener(_) | Target::Blackholed => self.own_address,
             Target::Firewalled(rule) => {
                 SocketAddr::new(self.endpoints.server, firewalled_port(self.port, rule))
             }
@@ -170,7 +170,7 @@ impl SocketSet {
     ) -> Result<Vec<Socket>, Error> {
         let listening = match target {
             Target::OwnListener(listening) => listening,
-            Target::Deaf | Target::Firewalled(_) => Listening::USUAL,
+            Target::Blackholed | Target::Firewalled(_) => Listening::USUAL,
             Target::Listener
             | Target::ClosedPort
             | Target::Itself
@@ -198,7 +198,7 @@ impl SocketSet {
                     sys::sign_segments(&listener, self.endpoints.client)
                         .map_err(|errno| failed(errno.into()))?;
                 }
-                if target == Target::Deaf {
+                if target == Target::Blackholed {
                     drop_all(&listener).map_err(failed)?;
                 }
                 listener.listen(listening.backlog.into()).map_err(failed)?;

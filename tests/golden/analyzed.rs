@@ -29,12 +29,12 @@ fn lines(capture: &Path) -> Vec<Value> {
 fn hides_something(scenario: &Scenario) -> bool {
     let exemptions = scenario.exemptions();
     let hides = [
-        Exemption::Unreceived(Role::Client),
-        Exemption::Unreceived(Role::Server),
+        Exemption::Blackholed(Role::Client),
+        Exemption::Blackholed(Role::Server),
         Exemption::TimeWaitKept,
     ];
     hides.into_iter().any(|it| exemptions.has(it))
-        || scenario.calls().any(|(_, op, _)| op == Op::DropAll)
+        || scenario.calls().any(|(_, op, _)| op == Op::Blackhole)
 }
 
 #[test]

@@ -498,7 +498,7 @@ pub(super) const FIN_WAIT2_SYN: Scenario = Scenario {
 /// Defaults of a scenario whose server never answers by itself.
 const NOBODY: Scenario = Scenario {
     topic: Topic::Blind,
-    target: Target::Deaf,
+    target: Target::Blackholed,
     raw: Some(S),
     ..BASE
 };

@@ -549,7 +549,7 @@ pub(super) const SOCK_DESTROY: Scenario = Scenario {
     elsewhere: "FreeBSD has tcpdrop(8).",
     advice: "ECONNABORTED from connect() means that an administrator or a network manager destroyed the socket, or \
              that SO_ERROR was read before (connect-consumed-error).",
-    target: Target::Deaf,
+    target: Target::Blackholed,
     steps: &[
         Step::Begin(
             Role::Client,

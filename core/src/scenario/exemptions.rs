@@ -21,7 +21,7 @@ pub enum Exemption {
     /// RST that does not end TIME-WAIT, although it is acceptable.
     TimeWaitKept,
     /// Segments to this end that were captured, and that no socket receives.
-    Unreceived(Role),
+    Blackholed(Role),
     /// Calls that begin before this one (index into the transcript) has ended.
     Overlap(usize),
     /// Error of this call (index into the transcript) that the kernel puts on the socket without a trace event.
@@ -56,7 +56,7 @@ impl fmt::Display for Exemption {
             Self::TimeWaitKept => {
                 f.write_str("tcp_rfc1337 is set: an acceptable RST does not end TIME-WAIT")
             }
-            Self::Unreceived(role) => write!(
+            Self::Blackholed(role) => write!(
                 f,
                 "no socket receives segments to the {role}: captured ones count as lost"
             ),
@@ -117,7 +117,7 @@ impl Scenario {
                 is_unsent && self.loses_link(),
                 Exemption::LateLinkLoss(role),
             ),
-            (self.is_deaf(role), Exemption::Unreceived(role)),
+            (self.is_blackholed(role), Exemption::Blackholed(role)),
         ];
         exemptions
             .into_iter()
@@ -158,8 +158,8 @@ impl Scenario {
     }
 
     /// Returns true if the end receives nothing from the beginning.
-    fn is_deaf(&self, role: Role) -> bool {
-        self.raw == Some(role) || (role == Role::Server && self.target == Target::Deaf)
+    fn is_blackholed(&self, role: Role) -> bool {
+        self.raw == Some(role) || (role == Role::Server && self.target == Target::Blackholed)
     }
 
     /// Returns true if the script forges segments in the name of the end.
@@ -202,8 +202,8 @@ mod tests {
     #[test]
     fn each_exemption_follows_from_the_scenario() {
         use Exemption::{
-            EndWithoutFin, ForgedData, ForgedSegments, LateLinkLoss, Overlap, TimeWaitKept,
-            TimerWaits, Unreceived, UnsentData,
+            Blackholed, EndWithoutFin, ForgedData, ForgedSegments, LateLinkLoss, Overlap,
+            TimeWaitKept, TimerWaits, UnsentData,
         };
         // connect, accept, write and read are made before the read that blocks.
         assert_eq!(of("reset-blocked-reader"), [Overlap(4)]);
@@ -218,7 +218,7 @@ mod tests {
         );
         assert!(of("time-wait-rst-rfc1337").contains(&TimeWaitKept));
         let raw = of("stray-rst-closed-port");
-        for exemption in [ForgedSegments, ForgedData, Unreceived] {
+        for exemption in [ForgedSegments, ForgedData, Blackholed] {
             assert!(raw.contains(&exemption(Role::Client)), "{raw:?}");
         }
     }

@@ -205,7 +205,7 @@ pub(super) const KEEPALIVE_TIMEOUT: Scenario = Scenario {
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
         // The server receives nothing from here on.
-        server(Op::DropAll, returns(0)),
+        server(Op::Blackhole, returns(0)),
         client(Op::KeepIdle(1), returns(0)),
         client(Op::KeepInterval(1), returns(0)),
         client(Op::KeepCount(1), returns(0)),
@@ -244,7 +244,7 @@ pub(super) const KEEPALIVE_ICMP: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
-        server(Op::DropAll, returns(0)),
+        server(Op::Blackhole, returns(0)),
         client(Op::KeepIdle(1), returns(0)),
         client(Op::KeepInterval(1), returns(0)),
         client(Op::KeepCount(1), returns(0)),
@@ -302,7 +302,7 @@ pub(super) const RETRANSMISSION_TIMEOUT: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
-        server(Op::DropAll, returns(0)),
+        server(Op::Blackhole, returns(0)),
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::Dead(Role::Client)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
@@ -333,7 +333,7 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
-        server(Op::DropAll, returns(0)),
+        server(Op::Blackhole, returns(0)),
         client(Op::UserTimeout(500), returns(0)),
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::Dead(Role::Client)),
@@ -363,7 +363,7 @@ pub(super) const ICMP_TIMEOUT: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
-        server(Op::DropAll, returns(0)),
+        server(Op::Blackhole, returns(0)),
         client(Op::UserTimeout(500), returns(0)),
         client(Op::Write(1), returns(1)),
         Step::InjectIcmp(ForgedIcmp {
@@ -403,7 +403,7 @@ pub(super) const LINGER_TIMEOUT: Scenario = Scenario {
     steps: &[
         client(Op::Connect, returns(0)),
         server(Op::Accept, returns(0)),
-        server(Op::DropAll, returns(0)),
+        server(Op::Blackhole, returns(0)),
         client(Op::Write(1), returns(1)),
         client(Op::Linger(1), returns(0)),
         client(Op::Close, returns(0)),

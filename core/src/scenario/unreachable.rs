@@ -109,7 +109,7 @@ pub(super) const BLACKHOLED: Scenario = Scenario {
     elsewhere: "The BSDs and macOS do the same after 75 seconds by default, Linux after about 130, Windows after 21.",
     advice: "A timeout shows that nothing came back, not why. Capture at the server: does the SYN arrive? Does a \
              reply leave?",
-    target: Target::Deaf,
+    target: Target::Blackholed,
     slow: true,
     steps: &[
         client(Op::SynCount(1), returns(0)),
@@ -136,7 +136,7 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
     elsewhere: "The option is specific to Linux. macOS has TCP_CONNECTIONTIMEOUT.",
     advice: "TCP_USER_TIMEOUT limits connect() as well as writes, rounded up to the next retransmission. The SYN is \
              sent again after 1, 2, 3 … seconds; before Linux 6.5 after 1, 3, 7 … seconds.",
-    target: Target::Deaf,
+    target: Target::Blackholed,
     slow: true,
     steps: &[
         client(Op::UserTimeout(500), returns(0)),
@@ -175,7 +175,7 @@ macro_rules! icmp_error {
             story: ICMP_STORY,
             elsewhere: ICMP_ELSEWHERE,
             advice: $advice,
-            target: Target::Deaf,
+            target: Target::Blackholed,
             families: $families,
             steps: &[
                 Step::Begin(
@@ -448,7 +448,7 @@ pub(super) const ICMP_IGNORED: Scenario = Scenario {
     elsewhere: "RFC 6633 deprecated source quench; systems had ignored it long before.",
     advice: "An ICMP message in the capture does not prove that it caused the error: its type and code have to map to \
              that errno.",
-    target: Target::Deaf,
+    target: Target::Blackholed,
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),
@@ -484,7 +484,7 @@ pub(super) const ICMP_BAD_SEQUENCE: Scenario = Scenario {
     elsewhere: "RFC 5927 recommends this check; the BSDs make it as well.",
     advice: "If `nstat -az TcpExtOutOfWindowIcmps` grows, someone is guessing, or a middlebox rewrites sequence \
              numbers but not those quoted in ICMP.",
-    target: Target::Deaf,
+    target: Target::Blackholed,
     steps: &[
         client(Op::NonBlocking, returns(0)),
         client(Op::Connect, would_block(Errno::EINPROGRESS)),

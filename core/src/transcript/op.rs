@@ -153,7 +153,7 @@ calls! {
     Repair, "setsockopt", "TCP_REPAIR 1", [];
     /// `setsockopt(SO_ATTACH_FILTER)` with a filter that drops everything: the socket receives nothing any more, as
     /// if its host were unreachable.
-    DropAll, "setsockopt", "SO_ATTACH_FILTER drop", [];
+    Blackhole, "setsockopt", "SO_ATTACH_FILTER drop", [];
     /// `sendmsg(2)` of `SOCK_DESTROY` to the kernel (`ss -K`): an administrator aborts the connection.
     Destroy, "sendmsg", "SOCK_DESTROY", [];
     /// `setsockopt(SO_RCVBUF)`: before `connect`, it limits the window that the socket advertises.
@@ -289,7 +289,7 @@ mod tests {
             (Op::ReceiveErrors, "setsockopt(IP_RECVERR 1)"),
             (Op::FastOpenConnect, "setsockopt(TCP_FASTOPEN_CONNECT 1)"),
             (Op::Repair, "setsockopt(TCP_REPAIR 1)"),
-            (Op::DropAll, "setsockopt(SO_ATTACH_FILTER drop)"),
+            (Op::Blackhole, "setsockopt(SO_ATTACH_FILTER drop)"),
             (Op::Destroy, "sendmsg(SOCK_DESTROY)"),
             (Op::ReceiveBuffer(4096), "setsockopt(SO_RCVBUF 4096)"),
             (Op::SendBuffer(4096), "setsockopt(SO_SNDBUF 4096)"),

@@ -126,12 +126,13 @@ struct Blackholed(PerEnd<Option<Timestamp>>);
 impl Blackholed {
     fn of(exemptions: &Exemptions, evidence: &Evidence) -> Self {
         Self(PerEnd::of(|role| {
-            if exemptions.has(Exemption::Unreceived(role)) {
+            if exemptions.has(Exemption::Blackholed(role)) {
                 return Some(evidence.began);
             }
             let done = Outcome::Returned(0);
             let mut calls = evidence.calls.iter();
-            let by = calls.find(|it| it.role == role && it.op == Op::DropAll && it.outcome == done);
+            let by =
+                calls.find(|it| it.role == role && it.op == Op::Blackhole && it.outcome == done);
             by.map(|call| call.ended)
         }))
     }
