@@ -197,7 +197,7 @@ impl Acceptance {
     /// RCV.NXT by less than the largest window (RFC 7323, 2.3). An RST outside of that window is dropped without a
     /// reply.
     #[must_use]
-    pub fn draws_challenge(self) -> bool {
+    pub fn triggers_challenge(self) -> bool {
         const LARGEST_WINDOW: u32 = 1 << 30;
         matches!(self, Self::WrongSequence { seq, rcv_nxt }
             if seq.wrapping_sub(rcv_nxt) < LARGEST_WINDOW)

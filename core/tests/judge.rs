@@ -144,7 +144,7 @@ fn an_answer_must_answer_something() {
         .without(LATE_DATA)
         .with(ACK_OF_FIN, "> . 1:1(0) ack 1 win 512 ts")
         .is_refuted_by(&[
-            Finding::DrawnByNothing { frame: 6 },
+            Finding::UntriggeredAnswer { frame: 6 },
             Finding::PayloadDiffers {
                 role: Role::Client,
                 written: 1,

@@ -121,7 +121,7 @@ impl RequiredAction {
             Acceptance::Unknown => Self::Unknown,
             Acceptance::NotArrived => Self::NotDelivered,
             it if it.is_acceptable() => Self::Accept,
-            it if it.draws_challenge() => Self::Challenge,
+            it if it.triggers_challenge() => Self::Challenge,
             _ => Self::Drop,
         }
     }

@@ -379,7 +379,7 @@ mod tests {
                 },
                 r#"{"frame":6,"expected":"passive-ack","actual":null}"#,
             ),
-            (Finding::DrawnByNothing { frame }, r#"{"frame":6}"#),
+            (Finding::UntriggeredAnswer { frame }, r#"{"frame":6}"#),
             (
                 Finding::WrongReceiverState {
                     frame,

@@ -45,7 +45,7 @@ pub enum Finding {
     },
     /// RST in the form of an answer that no captured segment triggered.
     #[error("frame {frame}: the RST has the form of a reply, but no captured segment triggers it")]
-    DrawnByNothing { frame: u32 },
+    UntriggeredAnswer { frame: u32 },
     /// RST that found its receiver in a state other than the expected one.
     #[error("frame {frame}: expected the receiver in {expected}, it was in {seen}")]
     WrongReceiverState {
@@ -184,7 +184,7 @@ impl Finding {
             Self::UnexpectedSegment { .. } => "unexpected-segment",
             Self::ResetFromWrongEnd { .. } => "reset-from-wrong-end",
             Self::WrongForm { .. } => "wrong-form",
-            Self::DrawnByNothing { .. } => "drawn-by-nothing",
+            Self::UntriggeredAnswer { .. } => "drawn-by-nothing",
             Self::WrongReceiverState { .. } => "wrong-receiver-state",
             Self::ResetTooLate { .. } => "reset-too-late",
             Self::WrongErrno { .. } => "wrong-errno",
@@ -214,7 +214,7 @@ impl Finding {
             | Self::UnexpectedSegment { frame }
             | Self::ResetFromWrongEnd { frame, .. }
             | Self::WrongForm { frame, .. }
-            | Self::DrawnByNothing { frame }
+            | Self::UntriggeredAnswer { frame }
             | Self::WrongReceiverState { frame, .. }
             | Self::ResetTooLate { frame, .. }
             | Self::WrongErrno { frame, .. }
@@ -325,7 +325,7 @@ mod tests {
                 "call 5: the error of the RST in frame 6 was reported a second time",
             ),
             (
-                Finding::DrawnByNothing { frame },
+                Finding::UntriggeredAnswer { frame },
                 "drawn-by-nothing",
                 Some(6),
                 "frame 6: the RST has the form of a reply, but no captured segment triggers it",

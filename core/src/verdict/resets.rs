@@ -141,7 +141,7 @@ fn differences(expected: &ExpectedReset, seen: &Reset) -> [Option<Finding>; 3] {
     });
     let is_answer = expected.form.is_some_and(Form::is_answer);
     let form = if seen.form == expected.form {
-        (is_answer && seen.triggered_by.is_none()).then_some(Finding::DrawnByNothing { frame })
+        (is_answer && seen.triggered_by.is_none()).then_some(Finding::UntriggeredAnswer { frame })
     } else {
         Some(Finding::WrongForm {
             frame,
