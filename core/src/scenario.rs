@@ -1123,12 +1123,12 @@ const fn returns(value: i64) -> Expect {
 }
 
 /// Expects a failure with the error of RST number `reset` of the scenario.
-const fn told_of_reset(errno: Errno, reset: usize) -> Expect {
+const fn fails_from_reset(errno: Errno, reset: usize) -> Expect {
     Expect::Fails(errno, Cause::Reset(reset))
 }
 
 /// Expects a failure on the socket that RST number `reset` closed, after an earlier call reported the error.
-const fn dead_since_reset(errno: Errno, reset: usize) -> Expect {
+const fn fails_after_reset(errno: Errno, reset: usize) -> Expect {
     Expect::Fails(errno, Cause::AfterReset(reset))
 }
 
@@ -1137,7 +1137,7 @@ const fn polls(events: Events) -> Expect {
 }
 
 /// Expects a report by `SO_ERROR` of the error of RST number `reset` of the scenario.
-const fn reports(errno: Errno, reset: usize) -> Expect {
+const fn so_error_from_reset(errno: Errno, reset: usize) -> Expect {
     Expect::Reports(errno, Cause::Reset(reset))
 }
 

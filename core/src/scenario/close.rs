@@ -2,8 +2,8 @@
 
 use super::{
     Awaited, BASE, Cause, DEAD_WITH_ERROR, Errno, Expect, Listening, OPEN, Op, PEER_CLOSED, Role,
-    Scenario, Sender, Step, Target, Timing, Topic, answer, client, dead_since_reset, polls,
-    reports, returns, server, told_of_reset, would_block,
+    Scenario, Sender, Step, Target, Timing, Topic, answer, client, fails_after_reset,
+    fails_from_reset, polls, returns, server, so_error_from_reset, would_block,
 };
 use crate::flow::State;
 
@@ -53,7 +53,7 @@ pub(super) const WRITE_AFTER_PEER_CLOSE: Scenario = Scenario {
         Step::Await(Awaited::FinAckedBy(Role::Client)),
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
-        client(Op::Write(1), told_of_reset(Errno::EPIPE, 0)),
+        client(Op::Write(1), fails_from_reset(Errno::EPIPE, 0)),
         client(Op::Read(1), returns(0)),
         client(Op::SocketError, Expect::ReportsNone),
     ],
@@ -96,7 +96,7 @@ pub(super) const WRITE_AFTER_PEER_CLOSE_EARLY: Scenario = Scenario {
         Step::Await(Awaited::FinFrom(Role::Server)),
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
-        client(Op::Write(1), told_of_reset(Errno::EPIPE, 0)),
+        client(Op::Write(1), fails_from_reset(Errno::EPIPE, 0)),
         client(Op::Read(1), returns(0)),
         client(Op::SocketError, Expect::ReportsNone),
     ],
@@ -218,8 +218,8 @@ pub(super) const WRITE_AFTER_CLOSE_RESPONSE: Scenario = Scenario {
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(Op::Read(8), returns(3)),
         client(Op::Read(1), returns(0)),
-        client(Op::SocketError, reports(Errno::EPIPE, 0)),
-        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+        client(Op::SocketError, so_error_from_reset(Errno::EPIPE, 0)),
+        client(Op::Write(1), fails_after_reset(Errno::EPIPE, 0)),
     ],
     resets: &[answer(
         Role::Server,
@@ -257,7 +257,7 @@ pub(super) const WRITE_AFTER_CLOSE_LATE: Scenario = Scenario {
         Step::Await(Awaited::Gone(Role::Server)),
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
-        client(Op::Write(1), told_of_reset(Errno::EPIPE, 0)),
+        client(Op::Write(1), fails_from_reset(Errno::EPIPE, 0)),
         client(Op::Read(1), returns(0)),
         client(Op::SocketError, Expect::ReportsNone),
     ],
@@ -294,7 +294,7 @@ pub(super) const WRITE_AFTER_CLOSE_GONE: Scenario = Scenario {
         Step::Await(Awaited::Gone(Role::Server)),
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
-        client(Op::Write(1), told_of_reset(Errno::EPIPE, 0)),
+        client(Op::Write(1), fails_from_reset(Errno::EPIPE, 0)),
         client(Op::Read(1), returns(0)),
         client(Op::SocketError, Expect::ReportsNone),
     ],

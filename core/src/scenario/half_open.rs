@@ -3,7 +3,7 @@
 use super::{
     Awaited, BASE, Cause, Change, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, Family,
     Forged, ForgedIcmp, Listening, Network, OPEN, Op, Role, Scenario, Sender, Step, Target, Topic,
-    abort, answer, client, dead_since_reset, lost, polls, returns, server, told_of_reset,
+    abort, answer, client, fails_after_reset, fails_from_reset, lost, polls, returns, server,
 };
 use crate::flow::State;
 use crate::packet::Flags;
@@ -46,9 +46,9 @@ pub(super) const PEER_VANISHED: Scenario = Scenario {
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
-        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), fails_from_reset(Errno::ECONNRESET, 0)),
         client(Op::Read(1), returns(0)),
-        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+        client(Op::Write(1), fails_after_reset(Errno::EPIPE, 0)),
     ],
     resets: &[answer(
         Role::Server,
@@ -84,9 +84,9 @@ pub(super) const SERVER_RESTARTED: Scenario = Scenario {
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
-        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), fails_from_reset(Errno::ECONNRESET, 0)),
         client(Op::Read(1), returns(0)),
-        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+        client(Op::Write(1), fails_after_reset(Errno::EPIPE, 0)),
     ],
     resets: &[answer(
         Role::Server,
@@ -125,9 +125,9 @@ pub(super) const RECONNECT: Scenario = Scenario {
         Step::Inject(Forged::new(Role::Client, Flags::SYN).off(1000)),
         Step::Await(Awaited::ResetFrom(Role::Client)),
         server(Op::Poll, polls(DEAD_WITH_ERROR)),
-        server(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        server(Op::Read(1), fails_from_reset(Errno::ECONNRESET, 0)),
         server(Op::Read(1), returns(0)),
-        server(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+        server(Op::Write(1), fails_after_reset(Errno::EPIPE, 0)),
     ],
     resets: &[answer(
         Role::Client,
@@ -171,8 +171,8 @@ pub(super) const KEEPALIVE_HALF_OPEN: Scenario = Scenario {
         client(Op::KeepAlive, returns(0)),
         Step::Await(Awaited::Dead(Role::Client)),
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
-        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
-        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+        client(Op::Read(1), fails_from_reset(Errno::ECONNRESET, 0)),
+        client(Op::Write(1), fails_after_reset(Errno::EPIPE, 0)),
     ],
     resets: &[answer(
         Role::Server,
@@ -437,9 +437,9 @@ pub(super) const REBOOTED: Scenario = Scenario {
         client(Op::Poll, polls(OPEN)),
         client(Op::Write(1), returns(1)),
         Step::Await(Awaited::ResetFrom(Role::Server)),
-        client(Op::Read(1), told_of_reset(Errno::ECONNRESET, 0)),
+        client(Op::Read(1), fails_from_reset(Errno::ECONNRESET, 0)),
         client(Op::Read(1), returns(0)),
-        client(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+        client(Op::Write(1), fails_after_reset(Errno::EPIPE, 0)),
     ],
     resets: &[answer(
         Role::Server,
