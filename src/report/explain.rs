@@ -8,8 +8,8 @@ use rstproof_core::flow::Form;
 use rstproof_core::kernel::reason;
 use rstproof_core::packet::Flags;
 use rstproof_core::scenario::{
-    Awaited, Cause, Change, Expect, ExpectedReset, Fate, Forged, Number, On, Op, Role, Scenario,
-    Sender, Stamp, Step,
+    Awaited, Cause, Change, Disposition, Expect, ExpectedReset, Forged, Number, On, Op, Role,
+    Scenario, Sender, Stamp, Step,
 };
 
 /// Width of a line in columns.
@@ -323,15 +323,15 @@ fn reset_line(reset: ExpectedReset) -> String {
         }
         Some(Form::PassiveAck) => "RST+ACK in reply to a segment without ACK (SEQ 0, window 0)",
     };
-    let errno = match reset.fate {
-        Fate::Believed => reset
+    let errno = match reset.disposition {
+        Disposition::Accepted => reset
             .receiver_state
             .errno_of_reset()
             .map_or_else(String::new, |errno| format!(", which gives {errno}")),
-        Fate::Ignored => ", which must ignore it".to_owned(),
-        Fate::Challenged => ", which must reply with a challenge ACK".to_owned(),
-        Fate::Lost => ", but does not reach it".to_owned(),
-        Fate::NeverLeft => ", but is dropped before it can be captured".to_owned(),
+        Disposition::Ignored => ", which must ignore it".to_owned(),
+        Disposition::Challenged => ", which must reply with a challenge ACK".to_owned(),
+        Disposition::Lost => ", but does not reach it".to_owned(),
+        Disposition::DroppedAtSender => ", but is dropped before it can be captured".to_owned(),
     };
     let verb = match victim {
         Role::Client => "finds the client in",

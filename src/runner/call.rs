@@ -86,7 +86,7 @@ pub(super) fn call_on(
         }
         Op::FastOpenConnect => tcp_option(libc::TCP_FASTOPEN_CONNECT, 1)?,
         Op::Repair => tcp_option(libc::TCP_REPAIR, 1)?,
-        Op::DropAll => drop_all(socket)?,
+        Op::Blackhole => drop_all(socket)?,
         Op::Linger2(seconds) => tcp_option(libc::TCP_LINGER2, seconds.into())?,
         Op::DelayAcks => socket.set_tcp_quickack(false)?,
         Op::ReceiveTimeout(ms) => socket.set_read_timeout(time(ms))?,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use rstproof_core::flow::Form;
 use rstproof_core::scenario::{
-    ALL, Expect, ExpectedReset, Fate, Op, Outcome, Role, Scenario, Sender,
+    ALL, Disposition, Expect, ExpectedReset, Op, Outcome, Role, Scenario, Sender,
 };
 
 /// Head of each table.
@@ -112,9 +112,12 @@ fn reset(reset: &ExpectedReset) -> String {
         Sender::Injected => "forged".to_owned(),
         Sender::Unknown => "unknown".to_owned(),
     };
-    match reset.fate {
-        Fate::Believed => sender,
-        fate => format!("{sender}, {}", fate.name()),
+    match reset.disposition {
+        Disposition::Accepted => sender,
+        Disposition::Ignored => format!("{sender}, ignored"),
+        Disposition::Challenged => format!("{sender}, challenged"),
+        Disposition::Lost => format!("{sender}, lost"),
+        Disposition::DroppedAtSender => format!("{sender}, dropped at the sender"),
     }
 }
 
