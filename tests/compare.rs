@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use rstproof::compare::document::{Subject, parse};
 use rstproof::compare::{Aspect, Cause, Comparison, Kind, compare, human, json, markdown};
 use rstproof_core::history::{self, Patch};
-use rstproof_core::scenario::Family;
+use rstproof_core::scenario::{self, Family};
 use serde_json::{Value, json};
 
 /// `uname -r` and `-v` of a kernel of Debian's; up to 6.1 only the second one names the release of Linux.
@@ -827,6 +827,19 @@ fn the_page_of_kernels_has_the_words_of_the_program() {
         such.map(str::to_owned).collect()
     };
     assert_eq!(headings(&page), headings(&written));
+    for (heading, title) in page.lines().zip(page.lines().skip(2)) {
+        let Some(id) = heading
+            .strip_prefix("### `")
+            .and_then(|it| it.split('`').next())
+        else {
+            continue;
+        };
+        let expected = scenario::find(id).unwrap().title;
+        // A sentence, unless it begins with the name of a call.
+        let (first, rest) = expected.split_at(1);
+        let is_same = title == format!("{}{rest}.", first.to_uppercase());
+        assert!(is_same || title == format!("{expected}."), "{id}: {title}");
+    }
     let others = |text: &str| text.split_once("## Other systems").unwrap().1.to_owned();
     assert_eq!(others(&page), others(&written));
     let counters = ["PAWSOldAck", "PAWSTimewait"].map(|name| history::of_counter(name).unwrap());

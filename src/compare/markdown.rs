@@ -215,6 +215,11 @@ fn spelled(span: &Span) -> String {
 }
 
 fn capital(text: &str) -> String {
+    // A call begins with its name, which has no other spelling.
+    let first = text.split(' ').next();
+    if first.is_some_and(|it| it.contains('(')) {
+        return text.to_owned();
+    }
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| {
         first.to_uppercase().chain(letters).collect()
