@@ -878,6 +878,7 @@ pub const ALL: &[&Scenario] = &[
     &abort::DISCONNECT,
     &abort::DISCONNECT_WITH_DATA,
     &abort::BLOCKED_READER,
+    &abort::LINGER_ZERO_BLOCKED_READER,
     &abort::BLOCKED_WRITER,
     &abort::HALF_CLOSED,
     &abort::SHUTDOWN_RDWR_PEER_WRITES,

@@ -532,6 +532,41 @@ pub(super) const BLOCKED_READER: Scenario = Scenario {
     ..BASE
 };
 
+/// Server blocked in read while the client aborts: `ECONNRESET` from `read()`, although the server did nothing.
+///
+/// With `SO_LINGER {1, 0}`, `__tcp_close()` calls `tcp_disconnect()`, which sends the RST (RFC 9293, 3.10.5: ABORT).
+/// `tcp_reset()` sets `sk_err` and wakes the reader in `sk_wait_data()`; `tcp_recvmsg_locked()` returns the error.
+pub(super) const LINGER_ZERO_BLOCKED_READER: Scenario = Scenario {
+    id: "linger-zero-blocked-reader",
+    topic: Topic::Abort,
+    title: "the client aborts (SO_LINGER 0) while the server waits in read: ECONNRESET",
+    story: "The server waits in read() for a request. The client sets SO_LINGER to {on, 0 seconds} and closes, so its \
+            kernel sends RST instead of FIN. The RST wakes the server, and its read() fails with ECONNRESET. With FIN \
+            that read() would have returned 0.",
+    elsewhere: "The same on the BSDs, macOS and Windows.",
+    advice: "A server that logs ECONNRESET from read() on an idle connection met a client that aborted instead of \
+             closing: health checks, load balancers and connection pools do that. Nothing was lost if no request was \
+             under way; treat it like the end of the stream.",
+    steps: &[
+        client(Op::Connect, returns(0)),
+        server(Op::Accept, returns(0)),
+        Step::Begin(
+            Role::Server,
+            Op::Read(1),
+            told_of_reset(Errno::ECONNRESET, 0),
+        ),
+        client(Op::LingerZero, returns(0)),
+        client(Op::Close, returns(0)),
+        Step::End(Role::Server),
+        server(Op::Read(1), returns(0)),
+        server(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+    ],
+    // As in LINGER_ZERO_CLOSE, tcp_disconnect() sends the RST, and a close with SO_LINGER 0 counts in TCPAbortOnData.
+    resets: &[abort(Role::Client, State::Established, "TCP_STATE")],
+    counters: &[("OutRsts", 1), ("EstabResets", 2), ("TCPAbortOnData", 1)],
+    ..BASE
+};
+
 /// Blocked write that the RST wakes: a partial write, then `ECONNRESET`.
 ///
 /// `tcp_sendmsg_locked()` returns the number of bytes copied so far and leaves the error for the next call.

@@ -289,6 +289,21 @@ pub(super) const STORIES: &[(&str, &str)] = &[
         ",
     ),
     (
+        // RFC 9293, 3.10.5: ABORT in ESTABLISHED is <SEQ=SND.NXT><CTL=RST>, and Linux adds ACK. No byte was exchanged:
+        // both sides are at 1. The blocked call returns the error.
+        "linger-zero-blocked-reader",
+        "
+        connected
+        blocked server read(1) = ECONNRESET ; RST 1
+        client setsockopt(SO_LINGER {1,0}) = 0
+        client close() = 0
+          > R. 1:1(0) ack 1 win 512 ts ; active, socket TCP_STATE, to ESTABLISHED
+        end server
+        server read(1) = 0
+        server write(1) = EPIPE
+        ",
+    ),
+    (
         // The blocked write returns the number of bytes that it has copied.
         "reset-blocked-writer",
         "
