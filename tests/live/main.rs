@@ -57,7 +57,7 @@ fn every_slow_scenario_goes_as_documented() {
 }
 
 #[test]
-fn every_experiment_that_has_to_wait_goes_as_measured() {
+fn every_slow_scenario_in_the_lab_goes_as_documented() {
     let slow = slow_in_the_lab();
     let arguments = [&["run", "--format", "json"], &ids(&slow)[..]].concat();
     let run = Run::of(&mut rstproof(&arguments)).quietly(0);
