@@ -7,12 +7,15 @@
 //! file, so the result does not depend on the number of threads. While one chunk is at a stage, the next one can be at
 //! the stage before.
 
+mod stage;
+
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use self::stage::OrderedStage;
 use super::Analysis;
 use super::connections::{ConnectionObserver, Sink, Table, Totals};
 use super::decode::{Batch, FrameDecoder, SHARDS};
@@ -54,84 +57,6 @@ pub struct Ended<L> {
     pub totals: Totals,
     /// Observers, one for each shard of the connections.
     pub observers: Vec<L>,
-}
-
-/// Stage that chunks pass one by one, in the order of the file.
-struct OrderedStage<T> {
-    turn: Mutex<StageState<T>>,
-    next_turn: Condvar,
-    /// Copy of the chunk number in `turn`, readable without the lock.
-    turn_number: AtomicU64,
-}
-
-struct StageState<T> {
-    /// Number of the chunk that may enter the stage next.
-    chunk: u64,
-    value: T,
-}
-
-impl<T> OrderedStage<T> {
-    fn new(value: T) -> Self {
-        Self {
-            turn: Mutex::new(StageState { chunk: 0, value }),
-            next_turn: Condvar::new(),
-            turn_number: AtomicU64::new(0),
-        }
-    }
-
-    /// Runs a function once all earlier chunks have passed the stage, and then lets the next chunk in. Returns `None`
-    /// if reading is over before that.
-    fn pass<R>(
-        &self,
-        chunk: u64,
-        is_over: &AtomicBool,
-        value: impl FnOnce(&mut T) -> R,
-    ) -> Option<R> {
-        self.spin_until_turn(chunk, is_over);
-        let mut turn = lock(&self.turn);
-        while turn.chunk != chunk {
-            if is_over.load(Ordering::Relaxed) {
-                return None;
-            }
-            turn = self
-                .next_turn
-                .wait(turn)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        let result = value(&mut turn.value);
-        turn.chunk += 1;
-        self.turn_number.store(turn.chunk, Ordering::Release);
-        // Unlocks before waking, so that the woken thread does not block on the mutex. Each thread waits for another
-        // chunk, so all are woken.
-        drop(turn);
-        self.next_turn.notify_all();
-        Some(result)
-    }
-
-    /// Spins, then yields, until the stage is free for this chunk or a limit is reached.
-    ///
-    /// The wait is usually shorter than the time to wake a sleeping thread, so this is only an optimization:
-    /// [`Self::pass`] sleeps if the turn has not come by then.
-    fn spin_until_turn(&self, chunk: u64, is_over: &AtomicBool) {
-        const SPINS: u32 = 1_000;
-        const YIELDS: u32 = 100;
-        for look in 0..SPINS + YIELDS {
-            if self.turn_number.load(Ordering::Acquire) == chunk || is_over.load(Ordering::Relaxed)
-            {
-                return;
-            }
-            if look < SPINS {
-                std::hint::spin_loop();
-            } else {
-                thread::yield_now();
-            }
-        }
-    }
-
-    fn into_inner(self) -> T {
-        let turn = self.turn.into_inner();
-        turn.unwrap_or_else(PoisonError::into_inner).value
-    }
 }
 
 /// State of the first stage, which finds the boundaries of blocks.

@@ -553,13 +553,13 @@ pub(super) const LINGER_ZERO_BLOCKED_READER: Scenario = Scenario {
         Step::Begin(
             Role::Server,
             Op::Read(1),
-            told_of_reset(Errno::ECONNRESET, 0),
+            fails_from_reset(Errno::ECONNRESET, 0),
         ),
         client(Op::LingerZero, returns(0)),
         client(Op::Close, returns(0)),
         Step::End(Role::Server),
         server(Op::Read(1), returns(0)),
-        server(Op::Write(1), dead_since_reset(Errno::EPIPE, 0)),
+        server(Op::Write(1), fails_after_reset(Errno::EPIPE, 0)),
     ],
     // As in LINGER_ZERO_CLOSE, tcp_disconnect() sends the RST, and a close with SO_LINGER 0 counts in TCPAbortOnData.
     resets: &[abort(Role::Client, State::Established, "TCP_STATE")],
