@@ -231,7 +231,7 @@ fn a_kernel_that_is_not_what_its_version_says_stands_out() {
 }
 
 #[test]
-fn a_scenario_that_no_change_set_host_is_unexplained() {
+fn a_scenario_that_no_change_explains_is_unexplained() {
     let read = |result: &str| {
         let call = format!("client read(1) = {result}");
         trial("close-unread-data", &[&call], &[])
