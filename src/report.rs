@@ -1,5 +1,6 @@
 //! Reports of trials for people and for programs: one module per format. And explanations of scenarios.
 
+pub(crate) mod columns;
 pub mod explain;
 pub mod human;
 pub mod json;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::columns::Columns;
 use super::human::{LABEL, wrap};
-use super::ladder::arrow;
 use rstproof_core::flow::Form;
 use rstproof_core::kernel::reason;
 use rstproof_core::packet::Flags;
@@ -12,8 +12,11 @@ use rstproof_core::scenario::{
     Scenario, Sender, Stamp, Step,
 };
 
-/// Width of a line in columns.
-const WIDTH: usize = 78;
+/// Width of a text in columns, after an indent of two.
+const WIDTH: usize = 76;
+
+/// Columns of the ladder, after the same indent.
+const COLUMNS: Columns = Columns { width: WIDTH };
 
 /// Returns the explanation of a scenario, with styles; ends with a newline.
 #[must_use]
@@ -22,7 +25,8 @@ pub fn text(scenario: &Scenario) -> String {
     paragraph(&mut out, scenario.title);
     out.push('\n');
     paragraph(&mut out, scenario.story);
-    let _ = writeln!(out, "\n{LABEL}{}{LABEL:#}", sides("client", "server"));
+    let sides = COLUMNS.sides("client", "server", 2).unwrap_or_default();
+    let _ = writeln!(out, "\n{LABEL}  {sides}{LABEL:#}");
     for row in ladder(scenario) {
         let _ = writeln!(out, "  {}", row.trim_end());
     }
@@ -78,15 +82,9 @@ pub fn needs(scenario: &Scenario) -> Option<String> {
 }
 
 fn paragraph(out: &mut String, text: &str) {
-    for line in wrap(text, WIDTH - 2) {
+    for line in wrap(text, WIDTH) {
         let _ = writeln!(out, "  {line}");
     }
-}
-
-/// Returns a line with one text at its left end and one at its right end.
-fn sides(left: &str, right: &str) -> String {
-    let gap = WIDTH - 2 - right.len();
-    format!("  {left:<gap$}{right}")
 }
 
 /// Returns the lines of the ladder: calls of the client on the left and of the server on the right, and each RST before
@@ -141,7 +139,7 @@ fn ladder(scenario: &Scenario) -> Vec<String> {
             Step::Happens(change) => rows.push(between(change_text(change))),
             Step::InjectIcmp(forged) => {
                 let text = format!("ICMP {} quoting it", icmp_kinds(forged.ipv4, forged.ipv6));
-                rows.push(arrow(forged.to.peer(), &text, WIDTH - 2));
+                rows.push(COLUMNS.arrow(forged.to.peer(), &text));
             }
         }
     }
@@ -179,14 +177,11 @@ fn reset_of(expect: Expect) -> Option<usize> {
 }
 
 fn on_side(role: Role, text: &str) -> String {
-    match role {
-        Role::Client => text.to_owned(),
-        Role::Server => format!("{text:>width$}", width = WIDTH - 2),
-    }
+    format!("{:indent$}{text}", "", indent = COLUMNS.indent(role, text))
 }
 
 fn between(text: &str) -> String {
-    format!("{:^width$}", format!("({text})"), width = WIDTH - 2)
+    COLUMNS.between(&format!("({text})"))
 }
 
 fn reset_arrow(reset: ExpectedReset) -> String {
@@ -199,7 +194,7 @@ fn reset_arrow(reset: ExpectedReset) -> String {
         Sender::Injected => "forged",
         _ => reset.reason,
     };
-    arrow(reset.from, &format!("{flags} {reason}"), WIDTH - 2)
+    COLUMNS.arrow(reset.from, &format!("{flags} {reason}"))
 }
 
 /// Returns the arrow of an injected segment, with the offsets of its numbers from the expected ones.
@@ -225,7 +220,7 @@ fn forged_arrow(forged: Forged) -> String {
     };
     let seq = off(forged.seq, "seq");
     let text = format!("{}{seq}{ack}{len}{stamp} forged", forged.flags);
-    arrow(forged.from, &text, WIDTH - 2)
+    COLUMNS.arrow(forged.from, &text)
 }
 
 /// Formats type and code of an ICMP error over both families.

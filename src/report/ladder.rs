@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anstyle::Style;
 
+use super::columns::{Columns, decimal};
 use super::human::{BAD, GOOD, LABEL, UNSURE, abridge, texts, verdict_style, wrap};
 use rstproof_core::evidence::SourceId;
 use rstproof_core::flow::{Acceptance, Form};
@@ -27,6 +28,7 @@ use rstproof_core::verdict::Verdict;
 /// Widths in columns of the time, and of the text that follows after a gap of two.
 const TIME: usize = 10;
 const BODY: usize = 68;
+const COLUMNS: Columns = Columns { width: BODY };
 
 /// Returns the ladder of one trial on this host, with styles; ends with a newline. `directory` is the directory that
 /// its frames were saved in, if they were saved.
@@ -103,12 +105,8 @@ fn heading(out: &mut String, scenario: &Scenario, trial: &TrialReport) {
 
 /// Returns two texts at the two ends of a line, or on two lines if they do not fit side by side.
 fn sides(left: &str, right: &str) -> String {
-    let gap = BODY.saturating_sub(left.chars().count() + right.chars().count());
-    if gap >= 2 {
-        format!("{left}{:gap$}{right}", "")
-    } else {
-        format!("{left}\n{:>width$}", right, width = TIME + 2 + BODY)
-    }
+    let side_by_side = COLUMNS.sides(left, right, 2);
+    side_by_side.unwrap_or_else(|| format!("{left}\n{right:>width$}", width = TIME + 2 + BODY))
 }
 
 /// Line of the timeline.
@@ -250,11 +248,9 @@ impl Arrivals {
     }
 }
 
+/// Formats a time relative to `zero` in microseconds, with one decimal.
 fn time(at_ns: i64, zero: i64) -> String {
-    let tenths = at_ns.saturating_sub(zero) / 100;
-    let sign = if tenths < 0 { "-" } else { "" };
-    let tenths = tenths.unsigned_abs();
-    format!("{sign}{}.{}", tenths / 10, tenths % 10)
+    decimal(at_ns.saturating_sub(zero) / 100, 1)
 }
 
 fn call_text(call: &CallReport, at_ns: i64, zero: i64, text: &str) -> String {
@@ -268,10 +264,7 @@ fn call_text(call: &CallReport, at_ns: i64, zero: i64, text: &str) -> String {
 
 /// Returns a line with its text on the side of this end.
 fn side_text(role: Role, at_ns: i64, zero: i64, style: Style, text: &str) -> String {
-    let indent = match role {
-        Role::Client => 0,
-        Role::Server => BODY.saturating_sub(text.chars().count()),
-    };
+    let indent = COLUMNS.indent(role, text);
     format!(
         "{:>TIME$}  {:indent$}{style}{text}{style:#}",
         time(at_ns, zero),
@@ -285,26 +278,21 @@ fn packet_text(packet: &PacketReport, is_reset: bool, zero: i64) -> String {
     let frame = format!("{:>4} ", packet.frame);
     let label = packet_label(packet);
     let width = BODY - frame.len();
+    let whole = Columns { width };
     // A packet that was captured at one end of a link is drawn on the side of that end.
-    let part = width * 3 / 5;
+    let part = Columns {
+        width: width * 3 / 5,
+    };
     let arrow = match (packet.from, &*packet.interface) {
-        (Some(role), CLIENT) => arrow(role, &label, part),
-        (Some(role), SERVER) => format!("{:>width$}", arrow(role, &label, part)),
-        (Some(role), _) => arrow(role, &label, width),
-        (None, _) => format!("{label:^width$}"),
+        (Some(role), CLIENT) => part.arrow(role, &label),
+        (Some(role), SERVER) => format!("{:>width$}", part.arrow(role, &label)),
+        (Some(role), _) => whole.arrow(role, &label),
+        (None, _) => whole.between(&label),
     };
     format!(
         "{:>TIME$}  {frame}{style}{arrow}{style:#}",
         time(packet.at_ns, zero)
     )
-}
-
-/// Returns an arrow from this end to the other, `width` columns wide.
-pub(crate) fn arrow(from: Role, label: &str, width: usize) -> String {
-    match from {
-        Role::Client => format!("{:-<1$}>", format!("--- {label} "), width - 1),
-        Role::Server => format!("<{:->1$}", format!(" {label} ---"), width - 1),
-    }
 }
 
 fn packet_label(packet: &PacketReport) -> String {

@@ -12,8 +12,8 @@ use std::str::FromStr;
 use anstyle::Style;
 
 use super::human;
+use crate::report::columns::{Columns, decimal};
 use crate::report::human::{BAD, LABEL, grouped, wrap};
-use crate::report::ladder::arrow;
 use rstproof_core::analyze::connections::{Connection, ConnectionObserver, ResetRecord, Step};
 use rstproof_core::analyze::decode::FlowKey;
 use rstproof_core::flow::State;
@@ -31,6 +31,7 @@ const MAX_ROWS_BETWEEN: usize = 4096;
 const LINE: usize = 80;
 const BEFORE: usize = 20;
 const ARROW: usize = LINE - BEFORE;
+const COLUMNS: Columns = Columns { width: ARROW };
 
 /// Selection of the connections to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,18 +289,12 @@ fn heading(file: &str, connection: &Connection<'_>) -> String {
         let _ = writeln!(heading, "{LABEL}{line}{LABEL:#}");
     }
     let (client, server) = (format!("client {client}"), format!("server {server}"));
-    if client.len() + server.len() < ARROW {
-        let width = ARROW - client.len();
-        let columns = format!("{:>7} {:>11}", "frame", "s");
-        let _ = writeln!(
-            heading,
-            "{columns} {LABEL}{client}{server:>width$}{LABEL:#}"
-        );
-    } else {
+    let sides = COLUMNS.sides(&client, &server, 1).unwrap_or_else(|| {
         let _ = writeln!(heading, "{:BEFORE$}{LABEL}{client}{LABEL:#}", "");
-        let columns = format!("{:>7} {:>11}", "frame", "s");
-        let _ = writeln!(heading, "{columns} {LABEL}{server:>ARROW$}{LABEL:#}");
-    }
+        format!("{server:>ARROW$}")
+    });
+    let columns = format!("{:>7} {:>11}", "frame", "s");
+    let _ = writeln!(heading, "{columns} {LABEL}{sides}{LABEL:#}");
     heading
 }
 
@@ -314,11 +309,10 @@ fn segment(text: &mut String, step: &Step, zero: Timestamp) {
     };
     let (numbers, rest) = label(step);
     let whole = format!("{numbers}{rest}");
-    // An arrow has six columns in addition to its label: `--- `, a space and the tip.
-    let fits = whole.chars().count() + 6 <= ARROW;
+    let fits = COLUMNS.fits_arrow(&whole);
     let shown = if fits { &whole } else { &numbers };
     let before = format!("{:>7} {:>11}", header.frame, time(header.at, zero));
-    let arrow = arrow(step.from, shown, ARROW);
+    let arrow = COLUMNS.arrow(step.from, shown);
     let _ = writeln!(text, "{before} {style}{arrow}{style:#}");
     if !fits {
         let _ = writeln!(text, "{:BEFORE$}   {style}{rest}{style:#}", "");
@@ -354,21 +348,18 @@ fn label(step: &Step) -> (String, String) {
 
 /// Formats a time relative to `zero`, in seconds, to the microsecond. Negative if the capture's clock went back.
 fn time(at: Timestamp, zero: Timestamp) -> String {
-    let us = at.since(zero) / 1_000;
-    let sign = if us < 0 { "-" } else { "" };
-    let us = us.unsigned_abs();
-    format!("{sign}{}.{:06}", us / 1_000_000, us % 1_000_000)
+    decimal(at.since(zero) / 1_000, 6)
 }
 
 /// Appends a line with the client's state on the left and the server's on the right.
 fn states(text: &mut String, [client, server]: [State; 2]) {
     let style = Style::new().dimmed();
-    let width = ARROW - client.name().len();
-    let server = server.name();
+    let sides = COLUMNS.sides(client.name(), server.name(), 0);
     let _ = writeln!(
         text,
-        "{:BEFORE$}{style}{client}{server:>width$}{style:#}",
-        ""
+        "{:BEFORE$}{style}{}{style:#}",
+        "",
+        sides.unwrap_or_default()
     );
 }
 
