@@ -1,8 +1,10 @@
 //! `rstproof analyze`: analyzes the connections of captures and explains every RST.
 
 mod human;
+mod json;
 pub(crate) mod ladder;
 mod output;
+mod renderer;
 
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
@@ -14,7 +16,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::output::Output;
-use super::{AnalyzeArgs, AnalyzeFormat, complain};
+use self::renderer::{Renderer, renderer};
+use super::{AnalyzeArgs, complain};
 use crate::capture::StoredFilter;
 use crate::error::{Error, reason};
 use crate::exit_code::ExitCode;
@@ -22,7 +25,7 @@ use crate::file::{Input, inputs};
 use ladder::{Finder, Ladder, Which};
 use rstproof_core::analyze::excerpt::Excerpt;
 use rstproof_core::analyze::{
-    Analysis, Event, FrameFilter, Part, Sink, Source, Stopped, Summary, Totals, json,
+    Analysis, Event, FrameFilter, Part, Sink, Source, Stopped, Summary, Totals,
 };
 use rstproof_core::printable::printable;
 
@@ -65,7 +68,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         analysis = analysis.filter(filter);
     }
     if let Some(which) = args.connection {
-        if args.format != AnalyzeFormat::Human {
+        if !renderer(args).is_for_people() {
             let text = "--connection cannot be combined with --format json; the JSON output already contains every connection";
             return Err(Error::Usage(text.to_owned()));
         }
@@ -105,7 +108,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         }
     }
     if let Some(output) = output {
-        output.end(args)?;
+        output.end(renderer(args).is_for_people() && !args.quiet)?;
     }
     // Closed output counts as success, so it must not hide a file that could not be read.
     match closed {
@@ -126,12 +129,12 @@ fn one(
     }
     let path = input.path().to_owned();
     let name = printable(&path.to_string_lossy());
+    let renderer = renderer(args);
     let mut report = Report {
-        out: Out::open(args.format),
+        out: Out::open(renderer.is_for_people()),
         failed: None,
         // A single file that was named needs no heading.
-        heading: (args.format == AnalyzeFormat::Human && args.files != [path.as_path()])
-            .then(|| human::heading(&name)),
+        heading: (renderer.heading(&name)).filter(|_| args.files != [path.as_path()]),
         is_wanted: output.is_some(),
         began: Instant::now(),
         bar: None,
@@ -147,13 +150,13 @@ fn one(
                 Event::Reset(_, reset) => excerpt.resets(std::slice::from_ref(reset)),
             }
         }
-        row(args, &name, event)
+        renderer.event(&name, event)
     };
     let summary = read(&mut input, |source| {
         analysis.read(source, row, |part| report.take(part))
     });
     let problem = summary.read.as_ref().err().map(problem);
-    let said = report.end(args, &name, &summary, problem.as_deref());
+    let said = report.end(&*renderer, &name, &summary, problem.as_deref());
     let excerpt = excerpt.map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
     if let (Some(output), Some(excerpt)) = (output, &excerpt) {
         output.copy(excerpt, input, analysis.wanted())?;
@@ -189,7 +192,7 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
         which => (which, input),
     };
     let mut out = Lines {
-        out: Out::open(AnalyzeFormat::Human),
+        out: Out::open(true),
         failed: None,
     };
     let name = printable(&path.to_string_lossy());
@@ -276,25 +279,6 @@ fn read<R>(input: &mut Input, with: impl FnOnce(&Source<'_>) -> R) -> R {
     with(&Source::Stream(Mutex::new(input)))
 }
 
-/// Returns the output for an event: a line of JSON, or the text of an RST. `None` if the event is not shown.
-fn row(args: &AnalyzeArgs, name: &str, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
-    match (args.format, event) {
-        (AnalyzeFormat::Json, event) => {
-            let mut row = Vec::new();
-            let written = match event {
-                Event::Connection(connection) => json::connection(&mut row, name, connection),
-                Event::Reset(connection, reset) => json::reset(&mut row, name, connection, reset),
-            };
-            Some(written.map(|()| row))
-        }
-        (AnalyzeFormat::Human, Event::Reset(connection, reset)) if !args.quiet => {
-            let text = human::reset(connection, reset, args.verbose);
-            Some(Ok(text.into_bytes()))
-        }
-        (AnalyzeFormat::Human, _) => None,
-    }
-}
-
 fn problem(stopped: &Stopped) -> String {
     match stopped {
         Stopped::Malformed(malformed) => malformed.to_string(),
@@ -337,15 +321,13 @@ impl Out {
     /// Capacity of the buffer in bytes.
     const ROOM: usize = 1 << 16;
 
-    fn open(format: AnalyzeFormat) -> Self {
-        match format {
-            AnalyzeFormat::Human => {
-                let colours = anstream::ColorChoice::global();
-                let styled = anstream::AutoStream::new(io::stdout(), colours);
-                Self::Styled(BufWriter::with_capacity(Self::ROOM, AtOnce(styled)))
-            }
-            AnalyzeFormat::Json => Self::Plain(BufWriter::with_capacity(Self::ROOM, io::stdout())),
+    fn open(is_for_people: bool) -> Self {
+        if !is_for_people {
+            return Self::Plain(BufWriter::with_capacity(Self::ROOM, io::stdout()));
         }
+        let colours = anstream::ColorChoice::global();
+        let styled = anstream::AutoStream::new(io::stdout(), colours);
+        Self::Styled(BufWriter::with_capacity(Self::ROOM, AtOnce(styled)))
     }
 }
 
@@ -395,7 +377,7 @@ impl Report {
     /// Writes the summary and returns the first error of standard output.
     fn end(
         &mut self,
-        args: &AnalyzeArgs,
+        renderer: &dyn Renderer,
         name: &str,
         of: &Summary,
         problem: Option<&str>,
@@ -403,19 +385,7 @@ impl Report {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        match args.format {
-            AnalyzeFormat::Json => self
-                .write(|out| json::summary(out, name, &of.totals, &of.tally, of.position, problem)),
-            AnalyzeFormat::Human => {
-                let text = human::summary(name, &of.totals, &of.tally);
-                let text = if of.totals.resets > 0 && !args.quiet {
-                    format!("\n{text}")
-                } else {
-                    text
-                };
-                self.write(|out| out.write_all(text.as_bytes()));
-            }
-        }
+        self.write(|out| out.write_all(&renderer.summary(name, of, problem)?));
         self.write(Write::flush);
         match self.failed.take() {
             None => Ok(()),

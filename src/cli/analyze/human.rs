@@ -1,13 +1,16 @@
 //! Human format of `rstproof analyze`: a few lines for each RST, and a summary of each capture.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::SocketAddr;
 
+use super::renderer::Renderer;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
 use rstproof_core::analyze::comments::{required_action, weight};
 use rstproof_core::analyze::connections::{Connection, ResetRecord, Totals};
 use rstproof_core::analyze::forgery::{Supports, Weight};
 use rstproof_core::analyze::tally::{ResetSource, Tally};
+use rstproof_core::analyze::{Event, Summary};
 use rstproof_core::printable::printable;
 
 /// Maximum number of senders listed in a summary.
@@ -15,6 +18,44 @@ const MAX_SHOWN_SENDERS: usize = 5;
 
 /// Maximum number of unsupported link types listed in a summary.
 const MAX_SHOWN_LINK_TYPES: usize = 5;
+
+/// Text for people.
+pub(super) struct Human {
+    /// True if RSTs are left out.
+    pub(super) quiet: bool,
+    /// True if everything known about an RST is shown.
+    pub(super) verbose: bool,
+}
+
+impl Renderer for Human {
+    fn is_for_people(&self) -> bool {
+        true
+    }
+
+    fn heading(&self, file: &str) -> Option<String> {
+        Some(format!("{LABEL}{file}{LABEL:#}:"))
+    }
+
+    fn event(&self, _: &str, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
+        match event {
+            Event::Reset(connection, told) if !self.quiet => {
+                Some(Ok(reset(connection, told, self.verbose).into_bytes()))
+            }
+            _ => None,
+        }
+    }
+
+    fn summary(&self, file: &str, of: &Summary, _: Option<&str>) -> io::Result<Vec<u8>> {
+        let text = summary(file, &of.totals, &of.tally);
+        let is_after_resets = of.totals.resets > 0 && !self.quiet;
+        let text = if is_after_resets {
+            format!("\n{text}")
+        } else {
+            text
+        };
+        Ok(text.into_bytes())
+    }
+}
 
 /// Formats a number with thousands separators: `399,600`.
 fn in_digits(number: u64) -> String {
@@ -27,12 +68,6 @@ fn who(source: ResetSource) -> String {
         Some(port) => SocketAddr::new(source.address, port).to_string(),
         None => format!("{} (as a client)", source.address),
     }
-}
-
-/// Returns the heading of a file: its name.
-#[must_use]
-pub(super) fn heading(file: &str) -> String {
-    format!("{LABEL}{file}{LABEL:#}:")
 }
 
 /// Returns the explanation of an RST. Unless `verbose`, indicators that do not point to injection with at least
@@ -98,7 +133,7 @@ pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bo
 
 /// Returns the summary of a capture: counts, causes, senders and limitations.
 #[must_use]
-pub(super) fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
+fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
     let count = |number: u64, one: &str, many: &str| {
         let number_text = in_digits(number);
         format!("{number_text} {}", if number == 1 { one } else { many })

@@ -13,7 +13,7 @@ use std::{process, thread};
 
 use nix::sys::signal::{SigSet, Signal, raise};
 
-use crate::cli::{AnalyzeArgs, AnalyzeFormat};
+use crate::cli::AnalyzeArgs;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::file::{Directory, Input, NewFile, Owner, WriteOptions, inputs};
@@ -163,8 +163,9 @@ impl Output {
         Ok(())
     }
 
-    /// Completes the file and gives it its name, unless no capture could be read.
-    pub(super) fn end(self, args: &AnalyzeArgs) -> Result<(), Error> {
+    /// Completes the file and gives it its name, unless no capture could be read. Prints a line about it if
+    /// `is_announced`.
+    pub(super) fn end(self, is_announced: bool) -> Result<(), Error> {
         if self.captures == 0 {
             return Ok(());
         }
@@ -175,7 +176,7 @@ impl Output {
             file.commit()?;
         }
         drop(file);
-        if args.format == AnalyzeFormat::Human && !args.quiet {
+        if is_announced {
             let count = |number: usize, one: &str| {
                 let plural = if number == 1 { "" } else { "s" };
                 format!("{} {one}{plural}", grouped(number))

@@ -1,0 +1,31 @@
+//! JSON format of `rstproof analyze`: a line for each connection, RST and file.
+
+use std::io;
+
+use super::renderer::Renderer;
+use rstproof_core::analyze::{Event, Summary, json};
+
+/// JSON lines.
+pub(super) struct Json;
+
+impl Renderer for Json {
+    fn is_for_people(&self) -> bool {
+        false
+    }
+
+    fn event(&self, file: &str, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
+        let mut row = Vec::new();
+        let written = match event {
+            Event::Connection(connection) => json::connection(&mut row, file, connection),
+            Event::Reset(connection, reset) => json::reset(&mut row, file, connection, reset),
+        };
+        Some(written.map(|()| row))
+    }
+
+    fn summary(&self, file: &str, summary: &Summary, problem: Option<&str>) -> io::Result<Vec<u8>> {
+        let (totals, tally) = (&summary.totals, &summary.tally);
+        let mut row = Vec::new();
+        json::summary(&mut row, file, totals, tally, summary.position, problem)?;
+        Ok(row)
+    }
+}

@@ -1,0 +1,36 @@
+//! Output formats of `rstproof analyze`, and the renderer that the command line selects.
+
+use std::io;
+
+use super::human::Human;
+use super::json::Json;
+use crate::cli::{AnalyzeArgs, AnalyzeFormat};
+use rstproof_core::analyze::{Event, Summary};
+
+/// Output format of the analysis. The threads of the analysis share it.
+pub(super) trait Renderer: Sync {
+    /// Returns true if the output is for people: with styles, and with a line about the copied frames.
+    fn is_for_people(&self) -> bool;
+
+    /// Returns the heading of a file, which precedes its first event; `None` if the format has none.
+    fn heading(&self, _file: &str) -> Option<String> {
+        None
+    }
+
+    /// Returns the output for an event; `None` if the event is not shown.
+    fn event(&self, file: &str, event: Event<'_>) -> Option<io::Result<Vec<u8>>>;
+
+    /// Returns the summary of a file. `problem` is the reason why the rest of the file could not be read.
+    fn summary(&self, file: &str, summary: &Summary, problem: Option<&str>) -> io::Result<Vec<u8>>;
+}
+
+/// Returns the renderer for the format and the options of the command line.
+pub(super) fn renderer(args: &AnalyzeArgs) -> Box<dyn Renderer> {
+    match args.format {
+        AnalyzeFormat::Human => Box::new(Human {
+            quiet: args.quiet,
+            verbose: args.verbose,
+        }),
+        AnalyzeFormat::Json => Box::new(Json),
+    }
+}
