@@ -48,6 +48,7 @@ pub fn trials(arguments: &[PathBuf]) -> impl Iterator<Item = Result<Trial, Error
 }
 
 /// Returns an iterator over every trial in this directory, document or capture.
+#[must_use]
 pub fn trials_at(argument: &Path) -> Box<dyn Iterator<Item = Result<Trial, Error>>> {
     if argument == Path::new("-") {
         let text = "evidence cannot be read from standard input, because each trial has two files; give its directory";
