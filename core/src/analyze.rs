@@ -48,6 +48,7 @@ pub mod diagnosis;
 pub mod excerpt;
 pub mod explain;
 pub mod forgery;
+mod history;
 pub mod json;
 pub mod pipeline;
 pub mod tally;

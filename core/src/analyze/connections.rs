@@ -19,8 +19,10 @@ use hashbrown::HashTable;
 use self::arena::{Arena, LOOKUP_GROUP, MAX_STALE_TIMERS, NS_PER_SEC, Wheel};
 use super::decode::{Batch, FlowKey, SHARDS, SegmentRecord, spread};
 use super::diagnosis::Diagnostic;
-use super::explain::{ConnectionHistory, Explanation};
+use super::explain::Explanation;
 use super::forgery::{Aftermath, Context, Indicator, SenderProfile, Weight};
+pub use super::history::CaptureGaps;
+use super::history::ConnectionHistory;
 use super::zeek::Zeek;
 use crate::flow::{Flow, Reset, State};
 use crate::packet::{Flags, Header};
@@ -112,19 +114,6 @@ impl Connection<'_> {
         };
         self.ends.socket(end)
     }
-}
-
-/// Missing parts of a connection in the capture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CaptureGaps {
-    /// True if the capture lacks the beginning of the connection.
-    pub begins_midstream: bool,
-    /// Number of the first frame that acknowledges data missing in the capture.
-    pub lost: Option<u32>,
-    /// True if packets of only one end were captured.
-    pub one_sided: bool,
-    /// True if packets were captured twice.
-    pub doubled: bool,
 }
 
 /// Effect of one segment on its connection.

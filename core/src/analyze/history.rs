@@ -1,0 +1,204 @@
+//! History of a connection before an RST: the facts that its explanation depends on, and the gaps of the capture.
+
+use crate::flow::Reset;
+use crate::packet::{Flags, Header, SeqNum};
+use crate::time::Timestamp;
+use crate::transcript::Role;
+
+/// Missing parts of a connection in the capture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CaptureGaps {
+    /// True if the capture lacks the beginning of the connection.
+    pub begins_midstream: bool,
+    /// Number of the first frame that acknowledges data missing in the capture.
+    pub lost: Option<u32>,
+    /// True if packets of only one end were captured.
+    pub one_sided: bool,
+    /// True if packets were captured twice.
+    pub doubled: bool,
+}
+
+/// History of one end of a connection.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct EndpointHistory {
+    /// Latest RST of this end.
+    // Boxed, because few connections have an RST and a `Header` would dominate the size of all others.
+    pub previous: Option<Box<Header>>,
+    /// Capture time of the latest segment. This field and the frame number are valid only if `packets` is not 0.
+    latest_at: Timestamp,
+    latest_frame: u32,
+    /// Number of packets that this end has sent, without RSTs; saturates at `u8::MAX`.
+    // One byte is enough: only 0, 1 and more are distinguished.
+    pub packets: u8,
+    /// Number of keepalive probes of this end since the last packet of the other end.
+    pub probes: u8,
+    /// Bits: `FIN`, `RESET` and `DATA_AFTER_FIN`.
+    deeds: u8,
+}
+
+impl EndpointHistory {
+    const FIN: u8 = 1;
+    const RESET: u8 = 1 << 1;
+    const DATA_AFTER_FIN: u8 = 1 << 2;
+
+    /// Returns true if this end has sent a FIN.
+    #[must_use]
+    pub fn fin(&self) -> bool {
+        self.deeds & Self::FIN != 0
+    }
+
+    /// Returns true if this end has sent an RST that was accepted.
+    #[must_use]
+    pub fn reset(&self) -> bool {
+        self.deeds & Self::RESET != 0
+    }
+
+    /// Returns true if this end has sent data after the other end's FIN.
+    #[must_use]
+    pub fn data_after_fin(&self) -> bool {
+        self.deeds & Self::DATA_AFTER_FIN != 0
+    }
+
+    /// Returns the latest segment of this end.
+    #[must_use]
+    pub fn latest(&self) -> Option<Latest> {
+        (self.packets > 0).then_some(Latest {
+            frame: self.latest_frame,
+            at: self.latest_at,
+        })
+    }
+
+    fn note(&mut self, deed: u8, is_done: bool) {
+        self.deeds |= if is_done { deed } else { 0 };
+    }
+}
+
+/// Frame number and time of a segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Latest {
+    /// Number of the frame.
+    pub frame: u32,
+    /// Capture time.
+    pub at: Timestamp,
+}
+
+/// History of a connection before an RST, as far as the explanation depends on it.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct ConnectionHistory {
+    done: [EndpointHistory; 2],
+    /// Number of packets that both ends have sent, including RSTs.
+    pub packets: u64,
+    /// Bits: one for each part of the handshake that was captured.
+    captured: u8,
+    /// True if a part of the handshake was sent more than once.
+    is_repeated: bool,
+    /// Capture times of the parts: the SYN, its reply, and the next segment.
+    parts: [Timestamp; 3],
+}
+
+// A capture may have a million connections with one `Past` each, so its size matters. Fields that every packet changes
+// come first.
+const _: () = assert!(size_of::<ConnectionHistory>() <= 88);
+
+impl ConnectionHistory {
+    const SYN: usize = 0;
+    const SYN_ACK: usize = 1;
+    const NEXT: usize = 2;
+
+    /// Returns the history of an end.
+    #[must_use]
+    pub fn of(&self, role: Role) -> &EndpointHistory {
+        match role {
+            Role::Client => &self.done[0],
+            Role::Server => &self.done[1],
+        }
+    }
+
+    /// Adds a segment that is not an RST. `next` is the sequence number that the flow expected.
+    #[inline]
+    pub fn take(&mut self, from: Role, header: &Header, next: Option<SeqNum>) {
+        self.packets += 1;
+        let flags = header.flags;
+        // A handshake is among the first packets. A bound saves the check for all the others.
+        if self.packets <= 8 {
+            self.time_handshake(flags, header.at);
+        }
+        let [client, server] = &mut self.done;
+        let (sender, other) = match from {
+            Role::Client => (client, server),
+            Role::Server => (server, client),
+        };
+        sender.packets = sender.packets.saturating_add(1);
+        sender.note(EndpointHistory::FIN, flags.has(Flags::FIN));
+        sender.note(
+            EndpointHistory::DATA_AFTER_FIN,
+            other.fin() && header.payload_len > 0,
+        );
+        // RFC 9293, 3.8.4: a probe has a sequence number one below the next one, and either no data or one byte that
+        // the other end already has.
+        let is_probe = header.payload_len <= 1
+            && flags.has(Flags::ACK)
+            && flags.0 & (Flags::SYN.0 | Flags::FIN.0) == 0
+            && next.is_some_and(|next| header.seq.plus(1) == next);
+        sender.probes = if is_probe {
+            sender.probes.saturating_add(1)
+        } else {
+            0
+        };
+        // Any packet shows that this end is alive, so it answers the probes of the other end.
+        other.probes = 0;
+        sender.latest_frame = header.frame;
+        sender.latest_at = header.at;
+    }
+
+    fn time_handshake(&mut self, flags: Flags, at: Timestamp) {
+        let part = match (flags.has(Flags::SYN), flags.has(Flags::ACK)) {
+            (true, false) => Self::SYN,
+            (true, true) => Self::SYN_ACK,
+            (false, _) if self.part(Self::NEXT).is_none() => Self::NEXT,
+            (false, _) => return,
+        };
+        self.is_repeated |= self.part(part).is_some();
+        self.captured |= 1 << part;
+        self.parts[part] = at;
+    }
+
+    /// Returns the time at which a part of the handshake was captured.
+    fn part(&self, part: usize) -> Option<Timestamp> {
+        (self.captured >> part & 1 == 1).then_some(self.parts[part])
+    }
+
+    /// Adds an RST.
+    pub fn take_reset(&mut self, reset: &Reset, header: &Header) {
+        self.packets += 1;
+        let done = match reset.from {
+            Role::Client => &mut self.done[0],
+            Role::Server => &mut self.done[1],
+        };
+        done.note(EndpointHistory::RESET, reset.acceptance.is_acceptable());
+        done.previous = Some(Box::new(*header));
+    }
+
+    /// Returns the time in nanoseconds that an end took to reply in the handshake, including the way from the capture
+    /// point to that end and back. `None` if a part is missing or was sent more than once.
+    #[must_use]
+    pub fn rtt(&self, of: Role) -> Option<i64> {
+        // A reply to a retransmission cannot be told from a reply to the original (Karn's algorithm).
+        if self.is_repeated {
+            return None;
+        }
+        match of {
+            Role::Server => Some(self.part(Self::SYN_ACK)?.since(self.part(Self::SYN)?)),
+            Role::Client => Some(self.part(Self::NEXT)?.since(self.part(Self::SYN_ACK)?)),
+        }
+    }
+
+    /// Returns the time in nanoseconds since a frame was captured, if it is the latest frame of this end.
+    #[must_use]
+    pub fn since(&self, frame: u32, of: Role, now: Timestamp) -> Option<i64> {
+        let latest = self.of(of).latest()?;
+        (latest.frame == frame).then(|| now.since(latest.at))
+    }
+}
