@@ -1,7 +1,7 @@
 //! Decoder of the TCP segments in one chunk of a capture.
 //!
 //! This code runs for every frame, on any thread and before the earlier frames are known, so it reads headers only and
-//! makes no decisions. A frame with an unusual header layout takes the slow path through [`packet`]; both paths give
+//! makes no decisions. A frame with an unusual header layout takes the slow path through [`packet`](crate::packet); both paths give
 //! the same result.
 #![allow(clippy::inline_always)] // arguments passed in memory would stall on each frame
 
