@@ -2,9 +2,9 @@
 //!
 //! **Behaviour** is visible to a program or its peer: the results of calls and the RSTs on the wire. **Observability**
 //! is what a kernel can report: a kernel that gives no reasons resets connections like any other. **Availability** is
-//! the set of scenarios that a kernel can run. A cause is looked up in [`history`](rstproof_core::history), through the scenario's own
-//! expectations; a difference without a known cause is marked as unexplained. Everything here is pure: reports in,
-//! differences out.
+//! the set of scenarios that a kernel can run. A cause is looked up in [`history`](rstproof_core::history), through the
+//! scenario's own expectations; a difference without a known cause is marked as unexplained. Everything here is pure:
+//! reports in, differences out.
 
 mod aspect;
 mod cause;

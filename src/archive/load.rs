@@ -1,8 +1,8 @@
 //! Loader of saved trials: restores their evidence, including anything missing or contradictory.
 //!
 //! Every file is treated as hostile: it may have any content and any length, and may refer to any other file. A defect
-//! of one trial is a [`Flaw`](rstproof_core::evidence::Flaw) of that trial, and a defect of a document is an error. Neither prevents the other trials
-//! from being judged.
+//! of one trial is a [`Flaw`](rstproof_core::evidence::Flaw) of that trial, and a defect of a document is an error.
+//! Neither prevents the other trials from being judged.
 
 mod capture;
 mod document;
