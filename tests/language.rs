@@ -445,7 +445,7 @@ const MOST_SHARED_NAMES: f64 = 20.0;
 /// Most lines of a file.
 const MOST_LINES: usize = 700;
 /// Files that may be longer, each with the reason.
-const LONG_FILES: [(&str, &str); 13] = [
+const LONG_FILES: [(&str, &str); 4] = [
     (
         "core/src/scenario/abort.rs",
         "a table: the scenarios of one topic",
@@ -454,23 +454,8 @@ const LONG_FILES: [(&str, &str); 13] = [
         "core/src/scenario/blind.rs",
         "a table: the scenarios of one topic",
     ),
-    (
-        "core/src/verdict/finding.rs",
-        "an enum with a text for each of its variants",
-    ),
-    (
-        "src/lab/settings.rs",
-        "still to be split: a table and its use",
-    ),
-    ("src/compare.rs", "still to be split"),
-    ("src/lab/hosts.rs", "still to be split"),
-    ("src/trial/pool.rs", "still to be split"),
-    ("src/trial.rs", "still to be split"),
-    ("core/src/analyze/pieces.rs", "still to be split"),
-    ("core/src/analyze/table.rs", "still to be split"),
     ("core/src/flow.rs", "still to be split"),
     ("core/src/scenario.rs", "still to be split"),
-    ("core/src/verdict.rs", "still to be split"),
 ];
 
 fn percent(part: usize, whole: usize) -> f64 {
