@@ -157,6 +157,25 @@ mod catalogue {
         (scenario.id.to_owned(), title)
     }
 
+    /// A check that does not apply to a scenario is listed with the reason.
+    #[test]
+    fn explain_lists_exemptions() {
+        let section = |id: &str| {
+            let text = says(&["explain", id]);
+            let (_, rest) = text.split_once("\nExemptions from the checks\n")?;
+            Some(rest.split("\n\n").next().unwrap().to_owned())
+        };
+        assert_eq!(section("close-unread-data"), None);
+        let kept = section("time-wait-rst-rfc1337").unwrap();
+        assert!(kept.contains("tcp_rfc1337 is set: an acceptable RST does not end TIME-WAIT"));
+        let blackholed = section("connect-blackholed").unwrap();
+        assert!(blackholed.contains("no socket receives segments to the server"));
+        assert!(
+            blackholed.contains("calls may wait for a timer"),
+            "{blackholed}"
+        );
+    }
+
     #[test]
     fn explain_tells_of_a_reset() {
         insta::assert_snapshot!(says(&["explain", "close-unread-data"]));

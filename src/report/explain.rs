@@ -45,6 +45,13 @@ pub fn text(scenario: &Scenario) -> String {
         paragraph(&mut out, "trace: no RST sent");
     }
     paragraph(&mut out, &counters_line(scenario));
+    let exemptions = scenario.exemptions();
+    if exemptions.iter().next().is_some() {
+        let _ = writeln!(out, "\n{LABEL}Exemptions from the checks{LABEL:#}");
+    }
+    for exemption in exemptions.iter() {
+        paragraph(&mut out, &exemption.to_string());
+    }
     if !scenario.otherwise.is_empty() {
         let _ = writeln!(out, "\n{LABEL}Other kernels{LABEL:#}");
     }
