@@ -171,7 +171,7 @@ pub struct Reset {
     /// Number of bytes that the receiver had received before, with none missing before them.
     pub received_before: u32,
     /// Frame number of the challenge ACK with which the receiver replies to an RST that is not acceptable (RFC 5961,
-    /// 3.2). If the sender of the RST has no connection, it replies to the challenge with an exact RST. [`Flow`]
+    /// 3.2). If the sender of the RST has no connection, it replies to the challenge with an exact RST. [`Flow`](super::Flow)
     /// leaves this field `None`; the judge sets it.
     pub challenged_by: Option<u32>,
 }
