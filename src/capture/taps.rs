@@ -251,17 +251,15 @@ impl Taps {
         send: impl Fn(&mut Self) -> Result<Vec<Fence>, Error>,
     ) -> Result<(Vec<Fence>, bool), Error> {
         let deadline = Instant::now() + FRAME_TIMEOUT;
-        let mut rounds = Rounds::default();
+        let mut rounds = Rounds::new(self.sessions.len());
         loop {
             let fences = send(self)?;
-            // Between hosts each fence is captured twice: where it is sent and where it arrives.
-            let wanted = fences.len() * self.sessions.len();
-            if wanted == 0 {
+            if fences.is_empty() || self.sessions.is_empty() {
                 return Ok((fences, true));
             }
             // On a busy CPU each round may take longer than the time after which the next one is sent, so a round that
             // arrives late counts as well.
-            rounds.sent.push((fences, wanted));
+            rounds.sent.push(fences);
             let arrived = Cell::new(None);
             let shows = |seen: &mut Vec<usize>, packet: &Packet| {
                 arrived.set(rounds.completed_by(packet, seen));
@@ -311,13 +309,21 @@ impl Taps {
 }
 
 /// Fences that were sent again and again, because none arrived.
-#[derive(Default)]
 struct Rounds {
-    /// Fences of each round, with the number of times that the rings must show one of them.
-    sent: Vec<(Vec<Fence>, usize)>,
+    /// Fences of each round.
+    sent: Vec<Vec<Fence>>,
+    /// Number of captures that must show each fence: between hosts two, where it is sent and where it arrives.
+    captures: usize,
 }
 
 impl Rounds {
+    fn new(captures: usize) -> Self {
+        Self {
+            sent: Vec::new(),
+            captures,
+        }
+    }
+
     /// Returns the number of fences of each round that were seen, before the first frame: zeros.
     fn none_seen(&self) -> Vec<usize> {
         vec![0; self.sent.len()]
@@ -325,15 +331,15 @@ impl Rounds {
 
     /// Counts this packet if it is a fence. Returns its round if all fences of the round have been seen then.
     fn completed_by(&self, packet: &Packet, seen: &mut [usize]) -> Option<usize> {
-        let is_one = |(fences, _): &(Vec<Fence>, usize)| fences.iter().any(|it| it.is(packet));
+        let is_one = |fences: &Vec<Fence>| fences.iter().any(|it| it.is(packet));
         let round = self.sent.iter().position(is_one)?;
         seen[round] += 1;
-        (seen[round] == self.sent[round].1).then_some(round)
+        (seen[round] == self.sent[round].len() * self.captures).then_some(round)
     }
 
     /// Returns the fences of this round.
     fn take(&mut self, round: usize) -> Vec<Fence> {
-        self.sent.swap_remove(round).0
+        self.sent.swap_remove(round)
     }
 }
 
@@ -381,10 +387,10 @@ mod tests {
     /// A fence from each of two CPUs, sent three times; those of the second round are the first that are complete.
     #[test]
     fn a_round_that_arrives_after_the_next_one_was_sent_counts() {
-        let mut rounds = Rounds::default();
+        let mut rounds = Rounds::new(1);
         for round in 0..3 {
             let both = vec![fence(2 * round), fence(2 * round + 1)];
-            rounds.sent.push((both, 2));
+            rounds.sent.push(both);
         }
         let mut seen = rounds.none_seen();
         for (mark, completed) in [(0, None), (2, None), (9, None), (4, None), (3, Some(1))] {
