@@ -107,8 +107,8 @@ fn row(out: &mut String, check: &Check, all: &[Check]) {
         let costs = printable(costs);
         labelled(out, "lost", Style::new(), &wrap(&costs, WIDTH - MORE));
     }
-    if let Some(mend) = &check.fix {
-        labelled(out, "fix", LABEL, &continued(&printable(mend)));
+    if let Some(fix) = &check.fix {
+        labelled(out, "fix", LABEL, &continued(&printable(fix)));
     }
 }
 
@@ -174,8 +174,8 @@ fn last_word(out: &mut String, examination: &Examination) {
             None => writeln!(out, "{line}"),
         };
     }
-    let mend = trial.and_then(|trial| trial.fix.as_ref());
-    for line in mend.map_or_else(Vec::new, |mend| continued(&printable(mend))) {
+    let fix = trial.and_then(|trial| trial.fix.as_ref());
+    for line in fix.map_or_else(Vec::new, |fix| continued(&printable(fix))) {
         let _ = writeln!(out, "  {LABEL}{line}{LABEL:#}");
     }
 }

@@ -31,14 +31,14 @@ pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check
         (Err(error), ..) => {
             let (what, remedy) = told(error);
             let what = name.map_or(what, |name| format!("{name} forbids them"));
-            let mend = here.named_in(&remedy);
+            let fix = here.named_in(&remedy);
             // `sudo` gives root nothing, so only a setting could help.
-            if here.is_root() && mend.is_none() {
+            if here.is_root() && fix.is_none() {
                 let what = format!("{what}; it cannot be changed from here");
                 return check(what).less(Status::Missing, PRIVATE_TRIALS, None);
             }
             let sudo = || here.as_real_root(&format!("{} run", here.program));
-            check(what).less(Status::Missing, PRIVATE_TRIALS, mend.or_else(sudo))
+            check(what).less(Status::Missing, PRIVATE_TRIALS, fix.or_else(sudo))
         }
         (Ok(()), ..) if !here.makes_namespaces => check("allowed: one was entered".to_owned()),
         (Ok(()), Some(setting), Some(name)) => check(format!(
@@ -72,7 +72,7 @@ pub(super) fn raw_socket(here: &Here) -> Check {
     // Protocol 0: the socket receives no packets.
     let error = Socket::new(Domain::PACKET, Type::RAW, None).err();
     let check = |detail: &str| Check::ok(Group::Host, RAW_SOCKET, "CAP_NET_RAW", detail);
-    let missing = |detail: &str, mend| check(detail).less(Status::Missing, ON_HOST, mend);
+    let missing = |detail: &str, fix| check(detail).less(Status::Missing, ON_HOST, fix);
     let refused = "not permitted to open packet sockets";
     match error {
         None => check("packet sockets can be opened in this namespace"),

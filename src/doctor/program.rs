@@ -77,8 +77,8 @@ async fn look(name: &'static str, wanted: Wanted<'_>, costs: &str, here: &Here) 
     let check = |detail: String| Check::ok(Group::Programs, id, name, detail);
     let path = env::var_os("PATH").unwrap_or_default();
     let Some(program) = find(name, &path) else {
-        let (status, detail, mend) = absent(name, wanted, here);
-        return check(detail).less(status, costs, mend);
+        let (status, detail, fix) = absent(name, wanted, here);
+        return check(detail).less(status, costs, fix);
     };
     let version = version_of(&program).await;
     let facts = Facts::Program {
@@ -98,13 +98,13 @@ fn absent(name: &str, wanted: Wanted<'_>, here: &Here) -> (Status, String, Optio
     let elsewhere = env::join_paths(ADMINISTRATORS).unwrap_or_default();
     if let Some(program) = find(name, &elsewhere) {
         let directory = program.parent().unwrap_or(Path::new("/"));
-        let mend = format!("export PATH=\"$PATH:{}\"", directory.display());
+        let fix = format!("export PATH=\"$PATH:{}\"", directory.display());
         let detail = format!("{}, which is not on PATH", program.display());
-        return (Status::Limited, detail, Some(mend));
+        return (Status::Limited, detail, Some(fix));
     }
     let install = here.distribution.install(wanted);
-    let mend = install.map(|install| here.as_root(&install));
-    (Status::Missing, not_found(mend.is_some(), here), mend)
+    let fix = install.map(|install| here.as_root(&install));
+    (Status::Missing, not_found(fix.is_some(), here), fix)
 }
 
 fn not_found(can_be_installed: bool, here: &Here) -> String {

@@ -97,7 +97,7 @@ pub(super) const CONNECT_OUTPUT_DROPPED: Scenario = Scenario {
 /// RST from the firewall of the server's own host, which answers incoming data.
 const DATA_REJECTED: ExpectedReset = answer(Role::Server, State::Established, Sender::Firewall, "");
 
-/// Firewall of the server's own host that resets the client.
+/// Reset of the client by a firewall on the server's own host.
 ///
 /// `nf_send_reset()` runs in `LOCAL_IN`: the connection exists at both ends, and the rule resets only one.
 pub(super) const INPUT_RESET: Scenario = Scenario {

@@ -91,7 +91,7 @@ fn an_error_at_the_second_trial_outweighs_the_verdict_of_the_first() {
 }
 
 #[test]
-fn what_mends_the_step_that_failed_mends_the_job_or_the_loopback_that_is_here_serves() {
+fn the_fix_is_that_of_the_failed_step_or_the_hosts_loopback() {
     let attempt = |remedy: &str| Attempt {
         failed: Some(Error::Privilege {
             missing: "too many".to_owned(),

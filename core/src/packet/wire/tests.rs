@@ -171,7 +171,7 @@ fn options_have_the_layouts_of_their_rfcs() {
     // RFC 8684, 3.6: kind 30, length 4, subtype 8 with the flags U, V, W, T, reason.
     assert_eq!(option(&[30, 4, 0x81, 3]).mptcp(), Some(&[0x81, 3][..]));
     assert_eq!(option(&[30, 2]).mptcp(), Some(&[][..]));
-    // A timestamps option of another length is none.
+    // A timestamps option of another length is ignored.
     assert_eq!(option(&[8, 9, 1, 2, 3, 4, 5, 6, 7]).timestamps(), None);
 }
 
