@@ -40,6 +40,7 @@ use self::settings::Unmet;
 use self::sysctl::Obstacle;
 use crate::error::{Error, program, reason};
 use rstproof_core::scenario::{Family, Needs, Scenario};
+use rstproof_core::transcript::PerEnd;
 
 /// Network environment that trials run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,38 +204,12 @@ pub fn drop_privileges(privileges: RetainedPrivileges) -> Result<(), Error> {
     caps::set(None, CapSet::Permitted, &kept).map_err(failed)
 }
 
-/// Addresses of the two ends of a trial's connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
-    /// Address of the client.
-    pub client: IpAddr,
-    /// Address of the server.
-    pub server: IpAddr,
-}
-
-impl Ends {
-    /// Returns the ends of a connection within one address.
-    fn both(ip: impl Into<IpAddr>) -> Self {
-        let ip = ip.into();
-        Self {
-            client: ip,
-            server: ip,
-        }
-    }
-
-    /// Returns the addresses, client first; one if both are the same.
-    fn addresses(self) -> impl Iterator<Item = IpAddr> {
-        let server = (self.server != self.client).then_some(self.server);
-        std::iter::once(self.client).chain(server)
-    }
-}
-
 /// Environment of this worker's trials: its addresses, and needed for trials there.
 #[derive(Debug)]
 pub struct Lab {
-    ipv4: Ends,
+    ipv4: PerEnd<IpAddr>,
     /// IPv6 addresses, or the reason why there are none.
-    ipv6: Result<Ends, String>,
+    ipv6: Result<PerEnd<IpAddr>, String>,
     /// Result of loading the firewall rules; the error is the reason why there are none.
     firewall: Result<(), String>,
     /// Result of adding the routes; the error is the reason why there are none.
@@ -260,8 +235,8 @@ impl Lab {
             Environment::Host => {
                 unmet = settings::unmet_here(mtu_of_loopback().await);
                 // What is bound to 127/8 needs no change of the host; an address of IPv6 would have to be added to `lo`.
-                ipv4 = Ends::both(random_loopback_address()?);
-                Ok(Ends::both(Ipv6Addr::LOCALHOST))
+                ipv4 = same_address(random_loopback_address()?);
+                Ok(same_address(Ipv6Addr::LOCALHOST))
             }
             Environment::Private => {
                 unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
@@ -290,7 +265,7 @@ impl Lab {
             None
         };
         let ipv6 = ipv6.and_then(|ends| {
-            for address in ends.addresses() {
+            for address in addresses(ends) {
                 std::net::UdpSocket::bind((address, 0))
                     .map_err(|error| format!("{address} is not available: {}", reason(&error)))?;
             }
@@ -337,7 +312,7 @@ impl Lab {
     }
 
     /// Returns the addresses of this family that trials use; fails with the reason why there are none.
-    pub fn ends(&self, family: Family) -> Result<Ends, &str> {
+    pub fn ends(&self, family: Family) -> Result<PerEnd<IpAddr>, &str> {
         match (family, &self.ipv6) {
             (Family::Ipv4, _) => Ok(self.ipv4),
             (Family::Ipv6, Ok(ends)) => Ok(*ends),
@@ -349,7 +324,7 @@ impl Lab {
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
         let all = std::iter::once(self.ipv4).chain(self.ipv6.as_ref().ok().copied());
-        all.flat_map(Ends::addresses).collect()
+        all.flat_map(addresses).collect()
     }
 }
 
@@ -360,7 +335,7 @@ const NOT_ASKED_FOR: &str = "not requested when the namespace was set up";
 /// Returns the addresses and the outcome of adding routes, each with the reason if it failed.
 async fn set_up_loopback(
     needs_routes: bool,
-) -> Result<(Result<Ends, String>, Result<(), String>), Error> {
+) -> Result<(Result<PerEnd<IpAddr>, String>, Result<(), String>), Error> {
     // An IPv6 address becomes usable some time after the kernel has accepted it, so listen for the news.
     let (connection, handle, mut news) = netlink::open(&[MulticastGroup::Ipv6Route])
         .map_err(|error| Error::io("open a netlink socket", &error))?;
@@ -385,7 +360,7 @@ async fn add_to_loopback(
     handle: &Handle,
     [client, server]: [Ipv6Addr; 2],
     news: &mut News,
-) -> Result<Ends, String> {
+) -> Result<PerEnd<IpAddr>, String> {
     for address in [client, server] {
         let added = handle.address().add(LOOPBACK.1, address.into(), 128);
         answer(added.execute())
@@ -398,7 +373,7 @@ async fn add_to_loopback(
         both.all(|address| std::net::UdpSocket::bind((address, 0)).is_ok())
     };
     if are_made_usable(&[client, server], news).await || are_there() {
-        Ok(Ends {
+        Ok(PerEnd {
             client: client.into(),
             server: server.into(),
         })
@@ -460,9 +435,21 @@ fn random_loopback_address() -> Result<Ipv4Addr, Error> {
     Ok(Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254)))
 }
 
-/// Returns 127.x.y.1 for the client and 127.x.y.2 for the server: Wireshark's flow graphs, endpoints and address filters need two
-/// addresses. No two workers of this process have the same, and workers of two processes rarely have.
-fn loopback_ends() -> Result<Ends, Error> {
+/// Returns the ends of a connection within one address.
+fn same_address(ip: impl Into<IpAddr>) -> PerEnd<IpAddr> {
+    let ip = ip.into();
+    PerEnd::of(|_| ip)
+}
+
+/// Returns the addresses of both ends, client first; one if they are the same.
+fn addresses(ends: PerEnd<IpAddr>) -> impl Iterator<Item = IpAddr> {
+    let server = (ends.server != ends.client).then_some(ends.server);
+    std::iter::once(ends.client).chain(server)
+}
+
+/// Returns 127.x.y.1 for the client and 127.x.y.2 for the server: Wireshark's flow graphs, endpoints and address
+/// filters need two addresses. No two workers of this process have the same, and workers of two processes rarely have.
+fn loopback_ends() -> Result<PerEnd<IpAddr>, Error> {
     /// Number of values of x and y. 127.0 is left out, where local services usually listen.
     const NETWORKS: u32 = 254 << 8;
     static FIRST: OnceLock<u32> = OnceLock::new();
@@ -472,7 +459,7 @@ fn loopback_ends() -> Result<Ends, Error> {
     let nth = first.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % NETWORKS;
     let [_, _, x, y] = nth.to_be_bytes();
     let end = |host| Ipv4Addr::new(127, x + 1, y, host).into();
-    Ok(Ends {
+    Ok(PerEnd {
         client: end(1),
         server: end(2),
     })

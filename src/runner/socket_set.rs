@@ -9,12 +9,12 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
 use super::failed;
 use crate::error::{Error, reason};
-use crate::lab::Ends;
 use crate::lab::hosts::LabHost;
 use crate::lab::ports::{closed_port, firewalled_port, own_port, ports};
 use crate::lab::routes;
 use crate::sys;
 use rstproof_core::scenario::{CALL_BOUND, Family, Listening, Role, Target};
+use rstproof_core::transcript::PerEnd;
 
 /// Ports that clients bind to in turn: outside the kernel's ephemeral range (32768-60999), so that the kernel never
 /// assigns one in between, and many, so that none is reused soon.
@@ -47,7 +47,7 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     /// Returns the endpoints of a trial whose ends are both on this host, at these addresses.
     #[must_use]
-    pub(crate) fn local(Ends { client, server }: Ends) -> Self {
+    pub(crate) fn local(PerEnd { client, server }: PerEnd<IpAddr>) -> Self {
         Self {
             client,
             server,
