@@ -414,9 +414,6 @@ mod report {
         use Outcome::{Failed, Returned};
         use Role::{Client, Server};
         Evidence {
-            client: client(),
-            server: server(),
-            began: at(0),
             calls: vec![
                 call(Client, Op::Connect, (2, 40), Returned(0)),
                 call(Server, Op::Accept, (41, 45), Returned(0)),
@@ -437,17 +434,10 @@ mod report {
             ],
             completeness: Completeness {
                 fence_seen: true,
-                fence: None,
-                dropped: 0,
-                filter_passes_all: true,
                 clock_step_ns: 40,
+                ..Completeness::UNKNOWN
             },
-            trace: None,
-            counters: None,
-            steps: Vec::new(),
-            process_stall_ns: 0,
-            host_state: None,
-            flaw: None,
+            ..Evidence::new(client(), server(), at(0))
         }
     }
 

@@ -4,7 +4,7 @@
 
 mod source;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
@@ -50,6 +50,28 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Address of an end that is unknown.
+    pub const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+    /// Creates the evidence of a connection of which nothing has been recorded yet.
+    #[must_use]
+    pub fn new(client: SocketAddr, server: SocketAddr, began: Timestamp) -> Self {
+        Self {
+            client,
+            server,
+            began,
+            calls: Transcript::new(),
+            steps: Vec::new(),
+            packets: Vec::new(),
+            completeness: Completeness::UNKNOWN,
+            trace: None,
+            counters: None,
+            process_stall_ns: 0,
+            host_state: None,
+            flaw: None,
+        }
+    }
+
     /// Returns true if this ICMP error arrived during the trial and quotes a segment of its connection.
     #[must_use]
     pub fn is_about_connection(&self, error: &IcmpError) -> bool {
@@ -138,6 +160,17 @@ pub struct Completeness {
     pub filter_passes_all: bool,
     /// Step of `CLOCK_REALTIME` during the trial, in nanoseconds.
     pub clock_step_ns: i64,
+}
+
+impl Completeness {
+    /// Completeness of a capture of which nothing is known.
+    pub const UNKNOWN: Self = Self {
+        fence_seen: false,
+        fence: None,
+        dropped: 0,
+        filter_passes_all: true,
+        clock_step_ns: 0,
+    };
 }
 
 /// Datagram that marks the end of a trial in its capture.
@@ -273,36 +306,13 @@ pub enum NotRead {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// Returns evidence of a trial without calls, packets or kernel reports.
-    pub(crate) fn empty() -> Evidence {
-        Evidence {
-            client: ([127, 0, 0, 1], 1).into(),
-            server: ([127, 0, 0, 1], 2).into(),
-            began: Timestamp(0),
-            calls: Vec::new(),
-            steps: Vec::new(),
-            packets: Vec::new(),
-            completeness: Completeness {
-                fence_seen: false,
-                fence: None,
-                dropped: 0,
-                filter_passes_all: true,
-                clock_step_ns: 0,
-            },
-            trace: None,
-            counters: None,
-            process_stall_ns: 0,
-            host_state: None,
-            flaw: None,
-        }
-    }
 
     #[test]
     fn a_capture_that_dropped_frames_has_lost_them() {
-        let mut evidence = empty();
+        let (client, server) = (Evidence::NOWHERE, Evidence::NOWHERE);
+        let mut evidence = Evidence::new(client, server, Timestamp::default());
         assert_eq!(evidence.status(SourceId::Capture), SourceStatus::Available);
         evidence.completeness.dropped = 3;
         let lost = SourceStatus::LostEvents(Some(3));

@@ -105,28 +105,15 @@
 //!     outcome: Outcome::Failed(errno),
 //! };
 //! let evidence = Evidence {
-//!     client: syn.source,
-//!     server: syn.destination,
-//!     began: Timestamp(syn.at.0 - 2_000),
 //!     calls: vec![
 //!         call(Op::Connect, 5_000, Errno::ECONNREFUSED),
 //!         call(Op::Read(1), 6_000, Errno::ENOTCONN),
 //!         call(Op::Write(1), 7_000, Errno::EPIPE),
 //!     ],
-//!     steps: Vec::new(),
 //!     packets,
-//!     completeness: Completeness {
-//!         fence_seen: true,
-//!         fence: None,
-//!         dropped: 0,
-//!         filter_passes_all: true,
-//!         clock_step_ns: 0,
-//!     },
-//!     trace: None,
-//!     counters: None,
-//!     process_stall_ns: 0,
-//!     host_state: None,
-//!     flaw: None,
+//!     // The capture is known to hold everything that was sent.
+//!     completeness: Completeness { fence_seen: true, ..Completeness::UNKNOWN },
+//!     ..Evidence::new(syn.source, syn.destination, Timestamp(syn.at.0 - 2_000))
 //! };
 //! let scenario = scenario::find("connect-closed-port").expect("it is in the catalogue");
 //! let judgement = judge(scenario, &evidence);

@@ -1,7 +1,6 @@
 //! Worker: an environment, its captures and its sockets, bound to one thread that runs one trial after the other.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
@@ -18,7 +17,7 @@ use crate::lab::{self, Environment, Lab};
 use crate::runner;
 use crate::sources::counters::Meter;
 use crate::sources::host::HostWatch;
-use rstproof_core::evidence::{Completeness, Evidence};
+use rstproof_core::evidence::Evidence;
 use rstproof_core::history::Kernel;
 use rstproof_core::packet::Tap;
 use rstproof_core::scenario::{Family, Network, Scenario, Step};
@@ -102,7 +101,6 @@ impl Worker {
         lab::drop_privileges(settings.privileges)?;
         let trace = settings.trace.as_ref();
         let trace = trace.map(|session| session.listen(lab.addresses()));
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         Ok(Self {
             batch: Batch::new(settings.privileges.saves_files),
             settings,
@@ -121,26 +119,7 @@ impl Worker {
             no_hosts: None,
             stays_on_cpu: true,
             networks: None,
-            evidence: Evidence {
-                client: nowhere,
-                server: nowhere,
-                began: Timestamp::default(),
-                calls: Vec::new(),
-                steps: Vec::new(),
-                packets: Vec::new(),
-                completeness: Completeness {
-                    fence_seen: false,
-                    fence: None,
-                    dropped: 0,
-                    filter_passes_all: true,
-                    clock_step_ns: 0,
-                },
-                trace: None,
-                counters: None,
-                process_stall_ns: 0,
-                host_state: None,
-                flaw: None,
-            },
+            evidence: Evidence::new(Evidence::NOWHERE, Evidence::NOWHERE, Timestamp::default()),
             host: HostWatch::open(),
             commitment: None,
             buffer: Vec::new(),

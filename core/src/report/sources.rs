@@ -347,7 +347,11 @@ mod tests {
             host_state: Some(HostState::default()),
             ..SourceReports::default()
         };
-        let mut evidence = crate::evidence::tests::empty();
+        let mut evidence = crate::evidence::Evidence::new(
+            crate::evidence::Evidence::NOWHERE,
+            crate::evidence::Evidence::NOWHERE,
+            Timestamp::default(),
+        );
         let sources = EvidenceSources::of(&evidence);
         assert_eq!(json!(sources), json!(EvidenceSources::capture_only()));
         reports.restore(&mut evidence);

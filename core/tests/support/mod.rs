@@ -50,10 +50,7 @@ pub(crate) fn ends(family: Family) -> (SocketAddr, SocketAddr) {
 /// Complete evidence: nothing dropped or hidden by a filter, and no step of the clock.
 pub(crate) const COMPLETE: Completeness = Completeness {
     fence_seen: true,
-    fence: None,
-    dropped: 0,
-    filter_passes_all: true,
-    clock_step_ns: 0,
+    ..Completeness::UNKNOWN
 };
 
 /// Evidence of a trial, line by line.
@@ -116,18 +113,8 @@ impl Story {
             server = client;
         }
         let mut evidence = Evidence {
-            client,
-            server,
-            began: BEGAN,
-            calls: Vec::new(),
-            packets: Vec::new(),
             completeness: COMPLETE,
-            trace: None,
-            counters: None,
-            steps: Vec::new(),
-            process_stall_ns: 0,
-            host_state: None,
-            flaw: None,
+            ..Evidence::new(client, server, BEGAN)
         };
         for (line, ticks) in self.lines.iter().zip(1..) {
             let now = Timestamp(BEGAN.0 + ticks * TICK_NS);

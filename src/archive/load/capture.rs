@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::read::{LONGEST_CAPTURE, Links, read_file, unreadable};
-use super::trial::{NOWHERE, Trial, UNKNOWN_COMPLETENESS};
+use super::trial::Trial;
 use crate::archive::{TRANSCRIPT, parts_of_stem, sha256};
 use crate::error::Error;
 use rstproof_core::evidence::{Evidence, Flaw};
@@ -147,7 +147,7 @@ pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
     let (client, server, flaw) = match (ends(&capture.packets), capture.flaw) {
         (Some((client, server)), _) => (client, server, Flaw::TranscriptMissing),
         // Named like the capture of a trial: probably the run was killed while it wrote the file.
-        (None, Some(flaw)) if parts.is_some() => (NOWHERE, NOWHERE, flaw),
+        (None, Some(flaw)) if parts.is_some() => (Evidence::NOWHERE, Evidence::NOWHERE, flaw),
         (None, _) => return Err(nothing_to_judge(path, &capture)),
     };
     let (scenario, family, run) = parts.unwrap_or((stem, Family::of(client.ip()), 1));
@@ -165,18 +165,9 @@ pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
             dropped: capture.dropped,
         },
         evidence: Evidence {
-            client,
-            server,
-            began: capture.began.unwrap_or_default(),
-            calls: Vec::new(),
-            steps: Vec::new(),
             packets: capture.packets,
-            completeness: UNKNOWN_COMPLETENESS,
-            trace: None,
-            counters: None,
-            process_stall_ns: 0,
-            host_state: None,
             flaw: Some(flaw),
+            ..Evidence::new(client, server, capture.began.unwrap_or_default())
         },
         name: printable(scenario),
         capture_file: Some(name.clone().into_owned()),

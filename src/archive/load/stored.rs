@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::capture::Capture;
 use super::document::{Document, read_trial};
 use super::read::{LONGEST_CAPTURE, Links, read_file, refused};
-use super::trial::{NOWHERE, Trial, UNKNOWN_COMPLETENESS};
+use super::trial::Trial;
 use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
 use crate::error::Error;
 use rstproof_core::evidence::{Completeness, Evidence, Flaw, NotRead};
@@ -227,23 +227,14 @@ impl<'a> StoredTrial<'a> {
             ended: at(call.ended_ns),
             outcome: call.outcome,
         });
+        let client = self.client.unwrap_or(Evidence::NOWHERE);
+        let server = self.server.unwrap_or(Evidence::NOWHERE);
+        let steps = self.steps.iter();
         let mut evidence = Evidence {
-            client: self.client.unwrap_or(NOWHERE),
-            server: self.server.unwrap_or(NOWHERE),
-            began: Timestamp(began),
             calls: calls.collect(),
-            steps: self
-                .steps
-                .iter()
-                .map(|step| step.times(Timestamp(began)))
-                .collect(),
-            packets: Vec::new(),
-            completeness: self.completeness.unwrap_or(UNKNOWN_COMPLETENESS),
-            trace: None,
-            counters: None,
-            process_stall_ns: 0,
-            host_state: None,
-            flaw: None,
+            steps: steps.map(|step| step.times(Timestamp(began))).collect(),
+            completeness: self.completeness.unwrap_or(Completeness::UNKNOWN),
+            ..Evidence::new(client, server, Timestamp(began))
         };
         self.sources.restore(&mut evidence);
         evidence

@@ -1,26 +1,13 @@
 //! Saved trial, restored from its files.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use super::json::are_equal;
-use rstproof_core::evidence::{Completeness, Evidence, Flaw};
+use rstproof_core::evidence::{Evidence, Flaw};
 use rstproof_core::history::Kernel;
 use rstproof_core::report::{CaptureReport, EvidenceSources, Host, Source, TrialReport};
 use rstproof_core::scenario::{Family, Scenario};
 use rstproof_core::verdict::judge_on;
-
-/// Placeholder for an unknown address.
-pub(super) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-
-/// Completeness of a capture of which nothing is known.
-pub(super) const UNKNOWN_COMPLETENESS: Completeness = Completeness {
-    fence_seen: false,
-    fence: None,
-    dropped: 0,
-    filter_passes_all: true,
-    clock_step_ns: 0,
-};
 
 /// Saved trial.
 #[derive(Debug)]
