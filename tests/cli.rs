@@ -11,7 +11,9 @@ use rstproof::report::json::JsonWriter;
 use rstproof::report::junit::JunitReport;
 use rstproof::report::ladder::ladder as full_ladder;
 use rstproof_core::evidence::{Completeness, Evidence};
-use rstproof_core::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps};
+use rstproof_core::packet::{
+    Flags, Options, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps,
+};
 use rstproof_core::report::{CaptureReport, EvidenceSources, Header, Host, Tool, TrialReport};
 use rstproof_core::scenario::{ALL, Family, Op, Outcome, Role, Scenario, find};
 use rstproof_core::time::Timestamp;
@@ -396,6 +398,7 @@ mod report {
             payload_len,
             timestamps: Some(TcpTimestamps::default()),
             sack: SackBlocks::default(),
+            options: Options::default(),
         })
     }
 

@@ -14,9 +14,9 @@ mod state;
 
 use std::net::SocketAddr;
 
-use self::endpoint::{Endpoint, IS_REQUEST, KEEPS_TIME_WAIT, RCV_NXT, SND_NXT, SND_UNA};
+use self::endpoint::{Endpoint, IS_REQUEST, KEEPS_TIME_WAIT, RCV_NXT, Receipt, SND_NXT, SND_UNA};
 use self::few::SmallList;
-pub use self::reset::{Acceptance, Form, Reset};
+pub use self::reset::{Acceptance, FinReceipt, Form, Reset};
 pub use self::state::State;
 use crate::packet::{Flags, Header, IcmpError, Segment, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
@@ -81,7 +81,7 @@ pub struct Flow {
     server: Endpoint,
 }
 
-const _: () = assert!(size_of::<Flow>() <= 256);
+const _: () = assert!(size_of::<Flow>() <= 304);
 
 /// Maximum number of RSTs remembered in flight: a hostile capture must not exhaust memory.
 const MAX_RESETS_IN_FLIGHT: usize = 64;
@@ -152,6 +152,15 @@ impl Flow {
     #[must_use]
     pub fn state(&self, role: Role) -> State {
         self.end(role).state
+    }
+
+    /// Returns this end to its state before an RST in its name. For a caller who doubts that this end has sent the RST:
+    /// a forged one does not end it.
+    pub fn reopen(&mut self, role: Role) {
+        match role {
+            Role::Client => self.client.reopen(),
+            Role::Server => self.server.reopen(),
+        }
     }
 
     fn end(&self, role: Role) -> &Endpoint {
@@ -290,6 +299,8 @@ impl Flow {
             sender.set_timestamps(header.timestamps);
         }
         sender.set_sack_edge(header.sack_edge);
+        let outstanding = receiver.numbers.snd_nxt.is_after(header.ack);
+        sender.advertise(header, outstanding);
         sender.remember(header.frame, true, header.ack);
         // Without payload both numbers have this value already.
         let end = header.seq.plus(header.payload_len);
@@ -321,7 +332,17 @@ impl Flow {
         };
         if header.flags.has(Flags::RST) {
             let left = left(&mut self.resets_in_flight, from, header, leaves, arrives);
-            let reset = reset(sender, receiver, from, header, left, arrives);
+            let reset = reset(
+                sender,
+                receiver,
+                header,
+                &Passage {
+                    from,
+                    left,
+                    arrives,
+                    learns,
+                },
+            );
             // Anyone can forge an RST with any ACK number, but only an acceptable one is a sign of missing frames.
             observed.acknowledges_unseen &= reset.acceptance.is_acceptable();
             observed.reset = Some(reset);
@@ -330,6 +351,8 @@ impl Flow {
                 learn(sender, receiver, header);
             }
             if leaves {
+                let outstanding = receiver.snd_nxt().is_some_and(|it| it.is_after(header.ack));
+                sender.advertise(header, outstanding);
                 sender.send(header);
             }
             if arrives {
@@ -350,6 +373,7 @@ const MAX_ACK_ADVANCE: u32 = 1 << 30;
 fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     let is_syn = header.flags.has(Flags::SYN);
     let has_ack = header.flags.has(Flags::ACK);
+    sender.reopen_if_it_goes_on(header);
     if is_syn && has_ack && receiver.iss().is_none() {
         // A SYN-ACK acknowledges ISS + 1 of the client, whose SYN is missing.
         receiver.pick_up(header.ack.plus(u32::MAX), header.ack);
@@ -358,6 +382,18 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     }
     if is_syn {
         return;
+    }
+    let is_reply_to_syn = receiver.state == State::SynSent
+        && sender.iss().is_none()
+        && receiver.iss().is_some_and(|iss| header.ack != iss.plus(1));
+    if is_reply_to_syn && has_ack && matches!(sender.state, State::Closed | State::Listen) {
+        // RFC 9293, 3.5.1, figure 9: an end that still has an older connection replies to a SYN in this way.
+        sender.take_up_older(header);
+        return;
+    }
+    if sender.state == State::SynSent && has_ack {
+        // Only an end that has received a SYN sends a segment with ACK, and after SYN-SENT it is synchronized.
+        sender.state = State::Established;
     }
     if sender.iss().is_none() {
         // The initial number is unknown here; the number before the first one captured takes its place.
@@ -385,6 +421,12 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
         .rcv_nxt()
         .map(|rcv_nxt| header.ack.relative_to(rcv_nxt));
     if ahead.is_none_or(|ahead| ahead > 0 && ahead < MAX_ACK_ADVANCE) {
+        if ahead == Some(1) && receiver.snd_nxt() == sender.rcv_nxt() && receiver.can_send_fin() {
+            receiver.infer_fin();
+        }
+        if ahead.is_some() {
+            sender.note_unseen();
+        }
         sender.learn_received(header.ack);
         if receiver
             .snd_nxt()
@@ -435,7 +477,7 @@ impl Flow {
         };
         if header.flags.has(Flags::RST) {
             let sender = end.clone();
-            let acceptance = end.judge_reset(&sender, header);
+            let acceptance = end.judge_reset(&sender, header, Receipt::Captured);
             observed.reset = Some(Reset {
                 frame: header.frame,
                 at: header.at,
@@ -443,13 +485,19 @@ impl Flow {
                 form: Form::of(header),
                 receiver_state: end.state,
                 acceptance,
+                window: window(end, &sender),
                 triggered_by: None,
                 left: Some(header.frame),
                 finds_request: false,
+                finds_older: false,
+                finds_subflow: false,
+                opened_with_window_0: false,
+                fin: FinReceipt::NotSent,
                 received_before: sender.payload_sent(),
                 challenged_by: None,
             });
         } else {
+            end.advertise(header, false);
             end.send(header);
             observed.acknowledges_unseen = has_ack && end.has_not_received(header.ack);
             observed.acknowledges_fin = has_ack && end.take_ack(header.ack);
@@ -461,45 +509,145 @@ impl Flow {
     }
 }
 
+/// Passage of an RST, and how the flow is followed.
+struct Passage {
+    from: Role,
+    /// Frame in which the RST left its sender, now or earlier.
+    left: Option<u32>,
+    /// True if it has arrived at its receiver.
+    arrives: bool,
+    /// True if the capture may lack frames.
+    learns: bool,
+}
+
 fn reset(
     sender: &mut Endpoint,
     receiver: &mut Endpoint,
-    from: Role,
     header: &Header,
-    left: Option<u32>,
-    arrives: bool,
+    passage: &Passage,
 ) -> Reset {
-    let form = Form::of(header);
-    let receiver_state = receiver.state;
+    let &Passage {
+        from,
+        left,
+        arrives,
+        learns,
+    } = passage;
+    let (form, triggered_by) = if learns {
+        form_of_any_stack(sender, receiver, header)
+    } else {
+        let form = Form::of(header);
+        (
+            form,
+            form.and_then(|form| receiver.triggered_by(form, header)),
+        )
+    };
+    let fin = sender.fin_receipt();
+    let receiver_state = match (fin, receiver.state) {
+        // The receiver has acknowledged a FIN that was not captured.
+        (FinReceipt::Inferred, State::Established) => State::CloseWait,
+        (FinReceipt::Inferred, State::FinWait1) => State::Closing,
+        (FinReceipt::Inferred, State::FinWait2) => State::TimeWait,
+        (_, state) => state,
+    };
     let finds_request = receiver.is(IS_REQUEST);
-    let triggered_by = form.and_then(|form| receiver.triggered_by(form, header));
+    let receipt = if learns {
+        let is_answer = triggered_by.is_some();
+        Receipt::Inferred { is_answer }
+    } else {
+        Receipt::Captured
+    };
     let acceptance = if arrives {
-        receiver.judge_reset(sender, header)
+        receiver.judge_reset(sender, header, receipt)
     } else {
         Acceptance::NotArrived
     };
-    if acceptance.is_acceptable() {
-        receiver.state = State::Closed;
-        receiver.set(IS_REQUEST, false);
-        // An RST that is not acceptable, or that never left its stated sender, may be forged and shows nothing about
-        // the sender.
-        if form == Some(Form::Active) && left.is_some() {
-            sender.state = State::Closed;
-        }
-    }
-    Reset {
+    let reset = Reset {
         frame: header.frame,
         at: header.at,
         from,
         form,
         receiver_state,
         acceptance,
+        window: window(receiver, sender),
         triggered_by,
         left,
         finds_request,
+        finds_older: receiver.is_older(),
+        finds_subflow: receiver.is_multipath()
+            && sender.is_multipath()
+            && !header.options.has_fast_close(),
+        opened_with_window_0: sender.has_opened_with_window_0(),
+        fin,
         received_before: receiver.payload_received(sender),
         challenged_by: None,
+    };
+    if acceptance.is_acceptable() {
+        if receiver.is_older() {
+            // The older connection is over, and its address listens for the SYN that will be sent again.
+            *receiver = Endpoint::new(State::Listen);
+        } else {
+            receiver.close(header.at);
+        }
+        // An RST that is not acceptable, or that never left its stated sender, may be forged and shows nothing about
+        // the sender.
+        if form == Some(Form::Active) && left.is_some() {
+            sender.leave(header.at);
+        }
     }
+    // The reply shows that its sender has no connection, except in the states in which an unacceptable segment is
+    // answered in this way, and the connection goes on (RFC 9293, 3.10.7.3 and 3.10.7.4).
+    let has_no_socket = learns
+        && form == Some(Form::Passive)
+        && triggered_by.is_some()
+        && !matches!(
+            sender.state,
+            State::SynSent | State::SynReceived | State::Listen
+        );
+    if has_no_socket {
+        sender.leave(header.at);
+    }
+    reset
+}
+
+/// Returns the form of an RST from any stack, and the frame that triggered it: the form is what the segment does.
+///
+/// The acknowledgment number of a segment without ACK means nothing (RFC 9293, 3.1), and the window of an RST neither.
+fn form_of_any_stack(
+    sender: &Endpoint,
+    receiver: &Endpoint,
+    header: &Header,
+) -> (Option<Form>, Option<u32>) {
+    let linux = Form::of(header);
+    if !header.flags.has(Flags::ACK) {
+        // RFC 9293, 3.10.7.1: the SEQ of a reply is the ACK of the segment. Without the look of a Linux reply, only the
+        // latest segment counts.
+        let trigger = receiver
+            .triggered_by(Form::Passive, header)
+            .filter(|_| linux.is_some() || receiver.has_just_acknowledged(header.seq));
+        let form = if trigger.is_some() {
+            Some(Form::Passive)
+        } else if linux.is_none() && sender.snd_nxt() == Some(header.seq) {
+            Some(Form::Active)
+        } else {
+            linux
+        };
+        return (form, trigger);
+    }
+    if header.seq == SeqNum(0) {
+        let trigger = receiver.triggered_by(Form::PassiveAck, header);
+        if trigger.is_some() {
+            return (Some(Form::PassiveAck), trigger);
+        }
+    }
+    (linux, None)
+}
+
+/// Returns the size of the window of an end, from RCV.NXT on; `None` if it is unknown.
+fn window(receiver: &Endpoint, sender: &Endpoint) -> Option<u32> {
+    let end = receiver.window_end(sender)?;
+    let size = end.relative_to(receiver.rcv_nxt()?);
+    // The other end may have sent more than was advertised.
+    Some(if size < 1 << 31 { size } else { 0 })
 }
 
 #[cfg(test)]

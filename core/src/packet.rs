@@ -180,6 +180,70 @@ pub struct TcpTimestamps {
     pub echo: u32,
 }
 
+/// Options of a segment that decide what an RST does to its connection, apart from timestamps and selective
+/// acknowledgments. One byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options(u8);
+
+impl Options {
+    /// Bits 0 to 3: shift count of the window scale option plus one; 0 without the option.
+    const SCALE: u8 = 0x0f;
+    const SIGNED: u8 = 1 << 4;
+    const MULTIPATH: u8 = 1 << 5;
+    const FAST_CLOSE: u8 = 1 << 6;
+
+    /// Largest shift count (RFC 7323, 2.3). A larger one counts as this one.
+    pub const MAX_WINDOW_SCALE: u8 = 14;
+
+    /// Returns the options with the window scale option (RFC 7323, 2.2).
+    #[must_use]
+    pub fn with_window_scale(self, shift: u8) -> Self {
+        Self(self.0 & !Self::SCALE | (shift.min(Self::MAX_WINDOW_SCALE) + 1))
+    }
+
+    /// Returns the options with a signature: TCP MD5 (option 19, RFC 2385) or TCP-AO (option 29, RFC 5925).
+    #[must_use]
+    pub fn with_signature(self) -> Self {
+        Self(self.0 | Self::SIGNED)
+    }
+
+    /// Returns the options with an option of Multipath TCP (option 30, RFC 8684).
+    #[must_use]
+    pub fn with_multipath(self) -> Self {
+        Self(self.0 | Self::MULTIPATH)
+    }
+
+    /// Returns the options with `MP_FASTCLOSE` (RFC 8684, 3.5).
+    #[must_use]
+    pub fn with_fast_close(self) -> Self {
+        Self(self.0 | Self::MULTIPATH | Self::FAST_CLOSE)
+    }
+
+    /// Returns the shift count of the window scale option.
+    #[must_use]
+    pub fn window_scale(self) -> Option<u8> {
+        (self.0 & Self::SCALE).checked_sub(1)
+    }
+
+    /// Returns true with a signature.
+    #[must_use]
+    pub fn is_signed(self) -> bool {
+        self.0 & Self::SIGNED != 0
+    }
+
+    /// Returns true with an option of Multipath TCP.
+    #[must_use]
+    pub fn has_multipath(self) -> bool {
+        self.0 & Self::MULTIPATH != 0
+    }
+
+    /// Returns true with `MP_FASTCLOSE`, which aborts the whole connection and not only one subflow.
+    #[must_use]
+    pub fn has_fast_close(self) -> bool {
+        self.0 & Self::FAST_CLOSE != 0
+    }
+}
+
 /// TCP segment, decoded from its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -207,6 +271,8 @@ pub struct Segment {
     pub timestamps: Option<TcpTimestamps>,
     /// Selective acknowledgments.
     pub sack: SackBlocks,
+    /// Other options that concern an RST.
+    pub options: Options,
 }
 
 /// Header fields of a segment that concern its connection, without the addresses and the point of capture.
@@ -230,6 +296,8 @@ pub struct Header {
     pub timestamps: Option<TcpTimestamps>,
     /// Right edge of the selective acknowledgment that reaches furthest (RFC 2018).
     pub sack_edge: Option<SeqNum>,
+    /// Other options that concern an RST.
+    pub options: Options,
 }
 
 impl Header {
@@ -262,6 +330,7 @@ impl Segment {
             payload_len: self.payload_len,
             timestamps: self.timestamps,
             sack_edge: self.sack.right_edge(),
+            options: self.options,
         }
     }
 
@@ -394,7 +463,7 @@ fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
     let tcp = TcpHeader::new(ip.payload)?;
     // A stated length that is shorter than the header would make the payload negative: such a segment is malformed.
     let payload_len = tcp.payload_len(ip.payload_len?)?;
-    let (timestamps, sack) = tcp.options()?.timestamps_and_sack();
+    let (timestamps, sack, options) = tcp.options()?.decode();
     Some(Segment {
         frame,
         at,
@@ -408,6 +477,7 @@ fn segment(ip: &Ip<'_>, frame: u32, at: Timestamp) -> Option<Segment> {
         payload_len,
         timestamps,
         sack,
+        options,
     })
 }
 

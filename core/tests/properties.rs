@@ -10,7 +10,7 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngSeed};
 use rstproof_core::evidence::{Completeness, Evidence};
 use rstproof_core::flow::{Acceptance, State};
-use rstproof_core::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap};
+use rstproof_core::packet::{Flags, Options, Packet, SackBlocks, Segment, SeqNum, Tap};
 use rstproof_core::scenario::{Cause, Family, Scenario, Topic};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Op, Outcome};
@@ -464,6 +464,7 @@ fn any_segment() -> impl Strategy<Value = Segment> {
                 payload_len: len,
                 timestamps: None,
                 sack: SackBlocks::new(&[(peer_iss, peer_iss.plus(len))]),
+                options: Options::default(),
             }
         })
 }

@@ -66,8 +66,11 @@ fn the_capture_alone_tells_what_the_witnesses_saw() {
             let line = told
                 .get(&frame)
                 .unwrap_or_else(|| panic!("{name}: no RST in frame {frame}"));
-            for field in ["form", "triggered_by"] {
-                assert_eq!(line[field], reset[field], "{name}: frame {frame}, {field}");
+            // A trial runs on Linux, and has no form for what looks different; a capture may be of any stack.
+            if !reset["form"].is_null() {
+                for field in ["form", "triggered_by"] {
+                    assert_eq!(line[field], reset[field], "{name}: frame {frame}, {field}");
+                }
             }
             // Who is the client a capture that begins with the answer does not tell.
             let sender = &trial[reset["from"].as_str().unwrap()];
@@ -77,9 +80,13 @@ fn the_capture_alone_tells_what_the_witnesses_saw() {
                 continue;
             }
             held += 1;
-            for field in ["receiver_state", "acceptable", "acceptance"] {
+            for field in ["receiver_state", "acceptable"] {
                 assert_eq!(line[field], reset[field], "{name}: frame {frame}, {field}");
             }
+            // The analysis adds the window, if it decides.
+            let (told, known) = (line["acceptance"].as_str(), reset["acceptance"].as_str());
+            let agrees = told.unwrap().starts_with(known.unwrap());
+            assert!(agrees, "{name}: frame {frame}: {told:?}, {known:?}");
             errno_of.insert(frame, &line["errno"]);
         }
         // The call that was told of a RST was told what the capture says.
@@ -117,14 +124,16 @@ fn a_cause_is_what_the_scenario_is_about() {
         ("fin-then-reset", &["reset-after-fin"]),
         ("linger2-negative-half-closed", &["reset-after-fin"]),
         ("half-open-peer-vanished", &["half-open-peer"]),
-        ("half-open-reconnect", &["half-open-peer"]),
+        // RFC 9293, 3.5.1, figure 9: the SYN meets an older connection.
+        ("half-open-reconnect", &["older-connection"]),
         ("peer-rebooted", &["half-open-peer"]),
         ("keepalive-half-open", &["keepalive"]),
         ("keepalive-timeout", &["keepalive"]),
         // The RST that ended it, and what the one that was cut off answers to data.
         ("reset-ahead-of-lost-data", &["aborted-close", "duplicate"]),
         ("reset-lost", &["aborted-close", "duplicate"]),
-        ("time-wait-rst", &["", "duplicate"]),
+        // Forged, with the numbers of a reply to the last ACK.
+        ("time-wait-rst", &["reset-after-fin", "duplicate"]),
     ] {
         let path = format!(
             "{}/captures/{scenario}.ipv4.pcapng",

@@ -9,7 +9,7 @@ use std::path::Path;
 use rstproof::archive::load;
 use rstproof_core::evidence::Evidence;
 use rstproof_core::flow::Flow;
-use rstproof_core::packet::{Flags, Packet, SackBlocks, Segment, SeqNum, Tap};
+use rstproof_core::packet::{Flags, Options, Packet, SackBlocks, Segment, SeqNum, Tap};
 use rstproof_core::scenario::Role;
 use rstproof_core::time::Timestamp;
 use rstproof_core::verdict::judge;
@@ -72,6 +72,7 @@ fn decoy(evidence: &Evidence, place: usize, from: Role, kind: Kind) -> Option<Se
         payload_len: 0,
         timestamps: None,
         sack: SackBlocks::default(),
+        options: Options::default(),
     })
 }
 

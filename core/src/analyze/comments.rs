@@ -4,7 +4,7 @@
 //! last.
 
 use super::connections::{Connection, ResetRecord};
-use super::explain::RequiredAction;
+use super::explain::{Explanation, RequiredAction};
 use super::forgery::Weight;
 use crate::flow::{Acceptance, State};
 use crate::printable::printable;
@@ -33,7 +33,13 @@ pub fn of_reset(told: &ResetRecord) -> Vec<String> {
     );
     let receiver = reset.from.peer().name();
     comments.push(match (explanation.errno, explanation.errno_note) {
-        (Some(errno), _) => format!("the {receiver} application gets {errno:?}"),
+        (Some(errno), _) => format!(
+            "the {receiver} application gets {errno:?}{}",
+            condition(explanation)
+        ),
+        (None, Some(why)) if explanation.required_action == RequiredAction::Unknown => {
+            format!("whether an application gets an error is unknown: {why}")
+        }
         (None, Some(why)) => format!("no application gets an error: {why}"),
         (None, None) => "no application gets an error".to_owned(),
     });
@@ -78,7 +84,15 @@ pub fn required_action(told: &ResetRecord) -> String {
         (State::Closed | State::Listen, Acceptance::NoConnection) => String::new(),
         (state, _) => format!(" in {state}"),
     };
-    format!("{must}{state}: {}", reset.acceptance)
+    format!("{must}{state}: {}", told.explanation.acceptance)
+}
+
+/// Returns the condition on the error, to follow its name; empty if there is none.
+#[must_use]
+pub fn condition(explanation: &Explanation) -> String {
+    explanation
+        .errno_condition
+        .map_or_else(String::new, |it| format!(", {}", it.clause()))
 }
 
 /// Returns the word for a weight.

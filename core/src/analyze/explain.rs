@@ -6,15 +6,19 @@
 //! instead of a guess.
 
 mod cause;
+mod condition;
 mod reasons;
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 
 pub use self::cause::Cause;
+pub use self::condition::ErrnoCondition;
 use self::reasons::Reason;
 use super::history::CaptureGaps;
 pub use super::history::{ConnectionHistory, EndpointHistory, Latest};
-use crate::flow::{Acceptance, Form, Reset, State};
+use crate::flow::{Acceptance, FinReceipt, Form, Reset, State};
 use crate::packet::Header;
 use crate::transcript::Errno;
 
@@ -37,13 +41,16 @@ pub enum RequiredAction {
 impl RequiredAction {
     /// Returns the action that follows from the acceptance of an RST.
     #[must_use]
-    pub fn of(acceptance: Acceptance) -> Self {
-        match acceptance {
-            Acceptance::Unknown => Self::Unknown,
+    pub fn of(reset: &Reset) -> Self {
+        match reset.acceptance {
+            it if it.is_unknown() => Self::Unknown,
             Acceptance::NotArrived => Self::NotDelivered,
             it if it.is_acceptable() => Self::Accept,
-            it if it.triggers_challenge() => Self::Challenge,
-            _ => Self::Drop,
+            _ => match reset.triggers_challenge() {
+                Some(true) => Self::Challenge,
+                Some(false) => Self::Drop,
+                None => Self::Unknown,
+            },
         }
     }
 }
@@ -113,6 +120,8 @@ pub struct Explanation {
     pub acceptable: Option<bool>,
     /// Action required of the receiver.
     pub required_action: RequiredAction,
+    /// Reason for the required action, or why it is unknown: a clause.
+    pub acceptance: Cow<'static, str>,
     /// Cause of the RST; `None` if unknown from this capture.
     pub cause: Option<Cause>,
     /// Explanation of the cause, or of why it is unknown: a clause.
@@ -121,6 +130,8 @@ pub struct Explanation {
     pub to_confirm: Option<&'static str>,
     /// Error that the receiving application gets; `None` if the RST sets no error, or no socket is left to report it.
     pub errno: Option<Errno>,
+    /// Condition under which the application gets the error; `None` if there is none.
+    pub errno_condition: Option<ErrnoCondition>,
     /// Reason why there is no errno.
     pub errno_note: Option<&'static str>,
     /// Results of later calls of the receiving application.
@@ -139,8 +150,10 @@ impl Explanation {
     ) -> Self {
         // In a connection captured midstream, the receiver's state and RCV.NXT are known only after a packet of the
         // sender.
-        let is_known = !gaps.begins_midstream || past.of(reset.from).packets > 0;
-        let required_action = match RequiredAction::of(reset.acceptance) {
+        let is_known = !gaps.begins_midstream
+            || past.of(reset.from).packets > 0
+            || reset.triggered_by.is_some();
+        let required_action = match RequiredAction::of(reset) {
             // Delivery is visible in the capture itself, whatever is known of the connection.
             RequiredAction::NotDelivered => RequiredAction::NotDelivered,
             _ if !is_known => RequiredAction::Unknown,
@@ -154,20 +167,97 @@ impl Explanation {
             (Some(_), State::SynSent) => &REFUSED,
             (Some(_), _) => &RESET,
         };
+        let acceptance = if is_known || required_action == RequiredAction::NotDelivered {
+            acceptance(reset)
+        } else {
+            "the capture begins midstream and holds no earlier packet from the sender".into()
+        };
         Self {
             acceptable: match required_action {
                 RequiredAction::Unknown => None,
                 other => Some(other == RequiredAction::Accept),
             },
             required_action,
+            acceptance,
             cause: reason.cause,
             explanation: reason.explanation,
             to_confirm: reason.to_confirm,
             errno,
+            errno_condition: errno.and_then(|_| condition(reset)),
             errno_note: errno.is_none().then(|| errno_note(reset, required_action)),
             later,
         }
     }
+}
+
+/// Time after which an unacknowledged FIN has probably not arrived, in nanoseconds: the other end acknowledges it at
+/// once, and 500 ms is the longest delay that RFC 9293, 3.8.6.3, allows.
+const FIN_ACKNOWLEDGED_WITHIN_NS: i64 = 500_000_000;
+
+/// Returns the RST with the state of its receiver that the evidence supports: a FIN that the receiver has not
+/// acknowledged may be lost.
+#[must_use]
+pub fn as_received(reset: Reset, past: &ConnectionHistory) -> Reset {
+    let is_late = || {
+        let fin = past.of(reset.from).latest();
+        fin.is_some_and(|fin| reset.at.since(fin.at) > FIN_ACKNOWLEDGED_WITHIN_NS)
+    };
+    let is_lost = match reset.fin {
+        FinReceipt::Repeated => true,
+        FinReceipt::Unacknowledged => is_late(),
+        FinReceipt::NotSent | FinReceipt::Acknowledged | FinReceipt::Inferred => false,
+    };
+    let before_fin = match reset.receiver_state {
+        State::CloseWait => State::Established,
+        State::LastAck | State::Closing => State::FinWait1,
+        State::TimeWait => State::FinWait2,
+        other => other,
+    };
+    Reset {
+        receiver_state: if is_lost {
+            before_fin
+        } else {
+            reset.receiver_state
+        },
+        ..reset
+    }
+}
+
+/// Returns the condition on the error that an acceptable RST sets.
+fn condition(reset: &Reset) -> Option<ErrnoCondition> {
+    let in_doubt = matches!(
+        reset.fin,
+        FinReceipt::Inferred | FinReceipt::Unacknowledged | FinReceipt::Repeated
+    );
+    match reset.receiver_state {
+        State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => {
+            Some(ErrnoCondition::SocketHeld)
+        }
+        State::CloseWait if in_doubt => Some(ErrnoCondition::FinReceived),
+        State::Established if in_doubt => Some(ErrnoCondition::FinNotReceived),
+        State::Established if reset.finds_older => Some(ErrnoCondition::NotTimeWait),
+        _ => None,
+    }
+}
+
+/// Returns the reason for the required action, with the window where it decides.
+fn acceptance(reset: &Reset) -> Cow<'static, str> {
+    let clause = reset.acceptance.to_string();
+    if reset.acceptance.ahead().is_none() || reset.receiver_state == State::TimeWait {
+        return clause.into();
+    }
+    match (reset.window, reset.triggers_challenge()) {
+        (_, None) if reset.is_at_right_edge() => format!(
+            "{clause}, but the right edge of the window: Linux challenges it, RFC 5961 has it dropped"
+        ),
+        (Some(window), Some(true)) => format!("{clause}, but within the window of {window}"),
+        (Some(window), _) => format!("{clause}, and outside the window of {window}"),
+        (None, None) => format!(
+            "{clause}, and whether it is within the window is unknown: the capture lacks the window scale"
+        ),
+        (None, _) => clause,
+    }
+    .into()
 }
 
 fn errno_note(reset: &Reset, required_action: RequiredAction) -> &'static str {
@@ -179,6 +269,9 @@ fn errno_note(reset: &Reset, required_action: RequiredAction) -> &'static str {
             "the capture does not show whether the receiver had to accept it"
         }
         (RequiredAction::Drop | RequiredAction::Challenge, _) => "its receiver does not accept it",
+        (RequiredAction::Accept, _) if reset.finds_subflow => {
+            "the RST ends one subflow of a Multipath TCP connection, of which the application is told nothing"
+        }
         (RequiredAction::Accept, State::TimeWait) => {
             "a connection in TIME-WAIT has no socket that could report it"
         }
@@ -206,10 +299,15 @@ fn reason(
         Some(Form::PassiveAck) if reset.acceptance == Acceptance::AcknowledgesSyn => {
             &reasons::REFUSED_SYN
         }
+        Some(Form::Active) if is_from_proxy(reset, header, past) => &reasons::REFUSED_BEHIND_PROXY,
         _ if was_reset && reset.receiver_state == State::Closed => &reasons::ALREADY_CLOSED,
         Some(Form::PassiveAck) => &reasons::UNEXPECTED_REPLY_WITHOUT_ACK,
         Some(Form::Passive) => answer(reset, sender_state, past, gaps),
         Some(Form::Active) if sender.reset() => &reasons::ABORT_AFTER_RESET,
+        // Windows answers such data with RST+ACK and window 0.
+        Some(Form::Active) if sender.fin() && receiver.data_after_fin() && header.window == 0 => {
+            &reasons::DATA_FOR_CLOSED_SOCKET
+        }
         Some(Form::Active) if sender.fin() => &reasons::ABORT_AFTER_FIN,
         // Any packet of the other end resets `probes`, so these were not answered.
         Some(Form::Active) if sender.probes > 0 => &reasons::UNANSWERED_PROBES,
@@ -218,6 +316,13 @@ fn reason(
         Some(Form::Active) => &reasons::ABORT,
         None => &reasons::UNKNOWN_FORM,
     }
+}
+
+/// Returns true for the RST of a proxy that completes handshakes itself, and passes on the RST with which the server
+/// behind it refused the connection: the proxy's SYN-ACK closes the window until the server has replied.
+fn is_from_proxy(reset: &Reset, header: &Header, past: &ConnectionHistory) -> bool {
+    let has_sent_only_syn_ack = past.of(reset.from).packets == 1;
+    reset.opened_with_window_0 && has_sent_only_syn_ack && header.window == 0
 }
 
 /// Returns the reason for an RST that replies to a segment with ACK.
@@ -244,6 +349,9 @@ fn answer(
     if sender.reset() {
         return &reasons::IN_FLIGHT_AFTER_RESET;
     }
+    if reset.fin == FinReceipt::Inferred {
+        return &reasons::SEGMENT_AFTER_UNSEEN_FIN;
+    }
     // `reset()` is false here, so the receiver did not accept the earlier RST.
     if sender.previous.is_some() {
         return &reasons::REPEATED_RESET;
@@ -252,13 +360,19 @@ fn answer(
         return &reasons::RESET_BY_OTHER_END;
     }
     if sender_state == Some(State::SynSent) {
-        return &reasons::STILL_CONNECTING;
+        return if reset.finds_older {
+            &reasons::OLDER_CONNECTION
+        } else {
+            &reasons::STILL_CONNECTING
+        };
     }
     match reset.receiver_state {
         State::SynReceived => &reasons::UNKNOWN_SYN_ACK,
         // In a connection captured midstream, earlier packets of the sender may be missing from the capture.
         _ if sender.packets == 0 && !gaps.begins_midstream => &reasons::NEVER_REPLIED,
-        _ if sender.packets == 1 && !gaps.begins_midstream => &reasons::NEVER_ACCEPTED,
+        _ if sender.packets == 1 && !gaps.begins_midstream && gaps.lost.is_none() => {
+            &reasons::NEVER_ACCEPTED
+        }
         _ => &reasons::NO_SOCKET,
     }
 }

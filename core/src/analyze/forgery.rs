@@ -116,8 +116,10 @@ impl Indicator {
 /// All facts are those of one capture point. Numbers are those before the RST was processed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Context {
-    /// Form of the RST; `None` if Linux sends no RST of this form.
+    /// Form of the RST; `None` if it is unknown.
     pub form: Option<Form>,
+    /// True if the Linux kernel sends no RST with these header fields.
+    pub differs_from_linux: bool,
     /// State of the end whose address the RST carries.
     pub sender_state: Option<State>,
     /// Next sequence number that the receiver expects.
@@ -156,7 +158,7 @@ impl Case<'_> {
     /// Checks the form. The Linux kernel never sends an RST alone with an acknowledgment number, a window or
     /// timestamps.
     fn form(&self) -> Option<Indicator> {
-        self.context.form.is_none().then(|| {
+        self.context.differs_from_linux.then(|| {
             Indicator::against(
                 "no-linux-form",
                 Weight::Weak,

@@ -3,7 +3,6 @@
 //!
 //! Unknown values are null, with the reason in a field beside them.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,11 +10,11 @@ use serde::Serialize;
 
 use super::connections::{Connection, ResetRecord, Totals};
 use super::diagnosis::Diagnostic;
-use super::explain::{Cause, Later, RequiredAction};
+use super::explain::{Cause, ErrnoCondition, Later, RequiredAction};
 use super::forgery::Indicator;
 use super::tally::{ResetSource, Tally};
 use super::zeek::ConnState;
-use crate::flow::{Acceptance, Form, State};
+use crate::flow::{Form, State};
 use crate::report::SCHEMA;
 use crate::transcript::{Errno, Role};
 
@@ -82,12 +81,13 @@ struct ResetLine<'a> {
     acceptable: Option<bool>,
     required_action: RequiredAction,
     /// Reason for the required action, or for why it is unknown.
-    acceptance: Cow<'static, str>,
+    acceptance: &'a str,
     receiver_state: State,
     cause: Option<Cause>,
     explanation: &'static str,
     to_confirm: Option<&'static str>,
     errno: Option<Errno>,
+    errno_condition: Option<ErrnoCondition>,
     errno_note: Option<&'static str>,
     later_calls: &'a [Later],
     triggered_by: Option<u32>,
@@ -208,17 +208,6 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
     )
 }
 
-/// Returns the reason for the required action. If the capture begins midstream and holds no earlier packet of the
-/// sender, the sequence numbers alone do not determine the action.
-fn acceptance(told: &ResetRecord) -> Cow<'static, str> {
-    match (told.explanation.required_action, told.reset.acceptance) {
-        (RequiredAction::Unknown, acceptance) if acceptance != Acceptance::Unknown => {
-            "the capture begins midstream and holds no earlier packet from the sender".into()
-        }
-        (_, acceptance) => acceptance.to_string().into(),
-    }
-}
-
 /// Writes the line of an RST. Fails if `out` cannot be written.
 pub fn reset(
     out: &mut impl Write,
@@ -242,12 +231,13 @@ pub fn reset(
             form: reset.form,
             acceptable: explanation.acceptable,
             required_action: explanation.required_action,
-            acceptance: acceptance(told),
+            acceptance: &explanation.acceptance,
             receiver_state: reset.receiver_state,
             cause: explanation.cause,
             explanation: explanation.explanation,
             to_confirm: explanation.to_confirm,
             errno: explanation.errno,
+            errno_condition: explanation.errno_condition,
             errno_note: explanation.errno_note,
             later_calls: explanation.later,
             triggered_by: reset.triggered_by,

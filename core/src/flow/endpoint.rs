@@ -1,8 +1,9 @@
 //! One end of a connection: its state and its sequence numbers, and how segments change them.
 
 use super::few::SmallList;
-use super::{Acceptance, Form, State};
-use crate::packet::{Flags, Header, SeqNum, TcpTimestamps};
+use super::{Acceptance, FinReceipt, Form, State};
+use crate::packet::{Flags, Header, Options, SeqNum, TcpTimestamps};
+use crate::time::Timestamp;
 
 /// Number of sent segments remembered per end, to find the one that triggered an RST.
 const RECENT_SEGMENTS: usize = 8;
@@ -71,10 +72,55 @@ pub(super) const ONE_SENT: u16 = 1 << 12;
 /// Bit 15: set once every slot of the ring has been written.
 const IS_FULL: u16 = 1 << 15;
 
+/// What the latest segments of an end show about it as a receiver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Advertised {
+    /// Acknowledgment number of the latest segment with ACK.
+    ack: SeqNum,
+    /// Time at which an RST ended this end, in units of 2^20 ns modulo 2^32.
+    closed_at: u32,
+    /// Window field of the latest segment with ACK, not scaled.
+    window: u16,
+    /// Offer in this end's SYN: 0 if its SYN is unknown, 1 without the window scale option, shift count plus 2 with it.
+    scale: u8,
+    /// Number of duplicate acknowledgments since the last one of new data.
+    duplicates: u8,
+    /// Bits, see below.
+    facts: u8,
+    /// True if this end has sent the RST that ended it.
+    is_gone: bool,
+    /// State before an RST ended this end.
+    state_before: Option<State>,
+}
+
+// Layout of `Advertised::facts`.
+/// This end has sent an ACK.
+const HAS_ACK: u8 = 1;
+/// The latest segment with ACK was a SYN, whose window is never scaled (RFC 7323, 2.2).
+const OF_SYN: u8 = 1 << 1;
+/// This end signs its segments.
+const SIGNED: u8 = 1 << 2;
+/// This end uses Multipath TCP.
+const MULTIPATH: u8 = 1 << 3;
+/// This end has acknowledged data that the capture lacks.
+const RECEIVED_UNSEEN: u8 = 1 << 4;
+/// This end has replied to a SYN from an older connection between the same ports.
+const OLDER: u8 = 1 << 5;
+/// The FIN of this end was not captured: its other end has acknowledged it.
+const FIN_INFERRED: u8 = 1 << 6;
+/// This end has sent a segment other than an RST.
+const HAS_SENT: u8 = 1 << 7;
+
+/// Number of duplicate acknowledgments that show a missing segment.
+const MIN_DUPLICATES: u8 = 2;
+
+/// Time after which a segment of an end shows that it never accepted an RST: what was in flight has arrived by then.
+const IN_FLIGHT_TICKS: u32 = 1_000; // of 2^20 ns, about a second
+
 /// One end of the connection. The fields that most segments touch come first and take 56 bytes, so that they share a
 /// cache line of 64 bytes with a pointer of [`Flow`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-// The order of the fields is their layout; `latest` has to come last.
+// The order of the fields is their layout; `latest` and what comes after it are in the next cache line.
 #[repr(C)]
 pub(super) struct Endpoint {
     /// Segments received beyond `rcv_nxt`.
@@ -90,6 +136,7 @@ pub(super) struct Endpoint {
     with_ack: u8,
     /// Latest segments that this end has sent, in a ring.
     latest: [Sent; RECENT_SEGMENTS],
+    advertised: Advertised,
 }
 
 /// Generates a getter and a setter for each sequence number, which may be unknown.
@@ -119,6 +166,7 @@ impl Endpoint {
             state,
             with_ack: 0,
             latest: [Sent::default(); RECENT_SEGMENTS],
+            advertised: Advertised::default(),
         }
     }
 
@@ -212,6 +260,186 @@ impl Endpoint {
         self.advance_over_out_of_order();
     }
 
+    fn has(&self, fact: u8) -> bool {
+        self.advertised.facts & fact != 0
+    }
+
+    /// Returns true if this end uses Multipath TCP.
+    pub(super) fn is_multipath(&self) -> bool {
+        self.has(MULTIPATH)
+    }
+
+    /// Returns true if this end belongs to an older connection between the same ports.
+    pub(super) fn is_older(&self) -> bool {
+        self.has(OLDER)
+    }
+
+    /// Returns true if this is the acknowledgment number of this end's latest segment.
+    pub(super) fn has_just_acknowledged(&self, number: SeqNum) -> bool {
+        self.has(HAS_ACK) && self.advertised.ack == number
+    }
+
+    /// Returns true if this end's latest segment with ACK was a SYN-ACK with window 0.
+    pub(super) fn has_opened_with_window_0(&self) -> bool {
+        self.has(OF_SYN) && self.advertised.window == 0
+    }
+
+    /// Returns true if a segment of this end other than an RST has been captured.
+    pub(super) fn has_sent(&self) -> bool {
+        self.has(HAS_SENT)
+    }
+
+    /// Returns what is known about the arrival of this end's FIN.
+    pub(super) fn fin_receipt(&self) -> FinReceipt {
+        if self.has(FIN_INFERRED) {
+            FinReceipt::Inferred
+        } else if self.after_fin().is_none() {
+            FinReceipt::NotSent
+        } else if self.is(FIN_ACKNOWLEDGED) {
+            FinReceipt::Acknowledged
+        } else if self.unanswered > 0 {
+            FinReceipt::Repeated
+        } else {
+            FinReceipt::Unacknowledged
+        }
+    }
+
+    /// Returns true if a FIN may be what this end sends next.
+    pub(super) fn can_send_fin(&self) -> bool {
+        self.after_fin().is_none() && matches!(self.state, State::Established | State::CloseWait)
+    }
+
+    /// Infers a FIN that was not captured: the other end has acknowledged one number after all that was captured.
+    pub(super) fn infer_fin(&mut self) {
+        self.advertised.facts |= FIN_INFERRED;
+    }
+
+    /// Notes what a segment of this end shows about it as a receiver. `outstanding` is true if the other end has sent
+    /// more than this segment acknowledges.
+    #[inline]
+    pub(super) fn advertise(&mut self, header: &Header, outstanding: bool) {
+        let it = &mut self.advertised;
+        it.facts |= HAS_SENT;
+        if header.seq_len() > 0 {
+            // After a FIN there is no more data, and a captured FIN needs no inference.
+            it.facts &= !FIN_INFERRED;
+        }
+        if header.options != Options::default() {
+            let options = header.options;
+            it.facts |= if options.is_signed() { SIGNED } else { 0 };
+            it.facts |= if options.has_multipath() {
+                MULTIPATH
+            } else {
+                0
+            };
+        }
+        let is_syn = header.flags.has(Flags::SYN);
+        if is_syn {
+            it.scale = header.options.window_scale().map_or(1, |shift| shift + 2);
+        }
+        if !header.flags.has(Flags::ACK) {
+            return;
+        }
+        if it.facts & HAS_ACK == 0 || it.ack != header.ack {
+            it.duplicates = 0;
+        } else if outstanding && header.seq_len() == 0 && it.window == header.window {
+            // RFC 5681, 2.
+            it.duplicates = it.duplicates.saturating_add(1);
+        }
+        // A selective acknowledgment of later data shows the same at once (RFC 2018, 4).
+        if outstanding
+            && header
+                .sack_edge
+                .is_some_and(|edge| edge.is_after(header.ack))
+        {
+            it.duplicates = it.duplicates.max(MIN_DUPLICATES);
+        }
+        it.ack = header.ack;
+        it.window = header.window;
+        it.facts = it.facts & !OF_SYN | HAS_ACK | if is_syn { OF_SYN } else { 0 };
+    }
+
+    /// Returns the first number after the window that this end has advertised last; `None` if its size is unknown,
+    /// because the SYNs with the scale were not captured.
+    pub(super) fn window_end(&self, peer: &Self) -> Option<SeqNum> {
+        let it = &self.advertised;
+        if !self.has(HAS_ACK) {
+            return None;
+        }
+        let shift = if self.has(OF_SYN) {
+            0
+        } else {
+            match (it.scale, peer.advertised.scale) {
+                // The option is in effect only if both ends have sent it (RFC 7323, 1.3).
+                (1, _) | (_, 1) => 0,
+                (0, _) | (_, 0) => return None,
+                (own, _) => own - 2,
+            }
+        };
+        Some(it.ack.plus(u32::from(it.window) << shift))
+    }
+
+    /// Ends this end by an RST that it has received.
+    pub(super) fn close(&mut self, at: Timestamp) {
+        if self.state != State::Closed {
+            self.advertised.state_before = Some(self.state);
+            self.advertised.closed_at = ticks(at);
+            self.advertised.is_gone = false;
+        }
+        self.state = State::Closed;
+        self.set(IS_REQUEST, false);
+    }
+
+    /// Ends this end by an RST that it has sent itself.
+    pub(super) fn leave(&mut self, at: Timestamp) {
+        if self.state != State::Closed {
+            self.close(at);
+            self.advertised.is_gone = true;
+        }
+    }
+
+    /// Returns this end to the state before an RST, if that RST shows nothing about it.
+    pub(super) fn reopen(&mut self) {
+        if let Some(state) = self.advertised.state_before.take() {
+            self.state = state;
+        }
+    }
+
+    /// Reopens this end if it goes on after an RST. After one that it has accepted, a segment that was in flight shows
+    /// nothing; after one in its own name, every segment does.
+    pub(super) fn reopen_if_it_goes_on(&mut self, header: &Header) {
+        let Some(before) = self.advertised.state_before else {
+            return;
+        };
+        let age = ticks(header.at).wrapping_sub(self.advertised.closed_at);
+        // A reply to a SYN comes from a listener, which an RST does not end.
+        let is_new_reply = header.flags.has(Flags::SYN) && before == State::SynReceived;
+        let is_late = (IN_FLIGHT_TICKS..u32::MAX / 2).contains(&age);
+        if is_new_reply || is_late || self.advertised.is_gone {
+            self.reopen();
+        }
+    }
+
+    /// Takes up an older connection: this end has replied to a SYN with an acknowledgment of other data.
+    pub(super) fn take_up_older(&mut self, header: &Header) {
+        self.pick_up(header.seq.plus(u32::MAX), header.seq);
+        self.set_rcv_nxt(Some(header.ack));
+        self.set_irs(Some(header.ack.plus(u32::MAX)));
+        self.set_ts_recent(None);
+        self.advertised.facts |= OLDER;
+        self.state = State::Established;
+    }
+
+    /// Notes that this end has acknowledged data that the capture lacks.
+    pub(super) fn note_unseen(&mut self) {
+        self.advertised.facts |= RECEIVED_UNSEEN;
+    }
+
+    /// Returns true if the capture lacks data that this end has received.
+    pub(super) fn has_received_unseen(&self) -> bool {
+        self.has(RECEIVED_UNSEEN)
+    }
+
     /// Processes a segment without RST that this end sends.
     pub(super) fn send(&mut self, header: &Header) {
         self.set_sack_edge(header.sack_edge);
@@ -235,12 +463,15 @@ impl Endpoint {
             self.set_iss(Some(header.seq));
             self.set_snd_una(Some(header.seq));
             if has_ack && self.state == State::Listen {
-                // Data in the SYN counts as received only if the SYN-ACK acknowledges it (RFC 7413, 2).
-                self.set_rcv_nxt(Some(header.ack));
                 // A SYN-ACK that acknowledges data of the SYN comes from a socket (Fast Open); any other comes from a
                 // request.
-                let is_request = self.irs().is_some_and(|irs| irs.plus(1) == header.ack);
-                self.set(IS_REQUEST, is_request);
+                let acknowledges_data = self
+                    .irs()
+                    .is_some_and(|irs| header.ack.is_after(irs.plus(1)))
+                    && !self.has_not_received(header.ack);
+                self.set(IS_REQUEST, !acknowledges_data);
+                // Data in the SYN counts as received only if the SYN-ACK acknowledges it (RFC 7413, 2).
+                self.set_rcv_nxt(Some(header.ack));
             }
             self.state = if has_ack || self.rcv_nxt().is_some() {
                 State::SynReceived
@@ -433,8 +664,18 @@ impl Endpoint {
             .saturating_sub(1 + u32::from(has_fin))
     }
 
-    /// Returns the acceptability of this RST from `sender` to this end in its current state.
-    pub(super) fn judge_reset(&self, sender: &Self, reset: &Header) -> Acceptance {
+    /// Returns the acceptability of this RST from `sender` to this end in its current state. `evidence` tells how this
+    /// end's RCV.NXT is known.
+    pub(super) fn judge_reset(
+        &self,
+        sender: &Self,
+        reset: &Header,
+        evidence: Receipt,
+    ) -> Acceptance {
+        let signed = self.has(SIGNED) && !matches!(self.state, State::Listen | State::Closed);
+        if signed && !reset.options.is_signed() {
+            return Acceptance::NotSigned;
+        }
         match self.state {
             State::Listen | State::Closed => return Acceptance::NoConnection,
             State::SynSent => {
@@ -451,7 +692,15 @@ impl Endpoint {
         let (Some(rcv_nxt), Some(iss)) = (self.rcv_nxt(), sender.iss()) else {
             return Acceptance::Unknown;
         };
+        if signed {
+            return Acceptance::SignatureUnchecked;
+        }
         let seq = reset.seq.relative_to(iss);
+        if let Receipt::Inferred { is_answer } = evidence
+            && let Some(acceptance) = self.judge_inferred(sender, reset, rcv_nxt, iss, is_answer)
+        {
+            return acceptance;
+        }
         let fin_received = matches!(
             self.state,
             State::CloseWait | State::LastAck | State::Closing
@@ -467,4 +716,90 @@ impl Endpoint {
             Acceptance::WrongSequence { seq, rcv_nxt }
         }
     }
+
+    /// Judges an RST where a capture shows what was sent to this end, but not whether it has arrived: this end has
+    /// received what it has acknowledged, and may have received what was sent after that. Returns `None` if both are
+    /// the same.
+    fn judge_inferred(
+        &self,
+        sender: &Self,
+        reset: &Header,
+        rcv_nxt: SeqNum,
+        iss: SeqNum,
+        is_answer: bool,
+    ) -> Option<Acceptance> {
+        if !self.has_sent() {
+            return Some(Acceptance::Unknown);
+        }
+        let relative = |number: SeqNum| number.relative_to(iss);
+        let seq = relative(reset.seq);
+        // All of it has been sent and captured: what a number beyond it would be exact for is not in the capture.
+        let is_beyond = reset.seq.is_after(rcv_nxt);
+        if is_beyond && self.has_received_unseen() && self.sack_edge() != Some(reset.seq) {
+            let captured = relative(rcv_nxt);
+            return Some(Acceptance::BeyondCapture { seq, captured });
+        }
+        // Numbers of an older connection have nothing to do with SND.UNA of the new one.
+        let is_acknowledged =
+            |una: &SeqNum| una.is_before(rcv_nxt) && rcv_nxt.relative_to(*una) < MAX_UNACKNOWLEDGED;
+        let acked = sender
+            .snd_una()
+            .filter(is_acknowledged)
+            .filter(|_| self.has(HAS_ACK) && !self.is_older())?;
+        let acknowledged = relative(acked);
+        let was_repeated = sender.unanswered > 0;
+        if reset.seq.is_before(acked) {
+            let rcv_nxt = acknowledged;
+            return Some(Acceptance::WrongSequence { seq, rcv_nxt });
+        }
+        if self.advertised.duplicates >= MIN_DUPLICATES && !was_repeated {
+            // The data after `acked` is missing at this end.
+            return Some(if reset.seq == acked {
+                Acceptance::Exact { seq }
+            } else if self.sack_edge() == Some(reset.seq) {
+                Acceptance::SackEdge { seq }
+            } else {
+                let rcv_nxt = acknowledged;
+                Acceptance::WrongSequence { seq, rcv_nxt }
+            });
+        }
+        if is_answer && reset.seq == acked {
+            // The segment that it replies to has this number as its ACK, so its sender had received no more by then.
+            return Some(Acceptance::Acknowledged { seq });
+        }
+        let is_open = if reset.seq == rcv_nxt {
+            was_repeated
+        } else {
+            let is_before_fin = sender.after_fin() == Some(rcv_nxt)
+                && reset.seq.plus(1) == rcv_nxt
+                && (!was_repeated || reset.seq == acked);
+            !is_beyond && !is_before_fin
+        };
+        is_open.then_some(Acceptance::Unconfirmed {
+            seq,
+            acknowledged,
+            sent: relative(rcv_nxt),
+        })
+    }
+}
+
+/// Unacknowledged data beyond this size is no data in flight: no window is larger (RFC 7323, 2.3).
+const MAX_UNACKNOWLEDGED: u32 = 1 << 30;
+
+/// Knowledge about what an end has received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receipt {
+    /// Every segment was captured where it arrived.
+    Captured,
+    /// Segments may have been lost after they were captured, or missed by the capture.
+    Inferred {
+        /// True if the RST replies to a captured segment of this end.
+        is_answer: bool,
+    },
+}
+
+/// Returns the time in units of 2^20 ns, modulo 2^32 units.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // the cast is the modulo
+fn ticks(at: Timestamp) -> u32 {
+    (at.0 >> 20) as u32
 }

@@ -79,6 +79,12 @@ pub enum Acceptance {
         /// SEQ of the RST.
         seq: u32,
     },
+    /// Acceptable: the RST replies to a segment of the receiver with the ACK of that segment as its SEQ, and the
+    /// receiver has acknowledged nothing more since (RFC 9293, 3.10.7.1). What was sent to it after that may be lost.
+    Acknowledged {
+        /// SEQ of the RST.
+        seq: u32,
+    },
     /// Acceptable: SEQ is RCV.NXT − 1 after a FIN (`tcp_reset_check()`, Linux 4.11).
     BeforeFin {
         /// SEQ of the RST.
@@ -99,6 +105,26 @@ pub enum Acceptance {
     },
     /// Not acceptable: the RST never reached its receiver.
     NotArrived,
+    /// Not acceptable: the receiver signs its segments, and the RST has no signature (RFC 2385, 2; RFC 5925, 7.2).
+    NotSigned,
+    /// Undetermined: the RST is signed, and only the ends know the key.
+    SignatureUnchecked,
+    /// Undetermined: exact if the receiver had received just the data before SEQ, which the capture does not show.
+    Unconfirmed {
+        /// SEQ of the RST.
+        seq: u32,
+        /// Number up to which the receiver has acknowledged.
+        acknowledged: u32,
+        /// Number up to which data was sent to the receiver.
+        sent: u32,
+    },
+    /// Undetermined: SEQ is ahead of the data in the capture, which lacks some of what the receiver has received.
+    BeyondCapture {
+        /// SEQ of the RST.
+        seq: u32,
+        /// Number up to which data was captured.
+        captured: u32,
+    },
     /// Undetermined: the capture lacks the segments from which RCV.NXT is computed.
     Unknown,
 }
@@ -111,19 +137,32 @@ impl Acceptance {
             self,
             Self::Exact { .. }
                 | Self::AcknowledgesSyn
+                | Self::Acknowledged { .. }
                 | Self::SackEdge { .. }
                 | Self::BeforeFin { .. }
         )
     }
 
-    /// Returns true if the receiver may have to send a challenge ACK (RFC 5961, 3.2): SEQ is not exact, and ahead of
-    /// RCV.NXT by less than the largest window (RFC 7323, 2.3). An RST outside of that window is dropped without a
-    /// reply.
+    /// Returns true if the capture does not show whether the receiver is required to accept the RST.
     #[must_use]
-    pub fn triggers_challenge(self) -> bool {
-        const LARGEST_WINDOW: u32 = 1 << 30;
-        matches!(self, Self::WrongSequence { seq, rcv_nxt }
-            if seq.wrapping_sub(rcv_nxt) < LARGEST_WINDOW)
+    pub fn is_unknown(self) -> bool {
+        matches!(
+            self,
+            Self::Unknown
+                | Self::SignatureUnchecked
+                | Self::Unconfirmed { .. }
+                | Self::BeyondCapture { .. }
+        )
+    }
+
+    /// Returns the distance of SEQ from RCV.NXT, if SEQ is ahead of it and therefore may be within the window.
+    #[must_use]
+    pub fn ahead(self) -> Option<u32> {
+        let Self::WrongSequence { seq, rcv_nxt } = self else {
+            return None;
+        };
+        let ahead = seq.wrapping_sub(rcv_nxt);
+        (1..1 << 31).contains(&ahead).then_some(ahead)
     }
 }
 
@@ -138,10 +177,49 @@ impl fmt::Display for Acceptance {
             Self::KeepsTimeWait => f.write_str("no RST ends TIME-WAIT here (RFC 1337)"),
             Self::SynNotAcknowledged => f.write_str("it does not acknowledge the SYN"),
             Self::WrongSequence { seq, rcv_nxt } => write!(f, "SEQ {seq} is not RCV.NXT {rcv_nxt}"),
+            Self::Acknowledged { seq } => write!(f, "SEQ {seq} = the receiver's own ACK"),
+            Self::NotSigned => {
+                f.write_str("the receiver signs its segments, and the RST has no signature")
+            }
+            Self::SignatureUnchecked => {
+                f.write_str("it is signed, and the signature cannot be checked without the key")
+            }
+            Self::Unconfirmed {
+                seq,
+                acknowledged,
+                sent,
+            } => write!(
+                f,
+                "SEQ {seq}: {sent} was sent to the receiver, which had acknowledged {acknowledged}"
+            ),
+            Self::BeyondCapture { seq, captured } => write!(
+                f,
+                "SEQ {seq} is ahead of the last number captured, {captured}, and data is missing from the capture"
+            ),
             Self::NotArrived => f.write_str("it did not reach its receiver"),
             Self::Unknown => f.write_str("RCV.NXT cannot be computed from this capture"),
         }
     }
+}
+
+/// Largest window (RFC 7323, 2.3).
+const LARGEST_WINDOW: u32 = 1 << 30;
+
+/// Arrival of an end's FIN at the other end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FinReceipt {
+    /// The end has sent no FIN.
+    #[default]
+    NotSent,
+    /// The other end has acknowledged the FIN.
+    Acknowledged,
+    /// The other end has acknowledged one number after all that was captured, and the end has sent nothing since: the
+    /// FIN is missing from the capture.
+    Inferred,
+    /// The other end has not acknowledged the FIN, and may have received it.
+    Unacknowledged,
+    /// The other end has not acknowledged the FIN, although it was sent again.
+    Repeated,
 }
 
 /// RST of the connection.
@@ -159,6 +237,8 @@ pub struct Reset {
     pub receiver_state: State,
     /// Acceptability of the RST to its receiver.
     pub acceptance: Acceptance,
+    /// Size of the window that the receiver has advertised last, from RCV.NXT on; `None` if it is unknown.
+    pub window: Option<u32>,
     /// Frame number of the receiver's segment that triggered the RST, if the RST is a reply and that frame was
     /// captured: the latest one whose ACK is the SEQ of the RST, or that the RST acknowledges (RFC 9293, 3.10.7.1).
     pub triggered_by: Option<u32>,
@@ -168,6 +248,14 @@ pub struct Reset {
     /// True if the receiver is a connection that has not been accepted and has no socket of its own: a request, which
     /// the listener drops.
     pub finds_request: bool,
+    /// True if the receiver is the end of an older connection between the same ports, of which the sender knows nothing.
+    pub finds_older: bool,
+    /// True if the connection is a subflow of Multipath TCP, and the RST resets no more than that.
+    pub finds_subflow: bool,
+    /// True if the sender has sent a SYN-ACK with window 0 and nothing with ACK since.
+    pub opened_with_window_0: bool,
+    /// Arrival of the sender's FIN at the receiver.
+    pub fin: FinReceipt,
     /// Number of bytes that the receiver had received before, with none missing before them.
     pub received_before: u32,
     /// Frame number of the challenge ACK with which the receiver replies to an RST that is not acceptable (RFC 5961,
@@ -181,9 +269,32 @@ impl Reset {
     /// acceptable or finds no socket there.
     #[must_use]
     pub fn puts_error_on(&self, role: Role) -> Option<Errno> {
-        (self.from == role.peer() && self.acceptance.is_acceptable() && !self.finds_request)
+        let is_reported = !self.finds_request && !self.finds_subflow;
+        (self.from == role.peer() && self.acceptance.is_acceptable() && is_reported)
             .then(|| self.receiver_state.errno_of_reset())
             .flatten()
+    }
+
+    /// Returns whether the receiver may reply with a challenge ACK (RFC 5961, 3.2): SEQ is not exact, but within the
+    /// window. Beyond it the RST is dropped without a reply, and so is every RST in TIME-WAIT that is not exact.
+    /// `None` if the size of the window is unknown, and at its right edge: Linux counts that number as within
+    /// (`tcp_sequence()`), RFC 5961 does not.
+    #[must_use]
+    pub fn triggers_challenge(&self) -> Option<bool> {
+        let Some(ahead) = self.acceptance.ahead() else {
+            return Some(false);
+        };
+        if self.receiver_state == State::TimeWait || ahead > LARGEST_WINDOW {
+            return Some(false);
+        }
+        let window = self.window?;
+        (ahead != window).then_some(ahead < window)
+    }
+
+    /// Returns true if SEQ is the right edge of the window.
+    #[must_use]
+    pub fn is_at_right_edge(&self) -> bool {
+        self.acceptance.ahead().is_some() && self.acceptance.ahead() == self.window
     }
 
     /// Returns true if the RST arrived at its destination.

@@ -641,7 +641,7 @@ fn segment_of(packet: Packet) -> Segment {
 
 /// Returns the timestamps in these options, and the right edge of the selective acknowledgment that reaches furthest.
 fn edges(options: &[u8]) -> (Option<TcpTimestamps>, Option<SeqNum>) {
-    let (timestamps, sack) = wire::TcpOptions::new(options).timestamps_and_sack();
+    let (timestamps, sack, _) = wire::TcpOptions::new(options).decode();
     (timestamps, sack.right_edge())
 }
 

@@ -6,7 +6,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Flags, Header, SackBlocks, SeqNum, TcpTimestamps};
+use super::{Flags, Header, Options, SackBlocks, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
 
 mod options;
@@ -146,10 +146,12 @@ impl<'a> TcpHeader<'a> {
             payload_len,
             timestamps: options.only_timestamps(),
             sack_edge: None,
+            options: Options::default(),
         };
         if header.timestamps.is_none() && !options.is_empty() {
-            let (timestamps, sack) = options.timestamps_and_sack();
+            let (timestamps, sack, others) = options.decode();
             (header.timestamps, header.sack_edge) = (timestamps, sack.right_edge());
+            header.options = others;
         }
         Some(header)
     }

@@ -7,7 +7,7 @@ use super::{
     integer, list, nullable, object, one_of, role, schema_number, socket, tcp_state, text,
     triggered_by,
 };
-use crate::analyze::explain::Cause;
+use crate::analyze::explain::{Cause, ErrnoCondition};
 
 /// Returns the fields that every row of `analyze` begins with.
 fn row(kind: &str) -> Vec<Field> {
@@ -207,6 +207,10 @@ fn reset_row() -> Value {
         field("explanation", text("Explanation of the cause, or of why it is unknown.")),
         field("to_confirm", nullable(text("Observation that would confirm the cause; null if none is needed."))),
         field("errno", nullable(errno("Error that the receiving application sees on Linux; null if none, see `errno_note`."))),
+        field("errno_condition", nullable(one_of("Condition under which the application gets the error; null if there is none. `socket-held`: only \
+                 if the process still holds the socket, since after close() no call reports the error. `fin-received` and `fin-not-received`: if \
+                 the sender's FIN, which the receiver has not acknowledged, had arrived or not. `not-time-wait`: only if the older connection \
+                 that the RST ends is still open.", &ErrnoCondition::ALL.map(ErrnoCondition::id)))),
         field("errno_note", nullable(text("Reason why there is no errno; null if there is one."))),
         field("later_calls", list("Results of later calls of the receiving application on Linux.", &later_call())),
         triggered_by(),

@@ -242,7 +242,7 @@ impl<'a> Reader<'a> {
                 };
             }
         }
-        if observed.arrives && reset.acceptance.triggers_challenge() {
+        if observed.arrives && reset.triggers_challenge() != Some(false) {
             self.unaccepted[reset.from.peer()] = Some(self.wire.resets.len());
         }
         self.wire.resets.push(reset);

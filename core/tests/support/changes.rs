@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rstproof_core::evidence::Evidence;
 use rstproof_core::packet::{
-    Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps,
+    Flags, IcmpError, Options, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps,
 };
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Call, Errno, Op, Outcome};
@@ -270,6 +270,7 @@ impl Stranger {
             payload_len: self.len,
             timestamps: None,
             sack: SackBlocks::default(),
+            options: Options::default(),
         };
         match self.protocol {
             0 => Packet::Other,

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rstproof_core::evidence::{Completeness, Evidence};
 use rstproof_core::packet::{
-    Flags, IcmpError, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps,
+    Flags, IcmpError, Options, Packet, SackBlocks, Segment, SeqNum, Tap, TcpTimestamps,
 };
 use rstproof_core::scenario::{self, Family, Scenario, Target};
 use rstproof_core::time::Timestamp;
@@ -284,6 +284,7 @@ fn packet(line: &str, family: Family, frame: u32, at: Timestamp) -> Packet {
         payload_len,
         timestamps: None,
         sack: SackBlocks::default(),
+        options: Options::default(),
     };
     let mut blocks = Vec::new();
     while let Some(word) = words.next() {

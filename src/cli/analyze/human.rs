@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 
 use super::renderer::Renderer;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
-use rstproof_core::analyze::comments::{required_action, weight};
+use rstproof_core::analyze::comments::{condition, required_action, weight};
 use rstproof_core::analyze::connections::{Connection, ResetRecord, Totals};
+use rstproof_core::analyze::explain::RequiredAction;
 use rstproof_core::analyze::forgery::{Supports, Weight};
 use rstproof_core::analyze::tally::{ResetSource, Tally};
 use rstproof_core::analyze::{Event, Summary};
@@ -90,7 +91,10 @@ pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bo
         reset.frame
     );
     let outcome = match (explanation.errno, explanation.errno_note) {
-        (Some(errno), _) => format!("→ {BAD}{errno:?}{BAD:#}"),
+        (Some(errno), _) => format!("→ {BAD}{errno:?}{BAD:#}{}", condition(explanation)),
+        (None, Some(why)) if explanation.required_action == RequiredAction::Unknown => {
+            format!("→ error unknown: {why}")
+        }
         (None, Some(why)) => format!("→ no error: {why}"),
         (None, None) => String::new(),
     };

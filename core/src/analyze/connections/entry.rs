@@ -2,14 +2,14 @@
 
 use super::super::decode::SegmentRecord;
 use super::super::diagnosis;
-use super::super::explain::{ConnectionHistory, Explanation};
+use super::super::explain::{ConnectionHistory, Explanation, as_received};
 use super::super::forgery::{self, Aftermath, Context, PacketFeatures, SenderProfile};
 use super::super::zeek::Zeek;
 use super::{
     CaptureGaps, Connection, Entry, MAX_COPY_AGE_NS, MAX_IN_FLIGHT, MAX_STAMPED_COPY_AGE_NS, Rare,
     ResetRecord, Step, Syn, push_bounded,
 };
-use crate::flow::{Flow, Observed, Reset, State};
+use crate::flow::{Flow, Form, Observed, Reset, State};
 use crate::packet::{Flags, Header};
 use crate::time::Timestamp;
 use crate::transcript::Role;
@@ -275,6 +275,7 @@ impl Entry {
         let Some(record) = rare.pending.iter_mut().rev().find(is_it) else {
             return;
         };
+        let arrived = &as_received(*arrived, &record.history);
         record.explanation = Explanation::of(
             arrived,
             header,
@@ -302,6 +303,22 @@ impl Entry {
         let Some(reset) = observed.and_then(|it| it.reset) else {
             return;
         };
+        // The sender has sent a SYN for a new connection, which the other end has not accepted.
+        let is_opening = (self.rare.as_ref())
+            .and_then(|it| it.renewed.as_ref())
+            .is_some_and(|renewed| renewed.state(from) == State::SynSent);
+        let context = Context {
+            sender_state: if is_opening {
+                Some(State::SynSent)
+            } else {
+                context.sender_state
+            },
+            ..context
+        };
+        let reset = Reset {
+            finds_older: reset.finds_older || is_opening,
+            ..as_received(reset, &self.history)
+        };
         let header = segment.header;
         self.resets += 1;
         push_bounded(&mut self.rare().frames, reset.frame);
@@ -314,6 +331,7 @@ impl Entry {
         );
         let context = Context {
             form: reset.form,
+            differs_from_linux: Form::of(&header).is_none(),
             answers: Some(reset.triggered_by.is_some()),
             rtt_ns: self.history.rtt(from),
             reaction_ns: reset

@@ -39,12 +39,16 @@ macro_rules! causes {
 causes! {
     /// Connection refused: nothing is listening on the port, or a firewall rejected the SYN.
     Refused = "refused", "port closed, or rejected by a firewall";
+    /// Connection refused by the server behind a proxy that had completed the handshake.
+    RefusedBehindProxy = "refused-behind-proxy", "a proxy connected, and the server behind it refused";
     /// Socket closed in a way that aborts, or ended by its process or kernel.
     AbortedClose = "aborted-close", "the sender's socket aborted the connection";
     /// Data received for a socket that had been closed in an orderly way.
     DataAfterClose = "data-after-close", "data arrived for a socket that had been closed";
     /// Sender without the connection: its host has no socket for the segments of the other end.
     HalfOpenPeer = "half-open-peer", "the sender has no such connection";
+    /// Sender that is opening a connection, and received a segment of an older one.
+    OlderConnection = "older-connection", "the sender is still connecting, and the other end replied from another connection";
     /// Segment received by a listener that opens no connection.
     ListenerAnswer = "listener-answer", "a listener received a segment that opens no connection";
     /// Keepalive probe that found no connection, or unanswered keepalive probes.

@@ -95,6 +95,20 @@ pub(super) const SEGMENT_FOR_CLOSED_SOCKET: Reason = Reason {
     to_confirm: None,
 };
 
+pub(super) const SEGMENT_AFTER_UNSEEN_FIN: Reason = Reason {
+    cause: Some(Cause::DataAfterClose),
+    explanation: "the sender's FIN is probably missing from the capture: one number after all captured data was acknowledged, and \
+             nothing followed; now a segment arrived for a socket that no longer exists",
+    to_confirm: Some("capture without loss: is there a FIN?"),
+};
+
+pub(super) const REFUSED_BEHIND_PROXY: Reason = Reason {
+    cause: Some(Cause::RefusedBehindProxy),
+    explanation: "the SYN-ACK had window 0 and nothing but this RST followed it: a proxy completed the handshake, and passes on \
+             that the server behind it refused the connection",
+    to_confirm: Some("capture between the proxy and the server"),
+};
+
 pub(super) const IN_FLIGHT_AFTER_RESET: Reason = Reason {
     cause: Some(Cause::Duplicate),
     explanation: "the same end has already sent an RST; this one replies to a segment that was still in flight",
@@ -116,8 +130,15 @@ pub(super) const RESET_BY_OTHER_END: Reason = Reason {
     ),
 };
 
+pub(super) const OLDER_CONNECTION: Reason = Reason {
+    cause: Some(Cause::OlderConnection),
+    explanation: "the sender is still connecting, and the other end has replied from an older connection between the same ports: \
+             the RST ends that one, and the SYN will be sent again",
+    to_confirm: None,
+};
+
 pub(super) const STILL_CONNECTING: Reason = Reason {
-    cause: Some(Cause::HalfOpenPeer),
+    cause: Some(Cause::OlderConnection),
     explanation: "the sender is still connecting, and replies to a segment of another connection than the one it asked for",
     to_confirm: Some(
         "check whether the other end still has an old connection between these ports, or whether its reply was forged",

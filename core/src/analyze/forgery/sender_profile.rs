@@ -102,7 +102,7 @@ impl PacketFeatures {
         let of_tcp = Self {
             window: tcp.window(),
             option_bytes: tcp.options_len()?,
-            timestamps: tcp.captured_options().timestamps_and_sack().0,
+            timestamps: tcp.captured_options().decode().0,
             payload_len: tcp.payload_len(len)?,
             ..Self::default()
         };

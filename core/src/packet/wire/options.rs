@@ -1,17 +1,25 @@
 //! Options of a TCP header (RFC 9293, 3.2).
 
-use super::{SackBlocks, SeqNum, TcpTimestamps};
+use super::{Options, SackBlocks, SeqNum, TcpTimestamps};
 
 /// Kind of the option that ends the list.
 const END: u8 = 0;
 /// Kind of the option that is padding.
 const NO_OPERATION: u8 = 1;
+/// Kind of the window scale (RFC 7323, 2.2).
+const WINDOW_SCALE: u8 = 3;
 /// Kind of the selective acknowledgment (RFC 2018, 3).
 const SACK: u8 = 5;
 /// Kind of the timestamps (RFC 7323, 3.2).
 const TIMESTAMPS: u8 = 8;
+/// Kind of the MD5 signature (RFC 2385, 3.0).
+const MD5: u8 = 19;
+/// Kind of TCP-AO (RFC 5925, 2.2).
+const AUTHENTICATION: u8 = 29;
 /// Kind of Multipath TCP (RFC 8684, 3).
 const MPTCP: u8 = 30;
+/// Subtype of Multipath TCP: `MP_FASTCLOSE` (RFC 8684, 3.5).
+const FAST_CLOSE: u8 = 7;
 
 /// Iterator over the options of a TCP header that have a length. It ends at the end of the list, and after the first
 /// error, since the place of the next option is unknown then.
@@ -89,7 +97,7 @@ impl<'a> TcpOptions<'a> {
 
     /// Returns the timestamps if the header has the usual layout of two NOPs and timestamps, which Linux, the BSDs and
     /// Windows send after the handshake (RFC 7323, appendix A). This is a fast path for
-    /// [`timestamps_and_sack`](Self::timestamps_and_sack).
+    /// [`decode`](Self::decode).
     #[inline]
     pub(super) fn only_timestamps(&self) -> Option<TcpTimestamps> {
         match self.0.first_chunk::<12>()? {
@@ -100,17 +108,19 @@ impl<'a> TcpOptions<'a> {
         }
     }
 
-    /// Returns the timestamps and the selective acknowledgments.
+    /// Returns the timestamps, the selective acknowledgments, and the other options that concern an RST.
     ///
     /// Options are read as `tcp_parse_options()` of the Linux kernel does: unknown options are skipped (RFC 9293,
     /// MUST-6), and reading stops at an option whose length is impossible.
-    pub(crate) fn timestamps_and_sack(self) -> (Option<TcpTimestamps>, SackBlocks) {
+    pub(crate) fn decode(self) -> (Option<TcpTimestamps>, SackBlocks, Options) {
         let (mut timestamps, mut sack) = (None, SackBlocks::default());
+        let mut others = Options::default();
         for option in self.map_while(Result::ok) {
             timestamps = option.timestamps().or(timestamps);
             sack = option.sack().unwrap_or(sack);
+            others = option.add_to(others);
         }
-        (timestamps, sack)
+        (timestamps, sack, others)
     }
 }
 
@@ -131,6 +141,19 @@ impl<'a> TcpOption<'a> {
         Some(SackBlocks(std::array::from_fn(|nth| {
             blocks.get(nth).map(edges)
         })))
+    }
+
+    /// Returns these options with this one, if it is one of those that [`Options`] holds.
+    fn add_to(&self, options: Options) -> Options {
+        match (self.kind, self.value) {
+            (WINDOW_SCALE, &[shift]) => options.with_window_scale(shift),
+            // The digest has 16 bytes (RFC 2385, 3.0); the code of TCP-AO follows two key ids (RFC 5925, 2.2).
+            (MD5, digest) if digest.len() == 16 => options.with_signature(),
+            (AUTHENTICATION, [_, _, _, ..]) => options.with_signature(),
+            (MPTCP, [subtype, ..]) if subtype >> 4 == FAST_CLOSE => options.with_fast_close(),
+            (MPTCP, [_, ..]) => options.with_multipath(),
+            _ => options,
+        }
     }
 
     /// Returns the value of an option of Multipath TCP. Its upper four bits are the subtype (RFC 8684, 3).
