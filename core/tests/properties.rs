@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, RngSeed};
 use rstproof_core::evidence::{Completeness, Evidence};
 use rstproof_core::flow::{Acceptance, State};
 use rstproof_core::packet::{Flags, Options, Packet, SackBlocks, Segment, SeqNum, Tap};
-use rstproof_core::scenario::{Cause, Family, Scenario, Topic};
+use rstproof_core::scenario::{ExpectedCause, Family, Scenario, Topic};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Op, Outcome};
 use rstproof_core::verdict::{Finding, Judgement, Verdict, judge};
@@ -352,7 +352,7 @@ proptest! {
         mut trial in good_with_reset(),
         by in prop_oneof![0..3_i64, 0..1_i64 << 40],
     ) {
-        let told = trial.scenario.calls().position(|(_, _, expect)| expect.cause() == Some(Cause::Reset(0)));
+        let told = trial.scenario.calls().position(|(_, _, expect)| expect.cause() == Some(ExpectedCause::Reset(0)));
         let ended = trial.evidence.calls[told.unwrap()].ended;
         the_reset(&mut trial.evidence).at = Timestamp(ended.0 + by);
         prop_assert_eq!(trial.verdict(), Verdict::Refuted);
@@ -361,7 +361,7 @@ proptest! {
     #[test]
     fn a_rst_at_any_time_before_the_return_is_confirmed(mut trial in good_with_reset(), at in any::<Index>()) {
         // The first of them that any end was told, or felt it.
-        let of_reset = [Cause::Reset(0), Cause::AfterReset(0), Cause::OwnReset(0)];
+        let of_reset = [ExpectedCause::Reset(0), ExpectedCause::AfterReset(0), ExpectedCause::OwnReset(0)];
         let felt = trial.scenario.calls().enumerate().filter(|(_, (_, _, expect))| {
             expect.cause().is_some_and(|cause| of_reset.contains(&cause))
         });

@@ -8,8 +8,8 @@ use rstproof_core::flow::Form;
 use rstproof_core::kernel::reason;
 use rstproof_core::packet::Flags;
 use rstproof_core::scenario::{
-    Awaited, Cause, Change, Disposition, Expect, ExpectedReset, Forged, Number, On, Op, Role,
-    Scenario, Sender, Stamp, Step,
+    Awaited, Change, Disposition, Expect, ExpectedCause, ExpectedReset, Forged, Number, On, Op,
+    Role, Scenario, Sender, Stamp, Step,
 };
 
 /// Width of a text in columns, after an indent of two.
@@ -178,7 +178,9 @@ fn shows(step: &Step, begun: &[(Role, Op, Expect)], nth: usize, reset: ExpectedR
 /// Returns the index of the RST that causes the expected error of a call, if one does.
 fn reset_of(expect: Expect) -> Option<usize> {
     match expect.cause()? {
-        Cause::Reset(nth) | Cause::AfterReset(nth) | Cause::OwnReset(nth) => Some(nth),
+        ExpectedCause::Reset(nth)
+        | ExpectedCause::AfterReset(nth)
+        | ExpectedCause::OwnReset(nth) => Some(nth),
         _ => None,
     }
 }
@@ -264,19 +266,19 @@ fn awaited_text(awaited: Awaited) -> String {
 fn expectation(expect: Expect) -> String {
     let why = match expect.cause() {
         None => "",
-        Some(Cause::Reset(_)) => "  (because of the RST)",
-        Some(Cause::AfterReset(_)) => "  (closed by the RST)",
-        Some(Cause::OwnShutdown | Cause::OwnDisconnect) => "  (by its own call)",
-        Some(Cause::OwnReset(_)) => "  (its own RST)",
-        Some(Cause::NotConnected) => "  (not connected)",
-        Some(Cause::NotListening) => "  (not listening)",
-        Some(Cause::WouldBlock) => "  (non-blocking)",
-        Some(Cause::TimedOut) => "  (timeout)",
-        Some(Cause::Unanswered) => "  (no reply, and the kernel gave up)",
-        Some(Cause::Icmp(_)) => "  (because of the ICMP error)",
-        Some(Cause::Destroyed) => "  (socket destroyed from outside)",
-        Some(Cause::NoRoute) => "  (no route)",
-        Some(Cause::InUse) => "  (another thread is waiting on the socket)",
+        Some(ExpectedCause::Reset(_)) => "  (because of the RST)",
+        Some(ExpectedCause::AfterReset(_)) => "  (closed by the RST)",
+        Some(ExpectedCause::OwnShutdown | ExpectedCause::OwnDisconnect) => "  (by its own call)",
+        Some(ExpectedCause::OwnReset(_)) => "  (its own RST)",
+        Some(ExpectedCause::NotConnected) => "  (not connected)",
+        Some(ExpectedCause::NotListening) => "  (not listening)",
+        Some(ExpectedCause::WouldBlock) => "  (non-blocking)",
+        Some(ExpectedCause::TimedOut) => "  (timeout)",
+        Some(ExpectedCause::Unanswered) => "  (no reply, and the kernel gave up)",
+        Some(ExpectedCause::Icmp(_)) => "  (because of the ICMP error)",
+        Some(ExpectedCause::Destroyed) => "  (socket destroyed from outside)",
+        Some(ExpectedCause::NoRoute) => "  (no route)",
+        Some(ExpectedCause::InUse) => "  (another thread is waiting on the socket)",
     };
     format!("= {expect}{why}")
 }

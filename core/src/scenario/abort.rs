@@ -1,9 +1,12 @@
 //! Scenarios in which one end aborts an established connection.
 
+use super::notation::{
+    DEAD_WITH_ERROR, FAST_OPEN, OPEN, UNCONNECTED_WITH_ERROR, abort, answer, client,
+    fails_after_reset, fails_from_reset, polls, returns, server,
+};
 use super::{
-    Awaited, BASE, Cause, DEAD_WITH_ERROR, Errno, Expect, ExpectedReset, FAST_OPEN, Listening,
-    OPEN, On, Op, Otherwise, Role, Scenario, Sender, Step, Target, Topic, UNCONNECTED_WITH_ERROR,
-    abort, answer, client, fails_after_reset, fails_from_reset, polls, returns, server,
+    Awaited, BASE, Errno, Expect, ExpectedCause, ExpectedReset, Listening, On, Op, Otherwise, Role,
+    Scenario, Sender, Step, Target, Topic,
 };
 use crate::flow::State;
 use crate::history;
@@ -113,7 +116,7 @@ pub(super) const FIN_THEN_RESET: Scenario = Scenario {
         client(Op::Read(1), returns(0)),
         client(
             Op::SocketError,
-            Expect::Reports(Errno::EPIPE, Cause::Reset(0)),
+            Expect::Reports(Errno::EPIPE, ExpectedCause::Reset(0)),
         ),
         client(Op::Write(1), fails_after_reset(Errno::EPIPE, 0)),
         client(Op::SocketError, Expect::ReportsNone),
@@ -442,11 +445,11 @@ pub(super) const DISCONNECT: Scenario = Scenario {
         server(Op::Poll, polls(UNCONNECTED_WITH_ERROR)),
         server(
             Op::SocketError,
-            Expect::Reports(Errno::ECONNRESET, Cause::OwnDisconnect),
+            Expect::Reports(Errno::ECONNRESET, ExpectedCause::OwnDisconnect),
         ),
         server(
             Op::Read(1),
-            Expect::Fails(Errno::ENOTCONN, Cause::OwnDisconnect),
+            Expect::Fails(Errno::ENOTCONN, ExpectedCause::OwnDisconnect),
         ),
         client(Op::Read(1), fails_from_reset(Errno::ECONNRESET, 0)),
         client(Op::Read(1), returns(0)),
@@ -654,7 +657,7 @@ pub(super) const SHUTDOWN_RDWR_PEER_WRITES: Scenario = Scenario {
         Step::Await(Awaited::ResetFrom(Role::Server)),
         server(
             Op::SocketError,
-            Expect::Reports(Errno::ECONNRESET, Cause::OwnReset(0)),
+            Expect::Reports(Errno::ECONNRESET, ExpectedCause::OwnReset(0)),
         ),
         client(Op::Write(1), fails_from_reset(Errno::EPIPE, 0)),
         client(Op::Read(1), returns(0)),
@@ -690,11 +693,11 @@ pub(super) const SHUTDOWN_RDWR_OWN: Scenario = Scenario {
         Step::Await(Awaited::ResetFrom(Role::Client)),
         client(
             Op::SocketError,
-            Expect::Reports(Errno::ECONNRESET, Cause::OwnReset(0)),
+            Expect::Reports(Errno::ECONNRESET, ExpectedCause::OwnReset(0)),
         ),
         client(
             Op::Write(1),
-            Expect::Fails(Errno::EPIPE, Cause::OwnShutdown),
+            Expect::Fails(Errno::EPIPE, ExpectedCause::OwnShutdown),
         ),
         client(Op::Read(1), returns(0)),
         server(Op::Write(1), fails_from_reset(Errno::EPIPE, 0)),
@@ -960,10 +963,13 @@ pub(super) const SOCK_DESTROY: Scenario = Scenario {
         server(Op::Destroy, returns(0)),
         server(
             Op::Read(1),
-            Expect::Fails(Errno::ECONNABORTED, Cause::Destroyed),
+            Expect::Fails(Errno::ECONNABORTED, ExpectedCause::Destroyed),
         ),
         server(Op::Read(1), returns(0)),
-        server(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::Destroyed)),
+        server(
+            Op::Write(1),
+            Expect::Fails(Errno::EPIPE, ExpectedCause::Destroyed),
+        ),
         client(Op::Read(1), fails_from_reset(Errno::ECONNRESET, 0)),
         client(Op::Read(1), returns(0)),
         client(Op::Write(1), fails_after_reset(Errno::EPIPE, 0)),

@@ -1,12 +1,14 @@
 //! Scenarios with segments that a third party aims at a connection, or that belong to no connection: which segments
 //! a kernel must accept, ignore or challenge (RFC 9293 3.10.7, RFC 5961, RFC 7323, RFC 1337).
 
+use super::notation::{
+    DEAD, DEAD_WITH_ERROR, FAST_OPEN, OPEN, PEER_CLOSED, abort, answer, answer_without_ack,
+    challenged, client, fails_after_reset, fails_from_reset, ignored, injected, lost, polls,
+    returns, server, so_error_from_reset, would_block,
+};
 use super::{
-    Awaited, BASE, DEAD, DEAD_WITH_ERROR, Errno, Events, Expect, ExpectedReset, Extent, FAST_OPEN,
-    Forged, Listening, OPEN, On, Op, Otherwise, PEER_CLOSED, Role, Scenario, Sender, Step, Target,
-    Topic, abort, answer, answer_without_ack, challenged, client, fails_after_reset,
-    fails_from_reset, ignored, injected, lost, polls, returns, server, so_error_from_reset,
-    would_block,
+    Awaited, BASE, Errno, Events, Expect, ExpectedReset, Extent, Forged, Listening, On, Op,
+    Otherwise, Role, Scenario, Sender, Step, Target, Topic,
 };
 use crate::flow::{Form, State};
 use crate::history;
@@ -1039,7 +1041,7 @@ pub(super) const FAST_OPEN_CLOSE: Scenario = Scenario {
         server(Op::Accept, returns(0)),
         server(Op::Close, returns(0)),
     ],
-    resets: &[lost(super::abort(S, State::SynSent, "TCP_ABORT_ON_CLOSE"))],
+    resets: &[lost(abort(S, State::SynSent, "TCP_ABORT_ON_CLOSE"))],
     counters: &[("OutRsts", 1), ("TCPAbortOnClose", 1)],
     ..FAST
 };

@@ -1,9 +1,12 @@
 //! Scenarios of orderly closes, and of writes after one.
 
+use super::notation::{
+    DEAD_WITH_ERROR, OPEN, PEER_CLOSED, answer, client, fails_after_reset, fails_from_reset, polls,
+    returns, server, so_error_from_reset, would_block,
+};
 use super::{
-    Awaited, BASE, Cause, DEAD_WITH_ERROR, Errno, Expect, Listening, OPEN, Op, PEER_CLOSED, Role,
-    Scenario, Sender, Step, Target, Timing, Topic, answer, client, fails_after_reset,
-    fails_from_reset, polls, returns, server, so_error_from_reset, would_block,
+    Awaited, BASE, Errno, Expect, ExpectedCause, Listening, Op, Role, Scenario, Sender, Step,
+    Target, Timing, Topic,
 };
 use crate::flow::State;
 
@@ -130,7 +133,7 @@ pub(super) const SHUTDOWN_WR_THEN_WRITE: Scenario = Scenario {
         client(Op::ShutdownWrite, returns(0)),
         client(
             Op::Write(1),
-            Expect::Fails(Errno::EPIPE, Cause::OwnShutdown),
+            Expect::Fails(Errno::EPIPE, ExpectedCause::OwnShutdown),
         ),
         client(Op::SocketError, Expect::ReportsNone),
         server(Op::Read(1), returns(0)),
@@ -384,9 +387,12 @@ pub(super) const ZERO_WINDOW: Scenario = Scenario {
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(
             Op::Write(1),
-            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+            Expect::Fails(Errno::ETIMEDOUT, ExpectedCause::TimedOut),
         ),
-        client(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::TimedOut)),
+        client(
+            Op::Write(1),
+            Expect::Fails(Errno::EPIPE, ExpectedCause::TimedOut),
+        ),
         client(Op::Read(1), returns(0)),
     ],
     // Only the client counts in EstabResets: the server does not learn of the failure.

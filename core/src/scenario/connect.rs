@@ -1,10 +1,12 @@
 //! Scenarios of connection set-up and its failures.
 
+use super::notation::{
+    DEAD, DEAD_WITH_ERROR, FAST_OPEN, UNCONNECTED, busy, client, fails_after_reset,
+    fails_from_reset, not_connected, polls, returns, server, so_error_from_reset, would_block,
+};
 use super::{
-    Awaited, BASE, Cause, DEAD, DEAD_WITH_ERROR, Disposition, Errno, Events, Expect, ExpectedReset,
-    Extent, FAST_OPEN, Listening, On, Op, Otherwise, Role, Scenario, Sender, Step, Target, Topic,
-    UNCONNECTED, busy, client, fails_after_reset, fails_from_reset, not_connected, polls, returns,
-    server, so_error_from_reset, would_block,
+    Awaited, BASE, Disposition, Errno, Events, Expect, ExpectedCause, ExpectedReset, Extent,
+    Listening, On, Op, Otherwise, Role, Scenario, Sender, Step, Target, Topic,
 };
 use crate::flow::{Form, State};
 use crate::history;
@@ -303,7 +305,7 @@ const UNANSWERED_BY_FULL: Scenario = Scenario {
         client(Op::SynCount(1), returns(0)),
         client(
             Op::Connect,
-            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+            Expect::Fails(Errno::ETIMEDOUT, ExpectedCause::TimedOut),
         ),
         client(Op::SocketError, Expect::ReportsNone),
     ],
@@ -387,7 +389,7 @@ const SHUTDOWN_WHILE_CONNECTING: Scenario = Scenario {
         Step::Begin(
             Role::Client,
             Op::Connect,
-            Expect::Fails(Errno::ECONNRESET, Cause::OwnDisconnect),
+            Expect::Fails(Errno::ECONNRESET, ExpectedCause::OwnDisconnect),
         ),
         Step::Await(Awaited::SynFrom(Role::Client)),
         client(Op::ShutdownBoth, returns(0)),
@@ -437,7 +439,7 @@ const DISCONNECT_WHILE_CONNECTING: Scenario = Scenario {
         Step::Begin(
             Role::Client,
             Op::Connect,
-            Expect::Fails(Errno::EPIPE, Cause::OwnDisconnect),
+            Expect::Fails(Errno::EPIPE, ExpectedCause::OwnDisconnect),
         ),
         Step::Await(Awaited::SynFrom(Role::Client)),
         client(Op::Disconnect, returns(0)),
@@ -554,7 +556,7 @@ pub(super) const SOCK_DESTROY: Scenario = Scenario {
         Step::Begin(
             Role::Client,
             Op::Connect,
-            Expect::Fails(Errno::ECONNABORTED, Cause::Destroyed),
+            Expect::Fails(Errno::ECONNABORTED, ExpectedCause::Destroyed),
         ),
         Step::Await(Awaited::SynFrom(Role::Client)),
         client(Op::Destroy, returns(0)),
@@ -562,7 +564,7 @@ pub(super) const SOCK_DESTROY: Scenario = Scenario {
         client(Op::SocketError, Expect::ReportsNone),
         client(
             Op::Read(1),
-            Expect::Fails(Errno::ENOTCONN, Cause::Destroyed),
+            Expect::Fails(Errno::ENOTCONN, ExpectedCause::Destroyed),
         ),
     ],
     counters: &[("AttemptFails", 1)],
@@ -636,7 +638,7 @@ const UNSIGNED: Scenario = Scenario {
         client(Op::SynCount(1), returns(0)),
         client(
             Op::Connect,
-            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+            Expect::Fails(Errno::ETIMEDOUT, ExpectedCause::TimedOut),
         ),
         client(Op::SocketError, Expect::ReportsNone),
     ],

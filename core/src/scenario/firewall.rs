@@ -1,10 +1,12 @@
 //! Scenarios with firewalls on the path, whose effects look like those of a kernel.
 
+use super::notation::{
+    OPEN, abort, answer, answer_without_ack, challenged, client, dropped_at_sender,
+    fails_after_reset, fails_from_reset, injected, lost, polls, returns, server,
+};
 use super::{
-    Awaited, BASE, Cause, Errno, Expect, ExpectedReset, Extent, Forged, Network, OPEN, Op, Role,
-    Rule, Scenario, Sender, Step, Target, Topic, abort, answer, answer_without_ack, challenged,
-    client, dropped_at_sender, fails_after_reset, fails_from_reset, injected, lost, polls, returns,
-    server,
+    Awaited, BASE, Errno, Expect, ExpectedCause, ExpectedReset, Extent, Forged, Network, Op, Role,
+    Rule, Scenario, Sender, Step, Target, Topic,
 };
 use crate::flow::State;
 use crate::packet::Flags;
@@ -58,7 +60,7 @@ pub(super) const CONNECT_DROPPED: Scenario = Scenario {
         client(Op::SynCount(1), returns(0)),
         client(
             Op::Connect,
-            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+            Expect::Fails(Errno::ETIMEDOUT, ExpectedCause::TimedOut),
         ),
         client(Op::SocketError, Expect::ReportsNone),
     ],
@@ -86,7 +88,7 @@ pub(super) const CONNECT_OUTPUT_DROPPED: Scenario = Scenario {
         client(Op::SynCount(1), returns(0)),
         client(
             Op::Connect,
-            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+            Expect::Fails(Errno::ETIMEDOUT, ExpectedCause::TimedOut),
         ),
         client(Op::SocketError, Expect::ReportsNone),
     ],

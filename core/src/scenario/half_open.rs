@@ -1,20 +1,23 @@
 //! Scenarios in which one end of a connection disappears silently, and timers expire.
 
+use super::notation::{
+    DEAD, DEAD_WITH_ERROR, OPEN, abort, answer, client, fails_after_reset, fails_from_reset, lost,
+    polls, returns, server,
+};
 use super::{
-    Awaited, BASE, Cause, Change, DEAD, DEAD_WITH_ERROR, Errno, Expect, ExpectedIcmp, Family,
-    Forged, ForgedIcmp, Listening, Network, OPEN, Op, Role, Scenario, Sender, Step, Target, Topic,
-    abort, answer, client, fails_after_reset, fails_from_reset, lost, polls, returns, server,
+    Awaited, BASE, Change, Errno, Expect, ExpectedCause, ExpectedIcmp, Family, Forged, ForgedIcmp,
+    Listening, Network, Op, Role, Scenario, Sender, Step, Target, Topic,
 };
 use crate::flow::State;
 use crate::packet::Flags;
 
 /// Expects a failure because the kernel gives up its retransmissions, without an RST.
 const fn unanswered(errno: Errno) -> Expect {
-    Expect::Fails(errno, Cause::Unanswered)
+    Expect::Fails(errno, ExpectedCause::Unanswered)
 }
 
 const fn timed_out(errno: Errno) -> Expect {
-    Expect::Fails(errno, Cause::TimedOut)
+    Expect::Fails(errno, ExpectedCause::TimedOut)
 }
 
 // The other end no longer has the connection, and its kernel replies.
@@ -376,10 +379,13 @@ pub(super) const ICMP_TIMEOUT: Scenario = Scenario {
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(
             Op::Read(1),
-            Expect::Fails(Errno::EHOSTUNREACH, Cause::Icmp(0)),
+            Expect::Fails(Errno::EHOSTUNREACH, ExpectedCause::Icmp(0)),
         ),
         client(Op::Read(1), returns(0)),
-        client(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::Icmp(0))),
+        client(
+            Op::Write(1),
+            Expect::Fails(Errno::EPIPE, ExpectedCause::Icmp(0)),
+        ),
     ],
     icmp: &[HOST_UNREACHABLE],
     counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
@@ -478,10 +484,13 @@ pub(super) const NEIGHBOUR_GONE: Scenario = Scenario {
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(
             Op::Read(1),
-            Expect::Fails(Errno::EHOSTUNREACH, Cause::NoRoute),
+            Expect::Fails(Errno::EHOSTUNREACH, ExpectedCause::NoRoute),
         ),
         client(Op::Read(1), returns(0)),
-        client(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::NoRoute)),
+        client(
+            Op::Write(1),
+            Expect::Fails(Errno::EPIPE, ExpectedCause::NoRoute),
+        ),
     ],
     unsent: Some(Role::Client),
     counters: &[("EstabResets", 1), ("TCPAbortOnTimeout", 1)],
@@ -574,10 +583,13 @@ pub(super) const ADDRESS_GONE_IPV6: Scenario = Scenario {
         client(Op::Poll, polls(DEAD_WITH_ERROR)),
         client(
             Op::Read(1),
-            Expect::Fails(Errno::ENETUNREACH, Cause::NoRoute),
+            Expect::Fails(Errno::ENETUNREACH, ExpectedCause::NoRoute),
         ),
         client(Op::Read(1), returns(0)),
-        client(Op::Write(1), Expect::Fails(Errno::EPIPE, Cause::NoRoute)),
+        client(
+            Op::Write(1),
+            Expect::Fails(Errno::EPIPE, ExpectedCause::NoRoute),
+        ),
     ],
     ..ADDRESS_GONE
 };

@@ -1,9 +1,11 @@
 //! Scenarios of connections that were not accepted yet.
 
+use super::notation::{
+    OPEN, abort, answer, client, fails_after_reset, fails_from_reset, polls, returns, server,
+};
 use super::{
-    Awaited, BASE, Cause, Errno, Expect, Listening, OPEN, On, Op, Otherwise, Role, Scenario,
-    Sender, Step, Target, Topic, abort, answer, client, fails_after_reset, fails_from_reset, polls,
-    returns, server,
+    Awaited, BASE, Errno, Expect, ExpectedCause, Listening, On, Op, Otherwise, Role, Scenario,
+    Sender, Step, Target, Topic,
 };
 use crate::flow::State;
 use crate::history;
@@ -59,7 +61,7 @@ pub(super) const SHUTDOWN_PENDING: Scenario = Scenario {
         server(Op::ShutdownListener, returns(0)),
         server(
             Op::Accept,
-            Expect::Fails(Errno::EINVAL, Cause::NotListening),
+            Expect::Fails(Errno::EINVAL, ExpectedCause::NotListening),
         ),
         client(Op::Read(1), fails_from_reset(Errno::ECONNRESET, 0)),
         client(Op::Read(1), returns(0)),

@@ -1,16 +1,16 @@
 //! Scenarios of unreachable addresses: this host has no route, no host answers, or an ICMP error arrives.
 
+use super::notation::{OPEN, client, not_connected, returns, server, would_block};
 use super::{
-    Awaited, BASE, Cause, Change, Errno, Events, Expect, ExpectedIcmp, Extent, Family, ForgedIcmp,
-    Network, OPEN, Op, Role, Route, Rule, Scenario, Step, Target, Timing, Topic, client,
-    not_connected, returns, server, would_block,
+    Awaited, BASE, Change, Errno, Events, Expect, ExpectedCause, ExpectedIcmp, Extent, Family,
+    ForgedIcmp, Network, Op, Role, Route, Rule, Scenario, Step, Target, Timing, Topic,
 };
 
 // No route on this host.
 
 /// Expects a failure because `ip_route_connect()` fails in `connect`, before a SYN is made.
 const fn no_route(errno: Errno) -> Expect {
-    Expect::Fails(errno, Cause::NoRoute)
+    Expect::Fails(errno, ExpectedCause::NoRoute)
 }
 
 const NO_ROUTE_STORY: &str = "Before the client's kernel sends a SYN, it looks up a route. There is none, or its type \
@@ -115,10 +115,13 @@ pub(super) const BLACKHOLED: Scenario = Scenario {
         client(Op::SynCount(1), returns(0)),
         client(
             Op::Connect,
-            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+            Expect::Fails(Errno::ETIMEDOUT, ExpectedCause::TimedOut),
         ),
         client(Op::SocketError, Expect::ReportsNone),
-        client(Op::Read(1), Expect::Fails(Errno::ENOTCONN, Cause::TimedOut)),
+        client(
+            Op::Read(1),
+            Expect::Fails(Errno::ENOTCONN, ExpectedCause::TimedOut),
+        ),
     ],
     counters: &[("AttemptFails", 1), ("TCPAbortOnTimeout", 1)],
     ..BASE
@@ -142,10 +145,13 @@ pub(super) const USER_TIMEOUT: Scenario = Scenario {
         client(Op::UserTimeout(500), returns(0)),
         client(
             Op::Connect,
-            Expect::Fails(Errno::ETIMEDOUT, Cause::TimedOut),
+            Expect::Fails(Errno::ETIMEDOUT, ExpectedCause::TimedOut),
         ),
         client(Op::SocketError, Expect::ReportsNone),
-        client(Op::Read(1), Expect::Fails(Errno::ENOTCONN, Cause::TimedOut)),
+        client(
+            Op::Read(1),
+            Expect::Fails(Errno::ENOTCONN, ExpectedCause::TimedOut),
+        ),
     ],
     counters: &[("AttemptFails", 1), ("TCPAbortOnTimeout", 1)],
     ..BASE
@@ -181,7 +187,7 @@ macro_rules! icmp_error {
                 Step::Begin(
                     Role::Client,
                     Op::Connect,
-                    Expect::Fails($errno, Cause::Icmp(0)),
+                    Expect::Fails($errno, ExpectedCause::Icmp(0)),
                 ),
                 Step::Await(Awaited::SynFrom(Role::Client)),
                 Step::InjectIcmp(ForgedIcmp {
@@ -194,7 +200,7 @@ macro_rules! icmp_error {
                 client(Op::SocketError, Expect::ReportsNone),
                 client(
                     Op::Read(1),
-                    Expect::Fails(Errno::ENOTCONN, Cause::Icmp(0)),
+                    Expect::Fails(Errno::ENOTCONN, ExpectedCause::Icmp(0)),
                 ),
             ],
             icmp: &[ExpectedIcmp {
@@ -530,13 +536,16 @@ pub(super) const ICMP_REJECT: Scenario = Scenario {
     steps: &[
         client(
             Op::Connect,
-            Expect::Fails(Errno::ECONNREFUSED, Cause::Icmp(1)),
+            Expect::Fails(Errno::ECONNREFUSED, ExpectedCause::Icmp(1)),
         ),
         client(
             Op::SocketError,
-            Expect::Reports(Errno::ECONNREFUSED, Cause::Icmp(0)),
+            Expect::Reports(Errno::ECONNREFUSED, ExpectedCause::Icmp(0)),
         ),
-        client(Op::Read(1), Expect::Fails(Errno::ENOTCONN, Cause::Icmp(1))),
+        client(
+            Op::Read(1),
+            Expect::Fails(Errno::ENOTCONN, ExpectedCause::Icmp(1)),
+        ),
     ],
     icmp: &[PORT_UNREACHABLE, PORT_UNREACHABLE],
     counters: &[("AttemptFails", 1), ("LockDroppedIcmps", 1)],
@@ -574,7 +583,7 @@ pub(super) const ICMP_ESTABLISHED: Scenario = Scenario {
         client(Op::Poll, Expect::Polls(OPEN)),
         client(
             Op::SocketError,
-            Expect::Reports(Errno::ECONNREFUSED, Cause::Icmp(0)),
+            Expect::Reports(Errno::ECONNREFUSED, ExpectedCause::Icmp(0)),
         ),
         client(Op::SocketError, Expect::ReportsNone),
         client(Op::Write(1), returns(1)),
@@ -611,7 +620,7 @@ pub(super) const ICMP_RECVERR: Scenario = Scenario {
         }),
         client(
             Op::Read(1),
-            Expect::Fails(Errno::ECONNREFUSED, Cause::Icmp(0)),
+            Expect::Fails(Errno::ECONNREFUSED, ExpectedCause::Icmp(0)),
         ),
         client(Op::SocketError, Expect::ReportsNone),
         client(Op::Write(1), returns(1)),
@@ -670,10 +679,13 @@ pub(super) const ROUTER_SAYS_SO: Scenario = Scenario {
         Step::Happens(Change::ServerAddressGone),
         client(
             Op::Connect,
-            Expect::Fails(Errno::EHOSTUNREACH, Cause::Icmp(0)),
+            Expect::Fails(Errno::EHOSTUNREACH, ExpectedCause::Icmp(0)),
         ),
         client(Op::SocketError, Expect::ReportsNone),
-        client(Op::Read(1), Expect::Fails(Errno::ENOTCONN, Cause::Icmp(0))),
+        client(
+            Op::Read(1),
+            Expect::Fails(Errno::ENOTCONN, ExpectedCause::Icmp(0)),
+        ),
     ],
     icmp: &[ExpectedIcmp {
         to: Role::Client,

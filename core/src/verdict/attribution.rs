@@ -7,7 +7,7 @@
 use thiserror::Error;
 
 use crate::flow::{Form, Icmp, Reset, State};
-use crate::scenario::Cause;
+use crate::scenario::ExpectedCause;
 use crate::transcript::{Call, Errno, Op, Outcome, PerEnd, Role};
 
 /// Cause of the error of a call, by the evidence. Its text completes "the call failed:". Numbers of RSTs are indices into [`Judgement::resets`].
@@ -102,25 +102,25 @@ impl Attribution {
 
     /// Returns true if this is the cause that a scenario states. `matched` holds, for each expected RST, the index of
     /// the captured one.
-    pub(super) fn is(self, cause: Cause, matched: &[Option<usize>]) -> bool {
+    pub(super) fn is(self, cause: ExpectedCause, matched: &[Option<usize>]) -> bool {
         let seen = |expected: usize| matched.get(expected).copied().flatten();
         match (self, cause) {
-            (Self::Reset(reset), Cause::Reset(expected))
-            | (Self::AfterReset(reset), Cause::AfterReset(expected)) => {
+            (Self::Reset(reset), ExpectedCause::Reset(expected))
+            | (Self::AfterReset(reset), ExpectedCause::AfterReset(expected))
+            | (Self::OwnReset(reset), ExpectedCause::OwnReset(expected)) => {
                 seen(expected) == Some(reset)
             }
-            (Self::OwnReset(reset), Cause::OwnReset(expected)) => seen(expected) == Some(reset),
-            (Self::OwnShutdown(_), Cause::OwnShutdown)
-            | (Self::OwnDisconnect(_), Cause::OwnDisconnect)
-            | (Self::NotConnected, Cause::NotConnected)
-            | (Self::NotListening(_), Cause::NotListening)
-            | (Self::WouldBlock(_), Cause::WouldBlock)
-            | (Self::TimedOut(_), Cause::TimedOut)
-            | (Self::Unanswered, Cause::Unanswered)
-            | (Self::Destroyed(_), Cause::Destroyed)
-            | (Self::NoRoute, Cause::NoRoute)
-            | (Self::InUse(_), Cause::InUse) => true,
-            (Self::Icmp(seen), Cause::Icmp(expected)) => seen == expected,
+            (Self::OwnShutdown(_), ExpectedCause::OwnShutdown)
+            | (Self::OwnDisconnect(_), ExpectedCause::OwnDisconnect)
+            | (Self::NotConnected, ExpectedCause::NotConnected)
+            | (Self::NotListening(_), ExpectedCause::NotListening)
+            | (Self::WouldBlock(_), ExpectedCause::WouldBlock)
+            | (Self::TimedOut(_), ExpectedCause::TimedOut)
+            | (Self::Unanswered, ExpectedCause::Unanswered)
+            | (Self::Destroyed(_), ExpectedCause::Destroyed)
+            | (Self::NoRoute, ExpectedCause::NoRoute)
+            | (Self::InUse(_), ExpectedCause::InUse) => true,
+            (Self::Icmp(seen), ExpectedCause::Icmp(expected)) => seen == expected,
             _ => false,
         }
     }

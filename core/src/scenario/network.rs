@@ -1,0 +1,69 @@
+//! Network between the two ends of a trial: its address family, its hosts, and its changes.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Address family of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// Returns the family of the address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+
+    /// Returns the proper name: `IPv4` or `IPv6`.
+    #[must_use]
+    pub fn proper_name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        }
+    }
+
+    /// Returns the lower-case name: `ipv4` or `ipv6`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        }
+    }
+}
+
+/// Network between the two ends of a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Loopback interface of one host, which both ends are on and which captures both.
+    Loopback,
+    /// Link between two hosts, captured at each end.
+    Link,
+    /// Router between two links. The client and the server are each captured at their own end.
+    Routed,
+}
+
+/// Change of the network during a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Reboot of the server's host: it goes down without a notice, and a host that has its address and no state
+    /// replaces it.
+    ServerReboots,
+    /// Loss of the server's address: requests for it on the link stay unanswered, and earlier answers are forgotten.
+    ServerAddressGone,
+    /// Loss of the client's address.
+    ClientAddressGone,
+    /// Failure of the server's end of its link.
+    ServerLinkDown,
+}
