@@ -13,7 +13,7 @@ use rstproof_core::file::{Block, Format, Reader};
 use rstproof_core::history::Kernel;
 use rstproof_core::packet::{CLIENT, Flags, Link, Packet, SERVER, Tap, decode};
 use rstproof_core::printable::printable;
-use rstproof_core::report::{CaptureReport, Source};
+use rstproof_core::report::{CaptureReport, SavedEvidence};
 use rstproof_core::scenario::{self, Family};
 use rstproof_core::time::Timestamp;
 
@@ -173,9 +173,9 @@ pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
         capture_file: Some(name.clone().into_owned()),
         capture_sha256: Some(sha256(&bytes)),
         content: Some(sha256(&bytes)),
-        source: Source {
+        source: SavedEvidence {
             file: printable(&path.to_string_lossy()),
-            ..Source::default()
+            ..SavedEvidence::default()
         },
         recorded: None,
     })

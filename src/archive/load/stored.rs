@@ -19,7 +19,7 @@ use rstproof_core::history::Kernel;
 use rstproof_core::packet::Packet;
 use rstproof_core::printable::printable;
 use rstproof_core::report::{
-    CaptureReport, PacketReport, Source, SourceReports, StepReport, packets,
+    CaptureReport, PacketReport, SavedEvidence, SourceReports, StepReport, packets,
 };
 use rstproof_core::scenario::{self, Family};
 use rstproof_core::time::Timestamp;
@@ -172,7 +172,7 @@ impl<'a> StoredTrial<'a> {
         let scenario = scenario::find(&self.scenario).map(|scenario| scenario.on(kernel));
         let capture = self.capture_name().map(|name| path.with_file_name(name));
         let file = capture.as_deref().unwrap_or(path);
-        let source = Source {
+        let source = SavedEvidence {
             file: printable(&file.to_string_lossy()),
             recorded_verdict: self.verdict,
             kernel_release: Some(printable(&document.host.release)),

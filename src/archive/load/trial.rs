@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::json::are_equal;
 use rstproof_core::evidence::{Evidence, Flaw};
 use rstproof_core::history::Kernel;
-use rstproof_core::report::{CaptureReport, EvidenceSources, Host, Source, TrialReport};
+use rstproof_core::report::{CaptureReport, EvidenceSources, Host, SavedEvidence, TrialReport};
 use rstproof_core::scenario::{Family, Scenario};
 use rstproof_core::verdict::judge_on;
 
@@ -36,7 +36,7 @@ pub struct Trial {
     pub(super) name: String,
     pub(super) capture_file: Option<String>,
     pub(super) capture_sha256: Option<String>,
-    pub(super) source: Source,
+    pub(super) source: SavedEvidence,
     /// Recorded report as JSON text, if this version wrote it: then a new report must be equal to it.
     pub(super) recorded: Option<String>,
 }
