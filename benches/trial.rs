@@ -129,9 +129,13 @@ fn middle(values: &[f64]) -> f64 {
 
 const PORT: u16 = 8080;
 
-fn open_trace() -> Result<Arc<trace::Session>> {
+fn open_trace() -> Result<Arc<trace::TraceSession>> {
     let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
-    Ok(trace::Session::open(tracefs, ports(PORT), trace::RING_KIB)?)
+    Ok(trace::TraceSession::open(
+        tracefs,
+        ports(PORT),
+        trace::RING_KIB,
+    )?)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -140,7 +144,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .build()?)
 }
 
-async fn open_worker(trace: Option<Arc<trace::Session>>) -> Result<Worker> {
+async fn open_worker(trace: Option<Arc<trace::TraceSession>>) -> Result<Worker> {
     let settings = Settings {
         program: env!("CARGO_BIN_EXE_rstproof").into(),
         trace,

@@ -11,8 +11,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly MOST_BYTES=$((8 << 20))
-readonly MOST_CPU_SECONDS=240
+readonly MAX_BYTES=$((8 << 20))
+readonly MAX_CPU_SECONDS=240
 # No build of some hundred crates is faster. A lower time means that crates were not built, or not by children of cargo.
 readonly LEAST_CPU_SECONDS=10
 
@@ -54,7 +54,7 @@ verdict() {
 check_size() {
     make_scratch
     ./scripts/build-release.sh "$scratch" || fail 'the release build failed'
-    verdict 'stripped release binary' "$(stat -c %s "$scratch/rstproof")" "$MOST_BYTES" bytes
+    verdict 'stripped release binary' "$(stat -c %s "$scratch/rstproof")" "$MAX_BYTES" bytes
     rm -rf -- "$scratch"
     scratch=
 }
@@ -76,7 +76,7 @@ check_demo() {
     read -r user system <<<"$spent"
     local total=$((user + system))
     ((total >= LEAST_CPU_SECONDS)) || fail "the build took $total CPU seconds; something else has built it"
-    verdict 'build of the demo' "$total" "$MOST_CPU_SECONDS" 'CPU seconds'
+    verdict 'build of the demo' "$total" "$MAX_CPU_SECONDS" 'CPU seconds'
     rm -rf -- "$scratch"
     scratch=
 }

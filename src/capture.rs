@@ -1,7 +1,7 @@
 //! Live capture: one libpcap session, divided into one batch per trial.
 //!
 //! Only this module uses the pcap crate. Opening a capture takes 12-20 ms and closing it 24-60, all of it RCU grace
-//! periods, so a worker keeps one [`Session`] for all its trials. Every setting has a reason:
+//! periods, so a worker keeps one [`CaptureSession`] for all its trials. Every setting has a reason:
 //!
 //! - immediate mode, or the kernel delivers frames in blocks of up to a second; with it the ring has slots of one
 //!   snapshot length each, so the snapshot length is small, or 2 MiB would hold 16 loopback frames;
@@ -66,7 +66,7 @@ pub struct Config {
 }
 
 /// Open capture.
-pub struct Session {
+pub struct CaptureSession {
     capture: Capture<Active>,
     interface: String,
     filter: String,
@@ -81,7 +81,7 @@ pub struct Session {
 
 /// Frames of one trial.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub struct TrialFrames {
     /// True if the bytes of frames are kept; decoded packets always are.
     keep_bytes: bool,
     /// Start of the trial: frames stamped earlier are ignored.
@@ -94,7 +94,7 @@ pub struct Batch {
     pub hidden: Vec<Packet>,
     /// Capture time of each packet.
     times: Vec<Timestamp>,
-    frames: Vec<Frame>,
+    frames: Vec<FrameRecord>,
     bytes: Vec<u8>,
 }
 
@@ -112,14 +112,14 @@ pub struct Captured<'a> {
 }
 
 #[derive(Debug)]
-struct Frame {
+struct FrameRecord {
     at: Timestamp,
     tap: Tap,
     wire_len: u32,
     bytes: Range<usize>,
 }
 
-impl Batch {
+impl TrialFrames {
     /// Returns an empty batch, which keeps the bytes of frames if `keep_bytes` is true.
     #[must_use]
     pub fn new(keep_bytes: bool) -> Self {
@@ -212,7 +212,7 @@ impl Batch {
         if self.keep_bytes {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(frame.data);
-            self.frames.push(Frame {
+            self.frames.push(FrameRecord {
                 at,
                 tap,
                 wire_len: frame.header.len,
@@ -229,7 +229,7 @@ fn stamp(header: &pcap::PacketHeader) -> Timestamp {
     Timestamp(header.ts.tv_sec as i64 * 1_000_000_000 + header.ts.tv_usec as i64)
 }
 
-impl Session {
+impl CaptureSession {
     /// Opens a capture in the network namespace of this thread. The capture is live when this returns.
     pub fn open(config: &Config) -> Result<Self, Error> {
         let interface = config.interface.clone();
@@ -344,7 +344,7 @@ impl Session {
     }
 
     /// Takes all frames from the ring, without waiting.
-    pub fn drain(&mut self, batch: &mut Batch) -> Result<(), Error> {
+    pub fn drain(&mut self, batch: &mut TrialFrames) -> Result<(), Error> {
         while self.next(batch)?.is_some() {}
         Ok(())
     }
@@ -353,7 +353,7 @@ impl Session {
     /// however many other frames arrive.
     pub async fn drain_until(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut TrialFrames,
         bound: Duration,
         mut is_it: impl FnMut(&Packet) -> bool,
     ) -> Result<bool, Error> {
@@ -397,7 +397,7 @@ impl Session {
     }
 
     /// Takes the next frame of the trial; `None` if the ring is empty.
-    fn next(&mut self, batch: &mut Batch) -> Result<Option<Packet>, Error> {
+    fn next(&mut self, batch: &mut TrialFrames) -> Result<Option<Packet>, Error> {
         loop {
             match self.capture.next_packet() {
                 Ok(frame) => {

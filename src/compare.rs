@@ -19,8 +19,8 @@ mod unavailable;
 use std::collections::BTreeMap;
 
 pub use self::aspect::{Aspect, Group, Kind, members_of};
-use self::aspect::{MOST_LINES, aspects, bounded};
-pub use self::cause::Cause;
+use self::aspect::{MAX_LINES, aspects, bounded};
+pub use self::cause::DifferenceCause;
 use self::cause::causes;
 use self::document::{Seen, Subject};
 pub use self::observability::ObservabilityDifference;
@@ -73,7 +73,7 @@ pub struct Difference {
     /// Aspects that differ, each with the groups of kernels that agree.
     pub aspects: Vec<(Aspect, Vec<Group>)>,
     /// Known causes; empty if none explains the difference.
-    pub causes: Vec<Cause>,
+    pub causes: Vec<DifferenceCause>,
 }
 
 impl Difference {

@@ -22,7 +22,7 @@ use tracefs::Tracefs;
 /// Kernel sources of a run, opened once for all its workers.
 pub struct Opened {
     /// Kernel trace; `None` if it is not available.
-    pub trace: Option<Arc<trace::Session>>,
+    pub trace: Option<Arc<trace::TraceSession>>,
     /// Status of each source.
     pub statuses: EvidenceSources,
 }
@@ -56,8 +56,8 @@ impl Opened {
 }
 
 /// Opens the kernel trace. Fails with the reason why it is not available.
-fn open_trace(ports: RangeInclusive<u16>) -> Result<Arc<trace::Session>, String> {
+fn open_trace(ports: RangeInclusive<u16>) -> Result<Arc<trace::TraceSession>, String> {
     let tracefs = Tracefs::open().map_err(|why| why.to_string())?;
-    trace::Session::open(tracefs, ports, trace::RING_KIB)
+    trace::TraceSession::open(tracefs, ports, trace::RING_KIB)
         .map_err(|error| format!("cannot create a trace instance ({})", reason(&error)))
 }

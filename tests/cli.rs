@@ -39,8 +39,8 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// What it says on standard output if all is well.
-fn says(arguments: &[&str]) -> String {
+/// Runs the program, which must succeed, and returns its standard output.
+fn stdout(arguments: &[&str]) -> String {
     let output = output(&mut rstproof(arguments));
     assert_eq!(output.status.code(), Some(0), "{arguments:?}");
     assert_eq!(text(output.stderr), "", "{arguments:?}");
@@ -71,17 +71,17 @@ mod help {
 
     #[test]
     fn of_the_program() {
-        insta::assert_snapshot!(says(&["--help"]));
+        insta::assert_snapshot!(stdout(&["--help"]));
     }
 
     #[test]
     fn of_run() {
-        insta::assert_snapshot!(says(&["run", "--help"]));
+        insta::assert_snapshot!(stdout(&["run", "--help"]));
     }
 
     #[test]
     fn of_check() {
-        insta::assert_snapshot!(says(&["check", "--help"]));
+        insta::assert_snapshot!(stdout(&["check", "--help"]));
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod help {
     #[test]
     fn the_version_is_that_of_the_package() {
         let version = concat!("rstproof ", env!("CARGO_PKG_VERSION"), "\n");
-        assert_eq!(says(&["--version"]), version);
+        assert_eq!(stdout(&["--version"]), version);
     }
 }
 
@@ -105,7 +105,7 @@ mod catalogue {
     /// A heading for each topic; below it the ids, and beside each its title in a column of its own.
     #[test]
     fn list_shows_it_by_topic() {
-        let list = says(&["list"]);
+        let list = stdout(&["list"]);
         let sections: Vec<&str> = list.split("\n\n").collect();
         let topics: Vec<_> = ALL.chunk_by(|one, next| one.topic == next.topic).collect();
         assert_eq!(sections.len(), topics.len());
@@ -163,7 +163,7 @@ mod catalogue {
     #[test]
     fn explain_lists_exemptions() {
         let section = |id: &str| {
-            let text = says(&["explain", id]);
+            let text = stdout(&["explain", id]);
             let (_, rest) = text.split_once("\nExemptions from the checks\n")?;
             Some(rest.split("\n\n").next().unwrap().to_owned())
         };
@@ -180,19 +180,19 @@ mod catalogue {
 
     #[test]
     fn explain_tells_of_a_reset() {
-        insta::assert_snapshot!(says(&["explain", "close-unread-data"]));
+        insta::assert_snapshot!(stdout(&["explain", "close-unread-data"]));
     }
 
     #[test]
     fn explain_tells_of_the_absence_of_one() {
-        insta::assert_snapshot!(says(&["explain", "shutdown-wr-then-write"]));
+        insta::assert_snapshot!(stdout(&["explain", "shutdown-wr-then-write"]));
     }
 
     #[test]
     fn all_of_it_fits_eighty_columns() {
-        assert_fits_eighty_columns(&says(&["list"]));
+        assert_fits_eighty_columns(&stdout(&["list"]));
         for scenario in ALL {
-            assert_fits_eighty_columns(&says(&["explain", scenario.id]));
+            assert_fits_eighty_columns(&stdout(&["explain", scenario.id]));
         }
     }
 }
@@ -258,7 +258,7 @@ mod generated {
     #[test]
     fn completions_exist_for_every_shell() {
         for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-            let script = says(&["completions", shell]);
+            let script = stdout(&["completions", shell]);
             assert!(
                 script.contains("rstproof") && script.contains("explain"),
                 "{shell}"
@@ -273,7 +273,7 @@ mod generated {
             (vec!["man", "run"], ".TH rstproof-run "),
         ];
         for (arguments, title) in pages {
-            let page = says(&arguments);
+            let page = stdout(&arguments);
             assert!(page.lines().any(|line| line.starts_with(title)), "{page}");
         }
     }
@@ -286,14 +286,14 @@ mod colours {
 
     #[test]
     fn are_shown_when_asked_for() {
-        assert!(says(&["--color", "always", "list"]).contains(ESCAPE));
-        assert!(says(&["list", "--color", "always"]).contains(ESCAPE));
+        assert!(stdout(&["--color", "always", "list"]).contains(ESCAPE));
+        assert!(stdout(&["list", "--color", "always"]).contains(ESCAPE));
     }
 
     #[test]
     fn are_not_shown_in_a_pipe_or_when_not_wanted() {
-        assert!(!says(&["list"]).contains(ESCAPE));
-        assert!(!says(&["--color", "never", "list"]).contains(ESCAPE));
+        assert!(!stdout(&["list"]).contains(ESCAPE));
+        assert!(!stdout(&["--color", "never", "list"]).contains(ESCAPE));
     }
 
     #[test]

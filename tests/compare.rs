@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rstproof::compare::document::{Subject, parse};
-use rstproof::compare::{Aspect, Cause, Comparison, Kind, compare, human, json, markdown};
+use rstproof::compare::{
+    Aspect, Comparison, DifferenceCause, Kind, compare, human, json, markdown,
+};
 use rstproof_core::history::{self, Patch};
 use rstproof_core::scenario::{self, Family};
 use serde_json::{Value, json};
@@ -145,9 +147,9 @@ fn compared(reports: &[Report]) -> Comparison {
 /// Ids of what accounts for each difference, scenario by scenario.
 fn causes(comparison: &Comparison) -> Vec<(&str, Vec<&str>)> {
     let differences = comparison.differences.iter();
-    let id = |cause: &Cause| match cause {
-        Cause::Patch(patch) => patch.id,
-        Cause::System(system) => system.id,
+    let id = |cause: &DifferenceCause| match cause {
+        DifferenceCause::Patch(patch) => patch.id,
+        DifferenceCause::System(system) => system.id,
     };
     differences
         .map(|it| (&*it.scenario, it.causes.iter().map(id).collect()))
@@ -307,7 +309,9 @@ fn a_reason_that_is_not_given_is_no_difference_of_behaviour() {
         (&*told.feature, &told.available_on[..], &told.missing_on[..]),
         ("the reason of an abort", &[1][..], &[0][..])
     );
-    assert!(matches!(told.cause, Some(Cause::Patch(patch)) if patch.commit.0 == "ba0ca286c919"));
+    assert!(
+        matches!(told.cause, Some(DifferenceCause::Patch(patch)) if patch.commit.0 == "ba0ca286c919")
+    );
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn looked_at(task: &Task, trial: &CompletedTrial<'_>) -> Result<Outcome, String>
             task.family.name(),
             task.decoy,
             judgement.verdict,
-            judgement.gap,
+            judgement.inconclusive_reason,
             judgement.findings,
             judgement.resets,
         )
@@ -153,7 +153,7 @@ mod as_root {
         let rounds = rounds.map_or(1, |rounds| rounds.parse().unwrap());
         let tasks: Vec<Task> = (0..rounds).flat_map(tasks).collect();
         let tracefs = Tracefs::open().unwrap_or_else(|_| panic!("no tracefs; are you root?"));
-        let trace = trace::Session::open(tracefs, ports(PORT), trace::RING_KIB).unwrap();
+        let trace = trace::TraceSession::open(tracefs, ports(PORT), trace::RING_KIB).unwrap();
         let results = Mutex::new(Results::default());
         // While one waits, what an earlier trial has left half open may be sent again: each has a namespace of its own.
         let (slow, fast): (Vec<&Task>, Vec<&Task>) =
@@ -193,7 +193,7 @@ mod as_root {
         assert!(count(Outcome::Unclear) < tasks.len() / 16, "{counts:?}");
     }
 
-    fn settings(trace: &Arc<trace::Session>) -> Settings {
+    fn settings(trace: &Arc<trace::TraceSession>) -> Settings {
         let mut needs = Needs::of(ALL.iter().copied());
         needs.forgery = true;
         Settings {

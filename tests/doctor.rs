@@ -150,7 +150,7 @@ fn good() -> Examination {
 
 /// Root in a container that may not make namespaces.
 fn bad(on_host: Status) -> Examination {
-    let mend = (on_host == Status::Ok).then_some("'/my tools/rstproof' run --host");
+    let fix = (on_host == Status::Ok).then_some("'/my tools/rstproof' run --host");
     let checks = vec![
         less(
             Status::Missing,
@@ -164,7 +164,7 @@ fn bad(on_host: Status) -> Examination {
             ),
         ),
         Check {
-            fix: mend.map(str::to_owned),
+            fix: fix.map(str::to_owned),
             ..blocked(
                 "user-namespaces",
                 check(Group::Trials, "self-test", "close-unread-data", "not tried"),

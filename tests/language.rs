@@ -117,8 +117,8 @@ const ANAPHORS: [&str; 23] = [
 const QUESTIONS: [&str; 5] = ["what", "who", "whether", "where", "how"];
 
 /// Most doc comments that may begin so, in percent.
-const MOST_ANAPHORS: f64 = 1.5;
-const MOST_QUESTIONS: f64 = 5.0;
+const MAX_ANAPHORS: f64 = 1.5;
+const MAX_QUESTIONS: f64 = 5.0;
 
 /// Rust source: its path below the repository, and its parts without tests.
 struct Source {
@@ -344,7 +344,7 @@ fn beginning_with(begins: &[&str]) -> (Vec<String>, f64) {
 
 #[test]
 fn doc_comments_are_understood_on_their_own() {
-    for (begins, most) in [(&ANAPHORS[..], MOST_ANAPHORS), (&QUESTIONS, MOST_QUESTIONS)] {
+    for (begins, most) in [(&ANAPHORS[..], MAX_ANAPHORS), (&QUESTIONS, MAX_QUESTIONS)] {
         let (such, share) = beginning_with(begins);
         assert!(
             share <= most,
@@ -441,9 +441,9 @@ struct S;
 /// Plain comments: least and most lines of them, in percent of all lines that are not blank.
 const COMMENTS: (f64, f64) = (2.0, 4.0);
 /// Most names of types that several types share, in percent of all names.
-const MOST_SHARED_NAMES: f64 = 20.0;
+const MAX_SHARED_NAMES: f64 = 20.0;
 /// Most lines of a file.
-const MOST_LINES: usize = 700;
+const MAX_LINES: usize = 700;
 /// Files that may be longer, each with the reason.
 const LONG_FILES: [(&str, &str); 2] = [
     (
@@ -526,7 +526,7 @@ fn names_of_types_are_their_own() {
         let _ = writeln!(list, "{name}: {}", files.join(", "));
     }
     assert!(
-        share <= MOST_SHARED_NAMES,
+        share <= MAX_SHARED_NAMES,
         "{} of {} names of types are shared, {share:.1} %:\n{list}",
         shared.len(),
         places.len()
@@ -539,8 +539,8 @@ fn files_are_of_a_size_that_is_read() {
     for path in [files("src", "rs"), files("core/src", "rs")].concat() {
         let name = name_of(&path);
         let lines = fs::read_to_string(&path).unwrap().lines().count();
-        if lines > MOST_LINES && !LONG_FILES.iter().any(|(it, _)| *it == name) {
-            long.push(format!("{name}: {lines} lines, more than {MOST_LINES}"));
+        if lines > MAX_LINES && !LONG_FILES.iter().any(|(it, _)| *it == name) {
+            long.push(format!("{name}: {lines} lines, more than {MAX_LINES}"));
         }
     }
     none(&long);

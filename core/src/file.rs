@@ -17,7 +17,7 @@ mod stream;
 
 use std::borrow::Cow;
 
-pub use content::{Cause, Content, Undecodable};
+pub use content::{Content, DecodeFailure, Undecodable};
 pub use read_at::ReadAt;
 pub(crate) use reader::Skipped;
 pub use reader::{Compression, Format, Malformed, Part, Problem, Reader};

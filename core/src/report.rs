@@ -126,7 +126,7 @@ impl TrialReport {
         let began = evidence.began;
         Self {
             verdict: Some(judgement.verdict),
-            inconclusive_reason: judgement.gap.map(Remark::from),
+            inconclusive_reason: judgement.inconclusive_reason.map(Remark::from),
             findings: judgement.findings.iter().map(Remark::from).collect(),
             began_realtime_ns: began.0,
             client: Some(evidence.client),

@@ -81,7 +81,7 @@ pub struct Judgement {
     /// Reasons why the trial is refuted; empty otherwise.
     pub findings: Vec<Finding>,
     /// Reason why the trial is inconclusive; `None` otherwise.
-    pub gap: Option<InconclusiveReason>,
+    pub inconclusive_reason: Option<InconclusiveReason>,
     /// Every RST of the connection, in capture order.
     pub resets: Vec<Reset>,
     /// Sender and reason of each RST in `resets`, by the kernel trace.
@@ -107,8 +107,8 @@ impl Judgement {
 pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Judgement {
     let case = Case::new(scenario, evidence);
     // With a gap, a segment that is not in the capture proves nothing.
-    match case.gap() {
-        Some(gap) => case.inconclusive(gap),
+    match case.inconclusive_reason() {
+        Some(reason) => case.inconclusive(reason),
         None => case.complete(),
     }
 }
@@ -203,20 +203,20 @@ impl<'a> Case<'a> {
         self.judgement(Verdict::Confirmed, findings, None)
     }
 
-    fn inconclusive(self, gap: InconclusiveReason) -> Judgement {
-        self.judgement(Verdict::Inconclusive, Vec::new(), Some(gap))
+    fn inconclusive(self, reason: InconclusiveReason) -> Judgement {
+        self.judgement(Verdict::Inconclusive, Vec::new(), Some(reason))
     }
 
     fn judgement(
         self,
         verdict: Verdict,
         findings: Vec<Finding>,
-        gap: Option<InconclusiveReason>,
+        inconclusive_reason: Option<InconclusiveReason>,
     ) -> Judgement {
         Judgement {
             verdict,
             findings,
-            gap,
+            inconclusive_reason,
             icmp: self.wire.icmp,
             resets: self.wire.resets,
             origins: self.correlated.origins,

@@ -184,7 +184,7 @@ proptest! {
     #[test]
     fn the_parts_of_a_judgement_agree((trial, _) in changed()) {
         let judgement = trial.judged();
-        let parts = (judgement.gap.is_some(), !judgement.findings.is_empty());
+        let parts = (judgement.inconclusive_reason.is_some(), !judgement.findings.is_empty());
         let meant = match judgement.verdict {
             Verdict::Confirmed => (false, false),
             Verdict::Refuted => (false, true),

@@ -63,7 +63,8 @@ pub(super) fn of_trial(name: &str, evidence: &Evidence, judgement: &Judgement) -
             .filter(|finding| finding.frame().is_none())
             .map(|finding| format!("{finding} [{}]", finding.id())),
     );
-    facts.extend(judgement.gap.map(|gap| format!("{gap} [{}]", gap.id())));
+    let reason = judgement.inconclusive_reason;
+    facts.extend(reason.map(|it| format!("{it} [{}]", it.id())));
     let (received, dropped) = (evidence.packets.len(), evidence.completeness.dropped);
     facts.push(format!("{received} frames received, {dropped} dropped"));
     facts
@@ -97,8 +98,8 @@ fn segment_facts(
             let (peer, state) = (from.peer(), flow.state(from.peer()));
             facts.push(format!("FIN of the {from}: the {peer} is now in {state}"));
         }
-        let drawn = judgement.resets.iter();
-        for reset in drawn.filter(|reset| reset.triggered_by == Some(segment.frame)) {
+        let resets = judgement.resets.iter();
+        for reset in resets.filter(|reset| reset.triggered_by == Some(segment.frame)) {
             facts.push(format!("triggers the RST in frame {}", reset.frame));
         }
     }
@@ -131,13 +132,13 @@ fn reset_facts(evidence: &Evidence, judgement: &Judgement, reset: &Reset, facts:
         (None, _) => "in a form that Linux does not send".to_owned(),
     };
     facts.push(format!("RST from the {from}, {why}"));
-    let (state, ground) = (reset.receiver_state, reset.acceptance);
-    facts.push(match ground {
-        Acceptance::Exact { .. } => format!("acceptable: {ground} of the {victim}, in {state}"),
-        _ if ground.is_acceptable() => {
-            format!("acceptable to the {victim}, in {state}: {ground}")
+    let (state, acceptance) = (reset.receiver_state, reset.acceptance);
+    facts.push(match acceptance {
+        Acceptance::Exact { .. } => format!("acceptable: {acceptance} of the {victim}, in {state}"),
+        _ if acceptance.is_acceptable() => {
+            format!("acceptable to the {victim}, in {state}: {acceptance}")
         }
-        _ => format!("not acceptable to the {victim}, in {state}: {ground}"),
+        _ => format!("not acceptable to the {victim}, in {state}: {acceptance}"),
     });
     let nth = judgement.resets.iter().position(|other| other == reset);
     let nth = nth.unwrap_or(usize::MAX);
@@ -170,8 +171,8 @@ fn origin_fact(origin: &ResetOrigin) -> Option<String> {
         Sender::Unknown => return None,
     };
     let why = origin.reason.as_ref().map_or_else(String::new, |name| {
-        let says = reason::find(name).map_or_else(String::new, |it| format!(": {}", it.says));
-        format!(", reason {name}{says}")
+        let meaning = reason::find(name).map_or_else(String::new, |it| format!(": {}", it.meaning));
+        format!(", reason {name}{meaning}")
     });
     Some(format!("kernel trace: {who}{why}"))
 }

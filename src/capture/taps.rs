@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Batch, FRAME_TIMEOUT, Session, cpus, fence_failed, payload};
+use super::{CaptureSession, FRAME_TIMEOUT, TrialFrames, cpus, fence_failed, payload};
 use crate::error::Error;
 use crate::sys;
 use rstproof_core::evidence::{Fence, Mark};
@@ -26,7 +26,7 @@ const FENCE_AGAIN: Duration = Duration::from_millis(100);
 
 /// Captures of a trial.
 pub struct Taps {
-    sessions: Vec<Session>,
+    sessions: Vec<CaptureSession>,
     /// Number of frames dropped by captures that are closed.
     lost: u64,
     crossing: Option<Crossing>,
@@ -57,7 +57,7 @@ impl Crossing {
 impl Taps {
     /// Returns the taps of a single capture that shows both ends.
     #[must_use]
-    pub fn one(session: Session) -> Self {
+    pub fn one(session: CaptureSession) -> Self {
         Self {
             interface: session.interface.clone(),
             sessions: vec![session],
@@ -76,7 +76,7 @@ impl Taps {
 
     /// Returns the taps of two captures, one at each end.
     #[must_use]
-    pub fn two(client: Session, server: Session, crossing: Crossing) -> Self {
+    pub fn two(client: CaptureSession, server: CaptureSession, crossing: Crossing) -> Self {
         Self {
             interface: format!("{}, {}", client.interface, server.interface),
             sessions: vec![client, server],
@@ -95,13 +95,15 @@ impl Taps {
     /// Returns the BPF filter for the frames that are kept.
     #[must_use]
     pub fn filter(&self) -> &str {
-        self.sessions.first().map_or("", Session::filter)
+        self.sessions.first().map_or("", CaptureSession::filter)
     }
 
     /// Returns the link type of the frames.
     #[must_use]
     pub fn link(&self) -> Link {
-        self.sessions.first().map_or(Link::Ethernet, Session::link)
+        self.sessions
+            .first()
+            .map_or(Link::Ethernet, CaptureSession::link)
     }
 
     /// Returns the number of frames that the kernel dropped since the last call.
@@ -116,9 +118,9 @@ impl Taps {
     /// Replaces the capture at the server's end, after taking its remaining frames.
     pub fn replace_server(
         &mut self,
-        server: Session,
+        server: CaptureSession,
         crossing: Crossing,
-        batch: &mut Batch,
+        batch: &mut TrialFrames,
     ) -> Result<(), Error> {
         if let [_, old] = &mut self.sessions[..] {
             // The old interface is gone; the error for that comes after the last frame.
@@ -137,7 +139,7 @@ impl Taps {
     }
 
     /// Takes all frames from the rings, without waiting.
-    pub fn drain(&mut self, batch: &mut Batch) -> Result<(), Error> {
+    pub fn drain(&mut self, batch: &mut TrialFrames) -> Result<(), Error> {
         for session in &mut self.sessions {
             session.drain(batch)?;
         }
@@ -151,7 +153,7 @@ impl Taps {
     /// exceeded.
     pub async fn drain_until<W>(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut TrialFrames,
         bound: Duration,
         initial: impl Fn() -> W,
         shows: impl Fn(&mut W, &Packet) -> bool,
@@ -209,7 +211,7 @@ impl Taps {
     /// full.
     pub async fn drain_to_fence(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut TrialFrames,
         commitment: Option<&[u8; 32]>,
         from_any_cpu: bool,
     ) -> Result<(Fence, bool), Error> {
@@ -247,7 +249,7 @@ impl Taps {
     /// that arrived and true; otherwise those of the last round and false.
     async fn drain_to(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut TrialFrames,
         send: impl Fn(&mut Self) -> Result<Vec<Fence>, Error>,
     ) -> Result<(Vec<Fence>, bool), Error> {
         let deadline = Instant::now() + FRAME_TIMEOUT;

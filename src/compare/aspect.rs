@@ -223,11 +223,11 @@ fn shown(trials: &BTreeSet<Vec<String>>, common: &BTreeSet<usize>) -> Vec<String
     }
 }
 
-/// Limits a list to `MOST_LINES` lines of limited length. No scenario produces a tenth of these lines, but a hostile
+/// Limits a list to `MAX_LINES` lines of limited length. No scenario produces a tenth of these lines, but a hostile
 /// report may contain any number.
 pub(super) fn bounded(mut lines: Vec<String>) -> Vec<String> {
-    let more = lines.len().saturating_sub(MOST_LINES);
-    lines.truncate(MOST_LINES);
+    let more = lines.len().saturating_sub(MAX_LINES);
+    lines.truncate(MAX_LINES);
     for line in &mut lines {
         *line = shortened(line);
     }
@@ -238,4 +238,4 @@ pub(super) fn bounded(mut lines: Vec<String>) -> Vec<String> {
 }
 
 /// Maximum number of lines in a list.
-pub(super) const MOST_LINES: usize = 200;
+pub(super) const MAX_LINES: usize = 200;

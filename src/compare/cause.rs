@@ -12,14 +12,14 @@ use rstproof_core::verdict::Verdict;
 
 /// Cause of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum DifferenceCause {
     /// Change in Linux.
     Patch(&'static Patch),
     /// Known behaviour of another system.
     System(&'static history::System),
 }
 
-impl Serialize for Cause {
+impl Serialize for DifferenceCause {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap as _;
         let mut map = serializer.serialize_map(None)?;
@@ -53,7 +53,7 @@ pub(super) fn causes(
     subjects: &[Subject],
     seen: &[(usize, &Seen)],
     aspects: &[(Aspect, Vec<Group>)],
-) -> Vec<Cause> {
+) -> Vec<DifferenceCause> {
     let Some(scenario) = scenario else {
         return Vec::new();
     };
@@ -77,8 +77,8 @@ pub(super) fn causes(
                 && it.calls.iter().all(does)
         });
         match known {
-            Some(system) if !systems.contains(&Cause::System(system)) => {
-                systems.push(Cause::System(system));
+            Some(system) if !systems.contains(&DifferenceCause::System(system)) => {
+                systems.push(DifferenceCause::System(system));
             }
             Some(_) => {}
             None => return Vec::new(),
@@ -101,7 +101,10 @@ pub(super) fn causes(
         patches.retain(|patch| !all.contains(patch));
         all.append(&mut patches);
     }
-    all.into_iter().map(Cause::Patch).chain(systems).collect()
+    all.into_iter()
+        .map(DifferenceCause::Patch)
+        .chain(systems)
+        .collect()
 }
 
 /// Returns true if two variants of a scenario expect different results for an aspect.

@@ -21,7 +21,7 @@ use rstproof_core::scenario::{Expect, Family, Scenario, find};
 use rstproof_core::verdict::Verdict;
 
 /// Maximum number of unconfirmed trials that are kept with their reason; more would not be read.
-const MOST_AMISS: usize = 200;
+const MAX_UNCONFIRMED: usize = 200;
 
 /// Maximum length of a line in characters. No line that this program writes has half of it.
 const LONGEST_LINE: usize = 500;
@@ -298,7 +298,7 @@ impl Subject {
                 let why: Vec<_> = why.map(|it| &*it.message).collect();
                 let (id, family) = (&trial.scenario, trial.family.name());
                 let line = format!("{} {id} {family}: {}", verdict.name(), why.join("; "));
-                if self.amiss.len() < MOST_AMISS {
+                if self.amiss.len() < MAX_UNCONFIRMED {
                     self.amiss.push(shortened(&printable(&line)));
                 }
             }

@@ -6,15 +6,15 @@ use std::fmt::Write as _;
 use anstyle::Style;
 
 use super::{
-    Aspect, Cause, Comparison, Difference, Group, Kind, MOST_LINES, ObservabilityDifference,
-    members_of,
+    Aspect, Comparison, Difference, DifferenceCause, Group, Kind, MAX_LINES,
+    ObservabilityDifference, members_of,
 };
 use crate::report::human::{BAD, LABEL, wrap};
 use rstproof_core::evidence::SourceId;
 use rstproof_core::scenario::{Family, find};
 
 /// Maximum length of a label that shares its line with text. A longer label has its own line.
-const MOST_LABEL: usize = 40;
+const MAX_LABEL_WIDTH: usize = 40;
 
 /// Minimum number of columns that text is wrapped to.
 const NARROWEST: usize = 20;
@@ -79,7 +79,10 @@ fn kernels(comparison: &Comparison, text: &mut String) {
     let subjects = &comparison.subjects;
     let lengths = subjects.iter().map(|it| it.label.chars().count());
     // One very long label must not push the text of all others to the right.
-    let width = lengths.filter(|it| *it <= MOST_LABEL).max().unwrap_or(0);
+    let width = lengths
+        .filter(|it| *it <= MAX_LABEL_WIDTH)
+        .max()
+        .unwrap_or(0);
     let is_sorted = subjects.iter().all(|it| it.kernel.version.is_some());
     let order = if is_sorted {
         ", oldest kernel first"
@@ -162,7 +165,7 @@ fn aspect_of(comparison: &Comparison, aspect: Aspect, groups: &[Group], text: &m
     }
 }
 
-fn because(causes: &[Cause], text: &mut String) {
+fn because(causes: &[DifferenceCause], text: &mut String) {
     if causes.is_empty() {
         let _ = writeln!(
             text,
@@ -177,10 +180,10 @@ fn because(causes: &[Cause], text: &mut String) {
 }
 
 /// Returns the cause as a sentence, with its source.
-pub(super) fn reason(cause: Cause) -> String {
+pub(super) fn reason(cause: DifferenceCause) -> String {
     match cause {
-        Cause::Patch(patch) => format!("{} {}.", patch.description, patch.source()),
-        Cause::System(system) => format!("{} {}.", system.description, system.source),
+        DifferenceCause::Patch(patch) => format!("{} {}.", patch.description, patch.source()),
+        DifferenceCause::System(system) => format!("{} {}.", system.description, system.source),
     }
 }
 
@@ -241,7 +244,7 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
         text,
     );
     text.push('\n');
-    for one in alone.iter().take(MOST_LINES) {
+    for one in alone.iter().take(MAX_LINES) {
         let by = match one.ran {
             Some(place) => format!("only {} ran it", subjects[place].label),
             None => "no kernel ran it".to_owned(),
@@ -250,7 +253,7 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
         hanging("  ·", &said, 4, text);
     }
     more(alone.len(), text);
-    for (place, absent) in missing.iter().take(MOST_LINES) {
+    for (place, absent) in missing.iter().take(MAX_LINES) {
         let said = format!(
             "{} did not run {} of the trials in the other reports",
             subjects[*place].label,
@@ -263,7 +266,7 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
 
 /// Writes how many lines of a list were left out.
 fn more(all: usize, text: &mut String) {
-    if let Some(more) = all.checked_sub(MOST_LINES).filter(|it| *it > 0) {
+    if let Some(more) = all.checked_sub(MAX_LINES).filter(|it| *it > 0) {
         let _ = writeln!(text, "  … {more} more …");
     }
 }
@@ -274,7 +277,7 @@ fn inconclusive(comparison: &Comparison, text: &mut String) {
     }
     title("INCONCLUSIVE: trials that are not compared", text);
     text.push('\n');
-    for (scenario, family, place, why) in comparison.inconclusive.iter().take(MOST_LINES) {
+    for (scenario, family, place, why) in comparison.inconclusive.iter().take(MAX_LINES) {
         let label = &comparison.subjects[*place].label;
         let said = format!("{scenario} {} on {label}: {why}", family.name());
         hanging("  ·", &said, 4, text);

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Aspect, Cause, Comparison, Kind, Span, members_of};
+use super::{Aspect, Comparison, DifferenceCause, Kind, Span, members_of};
 use crate::host;
 use rstproof_core::report::{EvidenceSources, SCHEMA, Tool};
 use rstproof_core::scenario::Family;
@@ -55,7 +55,7 @@ struct DifferenceOf<'a> {
     kind: Kind,
     aspects: Vec<AspectOf<'a>>,
     explained: bool,
-    causes: &'a [Cause],
+    causes: &'a [DifferenceCause],
 }
 
 #[derive(Serialize)]
@@ -79,7 +79,7 @@ struct ObservabilityDifferenceOf<'a> {
     feature: &'a str,
     available_on: &'a [usize],
     missing_on: &'a [usize],
-    cause: Option<Cause>,
+    cause: Option<DifferenceCause>,
 }
 
 #[derive(Serialize)]

@@ -144,8 +144,8 @@ fn agreed(comparison: &Comparison, text: &mut String) {
 fn systems(text: &mut String) {
     text.push_str("\n## Other systems\n\nFrom their sources, not measured.\n\n");
     for system in &SYSTEMS {
-        let (scenario, says, source) = (system.scenario, system.description, system.source);
-        let _ = writeln!(text, "- `{scenario}`: {says} Source: {source}.");
+        let (scenario, description, source) = (system.scenario, system.description, system.source);
+        let _ = writeln!(text, "- `{scenario}`: {description} Source: {source}.");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::cause::Cause;
+use super::cause::DifferenceCause;
 use super::document::Subject;
 use rstproof_core::history::{self, Patch};
 use rstproof_core::kernel::event::Coverage;
@@ -17,7 +17,7 @@ pub struct ObservabilityDifference {
     /// Indices of the kernels that lack the feature.
     pub missing_on: Vec<usize>,
     /// Known cause.
-    pub cause: Option<Cause>,
+    pub cause: Option<DifferenceCause>,
 }
 
 /// Fact that a trace can report: name, test for it, and the change that added it.
@@ -139,7 +139,7 @@ fn one_told(
         };
         are(&available_on, true) && are(&missing_on, false)
     };
-    let cause = patch.filter(fits).map(Cause::Patch);
+    let cause = patch.filter(fits).map(DifferenceCause::Patch);
     Some(ObservabilityDifference {
         feature,
         available_on,

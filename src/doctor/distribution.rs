@@ -29,7 +29,7 @@ pub enum Manager {
 
 /// Program that may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted<'a> {
+pub enum Program<'a> {
     /// `nft`.
     Nft,
     /// `qemu-system-…` for a machine, by the machine's name in the name of the emulator.
@@ -74,11 +74,11 @@ impl Distribution {
 
     /// Returns the command that installs a program, to be run by root; `None` if its package is not known here.
     #[must_use]
-    pub fn install(&self, wanted: Wanted<'_>) -> Option<String> {
+    pub fn install(&self, program: Program<'_>) -> Option<String> {
         let manager = self.manager?;
-        let package = package(manager, wanted)?;
+        let package = package(manager, program)?;
         // The qemu of Red Hat is /usr/libexec/qemu-kvm, which is not on PATH.
-        if self.enterprise && matches!(wanted, Wanted::Qemu(_)) {
+        if self.enterprise && matches!(program, Program::Qemu(_)) {
             return None;
         }
         Some(format!("{} {package}", manager.install()))
@@ -117,21 +117,21 @@ impl Manager {
     }
 }
 
-fn package(manager: Manager, wanted: Wanted<'_>) -> Option<&'static str> {
+fn package(manager: Manager, program: Program<'_>) -> Option<&'static str> {
     use Manager::{Apk, AptGet, Dnf, Pacman, Yum, Zypper};
-    Some(match (wanted, manager) {
-        (Wanted::Nft, _) => "nftables",
-        (Wanted::Tshark, AptGet | Apk) => "tshark",
-        (Wanted::Tshark, Dnf | Yum | Pacman) => "wireshark-cli",
-        (Wanted::Tshark, Zypper) => "wireshark",
-        (Wanted::Qemu("x86_64"), AptGet | Dnf | Yum | Pacman) => "qemu-system-x86",
-        (Wanted::Qemu("x86_64"), Apk) => "qemu-system-x86_64",
-        (Wanted::Qemu("x86_64"), Zypper) => "qemu-x86",
+    Some(match (program, manager) {
+        (Program::Nft, _) => "nftables",
+        (Program::Tshark, AptGet | Apk) => "tshark",
+        (Program::Tshark, Dnf | Yum | Pacman) => "wireshark-cli",
+        (Program::Tshark, Zypper) => "wireshark",
+        (Program::Qemu("x86_64"), AptGet | Dnf | Yum | Pacman) => "qemu-system-x86",
+        (Program::Qemu("x86_64"), Apk) => "qemu-system-x86_64",
+        (Program::Qemu("x86_64"), Zypper) => "qemu-x86",
         // Debian and SUSE package both ARM emulators together.
-        (Wanted::Qemu("aarch64"), AptGet) => "qemu-system-arm",
-        (Wanted::Qemu("aarch64"), Dnf | Yum | Pacman | Apk) => "qemu-system-aarch64",
-        (Wanted::Qemu("aarch64"), Zypper) => "qemu-arm",
-        (Wanted::Qemu(_), _) => return None,
+        (Program::Qemu("aarch64"), AptGet) => "qemu-system-arm",
+        (Program::Qemu("aarch64"), Dnf | Yum | Pacman | Apk) => "qemu-system-aarch64",
+        (Program::Qemu("aarch64"), Zypper) => "qemu-arm",
+        (Program::Qemu(_), _) => return None,
     })
 }
 
@@ -162,12 +162,12 @@ fn unquote(value: &str) -> String {
 mod tests {
     use super::*;
 
-    const QEMU: Wanted<'_> = Wanted::Qemu("x86_64");
+    const QEMU: Program<'_> = Program::Qemu("x86_64");
 
     /// Returns the commands that install nft, qemu and tshark on the distribution of this os-release text.
     fn installs(text: &str) -> [Option<String>; 3] {
         let distribution = Distribution::parse(text);
-        [Wanted::Nft, QEMU, Wanted::Tshark].map(|wanted| distribution.install(wanted))
+        [Program::Nft, QEMU, Program::Tshark].map(|program| distribution.install(program))
     }
 
     /// Returns the expected commands: `install` followed by each package.
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn qemu_is_the_one_of_this_machine_or_none() {
         let qemu = |id: &str, machine| {
-            Distribution::parse(&format!("ID={id}")).install(Wanted::Qemu(machine))
+            Distribution::parse(&format!("ID={id}")).install(Program::Qemu(machine))
         };
         assert_eq!(
             qemu("debian", "aarch64").unwrap(),

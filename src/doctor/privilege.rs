@@ -7,7 +7,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::here::Here;
 use super::{Check, Group, Status};
-use crate::capture::{Config, Session};
+use crate::capture::{CaptureSession, Config};
 use crate::error::{Error, reason};
 use crate::lab;
 
@@ -103,7 +103,7 @@ pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
     if raw_socket != Status::Ok {
         return check("capturing on lo needs CAP_NET_RAW".to_owned()).blocked(RAW_SOCKET, ON_HOST);
     }
-    let opened = Session::open(&Config {
+    let opened = CaptureSession::open(&Config {
         interface: "lo".to_owned(),
         filter: None,
         addresses: vec![Ipv4Addr::LOCALHOST.into()],

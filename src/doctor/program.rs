@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::distribution::Wanted;
+use super::distribution::Program;
 use super::here::Here;
 use super::{Check, Facts, Group, Status};
 use crate::error::{Error, reason};
@@ -37,16 +37,16 @@ pub(super) async fn all(here: &Here) -> Result<Vec<Check>, Error> {
     let qemu = qemu(&here.machine);
     // Concurrently, because each program may take the whole time limit.
     let (nft, qemu, tshark) = tokio::join!(
-        look("nft", Wanted::Nft, "scenarios with a firewall", here),
+        look("nft", Program::Nft, "scenarios with a firewall", here),
         look(
             qemu.0,
-            Wanted::Qemu(qemu.1),
+            Program::Qemu(qemu.1),
             "`rstproof kernels`, which boots other kernels in it",
             here
         ),
         look(
             "tshark",
-            Wanted::Tshark,
+            Program::Tshark,
             "nothing in proofs; it displays what `run -w` saves, and the tests use it",
             here
         ),
@@ -68,11 +68,11 @@ fn qemu(machine: &str) -> (&'static str, &'static str) {
     }
 }
 
-async fn look(name: &'static str, wanted: Wanted<'_>, costs: &str, here: &Here) -> Check {
+async fn look(name: &'static str, wanted: Program<'_>, costs: &str, here: &Here) -> Check {
     let id = match wanted {
-        Wanted::Nft => "nft",
-        Wanted::Qemu(_) => "qemu",
-        Wanted::Tshark => "tshark",
+        Program::Nft => "nft",
+        Program::Qemu(_) => "qemu",
+        Program::Tshark => "tshark",
     };
     let check = |detail: String| Check::ok(Group::Programs, id, name, detail);
     let path = env::var_os("PATH").unwrap_or_default();
@@ -94,7 +94,7 @@ async fn look(name: &'static str, wanted: Wanted<'_>, costs: &str, here: &Here) 
 }
 
 /// Returns status, detail and fix for a program that is not on PATH.
-fn absent(name: &str, wanted: Wanted<'_>, here: &Here) -> (Status, String, Option<String>) {
+fn absent(name: &str, wanted: Program<'_>, here: &Here) -> (Status, String, Option<String>) {
     let elsewhere = env::join_paths(ADMINISTRATORS).unwrap_or_default();
     if let Some(program) = find(name, &elsewhere) {
         let directory = program.parent().unwrap_or(Path::new("/"));
@@ -225,17 +225,17 @@ mod tests {
     #[test]
     fn the_first_line_is_the_version_if_the_program_ends_well() {
         let directory = directory();
-        let says = |text: &str| {
+        let run = |text: &str| {
             let program = script(directory.path(), "tool", text);
             runtime().unwrap().block_on(version_of(&program))
         };
-        let version = says("#!/bin/sh\n[ \"$1\" = --version ] && printf '\\ntool 1.2\\nmore\\n'\n");
+        let version = run("#!/bin/sh\n[ \"$1\" = --version ] && printf '\\ntool 1.2\\nmore\\n'\n");
         assert_eq!(version, Ok("tool 1.2".to_owned()));
         for mute in ["#!/bin/sh\necho 1.2\nexit 1\n", "#!/bin/sh\n"] {
-            assert_eq!(says(mute), Err("does not print its version".to_owned()));
+            assert_eq!(run(mute), Err("does not print its version".to_owned()));
         }
         assert!(
-            says("#!/nonexistent\n")
+            run("#!/nonexistent\n")
                 .unwrap_err()
                 .starts_with("cannot be run")
         );

@@ -149,7 +149,7 @@ fn finished(family: Family, trial: &CompletedTrial<'_>) -> Tried {
         family,
         verdict: Some(judgement.verdict),
         skipped: None,
-        inconclusive_reason: judgement.gap.map(Remark::from),
+        inconclusive_reason: judgement.inconclusive_reason.map(Remark::from),
         // Without details, which refer to calls and frames that are not shown here.
         findings: findings.collect(),
     }

@@ -6,7 +6,7 @@ use super::here::Here;
 use super::{Check, Facts, Group, Status};
 use crate::sources::counters::Counters;
 use crate::sources::format::{Field, Format};
-use crate::sources::trace::Session;
+use crate::sources::trace::TraceSession;
 use crate::sources::tracefs::{NoFormat, NoTracefs, Tracefs};
 use rstproof_core::evidence::SourceId;
 use rstproof_core::kernel::counters::WATCHED;
@@ -196,7 +196,7 @@ fn tracefs(here: &Here, found: Result<Tracefs, NoTracefs>) -> Check {
     };
     let facts = Facts::Tracefs { mounted_on };
     // A run needs an instance of its own, so the check creates one.
-    match Session::open(found, NO_PORTS, SMALL_RING_KIB) {
+    match TraceSession::open(found, NO_PORTS, SMALL_RING_KIB) {
         Ok(session) => {
             session.close();
             check(place).with(facts)
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_kernels_reset_lacks_the_reason_and_says_what_that_costs() {
+    fn the_event_of_an_older_kernel_lacks_the_reason_and_the_check_explains_the_loss() {
         let text = include_str!("../../tests/formats/tcp_send_reset-6.9");
         let check = event("event-tcp-send-reset").check(Ok(format(text)));
         assert_eq!(check.status, Status::Limited);

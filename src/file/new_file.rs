@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_file_is_replaced_only_when_told_to() {
+    fn an_existing_file_is_replaced_only_on_request() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "old").unwrap();
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_file_is_whole_and_goes_over_no_other() {
+    fn a_small_file_is_complete_and_replaces_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         write_whole(&directory(&dir), "a", b"old", KEEP).unwrap();

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_none_is_an_error() {
+    fn an_invalid_answer_is_an_error() {
         // `struct nlmsghdr` with type NLMSG_ERROR, a negated error number, and the header of the request.
         let mut good = vec![0; 36];
         good[..4].copy_from_slice(&36_u32.to_ne_bytes());

@@ -162,7 +162,7 @@ mod tests {
 
     /// Successive states of `/proc`, as containers and chroots have them.
     #[test]
-    fn what_stands_in_the_way_is_told_apart() {
+    fn each_obstacle_is_recognized() {
         let seen = |present: &[&str], read_only: bool| {
             Obstacle::seen(
                 Path::new("/proc"),

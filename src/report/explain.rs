@@ -304,7 +304,7 @@ fn origin_line(reset: ExpectedReset) -> String {
         .map_or_else(String::new, |it| format!(" Note: {it}."));
     format!(
         "trace: {who}, reason {}: {}.{caveat}",
-        reason.name, reason.says
+        reason.name, reason.meaning
     )
 }
 

@@ -41,14 +41,14 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<Cow<'_, str>> {
 }
 
 /// Maximum number of items shown at the beginning of a list, and at its end. Real trials have a tenth of that.
-const MOST_AT_EACH_END: usize = 200;
+const MAX_AT_EACH_END: usize = 200;
 
 /// Replaces the middle of a list that is too long to read by a single item, which `stand_in` makes from the text
 /// `… 7 more …`. Files that are judged may be hostile and have lists of any length.
 pub(super) fn abridge<T>(all: &mut Vec<T>, stand_in: impl FnOnce(String) -> T) {
-    let left_out = all.len().saturating_sub(2 * MOST_AT_EACH_END);
+    let left_out = all.len().saturating_sub(2 * MAX_AT_EACH_END);
     if left_out > 0 {
-        let middle = MOST_AT_EACH_END..MOST_AT_EACH_END + left_out;
+        let middle = MAX_AT_EACH_END..MAX_AT_EACH_END + left_out;
         let text = format!("… {} more …", grouped(left_out));
         all.splice(middle, [stand_in(text)]);
     }

@@ -558,7 +558,7 @@ fn reasons(out: &mut String, trial: &TrialReport) {
         }
     }
     for reason in known {
-        note(out, "why", &format!("{}: {}", reason.name, reason.says));
+        note(out, "why", &format!("{}: {}", reason.name, reason.meaning));
         note(out, "advice", reason.advice);
         if let Some(caveat) = reason.caveat {
             note(out, "note", caveat);

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_waits_in_a_call_is_told_from_one_that_runs() {
+    fn a_thread_that_waits_in_a_call_is_distinguished_from_one_that_runs() {
         let read = format!(
             "{} 0x3 0x7f 0x1 0x0 0x0 0x0 0x7ffd 0x7f01\n",
             libc::SYS_read

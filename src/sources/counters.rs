@@ -286,7 +286,7 @@ mod tests {
     /// Counters of this namespace do not increase for resets in other namespaces. A refused connect increases two of
     /// them (RFC 4022: a transition from SYN-SENT to CLOSED, an RST sent).
     #[test]
-    fn what_moves_is_told_by_name() {
+    fn increases_are_reported_by_name() {
         let mut watch = Meter::open().unwrap();
         watch.begin().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_format_is_none() {
+    fn an_invalid_format_is_rejected() {
         assert_eq!(Format::parse(""), None);
         assert_eq!(Format::parse("name: x\nID: 7\nformat:\n"), None);
         let field = "\tfield:int a;\toffset:8;\tsize:4;\tsigned:1;\n";

@@ -47,7 +47,7 @@ fn share_kib(ring_kib: u32, cpus: usize) -> u32 {
 
 /// Open tracefs instance that records events.
 #[derive(Debug)]
-pub struct Session {
+pub struct TraceSession {
     head: Head,
     decoders: BTreeMap<u16, Decoder>,
     coverage: Coverage,
@@ -87,13 +87,13 @@ struct Inbox {
 /// Handle through which a worker receives its events of a session.
 #[derive(Debug)]
 pub struct Listener {
-    session: Arc<Session>,
+    session: Arc<TraceSession>,
     nth: usize,
 }
 
 /// Selection of the events of one trial.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub struct EventFilter {
     /// Address of the client.
     pub client: SocketAddr,
     /// Address of the server.
@@ -104,7 +104,7 @@ pub struct Wanted {
     pub fence: Option<Timestamp>,
 }
 
-impl Session {
+impl TraceSession {
     /// Creates an instance with rings of `ring_kib` KiB per CPU, or less on hosts with many CPUs, and records the
     /// events of these ports.
     pub fn open(
@@ -290,7 +290,7 @@ fn monotonic_offset_ns(offsets: &str) -> Option<i64> {
 
 impl Listener {
     /// Returns the events of a trial that has ended, with the times that `clocks` converts them to.
-    pub fn take(&self, wanted: &Wanted, clocks: ClockCheck) -> io::Result<Trace> {
+    pub fn take(&self, filter: &EventFilter, clocks: ClockCheck) -> io::Result<Trace> {
         // The rings are shared: this may deliver records to other workers, and others may have delivered some to this
         // one.
         self.session.empty()?;
@@ -305,11 +305,11 @@ impl Listener {
         let mut sockets = Sockets::default();
         let records = inbox.records.drain(..);
         let mut events: Vec<Event> = records
-            .filter(|record| wanted.concerns(record))
+            .filter(|record| filter.concerns(record))
             .filter_map(|record| {
                 let at = clocks.realtime_of(record.at_ns);
                 let at = Timestamp(at.0.saturating_add(self.session.clock_offset_ns));
-                (at >= wanted.began && wanted.fence.is_none_or(|fence| at <= fence))
+                (at >= filter.began && filter.fence.is_none_or(|fence| at <= fence))
                     .then(|| sockets.event(record, at))
             })
             .collect();
@@ -319,7 +319,7 @@ impl Listener {
     }
 }
 
-impl Wanted {
+impl EventFilter {
     /// Returns true if the record belongs to the connection, or to an RST from its listener.
     fn concerns(&self, record: &Record) -> bool {
         let ends = (record.source, record.destination);
@@ -519,7 +519,7 @@ mod tests {
 
     /// Field 22 of stat, after a name that may hold blanks and brackets (proc(5)).
     #[test]
-    fn a_process_is_told_from_others_that_had_its_number() {
+    fn a_process_is_distinguished_from_others_with_the_same_id() {
         let own = process_name(std::process::id()).unwrap();
         let (process, began) = own.split_once('-').unwrap();
         assert_eq!(process, std::process::id().to_string());

@@ -203,7 +203,7 @@ mod tests {
 ";
 
     #[test]
-    fn only_a_whole_tracefs_counts() {
+    fn an_incomplete_tracefs_is_rejected() {
         let expected = ["/sys/kernel/tracing", "/mnt/a b\\c"].map(PathBuf::from);
         assert_eq!(mount_points(MOUNTS), expected);
         assert_eq!(mount_points(""), Vec::<PathBuf>::new());

@@ -18,7 +18,7 @@ use super::settings::Settings;
 use super::stall::Stalls;
 use super::test_bed::TestBed;
 use crate::archive;
-use crate::capture::Batch;
+use crate::capture::TrialFrames;
 use crate::clock;
 use crate::clock::ClockCheck;
 use crate::error::Error;
@@ -26,7 +26,7 @@ use crate::lab::forgery::Forgery;
 use crate::lab::{Lab, sysctl};
 use crate::runner::Runner;
 use crate::sources::host::HostWatch;
-use crate::sources::trace::Wanted;
+use crate::sources::trace::EventFilter;
 use rstproof_core::evidence::{Completeness, Evidence, Fence, StepTimes};
 use rstproof_core::flow::Flow;
 use rstproof_core::kernel::event::CounterDelta;
@@ -44,7 +44,7 @@ pub(super) struct TrialRun<'a> {
     pub(super) settings: &'a Settings,
     pub(super) lab: &'a Lab,
     pub(super) bed: &'a mut TestBed,
-    pub(super) batch: &'a mut Batch,
+    pub(super) batch: &'a mut TrialFrames,
     pub(super) evidence: &'a mut Evidence,
     pub(super) host: &'a mut HostWatch,
 }
@@ -184,13 +184,13 @@ impl<'a> TrialRun<'a> {
         note_host_state(self.evidence, stalls, prepared.started, self.host);
         let clock_step_ns = ClockCheck::sample()?.step_since(prepared.clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
-        let wanted = Wanted {
+        let filter = EventFilter {
             client: self.evidence.client,
             server: self.evidence.server,
             began: prepared.began,
             fence: ended.or_else(|| self.evidence.fenced_at(&drained.fence)),
         };
-        self.evidence.trace = self.bed.events(&wanted, prepared.clocks)?;
+        self.evidence.trace = self.bed.events(&filter, prepared.clocks)?;
         self.evidence.completeness = Completeness {
             fence_seen: drained.fence_seen,
             fence: Some(drained.fence),
@@ -220,7 +220,7 @@ impl<'a> TrialRun<'a> {
 }
 
 /// Returns true if the user's filter hides no packet of the trial.
-fn lets_all_through(batch: &Batch, evidence: &Evidence) -> bool {
+fn lets_all_through(batch: &TrialFrames, evidence: &Evidence) -> bool {
     let mut hidden = batch.hidden.iter();
     !hidden.any(|packet| evidence.concerns(packet))
 }

@@ -10,7 +10,7 @@ use super::decoy::{self, Decoy};
 use super::forge::{self, flow_of};
 use super::settings::Settings;
 use super::test_bed::TestBed;
-use crate::capture::Batch;
+use crate::capture::TrialFrames;
 use crate::clock;
 use crate::error::Error;
 use crate::lab::forgery::Forgery;
@@ -29,7 +29,7 @@ pub(super) struct ScriptRunner<'a, 'b> {
     pub(super) settings: &'a Settings,
     pub(super) runner: &'a mut Runner<'b>,
     pub(super) bed: &'a mut TestBed,
-    pub(super) batch: &'a mut Batch,
+    pub(super) batch: &'a mut TrialFrames,
     pub(super) calls: &'a mut Transcript,
     pub(super) steps: &'a mut Vec<StepTimes>,
     pub(super) forgery: Option<&'a Forgery>,

@@ -31,7 +31,7 @@ pub struct Settings {
     /// Path of the program that child processes run: this one.
     pub program: PathBuf,
     /// Session of the kernel trace, if available.
-    pub trace: Option<Arc<trace::Session>>,
+    pub trace: Option<Arc<trace::TraceSession>>,
     /// Record of the stalls of this process, if it is kept.
     pub stalls: Option<Stalls>,
     /// Decoy that is sent in each trial. Requires `needs.forgery`.

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_up_that_comes_much_too_late_is_a_stall_and_one_a_little_late_is_none() {
+    fn only_a_wake_up_that_comes_much_too_late_is_a_stall() {
         let (stalls, began) = stalls();
         let mut at = began;
         for late in [0, 99, 20] {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::settings::Settings;
-use crate::capture::{self, Batch, Session, Taps};
+use crate::capture::{self, CaptureSession, Taps, TrialFrames};
 use crate::clock;
 use crate::clock::ClockCheck;
 use crate::error::Error;
@@ -20,7 +20,7 @@ use crate::lab::ports::ports;
 use crate::lab::{Lab, sysctl};
 use crate::runner::{Endpoints, SocketSet};
 use crate::sources::counters::Meter;
-use crate::sources::trace::{Listener, Wanted};
+use crate::sources::trace::{EventFilter, Listener};
 use rstproof_core::kernel::event::{CounterDelta, Trace};
 use rstproof_core::packet::Tap;
 use rstproof_core::scenario::{Family, Scenario};
@@ -129,7 +129,7 @@ impl TestBed {
     pub(super) fn follow_reboot(
         &mut self,
         settings: &Settings,
-        batch: &mut Batch,
+        batch: &mut TrialFrames,
     ) -> Result<(), Error> {
         let (Some(hosts), Some(crossing)) = (&self.hosts, self.taps.crossing()) else {
             return Ok(());
@@ -140,7 +140,7 @@ impl TestBed {
         self.taps.replace_server(server, crossing, batch)?;
         // The old host's counters stay open: their increases belong to the trial.
         if let Some(mut new) = hosts.server.run(|_| Meter::open().ok())? {
-            new.begin().map_err(|error| uncounted(&error))?;
+            new.begin().map_err(|error| counter_error(&error))?;
             self.counters.push(new);
         }
         Ok(())
@@ -150,7 +150,7 @@ impl TestBed {
     /// Returns the end of the trial and the counter increases up to it; `None` if nothing was interrupted.
     pub(super) fn repair(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut TrialFrames,
     ) -> Result<Option<(Timestamp, Option<CounterDelta>)>, Error> {
         if !self.hosts.as_ref().is_some_and(HostNetwork::is_broken) {
             return Ok(None);
@@ -176,7 +176,7 @@ impl TestBed {
 
     pub(super) fn begin_counting(&mut self) -> Result<(), Error> {
         for counters in &mut self.counters {
-            counters.begin().map_err(|error| uncounted(&error))?;
+            counters.begin().map_err(|error| counter_error(&error))?;
         }
         Ok(())
     }
@@ -184,10 +184,10 @@ impl TestBed {
     /// Returns the events of the kernel trace; `None` if it is not used.
     pub(super) fn events(
         &self,
-        wanted: &Wanted,
+        filter: &EventFilter,
         clocks: ClockCheck,
     ) -> Result<Option<Trace>, Error> {
-        let taken = self.trace.as_ref().map(|it| it.take(wanted, clocks));
+        let taken = self.trace.as_ref().map(|it| it.take(filter, clocks));
         taken
             .transpose()
             .map_err(|error| Error::io("read the kernel's trace events", &error))
@@ -197,7 +197,7 @@ impl TestBed {
     pub(super) fn counted(&mut self) -> Result<Option<CounterDelta>, Error> {
         let mut all: Option<CounterDelta> = None;
         for counters in &mut self.counters {
-            let moved = counters.moved().map_err(|error| uncounted(&error))?;
+            let moved = counters.moved().map_err(|error| counter_error(&error))?;
             all = Some(match all {
                 Some(all) => all.and(&moved),
                 None => moved,
@@ -214,7 +214,7 @@ fn open_at(
     hosts: &HostNetwork,
     settings: &Settings,
     destinations: &[SocketAddr],
-) -> Result<Session, Error> {
+) -> Result<CaptureSession, Error> {
     let config = capture::Config {
         interface: tap.interface().unwrap_or("lo").to_owned(),
         filter: settings.filter.clone(),
@@ -224,9 +224,9 @@ fn open_at(
         tap,
         crossing: destinations.to_vec(),
     };
-    host.run(move |_| Session::open(&config))?
+    host.run(move |_| CaptureSession::open(&config))?
 }
 
-fn uncounted(error: &std::io::Error) -> Error {
+fn counter_error(error: &std::io::Error) -> Error {
     Error::io("read the namespace's TCP counters", error)
 }

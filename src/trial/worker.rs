@@ -9,7 +9,7 @@ use super::decoy::Decoy;
 use super::run::TrialRun;
 use super::settings::Settings;
 use super::test_bed::{HostsBed, TestBed};
-use crate::capture::{self, Batch, Session, Taps, cpus};
+use crate::capture::{self, CaptureSession, Taps, TrialFrames, cpus};
 use crate::error::Error;
 use crate::host;
 use crate::lab::ports::ports;
@@ -42,7 +42,7 @@ pub struct Worker {
     stays_on_cpu: bool,
     /// Limit of the number of workers that have a network of hosts at the same time, if there is one.
     networks: Option<Arc<Semaphore>>,
-    batch: Batch,
+    batch: TrialFrames,
     evidence: Evidence,
     host: HostWatch,
     /// Hash that the fence of the latest trial carried.
@@ -55,7 +55,7 @@ pub struct CompletedTrial<'a> {
     /// Evidence that the trial produced.
     pub evidence: &'a Evidence,
     /// Captured frames, if their bytes are kept.
-    pub batch: &'a Batch,
+    pub batch: &'a TrialFrames,
     /// Captures that the frames came from.
     pub taps: &'a Taps,
     /// Hash of the trial's calls, if its fence carried one.
@@ -89,7 +89,7 @@ impl Worker {
             Environment::Host => None,
         };
         // Needs CAP_NET_RAW, so before privileges are dropped.
-        let session = Session::open(&capture::Config {
+        let session = CaptureSession::open(&capture::Config {
             interface: settings.interface.clone(),
             filter: settings.filter.clone(),
             addresses: lab.addresses(),
@@ -102,7 +102,7 @@ impl Worker {
         let trace = settings.trace.as_ref();
         let trace = trace.map(|session| session.listen(lab.addresses()));
         Ok(Self {
-            batch: Batch::new(settings.privileges.saves_files),
+            batch: TrialFrames::new(settings.privileges.saves_files),
             settings,
             lab,
             loopback_bed: TestBed {

@@ -201,7 +201,7 @@ mod tests {
 
     /// A truncated bundle is incomplete, a bundle with any byte altered is damaged, and neither is unpacked.
     #[test]
-    fn a_parcel_is_whole_or_none() {
+    fn a_truncated_bundle_is_rejected() {
         let mut line = Vec::new();
         send_ready(&mut line).unwrap();
         let start = line.len();

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_that_was_cut_anywhere_is_none() {
+    fn a_truncated_archive_is_rejected() {
         let bytes = archive();
         let trailer = bytes.len() - (HEADER + TRAILER.len() + 1).next_multiple_of(4);
         for length in 0..trailer + HEADER + TRAILER.len() {

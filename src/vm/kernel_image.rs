@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_booted_says_why() {
+    fn an_image_that_cannot_be_booted_is_rejected_with_the_reason() {
         assert_eq!(release(b""), Err(NotBootable::Empty));
         assert_eq!(release(b"#!/bin/sh\n"), Err(NotBootable::NoKernel));
         assert_eq!(release(&[0; 4096]), Err(NotBootable::NoKernel));

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_module_is_told_of() {
+    fn an_invalid_module_is_reported() {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("kernel")).unwrap();
         assert!(needed(home.path()).unwrap().is_empty());

@@ -23,8 +23,8 @@ fn capture(name: &str) -> PathBuf {
     captures.join(format!("{name}.pcapng"))
 }
 
-/// What it says on standard output if all is well.
-fn says(command: &mut Command) -> String {
+/// Runs the program, which must succeed, and returns its standard output.
+fn stdout(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{command:?}: {output:?}");
     assert_eq!(output.stderr, b"", "{command:?}");
@@ -42,7 +42,7 @@ fn complains(command: &mut Command) -> String {
 
 /// The lines of this kind that are written of a capture.
 fn lines(capture: &Path, kind: &str) -> Vec<Value> {
-    let text = says(rstproof().args(["--format", "json"]).arg(capture));
+    let text = stdout(rstproof().args(["--format", "json"]).arg(capture));
     text.lines()
         .map(|line| line.parse().unwrap())
         .filter(|line: &Value| line["type"] == kind)

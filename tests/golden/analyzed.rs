@@ -38,7 +38,7 @@ fn hides_something(scenario: &Scenario) -> bool {
 }
 
 #[test]
-fn the_capture_alone_tells_what_the_witnesses_saw() {
+fn the_capture_alone_shows_what_all_sources_show() {
     let (mut resets, mut held, mut errors) = (0, 0, 0);
     for path in documents() {
         let document: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

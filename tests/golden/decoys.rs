@@ -29,7 +29,7 @@ enum Kind {
 const FRAME: u32 = 1_000_000;
 
 /// Of large captures every so manieth place is enough.
-const MOST_PLACES: usize = 48;
+const MAX_PLACES: usize = 48;
 
 /// A decoy as this place of the capture would show it; `None` while nobody knows which number would be right.
 fn decoy(evidence: &Evidence, place: usize, from: Role, kind: Kind) -> Option<Segment> {
@@ -84,7 +84,7 @@ fn no_verdict_becomes_wrong() {
         let trial = trial.unwrap();
         let scenario = trial.scenario;
         let count = trial.evidence.packets.len();
-        for place in (0..=count).step_by(1 + count / MOST_PLACES) {
+        for place in (0..=count).step_by(1 + count / MAX_PLACES) {
             for from in [Role::Client, Role::Server] {
                 for kind in [Kind::WrongNumber, Kind::Neighbour, Kind::Exact] {
                     let Some(segment) = decoy(&trial.evidence, place, from, kind) else {
@@ -102,7 +102,10 @@ fn no_verdict_becomes_wrong() {
                         Ok(outcome) => *results.entry(outcome).or_default() += 1,
                         Err(what) => wrong.push(format!(
                             "{} {kind:?} by the {from:?} at {place}: {what}: {:?} {:?} {:?}",
-                            scenario.id, judgement.verdict, judgement.gap, judgement.findings
+                            scenario.id,
+                            judgement.verdict,
+                            judgement.inconclusive_reason,
+                            judgement.findings
                         )),
                     }
                 }

@@ -236,7 +236,7 @@ impl Said {
     }
 
     #[track_caller]
-    pub(crate) fn is_gap(&self, id: &str, what: &str) {
+    pub(crate) fn is_inconclusive(&self, id: &str, what: &str) {
         assert!(
             matches!(self, Self::Inconclusive(seen, _) if *seen == id),
             "{what}: {id} expected, {self:?} said"

@@ -73,7 +73,7 @@ impl Forged {
         let stem = &self.golden.stem;
         let judgement = self.judged();
         assert_ne!(judgement.verdict, Verdict::Confirmed, "{stem}: {what}");
-        assert!(!judgement.findings.is_empty() || judgement.gap.is_some());
+        assert!(!judgement.findings.is_empty() || judgement.inconclusive_reason.is_some());
     }
 
     /// Whether another frame takes up the same numbers in the same direction: then one of them counts, whichever.

@@ -95,7 +95,7 @@ fn differs(evidence: &mut Evidence) {
 #[track_caller]
 fn is_inconclusive(judgement: &Judgement, id: &str, what: &str) {
     let gap = judgement
-        .gap
+        .inconclusive_reason
         .unwrap_or_else(|| panic!("{what}: {:?}", judgement.findings));
     assert_eq!(gap.id(), id, "{what}: {gap}");
     assert_eq!(judgement.verdict, Verdict::Inconclusive, "{what}");
@@ -111,7 +111,7 @@ fn excuses(id: &str, what: impl Fn(&mut Evidence)) {
             Verdict::Confirmed,
             "{}: {:?}",
             golden.stem,
-            fine.gap
+            fine.inconclusive_reason
         );
         let judgement = judged(golden, |evidence| {
             what(evidence);
@@ -234,7 +234,7 @@ fn what_does_not_come_is_not_excused_by_the_wait_for_it() {
             judgement.verdict,
             Verdict::Refuted,
             "{late_ms}: {:?}",
-            judgement.gap
+            judgement.inconclusive_reason
         );
     }
 }
@@ -303,7 +303,7 @@ fn a_script_that_was_held_up_says_nothing_against_its_scenario() {
                 Verdict::Confirmed,
                 "{} {index} {:?} {:?}",
                 golden.stem,
-                fine.gap,
+                fine.inconclusive_reason,
                 fine.findings
             );
             let mut other = Forged::with_kernel(golden);
@@ -359,7 +359,7 @@ fn a_call_that_fails_for_want_of_descriptors_or_memory_says_nothing_of_tcp() {
                     evidence.calls[index].outcome = Outcome::Failed(errno);
                 });
                 let is_child = judgement
-                    .gap
+                    .inconclusive_reason
                     .is_some_and(|gap| gap.id() == "child-not-started");
                 let spawns = loaded(golden).calls[index].op == Op::Spawn;
                 assert_eq!(is_child, spawns, "{}", golden.stem);
@@ -369,7 +369,7 @@ fn a_call_that_fails_for_want_of_descriptors_or_memory_says_nothing_of_tcp() {
                     "resource-exhausted"
                 };
                 is_inconclusive(&judgement, id, &golden.stem);
-                let gap = judgement.gap.unwrap().to_string();
+                let gap = judgement.inconclusive_reason.unwrap().to_string();
                 assert!(gap.contains(&errno.to_string()), "{gap}");
                 assert_eq!(gap.contains("ulimit -n"), errno == Errno::EMFILE, "{gap}");
             }

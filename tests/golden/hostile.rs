@@ -41,7 +41,9 @@ fn a_trial_that_was_run_cannot_be_passed_off_as_skipped() {
 #[test]
 fn a_scenario_that_is_not_known_here_is_not_judged() {
     let newer = with_trial(|trial| trial["scenario"] = "close-on-tuesday".into());
-    newer.judged().is_gap("scenario-unknown", "scenario");
+    newer
+        .judged()
+        .is_inconclusive("scenario-unknown", "scenario");
 }
 
 #[test]
@@ -62,12 +64,16 @@ fn another_version_cannot_be_claimed_to_have_recorded_it() {
     let mut other = with_trial(|trial| trial["findings"] = json!([{"id": "x", "message": "y"}]));
     let this = concat!(r#""version":""#, env!("CARGO_PKG_VERSION"), '"');
     other.document = other.document.replace(this, r#""version":"0.0.9""#);
-    other.judged().is_gap("transcript-altered", "version");
+    other
+        .judged()
+        .is_inconclusive("transcript-altered", "version");
     let maker = concat!("rstproof ", env!("CARGO_PKG_VERSION")).as_bytes();
     let mut places = other.capture.windows(maker.len());
     let at = places.position(|it| it == maker).unwrap();
     other.capture[at..at + maker.len()].copy_from_slice(b"rstproof 0.0.9");
-    other.judged().is_gap("transcript-altered", "version");
+    other
+        .judged()
+        .is_inconclusive("transcript-altered", "version");
 }
 
 #[test]
@@ -80,7 +86,7 @@ fn a_name_that_is_given_twice_says_nothing() {
         ),
     ] {
         let twice = golden().with_text(old, new);
-        twice.judged().is_gap("record-altered", new);
+        twice.judged().is_inconclusive("record-altered", new);
     }
 }
 
@@ -92,14 +98,16 @@ fn what_stands_around_the_trial_is_held_to_what_the_capture_says() {
         ("dropped", json!(77)),
     ] {
         let changed = golden().with_value(|document| document["capture"][name] = value);
-        changed.judged().is_gap("transcript-altered", name);
+        changed.judged().is_inconclusive("transcript-altered", name);
     }
-    for witness in ["capture", "kernel_trace", "counters"] {
+    for source in ["capture", "kernel_trace", "counters"] {
         let changed = golden().with_value(|document| {
-            let asked = document["evidence_sources"][witness].as_bool().unwrap();
-            document["evidence_sources"][witness] = (!asked).into();
+            let asked = document["evidence_sources"][source].as_bool().unwrap();
+            document["evidence_sources"][source] = (!asked).into();
         });
-        changed.judged().is_gap("transcript-altered", witness);
+        changed
+            .judged()
+            .is_inconclusive("transcript-altered", source);
     }
     // Moving the border between two names leaves their sum as it was.
     let changed = golden().with_value(|document| {
@@ -113,7 +121,9 @@ fn what_stands_around_the_trial_is_held_to_what_the_capture_says() {
         host["release"] = release.into();
         host["version"] = version.into();
     });
-    changed.judged().is_gap("transcript-altered", "host");
+    changed
+        .judged()
+        .is_inconclusive("transcript-altered", "host");
 }
 
 #[test]
@@ -181,7 +191,7 @@ fn a_call_at_an_impossible_time_proves_nothing_even_if_the_hashes_fit() {
             }
         }
     });
-    late.judged().is_gap("transcript-altered", "late");
+    late.judged().is_inconclusive("transcript-altered", "late");
 }
 
 #[test]

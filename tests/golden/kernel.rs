@@ -1,4 +1,4 @@
-//! The kernel's word was forged, and all else is as it was: then the other witnesses tell.
+//! Forged kernel trace events and counters, in evidence that is otherwise unchanged: the other sources contradict them.
 
 use rstproof_core::evidence::Evidence;
 use rstproof_core::kernel::event::{Event, What};
@@ -238,7 +238,7 @@ fn it_lost_events() {
             trace.events.clear();
         });
         assert_eq!(
-            judgement.gap,
+            judgement.inconclusive_reason,
             Some(InconclusiveReason::TraceOverrun),
             "{}",
             golden.stem
@@ -254,7 +254,7 @@ fn it_lost_events() {
 
 /// Each without the other, and neither.
 #[test]
-fn a_witness_that_is_not_there_is_not_missed() {
+fn a_source_that_is_not_available_changes_no_verdict() {
     for golden in all() {
         for (trace, counters) in [(false, true), (true, false), (false, false)] {
             let judgement = judged(golden, |evidence| {

@@ -28,7 +28,7 @@ use serde_json::Value;
 use crate::evidence::{CAPTURES, Golden, everything, judged_in};
 
 /// Bytes that a clone of the project has to carry.
-const MOST_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 #[test]
 fn is_there_for_every_scenario_and_family_and_for_nothing_else() {
@@ -62,7 +62,7 @@ fn is_small() {
     let bytes: u64 = entries
         .map(|entry| entry.unwrap().metadata().unwrap().len())
         .sum();
-    assert!(bytes < MOST_BYTES, "{bytes}");
+    assert!(bytes < MAX_BYTES, "{bytes}");
 }
 
 #[test]

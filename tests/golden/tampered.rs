@@ -54,7 +54,7 @@ fn each_frame_or(
                 } else {
                     gap
                 };
-                tampered.judged().is_gap(gap, &what);
+                tampered.judged().is_inconclusive(gap, &what);
             } else if did {
                 // Somebody else's, or the fence: the document says nothing of it.
                 let said = tampered.judged();
@@ -95,7 +95,9 @@ fn a_frame_is_missing() {
     for golden in all() {
         for place in places(golden) {
             let tampered = with_blocks(golden, |blocks| drop(blocks.remove(place)));
-            tampered.judged().is_gap("frames-missing", &golden.stem);
+            tampered
+                .judged()
+                .is_inconclusive("frames-missing", &golden.stem);
         }
     }
 }
@@ -107,7 +109,9 @@ fn a_frame_is_there_twice() {
             let tampered = with_blocks(golden, |blocks| {
                 blocks.insert(place, blocks[place].clone());
             });
-            tampered.judged().is_gap("frames-missing", &golden.stem);
+            tampered
+                .judged()
+                .is_inconclusive("frames-missing", &golden.stem);
         }
     }
 }
@@ -136,7 +140,7 @@ fn a_frame_is_missing_and_the_statistics_were_made_to_fit() {
             } else {
                 "capture-altered"
             };
-            tampered.judged().is_gap(gap, &golden.stem);
+            tampered.judged().is_inconclusive(gap, &golden.stem);
         }
     }
 }
@@ -151,7 +155,7 @@ fn two_frames_are_in_another_order() {
             } else {
                 "capture-altered"
             };
-            tampered.judged().is_gap(gap, &golden.stem);
+            tampered.judged().is_inconclusive(gap, &golden.stem);
         }
     }
 }
@@ -203,7 +207,9 @@ fn a_frame_came_after_the_error() {
         let tampered = with_blocks(golden, |blocks| {
             pcapng::set_time(&mut blocks[place], ended + 1);
         });
-        tampered.judged().is_gap("frame-altered", &golden.stem);
+        tampered
+            .judged()
+            .is_inconclusive("frame-altered", &golden.stem);
     }
 }
 
@@ -238,7 +244,7 @@ fn the_link_type_is_another_one() {
             } else {
                 gap
             };
-            tampered.judged().is_gap(gap, &golden.stem);
+            tampered.judged().is_inconclusive(gap, &golden.stem);
         }
     }
 }
@@ -266,13 +272,17 @@ fn the_statistics_are_gone_or_tell_of_losses() {
         let tampered = with_blocks(golden, |blocks| {
             assert_eq!(blocks.pop().unwrap().kind, STATISTICS);
         });
-        tampered.judged().is_gap("frames-missing", &golden.stem);
+        tampered
+            .judged()
+            .is_inconclusive("frames-missing", &golden.stem);
         let tampered = with_blocks(golden, |blocks| {
             let body = &mut blocks.last_mut().unwrap().body;
             let dropped = 12 + 12 + 12 + 12 + 4;
             body[dropped..dropped + 8].copy_from_slice(&1_u64.to_ne_bytes());
         });
-        tampered.judged().is_gap("transcript-altered", &golden.stem);
+        tampered
+            .judged()
+            .is_inconclusive("transcript-altered", &golden.stem);
     }
 }
 
@@ -292,10 +302,10 @@ fn the_capture_ends_at_any_byte() {
             let what = format!("{} cut at {length}", golden.stem);
             let said = cut.judged_in(dir.path());
             if length > 0 && ends.contains(&length) {
-                said.is_gap("frames-missing", &what);
+                said.is_inconclusive("frames-missing", &what);
                 continue;
             }
-            said.is_gap("capture-malformed", &what);
+            said.is_inconclusive("capture-malformed", &what);
             // It names where the block begins that is cut.
             let begin = ends.iter().rev().find(|end| **end <= length).unwrap();
             let Said::Inconclusive(_, words) = said else {
@@ -334,7 +344,9 @@ fn the_captures_of_two_trials_are_swapped() {
                 capture: other.capture.clone(),
                 ..golden.clone()
             };
-            swapped.judged().is_gap("transcript-altered", &golden.stem);
+            swapped
+                .judged()
+                .is_inconclusive("transcript-altered", &golden.stem);
         }
     }
 }
@@ -358,7 +370,7 @@ fn the_file_is_no_capture_at_all() {
             ..golden.clone()
         };
         let said = tampered.judged();
-        said.is_gap("capture-malformed", "no capture");
+        said.is_inconclusive("capture-malformed", "no capture");
         let Said::Inconclusive(_, words) = said else {
             unreachable!()
         };
@@ -369,5 +381,7 @@ fn the_file_is_no_capture_at_all() {
         blocks.truncate(1);
         assert_eq!(blocks[0].kind, SECTION);
     });
-    tampered.judged().is_gap("frames-missing", "header");
+    tampered
+        .judged()
+        .is_inconclusive("frames-missing", "header");
 }

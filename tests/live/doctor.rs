@@ -94,11 +94,11 @@ fn the_setting_that_forbids_user_namespaces_is_named_with_the_command_that_chang
                   exec setpriv --inh-caps=-all --ambient-caps=-all \"$1\" doctor --format json";
     let document = examined(&mut in_user_namespace("1000", script), 2);
     assert_status(&document, "user-namespaces", "missing");
-    let mend = "sudo sysctl user.max_user_namespaces=15000";
-    assert_eq!(check(&document, "user-namespaces")["fix"], mend);
+    let fix = "sudo sysctl user.max_user_namespaces=15000";
+    assert_eq!(check(&document, "user-namespaces")["fix"], fix);
     let job = check(&document, "self-test");
     assert_eq!(job["blocked_by"], "user-namespaces");
-    assert_eq!(job["fix"], mend);
+    assert_eq!(job["fix"], fix);
     assert_eq!(document["self_test"]["trials"], Value::Array(Vec::new()));
 }
 
@@ -108,8 +108,8 @@ fn whoever_needs_no_user_namespace_is_told_if_others_are_forbidden_to_make_one()
                   exec \"$1\" doctor --format json";
     let document = examined(&mut in_user_namespace("0", script), 0);
     assert_status(&document, "user-namespaces", "limited");
-    let mend = "sysctl user.max_user_namespaces=15000";
-    assert_eq!(check(&document, "user-namespaces")["fix"], mend);
+    let fix = "sysctl user.max_user_namespaces=15000";
+    assert_eq!(check(&document, "user-namespaces")["fix"], fix);
     assert_status(&document, "self-test", "ok");
 }
 
@@ -125,8 +125,8 @@ fn too_many_network_namespaces_are_mended_by_allowing_more() {
         "network-namespaces"
     );
     for id in ["network-namespaces", "self-test"] {
-        let mend = "sysctl user.max_net_namespaces=15000";
-        assert_eq!(check(&document, id)["fix"], mend);
+        let fix = "sysctl user.max_net_namespaces=15000";
+        assert_eq!(check(&document, id)["fix"], fix);
     }
 }
 

@@ -45,7 +45,11 @@ pub(crate) fn look_at(
                 | InconclusiveReason::HeldUp(_)
         )
     };
-    if judgement.gap.as_ref().is_some_and(is_unclear) {
+    if judgement
+        .inconclusive_reason
+        .as_ref()
+        .is_some_and(is_unclear)
+    {
         return Ok(Outcome::Unclear);
     }
     if decoy.frames.is_empty() {

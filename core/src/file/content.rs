@@ -17,7 +17,7 @@ use super::Compression;
 use source::Source;
 use zstd::Zstd;
 
-pub use undecodable::{Cause, Undecodable};
+pub use undecodable::{DecodeFailure, Undecodable};
 
 /// Length of the longest magic number, in bytes.
 const MAGIC: usize = 6;
@@ -113,7 +113,7 @@ impl<R: Read> Content<R> {
         let again = Compression::of(&bytes[..length]);
         if let Some(again) = again.filter(|_| self.compression.is_some()) {
             (self.beginning.length, self.produced) = (0, 0);
-            self.fail(Cause::Nested(again));
+            self.fail(DecodeFailure::Nested(again));
         }
     }
 
@@ -189,14 +189,14 @@ impl<R: Read> Content<R> {
 
     /// Records the failure that a decoder reports. A read error of the file takes precedence, and damage at the end
     /// of the file counts as a cut.
-    fn fail(&mut self, cause: Cause) {
+    fn fail(&mut self, cause: DecodeFailure) {
         let source = self.part.source_mut();
         if let Some(error) = source.failure() {
             return self.fail_to_read(&error);
         }
         let cause = match cause {
             // Decoders report an early end of input as damage, each in its own words.
-            Cause::Damaged(_) if source.was_exhausted() => Cause::Cut,
+            DecodeFailure::Damaged(_) if source.was_exhausted() => DecodeFailure::Cut,
             other => other,
         };
         self.failure = Some(Failure::Decode(Undecodable {
@@ -256,8 +256,8 @@ impl Magic {
 fn next<R: Read>(
     source: &mut Source<R>,
     after: Option<Compression>,
-) -> Result<Option<Part<R>>, Cause> {
-    let failed = |_| Cause::Cut; // `Content::fail` takes the error from the source
+) -> Result<Option<Part<R>>, DecodeFailure> {
+    let failed = |_| DecodeFailure::Cut; // `Content::fail` takes the error from the source
     // gzip ignores zero padding between members: tapes consist of whole blocks.
     while after == Some(Compression::Gzip) && source.peek(1).map_err(failed)? == [0] {
         source.consume(1);
@@ -275,23 +275,23 @@ fn next<R: Read>(
             None if Magic::is_cut(begin) => {
                 let begun = begin.len();
                 source.consume(begun);
-                return Err(Cause::Cut);
+                return Err(DecodeFailure::Cut);
             }
-            None => return Err(Cause::Trailing),
+            None => return Err(DecodeFailure::Trailing),
         }
     }
 }
 
 /// Skips a skippable frame, whose header states its length.
-fn skip(source: &mut Source<impl Read>) -> Result<(), Cause> {
-    let failed = |_| Cause::Cut;
+fn skip(source: &mut Source<impl Read>) -> Result<(), DecodeFailure> {
+    let failed = |_| DecodeFailure::Cut;
     let mut header = [0; 8];
     source.read_exact(&mut header).map_err(failed)?;
     let [.., a, b, c, d] = header;
     let length = u64::from(u32::from_le_bytes([a, b, c, d]));
     let skipped = io::copy(&mut source.take(length), &mut io::sink()).map_err(failed)?;
     if skipped < length {
-        return Err(Cause::Cut);
+        return Err(DecodeFailure::Cut);
     }
     Ok(())
 }
@@ -346,21 +346,21 @@ impl<R: Read> Part<R> {
     }
 
     /// Reads the next bytes of the part's content; 0 at its end.
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, Cause> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, DecodeFailure> {
         match self {
             Self::Plain(source) | Self::Next(source, _) => {
-                source.read(into).map_err(|_| Cause::Cut)
+                source.read(into).map_err(|_| DecodeFailure::Cut)
             }
             Self::Gzip(decoder) => {
                 // Bytes that are decoded in the same call as damage are lost, so a call decodes few.
                 let length = into.len().min(32 << 10);
                 let read = decoder.read(&mut into[..length]);
-                read.map_err(|_| Cause::Damaged(Compression::Gzip))
+                read.map_err(|_| DecodeFailure::Damaged(Compression::Gzip))
             }
             Self::Zstd(zstd) => zstd.read(into),
             Self::Lz4(decoder) => match decoder.read(into) {
                 // The decoder takes the end of the file for the end of a frame.
-                Ok(0) if decoder.get_ref().was_exhausted() => Err(Cause::Cut),
+                Ok(0) if decoder.get_ref().was_exhausted() => Err(DecodeFailure::Cut),
                 Ok(read) => Ok(read),
                 Err(error) => Err(cause_of_lz4(&error)),
             },
@@ -368,10 +368,10 @@ impl<R: Read> Part<R> {
     }
 }
 
-fn cause_of_lz4(error: &io::Error) -> Cause {
+fn cause_of_lz4(error: &io::Error) -> DecodeFailure {
     let error = error.get_ref().and_then(|error| error.downcast_ref());
     match error {
-        Some(Lz4Error::DictionaryNotSupported) => Cause::Dictionary(Compression::Lz4),
-        _ => Cause::Damaged(Compression::Lz4),
+        Some(Lz4Error::DictionaryNotSupported) => DecodeFailure::Dictionary(Compression::Lz4),
+        _ => DecodeFailure::Damaged(Compression::Lz4),
     }
 }

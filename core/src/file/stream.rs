@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_come_whole_from_a_file_in_pieces() {
+    fn blocks_are_complete_from_a_source_that_returns_pieces() {
         let mut file = PcapNg::begin_anywhere(None, "test", &[]);
         file.interface(&Interface::default(), &[]);
         for length in wanted() {

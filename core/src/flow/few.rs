@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_one_word_and_owns_nothing_while_it_is_empty() {
+    fn an_empty_list_is_one_word_and_owns_no_memory() {
         assert_eq!(size_of::<SmallList<[u8; 100]>>(), size_of::<usize>());
         let mut few = SmallList::new();
         for number in [1, 2, 3, 4] {

@@ -10,7 +10,7 @@ pub struct Reason {
     /// Name in trace events, without `SK_RST_REASON_`.
     pub name: &'static str,
     /// Explanation of the reason: a clause that follows "because".
-    pub says: &'static str,
+    pub meaning: &'static str,
     /// Advice to the developer.
     pub advice: &'static str,
     /// Warning, if the name is misleading.
@@ -30,59 +30,59 @@ pub const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 pub const REASONS: [Reason; 25] = [
     Reason {
         name: NOT_SPECIFIED,
-        says: "the kernel gives no reason",
+        meaning: "the kernel gives no reason",
         advice: "Look at the form of the RST and at the counters, or use Linux 6.12 or later.",
         caveat: Some("before Linux 6.12 every abort has this reason"),
     },
     Reason {
         name: "NO_SOCKET",
-        says: "no socket existed for the segment that the RST replies to",
+        meaning: "no socket existed for the segment that the RST replies to",
         advice: "In reply to a SYN: nothing is listening on that address and port. In reply to data: the connection no longer \
                  exists there, because the process or host restarted, or a timer ended it.",
         caveat: None,
     },
     Reason {
         name: "TCP_INVALID_ACK_SEQUENCE",
-        says: "the reply to a SYN acknowledged something that had not been sent",
+        meaning: "the reply to a SYN acknowledged something that had not been sent",
         advice: "The peer still has an older connection between the same ports: it did not notice a restart, or a NAT reuses \
                  ports too soon.",
         caveat: None,
     },
     Reason {
         name: "TCP_RFC7323_PAWS",
-        says: "a TCP timestamp was not acceptable (RFC 7323)",
+        meaning: "a TCP timestamp was not acceptable (RFC 7323)",
         advice: "Look for a device on the path that rewrites TCP timestamps, or for several hosts behind one address.",
         caveat: None,
     },
     Reason {
         name: "TCP_TOO_OLD_ACK",
-        says: "a TCP Fast Open handshake was completed by an ACK that is far too old",
+        meaning: "a TCP Fast Open handshake was completed by an ACK that is far too old",
         advice: "Look for duplicated or replayed segments; a correct peer does not send such an ACK.",
         caveat: None,
     },
     Reason {
         name: "TCP_ACK_UNSENT_DATA",
-        says: "an ACK acknowledged data that had not been sent",
+        meaning: "an ACK acknowledged data that had not been sent",
         advice: "Look for the sender of segments that do not belong to this connection: a peer or middlebox with stale state, \
                  or an attacker.",
         caveat: None,
     },
     Reason {
         name: "TCP_FLAGS",
-        says: "a listener received a segment that opens no connection and belongs to none",
+        meaning: "a listener received a segment that opens no connection and belongs to none",
         advice: "The server process is running but has no such connection: it was restarted, or closed this connection long \
                  ago, and the peer did not notice. Let clients open a new connection and try again.",
         caveat: Some("the flags of that segment were valid; it reached the wrong socket"),
     },
     Reason {
         name: "TCP_OLD_ACK",
-        says: "the handshake was completed by an ACK that is too old",
+        meaning: "the handshake was completed by an ACK that is too old",
         advice: "Look for duplicated or reordered segments.",
         caveat: None,
     },
     Reason {
         name: "TCP_ABORT_ON_DATA",
-        says: "data arrived for a socket that had been closed, or shut down for reading and writing",
+        meaning: "data arrived for a socket that had been closed, or shut down for reading and writing",
         advice: "The receiver closed before the sender had finished: let the sender watch for end of file, or let the receiver \
                  read until end of file before it closes.",
         caveat: Some(
@@ -91,14 +91,14 @@ pub const REASONS: [Reason; 25] = [
     },
     Reason {
         name: "TCP_TIMEWAIT_SOCKET",
-        says: "data arrived for a connection that had already been closed and only kept its closing state",
+        meaning: "data arrived for a connection that had already been closed and only kept its closing state",
         advice: "As with TCP_ABORT_ON_DATA: the sender writes to a peer that has closed. It has not read end of file yet, or \
                  ignores it.",
         caveat: Some("the connection is usually in FIN-WAIT-2, not in TIME-WAIT"),
     },
     Reason {
         name: "INVALID_SYN",
-        says: "the handshake was not accepted",
+        meaning: "the handshake was not accepted",
         advice: "Check net.ipv4.tcp_abort_on_overflow and the listener's backlog first, then for a SYN inside a connection.",
         caveat: Some(
             "a full accept queue with tcp_abort_on_overflow gives this reason, although no SYN was invalid",
@@ -106,7 +106,7 @@ pub const REASONS: [Reason; 25] = [
     },
     Reason {
         name: "TCP_ABORT_ON_CLOSE",
-        says: "the socket was closed with unread received data",
+        meaning: "the socket was closed with unread received data",
         advice: "Read until EOF before closing. A process that exits or is killed with unread data resets the connection as \
                  well.",
         caveat: Some(
@@ -115,82 +115,82 @@ pub const REASONS: [Reason; 25] = [
     },
     Reason {
         name: "TCP_ABORT_ON_LINGER",
-        says: "the socket was closed with a negative TCP_LINGER2, so it did not wait for the peer's FIN",
+        meaning: "the socket was closed with a negative TCP_LINGER2, so it did not wait for the peer's FIN",
         advice: "Look for TCP_LINGER2 in the sender, or leave it at its default.",
         caveat: Some("SO_LINGER 0 does not give this reason, but TCP_STATE"),
     },
     Reason {
         name: "TCP_ABORT_ON_MEMORY",
-        says: "the socket could not close normally: too many orphaned sockets, or too little memory for TCP",
+        meaning: "the socket could not close normally: too many orphaned sockets, or too little memory for TCP",
         advice: "Check net.ipv4.tcp_max_orphans and net.ipv4.tcp_mem, and the kernel's log; then look for the program that leaves \
                  so many connections half closed.",
         caveat: None,
     },
     Reason {
         name: "TCP_STATE",
-        says: "the socket was disconnected while the peer still used the connection",
+        meaning: "the socket was disconnected while the peer still used the connection",
         advice: "Look in the sender for SO_LINGER 0, connect() with AF_UNSPEC, a listener that was closed with connections in \
                  its queue, and `ss -K`.",
         caveat: Some("the name points to no wrong state; SO_LINGER 0 gives this reason too"),
     },
     Reason {
         name: "TCP_KEEPALIVE_TIMEOUT",
-        says: "the peer did not answer keepalive probes",
+        meaning: "the peer did not answer keepalive probes",
         advice: "The peer or the path to it was unreachable for TCP_KEEPIDLE + TCP_KEEPINTVL x TCP_KEEPCNT. Look for a \
                  firewall or NAT that forgets idle connections.",
         caveat: None,
     },
     Reason {
         name: "TCP_DISCONNECT_WITH_DATA",
-        says: "the socket was disconnected while it was closing with unsent data",
+        meaning: "the socket was disconnected while it was closing with unsent data",
         advice: "The sender discarded its own data: let it wait until the data is acknowledged.",
         caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EUNSPEC",
-        says: "Multipath TCP ended this subflow without a specific reason",
+        meaning: "Multipath TCP ended this subflow without a specific reason",
         advice: "Look at the connection's other paths (`ss -M`) and at the MPTcp counters.",
         caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EMPTCP",
-        says: "the Multipath TCP options belong to no known connection",
+        meaning: "the Multipath TCP options belong to no known connection",
         advice: "A subflow tried to join a connection that no longer exists, or a middlebox changed the options.",
         caveat: None,
     },
     Reason {
         name: "MPTCP_RST_ERESOURCE",
-        says: "there were not enough resources for another subflow",
+        meaning: "there were not enough resources for another subflow",
         advice: "Check the limits of the path manager: `ip mptcp limits`.",
         caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EPROHIBIT",
-        says: "another subflow was prohibited",
+        meaning: "another subflow was prohibited",
         advice: "Check the limits and endpoints of the path manager: `ip mptcp limits`, `ip mptcp endpoint`.",
         caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EWQ2BIG",
-        says: "too much data sent over this subflow had not been acknowledged at the connection level",
+        meaning: "too much data sent over this subflow had not been acknowledged at the connection level",
         advice: "The subflow is too slow for its data; the others continue.",
         caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EBADPERF",
-        says: "this subflow performed too badly",
+        meaning: "this subflow performed too badly",
         advice: "The subflow was closed; the others continue.",
         caveat: None,
     },
     Reason {
         name: "MPTCP_RST_EMIDDLEBOX",
-        says: "a middlebox interfered with Multipath TCP",
+        meaning: "a middlebox interfered with Multipath TCP",
         advice: "Look for a proxy or firewall that rewrites payload or strips options.",
         caveat: None,
     },
     Reason {
         name: "ERROR",
-        says: "internal kernel error",
+        meaning: "internal kernel error",
         advice: "This is not expected to happen: look at the kernel's log.",
         caveat: None,
     },
@@ -204,10 +204,10 @@ mod tests {
     fn each_is_found_by_its_name_and_has_something_to_say() {
         for reason in &REASONS {
             assert_eq!(find(reason.name), Some(reason));
-            let starts_small = reason.says.starts_with(char::is_lowercase)
-                || reason.says.starts_with("Multipath TCP");
+            let starts_small = reason.meaning.starts_with(char::is_lowercase)
+                || reason.meaning.starts_with("Multipath TCP");
             assert!(
-                starts_small && !reason.says.ends_with('.'),
+                starts_small && !reason.meaning.ends_with('.'),
                 "{}",
                 reason.name
             );

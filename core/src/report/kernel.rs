@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_told_and_read_back() {
+    fn an_event_survives_a_round_trip() {
         let began = Timestamp(1_000);
         for what in [
             What::SendReset {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_is_told_from_one() {
+    fn an_invalid_event_is_rejected() {
         let text = r#"{"at_ns":0,"event":"EVENT","source":"127.0.0.1:1","destination":"127.0.0.1:2","socket":null}"#;
         for event in [
             "",

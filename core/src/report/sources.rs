@@ -200,7 +200,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// Maximum number of trace events in a trial. A genuine trial has some dozens.
-const MOST_EVENTS: usize = 10_000;
+const MAX_EVENTS: usize = 10_000;
 
 impl SourceReports {
     /// Creates the reports about a trial from its evidence.
@@ -246,9 +246,9 @@ impl SourceReports {
     /// unknown to this version.
     pub fn check(&self) -> Result<(), String> {
         let events = self.kernel_events.len();
-        if events > MOST_EVENTS {
+        if events > MAX_EVENTS {
             return Err(format!(
-                "a trial has {events} trace events, more than {MOST_EVENTS}"
+                "a trial has {events} trace events, more than {MAX_EVENTS}"
             ));
         }
         let began = Timestamp::default();

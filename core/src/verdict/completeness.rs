@@ -1,7 +1,9 @@
 //! Rule 1: the conditions under which no verdict is possible.
 //!
-//! A [gap](Case::gap) in the evidence makes a verdict impossible, whatever else it shows. A condition of the host
+//! A [gap] in the evidence makes a verdict impossible, whatever else it shows. A condition of the host
 //! [excuses](Case::excuse) differences from the scenario, and does not matter without any.
+//!
+//! [gap]: Case::inconclusive_reason
 
 use std::time::Duration;
 
@@ -41,7 +43,7 @@ fn is_in_order(earlier: Timestamp, later: Timestamp) -> bool {
 
 impl Case<'_> {
     /// Returns the reason, if any, that makes a verdict impossible: rule 1 or the scenario's own timing does not hold.
-    pub(super) fn gap(&self) -> Option<InconclusiveReason> {
+    pub(super) fn inconclusive_reason(&self) -> Option<InconclusiveReason> {
         let flaw = self.evidence.flaw.map(InconclusiveReason::Flawed);
         let gap = flaw
             .or_else(|| self.exhausted())

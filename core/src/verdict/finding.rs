@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_speaks_of_a_rst_has_its_id_and_its_words() {
+    fn findings_about_an_rst_have_their_id_and_message() {
         let (call, frame) = (5, 6);
         for (finding, id, about, words) in [
             (
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_of_a_call_has_its_id_and_its_words() {
+    fn findings_about_a_call_have_their_id_and_message() {
         let (call, op, role) = (5, Op::Write(1), Role::Client);
         for (finding, id, words) in [
             (
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_of_an_expected_packet_has_its_id_and_its_words() {
+    fn findings_about_an_expected_packet_have_their_id_and_message() {
         let index = 1;
         let missing = Finding::NoIcmp { index };
         assert_eq!((missing.id(), missing.frame()), ("no-icmp-error", None));
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn every_attribution_has_its_words() {
+    fn every_attribution_has_its_message() {
         let mapped = Errno::ECONNRESET;
         for (attribution, words) in [
             (Attribution::Reset(0), "it was the first call after an RST"),

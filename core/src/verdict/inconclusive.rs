@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_gap_has_its_id_and_its_words() {
+    fn every_reason_has_its_id_and_its_message() {
         for (gap, id, words) in [
             (
                 InconclusiveReason::FramesDropped(1),

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use proptest::prelude::*;
-use rstproof_core::file::{Cause, Content, Undecodable};
+use rstproof_core::file::{Content, DecodeFailure, Undecodable};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use crate::compress::{capture, gzip, lz4, lz4_of, zstd};
@@ -191,7 +191,7 @@ fn frames_that_are_to_be_skipped_are() {
         let file = file.concat();
         assert!(whole(&file) == content);
         let (left, why) = wrong(&file[..file.len() - 1]);
-        assert!(left == content && why.cause == Cause::Cut);
+        assert!(left == content && why.cause == DecodeFailure::Cut);
     }
     assert!(whole(&skippable(0, 9)).is_empty());
 }
@@ -204,21 +204,21 @@ fn what_follows_the_compressed_data_must_be_compressed_data() {
             let file = encoder(&content);
             let (left, why) = wrong(&[&file, rest].concat());
             assert!(left == content);
-            assert_eq!(why.cause, Cause::Trailing);
+            assert_eq!(why.cause, DecodeFailure::Trailing);
             assert_eq!(why.offset, file.len() as u64);
         }
         for begun in [&[0x1f][..], &[0x28, 0xb5], &[4, 0x22, 0x4d], &[0x5f, 0x2a]] {
             let (left, why) = wrong(&[&encoder(&content), begun].concat());
             assert!(left == content);
-            assert_eq!(why.cause, Cause::Cut);
+            assert_eq!(why.cause, DecodeFailure::Cut);
         }
     }
     // As on tapes; other formats have never had that.
     assert!(whole(&[gzip(&content), vec![0; 100_000]].concat()) == content);
     let (_, why) = wrong(&[gzip(&content), vec![0, 0, 1]].concat());
-    assert_eq!(why.cause, Cause::Trailing);
+    assert_eq!(why.cause, DecodeFailure::Trailing);
     let (_, why) = wrong(&[zstd(&content), vec![0; 100_000]].concat());
-    assert_eq!(why.cause, Cause::Trailing);
+    assert_eq!(why.cause, DecodeFailure::Trailing);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_cut_file_gives_what_is_before_the_cut_and_then_an_error() {
             let error = error.unwrap();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "at {cut}");
             let why = undecodable(&error);
-            assert_eq!(why.cause, Cause::Cut);
+            assert_eq!(why.cause, DecodeFailure::Cut);
             assert_eq!((why.offset, why.produced), (cut as u64, left.len() as u64));
         }
         assert!(most == content.len(), "only the end was missing");
@@ -258,7 +258,7 @@ fn all_blocks_before_a_cut_come_out() {
         let file = encoder(&content);
         let (left, why) = wrong(&file[..file.len() - 100]);
         assert!(left == content[..blocks]);
-        assert_eq!(why.cause, Cause::Cut);
+        assert_eq!(why.cause, DecodeFailure::Cut);
     }
     // Three bytes later deflate has these three, or what they stand for.
     let file = gzip_with_names(&content);
@@ -279,7 +279,7 @@ fn no_damage_passes_for_the_content() {
                 if let Some(error) = error {
                     let why = undecodable(&error);
                     assert_eq!(why.produced, read.len() as u64);
-                    assert!(!matches!(why.cause, Cause::Nested(_)));
+                    assert!(!matches!(why.cause, DecodeFailure::Nested(_)));
                 }
                 file[index] ^= 1 << bit;
             }
@@ -342,18 +342,18 @@ fn a_window_has_a_limit() {
     let frame = |window| [&[0x28, 0xb5, 0x2f, 0xfd, 0, window], &[1, 0, 0][..]].concat();
     assert!(whole(&frame(17 << 3)).is_empty());
     let (_, why) = wrong(&frame((17 << 3) + 1));
-    assert_eq!(why.cause, Cause::Window(144 << 20));
+    assert_eq!(why.cause, DecodeFailure::Window(144 << 20));
     assert_eq!(
         why.to_string(),
         "byte 6 of the compressed file: its zstd data needs a window of 144 MiB, more than the maximum of 128; decompress it first, with zstd -d --long=31; 0 bytes decompressed before"
     );
     for window in (17 << 3) + 1..=u8::MAX {
         let (_, why) = wrong(&frame(window));
-        assert!(matches!(why.cause, Cause::Window(_)), "{why}");
+        assert!(matches!(why.cause, DecodeFailure::Window(_)), "{why}");
     }
     // A single segment, whose window is its content.
     let file = [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0], &[0xff; 8][..]].concat();
-    assert_eq!(wrong(&file).1.cause, Cause::Window(u64::MAX));
+    assert_eq!(wrong(&file).1.cause, DecodeFailure::Window(u64::MAX));
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn what_needs_a_dictionary_says_so() {
         let file = [4, 0x22, 0x4d, 0x18, 0x61, 0x40, 7, 0, 0, 0, sum, 0, 0, 0, 0];
         wrong(&file).1.cause
     });
-    let is_dictionary = |cause: &Cause| matches!(cause, Cause::Dictionary(_));
+    let is_dictionary = |cause: &DecodeFailure| matches!(cause, DecodeFailure::Dictionary(_));
     assert_eq!(causes.filter(is_dictionary).count(), 1);
 }
 
@@ -379,7 +379,7 @@ fn what_is_compressed_twice_is_refused() {
         for inner in ENCODERS {
             let (left, why) = wrong(&outer(&inner(&content)));
             assert!(left.is_empty());
-            assert!(matches!(why.cause, Cause::Nested(_)), "{why}");
+            assert!(matches!(why.cause, DecodeFailure::Nested(_)), "{why}");
         }
         let (_, why) = wrong(&outer(b"\xfd7zXZ\0"));
         let text = why.to_string();
@@ -463,9 +463,9 @@ fn what_the_programs_make_is_read() {
         assert!(whole(&file) == content, "{program} {arguments:?}");
         assert!(whole(&[&file[..], &file].concat()) == content.repeat(2));
         let (left, why) = wrong(&file[..file.len() - 1]);
-        assert!(content.starts_with(&left) && why.cause == Cause::Cut);
+        assert!(content.starts_with(&left) && why.cause == DecodeFailure::Cut);
         let (left, why) = wrong(&file[..file.len() / 2]);
-        assert!(content.starts_with(&left) && why.cause == Cause::Cut);
+        assert!(content.starts_with(&left) && why.cause == DecodeFailure::Cut);
     }
     if let Some(file) = made_by("zstd", &["--ultra", "-22", "--long=28"], &content) {
         // It says how long the content is, and so takes no larger window than that.

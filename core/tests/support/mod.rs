@@ -195,7 +195,11 @@ impl Says for Judgement {
     #[track_caller]
     fn is_confirmed(&self) {
         assert_eq!(
-            (self.verdict, self.findings.as_slice(), self.gap),
+            (
+                self.verdict,
+                self.findings.as_slice(),
+                self.inconclusive_reason
+            ),
             (Verdict::Confirmed, [].as_slice(), None)
         );
     }
@@ -203,7 +207,11 @@ impl Says for Judgement {
     #[track_caller]
     fn is_refuted_by(&self, findings: &[Finding]) {
         assert_eq!(
-            (self.verdict, self.findings.as_slice(), self.gap),
+            (
+                self.verdict,
+                self.findings.as_slice(),
+                self.inconclusive_reason
+            ),
             (Verdict::Refuted, findings, None)
         );
     }
@@ -211,7 +219,11 @@ impl Says for Judgement {
     #[track_caller]
     fn is_inconclusive_for(&self, gap: InconclusiveReason) {
         assert_eq!(
-            (self.verdict, self.findings.as_slice(), self.gap),
+            (
+                self.verdict,
+                self.findings.as_slice(),
+                self.inconclusive_reason
+            ),
             (Verdict::Inconclusive, [].as_slice(), Some(gap))
         );
     }

@@ -18,7 +18,7 @@ use rstproof_core::report::{CaptureReport, EvidenceSources, Header, Host, SCHEMA
 
 /// Maximum number of trials in a document. `LONGEST_DOCUMENT` allows fewer genuine trials, which have some kilobytes
 /// each, but far more elements that are not trials.
-const MOST_TRIALS: usize = 4_000_000;
+const MAX_TRIALS: usize = 4_000_000;
 
 /// Maximum length of the name of a kernel, program or interface, in bytes. The longest genuine ones, in
 /// `struct utsname`, have 64 bytes. Names are repeated for each trial or frame, so long ones would take much memory.
@@ -51,7 +51,7 @@ struct Stored<'a> {
     trials: Vec<&'a RawValue>,
 }
 
-/// Deserializes the trials of a document. Fails if there are more than [`MOST_TRIALS`].
+/// Deserializes the trials of a document. Fails if there are more than [`MAX_TRIALS`].
 fn trials<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
     struct Trials;
     impl<'de> Visitor<'de> for Trials {
@@ -64,9 +64,9 @@ fn trials<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValu
         fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
             let mut all = Vec::new();
             while let Some(trial) = access.next_element()? {
-                if all.len() == MOST_TRIALS {
+                if all.len() == MAX_TRIALS {
                     return Err(de::Error::custom(format_args!(
-                        "more than {MOST_TRIALS} trials"
+                        "more than {MAX_TRIALS} trials"
                     )));
                 }
                 all.push(trial);

@@ -27,7 +27,7 @@ use rstproof_core::transcript::{Call, Errno, Events, Op, Outcome, Role};
 use rstproof_core::verdict::Verdict;
 
 /// Maximum number of calls, and of steps, in a trial. A genuine script has a dozen calls.
-const MOST_CALLS: usize = 1_000;
+const MAX_CALLS: usize = 1_000;
 
 /// Trial as stored in a document, without the fields that the judge derives from the others.
 #[derive(Deserialize)]
@@ -135,18 +135,18 @@ impl<'a> StoredTrial<'a> {
         let mut stored: Self = read_trial(path, bytes, at)?;
         // Read on its own, not flattened into the trial: then an error has its exact offset.
         stored.sources = read_trial(path, bytes, at)?;
-        if stored.calls.len() > MOST_CALLS {
+        if stored.calls.len() > MAX_CALLS {
             let calls = stored.calls.len();
             return Err(refused(
                 path,
-                format!("a trial has {calls} calls, more than {MOST_CALLS}"),
+                format!("a trial has {calls} calls, more than {MAX_CALLS}"),
             ));
         }
-        if stored.steps.len() > MOST_CALLS {
+        if stored.steps.len() > MAX_CALLS {
             let steps = stored.steps.len();
             return Err(refused(
                 path,
-                format!("a trial has {steps} steps, more than {MOST_CALLS}"),
+                format!("a trial has {steps} steps, more than {MAX_CALLS}"),
             ));
         }
         stored

@@ -12,10 +12,10 @@ use rstproof_core::scenario::{ALL, Family, UNKNOWN};
 use rstproof_core::verdict::Verdict;
 
 /// Maximum number of unconfirmed trials shown below a line; all are counted.
-const MOST_SHOWN: usize = 3;
+const MAX_SHOWN: usize = 3;
 
 /// Maximum number of distinct skip reasons shown at the end. A run has about a dozen, untrusted files any number.
-const MOST_REASONS: usize = 40;
+const MAX_REASONS: usize = 40;
 
 /// Lines of the human format, printed in the order of the pairs, whichever worker ends first.
 struct Lines {
@@ -29,7 +29,7 @@ struct Lines {
     quiet: bool,
     /// Text about evidence sources for the end of the output.
     sources: Option<String>,
-    /// Number of skipped trials, by reason; at most [`MOST_REASONS`].
+    /// Number of skipped trials, by reason; at most [`MAX_REASONS`].
     skipped: BTreeMap<String, u64>,
 }
 
@@ -72,7 +72,7 @@ impl Console for Lines {
                 continue;
             };
             if let Some(why) = done.report.as_ref().and_then(|it| it.skipped.as_ref())
-                && (self.skipped.len() < MOST_REASONS || self.skipped.contains_key(why))
+                && (self.skipped.len() < MAX_REASONS || self.skipped.contains_key(why))
             {
                 *self.skipped.entry(why.clone()).or_default() += 1;
             }
@@ -140,7 +140,7 @@ impl Line {
             self.shown.retain(|report| !is_confirmed(report));
         }
         if let Some(report) = report
-            && self.shown.len() < MOST_SHOWN
+            && self.shown.len() < MAX_SHOWN
             && (single || !is_confirmed(&report))
         {
             self.shown.push(*report);

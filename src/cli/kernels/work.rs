@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cli::run::pairs_of;
 use crate::cli::{KernelsArgs, complain, scenario_named};
 use crate::compare::document::Subject;
-use crate::doctor::distribution::{Distribution, Wanted};
+use crate::doctor::distribution::{Distribution, Program};
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::host;
@@ -117,7 +117,7 @@ pub(super) fn bound(args: &KernelsArgs) -> Duration {
 
 /// Returns the error for a missing emulator, with the command that installs it.
 fn no_emulator() -> Error {
-    let install = Distribution::here().install(Wanted::Qemu("x86_64"));
+    let install = Distribution::here().install(Program::Qemu("x86_64"));
     Error::Privilege {
         missing: format!("{PROGRAM} is not on PATH, but it is needed to boot kernels"),
         remedy: install.map_or_else(

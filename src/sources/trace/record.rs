@@ -294,7 +294,7 @@ mod tests {
     /// Offsets from the `format` file: skaddr 16, state 24, reason 28, saddr 32, daddr 60; in a `struct sockaddr_in`
     /// the port is big-endian at 2 and the address at 4, in a `sockaddr_in6` the address is at 8.
     #[test]
-    fn a_reset_sent_is_told_with_its_reason_and_two_whole_addresses() {
+    fn a_sent_rst_is_decoded_with_its_reason_and_both_addresses() {
         let decoder = decoder(include_str!("../../../tests/formats/tcp_send_reset-6.18"));
         assert!(decoder.gives_reasons() && decoder.tells_without_socket());
         let inet = family(libc::AF_INET);
@@ -377,7 +377,7 @@ mod tests {
     /// Offsets: sport 16, family 20, `saddr_v6` 30, `daddr_v6` 46, `sock_cookie` 64; the IPv4 fields of such a socket
     /// hold garbage.
     #[test]
-    fn a_reset_received_is_told_with_the_cookie() {
+    fn a_received_rst_is_decoded_with_the_cookie() {
         let decoder = decoder(include_str!(
             "../../../tests/formats/tcp_receive_reset-6.18"
         ));
@@ -445,7 +445,7 @@ mod tests {
 
     /// Offsets: error 8; oldstate 16, newstate 20.
     #[test]
-    fn errors_and_states_have_their_names_and_no_error_is_none() {
+    fn errors_and_states_are_decoded_and_zero_is_no_error() {
         let errors = decoder(include_str!(
             "../../../tests/formats/inet_sk_error_report-6.18"
         ));

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_is_where_the_kernel_says() {
+    fn the_head_is_at_the_offset_that_the_kernel_states() {
         assert_eq!(head(HEADER_PAGE), Some(HEAD));
         let narrow = HEADER_PAGE
             .replace("offset:8;\tsize:8;", "offset:8;\tsize:4;")
@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn data_is_as_long_as_its_type_or_its_first_word_says() {
+    fn data_has_the_length_of_its_type_or_of_its_first_word() {
         let expected = vec![(1007, bytes(&[11, 12])), (1010, bytes(&[13]))];
         assert_eq!(records(&[2 | (7 << 5), 11, 12, 3 << 5, 8, 13]), expected);
     }
 
     #[test]
-    fn time_is_told_since_the_last_record_or_anew() {
+    fn times_are_relative_to_the_last_record_or_absolute() {
         // 5 + (2 << 27) more nanoseconds, then one; then the time 9 + (3 << 27).
         let extended = 1000 + 5 + (2 << 27) + 1;
         let stamped = 9 + (3 << 27) + 4;
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_were_lost_are_told_of() {
+    fn lost_records_are_reported() {
         for (flags, missed) in [(0, false), (MISSED, true), (MISSED | 1 << 30, true)] {
             let bytes = page(flags, &[1, 41]);
             let mut page = Page::new(&bytes, HEAD).unwrap();

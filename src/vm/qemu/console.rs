@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_the_last_word_whatever_comes_after_it() {
+    fn a_panic_is_reported_whatever_follows_it() {
         let console = b"[    0.5] Loading\r\n[    1.234567] Kernel panic - not syncing: No working init found.\r\n\
                         [    1.3] CPU: 0 PID: 1\r\n[    1.4] ---[ end Kernel panic ]---\r\n";
         let words = last_lines(console).unwrap();

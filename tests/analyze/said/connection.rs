@@ -9,19 +9,19 @@ use rstproof_core::file::Interface;
 use rstproof_core::file::pcapng::PcapNg;
 use rstproof_core::time::Timestamp;
 
-use super::{capture, complains, lines, rstproof, says};
+use super::{capture, complains, lines, rstproof, stdout};
 
 #[test]
 fn every_segment_has_a_line_and_every_reset_its_explanation() {
     let path = capture("third-party-reset.ipv4");
     let connection = &lines(&path, "connection")[0];
     let number = connection["connection"].to_string();
-    let text = says(rstproof().args(["--connection", &number]).arg(&path));
+    let text = stdout(rstproof().args(["--connection", &number]).arg(&path));
     let rows: Vec<&str> = text.lines().filter(|line| is_row(line)).collect();
     // It is known by each of its frames.
     for row in &rows {
         let frame = row.split_whitespace().next().unwrap();
-        let same = says(rstproof().args(["--connection", frame]).arg(&path));
+        let same = stdout(rstproof().args(["--connection", frame]).arg(&path));
         assert_eq!(same, text, "{frame}");
     }
     assert_eq!(rows.len(), 11, "{text}");
@@ -35,7 +35,7 @@ fn every_segment_has_a_line_and_every_reset_its_explanation() {
     // By its ends it is the same, whichever comes first.
     let [client, server] = ["client", "server"].map(|end| connection[end].as_str().unwrap());
     for between in [format!("{client}-{server}"), format!("{server}-{client}")] {
-        let same = says(rstproof().args(["--connection", &between]).arg(&path));
+        let same = stdout(rstproof().args(["--connection", &between]).arg(&path));
         assert_eq!(same, text);
     }
 }
@@ -61,7 +61,7 @@ fn it_fits_eighty_columns() {
         let number = connection["connection"].to_string();
         let mut command = rstproof();
         command.args(["--color", "always", "--connection", &number]);
-        let text = says(command.arg(path));
+        let text = stdout(command.arg(path));
         assert!(text.lines().count() > 2, "{}", path.display());
         for line in strip_str(&text).to_string().lines().skip(2) {
             assert!(line.chars().count() <= 80, "{}: {line}", path.display());
@@ -98,7 +98,7 @@ fn what_is_not_there_is_said_in_a_line() {
     };
     let by_first = piped(&first.to_string());
     let mut command = rstproof();
-    let text = says(
+    let text = stdout(
         command
             .args(["--connection", &first.to_string()])
             .arg(&path),
@@ -182,7 +182,7 @@ fn of_a_long_connection_the_middle_is_left_out() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("long");
     fs::write(&path, file.bytes()).unwrap();
-    let text = says(rstproof().args(["--connection", "1"]).arg(&path));
+    let text = stdout(rstproof().args(["--connection", "1"]).arg(&path));
     let frames: Vec<u32> = text
         .lines()
         .filter(|line| is_row(line))

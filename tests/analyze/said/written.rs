@@ -14,7 +14,7 @@ use rstproof_core::file::{Block, Reader};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{capture, complains, lines, rstproof, says};
+use super::{capture, complains, lines, rstproof, stdout};
 use crate::layout::{Order, Pcap};
 use crate::segments::refused;
 
@@ -81,7 +81,7 @@ fn what_is_written_tells_the_same() {
     all.sort();
     let mut resets = 0;
     for path in all.iter().step_by(4) {
-        says(rstproof().args(["--force", "-w"]).arg(&out).arg(path));
+        stdout(rstproof().args(["--force", "-w"]).arg(&out).arg(path));
         let whole = lines(path, "reset");
         resets += whole.len();
         let part = lines(&out, "reset");
@@ -114,7 +114,7 @@ fn tshark_shows_what_is_known_of_each_frame() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out.pcapng");
     let path = capture("close-unread-data.ipv4");
-    let said = says(rstproof().arg("-w").arg(&out).arg(&path));
+    let said = stdout(rstproof().arg("-w").arg(&out).arg(&path));
     let reset = &lines(&path, "reset")[0];
     let connection = &lines(&path, "connection")[0];
     let rows = tshark(&out, &["tcp.flags.reset", "frame.comment"]);
@@ -150,7 +150,7 @@ fn the_frame_that_draws_a_reset_says_so() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out.pcapng");
     let path = capture("connect-closed-port.ipv6");
-    says(rstproof().arg("-w").arg(&out).arg(&path));
+    stdout(rstproof().arg("-w").arg(&out).arg(&path));
     let reset = &lines(&path, "reset")[0];
     let rows = tshark(&out, &["tcp.flags.syn", "frame.comment"]);
     let drawn = format!("triggers the RST in frame {} of", reset["frame"]);
@@ -169,7 +169,7 @@ fn interfaces_keep_what_they_are() {
     let hosts = fs::read(capture("peer-rebooted.ipv4")).unwrap();
     gzip.write_all(&hosts).unwrap();
     fs::write(&second, gzip.finish().unwrap()).unwrap();
-    says(rstproof().arg("-w").arg(&out).args([&first, &second]));
+    stdout(rstproof().arg("-w").arg(&out).args([&first, &second]));
     let interfaces = |file: &[u8]| -> Vec<_> {
         let blocks = Reader::new(file).unwrap().map(Result::unwrap);
         let interface = |block| match block {
@@ -212,7 +212,7 @@ fn nothing_is_overwritten_unless_it_is_meant() {
     let refused = complains(rstproof().arg("-w").arg(&out).arg(&path));
     assert!(refused.contains("--force"), "{refused}");
     assert_eq!(fs::read(&out).unwrap(), b"precious");
-    says(rstproof().arg("--force").arg("-w").arg(&out).arg(&path));
+    stdout(rstproof().arg("--force").arg("-w").arg(&out).arg(&path));
     assert_eq!(lines(&out, "reset").len(), 1);
     assert_eq!(names(&home), ["out.pcapng"]);
 }

@@ -1,4 +1,4 @@
-//! The kernel's trace as a witness: an instance of tracefs while a run is at work, and none after it.
+//! Kernel trace as an evidence source: a run has an instance of tracefs, and leaves none behind.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
-use rstproof::sources::trace::{RING_KIB, Session};
+use rstproof::sources::trace::{RING_KIB, TraceSession};
 use rstproof::sources::tracefs::Tracefs;
 use rstproof::trial::{Settings, Worker, this_program};
 use rstproof_core::scenario::{Family, Sender, find};
@@ -97,12 +97,12 @@ fn a_tracefs_in_which_no_instance_can_be_made_is_not_the_only_one() {
 }
 
 #[test]
-fn every_trial_has_all_three_witnesses_and_an_ordinary_users_says_why_not() {
+fn every_trial_has_all_sources_and_without_root_the_reason_why_not() {
     let document = |run: &Run| serde_json::from_str::<Value>(&run.out).unwrap();
     let run = Run::of(&mut rstproof(&["run", "--format", "json"])).quietly(0);
-    let witnesses = &document(&run)["evidence_sources"];
-    for witness in ["capture", "kernel_trace", "counters"] {
-        assert_eq!(witnesses[witness], true, "{witness}");
+    let sources = &document(&run)["evidence_sources"];
+    for source in ["capture", "kernel_trace", "counters"] {
+        assert_eq!(sources[source], true, "{source}");
     }
     for trial in run.trials() {
         assert!(
@@ -114,9 +114,9 @@ fn every_trial_has_all_three_witnesses_and_an_ordinary_users_says_why_not() {
     let user = User::new();
     let arguments = ["run", "linger-zero-close", "--format", "json"];
     let run = Run::of(&mut user.rstproof(&arguments)).quietly(0);
-    let witnesses = &document(&run)["evidence_sources"];
-    assert_eq!(witnesses["kernel_trace"], false);
-    let why = witnesses["kernel_trace_note"].as_str().unwrap();
+    let sources = &document(&run)["evidence_sources"];
+    assert_eq!(sources["kernel_trace"], false);
+    let why = sources["kernel_trace_note"].as_str().unwrap();
     assert!(why.contains("tracefs"), "{why}");
     for trial in run.trials() {
         assert!(
@@ -169,7 +169,7 @@ fn sixty_four_workers_do_not_mix_their_evidence() {
 const PORT: u16 = 18_080;
 const PORTS: RangeInclusive<u16> = PORT..=PORT + 2;
 
-fn settings(trace: Option<Arc<Session>>, program: PathBuf) -> Settings {
+fn settings(trace: Option<Arc<TraceSession>>, program: PathBuf) -> Settings {
     Settings {
         program,
         trace,
@@ -196,7 +196,7 @@ async fn run_in(worker: &mut Worker, scenario: &str) -> Judgement {
 fn events_that_the_kernel_had_no_room_for_make_one_trial_inconclusive() {
     const SMALLEST_KIB: u32 = 8;
     assert!(geteuid().is_root(), "this test has to be run as root");
-    let session = Session::open(Tracefs::open().unwrap(), PORTS, SMALLEST_KIB).unwrap();
+    let session = TraceSession::open(Tracefs::open().unwrap(), PORTS, SMALLEST_KIB).unwrap();
     let traced = Some(Arc::clone(&session));
     on_a_thread(async || {
         let mut deaf = Worker::open(settings(None, this_program()), 0)
@@ -214,7 +214,7 @@ fn events_that_the_kernel_had_no_room_for_make_one_trial_inconclusive() {
             .unwrap();
         let lost = run_in(&mut worker, "close-unread-data").await;
         assert_eq!(
-            (lost.verdict, lost.gap),
+            (lost.verdict, lost.inconclusive_reason),
             (
                 Verdict::Inconclusive,
                 Some(InconclusiveReason::TraceOverrun)
@@ -233,7 +233,7 @@ fn events_that_the_kernel_had_no_room_for_make_one_trial_inconclusive() {
 fn an_instance_can_be_made_twice_and_closed_twice() {
     assert!(geteuid().is_root(), "this test has to be run as root");
     let own = Pid::this();
-    let open = || Session::open(Tracefs::open().unwrap(), PORTS, RING_KIB).unwrap();
+    let open = || TraceSession::open(Tracefs::open().unwrap(), PORTS, RING_KIB).unwrap();
     let (one, other) = (open(), open());
     assert!(instances_of(own).len() >= 2);
     one.close();

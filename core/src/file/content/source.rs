@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_asked_for_exhausts_nothing() {
+    fn only_a_read_exhausts_a_source_not_a_peek() {
         let mut source = source(&[]);
         assert_eq!(source.peek(6).unwrap(), b"");
         assert!(!source.was_exhausted());

@@ -16,7 +16,7 @@ pub struct Undecodable {
     /// Number of bytes decoded before.
     pub produced: u64,
     /// Problem that was detected.
-    pub cause: Cause,
+    pub cause: DecodeFailure,
 }
 
 /// Largest window of zstd that is accepted, in bytes. `zstd -d` has the same limit (`ZSTD_WINDOWLOG_LIMIT_DEFAULT`).
@@ -24,7 +24,7 @@ pub(super) const LARGEST_WINDOW: u64 = 128 << 20;
 
 /// Problem of a compressed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Cause {
+pub enum DecodeFailure {
     /// The file ends within the compressed data.
     #[error("the file is cut off")]
     Cut,
@@ -59,9 +59,9 @@ fn bytes(count: u64) -> String {
 impl From<Undecodable> for io::Error {
     fn from(undecodable: Undecodable) -> Self {
         let kind = match undecodable.cause {
-            Cause::Cut => io::ErrorKind::UnexpectedEof,
-            Cause::Damaged(_) | Cause::Trailing => io::ErrorKind::InvalidData,
-            Cause::Dictionary(_) | Cause::Window(_) | Cause::Nested(_) => {
+            DecodeFailure::Cut => io::ErrorKind::UnexpectedEof,
+            DecodeFailure::Damaged(_) | DecodeFailure::Trailing => io::ErrorKind::InvalidData,
+            DecodeFailure::Dictionary(_) | DecodeFailure::Window(_) | DecodeFailure::Nested(_) => {
                 io::ErrorKind::Unsupported
             }
         };

@@ -10,14 +10,14 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::super::Compression;
 use super::source::Source;
-use super::undecodable::{Cause, LARGEST_WINDOW};
+use super::undecodable::{DecodeFailure, LARGEST_WINDOW};
 
 /// Frame of zstd.
 pub(super) struct Zstd<R> {
     source: Source<R>,
     decoder: FrameDecoder,
     /// Problem to report after the bytes that the decoder still holds.
-    stopped: Option<Cause>,
+    stopped: Option<DecodeFailure>,
 }
 
 impl<R> std::fmt::Debug for Zstd<R> {
@@ -38,11 +38,11 @@ impl<R: Read> Zstd<R> {
                 | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig {
                     got: requested,
                 }),
-            ) => Some(Cause::Window(requested)),
+            ) => Some(DecodeFailure::Window(requested)),
             Err(FrameDecoderError::DictNotProvided { .. }) => {
-                Some(Cause::Dictionary(Compression::Zstd))
+                Some(DecodeFailure::Dictionary(Compression::Zstd))
             }
-            Err(_) => Some(Cause::Damaged(Compression::Zstd)),
+            Err(_) => Some(DecodeFailure::Damaged(Compression::Zstd)),
         };
         Self {
             source,
@@ -60,8 +60,8 @@ impl<R: Read> Zstd<R> {
     }
 
     /// Reads the next bytes of the frame's content; 0 at its end.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, Cause> {
-        let damaged = Cause::Damaged(Compression::Zstd);
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, DecodeFailure> {
+        let damaged = DecodeFailure::Damaged(Compression::Zstd);
         loop {
             let read = self.decoder.read(into).map_err(|_| damaged)?;
             if read > 0 {
