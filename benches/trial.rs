@@ -18,8 +18,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use rstproof::capture::cpus;
 use rstproof::lab::ports::ports;
 use rstproof::lab::{self, Environment, Lab};
-use rstproof::sources::trace;
 use rstproof::sources::tracefs::Tracefs;
+use rstproof::sources::{RunSources, trace};
 use rstproof::trial::{Settings, Worker};
 use rstproof_core::scenario::{self, Family, Needs};
 use rstproof_core::verdict::Verdict;
@@ -147,7 +147,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 async fn open_worker(trace: Option<Arc<trace::TraceSession>>) -> Result<Worker> {
     let settings = Settings {
         program: env!("CARGO_BIN_EXE_rstproof").into(),
-        trace,
+        sources: RunSources { trace },
         ..Settings::private(PORT)
     };
     Ok(Worker::open(settings, 0).await?)

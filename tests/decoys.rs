@@ -18,8 +18,8 @@ use std::thread;
 
 use rstproof::lab::RetainedPrivileges;
 use rstproof::lab::ports::ports;
-use rstproof::sources::trace;
 use rstproof::sources::tracefs::Tracefs;
+use rstproof::sources::{RunSources, trace};
 use rstproof::trial::{CompletedTrial, DECOY_WINDOW, Decoy, DecoyKind, Settings, Worker};
 use rstproof_core::packet::{Flags, Packet};
 use rstproof_core::scenario::{ALL, Family, Needs, Network, Role, Scenario};
@@ -204,7 +204,9 @@ mod as_root {
                 ..RetainedPrivileges::default()
             },
             program: PathBuf::from(env!("CARGO_BIN_EXE_rstproof")),
-            trace: Some(Arc::clone(trace)),
+            sources: RunSources {
+                trace: Some(Arc::clone(trace)),
+            },
             ..Settings::private(PORT)
         }
     }

@@ -23,7 +23,7 @@ use crate::lab::ports::ports;
 use crate::lab::{self, Environment, RetainedPrivileges};
 use crate::report::human::Tally;
 use crate::report::json::JsonWriter;
-use crate::sources;
+use crate::sources::RunSources;
 use crate::trial::pool::{FinishedTrial, Pool, PoolEvent, RunPlan, runtime};
 use crate::trial::{Settings, this_program};
 use rstproof_core::file::Format as CaptureFormat;
@@ -54,9 +54,9 @@ async fn carry_out(
 ) -> Result<ExitCode, Error> {
     // Before anything is created that has to be removed after a signal.
     let signals = Signals::new()?;
-    let sources = sources::Opened::open(ports(args.port), !args.host);
-    header.evidence_sources = sources.statuses.clone();
-    plan.settings.trace.clone_from(&sources.trace);
+    let (sources, statuses) = RunSources::open(ports(args.port), !args.host);
+    header.evidence_sources = statuses;
+    plan.settings.sources = sources.clone();
     let result = with_sources(args, header, plan, options, signals).await;
     sources.close();
     result
@@ -192,8 +192,8 @@ fn plan(args: &RunArgs, options: WriteOptions) -> Result<RunPlan, Error> {
             small_ring: false,
             recorder: None, // until the evidence sources are known
             program: this_program(),
-            trace: None,  // until it is open
-            stalls: None, // until workers are started
+            sources: RunSources::default(), // until they are open
+            stalls: None,                   // until workers are started
             decoy: None,
         },
         every_report: args.format != Format::Human || stories || args.repeat == 1,
@@ -322,7 +322,7 @@ impl<'a> Run<'a> {
         // Of this thread only: each worker drops its own once its capture is open.
         lab::drop_privileges(RetainedPrivileges {
             // Root owns tracefs and needs no capability to access it.
-            removes_trace: plan.settings.trace.is_some() && !geteuid().is_root(),
+            removes_trace: plan.settings.sources.removes_files() && !geteuid().is_root(),
             administers: false, // only workers need these two
             makes_networks: false,
             ..plan.settings.privileges
@@ -334,11 +334,7 @@ impl<'a> Run<'a> {
                 event = pool.next() => event,
                 _ = ticks.tick() => {
                     self.progress.tick();
-                    if let Some(trace) = &plan.settings.trace {
-                        // A worker that waits for a timer does not read the trace, while other trials fill its rings.
-                        // Events that cannot be read are reported as missing by the trial that they belong to.
-                        let _ = trace.empty();
-                    }
+                    plan.settings.sources.empty();
                     continue;
                 }
                 number = signals.next() => {

@@ -25,11 +25,11 @@ use crate::error::Error;
 use crate::lab::forgery::Forgery;
 use crate::lab::{Lab, sysctl};
 use crate::runner::Runner;
+use crate::sources::HostReadings;
 use crate::sources::host::HostWatch;
 use crate::sources::trace::EventFilter;
 use rstproof_core::evidence::{Completeness, Evidence, Fence, StepTimes};
 use rstproof_core::flow::Flow;
-use rstproof_core::kernel::event::CounterDelta;
 use rstproof_core::scenario::{Family, Network, Role, Scenario};
 use rstproof_core::time::Timestamp;
 
@@ -64,8 +64,8 @@ pub(super) struct Drained {
     pub(super) commitment: Option<[u8; 32]>,
     fence: Fence,
     fence_seen: bool,
-    /// End of the trial and the counter increases up to it, if its network had to be restored before the fence.
-    cut: Option<(Timestamp, Option<CounterDelta>)>,
+    /// End of the trial and the readings of the hosts up to it, if its network had to be restored before the fence.
+    cut: Option<(Timestamp, HostReadings)>,
 }
 
 impl<'a> TrialRun<'a> {
@@ -74,7 +74,7 @@ impl<'a> TrialRun<'a> {
         // Before the socket set: listeners read some settings when they start to listen.
         let settings = self.bed.change_settings(self.scenario)?;
         let runner = self.open_sockets(buffer)?;
-        self.bed.begin_counting()?;
+        self.bed.sources.begin()?;
         self.host.begin();
         let clocks = ClockCheck::sample()?;
         let began = clock::now()?;
@@ -168,10 +168,10 @@ impl<'a> TrialRun<'a> {
         script_ended: Timestamp,
         drained: Drained,
     ) -> Result<(), Error> {
-        let (ended, counted) = drained.cut.unzip();
-        self.evidence.counters = match counted {
-            Some(counted) => counted,
-            None => self.bed.counted()?,
+        let (ended, readings) = drained.cut.unzip();
+        let readings = match readings {
+            Some(readings) => readings,
+            None => self.bed.sources.read_hosts()?,
         };
         self.evidence.steps.push(StepTimes {
             step: self.scenario.steps.len(),
@@ -190,7 +190,8 @@ impl<'a> TrialRun<'a> {
             began: prepared.began,
             fence: ended.or_else(|| self.evidence.fenced_at(&drained.fence)),
         };
-        self.evidence.trace = self.bed.events(&filter, prepared.clocks)?;
+        let sources = &self.bed.sources;
+        sources.collect(readings, &filter, prepared.clocks, self.evidence)?;
         self.evidence.completeness = Completeness {
             fence_seen: drained.fence_seen,
             fence: Some(drained.fence),

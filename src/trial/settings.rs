@@ -1,12 +1,11 @@
 //! Settings that all trials of a worker share: what to capture, what to keep and what scenarios need.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::decoy::Decoy;
 use super::stall::Stalls;
 use crate::lab::{Environment, RetainedPrivileges};
-use crate::sources::trace;
+use crate::sources::RunSources;
 use rstproof_core::scenario::{Needs, Scenario};
 
 /// Settings that all trials of a worker share.
@@ -30,8 +29,8 @@ pub struct Settings {
     pub recorder: Option<String>,
     /// Path of the program that child processes run: this one.
     pub program: PathBuf,
-    /// Session of the kernel trace, if available.
-    pub trace: Option<Arc<trace::TraceSession>>,
+    /// Sources of the run.
+    pub sources: RunSources,
     /// Record of the stalls of this process, if it is kept.
     pub stalls: Option<Stalls>,
     /// Decoy that is sent in each trial. Requires `needs.forgery`.
@@ -62,7 +61,7 @@ impl Settings {
             small_ring: false,
             recorder: None,
             program: this_program(),
-            trace: None,
+            sources: RunSources::default(),
             stalls: None,
             decoy: None,
         }

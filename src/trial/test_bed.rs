@@ -12,16 +12,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::settings::Settings;
 use crate::capture::{self, CaptureSession, Taps, TrialFrames};
 use crate::clock;
-use crate::clock::ClockCheck;
 use crate::error::Error;
 use crate::lab::forgery::Forgery;
 use crate::lab::hosts::{HostNetwork, LabHost};
 use crate::lab::ports::ports;
 use crate::lab::{Lab, sysctl};
 use crate::runner::{Endpoints, SocketSet};
-use crate::sources::counters::Meter;
-use crate::sources::trace::{EventFilter, Listener};
-use rstproof_core::kernel::event::{CounterDelta, Trace};
+use crate::sources::{HostReadings, HostSources, TrialSources};
 use rstproof_core::packet::Tap;
 use rstproof_core::scenario::{Family, Scenario};
 use rstproof_core::time::Timestamp;
@@ -35,13 +32,10 @@ pub(super) struct HostsBed {
     pub(super) _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Network that trials run in, with its captures, counters and trace listener.
+/// Network that trials run in, with its captures and other sources.
 pub(super) struct TestBed {
     pub(super) taps: Taps,
-    /// Counters of private namespaces, one per host; none on the host's own network, where other connections change
-    /// them, too.
-    pub(super) counters: Vec<Meter>,
-    pub(super) trace: Option<Listener>,
+    pub(super) sources: TrialSources,
     pub(super) socket_sets: BTreeMap<Family, SocketSet>,
     /// First client port of the next socket set, after one had to be given up.
     pub(super) client_ports: BTreeMap<Family, u16>,
@@ -107,13 +101,11 @@ impl TestBed {
         let open = |host: &LabHost, tap: Tap| open_at(host, tap, &hosts, settings, &destinations);
         let client = open(&hosts.client, Tap::Client)?;
         let server = open(&hosts.server, Tap::Server)?;
-        let counters = [&hosts.client, &hosts.server].map(|host| host.run(|_| Meter::open().ok()));
-        let [one, other] = counters;
-        let trace = settings.trace.as_ref();
+        let both = [&hosts.client, &hosts.server];
+        let [one, other] = both.map(|host| host.run(|_| HostSources::open()));
         Ok(Ok(Self {
             taps: Taps::two(client, server, crossing),
-            counters: one?.into_iter().chain(other?).collect(),
-            trace: trace.map(|session| session.listen(hosts.addresses())),
+            sources: TrialSources::new(&settings.sources, [one?, other?], hosts.addresses()),
             socket_sets: BTreeMap::new(),
             client_ports: BTreeMap::new(),
             forgery: if needs.forgery {
@@ -125,7 +117,7 @@ impl TestBed {
         }))
     }
 
-    /// Moves the capture and the counters to the new host after the server has rebooted.
+    /// Moves the capture and the sources to the new host after the server has rebooted.
     pub(super) fn follow_reboot(
         &mut self,
         settings: &Settings,
@@ -138,25 +130,21 @@ impl TestBed {
         let destinations = crossing.destinations()?;
         let server = open_at(&hosts.server, Tap::Server, hosts, settings, &destinations)?;
         self.taps.replace_server(server, crossing, batch)?;
-        // The old host's counters stay open: their increases belong to the trial.
-        if let Some(mut new) = hosts.server.run(|_| Meter::open().ok())? {
-            new.begin().map_err(|error| counter_error(&error))?;
-            self.counters.push(new);
-        }
-        Ok(())
+        // The old host's sources stay open: what they report belongs to the trial.
+        self.sources.add(hosts.server.run(|_| HostSources::open())?)
     }
 
     /// Restores an interrupted network. Segments that were held up pass then and no longer belong to the trial.
-    /// Returns the end of the trial and the counter increases up to it; `None` if nothing was interrupted.
+    /// Returns the end of the trial and the readings up to it; `None` if nothing was interrupted.
     pub(super) fn repair(
         &mut self,
         batch: &mut TrialFrames,
-    ) -> Result<Option<(Timestamp, Option<CounterDelta>)>, Error> {
+    ) -> Result<Option<(Timestamp, HostReadings)>, Error> {
         if !self.hosts.as_ref().is_some_and(HostNetwork::is_broken) {
             return Ok(None);
         }
         let at = clock::now()?;
-        let cut = (at, self.counted()?);
+        let cut = (at, self.sources.read_hosts()?);
         batch.end(at);
         self.hosts.as_mut().map_or(Ok(()), HostNetwork::repair)?;
         Ok(Some(cut))
@@ -172,38 +160,6 @@ impl TestBed {
             }
             None => sysctl::Changed::make(scenario.sysctls),
         }
-    }
-
-    pub(super) fn begin_counting(&mut self) -> Result<(), Error> {
-        for counters in &mut self.counters {
-            counters.begin().map_err(|error| counter_error(&error))?;
-        }
-        Ok(())
-    }
-
-    /// Returns the events of the kernel trace; `None` if it is not used.
-    pub(super) fn events(
-        &self,
-        filter: &EventFilter,
-        clocks: ClockCheck,
-    ) -> Result<Option<Trace>, Error> {
-        let taken = self.trace.as_ref().map(|it| it.take(filter, clocks));
-        taken
-            .transpose()
-            .map_err(|error| Error::io("read the kernel's trace events", &error))
-    }
-
-    /// Returns the counter increases of all hosts together; `None` if there are no counters.
-    pub(super) fn counted(&mut self) -> Result<Option<CounterDelta>, Error> {
-        let mut all: Option<CounterDelta> = None;
-        for counters in &mut self.counters {
-            let moved = counters.moved().map_err(|error| counter_error(&error))?;
-            all = Some(match all {
-                Some(all) => all.and(&moved),
-                None => moved,
-            });
-        }
-        Ok(all)
     }
 }
 
@@ -225,8 +181,4 @@ fn open_at(
         crossing: destinations.to_vec(),
     };
     host.run(move |_| CaptureSession::open(&config))?
-}
-
-fn counter_error(error: &std::io::Error) -> Error {
-    Error::io("read the namespace's TCP counters", error)
 }

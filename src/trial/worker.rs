@@ -15,8 +15,8 @@ use crate::host;
 use crate::lab::ports::ports;
 use crate::lab::{self, Environment, Lab};
 use crate::runner;
-use crate::sources::counters::Meter;
 use crate::sources::host::HostWatch;
+use crate::sources::{HostSources, TrialSources};
 use rstproof_core::evidence::Evidence;
 use rstproof_core::history::Kernel;
 use rstproof_core::packet::Tap;
@@ -84,9 +84,9 @@ impl Worker {
 
     /// Like [`open`](Self::open), in an environment that this thread has entered already.
     pub(crate) fn open_in(lab: Lab, settings: Settings) -> Result<Self, Error> {
-        let counters = match settings.environment {
-            Environment::Private => Meter::open().ok(),
-            Environment::Host => None,
+        let host_sources = match settings.environment {
+            Environment::Private => HostSources::open(),
+            Environment::Host => HostSources::default(),
         };
         // Needs CAP_NET_RAW, so before privileges are dropped.
         let session = CaptureSession::open(&capture::Config {
@@ -99,16 +99,14 @@ impl Worker {
             crossing: Vec::new(),
         })?;
         lab::drop_privileges(settings.privileges)?;
-        let trace = settings.trace.as_ref();
-        let trace = trace.map(|session| session.listen(lab.addresses()));
+        let sources = TrialSources::new(&settings.sources, [host_sources], lab.addresses());
         Ok(Self {
             batch: TrialFrames::new(settings.privileges.saves_files),
             settings,
             lab,
             loopback_bed: TestBed {
                 taps: Taps::one(session),
-                counters: counters.into_iter().collect(),
-                trace,
+                sources,
                 socket_sets: BTreeMap::new(),
                 client_ports: random_client_ports()?,
                 hosts: None,

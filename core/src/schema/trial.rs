@@ -8,6 +8,7 @@ use super::{
     host, integer, list, nullable, object, one_of, optional, remark, role, schema_number, socket,
     tcp_state, text, tool, triggered_by, verdict,
 };
+use crate::evidence::SourceId;
 
 /// Returns the schema of the result of a call.
 pub(super) fn result(description: &str) -> Value {
@@ -338,25 +339,40 @@ fn completeness() -> Value {
     )
 }
 
-/// Returns the fields of a trial about the kernel, the host and the capture.
-fn kernel_fields() -> Vec<Field> {
+/// Returns the fields of a trial with the reports of this source, apart from `packets` and `resets`.
+fn source_fields(source: SourceId) -> Vec<Field> {
+    match source {
+        SourceId::Capture => Vec::new(),
+        SourceId::KernelTrace => vec![
+            field(
+                "kernel_events",
+                list("Kernel trace events.", &defined("kernel_event")),
+            ),
+            field("trace_coverage", nullable(trace_coverage())),
+        ],
+        SourceId::Counters => vec![
+            field(
+                "counters",
+                json!({
+                    "description": "Kernel counters that increased during the trial, and by how much.",
+                    "type": "object",
+                    "additionalProperties": {"type": "integer", "minimum": 0},
+                }),
+            ),
+            field(
+                "unsupported_counters",
+                nullable(list(
+                    "Counters that this kernel does not have; null if counters were not read.",
+                    &text("Name of a counter."),
+                )),
+            ),
+        ],
+    }
+}
+
+/// Returns the fields of a trial about the host and the capture.
+fn host_fields() -> Vec<Field> {
     vec![
-        field("trace_coverage", nullable(trace_coverage())),
-        field(
-            "counters",
-            json!({
-                "description": "Kernel counters that increased during the trial, and by how much.",
-                "type": "object",
-                "additionalProperties": {"type": "integer", "minimum": 0},
-            }),
-        ),
-        field(
-            "unsupported_counters",
-            nullable(list(
-                "Counters that this kernel does not have; null if counters were not read.",
-                &text("Name of a counter."),
-            )),
-        ),
         optional(
             "process_stall_ns",
             count("Longest time that rstproof itself did not run during the trial."),
@@ -448,12 +464,9 @@ fn trial(is_checked: bool) -> Value {
             list("Captured packets of the connection.", &defined("packet")),
         ),
         field("resets", list("RSTs among the packets.", &defined("reset"))),
-        field(
-            "kernel_events",
-            list("Kernel trace events.", &defined("kernel_event")),
-        ),
     ];
-    fields.extend(kernel_fields());
+    fields.extend(SourceId::ALL.into_iter().flat_map(source_fields));
+    fields.extend(host_fields());
     // Only `check` has saved evidence to refer to.
     if is_checked {
         fields.push(optional("evidence", saved_evidence()));

@@ -9,6 +9,7 @@ use std::{fs, io};
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
+use rstproof::sources::RunSources;
 use rstproof::sources::trace::{RING_KIB, TraceSession};
 use rstproof::sources::tracefs::Tracefs;
 use rstproof::trial::{Settings, Worker, this_program};
@@ -172,7 +173,7 @@ const PORTS: RangeInclusive<u16> = PORT..=PORT + 2;
 fn settings(trace: Option<Arc<TraceSession>>, program: PathBuf) -> Settings {
     Settings {
         program,
-        trace,
+        sources: RunSources { trace },
         ..Settings::private(PORT)
     }
 }
