@@ -36,32 +36,41 @@
 //! # }
 //! ```
 //!
-//! The modules, in the order in which a frame passes through them: [`pipeline`] cuts a capture into chunks that threads
-//! read in parallel, [`decode`] decodes headers, [`connections`] follows connections with [`zeek`], [`explain`] finds the
-//! cause of an RST, [`forgery`] collects evidence about its sender, and [`diagnosis`] decodes its payload. [`tally`]
-//! counts, [`json`] writes rows, [`excerpt`] copies frames.
+//! A [`Connection`] has its ends, its frames, its [gaps](CaptureGaps), and its fields in Zeek's `conn.log` ([`Zeek`]). A
+//! [`ResetRecord`] has the state and the action of the receiver ([`Reset`](crate::flow::Reset), [`RequiredAction`]), the
+//! [`Cause`] of the RST with its [`Explanation`], observations about its sender ([`Indicator`]), and the reasons that
+//! the RST itself carries ([`Diagnostic`]). [`Tally`] counts both. [`json`] writes them as rows, and [`excerpt`] copies
+//! the frames of reset connections to another file.
 
-pub mod comments;
-pub mod connections;
-pub mod decode;
-pub mod diagnosis;
+// In the order in which a frame passes through them: `pipeline` cuts a capture into chunks that threads read in
+// parallel, `decode` decodes headers, `connections` follows connections with `zeek` and `history`, `explain` finds the
+// cause of an RST, `forgery` collects evidence about its sender, and `diagnosis` decodes its payload.
+mod comments;
+mod connections;
+mod decode;
+mod diagnosis;
 pub mod excerpt;
-pub mod explain;
-pub mod forgery;
+mod explain;
+mod forgery;
 mod history;
 pub mod json;
-pub mod pipeline;
-pub mod tally;
-pub mod zeek;
+mod pipeline;
+mod tally;
+mod zeek;
 
 use std::mem;
 use std::ops::ControlFlow;
 
-pub use self::connections::{Connection, ConnectionObserver, ResetRecord, Sink, Totals};
+pub use self::connections::{Connection, ConnectionObserver, ResetRecord, Sink, Step, Totals};
 use self::decode::FrameSelection;
-pub use self::decode::{CompiledFilter, FrameFilter};
+pub use self::decode::{CompiledFilter, FlowKey, FrameFilter};
+pub use self::diagnosis::Diagnostic;
+pub use self::explain::{Cause, ErrnoCondition, Explanation, Later, RequiredAction};
+pub use self::forgery::{Indicator, Supports, Weight};
+pub use self::history::CaptureGaps;
 pub use self::pipeline::{Ended, Source, Stopped};
-use self::tally::Tally;
+pub use self::tally::{ResetSource, Tally};
+pub use self::zeek::{ConnState, Zeek};
 
 /// Settings of an analysis: frames to include, number of threads and limits.
 #[derive(Clone, Debug)]
@@ -112,17 +121,16 @@ impl Analysis {
         self
     }
 
-    /// Sets the maximum number of connections that are followed at the same time,
-    /// [`MAX_CONNECTIONS`](connections::MAX_CONNECTIONS) by default. If a capture has more, the connections that were
-    /// silent longest are reported early and counted in [`Totals::evicted`].
+    /// Sets the maximum number of connections that are followed at the same time, by default 2^20. If a capture has
+    /// more, the connections that were silent longest are reported early and counted in [`Totals::evicted`].
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Sets the length in bytes of the chunks that threads read, [`CHUNK_LEN`](pipeline::CHUNK_LEN) by default. The length
-    /// does not change the result.
+    /// Sets the length in bytes of the chunks that threads read, by default 512 KiB. The length does not change the
+    /// result.
     #[must_use]
     pub fn chunk_len(mut self, bytes: usize) -> Self {
         self.chunk_len = bytes;
@@ -168,12 +176,6 @@ impl Analysis {
         audience: &mut A,
     ) -> Ended<L> {
         pipeline::read_all(source, self, observer, audience)
-    }
-
-    /// Returns the selection of frames, for a second pass over the same capture ([`excerpt`]).
-    #[must_use]
-    pub fn wanted(&self) -> &FrameSelection {
-        &self.wanted
     }
 }
 

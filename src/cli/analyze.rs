@@ -159,7 +159,7 @@ fn one(
     let said = report.end(&*renderer, &name, &summary, problem.as_deref());
     let excerpt = excerpt.map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
     if let (Some(output), Some(excerpt)) = (output, &excerpt) {
-        output.copy(excerpt, input, analysis.wanted())?;
+        output.copy(excerpt, input, analysis)?;
     }
     // Returned only now: the copy is made even if standard output is closed.
     said?;

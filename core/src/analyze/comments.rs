@@ -4,21 +4,20 @@
 //! last.
 
 use super::connections::{Connection, ResetRecord};
-use super::explain::{Explanation, RequiredAction};
+use super::explain::RequiredAction;
 use super::forgery::Weight;
-use crate::flow::{Acceptance, State};
 use crate::printable::printable;
 
 /// Returns the comments on an RST. The caller adds the frame number to the last one.
 #[must_use]
-pub fn of_reset(told: &ResetRecord) -> Vec<String> {
+pub(super) fn of_reset(told: &ResetRecord) -> Vec<String> {
     let (reset, explanation) = (&told.reset, &told.explanation);
     let mut comments = Vec::new();
     comments.extend(
         (told.indicators.iter())
             .filter(|fact| fact.indicates_injection(Weight::Moderate))
             .map(|fact| {
-                let (weight, message) = (weight(fact.weight), printable(&fact.message));
+                let (weight, message) = (fact.weight.name(), printable(&fact.message));
                 format!("indicates injection ({weight}): {message}")
             }),
     );
@@ -35,7 +34,7 @@ pub fn of_reset(told: &ResetRecord) -> Vec<String> {
     comments.push(match (explanation.errno, explanation.errno_note) {
         (Some(errno), _) => format!(
             "the {receiver} application gets {errno:?}{}",
-            condition(explanation)
+            explanation.condition()
         ),
         (None, Some(why)) if explanation.required_action == RequiredAction::Unknown => {
             format!("whether an application gets an error is unknown: {why}")
@@ -43,7 +42,7 @@ pub fn of_reset(told: &ResetRecord) -> Vec<String> {
         (None, Some(why)) => format!("no application gets an error: {why}"),
         (None, None) => "no application gets an error".to_owned(),
     });
-    comments.push(required_action(told));
+    comments.push(told.required_action());
     let form = reset
         .form
         .map_or("not a form that Linux sends", |form| form.name());
@@ -59,48 +58,11 @@ pub fn of_reset(told: &ResetRecord) -> Vec<String> {
 
 /// Returns the comment on a connection, in Zeek's terms.
 #[must_use]
-pub fn of_connection(connection: &Connection<'_>) -> String {
+pub(super) fn of_connection(connection: &Connection<'_>) -> String {
     let zeek = connection.zeek;
     format!(
         "conn_state {}, history {}",
         zeek.conn_state(),
         zeek.history()
     )
-}
-
-/// Action required of the receiver of an RST, its state, and the reason.
-#[must_use]
-pub fn required_action(told: &ResetRecord) -> String {
-    let reset = &told.reset;
-    let receiver = reset.from.peer().name();
-    let must = match told.explanation.required_action {
-        RequiredAction::Accept => format!("the {receiver} must accept it"),
-        RequiredAction::Drop => format!("the {receiver} ignores it"),
-        RequiredAction::Challenge => format!("the {receiver} challenges it"),
-        RequiredAction::NotDelivered => format!("the {receiver} does not receive it"),
-        RequiredAction::Unknown => format!("whether the {receiver} must accept it is unknown"),
-    };
-    let state = match (reset.receiver_state, reset.acceptance) {
-        (State::Closed | State::Listen, Acceptance::NoConnection) => String::new(),
-        (state, _) => format!(" in {state}"),
-    };
-    format!("{must}{state}: {}", told.explanation.acceptance)
-}
-
-/// Returns the condition on the error, to follow its name; empty if there is none.
-#[must_use]
-pub fn condition(explanation: &Explanation) -> String {
-    explanation
-        .errno_condition
-        .map_or_else(String::new, |it| format!(", {}", it.clause()))
-}
-
-/// Returns the word for a weight.
-#[must_use]
-pub fn weight(weight: Weight) -> &'static str {
-    match weight {
-        Weight::Weak => "weak",
-        Weight::Moderate => "moderate",
-        Weight::Strong => "strong",
-    }
 }

@@ -19,19 +19,18 @@ use hashbrown::HashTable;
 use self::arena::{Arena, LOOKUP_GROUP, MAX_STALE_TIMERS, NS_PER_SEC, Wheel};
 use super::decode::{Batch, FlowKey, SHARDS, SegmentRecord, spread};
 use super::diagnosis::Diagnostic;
-use super::explain::Explanation;
+use super::explain::{Explanation, RequiredAction};
 use super::forgery::{Aftermath, Context, Indicator, SenderProfile, Weight};
-pub use super::history::CaptureGaps;
-use super::history::ConnectionHistory;
+use super::history::{CaptureGaps, ConnectionHistory};
 use super::zeek::Zeek;
-use crate::flow::{Flow, Reset, State};
+use crate::flow::{Acceptance, Flow, Reset, State};
 use crate::packet::{Flags, Header};
 use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
 /// Maximum number of simultaneous connections, over all tables. Each table may hold an equal part of it.
-pub const MAX_CONNECTIONS: usize = 1 << 20;
+pub(super) const MAX_CONNECTIONS: usize = 1 << 20;
 
 /// Maximum number of RSTs that are held until their connection is over. If there are more, those held so far are
 /// reported early.
@@ -68,7 +67,7 @@ pub struct ResetRecord {
 pub struct Connection<'a> {
     /// Number of the frame during which the connection is reported: the last frame that the table has taken in;
     /// `u32::MAX` at the end of the capture.
-    pub reported_at: u32,
+    pub(crate) reported_at: u32,
     /// Ends of the connection.
     pub ends: FlowKey,
     /// Index of the client in `ends`.
@@ -77,7 +76,7 @@ pub struct Connection<'a> {
     pub span: (u32, u32),
     /// First frame that the analysis depends on: the connection's own first frame, or that of the connection between
     /// the same ends that its SYN interrupted.
-    pub depends_from: u32,
+    pub(crate) depends_from: u32,
     /// Connection as Zeek describes it.
     pub zeek: &'a Zeek,
     /// Sender of the first packet, which is side 0 of `zeek`.
@@ -101,7 +100,7 @@ impl Connection<'_> {
 
     /// Returns the sort key of the output: the time of the report, then the connection's number.
     #[must_use]
-    pub fn order(&self) -> (u32, u32) {
+    pub(crate) fn order(&self) -> (u32, u32) {
         (self.reported_at, self.number())
     }
 
@@ -167,7 +166,7 @@ pub trait Sink<S>: Send {
 
 /// Counts of one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(super) struct Counts {
     /// Number of RSTs, without duplicates.
     pub resets: u64,
     /// Number of connections.
@@ -325,7 +324,7 @@ impl Syn {
 }
 
 /// Open connections of one shard.
-pub struct Table<L> {
+pub(super) struct Table<L> {
     /// Slots by hash of the ends. A slot is read only if the hash matches.
     index: HashTable<(u32, u32)>,
     entries: Arena,
@@ -359,6 +358,25 @@ impl ResetRecord {
         self.indicators
             .iter()
             .any(|fact| fact.indicates_injection(Weight::Strong))
+    }
+
+    /// Returns the action required of the receiver, its state, and the reason: a clause.
+    #[must_use]
+    pub fn required_action(&self) -> String {
+        let reset = &self.reset;
+        let receiver = reset.from.peer().name();
+        let must = match self.explanation.required_action {
+            RequiredAction::Accept => format!("the {receiver} must accept it"),
+            RequiredAction::Drop => format!("the {receiver} ignores it"),
+            RequiredAction::Challenge => format!("the {receiver} challenges it"),
+            RequiredAction::NotDelivered => format!("the {receiver} does not receive it"),
+            RequiredAction::Unknown => format!("whether the {receiver} must accept it is unknown"),
+        };
+        let state = match (reset.receiver_state, reset.acceptance) {
+            (State::Closed | State::Listen, Acceptance::NoConnection) => String::new(),
+            (state, _) => format!(" in {state}"),
+        };
+        format!("{must}{state}: {}", self.explanation.acceptance)
     }
 }
 

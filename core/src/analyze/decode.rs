@@ -22,7 +22,7 @@ use crate::packet::{Flags, Header, tunnel};
 
 /// Number of shards that the connections are divided into. Threads follow the shards in parallel. The number of shards
 /// does not depend on the number of threads, so the result does not either.
-pub const SHARDS: usize = 4;
+pub(super) const SHARDS: usize = 4;
 
 /// Key of a connection: its two ends, in an order that does not depend on the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl FlowKey {
 
     /// Returns the port of an end.
     #[must_use]
-    pub fn port(&self, end: usize) -> u16 {
+    pub(crate) fn port(&self, end: usize) -> u16 {
         self.ports[end]
     }
 
@@ -128,7 +128,7 @@ impl FlowKey {
     /// the output depends on it.
     #[must_use]
     #[inline]
-    pub fn shard(&self) -> usize {
+    pub(crate) fn shard(&self) -> usize {
         let [low, high] = self.addresses;
         let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);
         // Different rotations keep equal bits of both addresses from cancelling each other.
@@ -140,14 +140,14 @@ impl FlowKey {
 
     /// Returns true if both ends are the same socket.
     #[must_use]
-    pub fn is_self_connection(&self) -> bool {
+    pub(crate) fn is_self_connection(&self) -> bool {
         self.addresses[0] == self.addresses[1] && self.ports[0] == self.ports[1]
     }
 }
 
 /// TCP segment, as decoded from one frame.
 #[derive(Clone, Copy, Debug)]
-pub struct SegmentRecord {
+pub(super) struct SegmentRecord {
     /// Ends of the connection.
     pub ends: FlowKey,
     /// Hash of `ends` by the hasher of [`FrameSelection`].
@@ -169,7 +169,7 @@ pub struct SegmentRecord {
 impl SegmentRecord {
     /// Returns the captured part of the IP packet, given the bytes of the batch.
     #[must_use]
-    pub fn packet<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+    pub(super) fn packet<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         let (start, length) = (self.packet.0 as usize, self.packet.1 as usize);
         bytes.get(start..start + length).unwrap_or_default()
     }
@@ -177,7 +177,7 @@ impl SegmentRecord {
 
 /// Segments and counts of one chunk of a capture.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub(super) struct Batch {
     /// TCP segments, separately for each [shard](FlowKey::shard).
     pub segments: [Vec<SegmentRecord>; SHARDS],
     /// Number of segments that are RSTs.
@@ -199,7 +199,7 @@ pub struct Batch {
 
 impl Batch {
     /// Clears the batch for the next chunk, and keeps the memory.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         for segments in &mut self.segments {
             segments.clear();
         }
@@ -219,7 +219,7 @@ impl Batch {
     }
 
     /// Records the statistics of an interface.
-    pub fn count(&mut self, counted: &Statistics<'_>) {
+    pub(super) fn count(&mut self, counted: &Statistics<'_>) {
         // An interface reports its total since the beginning of the capture each time (pcapng draft, 4.6).
         if let Some(dropped) = counted.dropped {
             self.dropped.insert(counted.interface, dropped);
@@ -253,7 +253,7 @@ impl fmt::Debug for FrameFilter {
 
 /// Options of the frame decoder.
 #[derive(Clone, Debug, Default)]
-pub struct FrameSelection {
+pub(super) struct FrameSelection {
     /// True if the innermost packet of a tunnel is analyzed instead of the outer one.
     pub inside_tunnels: bool,
     /// Filter of the frames to analyze. `None` accepts all frames.
@@ -264,7 +264,7 @@ pub struct FrameSelection {
 }
 
 /// Frame decoder of one thread.
-pub struct FrameDecoder<'w> {
+pub(super) struct FrameDecoder<'w> {
     wanted: &'w FrameSelection,
     /// Compiled filters by link type, for the types met so far.
     filters: BTreeMap<u16, Option<CompiledFilter>>,
@@ -273,7 +273,7 @@ pub struct FrameDecoder<'w> {
 impl<'w> FrameDecoder<'w> {
     /// Creates a decoder with these options.
     #[must_use]
-    pub fn new(wanted: &'w FrameSelection) -> Self {
+    pub(super) fn new(wanted: &'w FrameSelection) -> Self {
         Self {
             wanted,
             filters: BTreeMap::new(),
@@ -294,7 +294,7 @@ impl<'w> FrameDecoder<'w> {
 
     /// Decodes a frame of `bytes` and adds its segment and counts to the batch.
     #[inline]
-    pub fn decode(
+    pub(super) fn decode(
         &mut self,
         batch: &mut Batch,
         reader: &Reader<'_>,

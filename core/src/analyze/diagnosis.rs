@@ -93,7 +93,7 @@ impl Diagnostic {
 
     /// Returns true for an `MP_TCPRST` whose sender expects that the problem is only temporary.
     #[must_use]
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::SubflowReset { flags, .. } if flags & TRANSIENT != 0)
     }
 }
@@ -253,7 +253,7 @@ fn malformed(part: &'static str, error: impl Into<String>) -> Diagnostic {
 /// then its payload. The result is empty if the packet is no RST, or carries nothing unusual. Bytes that were not
 /// captured are ignored.
 #[must_use]
-pub fn of(packet: &[u8]) -> Vec<Diagnostic> {
+pub(super) fn of(packet: &[u8]) -> Vec<Diagnostic> {
     read(packet).unwrap_or_default()
 }
 

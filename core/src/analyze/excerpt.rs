@@ -9,9 +9,10 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::Analysis;
 use super::comments;
 use super::connections::{Connection, ResetRecord};
-use super::decode::{Batch, FlowKey, FrameDecoder, FrameSelection};
+use super::decode::{Batch, FlowKey, FrameDecoder};
 use crate::file::pcapng::PcapNg;
 use crate::file::{Block, Frame, Interface, each_block};
 
@@ -110,16 +111,6 @@ impl Excerpt {
         self.last = self.last.max(last);
     }
 
-    /// Adds the excerpt of other connections in the same capture.
-    pub fn merge(&mut self, other: Self) {
-        // Each frame belongs to one connection, so the keys of both excerpts differ.
-        self.notes.extend(other.notes);
-        self.spans.extend(other.spans);
-        self.last = self.last.max(other.last);
-        self.count += other.count;
-        self.connections += other.connections;
-    }
-
     /// Returns the reason why the excerpt cannot be written, if it is too large for the memory.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
@@ -176,19 +167,19 @@ impl Excerpt {
         comments
     }
 
-    /// Reads the capture again with the same decoder options, and copies the frames of the excerpt to `to`. Returns
-    /// `Ok(false)` if the capture has fewer frames than before. Fails if the capture cannot be read, or the copy cannot
-    /// be written.
+    /// Reads the capture again, with the settings of the analysis that the excerpt was collected with, and copies the
+    /// frames of the excerpt to `to`. Returns `Ok(false)` if the capture has fewer frames than before. Fails if the
+    /// capture cannot be read, or the copy cannot be written.
     pub fn copy(
         &self,
         from: &mut dyn Read,
-        wanted: &FrameSelection,
+        analysis: &Analysis,
         to: &mut Target<impl Write>,
     ) -> Result<bool, Failed> {
         if self.spans.is_empty() {
             return Ok(true);
         }
-        let mut decoder = FrameDecoder::new(wanted);
+        let mut decoder = FrameDecoder::new(&analysis.wanted);
         let mut batch = Batch::default();
         let mut number: u32 = 0;
         // The interfaces of this capture follow those of earlier ones in the output.

@@ -17,7 +17,7 @@ pub use self::cause::Cause;
 pub use self::condition::ErrnoCondition;
 use self::reasons::Reason;
 use super::history::CaptureGaps;
-pub use super::history::{ConnectionHistory, EndpointHistory, Latest};
+use super::history::ConnectionHistory;
 use crate::flow::{Acceptance, FinReceipt, Form, Reset, State};
 use crate::packet::Header;
 use crate::transcript::Errno;
@@ -41,7 +41,7 @@ pub enum RequiredAction {
 impl RequiredAction {
     /// Returns the action that follows from the acceptance of an RST.
     #[must_use]
-    pub fn of(reset: &Reset) -> Self {
+    pub(crate) fn of(reset: &Reset) -> Self {
         match reset.acceptance {
             it if it.is_unknown() => Self::Unknown,
             Acceptance::NotArrived => Self::NotDelivered,
@@ -141,7 +141,7 @@ pub struct Explanation {
 impl Explanation {
     /// Explains an RST, given the earlier packets of its connection.
     #[must_use]
-    pub fn of(
+    pub(crate) fn of(
         reset: &Reset,
         header: &Header,
         sender_state: Option<State>,
@@ -187,6 +187,15 @@ impl Explanation {
             errno_note: errno.is_none().then(|| errno_note(reset, required_action)),
             later,
         }
+    }
+}
+
+impl Explanation {
+    /// Returns the condition on the error, to follow its name; empty if there is none.
+    #[must_use]
+    pub fn condition(&self) -> String {
+        self.errno_condition
+            .map_or_else(String::new, |it| format!(", {}", it.clause()))
     }
 }
 

@@ -26,8 +26,8 @@ mod tests;
 
 use serde::{Serialize, Serializer};
 
-pub use aftermath::{Aftermath, later};
-pub use sender_profile::{IpFeatures, PacketFeatures, SenderProfile};
+pub(super) use aftermath::{Aftermath, later};
+pub(super) use sender_profile::{IpFeatures, PacketFeatures, SenderProfile};
 
 use crate::flow::{Form, State};
 use crate::packet::{Flags, Header, SeqNum};
@@ -68,6 +68,18 @@ pub enum Weight {
     Moderate,
     /// Nearly impossible under the opposite conclusion.
     Strong,
+}
+
+impl Weight {
+    /// Returns the name: `weak`, `moderate` or `strong`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weak => "weak",
+            Self::Moderate => "moderate",
+            Self::Strong => "strong",
+        }
+    }
 }
 
 /// One observation about the sender of an RST.
@@ -115,7 +127,7 @@ impl Indicator {
 ///
 /// All facts are those of one capture point. Numbers are those before the RST was processed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Context {
+pub(super) struct Context {
     /// Form of the RST; `None` if it is unknown.
     pub form: Option<Form>,
     /// True if the Linux kernel sends no RST with these header fields.
@@ -259,7 +271,7 @@ fn milliseconds(ns: i64) -> String {
 ///
 /// `reset` and `header` are two decodings of the same packet. `sender` must not yet include that packet.
 #[must_use]
-pub fn facts(
+pub(super) fn facts(
     reset: &PacketFeatures,
     header: &Header,
     sender: &SenderProfile,

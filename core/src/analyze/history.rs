@@ -21,7 +21,7 @@ pub struct CaptureGaps {
 /// History of one end of a connection.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
-pub struct EndpointHistory {
+pub(crate) struct EndpointHistory {
     /// Latest RST of this end.
     // Boxed, because few connections have an RST and a `Header` would dominate the size of all others.
     pub previous: Option<Box<Header>>,
@@ -44,25 +44,25 @@ impl EndpointHistory {
 
     /// Returns true if this end has sent a FIN.
     #[must_use]
-    pub fn fin(&self) -> bool {
+    pub(crate) fn fin(&self) -> bool {
         self.deeds & Self::FIN != 0
     }
 
     /// Returns true if this end has sent an RST that was accepted.
     #[must_use]
-    pub fn reset(&self) -> bool {
+    pub(crate) fn reset(&self) -> bool {
         self.deeds & Self::RESET != 0
     }
 
     /// Returns true if this end has sent data after the other end's FIN.
     #[must_use]
-    pub fn data_after_fin(&self) -> bool {
+    pub(crate) fn data_after_fin(&self) -> bool {
         self.deeds & Self::DATA_AFTER_FIN != 0
     }
 
     /// Returns the latest segment of this end.
     #[must_use]
-    pub fn latest(&self) -> Option<Latest> {
+    pub(crate) fn latest(&self) -> Option<Latest> {
         (self.packets > 0).then_some(Latest {
             frame: self.latest_frame,
             at: self.latest_at,
@@ -76,7 +76,7 @@ impl EndpointHistory {
 
 /// Frame number and time of a segment.
 #[derive(Clone, Copy, Debug)]
-pub struct Latest {
+pub(crate) struct Latest {
     /// Number of the frame.
     pub frame: u32,
     /// Capture time.
@@ -86,7 +86,7 @@ pub struct Latest {
 /// History of a connection before an RST, as far as the explanation depends on it.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
-pub struct ConnectionHistory {
+pub(crate) struct ConnectionHistory {
     done: [EndpointHistory; 2],
     /// Number of packets that both ends have sent, including RSTs.
     pub packets: u64,
@@ -109,7 +109,7 @@ impl ConnectionHistory {
 
     /// Returns the history of an end.
     #[must_use]
-    pub fn of(&self, role: Role) -> &EndpointHistory {
+    pub(crate) fn of(&self, role: Role) -> &EndpointHistory {
         match role {
             Role::Client => &self.done[0],
             Role::Server => &self.done[1],
@@ -118,7 +118,7 @@ impl ConnectionHistory {
 
     /// Adds a segment that is not an RST. `next` is the sequence number that the flow expected.
     #[inline]
-    pub fn take(&mut self, from: Role, header: &Header, next: Option<SeqNum>) {
+    pub(crate) fn take(&mut self, from: Role, header: &Header, next: Option<SeqNum>) {
         self.packets += 1;
         let flags = header.flags;
         // A handshake is among the first packets. A bound saves the check for all the others.
@@ -171,7 +171,7 @@ impl ConnectionHistory {
     }
 
     /// Adds an RST.
-    pub fn take_reset(&mut self, reset: &Reset, header: &Header) {
+    pub(crate) fn take_reset(&mut self, reset: &Reset, header: &Header) {
         self.packets += 1;
         let done = match reset.from {
             Role::Client => &mut self.done[0],
@@ -184,7 +184,7 @@ impl ConnectionHistory {
     /// Returns the time in nanoseconds that an end took to reply in the handshake, including the way from the capture
     /// point to that end and back. `None` if a part is missing or was sent more than once.
     #[must_use]
-    pub fn rtt(&self, of: Role) -> Option<i64> {
+    pub(crate) fn rtt(&self, of: Role) -> Option<i64> {
         // A reply to a retransmission cannot be told from a reply to the original (Karn's algorithm).
         if self.is_repeated {
             return None;
@@ -197,7 +197,7 @@ impl ConnectionHistory {
 
     /// Returns the time in nanoseconds since a frame was captured, if it is the latest frame of this end.
     #[must_use]
-    pub fn since(&self, frame: u32, of: Role, now: Timestamp) -> Option<i64> {
+    pub(crate) fn since(&self, frame: u32, of: Role, now: Timestamp) -> Option<i64> {
         let latest = self.of(of).latest()?;
         (latest.frame == frame).then(|| now.since(latest.at))
     }

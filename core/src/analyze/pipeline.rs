@@ -22,7 +22,7 @@ use super::decode::{Batch, FrameDecoder, SHARDS};
 use crate::file::{Block, LONGEST_BLOCK, Malformed, Problem, ReadAt, Reader, Skipped};
 
 /// Length of a chunk in bytes. The chunk and its decoded segments fit into a core's own cache.
-pub const CHUNK_LEN: usize = 512 << 10;
+pub(super) const CHUNK_LEN: usize = 512 << 10;
 
 /// Number of bytes that suffice to read the length of a block or to recognize a file format. No chunk is shorter.
 const MIN_CHUNK_LEN: usize = 64;

@@ -28,7 +28,7 @@ pub struct ResetSource {
 impl ResetSource {
     /// Returns the role of the end that has this address.
     #[must_use]
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         match self.port {
             Some(_) => Role::Server,
             None => Role::Client,
@@ -55,7 +55,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts a connection.
-    pub fn connection(&mut self, connection: &Connection<'_>) {
+    pub(crate) fn connection(&mut self, connection: &Connection<'_>) {
         *self.states.entry(connection.zeek.conn_state()).or_default() += 1;
         // Zeek lists the originator first and numbers its sides from the sender of the first packet, so two XORs
         // convert an index into Zeek's list to an end of the connection.
@@ -75,7 +75,7 @@ impl Tally {
     }
 
     /// Counts an RST.
-    pub fn reset(&mut self, connection: &Connection<'_>, record: &ResetRecord) {
+    pub(crate) fn reset(&mut self, connection: &Connection<'_>, record: &ResetRecord) {
         *self.causes.entry(record.explanation.cause).or_default() += 1;
         self.doubtful += u64::from(record.shows_injection());
         let socket = connection.socket(record.reset.from);
@@ -88,7 +88,7 @@ impl Tally {
     }
 
     /// Adds the counts of other connections.
-    pub fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         for (cause, number) in other.causes {
             *self.causes.entry(cause).or_default() += number;
         }

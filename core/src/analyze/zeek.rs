@@ -139,7 +139,7 @@ impl Zeek {
     /// Creates a connection from its first packet, which has `ip_len` bytes with its IP header, given source and
     /// destination port of the packet.
     #[must_use]
-    pub fn new(first: &Header, ip_len: u32, ports: [u16; 2]) -> Self {
+    pub(crate) fn new(first: &Header, ip_len: u32, ports: [u16; 2]) -> Self {
         let mut this = Self {
             began: first.at,
             last_time: first.at,
@@ -166,13 +166,13 @@ impl Zeek {
     /// connection: a timer has expired, or the packet is a SYN that does not belong to this connection (`IsReuse()`).
     #[must_use]
     #[inline]
-    pub fn is_over_before(&self, header: &Header) -> bool {
+    pub(crate) fn is_over_before(&self, header: &Header) -> bool {
         header.flags.has(Flags::SYN) && self.is_reused_by(header) || self.has_expired_by(header.at)
     }
 
     /// Processes the next packet, sent by `side` and of `ip_len` bytes with its IP header.
     #[inline]
-    pub fn take(&mut self, side: usize, header: &Header, ip_len: u32) {
+    pub(crate) fn take(&mut self, side: usize, header: &Header, ip_len: u32) {
         // The mask shows the compiler that the index is in bounds.
         let side = side & 1;
         if !self.take_expected(side, header) {
@@ -186,7 +186,7 @@ impl Zeek {
     /// Returns the time at which the connection is over unless another packet arrives before. A packet at exactly this
     /// time begins another connection.
     #[must_use]
-    pub fn expires(&self) -> Timestamp {
+    pub(crate) fn expires(&self) -> Timestamp {
         let [orig, resp] = [0, 1].map(|role| self.end_of(role));
         let timeout = if orig.state.is_handshake() && resp.state.is_handshake() {
             HANDSHAKE_TIMEOUT

@@ -7,7 +7,7 @@ use super::{
     integer, list, nullable, object, one_of, role, schema_number, socket, tcp_state, text,
     triggered_by,
 };
-use crate::analyze::explain::{Cause, ErrnoCondition};
+use crate::analyze::{Cause, ErrnoCondition};
 
 /// Returns the fields that every row of `analyze` begins with.
 fn row(kind: &str) -> Vec<Field> {

@@ -6,12 +6,10 @@ use std::net::SocketAddr;
 
 use super::renderer::Renderer;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
-use rstproof_core::analyze::comments::{condition, required_action, weight};
-use rstproof_core::analyze::connections::{Connection, ResetRecord, Totals};
-use rstproof_core::analyze::explain::RequiredAction;
-use rstproof_core::analyze::forgery::{Supports, Weight};
-use rstproof_core::analyze::tally::{ResetSource, Tally};
-use rstproof_core::analyze::{Event, Summary};
+use rstproof_core::analyze::{
+    Connection, Event, RequiredAction, ResetRecord, ResetSource, Summary, Supports, Tally, Totals,
+    Weight,
+};
 use rstproof_core::printable::printable;
 
 /// Maximum number of senders listed in a summary.
@@ -91,14 +89,14 @@ pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bo
         reset.frame
     );
     let outcome = match (explanation.errno, explanation.errno_note) {
-        (Some(errno), _) => format!("→ {BAD}{errno:?}{BAD:#}{}", condition(explanation)),
+        (Some(errno), _) => format!("→ {BAD}{errno:?}{BAD:#}{}", explanation.condition()),
         (None, Some(why)) if explanation.required_action == RequiredAction::Unknown => {
             format!("→ error unknown: {why}")
         }
         (None, Some(why)) => format!("→ no error: {why}"),
         (None, None) => String::new(),
     };
-    let _ = writeln!(text, "  {}  {outcome}", required_action(told));
+    let _ = writeln!(text, "  {}  {outcome}", told.required_action());
     let _ = writeln!(text, "  {}", explanation.explanation);
     if let Some(frame) = reset.triggered_by {
         let _ = writeln!(text, "  in reply to frame {frame}");
@@ -115,7 +113,7 @@ pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bo
             let _ = writeln!(
                 text,
                 "  {style}{for_whom}{style:#} ({}): {}",
-                weight(fact.weight),
+                fact.weight.name(),
                 printable(&fact.message)
             );
         }

@@ -20,7 +20,7 @@ use crate::file::{Directory, Input, NewFile, Owner, WriteOptions, inputs};
 use crate::lab::{self, RetainedPrivileges};
 use crate::report::human::grouped;
 use crate::sys;
-use rstproof_core::analyze::decode::FrameSelection;
+use rstproof_core::analyze::Analysis;
 use rstproof_core::analyze::excerpt::{Excerpt, Failed, Target};
 
 /// Output file that is being written.
@@ -134,7 +134,7 @@ impl Output {
         &mut self,
         excerpt: &Excerpt,
         input: Input,
-        wanted: &FrameSelection,
+        analysis: &Analysis,
     ) -> Result<(), Error> {
         // Until the copy is complete: after part of one, the file is of no use.
         self.has_failed = true;
@@ -148,8 +148,8 @@ impl Output {
             return Err(failed(refusal));
         }
         let is_same = match input.file() {
-            Some((file, _)) => excerpt.copy(&mut FromStart(file, 0), wanted, &mut self.copy),
-            None => excerpt.copy(&mut again(input)?, wanted, &mut self.copy),
+            Some((file, _)) => excerpt.copy(&mut FromStart(file, 0), analysis, &mut self.copy),
+            None => excerpt.copy(&mut again(input)?, analysis, &mut self.copy),
         };
         match is_same {
             Ok(true) => {}

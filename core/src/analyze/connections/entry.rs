@@ -2,8 +2,9 @@
 
 use super::super::decode::SegmentRecord;
 use super::super::diagnosis;
-use super::super::explain::{ConnectionHistory, Explanation, as_received};
+use super::super::explain::{Explanation, as_received};
 use super::super::forgery::{self, Aftermath, Context, PacketFeatures, SenderProfile};
+use super::super::history::ConnectionHistory;
 use super::super::zeek::Zeek;
 use super::{
     CaptureGaps, Connection, Entry, MAX_COPY_AGE_NS, MAX_IN_FLIGHT, MAX_STAMPED_COPY_AGE_NS, Rare,

@@ -6,7 +6,7 @@ use crate::packet::{Flags, Header};
 
 /// Later segments of the stated sender of an RST.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Aftermath {
+pub(crate) struct Aftermath {
     /// First segment whose data lies beyond the RST.
     beyond: Option<After>,
     /// Latest other segment.
@@ -26,7 +26,7 @@ struct After {
 impl Aftermath {
     /// Takes in a segment that the sender's address sent after the RST. Further RSTs are skipped, because each has
     /// evidence of its own.
-    pub fn take(&mut self, reset: &Header, header: &Header) {
+    pub(crate) fn take(&mut self, reset: &Header, header: &Header) {
         if self.over || header.flags.has(Flags::RST) {
             return;
         }
@@ -58,7 +58,7 @@ impl Aftermath {
 /// TIME-WAIT Linux replies and continues, so later segments prove nothing there (`tcp_rcv_state_process()`,
 /// `tcp_timewait_state_process()`).
 #[must_use]
-pub fn later(reset: &Header, context: &Context, sequel: &Aftermath) -> Vec<Indicator> {
+pub(crate) fn later(reset: &Header, context: &Context, sequel: &Aftermath) -> Vec<Indicator> {
     let is_answer = context.form.is_some_and(Form::is_answer);
     let found = if let Some(after) = sequel.accepts {
         (context.form != Some(Form::Active)).then(|| accepted(after))

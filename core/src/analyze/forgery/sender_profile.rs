@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 
 /// Features of a packet's headers that depend on its stack and its path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PacketFeatures {
+pub(crate) struct PacketFeatures {
     /// Remaining hops: TTL, or hop limit.
     pub ttl: u8,
     /// IP ID (RFC 6864); IPv6 has none.
@@ -31,7 +31,7 @@ pub struct PacketFeatures {
 
 /// Features of the IP header alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IpFeatures {
+pub(crate) struct IpFeatures {
     /// Remaining hops: TTL, or hop limit.
     pub ttl: u8,
     /// DSCP and ECN: TOS field, or traffic class.
@@ -42,7 +42,7 @@ pub struct IpFeatures {
 
 /// Version of IP, with the features that only this version has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IpVersion {
+pub(crate) enum IpVersion {
     /// IPv4.
     V4 {
         /// IP ID (RFC 6864).
@@ -85,7 +85,7 @@ impl IpFeatures {
 
     /// Reads the IP header of a packet. Returns `None` if the header is truncated or of another protocol.
     #[must_use]
-    pub fn of(packet: &[u8]) -> Option<Self> {
+    pub(crate) fn of(packet: &[u8]) -> Option<Self> {
         Some(match Protocol::of(packet)? {
             Protocol::Ipv4 => Self::v4(Ipv4Header::split(packet)?.0),
             Protocol::Ipv6 => Self::v6(Ipv6Header::split(packet)?.0),
@@ -97,7 +97,7 @@ impl PacketFeatures {
     /// Decodes a packet from the first byte of its IP header on. Returns `None` if the packet is no TCP segment, or if
     /// the 20 fixed bytes of its TCP header were not captured.
     #[must_use]
-    pub fn of(packet: &[u8]) -> Option<Self> {
+    pub(crate) fn of(packet: &[u8]) -> Option<Self> {
         let (tcp, len) = segment(packet)?;
         let of_tcp = Self {
             window: tcp.window(),
@@ -159,7 +159,7 @@ fn segment(packet: &[u8]) -> Option<(TcpHeader<'_>, u32)> {
 ///
 /// The type takes 24 bytes for each end of each connection, and a few nanoseconds for each packet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SenderProfile {
+pub(crate) struct SenderProfile {
     /// Number of packets, up to 255.
     packets: u8,
     /// Minimum and maximum of the remaining hops.
@@ -219,7 +219,7 @@ impl SenderProfile {
     /// Takes in a packet of the sender, given as two readings of the same packet. RSTs are skipped, because they are
     /// what is to be judged.
     #[inline]
-    pub fn take(&mut self, ip: &IpFeatures, header: &Header) {
+    pub(crate) fn take(&mut self, ip: &IpFeatures, header: &Header) {
         if header.flags.has(Flags::RST) {
             return;
         }
