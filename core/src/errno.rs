@@ -243,7 +243,7 @@ impl Errno {
     /// Returns the instruction to raise the limit that the error reports when a thread or process is started.
     /// `EAGAIN` reports a limit there (clone(2)), and only there.
     #[must_use]
-    pub fn fix_of_start(self) -> Option<&'static str> {
+    pub(crate) fn fix_of_start(self) -> Option<&'static str> {
         match self {
             Self::EAGAIN => Some(MORE_PROCESSES),
             other => other.fix(),

@@ -100,7 +100,7 @@ impl Evidence {
 
     /// Returns the status of a source in this trial.
     #[must_use]
-    pub fn status(&self, source: SourceId) -> SourceStatus {
+    pub(crate) fn status(&self, source: SourceId) -> SourceStatus {
         match source {
             SourceId::Capture => match self.completeness.dropped {
                 0 => SourceStatus::Available,
@@ -117,7 +117,7 @@ impl Evidence {
 
     /// Returns the address of this end.
     #[must_use]
-    pub fn address(&self, role: Role) -> SocketAddr {
+    pub(crate) fn address(&self, role: Role) -> SocketAddr {
         match role {
             Role::Client => self.client,
             Role::Server => self.server,

@@ -21,8 +21,7 @@ pub use content::{Content, DecodeFailure, Undecodable};
 pub use read_at::ReadAt;
 pub(crate) use reader::Skipped;
 pub use reader::{Compression, Format, Malformed, Part, Problem, Reader};
-pub use stream::LONGEST_BLOCK;
-pub use stream::each_block;
+pub(crate) use stream::{LONGEST_BLOCK, each_block};
 
 use crate::time::Timestamp;
 

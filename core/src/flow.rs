@@ -118,7 +118,7 @@ impl Flow {
 
     /// Sets whether the ends stay in TIME-WAIT when an RST arrives there.
     #[must_use]
-    pub fn keeping_time_wait(mut self, keeping: bool) -> Self {
+    pub(crate) fn keeping_time_wait(mut self, keeping: bool) -> Self {
         self.client.set(KEEPS_TIME_WAIT, keeping);
         self.server.set(KEEPS_TIME_WAIT, keeping);
         self
@@ -190,7 +190,7 @@ impl Flow {
 
     /// Returns a sequence number of this end relative to its initial one; `None` if that is unknown.
     #[must_use]
-    pub fn relative(&self, role: Role, number: SeqNum) -> Option<u32> {
+    pub(crate) fn relative(&self, role: Role, number: SeqNum) -> Option<u32> {
         self.end(role).relative(number)
     }
 
@@ -226,7 +226,7 @@ impl Flow {
 
     /// Returns the number of bytes that this end has sent, each counted once.
     #[must_use]
-    pub fn payload_sent(&self, role: Role) -> u32 {
+    pub(crate) fn payload_sent(&self, role: Role) -> u32 {
         self.end(role).payload_sent()
     }
 
@@ -245,7 +245,7 @@ impl Flow {
 
     /// Processes the next segment that this end sent, captured between the two ends. Returns `None` for the usual
     /// segment, which only continues the connection.
-    pub fn follow(&mut self, from: Role, header: &Header) -> Option<Observed> {
+    pub(crate) fn follow(&mut self, from: Role, header: &Header) -> Option<Observed> {
         if self.fast_path(from, header) {
             return None;
         }
@@ -253,12 +253,12 @@ impl Flow {
     }
 
     /// Processes the next segment from `from`, captured at the end `at` only.
-    pub fn follow_at(&mut self, from: Role, header: &Header, at: Role) -> Observed {
+    pub(crate) fn follow_at(&mut self, from: Role, header: &Header, at: Role) -> Observed {
         self.observe_at(from, header, at == from, at != from)
     }
 
     /// Processes the next segment of a socket that is connected to itself.
-    pub fn follow_itself(&mut self, header: &Header) -> Observed {
+    pub(crate) fn follow_itself(&mut self, header: &Header) -> Observed {
         self.observe_itself(header)
     }
 

@@ -25,7 +25,7 @@ impl fmt::Display for Version {
 impl Version {
     /// Parses the version at the beginning of a text; a missing part is 0.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let end = text
             .find(|it: char| !it.is_ascii_digit() && it != '.')
             .unwrap_or(text.len());

@@ -162,7 +162,7 @@ impl Tap {
 
     /// Returns true if segments that leave or reach this end are captured here.
     #[must_use]
-    pub fn is_at(self, role: Role) -> bool {
+    pub(crate) fn is_at(self, role: Role) -> bool {
         match self {
             Self::Both => true,
             Self::Client => role == Role::Client,
@@ -303,7 +303,7 @@ pub struct Header {
 impl Header {
     /// Returns the number of sequence numbers that the segment occupies: payload, SYN and FIN.
     #[must_use]
-    pub fn seq_len(&self) -> u32 {
+    pub(crate) fn seq_len(&self) -> u32 {
         self.payload_len
             .wrapping_add(u32::from(self.flags.has(Flags::SYN)))
             .wrapping_add(u32::from(self.flags.has(Flags::FIN)))
@@ -311,7 +311,7 @@ impl Header {
 
     /// Returns the sequence number after the last one that the segment occupies.
     #[must_use]
-    pub fn seq_end(&self) -> SeqNum {
+    pub(crate) fn seq_end(&self) -> SeqNum {
         self.seq.plus(self.seq_len())
     }
 }

@@ -61,7 +61,7 @@ impl Events {
 
     /// Returns the union of both masks.
     #[must_use]
-    pub const fn and(self, other: Self) -> Self {
+    pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 

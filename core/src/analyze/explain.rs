@@ -206,7 +206,7 @@ const FIN_ACKNOWLEDGED_WITHIN_NS: i64 = 500_000_000;
 /// Returns the RST with the state of its receiver that the evidence supports: a FIN that the receiver has not
 /// acknowledged may be lost.
 #[must_use]
-pub fn as_received(reset: Reset, past: &ConnectionHistory) -> Reset {
+pub(super) fn as_received(reset: Reset, past: &ConnectionHistory) -> Reset {
     let is_late = || {
         let fin = past.of(reset.from).latest();
         fin.is_some_and(|fin| reset.at.since(fin.at) > FIN_ACKNOWLEDGED_WITHIN_NS)

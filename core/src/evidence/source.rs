@@ -72,13 +72,13 @@ impl SourceId {
 
     /// Returns the field of a report that states if the source was available.
     #[must_use]
-    pub const fn field(self) -> &'static str {
+    pub(crate) const fn field(self) -> &'static str {
         self.names().field
     }
 
     /// Returns the field of a report with the reason why the source is not available; `None` if a report gives none.
     #[must_use]
-    pub const fn reason_field(self) -> Option<&'static str> {
+    pub(crate) const fn reason_field(self) -> Option<&'static str> {
         self.names().reason_field
     }
 
@@ -90,7 +90,7 @@ impl SourceId {
 
     /// Returns the sentence that describes the flag in a report.
     #[must_use]
-    pub const fn description(self) -> &'static str {
+    pub(crate) const fn description(self) -> &'static str {
         self.names().description
     }
 
@@ -103,7 +103,7 @@ impl SourceId {
     /// Returns true if every report of this schema has the field. A source that was added later has no field in older
     /// reports.
     #[must_use]
-    pub const fn is_in_every_report(self) -> bool {
+    pub(crate) const fn is_in_every_report(self) -> bool {
         self.names().is_in_every_report
     }
 }
@@ -133,13 +133,13 @@ impl SourceStatus {
 
     /// Returns true if the source is available, even if it lost events.
     #[must_use]
-    pub fn is_available(&self) -> bool {
+    pub(crate) fn is_available(&self) -> bool {
         !matches!(self, Self::Missing(_))
     }
 
     /// Returns the reason why the source is not available, if it is known.
     #[must_use]
-    pub fn reason(&self) -> Option<&str> {
+    pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Missing(reason) => reason.as_deref(),
             Self::Available | Self::LostEvents(_) => None,

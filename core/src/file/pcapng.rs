@@ -172,7 +172,7 @@ impl PcapNg {
     }
 
     /// Writes the blocks added since the last call and discards them, for files that are too long for memory.
-    pub fn drain_to(&mut self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn drain_to(&mut self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&self.bytes)?;
         self.bytes.clear();
         Ok(())

@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
     /// Returns a reader that continues at the first byte of `bytes`, where a block begins: the next piece of a file
     /// that is read in pieces.
     #[must_use]
-    pub fn go_on<'b>(&self, bytes: &'b [u8]) -> Reader<'b> {
+    pub(crate) fn go_on<'b>(&self, bytes: &'b [u8]) -> Reader<'b> {
         let blocks = match &self.blocks {
             Blocks::Pcap(records) => Blocks::Pcap(records.go_on(bytes)),
             Blocks::PcapNg(blocks) => Blocks::PcapNg(blocks.go_on(bytes)),
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
     /// Returns the number of blocks so far that change how later blocks are read (sections and interfaces). Two
     /// readers of one file with the same number read a block in the same way.
     #[must_use]
-    pub fn changes(&self) -> u64 {
+    pub(crate) fn changes(&self) -> u64 {
         match &self.blocks {
             Blocks::Pcap(_) => 0,
             Blocks::PcapNg(blocks) => blocks.changes(),
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
     /// Guesses the offset of the first block in `bytes`, a part from the middle of a file, so that blocks can be read
     /// before the end of the blocks in front of them is known. The guess may be wrong.
     #[must_use]
-    pub fn guess(&self, bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn guess(&self, bytes: &[u8]) -> Option<usize> {
         /// Number of plausible blocks in a row that cannot be chance.
         const CHAIN: usize = 4;
         /// Number of bytes to search: a frame of usual length ends within it.

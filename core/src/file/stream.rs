@@ -10,13 +10,13 @@ const PIECE: u64 = 256 << 10;
 
 /// Maximum length of a block of a kind that is read, in bytes. A stated length may be false, and a block is kept in
 /// memory until it is complete.
-pub const LONGEST_BLOCK: u64 = 64 << 20;
+pub(crate) const LONGEST_BLOCK: u64 = 64 << 20;
 
 /// Calls `each` with every block, the reader after the block, and the bytes that contain the block.
 ///
 /// Stops when a block is malformed, or when `each` breaks. Malformed blocks are not reported, because the caller has
 /// read the capture before. Fails if `from` cannot be read.
-pub fn each_block<B>(
+pub(crate) fn each_block<B>(
     from: &mut dyn Read,
     mut each: impl FnMut(&Reader<'_>, &Block<'_>, &[u8]) -> ControlFlow<B>,
 ) -> io::Result<ControlFlow<B>> {

@@ -41,7 +41,7 @@ impl Form {
 
     /// Returns true if the RST is a reply to a segment.
     #[must_use]
-    pub fn is_answer(self) -> bool {
+    pub(crate) fn is_answer(self) -> bool {
         self != Self::Active
     }
 
@@ -299,7 +299,7 @@ impl Reset {
 
     /// Returns true if the RST arrived at its destination.
     #[must_use]
-    pub fn has_arrived(&self) -> bool {
+    pub(crate) fn has_arrived(&self) -> bool {
         self.acceptance != Acceptance::NotArrived
     }
 }

@@ -66,6 +66,6 @@ pub const COUNTERS: [&str; WATCHED.len() + PRESSURE.len()] = {
 
 /// Returns true if a trial's evidence may have a counter of this name.
 #[must_use]
-pub fn is_read(name: &str) -> bool {
+pub(crate) fn is_read(name: &str) -> bool {
     COUNTERS.contains(&name)
 }

@@ -51,7 +51,7 @@ impl HostState {
 
     /// Returns true if TCP uses more pages than the limit above which send buffers do not grow.
     #[must_use]
-    pub fn has_no_room_to_grow(&self) -> bool {
+    pub(crate) fn has_no_room_to_grow(&self) -> bool {
         let pages = self.tcp_pages.zip(self.tcp_mem_low_pages);
         pages.is_some_and(|(used, low)| used > low)
     }
@@ -59,7 +59,7 @@ impl HostState {
     /// Returns true if the control group was at three quarters of its limit for TCP or above. Charges beyond the
     /// limit fail without being counted.
     #[must_use]
-    pub fn is_near_tcp_limit(&self) -> bool {
+    pub(crate) fn is_near_tcp_limit(&self) -> bool {
         let limit = self.cgroup_tcp_limit_bytes.zip(self.cgroup_tcp_peak_bytes);
         // Divided first, because three times a large limit would overflow.
         limit.is_some_and(|(limit, peak)| peak >= limit / 4 * 3)

@@ -45,7 +45,7 @@ pub struct EventReport {
 impl EventReport {
     /// Creates the report of an event. `began` is the time at which the trial began.
     #[must_use]
-    pub fn new(event: &Event, began: Timestamp) -> Self {
+    pub(crate) fn new(event: &Event, began: Timestamp) -> Self {
         let mut report = Self {
             at_ns: event.at.since(began),
             event: event.what.name().into(),
@@ -76,7 +76,7 @@ impl EventReport {
 
     /// Returns the reported event; `None` if its name is unknown or a field of that kind of event is missing.
     #[must_use]
-    pub fn event(&self, began: Timestamp) -> Option<Event> {
+    pub(crate) fn event(&self, began: Timestamp) -> Option<Event> {
         let what = match &*self.event {
             "tcp_send_reset" => What::SendReset {
                 state: self.state.clone(),

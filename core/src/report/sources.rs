@@ -33,7 +33,7 @@ impl EvidenceSources {
 
     /// Returns the sources of this evidence.
     #[must_use]
-    pub fn of(evidence: &Evidence) -> Self {
+    pub(crate) fn of(evidence: &Evidence) -> Self {
         let all = SourceId::ALL.into_iter();
         Self(
             all.map(|source| (source, evidence.status(source)))

@@ -56,7 +56,7 @@ pub enum Stamp {
 impl Forged {
     /// Returns an empty segment with these control bits and the correct numbers.
     #[must_use]
-    pub const fn new(from: Role, flags: Flags) -> Self {
+    pub(crate) const fn new(from: Role, flags: Flags) -> Self {
         Self {
             from,
             flags,
@@ -69,7 +69,7 @@ impl Forged {
 
     /// Sets the offset of the sequence number.
     #[must_use]
-    pub const fn off(self, by: i32) -> Self {
+    pub(crate) const fn off(self, by: i32) -> Self {
         Self {
             seq: Number::Next(by),
             ..self
@@ -78,7 +78,7 @@ impl Forged {
 
     /// Sets the offset of the acknowledgment number.
     #[must_use]
-    pub const fn ack_off(self, by: i32) -> Self {
+    pub(crate) const fn ack_off(self, by: i32) -> Self {
         Self {
             ack: Number::Next(by),
             ..self
@@ -87,13 +87,13 @@ impl Forged {
 
     /// Sets the number of payload bytes.
     #[must_use]
-    pub const fn with(self, len: u16) -> Self {
+    pub(crate) const fn with(self, len: u16) -> Self {
         Self { len, ..self }
     }
 
     /// Adds timestamps with these offsets.
     #[must_use]
-    pub const fn stamped(self, value: i32, echo: i32) -> Self {
+    pub(crate) const fn stamped(self, value: i32, echo: i32) -> Self {
         Self {
             stamp: Stamp::Off { value, echo },
             ..self

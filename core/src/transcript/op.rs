@@ -202,25 +202,25 @@ impl Op {
     /// Returns true if the call reports a pending socket error and clears it. `read` does so only if no data and no
     /// FIN are waiting to be read, which the judge has to take into account.
     #[must_use]
-    pub fn takes_error(self) -> bool {
+    pub(crate) fn takes_error(self) -> bool {
         self.has(Property::TakesError)
     }
 
     /// Returns true if the call may wait for the other end.
     #[must_use]
-    pub fn waits(self) -> bool {
+    pub(crate) fn waits(self) -> bool {
         self.has(Property::Waits)
     }
 
     /// Returns true if the call can send a FIN.
     #[must_use]
-    pub fn sends_fin(self) -> bool {
+    pub(crate) fn sends_fin(self) -> bool {
         self.has(Property::SendsFin)
     }
 
     /// Returns true if the call can abort a connection.
     #[must_use]
-    pub fn aborts(self) -> bool {
+    pub(crate) fn aborts(self) -> bool {
         self.has(Property::Aborts)
     }
 }

@@ -63,7 +63,7 @@ impl<T> PerEnd<T> {
     }
 
     /// Returns both values, that of the client first.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         [&mut self.client, &mut self.server].into_iter()
     }
 }
