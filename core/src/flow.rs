@@ -102,7 +102,7 @@ impl Flow {
     /// An end is taken to have received what it acknowledges, and both ends are taken to have the connection unless a
     /// segment shows otherwise.
     #[must_use]
-    pub fn learning() -> Self {
+    pub(crate) fn learning() -> Self {
         Self {
             addresses: None,
             client: Endpoint::new(State::Closed),

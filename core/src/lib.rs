@@ -43,7 +43,9 @@
 //! # Follow one connection
 //!
 //! [`packet::decode`] decodes a frame, and [`flow::Flow`] follows a connection through its segments: the state of each
-//! end, SND.NXT and RCV.NXT as defined by RFC 9293, and for each RST whether it was acceptable to its receiver.
+//! end, SND.NXT and RCV.NXT as defined by RFC 9293, and for each RST whether it was acceptable to its receiver. The
+//! capture must hold the whole connection. If it may begin later or lack frames, use an
+//! [`analyze::ConnectionObserver`], which receives the segments of all connections with the states after each.
 //!
 //! ```
 //! use rstproof_core::file::{Block, Reader};
@@ -53,19 +55,27 @@
 //!
 //! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../captures/close-unread-data.ipv4.pcapng");
 //! let capture = std::fs::read(path)?;
-//! let mut flow = Flow::learning(); // the sender of the first SYN is the client
-//! let mut frames = 0;
-//! for block in Reader::new(&capture)? {
+//! let mut blocks = Reader::new(&capture)?;
+//! let (mut flow, mut frames, mut resets) = (None, 0, 0);
+//! while let Some(block) = blocks.next() {
 //!     let Block::Frame(frame) = block? else { continue };
 //!     frames += 1;
-//!     let Packet::Tcp(segment) = decode(Link::Ethernet, frames, frame.at, frame.captured) else { continue };
-//!     if let Some(reset) = flow.observe(&segment).and_then(|observed| observed.reset) {
+//!     let link = blocks.link(frame.interface).and_then(|number| Link::from_number(number.into()));
+//!     let Some(link) = link else { continue };
+//!     let Packet::Tcp(segment) = decode(link, frames, frame.at, frame.captured) else { continue };
+//!     // The first segment is a SYN, and its sender the client.
+//!     let flow = flow.get_or_insert_with(|| Flow::new(segment.source, segment.destination));
+//!     // `None`: a segment of another connection.
+//!     let Some(observed) = flow.observe(&segment) else { continue };
+//!     if let Some(reset) = observed.reset {
 //!         assert_eq!(reset.from, Role::Server);
 //!         assert_eq!(reset.receiver_state, State::Established);
 //!         assert!(reset.acceptance.is_acceptable());
+//!         resets += 1;
 //!     }
 //! }
-//! assert_eq!(flow.state(Role::Client), State::Closed);
+//! assert_eq!(resets, 1);
+//! assert_eq!(flow.map(|flow| flow.state(Role::Client)), Some(State::Closed));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
