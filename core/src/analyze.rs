@@ -29,6 +29,7 @@
 //!         ControlFlow::Continue(())
 //!     },
 //! );
+//! summary.read?; // fails if the capture could not be read to its end
 //! assert_eq!(summary.totals.connections, 1);
 //! let [(frame, sender, cause)] = resets[..] else { panic!("one RST") };
 //! println!("frame {frame}: RST from {sender}: {cause:?}");

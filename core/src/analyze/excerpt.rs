@@ -218,11 +218,13 @@ impl Excerpt {
 }
 
 /// Failure while copying.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Failed {
     /// Error while reading the capture.
+    #[error("read the capture: {0}")]
     Read(io::Error),
     /// Error while writing the copy.
+    #[error("write the copy: {0}")]
     Write(io::Error),
 }
 

@@ -36,13 +36,16 @@ pub enum Source<'a> {
 }
 
 /// Reason why a capture was not read to its end.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Stopped {
     /// Malformed capture, with the offset and the problem.
+    #[error(transparent)]
     Malformed(Malformed),
     /// I/O error, and the offset at which reading stopped.
+    #[error("byte {1}: {0}")]
     Io(io::Error, u64),
     /// Request of the sink to stop, and the offset up to which the capture was read.
+    #[error("stopped at byte {0}, as requested")]
     Unwanted(u64),
 }
 
