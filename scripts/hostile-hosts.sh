@@ -133,8 +133,10 @@ for n in 2 8 16; do
 done
 
 section 'Limits on memory and size'
-condition vm-128m any 60 0 "$little_memory" run 'ulimit -v 131072; "$@"' '128 MiB of address space'
-condition vm-512m any 60 0 "$little_memory" run 'ulimit -v 524288; "$@"' '512 MiB of address space'
+condition vm-64m any 60 0 "$little_memory" run 'ulimit -v 65536; "$@"' '64 MiB of address space'
+condition vm-128m any 60 100 - run 'ulimit -v 131072; "$@"' '128 MiB of address space'
+condition vm-200m-all any 120 99 - 'run --all' 'ulimit -v 204800; "$@"' '200 MiB of address space, slow scenarios too'
+condition vm-512m any 60 100 - run 'ulimit -v 524288; "$@"' '512 MiB of address space'
 condition memory-64m root 60 100 - run 'in_cgroup memory 67108864 "$@"' 'control group of 64 MiB'
 condition socket-memory-4k root 240 0 "$little_memory" run 'in_cgroup socket-memory 4096 "$@"' 'control group of 4 KiB of TCP memory'
 condition mlock-0 any 60 100 - run 'ulimit -l 0; "$@"' 'no locked memory'
@@ -713,9 +715,9 @@ promises:
 - A run ends: every wait has a bound. Every requested trial is reported.
 - Nothing is left behind: no process, namespace, tracefs instance or temporary file.
 
-There are two exceptions. A process that gets no memory at all is aborted (SIGABRT, "memory allocation of … bytes failed"), like any
-Rust program. A process that is killed (SIGKILL, the OOM killer) ends without a message. The next run removes what they leave
-behind. Trials that were already reported are correct.
+There are two exceptions. If no memory is left, the process ends at once, with one line that says so and exit code 2. A
+process that is killed (SIGKILL, the OOM killer) ends without a message. The next run removes what they leave behind. Trials that were
+already reported are correct.
 
 \`scripts/hostile-hosts.sh\` tests this. It creates hosts that are hostile in one way each and runs the scenarios on each. Every trial
 must be confirmed, or be skipped or inconclusive for a reason that names the condition. As many trials as possible must be

@@ -339,6 +339,7 @@ enum Color {
 /// process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     sys::raise_stack_limit();
+    sys::share_heap_if_limited();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // A guest's first process gets the kernel's command line, which clap could not parse.
     if guest::is_meant(arguments.iter().cloned()) {

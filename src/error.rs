@@ -201,15 +201,25 @@ pub(crate) fn known_of(error: &std::io::Error) -> Known {
 
 /// Adds the fix to the error text of a C library, if the text ends with an error that reports a limit.
 pub(crate) fn with_fix(words: String) -> String {
+    // libpcap's text for a failed malloc(3): no call returned an error.
+    let no_memory = words.ends_with("out of memory");
     let reached = (1..=MAX_ERRNO)
-        .map(Errno::from_raw)
-        .filter(|errno| words.ends_with(errno.desc()))
-        .map(known)
+        .filter(|number| words.ends_with(&words_of(*number)))
+        .map(|number| known(Errno::from_raw(number)))
         .find(|errno| errno.is_exhaustion());
+    let reached = reached.or(no_memory.then_some(Known::ENOMEM));
     match reached.and_then(Known::fix) {
         Some(fix) => format!("{words}; {fix}"),
         None => words,
     }
+}
+
+/// Returns the C library's text for an error number.
+fn words_of(number: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(number).to_string();
+    // The standard library adds the number: `Cannot allocate memory (os error 12)`.
+    let (words, _) = text.rsplit_once(" (").unwrap_or((&text, ""));
+    words.to_owned()
 }
 
 /// Describes an error number: the text, then the name, and the fix if it depends on nothing else.
@@ -266,6 +276,13 @@ mod tests {
             words.contains("; ") && words.contains("`ulimit -n "),
             "{words}"
         );
+        for words in [
+            "can't mmap rx ring: Cannot allocate memory",
+            "out of memory",
+        ] {
+            let words = with_fix(words.to_owned());
+            assert!(words.contains("`ulimit -v "), "{words}");
+        }
         let words = "socket: Protocol not supported";
         assert_eq!(with_fix(words.to_owned()), words);
     }

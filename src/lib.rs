@@ -55,3 +55,6 @@ mod clock;
 mod exit_code;
 mod runner;
 mod sys;
+
+#[doc(hidden)]
+pub use sys::Allocator;

@@ -1,16 +1,22 @@
 //! System calls that no crate wraps. The only module in which `unsafe` is allowed.
 #![allow(unsafe_code)]
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{CStr, c_char};
 use std::io;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
+use rstproof_core::errno::Errno as Known;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use crate::exit_code::ExitCode;
 
 /// Sets `PACKET_IGNORE_OUTGOING` on an `AF_PACKET` socket (Linux 4.20), which suppresses the second copy of an
 /// outgoing frame. Correct on loopback, where every frame is received as well; elsewhere it would hide this host's
@@ -63,6 +69,82 @@ pub(crate) fn raise_stack_limit() {
         // Only root may raise the hard limit.
         let _ = setrlimit(Resource::RLIMIT_STACK, hard.min(DEFAULT_STACK_BYTES), hard);
     }
+}
+
+/// Makes all threads share one heap if the address space of this process is limited. By default glibc reserves 64 MiB of
+/// address space for the heap of each thread (`HEAP_MAX_SIZE`, malloc/arena.c), and the limit counts what is reserved.
+/// Must be called before any thread is started.
+pub(crate) fn share_heap_if_limited() {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+    let is_limited = getrlimit(Resource::RLIMIT_AS).is_ok_and(|(soft, _)| soft != RLIM_INFINITY);
+    if is_limited {
+        // SAFETY: mallopt(3) takes two numbers, and there is one thread.
+        #[cfg(target_env = "gnu")]
+        let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    }
+}
+
+/// Allocator of the program: that of the system. If there is no memory, the process ends with a line that says so and the
+/// exit code of an environment error, where Rust would abort it.
+#[derive(Debug)]
+pub struct Allocator;
+
+// SAFETY: every call is passed on unchanged, and a null pointer is never returned.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the contract, which is the same.
+        there_is(unsafe { System.alloc(layout) }, layout.size())
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        there_is(unsafe { System.alloc_zeroed(layout) }, layout.size())
+    }
+
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as above.
+        there_is(unsafe { System.realloc(old, layout, size) }, size)
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+/// Returns the allocated memory; ends the process if there is none.
+#[inline]
+fn there_is(memory: *mut u8, size: usize) -> *mut u8 {
+    if memory.is_null() {
+        end_without_memory(size);
+    }
+    memory
+}
+
+/// Ends the process because `size` bytes could not be allocated. Allocates nothing.
+#[cold]
+fn end_without_memory(size: usize) -> ! {
+    static ENDS: AtomicBool = AtomicBool::new(false);
+    // Relaxed: one thread reports; the others wait for it to end the process.
+    if ENDS.swap(true, Ordering::Relaxed) {
+        loop {
+            nix::unistd::pause();
+        }
+    }
+    let mut line = [0; 256];
+    let mut rest = &mut line[..];
+    let fix = Known::ENOMEM.fix().unwrap_or_default();
+    let _ = writeln!(
+        rest,
+        "rstproof: cannot allocate {size} bytes: out of memory (ENOMEM); {fix}"
+    );
+    let unused = rest.len();
+    let text = &line[..line.len() - unused];
+    // Neither locks nor handlers of this process: they may need memory, or be held by this very thread.
+    // SAFETY: the bytes are initialised and outlive the call.
+    let _ = unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+    // SAFETY: _exit(2) does not return, and touches no memory of this process.
+    unsafe { libc::_exit(ExitCode::Failure.number().into()) }
 }
 
 /// Sets the signal dispositions that the tool relies on, whatever it has inherited. A process that ignores `SIGCHLD`

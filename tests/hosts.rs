@@ -96,6 +96,11 @@ conditions! {
     descriptors_128: "ulimit -n 128; exec \"$@\"", RUN, 0, Names(&["ulimit -n"]);
     descriptors_256_slow: "ulimit -n 256; exec \"$@\"", ALL, 0, Names(&["ulimit -n"]);
 
+    // RLIMIT_AS. Where few workers fit, fewer run side by side.
+    address_space_64_mib: "ulimit -v 65536; exec \"$@\"", RUN, 0, Names(&["ulimit -v"]);
+    address_space_200_mib: "ulimit -v 204800; exec \"$@\"", RUN, 99, Never;
+    address_space_500_mib: "ulimit -v 512000; exec \"$@\"", RUN, 99, Never;
+
     // The defaults of Docker, Podman and Kubernetes, and worse.
     proc_sys_read_only: mounts!("mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys"),
         RUN, 90, Names(&["/proc/sys"]);
@@ -144,6 +149,66 @@ mod as_root {
         host_without_ipv6: host!("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"), ["run", "--host"], 45, Names(&["IPv6"]);
         host_on_nothing_hostile: host!(":"), HOST, 99, Never;
     }
+}
+
+/// No memory is left in the middle of an analysis: one line, no abort.
+#[test]
+fn without_memory_the_program_ends_with_one_line() {
+    let home = tempfile::tempdir().unwrap();
+    let capture = home.path().join("many.pcap");
+    fs::write(&capture, resets_of_many_connections()).unwrap();
+    let mut command = Command::new("bash");
+    command.args([
+        "-c",
+        "ulimit -v 65536; exec \"$@\"",
+        "-",
+        PROGRAM,
+        "analyze",
+    ]);
+    command
+        .arg(&capture)
+        .arg("-w")
+        .arg(home.path().join("out.pcapng"));
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(
+        err.contains("(ENOMEM)") && err.contains("`ulimit -v unlimited`"),
+        "{err}"
+    );
+}
+
+/// A capture of raw IPv4 packets: one RST each of so many connections that their table outgrows 64 MiB.
+fn resets_of_many_connections() -> Vec<u8> {
+    const CONNECTIONS: u32 = 400_000;
+    const RAW_IPV4: u32 = 228;
+    let mut file = Vec::new();
+    for field in [0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65_535, RAW_IPV4] {
+        file.extend_from_slice(&u32::to_le_bytes(field));
+    }
+    for nth in 0..CONNECTIONS {
+        for field in [1_700_000_000, 0, 40, 40] {
+            file.extend_from_slice(&u32::to_le_bytes(field));
+        }
+        let client = 0x0a00_0000 + nth;
+        // IPv4: TCP, time to live 64, from `client` to 10.255.0.1. TCP: from port 1024 to port 80, RST.
+        for word in [
+            0x4500_0028,
+            0,
+            0x4006_0000,
+            client,
+            0x0aff_0001,
+            0x0400_0050,
+            nth,
+            0,
+            0x5004_0000,
+            0,
+        ] {
+            file.extend_from_slice(&u32::to_be_bytes(word));
+        }
+    }
+    file
 }
 
 /// How a trial ended, and why if it was not confirmed.

@@ -7,8 +7,10 @@
 //! time: waking the receiver for each would cost more than the trial. When asked to stop, a worker finishes its
 //! current trial and sends the results that it has.
 
+mod address_space;
 mod file_limit;
 mod queue;
+mod room;
 mod work;
 
 use std::mem;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use self::address_space::AddressSpace;
 use self::file_limit::FileLimit;
 pub(crate) use self::file_limit::runtime;
 use self::queue::Queue;
@@ -188,9 +191,11 @@ enum WorkerKind {
 }
 
 impl Pool {
-    /// Starts the workers. Fails if there are too few file descriptors or no worker could be started.
+    /// Starts the workers. Fails if there are too few file descriptors, too little address space, or no worker could be
+    /// started.
     pub(crate) fn start(mut plan: RunPlan) -> Result<Self, Error> {
-        let room = FileLimit::of_process();
+        let files = FileLimit::of_process();
+        let memory = AddressSpace::of_process();
         // Before workers exist: their namespaces do not have these limits.
         host::read_host_limits();
         // The same as the thread that starts this one: saving files needs them.
@@ -215,7 +220,9 @@ impl Pool {
         let are_between_hosts =
             |(scenario, _): &(&Scenario, _)| scenario.network != Network::Loopback;
         let hosts = plan.pairs.iter().any(are_between_hosts);
-        let share = room.share(fast_workers, slow_workers, hosts)?;
+        let share = files
+            .share(fast_workers, slow_workers, hosts)?
+            .and(memory.share(fast_workers, slow_workers, hosts)?);
         let (fast_workers, slow_workers) = (share.fast, share.slow);
         fast.register(fast_workers);
         slow.register(slow_workers);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
+use super::room::{Room, WorkerCounts};
 use crate::error::Error;
 
 /// Number of files that a worker has open during a trial on loopback: namespace, capture, counters, listeners,
@@ -28,15 +29,6 @@ pub(super) struct FileLimit {
     pub(super) free: usize,
 }
 
-/// Number of workers that the file limit allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct WorkerCounts {
-    pub(super) fast: usize,
-    pub(super) slow: usize,
-    /// Maximum number of networks of hosts at the same time.
-    pub(super) networks: usize,
-}
-
 impl FileLimit {
     /// Raises the soft limit of open files to the hard limit and counts the files that are open.
     pub(super) fn of_process() -> Self {
@@ -56,39 +48,23 @@ impl FileLimit {
         }
     }
 
-    /// Returns how many of these workers can run concurrently. Fails if there is less room than one of each kind
-    /// takes: the results would depend on files, not on connections.
+    /// Returns how many of these workers can run concurrently. Fails if not even one of each kind fits.
     pub(super) fn share(
         self,
         fast: usize,
         slow: usize,
         hosts: bool,
     ) -> Result<WorkerCounts, Error> {
-        let network = if hosts { FILES_PER_NETWORK } else { 0 };
-        let least = (fast.min(1) + slow.min(1)) * FILES_PER_WORKER + network;
-        let Some(left) = self.free.checked_sub(least) else {
-            return Err(Error::Usage(format!(
-                "this process may open {} files, but trials need {} more; allow more with `ulimit -n 1024` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=1024`)",
-                self.limit,
-                least - self.free
-            )));
+        let room = Room {
+            free: self.free,
+            per_worker: FILES_PER_WORKER,
+            per_network: FILES_PER_NETWORK,
         };
-        // Fast trials come first: the slow ones wait for them.
-        let more_fast = fast.saturating_sub(1).min(left / FILES_PER_WORKER);
-        let left = left - more_fast * FILES_PER_WORKER;
-        // Most slow trials have no hosts, so workers get three quarters of the room that is left.
-        let for_workers = if hosts { left - left / 4 } else { left };
-        let more_slow = slow.saturating_sub(1).min(for_workers / FILES_PER_WORKER);
-        let left = left - more_slow * FILES_PER_WORKER;
-        let slow = slow.min(1) + more_slow;
-        Ok(WorkerCounts {
-            fast: fast.min(1) + more_fast,
-            slow,
-            networks: if hosts {
-                (1 + left / FILES_PER_NETWORK).min(slow.max(1))
-            } else {
-                1
-            },
+        room.share(fast, slow, hosts).map_err(|lacking| {
+            Error::Usage(format!(
+                "this process may open {} files, but trials need {lacking} more; allow more with `ulimit -n 1024` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=1024`)",
+                self.limit,
+            ))
         })
     }
 }
@@ -135,46 +111,6 @@ mod tests {
         FileLimit {
             limit: free + 40,
             free,
-        }
-    }
-
-    #[test]
-    fn with_room_enough_all_run_side_by_side() {
-        let all = room(100_000).share(4, 48, true).unwrap();
-        let expected = WorkerCounts {
-            fast: 4,
-            slow: 48,
-            networks: 48,
-        };
-        assert_eq!(all, expected);
-    }
-
-    /// Concurrent workers fit into every limit, and at least one of each kind runs.
-    #[test]
-    fn with_less_room_fewer_run_and_all_of_them_fit() {
-        for free in 0..3000 {
-            for (fast, slow, hosts) in [(2, 48, true), (2, 48, false), (8, 0, false), (0, 3, true)]
-            {
-                let Ok(share) = room(free).share(fast, slow, hosts) else {
-                    assert!(free < 2 * FILES_PER_WORKER + FILES_PER_NETWORK, "{free}");
-                    continue;
-                };
-                let networks = if hosts {
-                    share.networks * FILES_PER_NETWORK
-                } else {
-                    0
-                };
-                assert!(
-                    (share.fast + share.slow) * FILES_PER_WORKER + networks <= free,
-                    "{free}: {share:?}"
-                );
-                assert_eq!(
-                    (share.fast > 0, share.slow > 0),
-                    (fast > 0, slow > 0),
-                    "{free}"
-                );
-                assert!(share.networks > 0);
-            }
         }
     }
 
