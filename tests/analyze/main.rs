@@ -11,6 +11,7 @@ mod hostile;
 #[path = "../../core/tests/stored/layout.rs"]
 #[allow(dead_code)] // other tests use the rest
 mod layout;
+mod receivers;
 mod said;
 #[path = "../support/schema.rs"]
 mod schema;

@@ -251,6 +251,10 @@ fn condition(reset: &Reset) -> Option<ErrnoCondition> {
 
 /// Returns the reason for the required action, with the window where it decides.
 fn acceptance(reset: &Reset) -> Cow<'static, str> {
+    if reset.finds_older && reset.acceptance.is_acceptable() {
+        // Its numbers have nothing to do with the initial numbers of the new connection.
+        return "SEQ is the ACK of the receiver's own segment".into();
+    }
     let clause = reset.acceptance.to_string();
     if reset.acceptance.ahead().is_none() || reset.receiver_state == State::TimeWait {
         return clause.into();
