@@ -102,7 +102,8 @@ fn every_reset_is_found_and_put_down_to_its_cause() {
                 Cause::Abort => "aborted-close",
                 Cause::AfterClose if aborted.contains(&(reset.from, reset.to)) => "duplicate",
                 Cause::AfterClose => first_or_duplicate(cause, "data-after-close"),
-                Cause::SynAck | Cause::HalfOpen => "half-open-peer",
+                Cause::SynAck => "abandoned-connect",
+                Cause::HalfOpen => "half-open-peer",
             };
             assert_eq!(cause, expected, "{}: {reset:?}", kind.name());
             if reset.cause == Cause::Abort {

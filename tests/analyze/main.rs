@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach functions that tests share
 
+mod causes;
 mod cut;
 #[path = "../../benches/support/generate.rs"]
 mod generate;

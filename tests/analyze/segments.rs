@@ -38,7 +38,9 @@ impl Segment {
         frame.extend(self.seq.to_be_bytes());
         frame.extend(self.ack.to_be_bytes());
         frame.extend([0x50 + (word(of_tcp.len()) << 4), self.flags]);
-        frame.extend([0xff, 0, 0, 0, 0, 0]);
+        // `tcp_v4_send_reset()` sends no window.
+        let window = if self.flags == RST { 0 } else { 0xff };
+        frame.extend([window, 0, 0, 0, 0, 0]);
         frame.extend(of_tcp);
         frame
     }

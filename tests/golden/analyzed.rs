@@ -127,6 +127,11 @@ fn a_cause_is_what_the_scenario_is_about() {
         // RFC 9293, 3.5.1, figure 9: the SYN meets an older connection.
         ("half-open-reconnect", &["older-connection"]),
         ("peer-rebooted", &["half-open-peer"]),
+        ("syn-sent-close", &["abandoned-connect"]),
+        // The client is still connecting, or has sent no SYN.
+        ("syn-sent-bad-ack", &["half-open-peer"]),
+        ("syn-sent-bad-timestamp", &["half-open-peer"]),
+        ("stray-syn-ack-closed-port", &["half-open-peer"]),
         ("keepalive-half-open", &["keepalive"]),
         ("keepalive-timeout", &["keepalive"]),
         // The RST that ended it, and what the one that was cut off answers to data.

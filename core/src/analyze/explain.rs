@@ -380,6 +380,18 @@ fn answer(
         };
     }
     match reset.receiver_state {
+        // In SYN-SENT a SYN-ACK that acknowledges the SYN establishes the connection (RFC 9293, 3.10.7.3), so the sender
+        // was not in SYN-SENT any more. CLOSE in SYN-SENT deletes the connection and sends nothing (3.10.4; `new_state` of
+        // `tcp_close_state()`), and so does a timeout (`tcp_write_timeout()`). The SYN-ACK then gets the RST of a closed
+        // port, <SEQ=SEG.ACK> (3.10.7.1; `tcp_v4_rcv()` finds no socket). A SYN from a raw socket gets the same reply.
+        State::SynReceived
+            if drawn.is_some()
+                && sender_state == Some(State::Established)
+                && past.is_syn_and_reply()
+                && !gaps.begins_midstream =>
+        {
+            &reasons::ABANDONED_CONNECT
+        }
         State::SynReceived => &reasons::UNKNOWN_SYN_ACK,
         // In a connection captured midstream, earlier packets of the sender may be missing from the capture.
         _ if sender.packets == 0 && !gaps.begins_midstream => &reasons::NEVER_REPLIED,

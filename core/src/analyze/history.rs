@@ -106,6 +106,9 @@ impl ConnectionHistory {
     const SYN: usize = 0;
     const SYN_ACK: usize = 1;
     const NEXT: usize = 2;
+    /// Number of packets that are checked for a handshake, which is among the first. A bound saves the check for all the
+    /// others.
+    const HANDSHAKE_PACKETS: u64 = 8;
 
     /// Returns the history of an end.
     #[must_use]
@@ -121,8 +124,7 @@ impl ConnectionHistory {
     pub(crate) fn take(&mut self, from: Role, header: &Header, next: Option<SeqNum>) {
         self.packets += 1;
         let flags = header.flags;
-        // A handshake is among the first packets. A bound saves the check for all the others.
-        if self.packets <= 8 {
+        if self.packets <= Self::HANDSHAKE_PACKETS {
             self.time_handshake(flags, header.at);
         }
         let [client, server] = &mut self.done;
@@ -168,6 +170,16 @@ impl ConnectionHistory {
     /// Returns the time at which a part of the handshake was captured.
     fn part(&self, part: usize) -> Option<Timestamp> {
         (self.captured >> part & 1 == 1).then_some(self.parts[part])
+    }
+
+    /// Returns true if the SYN and its reply were captured, and nothing after them except retransmissions.
+    #[must_use]
+    pub(crate) fn is_syn_and_reply(&self) -> bool {
+        let has = |part| self.part(part).is_some();
+        self.packets <= Self::HANDSHAKE_PACKETS
+            && has(Self::SYN)
+            && has(Self::SYN_ACK)
+            && !has(Self::NEXT)
     }
 
     /// Adds an RST.

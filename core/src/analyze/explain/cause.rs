@@ -49,6 +49,8 @@ causes! {
     HalfOpenPeer = "half-open-peer", "the sender has no such connection";
     /// Sender that is opening a connection, and received a segment of an older one.
     OlderConnection = "older-connection", "the sender is still connecting, and the other end replied from another connection";
+    /// SYN-ACK in reply to the sender's own SYN, for which its host has no connecting socket.
+    AbandonedConnect = "abandoned-connect", "the SYN-ACK found no socket that was connecting";
     /// Segment received by a listener that opens no connection.
     ListenerAnswer = "listener-answer", "a listener received a segment that opens no connection";
     /// Keepalive probe that found no connection, or unanswered keepalive probes.

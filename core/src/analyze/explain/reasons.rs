@@ -152,6 +152,15 @@ pub(super) const UNKNOWN_SYN_ACK: Reason = Reason {
     to_confirm: Some("capture at the sender"),
 };
 
+pub(super) const ABANDONED_CONNECT: Reason = Reason {
+    cause: Some(Cause::AbandonedConnect),
+    explanation: "reply to a SYN-ACK that acknowledges the sender's SYN: its socket was closed or timed out before, or the SYN came \
+             from a scan or with a forged source address; the packets do not show which",
+    to_confirm: Some(
+        "check on the sender's host whether connect() was cancelled or timed out before the SYN-ACK arrived",
+    ),
+};
+
 pub(super) const NEVER_REPLIED: Reason = Reason {
     cause: Some(Cause::ListenerAnswer),
     explanation: "reply to a segment with ACK from an end that it has never replied to before: sent by a listener, or for a closed port",
