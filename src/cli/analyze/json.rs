@@ -8,13 +8,17 @@ use rstproof_core::analyze::{Event, Summary, json};
 /// JSON lines.
 pub(super) struct Json;
 
+/// Capacity that a row starts with, in bytes. A large capture has millions of rows, most of them shorter than this:
+/// growing each from nothing took an eighth of the instructions of an analysis.
+const ROW_CAPACITY: usize = 1024;
+
 impl Renderer for Json {
     fn is_for_people(&self) -> bool {
         false
     }
 
     fn event(&self, file: &str, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
-        let mut row = Vec::new();
+        let mut row = Vec::with_capacity(ROW_CAPACITY);
         let written = match event {
             Event::Connection(connection) => json::connection(&mut row, file, connection),
             Event::Reset(connection, reset) => json::reset(&mut row, file, connection, reset),
