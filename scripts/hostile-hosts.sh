@@ -858,8 +858,9 @@ main() {
                 ;;
             1 | aborted) ;;
             2)
-                # Nothing can run here: no trial may have run, and one line must give the reason.
-                ((seen == 0)) || problems+=("ended after $seen of $total trials")
+                # Nothing can run here: no trial may have run, and one line must give the reason. Only memory may also be
+                # refused to one worker after another has run trials.
+                ((seen == 0)) || [[ $pattern == "$little_memory"* ]] || problems+=("ended after $seen of $total trials")
                 lines=$(grep -c . "$directory/err" || :)
                 ((lines == 1)) || problems+=("$lines lines of error")
                 ((minimum == 0)) && grep -Eq -- "$pattern" "$directory/err" || problems+=("exit 2: $(head -c 200 "$directory/err" | tr '\n' ' ')")
@@ -874,7 +875,7 @@ main() {
         elif [[ $code == aborted ]]; then
             result="ok: aborted after $seen trials: $(grep -m 1 '^memory allocation of' "$directory/err")"
         elif [[ $code == 2 ]]; then
-            result="ok: $(sed 's/^rstproof: //' "$directory/err" | head -n 1)"
+            result="ok: $( ((seen == 0)) || printf 'ended after %d trials: ' "$seen")$(sed 's/^rstproof: //' "$directory/err" | head -n 1)"
         fi
         show
         if [[ -n $keep ]]; then
