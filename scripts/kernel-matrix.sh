@@ -21,7 +21,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 fetched=$(./scripts/fetch-kernels.sh)
 mapfile -t images <<<"$fetched"
 cargo build --release --locked
-program=./target/release/rstproof
+program=${CARGO_TARGET_DIR:-target}/release/rstproof
 
 # Exit code 1: something differs or was refuted; 3: a trial was inconclusive. The page shows both.
 "$program" kernels --all --with-running -w "$evidence" "${images[@]}" || (($? == 1 || $? == 3))
