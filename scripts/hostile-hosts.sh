@@ -99,7 +99,7 @@ loopback() {
 # A tool that fails because of a limit must name the limit, and how to raise it.
 few_files='ulimit -n'
 few_processes='ulimit -u|pids\.max|TasksMax'
-little_memory='[Mm]emory|ENOMEM|ENOBUFS|ulimit -v'
+little_memory='[Mm]emory|malloc|ENOMEM|ENOBUFS|ulimit -v'
 ro_sys='/proc/sys'
 late='timing-missed|clock-stepped'
 # Scenarios whose outcome depends on timers, and one that has none.
