@@ -193,6 +193,9 @@ impl Check {
     }
 }
 
+/// Arguments that run trials on the host's own loopback, where no private namespace can be created.
+const RUN_ON_HOST: &str = "run --host";
+
 /// Checks made with the privileges that the process was started with.
 pub struct Look {
     here: Here,

@@ -6,9 +6,12 @@
 
 use std::path::{Path, PathBuf};
 
+use caps::Capability;
 use nix::errno::Errno;
 use rstproof_core::errno::{Errno as Known, MORE_PROCESSES};
 use thiserror::Error as ThisError;
+
+use crate::confinement;
 
 /// Error that keeps the tool from doing its work. Every text is one line, lower-case, without a full stop.
 #[derive(Debug, ThisError)]
@@ -107,15 +110,19 @@ impl Error {
         }
     }
 
-    /// Returns the error for a missing capture privilege, with the commands that grant it to this binary.
+    /// Returns the error for a missing capture privilege, with what grants it to this binary.
     #[must_use]
     pub fn may_not_capture(interface: &str) -> Self {
         let program = program();
         Self::Privilege {
             missing: format!("capturing on {interface} needs CAP_NET_RAW"),
-            remedy: format!(
-                "run `sudo {program} …`, or give it the right once with `sudo setcap cap_net_raw=ep {program}`"
-            ),
+            remedy: if confinement::can_gain(Capability::CAP_NET_RAW) {
+                format!(
+                    "run `sudo {program} …`, or give it the right once with `sudo setcap cap_net_raw=ep {program}`"
+                )
+            } else {
+                confinement::CAPTURING.to_owned()
+            },
         }
     }
 

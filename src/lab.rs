@@ -38,6 +38,7 @@ use self::forgery::Forgery;
 use self::netlink::{News, answer};
 use self::settings::Unmet;
 use self::sysctl::Obstacle;
+use crate::confinement;
 use crate::error::{Error, program, reason};
 use rstproof_core::scenario::{Family, Needs, Scenario};
 use rstproof_core::transcript::PerEnd;
@@ -146,7 +147,8 @@ fn no_user_namespace(errno: Errno) -> Error {
             remedy: "create it with a mapping, as `unshare --user --map-root-user` does".to_owned(),
         };
     }
-    let sysctl = forbidding_setting().map_or_else(String::new, |setting| {
+    let setting = forbidding_setting();
+    let sysctl = setting.map_or_else(String::new, |setting| {
         format!("allow user namespaces with `sudo sysctl {setting}`, or ")
     });
     let host = if has(Capability::CAP_NET_RAW) {
@@ -154,9 +156,16 @@ fn no_user_namespace(errno: Errno) -> Error {
     } else {
         ""
     };
+    let filter = if setting.is_none() && confinement::is_filtered() {
+        ", and a seccomp filter restricts this process"
+    } else {
+        ""
+    };
+    let start = confinement::remedy()
+        .map_or_else(|| format!("run `sudo {} …`", program()), ToOwned::to_owned);
     Error::Privilege {
-        missing: format!("not permitted to create a private network namespace ({errno:?})"),
-        remedy: format!("{sysctl}{host}run `sudo {} …`", program()),
+        missing: format!("not permitted to create a private network namespace ({errno:?}){filter}"),
+        remedy: format!("{sysctl}{host}{start}"),
     }
 }
 

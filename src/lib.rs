@@ -52,6 +52,7 @@ pub mod trial;
 pub mod vm;
 
 mod clock;
+mod confinement;
 mod exit_code;
 mod runner;
 mod sys;

@@ -10,11 +10,12 @@ use serde_json::Value;
 
 /// Licence expressions that dependencies may have, as their manifests write them. Each allows distribution under MIT OR
 /// Apache-2.0 in source and binary form on the condition that its text is kept. Read a licence before you add it.
-const LICENCES: [&str; 15] = [
+const LICENCES: [&str; 16] = [
     "(MIT OR Apache-2.0) AND Unicode-3.0",
     "0BSD OR MIT OR Apache-2.0",
     "Apache-2.0",
     "Apache-2.0 / MIT",
+    "Apache-2.0 OR BSD-3-Clause",
     "Apache-2.0 OR MIT",
     "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
     "Apache-2.0/MIT",

@@ -6,6 +6,7 @@ use caps::Capability;
 use nix::unistd::{AccessFlags, eaccess, geteuid};
 
 use super::distribution::Distribution;
+use crate::confinement;
 use crate::error::program;
 use crate::lab;
 
@@ -18,6 +19,8 @@ pub(super) struct Here {
     pub(super) makes_namespaces: bool,
     /// True with `CAP_NET_ADMIN`, which can bring interfaces up.
     pub(super) sets_links: bool,
+    /// True if `sudo` can give this user the privileges of the host's root.
+    pub(super) gains_privileges: bool,
     /// True in a user namespace other than the initial one: root here is not the host's root.
     pub(super) contained: bool,
     /// Path of this binary, quoted for a shell.
@@ -37,6 +40,7 @@ impl Here {
             administrates: lab::has(Capability::CAP_SYS_ADMIN) && !contained,
             makes_namespaces: lab::makes_namespaces(),
             sets_links: lab::has(Capability::CAP_NET_ADMIN),
+            gains_privileges: confinement::can_gain(Capability::CAP_SYS_ADMIN),
             contained,
             program: quoted(&program()),
             distribution: Distribution::here(),
@@ -57,10 +61,11 @@ impl Here {
         }
     }
 
-    /// Returns the command to run as the host's root. `None` in a user namespace other than the initial one, and for
-    /// root without `CAP_SYS_ADMIN`: there no user can become the host's root.
+    /// Returns the command to run as the host's root. `None` in a user namespace other than the initial one, and without
+    /// `CAP_SYS_ADMIN` for root, or in the bounding set of others: there no user can become the host's root.
     pub(super) fn as_real_root(&self, command: &str) -> Option<String> {
-        (self.administrates || !(self.is_root() || self.contained)).then(|| self.as_root(command))
+        (self.administrates || self.gains_privileges && !self.contained)
+            .then(|| self.as_root(command))
     }
 
     /// Returns the command that changes a kernel setting; `None` if this process is root and may not write it either.
@@ -80,7 +85,7 @@ impl Here {
             // Every second piece is between backquotes.
             .skip(1)
             .step_by(2)
-            .find(|command| !command.contains('…'))?;
+            .find(|text| !text.contains('…') && is_command(text))?;
         let command = command.strip_prefix("sudo ").unwrap_or(command);
         match command.split_once(' ')? {
             ("sysctl", setting) => self.set(setting),
@@ -95,6 +100,11 @@ impl Here {
 /// Returns true if this `/proc/self/uid_map` is that of the initial user namespace, as in `user_namespaces(7)`.
 fn maps_everybody(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Returns false for options and settings of a container runtime: `--cap-add X`, `procMount: Unmasked`.
+fn is_command(text: &str) -> bool {
+    !text.starts_with('-') && !text.contains(": ")
 }
 
 /// Quotes a path for a shell, if needed.
@@ -116,6 +126,7 @@ impl Here {
             administrates: uid == 0,
             makes_namespaces: uid == 0,
             sets_links: uid == 0,
+            gains_privileges: uid != 0,
             contained: false,
             program: "/opt/rstproof".to_owned(),
             distribution: Distribution::default(),
@@ -152,6 +163,11 @@ mod tests {
             };
             assert_eq!(contained.as_real_root("x"), None);
         }
+        let bounded = Here {
+            gains_privileges: false,
+            ..Here::of(1000)
+        };
+        assert_eq!(bounded.as_real_root("x"), None);
     }
 
     #[test]
@@ -167,6 +183,12 @@ mod tests {
         );
         assert_eq!(Here::of(7).named_in("run `sudo /x …`"), None);
         assert_eq!(Here::of(7).named_in("no command"), None);
+        for start in [
+            "start it with `--cap-add X`",
+            "start it with `procMount: Unmasked`",
+        ] {
+            assert_eq!(Here::of(7).named_in(start), None);
+        }
         let setting = "allow it with `sudo sysctl a.b=1`";
         assert_eq!(Here::of(7).named_in(setting).unwrap(), "sudo sysctl a.b=1");
         let limit = "raise the limit with `ulimit -n 4096`";

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use super::{Check, Examination, Group, Status};
+use super::{Check, Examination, Group, RUN_ON_HOST, Status};
 use crate::report::human::{BAD, GOOD, LABEL, UNSURE, wrap};
 use rstproof_core::printable::printable;
 
@@ -161,8 +161,10 @@ fn last_word(out: &mut String, examination: &Examination) {
     } else {
         (BAD, "trials cannot run here")
     };
-    let on_host = find("host-capture").is_some_and(|host| host.status != Status::Missing);
-    let instead = if on_host && !examination.self_test.passed {
+    let fix = trial.and_then(|trial| trial.fix.as_ref());
+    // Any other fix makes private namespaces possible.
+    let is_on_host = fix.is_some_and(|fix| fix.ends_with(RUN_ON_HOST));
+    let instead = if is_on_host && !examination.self_test.passed {
         "; they can on this host's loopback:"
     } else {
         ""
@@ -174,7 +176,6 @@ fn last_word(out: &mut String, examination: &Examination) {
             None => writeln!(out, "{line}"),
         };
     }
-    let fix = trial.and_then(|trial| trial.fix.as_ref());
     for line in fix.map_or_else(Vec::new, |fix| continued(&printable(fix))) {
         let _ = writeln!(out, "  {LABEL}{line}{LABEL:#}");
     }

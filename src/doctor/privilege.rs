@@ -3,11 +3,13 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 
+use caps::Capability;
 use socket2::{Domain, Socket, Type};
 
 use super::here::Here;
 use super::{Check, Group, Status};
 use crate::capture::{CaptureSession, Config};
+use crate::confinement;
 use crate::error::{Error, reason};
 use crate::lab;
 
@@ -32,9 +34,9 @@ pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check
             let (what, remedy) = told(error);
             let what = name.map_or(what, |name| format!("{name} forbids them"));
             let fix = here.named_in(&remedy);
-            // `sudo` gives root nothing, so only a setting could help.
-            if here.is_root() && fix.is_none() {
-                let what = format!("{what}; it cannot be changed from here");
+            // Where `sudo` gives nothing, only a setting or another start could help.
+            if let (None, Some(start)) = (&fix, confinement::remedy()) {
+                let what = format!("{what}; {start}");
                 return check(what).less(Status::Missing, PRIVATE_TRIALS, None);
             }
             let sudo = || here.as_real_root(&format!("{} run", here.program));
@@ -54,7 +56,7 @@ pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check
 }
 
 /// Returns the message of an error and its suggested fix; the fix is empty if there is none.
-pub(super) fn told(error: &Error) -> (String, String) {
+fn told(error: &Error) -> (String, String) {
     if let Error::Privilege { missing, remedy } = error {
         return (missing.clone(), remedy.clone());
     }
@@ -63,6 +65,16 @@ pub(super) fn told(error: &Error) -> (String, String) {
     match text.rsplit_once("; ") {
         Some((what, remedy)) if remedy.contains('`') => (what.to_owned(), remedy.to_owned()),
         _ => (text, String::new()),
+    }
+}
+
+/// Returns the detail of a check that failed with this error, and the command that fixes it. If there is no command, the
+/// detail includes the instruction.
+pub(super) fn explained(here: &Here, error: &Error) -> (String, Option<String>) {
+    let (what, remedy) = told(error);
+    match here.named_in(&remedy) {
+        None if !remedy.is_empty() => (format!("{what}; {remedy}"), None),
+        fix => (what, fix),
     }
 }
 
@@ -80,12 +92,9 @@ pub(super) fn raw_socket(here: &Here) -> Check {
             &format!("packet sockets cannot be opened: {}", reason(&error)),
             None,
         ),
-        Some(_) if here.is_root() => missing(
-            &format!(
-                "{refused}; start the container with this capability (docker: --cap-add=NET_RAW)"
-            ),
-            None,
-        ),
+        Some(_) if !confinement::can_gain(Capability::CAP_NET_RAW) => {
+            missing(&format!("{refused}; {}", confinement::CAPTURING), None)
+        }
         Some(_) => {
             let setcap = format!("setcap cap_net_raw=ep {}", here.program);
             missing(refused, here.as_real_root(&setcap))
@@ -114,8 +123,8 @@ pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
         crossing: Vec::new(),
     });
     if let Err(error) = opened {
-        let (what, remedy) = told(&error);
-        return check(what).less(Status::Missing, ON_HOST, here.named_in(&remedy));
+        let (what, fix) = explained(here, &error);
+        return check(what).less(Status::Missing, ON_HOST, fix);
     }
     match UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)) {
         Ok(_) => check("opened; this namespace has IPv4 and IPv6".to_owned()),

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::here::Here;
-use super::privilege::{USER_NAMESPACES, told};
-use super::{Check, Facts, Group, SelfTest, Status, Tried};
+use super::privilege::{USER_NAMESPACES, explained};
+use super::{Check, Facts, Group, RUN_ON_HOST, SelfTest, Status, Tried};
 use crate::capture::cpus;
 use crate::error::Error;
 use crate::lab::{Environment, Lab};
@@ -173,8 +173,8 @@ pub(super) fn network_namespaces(here: &Here, attempt: Option<&Attempt>) -> Chec
         return check("none without a user namespace".to_owned()).blocked(USER_NAMESPACES, costs);
     };
     if let Some(error) = attempt.failed_at(Stage::Namespace) {
-        let (what, remedy) = told(error);
-        return check(what).less(Status::Missing, costs, here.named_in(&remedy));
+        let (what, fix) = explained(here, error);
+        return check(what).less(Status::Missing, costs, fix);
     }
     match &attempt.no_ipv6 {
         None => check("made one, with IPv4 and IPv6 on its lo".to_owned()),
@@ -200,11 +200,11 @@ pub(super) fn capture(here: &Here, attempt: Option<&Attempt>, libpcap: &str) -> 
     match attempt {
         Some(attempt) if attempt.stage > Stage::Namespace => {
             if let Some(error) = attempt.failed_at(Stage::Capture) {
-                let (what, remedy) = told(error);
+                let (what, fix) = explained(here, error);
                 return check(format!("{version}; {what}")).with(facts(None)).less(
                     Status::Missing,
                     costs,
-                    here.named_in(&remedy),
+                    fix,
                 );
             }
             let stamps = match attempt.nanoseconds {
@@ -255,7 +255,7 @@ pub(super) fn verdict(
         return (job, check);
     }
     let costs = "every proof in a private namespace";
-    let way_out = (on_host != Status::Missing).then(|| format!("{} run --host", here.program));
+    let way_out = (on_host != Status::Missing).then(|| format!("{} {RUN_ON_HOST}", here.program));
     let check = match before.iter().find(|check| check.status == Status::Missing) {
         Some(first) => {
             let mut check =

@@ -4,6 +4,7 @@
 
 use super::here::Here;
 use super::{Check, Facts, Group, Status};
+use crate::confinement;
 use crate::sources::counters::Counters;
 use crate::sources::format::{Field, Format};
 use crate::sources::trace::TraceSession;
@@ -177,9 +178,12 @@ fn tracefs(here: &Here, found: Result<Tracefs, NoTracefs>) -> Check {
         Err(why @ NoTracefs::NotMounted(_)) => {
             let may_mount = again_as_root(here);
             let only = if may_mount.is_some() {
-                ""
+                String::new()
             } else {
-                "; only the host's root can mount it"
+                format!(
+                    "; only the host's root can mount it; {}",
+                    confinement::TRACING
+                )
             };
             return check(format!("{why}{only}")).less(Status::Missing, costs, may_mount);
         }

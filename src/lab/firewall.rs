@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::geteuid;
 
 use super::ports::firewalled_port;
 use crate::error::Error;
@@ -82,15 +84,15 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
         ));
     };
     let failed = |error: io::Error| Error::start("load firewall rules with nft", &error);
-    let mut nft = match Command::new(&program)
+    let mut command = Command::new(&program);
+    command
         .args(["-f", "-"])
         .env_clear()
         .stdin(Stdio::piped())
         // nft prints nothing on stdout, but a pipe, unlike Stdio::null(), works without /dev/null.
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-    {
+        .stderr(Stdio::piped());
+    let mut nft = match passing_on_privilege(|| command.spawn()) {
         Ok(nft) => nft,
         Err(error) => {
             let error = failed(error);
@@ -132,6 +134,24 @@ pub(super) fn load(port: u16) -> Result<Result<(), String>, Error> {
     // nft prints its message first, then the rule and a marker below it.
     let first = text.lines().next().unwrap_or("it gives no reason").trim();
     Ok(Err(format!("nft cannot load rules: {first}")))
+}
+
+/// Starts a program that inherits `CAP_NET_ADMIN` from this thread. A program of an ordinary user has only the ambient
+/// capabilities of the thread that executes it, even if that has more from its file (capabilities(7)).
+fn passing_on_privilege<T>(start: impl FnOnce() -> T) -> T {
+    const SETS: [CapSet; 2] = [CapSet::Inheritable, CapSet::Ambient];
+    if geteuid().is_root() {
+        return start();
+    }
+    for set in SETS {
+        // A failure shows when nft fails.
+        let _ = caps::raise(None, set, Capability::CAP_NET_ADMIN);
+    }
+    let started = start();
+    for set in SETS.into_iter().rev() {
+        let _ = caps::drop(None, set, Capability::CAP_NET_ADMIN);
+    }
+    started
 }
 
 /// Waits until the pipe is readable or its other end is closed. Returns false if neither happened before the

@@ -52,7 +52,7 @@ const NO_VETH: &str = "this kernel cannot connect hosts: it has no veth";
 
 impl HostNetwork {
     /// Builds the network for a trial of this scenario. `firewall` is the first port of servers, if rules are to be
-    /// loaded. The inner error is the reason why this kernel cannot build the network.
+    /// loaded. The inner error is the reason why the network cannot be built here.
     pub(crate) fn build(
         scenario: &Scenario,
         firewall: Option<u16>,
@@ -123,8 +123,10 @@ impl HostNetwork {
             set_up(&hosts.client, CLIENT, hosts.ends[0], end)?;
             set_up(&hosts.server, SERVER, hosts.ends[1], end)?;
         }
-        if let Some(port) = firewall {
-            hosts.load_firewall(port)?;
+        if let Some(port) = firewall
+            && let Err(why) = hosts.load_firewall(port)?
+        {
+            return Ok(Err(why));
         }
         Ok(Ok(hosts))
     }
@@ -189,17 +191,19 @@ impl HostNetwork {
         }))
     }
 
-    fn load_firewall(&mut self, port: u16) -> Result<(), Error> {
+    /// Loads the firewall rules on all hosts. The inner error is the reason why there are none.
+    fn load_firewall(&self, port: u16) -> Result<Result<(), String>, Error> {
         let hosts = [
             Some(&*self.client),
             Some(&*self.server),
             self.router.as_ref(),
         ];
         for host in hosts.into_iter().flatten() {
-            host.run(move |_| firewall::load(port))??
-                .map_err(|why| Error::lab("load firewall rules", &why))?;
+            if let Err(why) = host.run(move |_| firewall::load(port))?? {
+                return Ok(Err(why));
+            }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Changes these settings on the hosts of both ends, without restoring them.

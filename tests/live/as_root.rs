@@ -18,8 +18,9 @@ use nix::unistd::geteuid;
 use rstproof::lab::ports::ports;
 use serde_json::Value;
 
+use crate::container::{DEFAULT_CAPABILITIES, under_dockers_filter};
 use crate::documented::{assert_are, ids, plain};
-use crate::run::{Run, Running, TRIAL, rstproof, trials};
+use crate::run::{PROGRAM, Run, Running, TRIAL, User, rstproof, trials};
 
 fn host(arguments: &[&str]) -> Command {
     assert!(geteuid().is_root(), "this test has to be run as root");
@@ -171,5 +172,51 @@ fn what_filters_a_tcp_socket_is_skipped_on_the_host() {
         assert_eq!(trials.len(), 1);
         let why = trials[0]["skipped"].as_str().unwrap();
         assert!(why.contains("--host"), "{why}");
+    }
+}
+
+/// As Docker starts a container: without namespaces, and with 14 capabilities, of which a capture needs one.
+#[test]
+fn with_the_defaults_of_docker_the_loopback_serves_all_the_same() {
+    assert!(geteuid().is_root(), "this test has to be run as root");
+    let port = free_port();
+    let mut command = Command::new("setpriv");
+    command.args(["--inh-caps=-all", "--bounding-set", DEFAULT_CAPABILITIES]);
+    command.args([PROGRAM, "run", "--host", "--port", &port]);
+    command.args(["--family", "ipv4", "--format", "json"]);
+    command.args(ids(&plain()));
+    let trials = under_dockers_filter(command).quietly(0).trials();
+    assert_are(&plain(), &trials, &["ipv4"]);
+}
+
+/// Capabilities from the binary's file, or from a container's runtime for a user other than root, are not those of a
+/// program that it starts.
+#[test]
+fn a_firewall_is_loaded_with_the_capabilities_of_an_ordinary_user() {
+    const HELD: &str = "-all,+net_admin,+net_raw,+sys_admin";
+    assert!(geteuid().is_root(), "this test has to be run as root");
+    let user = User::new();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    command.args([
+        "--inh-caps",
+        HELD,
+        "--ambient-caps",
+        HELD,
+        "--bounding-set",
+        HELD,
+    ]);
+    command.arg(user.path("rstproof"));
+    command.args([
+        "run",
+        "--format",
+        "json",
+        "connect-firewall-reset",
+        "firewall-reset-forward",
+    ]);
+    let trials = Run::of(&mut command).quietly(0).trials();
+    assert_eq!(trials.len(), 4);
+    for trial in trials {
+        assert_eq!(trial["verdict"], "confirmed", "{trial}");
     }
 }

@@ -1,11 +1,17 @@
 //! What containers take away: writable settings, parts of `/proc`, capabilities, descriptors. What cannot run there is skipped for a
 //! reason that is true, and nothing is judged wrongly for it.
 
+use std::collections::BTreeMap;
 use std::process::Command;
+use std::thread;
 
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, apply_filter,
+};
 use serde_json::Value;
 
-use crate::run::{PROGRAM, Run, rstproof};
+use crate::run::{PROGRAM, Run, User, rstproof};
 
 /// What container runtimes do to `/proc` and `/sys`: the defaults of the OCI runtime specification's `maskedPaths` and
 /// `readonlyPaths`, as Docker and Podman have them.
@@ -24,7 +30,7 @@ const AS_RUNTIMES_DO: &str = r"
 ";
 
 /// Those capabilities that Docker leaves a container.
-const DEFAULT_CAPABILITIES: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,\
+pub(crate) const DEFAULT_CAPABILITIES: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,\
                                     +net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
 
 /// The program as the only one in a rootless container: in user, mount, network and process namespaces of its own.
@@ -175,4 +181,127 @@ fn with_too_few_open_files_one_line_names_the_limit() {
         let complaint = run.complaint();
         assert!(complaint.contains("`ulimit -n "), "{complaint}");
     }
+}
+
+/// Calls that Docker's default profile refuses a container without `CAP_SYS_ADMIN` (moby, profiles/seccomp/default.json): those
+/// that this program, its libraries or a kernel's tools may make.
+const REFUSED: [libc::c_long; 21] = [
+    libc::SYS_add_key,
+    libc::SYS_bpf,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_io_uring_setup,
+    libc::SYS_keyctl,
+    libc::SYS_kexec_load,
+    libc::SYS_mount,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_pivot_root,
+    libc::SYS_quotactl,
+    libc::SYS_request_key,
+    libc::SYS_setdomainname,
+    libc::SYS_sethostname,
+    libc::SYS_setns,
+    libc::SYS_syslog,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+];
+
+/// Flags of clone(2) for new namespaces.
+const NAMESPACES: [libc::c_int; 7] = [
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWUTS,
+];
+
+/// A filter by which calls with these rules fail with this error; without rules, always.
+fn failing(rules: BTreeMap<libc::c_long, Vec<SeccompRule>>, errno: libc::c_int) -> BpfProgram {
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno.cast_unsigned()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    filter.unwrap().try_into().unwrap()
+}
+
+/// Runs the command under Docker's default filter, which its programs inherit.
+pub(crate) fn under_dockers_filter(mut command: Command) -> Run {
+    let flag = |flag: libc::c_int| {
+        let flag = u64::try_from(flag).unwrap();
+        let is_set = SeccompCmpOp::MaskedEq(flag);
+        let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, is_set, flag);
+        SeccompRule::new(vec![condition.unwrap()]).unwrap()
+    };
+    let mut refused: BTreeMap<_, _> = REFUSED.map(|call| (call, Vec::new())).into();
+    refused.insert(libc::SYS_clone, NAMESPACES.map(flag).into());
+    let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let filters = [
+        failing(refused, libc::EPERM),
+        failing(unknown, libc::ENOSYS),
+    ];
+    // The filters are those of a thread and its children.
+    let confined = thread::spawn(move || {
+        for filter in &filters {
+            apply_filter(filter).unwrap();
+        }
+        Run::of(&mut command)
+    });
+    confined.join().unwrap()
+}
+
+#[test]
+fn a_filter_that_refuses_namespaces_is_named_with_the_option_that_lifts_it() {
+    for command in [rstproof(&["run"]), User::new().rstproof(&["run"])] {
+        let run = under_dockers_filter(command);
+        let complaint = run.complaint();
+        for part in [
+            "private network namespace (EPERM)",
+            "seccomp filter",
+            "`--security-opt seccomp=unconfined`",
+            "`--cap-add SYS_ADMIN --cap-add NET_ADMIN`",
+        ] {
+            assert!(complaint.contains(part), "{complaint}");
+        }
+        assert!(!complaint.contains("sudo"), "{complaint}");
+    }
+}
+
+#[test]
+fn doctor_tells_what_a_filter_takes_away() {
+    for command in [
+        rstproof(&["doctor", "--format", "json"]),
+        User::new().rstproof(&["doctor", "--format", "json"]),
+    ] {
+        let run = under_dockers_filter(command).quietly(2);
+        let document: Value = serde_json::from_str(&run.out).unwrap();
+        let checks = document["checks"].as_array().unwrap();
+        let of = |id: &str| checks.iter().find(|check| check["id"] == id).unwrap();
+        // Root makes its namespaces without a user namespace.
+        let first = &of("self-test")["blocked_by"];
+        let first = of(first.as_str().unwrap());
+        let detail = first["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("seccomp filter") && detail.contains("seccomp=unconfined"),
+            "{first}"
+        );
+        assert!(first["fix"].is_null(), "{first}");
+    }
+}
+
+/// What needs no namespace is not in the way of the filter.
+#[test]
+fn under_a_filter_saved_evidence_is_judged_all_the_same() {
+    let run = under_dockers_filter(rstproof(&["check", "captures"]));
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let capture = "captures/close-unread-data.ipv4.pcapng";
+    let run = under_dockers_filter(rstproof(&["analyze", capture]));
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.out.contains("aborted-close"), "{}", run.out);
 }

@@ -117,7 +117,10 @@ fn a_capture_that_stamps_in_microseconds_is_limited() {
     attempt.nanoseconds = Some(false);
     assert_eq!(stamps(&attempt).status, Status::Limited);
     attempt.stage = Stage::Capture;
-    attempt.failed = Some(Error::may_not_capture("lo"));
+    attempt.failed = Some(Error::Privilege {
+        missing: "no right".to_owned(),
+        remedy: "give it with `sudo setcap cap_net_raw=ep /x`".to_owned(),
+    });
     let check = stamps(&attempt);
     assert_eq!(check.status, Status::Missing);
     assert_eq!(check.blocked_by, None);
