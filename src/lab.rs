@@ -90,10 +90,12 @@ fn enter_user_namespace(uid: Uid, gid: Gid) -> Result<(), Error> {
     // A binary with file capabilities is not dumpable, and its /proc/self then belongs to root.
     nix::sys::prctl::set_dumpable(true)
         .map_err(|errno| Error::system("make the process dumpable", errno))?;
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(no_user_namespace)?;
+    // Before: in a new user namespace every process has all capabilities, and no user is mapped.
+    let refusal = Refusal::here();
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| refusal.error(errno))?;
     let write = |file: &'static str, text: String| {
         fs::write(file, text).map_err(|error| match error.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => no_user_namespace(Errno::EPERM),
+            Some(libc::EPERM | libc::EACCES) => refusal.error(Errno::EPERM),
             _ => Error::file("write", file.as_ref(), &error),
         })
     };
@@ -136,36 +138,63 @@ pub(crate) fn forbidding_setting() -> Option<&'static str> {
     }
 }
 
-/// Returns the error for a refused user namespace, with the setting that fixes it on this host.
+/// Returns the error for a refused user or network namespace.
 fn no_user_namespace(errno: Errno) -> Error {
-    // A user namespace without any mapping: sudo cannot work there either.
-    if fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim().is_empty()) {
-        return Error::Privilege {
-            missing: format!(
-                "this user namespace maps no user, so no trial can be set up ({errno:?})"
-            ),
-            remedy: "create it with a mapping, as `unshare --user --map-root-user` does".to_owned(),
+    Refusal::here().error(errno)
+}
+
+/// Reason why this process may not create namespaces, and what changes that.
+struct Refusal {
+    what: &'static str,
+    why: &'static str,
+    remedy: String,
+}
+
+impl Refusal {
+    /// Returns the reason that applies to this process as it is now.
+    fn here() -> Self {
+        // A user namespace without any mapping: sudo cannot work there either.
+        if fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim().is_empty()) {
+            return Self {
+                what: "this user namespace maps no user, so no trial can be set up",
+                why: "",
+                remedy: "create it with a mapping, as `unshare --user --map-root-user` does"
+                    .to_owned(),
+            };
+        }
+        let setting = forbidding_setting();
+        let sysctl = setting.map_or_else(String::new, |setting| {
+            format!("allow user namespaces with `sudo sysctl {setting}`, or ")
+        });
+        let host = if has(Capability::CAP_NET_RAW) {
+            "use this host's loopback with --host, or "
+        } else {
+            ""
         };
+        let start = confinement::remedy()
+            .map_or_else(|| format!("run `sudo {} …`", program()), ToOwned::to_owned);
+        let mut refusal = Self {
+            what: "not permitted to create a private network namespace",
+            why: "",
+            remedy: format!("{sysctl}{host}{start}"),
+        };
+        if setting.is_some() {
+            // The setting is the reason.
+        } else if confinement::is_filtered() {
+            refusal.why = ", and a seccomp filter restricts this process";
+        } else if geteuid().is_root() && !has(Capability::CAP_SETFCAP) {
+            // Since Linux 5.12 (user_namespaces(7)).
+            refusal.why = ": without CAP_SETFCAP root may not map itself into a user namespace";
+            refusal.remedy.push_str(", or with `--cap-add SETFCAP`");
+        }
+        refusal
     }
-    let setting = forbidding_setting();
-    let sysctl = setting.map_or_else(String::new, |setting| {
-        format!("allow user namespaces with `sudo sysctl {setting}`, or ")
-    });
-    let host = if has(Capability::CAP_NET_RAW) {
-        "use this host's loopback with --host, or "
-    } else {
-        ""
-    };
-    let filter = if setting.is_none() && confinement::is_filtered() {
-        ", and a seccomp filter restricts this process"
-    } else {
-        ""
-    };
-    let start = confinement::remedy()
-        .map_or_else(|| format!("run `sudo {} …`", program()), ToOwned::to_owned);
-    Error::Privilege {
-        missing: format!("not permitted to create a private network namespace ({errno:?}){filter}"),
-        remedy: format!("{sysctl}{host}{start}"),
+
+    fn error(&self, errno: Errno) -> Error {
+        Error::Privilege {
+            missing: format!("{} ({errno:?}){}", self.what, self.why),
+            remedy: self.remedy.clone(),
+        }
     }
 }
 

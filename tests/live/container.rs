@@ -305,3 +305,18 @@ fn under_a_filter_saved_evidence_is_judged_all_the_same() {
     assert_eq!(run.code, Some(0), "{}", run.err);
     assert!(run.out.contains("aborted-close"), "{}", run.out);
 }
+
+/// Found out before the namespace is entered: in it, root has all capabilities but no user is mapped.
+#[test]
+fn root_that_may_not_map_itself_is_told_which_capability_it_lacks() {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "setpriv", "--inh-caps=-all"]);
+    command.args(["--bounding-set=-all", PROGRAM, "run"]);
+    let run = Run::of(&mut command);
+    let complaint = run.complaint();
+    assert!(complaint.contains("CAP_SETFCAP"), "{complaint}");
+    assert!(complaint.contains("`--cap-add SETFCAP`"), "{complaint}");
+    for false_hope in ["maps no user", "sudo", "--host"] {
+        assert!(!complaint.contains(false_hope), "{complaint}");
+    }
+}
