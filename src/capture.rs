@@ -139,7 +139,7 @@ impl TrialFrames {
         })
     }
 
-    /// Sorts the packets of two captures by time, and renumbers them.
+    /// Sorts the packets by time, and renumbers them: those of two captures, or of several CPUs.
     fn sort(&mut self) {
         if self.times.is_sorted() {
             return;
@@ -570,5 +570,55 @@ fn fence_failed(interface: &str, error: &io::Error) -> Error {
         action: "send the fence".to_owned(),
         interface: interface.to_owned(),
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use rstproof_core::packet::IcmpError;
+
+    use super::*;
+
+    fn packet(frame: u32, at: Timestamp) -> Packet {
+        let end = (Ipv4Addr::LOCALHOST, 1).into();
+        Packet::Icmp(IcmpError {
+            frame,
+            at,
+            tap: Tap::Both,
+            source: Ipv4Addr::LOCALHOST.into(),
+            kind: 3,
+            code: 3,
+            quoted_source: end,
+            quoted_destination: end,
+            quoted_seq: None,
+        })
+    }
+
+    #[test]
+    fn frames_are_sorted_with_their_bytes_and_numbered_again() {
+        let mut batch = TrialFrames::new(true);
+        for (at, number) in [(10, 1), (30, 2), (20, 3), (20, 4)] {
+            let at = Timestamp(at);
+            batch.packets.push(packet(number, at));
+            batch.times.push(at);
+            let start = batch.bytes.len();
+            batch.bytes.push(u8::try_from(number).unwrap());
+            batch.frames.push(FrameRecord {
+                at,
+                tap: Tap::Both,
+                wire_len: number,
+                bytes: start..start + 1,
+            });
+        }
+        batch.sort();
+        let frames = batch.frames().map(|it| (it.at.0, it.wire_len, it.bytes[0]));
+        // Equal times keep the order of the capture.
+        let expected = [(10, 1, 1), (20, 3, 3), (20, 4, 4), (30, 2, 2)];
+        assert_eq!(frames.collect::<Vec<_>>(), expected);
+        let numbered = [(10, 1), (20, 2), (20, 3), (30, 4)];
+        let numbered = numbered.map(|(at, number)| packet(number, Timestamp(at)));
+        assert_eq!(batch.packets, numbered);
     }
 }

@@ -238,10 +238,11 @@ impl Taps {
         let [.., last] = sent[..] else {
             return Err(Error::lab("send a fence", &"no capture is open"));
         };
-        if self.crossing.is_some() {
-            // Frames that arrived after the last fence belong to no trial.
-            batch.cut_after(&last);
-        }
+        // Each CPU stamps its frames when it queues them, and puts them into the ring when it gets to its queue: on a busy
+        // CPU, after later ones of another CPU.
+        batch.sort();
+        // Frames that were sent after the last fence belong to no trial.
+        batch.cut_after(&last);
         Ok((last, all_seen && seen))
     }
 

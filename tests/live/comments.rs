@@ -103,17 +103,19 @@ fn each_fact_is_one_and_stands_on_the_frame_that_proves_it() {
         &format!("it left the connection dead, which is why the {dead}")
     ));
     assert!(has(1, "sent while the client's connect() ran"));
-    // No other frame is said to be an RST, and the last one is the fence.
+    // No other frame is said to be an RST.
     let is_about_reset = |text: &String| text.starts_with("this RST") || text.starts_with("RST");
     for (texts, number) in comments.iter().zip(1..) {
         let about = texts.iter().any(is_about_reset);
         assert_eq!(about, number == of_reset, "frame {number}: {texts:?}");
     }
-    assert_eq!(
-        comments.len(),
-        trial["packets"].as_array().unwrap().len() + 1
-    );
-    assert!(comments.last().unwrap()[0].starts_with("fence: "));
+    // The last one is the fence. A trial that takes two milliseconds, as on a busy host, sends one from each other CPU before.
+    let packets = trial["packets"].as_array().unwrap().len();
+    let [of_other_cpus @ .., fence] = &comments[packets..] else {
+        panic!("no fence: {comments:?}")
+    };
+    assert!(fence[0].starts_with("fence: "));
+    assert!(of_other_cpus.iter().flatten().all(String::is_empty));
 }
 
 #[test]
