@@ -260,6 +260,9 @@ struct AnalyzeArgs {
     /// Number of reader threads (does not affect results) [default: one per core, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
+    /// Read each file by itself. Otherwise files that continue each other (rotated or split captures) are read as one
+    #[arg(long)]
+    separate: bool,
     /// Print only the summary of each file
     #[arg(short, long)]
     quiet: bool,

@@ -37,7 +37,7 @@
 //! # }
 //! ```
 //!
-//! A [`Connection`] has its ends, its frames, its [gaps](CaptureGaps), and its fields in Zeek's `conn.log` ([`Zeek`]). A
+//! A [`Connection`] has its ends, its frames, its [gaps](CaptureGaps), and its fields in Zeek's `conn.log` ([`ZeekSummary`]). A
 //! [`ResetRecord`] has the state and the action of the receiver ([`Reset`](crate::flow::Reset), [`RequiredAction`]), the
 //! [`Cause`] of the RST with its [`Explanation`], observations about its sender ([`Indicator`]), and the reasons that
 //! the RST itself carries ([`Diagnostic`]). [`Tally`] counts both. [`json`] writes them as rows, and [`excerpt`] copies
@@ -48,6 +48,7 @@
 // cause of an RST, `forgery` collects evidence about its sender, and `diagnosis` decodes its payload.
 mod comments;
 mod connections;
+pub mod continuation;
 mod decode;
 mod diagnosis;
 pub mod excerpt;
@@ -59,10 +60,13 @@ mod pipeline;
 mod tally;
 mod zeek;
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::ops::ControlFlow;
 
-pub use self::connections::{Connection, ConnectionObserver, ResetRecord, Sink, Step, Totals};
+pub use self::connections::{
+    Connection, ConnectionObserver, Progress, ResetRecord, Sink, Step, Totals,
+};
 use self::decode::FrameSelection;
 pub use self::decode::{CompiledFilter, FlowKey, FrameFilter};
 pub use self::diagnosis::Diagnostic;
@@ -71,7 +75,7 @@ pub use self::forgery::{Indicator, Supports, Weight};
 pub use self::history::CaptureGaps;
 pub use self::pipeline::{Ended, Source, Stopped};
 pub use self::tally::{ResetSource, Tally};
-pub use self::zeek::{ConnState, Zeek};
+pub use self::zeek::{ConnState, Zeek, ZeekSummary};
 
 /// Settings of an analysis: frames to include, number of threads and limits.
 #[derive(Clone, Debug)]
@@ -122,8 +126,8 @@ impl Analysis {
         self
     }
 
-    /// Sets the maximum number of connections that are followed at the same time, by default 2^20. If a capture has
-    /// more, the connections that were silent longest are reported early and counted in [`Totals::evicted`].
+    /// Sets the maximum number of connections in memory, by default 2^20. If a capture has more, those that have ended or
+    /// were silent longest are reported early and counted in [`Totals::evicted`].
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
@@ -154,7 +158,12 @@ impl Analysis {
             items: Vec::new(),
             tally: Tally::default(),
         };
-        let ended = self.observe(source, mapper, &mut InOrder(sink));
+        let mut in_order = InOrder {
+            sink,
+            held: BTreeMap::new(),
+            count: 0,
+        };
+        let ended = self.observe(source, mapper, &mut in_order);
         let mut tally = Tally::default();
         // Each shard has its own counts, so threads need no lock. Sums do not depend on the order of the shards.
         for mapper in ended.observers {
@@ -183,11 +192,9 @@ impl Analysis {
 /// Event found in a capture.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// Connection that is over, or was still open at the end of the capture. Its RSTs follow, except those reported
-    /// early.
+    /// Connection that a SYN has replaced, or that lasts to the end of the capture. Its RSTs were reported before.
     Connection(&'a Connection<'a>),
-    /// RST with its connection. It is reported when its connection ends, or earlier if the connection has very many
-    /// RSTs.
+    /// RST with its connection. RSTs are reported in the order of their frames, if not very many are held.
     Reset(&'a Connection<'a>, &'a ResetRecord),
 }
 
@@ -215,26 +222,37 @@ pub struct Summary {
     pub tally: Tally,
 }
 
-/// Sort key of an item: the frame at which its event was reported, and its connection.
-type Order = (u32, u32);
+/// Sort key of an item: its frame, 0 for a connection and 1 for an RST, and its connection. The frame is that of the RST,
+/// or that during which the connection is reported.
+type Order = (u32, u8, u32);
+
+/// Item of an event, with the frame during which it was reported.
+type Reported<T> = (u32, Order, T);
+
+/// Maximum number of items that wait for an RST of an earlier frame.
+const MAX_HELD: usize = 1 << 14;
 
 /// Observer that maps the events of one shard of the connections to items.
 struct Mapper<'m, F, T> {
     map: &'m F,
-    items: Vec<(Order, T)>,
+    items: Vec<Reported<T>>,
     tally: Tally,
 }
 
 impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> Mapper<'_, F, T> {
     fn take(&mut self, connection: &Connection<'_>, event: Event<'_>) {
+        let (at, number) = (connection.reported_at, connection.number());
+        let order = match event {
+            Event::Connection(_) => (at, 0, number),
+            Event::Reset(_, reset) => (reset.reset.frame, 1, number),
+        };
         let item = (self.map)(event);
-        self.items
-            .extend(item.map(|item| (connection.order(), item)));
+        self.items.extend(item.map(|item| (at, order, item)));
     }
 }
 
 impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> ConnectionObserver for Mapper<'_, F, T> {
-    type Output = Vec<(Order, T)>;
+    type Output = Vec<Reported<T>>;
 
     fn connection(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
         self.tally.connection(connection);
@@ -254,26 +272,40 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> ConnectionObserver for Mappe
     }
 }
 
-/// Sink that merges the items of all shards into the order of the capture.
-struct InOrder<S>(S);
+/// Sink that merges the items of all shards into the order of the capture. Items wait until no RST of an earlier frame can
+/// follow.
+struct InOrder<S, T> {
+    sink: S,
+    /// Items that wait. The last part of the key tells items of the same order apart.
+    held: BTreeMap<(Order, u64), T>,
+    count: u64,
+}
 
-impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<(Order, T)>>
-    for InOrder<S>
+impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<Reported<T>>>
+    for InOrder<S, T>
 {
-    fn accept(
-        &mut self,
-        said: Vec<Vec<(Order, T)>>,
-        position: u64,
-        totals: &Totals,
-    ) -> ControlFlow<()> {
-        let mut items: Vec<_> = said.into_iter().flatten().collect();
-        // The sort is stable: items that were reported together for a connection share a key and keep their order.
-        // Sorting here makes the result independent of the number of threads.
-        items.sort_by_key(|(order, _)| *order);
-        (self.0)(Part {
-            items: items.into_iter().map(|(_, item)| item).collect(),
-            position,
-            totals,
+    fn accept(&mut self, said: Vec<Vec<Reported<T>>>, progress: &Progress<'_>) -> ControlFlow<()> {
+        let mut reported: Vec<_> = said.into_iter().flatten().collect();
+        // Sorting makes the result independent of the number of threads. The sort is stable.
+        reported.sort_by_key(|(at, order, _)| (*at, *order));
+        let mut items = Vec::new();
+        // One after the other, so that the result does not depend on the length of a chunk either if too many wait.
+        for (_, order, item) in reported {
+            self.held.insert((order, self.count), item);
+            self.count += 1;
+            if self.held.len() > MAX_HELD {
+                items.extend(self.held.pop_first().map(|(_, item)| item));
+            }
+        }
+        while let Some(first) = self.held.first_entry()
+            && first.key().0.0 <= progress.through
+        {
+            items.push(first.remove());
+        }
+        (self.sink)(Part {
+            items,
+            position: progress.position,
+            totals: progress.totals,
         })
     }
 }

@@ -21,7 +21,7 @@ pub use content::{Content, DecodeFailure, Undecodable};
 pub use read_at::ReadAt;
 pub(crate) use reader::Skipped;
 pub use reader::{Compression, Format, Malformed, Part, Problem, Reader};
-pub(crate) use stream::{LONGEST_BLOCK, each_block};
+pub(crate) use stream::{LONGEST_BLOCK, Walked, each_block, walk};
 
 use crate::time::Timestamp;
 

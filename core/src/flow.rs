@@ -11,6 +11,7 @@ mod few;
 mod icmp;
 mod reset;
 mod state;
+mod summary;
 
 use std::net::SocketAddr;
 
@@ -18,6 +19,7 @@ use self::endpoint::{Endpoint, IS_REQUEST, KEEPS_TIME_WAIT, RCV_NXT, Receipt, SN
 use self::few::SmallList;
 pub use self::reset::{Acceptance, FinReceipt, Form, Reset};
 pub use self::state::State;
+pub(crate) use self::summary::FlowSummary;
 use crate::packet::{Flags, Header, IcmpError, Segment, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, Role};

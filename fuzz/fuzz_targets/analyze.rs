@@ -18,6 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{LazyLock, Mutex};
 
 use libfuzzer_sys::fuzz_target;
+use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Analysis, Event, Source, Stopped, Totals, json};
 
 /// File that is overwritten with each input.
@@ -115,13 +116,13 @@ fn note(event: Event<'_>) -> Option<Note> {
     let mut row = Vec::new();
     let last = match event {
         Event::Connection(connection) => {
-            json::connection(&mut row, "", connection).expect("memory can be written");
+            json::connection(&mut row, &FileNames::one(""), connection).expect("memory can be written");
             let lost = connection.gaps.lost.into_iter();
             let named = connection.frames.iter().copied().chain(lost);
             named.chain([connection.number()]).max()
         }
         Event::Reset(connection, record) => {
-            json::reset(&mut row, "", connection, record).expect("memory can be written");
+            json::reset(&mut row, &FileNames::one(""), connection, record).expect("memory can be written");
             let triggered_by = record.reset.triggered_by.unwrap_or(0);
             assert!(record.reset.frame > 0 && triggered_by < record.reset.frame);
             Some(record.reset.frame)
@@ -153,7 +154,7 @@ fn answer(source: &Source<'_>, analysis: &Analysis) -> Answer {
     answer.totals = summary.totals;
     let problem = Some(answer.end.as_str());
     let (totals, tally) = (&answer.totals, &summary.tally);
-    json::summary(&mut answer.json, "", totals, tally, answer.position, problem)
+    json::summary(&mut answer.json, &FileNames::one(""), totals, tally, answer.position, problem)
         .expect("memory can be written");
     answer
 }

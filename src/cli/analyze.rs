@@ -1,5 +1,6 @@
 //! `rstproof analyze`: analyzes the connections of captures and explains every RST.
 
+mod captures;
 mod human;
 mod json;
 pub(crate) mod ladder;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::captures::{Capture, Parts, Plan};
 use self::output::Output;
 use self::renderer::{Renderer, renderer};
 use super::{AnalyzeArgs, complain};
@@ -23,9 +25,10 @@ use crate::error::{Error, reason};
 use crate::exit_code::ExitCode;
 use crate::file::{Input, inputs};
 use ladder::{Finder, Ladder, Which};
+use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::excerpt::Excerpt;
 use rstproof_core::analyze::{
-    Analysis, Event, FrameFilter, Part, Sink, Source, Stopped, Summary, Totals,
+    Analysis, Event, FrameFilter, Part, Progress, Sink, Source, Stopped, Summary, Totals,
 };
 use rstproof_core::printable::printable;
 
@@ -93,8 +96,16 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     };
     let mut code = ExitCode::Success;
     let mut closed = None;
+    let mut plan = if args.separate {
+        Plan::default()
+    } else {
+        Plan::of(&args.files)?
+    };
     for input in inputs(&args.files)? {
-        let one = input.and_then(|input| one(args, input, &analysis, output.as_mut()));
+        let one = input.and_then(|input| match plan.capture(input) {
+            Some(capture) => one(args, capture, &analysis, output.as_mut()),
+            None => Ok(()),
+        });
         match one {
             Ok(()) => {}
             // Standard output is closed, but the output file still has to be completed.
@@ -120,28 +131,28 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
 /// Analyzes one capture: prints the report, and copies the frames of reset connections if there is an output file.
 fn one(
     args: &AnalyzeArgs,
-    mut input: Input,
+    mut capture: Capture,
     analysis: &Analysis,
     mut output: Option<&mut Output>,
 ) -> Result<(), Error> {
     if let Some(output) = &mut output {
-        output.refuse(&input)?;
+        output.refuse(&capture)?;
     }
-    let path = input.path().to_owned();
-    let name = printable(&path.to_string_lossy());
+    let path = capture.path().to_owned();
+    let files = capture.names();
     let renderer = renderer(args);
     let mut report = Report {
         out: Out::open(renderer.is_for_people()),
         failed: None,
         // A single file that was named needs no heading.
-        heading: (renderer.heading(&name)).filter(|_| args.files != [path.as_path()]),
+        heading: (renderer.heading(&files)).filter(|_| args.files != [path.as_path()]),
         is_wanted: output.is_some(),
         began: Instant::now(),
         bar: None,
-        length: input.length(),
+        length: capture.length(),
     };
     // Shared, because the analysis reports events from several threads.
-    let excerpt = output.is_some().then(|| Mutex::new(Excerpt::new(&name)));
+    let excerpt = output.is_some().then(|| Mutex::new(Excerpt::new(&files)));
     let row = |event: Event<'_>| {
         if let Some(excerpt) = &excerpt {
             let mut excerpt = excerpt.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,16 +161,19 @@ fn one(
                 Event::Reset(_, reset) => excerpt.resets(std::slice::from_ref(reset)),
             }
         }
-        renderer.event(&name, event)
+        renderer.event(&files, event)
     };
-    let summary = read(&mut input, |source| {
+    let mut summary = read_capture(&mut capture, |source| {
         analysis.read(source, row, |part| report.take(part))
     });
+    if let Capture::Several(parts) = &capture {
+        in_parts(&mut summary, parts);
+    }
     let problem = summary.read.as_ref().err().map(problem);
-    let said = report.end(&*renderer, &name, &summary, problem.as_deref());
+    let said = report.end(&*renderer, &files, &summary, problem.as_deref());
     let excerpt = excerpt.map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
     if let (Some(output), Some(excerpt)) = (output, &excerpt) {
-        output.copy(excerpt, input, analysis)?;
+        output.copy(excerpt, capture, analysis)?;
     }
     // Returned only now: the copy is made even if standard output is closed.
     said?;
@@ -242,7 +256,7 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
 struct First(Option<u32>);
 
 impl Sink<Option<u32>> for First {
-    fn accept(&mut self, said: Vec<Option<u32>>, _: u64, _: &Totals) -> ControlFlow<()> {
+    fn accept(&mut self, said: Vec<Option<u32>>, _: &Progress<'_>) -> ControlFlow<()> {
         self.0 = self.0.or_else(|| said.into_iter().flatten().next());
         match self.0 {
             None => ControlFlow::Continue(()),
@@ -258,7 +272,7 @@ struct Lines {
 }
 
 impl Sink<String> for Lines {
-    fn accept(&mut self, said: Vec<String>, _: u64, _: &Totals) -> ControlFlow<()> {
+    fn accept(&mut self, said: Vec<String>, _: &Progress<'_>) -> ControlFlow<()> {
         for text in said {
             if self.failed.is_none() {
                 self.failed = self.out.write_all(text.as_bytes()).err();
@@ -277,6 +291,29 @@ fn read<R>(input: &mut Input, with: impl FnOnce(&Source<'_>) -> R) -> R {
         return with(&Source::File(file, length));
     }
     with(&Source::Stream(Mutex::new(input)))
+}
+
+/// Calls a function with the source of a capture, which may be in several files.
+fn read_capture<R>(capture: &mut Capture, with: impl FnOnce(&Source<'_>) -> R) -> R {
+    match capture {
+        Capture::Alone(input) => read(input, with),
+        Capture::Several(parts) => with(&Source::Stream(Mutex::new(&mut parts.open()))),
+    }
+}
+
+/// Converts offsets in joined files: the number of bytes read counts all their headers, and an error is in the last
+/// file, because the others were read to their ends before.
+fn in_parts(summary: &mut Summary, parts: &Parts) {
+    match &mut summary.read {
+        Ok(_) => summary.position += parts.headers_left_out(),
+        Err(Stopped::Malformed(malformed)) => {
+            summary.position += parts.headers_left_out();
+            malformed.offset = parts.offset_in_last(malformed.offset);
+        }
+        Err(Stopped::Io(_, position) | Stopped::Unwanted(position)) => {
+            *position = parts.offset_in_last(*position);
+        }
+    }
 }
 
 fn problem(stopped: &Stopped) -> String {
@@ -378,14 +415,14 @@ impl Report {
     fn end(
         &mut self,
         renderer: &dyn Renderer,
-        name: &str,
+        files: &FileNames,
         of: &Summary,
         problem: Option<&str>,
     ) -> Result<(), Error> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        self.write(|out| out.write_all(&renderer.summary(name, of, problem)?));
+        self.write(|out| out.write_all(&renderer.summary(files, of, problem)?));
         self.write(Write::flush);
         match self.failed.take() {
             None => Ok(()),

@@ -73,7 +73,7 @@ fn a_syn_ack_that_comes_too_late_has_a_cause_of_its_own() {
         (1, server(SYN | ACK, 499, 700)),
         (1, client(RST, 700, 0)),
     ]);
-    assert_eq!(other, "half-open-peer");
+    assert_eq!(other, "older-connection");
     assert!(explanation.contains("still connecting"), "{explanation}");
 
     // No SYN was captured with the SYN-ACK, or it is so long ago that it is another attempt.

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use rstproof_core::analyze::{
-    Analysis, Connection, ConnectionObserver, Ended, ResetRecord, Sink, Source, Stopped, Totals,
+    Analysis, Connection, ConnectionObserver, Ended, Progress, ResetRecord, Sink, Source, Stopped,
+    Totals,
 };
 use rstproof_core::file::{Format, Reader};
 
@@ -46,7 +47,7 @@ impl ConnectionObserver for Frames {
 struct Nobody;
 
 impl Sink<()> for Nobody {
-    fn accept(&mut self, _: Vec<()>, _: u64, _: &Totals) -> ControlFlow<()> {
+    fn accept(&mut self, _: Vec<()>, _: &Progress<'_>) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 }

@@ -35,7 +35,7 @@ fn with_threads(path: &Path, threads: &str) -> String {
 
 /// The answer about the same bytes in another file.
 fn renamed(answer: &str, from: &Path, to: &str) -> String {
-    let name = |name: &str| format!("\"file\":\"{name}\"");
+    let name = |name: &str| format!("\"{name}\"");
     answer.replace(&name(from.to_str().unwrap()), &name(to))
 }
 

@@ -59,7 +59,7 @@ pub(super) fn of_reset(told: &ResetRecord) -> Vec<String> {
 /// Returns the comment on a connection, in Zeek's terms.
 #[must_use]
 pub(super) fn of_connection(connection: &Connection<'_>) -> String {
-    let zeek = connection.zeek;
+    let zeek = &connection.zeek;
     format!(
         "conn_state {}, history {}",
         zeek.conn_state(),

@@ -1,14 +1,19 @@
 //! Connection table: assigns segments to connections, detects the end of a connection and reports it.
 //!
-//! Segments arrive in the order of the capture. A connection is reported when it is over by Zeek's rules, or when the
-//! capture ends. A table therefore holds open connections only, and its memory does not grow with the file. If there
-//! are more open connections than the limit, those that were silent for longest are evicted and counted.
+//! Segments arrive in the order of the capture. A connection lasts until a SYN replaces it, or the capture ends: then
+//! it is reported. Zeek's timers end only Zeek's [records](super::zeek) of it. A connection that has ended, or was silent
+//! for long, [rests](dormant): its RSTs are reported, and it shrinks to a few bytes until it speaks again. If a table holds
+//! more connections than the limit, those that rest for longest are evicted and counted, then those that were silent
+//! for longest.
 //!
 //! The connections of a capture are [shared](super::decode::SHARDS) among several independent tables, so that threads
 //! can work on them in parallel.
 
 mod arena;
+mod dormant;
 mod entry;
+mod syn;
+mod totals;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -17,35 +22,50 @@ use std::ops::ControlFlow;
 use hashbrown::HashTable;
 
 use self::arena::{Arena, LOOKUP_GROUP, MAX_STALE_TIMERS, NS_PER_SEC, Wheel};
-use super::decode::{Batch, FlowKey, SHARDS, SegmentRecord, spread};
+use self::dormant::Dormant;
+use self::entry::Renewed;
+use self::syn::Syn;
+pub use self::totals::{Counts, Totals};
+use super::decode::{FlowKey, SHARDS, SegmentRecord, spread};
 use super::diagnosis::Diagnostic;
 use super::explain::{Explanation, RequiredAction};
 use super::forgery::{Aftermath, Context, Indicator, SenderProfile, Weight};
 use super::history::{CaptureGaps, ConnectionHistory};
-use super::zeek::Zeek;
+use super::zeek::{Zeek, ZeekSummary};
 use crate::flow::{Acceptance, Flow, Reset, State};
 use crate::packet::{Flags, Header};
 use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
-/// Maximum number of simultaneous connections, over all tables. Each table may hold an equal part of it.
+/// Maximum number of connections in memory, over all tables, including those that rest. Each table may hold an equal
+/// part of it.
 pub(super) const MAX_CONNECTIONS: usize = 1 << 20;
 
 /// Maximum number of RSTs that are held until their connection is over. If there are more, those held so far are
 /// reported early.
 const MAX_RESETS_PER_CONNECTION: usize = 64;
 
-/// Maximum number of finished connections that a table reports during one chunk; their output is kept until all tables
-/// have taken in the chunk. A chunk has room for fewer new connections, so the backlog does not grow.
-const MAX_FINISHED_PER_CHUNK: usize = 10_000;
-
-/// Maximum number of RSTs that one table holds over all its connections. Beyond it each RST is reported at once.
+/// Maximum number of RSTs that one table holds over all its connections. Beyond it those of the connection with the
+/// oldest RST are reported.
 const MAX_BUFFERED_RESETS: usize = (1 << 15) / SHARDS;
+
+/// Maximum number of frames that an RST is held for: later frames give no evidence about it. Output in the order of the
+/// frames waits for the RST.
+const MAX_FRAMES_HELD: u32 = 1 << 20;
+
+/// Time in nanoseconds for which a connection is silent at least before it rests.
+const MIN_SILENCE_NS: i64 = 5 * NS_PER_SEC;
 
 /// Record of an RST, with everything known about it.
 #[derive(Debug)]
 pub struct ResetRecord {
+    /// Number of the earlier connection between the same ends that the RST belongs to, if its own connection has only
+    /// sent a SYN that no end has accepted yet.
+    pub earlier: Option<u32>,
+    /// Silence of the connection in nanoseconds: before the RST, or before the packet that precedes it, whichever is
+    /// longer.
+    pub silence: i64,
     /// RST as the flow classifies it.
     pub reset: Reset,
     /// TCP header.
@@ -62,11 +82,10 @@ pub struct ResetRecord {
     history: ConnectionHistory,
 }
 
-/// Connection that is over, or was open at the end of the capture.
+/// Connection that is over, or lasts to the end of the capture.
 #[derive(Debug)]
 pub struct Connection<'a> {
-    /// Number of the frame during which the connection is reported: the last frame that the table has taken in;
-    /// `u32::MAX` at the end of the capture.
+    /// Number of the frame during which the connection or its RSTs are reported; `u32::MAX` at the end of the capture.
     pub(crate) reported_at: u32,
     /// Ends of the connection.
     pub ends: FlowKey,
@@ -78,9 +97,7 @@ pub struct Connection<'a> {
     /// the same ends that its SYN interrupted.
     pub(crate) depends_from: u32,
     /// Connection as Zeek describes it.
-    pub zeek: &'a Zeek,
-    /// Sender of the first packet, which is side 0 of `zeek`.
-    pub first: usize,
+    pub zeek: ZeekSummary,
     /// Number of RSTs.
     pub resets: u64,
     /// Frame numbers of the RSTs. If there are more than 64, the first 63 and the last.
@@ -96,12 +113,6 @@ impl Connection<'_> {
     #[must_use]
     pub fn number(&self) -> u32 {
         self.span.0
-    }
-
-    /// Returns the sort key of the output: the time of the report, then the connection's number.
-    #[must_use]
-    pub(crate) fn order(&self) -> (u32, u32) {
-        (self.reported_at, self.number())
     }
 
     /// Returns the address and the port of an end.
@@ -147,10 +158,10 @@ pub trait ConnectionObserver: Send {
     /// Handles a segment, after the table has taken it in.
     fn segment(&mut self, _step: &Step) {}
 
-    /// Handles a connection that is over, with those of its RSTs that have not been reported.
+    /// Handles a connection that is over, with those of its RSTs that have not been reported yet.
     fn connection(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]);
 
-    /// Handles RSTs of an open connection, when there are too many to be held.
+    /// Handles RSTs of a connection that is not over: it rests, or there are too many RSTs to be held.
     fn resets(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]);
 
     /// Returns the output since the last call.
@@ -159,80 +170,20 @@ pub trait ConnectionObserver: Send {
 
 /// Receiver of the output of all tables' observers, chunk by chunk, in the order of the capture.
 pub trait Sink<S>: Send {
-    /// Handles the output of all observers for one chunk, given the offset and the totals up to its end. Returns
+    /// Handles the output of all observers for one chunk, given the progress up to its end. Returns
     /// [`ControlFlow::Break`] to stop reading.
-    fn accept(&mut self, outputs: Vec<S>, position: u64, totals: &Totals) -> ControlFlow<()>;
+    fn accept(&mut self, outputs: Vec<S>, progress: &Progress<'_>) -> ControlFlow<()>;
 }
 
-/// Counts of one table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    /// Number of RSTs, without duplicates.
-    pub resets: u64,
-    /// Number of connections.
-    pub connections: u64,
-    /// Number of connections evicted before they were over.
-    pub evicted: u64,
-}
-
-/// Totals of a capture.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Number of frames.
-    pub packets: u64,
-    /// Number of frames with a TCP segment.
-    pub tcp: u64,
-    /// Number of frames with an RST, including duplicates.
-    pub reset_frames: u64,
-    /// Number of RSTs, without duplicates.
-    pub resets: u64,
-    /// Number of connections.
-    pub connections: u64,
-    /// Number of frames whose link type is not supported, by the number of the type.
-    pub unsupported_link_types: BTreeMap<u16, u64>,
-    /// Number of IP fragments of TCP segments, including first fragments, which are read, and later ones, which are
-    /// skipped.
-    pub fragments: u64,
-    /// Number of TCP segments whose header is truncated or malformed.
-    pub cut: u64,
-    /// Number of frames that the filter rejects.
-    pub filtered: u64,
-    /// Number of connections evicted before they were over.
-    pub evicted: u64,
-    /// Number of dropped frames that each interface has reported last.
-    dropped: BTreeMap<u32, u64>,
-}
-
-impl Totals {
-    /// Adds the counts of one chunk.
-    pub(super) fn add(&mut self, batch: &Batch) {
-        self.packets += u64::from(batch.frames);
-        let segments = batch.segments.iter().map(|it| it.len() as u64);
-        self.tcp += segments.sum::<u64>();
-        self.reset_frames += u64::from(batch.resets);
-        self.fragments += u64::from(batch.fragments);
-        self.cut += u64::from(batch.cut);
-        self.filtered += u64::from(batch.filtered);
-        self.dropped.extend(&batch.dropped);
-        for (kind, count) in &batch.unsupported_link_types {
-            *self.unsupported_link_types.entry(*kind).or_default() += u64::from(*count);
-        }
-    }
-
-    /// Returns the number of frames that were dropped during the capture: the sum over all interfaces of the total that
-    /// each has reported last.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        let counts = self.dropped.values();
-        counts.fold(0, |sum, count| sum.saturating_add(*count))
-    }
-
-    /// Adds the counts of one table.
-    pub(super) fn count(&mut self, counts: &Counts) {
-        self.resets += counts.resets;
-        self.connections += counts.connections;
-        self.evicted += counts.evicted;
-    }
+/// Progress of an analysis.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// Number of bytes of the capture that have been read.
+    pub position: u64,
+    /// Number of the frame up to which all RSTs have been handed over; `u32::MAX` at the end of the capture.
+    pub through: u32,
+    /// Totals so far.
+    pub totals: &'a Totals,
 }
 
 /// Open connection. Its fields are ordered by use, which `repr(C)` preserves, so that the ones every segment needs
@@ -249,7 +200,10 @@ struct Entry {
     span: (u32, u32),
     rare: Option<Box<Rare>>,
     flow: Flow,
+    /// Current record of Zeek.
     zeek: Zeek,
+    /// True if the current record is over, and is among the earlier ones.
+    is_record_over: bool,
     profiles: [SenderProfile; 2],
     last: Timestamp,
     idle: i64,
@@ -268,8 +222,9 @@ struct Entry {
 /// Fields that most connections do not need.
 #[derive(Debug, Default)]
 struct Rare {
-    /// RSTs that have not been reported.
+    /// RSTs that have not been reported, and the frame of the first of them.
     pending: Vec<ResetRecord>,
+    pending_since: Option<u32>,
     /// Frame numbers of the first RSTs, and of the last.
     frames: Vec<u32>,
     /// Interfaces at which the packets of each end leave, if packets are captured at two interfaces.
@@ -277,66 +232,34 @@ struct Rare {
     /// Packets in flight, captured where they left and not yet where they arrive, with the index of their sender. Used
     /// only if packets are captured twice.
     in_flight: VecDeque<(Header, usize)>,
-    /// Flow of a new connection between the same ends, in case its SYN is accepted.
-    renewed: Option<Flow>,
+    /// The connection itself, while the flow is that of an earlier one that its SYN interrupts.
+    renewed: Option<Box<Renewed>>,
+    /// Sum of Zeek's earlier records.
+    earlier: Option<Box<ZeekSummary>>,
 }
 
-/// Fields that a SYN shares with its duplicate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Syn {
-    seq: u32,
-    ack: u32,
-    clock: u32,
-    /// Sender and control bits, plus one, so that no SYN equals the default value.
-    what: u16,
-    window: u16,
-    at: Timestamp,
-    interface: u32,
-}
+/// Bit that tells the slot of a connection that rests from that of another one.
+const DORMANT: u32 = 1 << 31;
 
-impl Syn {
-    fn of(segment: &SegmentRecord) -> Self {
-        let header = &segment.header;
-        Self {
-            seq: header.seq.0,
-            ack: header.ack.0,
-            clock: header.timestamps.map_or(0, |it| it.value),
-            what: 1 + u16::from(header.flags.0) + (u16::from(segment.sender == 1) << 8),
-            window: header.window,
-            at: header.at,
-            interface: segment.interface,
-        }
-    }
-
-    fn is_copy_of(self, other: Self) -> bool {
-        let apart = if self.clock == 0 {
-            MAX_COPY_AGE_NS
-        } else {
-            MAX_STAMPED_COPY_AGE_NS
-        };
-        let alike = Self {
-            at: other.at,
-            interface: other.interface,
-            ..self
-        };
-        alike == other && (0..apart).contains(&self.at.since(other.at))
-    }
-}
-
-/// Open connections of one shard.
+/// Connections of one shard.
 pub(super) struct Table<L> {
     /// Slots by hash of the ends. A slot is read only if the hash matches.
     index: HashTable<(u32, u32)>,
-    entries: Arena,
+    entries: Arena<Entry>,
     free: Vec<u32>,
+    /// Connections that rest, and their free slots.
+    dormant: Arena<Dormant>,
+    free_dormant: Vec<u32>,
+    /// Slots of connections that rest, oldest first, with their generations. Some are stale.
+    resting: VecDeque<(u32, u32)>,
+    /// Number of connections that rest.
+    asleep: usize,
+    /// Slots of the connections with RSTs that have not been reported, by the frame of the first one.
+    pending: BTreeMap<u32, u32>,
     /// Timer wheel: slots to check, by second.
     wheel: Wheel,
-    /// Slots whose timers are due.
-    due: Vec<(u32, u32)>,
     now: Timestamp,
     next_expiry: Timestamp,
-    /// Number of finished connections reported for the current chunk.
-    finished: usize,
     /// Number of times that a connection was added or removed.
     changes: u64,
     generation: u32,
@@ -387,9 +310,12 @@ impl<L: ConnectionObserver> Table<L> {
             index: HashTable::new(),
             entries: Arena::default(),
             free: Vec::new(),
+            dormant: Arena::default(),
+            free_dormant: Vec::new(),
+            resting: VecDeque::new(),
+            asleep: 0,
+            pending: BTreeMap::new(),
             wheel: Wheel::default(),
-            due: Vec::new(),
-            finished: 0,
             now: Timestamp(i64::MIN),
             next_expiry: Timestamp(i64::MIN),
             changes: 0,
@@ -405,10 +331,6 @@ impl<L: ConnectionObserver> Table<L> {
 
     /// Takes in the segments of this table's shard, and numbers their frames, of which `before` came earlier.
     pub(super) fn take(&mut self, segments: &mut [SegmentRecord], bytes: &[u8], before: u32) {
-        self.finished = 0;
-        if !self.due.is_empty() {
-            self.expire_due();
-        }
         // A group is looked up first, so that the waits for memory overlap.
         for group in segments.chunks_mut(LOOKUP_GROUP) {
             let mut found = [None; LOOKUP_GROUP];
@@ -439,11 +361,25 @@ impl<L: ConnectionObserver> Table<L> {
         self.observer
     }
 
-    /// Ends the capture. Returns the open connections, each with its first frame and its slot.
+    /// Reports the RSTs that were held for too many frames, given the last frame that was read. Returns the frame up to
+    /// which all RSTs of this table are reported.
+    pub(super) fn reported_through(&mut self, frame: u32) -> u32 {
+        self.report_overdue(frame);
+        let first = self.pending.keys().next();
+        first.map_or(frame, |first| frame.min(first.saturating_sub(1)))
+    }
+
+    /// Ends the capture: reports all RSTs. Returns the connections, each with its first frame and its slot.
     pub(super) fn end(&mut self) -> Vec<(u32, u32)> {
         self.frame = u32::MAX;
+        while let Some((_, index)) = self.pending.pop_first() {
+            self.report_resets(index, u32::MAX);
+        }
         let open = self.entries.all();
-        open.map(|(index, entry)| (entry.span.0, index)).collect()
+        let open = open.map(|(index, entry)| (entry.span.0, index));
+        let resting = self.dormant.all();
+        let resting = resting.map(|(index, it)| (it.number(), index | DORMANT));
+        open.chain(resting).collect()
     }
 
     fn find(&self, segment: &SegmentRecord) -> Option<u32> {
@@ -460,13 +396,21 @@ impl<L: ConnectionObserver> Table<L> {
         let found = self
             .index
             .find(spread(segment.hash.into()), |it| it.0 == segment.hash)?;
-        if let Some(slot) = self.entries.slot(found.1) {
+        if found.1 & DORMANT != 0 {
+            if let Some(slot) = self.dormant.slot(found.1 & !DORMANT) {
+                prefetch(slot);
+            }
+        } else if let Some(slot) = self.entries.slot(found.1) {
             prefetch(slot);
         }
         Some(found.1)
     }
 
     fn is_connection_at(&self, index: u32, ends: &FlowKey) -> bool {
+        if index & DORMANT != 0 {
+            let resting = self.dormant.get(index & !DORMANT);
+            return resting.is_some_and(|it| it.ends() == ends);
+        }
         self.entries
             .get(index)
             .is_some_and(|entry| entry.ends == *ends)
@@ -474,69 +418,157 @@ impl<L: ConnectionObserver> Table<L> {
 
     /// Reports a connection and frees its slot.
     pub(super) fn finish(&mut self, index: u32) {
-        let Some(entry) = self.entries.get_mut(index) else {
+        let index = self.awake(index);
+        let Some(mut entry) = self.entries.take(index) else {
             return;
         };
+        self.free.push(index);
         self.changes += 1;
-        self.finished += 1;
         self.open -= 1;
-        let hash = entry.hash;
+        if let Some(since) = entry.pending_since() {
+            self.pending.remove(&since);
+        }
         let pending = entry.pending();
         self.buffered -= pending.len();
         self.observer
             .connection(&entry.report(self.frame), &pending);
         let found = self
             .index
-            .find_entry(spread(hash.into()), |it| it.1 == index);
+            .find_entry(spread(entry.hash.into()), |it| it.1 == index);
         if let Ok(found) = found {
             found.remove();
         }
-        self.entries.set(index, None);
-        self.free.push(index);
     }
 
-    /// Reports the connections that are over by now, up to [`MAX_FINISHED_PER_CHUNK`] for one chunk.
+    /// Reports the RSTs of a connection that have not been reported, during frame `at`.
+    fn report_resets(&mut self, index: u32, at: u32) {
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
+        if let Some(since) = entry.pending_since() {
+            self.pending.remove(&since);
+        }
+        let pending = entry.pending();
+        self.buffered -= pending.len();
+        if !pending.is_empty() {
+            self.observer.resets(&entry.report(at), &pending);
+        }
+    }
+
+    /// Reports the RSTs that were held for [`MAX_FRAMES_HELD`] before this frame.
+    fn report_overdue(&mut self, frame: u32) {
+        while let Some((first, index)) = self.pending.first_key_value()
+            && let due = first.saturating_add(MAX_FRAMES_HELD)
+            && due <= frame
+        {
+            let index = *index;
+            self.pending.pop_first();
+            // The frame does not depend on when this is noticed, nor does the result.
+            self.report_resets(index, due);
+        }
+    }
+
+    /// Replaces the slot of a connection in the index.
+    fn reindex(&mut self, hash: u32, from: u32, to: u32) {
+        let found = self.index.find_mut(spread(hash.into()), |it| it.1 == from);
+        if let Some(found) = found {
+            found.1 = to;
+        }
+        self.changes += 1;
+    }
+
+    /// Puts an entry into a free slot, and returns the slot.
+    fn place(&mut self, entry: Entry) -> u32 {
+        if self.free.is_empty() {
+            // The slots are used from the first on.
+            self.free.extend(self.entries.grow().rev());
+        }
+        let index = self.free.pop().unwrap_or(u32::MAX);
+        if let Some(slot) = self.free.last().and_then(|next| self.entries.slot(*next)) {
+            prefetch(slot); // for the connection after this one
+        }
+        self.entries.set(index, Some(entry));
+        self.open += 1;
+        index
+    }
+
+    /// Shrinks a connection that rests, and reports its RSTs.
+    fn rest(&mut self, index: u32) {
+        self.report_resets(index, self.frame);
+        let Some(entry) = self.entries.take(index) else {
+            return;
+        };
+        self.free.push(index);
+        self.open -= 1;
+        if self.free_dormant.is_empty() {
+            self.free_dormant.extend(self.dormant.grow().rev());
+        }
+        let slot = self.free_dormant.pop().unwrap_or(u32::MAX);
+        self.generation = self.generation.wrapping_add(1);
+        let hash = entry.hash;
+        let resting = Dormant::of(entry, self.generation);
+        self.dormant.set(slot, Some(resting));
+        self.asleep += 1;
+        self.reindex(hash, index, slot | DORMANT);
+        self.resting.push_back((slot, self.generation));
+        if self.resting.len() > 2 * self.asleep + MAX_STALE_TIMERS {
+            let dormant = &self.dormant;
+            self.resting.retain(|(slot, generation)| {
+                let resting = dormant.get(*slot);
+                resting.is_some_and(|it| it.generation == *generation)
+            });
+        }
+    }
+
+    /// Returns the slot of a connection with its full state.
+    fn awake(&mut self, index: u32) -> u32 {
+        if index & DORMANT == 0 {
+            return index;
+        }
+        let Some(resting) = self.dormant.take(index & !DORMANT) else {
+            return u32::MAX;
+        };
+        self.free_dormant.push(index & !DORMANT);
+        self.asleep -= 1;
+        let hash = resting.hash();
+        let awake = self.place(resting.wake());
+        self.reindex(hash, index, awake);
+        awake
+    }
+
+    /// Shrinks the connections that rest by now.
     fn expire_due(&mut self) {
-        while self.finished < MAX_FINISHED_PER_CHUNK {
-            let Some((index, generation)) = self.due.pop() else {
-                match self.wheel.due(self.now) {
-                    Some(bucket) => self.due = bucket,
-                    None => return,
+        while let Some(due) = self.wheel.due(self.now) {
+            for (nth, (index, generation)) in due.iter().enumerate() {
+                // Prefetches the slot that is needed one group later.
+                if let Some((ahead, _)) = due.get(nth + LOOKUP_GROUP)
+                    && let Some(slot) = self.entries.slot(*ahead)
+                {
+                    prefetch(slot);
                 }
-                continue;
-            };
-            // Prefetches the slot that is needed one group later.
-            if let Some((ahead, _)) = self
-                .due
-                .len()
-                .checked_sub(LOOKUP_GROUP)
-                .map(|at| self.due[at])
-                && let Some(slot) = self.entries.slot(ahead)
-            {
-                prefetch(slot);
-            }
-            let Some(entry) = self.entries.get(index) else {
-                continue;
-            };
-            // A stale timer, or one of the slot's former connection.
-            if entry.generation != generation {
-                continue;
-            }
-            if entry.zeek.expires() <= self.now {
-                self.finish(index);
-            } else {
-                self.arm_timer(index);
+                let Some(entry) = self.entries.get(*index) else {
+                    continue;
+                };
+                // A stale timer, or one of the slot's former connection.
+                if entry.generation != *generation {
+                    continue;
+                }
+                if entry.rests_at() <= self.now {
+                    self.rest(*index);
+                } else {
+                    self.arm_timer(*index);
+                }
             }
         }
     }
 
-    /// Sets the connection's timer to the time at which the connection expires.
+    /// Sets the connection's timer to the time at which the connection rests.
     fn arm_timer(&mut self, index: u32) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
         self.generation = self.generation.wrapping_add(1);
-        (entry.generation, entry.due) = (self.generation, entry.zeek.expires());
+        (entry.generation, entry.due) = (self.generation, entry.rests_at());
         self.wheel
             .add(entry.due, self.now, (index, self.generation));
         // Each open connection has one current timer. A capture could add stale timers without limit while no time
@@ -550,69 +582,48 @@ impl<L: ConnectionObserver> Table<L> {
         }
     }
 
-    /// Sets the connection's timer again, if the connection now expires earlier than the timer.
+    /// Sets the connection's timer again, if the connection now rests earlier than the timer.
     fn arm_timer_if_sooner(&mut self, index: u32) {
         // The wheel has a resolution of one second.
         let second = |at: Timestamp| at.0.div_euclid(NS_PER_SEC);
         let is_sooner = |entry: &Entry| {
-            second(entry.due) > second(self.now) && second(entry.zeek.expires()) < second(entry.due)
+            second(entry.due) > second(self.now) && second(entry.rests_at()) < second(entry.due)
         };
         if self.entries.get(index).is_some_and(is_sooner) {
             self.arm_timer(index);
         }
     }
 
-    /// Returns the slot of the segment's connection, and true if the connection is new.
+    /// Returns the slot of the segment's connection, and true if the segment begins the connection or a record of Zeek.
     fn slot_of(&mut self, segment: &SegmentRecord, found: Option<u32>) -> (u32, bool) {
-        let mut before = None;
+        let mut interrupted = None;
         if let Some(index) = found {
-            let is_over = match self.entries.get(index) {
-                Some(entry) => entry.zeek.is_over_before(&segment.header),
-                None => true,
-            };
-            if !is_over {
-                return (index, false);
+            let was_resting = index & DORMANT != 0;
+            let index = self.awake(index);
+            if let Some(entry) = self.entries.get_mut(index) {
+                if !entry.is_replaced_by(segment) {
+                    let begins_record = entry.is_record_over_by(segment.header.at);
+                    if begins_record {
+                        entry.begin_record(segment);
+                    }
+                    if was_resting {
+                        self.arm_timer(index);
+                    }
+                    return (index, begins_record);
+                }
+                interrupted = entry.interrupted_by(segment);
+                self.finish(index);
             }
-            // By Zeek's rules a SYN can end a connection, but the ends continue theirs unless they accept the SYN. The
-            // old flow is therefore kept until then.
-            let goes_on = |entry: &Entry| {
-                segment.header.at < entry.zeek.expires()
-                    && entry.flow.state(Role::Client) != State::Closed
-                    && entry.flow.state(Role::Server) != State::Closed
-            };
-            if let Some(entry) = self.entries.get(index)
-                && segment.header.flags.has(Flags::SYN)
-                && goes_on(entry)
-            {
-                before = Some((
-                    entry.flow.clone(),
-                    entry.client,
-                    entry.history.clone(),
-                    entry.depends_from,
-                ));
-            }
-            self.finish(index);
         }
-        if self.open >= self.max_open {
+        if self.open + self.asleep >= self.max_open {
             self.evict();
         }
         self.counts.connections += 1;
         let mut entry = Entry::new(segment);
-        if let Some((flow, client, history, depends_from)) = before {
-            entry.depends_from = depends_from;
-            entry.rare().renewed = Some(Flow::learning());
-            (entry.flow, entry.client, entry.history) = (flow, client, history);
+        if let Some(earlier) = interrupted {
+            entry.interrupts(earlier);
         }
-        if self.free.is_empty() {
-            // The slots are used from the first on.
-            self.free.extend(self.entries.grow().rev());
-        }
-        let index = self.free.pop().unwrap_or(u32::MAX);
-        if let Some(slot) = self.free.last().and_then(|next| self.entries.slot(*next)) {
-            prefetch(slot); // for the connection after this one
-        }
-        self.entries.set(index, Some(entry));
-        self.open += 1;
+        let index = self.place(entry);
         let rehash = |it: &(u32, u32)| spread(it.0.into());
         self.index
             .insert_unique(spread(segment.hash.into()), (segment.hash, index), rehash);
@@ -621,9 +632,17 @@ impl<L: ConnectionObserver> Table<L> {
         (index, true)
     }
 
-    /// Evicts the connections that were silent for longest, a sixteenth of the maximum at once. The scan of all
-    /// connections is thereby rare.
+    /// Evicts the connection that rests for longest. If none rests, evicts the connections that were silent for longest,
+    /// a sixteenth of the maximum at once, so that the scan of all connections is rare.
     fn evict(&mut self) {
+        while let Some((slot, generation)) = self.resting.pop_front() {
+            let resting = self.dormant.get(slot);
+            if resting.is_some_and(|it| it.generation == generation) {
+                self.counts.evicted += 1;
+                self.finish(slot | DORMANT);
+                return;
+            }
+        }
         let mut all: Vec<(Timestamp, u32, u32)> = Vec::new();
         let open = self.entries.all();
         all.extend(open.map(|(index, entry)| (entry.last, entry.span.0, index)));
@@ -638,11 +657,12 @@ impl<L: ConnectionObserver> Table<L> {
     /// Takes in a segment. `found`, the slot of an earlier look-up, is valid if the number of changes is the same.
     fn segment(&mut self, segment: &SegmentRecord, bytes: &[u8], found: Option<u32>, changes: u64) {
         self.frame = segment.header.frame;
+        self.report_overdue(self.frame.saturating_sub(1));
         // Timestamps of a capture may go back, but the clock of the table does not.
         if segment.header.at > self.now {
             self.now = segment.header.at;
             // Timers are checked once a second.
-            if self.now >= self.next_expiry && self.due.is_empty() {
+            if self.now >= self.next_expiry {
                 self.expire_due();
                 self.next_expiry = Timestamp(self.now.0.saturating_add(NS_PER_SEC));
             }
@@ -661,11 +681,18 @@ impl<L: ConnectionObserver> Table<L> {
         }
         if is_reset {
             self.counts.resets += 1;
-            self.buffered += entry.buffered() - buffered;
-            if self.buffered > MAX_BUFFERED_RESETS || entry.buffered() > MAX_RESETS_PER_CONNECTION {
-                let pending = entry.pending();
-                self.buffered -= pending.len();
-                self.observer.resets(&entry.report(self.frame), &pending);
+            let held = entry.buffered();
+            self.buffered += held - buffered;
+            if buffered == 0 && held > 0 {
+                entry.rare().pending_since = Some(segment.header.frame);
+                self.pending.insert(segment.header.frame, index);
+            }
+            if held > MAX_RESETS_PER_CONNECTION {
+                self.report_resets(index, self.frame);
+            } else if self.buffered > MAX_BUFFERED_RESETS
+                && let Some((_, oldest)) = self.pending.pop_first()
+            {
+                self.report_resets(oldest, self.frame);
             }
         }
         if is_reset || segment.header.flags.has(Flags::FIN) {
@@ -673,11 +700,6 @@ impl<L: ConnectionObserver> Table<L> {
         }
     }
 }
-
-/// Maximum age of the original of a duplicate packet in nanoseconds: a duplicate on one host, and one captured at the
-/// other end of a long path.
-const MAX_COPY_AGE_NS: i64 = 1_000_000;
-const MAX_STAMPED_COPY_AGE_NS: i64 = 400_000_000;
 
 /// Maximum number of packets in flight between two capture points.
 const MAX_IN_FLIGHT: usize = 64;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::Analysis;
 use super::comments;
 use super::connections::{Connection, ResetRecord};
+use super::continuation::FileNames;
 use super::decode::{Batch, FlowKey, FrameDecoder};
 use crate::file::pcapng::PcapNg;
 use crate::file::{Block, Frame, Interface, each_block};
@@ -28,7 +29,7 @@ const WRITE_THRESHOLD: usize = 1 << 18;
 /// Frames of a capture to be copied, and the comments on them.
 #[derive(Debug)]
 pub struct Excerpt {
-    file: String,
+    files: FileNames,
     /// First and last frames of the reset connections between these ends, in order. A connection that interrupted
     /// another one is explained by it, so the range includes the other.
     spans: HashMap<FlowKey, Vec<(u32, u32)>>,
@@ -54,11 +55,11 @@ struct Notes {
 }
 
 impl Excerpt {
-    /// Creates an empty excerpt of the capture in this file.
+    /// Creates an empty excerpt of the capture in these files.
     #[must_use]
-    pub fn new(file: &str) -> Self {
+    pub fn new(files: &FileNames) -> Self {
         Self {
-            file: file.to_owned(),
+            files: files.clone(),
             spans: HashMap::new(),
             notes: HashMap::new(),
             texts: HashSet::new(),
@@ -76,7 +77,11 @@ impl Excerpt {
                 return;
             }
             let comments = comments::of_reset(told);
-            let comments = comments.into_iter().map(|text| self.shared(text)).collect();
+            let files = self.files.clone();
+            let comments = comments.into_iter();
+            let comments = comments
+                .map(|text| self.shared(files.localized(&text)))
+                .collect();
             let frame = told.reset.frame;
             self.notes.entry(frame).or_default().reset = comments;
             if let Some(triggered_by) = told.reset.triggered_by {
@@ -150,19 +155,20 @@ impl Excerpt {
         let Some(notes) = self.notes.get(&number) else {
             return comments;
         };
-        let file = &self.file;
+        let (file, nth) = self.files.locate(number);
         if let Some(text) = &notes.begins {
-            comments.push(format!("connection {number} of {file}: {text}"));
+            comments.push(format!("connection {nth} of {file}: {text}"));
         }
         for triggered in notes.triggers.iter().take(MAX_TRIGGERED_RESETS) {
-            comments.push(format!("triggers the RST in frame {triggered} of {file}"));
+            let (file, nth) = self.files.locate(*triggered);
+            comments.push(format!("triggers the RST in frame {nth} of {file}"));
         }
         if notes.triggers.len() > MAX_TRIGGERED_RESETS {
             comments.push("triggers more RSTs".to_owned());
         }
         if let [others @ .., last] = &*notes.reset {
             comments.extend(others.iter().map(ToString::to_string));
-            comments.push(format!("frame {number} of {file}: {last}"));
+            comments.push(format!("frame {nth} of {file}: {last}"));
         }
         comments
     }
@@ -186,7 +192,7 @@ impl Excerpt {
         let earlier = to.interfaces;
         let ended = each_block(from, |reader, block, bytes| {
             let written = match block {
-                Block::Interface(interface) => to.interface(interface, &self.file),
+                Block::Interface(interface) => to.interface(interface, &self.files),
                 Block::Frame(frame) => {
                     number = number.saturating_add(1);
                     batch.clear();
@@ -250,10 +256,15 @@ impl<W: Write> Target<W> {
         }
     }
 
-    fn interface(&mut self, interface: &Interface<'_>, file: &str) -> io::Result<()> {
+    fn interface(&mut self, interface: &Interface<'_>, files: &FileNames) -> io::Result<()> {
         self.interfaces = self.interfaces.saturating_add(1);
+        let names: Vec<&str> = files.names().collect();
+        let (names, owner) = (
+            names.join(", "),
+            if names.len() > 1 { "their" } else { "that" },
+        );
         let comment =
-            format!("of {file}: the numbers of frames in the comments are those of that file");
+            format!("of {names}: the numbers of frames in the comments are those of {owner} file");
         self.file.interface(interface, &[comment]);
         self.write_if_long()
     }

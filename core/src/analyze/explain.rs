@@ -352,7 +352,9 @@ fn answer(
     if is_latest && receiver.probes > 0 {
         return &reasons::ANSWERED_PROBE;
     }
-    if sender.fin() {
+    let is_connecting = sender_state == Some(State::SynSent);
+    // An end that is connecting has sent its FIN in an earlier connection.
+    if sender.fin() && !is_connecting {
         return if receiver.data_after_fin() {
             &reasons::DATA_FOR_CLOSED_SOCKET
         } else {
@@ -372,7 +374,7 @@ fn answer(
     if receiver.reset() {
         return &reasons::RESET_BY_OTHER_END;
     }
-    if sender_state == Some(State::SynSent) {
+    if is_connecting {
         return if reset.finds_older {
             &reasons::OLDER_CONNECTION
         } else {

@@ -27,7 +27,7 @@ mod tests;
 use serde::{Serialize, Serializer};
 
 pub(super) use aftermath::{Aftermath, later};
-pub(super) use sender_profile::{IpFeatures, PacketFeatures, SenderProfile};
+pub(super) use sender_profile::{IpFeatures, PacketFeatures, ProfileSummary, SenderProfile};
 
 use crate::flow::{Form, State};
 use crate::packet::{Flags, Header, SeqNum};

@@ -98,6 +98,14 @@ pub(crate) struct ConnectionHistory {
     parts: [Timestamp; 3],
 }
 
+/// What is kept of a [`ConnectionHistory`] while the connection rests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HistorySummary {
+    /// Number of packets, of probes, and the deeds of the client and of the server.
+    ends: [(u8, u8, u8); 2],
+    packets: u8,
+}
+
 // A capture may have a million connections with one `Past` each, so its size matters. Fields that every packet changes
 // come first.
 const _: () = assert!(size_of::<ConnectionHistory>() <= 88);
@@ -204,6 +212,56 @@ impl ConnectionHistory {
         match of {
             Role::Server => Some(self.part(Self::SYN_ACK)?.since(self.part(Self::SYN)?)),
             Role::Client => Some(self.part(Self::NEXT)?.since(self.part(Self::SYN_ACK)?)),
+        }
+    }
+
+    /// Returns what is kept of the history while the connection rests.
+    #[must_use]
+    pub(super) fn summary(&self) -> HistorySummary {
+        let deeds = |end: &EndpointHistory| (end.packets, end.probes, end.deeds);
+        HistorySummary {
+            ends: [deeds(&self.done[0]), deeds(&self.done[1])],
+            packets: u8::try_from(self.packets).unwrap_or(u8::MAX),
+        }
+    }
+
+    /// Returns the history of a connection that speaks again, given the last frames of its client and server, and the
+    /// time of its last packet. The round-trip time is not known any more.
+    #[must_use]
+    pub(super) fn restored(kept: HistorySummary, frames: [u32; 2], last: Timestamp) -> Self {
+        let end = |nth: usize| {
+            let (packets, probes, deeds) = kept.ends[nth];
+            EndpointHistory {
+                previous: None,
+                latest_at: last,
+                latest_frame: frames[nth],
+                packets,
+                probes,
+                deeds,
+            }
+        };
+        Self {
+            done: [end(0), end(1)],
+            packets: kept.packets.into(),
+            is_repeated: true,
+            ..Self::default()
+        }
+    }
+
+    /// Removes and returns the latest RST of each end that its receiver did not accept.
+    pub(super) fn take_previous(&mut self) -> [Option<Box<Header>>; 2] {
+        let [client, server] = &mut self.done;
+        [client, server].map(|end| {
+            end.previous
+                .take()
+                .filter(|_| end.deeds & EndpointHistory::RESET == 0)
+        })
+    }
+
+    /// Sets the latest RST of each end.
+    pub(super) fn set_previous(&mut self, previous: [Option<Box<Header>>; 2]) {
+        for (end, previous) in self.done.iter_mut().zip(previous) {
+            end.previous = previous;
         }
     }
 

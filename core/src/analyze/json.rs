@@ -3,12 +3,14 @@
 //!
 //! Unknown values are null, with the reason in a field beside them.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
 use super::connections::{Connection, ResetRecord, Totals};
+use super::continuation::FileNames;
 use super::diagnosis::Diagnostic;
 use super::explain::{Cause, ErrnoCondition, Later, RequiredAction};
 use super::forgery::Indicator;
@@ -29,6 +31,8 @@ struct ConnectionLine<'a> {
     server: SocketAddr,
     conn_state: ConnState,
     history: String,
+    /// Number of Zeek's records of the connection; state, history and originator are those of the last one.
+    zeek_records: u32,
     /// Originator of the connection, as Zeek determines it.
     originator: Role,
     /// Time of the first packet, in nanoseconds since the Unix epoch.
@@ -43,9 +47,11 @@ struct ConnectionLine<'a> {
     ip_bytes: Ends<u64>,
     missed_bytes: u64,
     /// Frame numbers of the RSTs; with more than 64, of the first 63 and the last.
-    reset_frames: &'a [u32],
+    reset_frames: Vec<u32>,
+    /// Files of the RSTs, if one of them is not in `file`.
+    reset_files: Vec<&'a str>,
     reset_count: u64,
-    capture_gaps: GapFields,
+    capture_gaps: GapFields<'a>,
 }
 
 #[derive(Serialize)]
@@ -56,10 +62,11 @@ struct Ends<T> {
 
 /// Gaps and duplicates of a connection in the capture, which limit its analysis.
 #[derive(Serialize)]
-struct GapFields {
+struct GapFields<'a> {
     begins_midstream: bool,
-    /// First frame that acknowledges data that was not captured.
+    /// First frame that acknowledges data that was not captured, and its file, if that is another one.
     lost_before_frame: Option<u32>,
+    lost_before_file: Option<&'a str>,
     one_sided: bool,
     captured_twice: bool,
 }
@@ -70,6 +77,8 @@ struct ResetLine<'a> {
     schema: u32,
     file: &'a str,
     connection: u32,
+    /// File that the connection begins in, if that is another one.
+    connection_file: Option<&'a str>,
     frame: u32,
     /// Capture time, in nanoseconds since the Unix epoch.
     at_ns: i64,
@@ -91,7 +100,13 @@ struct ResetLine<'a> {
     errno_note: Option<&'static str>,
     later_calls: &'a [Later],
     triggered_by: Option<u32>,
-    indicators: &'a [Indicator],
+    triggered_by_file: Option<&'a str>,
+    /// Silence before the RST, or before the packet that precedes it, in nanoseconds.
+    silence_ns: i64,
+    /// Earlier connection between the same ends that the RST belongs to.
+    earlier_connection: Option<u32>,
+    earlier_connection_file: Option<&'a str>,
+    indicators: Cow<'a, [Indicator]>,
     diagnostics: &'a [Diagnostic],
 }
 
@@ -100,6 +115,8 @@ struct SummaryLine<'a> {
     r#type: &'static str,
     schema: u32,
     file: &'a str,
+    /// Files that were read as one capture, in order.
+    files: Vec<&'a str>,
     packets: u64,
     tcp_segments: u64,
     /// Number of RSTs without duplicates; `reset_packets` includes captured copies.
@@ -155,26 +172,32 @@ fn line(out: &mut impl Write, row: &impl Serialize) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
+/// Returns the number of a frame in its file, and the name of that file if it is another one than `file`.
+fn place<'f>(files: &'f FileNames, file: &str, frame: u32) -> (u32, Option<&'f str>) {
+    let (other, number) = files.locate(frame);
+    (number, (other != file).then_some(other))
+}
+
 /// Writes the line of a connection. Fails if `out` cannot be written.
-pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>) -> io::Result<()> {
-    let zeek = connection.zeek;
-    // Zeek's side 0 is the sender of the first packet.
-    let client_side = usize::from(connection.client != connection.first);
-    let originator = if zeek.originator() == client_side {
+pub fn connection(
+    out: &mut impl Write,
+    files: &FileNames,
+    connection: &Connection<'_>,
+) -> io::Result<()> {
+    let (file, number) = files.locate(connection.number());
+    let resets = connection.frames.iter().map(|frame| files.locate(*frame));
+    let (reset_files, reset_frames): (Vec<_>, Vec<_>) = resets.unzip();
+    let are_elsewhere = reset_files.iter().any(|other| *other != file);
+    let lost = connection.gaps.lost.map(|frame| place(files, file, frame));
+    let zeek = &connection.zeek;
+    let originator = if zeek.originator() == connection.client {
         Role::Client
     } else {
         Role::Server
     };
-    // Zeek lists the originator first.
-    let by_end = |[first, second]: [u64; 2]| match originator {
-        Role::Client => Ends {
-            client: first,
-            server: second,
-        },
-        Role::Server => Ends {
-            client: second,
-            server: first,
-        },
+    let by_end = |pair: [u64; 2]| Ends {
+        client: pair[connection.client],
+        server: pair[1 - connection.client],
     };
     let gaps = connection.gaps;
     line(
@@ -183,11 +206,12 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
             r#type: "connection",
             schema: SCHEMA,
             file,
-            connection: connection.number(),
+            connection: number,
             client: connection.socket(Role::Client),
             server: connection.socket(Role::Server),
             conn_state: zeek.conn_state(),
             history: zeek.history(),
+            zeek_records: zeek.records(),
             originator,
             began_ns: zeek.began().0,
             duration_ns: zeek.duration(),
@@ -196,11 +220,17 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
             bytes: zeek.bytes().map(by_end),
             ip_bytes: by_end(zeek.ip_bytes()),
             missed_bytes: zeek.missed_bytes(),
-            reset_frames: connection.frames,
+            reset_frames,
+            reset_files: if are_elsewhere {
+                reset_files
+            } else {
+                Vec::new()
+            },
             reset_count: connection.resets,
             capture_gaps: GapFields {
                 begins_midstream: gaps.begins_midstream,
-                lost_before_frame: gaps.lost,
+                lost_before_frame: lost.map(|it| it.0),
+                lost_before_file: lost.and_then(|it| it.1),
                 one_sided: gaps.one_sided,
                 captured_twice: gaps.doubled,
             },
@@ -211,19 +241,30 @@ pub fn connection(out: &mut impl Write, file: &str, connection: &Connection<'_>)
 /// Writes the line of an RST. Fails if `out` cannot be written.
 pub fn reset(
     out: &mut impl Write,
-    file: &str,
+    files: &FileNames,
     connection: &Connection<'_>,
     told: &ResetRecord,
 ) -> io::Result<()> {
     let (reset, explanation) = (&told.reset, &told.explanation);
+    let (file, frame) = files.locate(reset.frame);
+    let (number, connection_file) = place(files, file, connection.number());
+    let triggered_by = reset.triggered_by.map(|it| place(files, file, it));
+    let earlier = told.earlier.map(|it| place(files, file, it));
+    let mut indicators = Cow::Borrowed(&told.indicators[..]);
+    if files.are_several() {
+        for indicator in indicators.to_mut() {
+            indicator.message = files.localized(&indicator.message);
+        }
+    }
     line(
         out,
         &ResetLine {
             r#type: "reset",
             schema: SCHEMA,
             file,
-            connection: connection.number(),
-            frame: reset.frame,
+            connection: number,
+            connection_file,
+            frame,
             at_ns: reset.at.0,
             from: reset.from,
             source: connection.socket(reset.from),
@@ -240,8 +281,12 @@ pub fn reset(
             errno_condition: explanation.errno_condition,
             errno_note: explanation.errno_note,
             later_calls: explanation.later,
-            triggered_by: reset.triggered_by,
-            indicators: &told.indicators,
+            triggered_by: triggered_by.map(|it| it.0),
+            triggered_by_file: triggered_by.and_then(|it| it.1),
+            silence_ns: told.silence,
+            earlier_connection: earlier.map(|it| it.0),
+            earlier_connection_file: earlier.and_then(|it| it.1),
+            indicators,
             diagnostics: &told.diagnostics,
         },
     )
@@ -250,7 +295,7 @@ pub fn reset(
 /// Writes the line of a file. Fails if `out` cannot be written.
 pub fn summary(
     out: &mut impl Write,
-    file: &str,
+    files: &FileNames,
     totals: &Totals,
     tally: &Tally,
     bytes_read: u64,
@@ -261,7 +306,8 @@ pub fn summary(
         &SummaryLine {
             r#type: "summary",
             schema: SCHEMA,
-            file,
+            file: files.names().next().unwrap_or_default(),
+            files: files.names().collect(),
             packets: totals.packets,
             tcp_segments: totals.tcp,
             resets: totals.resets,

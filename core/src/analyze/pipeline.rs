@@ -17,7 +17,7 @@ use std::thread;
 
 use self::stage::OrderedStage;
 use super::Analysis;
-use super::connections::{ConnectionObserver, Sink, Table, Totals};
+use super::connections::{ConnectionObserver, Progress, Sink, Table, Totals};
 use super::decode::{Batch, FrameDecoder, SHARDS};
 use crate::file::{Block, LONGEST_BLOCK, Malformed, Problem, ReadAt, Reader, Skipped};
 
@@ -171,7 +171,16 @@ pub(super) fn read_all<L: ConnectionObserver, A: Sink<L::Output>>(
         Err(Stopped::Malformed(malformed)) => malformed.offset,
     };
     report_open_connections(&mut tables, |outputs| {
-        sink.accept(outputs, position, &totals)
+        let through = u32::MAX;
+        let totals = &totals;
+        sink.accept(
+            outputs,
+            &Progress {
+                position,
+                through,
+                totals,
+            },
+        )
     });
     Ended {
         read,
@@ -181,7 +190,7 @@ pub(super) fn read_all<L: ConnectionObserver, A: Sink<L::Output>>(
     }
 }
 
-/// Reports the connections still open at the end of the capture, ordered by first frame.
+/// Reports the connections that last to the end of the capture, ordered by first frame.
 fn report_open_connections<L: ConnectionObserver>(
     tables: &mut [Table<L>],
     mut emit: impl FnMut(Vec<L::Output>) -> ControlFlow<()>,
@@ -194,6 +203,14 @@ fn report_open_connections<L: ConnectionObserver>(
         left.extend(open.map(|(first, index)| (first, shard, index)));
     }
     left.sort_unstable();
+    // First the RSTs, which precede all these connections.
+    let take_outputs = |tables: &mut [Table<L>]| {
+        let outputs = tables.iter_mut().map(|table| table.take_output().0);
+        outputs.collect()
+    };
+    if emit(take_outputs(tables)).is_break() {
+        return;
+    }
     let mut some = left.chunks(CONNECTIONS_PER_OUTPUT);
     loop {
         let chunk = some.next();
@@ -201,11 +218,7 @@ fn report_open_connections<L: ConnectionObserver>(
             tables[*shard].finish(*index);
         }
         // Runs at least once, because an observer may have output without an open connection.
-        let outputs = tables
-            .iter_mut()
-            .map(|table| table.take_output().0)
-            .collect();
-        if emit(outputs).is_break() || chunk.is_none() {
+        if emit(take_outputs(tables)).is_break() || chunk.is_none() {
             return;
         }
     }
@@ -306,6 +319,8 @@ impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
     fn follow(&self, chunk: u64, ingested: IngestedChunk, batch: &mut Batch, bytes: &[u8]) {
         let never = AtomicBool::new(false);
         let mut head = ingested.head;
+        let last = ingested.frames.saturating_add(batch.frames);
+        let mut through = last;
         let stages = self.tables.iter().enumerate();
         let handed_over = stages.filter_map(|(shard, stage)| {
             stage.pass(chunk, &never, |table| {
@@ -315,6 +330,7 @@ impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
                 }
                 let (segments, bytes) = (&mut batch.segments[shard], &bytes[ingested.start..]);
                 table.take(segments, bytes, ingested.frames);
+                through = through.min(table.reported_through(last));
                 table.take_output()
             })
         });
@@ -329,7 +345,12 @@ impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
             for counts in &counts {
                 emit.totals.count(counts);
             }
-            if (emit.sink.accept(outputs, ingested.position, &emit.totals)).is_break() {
+            let progress = Progress {
+                position: ingested.position,
+                through,
+                totals: &emit.totals,
+            };
+            if emit.sink.accept(outputs, &progress).is_break() {
                 emit.unwanted = Some(ingested.position);
                 self.is_over.store(true, Ordering::Relaxed);
             }

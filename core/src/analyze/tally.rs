@@ -57,12 +57,7 @@ impl Tally {
     /// Counts a connection.
     pub(crate) fn connection(&mut self, connection: &Connection<'_>) {
         *self.states.entry(connection.zeek.conn_state()).or_default() += 1;
-        // Zeek lists the originator first and numbers its sides from the sender of the first packet, so two XORs
-        // convert an index into Zeek's list to an end of the connection.
-        let originator = connection.first ^ connection.zeek.originator();
-        let sent = connection.zeek.ip_bytes();
-        for (nth, bytes) in sent.into_iter().enumerate() {
-            let end = originator ^ nth;
+        for (end, bytes) in connection.zeek.ip_bytes().into_iter().enumerate() {
             let host = connection.ends.socket(end).ip();
             if bytes > 0 {
                 add(&mut self.talkers, host, bytes);

@@ -14,6 +14,7 @@ mod end;
 mod history;
 mod process;
 mod stream;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use serde::{Serialize, Serializer};
 use self::end::{End, State, is_after, low};
 use self::history::History;
 use self::stream::Trouble;
+pub use self::summary::ZeekSummary;
 use crate::packet::{Flags, Header};
 use crate::time::Timestamp;
 
@@ -164,9 +166,8 @@ impl Zeek {
 
     /// Returns true if the connection is over before this packet of the same ends, which then begins another
     /// connection: a timer has expired, or the packet is a SYN that does not belong to this connection (`IsReuse()`).
-    #[must_use]
-    #[inline]
-    pub(crate) fn is_over_before(&self, header: &Header) -> bool {
+    #[cfg(test)]
+    fn is_over_before(&self, header: &Header) -> bool {
         header.flags.has(Flags::SYN) && self.is_reused_by(header) || self.has_expired_by(header.at)
     }
 
@@ -315,8 +316,9 @@ fn later(at: Timestamp, by: i64) -> Timestamp {
 
 /// End of the connection.
 impl Zeek {
+    /// Returns true if a timer has expired by this time, so that a packet begins another record.
     #[inline]
-    fn has_expired_by(&self, now: Timestamp) -> bool {
+    pub(super) fn has_expired_by(&self, now: Timestamp) -> bool {
         const SHORTEST: i64 = CLOSE_DELAY;
         // No timer is shorter once both ends have sent something, so for nearly all packets `expires()` is not needed.
         let is_under_way = self.removal == NEVER
@@ -325,8 +327,9 @@ impl Zeek {
         !is_under_way && now >= self.expires()
     }
 
+    /// Returns true if this SYN does not belong to the connection (`IsReuse()`).
     #[cold]
-    fn is_reused_by(&self, syn: &Header) -> bool {
+    pub(super) fn is_reused_by(&self, syn: &Header) -> bool {
         let (orig, resp) = (self.end_of(0), self.end_of(1));
         if syn.flags.has(Flags::ACK) {
             // The SYN-ACK replies to a SYN, if there was one.

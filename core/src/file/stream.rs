@@ -18,8 +18,30 @@ pub(crate) const LONGEST_BLOCK: u64 = 64 << 20;
 /// read the capture before. Fails if `from` cannot be read.
 pub(crate) fn each_block<B>(
     from: &mut dyn Read,
-    mut each: impl FnMut(&Reader<'_>, &Block<'_>, &[u8]) -> ControlFlow<B>,
+    each: impl FnMut(&Reader<'_>, &Block<'_>, &[u8]) -> ControlFlow<B>,
 ) -> io::Result<ControlFlow<B>> {
+    Ok(match walk(from, each)? {
+        Walked::Broken(result) => ControlFlow::Break(result),
+        Walked::Whole | Walked::Malformed => ControlFlow::Continue(()),
+    })
+}
+
+/// End of a walk over the blocks of a capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Walked<B> {
+    /// The caller wanted no more blocks.
+    Broken(B),
+    /// All blocks were read, and nothing follows the last one.
+    Whole,
+    /// A block is cut or malformed.
+    Malformed,
+}
+
+/// Like [`each_block`], and tells whether the capture is whole.
+pub(crate) fn walk<B>(
+    from: &mut dyn Read,
+    mut each: impl FnMut(&Reader<'_>, &Block<'_>, &[u8]) -> ControlFlow<B>,
+) -> io::Result<Walked<B>> {
     let mut bytes = Vec::new();
     let mut known: Option<Reader<'static>> = None;
     let mut skipped: Option<Skipped> = None;
@@ -29,9 +51,9 @@ pub(crate) fn each_block<B>(
         if let Some(block) = &mut skipped {
             bytes.drain(..block.pass(&bytes));
             match block.end() {
-                None if is_at_end => return Ok(ControlFlow::Continue(())),
+                None if is_at_end => return Ok(Walked::Malformed),
                 None => continue,
-                Some(Err(_)) => return Ok(ControlFlow::Continue(())),
+                Some(Err(_)) => return Ok(Walked::Malformed),
                 Some(Ok(_)) => skipped = None,
             }
         }
@@ -40,13 +62,13 @@ pub(crate) fn each_block<B>(
             None => Reader::new(&bytes),
         };
         let Ok(mut reader) = reader else {
-            return Ok(ControlFlow::Continue(()));
+            return Ok(Walked::Malformed);
         };
         while let Some(block) = reader.next() {
             match block {
                 Ok(block) => {
                     if let ControlFlow::Break(result) = each(&reader, &block, &bytes) {
-                        return Ok(ControlFlow::Break(result));
+                        return Ok(Walked::Broken(result));
                     }
                 }
                 Err(error) => match error.problem {
@@ -55,15 +77,20 @@ pub(crate) fn each_block<B>(
                     Problem::Cut { length, .. } => {
                         skipped = reader.skipped(&bytes[reader.offset()..]);
                         if skipped.is_none() && length > LONGEST_BLOCK {
-                            return Ok(ControlFlow::Continue(()));
+                            return Ok(Walked::Malformed);
                         }
                     }
-                    _ => return Ok(ControlFlow::Continue(())),
+                    _ => return Ok(Walked::Malformed),
                 },
             }
         }
         if is_at_end {
-            return Ok(ControlFlow::Continue(()));
+            let is_whole = skipped.is_none() && reader.offset() == bytes.len();
+            return Ok(if is_whole {
+                Walked::Whole
+            } else {
+                Walked::Malformed
+            });
         }
         // A reader borrows `bytes`, which are about to change. `next` borrows nothing, and knows the interfaces.
         let (end, next) = (reader.offset(), reader.go_on(&[]));

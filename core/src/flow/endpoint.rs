@@ -58,11 +58,11 @@ pub(super) const SND_UNA: u16 = 1 << 2;
 const TS_RECENT: u16 = 1 << 3;
 const SACK_EDGE: u16 = 1 << 4;
 pub(super) const ISS: u16 = 1 << 5;
-const IRS: u16 = 1 << 6;
-const AFTER_FIN: u16 = 1 << 7;
+pub(super) const IRS: u16 = 1 << 6;
+pub(super) const AFTER_FIN: u16 = 1 << 7;
 const TIMESTAMPS: u16 = 1 << 8;
 /// Bit 9: the other end has acknowledged this end's FIN.
-const FIN_ACKNOWLEDGED: u16 = 1 << 9;
+pub(super) const FIN_ACKNOWLEDGED: u16 = 1 << 9;
 /// Bit 10: in SYN-RECEIVED, and no socket exists for the connection yet.
 pub(super) const IS_REQUEST: u16 = 1 << 10;
 /// Bit 11: an RST does not end TIME-WAIT.
@@ -91,6 +91,14 @@ pub(super) struct Advertised {
     is_gone: bool,
     /// State before an RST ended this end.
     state_before: Option<State>,
+}
+
+/// What is kept of [`Advertised`] while the connection rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReceiverSummary {
+    window: u16,
+    scale: u8,
+    facts: u8,
 }
 
 // Layout of `Advertised::facts`.
@@ -244,6 +252,16 @@ impl Endpoint {
         usize::from(self.bits / ONE_SENT) % RECENT_SEGMENTS
     }
 
+    /// Returns the frame of the latest segment that this end has sent, and true if it has an acknowledgment number.
+    pub(super) fn latest(&self) -> Option<(u32, bool)> {
+        let next = self.next();
+        if next == 0 && !self.is(IS_FULL) {
+            return None;
+        }
+        let place = (next + RECENT_SEGMENTS - 1) % RECENT_SEGMENTS;
+        Some((self.latest[place].frame, self.with_ack >> place & 1 == 1))
+    }
+
     /// Sets the initial number and, where unknown, SND.NXT and SND.UNA of an end that is first seen mid-stream.
     pub(super) fn pick_up(&mut self, iss: SeqNum, snd_nxt: SeqNum) {
         self.set_iss(Some(iss));
@@ -258,6 +276,26 @@ impl Endpoint {
         self.out_of_order
             .retain(|range| range.end.is_after(rcv_nxt));
         self.advance_over_out_of_order();
+    }
+
+    /// Returns what is kept of an end as a receiver while the connection rests.
+    pub(super) fn receiver_summary(&self) -> ReceiverSummary {
+        ReceiverSummary {
+            window: self.advertised.window,
+            scale: self.advertised.scale,
+            facts: self.advertised.facts,
+        }
+    }
+
+    /// Restores an end as a receiver that has acknowledged all that it has received.
+    pub(super) fn restore_receiver(&mut self, kept: ReceiverSummary, ack: SeqNum) {
+        self.advertised = Advertised {
+            ack,
+            window: kept.window,
+            scale: kept.scale,
+            facts: kept.facts,
+            ..Advertised::default()
+        };
     }
 
     fn has(&self, fact: u8) -> bool {

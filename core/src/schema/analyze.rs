@@ -14,7 +14,12 @@ fn row(kind: &str) -> Vec<Field> {
     vec![
         field("type", constant("Kind of row.", &json!(kind))),
         schema_number(),
-        field("file", text("Capture file; `-` for standard input.")),
+        field(
+            "file",
+            text(
+                "Capture file; `-` for standard input. If several files were read as one capture, the file that holds the frame which the row is about; frame numbers are those in their files.",
+            ),
+        ),
     ]
 }
 
@@ -68,6 +73,12 @@ fn connection_row() -> Value {
                 )),
             ),
             field(
+                "lost_before_file",
+                nullable(text(
+                    "File of that frame, if it is another one than `file`; else null.",
+                )),
+            ),
+            field(
                 "one_sided",
                 boolean("Whether the capture has one direction only."),
             ),
@@ -84,6 +95,7 @@ fn connection_row() -> Value {
         field("server", socket("Address of the server.")),
         field("conn_state", conn_state()),
         field("history", text("Zeek's history of the connection.")),
+        field("zeek_records", count("Number of records that Zeek writes of the connection, because its timers end a record; `conn_state`, `history` and `originator` are those of the last one.")),
         field("originator", role("End that Zeek takes for the originator.")),
         field("began_ns", integer("Time of the first packet, in nanoseconds since the Unix epoch.")),
         field("duration_ns", nullable(integer("Nanoseconds from the first packet to the last; null if there is one packet only, or all have the same time."))),
@@ -93,6 +105,7 @@ fn connection_row() -> Value {
         field("ip_bytes", by_end("Bytes of IP packets.")),
         field("missed_bytes", count("Bytes of payload missing in the capture.")),
         field("reset_frames", list("Frames of the RSTs; with more than 64, the first 63 and the last.", &frame("Frame number."))),
+        field("reset_files", list("Files of the RSTs, if one of them is not in `file`; else empty.", &text("File name."))),
         field("reset_count", count("Number of RSTs.")),
         field("capture_gaps", gaps),
     ]);
@@ -192,6 +205,7 @@ fn reset_row() -> Value {
     let mut fields = row("reset");
     fields.extend([
         connection_number(),
+        field("connection_file", nullable(text("File that the connection begins in, if it is another one than `file`; else null."))),
         field("frame", frame("Frame number of the RST, from 1.")),
         field("at_ns", integer("Capture time, in nanoseconds since the Unix epoch.")),
         field("from", role("End whose address is the source of the RST.")),
@@ -214,6 +228,10 @@ fn reset_row() -> Value {
         field("errno_note", nullable(text("Reason why there is no errno; null if there is one."))),
         field("later_calls", list("Results of later calls of the receiving application on Linux.", &later_call())),
         triggered_by(),
+        field("triggered_by_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
+        field("silence_ns", integer("Nanoseconds of silence of the connection before the RST, or before the packet that precedes it, whichever is longer.")),
+        field("earlier_connection", nullable(frame("Number of the earlier connection between the same ends that the RST belongs to, if no end has accepted the SYN of `connection` yet; else null."))),
+        field("earlier_connection_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
         field("indicators", list("Observations that point to the sender of the RST.", &indicator())),
         field("diagnostics", list("Information that the RST itself carries.", &diagnostic())),
     ]);
@@ -258,6 +276,7 @@ fn summary_row() -> Value {
     );
     let mut fields = row("summary");
     fields.extend([
+        field("files", list("Files that were read as one capture, in order: `file` alone, unless files continue each other.", &text("File name."))),
         field("packets", count("Packets in the file.")),
         field("tcp_segments", count("Packets that hold a TCP segment.")),
         field("resets", count("RSTs, each counted once.")),
@@ -311,7 +330,7 @@ fn summary_row() -> Value {
         ),
         field(
             "evicted_connections",
-            count("Connections that were forgotten before their end because there were too many."),
+            count("Connections that were dropped from memory because there were too many; a later packet of one counts as a new connection."),
         ),
         field(
             "unsupported_link_types",

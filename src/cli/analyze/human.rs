@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 
 use super::renderer::Renderer;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
+use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{
     Connection, Event, RequiredAction, ResetRecord, ResetSource, Summary, Supports, Tally, Totals,
     Weight,
 };
 use rstproof_core::printable::printable;
+
+const NS_PER_SEC: i64 = 1_000_000_000;
 
 /// Maximum number of senders listed in a summary.
 const MAX_SHOWN_SENDERS: usize = 5;
@@ -31,21 +34,22 @@ impl Renderer for Human {
         true
     }
 
-    fn heading(&self, file: &str) -> Option<String> {
-        Some(format!("{LABEL}{file}{LABEL:#}:"))
+    fn heading(&self, files: &FileNames) -> Option<String> {
+        let name = title(files);
+        Some(format!("{LABEL}{name}{LABEL:#}:"))
     }
 
-    fn event(&self, _: &str, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
+    fn event(&self, files: &FileNames, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
         match event {
             Event::Reset(connection, told) if !self.quiet => {
-                Some(Ok(reset(connection, told, self.verbose).into_bytes()))
+                Some(Ok(reset(files, connection, told, self.verbose).into_bytes()))
             }
             _ => None,
         }
     }
 
-    fn summary(&self, file: &str, of: &Summary, _: Option<&str>) -> io::Result<Vec<u8>> {
-        let text = summary(file, &of.totals, &of.tally);
+    fn summary(&self, files: &FileNames, of: &Summary, _: Option<&str>) -> io::Result<Vec<u8>> {
+        let text = summary(files, &of.totals, &of.tally);
         let is_after_resets = of.totals.resets > 0 && !self.quiet;
         let text = if is_after_resets {
             format!("\n{text}")
@@ -53,6 +57,16 @@ impl Renderer for Human {
             text
         };
         Ok(text.into_bytes())
+    }
+}
+
+/// Returns the name of a capture: that of its file, or of its first and last file.
+fn title(files: &FileNames) -> String {
+    let mut names = files.names();
+    let count = names.len();
+    match (names.next(), names.next_back()) {
+        (Some(first), Some(last)) => format!("{first} … {last} ({count} files, read as one)"),
+        (first, _) => first.unwrap_or_default().to_owned(),
     }
 }
 
@@ -72,7 +86,12 @@ fn who(source: ResetSource) -> String {
 /// Returns the explanation of an RST. Unless `verbose`, indicators that do not point to injection with at least
 /// moderate weight and further details are left out.
 #[must_use]
-pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bool) -> String {
+pub(super) fn reset(
+    files: &FileNames,
+    connection: &Connection<'_>,
+    told: &ResetRecord,
+    verbose: bool,
+) -> String {
     let (reset, explanation) = (&told.reset, &told.explanation);
     let (from, to) = (
         connection.socket(reset.from),
@@ -85,8 +104,8 @@ pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bo
         .cause
         .map_or("cause unknown", |cause| cause.id());
     let mut text = format!(
-        "{LABEL}frame {}{LABEL:#}  {from} → {to}  {cause}, {form}\n",
-        reset.frame
+        "{LABEL}{}{LABEL:#}  {from} → {to}  {cause}, {form}\n",
+        files.frame(reset.frame)
     );
     let outcome = match (explanation.errno, explanation.errno_note) {
         (Some(errno), _) => format!("→ {BAD}{errno:?}{BAD:#}{}", explanation.condition()),
@@ -98,8 +117,26 @@ pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bo
     };
     let _ = writeln!(text, "  {}  {outcome}", told.required_action());
     let _ = writeln!(text, "  {}", explanation.explanation);
-    if let Some(frame) = reset.triggered_by {
-        let _ = writeln!(text, "  in reply to frame {frame}");
+    let silence = told.silence / NS_PER_SEC;
+    let silence = (silence > 0).then(|| format!("after {silence} s of silence"));
+    match (reset.triggered_by.map(|it| files.frame(it)), silence) {
+        (Some(frame), Some(silence)) => {
+            let _ = writeln!(text, "  in reply to {frame}, {silence}");
+        }
+        (Some(frame), None) => {
+            let _ = writeln!(text, "  in reply to {frame}");
+        }
+        (None, Some(silence)) => {
+            let _ = writeln!(text, "  {silence}");
+        }
+        (None, None) => {}
+    }
+    if let Some(earlier) = told.earlier {
+        let (earlier, number) = (files.frame(earlier), files.frame(connection.number()));
+        let _ = writeln!(
+            text,
+            "  it belongs to the connection that began with {earlier}, not to the one that begins with {number}"
+        );
     }
     for said in &told.diagnostics {
         let _ = writeln!(text, "  it carries: {}", printable(&said.to_string()));
@@ -114,7 +151,7 @@ pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bo
                 text,
                 "  {style}{for_whom}{style:#} ({}): {}",
                 fact.weight.name(),
-                printable(&fact.message)
+                printable(&files.localized(&fact.message))
             );
         }
     }
@@ -135,7 +172,8 @@ pub(super) fn reset(connection: &Connection<'_>, told: &ResetRecord, verbose: bo
 
 /// Returns the summary of a capture: counts, causes, senders and limitations.
 #[must_use]
-fn summary(file: &str, totals: &Totals, tally: &Tally) -> String {
+fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
+    let file = title(files);
     let count = |number: u64, one: &str, many: &str| {
         let number_text = in_digits(number);
         format!("{number_text} {}", if number == 1 { one } else { many })
@@ -230,8 +268,8 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
     );
     say(
         totals.evicted,
-        "connection was dropped from memory before it ended: too many were open at once",
-        "connections were dropped from memory before they ended: too many were open at once",
+        "connection was dropped from memory: there were too many; a later packet of it counts as a new connection",
+        "connections were dropped from memory: there were too many; a later packet of them counts as a new connection",
     );
     let (links, others) = (
         totals.unsupported_link_types.iter(),

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::renderer::Renderer;
+use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Event, Summary, json};
 
 /// JSON lines.
@@ -17,19 +18,24 @@ impl Renderer for Json {
         false
     }
 
-    fn event(&self, file: &str, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
+    fn event(&self, files: &FileNames, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
         let mut row = Vec::with_capacity(ROW_CAPACITY);
         let written = match event {
-            Event::Connection(connection) => json::connection(&mut row, file, connection),
-            Event::Reset(connection, reset) => json::reset(&mut row, file, connection, reset),
+            Event::Connection(connection) => json::connection(&mut row, files, connection),
+            Event::Reset(connection, reset) => json::reset(&mut row, files, connection, reset),
         };
         Some(written.map(|()| row))
     }
 
-    fn summary(&self, file: &str, summary: &Summary, problem: Option<&str>) -> io::Result<Vec<u8>> {
+    fn summary(
+        &self,
+        files: &FileNames,
+        summary: &Summary,
+        problem: Option<&str>,
+    ) -> io::Result<Vec<u8>> {
         let (totals, tally) = (&summary.totals, &summary.tally);
         let mut row = Vec::new();
-        json::summary(&mut row, file, totals, tally, summary.position, problem)?;
+        json::summary(&mut row, files, totals, tally, summary.position, problem)?;
         Ok(row)
     }
 }

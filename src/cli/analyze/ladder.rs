@@ -14,6 +14,7 @@ use anstyle::Style;
 use super::human;
 use crate::report::columns::{Columns, decimal};
 use crate::report::human::{BAD, LABEL, grouped, wrap};
+use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Connection, ConnectionObserver, FlowKey, ResetRecord, Step};
 use rstproof_core::flow::State;
 use rstproof_core::packet::{Flags, Header};
@@ -216,7 +217,7 @@ impl Ladder {
         for told in resets {
             // As many as there may be rows: a hostile capture may have any number of RSTs.
             if self.resets.len() < MAX_ROWS_BETWEEN + 2 * MAX_ROWS_AT_EACH_END {
-                let text = human::reset(connection, told, true);
+                let text = human::reset(&FileNames::one(&self.file), connection, told, true);
                 self.resets.insert(told.reset.frame, text);
             }
         }
@@ -277,7 +278,7 @@ impl ConnectionObserver for Ladder {
 
 fn heading(file: &str, connection: &Connection<'_>) -> String {
     let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
-    let (number, zeek) = (connection.number(), connection.zeek);
+    let (number, zeek) = (connection.number(), &connection.zeek);
     let state = zeek.conn_state();
     let text = format!(
         "the connection that begins with frame {number} of {file}: conn_state {state}, history {}",

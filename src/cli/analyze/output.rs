@@ -13,6 +13,7 @@ use std::{process, thread};
 
 use nix::sys::signal::{SigSet, Signal, raise};
 
+use super::captures::Capture;
 use crate::cli::AnalyzeArgs;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -116,8 +117,8 @@ impl Output {
     }
 
     /// Returns an error if the output file would overwrite this capture.
-    pub(super) fn refuse(&mut self, input: &Input) -> Result<(), Error> {
-        if self.before == Some(input.identity()) {
+    pub(super) fn refuse(&mut self, capture: &Capture) -> Result<(), Error> {
+        if self.before.is_some_and(|before| capture.is_in(before)) {
             self.has_failed = true;
             return Err(is_an_input(&self.path));
         }
@@ -133,12 +134,12 @@ impl Output {
     pub(super) fn copy(
         &mut self,
         excerpt: &Excerpt,
-        input: Input,
+        capture: Capture,
         analysis: &Analysis,
     ) -> Result<(), Error> {
         // Until the copy is complete: after part of one, the file is of no use.
         self.has_failed = true;
-        let path = input.path().to_owned();
+        let path = capture.path().to_owned();
         let failed = |reason: String| Error::File {
             action: "copy frames of",
             path: path.clone(),
@@ -147,9 +148,12 @@ impl Output {
         if let Some(refusal) = excerpt.refusal() {
             return Err(failed(refusal));
         }
-        let is_same = match input.file() {
-            Some((file, _)) => excerpt.copy(&mut FromStart(file, 0), analysis, &mut self.copy),
-            None => excerpt.copy(&mut again(input)?, analysis, &mut self.copy),
+        let is_same = match capture {
+            Capture::Several(parts) => excerpt.copy(&mut parts.open(), analysis, &mut self.copy),
+            Capture::Alone(input) => match input.file() {
+                Some((file, _)) => excerpt.copy(&mut FromStart(file, 0), analysis, &mut self.copy),
+                None => excerpt.copy(&mut again(input)?, analysis, &mut self.copy),
+            },
         };
         match is_same {
             Ok(true) => {}

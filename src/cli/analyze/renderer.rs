@@ -5,6 +5,7 @@ use std::io;
 use super::human::Human;
 use super::json::Json;
 use crate::cli::{AnalyzeArgs, AnalyzeFormat};
+use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Event, Summary};
 
 /// Output format of the analysis. The threads of the analysis share it.
@@ -12,16 +13,21 @@ pub(super) trait Renderer: Sync {
     /// Returns true if the output is for people: with styles, and with a line about the copied frames.
     fn is_for_people(&self) -> bool;
 
-    /// Returns the heading of a file, which precedes its first event; `None` if the format has none.
-    fn heading(&self, _file: &str) -> Option<String> {
+    /// Returns the heading of a capture, which precedes its first event; `None` if the format has none.
+    fn heading(&self, _files: &FileNames) -> Option<String> {
         None
     }
 
     /// Returns the output for an event; `None` if the event is not shown.
-    fn event(&self, file: &str, event: Event<'_>) -> Option<io::Result<Vec<u8>>>;
+    fn event(&self, files: &FileNames, event: Event<'_>) -> Option<io::Result<Vec<u8>>>;
 
-    /// Returns the summary of a file. `problem` is the reason why the rest of the file could not be read.
-    fn summary(&self, file: &str, summary: &Summary, problem: Option<&str>) -> io::Result<Vec<u8>>;
+    /// Returns the summary of a capture. `problem` is the reason why the rest of it could not be read.
+    fn summary(
+        &self,
+        files: &FileNames,
+        summary: &Summary,
+        problem: Option<&str>,
+    ) -> io::Result<Vec<u8>>;
 }
 
 /// Returns the renderer for the format and the options of the command line.

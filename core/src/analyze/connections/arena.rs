@@ -3,44 +3,54 @@
 
 use std::collections::VecDeque;
 
-use super::Entry;
 use crate::time::Timestamp;
 
 /// Arena of connections. Slots keep their address when the arena grows.
-#[derive(Default)]
-pub(super) struct Arena(Vec<Box<[Option<Entry>]>>);
+pub(super) struct Arena<T>(Vec<Box<[Option<T>]>>);
 
-impl Arena {
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Arena<T> {
     /// Number of slots that are allocated together.
     const SLOTS_PER_BLOCK: usize = 256;
 
-    pub(super) fn get(&self, index: u32) -> Option<&Entry> {
+    pub(super) fn get(&self, index: u32) -> Option<&T> {
         self.slot(index)?.as_ref()
     }
 
     /// Returns a slot without a check whether it is in use: a check would wait for memory.
-    pub(super) fn slot(&self, index: u32) -> Option<&Option<Entry>> {
+    pub(super) fn slot(&self, index: u32) -> Option<&Option<T>> {
         let index = index as usize;
         Some(&self.0.get(index / Self::SLOTS_PER_BLOCK)?[index % Self::SLOTS_PER_BLOCK])
     }
 
-    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         let index = index as usize;
         self.0.get_mut(index / Self::SLOTS_PER_BLOCK)?[index % Self::SLOTS_PER_BLOCK].as_mut()
     }
 
     /// Fills a slot with an entry, or frees it.
-    pub(super) fn set(&mut self, index: u32, entry: Option<Entry>) {
+    pub(super) fn set(&mut self, index: u32, entry: Option<T>) {
         let index = index as usize;
         if let Some(part) = self.0.get_mut(index / Self::SLOTS_PER_BLOCK) {
             part[index % Self::SLOTS_PER_BLOCK] = entry;
         }
     }
 
+    /// Frees a slot and returns its entry.
+    pub(super) fn take(&mut self, index: u32) -> Option<T> {
+        let index = index as usize;
+        self.0.get_mut(index / Self::SLOTS_PER_BLOCK)?[index % Self::SLOTS_PER_BLOCK].take()
+    }
+
     /// Allocates more slots and returns their indexes.
     pub(super) fn grow(&mut self) -> std::ops::Range<u32> {
         let first = self.len();
-        let part: Vec<Option<Entry>> = (0..Self::SLOTS_PER_BLOCK).map(|_| None).collect();
+        let part: Vec<Option<T>> = (0..Self::SLOTS_PER_BLOCK).map(|_| None).collect();
         self.0.push(part.into_boxed_slice());
         first..self.len()
     }
@@ -49,7 +59,7 @@ impl Arena {
         u32::try_from(self.0.len() * Self::SLOTS_PER_BLOCK).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &Entry)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..self.len()).filter_map(|index| Some((index, self.get(index)?)))
     }
 }

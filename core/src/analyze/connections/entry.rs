@@ -5,15 +5,83 @@ use super::super::diagnosis;
 use super::super::explain::{Explanation, as_received};
 use super::super::forgery::{self, Aftermath, Context, PacketFeatures, SenderProfile};
 use super::super::history::ConnectionHistory;
-use super::super::zeek::Zeek;
+use super::super::zeek::{Zeek, ZeekSummary};
+use super::syn::{MAX_COPY_AGE_NS, MAX_STAMPED_COPY_AGE_NS};
 use super::{
-    CaptureGaps, Connection, Entry, MAX_COPY_AGE_NS, MAX_IN_FLIGHT, MAX_STAMPED_COPY_AGE_NS, Rare,
-    ResetRecord, Step, Syn, push_bounded,
+    CaptureGaps, Connection, Entry, MAX_IN_FLIGHT, MIN_SILENCE_NS, Rare, ResetRecord, Step, Syn,
+    push_bounded,
 };
 use crate::flow::{Flow, Form, Observed, Reset, State};
-use crate::packet::{Flags, Header};
+use crate::packet::{Flags, Header, SeqNum};
 use crate::time::Timestamp;
 use crate::transcript::Role;
+
+/// Connection that a SYN asks for while the ends still have, or may have, an earlier one.
+///
+/// A SYN can be old or forged, and an end in TIME-WAIT may refuse it, so the earlier connection goes on until the ends
+/// show that they have accepted the SYN. Only segments that fit the SYN are taken in here.
+#[derive(Clone, Debug)]
+pub(super) struct Renewed {
+    flow: Flow,
+    history: ConnectionHistory,
+    /// End that sent the SYN, and its sequence number.
+    from: Role,
+    iss: SeqNum,
+    /// True if that end may have given up the earlier connection. Otherwise an RST that refuses the SYN says nothing about
+    /// it: the SYN may be forged.
+    may_be_new: bool,
+    /// Number of the earlier connection: that of its first frame.
+    pub(super) earlier: u32,
+}
+
+/// Earlier connection between the same ends that a SYN interrupts.
+pub(super) struct Interrupted {
+    flow: Flow,
+    client: u8,
+    history: ConnectionHistory,
+    depends_from: u32,
+    renewed: Renewed,
+}
+
+/// What a segment means for a connection that a SYN has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reply {
+    /// Nothing: it belongs to the earlier connection.
+    None,
+    /// It is the SYN, sent again.
+    Again,
+    /// The SYN was accepted or refused.
+    Answer,
+}
+
+impl Renewed {
+    fn reply(&self, from: Role, header: &Header) -> Reply {
+        let has = |flag| header.flags.has(flag);
+        let next = self.iss.plus(1);
+        if from != self.from {
+            // SYN-ACK, data after a SYN-ACK that was not captured, or the RST of a closed port.
+            let is_credible = self.may_be_new || !has(Flags::RST);
+            return if has(Flags::ACK) && header.ack == next && is_credible {
+                Reply::Answer
+            } else {
+                Reply::None
+            };
+        }
+        if has(Flags::SYN) && header.seq == self.iss {
+            Reply::Again
+        } else if !has(Flags::SYN) && !has(Flags::RST) && has(Flags::ACK) && header.seq == next {
+            Reply::Answer
+        } else {
+            Reply::None
+        }
+    }
+
+    fn take(&mut self, from: Role, header: &Header) {
+        let next = self.flow.snd_nxt(from);
+        self.flow.follow(from, header);
+        self.history.take(from, header, next);
+    }
+}
 
 impl Entry {
     pub(super) fn new(segment: &SegmentRecord) -> Self {
@@ -41,6 +109,7 @@ impl Entry {
             depends_from: segment.header.frame,
             flow: Flow::learning(),
             zeek,
+            is_record_over: false,
             profiles: [SenderProfile::default(); 2],
             history: ConnectionHistory::default(),
             rare: None,
@@ -55,6 +124,141 @@ impl Entry {
             syn: Syn::default(),
             generation: 0,
             due: Timestamp(i64::MAX),
+        }
+    }
+
+    /// Returns true if the segment begins another connection between the same ends: a SYN that does not belong to this
+    /// one.
+    pub(super) fn is_replaced_by(&self, segment: &SegmentRecord) -> bool {
+        let header = &segment.header;
+        if !header.flags.has(Flags::SYN) {
+            return false;
+        }
+        if !self.is_record_over_by(header.at) {
+            return self.zeek.is_reused_by(header);
+        }
+        // Zeek knows nothing of the connection any more, but the flow does.
+        let from = self.role(segment.sender);
+        let is_initial = |role: Role, number: SeqNum| self.flow.relative(role, number) == Some(0);
+        let is_again = is_initial(from, header.seq);
+        let is_answer = header.flags.has(Flags::ACK)
+            && is_initial(from.peer(), SeqNum(header.ack.0.wrapping_sub(1)));
+        self.zeek_summary().has_closed() || !(is_again || is_answer)
+    }
+
+    /// Returns true if Zeek's record of the connection is over by this time.
+    pub(super) fn is_record_over_by(&self, at: Timestamp) -> bool {
+        self.is_record_over || self.zeek.has_expired_by(at)
+    }
+
+    /// Returns the time at which the connection rests, unless it speaks again before.
+    pub(super) fn rests_at(&self) -> Timestamp {
+        let silent = Timestamp(self.last.0.saturating_add(MIN_SILENCE_NS));
+        self.zeek.expires().max(silent)
+    }
+
+    /// Returns the sum of Zeek's records.
+    pub(super) fn zeek_summary(&self) -> ZeekSummary {
+        let earlier = self.rare.as_ref().and_then(|rare| rare.earlier.as_deref());
+        match earlier {
+            Some(earlier) if self.is_record_over => earlier.clone(),
+            Some(earlier) => self.zeek.summary(self.first.into()).after(earlier),
+            None => self.zeek.summary(self.first.into()),
+        }
+    }
+
+    /// Begins another record of Zeek with this segment.
+    pub(super) fn begin_record(&mut self, segment: &SegmentRecord) {
+        let earlier = self.zeek_summary();
+        self.rare().earlier = Some(Box::new(earlier));
+        let ports = [
+            segment.ends.port(segment.sender),
+            segment.ends.port(1 - segment.sender),
+        ];
+        self.zeek = Zeek::new(&segment.header, segment.ip_len, ports);
+        self.first = u8::from(segment.sender == 1);
+        self.is_record_over = false;
+    }
+
+    /// Returns the connection as one that this SYN interrupts; `None` if it does not go on.
+    ///
+    /// Zeek's rules end a connection with a SYN, but its ends have theirs until they accept the SYN.
+    pub(super) fn interrupted_by(&self, segment: &SegmentRecord) -> Option<Interrupted> {
+        let from = self.role(segment.sender);
+        let (sender, receiver) = (self.flow.state(from), self.flow.state(from.peer()));
+        let is_open = sender != State::Closed && receiver != State::Closed;
+        // Linux reuses a port while the other end is in TIME-WAIT there, and is asked to try again
+        // (`tcp_timewait_state_process()`).
+        let waits = receiver == State::TimeWait && from == Role::Client;
+        if !is_open && !waits || self.ends.is_self_connection() {
+            return None;
+        }
+        let pending = self.rare.as_ref().and_then(|rare| rare.renewed.as_ref());
+        let is_given_up = matches!(
+            sender,
+            State::Closed | State::Listen | State::SynSent | State::TimeWait
+        );
+        // No end uses a port again that it uses, unless it was restarted meanwhile.
+        let was_silent = segment.header.at.since(self.last) >= MIN_SILENCE_NS;
+        Some(Interrupted {
+            flow: self.flow.clone(),
+            client: self.client,
+            history: self.history.clone(),
+            depends_from: self.depends_from,
+            renewed: Renewed {
+                flow: Flow::learning(),
+                history: ConnectionHistory::default(),
+                from,
+                iss: segment.header.seq,
+                may_be_new: is_given_up || was_silent,
+                earlier: pending.map_or(self.span.0, |it| it.earlier),
+            },
+        })
+    }
+
+    /// Continues the flow of an earlier connection until its ends accept the SYN of this one.
+    pub(super) fn interrupts(&mut self, earlier: Interrupted) {
+        self.depends_from = earlier.depends_from;
+        self.rare().renewed = Some(Box::new(earlier.renewed));
+        (self.flow, self.client) = (earlier.flow, earlier.client);
+        self.history = earlier.history;
+    }
+
+    /// Takes in a segment for the connection that a SYN has asked for. Once its ends have accepted or refused the SYN,
+    /// the earlier connection is gone.
+    fn renew(&mut self, from: Role, header: &Header) {
+        let Some(renewed) = (self.rare.as_mut()).and_then(|rare| rare.renewed.as_mut()) else {
+            return;
+        };
+        match renewed.reply(from, header) {
+            Reply::None => {}
+            Reply::Again => renewed.take(from, header),
+            Reply::Answer => self.adopt_renewed(),
+        }
+    }
+
+    /// Gives up the earlier connection for the one that the SYN has asked for.
+    fn adopt_renewed(&mut self) {
+        if let Some(renewed) = self.rare.as_mut().and_then(|rare| rare.renewed.take()) {
+            // Then the earlier connection was closed in order, and explains nothing.
+            if self.flow.state(renewed.from.peer()) == State::TimeWait {
+                self.depends_from = self.span.0;
+            }
+            (self.flow, self.history) = (renewed.flow, renewed.history);
+        }
+    }
+
+    /// Returns the connection that a SYN has asked for and that is not accepted yet.
+    fn renewed(&self) -> Option<&Renewed> {
+        self.rare.as_ref()?.renewed.as_deref()
+    }
+
+    /// Returns the state of an end. An end that has sent the SYN of another connection, and whose earlier one is closed,
+    /// waits for the reply to that SYN.
+    fn state(&self, role: Role) -> State {
+        match (self.flow.state(role), self.renewed()) {
+            (State::Closed, Some(renewed)) if renewed.from == role => renewed.flow.state(role),
+            (state, _) => state,
         }
     }
 
@@ -82,14 +286,20 @@ impl Entry {
         };
         let latest = self.rare.as_ref().and_then(|it| it.pending.last());
         let latest = latest.filter(|record| record.reset.frame == header.frame);
+        // The numbers of a SYN are those of the connection that it asks for.
+        let is_syn = header.flags.has(Flags::SYN);
+        let flow = match self.renewed() {
+            Some(renewed) if is_syn && renewed.from == from => &renewed.flow,
+            _ => &self.flow,
+        };
         Step {
             connection: self.span.0,
             ends: self.ends,
             from,
             header,
-            seq: self.flow.relative(from, header.seq),
-            ack: self.flow.relative(peer, header.ack),
-            states: [Role::Client, Role::Server].map(|role| self.flow.state(role)),
+            seq: flow.relative(from, header.seq),
+            ack: flow.relative(peer, header.ack),
+            states: [Role::Client, Role::Server].map(|role| self.state(role)),
             triggered_by: latest.and_then(|record| record.reset.triggered_by),
         }
     }
@@ -105,8 +315,7 @@ impl Entry {
             client: usize::from(self.client),
             span: self.span,
             depends_from: self.depends_from,
-            zeek: &self.zeek,
-            first: usize::from(self.first),
+            zeek: self.zeek_summary(),
             resets: self.resets,
             frames: self.rare.as_ref().map_or(&[], |it| &it.frames),
             gaps,
@@ -180,19 +389,6 @@ impl Entry {
         is_copy: bool,
     ) -> Option<Observed> {
         let header = &segment.header;
-        if let Some(rare) = &mut self.rare
-            && let Some(mut renewed) = rare.renewed.take()
-        {
-            renewed.follow(from, header);
-            let is_answer =
-                header.flags.has(Flags::SYN.and(Flags::ACK)) && !header.flags.has(Flags::RST);
-            if is_answer && renewed.state(from.peer()) == State::Established {
-                // Both ends know the new connection now, and the old one no longer exists.
-                self.flow = renewed;
-                return None;
-            }
-            rare.renewed = Some(renewed);
-        }
         if self.ends.is_self_connection() {
             return Some(self.flow.follow_itself(header));
         }
@@ -200,8 +396,11 @@ impl Entry {
             return self.flow.follow(from, header);
         }
         let leaves = match self.rare.as_ref().and_then(|it| it.leaving_interfaces) {
-            Some(leaving_interfaces) => leaving_interfaces[segment.sender] == segment.interface,
-            None => !is_copy,
+            // Another file of the same capture counts its interfaces anew.
+            Some(leaving_interfaces) if leaving_interfaces.contains(&segment.interface) => {
+                leaving_interfaces[segment.sender] == segment.interface
+            }
+            _ => !is_copy,
         };
         let at = if leaves { from } else { from.peer() };
         Some(self.flow.follow_at(from, header, at))
@@ -219,9 +418,13 @@ impl Entry {
             return false;
         }
         let is_reset = header.flags.has(Flags::RST);
+        if !is_copy {
+            self.renew(from, header);
+        }
         let next = self.flow.snd_nxt(from);
+        let earlier = self.renewed().map(|renewed| renewed.earlier);
         let before = is_reset.then(|| Context {
-            sender_state: Some(self.flow.state(from)),
+            sender_state: Some(self.state(from)),
             snd_nxt: next,
             rcv_nxt: self.flow.rcv_nxt(from.peer()),
             ..Context::default()
@@ -246,7 +449,15 @@ impl Entry {
                 from,
                 context,
                 observed.as_ref(),
+                earlier,
             );
+            // The earlier connection is over, so the next segment belongs to the one that the SYN has asked for.
+            let is_over = self
+                .renewed()
+                .is_some_and(|renewed| self.flow.state(renewed.from.peer()) == State::Closed);
+            if is_over {
+                self.adopt_renewed();
+            }
         } else {
             if let Some(observed) = &observed
                 && observed.acknowledges_unseen
@@ -300,14 +511,15 @@ impl Entry {
         from: Role,
         context: Context,
         observed: Option<&Observed>,
+        earlier: Option<u32>,
     ) {
         let Some(reset) = observed.and_then(|it| it.reset) else {
             return;
         };
         // The sender has sent a SYN for a new connection, which the other end has not accepted.
-        let is_opening = (self.rare.as_ref())
-            .and_then(|it| it.renewed.as_ref())
-            .is_some_and(|renewed| renewed.state(from) == State::SynSent);
+        let is_opening = self.renewed().is_some_and(|renewed| {
+            renewed.from == from && renewed.flow.state(from) == State::SynSent
+        });
         let context = Context {
             sender_state: if is_opening {
                 Some(State::SynSent)
@@ -347,7 +559,11 @@ impl Entry {
         // `replace_reset()` needs the history without this RST.
         let history = self.history.clone();
         self.history.take_reset(&reset, &header);
+        // A packet that ends a silence may be what the RST replies to.
+        let silence = header.at.since(self.last).max(self.idle).max(0);
         self.rare().pending.push(ResetRecord {
+            earlier,
+            silence,
             history,
             reset,
             header,
@@ -362,6 +578,12 @@ impl Entry {
     /// Returns the number of RSTs that have not been reported.
     pub(super) fn buffered(&self) -> usize {
         self.rare.as_ref().map_or(0, |it| it.pending.len())
+    }
+
+    /// Returns the frame since which RSTs have not been reported.
+    pub(super) fn pending_since(&self) -> Option<u32> {
+        let rare = self.rare.as_ref()?;
+        rare.pending_since.filter(|_| !rare.pending.is_empty())
     }
 
     /// Removes and returns the RSTs that have not been reported, with the evidence that later segments gave.

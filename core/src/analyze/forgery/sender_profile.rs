@@ -191,6 +191,9 @@ const CLASSES: u16 = 1 << 9;
 const LABEL: u16 = 1 << 10;
 const LABELS: u16 = 1 << 11;
 
+/// Smallest and largest TTL of a sender's packets, and the latest IP ID.
+pub(in crate::analyze) type ProfileSummary = (u8, u8, u16);
+
 /// Pattern of a sender's IP IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IpIds {
@@ -272,6 +275,25 @@ impl SenderProfile {
         }
         self.ip_id = id;
         seen
+    }
+
+    /// Returns what is kept while the connection rests: the smallest and largest TTL, and the latest IP ID. All are 0 if
+    /// there are no packets.
+    pub(in crate::analyze) fn summary(&self) -> ProfileSummary {
+        (self.ttl.0, self.ttl.1, self.ip_id)
+    }
+
+    /// Returns the profile of a sender whose connection speaks again. Other features are not known any more.
+    pub(in crate::analyze) fn restored(kept: ProfileSummary) -> Self {
+        let (smallest, largest, ip_id) = kept;
+        Self {
+            packets: u8::from(largest > 0),
+            ttl: (smallest, largest),
+            // The traffic class counts as changed, because it is not known.
+            seen: CLASSES | flag(ip_id > 0, ID_ONCE),
+            ip_id,
+            ..Self::default()
+        }
     }
 
     fn has_seen(&self, what: u16) -> bool {

@@ -1,0 +1,175 @@
+//! Connections that rest: they have ended, or nothing has been heard of them for long. A connection lasts until a SYN
+//! replaces it, so it is kept, but shrinks to a few bytes. It gets its full state back when it speaks again.
+
+use super::super::decode::FlowKey;
+use super::super::forgery::{ProfileSummary, SenderProfile};
+use super::super::history::HistorySummary;
+use super::super::zeek::{Zeek, ZeekSummary};
+use super::entry::Renewed;
+use super::{CaptureGaps, ConnectionHistory, Entry, Rare, Syn};
+use crate::flow::{Flow, FlowSummary};
+use crate::packet::Header;
+use crate::time::Timestamp;
+
+/// What explains the next packet of a connection that rests: numbers and state of each end, its last frame, TTL and
+/// IP ID.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Summary {
+    flow: FlowSummary,
+    profiles: [ProfileSummary; 2],
+    history: HistorySummary,
+    flags: u8,
+}
+
+// A capture may have a million connections that rest.
+const _: () = assert!(size_of::<Summary>() <= 96);
+
+// Bits of `Summary::flags`.
+const FIRST: u8 = 1;
+const CLIENT: u8 = 1 << 1;
+const HAS_SENT: [u8; 2] = [1 << 2, 1 << 3];
+const BEGINS_MIDSTREAM: u8 = 1 << 4;
+const DOUBLED: u8 = 1 << 5;
+
+/// Connection that rests: its summary, and what its row in the output needs.
+#[derive(Debug)]
+pub(super) struct Dormant {
+    ends: FlowKey,
+    summary: Summary,
+    zeek: ZeekSummary,
+    last: Timestamp,
+    idle: i64,
+    more: Option<Box<More>>,
+    span: (u32, u32),
+    hash: u32,
+    /// Number that tells this connection from others that rested in the same slot before.
+    pub(super) generation: u32,
+}
+
+const _: () = assert!(size_of::<Dormant>() <= 224);
+
+/// Fields that most connections do not need.
+#[derive(Debug)]
+struct More {
+    frames: Box<[u32]>,
+    resets: u64,
+    depends_from: u32,
+    lost: Option<u32>,
+    leaving_interfaces: Option<[u32; 2]>,
+    renewed: Option<Box<Renewed>>,
+    /// Latest RST of the client and of the server that was not accepted.
+    previous: [Option<Box<Header>>; 2],
+}
+
+impl Dormant {
+    /// Shrinks a connection whose RSTs have been reported.
+    pub(super) fn of(mut entry: Entry, generation: u32) -> Self {
+        let zeek = entry.zeek_summary();
+        let summary = Summary {
+            flow: entry.flow.summary(),
+            profiles: entry.profiles.each_ref().map(SenderProfile::summary),
+            history: entry.history.summary(),
+            flags: [
+                (entry.first == 1, FIRST),
+                (entry.client == 1, CLIENT),
+                (entry.has_sent[0], HAS_SENT[0]),
+                (entry.has_sent[1], HAS_SENT[1]),
+                (entry.gaps.begins_midstream, BEGINS_MIDSTREAM),
+                (entry.gaps.doubled, DOUBLED),
+            ]
+            .into_iter()
+            .filter(|(is_set, _)| *is_set)
+            .fold(0, |flags, (_, bit)| flags | bit),
+        };
+        let previous = entry.history.take_previous();
+        let rare = entry.rare.take().map(|it| *it).unwrap_or_default();
+        let needs_more = entry.resets > 0
+            || entry.depends_from != entry.span.0
+            || entry.gaps.lost.is_some()
+            || rare.leaving_interfaces.is_some()
+            || rare.renewed.is_some()
+            || previous.iter().any(Option::is_some);
+        Self {
+            ends: entry.ends,
+            summary,
+            zeek,
+            last: entry.last,
+            idle: entry.idle,
+            more: needs_more.then(|| {
+                Box::new(More {
+                    frames: rare.frames.into(),
+                    resets: entry.resets,
+                    depends_from: entry.depends_from,
+                    lost: entry.gaps.lost,
+                    leaving_interfaces: rare.leaving_interfaces,
+                    renewed: rare.renewed,
+                    previous,
+                })
+            }),
+            span: entry.span,
+            hash: entry.hash,
+            generation,
+        }
+    }
+
+    pub(super) fn ends(&self) -> &FlowKey {
+        &self.ends
+    }
+
+    pub(super) fn hash(&self) -> u32 {
+        self.hash
+    }
+
+    /// Returns the number of the connection: that of its first frame.
+    pub(super) fn number(&self) -> u32 {
+        self.span.0
+    }
+
+    /// Returns the connection with its full state. Its record of Zeek is over.
+    pub(super) fn wake(self) -> Entry {
+        let kept = self.summary;
+        let has = |bit: u8| kept.flags & bit != 0;
+        let frames = kept.flow.last_frames();
+        let mut history = ConnectionHistory::restored(kept.history, frames, self.last);
+        let mut rare = Rare {
+            earlier: Some(Box::new(self.zeek)),
+            ..Rare::default()
+        };
+        let (mut resets, mut depends_from, mut lost) = (0, self.span.0, None);
+        if let Some(more) = self.more {
+            (resets, depends_from, lost) = (more.resets, more.depends_from, more.lost);
+            rare.frames = more.frames.into();
+            rare.leaving_interfaces = more.leaving_interfaces;
+            rare.renewed = more.renewed;
+            history.set_previous(more.previous);
+        }
+        Entry {
+            ends: self.ends,
+            hash: self.hash,
+            first: u8::from(has(FIRST)),
+            client: u8::from(has(CLIENT)),
+            has_sent: HAS_SENT.map(has),
+            span: self.span,
+            rare: Some(Box::new(rare)),
+            flow: Flow::restored(&kept.flow),
+            zeek: Zeek::new(&Header::default(), 0, [0, 0]),
+            is_record_over: true,
+            profiles: kept.profiles.map(SenderProfile::restored),
+            last: self.last,
+            idle: self.idle,
+            history,
+            gaps: CaptureGaps {
+                begins_midstream: has(BEGINS_MIDSTREAM),
+                doubled: has(DOUBLED),
+                lost,
+                ..CaptureGaps::default()
+            },
+            depends_from,
+            resets,
+            syn: Syn::default(),
+            generation: 0,
+            due: Timestamp(i64::MAX),
+        }
+    }
+}

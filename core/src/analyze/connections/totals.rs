@@ -1,0 +1,77 @@
+//! Totals of a capture, and the part of them that one table counts.
+
+use std::collections::BTreeMap;
+
+use super::super::decode::Batch;
+
+/// Counts of one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Number of RSTs, without duplicates.
+    pub resets: u64,
+    /// Number of connections.
+    pub connections: u64,
+    /// Number of connections evicted before they were replaced.
+    pub evicted: u64,
+}
+
+/// Totals of a capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Number of frames.
+    pub packets: u64,
+    /// Number of frames with a TCP segment.
+    pub tcp: u64,
+    /// Number of frames with an RST, including duplicates.
+    pub reset_frames: u64,
+    /// Number of RSTs, without duplicates.
+    pub resets: u64,
+    /// Number of connections.
+    pub connections: u64,
+    /// Number of frames whose link type is not supported, by the number of the type.
+    pub unsupported_link_types: BTreeMap<u16, u64>,
+    /// Number of IP fragments of TCP segments, including first fragments, which are read, and later ones, which are
+    /// skipped.
+    pub fragments: u64,
+    /// Number of TCP segments whose header is truncated or malformed.
+    pub cut: u64,
+    /// Number of frames that the filter rejects.
+    pub filtered: u64,
+    /// Number of connections evicted because there were too many. A later packet of one of them counts as a new
+    /// connection.
+    pub evicted: u64,
+    /// Number of dropped frames that each interface has reported last.
+    dropped: BTreeMap<u32, u64>,
+}
+
+impl Totals {
+    /// Adds the counts of one chunk.
+    pub(in crate::analyze) fn add(&mut self, batch: &Batch) {
+        self.packets += u64::from(batch.frames);
+        let segments = batch.segments.iter().map(|it| it.len() as u64);
+        self.tcp += segments.sum::<u64>();
+        self.reset_frames += u64::from(batch.resets);
+        self.fragments += u64::from(batch.fragments);
+        self.cut += u64::from(batch.cut);
+        self.filtered += u64::from(batch.filtered);
+        self.dropped.extend(&batch.dropped);
+        for (kind, count) in &batch.unsupported_link_types {
+            *self.unsupported_link_types.entry(*kind).or_default() += u64::from(*count);
+        }
+    }
+
+    /// Returns the number of frames that were dropped during the capture: the sum over all interfaces of the total that
+    /// each has reported last.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        let counts = self.dropped.values();
+        counts.fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Adds the counts of one table.
+    pub(in crate::analyze) fn count(&mut self, counts: &Counts) {
+        self.resets += counts.resets;
+        self.connections += counts.connections;
+        self.evicted += counts.evicted;
+    }
+}
