@@ -45,7 +45,8 @@
 
 // In the order in which a frame passes through them: `pipeline` cuts a capture into chunks that threads read in
 // parallel, `decode` decodes headers, `connections` follows connections with `zeek` and `history`, `explain` finds the
-// cause of an RST, `forgery` collects evidence about its sender, and `diagnosis` decodes its payload.
+// cause of an RST, `forgery` collects evidence about its sender, `stack` recognizes
+// the stacks of the ends, and `diagnosis` decodes its payload.
 mod comments;
 mod connections;
 pub mod continuation;
@@ -57,6 +58,7 @@ mod forgery;
 mod history;
 pub mod json;
 mod pipeline;
+mod stack;
 mod tally;
 mod zeek;
 
@@ -70,10 +72,11 @@ pub use self::connections::{
 use self::decode::FrameSelection;
 pub use self::decode::{CompiledFilter, FlowKey, FrameFilter};
 pub use self::diagnosis::Diagnostic;
-pub use self::explain::{Cause, ErrnoCondition, Explanation, Later, RequiredAction};
-pub use self::forgery::{Indicator, Supports, Weight};
+pub use self::explain::{Cause, Claim, ErrnoCondition, Explanation, Later, RequiredAction};
+pub use self::forgery::{Indicator, Sender, SenderVerdict, Supports, Weight};
 pub use self::history::CaptureGaps;
 pub use self::pipeline::{Ended, Source, Stopped};
+pub use self::stack::{ErrnoElsewhere, Stack, System, errno_elsewhere, errno_on};
 pub use self::tally::{ResetSource, Tally};
 pub use self::zeek::{ConnState, Zeek, ZeekSummary};
 

@@ -156,12 +156,11 @@ impl Flow {
         self.end(role).state
     }
 
-    /// Returns this end to its state before an RST in its name. For a caller who doubts that this end has sent the RST:
-    /// a forged one does not end it.
-    pub fn reopen(&mut self, role: Role) {
+    /// Sets an end back to an earlier state, which an RST that it did not send had ended.
+    pub(crate) fn restore(&mut self, role: Role, state: State) {
         match role {
-            Role::Client => self.client.reopen(),
-            Role::Server => self.server.reopen(),
+            Role::Client => self.client.restore(state),
+            Role::Server => self.server.restore(state),
         }
     }
 

@@ -157,7 +157,7 @@ fn there_may_be_any_number_of_interfaces_and_sections() {
     let home = tempfile::tempdir().unwrap();
     let path = write(&home, "interfaces", &file.bytes);
     let told = analyze_for_people(&["-q", path.to_str().unwrap()]).whole();
-    assert!(told.out.lines().count() < 12, "{}", told.out);
+    assert!(told.out.lines().count() < 13, "{}", told.out);
     assert!(
         told.out.contains("frames of other link types"),
         "{}",

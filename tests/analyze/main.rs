@@ -18,6 +18,7 @@ mod said;
 #[path = "../support/schema.rs"]
 mod schema;
 mod segments;
+mod senders;
 #[path = "../support/tshark.rs"]
 mod tshark;
 

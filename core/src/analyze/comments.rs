@@ -49,8 +49,21 @@ pub(super) fn of_reset(told: &ResetRecord) -> Vec<String> {
     let cause = explanation
         .cause
         .map_or("cause unknown", |cause| cause.id());
+    let claims = explanation.claim.map(|claim| {
+        let cause = claim.cause.map_or("cause unknown", |cause| cause.id());
+        format!(
+            "if the {} did send it: {cause}: {}",
+            reset.from, claim.explanation
+        )
+    });
+    comments.extend(claims);
+    let of = if told.sender().is_doubtful() {
+        "in the name of"
+    } else {
+        "of"
+    };
     comments.push(format!(
-        "RST of the {}, {cause}, {form}: {}",
+        "RST {of} the {}, {cause}, {form}: {}",
         reset.from, explanation.explanation
     ));
     comments

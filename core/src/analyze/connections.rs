@@ -2,7 +2,7 @@
 //!
 //! Segments arrive in the order of the capture. A connection lasts until a SYN replaces it, or the capture ends: then
 //! it is reported. Zeek's timers end only Zeek's [records](super::zeek) of it. A connection that has ended, or was silent
-//! for long, [rests](dormant): its RSTs are reported, and it shrinks to a few bytes until it speaks again. If a table holds
+//! for long, rests: its RSTs are reported, and it shrinks to a few bytes until it speaks again. If a table holds
 //! more connections than the limit, those that rest for longest are evicted and counted, then those that were silent
 //! for longest.
 //!
@@ -25,14 +25,16 @@ use self::arena::{Arena, LOOKUP_GROUP, MAX_STALE_TIMERS, NS_PER_SEC, Wheel};
 use self::dormant::Dormant;
 use self::entry::Renewed;
 use self::syn::Syn;
-pub use self::totals::{Counts, Totals};
+pub(super) use self::totals::Counts;
+pub use self::totals::Totals;
 use super::decode::{FlowKey, SHARDS, SegmentRecord, spread};
 use super::diagnosis::Diagnostic;
 use super::explain::{Explanation, RequiredAction};
-use super::forgery::{Aftermath, Context, Indicator, SenderProfile, Weight};
+use super::forgery::{Aftermath, Context, Indicator, Sender, SenderProfile, Timing};
 use super::history::{CaptureGaps, ConnectionHistory};
+use super::stack::Stack;
 use super::zeek::{Zeek, ZeekSummary};
-use crate::flow::{Acceptance, Flow, Reset, State};
+use crate::flow::{Acceptance, Flow, Form, Reset, State};
 use crate::packet::{Flags, Header};
 use crate::prefetch::prefetch;
 use crate::time::Timestamp;
@@ -76,10 +78,16 @@ pub struct ResetRecord {
     pub indicators: Vec<Indicator>,
     /// Reasons that the RST itself carries, in its options and its payload.
     pub diagnostics: Vec<Diagnostic>,
+    /// Frame of an earlier abort in the receiver's name that a third party probably sent. The action of the receiver
+    /// assumes that it did not send that RST.
+    pub assumes_forged: Option<u32>,
     /// State of the connection when the RST was captured, what its sender sent afterwards, and the earlier history.
     context: Context,
     aftermath: Aftermath,
     history: ConnectionHistory,
+    /// Frame of an earlier RST that carries the receiver's address, and this RST as it is if the receiver did not send
+    /// that one and still has its connection.
+    if_forged: Option<(u32, Reset)>,
 }
 
 /// Connection that is over, or lasts to the end of the capture.
@@ -104,6 +112,8 @@ pub struct Connection<'a> {
     pub frames: &'a [u32],
     /// Missing parts of the connection, which limit the conclusions.
     pub gaps: CaptureGaps,
+    /// Likely stacks of `ends`.
+    pub stacks: [Option<Stack>; 2],
     /// Time between the last packet and the one before it, in nanoseconds.
     pub idle: i64,
 }
@@ -118,11 +128,20 @@ impl Connection<'_> {
     /// Returns the address and the port of an end.
     #[must_use]
     pub fn socket(&self, role: Role) -> SocketAddr {
-        let end = match role {
+        self.ends.socket(self.end(role))
+    }
+
+    /// Returns the likely stack of an end; `None` if its SYN or SYN-ACK was not captured, or fits no known stack.
+    #[must_use]
+    pub fn stack(&self, role: Role) -> Option<Stack> {
+        self.stacks[self.end(role)]
+    }
+
+    fn end(&self, role: Role) -> usize {
+        match role {
             Role::Client => self.client,
             Role::Server => 1 - self.client,
-        };
-        self.ends.socket(end)
+        }
     }
 }
 
@@ -208,7 +227,9 @@ struct Entry {
     last: Timestamp,
     idle: i64,
     history: ConnectionHistory,
+    timing: Timing,
     gaps: CaptureGaps,
+    stacks: [Option<Stack>; 2],
     depends_from: u32,
     resets: u64,
     /// Latest SYN, for the recognition of a duplicate.
@@ -275,12 +296,20 @@ pub(super) struct Table<L> {
 }
 
 impl ResetRecord {
-    /// Returns true if strong evidence indicates that the RST was injected.
+    /// Returns true if the RST shows that its stated sender has no connection any more, if that end did send it: it has
+    /// aborted, or has replied that it has no socket.
+    fn ends_its_sender(&self) -> bool {
+        match self.reset.form {
+            Some(Form::Active) => self.reset.acceptance.is_acceptable(),
+            Some(Form::Passive) => self.reset.triggered_by.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Returns the conclusion about the sender of the RST.
     #[must_use]
-    pub fn shows_injection(&self) -> bool {
-        self.indicators
-            .iter()
-            .any(|fact| fact.indicates_injection(Weight::Strong))
+    pub fn sender(&self) -> Sender<'_> {
+        Sender::of(&self.indicators)
     }
 
     /// Returns the action required of the receiver, its state, and the reason: a clause.

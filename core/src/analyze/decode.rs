@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::forgery::IpFeatures;
+use super::forgery::{HostIds, HostSample, Hosts, IpFeatures};
 use crate::file::{Frame, Reader, Statistics};
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::{self, Link};
@@ -118,6 +118,15 @@ impl FlowKey {
         std::net::SocketAddr::new(address, self.ports[end])
     }
 
+    /// Returns the address of an end, if it is one of IPv4.
+    #[inline]
+    fn ipv4(&self, end: usize) -> Option<u32> {
+        if self.is_ipv6 {
+            return None;
+        }
+        u32::try_from(self.addresses[end][1]).ok()
+    }
+
     /// Returns the port of an end.
     #[must_use]
     pub(crate) fn port(&self, end: usize) -> u16 {
@@ -160,6 +169,8 @@ pub(super) struct SegmentRecord {
     pub interface: u32,
     /// Features of the IP header.
     pub ip: IpFeatures,
+    /// IP IDs of the sender's host before this segment, if it is an RST; [`Batch::identify_hosts`] sets them.
+    pub host: HostIds,
     /// Length of the IP packet in bytes, according to its header.
     pub ip_len: u32,
     /// Offset of the IP packet in the bytes of the batch, and its captured length.
@@ -180,6 +191,8 @@ impl SegmentRecord {
 pub(super) struct Batch {
     /// TCP segments, separately for each [shard](FlowKey::shard).
     pub segments: [Vec<SegmentRecord>; SHARDS],
+    /// Packets of IPv4 in the order of the capture, for the counters of their hosts.
+    pub hosts: Vec<HostSample>,
     /// Number of segments that are RSTs.
     pub resets: u32,
     /// Number of frames.
@@ -203,6 +216,7 @@ impl Batch {
         for segments in &mut self.segments {
             segments.clear();
         }
+        self.hosts.clear();
         self.unsupported_link_types.clear();
         self.resets = 0;
         (self.frames, self.fragments, self.cut) = (0, 0, 0);
@@ -212,10 +226,48 @@ impl Batch {
 
     #[inline(always)]
     fn push(&mut self, seen: SegmentRecord) {
-        if seen.header.flags.has(Flags::RST) {
-            self.resets += 1;
+        let shard = seen.ends.shard();
+        let is_reset = seen.header.flags.has(Flags::RST);
+        self.resets += u32::from(is_reset);
+        if let (Some(id), Some(source)) = (seen.ip.id(), seen.ends.ipv4(seen.sender)) {
+            self.hosts.push(HostSample {
+                source,
+                interface: seen.interface,
+                at: seen.header.at,
+                flow: seen.hash,
+                id,
+                reset: is_reset.then(|| small_index(shard, self.segments[shard].len())),
+            });
         }
-        self.segments[seen.ends.shard()].push(seen);
+        self.segments[shard].push(seen);
+    }
+
+    /// Adds a packet without TCP, whose IP ID is from the counter of its host as well.
+    fn push_other(&mut self, packet: &[u8], frame: &Frame<'_>) {
+        if let Some((ip, _)) = Ipv4Header::split(packet) {
+            self.hosts.push(HostSample {
+                source: ip.source().to_bits(),
+                interface: frame.interface,
+                at: frame.at,
+                flow: 0,
+                id: ip.id(),
+                reset: None,
+            });
+        }
+    }
+
+    /// Sets the IP IDs of the host of each RST, from the packets before it. Batches are passed in the order of the
+    /// capture.
+    pub(super) fn identify_hosts(&mut self, hosts: &mut Hosts) {
+        for sample in &self.hosts {
+            let before = hosts.take(sample);
+            if let Some((shard, index)) = sample.reset
+                && let Some(segments) = self.segments.get_mut(usize::from(shard))
+                && let Some(segment) = segments.get_mut(index as usize)
+            {
+                segment.host = before;
+            }
+        }
     }
 
     /// Records the statistics of an interface.
@@ -354,14 +406,23 @@ impl<'w> FrameDecoder<'w> {
                         header,
                         interface: frame.interface,
                         ip: traits,
+                        host: HostIds::default(),
                         ip_len,
                         packet: location_of(packet, bytes),
                     });
                 }
                 None => batch.cut += 1,
             }
+        } else if ip.part != Part::Later && ip.source.is_ipv4() {
+            batch.push_other(packet, frame);
         }
     }
+}
+
+/// Returns the shard and the index of a segment in a batch.
+fn small_index(shard: usize, index: usize) -> (u8, u32) {
+    let shard = u8::try_from(shard).unwrap_or(u8::MAX);
+    (shard, u32::try_from(index).unwrap_or(u32::MAX))
 }
 
 /// Length of an Ethernet header without tags, in bytes.
@@ -414,6 +475,7 @@ impl FrameDecoder<'_> {
             header,
             interface: frame.interface,
             ip: IpFeatures::v4(ip),
+            host: HostIds::default(),
             ip_len: total.into(),
             packet: location_of(packet, bytes),
         });
@@ -448,6 +510,7 @@ impl FrameDecoder<'_> {
             header,
             interface: frame.interface,
             ip: IpFeatures::v6(ip),
+            host: HostIds::default(),
             ip_len: 40 + u32::from(length),
             packet: location_of(packet, bytes),
         });

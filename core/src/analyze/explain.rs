@@ -113,6 +113,15 @@ const REFUSED: [Later; 3] = [
     },
 ];
 
+/// Cause that an RST has if the end whose address it carries did send it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Claim {
+    /// Cause; `None` if it is unknown.
+    pub cause: Option<Cause>,
+    /// Explanation of the cause, or of why it is unknown: a clause.
+    pub explanation: &'static str,
+}
+
 /// Explanation of one RST.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
@@ -128,6 +137,8 @@ pub struct Explanation {
     pub explanation: &'static str,
     /// Observation that would confirm the cause.
     pub to_confirm: Option<&'static str>,
+    /// Cause by the RST's own account, if a third party probably sent it.
+    pub claim: Option<Claim>,
     /// Error that the receiving application gets; `None` if the RST sets no error, or no socket is left to report it.
     pub errno: Option<Errno>,
     /// Condition under which the application gets the error; `None` if there is none.
@@ -182,6 +193,7 @@ impl Explanation {
             cause: reason.cause,
             explanation: reason.explanation,
             to_confirm: reason.to_confirm,
+            claim: None,
             errno,
             errno_condition: errno.and_then(|_| condition(reset)),
             errno_note: errno.is_none().then(|| errno_note(reset, required_action)),
@@ -197,8 +209,23 @@ impl Explanation {
         self.errno_condition
             .map_or_else(String::new, |it| format!(", {}", it.clause()))
     }
-}
 
+    /// Replaces the cause, because a third party probably sent the RST in the name of its source. The cause that holds if
+    /// the source did send it becomes the claim.
+    pub fn attribute_to_third_party(&mut self) {
+        if self.claim.is_some() {
+            return;
+        }
+        self.claim = Some(Claim {
+            cause: self.cause,
+            explanation: self.explanation,
+        });
+        let reason = &reasons::THIRD_PARTY;
+        self.cause = reason.cause;
+        self.explanation = reason.explanation;
+        self.to_confirm = reason.to_confirm;
+    }
+}
 /// Time after which an unacknowledged FIN has probably not arrived, in nanoseconds: the other end acknowledges it at
 /// once, and 500 ms is the longest delay that RFC 9293, 3.8.6.3, allows.
 const FIN_ACKNOWLEDGED_WITHIN_NS: i64 = 500_000_000;

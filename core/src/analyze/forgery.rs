@@ -9,26 +9,35 @@
 //!
 //! [`PacketFeatures`] are the header fields of a packet, [`SenderProfile`] the values that the packets of one sender have in common.
 //! [`facts`] compares an RST with them, and [`later`] adds the indicators that appear only in the packets after it.
-//! Each [`Indicator`] has a weight and a direction. There is no verdict here, because ordinary devices look odd as
-//! well, and the first paper warns of it. Properties that follow from the [`Form`] of an RST do not count against it:
-//! replies that Linux builds without a socket have no timestamps, no window and an IP ID of 0
-//! (`ip_send_unicast_reply()`, with `IP_PMTUDISC_DO` since Linux 4.19).
+//! Each [`Indicator`] has a weight and a direction, and [`Sender`] says what they support together: ordinary devices look
+//! odd as well, of which the first paper warns. Properties that follow from the [`Form`] of an RST, or from the stack of
+//! its sender, do not count against it: replies that Linux builds without a socket have no timestamps, no window and an IP
+//! ID of 0 (`ip_send_unicast_reply()`, with `IP_PMTUDISC_DO` since Linux 4.19).
 
 mod aftermath;
 mod clock;
+mod devices;
 #[cfg(test)]
 mod golden;
+mod hosts;
 mod network;
 mod numbers;
+mod sender;
 mod sender_profile;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use serde::{Serialize, Serializer};
 
 pub(super) use aftermath::{Aftermath, later};
+pub(super) use hosts::{HostIds, HostSample, Hosts};
+pub(super) use sender::reset_both;
+pub use sender::{Sender, SenderVerdict};
 pub(super) use sender_profile::{IpFeatures, PacketFeatures, ProfileSummary, SenderProfile};
+pub(super) use timing::{Rtt, Timing};
 
+use super::stack::Stack;
 use crate::flow::{Form, State};
 use crate::packet::{Flags, Header, SeqNum};
 
@@ -78,6 +87,14 @@ impl Weight {
             Self::Weak => "weak",
             Self::Moderate => "moderate",
             Self::Strong => "strong",
+        }
+    }
+
+    /// Returns the next lower weight.
+    fn lighter(self) -> Self {
+        match self {
+            Self::Strong => Self::Moderate,
+            Self::Moderate | Self::Weak => Self::Weak,
         }
     }
 }
@@ -141,13 +158,22 @@ pub(super) struct Context {
     /// Size of the largest segment that the sender sends, in bytes.
     pub mss: Option<u16>,
     /// True if the segment that the RST replies to was captured; relevant only if the RST has the form of a reply.
+    /// `None` if it was not, and the capture may lack it.
     pub answers: Option<bool>,
-    /// Time in nanoseconds that the sender took to reply in the handshake, including the way from the capture point to
-    /// the sender and back: from the SYN to the SYN-ACK, or from the SYN-ACK to the ACK. `None` if a part of the
-    /// handshake was sent more than once.
-    pub rtt_ns: Option<i64>,
-    /// Time in nanoseconds since the capture of the segment that the RST replies to, or is the first to acknowledge.
+    /// Latest two acknowledgment numbers of the receiver, which a reply to it takes as its SEQ (RFC 9293, 3.10.7.1).
+    pub asked_for: [Option<SeqNum>; 2],
+    /// Shortest time that the sender took to acknowledge a segment of this connection.
+    pub rtt: Option<Rtt>,
+    /// Longest time in nanoseconds that the sender had for the RST, see [`Timing::reaction`].
     pub reaction_ns: Option<i64>,
+    /// Time in nanoseconds in which segments of the sender may still be under way: a round trip of the handshake.
+    pub far_ns: Option<i64>,
+    /// Time in nanoseconds since the sender's latest packet.
+    pub idle_ns: Option<i64>,
+    /// IP IDs of the sender's host over all its connections.
+    pub host: HostIds,
+    /// Likely stack of the sender.
+    pub stack: Option<Stack>,
     /// Previous RST with the same source address in this connection.
     pub previous: Option<Header>,
 }
@@ -162,20 +188,20 @@ struct Case<'a> {
 
 impl Case<'_> {
     /// Returns true if the RST has the form of a reply, which Linux builds without consulting the socket, if there is
-    /// one.
+    /// one. An RST without ACK is one on any stack (RFC 9293, 3.10.7.1).
     fn is_answer(&self) -> bool {
-        self.context.form.is_some_and(Form::is_answer)
+        self.context.form.is_some_and(Form::is_answer) || !self.header.flags.has(Flags::ACK)
     }
 
     /// Checks the form. The Linux kernel never sends an RST alone with an acknowledgment number, a window or
-    /// timestamps.
+    /// timestamps. On another stack, or an unknown one, this is no mark.
     fn form(&self) -> Option<Indicator> {
-        self.context.differs_from_linux.then(|| {
+        let is_linux = self.context.stack == Some(Stack::Linux);
+        (is_linux && self.context.differs_from_linux).then(|| {
             Indicator::against(
                 "no-linux-form",
                 Weight::Weak,
-                "the Linux kernel sends no such RST: without ACK, but with an acknowledgment number, a window or timestamps; \
-                 other stacks may"
+                "the Linux kernel sends no such RST, and the sender's SYN looks like that of Linux"
                     .into(),
             )
         })
@@ -207,9 +233,11 @@ impl Case<'_> {
         if window == usual {
             let message = format!("window {window}, same as the sender's last segment");
             Some(Indicator::supports("window-same", Weight::Weak, message))
+        } else if window == 0 && self.context.stack != Some(Stack::Linux) {
+            None // the usual window of other stacks
         } else if window == 0 {
             let message = format!(
-                "window 0, but the sender's last segment had {usual}; Linux aborts carry the window, other stacks send 0"
+                "window 0, but the sender's last segment had {usual}; aborts of Linux carry the window"
             );
             Some(Indicator::against("window-zero", Weight::Weak, message))
         } else if u32::from(large) > FACTOR * u32::from(small) {
@@ -220,38 +248,69 @@ impl Case<'_> {
         }
     }
 
-    /// Compares the reaction time with the handshake. No end can reply to a segment before receiving it, and that takes
-    /// as long as in the handshake: a faster sender is closer to the capture point.
+    /// Compares the reaction time with the shortest round trip. No end can reply to a segment, or acknowledge it, before
+    /// receiving it: a faster sender is closer to the capture point.
     fn response_time(&self) -> Option<Indicator> {
         /// Shortest round trip that is compared, in nanoseconds. Below it, scheduling and the capture clock matter more
         /// than the distance.
         const SHORTEST_NS: i64 = 1_000_000;
-        /// Round trip from which a reply that is far too fast is strong evidence, in nanoseconds.
-        const LONG_NS: i64 = 10_000_000;
-        let (rtt, reaction) = (self.context.rtt_ns?, self.context.reaction_ns?);
+        /// Longest round trip after which an RST without ACK is known to reply to the segments before it.
+        const LONGEST_NS: i64 = 500_000_000;
+        let (rtt, reaction) = (self.context.rtt?, self.context.reaction_ns?);
+        let least = rtt.least_ns;
+        let acknowledges = self.header.flags.has(Flags::ACK);
         // The reaction time is negative if the capture order contradicts the timestamps.
-        if rtt < SHORTEST_NS || reaction < 0 {
+        if least < SHORTEST_NS || reaction < 0 || !acknowledges && least > LONGEST_NS {
             return None;
         }
+        let what = if acknowledges {
+            "what it acknowledges"
+        } else {
+            "what it answers"
+        };
         let took = format!(
-            "{} after what it answers, where the handshake took {}",
+            "{} after {what}, where the shortest round trip took {}",
             milliseconds(reaction),
-            milliseconds(rtt)
+            milliseconds(least)
         );
-        // Half, since the other half may have been the end's own time in the handshake.
-        if reaction >= rtt / 2 {
+        // Half, since the other half may have been the end's own time.
+        if reaction >= least / 2 {
             // From 0.9 to 2 round trips, the delay matches the distance. A slower reply fits any sender and gives no
             // indicator.
-            let in_time = reaction >= rtt / 10 * 9 && reaction / 2 <= rtt;
+            let in_time = reaction >= least / 10 * 9 && reaction / 2 <= least;
             return in_time.then(|| Indicator::supports("in-time", Weight::Weak, took));
         }
-        let far_too_fast = rtt >= LONG_NS && reaction < rtt / 4;
-        let weight = if far_too_fast {
-            Weight::Strong
-        } else {
-            Weight::Moderate
-        };
+        let weight = self.weight_of_haste(rtt, reaction);
         Some(Indicator::against("too-fast", weight, took))
+    }
+
+    /// Returns the weight of a reaction time that is less than half of the round trip.
+    fn weight_of_haste(&self, rtt: Rtt, reaction: i64) -> Weight {
+        /// Round trip that interrupt coalescing does not reach, in nanoseconds.
+        const SHORT_NS: i64 = 4_000_000;
+        /// Round trip from which a reply that is far too fast is strong evidence, in nanoseconds.
+        const LONG_NS: i64 = 20_000_000;
+        /// Round trip that is longer than any wait for address resolution or a busy host in a handshake.
+        const VERY_LONG_NS: i64 = 50_000_000;
+        let is_sure = rtt.replies >= 2 || rtt.least_ns >= VERY_LONG_NS;
+        let is_far_too_fast = reaction < rtt.least_ns / 4;
+        if !self.header.flags.has(Flags::ACK) {
+            // Linux sends such an RST as a reply only. Another sender may have sent it for a reason of its own.
+            let is_reply = self.context.stack == Some(Stack::Linux);
+            return if is_reply && is_sure && is_far_too_fast {
+                Weight::Moderate
+            } else {
+                Weight::Weak
+            };
+        }
+        if is_sure && is_far_too_fast && rtt.least_ns >= LONG_NS {
+            Weight::Strong
+        } else if is_sure && rtt.least_ns >= SHORT_NS || is_far_too_fast && rtt.least_ns >= LONG_NS
+        {
+            Weight::Moderate
+        } else {
+            Weight::Weak
+        }
     }
 }
 
@@ -285,6 +344,7 @@ pub(super) fn facts(
     };
     let found = [
         case.hops(),
+        case.two_senders(),
         case.ip_id(),
         case.fragmentation(),
         case.traffic_class(),
@@ -297,8 +357,20 @@ pub(super) fn facts(
         case.repetition(),
         case.response_time(),
         case.payload(),
+        case.netscaler(),
     ];
     let mut facts: Vec<Indicator> = found.into_iter().flatten().collect();
+    let is_numbered = facts
+        .iter()
+        .any(|fact| fact.id == "ip-id-continues" && fact.weight == Weight::Strong);
+    if is_numbered {
+        // The counter shows the stack that built the packet; what differs in other fields is more likely its way.
+        for fact in &mut facts {
+            if ["ttl-differs", "df-differs"].contains(&fact.id) {
+                fact.weight = fact.weight.lighter();
+            }
+        }
+    }
     // The sort is stable: equal weights keep the order above.
     facts.sort_by_key(|fact| {
         (

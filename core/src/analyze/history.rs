@@ -264,11 +264,4 @@ impl ConnectionHistory {
             end.previous = previous;
         }
     }
-
-    /// Returns the time in nanoseconds since a frame was captured, if it is the latest frame of this end.
-    #[must_use]
-    pub(crate) fn since(&self, frame: u32, of: Role, now: Timestamp) -> Option<i64> {
-        let latest = self.of(of).latest()?;
-        (latest.frame == frame).then(|| now.since(latest.at))
-    }
 }

@@ -12,8 +12,9 @@ use serde::Serialize;
 use super::connections::{Connection, ResetRecord, Totals};
 use super::continuation::FileNames;
 use super::diagnosis::Diagnostic;
-use super::explain::{Cause, ErrnoCondition, Later, RequiredAction};
-use super::forgery::Indicator;
+use super::explain::{Cause, Claim, ErrnoCondition, Later, RequiredAction};
+use super::forgery::{Indicator, Sender, SenderVerdict};
+use super::stack::{ErrnoElsewhere, Stack, errno_elsewhere};
 use super::tally::{ResetSource, Tally};
 use super::zeek::ConnState;
 use crate::flow::{Form, State};
@@ -52,6 +53,8 @@ struct ConnectionLine<'a> {
     reset_files: Vec<&'a str>,
     reset_count: u64,
     capture_gaps: GapFields<'a>,
+    /// Likely stacks of the ends; null if unknown.
+    stack: Ends<Option<Stack>>,
 }
 
 #[derive(Serialize)]
@@ -95,9 +98,16 @@ struct ResetLine<'a> {
     cause: Option<Cause>,
     explanation: &'static str,
     to_confirm: Option<&'static str>,
+    /// Cause that the RST has if its source did send it; null unless the sender is doubtful.
+    claim: Option<Claim>,
+    /// Conclusion about the sender, with its ground.
+    sender: Sender<'a>,
+    /// Earlier RST in the receiver's name that is taken for a third party's.
+    assumes_forged_frame: Option<u32>,
     errno: Option<Errno>,
     errno_condition: Option<ErrnoCondition>,
     errno_note: Option<&'static str>,
+    errno_elsewhere: &'a [ErrnoElsewhere],
     later_calls: &'a [Later],
     triggered_by: Option<u32>,
     triggered_by_file: Option<&'a str>,
@@ -134,7 +144,9 @@ struct SummaryLine<'a> {
     reset_sources: Vec<ResetSourceCount>,
     /// Hosts that sent the most bytes of IP over TCP.
     top_talkers: Vec<Talker>,
-    /// Number of RSTs with a strong indicator of injection.
+    /// RSTs by the conclusion about their sender.
+    senders: Vec<Count<SenderVerdict>>,
+    /// Number of RSTs that a third party probably sent.
     doubtful_resets: u64,
     incomplete_connections: u64,
     /// Number of frames that did not match the filter.
@@ -234,6 +246,10 @@ pub fn connection(
                 one_sided: gaps.one_sided,
                 captured_twice: gaps.doubled,
             },
+            stack: Ends {
+                client: connection.stack(Role::Client),
+                server: connection.stack(Role::Server),
+            },
         },
     )
 }
@@ -277,9 +293,13 @@ pub fn reset(
             cause: explanation.cause,
             explanation: explanation.explanation,
             to_confirm: explanation.to_confirm,
+            claim: explanation.claim,
+            sender: told.sender(),
+            assumes_forged_frame: told.assumes_forged,
             errno: explanation.errno,
             errno_condition: explanation.errno_condition,
             errno_note: explanation.errno_note,
+            errno_elsewhere: errno_elsewhere(explanation.errno, reset.receiver_state),
             later_calls: explanation.later,
             triggered_by: triggered_by.map(|it| it.0),
             triggered_by_file: triggered_by.and_then(|it| it.1),
@@ -324,7 +344,8 @@ pub fn summary(
             top_talkers: (tally.top_talkers(MAX_LISTED_HOSTS).into_iter())
                 .map(|(address, ip_bytes)| Talker { address, ip_bytes })
                 .collect(),
-            doubtful_resets: tally.doubtful,
+            senders: counted(tally.senders.clone()),
+            doubtful_resets: tally.doubtful(),
             incomplete_connections: tally.incomplete,
             filtered_out: totals.filtered,
             ip_fragments: totals.fragments,

@@ -19,6 +19,7 @@ use self::stage::OrderedStage;
 use super::Analysis;
 use super::connections::{ConnectionObserver, Progress, Sink, Table, Totals};
 use super::decode::{Batch, FrameDecoder, SHARDS};
+use super::forgery::Hosts;
 use crate::file::{Block, LONGEST_BLOCK, Malformed, Problem, ReadAt, Reader, Skipped};
 
 /// Length of a chunk in bytes. The chunk and its decoded segments fit into a core's own cache.
@@ -75,6 +76,8 @@ struct Ingest {
     position: u64,
     /// Number of frames in all earlier chunks.
     frames: u32,
+    /// Counters of the hosts, which do not depend on the shards.
+    hosts: Hosts,
     stopped: Option<Stopped>,
 }
 
@@ -454,7 +457,10 @@ fn ingest_chunk(
     batch: &mut Batch,
     decoder: &mut FrameDecoder<'_>,
 ) -> IngestedChunk {
-    let (head, start) = complete_carried(ingest, guess_reader, bytes, decoder);
+    let (mut head, start) = complete_carried(ingest, guess_reader, bytes, decoder);
+    if let Some(head) = &mut head {
+        head.batch.identify_hosts(&mut ingest.hosts);
+    }
     let in_head = head.as_ref().map_or(0, |it| it.batch.frames);
     let mut ingested = IngestedChunk {
         head,
@@ -477,6 +483,7 @@ fn ingest_chunk(
             decode_blocks(reader, &bytes[start..], batch, decoder)
         }
     };
+    batch.identify_hosts(&mut ingest.hosts);
     ingest.frames = ingest.frames.saturating_add(batch.frames);
     ingest.carry.clear();
     ingest.carry.extend_from_slice(&bytes[start + end.offset..]);

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 
 use super::connections::{Connection, ResetRecord};
 use super::explain::Cause;
+use super::forgery::SenderVerdict;
 use super::zeek::ConnState;
 use crate::transcript::Role;
 
@@ -47,8 +48,10 @@ pub struct Tally {
     sources: HashMap<ResetSource, u64>,
     /// Number of bytes of IP that each host has sent over TCP.
     talkers: HashMap<IpAddr, u64>,
-    /// Number of RSTs with a strong indicator of injection.
-    pub doubtful: u64,
+    /// Number of RSTs by the conclusion about their sender.
+    pub senders: BTreeMap<SenderVerdict, u64>,
+    /// First frame with an RST that a third party probably sent.
+    pub first_doubtful: Option<u32>,
     /// Number of connections that are incomplete in the capture.
     pub incomplete: u64,
 }
@@ -72,7 +75,12 @@ impl Tally {
     /// Counts an RST.
     pub(crate) fn reset(&mut self, connection: &Connection<'_>, record: &ResetRecord) {
         *self.causes.entry(record.explanation.cause).or_default() += 1;
-        self.doubtful += u64::from(record.shows_injection());
+        let verdict = record.sender().verdict;
+        *self.senders.entry(verdict).or_default() += 1;
+        if verdict == SenderVerdict::Doubtful {
+            let frames = self.first_doubtful.into_iter();
+            self.first_doubtful = frames.chain([record.reset.frame]).min();
+        }
         let socket = connection.socket(record.reset.from);
         let source = ResetSource {
             address: socket.ip(),
@@ -98,8 +106,19 @@ impl Tally {
         }
         keep_largest(&mut self.sources);
         keep_largest(&mut self.talkers);
-        self.doubtful += other.doubtful;
+        for (verdict, number) in other.senders {
+            *self.senders.entry(verdict).or_default() += number;
+        }
+        let frames = self.first_doubtful.into_iter();
+        self.first_doubtful = frames.chain(other.first_doubtful).min();
         self.incomplete += other.incomplete;
+    }
+
+    /// Returns the number of RSTs that a third party probably sent.
+    #[must_use]
+    pub fn doubtful(&self) -> u64 {
+        let count = self.senders.get(&SenderVerdict::Doubtful);
+        count.copied().unwrap_or_default()
     }
 
     /// Returns the hosts that sent the most bytes of IP, with the number of bytes: at most `most` hosts, largest first.

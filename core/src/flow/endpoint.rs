@@ -443,6 +443,12 @@ impl Endpoint {
         }
     }
 
+    /// Sets this end back to an earlier state.
+    pub(super) fn restore(&mut self, state: State) {
+        self.advertised.state_before = None;
+        self.state = state;
+    }
+
     /// Reopens this end if it goes on after an RST. After one that it has accepted, a segment that was in flight shows
     /// nothing; after one in its own name, every segment does.
     pub(super) fn reopen_if_it_goes_on(&mut self, header: &Header) {

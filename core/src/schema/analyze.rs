@@ -7,7 +7,7 @@ use super::{
     integer, list, nullable, object, one_of, role, schema_number, socket, tcp_state, text,
     triggered_by,
 };
-use crate::analyze::{Cause, ErrnoCondition};
+use crate::analyze::{Cause, ErrnoCondition, SenderVerdict, Stack};
 
 /// Returns the fields that every row of `analyze` begins with.
 fn row(kind: &str) -> Vec<Field> {
@@ -88,6 +88,17 @@ fn connection_row() -> Value {
             ),
         ],
     );
+    let stack = || {
+        let ids = Stack::ALL.map(Stack::id);
+        nullable(one_of(
+            "Likely TCP stack, by the SYN or SYN-ACK: its options, window and TTL; null if unknown.",
+            &ids,
+        ))
+    };
+    let stacks = object(
+        "Likely TCP stacks of the ends.",
+        vec![field("client", stack()), field("server", stack())],
+    );
     let mut fields = row("connection");
     fields.extend([
         connection_number(),
@@ -108,6 +119,7 @@ fn connection_row() -> Value {
         field("reset_files", list("Files of the RSTs, if one of them is not in `file`; else empty.", &text("File name."))),
         field("reset_count", count("Number of RSTs.")),
         field("capture_gaps", gaps),
+        field("stack", stacks),
     ]);
     object("A connection.", fields)
 }
@@ -148,6 +160,49 @@ fn indicator() -> Value {
                 ),
             ),
             field("message", text("One line for people.")),
+        ],
+    )
+}
+
+fn claim() -> Value {
+    let claim = object(
+        "Cause of the RST if its source did send it. Null unless `sender` is `doubtful`.",
+        vec![
+            field("cause", cause()),
+            field(
+                "explanation",
+                text("Explanation of this cause, or of why it is unknown."),
+            ),
+        ],
+    );
+    nullable(claim)
+}
+
+fn sender_verdict() -> Value {
+    one_of(
+        "Conclusion about the sender: probably the end whose address the RST carries (`likely-endpoint`), probably a third \
+         party in its name (`doubtful`), or `unknown`.",
+        &SenderVerdict::ALL.map(SenderVerdict::id),
+    )
+}
+
+fn sender() -> Value {
+    object(
+        "Sender of the RST, as far as the indicators support a conclusion.",
+        vec![
+            field("verdict", sender_verdict()),
+            field("indicator", nullable(indicator())),
+        ],
+    )
+}
+
+fn errno_elsewhere() -> Value {
+    object(
+        "An error that another system reports where Linux reports `errno`.",
+        vec![
+            field("system", one_of("System.", &["windows", "bsd", "macos"])),
+            field("errno", text("Name of the error on that system.")),
+            field("number", count("Number of the error on that system.")),
         ],
     )
 }
@@ -220,12 +275,16 @@ fn reset_row() -> Value {
         field("cause", cause()),
         field("explanation", text("Explanation of the cause, or of why it is unknown.")),
         field("to_confirm", nullable(text("Observation that would confirm the cause; null if none is needed."))),
+        field("claim", claim()),
+        field("sender", sender()),
+        field("assumes_forged_frame", nullable(frame("Frame of an earlier RST in the receiver's name whose sender is `doubtful`: `required_action` assumes that the receiver did not send it. Null if there is none."))),
         field("errno", nullable(errno("Error that the receiving application sees on Linux; null if none, see `errno_note`."))),
         field("errno_condition", nullable(one_of("Condition under which the application gets the error; null if there is none. `socket-held`: only \
                  if the process still holds the socket, since after close() no call reports the error. `fin-received` and `fin-not-received`: if \
                  the sender's FIN, which the receiver has not acknowledged, had arrived or not. `not-time-wait`: only if the older connection \
                  that the RST ends is still open.", &ErrnoCondition::ALL.map(ErrnoCondition::id)))),
         field("errno_note", nullable(text("Reason why there is no errno; null if there is one."))),
+        field("errno_elsewhere", list("Errors of other systems, where they have another name. Of two errors of one system, either may be reported.", &errno_elsewhere())),
         field("later_calls", list("Results of later calls of the receiving application on Linux.", &later_call())),
         triggered_by(),
         field("triggered_by_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
@@ -308,8 +367,15 @@ fn summary_row() -> Value {
             list("Hosts that sent the most bytes, at most 20.", &talker),
         ),
         field(
+            "senders",
+            counted(
+                "RSTs by the conclusion about their sender.",
+                sender_verdict(),
+            ),
+        ),
+        field(
             "doubtful_resets",
-            count("RSTs with a strong indicator of an injection."),
+            count("RSTs that a third party probably sent."),
         ),
         field(
             "incomplete_connections",

@@ -8,10 +8,11 @@ use super::renderer::Renderer;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{
-    Connection, Event, RequiredAction, ResetRecord, ResetSource, Summary, Supports, Tally, Totals,
-    Weight,
+    Connection, ErrnoElsewhere, Event, RequiredAction, ResetRecord, ResetSource, SenderVerdict,
+    Stack, Summary, Supports, System, Tally, Totals, Weight, errno_elsewhere, errno_on,
 };
 use rstproof_core::printable::printable;
+use rstproof_core::transcript::Role;
 
 const NS_PER_SEC: i64 = 1_000_000_000;
 
@@ -103,20 +104,37 @@ pub(super) fn reset(
     let cause = explanation
         .cause
         .map_or("cause unknown", |cause| cause.id());
+    let sender = told.sender();
+    let name = if sender.is_doubtful() {
+        "sent in the name of "
+    } else {
+        ""
+    };
     let mut text = format!(
-        "{LABEL}{}{LABEL:#}  {from} → {to}  {cause}, {form}\n",
+        "{LABEL}{}{LABEL:#}  {name}{from} → {to}  {cause}, {form}\n",
         files.frame(reset.frame)
     );
-    let outcome = match (explanation.errno, explanation.errno_note) {
-        (Some(errno), _) => format!("→ {BAD}{errno:?}{BAD:#}{}", explanation.condition()),
-        (None, Some(why)) if explanation.required_action == RequiredAction::Unknown => {
-            format!("→ error unknown: {why}")
-        }
-        (None, Some(why)) => format!("→ no error: {why}"),
-        (None, None) => String::new(),
-    };
+    let receiver = reset.from.peer();
+    let elsewhere = errno_elsewhere(explanation.errno, reset.receiver_state);
+    let outcome = outcome(told, connection.stack(receiver));
     let _ = writeln!(text, "  {}  {outcome}", told.required_action());
+    if let Some(frame) = told.assumes_forged {
+        let frame = files.frame(frame);
+        let _ = writeln!(
+            text,
+            "  if the {receiver} did not send the RST in {frame}, as the evidence indicates"
+        );
+    }
     let _ = writeln!(text, "  {}", explanation.explanation);
+    if let Some(claim) = explanation.claim {
+        let cause = claim.cause.map_or("cause unknown", |cause| cause.id());
+        let from = reset.from;
+        let _ = writeln!(
+            text,
+            "  if the {from} did send it: {cause}: {}",
+            claim.explanation
+        );
+    }
     let silence = told.silence / NS_PER_SEC;
     let silence = (silence > 0).then(|| format!("after {silence} s of silence"));
     match (reset.triggered_by.map(|it| files.frame(it)), silence) {
@@ -156,6 +174,16 @@ pub(super) fn reset(
         }
     }
     if verbose {
+        let name = |role| connection.stack(role).map_or("unknown", Stack::name);
+        let _ = writeln!(
+            text,
+            "  likely stacks: client {}, server {}",
+            name(Role::Client),
+            name(Role::Server)
+        );
+        if !elsewhere.is_empty() {
+            let _ = writeln!(text, "  on other systems: {}", listed(elsewhere));
+        }
         for later in explanation.later {
             let _ = writeln!(
                 text,
@@ -168,6 +196,49 @@ pub(super) fn reset(
         }
     }
     text
+}
+
+/// Returns the error of the receiving application, or why there is none. Where the receiver's likely stack reports
+/// another error than Linux, that one stands beside.
+fn outcome(told: &ResetRecord, stack: Option<Stack>) -> String {
+    let (explanation, state) = (&told.explanation, told.reset.receiver_state);
+    match (explanation.errno, explanation.errno_note) {
+        (Some(errno), _) => {
+            let there: Vec<String> = errno_on(stack, errno_elsewhere(Some(errno), state))
+                .map(|it| format!("{} {}", it.errno, it.number))
+                .collect();
+            let there = match stack.filter(|_| !there.is_empty()) {
+                Some(stack) => {
+                    let receiver = told.reset.from.peer();
+                    format!(
+                        " (the {receiver} looks like {stack}: {})",
+                        there.join(" or ")
+                    )
+                }
+                None => String::new(),
+            };
+            let condition = explanation.condition();
+            format!("→ {BAD}{errno:?}{BAD:#}{there}{condition}")
+        }
+        (None, Some(why)) if explanation.required_action == RequiredAction::Unknown => {
+            format!("→ error unknown: {why}")
+        }
+        (None, Some(why)) => format!("→ no error: {why}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// Lists errors of other systems: `Windows WSAECONNRESET 10054`.
+fn listed<'a>(errors: impl IntoIterator<Item = &'a ErrnoElsewhere>) -> String {
+    let error = |it: &ErrnoElsewhere| {
+        let system = match it.system {
+            System::Windows => "Windows",
+            System::Bsd => "BSD",
+            System::Macos => "macOS",
+        };
+        format!("{system} {} {}", it.errno, it.number)
+    };
+    errors.into_iter().map(error).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the summary of a capture: counts, causes, senders and limitations.
@@ -201,7 +272,20 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
                 format!("{} {number}", who(*source))
             })
             .collect();
-        let _ = writeln!(text, "  sent by: {}", named.join(", "));
+        let _ = writeln!(text, "  source addresses: {}", named.join(", "));
+        let senders = SenderVerdict::ALL.into_iter().filter_map(|verdict| {
+            let number = in_digits(*tally.senders.get(&verdict)?);
+            Some(match (verdict, tally.first_doubtful) {
+                (SenderVerdict::LikelyEndpoint, _) => format!("likely {number}"),
+                (SenderVerdict::Doubtful, Some(frame)) => {
+                    format!("doubtful {number} (first: frame {frame})")
+                }
+                (SenderVerdict::Doubtful, None) => format!("doubtful {number}"),
+                (SenderVerdict::Unknown, _) => format!("unknown {number}"),
+            })
+        });
+        let senders = senders.collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "  did these addresses send them: {senders}");
     }
     let talkers = tally.top_talkers(MAX_SHOWN_SENDERS);
     if !talkers.is_empty() {
@@ -236,11 +320,6 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
             let _ = writeln!(text, "  {number} {what}");
         }
     };
-    say(
-        tally.doubtful,
-        "RST shows strong signs of a third party (see its indicators)",
-        "RSTs show strong signs of a third party (see their indicators)",
-    );
     say(
         tally.incomplete,
         "connection is incomplete in this capture: its analysis is limited",

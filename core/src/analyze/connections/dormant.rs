@@ -2,8 +2,9 @@
 //! replaces it, so it is kept, but shrinks to a few bytes. It gets its full state back when it speaks again.
 
 use super::super::decode::FlowKey;
-use super::super::forgery::{ProfileSummary, SenderProfile};
+use super::super::forgery::{ProfileSummary, SenderProfile, Timing};
 use super::super::history::HistorySummary;
+use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
 use super::entry::Renewed;
 use super::{CaptureGaps, ConnectionHistory, Entry, Rare, Syn};
@@ -19,6 +20,7 @@ struct Summary {
     flow: FlowSummary,
     profiles: [ProfileSummary; 2],
     history: HistorySummary,
+    stacks: [Option<Stack>; 2],
     flags: u8,
 }
 
@@ -47,7 +49,7 @@ pub(super) struct Dormant {
     pub(super) generation: u32,
 }
 
-const _: () = assert!(size_of::<Dormant>() <= 224);
+const _: () = assert!(size_of::<Dormant>() <= 232);
 
 /// Fields that most connections do not need.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl Dormant {
             flow: entry.flow.summary(),
             profiles: entry.profiles.each_ref().map(SenderProfile::summary),
             history: entry.history.summary(),
+            stacks: entry.stacks,
             flags: [
                 (entry.first == 1, FIRST),
                 (entry.client == 1, CLIENT),
@@ -145,6 +148,9 @@ impl Dormant {
             history.set_previous(more.previous);
         }
         Entry {
+            stacks: kept.stacks,
+            // Times of packets that are over: another packet begins new ones.
+            timing: Timing::default(),
             ends: self.ends,
             hash: self.hash,
             first: u8::from(has(FIRST)),

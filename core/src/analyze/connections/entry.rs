@@ -3,15 +3,18 @@
 use super::super::decode::SegmentRecord;
 use super::super::diagnosis;
 use super::super::explain::{Explanation, as_received};
-use super::super::forgery::{self, Aftermath, Context, PacketFeatures, SenderProfile};
+use super::super::forgery::{
+    self, Aftermath, Context, Indicator, PacketFeatures, Sender, SenderProfile, Timing,
+};
 use super::super::history::ConnectionHistory;
+use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
 use super::syn::{MAX_COPY_AGE_NS, MAX_STAMPED_COPY_AGE_NS};
 use super::{
     CaptureGaps, Connection, Entry, MAX_IN_FLIGHT, MIN_SILENCE_NS, Rare, ResetRecord, Step, Syn,
     push_bounded,
 };
-use crate::flow::{Flow, Form, Observed, Reset, State};
+use crate::flow::{Acceptance, Flow, Form, Observed, Reset, State};
 use crate::packet::{Flags, Header, SeqNum};
 use crate::time::Timestamp;
 use crate::transcript::Role;
@@ -111,6 +114,8 @@ impl Entry {
             zeek,
             is_record_over: false,
             profiles: [SenderProfile::default(); 2],
+            timing: Timing::default(),
+            stacks: [None; 2],
             history: ConnectionHistory::default(),
             rare: None,
             resets: 0,
@@ -319,6 +324,7 @@ impl Entry {
             resets: self.resets,
             frames: self.rare.as_ref().map_or(&[], |it| &it.frames),
             gaps,
+            stacks: self.stacks,
             idle: self.idle,
         }
     }
@@ -424,6 +430,7 @@ impl Entry {
         let next = self.flow.snd_nxt(from);
         let earlier = self.renewed().map(|renewed| renewed.earlier);
         let before = is_reset.then(|| Context {
+            host: segment.host,
             sender_state: Some(self.state(from)),
             snd_nxt: next,
             rcv_nxt: self.flow.rcv_nxt(from.peer()),
@@ -465,7 +472,12 @@ impl Entry {
             {
                 self.gaps.lost.get_or_insert(header.frame);
             }
+            if header.flags.has(Flags::SYN) {
+                let stack = Stack::of(segment.packet(bytes));
+                self.stacks[segment.sender] = stack.or(self.stacks[segment.sender]);
+            }
             self.history.take(from, header, next);
+            self.timing.take(from, header);
             self.profiles[segment.sender].take(&segment.ip, header);
             for record in self.rare.iter_mut().flat_map(|it| &mut it.pending) {
                 if record.reset.from == from {
@@ -542,20 +554,38 @@ impl Entry {
             &self.history,
             &self.gaps,
         );
+        let latest = self.history.of(from).latest();
+        let rtt = self.timing.rtt(from);
+        // A trigger may be among the packets that the capture lacks.
+        let is_whole = !self.gaps.begins_midstream
+            && self.gaps.lost.is_none()
+            && self.has_sent[0]
+            && self.has_sent[1];
+        let is_triggered = reset.triggered_by.is_some();
         let context = Context {
             form: reset.form,
             differs_from_linux: Form::of(&header).is_none(),
-            answers: Some(reset.triggered_by.is_some()),
-            rtt_ns: self.history.rtt(from),
-            reaction_ns: reset
-                .triggered_by
-                .and_then(|frame| self.history.since(frame, from.peer(), header.at)),
+            answers: (is_triggered || is_whole).then_some(is_triggered),
+            asked_for: self.timing.latest_acks(from.peer()),
+            rtt,
+            reaction_ns: self.timing.reaction(from, &header),
+            far_ns: self.history.rtt(from).max(rtt.map(|rtt| rtt.least_ns)),
+            idle_ns: latest.map(|latest| header.at.since(latest.at)),
             previous: self.history.of(from).previous.as_deref().copied(),
+            stack: self.stacks[segment.sender],
             ..context
         };
-        let indicators = PacketFeatures::of(packet).map_or_else(Vec::new, |traits| {
+        let mut indicators = PacketFeatures::of(packet).map_or_else(Vec::new, |traits| {
             forgery::facts(&traits, &header, &self.profiles[segment.sender], &context)
         });
+        self.pair_up(from, &header, &mut indicators);
+        let if_forged = self.if_forged(&reset, &header);
+        if Sender::of(&indicators).is_doubtful()
+            && let Some(state) = context.sender_state
+        {
+            // Its sender did not abort, as far as this shows.
+            self.flow.restore(from, state);
+        }
         // `replace_reset()` needs the history without this RST.
         let history = self.history.clone();
         self.history.take_reset(&reset, &header);
@@ -572,7 +602,43 @@ impl Entry {
             diagnostics: diagnosis::of(packet),
             context,
             aftermath: Aftermath::default(),
+            if_forged,
+            assumes_forged: None,
         });
+    }
+
+    /// Adds the evidence of two RSTs, one to each end, to both.
+    fn pair_up(&mut self, from: Role, header: &Header, indicators: &mut Vec<Indicator>) {
+        let pending = self.rare.iter_mut().flat_map(|it| &mut it.pending);
+        let Some(other) = pending.rev().find(|it| it.reset.from == from.peer()) else {
+            return;
+        };
+        let apart = header.at.since(other.header.at);
+        let pair = |frame| forgery::reset_both(indicators, &other.indicators, frame, apart);
+        let (mine, its) = (pair(other.reset.frame), pair(header.frame));
+        if let Some(its) = its.filter(|it| other.indicators.iter().all(|old| old.id != it.id)) {
+            other.indicators.insert(0, its);
+        }
+        if let Some(mine) = mine {
+            indicators.insert(0, mine);
+        }
+    }
+
+    /// Returns the RST as it is if its receiver did not send the RST that ended its connection: the frame of that RST,
+    /// and this one, judged with the state before.
+    fn if_forged(&self, reset: &Reset, header: &Header) -> Option<(u32, Reset)> {
+        if reset.acceptance != Acceptance::NoConnection {
+            return None;
+        }
+        let pending = &self.rare.as_ref()?.pending;
+        let ended = pending
+            .iter()
+            .rev()
+            .find(|it| it.reset.from == reset.from.peer() && it.ends_its_sender())?;
+        let mut flow = self.flow.clone();
+        flow.restore(reset.from.peer(), ended.context.sender_state?);
+        let judged = flow.follow(reset.from, header)?.reset?;
+        Some((ended.reset.frame, judged))
     }
 
     /// Returns the number of RSTs that have not been reported.
@@ -592,9 +658,33 @@ impl Entry {
             return Vec::new();
         };
         let mut pending = std::mem::take(&mut rare.pending);
+        let mut doubtful = Vec::new();
         for record in &mut pending {
             let later = forgery::later(&record.header, &record.context, &record.aftermath);
             record.indicators.extend(later);
+            let is_doubtful = record.sender().is_doubtful();
+            let is_of_receiver = |it: &&(u32, Role)| it.1 == record.reset.from.peer();
+            let latest = doubtful.iter().rev().find(is_of_receiver);
+            record.assumes_forged = latest.map(|(frame, _)| *frame);
+            if is_doubtful && record.ends_its_sender() {
+                doubtful.push((record.reset.frame, record.reset.from));
+            }
+            // What ended the receiver's connection was no RST of the receiver.
+            if let Some((frame, judged)) = record.if_forged
+                && record.assumes_forged == Some(frame)
+            {
+                record.explanation = Explanation::of(
+                    &judged,
+                    &record.header,
+                    record.context.sender_state,
+                    &record.history,
+                    &self.gaps,
+                );
+                record.reset = judged;
+            }
+            if is_doubtful {
+                record.explanation.attribute_to_third_party();
+            }
         }
         pending
     }

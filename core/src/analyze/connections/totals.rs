@@ -6,7 +6,7 @@ use super::super::decode::Batch;
 
 /// Counts of one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Number of RSTs, without duplicates.
     pub resets: u64,
     /// Number of connections.

@@ -59,6 +59,8 @@ causes! {
     Duplicate = "duplicate", "the connection had already been reset";
     /// RST from an end that had already sent its FIN.
     ResetAfterFin = "reset-after-fin", "the sender had closed its half, then aborted";
+    /// RST that a third party probably sent in the name of its source address.
+    ThirdParty = "third-party", "probably sent by a third party in the name of the source address";
     /// RST that belongs to no connection in the capture.
     Stray = "stray", "belongs to no connection in this capture";
 }

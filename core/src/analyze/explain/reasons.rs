@@ -184,3 +184,11 @@ pub(super) const NO_SOCKET: Reason = Reason {
         "check OutRsts on the sender's host, which increases only if its kernel sent the RST, and whether that host was restarted",
     ),
 };
+
+pub(super) const THIRD_PARTY: Reason = Reason {
+    cause: Some(Cause::ThirdParty),
+    explanation: "the evidence indicates that a third party sent it in the name of its source address",
+    to_confirm: Some(
+        "capture at the host whose address it carries, or check OutRsts there, which increases only if its kernel sent the RST",
+    ),
+};

@@ -1,6 +1,7 @@
 //! Evidence from the segments after an RST: an end that has reset a connection does not continue it.
 
 use super::{Context, Indicator, Supports, Weight, milliseconds};
+use crate::analyze::stack::Stack;
 use crate::flow::{Form, State};
 use crate::packet::{Flags, Header};
 
@@ -59,7 +60,11 @@ impl Aftermath {
 /// `tcp_timewait_state_process()`).
 #[must_use]
 pub(crate) fn later(reset: &Header, context: &Context, sequel: &Aftermath) -> Vec<Indicator> {
-    let is_answer = context.form.is_some_and(Form::is_answer);
+    // An RST without ACK is a reply on any stack; one of no form of Linux is none of Linux.
+    let is_answer = match context.form {
+        Some(form) => form.is_answer(),
+        None => !reset.flags.has(Flags::ACK) && context.stack != Some(Stack::Linux),
+    };
     let found = if let Some(after) = sequel.accepts {
         (context.form != Some(Form::Active)).then(|| accepted(after))
     } else if is_answer && (context.form == Some(Form::PassiveAck) || survives(context)) {
@@ -95,13 +100,21 @@ fn fact(id: &'static str, weight: Weight, message: String) -> Indicator {
     }
 }
 
+/// Builds the fact for a SYN-ACK after the refusal. Windows sends a refused SYN again after half a second, which a server
+/// that has been started meanwhile accepts.
 fn accepted(after: After) -> Indicator {
+    const RETRY_NS: i64 = 300_000_000;
+    let weight = if after.ns < RETRY_NS {
+        Weight::Strong
+    } else {
+        Weight::Weak
+    };
     let message = format!(
         "the SYN that it refuses is accepted in frame {}, {} later",
         after.frame,
         milliseconds(after.ns)
     );
-    fact("went-on-accept", Weight::Strong, message)
+    fact("went-on-accept", weight, message)
 }
 
 /// Builds the fact for data beyond the RST.
@@ -142,5 +155,5 @@ fn is_soon(context: &Context, after: After) -> bool {
     /// Time allowed in nanoseconds, if the round-trip time is unknown.
     const FAR_NS: i64 = 100_000_000;
     // Below a millisecond scheduling counts for more than the path.
-    after.ns <= context.rtt_ns.map_or(FAR_NS, |rtt| rtt.max(1_000_000))
+    after.ns <= context.far_ns.map_or(FAR_NS, |far| far.max(1_000_000))
 }

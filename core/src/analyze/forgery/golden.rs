@@ -7,12 +7,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    Aftermath, Context, Indicator, PacketFeatures, SenderProfile, Supports, Weight, facts, later,
+    Aftermath, Context, Indicator, PacketFeatures, Sender, SenderProfile, SenderVerdict, Supports,
+    Timing, Weight, facts, later,
 };
+use crate::analyze::stack::Stack;
 use crate::file::{Block, Reader};
 use crate::flow::Flow;
 use crate::packet::{Flags, Link, Packet, Segment, decode, link};
-use crate::time::Timestamp;
 use crate::transcript::Role;
 
 /// RST in a capture, and the evidence on it.
@@ -37,19 +38,17 @@ impl Found {
 struct Point {
     flow: Flow,
     habits: [SenderProfile; 2],
-    /// Times of the handshake's segments: SYN, SYN-ACK, ACK.
-    handshake: [Option<Timestamp>; 3],
-    times: BTreeMap<u32, Timestamp>,
+    timing: Timing,
+    stacks: [Option<Stack>; 2],
     resets: Vec<(Segment, Role, Context, Aftermath, Vec<Indicator>)>,
 }
 
 impl Point {
-    fn see(&mut self, segment: &Segment, traits: &PacketFeatures) {
+    fn see(&mut self, segment: &Segment, packet: &[u8], traits: &PacketFeatures) {
         let Some(from) = self.flow.sender(segment) else {
             return;
         };
         let header = segment.header();
-        self.times.insert(segment.frame, segment.at);
         let before = Context {
             sender_state: Some(self.flow.state(from)),
             rcv_nxt: self.flow.rcv_nxt(from.peer()),
@@ -63,20 +62,16 @@ impl Point {
             }
         }
         if let Some(reset) = observed.reset {
-            let [syn, syn_ack, ack] = self.handshake;
-            let (asked, answered) = match from {
-                Role::Client => (syn_ack, ack),
-                Role::Server => (syn, syn_ack),
-            };
-            let drawn = reset.triggered_by.and_then(|frame| self.times.get(&frame));
+            let rtt = self.timing.rtt(from);
             let previous = self.resets.iter().rfind(|(_, role, ..)| *role == from);
             let context = Context {
                 form: reset.form,
                 answers: Some(reset.triggered_by.is_some()),
-                rtt_ns: asked
-                    .zip(answered)
-                    .map(|(asked, answered)| answered.since(asked)),
-                reaction_ns: drawn.map(|at| segment.at.since(*at)),
+                asked_for: self.timing.latest_acks(from.peer()),
+                rtt,
+                reaction_ns: self.timing.reaction(from, &header),
+                far_ns: rtt.map(|rtt| rtt.least_ns),
+                stack: self.stacks[from as usize],
                 previous: previous.map(|(reset, ..)| reset.header()),
                 ..before
             };
@@ -85,14 +80,10 @@ impl Point {
             self.resets
                 .push((*segment, from, context, Aftermath::default(), facts));
         } else {
-            let step = match (segment.flags.has(Flags::SYN), segment.flags.has(Flags::ACK)) {
-                (true, false) => 0,
-                (true, true) => 1,
-                (false, _) => 2,
-            };
-            if step < 2 || from == Role::Client {
-                self.handshake[step].get_or_insert(segment.at);
+            if segment.flags.has(Flags::SYN) {
+                self.stacks[from as usize] = Stack::of(packet);
             }
+            self.timing.take(from, &header);
             self.habits[from as usize].take(&traits.of_ip(), &header);
         }
     }
@@ -132,11 +123,11 @@ fn found_in(document: &Path) -> Vec<Found> {
                 let point = points.entry(stored.interface).or_insert_with(|| Point {
                     flow: Flow::new(client, server),
                     habits: <[SenderProfile; 2]>::default(),
-                    handshake: [None; 3],
-                    times: BTreeMap::new(),
+                    timing: Timing::default(),
+                    stacks: [None; 2],
                     resets: Vec::new(),
                 });
-                point.see(&segment, &traits);
+                point.see(&segment, packet, &traits);
             }
             _ => {}
         }
@@ -203,7 +194,7 @@ fn what_a_kernel_sent_itself_is_not_held_against_it() {
                 .any(|fact| fact.supports == Supports::Endpoint),
         );
         assert!(
-            found.against() < Some(Weight::Moderate),
+            found.against() < Some(Weight::Moderate) && !Sender::of(&found.facts).is_doubtful(),
             "{}: {:#?}",
             found.place,
             found.facts
@@ -230,6 +221,11 @@ fn what_somebody_else_sent_is_told_by_more_than_one_thing() {
         .collect();
     for id in ["ttl-differs", "went-on-data"] {
         assert!(ids.contains(id), "{ids:?}");
+    }
+    // Nothing that somebody else sent is taken for the end's own.
+    for found in all.iter().filter(forged) {
+        let verdict = Sender::of(&found.facts).verdict;
+        assert_ne!(verdict, SenderVerdict::LikelyEndpoint, "{}", found.place);
     }
     for name in ["firewall-reset-forward", "third-party-reset"] {
         let here = told.iter().filter(|found| found.place.starts_with(name));

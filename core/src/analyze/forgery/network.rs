@@ -1,7 +1,12 @@
 //! Evidence from the IP header of an RST, compared with its sender's other packets.
 
+use super::hosts::{SMALL_ADVANCE, Scope};
 use super::sender_profile::{DSCP, IpIds};
 use super::{Case, Indicator, Weight};
+use crate::analyze::stack::Stack;
+
+/// Number of packets with the same value that establish a habit.
+const MANY: u8 = 3;
 
 impl Case<'_> {
     /// Compares the TTL or hop limit.
@@ -10,8 +15,8 @@ impl Case<'_> {
     /// it. This was the first sign that exposed injected RSTs (Clayton et al.). A socket may have set its own value
     /// (`IP_TTL`), which replies that are sent without the socket do not use.
     pub(super) fn hops(&self) -> Option<Indicator> {
-        /// Number of packets with the same value that establish a habit.
-        const MANY: u8 = 3;
+        /// Smallest difference that no change of the route explains.
+        const FAR: u8 = 3;
         let ttl = self.reset.ttl;
         let name = if self.reset.flow_label.is_some() {
             "hop limit"
@@ -19,6 +24,10 @@ impl Case<'_> {
             "TTL"
         };
         let (packets, fewest, most) = self.sender.ttl()?;
+        // 0 does not travel: the capture was anonymized.
+        if ttl == 0 && fewest == 0 {
+            return None;
+        }
         if fewest == most && ttl == most {
             // Initial values of stacks: no router lies in between, and any host as near has the same value.
             let is_whole = matches!(ttl, 32 | 64 | 128 | 255);
@@ -43,7 +52,7 @@ impl Case<'_> {
         // If the sender's own values differ, one more value proves little.
         let weight = if fewest != most {
             Weight::Weak
-        } else if packets >= MANY && !self.is_answer() {
+        } else if packets >= MANY && by >= FAR && !self.is_answer() {
             Weight::Strong
         } else {
             Weight::Moderate
@@ -53,14 +62,34 @@ impl Case<'_> {
         Some(Indicator::against("ttl-differs", weight, message))
     }
 
+    /// Compares the TTL with those of two senders that share the address: a device that made the handshake, such as a
+    /// load balancer, and the host that sends the data through it.
+    pub(super) fn two_senders(&self) -> Option<Indicator> {
+        let (front, host) = self.sender.two_senders()?;
+        (self.reset.ttl == front.ttl).then(|| {
+            let message = format!(
+                "two senders use this address: data came with TTL {} and window {}, the handshake with TTL {} and window {}, \
+                 as this RST (TTL {}, window {}): a device in front of the host sent it, such as a load balancer",
+                host.ttl, host.window, front.ttl, front.window, self.reset.ttl, self.header.window
+            );
+            Indicator::against("two-senders", Weight::Moderate, message)
+        })
+    }
+
     /// Compares the IP ID.
     ///
-    /// A Linux socket counts its packets (`ip_select_ident_segs()`), including an abort. Packets that are sent without
-    /// a socket have the IP ID 0, or before Linux 4.19 a number from another counter.
+    /// Where the host is known to use one counter for all its packets, its latest packet counts, whatever connection
+    /// it belongs to. A Linux socket counts its own packets (`ip_select_ident_segs()`), including an abort. Packets
+    /// that are sent without a socket have the IP ID 0, or before Linux 4.19 a number from another counter.
     pub(super) fn ip_id(&self) -> Option<Indicator> {
         let id = self.reset.ip_id?;
+        if let Some(found) = self.host_continues(id) {
+            return Some(found);
+        }
         match self.sender.ip_ids() {
-            IpIds::Unknown => None,
+            // Two senders have two counters.
+            _ if self.sender.two_senders().is_some() => None,
+            IpIds::Unknown => self.leaves_host_counter(id),
             IpIds::Zero if id == 0 => Some(Indicator::supports(
                 "ip-id-zero",
                 Weight::Weak,
@@ -68,23 +97,76 @@ impl Case<'_> {
             )),
             IpIds::Zero => Some(Indicator::against(
                 "ip-id-set",
-                self.lighter_for_an_answer(),
+                // A single packet may have been sent before the socket counted.
+                match self.sender.ttl() {
+                    Some((MANY.., ..)) => self.lighter_for_an_answer(),
+                    _ => Weight::Weak,
+                },
                 format!("IP ID {id}, but the sender's other packets have 0"),
             )),
-            IpIds::One { last } => continues(id, last, 1, Weight::Moderate),
+            IpIds::One { last } => {
+                continues(id, last, 1, Weight::Moderate).or_else(|| self.leaves_host_counter(id))
+            }
             IpIds::Counter { last, step } => {
-                continues(id, last, step, Weight::Strong).or_else(|| self.leaves_counter(id, last))
+                continues(id, last, step, Weight::Strong).or_else(|| {
+                    match self.context.host.scope() {
+                        Scope::Host => self.leaves_host_counter(id),
+                        scope => self.leaves_counter(id, last, step, scope),
+                    }
+                })
             }
         }
     }
 
-    fn leaves_counter(&self, id: u16, last: u16) -> Option<Indicator> {
+    /// Compares the IP ID with the host's latest packet, of any connection.
+    fn host_continues(&self, id: u16) -> Option<Indicator> {
+        /// Largest advance if it is unknown whether the host has one counter.
+        const NEAR: u16 = 16;
+        let host = self.context.host;
+        let (last, age) = host.last()?;
+        let (most, weight) = match host.scope() {
+            Scope::Host => (SMALL_ADVANCE, Weight::Strong),
+            Scope::Unknown => (NEAR, Weight::Moderate),
+            Scope::Connection => return None,
+        };
+        (id != 0 && (1..=most).contains(&host.advance(id))).then(|| {
+            let message = format!(
+                "IP ID {id} follows that of the latest packet of this host, {last}, {age} ms before"
+            );
+            Indicator::supports("ip-id-continues", weight, message)
+        })
+    }
+
+    /// Compares the IP ID with the counter of a host that has one for all its packets.
+    fn leaves_host_counter(&self, id: u16) -> Option<Indicator> {
+        let host = self.context.host;
+        let (last, age) = host.last().filter(|_| host.scope() == Scope::Host)?;
+        let advance = host.advance(id);
+        let is_possible = advance < possible_advance(age, SMALL_ADVANCE) || is_reordered(advance);
+        (id != 0 && !is_possible).then(|| {
+            let message = format!(
+                "IP ID {id}, but the counter of this host was at {last} {age} ms before, over all its connections"
+            );
+            Indicator::against("ip-id-jumps", self.lighter_for_an_answer(), message)
+        })
+    }
+
+    fn leaves_counter(&self, id: u16, last: u16, step: u16, scope: Scope) -> Option<Indicator> {
         if id == 0 {
             // Replies of Linux have 0.
             return (!self.is_answer()).then(|| {
                 let message = format!("IP ID 0, but the sender's counter was at {last}");
                 Indicator::against("ip-id-zero", Weight::Moderate, message)
             });
+        }
+        let advance = id.wrapping_sub(last);
+        // A counter of this connection stands still while the connection does; any other one may go on.
+        let idle_ms = match scope {
+            Scope::Connection => 0,
+            _ => self.context.idle_ns? / 1_000_000,
+        };
+        if advance != 0 && advance < possible_advance(idle_ms, step) || is_reordered(advance) {
+            return None;
         }
         let message = format!("IP ID {id}, but the sender's counter was at {last}");
         let weight = self.lighter_for_an_answer();
@@ -99,7 +181,7 @@ impl Case<'_> {
         }
     }
 
-    /// Compares DF. Linux sets DF in all TCP packets, including replies.
+    /// Compares DF. Linux sets DF in all TCP packets, including replies; other stacks may not.
     pub(super) fn fragmentation(&self) -> Option<Indicator> {
         let (this, usual) = (self.reset.dont_fragment?, self.sender.dont_fragment()?);
         let names = |set: bool| if set { "set" } else { "not set" };
@@ -109,7 +191,12 @@ impl Case<'_> {
                 names(this),
                 names(usual)
             );
-            Indicator::against("df-differs", self.lighter_for_an_answer(), message)
+            let weight = if self.context.stack == Some(Stack::Linux) {
+                self.lighter_for_an_answer()
+            } else {
+                Weight::Weak
+            };
+            Indicator::against("df-differs", weight, message)
         })
     }
 
@@ -165,4 +252,18 @@ fn continues(id: u16, last: u16, step: u16, weight: Weight) -> Option<Indicator>
         let message = format!("IP ID {id} follows its previous packet's {last}");
         Indicator::supports("ip-id-continues", weight, message)
     })
+}
+
+/// Returns the advance of a counter that packets to other hosts may explain, given the time since its latest packet:
+/// up to 16,000 packets a second.
+fn possible_advance(elapsed_ms: i64, step: u16) -> u16 {
+    const PER_MS: i64 = 16;
+    const ALWAYS: i64 = 1024;
+    let most = elapsed_ms.max(0).saturating_mul(PER_MS) + ALWAYS + 8 * i64::from(step);
+    u16::try_from(most).unwrap_or(u16::MAX)
+}
+
+/// Returns true if a packet with this advance may have been overtaken.
+fn is_reordered(advance: u16) -> bool {
+    advance > u16::MAX - SMALL_ADVANCE
 }

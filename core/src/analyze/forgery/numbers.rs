@@ -1,8 +1,9 @@
 //! Evidence from the sequence number of an RST, and from the RST before it.
 
 use super::{Case, Indicator, Weight, milliseconds};
+use crate::analyze::stack::Stack;
 use crate::flow::Form;
-use crate::packet::{Header, SeqNum};
+use crate::packet::{Flags, Header, SeqNum};
 
 /// Payload of a full segment on Ethernet, in bytes. Injectors that do not know the MSS use multiples of it.
 const USUAL_MSS: u32 = 1460;
@@ -31,8 +32,10 @@ impl Case<'_> {
                 "SEQ is what the sender would send next, though not what the receiver expects";
             return Some(Indicator::supports("seq-own", Weight::Weak, message.into()));
         }
-        if self.context.form == Some(Form::Passive) && self.context.answers != Some(false) {
-            return None; // the triggering segment asked for this number
+        // The triggering segment asked for this number, whether it was captured or not. Other stacks than Linux set ACK
+        // in such a reply as well.
+        if self.is_answer() || self.context.asked_for.contains(&Some(seq)) {
+            return None;
         }
         let highest = if snd_nxt.is_after(rcv_nxt) {
             snd_nxt
@@ -64,7 +67,8 @@ impl Case<'_> {
     /// (`tcp_reset_check()`, Linux 4.11).
     fn behind(&self, rcv_nxt: SeqNum) -> Indicator {
         let by = rcv_nxt.relative_to(self.header.seq);
-        let weight = if by == 1 {
+        // Other stacks than Linux set ACK in replies as well, whose SEQ is the number that they were asked for.
+        let weight = if by == 1 || self.context.stack != Some(Stack::Linux) {
             Weight::Weak
         } else {
             Weight::Moderate
@@ -100,13 +104,19 @@ impl Case<'_> {
     pub(super) fn repetition(&self) -> Option<Indicator> {
         /// Maximum distance of RSTs that a program sends together, in nanoseconds.
         const AT_ONCE_NS: i64 = 1_000_000;
+        /// Maximum distance of RSTs of one burst, in nanoseconds.
+        const BURST_NS: i64 = 1_000_000_000;
         let previous = self.context.previous.as_ref()?;
-        if self.is_answer() && self.context.answers == Some(true) {
+        if self.is_answer() && self.context.answers != Some(false)
+            || self.context.asked_for.contains(&Some(self.header.seq))
+        {
             return None;
         }
         let gap = self.header.at.since(previous.at);
+        // One built differently has another reason: it may be the reply of another connection.
+        let is_alike = previous.flags.has(Flags::ACK) == self.header.flags.has(Flags::ACK);
         if self.header.seq.is_after(previous.seq) {
-            return Some(self.raised(previous, gap));
+            return (is_alike && gap < BURST_NS).then(|| self.raised(previous, gap));
         }
         (gap < AT_ONCE_NS && self.header.seq == previous.seq).then(|| {
             let message = format!(

@@ -83,6 +83,15 @@ impl IpFeatures {
         }
     }
 
+    /// Returns the IP ID; IPv6 has none.
+    #[inline]
+    pub(in crate::analyze) fn id(&self) -> Option<u16> {
+        match self.version {
+            IpVersion::V4 { id, .. } => Some(id),
+            IpVersion::V6 { .. } => None,
+        }
+    }
+
     /// Reads the IP header of a packet. Returns `None` if the header is truncated or of another protocol.
     #[must_use]
     pub(crate) fn of(packet: &[u8]) -> Option<Self> {
@@ -157,7 +166,7 @@ fn segment(packet: &[u8]) -> Option<(TcpHeader<'_>, u32)> {
 
 /// Features common to a sender's packets other than RSTs.
 ///
-/// The type takes 24 bytes for each end of each connection, and a few nanoseconds for each packet.
+/// The type takes 36 bytes for each end of each connection, and a few nanoseconds for each packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SenderProfile {
     /// Number of packets, up to 255.
@@ -175,6 +184,69 @@ pub(crate) struct SenderProfile {
     flow_label: u32,
     /// Latest `TSval`, and its time in units of 2^20 ns, about a millisecond.
     clock: (u32, u32),
+    /// Packets with the first TTL, and those with another one.
+    groups: [TtlGroup; 2],
+}
+
+/// Packets of a sender that have the same TTL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TtlGroup {
+    /// TTL of all of them.
+    pub(super) ttl: u8,
+    /// Flags: `USED`, `DATA`, `CUTTABLE` and `UNCUTTABLE`.
+    bits: u8,
+    /// Latest IP ID other than 0.
+    pub(super) ip_id: u16,
+    /// Window of the latest segment.
+    pub(super) window: u16,
+}
+
+impl TtlGroup {
+    const USED: u8 = 1 << 2;
+    const DATA: u8 = 1 << 3;
+
+    /// Returns true if a packet of the group carried data.
+    pub(super) fn has_data(self) -> bool {
+        self.bits & Self::DATA != 0
+    }
+
+    /// Returns the DF flag, if all packets have the same.
+    fn dont_fragment(self) -> Option<bool> {
+        match u16::from(self.bits) & (CUTTABLE | UNCUTTABLE) {
+            CUTTABLE => Some(false),
+            UNCUTTABLE => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Returns true if something other than the TTL shows that two groups come from different stacks: DF, or IP IDs
+    /// that no counter has in common.
+    fn is_other_stack(self, other: Self) -> bool {
+        /// Distance of two IP IDs that are from different counters.
+        const FAR: u16 = 4096;
+        let is_df_other = matches!(
+            (self.dont_fragment(), other.dont_fragment()),
+            (Some(one), Some(other)) if one != other
+        );
+        let apart = self.ip_id.wrapping_sub(other.ip_id);
+        let is_id_other =
+            self.ip_id != 0 && other.ip_id != 0 && (FAR..=u16::MAX - FAR).contains(&apart);
+        is_df_other || is_id_other
+    }
+
+    #[inline]
+    fn take(&mut self, header: &Header, bits: u8, ip_id: u16) {
+        let data = if header.payload_len > 0 {
+            Self::DATA
+        } else {
+            0
+        };
+        self.bits |= bits | data | Self::USED;
+        if ip_id != 0 {
+            self.ip_id = ip_id;
+        }
+        self.window = header.window;
+    }
 }
 
 // Flags in `seen`.
@@ -190,6 +262,8 @@ const WINDOW: u16 = 1 << 8;
 const CLASSES: u16 = 1 << 9;
 const LABEL: u16 = 1 << 10;
 const LABELS: u16 = 1 << 11;
+/// More than two TTLs.
+const MANY_TTLS: u16 = 1 << 12;
 
 /// Smallest and largest TTL of a sender's packets, and the latest IP ID.
 pub(in crate::analyze) type ProfileSummary = (u8, u8, u16);
@@ -236,6 +310,20 @@ impl SenderProfile {
         seen |= flag(self.traffic_class != class, CLASSES);
         self.packets = self.packets.saturating_add(1);
         let is_syn = header.flags.has(Flags::SYN);
+        let (bits, id) = match ip.version {
+            IpVersion::V4 { id, uncuttable } => (if uncuttable { 2 } else { 1 }, id),
+            IpVersion::V6 { .. } => (0, 0),
+        };
+        let [first, other] = &mut self.groups;
+        if first.bits == 0 || first.ttl == ip.ttl {
+            first.ttl = ip.ttl;
+            first.take(header, bits, id);
+        } else if other.bits == 0 || other.ttl == ip.ttl {
+            other.ttl = ip.ttl;
+            other.take(header, bits, id);
+        } else {
+            seen |= MANY_TTLS;
+        }
         match ip.version {
             IpVersion::V4 { id, uncuttable } => {
                 seen |= if uncuttable { UNCUTTABLE } else { CUTTABLE };
@@ -304,6 +392,26 @@ impl SenderProfile {
     /// are no packets.
     pub(super) fn ttl(&self) -> Option<(u8, u8, u8)> {
         (self.packets > 0).then_some((self.packets, self.ttl.0, self.ttl.1))
+    }
+
+    /// Returns two groups of packets that come from different senders, if their TTLs and something else differ: the one
+    /// that carried data second.
+    pub(super) fn two_senders(&self) -> Option<(TtlGroup, TtlGroup)> {
+        /// Smallest difference of two TTLs that no change of the route explains.
+        const FAR: u8 = 5;
+        let [first, other] = self.groups;
+        if self.has_seen(MANY_TTLS)
+            || other.bits == 0
+            || first.ttl.abs_diff(other.ttl) < FAR
+            || !first.is_other_stack(other)
+        {
+            return None;
+        }
+        match (first.has_data(), other.has_data()) {
+            (false, true) => Some((first, other)),
+            (true, false) => Some((other, first)),
+            _ => None,
+        }
     }
 
     pub(super) fn ip_ids(&self) -> IpIds {

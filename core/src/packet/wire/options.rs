@@ -89,6 +89,11 @@ impl<'a> TcpOptions<'a> {
         Self(bytes)
     }
 
+    /// Returns the bytes of the options, padding included.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// Returns true if there are no bytes of options left.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
