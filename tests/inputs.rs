@@ -161,10 +161,13 @@ fn what_is_named_must_be_a_capture() {
     let home = tempfile::tempdir().unwrap();
     let content = capture(3);
     for (content, expected) in [
-        (b"notes".to_vec(), "the file is neither pcap nor pcapng"),
+        (
+            b"notes".to_vec(),
+            "the file is neither pcap, pcapng nor snoop",
+        ),
         (
             b"\xd4\xc3\xb2".to_vec(),
-            "the file is neither pcap nor pcapng",
+            "the file is neither pcap, pcapng nor snoop",
         ),
         (Vec::new(), "the file is empty"),
         (
@@ -173,12 +176,12 @@ fn what_is_named_must_be_a_capture() {
         ),
         (
             gzip(b"a log"),
-            "decompressed, the file is neither pcap nor pcapng",
+            "decompressed, the file is neither pcap, pcapng nor snoop",
         ),
         (zstd(b""), "decompressed, the file is empty"),
         (
             lz4(b"\x1f"),
-            "decompressed, the file is neither pcap nor pcapng",
+            "decompressed, the file is neither pcap, pcapng nor snoop",
         ),
         (
             gzip(b"")[..3].to_vec(),
@@ -351,7 +354,7 @@ fn standard_input_is_a_stream_or_a_file() {
     );
     assert_eq!(
         of_standard_input(Stdio::piped(), b"notes"),
-        "cannot read standard input: the file is neither pcap nor pcapng"
+        "cannot read standard input: the file is neither pcap, pcapng nor snoop"
     );
     assert_eq!(
         of_standard_input(Stdio::null(), b""),

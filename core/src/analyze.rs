@@ -56,8 +56,10 @@ pub mod excerpt;
 mod explain;
 mod forgery;
 mod history;
+pub mod icmp;
 pub mod json;
 mod pipeline;
+mod reassembly;
 mod stack;
 mod tally;
 mod zeek;
@@ -75,6 +77,7 @@ pub use self::diagnosis::Diagnostic;
 pub use self::explain::{Cause, Claim, ErrnoCondition, Explanation, Later, RequiredAction};
 pub use self::forgery::{Indicator, Sender, SenderVerdict, Supports, Weight};
 pub use self::history::CaptureGaps;
+pub use self::icmp::IcmpRecord;
 pub use self::pipeline::{Ended, Source, Stopped};
 pub use self::stack::{ErrnoElsewhere, Stack, System, errno_elsewhere, errno_on};
 pub use self::tally::{ResetSource, Tally};
@@ -199,6 +202,8 @@ pub enum Event<'a> {
     Connection(&'a Connection<'a>),
     /// RST with its connection. RSTs are reported in the order of their frames, if not very many are held.
     Reset(&'a Connection<'a>, &'a ResetRecord),
+    /// ICMP error about a segment of the connection, reported together with its RSTs, in the order of the frames.
+    Icmp(&'a Connection<'a>, &'a IcmpRecord),
 }
 
 /// Items made from the events in one part of a capture.
@@ -248,9 +253,15 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> Mapper<'_, F, T> {
         let order = match event {
             Event::Connection(_) => (at, 0, number),
             Event::Reset(_, reset) => (reset.reset.frame, 1, number),
+            Event::Icmp(_, error) => (error.frame, 1, number),
         };
         let item = (self.map)(event);
         self.items.extend(item.map(|item| (at, order, item)));
+    }
+
+    fn error(&mut self, connection: &Connection<'_>, error: &IcmpRecord) {
+        self.tally.icmp(error);
+        self.take(connection, Event::Icmp(connection, error));
     }
 }
 
@@ -264,9 +275,16 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> ConnectionObserver for Mappe
     }
 
     fn resets(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
+        let mut errors = connection.errors.iter().peekable();
         for reset in resets {
+            while let Some(error) = errors.next_if(|it| it.frame < reset.reset.frame) {
+                self.error(connection, error);
+            }
             self.tally.reset(connection, reset);
             self.take(connection, Event::Reset(connection, reset));
+        }
+        for error in errors {
+            self.error(connection, error);
         }
     }
 

@@ -1,6 +1,6 @@
-//! Stored captures: readers and writers of pcap and pcapng.
+//! Stored captures: readers of pcap, pcapng and snoop, and writers of pcap and pcapng.
 //!
-//! A [`Reader`] parses a capture in memory, classic pcap or pcapng, one [`Block`] at a time. It serves all code that
+//! A [`Reader`] parses a capture in memory, classic pcap, pcapng or snoop, one [`Block`] at a time. It serves all code that
 //! judges frames captured earlier, by this tool or others, and it validates every field of the file: a file may be
 //! cut, damaged or hostile. The writers are [`pcapng::PcapNg`], which has room for comments and statistics, and
 //! [`pcap::Pcap`], which every program can read.
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 pub use content::{Content, DecodeFailure, Undecodable};
 pub use read_at::ReadAt;
 pub(crate) use reader::Skipped;
-pub use reader::{Compression, Format, Malformed, Part, Problem, Reader};
+pub use reader::{Compression, Foreign, Format, Malformed, Part, Problem, Reader};
 pub(crate) use stream::{LONGEST_BLOCK, Walked, each_block, walk};
 
 use crate::time::Timestamp;
@@ -32,6 +32,7 @@ impl Format {
         match self {
             Self::Pcap => "pcap",
             Self::PcapNg => "pcapng",
+            Self::Snoop => "snoop",
         }
     }
 
@@ -95,7 +96,8 @@ pub struct Frame<'a> {
     /// The format numbers the interfaces of each section from 0; here they are numbered through the whole file, in
     /// the order in which the reader returns them, so that one list of interfaces is enough.
     pub interface: u32,
-    /// Time of capture, cut to whole nanoseconds. A simple packet block has no time, and gives the epoch.
+    /// Time of capture, cut to whole nanoseconds. A simple packet block has no time, and gives the epoch;
+    /// [`Timestamp::UNUSABLE`] if the stored time cannot be expressed and the reader goes on.
     pub at: Timestamp,
     /// Length of the frame on the wire, in bytes.
     pub wire_len: u32,

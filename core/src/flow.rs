@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 
 use self::endpoint::{Endpoint, IS_REQUEST, KEEPS_TIME_WAIT, RCV_NXT, Receipt, SND_NXT, SND_UNA};
 use self::few::SmallList;
+pub(crate) use self::icmp::errno_of_message;
 pub use self::reset::{Acceptance, FinReceipt, Form, Reset};
 pub use self::state::State;
 pub(crate) use self::summary::FlowSummary;
@@ -169,6 +170,24 @@ impl Flow {
             Role::Client => &self.client,
             Role::Server => &self.server,
         }
+    }
+
+    /// Returns true if this end is a request at a listener: in SYN-RECEIVED, without a socket of its own.
+    #[must_use]
+    pub fn is_request(&self, role: Role) -> bool {
+        self.end(role).is(IS_REQUEST)
+    }
+
+    /// Returns the frame of this end's latest SYN without ACK that ends before this sequence number, if it is among its
+    /// latest segments.
+    #[must_use]
+    pub fn frame_of_syn(&self, role: Role, next: SeqNum) -> Option<u32> {
+        let ack = Header {
+            ack: next,
+            ..Header::default()
+        };
+        // An RST with ACK answers a segment without ACK, by the number after it.
+        self.end(role).triggered_by(Form::PassiveAck, &ack)
     }
 
     /// Returns the sequence number after the last one that this end has sent; `None` if it has sent nothing.

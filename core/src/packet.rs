@@ -543,6 +543,8 @@ fn quoted_segment(quoted: &[u8]) -> Option<(SocketAddr, SocketAddr, Option<SeqNu
 }
 
 pub mod build;
+pub mod fragment;
+pub mod icmp;
 pub mod ip;
 pub mod link;
 #[cfg(test)]

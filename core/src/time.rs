@@ -9,6 +9,9 @@
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// Value of a stored time that cannot be expressed in nanoseconds.
+    pub const UNUSABLE: Self = Self(i64::MIN);
+
     /// Returns the nanoseconds from `earlier` to `self`; negative if `self` is the earlier one.
     #[must_use]
     pub fn since(self, earlier: Self) -> i64 {

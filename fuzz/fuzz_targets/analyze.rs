@@ -83,6 +83,7 @@ struct Answer {
     totals: Totals,
     connections: u64,
     resets: u64,
+    icmp: u64,
     /// Highest frame number in any event.
     last: u32,
 }
@@ -100,7 +101,8 @@ impl Answer {
         // A record header of classic pcap, 16 bytes, is the shortest of all formats.
         assert!(totals.packets <= capture.len() as u64 / 16);
         let lines = self.json.split(|byte| *byte == b'\n').count() as u64;
-        assert_eq!(lines, self.connections + self.resets + 2);
+        assert_eq!(lines, self.connections + self.resets + self.icmp + 2);
+        assert_eq!(totals.errors, self.icmp);
     }
 }
 
@@ -108,6 +110,7 @@ impl Answer {
 struct Note {
     row: Vec<u8>,
     is_reset: bool,
+    is_icmp: bool,
     /// Highest frame number in the event.
     last: u32,
 }
@@ -127,10 +130,16 @@ fn note(event: Event<'_>) -> Option<Note> {
             assert!(record.reset.frame > 0 && triggered_by < record.reset.frame);
             Some(record.reset.frame)
         }
+        Event::Icmp(connection, record) => {
+            json::icmp(&mut row, "", connection, record).expect("memory can be written");
+            assert!(record.frame > 0 && record.went_on.is_none_or(|frame| frame > record.frame));
+            Some(record.frame)
+        }
     };
     Some(Note {
         row,
         is_reset: matches!(event, Event::Reset(..)),
+        is_icmp: matches!(event, Event::Icmp(..)),
         last: last.unwrap_or(0),
     })
 }
@@ -140,7 +149,8 @@ fn answer(source: &Source<'_>, analysis: &Analysis) -> Answer {
     let summary = analysis.read(source, note, |part| {
         for note in part.items {
             answer.json.extend(note.row);
-            answer.connections += u64::from(!note.is_reset);
+            answer.connections += u64::from(!note.is_reset && !note.is_icmp);
+            answer.icmp += u64::from(note.is_icmp);
             answer.resets += u64::from(note.is_reset);
             answer.last = answer.last.max(note.last);
         }

@@ -67,9 +67,10 @@ impl Archive {
         let capture_name = format!("{stem}.{}", format.extension());
         let document_name = format!("{stem}.json");
         let losses = recording.capture.clone();
-        let bytes = match format {
-            Format::PcapNg => self.pcapng(recording, report),
-            Format::Pcap => pcap(recording),
+        let bytes = if format == Format::PcapNg {
+            self.pcapng(recording, report)
+        } else {
+            pcap(recording)
         };
         report.capture_file = Some(capture_name.clone());
         report.capture_sha256 = Some(sha256(&bytes));

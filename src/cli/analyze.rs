@@ -159,6 +159,7 @@ fn one(
             match event {
                 Event::Connection(connection) => excerpt.connection(connection),
                 Event::Reset(_, reset) => excerpt.resets(std::slice::from_ref(reset)),
+                Event::Icmp(_, record) => excerpt.icmp(record),
             }
         }
         renderer.event(&files, event)

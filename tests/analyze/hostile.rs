@@ -157,7 +157,7 @@ fn there_may_be_any_number_of_interfaces_and_sections() {
     let home = tempfile::tempdir().unwrap();
     let path = write(&home, "interfaces", &file.bytes);
     let told = analyze_for_people(&["-q", path.to_str().unwrap()]).whole();
-    assert!(told.out.lines().count() < 13, "{}", told.out);
+    assert!(told.out.lines().count() < 15, "{}", told.out);
     assert!(
         told.out.contains("frames of other link types"),
         "{}",
@@ -308,7 +308,7 @@ fn what_is_no_capture_is_called_what_it_is() {
     let bad = write(&home, "bad.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03 and no more");
     for (path, problem) in [
         (&empty, "the file is empty"),
-        (&text, "the file is neither pcap nor pcapng"),
+        (&text, "the file is neither pcap, pcapng nor snoop"),
         (&bad, "gzip"),
     ] {
         let said = analyze(&[path.to_str().unwrap()]);

@@ -6,10 +6,13 @@
 mod causes;
 mod continued;
 mod cut;
+mod formats;
+mod fragments;
 #[path = "../../benches/support/generate.rs"]
 mod generate;
 mod generated;
 mod hostile;
+mod icmp;
 #[path = "../../core/tests/stored/layout.rs"]
 #[allow(dead_code)] // other tests use the rest
 mod layout;
@@ -21,6 +24,7 @@ mod segments;
 mod senders;
 #[path = "../support/tshark.rs"]
 mod tshark;
+mod unread;
 
 use std::fs::File;
 use std::path::Path;

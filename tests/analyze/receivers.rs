@@ -183,11 +183,11 @@ fn after_handshake(more: &[Wire]) -> Vec<Wire> {
     [&HANDSHAKE[..], more].concat()
 }
 
-/// Every cell of the table: state of the server, position of SEQ, with and without ACK.
-#[test]
-fn each_state_takes_a_reset_at_each_position_as_the_standards_require() {
-    // The state of the server, the segments that lead to it, its RCV.NXT and its SND.NXT.
-    let states: [(&str, Vec<Wire>, u32, u32); 8] = [
+/// State of the server, the segments that lead to it, its RCV.NXT and its SND.NXT.
+type Reached = (&'static str, Vec<Wire>, u32, u32);
+
+fn states() -> [Reached; 8] {
+    [
         ("SYN-RECEIVED", HANDSHAKE[..2].to_vec(), 1, 1),
         // The server acknowledges 10 bytes, so its window is that of its latest segment.
         (
@@ -237,7 +237,12 @@ fn each_state_takes_a_reset_at_each_position_as_the_standards_require() {
             2,
             2,
         ),
-    ];
+    ]
+}
+
+/// Every cell of the table: state of the server, position of SEQ, with and without ACK.
+#[test]
+fn each_state_takes_a_reset_at_each_position_as_the_standards_require() {
     let window = u32::from(WINDOW);
     let positions = [
         ("one before", u32::MAX),
@@ -251,7 +256,7 @@ fn each_state_takes_a_reset_at_each_position_as_the_standards_require() {
     ];
     let mut cells = Vec::new();
     let mut connections = Vec::new();
-    for (state, segments, rcv_nxt, snd_nxt) in &states {
+    for (state, segments, rcv_nxt, snd_nxt) in &states() {
         for (position, offset) in positions {
             for flags in [RST, RST | ACK] {
                 let reset = up(flags, rcv_nxt.wrapping_add(offset), *snd_nxt);

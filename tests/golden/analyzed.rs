@@ -128,9 +128,10 @@ fn a_cause_is_what_the_scenario_is_about() {
         ("half-open-reconnect", &["older-connection"]),
         ("peer-rebooted", &["half-open-peer"]),
         ("syn-sent-close", &["abandoned-connect"]),
-        // The client is still connecting, or has sent no SYN.
-        ("syn-sent-bad-ack", &["half-open-peer"]),
-        ("syn-sent-bad-timestamp", &["half-open-peer"]),
+        // The client is still connecting, and what it replies to belongs to another connection.
+        ("syn-sent-bad-ack", &["older-connection"]),
+        ("syn-sent-bad-timestamp", &["older-connection"]),
+        // The client has sent no SYN.
         ("stray-syn-ack-closed-port", &["half-open-peer"]),
         ("keepalive-half-open", &["keepalive"]),
         ("keepalive-timeout", &["keepalive"]),

@@ -24,6 +24,8 @@ fn by_tshark(file: &Path) -> Vec<[String; 6]> {
     // Fragments as they are, and a port that is none of Wireshark's.
     command.args(["-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"]);
     command.args(["-d", "udp.port==8472,vxlan"]);
+    command.args(["-d", "mpls.label==48,pwethcw"]);
+    command.args(["-d", "mpls.label==64,pwethnocw"]);
     command.args(["-T", "fields", "-E", "occurrence=l"]);
     for field in [
         "ip.src",

@@ -6,6 +6,7 @@
 use super::connections::{Connection, ResetRecord};
 use super::explain::RequiredAction;
 use super::forgery::Weight;
+use super::icmp::IcmpRecord;
 use crate::printable::printable;
 
 /// Returns the comments on an RST. The caller adds the frame number to the last one.
@@ -43,9 +44,7 @@ pub(super) fn of_reset(told: &ResetRecord) -> Vec<String> {
         (None, None) => "no application gets an error".to_owned(),
     });
     comments.push(told.required_action());
-    let form = reset
-        .form
-        .map_or("not a form that Linux sends", |form| form.name());
+    let form = reset.form.map_or("form unknown", |form| form.name());
     let cause = explanation
         .cause
         .map_or("cause unknown", |cause| cause.id());
@@ -77,5 +76,27 @@ pub(super) fn of_connection(connection: &Connection<'_>) -> String {
         "conn_state {}, history {}",
         zeek.conn_state(),
         zeek.history()
+    )
+}
+
+/// Returns the comment on an ICMP error.
+#[must_use]
+pub(super) fn of_icmp(record: &IcmpRecord) -> String {
+    let error = match (record.errno, record.errno_if()) {
+        (Some(errno), None) => format!("the {} application gets {errno:?}", record.to),
+        (Some(errno), Some(condition)) => {
+            format!(
+                "the {} application may get {errno:?}: {condition}",
+                record.to
+            )
+        }
+        (None, _) => "no application gets an error".to_owned(),
+    };
+    format!(
+        "ICMP {} from {}, about {}: {error}: {}",
+        record.kind.name(),
+        record.source,
+        record.quoted(),
+        record.reason
     )
 }

@@ -10,8 +10,11 @@
 //! can work on them in parallel.
 
 mod arena;
+mod batch;
 mod dormant;
 mod entry;
+mod errors;
+mod rest;
 mod syn;
 mod totals;
 
@@ -21,7 +24,7 @@ use std::ops::ControlFlow;
 
 use hashbrown::HashTable;
 
-use self::arena::{Arena, LOOKUP_GROUP, MAX_STALE_TIMERS, NS_PER_SEC, Wheel};
+use self::arena::{Arena, LOOKUP_GROUP, NS_PER_SEC, Wheel};
 use self::dormant::Dormant;
 use self::entry::Renewed;
 use self::syn::Syn;
@@ -32,9 +35,11 @@ use super::diagnosis::Diagnostic;
 use super::explain::{Explanation, RequiredAction};
 use super::forgery::{Aftermath, Context, Indicator, Sender, SenderProfile, Timing};
 use super::history::{CaptureGaps, ConnectionHistory};
+use super::icmp::IcmpRecord;
 use super::stack::Stack;
 use super::zeek::{Zeek, ZeekSummary};
 use crate::flow::{Acceptance, Flow, Form, Reset, State};
+use crate::packet::link::Process;
 use crate::packet::{Flags, Header};
 use crate::prefetch::prefetch;
 use crate::time::Timestamp;
@@ -116,6 +121,12 @@ pub struct Connection<'a> {
     pub stacks: [Option<Stack>; 2],
     /// Time between the last packet and the one before it, in nanoseconds.
     pub idle: i64,
+    /// ICMP errors about the connection that have not been reported.
+    pub errors: &'a [IcmpRecord],
+    /// Number of ICMP errors about the connection.
+    pub error_count: u64,
+    /// Process of each end, in the order of `ends`, if frames state it.
+    pub processes: [Option<Process>; 2],
 }
 
 impl Connection<'_> {
@@ -142,6 +153,16 @@ impl Connection<'_> {
             Role::Client => self.client,
             Role::Server => 1 - self.client,
         }
+    }
+
+    /// Returns the process of an end, if frames state it.
+    #[must_use]
+    pub fn process(&self, role: Role) -> Option<Process> {
+        let end = match role {
+            Role::Client => self.client,
+            Role::Server => 1 - self.client,
+        };
+        self.processes[end]
     }
 }
 
@@ -246,6 +267,12 @@ struct Rare {
     /// RSTs that have not been reported, and the frame of the first of them.
     pending: Vec<ResetRecord>,
     pending_since: Option<u32>,
+    /// ICMP errors that have not been reported.
+    errors: Vec<IcmpRecord>,
+    /// Number of ICMP errors.
+    error_count: u64,
+    /// Process of each end.
+    processes: [Option<Process>; 2],
     /// Frame numbers of the first RSTs, and of the last.
     frames: Vec<u32>,
     /// Interfaces at which the packets of each end leave, if packets are captured at two interfaces.
@@ -280,12 +307,14 @@ pub(super) struct Table<L> {
     /// Timer wheel: slots to check, by second.
     wheel: Wheel,
     now: Timestamp,
+    /// Time before 1970, and the time that stands for it.
+    odd: Option<(Timestamp, Timestamp)>,
     next_expiry: Timestamp,
     /// Number of times that a connection was added or removed.
     changes: u64,
     generation: u32,
     open: usize,
-    /// Number of RSTs that have not been reported.
+    /// Number of RSTs and ICMP errors that have not been reported.
     buffered: usize,
     max_open: usize,
     /// Number of the last frame taken in.
@@ -346,6 +375,7 @@ impl<L: ConnectionObserver> Table<L> {
             pending: BTreeMap::new(),
             wheel: Wheel::default(),
             now: Timestamp(i64::MIN),
+            odd: None,
             next_expiry: Timestamp(i64::MIN),
             changes: 0,
             generation: 0,
@@ -358,8 +388,7 @@ impl<L: ConnectionObserver> Table<L> {
         }
     }
 
-    /// Takes in the segments of this table's shard, and numbers their frames, of which `before` came earlier.
-    pub(super) fn take(&mut self, segments: &mut [SegmentRecord], bytes: &[u8], before: u32) {
+    fn take_segments(&mut self, segments: &mut [SegmentRecord], bytes: &[u8], before: u32) {
         // A group is looked up first, so that the waits for memory overlap.
         for group in segments.chunks_mut(LOOKUP_GROUP) {
             let mut found = [None; LOOKUP_GROUP];
@@ -373,10 +402,18 @@ impl<L: ConnectionObserver> Table<L> {
                 *found = self.prefetch_lookup(segment);
             }
             let changes = self.changes;
-            for (segment, found) in group.iter().zip(found) {
+            for (segment, found) in group.iter_mut().zip(found) {
+                segment.header.at = self.usable(segment.header.at);
                 self.segment(segment, bytes, found, changes);
             }
         }
+    }
+
+    /// Returns the time of a frame. A time before 1970 cannot be right: it continues the latest time of this shard, by as
+    /// much as such times are apart. One that cannot be expressed is replaced by the latest time.
+    #[inline]
+    fn usable(&mut self, at: Timestamp) -> Timestamp {
+        if at.0 >= 0 { at } else { self.odd_time(at) }
     }
 
     /// Returns the observer's output and the counts since the last call.
@@ -457,10 +494,13 @@ impl<L: ConnectionObserver> Table<L> {
         if let Some(since) = entry.pending_since() {
             self.pending.remove(&since);
         }
-        let pending = entry.pending();
-        self.buffered -= pending.len();
-        self.observer
-            .connection(&entry.report(self.frame), &pending);
+        let (pending, errors) = (entry.pending(), entry.take_errors());
+        self.buffered -= pending.len() + errors.len();
+        let connection = Connection {
+            errors: &errors,
+            ..entry.report(self.frame)
+        };
+        self.observer.connection(&connection, &pending);
         let found = self
             .index
             .find_entry(spread(entry.hash.into()), |it| it.1 == index);
@@ -477,10 +517,14 @@ impl<L: ConnectionObserver> Table<L> {
         if let Some(since) = entry.pending_since() {
             self.pending.remove(&since);
         }
-        let pending = entry.pending();
-        self.buffered -= pending.len();
-        if !pending.is_empty() {
-            self.observer.resets(&entry.report(at), &pending);
+        let (pending, errors) = (entry.pending(), entry.take_errors());
+        self.buffered -= pending.len() + errors.len();
+        if !pending.is_empty() || !errors.is_empty() {
+            let connection = Connection {
+                errors: &errors,
+                ..entry.report(at)
+            };
+            self.observer.resets(&connection, &pending);
         }
     }
 
@@ -519,108 +563,6 @@ impl<L: ConnectionObserver> Table<L> {
         self.entries.set(index, Some(entry));
         self.open += 1;
         index
-    }
-
-    /// Shrinks a connection that rests, and reports its RSTs.
-    fn rest(&mut self, index: u32) {
-        self.report_resets(index, self.frame);
-        let Some(entry) = self.entries.take(index) else {
-            return;
-        };
-        self.free.push(index);
-        self.open -= 1;
-        if self.free_dormant.is_empty() {
-            self.free_dormant.extend(self.dormant.grow().rev());
-        }
-        let slot = self.free_dormant.pop().unwrap_or(u32::MAX);
-        self.generation = self.generation.wrapping_add(1);
-        let hash = entry.hash;
-        let resting = Dormant::of(entry, self.generation);
-        self.dormant.set(slot, Some(resting));
-        self.asleep += 1;
-        self.reindex(hash, index, slot | DORMANT);
-        self.resting.push_back((slot, self.generation));
-        if self.resting.len() > 2 * self.asleep + MAX_STALE_TIMERS {
-            let dormant = &self.dormant;
-            self.resting.retain(|(slot, generation)| {
-                let resting = dormant.get(*slot);
-                resting.is_some_and(|it| it.generation == *generation)
-            });
-        }
-    }
-
-    /// Returns the slot of a connection with its full state.
-    fn awake(&mut self, index: u32) -> u32 {
-        if index & DORMANT == 0 {
-            return index;
-        }
-        let Some(resting) = self.dormant.take(index & !DORMANT) else {
-            return u32::MAX;
-        };
-        self.free_dormant.push(index & !DORMANT);
-        self.asleep -= 1;
-        let hash = resting.hash();
-        let awake = self.place(resting.wake());
-        self.reindex(hash, index, awake);
-        awake
-    }
-
-    /// Shrinks the connections that rest by now.
-    fn expire_due(&mut self) {
-        while let Some(due) = self.wheel.due(self.now) {
-            for (nth, (index, generation)) in due.iter().enumerate() {
-                // Prefetches the slot that is needed one group later.
-                if let Some((ahead, _)) = due.get(nth + LOOKUP_GROUP)
-                    && let Some(slot) = self.entries.slot(*ahead)
-                {
-                    prefetch(slot);
-                }
-                let Some(entry) = self.entries.get(*index) else {
-                    continue;
-                };
-                // A stale timer, or one of the slot's former connection.
-                if entry.generation != *generation {
-                    continue;
-                }
-                if entry.rests_at() <= self.now {
-                    self.rest(*index);
-                } else {
-                    self.arm_timer(*index);
-                }
-            }
-        }
-    }
-
-    /// Sets the connection's timer to the time at which the connection rests.
-    fn arm_timer(&mut self, index: u32) {
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        self.generation = self.generation.wrapping_add(1);
-        (entry.generation, entry.due) = (self.generation, entry.rests_at());
-        self.wheel
-            .add(entry.due, self.now, (index, self.generation));
-        // Each open connection has one current timer. A capture could add stale timers without limit while no time
-        // passes.
-        if self.wheel.count > 2 * self.open + MAX_STALE_TIMERS {
-            let entries = &self.entries;
-            self.wheel.retain(|(index, generation)| {
-                let entry = entries.get(*index);
-                entry.is_some_and(|entry| entry.generation == *generation)
-            });
-        }
-    }
-
-    /// Sets the connection's timer again, if the connection now rests earlier than the timer.
-    fn arm_timer_if_sooner(&mut self, index: u32) {
-        // The wheel has a resolution of one second.
-        let second = |at: Timestamp| at.0.div_euclid(NS_PER_SEC);
-        let is_sooner = |entry: &Entry| {
-            second(entry.due) > second(self.now) && second(entry.rests_at()) < second(entry.due)
-        };
-        if self.entries.get(index).is_some_and(is_sooner) {
-            self.arm_timer(index);
-        }
     }
 
     /// Returns the slot of the segment's connection, and true if the segment begins the connection or a record of Zeek.

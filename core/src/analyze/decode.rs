@@ -5,20 +5,28 @@
 //! the same result.
 #![allow(clippy::inline_always)] // arguments passed in memory would stall on each frame
 
+mod batch;
+mod records;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::forgery::{HostIds, HostSample, Hosts, IpFeatures};
-use crate::file::{Frame, Reader, Statistics};
+pub(super) use self::batch::Batch;
+pub(super) use self::records::{ErrorRecord, FragmentRecord, ProcessRecord, UnreadCounts};
+use super::forgery::{HostIds, IpFeatures};
+use crate::file::{Frame, Reader};
+use crate::packet::fragment::Fragment;
+use crate::packet::icmp::AboutSegment;
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::{self, Link};
 use crate::packet::wire::{Ipv4Header, Ipv6Header, TCP, TcpHeader};
-use crate::packet::{Flags, Header, tunnel};
+use crate::packet::{Header, tunnel};
+use crate::time::Timestamp;
 
 /// Number of shards that the connections are divided into. Threads follow the shards in parallel. The number of shards
 /// does not depend on the number of threads, so the result does not either.
@@ -186,99 +194,6 @@ impl SegmentRecord {
     }
 }
 
-/// Segments and counts of one chunk of a capture.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    /// TCP segments, separately for each [shard](FlowKey::shard).
-    pub segments: [Vec<SegmentRecord>; SHARDS],
-    /// Packets of IPv4 in the order of the capture, for the counters of their hosts.
-    pub hosts: Vec<HostSample>,
-    /// Number of segments that are RSTs.
-    pub resets: u32,
-    /// Number of frames.
-    pub frames: u32,
-    /// Number of frames whose link type is not supported, by the number of the type.
-    pub unsupported_link_types: BTreeMap<u16, u32>,
-    /// Number of TCP frames that are IP fragments. First fragments are read; later ones are skipped, since they have no
-    /// TCP header.
-    pub fragments: u32,
-    /// Number of TCP frames whose header is truncated or malformed.
-    pub cut: u32,
-    /// Number of frames that the filter rejects.
-    pub filtered: u32,
-    /// Number of dropped frames that each interface has reported last.
-    pub dropped: BTreeMap<u32, u64>,
-}
-
-impl Batch {
-    /// Clears the batch for the next chunk, and keeps the memory.
-    pub(super) fn clear(&mut self) {
-        for segments in &mut self.segments {
-            segments.clear();
-        }
-        self.hosts.clear();
-        self.unsupported_link_types.clear();
-        self.resets = 0;
-        (self.frames, self.fragments, self.cut) = (0, 0, 0);
-        self.filtered = 0;
-        self.dropped.clear();
-    }
-
-    #[inline(always)]
-    fn push(&mut self, seen: SegmentRecord) {
-        let shard = seen.ends.shard();
-        let is_reset = seen.header.flags.has(Flags::RST);
-        self.resets += u32::from(is_reset);
-        if let (Some(id), Some(source)) = (seen.ip.id(), seen.ends.ipv4(seen.sender)) {
-            self.hosts.push(HostSample {
-                source,
-                interface: seen.interface,
-                at: seen.header.at,
-                flow: seen.hash,
-                id,
-                reset: is_reset.then(|| small_index(shard, self.segments[shard].len())),
-            });
-        }
-        self.segments[shard].push(seen);
-    }
-
-    /// Adds a packet without TCP, whose IP ID is from the counter of its host as well.
-    fn push_other(&mut self, packet: &[u8], frame: &Frame<'_>) {
-        if let Some((ip, _)) = Ipv4Header::split(packet) {
-            self.hosts.push(HostSample {
-                source: ip.source().to_bits(),
-                interface: frame.interface,
-                at: frame.at,
-                flow: 0,
-                id: ip.id(),
-                reset: None,
-            });
-        }
-    }
-
-    /// Sets the IP IDs of the host of each RST, from the packets before it. Batches are passed in the order of the
-    /// capture.
-    pub(super) fn identify_hosts(&mut self, hosts: &mut Hosts) {
-        for sample in &self.hosts {
-            let before = hosts.take(sample);
-            if let Some((shard, index)) = sample.reset
-                && let Some(segments) = self.segments.get_mut(usize::from(shard))
-                && let Some(segment) = segments.get_mut(index as usize)
-            {
-                segment.host = before;
-            }
-        }
-    }
-
-    /// Records the statistics of an interface.
-    pub(super) fn count(&mut self, counted: &Statistics<'_>) {
-        // An interface reports its total since the beginning of the capture each time (pcapng draft, 4.6).
-        if let Some(dropped) = counted.dropped {
-            self.dropped.insert(counted.interface, dropped);
-        }
-    }
-}
-
 /// Filter of frames, compiled separately for each link type of a capture, because a BPF program is valid for one type
 /// only.
 #[derive(Clone)]
@@ -355,6 +270,7 @@ impl<'w> FrameDecoder<'w> {
     ) {
         let number = batch.frames;
         batch.frames = batch.frames.saturating_add(1);
+        batch.odd_times += u32::from(frame.at.0 < 0);
         let kind = reader.link(frame.interface).unwrap_or(u16::MAX);
         if let Some(filter) = &self.wanted.filter
             && !self.accepts(filter, kind, frame.captured)
@@ -374,48 +290,147 @@ impl<'w> FrameDecoder<'w> {
             return;
         }
         let Some(mut packet) = link::packet(link, frame.captured) else {
+            if let Some(what) = link::unread(link, frame.captured) {
+                *batch.unread.frames.entry(what).or_default() += 1;
+            }
             return;
         };
-        if self.wanted.inside_tunnels {
-            packet = tunnel::innermost(packet);
+        packet = if self.wanted.inside_tunnels {
+            tunnel::innermost(packet)
+        } else {
+            tunnel::mirrored(packet)
+        };
+        let ip = Ip::of(packet);
+        if is_fragment_of_tcp(packet, ip.as_ref()) {
+            batch.fragments.push(FragmentRecord {
+                frame: number,
+                at: frame.at,
+                interface: frame.interface,
+                location: location_of(packet, bytes),
+            });
+            return;
         }
-        let Some(ip) = Ip::of(packet) else {
+        let Some(ip) = ip else {
             return;
         };
         // An IP header without a length (segmentation offload, jumbograms) means that the packet fills the frame.
         let captured = u32::try_from(frame.captured.len()).unwrap_or(u32::MAX);
         let ip = ip.or_to_the_end(frame.wire_len.saturating_sub(captured));
         if ip.protocol == TCP {
-            if ip.part == Part::Later {
-                batch.fragments += 1;
+            let location = location_of(packet, bytes);
+            let Some(seen) = self.record(&ip, packet, number, frame.at) else {
+                batch.cut += 1;
                 return;
+            };
+            let seen = SegmentRecord {
+                interface: frame.interface,
+                packet: location,
+                ..seen
+            };
+            batch.push(seen);
+            if let Some(process) = link::process(link, frame.captured) {
+                let end = if process.is_sender {
+                    seen.sender
+                } else {
+                    1 - seen.sender
+                };
+                batch.processes[seen.ends.shard()].push(ProcessRecord {
+                    ends: seen.ends,
+                    hash: seen.hash,
+                    end,
+                    frame: number,
+                    process,
+                });
             }
-            batch.fragments += u32::from(ip.part == Part::First);
-            match segment(&ip, number, frame).zip(IpFeatures::of(packet)) {
-                Some(((ports, header), traits)) => {
-                    let (ends, sender) =
-                        FlowKey::of((ip.source, ports[0]), (ip.destination, ports[1]));
-                    // The payload is a slice of the packet, so the difference of the addresses is the length of the IP
-                    // headers.
-                    let before = ip.payload.as_ptr().addr() - packet.as_ptr().addr();
-                    let ip_len = u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0);
-                    batch.push(SegmentRecord {
-                        ends,
-                        hash: self.hash(&ends),
-                        sender,
-                        header,
-                        interface: frame.interface,
-                        ip: traits,
-                        host: HostIds::default(),
-                        ip_len,
-                        packet: location_of(packet, bytes),
-                    });
-                }
-                None => batch.cut += 1,
+        } else {
+            if ip.part != Part::Later && ip.source.is_ipv4() {
+                batch.push_other(packet, frame);
             }
-        } else if ip.part != Part::Later && ip.source.is_ipv4() {
-            batch.push_other(packet, frame);
+            if let Some(about) = AboutSegment::of(&ip) {
+                self.push_error(batch, number, frame, (&ip, packet), about);
+            } else if AboutSegment::is_error(&ip) {
+                batch.unread.other_errors += 1;
+            } else if !self.wanted.inside_tunnels
+                && let Some(inner) = tunnel::inner(packet)
+            {
+                *batch.unread.tunnels.entry(inner.kind).or_default() += 1;
+            }
         }
+    }
+
+    /// Decodes the segment of an IP packet, without interface and place. `None` if its header is truncated or malformed.
+    fn record(
+        &self,
+        ip: &Ip<'_>,
+        packet: &[u8],
+        frame: u32,
+        at: Timestamp,
+    ) -> Option<SegmentRecord> {
+        let (ports, header) = tcp(ip.payload, ip.payload_len?, frame, at)?;
+        let (ends, sender) = FlowKey::of((ip.source, ports[0]), (ip.destination, ports[1]));
+        // The payload is a slice of the packet, so the difference of the addresses is the length of the IP headers.
+        let before = ip.payload.as_ptr().addr() - packet.as_ptr().addr();
+        Some(SegmentRecord {
+            ends,
+            hash: self.hash(&ends),
+            sender,
+            header,
+            interface: 0,
+            ip: IpFeatures::of(packet)?,
+            host: HostIds::default(),
+            ip_len: u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0),
+            packet: (0, 0),
+        })
+    }
+
+    /// Adds the segment in a packet that was put together when this fragment came, given the offset of the packet in the
+    /// bytes of the batch.
+    pub(super) fn add_reassembled(
+        &self,
+        batch: &mut Batch,
+        last: &FragmentRecord,
+        packet: &[u8],
+        start: usize,
+    ) {
+        let Some(ip) = Ip::of(packet).filter(|ip| ip.protocol == TCP) else {
+            return;
+        };
+        let small = |number: usize| u32::try_from(number).unwrap_or(0);
+        match self.record(&ip, packet, last.frame, last.at) {
+            Some(seen) => batch.insert(SegmentRecord {
+                interface: last.interface,
+                packet: (small(start), small(packet.len())),
+                ..seen
+            }),
+            None => batch.cut += 1,
+        }
+    }
+
+    /// Adds an ICMP error about a TCP segment.
+    #[cold]
+    fn push_error(
+        &self,
+        batch: &mut Batch,
+        number: u32,
+        frame: &Frame<'_>,
+        (ip, packet): (&Ip<'_>, &[u8]),
+        about: AboutSegment,
+    ) {
+        let socket = |socket: SocketAddr| (socket.ip(), socket.port());
+        let (from, to) = (about.quoted.source, about.quoted.destination);
+        let (ends, to) = FlowKey::of(socket(from), socket(to));
+        batch.errors[ends.shard()].push(ErrorRecord {
+            ends,
+            hash: self.hash(&ends),
+            to,
+            frame: number,
+            at: frame.at,
+            source: ip.source,
+            ip_id: Ipv4Header::split(packet)
+                .filter(|_| ip.source.is_ipv4())
+                .map(|(header, _)| header.id()),
+            about,
+        });
     }
 }
 
@@ -461,7 +476,7 @@ impl FrameDecoder<'_> {
         if !ip.is_plain() || ip.protocol() != TCP || total < 40 {
             return false;
         }
-        let Some((ports, header)) = tcp(rest, u32::from(total) - 20, number, frame) else {
+        let Some((ports, header)) = tcp(rest, u32::from(total) - 20, number, frame.at) else {
             return false;
         };
         let bits = |address: Ipv4Addr| u64::from(address.to_bits());
@@ -497,7 +512,7 @@ impl FrameDecoder<'_> {
         if ip.version() != 6 || ip.next_header() != TCP || length < 20 {
             return false;
         }
-        let Some((ports, header)) = tcp(rest, length.into(), number, frame) else {
+        let Some((ports, header)) = tcp(rest, length.into(), number, frame.at) else {
             return false;
         };
         let from = (halves(ip.source().to_bits()), ports[0]);
@@ -518,6 +533,17 @@ impl FrameDecoder<'_> {
     }
 }
 
+/// Returns true if the packet is a fragment that may be part of a TCP segment. The headers of a first fragment can be cut
+/// by the fragmentation itself, and are then not parsed.
+fn is_fragment_of_tcp(packet: &[u8], ip: Option<&Ip<'_>>) -> bool {
+    let is_other = ip.is_some_and(|ip| match ip.part {
+        Part::Whole => true,
+        Part::First => ip.protocol != TCP,
+        Part::Later => false,
+    });
+    !is_other && Fragment::of(packet).is_some_and(|fragment| fragment.may_hold_tcp())
+}
+
 /// Returns the offset of a packet in the bytes that contain it, and the length of the packet.
 #[inline(always)]
 fn location_of(packet: &[u8], bytes: &[u8]) -> (u32, u32) {
@@ -526,17 +552,12 @@ fn location_of(packet: &[u8], bytes: &[u8]) -> (u32, u32) {
     (small(start), small(packet.len()))
 }
 
-/// Decodes the TCP header in an IP packet.
-fn segment(ip: &Ip<'_>, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
-    tcp(ip.payload, ip.payload_len?, frame, of)
-}
-
 /// Decodes the ports and the header of a TCP segment of `len` bytes, given its captured part. Returns `None` if the
 /// header is truncated or malformed.
 #[inline(always)]
-fn tcp(captured: &[u8], len: u32, frame: u32, of: &Frame<'_>) -> Option<([u16; 2], Header)> {
+fn tcp(captured: &[u8], len: u32, frame: u32, at: Timestamp) -> Option<([u16; 2], Header)> {
     let tcp = TcpHeader::new(captured)?;
-    let header = tcp.header(frame, of.at, len)?;
+    let header = tcp.header(frame, at, len)?;
     Some(([tcp.source_port(), tcp.destination_port()], header))
 }
 

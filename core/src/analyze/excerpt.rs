@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -14,14 +15,19 @@ use super::comments;
 use super::connections::{Connection, ResetRecord};
 use super::continuation::FileNames;
 use super::decode::{Batch, FlowKey, FrameDecoder};
+use super::icmp::IcmpRecord;
 use crate::file::pcapng::PcapNg;
 use crate::file::{Block, Frame, Interface, each_block};
+use crate::packet::fragment::Fragment;
 
-/// Maximum number of RSTs plus reset connections in an excerpt. Each takes some hundred bytes of memory.
+/// Maximum number of RSTs, ICMP errors and reset connections in an excerpt. Each takes some hundred bytes of memory.
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// Maximum number of RSTs listed in a comment on the frame that triggered them.
 const MAX_TRIGGERED_RESETS: usize = 16;
+
+/// Number of frames before a connection in which fragments of its first segment may be.
+const MAX_FRAGMENTS_BEFORE: u32 = 64;
 
 /// Number of buffered bytes after which the output is written.
 const WRITE_THRESHOLD: usize = 1 << 18;
@@ -33,6 +39,9 @@ pub struct Excerpt {
     /// First and last frames of the reset connections between these ends, in order. A connection that interrupted
     /// another one is explained by it, so the range includes the other.
     spans: HashMap<FlowKey, Vec<(u32, u32)>>,
+    /// First and last frames of all reset connections between two hosts, the lower address first. Most fragments have no
+    /// ports.
+    hosts: HashMap<[IpAddr; 2], (u32, u32)>,
     notes: HashMap<u32, Notes>,
     /// Pool of comment texts, because the same ones recur.
     texts: HashSet<Arc<str>>,
@@ -52,6 +61,8 @@ struct Notes {
     triggers: Vec<u32>,
     /// Comments on the RST that the frame holds.
     reset: Vec<Arc<str>>,
+    /// Comment on the ICMP error that the frame holds.
+    icmp: Option<Arc<str>>,
 }
 
 impl Excerpt {
@@ -61,6 +72,7 @@ impl Excerpt {
         Self {
             files: files.clone(),
             spans: HashMap::new(),
+            hosts: HashMap::new(),
             notes: HashMap::new(),
             texts: HashSet::new(),
             last: 0,
@@ -94,6 +106,16 @@ impl Excerpt {
         }
     }
 
+    /// Adds the comment on an ICMP error. The frame is copied if its connection was reset.
+    pub fn icmp(&mut self, record: &IcmpRecord) {
+        self.count += 1;
+        if self.is_too_long() {
+            return;
+        }
+        let text = self.shared(comments::of_icmp(record));
+        self.notes.entry(record.frame).or_default().icmp = Some(text);
+    }
+
     /// Adds a connection that is over, if it was reset.
     pub fn connection(&mut self, connection: &Connection<'_>) {
         if connection.resets == 0 {
@@ -112,6 +134,10 @@ impl Excerpt {
             Some(before) if before.1 >= connection.depends_from => before.1 = last,
             _ => spans.push((connection.depends_from, last)),
         }
+        let mut hosts = [0, 1].map(|end| connection.ends.socket(end).ip());
+        hosts.sort_unstable();
+        let span = self.hosts.entry(hosts).or_insert((u32::MAX, 0));
+        *span = (span.0.min(connection.depends_from), span.1.max(last));
         self.connections += 1;
         self.last = self.last.max(last);
     }
@@ -121,7 +147,7 @@ impl Excerpt {
     pub fn refusal(&self) -> Option<String> {
         self.is_too_long().then(|| {
             format!(
-                "it has more than {MAX_ENTRIES} RSTs and reset connections; select fewer with --filter"
+                "it has more than {MAX_ENTRIES} RSTs, ICMP errors and reset connections; select fewer with --filter"
             )
         })
     }
@@ -149,6 +175,19 @@ impl Excerpt {
         spans.get(next).is_some_and(|(first, _)| *first <= frame)
     }
 
+    /// Returns true if this fragment is between hosts of a connection in the excerpt, within its time.
+    fn holds_fragment(&self, packet: &[u8], frame: u32) -> bool {
+        let Some(fragment) = Fragment::of(packet) else {
+            return false;
+        };
+        let mut hosts = [fragment.key.source, fragment.key.destination];
+        hosts.sort_unstable();
+        // The first fragments of the first segment come before the frame that completes it.
+        self.hosts.get(&hosts).is_some_and(|(first, last)| {
+            (first.saturating_sub(MAX_FRAGMENTS_BEFORE)..=*last).contains(&frame)
+        })
+    }
+
     /// Returns the comments on this frame, beginning with those in the capture.
     fn comments(&self, number: u32, frame: &Frame<'_>) -> Vec<String> {
         let mut comments: Vec<String> = frame.comments.iter().map(ToString::to_string).collect();
@@ -165,6 +204,9 @@ impl Excerpt {
         }
         if notes.triggers.len() > MAX_TRIGGERED_RESETS {
             comments.push("triggers more RSTs".to_owned());
+        }
+        if let Some(text) = &notes.icmp {
+            comments.push(format!("frame {number} of {file}: {text}"));
         }
         if let [others @ .., last] = &*notes.reset {
             comments.extend(others.iter().map(ToString::to_string));
@@ -197,9 +239,11 @@ impl Excerpt {
                     number = number.saturating_add(1);
                     batch.clear();
                     decoder.decode(&mut batch, reader, frame, bytes);
-                    let is_wanted = |seen| self.holds(seen, number);
-                    let mut seen = batch.segments.iter().flatten();
-                    if seen.next().is_some_and(|it| is_wanted(&it.ends)) {
+                    let segments = batch.segments.iter().flatten().map(|it| &it.ends);
+                    let errors = batch.errors.iter().flatten().map(|it| &it.ends);
+                    let is_fragment = (batch.fragments.iter())
+                        .any(|it| self.holds_fragment(it.packet(bytes), number));
+                    if is_fragment || segments.chain(errors).any(|ends| self.holds(ends, number)) {
                         to.frame(earlier, frame, &self.comments(number, frame))
                     } else {
                         Ok(())

@@ -226,6 +226,7 @@ impl Explanation {
         self.to_confirm = reason.to_confirm;
     }
 }
+
 /// Time after which an unacknowledged FIN has probably not arrived, in nanoseconds: the other end acknowledges it at
 /// once, and 500 ms is the longest delay that RFC 9293, 3.8.6.3, allows.
 const FIN_ACKNOWLEDGED_WITHIN_NS: i64 = 500_000_000;
@@ -310,7 +311,7 @@ fn errno_note(reset: &Reset, required_action: RequiredAction) -> &'static str {
         }
         (RequiredAction::Drop | RequiredAction::Challenge, _) => "its receiver does not accept it",
         (RequiredAction::Accept, _) if reset.finds_subflow => {
-            "the RST ends one subflow of a Multipath TCP connection, of which the application is told nothing"
+            "the RST ends one subflow of a Multipath TCP connection, which sets no error on the connection"
         }
         (RequiredAction::Accept, State::TimeWait) => {
             "a connection in TIME-WAIT has no socket that could report it"
@@ -402,7 +403,10 @@ fn answer(
         return &reasons::RESET_BY_OTHER_END;
     }
     if is_connecting {
-        return if reset.finds_older {
+        // An end that accepts the RST of an end in SYN-SENT has another connection, unless it has answered this SYN.
+        let is_accepted =
+            reset.acceptance.is_acceptable() && reset.receiver_state != State::SynReceived;
+        return if reset.finds_older || is_accepted {
             &reasons::OLDER_CONNECTION
         } else {
             &reasons::STILL_CONNECTING

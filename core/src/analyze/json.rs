@@ -14,10 +14,13 @@ use super::continuation::FileNames;
 use super::diagnosis::Diagnostic;
 use super::explain::{Cause, Claim, ErrnoCondition, Later, RequiredAction};
 use super::forgery::{Indicator, Sender, SenderVerdict};
+use super::icmp::IcmpRecord;
 use super::stack::{ErrnoElsewhere, Stack, errno_elsewhere};
 use super::tally::{ResetSource, Tally};
 use super::zeek::ConnState;
 use crate::flow::{Form, State};
+use crate::packet::link::{Process, Unread};
+use crate::printable::printable;
 use crate::report::SCHEMA;
 use crate::transcript::{Errno, Role};
 
@@ -30,6 +33,8 @@ struct ConnectionLine<'a> {
     connection: u32,
     client: SocketAddr,
     server: SocketAddr,
+    /// Processes of the ends, if the capture states them (`PKTAP`).
+    processes: Ends<Option<ProcessFields>>,
     conn_state: ConnState,
     history: String,
     /// Number of Zeek's records of the connection; state, history and originator are those of the last one.
@@ -52,9 +57,35 @@ struct ConnectionLine<'a> {
     /// Files of the RSTs, if one of them is not in `file`.
     reset_files: Vec<&'a str>,
     reset_count: u64,
+    /// Number of ICMP errors about the connection.
+    icmp_count: u64,
     capture_gaps: GapFields<'a>,
     /// Likely stacks of the ends; null if unknown.
     stack: Ends<Option<Stack>>,
+}
+
+/// Process of an end.
+#[derive(Serialize)]
+struct ProcessFields {
+    pid: u32,
+    /// Name, with control characters escaped: it is the process's own choice.
+    name: String,
+}
+
+impl ProcessFields {
+    fn of(process: Process) -> Self {
+        Self {
+            pid: process.pid,
+            name: process_name(&process),
+        }
+    }
+}
+
+/// Returns the name of a process, with everything escaped that is not printable.
+#[must_use]
+pub fn process_name(process: &Process) -> String {
+    let name = process.name.split(|byte| *byte == 0).next();
+    printable(&String::from_utf8_lossy(name.unwrap_or_default()))
 }
 
 #[derive(Serialize)]
@@ -121,6 +152,44 @@ struct ResetLine<'a> {
 }
 
 #[derive(Serialize)]
+struct IcmpLine<'a> {
+    r#type: &'static str,
+    schema: u32,
+    file: &'a str,
+    connection: u32,
+    /// File that the connection begins in, if it is another one.
+    connection_file: Option<&'a str>,
+    frame: u32,
+    /// Capture time, in nanoseconds since the Unix epoch.
+    at_ns: i64,
+    /// Sender of the message.
+    source: IpAddr,
+    /// End that sent the quoted segment, and its address.
+    to: Role,
+    destination: SocketAddr,
+    icmp_version: u8,
+    icmp_type: u8,
+    icmp_code: u8,
+    name: &'static str,
+    /// MTU that a fragmentation-needed or packet-too-big message states.
+    mtu: Option<u32>,
+    /// Sequence number of the quoted segment, on the wire.
+    quoted_seq: Option<u32>,
+    /// Frame of the quoted segment, if it is a SYN.
+    quoted_frame: Option<u32>,
+    quoted_file: Option<&'a str>,
+    receiver_state: State,
+    effect: &'static str,
+    explanation: &'static str,
+    errno: Option<Errno>,
+    /// Condition under which the application sees the errno.
+    errno_if: Option<&'static str>,
+    /// First frame in which the receiver carried on with an attempt that the message should have ended.
+    went_on_in: Option<u32>,
+    went_on_in_file: Option<&'a str>,
+}
+
+#[derive(Serialize)]
 struct SummaryLine<'a> {
     r#type: &'static str,
     schema: u32,
@@ -149,13 +218,33 @@ struct SummaryLine<'a> {
     /// Number of RSTs that a third party probably sent.
     doubtful_resets: u64,
     incomplete_connections: u64,
+    /// Number of ICMP errors about connections, and of those about TCP segments of no connection in the file.
+    icmp_errors: u64,
+    icmp_errors_unmatched: u64,
+    /// Number of connection attempts that an ICMP error ended.
+    failed_by_icmp: u64,
     /// Number of frames that did not match the filter.
     filtered_out: u64,
     ip_fragments: u64,
+    /// Number of packets that were put together, of fragments whose packets lack others, and of packets that were
+    /// discarded because fragments overlap.
+    reassembled_packets: u64,
+    unassembled_fragments: u64,
+    overlapping_packets: u64,
     truncated_segments: u64,
     frames_dropped: u64,
     evicted_connections: u64,
+    /// Number of frames whose time cannot be right.
+    unusable_times: u64,
     unsupported_link_types: Vec<Count<u16>>,
+    /// Tunnelled packets that `--tunnels` would read.
+    unread_tunnels: Vec<Count<&'static str>>,
+    /// Frames without an IP packet that is read, by `EtherType`.
+    unread_ethertypes: Vec<Count<u16>>,
+    /// Encrypted frames of 802.11.
+    encrypted_frames: u64,
+    /// ICMP errors that quote no TCP segment.
+    icmp_errors_about_others: u64,
 }
 
 #[derive(Serialize)]
@@ -221,6 +310,10 @@ pub fn connection(
             connection: number,
             client: connection.socket(Role::Client),
             server: connection.socket(Role::Server),
+            processes: Ends {
+                client: connection.process(Role::Client).map(ProcessFields::of),
+                server: connection.process(Role::Server).map(ProcessFields::of),
+            },
             conn_state: zeek.conn_state(),
             history: zeek.history(),
             zeek_records: zeek.records(),
@@ -239,6 +332,7 @@ pub fn connection(
                 Vec::new()
             },
             reset_count: connection.resets,
+            icmp_count: connection.error_count,
             capture_gaps: GapFields {
                 begins_midstream: gaps.begins_midstream,
                 lost_before_frame: lost.map(|it| it.0),
@@ -312,6 +406,49 @@ pub fn reset(
     )
 }
 
+/// Writes the line of an ICMP error. Fails if `out` cannot be written.
+pub fn icmp(
+    out: &mut impl Write,
+    files: &FileNames,
+    connection: &Connection<'_>,
+    record: &IcmpRecord,
+) -> io::Result<()> {
+    let (file, frame) = files.locate(record.frame);
+    let (number, connection_file) = place(files, file, connection.number());
+    let quoted = record.quoted_frame.map(|it| place(files, file, it));
+    let went_on = record.went_on.map(|it| place(files, file, it));
+    line(
+        out,
+        &IcmpLine {
+            r#type: "icmp",
+            schema: SCHEMA,
+            file,
+            connection: number,
+            connection_file,
+            frame,
+            at_ns: record.at.0,
+            source: record.source,
+            to: record.to,
+            destination: connection.socket(record.to),
+            icmp_version: if record.kind.is_v6 { 6 } else { 4 },
+            icmp_type: record.kind.kind,
+            icmp_code: record.kind.code,
+            name: record.kind.name(),
+            mtu: record.mtu,
+            quoted_seq: record.quoted_seq.map(|seq| seq.0),
+            quoted_frame: quoted.map(|it| it.0),
+            quoted_file: quoted.and_then(|it| it.1),
+            receiver_state: record.state,
+            effect: record.effect.id(),
+            explanation: record.reason,
+            errno: record.errno,
+            errno_if: record.errno_if(),
+            went_on_in: went_on.map(|it| it.0),
+            went_on_in_file: went_on.and_then(|it| it.1),
+        },
+    )
+}
+
 /// Writes the line of a file. Fails if `out` cannot be written.
 pub fn summary(
     out: &mut impl Write,
@@ -347,12 +484,32 @@ pub fn summary(
             senders: counted(tally.senders.clone()),
             doubtful_resets: tally.doubtful(),
             incomplete_connections: tally.incomplete,
+            icmp_errors: totals.errors,
+            icmp_errors_unmatched: totals.strange_errors,
+            failed_by_icmp: tally.failed_by_icmp,
             filtered_out: totals.filtered,
             ip_fragments: totals.fragments,
+            reassembled_packets: totals.reassembled.packets,
+            unassembled_fragments: totals.unassembled(),
+            overlapping_packets: totals.reassembled.discarded,
             truncated_segments: totals.cut,
             frames_dropped: totals.dropped(),
             evicted_connections: totals.evicted,
+            unusable_times: totals.odd_times,
             unsupported_link_types: counted(totals.unsupported_link_types.clone()),
+            unread_tunnels: counted(
+                (totals.unread.tunnels.iter()).map(|(kind, count)| (kind.id(), *count)),
+            ),
+            unread_ethertypes: counted(totals.unread.frames.iter().filter_map(|(what, count)| {
+                match what {
+                    Unread::EtherType(number) => Some((*number, *count)),
+                    Unread::EncryptedWlan => None,
+                }
+            })),
+            encrypted_frames: (totals.unread.frames.get(&Unread::EncryptedWlan))
+                .copied()
+                .unwrap_or(0),
+            icmp_errors_about_others: totals.unread.other_errors,
         },
     )
 }

@@ -2,11 +2,12 @@
 //!
 //! A thread can decode the headers of a chunk without any other chunk, except for the offset of its first block. The
 //! thread guesses this offset; when all earlier chunks are done the offset is known, and after a wrong guess the chunk
-//! is read once more. Then one [table](super::connections) after the other takes in the segments of the chunk, and the
+//! is read once more. Then [fragments](super::reassembly) are put together, and one [table](super::connections) after the other takes in the segments of the chunk, and the
 //! sink receives the output of the tables. The chunks pass each of these stages one by one, in the order of the
 //! file, so the result does not depend on the number of threads. While one chunk is at a stage, the next one can be at
 //! the stage before.
 
+mod ingest;
 mod stage;
 
 use std::io::{self, Read};
@@ -15,12 +16,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use self::ingest::{complete_packets, decode_blocks, ingest_chunk};
 use self::stage::OrderedStage;
 use super::Analysis;
 use super::connections::{ConnectionObserver, Progress, Sink, Table, Totals};
 use super::decode::{Batch, FrameDecoder, SHARDS};
 use super::forgery::Hosts;
-use crate::file::{Block, LONGEST_BLOCK, Malformed, Problem, ReadAt, Reader, Skipped};
+use super::reassembly::Reassembler;
+use crate::file::{Malformed, Problem, ReadAt, Reader, Skipped};
 
 /// Length of a chunk in bytes. The chunk and its decoded segments fit into a core's own cache.
 pub(super) const CHUNK_LEN: usize = 512 << 10;
@@ -97,6 +100,7 @@ struct Pipeline<'s, 'f, 'a, L, A> {
     length: usize,
     next: AtomicU64,
     ingest: OrderedStage<Ingest>,
+    reassembly: OrderedStage<Reassembler>,
     tables: [OrderedStage<Table<L>>; SHARDS],
     emit: OrderedStage<Emit<'a, A>>,
     /// Reader of the blocks in chunks whose predecessors are not done, once the file header is known. It serves for
@@ -141,6 +145,7 @@ pub(super) fn read_all<L: ConnectionObserver, A: Sink<L::Output>>(
         length: analysis.chunk_len.max(MIN_CHUNK_LEN),
         next: AtomicU64::new(0),
         ingest: OrderedStage::new(Ingest::default()),
+        reassembly: OrderedStage::new(Reassembler::default()),
         tables: std::array::from_fn(|_| OrderedStage::new(Table::new(observer(), most))),
         emit: OrderedStage::new(Emit {
             sink,
@@ -267,11 +272,12 @@ fn run_worker<L: ConnectionObserver, A: Sink<L::Output>>(
     pipeline: &Pipeline<'_, '_, '_, L, A>,
     decoder: &mut FrameDecoder<'_>,
 ) {
-    let mut bytes = vec![0; pipeline.length];
+    let mut buffer = vec![0; pipeline.length];
     let mut batch = Batch::default();
     while !pipeline.is_over.load(Ordering::Relaxed) {
-        let (chunk, read) = pipeline.read_chunk(&mut bytes);
-        let bytes = &bytes[..*read.as_ref().unwrap_or(&0)];
+        let (chunk, read) = pipeline.read_chunk(&mut buffer);
+        let length = *read.as_ref().unwrap_or(&0);
+        let bytes = &buffer[..length];
         // Decodes the chunk before its turn, from a guessed offset.
         batch.clear();
         let known = lock(&pipeline.reader).clone();
@@ -310,15 +316,47 @@ fn run_worker<L: ConnectionObserver, A: Sink<L::Output>>(
             }
             ingested
         });
-        let Some(Some(ingested)) = ingested else {
+        let Some(Some(mut ingested)) = ingested else {
             return;
         };
-        pipeline.follow(chunk, ingested, &mut batch, bytes);
+        let batches = (&mut ingested, &mut batch);
+        let has_grown = pipeline.reassemble(chunk, batches, (&mut buffer, length), decoder);
+        let end = if has_grown { buffer.len() } else { length };
+        pipeline.follow(chunk, ingested, &mut batch, &buffer[..end]);
+        // Packets that were put together may have been appended.
+        buffer.resize(pipeline.length, 0);
     }
 }
 
 impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
-    /// Takes a chunk through all stages after the first. Its turn always comes there, because no earlier chunk stops.
+    /// Puts the fragments of a chunk together with those before it, and adds the segments of the complete packets to the
+    /// batches. The packets are appended to the bytes of their batch; returns true if any is appended to the buffer,
+    /// behind its first `length` bytes.
+    fn reassemble(
+        &self,
+        chunk: u64,
+        (ingested, batch): (&mut IngestedChunk, &mut Batch),
+        (buffer, length): (&mut Vec<u8>, usize),
+        decoder: &FrameDecoder<'_>,
+    ) -> bool {
+        let start = ingested.start;
+        let reassembled = self
+            .reassembly
+            .pass(chunk, &AtomicBool::new(false), |reassembler| {
+                if let Some(CarriedBlock { bytes, batch }) = &mut ingested.head {
+                    complete_packets(reassembler, batch, (bytes, 0), decoder);
+                }
+                if batch.fragments.is_empty() {
+                    return false;
+                }
+                buffer.truncate(length);
+                complete_packets(reassembler, batch, (buffer, start), decoder);
+                true
+            });
+        reassembled.unwrap_or(false)
+    }
+
+    /// Takes a chunk through all stages after the second. Its turn always comes there, because no earlier chunk stops.
     fn follow(&self, chunk: u64, ingested: IngestedChunk, batch: &mut Batch, bytes: &[u8]) {
         let never = AtomicBool::new(false);
         let mut head = ingested.head;
@@ -329,10 +367,9 @@ impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
             stage.pass(chunk, &never, |table| {
                 if let Some(CarriedBlock { bytes, batch }) = &mut head {
                     let before = ingested.frames.saturating_sub(batch.frames);
-                    table.take(&mut batch.segments[shard], bytes, before);
+                    table.take(batch, shard, bytes, before);
                 }
-                let (segments, bytes) = (&mut batch.segments[shard], &bytes[ingested.start..]);
-                table.take(segments, bytes, ingested.frames);
+                table.take(batch, shard, &bytes[ingested.start..], ingested.frames);
                 through = through.min(table.reported_through(last));
                 table.take_output()
             })
@@ -409,261 +446,4 @@ fn fill(stream: &mut dyn Read, bytes: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(length)
-}
-
-/// End of a walk over the blocks of a chunk.
-struct WalkEnd {
-    /// Offset at which the next block begins.
-    offset: usize,
-    reader: Reader<'static>,
-    problem: Option<Problem>,
-}
-
-/// Decodes every frame in these bytes, at whose beginning a block begins.
-fn decode_blocks(
-    reader: &Reader<'_>,
-    bytes: &[u8],
-    batch: &mut Batch,
-    decoder: &mut FrameDecoder<'_>,
-) -> WalkEnd {
-    let mut reader = reader.go_on(bytes);
-    let mut problem = None;
-    loop {
-        while let Some(frame) = reader.frame() {
-            decoder.decode(batch, &reader, &frame, bytes);
-        }
-        let Some(block) = reader.next() else { break };
-        match block {
-            Ok(Block::Frame(frame)) => decoder.decode(batch, &reader, &frame, bytes),
-            Ok(Block::Statistics(counted)) => batch.count(&counted),
-            // The reader itself keeps track of these.
-            Ok(Block::Interface(_) | Block::Section(_)) => {}
-            Err(error) => problem = Some(error.problem),
-        }
-    }
-    WalkEnd {
-        offset: reader.offset(),
-        reader: reader.go_on(&[]),
-        problem,
-    }
-}
-
-/// Completes the first stage for a chunk, once the reader and the unfinished block of all earlier chunks are known.
-fn ingest_chunk(
-    ingest: &mut Ingest,
-    guess_reader: &Mutex<Option<Reader<'static>>>,
-    bytes: &[u8],
-    guessed: Option<(usize, u64, WalkEnd)>,
-    batch: &mut Batch,
-    decoder: &mut FrameDecoder<'_>,
-) -> IngestedChunk {
-    let (mut head, start) = complete_carried(ingest, guess_reader, bytes, decoder);
-    if let Some(head) = &mut head {
-        head.batch.identify_hosts(&mut ingest.hosts);
-    }
-    let in_head = head.as_ref().map_or(0, |it| it.batch.frames);
-    let mut ingested = IngestedChunk {
-        head,
-        start: bytes.len(),
-        frames: ingest.frames.saturating_add(in_head),
-        position: ingest.position,
-    };
-    ingest.frames = ingested.frames;
-    let (Some(start), Some(reader)) = (start, &ingest.reader) else {
-        batch.clear();
-        return ingested;
-    };
-    let is_right = guessed
-        .as_ref()
-        .is_some_and(|(guess, changes, _)| *guess == start && *changes == reader.changes());
-    let end = match guessed {
-        Some((_, _, end)) if is_right => end,
-        _ => {
-            batch.clear();
-            decode_blocks(reader, &bytes[start..], batch, decoder)
-        }
-    };
-    batch.identify_hosts(&mut ingest.hosts);
-    ingest.frames = ingest.frames.saturating_add(batch.frames);
-    ingest.carry.clear();
-    ingest.carry.extend_from_slice(&bytes[start + end.offset..]);
-    ingest.position += end.offset as u64;
-    if ingest.reader.as_ref().map(Reader::changes) != Some(end.reader.changes()) {
-        *lock(guess_reader) = Some(end.reader.clone());
-    }
-    // The reader at the end of the chunk continues, because a new section may have changed the byte order.
-    ingest.reader = Some(end.reader);
-    record_problem(ingest, end.problem);
-    (ingested.start, ingested.position) = (start, ingest.position);
-    ingested
-}
-
-/// Records the problem that ended a walk, unless the block is only unfinished. A block that ends after its chunk is
-/// skipped if it is of a skipped kind, and else kept, unless it is too long for that.
-fn record_problem(ingest: &mut Ingest, problem: Option<Problem>) {
-    let is_cut = match problem {
-        None | Some(Problem::Begun(_)) => true,
-        Some(Problem::Cut { length, .. }) => skip(ingest) || length <= LONGEST_BLOCK,
-        Some(_) => false,
-    };
-    if let Some(problem) = problem.filter(|_| !is_cut) {
-        let problem = match problem {
-            Problem::Cut { part, length, .. } => Problem::TooLong {
-                part,
-                length,
-                most: LONGEST_BLOCK,
-            },
-            other => other,
-        };
-        ingest.stopped = Some(Stopped::Malformed(Malformed {
-            offset: ingest.position,
-            problem,
-        }));
-    }
-}
-
-/// Starts to skip the unfinished block, if it is of a skipped kind. Returns true in this case.
-fn skip(ingest: &mut Ingest) -> bool {
-    let reader = ingest.reader.as_ref();
-    ingest.skipped = reader.and_then(|reader| reader.skipped(&ingest.carry));
-    let Some(block) = &mut ingest.skipped else {
-        return false;
-    };
-    block.pass(&ingest.carry);
-    ingest.carry.clear();
-    true
-}
-
-/// Continues to skip a block in a chunk, from an offset on. Returns the offset at which the next block begins, if it
-/// does so in this chunk.
-fn continue_skipping(ingest: &mut Ingest, bytes: &[u8], from: usize) -> Option<usize> {
-    let block = ingest.skipped.as_mut()?;
-    let start = from + block.pass(&bytes[from..]);
-    match block.end()? {
-        Ok(length) => {
-            ingest.position += u64::from(length);
-            ingest.skipped = None;
-            Some(start)
-        }
-        Err(problem) => {
-            ingest.skipped = None;
-            ingest.stopped = Some(Stopped::Malformed(Malformed {
-                offset: ingest.position,
-                problem,
-            }));
-            None
-        }
-    }
-}
-
-/// Completes the block or the file header that began in an earlier chunk. Returns the block, and the offset in this
-/// chunk at which the next block begins; `None` if no block begins in the chunk.
-fn complete_carried(
-    ingest: &mut Ingest,
-    guess_reader: &Mutex<Option<Reader<'static>>>,
-    bytes: &[u8],
-    decoder: &mut FrameDecoder<'_>,
-) -> (Option<CarriedBlock>, Option<usize>) {
-    let before = ingest.carry.len();
-    if ingest.reader.is_none() {
-        ingest
-            .carry
-            .extend_from_slice(&bytes[..bytes.len().min(MIN_CHUNK_LEN)]);
-        match Reader::new(&ingest.carry) {
-            Ok(reader) => {
-                let header = reader.offset();
-                let reader = reader.go_on(&[]).without_comments();
-                *lock(guess_reader) = Some(reader.clone());
-                ingest.reader = Some(reader);
-                ingest.carry.clear();
-                ingest.position += header as u64;
-                // The header of a classic pcap lies in the chunk that it begins in, because a chunk has room for it.
-                return (None, Some(header - before.min(header)));
-            }
-            Err(error) => {
-                let may_become_one = ingest.carry.len() < MIN_CHUNK_LEN
-                    && matches!(error.problem, Problem::Header { .. } | Problem::Empty);
-                if !may_become_one {
-                    ingest.stopped = Some(Stopped::Malformed(error));
-                }
-                return (None, None);
-            }
-        }
-    }
-    if ingest.skipped.is_some() {
-        return (None, continue_skipping(ingest, bytes, 0));
-    }
-    if before == 0 {
-        return (None, Some(0));
-    }
-    let Some(reader) = ingest.reader.clone() else {
-        return (None, None);
-    };
-    let mut taken = 0;
-    let mut wanted = MIN_CHUNK_LEN;
-    loop {
-        let more = bytes.len().min(wanted.max(taken));
-        ingest.carry.extend_from_slice(&bytes[taken..more]);
-        taken = more;
-        let carry = std::mem::take(&mut ingest.carry);
-        let mut batch = Batch::default();
-        // Reads only the first block. The blocks after it lie in the chunk itself.
-        let (first, end) = first_block(&reader, &carry, &mut batch, decoder);
-        match first {
-            Ok(length) if length > before => {
-                ingest.position += length as u64;
-                // The bytes after the block are read from the chunk.
-                ingest.reader = Some(end);
-                let head = CarriedBlock {
-                    bytes: carry,
-                    batch,
-                };
-                return (Some(head), Some(length - before));
-            }
-            Ok(_) => {
-                ingest.carry = carry;
-                record_problem(ingest, Some(Problem::Fields));
-                return (None, None);
-            }
-            Err(problem) => {
-                ingest.carry = carry;
-                record_problem(ingest, Some(problem));
-                if ingest.skipped.is_some() {
-                    return (None, continue_skipping(ingest, bytes, taken));
-                }
-                if ingest.stopped.is_some() || taken == bytes.len() {
-                    return (None, None);
-                }
-                wanted = match problem {
-                    Problem::Cut { length, .. } => usize::try_from(length)
-                        .unwrap_or(usize::MAX)
-                        .saturating_sub(before),
-                    _ => taken + MIN_CHUNK_LEN,
-                };
-            }
-        }
-    }
-}
-
-/// Decodes the first block of these bytes. Returns its length, and the reader for the bytes after it.
-fn first_block(
-    reader: &Reader<'_>,
-    bytes: &[u8],
-    batch: &mut Batch,
-    decoder: &mut FrameDecoder<'_>,
-) -> (Result<usize, Problem>, Reader<'static>) {
-    let mut reader = reader.go_on(bytes);
-    let first = reader.one_block();
-    let length = match first {
-        Err(problem) => Err(problem),
-        Ok(block) => {
-            match block {
-                Some(Block::Frame(frame)) => decoder.decode(batch, &reader, &frame, bytes),
-                Some(Block::Statistics(counted)) => batch.count(&counted),
-                _ => {}
-            }
-            Ok(reader.offset())
-        }
-    };
-    (length, reader.go_on(&[]))
 }

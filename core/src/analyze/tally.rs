@@ -10,7 +10,9 @@ use hashbrown::HashMap;
 use super::connections::{Connection, ResetRecord};
 use super::explain::Cause;
 use super::forgery::SenderVerdict;
+use super::icmp::IcmpRecord;
 use super::zeek::ConnState;
+use crate::packet::icmp::IcmpKind;
 use crate::transcript::Role;
 
 /// Maximum number of senders that are counted individually. A capture may contain any number of them, and a report
@@ -44,6 +46,10 @@ pub struct Tally {
     pub causes: BTreeMap<Option<Cause>, u64>,
     /// Number of connections by Zeek's `conn_state`.
     pub states: BTreeMap<ConnState, u64>,
+    /// Number of ICMP errors about connections, by type and code.
+    pub icmp: BTreeMap<IcmpKind, u64>,
+    /// Number of connection attempts that an ICMP error ended.
+    pub failed_by_icmp: u64,
     /// Number of RSTs by the source address that they carry.
     sources: HashMap<ResetSource, u64>,
     /// Number of bytes of IP that each host has sent over TCP.
@@ -90,6 +96,12 @@ impl Tally {
         add(&mut self.sources, source, 1);
     }
 
+    /// Counts an ICMP error.
+    pub fn icmp(&mut self, record: &IcmpRecord) {
+        *self.icmp.entry(record.kind).or_default() += 1;
+        self.failed_by_icmp += u64::from(record.ends_attempt());
+    }
+
     /// Adds the counts of other connections.
     pub(crate) fn merge(&mut self, other: Self) {
         for (cause, number) in other.causes {
@@ -98,6 +110,10 @@ impl Tally {
         for (state, number) in other.states {
             *self.states.entry(state).or_default() += number;
         }
+        for (kind, number) in other.icmp {
+            *self.icmp.entry(kind).or_default() += number;
+        }
+        self.failed_by_icmp += other.failed_by_icmp;
         for (source, number) in other.sources {
             *self.sources.entry(source).or_default() += number;
         }

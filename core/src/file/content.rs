@@ -19,8 +19,12 @@ use zstd::Zstd;
 
 pub use undecodable::{DecodeFailure, Undecodable};
 
-/// Length of the longest magic number, in bytes.
+/// Length of the longest magic number of a compression, in bytes.
 const MAGIC: usize = 6;
+
+/// Number of bytes at the beginning of the content that are decoded before the first read: enough to recognise any
+/// format, and no more than the header of a classic pcap, so that a pipe with an empty capture is not waited for.
+const BEGINNING: usize = 24;
 
 /// Content of a file, decompressed as it is read.
 ///
@@ -45,7 +49,7 @@ pub struct Content<R: Read> {
 /// First bytes of the content, which were decoded before the first read.
 #[derive(Debug, Default)]
 struct Beginning {
-    bytes: [u8; MAGIC],
+    bytes: [u8; BEGINNING],
     length: usize,
     /// Number of these bytes that have been returned.
     given: usize,
@@ -98,7 +102,7 @@ impl<R: Read> Content<R> {
             Some(Magic::Skippable) => self.compression = Some(Compression::Zstd),
             None => self.part = Part::Plain(std::mem::take(source)),
         }
-        let mut bytes = [0; MAGIC];
+        let mut bytes = [0; BEGINNING];
         let mut length = 0;
         // A failure here is kept in `failure`, and reported by the read that gets to it.
         while let Ok(read @ 1..) = self.decode(&mut bytes[length..]) {

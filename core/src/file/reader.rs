@@ -5,12 +5,15 @@
 
 mod clock;
 mod fields;
+mod foreign;
 mod malformed;
 mod pcap;
 mod pcapng;
+mod snoop;
 
 use std::iter::FusedIterator;
 
+pub use foreign::Foreign;
 pub use malformed::{Compression, Malformed, Part, Problem};
 pub(crate) use pcapng::Skipped;
 
@@ -23,15 +26,22 @@ pub enum Format {
     Pcap,
     /// pcapng (draft-ietf-opsawg-pcapng).
     PcapNg,
+    /// snoop (RFC 1761).
+    Snoop,
 }
 
 impl Format {
-    /// Recognises the format of a file by its first four bytes. Fails with the problem if it is neither.
+    /// Recognises the format of a file by its first 24 bytes. Fails with the problem if it is none of these; four bytes
+    /// are enough to recognise one of them.
     pub fn of_beginning(bytes: &[u8]) -> Result<Self, Problem> {
         if pcapng::begins(bytes) {
             Ok(Self::PcapNg)
         } else if pcap::Encoding::of(bytes).is_some() {
             Ok(Self::Pcap)
+        } else if snoop::is_shomiti(bytes) {
+            Err(Problem::Foreign(Foreign::Shomiti))
+        } else if snoop::begins(bytes) {
+            Ok(Self::Snoop)
         } else {
             Err(malformed::unrecognised(bytes))
         }
@@ -53,18 +63,20 @@ pub struct Reader<'a> {
 enum Blocks<'a> {
     Pcap(pcap::Records<'a>),
     PcapNg(pcapng::Blocks<'a>),
+    Snoop(snoop::Records<'a>),
 }
 
 impl<'a> Reader<'a> {
     /// Recognises the format of a whole file by its first bytes. Fails if the file is not a capture, is compressed,
-    /// or is a classic pcap whose header is cut or of a version other than 2.
+    /// or is a classic pcap or snoop whose header is cut or of an unknown version.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let blocks = if pcapng::begins(bytes) {
-            Ok(Blocks::PcapNg(pcapng::Blocks::new(bytes)))
-        } else if let Some(encoding) = pcap::Encoding::of(bytes) {
-            pcap::Records::new(bytes, encoding).map(Blocks::Pcap)
-        } else {
-            Err(malformed::unrecognised(bytes))
+        let blocks = match pcap::Encoding::of(bytes) {
+            Some(encoding) => pcap::Records::new(bytes, encoding).map(Blocks::Pcap),
+            None => match Format::of_beginning(bytes) {
+                Ok(Format::Snoop) => snoop::Records::new(bytes).map(Blocks::Snoop),
+                Ok(_) => Ok(Blocks::PcapNg(pcapng::Blocks::new(bytes))),
+                Err(problem) => Err(problem),
+            },
         };
         match blocks {
             Ok(blocks) => Ok(Self {
@@ -83,6 +95,15 @@ impl<'a> Reader<'a> {
         self
     }
 
+    /// Returns a reader that goes on at a time that cannot be expressed. Read with a sign, such a time is before 1970; if
+    /// that does not fit either, it is [`Timestamp::UNUSABLE`](crate::time::Timestamp::UNUSABLE).
+    pub(crate) fn with_odd_times(mut self) -> Self {
+        if let Blocks::PcapNg(blocks) = &mut self.blocks {
+            blocks.with_odd_times();
+        }
+        self
+    }
+
     /// Returns a reader that continues at the first byte of `bytes`, where a block begins: the next piece of a file
     /// that is read in pieces.
     #[must_use]
@@ -90,6 +111,7 @@ impl<'a> Reader<'a> {
         let blocks = match &self.blocks {
             Blocks::Pcap(records) => Blocks::Pcap(records.go_on(bytes)),
             Blocks::PcapNg(blocks) => Blocks::PcapNg(blocks.go_on(bytes)),
+            Blocks::Snoop(records) => Blocks::Snoop(records.go_on(bytes)),
         };
         Reader {
             blocks,
@@ -103,6 +125,7 @@ impl<'a> Reader<'a> {
         match &self.blocks {
             Blocks::Pcap(records) => records.offset(),
             Blocks::PcapNg(blocks) => blocks.offset(),
+            Blocks::Snoop(records) => records.offset(),
         }
     }
 
@@ -111,7 +134,7 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub(crate) fn changes(&self) -> u64 {
         match &self.blocks {
-            Blocks::Pcap(_) => 0,
+            Blocks::Pcap(_) | Blocks::Snoop(_) => 0,
             Blocks::PcapNg(blocks) => blocks.changes(),
         }
     }
@@ -123,6 +146,7 @@ impl<'a> Reader<'a> {
         match &self.blocks {
             Blocks::Pcap(records) => Some(records.link()),
             Blocks::PcapNg(blocks) => blocks.link(interface),
+            Blocks::Snoop(records) => Some(records.link()),
         }
     }
 
@@ -137,10 +161,12 @@ impl<'a> Reader<'a> {
         let next = |at: usize| match &self.blocks {
             Blocks::Pcap(records) => records.next_plausible(bytes, at),
             Blocks::PcapNg(blocks) => blocks.next_plausible(bytes, at),
+            Blocks::Snoop(_) => snoop::Records::next_plausible(bytes, at),
         };
-        // Blocks of pcapng have lengths that are multiples of 4; records of pcap have any length.
+        // Blocks of pcapng have lengths that are multiples of 4; records of pcap have any length, and those of snoop as
+        // well: their padding is up to the writer.
         let step = match &self.blocks {
-            Blocks::Pcap(_) => 1,
+            Blocks::Pcap(_) | Blocks::Snoop(_) => 1,
             Blocks::PcapNg(_) => 4,
         };
         let begins = |start: &usize| {
@@ -163,6 +189,7 @@ impl<'a> Reader<'a> {
             Blocks::Pcap(records) if records.is_at_frames() => records.frame().ok().flatten(),
             Blocks::Pcap(_) => None,
             Blocks::PcapNg(blocks) => blocks.frame(),
+            Blocks::Snoop(records) => records.only_frame(),
         }
     }
 
@@ -171,13 +198,14 @@ impl<'a> Reader<'a> {
         match &mut self.blocks {
             Blocks::Pcap(records) => records.next(),
             Blocks::PcapNg(blocks) => blocks.one_block(),
+            Blocks::Snoop(records) => records.next(),
         }
     }
 
     /// Returns the block at the beginning of these bytes, if it is of a kind that is skipped.
     pub(crate) fn skipped(&self, bytes: &[u8]) -> Option<Skipped> {
         match &self.blocks {
-            Blocks::Pcap(_) => None,
+            Blocks::Pcap(_) | Blocks::Snoop(_) => None,
             Blocks::PcapNg(blocks) => blocks.skipped(bytes),
         }
     }
@@ -185,7 +213,7 @@ impl<'a> Reader<'a> {
     /// Returns the unit that the file consists of.
     pub(crate) fn part(&self) -> Part {
         match self.format() {
-            Format::Pcap => Part::Record,
+            Format::Pcap | Format::Snoop => Part::Record,
             Format::PcapNg => Part::Block,
         }
     }
@@ -196,6 +224,7 @@ impl<'a> Reader<'a> {
         match self.blocks {
             Blocks::Pcap(_) => Format::Pcap,
             Blocks::PcapNg(_) => Format::PcapNg,
+            Blocks::Snoop(_) => Format::Snoop,
         }
     }
 }
@@ -210,6 +239,7 @@ impl<'a> Iterator for Reader<'a> {
         let (block, offset) = match &mut self.blocks {
             Blocks::Pcap(records) => (records.next(), records.offset()),
             Blocks::PcapNg(blocks) => (blocks.next(), blocks.offset()),
+            Blocks::Snoop(records) => (records.next(), records.offset()),
         };
         match block {
             Ok(block) => block.map(Ok),

@@ -59,7 +59,7 @@ pub(crate) fn walk<B>(
         }
         let reader = match &known {
             Some(reader) => Ok(reader.go_on(&bytes)),
-            None => Reader::new(&bytes),
+            None => Reader::new(&bytes).map(Reader::with_odd_times),
         };
         let Ok(mut reader) = reader else {
             return Ok(Walked::Malformed);

@@ -9,10 +9,15 @@ use crate::transcript::Errno;
 /// Returns the error that this message sets on a socket. `None` if the message sets no error, or if TCP handles the message
 /// itself (a packet that is too big, a redirect, a fragment reassembly timeout).
 pub(super) fn errno_of(error: &IcmpError) -> Option<Errno> {
-    if error.source.is_ipv4() {
-        errno_of_v4(error.kind, error.code)
+    errno_of_message(!error.source.is_ipv4(), error.kind, error.code)
+}
+
+/// Returns the error that a message of this type and code sets, like [`errno_of`].
+pub(crate) fn errno_of_message(is_v6: bool, kind: u8, code: u8) -> Option<Errno> {
+    if is_v6 {
+        errno_of_v6(kind, code)
     } else {
-        errno_of_v6(error.kind, error.code)
+        errno_of_v4(kind, code)
     }
 }
 
@@ -20,8 +25,8 @@ fn errno_of_v4(kind: u8, code: u8) -> Option<Errno> {
     Some(match (kind, code) {
         // Destination unreachable (RFC 792, RFC 1122 3.2.2.1, RFC 1812 5.2.7.1).
         (3, 0 | 6 | 9 | 11) => Errno::ENETUNREACH,
-        // (11, 0): time to live exceeded in transit.
-        (3, 1 | 10 | 12..=15) | (11, 0) => Errno::EHOSTUNREACH,
+        // (11, _): time exceeded, but for (11, 1), which `icmp_unreach()` drops.
+        (3, 1 | 10 | 12..=15) | (11, 0 | 2..) => Errno::EHOSTUNREACH,
         (3, 2) => Errno::ENOPROTOOPT,
         (3, 3) => Errno::ECONNREFUSED,
         (3, 5) => Errno::EOPNOTSUPP,
@@ -41,8 +46,8 @@ fn errno_of_v6(kind: u8, code: u8) -> Option<Errno> {
         // (3, _): time exceeded.
         (1, 2 | 3) | (3, _) => Errno::EHOSTUNREACH,
         (1, 4) => Errno::ECONNREFUSED,
-        // Parameter problem.
-        (4, _) => Errno::EPROTO,
+        // Parameter problem, and codes of unreachable destinations that are newer than `tab_unreach[]`.
+        (4, _) | (1, 7..) => Errno::EPROTO,
         _ => return None,
     })
 }

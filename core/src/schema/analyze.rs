@@ -7,7 +7,9 @@ use super::{
     integer, list, nullable, object, one_of, role, schema_number, socket, tcp_state, text,
     triggered_by,
 };
+use crate::analyze::icmp::Effect;
 use crate::analyze::{Cause, ErrnoCondition, SenderVerdict, Stack};
+use crate::packet::tunnel::Kind;
 
 /// Returns the fields that every row of `analyze` begins with.
 fn row(kind: &str) -> Vec<Field> {
@@ -50,6 +52,24 @@ fn by_end(description: &str) -> Value {
             field("client", count("Sent by the client.")),
             field("server", count("Sent by the server.")),
         ],
+    )
+}
+
+fn processes() -> Value {
+    let process = |end: &'static str| {
+        let fields = vec![
+            field("pid", count("Process id.")),
+            field(
+                "name",
+                text("Name that the process gave itself, with control characters escaped."),
+            ),
+        ];
+        let process = object("A process.", fields);
+        field(end, nullable(process))
+    };
+    object(
+        "Process of each end, if the capture states it (PKTAP of macOS); else null.",
+        vec![process("client"), process("server")],
     )
 }
 
@@ -104,6 +124,7 @@ fn connection_row() -> Value {
         connection_number(),
         field("client", socket("Address of the client.")),
         field("server", socket("Address of the server.")),
+        field("processes", processes()),
         field("conn_state", conn_state()),
         field("history", text("Zeek's history of the connection.")),
         field("zeek_records", count("Number of records that Zeek writes of the connection, because its timers end a record; `conn_state`, `history` and `originator` are those of the last one.")),
@@ -118,6 +139,7 @@ fn connection_row() -> Value {
         field("reset_frames", list("Frames of the RSTs; with more than 64, the first 63 and the last.", &frame("Frame number."))),
         field("reset_files", list("Files of the RSTs, if one of them is not in `file`; else empty.", &text("File name."))),
         field("reset_count", count("Number of RSTs.")),
+        field("icmp_count", count("Number of ICMP errors about the connection.")),
         field("capture_gaps", gaps),
         field("stack", stacks),
     ]);
@@ -297,6 +319,41 @@ fn reset_row() -> Value {
     object("An RST.", fields)
 }
 
+fn icmp_row() -> Value {
+    let effects = Effect::ALL.map(Effect::id);
+    let mut fields = row("icmp");
+    fields.extend([
+        connection_number(),
+        field("connection_file", nullable(text("File that the connection begins in, if it is another one than `file`; else null."))),
+        field("frame", frame("Frame number of the ICMP message, from 1.")),
+        field("at_ns", integer("Capture time, in nanoseconds since the Unix epoch.")),
+        field("source", address("Sender of the message.")),
+        field("to", role("End that sent the quoted segment, which the message goes to.")),
+        field("destination", socket("Address of that end.")),
+        field("icmp_version", count("4 for ICMP, 6 for ICMPv6.")),
+        field("icmp_type", count("Type of the message.")),
+        field("icmp_code", count("Code of the message.")),
+        field("name", text("Name of the type and code.")),
+        field("mtu", nullable(count("MTU that the message states; null if it states none."))),
+        field("quoted_seq", nullable(count("Sequence number of the quoted segment, on the wire; null if it is not quoted."))),
+        field("quoted_frame", nullable(frame("Frame of the quoted segment; null unless it is a SYN in the capture."))),
+        field("quoted_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
+        field("receiver_state", tcp_state("State of the receiver before the message.")),
+        field("effect", one_of("Effect on a Linux receiver: the attempt fails (`connect-fails`), the error is only `recorded`, \
+                 the path MTU is lowered (`path-mtu`), a listener forgets a request (`request-dropped`), or the message is \
+                 `ignored`.", &effects)),
+        field("explanation", text("Reason for the effect.")),
+        field("errno", nullable(errno("Error that the receiving application may see on Linux; null if none."))),
+        field("errno_if", nullable(text("Condition under which it sees the error; null if it always does."))),
+        field("went_on_in", nullable(frame("First frame in which the receiver carried on with an attempt that the message should have ended."))),
+        field("went_on_in_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
+    ]);
+    object(
+        "An ICMP error that quotes a segment of a connection.",
+        fields,
+    )
+}
+
 fn counted(description: &str, value: Value) -> Value {
     let item = object(
         "A value and its count.",
@@ -306,6 +363,88 @@ fn counted(description: &str, value: Value) -> Value {
         ],
     );
     list(description, &item)
+}
+
+/// Returns the counts of what ended connections without an RST, of what limits the analysis and of what was not read.
+fn limits() -> Vec<Field> {
+    vec![
+        field(
+            "icmp_errors",
+            count("ICMP errors about connections, each counted once."),
+        ),
+        field(
+            "icmp_errors_unmatched",
+            count("ICMP errors that quote a TCP segment of no connection in the file."),
+        ),
+        field(
+            "failed_by_icmp",
+            count("Connection attempts that an ICMP error ended."),
+        ),
+        field("filtered_out", count("Packets that the filter rejected.")),
+        field(
+            "ip_fragments",
+            count("IP fragments of packets that may hold TCP segments."),
+        ),
+        field(
+            "reassembled_packets",
+            count(
+                "Packets that were put together from fragments; each counts at the frame that completes it.",
+            ),
+        ),
+        field(
+            "unassembled_fragments",
+            count("IP fragments that were not put together, because others are missing."),
+        ),
+        field(
+            "overlapping_packets",
+            count("Packets that were discarded because their fragments overlap, as Linux does."),
+        ),
+        field(
+            "truncated_segments",
+            count("TCP segments whose header is truncated or malformed."),
+        ),
+        field(
+            "frames_dropped",
+            count("Packets that were dropped during the capture, by the file's own statistics."),
+        ),
+        field(
+            "evicted_connections",
+            count("Connections that were forgotten before their end because there were too many."),
+        ),
+        field(
+            "unusable_times",
+            count("Packets whose time cannot be right: before 1970 or after 2262."),
+        ),
+        field(
+            "unsupported_link_types",
+            counted(
+                "Packets by link type that rstproof cannot read.",
+                count("Number of the link type."),
+            ),
+        ),
+        field(
+            "unread_tunnels",
+            counted(
+                "Tunnelled packets by tunnel, which `--tunnels` reads.",
+                one_of("Tunnel.", &Kind::ALL.map(Kind::id)),
+            ),
+        ),
+        field(
+            "unread_ethertypes",
+            counted(
+                "Packets without IP, by EtherType.",
+                count("EtherType; 0 for IEEE 802.3 with LLC."),
+            ),
+        ),
+        field(
+            "encrypted_frames",
+            count("Encrypted frames of a wireless LAN."),
+        ),
+        field(
+            "icmp_errors_about_others",
+            count("ICMP errors that quote no TCP segment."),
+        ),
+    ]
 }
 
 fn summary_row() -> Value {
@@ -381,41 +520,19 @@ fn summary_row() -> Value {
             "incomplete_connections",
             count("Connections that are incomplete in the file."),
         ),
-        field("filtered_out", count("Packets that the filter rejected.")),
-        field(
-            "ip_fragments",
-            count("IP fragments, whose payload is not analyzed beyond the first."),
-        ),
-        field(
-            "truncated_segments",
-            count("TCP segments whose header is truncated or malformed."),
-        ),
-        field(
-            "frames_dropped",
-            count("Packets that were dropped during the capture, by the file's own statistics."),
-        ),
-        field(
-            "evicted_connections",
-            count("Connections that were dropped from memory because there were too many; a later packet of one counts as a new connection."),
-        ),
-        field(
-            "unsupported_link_types",
-            counted(
-                "Packets by link type that rstproof cannot read.",
-                count("Number of the link type."),
-            ),
-        ),
     ]);
+    fields.extend(limits());
     object("The summary of a file: its last row.", fields)
 }
 
 /// Returns the schema of a row of `analyze`.
 pub(super) fn analyze() -> Value {
-    let rows = ["connection", "reset", "summary"].map(defined);
+    let rows = ["connection", "reset", "icmp", "summary"].map(defined);
     let schema = json!({"description": "One row: each line of the output is one JSON object.", "anyOf": rows});
     let definitions = vec![
         ("connection", connection_row()),
         ("reset", reset_row()),
+        ("icmp", icmp_row()),
         ("summary", summary_row()),
     ];
     document(

@@ -350,6 +350,115 @@ pub(crate) fn first_fragments() -> Vec<Sample> {
     samples
 }
 
+/// Frames behind headers of whoever captured them, and behind labels.
+fn wrapped() -> Vec<Sample> {
+    let (four, six) = (&tcp4()[..], &tcp6()[..]);
+    let frame = ethernet(0x0800, four);
+    let mut samples = Vec::new();
+    let mut add = |name, link, v6, bytes| samples.push(sample(name, link, v6, bytes, 0));
+
+    // Labels of 20 bits, class, last, time to live (RFC 3032, 2.1).
+    let labels = |inner: &[u8]| cat(&[&[0, 0x01, 0x00, 64], &[0, 0x02, 0x01, 64], inner]);
+    add("MPLS", 1, false, ethernet(0x8847, &labels(four)));
+    add("MPLS", 1, true, ethernet(0x8847, &labels(six)));
+    add("MPLS, multicast", 1, true, ethernet(0x8848, &labels(six)));
+    add(
+        "MPLS, tagged",
+        1,
+        false,
+        ethernet(0x8100, &tag(7, 0x8847, &labels(four))),
+    );
+    // Pseudowires with labels of their own, which Wireshark has to be told of; with the control word and without.
+    let wire = |label, inner: &[u8]| ethernet(0x8847, &cat(&[&[0, label, 0x01, 64], inner]));
+    let word = cat(&[&[0, 0, 0, 9], &frame]);
+    add("pseudowire", 1, false, wire(0x03, &word));
+    add("pseudowire, no word", 1, false, wire(0x04, &frame));
+    add(
+        "MPLS in PPP",
+        9,
+        true,
+        cat(&[&[0xff, 3, 0x02, 0x81], &labels(six)]),
+    );
+
+    add("Cisco HDLC", 104, false, cat(&[&[0x0f, 0, 8, 0], four]));
+    add("Cisco HDLC", 104, true, cat(&[&[0x8f, 0, 0x86, 0xdd], six]));
+
+    // Length without padding, family, action, reason, interface ... (OpenBSD, net/if_pflog.h).
+    for (family, v6) in [(2, false), (24, true), (28, true)] {
+        let mut header = [0; 64];
+        (header[0], header[1]) = (61, family);
+        header[4..7].copy_from_slice(b"em0");
+        add(
+            "PFLOG",
+            117,
+            v6,
+            cat(&[&header, if v6 { six } else { four }]),
+        );
+    }
+
+    // Family, version, resource; then length and type of each attribute, and its value (linux/netfilter/nfnetlink_log.h).
+    for (family, v6) in [(2, false), (10, true)] {
+        let packet = if v6 { six } else { four };
+        let len = u16::try_from(packet.len() + 4).unwrap();
+        let little = cat(&[
+            &[
+                family, 0, 0, 5, 8, 0, 1, 0, 8, 0, 1, 0, 5, 0, 10, 0, 0, 0, 0, 0,
+            ],
+            &len.to_le_bytes(),
+            &[9, 0],
+            packet,
+        ]);
+        add("NFLOG", 239, v6, little);
+    }
+
+    // Length, type 1, link 1; interface; flags, family, lengths; process id and name (XNU, bsd/net/pktap.h).
+    let mut header = [0; 156];
+    header[..12].copy_from_slice(&[156, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]);
+    header[12..15].copy_from_slice(b"en0");
+    header[36] = 2;
+    header[52..54].copy_from_slice(&[0x39, 5]);
+    header[56..60].copy_from_slice(b"curl");
+    add("PKTAP", 258, false, cat(&[&header, &frame]));
+
+    // Data to an access point, with quality of service; LLC and SNAP (IEEE 802.11, 9.3.2.1).
+    let wlan = |control: [u8; 2], more: &[u8], packet: &[u8]| {
+        let snap = if packet[0] >> 4 == 4 {
+            [8, 0]
+        } else {
+            [0x86, 0xdd]
+        };
+        let head = cat(&[&control, &[0, 0], &[2; 18], &[0, 0]]);
+        cat(&[&head, more, &[0xaa, 0xaa, 3, 0, 0, 0], &snap, packet])
+    };
+    add("802.11", 105, false, wlan([0x08, 1], &[], four));
+    add("802.11, QoS", 105, true, wlan([0x88, 2], &[0, 0], six));
+    add(
+        "802.11, four addresses",
+        105,
+        false,
+        wlan([0x08, 3], &[2; 6], four),
+    );
+    // Version, padding, length, fields; none, and a clock with flags (radiotap.org).
+    let none = [0, 0, 8, 0, 0, 0, 0, 0];
+    add(
+        "radiotap",
+        127,
+        false,
+        cat(&[&none, &wlan([0x08, 1], &[], four)]),
+    );
+    let clock = [0, 0, 17, 0, 3, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0x00];
+    add(
+        "radiotap, clock",
+        127,
+        true,
+        cat(&[&clock, &wlan([0x08, 2], &[], six)]),
+    );
+    let padded = [0, 0, 9, 0, 2, 0, 0, 0, 0x20];
+    let padded = cat(&[&padded, &wlan([0x88, 1], &[0, 0, 9, 9], four)]);
+    add("radiotap, padded", 127, false, padded);
+    samples
+}
+
 // Tunnels
 
 /// VXLAN (RFC 7348, 5): flags, reserved, identifier, reserved.
@@ -458,6 +567,43 @@ pub(crate) fn tunnels() -> Vec<Sample> {
         add("Teredo, both", true, both);
     }
 
+    // GRE with a sequence number; version 1, VLAN, session, index (draft-foschiano-erspan, 4.1 and 4.2).
+    let numbered = |protocol, payload: &[u8]| gre(0x1000, protocol, &[0, 0, 0, 7], payload);
+    let second = cat(&[&[0x10, 1, 0, 5, 0, 0, 0, 9], &frame]);
+    add("ERSPAN I", false, outer4(47, &gre(0, 0x88be, &[], &frame)));
+    add("ERSPAN II", false, outer4(47, &numbered(0x88be, &second)));
+    // Version 2; time; group, and in the last byte hardware, direction, granularity and whether there is more (4.3).
+    let third = [0x20, 1, 0, 5, 1, 2, 3, 4, 0, 0, 0, 0x06];
+    let third = cat(&[&third, &tagged]);
+    add("ERSPAN III", true, outer6(47, &numbered(0x22eb, &third)));
+    let third = [0x20, 1, 0, 5, 1, 2, 3, 4, 0, 0, 0, 0x07];
+    let third = cat(&[&third, &[3, 0, 0, 0, 0, 0, 0, 1], &frame]);
+    add(
+        "ERSPAN III, more",
+        false,
+        outer4(47, &numbered(0x22eb, &third)),
+    );
+
+    // Version 1 and type; length behind eight bytes; endpoint (3GPP TS 29.281, 5.1).
+    let gtp = |flags: u8, optional: &[u8], packet: &[u8]| {
+        let len = short(optional.len() + packet.len());
+        cat(&[&[flags, 255], &len, &[0, 0, 0, 42], optional, packet])
+    };
+    add("GTP-U", false, over(2152, &gtp(0x30, &[], four)));
+    add("GTP-U", true, over(2152, &gtp(0x30, &[], six)));
+    add(
+        "GTP-U, numbered",
+        false,
+        over(2152, &gtp(0x32, &[0, 7, 0, 0], four)),
+    );
+    // The container of a 5G session: one word (type 0x85); then a UDP port (0x40).
+    let container = [0, 0, 0, 0x85, 1, 0, 9, 0x40, 1, 8, 8, 0];
+    add(
+        "GTP-U, extended",
+        false,
+        over(2152, &gtp(0x34, &container, four)),
+    );
+
     let mut deep = over(4789, &vxlan(&frame));
     deep = outer6(4, &deep);
     deep = over(4789, &vxlan(&ethernet(0x86dd, &deep)));
@@ -468,5 +614,5 @@ pub(crate) fn tunnels() -> Vec<Sample> {
 
 /// All of them.
 pub(crate) fn samples() -> Vec<Sample> {
-    [links(), packets(), first_fragments(), tunnels()].concat()
+    [links(), wrapped(), packets(), first_fragments(), tunnels()].concat()
 }

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngSeed};
 use rstproof_core::packet::ip::{Ip, Part};
-use rstproof_core::packet::link::{self, Network, Protocol, network};
+use rstproof_core::packet::link::{self, Network, Protocol, Unread, network};
 use rstproof_core::packet::tunnel::{Kind, MAX_TUNNEL_DEPTH, inner, innermost, layers};
 use rstproof_core::packet::{
     Flags, Link, Packet, SeqNum, decode, decode_inside, decode_ip, decode_payload,
@@ -200,6 +200,64 @@ fn macsec_that_only_signs_is_looked_through() {
     }
 }
 
+#[test]
+fn a_pseudowire_is_told_from_a_packet() {
+    let labelled = |inner: &[u8]| ethernet(0x8847, &[&[0, 1, 1, 64], inner].concat());
+    // Addresses that begin like IPv4, IPv6, a control word, or none of these (RFC 4928, 3).
+    for first in [0x45, 0x60, 0x00, 0x02, 0x1c, 0xf0] {
+        let mut frame = ethernet(0x0800, &tcp4());
+        // Next header of IPv6: none that packets begin with.
+        (frame[0], frame[6]) = (first, 0xfc);
+        let packet = labelled(&frame);
+        let found = link::packet(Link::Ethernet, &packet);
+        assert_eq!(found, Some(&tcp4()[..]), "{first:#x}");
+    }
+    // Neither bottom of the stack nor packet, and too many labels.
+    for bytes in [vec![0, 1, 0, 64], [0, 1, 0, 64].repeat(50)] {
+        let frame = ethernet(0x8847, &bytes);
+        assert_eq!(network(Link::Ethernet, &frame), None);
+    }
+}
+
+#[test]
+fn pseudowires_in_pseudowires_are_followed_so_deep_and_no_deeper() {
+    let step = [&[0, 1, 1, 64, 0, 0, 0, 0][..], &[2; 12], &[0x88, 0x47]].concat();
+    let mut frame = [&[2; 12][..], &[0x88, 0x47]].concat();
+    frame.extend(step.repeat(1 << 20));
+    assert_eq!(network(Link::Ethernet, &frame), None);
+}
+
+#[test]
+fn the_process_of_a_frame_is_told() {
+    let samples = samples();
+    let sample = samples.iter().find(|it| it.name == "PKTAP").unwrap();
+    let process = link::process(Link::Pktap, &sample.bytes).unwrap();
+    assert_eq!((process.pid, process.is_sender), (1_337, true));
+    assert_eq!(&process.name[..5], b"curl\0");
+    let mut nobody = sample.bytes.clone();
+    nobody[52..56].fill(0xff);
+    assert_eq!(link::process(Link::Pktap, &nobody), None);
+    assert_eq!(link::process(Link::Ethernet, &sample.bytes), None);
+}
+
+#[test]
+fn what_holds_no_packet_says_what_it_is() {
+    let reason = |link, bytes: &[u8]| link::unread(link, bytes);
+    let kind = |number| Some(Unread::EtherType(number));
+    let arp = ethernet(0x0806, &[0; 28]);
+    assert_eq!(reason(Link::Ethernet, &arp), kind(0x0806));
+    let tagged = ethernet(0x8100, &tag(7, 0x88cc, &[0; 28]));
+    assert_eq!(reason(Link::Ethernet, &tagged), kind(0x88cc));
+    let spanning_tree = ethernet(38, &[0x42, 0x42, 3]);
+    assert_eq!(reason(Link::Ethernet, &spanning_tree), kind(0));
+    assert_eq!(reason(Link::Ethernet, &ethernet(0x0800, &tcp6())), None);
+    assert_eq!(reason(Link::Ethernet, &arp[..13]), None);
+    let protected = [&[0x08, 0x41][..], &[0; 40]].concat();
+    assert_eq!(reason(Link::Wlan, &protected), Some(Unread::EncryptedWlan));
+    let beacon = [&[0x80, 0x00][..], &[0; 40]].concat();
+    assert_eq!(reason(Link::Wlan, &beacon), None);
+}
+
 // IP
 
 #[test]
@@ -346,6 +404,8 @@ fn tunnels_are_told_by_their_kinds() {
             name if name.contains("VXLAN") => vec![Kind::Vxlan],
             name if name.contains("Geneve") => vec![Kind::Geneve],
             name if name.contains("Teredo") => vec![Kind::Teredo],
+            name if name.contains("ERSPAN") => vec![Kind::Erspan],
+            name if name.contains("GTP") => vec![Kind::GtpU],
             name if name.contains("GRE") => vec![Kind::Gre],
             _ => vec![Kind::IpInIp],
         };

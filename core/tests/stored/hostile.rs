@@ -128,13 +128,19 @@ proptest! {
 fn what_is_no_capture_is_called_what_it_is() {
     for (bytes, expected) in [
         (&b""[..], "the file is empty"),
-        (b"\n", "the file is neither pcap nor pcapng"),
-        (b"{\"schema\":1}", "the file is neither pcap nor pcapng"),
+        (b"\n", "the file is neither pcap, pcapng nor snoop"),
+        (
+            b"{\"schema\":1}",
+            "the file is neither pcap, pcapng nor snoop",
+        ),
         (
             b"\x7fELF\x02\x01\x01",
-            "the file is neither pcap nor pcapng",
+            "the file is neither pcap, pcapng nor snoop",
         ),
-        (b"\xd4\xc3\xb2", "the file is neither pcap nor pcapng"),
+        (
+            b"\xd4\xc3\xb2",
+            "the file is neither pcap, pcapng nor snoop",
+        ),
         (
             b"\x1f\x8b\x08\0\0\0\0\0",
             "the file is compressed; decompress it first, with gzip -d",

@@ -9,6 +9,7 @@ mod hostile;
 mod layout;
 mod pcap;
 mod pcapng;
+mod snoop;
 mod written;
 
 use proptest::test_runner::{Config, RngSeed};

@@ -123,6 +123,7 @@ impl Made<'_> {
         let frame = match what & 7 {
             0 => self.previous.clone(),
             1 => self.error()?,
+            2 => self.fragment(what >> 3)?,
             _ => self.segment(what >> 3)?,
         };
         self.record(u32::from(what >> 7), &frame);
@@ -191,6 +192,29 @@ impl Made<'_> {
         tcp.extend(options);
         tcp.extend(std::iter::repeat_n(b'x', len.into()));
         Some(packet(flow, side, 6, &tcp))
+    }
+
+    /// Builds one of the two fragments of a segment, cut after some words of eight bytes; over IPv6 the whole segment.
+    fn fragment(&mut self, which: u8) -> Option<Vec<u8>> {
+        const HEADERS: usize = 34;
+        let how = self.byte()?;
+        let frame = self.segment(which)?;
+        if frame[13] != 0 {
+            return Some(frame);
+        }
+        let words = usize::from(how & 7);
+        let cut = (HEADERS + 8 * words).min(frame.len());
+        let (payload, word) = if how & 8 == 0 {
+            (&frame[HEADERS..cut], 0x2000)
+        } else {
+            (&frame[cut..], u16::try_from(words).unwrap_or(0))
+        };
+        let mut fragment = [&frame[..HEADERS], payload].concat();
+        let total = u16::try_from(20 + payload.len()).unwrap_or(0);
+        fragment[16..18].copy_from_slice(&total.to_be_bytes());
+        fragment[18..20].copy_from_slice(&[0, how >> 4]);
+        fragment[20..22].copy_from_slice(&word.to_be_bytes());
+        Some(fragment)
     }
 
     /// Builds an ICMP error that quotes the previous frame.

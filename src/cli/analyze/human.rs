@@ -1,5 +1,6 @@
 //! Human format of `rstproof analyze`: a few lines for each RST, and a summary of each capture.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
@@ -7,10 +8,14 @@ use std::net::SocketAddr;
 use super::renderer::Renderer;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
 use rstproof_core::analyze::continuation::FileNames;
+use rstproof_core::analyze::icmp::{Effect, IcmpRecord};
+use rstproof_core::analyze::json::process_name;
 use rstproof_core::analyze::{
     Connection, ErrnoElsewhere, Event, RequiredAction, ResetRecord, ResetSource, SenderVerdict,
     Stack, Summary, Supports, System, Tally, Totals, Weight, errno_elsewhere, errno_on,
 };
+use rstproof_core::flow::State;
+use rstproof_core::packet::link::Unread;
 use rstproof_core::printable::printable;
 use rstproof_core::transcript::Role;
 
@@ -45,13 +50,16 @@ impl Renderer for Human {
             Event::Reset(connection, told) if !self.quiet => {
                 Some(Ok(reset(files, connection, told, self.verbose).into_bytes()))
             }
+            Event::Icmp(connection, record) if !self.quiet => {
+                Some(Ok(icmp(files, connection, record).into_bytes()))
+            }
             _ => None,
         }
     }
 
     fn summary(&self, files: &FileNames, of: &Summary, _: Option<&str>) -> io::Result<Vec<u8>> {
         let text = summary(files, &of.totals, &of.tally);
-        let is_after_resets = of.totals.resets > 0 && !self.quiet;
+        let is_after_resets = of.totals.resets + of.totals.errors > 0 && !self.quiet;
         let text = if is_after_resets {
             format!("\n{text}")
         } else {
@@ -98,9 +106,7 @@ pub(super) fn reset(
         connection.socket(reset.from),
         connection.socket(reset.from.peer()),
     );
-    let form = reset
-        .form
-        .map_or("not a form that Linux sends", |form| form.name());
+    let form = reset.form.map_or("form unknown", |form| form.name());
     let cause = explanation
         .cause
         .map_or("cause unknown", |cause| cause.id());
@@ -135,27 +141,8 @@ pub(super) fn reset(
             claim.explanation
         );
     }
-    let silence = told.silence / NS_PER_SEC;
-    let silence = (silence > 0).then(|| format!("after {silence} s of silence"));
-    match (reset.triggered_by.map(|it| files.frame(it)), silence) {
-        (Some(frame), Some(silence)) => {
-            let _ = writeln!(text, "  in reply to {frame}, {silence}");
-        }
-        (Some(frame), None) => {
-            let _ = writeln!(text, "  in reply to {frame}");
-        }
-        (None, Some(silence)) => {
-            let _ = writeln!(text, "  {silence}");
-        }
-        (None, None) => {}
-    }
-    if let Some(earlier) = told.earlier {
-        let (earlier, number) = (files.frame(earlier), files.frame(connection.number()));
-        let _ = writeln!(
-            text,
-            "  it belongs to the connection that began with {earlier}, not to the one that begins with {number}"
-        );
-    }
+    text += &preceding(files, connection, told);
+    text += &processes(connection);
     for said in &told.diagnostics {
         let _ = writeln!(text, "  it carries: {}", printable(&said.to_string()));
     }
@@ -194,6 +181,34 @@ pub(super) fn reset(
         if let Some(what) = explanation.to_confirm {
             let _ = writeln!(text, "  to be sure: {what}");
         }
+    }
+    text
+}
+
+/// Returns what preceded an RST: the packet that it replies to, silence, and an earlier connection that it belongs to.
+fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord) -> String {
+    let mut text = String::new();
+    let reset = &told.reset;
+    let silence = told.silence / NS_PER_SEC;
+    let silence = (silence > 0).then(|| format!("after {silence} s of silence"));
+    match (reset.triggered_by.map(|it| files.frame(it)), silence) {
+        (Some(frame), Some(silence)) => {
+            let _ = writeln!(text, "  in reply to {frame}, {silence}");
+        }
+        (Some(frame), None) => {
+            let _ = writeln!(text, "  in reply to {frame}");
+        }
+        (None, Some(silence)) => {
+            let _ = writeln!(text, "  {silence}");
+        }
+        (None, None) => {}
+    }
+    if let Some(earlier) = told.earlier {
+        let (earlier, number) = (files.frame(earlier), files.frame(connection.number()));
+        let _ = writeln!(
+            text,
+            "  it belongs to the connection that began with {earlier}, not to the one that begins with {number}"
+        );
     }
     text
 }
@@ -241,6 +256,76 @@ fn listed<'a>(errors: impl IntoIterator<Item = &'a ErrnoElsewhere>) -> String {
     errors.into_iter().map(error).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns the explanation of an ICMP error.
+#[must_use]
+pub(super) fn icmp(files: &FileNames, connection: &Connection<'_>, record: &IcmpRecord) -> String {
+    let (from, to) = (
+        connection.socket(record.to),
+        connection.socket(record.to.peer()),
+    );
+    let (kind, quoted) = (record.kind, files.localized(&record.quoted()));
+    let version = if kind.is_v6 { "ICMPv6" } else { "ICMP" };
+    let mut text = format!(
+        "{LABEL}{}{LABEL:#}  {version} {} ({}/{}) from {}, about {quoted}  {from} → {to}\n",
+        files.frame(record.frame),
+        kind.name(),
+        kind.kind,
+        kind.code,
+        record.source,
+    );
+    let receiver = record.to.name();
+    let what = match record.effect {
+        Effect::ConnectFails if record.went_on.is_some() => {
+            format!("the {receiver}'s connection attempt went on")
+        }
+        Effect::ConnectFails => format!("the {receiver}'s connection attempt fails"),
+        Effect::Recorded => format!("the {receiver} records it"),
+        Effect::PathMtu => match record.mtu {
+            Some(mtu) => format!("the {receiver} lowers its path MTU to {mtu}"),
+            None => format!("the {receiver} lowers its path MTU"),
+        },
+        Effect::RequestDropped => format!("the {receiver} drops the request"),
+        Effect::Ignored => format!("the {receiver} ignores it"),
+        Effect::Unknown => format!("its effect on the {receiver} is unknown"),
+    };
+    let state = match record.state {
+        State::Closed | State::Listen => String::new(),
+        state => format!(" in {state}"),
+    };
+    let outcome = match record.errno {
+        Some(errno) => format!("  → {BAD}{errno:?}{BAD:#}"),
+        None => "  → no error".to_owned(),
+    };
+    let _ = writeln!(text, "  {what}{state}{outcome}");
+    if let Some(condition) = record.errno_if() {
+        let _ = writeln!(text, "  {condition}");
+    }
+    if let Some(frame) = record.went_on {
+        let _ = writeln!(
+            text,
+            "  the {receiver} carries on in {}",
+            files.frame(frame)
+        );
+    }
+    let _ = writeln!(text, "  {}", record.reason);
+    text += &processes(connection);
+    text
+}
+
+/// Returns a line with the processes of the ends; empty if the capture states none.
+fn processes(connection: &Connection<'_>) -> String {
+    let named = [Role::Client, Role::Server].into_iter().filter_map(|role| {
+        let process = connection.process(role)?;
+        let (name, pid) = (process_name(&process), process.pid);
+        Some(format!("{} \"{name}\" (pid {pid})", role.name()))
+    });
+    let named: Vec<String> = named.collect();
+    if named.is_empty() {
+        return String::new();
+    }
+    format!("  processes by the capture: {}\n", named.join(", "))
+}
+
 /// Returns the summary of a capture: counts, causes, senders and limitations.
 #[must_use]
 fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
@@ -262,6 +347,11 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
         });
         let number = in_digits(*number);
         let _ = writeln!(text, "  {number:>9}  {id:<16} {says}");
+    }
+    for (kind, number) in &tally.icmp {
+        let version = if kind.is_v6 { "ICMPv6" } else { "ICMP" };
+        let number = in_digits(*number);
+        let _ = writeln!(text, "  {number:>9}  {version} {}", kind.name());
     }
     let top = tally.reset_sources(MAX_SHOWN_SENDERS);
     if !top.is_empty() {
@@ -307,6 +397,7 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
             states.collect::<Vec<_>>().join(", ")
         );
     }
+    unread(&mut text, totals);
     lacks(&mut text, totals, tally);
     text
 }
@@ -326,6 +417,16 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
         "connections are incomplete in this capture: their analysis is limited",
     );
     say(
+        tally.failed_by_icmp,
+        "connection attempt failed by an ICMP error, without an RST",
+        "connection attempts failed by an ICMP error, without an RST",
+    );
+    say(
+        totals.strange_errors,
+        "ICMP error quotes a TCP segment of no connection in this capture",
+        "ICMP errors quote TCP segments of no connection in this capture",
+    );
+    say(
         totals.filtered,
         "packet does not match the filter",
         "packets do not match the filter",
@@ -341,9 +442,37 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
         "TCP segments are cut or malformed, and were skipped",
     );
     say(
-        totals.fragments,
-        "IP fragment: only the first fragment of a packet is analyzed",
-        "IP fragments: only the first fragment of a packet is analyzed",
+        totals.reassembled.packets,
+        "segment was put together from IP fragments, and counts at the frame that completes it",
+        "segments were put together from IP fragments, and count at the frames that complete them",
+    );
+    say(
+        totals.unassembled(),
+        "IP fragment was not analyzed: others of its packet are missing",
+        "IP fragments were not analyzed: others of their packets are missing",
+    );
+    say(
+        totals.reassembled.discarded,
+        "packet was discarded, because its IP fragments overlap",
+        "packets were discarded, because their IP fragments overlap",
+    );
+    say(
+        totals.unread.other_errors,
+        "ICMP error quotes no TCP segment",
+        "ICMP errors quote no TCP segment",
+    );
+    for (kind, number) in &totals.unread.tunnels {
+        let name = kind.name();
+        say(
+            *number,
+            &format!("packet of {name}: read it with --tunnels"),
+            &format!("packets of {name}: read them with --tunnels"),
+        );
+    }
+    say(
+        totals.odd_times,
+        "frame has a time that cannot be right (before 1970 or after 2262): its times are not reliable",
+        "frames have times that cannot be right (before 1970 or after 2262): their times are not reliable",
     );
     say(
         totals.evicted,
@@ -366,4 +495,41 @@ fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
         "frame of another link type, which is not supported",
         "frames of other link types, which are not supported",
     );
+}
+
+/// Appends the frames that hold no IP packet that is read, most frequent first, in one line.
+fn unread(text: &mut String, totals: &Totals) {
+    let mut frames: Vec<(Unread, u64)> = (totals
+        .unread
+        .frames
+        .iter()
+        .map(|(what, number)| (*what, *number)))
+    .collect();
+    if frames.is_empty() {
+        return;
+    }
+    frames.sort_by_key(|(what, number)| (Reverse(*number), *what));
+    let named = frames
+        .iter()
+        .take(MAX_SHOWN_LINK_TYPES)
+        .map(|(what, number)| {
+            let number = in_digits(*number);
+            match (what.name(), what) {
+                (Some(name), Unread::EtherType(kind @ 1..)) => {
+                    format!("{number} {name} ({kind:#06x})")
+                }
+                (None, Unread::EtherType(kind)) => format!("{number} EtherType {kind:#06x}"),
+                (name, _) => format!("{number} {}", name.unwrap_or("unknown")),
+            }
+        });
+    let mut named: Vec<String> = named.collect();
+    let others = frames
+        .iter()
+        .skip(MAX_SHOWN_LINK_TYPES)
+        .map(|(_, number)| number);
+    let others: u64 = others.sum();
+    if others > 0 {
+        named.push(format!("{} others", in_digits(others)));
+    }
+    let _ = writeln!(text, "  frames without IP: {}", named.join(", "));
 }

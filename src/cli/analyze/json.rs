@@ -1,4 +1,4 @@
-//! JSON format of `rstproof analyze`: a line for each connection, RST and file.
+//! JSON format of `rstproof analyze`: a line for each connection, RST, ICMP error and file.
 
 use std::io;
 
@@ -23,6 +23,7 @@ impl Renderer for Json {
         let written = match event {
             Event::Connection(connection) => json::connection(&mut row, files, connection),
             Event::Reset(connection, reset) => json::reset(&mut row, files, connection, reset),
+            Event::Icmp(connection, record) => json::icmp(&mut row, files, connection, record),
         };
         Some(written.map(|()| row))
     }

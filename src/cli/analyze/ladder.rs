@@ -1,5 +1,5 @@
 //! Ladder of one connection for `rstproof analyze`: a line for each segment, the states where they change, and each RST
-//! explained below its segment.
+//! explained below its segment, as is each ICMP error.
 //!
 //! Lines have at most 80 columns. A long connection is abridged: its beginning and its end are shown, and in between
 //! only RSTs and the segments that triggered them. No other segments are kept while the capture is read.
@@ -102,9 +102,15 @@ impl ConnectionObserver for Finder {
         }
     }
 
-    fn connection(&mut self, _: &Connection<'_>, _: &[ResetRecord]) {}
+    fn connection(&mut self, connection: &Connection<'_>, _: &[ResetRecord]) {
+        if connection.errors.iter().any(|it| it.frame == self.frame) {
+            self.first = Some(connection.number());
+        }
+    }
 
-    fn resets(&mut self, _: &Connection<'_>, _: &[ResetRecord]) {}
+    fn resets(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
+        self.connection(connection, resets);
+    }
 
     fn take_output(&mut self) -> Option<u32> {
         self.first
@@ -135,6 +141,8 @@ pub(crate) struct Ladder {
     last: VecDeque<Row>,
     /// Explanations of RSTs, by frame.
     resets: HashMap<u32, String>,
+    /// Explanations of ICMP errors, with their frames in order.
+    errors: Vec<(u32, String)>,
     /// Number of connections shown so far.
     pub told: u64,
 }
@@ -163,6 +171,7 @@ impl Ladder {
             kept: Vec::new(),
             last: VecDeque::new(),
             resets: HashMap::new(),
+            errors: Vec::new(),
             told: 0,
         }
     }
@@ -211,6 +220,7 @@ impl Ladder {
         self.kept.clear();
         self.last.clear();
         self.resets.clear();
+        self.errors.clear();
     }
 
     fn explain(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
@@ -223,10 +233,20 @@ impl Ladder {
         }
     }
 
+    fn explain_errors(&mut self, connection: &Connection<'_>) {
+        for error in connection.errors {
+            if self.errors.len() < MAX_ROWS_BETWEEN {
+                let text = human::icmp(&FileNames::one(&self.file), connection, error);
+                self.errors.push((error.frame, text));
+            }
+        }
+    }
+
     fn show(&mut self, connection: &Connection<'_>) {
         let mut text = heading(&self.file, connection);
         let zero = self.beginning.first().map(|row| row.step.header.at);
         let mut next = 0;
+        let mut errors = self.errors.iter().peekable();
         for row in self.beginning.iter().chain(&self.kept).chain(&self.last) {
             // A gap in the indices means that segments were not kept.
             if row.nth > next {
@@ -234,6 +254,10 @@ impl Ladder {
                 let _ = writeln!(text, "{:BEFORE$}… {left_out} more …", "");
             }
             next = row.nth + 1;
+            while let Some((_, error)) = errors.next_if(|(frame, _)| *frame < row.step.header.frame)
+            {
+                explanation(&mut text, error);
+            }
             segment(&mut text, &row.step, zero.unwrap_or_default());
             if row.has_changed {
                 states(&mut text, row.step.states);
@@ -241,6 +265,9 @@ impl Ladder {
             if let Some(reset) = self.resets.get(&row.step.header.frame) {
                 explanation(&mut text, reset);
             }
+        }
+        for (_, error) in errors {
+            explanation(&mut text, error);
         }
         self.text += &text;
     }
@@ -260,6 +287,7 @@ impl ConnectionObserver for Ladder {
     fn connection(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
         if self.is_meant(connection.number(), &connection.ends) {
             self.explain(connection, resets);
+            self.explain_errors(connection);
             self.told += 1;
             self.show(connection);
         }
@@ -268,6 +296,7 @@ impl ConnectionObserver for Ladder {
     fn resets(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
         if self.is_meant(connection.number(), &connection.ends) {
             self.explain(connection, resets);
+            self.explain_errors(connection);
         }
     }
 

@@ -10,6 +10,7 @@ use super::entry::Renewed;
 use super::{CaptureGaps, ConnectionHistory, Entry, Rare, Syn};
 use crate::flow::{Flow, FlowSummary};
 use crate::packet::Header;
+use crate::packet::link::Process;
 use crate::time::Timestamp;
 
 /// What explains the next packet of a connection that rests: numbers and state of each end, its last frame, TTL and
@@ -59,6 +60,8 @@ struct More {
     depends_from: u32,
     lost: Option<u32>,
     leaving_interfaces: Option<[u32; 2]>,
+    error_count: u64,
+    processes: [Option<Process>; 2],
     renewed: Option<Box<Renewed>>,
     /// Latest RST of the client and of the server that was not accepted.
     previous: [Option<Box<Header>>; 2],
@@ -92,6 +95,8 @@ impl Dormant {
             || entry.gaps.lost.is_some()
             || rare.leaving_interfaces.is_some()
             || rare.renewed.is_some()
+            || rare.error_count > 0
+            || rare.processes.iter().any(Option::is_some)
             || previous.iter().any(Option::is_some);
         Self {
             ends: entry.ends,
@@ -106,6 +111,8 @@ impl Dormant {
                     depends_from: entry.depends_from,
                     lost: entry.gaps.lost,
                     leaving_interfaces: rare.leaving_interfaces,
+                    error_count: rare.error_count,
+                    processes: rare.processes,
                     renewed: rare.renewed,
                     previous,
                 })
@@ -144,6 +151,7 @@ impl Dormant {
             (resets, depends_from, lost) = (more.resets, more.depends_from, more.lost);
             rare.frames = more.frames.into();
             rare.leaving_interfaces = more.leaving_interfaces;
+            (rare.error_count, rare.processes) = (more.error_count, more.processes);
             rare.renewed = more.renewed;
             history.set_previous(more.previous);
         }

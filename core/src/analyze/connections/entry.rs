@@ -326,6 +326,9 @@ impl Entry {
             gaps,
             stacks: self.stacks,
             idle: self.idle,
+            errors: &[],
+            error_count: self.rare.as_ref().map_or(0, |it| it.error_count),
+            processes: self.rare.as_ref().map_or([None; 2], |it| it.processes),
         }
     }
 
@@ -478,6 +481,7 @@ impl Entry {
             }
             self.history.take(from, header, next);
             self.timing.take(from, header);
+            self.went_on(from, header);
             self.profiles[segment.sender].take(&segment.ip, header);
             for record in self.rare.iter_mut().flat_map(|it| &mut it.pending) {
                 if record.reset.from == from {
@@ -540,10 +544,7 @@ impl Entry {
             },
             ..context
         };
-        let reset = Reset {
-            finds_older: reset.finds_older || is_opening,
-            ..as_received(reset, &self.history)
-        };
+        let reset = as_received(reset, &self.history);
         let header = segment.header;
         self.resets += 1;
         push_bounded(&mut self.rare().frames, reset.frame);
@@ -641,15 +642,16 @@ impl Entry {
         Some((ended.reset.frame, judged))
     }
 
-    /// Returns the number of RSTs that have not been reported.
+    /// Returns the number of RSTs and ICMP errors that have not been reported.
     pub(super) fn buffered(&self) -> usize {
-        self.rare.as_ref().map_or(0, |it| it.pending.len())
+        (self.rare.as_ref()).map_or(0, |it| it.pending.len() + it.errors.len())
     }
 
-    /// Returns the frame since which RSTs have not been reported.
+    /// Returns the frame since which RSTs and ICMP errors have not been reported.
     pub(super) fn pending_since(&self) -> Option<u32> {
         let rare = self.rare.as_ref()?;
-        rare.pending_since.filter(|_| !rare.pending.is_empty())
+        rare.pending_since
+            .filter(|_| !rare.pending.is_empty() || !rare.errors.is_empty())
     }
 
     /// Removes and returns the RSTs that have not been reported, with the evidence that later segments gave.

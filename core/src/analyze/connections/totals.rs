@@ -1,8 +1,9 @@
-//! Totals of a capture, and the part of them that one table counts.
+//! Totals of a capture, and what each table adds to them.
 
 use std::collections::BTreeMap;
 
-use super::super::decode::Batch;
+use super::super::decode::{Batch, UnreadCounts};
+use super::super::reassembly::FragmentCounts;
 
 /// Counts of one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub(crate) struct Counts {
     pub connections: u64,
     /// Number of connections evicted before they were replaced.
     pub evicted: u64,
+    /// Number of ICMP errors about connections, without duplicates.
+    pub errors: u64,
+    /// Number of ICMP errors about TCP segments of no known connection.
+    pub strange_errors: u64,
 }
 
 /// Totals of a capture.
@@ -30,16 +35,25 @@ pub struct Totals {
     pub connections: u64,
     /// Number of frames whose link type is not supported, by the number of the type.
     pub unsupported_link_types: BTreeMap<u16, u64>,
-    /// Number of IP fragments of TCP segments, including first fragments, which are read, and later ones, which are
-    /// skipped.
+    /// Number of IP fragments of packets that may hold TCP segments.
     pub fragments: u64,
+    /// Counts of what was made of the fragments.
+    pub reassembled: FragmentCounts,
     /// Number of TCP segments whose header is truncated or malformed.
     pub cut: u64,
     /// Number of frames that the filter rejects.
     pub filtered: u64,
-    /// Number of connections evicted because there were too many. A later packet of one of them counts as a new
-    /// connection.
+    /// Number of connections evicted before they were replaced.
     pub evicted: u64,
+    /// Number of ICMP errors about connections, without duplicates.
+    pub errors: u64,
+    /// Number of ICMP errors about TCP segments of no known connection.
+    pub strange_errors: u64,
+    /// Frames whose content is not read.
+    pub unread: UnreadCounts<u64>,
+    /// Number of frames whose time cannot be right: before 1970, or none that can be expressed. The latter are analyzed
+    /// with the time of an earlier frame.
+    pub odd_times: u64,
     /// Number of dropped frames that each interface has reported last.
     dropped: BTreeMap<u32, u64>,
 }
@@ -51,9 +65,12 @@ impl Totals {
         let segments = batch.segments.iter().map(|it| it.len() as u64);
         self.tcp += segments.sum::<u64>();
         self.reset_frames += u64::from(batch.resets);
-        self.fragments += u64::from(batch.fragments);
+        self.fragments += batch.fragments.len() as u64;
+        self.reassembled.add(batch.reassembled);
         self.cut += u64::from(batch.cut);
         self.filtered += u64::from(batch.filtered);
+        self.odd_times += u64::from(batch.odd_times);
+        self.unread.add(&batch.unread);
         self.dropped.extend(&batch.dropped);
         for (kind, count) in &batch.unsupported_link_types {
             *self.unsupported_link_types.entry(*kind).or_default() += u64::from(*count);
@@ -68,10 +85,19 @@ impl Totals {
         counts.fold(0, |sum, count| sum.saturating_add(*count))
     }
 
+    /// Returns the number of fragments that were not put together, because others are missing.
+    #[must_use]
+    pub fn unassembled(&self) -> u64 {
+        let others = self.reassembled.fragments + self.reassembled.discarded_fragments;
+        self.fragments.saturating_sub(others)
+    }
+
     /// Adds the counts of one table.
     pub(in crate::analyze) fn count(&mut self, counts: &Counts) {
         self.resets += counts.resets;
         self.connections += counts.connections;
         self.evicted += counts.evicted;
+        self.errors += counts.errors;
+        self.strange_errors += counts.strange_errors;
     }
 }

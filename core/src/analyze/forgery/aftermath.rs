@@ -61,10 +61,12 @@ impl Aftermath {
 #[must_use]
 pub(crate) fn later(reset: &Header, context: &Context, sequel: &Aftermath) -> Vec<Indicator> {
     // An RST without ACK is a reply on any stack; one of no form of Linux is none of Linux.
-    let is_answer = match context.form {
-        Some(form) => form.is_answer(),
-        None => !reset.flags.has(Flags::ACK) && context.stack != Some(Stack::Linux),
-    };
+    let is_foreign_to_linux = context.differs_from_linux && context.stack == Some(Stack::Linux);
+    let is_answer = !is_foreign_to_linux
+        && match context.form {
+            Some(form) => form.is_answer(),
+            None => !reset.flags.has(Flags::ACK),
+        };
     let found = if let Some(after) = sequel.accepts {
         (context.form != Some(Form::Active)).then(|| accepted(after))
     } else if is_answer && (context.form == Some(Form::PassiveAck) || survives(context)) {

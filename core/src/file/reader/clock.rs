@@ -45,15 +45,25 @@ impl Clock {
     /// Returns the time that is stored as `units`, cut to whole nanoseconds. Fails with [`Problem::Time`] if it does
     /// not fit.
     pub(super) fn at(self, units: u64) -> Result<Timestamp, Problem> {
+        self.ns(units.into()).ok_or(Problem::Time { units })
+    }
+
+    /// Returns the time that is stored as `units`. One that does not fit is read with a sign: a clock that was not set
+    /// counts from 0 backwards. If it does not fit then either, the time is [`Timestamp::UNUSABLE`].
+    pub(super) fn at_or_odd(self, units: u64) -> Timestamp {
+        (self.ns(units.into()))
+            .or_else(|| self.ns(units.cast_signed().into()))
+            .unwrap_or(Timestamp::UNUSABLE)
+    }
+
+    fn ns(self, units: i128) -> Option<Timestamp> {
         let ns = match self.unit {
-            Unit::Longer(ns) => i128::from(units) * i128::from(ns),
-            Unit::Shorter(count) => count.map_or(0, |count| i128::from(units / count)),
+            Unit::Longer(ns) => units * i128::from(ns),
+            Unit::Shorter(count) => count.map_or(0, |count| units / i128::from(count)),
             // Multiplied before the shift, so that no precision is lost.
-            Unit::Halved(times) => (i128::from(units) * i128::from(NS_PER_SECOND)) >> times,
+            Unit::Halved(times) => (units * i128::from(NS_PER_SECOND)) >> times,
         };
-        i64::try_from(ns + self.offset)
-            .map(Timestamp)
-            .map_err(|_| Problem::Time { units })
+        i64::try_from(ns + self.offset).ok().map(Timestamp)
     }
 }
 
@@ -93,6 +103,17 @@ mod tests {
         assert_eq!(ns(6, 3, 2), Ok(3_000_002_000));
         assert_eq!(ns(6, -1, 2), Ok(-999_998_000));
         assert_eq!(ns(127, -1, 0), Ok(-1_000_000_000));
+    }
+
+    #[test]
+    fn a_time_may_be_odd() {
+        let at = |resolution, units| Clock::new(resolution, 0).at_or_odd(units);
+        assert_eq!(at(6, 2), Timestamp(2_000));
+        // 2^64 - 1,000 microseconds.
+        assert_eq!(at(6, u64::MAX - 999), Timestamp(-1_000_000));
+        assert_eq!(at(9, u64::MAX), Timestamp(-1));
+        assert_eq!(at(6, 1 << 63), Timestamp::UNUSABLE);
+        assert_eq!(at(0, u64::MAX / 2), Timestamp::UNUSABLE);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Problems of stored captures, and their positions.
 
+use super::foreign::Foreign;
+
 /// Problem that makes a stored capture unreadable, or unreadable from some point on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("byte {offset}: {problem}")]
@@ -15,7 +17,7 @@ pub struct Malformed {
 pub enum Part {
     /// Block of pcapng.
     Block,
-    /// Record of classic pcap.
+    /// Record of classic pcap or of snoop.
     Record,
 }
 
@@ -35,8 +37,29 @@ pub enum Problem {
     #[error("the file is empty")]
     Empty,
     /// The first bytes are not those of a capture.
-    #[error("the file is neither pcap nor pcapng")]
+    #[error("the file is neither pcap, pcapng nor snoop")]
     NotACapture,
+    /// The file is a capture in a format that is not read.
+    #[error(
+        "the file is in the format of {0}, which is not read; convert it with `editcap -F pcap IN OUT`"
+    )]
+    Foreign(Foreign),
+    /// The snoop file has frames of an unsupported kind.
+    #[error("snoop's datalink type {0} is not supported")]
+    Datalink(
+        /// Type of the datalink.
+        u32,
+    ),
+    /// The record of a snoop file is shorter than the frame that it says to hold.
+    #[error(
+        "the record has a length of {length} bytes, too few for its {captured} bytes of a frame"
+    )]
+    Record {
+        /// Length of the record, in bytes.
+        length: u32,
+        /// Stated number of bytes of the frame.
+        captured: u32,
+    },
     /// The file is compressed, and may hold a capture.
     #[error("the file is compressed; decompress it first, with {0} -d")]
     Compressed(Compression),
@@ -206,5 +229,8 @@ pub(super) fn unrecognised(bytes: &[u8]) -> Problem {
     if bytes.is_empty() {
         return Problem::Empty;
     }
-    Compression::of(bytes).map_or(Problem::NotACapture, Problem::Compressed)
+    let compressed = Compression::of(bytes).map(Problem::Compressed);
+    compressed
+        .or_else(|| Foreign::of(bytes).map(Problem::Foreign))
+        .unwrap_or(Problem::NotACapture)
 }

@@ -49,6 +49,8 @@ pub(super) struct Blocks<'a> {
     changes: u64,
     /// True if comments are returned.
     has_comments: bool,
+    /// True if a time that cannot be expressed is no error.
+    has_odd_times: bool,
 }
 
 /// Properties of an interface that are needed to read its frames.
@@ -69,6 +71,7 @@ impl<'a> Blocks<'a> {
             earlier: 0,
             changes: 0,
             has_comments: true,
+            has_odd_times: false,
         }
     }
 
@@ -82,11 +85,16 @@ impl<'a> Blocks<'a> {
             earlier: self.earlier,
             changes: self.changes,
             has_comments: self.has_comments,
+            has_odd_times: self.has_odd_times,
         }
     }
 
     pub(super) fn without_comments(&mut self) {
         self.has_comments = false;
+    }
+
+    pub(super) fn with_odd_times(&mut self) {
+        self.has_odd_times = true;
     }
 
     pub(super) fn changes(&self) -> u64 {
@@ -266,7 +274,11 @@ impl<'a> Blocks<'a> {
         let wire_len = body.u32().ok_or(Problem::Fields)?;
         Ok(Frame {
             interface: self.number(interface as usize),
-            at: clock.at(units)?,
+            at: if self.has_odd_times {
+                clock.at_or_odd(units)
+            } else {
+                clock.at(units)?
+            },
             wire_len,
             captured: frame(captured, &mut body)?,
             comments: self.comments(body)?,

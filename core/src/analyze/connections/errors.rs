@@ -1,0 +1,103 @@
+//! ICMP errors about the connections of a table, and times that cannot be right.
+
+use super::super::decode::ErrorRecord;
+use super::super::icmp::{Effect, IcmpRecord};
+use super::{
+    ConnectionObserver, Entry, MAX_BUFFERED_RESETS, MAX_RESETS_PER_CONNECTION, Table, spread,
+};
+use crate::packet::{Flags, Header};
+use crate::time::Timestamp;
+use crate::transcript::Role;
+
+impl Entry {
+    /// Takes in an ICMP error. Returns false if it is a copy of an earlier one.
+    fn take_error(&mut self, error: &ErrorRecord) -> bool {
+        let to = self.role(error.to);
+        let record = IcmpRecord::of(error, to, &self.flow, &self.gaps, self.has_sent[error.to]);
+        self.span.1 = self.span.1.max(error.frame);
+        let rare = self.rare();
+        let mut latest = rare.errors.iter().rev().take(MAX_RESETS_PER_CONNECTION);
+        if latest.any(|earlier| earlier.is_copied_by(&record)) {
+            return false;
+        }
+        rare.error_count += 1;
+        rare.errors.push(record);
+        true
+    }
+
+    /// Notes that an end carries on after an ICMP error.
+    pub(super) fn went_on(&mut self, from: Role, header: &Header) {
+        let Some(rare) = &mut self.rare else { return };
+        if header.flags.has(Flags::RST) {
+            return;
+        }
+        for error in &mut rare.errors {
+            // A SYN with another number is a new attempt from the same port.
+            let is_new = header.flags.has(Flags::SYN) && error.quoted_seq != Some(header.seq);
+            if error.to == from && error.effect == Effect::ConnectFails && !is_new {
+                error.went_on.get_or_insert(header.frame);
+            }
+        }
+    }
+
+    /// Removes and returns the ICMP errors that have not been reported.
+    pub(super) fn take_errors(&mut self) -> Vec<IcmpRecord> {
+        let rare = self.rare.as_mut();
+        rare.map_or_else(Vec::new, |rare| std::mem::take(&mut rare.errors))
+    }
+}
+
+impl<L: ConnectionObserver> Table<L> {
+    /// Returns the time that stands for one before 1970.
+    #[cold]
+    pub(super) fn odd_time(&mut self, at: Timestamp) -> Timestamp {
+        /// Maximum time between two such times of one clock, in nanoseconds: an hour.
+        const MAX_APART: i64 = 3_600_000_000_000;
+        let latest = Timestamp(self.now.0.max(0));
+        if at == Timestamp::UNUSABLE {
+            return latest;
+        }
+        if let Some((odd, stands)) = self.odd
+            && at.since(odd).saturating_abs() <= MAX_APART
+        {
+            return Timestamp(stands.0.saturating_add(at.since(odd)).max(0));
+        }
+        self.odd = Some((at, latest));
+        latest
+    }
+
+    /// Takes in an ICMP error. An error about an unknown connection is counted and creates none.
+    pub(super) fn error(&mut self, error: &ErrorRecord) {
+        self.frame = error.frame;
+        let is_it = |(hash, index): &(u32, u32)| {
+            *hash == error.hash && self.is_connection_at(*index, &error.ends)
+        };
+        let found = self.index.find(spread(error.hash.into()), is_it);
+        let Some((_, index)) = found.copied() else {
+            self.counts.strange_errors += 1;
+            return;
+        };
+        let index = self.awake(index);
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
+        let before = entry.buffered();
+        if !entry.take_error(error) {
+            return;
+        }
+        let held = entry.buffered();
+        if before == 0 {
+            entry.rare().pending_since = Some(error.frame);
+            self.pending.insert(error.frame, index);
+        }
+        self.counts.errors += 1;
+        self.buffered += 1;
+        if held > MAX_RESETS_PER_CONNECTION {
+            self.report_resets(index, self.frame);
+        } else if self.buffered > MAX_BUFFERED_RESETS
+            && let Some((_, oldest)) = self.pending.pop_first()
+        {
+            self.report_resets(oldest, self.frame);
+        }
+    }
+}

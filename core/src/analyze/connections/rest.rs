@@ -1,0 +1,111 @@
+//! Rest of connections that have ended or were silent for long: when it begins, and when it is over.
+
+use super::arena::{LOOKUP_GROUP, MAX_STALE_TIMERS, NS_PER_SEC};
+use super::dormant::Dormant;
+use super::{ConnectionObserver, DORMANT, Entry, Table};
+use crate::prefetch::prefetch;
+use crate::time::Timestamp;
+
+impl<L: ConnectionObserver> Table<L> {
+    /// Shrinks a connection that rests, and reports its RSTs.
+    pub(super) fn rest(&mut self, index: u32) {
+        self.report_resets(index, self.frame);
+        let Some(entry) = self.entries.take(index) else {
+            return;
+        };
+        self.free.push(index);
+        self.open -= 1;
+        if self.free_dormant.is_empty() {
+            self.free_dormant.extend(self.dormant.grow().rev());
+        }
+        let slot = self.free_dormant.pop().unwrap_or(u32::MAX);
+        self.generation = self.generation.wrapping_add(1);
+        let hash = entry.hash;
+        let resting = Dormant::of(entry, self.generation);
+        self.dormant.set(slot, Some(resting));
+        self.asleep += 1;
+        self.reindex(hash, index, slot | DORMANT);
+        self.resting.push_back((slot, self.generation));
+        if self.resting.len() > 2 * self.asleep + MAX_STALE_TIMERS {
+            let dormant = &self.dormant;
+            self.resting.retain(|(slot, generation)| {
+                let resting = dormant.get(*slot);
+                resting.is_some_and(|it| it.generation == *generation)
+            });
+        }
+    }
+
+    /// Returns the slot of a connection with its full state.
+    pub(super) fn awake(&mut self, index: u32) -> u32 {
+        if index & DORMANT == 0 {
+            return index;
+        }
+        let Some(resting) = self.dormant.take(index & !DORMANT) else {
+            return u32::MAX;
+        };
+        self.free_dormant.push(index & !DORMANT);
+        self.asleep -= 1;
+        let hash = resting.hash();
+        let awake = self.place(resting.wake());
+        self.reindex(hash, index, awake);
+        awake
+    }
+
+    /// Shrinks the connections that rest by now.
+    pub(super) fn expire_due(&mut self) {
+        while let Some(due) = self.wheel.due(self.now) {
+            for (nth, (index, generation)) in due.iter().enumerate() {
+                // Prefetches the slot that is needed one group later.
+                if let Some((ahead, _)) = due.get(nth + LOOKUP_GROUP)
+                    && let Some(slot) = self.entries.slot(*ahead)
+                {
+                    prefetch(slot);
+                }
+                let Some(entry) = self.entries.get(*index) else {
+                    continue;
+                };
+                // A stale timer, or one of the slot's former connection.
+                if entry.generation != *generation {
+                    continue;
+                }
+                if entry.rests_at() <= self.now {
+                    self.rest(*index);
+                } else {
+                    self.arm_timer(*index);
+                }
+            }
+        }
+    }
+
+    /// Sets the connection's timer to the time at which the connection rests.
+    pub(super) fn arm_timer(&mut self, index: u32) {
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
+        self.generation = self.generation.wrapping_add(1);
+        (entry.generation, entry.due) = (self.generation, entry.rests_at());
+        self.wheel
+            .add(entry.due, self.now, (index, self.generation));
+        // Each open connection has one current timer. A capture could add stale timers without limit while no time
+        // passes.
+        if self.wheel.count > 2 * self.open + MAX_STALE_TIMERS {
+            let entries = &self.entries;
+            self.wheel.retain(|(index, generation)| {
+                let entry = entries.get(*index);
+                entry.is_some_and(|entry| entry.generation == *generation)
+            });
+        }
+    }
+
+    /// Sets the connection's timer again, if the connection now rests earlier than the timer.
+    pub(super) fn arm_timer_if_sooner(&mut self, index: u32) {
+        // The wheel has a resolution of one second.
+        let second = |at: Timestamp| at.0.div_euclid(NS_PER_SEC);
+        let is_sooner = |entry: &Entry| {
+            second(entry.due) > second(self.now) && second(entry.rests_at()) < second(entry.due)
+        };
+        if self.entries.get(index).is_some_and(is_sooner) {
+            self.arm_timer(index);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Result of decoding one chunk of a capture.
+
+use std::collections::BTreeMap;
+
+use super::super::forgery::{HostSample, Hosts};
+use super::super::reassembly::FragmentCounts;
+use super::{
+    ErrorRecord, FragmentRecord, ProcessRecord, SHARDS, SegmentRecord, UnreadCounts, small_index,
+};
+use crate::file::{Frame, Statistics};
+use crate::packet::Flags;
+use crate::packet::wire::Ipv4Header;
+
+/// Segments and counts of one chunk of a capture.
+#[derive(Debug, Default)]
+pub(in crate::analyze) struct Batch {
+    /// TCP segments, separately for each [shard](FlowKey::shard).
+    pub segments: [Vec<SegmentRecord>; SHARDS],
+    /// Packets of IPv4 in the order of the capture, for the counters of their hosts.
+    pub hosts: Vec<HostSample>,
+    /// ICMP errors about TCP segments, by the shard of the connection.
+    pub errors: [Vec<ErrorRecord>; SHARDS],
+    /// Number of segments that are RSTs.
+    pub resets: u32,
+    /// Number of frames.
+    pub frames: u32,
+    /// Number of frames whose link type is not supported, by the number of the type.
+    pub unsupported_link_types: BTreeMap<u16, u32>,
+    /// IP fragments of packets that may hold TCP segments. [`reassembly`](super::reassembly) makes segments of them.
+    pub fragments: Vec<FragmentRecord>,
+    /// Counts of what was made of the fragments.
+    pub reassembled: FragmentCounts,
+    /// Number of TCP frames whose header is truncated or malformed.
+    pub cut: u32,
+    /// Number of frames that the filter rejects.
+    pub filtered: u32,
+    /// Frames whose content is not read.
+    pub unread: UnreadCounts<u32>,
+    /// Processes that frames belong to, by the shard of the connection.
+    pub processes: [Vec<ProcessRecord>; SHARDS],
+    /// Number of frames whose time cannot be right: before 1970, or none that can be expressed.
+    pub odd_times: u32,
+    /// Number of dropped frames that each interface has reported last.
+    pub dropped: BTreeMap<u32, u64>,
+}
+
+impl Batch {
+    /// Clears the batch for the next chunk, and keeps the memory.
+    pub(in crate::analyze) fn clear(&mut self) {
+        for segments in &mut self.segments {
+            segments.clear();
+        }
+        self.hosts.clear();
+        for errors in &mut self.errors {
+            errors.clear();
+        }
+        for processes in &mut self.processes {
+            processes.clear();
+        }
+        self.unread = UnreadCounts::default();
+        self.unsupported_link_types.clear();
+        self.resets = 0;
+        (self.frames, self.cut) = (0, 0);
+        self.fragments.clear();
+        self.reassembled = FragmentCounts::default();
+        (self.filtered, self.odd_times) = (0, 0);
+        self.dropped.clear();
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, seen: SegmentRecord) {
+        let shard = seen.ends.shard();
+        let is_reset = seen.header.flags.has(Flags::RST);
+        self.resets += u32::from(is_reset);
+        if let (Some(id), Some(source)) = (seen.ip.id(), seen.ends.ipv4(seen.sender)) {
+            self.hosts.push(HostSample {
+                source,
+                interface: seen.interface,
+                at: seen.header.at,
+                flow: seen.hash,
+                id,
+                reset: is_reset.then(|| small_index(shard, self.segments[shard].len())),
+            });
+        }
+        self.segments[shard].push(seen);
+    }
+
+    /// Adds a packet without TCP, whose IP ID is from the counter of its host as well.
+    pub(super) fn push_other(&mut self, packet: &[u8], frame: &Frame<'_>) {
+        if let Some((ip, _)) = Ipv4Header::split(packet) {
+            self.hosts.push(HostSample {
+                source: ip.source().to_bits(),
+                interface: frame.interface,
+                at: frame.at,
+                flow: 0,
+                id: ip.id(),
+                reset: None,
+            });
+        }
+    }
+
+    /// Sets the IP IDs of the host of each RST, from the packets before it. Batches are passed in the order of the
+    /// capture.
+    pub(in crate::analyze) fn identify_hosts(&mut self, hosts: &mut Hosts) {
+        for sample in &self.hosts {
+            let before = hosts.take(sample);
+            if let Some((shard, index)) = sample.reset
+                && let Some(segments) = self.segments.get_mut(usize::from(shard))
+                && let Some(segment) = segments.get_mut(index as usize)
+            {
+                segment.host = before;
+            }
+        }
+    }
+
+    /// Adds the segment of a frame that is earlier than others in the batch.
+    pub(super) fn insert(&mut self, seen: SegmentRecord) {
+        self.resets += u32::from(seen.header.flags.has(Flags::RST));
+        let segments = &mut self.segments[seen.ends.shard()];
+        let at = segments.partition_point(|it| it.header.frame <= seen.header.frame);
+        segments.insert(at, seen);
+    }
+
+    /// Records the statistics of an interface.
+    pub(in crate::analyze) fn count(&mut self, counted: &Statistics<'_>) {
+        // An interface reports its total since the beginning of the capture each time (pcapng draft, 4.6).
+        if let Some(dropped) = counted.dropped {
+            self.dropped.insert(counted.interface, dropped);
+        }
+    }
+}
