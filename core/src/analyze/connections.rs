@@ -11,11 +11,11 @@
 
 mod arena;
 mod batch;
+pub(super) mod copies;
 mod dormant;
 mod entry;
 mod errors;
 mod rest;
-mod syn;
 mod totals;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,9 +25,9 @@ use std::ops::ControlFlow;
 use hashbrown::HashTable;
 
 use self::arena::{Arena, LOOKUP_GROUP, NS_PER_SEC, Wheel};
+use self::copies::{Latest, Points};
 use self::dormant::Dormant;
 use self::entry::Renewed;
-use self::syn::Syn;
 pub(super) use self::totals::Counts;
 pub use self::totals::Totals;
 use super::decode::{FlowKey, SHARDS, SegmentRecord, spread};
@@ -253,8 +253,8 @@ struct Entry {
     stacks: [Option<Stack>; 2],
     depends_from: u32,
     resets: u64,
-    /// Latest SYN, for the recognition of a duplicate.
-    syn: Syn,
+    /// Latest segment, for the recognition of its copy.
+    latest: Latest,
     /// Number of the connection's current entry in the timer wheel. Entries with another number are stale.
     generation: u32,
     /// Time at which the current timer is due.
@@ -275,11 +275,12 @@ struct Rare {
     processes: [Option<Process>; 2],
     /// Frame numbers of the first RSTs, and of the last.
     frames: Vec<u32>,
-    /// Interfaces at which the packets of each end leave, if packets are captured at two interfaces.
-    leaving_interfaces: Option<[u32; 2]>,
-    /// Packets in flight, captured where they left and not yet where they arrive, with the index of their sender. Used
+    /// Capture points of the packets of each end, if packets are captured at two points.
+    points: Option<Points>,
+    /// Packets in flight, captured where they left and not yet where they arrive, with the index of
+    /// their sender and their IP ID. Used
     /// only if packets are captured twice.
-    in_flight: VecDeque<(Header, usize)>,
+    in_flight: VecDeque<(Header, usize, Option<u16>)>,
     /// The connection itself, while the flow is that of an earlier one that its SYN interrupts.
     renewed: Option<Box<Renewed>>,
     /// Sum of Zeek's earlier records.

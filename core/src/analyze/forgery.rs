@@ -314,6 +314,14 @@ impl Case<'_> {
     }
 }
 
+/// Returns the indicator of an RST that was captured on the side of its receiver, and not where the packets of its stated
+/// sender come from.
+pub(super) fn never_left() -> Indicator {
+    let message = "captured on its way to the receiver only, and not where the sender's other packets were captured first: \
+                   a device between these points sent it, perhaps the capturing host";
+    Indicator::against("never-left", Weight::Strong, message.to_owned())
+}
+
 /// Formats a time in milliseconds with three decimals; negative if the capture order contradicts the timestamps.
 fn milliseconds(ns: i64) -> String {
     let sign = if ns < 0 { "-" } else { "" };

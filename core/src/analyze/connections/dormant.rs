@@ -6,8 +6,9 @@ use super::super::forgery::{ProfileSummary, SenderProfile, Timing};
 use super::super::history::HistorySummary;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
+use super::copies::{Latest, Points};
 use super::entry::Renewed;
-use super::{CaptureGaps, ConnectionHistory, Entry, Rare, Syn};
+use super::{CaptureGaps, ConnectionHistory, Entry, Rare};
 use crate::flow::{Flow, FlowSummary};
 use crate::packet::Header;
 use crate::packet::link::Process;
@@ -59,7 +60,7 @@ struct More {
     resets: u64,
     depends_from: u32,
     lost: Option<u32>,
-    leaving_interfaces: Option<[u32; 2]>,
+    points: Option<Points>,
     error_count: u64,
     processes: [Option<Process>; 2],
     renewed: Option<Box<Renewed>>,
@@ -93,7 +94,7 @@ impl Dormant {
         let needs_more = entry.resets > 0
             || entry.depends_from != entry.span.0
             || entry.gaps.lost.is_some()
-            || rare.leaving_interfaces.is_some()
+            || rare.points.is_some()
             || rare.renewed.is_some()
             || rare.error_count > 0
             || rare.processes.iter().any(Option::is_some)
@@ -110,7 +111,7 @@ impl Dormant {
                     resets: entry.resets,
                     depends_from: entry.depends_from,
                     lost: entry.gaps.lost,
-                    leaving_interfaces: rare.leaving_interfaces,
+                    points: rare.points,
                     error_count: rare.error_count,
                     processes: rare.processes,
                     renewed: rare.renewed,
@@ -150,7 +151,7 @@ impl Dormant {
         if let Some(more) = self.more {
             (resets, depends_from, lost) = (more.resets, more.depends_from, more.lost);
             rare.frames = more.frames.into();
-            rare.leaving_interfaces = more.leaving_interfaces;
+            rare.points = more.points;
             (rare.error_count, rare.processes) = (more.error_count, more.processes);
             rare.renewed = more.renewed;
             history.set_previous(more.previous);
@@ -181,7 +182,7 @@ impl Dormant {
             },
             depends_from,
             resets,
-            syn: Syn::default(),
+            latest: Latest::default(),
             generation: 0,
             due: Timestamp(i64::MAX),
         }

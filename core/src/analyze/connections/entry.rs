@@ -9,9 +9,9 @@ use super::super::forgery::{
 use super::super::history::ConnectionHistory;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
-use super::syn::{MAX_COPY_AGE_NS, MAX_STAMPED_COPY_AGE_NS};
+use super::copies::{Latest, MAX_COPY_AGE_NS, MAX_STAMPED_COPY_AGE_NS, Points};
 use super::{
-    CaptureGaps, Connection, Entry, MAX_IN_FLIGHT, MIN_SILENCE_NS, Rare, ResetRecord, Step, Syn,
+    CaptureGaps, Connection, Entry, MAX_IN_FLIGHT, MIN_SILENCE_NS, Rare, ResetRecord, Step,
     push_bounded,
 };
 use crate::flow::{Acceptance, Flow, Form, Observed, Reset, State};
@@ -126,7 +126,7 @@ impl Entry {
             last: segment.header.at,
             idle: 0,
             has_sent: [false; 2],
-            syn: Syn::default(),
+            latest: Latest::default(),
             generation: 0,
             due: Timestamp(i64::MAX),
         }
@@ -332,56 +332,54 @@ impl Entry {
         }
     }
 
-    /// Returns true if this is a duplicate: the same packet, captured at another point of its path.
+    /// Returns true if this is a copy: the same packet, captured at another point of its path.
     pub(super) fn is_copy(&mut self, segment: &SegmentRecord) -> bool {
         let header = &segment.header;
-        let is_same = |other: &Header, sender: usize| {
+        let latest = Latest::of(segment);
+        let previous = std::mem::replace(&mut self.latest, latest);
+        if !self.gaps.doubled {
+            if !latest.is_copy_of(previous) {
+                return false;
+            }
+            self.gaps.doubled = true;
+            if previous.point != latest.point {
+                let points = Points::of(segment.sender, previous.point, latest.point);
+                self.rare().points = Some(points);
+            }
+            return true;
+        }
+        let id = segment.ip.id();
+        let is_same = |other: &Header, sender: usize, other_id: Option<u16>| {
             let of = |header: &Header| Header {
                 frame: 0,
                 at: Timestamp(0),
                 ..*header
             };
-            // A retransmission has a later timestamp, so equal timestamps prove a duplicate even after a long time.
+            // A retransmission has a later timestamp, so equal timestamps prove a copy even after a long time.
             let apart = if header.timestamps.is_some() {
                 MAX_STAMPED_COPY_AGE_NS
             } else {
                 MAX_COPY_AGE_NS
             };
             sender == segment.sender
+                && id == other_id
                 && (0..apart).contains(&header.at.since(other.at))
                 && of(other) == of(header)
         };
-        if !self.gaps.doubled {
-            // No SYN is retransmitted so soon, so a duplicate SYN shows that packets are captured twice.
-            if !header.flags.has(Flags::SYN) {
-                return false;
-            }
-            let syn = Syn::of(segment);
-            if syn.is_copy_of(self.syn) {
-                self.gaps.doubled = true;
-                if self.syn.interface != segment.interface {
-                    let mut leaving_interfaces = [segment.interface; 2];
-                    leaving_interfaces[segment.sender] = self.syn.interface;
-                    self.rare().leaving_interfaces = Some(leaving_interfaces);
-                }
-                return true;
-            }
-            self.syn = syn;
-            return false;
-        }
         let in_flight = &mut self.rare().in_flight;
-        let index = in_flight
-            .iter()
-            .position(|(other, sender)| is_same(other, *sender));
+        let index = (in_flight.iter()).position(|(other, sender, id)| is_same(other, *sender, *id));
         if let Some(index) = index {
-            in_flight.remove(index);
+            // A packet with an ID of its own may have further copies.
+            if id.is_none_or(|id| id == 0) {
+                in_flight.remove(index);
+            }
             return true;
         }
         if in_flight.len() == MAX_IN_FLIGHT {
             // The oldest packet was probably lost on the path, and will not arrive.
             in_flight.pop_front();
         }
-        in_flight.push_back((*header, segment.sender));
+        in_flight.push_back((*header, segment.sender, id));
         false
     }
 
@@ -389,27 +387,23 @@ impl Entry {
         self.rare.get_or_insert_default()
     }
 
-    /// Follows a segment in the flow. Of a packet that is captured twice, the first copy leaves and the second arrives;
-    /// if the capture points are known, each copy has the effect at its own point.
-    pub(super) fn follow(
-        &mut self,
-        from: Role,
-        segment: &SegmentRecord,
-        is_copy: bool,
-    ) -> Option<Observed> {
+    /// Returns whether a segment was captured where those of its sender leave, or where they arrive; `None` if the
+    /// points are unknown.
+    fn leaves(&self, segment: &SegmentRecord) -> Option<bool> {
+        let points = self.rare.as_ref()?.points?;
+        points.leaves(segment.sender, segment.point)
+    }
+
+    /// Follows a segment in the flow. If the capture points are known, each copy has the effect at its own point.
+    pub(super) fn follow(&mut self, from: Role, segment: &SegmentRecord) -> Option<Observed> {
         let header = &segment.header;
         if self.ends.is_self_connection() {
             return Some(self.flow.follow_itself(header));
         }
-        if !self.gaps.doubled {
+        // Where the points are unknown, as in another file that counts its interfaces anew, the first copy has to be taken
+        // for one that arrives, since others may be missing.
+        let Some(leaves) = self.leaves(segment) else {
             return self.flow.follow(from, header);
-        }
-        let leaves = match self.rare.as_ref().and_then(|it| it.leaving_interfaces) {
-            // Another file of the same capture counts its interfaces anew.
-            Some(leaving_interfaces) if leaving_interfaces.contains(&segment.interface) => {
-                leaving_interfaces[segment.sender] == segment.interface
-            }
-            _ => !is_copy,
         };
         let at = if leaves { from } else { from.peer() };
         Some(self.flow.follow_at(from, header, at))
@@ -422,8 +416,8 @@ impl Entry {
         let was_doubled = self.gaps.doubled;
         let is_copy = self.is_copy(segment);
         let from = self.role(segment.sender);
-        if is_copy && !was_doubled {
-            // The flow has already taken the first SYN as one that arrived.
+        if is_copy && (!was_doubled || self.leaves(segment).is_none()) {
+            // The flow has already taken the first copy as one that arrived.
             return false;
         }
         let is_reset = header.flags.has(Flags::RST);
@@ -439,7 +433,7 @@ impl Entry {
             rcv_nxt: self.flow.rcv_nxt(from.peer()),
             ..Context::default()
         });
-        let observed = self.follow(from, segment, is_copy);
+        let observed = self.follow(from, segment);
         if is_copy {
             let arrived = observed.as_ref().and_then(|it| it.reset);
             if let Some(arrived) = arrived {
@@ -579,6 +573,9 @@ impl Entry {
         let mut indicators = PacketFeatures::of(packet).map_or_else(Vec::new, |traits| {
             forgery::facts(&traits, &header, &self.profiles[segment.sender], &context)
         });
+        if reset.left.is_none() && self.leaves(segment) == Some(false) && self.gaps.lost.is_none() {
+            indicators.insert(0, forgery::never_left());
+        }
         self.pair_up(from, &header, &mut indicators);
         let if_forged = self.if_forged(&reset, &header);
         if Sender::of(&indicators).is_doubtful()
