@@ -509,6 +509,7 @@ impl Flow {
                 triggered_by: None,
                 left: Some(header.frame),
                 finds_request: false,
+                on_linux: false,
                 finds_older: false,
                 finds_subflow: false,
                 opened_with_window_0: false,
@@ -592,6 +593,8 @@ fn reset(
         triggered_by,
         left,
         finds_request,
+        // Trials run on Linux; a capture may be of any system.
+        on_linux: !learns,
         finds_older: receiver.is_older(),
         finds_subflow: receiver.is_multipath()
             && sender.is_multipath()

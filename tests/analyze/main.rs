@@ -5,6 +5,7 @@
 
 mod causes;
 mod continued;
+mod copies;
 mod cut;
 mod formats;
 mod fragments;

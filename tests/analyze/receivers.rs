@@ -14,7 +14,7 @@ use crate::segments::{ACK, FIN, RST, SYN};
 
 /// Segment between the client's port and port 80, with numbers relative to the initial ones.
 #[derive(Clone, Copy)]
-struct Wire {
+pub(crate) struct Wire {
     to_server: bool,
     flags: u8,
     seq: u32,
@@ -23,7 +23,7 @@ struct Wire {
     len: u16,
     options: &'static [u8],
     /// Time since the segment before it, in microseconds.
-    after: u32,
+    pub(crate) after: u32,
     /// Field of a segment without ACK that other systems fill.
     raw_ack: u32,
 }
@@ -31,7 +31,7 @@ struct Wire {
 const WINDOW: u16 = 64_240;
 
 /// Segment of the client.
-const fn up(flags: u8, seq: u32, ack: u32) -> Wire {
+pub(crate) const fn up(flags: u8, seq: u32, ack: u32) -> Wire {
     Wire {
         to_server: true,
         flags,
@@ -46,7 +46,7 @@ const fn up(flags: u8, seq: u32, ack: u32) -> Wire {
 }
 
 /// Segment of the server.
-const fn down(flags: u8, seq: u32, ack: u32) -> Wire {
+pub(crate) const fn down(flags: u8, seq: u32, ack: u32) -> Wire {
     Wire {
         to_server: false,
         ..up(flags, seq, ack)
@@ -54,11 +54,11 @@ const fn down(flags: u8, seq: u32, ack: u32) -> Wire {
 }
 
 impl Wire {
-    const fn len(self, len: u16) -> Self {
+    pub(crate) const fn len(self, len: u16) -> Self {
         Self { len, ..self }
     }
 
-    const fn after(self, microseconds: u32) -> Self {
+    pub(crate) const fn after(self, microseconds: u32) -> Self {
         Self {
             after: microseconds,
             ..self
@@ -69,11 +69,11 @@ impl Wire {
         Self { options, ..self }
     }
 
-    const fn window(self, window: u16) -> Self {
+    pub(crate) const fn window(self, window: u16) -> Self {
         Self { window, ..self }
     }
 
-    fn frame(&self, port: u16) -> Vec<u8> {
+    pub(crate) fn frame(&self, port: u16) -> Vec<u8> {
         let (own, other) = if self.to_server {
             (1_000, 5_000)
         } else {
@@ -177,7 +177,7 @@ fn last_reset(connection: &[Wire]) -> Value {
     resets(&[connection.to_vec()]).remove(0).pop().unwrap()
 }
 
-const HANDSHAKE: [Wire; 3] = [up(SYN, 0, 0), down(SYN | ACK, 0, 1), up(ACK, 1, 1)];
+pub(crate) const HANDSHAKE: [Wire; 3] = [up(SYN, 0, 0), down(SYN | ACK, 0, 1), up(ACK, 1, 1)];
 
 fn after_handshake(more: &[Wire]) -> Vec<Wire> {
     [&HANDSHAKE[..], more].concat()
@@ -567,4 +567,29 @@ fn a_server_that_refuses_behind_a_proxy_is_told() {
     let row = the_reset(&connection);
     assert_eq!(row["cause"], "refused-behind-proxy", "{row}");
     assert_eq!(row["errno"], "ECONNRESET", "{row}");
+}
+
+/// `tcp_sequence()` of Linux counts the first number after the window as within, RFC 5961, 3.2, does not.
+#[test]
+fn the_right_edge_of_the_window_depends_on_the_system() {
+    // The option layout of a Linux SYN-ACK (`tcp_synack_options()`).
+    const LINUX: &[u8] = &[
+        2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1, 1, 3, 3, 7,
+    ];
+    const LINUX_SYN: &[u8] = &[
+        2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7,
+    ];
+    const STAMPS: &[u8] = &[1, 1, 8, 10, 0, 0, 0, 2, 0, 0, 0, 1];
+    let connection = |ahead: u32| {
+        vec![
+            up(SYN, 0, 0).options(LINUX_SYN),
+            down(SYN | ACK, 0, 1).window(65_160).options(LINUX),
+            up(ACK, 1, 1).window(502).options(STAMPS),
+            down(RST | ACK, 1 + ahead, 1),
+        ]
+    };
+    for (ahead, action) in [(502 << 7, "challenge"), ((502 << 7) + 1, "drop")] {
+        let row = the_reset(&connection(ahead));
+        assert_eq!(row["required_action"], action, "{ahead}: {row}");
+    }
 }

@@ -239,7 +239,10 @@ pub(super) fn as_received(reset: Reset, past: &ConnectionHistory) -> Reset {
         let fin = past.of(reset.from).latest();
         fin.is_some_and(|fin| reset.at.since(fin.at) > FIN_ACKNOWLEDGED_WITHIN_NS)
     };
+    // Only an end that has received the FIN accepts the number after it; SYN and FIN have a number each.
+    let after_fin = reset.received_before.wrapping_add(2);
     let is_lost = match reset.fin {
+        _ if reset.acceptance == (Acceptance::Exact { seq: after_fin }) => false,
         FinReceipt::Repeated => true,
         FinReceipt::Unacknowledged => is_late(),
         FinReceipt::NotSent | FinReceipt::Acknowledged | FinReceipt::Inferred => false,
@@ -290,6 +293,9 @@ fn acceptance(reset: &Reset) -> Cow<'static, str> {
     match (reset.window, reset.triggers_challenge()) {
         (_, None) if reset.is_at_right_edge() => format!(
             "{clause}, but the right edge of the window: Linux challenges it, RFC 5961 has it dropped"
+        ),
+        (Some(window), Some(true)) if reset.is_at_right_edge() => format!(
+            "{clause}, but the right edge of the window of {window}, which Linux counts as within"
         ),
         (Some(window), Some(true)) => format!("{clause}, but within the window of {window}"),
         (Some(window), _) => format!("{clause}, and outside the window of {window}"),

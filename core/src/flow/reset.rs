@@ -248,6 +248,8 @@ pub struct Reset {
     /// True if the receiver is a connection that has not been accepted and has no socket of its own: a request, which
     /// the listener drops.
     pub finds_request: bool,
+    /// True if the receiver is known to run Linux.
+    pub on_linux: bool,
     /// True if the receiver is the end of an older connection between the same ports, of which the sender knows nothing.
     pub finds_older: bool,
     /// True if the connection is a subflow of Multipath TCP, and the RST resets no more than that.
@@ -288,7 +290,10 @@ impl Reset {
             return Some(false);
         }
         let window = self.window?;
-        (ahead != window).then_some(ahead < window)
+        if ahead == window {
+            return self.on_linux.then_some(true);
+        }
+        Some(ahead < window)
     }
 
     /// Returns true if SEQ is the right edge of the window.

@@ -538,7 +538,10 @@ impl Entry {
             },
             ..context
         };
-        let reset = as_received(reset, &self.history);
+        let reset = Reset {
+            on_linux: self.stacks[1 - segment.sender] == Some(Stack::Linux),
+            ..as_received(reset, &self.history)
+        };
         let header = segment.header;
         self.resets += 1;
         push_bounded(&mut self.rare().frames, reset.frame);

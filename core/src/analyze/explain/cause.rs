@@ -54,7 +54,7 @@ causes! {
     /// Segment received by a listener that opens no connection.
     ListenerAnswer = "listener-answer", "a listener received a segment that opens no connection";
     /// Keepalive probe that found no connection, or unanswered keepalive probes.
-    Keepalive = "keepalive", "a keepalive probe found no connection";
+    Keepalive = "keepalive", "keepalive probes found no connection, or no answer";
     /// Further RST of a connection that had already been reset.
     Duplicate = "duplicate", "the connection had already been reset";
     /// RST from an end that had already sent its FIN.

@@ -45,7 +45,9 @@ impl ErrnoCondition {
             Self::SocketHeld => {
                 "only if the process still holds the socket: after close() no call reports it"
             }
-            Self::FinReceived => "if the FIN before it had arrived; otherwise ECONNRESET",
+            Self::FinReceived => {
+                "if the FIN before it had arrived; otherwise ECONNRESET, at once or after a challenge"
+            }
             Self::FinNotReceived => "if the FIN before it had not arrived; otherwise EPIPE",
             Self::NotTimeWait => {
                 "if its older connection is still open; in TIME-WAIT no call reports it"

@@ -26,7 +26,7 @@ pub(super) const REFUSED_SYN: Reason = Reason {
 
 pub(super) const ALREADY_CLOSED: Reason = Reason {
     cause: Some(Cause::Duplicate),
-    explanation: "an earlier RST had already closed the connection at its receiver",
+    explanation: "an earlier RST had already ended the connection",
     to_confirm: None,
 };
 
