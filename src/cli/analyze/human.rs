@@ -341,12 +341,15 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
         count(totals.connections, "connection", "connections"),
         count(totals.resets, "reset", "resets"),
     );
+    let longest = tally.causes.iter().filter_map(|(cause, _)| *cause);
+    let longest = longest.map(|cause| cause.id().len()).max();
+    let width = longest.unwrap_or(0).max(15);
     for (cause, number) in &tally.causes {
         let (id, says) = cause.map_or(("unknown", "the capture does not show the cause"), |it| {
             (it.id(), it.says())
         });
         let number = in_digits(*number);
-        let _ = writeln!(text, "  {number:>9}  {id:<16} {says}");
+        let _ = writeln!(text, "  {number:>9}  {id:<width$}  {says}");
     }
     for (kind, number) in &tally.icmp {
         let version = if kind.is_v6 { "ICMPv6" } else { "ICMP" };
