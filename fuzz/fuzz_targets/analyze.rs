@@ -131,7 +131,7 @@ fn note(event: Event<'_>) -> Option<Note> {
             Some(record.reset.frame)
         }
         Event::Icmp(connection, record) => {
-            json::icmp(&mut row, "", connection, record).expect("memory can be written");
+            json::icmp(&mut row, &FileNames::one(""), connection, record).expect("memory can be written");
             assert!(record.frame > 0 && record.went_on.is_none_or(|frame| frame > record.frame));
             Some(record.frame)
         }

@@ -341,8 +341,8 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
         count(totals.connections, "connection", "connections"),
         count(totals.resets, "reset", "resets"),
     );
-    let longest = tally.causes.iter().filter_map(|(cause, _)| *cause);
-    let longest = longest.map(|cause| cause.id().len()).max();
+    let known = tally.causes.keys().flatten();
+    let longest = known.map(|cause| cause.id().len()).max();
     let width = longest.unwrap_or(0).max(15);
     for (cause, number) in &tally.causes {
         let (id, says) = cause.map_or(("unknown", "the capture does not show the cause"), |it| {
