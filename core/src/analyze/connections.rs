@@ -11,7 +11,7 @@
 
 mod arena;
 mod batch;
-pub(super) mod copies;
+mod copies;
 mod dormant;
 mod entry;
 mod errors;

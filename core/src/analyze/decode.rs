@@ -6,6 +6,7 @@
 #![allow(clippy::inline_always)] // arguments passed in memory would stall on each frame
 
 mod batch;
+mod point;
 mod records;
 
 use std::collections::BTreeMap;
@@ -17,8 +18,8 @@ use std::sync::Arc;
 use hashbrown::DefaultHashBuilder;
 
 pub(super) use self::batch::Batch;
+pub(super) use self::point::CapturePoint;
 pub(super) use self::records::{ErrorRecord, FragmentRecord, ProcessRecord, UnreadCounts};
-use super::connections::copies::DIRECTION_SHIFT;
 use super::forgery::{HostIds, IpFeatures};
 use crate::file::{Frame, Reader};
 use crate::packet::fragment::Fragment;
@@ -176,8 +177,8 @@ pub(super) struct SegmentRecord {
     pub header: Header,
     /// Index of the interface in the file that captured the frame.
     pub interface: u32,
-    /// Point of capture: the interface, with the direction if it is known.
-    pub point: u32,
+    /// Point at which the frame was captured.
+    pub point: CapturePoint,
     /// Features of the IP header.
     pub ip: IpFeatures,
     /// IP IDs of the sender's host before this segment, if it is an RST; [`Batch::identify_hosts`] sets them.
@@ -327,7 +328,7 @@ impl<'w> FrameDecoder<'w> {
             };
             let seen = SegmentRecord {
                 interface: frame.interface,
-                point: capture_point(link, frame),
+                point: CapturePoint::of(link, frame),
                 packet: location,
                 ..seen
             };
@@ -380,7 +381,7 @@ impl<'w> FrameDecoder<'w> {
             sender,
             header,
             interface: 0,
-            point: 0,
+            point: CapturePoint::default(),
             ip: IpFeatures::of(packet)?,
             host: HostIds::default(),
             ip_len: u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0),
@@ -404,7 +405,7 @@ impl<'w> FrameDecoder<'w> {
         match self.record(&ip, packet, last.frame, last.at) {
             Some(seen) => batch.insert(SegmentRecord {
                 interface: last.interface,
-                point: last.interface,
+                point: CapturePoint::of_interface(last.interface),
                 packet: (small(start), small(packet.len())),
                 ..seen
             }),
@@ -495,7 +496,7 @@ impl FrameDecoder<'_> {
             sender,
             header,
             interface: frame.interface,
-            point: frame.interface,
+            point: CapturePoint::of_interface(frame.interface),
             ip: IpFeatures::v4(ip),
             host: HostIds::default(),
             ip_len: total.into(),
@@ -531,7 +532,7 @@ impl FrameDecoder<'_> {
             sender,
             header,
             interface: frame.interface,
-            point: frame.interface,
+            point: CapturePoint::of_interface(frame.interface),
             ip: IpFeatures::v6(ip),
             host: HostIds::default(),
             ip_len: 40 + u32::from(length),
@@ -550,23 +551,6 @@ fn is_fragment_of_tcp(packet: &[u8], ip: Option<&Ip<'_>>) -> bool {
         Part::Later => false,
     });
     !is_other && Fragment::of(packet).is_some_and(|fragment| fragment.may_hold_tcp())
-}
-
-/// Returns the point at which a frame was captured: the interface, and on the `any` device the host's own interface and
-/// the direction.
-fn capture_point(link: Link, frame: &Frame<'_>) -> u32 {
-    let interface = frame.interface & 0xffff;
-    let (own, kind) = match (link, frame.captured) {
-        // Packet type; then in version 2 the index of the interface at offset 4, and the packet type at offset 10.
-        (Link::LinuxCooked, &[_, kind, ..]) => (0, kind),
-        (Link::LinuxCooked2, &[_, _, _, _, a, b, c, d, _, _, kind, ..]) => {
-            (u32::from_be_bytes([a, b, c, d]) & 0x3fff, kind)
-        }
-        _ => return frame.interface & !(3 << DIRECTION_SHIFT),
-    };
-    // `PACKET_OUTGOING` (packet(7)); all other types came in.
-    let direction = if kind == 4 { 2 } else { 1 };
-    interface | own << 16 | direction << DIRECTION_SHIFT
 }
 
 /// Returns the offset of a packet in the bytes that contain it, and the length of the packet.

@@ -1,13 +1,18 @@
 //! Copies: packets that were captured more than once, at several points of their way.
 
-use super::super::decode::SegmentRecord;
+use super::super::decode::{CapturePoint, SegmentRecord};
 use crate::packet::Flags;
 use crate::time::Timestamp;
 
-/// Maximum age of the original of a copy in nanoseconds: of a copy on one host, and of one captured at the other end of
-/// a long path.
-pub(super) const MAX_COPY_AGE_NS: i64 = 1_000_000;
-pub(super) const MAX_STAMPED_COPY_AGE_NS: i64 = 400_000_000;
+/// Returns the maximum age of the original of a copy in nanoseconds. With timestamps, which a retransmission changes,
+/// the copy may come from the other end of a long path; without, only from the same host.
+pub(super) fn max_copy_age_ns(has_timestamps: bool) -> i64 {
+    if has_timestamps {
+        400_000_000
+    } else {
+        1_000_000
+    }
+}
 
 /// Fields that the latest segment of a connection shares with its copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub(super) struct Latest {
     /// IP ID; 0 for IPv6.
     id: u16,
     at: Timestamp,
-    pub(super) point: u32,
+    pub(super) point: CapturePoint,
     ttl: u8,
 }
 
@@ -51,11 +56,7 @@ impl Latest {
     /// A host gives each packet another IP ID. Where the ID is 0, another point or another TTL shows a copy, and no SYN
     /// is sent again so soon: two equal acknowledgments from one point may be two packets.
     pub(super) fn is_copy_of(self, other: Self) -> bool {
-        let apart = if self.clock == 0 {
-            MAX_COPY_AGE_NS
-        } else {
-            MAX_STAMPED_COPY_AGE_NS
-        };
+        let apart = max_copy_age_ns(self.clock != 0);
         let alike = Self {
             at: other.at,
             point: other.point,
@@ -76,20 +77,20 @@ pub(super) struct Points([Passage; 2]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Passage {
-    leave: u32,
-    arrive: u32,
+    leave: CapturePoint,
+    arrive: CapturePoint,
 }
 
 impl Points {
     /// Returns the points, given those of one packet and its copy. The packets of the other end take the way back.
-    pub(super) fn of(sender: usize, first: u32, second: u32) -> Self {
+    pub(super) fn of(sender: usize, first: CapturePoint, second: CapturePoint) -> Self {
         let there = Passage {
             leave: first,
             arrive: second,
         };
         let back = Passage {
-            leave: reversed(second),
-            arrive: reversed(first),
+            leave: second.reversed(),
+            arrive: first.reversed(),
         };
         Self(if sender == 0 {
             [there, back]
@@ -100,7 +101,7 @@ impl Points {
 
     /// Returns true if packets of this sender leave it at this point, false if they arrive there; `None` at any other
     /// point.
-    pub(super) fn leaves(&self, sender: usize, point: u32) -> Option<bool> {
+    pub(super) fn leaves(&self, sender: usize, point: CapturePoint) -> Option<bool> {
         let passage = self.0[sender & 1];
         if point == passage.leave {
             Some(true)
@@ -110,38 +111,43 @@ impl Points {
     }
 }
 
-/// Returns the point at which packets of the other direction pass the same interface.
-fn reversed(point: u32) -> u32 {
-    match point >> DIRECTION_SHIFT {
-        0 => point,
-        _ => point ^ 3 << DIRECTION_SHIFT,
-    }
-}
-
-/// Place of the direction in a capture point: 1 for incoming packets, 2 for outgoing ones, 0 if it is unknown.
-pub(in crate::analyze) const DIRECTION_SHIFT: u32 = 30;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::Frame;
+    use crate::packet::link::Link;
+
+    /// Point of the `any` device: an interface of the host, and the packet type.
+    fn cooked(own: u8, kind: u8) -> CapturePoint {
+        let header = [8, 0, 0, 0, 0, 0, 0, own, 0, 1, kind, 6];
+        let frame = Frame {
+            interface: 0,
+            at: Timestamp(0),
+            wire_len: 60,
+            captured: &header,
+            comments: Vec::new(),
+        };
+        CapturePoint::of(Link::LinuxCooked2, &frame)
+    }
 
     #[test]
     fn the_way_back_passes_the_same_points_in_the_other_order() {
-        let points = Points::of(1, 5, 9);
+        let [five, seven, nine] = [5, 7, 9].map(CapturePoint::of_interface);
+        let points = Points::of(1, five, nine);
         assert_eq!(
-            [points.leaves(1, 5), points.leaves(1, 9)],
+            [points.leaves(1, five), points.leaves(1, nine)],
             [Some(true), Some(false)]
         );
         assert_eq!(
-            [points.leaves(0, 9), points.leaves(0, 5)],
+            [points.leaves(0, nine), points.leaves(0, five)],
             [Some(true), Some(false)]
         );
-        assert_eq!(points.leaves(0, 7), None);
+        assert_eq!(points.leaves(0, seven), None);
         // A router: in at one interface and out of the other.
-        let (incoming, outgoing) = (1 << DIRECTION_SHIFT, 2 << DIRECTION_SHIFT);
-        let routed = Points::of(0, incoming | 3, outgoing | 4);
-        assert_eq!(routed.leaves(1, incoming | 4), Some(true));
-        assert_eq!(routed.leaves(1, outgoing | 3), Some(false));
-        assert_eq!(routed.leaves(1, incoming | 3), None);
+        let (incoming, outgoing) = (|own| cooked(own, 0), |own| cooked(own, 4));
+        let routed = Points::of(0, incoming(3), outgoing(4));
+        assert_eq!(routed.leaves(1, incoming(4)), Some(true));
+        assert_eq!(routed.leaves(1, outgoing(3)), Some(false));
+        assert_eq!(routed.leaves(1, incoming(3)), None);
     }
 }

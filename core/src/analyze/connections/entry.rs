@@ -9,7 +9,7 @@ use super::super::forgery::{
 use super::super::history::ConnectionHistory;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
-use super::copies::{Latest, MAX_COPY_AGE_NS, MAX_STAMPED_COPY_AGE_NS, Points};
+use super::copies::{Latest, Points, max_copy_age_ns};
 use super::{
     CaptureGaps, Connection, Entry, MAX_IN_FLIGHT, MIN_SILENCE_NS, Rare, ResetRecord, Step,
     push_bounded,
@@ -335,9 +335,9 @@ impl Entry {
     /// Returns true if this is a copy: the same packet, captured at another point of its path.
     pub(super) fn is_copy(&mut self, segment: &SegmentRecord) -> bool {
         let header = &segment.header;
-        let latest = Latest::of(segment);
-        let previous = std::mem::replace(&mut self.latest, latest);
         if !self.gaps.doubled {
+            let latest = Latest::of(segment);
+            let previous = std::mem::replace(&mut self.latest, latest);
             if !latest.is_copy_of(previous) {
                 return false;
             }
@@ -355,12 +355,7 @@ impl Entry {
                 at: Timestamp(0),
                 ..*header
             };
-            // A retransmission has a later timestamp, so equal timestamps prove a copy even after a long time.
-            let apart = if header.timestamps.is_some() {
-                MAX_STAMPED_COPY_AGE_NS
-            } else {
-                MAX_COPY_AGE_NS
-            };
+            let apart = max_copy_age_ns(header.timestamps.is_some());
             sender == segment.sender
                 && id == other_id
                 && (0..apart).contains(&header.at.since(other.at))

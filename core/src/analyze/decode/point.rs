@@ -1,0 +1,49 @@
+//! Point at which a frame was captured.
+
+use crate::file::Frame;
+use crate::packet::link::Link;
+
+/// Point of capture: an interface, and on the `any` device the host's own interface with the direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::analyze) struct CapturePoint(u32);
+
+impl CapturePoint {
+    // Bits 0 to 15: interface of the file. Bits 16 to 29: interface of the host. Bits 30 and 31: direction, 0 if it is
+    // unknown.
+    const OWN_SHIFT: u32 = 16;
+    const INCOMING: u32 = 1 << 30;
+    const OUTGOING: u32 = 2 << 30;
+    const DIRECTION: u32 = Self::INCOMING | Self::OUTGOING;
+
+    /// Returns the point of a frame.
+    pub(in crate::analyze) fn of(link: Link, frame: &Frame<'_>) -> Self {
+        let (own, kind) = match (link, frame.captured) {
+            // Packet type; then in version 2 the index of the interface at offset 4, and the packet type at offset 10.
+            (Link::LinuxCooked, &[_, kind, ..]) => (0, kind),
+            (Link::LinuxCooked2, &[_, _, _, _, a, b, c, d, _, _, kind, ..]) => {
+                (u32::from_be_bytes([a, b, c, d]) & 0x3fff, kind)
+            }
+            _ => return Self::of_interface(frame.interface),
+        };
+        // `PACKET_OUTGOING` (packet(7)); all other types came in.
+        let direction = if kind == 4 {
+            Self::OUTGOING
+        } else {
+            Self::INCOMING
+        };
+        Self(frame.interface & 0xffff | own << Self::OWN_SHIFT | direction)
+    }
+
+    /// Returns the point of an interface whose frames have no direction.
+    pub(in crate::analyze) fn of_interface(interface: u32) -> Self {
+        Self(interface & !Self::DIRECTION)
+    }
+
+    /// Returns the point at which packets of the other direction pass the same interface.
+    pub(in crate::analyze) fn reversed(self) -> Self {
+        match self.0 & Self::DIRECTION {
+            0 => self,
+            _ => Self(self.0 ^ Self::DIRECTION),
+        }
+    }
+}
