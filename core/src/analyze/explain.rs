@@ -141,7 +141,7 @@ pub struct Explanation {
     pub claim: Option<Claim>,
     /// Error that the receiving application gets; `None` if the RST sets no error, or no socket is left to report it.
     pub errno: Option<Errno>,
-    /// Condition under which the application gets the error; `None` if there is none.
+    /// Condition under which the application gets the error; `None` if it gets it in any case.
     pub errno_condition: Option<ErrnoCondition>,
     /// Reason why there is no errno.
     pub errno_note: Option<&'static str>,
@@ -203,7 +203,7 @@ impl Explanation {
 }
 
 impl Explanation {
-    /// Returns the condition on the error, to follow its name; empty if there is none.
+    /// Returns the condition on the error, to follow its name; empty without a condition.
     #[must_use]
     pub fn condition(&self) -> String {
         self.errno_condition

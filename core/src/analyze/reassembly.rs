@@ -190,7 +190,7 @@ impl Reassembler {
         }
     }
 
-    /// Forgets the packet that began first. Returns false if there is none.
+    /// Forgets the packet that began first. Returns false if no packet is held.
     fn give_up_oldest(&mut self) -> bool {
         let Some((key, number)) = self.order.pop_front() else {
             return false;

@@ -22,9 +22,9 @@ struct EndSummary {
     iss: SeqNum,
     snd_nxt: SeqNum,
     rcv_nxt: SeqNum,
-    /// Frame of the last segment that this end has sent; 0 if there is none.
+    /// Frame of the last segment that this end has sent; 0 if it has sent nothing.
     last_frame: u32,
-    /// Those bits of the end that are still valid without its other fields.
+    /// Bits of the end that remain valid without its other fields.
     bits: u16,
     state: State,
     /// Receive window and facts of the end.

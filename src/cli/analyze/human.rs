@@ -189,19 +189,15 @@ pub(super) fn reset(
 fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord) -> String {
     let mut text = String::new();
     let reset = &told.reset;
+    let trigger = reset.triggered_by.map(|it| files.frame(it));
     let silence = told.silence / NS_PER_SEC;
-    let silence = (silence > 0).then(|| format!("after {silence} s of silence"));
-    match (reset.triggered_by.map(|it| files.frame(it)), silence) {
-        (Some(frame), Some(silence)) => {
-            let _ = writeln!(text, "  in reply to {frame}, {silence}");
-        }
-        (Some(frame), None) => {
-            let _ = writeln!(text, "  in reply to {frame}");
-        }
-        (None, Some(silence)) => {
-            let _ = writeln!(text, "  {silence}");
-        }
-        (None, None) => {}
+    let parts = [
+        trigger.map(|frame| format!("in reply to {frame}")),
+        (silence > 0).then(|| format!("after {silence} s of silence")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if !parts.is_empty() {
+        let _ = writeln!(text, "  {}", parts.join(", "));
     }
     if let Some(earlier) = told.earlier {
         let (earlier, number) = (files.frame(earlier), files.frame(connection.number()));

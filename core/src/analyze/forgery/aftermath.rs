@@ -60,7 +60,7 @@ impl Aftermath {
 /// `tcp_timewait_state_process()`).
 #[must_use]
 pub(crate) fn later(reset: &Header, context: &Context, sequel: &Aftermath) -> Vec<Indicator> {
-    // An RST without ACK is a reply on any stack; one of no form of Linux is none of Linux.
+    // An RST without ACK is a reply on any stack, but a Linux host sends none that looks unlike Linux.
     let is_foreign_to_linux = context.differs_from_linux && context.stack == Some(Stack::Linux);
     let is_answer = !is_foreign_to_linux
         && match context.form {
