@@ -190,6 +190,24 @@ impl Flow {
         self.end(role).triggered_by(Form::PassiveAck, &ack)
     }
 
+    /// Returns the frames of the segments that an RST may be a reply to, oldest first; none if it replies to no captured
+    /// segment. They have the number that the RST took from one of them, and came after its sender's latest segment, if
+    /// any of them did.
+    pub(crate) fn triggers(&self, reset: &Reset, header: &Header) -> Vec<u32> {
+        let (Some(form), Some(_)) = (reset.form, reset.triggered_by) else {
+            return Vec::new();
+        };
+        let receiver = self.end(reset.from.peer());
+        let mut frames: Vec<u32> = receiver.triggers(form, header).collect();
+        frames.reverse();
+        let last_sign = self.end(reset.from).latest().map_or(0, |(frame, _)| frame);
+        let unanswered = frames.partition_point(|frame| *frame <= last_sign);
+        if unanswered < frames.len() {
+            frames.drain(..unanswered);
+        }
+        frames
+    }
+
     /// Returns the sequence number after the last one that this end has sent; `None` if it has sent nothing.
     #[must_use]
     pub fn snd_nxt(&self, role: Role) -> Option<SeqNum> {

@@ -593,3 +593,49 @@ fn the_right_edge_of_the_window_depends_on_the_system() {
         assert_eq!(row["required_action"], action, "{ahead}: {row}");
     }
 }
+
+/// Each segment for a socket that is gone draws an RST with the ACK of that segment as its SEQ (RFC 9293, 3.10.7.1), so
+/// as many RSTs as segments with that ACK pair up; fewer leave open which segments they reply to.
+#[test]
+fn rsts_with_one_number_are_paired_with_the_segments_that_they_reply_to() {
+    let closed = |segments: usize, resets: usize| {
+        let mut all = vec![
+            up(SYN, 0, 0),
+            down(SYN | ACK, 0, 1),
+            up(ACK, 1, 1),
+            up(FIN | ACK, 1, 1),
+            down(ACK, 1, 2),
+            // A sign of life: the segment before it drew no RST.
+            up(ACK, 2, 1),
+        ];
+        all.extend(
+            (0_u32..)
+                .take(segments)
+                .map(|nth| down(ACK, 1 + 100 * nth, 2).len(100)),
+        );
+        all.extend([up(RST, 2, 0).window(0)].repeat(resets));
+        all
+    };
+    let triggers = |rows: &[Value]| -> Vec<(Value, Value)> {
+        let of = |row: &Value| {
+            (
+                row["triggered_by"].clone(),
+                row["trigger_candidates"].clone(),
+            )
+        };
+        rows.iter().map(of).collect()
+    };
+    let found = resets(&[closed(1, 1), closed(3, 3), closed(3, 2), closed(2, 1)]);
+    let first = [0, 8, 20, 31].map(|before: u32| before + 7);
+    let pair = |frame: u32, candidates: u32| (frame.into(), candidates.into());
+    assert_eq!(triggers(&found[0]), [pair(first[0], 1)]);
+    assert_eq!(
+        triggers(&found[1]),
+        [0, 1, 2].map(|nth| pair(first[1] + nth, 1))
+    );
+    assert_eq!(
+        triggers(&found[2]),
+        [pair(first[2] + 2, 3), pair(first[2] + 2, 3)]
+    );
+    assert_eq!(triggers(&found[3]), [pair(first[3] + 1, 2)]);
+}

@@ -17,6 +17,7 @@ mod entry;
 mod errors;
 mod rest;
 mod totals;
+mod triggers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -79,6 +80,8 @@ pub struct ResetRecord {
     pub header: Header,
     /// Cause and effect of the RST.
     pub explanation: Explanation,
+    /// Frames of the segments that the RST may be a reply to, oldest first. The last one is that of `reset`.
+    pub triggers: Vec<u32>,
     /// Evidence for or against an injection by a third party.
     pub indicators: Vec<Indicator>,
     /// Reasons that the RST itself carries, in its options and its payload.

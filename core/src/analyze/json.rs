@@ -142,6 +142,8 @@ struct ResetLine<'a> {
     later_calls: &'a [Later],
     triggered_by: Option<u32>,
     triggered_by_file: Option<&'a str>,
+    /// Number of captured segments that the RST may be a reply to.
+    trigger_candidates: usize,
     /// Silence before the RST, or before the packet that precedes it, in nanoseconds.
     silence_ns: i64,
     /// Earlier connection between the same ends that the RST belongs to.
@@ -397,6 +399,7 @@ pub fn reset(
             later_calls: explanation.later,
             triggered_by: triggered_by.map(|it| it.0),
             triggered_by_file: triggered_by.and_then(|it| it.1),
+            trigger_candidates: told.triggers.len(),
             silence_ns: told.silence,
             earlier_connection: earlier.map(|it| it.0),
             earlier_connection_file: earlier.and_then(|it| it.1),

@@ -411,10 +411,16 @@ impl Endpoint {
 
     /// Returns the frame of this end's latest segment that an RST of this form would be a reply to.
     pub(super) fn triggered_by(&self, form: Form, reset: &Header) -> Option<u32> {
-        let (has_ack, number) = match form {
-            Form::Active => return None,
-            Form::Passive => (true, reset.seq),
-            Form::PassiveAck => (false, reset.ack),
+        // Of several segments with the same number, the kernel has replied to the last one at the latest.
+        self.triggers(form, reset).next()
+    }
+
+    /// Returns the frames of this end's latest segments that an RST of this form may be a reply to, newest first.
+    pub(super) fn triggers(&self, form: Form, reset: &Header) -> impl Iterator<Item = u32> {
+        let wanted = match form {
+            Form::Active => None,
+            Form::Passive => Some((true, reset.seq)),
+            Form::PassiveAck => Some((false, reset.ack)),
         };
         let next = self.next();
         let count = if self.is(IS_FULL) {
@@ -422,15 +428,14 @@ impl Endpoint {
         } else {
             next
         };
-        let is_answered = |place: &usize| {
-            (self.with_ack >> place & 1 == 1) == has_ack
-                && self.latest[*place].expected_reply == number
-        };
-        // Newest first: of several segments with the same number, the kernel has replied to the last one.
-        let mut newest_first =
-            (1..=count).map(|back| (next + RECENT_SEGMENTS - back) % RECENT_SEGMENTS);
-        let place = newest_first.find(is_answered)?;
-        Some(self.latest[place].frame)
+        let newest_first =
+            (1..=count).map(move |back| (next + RECENT_SEGMENTS - back) % RECENT_SEGMENTS);
+        newest_first
+            .filter(move |place| {
+                let has_ack = self.with_ack >> place & 1 == 1;
+                Some((has_ack, self.latest[*place].expected_reply)) == wanted
+            })
+            .map(|place| self.latest[place].frame)
     }
 
     /// Returns the number of bytes between this end's SYN and its FIN.

@@ -310,6 +310,7 @@ fn reset_row() -> Value {
         field("later_calls", list("Results of later calls of the receiving application on Linux.", &later_call())),
         triggered_by(),
         field("triggered_by_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
+        field("trigger_candidates", integer("Number of captured segments that have the number from which the RST was made: it replies to the last of them, `triggered_by`, or to another. At most 8 are remembered.")),
         field("silence_ns", integer("Nanoseconds of silence of the connection before the RST, or before the packet that precedes it, whichever is longer.")),
         field("earlier_connection", nullable(frame("Number of the earlier connection between the same ends that the RST belongs to, if no end has accepted the SYN of `connection` yet; else null."))),
         field("earlier_connection_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),

@@ -189,7 +189,14 @@ pub(super) fn reset(
 fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord) -> String {
     let mut text = String::new();
     let reset = &told.reset;
-    let trigger = reset.triggered_by.map(|it| files.frame(it));
+    let or_earlier = if told.triggers.len() > 1 {
+        " or an earlier segment with the same number"
+    } else {
+        ""
+    };
+    let trigger = reset
+        .triggered_by
+        .map(|it| format!("{}{or_earlier}", files.frame(it)));
     let silence = told.silence / NS_PER_SEC;
     let parts = [
         trigger.map(|frame| format!("in reply to {frame}")),

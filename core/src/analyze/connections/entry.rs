@@ -12,7 +12,7 @@ use super::super::zeek::{Zeek, ZeekSummary};
 use super::copies::{Latest, Points, max_copy_age_ns};
 use super::{
     CaptureGaps, Connection, Entry, MAX_IN_FLIGHT, MIN_SILENCE_NS, Rare, ResetRecord, Step,
-    push_bounded,
+    push_bounded, triggers,
 };
 use crate::flow::{Acceptance, Flow, Form, Observed, Reset, State};
 use crate::packet::{Flags, Header, SeqNum};
@@ -501,6 +501,7 @@ impl Entry {
             &self.gaps,
         );
         record.reset = *arrived;
+        record.triggers = self.flow.triggers(arrived, header);
         for frame in &mut rare.frames {
             if *frame == left {
                 *frame = arrived.frame;
@@ -587,9 +588,11 @@ impl Entry {
         self.history.take_reset(&reset, &header);
         // A packet that ends a silence may be what the RST replies to.
         let silence = header.at.since(self.last).max(self.idle).max(0);
+        let triggers = self.flow.triggers(&reset, &header);
         self.rare().pending.push(ResetRecord {
             earlier,
             silence,
+            triggers,
             history,
             reset,
             header,
@@ -655,6 +658,7 @@ impl Entry {
             return Vec::new();
         };
         let mut pending = std::mem::take(&mut rare.pending);
+        triggers::assign(&mut pending);
         let mut doubtful = Vec::new();
         for record in &mut pending {
             let later = forgery::later(&record.header, &record.context, &record.aftermath);
