@@ -163,7 +163,7 @@ fn resets(connections: &[Vec<Wire>]) -> Vec<Vec<Value>> {
 
 /// The only RST of one connection.
 #[track_caller]
-fn the_reset(connection: &[Wire]) -> Value {
+pub(crate) fn the_reset(connection: &[Wire]) -> Value {
     let mut found = resets(&[connection.to_vec()]);
     let [reset] = &mut found[0][..] else {
         panic!("{found:?}");

@@ -109,51 +109,6 @@ fn the_capture_alone_shows_what_all_sources_show() {
     );
 }
 
-/// What each RST means is what its scenario is about (`rstproof explain`).
-#[test]
-fn a_cause_is_what_the_scenario_is_about() {
-    for (scenario, causes) in [
-        ("close-unread-data", &["aborted-close"][..]),
-        ("linger-zero-close", &["aborted-close"]),
-        ("sock-destroy", &["aborted-close"]),
-        ("connect-closed-port", &["refused"]),
-        ("connect-firewall-reset", &["refused"]),
-        ("mptcp-connect-closed-port", &["refused"]),
-        ("write-after-peer-close", &["data-after-close"]),
-        ("shutdown-rdwr-then-peer-write", &["data-after-close"]),
-        ("fin-then-reset", &["reset-after-fin"]),
-        ("linger2-negative-half-closed", &["reset-after-fin"]),
-        ("half-open-peer-vanished", &["half-open-peer"]),
-        // RFC 9293, 3.5.1, figure 9: the SYN meets an older connection.
-        ("half-open-reconnect", &["older-connection"]),
-        ("peer-rebooted", &["half-open-peer"]),
-        ("syn-sent-close", &["abandoned-connect"]),
-        // The client is still connecting, and what it replies to belongs to another connection.
-        ("syn-sent-bad-ack", &["older-connection"]),
-        ("syn-sent-bad-timestamp", &["older-connection"]),
-        // The client has sent no SYN.
-        ("stray-syn-ack-closed-port", &["half-open-peer"]),
-        ("keepalive-half-open", &["keepalive"]),
-        ("keepalive-timeout", &["keepalive"]),
-        // The RST that ended it, and what the one that was cut off answers to data.
-        ("reset-ahead-of-lost-data", &["aborted-close", "duplicate"]),
-        ("reset-lost", &["aborted-close", "duplicate"]),
-        ("time-wait-rst", &["third-party", "duplicate"]),
-        ("third-party-reset", &["third-party", "half-open-peer"]),
-    ] {
-        let path = format!(
-            "{}/captures/{scenario}.ipv4.pcapng",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        let lines = lines(Path::new(&path));
-        let told = lines.iter().filter(|line| line["type"] == "reset");
-        let told: Vec<&str> = told
-            .map(|line| line["cause"].as_str().unwrap_or_default())
-            .collect();
-        assert_eq!(told, causes, "{scenario}");
-    }
-}
-
 /// Of the RSTs that an end or its kernel sent, at most one in a hundred may have a mark against it that is not weak, and
 /// none is taken for forged; of those that somebody else sent, none is taken for the end's own.
 #[test]

@@ -5,20 +5,18 @@
 //! packets, not sockets: where it leaves the cause open, the explanation names an observation that would confirm it
 //! instead of a guess.
 
-mod cause;
+mod causes;
 mod condition;
-mod reasons;
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
-pub use self::cause::Cause;
+pub use self::causes::Cause;
 pub use self::condition::ErrnoCondition;
-use self::reasons::Reason;
 use super::history::CaptureGaps;
 use super::history::ConnectionHistory;
-use crate::flow::{Acceptance, FinReceipt, Form, Reset, State};
+use crate::flow::{Acceptance, FinReceipt, Reset, State};
 use crate::packet::Header;
 use crate::transcript::Errno;
 
@@ -170,7 +168,7 @@ impl Explanation {
             _ if !is_known => RequiredAction::Unknown,
             known => known,
         };
-        let reason = reason(reset, header, sender_state, past, gaps);
+        let reason = causes::reason(reset, header, sender_state, past, gaps);
         let errno = reset.puts_error_on(reset.from.peer()).filter(|_| is_known);
         let later: &[Later] = match (errno, reset.receiver_state) {
             (None, _) => &[],
@@ -220,7 +218,7 @@ impl Explanation {
             cause: self.cause,
             explanation: self.explanation,
         });
-        let reason = &reasons::THIRD_PARTY;
+        let reason = &causes::THIRD_PARTY;
         self.cause = reason.cause;
         self.explanation = reason.explanation;
         self.to_confirm = reason.to_confirm;
@@ -325,118 +323,5 @@ fn errno_note(reset: &Reset, required_action: RequiredAction) -> &'static str {
         (RequiredAction::Accept, _) => {
             "the connection is still in the SYN or accept queue, and the listener drops it"
         }
-    }
-}
-
-/// Returns the reason for an RST. The order of the rules matters: the first one that fits is reported.
-fn reason(
-    reset: &Reset,
-    header: &Header,
-    sender_state: Option<State>,
-    past: &ConnectionHistory,
-    gaps: &CaptureGaps,
-) -> &'static Reason {
-    let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
-    let is_first = past.packets == 0;
-    if is_first {
-        return &reasons::NO_EARLIER_PACKET;
-    }
-    let was_reset = sender.reset() || receiver.reset();
-    match reset.form {
-        Some(Form::PassiveAck) if reset.acceptance == Acceptance::AcknowledgesSyn => {
-            &reasons::REFUSED_SYN
-        }
-        Some(Form::Active) if is_from_proxy(reset, header, past) => &reasons::REFUSED_BEHIND_PROXY,
-        _ if was_reset && reset.receiver_state == State::Closed => &reasons::ALREADY_CLOSED,
-        Some(Form::PassiveAck) => &reasons::UNEXPECTED_REPLY_WITHOUT_ACK,
-        Some(Form::Passive) => answer(reset, sender_state, past, gaps),
-        Some(Form::Active) if sender.reset() => &reasons::ABORT_AFTER_RESET,
-        // Windows answers such data with RST+ACK and window 0.
-        Some(Form::Active) if sender.fin() && receiver.data_after_fin() && header.window == 0 => {
-            &reasons::DATA_FOR_CLOSED_SOCKET
-        }
-        Some(Form::Active) if sender.fin() => &reasons::ABORT_AFTER_FIN,
-        // Any packet of the other end resets `probes`, so these were not answered.
-        Some(Form::Active) if sender.probes > 0 => &reasons::UNANSWERED_PROBES,
-        // Linux puts the real window into an abort, so a window of 0 more often comes from another system.
-        Some(Form::Active) if header.window == 0 => &reasons::ABORT_WITH_WINDOW_0,
-        Some(Form::Active) => &reasons::ABORT,
-        None => &reasons::UNKNOWN_FORM,
-    }
-}
-
-/// Returns true for the RST of a proxy that completes handshakes itself, and passes on the RST with which the server
-/// behind it refused the connection: the proxy's SYN-ACK closes the window until the server has replied.
-fn is_from_proxy(reset: &Reset, header: &Header, past: &ConnectionHistory) -> bool {
-    let has_sent_only_syn_ack = past.of(reset.from).packets == 1;
-    reset.opened_with_window_0 && has_sent_only_syn_ack && header.window == 0
-}
-
-/// Returns the reason for an RST that replies to a segment with ACK.
-fn answer(
-    reset: &Reset,
-    sender_state: Option<State>,
-    past: &ConnectionHistory,
-    gaps: &CaptureGaps,
-) -> &'static Reason {
-    let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
-    // `probes` is not 0 only if the receiver's latest segment was a probe, so the RST has to reply to that one.
-    let drawn = reset.triggered_by;
-    let is_latest = drawn.is_some() && drawn == receiver.latest().map(|it| it.frame);
-    if is_latest && receiver.probes > 0 {
-        return &reasons::ANSWERED_PROBE;
-    }
-    let is_connecting = sender_state == Some(State::SynSent);
-    // An end that is connecting has sent its FIN in an earlier connection.
-    if sender.fin() && !is_connecting {
-        return if receiver.data_after_fin() {
-            &reasons::DATA_FOR_CLOSED_SOCKET
-        } else {
-            &reasons::SEGMENT_FOR_CLOSED_SOCKET
-        };
-    }
-    if sender.reset() {
-        return &reasons::IN_FLIGHT_AFTER_RESET;
-    }
-    if reset.fin == FinReceipt::Inferred {
-        return &reasons::SEGMENT_AFTER_UNSEEN_FIN;
-    }
-    // `reset()` is false here, so the receiver did not accept the earlier RST.
-    if sender.previous.is_some() {
-        return &reasons::REPEATED_RESET;
-    }
-    if receiver.reset() {
-        return &reasons::RESET_BY_OTHER_END;
-    }
-    if is_connecting {
-        // An end that accepts the RST of an end in SYN-SENT has another connection, unless it has answered this SYN.
-        let is_accepted =
-            reset.acceptance.is_acceptable() && reset.receiver_state != State::SynReceived;
-        return if reset.finds_older || is_accepted {
-            &reasons::OLDER_CONNECTION
-        } else {
-            &reasons::STILL_CONNECTING
-        };
-    }
-    match reset.receiver_state {
-        // In SYN-SENT a SYN-ACK that acknowledges the SYN establishes the connection (RFC 9293, 3.10.7.3), so the sender
-        // was not in SYN-SENT any more. CLOSE in SYN-SENT deletes the connection and sends nothing (3.10.4; `new_state` of
-        // `tcp_close_state()`), and so does a timeout (`tcp_write_timeout()`). The SYN-ACK then gets the RST of a closed
-        // port, <SEQ=SEG.ACK> (3.10.7.1; `tcp_v4_rcv()` finds no socket). A SYN from a raw socket gets the same reply.
-        State::SynReceived
-            if drawn.is_some()
-                && sender_state == Some(State::Established)
-                && past.is_syn_and_reply()
-                && !gaps.begins_midstream =>
-        {
-            &reasons::ABANDONED_CONNECT
-        }
-        State::SynReceived => &reasons::UNKNOWN_SYN_ACK,
-        // In a connection captured midstream, earlier packets of the sender may be missing from the capture.
-        _ if sender.packets == 0 && !gaps.begins_midstream => &reasons::NEVER_REPLIED,
-        _ if sender.packets == 1 && !gaps.begins_midstream && gaps.lost.is_none() => {
-            &reasons::NEVER_ACCEPTED
-        }
-        _ => &reasons::NO_SOCKET,
     }
 }

@@ -348,11 +348,12 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
     let longest = known.map(|cause| cause.id().len()).max();
     let width = longest.unwrap_or(0).max(15);
     for (cause, number) in &tally.causes {
-        let (id, says) = cause.map_or(("unknown", "the capture does not show the cause"), |it| {
-            (it.id(), it.says())
-        });
+        let (id, meaning) = cause
+            .map_or(("unknown", "the capture does not show the cause"), |it| {
+                (it.id(), it.meaning())
+            });
         let number = in_digits(*number);
-        let _ = writeln!(text, "  {number:>9}  {id:<width$}  {says}");
+        let _ = writeln!(text, "  {number:>9}  {id:<width$}  {meaning}");
     }
     for (kind, number) in &tally.icmp {
         let version = if kind.is_v6 { "ICMPv6" } else { "ICMP" };

@@ -1,0 +1,389 @@
+//! Causes of an RST: the table of causes, the conclusions that lead to each of them, and the rules that choose one.
+//!
+//! All that defines a cause is in this file. Facts about earlier packets that a rule needs are in
+//! [`ConnectionHistory`].
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::analyze::history::{CaptureGaps, ConnectionHistory};
+use crate::flow::{Acceptance, FinReceipt, Form, Reset, State};
+use crate::packet::Header;
+
+/// Defines [`Cause`] from a table with one entry per cause: variant, stable id in kebab-case, and meaning as a clause, which is
+/// also its row in docs/analyze.md.
+macro_rules! causes {
+    ($($(#[$doc:meta])* $variant:ident = $id:literal, $meaning:literal;)*) => {
+        /// Cause of an RST.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Cause {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Cause {
+            /// All causes.
+            pub const ALL: [Self; [$($id),*].len()] = [$(Self::$variant),*];
+
+            /// Returns the stable id, in kebab-case.
+            #[must_use]
+            pub fn id(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $id,)*
+                }
+            }
+
+            /// Returns the meaning of the cause, as a clause.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)*
+                }
+            }
+        }
+    };
+}
+
+causes! {
+    /// Connection refused: nothing is listening on the port, or a firewall rejected the SYN.
+    Refused = "refused", "port closed, or rejected by a firewall";
+    /// Connection refused by the server behind a proxy that had completed the handshake.
+    RefusedBehindProxy = "refused-behind-proxy", "a proxy connected, and the server behind it refused";
+    /// Abort by the sender's socket: closed in a way that aborts, or ended by its process or kernel.
+    AbortedClose = "aborted-close", "the sender's socket aborted the connection";
+    /// Data received for a socket that had been closed in an orderly way.
+    DataAfterClose = "data-after-close", "data arrived for a socket that had been closed";
+    /// Sender without the connection: its host has no socket for the segments of the other end.
+    HalfOpenPeer = "half-open-peer", "the sender has no such connection";
+    /// Sender that is opening a connection, and received a segment of an older one.
+    OlderConnection = "older-connection", "the sender is still connecting, and the other end replied from another connection";
+    /// SYN-ACK in reply to the sender's own SYN, for which its host has no connecting socket: closed or timed out, or the
+    /// SYN came from a scan.
+    AbandonedConnect = "abandoned-connect", "the SYN-ACK found no socket that was connecting";
+    /// Segment received by a listener that opens no connection.
+    ListenerAnswer = "listener-answer", "a listener received a segment that opens no connection";
+    /// Keepalive probe that found no connection, or unanswered keepalive probes.
+    Keepalive = "keepalive", "keepalive probes found no connection, or no answer";
+    /// Further RST of a connection that had already been reset.
+    Duplicate = "duplicate", "the connection had already been reset";
+    /// RST from an end that had already sent its FIN.
+    ResetAfterFin = "reset-after-fin", "the sender had closed its half, then aborted";
+    /// RST that a third party probably sent in the name of its source address.
+    ThirdParty = "third-party", "probably sent by a third party in the name of the source address";
+    /// RST that belongs to no connection in the capture.
+    Stray = "stray", "belongs to no connection in this capture";
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+impl Serialize for Cause {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id())
+    }
+}
+
+/// Conclusion of a rule.
+pub(super) struct Reason {
+    /// Cause of the RST; `None` if the capture leaves it open.
+    pub(super) cause: Option<Cause>,
+    /// Explanation of the cause, or of why it is unknown: a clause.
+    pub(super) explanation: &'static str,
+    /// Observation that would confirm the cause.
+    pub(super) to_confirm: Option<&'static str>,
+}
+
+const NO_EARLIER_PACKET: Reason = Reason {
+    cause: Some(Cause::Stray),
+    explanation: "no earlier packet of this connection was captured",
+    to_confirm: Some("a capture that starts earlier"),
+};
+
+const REFUSED_SYN: Reason = Reason {
+    cause: Some(Cause::Refused),
+    explanation: "reply to a SYN: nothing is listening on that port, or a firewall rejected it",
+    to_confirm: Some("check OutRsts on that host; it increases only if its kernel sent the RST"),
+};
+
+const ALREADY_CLOSED: Reason = Reason {
+    cause: Some(Cause::Duplicate),
+    explanation: "an earlier RST had already ended the connection",
+    to_confirm: None,
+};
+
+const UNEXPECTED_REPLY_WITHOUT_ACK: Reason = Reason {
+    cause: Some(Cause::Stray),
+    explanation: "reply to a segment without ACK, but its receiver is not waiting for one",
+    to_confirm: None,
+};
+
+const ABORT_AFTER_RESET: Reason = Reason {
+    cause: Some(Cause::Duplicate),
+    explanation: "the same end has already sent an RST",
+    to_confirm: None,
+};
+
+const ABORT_AFTER_FIN: Reason = Reason {
+    cause: Some(Cause::ResetAfterFin),
+    explanation: "the sender had sent its FIN, then its socket aborted: it was closed with unread data, or waited too long \
+             for the FIN of its peer",
+    to_confirm: None,
+};
+
+const UNANSWERED_PROBES: Reason = Reason {
+    cause: Some(Cause::Keepalive),
+    explanation: "the sender's keepalive probes were not answered, so its socket gave up",
+    to_confirm: None,
+};
+
+const ABORT_WITH_WINDOW_0: Reason = Reason {
+    cause: Some(Cause::AbortedClose),
+    explanation: "RST with ACK at the sender's next sequence number: a socket aborted; other systems than Linux send it with window 0",
+    to_confirm: Some("identify the operating system of the sender"),
+};
+
+const ABORT: Reason = Reason {
+    cause: Some(Cause::AbortedClose),
+    explanation: "carries a window, and timestamps where they are in use, so a socket aborted; it is not a reply to a segment",
+    to_confirm: Some(
+        "trace the sender: it may have closed with unread data, closed with SO_LINGER 0, or been ended by its process or kernel",
+    ),
+};
+
+const UNKNOWN_FORM: Reason = Reason {
+    cause: None,
+    explanation: "the Linux kernel sends no RST of this form, so the form does not show its cause",
+    to_confirm: Some("identify the operating system of the sender, or capture at the sender"),
+};
+
+const ANSWERED_PROBE: Reason = Reason {
+    cause: Some(Cause::Keepalive),
+    explanation: "reply to a keepalive probe: the sender no longer has a socket for this connection",
+    to_confirm: Some(
+        "check whether the sender's host was restarted, or its socket closed without a captured packet",
+    ),
+};
+
+const DATA_FOR_CLOSED_SOCKET: Reason = Reason {
+    cause: Some(Cause::DataAfterClose),
+    explanation: "the sender had already closed (FIN); data arrived for a socket that no longer exists",
+    to_confirm: None,
+};
+
+const SEGMENT_FOR_CLOSED_SOCKET: Reason = Reason {
+    cause: Some(Cause::ResetAfterFin),
+    explanation: "the sender had already closed (FIN); a segment arrived for a socket that no longer exists",
+    to_confirm: None,
+};
+
+const SEGMENT_AFTER_UNSEEN_FIN: Reason = Reason {
+    cause: Some(Cause::DataAfterClose),
+    explanation: "the sender's FIN is probably missing from the capture: one number after all captured data was acknowledged, and \
+             nothing followed; now a segment arrived for a socket that no longer exists",
+    to_confirm: Some("capture without loss: is there a FIN?"),
+};
+
+const REFUSED_BEHIND_PROXY: Reason = Reason {
+    cause: Some(Cause::RefusedBehindProxy),
+    explanation: "the SYN-ACK had window 0 and nothing but this RST followed it: a proxy completed the handshake, and passes on \
+             that the server behind it refused the connection",
+    to_confirm: Some("capture between the proxy and the server"),
+};
+
+const IN_FLIGHT_AFTER_RESET: Reason = Reason {
+    cause: Some(Cause::Duplicate),
+    explanation: "the same end has already sent an RST; this one replies to a segment that was still in flight",
+    to_confirm: None,
+};
+
+const REPEATED_RESET: Reason = Reason {
+    cause: Some(Cause::Duplicate),
+    explanation: "the same end has already sent an RST that its receiver did not accept or receive, and repeats it",
+    to_confirm: None,
+};
+
+const RESET_BY_OTHER_END: Reason = Reason {
+    cause: Some(Cause::HalfOpenPeer),
+    explanation: "the sender accepted an earlier RST from the other end's address and no longer has a socket; the other end goes on \
+             as if it had not sent that RST",
+    to_confirm: Some(
+        "capture at the end whose address the first RST carries: did it send that RST?",
+    ),
+};
+
+const OLDER_CONNECTION: Reason = Reason {
+    cause: Some(Cause::OlderConnection),
+    explanation: "the sender is still connecting, and the other end has replied from an older connection between the same ports: \
+             the RST ends that one, and the SYN will be sent again",
+    to_confirm: None,
+};
+
+const STILL_CONNECTING: Reason = Reason {
+    cause: Some(Cause::OlderConnection),
+    explanation: "the sender is still connecting, and replies to a segment of another connection than the one it asked for",
+    to_confirm: Some(
+        "check whether the other end still has an old connection between these ports, or whether its reply was forged",
+    ),
+};
+
+const UNKNOWN_SYN_ACK: Reason = Reason {
+    cause: Some(Cause::HalfOpenPeer),
+    explanation: "reply to a SYN-ACK: the sender sent no SYN, or no longer has that connection (a scan, a forged source address, \
+             an old connection)",
+    to_confirm: Some("capture at the sender"),
+};
+
+const ABANDONED_CONNECT: Reason = Reason {
+    cause: Some(Cause::AbandonedConnect),
+    explanation: "reply to a SYN-ACK that acknowledges the sender's SYN: its socket was closed or timed out before, or the SYN came \
+             from a scan or with a forged source address; the packets do not show which",
+    to_confirm: Some(
+        "check on the sender's host whether connect() was cancelled or timed out before the SYN-ACK arrived",
+    ),
+};
+
+const NEVER_REPLIED: Reason = Reason {
+    cause: Some(Cause::ListenerAnswer),
+    explanation: "reply to a segment with ACK from an end that it has never replied to before: sent by a listener, or for a closed port",
+    to_confirm: None,
+};
+
+const NEVER_ACCEPTED: Reason = Reason {
+    cause: Some(Cause::HalfOpenPeer),
+    explanation: "the sender completed its part of the handshake and sent nothing since; now it has no socket: the connection was \
+             never accepted, or its socket closed without a captured packet",
+    to_confirm: Some(
+        "check ListenOverflows and EmbryonicRsts on the sender's host, and whether its listener was closed",
+    ),
+};
+
+const NO_SOCKET: Reason = Reason {
+    cause: Some(Cause::HalfOpenPeer),
+    explanation: "SEQ is the ACK number of the segment it replies to, without window and timestamps: the sender's kernel found no \
+             socket, or a device on the path replied in its place",
+    to_confirm: Some(
+        "check OutRsts on the sender's host, which increases only if its kernel sent the RST, and whether that host was restarted",
+    ),
+};
+
+pub(super) const THIRD_PARTY: Reason = Reason {
+    cause: Some(Cause::ThirdParty),
+    explanation: "the evidence indicates that a third party sent it in the name of its source address",
+    to_confirm: Some(
+        "capture at the host whose address it carries, or check OutRsts there, which increases only if its kernel sent the RST",
+    ),
+};
+
+/// Returns the conclusion about an RST. The order of the rules matters: the first one that fits is reported.
+pub(super) fn reason(
+    reset: &Reset,
+    header: &Header,
+    sender_state: Option<State>,
+    past: &ConnectionHistory,
+    gaps: &CaptureGaps,
+) -> &'static Reason {
+    let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
+    let is_first = past.packets == 0;
+    if is_first {
+        return &NO_EARLIER_PACKET;
+    }
+    let was_reset = sender.reset() || receiver.reset();
+    match reset.form {
+        Some(Form::PassiveAck) if reset.acceptance == Acceptance::AcknowledgesSyn => &REFUSED_SYN,
+        Some(Form::Active) if is_from_proxy(reset, header, past) => &REFUSED_BEHIND_PROXY,
+        _ if was_reset && reset.receiver_state == State::Closed => &ALREADY_CLOSED,
+        Some(Form::PassiveAck) => &UNEXPECTED_REPLY_WITHOUT_ACK,
+        Some(Form::Passive) => answer(reset, sender_state, past, gaps),
+        Some(Form::Active) if sender.reset() => &ABORT_AFTER_RESET,
+        // Windows answers such data with RST+ACK and window 0.
+        Some(Form::Active) if sender.fin() && receiver.data_after_fin() && header.window == 0 => {
+            &DATA_FOR_CLOSED_SOCKET
+        }
+        Some(Form::Active) if sender.fin() => &ABORT_AFTER_FIN,
+        // Any packet of the other end resets `probes`, so these were not answered.
+        Some(Form::Active) if sender.probes > 0 => &UNANSWERED_PROBES,
+        // Linux puts the real window into an abort, so a window of 0 more often comes from another system.
+        Some(Form::Active) if header.window == 0 => &ABORT_WITH_WINDOW_0,
+        Some(Form::Active) => &ABORT,
+        None => &UNKNOWN_FORM,
+    }
+}
+
+/// Returns true for the RST of a proxy that completes handshakes itself, and passes on the RST with which the server
+/// behind it refused the connection: the proxy's SYN-ACK closes the window until the server has replied.
+fn is_from_proxy(reset: &Reset, header: &Header, past: &ConnectionHistory) -> bool {
+    let has_sent_only_syn_ack = past.of(reset.from).packets == 1;
+    reset.opened_with_window_0 && has_sent_only_syn_ack && header.window == 0
+}
+
+/// Returns the conclusion about an RST that replies to a segment with ACK.
+fn answer(
+    reset: &Reset,
+    sender_state: Option<State>,
+    past: &ConnectionHistory,
+    gaps: &CaptureGaps,
+) -> &'static Reason {
+    let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
+    // `probes` is not 0 only if the receiver's latest segment was a probe, so the RST has to reply to that one.
+    let drawn = reset.triggered_by;
+    let is_latest = drawn.is_some() && drawn == receiver.latest().map(|it| it.frame);
+    if is_latest && receiver.probes > 0 {
+        return &ANSWERED_PROBE;
+    }
+    let is_connecting = sender_state == Some(State::SynSent);
+    // An end that is connecting has sent its FIN in an earlier connection.
+    if sender.fin() && !is_connecting {
+        return if receiver.data_after_fin() {
+            &DATA_FOR_CLOSED_SOCKET
+        } else {
+            &SEGMENT_FOR_CLOSED_SOCKET
+        };
+    }
+    if sender.reset() {
+        return &IN_FLIGHT_AFTER_RESET;
+    }
+    if reset.fin == FinReceipt::Inferred {
+        return &SEGMENT_AFTER_UNSEEN_FIN;
+    }
+    // `reset()` is false here, so the receiver did not accept the earlier RST.
+    if sender.previous.is_some() {
+        return &REPEATED_RESET;
+    }
+    if receiver.reset() {
+        return &RESET_BY_OTHER_END;
+    }
+    if is_connecting {
+        // An end that accepts the RST of an end in SYN-SENT has another connection, unless it has answered this SYN.
+        let is_accepted =
+            reset.acceptance.is_acceptable() && reset.receiver_state != State::SynReceived;
+        return if reset.finds_older || is_accepted {
+            &OLDER_CONNECTION
+        } else {
+            &STILL_CONNECTING
+        };
+    }
+    match reset.receiver_state {
+        // In SYN-SENT a SYN-ACK that acknowledges the SYN establishes the connection (RFC 9293, 3.10.7.3), so the sender
+        // was not in SYN-SENT any more. CLOSE in SYN-SENT deletes the connection and sends nothing (3.10.4; `new_state` of
+        // `tcp_close_state()`), and so does a timeout (`tcp_write_timeout()`). The SYN-ACK then gets the RST of a closed
+        // port, <SEQ=SEG.ACK> (3.10.7.1; `tcp_v4_rcv()` finds no socket). A SYN from a raw socket gets the same reply.
+        State::SynReceived
+            if drawn.is_some()
+                && sender_state == Some(State::Established)
+                && past.is_syn_and_reply()
+                && !gaps.begins_midstream =>
+        {
+            &ABANDONED_CONNECT
+        }
+        State::SynReceived => &UNKNOWN_SYN_ACK,
+        // In a connection captured midstream, earlier packets of the sender may be missing from the capture.
+        _ if sender.packets == 0 && !gaps.begins_midstream => &NEVER_REPLIED,
+        _ if sender.packets == 1 && !gaps.begins_midstream && gaps.lost.is_none() => {
+            &NEVER_ACCEPTED
+        }
+        _ => &NO_SOCKET,
+    }
+}
