@@ -43,6 +43,9 @@ pub(super) struct Document {
 
 #[derive(Deserialize)]
 struct Stored<'a> {
+    /// Schema, not interpreted: whatever it is, an error in another field is reported first.
+    #[serde(borrow)]
+    schema: Option<&'a RawValue>,
     tool: Tool,
     host: Host,
     evidence_sources: EvidenceSources,
@@ -145,8 +148,12 @@ pub(super) fn only_trial(bytes: &[u8]) -> Option<&str> {
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Document, Error> {
     // A document of another schema usually fails to parse as well; the schema is then the more useful error.
     let result = serde_json::from_slice::<Stored<'_>>(bytes);
-    // Parsed separately, because the other fields of another schema are unknown here.
-    let schema = serde_json::from_slice::<Schema>(bytes);
+    let schema = result.as_ref().ok().and_then(|it| it.schema);
+    let schema = match schema.map(|it| serde_json::from_str(it.get())) {
+        Some(Ok(schema)) => Ok(Schema { schema }),
+        // Parsed separately, because the other fields of another schema are unknown here, and for the offset of an error.
+        _ => serde_json::from_slice(bytes),
+    };
     if let Ok(Schema { schema }) = schema
         && schema != u64::from(SCHEMA)
     {

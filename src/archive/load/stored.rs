@@ -1,7 +1,9 @@
 //! Trial in a document: restores its evidence from the document and the capture.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::mem;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
@@ -16,8 +18,11 @@ use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
 use crate::error::Error;
 use rstproof_core::evidence::{Completeness, Evidence, Flaw, NotRead};
 use rstproof_core::history::Kernel;
+use rstproof_core::kernel::event::Coverage;
+use rstproof_core::kernel::host::HostState;
 use rstproof_core::packet::Packet;
 use rstproof_core::printable::printable;
+use rstproof_core::report::kernel::EventReport;
 use rstproof_core::report::{
     CaptureReport, PacketReport, SavedEvidence, SourceReports, StepReport, packets,
 };
@@ -48,7 +53,21 @@ pub(super) struct StoredTrial<'a> {
     pub(super) steps: Vec<StepReport>,
     packets: Vec<PacketReport>,
     completeness: Option<Completeness>,
-    /// Reports of the other evidence sources, read from the same object.
+    // The fields of `SourceReports`, which `read` moves to `sources`. They are not flattened: flattened fields are buffered,
+    // and an error in them has no offset.
+    #[serde(default)]
+    kernel_events: Vec<EventReport>,
+    #[serde(default)]
+    trace_coverage: Option<Coverage>,
+    #[serde(default)]
+    counters: BTreeMap<String, u64>,
+    #[serde(default)]
+    unsupported_counters: Option<Vec<String>>,
+    #[serde(default)]
+    process_stall_ns: u64,
+    #[serde(default)]
+    host_state: Option<HostState>,
+    /// Reports of the other evidence sources.
     #[serde(skip)]
     pub(super) sources: SourceReports,
 }
@@ -133,8 +152,14 @@ impl<'a> StoredTrial<'a> {
     /// Reads the trial at this position in a document. Fails if it is malformed, or too large for a genuine one.
     pub(super) fn read(path: &Path, bytes: &'a [u8], at: &Range<usize>) -> Result<Self, Error> {
         let mut stored: Self = read_trial(path, bytes, at)?;
-        // Read on its own, not flattened into the trial: then an error has its exact offset.
-        stored.sources = read_trial(path, bytes, at)?;
+        stored.sources = SourceReports {
+            kernel_events: mem::take(&mut stored.kernel_events),
+            trace_coverage: stored.trace_coverage.take(),
+            counters: mem::take(&mut stored.counters),
+            unsupported_counters: stored.unsupported_counters.take(),
+            process_stall_ns: stored.process_stall_ns,
+            host_state: stored.host_state.take(),
+        };
         if stored.calls.len() > MAX_CALLS {
             let calls = stored.calls.len();
             return Err(refused(
