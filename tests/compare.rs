@@ -388,6 +388,34 @@ fn a_counter_that_one_kernel_does_not_have_is_compared_for_none() {
     );
 }
 
+/// From 299 to 420 seconds after boot a listener takes an ACK of no connection for a SYN cookie and counts
+/// `SyncookiesFailed` (`tcp_synq_no_recent_overflow()`): that is no difference between kernels. In a scenario that states the
+/// counter it is one, and so it is in a trial that is not confirmed.
+#[test]
+fn a_counter_that_depends_on_the_uptime_is_not_compared() {
+    let counted = |scenario: &str, verdict: &str, counters: Value| {
+        let trial = trial(scenario, &["client connect() = 0"], &[]);
+        let trial = changed(trial, "verdict", json!(verdict));
+        changed(trial, "counters", counters)
+    };
+    let soon = json!({"OutRsts": 2, "SyncookiesFailed": 1});
+    let later = json!({"OutRsts": 2});
+    for (scenario, verdict, differs) in [
+        ("reset-lost", "confirmed", false),
+        ("reset-lost", "refuted", true),
+        ("syn-cookie-bad-ack", "confirmed", true),
+        ("of-a-later-version", "confirmed", true),
+    ] {
+        let comparison = compared(&[
+            Report::on("6.12.118").with(counted(scenario, verdict, soon.clone())),
+            Report::on("6.16.12").with(counted(scenario, verdict, later.clone())),
+        ]);
+        let counters = comparison.differences.iter().flat_map(|it| &it.aspects);
+        let is_named = counters.into_iter().any(|it| it.0 == Aspect::Counters);
+        assert_eq!(is_named, differs, "{scenario} {verdict}");
+    }
+}
+
 #[test]
 fn what_a_kernel_cannot_run_is_a_matter_of_availability() {
     let comparison = compared(&[

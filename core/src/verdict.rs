@@ -35,6 +35,7 @@ pub use attribution::Attribution;
 pub use correlation::ResetOrigin;
 pub use finding::Finding;
 pub use inconclusive::{InconclusiveReason, NOT_PLAYED, RESOURCE_EXHAUSTED};
+pub use kernel::depends_on_uptime;
 pub use kernel_mismatch::KernelMismatch;
 pub use windows::{Missed, Which, missed as missed_window};
 

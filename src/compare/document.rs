@@ -18,7 +18,7 @@ use rstproof_core::kernel::reason::NOT_SPECIFIED;
 use rstproof_core::printable::printable;
 use rstproof_core::report::{EvidenceSources, Header};
 use rstproof_core::scenario::{Expect, Family, Scenario, find};
-use rstproof_core::verdict::Verdict;
+use rstproof_core::verdict::{self, Verdict};
 
 /// Maximum number of unconfirmed trials that are kept with their reason; more would not be read.
 const MAX_UNCONFIRMED: usize = 200;
@@ -343,7 +343,12 @@ impl Subject {
                     .map(|it| printable(it))
                     .collect(),
             );
-            let counters = trial.counters.iter();
+            // In a confirmed trial the judge has allowed for the uptime of the host.
+            let is_of_host = |name: &str| {
+                trial.verdict == Some(Verdict::Confirmed)
+                    && scenario.is_some_and(|it| verdict::depends_on_uptime(it, name))
+            };
+            let counters = trial.counters.iter().filter(|(name, _)| !is_of_host(name));
             let counters = counters.map(|(name, by)| (printable(name), *by));
             seen.counters.insert(counters.collect());
         }

@@ -27,6 +27,7 @@ mod senders;
 mod tshark;
 mod unread;
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -38,25 +39,28 @@ struct Said {
     code: Option<i32>,
     out: String,
     err: String,
+    /// Lines of `out`, once they are parsed.
+    parsed: OnceCell<Vec<Value>>,
 }
 
 impl Said {
     /// The lines of standard output. The first of them, and the last, are held to their schema.
-    fn lines(&self) -> Vec<Value> {
+    fn lines(&self) -> &[Value] {
         const HELD: usize = 1_000;
-        let lines = self.out.lines();
-        let lines: Vec<Value> = lines.map(|line| line.parse().unwrap()).collect();
-        for line in lines.iter().take(HELD).chain(lines.last()) {
-            schema::assert_fits("analyze", line);
-        }
-        lines
+        self.parsed.get_or_init(|| {
+            let lines = self.out.lines();
+            let lines: Vec<Value> = lines.map(|line| line.parse().unwrap()).collect();
+            for line in lines.iter().take(HELD).chain(lines.last()) {
+                schema::assert_fits("analyze", line);
+            }
+            lines
+        })
     }
 
     /// Those of this type.
     fn of(&self, kind: &str) -> Vec<Value> {
-        let mut lines = self.lines();
-        lines.retain(|line| line["type"] == kind);
-        lines
+        let lines = self.lines().iter();
+        lines.filter(|line| line["type"] == kind).cloned().collect()
     }
 
     /// The line about the only file.
@@ -111,6 +115,7 @@ fn within(mebibytes: u64, arguments: &[&str], stdin: Stdio) -> Said {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
+        parsed: OnceCell::new(),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The schemas use a small part of JSON Schema, and a keyword that is not part of it fails here.
 
+use std::fmt;
+use std::io;
 use std::sync::LazyLock;
 
 use rstproof_core::schema;
@@ -25,7 +27,7 @@ pub(crate) fn check(name: &str, value: &Value) -> Result<(), String> {
 
 fn fits(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
     let schema = schema.as_object().unwrap();
-    let demand = |holds: bool, what: &str| {
+    let demand = |holds: bool, what: fmt::Arguments<'_>| {
         let wrong = || Err(format!("{place}: {what}: {}", shortened(value)));
         if holds { Ok(()) } else { wrong() }
     };
@@ -58,18 +60,21 @@ fn fits(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), 
                     Value::Array(kinds) => kinds.iter().any(is),
                     kind => is(kind),
                 };
-                demand(kinds, &format!("not of type {argument}"))?;
+                demand(kinds, format_args!("not of type {argument}"))?;
             }
-            "const" => demand(value == argument, &format!("not {argument}"))?,
+            "const" => demand(value == argument, format_args!("not {argument}"))?,
             "enum" => {
                 let values = argument.as_array().unwrap();
-                demand(values.contains(value), &format!("not one of {argument}"))?;
+                demand(
+                    values.contains(value),
+                    format_args!("not one of {argument}"),
+                )?;
             }
             "minimum" => {
                 let (least, number) = (argument.as_i64().unwrap(), value.as_i64());
                 demand(
                     number.is_none_or(|it| it >= least),
-                    &format!("below {least}"),
+                    format_args!("below {least}"),
                 )?;
             }
             "minItems" | "maxItems" => {
@@ -83,7 +88,7 @@ fn fits(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), 
                         len <= wanted
                     }
                 };
-                demand(len.is_none_or(is_met), &format!("{keyword} {wanted}"))?;
+                demand(len.is_none_or(is_met), format_args!("{keyword} {wanted}"))?;
             }
             "items" => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
@@ -96,7 +101,7 @@ fn fits(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), 
                     let missing = names.map(|it| it.as_str().unwrap());
                     let missing = missing.filter(|it| !fields.contains_key(*it));
                     let missing = missing.collect::<Vec<_>>().join(", ");
-                    demand(missing.is_empty(), &format!("lacks {missing}"))?;
+                    demand(missing.is_empty(), format_args!("lacks {missing}"))?;
                 }
             }
             "properties" => fits_properties(root, schema, value, place)?,
@@ -130,7 +135,31 @@ fn fits_properties(
     Ok(())
 }
 
-/// As much of a value as helps to find it.
+/// Returns the beginning of a value, which may be of many megabytes.
 fn shortened(value: &Value) -> String {
-    value.to_string().chars().take(300).collect()
+    /// The first bytes that are written; more of them are an error.
+    struct Beginning(Vec<u8>);
+
+    impl io::Write for Beginning {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let left = 300 - self.0.len();
+            self.0.extend_from_slice(&bytes[..bytes.len().min(left)]);
+            if bytes.len() > left {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut beginning = Beginning(Vec::new());
+    let is_whole = serde_json::to_writer(&mut beginning, value).is_ok();
+    let mut text = String::from_utf8_lossy(&beginning.0).into_owned();
+    if !is_whole {
+        text.push('…');
+    }
+    text
 }
