@@ -817,7 +817,7 @@ mod report {
 
     /// With work that grows with the square of the input this test does not end.
     #[test]
-    fn hundreds_of_thousands_of_frames_and_calls_are_told_of_at_once() {
+    fn hundreds_of_thousands_of_frames_and_calls_are_reported_quickly() {
         let refuted = trial(&endless(200_000));
         assert_eq!(refuted.verdict, Some(Verdict::Refuted));
         assert_eq!(refuted.findings.len(), 200_000);

@@ -73,7 +73,7 @@ fn coverage() -> Value {
            "tcp_receive_reset": true, "inet_sk_error_report": true, "inet_sock_set_state": true})
 }
 
-/// A confirmed trial over IPv4. A call is `who call(arguments) = result`, a RST `who form sender reason`.
+/// A confirmed trial over IPv4. A call is `who call(arguments) = result`, an RST `who form sender reason`.
 fn trial(scenario: &str, calls: &[&str], resets: &[&str]) -> Value {
     let calls = calls.iter().enumerate().map(|(index, line)| {
         let (made, result) = line.split_once(" = ").unwrap();
@@ -266,7 +266,7 @@ fn a_vendors_kernel_may_have_a_change_or_not() {
 
 /// The claim that this began with: on macOS the first write is told EPIPE (`sosendcheck()`).
 #[test]
-fn what_the_first_write_is_told_on_macos_is_known() {
+fn the_error_of_the_first_write_on_macos_is_known() {
     let write = |result: &str| {
         let call = format!("client write(1) = {result}");
         trial(
@@ -437,7 +437,7 @@ fn what_a_kernel_cannot_run_is_a_matter_of_availability() {
 
 /// The capture lost frames: that it holds no RST is no difference.
 #[test]
-fn a_trial_that_nothing_can_be_said_of_is_not_compared() {
+fn an_inconclusive_trial_is_not_compared() {
     let gap = json!({"id": "frames-dropped", "message": "the kernel had no room for 3 frames"});
     let lost = changed(lingering(false), "verdict", "inconclusive".into());
     let comparison = compared(&[
@@ -455,7 +455,7 @@ fn a_trial_that_nothing_can_be_said_of_is_not_compared() {
 }
 
 #[test]
-fn trials_that_differ_among_themselves_are_told_so() {
+fn trials_that_differ_on_one_kernel_are_reported() {
     let read = |result: &str| {
         let call = format!("client read(1) = {result}");
         trial("close-unread-data", &["client connect() = 0", &call], &[])
@@ -506,7 +506,7 @@ fn a_partial_count_is_the_same_however_large() {
 }
 
 #[test]
-fn the_same_in_both_families_is_told_once() {
+fn a_difference_in_both_families_is_reported_once() {
     let both = |version: &str, trial: &Value| {
         let other = changed(trial.clone(), "family", "ipv6".into());
         Report::on(version).with(trial.clone()).with(other)
@@ -572,7 +572,7 @@ fn another_system_has_to_do_what_it_is_known_for() {
 
 /// Agreed is what two have done: not what one has done, nor what nobody can say.
 #[test]
-fn what_was_not_compared_is_not_the_same() {
+fn kernels_that_were_not_compared_are_not_reported_as_equal() {
     let gap = json!({"id": "frames-lost", "message": "frames were lost"});
     let unsaid = changed(
         changed(lingering(true), "verdict", "inconclusive".into()),
@@ -729,7 +729,7 @@ fn a_long_name_is_wrapped() {
 }
 
 #[test]
-fn reports_of_the_same_kernel_are_told_apart() {
+fn reports_of_the_same_kernel_have_distinct_names() {
     let labels = |reports: &[Report]| -> Vec<String> {
         let comparison = compared(reports);
         comparison.subjects.into_iter().map(|it| it.label).collect()
@@ -892,7 +892,7 @@ fn the_page_of_kernels_has_the_words_of_the_program() {
 
 /// A terminal, a table and a page obey what a report says of its host: none of it may get there as it is.
 #[test]
-fn a_hostile_report_is_shown_and_not_obeyed() {
+fn control_characters_of_a_hostile_report_are_escaped() {
     let hostile = "\x1b]0;owned\x07|<script>\n7\u{9b}31m\u{202e}![x](http://a/b.png) @all \\|";
     let report = |version: &str, result: &str| {
         let call = format!("client read(1) = {result}");

@@ -187,7 +187,7 @@ fn compatible(version: &str) -> String {
 }
 
 #[test]
-fn compatible_versions_are_told_by_their_first_number_that_is_not_0() {
+fn the_first_number_that_is_not_0_decides_compatibility() {
     for (version, expected) in [
         ("1.3.2", "1"),
         ("2.13.2", "2"),

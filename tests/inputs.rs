@@ -91,7 +91,7 @@ fn a_directory_stands_for_the_captures_below_it_in_the_order_of_their_names() {
 }
 
 #[test]
-fn what_is_named_may_be_hidden_or_a_link() {
+fn a_named_file_may_be_hidden_or_a_link() {
     let home = tempfile::tempdir().unwrap();
     let hidden = write(&home, ".hidden", &capture(3));
     let directory = write(&home, ".directory/a", &capture(3));
@@ -105,7 +105,7 @@ fn what_is_named_may_be_hidden_or_a_link() {
 
 /// What may hold a capture is not left out in silence.
 #[test]
-fn what_cannot_be_read_comes_in_its_place() {
+fn an_unreadable_file_is_reported_in_order() {
     let home = tempfile::tempdir().unwrap();
     let content = capture(3);
     write(&home, "a", &content);
@@ -130,7 +130,7 @@ fn what_cannot_be_read_comes_in_its_place() {
 }
 
 #[test]
-fn what_may_not_be_read_is_told_and_the_rest_is_read() {
+fn a_file_without_permission_is_reported_and_the_rest_is_read() {
     let home = tempfile::tempdir().unwrap();
     fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
     for name in ["a", "b", "c/d", "e"] {
@@ -222,7 +222,7 @@ fn what_is_named_must_be_a_capture() {
 
 /// One that is wrong keeps nobody from reading the others.
 #[test]
-fn all_that_is_named_comes_in_its_place() {
+fn named_files_are_read_in_order() {
     let home = tempfile::tempdir().unwrap();
     let content = capture(3);
     let (a, b) = (write(&home, "a", &content), write(&home, "b/b", &content));
@@ -258,7 +258,7 @@ fn a_plain_file_can_be_read_at_any_place() {
 }
 
 #[test]
-fn progress_is_told_in_bytes_of_the_file() {
+fn progress_is_reported_in_bytes_of_the_file() {
     let home = tempfile::tempdir().unwrap();
     let content = capture(30_000);
     for encoder in [gzip, zstd, lz4] {

@@ -391,7 +391,7 @@ fn a_wording_may_depend_on_its_neighbours() {
 }
 
 #[test]
-fn parts_of_a_source_are_told_apart() {
+fn comments_strings_and_code_are_distinguished() {
     let text = r##"
 //! Module
 //! docs.

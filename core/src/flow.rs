@@ -308,7 +308,7 @@ impl Flow {
             Role::Server => (&mut self.server, &mut self.client),
         };
         // The conditions below leave one case: a plain ACK, in order at both ends, that acknowledges no more than was
-        // captured. The test `the_short_way_leads_to_where_the_long_one_does` compares both paths.
+        // captured. The test `the_fast_path_gives_the_same_flow_as_the_slow_one` compares both paths.
         let controls = Flags::ACK.0 | Flags::SYN.0 | Flags::FIN.0 | Flags::RST.0;
         let is_usual = header.flags.0 & controls == Flags::ACK.0
             && sender.state == State::Established

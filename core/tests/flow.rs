@@ -43,7 +43,7 @@ fn a_segment(line: &str) -> Segment {
     segment(line, Family::Ipv4, 1, Timestamp(0))
 }
 
-/// Whether the last of these segments, a RST, had to be believed, and in which state it found its receiver.
+/// Whether the last of these segments, an RST, had to be believed, and in which state it found its receiver.
 fn reset_after(lines: &[&str]) -> (Acceptance, State) {
     let mut flow = flow();
     let observed = lines.iter().map(|line| observe(&mut flow, line));
@@ -91,7 +91,7 @@ fn simultaneous_connection_synchronization_figure_7() {
 }
 
 #[test]
-fn a_rst_between_crossed_syns_finds_syn_received() {
+fn an_rst_between_crossed_syns_finds_syn_received() {
     let (acceptance, state) = reset_after(&[
         "> S 0:0(0) win 512",
         "< S 0:0(0) win 512",
@@ -125,7 +125,7 @@ fn a_syn_with_another_number_does_not_begin_the_connection_anew() {
 
 #[test]
 fn a_syn_ack_must_acknowledge_the_syn() {
-    // RFC 9293, 3.10.7.3: SEG.ACK =< ISS or SEG.ACK > SND.NXT is answered with a RST and dropped.
+    // RFC 9293, 3.10.7.3: SEG.ACK =< ISS or SEG.ACK > SND.NXT is answered with an RST and dropped.
     for ack in [0, -1, 2, 900] {
         let mut flow = flow();
         observe(&mut flow, "> S 0:0(0) win 512");
@@ -271,7 +271,7 @@ fn a_fin_before_the_handshake_is_complete() {
 }
 
 #[test]
-fn a_rst_that_is_believed_closes_its_receiver_and_an_abort_its_sender() {
+fn an_accepted_rst_closes_its_receiver_and_an_abort_its_sender() {
     follow(&format!(
         "{HANDSHAKE}
          < R. 1:1(0) ack 1 win 512 ts | CLOSED      | CLOSED"
@@ -287,7 +287,7 @@ fn a_rst_that_is_believed_closes_its_receiver_and_an_abort_its_sender() {
 }
 
 #[test]
-fn a_rst_that_is_not_believed_closes_nobody() {
+fn an_unaccepted_rst_closes_no_end() {
     follow(&format!(
         "{HANDSHAKE}
          < R. 9:9(0) ack 1 win 512 ts | ESTABLISHED | ESTABLISHED
@@ -297,7 +297,7 @@ fn a_rst_that_is_not_believed_closes_nobody() {
 }
 
 #[test]
-fn a_rst_is_judged_in_the_state_that_it_finds() {
+fn an_rst_is_judged_in_the_state_that_it_finds() {
     // SND.NXT of the server is 2 once it has sent FIN, so RCV.NXT - 1 is 1.
     let handshake = [
         "> S 0:0(0) win 512",
@@ -350,7 +350,7 @@ fn a_rst_is_judged_in_the_state_that_it_finds() {
 }
 
 #[test]
-fn a_rst_to_the_server_is_judged_by_what_the_client_sent() {
+fn an_rst_to_the_server_is_judged_by_what_the_client_sent() {
     let exact = reset_after(&[
         "> S 0:0(0) win 512",
         "< S. 0:0(0) ack 1 win 512",
@@ -409,7 +409,7 @@ fn an_ack_beyond_what_was_captured_tells_of_a_missing_frame() {
     assert!(!unseen("> . 1:1(0) ack 1 win 512"));
     assert!(unseen("> . 1:1(0) ack 2 win 512"));
     assert!(!unseen("> . 1:1(0) ack 0 win 512"));
-    // A RST says so only if it is believed.
+    // An RST says so only if it is believed.
     assert!(unseen("< R. 1:1(0) ack 2 win 512"));
     assert!(!unseen("< R. 2:2(0) ack 2 win 512"));
     assert!(!unseen("< R 1:1(0) ack 2 win 0"));
@@ -486,7 +486,7 @@ fn segments_of_other_connections_are_not_observed() {
 }
 
 #[test]
-fn the_state_decides_what_the_application_is_told() {
+fn the_state_decides_the_error_of_the_application() {
     // tcp_reset() of Linux.
     for (state, name, errno) in [
         (State::Listen, "LISTEN", None),
@@ -507,7 +507,7 @@ fn the_state_decides_what_the_application_is_told() {
 }
 
 #[test]
-fn a_rst_puts_an_error_on_the_end_that_believes_it() {
+fn an_accepted_rst_sets_an_error_on_its_receiver() {
     let reset = |line: &str| observe(&mut follow(HANDSHAKE), line).reset.unwrap();
     let told = |reset: Reset| [Role::Client, Role::Server].map(|role| reset.puts_error_on(role));
     assert_eq!(
@@ -522,7 +522,7 @@ fn a_rst_puts_an_error_on_the_end_that_believes_it() {
 }
 
 #[test]
-fn the_form_tells_what_made_linux_send_a_rst() {
+fn the_form_shows_why_linux_sent_an_rst() {
     let form = |line| Form::of(&a_segment(line).header());
     let (active, passive, passive_ack) = (
         Some(Form::Active),
@@ -553,7 +553,7 @@ fn the_form_tells_what_made_linux_send_a_rst() {
 }
 
 #[test]
-fn which_grounds_make_a_rst_acceptable() {
+fn kinds_of_acceptance_that_are_acceptable() {
     for acceptance in [
         Acceptance::Exact { seq: 1 },
         Acceptance::AcknowledgesSyn,
@@ -575,7 +575,7 @@ fn which_grounds_make_a_rst_acceptable() {
 }
 
 #[test]
-fn the_test_language_says_what_it_seems_to() {
+fn the_notation_of_the_tests_means_what_it_shows() {
     let segment = a_segment("> FP. 1:3(2) ack 5 win 9 ts sack 7:8");
     assert_eq!(segment.flags, flags("PF."));
     assert_eq!(segment.seq, CLIENT_ISS.plus(1));

@@ -72,7 +72,7 @@ fn the_judgement_names_each_rst_and_what_it_explains() {
 }
 
 #[test]
-fn an_epipe_without_a_rst_is_blamed_on_the_callers_own_shutdown() {
+fn an_epipe_without_an_rst_comes_from_the_callers_own_shutdown() {
     let judgement = story("shutdown-wr-then-write").judged();
     assert_eq!(judgement.resets, []);
     assert_eq!(judgement.attributions, [(3, Attribution::OwnShutdown(2))]);
@@ -91,7 +91,7 @@ fn without_its_rst_an_error_is_unexplained() {
 }
 
 #[test]
-fn a_rst_from_the_other_end_explains_nothing() {
+fn an_rst_from_the_other_end_explains_nothing() {
     story("close-unread-data")
         .with(RST, "> R. 3:3(0) ack 1 win 512 ts")
         .is_refuted_by(&[
@@ -126,7 +126,7 @@ fn an_abort_is_no_answer_to_data() {
 }
 
 #[test]
-fn a_rst_that_linux_does_not_make_is_no_abort() {
+fn an_rst_that_linux_does_not_make_is_no_abort() {
     wrong_form(
         &story("close-unread-data").with(RST, "< R 1:1(0) win 512"),
         6,
@@ -183,7 +183,7 @@ fn wrong_form(story: &Story, frame: u32, expected: Form, seen: Option<Form>) {
 }
 
 #[test]
-fn a_rst_that_finds_its_receiver_in_another_state_is_another_story() {
+fn an_rst_received_in_another_state_is_refuted() {
     // The client has sent FIN: FIN-WAIT-1, which maps to ECONNRESET as well.
     story("linger-zero-close")
         .after(LINGER, "> F. 1:1(0) ack 1 win 512 ts")
@@ -197,7 +197,7 @@ fn a_rst_that_finds_its_receiver_in_another_state_is_another_story() {
 // Acceptance: RFC 5961, 3.2, and what Linux adds to it
 
 #[test]
-fn a_rst_beside_rcv_nxt_is_not_believed() {
+fn an_rst_not_at_rcv_nxt_is_not_accepted() {
     for (rst, seq) in [
         ("< R. 0:0(0) ack 3 win 512 ts", 0),
         ("< R. 2:2(0) ack 3 win 512 ts", 2),
@@ -223,7 +223,7 @@ fn a_rst_beside_rcv_nxt_is_not_believed() {
 }
 
 #[test]
-fn rcv_nxt_minus_one_is_believed_after_a_fin() {
+fn rcv_nxt_minus_one_is_accepted_after_a_fin() {
     let judgement = story("fin-then-reset")
         .with(RST_AFTER_FIN, "< R. 1:1(0) ack 3 win 512 ts")
         .judged();
@@ -235,7 +235,7 @@ fn rcv_nxt_minus_one_is_believed_after_a_fin() {
 }
 
 #[test]
-fn rcv_nxt_minus_two_is_not_believed_after_a_fin() {
+fn rcv_nxt_minus_two_is_not_accepted_after_a_fin() {
     let acceptance = Acceptance::WrongSequence { seq: 0, rcv_nxt: 2 };
     story("write-after-peer-close")
         .with(RST_TO_LATE_DATA, "< R 0:0(0) win 0")
@@ -249,7 +249,7 @@ fn rcv_nxt_minus_two_is_not_believed_after_a_fin() {
 }
 
 #[test]
-fn in_syn_sent_a_rst_must_acknowledge_the_syn() {
+fn in_syn_sent_an_rst_must_acknowledge_the_syn() {
     for rst in [
         "< R. =0:0(0) ack 0 win 0",
         "< R. =0:0(0) ack 2 win 0",
@@ -279,7 +279,7 @@ const FOUR_BYTES_OF_NOBODY: Finding = Finding::PayloadDiffers {
 };
 
 #[test]
-fn the_right_edge_of_the_highest_sack_block_is_believed() {
+fn the_right_edge_of_the_highest_sack_block_is_accepted() {
     let ahead_of_a_hole = |ack: &str, rst: &str| {
         story("linger-zero-close")
             .with(RST_OF_LINGER, rst)
@@ -332,7 +332,7 @@ fn the_right_edge_of_the_highest_sack_block_is_believed() {
 }
 
 #[test]
-fn a_sack_edge_behind_rcv_nxt_is_not_believed() {
+fn a_sack_edge_before_rcv_nxt_is_not_accepted() {
     // RFC 2883: the block reports a duplicate.
     story("linger-zero-close")
         .with(RST_OF_LINGER, "< R. 3:3(0) ack 1 win 512 ts")
@@ -429,7 +429,7 @@ fn a_fin_ahead_of_a_hole_has_not_come_in() {
 // RSTs that are not meant
 
 #[test]
-fn where_a_rst_is_expected_one_that_is_not_believed_changes_nothing() {
+fn an_additional_rst_that_is_not_accepted_changes_nothing() {
     let rsts = [
         ("connect-closed-port", RST_TO_SYN),
         ("close-unread-data", RST),
@@ -451,7 +451,7 @@ fn where_a_rst_is_expected_one_that_is_not_believed_changes_nothing() {
             "> R. =0:0(0) ack 900 win 0",
             "> R 900:900(0) win 7",
         ] {
-            // A RST that acknowledges the SYN is believed in SYN-SENT.
+            // An RST that acknowledges the SYN is believed in SYN-SENT.
             if id == "connect-closed-port" && decoy.starts_with("< R. 900") {
                 continue;
             }
@@ -473,7 +473,7 @@ fn a_decoy_stamped_after_the_call_does_not_hide_the_rst_captured_behind_it() {
 }
 
 #[test]
-fn where_no_rst_must_be_any_rst_is_one_too_many() {
+fn an_rst_in_a_scenario_without_rsts_is_refuted() {
     for (decoy, id, line, frame) in [
         (
             "< R. 900:900(0) ack 1 win 512 ts",
@@ -501,7 +501,7 @@ fn where_no_rst_must_be_any_rst_is_one_too_many() {
 }
 
 #[test]
-fn a_second_rst_that_is_believed_is_one_too_many() {
+fn a_second_accepted_rst_is_refuted() {
     // The first one, to the server, comes from a client that lives on. What is then at the place of the expected RST is
     // not what the errors came from.
     story("close-unread-data")
@@ -547,7 +547,7 @@ fn an_end_that_aborted_cannot_be_reset() {
 // Order
 
 #[test]
-fn a_rst_after_the_return_of_the_call_is_too_late() {
+fn an_rst_after_the_return_of_the_call_is_too_late() {
     story("close-unread-data")
         .without(RST)
         .after("client read(1) = 0", RST)
@@ -555,7 +555,7 @@ fn a_rst_after_the_return_of_the_call_is_too_late() {
 }
 
 #[test]
-fn a_rst_at_the_return_of_the_call_is_too_late_and_a_nanosecond_earlier_it_is_not() {
+fn an_rst_at_the_return_of_the_call_is_too_late_and_a_nanosecond_earlier_it_is_not() {
     let before_the_return = |ns: i64| {
         story("close-unread-data").judged_after(|evidence| {
             let ended = evidence.calls[5].ended.0;
@@ -622,7 +622,7 @@ fn at(evidence: &mut Evidence, index: usize) -> &mut Timestamp {
 // The errno, and who is told
 
 #[test]
-fn macos_says_epipe_to_the_first_write() {
+fn macos_fails_the_first_write_with_epipe() {
     let says_epipe = |call| Finding::WrongErrno {
         call,
         frame: 6,
@@ -644,7 +644,7 @@ fn macos_says_epipe_to_the_first_write() {
 }
 
 #[test]
-fn freebsd_says_econnreset_in_close_wait() {
+fn freebsd_reports_econnreset_in_close_wait() {
     story("write-after-peer-close")
         .with("client write(1) = EPIPE", "client write(1) = ECONNRESET")
         .is_refuted_by(&[
@@ -849,8 +849,8 @@ fn the_errors_of_the_two_ends_are_kept_apart() {
 }
 
 #[test]
-fn a_rst_in_time_wait_leaves_nobody_to_be_told() {
-    // The server closed first and both FINs are acknowledged; a RST to it that is exact explains none of its errors.
+fn an_rst_in_time_wait_has_no_socket_to_report_it() {
+    // The server closed first and both FINs are acknowledged; an RST to it that is exact explains none of its errors.
     let judgement = story("clean-close-eof")
         .after(
             "client getsockopt(SO_ERROR) = 0",
@@ -875,7 +875,7 @@ fn a_rst_in_time_wait_leaves_nobody_to_be_told() {
 // The script
 
 #[test]
-fn every_outcome_counts() {
+fn a_call_with_another_result_is_refuted() {
     story("clean-close-eof")
         .with("client read(1) = 0", "client read(1) = 1")
         .is_refuted_by(&[
@@ -1151,7 +1151,7 @@ fn an_acknowledged_segment_that_was_not_captured_leaves_a_gap() {
 }
 
 #[test]
-fn a_rst_may_be_the_first_to_acknowledge_what_was_not_captured() {
+fn an_rst_may_be_the_first_to_acknowledge_what_was_not_captured() {
     story("close-unread-data")
         .without("> P. 1:3(2) ack 1 win 512 ts\n< . 1:1(0) ack 3 win 512 ts")
         .is_inconclusive_for(InconclusiveReason::SegmentMissing { frame: 4 });
@@ -1197,7 +1197,7 @@ const LATE_DATA: &str = "> P. 1:2(1) ack 2 win 512 ts";
 
 #[test]
 fn a_fin_that_nothing_acknowledges_shows_neither_timing() {
-    // Data that does not acknowledge the FIN draws a RST at the FIN's own number, RCV.NXT - 1, which Linux believes.
+    // Data that does not acknowledge the FIN draws an RST at the FIN's own number, RCV.NXT - 1, which Linux believes.
     story("write-after-peer-close")
         .without(ACK_OF_FIN)
         .with(LATE_DATA, "> P. 1:2(1) ack 1 win 512 ts")
@@ -1255,14 +1255,14 @@ fn a_server_that_sends_no_fin_is_not_excused_by_the_timing() {
 }
 
 #[test]
-fn a_call_that_was_interrupted_says_nothing() {
+fn an_interrupted_call_is_inconclusive() {
     story("close-unread-data")
         .judged_after(|evidence| evidence.calls[6].outcome = Outcome::Failed(Errno::EINTR))
         .is_inconclusive_for(InconclusiveReason::CallInterrupted { call: 6 });
 }
 
 #[test]
-fn a_gap_says_what_is_wrong_first_and_hides_every_finding() {
+fn an_inconclusive_trial_has_its_first_reason_and_no_findings() {
     let evidence =
         |change: fn(&mut Evidence)| story("close-unread-data").without(RST).judged_after(change);
     evidence(|evidence| {
@@ -1305,7 +1305,7 @@ fn a_forged_rst_that_must_be_ignored_has_to_be_there_and_to_be_ignored() {
 }
 
 #[test]
-fn a_rst_that_is_asked_back_about_needs_the_question() {
+fn a_challenged_rst_needs_the_challenge_ack() {
     story("blind-rst-in-window")
         .with(
             "< R 11:11(0) win 8192\n> . 1:1(0) ack 1 win 512 ts",
@@ -1318,7 +1318,7 @@ fn a_rst_that_is_asked_back_about_needs_the_question() {
 }
 
 #[test]
-fn more_forgeries_of_no_effect_do_not_matter() {
+fn further_forged_rsts_without_effect_do_not_matter() {
     story("blind-rst-old")
         .after("< R 0:0(0) win 8192", "< R -5:-5(0) win 8192")
         .is_confirmed();
@@ -1392,7 +1392,7 @@ fn an_error_of_the_routing_table_needs_silence_on_the_wire() {
 }
 
 #[test]
-fn a_rst_of_time_wait_counts_unless_it_is_kept() {
+fn an_rst_of_time_wait_counts_unless_it_is_kept() {
     let acceptance = |id: &str| story(id).judged().resets[0].acceptance;
     assert_eq!(acceptance("time-wait-rst"), Acceptance::Exact { seq: 2 });
     assert_eq!(
@@ -1402,7 +1402,7 @@ fn a_rst_of_time_wait_counts_unless_it_is_kept() {
 }
 
 #[test]
-fn a_request_that_a_rst_drops_has_nobody_to_be_told() {
+fn an_rst_that_drops_a_request_sets_no_error() {
     let judgement = story("syn-received-rst").judged();
     assert!(judgement.resets[0].finds_request);
     assert_eq!(judgement.resets[0].puts_error_on(Role::Server), None);

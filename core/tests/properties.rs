@@ -72,7 +72,7 @@ fn good() -> impl Strategy<Value = Trial> {
     trial_of(ordinary())
 }
 
-/// One of those that are about a RST.
+/// One of those that are about an RST.
 fn good_with_reset() -> impl Strategy<Value = Trial> {
     let about_resets = ordinary().into_iter();
     trial_of(
@@ -99,7 +99,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn strangers_change_nothing(
+    fn packets_of_other_connections_do_not_change_the_verdict(
         (trial, _) in changed(),
         strangers in prop::collection::vec((any::<Index>(), stranger()), 0..12),
     ) {
@@ -141,7 +141,7 @@ proptest! {
                 error.quoted_seq = error.quoted_seq.map(|seq| seq.plus(own));
             }
         }
-        // A RST's number that happens to be 0 now, or was before, would be taken for the absence of one, and SEQ 0 stays
+        // An RST's number that happens to be 0 now, or was before, would be taken for the absence of one, and SEQ 0 stays
         // the same only where SEQ does not count.
         let judgement = trial.judged();
         let in_syn_sent = judgement.resets.iter().all(|reset| reset.receiver_state == State::SynSent);
@@ -177,7 +177,7 @@ proptest! {
     }
 
     #[test]
-    fn judging_twice_says_the_same((trial, _) in changed()) {
+    fn judging_the_same_evidence_twice_gives_the_same_judgement((trial, _) in changed()) {
         prop_assert_eq!(trial.judged(), trial.judged());
     }
 
@@ -240,7 +240,7 @@ proptest! {
     }
 
     #[test]
-    fn no_frame_that_goes_missing_heals((trial, touched) in changed()) {
+    fn removing_another_frame_never_confirms_a_changed_trial((trial, touched) in changed()) {
         let judgement = trial.judged();
         let named: Vec<u32> = judgement.findings.iter().filter_map(Finding::frame).collect();
         for (index, packet) in trial.evidence.packets.iter().enumerate() {
@@ -315,7 +315,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rst_at_another_number_is_not_confirmed(
+    fn an_rst_at_another_number_is_not_confirmed(
         mut trial in good_with_reset(),
         by in prop_oneof![-3..=3_i32, any::<i32>()],
     ) {
@@ -334,7 +334,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rst_the_other_way_is_not_confirmed(mut trial in good_with_reset(), by in any::<u32>()) {
+    fn an_rst_the_other_way_is_not_confirmed(mut trial in good_with_reset(), by in any::<u32>()) {
         let reset = the_reset(&mut trial.evidence);
         (reset.source, reset.destination) = (reset.destination, reset.source);
         prop_assert_ne!(trial.verdict(), Verdict::Confirmed);
@@ -348,7 +348,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rst_after_the_failing_call_is_not_confirmed(
+    fn an_rst_after_the_failing_call_is_not_confirmed(
         mut trial in good_with_reset(),
         by in prop_oneof![0..3_i64, 0..1_i64 << 40],
     ) {
@@ -359,7 +359,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rst_at_any_time_before_the_return_is_confirmed(mut trial in good_with_reset(), at in any::<Index>()) {
+    fn an_rst_at_any_time_before_the_return_is_confirmed(mut trial in good_with_reset(), at in any::<Index>()) {
         // The first of them that any end was told, or felt it.
         let of_reset = [ExpectedCause::Reset(0), ExpectedCause::AfterReset(0), ExpectedCause::OwnReset(0)];
         let felt = trial.scenario.calls().enumerate().filter(|(_, (_, _, expect))| {
@@ -390,7 +390,7 @@ proptest! {
         scenario in select(told()),
         segments in prop::collection::vec(any_segment(), 0..40),
     ) {
-        // Only that it comes back, and that a RST is needed.
+        // Only that it comes back, and that an RST is needed.
         let mut trial = Trial { scenario, evidence: story(scenario.id).evidence(Family::Ipv4) };
         trial.evidence.packets = segments.into_iter().map(Packet::Tcp).collect();
         let judgement = trial.judged();

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_the_way_is_named_with_what_it_costs() {
+    fn obstacles_are_listed_with_their_effect() {
         assert_eq!(check(None).status, Status::Ok);
         for (obstacle, status) in [
             (Obstacle::NoProc, Status::Missing),

@@ -350,7 +350,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_takes_the_location_of_the_directory_gets_no_files() {
+    fn nothing_is_saved_if_another_directory_takes_its_place() {
         let (home, path, victim) = home();
         let moved = home.path().join("moved");
         let directory = make(&path);
@@ -386,7 +386,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn one_that_is_there_may_be_reached_by_a_link_and_stays() {
+    fn an_existing_directory_may_be_reached_by_a_link() {
         let (_home, link, victim) = home();
         symlink(&victim, &link).unwrap();
         let directory = make(&link);

@@ -264,7 +264,7 @@ mod tests {
 
     /// Process ids do not make temporary names unique: in a container every process may have the same one.
     #[test]
-    fn two_files_of_one_name_and_process_are_not_in_each_others_way() {
+    fn two_new_files_of_one_name_and_process_do_not_conflict() {
         let dir = tempfile::tempdir().unwrap();
         let begin = || with_a_temporary_name(&directory(&dir), "a", REPLACE);
         let (one, mut other) = (begin(), begin());
@@ -297,7 +297,7 @@ mod tests {
 
     /// A concurrent cleanup sees files at every step of their creation.
     #[test]
-    fn no_file_is_lost_to_one_who_cleans_up_meanwhile() {
+    fn a_concurrent_clean_up_removes_no_file_in_use() {
         use std::sync::atomic::{AtomicBool, Ordering};
         let dir = tempfile::tempdir().unwrap();
         let is_over = AtomicBool::new(false);

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn root_and_no_user_at_all_are_nobody_to_give_files_to() {
+    fn files_are_not_given_to_root_or_an_unknown_user() {
         let owner = Owner {
             uid: 1000,
             gid: 100,

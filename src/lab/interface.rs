@@ -233,14 +233,14 @@ mod tests {
     };
 
     #[test]
-    fn what_is_right_is_not_set() {
+    fn a_correct_setting_is_not_written() {
         let right = link(InetDevConf::default(), In6AddrGenMode::None);
         assert_eq!(specification(&right, END), None);
     }
 
     /// Each value, even 0, has to be an attribute of four bytes for `inet_set_link_af()`.
     #[test]
-    fn only_what_differs_is_set() {
+    fn only_settings_that_differ_are_written() {
         let mut seen = InetDevConf::default();
         seen.arp_ignore = 8;
         let router = Behaviour {

@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_spelled_out() {
+    fn control_characters_are_escaped() {
         assert_eq!(
             printable("a\nb\u{1b}[31m\u{7f}\u{9b}"),
             r"a\nb\u{1b}[31m\u{7f}\u{9b}"

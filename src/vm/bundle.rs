@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_lies_is_no_reason_to_wait() {
+    fn an_invalid_length_ends_the_transfer() {
         let mut line = Vec::new();
         send_ready(&mut line).unwrap();
         line.extend_from_slice(format!("{HEADER}99999999999 00\n").as_bytes());

@@ -186,7 +186,7 @@ mod tests {
 
     /// Sets each length field in turn to all ones.
     #[test]
-    fn lengths_that_lie_are_no_archive() {
+    fn invalid_lengths_are_rejected() {
         for field in [6, 11] {
             let mut bytes = archive();
             bytes[6 + 8 * field..14 + 8 * field].copy_from_slice(b"ffffffff");

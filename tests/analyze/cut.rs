@@ -176,7 +176,7 @@ fn skipped(bytes: &[u8], from: (usize, u64), last: usize) -> Vec<(usize, u64)> {
 }
 
 #[test]
-fn what_is_before_a_cut_is_told_of_and_then_where_the_cut_is() {
+fn a_truncated_file_is_analyzed_up_to_its_end_and_the_error_has_the_offset() {
     for bytes in [sections(), pcap(), unknown()] {
         let (whole, totals, all) = read(&bytes, 1);
         assert_eq!(whole.unwrap(), bytes.len() as u64);
@@ -210,7 +210,7 @@ fn what_is_before_a_cut_is_told_of_and_then_where_the_cut_is() {
 }
 
 #[test]
-fn a_cut_is_complained_of_in_one_line_that_says_where() {
+fn a_truncated_file_is_reported_in_one_line_with_the_offset() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("cut");
     for bytes in [sections(), pcap(), unknown()] {
@@ -299,7 +299,7 @@ impl Read for Pauses<'_> {
 
 /// A thread that has read more by then waits for nobody.
 #[test]
-fn what_follows_a_piece_that_could_not_be_read_is_left_alone() {
+fn nothing_is_read_after_a_read_error() {
     const CHUNK_LEN: usize = 64;
     let bytes = pcap();
     let (done, is_done) = mpsc::channel();
@@ -330,7 +330,7 @@ fn what_follows_a_piece_that_could_not_be_read_is_left_alone() {
 
 /// Between two blocks, so that nothing else tells.
 #[test]
-fn a_file_that_is_cut_while_it_is_read_is_not_whole() {
+fn a_file_truncated_while_it_is_read_is_reported_as_incomplete() {
     let bytes = pcap();
     let ends = ends(&bytes);
     let mut file = tempfile::tempfile().unwrap();

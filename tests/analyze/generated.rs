@@ -70,11 +70,11 @@ fn compressed_name(answer: &str) -> &str {
     rest.split_once('"').unwrap().0
 }
 
-/// A RST as told, or as true: its frame, and from where to where it goes.
+/// An RST as told, or as true: its frame, and from where to where it goes.
 type Reset = (u64, String, String);
 
 #[test]
-fn every_reset_is_found_and_put_down_to_its_cause() {
+fn every_rst_is_found_with_its_cause() {
     let home = tempfile::tempdir().unwrap();
     for kind in Kind::ALL {
         let (path, truth) = capture(&home, kind, Format::Pcap, Resolution::Micros);
@@ -167,7 +167,7 @@ fn totals(said: &Said, truth: &Truth) {
     }
 }
 
-/// The frames in which tshark finds a RST.
+/// The frames in which tshark finds an RST.
 #[test]
 fn tshark_finds_the_same_resets() {
     let home = tempfile::tempdir().unwrap();

@@ -49,7 +49,7 @@ fn add(file: &mut Pcap, at: (u32, u32), frame: &[u8]) {
 }
 
 #[test]
-fn a_length_that_lies_ends_the_file_where_it_is() {
+fn an_invalid_block_length_ends_the_file_at_its_block() {
     for (captured, problem) in [
         (u32::MAX, "the record has a length of 4294967311 bytes"),
         (1 << 31, "the record has a length of 2147483664 bytes"),
@@ -76,7 +76,7 @@ fn a_length_that_lies_ends_the_file_where_it_is() {
 
 /// A length on the wire that lies is the sender's affair: what was captured is there.
 #[test]
-fn a_length_on_the_wire_that_lies_changes_nothing() {
+fn an_invalid_original_length_changes_nothing() {
     let mut file = pcap();
     let mut jumbo = refused(5_000)[0].frame();
     jumbo[16..18].copy_from_slice(&[0, 0]); // the packet does not say how long it is
@@ -234,7 +234,7 @@ fn options_may_have_no_end_but_that_of_their_block() {
 
 /// Headers of all the lengths that their fields can say: RFC 791 and 9293 have them from 20 bytes to 60.
 #[test]
-fn headers_may_be_as_long_and_as_short_as_they_can_say() {
+fn headers_of_any_length_are_read() {
     let mut file = pcap();
     let segment = |port: u16, flags| Segment {
         ports: [80, port],
@@ -301,7 +301,7 @@ fn a_frame_may_end_anywhere() {
 }
 
 #[test]
-fn what_is_no_capture_is_called_what_it_is() {
+fn a_file_that_is_no_capture_is_reported_with_the_reason() {
     let home = tempfile::tempdir().unwrap();
     let empty = write(&home, "empty", b"");
     let text = write(&home, "text", b"\x7fELF and so on");
@@ -447,7 +447,7 @@ fn a_capture_within_a_capture_is_not_taken_for_it() {
 
 /// A gibibyte of nothing in a megabyte: it takes its time, and no room.
 #[test]
-fn a_bomb_takes_no_room() {
+fn a_decompression_bomb_takes_bounded_memory() {
     let home = tempfile::tempdir().unwrap();
     // Records without a byte, and one that says it has many.
     for (name, header) in [
@@ -472,7 +472,7 @@ fn a_bomb_takes_no_room() {
 
 /// What ends a connection is to be looked at once, and not as often as it was said; and what is over takes no room.
 #[test]
-fn a_flood_of_what_ends_and_begins_connections_takes_neither_room_nor_time() {
+fn a_flood_of_fins_rsts_and_syns_takes_bounded_time_and_memory() {
     let home = tempfile::tempdir().unwrap();
     for flags in [FIN | ACK, RST | ACK, SYN] {
         let mut file = pcap();
@@ -508,9 +508,9 @@ fn a_flood_of_what_ends_and_begins_connections_takes_neither_room_nor_time() {
     }
 }
 
-/// A RST is one whatever else its sender claims it is, and in the midst of whatever.
+/// An RST is one whatever else its sender claims it is, and in the midst of whatever.
 #[test]
-fn every_reset_is_told_of_once() {
+fn every_rst_is_reported_once() {
     const SECONDS: u32 = 1_000;
     let segment = |from_client: bool, flags, seq, ack| Segment {
         ports: if from_client {
@@ -529,7 +529,7 @@ fn every_reset_is_told_of_once() {
             segment(true, SYN, 6, 0),
             segment(false, SYN | ACK, 90, 7),
             segment(true, ACK, 7, 91),
-            // Another SYN, what does not answer it, and a RST that ends the connection before it at most.
+            // Another SYN, what does not answer it, and an RST that ends the connection before it at most.
             segment(true, SYN, 5_000, 0),
             segment(false, ACK, 91, 7),
             segment(true, flags, 7, 91),
@@ -552,7 +552,7 @@ fn every_reset_is_told_of_once() {
 
 /// RSTs of connections that live are held until these are over, but not any number of them.
 #[test]
-fn resets_of_many_connections_are_not_all_held() {
+fn memory_is_bounded_with_rsts_of_many_connections() {
     let home = tempfile::tempdir().unwrap();
     let mut file = pcap();
     for nth in 0..200_000_u32 {
@@ -572,7 +572,7 @@ fn resets_of_many_connections_are_not_all_held() {
 
 /// Whoever reads no more ends the program, even if there is more and more to be read.
 #[test]
-fn it_ends_when_nobody_reads_what_it_says() {
+fn it_ends_when_its_output_is_closed() {
     use std::process::Command;
     let mut child = Command::new(env!("CARGO_BIN_EXE_rstproof"))
         .args(["analyze", "--format", "json", "-"])

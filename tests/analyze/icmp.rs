@@ -21,7 +21,7 @@ fn effects(said: &Said) -> Vec<Value> {
 }
 
 #[test]
-fn the_effect_is_what_the_kernel_did() {
+fn the_effect_of_an_icmp_error_is_that_of_the_kernel() {
     for (name, expected) in [
         (
             "connect-icmp-net-unreachable.ipv4",
@@ -209,7 +209,7 @@ fn eight_bytes_and_extensions_are_enough_and_not_too_much() {
 }
 
 #[test]
-fn its_sentences_name_the_segment_and_the_sender() {
+fn icmp_sentences_name_the_segment_and_the_sender() {
     let said = of(&[syn(), error(3, 10, [0; 4], &syn()[14..])], &["people"]);
     let expected = "frame 2  ICMP host administratively prohibited (3/10) from 10.0.0.254, about the SYN of frame 1  \
                     10.0.0.2:5000 → 10.0.0.1:80\n  the client's connection attempt fails in SYN-SENT  → EHOSTUNREACH\n";
@@ -250,7 +250,7 @@ fn a_connection_is_shown_with_its_errors() {
 }
 
 #[test]
-fn vlans_and_tunnels_hide_none() {
+fn icmp_errors_inside_vlans_and_tunnels_are_found() {
     let tagged = |frame: &[u8]| [&frame[..12], &[0x81, 0, 0, 7], &frame[12..]].concat();
     let gre = |frame: &[u8]| {
         let packet = &frame[14..];

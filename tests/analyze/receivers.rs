@@ -557,7 +557,7 @@ fn the_form_of_a_reset_is_what_it_does() {
 
 /// A proxy that completes the handshake keeps its window closed until the server has answered (`nft synproxy`).
 #[test]
-fn a_server_that_refuses_behind_a_proxy_is_told() {
+fn a_refusal_behind_a_proxy_is_recognized() {
     let connection = [
         up(SYN, 0, 0),
         down(SYN | ACK, 0, 1).window(0),

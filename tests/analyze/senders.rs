@@ -202,7 +202,7 @@ fn a_device_that_resets_both_ends_is_named() {
 
 /// The same where nothing but the server's later data shows that it did not send the first RST.
 #[test]
-fn an_abort_that_turns_out_to_be_forged_proves_nothing_about_its_sender() {
+fn a_forged_abort_is_no_evidence_about_its_sender() {
     let mut packets = handshake(1_000);
     packets.push(Packet::up(2_000, ACK, 1, 1).len(12));
     packets.push(Packet::down(3_000, RST | ACK, 1, 13));
@@ -224,7 +224,7 @@ fn an_abort_that_turns_out_to_be_forged_proves_nothing_about_its_sender() {
 /// No end acknowledges what it has not received: here 7 ms after it was sent, where the round trip takes 318 ms. All else
 /// is copied.
 #[test]
-fn what_an_end_cannot_have_received_it_does_not_acknowledge() {
+fn an_rst_that_acknowledges_data_too_early_is_an_indicator() {
     let mut packets = handshake(318_000);
     packets.push(Packet::up(318_600, ACK, 1, 1).len(517));
     packets.push(Packet::down(326_000, RST | ACK, 1, 518));
@@ -241,7 +241,7 @@ fn what_an_end_cannot_have_received_it_does_not_acknowledge() {
 
 /// A handshake may wait for address resolution. Data that were acknowledged sooner show how near the server is.
 #[test]
-fn a_slow_handshake_makes_no_reply_too_fast() {
+fn a_slow_handshake_makes_later_replies_no_indicator() {
     let mut packets = handshake(15_500);
     for packet in &mut packets {
         packet.ttl = 64;
@@ -265,7 +265,7 @@ fn a_slow_handshake_makes_no_reply_too_fast() {
 /// Windows up to 7 has one counter for all its packets, and aborts with window 0. Nine connections that it closes together
 /// have IDs in a row, though each has been silent while the counter went on.
 #[test]
-fn the_counter_of_a_host_goes_on_over_all_its_connections() {
+fn the_ip_id_counter_of_a_host_covers_all_its_connections() {
     let mut packets = Vec::new();
     let mut id = 100;
     let ends = |nth: u16| (2, 40_000 + nth);
@@ -317,7 +317,7 @@ fn the_counter_of_a_host_goes_on_over_all_its_connections() {
 /// A load balancer makes the handshake and times the connection out; the data come from the host behind it. 9300 in the
 /// window is how a `NetScaler` says so (Citrix CTX200852).
 #[test]
-fn a_load_balancer_in_front_of_a_host_is_told_apart() {
+fn a_load_balancer_and_the_host_behind_it_are_distinguished() {
     let front = |packet: Packet<'static>, id| packet.with(|it| (it.ttl, it.id) = (245, id));
     for window in [3_840, 9_300] {
         let packets = [
@@ -369,7 +369,7 @@ fn resets_of_another_machine_stand_beside_the_own_one() {
 /// A reply takes its SEQ from the segment that it answers (RFC 9293, 3.10.7.1), which may lag behind what its sender has
 /// sent. Windows sets ACK in it, and other stacks fill the acknowledgment field without ACK.
 #[test]
-fn a_reply_that_lags_behind_is_no_mark() {
+fn a_delayed_reply_is_no_indicator() {
     let mut packets = handshake(1_000);
     for packet in &mut packets {
         if packet.from == SERVER {

@@ -77,7 +77,7 @@ fn six_runs_that_were_killed_leave_nothing_after_the_next_one() {
 
 /// As for every process of a container: it has the number 1.
 #[test]
-fn a_process_number_that_comes_again_bars_nothing() {
+fn a_reused_process_id_does_not_block_the_clean_up() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out.pcapng");
     let left = ".out.pcapng.1.partial";

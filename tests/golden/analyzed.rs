@@ -89,7 +89,7 @@ fn the_capture_alone_shows_what_all_sources_show() {
             assert!(agrees, "{name}: frame {frame}: {told:?}, {known:?}");
             errno_of.insert(frame, &line["errno"]);
         }
-        // The call that was told of a RST was told what the capture says.
+        // The call that was told of an RST was told what the capture says.
         for call in trial["calls"].as_array().unwrap() {
             let frame = call["cause"]["reset"].as_u64();
             if let Some(errno) = frame.and_then(|frame| errno_of.get(&frame)) {
@@ -112,7 +112,7 @@ fn the_capture_alone_shows_what_all_sources_show() {
 /// Of the RSTs that an end or its kernel sent, at most one in a hundred may have a mark against it that is not weak, and
 /// none is taken for forged; of those that somebody else sent, none is taken for the end's own.
 #[test]
-fn the_sender_is_not_mistaken() {
+fn the_sender_verdict_agrees_with_the_evidence_of_the_trial() {
     let (mut own, mut marked, mut forged, mut doubtful) = (0_u32, 0, 0_u32, 0);
     for path in documents() {
         let document: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -148,9 +148,9 @@ fn the_sender_is_not_mistaken() {
     assert!(forged > 40 && doubtful >= 10, "{doubtful} of {forged}");
 }
 
-/// Who answers because a RST that the other end never sent was believed says so.
+/// Who answers because an RST that the other end never sent was believed says so.
 #[test]
-fn the_answer_of_an_end_that_was_reset_in_another_name_tells_of_it() {
+fn the_reply_after_a_forged_rst_explains_that_it_was_accepted() {
     for scenario in [
         "blind-rst-exact",
         "third-party-reset",
@@ -188,7 +188,7 @@ fn tshark_finds_the_same_resets() {
     let lines = lines(&whole);
     let summary = lines.last().unwrap();
     assert_eq!(summary["reset_packets"].as_u64(), Some(theirs.len() as u64));
-    // Of a RST that was captured at both ends the frame in which it arrived is named.
+    // Of an RST that was captured at both ends the frame in which it arrived is named.
     let ours = lines.iter().filter(|line| line["type"] == "reset");
     let ours: Vec<u64> = ours.map(|line| line["frame"].as_u64().unwrap()).collect();
     assert!(ours.len() > 200);

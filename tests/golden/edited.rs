@@ -8,7 +8,7 @@ use rstproof_core::verdict::Verdict;
 use crate::evidence::{Golden, Said, all, judged_in, sample, scratch};
 
 #[test]
-fn laid_out_otherwise_the_document_says_the_same() {
+fn a_reformatted_document_gives_the_same_verdict() {
     for golden in all() {
         let same = golden.with_value(|_| ());
         assert_ne!(same.document, golden.document);
@@ -157,7 +157,7 @@ fn what_the_document_says_of_its_evidence_is_not_what_it_leads_to() {
 }
 
 #[test]
-fn the_kernel_did_not_say_that() {
+fn changed_kernel_records_are_detected() {
     let golden = Golden::read("close-unread-data.ipv4");
     for (old, new) in [
         (r#""OutRsts":1"#, r#""OutRsts":2"#),

@@ -231,7 +231,7 @@ fn the_rst_came_after_the_error() {
             usize::try_from(trial["resets"][0]["explains_calls"][0].as_u64().unwrap()).unwrap();
         let index = forged.with_flags(|flags| flags & RST != 0)[0];
         forged.frames[index].at_ns = forged.evidence.calls[told].ended.0.try_into().unwrap();
-        forged.must_not_be_confirmed("a RST after the error");
+        forged.must_not_be_confirmed("an RST after the error");
     }
 }
 

@@ -193,7 +193,7 @@ fn a_host_that_is_short_of_memory_or_drops_packets_excuses() {
 
 /// `SO_RCVTIMEO` of 5 s ends up to an eighth later (kernel/time/timer.c), and the process need not have been held up for that.
 #[test]
-fn what_does_not_come_is_not_excused_by_the_wait_for_it() {
+fn a_missing_segment_is_not_excused_by_a_long_wait() {
     let golden = all()
         .iter()
         .find(|it| it.stem == "close-unread-data.ipv4")
@@ -287,7 +287,7 @@ fn hold_up(forged: &mut Forged, index: usize, ns: i64) {
 /// Whatever step a process is stopped before, the trial is what it was if nothing came of that, and nothing can be said if
 /// something did.
 #[test]
-fn a_script_that_was_held_up_says_nothing_against_its_scenario() {
+fn a_delayed_script_does_not_refute_its_scenario() {
     let long: i64 = (2 * STEP_WINDOW).as_nanos().try_into().unwrap();
     let mut tried = 0;
     for golden in all() {
@@ -328,7 +328,7 @@ fn a_script_that_was_held_up_says_nothing_against_its_scenario() {
 
 /// On the host that they were recorded on nothing was held up, so nothing that is changed in them is excused.
 #[test]
-fn no_recorded_trial_was_held_up() {
+fn no_recorded_trial_was_delayed() {
     for golden in everything() {
         let evidence = loaded(golden);
         let missed = missed_window(scenario_of(golden), evidence);
@@ -351,7 +351,7 @@ fn no_recorded_trial_was_held_up() {
 }
 
 #[test]
-fn a_call_that_fails_for_want_of_descriptors_or_memory_says_nothing_of_tcp() {
+fn a_call_that_fails_without_descriptors_or_memory_is_inconclusive() {
     for golden in all() {
         for index in 0..loaded(golden).calls.len() {
             for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS] {
@@ -378,7 +378,7 @@ fn a_call_that_fails_for_want_of_descriptors_or_memory_says_nothing_of_tcp() {
 }
 
 #[test]
-fn a_child_that_cannot_be_started_says_nothing_of_tcp() {
+fn a_child_that_cannot_be_started_is_inconclusive() {
     let mut tried = 0;
     for golden in all() {
         let calls = &loaded(golden).calls;

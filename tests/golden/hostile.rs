@@ -77,7 +77,7 @@ fn another_version_cannot_be_claimed_to_have_recorded_it() {
 }
 
 #[test]
-fn a_name_that_is_given_twice_says_nothing() {
+fn a_duplicate_json_name_alters_the_record() {
     for (old, new) in [
         (r#""index":0"#, r#""index":99,"index":0"#),
         (
@@ -91,7 +91,7 @@ fn a_name_that_is_given_twice_says_nothing() {
 }
 
 #[test]
-fn what_stands_around_the_trial_is_held_to_what_the_capture_says() {
+fn interface_filter_and_losses_must_match_the_capture() {
     for (name, value) in [
         ("interface", json!("eth0")),
         ("filter", json!("port 1")),
@@ -127,7 +127,7 @@ fn what_stands_around_the_trial_is_held_to_what_the_capture_says() {
 }
 
 #[test]
-fn a_capture_serves_one_trial_of_a_document_and_a_copy_is_no_further_proof() {
+fn two_trials_cannot_share_a_capture_or_its_copy() {
     let golden = golden();
     let dir = scratch();
     let mut document: Value = serde_json::from_str(&golden.document).unwrap();
@@ -195,7 +195,7 @@ fn a_call_at_an_impossible_time_proves_nothing_even_if_the_hashes_fit() {
 }
 
 #[test]
-fn a_link_in_the_directory_leads_nowhere() {
+fn symbolic_links_in_the_directory_are_not_followed() {
     let golden = golden();
     let outside = scratch();
     golden.put_into(outside.path());
@@ -310,7 +310,7 @@ fn a_pipe_or_a_device_is_refused_and_not_waited_for() {
 }
 
 #[test]
-fn nothing_in_a_document_reaches_the_terminal_as_a_command() {
+fn control_characters_in_a_document_are_escaped() {
     const COMMAND: &str = "\u{1b}]0;owned\u{7}\u{1b}[2J";
     let dir = scratch();
     for change in [
@@ -414,7 +414,7 @@ fn flood(resets: u32) -> Vec<u8> {
 
 /// Quadratic time would take hours here.
 #[test]
-fn a_flood_of_resets_is_judged_and_shown_in_no_more_time_and_room_than_it_is_worth() {
+fn judging_a_flood_of_rsts_takes_bounded_time_and_memory() {
     const RESETS: u32 = 60_000;
     let dir = scratch();
     let path = dir.path().join("flood.pcap");

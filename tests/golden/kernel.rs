@@ -70,7 +70,7 @@ fn every_trial_has_the_events_that_its_scenario_asks_for() {
 }
 
 #[test]
-fn it_says_nothing_of_a_reset() {
+fn a_missing_kernel_event_of_an_rst_is_refuted() {
     for (golden, place) in places(is_sent) {
         let judgement = judged(golden, |evidence| drop(events(evidence).remove(place)));
         is_refuted_by(&judgement, "kernel-sent-no-reset", &golden.stem);
@@ -84,7 +84,7 @@ fn it_says_nothing_of_a_reset() {
 }
 
 #[test]
-fn it_sent_one_more() {
+fn a_further_rst_in_the_kernel_trace_is_refuted() {
     for (golden, place) in places(is_sent) {
         let judgement = judged(golden, |evidence| {
             let (client, server) = (evidence.client, evidence.server);
@@ -101,7 +101,7 @@ fn it_sent_one_more() {
 }
 
 #[test]
-fn it_gives_another_reason() {
+fn another_reason_in_the_kernel_trace_is_refuted() {
     for (golden, place) in places(is_sent) {
         let with = |other: Option<&str>| {
             judged(golden, |evidence| {
@@ -125,7 +125,7 @@ fn it_gives_another_reason() {
 }
 
 #[test]
-fn another_sent_it() {
+fn another_sender_in_the_kernel_trace_is_refuted() {
     for (golden, place) in places(is_sent) {
         let judgement = judged(golden, |evidence| {
             let event = &mut events(evidence)[place];
@@ -230,7 +230,7 @@ fn the_socket_was_given_another_error_or_one_more() {
 }
 
 #[test]
-fn it_lost_events() {
+fn lost_kernel_events_are_inconclusive() {
     for golden in all() {
         let judgement = judged(golden, |evidence| {
             let trace = evidence.trace.as_mut().unwrap();
@@ -266,10 +266,10 @@ fn a_source_that_is_not_available_changes_no_verdict() {
     }
 }
 
-/// As capture.md has the history: until Linux 6.9 a RST that no full socket sends is not traced, until 6.11 no abort has a
+/// As capture.md has the history: until Linux 6.9 an RST that no full socket sends is not traced, until 6.11 no abort has a
 /// reason; the error is traced since 5.14.
 #[test]
-fn what_an_older_kernel_cannot_tell_is_not_missed() {
+fn events_missing_on_older_kernels_are_not_required() {
     for golden in all() {
         let linux_6_11 = judged(golden, |evidence| {
             for event in events(evidence) {
@@ -309,7 +309,7 @@ fn what_an_older_kernel_cannot_tell_is_not_missed() {
 
 /// A neighbouring port, another address, another program's listener: of another connection.
 #[test]
-fn what_it_says_of_others_is_of_no_account() {
+fn kernel_events_of_other_connections_are_ignored() {
     for golden in all() {
         let judgement = judged(golden, |evidence| {
             let of_others: Vec<Event> = events(evidence)
@@ -337,7 +337,7 @@ fn what_it_says_of_others_is_of_no_account() {
 
 /// An abort is traced after it was sent and an answer before, and whoever traces may be interrupted in between.
 #[test]
-fn it_said_so_somewhat_earlier_or_later() {
+fn a_small_difference_of_event_times_is_allowed() {
     for golden in all() {
         for shift_ns in [-5_000_000, 5_000_000] {
             let judgement = judged(golden, |evidence| {

@@ -162,7 +162,7 @@ fn two_frames_are_in_another_order() {
 
 #[test]
 fn a_sequence_number_is_another_one() {
-    // Of a RST to a SYN the number is 0, and the document has none for it: the hash tells.
+    // Of an RST to a SYN the number is 0, and the document has none for it: the hash tells.
     let is_answer_to_syn = |block: &mut Block| {
         let bytes = pcapng::bytes(block);
         pcapng::tcp(bytes).is_some_and(|tcp| bytes[tcp + 4..tcp + 8] == [0; 4])

@@ -30,7 +30,7 @@ fn images() -> Vec<String> {
 /// evidence that was brought out is judged here as it was there.
 #[test]
 #[ignore = "boots kernels"]
-fn every_kernel_does_what_its_version_says() {
+fn every_kernel_behaves_as_its_version_predicts() {
     let home = tempfile::tempdir().unwrap();
     let evidence = home.path().join("evidence");
     let images = images();
@@ -82,7 +82,7 @@ fn every_kernel_does_what_its_version_says() {
 /// One kernel that panics is told of in one line, with its last words, and the other goes on.
 #[test]
 #[ignore = "boots kernels"]
-fn a_kernel_that_panics_has_the_last_word_and_the_others_go_on() {
+fn the_console_of_a_panicking_kernel_is_shown_and_the_others_continue() {
     let home = tempfile::tempdir().unwrap();
     let hollow = hollow_image(home.path(), "6.1.0");
     let image = &images()[0];
@@ -123,7 +123,7 @@ fn a_kernel_that_panics_has_the_last_word_and_the_others_go_on() {
 /// longer than that. On a busy host it may be nothing, and that is said, too.
 #[test]
 #[ignore = "boots kernels"]
-fn a_run_that_takes_too_long_is_cut_short_and_told_of() {
+fn a_run_that_exceeds_its_time_limit_is_ended_and_reported() {
     let image = &images()[0];
     let output = rstproof(&["kernels", image, "--all", "--timeout", "5"])
         .output()

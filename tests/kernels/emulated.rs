@@ -136,7 +136,7 @@ fn has_kvm() -> bool {
 }
 
 #[test]
-fn what_a_guest_sends_is_told_and_saved() {
+fn reports_of_a_guest_are_shown_and_saved() {
     let stage = Stage::new(SENDS);
     let report = report();
     stage.sends(&[
@@ -158,7 +158,7 @@ fn what_a_guest_sends_is_told_and_saved() {
 
 /// Each way in which a run can end before all of its trials is told apart.
 #[test]
-fn how_a_run_ended_is_told() {
+fn the_end_of_a_run_is_reported() {
     let report = report();
     for (ending, why) in [
         (Some("too late"), "allow more with --timeout"),
@@ -185,7 +185,7 @@ fn how_a_run_ended_is_told() {
 
 /// In one line, and with what the console said last, however much it said before.
 #[test]
-fn a_guest_that_brings_out_no_report_has_the_last_word() {
+fn the_console_of_a_guest_without_a_report_is_shown() {
     let chatter = "yes chatter | head -c 3000000; echo; echo the last of it";
     for (does, why) in [
         (
@@ -263,7 +263,7 @@ fn kvm_that_was_asked_for_is_not_replaced() {
 
 /// A megabyte that unpacks to a gigabyte, and a length that lies.
 #[test]
-fn a_parcel_that_is_too_much_is_refused() {
+fn an_oversized_file_from_a_guest_is_refused() {
     let stage = Stage::new(SENDS);
     let zeros = vec![0; 200 << 20];
     stage.sends(&[("report.json", &zeros)]);
@@ -390,7 +390,7 @@ fn child_named(process: &Child, name: &str) -> i32 {
 
 /// After a signal what waits for its turn does not begin.
 #[test]
-fn a_signal_is_for_those_that_wait_as_well() {
+fn a_signal_cancels_waiting_kernels_too() {
     let stage = Stage::new("echo started >> $home/started; exec sleep 1000");
     let image = stage.image();
     let image = image.to_str().unwrap();

@@ -121,7 +121,7 @@ fn without_qemu_its_package_is_named() {
 
 /// Who is no guest cannot be made one by its arguments.
 #[test]
-fn nobody_becomes_a_guest_by_being_told_so() {
+fn the_guest_command_is_refused_outside_a_guest() {
     let output = rstproof(&["guest"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("unrecognized subcommand"));

@@ -51,7 +51,7 @@ fn remove(files: &[PathBuf]) {
 }
 
 #[test]
-fn says_the_same_whatever_it_is_given() {
+fn gives_the_same_result_for_file_and_directory() {
     let (dir, live) = saved();
     let path = dir.path();
     assert_same(&live, &judged_again(&[path]));
@@ -122,7 +122,7 @@ fn lines(out: &str) -> Vec<&str> {
 }
 
 #[test]
-fn tells_people_what_the_live_run_told_them() {
+fn prints_the_same_as_the_live_run() {
     let dir = tempfile::tempdir().unwrap();
     for arguments in [&["run"][..], &["run", "--repeat", "2", "--force"]] {
         let live = Run::of(rstproof(arguments).arg("-w").arg(dir.path())).quietly(0);
@@ -142,7 +142,7 @@ fn ladder(out: &str) -> &str {
 }
 
 #[test]
-fn tells_of_a_single_trial_the_story_that_the_live_run_told() {
+fn prints_the_same_ladder_as_the_live_run() {
     let dir = tempfile::tempdir().unwrap();
     let mut run = rstproof(&["run", "close-unread-data", "--family", "ipv6"]);
     let live = Run::of(run.arg("-w").arg(dir.path())).quietly(0);
@@ -174,7 +174,7 @@ fn tells_of_a_single_trial_the_story_that_the_live_run_told() {
 }
 
 #[test]
-fn tells_ci_what_the_live_run_told_it() {
+fn writes_the_same_junit_report_as_the_live_run() {
     let (dir, live) = saved();
     let run = check(&["--format", "junit"], &[dir.path()]).quietly(0);
     let junit = Report::deserialize_from_str(&run.out).unwrap();
@@ -218,7 +218,7 @@ fn gaps(trials: &[Value]) -> Vec<(String, &Value)> {
 }
 
 #[test]
-fn says_what_is_missing_and_judges_the_rest() {
+fn reports_missing_files_and_judges_the_rest() {
     let (dir, live) = saved();
     let missing = stem(&live[3]);
     let capture = dir.path().join(format!("{missing}.pcapng"));

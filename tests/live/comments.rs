@@ -55,7 +55,7 @@ fn index(number: &Value) -> usize {
 }
 
 #[test]
-fn the_last_one_on_a_reset_says_which_call_it_explains_and_how_much_later() {
+fn the_last_comment_on_an_rst_names_the_call_that_it_explains() {
     let dir = tempfile::tempdir().unwrap();
     let mut seen = 0;
     let trials = save(dir.path(), &ids(&plain()));
@@ -77,7 +77,7 @@ fn the_last_one_on_a_reset_says_which_call_it_explains_and_how_much_later() {
 }
 
 #[test]
-fn each_fact_is_one_and_stands_on_the_frame_that_proves_it() {
+fn each_fact_is_a_comment_on_the_frame_that_proves_it() {
     let dir = tempfile::tempdir().unwrap();
     let trial = &save(dir.path(), &["close-unread-data", "--family", "ipv4"])[0];
     let file = dir.path().join("close-unread-data.ipv4.pcapng");

@@ -94,7 +94,7 @@ fn in_a_container_with_default_settings_nine_of_ten_trials_run() {
 
 /// The kernel has these settings all the same.
 #[test]
-fn where_settings_are_hidden_it_is_not_said_that_the_kernel_has_none() {
+fn hidden_settings_are_not_reported_as_missing_from_the_kernel() {
     let arguments = [
         "run",
         "fast-open-connect-refused",
@@ -115,7 +115,7 @@ fn where_settings_are_hidden_it_is_not_said_that_the_kernel_has_none() {
 }
 
 #[test]
-fn doctor_tells_what_a_container_takes_away() {
+fn doctor_reports_the_restrictions_of_a_container() {
     for (script, status, code, found) in [
         (AS_RUNTIMES_DO, "limited", 0, "/proc/sys is read-only"),
         (
@@ -274,7 +274,7 @@ fn a_filter_that_refuses_namespaces_is_named_with_the_option_that_lifts_it() {
 }
 
 #[test]
-fn doctor_tells_what_a_filter_takes_away() {
+fn doctor_reports_the_restrictions_of_a_seccomp_filter() {
     for command in [
         rstproof(&["doctor", "--format", "json"]),
         User::new().rstproof(&["doctor", "--format", "json"]),
@@ -308,7 +308,7 @@ fn under_a_filter_saved_evidence_is_judged_all_the_same() {
 
 /// Found out before the namespace is entered: in it, root has all capabilities but no user is mapped.
 #[test]
-fn root_that_may_not_map_itself_is_told_which_capability_it_lacks() {
+fn the_capability_that_root_lacks_to_map_itself_is_named() {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "setpriv", "--inh-caps=-all"]);
     command.args(["--bounding-set=-all", PROGRAM, "run"]);

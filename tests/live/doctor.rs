@@ -103,7 +103,7 @@ fn the_setting_that_forbids_user_namespaces_is_named_with_the_command_that_chang
 }
 
 #[test]
-fn whoever_needs_no_user_namespace_is_told_if_others_are_forbidden_to_make_one() {
+fn root_is_warned_if_ordinary_users_cannot_create_user_namespaces() {
     let script = "echo 0 > /proc/sys/user/max_user_namespaces || exit 99
                   exec \"$1\" doctor --format json";
     let document = examined(&mut in_user_namespace("0", script), 0);
@@ -132,7 +132,7 @@ fn too_many_network_namespaces_are_mended_by_allowing_more() {
 
 /// Root of a container may be unable to change anything.
 #[test]
-fn root_without_any_right_is_told_no_command_that_would_fail() {
+fn root_without_capabilities_gets_no_fix_that_would_fail() {
     let mut command = where_user_namespaces_are_forbidden("doctor --format json");
     let document = examined(&mut command, 2);
     for id in ["user-namespaces", "self-test", "cap-net-raw", "tracefs"] {

@@ -42,7 +42,7 @@ fn assert_owned(dir: &Path, uid: u32, gid: u32) {
 }
 
 #[test]
-fn belong_to_who_ran_it() {
+fn belong_to_the_user_who_ran_it() {
     let user = User::new();
     let home = user.home.path().metadata().unwrap();
     let dir = user.path("evidence");
@@ -120,7 +120,7 @@ fn with_each_in_the_way(then: impl Fn(&str, &str, &Path, &dyn Fn())) {
 }
 
 #[test]
-fn do_not_go_where_a_link_leads() {
+fn are_not_written_through_a_symbolic_link() {
     with_each_in_the_way(|name, kind, dir, is_untouched| {
         let before = dir.join(name).symlink_metadata().unwrap();
         let run = Run::of(&mut saving_one(dir));
@@ -135,7 +135,7 @@ fn do_not_go_where_a_link_leads() {
 }
 
 #[test]
-fn take_the_place_of_a_link_only_by_force_and_leave_alone_where_it_leads() {
+fn replace_a_symbolic_link_only_with_force_and_not_its_target() {
     with_each_in_the_way(|name, kind, dir, is_untouched| {
         let run = Run::of(saving_one(dir).arg("--force"));
         is_untouched();
@@ -158,7 +158,7 @@ fn take_the_place_of_a_link_only_by_force_and_leave_alone_where_it_leads() {
 }
 
 #[test]
-fn of_one_format_take_the_place_of_those_of_the_other() {
+fn of_one_format_replace_those_of_the_other() {
     let dir = tempfile::tempdir().unwrap();
     let one = &ONE[1..];
     save(dir.path(), one);
@@ -279,7 +279,7 @@ fn are_of_one_run_at_a_time() {
 }
 
 #[test]
-fn that_only_tell_of_calls_are_evidence_that_is_not_gone_over() {
+fn without_a_capture_are_evidence_that_is_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let document = dir.path().join("close-unread-data.ipv4.json");
     fs::write(&document, "precious").unwrap();

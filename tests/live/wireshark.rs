@@ -138,7 +138,7 @@ pub(crate) const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
 /// `tshark` shows a number where `us` is silent: the acknowledgment number without ACK, and the sequence number of
-/// a RST from an end that has never told its initial one.
+/// an RST from an end that has never told its initial one.
 pub(crate) fn assert_agree(us: &[Segment], mut tshark: Vec<Segment>, what: &str) {
     // Other clients of the same trial are captured as well; no RST is theirs.
     let is_ours = |theirs: &Segment| us.iter().any(|ours| ours.frame == theirs.frame);

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_where_it_is_enough() {
+    fn reading_stops_when_the_callback_breaks() {
         let mut file = PcapNg::begin_anywhere(None, "test", &[]);
         file.interface(&Interface::default(), &[]);
         let mut blocks = 0;

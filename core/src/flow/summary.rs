@@ -166,7 +166,7 @@ mod tests {
 
     /// After any segment of a connection, a flow that rested and one that did not judge the next segments alike.
     #[test]
-    fn a_flow_that_rested_goes_on_where_it_was() {
+    fn a_compacted_flow_continues_in_the_same_state() {
         let segments = script();
         for rest_after in 0..=segments.len() {
             let (mut flow, mut other) = (Flow::learning(), Flow::learning());
@@ -190,7 +190,7 @@ mod tests {
 
     /// RFC 9293, 3.10.7.1: a reply takes its SEQ from the ACK of the segment it answers, however long ago that was.
     #[test]
-    fn a_reset_answers_the_last_segment_before_the_rest() {
+    fn an_rst_replies_to_the_last_segment_before_the_connection_was_idle() {
         let mut flow = Flow::learning();
         for (from, segment) in &script()[..4] {
             flow.follow(*from, segment);

@@ -6,7 +6,7 @@ use super::*;
 /// The fast path is taken by most segments of a complete connection, and gives the same result as the full path
 /// for any segments in any order.
 #[test]
-fn the_short_way_leads_to_where_the_long_one_does() {
+fn the_fast_path_gives_the_same_flow_as_the_slow_one() {
     let mut number = 1_u32;
     // xorshift32 (Marsaglia, 2003).
     let mut random = move |below: u32| {

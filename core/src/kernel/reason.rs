@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_found_by_its_name_and_has_something_to_say() {
+    fn every_reset_reason_is_found_by_its_name_and_has_an_explanation() {
         for reason in &REASONS {
             assert_eq!(find(reason.name), Some(reason));
             let starts_small = reason.meaning.starts_with(char::is_lowercase)

@@ -186,7 +186,7 @@ fn options_are_read() {
 }
 
 #[test]
-fn options_behind_garbage_are_not_believed_and_the_rest_of_the_header_is() {
+fn options_after_an_invalid_one_are_ignored_and_the_header_is_kept() {
     let timestamps = [8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
     for garbage in [
         [5, 0],   // a length that would not move on
@@ -258,7 +258,7 @@ fn link_types_have_their_numbers() {
 // Truncated frames and false lengths
 
 #[test]
-fn the_ip_header_says_how_long_the_payload_was_not_what_was_captured() {
+fn the_payload_length_is_from_the_ip_header_not_the_captured_length() {
     let options = [Opt::Timestamp(1, 2)];
     let payload = [7; 1000];
     let over = |ip: fn() -> PacketBuilderStep<etherparse::IpHeaders>| {
@@ -305,7 +305,7 @@ fn every_kind_of_frame_may_be_cut_anywhere() {
 }
 
 #[test]
-fn an_ipv4_length_that_lies_is_believed_only_if_the_headers_fit() {
+fn a_wrong_ipv4_length_is_used_only_if_the_headers_fit() {
     let total_len = |total: u16| {
         let mut bytes = frame(v4().tcp(CLIENT, SERVER, 5, 6), b"abc");
         bytes[ETHERNET + 2..][..2].copy_from_slice(&total.to_be_bytes());
@@ -324,7 +324,7 @@ fn an_ipv4_length_that_lies_is_believed_only_if_the_headers_fit() {
 }
 
 #[test]
-fn an_ipv6_length_that_lies_is_believed_only_if_the_headers_fit() {
+fn a_wrong_ipv6_length_is_used_only_if_the_headers_fit() {
     let payload_len = |len: u16| {
         let mut bytes = frame(v6().tcp(CLIENT, SERVER, 5, 6), b"abc");
         bytes[ETHERNET + 4..][..2].copy_from_slice(&len.to_be_bytes());
@@ -342,7 +342,7 @@ fn an_ipv6_length_that_lies_is_believed_only_if_the_headers_fit() {
 }
 
 #[test]
-fn a_tcp_header_length_that_lies_is_no_segment() {
+fn a_wrong_tcp_header_length_is_no_segment() {
     for words in 0..16_u8 {
         let mut bytes = frame(v4().tcp(CLIENT, SERVER, 5, 6), b"abc");
         bytes[ETHERNET + IPV4 + 12] = words << 4;

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_names_both_sides() {
+    fn each_message_names_the_expected_and_the_actual_value() {
         let (frame, role) = (6, Role::Client);
         for (mismatch, id, words) in [
             (
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_a_frame_names_it() {
+    fn messages_about_a_frame_name_its_number() {
         let role = Role::Server;
         let about = [
             KernelMismatch::NotSent { frame: 7, role },

@@ -103,7 +103,7 @@ fn a_frame_may_be_cut_anywhere() {
 }
 
 #[test]
-fn the_place_of_the_packet_is_told() {
+fn the_protocol_and_range_of_the_packet_are_found() {
     let at = |link, bytes: &[u8]| network(link, bytes);
     let packet = |protocol, from, to| {
         let range = from..to;
@@ -132,7 +132,7 @@ fn the_place_of_the_packet_is_told() {
 // Links
 
 #[test]
-fn what_is_no_packet_of_the_protocol_that_the_link_names_is_none() {
+fn a_packet_must_be_of_the_protocol_that_the_link_header_names() {
     let (four, six) = (&tcp4()[..], &tcp6()[..]);
     let with = |begin: &[u8], packet: &[u8]| [begin, packet].concat();
     let mut nested = tag(8, 0x0800, four);
@@ -201,7 +201,7 @@ fn macsec_that_only_signs_is_looked_through() {
 }
 
 #[test]
-fn a_pseudowire_is_told_from_a_packet() {
+fn a_pseudowire_is_distinguished_from_a_packet() {
     let labelled = |inner: &[u8]| ethernet(0x8847, &[&[0, 1, 1, 64], inner].concat());
     // Addresses that begin like IPv4, IPv6, a control word, or none of these (RFC 4928, 3).
     for first in [0x45, 0x60, 0x00, 0x02, 0x1c, 0xf0] {
@@ -228,7 +228,7 @@ fn pseudowires_in_pseudowires_are_followed_so_deep_and_no_deeper() {
 }
 
 #[test]
-fn the_process_of_a_frame_is_told() {
+fn the_process_of_a_frame_is_read() {
     let samples = samples();
     let sample = samples.iter().find(|it| it.name == "PKTAP").unwrap();
     let process = link::process(Link::Pktap, &sample.bytes).unwrap();
@@ -241,7 +241,7 @@ fn the_process_of_a_frame_is_told() {
 }
 
 #[test]
-fn what_holds_no_packet_says_what_it_is() {
+fn a_frame_without_an_ip_packet_has_its_kind() {
     let reason = |link, bytes: &[u8]| link::unread(link, bytes);
     let kind = |number| Some(Unread::EtherType(number));
     let arp = ethernet(0x0806, &[0; 28]);
@@ -261,7 +261,7 @@ fn what_holds_no_packet_says_what_it_is() {
 // IP
 
 #[test]
-fn a_fragment_says_which_it_is() {
+fn first_and_later_fragments_are_distinguished() {
     let tcp = &tcp()[..];
     let four = |word| ipv4(V4, 6, word, &[], tcp);
     let six = |word| ipv6(V6, 44, &[&fragment(6, word)[..], tcp].concat());
@@ -336,7 +336,7 @@ fn an_icmp_error_about_a_later_fragment_names_no_connection() {
 }
 
 #[test]
-fn ip_headers_that_lie_are_none() {
+fn invalid_ip_headers_are_rejected() {
     let tcp = &tcp()[..];
     let words = |words: u8| {
         let mut packet = tcp4();
@@ -366,7 +366,7 @@ fn ip_headers_that_lie_are_none() {
 }
 
 #[test]
-fn a_length_of_zero_says_nothing_and_the_frame_may() {
+fn an_ip_length_of_zero_is_taken_from_the_frame() {
     let mut four = tcp4();
     four[2..4].fill(0);
     let mut six = ipv6(V6, 0, &[&padding(6, 0)[..], &tcp()].concat());
@@ -396,7 +396,7 @@ fn a_length_of_zero_says_nothing_and_the_frame_may() {
 // Tunnels
 
 #[test]
-fn tunnels_are_told_by_their_kinds() {
+fn tunnels_are_recognized_by_kind() {
     for sample in tunnels() {
         let kinds = kinds(link_of(&sample), &sample.bytes);
         let expected = match sample.name {
@@ -425,7 +425,7 @@ fn a_tunnel_is_followed_so_deep_and_no_deeper() {
 }
 
 #[test]
-fn what_carries_nothing_is_the_innermost_itself() {
+fn a_packet_without_a_tunnel_is_its_own_innermost_packet() {
     for packet in [tcp4(), tcp6(), vec![], vec![0x45]] {
         assert_eq!(inner(&packet), None);
         assert_eq!(innermost(&packet), packet);
@@ -498,7 +498,7 @@ fn what_is_malformed_or_carries_something_else_is_no_tunnel() {
 }
 
 #[test]
-fn a_fragment_inside_a_tunnel_can_be_told_as_well() {
+fn a_fragment_inside_a_tunnel_is_recognized() {
     let later = outer4(4, &ipv4(V4, 6, 3, &[], &tcp()));
     assert_eq!(decode_inside(Link::Raw, 3, AT, &later), Packet::Other);
     assert_eq!(part(&later), Some(Part::Whole));
@@ -582,7 +582,7 @@ proptest! {
     }
 
     #[test]
-    fn what_lies_behind_a_frame_does_not_matter(sample in damaged(), trailer in prop::collection::vec(any::<u8>(), 0..20)) {
+    fn bytes_after_the_ip_packet_are_ignored(sample in damaged(), trailer in prop::collection::vec(any::<u8>(), 0..20)) {
         // Cut where the IP header says that the packet ends, a frame is decoded as with anything behind it.
         let link = link_of(&sample);
         let Some(range) = network(link, &sample.bytes).map(|network| network.range) else {

@@ -267,7 +267,7 @@ fn all_blocks_before_a_cut_come_out() {
 }
 
 #[test]
-fn no_damage_passes_for_the_content() {
+fn damaged_data_never_passes_as_content() {
     let content = capture(4);
     for encoder in WITH_CHECKSUMS {
         let mut file = encoder(&content);

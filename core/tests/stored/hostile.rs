@@ -125,7 +125,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_capture_is_called_what_it_is() {
+fn a_file_that_is_no_capture_is_reported_with_the_reason() {
     for (bytes, expected) in [
         (&b""[..], "the file is empty"),
         (b"\n", "the file is neither pcap, pcapng nor snoop"),
@@ -315,7 +315,7 @@ fn a_section_must_have_a_byte_order() {
 
 /// Every problem is told in one lower-case line without a full stop.
 #[test]
-fn problems_are_told_in_words() {
+fn problems_are_described_in_words() {
     let told = |problem: Problem| Malformed { offset: 9, problem }.to_string();
     let (length, left) = (92, 40);
     for (part, name) in [(Part::Block, "block"), (Part::Record, "record")] {

@@ -75,7 +75,7 @@ fn datalink_types_are_those_of_the_registry_of_link_types() {
 }
 
 #[test]
-fn what_is_cut_or_lies_is_a_record() {
+fn a_truncated_or_inconsistent_record_is_an_error() {
     let mut file = begin(2, 4);
     record(&mut file, 3, 0, 7, 5, b"abc");
     for cut in 17..file.len() {

@@ -350,7 +350,7 @@ mod tests {
 
     /// Offsets: skaddr 16, state 24, sport 28, dport 30, family 32, saddr 34, daddr 38.
     #[test]
-    fn up_to_linux_6_9_it_is_told_in_parts_and_without_a_reason() {
+    fn events_of_linux_up_to_6_9_have_ports_and_no_reason() {
         let decoder = decoder(include_str!("../../../tests/formats/tcp_send_reset-6.9"));
         assert!(!decoder.gives_reasons() && !decoder.tells_without_socket());
         let bytes = record(

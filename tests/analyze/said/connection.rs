@@ -70,7 +70,7 @@ fn it_fits_eighty_columns() {
 }
 
 #[test]
-fn what_is_not_there_is_said_in_a_line() {
+fn a_missing_connection_is_reported_in_one_line() {
     let path = capture("third-party-reset.ipv4");
     let packets = lines(&path, "summary")[0]["packets"].as_u64().unwrap();
     let error = complains(rstproof().args(["--connection", "999"]).arg(&path));
@@ -153,7 +153,7 @@ fn frame(from_client: bool, flags: u8, seq: u32, ack: u32, payload: usize) -> Ve
     frame
 }
 
-/// A RST in the midst that is not believed, and what drew it, are shown; what is around them is not.
+/// An RST in the midst that is not believed, and what drew it, are shown; what is around them is not.
 #[test]
 fn of_a_long_connection_the_middle_is_left_out() {
     const SEGMENTS: u32 = 2_000;

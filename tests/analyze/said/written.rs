@@ -28,7 +28,7 @@ fn names(directory: &TempDir) -> Vec<String> {
     names
 }
 
-/// What must be the same of a RST, wherever its frame is.
+/// What must be the same of an RST, wherever its frame is.
 fn meaning(resets: &[Value]) -> Vec<Vec<Value>> {
     const FIELDS: [&str; 10] = [
         "at_ns",
@@ -69,7 +69,7 @@ fn tshark(file: &Path, fields: &[&str]) -> Vec<Vec<String>> {
 
 /// Every fourth trial: what is written is analysed as the whole was, and holds the same bytes at the same times.
 #[test]
-fn what_is_written_tells_the_same() {
+fn an_excerpt_gives_the_same_analysis_as_the_capture() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out.pcapng");
     let captures = capture("x").parent().unwrap().to_owned();
@@ -146,7 +146,7 @@ fn tshark_shows_what_is_known_of_each_frame() {
 }
 
 #[test]
-fn the_frame_that_draws_a_reset_says_so() {
+fn the_frame_that_triggers_an_rst_has_a_comment() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out.pcapng");
     let path = capture("connect-closed-port.ipv6");
@@ -160,7 +160,7 @@ fn the_frame_that_draws_a_reset_says_so() {
 /// Every interface of every file has a number of its own, and a comment that names the file; a compressed file is read
 /// twice, too.
 #[test]
-fn interfaces_keep_what_they_are() {
+fn interfaces_keep_their_options() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out.pcapng");
     let first = capture("close-unread-data.ipv4");
@@ -234,7 +234,7 @@ fn no_capture_is_overwritten_that_is_read() {
 }
 
 #[test]
-fn what_can_be_read_but_once_is_refused() {
+fn writing_an_excerpt_of_a_pipe_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out.pcapng");
     let pipe = home.path().join("pipe");
@@ -252,7 +252,7 @@ fn what_can_be_read_but_once_is_refused() {
 }
 
 #[test]
-fn a_run_that_reads_nothing_leaves_nothing_behind() {
+fn a_run_without_input_leaves_no_file_behind() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out.pcapng");
     let mut command = rstproof();

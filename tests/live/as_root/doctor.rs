@@ -48,7 +48,7 @@ fn reads_the_events_where_tracefs_is_mounted() {
 }
 
 #[test]
-fn tells_an_ordinary_user_that_tracefs_is_for_root() {
+fn reports_that_only_root_can_use_tracefs() {
     let user = User::new();
     let script =
         "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$1\" doctor --format json";
@@ -69,7 +69,7 @@ fn tells_an_ordinary_user_that_tracefs_is_for_root() {
 
 /// What hides a mount makes it as good as gone, and each run then has a mount of its own.
 #[test]
-fn takes_a_tracefs_that_is_hidden_for_none() {
+fn treats_a_hidden_tracefs_as_missing() {
     let script = "mount -t tmpfs none /sys && exec \"$1\" doctor --format json";
     let document = examined(&mut with_tracefs(script, PROGRAM), 0);
     assert_status(&document, "tracefs", "ok");
@@ -101,7 +101,7 @@ fn finds_the_hosts_loopback_within_reach_of_the_right_to_capture() {
 
 /// With these a network namespace can be made, but its lo cannot be brought up.
 #[test]
-fn some_of_the_rights_that_namespaces_take_are_in_nobodys_way() {
+fn some_missing_capabilities_do_not_matter() {
     let user = User::new();
     let some = "+net_raw,+sys_admin";
     let doctor = ["doctor", "--format", "json"];

@@ -264,7 +264,7 @@ fn the_cause_does_not_depend_on_the_silence() {
 
 /// A FIN that nobody answers is sent again for minutes, and then the sender aborts.
 #[test]
-fn what_follows_a_fin_after_long_belongs_to_its_connection() {
+fn segments_long_after_a_fin_belong_to_its_connection() {
     let mut script = handshake(0, PORT, 99);
     for second in [1, 3, 7, 15, 31, 63, 400] {
         script.push((second * 1_000, PORT, true, FIN | ACK, 100, 7_001, 0));
@@ -481,7 +481,7 @@ fn resets_are_reported_in_the_order_of_their_frames() {
 
 /// Of more connections than there is room for, those that have ended are evicted first, the oldest of them first.
 #[test]
-fn connections_that_rest_are_evicted_first() {
+fn idle_connections_are_evicted_first() {
     let most = 16;
     let live: Vec<u16> = (0..4).map(|nth| 20_000 + nth).collect();
     let mut script: Vec<Sent> = Vec::new();
@@ -519,7 +519,7 @@ fn connections_that_rest_are_evicted_first() {
 
 /// A million connections may rest, so the room for each is bounded.
 #[test]
-fn a_connection_that_rests_is_small() {
+fn an_idle_connection_is_small() {
     assert!(size_of::<Option<Dormant>>() <= 232);
     assert!(3 * size_of::<Option<Dormant>>() < size_of::<Option<Entry>>());
 }

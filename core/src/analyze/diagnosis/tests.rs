@@ -38,7 +38,7 @@ fn reason(code: u64, pen: u64) -> Diagnostic {
 }
 
 #[test]
-fn most_say_nothing() {
+fn most_payloads_of_an_rst_have_no_diagnosis() {
     assert_eq!(said_in(&[]), []);
     assert_eq!(said_with(&[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]), []);
     assert_eq!(of(&packet(0x10, &[], b"no RST")), []);
@@ -81,7 +81,7 @@ fn assert_malformed(said: &[Diagnostic], expected: &str) {
 }
 
 #[test]
-fn its_older_form_is_cbor() {
+fn the_cbor_form_of_older_drafts_is_read() {
     let bare = [0x19, 0x30, 0x39, 0xa1, 1, 2];
     assert_eq!(said_in(&bare), [reason(2, 0)]);
     assert_eq!(said_in(&[&[0x82], &bare[..]].concat()), [reason(2, 0)]);
@@ -116,7 +116,7 @@ fn its_older_form_is_cbor() {
 
 /// Options of RFC 8684, 3.6, 3.5 and 3.7.
 #[test]
-fn multipath_tcp_says_it_in_options() {
+fn multipath_tcp_reset_reasons_are_read_from_options() {
     let reset = Diagnostic::SubflowReset { flags: 1, code: 6 };
     assert_eq!(said_with(&[30, 4, 0x81, 6]), std::slice::from_ref(&reset));
     assert_eq!(
@@ -175,7 +175,7 @@ fn multipath_tcp_says_it_in_options() {
 }
 
 #[test]
-fn a_header_that_cannot_be_is_told() {
+fn an_invalid_diagnostic_header_is_reported() {
     let mut bytes = packet(4, &[], &[]);
     bytes[32] = 0x40;
     assert_malformed(&of(&bytes), "header");
@@ -184,7 +184,7 @@ fn a_header_that_cannot_be_is_told() {
 }
 
 #[test]
-fn text_is_shown_without_what_a_terminal_obeys() {
+fn control_characters_in_payload_text_are_escaped() {
     let text = |payload: &[u8]| match &said_in(payload)[..] {
         [Diagnostic::Text { text, complete, .. }] => Some((text.clone(), *complete)),
         _ => None,
@@ -242,7 +242,7 @@ fn every_prefix_of_a_packet_is_read_without_complaint() {
 }
 
 #[test]
-fn machines_get_the_fields() {
+fn the_json_form_has_all_fields() {
     let json = |said: &Diagnostic| serde_json::to_string(said).unwrap();
     assert_eq!(
         json(&reason(9, 0)),
@@ -274,7 +274,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_bytes_are_too_odd(
+    fn no_bytes_make_it_panic(
         mut options in prop::collection::vec(any::<u8>(), 0..40),
         payload in prop::collection::vec(any::<u8>(), 0..80),
         magic in prop::sample::select(vec![&[][..], &MAGIC, &[0x19, 0x30, 0x39], &[0x19, 0x30, 0x39, 0xa3]]),

@@ -181,7 +181,7 @@ fn all() -> Vec<Found> {
 }
 
 #[test]
-fn what_a_kernel_sent_itself_is_not_held_against_it() {
+fn rsts_that_a_kernel_sent_have_no_strong_indicator_of_injection() {
     let all = all();
     let genuine = |found: &&Found| matches!(&*found.sender, "socket" | "kernel");
     let (mut seen, mut supported) = (0, 0);
@@ -205,7 +205,7 @@ fn what_a_kernel_sent_itself_is_not_held_against_it() {
 }
 
 #[test]
-fn what_somebody_else_sent_is_told_by_more_than_one_thing() {
+fn forged_rsts_have_several_kinds_of_indicators() {
     let all = all();
     let forged = |found: &&Found| matches!(&*found.sender, "firewall" | "injected");
     let told: Vec<&Found> = all
@@ -236,7 +236,7 @@ fn what_somebody_else_sent_is_told_by_more_than_one_thing() {
 /// Prints the evidence on each RST: `cargo test --lib golden -- --ignored --nocapture`.
 #[test]
 #[ignore = "prints, and asserts nothing"]
-fn all_that_is_found() {
+fn print_all_indicators() {
     for found in all() {
         println!("{} ({}): {:?}", found.place, found.sender, found.against());
         for fact in &found.facts {

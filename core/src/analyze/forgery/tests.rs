@@ -232,7 +232,7 @@ fn an_answer_of_linux_is_not_held_against_its_sender() {
 }
 
 #[test]
-fn each_thing_that_does_not_fit_is_told() {
+fn each_difference_from_the_sender_is_an_indicator() {
     type Change = fn(&mut Told);
     let changes: [(&str, Change); 26] = [
         ("ttl-differs Strong", |it| {
@@ -348,7 +348,7 @@ fn ipv6_has_labels_instead_of_ids() {
 }
 
 #[test]
-fn an_answer_that_answers_nothing_is_told() {
+fn a_reply_without_a_trigger_is_an_indicator() {
     let told = Told::answering().with(|it| it.context.answers = Some(false));
     assert_eq!(told.against(), ["answers-nothing Weak"]);
     // Its SEQ is that of the segment that it answers, so it lags behind what the sender has sent since.
@@ -365,7 +365,7 @@ fn an_answer_that_answers_nothing_is_told() {
 }
 
 #[test]
-fn times_are_told_in_milliseconds() {
+fn times_are_shown_in_milliseconds() {
     let told = [0, 12_345, 1_002_999, -3_004_000].map(milliseconds);
     assert_eq!(told, ["0.000 ms", "0.012 ms", "1.002 ms", "-3.004 ms"]);
 }
@@ -389,7 +389,7 @@ fn a_sender_is_known_by_its_segments_alone() {
     let mut habits = told.habits();
     let before = format!("{habits:?}");
     habits.take(&told.reset.of_ip(), &told.header);
-    assert_eq!(format!("{habits:?}"), before, "a RST is no habit");
+    assert_eq!(format!("{habits:?}"), before, "an RST is no habit");
     assert_eq!(
         habits.ip_ids(),
         IpIds::Counter {
@@ -518,7 +518,7 @@ fn a_syn_that_is_refused_is_not_accepted() {
 }
 
 #[test]
-fn machines_are_told_for_whom_a_fact_speaks() {
+fn the_json_form_has_what_an_indicator_supports() {
     let told = Told::new().with(|it| {
         (it.reset.ttl, it.reset.ip_id) = (243, None);
     });
@@ -642,7 +642,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_bytes_are_too_odd(mut packet in prop::collection::vec(any::<u8>(), 0..120), v6: bool) {
+    fn no_bytes_make_it_panic(mut packet in prop::collection::vec(any::<u8>(), 0..120), v6: bool) {
         let _ = PacketFeatures::of(&packet);
         if let Some(first) = packet.first_mut() {
             *first = if v6 { 0x60 } else { 0x45 };
@@ -654,7 +654,7 @@ proptest! {
     }
 
     #[test]
-    fn no_numbers_are_too_odd(
+    fn no_field_values_make_it_panic(
         packets in prop::collection::vec((any_traits(), any_header()), 0..6),
         reset in any_traits(),
         header in any_header(),

@@ -232,17 +232,17 @@ const EXAMPLES: &[Example] = &[
     ("a SYN that is sent again after data", WEB, "cS cA:10 cS", &["SD S0 10/0 3/0"]),
     ("a SYN+ACK that begins anew", WEB, "cS cSA@9", &["S S0 0/0 2/0"]),
     ("SYN+ACK again", WEB, "cS sSA cA sSA cA:10 sA", &["ShADa S1 10/0 3/3"]),
-    ("a RST from far away", WEB, "cS sSA cA cR@3000000", &["ShAR RSTO 0/0 3/1"]),
-    ("a RST from not so far away", WEB, "cS sSA cA cR@1048577", &["ShAR RSTO 1048576/0 3/1"]),
-    ("a RST from ahead", WEB, "cS sSA cA cR@1001", &["ShAR RSTO 1000/0 3/1"]),
+    ("an RST from far away", WEB, "cS sSA cA cR@3000000", &["ShAR RSTO 0/0 3/1"]),
+    ("an RST from not so far away", WEB, "cS sSA cA cR@1048577", &["ShAR RSTO 1048576/0 3/1"]),
+    ("an RST from ahead", WEB, "cS sSA cA cR@1001", &["ShAR RSTO 1000/0 3/1"]),
     ("a FIN after more than 2 GiB that were missed", WEB, "cS sSA cA cFA@3000000000", &["ShAF S2 2999999999/0 3/1"]),
     ("a FIN from before, in the same place", WEB, "cS sSA cA cA:10 cFA@3000000000", &["ShADF S2 9/0 4/1"]),
-    ("a FIN and then a RST", WEB, "cS sSA cA sFA sR", &["ShAfr RSTR 0/0 2/3"]),
+    ("a FIN and then an RST", WEB, "cS sSA cA sFA sR", &["ShAfr RSTR 0/0 2/3"]),
     ("two SYN+ACKs", HIGH, "sSA cSA", &["Hh OTH 0/0 1/1"]),
     ("a SYN+ACK after data", HIGH, "cA:10 cSA", &["DH OTH 0/0 2/0"]),
     ("not what the SYN+ACK answered", HIGH, "sSA cS@9", &["H OTH - 1/0", "S S0 - 1/0"]),
     ("a FIN from far away", WEB, "cS sSA cA cFA@3000000", &["ShAF S2 2999999/0 3/1"]),
-    ("a SYN+ACK begins anew what only a RST began", WEB, "cS sR@7 sSA@100 sA:10@101", &["Srhd REJ 0/0 1/3"]),
+    ("a SYN+ACK begins anew what only an RST began", WEB, "cS sR@7 sSA@100 sA:10@101", &["Srhd REJ 0/0 1/3"]),
     ("but not what was established", WEB, "cS sSA cA sR sSA@9", &["ShArh RSTR 0/0 2/3"]),
     ("half a connection: its SYN+ACK again", WEB, "sSA sSA", &["^h OTH 0/0 0/2"]),
     ("and another", WEB, "sSA sSA@99", &["^h OTH - 0/1", "^h OTH - 0/1"]),
@@ -255,10 +255,10 @@ const EXAMPLES: &[Example] = &[
     ("no window is missed by who has closed", WEB, "cS sSA cA cFA sA!", &["ShAFa S2 0/0 3/2"]),
     ("nor believed of who was reset", WEB, "cS sSA cA sR sA!", &["ShAra RSTR 0/0 2/3"]),
     ("but by who has not", WEB, "cS sSA cA sFA sA!", &["ShAfaw S3 0/0 2/3"]),
-    ("a RST has no window", WEB, "cS sRA!", &["Sr REJ 0/0 1/1"]),
+    ("an RST has no window", WEB, "cS sRA!", &["Sr REJ 0/0 1/1"]),
     ("RST of an originator that was seen to be closed", WEB, "cS sSA cA sFA cRA!", &["ShAfR RSTO 0/0 3/2"]),
     ("closed by the responder alone", WEB, "cS sSA cA sFA cA:5", &["ShAfD S3 5/0 3/2"]),
-    ("data in a RST", WEB, "cS sSA cA sRA:20", &["ShArt RSTR 0/0 2/2"]),
+    ("data in an RST", WEB, "cS sSA cA sRA:20", &["ShArt RSTR 0/0 2/2"]),
 ];
 
 #[test]
@@ -278,7 +278,7 @@ fn every_example_has_the_line_that_zeek_writes() {
 }
 
 #[test]
-fn an_acknowledgment_of_0_is_not_believed_if_it_is_far_away() {
+fn an_acknowledgment_of_0_far_away_is_ignored() {
     for (missed, is_believed) in [(1, true), (1 << 20, true), ((1 << 20) + 1, false)] {
         let script = format!("cS sSA cA s~{missed} cA");
         let expected = if is_believed {
@@ -294,7 +294,7 @@ fn an_acknowledgment_of_0_is_not_believed_if_it_is_far_away() {
 }
 
 #[test]
-fn its_originator_is_who_zeek_takes_for_it() {
+fn the_originator_is_that_of_zeek() {
     for (ports, script, expected) in [
         (WEB, "cS", 0),
         (WEB, "cA", 0),
@@ -315,7 +315,7 @@ fn its_originator_is_who_zeek_takes_for_it() {
 }
 
 #[test]
-fn it_is_over_when_its_timer_runs_out() {
+fn a_connection_ends_when_its_timer_expires() {
     const SSH: [u16; 2] = [40_000, 22];
     const FROM_SSH: [u16; 2] = [22, 40_000];
     for (ports, script, seconds) in [
@@ -412,7 +412,7 @@ fn a_clock_that_runs_backwards_leaves_no_duration() {
 }
 
 #[test]
-fn packets_are_those_of_whom_it_takes_for_the_originator_in_the_end() {
+fn packets_are_counted_for_the_final_originator() {
     let zeek = one(HIGH, "sSA cA cA:10 sA");
     assert_eq!((zeek.packets(), zeek.ip_bytes()), ([2, 2], [90, 80]));
 }
@@ -443,7 +443,7 @@ fn states_are_spelled_as_zeek_does() {
 // Cost
 
 #[test]
-fn it_is_small() {
+fn the_state_of_a_connection_is_small() {
     assert_eq!(size_of::<Zeek>(), 160);
     assert!(size_of::<Trouble>() <= 112);
 }
@@ -472,7 +472,7 @@ fn transfer(rounds: u32) -> impl Iterator<Item = (usize, Header)> {
 }
 
 #[test]
-fn the_short_way_is_the_common_one() {
+fn the_fast_path_is_used_for_most_packets() {
     for (script, letters) in [("cS sSA cA", 2), ("cA sA", 1)] {
         let mut zeek = one(WEB, script);
         let mut long = 0;
@@ -506,7 +506,7 @@ fn the_short_way_stays_open_where_nobody_acknowledges() {
 }
 
 #[test]
-fn what_waited_is_not_kept() {
+fn filled_holes_are_forgotten() {
     let zeek = one(WEB, "cS sSA cA cA:10@11 cA:10@31 cA:10@1 cA:10@21 sA=41");
     assert!(zeek.ends.iter().all(|end| !end.has_hole));
     assert!(zeek.trouble.unwrap().is_empty());
@@ -642,7 +642,7 @@ fn any_packets() -> impl Strategy<Value = Vec<(usize, Header)>> {
 
 proptest! {
     #[test]
-    fn the_short_way_leads_where_the_long_one_does(
+    fn the_fast_path_gives_the_same_result_as_the_slow_one(
         packets in prop_oneof![4 => likely(), 1 => any_packets()],
         ports in select(vec![WEB, HIGH, IRC_WEB, [22, 80]]),
     ) {

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_by_their_first_bytes() {
+    fn formats_are_recognized_by_their_first_bytes() {
         // The first 24 bytes of files that editcap 4.0.17 writes with -F.
         for (beginning, format) in [
             (

@@ -108,7 +108,7 @@ fn fields_of_an_ipv6_header() {
 }
 
 #[test]
-fn a_header_that_lies_about_its_length() {
+fn a_header_with_a_wrong_length() {
     let view = |first: u8, bytes: &'static [u8]| {
         let mut header = TCP_HEADER[..20].to_vec();
         header[12] = first;

@@ -32,7 +32,7 @@ fn nobody_is_too_fast_where_the_way_is_short() {
 
 /// An RST without ACK acknowledges nothing. A device may send it for a reason of its own, just when data are under way.
 #[test]
-fn a_reset_that_acknowledges_nothing_may_be_early() {
+fn an_early_rst_that_acknowledges_nothing_is_no_indicator() {
     let told = |stack, least_ns| {
         let told = Told::answering().with(|it| {
             it.context.stack = stack;
@@ -48,7 +48,7 @@ fn a_reset_that_acknowledges_nothing_may_be_early() {
 
 /// Windows aborts with window 0, replies with RST and ACK, and numbers packets by one counter; none of it is a mark.
 #[test]
-fn what_other_stacks_do_is_no_mark() {
+fn usual_behaviour_of_other_stacks_is_no_indicator() {
     for stack in [None, Some(Stack::Windows)] {
         let told = Told::new().with(|it| {
             it.context.stack = stack;
@@ -131,7 +131,7 @@ fn behind_a_device() -> Told {
 }
 
 #[test]
-fn two_senders_behind_one_address_are_told_apart() {
+fn two_senders_behind_one_address_are_distinguished() {
     let told = behind_a_device();
     assert_eq!(told.against()[0], "two-senders Moderate");
     // From the host itself.
