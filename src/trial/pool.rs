@@ -9,8 +9,8 @@
 
 mod address_space;
 mod file_limit;
+mod limit;
 mod queue;
-mod room;
 mod work;
 
 use std::mem;
@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use self::address_space::AddressSpace;
-use self::file_limit::FileLimit;
+use self::address_space::address_space;
+use self::file_limit::open_files;
 pub(crate) use self::file_limit::runtime;
 use self::queue::Queue;
 use self::work::{unplayed, work};
@@ -194,8 +194,8 @@ impl Pool {
     /// Starts the workers. Fails if there are too few file descriptors, too little address space, or no worker could be
     /// started.
     pub(crate) fn start(mut plan: RunPlan) -> Result<Self, Error> {
-        let files = FileLimit::of_process();
-        let memory = AddressSpace::of_process();
+        let files = open_files();
+        let memory = address_space();
         // Before workers exist: their namespaces do not have these limits.
         host::read_host_limits();
         // The same as the thread that starts this one: saving files needs them.

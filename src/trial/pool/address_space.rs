@@ -1,11 +1,10 @@
-//! Limit of address space (`RLIMIT_AS`, `ulimit -v`), and the number of workers that it allows.
+//! Limit of address space (`RLIMIT_AS`, `ulimit -v`).
 
 use std::fs;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
-use super::room::{Room, WorkerCounts};
-use crate::error::Error;
+use super::limit::{Limit, Usage};
 
 const MIB: usize = 1 << 20;
 
@@ -19,51 +18,35 @@ const BYTES_PER_NETWORK: usize = 8 * MIB;
 /// Address space for everything else: other threads, payloads, reports.
 const OTHER_BYTES: usize = 32 * MIB;
 
-/// Address space of this process.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct AddressSpace {
-    /// Limit in bytes.
-    limit: usize,
-    /// Number of bytes that workers may use.
-    free: usize,
-}
+const USAGE: Usage = Usage {
+    per_worker: BYTES_PER_WORKER,
+    per_network: BYTES_PER_NETWORK,
+    exceeded: |limit, missing| {
+        format!(
+            "this process may use {} MiB of address space, but trials need {} MiB more; allow more with `ulimit -v unlimited` (the hard limit as root, or with LimitAS=)",
+            limit / MIB,
+            missing.div_ceil(MIB)
+        )
+    },
+};
 
-impl AddressSpace {
-    /// Returns the limit of this process, and what is left of it.
-    pub(super) fn of_process() -> Self {
-        let limit = getrlimit(Resource::RLIMIT_AS).map_or(RLIM_INFINITY, |(soft, _)| soft);
-        if limit == RLIM_INFINITY {
-            return Self {
-                limit: usize::MAX,
-                free: usize::MAX,
-            };
-        }
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        Self {
-            limit,
-            free: limit.saturating_sub(in_use() + OTHER_BYTES),
-        }
-    }
-
-    /// Returns how many of these workers can run concurrently. Fails if not even one of each kind fits.
-    pub(super) fn share(
-        self,
-        fast: usize,
-        slow: usize,
-        hosts: bool,
-    ) -> Result<WorkerCounts, Error> {
-        let room = Room {
-            free: self.free,
-            per_worker: BYTES_PER_WORKER,
-            per_network: BYTES_PER_NETWORK,
-        };
-        room.share(fast, slow, hosts).map_err(|lacking| {
-            Error::Usage(format!(
-                "this process may use {} MiB of address space, but trials need {} MiB more; allow more with `ulimit -v unlimited` (the hard limit as root, or with LimitAS=)",
-                self.limit / MIB,
-                lacking.div_ceil(MIB)
-            ))
-        })
+/// Returns the limit on the address space of this process.
+pub(super) fn address_space() -> Limit {
+    let limit = getrlimit(Resource::RLIMIT_AS).map_or(RLIM_INFINITY, |(soft, _)| soft);
+    let is_limited = limit != RLIM_INFINITY;
+    let limit = usize::try_from(limit)
+        .ok()
+        .filter(|_| is_limited)
+        .unwrap_or(usize::MAX);
+    let free = if is_limited {
+        limit.saturating_sub(in_use() + OTHER_BYTES)
+    } else {
+        usize::MAX
+    };
+    Limit {
+        maximum: limit,
+        free,
+        usage: USAGE,
     }
 }
 
@@ -81,10 +64,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_no_worker_fits_the_limit_is_named_with_what_raises_it() {
-        let space = AddressSpace {
-            limit: 90 * MIB,
+    fn the_error_names_the_limit_and_the_command_that_raises_it() {
+        let space = Limit {
+            maximum: 90 * MIB,
             free: MIB,
+            usage: USAGE,
         };
         let error = space.share(1, 1, true).unwrap_err().to_string();
         let needed = (2 * BYTES_PER_WORKER + BYTES_PER_NETWORK - MIB) / MIB;

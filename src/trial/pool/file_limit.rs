@@ -1,4 +1,4 @@
-//! Limit of open files, and the number of workers that it allows.
+//! Limit of open files (`RLIMIT_NOFILE`, `ulimit -n`), and the runtime, which needs some of them.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use super::room::{Room, WorkerCounts};
+use super::limit::{Limit, Usage};
 use crate::error::Error;
 
 /// Number of files that a worker has open during a trial on loopback: namespace, capture, counters, listeners,
@@ -20,52 +20,33 @@ const FILES_PER_NETWORK: usize = 22;
 /// Number of other files: saved evidence, and pipes to children.
 const OTHER_FILES: usize = 24;
 
-/// Number of files that this process may open.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FileLimit {
-    /// Maximum number of open files.
-    pub(super) limit: usize,
-    /// Number of files that may still be opened.
-    pub(super) free: usize,
-}
+const USAGE: Usage = Usage {
+    per_worker: FILES_PER_WORKER,
+    per_network: FILES_PER_NETWORK,
+    exceeded: |limit, missing| {
+        format!(
+            "this process may open {limit} files, but trials need {missing} more; allow more with `ulimit -n 1024` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=1024`)"
+        )
+    },
+};
 
-impl FileLimit {
-    /// Raises the soft limit of open files to the hard limit and counts the files that are open.
-    pub(super) fn of_process() -> Self {
-        let unknown = Self {
-            limit: usize::MAX,
+/// Raises the soft limit of open files to the hard limit. Returns the limit and the number of files that may still be
+/// opened.
+pub(super) fn open_files() -> Limit {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return Limit {
+            maximum: usize::MAX,
             free: usize::MAX,
+            usage: USAGE,
         };
-        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-            return unknown;
-        };
-        let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
-        let limit = usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX);
-        let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-        Self {
-            limit,
-            free: limit.saturating_sub(open + OTHER_FILES),
-        }
-    }
-
-    /// Returns how many of these workers can run concurrently. Fails if not even one of each kind fits.
-    pub(super) fn share(
-        self,
-        fast: usize,
-        slow: usize,
-        hosts: bool,
-    ) -> Result<WorkerCounts, Error> {
-        let room = Room {
-            free: self.free,
-            per_worker: FILES_PER_WORKER,
-            per_network: FILES_PER_NETWORK,
-        };
-        room.share(fast, slow, hosts).map_err(|lacking| {
-            Error::Usage(format!(
-                "this process may open {} files, but trials need {lacking} more; allow more with `ulimit -n 1024` (the hard limit as root, or with LimitNOFILE= or `docker run --ulimit nofile=1024`)",
-                self.limit,
-            ))
-        })
+    };
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    let limit = usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX);
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    Limit {
+        maximum: limit,
+        free: limit.saturating_sub(open + OTHER_FILES),
+        usage: USAGE,
     }
 }
 
@@ -95,7 +76,7 @@ fn find_room() -> io::Result<()> {
     // Relaxed: a second check by another thread does no harm.
     if !FOUND.load(Ordering::Relaxed) {
         if room().is_err() {
-            let _ = FileLimit::of_process();
+            let _ = open_files();
             room()?;
         }
         FOUND.store(true, Ordering::Relaxed);
@@ -107,16 +88,14 @@ fn find_room() -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn room(free: usize) -> FileLimit {
-        FileLimit {
-            limit: free + 40,
-            free,
-        }
-    }
-
     #[test]
-    fn without_room_for_one_the_limit_is_named_with_what_fixes_it() {
-        let error = room(10).share(2, 0, false).unwrap_err().to_string();
+    fn the_error_names_the_limit_and_the_command_that_raises_it() {
+        let files = Limit {
+            maximum: 50,
+            free: 10,
+            usage: USAGE,
+        };
+        let error = files.share(2, 0, false).unwrap_err().to_string();
         assert!(
             error.contains("50 files") && error.contains("ulimit -n"),
             "{error}"
