@@ -21,7 +21,7 @@ pub use content::{Content, DecodeFailure, Undecodable};
 pub use read_at::ReadAt;
 pub(crate) use reader::Skipped;
 pub use reader::{Compression, Foreign, Format, Malformed, Part, Problem, Reader};
-pub(crate) use stream::{LONGEST_BLOCK, Walked, each_block, walk};
+pub(crate) use stream::{MAX_BLOCK, Walked, each_block, walk};
 
 use crate::time::Timestamp;
 
@@ -97,7 +97,7 @@ pub struct Frame<'a> {
     /// the order in which the reader returns them, so that one list of interfaces is enough.
     pub interface: u32,
     /// Time of capture, cut to whole nanoseconds. A simple packet block has no time, and gives the epoch;
-    /// [`Timestamp::UNUSABLE`] if the stored time cannot be expressed and the reader goes on.
+    /// [`Timestamp::UNUSABLE`] if the stored time cannot be expressed and the reader continues.
     pub at: Timestamp,
     /// Length of the frame on the wire, in bytes.
     pub wire_len: u32,

@@ -261,7 +261,7 @@ fn finish(ingest: Ingest) -> Result<u64, Stopped> {
             Err(error) => Err(Stopped::Malformed(error)),
         },
         Some(_) if ingest.carry.is_empty() => Ok(offset),
-        Some(reader) => match reader.go_on(&ingest.carry).next() {
+        Some(reader) => match reader.resume(&ingest.carry).next() {
             Some(Err(error)) => malformed(error.problem),
             _ => malformed(Problem::Begun(reader.part())),
         },

@@ -9,6 +9,7 @@ mod foreign;
 mod malformed;
 mod pcap;
 mod pcapng;
+mod preamble;
 mod snoop;
 
 use std::iter::FusedIterator;
@@ -31,8 +32,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Recognises the format of a file by its first 24 bytes. Fails with the problem if it is none of these; four bytes
-    /// are enough to recognise one of them.
+    /// Recognises the format of a file by its first 24 bytes; four are enough for a format that can be read. Fails with
+    /// the problem of any other file.
     pub fn of_beginning(bytes: &[u8]) -> Result<Self, Problem> {
         if pcapng::begins(bytes) {
             Ok(Self::PcapNg)
@@ -87,7 +88,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns a reader that ignores comments: a block may be full of empty ones, each of which takes some memory.
+    /// Returns a reader that ignores comments: a hostile block may be full of empty ones, and each takes memory.
     pub(crate) fn without_comments(mut self) -> Self {
         if let Blocks::PcapNg(blocks) = &mut self.blocks {
             blocks.without_comments();
@@ -95,11 +96,11 @@ impl<'a> Reader<'a> {
         self
     }
 
-    /// Returns a reader that goes on at a time that cannot be expressed. Read with a sign, such a time is before 1970; if
+    /// Returns a reader that continues after a time that cannot be expressed. Read with a sign, such a time is before 1970; if
     /// that does not fit either, it is [`Timestamp::UNUSABLE`](crate::time::Timestamp::UNUSABLE).
-    pub(crate) fn with_odd_times(mut self) -> Self {
+    pub(crate) fn with_unusable_times(mut self) -> Self {
         if let Blocks::PcapNg(blocks) = &mut self.blocks {
-            blocks.with_odd_times();
+            blocks.with_unusable_times();
         }
         self
     }
@@ -107,11 +108,11 @@ impl<'a> Reader<'a> {
     /// Returns a reader that continues at the first byte of `bytes`, where a block begins: the next piece of a file
     /// that is read in pieces.
     #[must_use]
-    pub(crate) fn go_on<'b>(&self, bytes: &'b [u8]) -> Reader<'b> {
+    pub(crate) fn resume<'b>(&self, bytes: &'b [u8]) -> Reader<'b> {
         let blocks = match &self.blocks {
-            Blocks::Pcap(records) => Blocks::Pcap(records.go_on(bytes)),
-            Blocks::PcapNg(blocks) => Blocks::PcapNg(blocks.go_on(bytes)),
-            Blocks::Snoop(records) => Blocks::Snoop(records.go_on(bytes)),
+            Blocks::Pcap(records) => Blocks::Pcap(records.resume(bytes)),
+            Blocks::PcapNg(blocks) => Blocks::PcapNg(blocks.resume(bytes)),
+            Blocks::Snoop(records) => Blocks::Snoop(records.resume(bytes)),
         };
         Reader {
             blocks,
@@ -189,11 +190,11 @@ impl<'a> Reader<'a> {
             Blocks::Pcap(records) if records.is_at_frames() => records.frame().ok().flatten(),
             Blocks::Pcap(_) => None,
             Blocks::PcapNg(blocks) => blocks.frame(),
-            Blocks::Snoop(records) => records.only_frame(),
+            Blocks::Snoop(records) => records.frame_if_next(),
         }
     }
 
-    /// Returns the next block, and none after it; `None` if that block is skipped, or at the end.
+    /// Reads exactly one block. Returns `None` if that block is skipped, or at the end.
     pub(crate) fn one_block(&mut self) -> Result<Option<Block<'a>>, Problem> {
         match &mut self.blocks {
             Blocks::Pcap(records) => records.next(),
@@ -202,7 +203,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the block at the beginning of these bytes, if it is of a kind that is skipped.
+    /// Returns the block at the start of these bytes, if readers skip its type.
     pub(crate) fn skipped(&self, bytes: &[u8]) -> Option<Skipped> {
         match &self.blocks {
             Blocks::Pcap(_) | Blocks::Snoop(_) => None,
@@ -210,7 +211,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the unit that the file consists of.
+    /// Returns the unit of the format: record or block.
     pub(crate) fn part(&self) -> Part {
         match self.format() {
             Format::Pcap | Format::Snoop => Part::Record,

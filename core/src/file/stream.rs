@@ -10,7 +10,7 @@ const PIECE: u64 = 256 << 10;
 
 /// Maximum length of a block of a kind that is read, in bytes. A stated length may be false, and a block is kept in
 /// memory until it is complete.
-pub(crate) const LONGEST_BLOCK: u64 = 64 << 20;
+pub(crate) const MAX_BLOCK: u64 = 64 << 20;
 
 /// Calls `each` with every block, the reader after the block, and the bytes that contain the block.
 ///
@@ -29,7 +29,7 @@ pub(crate) fn each_block<B>(
 /// End of a walk over the blocks of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Walked<B> {
-    /// The caller wanted no more blocks.
+    /// The caller stopped the iteration.
     Broken(B),
     /// All blocks were read, and nothing follows the last one.
     Whole,
@@ -37,7 +37,7 @@ pub(crate) enum Walked<B> {
     Malformed,
 }
 
-/// Like [`each_block`], and tells whether the capture is whole.
+/// Like [`each_block`]; also returns whether the capture is whole.
 pub(crate) fn walk<B>(
     from: &mut dyn Read,
     mut each: impl FnMut(&Reader<'_>, &Block<'_>, &[u8]) -> ControlFlow<B>,
@@ -58,8 +58,8 @@ pub(crate) fn walk<B>(
             }
         }
         let reader = match &known {
-            Some(reader) => Ok(reader.go_on(&bytes)),
-            None => Reader::new(&bytes).map(Reader::with_odd_times),
+            Some(reader) => Ok(reader.resume(&bytes)),
+            None => Reader::new(&bytes).map(Reader::with_unusable_times),
         };
         let Ok(mut reader) = reader else {
             return Ok(Walked::Malformed);
@@ -76,7 +76,7 @@ pub(crate) fn walk<B>(
                     Problem::Begun(_) => {}
                     Problem::Cut { length, .. } => {
                         skipped = reader.skipped(&bytes[reader.offset()..]);
-                        if skipped.is_none() && length > LONGEST_BLOCK {
+                        if skipped.is_none() && length > MAX_BLOCK {
                             return Ok(Walked::Malformed);
                         }
                     }
@@ -93,7 +93,7 @@ pub(crate) fn walk<B>(
             });
         }
         // A reader borrows `bytes`, which are about to change. `next` borrows nothing, and knows the interfaces.
-        let (end, next) = (reader.offset(), reader.go_on(&[]));
+        let (end, next) = (reader.offset(), reader.resume(&[]));
         known = Some(next);
         bytes.drain(..end);
         if let Some(block) = &mut skipped {
@@ -170,7 +170,7 @@ mod tests {
         let start = file.bytes().len();
         file.frame(0, Timestamp(1), 9, &[1; 60], &[]);
         let (head, frame) = file.bytes().split_at(start);
-        for length in [12, 16, PIECE, PIECE + 4, 3 * PIECE, LONGEST_BLOCK + 4] {
+        for length in [12, 16, PIECE, PIECE + 4, 3 * PIECE, MAX_BLOCK + 4] {
             let stated = u32::try_from(length).unwrap().to_ne_bytes();
             let body = vec![0; usize::try_from(length).unwrap() - 12];
             let block = [&0xbad_u32.to_ne_bytes(), &stated[..], &body, &stated].concat();

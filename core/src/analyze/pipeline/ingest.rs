@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::super::decode::{Batch, FrameDecoder};
 use super::super::reassembly::Reassembler;
 use super::{CarriedBlock, Ingest, IngestedChunk, MIN_CHUNK_LEN, Stopped, lock};
-use crate::file::{Block, LONGEST_BLOCK, Malformed, Problem, Reader};
+use crate::file::{Block, MAX_BLOCK, Malformed, Problem, Reader};
 
 /// End of a walk over the blocks of a chunk.
 pub(super) struct WalkEnd {
@@ -43,7 +43,7 @@ pub(super) fn decode_blocks(
     batch: &mut Batch,
     decoder: &mut FrameDecoder<'_>,
 ) -> WalkEnd {
-    let mut reader = reader.go_on(bytes);
+    let mut reader = reader.resume(bytes);
     let mut problem = None;
     loop {
         while let Some(frame) = reader.frame() {
@@ -60,7 +60,7 @@ pub(super) fn decode_blocks(
     }
     WalkEnd {
         offset: reader.offset(),
-        reader: reader.go_on(&[]),
+        reader: reader.resume(&[]),
         problem,
     }
 }
@@ -120,7 +120,7 @@ pub(super) fn ingest_chunk(
 pub(super) fn record_problem(ingest: &mut Ingest, problem: Option<Problem>) {
     let is_cut = match problem {
         None | Some(Problem::Begun(_)) => true,
-        Some(Problem::Cut { length, .. }) => skip(ingest) || length <= LONGEST_BLOCK,
+        Some(Problem::Cut { length, .. }) => skip(ingest) || length <= MAX_BLOCK,
         Some(_) => false,
     };
     if let Some(problem) = problem.filter(|_| !is_cut) {
@@ -128,7 +128,7 @@ pub(super) fn record_problem(ingest: &mut Ingest, problem: Option<Problem>) {
             Problem::Cut { part, length, .. } => Problem::TooLong {
                 part,
                 length,
-                most: LONGEST_BLOCK,
+                most: MAX_BLOCK,
             },
             other => other,
         };
@@ -189,7 +189,7 @@ pub(super) fn complete_carried(
         match Reader::new(&ingest.carry) {
             Ok(reader) => {
                 let header = reader.offset();
-                let reader = reader.go_on(&[]).without_comments().with_odd_times();
+                let reader = reader.resume(&[]).without_comments().with_unusable_times();
                 *lock(guess_reader) = Some(reader.clone());
                 ingest.reader = Some(reader);
                 ingest.carry.clear();
@@ -269,7 +269,7 @@ pub(super) fn first_block(
     batch: &mut Batch,
     decoder: &mut FrameDecoder<'_>,
 ) -> (Result<usize, Problem>, Reader<'static>) {
-    let mut reader = reader.go_on(bytes);
+    let mut reader = reader.resume(bytes);
     let first = reader.one_block();
     let length = match first {
         Err(problem) => Err(problem),
@@ -282,5 +282,5 @@ pub(super) fn first_block(
             Ok(reader.offset())
         }
     };
-    (length, reader.go_on(&[]))
+    (length, reader.resume(&[]))
 }

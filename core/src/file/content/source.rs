@@ -94,7 +94,7 @@ impl<R: Read> Source<R> {
     }
 }
 
-/// Reads from the file. The first end of file is final, although a pipe could go on after it with another writer.
+/// Reads from the file. The first end of file is final, although a pipe could continue after it with another writer.
 fn read(from: &mut Option<impl Read>, into: &mut [u8], is_at_end: &mut bool) -> io::Result<usize> {
     let Some(from) = from.as_mut().filter(|_| !*is_at_end) else {
         return Ok(0);

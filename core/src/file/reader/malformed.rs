@@ -50,7 +50,7 @@ pub enum Problem {
         /// Type of the datalink.
         u32,
     ),
-    /// The record of a snoop file is shorter than the frame that it says to hold.
+    /// The record of a snoop file is shorter than its frame.
     #[error(
         "the record has a length of {length} bytes, too few for its {captured} bytes of a frame"
     )]

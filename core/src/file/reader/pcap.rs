@@ -1,8 +1,9 @@
 //! Reader of classic pcap (draft-ietf-opsawg-pcap): a header, then records.
 
 use super::fields::{ByteOrder, Fields};
+use super::preamble::Preamble;
 use super::{Part, Problem};
-use crate::file::{Block, Frame, Interface, Section};
+use crate::file::{Block, Frame, Interface};
 use crate::time::Timestamp;
 
 const MICROSECONDS: u32 = 0xa1b2_c3d4;
@@ -48,14 +49,7 @@ pub(super) struct Records<'a> {
     minor: u16,
     link: u16,
     snaplen: u32,
-    next: Next,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Next {
-    Section,
-    Interface,
-    Frame,
+    preamble: Preamble,
 }
 
 impl<'a> Records<'a> {
@@ -81,12 +75,12 @@ impl<'a> Records<'a> {
             minor,
             link: (link & 0xffff) as u16, // above it: the length of the frame check sequence
             snaplen,
-            next: Next::Section,
+            preamble: Preamble::Section,
         })
     }
 
     /// Returns a reader of the records that begin at the first of these bytes.
-    pub(super) fn go_on<'b>(&self, bytes: &'b [u8]) -> Records<'b> {
+    pub(super) fn resume<'b>(&self, bytes: &'b [u8]) -> Records<'b> {
         Records {
             bytes,
             offset: 0,
@@ -94,13 +88,13 @@ impl<'a> Records<'a> {
             minor: self.minor,
             link: self.link,
             snaplen: self.snaplen,
-            next: Next::Frame,
+            preamble: Preamble::Done,
         }
     }
 
     /// Returns true if the section and the interface in front of the frames have been returned.
     pub(super) fn is_at_frames(&self) -> bool {
-        matches!(self.next, Next::Frame)
+        self.preamble.is_done()
     }
 
     pub(super) fn link(&self) -> u16 {
@@ -130,20 +124,15 @@ impl<'a> Records<'a> {
 
     /// Returns the next block; `None` at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<Block<'a>>, Problem> {
-        match self.next {
-            Next::Section => {
-                self.next = Next::Interface;
-                Ok(Some(Block::Section(Section::default())))
-            }
-            Next::Interface => {
-                self.next = Next::Frame;
-                Ok(Some(Block::Interface(Interface {
-                    link: self.link,
-                    snaplen: self.snaplen,
-                    ..Interface::default()
-                })))
-            }
-            Next::Frame => Ok(self.frame()?.map(Block::Frame)),
+        let (link, snaplen) = (self.link, self.snaplen);
+        let interface = || Interface {
+            link,
+            snaplen,
+            ..Interface::default()
+        };
+        match self.preamble.next(interface) {
+            Some(block) => Ok(Some(block)),
+            None => Ok(self.frame()?.map(Block::Frame)),
         }
     }
 

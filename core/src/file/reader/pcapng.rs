@@ -76,7 +76,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// Returns a reader of the blocks that begin at the first of these bytes.
-    pub(super) fn go_on<'b>(&self, bytes: &'b [u8]) -> Blocks<'b> {
+    pub(super) fn resume<'b>(&self, bytes: &'b [u8]) -> Blocks<'b> {
         Blocks {
             bytes,
             offset: 0,
@@ -93,7 +93,7 @@ impl<'a> Blocks<'a> {
         self.has_comments = false;
     }
 
-    pub(super) fn with_odd_times(&mut self) {
+    pub(super) fn with_unusable_times(&mut self) {
         self.has_odd_times = true;
     }
 
@@ -207,7 +207,7 @@ impl<'a> Blocks<'a> {
                 _ => {}
             }
         }
-        // The numbers of the new section go on after those of this one.
+        // Interfaces of the new section are numbered after those of this one.
         self.earlier = self.number(self.interfaces.len());
         self.interfaces = Arc::default();
         self.changes += 1;

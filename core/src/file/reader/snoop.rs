@@ -1,8 +1,9 @@
 //! Reader of snoop (RFC 1761), the format of Solaris: a header, then records, all in network byte order.
 
 use super::fields::{ByteOrder, Fields};
+use super::preamble::Preamble;
 use super::{Part, Problem};
-use crate::file::{Block, Frame, Interface, Section, Statistics};
+use crate::file::{Block, Frame, Interface, Statistics};
 use crate::time::Timestamp;
 
 const MAGIC: &[u8] = b"snoop\0\0\0";
@@ -43,18 +44,11 @@ pub(super) struct Records<'a> {
     /// Offset of the next record.
     offset: usize,
     link: u16,
-    next: Next,
+    preamble: Preamble,
     /// Number of frames lost according to the latest record.
     lost: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Next {
-    Section,
-    Interface,
-    Frame,
-    /// The number of lost frames has changed.
-    Statistics,
+    /// True if that number has changed since it was last returned.
+    has_lost_more: bool,
 }
 
 impl<'a> Records<'a> {
@@ -74,19 +68,21 @@ impl<'a> Records<'a> {
             bytes,
             offset: HEADER,
             link: link(datalink)?,
-            next: Next::Section,
+            preamble: Preamble::Section,
             lost: 0,
+            has_lost_more: false,
         })
     }
 
     /// Returns a reader of the records that begin at the first of these bytes.
-    pub(super) fn go_on<'b>(&self, bytes: &'b [u8]) -> Records<'b> {
+    pub(super) fn resume<'b>(&self, bytes: &'b [u8]) -> Records<'b> {
         Records {
             bytes,
             offset: 0,
             link: self.link,
-            next: Next::Frame,
+            preamble: Preamble::Done,
             lost: 0,
+            has_lost_more: false,
         }
     }
 
@@ -117,32 +113,27 @@ impl<'a> Records<'a> {
 
     /// Returns the next block; `None` at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<Block<'a>>, Problem> {
-        match self.next {
-            Next::Section => {
-                self.next = Next::Interface;
-                Ok(Some(Block::Section(Section::default())))
-            }
-            Next::Interface => {
-                self.next = Next::Frame;
-                Ok(Some(Block::Interface(Interface {
-                    link: self.link,
-                    ..Interface::default()
-                })))
-            }
-            Next::Statistics => {
-                self.next = Next::Frame;
-                Ok(Some(Block::Statistics(Statistics {
-                    dropped: Some(self.lost.into()),
-                    ..Statistics::default()
-                })))
-            }
-            Next::Frame => Ok(self.frame()?.map(Block::Frame)),
+        let link = self.link;
+        let interface = || Interface {
+            link,
+            ..Interface::default()
+        };
+        if let Some(block) = self.preamble.next(interface) {
+            return Ok(Some(block));
         }
+        if self.has_lost_more {
+            self.has_lost_more = false;
+            return Ok(Some(Block::Statistics(Statistics {
+                dropped: Some(self.lost.into()),
+                ..Statistics::default()
+            })));
+        }
+        Ok(self.frame()?.map(Block::Frame))
     }
 
     /// Returns the next frame, if the reader is at one.
-    pub(super) fn only_frame(&mut self) -> Option<Frame<'a>> {
-        if !matches!(self.next, Next::Frame) {
+    pub(super) fn frame_if_next(&mut self) -> Option<Frame<'a>> {
+        if !self.preamble.is_done() || self.has_lost_more {
             return None;
         }
         self.frame().ok().flatten()
@@ -174,7 +165,7 @@ impl<'a> Records<'a> {
         self.offset += whole.len();
         if record.lost != self.lost {
             self.lost = record.lost;
-            self.next = Next::Statistics;
+            self.has_lost_more = true;
         }
         let ns = i64::from(record.seconds) * 1_000_000_000 + i64::from(record.microseconds) * 1_000;
         Ok(Some(Frame {
