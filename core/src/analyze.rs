@@ -74,14 +74,14 @@ pub use self::connections::{
 use self::decode::FrameSelection;
 pub use self::decode::{CompiledFilter, FlowKey, FrameFilter};
 pub use self::diagnosis::Diagnostic;
-pub use self::explain::{Cause, Claim, ErrnoCondition, Explanation, Later, RequiredAction};
+pub use self::explain::{Cause, Claim, ErrnoCondition, Explanation, LaterCall, RequiredAction};
 pub use self::forgery::{Indicator, Sender, SenderVerdict, Supports, Weight};
 pub use self::history::CaptureGaps;
 pub use self::icmp::IcmpRecord;
 pub use self::pipeline::{Ended, Source, Stopped};
 pub use self::stack::{ErrnoElsewhere, Stack, System, errno_elsewhere, errno_on};
 pub use self::tally::{ResetSource, Tally};
-pub use self::zeek::{ConnState, Zeek, ZeekSummary};
+pub use self::zeek::{ConnState, ZeekSummary};
 
 /// Settings of an analysis: frames to include, number of threads and limits.
 #[derive(Clone, Debug)]
@@ -297,7 +297,7 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> ConnectionObserver for Mappe
 /// follow.
 struct InOrder<S, T> {
     sink: S,
-    /// Items that wait. The last part of the key tells items of the same order apart.
+    /// Waiting items. The last part of the key distinguishes items of the same order.
     held: BTreeMap<(Order, u64), T>,
     count: u64,
 }

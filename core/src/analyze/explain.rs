@@ -55,7 +55,7 @@ impl RequiredAction {
 
 /// Results of a later call of the receiving application, on Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Later {
+pub struct LaterCall {
     /// Name of the call.
     pub call: &'static str,
     /// Errno or return value if the call is the first to meet the error.
@@ -65,13 +65,13 @@ pub struct Later {
 }
 
 /// Calls after a reset: `tcp_reset()` sets the error, and the first call clears it (`sock_error()`).
-const RESET: [Later; 2] = [
-    Later {
+const RESET: [LaterCall; 2] = [
+    LaterCall {
         call: "read",
         first: "ECONNRESET",
         afterwards: "0",
     },
-    Later {
+    LaterCall {
         call: "write",
         first: "ECONNRESET",
         afterwards: "EPIPE",
@@ -79,13 +79,13 @@ const RESET: [Later; 2] = [
 ];
 
 /// Calls after a reset in CLOSE-WAIT: read checks `SOCK_DONE` before the error, so it never reports the error.
-const RESET_AFTER_FIN: [Later; 2] = [
-    Later {
+const RESET_AFTER_FIN: [LaterCall; 2] = [
+    LaterCall {
         call: "read",
         first: "0",
         afterwards: "0",
     },
-    Later {
+    LaterCall {
         call: "write",
         first: "EPIPE",
         afterwards: "EPIPE",
@@ -93,18 +93,18 @@ const RESET_AFTER_FIN: [Later; 2] = [
 ];
 
 /// Calls after a refused connection, on a non-blocking socket. A blocking socket is unconnected again.
-const REFUSED: [Later; 3] = [
-    Later {
+const REFUSED: [LaterCall; 3] = [
+    LaterCall {
         call: "connect",
         first: "ECONNREFUSED",
         afterwards: "ECONNABORTED",
     },
-    Later {
+    LaterCall {
         call: "read",
         first: "ECONNREFUSED",
         afterwards: "0",
     },
-    Later {
+    LaterCall {
         call: "write",
         first: "ECONNREFUSED",
         afterwards: "EPIPE",
@@ -144,7 +144,7 @@ pub struct Explanation {
     /// Reason why there is no errno.
     pub errno_note: Option<&'static str>,
     /// Results of later calls of the receiving application.
-    pub later: &'static [Later],
+    pub later: &'static [LaterCall],
 }
 
 impl Explanation {
@@ -170,7 +170,7 @@ impl Explanation {
         };
         let reason = causes::reason(reset, header, sender_state, past, gaps);
         let errno = reset.puts_error_on(reset.from.peer()).filter(|_| is_known);
-        let later: &[Later] = match (errno, reset.receiver_state) {
+        let later: &[LaterCall] = match (errno, reset.receiver_state) {
             (None, _) => &[],
             (Some(_), State::CloseWait) => &RESET_AFTER_FIN,
             (Some(_), State::SynSent) => &REFUSED,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::connections::{Connection, ResetRecord, Totals};
 use super::continuation::FileNames;
 use super::diagnosis::Diagnostic;
-use super::explain::{Cause, Claim, ErrnoCondition, Later, RequiredAction};
+use super::explain::{Cause, Claim, ErrnoCondition, LaterCall, RequiredAction};
 use super::forgery::{Indicator, Sender, SenderVerdict};
 use super::icmp::IcmpRecord;
 use super::stack::{ErrnoElsewhere, Stack, errno_elsewhere};
@@ -131,7 +131,7 @@ struct ResetLine<'a> {
     to_confirm: Option<&'static str>,
     /// Cause that the RST has if its source did send it; null unless the sender is doubtful.
     claim: Option<Claim>,
-    /// Conclusion about the sender, with its ground.
+    /// Conclusion about the sender, with its reason.
     sender: Sender<'a>,
     /// Earlier RST in the receiver's name that is taken for a third party's.
     assumes_forged_frame: Option<u32>,
@@ -139,7 +139,7 @@ struct ResetLine<'a> {
     errno_condition: Option<ErrnoCondition>,
     errno_note: Option<&'static str>,
     errno_elsewhere: &'a [ErrnoElsewhere],
-    later_calls: &'a [Later],
+    later_calls: &'a [LaterCall],
     triggered_by: Option<u32>,
     triggered_by_file: Option<&'a str>,
     /// Number of captured segments that the RST may be a reply to.

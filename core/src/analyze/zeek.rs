@@ -1,7 +1,7 @@
 //! Zeek's description of a connection: `conn_state`, `history`, byte and packet counts, and end of the connection.
 //!
-//! Users know connections by these terms, so they follow Zeek and not RFC 9293: Zeek tracks each end by itself, in
-//! states of its own, and records its observations as letters. [`Zeek`] does the same, packet by packet, as Zeek 8 does
+//! Users know connections by these terms, so they follow Zeek and not RFC 9293: Zeek tracks each end separately, in
+//! states of its own, and records its observations as letters. `Zeek` does the same, packet by packet, as Zeek 8 does
 //! with its default scripts and without checksums (`zeek -C`): it makes the decisions of
 //! `TCPSessionAdapter::Process()`, in the same order. Packets that only advance numbers, which are nearly all, take a
 //! fast path.
@@ -30,7 +30,7 @@ use crate::packet::{Flags, Header};
 use crate::time::Timestamp;
 
 /// Zeek's state of a connection (`conn_state`; `determine_state()` of `base/protocols/conn`). The variants are
-/// described in the words of Zeek's documentation, which are looser than the rules; [`Zeek::conn_state`] has the rules.
+/// described in the words of Zeek's documentation, which are looser than the rules; `Zeek::conn_state` has the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConnState {
     /// Connection attempt without a reply.
@@ -98,9 +98,9 @@ impl Serialize for ConnState {
 /// One connection, as Zeek sees it.
 ///
 /// Side 0 is the end that sent the first packet, side 1 the other one. The side that is the originator is Zeek's guess,
-/// and may change. Pairs of results begin with the originator.
+/// and may change. Pairs begin with the originator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Zeek {
+pub(crate) struct Zeek {
     /// Time of the first packet.
     began: Timestamp,
     /// Time of the last packet; no longer updated once both ends have closed.
@@ -209,14 +209,12 @@ impl Zeek {
     }
 
     /// Returns the side that is the originator.
-    #[must_use]
-    pub fn originator(&self) -> usize {
+    pub(crate) fn originator(&self) -> usize {
         usize::from(self.originator & 1)
     }
 
     /// Returns the `conn_state` that Zeek would log if the connection were over now.
-    #[must_use]
-    pub fn conn_state(&self) -> ConnState {
+    fn conn_state(&self) -> ConnState {
         let [orig, resp] = [0, 1].map(|role| self.end_of(role).state);
         let is_partial = |state| matches!(state, State::Inactive | State::Partial);
         // Earlier arms take precedence, as in `determine_state()`.
@@ -241,49 +239,19 @@ impl Zeek {
 
     /// Returns Zeek's history letters; those of the originator are capital. An end may send any number of RSTs and FINs
     /// that each add a letter, so the history is limited to 268 letters.
-    #[must_use]
-    pub fn history(&self) -> String {
+    fn history(&self) -> String {
         let more = self.trouble.as_ref().map_or(&[][..], |it| &it.letters);
         self.history.text(more)
     }
 
-    /// Returns `orig_bytes` and `resp_bytes`: the number of sequence numbers that each end has used or had
-    /// acknowledged, without those of SYN and FIN. As in Zeek, the result is `None` if there is no duration.
-    #[must_use]
-    pub fn bytes(&self) -> Option<[u64; 2]> {
-        self.duration().map(|_| self.sequence_space())
-    }
-
-    /// Returns `orig_pkts` and `resp_pkts`.
-    #[must_use]
-    pub fn packets(&self) -> [u64; 2] {
-        [0, 1].map(|role| self.end_of(role).packets.into())
-    }
-
     /// Returns `orig_ip_bytes` and `resp_ip_bytes`.
-    #[must_use]
-    pub fn ip_bytes(&self) -> [u64; 2] {
+    fn ip_bytes(&self) -> [u64; 2] {
         [0, 1].map(|role| self.end_of(role).ip_bytes)
     }
 
     /// Returns `missed_bytes`: the number of bytes, over both ends, that were acknowledged but not captured.
-    #[must_use]
-    pub fn missed_bytes(&self) -> u64 {
+    fn missed_bytes(&self) -> u64 {
         self.trouble.as_ref().map_or(0, |trouble| trouble.missed)
-    }
-
-    /// Returns `ts`: the time of the first packet.
-    #[must_use]
-    pub fn began(&self) -> Timestamp {
-        self.began
-    }
-
-    /// Returns `duration` in nanoseconds, up to the last packet before both ends had closed. `None` if that packet is
-    /// not later than the first: Zeek logs no duration then.
-    #[must_use]
-    pub fn duration(&self) -> Option<i64> {
-        let duration = self.last_time.since(self.began);
-        (duration > 0).then_some(duration)
     }
 
     /// Returns the end of a role; role 0 is the originator.
@@ -291,6 +259,7 @@ impl Zeek {
         &self.ends[(self.originator() ^ role) & 1]
     }
 
+    /// Returns the number of sequence numbers that each end has used or had acknowledged, without those of SYN and FIN.
     fn sequence_space(&self) -> [u64; 2] {
         let [orig, resp] = [0, 1].map(|role| self.end_of(role));
         [orig.sequence_space(resp), resp.sequence_space(orig)]

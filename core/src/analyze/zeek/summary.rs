@@ -1,6 +1,6 @@
-//! What Zeek's records of one connection say together.
+//! Summary of Zeek's records of one connection.
 //!
-//! Zeek ends its record of a connection when a timer expires, and begins another one if the connection speaks again.
+//! Zeek ends its record of a connection when a timer expires, and begins another one if the connection continues.
 //! Here a connection lasts until a SYN replaces it, so it may have several records.
 
 use super::history::History;
@@ -32,13 +32,13 @@ struct Rare {
     missed: u64,
 }
 
-// A capture may have a million connections that rest, with one summary each.
+// A capture may have a million dormant connections, with one summary each.
 const _: () = assert!(size_of::<ZeekSummary>() <= 80);
 
 impl Zeek {
     /// Returns this record, given the end that side 0 is.
     #[must_use]
-    pub fn summary(&self, first: usize) -> ZeekSummary {
+    pub(crate) fn summary(&self, first: usize) -> ZeekSummary {
         // Zeek lists the originator first; end `end` is its role `originator ^ end`.
         let originator = (self.originator() ^ first) & 1;
         let by_end = |pair: [u64; 2]| [pair[originator], pair[originator ^ 1]];
@@ -69,7 +69,7 @@ impl Zeek {
 impl ZeekSummary {
     /// Adds the records before this one.
     #[must_use]
-    pub fn after(mut self, earlier: &Self) -> Self {
+    pub(crate) fn after(mut self, earlier: &Self) -> Self {
         let sum = |one: [u64; 2], other: [u64; 2]| {
             [0, 1].map(|end: usize| one[end].saturating_add(other[end]))
         };
