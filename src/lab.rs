@@ -145,7 +145,7 @@ fn no_user_namespace(errno: Errno) -> Error {
 
 /// Reason why this process may not create namespaces, and what changes that.
 struct Refusal {
-    what: &'static str,
+    problem: &'static str,
     why: &'static str,
     remedy: String,
 }
@@ -156,7 +156,7 @@ impl Refusal {
         // A user namespace without any mapping: sudo cannot work there either.
         if fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim().is_empty()) {
             return Self {
-                what: "this user namespace maps no user, so no trial can be set up",
+                problem: "this user namespace maps no user, so no trial can be set up",
                 why: "",
                 remedy: "create it with a mapping, as `unshare --user --map-root-user` does"
                     .to_owned(),
@@ -174,7 +174,7 @@ impl Refusal {
         let start = confinement::remedy()
             .map_or_else(|| format!("run `sudo {} …`", program()), ToOwned::to_owned);
         let mut refusal = Self {
-            what: "not permitted to create a private network namespace",
+            problem: "not permitted to create a private network namespace",
             why: "",
             remedy: format!("{sysctl}{host}{start}"),
         };
@@ -192,7 +192,7 @@ impl Refusal {
 
     fn error(&self, errno: Errno) -> Error {
         Error::Privilege {
-            missing: format!("{} ({errno:?}){}", self.what, self.why),
+            missing: format!("{} ({errno:?}){}", self.problem, self.why),
             remedy: self.remedy.clone(),
         }
     }

@@ -24,11 +24,11 @@ use rstproof_core::verdict::{self, Verdict};
 const MAX_UNCONFIRMED: usize = 200;
 
 /// Maximum length of a line in characters. No line that this program writes has half of it.
-const LONGEST_LINE: usize = 500;
+const MAX_LINE: usize = 500;
 
-/// Returns the line, cut to `LONGEST_LINE` characters.
+/// Returns the line, cut to `MAX_LINE` characters.
 pub(super) fn shortened(line: &str) -> String {
-    match line.char_indices().nth(LONGEST_LINE) {
+    match line.char_indices().nth(MAX_LINE) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
     }

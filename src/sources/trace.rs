@@ -26,7 +26,7 @@ use super::format::Format;
 use super::tracefs::Tracefs;
 use crate::clock::ClockCheck;
 use crate::file::names_in;
-use rstproof_core::kernel::event::{Coverage, Event, Trace, What};
+use rstproof_core::kernel::event::{Coverage, Event, EventKind, Trace};
 use rstproof_core::time::Timestamp;
 
 /// Prefix of instance names; the process and its start time follow.
@@ -330,7 +330,7 @@ impl EventFilter {
         let is_listener = record.source == self.server
             && record.destination.ip().is_unspecified()
             && record.destination.port() == 0;
-        is_listener && matches!(record.what, What::SendReset { .. })
+        is_listener && matches!(record.kind, EventKind::SendReset { .. })
     }
 }
 
@@ -347,7 +347,7 @@ impl Sockets {
             destination: record.destination,
             socket,
             cookie: record.cookie,
-            what: record.what,
+            kind: record.kind,
         }
     }
 

@@ -133,7 +133,7 @@ impl GuestResult {
 /// Failure of a guest to deliver a result.
 #[derive(Debug)]
 pub struct GuestFailure {
-    what: String,
+    reason: String,
     /// Console output of the guest.
     pub console: Vec<u8>,
     /// True if this program never ran in the guest.
@@ -144,7 +144,7 @@ impl GuestFailure {
     /// Failure of a guest that was stopped on request.
     pub(super) fn ended_here() -> Self {
         Self {
-            what: ENDED_HERE.to_owned(),
+            reason: ENDED_HERE.to_owned(),
             console: Vec::new(),
             never_up: false,
         }
@@ -153,7 +153,7 @@ impl GuestFailure {
 
 impl fmt::Display for GuestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.what, describe_console(&self.console))
+        write!(f, "{}; {}", self.reason, describe_console(&self.console))
     }
 }
 
@@ -270,8 +270,8 @@ impl Emulator {
                     console,
                 })
             }
-            Err((what, never_up)) => Err(GuestFailure {
-                what,
+            Err((reason, never_up)) => Err(GuestFailure {
+                reason,
                 console,
                 never_up,
             }),

@@ -1,7 +1,7 @@
 //! Forged kernel trace events and counters, in evidence that is otherwise unchanged: the other sources contradict them.
 
 use rstproof_core::evidence::Evidence;
-use rstproof_core::kernel::event::{Event, What};
+use rstproof_core::kernel::event::{Event, EventKind};
 use rstproof_core::scenario::{self, Role, Scenario, Sender};
 use rstproof_core::transcript::Errno;
 use rstproof_core::verdict::{Finding, InconclusiveReason, Judgement, Verdict};
@@ -25,19 +25,19 @@ fn scenario_of(golden: &Golden) -> &'static Scenario {
 }
 
 /// All events of the golden set of which this holds: the trial, and the place among its events.
-fn places(wanted: impl Fn(&What) -> bool) -> Vec<(&'static Golden, usize)> {
+fn places(wanted: impl Fn(&EventKind) -> bool) -> Vec<(&'static Golden, usize)> {
     let mut places = Vec::new();
     for golden in all() {
         let mut evidence = Forged::with_kernel(golden).evidence;
         let found = events(&mut evidence).iter().enumerate();
-        let found = found.filter(|(_, event)| wanted(&event.what));
+        let found = found.filter(|(_, event)| wanted(&event.kind));
         places.extend(found.map(|(place, _)| (golden, place)));
     }
     places
 }
 
-fn is_sent(what: &What) -> bool {
-    matches!(what, What::SendReset { .. })
+fn is_sent(what: &EventKind) -> bool {
+    matches!(what, EventKind::SendReset { .. })
 }
 
 #[track_caller]
@@ -105,7 +105,7 @@ fn another_reason_in_the_kernel_trace_is_refuted() {
     for (golden, place) in places(is_sent) {
         let with = |other: Option<&str>| {
             judged(golden, |evidence| {
-                let What::SendReset { reason, .. } = &mut events(evidence)[place].what else {
+                let EventKind::SendReset { reason, .. } = &mut events(evidence)[place].kind else {
                     panic!("no reset");
                 };
                 *reason = other.map(str::to_owned);
@@ -129,7 +129,7 @@ fn another_sender_in_the_kernel_trace_is_refuted() {
     for (golden, place) in places(is_sent) {
         let judgement = judged(golden, |evidence| {
             let event = &mut events(evidence)[place];
-            let What::SendReset { state, .. } = &mut event.what else {
+            let EventKind::SendReset { state, .. } = &mut event.kind else {
                 panic!("no reset");
             };
             if event.socket.is_none() || state.as_deref() == Some("TCP_TIME_WAIT") {
@@ -144,7 +144,7 @@ fn another_sender_in_the_kernel_trace_is_refuted() {
 
 #[test]
 fn no_socket_was_killed_or_one_more() {
-    let received = places(|what| *what == What::ReceiveReset);
+    let received = places(|what| *what == EventKind::ReceiveReset);
     for (golden, place) in received {
         let mut killed_itself = false;
         let judgement = judged(golden, |evidence| {
@@ -175,14 +175,14 @@ fn no_socket_was_killed_or_one_more() {
 #[test]
 fn the_socket_was_in_another_state() {
     let mut tried = 0;
-    for (golden, place) in places(|what| *what == What::ReceiveReset) {
+    for (golden, place) in places(|what| *what == EventKind::ReceiveReset) {
         let mut is_told = false;
         let judgement = judged(golden, |evidence| {
             let events = events(evidence);
             let killed = events[place].socket;
             let before = events[..place].iter_mut().rev();
             let mut states = before.filter(|event| event.socket == killed);
-            if let Some(What::SetState { new, .. }) = states.next().map(|it| &mut it.what) {
+            if let Some(EventKind::SetState { new, .. }) = states.next().map(|it| &mut it.kind) {
                 "TCP_LAST_ACK".clone_into(new);
                 is_told = true;
             }
@@ -198,14 +198,14 @@ fn the_socket_was_in_another_state() {
 
 #[test]
 fn the_socket_was_given_another_error_or_one_more() {
-    for (golden, place) in places(|what| matches!(what, What::ErrorReport(_))) {
+    for (golden, place) in places(|what| matches!(what, EventKind::ErrorReport(_))) {
         let other = judged(golden, |evidence| {
-            events(evidence)[place].what = What::ErrorReport(Errno(113)); // EHOSTUNREACH
+            events(evidence)[place].kind = EventKind::ErrorReport(Errno(113)); // EHOSTUNREACH
         });
         is_refuted_by(&other, "kernel-reported-other-error", &golden.stem);
         let more = judged(golden, |evidence| {
             let mut event = events(evidence)[place].clone();
-            event.what = What::ErrorReport(Errno::ETIMEDOUT);
+            event.kind = EventKind::ErrorReport(Errno::ETIMEDOUT);
             events(evidence).push(event);
         });
         let timed_out = golden.document.contains("ETIMEDOUT");
@@ -224,7 +224,7 @@ fn the_socket_was_given_another_error_or_one_more() {
     let mut all = all().iter();
     let golden = all.find(|it| it.stem == "close-unread-data.ipv4").unwrap();
     let gone = judged(golden, |evidence| {
-        events(evidence).retain(|event| !matches!(event.what, What::ErrorReport(_)));
+        events(evidence).retain(|event| !matches!(event.kind, EventKind::ErrorReport(_)));
     });
     is_refuted_by(&gone, "kernel-reported-no-error", &golden.stem);
 }
@@ -273,10 +273,10 @@ fn events_missing_on_older_kernels_are_not_required() {
     for golden in all() {
         let linux_6_11 = judged(golden, |evidence| {
             for event in events(evidence) {
-                if let What::SendReset {
+                if let EventKind::SendReset {
                     reason: Some(reason),
                     ..
-                } = &mut event.what
+                } = &mut event.kind
                     && ["TCP_STATE", "TCP_ABORT_ON_CLOSE"].contains(&reason.as_str())
                 {
                     "NOT_SPECIFIED".clone_into(reason);
@@ -288,7 +288,7 @@ fn events_missing_on_older_kernels_are_not_required() {
             trace.coverage.resets_without_socket = false;
             trace.coverage.reset_reasons = false;
             trace.events.retain_mut(|event| {
-                let What::SendReset { state, reason } = &mut event.what else {
+                let EventKind::SendReset { state, reason } = &mut event.kind else {
                     return true;
                 };
                 *reason = None;
@@ -298,7 +298,7 @@ fn events_missing_on_older_kernels_are_not_required() {
         let linux_5_10 = judged(golden, |evidence| {
             let trace = evidence.trace.as_mut().unwrap();
             trace.coverage.inet_sk_error_report = false;
-            let kept = |event: &Event| !matches!(event.what, What::ErrorReport(_));
+            let kept = |event: &Event| !matches!(event.kind, EventKind::ErrorReport(_));
             trace.events.retain(kept);
         });
         for judgement in [linux_6_11, linux_6_9, linux_5_10] {
@@ -327,7 +327,7 @@ fn kernel_events_of_other_connections_are_ignored() {
                 .collect();
             let mut others_first = of_others.clone();
             others_first.append(events(evidence));
-            others_first.extend(of_others.into_iter().filter(|event| is_sent(&event.what)));
+            others_first.extend(of_others.into_iter().filter(|event| is_sent(&event.kind)));
             *events(evidence) = others_first;
         });
         let what = (&golden.stem, &judgement.findings);

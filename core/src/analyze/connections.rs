@@ -2,9 +2,9 @@
 //!
 //! Segments arrive in the order of the capture. A connection lasts until a SYN replaces it, or the capture ends: then
 //! it is reported. Zeek's timers end only Zeek's [records](super::zeek) of it. A connection that has ended, or was silent
-//! for long, rests: its RSTs are reported, and it shrinks to a few bytes until it speaks again. If a table holds
-//! more connections than the limit, those that rest for longest are evicted and counted, then those that were silent
-//! for longest.
+//! for long, becomes dormant: its RSTs are reported, and it shrinks to a few bytes until it continues. If a table holds
+//! more connections than the limit, those that are dormant for longest are evicted and counted, then those that were
+//! silent for longest.
 //!
 //! The connections of a capture are [shared](super::decode::SHARDS) among several independent tables, so that threads
 //! can work on them in parallel.
@@ -46,7 +46,7 @@ use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
-/// Maximum number of connections in memory, over all tables, including those that rest. Each table may hold an equal
+/// Maximum number of connections in memory, over all tables, including dormant ones. Each table may hold an equal
 /// part of it.
 pub(super) const MAX_CONNECTIONS: usize = 1 << 20;
 
@@ -62,7 +62,7 @@ const MAX_BUFFERED_RESETS: usize = (1 << 15) / SHARDS;
 /// frames waits for the RST.
 const MAX_FRAMES_HELD: u32 = 1 << 20;
 
-/// Time in nanoseconds for which a connection is silent at least before it rests.
+/// Time in nanoseconds for which a connection is silent at least before it becomes dormant.
 const MIN_SILENCE_NS: i64 = 5 * NS_PER_SEC;
 
 /// Record of an RST, with everything known about it.
@@ -204,7 +204,7 @@ pub trait ConnectionObserver: Send {
     /// Handles a connection that is over, with those of its RSTs that have not been reported yet.
     fn connection(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]);
 
-    /// Handles RSTs of a connection that is not over: it rests, or there are too many RSTs to be held.
+    /// Handles RSTs of a connection that is not over: it is dormant, or there are too many RSTs to be held.
     fn resets(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]);
 
     /// Returns the output since the last call.
@@ -290,7 +290,7 @@ struct Rare {
     earlier: Option<Box<ZeekSummary>>,
 }
 
-/// Bit that tells the slot of a connection that rests from that of another one.
+/// Bit that distinguishes the slot of a dormant connection from that of another one.
 const DORMANT: u32 = 1 << 31;
 
 /// Connections of one shard.
@@ -299,19 +299,19 @@ pub(super) struct Table<L> {
     index: HashTable<(u32, u32)>,
     entries: Arena<Entry>,
     free: Vec<u32>,
-    /// Connections that rest, and their free slots.
+    /// Dormant connections, and their free slots.
     dormant: Arena<Dormant>,
     free_dormant: Vec<u32>,
-    /// Slots of connections that rest, oldest first, with their generations. Some are stale.
+    /// Slots of dormant connections, oldest first, with their generations. Some are stale.
     resting: VecDeque<(u32, u32)>,
-    /// Number of connections that rest.
+    /// Number of dormant connections.
     asleep: usize,
     /// Slots of the connections with RSTs that have not been reported, by the frame of the first one.
     pending: BTreeMap<u32, u32>,
     /// Timer wheel: slots to check, by second.
     wheel: Wheel,
     now: Timestamp,
-    /// Time before 1970, and the time that stands for it.
+    /// Time before 1970, and the time that replaces it.
     odd: Option<(Timestamp, Timestamp)>,
     next_expiry: Timestamp,
     /// Number of times that a connection was added or removed.
@@ -607,8 +607,8 @@ impl<L: ConnectionObserver> Table<L> {
         (index, true)
     }
 
-    /// Evicts the connection that rests for longest. If none rests, evicts the connections that were silent for longest,
-    /// a sixteenth of the maximum at once, so that the scan of all connections is rare.
+    /// Evicts the connection that is dormant for longest. If none is dormant, evicts the connections that were silent for
+    /// longest, a sixteenth of the maximum at once, so that the scan of all connections is rare.
     fn evict(&mut self) {
         while let Some((slot, generation)) = self.resting.pop_front() {
             let resting = self.dormant.get(slot);

@@ -1,7 +1,7 @@
 //! Captures that are stored in several files: rotated rings, and captures that were split.
 //!
 //! Two files are read as one capture if they have the same format, do not overlap in time, and either a connection of
-//! the first one goes on in the second, with its sequence numbers, or their names are those of one ring and little time
+//! the first one continues in the second, with its sequence numbers, or their names are those of one ring and little time
 //! lies between them. Initial sequence numbers are random (RFC 6528), so the numbers of two connections hardly ever agree
 //! by accident.
 
@@ -17,20 +17,20 @@ use crate::time::Timestamp;
 /// Number of connections at the beginning and at the end of a file that are compared with those of other files.
 const MAX_COMPARED: usize = 256;
 
-/// Largest distance of sequence numbers at which a connection goes on: what was not captured between two files, or sent
+/// Largest distance of sequence numbers at which a connection continues: what was not captured between two files, or sent
 /// again.
 const MAX_SEQ_DISTANCE: u32 = 1 << 16;
 
 const SECOND: i64 = 1_000_000_000;
 /// Maximum time in nanoseconds between two files of a ring.
 const MAX_RING_GAP: i64 = 3_600 * SECOND;
-/// Maximum time in nanoseconds between two files in which a connection goes on.
+/// Maximum time in nanoseconds between two files in which a connection continues.
 const MAX_GAP: i64 = 86_400 * SECOND;
 /// Time in nanoseconds by which the beginning of a file may lie before the end of the file before: frames of different
 /// CPUs are not stored strictly in order.
 const MAX_OVERLAP: i64 = SECOND / 10;
 
-/// What tells whether a file continues another one.
+/// Evidence that a file continues another one.
 #[derive(Clone, Debug)]
 pub struct FileOutline {
     /// Header of a classic pcap, without the fields that have no meaning any more. Empty for pcapng.
@@ -194,7 +194,7 @@ impl FileOutline {
             && (are_of_a_ring && is_near(MAX_RING_GAP) || is_near(MAX_GAP) && self.goes_on_in(next))
     }
 
-    /// Returns true if a connection goes on in the next file, with its sequence numbers.
+    /// Returns true if a connection continues in the next file, with its sequence numbers.
     fn goes_on_in(&self, next: &Self) -> bool {
         next.first.iter().any(|(ends, sender, seq)| {
             let before = self.last.iter().find(|(other, _)| other == ends);

@@ -253,14 +253,14 @@ impl Case<'_> {
     fn response_time(&self) -> Option<Indicator> {
         /// Shortest round trip that is compared, in nanoseconds. Below it, scheduling and the capture clock matter more
         /// than the distance.
-        const SHORTEST_NS: i64 = 1_000_000;
+        const MIN_NS: i64 = 1_000_000;
         /// Longest round trip after which an RST without ACK is known to reply to the segments before it.
-        const LONGEST_NS: i64 = 500_000_000;
+        const MAX_NS: i64 = 500_000_000;
         let (rtt, reaction) = (self.context.rtt?, self.context.reaction_ns?);
         let least = rtt.least_ns;
         let acknowledges = self.header.flags.has(Flags::ACK);
         // The reaction time is negative if the capture order contradicts the timestamps.
-        if least < SHORTEST_NS || reaction < 0 || !acknowledges && least > LONGEST_NS {
+        if least < MIN_NS || reaction < 0 || !acknowledges && least > MAX_NS {
             return None;
         }
         let what = if acknowledges {

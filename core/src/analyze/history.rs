@@ -34,7 +34,7 @@ pub(crate) struct EndpointHistory {
     /// Number of keepalive probes of this end since the last packet of the other end.
     pub probes: u8,
     /// Bits: `FIN`, `RESET` and `DATA_AFTER_FIN`.
-    deeds: u8,
+    events: u8,
 }
 
 impl EndpointHistory {
@@ -45,19 +45,19 @@ impl EndpointHistory {
     /// Returns true if this end has sent a FIN.
     #[must_use]
     pub(crate) fn fin(&self) -> bool {
-        self.deeds & Self::FIN != 0
+        self.events & Self::FIN != 0
     }
 
     /// Returns true if this end has sent an RST that was accepted.
     #[must_use]
     pub(crate) fn reset(&self) -> bool {
-        self.deeds & Self::RESET != 0
+        self.events & Self::RESET != 0
     }
 
     /// Returns true if this end has sent data after the other end's FIN.
     #[must_use]
     pub(crate) fn data_after_fin(&self) -> bool {
-        self.deeds & Self::DATA_AFTER_FIN != 0
+        self.events & Self::DATA_AFTER_FIN != 0
     }
 
     /// Returns the latest segment of this end.
@@ -69,8 +69,8 @@ impl EndpointHistory {
         })
     }
 
-    fn note(&mut self, deed: u8, is_done: bool) {
-        self.deeds |= if is_done { deed } else { 0 };
+    fn note(&mut self, event: u8, has_happened: bool) {
+        self.events |= if has_happened { event } else { 0 };
     }
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Latest {
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub(crate) struct ConnectionHistory {
-    done: [EndpointHistory; 2],
+    ends: [EndpointHistory; 2],
     /// Number of packets that both ends have sent, including RSTs.
     pub packets: u64,
     /// Bits: one for each part of the handshake that was captured.
@@ -98,15 +98,15 @@ pub(crate) struct ConnectionHistory {
     parts: [Timestamp; 3],
 }
 
-/// What is kept of a [`ConnectionHistory`] while the connection rests.
+/// Compact form of a [`ConnectionHistory`] for a dormant connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HistorySummary {
-    /// Number of packets, of probes, and the deeds of the client and of the server.
+    /// Number of packets and of probes, and the `events` bits, of the client and of the server.
     ends: [(u8, u8, u8); 2],
     packets: u8,
 }
 
-// A capture may have a million connections with one `Past` each, so its size matters. Fields that every packet changes
+// A capture may have a million connections with one history each, so its size matters. Fields that every packet changes
 // come first.
 const _: () = assert!(size_of::<ConnectionHistory>() <= 88);
 
@@ -122,8 +122,8 @@ impl ConnectionHistory {
     #[must_use]
     pub(crate) fn of(&self, role: Role) -> &EndpointHistory {
         match role {
-            Role::Client => &self.done[0],
-            Role::Server => &self.done[1],
+            Role::Client => &self.ends[0],
+            Role::Server => &self.ends[1],
         }
     }
 
@@ -135,7 +135,7 @@ impl ConnectionHistory {
         if self.packets <= Self::HANDSHAKE_PACKETS {
             self.time_handshake(flags, header.at);
         }
-        let [client, server] = &mut self.done;
+        let [client, server] = &mut self.ends;
         let (sender, other) = match from {
             Role::Client => (client, server),
             Role::Server => (server, client),
@@ -193,19 +193,19 @@ impl ConnectionHistory {
     /// Adds an RST.
     pub(crate) fn take_reset(&mut self, reset: &Reset, header: &Header) {
         self.packets += 1;
-        let done = match reset.from {
-            Role::Client => &mut self.done[0],
-            Role::Server => &mut self.done[1],
+        let sender = match reset.from {
+            Role::Client => &mut self.ends[0],
+            Role::Server => &mut self.ends[1],
         };
-        done.note(EndpointHistory::RESET, reset.acceptance.is_acceptable());
-        done.previous = Some(Box::new(*header));
+        sender.note(EndpointHistory::RESET, reset.acceptance.is_acceptable());
+        sender.previous = Some(Box::new(*header));
     }
 
     /// Returns the time in nanoseconds that an end took to reply in the handshake, including the way from the capture
     /// point to that end and back. `None` if a part is missing or was sent more than once.
     #[must_use]
     pub(crate) fn rtt(&self, of: Role) -> Option<i64> {
-        // A reply to a retransmission cannot be told from a reply to the original (Karn's algorithm).
+        // A reply to a retransmission cannot be distinguished from a reply to the original (Karn's algorithm).
         if self.is_repeated {
             return None;
         }
@@ -215,33 +215,33 @@ impl ConnectionHistory {
         }
     }
 
-    /// Returns what is kept of the history while the connection rests.
+    /// Returns the compact form of the history for a dormant connection.
     #[must_use]
     pub(super) fn summary(&self) -> HistorySummary {
-        let deeds = |end: &EndpointHistory| (end.packets, end.probes, end.deeds);
+        let events = |end: &EndpointHistory| (end.packets, end.probes, end.events);
         HistorySummary {
-            ends: [deeds(&self.done[0]), deeds(&self.done[1])],
+            ends: [events(&self.ends[0]), events(&self.ends[1])],
             packets: u8::try_from(self.packets).unwrap_or(u8::MAX),
         }
     }
 
-    /// Returns the history of a connection that speaks again, given the last frames of its client and server, and the
-    /// time of its last packet. The round-trip time is not known any more.
+    /// Returns the history of a connection that continues after dormancy, given the last frames of its client and server,
+    /// and the time of its last packet. The round-trip time is not known any more.
     #[must_use]
     pub(super) fn restored(kept: HistorySummary, frames: [u32; 2], last: Timestamp) -> Self {
         let end = |nth: usize| {
-            let (packets, probes, deeds) = kept.ends[nth];
+            let (packets, probes, events) = kept.ends[nth];
             EndpointHistory {
                 previous: None,
                 latest_at: last,
                 latest_frame: frames[nth],
                 packets,
                 probes,
-                deeds,
+                events,
             }
         };
         Self {
-            done: [end(0), end(1)],
+            ends: [end(0), end(1)],
             packets: kept.packets.into(),
             is_repeated: true,
             ..Self::default()
@@ -250,17 +250,17 @@ impl ConnectionHistory {
 
     /// Removes and returns the latest RST of each end that its receiver did not accept.
     pub(super) fn take_previous(&mut self) -> [Option<Box<Header>>; 2] {
-        let [client, server] = &mut self.done;
+        let [client, server] = &mut self.ends;
         [client, server].map(|end| {
             end.previous
                 .take()
-                .filter(|_| end.deeds & EndpointHistory::RESET == 0)
+                .filter(|_| end.events & EndpointHistory::RESET == 0)
         })
     }
 
     /// Sets the latest RST of each end.
     pub(super) fn set_previous(&mut self, previous: [Option<Box<Header>>; 2]) {
-        for (end, previous) in self.done.iter_mut().zip(previous) {
+        for (end, previous) in self.ends.iter_mut().zip(previous) {
             end.previous = previous;
         }
     }

@@ -62,7 +62,7 @@ impl fmt::Display for Form {
     }
 }
 
-/// Acceptability of an RST to its receiver, with the ground for it. Sequence numbers are relative to the sender's
+/// Acceptability of an RST to its receiver, with the reason. Sequence numbers are relative to the sender's
 /// initial one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptance {
@@ -250,7 +250,7 @@ pub struct Reset {
     pub finds_request: bool,
     /// True if the receiver is known to run Linux.
     pub on_linux: bool,
-    /// True if the receiver is the end of an older connection between the same ports, of which the sender knows nothing.
+    /// True if the receiver is the end of an older connection between the same ports, which the sender does not have.
     pub finds_older: bool,
     /// True if the connection is a subflow of Multipath TCP, and the RST resets no more than that.
     pub finds_subflow: bool,

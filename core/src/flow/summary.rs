@@ -1,4 +1,4 @@
-//! What is kept of a flow that rests: numbers and states, without the segments behind them.
+//! Summary of a dormant flow: numbers and states, without the segments behind them.
 
 use super::endpoint::{
     AFTER_FIN, Endpoint, FIN_ACKNOWLEDGED, IRS, IS_REQUEST, ISS, KEEPS_TIME_WAIT, RCV_NXT,
@@ -7,7 +7,7 @@ use super::endpoint::{
 use super::{Flow, State};
 use crate::packet::SeqNum;
 
-/// Numbers and states of both ends of a connection that rests, in a few bytes.
+/// Numbers and states of both ends of a dormant connection, in a few bytes.
 ///
 /// What passes with time is left out: segments out of order, RSTs in flight, and all but the last segment of each end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl EndSummary {
 }
 
 impl Flow {
-    /// Returns what is kept of the flow while the connection rests.
+    /// Returns the compact form of the flow for a dormant connection.
     pub(crate) fn summary(&self) -> FlowSummary {
         FlowSummary {
             client: EndSummary::of(&self.client),
@@ -112,7 +112,7 @@ impl Flow {
         }
     }
 
-    /// Returns the flow of a connection that speaks again.
+    /// Returns the flow of a connection that continues after dormancy.
     pub(crate) fn restored(kept: &FlowSummary) -> Self {
         Self {
             client: kept.client.restore(&kept.server),
@@ -164,7 +164,7 @@ mod tests {
         ]
     }
 
-    /// After any segment of a connection, a flow that rested and one that did not judge the next segments alike.
+    /// After any segment of a connection, a flow that was dormant and one that was not judge the next segments in the same way.
     #[test]
     fn a_compacted_flow_continues_in_the_same_state() {
         let segments = script();

@@ -24,12 +24,12 @@ pub struct Event {
     /// Value of `SO_COOKIE` of that socket, if the event contains it.
     pub cookie: Option<u64>,
     /// Kind of event.
-    pub what: What,
+    pub kind: EventKind,
 }
 
 /// Kind of trace event, with its fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// `tcp:tcp_send_reset`: an RST is sent. A reply is traced before it is sent, an abort after it.
     SendReset {
         /// State of the socket, by the kernel's name (`TCP_LISTEN`); `None` without a socket or such a field.
@@ -50,7 +50,7 @@ pub enum What {
     },
 }
 
-impl What {
+impl EventKind {
     /// Returns the name of the event, without its subsystem.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::event::{Event, What};
+use crate::kernel::event::{Event, EventKind};
 use crate::time::Timestamp;
 use crate::transcript::Errno;
 
@@ -48,7 +48,7 @@ impl EventReport {
     pub(crate) fn new(event: &Event, began: Timestamp) -> Self {
         let mut report = Self {
             at_ns: event.at.since(began),
-            event: event.what.name().into(),
+            event: event.kind.name().into(),
             source: event.source,
             destination: event.destination,
             socket: event.socket,
@@ -59,14 +59,14 @@ impl EventReport {
             old_state: None,
             new_state: None,
         };
-        match &event.what {
-            What::SendReset { state, reason } => {
+        match &event.kind {
+            EventKind::SendReset { state, reason } => {
                 report.state.clone_from(state);
                 report.reason.clone_from(reason);
             }
-            What::ReceiveReset => {}
-            What::ErrorReport(errno) => report.errno = Some(*errno),
-            What::SetState { old, new } => {
+            EventKind::ReceiveReset => {}
+            EventKind::ErrorReport(errno) => report.errno = Some(*errno),
+            EventKind::SetState { old, new } => {
                 report.old_state = Some(old.clone());
                 report.new_state = Some(new.clone());
             }
@@ -77,14 +77,14 @@ impl EventReport {
     /// Returns the reported event; `None` if its name is unknown or a field of that kind of event is missing.
     #[must_use]
     pub(crate) fn event(&self, began: Timestamp) -> Option<Event> {
-        let what = match &*self.event {
-            "tcp_send_reset" => What::SendReset {
+        let kind = match &*self.event {
+            "tcp_send_reset" => EventKind::SendReset {
                 state: self.state.clone(),
                 reason: self.reason.clone(),
             },
-            "tcp_receive_reset" => What::ReceiveReset,
-            "inet_sk_error_report" => What::ErrorReport(self.errno?),
-            "inet_sock_set_state" => What::SetState {
+            "tcp_receive_reset" => EventKind::ReceiveReset,
+            "inet_sk_error_report" => EventKind::ErrorReport(self.errno?),
+            "inet_sock_set_state" => EventKind::SetState {
                 old: self.old_state.clone()?,
                 new: self.new_state.clone()?,
             },
@@ -98,7 +98,7 @@ impl EventReport {
             destination: self.destination,
             socket: self.socket,
             cookie: self.cookie,
-            what,
+            kind,
         })
     }
 }
@@ -110,14 +110,14 @@ mod tests {
     #[test]
     fn an_event_survives_a_round_trip() {
         let began = Timestamp(1_000);
-        for what in [
-            What::SendReset {
+        for kind in [
+            EventKind::SendReset {
                 state: None,
                 reason: Some("NO_SOCKET".to_owned()),
             },
-            What::ReceiveReset,
-            What::ErrorReport(Errno::EPIPE),
-            What::SetState {
+            EventKind::ReceiveReset,
+            EventKind::ErrorReport(Errno::EPIPE),
+            EventKind::SetState {
                 old: "TCP_ESTABLISHED".to_owned(),
                 new: "TCP_CLOSE".to_owned(),
             },
@@ -128,7 +128,7 @@ mod tests {
                 destination: "127.7.0.1:40000".parse().unwrap(),
                 socket: Some(1),
                 cookie: Some(7),
-                what,
+                kind,
             };
             let report = EventReport::new(&event, began);
             let text = serde_json::to_string(&report).unwrap();

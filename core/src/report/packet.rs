@@ -37,12 +37,12 @@ pub struct PacketReport {
 
 /// Maximum length in characters of an interface name. Linux allows 15, but a hostile file may contain thousands, and
 /// every frame repeats the name.
-const LONGEST_INTERFACE: usize = 64;
+const MAX_INTERFACE: usize = 64;
 
 /// Returns the captured frames of this connection, with sequence numbers relative to the initial ones.
 #[must_use]
 pub fn packets(evidence: &Evidence, captured: &[Packet], interface: &str) -> Vec<PacketReport> {
-    let usual: String = interface.chars().take(LONGEST_INTERFACE).collect();
+    let usual: String = interface.chars().take(MAX_INTERFACE).collect();
     let interface = |tap: Tap| tap.interface().unwrap_or(&usual);
     let mut flow = Flow::new(evidence.client, evidence.server);
     captured

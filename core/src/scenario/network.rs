@@ -46,7 +46,7 @@ impl Family {
 /// Network between the two ends of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// Loopback interface of one host, which both ends are on and which captures both.
+    /// Loopback interface of one host with both ends; one capture sees both.
     Loopback,
     /// Link between two hosts, captured at each end.
     Link,
@@ -57,13 +57,13 @@ pub enum Network {
 /// Change of the network during a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Reboot of the server's host: it goes down without a notice, and a host that has its address and no state
-    /// replaces it.
+    /// Reboot of the server's host: the host disappears without sending anything, and one with the same address and no
+    /// connections replaces it.
     ServerReboots,
-    /// Loss of the server's address: requests for it on the link stay unanswered, and earlier answers are forgotten.
+    /// Removal of the server's address: neighbour discovery (ARP, NDP) gets no answer, and cached answers are removed.
     ServerAddressGone,
-    /// Loss of the client's address.
+    /// Removal of the client's address.
     ClientAddressGone,
-    /// Failure of the server's end of its link.
+    /// Link down at the server.
     ServerLinkDown,
 }

@@ -5,7 +5,7 @@
 
 use crate::evidence::Evidence;
 use crate::flow::{Form, Reset};
-use crate::kernel::event::{Event, Trace, What};
+use crate::kernel::event::{Event, EventKind, Trace};
 use crate::kernel::reason::NOT_SPECIFIED;
 use crate::scenario::{ExpectedReset, Sender};
 use crate::time::Timestamp;
@@ -144,7 +144,7 @@ fn sender_outside_kernel(reset: &Reset) -> Sender {
 /// Returns the RSTs that this end sent, by the trace.
 fn sent_by<'a>(evidence: &Evidence, trace: &'a Trace, role: Role) -> Vec<(&'a Event, ResetOrigin)> {
     let events = trace.events.iter().filter_map(|event| {
-        let What::SendReset { state, reason } = &event.what else {
+        let EventKind::SendReset { state, reason } = &event.kind else {
             return None;
         };
         let is_its = event.source == evidence.address(role)

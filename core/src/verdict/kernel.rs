@@ -11,7 +11,7 @@ use super::{Attribution, Case, attribution};
 use crate::evidence::Evidence;
 use crate::flow::{Form, Reset, State};
 use crate::kernel::counters::WATCHED;
-use crate::kernel::event::{Event, Trace, What};
+use crate::kernel::event::{Event, EventKind, Trace};
 use crate::kernel::reason::NOT_SPECIFIED;
 use crate::packet::{Flags, Packet, Segment, Tap};
 use crate::scenario::{Disposition, Exemption, ExpectedReset, Scenario, Sender};
@@ -40,12 +40,14 @@ impl<'a> End<'a> {
         let mut states: BTreeMap<u32, &str> = BTreeMap::new();
         let mut received = Vec::new();
         for event in self.events() {
-            match (&event.what, event.socket) {
-                (What::SetState { new, .. }, Some(socket)) => {
+            match (&event.kind, event.socket) {
+                (EventKind::SetState { new, .. }, Some(socket)) => {
                     states.insert(socket, new);
                 }
-                (What::ReceiveReset, Some(socket)) => received.push(states.get(&socket).copied()),
-                (What::ReceiveReset, None) => received.push(None),
+                (EventKind::ReceiveReset, Some(socket)) => {
+                    received.push(states.get(&socket).copied());
+                }
+                (EventKind::ReceiveReset, None) => received.push(None),
                 _ => {}
             }
         }
@@ -54,8 +56,8 @@ impl<'a> End<'a> {
 
     /// Returns the errors that were put on this end's sockets.
     fn reported_errors(self) -> Vec<Errno> {
-        let errors = self.events().filter_map(|event| match event.what {
-            What::ErrorReport(errno) => Some(errno),
+        let errors = self.events().filter_map(|event| match event.kind {
+            EventKind::ErrorReport(errno) => Some(errno),
             _ => None,
         });
         errors.collect()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::read::{LONGEST_CAPTURE, Links, read_file, unreadable};
+use super::read::{Links, MAX_CAPTURE, read_file, unreadable};
 use super::trial::Trial;
 use crate::archive::{TRANSCRIPT, parts_of_stem, sha256};
 use crate::error::Error;
@@ -139,7 +139,7 @@ fn commitment(fence: Option<&Packet>) -> Option<[u8; 32]> {
 /// Loads a capture without a document: the packets are known, but none of the system calls. Fails if the file cannot be
 /// read, or if it has no TCP segment, unless it is a damaged file named like the capture of a trial.
 pub(super) fn orphan(path: &Path, links: Links) -> Result<Trial, Error> {
-    let bytes = read_file(path, LONGEST_CAPTURE, links).map_err(|why| unreadable(path, why))?;
+    let bytes = read_file(path, MAX_CAPTURE, links).map_err(|why| unreadable(path, why))?;
     let capture = Capture::read(&bytes);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);

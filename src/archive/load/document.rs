@@ -16,16 +16,16 @@ use crate::archive::{REPORT, names, recorder};
 use crate::error::Error;
 use rstproof_core::report::{CaptureReport, EvidenceSources, Header, Host, SCHEMA, Tool};
 
-/// Maximum number of trials in a document. `LONGEST_DOCUMENT` allows fewer genuine trials, which have some kilobytes
+/// Maximum number of trials in a document. `MAX_DOCUMENT` allows fewer genuine trials, which have some kilobytes
 /// each, but far more elements that are not trials.
 const MAX_TRIALS: usize = 4_000_000;
 
 /// Maximum length of the name of a kernel, program or interface, in bytes. The longest genuine ones, in
 /// `struct utsname`, have 64 bytes. Names are repeated for each trial or frame, so long ones would take much memory.
-const LONGEST_NAME: usize = 1024;
+const MAX_NAME: usize = 1024;
 
 /// Maximum length of a filter, in bytes: a filter is stored in one option of a pcapng interface block.
-const LONGEST_FILTER: usize = 65_535;
+const MAX_FILTER: usize = 65_535;
 
 /// Document of a run or of one trial. Fields that are not needed here are ignored.
 pub(super) struct Document {
@@ -175,12 +175,12 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Document, Error> {
         .chain(stored.evidence_sources.reasons())
         .map(str::len)
         .max();
-    if stored.capture.filter.len() > LONGEST_FILTER {
-        let reason = format!("its filter is longer than {LONGEST_FILTER} bytes");
+    if stored.capture.filter.len() > MAX_FILTER {
+        let reason = format!("its filter is longer than {MAX_FILTER} bytes");
         return Err(refused(path, reason));
     }
-    if longest > Some(LONGEST_NAME) {
-        let reason = format!("it has a name longer than {LONGEST_NAME} bytes");
+    if longest > Some(MAX_NAME) {
+        let reason = format!("it has a name longer than {MAX_NAME} bytes");
         return Err(refused(path, reason));
     }
     let header = Header {

@@ -13,10 +13,10 @@ use rstproof_core::transcript::Errno;
 
 /// Maximum size of a trial's capture, and of its own document if compared with a report, in bytes. Genuine ones have
 /// some kilobytes.
-pub(super) const LONGEST_CAPTURE: u64 = 16 << 20;
+pub(super) const MAX_CAPTURE: u64 = 16 << 20;
 
 /// Maximum size of a document, in bytes. The report of 10,000 trials has some 30 MB.
-pub(super) const LONGEST_DOCUMENT: u64 = 1 << 30;
+pub(super) const MAX_DOCUMENT: u64 = 1 << 30;
 
 /// Policy for symbolic links: a link given on the command line is followed, but one in a directory of evidence is
 /// refused, because it leads out of that directory.
@@ -27,9 +27,9 @@ pub(super) enum Links {
 }
 
 /// Reads a document given by the user. Follows a symbolic link. Fails if the document is not a regular file or is
-/// longer than [`LONGEST_DOCUMENT`].
+/// longer than [`MAX_DOCUMENT`].
 pub(crate) fn document_bytes(path: &Path) -> Result<Vec<u8>, Error> {
-    read_file(path, LONGEST_DOCUMENT, Links::Followed).map_err(|why| unreadable(path, why))
+    read_file(path, MAX_DOCUMENT, Links::Followed).map_err(|why| unreadable(path, why))
 }
 
 /// Returns the error for an evidence file that cannot be read, with a hint if the cause is known.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::capture::Capture;
 use super::document::{Document, read_trial};
-use super::read::{LONGEST_CAPTURE, Links, read_file, refused};
+use super::read::{Links, MAX_CAPTURE, read_file, refused};
 use super::trial::Trial;
 use crate::archive::{calls_sha256, interface_of, sha256, transcript_sha256};
 use crate::error::Error;
@@ -268,7 +268,7 @@ impl<'a> StoredTrial<'a> {
     /// Adds the packets of the capture to the transcript, and the flaw if the two contradict each other.
     fn join(&self, path: &Path, document: &Document, joined: &mut Joined) {
         let evidence = &mut joined.evidence;
-        let bytes = match read_file(path, LONGEST_CAPTURE, Links::Refused) {
+        let bytes = match read_file(path, MAX_CAPTURE, Links::Refused) {
             Ok(bytes) => bytes,
             Err(NotRead::Refused(Errno::ENOENT)) => {
                 evidence.flaw = Some(Flaw::CaptureMissing);

@@ -11,7 +11,7 @@ use std::{io, iter};
 use super::capture::orphan;
 use super::document::{Document, only_trial, parse, text};
 use super::json::are_equal;
-use super::read::{LONGEST_CAPTURE, LONGEST_DOCUMENT, Links, not_read, read_file, unreadable};
+use super::read::{Links, MAX_CAPTURE, MAX_DOCUMENT, not_read, read_file, unreadable};
 use super::stored::StoredTrial;
 use super::trial::Trial;
 use crate::archive::{REPORT, parts_of_stem};
@@ -107,8 +107,7 @@ impl Iterator for DocumentTrials {
 
 impl Opened {
     fn read(path: &Path, links: Links) -> Result<Self, Error> {
-        let bytes =
-            read_file(path, LONGEST_DOCUMENT, links).map_err(|why| unreadable(path, why))?;
+        let bytes = read_file(path, MAX_DOCUMENT, links).map_err(|why| unreadable(path, why))?;
         let document = parse(path, &bytes)?;
         Ok(Self {
             host: Rc::new(printable_host(&document.host)),
@@ -299,7 +298,7 @@ fn captures_of(document: &str) -> [String; 2] {
 
 /// Returns true if the trial in its own document equals the one in the report, or if there is no such document.
 fn agrees(copy: &Path, trial: &str) -> bool {
-    match read_file(copy, LONGEST_CAPTURE, Links::Refused) {
+    match read_file(copy, MAX_CAPTURE, Links::Refused) {
         Ok(bytes) => only_trial(&bytes).is_some_and(|own| own == trial || are_equal(own, trial)),
         Err(why) => why == NotRead::Refused(Errno::ENOENT),
     }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::error::known_number;
 use crate::sources::format::Format;
-use rstproof_core::kernel::event::What;
+use rstproof_core::kernel::event::EventKind;
 
 /// Recorded events: system and name.
 pub const EVENTS: [(&str, &str); 4] = [
@@ -32,7 +32,7 @@ pub struct Record {
     /// `SO_COOKIE` of the socket, if the event has it.
     pub cookie: Option<u64>,
     /// Event that the record describes.
-    pub what: What,
+    pub kind: EventKind,
 }
 
 /// Decoder for the records of one event.
@@ -147,8 +147,8 @@ impl Decoder {
     /// Decodes a record; `None` if it is cut short or reports no event.
     #[must_use]
     pub fn decode(&self, at_ns: u64, record: &[u8]) -> Option<Record> {
-        let what = match self.kind {
-            Kind::SendReset { state, reason } => What::SendReset {
+        let kind = match self.kind {
+            Kind::SendReset { state, reason } => EventKind::SendReset {
                 state: state
                     .and_then(|at| number(record, at))
                     // 0 is no state of TCP: the event had no socket.
@@ -161,14 +161,14 @@ impl Decoder {
                     named.map_or_else(|| reason.to_string(), String::clone)
                 }),
             },
-            Kind::ReceiveReset => What::ReceiveReset,
+            Kind::ReceiveReset => EventKind::ReceiveReset,
             Kind::ErrorReport { error } => {
                 let error = number(record, error)?;
                 // The event is also recorded when the error is cleared.
                 let errno = i32::try_from(error).ok().filter(|errno| *errno != 0)?;
-                What::ErrorReport(known_number(errno))
+                EventKind::ErrorReport(known_number(errno))
             }
-            Kind::SetState { old, new } => What::SetState {
+            Kind::SetState { old, new } => EventKind::SetState {
                 old: state_name(number(record, old)?),
                 new: state_name(number(record, new)?),
             },
@@ -179,7 +179,7 @@ impl Decoder {
             destination: self.destination.read(record)?,
             pointer: self.pointer.and_then(|at| pointer(record, at)).unwrap_or(0),
             cookie: self.cookie.and_then(|at| long(record, at)),
-            what,
+            kind,
         })
     }
 }
@@ -318,7 +318,7 @@ mod tests {
             destination: address("127.7.0.2:40000"),
             pointer: 7,
             cookie: None,
-            what: What::SendReset {
+            kind: EventKind::SendReset {
                 state: Some("TCP_ESTABLISHED".to_owned()),
                 reason: Some("TCP_ABORT_ON_CLOSE".to_owned()),
             },
@@ -341,11 +341,11 @@ mod tests {
         let decoded = decoder.decode(5, &bytes).unwrap();
         assert_eq!(decoded.source, address("[fd00::1]:1"));
         assert_eq!(decoded.destination, address("[fd00::1]:2"));
-        let what = What::SendReset {
+        let kind = EventKind::SendReset {
             state: None,
             reason: Some("99".to_owned()),
         };
-        assert_eq!((decoded.pointer, decoded.what), (0, what));
+        assert_eq!((decoded.pointer, decoded.kind), (0, kind));
     }
 
     /// Offsets: skaddr 16, state 24, sport 28, dport 30, family 32, saddr 34, daddr 38.
@@ -367,11 +367,11 @@ mod tests {
         let decoded = decoder.decode(5, &bytes).unwrap();
         assert_eq!(decoded.source, address("127.7.0.1:8080"));
         assert_eq!(decoded.destination, address("127.7.0.2:40000"));
-        let what = What::SendReset {
+        let kind = EventKind::SendReset {
             state: Some("TCP_LISTEN".to_owned()),
             reason: None,
         };
-        assert_eq!(decoded.what, what);
+        assert_eq!(decoded.kind, kind);
     }
 
     /// Offsets: sport 16, family 20, `saddr_v6` 30, `daddr_v6` 46, `sock_cookie` 64; the IPv4 fields of such a socket
@@ -401,7 +401,7 @@ mod tests {
             destination: address("[::1]:2"),
             pointer: 9,
             cookie: Some(77),
-            what: What::ReceiveReset,
+            kind: EventKind::ReceiveReset,
         };
         assert_eq!(decoder.decode(5, &bytes), Some(expected));
         for length in 0..62 {
@@ -452,11 +452,11 @@ mod tests {
         let of = |error: i32| {
             let inet = family(libc::AF_INET);
             let bytes = record(60, &[(8, &error.to_ne_bytes()), (16, &inet)]);
-            errors.decode(5, &bytes).map(|decoded| decoded.what)
+            errors.decode(5, &bytes).map(|decoded| decoded.kind)
         };
         assert_eq!(
             of(libc::EPIPE),
-            Some(What::ErrorReport(rstproof_core::errno::Errno::EPIPE))
+            Some(EventKind::ErrorReport(rstproof_core::errno::Errno::EPIPE))
         );
         assert_eq!(of(0), None);
         let states = decoder(include_str!(
@@ -470,11 +470,11 @@ mod tests {
                 (28, &family(libc::AF_INET)),
             ],
         );
-        let what = What::SetState {
+        let kind = EventKind::SetState {
             old: "TCP_ESTABLISHED".to_owned(),
             new: "TCP_CLOSE".to_owned(),
         };
-        assert_eq!(states.decode(5, &bytes).unwrap().what, what);
+        assert_eq!(states.decode(5, &bytes).unwrap().kind, kind);
         for length in 0..24 {
             assert_eq!(states.decode(5, &bytes[..length]), None);
         }

@@ -24,7 +24,7 @@ pub(super) struct Latest {
     echo: u32,
     payload_len: u32,
     /// Sender and control bits, plus one, so that no segment equals the default value.
-    what: u16,
+    flags_and_sender: u16,
     window: u16,
     /// IP ID; 0 for IPv6.
     id: u16,
@@ -42,7 +42,7 @@ impl Latest {
             clock: header.timestamps.map_or(0, |it| it.value),
             echo: header.timestamps.map_or(0, |it| it.echo),
             payload_len: header.payload_len,
-            what: 1 + u16::from(header.flags.0) + (u16::from(segment.sender == 1) << 8),
+            flags_and_sender: 1 + u16::from(header.flags.0) + (u16::from(segment.sender == 1) << 8),
             window: header.window,
             id: segment.ip.id().unwrap_or(0),
             at: header.at,
@@ -63,7 +63,7 @@ impl Latest {
             ttl: other.ttl,
             ..self
         };
-        let is_syn = (self.what - 1) & u16::from(Flags::SYN.0) != 0;
+        let is_syn = (self.flags_and_sender - 1) & u16::from(Flags::SYN.0) != 0;
         let is_elsewhere = self.point != other.point || self.ttl != other.ttl;
         alike == other
             && (0..apart).contains(&self.at.since(other.at))

@@ -1,5 +1,5 @@
-//! Connections that rest: they have ended, or nothing has been heard of them for long. A connection lasts until a SYN
-//! replaces it, so it is kept, but shrinks to a few bytes. It gets its full state back when it speaks again.
+//! Dormant connections: they have ended, or have been silent for long. A connection lasts until a SYN replaces it, so it
+//! is kept, but shrinks to a few bytes. It gets its full state back when it continues.
 
 use super::super::decode::FlowKey;
 use super::super::forgery::{ProfileSummary, SenderProfile, Timing};
@@ -14,7 +14,7 @@ use crate::packet::Header;
 use crate::packet::link::Process;
 use crate::time::Timestamp;
 
-/// What explains the next packet of a connection that rests: numbers and state of each end, its last frame, TTL and
+/// State that explains the next packet of a dormant connection: numbers and state of each end, its last frame, TTL and
 /// IP ID.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -26,7 +26,7 @@ struct Summary {
     flags: u8,
 }
 
-// A capture may have a million connections that rest.
+// A capture may have a million dormant connections.
 const _: () = assert!(size_of::<Summary>() <= 96);
 
 // Bits of `Summary::flags`.
@@ -36,7 +36,7 @@ const HAS_SENT: [u8; 2] = [1 << 2, 1 << 3];
 const BEGINS_MIDSTREAM: u8 = 1 << 4;
 const DOUBLED: u8 = 1 << 5;
 
-/// Connection that rests: its summary, and what its row in the output needs.
+/// Dormant connection: its summary, and what its row in the output needs.
 #[derive(Debug)]
 pub(super) struct Dormant {
     ends: FlowKey,
@@ -47,7 +47,7 @@ pub(super) struct Dormant {
     more: Option<Box<More>>,
     span: (u32, u32),
     hash: u32,
-    /// Number that tells this connection from others that rested in the same slot before.
+    /// Number that distinguishes this connection from others that were dormant in the same slot before.
     pub(super) generation: u32,
 }
 

@@ -21,7 +21,7 @@ use crate::transcript::Role;
 
 /// Connection that a SYN asks for while the ends still have, or may have, an earlier one.
 ///
-/// A SYN can be old or forged, and an end in TIME-WAIT may refuse it, so the earlier connection goes on until the ends
+/// A SYN can be old or forged, and an end in TIME-WAIT may refuse it, so the earlier connection continues until the ends
 /// show that they have accepted the SYN. Only segments that fit the SYN are taken in here.
 #[derive(Clone, Debug)]
 pub(super) struct Renewed {
@@ -30,7 +30,7 @@ pub(super) struct Renewed {
     /// End that sent the SYN, and its sequence number.
     from: Role,
     iss: SeqNum,
-    /// True if that end may have given up the earlier connection. Otherwise an RST that refuses the SYN says nothing about
+    /// True if that end may have given up the earlier connection. Otherwise an RST that refuses the SYN does not affect
     /// it: the SYN may be forged.
     may_be_new: bool,
     /// Number of the earlier connection: that of its first frame.
@@ -156,7 +156,7 @@ impl Entry {
         self.is_record_over || self.zeek.has_expired_by(at)
     }
 
-    /// Returns the time at which the connection rests, unless it speaks again before.
+    /// Returns the time at which the connection becomes dormant, unless it continues before.
     pub(super) fn rests_at(&self) -> Timestamp {
         let silent = Timestamp(self.last.0.saturating_add(MIN_SILENCE_NS));
         self.zeek.expires().max(silent)
@@ -185,7 +185,7 @@ impl Entry {
         self.is_record_over = false;
     }
 
-    /// Returns the connection as one that this SYN interrupts; `None` if it does not go on.
+    /// Returns the connection as one that this SYN interrupts; `None` if it does not continue.
     ///
     /// Zeek's rules end a connection with a SYN, but its ends have theirs until they accept the SYN.
     pub(super) fn interrupted_by(&self, segment: &SegmentRecord) -> Option<Interrupted> {

@@ -48,7 +48,7 @@ impl Entry {
 }
 
 impl<L: ConnectionObserver> Table<L> {
-    /// Returns the time that stands for one before 1970.
+    /// Returns the time that replaces one before 1970.
     #[cold]
     pub(super) fn odd_time(&mut self, at: Timestamp) -> Timestamp {
         /// Maximum time between two such times of one clock, in nanoseconds: an hour.

@@ -7,7 +7,7 @@ use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 
 impl<L: ConnectionObserver> Table<L> {
-    /// Shrinks a connection that rests, and reports its RSTs.
+    /// Shrinks a connection that becomes dormant, and reports its RSTs.
     pub(super) fn rest(&mut self, index: u32) {
         self.report_resets(index, self.frame);
         let Some(entry) = self.entries.take(index) else {
@@ -51,7 +51,7 @@ impl<L: ConnectionObserver> Table<L> {
         awake
     }
 
-    /// Shrinks the connections that rest by now.
+    /// Shrinks the connections that are dormant by now.
     pub(super) fn expire_due(&mut self) {
         while let Some(due) = self.wheel.due(self.now) {
             for (nth, (index, generation)) in due.iter().enumerate() {
@@ -77,7 +77,7 @@ impl<L: ConnectionObserver> Table<L> {
         }
     }
 
-    /// Sets the connection's timer to the time at which the connection rests.
+    /// Sets the connection's timer to the time at which the connection becomes dormant.
     pub(super) fn arm_timer(&mut self, index: u32) {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
@@ -97,7 +97,7 @@ impl<L: ConnectionObserver> Table<L> {
         }
     }
 
-    /// Sets the connection's timer again, if the connection now rests earlier than the timer.
+    /// Sets the connection's timer again, if the connection now becomes dormant earlier than the timer.
     pub(super) fn arm_timer_if_sooner(&mut self, index: u32) {
         // The wheel has a resolution of one second.
         let second = |at: Timestamp| at.0.div_euclid(NS_PER_SEC);

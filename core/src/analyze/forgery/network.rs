@@ -160,7 +160,7 @@ impl Case<'_> {
             });
         }
         let advance = id.wrapping_sub(last);
-        // A counter of this connection stands still while the connection does; any other one may go on.
+        // The counter of this connection does not move while the connection is silent; any other one may.
         let idle_ms = match scope {
             Scope::Connection => 0,
             _ => self.context.idle_ns? / 1_000_000,

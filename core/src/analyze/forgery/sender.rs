@@ -36,7 +36,7 @@ impl Serialize for SenderVerdict {
     }
 }
 
-/// Conclusion with its strongest ground.
+/// Conclusion with its strongest indicator.
 ///
 /// Serialised as `{"verdict", "indicator"}`.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -184,7 +184,7 @@ mod tests {
                 Unknown,
                 Some("a"),
             ),
-            // A forger can copy all of the header, but not keep the end from going on.
+            // A forger can copy all of the header, but not stop the end from sending more.
             (
                 vec![
                     against("a", Moderate),

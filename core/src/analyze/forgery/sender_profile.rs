@@ -365,13 +365,13 @@ impl SenderProfile {
         seen
     }
 
-    /// Returns what is kept while the connection rests: the smallest and largest TTL, and the latest IP ID. All are 0 if
-    /// there are no packets.
+    /// Returns the features that are kept for a dormant connection: the smallest and largest TTL, and the latest IP ID. All
+    /// are 0 if there are no packets.
     pub(in crate::analyze) fn summary(&self) -> ProfileSummary {
         (self.ttl.0, self.ttl.1, self.ip_id)
     }
 
-    /// Returns the profile of a sender whose connection speaks again. Other features are not known any more.
+    /// Returns the profile of a sender whose connection continues after dormancy. Other features are not known any more.
     pub(in crate::analyze) fn restored(kept: ProfileSummary) -> Self {
         let (smallest, largest, ip_id) = kept;
         Self {

@@ -122,7 +122,7 @@ impl Timing {
                     sender.bits |= TIMED;
                 }
             } else if !sender.timed.is_after(end) {
-                // An acknowledgment cannot be told from one of the original (Karn's algorithm).
+                // An acknowledgment cannot be distinguished from one of the original (Karn's algorithm).
                 sender.bits &= !TIMED;
             }
         }

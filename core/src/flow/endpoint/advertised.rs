@@ -26,7 +26,7 @@ pub(super) struct Advertised {
     state_before: Option<State>,
 }
 
-/// What is kept of [`Advertised`] while the connection rests.
+/// Compact form of [`Advertised`] for a dormant connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::flow) struct ReceiverSummary {
     window: u16,
@@ -59,7 +59,7 @@ pub(super) const MIN_DUPLICATES: u8 = 2;
 const IN_FLIGHT_TICKS: u32 = 1_000; // of 2^20 ns, about a second
 
 impl Endpoint {
-    /// Returns what is kept of an end as a receiver while the connection rests.
+    /// Returns the compact form for a dormant connection.
     pub(in crate::flow) fn receiver_summary(&self) -> ReceiverSummary {
         ReceiverSummary {
             window: self.advertised.window,
@@ -230,7 +230,7 @@ impl Endpoint {
         self.state = state;
     }
 
-    /// Reopens this end if it goes on after an RST. After one that it has accepted, a segment that was in flight shows
+    /// Reopens this end if it continues after an RST. After one that it has accepted, a segment that was in flight shows
     /// nothing; after one in its own name, every segment does.
     pub(in crate::flow) fn reopen_if_it_goes_on(&mut self, header: &Header) {
         let Some(before) = self.advertised.state_before else {

@@ -121,7 +121,7 @@ impl Endpoint {
             });
         }
         if is_answer && reset.seq == acked {
-            // The segment that it replies to has this number as its ACK, so its sender had received no more by then.
+            // The segment that it replies to has this number as its ACK, so its sender had received nothing after it.
             return Some(Acceptance::Acknowledged { seq });
         }
         let is_open = if reset.seq == rcv_nxt {
