@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::analyze;
 use crate::layout::{Order, Pcap};
-use crate::segments::{ACK, FIN, RST, SYN};
+use crate::segments::{ACK, FIN, Frame, RST, SYN};
 
 /// Segment between the client's port and port 80, with numbers relative to the initial ones.
 #[derive(Clone, Copy)]
@@ -79,38 +79,32 @@ impl Wire {
         } else {
             (5_000, 1_000)
         };
-        let options = u16::try_from(self.options.len()).unwrap();
-        let mut frame = vec![2; 12];
-        frame.extend([0x08, 0x00, 0x45, 0]);
-        frame.extend((40 + options + self.len).to_be_bytes());
-        frame.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
-        let ends = [(2_u8, port), (1, 80)];
+        let ends = [(2, port), (1, 80)];
         let (from, to) = if self.to_server {
             (ends[0], ends[1])
         } else {
             (ends[1], ends[0])
         };
-        frame.extend([10, 0, 0, from.0, 10, 0, 0, to.0]);
-        frame.extend(from.1.to_be_bytes());
-        frame.extend(to.1.to_be_bytes());
-        let seq = if self.seq == RAW_ZERO {
-            0
-        } else {
-            self.seq.wrapping_add(own)
-        };
-        frame.extend(seq.to_be_bytes());
-        let ack = if self.flags & ACK == 0 {
-            self.raw_ack
-        } else {
-            self.ack.wrapping_add(other)
-        };
-        frame.extend(ack.to_be_bytes());
-        frame.extend([0x50 + u8::try_from(options * 4).unwrap(), self.flags]);
-        frame.extend(self.window.to_be_bytes());
-        frame.extend([0; 4]);
-        frame.extend(self.options);
-        frame.resize(frame.len() + usize::from(self.len), b'x');
-        frame
+        Frame {
+            from,
+            to,
+            flags: self.flags,
+            seq: if self.seq == RAW_ZERO {
+                0
+            } else {
+                self.seq.wrapping_add(own)
+            },
+            ack: if self.flags & ACK == 0 {
+                self.raw_ack
+            } else {
+                self.ack.wrapping_add(other)
+            },
+            window: self.window,
+            options: self.options,
+            len: self.len,
+            ..Frame::default()
+        }
+        .bytes()
     }
 }
 

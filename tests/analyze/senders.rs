@@ -8,7 +8,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::layout::{Order, Pcap};
-use crate::segments::{ACK, FIN, RST, SYN};
+use crate::segments::{ACK, FIN, Frame, RST, SYN};
 use crate::{analyze, analyze_for_people};
 
 /// A packet of IPv4 and its time in microseconds.
@@ -79,23 +79,20 @@ impl Packet<'_> {
     }
 
     fn frame(&self) -> Vec<u8> {
-        let options = u16::try_from(self.options.len()).unwrap();
-        let mut frame = vec![2; 12];
-        frame.extend([0x08, 0x00, 0x45, 0]);
-        frame.extend((40 + options + self.len).to_be_bytes());
-        frame.extend(self.id.to_be_bytes());
-        frame.extend([0x40, 0, self.ttl, 6, 0, 0]);
-        frame.extend([10, 0, 0, self.from.0, 10, 0, 0, self.to.0]);
-        frame.extend(self.from.1.to_be_bytes());
-        frame.extend(self.to.1.to_be_bytes());
-        frame.extend(self.seq.to_be_bytes());
-        frame.extend(self.ack.to_be_bytes());
-        frame.extend([0x50 + u8::try_from(options * 4).unwrap(), self.flags]);
-        frame.extend(self.window.to_be_bytes());
-        frame.extend([0; 4]);
-        frame.extend(self.options);
-        frame.resize(frame.len() + usize::from(self.len), b'x');
-        frame
+        Frame {
+            from: self.from,
+            to: self.to,
+            ttl: self.ttl,
+            id: self.id,
+            flags: self.flags,
+            seq: self.seq,
+            ack: self.ack,
+            window: self.window,
+            options: self.options,
+            len: self.len,
+            ..Frame::default()
+        }
+        .bytes()
     }
 }
 
