@@ -132,7 +132,7 @@ fn time_may_run_backwards_and_jump() {
 #[test]
 fn there_may_be_any_number_of_interfaces_and_sections() {
     const INTERFACES: u32 = 70_000;
-    const SECTIONS: u32 = 100_000;
+    const SECTIONS: u32 = 20_000;
     let mut file = PcapNg::new(Order::Big);
     file.section(&[]);
     for nth in 0..INTERFACES {

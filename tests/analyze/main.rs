@@ -50,7 +50,8 @@ impl Said {
         self.parsed.get_or_init(|| {
             let lines = self.out.lines();
             let lines: Vec<Value> = lines.map(|line| line.parse().unwrap()).collect();
-            for line in lines.iter().take(HELD).chain(lines.last()) {
+            let last = lines.iter().skip(HELD).next_back();
+            for line in lines.iter().take(HELD).chain(last) {
                 schema::assert_fits("analyze", line);
             }
             lines

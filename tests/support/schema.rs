@@ -22,10 +22,27 @@ pub(crate) fn check(name: &str, value: &Value) -> Result<(), String> {
     static SCHEMAS: LazyLock<[schema::Published; 5]> = LazyLock::new(schema::all);
     let file = format!("{name}.schema.json");
     let (_, schema) = SCHEMAS.iter().find(|(it, _)| *it == file).unwrap();
-    fits(schema, schema, value, name)
+    fits(schema, schema, value, &Place::Root(name))
 }
 
-fn fits(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
+/// Place of a value in a document. It is written only where the value does not fit.
+enum Place<'a> {
+    Root(&'a str),
+    Field(&'a Self, &'a str),
+    Item(&'a Self, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root(name) => f.write_str(name),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+fn fits(root: &Value, schema: &Value, value: &Value, place: &Place<'_>) -> Result<(), String> {
     let schema = schema.as_object().unwrap();
     let demand = |holds: bool, what: fmt::Arguments<'_>| {
         let wrong = || Err(format!("{place}: {what}: {}", shortened(value)));
@@ -92,7 +109,7 @@ fn fits(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), 
             }
             "items" => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                    fits(root, argument, item, &format!("{place}[{index}]"))?;
+                    fits(root, argument, item, &Place::Item(place, index))?;
                 }
             }
             "required" => {
@@ -110,7 +127,7 @@ fn fits(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), 
             }
             "additionalProperties" => {
                 for (name, item) in value.as_object().into_iter().flatten() {
-                    fits(root, argument, item, &format!("{place}.{name}"))?;
+                    fits(root, argument, item, &Place::Field(place, name))?;
                 }
             }
             other => panic!("{place}: keyword {other} is not checked"),
@@ -123,10 +140,10 @@ fn fits_properties(
     root: &Value,
     schema: &Map<String, Value>,
     value: &Value,
-    place: &str,
+    place: &Place<'_>,
 ) -> Result<(), String> {
     for (name, item) in value.as_object().into_iter().flatten() {
-        let place = format!("{place}.{name}");
+        let place = Place::Field(place, name);
         match schema["properties"].get(name) {
             Some(property) => fits(root, property, item, &place)?,
             None => return Err(format!("{place}: not in the schema")),
