@@ -103,8 +103,8 @@ impl Batch {
     /// capture.
     pub(in crate::analyze) fn identify_hosts(&mut self, hosts: &mut Hosts) {
         for sample in &self.hosts {
-            let before = hosts.take(sample);
-            if let Some((shard, index)) = sample.reset
+            if let Some(before) = hosts.take(sample)
+                && let Some((shard, index)) = sample.reset
                 && let Some(segments) = self.segments.get_mut(usize::from(shard))
                 && let Some(segment) = segments.get_mut(index as usize)
             {

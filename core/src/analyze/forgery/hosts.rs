@@ -153,8 +153,8 @@ impl Steps {
 }
 
 impl Hosts {
-    /// Takes in a packet. Returns the counter of its host before the packet.
-    pub(crate) fn take(&mut self, sample: &HostSample) -> HostIds {
+    /// Takes in a packet. Returns the counter of its host before the packet, if that is an RST.
+    pub(crate) fn take(&mut self, sample: &HostSample) -> Option<HostIds> {
         if self.slots.is_empty() {
             self.slots = vec![Slot::default(); SLOTS];
         }
@@ -163,27 +163,32 @@ impl Hosts {
         let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let index = usize::try_from(hash >> 49).unwrap_or(0) % SLOTS;
         let slot = &mut self.slots[index];
+        let is_reset = sample.reset.is_some();
         let is_it =
             slot.is_used && (slot.source, slot.interface) == (sample.source, sample.interface);
-        if !is_it {
-            let before = HostIds::default();
-            if sample.reset.is_none() && sample.id != 0 {
-                *slot = Slot {
-                    source: sample.source,
-                    interface: sample.interface,
-                    at: sample.at,
-                    flow: sample.flow,
-                    last: sample.id,
-                    is_used: true,
-                    ..Slot::default()
-                };
+        let before = is_reset.then(|| {
+            if is_it {
+                slot.ids(sample.at)
+            } else {
+                HostIds::default()
             }
+        });
+        // A packet that is never fragmented may have the ID 0 (RFC 6864), which is not from the counter.
+        if sample.id == 0 {
             return before;
         }
-        let before = slot.ids(sample.at);
-        // A packet that is never fragmented may have the ID 0 (RFC 6864), which is not from the counter.
-        if sample.id != 0 {
+        if is_it {
             slot.take(sample);
+        } else if !is_reset {
+            *slot = Slot {
+                source: sample.source,
+                interface: sample.interface,
+                at: sample.at,
+                flow: sample.flow,
+                last: sample.id,
+                is_used: true,
+                ..Slot::default()
+            };
         }
         before
     }
@@ -210,21 +215,25 @@ impl Slot {
 
     fn take(&mut self, sample: &HostSample) {
         let small = 1..=SMALL_ADVANCE;
-        let is_small = small.contains(&sample.id.wrapping_sub(self.last));
-        let swapped = sample.id.swap_bytes();
-        let is_small_swapped = small.contains(&swapped.wrapping_sub(self.last.swap_bytes()));
-        let is_next = is_small || is_small_swapped;
-        // An RST is what is to be judged: it continues the counter, or it is not taken for one of the host.
-        if sample.reset.is_some() && !is_next {
-            return;
-        }
-        // A copy, a fragment, or packets that overtook each other.
-        let back = self.last.wrapping_sub(sample.id);
-        if back <= SMALL_ADVANCE {
-            return;
-        }
-        if is_small != is_small_swapped {
-            let count = &mut self.order[usize::from(is_small_swapped)];
+        let mut is_next = small.contains(&sample.id.wrapping_sub(self.last));
+        // A step that is small in one byte order changes the upper byte in the other one.
+        let order = if is_next {
+            Some(0)
+        } else {
+            // A copy, a fragment, or packets that overtook each other.
+            if self.last.wrapping_sub(sample.id) <= SMALL_ADVANCE {
+                return;
+            }
+            let swapped = sample.id.swap_bytes();
+            is_next = small.contains(&swapped.wrapping_sub(self.last.swap_bytes()));
+            // An RST is what is to be judged: it continues the counter, or it is not taken for one of the host.
+            if !is_next && sample.reset.is_some() {
+                return;
+            }
+            is_next.then_some(1)
+        };
+        if let Some(order) = order {
+            let count = &mut self.order[order];
             *count = count.saturating_add(1);
         }
         let steps = if sample.flow == self.flow {
@@ -265,11 +274,11 @@ mod tests {
         for n in 0..8_u16 {
             hosts.take(&sample(u32::from(n % 3), 100 + n, i64::from(n)));
         }
-        let ids = hosts.take(&rst(9, 110, 20));
+        let ids = hosts.take(&rst(9, 110, 20)).unwrap();
         assert_eq!(ids, HostIds::new(107, 13, Scope::Host));
         assert_eq!(ids.advance(110), 3);
         // The RST belongs to the host, so the next one follows it.
-        assert_eq!(hosts.take(&rst(8, 111, 21)).last(), Some((110, 1)));
+        assert_eq!(hosts.take(&rst(8, 111, 21)).unwrap().last(), Some((110, 1)));
     }
 
     #[test]
@@ -279,7 +288,10 @@ mod tests {
             let flow = n / 2 % 2;
             hosts.take(&sample(flow.into(), flow * 30_000 + 5 + n, i64::from(n)));
         }
-        assert_eq!(hosts.take(&rst(1, 1, 30)).scope(), Scope::Connection);
+        assert_eq!(
+            hosts.take(&rst(1, 1, 30)).unwrap().scope(),
+            Scope::Connection
+        );
     }
 
     /// The counter of another machine does not become that of the host, however many RSTs it sends.
@@ -290,7 +302,7 @@ mod tests {
             hosts.take(&sample(u32::from(n % 3), 100 + n, i64::from(n)));
         }
         for n in 0..4 {
-            let ids = hosts.take(&rst(9, 46_339 + n, 20));
+            let ids = hosts.take(&rst(9, 46_339 + n, 20)).unwrap();
             assert_eq!(ids.last(), Some((107, 13)));
         }
     }
@@ -303,7 +315,7 @@ mod tests {
             hosts.take(&sample(u32::from(n % 2), id, i64::from(n)));
         }
         let next = (0x8ed0 + 25 * 8_u16).swap_bytes();
-        let ids = hosts.take(&rst(5, next, 9));
+        let ids = hosts.take(&rst(5, next, 9)).unwrap();
         assert_eq!((ids.scope(), ids.advance(next)), (Scope::Host, 25));
     }
 
@@ -313,14 +325,14 @@ mod tests {
         hosts.take(&sample(0, 7, 0));
         let other = HostSample {
             source: 1,
-            ..sample(0, 8, 0)
+            ..rst(0, 8, 0)
         };
-        assert_eq!(hosts.take(&other).last(), None);
+        assert_eq!(hosts.take(&other).unwrap().last(), None);
         let elsewhere = HostSample {
             interface: 1,
-            ..sample(0, 8, 0)
+            ..rst(0, 8, 0)
         };
-        assert_eq!(hosts.take(&elsewhere).last(), None);
-        assert_eq!(hosts.take(&sample(0, 8, 1)).last(), Some((7, 1)));
+        assert_eq!(hosts.take(&elsewhere).unwrap().last(), None);
+        assert_eq!(hosts.take(&rst(0, 8, 1)).unwrap().last(), Some((7, 1)));
     }
 }
