@@ -58,6 +58,7 @@ mod forgery;
 mod history;
 pub mod icmp;
 pub mod json;
+mod missing;
 mod pipeline;
 mod reassembly;
 mod stack;
@@ -78,6 +79,7 @@ pub use self::explain::{Cause, Claim, ErrnoCondition, Explanation, LaterCall, Re
 pub use self::forgery::{Indicator, Sender, SenderVerdict, Supports, Weight};
 pub use self::history::CaptureGaps;
 pub use self::icmp::IcmpRecord;
+pub use self::missing::{MissingTraffic, SegmentKinds};
 pub use self::pipeline::{Ended, Source, Stopped};
 pub use self::stack::{ErrnoElsewhere, Stack, System, errno_elsewhere, errno_on};
 pub use self::tally::{ResetSource, Tally};
@@ -215,6 +217,8 @@ pub struct Part<'a, T> {
     pub position: u64,
     /// Totals so far.
     pub totals: &'a Totals,
+    /// True if the totals are those of the whole capture.
+    pub is_whole: bool,
 }
 
 /// Result of reading a capture.
@@ -327,6 +331,7 @@ impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<Reported
             items,
             position: progress.position,
             totals: progress.totals,
+            is_whole: progress.through == u32::MAX,
         })
     }
 }

@@ -9,6 +9,7 @@
 mod endpoint;
 mod few;
 mod icmp;
+mod reply;
 mod reset;
 mod state;
 mod summary;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use self::endpoint::{Endpoint, IS_REQUEST, KEEPS_TIME_WAIT, RCV_NXT, Receipt, SND_NXT, SND_UNA};
 use self::few::SmallList;
 pub(crate) use self::icmp::errno_of_message;
+use self::reply::form_of_any_stack;
 pub use self::reset::{Acceptance, FinReceipt, Form, Reset};
 pub use self::state::State;
 pub(crate) use self::summary::FlowSummary;
@@ -421,6 +423,7 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     if is_syn {
         return;
     }
+    sender.note_jump(header);
     let is_reply_to_syn = receiver.state == State::SynSent
         && sender.iss().is_none()
         && receiver.iss().is_some_and(|iss| header.ack != iss.plus(1));
@@ -432,6 +435,11 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
     if sender.state == State::SynSent && has_ack {
         // Only an end that has received a SYN sends a segment with ACK, and after SYN-SENT it is synchronized.
         sender.state = State::Established;
+    }
+    if has_ack && receiver.state == State::Listen && sender.rcv_nxt().is_none() && sender.has_sent()
+    {
+        // Its SYN-ACK was not captured: an end acknowledges nothing before it.
+        receiver.state = State::Established;
     }
     if sender.iss().is_none() {
         // The initial number is unknown here; the number before the first one captured takes its place.
@@ -459,13 +467,23 @@ fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
         .rcv_nxt()
         .map(|rcv_nxt| header.ack.relative_to(rcv_nxt));
     if ahead.is_none_or(|ahead| ahead > 0 && ahead < MAX_ACK_ADVANCE) {
-        if ahead == Some(1) && receiver.snd_nxt() == sender.rcv_nxt() && receiver.can_send_fin() {
+        let is_reply_to_probe = ahead == Some(1) && receiver.may_have_sent_probe();
+        if ahead == Some(1)
+            && !is_reply_to_probe
+            && receiver.snd_nxt() == sender.rcv_nxt()
+            && receiver.can_send_fin()
+        {
             receiver.infer_fin();
         }
-        if ahead.is_some() {
+        if ahead.is_some() && !is_reply_to_probe {
             sender.note_unseen();
         }
         sender.learn_received(header.ack);
+        // Only an end whose SYN-ACK was acknowledged takes data (RFC 9293, 3.10.7.4, fifth).
+        if ahead.is_some() && sender.state == State::SynReceived {
+            sender.state = State::Established;
+            sender.set(IS_REQUEST, false);
+        }
         if receiver
             .snd_nxt()
             .is_none_or(|snd_nxt| header.ack.is_after(snd_nxt))
@@ -648,39 +666,6 @@ fn reset(
         sender.leave(header.at);
     }
     reset
-}
-
-/// Returns the form of an RST from any stack, and the frame that triggered it: the form is what the segment does.
-///
-/// The acknowledgment number of a segment without ACK means nothing (RFC 9293, 3.1), and the window of an RST neither.
-fn form_of_any_stack(
-    sender: &Endpoint,
-    receiver: &Endpoint,
-    header: &Header,
-) -> (Option<Form>, Option<u32>) {
-    let linux = Form::of(header);
-    if !header.flags.has(Flags::ACK) {
-        // RFC 9293, 3.10.7.1: the SEQ of a reply is the ACK of the segment. Without the look of a Linux reply, only the
-        // latest segment counts.
-        let trigger = receiver
-            .triggered_by(Form::Passive, header)
-            .filter(|_| linux.is_some() || receiver.has_just_acknowledged(header.seq));
-        let form = if trigger.is_some() {
-            Some(Form::Passive)
-        } else if linux.is_none() && sender.snd_nxt() == Some(header.seq) {
-            Some(Form::Active)
-        } else {
-            linux
-        };
-        return (form, trigger);
-    }
-    if header.seq == SeqNum(0) {
-        let trigger = receiver.triggered_by(Form::PassiveAck, header);
-        if trigger.is_some() {
-            return (Some(Form::PassiveAck), trigger);
-        }
-    }
-    (linux, None)
 }
 
 /// Returns the size of the window of an end, from RCV.NXT on; `None` if it is unknown.

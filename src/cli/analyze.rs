@@ -146,6 +146,7 @@ fn one(
         failed: None,
         // A single file that was named needs no heading.
         heading: (renderer.heading(&files)).filter(|_| args.files != [path.as_path()]),
+        has_begun: false,
         is_wanted: output.is_some(),
         began: Instant::now(),
         bar: None,
@@ -165,7 +166,7 @@ fn one(
         renderer.event(&files, event)
     };
     let mut summary = read_capture(&mut capture, |source| {
-        analysis.read(source, row, |part| report.take(part))
+        analysis.read(source, row, |part| report.take(&*renderer, part))
     });
     if let Capture::Several(parts) = &capture {
         in_parts(&mut summary, parts);
@@ -392,6 +393,8 @@ struct Report {
     failed: Option<io::Error>,
     /// Heading with the name of the file, written before the first RST.
     heading: Option<String>,
+    /// True once an event was written.
+    has_begun: bool,
     /// True if the capture is read to its end even if standard output fails, because the output file needs all of it.
     is_wanted: bool,
     began: Instant,
@@ -432,12 +435,18 @@ impl Report {
     }
 
     /// Writes the rows of a part of the capture. Breaks if the rest is not needed.
-    fn take(&mut self, part: Part<'_, io::Result<Vec<u8>>>) -> ControlFlow<()> {
+    fn take(
+        &mut self,
+        renderer: &dyn Renderer,
+        part: Part<'_, io::Result<Vec<u8>>>,
+    ) -> ControlFlow<()> {
         if !part.items.is_empty() {
             let heading = self.heading.take();
+            let is_first = !std::mem::replace(&mut self.has_begun, true);
+            let notice = (is_first && part.is_whole).then(|| renderer.notice(part.totals));
             self.write(|out| {
-                if let Some(heading) = heading {
-                    writeln!(out, "{heading}")?;
+                for line in heading.into_iter().chain(notice.flatten()) {
+                    writeln!(out, "{line}")?;
                 }
                 let mut rows = part.items.into_iter();
                 rows.try_for_each(|row| out.write_all(&row?))

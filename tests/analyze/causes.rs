@@ -114,7 +114,12 @@ fn small_captures() -> Vec<(&'static str, &'static str, Vec<Wire>)> {
                 down(RST, 2, 0).window(0),
             ]),
         ),
-        ("stray", "no earlier packet", vec![down(RST | ACK, 1, 1)]),
+        // RFC 9293, 3.10.7.1: with ACK and SEQ 0 it replies to a segment without ACK, and the client has sent none but its SYN.
+        (
+            "stray",
+            "its receiver has sent none that fits",
+            handshake(&[down(RST | ACK, 0_u32.wrapping_sub(5_000), 700).window(0)]),
+        ),
     ]
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // the lint's exception for tests does not reach functions that tests share
 
 mod causes;
+mod consistent;
 mod continued;
 mod copies;
 mod cut;
@@ -17,12 +18,14 @@ mod icmp;
 #[path = "../../core/tests/stored/layout.rs"]
 #[allow(dead_code)] // other tests use the rest
 mod layout;
+mod missing;
 mod receivers;
 mod said;
 #[path = "../support/schema.rs"]
 mod schema;
 mod segments;
 mod senders;
+mod texts;
 #[path = "../support/tshark.rs"]
 mod tshark;
 mod unread;

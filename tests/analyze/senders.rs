@@ -218,6 +218,40 @@ fn a_forged_abort_is_no_evidence_about_its_sender() {
     assert_eq!(resets[1]["assumes_forged_frame"], Value::Null);
 }
 
+/// What the verdict assumes of an earlier RST is said where another verdict would follow otherwise, and of the RST that would
+/// have ended the connection.
+#[test]
+fn an_assumption_is_stated_only_where_it_changes_the_verdict() {
+    let line = "if the server did not send the RST in frame";
+    let with = |more: &[Packet<'static>]| {
+        let mut packets = handshake(1_000);
+        packets.push(Packet::up(2_000, ACK, 1, 1).len(12));
+        packets.extend_from_slice(more);
+        let reset = rows(&packets, "reset").pop().unwrap();
+        let text = text(&packets, &[]);
+        let is_stated = reset["assumes_forged_frame"].is_u64();
+        assert_eq!(text.matches(line).count(), usize::from(is_stated), "{text}");
+        (reset, text)
+    };
+    let forged = |at| Packet::down(at, RST | ACK, 1, 13).with(|it| it.ttl = 200);
+    let own = Packet::up(5_000, RST | ACK, 13, 1);
+    // The first of two would have ended it.
+    let (reset, text) = with(&[forged(3_000), forged(3_500), own]);
+    assert_eq!(reset["assumes_forged_frame"], 5, "{reset}");
+    assert_eq!(reset["required_action"], "accept");
+    assert!(text.contains(&format!("{line} 5,")), "{text}");
+    // RFC 5961, 3.2: the server ignores a number before its window, whether it still has the connection or not.
+    let old = Packet::up(5_000, RST | ACK, 0, 1);
+    let (reset, _) = with(&[forged(3_000), old]);
+    assert_eq!(reset["required_action"], "drop", "{reset}");
+    assert_eq!(reset["assumes_forged_frame"], Value::Null);
+    // Its later segment shows that it has the connection.
+    let data = Packet::down(4_000, ACK, 1, 13).len(3);
+    let (reset, _) = with(&[forged(3_000), data, own]);
+    assert_eq!(reset["required_action"], "accept", "{reset}");
+    assert_eq!(reset["assumes_forged_frame"], Value::Null);
+}
+
 /// No end acknowledges what it has not received: here 7 ms after it was sent, where the round trip takes 318 ms. All else
 /// is copied.
 #[test]

@@ -84,8 +84,12 @@ fn the_capture_alone_shows_what_all_sources_show() {
                 assert_eq!(line[field], reset[field], "{name}: frame {frame}, {field}");
             }
             // The analysis adds the window, if it decides.
-            let (told, known) = (line["acceptance"].as_str(), reset["acceptance"].as_str());
-            let agrees = told.unwrap().starts_with(known.unwrap());
+            let told = line["acceptance"].as_str().unwrap();
+            let known = reset["acceptance"].as_str().unwrap();
+            // Numbers that have nothing to do with each other, or come before the initial one, are not printed.
+            let is_without_numbers =
+                told.starts_with("SEQ is ") && known.contains("is not RCV.NXT");
+            let agrees = told.starts_with(known) || is_without_numbers;
             assert!(agrees, "{name}: frame {frame}: {told:?}, {known:?}");
             errno_of.insert(frame, &line["errno"]);
         }

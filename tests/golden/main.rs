@@ -1,6 +1,7 @@
 //! The golden evidence in `captures/`: judged again from its files, whole and tampered with. No privilege is needed.
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
+mod agrees;
 mod analyzed;
 mod decoys;
 mod edited;

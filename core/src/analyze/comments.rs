@@ -6,7 +6,7 @@
 use super::connections::{Connection, ResetRecord};
 use super::explain::RequiredAction;
 use super::forgery::Weight;
-use super::icmp::IcmpRecord;
+use super::icmp::{Effect, IcmpRecord};
 use crate::printable::printable;
 
 /// Returns the comments on an RST. The caller adds the frame number to the last one.
@@ -38,7 +38,7 @@ pub(super) fn of_reset(told: &ResetRecord) -> Vec<String> {
             explanation.condition()
         ),
         (None, Some(why)) if explanation.required_action == RequiredAction::Unknown => {
-            format!("whether an application gets an error is unknown: {why}")
+            format!("whether an application gets an error is {why}")
         }
         (None, Some(why)) => format!("no application gets an error: {why}"),
         (None, None) => "no application gets an error".to_owned(),
@@ -89,6 +89,9 @@ pub(super) fn of_icmp(record: &IcmpRecord) -> String {
                 "the {} application may get {errno:?}: {condition}",
                 record.to
             )
+        }
+        (None, _) if record.effect == Effect::Unknown => {
+            "whether an application gets an error is unknown".to_owned()
         }
         (None, _) => "no application gets an error".to_owned(),
     };

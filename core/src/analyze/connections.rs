@@ -15,7 +15,9 @@ mod copies;
 mod dormant;
 mod entry;
 mod errors;
+mod forged;
 mod rest;
+mod roles;
 mod totals;
 mod triggers;
 
@@ -39,7 +41,7 @@ use super::history::{CaptureGaps, ConnectionHistory};
 use super::icmp::IcmpRecord;
 use super::stack::Stack;
 use super::zeek::{Zeek, ZeekSummary};
-use crate::flow::{Acceptance, Flow, Form, Reset, State};
+use crate::flow::{Flow, Form, Reset, State};
 use crate::packet::link::Process;
 use crate::packet::{Flags, Header};
 use crate::prefetch::prefetch;
@@ -86,8 +88,8 @@ pub struct ResetRecord {
     pub indicators: Vec<Indicator>,
     /// Reasons that the RST itself carries, in its options and its payload.
     pub diagnostics: Vec<Diagnostic>,
-    /// Frame of an earlier abort in the receiver's name that a third party probably sent. The action of the receiver
-    /// assumes that it did not send that RST.
+    /// Frame of an earlier RST in the receiver's name that a third party probably sent, and that would have ended the
+    /// connection: the action of the receiver assumes that it did not send that RST. `None` if that changes nothing.
     pub assumes_forged: Option<u32>,
     /// State of the connection when the RST was captured, what its sender sent afterwards, and the earlier history.
     context: Context,
@@ -96,6 +98,8 @@ pub struct ResetRecord {
     /// Frame of an earlier RST that carries the receiver's address, and this RST as it is if the receiver did not send
     /// that one and still has its connection.
     if_forged: Option<(u32, Reset)>,
+    /// True if the RST acknowledges data that was not captured.
+    acknowledges_unseen: bool,
 }
 
 /// Connection that is over, or lasts to the end of the capture.
@@ -161,11 +165,7 @@ impl Connection<'_> {
     /// Returns the process of an end, if frames state it.
     #[must_use]
     pub fn process(&self, role: Role) -> Option<Process> {
-        let end = match role {
-            Role::Client => self.client,
-            Role::Server => 1 - self.client,
-        };
-        self.processes[end]
+        self.processes[self.end(role)]
     }
 }
 
@@ -278,6 +278,9 @@ struct Rare {
     processes: [Option<Process>; 2],
     /// Frame numbers of the first RSTs, and of the last.
     frames: Vec<u32>,
+    /// RST in the name of the client and of the server that would have ended its connection, and was not taken for its
+    /// own. `None` once the end has sent another segment.
+    forged: [Option<u32>; 2],
     /// Capture points of the packets of each end, if packets are captured at two points.
     points: Option<Points>,
     /// Packets in flight, captured where they left and not yet where they arrive, with the index of
@@ -350,18 +353,23 @@ impl ResetRecord {
     pub fn required_action(&self) -> String {
         let reset = &self.reset;
         let receiver = reset.from.peer().name();
-        let must = match self.explanation.required_action {
-            RequiredAction::Accept => format!("the {receiver} must accept it"),
-            RequiredAction::Drop => format!("the {receiver} ignores it"),
-            RequiredAction::Challenge => format!("the {receiver} challenges it"),
-            RequiredAction::NotDelivered => format!("the {receiver} does not receive it"),
-            RequiredAction::Unknown => format!("whether the {receiver} must accept it is unknown"),
+        let state = match reset.receiver_state {
+            State::Closed | State::Listen => String::new(),
+            state => format!(" in {state}"),
         };
-        let state = match (reset.receiver_state, reset.acceptance) {
-            (State::Closed | State::Listen, Acceptance::NoConnection) => String::new(),
-            (state, _) => format!(" in {state}"),
-        };
-        format!("{must}{state}: {}", self.explanation.acceptance)
+        let why = &self.explanation.acceptance;
+        match self.explanation.required_action {
+            RequiredAction::Accept => format!("the {receiver} must accept it{state}: {why}"),
+            RequiredAction::Drop => format!("the {receiver} ignores it{state}: {why}"),
+            RequiredAction::Challenge => format!("the {receiver} challenges it{state}: {why}"),
+            RequiredAction::NotDelivered => {
+                let why = self.explanation.errno_note.unwrap_or(why);
+                format!("the {receiver} does not receive it: {why}")
+            }
+            RequiredAction::Unknown => {
+                format!("whether the {receiver} must accept it{state} is unknown: {why}")
+            }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub use self::causes::Cause;
 pub use self::condition::ErrnoCondition;
 use super::history::CaptureGaps;
 use super::history::ConnectionHistory;
-use crate::flow::{Acceptance, FinReceipt, Reset, State};
+use crate::flow::{Acceptance, FinReceipt, Form, Reset, State};
 use crate::packet::Header;
 use crate::transcript::Errno;
 
@@ -162,6 +162,9 @@ impl Explanation {
         let is_known = !gaps.begins_midstream
             || past.of(reset.from).packets > 0
             || reset.triggered_by.is_some();
+        // An end that has sent nothing here may have a connection, or none.
+        let is_silent = past.of(reset.from.peer()).packets == 0;
+        let is_known = is_known && !(is_silent && reset.acceptance == Acceptance::NoConnection);
         let required_action = match RequiredAction::of(reset) {
             // Delivery is visible in the capture itself, whatever is known of the connection.
             RequiredAction::NotDelivered => RequiredAction::NotDelivered,
@@ -178,6 +181,10 @@ impl Explanation {
         };
         let acceptance = if is_known || required_action == RequiredAction::NotDelivered {
             acceptance(reset)
+        } else if past.holds_only_resets() {
+            "only RSTs of this connection were captured".into()
+        } else if is_silent {
+            "the capture holds no segment of the receiver".into()
         } else {
             "the capture begins midstream and holds no earlier packet from the sender".into()
         };
@@ -194,7 +201,7 @@ impl Explanation {
             claim: None,
             errno,
             errno_condition: errno.and_then(|_| condition(reset)),
-            errno_note: errno.is_none().then(|| errno_note(reset, required_action)),
+            errno_note: (errno.is_none()).then(|| errno_note(reset, required_action, past)),
             later,
         }
     }
@@ -230,9 +237,38 @@ impl Explanation {
 const FIN_ACKNOWLEDGED_WITHIN_NS: i64 = 500_000_000;
 
 /// Returns the RST with the state of its receiver that the evidence supports: a FIN that the receiver has not
-/// acknowledged may be lost.
+/// acknowledged may be lost, and a capture without any segment of the established connection lacks its data.
+/// `acknowledges_unseen` is true if the RST acknowledges data that was not captured.
 #[must_use]
-pub(super) fn as_received(reset: Reset, past: &ConnectionHistory) -> Reset {
+pub(super) fn as_received(
+    reset: Reset,
+    past: &ConnectionHistory,
+    acknowledges_unseen: bool,
+) -> Reset {
+    let lacks_data = match reset.form {
+        Some(Form::Active) => acknowledges_unseen,
+        // The segment that it replies to.
+        Some(Form::Passive) => reset.triggered_by.is_none(),
+        _ => false,
+    } || lacks_answer_to_syn_ack(&reset, past);
+    // And the FIN of its sender, which has one number.
+    let lacks_fin = reset.form == Some(Form::Passive)
+        && reset.triggered_by.is_none()
+        && reset.acceptance.ahead() == Some(1);
+    let acceptance = match reset.acceptance {
+        Acceptance::WrongSequence { seq, rcv_nxt }
+            if reset.acceptance.ahead().is_some()
+                && (lacks_fin || lacks_data && !past.holds_plain_segments()) =>
+        {
+            let captured = rcv_nxt;
+            Acceptance::BeyondCapture { seq, captured }
+        }
+        other => other,
+    };
+    let reset = Reset {
+        acceptance,
+        ..reset
+    };
     let is_late = || {
         let fin = past.of(reset.from).latest();
         fin.is_some_and(|fin| reset.at.since(fin.at) > FIN_ACKNOWLEDGED_WITHIN_NS)
@@ -284,7 +320,14 @@ fn acceptance(reset: &Reset) -> Cow<'static, str> {
         // Its numbers have nothing to do with the initial numbers of the new connection.
         return "SEQ is the ACK of the receiver's own segment".into();
     }
-    let clause = reset.acceptance.to_string();
+    let clause = match reset.acceptance {
+        Acceptance::WrongSequence { .. } if reset.form == Some(Form::PassiveAck) => {
+            "SEQ is 0 on the wire, as in any reply to a segment without ACK, and not RCV.NXT"
+                .to_owned()
+        }
+        Acceptance::WrongSequence { seq, rcv_nxt } => wrong_sequence(seq, rcv_nxt),
+        other => other.to_string(),
+    };
     if reset.acceptance.ahead().is_none() || reset.receiver_state == State::TimeWait {
         return clause.into();
     }
@@ -305,13 +348,42 @@ fn acceptance(reset: &Reset) -> Cow<'static, str> {
     .into()
 }
 
-fn errno_note(reset: &Reset, required_action: RequiredAction) -> &'static str {
+/// Returns why SEQ is not acceptable. Numbers that are further apart than any window have nothing to do with each other,
+/// and one before the initial number has no relative form.
+fn wrong_sequence(seq: u32, rcv_nxt: u32) -> String {
+    const MAX_APART: u32 = 1 << 30;
+    let behind = rcv_nxt.wrapping_sub(seq);
+    if behind.min(behind.wrapping_neg()) > MAX_APART {
+        "SEQ is not RCV.NXT, nor anywhere near it".to_owned()
+    } else if seq > 1 << 31 && behind <= MAX_APART {
+        format!("SEQ is {behind} before RCV.NXT")
+    } else {
+        Acceptance::WrongSequence { seq, rcv_nxt }.to_string()
+    }
+}
+
+/// Time in nanoseconds after which a SYN-ACK without a reply is sent again (RFC 6298, 2.1).
+const SYN_ACK_REPEATED_AFTER_NS: i64 = 1_000_000_000;
+
+/// Returns true if the receiver's SYN-ACK must have been answered by now, or it would have been sent again: the answer is
+/// not in the capture.
+fn lacks_answer_to_syn_ack(reset: &Reset, past: &ConnectionHistory) -> bool {
+    let latest = past.of(reset.from.peer()).latest();
+    !past.holds_plain_segments()
+        && latest.is_some_and(|sent| reset.at.since(sent.at) > SYN_ACK_REPEATED_AFTER_NS)
+}
+
+fn errno_note(
+    reset: &Reset,
+    required_action: RequiredAction,
+    past: &ConnectionHistory,
+) -> &'static str {
     match (required_action, reset.receiver_state) {
         (RequiredAction::NotDelivered, _) => {
             "it was captured at its sender, but not at its receiver"
         }
         (RequiredAction::Unknown, _) => {
-            "the capture does not show whether the receiver had to accept it"
+            "unknown: the capture does not show whether the receiver had to accept it"
         }
         (RequiredAction::Drop | RequiredAction::Challenge, _) => "its receiver does not accept it",
         (RequiredAction::Accept, _) if reset.finds_subflow => {
@@ -319,6 +391,9 @@ fn errno_note(reset: &Reset, required_action: RequiredAction) -> &'static str {
         }
         (RequiredAction::Accept, State::TimeWait) => {
             "a connection in TIME-WAIT has no socket that could report it"
+        }
+        (RequiredAction::Accept, _) if lacks_answer_to_syn_ack(reset, past) => {
+            "the connection is still in the SYN or accept queue, unless the capture lacks the end of the handshake: then ECONNRESET"
         }
         (RequiredAction::Accept, _) => {
             "the connection is still in the SYN or accept queue, and the listener drops it"

@@ -194,13 +194,14 @@ impl Case<'_> {
     }
 
     /// Checks the form. The Linux kernel never sends an RST alone with an acknowledgment number, a window or
-    /// timestamps. On another stack, or an unknown one, this is no mark.
+    /// timestamps (`tcp_v4_send_reset()`, `tcp_send_active_reset()`). On another stack, or an unknown one, this is no mark.
+    /// The handshake may be that of a device in front of the end, so it is no strong mark either.
     fn form(&self) -> Option<Indicator> {
         let is_linux = self.context.stack == Some(Stack::Linux);
         (is_linux && self.context.differs_from_linux).then(|| {
             Indicator::against(
                 "no-linux-form",
-                Weight::Weak,
+                Weight::Moderate,
                 "the Linux kernel sends no such RST, and the sender's SYN looks like that of Linux"
                     .into(),
             )

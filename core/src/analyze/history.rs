@@ -12,10 +12,22 @@ pub struct CaptureGaps {
     pub begins_midstream: bool,
     /// Number of the first frame that acknowledges data missing in the capture.
     pub lost: Option<u32>,
+    /// Number of segments that show that the capture lacks others while it lasts; at most [`CaptureGaps::MOST_UNSEEN`].
+    pub unseen: u8,
     /// True if packets of only one end were captured.
     pub one_sided: bool,
     /// True if packets were captured twice.
     pub doubled: bool,
+}
+
+impl CaptureGaps {
+    /// Largest number that `unseen` counts to.
+    pub const MOST_UNSEEN: u8 = 3;
+
+    /// Counts a segment that shows that the capture lacks others.
+    pub(crate) fn count_unseen(&mut self) {
+        self.unseen = (self.unseen + 1).min(Self::MOST_UNSEEN);
+    }
 }
 
 /// History of one end of a connection.
@@ -33,14 +45,17 @@ pub(crate) struct EndpointHistory {
     pub packets: u8,
     /// Number of keepalive probes of this end since the last packet of the other end.
     pub probes: u8,
-    /// Bits: `FIN`, `RESET` and `DATA_AFTER_FIN`.
+    /// Bits: `FIN`, `RESET`, `DATA_AFTER_FIN` and `MAY_HAVE_PROBED`.
     events: u8,
+    /// Number of empty segments in a row that this end has sent at one number, since the last packet of the other end.
+    empties: u8,
 }
 
 impl EndpointHistory {
     const FIN: u8 = 1;
     const RESET: u8 = 1 << 1;
     const DATA_AFTER_FIN: u8 = 1 << 2;
+    const MAY_HAVE_PROBED: u8 = 1 << 3;
 
     /// Returns true if this end has sent a FIN.
     #[must_use]
@@ -58,6 +73,12 @@ impl EndpointHistory {
     #[must_use]
     pub(crate) fn data_after_fin(&self) -> bool {
         self.events & Self::DATA_AFTER_FIN != 0
+    }
+
+    /// Returns true if the empty segments of this end before its RST may have been keepalive probes.
+    #[must_use]
+    pub(crate) fn may_have_probed(&self) -> bool {
+        self.events & Self::MAY_HAVE_PROBED != 0
     }
 
     /// Returns the latest segment of this end.
@@ -90,7 +111,7 @@ pub(crate) struct ConnectionHistory {
     ends: [EndpointHistory; 2],
     /// Number of packets that both ends have sent, including RSTs.
     pub packets: u64,
-    /// Bits: one for each part of the handshake that was captured.
+    /// Bits: one for each part of the handshake that was captured, and `PLAIN`.
     captured: u8,
     /// True if a part of the handshake was sent more than once.
     is_repeated: bool,
@@ -101,9 +122,10 @@ pub(crate) struct ConnectionHistory {
 /// Compact form of a [`ConnectionHistory`] for a dormant connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HistorySummary {
-    /// Number of packets and of probes, and the `events` bits, of the client and of the server.
-    ends: [(u8, u8, u8); 2],
+    /// Number of packets, of probes and of empty segments, and the `events` bits, of the client and of the server.
+    ends: [[u8; 4]; 2],
     packets: u8,
+    holds_plain: bool,
 }
 
 // A capture may have a million connections with one history each, so its size matters. Fields that every packet changes
@@ -114,6 +136,8 @@ impl ConnectionHistory {
     const SYN: usize = 0;
     const SYN_ACK: usize = 1;
     const NEXT: usize = 2;
+    /// Bit of `captured` for a segment without SYN, FIN and RST.
+    const PLAIN: u8 = 1 << 7;
     /// Number of packets that are checked for a handshake, which is among the first. A bound saves the check for all the
     /// others.
     const HANDSHAKE_PACKETS: u64 = 8;
@@ -127,13 +151,23 @@ impl ConnectionHistory {
         }
     }
 
-    /// Adds a segment that is not an RST. `next` is the sequence number that the flow expected.
+    /// Adds a segment that is not an RST. `next` is the sequence number that the flow expected, and `una` the oldest one
+    /// that the other end had not acknowledged.
     #[inline]
-    pub(crate) fn take(&mut self, from: Role, header: &Header, next: Option<SeqNum>) {
+    pub(crate) fn take(
+        &mut self,
+        from: Role,
+        header: &Header,
+        next: Option<SeqNum>,
+        una: Option<SeqNum>,
+    ) {
         self.packets += 1;
         let flags = header.flags;
         if self.packets <= Self::HANDSHAKE_PACKETS {
             self.time_handshake(flags, header.at);
+        }
+        if flags.0 & (Flags::SYN.0 | Flags::FIN.0) == 0 {
+            self.captured |= Self::PLAIN;
         }
         let [client, server] = &mut self.ends;
         let (sender, other) = match from {
@@ -148,17 +182,26 @@ impl ConnectionHistory {
         );
         // RFC 9293, 3.8.4: a probe has a sequence number one below the next one, and either no data or one byte that
         // the other end already has.
-        let is_probe = header.payload_len <= 1
+        let is_small = header.payload_len <= 1
             && flags.has(Flags::ACK)
-            && flags.0 & (Flags::SYN.0 | Flags::FIN.0) == 0
-            && next.is_some_and(|next| header.seq.plus(1) == next);
+            && flags.0 & (Flags::SYN.0 | Flags::FIN.0) == 0;
+        let is_probe = is_small
+            && next.is_some_and(|next| header.seq.plus(1) == next)
+            // Otherwise it repeats a byte that was lost.
+            && (header.payload_len == 0 || una == next);
+        let is_empty = is_small && header.payload_len == 0;
+        sender.empties = match next {
+            Some(next) if next != header.seq => 0,
+            _ if is_empty => sender.empties.saturating_add(1),
+            _ => 0,
+        };
         sender.probes = if is_probe {
             sender.probes.saturating_add(1)
         } else {
             0
         };
         // Any packet shows that this end is alive, so it answers the probes of the other end.
-        other.probes = 0;
+        (other.probes, other.empties) = (0, 0);
         sender.latest_frame = header.frame;
         sender.latest_at = header.at;
     }
@@ -190,6 +233,42 @@ impl ConnectionHistory {
             && !has(Self::NEXT)
     }
 
+    /// Returns true if no segment but RSTs was captured.
+    #[must_use]
+    pub(crate) fn holds_only_resets(&self) -> bool {
+        self.ends.iter().all(|end| end.packets == 0)
+    }
+
+    /// Returns true if a segment without SYN, FIN and RST was captured. An established connection has some, unless a
+    /// capture filter hides them.
+    #[must_use]
+    pub(crate) fn holds_plain_segments(&self) -> bool {
+        self.captured & Self::PLAIN != 0
+    }
+
+    /// Checks whether the end that aborts has sent keepalive probes, in a connection that was captured midstream: there an
+    /// empty segment may be a probe, whose number is one below that of the RST. `idle` is the time in nanoseconds between
+    /// the latest two packets.
+    ///
+    /// Probes are sent at equal intervals, and so is the RST (`tcp_keepalive_timer()`).
+    pub(crate) fn find_probes(&mut self, reset: &Reset, header: &Header, next: SeqNum, idle: i64) {
+        /// Shortest interval of probes, in nanoseconds: Linux and others set it in seconds.
+        const MIN_INTERVAL_NS: i64 = 500_000_000;
+        let sender = match reset.from {
+            Role::Client => &mut self.ends[0],
+            Role::Server => &mut self.ends[1],
+        };
+        if sender.empties == 0 || header.seq != next.plus(1) {
+            return;
+        }
+        sender.note(EndpointHistory::MAY_HAVE_PROBED, true);
+        let waited = reset.at.since(sender.latest_at);
+        let is_regular = idle >= MIN_INTERVAL_NS && (waited - idle).abs() <= idle / 4;
+        if sender.empties > 1 && is_regular {
+            sender.probes = sender.empties;
+        }
+    }
+
     /// Adds an RST.
     pub(crate) fn take_reset(&mut self, reset: &Reset, header: &Header) {
         self.packets += 1;
@@ -218,10 +297,11 @@ impl ConnectionHistory {
     /// Returns the compact form of the history for a dormant connection.
     #[must_use]
     pub(super) fn summary(&self) -> HistorySummary {
-        let events = |end: &EndpointHistory| (end.packets, end.probes, end.events);
+        let events = |end: &EndpointHistory| [end.packets, end.probes, end.empties, end.events];
         HistorySummary {
             ends: [events(&self.ends[0]), events(&self.ends[1])],
             packets: u8::try_from(self.packets).unwrap_or(u8::MAX),
+            holds_plain: self.holds_plain_segments(),
         }
     }
 
@@ -230,7 +310,7 @@ impl ConnectionHistory {
     #[must_use]
     pub(super) fn restored(kept: HistorySummary, frames: [u32; 2], last: Timestamp) -> Self {
         let end = |nth: usize| {
-            let (packets, probes, events) = kept.ends[nth];
+            let [packets, probes, empties, events] = kept.ends[nth];
             EndpointHistory {
                 previous: None,
                 latest_at: last,
@@ -238,11 +318,13 @@ impl ConnectionHistory {
                 packets,
                 probes,
                 events,
+                empties,
             }
         };
         Self {
             ends: [end(0), end(1)],
             packets: kept.packets.into(),
+            captured: if kept.holds_plain { Self::PLAIN } else { 0 },
             is_repeated: true,
             ..Self::default()
         }

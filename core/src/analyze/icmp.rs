@@ -187,14 +187,18 @@ impl IcmpRecord {
             (Some(frame), ..) => format!("the SYN of frame {frame}").into(),
             (None, State::SynSent, Some(0), _) => "the SYN".into(),
             (None, State::SynReceived, Some(0), _) => "the SYN-ACK".into(),
-            (None, _, Some(seq), _) => format!("the segment with SEQ {seq}").into(),
-            (None, _, None, Some(seq)) => {
-                format!("the segment with SEQ {} on the wire", seq.0).into()
+            (None, _, Some(seq), _) if seq < FARTHEST => {
+                format!("the segment with SEQ {seq}").into()
             }
+            (None, _, _, Some(seq)) => format!("the segment with SEQ {} on the wire", seq.0).into(),
             _ => "a segment".into(),
         }
     }
 }
+
+/// First relative number that is not given: it may have nothing to do with the initial number, as no window is larger
+/// (RFC 7323, 2.3).
+const FARTHEST: u32 = 1 << 30;
 
 /// Reports a message that Linux ignores or handles in every state, if it is one.
 fn always(kind: IcmpKind, errno: Option<Errno>) -> Option<(Effect, &'static str)> {

@@ -15,6 +15,7 @@ use super::diagnosis::Diagnostic;
 use super::explain::{Cause, Claim, ErrnoCondition, LaterCall, RequiredAction};
 use super::forgery::{Indicator, Sender, SenderVerdict};
 use super::icmp::IcmpRecord;
+use super::missing::MissingTraffic;
 use super::stack::{ErrnoElsewhere, Stack, errno_elsewhere};
 use super::tally::{ResetSource, Tally};
 use super::zeek::ConnState;
@@ -220,6 +221,8 @@ struct SummaryLine<'a> {
     /// Number of RSTs that a third party probably sent.
     doubtful_resets: u64,
     incomplete_connections: u64,
+    /// Traffic that the whole file lacks, as a capture filter leaves it; null if it lacks none.
+    missing_traffic: Option<MissingFields>,
     /// Number of ICMP errors about connections, and of those about TCP segments of no connection in the file.
     icmp_errors: u64,
     icmp_errors_unmatched: u64,
@@ -247,6 +250,14 @@ struct SummaryLine<'a> {
     encrypted_frames: u64,
     /// ICMP errors that quote no TCP segment.
     icmp_errors_about_others: u64,
+}
+
+#[derive(Serialize)]
+struct MissingFields {
+    id: MissingTraffic,
+    explanation: &'static str,
+    /// Capture filter that records what is missing.
+    filter: &'static str,
 }
 
 #[derive(Serialize)]
@@ -487,6 +498,11 @@ pub fn summary(
             senders: counted(tally.senders.clone()),
             doubtful_resets: tally.doubtful(),
             incomplete_connections: tally.incomplete,
+            missing_traffic: MissingTraffic::of(totals, tally).map(|missing| MissingFields {
+                id: missing,
+                explanation: missing.explanation(),
+                filter: missing.filter(),
+            }),
             icmp_errors: totals.errors,
             icmp_errors_unmatched: totals.strange_errors,
             failed_by_icmp: tally.failed_by_icmp,

@@ -60,6 +60,10 @@ pub struct Tally {
     pub first_doubtful: Option<u32>,
     /// Number of connections that are incomplete in the capture.
     pub incomplete: u64,
+    /// Number of connections of which both directions were captured.
+    pub two_sided: u64,
+    /// Number of segments that show that the capture lacks others while it lasts, at most a few per connection.
+    pub unseen: u64,
 }
 
 impl Tally {
@@ -76,6 +80,8 @@ impl Tally {
         if gaps.begins_midstream || gaps.lost.is_some() || gaps.one_sided {
             self.incomplete += 1;
         }
+        self.two_sided += u64::from(!gaps.one_sided);
+        self.unseen += u64::from(gaps.unseen);
     }
 
     /// Counts an RST.
@@ -128,6 +134,8 @@ impl Tally {
         let frames = self.first_doubtful.into_iter();
         self.first_doubtful = frames.chain(other.first_doubtful).min();
         self.incomplete += other.incomplete;
+        self.two_sided += other.two_sided;
+        self.unseen += other.unseen;
     }
 
     /// Returns the number of RSTs that a third party probably sent.

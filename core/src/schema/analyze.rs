@@ -8,7 +8,7 @@ use super::{
     triggered_by,
 };
 use crate::analyze::icmp::Effect;
-use crate::analyze::{Cause, ErrnoCondition, SenderVerdict, Stack};
+use crate::analyze::{Cause, ErrnoCondition, MissingTraffic, SenderVerdict, Stack};
 use crate::packet::tunnel::Kind;
 
 /// Returns the fields that every row of `analyze` begins with.
@@ -299,7 +299,7 @@ fn reset_row() -> Value {
         field("to_confirm", nullable(text("Observation that would confirm the cause; null if none is needed."))),
         field("claim", claim()),
         field("sender", sender()),
-        field("assumes_forged_frame", nullable(frame("Frame of an earlier RST in the receiver's name whose sender is `doubtful`: `required_action` assumes that the receiver did not send it. Null if there is none."))),
+        field("assumes_forged_frame", nullable(frame("Frame of an earlier RST in the receiver's name whose sender is `doubtful`: `required_action` assumes that the receiver did not send it, and would be another one if it did. Null if there is none."))),
         field("errno", nullable(errno("Error that the receiving application sees on Linux; null if none, see `errno_note`."))),
         field("errno_condition", nullable(one_of("Condition under which the application gets the error; null if there is none. `socket-held`: only \
                  if the process still holds the socket, since after close() no call reports the error. `fin-received` and `fin-not-received`: if \
@@ -521,9 +521,25 @@ fn summary_row() -> Value {
             "incomplete_connections",
             count("Connections that are incomplete in the file."),
         ),
+        field("missing_traffic", missing_traffic()),
     ]);
     fields.extend(limits());
     object("The summary of a file: its last row.", fields)
+}
+
+fn missing_traffic() -> Value {
+    let ids = MissingTraffic::ALL.map(MissingTraffic::id);
+    nullable(object(
+        "Traffic that the whole file lacks, as a capture filter leaves it. Null if it lacks none.",
+        vec![
+            field("id", one_of("What is missing.", &ids)),
+            field("explanation", text("What the file holds instead.")),
+            field(
+                "filter",
+                text("Capture filter that records what is missing."),
+            ),
+        ],
+    ))
 }
 
 /// Returns the schema of a row of `analyze`.

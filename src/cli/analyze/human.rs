@@ -11,8 +11,9 @@ use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::icmp::{Effect, IcmpRecord};
 use rstproof_core::analyze::json::process_name;
 use rstproof_core::analyze::{
-    Connection, ErrnoElsewhere, Event, RequiredAction, ResetRecord, ResetSource, SenderVerdict,
-    Stack, Summary, Supports, System, Tally, Totals, Weight, errno_elsewhere, errno_on,
+    Connection, ErrnoElsewhere, Event, MissingTraffic, RequiredAction, ResetRecord, ResetSource,
+    SenderVerdict, Stack, Summary, Supports, System, Tally, Totals, Weight, errno_elsewhere,
+    errno_on,
 };
 use rstproof_core::flow::State;
 use rstproof_core::packet::link::Unread;
@@ -55,6 +56,11 @@ impl Renderer for Human {
             }
             _ => None,
         }
+    }
+
+    fn notice(&self, totals: &Totals) -> Option<String> {
+        let is_shown = MissingTraffic::holds_only_resets(totals) && !self.quiet;
+        is_shown.then(|| "only RSTs were captured: see the summary at the end".to_owned())
     }
 
     fn summary(&self, files: &FileNames, of: &Summary, _: Option<&str>) -> io::Result<Vec<u8>> {
@@ -207,11 +213,17 @@ fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord)
         let _ = writeln!(text, "  {}", parts.join(", "));
     }
     if let Some(earlier) = told.earlier {
-        let (earlier, number) = (files.frame(earlier), files.frame(connection.number()));
-        let _ = writeln!(
+        let earlier = files.frame(earlier);
+        let _ = write!(
             text,
-            "  it belongs to the connection that began with {earlier}, not to the one that begins with {number}"
+            "  it belongs to the connection that began with {earlier}"
         );
+        // A segment with SYN and RST begins a connection of its own.
+        if connection.number() != reset.frame {
+            let number = files.frame(connection.number());
+            let _ = write!(text, ", not to the one that begins with {number}");
+        }
+        text.push('\n');
     }
     text
 }
@@ -238,11 +250,14 @@ fn outcome(told: &ResetRecord, stack: Option<Stack>) -> String {
             let condition = explanation.condition();
             format!("→ {BAD}{errno:?}{BAD:#}{there}{condition}")
         }
-        (None, Some(why)) if explanation.required_action == RequiredAction::Unknown => {
-            format!("→ error unknown: {why}")
+        // The action of the receiver has said why.
+        (None, _) if explanation.required_action == RequiredAction::Unknown => {
+            "→ error unknown".to_owned()
         }
-        (None, Some(why)) => format!("→ no error: {why}"),
-        (None, None) => String::new(),
+        (None, Some(why)) if explanation.required_action == RequiredAction::Accept => {
+            format!("→ no error: {why}")
+        }
+        (None, _) => "→ no error".to_owned(),
     }
 }
 
@@ -297,6 +312,7 @@ pub(super) fn icmp(files: &FileNames, connection: &Connection<'_>, record: &Icmp
     };
     let outcome = match record.errno {
         Some(errno) => format!("  → {BAD}{errno:?}{BAD:#}"),
+        None if record.effect == Effect::Unknown => "  → error unknown".to_owned(),
         None => "  → no error".to_owned(),
     };
     let _ = writeln!(text, "  {what}{state}{outcome}");
@@ -344,6 +360,18 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
         count(totals.connections, "connection", "connections"),
         count(totals.resets, "reset", "resets"),
     );
+    if let Some(missing) = MissingTraffic::of(totals, tally) {
+        let _ = writeln!(text, "  {BAD}{}{BAD:#}", missing.explanation());
+        let filter = missing.filter();
+        let _ = if totals.filtered > 0 {
+            writeln!(
+                text,
+                "  to see more: omit -f, or record with the filter \"{filter}\""
+            )
+        } else {
+            writeln!(text, "  to see more: record with the filter \"{filter}\"")
+        };
+    }
     let known = tally.causes.keys().flatten();
     let longest = known.map(|cause| cause.id().len()).max();
     let width = longest.unwrap_or(0).max(15);

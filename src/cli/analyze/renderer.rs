@@ -6,7 +6,7 @@ use super::human::Human;
 use super::json::Json;
 use crate::cli::{AnalyzeArgs, AnalyzeFormat};
 use rstproof_core::analyze::continuation::FileNames;
-use rstproof_core::analyze::{Event, Summary};
+use rstproof_core::analyze::{Event, Summary, Totals};
 
 /// Output format of the analysis. The threads of the analysis share it.
 pub(super) trait Renderer: Sync {
@@ -15,6 +15,11 @@ pub(super) trait Renderer: Sync {
 
     /// Returns the heading of a capture, which precedes its first event; `None` if the format has none.
     fn heading(&self, _files: &FileNames) -> Option<String> {
+        None
+    }
+
+    /// Returns a line that precedes the first event, if the whole capture is known by then; `None` if there is none.
+    fn notice(&self, _totals: &Totals) -> Option<String> {
         None
     }
 

@@ -35,6 +35,9 @@ const CLIENT: u8 = 1 << 1;
 const HAS_SENT: [u8; 2] = [1 << 2, 1 << 3];
 const BEGINS_MIDSTREAM: u8 = 1 << 4;
 const DOUBLED: u8 = 1 << 5;
+/// Shift of the number of segments that show a gap.
+const UNSEEN: u32 = 6;
+const _: () = assert!(CaptureGaps::MOST_UNSEEN == 3);
 
 /// Dormant connection: its summary, and what its row in the output needs.
 #[derive(Debug)]
@@ -64,6 +67,7 @@ struct More {
     error_count: u64,
     processes: [Option<Process>; 2],
     renewed: Option<Box<Renewed>>,
+    forged: [Option<u32>; 2],
     /// Latest RST of the client and of the server that was not accepted.
     previous: [Option<Box<Header>>; 2],
 }
@@ -87,7 +91,7 @@ impl Dormant {
             ]
             .into_iter()
             .filter(|(is_set, _)| *is_set)
-            .fold(0, |flags, (_, bit)| flags | bit),
+            .fold(entry.gaps.unseen << UNSEEN, |flags, (_, bit)| flags | bit),
         };
         let previous = entry.history.take_previous();
         let rare = entry.rare.take().map(|it| *it).unwrap_or_default();
@@ -115,6 +119,7 @@ impl Dormant {
                     error_count: rare.error_count,
                     processes: rare.processes,
                     renewed: rare.renewed,
+                    forged: rare.forged,
                     previous,
                 })
             }),
@@ -154,6 +159,7 @@ impl Dormant {
             rare.points = more.points;
             (rare.error_count, rare.processes) = (more.error_count, more.processes);
             rare.renewed = more.renewed;
+            rare.forged = more.forged;
             history.set_previous(more.previous);
         }
         Entry {
@@ -177,6 +183,7 @@ impl Dormant {
             gaps: CaptureGaps {
                 begins_midstream: has(BEGINS_MIDSTREAM),
                 doubled: has(DOUBLED),
+                unseen: kept.flags >> UNSEEN,
                 lost,
                 ..CaptureGaps::default()
             },

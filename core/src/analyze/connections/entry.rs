@@ -10,9 +10,11 @@ use super::super::history::ConnectionHistory;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
 use super::copies::{Latest, Points, max_copy_age_ns};
+use super::forged::end_of;
+use super::roles::sends_as_client;
 use super::{
     CaptureGaps, Connection, Entry, MAX_IN_FLIGHT, MIN_SILENCE_NS, Rare, ResetRecord, Step,
-    push_bounded, triggers,
+    push_bounded,
 };
 use crate::flow::{Acceptance, Flow, Form, Observed, Reset, State};
 use crate::packet::{Flags, Header, SeqNum};
@@ -80,9 +82,9 @@ impl Renewed {
     }
 
     fn take(&mut self, from: Role, header: &Header) {
-        let next = self.flow.snd_nxt(from);
+        let (next, una) = (self.flow.snd_nxt(from), self.flow.snd_una(from));
         self.flow.follow(from, header);
-        self.history.take(from, header, next);
+        self.history.take(from, header, next, una);
     }
 }
 
@@ -94,10 +96,9 @@ impl Entry {
         ];
         let zeek = Zeek::new(&segment.header, segment.ip_len, ports);
         let flags = segment.header.flags;
-        // A SYN-ACK is the server's. For any other packet Zeek's rules decide.
-        let client = if flags.has(Flags::SYN.and(Flags::ACK)) {
-            1 - segment.sender
-        } else if zeek.originator() == 0 {
+        let is_client =
+            sends_as_client(&segment.header, ports).unwrap_or_else(|| zeek.originator() == 0);
+        let client = if is_client {
             segment.sender
         } else {
             1 - segment.sender
@@ -346,6 +347,11 @@ impl Entry {
                 let points = Points::of(segment.sender, previous.point, latest.point);
                 self.rare().points = Some(points);
             }
+            // A packet with an ID of its own may have further copies.
+            if let Some(id @ 1..) = segment.ip.id() {
+                let seen = (*header, segment.sender, Some(id));
+                self.rare().in_flight.push_back(seen);
+            }
             return true;
         }
         let id = segment.ip.id();
@@ -419,7 +425,7 @@ impl Entry {
         if !is_copy {
             self.renew(from, header);
         }
-        let next = self.flow.snd_nxt(from);
+        let (next, una) = (self.flow.snd_nxt(from), self.flow.snd_una(from));
         let earlier = self.renewed().map(|renewed| renewed.earlier);
         let before = is_reset.then(|| Context {
             host: segment.host,
@@ -458,23 +464,24 @@ impl Entry {
                 self.adopt_renewed();
             }
         } else {
-            if let Some(observed) = &observed
-                && observed.acknowledges_unseen
-                && !self.gaps.begins_midstream
-            {
-                self.gaps.lost.get_or_insert(header.frame);
+            if let Some(observed) = &observed {
+                self.note_gap(observed, header, next);
             }
             if header.flags.has(Flags::SYN) {
                 let stack = Stack::of(segment.packet(bytes));
                 self.stacks[segment.sender] = stack.or(self.stacks[segment.sender]);
             }
-            self.history.take(from, header, next);
+            self.history.take(from, header, next, una);
             self.timing.take(from, header);
             self.went_on(from, header);
             self.profiles[segment.sender].take(&segment.ip, header);
-            for record in self.rare.iter_mut().flat_map(|it| &mut it.pending) {
-                if record.reset.from == from {
-                    record.aftermath.take(&record.header, header);
+            if let Some(rare) = &mut self.rare {
+                // It has the connection, whoever sent an RST in its name.
+                rare.forged[end_of(from)] = None;
+                for record in &mut rare.pending {
+                    if record.reset.from == from {
+                        record.aftermath.take(&record.header, header);
+                    }
                 }
             }
         }
@@ -492,7 +499,8 @@ impl Entry {
         let Some(record) = rare.pending.iter_mut().rev().find(is_it) else {
             return;
         };
-        let arrived = &as_received(*arrived, &record.history);
+        let unseen = record.acknowledges_unseen;
+        let arrived = &as_received(*arrived, &record.history, unseen);
         record.explanation = Explanation::of(
             arrived,
             header,
@@ -534,13 +542,22 @@ impl Entry {
             },
             ..context
         };
+        let acknowledges_unseen = self.has_not_captured(from.peer(), &segment.header);
         let reset = Reset {
             on_linux: self.stacks[1 - segment.sender] == Some(Stack::Linux),
-            ..as_received(reset, &self.history)
+            ..as_received(reset, &self.history, acknowledges_unseen)
         };
         let header = segment.header;
         self.resets += 1;
+        if matches!(reset.acceptance, Acceptance::BeyondCapture { .. }) {
+            self.gaps.count_unseen();
+        }
         push_bounded(&mut self.rare().frames, reset.frame);
+        if self.gaps.begins_midstream
+            && let Some(next) = context.snd_nxt
+        {
+            self.history.find_probes(&reset, &header, next, self.idle);
+        }
         let explanation = Explanation::of(
             &reset,
             &header,
@@ -577,9 +594,14 @@ impl Entry {
         }
         self.pair_up(from, &header, &mut indicators);
         let if_forged = self.if_forged(&reset, &header);
+        let assumes_forged = self.rare().forged[end_of(from.peer())];
         if Sender::of(&indicators).is_doubtful()
             && let Some(state) = context.sender_state
         {
+            if state != State::Closed && self.flow.state(from) == State::Closed {
+                // Of several the first one would have ended the connection.
+                self.rare().forged[end_of(from)].get_or_insert(header.frame);
+            }
             // Its sender did not abort, as far as this shows.
             self.flow.restore(from, state);
         }
@@ -602,7 +624,8 @@ impl Entry {
             context,
             aftermath: Aftermath::default(),
             if_forged,
-            assumes_forged: None,
+            assumes_forged,
+            acknowledges_unseen,
         });
     }
 
@@ -623,23 +646,6 @@ impl Entry {
         }
     }
 
-    /// Returns the RST as it is if its receiver did not send the RST that ended its connection: the frame of that RST,
-    /// and this one, judged with the state before.
-    fn if_forged(&self, reset: &Reset, header: &Header) -> Option<(u32, Reset)> {
-        if reset.acceptance != Acceptance::NoConnection {
-            return None;
-        }
-        let pending = &self.rare.as_ref()?.pending;
-        let ended = pending
-            .iter()
-            .rev()
-            .find(|it| it.reset.from == reset.from.peer() && it.ends_its_sender())?;
-        let mut flow = self.flow.clone();
-        flow.restore(reset.from.peer(), ended.context.sender_state?);
-        let judged = flow.follow(reset.from, header)?.reset?;
-        Some((ended.reset.frame, judged))
-    }
-
     /// Returns the number of RSTs and ICMP errors that have not been reported.
     pub(super) fn buffered(&self) -> usize {
         (self.rare.as_ref()).map_or(0, |it| it.pending.len() + it.errors.len())
@@ -650,43 +656,5 @@ impl Entry {
         let rare = self.rare.as_ref()?;
         rare.pending_since
             .filter(|_| !rare.pending.is_empty() || !rare.errors.is_empty())
-    }
-
-    /// Removes and returns the RSTs that have not been reported, with the evidence that later segments gave.
-    pub(super) fn pending(&mut self) -> Vec<ResetRecord> {
-        let Some(rare) = &mut self.rare else {
-            return Vec::new();
-        };
-        let mut pending = std::mem::take(&mut rare.pending);
-        triggers::assign(&mut pending);
-        let mut doubtful = Vec::new();
-        for record in &mut pending {
-            let later = forgery::later(&record.header, &record.context, &record.aftermath);
-            record.indicators.extend(later);
-            let is_doubtful = record.sender().is_doubtful();
-            let is_of_receiver = |it: &&(u32, Role)| it.1 == record.reset.from.peer();
-            let latest = doubtful.iter().rev().find(is_of_receiver);
-            record.assumes_forged = latest.map(|(frame, _)| *frame);
-            if is_doubtful && record.ends_its_sender() {
-                doubtful.push((record.reset.frame, record.reset.from));
-            }
-            // What ended the receiver's connection was no RST of the receiver.
-            if let Some((frame, judged)) = record.if_forged
-                && record.assumes_forged == Some(frame)
-            {
-                record.explanation = Explanation::of(
-                    &judged,
-                    &record.header,
-                    record.context.sender_state,
-                    &record.history,
-                    &self.gaps,
-                );
-                record.reset = judged;
-            }
-            if is_doubtful {
-                record.explanation.attribute_to_third_party();
-            }
-        }
-        pending
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::decode::{Batch, UnreadCounts};
+use super::super::missing::SegmentKinds;
 use super::super::reassembly::FragmentCounts;
 
 /// Counts of one table.
@@ -29,6 +30,8 @@ pub struct Totals {
     pub tcp: u64,
     /// Number of frames with an RST, including duplicates.
     pub reset_frames: u64,
+    /// Kinds of the segments.
+    pub kinds: SegmentKinds,
     /// Number of RSTs, without duplicates.
     pub resets: u64,
     /// Number of connections.
@@ -65,6 +68,7 @@ impl Totals {
         let segments = batch.segments.iter().map(|it| it.len() as u64);
         self.tcp += segments.sum::<u64>();
         self.reset_frames += u64::from(batch.resets);
+        self.kinds.merge(batch.kinds);
         self.fragments += batch.fragments.len() as u64;
         self.reassembled.add(batch.reassembled);
         self.cut += u64::from(batch.cut);

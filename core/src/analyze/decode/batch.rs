@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::forgery::{HostSample, Hosts};
+use super::super::missing::SegmentKinds;
 use super::super::reassembly::FragmentCounts;
 use super::{
     ErrorRecord, FragmentRecord, ProcessRecord, SHARDS, SegmentRecord, UnreadCounts, small_index,
@@ -22,6 +23,8 @@ pub(in crate::analyze) struct Batch {
     pub errors: [Vec<ErrorRecord>; SHARDS],
     /// Number of segments that are RSTs.
     pub resets: u32,
+    /// Kinds of the segments.
+    pub kinds: SegmentKinds,
     /// Number of frames.
     pub frames: u32,
     /// Number of frames whose link type is not supported, by the number of the type.
@@ -60,6 +63,7 @@ impl Batch {
         self.unread = UnreadCounts::default();
         self.unsupported_link_types.clear();
         self.resets = 0;
+        self.kinds = SegmentKinds::default();
         (self.frames, self.cut) = (0, 0);
         self.fragments.clear();
         self.reassembled = FragmentCounts::default();
@@ -72,6 +76,7 @@ impl Batch {
         let shard = seen.ends.shard();
         let is_reset = seen.header.flags.has(Flags::RST);
         self.resets += u32::from(is_reset);
+        self.kinds.add(&seen.header);
         if let (Some(id), Some(source)) = (seen.ip.id(), seen.ends.ipv4(seen.sender)) {
             self.hosts.push(HostSample {
                 source,
@@ -116,6 +121,7 @@ impl Batch {
     /// Adds the segment of a frame that is earlier than others in the batch.
     pub(super) fn insert(&mut self, seen: SegmentRecord) {
         self.resets += u32::from(seen.header.flags.has(Flags::RST));
+        self.kinds.add(&seen.header);
         let segments = &mut self.segments[seen.ends.shard()];
         let at = segments.partition_point(|it| it.header.frame <= seen.header.frame);
         segments.insert(at, seen);

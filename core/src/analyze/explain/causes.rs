@@ -7,9 +7,10 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::lacks_answer_to_syn_ack;
 use crate::analyze::history::{CaptureGaps, ConnectionHistory};
 use crate::flow::{Acceptance, FinReceipt, Form, Reset, State};
-use crate::packet::Header;
+use crate::packet::{Flags, Header};
 
 /// Defines [`Cause`] from a table with one entry per cause: variant, stable id in kebab-case, and meaning as a clause, which is
 /// also its row in docs/analyze.md.
@@ -70,8 +71,8 @@ causes! {
     ResetAfterFin = "reset-after-fin", "the sender had closed its half, then aborted";
     /// RST that a third party probably sent in the name of its source address.
     ThirdParty = "third-party", "probably sent by a third party in the name of the source address";
-    /// RST that belongs to no connection in the capture.
-    Stray = "stray", "belongs to no connection in this capture";
+    /// RST in reply to a segment that its receiver has not sent, in a connection that was captured from its beginning.
+    Stray = "stray", "replies to nothing that its receiver has sent";
 }
 
 impl fmt::Display for Cause {
@@ -96,10 +97,39 @@ pub(super) struct Reason {
     pub(super) to_confirm: Option<&'static str>,
 }
 
-const NO_EARLIER_PACKET: Reason = Reason {
-    cause: Some(Cause::Stray),
-    explanation: "no earlier packet of this connection was captured",
-    to_confirm: Some("a capture that starts earlier"),
+const ALONE_REPLY_WITHOUT_ACK: Reason = Reason {
+    cause: None,
+    explanation: "only RSTs of this connection were captured; RST with ACK, SEQ 0 and window 0 replies to a segment without ACK, usually a \
+             SYN: then the port is closed, or a firewall rejected it",
+    to_confirm: Some("capture all TCP segments: record with the filter tcp"),
+};
+
+const ALONE_REPLY: Reason = Reason {
+    cause: None,
+    explanation: "only RSTs of this connection were captured; an RST without ACK replies to a segment whose ACK number is its SEQ: the \
+             sender had no socket for that segment, or a device on the path replied in its place",
+    to_confirm: Some("capture all TCP segments: record with the filter tcp"),
+};
+
+const ALONE_ABORT: Reason = Reason {
+    cause: None,
+    explanation: "only RSTs of this connection were captured; RST with ACK and a window or timestamps is the abort of a socket, not a \
+             reply; why the socket aborted is not in the capture",
+    to_confirm: Some("capture all TCP segments: record with the filter tcp"),
+};
+
+const ALONE_WITH_WINDOW_0: Reason = Reason {
+    cause: None,
+    explanation: "only RSTs of this connection were captured; sockets of other systems than Linux abort with ACK and window 0, and so do \
+             devices on the path",
+    to_confirm: Some("capture all TCP segments: record with the filter tcp"),
+};
+
+const ALONE_OF_UNKNOWN_FORM: Reason = Reason {
+    cause: None,
+    explanation: "only RSTs of this connection were captured; an RST without ACK replies to a segment whose ACK number is its SEQ, unless a \
+             socket aborted; the Linux kernel sends none with a window or an acknowledgment number",
+    to_confirm: Some("capture all TCP segments: record with the filter tcp"),
 };
 
 const REFUSED_SYN: Reason = Reason {
@@ -116,8 +146,33 @@ const ALREADY_CLOSED: Reason = Reason {
 
 const UNEXPECTED_REPLY_WITHOUT_ACK: Reason = Reason {
     cause: Some(Cause::Stray),
-    explanation: "reply to a segment without ACK, but its receiver is not waiting for one",
+    explanation: "RST with ACK and SEQ 0 replies to a segment without ACK, and its receiver has sent none that fits",
     to_confirm: None,
+};
+
+const UNCAPTURED_SEGMENT_WITHOUT_ACK: Reason = Reason {
+    cause: None,
+    explanation: "RST with ACK and SEQ 0 replies to a segment without ACK, which is not in this capture",
+    to_confirm: Some("capture all TCP segments: record with the filter tcp"),
+};
+
+const REJECTED_BY_LISTENER: Reason = Reason {
+    cause: Some(Cause::ListenerAnswer),
+    explanation: "reply to a segment without ACK that opens no connection: sent by a listener, or for a closed port",
+    to_confirm: None,
+};
+
+const REJECTED_SYN: Reason = Reason {
+    cause: None,
+    explanation: "reply to a segment without ACK, such as another SYN between the same ports: the sender rejects that segment; it may be \
+             forged, or the receiver has begun a new connection",
+    to_confirm: Some("check whether the receiver sent the segment that the RST replies to"),
+};
+
+const REPLY_TO_UNCAPTURED: Reason = Reason {
+    cause: None,
+    explanation: "an RST without ACK replies to a segment whose ACK number is its SEQ; the capture holds no segment of the other end",
+    to_confirm: Some("capture all TCP segments: record with the filter tcp"),
 };
 
 const ABORT_AFTER_RESET: Reason = Reason {
@@ -133,10 +188,36 @@ const ABORT_AFTER_FIN: Reason = Reason {
     to_confirm: None,
 };
 
+const ABORT_AFTER_CLOSE: Reason = Reason {
+    cause: Some(Cause::ResetAfterFin),
+    explanation: "both ends had closed the connection before (FIN), so the RST changes nothing for the application",
+    to_confirm: None,
+};
+
 const UNANSWERED_PROBES: Reason = Reason {
     cause: Some(Cause::Keepalive),
     explanation: "the sender's keepalive probes were not answered, so its socket gave up",
     to_confirm: None,
+};
+
+const ABORT_OF_NOTHING: Reason = Reason {
+    cause: None,
+    explanation: "it has the form of an abort, but its sender has sent nothing else in this capture, and so has no connection to abort",
+    to_confirm: Some("capture at the host whose address it carries"),
+};
+
+const ABORT_WITHOUT_ACK: Reason = Reason {
+    cause: Some(Cause::AbortedClose),
+    explanation: "RST at the sender's next sequence number, which replies to no captured segment: a socket aborted; Linux sends such \
+             an RST with ACK",
+    to_confirm: Some("identify the operating system of the sender"),
+};
+
+const ABORT_AFTER_EMPTY_SEGMENTS: Reason = Reason {
+    cause: None,
+    explanation: "a socket aborted; the empty segments before may have been keepalive probes that were not answered, because the SEQ \
+             of the RST is one after theirs",
+    to_confirm: Some("a capture that starts earlier"),
 };
 
 const ABORT_WITH_WINDOW_0: Reason = Reason {
@@ -177,6 +258,12 @@ const SEGMENT_FOR_CLOSED_SOCKET: Reason = Reason {
     cause: Some(Cause::ResetAfterFin),
     explanation: "the sender had already closed (FIN); a segment arrived for a socket that no longer exists",
     to_confirm: None,
+};
+
+const UNCAPTURED_SEGMENT_FOR_CLOSED_SOCKET: Reason = Reason {
+    cause: None,
+    explanation: "the sender had already closed (FIN); a segment that is not in this capture arrived for a socket that no longer exists",
+    to_confirm: Some("capture all TCP segments: record with the filter tcp"),
 };
 
 const SEGMENT_AFTER_UNSEEN_FIN: Reason = Reason {
@@ -223,7 +310,8 @@ const OLDER_CONNECTION: Reason = Reason {
 
 const STILL_CONNECTING: Reason = Reason {
     cause: Some(Cause::OlderConnection),
-    explanation: "the sender is still connecting, and replies to a segment of another connection than the one it asked for",
+    explanation: "the sender is still connecting, and rejects a reply that does not fit its SYN (acknowledgment number or timestamp), as \
+             one from another connection",
     to_confirm: Some(
         "check whether the other end still has an old connection between these ports, or whether its reply was forged",
     ),
@@ -254,7 +342,7 @@ const NEVER_REPLIED: Reason = Reason {
 const NEVER_ACCEPTED: Reason = Reason {
     cause: Some(Cause::HalfOpenPeer),
     explanation: "the sender completed its part of the handshake and sent nothing since; now it has no socket: the connection was \
-             never accepted, or its socket closed without a captured packet",
+             never accepted, its socket closed without a captured packet, or a device on the path replied in its place",
     to_confirm: Some(
         "check ListenOverflows and EmbryonicRsts on the sender's host, and whether its listener was closed",
     ),
@@ -286,29 +374,70 @@ pub(super) fn reason(
     gaps: &CaptureGaps,
 ) -> &'static Reason {
     let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
-    let is_first = past.packets == 0;
-    if is_first {
-        return &NO_EARLIER_PACKET;
+    if past.holds_only_resets() {
+        return header_alone(header);
     }
     let was_reset = sender.reset() || receiver.reset();
     match reset.form {
-        Some(Form::PassiveAck) if reset.acceptance == Acceptance::AcknowledgesSyn => &REFUSED_SYN,
+        Some(Form::PassiveAck | Form::Active)
+            if reset.acceptance == Acceptance::AcknowledgesSyn =>
+        {
+            &REFUSED_SYN
+        }
         Some(Form::Active) if is_from_proxy(reset, header, past) => &REFUSED_BEHIND_PROXY,
         _ if was_reset && reset.receiver_state == State::Closed => &ALREADY_CLOSED,
-        Some(Form::PassiveAck) => &UNEXPECTED_REPLY_WITHOUT_ACK,
+        Some(Form::PassiveAck) => answer_without_ack(reset, past, gaps),
         Some(Form::Passive) => answer(reset, sender_state, past, gaps),
         Some(Form::Active) if sender.reset() => &ABORT_AFTER_RESET,
         // Windows answers such data with RST+ACK and window 0.
         Some(Form::Active) if sender.fin() && receiver.data_after_fin() && header.window == 0 => {
             &DATA_FOR_CLOSED_SOCKET
         }
+        Some(Form::Active)
+            if sender.fin() && matches!(reset.receiver_state, State::Closed | State::TimeWait) =>
+        {
+            &ABORT_AFTER_CLOSE
+        }
         Some(Form::Active) if sender.fin() => &ABORT_AFTER_FIN,
         // Any packet of the other end resets `probes`, so these were not answered.
         Some(Form::Active) if sender.probes > 0 => &UNANSWERED_PROBES,
+        Some(Form::Active) if sender.may_have_probed() => &ABORT_AFTER_EMPTY_SEGMENTS,
+        // An end aborts a connection that it has.
+        Some(Form::Active) if sender.packets == 0 && !gaps.begins_midstream => &ABORT_OF_NOTHING,
+        Some(Form::Active) if !header.flags.has(Flags::ACK) => &ABORT_WITHOUT_ACK,
         // Linux puts the real window into an abort, so a window of 0 more often comes from another system.
         Some(Form::Active) if header.window == 0 => &ABORT_WITH_WINDOW_0,
         Some(Form::Active) => &ABORT,
         None => &UNKNOWN_FORM,
+    }
+}
+
+/// Returns what the header of an RST shows, where nothing else of its connection was captured.
+fn header_alone(header: &Header) -> &'static Reason {
+    match Form::of(header) {
+        Some(Form::PassiveAck) => &ALONE_REPLY_WITHOUT_ACK,
+        Some(Form::Active) if header.window == 0 && header.timestamps.is_none() => {
+            &ALONE_WITH_WINDOW_0
+        }
+        Some(Form::Active) => &ALONE_ABORT,
+        Some(Form::Passive) => &ALONE_REPLY,
+        None => &ALONE_OF_UNKNOWN_FORM,
+    }
+}
+
+/// Returns the conclusion about an RST that replies to a segment without ACK, and is no refusal of its receiver's SYN.
+fn answer_without_ack(
+    reset: &Reset,
+    past: &ConnectionHistory,
+    gaps: &CaptureGaps,
+) -> &'static Reason {
+    let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
+    let may_lack_segment = gaps.begins_midstream || gaps.lost.is_some() || receiver.packets == 0;
+    match reset.triggered_by {
+        Some(_) if sender.packets == 0 => &REJECTED_BY_LISTENER,
+        Some(_) => &REJECTED_SYN,
+        None if may_lack_segment => &UNCAPTURED_SEGMENT_WITHOUT_ACK,
+        None => &UNEXPECTED_REPLY_WITHOUT_ACK,
     }
 }
 
@@ -336,8 +465,11 @@ fn answer(
     let is_connecting = sender_state == Some(State::SynSent);
     // An end that is connecting has sent its FIN in an earlier connection.
     if sender.fin() && !is_connecting {
+        let may_lack_segment = receiver.packets == 0 || !past.holds_plain_segments();
         return if receiver.data_after_fin() {
             &DATA_FOR_CLOSED_SOCKET
+        } else if drawn.is_none() && may_lack_segment {
+            &UNCAPTURED_SEGMENT_FOR_CLOSED_SOCKET
         } else {
             &SEGMENT_FOR_CLOSED_SOCKET
         };
@@ -355,6 +487,10 @@ fn answer(
     if receiver.reset() {
         return &RESET_BY_OTHER_END;
     }
+    // Nothing shows what its receiver sent, and so what it replies to.
+    if receiver.packets == 0 {
+        return &REPLY_TO_UNCAPTURED;
+    }
     if is_connecting {
         // An end that accepts the RST of an end in SYN-SENT has another connection, unless it has answered this SYN.
         let is_accepted =
@@ -364,6 +500,9 @@ fn answer(
         } else {
             &STILL_CONNECTING
         };
+    }
+    if lacks_answer_to_syn_ack(reset, past) {
+        return &NO_SOCKET;
     }
     match reset.receiver_state {
         // In SYN-SENT a SYN-ACK that acknowledges the SYN establishes the connection (RFC 9293, 3.10.7.3), so the sender
@@ -381,7 +520,13 @@ fn answer(
         State::SynReceived => &UNKNOWN_SYN_ACK,
         // In a connection captured midstream, earlier packets of the sender may be missing from the capture.
         _ if sender.packets == 0 && !gaps.begins_midstream => &NEVER_REPLIED,
-        _ if sender.packets == 1 && !gaps.begins_midstream && gaps.lost.is_none() => {
+        _ if sender.packets == 1
+            // Its SEQ would be ahead if the sender had sent anything else.
+            && (reset.acceptance.is_acceptable() || reset.acceptance == Acceptance::NotArrived)
+            && !gaps.begins_midstream
+            && gaps.lost.is_none()
+            && past.holds_plain_segments() =>
+        {
             &NEVER_ACCEPTED
         }
         _ => &NO_SOCKET,

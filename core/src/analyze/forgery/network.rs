@@ -223,7 +223,8 @@ impl Case<'_> {
     ///
     /// A Linux socket chooses these twenty bits at random (RFC 6437, 3) and keeps them until it suspects the path
     /// (`sk_rethink_txhash()`). Packets that are sent without a socket have others, or those of the segment that
-    /// triggered them (`tcp_v6_send_reset()`).
+    /// triggered them (`tcp_v6_send_reset()`), but a label they have (`ip6_make_flowlabel()`, `net.ipv6.auto_flowlabels`).
+    /// A packet filter writes none (`nf_reject_ip6hdr_put()`), nor does a program that does not care.
     pub(super) fn flow_label(&self) -> Option<Indicator> {
         let (label, usual) = (self.reset.flow_label?, self.sender.flow_label()?);
         if label == usual {
@@ -233,6 +234,15 @@ impl Case<'_> {
                     format!("flow label {label:#07x}, same as the sender's other packets");
                 Indicator::supports("flow-label-same", Weight::Moderate, message)
             })
+        } else if label == 0 && self.context.stack == Some(Stack::Linux) {
+            let message = format!(
+                "flow label 0, but the sender's other packets have {usual:#07x}, and Linux labels RSTs as well"
+            );
+            Some(Indicator::against(
+                "flow-label-zero",
+                Weight::Moderate,
+                message,
+            ))
         } else {
             (!self.is_answer()).then(|| {
                 let message = format!(

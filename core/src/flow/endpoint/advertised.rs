@@ -22,6 +22,8 @@ pub(super) struct Advertised {
     facts: u8,
     /// True if this end has sent the RST that ended it.
     is_gone: bool,
+    /// True if a segment of this end began after the next number: the capture lacks what is between.
+    has_jumped: bool,
     /// State before an RST ended this end.
     state_before: Option<State>,
 }
@@ -126,6 +128,13 @@ impl Endpoint {
     /// Returns true if a FIN may be what this end sends next.
     pub(in crate::flow) fn can_send_fin(&self) -> bool {
         self.after_fin().is_none() && matches!(self.state, State::Established | State::CloseWait)
+    }
+
+    /// Returns true if the capture holds only empty segments of this end at one number, and not its SYN: they may be
+    /// keepalive probes, whose number is one below SND.NXT (RFC 9293, 3.8.4).
+    pub(in crate::flow) fn may_have_sent_probe(&self) -> bool {
+        let number = self.snd_nxt().and_then(|next| self.relative(next));
+        self.has_sent() && self.advertised.scale == 0 && number == Some(1)
     }
 
     /// Infers a FIN that was not captured: the other end has acknowledged one number after all that was captured.
@@ -258,6 +267,17 @@ impl Endpoint {
     /// Notes that this end has acknowledged data that the capture lacks.
     pub(in crate::flow) fn note_unseen(&mut self) {
         self.advertised.facts |= RECEIVED_UNSEEN;
+    }
+
+    /// Notes whether a segment of this end begins after the next number.
+    pub(in crate::flow) fn note_jump(&mut self, header: &Header) {
+        let ahead = self.snd_nxt().map(|next| header.seq.relative_to(next));
+        self.advertised.has_jumped |= ahead.is_some_and(|ahead| (1..1 << 30).contains(&ahead));
+    }
+
+    /// Returns true if the capture lacks data that this end has sent before its latest segments.
+    pub(in crate::flow) fn has_jumped(&self) -> bool {
+        self.advertised.has_jumped
     }
 
     /// Returns true if the capture lacks data that this end has received.

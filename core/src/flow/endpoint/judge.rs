@@ -91,8 +91,16 @@ impl Endpoint {
         let relative = |number: SeqNum| number.relative_to(iss);
         let seq = relative(reset.seq);
         // All of it has been sent and captured: what a number beyond it would be exact for is not in the capture.
-        let is_beyond = reset.seq.is_after(rcv_nxt);
-        if is_beyond && self.has_received_unseen() && self.sack_edge() != Some(reset.seq) {
+        let is_beyond =
+            reset.seq.is_after(rcv_nxt) && reset.seq.relative_to(rcv_nxt) < MAX_UNACKNOWLEDGED;
+        let is_sent = || {
+            let next = sender.snd_nxt();
+            sender.has_jumped() && next.is_some_and(|next| !reset.seq.is_after(next))
+        };
+        if is_beyond
+            && (self.has_received_unseen() || is_sent())
+            && self.sack_edge() != Some(reset.seq)
+        {
             let captured = relative(rcv_nxt);
             return Some(Acceptance::BeyondCapture { seq, captured });
         }

@@ -1,0 +1,88 @@
+//! RSTs in the name of an end that did not send them: the end still has its connection.
+
+use super::super::explain::{Explanation, RequiredAction};
+use super::super::forgery;
+use super::{Entry, ResetRecord, triggers};
+use crate::flow::{Acceptance, Reset, State};
+use crate::packet::Header;
+use crate::transcript::Role;
+
+/// Returns the index of an end in [`Rare::forged`](super::Rare::forged).
+pub(super) fn end_of(role: Role) -> usize {
+    usize::from(role == Role::Server)
+}
+
+impl Entry {
+    /// Returns the RST as it is if its receiver did not send the RST that ended its connection: the frame of that RST,
+    /// and this one, judged with the state before.
+    pub(super) fn if_forged(&self, reset: &Reset, header: &Header) -> Option<(u32, Reset)> {
+        if reset.acceptance != Acceptance::NoConnection {
+            return None;
+        }
+        let pending = &self.rare.as_ref()?.pending;
+        // Any later RST of an end that is gone ends nothing.
+        let ended = pending.iter().rev().find(|it| {
+            let was_open = it
+                .context
+                .sender_state
+                .is_some_and(|it| it != State::Closed);
+            it.reset.from == reset.from.peer() && was_open && it.ends_its_sender()
+        })?;
+        let mut flow = self.flow.clone();
+        flow.restore(reset.from.peer(), ended.context.sender_state?);
+        let judged = flow.follow(reset.from, header)?.reset?;
+        Some((ended.reset.frame, judged))
+    }
+
+    /// Removes and returns the RSTs that have not been reported, with the evidence that later segments gave.
+    pub(super) fn pending(&mut self) -> Vec<ResetRecord> {
+        let Some(rare) = &mut self.rare else {
+            return Vec::new();
+        };
+        let mut pending = std::mem::take(&mut rare.pending);
+        triggers::assign(&mut pending);
+        // RSTs that end their sender, if they are its own: frame, sender, and whether it is doubtful that they are.
+        let mut ending: Vec<(u32, Role, bool)> = Vec::new();
+        // Ends that such an RST did not end, and a later one did.
+        let mut has_ended = [false; 2];
+        for record in &mut pending {
+            let later = forgery::later(&record.header, &record.context, &record.aftermath);
+            record.indicators.extend(later);
+            let is_doubtful = record.sender().is_doubtful();
+            // What ended the receiver's connection was no RST of the receiver, nor was any after it.
+            let receiver = record.reset.from.peer();
+            let are_forged = |frame: u32| {
+                let mut since = ending.iter().filter(|it| it.1 == receiver && it.0 >= frame);
+                since.all(|it| it.2)
+            };
+            if let Some((frame, judged)) = record.if_forged
+                && !has_ended[end_of(receiver)]
+                && are_forged(frame)
+            {
+                has_ended[end_of(receiver)] = judged.acceptance.is_acceptable();
+                record.explanation = Explanation::of(
+                    &judged,
+                    &record.header,
+                    record.context.sender_state,
+                    &record.history,
+                    &self.gaps,
+                );
+                record.reset = judged;
+                record.assumes_forged = Some(frame);
+            }
+            // Without a connection the receiver ignores every RST.
+            let would_be_same = matches!(
+                record.explanation.required_action,
+                RequiredAction::Drop | RequiredAction::NotDelivered
+            );
+            record.assumes_forged = record.assumes_forged.filter(|_| !would_be_same);
+            if record.ends_its_sender() {
+                ending.push((record.reset.frame, record.reset.from, is_doubtful));
+            }
+            if is_doubtful {
+                record.explanation.attribute_to_third_party();
+            }
+        }
+        pending
+    }
+}
