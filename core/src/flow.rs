@@ -598,7 +598,7 @@ fn reset(
             form.and_then(|form| receiver.triggered_by(form, header)),
         )
     };
-    let fin = sender.fin_receipt();
+    let fin = sender.fin_receipt(receiver);
     let receiver_state = match (fin, receiver.state) {
         // The receiver has acknowledged a FIN that was not captured.
         (FinReceipt::Inferred, State::Established) => State::CloseWait,

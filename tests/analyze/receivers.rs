@@ -73,6 +73,10 @@ impl Wire {
         Self { window, ..self }
     }
 
+    pub(crate) const fn to_server(self) -> bool {
+        self.to_server
+    }
+
     pub(crate) fn frame(&self, port: u16) -> Vec<u8> {
         let (own, other) = if self.to_server {
             (1_000, 5_000)
@@ -368,6 +372,22 @@ fn a_fin_that_nobody_has_acknowledged_makes_the_error_conditional() {
         "{repeated}"
     );
 
+    // A server that has sent its FIN goes on to acknowledge, which does not make its FIN a later one. What the client sends
+    // shows that it lacks the FIN, so SEQ 2 is not what it expects, unless the FIN has arrived meanwhile.
+    let half_closed = [
+        down(FIN | ACK, 1, 1),
+        up(ACK, 1, 1).len(3).after(900_000),
+        down(ACK, 2, 4),
+        up(ACK, 4, 1).len(3),
+        down(RST | ACK, 2, 7),
+    ];
+    let half_closed = the_reset(&after_handshake(&half_closed));
+    assert_eq!(half_closed["required_action"], "unknown", "{half_closed}");
+    assert_eq!(
+        half_closed["receiver_state"], "ESTABLISHED",
+        "{half_closed}"
+    );
+
     // The FIN is missing from the capture, and one number was acknowledged.
     let missed = [up(ACK, 1, 2).len(3), down(RST, 2, 0).window(0)];
     let missed = the_reset(&after_handshake(&missed));
@@ -382,6 +402,52 @@ fn a_fin_that_nobody_has_acknowledged_makes_the_error_conditional() {
         "{missed}"
     );
 }
+
+/// RFC 5681, 2, and RFC 2018, 4: duplicate acknowledgments show that a segment is missing. A FIN after it is not processed
+/// (RFC 9293, 3.10.7.4, eighth), so the receiver is in ESTABLISHED, whatever the time.
+#[test]
+fn a_fin_behind_missing_data_has_not_been_processed() {
+    let sack = down(FIN | ACK, 11, 1);
+    let missing = [
+        down(ACK, 1, 1).len(10),
+        sack,
+        up(ACK, 1, 1).options(&SACK_OF_THE_FIN),
+        up(ACK, 1, 1).len(3),
+        down(RST, 1, 0).window(0),
+    ];
+    let duplicates = [
+        down(ACK, 1, 1).len(10),
+        down(ACK, 11, 1).len(10),
+        down(FIN | ACK, 21, 1),
+        up(ACK, 1, 1),
+        up(ACK, 1, 1),
+        up(ACK, 1, 1).len(3),
+        down(RST, 1, 0).window(0),
+    ];
+    for packets in [&missing[..], &duplicates] {
+        let row = the_reset(&after_handshake(packets));
+        let told = [
+            &row["receiver_state"],
+            &row["required_action"],
+            &row["errno"],
+            &row["errno_condition"],
+        ];
+        let expected = [
+            "ESTABLISHED".into(),
+            "accept".into(),
+            "ECONNRESET".into(),
+            Value::Null,
+        ];
+        assert_eq!(told, expected.each_ref(), "{row}");
+    }
+}
+
+/// Options with a selective acknowledgment of the number 11 of the server: NOP, NOP, kind 5 (RFC 2018, 3).
+const SACK_OF_THE_FIN: [u8; 12] = {
+    let [a, b, c, d] = 5_011_u32.to_be_bytes();
+    let [e, f, g, h] = 5_012_u32.to_be_bytes();
+    [1, 1, 5, 10, a, b, c, d, e, f, g, h]
+};
 
 #[test]
 fn what_the_capture_lacks_is_unknown() {

@@ -270,6 +270,21 @@ fn an_rst_that_acknowledges_data_too_early_is_an_indicator() {
     assert_eq!(against(&resets[0]), [""; 0]);
 }
 
+/// The round trip of a connection is known after ten minutes of silence as well.
+#[test]
+fn the_round_trip_outlasts_a_silence() {
+    let mut packets = handshake(318_000);
+    packets.push(Packet::up(600_000_000, ACK, 1, 1).len(517));
+    for (at, expected) in [(7_000, &["too-fast strong"][..]), (320_000, &[])] {
+        let mut packets = packets.clone();
+        packets.push(Packet::down(600_000_000 + at, RST | ACK, 1, 518));
+        let [reset] = &rows(&packets, "reset")[..] else {
+            panic!()
+        };
+        assert_eq!(against(reset), expected, "{reset}");
+    }
+}
+
 /// A handshake may wait for address resolution. Data that were acknowledged sooner show how near the server is.
 #[test]
 fn a_slow_handshake_makes_later_replies_no_indicator() {
@@ -488,4 +503,57 @@ fn stacks_are_named_and_windows_has_its_own_errors() {
             ("macos", 54)
         ]
     );
+}
+
+/// The clock of Linux counts milliseconds since 4.13 (`TCP_TS_HZ`), with an offset for each pair of addresses. No clock runs
+/// faster than it does, but a host that was suspended has one that seems slow.
+#[test]
+fn a_timestamp_is_compared_with_the_rate_of_its_host() {
+    fn stamps(value: u32) -> &'static [u8] {
+        let [a, b, c, d] = value.to_be_bytes();
+        Box::leak(Box::new([1, 1, 8, 10, a, b, c, d, 0, 0, 0, 1]))
+    }
+    // A connection of a server port, from `start` on in milliseconds, with a segment of the server every 1.5 s.
+    let connection = |port: u16, start: u32, offset: u32, seconds: u32| -> Vec<Packet<'static>> {
+        let mut packets = handshake(1_000);
+        for packet in &mut packets {
+            packet.at += start * 1_000;
+        }
+        for nth in 0..seconds {
+            let ms = 10 + nth * 1_500;
+            packets.push(
+                Packet::down(start * 1_000 + ms * 1_000, ACK, 1 + nth, 1)
+                    .len(1)
+                    .with(|it| it.options = stamps(offset + ms)),
+            );
+        }
+        for packet in &mut packets {
+            let end = if packet.from == SERVER {
+                &mut packet.to
+            } else {
+                &mut packet.from
+            };
+            end.1 = port;
+        }
+        packets
+    };
+    let reset = |port: u16, at_ms: u32, seq: u32, value: u32| {
+        Packet::down(at_ms * 1_000, RST | ACK, seq, 1)
+            .with(|it| (it.options, it.to.1) = (stamps(value), port))
+    };
+    // Its own rate is known after some seconds.
+    for (value, found) in [
+        (500_000 + 7_610, vec![]),
+        (500_000 + 67_610, vec!["clock-ahead moderate"]),
+    ] {
+        let mut packets = connection(40_000, 0, 500_000, 6);
+        packets.push(reset(40_000, 7_610, 7, value));
+        let resets = rows(&packets, "reset");
+        assert_eq!(against(&resets[0]), found, "{}", resets[0]);
+    }
+    // Suspended for four seconds.
+    let mut packets = connection(40_000, 0, 500_000, 6);
+    packets.push(reset(40_000, 11_710, 7, 500_000 + 7_710));
+    let resets = rows(&packets, "reset");
+    assert_eq!(against(&resets[0]), [""; 0], "{}", resets[0]);
 }

@@ -9,6 +9,7 @@
 //! The connections of a capture are [shared](super::decode::SHARDS) among several independent tables, so that threads
 //! can work on them in parallel.
 
+mod absence;
 mod arena;
 mod batch;
 mod copies;
@@ -16,6 +17,7 @@ mod dormant;
 mod entry;
 mod errors;
 mod forged;
+mod points;
 mod rest;
 mod roles;
 mod totals;
@@ -27,16 +29,18 @@ use std::ops::ControlFlow;
 
 use hashbrown::HashTable;
 
+use self::absence::Absence;
 use self::arena::{Arena, LOOKUP_GROUP, NS_PER_SEC, Wheel};
-use self::copies::{Latest, Points};
+use self::copies::{InFlightList, Latest};
 use self::dormant::Dormant;
 use self::entry::Renewed;
+use self::points::{PointList, Points};
 pub(super) use self::totals::Counts;
 pub use self::totals::Totals;
 use super::decode::{FlowKey, SHARDS, SegmentRecord, spread};
 use super::diagnosis::Diagnostic;
 use super::explain::{Explanation, RequiredAction};
-use super::forgery::{Aftermath, Context, Indicator, Sender, SenderProfile, Timing};
+use super::forgery::{Aftermath, Context, HostRates, Indicator, Sender, SenderProfile, Timing};
 use super::history::{CaptureGaps, ConnectionHistory};
 use super::icmp::IcmpRecord;
 use super::stack::Stack;
@@ -95,6 +99,8 @@ pub struct ResetRecord {
     context: Context,
     aftermath: Aftermath,
     history: ConnectionHistory,
+    /// What the absence of the RST at another capture point depends on.
+    absence: Absence,
     /// Frame of an earlier RST that carries the receiver's address, and this RST as it is if the receiver did not send
     /// that one and still has its connection.
     if_forged: Option<(u32, Reset)>,
@@ -281,12 +287,10 @@ struct Rare {
     /// RST in the name of the client and of the server that would have ended its connection, and was not taken for its
     /// own. `None` once the end has sent another segment.
     forged: [Option<u32>; 2],
-    /// Capture points of the packets of each end, if packets are captured at two points.
-    points: Option<Points>,
-    /// Packets in flight, captured where they left and not yet where they arrive, with the index of
-    /// their sender and their IP ID. Used
-    /// only if packets are captured twice.
-    in_flight: VecDeque<(Header, usize, Option<u16>)>,
+    /// Capture points of the packets of each end.
+    points: Points,
+    /// Packets that may have further copies. Used only if packets are captured twice.
+    in_flight: InFlightList,
     /// The connection itself, while the flow is that of an earlier one that its SYN interrupts.
     renewed: Option<Box<Renewed>>,
     /// Sum of Zeek's earlier records.
@@ -309,6 +313,10 @@ pub(super) struct Table<L> {
     resting: VecDeque<(u32, u32)>,
     /// Number of dormant connections.
     asleep: usize,
+    /// Capture points of their packets.
+    points: PointList,
+    /// Rates of the timestamp clocks of their hosts.
+    rates: HostRates,
     /// Slots of the connections with RSTs that have not been reported, by the frame of the first one.
     pending: BTreeMap<u32, u32>,
     /// Timer wheel: slots to check, by second.
@@ -384,6 +392,8 @@ impl<L: ConnectionObserver> Table<L> {
             free_dormant: Vec::new(),
             resting: VecDeque::new(),
             asleep: 0,
+            points: PointList::default(),
+            rates: HostRates::default(),
             pending: BTreeMap::new(),
             wheel: Wheel::default(),
             now: Timestamp(i64::MIN),
@@ -416,6 +426,10 @@ impl<L: ConnectionObserver> Table<L> {
             let changes = self.changes;
             for (segment, found) in group.iter_mut().zip(found) {
                 segment.header.at = self.usable(segment.header.at);
+                if segment.header.flags.has(Flags::RST) {
+                    let address = segment.ends.address_bits(segment.sender);
+                    segment.host.set_clock_rate(self.rates.of(address));
+                }
                 self.segment(segment, bytes, found, changes);
             }
         }
@@ -503,6 +517,7 @@ impl<L: ConnectionObserver> Table<L> {
         self.free.push(index);
         self.changes += 1;
         self.open -= 1;
+        self.learn_rates(&entry);
         if let Some(since) = entry.pending_since() {
             self.pending.remove(&since);
         }
@@ -683,9 +698,6 @@ impl<L: ConnectionObserver> Table<L> {
         }
     }
 }
-
-/// Maximum number of packets in flight between two capture points.
-const MAX_IN_FLIGHT: usize = 64;
 
 /// Adds the frame number of an RST. In a full list it replaces the last one, which bounds the memory for a connection
 /// with any number of RSTs.

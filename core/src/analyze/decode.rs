@@ -88,6 +88,11 @@ impl FlowKey {
         Self::between(from, to, source.0.is_ipv6())
     }
 
+    /// Returns the bits of an end's address, the upper half first.
+    pub(super) fn address_bits(&self, end: usize) -> [u64; 2] {
+        self.addresses[end & 1]
+    }
+
     /// Returns the key and the sender's index, given the bits of both addresses.
     #[inline]
     fn between(from: End, to: End, is_ipv6: bool) -> (Self, usize) {

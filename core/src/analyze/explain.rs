@@ -234,7 +234,17 @@ impl Explanation {
 
 /// Time after which an unacknowledged FIN has probably not arrived, in nanoseconds: the other end acknowledges it at
 /// once, and 500 ms is the longest delay that RFC 9293, 3.8.6.3, allows.
-const FIN_ACKNOWLEDGED_WITHIN_NS: i64 = 500_000_000;
+pub(super) const FIN_ACKNOWLEDGED_WITHIN_NS: i64 = 500_000_000;
+
+/// Evidence on the arrival of a FIN that has not been acknowledged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FinEvidence {
+    /// Time in nanoseconds since the FIN; `None` if it is unknown.
+    pub age_ns: Option<i64>,
+    /// Acknowledgment number of the receiver, relative to the initial number of the FIN's sender, if the receiver has sent
+    /// it after [`FIN_ACKNOWLEDGED_WITHIN_NS`].
+    pub late_ack: Option<u32>,
+}
 
 /// Returns the RST with the state of its receiver that the evidence supports: a FIN that the receiver has not
 /// acknowledged may be lost, and a capture without any segment of the established connection lacks its data.
@@ -243,6 +253,7 @@ const FIN_ACKNOWLEDGED_WITHIN_NS: i64 = 500_000_000;
 pub(super) fn as_received(
     reset: Reset,
     past: &ConnectionHistory,
+    evidence: FinEvidence,
     acknowledges_unseen: bool,
 ) -> Reset {
     let lacks_data = match reset.form {
@@ -270,14 +281,19 @@ pub(super) fn as_received(
         ..reset
     };
     let is_late = || {
-        let fin = past.of(reset.from).latest();
-        fin.is_some_and(|fin| reset.at.since(fin.at) > FIN_ACKNOWLEDGED_WITHIN_NS)
+        let latest = past.of(reset.from).latest();
+        let age = (evidence.age_ns).or_else(|| latest.map(|it| reset.at.since(it.at)));
+        age.is_some_and(|age| age > FIN_ACKNOWLEDGED_WITHIN_NS)
     };
     // Only an end that has received the FIN accepts the number after it; SYN and FIN have a number each.
     let after_fin = reset.received_before.wrapping_add(2);
+    let is_after_fin = reset.acceptance == (Acceptance::Exact { seq: after_fin });
+    let late_ack = evidence
+        .late_ack
+        .filter(|ack| reset.fin == FinReceipt::Unacknowledged && *ack < after_fin);
     let is_lost = match reset.fin {
-        _ if reset.acceptance == (Acceptance::Exact { seq: after_fin }) => false,
-        FinReceipt::Repeated => true,
+        _ if is_after_fin => late_ack.is_some(),
+        FinReceipt::Repeated | FinReceipt::Missing => true,
         FinReceipt::Unacknowledged => is_late(),
         FinReceipt::NotSent | FinReceipt::Acknowledged | FinReceipt::Inferred => false,
     };
@@ -292,6 +308,14 @@ pub(super) fn as_received(
             before_fin
         } else {
             reset.receiver_state
+        },
+        acceptance: match late_ack {
+            Some(acknowledged) if is_after_fin => Acceptance::Unconfirmed {
+                seq: after_fin,
+                acknowledged,
+                sent: after_fin,
+            },
+            _ => reset.acceptance,
         },
         ..reset
     }

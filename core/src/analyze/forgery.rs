@@ -27,15 +27,18 @@ mod sender_profile;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod ttls;
 
 use serde::{Serialize, Serializer};
 
 pub(super) use aftermath::{Aftermath, later};
+pub(super) use clock::HostRates;
 pub(super) use hosts::{HostIds, HostSample, Hosts};
 pub(super) use sender::reset_both;
 pub use sender::{Sender, SenderVerdict};
 pub(super) use sender_profile::{IpFeatures, PacketFeatures, ProfileSummary, SenderProfile};
-pub(super) use timing::{Rtt, Timing};
+pub(super) use timing::{ReplySummary, Rtt, Timing};
+pub(super) use ttls::{TtlScope, Ttls};
 
 use super::stack::Stack;
 use crate::flow::{Form, State};
@@ -172,6 +175,8 @@ pub(super) struct Context {
     pub idle_ns: Option<i64>,
     /// IP IDs of the sender's host over all its connections.
     pub host: HostIds,
+    /// Packets whose TTLs the RST is compared with.
+    pub ttls: TtlScope,
     /// Likely stack of the sender.
     pub stack: Option<Stack>,
     /// Previous RST with the same source address in this connection.
@@ -317,10 +322,47 @@ impl Case<'_> {
 
 /// Returns the indicator of an RST that was captured on the side of its receiver, and not where the packets of its stated
 /// sender come from.
-pub(super) fn never_left() -> Indicator {
-    let message = "captured on its way to the receiver only, and not where the sender's other packets were captured first: \
-                   a device between these points sent it, perhaps the capturing host";
-    Indicator::against("never-left", Weight::Strong, message.to_owned())
+///
+/// `is_captured` is true if that other point is known to have captured packets at the time, `is_foreign` if the TTL is
+/// not that of the sender's packets.
+pub(super) fn never_left(is_captured: bool, is_foreign: bool) -> Indicator {
+    let message = "captured on its way to the receiver only, and not where the sender's other packets were captured first: ";
+    let (weight, conclusion) = if is_captured || is_foreign {
+        (
+            Weight::Strong,
+            "a device between these points sent it, perhaps the capturing host",
+        )
+    } else {
+        (
+            Weight::Weak,
+            "a device between these points sent it, or the capture there had stopped",
+        )
+    };
+    Indicator::against("never-left", weight, format!("{message}{conclusion}"))
+}
+
+/// Returns the indicator of a reply to a segment that was captured only where it left its own sender.
+pub(super) fn trigger_not_arrived(trigger: u32, is_captured: bool) -> Indicator {
+    let message = format!(
+        "it replies to frame {trigger}, which was captured where it left and not where packets arrive at the RST's stated sender"
+    );
+    // A capture may lack a single frame.
+    let (weight, but) = if is_captured {
+        (Weight::Moderate, "")
+    } else {
+        (Weight::Weak, ", unless the capture there had stopped")
+    };
+    Indicator::against("trigger-not-arrived", weight, format!("{message}{but}"))
+}
+
+/// Sorts indicators: those of injection first, the strongest of each conclusion first. Equal weights keep their order.
+pub(super) fn sort(indicators: &mut [Indicator]) {
+    indicators.sort_by_key(|it| {
+        (
+            it.supports == Supports::Endpoint,
+            std::cmp::Reverse(it.weight),
+        )
+    });
 }
 
 /// Formats a time in milliseconds with three decimals; negative if the capture order contradicts the timestamps.
@@ -380,12 +422,6 @@ pub(super) fn facts(
             }
         }
     }
-    // The sort is stable: equal weights keep the order above.
-    facts.sort_by_key(|fact| {
-        (
-            fact.supports == Supports::Endpoint,
-            std::cmp::Reverse(fact.weight),
-        )
-    });
+    sort(&mut facts);
     facts
 }

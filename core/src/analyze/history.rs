@@ -122,10 +122,10 @@ pub(crate) struct ConnectionHistory {
 /// Compact form of a [`ConnectionHistory`] for a dormant connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HistorySummary {
-    /// Number of packets, of probes and of empty segments, and the `events` bits, of the client and of the server.
-    ends: [[u8; 4]; 2],
+    /// Of the client and of the server: number of packets; numbers of probes and of empty segments up to 15, in the lower
+    /// and the upper half; `events` bits, and `HOLDS_PLAIN` for both.
+    ends: [[u8; 3]; 2],
     packets: u8,
-    holds_plain: bool,
 }
 
 // A capture may have a million connections with one history each, so its size matters. Fields that every packet changes
@@ -138,6 +138,8 @@ impl ConnectionHistory {
     const NEXT: usize = 2;
     /// Bit of `captured` for a segment without SYN, FIN and RST.
     const PLAIN: u8 = 1 << 7;
+    /// Bit of a summary's `events` for the same.
+    const HOLDS_PLAIN: u8 = 1 << 7;
     /// Number of packets that are checked for a handshake, which is among the first. A bound saves the check for all the
     /// others.
     const HANDSHAKE_PACKETS: u64 = 8;
@@ -297,11 +299,18 @@ impl ConnectionHistory {
     /// Returns the compact form of the history for a dormant connection.
     #[must_use]
     pub(super) fn summary(&self) -> HistorySummary {
-        let events = |end: &EndpointHistory| [end.packets, end.probes, end.empties, end.events];
+        let plain = if self.holds_plain_segments() {
+            Self::HOLDS_PLAIN
+        } else {
+            0
+        };
+        let end = |end: &EndpointHistory| {
+            let idle = end.probes.min(15) | end.empties.min(15) << 4;
+            [end.packets, idle, end.events | plain]
+        };
         HistorySummary {
-            ends: [events(&self.ends[0]), events(&self.ends[1])],
+            ends: [end(&self.ends[0]), end(&self.ends[1])],
             packets: u8::try_from(self.packets).unwrap_or(u8::MAX),
-            holds_plain: self.holds_plain_segments(),
         }
     }
 
@@ -310,21 +319,22 @@ impl ConnectionHistory {
     #[must_use]
     pub(super) fn restored(kept: HistorySummary, frames: [u32; 2], last: Timestamp) -> Self {
         let end = |nth: usize| {
-            let [packets, probes, empties, events] = kept.ends[nth];
+            let [packets, idle, events] = kept.ends[nth];
             EndpointHistory {
                 previous: None,
                 latest_at: last,
                 latest_frame: frames[nth],
                 packets,
-                probes,
-                events,
-                empties,
+                probes: idle & 15,
+                events: events & !Self::HOLDS_PLAIN,
+                empties: idle >> 4,
             }
         };
+        let holds_plain = kept.ends[0][2] & Self::HOLDS_PLAIN != 0;
         Self {
             ends: [end(0), end(1)],
             packets: kept.packets.into(),
-            captured: if kept.holds_plain { Self::PLAIN } else { 0 },
+            captured: if holds_plain { Self::PLAIN } else { 0 },
             is_repeated: true,
             ..Self::default()
         }

@@ -109,6 +109,8 @@ pub enum Acceptance {
     NotSigned,
     /// Undetermined: the RST is signed, and only the ends know the key.
     SignatureUnchecked,
+    /// Undetermined: the RST was captured where it left its sender, and the capture does not show whether it arrived.
+    ArrivalUnknown,
     /// Undetermined: exact if the receiver had received just the data before SEQ, which the capture does not show.
     Unconfirmed {
         /// SEQ of the RST.
@@ -149,6 +151,7 @@ impl Acceptance {
         matches!(
             self,
             Self::Unknown
+                | Self::ArrivalUnknown
                 | Self::SignatureUnchecked
                 | Self::Unconfirmed { .. }
                 | Self::BeyondCapture { .. }
@@ -197,6 +200,9 @@ impl fmt::Display for Acceptance {
                 "SEQ {seq} is ahead of the last number captured, {captured}, and data is missing from the capture"
             ),
             Self::NotArrived => f.write_str("it did not reach its receiver"),
+            Self::ArrivalUnknown => f.write_str(
+                "it was captured where it left its sender, and the capture where it would arrive may have stopped or lack frames",
+            ),
             Self::Unknown => f.write_str("RCV.NXT cannot be computed from this capture"),
         }
     }
@@ -220,6 +226,9 @@ pub enum FinReceipt {
     Unacknowledged,
     /// The other end has not acknowledged the FIN, although it was sent again.
     Repeated,
+    /// Duplicate acknowledgments show that the other end lacks the FIN, or data before it, and nothing was sent again: it
+    /// processes a FIN only after all data before it (RFC 9293, 3.10.7.4, eighth).
+    Missing,
 }
 
 /// RST of the connection.

@@ -1,25 +1,29 @@
-//! Copies: packets that were captured more than once, at several points of their way.
+//! Copies: packets that were captured more than once, at several points of their way or by several captures of one point.
+
+use std::collections::VecDeque;
 
 use super::super::decode::{CapturePoint, SegmentRecord};
+use super::Entry;
+use super::points::Place;
 use crate::packet::Flags;
 use crate::time::Timestamp;
 
-/// Returns the maximum age of the original of a copy in nanoseconds. With timestamps, which a retransmission changes,
-/// the copy may come from the other end of a long path; without, only from the same host.
-pub(super) fn max_copy_age_ns(has_timestamps: bool) -> i64 {
-    if has_timestamps {
-        400_000_000
-    } else {
-        1_000_000
-    }
-}
+/// Maximum age of the original of a copy in nanoseconds, if a retransmission would differ from it: the copy may come from
+/// the other end of a long path.
+const LONG_NS: i64 = 400_000_000;
+
+/// Maximum age of the original of any other copy.
+const SHORT_NS: i64 = 1_000_000;
+
+/// Maximum number of packets that may have further copies.
+const MAX_IN_FLIGHT: usize = 64;
 
 /// Fields that the latest segment of a connection shares with its copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Latest {
     seq: u32,
     ack: u32,
-    /// Timestamps, or 0 without.
+    /// Timestamps, or 0 without. The echo also holds the right edge of the selective acknowledgment.
     clock: u32,
     echo: u32,
     payload_len: u32,
@@ -28,19 +32,20 @@ pub(super) struct Latest {
     window: u16,
     /// IP ID; 0 for IPv6.
     id: u16,
-    at: Timestamp,
+    pub(super) at: Timestamp,
     pub(super) point: CapturePoint,
-    ttl: u8,
+    pub(super) ttl: u8,
 }
 
 impl Latest {
     pub(super) fn of(segment: &SegmentRecord) -> Self {
         let header = &segment.header;
+        let edge = header.sack_edge.map_or(0, |edge| edge.0.rotate_left(16));
         Self {
             seq: header.seq.0,
             ack: header.ack.0,
             clock: header.timestamps.map_or(0, |it| it.value),
-            echo: header.timestamps.map_or(0, |it| it.echo),
+            echo: header.timestamps.map_or(0, |it| it.echo) ^ edge,
             payload_len: header.payload_len,
             flags_and_sender: 1 + u16::from(header.flags.0) + (u16::from(segment.sender == 1) << 8),
             window: header.window,
@@ -51,103 +56,214 @@ impl Latest {
         }
     }
 
+    fn is_syn(&self) -> bool {
+        self.flags_and_sender.wrapping_sub(1) & u16::from(Flags::SYN.0) != 0
+    }
+
+    /// Returns true if each packet like this one has another number, so that every equal one is a copy: a host gives each
+    /// packet another IP ID, unless that is 0 (RFC 6864, 4.1), and sends no SYN again so soon.
+    fn is_numbered(&self) -> bool {
+        self.id != 0 || self.is_syn()
+    }
+
+    /// Returns true if a copy of this packet cannot be another packet that took another route: it has a number, or data
+    /// with the time of their sending (RFC 7323, 3.2).
+    pub(super) fn is_unmistakable(&self) -> bool {
+        self.is_numbered() || self.payload_len > 0 && self.clock != 0
+    }
+
     /// Returns true if both are the same packet.
     ///
-    /// A host gives each packet another IP ID. Where the ID is 0, another point or another TTL shows a copy, and no SYN
-    /// is sent again so soon: two equal acknowledgments from one point may be two packets.
-    pub(super) fn is_copy_of(self, other: Self) -> bool {
-        let apart = max_copy_age_ns(self.clock != 0);
+    /// Where packets have no number, another point or another TTL shows a copy. Two equal acknowledgments from one point
+    /// may be two packets, unless other packets of the connection have copies there.
+    pub(super) fn is_copy_of(self, first: Self, connection: Copies) -> bool {
         let alike = Self {
-            at: other.at,
-            point: other.point,
-            ttl: other.ttl,
+            at: first.at,
+            point: first.point,
+            ttl: first.ttl,
             ..self
         };
-        let is_syn = (self.flags_and_sender - 1) & u16::from(Flags::SYN.0) != 0;
-        let is_elsewhere = self.point != other.point || self.ttl != other.ttl;
-        alike == other
-            && (0..apart).contains(&self.at.since(other.at))
-            && (self.id != 0 || is_elsewhere || is_syn)
-    }
-}
-
-/// Capture points that the packets of each end pass: where they leave it, and where they arrive at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Points([Passage; 2]);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Passage {
-    leave: CapturePoint,
-    arrive: CapturePoint,
-}
-
-impl Points {
-    /// Returns the points, given those of one packet and its copy. The packets of the other end take the way back.
-    pub(super) fn of(sender: usize, first: CapturePoint, second: CapturePoint) -> Self {
-        let there = Passage {
-            leave: first,
-            arrive: second,
-        };
-        let back = Passage {
-            leave: second.reversed(),
-            arrive: first.reversed(),
-        };
-        Self(if sender == 0 {
-            [there, back]
-        } else {
-            [back, there]
-        })
-    }
-
-    /// Returns true if packets of this sender leave it at this point, false if they arrive there; `None` at any other
-    /// point.
-    pub(super) fn leaves(&self, sender: usize, point: CapturePoint) -> Option<bool> {
-        let passage = self.0[sender & 1];
-        if point == passage.leave {
-            Some(true)
-        } else {
-            (point == passage.arrive).then_some(false)
+        if alike != first {
+            return false;
         }
+        let age = self.at.since(first.at);
+        let is_elsewhere = self.point != first.point || self.ttl != first.ttl;
+        let is_on_its_way = is_elsewhere && connection.has_copies;
+        let most = if self.clock != 0 || is_on_its_way {
+            LONG_NS
+        } else {
+            SHORT_NS
+        };
+        (0..most).contains(&age) && (self.is_numbered() || is_elsewhere || connection.in_place)
+    }
+}
+
+/// Copies that a connection's packets are known to have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copies {
+    /// True if packets have copies.
+    has_copies: bool,
+    /// True if they have copies at one point with one TTL.
+    in_place: bool,
+}
+
+/// Packet that may have further copies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlight {
+    first: Latest,
+    frame: u32,
+    /// Number of copies so far.
+    copies: u8,
+}
+
+/// Packets that may have further copies, the oldest first.
+pub(super) type InFlightList = VecDeque<InFlight>;
+
+/// Packet as it was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sighting {
+    /// Frame of the original, if this is a copy.
+    pub(super) copy_of: Option<u32>,
+    /// Place at which it was captured, if it is known.
+    pub(super) place: Option<Place>,
+}
+
+impl Entry {
+    /// Compares a segment with those before it: whether it is a copy of one of them, and where it was captured.
+    pub(super) fn sight(&mut self, segment: &SegmentRecord) -> Sighting {
+        let frame = segment.header.frame;
+        let this = Latest::of(segment);
+        if !self.gaps.doubled {
+            let first = std::mem::replace(&mut self.latest, this);
+            let copies = Copies {
+                has_copies: false,
+                in_place: false,
+            };
+            let copy_of = this.is_copy_of(first, copies).then_some(self.span.1);
+            if let Some(copy_of) = copy_of {
+                self.gaps.doubled = true;
+                let rare = self.rare();
+                rare.points.take_copy(segment.sender, &first, &this, 1);
+                rare.in_flight.push_back(InFlight {
+                    first,
+                    frame: copy_of,
+                    copies: 1,
+                });
+            }
+            // The flow has taken the original as one that arrived.
+            return Sighting {
+                copy_of,
+                place: None,
+            };
+        }
+        let rare = self.rare();
+        let copies = Copies {
+            has_copies: true,
+            in_place: rare.points.has_copies_in_place(),
+        };
+        let most = rare.points.copies();
+        let is_first = |it: &&mut InFlight| {
+            this.is_copy_of(it.first, copies)
+                && (this.is_numbered() || it.copies < most || this.at == it.first.at)
+        };
+        if let Some(first) = rare.in_flight.iter_mut().find(is_first) {
+            first.copies = first.copies.saturating_add(1);
+            // How often a packet without a number was captured is not certain.
+            let count = if this.is_numbered() { first.copies } else { 1 };
+            let place = rare
+                .points
+                .take_copy(segment.sender, &first.first, &this, count);
+            if let Some(place) = place {
+                rare.points.mark(segment.sender, place, first.frame);
+            }
+            return Sighting {
+                copy_of: Some(first.frame),
+                place,
+            };
+        }
+        if rare.in_flight.len() == MAX_IN_FLIGHT {
+            // The oldest packet was probably lost on the path, and will not arrive.
+            rare.in_flight.pop_front();
+        }
+        rare.in_flight.push_back(InFlight {
+            first: this,
+            frame,
+            copies: 0,
+        });
+        Sighting {
+            copy_of: None,
+            place: rare.points.place(segment),
+        }
+    }
+
+    /// Returns true if this frame of a sender was captured where it left, and has no copy.
+    pub(super) fn has_only_left(&self, sender: usize, frame: u32) -> bool {
+        self.rare.as_ref().is_some_and(|rare| {
+            let is_it = |it: &&InFlight| it.frame == frame;
+            rare.in_flight.iter().rev().find(is_it).is_some_and(|it| {
+                it.copies == 0 && rare.points.place_of(sender, &it.first) == Some(Place::Departure)
+            })
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::Frame;
-    use crate::packet::link::Link;
 
-    /// Point of the `any` device: an interface of the host, and the packet type.
-    fn cooked(own: u8, kind: u8) -> CapturePoint {
-        let header = [8, 0, 0, 0, 0, 0, 0, own, 0, 1, kind, 6];
-        let frame = Frame {
-            interface: 0,
-            at: Timestamp(0),
-            wire_len: 60,
-            captured: &header,
-            comments: Vec::new(),
-        };
-        CapturePoint::of(Link::LinuxCooked2, &frame)
+    impl Latest {
+        /// Acknowledgment with this IP ID.
+        pub(in super::super) fn acknowledgment(id: u16) -> Self {
+            Self {
+                seq: 1,
+                ack: 2,
+                clock: 0,
+                echo: 0,
+                payload_len: 0,
+                flags_and_sender: 1 + 0x10,
+                window: 500,
+                id,
+                at: Timestamp(0),
+                point: CapturePoint::default(),
+                ttl: 64,
+            }
+        }
     }
 
+    fn is_copy(of: Latest, has_copies: bool, in_place: bool, change: impl Fn(&mut Latest)) -> bool {
+        let mut this = of;
+        change(&mut this);
+        let copies = Copies {
+            has_copies,
+            in_place,
+        };
+        this.is_copy_of(of, copies)
+    }
+
+    /// RFC 6864, 4.1: the IP ID of a packet that is never fragmented may be anything, so only one that is not 0 numbers
+    /// it.
     #[test]
-    fn the_way_back_passes_the_same_points_in_the_other_order() {
-        let [five, seven, nine] = [5, 7, 9].map(CapturePoint::of_interface);
-        let points = Points::of(1, five, nine);
-        assert_eq!(
-            [points.leaves(1, five), points.leaves(1, nine)],
-            [Some(true), Some(false)]
-        );
-        assert_eq!(
-            [points.leaves(0, nine), points.leaves(0, five)],
-            [Some(true), Some(false)]
-        );
-        assert_eq!(points.leaves(0, seven), None);
-        // A router: in at one interface and out of the other.
-        let (incoming, outgoing) = (|own| cooked(own, 0), |own| cooked(own, 4));
-        let routed = Points::of(0, incoming(3), outgoing(4));
-        assert_eq!(routed.leaves(1, incoming(4)), Some(true));
-        assert_eq!(routed.leaves(1, outgoing(3)), Some(false));
-        assert_eq!(routed.leaves(1, incoming(3)), None);
+    fn a_packet_without_a_number_is_a_copy_elsewhere_only() {
+        let (numbered, plain) = (Latest::acknowledgment(7), Latest::acknowledgment(0));
+        for has_copies in [false, true] {
+            assert!(is_copy(numbered, has_copies, false, |it| it.at.0 = 10));
+            assert!(!is_copy(numbered, has_copies, true, |it| it.id = 8));
+            assert!(!is_copy(plain, has_copies, false, |it| it.at.0 = 10));
+            assert!(is_copy(plain, has_copies, false, |it| it.ttl = 63));
+        }
+        assert!(is_copy(plain, true, true, |it| it.at.0 = 10));
+    }
+
+    /// A retransmission has the timestamps of its own time (RFC 7323, 3.2).
+    #[test]
+    fn the_original_of_a_copy_may_be_far_away_only_if_a_retransmission_would_differ() {
+        let plain = Latest::acknowledgment(0);
+        let stamped = Latest { clock: 9, ..plain };
+        let far = |it: &mut Latest| (it.at.0, it.ttl) = (30_000_000, 63);
+        assert!(!is_copy(plain, false, false, far));
+        assert!(is_copy(plain, true, false, far));
+        assert!(is_copy(stamped, false, false, far));
+        assert!(!is_copy(plain, true, true, |it| it.at.0 = 30_000_000));
+        assert!(!is_copy(plain, true, true, |it| it.at.0 = -1));
     }
 }

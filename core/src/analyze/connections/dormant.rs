@@ -2,25 +2,29 @@
 //! is kept, but shrinks to a few bytes. It gets its full state back when it continues.
 
 use super::super::decode::FlowKey;
-use super::super::forgery::{ProfileSummary, SenderProfile, Timing};
+use super::super::forgery::{ProfileSummary, ReplySummary, SenderProfile, Timing};
 use super::super::history::HistorySummary;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
-use super::copies::{Latest, Points};
+use super::copies::Latest;
 use super::entry::Renewed;
+use super::points::{PointList, Points};
 use super::{CaptureGaps, ConnectionHistory, Entry, Rare};
 use crate::flow::{Flow, FlowSummary};
 use crate::packet::Header;
 use crate::packet::link::Process;
 use crate::time::Timestamp;
 
-/// State that explains the next packet of a dormant connection: numbers and state of each end, its last frame, TTL and
-/// IP ID.
+/// State that explains the next packet of a dormant connection: numbers and state of each end, its last frame, TTL, IP ID and
+/// shortest reply.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 struct Summary {
     flow: FlowSummary,
     profiles: [ProfileSummary; 2],
+    replies: ReplySummary,
+    /// Capture point of each end's first packet, as a number in the list of the table.
+    points: [u8; 2],
     history: HistorySummary,
     stacks: [Option<Stack>; 2],
     flags: u8,
@@ -63,7 +67,7 @@ struct More {
     resets: u64,
     depends_from: u32,
     lost: Option<u32>,
-    points: Option<Points>,
+    points: Points,
     error_count: u64,
     processes: [Option<Process>; 2],
     renewed: Option<Box<Renewed>>,
@@ -74,11 +78,16 @@ struct More {
 
 impl Dormant {
     /// Shrinks a connection whose RSTs have been reported.
-    pub(super) fn of(mut entry: Entry, generation: u32) -> Self {
+    pub(super) fn of(mut entry: Entry, generation: u32, points: &mut PointList) -> Self {
         let zeek = entry.zeek_summary();
         let summary = Summary {
             flow: entry.flow.summary(),
             profiles: entry.profiles.each_ref().map(SenderProfile::summary),
+            replies: entry.timing.summary(),
+            points: entry
+                .profiles
+                .each_ref()
+                .map(|it| points.number(it.point())),
             history: entry.history.summary(),
             stacks: entry.stacks,
             flags: [
@@ -98,7 +107,7 @@ impl Dormant {
         let needs_more = entry.resets > 0
             || entry.depends_from != entry.span.0
             || entry.gaps.lost.is_some()
-            || rare.points.is_some()
+            || rare.points != Points::default()
             || rare.renewed.is_some()
             || rare.error_count > 0
             || rare.processes.iter().any(Option::is_some)
@@ -143,7 +152,7 @@ impl Dormant {
     }
 
     /// Returns the connection with its full state. Its record of Zeek is over.
-    pub(super) fn wake(self) -> Entry {
+    pub(super) fn wake(self, points: &PointList) -> Entry {
         let kept = self.summary;
         let has = |bit: u8| kept.flags & bit != 0;
         let frames = kept.flow.last_frames();
@@ -164,8 +173,8 @@ impl Dormant {
         }
         Entry {
             stacks: kept.stacks,
-            // Times of packets that are over: another packet begins new ones.
-            timing: Timing::default(),
+            // Times of single packets are over: another packet begins new ones.
+            timing: Timing::restored(kept.replies),
             ends: self.ends,
             hash: self.hash,
             first: u8::from(has(FIRST)),
@@ -176,7 +185,9 @@ impl Dormant {
             flow: Flow::restored(&kept.flow),
             zeek: Zeek::new(&Header::default(), 0, [0, 0]),
             is_record_over: true,
-            profiles: kept.profiles.map(SenderProfile::restored),
+            profiles: [0, 1].map(|end: usize| {
+                SenderProfile::restored(kept.profiles[end], points.point(kept.points[end]))
+            }),
             last: self.last,
             idle: self.idle,
             history,

@@ -2,19 +2,19 @@
 
 use super::super::decode::SegmentRecord;
 use super::super::diagnosis;
-use super::super::explain::{Explanation, as_received};
+use super::super::explain::{Explanation, FIN_ACKNOWLEDGED_WITHIN_NS, FinEvidence, as_received};
 use super::super::forgery::{
     self, Aftermath, Context, Indicator, PacketFeatures, Sender, SenderProfile, Timing,
 };
 use super::super::history::ConnectionHistory;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
-use super::copies::{Latest, Points, max_copy_age_ns};
+use super::copies::{Latest, Sighting};
 use super::forged::end_of;
+use super::points::Place;
 use super::roles::sends_as_client;
 use super::{
-    CaptureGaps, Connection, Entry, MAX_IN_FLIGHT, MIN_SILENCE_NS, Rare, ResetRecord, Step,
-    push_bounded,
+    CaptureGaps, Connection, Entry, MIN_SILENCE_NS, Rare, ResetRecord, Step, push_bounded,
 };
 use crate::flow::{Acceptance, Flow, Form, Observed, Reset, State};
 use crate::packet::{Flags, Header, SeqNum};
@@ -333,108 +333,66 @@ impl Entry {
         }
     }
 
-    /// Returns true if this is a copy: the same packet, captured at another point of its path.
-    pub(super) fn is_copy(&mut self, segment: &SegmentRecord) -> bool {
-        let header = &segment.header;
-        if !self.gaps.doubled {
-            let latest = Latest::of(segment);
-            let previous = std::mem::replace(&mut self.latest, latest);
-            if !latest.is_copy_of(previous) {
-                return false;
-            }
-            self.gaps.doubled = true;
-            if previous.point != latest.point {
-                let points = Points::of(segment.sender, previous.point, latest.point);
-                self.rare().points = Some(points);
-            }
-            // A packet with an ID of its own may have further copies.
-            if let Some(id @ 1..) = segment.ip.id() {
-                let seen = (*header, segment.sender, Some(id));
-                self.rare().in_flight.push_back(seen);
-            }
-            return true;
-        }
-        let id = segment.ip.id();
-        let is_same = |other: &Header, sender: usize, other_id: Option<u16>| {
-            let of = |header: &Header| Header {
-                frame: 0,
-                at: Timestamp(0),
-                ..*header
-            };
-            let apart = max_copy_age_ns(header.timestamps.is_some());
-            sender == segment.sender
-                && id == other_id
-                && (0..apart).contains(&header.at.since(other.at))
-                && of(other) == of(header)
-        };
-        let in_flight = &mut self.rare().in_flight;
-        let index = (in_flight.iter()).position(|(other, sender, id)| is_same(other, *sender, *id));
-        if let Some(index) = index {
-            // A packet with an ID of its own may have further copies.
-            if id.is_none_or(|id| id == 0) {
-                in_flight.remove(index);
-            }
-            return true;
-        }
-        if in_flight.len() == MAX_IN_FLIGHT {
-            // The oldest packet was probably lost on the path, and will not arrive.
-            in_flight.pop_front();
-        }
-        in_flight.push_back((*header, segment.sender, id));
-        false
-    }
-
     pub(super) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
 
-    /// Returns whether a segment was captured where those of its sender leave, or where they arrive; `None` if the
-    /// points are unknown.
-    fn leaves(&self, segment: &SegmentRecord) -> Option<bool> {
-        let points = self.rare.as_ref()?.points?;
-        points.leaves(segment.sender, segment.point)
-    }
-
     /// Follows a segment in the flow. If the capture points are known, each copy has the effect at its own point.
-    pub(super) fn follow(&mut self, from: Role, segment: &SegmentRecord) -> Option<Observed> {
+    pub(super) fn follow(
+        &mut self,
+        from: Role,
+        segment: &SegmentRecord,
+        place: Option<Place>,
+    ) -> Option<Observed> {
         let header = &segment.header;
         if self.ends.is_self_connection() {
             return Some(self.flow.follow_itself(header));
         }
         // Where the points are unknown, as in another file that counts its interfaces anew, the first copy has to be taken
         // for one that arrives, since others may be missing.
-        let Some(leaves) = self.leaves(segment) else {
-            return self.flow.follow(from, header);
+        let at = match place {
+            None => return self.flow.follow(from, header),
+            Some(Place::Departure) => from,
+            Some(Place::Arrival) => from.peer(),
         };
-        let at = if leaves { from } else { from.peer() };
         Some(self.flow.follow_at(from, header, at))
     }
 
     /// Takes in a segment. Returns true if it is an RST that is no duplicate.
     pub(super) fn take(&mut self, segment: &SegmentRecord, bytes: &[u8], is_new: bool) -> bool {
         let header = &segment.header;
+        let Sighting { copy_of, place } = self.sight(segment);
+        // A socket that is connected to itself has no way between two ends.
+        let place = place.filter(|_| !self.ends.is_self_connection());
         self.span.1 = header.frame;
-        let was_doubled = self.gaps.doubled;
-        let is_copy = self.is_copy(segment);
+        let is_copy = copy_of.is_some();
         let from = self.role(segment.sender);
-        if is_copy && (!was_doubled || self.leaves(segment).is_none()) {
-            // The flow has already taken the first copy as one that arrived.
-            return false;
-        }
         let is_reset = header.flags.has(Flags::RST);
+        let is_at_first = self.profiles[segment.sender].is_of_point(segment.point);
+        if !is_at_first && !is_reset {
+            self.rare().points.take_ttl(segment);
+        }
+        if let Some(first) = copy_of {
+            self.take_copy(segment, first, place);
+            if place.is_none() {
+                // The flow has already taken the first copy as one that arrived.
+                return false;
+            }
+        }
         if !is_copy {
             self.renew(from, header);
         }
         let (next, una) = (self.flow.snd_nxt(from), self.flow.snd_una(from));
         let earlier = self.renewed().map(|renewed| renewed.earlier);
         let before = is_reset.then(|| Context {
+            ttls: self.ttl_scope(segment, is_at_first),
             host: segment.host,
             sender_state: Some(self.state(from)),
             snd_nxt: next,
             rcv_nxt: self.flow.rcv_nxt(from.peer()),
             ..Context::default()
         });
-        let observed = self.follow(from, segment);
+        let observed = self.follow(from, segment, place);
         if is_copy {
             let arrived = observed.as_ref().and_then(|it| it.reset);
             if let Some(arrived) = arrived {
@@ -448,14 +406,9 @@ impl Entry {
         }
         self.has_sent[segment.sender] = true;
         if let Some(context) = before {
-            self.take_reset(
-                segment,
-                segment.packet(bytes),
-                from,
-                context,
-                observed.as_ref(),
-                earlier,
-            );
+            let packet = segment.packet(bytes);
+            let observed = observed.as_ref();
+            self.take_reset((segment, place), packet, from, context, observed, earlier);
             // The earlier connection is over, so the next segment belongs to the one that the SYN has asked for.
             let is_over = self
                 .renewed()
@@ -474,7 +427,7 @@ impl Entry {
             self.history.take(from, header, next, una);
             self.timing.take(from, header);
             self.went_on(from, header);
-            self.profiles[segment.sender].take(&segment.ip, header);
+            self.profiles[segment.sender].take(&segment.ip, header, segment.point);
             if let Some(rare) = &mut self.rare {
                 // It has the connection, whoever sent an RST in its name.
                 rare.forged[end_of(from)] = None;
@@ -484,6 +437,9 @@ impl Entry {
                     }
                 }
             }
+        }
+        if let Some(place) = place {
+            self.rare().points.take_first(segment, place);
         }
         self.idle = header.at.since(self.last).max(0);
         self.last = header.at;
@@ -500,7 +456,11 @@ impl Entry {
             return;
         };
         let unseen = record.acknowledges_unseen;
-        let arrived = &as_received(*arrived, &record.history, unseen);
+        let evidence = FinEvidence {
+            age_ns: self.timing.since_highest(arrived.from, header.at),
+            late_ack: None, // where the FIN arrives was captured
+        };
+        let arrived = &as_received(*arrived, &record.history, evidence, unseen);
         record.explanation = Explanation::of(
             arrived,
             header,
@@ -520,7 +480,7 @@ impl Entry {
 
     pub(super) fn take_reset(
         &mut self,
-        segment: &SegmentRecord,
+        (segment, place): (&SegmentRecord, Option<Place>),
         packet: &[u8],
         from: Role,
         context: Context,
@@ -545,7 +505,12 @@ impl Entry {
         let acknowledges_unseen = self.has_not_captured(from.peer(), &segment.header);
         let reset = Reset {
             on_linux: self.stacks[1 - segment.sender] == Some(Stack::Linux),
-            ..as_received(reset, &self.history, acknowledges_unseen)
+            ..as_received(
+                reset,
+                &self.history,
+                self.fin_evidence(from, reset.at),
+                acknowledges_unseen,
+            )
         };
         let header = segment.header;
         self.resets += 1;
@@ -580,7 +545,7 @@ impl Entry {
             asked_for: self.timing.latest_acks(from.peer()),
             rtt,
             reaction_ns: self.timing.reaction(from, &header),
-            far_ns: self.history.rtt(from).max(rtt.map(|rtt| rtt.least_ns)),
+            far_ns: self.timing.far_ns(from, self.history.rtt(from)),
             idle_ns: latest.map(|latest| header.at.since(latest.at)),
             previous: self.history.of(from).previous.as_deref().copied(),
             stack: self.stacks[segment.sender],
@@ -589,9 +554,9 @@ impl Entry {
         let mut indicators = PacketFeatures::of(packet).map_or_else(Vec::new, |traits| {
             forgery::facts(&traits, &header, &self.profiles[segment.sender], &context)
         });
-        if reset.left.is_none() && self.leaves(segment) == Some(false) && self.gaps.lost.is_none() {
-            indicators.insert(0, forgery::never_left());
-        }
+        let absence = self.absence(segment, place, &reset);
+        let found = self.indicators_of_absence(&reset, &absence, &indicators);
+        indicators.splice(0..0, found);
         self.pair_up(from, &header, &mut indicators);
         let if_forged = self.if_forged(&reset, &header);
         let assumes_forged = self.rare().forged[end_of(from.peer())];
@@ -623,10 +588,20 @@ impl Entry {
             diagnostics: diagnosis::of(packet),
             context,
             aftermath: Aftermath::default(),
+            absence,
             if_forged,
             assumes_forged,
             acknowledges_unseen,
         });
+    }
+
+    /// Returns the evidence on the arrival of an end's FIN, if it has sent one.
+    fn fin_evidence(&self, from: Role, now: Timestamp) -> FinEvidence {
+        let late = self.timing.late_ack(from, FIN_ACKNOWLEDGED_WITHIN_NS);
+        FinEvidence {
+            age_ns: self.timing.since_highest(from, now),
+            late_ack: late.and_then(|ack| self.flow.relative(from, ack)),
+        }
     }
 
     /// Adds the evidence of two RSTs, one to each end, to both.

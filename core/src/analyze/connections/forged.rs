@@ -36,16 +36,15 @@ impl Entry {
 
     /// Removes and returns the RSTs that have not been reported, with the evidence that later segments gave.
     pub(super) fn pending(&mut self) -> Vec<ResetRecord> {
-        let Some(rare) = &mut self.rare else {
-            return Vec::new();
-        };
-        let mut pending = std::mem::take(&mut rare.pending);
+        let rare = self.rare.as_mut();
+        let mut pending = rare.map_or_else(Vec::new, |rare| std::mem::take(&mut rare.pending));
         triggers::assign(&mut pending);
         // RSTs that end their sender, if they are its own: frame, sender, and whether it is doubtful that they are.
         let mut ending: Vec<(u32, Role, bool)> = Vec::new();
         // Ends that such an RST did not end, and a later one did.
         let mut has_ended = [false; 2];
         for record in &mut pending {
+            self.settle_absence(record);
             let later = forgery::later(&record.header, &record.context, &record.aftermath);
             record.indicators.extend(later);
             let is_doubtful = record.sender().is_doubtful();

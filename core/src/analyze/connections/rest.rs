@@ -15,13 +15,14 @@ impl<L: ConnectionObserver> Table<L> {
         };
         self.free.push(index);
         self.open -= 1;
+        self.learn_rates(&entry);
         if self.free_dormant.is_empty() {
             self.free_dormant.extend(self.dormant.grow().rev());
         }
         let slot = self.free_dormant.pop().unwrap_or(u32::MAX);
         self.generation = self.generation.wrapping_add(1);
         let hash = entry.hash;
-        let resting = Dormant::of(entry, self.generation);
+        let resting = Dormant::of(entry, self.generation, &mut self.points);
         self.dormant.set(slot, Some(resting));
         self.asleep += 1;
         self.reindex(hash, index, slot | DORMANT);
@@ -32,6 +33,14 @@ impl<L: ConnectionObserver> Table<L> {
                 let resting = dormant.get(*slot);
                 resting.is_some_and(|it| it.generation == *generation)
             });
+        }
+    }
+
+    /// Takes in the rates of the clocks that a connection has shown, which is over or rests.
+    pub(super) fn learn_rates(&mut self, entry: &Entry) {
+        for (end, profile) in entry.profiles.iter().enumerate() {
+            let address = entry.ends.address_bits(end);
+            self.rates.take(address, profile.clock_rate());
         }
     }
 
@@ -46,7 +55,7 @@ impl<L: ConnectionObserver> Table<L> {
         self.free_dormant.push(index & !DORMANT);
         self.asleep -= 1;
         let hash = resting.hash();
-        let awake = self.place(resting.wake());
+        let awake = self.place(resting.wake(&self.points));
         self.reindex(hash, index, awake);
         awake
     }

@@ -39,6 +39,12 @@ impl CapturePoint {
         Self(interface & !Self::DIRECTION)
     }
 
+    /// Returns true if both are points of the `any` device, which captures all interfaces of its host at once.
+    pub(in crate::analyze) fn is_of_one_capture(self, other: Self) -> bool {
+        let has_direction = |it: Self| it.0 & Self::DIRECTION != 0;
+        has_direction(self) && has_direction(other) && self.0 & 0xffff == other.0 & 0xffff
+    }
+
     /// Returns the point at which packets of the other direction pass the same interface.
     pub(in crate::analyze) fn reversed(self) -> Self {
         match self.0 & Self::DIRECTION {

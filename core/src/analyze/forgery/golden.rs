@@ -10,6 +10,7 @@ use super::{
     Aftermath, Context, Indicator, PacketFeatures, Sender, SenderProfile, SenderVerdict, Supports,
     Timing, Weight, facts, later,
 };
+use crate::analyze::decode::CapturePoint;
 use crate::analyze::stack::Stack;
 use crate::file::{Block, Reader};
 use crate::flow::Flow;
@@ -84,7 +85,7 @@ impl Point {
                 self.stacks[from as usize] = Stack::of(packet);
             }
             self.timing.take(from, &header);
-            self.habits[from as usize].take(&traits.of_ip(), &header);
+            self.habits[from as usize].take(&traits.of_ip(), &header, CapturePoint::default());
         }
     }
 }

@@ -9,6 +9,7 @@
 //! divided into shards. It attaches to each RST the [`HostIds`] of its source address. The table has a fixed size: a
 //! host whose slot is taken over by another one is forgotten.
 
+use super::clock::ClockRate;
 use crate::time::Timestamp;
 
 /// Packet of IPv4, reduced to what the counter of its host depends on.
@@ -41,6 +42,8 @@ pub(crate) struct HostIds {
     is_swapped: bool,
     /// True if there is an earlier packet.
     is_known: bool,
+    /// Rate of the host's timestamp clock, as other connections have shown it.
+    clock_rate: ClockRate,
 }
 
 /// Packets that a host numbers with one counter.
@@ -65,7 +68,18 @@ impl HostIds {
             scope,
             is_swapped: false,
             is_known: true,
+            clock_rate: ClockRate::Unknown,
         }
+    }
+
+    /// Returns the rate of the host's timestamp clock.
+    pub(super) fn clock_rate(&self) -> ClockRate {
+        self.clock_rate
+    }
+
+    /// Sets the rate of the host's timestamp clock.
+    pub(in crate::analyze) fn set_clock_rate(&mut self, rate: ClockRate) {
+        self.clock_rate = rate;
     }
 
     /// Returns the use of the counter.
@@ -210,6 +224,7 @@ impl Slot {
             scope,
             is_swapped: self.order[1] > self.order[0],
             is_known: true,
+            clock_rate: ClockRate::Unknown,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::hosts::{SMALL_ADVANCE, Scope};
 use super::sender_profile::{DSCP, IpIds};
-use super::{Case, Indicator, Weight};
+use super::{Case, Indicator, TtlScope, Ttls, Weight};
 use crate::analyze::stack::Stack;
 
 /// Number of packets with the same value that establish a habit.
@@ -23,12 +23,18 @@ impl Case<'_> {
         } else {
             "TTL"
         };
-        let (packets, fewest, most) = self.sender.ttl()?;
+        let (near, far) = match self.context.ttls {
+            TtlScope::Sender => (self.sender.ttls(), None),
+            TtlScope::Point(ttls) => (ttls, None),
+            TtlScope::Either([leaving, arriving]) => (leaving, Some(arriving)),
+            TtlScope::Unknown => return None,
+        };
         // 0 does not travel: the capture was anonymized.
-        if ttl == 0 && fewest == 0 {
+        if near.packets() == 0 || ttl == 0 && near.least() == 0 {
             return None;
         }
-        if fewest == most && ttl == most {
+        let is_steady = near.is_steady() && far.is_none_or(Ttls::is_steady);
+        if is_steady && near.covers(ttl) {
             // Initial values of stacks: no router lies in between, and any host as near has the same value.
             let is_whole = matches!(ttl, 32 | 64 | 128 | 255);
             let (weight, but) = if is_whole {
@@ -39,24 +45,23 @@ impl Case<'_> {
             let message = format!("{name} {ttl}, same as the sender's other packets{but}");
             return Some(Indicator::supports("ttl-same", weight, message));
         }
-        if (fewest..=most).contains(&ttl) {
+        let by = far.map_or(u8::MAX, |far| far.distance(ttl));
+        let by = near.distance(ttl).min(by);
+        if by == 0 {
             return None;
         }
-        let others = if fewest == most {
-            most.to_string()
-        } else {
-            format!("{fewest} to {most}")
-        };
-        // Only one of the two differences is not 0.
-        let by = fewest.saturating_sub(ttl).max(ttl.saturating_sub(most));
         // If the sender's own values differ, one more value proves little.
-        let weight = if fewest != most {
+        let weight = if !is_steady {
             Weight::Weak
-        } else if packets >= MANY && by >= FAR && !self.is_answer() {
+        } else if near.packets() >= MANY && by >= FAR && !self.is_answer() {
             Weight::Strong
         } else {
             Weight::Moderate
         };
+        let others = far.map_or_else(
+            || near.to_string(),
+            |far| format!("{near} where they leave, {far} where they arrive"),
+        );
         let message =
             format!("{name} {ttl}, {by} different from the sender's other packets ({others})");
         Some(Indicator::against("ttl-differs", weight, message))
@@ -65,7 +70,8 @@ impl Case<'_> {
     /// Compares the TTL with those of two senders that share the address: a device that made the handshake, such as a
     /// load balancer, and the host that sends the data through it.
     pub(super) fn two_senders(&self) -> Option<Indicator> {
-        let (front, host) = self.sender.two_senders()?;
+        let is_at_one_point = self.context.ttls == TtlScope::Sender;
+        let (front, host) = self.sender.two_senders().filter(|_| is_at_one_point)?;
         (self.reset.ttl == front.ttl).then(|| {
             let message = format!(
                 "two senders use this address: data came with TTL {} and window {}, the handshake with TTL {} and window {}, \
@@ -98,8 +104,8 @@ impl Case<'_> {
             IpIds::Zero => Some(Indicator::against(
                 "ip-id-set",
                 // A single packet may have been sent before the socket counted.
-                match self.sender.ttl() {
-                    Some((MANY.., ..)) => self.lighter_for_an_answer(),
+                match self.sender.ttls().packets() {
+                    MANY.. => self.lighter_for_an_answer(),
                     _ => Weight::Weak,
                 },
                 format!("IP ID {id}, but the sender's other packets have 0"),

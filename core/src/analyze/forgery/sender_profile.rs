@@ -1,5 +1,8 @@
 //! Features of packet headers that depend on the stack and the path, and the features common to a sender's packets.
 
+use super::Ttls;
+use super::clock::{ClockRate, difference};
+use crate::analyze::decode::CapturePoint;
 use crate::packet::ip::{Ip, Part};
 use crate::packet::link::Protocol;
 use crate::packet::wire::{Ipv4Header, Ipv6Header, TCP, TcpHeader};
@@ -166,13 +169,12 @@ fn segment(packet: &[u8]) -> Option<(TcpHeader<'_>, u32)> {
 
 /// Features common to a sender's packets other than RSTs.
 ///
-/// The type takes 36 bytes for each end of each connection, and a few nanoseconds for each packet.
+/// The type takes 52 bytes for each end of each connection, and a few nanoseconds for each packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SenderProfile {
-    /// Number of packets, up to 255.
-    packets: u8,
-    /// Minimum and maximum of the remaining hops.
-    ttl: (u8, u8),
+    /// Capture point of the first packet. The TTLs are those of the packets at this point.
+    point: CapturePoint,
+    ttls: Ttls,
     traffic_class: u8,
     seen: u16,
     /// Latest IP ID other than 0.
@@ -184,6 +186,9 @@ pub(crate) struct SenderProfile {
     flow_label: u32,
     /// Latest `TSval`, and its time in units of 2^20 ns, about a millisecond.
     clock: (u32, u32),
+    /// `TSval` and time of the segment from which the rate of the clock is measured.
+    clock_since: (u32, u32),
+    clock_rate: ClockRate,
     /// Packets with the first TTL, and those with another one.
     groups: [TtlGroup; 2],
 }
@@ -265,7 +270,8 @@ const LABELS: u16 = 1 << 11;
 /// More than two TTLs.
 const MANY_TTLS: u16 = 1 << 12;
 
-/// Smallest and largest TTL of a sender's packets, and the latest IP ID.
+/// Smallest and largest TTL of a sender's packets at the point of the first one, and the latest IP ID. All are 0 if there
+/// are no packets.
 pub(in crate::analyze) type ProfileSummary = (u8, u8, u16);
 
 /// Pattern of a sender's IP IDs.
@@ -296,26 +302,30 @@ impl SenderProfile {
     /// Takes in a packet of the sender, given as two readings of the same packet. RSTs are skipped, because they are
     /// what is to be judged.
     #[inline]
-    pub(crate) fn take(&mut self, ip: &IpFeatures, header: &Header) {
+    pub(crate) fn take(&mut self, ip: &IpFeatures, header: &Header, point: CapturePoint) {
         if header.flags.has(Flags::RST) {
             return;
         }
         let mut seen = self.seen;
         let class = ip.traffic_class & DSCP;
-        if self.packets == 0 {
-            self.ttl = (ip.ttl, ip.ttl);
+        if self.ttls.packets() == 0 {
+            self.point = point;
             self.traffic_class = class;
         }
-        self.ttl = (self.ttl.0.min(ip.ttl), self.ttl.1.max(ip.ttl));
+        let is_at_first = self.point == point;
+        if is_at_first {
+            self.ttls.add(ip.ttl);
+        }
         seen |= flag(self.traffic_class != class, CLASSES);
-        self.packets = self.packets.saturating_add(1);
         let is_syn = header.flags.has(Flags::SYN);
         let (bits, id) = match ip.version {
             IpVersion::V4 { id, uncuttable } => (if uncuttable { 2 } else { 1 }, id),
             IpVersion::V6 { .. } => (0, 0),
         };
         let [first, other] = &mut self.groups;
-        if first.bits == 0 || first.ttl == ip.ttl {
+        if !is_at_first {
+            // Its TTL has nothing to do with those at the first point.
+        } else if first.bits == 0 || first.ttl == ip.ttl {
             first.ttl = ip.ttl;
             first.take(header, bits, id);
         } else if other.bits == 0 || other.ttl == ip.ttl {
@@ -338,7 +348,13 @@ impl SenderProfile {
             }
         }
         if let Some(stamps) = header.timestamps {
-            self.clock = (stamps.value, ticks(header.at));
+            let now = ticks(header.at);
+            if seen & CLOCK == 0 {
+                self.clock_since = (stamps.value, now);
+            } else if now.wrapping_sub(self.clock_since.1) >= MEASURED_TICKS {
+                self.measure_clock(stamps.value, now);
+            }
+            self.clock = (stamps.value, now);
             seen |= CLOCK;
         }
         if !is_syn {
@@ -347,6 +363,20 @@ impl SenderProfile {
             seen |= WINDOW | if stamped { STAMPED } else { UNSTAMPED };
         }
         self.seen = seen;
+    }
+
+    /// Measures the rate of the clock over the time since the last measurement.
+    fn measure_clock(&mut self, value: u32, now: u32) {
+        let (earlier, since) = self.clock_since;
+        let elapsed = i64::from(now.wrapping_sub(since)) * NS_PER_TICK / 1_000_000;
+        let rate = ClockRate::measure(difference(value, earlier), elapsed);
+        self.clock_rate = self.clock_rate.and(rate);
+        self.clock_since = (value, now);
+    }
+
+    /// Returns the rate of the clock, as far as this connection shows it.
+    pub(in crate::analyze) fn clock_rate(&self) -> ClockRate {
+        self.clock_rate
     }
 
     /// Takes in an IP ID. Returns the flags that it adds to `seen`.
@@ -368,15 +398,20 @@ impl SenderProfile {
     /// Returns the features that are kept for a dormant connection: the smallest and largest TTL, and the latest IP ID. All
     /// are 0 if there are no packets.
     pub(in crate::analyze) fn summary(&self) -> ProfileSummary {
-        (self.ttl.0, self.ttl.1, self.ip_id)
+        (self.ttls.least(), self.ttls.most(), self.ip_id)
     }
 
-    /// Returns the profile of a sender whose connection continues after dormancy. Other features are not known any more.
-    pub(in crate::analyze) fn restored(kept: ProfileSummary) -> Self {
+    /// Returns the profile of a sender whose connection continues after dormancy, and the capture point of its first packet;
+    /// `None` if that is not known any more. Other features are not known, either.
+    pub(in crate::analyze) fn restored(kept: ProfileSummary, point: Option<CapturePoint>) -> Self {
         let (smallest, largest, ip_id) = kept;
+        let ttls = match point {
+            Some(_) if largest > 0 => Ttls::new(1, smallest, largest),
+            _ => Ttls::default(),
+        };
         Self {
-            packets: u8::from(largest > 0),
-            ttl: (smallest, largest),
+            point: point.unwrap_or_default(),
+            ttls,
             // The traffic class counts as changed, because it is not known.
             seen: CLASSES | flag(ip_id > 0, ID_ONCE),
             ip_id,
@@ -388,10 +423,20 @@ impl SenderProfile {
         self.seen & what != 0
     }
 
-    /// Returns the number of packets, up to 255, and the minimum and maximum of their remaining hops. `None` if there
-    /// are no packets.
-    pub(super) fn ttl(&self) -> Option<(u8, u8, u8)> {
-        (self.packets > 0).then_some((self.packets, self.ttl.0, self.ttl.1))
+    /// Returns the TTLs of the packets at the point that captured the first one.
+    pub(super) fn ttls(&self) -> Ttls {
+        self.ttls
+    }
+
+    /// Returns the point that captured the first packet.
+    pub(in crate::analyze) fn point(&self) -> CapturePoint {
+        self.point
+    }
+
+    /// Returns true if this point captured the first packet, or if there are no packets.
+    #[inline]
+    pub(in crate::analyze) fn is_of_point(&self, point: CapturePoint) -> bool {
+        self.point == point || self.ttls.packets() == 0
     }
 
     /// Returns two groups of packets that come from different senders, if their TTLs and something else differ: the one
@@ -443,7 +488,7 @@ impl SenderProfile {
 
     /// Returns the DSCP, if all packets have the same.
     pub(super) fn dscp(&self) -> Option<u8> {
-        (self.packets > 0 && !self.has_seen(CLASSES)).then_some(self.traffic_class >> 2)
+        (self.ttls.packets() > 0 && !self.has_seen(CLASSES)).then_some(self.traffic_class >> 2)
     }
 
     /// Returns the flow label, if all packets have the same.
@@ -476,6 +521,10 @@ impl SenderProfile {
 
 /// Length of the unit in which a profile stores times, in nanoseconds.
 const NS_PER_TICK: i64 = 1 << 20;
+
+/// Shortest time over which the rate of a clock is measured, in these units. A time that goes back is a very long one,
+/// over which no clock has a usual rate.
+const MEASURED_TICKS: u32 = 2_048;
 
 /// Upper six bits of the traffic class (RFC 2474, 3). The two lower bits, ECN, change with every packet.
 pub(super) const DSCP: u8 = 0xfc;

@@ -7,6 +7,7 @@ use proptest::test_runner::{Config, RngSeed};
 
 use super::sender_profile::IpIds;
 use super::*;
+use crate::analyze::decode::CapturePoint;
 use crate::packet::TcpTimestamps;
 use crate::time::Timestamp;
 
@@ -173,7 +174,7 @@ impl Told {
     fn habits(&self) -> SenderProfile {
         let mut habits = SenderProfile::default();
         for (traits, header) in &self.packets {
-            habits.take(&traits.of_ip(), header);
+            habits.take(&traits.of_ip(), header, CapturePoint::default());
         }
         habits
     }
@@ -392,11 +393,11 @@ fn nothing_is_concluded_from_nothing() {
 
 #[test]
 fn a_sender_is_known_by_its_segments_alone() {
-    assert_eq!(size_of::<SenderProfile>(), 36);
+    assert_eq!(size_of::<SenderProfile>(), 52);
     let told = Told::new();
     let mut habits = told.habits();
     let before = format!("{habits:?}");
-    habits.take(&told.reset.of_ip(), &told.header);
+    habits.take(&told.reset.of_ip(), &told.header, CapturePoint::default());
     assert_eq!(format!("{habits:?}"), before, "an RST is no habit");
     assert_eq!(
         habits.ip_ids(),
@@ -416,11 +417,15 @@ fn a_sender_is_known_by_its_segments_alone() {
         ip_id: Some(0),
         ..told.packets[0].0
     };
-    habits.take(&zero.of_ip(), &syn_ack);
+    habits.take(&zero.of_ip(), &syn_ack, CapturePoint::default());
     assert_eq!(habits.ip_ids(), IpIds::Unknown);
     assert_eq!((habits.window(), habits.is_stamped()), (None, None));
     assert!(habits.clock(told.header.at).is_some());
-    habits.take(&told.packets[0].0.of_ip(), &told.packets[0].1);
+    habits.take(
+        &told.packets[0].0.of_ip(),
+        &told.packets[0].1,
+        CapturePoint::default(),
+    );
     assert_eq!(habits.ip_ids(), IpIds::One { last: 1001 });
     for (traits, header) in &told.packets {
         habits.take(
@@ -430,6 +435,7 @@ fn a_sender_is_known_by_its_segments_alone() {
             }
             .of_ip(),
             header,
+            CapturePoint::default(),
         );
     }
     assert_eq!(habits.ip_ids(), IpIds::Unknown, "as chance has it");
@@ -670,7 +676,7 @@ proptest! {
     ) {
         let (mut habits, mut sequel) = (SenderProfile::default(), Aftermath::default());
         for (traits, segment) in &packets {
-            habits.take(&traits.of_ip(), segment);
+            habits.take(&traits.of_ip(), segment, CapturePoint::default());
             sequel.take(&header, segment);
         }
         let facts = facts(&reset, &header, &habits, &context);

@@ -46,6 +46,8 @@ const HIGHEST: u8 = 1;
 const TIMED: u8 = 1 << 1;
 const SENT: u8 = 1 << 2;
 const ACK: u8 = 1 << 3;
+/// The connection has rested since its shortest reply.
+const RESTORED: u8 = 1 << 4;
 
 /// Length of the unit of time in nanoseconds, as a power of 2.
 const UNIT: u32 = 14;
@@ -65,6 +67,8 @@ fn nanoseconds(units: u32) -> i64 {
 impl EndTiming {
     /// Takes in the time of a reply.
     fn reply(&mut self, took: u32) {
+        // Captured before what it replies to: the clocks differ, and nothing is known about the time.
+        let took = if took > u32::MAX / 2 { 0 } else { took };
         if self.replies == 0 || took < self.least - self.least / 4 {
             (self.least, self.replies) = (took, 1);
         } else if took <= self.least.saturating_add(self.least / 4) {
@@ -74,7 +78,75 @@ impl EndTiming {
     }
 }
 
+/// Shortest replies of both ends, in the order client, server: what is kept while a connection rests. 0 if unknown;
+/// otherwise the bits are, from the highest: 5 of the exponent, 10 of the mantissa, and whether more than one reply took
+/// about as long. Rounded down, so that no reply seems too fast for it. 0 itself, which fits no bits, is a short time.
+pub(in crate::analyze) type ReplySummary = [u16; 2];
+
+/// Number of bits of the mantissa, without its highest one.
+const MANTISSA: u32 = 10;
+
+fn pack(end: &EndTiming) -> u16 {
+    if end.replies == 0 {
+        return 0;
+    }
+    let least = end.least.max(1);
+    let exponent = least.ilog2();
+    let mantissa = if exponent >= MANTISSA {
+        least >> (exponent - MANTISSA)
+    } else {
+        least << (MANTISSA - exponent)
+    };
+    let bits = exponent << (MANTISSA + 1)
+        | (mantissa & ((1 << MANTISSA) - 1)) << 1
+        | u32::from(end.replies > 1);
+    // All bits are 0 for one reply of one unit.
+    u16::try_from(bits).unwrap_or(0).max(1)
+}
+
+fn unpack(bits: u16) -> EndTiming {
+    if bits == 0 {
+        return EndTiming::default();
+    }
+    let bits = u32::from(bits);
+    let exponent = bits >> (MANTISSA + 1);
+    let mantissa = 1 << MANTISSA | bits >> 1 & ((1 << MANTISSA) - 1);
+    EndTiming {
+        least: if exponent >= MANTISSA {
+            mantissa << (exponent - MANTISSA)
+        } else {
+            mantissa >> (MANTISSA - exponent)
+        },
+        replies: 1 + u8::from(bits & 1 == 1),
+        bits: RESTORED,
+        ..EndTiming::default()
+    }
+}
+
 impl Timing {
+    /// Returns what is kept while the connection rests.
+    #[must_use]
+    pub(in crate::analyze) fn summary(&self) -> ReplySummary {
+        self.ends.each_ref().map(pack)
+    }
+
+    /// Returns the times of a connection that speaks again.
+    #[must_use]
+    pub(in crate::analyze) fn restored(kept: ReplySummary) -> Self {
+        Self {
+            ends: kept.map(unpack),
+        }
+    }
+
+    /// Returns the time in nanoseconds in which segments of an end may still be under way, given the round trip of the
+    /// handshake if it is known. The shortest reply is no measure of that once the connection has rested.
+    #[must_use]
+    pub(in crate::analyze) fn far_ns(&self, of: Role, handshake: Option<i64>) -> Option<i64> {
+        let was_restored = self.end(of).bits & RESTORED != 0;
+        let least = self.rtt(of).filter(|_| !was_restored);
+        handshake.max(least.map(|rtt| rtt.least_ns))
+    }
+
     fn ends(&mut self, from: Role) -> (&mut EndTiming, &mut EndTiming) {
         let [client, server] = &mut self.ends;
         match from {
@@ -136,6 +208,27 @@ impl Timing {
             least_ns: nanoseconds(end.least),
             replies: end.replies,
         })
+    }
+
+    /// Returns the time in nanoseconds since an end sent its highest sequence number, which is that of its FIN if it has
+    /// sent one; `None` if it is unknown.
+    #[must_use]
+    pub(in crate::analyze) fn since_highest(&self, of: Role, now: Timestamp) -> Option<i64> {
+        let end = self.end(of);
+        let age = units(now).wrapping_sub(end.highest_at);
+        let is_known = end.bits & HIGHEST != 0 && age < u32::MAX / 2;
+        is_known.then(|| nanoseconds(age))
+    }
+
+    /// Returns the latest acknowledgment number of the other end, if that end has sent a segment this long after `of` sent
+    /// its highest sequence number.
+    #[must_use]
+    pub(in crate::analyze) fn late_ack(&self, of: Role, after_ns: i64) -> Option<SeqNum> {
+        let (end, other) = (self.end(of), self.end(of.peer()));
+        let later = other.latest_at.wrapping_sub(end.highest_at);
+        let is_late = later < u32::MAX / 2 && nanoseconds(later) > after_ns;
+        let is_known = end.bits & HIGHEST != 0 && other.bits & ACK != 0;
+        (is_known && is_late).then_some(other.acks[0])
     }
 
     /// Returns the time that an end had for an RST that carries its address, at most: since the segment was captured
@@ -200,6 +293,52 @@ mod tests {
         assert!(about(Some(rtt.least_ns), 700), "{rtt:?}");
         assert_eq!(rtt.replies, 1, "the handshake took longer");
         assert!(about(timing.rtt(Role::Client).map(|it| it.least_ns), 200));
+    }
+
+    /// The clocks of two capture points, or of two processors, may differ.
+    #[test]
+    fn a_reply_that_seems_to_precede_its_cause_makes_nothing_too_fast() {
+        let mut timing = Timing::default();
+        timing.take(Role::Client, &segment(100, Flags::SYN, 0, 0, 0));
+        let both = Flags::SYN.and(Flags::ACK);
+        timing.take(Role::Server, &segment(60, both, 0, 1, 0));
+        assert!(about(timing.rtt(Role::Server).map(|it| it.least_ns), 0));
+    }
+
+    #[test]
+    fn a_rest_keeps_the_shortest_reply_rounded_down() {
+        for (least, replies) in [
+            (0, 1),
+            (1, 1),
+            (1, 2),
+            (42, 7),
+            (1_023, 1),
+            (1_025, 1),
+            (2_047, 2),
+            (2_049, 1),
+            (19_409, 3),
+            (1 << 20, 1),
+            ((1 << 20) - 1, 2),
+            (u32::MAX, 255),
+        ] {
+            let end = EndTiming {
+                least,
+                replies,
+                ..EndTiming::default()
+            };
+            let kept = Timing {
+                ends: [end, EndTiming::default()],
+            };
+            let restored = Timing::restored(kept.summary());
+            let rtt = restored.rtt(Role::Client).unwrap();
+            let units = u32::try_from(rtt.least_ns >> UNIT).unwrap();
+            assert!(units <= least.max(1), "{units} of {least}");
+            assert!(units >= least - least / 1_000, "{units} of {least}");
+            // One reply of one unit has no code of its own, and such a time is compared with nothing.
+            assert!((rtt.replies > 1) == (replies > 1) || least <= 1);
+            assert_eq!(restored.rtt(Role::Server), None);
+            assert_eq!(restored.far_ns(Role::Client, None), None);
+        }
     }
 
     #[test]

@@ -110,8 +110,8 @@ impl Endpoint {
         self.has(HAS_SENT)
     }
 
-    /// Returns what is known about the arrival of this end's FIN.
-    pub(in crate::flow) fn fin_receipt(&self) -> FinReceipt {
+    /// Returns what is known about the arrival of this end's FIN at the other end.
+    pub(in crate::flow) fn fin_receipt(&self, receiver: &Self) -> FinReceipt {
         if self.has(FIN_INFERRED) {
             FinReceipt::Inferred
         } else if self.after_fin().is_none() {
@@ -120,6 +120,8 @@ impl Endpoint {
             FinReceipt::Acknowledged
         } else if self.unanswered > 0 {
             FinReceipt::Repeated
+        } else if receiver.advertised.duplicates >= MIN_DUPLICATES {
+            FinReceipt::Missing
         } else {
             FinReceipt::Unacknowledged
         }
