@@ -44,7 +44,7 @@
 //! the frames of reset connections to another file.
 
 // In the order in which a frame passes through them: `pipeline` cuts a capture into chunks that threads read in
-// parallel, `decode` decodes headers, `connections` follows connections with `zeek` and `history`, `explain` finds the
+// parallel, `decode` decodes headers, `nat` joins connections on both sides of a NAT, `connections` follows connections with `zeek` and `history`, `explain` finds the
 // cause of an RST, `forgery` collects evidence about its sender, `stack` recognizes
 // the stacks of the ends, and `diagnosis` decodes its payload.
 mod comments;
@@ -59,6 +59,7 @@ mod history;
 pub mod icmp;
 pub mod json;
 mod missing;
+mod nat;
 mod pipeline;
 mod reassembly;
 mod stack;
@@ -70,7 +71,8 @@ use std::mem;
 use std::ops::ControlFlow;
 
 pub use self::connections::{
-    Connection, ConnectionObserver, Progress, ResetRecord, Sink, Step, Totals,
+    Connection, ConnectionObserver, Continued, Progress, ResetRecord, Sink, Step, Totals,
+    Translation,
 };
 use self::decode::FrameSelection;
 pub use self::decode::{CompiledFilter, FlowKey, FrameFilter};

@@ -228,6 +228,17 @@ impl Flow {
         self.end(role).rcv_nxt()
     }
 
+    /// Returns true if this end has sent more than one byte beyond the window of the other end; false if that window is
+    /// unknown.
+    #[must_use]
+    pub(crate) fn has_sent_beyond_window(&self, role: Role) -> bool {
+        let (end, other) = (self.end(role), self.end(role.peer()));
+        let edge = other.window_end(end);
+        // A probe of a closed window is one byte.
+        let next = end.snd_nxt().zip(edge);
+        next.is_some_and(|(next, edge)| next.is_after(edge.plus(1)))
+    }
+
     /// Returns a sequence number of this end relative to its initial one; `None` if that is unknown.
     #[must_use]
     pub(crate) fn relative(&self, role: Role, number: SeqNum) -> Option<u32> {

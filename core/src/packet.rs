@@ -182,7 +182,7 @@ pub struct TcpTimestamps {
 
 /// Options of a segment that decide what an RST does to its connection, apart from timestamps and selective
 /// acknowledgments. One byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Options(u8);
 
 impl Options {

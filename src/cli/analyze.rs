@@ -24,7 +24,7 @@ use crate::capture::StoredFilter;
 use crate::error::{Error, reason};
 use crate::exit_code::ExitCode;
 use crate::file::{Input, inputs};
-use ladder::{Finder, Ladder, Which};
+use ladder::{Finder, Ladder, TranslatedFinder, Which};
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::excerpt::Excerpt;
 use rstproof_core::analyze::{
@@ -188,6 +188,7 @@ fn one(
 /// Prints one connection of a capture, segment by segment. Fails if there is no such connection.
 fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error> {
     let path = input.path().to_owned();
+    let mut more = Vec::new();
     let (which, mut input) = match which {
         // A first pass finds the frame that the connection begins with: segments are collected from there on.
         Which::Frame(frame) if input.is_repeatable() => {
@@ -197,13 +198,17 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
                 analysis.observe(source, told, &mut found)
             });
             let first = found.0.unwrap_or(frame);
-            // Uncompressed files are read at offsets; a compressed one is a stream, and has been read.
-            let input = if input.file().is_some() {
-                input
-            } else {
-                output::again(input)?
-            };
-            (Which::Frame(first), input)
+            (Which::Frame(first), reread(input)?)
+        }
+        // One finds the connections that have these addresses on another side of a NAT.
+        Which::Between(one, other) if input.is_repeatable() => {
+            let told = || TranslatedFinder::new(one, other);
+            let ended = read(&mut input, |source| {
+                analysis.observe(source, told, &mut Unused)
+            });
+            let found = ended.observers.into_iter();
+            more.extend(found.flat_map(TranslatedFinder::into_found));
+            (which, reread(input)?)
         }
         which => (which, input),
     };
@@ -212,7 +217,7 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
         failed: None,
     };
     let name = printable(&path.to_string_lossy());
-    let told = || Ladder::new(&name, which);
+    let told = || Ladder::new(&name, which, &more);
     let ended = read(&mut input, |source| {
         analysis.observe(source, told, &mut out)
     });
@@ -252,6 +257,25 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
         });
     }
     Ok(())
+}
+
+/// Returns a capture to be read once more from its beginning.
+fn reread(input: Input) -> Result<Input, Error> {
+    // Uncompressed files are read at offsets; a compressed one is a stream, and has been read.
+    if input.file().is_some() {
+        Ok(input)
+    } else {
+        output::again(input)
+    }
+}
+
+/// Sink for a pass whose results are in the observers.
+struct Unused;
+
+impl Sink<()> for Unused {
+    fn accept(&mut self, _: Vec<()>, _: &Progress<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
 /// First frame of the connection that is searched for. Ends the analysis as soon as the frame is known.

@@ -123,6 +123,9 @@ fn small_captures() -> Vec<(&'static str, &'static str, Vec<Wire>)> {
     ]
 }
 
+/// Causes of a connection that has other addresses on the other side of a NAT; the tests in `nat` have captures of them.
+const OF_SEVERAL_ADDRESSES: [&str; 2] = ["untranslated", "nat-remapped"];
+
 /// A second, in microseconds.
 const SECOND: u32 = 1_000_000;
 
@@ -166,7 +169,8 @@ fn rsts_of_small_captures_have_the_expected_causes() {
 fn every_cause_is_tested() {
     let of_scenarios = SCENARIOS.iter().flat_map(|(_, causes)| *causes).copied();
     let of_captures = small_captures().into_iter().map(|(cause, ..)| cause);
-    let tested: BTreeSet<&str> = of_scenarios.chain(of_captures).collect();
+    let tested = of_scenarios.chain(of_captures).chain(OF_SEVERAL_ADDRESSES);
+    let tested: BTreeSet<&str> = tested.collect();
     assert_eq!(
         tested,
         Cause::ALL.map(Cause::id).into(),

@@ -19,6 +19,7 @@ mod icmp;
 #[allow(dead_code)] // other tests use the rest
 mod layout;
 mod missing;
+mod nat;
 mod points;
 mod receivers;
 mod said;

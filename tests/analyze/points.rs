@@ -65,7 +65,7 @@ fn rows(packets: &[Seen]) -> Vec<Value> {
     }
     fs::write(&path, &file.bytes).unwrap();
     let path = path.to_str().unwrap();
-    let lines = analyze(&[path]).whole().lines();
+    let lines = analyze(&[path]).whole().lines().to_vec();
     assert_eq!(analyze(&["--threads", "4", path]).whole().lines(), lines);
     lines
 }

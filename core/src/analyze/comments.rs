@@ -3,6 +3,8 @@
 //! If a frame has several comments, Wireshark before version 3.5 shows only the last, so the most important one comes
 //! last.
 
+use std::fmt::Write as _;
+
 use super::connections::{Connection, ResetRecord};
 use super::explain::RequiredAction;
 use super::forgery::Weight;
@@ -31,6 +33,15 @@ pub(super) fn of_reset(told: &ResetRecord) -> Vec<String> {
             .to_confirm
             .map(|what| format!("to be sure: {what}")),
     );
+    if let Some(continued) = &told.continues {
+        comments.push(format!(
+            "the segment that it replies to continues the connection {} → {} that began with frame {}",
+            continued.client, continued.server, continued.number
+        ));
+    }
+    if let Some(frame) = told.consequence_of {
+        comments.push(format!("consequence of the RST in frame {frame}"));
+    }
     let receiver = reset.from.peer().name();
     comments.push(match (explanation.errno, explanation.errno_note) {
         (Some(errno), _) => format!(
@@ -72,11 +83,16 @@ pub(super) fn of_reset(told: &ResetRecord) -> Vec<String> {
 #[must_use]
 pub(super) fn of_connection(connection: &Connection<'_>) -> String {
     let zeek = &connection.zeek;
-    format!(
+    let mut text = format!(
         "conn_state {}, history {}",
         zeek.conn_state(),
         zeek.history()
-    )
+    );
+    for translation in connection.translations {
+        let [client, server] = connection.translated(translation);
+        let _ = write!(text, "; beyond a NAT {client} → {server}");
+    }
+    text
 }
 
 /// Returns the comment on an ICMP error.

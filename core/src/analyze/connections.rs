@@ -17,7 +17,9 @@ mod dormant;
 mod entry;
 mod errors;
 mod forged;
+mod nat;
 mod points;
+mod resets;
 mod rest;
 mod roles;
 mod totals;
@@ -29,23 +31,26 @@ use std::ops::ControlFlow;
 
 use hashbrown::HashTable;
 
-use self::absence::Absence;
 use self::arena::{Arena, LOOKUP_GROUP, NS_PER_SEC, Wheel};
+pub(super) use self::copies::max_copy_age_ns;
 use self::copies::{InFlightList, Latest};
 use self::dormant::Dormant;
 use self::entry::Renewed;
+use self::nat::Nat;
+pub use self::nat::{Continued, Translation};
 use self::points::{PointList, Points};
+pub use self::resets::ResetRecord;
+#[cfg(test)]
+use self::resets::push_bounded;
 pub(super) use self::totals::Counts;
 pub use self::totals::Totals;
 use super::decode::{FlowKey, SHARDS, SegmentRecord, spread};
-use super::diagnosis::Diagnostic;
-use super::explain::{Explanation, RequiredAction};
-use super::forgery::{Aftermath, Context, HostRates, Indicator, Sender, SenderProfile, Timing};
+use super::forgery::{HostRates, SenderProfile, Timing};
 use super::history::{CaptureGaps, ConnectionHistory};
 use super::icmp::IcmpRecord;
 use super::stack::Stack;
 use super::zeek::{Zeek, ZeekSummary};
-use crate::flow::{Flow, Form, Reset, State};
+use crate::flow::{Flow, State};
 use crate::packet::link::Process;
 use crate::packet::{Flags, Header};
 use crate::prefetch::prefetch;
@@ -70,43 +75,6 @@ const MAX_FRAMES_HELD: u32 = 1 << 20;
 
 /// Time in nanoseconds for which a connection is silent at least before it becomes dormant.
 const MIN_SILENCE_NS: i64 = 5 * NS_PER_SEC;
-
-/// Record of an RST, with everything known about it.
-#[derive(Debug)]
-pub struct ResetRecord {
-    /// Number of the earlier connection between the same ends that the RST belongs to, if its own connection has only
-    /// sent a SYN that no end has accepted yet.
-    pub earlier: Option<u32>,
-    /// Silence of the connection in nanoseconds: before the RST, or before the packet that precedes it, whichever is
-    /// longer.
-    pub silence: i64,
-    /// RST as the flow classifies it.
-    pub reset: Reset,
-    /// TCP header.
-    pub header: Header,
-    /// Cause and effect of the RST.
-    pub explanation: Explanation,
-    /// Frames of the segments that the RST may be a reply to, oldest first. The last one is that of `reset`.
-    pub triggers: Vec<u32>,
-    /// Evidence for or against an injection by a third party.
-    pub indicators: Vec<Indicator>,
-    /// Reasons that the RST itself carries, in its options and its payload.
-    pub diagnostics: Vec<Diagnostic>,
-    /// Frame of an earlier RST in the receiver's name that a third party probably sent, and that would have ended the
-    /// connection: the action of the receiver assumes that it did not send that RST. `None` if that changes nothing.
-    pub assumes_forged: Option<u32>,
-    /// State of the connection when the RST was captured, what its sender sent afterwards, and the earlier history.
-    context: Context,
-    aftermath: Aftermath,
-    history: ConnectionHistory,
-    /// What the absence of the RST at another capture point depends on.
-    absence: Absence,
-    /// Frame of an earlier RST that carries the receiver's address, and this RST as it is if the receiver did not send
-    /// that one and still has its connection.
-    if_forged: Option<(u32, Reset)>,
-    /// True if the RST acknowledges data that was not captured.
-    acknowledges_unseen: bool,
-}
 
 /// Connection that is over, or lasts to the end of the capture.
 #[derive(Debug)]
@@ -140,6 +108,8 @@ pub struct Connection<'a> {
     pub error_count: u64,
     /// Process of each end, in the order of `ends`, if frames state it.
     pub processes: [Option<Process>; 2],
+    /// Addresses of the connection on other sides of a NAT.
+    pub translations: &'a [Translation],
 }
 
 impl Connection<'_> {
@@ -295,6 +265,8 @@ struct Rare {
     renewed: Option<Box<Renewed>>,
     /// Sum of Zeek's earlier records.
     earlier: Option<Box<ZeekSummary>>,
+    /// Other addresses of the connection, if it was captured on both sides of a NAT.
+    nat: Option<Box<Nat>>,
 }
 
 /// Bit that distinguishes the slot of a dormant connection from that of another one.
@@ -337,48 +309,6 @@ pub(super) struct Table<L> {
     /// Counts since they were last handed over.
     counts: Counts,
     observer: L,
-}
-
-impl ResetRecord {
-    /// Returns true if the RST shows that its stated sender has no connection any more, if that end did send it: it has
-    /// aborted, or has replied that it has no socket.
-    fn ends_its_sender(&self) -> bool {
-        match self.reset.form {
-            Some(Form::Active) => self.reset.acceptance.is_acceptable(),
-            Some(Form::Passive) => self.reset.triggered_by.is_some(),
-            _ => false,
-        }
-    }
-
-    /// Returns the conclusion about the sender of the RST.
-    #[must_use]
-    pub fn sender(&self) -> Sender<'_> {
-        Sender::of(&self.indicators)
-    }
-
-    /// Returns the action required of the receiver, its state, and the reason: a clause.
-    #[must_use]
-    pub fn required_action(&self) -> String {
-        let reset = &self.reset;
-        let receiver = reset.from.peer().name();
-        let state = match reset.receiver_state {
-            State::Closed | State::Listen => String::new(),
-            state => format!(" in {state}"),
-        };
-        let why = &self.explanation.acceptance;
-        match self.explanation.required_action {
-            RequiredAction::Accept => format!("the {receiver} must accept it{state}: {why}"),
-            RequiredAction::Drop => format!("the {receiver} ignores it{state}: {why}"),
-            RequiredAction::Challenge => format!("the {receiver} challenges it{state}: {why}"),
-            RequiredAction::NotDelivered => {
-                let why = self.explanation.errno_note.unwrap_or(why);
-                format!("the {receiver} does not receive it: {why}")
-            }
-            RequiredAction::Unknown => {
-                format!("whether the {receiver} must accept it{state} is unknown: {why}")
-            }
-        }
-    }
 }
 
 impl<L: ConnectionObserver> Table<L> {
@@ -697,13 +627,6 @@ impl<L: ConnectionObserver> Table<L> {
             self.arm_timer_if_sooner(index);
         }
     }
-}
-
-/// Adds the frame number of an RST. In a full list it replaces the last one, which bounds the memory for a connection
-/// with any number of RSTs.
-fn push_bounded(frames: &mut Vec<u32>, frame: u32) {
-    frames.truncate(MAX_RESETS_PER_CONNECTION - 1);
-    frames.push(frame);
 }
 
 #[cfg(test)]

@@ -178,6 +178,8 @@ pub(super) struct SegmentRecord {
     pub hash: u32,
     /// Index of the sender in `ends`.
     pub sender: usize,
+    /// Number of the [translation](super::nat) that the addresses of the frame belong to; 0 if `ends` are those addresses.
+    pub translation: u8,
     /// TCP header. The frame number counts from 0 within the batch.
     pub header: Header,
     /// Index of the interface in the file that captured the frame.
@@ -291,6 +293,9 @@ impl<'w> FrameDecoder<'w> {
             *batch.unsupported_link_types.entry(kind).or_default() += 1;
             return;
         };
+        if frame.interface != 0 || link != Link::Ethernet {
+            batch.points_from.get_or_insert(number);
+        }
         // The fast path reads only the outer packet.
         if link == Link::Ethernet
             && !self.wanted.inside_tunnels
@@ -384,6 +389,7 @@ impl<'w> FrameDecoder<'w> {
             ends,
             hash: self.hash(&ends),
             sender,
+            translation: 0,
             header,
             interface: 0,
             point: CapturePoint::default(),
@@ -499,6 +505,7 @@ impl FrameDecoder<'_> {
             hash: self.hash(&ends),
             ends,
             sender,
+            translation: 0,
             header,
             interface: frame.interface,
             point: CapturePoint::of_interface(frame.interface),
@@ -535,6 +542,7 @@ impl FrameDecoder<'_> {
             hash: self.hash(&ends),
             ends,
             sender,
+            translation: 0,
             header,
             interface: frame.interface,
             point: CapturePoint::of_interface(frame.interface),

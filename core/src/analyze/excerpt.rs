@@ -128,18 +128,30 @@ impl Excerpt {
         let text = self.shared(comments::of_connection(connection));
         let (first, last) = connection.span;
         self.notes.entry(first).or_default().begins = Some(text);
-        let spans = self.spans.entry(connection.ends).or_default();
-        // Ranges that overlap are joined, so the ranges of one pair of ends are disjoint.
-        match spans.last_mut() {
-            Some(before) if before.1 >= connection.depends_from => before.1 = last,
-            _ => spans.push((connection.depends_from, last)),
+        self.add_span(&connection.ends, (connection.depends_from, last));
+        for translation in connection.translations {
+            self.add_span(&translation.ends, (translation.first, last));
         }
-        let mut hosts = [0, 1].map(|end| connection.ends.socket(end).ip());
-        hosts.sort_unstable();
-        let span = self.hosts.entry(hosts).or_insert((u32::MAX, 0));
-        *span = (span.0.min(connection.depends_from), span.1.max(last));
         self.connections += 1;
         self.last = self.last.max(last);
+    }
+
+    /// Adds the first and last frames of a connection between these ends.
+    fn add_span(&mut self, ends: &FlowKey, (first, last): (u32, u32)) {
+        let spans = self.spans.entry(*ends).or_default();
+        // Ranges that overlap are joined, so the ranges of one pair of ends are disjoint. Connections between one pair end
+        // in order, unless a NAT gives that pair to another connection.
+        let at = spans.partition_point(|(_, end)| *end < first);
+        let end = at + spans[at..].partition_point(|(start, _)| *start <= last);
+        let overlapping = spans[at..end].iter();
+        let joined = overlapping.fold((first, last), |all, span| {
+            (all.0.min(span.0), all.1.max(span.1))
+        });
+        spans.splice(at..end, [joined]);
+        let mut hosts = [0, 1].map(|end| ends.socket(end).ip());
+        hosts.sort_unstable();
+        let span = self.hosts.entry(hosts).or_insert((u32::MAX, 0));
+        *span = (span.0.min(first), span.1.max(last));
     }
 
     /// Returns the reason why the excerpt cannot be written, if it is too large for the memory.

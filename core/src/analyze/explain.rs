@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 pub use self::causes::Cause;
+use self::causes::Reason;
 pub use self::condition::ErrnoCondition;
 use super::history::CaptureGaps;
 use super::history::ConnectionHistory;
@@ -120,6 +121,25 @@ pub struct Claim {
     pub explanation: &'static str,
 }
 
+/// Explanation of an RST by a NAT on the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NatFinding {
+    /// The segment that the RST replies to was captured on both sides of the NAT, and was not translated.
+    NotTranslated,
+    /// It was captured on both sides, and was translated to other addresses than the segments before.
+    Remapped,
+    /// It was outside the window of the RST's stated sender, which goes on.
+    OutsideWindow,
+    /// It continues a connection with another server.
+    ServerDiffers,
+    /// It continues a connection from another port of the same client address.
+    ClientPortDiffers,
+    /// It continues a connection from the same port of another client address.
+    ClientDiffers,
+    /// An RST for one of these reasons had ended the sender's end.
+    EndedBefore,
+}
+
 /// Explanation of one RST.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
@@ -225,7 +245,23 @@ impl Explanation {
             cause: self.cause,
             explanation: self.explanation,
         });
-        let reason = &causes::THIRD_PARTY;
+        self.replace_reason(&causes::THIRD_PARTY);
+    }
+
+    /// Replaces the cause by that of a NAT on the path.
+    pub(super) fn attribute_to_nat(&mut self, finding: NatFinding) {
+        self.replace_reason(match finding {
+            NatFinding::NotTranslated => &causes::NOT_TRANSLATED,
+            NatFinding::Remapped => &causes::REMAPPED,
+            NatFinding::OutsideWindow => &causes::OUTSIDE_WINDOW,
+            NatFinding::ServerDiffers => &causes::SERVER_DIFFERS,
+            NatFinding::ClientPortDiffers => &causes::CLIENT_PORT_DIFFERS,
+            NatFinding::ClientDiffers => &causes::CLIENT_DIFFERS,
+            NatFinding::EndedBefore => &causes::ENDED_BEFORE,
+        });
+    }
+
+    fn replace_reason(&mut self, reason: &Reason) {
         self.cause = reason.cause;
         self.explanation = reason.explanation;
         self.to_confirm = reason.to_confirm;

@@ -36,7 +36,9 @@ pub(super) use clock::HostRates;
 pub(super) use hosts::{HostIds, HostSample, Hosts};
 pub(super) use sender::reset_both;
 pub use sender::{Sender, SenderVerdict};
-pub(super) use sender_profile::{IpFeatures, PacketFeatures, ProfileSummary, SenderProfile};
+pub(super) use sender_profile::{
+    IpFeatures, IpVersion, PacketFeatures, ProfileSummary, SenderProfile,
+};
 pub(super) use timing::{ReplySummary, Rtt, Timing};
 pub(super) use ttls::{TtlScope, Ttls};
 

@@ -34,6 +34,8 @@ struct ConnectionLine<'a> {
     connection: u32,
     client: SocketAddr,
     server: SocketAddr,
+    /// Addresses of the connection on other sides of a NAT.
+    translations: Vec<TranslationFields<'a>>,
     /// Processes of the ends, if the capture states them (`PKTAP`).
     processes: Ends<Option<ProcessFields>>,
     conn_state: ConnState,
@@ -63,6 +65,16 @@ struct ConnectionLine<'a> {
     capture_gaps: GapFields<'a>,
     /// Likely stacks of the ends; null if unknown.
     stack: Ends<Option<Stack>>,
+}
+
+/// Addresses of a connection on another side of a NAT.
+#[derive(Serialize)]
+struct TranslationFields<'a> {
+    client: SocketAddr,
+    server: SocketAddr,
+    /// First frame with these addresses, and its file, if that is another one.
+    frame: u32,
+    file: Option<&'a str>,
 }
 
 /// Process of an end.
@@ -120,6 +132,9 @@ struct ResetLine<'a> {
     from: Role,
     source: SocketAddr,
     destination: SocketAddr,
+    /// Addresses in the frame; null if they are those of the connection.
+    frame_source: Option<SocketAddr>,
+    frame_destination: Option<SocketAddr>,
     form: Option<Form>,
     /// True if the receiver had to accept the RST; null if unknown from this capture.
     acceptable: Option<bool>,
@@ -150,6 +165,14 @@ struct ResetLine<'a> {
     /// Earlier connection between the same ends that the RST belongs to.
     earlier_connection: Option<u32>,
     earlier_connection_file: Option<&'a str>,
+    /// Connection that the segment before the RST continues under other addresses.
+    continues_connection: Option<u32>,
+    continues_connection_file: Option<&'a str>,
+    continues_client: Option<SocketAddr>,
+    continues_server: Option<SocketAddr>,
+    /// Earlier RST that had ended the sender's end, although the other end's socket did not send it.
+    consequence_of: Option<u32>,
+    consequence_of_file: Option<&'a str>,
     indicators: Cow<'a, [Indicator]>,
     diagnostics: &'a [Diagnostic],
 }
@@ -323,6 +346,18 @@ pub fn connection(
             connection: number,
             client: connection.socket(Role::Client),
             server: connection.socket(Role::Server),
+            translations: (connection.translations.iter())
+                .map(|translation| {
+                    let [client, server] = connection.translated(translation);
+                    let (frame, file) = place(files, file, translation.first);
+                    TranslationFields {
+                        client,
+                        server,
+                        frame,
+                        file,
+                    }
+                })
+                .collect(),
             processes: Ends {
                 client: connection.process(Role::Client).map(ProcessFields::of),
                 server: connection.process(Role::Server).map(ProcessFields::of),
@@ -373,6 +408,11 @@ pub fn reset(
     let (number, connection_file) = place(files, file, connection.number());
     let triggered_by = reset.triggered_by.map(|it| place(files, file, it));
     let earlier = told.earlier.map(|it| place(files, file, it));
+    let continued = told
+        .continues
+        .as_ref()
+        .map(|it| place(files, file, it.number));
+    let consequence = told.consequence_of.map(|it| place(files, file, it));
     let mut indicators = Cow::Borrowed(&told.indicators[..]);
     if files.are_several() {
         for indicator in indicators.to_mut() {
@@ -392,6 +432,8 @@ pub fn reset(
             from: reset.from,
             source: connection.socket(reset.from),
             destination: connection.socket(reset.from.peer()),
+            frame_source: told.sockets.as_ref().map(|it| it[0]),
+            frame_destination: told.sockets.as_ref().map(|it| it[1]),
             form: reset.form,
             acceptable: explanation.acceptable,
             required_action: explanation.required_action,
@@ -414,6 +456,12 @@ pub fn reset(
             silence_ns: told.silence,
             earlier_connection: earlier.map(|it| it.0),
             earlier_connection_file: earlier.and_then(|it| it.1),
+            continues_connection: continued.map(|it| it.0),
+            continues_connection_file: continued.and_then(|it| it.1),
+            continues_client: told.continues.as_ref().map(|it| it.client),
+            continues_server: told.continues.as_ref().map(|it| it.server),
+            consequence_of: consequence.map(|it| it.0),
+            consequence_of_file: consequence.and_then(|it| it.1),
             indicators,
             diagnostics: &told.diagnostics,
         },

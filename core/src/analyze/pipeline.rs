@@ -2,7 +2,8 @@
 //!
 //! A thread can decode the headers of a chunk without any other chunk, except for the offset of its first block. The
 //! thread guesses this offset; when all earlier chunks are done the offset is known, and after a wrong guess the chunk
-//! is read once more. Then [fragments](super::reassembly) are put together, and one [table](super::connections) after the other takes in the segments of the chunk, and the
+//! is read once more. Then [fragments](super::reassembly) are put together, the halves of connections on both sides of a
+//! [NAT](super::nat) are joined, one [table](super::connections) after the other takes in the segments of the chunk, and the
 //! sink receives the output of the tables. The chunks pass each of these stages one by one, in the order of the
 //! file, so the result does not depend on the number of threads. While one chunk is at a stage, the next one can be at
 //! the stage before.
@@ -22,6 +23,7 @@ use super::Analysis;
 use super::connections::{ConnectionObserver, Progress, Sink, Table, Totals};
 use super::decode::{Batch, FrameDecoder, SHARDS};
 use super::forgery::Hosts;
+use super::nat::NatTable;
 use super::reassembly::Reassembler;
 use crate::file::{Malformed, Problem, ReadAt, Reader, Skipped};
 
@@ -100,7 +102,7 @@ struct Pipeline<'s, 'f, 'a, L, A> {
     length: usize,
     next: AtomicU64,
     ingest: OrderedStage<Ingest>,
-    reassembly: OrderedStage<Reassembler>,
+    reassembly: OrderedStage<(Reassembler, NatTable)>,
     tables: [OrderedStage<Table<L>>; SHARDS],
     emit: OrderedStage<Emit<'a, A>>,
     /// Reader of the blocks in chunks whose predecessors are not done, once the file header is known. It serves for
@@ -145,7 +147,7 @@ pub(super) fn read_all<L: ConnectionObserver, A: Sink<L::Output>>(
         length: analysis.chunk_len.max(MIN_CHUNK_LEN),
         next: AtomicU64::new(0),
         ingest: OrderedStage::new(Ingest::default()),
-        reassembly: OrderedStage::new(Reassembler::default()),
+        reassembly: OrderedStage::new(Default::default()),
         tables: std::array::from_fn(|_| OrderedStage::new(Table::new(observer(), most))),
         emit: OrderedStage::new(Emit {
             sink,
@@ -329,8 +331,8 @@ fn run_worker<L: ConnectionObserver, A: Sink<L::Output>>(
 }
 
 impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
-    /// Puts the fragments of a chunk together with those before it, and adds the segments of the complete packets to the
-    /// batches. The packets are appended to the bytes of their batch; returns true if any is appended to the buffer,
+    /// Puts the fragments of a chunk together with those before it, adds the segments of the complete packets to the
+    /// batches, and joins connections on both sides of a NAT. The packets are appended to the bytes of their batch; returns true if any is appended to the buffer,
     /// behind its first `length` bytes.
     fn reassemble(
         &self,
@@ -339,20 +341,21 @@ impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
         (buffer, length): (&mut Vec<u8>, usize),
         decoder: &FrameDecoder<'_>,
     ) -> bool {
-        let start = ingested.start;
-        let reassembled = self
-            .reassembly
-            .pass(chunk, &AtomicBool::new(false), |reassembler| {
-                if let Some(CarriedBlock { bytes, batch }) = &mut ingested.head {
-                    complete_packets(reassembler, batch, (bytes, 0), decoder);
-                }
-                if batch.fragments.is_empty() {
-                    return false;
-                }
+        let (start, frames) = (ingested.start, ingested.frames);
+        let never = AtomicBool::new(false);
+        let reassembled = (self.reassembly).pass(chunk, &never, |(reassembler, nat)| {
+            if let Some(CarriedBlock { bytes, batch }) = &mut ingested.head {
+                complete_packets(reassembler, batch, (bytes, 0), decoder);
+                nat.take(batch, frames.saturating_sub(batch.frames));
+            }
+            let has_fragments = !batch.fragments.is_empty();
+            if has_fragments {
                 buffer.truncate(length);
                 complete_packets(reassembler, batch, (buffer, start), decoder);
-                true
-            });
+            }
+            nat.take(batch, frames);
+            has_fragments
+        });
         reassembled.unwrap_or(false)
     }
 

@@ -73,6 +73,23 @@ fn processes() -> Value {
     )
 }
 
+fn translation() -> Value {
+    object(
+        "Addresses of a connection on another side of a NAT.",
+        vec![
+            field("client", socket("Address of the client there.")),
+            field("server", socket("Address of the server there.")),
+            field("frame", frame("First frame with these addresses.")),
+            field(
+                "file",
+                nullable(text(
+                    "File of that frame, if it is another one than that of the row; else null.",
+                )),
+            ),
+        ],
+    )
+}
+
 fn connection_number() -> Field {
     let number = frame("Number of the connection: that of its first frame.");
     field("connection", number)
@@ -124,6 +141,7 @@ fn connection_row() -> Value {
         connection_number(),
         field("client", socket("Address of the client.")),
         field("server", socket("Address of the server.")),
+        field("translations", list("Addresses of the connection on other sides of a NAT, if packets were captured on several sides.", &translation())),
         field("processes", processes()),
         field("conn_state", conn_state()),
         field("history", text("Zeek's history of the connection.")),
@@ -288,6 +306,8 @@ fn reset_row() -> Value {
         field("from", role("End whose address is the source of the RST.")),
         field("source", socket("Source address of the RST.")),
         field("destination", socket("Destination address of the RST.")),
+        field("frame_source", nullable(socket("Source address in the frame, if it is that of another side of a NAT; else null."))),
+        field("frame_destination", nullable(socket("Destination address in the frame, if it is that of another side of a NAT; else null."))),
         field("form", form()),
         field("acceptable", nullable(boolean("Whether the receiver is required to accept the RST; null if unknown."))),
         field("required_action", one_of("Action required of the receiver: `accept` the RST, `drop` it, send a `challenge` ACK; \
@@ -314,6 +334,12 @@ fn reset_row() -> Value {
         field("silence_ns", integer("Nanoseconds of silence of the connection before the RST, or before the packet that precedes it, whichever is longer.")),
         field("earlier_connection", nullable(frame("Number of the earlier connection between the same ends that the RST belongs to, if no end has accepted the SYN of `connection` yet; else null."))),
         field("earlier_connection_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
+        field("continues_connection", nullable(frame("Number of the connection that the segment before the RST continues under other addresses, because a NAT did not translate it, or translated it to other addresses than before; else null."))),
+        field("continues_connection_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
+        field("continues_client", nullable(socket("Address of the client of that connection; else null."))),
+        field("continues_server", nullable(socket("Address of the server of that connection; else null."))),
+        field("consequence_of", nullable(frame("Frame of an earlier RST that had ended the sender's end of the connection, although the socket of the other end did not send it; else null."))),
+        field("consequence_of_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
         field("indicators", list("Observations that point to the sender of the RST.", &indicator())),
         field("diagnostics", list("Information that the RST itself carries.", &diagnostic())),
     ]);

@@ -108,10 +108,10 @@ pub(super) fn reset(
     verbose: bool,
 ) -> String {
     let (reset, explanation) = (&told.reset, &told.explanation);
-    let (from, to) = (
-        connection.socket(reset.from),
-        connection.socket(reset.from.peer()),
-    );
+    // The addresses that a reader sees in the frame.
+    let sockets = told.sockets.as_deref().copied();
+    let [from, to] = sockets
+        .unwrap_or_else(|| [reset.from, reset.from.peer()].map(|role| connection.socket(role)));
     let form = reset.form.map_or("form unknown", |form| form.name());
     let cause = explanation
         .cause
@@ -148,6 +148,7 @@ pub(super) fn reset(
         );
     }
     text += &preceding(files, connection, told);
+    text += &translations(files, connection);
     text += &processes(connection);
     for said in &told.diagnostics {
         let _ = writeln!(text, "  it carries: {}", printable(&said.to_string()));
@@ -203,6 +204,7 @@ fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord)
     let trigger = reset
         .triggered_by
         .map(|it| format!("{}{or_earlier}", files.frame(it)));
+    let trigger_frame = reset.triggered_by.map(|it| files.frame(it));
     let silence = told.silence / NS_PER_SEC;
     let parts = [
         trigger.map(|frame| format!("in reply to {frame}")),
@@ -224,6 +226,34 @@ fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord)
             let _ = write!(text, ", not to the one that begins with {number}");
         }
         text.push('\n');
+    }
+    if let (Some(continued), Some(frame)) = (&told.continues, trigger_frame) {
+        let _ = writeln!(
+            text,
+            "  {frame} continues the connection {} → {} that began with {}",
+            continued.client,
+            continued.server,
+            files.frame(continued.number)
+        );
+    }
+    if let Some(frame) = told.consequence_of {
+        let frame = files.frame(frame);
+        let _ = writeln!(text, "  consequence of the RST in {frame}");
+    }
+    text
+}
+
+/// Returns a line for each pair of addresses that the connection has on other sides of a NAT.
+pub(super) fn translations(files: &FileNames, connection: &Connection<'_>) -> String {
+    let mut text = String::new();
+    let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
+    for translation in connection.translations {
+        let [its_client, its_server] = connection.translated(translation);
+        let _ = writeln!(
+            text,
+            "  NAT: the connection {client} → {server} is {its_client} → {its_server} from {} on",
+            files.frame(translation.first)
+        );
     }
     text
 }

@@ -4,7 +4,7 @@
 //! Lines have at most 80 columns. A long connection is abridged: its beginning and its end are shown, and in between
 //! only RSTs and the segments that triggered them. No other segments are kept while the capture is read.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -117,12 +117,61 @@ impl ConnectionObserver for Finder {
     }
 }
 
+/// Listener that finds the connections that have these ends on another side of a NAT.
+#[derive(Debug)]
+pub(crate) struct TranslatedFinder {
+    ends: FlowKey,
+    found: Vec<u32>,
+}
+
+impl TranslatedFinder {
+    /// Maximum number of connections.
+    const MAX_FOUND: usize = 1 << 16;
+
+    /// Creates a finder for connections between these sockets.
+    #[must_use]
+    pub(crate) fn new(one: SocketAddr, other: SocketAddr) -> Self {
+        Self {
+            ends: between(one, other),
+            found: Vec::new(),
+        }
+    }
+
+    /// Returns the first frames of the connections.
+    #[must_use]
+    pub(crate) fn into_found(self) -> Vec<u32> {
+        self.found
+    }
+}
+
+impl ConnectionObserver for TranslatedFinder {
+    type Output = ();
+
+    fn connection(&mut self, connection: &Connection<'_>, _: &[ResetRecord]) {
+        let sockets = (connection.translations.iter()).map(|it| connection.translated(it));
+        let mut ends = sockets.map(|[client, server]| between(client, server));
+        if ends.any(|ends| ends == self.ends) && self.found.len() < Self::MAX_FOUND {
+            self.found.push(connection.number());
+        }
+    }
+
+    fn resets(&mut self, _: &Connection<'_>, _: &[ResetRecord]) {}
+
+    fn take_output(&mut self) {}
+}
+
+/// Returns the key of the connections between two sockets.
+fn between(one: SocketAddr, other: SocketAddr) -> FlowKey {
+    let socket = |it: SocketAddr| (it.ip(), it.port());
+    FlowKey::of(socket(one), socket(other)).0
+}
+
 /// Listener that shows connections, segment by segment.
 #[derive(Debug)]
 pub(crate) struct Ladder {
     file: String,
-    /// First frame of the selected connection, if selected by frame.
-    first: Option<u32>,
+    /// First frames of the selected connections, if selected by frame, or by their endpoints on another side of a NAT.
+    first: HashSet<u32>,
     /// Endpoints of the selected connections, if selected by endpoints.
     ends: Option<FlowKey>,
     /// Text of the connections that have ended, until it is handed over.
@@ -149,15 +198,16 @@ pub(crate) struct Ladder {
 
 impl Ladder {
     /// Creates a ladder for the selected connections of this file. A frame number selects the connection that begins
-    /// with that frame.
+    /// with that frame. Connections that begin with one of the frames in `more` are selected as well.
     #[must_use]
-    pub(crate) fn new(file: &str, which: Which) -> Self {
-        let (first, ends) = match which {
-            Which::Frame(first) => (Some(first), None),
-            Which::Between(one, other) => {
-                let socket = |it: SocketAddr| (it.ip(), it.port());
-                (None, Some(FlowKey::of(socket(one), socket(other)).0))
+    pub(crate) fn new(file: &str, which: Which, more: &[u32]) -> Self {
+        let mut first: HashSet<u32> = more.iter().copied().collect();
+        let ends = match which {
+            Which::Frame(frame) => {
+                first.insert(frame);
+                None
             }
+            Which::Between(one, other) => Some(between(one, other)),
         };
         Self {
             file: file.to_owned(),
@@ -177,7 +227,7 @@ impl Ladder {
     }
 
     fn is_meant(&self, number: u32, ends: &FlowKey) -> bool {
-        self.first == Some(number) || self.ends.as_ref() == Some(ends)
+        self.first.contains(&number) || self.ends.as_ref() == Some(ends)
     }
 
     /// Adds a segment. Segments that leave `last` are kept only if they are RSTs or triggered one.
@@ -316,6 +366,11 @@ fn heading(file: &str, connection: &Connection<'_>) -> String {
     let mut heading = String::new();
     for line in wrap(&text, LINE) {
         let _ = writeln!(heading, "{LABEL}{line}{LABEL:#}");
+    }
+    for line in human::translations(&FileNames::one(file), connection).lines() {
+        for line in wrap(line.trim_start(), LINE) {
+            let _ = writeln!(heading, "{line}");
+        }
     }
     let (client, server) = (format!("client {client}"), format!("server {server}"));
     let sides = COLUMNS.sides(&client, &server, 1).unwrap_or_else(|| {

@@ -127,6 +127,7 @@ impl Entry {
                 &record.history,
                 &self.gaps,
             );
+            record.explain_by_nat();
         }
     }
 }

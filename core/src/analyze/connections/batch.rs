@@ -1,10 +1,10 @@
-//! What a table takes in of one batch: segments, ICMP errors and processes, in the order of their frames.
+//! What a table takes in of one batch: segments, ICMP errors, processes and conclusions about NAT, in the order of their frames.
 
 use super::super::decode::{Batch, ProcessRecord, SegmentRecord, spread};
 use super::{ConnectionObserver, Table};
 
 impl<L: ConnectionObserver> Table<L> {
-    /// Takes in the segments, ICMP errors and processes of this table's shard in the order of their frames, and numbers
+    /// Takes in the segments, ICMP errors, processes and conclusions about NAT of this table's shard in the order of their frames, and numbers
     /// these, of which `before` came earlier.
     pub(in crate::analyze) fn take(
         &mut self,
@@ -14,35 +14,54 @@ impl<L: ConnectionObserver> Table<L> {
         before: u32,
     ) {
         let mut segments = &mut batch.segments[shard][..];
-        let errors = &mut batch.errors[shard];
+        let mut errors = batch.errors[shard].iter_mut().peekable();
         let mut processes = batch.processes[shard].iter().peekable();
-        for error in errors {
-            while let Some(process) = processes.next_if(|it| it.frame < error.frame) {
-                segments = self.take_until(segments, process.frame, bytes, before);
-                self.process(process);
+        let mut notices = batch.notices[shard].iter().peekable();
+        let number = |frame: u32| frame.saturating_add(before).saturating_add(1);
+        loop {
+            let error = errors.peek().map_or(u32::MAX, |it| it.frame);
+            let process = processes.peek().map_or(u32::MAX, |it| it.frame);
+            let notice = notices.peek().map_or(u32::MAX, |it| it.frame);
+            let first = error.min(process).min(notice);
+            if first == notice
+                && let Some(notice) = notices.next()
+            {
+                let next = notice.frame.saturating_add(1);
+                let end = if notice.precedes_segment() {
+                    notice.frame
+                } else {
+                    next
+                };
+                segments = self.take_before(segments, end, bytes, before);
+                self.notice(notice, number(notice.frame));
+                continue;
             }
-            // A frame holds one packet, so that the segments up to the error are those before it.
-            segments = self.take_until(segments, error.frame, bytes, before);
-            error.frame = error.frame.saturating_add(before).saturating_add(1);
-            error.at = self.usable(error.at);
-            self.error(error);
-        }
-        for process in processes {
-            segments = self.take_until(segments, process.frame, bytes, before);
-            self.process(process);
+            // A frame holds one packet, so that the segments up to it are those before what it holds besides.
+            segments = self.take_before(segments, first.saturating_add(1), bytes, before);
+            if first == process
+                && let Some(process) = processes.next()
+            {
+                self.process(process);
+            } else if let Some(error) = errors.next() {
+                error.frame = number(error.frame);
+                error.at = self.usable(error.at);
+                self.error(error);
+            } else {
+                break;
+            }
         }
         self.take_segments(segments, bytes, before);
     }
 
-    /// Takes in the segments up to this frame, and returns the others.
-    fn take_until<'s>(
+    /// Takes in the segments before this frame, and returns the others.
+    fn take_before<'s>(
         &mut self,
         segments: &'s mut [SegmentRecord],
-        last: u32,
+        end: u32,
         bytes: &[u8],
         before: u32,
     ) -> &'s mut [SegmentRecord] {
-        let count = segments.partition_point(|it| it.header.frame <= last);
+        let count = segments.partition_point(|it| it.header.frame < end);
         let (some, later) = segments.split_at_mut(count);
         self.take_segments(some, bytes, before);
         later

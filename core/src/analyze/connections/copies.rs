@@ -18,6 +18,11 @@ const SHORT_NS: i64 = 1_000_000;
 /// Maximum number of packets that may have further copies.
 const MAX_IN_FLIGHT: usize = 64;
 
+/// Returns the maximum age of the original of a copy in nanoseconds.
+pub(in crate::analyze) fn max_copy_age_ns(has_timestamps: bool) -> i64 {
+    if has_timestamps { LONG_NS } else { SHORT_NS }
+}
+
 /// Fields that the latest segment of a connection shares with its copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Latest {

@@ -8,6 +8,7 @@ use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
 use super::copies::Latest;
 use super::entry::Renewed;
+use super::nat::Nat;
 use super::points::{PointList, Points};
 use super::{CaptureGaps, ConnectionHistory, Entry, Rare};
 use crate::flow::{Flow, FlowSummary};
@@ -72,6 +73,7 @@ struct More {
     processes: [Option<Process>; 2],
     renewed: Option<Box<Renewed>>,
     forged: [Option<u32>; 2],
+    nat: Option<Box<Nat>>,
     /// Latest RST of the client and of the server that was not accepted.
     previous: [Option<Box<Header>>; 2],
 }
@@ -109,6 +111,7 @@ impl Dormant {
             || entry.gaps.lost.is_some()
             || rare.points != Points::default()
             || rare.renewed.is_some()
+            || rare.nat.is_some()
             || rare.error_count > 0
             || rare.processes.iter().any(Option::is_some)
             || previous.iter().any(Option::is_some);
@@ -129,6 +132,7 @@ impl Dormant {
                     processes: rare.processes,
                     renewed: rare.renewed,
                     forged: rare.forged,
+                    nat: rare.nat,
                     previous,
                 })
             }),
@@ -169,6 +173,7 @@ impl Dormant {
             (rare.error_count, rare.processes) = (more.error_count, more.processes);
             rare.renewed = more.renewed;
             rare.forged = more.forged;
+            rare.nat = more.nat;
             history.set_previous(more.previous);
         }
         Entry {

@@ -1,22 +1,17 @@
 //! One connection under way: what each segment changes in it, and what is reported about it.
 
 use super::super::decode::SegmentRecord;
-use super::super::diagnosis;
-use super::super::explain::{Explanation, FIN_ACKNOWLEDGED_WITHIN_NS, FinEvidence, as_received};
-use super::super::forgery::{
-    self, Aftermath, Context, Indicator, PacketFeatures, Sender, SenderProfile, Timing,
-};
+use super::super::forgery::{Context, SenderProfile, Timing};
 use super::super::history::ConnectionHistory;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
 use super::copies::{Latest, Sighting};
 use super::forged::end_of;
+use super::nat::Nat;
 use super::points::Place;
 use super::roles::sends_as_client;
-use super::{
-    CaptureGaps, Connection, Entry, MIN_SILENCE_NS, Rare, ResetRecord, Step, push_bounded,
-};
-use crate::flow::{Acceptance, Flow, Form, Observed, Reset, State};
+use super::{CaptureGaps, Connection, Entry, MIN_SILENCE_NS, Rare, Step};
+use crate::flow::{Flow, Observed, State};
 use crate::packet::{Flags, Header, SeqNum};
 use crate::time::Timestamp;
 use crate::transcript::Role;
@@ -27,10 +22,10 @@ use crate::transcript::Role;
 /// show that they have accepted the SYN. Only segments that fit the SYN are taken in here.
 #[derive(Clone, Debug)]
 pub(super) struct Renewed {
-    flow: Flow,
+    pub(super) flow: Flow,
     history: ConnectionHistory,
     /// End that sent the SYN, and its sequence number.
-    from: Role,
+    pub(super) from: Role,
     iss: SeqNum,
     /// True if that end may have given up the earlier connection. Otherwise an RST that refuses the SYN does not affect
     /// it: the SYN may be forged.
@@ -255,7 +250,7 @@ impl Entry {
     }
 
     /// Returns the connection that a SYN has asked for and that is not accepted yet.
-    fn renewed(&self) -> Option<&Renewed> {
+    pub(super) fn renewed(&self) -> Option<&Renewed> {
         self.rare.as_ref()?.renewed.as_deref()
     }
 
@@ -330,6 +325,7 @@ impl Entry {
             errors: &[],
             error_count: self.rare.as_ref().map_or(0, |it| it.error_count),
             processes: self.rare.as_ref().map_or([None; 2], |it| it.processes),
+            translations: self.nat().map_or(&[], Nat::translations),
         }
     }
 
@@ -376,9 +372,14 @@ impl Entry {
             self.take_copy(segment, first, place);
             if place.is_none() {
                 // The flow has already taken the first copy as one that arrived.
+                self.is_stray(from, segment, true);
                 return false;
             }
         }
+        if self.is_stray(from, segment, is_copy) {
+            return false;
+        }
+        let state = self.flow.state(from);
         if !is_copy {
             self.renew(from, header);
         }
@@ -396,7 +397,10 @@ impl Entry {
         if is_copy {
             let arrived = observed.as_ref().and_then(|it| it.reset);
             if let Some(arrived) = arrived {
-                self.replace_reset(&arrived, header);
+                if self.drawn_by_stray(&arrived, segment, false).is_some() {
+                    self.flow.restore(from, state);
+                }
+                self.replace_reset(&arrived, segment);
             }
             return false;
         }
@@ -432,7 +436,7 @@ impl Entry {
                 // It has the connection, whoever sent an RST in its name.
                 rare.forged[end_of(from)] = None;
                 for record in &mut rare.pending {
-                    if record.reset.from == from {
+                    if record.reset.from == from && !record.is_drawn_by_stray() {
                         record.aftermath.take(&record.header, header);
                     }
                 }
@@ -444,181 +448,6 @@ impl Entry {
         self.idle = header.at.since(self.last).max(0);
         self.last = header.at;
         is_reset
-    }
-
-    /// Replaces an RST that was captured when it left by its duplicate that has arrived: the state on arrival is what
-    /// counts.
-    pub(super) fn replace_reset(&mut self, arrived: &Reset, header: &Header) {
-        let Some(left) = arrived.left else { return };
-        let is_it = |record: &&mut ResetRecord| record.reset.frame == left;
-        let Some(rare) = &mut self.rare else { return };
-        let Some(record) = rare.pending.iter_mut().rev().find(is_it) else {
-            return;
-        };
-        let unseen = record.acknowledges_unseen;
-        let evidence = FinEvidence {
-            age_ns: self.timing.since_highest(arrived.from, header.at),
-            late_ack: None, // where the FIN arrives was captured
-        };
-        let arrived = &as_received(*arrived, &record.history, evidence, unseen);
-        record.explanation = Explanation::of(
-            arrived,
-            header,
-            record.context.sender_state,
-            &record.history,
-            &self.gaps,
-        );
-        record.reset = *arrived;
-        record.triggers = self.flow.triggers(arrived, header);
-        for frame in &mut rare.frames {
-            if *frame == left {
-                *frame = arrived.frame;
-            }
-        }
-        self.history.take_reset(arrived, header);
-    }
-
-    pub(super) fn take_reset(
-        &mut self,
-        (segment, place): (&SegmentRecord, Option<Place>),
-        packet: &[u8],
-        from: Role,
-        context: Context,
-        observed: Option<&Observed>,
-        earlier: Option<u32>,
-    ) {
-        let Some(reset) = observed.and_then(|it| it.reset) else {
-            return;
-        };
-        // The sender has sent a SYN for a new connection, which the other end has not accepted.
-        let is_opening = self.renewed().is_some_and(|renewed| {
-            renewed.from == from && renewed.flow.state(from) == State::SynSent
-        });
-        let context = Context {
-            sender_state: if is_opening {
-                Some(State::SynSent)
-            } else {
-                context.sender_state
-            },
-            ..context
-        };
-        let acknowledges_unseen = self.has_not_captured(from.peer(), &segment.header);
-        let reset = Reset {
-            on_linux: self.stacks[1 - segment.sender] == Some(Stack::Linux),
-            ..as_received(
-                reset,
-                &self.history,
-                self.fin_evidence(from, reset.at),
-                acknowledges_unseen,
-            )
-        };
-        let header = segment.header;
-        self.resets += 1;
-        if matches!(reset.acceptance, Acceptance::BeyondCapture { .. }) {
-            self.gaps.count_unseen();
-        }
-        push_bounded(&mut self.rare().frames, reset.frame);
-        if self.gaps.begins_midstream
-            && let Some(next) = context.snd_nxt
-        {
-            self.history.find_probes(&reset, &header, next, self.idle);
-        }
-        let explanation = Explanation::of(
-            &reset,
-            &header,
-            context.sender_state,
-            &self.history,
-            &self.gaps,
-        );
-        let latest = self.history.of(from).latest();
-        let rtt = self.timing.rtt(from);
-        // A trigger may be among the packets that the capture lacks.
-        let is_whole = !self.gaps.begins_midstream
-            && self.gaps.lost.is_none()
-            && self.has_sent[0]
-            && self.has_sent[1];
-        let is_triggered = reset.triggered_by.is_some();
-        let context = Context {
-            form: reset.form,
-            differs_from_linux: Form::of(&header).is_none(),
-            answers: (is_triggered || is_whole).then_some(is_triggered),
-            asked_for: self.timing.latest_acks(from.peer()),
-            rtt,
-            reaction_ns: self.timing.reaction(from, &header),
-            far_ns: self.timing.far_ns(from, self.history.rtt(from)),
-            idle_ns: latest.map(|latest| header.at.since(latest.at)),
-            previous: self.history.of(from).previous.as_deref().copied(),
-            stack: self.stacks[segment.sender],
-            ..context
-        };
-        let mut indicators = PacketFeatures::of(packet).map_or_else(Vec::new, |traits| {
-            forgery::facts(&traits, &header, &self.profiles[segment.sender], &context)
-        });
-        let absence = self.absence(segment, place, &reset);
-        let found = self.indicators_of_absence(&reset, &absence, &indicators);
-        indicators.splice(0..0, found);
-        self.pair_up(from, &header, &mut indicators);
-        let if_forged = self.if_forged(&reset, &header);
-        let assumes_forged = self.rare().forged[end_of(from.peer())];
-        if Sender::of(&indicators).is_doubtful()
-            && let Some(state) = context.sender_state
-        {
-            if state != State::Closed && self.flow.state(from) == State::Closed {
-                // Of several the first one would have ended the connection.
-                self.rare().forged[end_of(from)].get_or_insert(header.frame);
-            }
-            // Its sender did not abort, as far as this shows.
-            self.flow.restore(from, state);
-        }
-        // `replace_reset()` needs the history without this RST.
-        let history = self.history.clone();
-        self.history.take_reset(&reset, &header);
-        // A packet that ends a silence may be what the RST replies to.
-        let silence = header.at.since(self.last).max(self.idle).max(0);
-        let triggers = self.flow.triggers(&reset, &header);
-        self.rare().pending.push(ResetRecord {
-            earlier,
-            silence,
-            triggers,
-            history,
-            reset,
-            header,
-            explanation,
-            indicators,
-            diagnostics: diagnosis::of(packet),
-            context,
-            aftermath: Aftermath::default(),
-            absence,
-            if_forged,
-            assumes_forged,
-            acknowledges_unseen,
-        });
-    }
-
-    /// Returns the evidence on the arrival of an end's FIN, if it has sent one.
-    fn fin_evidence(&self, from: Role, now: Timestamp) -> FinEvidence {
-        let late = self.timing.late_ack(from, FIN_ACKNOWLEDGED_WITHIN_NS);
-        FinEvidence {
-            age_ns: self.timing.since_highest(from, now),
-            late_ack: late.and_then(|ack| self.flow.relative(from, ack)),
-        }
-    }
-
-    /// Adds the evidence of two RSTs, one to each end, to both.
-    fn pair_up(&mut self, from: Role, header: &Header, indicators: &mut Vec<Indicator>) {
-        let pending = self.rare.iter_mut().flat_map(|it| &mut it.pending);
-        let Some(other) = pending.rev().find(|it| it.reset.from == from.peer()) else {
-            return;
-        };
-        let apart = header.at.since(other.header.at);
-        let pair = |frame| forgery::reset_both(indicators, &other.indicators, frame, apart);
-        let (mine, its) = (pair(other.reset.frame), pair(header.frame));
-        if let Some(its) = its.filter(|it| other.indicators.iter().all(|old| old.id != it.id)) {
-            other.indicators.insert(0, its);
-        }
-        if let Some(mine) = mine {
-            indicators.insert(0, mine);
-        }
     }
 
     /// Returns the number of RSTs and ICMP errors that have not been reported.

@@ -1,7 +1,7 @@
 //! RSTs in the name of an end that did not send them: the end still has its connection.
 
-use super::super::explain::{Explanation, RequiredAction};
-use super::super::forgery;
+use super::super::explain::{Explanation, NatFinding, RequiredAction};
+use super::super::forgery::{self, Indicator};
 use super::{Entry, ResetRecord, triggers};
 use crate::flow::{Acceptance, Reset, State};
 use crate::packet::Header;
@@ -47,7 +47,7 @@ impl Entry {
             self.settle_absence(record);
             let later = forgery::later(&record.header, &record.context, &record.aftermath);
             record.indicators.extend(later);
-            let is_doubtful = record.sender().is_doubtful();
+            let is_doubtful = record.sender().is_doubtful() && !record.is_drawn_by_stray();
             // What ended the receiver's connection was no RST of the receiver, nor was any after it.
             let receiver = record.reset.from.peer();
             let are_forged = |frame: u32| {
@@ -67,6 +67,7 @@ impl Entry {
                     &self.gaps,
                 );
                 record.reset = judged;
+                record.explain_by_nat();
                 record.assumes_forged = Some(frame);
             }
             // Without a connection the receiver ignores every RST.
@@ -76,10 +77,17 @@ impl Entry {
             );
             record.assumes_forged = record.assumes_forged.filter(|_| !would_be_same);
             if record.ends_its_sender() {
-                ending.push((record.reset.frame, record.reset.from, is_doubtful));
+                let is_other = is_doubtful || record.is_drawn_by_stray();
+                ending.push((record.reset.frame, record.reset.from, is_other));
             }
             if is_doubtful {
                 record.explanation.attribute_to_third_party();
+                let goes_on = |it: &Indicator| matches!(it.id, "went-on-data" | "went-on-ack");
+                if record.is_outside_window && record.indicators.iter().any(goes_on) {
+                    record
+                        .explanation
+                        .attribute_to_nat(NatFinding::OutsideWindow);
+                }
             }
         }
         pending

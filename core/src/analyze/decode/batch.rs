@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::forgery::{HostSample, Hosts};
 use super::super::missing::SegmentKinds;
+use super::super::nat::Notice;
 use super::super::reassembly::FragmentCounts;
 use super::{
     ErrorRecord, FragmentRecord, ProcessRecord, SHARDS, SegmentRecord, UnreadCounts, small_index,
@@ -21,6 +22,13 @@ pub(in crate::analyze) struct Batch {
     pub hosts: Vec<HostSample>,
     /// ICMP errors about TCP segments, by the shard of the connection.
     pub errors: [Vec<ErrorRecord>; SHARDS],
+    /// Shard and index of each SYN and RST in `segments`, in the order of the capture.
+    pub marks: Vec<(u8, u32)>,
+    /// First frame from which on frames may come from several capture points.
+    pub points_from: Option<u32>,
+    /// Conclusions about connections on both sides of a NAT, by the shard of the connection. The [NAT
+    /// stage](super::super::nat) fills them.
+    pub notices: [Vec<Notice>; SHARDS],
     /// Number of segments that are RSTs.
     pub resets: u32,
     /// Kinds of the segments.
@@ -47,6 +55,11 @@ pub(in crate::analyze) struct Batch {
     pub dropped: BTreeMap<u32, u64>,
 }
 
+/// Returns true for a SYN and for an RST.
+fn is_marked(seen: &SegmentRecord) -> bool {
+    seen.header.flags.0 & (Flags::SYN.0 | Flags::RST.0) != 0
+}
+
 impl Batch {
     /// Clears the batch for the next chunk, and keeps the memory.
     pub(in crate::analyze) fn clear(&mut self) {
@@ -54,6 +67,11 @@ impl Batch {
             segments.clear();
         }
         self.hosts.clear();
+        self.marks.clear();
+        self.points_from = None;
+        for notices in &mut self.notices {
+            notices.clear();
+        }
         for errors in &mut self.errors {
             errors.clear();
         }
@@ -77,6 +95,9 @@ impl Batch {
         let is_reset = seen.header.flags.has(Flags::RST);
         self.resets += u32::from(is_reset);
         self.kinds.add(&seen.header);
+        if is_marked(&seen) {
+            (self.marks).push(small_index(shard, self.segments[shard].len()));
+        }
         if let (Some(id), Some(source)) = (seen.ip.id(), seen.ends.ipv4(seen.sender)) {
             self.hosts.push(HostSample {
                 source,
@@ -122,9 +143,24 @@ impl Batch {
     pub(super) fn insert(&mut self, seen: SegmentRecord) {
         self.resets += u32::from(seen.header.flags.has(Flags::RST));
         self.kinds.add(&seen.header);
-        let segments = &mut self.segments[seen.ends.shard()];
+        let shard = seen.ends.shard();
+        let segments = &mut self.segments[shard];
         let at = segments.partition_point(|it| it.header.frame <= seen.header.frame);
         segments.insert(at, seen);
+        let new = small_index(shard, at);
+        for mark in &mut self.marks {
+            if mark.0 == new.0 && mark.1 >= new.1 {
+                mark.1 += 1;
+            }
+        }
+        if is_marked(&seen) {
+            let frame = |mark: &(u8, u32)| {
+                let segment = self.segments[usize::from(mark.0)].get(mark.1 as usize);
+                segment.map_or(0, |it| it.header.frame)
+            };
+            let at = (self.marks).partition_point(|mark| frame(mark) < seen.header.frame);
+            self.marks.insert(at, new);
+        }
     }
 
     /// Records the statistics of an interface.

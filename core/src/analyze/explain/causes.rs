@@ -69,6 +69,10 @@ causes! {
     Duplicate = "duplicate", "the connection had already been reset";
     /// RST from an end that had already sent its FIN.
     ResetAfterFin = "reset-after-fin", "the sender had closed its half, then aborted";
+    /// Segment that a NAT did not translate: it arrived under addresses that its receiver has no socket for.
+    Untranslated = "untranslated", "NAT did not translate the segment that it replies to";
+    /// Segment of an open connection that a NAT translated to other addresses than before.
+    NatRemapped = "nat-remapped", "NAT gave an open connection another port or address";
     /// RST that a third party probably sent in the name of its source address.
     ThirdParty = "third-party", "probably sent by a third party in the name of the source address";
     /// RST in reply to a segment that its receiver has not sent, in a connection that was captured from its beginning.
@@ -363,6 +367,61 @@ pub(super) const THIRD_PARTY: Reason = Reason {
     to_confirm: Some(
         "capture at the host whose address it carries, or check OutRsts there, which increases only if its kernel sent the RST",
     ),
+};
+
+const CONNTRACK_INVALID: &str = "check on the NAT: `conntrack -S` counts segments outside the window as invalid=, and those pass without \
+             translation; net.netfilter.nf_conntrack_tcp_be_liberal=1 has them translated, a firewall rule can drop state INVALID";
+
+pub(super) const NOT_TRANSLATED: Reason = Reason {
+    cause: Some(Cause::Untranslated),
+    explanation: "NAT did not translate the segment that it replies to: the sender's kernel has no socket for its addresses, and \
+             the socket of the connection did not send the RST",
+    to_confirm: Some(CONNTRACK_INVALID),
+};
+
+pub(super) const REMAPPED: Reason = Reason {
+    cause: Some(Cause::NatRemapped),
+    explanation: "NAT gave the segment that it replies to other addresses than those before: the sender's kernel has no \
+             socket for these, and the socket of the connection did not send the RST",
+    to_confirm: Some(NAT_EXPIRED),
+};
+
+pub(super) const OUTSIDE_WINDOW: Reason = Reason {
+    cause: Some(Cause::Untranslated),
+    explanation: "it replies to a segment outside the window of its stated sender, whose socket would have sent an ACK, and that \
+             end goes on: a NAT on the path probably did not translate the segment, so that the kernel which received it found no socket",
+    to_confirm: Some(CONNTRACK_INVALID),
+};
+
+const NAT_EXPIRED: &str = "check whether the NAT had forgotten the connection: compare the silence with \
+             net.netfilter.nf_conntrack_tcp_timeout_established there; keepalive at shorter intervals keeps the entry";
+
+pub(super) const SERVER_DIFFERS: Reason = Reason {
+    cause: Some(Cause::Untranslated),
+    explanation: "the segment that it replies to has the numbers of another connection of the same client socket, but does not come \
+             from the server of that connection: NAT did not translate its address back, and the client's kernel has no socket for it",
+    to_confirm: Some(CONNTRACK_INVALID),
+};
+
+pub(super) const CLIENT_PORT_DIFFERS: Reason = Reason {
+    cause: Some(Cause::NatRemapped),
+    explanation: "the segment that it replies to has the numbers of a connection from another port of the same client: NAT \
+             translated it to another port than before, and the server's kernel has no socket for it",
+    to_confirm: Some(NAT_EXPIRED),
+};
+
+pub(super) const CLIENT_DIFFERS: Reason = Reason {
+    cause: Some(Cause::Untranslated),
+    explanation: "the segment that it replies to has the numbers of a connection from the same port of another client address: NAT \
+             did not translate it, or translated it to another address, and the server's kernel has no socket for it",
+    to_confirm: Some(CONNTRACK_INVALID),
+};
+
+pub(super) const ENDED_BEFORE: Reason = Reason {
+    cause: Some(Cause::HalfOpenPeer),
+    explanation: "an earlier RST had ended the sender's end, so it has no socket; the other end goes on, because its kernel sent \
+             that RST in reply to a segment under other addresses",
+    to_confirm: None,
 };
 
 /// Returns the conclusion about an RST. The order of the rules matters: the first one that fits is reported.

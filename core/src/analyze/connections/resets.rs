@@ -1,0 +1,351 @@
+//! RSTs of a connection: their records, and what later segments add to them.
+
+use std::net::SocketAddr;
+
+use super::super::decode::SegmentRecord;
+use super::super::diagnosis::{self, Diagnostic};
+use super::super::explain::{
+    Explanation, FIN_ACKNOWLEDGED_WITHIN_NS, FinEvidence, NatFinding, RequiredAction, as_received,
+};
+use super::super::forgery::{self, Aftermath, Context, Indicator, PacketFeatures, Sender};
+use super::super::history::ConnectionHistory;
+use super::super::stack::Stack;
+use super::absence::Absence;
+use super::forged::end_of;
+use super::points::Place;
+use super::{Continued, Entry, MAX_RESETS_PER_CONNECTION};
+use crate::flow::{Acceptance, Form, Observed, Reset, State};
+use crate::packet::Header;
+use crate::time::Timestamp;
+use crate::transcript::Role;
+
+/// Record of an RST, with everything known about it.
+#[derive(Debug)]
+pub struct ResetRecord {
+    /// Number of the earlier connection between the same ends that the RST belongs to, if its own connection has only
+    /// sent a SYN that no end has accepted yet.
+    pub earlier: Option<u32>,
+    /// Silence of the connection in nanoseconds: before the RST, or before the packet that precedes it, whichever is
+    /// longer.
+    pub silence: i64,
+    /// RST as the flow classifies it.
+    pub reset: Reset,
+    /// TCP header.
+    pub header: Header,
+    /// Cause and effect of the RST.
+    pub explanation: Explanation,
+    /// Frames of the segments that the RST may be a reply to, oldest first. The last one is that of `reset`.
+    pub triggers: Vec<u32>,
+    /// Evidence for or against an injection by a third party.
+    pub indicators: Vec<Indicator>,
+    /// Reasons that the RST itself carries, in its options and its payload.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Frame of an earlier RST in the receiver's name that a third party probably sent, and that would have ended the
+    /// connection: the action of the receiver assumes that it did not send that RST. `None` if that changes nothing.
+    pub assumes_forged: Option<u32>,
+    /// State of the connection when the RST was captured, what its sender sent afterwards, and the earlier history.
+    pub(super) context: Context,
+    pub(super) aftermath: Aftermath,
+    pub(super) history: ConnectionHistory,
+    /// What the absence of the RST at another capture point depends on.
+    pub(super) absence: Absence,
+    /// Frame of an earlier RST that carries the receiver's address, and this RST as it is if the receiver did not send
+    /// that one and still has its connection.
+    pub(super) if_forged: Option<(u32, Reset)>,
+    /// True if the RST acknowledges data that was not captured.
+    acknowledges_unseen: bool,
+    /// Addresses of the frame, those of the sender first, if they are not those of the connection: the frame was captured
+    /// on another side of a NAT.
+    pub sockets: Option<Box<[SocketAddr; 2]>>,
+    /// Connection that the segment before the RST continues under other addresses.
+    pub continues: Option<Box<Continued>>,
+    /// Frame of an earlier RST that had ended the sender's end, although the other end's socket did not send it.
+    pub consequence_of: Option<u32>,
+    /// True if the segment that the RST replies to is outside the window of the stated sender.
+    pub(super) is_outside_window: bool,
+    /// Explanation of the RST by a NAT.
+    pub(super) finding: Option<NatFinding>,
+}
+
+impl ResetRecord {
+    /// Returns true if the RST shows that its stated sender has no connection any more, if that end did send it: it has
+    /// aborted, or has replied that it has no socket.
+    pub(super) fn ends_its_sender(&self) -> bool {
+        match self.reset.form {
+            Some(Form::Active) => self.reset.acceptance.is_acceptable(),
+            Some(Form::Passive) => self.reset.triggered_by.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Returns true if the RST replies to a segment that a NAT did not translate like the others: the stated sender's kernel
+    /// sent it, and its socket goes on.
+    pub(super) fn is_drawn_by_stray(&self) -> bool {
+        (self.finding).is_some_and(|finding| finding != NatFinding::EndedBefore)
+    }
+
+    /// Returns the conclusion about the sender of the RST.
+    #[must_use]
+    pub fn sender(&self) -> Sender<'_> {
+        Sender::of(&self.indicators)
+    }
+
+    /// Returns the action required of the receiver, its state, and the reason: a clause.
+    #[must_use]
+    pub fn required_action(&self) -> String {
+        let reset = &self.reset;
+        let receiver = reset.from.peer().name();
+        let state = match reset.receiver_state {
+            State::Closed | State::Listen => String::new(),
+            state => format!(" in {state}"),
+        };
+        let why = &self.explanation.acceptance;
+        match self.explanation.required_action {
+            RequiredAction::Accept => format!("the {receiver} must accept it{state}: {why}"),
+            RequiredAction::Drop => format!("the {receiver} ignores it{state}: {why}"),
+            RequiredAction::Challenge => format!("the {receiver} challenges it{state}: {why}"),
+            RequiredAction::NotDelivered => {
+                let why = self.explanation.errno_note.unwrap_or(why);
+                format!("the {receiver} does not receive it: {why}")
+            }
+            RequiredAction::Unknown => {
+                format!("whether the {receiver} must accept it{state} is unknown: {why}")
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Replaces an RST that was captured when it left by its duplicate that has arrived: the state on arrival is what
+    /// counts.
+    pub(super) fn replace_reset(&mut self, arrived: &Reset, segment: &SegmentRecord) {
+        let Some(left) = arrived.left else { return };
+        let header = &segment.header;
+        let sockets = self.frame_sockets(segment).map(Box::new);
+        let is_it = |record: &&mut ResetRecord| record.reset.frame == left;
+        let Some(rare) = &mut self.rare else { return };
+        let Some(record) = rare.pending.iter_mut().rev().find(is_it) else {
+            return;
+        };
+        let unseen = record.acknowledges_unseen;
+        let evidence = FinEvidence {
+            age_ns: self.timing.since_highest(arrived.from, header.at),
+            late_ack: None, // where the FIN arrives was captured
+        };
+        let mut arrived = as_received(*arrived, &record.history, evidence, unseen);
+        let mut triggers = self.flow.triggers(&arrived, header);
+        if record.is_drawn_by_stray() {
+            arrived.triggered_by = record.reset.triggered_by;
+            triggers.clone_from(&record.triggers);
+        }
+        let arrived = &arrived;
+        record.explanation = Explanation::of(
+            arrived,
+            header,
+            record.context.sender_state,
+            &record.history,
+            &self.gaps,
+        );
+        record.reset = *arrived;
+        (record.triggers, record.sockets) = (triggers, sockets);
+        record.explain_by_nat();
+        let is_drawn_by_stray = record.is_drawn_by_stray();
+        for frame in &mut rare.frames {
+            if *frame == left {
+                *frame = arrived.frame;
+            }
+        }
+        if is_drawn_by_stray {
+            self.note_ended(arrived);
+        }
+        self.history.take_reset(arrived, header);
+    }
+
+    pub(super) fn take_reset(
+        &mut self,
+        (segment, place): (&SegmentRecord, Option<Place>),
+        packet: &[u8],
+        from: Role,
+        context: Context,
+        observed: Option<&Observed>,
+        earlier: Option<u32>,
+    ) {
+        let Some(reset) = observed.and_then(|it| it.reset) else {
+            return;
+        };
+        // The sender has sent a SYN for a new connection, which the other end has not accepted.
+        let is_opening = self.renewed().is_some_and(|renewed| {
+            renewed.from == from && renewed.flow.state(from) == State::SynSent
+        });
+        let context = Context {
+            sender_state: if is_opening {
+                Some(State::SynSent)
+            } else {
+                context.sender_state
+            },
+            ..context
+        };
+        let acknowledges_unseen = self.has_not_captured(from.peer(), &segment.header);
+        let mut reset = Reset {
+            on_linux: self.stacks[1 - segment.sender] == Some(Stack::Linux),
+            ..as_received(
+                reset,
+                &self.history,
+                self.fin_evidence(from, reset.at),
+                acknowledges_unseen,
+            )
+        };
+        let never_left =
+            place == Some(Place::Arrival) && reset.left.is_none() && self.gaps.lost.is_none();
+        let stray = self.drawn_by_stray(&reset, segment, never_left);
+        if let Some((frame, _)) = stray {
+            reset.triggered_by = Some(frame);
+        }
+        let header = segment.header;
+        self.resets += 1;
+        if matches!(reset.acceptance, Acceptance::BeyondCapture { .. }) {
+            self.gaps.count_unseen();
+        }
+        push_bounded(&mut self.rare().frames, reset.frame);
+        if self.gaps.begins_midstream
+            && let Some(next) = context.snd_nxt
+        {
+            self.history.find_probes(&reset, &header, next, self.idle);
+        }
+        let explanation = Explanation::of(
+            &reset,
+            &header,
+            context.sender_state,
+            &self.history,
+            &self.gaps,
+        );
+        let context = self.completed(&context, &reset, segment);
+        let mut indicators = PacketFeatures::of(packet).map_or_else(Vec::new, |traits| {
+            forgery::facts(&traits, &header, &self.profiles[segment.sender], &context)
+        });
+        let absence = self.absence(segment, place, &reset);
+        let found = self.indicators_of_absence(&reset, &absence, &indicators);
+        indicators.splice(0..0, found);
+        self.pair_up(from, &header, &mut indicators);
+        let if_forged = self.if_forged(&reset, &header);
+        let assumes_forged = self.rare().forged[end_of(from.peer())];
+        let is_doubtful = Sender::of(&indicators).is_doubtful();
+        if let Some(state) = context.sender_state {
+            let would_have_ended = state != State::Closed && self.flow.state(from) == State::Closed;
+            if is_doubtful && stray.is_none() && would_have_ended {
+                // Of several the first one would have ended the connection.
+                self.rare().forged[end_of(from)].get_or_insert(header.frame);
+            }
+            if is_doubtful || stray.is_some() {
+                // Its sender did not abort, as far as this shows.
+                self.flow.restore(from, state);
+            }
+        }
+        if stray.is_some() {
+            self.note_ended(&reset);
+        }
+        // `replace_reset()` needs the history without this RST.
+        let history = self.history.clone();
+        self.history.take_reset(&reset, &header);
+        // A packet that ends a silence may be what the RST replies to.
+        let silence = header.at.since(self.last).max(self.idle).max(0);
+        let triggers = match stray {
+            Some((frame, _)) => vec![frame],
+            None => self.flow.triggers(&reset, &header),
+        };
+        // The window is known if no acknowledgment is missing.
+        let trigger = self.history.of(from.peer()).latest().map(|it| it.frame);
+        let is_outside_window = self.is_whole()
+            && reset.form == Some(Form::Passive)
+            && reset.triggered_by.is_some()
+            && trigger == reset.triggered_by
+            && self.flow.has_sent_beyond_window(from.peer());
+        let mut record = ResetRecord {
+            earlier,
+            silence,
+            triggers,
+            history,
+            reset,
+            header,
+            explanation,
+            indicators,
+            diagnostics: diagnosis::of(packet),
+            context,
+            aftermath: Aftermath::default(),
+            absence,
+            if_forged,
+            assumes_forged,
+            acknowledges_unseen,
+            sockets: self.frame_sockets(segment).map(Box::new),
+            continues: None,
+            consequence_of: None,
+            is_outside_window,
+            finding: stray.map(|it| it.1),
+        };
+        record.explain_by_nat();
+        self.explain_consequence(&mut record);
+        self.rare().pending.push(record);
+    }
+
+    /// Returns true if no packet of the connection is known to be missing.
+    fn is_whole(&self) -> bool {
+        !self.gaps.begins_midstream
+            && self.gaps.lost.is_none()
+            && self.has_sent[0]
+            && self.has_sent[1]
+    }
+
+    /// Returns the state of the connection with what is known of an RST's sender and of its reaction.
+    fn completed(&self, context: &Context, reset: &Reset, segment: &SegmentRecord) -> Context {
+        let (header, from) = (&segment.header, reset.from);
+        let latest = self.history.of(from).latest();
+        // A trigger may be among the packets that the capture lacks.
+        let is_triggered = reset.triggered_by.is_some();
+        Context {
+            form: reset.form,
+            differs_from_linux: Form::of(header).is_none(),
+            answers: (is_triggered || self.is_whole()).then_some(is_triggered),
+            asked_for: self.timing.latest_acks(from.peer()),
+            rtt: self.timing.rtt(from),
+            reaction_ns: self.timing.reaction(from, header),
+            far_ns: self.timing.far_ns(from, self.history.rtt(from)),
+            idle_ns: latest.map(|latest| header.at.since(latest.at)),
+            previous: self.history.of(from).previous.as_deref().copied(),
+            stack: self.stacks[segment.sender],
+            ..*context
+        }
+    }
+
+    /// Returns the evidence on the arrival of an end's FIN, if it has sent one.
+    fn fin_evidence(&self, from: Role, now: Timestamp) -> FinEvidence {
+        let late = self.timing.late_ack(from, FIN_ACKNOWLEDGED_WITHIN_NS);
+        FinEvidence {
+            age_ns: self.timing.since_highest(from, now),
+            late_ack: late.and_then(|ack| self.flow.relative(from, ack)),
+        }
+    }
+
+    /// Adds the evidence of two RSTs, one to each end, to both.
+    fn pair_up(&mut self, from: Role, header: &Header, indicators: &mut Vec<Indicator>) {
+        let pending = self.rare.iter_mut().flat_map(|it| &mut it.pending);
+        let Some(other) = pending.rev().find(|it| it.reset.from == from.peer()) else {
+            return;
+        };
+        let apart = header.at.since(other.header.at);
+        let pair = |frame| forgery::reset_both(indicators, &other.indicators, frame, apart);
+        let (mine, its) = (pair(other.reset.frame), pair(header.frame));
+        if let Some(its) = its.filter(|it| other.indicators.iter().all(|old| old.id != it.id)) {
+            other.indicators.insert(0, its);
+        }
+        if let Some(mine) = mine {
+            indicators.insert(0, mine);
+        }
+    }
+}
+
+/// Adds the frame number of an RST. In a full list it replaces the last one, which bounds the memory for a connection
+/// with any number of RSTs.
+pub(super) fn push_bounded(frames: &mut Vec<u32>, frame: u32) {
+    frames.truncate(MAX_RESETS_PER_CONNECTION - 1);
+    frames.push(frame);
+}
