@@ -251,6 +251,7 @@ impl Entry {
         let silence = header.at.since(self.last).max(self.idle).max(0);
         let triggers = match stray {
             Some((frame, _)) => vec![frame],
+            None if self.is_prompt(&reset) => reset.triggered_by.into_iter().collect(),
             None => self.flow.triggers(&reset, &header),
         };
         // The window is known if no acknowledgment is missing.
@@ -285,6 +286,18 @@ impl Entry {
         record.explain_by_nat();
         self.explain_consequence(&mut record);
         self.rare().pending.push(record);
+    }
+
+    /// Returns true if the RST replies to the segment that ended a silence: it came at once after that one, and long after
+    /// any other.
+    fn is_prompt(&self, reset: &Reset) -> bool {
+        /// Shortest silence, in nanoseconds: no reply takes so long on most paths.
+        const MIN_SILENCE_NS: i64 = 200_000_000;
+        let latest = self.history.of(reset.from.peer()).latest();
+        let is_latest =
+            latest.is_some_and(|it| reset.triggered_by == Some(it.frame) && it.at == self.last);
+        let took = reset.at.since(self.last).max(0);
+        is_latest && self.idle >= MIN_SILENCE_NS && took.saturating_mul(10) <= self.idle
     }
 
     /// Returns true if no packet of the connection is known to be missing.
