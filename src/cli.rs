@@ -248,7 +248,8 @@ struct AnalyzeArgs {
     /// Analyze the connections inside tunnels: IP-in-IP, GRE, VXLAN, Geneve, Teredo
     #[arg(long)]
     tunnels: bool,
-    /// Write all reset connections to OUT (pcapng) with explanatory packet comments; cannot be used with `-`
+    /// Write all reset connections, or with --join all frames, to OUT (pcapng) with explanatory packet comments; cannot be
+    /// used with `-`
     #[arg(short, long, value_name = "OUT")]
     write: Option<PathBuf>,
     /// Show one connection, segment by segment: the number of any of its frames, or its endpoints as ADDR:PORT-ADDR:PORT
@@ -263,6 +264,9 @@ struct AnalyzeArgs {
     /// Read each file by itself. Otherwise files that continue each other (rotated or split captures) are read as one
     #[arg(long)]
     separate: bool,
+    /// Read captures that were made at several points at the same time as one. Their clocks may differ
+    #[arg(long, conflicts_with_all = ["separate", "connection"])]
+    join: bool,
     /// Print only the summary of each file
     #[arg(short, long)]
     quiet: bool,

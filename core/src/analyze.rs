@@ -57,6 +57,7 @@ mod explain;
 mod forgery;
 mod history;
 pub mod icmp;
+pub mod join;
 pub mod json;
 mod missing;
 mod nat;
@@ -69,6 +70,7 @@ mod zeek;
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 pub use self::connections::{
     Connection, ConnectionObserver, Continued, Progress, ResetRecord, Sink, Step, Totals,
@@ -133,6 +135,13 @@ impl Analysis {
     #[must_use]
     pub fn inside_tunnels(mut self, inside: bool) -> Self {
         self.wanted.inside_tunnels = inside;
+        self
+    }
+
+    /// Sets the frames of a [joined](join::Join) capture, which say about which frames its points say nothing.
+    #[must_use]
+    pub fn joined(mut self, frames: Arc<join::FrameMap>) -> Self {
+        self.wanted.joined = Some(frames);
         self
     }
 

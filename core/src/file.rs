@@ -116,6 +116,8 @@ pub struct Statistics<'a> {
     pub received: Option<u64>,
     /// Number of frames dropped for lack of room.
     pub dropped: Option<u64>,
+    /// Times at which the capture began and ended.
+    pub times: [Option<Timestamp>; 2],
     /// Comments on the counts.
     pub comments: Vec<Cow<'a, str>>,
 }

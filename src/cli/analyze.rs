@@ -2,6 +2,7 @@
 
 mod captures;
 mod human;
+mod join;
 mod json;
 pub(crate) mod ladder;
 mod output;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::captures::{Capture, Parts, Plan};
+use self::join::Points;
 use self::output::Output;
 use self::renderer::{Renderer, renderer};
 use super::{AnalyzeArgs, complain};
@@ -96,6 +98,16 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     };
     let mut code = ExitCode::Success;
     let mut closed = None;
+    if args.join {
+        let points = Points::of(args)?;
+        let analysis = analysis.joined(points.join().frames());
+        match one(args, Capture::Joined(points), &analysis, output.as_mut()) {
+            Ok(()) => {}
+            Err(Error::OutputClosed) if output.is_some() => closed = Some(Error::OutputClosed),
+            Err(error) => return Err(error),
+        }
+        return finish(args, output, code, closed);
+    }
     let mut plan = if args.separate {
         Plan::default()
     } else {
@@ -118,6 +130,16 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
             }
         }
     }
+    finish(args, output, code, closed)
+}
+
+/// Completes the output file, and returns the exit code.
+fn finish(
+    args: &AnalyzeArgs,
+    output: Option<Output>,
+    code: ExitCode,
+    closed: Option<Error>,
+) -> Result<ExitCode, Error> {
     if let Some(output) = output {
         output.end(renderer(args).is_for_people() && !args.quiet)?;
     }
@@ -168,10 +190,22 @@ fn one(
     let mut summary = read_capture(&mut capture, |source| {
         analysis.read(source, row, |part| report.take(&*renderer, part))
     });
-    if let Capture::Several(parts) = &capture {
-        in_parts(&mut summary, parts);
+    let mut broken = None;
+    match &capture {
+        Capture::Alone(_) => {}
+        Capture::Several(parts) => in_parts(&mut summary, parts),
+        Capture::Joined(points) => {
+            summary.position = points.bytes();
+            let stopped = points
+                .stopped()
+                .map(|(path, it)| (path.to_owned(), problem(it)));
+            broken = stopped.last();
+        }
     }
-    let problem = summary.read.as_ref().err().map(problem);
+    let problem = match &broken {
+        Some((path, text)) => Some(format!("{}: {text}", captures::name(path))),
+        None => summary.read.as_ref().err().map(problem),
+    };
     let said = report.end(&*renderer, &files, &summary, problem.as_deref());
     let excerpt = excerpt.map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
     if let (Some(output), Some(excerpt)) = (output, &excerpt) {
@@ -179,9 +213,10 @@ fn one(
     }
     // Returned only now: the copy is made even if standard output is closed.
     said?;
-    match problem {
-        None => Ok(()),
-        Some(problem) => Err(not_whole(path, &problem, summary.totals.packets)),
+    match (broken, problem) {
+        (None, None) => Ok(()),
+        (Some((path, problem)), _) => Err(not_whole(path, &problem, summary.totals.packets)),
+        (None, Some(problem)) => Err(not_whole(path, &problem, summary.totals.packets)),
     }
 }
 
@@ -324,6 +359,7 @@ fn read_capture<R>(capture: &mut Capture, with: impl FnOnce(&Source<'_>) -> R) -
     match capture {
         Capture::Alone(input) => read(input, with),
         Capture::Several(parts) => with(&Source::Stream(Mutex::new(&mut parts.open()))),
+        Capture::Joined(points) => with(&Source::Stream(Mutex::new(&mut points.open(false)))),
     }
 }
 

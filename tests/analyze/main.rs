@@ -15,6 +15,7 @@ mod generate;
 mod generated;
 mod hostile;
 mod icmp;
+mod join;
 #[path = "../../core/tests/stored/layout.rs"]
 #[allow(dead_code)] // other tests use the rest
 mod layout;

@@ -48,6 +48,7 @@ use super::decode::{FlowKey, SHARDS, SegmentRecord, spread};
 use super::forgery::{HostRates, SenderProfile, Timing};
 use super::history::{CaptureGaps, ConnectionHistory};
 use super::icmp::IcmpRecord;
+use super::join::Compared;
 use super::stack::Stack;
 use super::zeek::{Zeek, ZeekSummary};
 use crate::flow::{Flow, State};
@@ -584,6 +585,9 @@ impl<L: ConnectionObserver> Table<L> {
 
     /// Takes in a segment. `found`, the slot of an earlier look-up, is valid if the number of changes is the same.
     fn segment(&mut self, segment: &SegmentRecord, bytes: &[u8], found: Option<u32>, changes: u64) {
+        if segment.compared == Compared::Between {
+            return;
+        }
         self.frame = segment.header.frame;
         self.report_overdue(self.frame.saturating_sub(1));
         // Timestamps of a capture may go back, but the clock of the table does not.

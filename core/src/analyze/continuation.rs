@@ -8,8 +8,10 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::decode::{Batch, FlowKey, FrameDecoder, FrameSelection};
+use super::join::{Join, OtherPoint, Shared};
 use crate::file::{Block, Walked, walk};
 use crate::packet::{Flags, SeqNum};
 use crate::time::Timestamp;
@@ -208,14 +210,22 @@ impl FileOutline {
 }
 
 /// Names of the files that a capture is stored in, and which frames each of them has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileNames(Vec<(u32, String)>);
+#[derive(Clone, Debug)]
+pub struct FileNames {
+    /// Names, each with the number of frames before the file.
+    files: Vec<(u32, String)>,
+    /// Frames of files that were merged.
+    joined: Option<Arc<Shared>>,
+}
 
 impl FileNames {
     /// Creates the names of a capture in one file.
     #[must_use]
     pub fn one(name: &str) -> Self {
-        Self(vec![(0, name.to_owned())])
+        Self {
+            files: vec![(0, name.to_owned())],
+            joined: None,
+        }
     }
 
     /// Creates the names of a capture in several files, each with its number of frames.
@@ -227,27 +237,64 @@ impl FileNames {
             before = before.saturating_add(frames);
             (first, name.to_owned())
         });
-        Self(files.collect())
+        Self {
+            files: files.collect(),
+            joined: None,
+        }
+    }
+
+    /// Creates the names of captures of several points that are read as one.
+    pub(super) fn joined<'a>(names: impl Iterator<Item = &'a str>, frames: Arc<Shared>) -> Self {
+        Self {
+            files: names.map(|name| (0, name.to_owned())).collect(),
+            joined: Some(frames),
+        }
+    }
+
+    /// Returns true if the files are captures of several points.
+    #[must_use]
+    pub fn are_joined(&self) -> bool {
+        self.joined.is_some()
+    }
+
+    /// Returns the captures of several points; `None` if the files are not of that kind.
+    #[must_use]
+    pub fn join(&self) -> Option<Join> {
+        self.joined.clone().map(Join::from_shared)
+    }
+
+    /// Returns what the captures of other points have of the RST in this frame.
+    #[must_use]
+    pub fn elsewhere(&self, frame: u32) -> Vec<OtherPoint<'_>> {
+        let joined = self.joined.as_ref();
+        joined.map_or_else(Vec::new, |joined| joined.elsewhere(frame))
     }
 
     /// Returns the names.
     #[must_use]
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> + DoubleEndedIterator {
-        self.0.iter().map(|(_, name)| name.as_str())
+        self.files.iter().map(|(_, name)| name.as_str())
     }
 
     /// Returns true if the capture is stored in several files.
     #[must_use]
     pub fn are_several(&self) -> bool {
-        self.0.len() > 1
+        self.files.len() > 1
     }
 
     /// Returns the file that holds this frame of the capture, and its number there.
     #[must_use]
     pub fn locate(&self, frame: u32) -> (&str, u32) {
+        if let Some(joined) = &self.joined {
+            let found = joined.locate(frame);
+            let named = found.and_then(|(file, number)| Some((self.files.get(file)?, number)));
+            return named.map_or(("", frame), |((_, name), number)| (name, number));
+        }
         // The first file has no frames before it, so the index is not 0.
-        let index = self.0.partition_point(|(before, _)| *before < frame.max(1));
-        match self.0.get(index.saturating_sub(1)) {
+        let index = self
+            .files
+            .partition_point(|(before, _)| *before < frame.max(1));
+        match self.files.get(index.saturating_sub(1)) {
             Some((before, name)) => (name, frame - before),
             None => ("", frame),
         }

@@ -21,6 +21,7 @@ pub(super) use self::batch::Batch;
 pub(super) use self::point::CapturePoint;
 pub(super) use self::records::{ErrorRecord, FragmentRecord, ProcessRecord, UnreadCounts};
 use super::forgery::{HostIds, IpFeatures};
+use super::join::{Compared, FrameMap};
 use crate::file::{Frame, Reader};
 use crate::packet::fragment::Fragment;
 use crate::packet::icmp::AboutSegment;
@@ -186,6 +187,8 @@ pub(super) struct SegmentRecord {
     pub interface: u32,
     /// Point at which the frame was captured.
     pub point: CapturePoint,
+    /// What the other capture points mean for the frame, in a joined capture.
+    pub compared: Compared,
     /// Features of the IP header.
     pub ip: IpFeatures,
     /// IP IDs of the sender's host before this segment, if it is an RST; [`Batch::identify_hosts`] sets them.
@@ -236,6 +239,8 @@ pub(super) struct FrameSelection {
     pub inside_tunnels: bool,
     /// Filter of the frames to analyze. `None` accepts all frames.
     pub filter: Option<FrameFilter>,
+    /// Frames of a capture that was joined from several points.
+    pub joined: Option<Arc<FrameMap>>,
     /// Hasher of connection keys. It is randomly seeded, so that no capture can be crafted whose connections all
     /// collide.
     pub hasher: DefaultHashBuilder,
@@ -256,6 +261,21 @@ impl<'w> FrameDecoder<'w> {
             wanted,
             filters: BTreeMap::new(),
         }
+    }
+
+    /// Marks the segments of a batch of a joined capture, given the number of frames before the batch.
+    pub(super) fn mark_compared(&self, batch: &mut Batch, before: u32) {
+        let Some(frames) = &self.wanted.joined else {
+            return;
+        };
+        frames.with_compared(|compared| {
+            for segment in batch.segments.iter_mut().flatten() {
+                let frame = before
+                    .saturating_add(segment.header.frame)
+                    .saturating_add(1);
+                segment.compared = compared(frame);
+            }
+        });
     }
 
     /// Returns true if the filter accepts the frame.
@@ -393,6 +413,7 @@ impl<'w> FrameDecoder<'w> {
             header,
             interface: 0,
             point: CapturePoint::default(),
+            compared: Compared::Single,
             ip: IpFeatures::of(packet)?,
             host: HostIds::default(),
             ip_len: u32::try_from(before).unwrap_or(0) + ip.payload_len.unwrap_or(0),
@@ -509,6 +530,7 @@ impl FrameDecoder<'_> {
             header,
             interface: frame.interface,
             point: CapturePoint::of_interface(frame.interface),
+            compared: Compared::Single,
             ip: IpFeatures::v4(ip),
             host: HostIds::default(),
             ip_len: total.into(),
@@ -546,6 +568,7 @@ impl FrameDecoder<'_> {
             header,
             interface: frame.interface,
             point: CapturePoint::of_interface(frame.interface),
+            compared: Compared::Single,
             ip: IpFeatures::v6(ip),
             host: HostIds::default(),
             ip_len: 40 + u32::from(length),

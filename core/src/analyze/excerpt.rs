@@ -2,7 +2,7 @@
 //!
 //! A connection is analyzed when it is over, and its frames have passed by then. So during the first pass an
 //! [`Excerpt`] collects the first and last frames of the reset connections, and the comments on their frames. A second
-//! pass over the capture then copies these frames to a [`Target`].
+//! pass over the capture then copies these frames to a [`Target`]; of a joined capture it copies all frames.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
@@ -48,6 +48,8 @@ pub struct Excerpt {
     /// Number of the last frame to copy.
     last: u32,
     count: usize,
+    /// True if all frames are copied, and not only those of reset connections.
+    is_whole: bool,
     /// Number of connections that were reset.
     pub connections: usize,
 }
@@ -66,7 +68,8 @@ struct Notes {
 }
 
 impl Excerpt {
-    /// Creates an empty excerpt of the capture in these files.
+    /// Creates an empty excerpt of the capture in these files. Of captures that were joined all frames are copied: no file
+    /// has them in one order.
     #[must_use]
     pub fn new(files: &FileNames) -> Self {
         Self {
@@ -77,6 +80,7 @@ impl Excerpt {
             texts: HashSet::new(),
             last: 0,
             count: 0,
+            is_whole: files.are_joined(),
             connections: 0,
         }
     }
@@ -236,7 +240,7 @@ impl Excerpt {
         analysis: &Analysis,
         to: &mut Target<impl Write>,
     ) -> Result<bool, Failed> {
-        if self.spans.is_empty() {
+        if self.spans.is_empty() && !self.is_whole {
             return Ok(true);
         }
         let mut decoder = FrameDecoder::new(&analysis.wanted);
@@ -253,9 +257,13 @@ impl Excerpt {
                     decoder.decode(&mut batch, reader, frame, bytes);
                     let segments = batch.segments.iter().flatten().map(|it| &it.ends);
                     let errors = batch.errors.iter().flatten().map(|it| &it.ends);
+                    let is_wanted = self.is_whole && batch.filtered == 0;
                     let is_fragment = (batch.fragments.iter())
                         .any(|it| self.holds_fragment(it.packet(bytes), number));
-                    if is_fragment || segments.chain(errors).any(|ends| self.holds(ends, number)) {
+                    if is_wanted
+                        || is_fragment
+                        || segments.chain(errors).any(|ends| self.holds(ends, number))
+                    {
                         to.frame(earlier, frame, &self.comments(number, frame))
                     } else {
                         Ok(())
@@ -266,7 +274,7 @@ impl Excerpt {
             match written {
                 Err(error) => ControlFlow::Break(Err(error)),
                 // No later frame is part of the excerpt.
-                Ok(()) if number >= self.last => ControlFlow::Break(Ok(())),
+                Ok(()) if number >= self.last && !self.is_whole => ControlFlow::Break(Ok(())),
                 Ok(()) => ControlFlow::Continue(()),
             }
         });
@@ -274,7 +282,7 @@ impl Excerpt {
             Err(error) => Err(Failed::Read(error)),
             Ok(ControlFlow::Break(Err(error))) => Err(Failed::Write(error)),
             Ok(ControlFlow::Break(Ok(()))) => Ok(true),
-            Ok(ControlFlow::Continue(())) => Ok(false),
+            Ok(ControlFlow::Continue(())) => Ok(self.is_whole),
         }
     }
 }

@@ -3,12 +3,15 @@
 //!
 //! Unknown values are null, with the reason in a field beside them.
 
+mod joined;
+
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use self::joined::{ElsewhereFields, JoinedFields};
 use super::connections::{Connection, ResetRecord, Totals};
 use super::continuation::FileNames;
 use super::diagnosis::Diagnostic;
@@ -173,6 +176,8 @@ struct ResetLine<'a> {
     /// Earlier RST that had ended the sender's end, although the other end's socket did not send it.
     consequence_of: Option<u32>,
     consequence_of_file: Option<&'a str>,
+    /// The RST in the captures of other points, if captures were joined.
+    elsewhere: Vec<ElsewhereFields<'a>>,
     indicators: Cow<'a, [Indicator]>,
     diagnostics: &'a [Diagnostic],
 }
@@ -222,6 +227,8 @@ struct SummaryLine<'a> {
     file: &'a str,
     /// Files that were read as one capture, in order.
     files: Vec<&'a str>,
+    /// The same files with the differences of their clocks, if they are captures of several points.
+    joined: Vec<JoinedFields>,
     packets: u64,
     tcp_segments: u64,
     /// Number of RSTs without duplicates; `reset_packets` includes captured copies.
@@ -462,6 +469,9 @@ pub fn reset(
             continues_server: told.continues.as_ref().map(|it| it.server),
             consequence_of: consequence.map(|it| it.0),
             consequence_of_file: consequence.and_then(|it| it.1),
+            elsewhere: (files.elsewhere(reset.frame).into_iter())
+                .map(ElsewhereFields::of)
+                .collect(),
             indicators,
             diagnostics: &told.diagnostics,
         },
@@ -527,6 +537,7 @@ pub fn summary(
             schema: SCHEMA,
             file: files.names().next().unwrap_or_default(),
             files: files.names().collect(),
+            joined: JoinedFields::all(files),
             packets: totals.packets,
             tcp_segments: totals.tcp,
             resets: totals.resets,

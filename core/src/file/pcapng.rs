@@ -131,9 +131,27 @@ impl PcapNg {
         captured: &[u8],
         comments: &[String],
     ) {
+        self.odd_frame(
+            interface,
+            at.max(Timestamp(0)),
+            wire_len,
+            captured,
+            comments,
+        );
+    }
+
+    /// Adds a frame like [`frame`](Self::frame), also with a time before 1970, which is stored with its sign.
+    pub(crate) fn odd_frame(
+        &mut self,
+        interface: u32,
+        at: Timestamp,
+        wire_len: u32,
+        captured: &[u8],
+        comments: &[String],
+    ) {
         self.block(ENHANCED_PACKET, |block| {
             block.u32(interface);
-            block.timestamp(at);
+            block.halves(at.0.cast_unsigned());
             block.u32(u32::try_from(captured.len()).unwrap_or(u32::MAX));
             block.u32(wire_len);
             block.padded(captured);
@@ -178,6 +196,11 @@ impl PcapNg {
         Ok(())
     }
 
+    /// Discards the blocks added so far.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
     /// Writes the file to `out`.
     pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(&self.bytes)
@@ -211,11 +234,14 @@ impl Block<'_> {
         self.0.extend_from_slice(&value.to_ne_bytes());
     }
 
-    /// Writes 64 bits, the upper half first in either byte order.
     fn timestamp(&mut self, at: Timestamp) {
         // A time before 1970 cannot be stored, and becomes the epoch.
-        let ns = u64::try_from(at.0).unwrap_or(0).to_be_bytes();
-        let [a, b, c, d, low @ ..] = ns;
+        self.halves(u64::try_from(at.0).unwrap_or(0));
+    }
+
+    /// Writes 64 bits, the upper half first in either byte order.
+    fn halves(&mut self, value: u64) {
+        let [a, b, c, d, low @ ..] = value.to_be_bytes();
         self.u32(u32::from_be_bytes([a, b, c, d]));
         self.u32(u32::from_be_bytes(low));
     }

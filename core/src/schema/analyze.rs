@@ -1,5 +1,7 @@
 //! Schemas of the rows of `analyze`.
 
+mod joined;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -340,6 +342,7 @@ fn reset_row() -> Value {
         field("continues_server", nullable(socket("Address of the server of that connection; else null."))),
         field("consequence_of", nullable(frame("Frame of an earlier RST that had ended the sender's end of the connection, although the socket of the other end did not send it; else null."))),
         field("consequence_of_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
+        field("elsewhere", joined::elsewhere()),
         field("indicators", list("Observations that point to the sender of the RST.", &indicator())),
         field("diagnostics", list("Information that the RST itself carries.", &diagnostic())),
     ]);
@@ -502,6 +505,7 @@ fn summary_row() -> Value {
     let mut fields = row("summary");
     fields.extend([
         field("files", list("Files that were read as one capture, in order: `file` alone, unless files continue each other.", &text("File name."))),
+        field("joined", joined::files()),
         field("packets", count("Packets in the file.")),
         field("tcp_segments", count("Packets that hold a TCP segment.")),
         field("resets", count("RSTs, each counted once.")),

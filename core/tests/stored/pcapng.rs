@@ -62,6 +62,7 @@ fn every_block_is_read_in_both_byte_orders() {
                 interface: 0,
                 received: Some(1 << 40 | 3),
                 dropped: Some(1 << 33),
+                times: [None; 2],
                 comments: vec!["4".into()],
             }),
         ];

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use super::join::Points;
 use crate::error::Error;
 use crate::file::{Input, inputs};
 use rstproof_core::analyze::continuation::{FileNames, FileOutline, PCAP_HEADER};
@@ -75,6 +76,8 @@ pub(super) enum Capture {
     Alone(Input),
     /// Capture in several files.
     Several(Parts),
+    /// Captures of several points.
+    Joined(Points),
 }
 
 impl Capture {
@@ -83,6 +86,7 @@ impl Capture {
         match self {
             Self::Alone(input) => input.path(),
             Self::Several(parts) => parts.last(),
+            Self::Joined(points) => points.path(),
         }
     }
 
@@ -91,14 +95,17 @@ impl Capture {
         match self {
             Self::Alone(input) => FileNames::one(&name(input.path())),
             Self::Several(parts) => parts.names(),
+            Self::Joined(points) => points.names(),
         }
     }
 
-    /// Returns the number of bytes to read. `None` for a stream.
+    /// Returns the number of bytes to read. `None` for a stream, and for files that are merged: what is read has another
+    /// length.
     pub(super) fn length(&self) -> Option<u64> {
         match self {
             Self::Alone(input) => input.length(),
             Self::Several(parts) => Some(parts.bytes()),
+            Self::Joined(_) => None,
         }
     }
 
@@ -107,6 +114,7 @@ impl Capture {
         match self {
             Self::Alone(input) => input.identity() == file,
             Self::Several(parts) => parts.0.iter().any(|it| it.identity == file),
+            Self::Joined(points) => points.are_in(file),
         }
     }
 }

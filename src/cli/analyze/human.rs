@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 
+use super::join::{clocks, elsewhere as other_points};
 use super::renderer::Renderer;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
 use rstproof_core::analyze::continuation::FileNames;
@@ -43,7 +44,12 @@ impl Renderer for Human {
 
     fn heading(&self, files: &FileNames) -> Option<String> {
         let name = title(files);
-        Some(format!("{LABEL}{name}{LABEL:#}:"))
+        let clocks = files.join().map_or_else(String::new, |join| clocks(&join));
+        Some(
+            format!("{LABEL}{name}{LABEL:#}:\n{clocks}")
+                .trim_end()
+                .to_owned(),
+        )
     }
 
     fn event(&self, files: &FileNames, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
@@ -66,10 +72,10 @@ impl Renderer for Human {
     fn summary(&self, files: &FileNames, of: &Summary, _: Option<&str>) -> io::Result<Vec<u8>> {
         let text = summary(files, &of.totals, &of.tally);
         let is_after_resets = of.totals.resets + of.totals.errors > 0 && !self.quiet;
-        let text = if is_after_resets {
-            format!("\n{text}")
-        } else {
-            text
+        let text = match files.join() {
+            _ if is_after_resets => format!("\n{text}"),
+            Some(join) => text + &clocks(&join),
+            None => text,
         };
         Ok(text.into_bytes())
     }
@@ -79,6 +85,10 @@ impl Renderer for Human {
 fn title(files: &FileNames) -> String {
     let mut names = files.names();
     let count = names.len();
+    if files.are_joined() {
+        let names: Vec<&str> = files.names().collect();
+        return format!("{} (joined)", names.join(", "));
+    }
     match (names.next(), names.next_back()) {
         (Some(first), Some(last)) => format!("{first} … {last} ({count} files, read as one)"),
         (first, _) => first.unwrap_or_default().to_owned(),
@@ -149,6 +159,7 @@ pub(super) fn reset(
     }
     text += &preceding(files, connection, told);
     text += &translations(files, connection);
+    text += &other_points(files, reset.frame);
     text += &processes(connection);
     for said in &told.diagnostics {
         let _ = writeln!(text, "  it carries: {}", printable(&said.to_string()));
@@ -433,7 +444,7 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
             Some(match (verdict, tally.first_doubtful) {
                 (SenderVerdict::LikelyEndpoint, _) => format!("likely {number}"),
                 (SenderVerdict::Doubtful, Some(frame)) => {
-                    format!("doubtful {number} (first: frame {frame})")
+                    format!("doubtful {number} (first: {})", files.frame(frame))
                 }
                 (SenderVerdict::Doubtful, None) => format!("doubtful {number}"),
                 (SenderVerdict::Unknown, _) => format!("unknown {number}"),

@@ -32,8 +32,10 @@ pub(super) struct Output {
     copy: Target<Held>,
     /// Number of captures copied from.
     captures: usize,
-    /// Number of connections copied.
+    /// Number of reset connections copied.
     connections: usize,
+    /// True if all frames were copied.
+    is_whole: bool,
     /// True if the file cannot be completed any more.
     has_failed: bool,
 }
@@ -112,6 +114,7 @@ impl Output {
             copy: Target::new(file),
             captures: 0,
             connections: 0,
+            is_whole: args.join,
             has_failed: false,
         })
     }
@@ -150,6 +153,9 @@ impl Output {
         }
         let is_same = match capture {
             Capture::Several(parts) => excerpt.copy(&mut parts.open(), analysis, &mut self.copy),
+            Capture::Joined(points) => {
+                excerpt.copy(&mut points.open(true), analysis, &mut self.copy)
+            }
             Capture::Alone(input) => match input.file() {
                 Some((file, _)) => excerpt.copy(&mut FromStart(file, 0), analysis, &mut self.copy),
                 None => excerpt.copy(&mut again(input)?, analysis, &mut self.copy),
@@ -190,7 +196,11 @@ impl Output {
                 count(self.connections, "connection"),
             );
             let path = self.path.display();
-            let text = format!("{path}: {frames} of {connections}, with comments");
+            let text = if self.is_whole {
+                format!("{path}: {frames}, with comments on {connections} that were reset")
+            } else {
+                format!("{path}: {frames} of {connections}, with comments")
+            };
             let text = rstproof_core::printable::printable(&text);
             let written = writeln!(anstream::stdout(), "{text}");
             written.map_err(Error::output)?;

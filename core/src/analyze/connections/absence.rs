@@ -6,6 +6,7 @@
 use super::super::decode::SegmentRecord;
 use super::super::explain::Explanation;
 use super::super::forgery::{self, Indicator, Weight};
+use super::super::join::Compared;
 use super::points::Place;
 use super::{Entry, ResetRecord};
 use crate::flow::{Acceptance, Reset};
@@ -22,6 +23,8 @@ pub(super) struct Absence {
     before: u32,
     /// True if the segment that the RST replies to was captured only where it left its sender.
     lacks_trigger: bool,
+    /// True if the captures were joined, and each point would have captured the RST.
+    is_joined: bool,
 }
 
 impl Absence {
@@ -50,6 +53,7 @@ impl Entry {
             arrives: place == Some(Place::Arrival),
             before: if is_recent { before } else { 0 },
             lacks_trigger,
+            is_joined: segment.compared == Compared::All,
         }
     }
 
@@ -75,10 +79,11 @@ impl Entry {
 
     /// Returns true if the point at this end was capturing when the RST was captured elsewhere.
     fn was_capturing(&self, end: usize, absence: &Absence) -> bool {
-        self.rare.as_ref().is_some_and(|rare| {
-            rare.points.is_one_capture(absence.sender)
-                || rare.points.has_reached(end, absence.before)
-        })
+        absence.is_joined
+            || self.rare.as_ref().is_some_and(|rare| {
+                rare.points.is_one_capture(absence.sender)
+                    || rare.points.has_reached(end, absence.before)
+            })
     }
 
     /// Returns the evidence from what is absent, as far as it is known now.

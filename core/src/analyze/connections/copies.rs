@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::decode::{CapturePoint, SegmentRecord};
+use super::super::join::Compared;
 use super::Entry;
 use super::points::Place;
 use crate::packet::Flags;
@@ -138,7 +139,9 @@ impl Entry {
     pub(super) fn sight(&mut self, segment: &SegmentRecord) -> Sighting {
         let frame = segment.header.frame;
         let this = Latest::of(segment);
-        if !self.gaps.doubled {
+        // In a joined capture each packet may have a copy, also if others pass in between.
+        let is_joined = segment.compared != Compared::Single;
+        if !self.gaps.doubled && !is_joined {
             let first = std::mem::replace(&mut self.latest, this);
             let copies = Copies {
                 has_copies: false,
@@ -161,7 +164,7 @@ impl Entry {
                 place: None,
             };
         }
-        let rare = self.rare();
+        let rare = self.rare.get_or_insert_default();
         let copies = Copies {
             has_copies: true,
             in_place: rare.points.has_copies_in_place(),
@@ -172,6 +175,7 @@ impl Entry {
                 && (this.is_numbered() || it.copies < most || this.at == it.first.at)
         };
         if let Some(first) = rare.in_flight.iter_mut().find(is_first) {
+            self.gaps.doubled = true;
             first.copies = first.copies.saturating_add(1);
             // How often a packet without a number was captured is not certain.
             let count = if this.is_numbered() { first.copies } else { 1 };

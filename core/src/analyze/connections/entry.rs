@@ -3,6 +3,7 @@
 use super::super::decode::SegmentRecord;
 use super::super::forgery::{Context, SenderProfile, Timing};
 use super::super::history::ConnectionHistory;
+use super::super::join::Compared;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
 use super::copies::{Latest, Sighting};
@@ -358,8 +359,10 @@ impl Entry {
     pub(super) fn take(&mut self, segment: &SegmentRecord, bytes: &[u8], is_new: bool) -> bool {
         let header = &segment.header;
         let Sighting { copy_of, place } = self.sight(segment);
-        // A socket that is connected to itself has no way between two ends.
-        let place = place.filter(|_| !self.ends.is_self_connection());
+        // A socket that is connected to itself has no way between two ends; nor does a place mean anything at a time at
+        // which the other point captured nothing.
+        let has_way = !self.ends.is_self_connection() && segment.compared != Compared::Alone;
+        let place = place.filter(|_| has_way);
         self.span.1 = header.frame;
         let is_copy = copy_of.is_some();
         let from = self.role(segment.sender);

@@ -77,6 +77,7 @@ pub(super) fn ingest_chunk(
     let (mut head, start) = complete_carried(ingest, guess_reader, bytes, decoder);
     if let Some(head) = &mut head {
         head.batch.identify_hosts(&mut ingest.hosts);
+        decoder.mark_compared(&mut head.batch, ingest.frames);
     }
     let in_head = head.as_ref().map_or(0, |it| it.batch.frames);
     let mut ingested = IngestedChunk {
@@ -101,6 +102,7 @@ pub(super) fn ingest_chunk(
         }
     };
     batch.identify_hosts(&mut ingest.hosts);
+    decoder.mark_compared(batch, ingest.frames);
     ingest.frames = ingest.frames.saturating_add(batch.frames);
     ingest.carry.clear();
     ingest.carry.extend_from_slice(&bytes[start + end.offset..]);

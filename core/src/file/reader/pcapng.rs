@@ -12,8 +12,8 @@ use super::fields::{ByteOrder, Fields};
 use super::{Part, Problem};
 use crate::file::number::{
     BYTE_ORDER_MAGIC, COMMENT, END_OF_OPTIONS, ENHANCED_PACKET, IF_FILTER, IF_NAME, IF_TSOFFSET,
-    IF_TSRESOL, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, ISB_IFDROP, ISB_IFRECV,
-    OBSOLETE_PACKET, SECTION_HEADER, SHB_OS, SHB_USERAPPL, SIMPLE_PACKET,
+    IF_TSRESOL, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS, ISB_ENDTIME, ISB_IFDROP, ISB_IFRECV,
+    ISB_STARTTIME, OBSOLETE_PACKET, SECTION_HEADER, SHB_OS, SHB_USERAPPL, SIMPLE_PACKET,
 };
 use crate::file::{Block, Frame, Interface, Section, Statistics};
 use crate::time::Timestamp;
@@ -305,9 +305,14 @@ impl<'a> Blocks<'a> {
     /// Reads interface statistics (4.6): interface, time, options.
     fn statistics(&self, mut body: Fields<'a>) -> Result<Statistics<'a>, Problem> {
         let interface = body.u32().ok_or(Problem::Fields)?;
-        self.declared(interface)?;
+        let clock = self.declared(interface)?.clock;
         let _units = body.halves().ok_or(Problem::Fields)?;
         let order = body.order();
+        // The upper half comes first in either byte order.
+        let time = |value: &'a [u8]| {
+            let units = Fields::new(value, order).halves();
+            units.and_then(|units| clock.at(units).ok())
+        };
         let mut statistics = Statistics {
             interface: self.number(interface as usize),
             ..Statistics::default()
@@ -316,6 +321,8 @@ impl<'a> Blocks<'a> {
             let (code, value) = option?;
             match code {
                 COMMENT if self.has_comments => statistics.comments.push(text(value)),
+                ISB_STARTTIME => statistics.times[0] = time(value),
+                ISB_ENDTIME => statistics.times[1] = time(value),
                 ISB_IFRECV => statistics.received = Some(order.u64(exactly(code, value)?)),
                 ISB_IFDROP => statistics.dropped = Some(order.u64(exactly(code, value)?)),
                 _ => {}
