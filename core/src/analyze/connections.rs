@@ -68,7 +68,7 @@ const MAX_RESETS_PER_CONNECTION: usize = 64;
 
 /// Maximum number of RSTs that one table holds over all its connections. Beyond it those of the connection with the
 /// oldest RST are reported.
-const MAX_BUFFERED_RESETS: usize = (1 << 15) / SHARDS;
+const MAX_BUFFERED_RESETS: usize = (3 << 13) / SHARDS;
 
 /// Maximum number of frames that an RST is held for: later frames give no evidence about it. Output in the order of the
 /// frames waits for the RST.
