@@ -157,7 +157,7 @@ fn a_file_without_permission_is_reported_and_the_rest_is_read() {
 }
 
 #[test]
-fn what_is_named_must_be_a_capture() {
+fn a_named_file_must_be_a_capture() {
     let home = tempfile::tempdir().unwrap();
     let content = capture(3);
     for (content, expected) in [
@@ -280,7 +280,7 @@ fn progress_is_reported_in_bytes_of_the_file() {
 }
 
 #[test]
-fn a_pipe_that_is_named_is_waited_for() {
+fn a_named_pipe_is_waited_for() {
     let home = tempfile::tempdir().unwrap();
     let fifo = home.path().join("fifo");
     mkfifo(&fifo, Mode::S_IRWXU).unwrap();
@@ -383,7 +383,7 @@ fn standard_input_can_be_read_once() {
 }
 
 #[test]
-fn an_input_may_go_to_another_thread() {
+fn an_input_can_be_sent_to_another_thread() {
     fn sent<T: Send>(_: &T) {}
     let home = tempfile::tempdir().unwrap();
     sent(&one(&write(&home, "a", &gzip(&capture(3)))).unwrap());

@@ -320,8 +320,12 @@ struct InOrder<S, T> {
 impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<Reported<T>>>
     for InOrder<S, T>
 {
-    fn accept(&mut self, said: Vec<Vec<Reported<T>>>, progress: &Progress<'_>) -> ControlFlow<()> {
-        let mut reported: Vec<_> = said.into_iter().flatten().collect();
+    fn accept(
+        &mut self,
+        batches: Vec<Vec<Reported<T>>>,
+        progress: &Progress<'_>,
+    ) -> ControlFlow<()> {
+        let mut reported: Vec<_> = batches.into_iter().flatten().collect();
         // Sorting makes the result independent of the number of threads. The sort is stable.
         reported.sort_by_key(|(at, order, _)| (*at, *order));
         let mut items = Vec::new();

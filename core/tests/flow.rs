@@ -509,16 +509,16 @@ fn the_state_decides_the_error_of_the_application() {
 #[test]
 fn an_accepted_rst_sets_an_error_on_its_receiver() {
     let reset = |line: &str| observe(&mut follow(HANDSHAKE), line).reset.unwrap();
-    let told = |reset: Reset| [Role::Client, Role::Server].map(|role| reset.puts_error_on(role));
+    let errors = |reset: Reset| [Role::Client, Role::Server].map(|role| reset.puts_error_on(role));
     assert_eq!(
-        told(reset("< R 1:1(0) win 0")),
+        errors(reset("< R 1:1(0) win 0")),
         [Some(Errno::ECONNRESET), None]
     );
     assert_eq!(
-        told(reset("> R 1:1(0) win 0")),
+        errors(reset("> R 1:1(0) win 0")),
         [None, Some(Errno::ECONNRESET)]
     );
-    assert_eq!(told(reset("< R 2:2(0) win 0")), [None, None]);
+    assert_eq!(errors(reset("< R 2:2(0) win 0")), [None, None]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use rstproof_core::scenario::{self, Disposition, Timing, Topic};
 use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::{Errno, Op, Outcome, Role};
 use rstproof_core::verdict::{Attribution, Finding, InconclusiveReason, Verdict};
-use support::{BEGAN, Says, Story, segments, story, the_reset, told};
+use support::{BEGAN, Says, Story, scenarios_with_stories, segments, story, the_reset};
 
 /// The RST of `close-unread-data`, in frame 6, and of `fin-then-reset`, in frame 8.
 const RST: &str = "< R. 1:1(0) ack 3 win 512 ts";
@@ -29,7 +29,7 @@ const RST_TO_SYN: &str = "< R. =0:0(0) ack 1 win 0";
 
 #[test]
 fn every_scenario_is_confirmed_by_what_it_leads_to() {
-    for scenario in told() {
+    for scenario in scenarios_with_stories() {
         story(scenario.id).is_confirmed();
     }
 }
@@ -37,11 +37,11 @@ fn every_scenario_is_confirmed_by_what_it_leads_to() {
 /// Of the others there is the evidence that was recorded, which must be confirmed as well.
 #[test]
 fn every_scenario_that_needs_only_sockets_is_written_down() {
-    let told = told();
+    let with_stories = scenarios_with_stories();
     for scenario in scenario::ALL {
         let needs_more = scenario.needs().any() || scenario.topic > Topic::Close;
-        let is_told = told.iter().any(|it| it.id == scenario.id);
-        assert!(needs_more || is_told, "{}", scenario.id);
+        let has_story = with_stories.iter().any(|it| it.id == scenario.id);
+        assert!(needs_more || has_story, "{}", scenario.id);
     }
 }
 

@@ -17,7 +17,8 @@ use rstproof_core::transcript::{Op, Outcome};
 use rstproof_core::verdict::{Finding, Judgement, Verdict, judge};
 use support::changes::{Change, change, op, outcome, stranger};
 use support::{
-    BEGAN, CLIENT_ISS, COMPLETE, FAMILIES, SERVER_ISS, ends, segments, story, the_reset, told,
+    BEGAN, CLIENT_ISS, COMPLETE, FAMILIES, SERVER_ISS, ends, scenarios_with_stories, segments,
+    story, the_reset,
 };
 
 fn config() -> Config {
@@ -62,7 +63,7 @@ fn ordinary() -> Vec<&'static Scenario> {
         Topic::HalfOpen,
         Topic::Blind,
     ];
-    let mut scenarios = told();
+    let mut scenarios = scenarios_with_stories();
     scenarios.retain(|scenario| !special.contains(&scenario.topic));
     scenarios
 }
@@ -387,7 +388,7 @@ proptest! {
 
     #[test]
     fn frames_in_any_order_and_of_any_kind_are_judged(
-        scenario in select(told()),
+        scenario in select(scenarios_with_stories()),
         segments in prop::collection::vec(any_segment(), 0..40),
     ) {
         // Only that it comes back, and that an RST is needed.

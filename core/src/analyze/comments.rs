@@ -13,20 +13,20 @@ use crate::printable::printable;
 
 /// Returns the comments on an RST. The caller adds the frame number to the last one.
 #[must_use]
-pub(super) fn of_reset(told: &ResetRecord) -> Vec<String> {
-    let (reset, explanation) = (&told.reset, &told.explanation);
+pub(super) fn of_reset(record: &ResetRecord) -> Vec<String> {
+    let (reset, explanation) = (&record.reset, &record.explanation);
     let mut comments = Vec::new();
     comments.extend(
-        (told.indicators.iter())
+        (record.indicators.iter())
             .filter(|fact| fact.indicates_injection(Weight::Moderate))
             .map(|fact| {
                 let (weight, message) = (fact.weight.name(), printable(&fact.message));
                 format!("indicates injection ({weight}): {message}")
             }),
     );
-    comments.extend((told.diagnostics.iter()).map(|said| {
-        let said = printable(&said.to_string());
-        format!("it carries: {said}")
+    comments.extend((record.diagnostics.iter()).map(|diagnostic| {
+        let text = printable(&diagnostic.to_string());
+        format!("it carries: {text}")
     }));
     comments.extend(
         explanation
@@ -54,7 +54,7 @@ pub(super) fn of_reset(told: &ResetRecord) -> Vec<String> {
         (None, Some(why)) => format!("no application gets an error: {why}"),
         (None, None) => "no application gets an error".to_owned(),
     });
-    comments.push(told.required_action());
+    comments.push(record.required_action());
     let form = reset.form.map_or("form unknown", |form| form.name());
     let cause = explanation
         .cause
@@ -67,7 +67,7 @@ pub(super) fn of_reset(told: &ResetRecord) -> Vec<String> {
         )
     });
     comments.extend(claims);
-    let of = if told.sender().is_doubtful() {
+    let of = if record.sender().is_doubtful() {
         "in the name of"
     } else {
         "of"

@@ -296,7 +296,7 @@ pub(super) struct Table<L> {
     wheel: Wheel,
     now: Timestamp,
     /// Time before 1970, and the time that replaces it.
-    odd: Option<(Timestamp, Timestamp)>,
+    before_epoch: Option<(Timestamp, Timestamp)>,
     next_expiry: Timestamp,
     /// Number of times that a connection was added or removed.
     changes: u64,
@@ -328,7 +328,7 @@ impl<L: ConnectionObserver> Table<L> {
             pending: BTreeMap::new(),
             wheel: Wheel::default(),
             now: Timestamp(i64::MIN),
-            odd: None,
+            before_epoch: None,
             next_expiry: Timestamp(i64::MIN),
             changes: 0,
             generation: 0,
@@ -370,7 +370,7 @@ impl<L: ConnectionObserver> Table<L> {
     /// much as such times are apart. One that cannot be expressed is replaced by the latest time.
     #[inline]
     fn usable(&mut self, at: Timestamp) -> Timestamp {
-        if at.0 >= 0 { at } else { self.odd_time(at) }
+        if at.0 >= 0 { at } else { self.usable_time(at) }
     }
 
     /// Returns the observer's output and the counts since the last call.

@@ -282,9 +282,9 @@ fn read(packet: &[u8]) -> Option<Vec<Diagnostic>> {
         Ok(option) => option.mptcp().and_then(mptcp),
         Err(error) => is_whole.then(|| bad_option(error)),
     });
-    let mut said: Vec<Diagnostic> = options.collect();
-    said.extend(read_payload(tcp.payload(), payload_len));
-    Some(said)
+    let mut diagnostics: Vec<Diagnostic> = options.collect();
+    diagnostics.extend(read_payload(tcp.payload(), payload_len));
+    Some(diagnostics)
 }
 
 /// Returns the diagnostic for an option whose length is impossible.

@@ -87,20 +87,20 @@ impl Excerpt {
 
     /// Adds the comments on RSTs.
     pub fn resets(&mut self, resets: &[ResetRecord]) {
-        for told in resets {
+        for record in resets {
             self.count += 1;
             if self.is_too_long() {
                 return;
             }
-            let comments = comments::of_reset(told);
+            let comments = comments::of_reset(record);
             let files = self.files.clone();
             let comments = comments.into_iter();
             let comments = comments
                 .map(|text| self.shared(files.localized(&text)))
                 .collect();
-            let frame = told.reset.frame;
+            let frame = record.reset.frame;
             self.notes.entry(frame).or_default().reset = comments;
-            if let Some(triggered_by) = told.reset.triggered_by {
+            if let Some(triggered_by) = record.reset.triggered_by {
                 let triggers = &mut self.notes.entry(triggered_by).or_default().triggers;
                 // One more than the maximum shows that there are more.
                 if triggers.len() <= MAX_TRIGGERED_RESETS {

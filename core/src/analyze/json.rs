@@ -408,19 +408,19 @@ pub fn reset(
     out: &mut impl Write,
     files: &FileNames,
     connection: &Connection<'_>,
-    told: &ResetRecord,
+    record: &ResetRecord,
 ) -> io::Result<()> {
-    let (reset, explanation) = (&told.reset, &told.explanation);
+    let (reset, explanation) = (&record.reset, &record.explanation);
     let (file, frame) = files.locate(reset.frame);
     let (number, connection_file) = place(files, file, connection.number());
     let triggered_by = reset.triggered_by.map(|it| place(files, file, it));
-    let earlier = told.earlier.map(|it| place(files, file, it));
-    let continued = told
+    let earlier = record.earlier.map(|it| place(files, file, it));
+    let continued = record
         .continues
         .as_ref()
         .map(|it| place(files, file, it.number));
-    let consequence = told.consequence_of.map(|it| place(files, file, it));
-    let mut indicators = Cow::Borrowed(&told.indicators[..]);
+    let consequence = record.consequence_of.map(|it| place(files, file, it));
+    let mut indicators = Cow::Borrowed(&record.indicators[..]);
     if files.are_several() {
         for indicator in indicators.to_mut() {
             indicator.message = files.localized(&indicator.message);
@@ -439,8 +439,8 @@ pub fn reset(
             from: reset.from,
             source: connection.socket(reset.from),
             destination: connection.socket(reset.from.peer()),
-            frame_source: told.sockets.as_ref().map(|it| it[0]),
-            frame_destination: told.sockets.as_ref().map(|it| it[1]),
+            frame_source: record.sockets.as_ref().map(|it| it[0]),
+            frame_destination: record.sockets.as_ref().map(|it| it[1]),
             form: reset.form,
             acceptable: explanation.acceptable,
             required_action: explanation.required_action,
@@ -450,8 +450,8 @@ pub fn reset(
             explanation: explanation.explanation,
             to_confirm: explanation.to_confirm,
             claim: explanation.claim,
-            sender: told.sender(),
-            assumes_forged_frame: told.assumes_forged,
+            sender: record.sender(),
+            assumes_forged_frame: record.assumes_forged,
             errno: explanation.errno,
             errno_condition: explanation.errno_condition,
             errno_note: explanation.errno_note,
@@ -459,21 +459,21 @@ pub fn reset(
             later_calls: explanation.later,
             triggered_by: triggered_by.map(|it| it.0),
             triggered_by_file: triggered_by.and_then(|it| it.1),
-            trigger_candidates: told.triggers.len(),
-            silence_ns: told.silence,
+            trigger_candidates: record.triggers.len(),
+            silence_ns: record.silence,
             earlier_connection: earlier.map(|it| it.0),
             earlier_connection_file: earlier.and_then(|it| it.1),
             continues_connection: continued.map(|it| it.0),
             continues_connection_file: continued.and_then(|it| it.1),
-            continues_client: told.continues.as_ref().map(|it| it.client),
-            continues_server: told.continues.as_ref().map(|it| it.server),
+            continues_client: record.continues.as_ref().map(|it| it.client),
+            continues_server: record.continues.as_ref().map(|it| it.server),
             consequence_of: consequence.map(|it| it.0),
             consequence_of_file: consequence.and_then(|it| it.1),
             elsewhere: (files.elsewhere(reset.frame).into_iter())
                 .map(ElsewhereFields::of)
                 .collect(),
             indicators,
-            diagnostics: &told.diagnostics,
+            diagnostics: &record.diagnostics,
         },
     )
 }

@@ -61,7 +61,7 @@ pub(crate) struct Story {
 }
 
 /// Returns the scenarios whose story is whole.
-pub(crate) fn told() -> Vec<&'static Scenario> {
+pub(crate) fn scenarios_with_stories() -> Vec<&'static Scenario> {
     let whole = stories::all().filter(|story| story.is_whole());
     whole
         .map(|story| scenario::find(story.id).unwrap_or_else(|| panic!("there is no {}", story.id)))

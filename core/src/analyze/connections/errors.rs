@@ -50,19 +50,19 @@ impl Entry {
 impl<L: ConnectionObserver> Table<L> {
     /// Returns the time that replaces one before 1970.
     #[cold]
-    pub(super) fn odd_time(&mut self, at: Timestamp) -> Timestamp {
+    pub(super) fn usable_time(&mut self, at: Timestamp) -> Timestamp {
         /// Maximum time between two such times of one clock, in nanoseconds: an hour.
         const MAX_APART: i64 = 3_600_000_000_000;
         let latest = Timestamp(self.now.0.max(0));
         if at == Timestamp::UNUSABLE {
             return latest;
         }
-        if let Some((odd, stands)) = self.odd
-            && at.since(odd).saturating_abs() <= MAX_APART
+        if let Some((earlier, substitute)) = self.before_epoch
+            && at.since(earlier).saturating_abs() <= MAX_APART
         {
-            return Timestamp(stands.0.saturating_add(at.since(odd)).max(0));
+            return Timestamp(substitute.0.saturating_add(at.since(earlier)).max(0));
         }
-        self.odd = Some((at, latest));
+        self.before_epoch = Some((at, latest));
         latest
     }
 

@@ -63,7 +63,7 @@ fn a_connection_that_goes_on_joins_two_files() {
 
 /// RFC 9293, 3.4.1: another connection has another initial sequence number.
 #[test]
-fn the_same_ends_alone_join_nothing() {
+fn equal_addresses_alone_do_not_join_files() {
     let one = outline(&beginning());
     for next in [
         frame(true, SYN, 99, 0),
@@ -98,7 +98,7 @@ fn the_files_of_a_ring_need_no_connection_in_common() {
 }
 
 #[test]
-fn many_connections_take_bounded_room() {
+fn memory_is_bounded_with_many_connections() {
     let frames: Vec<_> = (0..5_000_u16)
         .map(|nth| {
             let mut frame = frame(true, ACK, 1, 1);

@@ -516,8 +516,8 @@ fn answer(
 ) -> &'static Reason {
     let (sender, receiver) = (past.of(reset.from), past.of(reset.from.peer()));
     // `probes` is not 0 only if the receiver's latest segment was a probe, so the RST has to reply to that one.
-    let drawn = reset.triggered_by;
-    let is_latest = drawn.is_some() && drawn == receiver.latest().map(|it| it.frame);
+    let trigger = reset.triggered_by;
+    let is_latest = trigger.is_some() && trigger == receiver.latest().map(|it| it.frame);
     if is_latest && receiver.probes > 0 {
         return &ANSWERED_PROBE;
     }
@@ -569,7 +569,7 @@ fn answer(
         // `tcp_close_state()`), and so does a timeout (`tcp_write_timeout()`). The SYN-ACK then gets the RST of a closed
         // port, <SEQ=SEG.ACK> (3.10.7.1; `tcp_v4_rcv()` finds no socket). A SYN from a raw socket gets the same reply.
         State::SynReceived
-            if drawn.is_some()
+            if trigger.is_some()
                 && sender_state == Some(State::Established)
                 && past.is_syn_and_reply()
                 && !gaps.begins_midstream =>

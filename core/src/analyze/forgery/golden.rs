@@ -38,7 +38,7 @@ impl Found {
 /// Connection as one interface captured it.
 struct Point {
     flow: Flow,
-    habits: [SenderProfile; 2],
+    profiles: [SenderProfile; 2],
     timing: Timing,
     stacks: [Option<Stack>; 2],
     resets: Vec<(Segment, Role, Context, Aftermath, Vec<Indicator>)>,
@@ -76,8 +76,8 @@ impl Point {
                 previous: previous.map(|(reset, ..)| reset.header()),
                 ..before
             };
-            let habits = &self.habits[from as usize];
-            let facts = facts(traits, &header, habits, &context);
+            let profiles = &self.profiles[from as usize];
+            let facts = facts(traits, &header, profiles, &context);
             self.resets
                 .push((*segment, from, context, Aftermath::default(), facts));
         } else {
@@ -85,7 +85,7 @@ impl Point {
                 self.stacks[from as usize] = Stack::of(packet);
             }
             self.timing.take(from, &header);
-            self.habits[from as usize].take(&traits.of_ip(), &header, CapturePoint::default());
+            self.profiles[from as usize].take(&traits.of_ip(), &header, CapturePoint::default());
         }
     }
 }
@@ -123,7 +123,7 @@ fn found_in(document: &Path) -> Vec<Found> {
                 by_frame.insert(frame, segment);
                 let point = points.entry(stored.interface).or_insert_with(|| Point {
                     flow: Flow::new(client, server),
-                    habits: <[SenderProfile; 2]>::default(),
+                    profiles: <[SenderProfile; 2]>::default(),
                     timing: Timing::default(),
                     stacks: [None; 2],
                     resets: Vec::new(),
@@ -209,12 +209,12 @@ fn rsts_that_a_kernel_sent_have_no_strong_indicator_of_injection() {
 fn forged_rsts_have_several_kinds_of_indicators() {
     let all = all();
     let forged = |found: &&Found| matches!(&*found.sender, "firewall" | "injected");
-    let told: Vec<&Found> = all
+    let marked: Vec<&Found> = all
         .iter()
         .filter(forged)
         .filter(|found| found.against() >= Some(Weight::Moderate))
         .collect();
-    let ids: BTreeSet<&str> = told
+    let ids: BTreeSet<&str> = marked
         .iter()
         .flat_map(|found| &found.facts)
         .filter(|fact| fact.supports == Supports::Injection && fact.weight >= Weight::Moderate)
@@ -229,7 +229,7 @@ fn forged_rsts_have_several_kinds_of_indicators() {
         assert_ne!(verdict, SenderVerdict::LikelyEndpoint, "{}", found.place);
     }
     for name in ["firewall-reset-forward", "third-party-reset"] {
-        let here = told.iter().filter(|found| found.place.starts_with(name));
+        let here = marked.iter().filter(|found| found.place.starts_with(name));
         assert!(here.count() >= 2, "{name}: once in each family");
     }
 }
