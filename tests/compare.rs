@@ -222,7 +222,7 @@ fn a_difference_that_follows_no_order_of_versions_lists_them() {
 
 /// 6.12.118 has f14d6e9c3678, so it must not do what kernels without it do.
 #[test]
-fn a_kernel_that_is_not_what_its_version_says_stands_out() {
+fn a_kernel_that_behaves_like_another_version_is_unexplained() {
     let comparison = compared(&[
         Report::on("6.12.118").with(lingering(false)),
         Report::on("6.18.44").with(lingering(true)),
@@ -288,7 +288,7 @@ fn the_error_of_the_first_write_on_macos_is_known() {
 
 /// A kernel before 6.12 gives no reason for an abort (ba0ca286c919), and resets connections as any other does.
 #[test]
-fn a_reason_that_is_not_given_is_no_difference_of_behaviour() {
+fn a_missing_reason_is_no_difference_of_behaviour() {
     let close = |reason: &str| {
         let reset = format!("server active socket {reason}");
         trial(
@@ -359,7 +359,7 @@ fn a_change_that_is_about_something_else_is_no_cause() {
 
 /// `PAWSOldAck` is there since 6.14: that 6.12 does not move it says nothing of what it did.
 #[test]
-fn a_counter_that_one_kernel_does_not_have_is_compared_for_none() {
+fn a_counter_that_one_kernel_lacks_is_not_compared() {
     let counted = |unsupported_counters: &[&str], counters: Value| {
         let trial = trial("paws-old-data", &["client connect() = 0"], &[]);
         changed(
@@ -417,7 +417,7 @@ fn a_counter_that_depends_on_the_uptime_is_not_compared() {
 }
 
 #[test]
-fn what_a_kernel_cannot_run_is_a_matter_of_availability() {
+fn scenarios_that_a_kernel_cannot_run_are_differences_of_availability() {
     let comparison = compared(&[
         Report::on("5.10.262").with(skipped("mptcp-linger-zero-close", "no Multipath TCP here")),
         Report::on("6.18.44").with(lingering(true)),
@@ -521,7 +521,7 @@ fn a_difference_in_both_families_is_reported_once() {
 
 /// Kernels that do the reverse of what their versions say were refuted, each: a known change does not account for that.
 #[test]
-fn what_was_refuted_is_not_explained() {
+fn a_refuted_trial_is_not_explained_by_a_known_change() {
     let refuted = |trial: Value| changed(trial, "verdict", "refuted".into());
     for (old, new) in [
         (refuted(lingering(true)), refuted(lingering(false))),
@@ -553,7 +553,7 @@ fn what_was_refuted_is_not_explained() {
 
 /// Another system is known for one thing, and what else it does nobody has explained.
 #[test]
-fn another_system_has_to_do_what_it_is_known_for() {
+fn known_differences_of_another_system_must_be_observed() {
     let write = |result: &str| {
         let call = format!("client write(1) = {result}");
         trial("close-unread-data-write", &[&call], &[])
@@ -638,7 +638,7 @@ fn kernels_that_were_not_compared_are_not_reported_as_equal() {
 
 /// "Since" is said of kernels that were seen, each of them.
 #[test]
-fn since_covers_nobody_who_was_not_compared() {
+fn since_covers_only_kernels_that_were_compared() {
     let gap = json!({"id": "frames-lost", "message": "frames were lost"});
     let unsaid = changed(
         changed(lingering(true), "verdict", "inconclusive".into()),
@@ -662,7 +662,7 @@ fn since_covers_nobody_who_was_not_compared() {
 
 /// A scenario that is skipped over one family runs over the other.
 #[test]
-fn what_cannot_be_run_names_its_family() {
+fn a_skipped_trial_names_its_address_family() {
     let ipv6 = |trial: Value| changed(trial, "family", "ipv6".into());
     let run = || {
         trial(
@@ -938,7 +938,7 @@ fn control_characters_of_a_hostile_report_are_escaped() {
 
 /// Of trials that all differ a person is shown some, and how many there are besides.
 #[test]
-fn of_very_many_ways_some_are_shown() {
+fn a_long_list_of_outcomes_is_shortened() {
     let mut many = Report::on("7.0.13");
     for count in 0..1_000 {
         let call = format!("client read(1) = {count}");
@@ -985,7 +985,7 @@ mod command {
     }
 
     #[test]
-    fn what_is_no_report_is_refused_in_one_line() {
+    fn a_file_that_is_no_report_is_refused_in_one_line() {
         let good = Report::on("6.12.118").with(lingering(true));
         let without = |key: &str| {
             let mut trial = lingering(true);

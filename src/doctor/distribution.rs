@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn debian_and_what_is_like_it_have_apt_get() {
+    fn debian_and_its_derivatives_have_apt_get() {
         let expected = all("apt-get install", ["nftables", "qemu-system-x86", "tshark"]);
         let debian = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\n\
                       VERSION_ID=\"12\"\nVERSION=\"12 (bookworm)\"\nID=debian\n";
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn of_others_nothing_is_invented() {
+    fn unknown_distributions_have_no_install_command() {
         let nixos =
             "BUG_REPORT_URL=\"x\"\nID=nixos\nNAME=NixOS\nPRETTY_NAME=\"NixOS 24.11 (Vicuna)\"\n";
         for text in [nixos, "", "no such file", "ID=\n"] {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn qemu_is_the_one_of_this_machine_or_none() {
+    fn the_qemu_package_is_that_of_this_architecture() {
         let qemu = |id: &str, machine| {
             Distribution::parse(&format!("ID={id}")).install(Program::Qemu(machine))
         };

@@ -398,7 +398,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_new_one_is_not_made_where_a_link_leads() {
+    fn a_new_directory_is_not_created_through_a_dangling_link() {
         let (home, link, _) = home();
         let nowhere = home.path().join("nowhere");
         symlink(&nowhere, &link).unwrap();
@@ -408,7 +408,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_last_part_of_the_path_is_what_is_made() {
+    fn only_the_last_component_of_the_path_is_created() {
         let (home, _, _) = home();
         for (typed, made) in [("a", "a"), ("b/", "b"), ("victim/../c", "c")] {
             make(&home.path().join(typed)).remove_if_unused();
@@ -426,7 +426,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn nobody_else_may_write_to_a_new_one() {
+    fn a_new_directory_is_writable_by_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("evidence");
         make(&path);
@@ -438,7 +438,7 @@ pub(super) mod tests {
     const OURS: &str = ".rstproof-0123456789abcdef.partial";
 
     #[test]
-    fn what_a_dead_process_has_left_is_removed() {
+    fn files_of_dead_processes_are_removed() {
         let (_home, path, _) = home();
         let directory = make(&path);
         fs::write(path.join(OURS), "half").unwrap();
@@ -459,7 +459,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_called_otherwise_is_no_file_of_ours() {
+    fn files_with_other_names_are_left_alone() {
         let (_home, path, _) = home();
         let directory = make(&path);
         let others = [
@@ -482,7 +482,7 @@ pub(super) mod tests {
 
     /// Entries with a temporary name that this program did not create are neither followed nor waited for.
     #[test]
-    fn what_is_of_another_kind_is_no_file_of_ours() {
+    fn links_and_other_kinds_of_files_are_left_alone() {
         let (_home, path, victim) = home();
         let directory = make(&path);
         let (at, precious) = (path.join(OURS), victim.join("precious"));
@@ -517,7 +517,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn one_run_at_a_time_saves_in_it() {
+    fn only_one_run_at_a_time_saves_in_a_directory() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = [(); 2].map(|()| make(dir.path())).into();
         let lock = one.lock().unwrap();

@@ -208,7 +208,7 @@ mod tests {
 
     /// Settings that only a newer kernel has are worth a look, but no failure.
     #[test]
-    fn this_kernel_may_have_settings_that_nobody_has_looked_at() {
+    fn settings_of_this_kernel_that_are_not_classified() {
         let here = fs::read_dir("/proc/sys/net/ipv4").into_iter().flatten();
         for entry in here.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_has_somebody_who_relies_on_it_and_a_usual_value_that_will_do() {
+    fn each_setting_has_a_scenario_and_its_usual_value_is_accepted() {
         for setting in RELIED_ON.iter().chain([&LOOPBACK_MTU]) {
             let name = setting.name;
             assert!(setting.is_met_by(setting.usual), "{name}");
@@ -264,7 +264,7 @@ mod tests {
 
     /// Scenarios that differ only in the settings that they rely on.
     #[test]
-    fn only_those_that_rely_on_it_are_concerned() {
+    fn only_scenarios_that_rely_on_a_setting_are_affected() {
         let concerned = |name: &str| -> Vec<&str> {
             let relying = ALL.iter().filter(|it| (setting(name).relied_on_by)(it));
             relying.map(|it| it.id).collect()

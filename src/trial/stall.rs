@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_remembered_than_there_is_room_for() {
+    fn only_the_latest_stalls_are_kept() {
         let (stalls, mut at) = stalls();
         for _ in 0..2 * MAX_STALLS {
             at += TICK_INTERVAL + MIN_STALL;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn its_thread_ends_with_it() {
+    fn the_thread_ends_when_the_watch_is_dropped() {
         let watch = StallWatch::start(RetainedPrivileges::default()).unwrap();
         let stalls = watch.stalls();
         drop(watch);

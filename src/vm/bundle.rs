@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_received_whatever_stood_before() {
+    fn a_bundle_is_received_after_other_console_output() {
         let mut line = b"SeaBIOS\r\n\x00\xff".to_vec();
         assert_eq!(parse(&line), Received::Nothing);
         send_ready(&mut line).unwrap();
@@ -228,7 +228,7 @@ mod tests {
 
     /// A bundle below one megabyte can expand to more than the maximum.
     #[test]
-    fn a_parcel_takes_no_more_memory_than_it_may() {
+    fn the_memory_for_a_received_file_is_bounded() {
         let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
         io::copy(&mut io::repeat(0).take(MAX_BUNDLE_BYTES + 1), &mut packed).unwrap();
         let packed = packed.finish().unwrap();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_may_say_why_it_gives_up() {
+    fn a_guest_can_report_why_it_failed() {
         let mut line = Vec::new();
         send_ready(&mut line).unwrap();
         send_failure(&mut line, "mount /proc: no such device").unwrap();

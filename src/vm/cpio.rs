@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_again() {
+    fn a_written_archive_can_be_read() {
         let bytes = archive();
         let files = files(&bytes).unwrap();
         let [init, a, b] = files[..] else {

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_images_none_is_chosen() {
+    fn several_images_in_one_package_are_an_error() {
         let home = tempfile::tempdir().unwrap();
         for name in ["vmlinuz-1", "vmlinuz-2"] {
             fs::write(home.path().join(name), bzimage(0x020f, 1, b"1.0 \0")).unwrap();

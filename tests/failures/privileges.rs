@@ -46,7 +46,7 @@ fn gains_none(arguments: &[&str]) -> bool {
 }
 
 #[test]
-fn none_are_gained_by_a_command_that_starts_nothing_that_has_them() {
+fn commands_without_need_gain_no_privileges() {
     let (capture, report) = (capture("close-unread-data.ipv4"), "report.json");
     let capture = capture.to_str().unwrap();
     assert!(Path::new(capture).exists());

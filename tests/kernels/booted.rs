@@ -181,7 +181,7 @@ fn an_ordinary_user_may_boot_one() {
 /// Whatever ends it, its guests end with it; what it was asked to save in is gone if nothing was.
 #[test]
 #[ignore = "boots kernels"]
-fn no_guest_outlives_it() {
+fn guests_end_with_the_program() {
     let images = images();
     for (signal, code) in [
         (Signal::SIGINT, Some(130)),

@@ -52,7 +52,7 @@ fn hollow_image(directory: &Path, release: &str) -> PathBuf {
 }
 
 #[test]
-fn what_is_no_kernel_is_refused_in_one_line() {
+fn a_file_that_is_no_kernel_is_refused_in_one_line() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("file");
     for (content, why) in [

@@ -194,7 +194,7 @@ fn writes_the_same_junit_report_as_the_live_run() {
 }
 
 #[test]
-fn does_without_either_kind_of_document() {
+fn works_with_either_kind_of_document() {
     let (dir, live) = saved();
     let report_file = dir.path().join("report.json");
     let report_bytes = fs::read(&report_file).unwrap();
@@ -251,7 +251,7 @@ fn reports_missing_files_and_judges_the_rest() {
 
 /// As a run that was killed leaves it.
 #[test]
-fn takes_an_empty_document_for_none() {
+fn treats_an_empty_document_as_missing() {
     let (dir, live) = saved();
     let killed = stem(&live[3]);
     let document = dir.path().join(format!("{killed}.json"));
@@ -364,7 +364,7 @@ fn open_to_all(evidence: &Path) {
 }
 
 #[test]
-fn is_for_anybody_who_may_read_the_files() {
+fn needs_only_read_access_to_the_files() {
     let user = User::new();
     let (dir, live) = saved();
     open_to_all(dir.path());

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_one_is_made_in_the_parent_that_was_opened() {
+    fn a_new_directory_is_created_in_the_parent_that_was_opened() {
         let (home, _, victim) = home();
         let (parent, moved) = (home.path().join("parent"), home.path().join("moved"));
         fs::create_dir(&parent).unwrap();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_the_place_of_a_new_one_is_not_given_away() {
+    fn a_directory_that_replaces_the_new_one_keeps_its_owner() {
         let (_home, path, victim) = home();
         fs::write(victim.join("precious"), "").unwrap();
         let refused = |location: &NewDirectory| {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ones_own_is_given_away() {
+    fn only_directories_of_this_user_change_their_owner() {
         // A directory of root for ordinary users; root gives one to another user first.
         let (_home, _, theirs) = home();
         let nobody = Owner {
