@@ -7,7 +7,7 @@ use rstproof_core::analyze::Cause;
 
 use crate::analyze;
 use crate::generate;
-use crate::receivers::{HANDSHAKE, Wire, down, the_reset, up};
+use crate::receivers::{HANDSHAKE, RAW_ZERO, Wire, down, the_reset, up};
 use crate::segments::{ACK, FIN, RST, SYN};
 
 /// Scenarios with the cause of each RST in their golden evidence: what the scenario is about (`rstproof explain`).
@@ -84,6 +84,12 @@ fn small_captures() -> Vec<(&'static str, &'static str, Vec<Wire>)> {
             "half-open-peer",
             "sent no SYN",
             vec![syn, syn_ack.after(9 * SECOND), reset],
+        ),
+        // RFC 9293, 3.10.7.1: CLOSED replies to a SYN with <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>.
+        (
+            "refused",
+            "reply to a SYN",
+            vec![syn, down(RST | ACK, RAW_ZERO, 1).window(0)],
         ),
         // The client completed the handshake, and lost the connection after it.
         ("half-open-peer", "", handshake(&[down(ACK, 1, 1), reset])),

@@ -113,7 +113,7 @@ impl Wire {
 }
 
 /// Stands for the sequence number 0 on the wire.
-const RAW_ZERO: u32 = 0xffff_0000;
+pub(crate) const RAW_ZERO: u32 = 0xffff_0000;
 
 /// The RSTs of these connections, which have ports of their own, in order.
 fn resets(connections: &[Vec<Wire>]) -> Vec<Vec<Value>> {
