@@ -21,7 +21,7 @@ const ICMP6: u8 = 58;
 
 const ETHERNET: usize = 14;
 /// Minimum length of a frame that came over a wire, without the frame check sequence.
-const SHORTEST: usize = 60;
+const MIN_LENGTH: usize = 60;
 /// Time of the first frame: 2026-01-01T00:00:00Z, in nanoseconds since 1970.
 const EPOCH: u64 = 1_767_225_600_000_000_000;
 
@@ -214,11 +214,11 @@ impl Frames {
 
     fn put(&mut self, payload: Stretch, is_padded: bool) -> io::Result<()> {
         let padding = if is_padded {
-            SHORTEST.saturating_sub(self.head.len() + payload.length)
+            MIN_LENGTH.saturating_sub(self.head.len() + payload.length)
         } else {
             0
         };
-        let padding = &[0; SHORTEST][..padding];
+        let padding = &[0; MIN_LENGTH][..padding];
         let parts = [&self.head, self.payload.text(payload), padding];
         self.recording.record(self.now, parts)
     }

@@ -27,11 +27,11 @@ impl Payload {
     /// Number of offsets at which a range may begin.
     const BEGINNINGS: usize = 1 << 14;
     /// Maximum length of a range in bytes.
-    const LONGEST: usize = 1 << 11;
+    const MAX_LENGTH: usize = 1 << 11;
 
     pub(super) fn new() -> Self {
         let mut random = Random::new(26);
-        let text: Vec<u8> = (0..Self::BEGINNINGS + Self::LONGEST)
+        let text: Vec<u8> = (0..Self::BEGINNINGS + Self::MAX_LENGTH)
             .map(|_| b'a' + random.below(26) as u8)
             .collect();
         let mut total = 0;

@@ -288,10 +288,10 @@ impl Zeek {
     /// Returns true if a timer has expired by this time, so that a packet begins another record.
     #[inline]
     pub(super) fn has_expired_by(&self, now: Timestamp) -> bool {
-        const SHORTEST: i64 = CLOSE_DELAY;
+        const MIN_TIMEOUT: i64 = CLOSE_DELAY;
         // No timer is shorter once both ends have sent something, so for nearly all packets `expires()` is not needed.
         let is_under_way = self.removal == NEVER
-            && now.since(self.last_time) < SHORTEST
+            && now.since(self.last_time) < MIN_TIMEOUT
             && self.ends.iter().all(|end| end.state != State::Inactive);
         !is_under_way && now >= self.expires()
     }

@@ -156,9 +156,9 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub(crate) fn guess(&self, bytes: &[u8]) -> Option<usize> {
         /// Number of plausible blocks in a row that cannot be chance.
-        const CHAIN: usize = 4;
+        const MIN_BLOCKS: usize = 4;
         /// Number of bytes to search: a frame of usual length ends within it.
-        const FAR: usize = 70_000;
+        const SEARCH_LENGTH: usize = 70_000;
         let next = |at: usize| match &self.blocks {
             Blocks::Pcap(records) => records.next_plausible(bytes, at),
             Blocks::PcapNg(blocks) => blocks.next_plausible(bytes, at),
@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
         };
         let begins = |start: &usize| {
             let mut at = *start;
-            for _ in 0..CHAIN {
+            for _ in 0..MIN_BLOCKS {
                 match next(at) {
                     Some(after) if after <= bytes.len() => at = after,
                     _ => return false,
@@ -180,7 +180,9 @@ impl<'a> Reader<'a> {
             }
             true
         };
-        (0..bytes.len().min(FAR)).step_by(step).find(begins)
+        (0..bytes.len().min(SEARCH_LENGTH))
+            .step_by(step)
+            .find(begins)
     }
 
     /// Returns the next block, if it is a well-formed frame, as most blocks are. Otherwise the reader does not

@@ -16,7 +16,7 @@ impl Case<'_> {
     /// (`IP_TTL`), which replies that are sent without the socket do not use.
     pub(super) fn hops(&self) -> Option<Indicator> {
         /// Smallest difference that no change of the route explains.
-        const FAR: u8 = 3;
+        const MIN_DISTANCE: u8 = 3;
         let ttl = self.reset.ttl;
         let name = if self.reset.flow_label.is_some() {
             "hop limit"
@@ -53,7 +53,7 @@ impl Case<'_> {
         // If the sender's own values differ, one more value proves little.
         let weight = if !is_steady {
             Weight::Weak
-        } else if near.packets() >= MANY && by >= FAR && !self.is_answer() {
+        } else if near.packets() >= MANY && by >= MIN_DISTANCE && !self.is_answer() {
             Weight::Strong
         } else {
             Weight::Moderate

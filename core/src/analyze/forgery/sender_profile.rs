@@ -228,14 +228,15 @@ impl TtlGroup {
     /// that no counter has in common.
     fn is_other_stack(self, other: Self) -> bool {
         /// Distance of two IP IDs that are from different counters.
-        const FAR: u16 = 4096;
+        const MIN_DISTANCE: u16 = 4096;
         let is_df_other = matches!(
             (self.dont_fragment(), other.dont_fragment()),
             (Some(one), Some(other)) if one != other
         );
         let apart = self.ip_id.wrapping_sub(other.ip_id);
-        let is_id_other =
-            self.ip_id != 0 && other.ip_id != 0 && (FAR..=u16::MAX - FAR).contains(&apart);
+        let is_id_other = self.ip_id != 0
+            && other.ip_id != 0
+            && (MIN_DISTANCE..=u16::MAX - MIN_DISTANCE).contains(&apart);
         is_df_other || is_id_other
     }
 
@@ -443,11 +444,11 @@ impl SenderProfile {
     /// that carried data second.
     pub(super) fn two_senders(&self) -> Option<(TtlGroup, TtlGroup)> {
         /// Smallest difference of two TTLs that no change of the route explains.
-        const FAR: u8 = 5;
+        const MIN_DISTANCE: u8 = 5;
         let [first, other] = self.groups;
         if self.has_seen(MANY_TTLS)
             || other.bits == 0
-            || first.ttl.abs_diff(other.ttl) < FAR
+            || first.ttl.abs_diff(other.ttl) < MIN_DISTANCE
             || !first.is_other_stack(other)
         {
             return None;

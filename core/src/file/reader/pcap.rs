@@ -103,17 +103,17 @@ impl<'a> Records<'a> {
 
     /// Returns the offset of the record after the one at `at`, if a plausible record begins there.
     pub(super) fn next_plausible(&self, bytes: &[u8], at: usize) -> Option<usize> {
-        const LONGEST: u32 = 262_144;
+        const MAX_LENGTH: u32 = 262_144;
         let header = bytes.get(at..)?.first_chunk::<RECORD_HEADER>()?;
         let order = self.encoding.order;
         let (words, _) = header.as_chunks::<4>();
         let field = |nth: usize| order.u32(words[nth]);
         let (parts, captured, wire_len) = (field(1), field(2), field(3));
-        // No frame is shorter than an Ethernet header, and libpcap and Wireshark limit frames to LONGEST.
+        // No frame is shorter than an Ethernet header, and libpcap and Wireshark limit frames to MAX_LENGTH.
         let is_one = parts < 1_000_000_000 / self.encoding.unit
-            && (14..=LONGEST).contains(&captured)
+            && (14..=MAX_LENGTH).contains(&captured)
             && captured <= wire_len
-            && wire_len <= LONGEST;
+            && wire_len <= MAX_LENGTH;
         is_one.then_some(at + RECORD_HEADER + captured as usize)
     }
 

@@ -113,7 +113,7 @@ impl<'a> Blocks<'a> {
 
     /// Returns the offset of the block after the one at `at`, if a plausible block begins there.
     pub(super) fn next_plausible(&self, bytes: &[u8], at: usize) -> Option<usize> {
-        const LONGEST: usize = 1 << 20;
+        const MAX_LENGTH: usize = 1 << 20;
         let mut head = Fields::new(bytes.get(at..)?, self.order);
         let (kind, length) = (head.u32()?, head.u32()? as usize);
         let is_known = matches!(
@@ -121,7 +121,7 @@ impl<'a> Blocks<'a> {
             ENHANCED_PACKET | SIMPLE_PACKET | OBSOLETE_PACKET | INTERFACE_STATISTICS
         );
         // The shortest of these blocks is a simple packet without data: 16 bytes.
-        if !is_known || !(16..LONGEST).contains(&length) || !length.is_multiple_of(4) {
+        if !is_known || !(16..MAX_LENGTH).contains(&length) || !length.is_multiple_of(4) {
             return None;
         }
         let end = at + length;

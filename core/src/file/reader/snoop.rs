@@ -92,16 +92,16 @@ impl<'a> Records<'a> {
 
     /// Returns the offset of the record after the one at `at`, if a plausible record begins there.
     pub(super) fn next_plausible(bytes: &[u8], at: usize) -> Option<usize> {
-        const LONGEST: u32 = 262_144;
+        const MAX_LENGTH: u32 = 262_144;
         /// Maximum padding of a record that is plausible, in bytes.
         const PADDING: u32 = 8;
         let header = bytes.get(at..)?.first_chunk::<RECORD_HEADER>()?;
         let record = Header::of(header);
         let shortest = record.captured.checked_add(24)?;
         let is_one = record.microseconds < 1_000_000
-            && (14..=LONGEST).contains(&record.captured)
+            && (14..=MAX_LENGTH).contains(&record.captured)
             && record.captured <= record.wire_len
-            && record.wire_len <= LONGEST
+            && record.wire_len <= MAX_LENGTH
             && (shortest..shortest + PADDING).contains(&record.length);
         is_one.then_some(at + record.length as usize)
     }

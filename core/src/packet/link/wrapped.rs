@@ -21,19 +21,19 @@ pub(super) type Pktap<'a> = (Link, &'a [u8], Option<Process>);
 /// Skips the header of `PKTAP` (`bsd/net/pktap.h` of XNU; all numbers are little-endian).
 pub(super) fn pktap(frame: &[u8]) -> Option<Pktap<'_>> {
     /// Length of the header up to the name of the effective process, in bytes.
-    const SHORTEST: usize = 105;
-    const LONGEST: usize = 1_024;
+    const MIN_LENGTH: usize = 105;
+    const MAX_LENGTH: usize = 1_024;
     const IS_OUTGOING: u32 = 2;
     /// The data behind the header are a packet.
     const PACKET: u32 = 1;
 
-    let header = frame.get(..SHORTEST)?;
+    let header = frame.get(..MIN_LENGTH)?;
     let word = |at: usize| {
         let bytes = header.get(at..)?.first_chunk()?;
         Some(u32::from_le_bytes(*bytes))
     };
     let length = usize::try_from(word(0)?).ok()?;
-    if !(SHORTEST..=LONGEST).contains(&length) || word(4)? != PACKET {
+    if !(MIN_LENGTH..=MAX_LENGTH).contains(&length) || word(4)? != PACKET {
         return None;
     }
     let link = Link::from_number(i32::try_from(word(8)?).ok()?)?;
@@ -55,13 +55,13 @@ pub(super) fn pktap(frame: &[u8]) -> Option<Pktap<'_>> {
 /// address family and the packet.
 pub(super) fn pflog(frame: &[u8]) -> Option<(u32, &[u8])> {
     /// Length of the oldest header, in bytes.
-    const SHORTEST: usize = 28;
+    const MIN_LENGTH: usize = 28;
 
     let [length, family, ..] = frame else {
         return None;
     };
     let length = usize::from(*length).next_multiple_of(4);
-    if length < SHORTEST {
+    if length < MIN_LENGTH {
         return None;
     }
     Some((u32::from(*family), frame.get(length..)?))
