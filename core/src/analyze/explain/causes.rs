@@ -527,7 +527,7 @@ fn answer(
         let may_lack_segment = receiver.packets == 0 || !past.holds_plain_segments();
         return if receiver.data_after_fin() {
             &DATA_FOR_CLOSED_SOCKET
-        } else if drawn.is_none() && may_lack_segment {
+        } else if trigger.is_none() && may_lack_segment {
             &UNCAPTURED_SEGMENT_FOR_CLOSED_SOCKET
         } else {
             &SEGMENT_FOR_CLOSED_SOCKET
