@@ -33,13 +33,13 @@ pub(super) fn of_reset(record: &ResetRecord) -> Vec<String> {
             .to_confirm
             .map(|what| format!("to be sure: {what}")),
     );
-    if let Some(continued) = &told.continues {
+    if let Some(continued) = &record.continues {
         comments.push(format!(
             "the segment that it replies to continues the connection {} → {} that began with frame {}",
             continued.client, continued.server, continued.number
         ));
     }
-    if let Some(frame) = told.consequence_of {
+    if let Some(frame) = record.consequence_of {
         comments.push(format!("consequence of the RST in frame {frame}"));
     }
     let receiver = reset.from.peer().name();
