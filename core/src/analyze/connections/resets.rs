@@ -230,20 +230,7 @@ impl Entry {
         let if_forged = self.if_forged(&reset, &header);
         let assumes_forged = self.rare().forged[end_of(from.peer())];
         let is_doubtful = Sender::of(&indicators).is_doubtful();
-        if let Some(state) = context.sender_state {
-            let would_have_ended = state != State::Closed && self.flow.state(from) == State::Closed;
-            if is_doubtful && stray.is_none() && would_have_ended {
-                // Of several the first one would have ended the connection.
-                self.rare().forged[end_of(from)].get_or_insert(header.frame);
-            }
-            if is_doubtful || stray.is_some() {
-                // Its sender did not abort, as far as this shows.
-                self.flow.restore(from, state);
-            }
-        }
-        if stray.is_some() {
-            self.note_ended(&reset);
-        }
+        self.keep_sender(&reset, context.sender_state, is_doubtful, stray.is_some());
         // `replace_reset()` needs the history without this RST.
         let history = self.history.clone();
         self.history.take_reset(&reset, &header);
@@ -254,13 +241,6 @@ impl Entry {
             None if self.is_prompt(&reset) => reset.triggered_by.into_iter().collect(),
             None => self.flow.triggers(&reset, &header),
         };
-        // The window is known if no acknowledgment is missing.
-        let trigger = self.history.of(from.peer()).latest().map(|it| it.frame);
-        let is_outside_window = self.is_whole()
-            && reset.form == Some(Form::Passive)
-            && reset.triggered_by.is_some()
-            && trigger == reset.triggered_by
-            && self.flow.has_sent_beyond_window(from.peer());
         let mut record = ResetRecord {
             earlier,
             silence,
@@ -280,12 +260,49 @@ impl Entry {
             sockets: self.frame_sockets(segment).map(Box::new),
             continues: None,
             consequence_of: None,
-            is_outside_window,
+            is_outside_window: self.replies_outside_window(&reset),
             finding: stray.map(|it| it.1),
         };
         record.explain_by_nat();
         self.explain_consequence(&mut record);
         self.rare().pending.push(record);
+    }
+
+    /// Keeps the connection of the stated sender if its socket did not send the RST: it is doubtful, or replies to a segment
+    /// that a NAT did not translate like the others.
+    fn keep_sender(
+        &mut self,
+        reset: &Reset,
+        before: Option<State>,
+        is_doubtful: bool,
+        is_stray: bool,
+    ) {
+        let from = reset.from;
+        if let Some(state) = before {
+            let would_have_ended = state != State::Closed && self.flow.state(from) == State::Closed;
+            if is_doubtful && !is_stray && would_have_ended {
+                // Of several the first one would have ended the connection.
+                self.rare().forged[end_of(from)].get_or_insert(reset.frame);
+            }
+            if is_doubtful || is_stray {
+                self.flow.restore(from, state);
+            }
+        }
+        if is_stray {
+            self.note_ended(reset);
+        }
+    }
+
+    /// Returns true if the RST replies to a segment outside the window of the RST's stated sender.
+    fn replies_outside_window(&self, reset: &Reset) -> bool {
+        let receiver = reset.from.peer();
+        let latest = self.history.of(receiver).latest().map(|it| it.frame);
+        // The window is known if no acknowledgment is missing.
+        self.is_whole()
+            && reset.form == Some(Form::Passive)
+            && reset.triggered_by.is_some()
+            && latest == reset.triggered_by
+            && self.flow.has_sent_beyond_window(receiver)
     }
 
     /// Returns true if the RST replies to the segment that ended a silence: it came at once after that one, and long after
