@@ -441,12 +441,15 @@ impl<L: ConnectionObserver> Table<L> {
 
     /// Reports a connection and frees its slot.
     pub(super) fn finish(&mut self, index: u32) {
-        let index = self.awake(index);
+        if index & DORMANT != 0 {
+            // It has reported its RSTs, and needs no full state.
+            self.finish_dormant(index);
+            return;
+        }
         let Some(mut entry) = self.entries.take(index) else {
             return;
         };
         self.free.push(index);
-        self.changes += 1;
         self.open -= 1;
         self.learn_rates(&entry);
         if let Some(since) = entry.pending_since() {
@@ -459,12 +462,16 @@ impl<L: ConnectionObserver> Table<L> {
             ..entry.report(self.frame)
         };
         self.observer.connection(&connection, &pending);
-        let found = self
-            .index
-            .find_entry(spread(entry.hash.into()), |it| it.1 == index);
+        self.remove(entry.hash, index);
+    }
+
+    /// Removes the slot of a connection from the index.
+    fn remove(&mut self, hash: u32, index: u32) {
+        let found = (self.index).find_entry(spread(hash.into()), |it| it.1 == index);
         if let Ok(found) = found {
             found.remove();
         }
+        self.changes += 1;
     }
 
     /// Reports the RSTs of a connection that have not been reported, during frame `at`.

@@ -10,7 +10,7 @@ use super::copies::Latest;
 use super::entry::Renewed;
 use super::nat::Nat;
 use super::points::{PointList, Points};
-use super::{CaptureGaps, ConnectionHistory, Entry, Rare};
+use super::{CaptureGaps, Connection, ConnectionHistory, Entry, Rare};
 use crate::flow::{Flow, FlowSummary};
 use crate::packet::Header;
 use crate::packet::link::Process;
@@ -33,6 +33,12 @@ struct Summary {
 
 // A capture may have a million dormant connections.
 const _: () = assert!(size_of::<Summary>() <= 96);
+
+impl Summary {
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
 
 // Bits of `Summary::flags`.
 const FIRST: u8 = 1;
@@ -155,19 +161,57 @@ impl Dormant {
         self.span.0
     }
 
+    /// Returns the connection as it is reported during frame `at`.
+    pub(super) fn report(&self, at: u32) -> Connection<'_> {
+        let more = self.more.as_deref();
+        let [client, server] = HAS_SENT.map(|bit| self.summary.has(bit));
+        Connection {
+            reported_at: at,
+            ends: self.ends,
+            client: usize::from(self.summary.has(CLIENT)),
+            span: self.span,
+            depends_from: more.map_or(self.span.0, |it| it.depends_from),
+            zeek: self.zeek.clone(),
+            resets: more.map_or(0, |it| it.resets),
+            frames: more.map_or(&[], |it| &it.frames),
+            gaps: CaptureGaps {
+                one_sided: !(client && server),
+                ..self.gaps()
+            },
+            stacks: self.summary.stacks,
+            idle: self.idle,
+            // Errors were reported before the connection became dormant.
+            errors: &[],
+            error_count: more.map_or(0, |it| it.error_count),
+            processes: more.map_or([None; 2], |it| it.processes),
+            translations: (more.and_then(|it| it.nat.as_deref())).map_or(&[], Nat::translations),
+        }
+    }
+
+    fn gaps(&self) -> CaptureGaps {
+        CaptureGaps {
+            begins_midstream: self.summary.has(BEGINS_MIDSTREAM),
+            doubled: self.summary.has(DOUBLED),
+            unseen: self.summary.flags >> UNSEEN,
+            lost: self.more.as_ref().and_then(|it| it.lost),
+            ..CaptureGaps::default()
+        }
+    }
+
     /// Returns the connection with its full state. Its record of Zeek is over.
     pub(super) fn wake(self, points: &PointList) -> Entry {
         let kept = self.summary;
-        let has = |bit: u8| kept.flags & bit != 0;
+        let gaps = self.gaps();
+        let has = |bit: u8| kept.has(bit);
         let frames = kept.flow.last_frames();
         let mut history = ConnectionHistory::restored(kept.history, frames, self.last);
         let mut rare = Rare {
             earlier: Some(Box::new(self.zeek)),
             ..Rare::default()
         };
-        let (mut resets, mut depends_from, mut lost) = (0, self.span.0, None);
+        let (mut resets, mut depends_from) = (0, self.span.0);
         if let Some(more) = self.more {
-            (resets, depends_from, lost) = (more.resets, more.depends_from, more.lost);
+            (resets, depends_from) = (more.resets, more.depends_from);
             rare.frames = more.frames.into();
             rare.points = more.points;
             (rare.error_count, rare.processes) = (more.error_count, more.processes);
@@ -196,13 +240,7 @@ impl Dormant {
             last: self.last,
             idle: self.idle,
             history,
-            gaps: CaptureGaps {
-                begins_midstream: has(BEGINS_MIDSTREAM),
-                doubled: has(DOUBLED),
-                unseen: kept.flags >> UNSEEN,
-                lost,
-                ..CaptureGaps::default()
-            },
+            gaps,
             depends_from,
             resets,
             latest: Latest::default(),

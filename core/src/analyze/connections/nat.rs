@@ -192,10 +192,15 @@ impl Entry {
 
     /// Takes in a segment of a connection on both sides of a NAT. Returns true if its receiver has no socket for its
     /// addresses, so that it does not arrive there.
+    #[inline]
     pub(super) fn is_stray(&mut self, from: Role, segment: &SegmentRecord, is_copy: bool) -> bool {
-        if self.rare.as_ref().is_none_or(|rare| rare.nat.is_none()) {
-            return false;
-        }
+        let has_nat = self.rare.as_ref().is_some_and(|rare| rare.nat.is_some());
+        has_nat && self.is_stray_of_nat(from, segment, is_copy)
+    }
+
+    // Out of line: few connections were captured on both sides of a NAT.
+    #[inline(never)]
+    fn is_stray_of_nat(&mut self, from: Role, segment: &SegmentRecord, is_copy: bool) -> bool {
         let header = &segment.header;
         let nat = self.nat_mut();
         if header.flags.has(Flags::SYN) {

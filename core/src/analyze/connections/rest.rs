@@ -60,6 +60,17 @@ impl<L: ConnectionObserver> Table<L> {
         awake
     }
 
+    /// Reports a dormant connection and frees its slot.
+    pub(super) fn finish_dormant(&mut self, index: u32) {
+        let Some(resting) = self.dormant.take(index & !DORMANT) else {
+            return;
+        };
+        self.free_dormant.push(index & !DORMANT);
+        self.asleep -= 1;
+        self.observer.connection(&resting.report(self.frame), &[]);
+        self.remove(resting.hash(), index);
+    }
+
     /// Shrinks the connections that are dormant by now.
     pub(super) fn expire_due(&mut self) {
         while let Some(due) = self.wheel.due(self.now) {
