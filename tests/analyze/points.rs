@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::analyze;
 use crate::layout::{Order, PcapNg};
-use crate::receivers::{HANDSHAKE, Wire, down, up};
+use crate::receivers::{HANDSHAKE, RAW_ZERO, Wire, down, up};
 use crate::segments::{ACK, FIN, RST};
 
 /// Packet at one capture point.
@@ -370,4 +370,29 @@ fn copies_may_be_far_apart_where_the_points_are_known() {
         assert_eq!(row["required_action"], "accept", "{row}");
         assert_ne!(row["sender"]["verdict"], "doubtful", "{row}");
     }
+}
+
+/// Each packet twice at each point, as where captures of both points were merged with themselves: a further copy is no
+/// retransmission. A FIN that was sent once and arrived has moved its receiver to CLOSE-WAIT (RFC 9293, 3.10.7.4), and one
+/// SYN draws one RST.
+#[test]
+fn copies_at_the_same_point_are_no_retransmissions() {
+    let twice = |wire: Wire, id: u16| -> Vec<Seen> {
+        let seen = |ttl: u8, after: u32| Seen::new(wire.after(after), ttl, id);
+        vec![seen(64, 300), seen(64, 5), seen(63, 100), seen(63, 5)]
+    };
+    let mut packets: Vec<Seen> = (HANDSHAKE.into_iter().zip(100..))
+        .flat_map(|(wire, id)| twice(wire, id))
+        .collect();
+    packets.extend(twice(down(FIN | ACK, 1, 1), 7_000));
+    packets.extend(twice(down(RST | ACK, 2, 1), 7_001));
+    let reset = the_reset(&packets);
+    assert_eq!(reset["receiver_state"], "CLOSE-WAIT", "{reset}");
+    assert_eq!(reset["errno"], "EPIPE", "{reset}");
+
+    let mut refused = twice(HANDSHAKE[0], 100);
+    refused.extend(twice(down(RST | ACK, RAW_ZERO, 1).window(0), 7_000));
+    let reset = the_reset(&refused);
+    assert_eq!(reset["cause"], "refused", "{reset}");
+    assert_eq!(reset["trigger_candidates"], 1, "{reset}");
 }

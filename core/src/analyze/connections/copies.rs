@@ -125,6 +125,18 @@ pub(super) struct InFlight {
     frame: u32,
     /// Number of copies so far.
     copies: u8,
+    /// Places at which the flow has followed it, by the bits of [`bit_of`].
+    followed: u8,
+}
+
+/// All places: the flow follows a packet whose place is unknown as one that left and arrived.
+const EVERYWHERE: u8 = 0b11;
+
+fn bit_of(place: Place) -> u8 {
+    match place {
+        Place::Departure => 0b01,
+        Place::Arrival => 0b10,
+    }
 }
 
 /// Packets that may have further copies, the oldest first.
@@ -161,6 +173,7 @@ impl Entry {
                     first,
                     frame: copy_of,
                     copies: 1,
+                    followed: EVERYWHERE,
                 });
             }
             // The flow has taken the original as one that arrived.
@@ -190,6 +203,9 @@ impl Entry {
             if let Some(place) = place {
                 rare.points.mark(segment.sender, place, first.frame);
             }
+            // A further copy at one place is no further packet.
+            let place = place.filter(|it| first.followed & bit_of(*it) == 0);
+            first.followed |= place.map_or(0, bit_of);
             return Sighting {
                 copy_of: Some(first.frame),
                 place,
@@ -199,14 +215,16 @@ impl Entry {
             // The oldest packet was probably lost on the path, and will not arrive.
             rare.in_flight.pop_front();
         }
+        let place = rare.points.place(segment);
         rare.in_flight.push_back(InFlight {
             first: this,
             frame,
             copies: 0,
+            followed: place.map_or(EVERYWHERE, bit_of),
         });
         Sighting {
             copy_of: None,
-            place: rare.points.place(segment),
+            place,
         }
     }
 
