@@ -156,11 +156,32 @@ fn unknown_blocks_and_options_are_skipped() {
         file.block(0x8000_0001, &[]); // local use
         file.interface(1, 0, &[(15, b"hardware"), (2988, b"\0\0\0\0text")]);
         file.frame(0, 0, b"a", &[(5, &[0; 8]), (7, b"\x01verdict")]);
-        file.statistics(0, &[(2, &[0; 8]), (8, &[0; 8])]);
+        file.statistics(0, &[(6, &[0; 8]), (8, &[0; 8])]); // isb_filteraccept, isb_usrdeliv
         let blocks = blocks(&file.bytes);
         assert_eq!(blocks.len(), 4);
         assert_eq!(blocks[0], Block::Section(Section::default()));
         assert_eq!(blocks[3], Block::Statistics(Statistics::default()));
+    }
+}
+
+/// 4.6, `isb_starttime` and `isb_endtime`: two words each, the upper one first, in the units of the interface.
+#[test]
+fn statistics_say_when_the_capture_began_and_ended() {
+    for order in ORDERS {
+        let mut file = PcapNg::with_interface(order, &[]);
+        let at = |units: u32| {
+            let words = match order {
+                Order::Little => [0_u32.to_le_bytes(), units.to_le_bytes()],
+                Order::Big => [0_u32.to_be_bytes(), units.to_be_bytes()],
+            };
+            words.concat()
+        };
+        file.statistics(0, &[(2, &at(7)), (3, &at(9))]);
+        let Block::Statistics(statistics) = &blocks(&file.bytes)[2] else {
+            panic!()
+        };
+        let times = [7_000, 9_000].map(|ns| Some(Timestamp(ns)));
+        assert_eq!(statistics.times, times);
     }
 }
 
