@@ -6,7 +6,7 @@
 //! what arrived at the other.
 //!
 //! Absence at a point proves something only while the file of that point lasts. Frames outside of that time are marked, and
-//! are analyzed as those of a single capture; so are RSTs whose [absence](resets) elsewhere shows nothing.
+//! are analyzed as those of a single capture; so are RSTs whose absence elsewhere shows nothing.
 
 mod align;
 mod clock;
