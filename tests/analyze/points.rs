@@ -396,3 +396,34 @@ fn copies_at_the_same_point_are_no_retransmissions() {
     assert_eq!(reset["cause"], "refused", "{reset}");
     assert_eq!(reset["trigger_candidates"], 1, "{reset}");
 }
+
+/// A copy at a place that is not known has gone on from where the RST left: then nothing shows that it did not arrive. On
+/// the `any` device a frame for another host (`PACKET_OTHERHOST`, packet(7)) comes from an interface that is not stated.
+#[test]
+fn an_rst_with_a_copy_elsewhere_is_not_called_lost() {
+    let mut file = crate::layout::Pcap::new(Order::Little, 0xa1b2_c3d4, (2, 4), 113);
+    let mut micros = 0;
+    let mut add = |wire: Wire, kind: u8, ttl: u8, id: u16| {
+        let mut frame = vec![0, kind, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0];
+        frame.extend(&wire.frame(20_000)[14..]);
+        frame[20..22].copy_from_slice(&id.to_be_bytes());
+        frame[24] = ttl;
+        let length = u32::try_from(frame.len()).unwrap();
+        micros += 50;
+        file.record((1_700_000_000, micros), (length, length), &frame);
+    };
+    // Forwarded: in (0) with TTL 64, and out (4) with 63.
+    for (wire, id) in HANDSHAKE.into_iter().zip(100..) {
+        add(wire, 0, 64, id);
+        add(wire, 4, 63, id);
+    }
+    let reset = down(RST | ACK, 1, 1);
+    add(reset, 3, 64, 0);
+    add(reset, 3, 63, 0);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("any.pcap");
+    fs::write(&path, &file.bytes).unwrap();
+    let rows = analyze(&[path.to_str().unwrap()]).whole().of("reset");
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_ne!(rows[0]["required_action"], "not-delivered", "{}", rows[0]);
+}

@@ -19,6 +19,8 @@ pub(super) struct Absence {
     /// True if the RST was captured where packets leave the sender, and where they arrive.
     leaves: bool,
     arrives: bool,
+    /// True if a copy of the RST was captured at a place that is not known: it went on from where it left.
+    goes_on: bool,
     /// Newest packet before the RST whose place is known; 0 if there is none, or if it is too old.
     before: u32,
     /// True if the segment that the RST replies to was captured only where it left its sender.
@@ -51,6 +53,7 @@ impl Entry {
             sender: segment.sender,
             leaves: place == Some(Place::Departure),
             arrives: place == Some(Place::Arrival),
+            goes_on: false,
             before: if is_recent { before } else { 0 },
             lacks_trigger,
             is_joined: segment.compared == Compared::All,
@@ -68,6 +71,7 @@ impl Entry {
                 // A place between the two that are known is one only if the same capture shows all three.
                 let is_between = is_one_capture && !record.absence.leaves;
                 record.absence.arrives |= place == Some(Place::Arrival) && is_between;
+                record.absence.goes_on |= place.is_none() && !record.absence.is_joined;
                 // The clock of one point is ahead, so the copy that leaves comes later.
                 if place == Some(Place::Departure) {
                     record.absence.leaves = true;
@@ -121,8 +125,9 @@ impl Entry {
         if record.reset.acceptance != Acceptance::NotArrived {
             return;
         }
-        let is_certain =
-            self.gaps.lost.is_none() && self.was_capturing(1 - absence.sender, &absence);
+        let is_certain = self.gaps.lost.is_none()
+            && !absence.goes_on
+            && self.was_capturing(1 - absence.sender, &absence);
         if !is_certain {
             record.reset.acceptance = Acceptance::ArrivalUnknown;
             record.explanation = Explanation::of(
