@@ -8,7 +8,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::analyze;
-use crate::layout::{Order, PcapNg};
+use crate::layout::{Order, Pcap, PcapNg};
 use crate::receivers::{HANDSHAKE, RAW_ZERO, Wire, down, up};
 use crate::segments::{ACK, FIN, RST};
 
@@ -397,33 +397,60 @@ fn copies_at_the_same_point_are_no_retransmissions() {
     assert_eq!(reset["trigger_candidates"], 1, "{reset}");
 }
 
-/// A copy at a place that is not known has gone on from where the RST left: then nothing shows that it did not arrive. On
-/// the `any` device a frame for another host (`PACKET_OTHERHOST`, packet(7)) comes from an interface that is not stated.
-#[test]
-fn an_rst_with_a_copy_elsewhere_is_not_called_lost() {
-    let mut file = crate::layout::Pcap::new(Order::Little, 0xa1b2_c3d4, (2, 4), 113);
-    let mut micros = 0;
-    let mut add = |wire: Wire, kind: u8, ttl: u8, id: u16| {
-        let mut frame = vec![0, kind, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0];
+/// The RSTs of a capture of the `any` device that holds these packets, each with its packet type (packet(7)), TTL and IP ID.
+fn resets_on_any(packets: &[(Wire, u8, u8, u16)]) -> Vec<Value> {
+    let mut file = Pcap::new(Order::Little, 0xa1b2_c3d4, (2, 4), 113);
+    for ((wire, kind, ttl, id), micros) in packets.iter().zip((50..).step_by(50)) {
+        let mut frame = vec![0, *kind, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0];
         frame.extend(&wire.frame(20_000)[14..]);
         frame[20..22].copy_from_slice(&id.to_be_bytes());
-        frame[24] = ttl;
+        frame[24] = *ttl;
         let length = u32::try_from(frame.len()).unwrap();
-        micros += 50;
         file.record((1_700_000_000, micros), (length, length), &frame);
-    };
-    // Forwarded: in (0) with TTL 64, and out (4) with 63.
-    for (wire, id) in HANDSHAKE.into_iter().zip(100..) {
-        add(wire, 0, 64, id);
-        add(wire, 4, 63, id);
     }
-    let reset = down(RST | ACK, 1, 1);
-    add(reset, 3, 64, 0);
-    add(reset, 3, 63, 0);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("any.pcap");
     fs::write(&path, &file.bytes).unwrap();
-    let rows = analyze(&[path.to_str().unwrap()]).whole().of("reset");
+    analyze(&[path.to_str().unwrap()]).whole().of("reset")
+}
+
+/// `PACKET_HOST`, `PACKET_OTHERHOST` and `PACKET_OUTGOING`: a frame that comes in, one for another host, and one that goes
+/// out.
+const HOST: u8 = 0;
+const OTHER_HOST: u8 = 3;
+const OUTGOING: u8 = 4;
+
+/// Handshake that a host forwards.
+fn forwarded() -> Vec<(Wire, u8, u8, u16)> {
+    (HANDSHAKE.into_iter().zip(100..))
+        .flat_map(|(wire, id)| [(wire, HOST, 64, id), (wire, OUTGOING, 63, id)])
+        .collect()
+}
+
+/// A host that forwards packets and hears them on another interface, too, captures a further copy: no retransmission, so a
+/// FIN was sent once, and has moved its receiver to CLOSE-WAIT (RFC 9293, 3.10.7.4).
+#[test]
+fn a_copy_for_another_host_is_no_retransmission() {
+    let mut packets = forwarded();
+    let fin = down(FIN | ACK, 1, 1);
+    packets.extend([(fin, HOST, 64, 7_000), (fin, OUTGOING, 63, 7_000)]);
+    packets.push((fin, OTHER_HOST, 63, 7_000));
+    let reset = down(RST | ACK, 2, 1);
+    packets.extend([(reset, HOST, 64, 7_001), (reset, OUTGOING, 63, 7_001)]);
+    let rows = resets_on_any(&packets);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["receiver_state"], "CLOSE-WAIT", "{}", rows[0]);
+    assert_eq!(rows[0]["errno"], "EPIPE", "{}", rows[0]);
+}
+
+/// A copy at a place that is not known has gone on from where the RST left: then nothing shows that it did not arrive. A
+/// frame for another host comes from an interface that is not stated.
+#[test]
+fn an_rst_with_a_copy_elsewhere_is_not_called_lost() {
+    let mut packets = forwarded();
+    let reset = down(RST | ACK, 1, 1);
+    packets.extend([(reset, OTHER_HOST, 64, 0), (reset, OTHER_HOST, 63, 0)]);
+    let rows = resets_on_any(&packets);
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_ne!(rows[0]["required_action"], "not-delivered", "{}", rows[0]);
 }
