@@ -56,7 +56,7 @@ use crate::packet::link::Process;
 use crate::packet::{Flags, Header};
 use crate::prefetch::prefetch;
 use crate::time::Timestamp;
-use crate::transcript::Role;
+use crate::transcript::{PerEnd, Role};
 
 /// Maximum number of connections in memory, over all tables, including dormant ones. Each table may hold an equal
 /// part of it.
@@ -257,7 +257,7 @@ struct Rare {
     frames: Vec<u32>,
     /// RST in the name of the client and of the server that would have ended its connection, and was not taken for its
     /// own. `None` once the end has sent another segment.
-    forged: [Option<u32>; 2],
+    forged: PerEnd<Option<u32>>,
     /// Capture points of the packets of each end.
     points: Points,
     /// Packets that may have further copies. Used only if packets are captured twice.

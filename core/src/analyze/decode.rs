@@ -19,7 +19,9 @@ use hashbrown::DefaultHashBuilder;
 
 pub(super) use self::batch::Batch;
 pub(super) use self::point::CapturePoint;
-pub(super) use self::records::{ErrorRecord, FragmentRecord, ProcessRecord, UnreadCounts};
+pub(super) use self::records::{
+    DroppedFrames, ErrorRecord, FragmentRecord, ProcessRecord, UnreadCounts,
+};
 use super::forgery::{HostIds, IpFeatures};
 use super::join::{Compared, FrameMap};
 use crate::file::{Frame, Reader};

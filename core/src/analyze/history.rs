@@ -305,6 +305,7 @@ impl ConnectionHistory {
             0
         };
         let end = |end: &EndpointHistory| {
+            // Rules ask for none, one or more of them, so four bits are enough.
             let idle = end.probes.min(15) | end.empties.min(15) << 4;
             [end.packets, idle, end.events | plain]
         };

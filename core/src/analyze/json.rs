@@ -227,7 +227,7 @@ struct SummaryLine<'a> {
     file: &'a str,
     /// Files that were read as one capture, in order.
     files: Vec<&'a str>,
-    /// The same files with the differences of their clocks, if they are captures of several points.
+    /// Files with the differences of their clocks, if they are captures of several points.
     joined: Vec<JoinedFields>,
     packets: u64,
     tcp_segments: u64,

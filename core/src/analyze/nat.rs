@@ -45,14 +45,14 @@ const MAX_REPLIES: usize = 1 << 13;
 /// Number of segments at the beginning of a connection without SYN that are searched for copies.
 const MIDSTREAM_SEGMENTS: u8 = 8;
 
-/// Capture point of a packet, and its TTL there.
+/// Capture point of a packet and its TTL there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PointTtl {
     pub point: CapturePoint,
     pub ttl: u8,
 }
 
-impl Place {
+impl PointTtl {
     pub(super) fn of(segment: &SegmentRecord) -> Self {
         Self {
             point: segment.point,
@@ -108,7 +108,7 @@ pub(super) struct Joined {
     /// Index of the sender of the packet that shows it, in the ends of the connection.
     pub sender: usize,
     /// Places where that packet was captured, with the number of the translation there; the latest comes last.
-    pub places: Vec<(u8, Place)>,
+    pub places: Vec<(u8, PointTtl)>,
     /// True if that packet is a SYN.
     pub is_syn: bool,
 }
@@ -350,7 +350,7 @@ impl NatTable {
         batch: &mut Batch,
         segment: &SegmentRecord,
         of: Original,
-        places: Vec<(u8, Place)>,
+        places: Vec<(u8, PointTtl)>,
         frame: u32,
     ) {
         let own = segment.ends;
@@ -386,7 +386,7 @@ impl NatTable {
         };
         copies.note(segment, alias.number);
         let mut places = places;
-        places.push((alias.number, Place::of(segment)));
+        places.push((alias.number, PointTtl::of(segment)));
         batch.notices[of.ends.shard()].push(Notice {
             ends: of.ends,
             hash: of.hash,

@@ -67,9 +67,7 @@ impl PcapNg {
                 block.u16(0);
                 block.u32(u32::from(section.snaplen));
                 block.option(IF_NAME, interface.as_bytes());
-                // A filter option begins with its kind: 0, a string in libpcap's syntax.
-                let filter: Vec<u8> = std::iter::once(0).chain(section.filter.bytes()).collect();
-                block.option(IF_FILTER, &filter);
+                block.filter(section.filter);
                 block.option(IF_TSRESOL, &[9]); // 10^-9 s
                 block.option(IF_OS, section.os.as_bytes());
                 block.end_of_options();
@@ -112,8 +110,7 @@ impl PcapNg {
                 block.option(IF_NAME, name.as_bytes());
             }
             if let Some(filter) = &interface.filter {
-                let filter: Vec<u8> = std::iter::once(0).chain(filter.bytes()).collect();
-                block.option(IF_FILTER, &filter);
+                block.filter(filter);
             }
             block.option(IF_TSRESOL, &[9]); // 10^-9 s
             block.end_of_options();
@@ -257,6 +254,13 @@ impl Block<'_> {
         self.u16(code);
         self.u16(u16::try_from(value.len()).unwrap_or(u16::MAX));
         self.padded(value);
+    }
+
+    /// Adds the filter of an interface, in libpcap's syntax.
+    fn filter(&mut self, filter: &str) {
+        // It begins with its kind: 0, a string.
+        let option: Vec<u8> = std::iter::once(0).chain(filter.bytes()).collect();
+        self.option(IF_FILTER, &option);
     }
 
     fn comments(&mut self, comments: &[impl AsRef<str>]) {

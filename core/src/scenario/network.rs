@@ -57,10 +57,9 @@ pub enum Network {
 /// Change of the network during a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Reboot of the server's host: the host disappears without sending anything, and one with the same address and no
-    /// connections replaces it.
+    /// Reboot of the server's host: it sends nothing when it goes down, and has no connections afterwards.
     ServerReboots,
-    /// Removal of the server's address: neighbour discovery (ARP, NDP) gets no answer, and cached answers are removed.
+    /// Removal of the server's address: ARP and NDP get no answer for it, and the neighbour entry is deleted.
     ServerAddressGone,
     /// Removal of the client's address.
     ClientAddressGone,

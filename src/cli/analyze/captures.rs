@@ -124,6 +124,36 @@ pub(super) fn name(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }
 
+/// Opens a file again. Fails if it is not the file that was read before.
+pub(super) fn reopen(path: &PathBuf, identity: Identity) -> io::Result<Input> {
+    let changed = || io::Error::other(format!("{} has changed", name(path)));
+    let mut found = inputs(std::slice::from_ref(path)).map_err(|_| changed())?;
+    match found.next() {
+        Some(Ok(input)) if input.identity() == identity => Ok(input),
+        _ => Err(changed()),
+    }
+}
+
+/// Returns true if a path is one of a pipe.
+fn is_pipe(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo())
+}
+
+/// Returns a usage error for inputs that can be read only once, standard input and named pipes, because `option` reads
+/// them twice.
+pub(super) fn refuse_unrepeatable(file: &Path, option: &str) -> Result<(), Error> {
+    let what = if file.as_os_str() == "-" {
+        "standard input".to_owned()
+    } else if is_pipe(file) {
+        format!("{}, a pipe,", name(file))
+    } else {
+        return Ok(());
+    };
+    Err(Error::Usage(format!(
+        "{what} can be read only once, and {option} reads twice; save the capture to a file first"
+    )))
+}
+
 /// Reader of several files as one: a pcapng may have any number of sections, and of several classic pcaps only the first
 /// one's header is read.
 pub(super) struct Joined {
@@ -136,12 +166,7 @@ pub(super) struct Joined {
 impl Joined {
     /// Opens the next file. Fails if it is not the file that was read before.
     fn open_next(&mut self, part: &Part) -> io::Result<()> {
-        let changed = || io::Error::other(format!("{} has changed", part.path.display()));
-        let mut found = inputs(std::slice::from_ref(&part.path)).map_err(|_| changed())?;
-        let mut input = match found.next() {
-            Some(Ok(input)) if input.identity() == part.identity => input,
-            _ => return Err(changed()),
-        };
+        let mut input = reopen(&part.path, part.identity)?;
         if part.is_classic && !self.is_first {
             input.read_exact(&mut [0; PCAP_HEADER])?;
         }

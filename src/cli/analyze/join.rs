@@ -1,12 +1,10 @@
 //! `rstproof analyze --join`: captures of several points that are read as one.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::captures::name;
+use super::captures::{name, refuse_unrepeatable, reopen};
 use crate::cli::AnalyzeArgs;
 use crate::error::Error;
 use crate::file::{Input, inputs};
@@ -27,7 +25,7 @@ impl Points {
     /// Opens the files of the command line and finds out how they belong together.
     pub(super) fn of(args: &AnalyzeArgs) -> Result<Self, Error> {
         for path in &args.files {
-            refuse_unrepeatable(path)?;
+            refuse_unrepeatable(path, "--join")?;
         }
         let mut opened = inputs(&args.files)?.collect::<Result<Vec<Input>, Error>>()?;
         let files: Vec<_> = opened
@@ -90,14 +88,8 @@ impl Points {
 
     /// Opens the joined capture.
     pub(super) fn open(&self, is_for_copy: bool) -> Opened {
-        let changed = |path: &Path| io::Error::other(format!("{} has changed", name(path)));
-        let sources = self.files.iter().map(|(path, identity)| {
-            let mut found = inputs(std::slice::from_ref(path)).map_err(|_| changed(path))?;
-            match found.next() {
-                Some(Ok(input)) if input.identity() == *identity => Ok(input),
-                _ => Err(changed(path)),
-            }
-        });
+        let sources = self.files.iter();
+        let sources = sources.map(|(path, identity)| reopen(path, *identity));
         match sources.collect::<io::Result<Vec<Input>>>() {
             Ok(sources) => Opened::Ready(Box::new(self.join.open(sources, is_for_copy))),
             Err(error) => Opened::Failed(Some(error)),
@@ -118,20 +110,6 @@ impl Read for Opened {
             Self::Failed(error) => Err(error.take().unwrap_or(io::ErrorKind::NotFound.into())),
         }
     }
-}
-
-/// Returns a usage error for inputs that can be read only once: standard input and named pipes.
-fn refuse_unrepeatable(file: &Path) -> Result<(), Error> {
-    let what = if file.as_os_str() == "-" {
-        "standard input".to_owned()
-    } else if fs::metadata(file).is_ok_and(|it| it.file_type().is_fifo()) {
-        format!("{}, a pipe,", name(file))
-    } else {
-        return Ok(());
-    };
-    Err(Error::Usage(format!(
-        "{what} can be read only once, and --join reads twice; save the capture to a file first"
-    )))
 }
 
 /// Returns a line about each clock that differs, and one about frames that were moved.

@@ -6,14 +6,14 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt as _, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{process, thread};
 
 use nix::sys::signal::{SigSet, Signal, raise};
 
-use super::captures::Capture;
+use super::captures::{Capture, refuse_unrepeatable};
 use crate::cli::AnalyzeArgs;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
@@ -84,7 +84,7 @@ impl Output {
         let before = before.map(|it| (it.dev(), it.ino()));
         // Compared by inode, since a file may have many paths. Captures in directories are compared in `refuse`.
         for file in &args.files {
-            refuse_unrepeatable(file)?;
+            refuse_unrepeatable(file, "--write")?;
             let metadata = fs::metadata(file).ok();
             if before.is_some() && metadata.map(|it| (it.dev(), it.ino())) == before {
                 return Err(is_an_input(path));
@@ -221,20 +221,6 @@ fn refused(path: &Path, reason: &str) -> Error {
 
 fn is_an_input(path: &Path) -> Error {
     refused(path, "it is one of the input files; choose another name")
-}
-
-/// Returns a usage error for inputs that can be read only once: standard input and named pipes.
-fn refuse_unrepeatable(file: &Path) -> Result<(), Error> {
-    let what = if file.as_os_str() == "-" {
-        "standard input"
-    } else if fs::metadata(file).is_ok_and(|it| it.file_type().is_fifo()) {
-        "a pipe"
-    } else {
-        return Ok(());
-    };
-    Err(Error::Usage(format!(
-        "{what} can be read only once, and --write reads twice; save the capture to a file first"
-    )))
 }
 
 /// Returns the directory and the name of the output file. Fails if a file of that name exists and `replace` is false.

@@ -21,7 +21,7 @@ pub(super) struct Absence {
     arrives: bool,
     /// True if a copy of the RST was captured at a place that is not known: it went on from where it left.
     goes_on: bool,
-    /// Newest packet before the RST whose place is known; 0 if there is none, or if it is too old.
+    /// Frame of the newest packet before the RST with a known place; 0 without one, or if it is too old.
     before: u32,
     /// True if the segment that the RST replies to was captured only where it left its sender.
     lacks_trigger: bool,

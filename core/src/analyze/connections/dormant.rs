@@ -15,6 +15,7 @@ use crate::flow::{Flow, FlowSummary};
 use crate::packet::Header;
 use crate::packet::link::Process;
 use crate::time::Timestamp;
+use crate::transcript::PerEnd;
 
 /// State that explains the next packet of a dormant connection: numbers and state of each end, its last frame, TTL, IP ID and
 /// shortest reply.
@@ -78,7 +79,7 @@ struct More {
     error_count: u64,
     processes: [Option<Process>; 2],
     renewed: Option<Box<Renewed>>,
-    forged: [Option<u32>; 2],
+    forged: PerEnd<Option<u32>>,
     nat: Option<Box<Nat>>,
     /// Latest RST of the client and of the server that was not accepted.
     previous: [Option<Box<Header>>; 2],

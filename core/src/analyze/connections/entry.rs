@@ -7,7 +7,6 @@ use super::super::join::Compared;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
 use super::copies::{Latest, Sighting};
-use super::forged::end_of;
 use super::nat::Nat;
 use super::points::Place;
 use super::roles::sends_as_client;
@@ -437,7 +436,7 @@ impl Entry {
             self.profiles[segment.sender].take(&segment.ip, header, segment.point);
             if let Some(rare) = &mut self.rare {
                 // It has the connection, whoever sent an RST in its name.
-                rare.forged[end_of(from)] = None;
+                rare.forged[from] = None;
                 for record in &mut rare.pending {
                     if record.reset.from == from && !record.is_drawn_by_stray() {
                         record.aftermath.take(&record.header, header);

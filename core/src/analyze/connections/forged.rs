@@ -5,12 +5,7 @@ use super::super::forgery::{self, Indicator};
 use super::{Entry, ResetRecord, triggers};
 use crate::flow::{Acceptance, Reset, State};
 use crate::packet::Header;
-use crate::transcript::Role;
-
-/// Returns the index of an end in [`Rare::forged`](super::Rare::forged).
-pub(super) fn end_of(role: Role) -> usize {
-    usize::from(role == Role::Server)
-}
+use crate::transcript::{PerEnd, Role};
 
 impl Entry {
     /// Returns the RST as it is if its receiver did not send the RST that ended its connection: the frame of that RST,
@@ -42,7 +37,8 @@ impl Entry {
         // RSTs that end their sender, if they are its own: frame, sender, and whether it is doubtful that they are.
         let mut ending: Vec<(u32, Role, bool)> = Vec::new();
         // Ends that such an RST did not end, and a later one did.
-        let mut has_ended = [false; 2];
+        let mut has_ended: PerEnd<bool> = PerEnd::default();
+        // In their order: whether one of them is forged decides what ended the connection for those after it.
         for record in &mut pending {
             self.settle_absence(record);
             let later = forgery::later(&record.header, &record.context, &record.aftermath);
@@ -55,10 +51,10 @@ impl Entry {
                 since.all(|it| it.2)
             };
             if let Some((frame, judged)) = record.if_forged
-                && !has_ended[end_of(receiver)]
+                && !has_ended[receiver]
                 && are_forged(frame)
             {
-                has_ended[end_of(receiver)] = judged.acceptance.is_acceptable();
+                has_ended[receiver] = judged.acceptance.is_acceptable();
                 record.explanation = Explanation::of(
                     &judged,
                     &record.header,

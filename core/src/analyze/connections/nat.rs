@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::super::decode::{CapturePoint, FlowKey, SegmentRecord, spread};
 use super::super::explain::{Cause, NatFinding};
-use super::super::nat::{Candidate, Differs, Initial, Joined, Notice, NoticeKind, Place};
+use super::super::nat::{Candidate, Differs, Initial, Joined, Notice, NoticeKind, PointTtl};
 use super::{Connection, ConnectionObserver, DORMANT, Entry, ResetRecord, Table};
 use crate::flow::{Form, Reset};
 use crate::packet::{Flags, Header, SeqNum};
@@ -63,7 +63,7 @@ pub(super) struct Nat {
     translations: Vec<Translation>,
     /// Places of the packets that show the translations, with the number of the translation there and the index of the
     /// sender.
-    places: Vec<(u8, usize, Place)>,
+    places: Vec<(u8, usize, PointTtl)>,
     strays: VecDeque<Stray>,
     /// Frame of the RST that has ended an end, although the other end did not send it.
     ended: [Option<u32>; 2],
@@ -75,7 +75,7 @@ impl Nat {
         &self.translations
     }
 
-    fn add_place(&mut self, number: u8, sender: usize, place: Place) {
+    fn add_place(&mut self, number: u8, sender: usize, place: PointTtl) {
         let new = (number, sender, place);
         if self.places.len() < MAX_PLACES && !self.places.contains(&new) {
             self.places.push(new);
@@ -116,11 +116,11 @@ impl Nat {
         let has_ttl = |is_wanted: &dyn Fn(u8) -> bool| {
             let mut places = self.places.iter();
             places.any(|(number, from, place)| {
-                is_wanted(*number) && *from == sender && *place == Place::of(segment)
+                is_wanted(*number) && *from == sender && *place == PointTtl::of(segment)
             })
         };
         let is_foreign = has_ttl(&is_other) && !has_ttl(&|number| number == own);
-        let is_known = |(number, from, place): &(u8, usize, Place)| {
+        let is_known = |(number, from, place): &(u8, usize, PointTtl)| {
             *number == own && *from == sender && place.point == segment.point
         };
         (is_foreign && self.places.iter().any(is_known)).then_some(NatFinding::NotTranslated)
@@ -204,7 +204,7 @@ impl Entry {
         let header = &segment.header;
         let nat = self.nat_mut();
         if header.flags.has(Flags::SYN) {
-            nat.add_place(segment.translation, segment.sender, Place::of(segment));
+            nat.add_place(segment.translation, segment.sender, PointTtl::of(segment));
             return false;
         }
         if header.flags.has(Flags::RST) {
@@ -328,7 +328,7 @@ impl Entry {
         /// Maximum numbers of bytes that the ends have sent: the lower and the higher one. Random numbers are below both in
         /// one of half a million cases.
         const MAX_SENT: [u32; 2] = [1 << 20, 1 << 24];
-        /// The same if timestamps confirm the numbers. Some hosts have one clock for all connections.
+        /// Maximum numbers if timestamps confirm them. Some hosts have one clock for all connections.
         const MAX_SENT_BY_CLOCK: [u32; 2] = [1 << 20, 1 << 28];
         let [own, other] = candidate.initial;
         let Some(next) = self.flow.snd_nxt(role) else {

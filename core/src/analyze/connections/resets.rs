@@ -11,7 +11,6 @@ use super::super::forgery::{self, Aftermath, Context, Indicator, PacketFeatures,
 use super::super::history::ConnectionHistory;
 use super::super::stack::Stack;
 use super::absence::Absence;
-use super::forged::end_of;
 use super::points::Place;
 use super::{Continued, Entry, MAX_RESETS_PER_CONNECTION};
 use crate::flow::{Acceptance, Form, Observed, Reset, State};
@@ -228,7 +227,7 @@ impl Entry {
         indicators.splice(0..0, found);
         self.pair_up(from, &header, &mut indicators);
         let if_forged = self.if_forged(&reset, &header);
-        let assumes_forged = self.rare().forged[end_of(from.peer())];
+        let assumes_forged = self.rare().forged[from.peer()];
         let is_doubtful = Sender::of(&indicators).is_doubtful();
         self.keep_sender(&reset, context.sender_state, is_doubtful, stray.is_some());
         // `replace_reset()` needs the history without this RST.
@@ -282,7 +281,7 @@ impl Entry {
             let would_have_ended = state != State::Closed && self.flow.state(from) == State::Closed;
             if is_doubtful && !is_stray && would_have_ended {
                 // Of several the first one would have ended the connection.
-                self.rare().forged[end_of(from)].get_or_insert(reset.frame);
+                self.rare().forged[from].get_or_insert(reset.frame);
             }
             if is_doubtful || is_stray {
                 self.flow.restore(from, state);
@@ -309,12 +308,13 @@ impl Entry {
     /// any other.
     fn is_prompt(&self, reset: &Reset) -> bool {
         /// Shortest silence, in nanoseconds: no reply takes so long on most paths.
-        const MIN_SILENCE_NS: i64 = 200_000_000;
+        const MIN_GAP_NS: i64 = 200_000_000;
         let latest = self.history.of(reset.from.peer()).latest();
         let is_latest =
             latest.is_some_and(|it| reset.triggered_by == Some(it.frame) && it.at == self.last);
+        // An RST in reply to an earlier segment would have come about as soon after that one.
         let took = reset.at.since(self.last).max(0);
-        is_latest && self.idle >= MIN_SILENCE_NS && took.saturating_mul(10) <= self.idle
+        is_latest && self.idle >= MIN_GAP_NS && took.saturating_mul(10) <= self.idle
     }
 
     /// Returns true if no packet of the connection is known to be missing.

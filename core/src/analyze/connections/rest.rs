@@ -49,11 +49,9 @@ impl<L: ConnectionObserver> Table<L> {
         if index & DORMANT == 0 {
             return index;
         }
-        let Some(resting) = self.dormant.take(index & !DORMANT) else {
+        let Some(resting) = self.take_dormant(index) else {
             return u32::MAX;
         };
-        self.free_dormant.push(index & !DORMANT);
-        self.asleep -= 1;
         let hash = resting.hash();
         let awake = self.place(resting.wake(&self.points));
         self.reindex(hash, index, awake);
@@ -62,13 +60,19 @@ impl<L: ConnectionObserver> Table<L> {
 
     /// Reports a dormant connection and frees its slot.
     pub(super) fn finish_dormant(&mut self, index: u32) {
-        let Some(resting) = self.dormant.take(index & !DORMANT) else {
+        let Some(resting) = self.take_dormant(index) else {
             return;
         };
-        self.free_dormant.push(index & !DORMANT);
-        self.asleep -= 1;
         self.observer.connection(&resting.report(self.frame), &[]);
         self.remove(resting.hash(), index);
+    }
+
+    /// Takes a dormant connection out of its slot, which is free then.
+    fn take_dormant(&mut self, index: u32) -> Option<Dormant> {
+        let resting = self.dormant.take(index & !DORMANT)?;
+        self.free_dormant.push(index & !DORMANT);
+        self.asleep -= 1;
+        Some(resting)
     }
 
     /// Shrinks the connections that are dormant by now.

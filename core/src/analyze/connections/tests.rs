@@ -20,7 +20,7 @@ fn drops_are_the_sum_of_the_latest_counts_of_all_interfaces() {
     assert_eq!(totals.dropped(), 0);
     for (interface, dropped) in [(0, Some(5)), (1, Some(7)), (0, Some(9)), (1, None)] {
         let mut batch = Batch::default();
-        batch.count(&Statistics {
+        batch.dropped.take(&Statistics {
             interface,
             dropped,
             ..Statistics::default()
@@ -30,7 +30,7 @@ fn drops_are_the_sum_of_the_latest_counts_of_all_interfaces() {
     assert_eq!(totals.dropped(), 9 + 7);
     let mut batch = Batch::default();
     for dropped in [10, 11] {
-        batch.count(&Statistics {
+        batch.dropped.take(&Statistics {
             dropped: Some(dropped),
             ..Statistics::default()
         });

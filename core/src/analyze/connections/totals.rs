@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::decode::{Batch, UnreadCounts};
+use super::super::decode::{Batch, DroppedFrames, UnreadCounts};
 use super::super::missing::SegmentKinds;
 use super::super::reassembly::FragmentCounts;
 
@@ -57,8 +57,8 @@ pub struct Totals {
     /// Number of frames whose time cannot be right: before 1970, or none that can be expressed. The latter are analyzed
     /// with the time of an earlier frame.
     pub odd_times: u64,
-    /// Number of dropped frames that each interface has reported last.
-    dropped: BTreeMap<u32, u64>,
+    /// Frames that the interfaces have dropped.
+    dropped: DroppedFrames,
 }
 
 impl Totals {
@@ -85,8 +85,7 @@ impl Totals {
     /// each has reported last.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        let counts = self.dropped.values();
-        counts.fold(0, |sum, count| sum.saturating_add(*count))
+        self.dropped.sum()
     }
 
     /// Returns the number of fragments that were not put together, because others are missing.

@@ -20,7 +20,9 @@ pub(super) fn assign(resets: &mut [ResetRecord]) {
         let length = left.iter().take_while(|it| is_alike(it)).count();
         let (run, later) = left.split_at_mut(length);
         let segments = run.last().map_or(Vec::new(), |last| last.triggers.clone());
+        // With an RST between them, the run is not all of them: a later RST may reply to an earlier segment.
         let is_complete = segments.len() == run.len() && !later.iter().any(is_alike);
+        // The list is that before the last RST, and earlier ones cannot reply to what came after them.
         let precede = || (run.iter().zip(&segments)).all(|(it, segment)| *segment < it.reset.frame);
         if is_complete && precede() {
             for (record, segment) in run.iter_mut().zip(segments) {

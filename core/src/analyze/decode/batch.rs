@@ -7,9 +7,10 @@ use super::super::missing::SegmentKinds;
 use super::super::nat::Notice;
 use super::super::reassembly::FragmentCounts;
 use super::{
-    ErrorRecord, FragmentRecord, ProcessRecord, SHARDS, SegmentRecord, UnreadCounts, small_index,
+    DroppedFrames, ErrorRecord, FragmentRecord, ProcessRecord, SHARDS, SegmentRecord, UnreadCounts,
+    small_index,
 };
-use crate::file::{Frame, Statistics};
+use crate::file::Frame;
 use crate::packet::Flags;
 use crate::packet::wire::Ipv4Header;
 
@@ -51,8 +52,8 @@ pub(in crate::analyze) struct Batch {
     pub processes: [Vec<ProcessRecord>; SHARDS],
     /// Number of frames whose time cannot be right: before 1970, or none that can be expressed.
     pub odd_times: u32,
-    /// Number of dropped frames that each interface has reported last.
-    pub dropped: BTreeMap<u32, u64>,
+    /// Frames that the interfaces have dropped.
+    pub dropped: DroppedFrames,
 }
 
 /// Returns true for a SYN and for an RST.
@@ -160,14 +161,6 @@ impl Batch {
             };
             let at = (self.marks).partition_point(|mark| frame(mark) < seen.header.frame);
             self.marks.insert(at, new);
-        }
-    }
-
-    /// Records the statistics of an interface.
-    pub(in crate::analyze) fn count(&mut self, counted: &Statistics<'_>) {
-        // An interface reports its total since the beginning of the capture each time (pcapng draft, 4.6).
-        if let Some(dropped) = counted.dropped {
-            self.dropped.insert(counted.interface, dropped);
         }
     }
 }

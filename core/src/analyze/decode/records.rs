@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::FlowKey;
+use crate::file::Statistics;
 use crate::packet::icmp::AboutSegment;
 use crate::packet::link::{Process, Unread};
 use crate::packet::tunnel;
@@ -28,6 +29,37 @@ impl FragmentRecord {
     pub(crate) fn packet<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         let (start, length) = (self.location.0 as usize, self.location.1 as usize);
         bytes.get(start..start + length).unwrap_or_default()
+    }
+}
+
+/// Number of dropped frames that each interface has reported last.
+///
+/// An interface reports its total since the beginning of the capture each time (pcapng draft, 4.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DroppedFrames(BTreeMap<u32, u64>);
+
+impl DroppedFrames {
+    /// Takes in the statistics of an interface.
+    pub(crate) fn take(&mut self, counted: &Statistics<'_>) {
+        if let Some(dropped) = counted.dropped {
+            self.0.insert(counted.interface, dropped);
+        }
+    }
+
+    /// Takes in later reports.
+    pub(crate) fn extend(&mut self, later: &Self) {
+        self.0.extend(&later.0);
+    }
+
+    /// Forgets all reports.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Returns the number of frames over all interfaces.
+    pub(crate) fn sum(&self) -> u64 {
+        let counts = self.0.values();
+        counts.fold(0, |sum, count| sum.saturating_add(*count))
     }
 }
 

@@ -177,6 +177,7 @@ impl Hosts {
         let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let index = usize::try_from(hash >> 49).unwrap_or(0) % SLOTS;
         let slot = &mut self.slots[index];
+        // Only RSTs are judged by the counter, and most packets are none.
         let is_reset = sample.reset.is_some();
         let is_it =
             slot.is_used && (slot.source, slot.interface) == (sample.source, sample.interface);

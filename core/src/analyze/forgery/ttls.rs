@@ -80,9 +80,9 @@ pub(in crate::analyze) enum TtlScope {
     /// All of them: they were captured at the same point as the RST.
     #[default]
     Sender,
-    /// Those at the point that captured the RST.
+    /// TTLs at the point that captured the RST.
     Point(Ttls),
-    /// Those at two points that share an interface. The RST has a TTL of neither.
+    /// TTLs at two points that share an interface. The RST has a TTL of neither.
     Either([Ttls; 2]),
     /// None: no other packet of the sender was captured at that point.
     Unknown,

@@ -89,7 +89,7 @@ impl Lead {
     }
 }
 
-/// Which bounds of the lead are known.
+/// Known bounds of the lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bounds {
     /// Both: segments of both directions are common.
@@ -128,7 +128,7 @@ pub struct Clock {
 struct Part {
     upper: Option<Point>,
     lower: Option<Point>,
-    /// First frame in the second file; 0 if there is none.
+    /// First frame in the second file; 0 without one.
     frame: u32,
 }
 
@@ -192,7 +192,7 @@ fn middle(parts: &[Part], rate: f64) -> (Line, f64) {
     (Line { ahead, rate }, upper - lower)
 }
 
-/// Returns the line within all bounds of these parts; `None` if there is none.
+/// Returns the line within all bounds of these parts; `None` if no line is.
 fn fit(parts: &[Part]) -> Option<Line> {
     let (constant, width) = middle(parts, 0.0);
     if width >= 0.0 {

@@ -53,7 +53,7 @@ pub enum Gap {
     EndsEarlier(i64),
     /// The RST is so close to the beginning or the end of the file that it may have passed outside of it.
     AtEdge,
-    /// So many frames were dropped during that capture.
+    /// That capture dropped frames: their number.
     Dropped(u64),
     /// The file also lacks other segments that were sent in the same direction at that time.
     OthersMissing,

@@ -4,12 +4,13 @@
 //! and timestamps. Addresses and ports may be translated, and the TTL falls. A segment whose fields occur more than once
 //! at one point, as a retransmission's may, is not compared at all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::Read;
 use std::net::IpAddr;
 
 use super::super::decode::{
-    Batch, CapturePoint, FlowKey, FrameDecoder, FrameSelection, SegmentRecord, spread,
+    Batch, CapturePoint, DroppedFrames, FlowKey, FrameDecoder, FrameSelection, SegmentRecord,
+    spread,
 };
 use super::super::pipeline::Stopped;
 use super::source::{FrameSource, Item};
@@ -84,7 +85,7 @@ pub(super) struct Sighting {
     pub(super) at: i64,
     pub(super) frame: u32,
     pub(super) point: CapturePoint,
-    /// IP ID; 0 if there is none.
+    /// IP ID; 0 for IPv6.
     pub(super) id: u16,
     pub(super) ttl: u8,
 }
@@ -130,8 +131,8 @@ pub(super) struct Outline {
     pub(super) tcp: u64,
     /// True if offloading has made one segment of several.
     pub(super) has_large: bool,
-    /// Number of frames that each interface has dropped.
-    dropped: BTreeMap<u32, u64>,
+    /// Frames that the interfaces have dropped.
+    dropped: DroppedFrames,
     /// Number of bytes that were read.
     pub(super) bytes: u64,
     /// Reason why the file was not read to its end.
@@ -181,9 +182,7 @@ impl Outline {
                 }
                 Item::Statistics(counts) => {
                     lasted = [counts.times[0].or(lasted[0]), counts.times[1].or(lasted[1])];
-                    if let Some(dropped) = counts.dropped {
-                        outline.dropped.insert(counts.interface, dropped);
-                    }
+                    outline.dropped.take(&counts);
                 }
                 Item::Interface(_) => {}
             }
@@ -214,8 +213,7 @@ impl Outline {
 
     /// Returns the number of frames that were dropped during the capture.
     pub(super) fn dropped(&self) -> u64 {
-        let counts = self.dropped.values();
-        counts.fold(0, |sum, count| sum.saturating_add(*count))
+        self.dropped.sum()
     }
 
     /// Returns true if all segments of this rank are kept.

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::super::connections::max_copy_age_ns;
 use super::super::decode::{FlowKey, SegmentRecord};
 use super::super::forgery::IpVersion;
-use super::Place;
+use super::PointTtl;
 use crate::packet::{Flags, Options};
 use crate::time::Timestamp;
 
@@ -92,9 +92,9 @@ struct Packet {
     own: (FlowKey, usize),
     /// Number of the translation in that frame, and its place.
     number: u8,
-    place: Place,
+    place: PointTtl,
     /// Ends, translation and place of the copies.
-    copies: Vec<(FlowKey, u8, Place)>,
+    copies: Vec<(FlowKey, u8, PointTtl)>,
     /// True if another packet is alike, as those of a scanner are.
     is_ambiguous: bool,
 }
@@ -111,11 +111,11 @@ impl Packet {
         self.ends().any(|it| it == ends)
     }
 
-    fn was_at(&self, place: Place) -> bool {
+    fn was_at(&self, place: PointTtl) -> bool {
         self.place == place || self.copies.iter().any(|it| it.2 == place)
     }
 
-    fn add(&mut self, ends: FlowKey, number: u8, place: Place) {
+    fn add(&mut self, ends: FlowKey, number: u8, place: PointTtl) {
         if self.copies.len() < MAX_COPIES && !self.copies.contains(&(ends, number, place)) {
             self.copies.push((ends, number, place));
         }
@@ -127,7 +127,7 @@ impl Packet {
     /// way from one point to another within a millisecond, and an address that has not changed take their place: scanners
     /// use one number for many packets.
     fn is_translated_to(&self, identity: &Identity, segment: &SegmentRecord) -> bool {
-        let place = Place::of(segment);
+        let place = PointTtl::of(segment);
         let is_syn = segment.header.flags.has(Flags::SYN);
         let is_elsewhere = self.place.point != place.point
             && self.copies.iter().all(|it| it.2.point != place.point);
@@ -167,9 +167,9 @@ impl SentPackets {
         original: Original,
         number: u8,
         is_over: impl Fn(&FlowKey) -> bool,
-    ) -> Option<(Original, Vec<(u8, Place)>)> {
+    ) -> Option<(Original, Vec<(u8, PointTtl)>)> {
         let identity = Identity::of(segment);
-        let (at, place) = (segment.header.at, Place::of(segment));
+        let (at, place) = (segment.header.at, PointTtl::of(segment));
         let is_syn = segment.header.flags.has(Flags::SYN);
         let apart = max_copy_age_ns(identity.clock.is_some());
         let apart = if is_syn {
@@ -225,7 +225,7 @@ impl SentPackets {
     /// Adds the addresses of a segment, which were joined with the connection of its packet, under this number.
     pub(super) fn note(&mut self, segment: &SegmentRecord, number: u8) {
         if let Some(packet) = self.packets.get_mut(&Identity::of(segment)) {
-            packet.add(segment.ends, number, Place::of(segment));
+            packet.add(segment.ends, number, PointTtl::of(segment));
         }
     }
 }

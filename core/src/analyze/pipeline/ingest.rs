@@ -52,7 +52,7 @@ pub(super) fn decode_blocks(
         let Some(block) = reader.next() else { break };
         match block {
             Ok(Block::Frame(frame)) => decoder.decode(batch, &reader, &frame, bytes),
-            Ok(Block::Statistics(counted)) => batch.count(&counted),
+            Ok(Block::Statistics(counted)) => batch.dropped.take(&counted),
             // The reader itself keeps track of these.
             Ok(Block::Interface(_) | Block::Section(_)) => {}
             Err(error) => problem = Some(error.problem),
@@ -278,7 +278,7 @@ pub(super) fn first_block(
         Ok(block) => {
             match block {
                 Some(Block::Frame(frame)) => decoder.decode(batch, &reader, &frame, bytes),
-                Some(Block::Statistics(counted)) => batch.count(&counted),
+                Some(Block::Statistics(counted)) => batch.dropped.take(&counted),
                 _ => {}
             }
             Ok(reader.offset())
