@@ -129,7 +129,12 @@ impl Batch {
     /// Sets the IP IDs of the host of each RST, from the packets before it. Batches are passed in the order of the
     /// capture.
     pub(in crate::analyze) fn identify_hosts(&mut self, hosts: &mut Hosts) {
-        for sample in &self.hosts {
+        /// Distance of the prefetch, in packets.
+        const AHEAD: usize = 8;
+        for (nth, sample) in self.hosts.iter().enumerate() {
+            if let Some(ahead) = self.hosts.get(nth + AHEAD) {
+                hosts.prefetch(ahead);
+            }
             if let Some(before) = hosts.take(sample)
                 && let Some((shard, index)) = sample.reset
                 && let Some(segments) = self.segments.get_mut(usize::from(shard))

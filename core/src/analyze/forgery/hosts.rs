@@ -10,6 +10,7 @@
 //! host whose slot is taken over by another one is forgotten.
 
 use super::clock::ClockRate;
+use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 
 /// Packet of IPv4, reduced to what the counter of its host depends on.
@@ -167,16 +168,27 @@ impl Steps {
 }
 
 impl Hosts {
+    /// Prefetches the slot of a packet's host.
+    #[inline]
+    pub(crate) fn prefetch(&self, sample: &HostSample) {
+        if let Some(slot) = self.slots.get(Self::index(sample)) {
+            prefetch(slot);
+        }
+    }
+
+    fn index(sample: &HostSample) -> usize {
+        let key = u64::from(sample.interface) << 32 | u64::from(sample.source);
+        // A fixed hash: the result must be the same in every run.
+        let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        usize::try_from(hash >> 49).unwrap_or(0) % SLOTS
+    }
+
     /// Takes in a packet. Returns the counter of its host before the packet, if that is an RST.
     pub(crate) fn take(&mut self, sample: &HostSample) -> Option<HostIds> {
         if self.slots.is_empty() {
             self.slots = vec![Slot::default(); SLOTS];
         }
-        let key = u64::from(sample.interface) << 32 | u64::from(sample.source);
-        // A fixed hash: the result must be the same in every run.
-        let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let index = usize::try_from(hash >> 49).unwrap_or(0) % SLOTS;
-        let slot = &mut self.slots[index];
+        let slot = &mut self.slots[Self::index(sample)];
         // Only RSTs are judged by the counter, and most packets are none.
         let is_reset = sample.reset.is_some();
         let is_it =
