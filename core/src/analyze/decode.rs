@@ -136,6 +136,11 @@ impl FlowKey {
         std::net::SocketAddr::new(address, self.ports[end])
     }
 
+    /// Returns true if the addresses are of IPv6.
+    pub(super) fn is_ipv6(&self) -> bool {
+        self.is_ipv6
+    }
+
     /// Returns the address of an end, if it is one of IPv4.
     #[inline]
     fn ipv4(&self, end: usize) -> Option<u32> {

@@ -18,6 +18,7 @@
 //! connection. Memory is bounded.
 
 mod copies;
+mod recent;
 mod strays;
 
 use std::collections::VecDeque;
@@ -25,10 +26,12 @@ use std::collections::VecDeque;
 use hashbrown::{HashMap, HashSet};
 
 use self::copies::{Original, SentPackets};
+use self::recent::Recent;
 use self::strays::Handshakes;
 pub(super) use self::strays::{Candidate, Differs, Initial};
 use super::decode::{Batch, CapturePoint, FlowKey, SHARDS, SegmentRecord};
 use crate::packet::{Flags, SeqNum};
+use crate::prefetch::prefetch;
 
 /// Maximum number of pairs of addresses that are joined with another pair. If there are more, the oldest is given up.
 const MAX_ALIASES: usize = 1 << 16;
@@ -146,14 +149,12 @@ pub(super) struct NatTable {
     ended: Vec<(FlowKey, Alias)>,
     /// SYNs of late.
     syns: SentPackets,
-    /// Acknowledgment number of the latest reply to a SYN, by the addresses of the frame, and the order of the replies.
-    replies: HashMap<FlowKey, SeqNum>,
-    reply_order: VecDeque<FlowKey>,
+    /// Acknowledgment number of the latest reply to a SYN, by the addresses of the frame.
+    replies: Recent<FlowKey, SeqNum, MAX_REPLIES>,
     /// First segments of connections without SYN, and segments of joined connections.
     midstream: SentPackets,
-    /// Number of segments that are still searched, by connection, and the order in which the connections began.
-    searched: HashMap<FlowKey, u8>,
-    search_order: VecDeque<FlowKey>,
+    /// Number of segments that are still searched, by connection.
+    searched: Recent<FlowKey, u8, MAX_MIDSTREAM>,
     handshakes: Handshakes,
     /// True once frames may come from several capture points.
     has_points: bool,
@@ -186,7 +187,16 @@ impl NatTable {
     /// Visits the SYNs and RSTs, up to the first one that joins two connections. Returns the indices of the segments
     /// after that one: each of them may belong to the joined connection.
     fn visit_marks(&mut self, batch: &mut Batch, before: u32) -> Option<[usize; SHARDS]> {
+        /// Distance of the prefetch, in marks.
+        const AHEAD: usize = 8;
         for nth in 0..batch.marks.len() {
+            // First the segment, then what it is compared with.
+            if let Some(segment) = batch.marked(nth + 2 * AHEAD) {
+                prefetch(segment);
+            }
+            if let Some(segment) = batch.marked(nth + AHEAD) {
+                self.replies.prefetch(segment.hash);
+            }
             let (shard, index) = *batch.marks.get(nth)?;
             self.visit(batch, (shard.into(), index as usize), before);
             if !self.aliases.is_empty() {
@@ -227,7 +237,7 @@ impl NatTable {
         // The usual segment of a connection that is not searched.
         if !is_marked
             && self.aliases.is_empty()
-            && (!self.has_points || self.searched.get(&segment.ends) == Some(&0))
+            && (!self.has_points || self.searched.get(segment.hash, &segment.ends) == Some(&0))
         {
             return;
         }
@@ -260,37 +270,25 @@ impl NatTable {
         self.end_by(segment);
         // A connection with a SYN is not searched for copies.
         if self.has_points {
-            self.search(&segment.ends, 0);
+            self.search(segment, 0);
         }
         let (known, number) = self.known(segment, frame);
         // Every copy of a SYN is captured before the reply, unless the clocks of merged captures differ. Then the halves
         // would not fit together.
         let next = segment.header.seq_end();
-        let is_replied = |ends: &FlowKey| self.replies.get(ends) == Some(&next);
+        let is_replied = |hash, ends: &FlowKey| self.replies.get(hash, ends) == Some(&next);
         if let Some((of, places)) = self.syns.take(segment, known, number, is_replied)
             && number == 0
         {
             self.join(batch, segment, of, places, frame);
         }
         let (known, _) = self.known(segment, frame);
-        self.handshakes.syn(segment, known);
+        self.handshakes.syn(segment, &known);
     }
 
     /// Notes a segment that may reply to a SYN.
     fn reply(&mut self, segment: &SegmentRecord) {
-        if self
-            .replies
-            .insert(segment.ends, segment.header.ack)
-            .is_some()
-        {
-            return;
-        }
-        self.reply_order.push_back(segment.ends);
-        if self.reply_order.len() > MAX_REPLIES
-            && let Some(oldest) = self.reply_order.pop_front()
-        {
-            self.replies.remove(&oldest);
-        }
+        (self.replies).set(segment.hash, segment.ends, segment.header.ack);
     }
 
     /// Returns the packet as one of its connection, and the number of the translation; 0 for addresses without alias.
@@ -318,13 +316,13 @@ impl NatTable {
                 return;
             }
         } else {
-            match self.searched.get_mut(&segment.ends) {
+            match self.searched.get_mut(segment.hash, &segment.ends) {
                 Some(0) => return,
                 Some(left) => *left -= 1,
-                None => self.search(&segment.ends, MIDSTREAM_SEGMENTS - 1),
+                None => self.search(segment, MIDSTREAM_SEGMENTS - 1),
             }
         }
-        if let Some((of, places)) = self.midstream.take(segment, known, number, |_| false)
+        if let Some((of, places)) = self.midstream.take(segment, known, number, |_, _| false)
             && !is_joined
         {
             self.join(batch, segment, of, places, frame);
@@ -332,16 +330,8 @@ impl NatTable {
     }
 
     /// Sets the number of segments of a connection that are still searched for copies.
-    fn search(&mut self, ends: &FlowKey, left: u8) {
-        if self.searched.insert(*ends, left).is_some() {
-            return;
-        }
-        self.search_order.push_back(*ends);
-        if self.search_order.len() > MAX_MIDSTREAM
-            && let Some(oldest) = self.search_order.pop_front()
-        {
-            self.searched.remove(&oldest);
-        }
+    fn search(&mut self, segment: &SegmentRecord, left: u8) {
+        self.searched.set(segment.hash, segment.ends, left);
     }
 
     /// Joins the addresses of a segment with the connection of the packet that it is a copy of.

@@ -90,6 +90,12 @@ impl Batch {
         self.dropped.clear();
     }
 
+    /// Returns the segment of a mark.
+    pub(in crate::analyze) fn marked(&self, nth: usize) -> Option<&SegmentRecord> {
+        let (shard, index) = *self.marks.get(nth)?;
+        self.segments.get(usize::from(shard))?.get(index as usize)
+    }
+
     #[inline(always)]
     pub(super) fn push(&mut self, seen: SegmentRecord) {
         let shard = seen.ends.shard();

@@ -1,13 +1,14 @@
 //! Packets of late, and which of them are one packet before and after translation.
 
-use std::collections::VecDeque;
+use std::hash::BuildHasher as _;
 
-use hashbrown::HashMap;
+use hashbrown::DefaultHashBuilder;
 
 use super::super::connections::max_copy_age_ns;
 use super::super::decode::{FlowKey, SegmentRecord};
 use super::super::forgery::IpVersion;
 use super::PointTtl;
+use super::recent::Recent;
 use crate::packet::{Flags, Options};
 use crate::time::Timestamp;
 
@@ -22,7 +23,7 @@ const MAX_COPIES: usize = 16;
 const MAX_MIDSTREAM_AGE_NS: i64 = 5_000_000;
 
 /// Connection and sender of a packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Original {
     /// Ends of the connection in its table.
     pub ends: FlowKey,
@@ -46,7 +47,7 @@ impl Original {
 }
 
 /// What a NAT leaves as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     seq: u32,
     ack: u32,
@@ -80,44 +81,89 @@ impl Identity {
             id,
         }
     }
+
+    /// Returns the hash. All numbers are in it, since scanners send packets that differ in one of them only.
+    #[allow(clippy::cast_possible_truncation)] // the cast takes the lower half
+    fn hash(&self, hasher: &DefaultHashBuilder) -> u32 {
+        let (value, echo) = self.clock.unwrap_or_default();
+        let pair = |upper: u32, lower: u32| u64::from(upper) << 32 | u64::from(lower);
+        let rest = u32::from(self.window) << 16 | u32::from(self.flags);
+        // Few words are hashed much faster than each field by itself.
+        let words = (
+            pair(self.seq, self.ack),
+            pair(value, echo),
+            pair(self.payload_len, self.id),
+            (rest, self.options),
+        );
+        hasher.hash_one(words) as u32
+    }
+}
+
+/// Frames of a packet between one pair of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Frames {
+    ends: FlowKey,
+    /// Hash of `ends`.
+    hash: u32,
+    /// Number of the translation.
+    number: u8,
+    place: PointTtl,
 }
 
 /// Packet that was captured once or more.
 #[derive(Debug)]
 struct Packet {
-    serial: u64,
     at: Timestamp,
-    original: Original,
-    /// Ends and sender in the first frame of the packet.
-    own: (FlowKey, usize),
-    /// Number of the translation in that frame, and its place.
-    number: u8,
-    place: PointTtl,
-    /// Ends, translation and place of the copies.
-    copies: Vec<(FlowKey, u8, PointTtl)>,
+    /// First frame, and the sender in its ends.
+    own: Frames,
+    sender: u8,
     /// True if another packet is alike, as those of a scanner are.
     is_ambiguous: bool,
+    /// Number of the first frame.
+    frame: u32,
+    more: Option<Box<More>>,
+}
+
+/// Fields that packets on one side of a NAT do not need.
+#[derive(Debug, Default)]
+struct More {
+    /// Connection and sender, if the first frame has other ends.
+    original: Option<Original>,
+    copies: Vec<Frames>,
 }
 
 impl Packet {
-    /// Returns the addresses in the frames of the packet.
-    fn ends(&self) -> impl Iterator<Item = &FlowKey> {
-        [&self.own.0]
-            .into_iter()
-            .chain(self.copies.iter().map(|it| &it.0))
+    fn original(&self) -> Original {
+        let other = self.more.as_ref().and_then(|it| it.original);
+        other.unwrap_or(Original {
+            ends: self.own.ends,
+            hash: self.own.hash,
+            sender: self.sender.into(),
+            frame: self.frame,
+        })
+    }
+
+    fn copies(&self) -> &[Frames] {
+        self.more.as_ref().map_or(&[], |it| &it.copies)
+    }
+
+    /// Returns all frames of the packet.
+    fn frames(&self) -> impl Iterator<Item = &Frames> {
+        [&self.own].into_iter().chain(self.copies())
     }
 
     fn has_ends(&self, ends: &FlowKey) -> bool {
-        self.ends().any(|it| it == ends)
+        self.frames().any(|it| it.ends == *ends)
     }
 
     fn was_at(&self, place: PointTtl) -> bool {
-        self.place == place || self.copies.iter().any(|it| it.2 == place)
+        self.frames().any(|it| it.place == place)
     }
 
-    fn add(&mut self, ends: FlowKey, number: u8, place: PointTtl) {
-        if self.copies.len() < MAX_COPIES && !self.copies.contains(&(ends, number, place)) {
-            self.copies.push((ends, number, place));
+    fn add(&mut self, copy: Frames) {
+        let copies = &mut self.more.get_or_insert_default().copies;
+        if copies.len() < MAX_COPIES && !copies.contains(&copy) {
+            copies.push(copy);
         }
     }
 
@@ -129,18 +175,17 @@ impl Packet {
     fn is_translated_to(&self, identity: &Identity, segment: &SegmentRecord) -> bool {
         let place = PointTtl::of(segment);
         let is_syn = segment.header.flags.has(Flags::SYN);
-        let is_elsewhere = self.place.point != place.point
-            && self.copies.iter().all(|it| it.2.point != place.point);
+        let is_elsewhere = self.frames().all(|it| it.place.point != place.point);
         let has_id = identity.id != 0;
         if identity.clock.is_some_and(|(value, _)| value != 0) {
             // One point may be that of two files that were merged: then the TTL shows that a router is in between.
-            return is_elsewhere || is_syn && has_id && self.place.ttl != place.ttl;
+            return is_elsewhere || is_syn && has_id && self.own.place.ttl != place.ttl;
         }
         let is_short = identity.is_ipv6 || !has_id || !is_elsewhere;
-        if is_short || place.ttl > self.place.ttl {
+        if is_short || place.ttl > self.own.place.ttl {
             return false;
         }
-        let (ends, sender) = self.own;
+        let (ends, sender) = (&self.own.ends, usize::from(self.sender));
         let (other, from) = (&segment.ends, segment.sender);
         let is_shared = ends.socket(sender) == other.socket(from)
             || ends.socket(1 - sender) == other.socket(1 - from);
@@ -151,25 +196,26 @@ impl Packet {
 /// Packets of late, by what a NAT leaves as it is.
 #[derive(Debug, Default)]
 pub(super) struct SentPackets {
-    packets: HashMap<Identity, Packet>,
-    /// Identities in the order of their packets, with the packets' numbers. One whose number differs is stale.
-    order: VecDeque<(Identity, u64)>,
-    count: u64,
+    packets: Recent<Identity, Packet, MAX_PACKETS>,
+    hasher: DefaultHashBuilder,
 }
 
 impl SentPackets {
     /// Takes in a segment, its connection, and the number of the translation that its addresses belong to. Returns the
     /// packet that it is a copy of after translation, with the places where that was captured, if its addresses are not
-    /// known to be those of that packet. `is_over` holds for addresses between which no copy can follow.
+    /// known to be those of that packet. `is_over` holds for addresses, given with their hash, between which no copy can
+    /// follow.
     pub(super) fn take(
         &mut self,
         segment: &SegmentRecord,
         original: Original,
         number: u8,
-        is_over: impl Fn(&FlowKey) -> bool,
+        is_over: impl Fn(u32, &FlowKey) -> bool,
     ) -> Option<(Original, Vec<(u8, PointTtl)>)> {
         let identity = Identity::of(segment);
-        let (at, place) = (segment.header.at, PointTtl::of(segment));
+        let hash = identity.hash(&self.hasher);
+        let at = segment.header.at;
+        let own = frames(segment, number);
         let is_syn = segment.header.flags.has(Flags::SYN);
         let apart = max_copy_age_ns(identity.clock.is_some());
         let apart = if is_syn {
@@ -177,55 +223,60 @@ impl SentPackets {
         } else {
             apart.min(MAX_MIDSTREAM_AGE_NS)
         };
-        if let Some(packet) = self.packets.get_mut(&identity)
+        if let Some(packet) = self.packets.get_mut(hash, &identity)
             && (0..apart).contains(&at.since(packet.at))
         {
             if packet.has_ends(&segment.ends) {
-                packet.add(segment.ends, number, place);
+                packet.add(own);
                 return None;
             }
-            if packet.was_at(place) {
+            if packet.was_at(own.place) {
                 // Two packets at one point: whoever sends them does not tell them apart.
                 packet.is_ambiguous = true;
                 return None;
             }
             let is_translated = packet.is_translated_to(&identity, segment);
-            if packet.is_ambiguous || !is_translated || packet.ends().any(is_over) {
+            let mut frames = packet.frames();
+            if packet.is_ambiguous || !is_translated || frames.any(|it| is_over(it.hash, &it.ends))
+            {
                 return None;
             }
-            let copies = packet.copies.iter().map(|it| (it.1, it.2));
-            let places = [(packet.number, packet.place)].into_iter().chain(copies);
-            return Some((packet.original, places.collect()));
+            let places = packet.frames().map(|it| (it.number, it.place));
+            return Some((packet.original(), places.collect()));
         }
-        self.count += 1;
+        let is_own = original == Original::of(segment, original.frame);
         let packet = Packet {
-            serial: self.count,
             at,
-            original,
-            own: (segment.ends, segment.sender),
-            number,
-            place,
-            copies: Vec::new(),
+            own,
+            sender: u8::from(segment.sender == 1),
             is_ambiguous: false,
+            frame: original.frame,
+            more: (!is_own).then(|| {
+                Box::new(More {
+                    original: Some(original),
+                    copies: Vec::new(),
+                })
+            }),
         };
-        self.packets.insert(identity, packet);
-        self.order.push_back((identity, self.count));
-        if self.order.len() > MAX_PACKETS
-            && let Some((oldest, serial)) = self.order.pop_front()
-            && self
-                .packets
-                .get(&oldest)
-                .is_some_and(|it| it.serial == serial)
-        {
-            self.packets.remove(&oldest);
-        }
+        self.packets.push(hash, identity, packet);
         None
     }
 
     /// Adds the addresses of a segment, which were joined with the connection of its packet, under this number.
     pub(super) fn note(&mut self, segment: &SegmentRecord, number: u8) {
-        if let Some(packet) = self.packets.get_mut(&Identity::of(segment)) {
-            packet.add(segment.ends, number, PointTtl::of(segment));
+        let identity = Identity::of(segment);
+        let hash = identity.hash(&self.hasher);
+        if let Some(packet) = self.packets.get_mut(hash, &identity) {
+            packet.add(frames(segment, number));
         }
+    }
+}
+
+fn frames(segment: &SegmentRecord, number: u8) -> Frames {
+    Frames {
+        ends: segment.ends,
+        hash: segment.hash,
+        number,
+        place: PointTtl::of(segment),
     }
 }

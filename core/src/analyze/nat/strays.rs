@@ -7,17 +7,22 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::DefaultHashBuilder;
 
 use super::super::decode::{FlowKey, SegmentRecord};
 use super::copies::Original;
 use crate::packet::SeqNum;
+use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 
 /// Maximum number of handshakes that are remembered. If there are more, the oldest is forgotten.
 const MAX_HANDSHAKES: usize = 1 << 15;
+
+/// Number of buckets of the index. With fewer, most look-ups would wait for another handshake of the bucket.
+const BUCKETS: u32 = 1 << 17;
 
 /// Maximum number of connections that an RST is compared with.
 const MAX_COMPARED: usize = 32;
@@ -77,54 +82,86 @@ pub(in crate::analyze) struct Candidate {
     pub differs: Differs,
 }
 
+/// SYN or SYN-ACK, at one side of a NAT.
+#[derive(Debug)]
+struct Part {
+    /// Ends in the frame, and their hash.
+    own: FlowKey,
+    hash: u32,
+    /// First frame of a SYN; `None` for a SYN-ACK.
+    syn_frame: Option<NonZeroU32>,
+    /// Connection of a SYN, if it has other ends than the frame.
+    alias: Option<Box<Original>>,
+    initial: Initial,
+    ack: SeqNum,
+    /// Bucket of the client's socket.
+    bucket: u32,
+    sender: u8,
+}
+
 /// Handshake of a connection, at one side of a NAT.
 #[derive(Debug)]
 struct Handshake {
-    /// Ends in the frames, and the client's index in them.
-    own: FlowKey,
-    client: usize,
-    known: Original,
-    syn: Initial,
+    syn: Part,
     syn_ack: Option<Initial>,
-    /// Numbers of the previous handshakes with the same client, with the same server and address of the client, and with
-    /// the same server and port of the client.
-    previous: [u64; 3],
+    /// Numbers of the previous handshakes in the buckets of its [`Link`]s.
+    previous: [u32; 3],
 }
 
 impl Handshake {
+    /// Returns the index of the client in the ends of the frames.
+    fn client(&self) -> usize {
+        self.syn.sender.into()
+    }
+
     fn sockets(&self) -> [SocketAddr; 2] {
-        [
-            self.own.socket(self.client),
-            self.own.socket(1 - self.client),
-        ]
+        [self.client(), 1 - self.client()].map(|end| self.syn.own.socket(end))
+    }
+
+    fn key(&self, link: Link) -> Key {
+        link.key(&self.syn.own, self.client())
+    }
+
+    /// Returns the client in its connection.
+    fn known(&self) -> Original {
+        self.syn.alias.as_deref().copied().unwrap_or(Original {
+            ends: self.syn.own,
+            hash: self.syn.hash,
+            sender: self.client(),
+            frame: self.syn.syn_frame.map_or(0, NonZeroU32::get),
+        })
     }
 }
 
-/// SYN or SYN-ACK that has not been put into the index.
-#[derive(Debug)]
-struct Part {
-    own: FlowKey,
-    sender: usize,
-    /// The connection, for a SYN.
-    known: Option<Original>,
-    initial: Initial,
-    ack: SeqNum,
-}
-
 /// Property that handshakes are found by.
-#[derive(Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
-    Client(SocketAddr),
-    ClientAddress(IpAddr, SocketAddr),
-    ClientPort(u16, SocketAddr),
+    /// Socket of the client.
+    Client,
+    /// Address of the client, and the server.
+    ClientAddress,
+    /// Port of the client, and the server.
+    ClientPort,
 }
 
-fn links([client, server]: [SocketAddr; 2]) -> [Link; 3] {
-    [
-        Link::Client(client),
-        Link::ClientAddress(client.ip(), server),
-        Link::ClientPort(client.port(), server),
-    ]
+/// Numbers of a property. Every SYN is hashed and compared by them, which socket addresses would make slow.
+type Key = (u64, u64, u64, u64, u64);
+
+impl Link {
+    const ALL: [Self; 3] = [Self::Client, Self::ClientAddress, Self::ClientPort];
+
+    /// Returns the property of a handshake between these ends, given the index of its client.
+    fn key(self, ends: &FlowKey, client: usize) -> Key {
+        let server = 1 - client;
+        let ([c0, c1], [s0, s1]) = (ends.address_bits(client), ends.address_bits(server));
+        let (from, to) = (u64::from(ends.port(client)), u64::from(ends.port(server)));
+        let version = u64::from(ends.is_ipv6()) << 32;
+        match self {
+            Self::Client => (c0, c1, 0, 0, version | from),
+            Self::ClientAddress => (c0, c1, s0, s1, version | to),
+            Self::ClientPort => (0, 0, s0, s1, version | from << 16 | to),
+        }
+    }
 }
 
 /// Handshakes of recent connections. Most captures have no RST that needs them, so the index is built for the first one.
@@ -133,100 +170,109 @@ pub(super) struct Handshakes {
     waiting: VecDeque<Part>,
     recent: VecDeque<Handshake>,
     /// Number of the last handshake of `recent`. They count from 1.
-    count: u64,
-    /// Number of the latest handshake, by the hash of a link.
-    latest: HashMap<u64, u64>,
+    count: u32,
+    /// Number of the latest handshake in each bucket of each link; 0 if there is none.
+    latest: [Vec<u32>; 3],
     hasher: DefaultHashBuilder,
 }
 
 impl Handshakes {
     /// Takes in a SYN of this connection.
-    pub(super) fn syn(&mut self, segment: &SegmentRecord, known: Original) {
-        self.wait(segment, Some(known));
+    pub(super) fn syn(&mut self, segment: &SegmentRecord, known: &Original) {
+        let is_own = *known == Original::of(segment, known.frame);
+        let alias = (!is_own).then(|| Box::new(*known));
+        self.wait(segment, NonZeroU32::new(known.frame.max(1)), alias);
     }
 
     /// Takes in a SYN-ACK.
     pub(super) fn reply(&mut self, segment: &SegmentRecord) {
-        self.wait(segment, None);
+        self.wait(segment, None, None);
     }
 
-    fn wait(&mut self, segment: &SegmentRecord, known: Option<Original>) {
+    fn wait(
+        &mut self,
+        segment: &SegmentRecord,
+        syn_frame: Option<NonZeroU32>,
+        alias: Option<Box<Original>>,
+    ) {
         // Each handshake has two parts.
         if self.waiting.len() >= 2 * MAX_HANDSHAKES {
             self.waiting.pop_front();
         }
+        let client = if syn_frame.is_some() {
+            segment.sender
+        } else {
+            1 - segment.sender
+        };
         self.waiting.push_back(Part {
+            bucket: self.bucket(Link::Client.key(&segment.ends, client)),
             own: segment.ends,
-            sender: segment.sender,
-            known,
+            hash: segment.hash,
+            syn_frame,
+            alias,
             initial: Initial::of(segment),
             ack: segment.header.ack,
+            sender: u8::from(segment.sender == 1),
         });
     }
 
     /// Returns the connections that an RST may concern, if the capture has no handshake between its own addresses.
     pub(super) fn candidates(&mut self, reset: &SegmentRecord) -> Vec<Candidate> {
         self.index();
-        let source = reset.ends.socket(reset.sender);
-        let destination = reset.ends.socket(1 - reset.sender);
-        let (seq, at) = (reset.header.seq, reset.header.at);
         let mut found: Vec<Candidate> = Vec::new();
-        // An RST of a client: the address of its server was not translated back. An RST of a server: the address of its
-        // client was translated to another one, or not at all.
-        let by_sender = [
-            Link::Client(source),
-            Link::ClientAddress(destination.ip(), source),
-            Link::ClientPort(destination.port(), source),
-        ];
-        let own = self
-            .find([destination, source])
-            .or(self.find([source, destination]));
-        if own.is_some() {
+        let (sender, receiver) = (reset.sender, 1 - reset.sender);
+        let is_own = [receiver, sender].into_iter().any(|client| {
+            let bucket = self.bucket(Link::Client.key(&reset.ends, client));
+            self.find(bucket, &reset.ends, client).is_some()
+        });
+        if is_own {
             return found;
         }
-        for (nth, link) in by_sender.iter().enumerate() {
-            for handshake in self.chain(link, nth).take(MAX_COMPARED) {
-                let sockets = handshake.sockets();
-                let [client, server] = sockets;
+        let destination = reset.ends.socket(receiver);
+        let (seq, at) = (reset.header.seq, reset.header.at);
+        for link in Link::ALL {
+            // An RST of a client: the address of its server was not translated back. An RST of a server: the address of its
+            // client was translated to another one, or not at all.
+            let is_of_client = link == Link::Client;
+            let client = if is_of_client { sender } else { receiver };
+            let key = link.key(&reset.ends, client);
+            let chain = self.chain(link, self.bucket(key), key);
+            for (_, handshake) in chain.take(MAX_COMPARED) {
+                let [client, server] = handshake.sockets();
                 let is_linked = match link {
-                    Link::Client(_) => client == source && server != destination,
-                    Link::ClientAddress(..) => server == source && client.ip() == destination.ip(),
-                    Link::ClientPort(..) => {
-                        server == source
-                            && client.ip() != destination.ip()
-                            && client.port() == destination.port()
-                    }
+                    Link::Client => server != destination,
+                    Link::ClientAddress => true,
+                    Link::ClientPort => client.ip() != destination.ip(),
                 };
                 let Some(syn_ack) = handshake.syn_ack.filter(|_| is_linked) else {
                     continue;
                 };
-                let is_of_client = nth == 0;
                 let (own, other) = if is_of_client {
-                    (handshake.syn, syn_ack)
+                    (handshake.syn.initial, syn_ack)
                 } else {
-                    (syn_ack, handshake.syn)
+                    (syn_ack, handshake.syn.initial)
                 };
+                let known = handshake.known();
                 let sent = seq.0.wrapping_sub(own.seq.0);
-                let is_old = found.iter().any(|it| it.ends == handshake.known.ends);
+                let is_old = found.iter().any(|it| it.ends == known.ends);
                 if !(1..=MAX_SENT).contains(&sent) || at < own.at || is_old {
                     continue;
                 }
-                let client_end = handshake.known.sender;
                 found.push(Candidate {
-                    ends: handshake.known.ends,
-                    hash: handshake.known.hash,
-                    number: handshake.known.frame,
+                    ends: known.ends,
+                    hash: known.hash,
+                    number: known.frame,
                     receiver: if is_of_client {
-                        1 - client_end
+                        1 - known.sender
                     } else {
-                        client_end
+                        known.sender
                     },
-                    sockets,
+                    sockets: [client, server],
                     initial: [own, other],
-                    differs: match nth {
-                        0 => Differs::Server,
-                        1 => Differs::ClientPort,
-                        _ => Differs::Client,
+                    differs: match link {
+                        Link::Client => Differs::Server,
+                        Link::ClientAddress => Differs::ClientPort,
+                        Link::ClientPort => Differs::Client,
                     },
                 });
                 if found.len() == MAX_CANDIDATES {
@@ -237,98 +283,94 @@ impl Handshakes {
         found
     }
 
-    /// Returns the latest handshake between a client and a server.
-    fn find(&self, sockets: [SocketAddr; 2]) -> Option<&Handshake> {
-        let link = Link::Client(sockets[0]);
-        let mut chain = self.chain(&link, 0).take(MAX_COMPARED);
-        chain.find(|it| it.sockets() == sockets)
+    /// Returns the place of the latest handshake between these ends, given the index of its client and the bucket of that.
+    fn find(&self, bucket: u32, ends: &FlowKey, client: usize) -> Option<usize> {
+        let key = Link::Client.key(ends, client);
+        let mut chain = self.chain(Link::Client, bucket, key).take(MAX_COMPARED);
+        let found = chain.find(|(_, it)| it.client() == client && it.syn.own == *ends)?;
+        Some(found.0)
     }
 
-    /// Returns the handshakes with this link, newest first.
-    fn chain(&self, link: &Link, nth: usize) -> impl Iterator<Item = &Handshake> + use<'_> {
-        let newest = self.latest.get(&self.hasher.hash_one(link)).copied();
-        std::iter::successors(newest.and_then(|it| self.get(it)), move |it| {
-            self.get(it.previous[nth])
-        })
+    /// Returns the handshakes with this property and their places, newest first.
+    fn chain(
+        &self,
+        link: Link,
+        bucket: u32,
+        key: Key,
+    ) -> impl Iterator<Item = (usize, &Handshake)> + use<'_> {
+        let newest = self.latest[link as usize].get(bucket as usize).copied();
+        let all = std::iter::successors(newest.and_then(|it| self.get(it)), move |(_, it)| {
+            self.get(it.previous[link as usize])
+        });
+        all.filter(move |(_, it)| it.key(link) == key)
     }
 
-    fn get(&self, number: u64) -> Option<&Handshake> {
-        self.recent.get(self.place(number)?)
+    #[allow(clippy::cast_possible_truncation)] // the bucket has fewer bits
+    fn bucket(&self, key: Key) -> u32 {
+        self.hasher.hash_one(key) as u32 % BUCKETS
     }
 
-    /// Returns the index of a handshake in `recent`; `None` if it was forgotten.
-    fn place(&self, number: u64) -> Option<usize> {
-        let first = self.count + 1 - self.recent.len() as u64;
-        usize::try_from(number.checked_sub(first)?).ok()
+    /// Returns the handshake with this number and its place in `recent`; `None` if it was forgotten.
+    fn get(&self, number: u32) -> Option<(usize, &Handshake)> {
+        let age = usize::try_from(self.count.checked_sub(number)?).ok()?;
+        let place = self.recent.len().checked_sub(age.saturating_add(1))?;
+        Some((place, self.recent.get(place)?))
     }
 
     /// Puts what waits into the index.
     fn index(&mut self) {
+        /// Distance of the prefetch, in parts.
+        const AHEAD: usize = 8;
         while let Some(part) = self.waiting.pop_front() {
-            match part.known {
-                Some(known) => self.begin(&part, known),
-                None => self.complete(&part),
+            if let Some(ahead) = self.waiting.get(AHEAD)
+                && let Some(newest) = self.latest[Link::Client as usize].get(ahead.bucket as usize)
+            {
+                prefetch(newest);
+            }
+            if part.syn_frame.is_some() {
+                self.begin(part);
+            } else {
+                self.complete(&part);
             }
         }
     }
 
-    fn begin(&mut self, part: &Part, known: Original) {
-        let sockets = [
-            part.own.socket(part.sender),
-            part.own.socket(1 - part.sender),
-        ];
-        if self
-            .find(sockets)
-            .is_some_and(|it| it.syn.seq == part.initial.seq)
-        {
+    fn begin(&mut self, syn: Part) {
+        let client = usize::from(syn.sender);
+        let known = self.find(syn.bucket, &syn.own, client);
+        let known = known.and_then(|place| self.recent.get(place));
+        if known.is_some_and(|it| it.syn.initial.seq == syn.initial.seq) {
             return; // the same SYN at another point, or sent again
         }
-        self.count += 1;
-        let previous = links(sockets).map(|link| {
-            let hash = self.hasher.hash_one(&link);
-            self.latest.insert(hash, self.count).unwrap_or(0)
+        self.count = self.count.wrapping_add(1);
+        let previous = Link::ALL.map(|link| {
+            let bucket = match link {
+                Link::Client => syn.bucket,
+                _ => self.bucket(link.key(&syn.own, client)),
+            };
+            let latest = &mut self.latest[link as usize];
+            if latest.is_empty() {
+                *latest = vec![0; BUCKETS as usize];
+            }
+            std::mem::replace(&mut latest[bucket as usize], self.count)
         });
+        if self.recent.len() == MAX_HANDSHAKES {
+            self.recent.pop_front();
+        }
         self.recent.push_back(Handshake {
-            own: part.own,
-            client: part.sender,
-            known,
-            syn: part.initial,
+            syn,
             syn_ack: None,
             previous,
         });
-        if self.recent.len() > MAX_HANDSHAKES {
-            self.recent.pop_front();
-        }
-        // Each handshake has three links.
-        if self.latest.len() > 6 * MAX_HANDSHAKES {
-            let first = self.count + 1 - self.recent.len() as u64;
-            self.latest.retain(|_, number| *number >= first);
-        }
     }
 
     fn complete(&mut self, part: &Part) {
-        let sockets = [
-            part.own.socket(1 - part.sender),
-            part.own.socket(part.sender),
-        ];
-        let mut number = self
-            .latest
-            .get(&self.hasher.hash_one(Link::Client(sockets[0])))
-            .copied();
-        for _ in 0..MAX_COMPARED {
-            let Some(place) = number.and_then(|it| self.place(it)) else {
-                return;
-            };
-            let Some(handshake) = self.recent.get_mut(place) else {
-                return;
-            };
-            if handshake.sockets() == sockets {
-                if part.ack == handshake.syn.seq.plus(1) {
-                    handshake.syn_ack.get_or_insert(part.initial);
-                }
-                return;
-            }
-            number = Some(handshake.previous[0]);
+        let client = 1 - usize::from(part.sender);
+        let found = self.find(part.bucket, &part.own, client);
+        if let Some(handshake) = found.and_then(|place| self.recent.get_mut(place))
+            && part.ack == handshake.syn.initial.seq.plus(1)
+        {
+            handshake.syn_ack.get_or_insert(part.initial);
         }
     }
 }
