@@ -17,6 +17,7 @@ mod dormant;
 mod entry;
 mod errors;
 mod forged;
+mod index;
 mod nat;
 mod points;
 mod resets;
@@ -29,22 +30,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
-use hashbrown::HashTable;
-
 use self::arena::{Arena, LOOKUP_GROUP, NS_PER_SEC, Wheel};
 pub(super) use self::copies::max_copy_age_ns;
 use self::copies::{InFlightList, Latest};
 use self::dormant::Dormant;
 use self::entry::Renewed;
+use self::index::Index;
 use self::nat::Nat;
 pub use self::nat::{Continued, Translation};
 use self::points::{PointList, Points};
 pub use self::resets::ResetRecord;
 #[cfg(test)]
 use self::resets::push_bounded;
+use self::rest::learn_rates;
 pub(super) use self::totals::Counts;
 pub use self::totals::Totals;
-use super::decode::{FlowKey, SHARDS, SegmentRecord, spread};
+use super::decode::{FlowKey, SHARDS, SegmentRecord};
 use super::forgery::{HostRates, SenderProfile, Timing};
 use super::history::{CaptureGaps, ConnectionHistory};
 use super::icmp::IcmpRecord;
@@ -270,13 +271,16 @@ struct Rare {
     nat: Option<Box<Nat>>,
 }
 
+/// Offset of TCP options in a packet over IPv4, from which the stack of a SYN's sender is read.
+const SYN_OPTIONS: usize = 40;
+
 /// Bit that distinguishes the slot of a dormant connection from that of another one.
 const DORMANT: u32 = 1 << 31;
 
 /// Connections of one shard.
 pub(super) struct Table<L> {
     /// Slots by hash of the ends. A slot is read only if the hash matches.
-    index: HashTable<(u32, u32)>,
+    index: Index,
     entries: Arena<Entry>,
     free: Vec<u32>,
     /// Dormant connections, and their free slots.
@@ -298,8 +302,6 @@ pub(super) struct Table<L> {
     /// Time before 1970, and the time that replaces it.
     before_epoch: Option<(Timestamp, Timestamp)>,
     next_expiry: Timestamp,
-    /// Number of times that a connection was added or removed.
-    changes: u64,
     generation: u32,
     open: usize,
     /// Number of RSTs and ICMP errors that have not been reported.
@@ -316,7 +318,7 @@ impl<L: ConnectionObserver> Table<L> {
     /// Creates an empty table for at most `most` connections.
     pub(super) fn new(observer: L, max_open: usize) -> Self {
         Self {
-            index: HashTable::new(),
+            index: Index::default(),
             entries: Arena::default(),
             free: Vec::new(),
             dormant: Arena::default(),
@@ -330,7 +332,6 @@ impl<L: ConnectionObserver> Table<L> {
             now: Timestamp(i64::MIN),
             before_epoch: None,
             next_expiry: Timestamp(i64::MIN),
-            changes: 0,
             generation: 0,
             open: 0,
             buffered: 0,
@@ -345,23 +346,25 @@ impl<L: ConnectionObserver> Table<L> {
         // A group is looked up first, so that the waits for memory overlap.
         for group in segments.chunks_mut(LOOKUP_GROUP) {
             let mut found = [None; LOOKUP_GROUP];
-            for (found, segment) in found.iter_mut().zip(&mut *group) {
+            for segment in &mut *group {
                 // Frames are numbered from 1.
                 segment.header.frame = segment
                     .header
                     .frame
                     .saturating_add(before)
                     .saturating_add(1);
-                *found = self.prefetch_lookup(segment);
+                self.index.prefetch(segment.hash);
             }
-            let changes = self.changes;
+            for (found, segment) in found.iter_mut().zip(&*group) {
+                *found = self.prefetch_lookup(segment, bytes);
+            }
             for (segment, found) in group.iter_mut().zip(found) {
                 segment.header.at = self.usable(segment.header.at);
                 if segment.header.flags.has(Flags::RST) {
                     let address = segment.ends.address_bits(segment.sender);
                     segment.host.set_clock_rate(self.rates.of(address));
                 }
-                self.segment(segment, bytes, found, changes);
+                self.segment(segment, bytes, found);
             }
         }
     }
@@ -395,6 +398,8 @@ impl<L: ConnectionObserver> Table<L> {
     /// Ends the capture: reports all RSTs. Returns the connections, each with its first frame and its slot.
     pub(super) fn end(&mut self) -> Vec<(u32, u32)> {
         self.frame = u32::MAX;
+        // Nothing is looked up any more, and the removal of each connection from a large index would wait for memory.
+        self.index = Index::default();
         while let Some((_, index)) = self.pending.pop_first() {
             self.report_resets(index, u32::MAX);
         }
@@ -405,28 +410,28 @@ impl<L: ConnectionObserver> Table<L> {
         open.chain(resting).collect()
     }
 
-    fn find(&self, segment: &SegmentRecord) -> Option<u32> {
-        let is_it = |(hash, index): &(u32, u32)| {
-            *hash == segment.hash && self.is_connection_at(*index, &segment.ends)
-        };
-        let found = self.index.find(spread(segment.hash.into()), is_it)?;
-        Some(found.1)
+    /// Returns the slot of the connection between these ends, given their hash.
+    fn find(&self, hash: u32, ends: &FlowKey) -> Option<u32> {
+        (self.index).find(hash, |index| self.is_connection_at(index, ends))
     }
 
     /// Returns the likely slot of the segment's connection, and prefetches it without waiting. The hash alone is
     /// compared.
-    fn prefetch_lookup(&self, segment: &SegmentRecord) -> Option<u32> {
-        let found = self
-            .index
-            .find(spread(segment.hash.into()), |it| it.0 == segment.hash)?;
-        if found.1 & DORMANT != 0 {
-            if let Some(slot) = self.dormant.slot(found.1 & !DORMANT) {
+    fn prefetch_lookup(&self, segment: &SegmentRecord, bytes: &[u8]) -> Option<u32> {
+        if segment.header.flags.has(Flags::SYN)
+            && let Some(options) = segment.packet(bytes).get(SYN_OPTIONS)
+        {
+            prefetch(options);
+        }
+        let index = self.index.find(segment.hash, |_| true)?;
+        if index & DORMANT != 0 {
+            if let Some(slot) = self.dormant.slot(index & !DORMANT) {
                 prefetch(slot);
             }
-        } else if let Some(slot) = self.entries.slot(found.1) {
+        } else if let Some(slot) = self.entries.slot(index) {
             prefetch(slot);
         }
-        Some(found.1)
+        Some(index)
     }
 
     fn is_connection_at(&self, index: u32, ends: &FlowKey) -> bool {
@@ -451,7 +456,7 @@ impl<L: ConnectionObserver> Table<L> {
         };
         self.free.push(index);
         self.open -= 1;
-        self.learn_rates(&entry);
+        learn_rates(&mut self.rates, &entry);
         if let Some(since) = entry.pending_since() {
             self.pending.remove(&since);
         }
@@ -462,16 +467,7 @@ impl<L: ConnectionObserver> Table<L> {
             ..entry.report(self.frame)
         };
         self.observer.connection(&connection, &pending);
-        self.remove(entry.hash, index);
-    }
-
-    /// Removes the slot of a connection from the index.
-    fn remove(&mut self, hash: u32, index: u32) {
-        let found = (self.index).find_entry(spread(hash.into()), |it| it.1 == index);
-        if let Ok(found) = found {
-            found.remove();
-        }
-        self.changes += 1;
+        self.index.remove(entry.hash, index);
     }
 
     /// Reports the RSTs of a connection that have not been reported, during frame `at`.
@@ -504,15 +500,6 @@ impl<L: ConnectionObserver> Table<L> {
             // The frame does not depend on when this is noticed, nor does the result.
             self.report_resets(index, due);
         }
-    }
-
-    /// Replaces the slot of a connection in the index.
-    fn reindex(&mut self, hash: u32, from: u32, to: u32) {
-        let found = self.index.find_mut(spread(hash.into()), |it| it.1 == from);
-        if let Some(found) = found {
-            found.1 = to;
-        }
-        self.changes += 1;
     }
 
     /// Puts an entry into a free slot, and returns the slot.
@@ -560,10 +547,7 @@ impl<L: ConnectionObserver> Table<L> {
             entry.interrupts(earlier);
         }
         let index = self.place(entry);
-        let rehash = |it: &(u32, u32)| spread(it.0.into());
-        self.index
-            .insert_unique(spread(segment.hash.into()), (segment.hash, index), rehash);
-        self.changes += 1;
+        self.index.insert(segment.hash, index);
         self.arm_timer(index);
         (index, true)
     }
@@ -590,8 +574,8 @@ impl<L: ConnectionObserver> Table<L> {
         }
     }
 
-    /// Takes in a segment. `found`, the slot of an earlier look-up, is valid if the number of changes is the same.
-    fn segment(&mut self, segment: &SegmentRecord, bytes: &[u8], found: Option<u32>, changes: u64) {
+    /// Takes in a segment. `found`, the slot of an earlier look-up, is valid if the connection is still there.
+    fn segment(&mut self, segment: &SegmentRecord, bytes: &[u8], found: Option<u32>) {
         if segment.compared == Compared::Between {
             return;
         }
@@ -606,9 +590,9 @@ impl<L: ConnectionObserver> Table<L> {
                 self.next_expiry = Timestamp(self.now.0.saturating_add(NS_PER_SEC));
             }
         }
-        let is_right =
-            |index: &u32| self.changes == changes && self.is_connection_at(*index, &segment.ends);
-        let found = found.filter(is_right).or_else(|| self.find(segment));
+        let is_right = |index: &u32| self.is_connection_at(*index, &segment.ends);
+        let find = || self.find(segment.hash, &segment.ends);
+        let found = found.filter(is_right).or_else(find);
         let (index, is_new) = self.slot_of(segment, found);
         let Some(entry) = self.entries.get_mut(index) else {
             return;

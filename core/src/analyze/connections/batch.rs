@@ -1,6 +1,6 @@
 //! What a table takes in of one batch: segments, ICMP errors, processes and conclusions about NAT, in the order of their frames.
 
-use super::super::decode::{Batch, ProcessRecord, SegmentRecord, spread};
+use super::super::decode::{Batch, ProcessRecord, SegmentRecord};
 use super::{ConnectionObserver, Table};
 
 impl<L: ConnectionObserver> Table<L> {
@@ -69,11 +69,8 @@ impl<L: ConnectionObserver> Table<L> {
 
     /// Notes the process of an end; the first one that is stated.
     fn process(&mut self, record: &ProcessRecord) {
-        let is_it = |(hash, index): &(u32, u32)| {
-            *hash == record.hash && self.is_connection_at(*index, &record.ends)
-        };
-        let found = self.index.find(spread(record.hash.into()), is_it);
-        if let Some(entry) = found.and_then(|found| self.entries.get_mut(found.1)) {
+        let found = self.find(record.hash, &record.ends);
+        if let Some(entry) = found.and_then(|found| self.entries.get_mut(found)) {
             entry.rare().processes[record.end].get_or_insert(record.process);
         }
     }

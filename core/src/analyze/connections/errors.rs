@@ -2,9 +2,7 @@
 
 use super::super::decode::ErrorRecord;
 use super::super::icmp::{Effect, IcmpRecord};
-use super::{
-    ConnectionObserver, Entry, MAX_BUFFERED_RESETS, MAX_RESETS_PER_CONNECTION, Table, spread,
-};
+use super::{ConnectionObserver, Entry, MAX_BUFFERED_RESETS, MAX_RESETS_PER_CONNECTION, Table};
 use crate::packet::{Flags, Header};
 use crate::time::Timestamp;
 use crate::transcript::Role;
@@ -69,11 +67,8 @@ impl<L: ConnectionObserver> Table<L> {
     /// Takes in an ICMP error. An error about an unknown connection is counted and creates none.
     pub(super) fn error(&mut self, error: &ErrorRecord) {
         self.frame = error.frame;
-        let is_it = |(hash, index): &(u32, u32)| {
-            *hash == error.hash && self.is_connection_at(*index, &error.ends)
-        };
-        let found = self.index.find(spread(error.hash.into()), is_it);
-        let Some((_, index)) = found.copied() else {
+        let found = self.find(error.hash, &error.ends);
+        let Some(index) = found else {
             self.counts.strange_errors += 1;
             return;
         };

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::super::decode::{CapturePoint, FlowKey, SegmentRecord, spread};
+use super::super::decode::{CapturePoint, FlowKey, SegmentRecord};
 use super::super::explain::{Cause, NatFinding};
 use super::super::nat::{Candidate, Differs, Initial, Joined, Notice, NoticeKind, PointTtl};
 use super::{Connection, ConnectionObserver, DORMANT, Entry, ResetRecord, Table};
@@ -389,11 +389,8 @@ fn has_ticked(ticks: u32, from: Timestamp, to: Timestamp) -> bool {
 impl<L: ConnectionObserver> Table<L> {
     /// Takes in a conclusion of the NAT stage.
     pub(super) fn notice(&mut self, notice: &Notice, frame: u32) {
-        let is_it = |(hash, index): &(u32, u32)| {
-            *hash == notice.hash && self.is_connection_at(*index, &notice.ends)
-        };
-        let found = self.index.find(spread(notice.hash.into()), is_it);
-        let Some((_, index)) = found.copied() else {
+        let found = self.find(notice.hash, &notice.ends);
+        let Some(index) = found else {
             return;
         };
         let was_resting = index & DORMANT != 0;

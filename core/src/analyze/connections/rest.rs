@@ -2,7 +2,7 @@
 
 use super::arena::{LOOKUP_GROUP, MAX_STALE_TIMERS, NS_PER_SEC};
 use super::dormant::Dormant;
-use super::{ConnectionObserver, DORMANT, Entry, Table};
+use super::{ConnectionObserver, DORMANT, Entry, HostRates, Table};
 use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 
@@ -10,12 +10,10 @@ impl<L: ConnectionObserver> Table<L> {
     /// Shrinks a connection that becomes dormant, and reports its RSTs.
     pub(super) fn rest(&mut self, index: u32) {
         self.report_resets(index, self.frame);
-        let Some(entry) = self.entries.take(index) else {
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        self.free.push(index);
-        self.open -= 1;
-        self.learn_rates(&entry);
+        learn_rates(&mut self.rates, entry);
         if self.free_dormant.is_empty() {
             self.free_dormant.extend(self.dormant.grow().rev());
         }
@@ -24,8 +22,11 @@ impl<L: ConnectionObserver> Table<L> {
         let hash = entry.hash;
         let resting = Dormant::of(entry, self.generation, &mut self.points);
         self.dormant.set(slot, Some(resting));
+        self.entries.set(index, None);
+        self.free.push(index);
+        self.open -= 1;
         self.asleep += 1;
-        self.reindex(hash, index, slot | DORMANT);
+        self.index.replace(hash, index, slot | DORMANT);
         self.resting.push_back((slot, self.generation));
         if self.resting.len() > 2 * self.asleep + MAX_STALE_TIMERS {
             let dormant = &self.dormant;
@@ -33,14 +34,6 @@ impl<L: ConnectionObserver> Table<L> {
                 let resting = dormant.get(*slot);
                 resting.is_some_and(|it| it.generation == *generation)
             });
-        }
-    }
-
-    /// Takes in the rates of the clocks that a connection has shown, which is over or rests.
-    pub(super) fn learn_rates(&mut self, entry: &Entry) {
-        for (end, profile) in entry.profiles.iter().enumerate() {
-            let address = entry.ends.address_bits(end);
-            self.rates.take(address, profile.clock_rate());
         }
     }
 
@@ -54,7 +47,7 @@ impl<L: ConnectionObserver> Table<L> {
         };
         let hash = resting.hash();
         let awake = self.place(resting.wake(&self.points));
-        self.reindex(hash, index, awake);
+        self.index.replace(hash, index, awake);
         awake
     }
 
@@ -64,7 +57,7 @@ impl<L: ConnectionObserver> Table<L> {
             return;
         };
         self.observer.connection(&resting.report(self.frame), &[]);
-        self.remove(resting.hash(), index);
+        self.index.remove(resting.hash(), index);
     }
 
     /// Takes a dormant connection out of its slot, which is free then.
@@ -84,6 +77,11 @@ impl<L: ConnectionObserver> Table<L> {
                     && let Some(slot) = self.entries.slot(*ahead)
                 {
                     prefetch(slot);
+                }
+                if let Some((ahead, _)) = due.get(nth + LOOKUP_GROUP / 2)
+                    && let Some(entry) = self.entries.get(*ahead)
+                {
+                    self.index.prefetch(entry.hash);
                 }
                 let Some(entry) = self.entries.get(*index) else {
                     continue;
@@ -131,5 +129,12 @@ impl<L: ConnectionObserver> Table<L> {
         if self.entries.get(index).is_some_and(is_sooner) {
             self.arm_timer(index);
         }
+    }
+}
+
+/// Takes in the rates of the clocks that a connection has shown, which is over or rests.
+pub(super) fn learn_rates(rates: &mut HostRates, entry: &Entry) {
+    for (end, profile) in entry.profiles.iter().enumerate() {
+        rates.take(entry.ends.address_bits(end), profile.clock_rate());
     }
 }
