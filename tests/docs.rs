@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rstproof_core::analyze::Cause;
+use rstproof_core::analyze::{Cause, FailureKind};
 use rstproof_core::scenario::ALL;
 
 use crate::stories::WrittenStory;
@@ -114,6 +114,15 @@ fn every_topic_can_be_linked_to() {
         let anchor = format!("<a id=\"{}\"></a>\n", scenario.topic.id());
         assert_eq!(page.matches(&anchor).count(), 1, "{anchor}");
     }
+}
+
+#[test]
+fn the_table_of_failures_has_every_failure() {
+    assert_made("docs/analyze.md", "failures", |_| {
+        let row = |kind: FailureKind| format!("| `{kind}` | {} |\n", kind.meaning());
+        let rows: String = FailureKind::ALL.map(row).concat();
+        format!("\n| failure | meaning |\n|---|---|\n{rows}\n")
+    });
 }
 
 #[test]

@@ -239,6 +239,12 @@ impl Flow {
         next.is_some_and(|(next, edge)| next.is_after(edge.plus(1)))
     }
 
+    /// Returns true if this end has advertised window 0 last.
+    #[must_use]
+    pub(crate) fn has_closed_window(&self, role: Role) -> bool {
+        self.end(role).has_closed_window()
+    }
+
     /// Returns a sequence number of this end relative to its initial one; `None` if that is unknown.
     #[must_use]
     pub(crate) fn relative(&self, role: Role, number: SeqNum) -> Option<u32> {

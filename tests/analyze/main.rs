@@ -8,6 +8,7 @@ mod consistent;
 mod continued;
 mod copies;
 mod cut;
+mod failures;
 mod formats;
 mod fragments;
 #[path = "../../benches/support/generate.rs"]

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -47,8 +48,13 @@ fn kept_options(mut options: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// RSTs by the stem of the trial and their frame, as `analyze` explains them.
-fn explained() -> BTreeMap<(String, u64), Value> {
+/// Rows of `analyze` on all captures, each with the stem of its trial. The captures are analyzed once for all tests.
+pub(crate) fn analyzed() -> impl Iterator<Item = (String, Value)> {
+    static ROWS: LazyLock<Vec<(String, Value)>> = LazyLock::new(analyze_all);
+    ROWS.iter().cloned()
+}
+
+fn analyze_all() -> Vec<(String, Value)> {
     let home = tempfile::tempdir().unwrap();
     for Golden { stem, capture, .. } in everything() {
         let path = home.path().join(format!("{stem}.pcapng"));
@@ -62,17 +68,21 @@ fn explained() -> BTreeMap<(String, u64), Value> {
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    let mut resets = BTreeMap::new();
-    for line in text.lines() {
+    let row = |line: &str| {
         let row: Value = line.parse().unwrap();
-        if row["type"] == "reset" {
-            let file = row["file"].as_str().unwrap();
-            let (_, name) = file.rsplit_once('/').unwrap();
-            let stem = name.strip_suffix(".pcapng").unwrap().to_owned();
-            resets.insert((stem, row["frame"].as_u64().unwrap()), row);
-        }
-    }
+        let file = row["file"].as_str().unwrap();
+        let (_, name) = file.rsplit_once('/').unwrap();
+        (name.strip_suffix(".pcapng").unwrap().to_owned(), row)
+    };
+    text.lines().map(row).collect()
+}
+
+/// RSTs by the stem of the trial and their frame, as `analyze` explains them.
+fn explained() -> BTreeMap<(String, u64), Value> {
+    let resets = analyzed().filter(|(_, row)| row["type"] == "reset");
     resets
+        .map(|(stem, row)| ((stem, row["frame"].as_u64().unwrap()), row))
+        .collect()
 }
 
 /// Calls whose error the capture alone does not foretell, by scenario, with the reason.

@@ -6,6 +6,7 @@ mod analyzed;
 mod decoys;
 mod edited;
 mod evidence;
+mod failed;
 mod forged;
 mod host;
 mod hostile;

@@ -16,6 +16,7 @@ mod copies;
 mod dormant;
 mod entry;
 mod errors;
+mod failing;
 mod forged;
 mod index;
 mod nat;
@@ -35,6 +36,7 @@ pub(super) use self::copies::max_copy_age_ns;
 use self::copies::{InFlightList, Latest};
 use self::dormant::Dormant;
 use self::entry::Renewed;
+use self::failing::Outcome;
 use self::index::Index;
 use self::nat::Nat;
 pub use self::nat::{Continued, Translation};
@@ -46,6 +48,8 @@ use self::rest::learn_rates;
 pub(super) use self::totals::Counts;
 pub use self::totals::Totals;
 use super::decode::{FlowKey, SHARDS, SegmentRecord};
+use super::exchange::Exchange;
+use super::failure::{Failure, Stop};
 use super::forgery::{HostRates, SenderProfile, Timing};
 use super::history::{CaptureGaps, ConnectionHistory};
 use super::icmp::IcmpRecord;
@@ -112,6 +116,8 @@ pub struct Connection<'a> {
     pub processes: [Option<Process>; 2],
     /// Addresses of the connection on other sides of a NAT.
     pub translations: &'a [Translation],
+    /// Failure of the connection. `None` if it goes on or was closed in order, and as long as the connection is not over.
+    pub failure: Option<Failure>,
 }
 
 impl Connection<'_> {
@@ -230,6 +236,7 @@ struct Entry {
     idle: i64,
     history: ConnectionHistory,
     timing: Timing,
+    exchange: Exchange,
     gaps: CaptureGaps,
     stacks: [Option<Stack>; 2],
     depends_from: u32,
@@ -269,6 +276,10 @@ struct Rare {
     earlier: Option<Box<ZeekSummary>>,
     /// Other addresses of the connection, if it was captured on both sides of a NAT.
     nat: Option<Box<Nat>>,
+    /// What its RSTs and ICMP errors have brought about.
+    outcome: Outcome,
+    /// State in which the connection had stopped before it was dormant.
+    stop: Option<Stop>,
 }
 
 /// Offset of TCP options in a packet over IPv4, from which the stack of a SYN's sender is read.
@@ -395,9 +406,14 @@ impl<L: ConnectionObserver> Table<L> {
         first.map_or(frame, |first| frame.min(first.saturating_sub(1)))
     }
 
-    /// Ends the capture: reports all RSTs. Returns the connections, each with its first frame and its slot.
-    pub(super) fn end(&mut self) -> Vec<(u32, u32)> {
-        self.frame = u32::MAX;
+    /// Returns the time of the latest segment.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Ends the capture at this time: reports all RSTs. Returns the connections, each with its first frame and its slot.
+    pub(super) fn end(&mut self, now: Timestamp) -> Vec<(u32, u32)> {
+        (self.frame, self.now) = (u32::MAX, now);
         // Nothing is looked up any more, and the removal of each connection from a large index would wait for memory.
         self.index = Index::default();
         while let Some((_, index)) = self.pending.pop_first() {
@@ -460,10 +476,11 @@ impl<L: ConnectionObserver> Table<L> {
         if let Some(since) = entry.pending_since() {
             self.pending.remove(&since);
         }
-        let (pending, errors) = (entry.pending(), entry.take_errors());
+        let (pending, errors) = entry.take_events();
         self.buffered -= pending.len() + errors.len();
         let connection = Connection {
             errors: &errors,
+            failure: entry.failure(self.now),
             ..entry.report(self.frame)
         };
         self.observer.connection(&connection, &pending);
@@ -478,7 +495,7 @@ impl<L: ConnectionObserver> Table<L> {
         if let Some(since) = entry.pending_since() {
             self.pending.remove(&since);
         }
-        let (pending, errors) = (entry.pending(), entry.take_errors());
+        let (pending, errors) = entry.take_events();
         self.buffered -= pending.len() + errors.len();
         if !pending.is_empty() || !errors.is_empty() {
             let connection = Connection {

@@ -132,6 +132,14 @@ pub(super) struct HistorySummary {
 // come first.
 const _: () = assert!(size_of::<ConnectionHistory>() <= 88);
 
+impl HistorySummary {
+    /// Returns the number of SYNs of a client that has sent nothing else and got no reply; `None` otherwise.
+    pub(super) fn syns_without_reply(&self) -> Option<u8> {
+        let [[client, _, events], [server, ..]] = self.ends;
+        (client > 0 && server == 0 && events == 0).then_some(client)
+    }
+}
+
 impl ConnectionHistory {
     const SYN: usize = 0;
     const SYN_ACK: usize = 1;

@@ -16,6 +16,7 @@ use super::connections::{Connection, ResetRecord, Totals};
 use super::continuation::FileNames;
 use super::diagnosis::Diagnostic;
 use super::explain::{Cause, Claim, ErrnoCondition, LaterCall, RequiredAction};
+use super::failure::FailureKind;
 use super::forgery::{Indicator, Sender, SenderVerdict};
 use super::icmp::IcmpRecord;
 use super::missing::MissingTraffic;
@@ -65,6 +66,20 @@ struct ConnectionLine<'a> {
     reset_count: u64,
     /// Number of ICMP errors about the connection.
     icmp_count: u64,
+    /// Failure of the connection; null if it goes on or was closed in order.
+    failure: Option<FailureKind>,
+    /// Frame that shows the failure, its file, if that is another one, and its time.
+    failure_frame: Option<u32>,
+    failure_file: Option<&'a str>,
+    failure_at_ns: Option<i64>,
+    /// Silence before the segment that the failure followed from.
+    silence_before_ns: Option<i64>,
+    failure_explanation: Option<String>,
+    /// Error of each end's application, and its condition.
+    client_errno: Option<Errno>,
+    client_errno_condition: Option<ErrnoCondition>,
+    server_errno: Option<Errno>,
+    server_errno_condition: Option<ErrnoCondition>,
     capture_gaps: GapFields<'a>,
     /// Likely stacks of the ends; null if unknown.
     stack: Ends<Option<Stack>>,
@@ -242,6 +257,9 @@ struct SummaryLine<'a> {
     error: Option<&'a str>,
     causes: Vec<Count<Option<Cause>>>,
     conn_states: Vec<Count<ConnState>>,
+    /// Failed connections by their failure.
+    failures: Vec<Count<FailureKind>>,
+    failed_connections: u64,
     /// Source addresses with the most RSTs.
     reset_sources: Vec<ResetSourceCount>,
     /// Hosts that sent the most bytes of IP over TCP.
@@ -344,6 +362,9 @@ pub fn connection(
         server: pair[1 - connection.client],
     };
     let gaps = connection.gaps;
+    let failure = connection.failure.as_ref();
+    let shown_in = failure.map(|it| place(files, file, it.frame));
+    let error = |role: Role| failure.and_then(|it| it.errors[role]);
     line(
         out,
         &ConnectionLine {
@@ -388,6 +409,16 @@ pub fn connection(
             },
             reset_count: connection.resets,
             icmp_count: connection.error_count,
+            failure: failure.map(|it| it.kind),
+            failure_frame: shown_in.map(|it| it.0),
+            failure_file: shown_in.and_then(|it| it.1),
+            failure_at_ns: failure.map(|it| it.at.0),
+            silence_before_ns: failure.and_then(|it| it.silence),
+            failure_explanation: failure.map(|it| files.localized(&it.explanation)),
+            client_errno: error(Role::Client).map(|it| it.errno),
+            client_errno_condition: error(Role::Client).and_then(|it| it.condition),
+            server_errno: error(Role::Server).map(|it| it.errno),
+            server_errno_condition: error(Role::Server).and_then(|it| it.condition),
             capture_gaps: GapFields {
                 begins_midstream: gaps.begins_midstream,
                 lost_before_frame: lost.map(|it| it.0),
@@ -548,6 +579,8 @@ pub fn summary(
             error,
             causes: counted(tally.causes.clone()),
             conn_states: counted(tally.states.clone()),
+            failures: counted(tally.failures.clone()),
+            failed_connections: tally.failures.values().sum(),
             reset_sources: (tally.reset_sources(MAX_LISTED_HOSTS).into_iter())
                 .map(|(source, count)| reset_source(source, count))
                 .collect(),

@@ -26,6 +26,7 @@ use super::forgery::Hosts;
 use super::nat::NatTable;
 use super::reassembly::Reassembler;
 use crate::file::{Malformed, Problem, ReadAt, Reader, Skipped};
+use crate::time::Timestamp;
 
 /// Length of a chunk in bytes. The chunk and its decoded segments fit into a core's own cache.
 pub(super) const CHUNK_LEN: usize = 512 << 10;
@@ -208,8 +209,11 @@ fn report_open_connections<L: ConnectionObserver>(
     /// Number of connections reported between two calls of `emit`. Their output is kept in memory meanwhile.
     const CONNECTIONS_PER_OUTPUT: usize = 1_000;
     let mut left = Vec::new();
+    // What a connection lacks at the end is judged by the end of the capture, not by that of its shard.
+    let ended = tables.iter().map(Table::now).max();
+    let ended = ended.unwrap_or(Timestamp(i64::MIN));
     for (shard, table) in tables.iter_mut().enumerate() {
-        let open = table.end().into_iter();
+        let open = table.end(ended).into_iter();
         left.extend(open.map(|(first, index)| (first, shard, index)));
     }
     left.sort_unstable();

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 
 use super::connections::{Connection, ResetRecord};
 use super::explain::Cause;
+use super::failure::FailureKind;
 use super::forgery::SenderVerdict;
 use super::icmp::IcmpRecord;
 use super::zeek::ConnState;
@@ -46,6 +47,8 @@ pub struct Tally {
     pub causes: BTreeMap<Option<Cause>, u64>,
     /// Number of connections by Zeek's `conn_state`.
     pub states: BTreeMap<ConnState, u64>,
+    /// Number of failed connections by their failure.
+    pub failures: BTreeMap<FailureKind, u64>,
     /// Number of ICMP errors about connections, by type and code.
     pub icmp: BTreeMap<IcmpKind, u64>,
     /// Number of connection attempts that an ICMP error ended.
@@ -70,6 +73,9 @@ impl Tally {
     /// Counts a connection.
     pub(crate) fn connection(&mut self, connection: &Connection<'_>) {
         *self.states.entry(connection.zeek.conn_state()).or_default() += 1;
+        if let Some(failure) = &connection.failure {
+            *self.failures.entry(failure.kind).or_default() += 1;
+        }
         for (end, bytes) in connection.zeek.ip_bytes().into_iter().enumerate() {
             let host = connection.ends.socket(end).ip();
             if bytes > 0 {
@@ -115,6 +121,9 @@ impl Tally {
         }
         for (state, number) in other.states {
             *self.states.entry(state).or_default() += number;
+        }
+        for (kind, number) in other.failures {
+            *self.failures.entry(kind).or_default() += number;
         }
         for (kind, number) in other.icmp {
             *self.icmp.entry(kind).or_default() += number;

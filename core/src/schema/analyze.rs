@@ -10,7 +10,7 @@ use super::{
     triggered_by,
 };
 use crate::analyze::icmp::Effect;
-use crate::analyze::{Cause, ErrnoCondition, MissingTraffic, SenderVerdict, Stack};
+use crate::analyze::{Cause, ErrnoCondition, FailureKind, MissingTraffic, SenderVerdict, Stack};
 use crate::packet::tunnel::Kind;
 
 /// Returns the fields that every row of `analyze` begins with.
@@ -45,6 +45,24 @@ fn cause() -> Value {
         "Cause of the RST; null if unknown, see `explanation`.",
         &causes,
     ))
+}
+
+fn failure() -> Value {
+    one_of(
+        "Failure of the connection; null if it goes on or was closed in order.",
+        &FailureKind::ALL.map(FailureKind::id),
+    )
+}
+
+fn errno_condition() -> Value {
+    one_of(
+        "Condition under which the application gets the error; null if there is none. `socket-held`: only if the process still \
+         holds the socket, since after close() no call reports the error. `fin-received` and `fin-not-received`: if the FIN of the \
+         RST's sender, which the receiver has not acknowledged, had arrived or not. `not-time-wait`: only if the older connection \
+         that the RST ends is still open. `kernel-gave-up`: only if the kernel gave up, earlier than by default, and not the \
+         process. `user-timeout`: only with TCP_USER_TIMEOUT, since the probes are answered. `no-later-reply`: unless a reply came after the end of the capture.",
+        &ErrnoCondition::ALL.map(ErrnoCondition::id),
+    )
 }
 
 fn by_end(description: &str) -> Value {
@@ -160,6 +178,16 @@ fn connection_row() -> Value {
         field("reset_files", list("Files of the RSTs, if one of them is not in `file`; else empty.", &text("File name."))),
         field("reset_count", count("Number of RSTs.")),
         field("icmp_count", count("Number of ICMP errors about the connection.")),
+        field("failure", nullable(failure())),
+        field("failure_frame", nullable(frame("Frame that shows the failure: the RST, the ICMP error, the FIN, the SYN without a reply, or the last attempt. Null if there is no failure."))),
+        field("failure_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
+        field("failure_at_ns", nullable(integer("Capture time of that frame, in nanoseconds since the Unix epoch; null if there is no failure."))),
+        field("silence_before_ns", nullable(integer("Silence of the connection, in nanoseconds, before the RST, the FIN or the first segment that was not acknowledged, or before the packet that the RST replies to; null if unknown or if there is no failure."))),
+        field("failure_explanation", nullable(text("Explanation of the failure; null if there is none."))),
+        field("client_errno", nullable(errno("Error that the client's application gets on Linux; null if it gets none, or if the capture does not show which."))),
+        field("client_errno_condition", nullable(errno_condition())),
+        field("server_errno", nullable(errno("Error that the server's application gets on Linux; null if it gets none, or if the capture does not show which."))),
+        field("server_errno_condition", nullable(errno_condition())),
         field("capture_gaps", gaps),
         field("stack", stacks),
     ]);
@@ -323,10 +351,7 @@ fn reset_row() -> Value {
         field("sender", sender()),
         field("assumes_forged_frame", nullable(frame("Frame of an earlier RST in the receiver's name whose sender is `doubtful`: `required_action` assumes that the receiver did not send it, and would be another one if it did. Null if there is none."))),
         field("errno", nullable(errno("Error that the receiving application sees on Linux; null if none, see `errno_note`."))),
-        field("errno_condition", nullable(one_of("Condition under which the application gets the error; null if there is none. `socket-held`: only \
-                 if the process still holds the socket, since after close() no call reports the error. `fin-received` and `fin-not-received`: if \
-                 the sender's FIN, which the receiver has not acknowledged, had arrived or not. `not-time-wait`: only if the older connection \
-                 that the RST ends is still open.", &ErrnoCondition::ALL.map(ErrnoCondition::id)))),
+        field("errno_condition", nullable(errno_condition())),
         field("errno_note", nullable(text("Reason why there is no errno; null if there is one."))),
         field("errno_elsewhere", list("Errors of other systems, where they have another name. Of two errors of one system, either may be reported.", &errno_elsewhere())),
         field("later_calls", list("Results of later calls of the receiving application on Linux.", &later_call())),
@@ -525,6 +550,11 @@ fn summary_row() -> Value {
             "conn_states",
             counted("Connections by state.", conn_state()),
         ),
+        field(
+            "failures",
+            counted("Failed connections by their failure.", failure()),
+        ),
+        field("failed_connections", count("Number of failed connections.")),
         field(
             "reset_sources",
             list(

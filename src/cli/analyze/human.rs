@@ -12,9 +12,9 @@ use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::icmp::{Effect, IcmpRecord};
 use rstproof_core::analyze::json::process_name;
 use rstproof_core::analyze::{
-    Connection, ErrnoElsewhere, Event, MissingTraffic, RequiredAction, ResetRecord, ResetSource,
-    SenderVerdict, Stack, Summary, Supports, System, Tally, Totals, Weight, errno_elsewhere,
-    errno_on,
+    Connection, ErrnoElsewhere, Event, Failure, FailureKind, MissingTraffic, RequiredAction,
+    ResetRecord, ResetSource, SenderVerdict, Stack, Summary, Supports, System, Tally, Totals,
+    Weight, errno_elsewhere, errno_on,
 };
 use rstproof_core::flow::State;
 use rstproof_core::packet::link::Unread;
@@ -60,6 +60,11 @@ impl Renderer for Human {
             Event::Icmp(connection, record) if !self.quiet => {
                 Some(Ok(icmp(files, connection, record).into_bytes()))
             }
+            Event::Connection(connection) if !self.quiet => {
+                let failure = connection.failure.as_ref();
+                let failure = failure.filter(|it| !it.has_own_row())?;
+                Some(Ok(failed(files, connection, failure).into_bytes()))
+            }
             _ => None,
         }
     }
@@ -71,7 +76,10 @@ impl Renderer for Human {
 
     fn summary(&self, files: &FileNames, of: &Summary, _: Option<&str>) -> io::Result<Vec<u8>> {
         let text = summary(files, &of.totals, &of.tally);
-        let is_after_resets = of.totals.resets + of.totals.errors > 0 && !self.quiet;
+        let others = |kind: &FailureKind| !kind.has_own_row();
+        let has_failures = of.tally.failures.keys().any(others);
+        let has_events = has_failures || of.totals.resets + of.totals.errors > 0;
+        let is_after_resets = has_events && !self.quiet;
         let text = match files.join() {
             _ if is_after_resets => format!("\n{text}"),
             Some(join) => text + &clocks(&join),
@@ -372,6 +380,37 @@ pub(super) fn icmp(files: &FileNames, connection: &Connection<'_>, record: &Icmp
     text
 }
 
+/// Returns the explanation of a connection that failed without an RST or an ICMP error.
+fn failed(files: &FileNames, connection: &Connection<'_>, failure: &Failure) -> String {
+    let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
+    let mut text = format!(
+        "{LABEL}{}{LABEL:#}  {client} → {server}  {}\n  {}\n",
+        files.frame(failure.frame),
+        failure.kind,
+        files.localized(&failure.explanation)
+    );
+    let silence = failure.silence.unwrap_or(0) / NS_PER_SEC;
+    if silence > 0 {
+        let _ = writeln!(text, "  after {silence} s of silence");
+    }
+    let mut has_error = false;
+    for role in [Role::Client, Role::Server] {
+        if let Some(error) = failure.errors[role] {
+            has_error = true;
+            let condition = error.condition.map(|it| format!(", {}", it.clause()));
+            let condition = condition.unwrap_or_default();
+            let errno = error.errno;
+            let _ = writeln!(text, "  → {BAD}{errno:?}{BAD:#} for the {role}{condition}");
+        }
+    }
+    if !has_error {
+        text += "  → no error\n";
+    }
+    text += &translations(files, connection);
+    text += &processes(connection);
+    text
+}
+
 /// Returns a line with the processes of the ends; empty if the capture states none.
 fn processes(connection: &Connection<'_>) -> String {
     let named = [Role::Client, Role::Server].into_iter().filter_map(|role| {
@@ -414,7 +453,9 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
         };
     }
     let known = tally.causes.keys().flatten();
-    let longest = known.map(|cause| cause.id().len()).max();
+    let others = tally.failures.keys().filter(|kind| !kind.has_own_row());
+    let ids = known.map(|cause| cause.id());
+    let longest = ids.chain(others.map(|kind| kind.id())).map(str::len).max();
     let width = longest.unwrap_or(0).max(15);
     for (cause, number) in &tally.causes {
         let (id, meaning) = cause
@@ -423,6 +464,15 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
             });
         let number = in_digits(*number);
         let _ = writeln!(text, "  {number:>9}  {id:<width$}  {meaning}");
+    }
+    for (kind, number) in tally
+        .failures
+        .iter()
+        .filter(|(kind, _)| !kind.has_own_row())
+    {
+        let number = in_digits(*number);
+        let id = kind.id();
+        let _ = writeln!(text, "  {number:>9}  {id:<width$}  {}", kind.meaning());
     }
     for (kind, number) in &tally.icmp {
         let version = if kind.is_v6 { "ICMPv6" } else { "ICMP" };

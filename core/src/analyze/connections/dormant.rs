@@ -2,12 +2,15 @@
 //! is kept, but shrinks to a few bytes. It gets its full state back when it continues.
 
 use super::super::decode::FlowKey;
+use super::super::exchange::Exchange;
+use super::super::failure::{Failure, Stop};
 use super::super::forgery::{ProfileSummary, ReplySummary, SenderProfile, Timing};
 use super::super::history::HistorySummary;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
 use super::copies::Latest;
 use super::entry::Renewed;
+use super::failing::{Outcome, without_reply};
 use super::nat::Nat;
 use super::points::{PointList, Points};
 use super::{CaptureGaps, Connection, ConnectionHistory, Entry, Rare};
@@ -15,7 +18,7 @@ use crate::flow::{Flow, FlowSummary};
 use crate::packet::Header;
 use crate::packet::link::Process;
 use crate::time::Timestamp;
-use crate::transcript::PerEnd;
+use crate::transcript::{PerEnd, Role};
 
 /// State that explains the next packet of a dormant connection: numbers and state of each end, its last frame, TTL, IP ID and
 /// shortest reply.
@@ -60,13 +63,15 @@ pub(super) struct Dormant {
     last: Timestamp,
     idle: i64,
     more: Option<Box<More>>,
+    /// State in which the connection has stopped, unless its SYN got no reply.
+    stop: Option<Box<Stop>>,
     span: (u32, u32),
     hash: u32,
     /// Number that distinguishes this connection from others that were dormant in the same slot before.
     pub(super) generation: u32,
 }
 
-const _: () = assert!(size_of::<Dormant>() <= 232);
+const _: () = assert!(size_of::<Dormant>() <= 240);
 
 /// Fields that most connections do not need.
 #[derive(Debug)]
@@ -83,6 +88,7 @@ struct More {
     nat: Option<Box<Nat>>,
     /// Latest RST of the client and of the server that was not accepted.
     previous: [Option<Box<Header>>; 2],
+    outcome: Outcome,
 }
 
 impl Dormant {
@@ -90,6 +96,7 @@ impl Dormant {
     /// than the rest.
     pub(super) fn of(entry: &mut Entry, generation: u32, points: &mut PointList) -> Self {
         let zeek = entry.zeek_summary();
+        let stop = entry.stop().filter(|stop| !stop.is_without_reply());
         let summary = Summary {
             flow: entry.flow.summary(),
             profiles: entry.profiles.each_ref().map(SenderProfile::summary),
@@ -121,6 +128,7 @@ impl Dormant {
             || rare.renewed.is_some()
             || rare.nat.is_some()
             || rare.error_count > 0
+            || rare.outcome != Outcome::default()
             || rare.processes.iter().any(Option::is_some)
             || previous.iter().any(Option::is_some);
         Self {
@@ -129,6 +137,7 @@ impl Dormant {
             zeek,
             last: entry.last,
             idle: entry.idle,
+            stop: stop.or(rare.stop).map(Box::new),
             more: needs_more.then(|| {
                 Box::new(More {
                     frames: rare.frames.into(),
@@ -142,6 +151,7 @@ impl Dormant {
                     forged: rare.forged,
                     nat: rare.nat,
                     previous,
+                    outcome: rare.outcome,
                 })
             }),
             span: entry.span,
@@ -187,7 +197,22 @@ impl Dormant {
             error_count: more.map_or(0, |it| it.error_count),
             processes: more.map_or([None; 2], |it| it.processes),
             translations: (more.and_then(|it| it.nat.as_deref())).map_or(&[], Nat::translations),
+            failure: None,
         }
+    }
+
+    /// Returns the failure of the connection, given the time at which the capture ends or another connection begins.
+    pub(super) fn failure(&self, ended: Timestamp) -> Option<Failure> {
+        let none = Outcome::default();
+        let outcome = self.more.as_ref().map_or(&none, |more| &more.outcome);
+        let count = self.summary.history.syns_without_reply();
+        let unanswered = count
+            .filter(|_| self.stop.is_none() && !self.gaps().begins_midstream)
+            .map(|count| {
+                let times = (self.zeek.began(), self.last);
+                without_reply(self.span.0, count, times, outcome.soft(Role::Client))
+            });
+        outcome.failure(self.stop.as_deref().or(unanswered.as_ref()), ended)
     }
 
     fn gaps(&self) -> CaptureGaps {
@@ -209,6 +234,7 @@ impl Dormant {
         let mut history = ConnectionHistory::restored(kept.history, frames, self.last);
         let mut rare = Rare {
             earlier: Some(Box::new(self.zeek)),
+            stop: self.stop.map(|it| *it),
             ..Rare::default()
         };
         let (mut resets, mut depends_from) = (0, self.span.0);
@@ -221,11 +247,13 @@ impl Dormant {
             rare.forged = more.forged;
             rare.nat = more.nat;
             history.set_previous(more.previous);
+            rare.outcome = more.outcome;
         }
         Entry {
             stacks: kept.stacks,
             // Times of single packets are over: another packet begins new ones.
             timing: Timing::restored(kept.replies),
+            exchange: Exchange::default(),
             ends: self.ends,
             hash: self.hash,
             first: u8::from(has(FIRST)),

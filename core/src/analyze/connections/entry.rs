@@ -1,6 +1,7 @@
 //! One connection under way: what each segment changes in it, and what is reported about it.
 
 use super::super::decode::SegmentRecord;
+use super::super::exchange::{self, Exchange};
 use super::super::forgery::{Context, SenderProfile, Timing};
 use super::super::history::ConnectionHistory;
 use super::super::join::Compared;
@@ -111,6 +112,7 @@ impl Entry {
             is_record_over: false,
             profiles: [SenderProfile::default(); 2],
             timing: Timing::default(),
+            exchange: Exchange::default(),
             stacks: [None; 2],
             history: ConnectionHistory::default(),
             rare: None,
@@ -326,6 +328,7 @@ impl Entry {
             error_count: self.rare.as_ref().map_or(0, |it| it.error_count),
             processes: self.rare.as_ref().map_or([None; 2], |it| it.processes),
             translations: self.nat().map_or(&[], Nat::translations),
+            failure: None,
         }
     }
 
@@ -430,6 +433,10 @@ impl Entry {
                 let stack = Stack::of(segment.packet(bytes));
                 self.stacks[segment.sender] = stack.or(self.stacks[segment.sender]);
             }
+            self.exchange
+                .take(from, header, (next, una, self.last), || {
+                    exchange::opening(segment.packet(bytes))
+                });
             self.history.take(from, header, next, una);
             self.timing.take(from, header);
             self.went_on(from, header);

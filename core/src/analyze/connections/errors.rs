@@ -2,7 +2,9 @@
 
 use super::super::decode::ErrorRecord;
 use super::super::icmp::{Effect, IcmpRecord};
-use super::{ConnectionObserver, Entry, MAX_BUFFERED_RESETS, MAX_RESETS_PER_CONNECTION, Table};
+use super::{
+    ConnectionObserver, Entry, MAX_BUFFERED_RESETS, MAX_RESETS_PER_CONNECTION, ResetRecord, Table,
+};
 use crate::packet::{Flags, Header};
 use crate::time::Timestamp;
 use crate::transcript::Role;
@@ -38,10 +40,17 @@ impl Entry {
         }
     }
 
-    /// Removes and returns the ICMP errors that have not been reported.
-    pub(super) fn take_errors(&mut self) -> Vec<IcmpRecord> {
-        let rare = self.rare.as_mut();
-        rare.map_or_else(Vec::new, |rare| std::mem::take(&mut rare.errors))
+    /// Removes and returns the RSTs and the ICMP errors that have not been reported, and keeps what they have brought about.
+    pub(super) fn take_events(&mut self) -> (Vec<ResetRecord>, Vec<IcmpRecord>) {
+        let resets = self.pending();
+        let Some(rare) = self.rare.as_mut() else {
+            return (resets, Vec::new());
+        };
+        let errors = std::mem::take(&mut rare.errors);
+        rare.outcome.take_errors(&errors);
+        rare.outcome
+            .take_resets(&resets, &self.exchange, &self.flow);
+        (resets, errors)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::arena::{LOOKUP_GROUP, MAX_STALE_TIMERS, NS_PER_SEC};
 use super::dormant::Dormant;
-use super::{ConnectionObserver, DORMANT, Entry, HostRates, Table};
+use super::{Connection, ConnectionObserver, DORMANT, Entry, HostRates, Table};
 use crate::prefetch::prefetch;
 use crate::time::Timestamp;
 
@@ -56,7 +56,11 @@ impl<L: ConnectionObserver> Table<L> {
         let Some(resting) = self.take_dormant(index) else {
             return;
         };
-        self.observer.connection(&resting.report(self.frame), &[]);
+        let connection = Connection {
+            failure: resting.failure(self.now),
+            ..resting.report(self.frame)
+        };
+        self.observer.connection(&connection, &[]);
         self.index.remove(resting.hash(), index);
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// Condition under which the application that receives an RST gets the stated error.
+/// Condition under which the application of an end gets the stated error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrnoCondition {
     /// The receiver has sent its FIN. After `close()` no call can report the error, after `shutdown()` one can:
@@ -16,15 +16,25 @@ pub enum ErrnoCondition {
     FinNotReceived,
     /// The receiver is the end of an older connection, which may be in TIME-WAIT.
     NotTimeWait,
+    /// An end has stopped sending again, earlier than Linux gives up by default: its kernel has given up because of a setting, or
+    /// its process has.
+    KernelGaveUp,
+    /// The probes of a closed window are answered, so the kernel gives up only if a time-out is set.
+    UserTimeout,
+    /// The capture ended while an end still sent again.
+    NoLaterReply,
 }
 
 impl ErrnoCondition {
     /// All conditions.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::SocketHeld,
         Self::FinReceived,
         Self::FinNotReceived,
         Self::NotTimeWait,
+        Self::KernelGaveUp,
+        Self::UserTimeout,
+        Self::NoLaterReply,
     ];
 
     /// Returns the stable id, in kebab-case.
@@ -35,6 +45,9 @@ impl ErrnoCondition {
             Self::FinReceived => "fin-received",
             Self::FinNotReceived => "fin-not-received",
             Self::NotTimeWait => "not-time-wait",
+            Self::KernelGaveUp => "kernel-gave-up",
+            Self::UserTimeout => "user-timeout",
+            Self::NoLaterReply => "no-later-reply",
         }
     }
 
@@ -52,6 +65,11 @@ impl ErrnoCondition {
             Self::NotTimeWait => {
                 "if its older connection is still open; in TIME-WAIT no call reports it"
             }
+            Self::KernelGaveUp => "only if its kernel gave up; none if its process did so before",
+            Self::UserTimeout => {
+                "only with TCP_USER_TIMEOUT: probes that are answered go on for ever"
+            }
+            Self::NoLaterReply => "unless a reply came after the end of the capture",
         }
     }
 }

@@ -105,6 +105,11 @@ impl Endpoint {
         self.has(OF_SYN) && self.advertised.window == 0
     }
 
+    /// Returns true if this end's latest acknowledgment came with window 0.
+    pub(in crate::flow) fn has_closed_window(&self) -> bool {
+        self.has(HAS_ACK) && !self.has(OF_SYN) && self.advertised.window == 0
+    }
+
     /// Returns true if a segment of this end other than an RST has been captured.
     pub(in crate::flow) fn has_sent(&self) -> bool {
         self.has(HAS_SENT)

@@ -1,0 +1,198 @@
+//! Failure of a connection: the first event that ended it, or the state in which it stopped.
+
+use super::super::exchange::Exchange;
+use super::super::failure::{Attempt, Failure, Stop};
+use super::super::history::ConnectionHistory;
+use super::super::icmp::{Effect, IcmpRecord};
+use super::{Entry, ResetRecord};
+use crate::flow::{Flow, State};
+use crate::time::Timestamp;
+use crate::transcript::{Errno, PerEnd, Role};
+
+/// What the RSTs and ICMP errors of a connection have brought about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// First failure, with the errors that later events brought to the other end.
+    failure: Option<Failure>,
+    /// Latest error that ICMP has recorded for each end (`sk_err_soft`).
+    soft: PerEnd<Option<Errno>>,
+}
+
+impl Outcome {
+    fn add(&mut self, later: Failure) {
+        match &mut self.failure {
+            Some(failure) => failure.add(&later),
+            None => self.failure = Some(later),
+        }
+    }
+
+    /// Takes in ICMP errors that are reported.
+    pub(super) fn take_errors(&mut self, errors: &[IcmpRecord]) {
+        for record in errors {
+            if record.effect == Effect::Recorded {
+                self.soft[record.to] = record.errno.or(self.soft[record.to]);
+            }
+            if let Some(failure) = Failure::of_icmp(record) {
+                self.add(failure);
+            }
+        }
+    }
+
+    /// Takes in RSTs that are reported.
+    pub(super) fn take_resets(&mut self, resets: &[ResetRecord], exchange: &Exchange, flow: &Flow) {
+        for record in resets {
+            let (reset, explanation) = (&record.reset, &record.explanation);
+            // It belongs to another connection between the same ends.
+            if record.earlier.is_some() {
+                continue;
+            }
+            // Its receiver waits for an answer, or does not get all of one.
+            let is_outstanding = flow.snd_nxt(reset.from) != flow.snd_una(reset.from);
+            let receiver = reset.from.peer();
+            let cuts_off = exchange.has_last_word(receiver)
+                || is_outstanding
+                || flow.has_closed_window(receiver);
+            let failure = Failure::of_reset(reset, explanation, record.silence, cuts_off);
+            if let Some(failure) = failure {
+                self.add(failure);
+            }
+        }
+    }
+
+    /// Returns the latest error that ICMP has recorded for an end.
+    pub(super) fn soft(&self, role: Role) -> Option<Errno> {
+        self.soft[role]
+    }
+
+    /// Returns the failure of a connection that has stopped like this, if nothing followed until `ended`.
+    pub(super) fn failure(&self, stop: Option<&Stop>, ended: Timestamp) -> Option<Failure> {
+        let stopped = || stop.and_then(|stop| stop.failure(ended));
+        self.failure.clone().or_else(stopped)
+    }
+}
+
+/// Returns the state of a client whose SYN got no reply: its first frame, the number of its SYNs, and the times of the first and
+/// the last one.
+pub(super) fn without_reply(
+    frame: u32,
+    count: u8,
+    (since, last): (Timestamp, Timestamp),
+    soft: Option<Errno>,
+) -> Stop {
+    Stop::Repeated {
+        attempt: Attempt::Connect,
+        from: Role::Client,
+        count: count.into(),
+        frame,
+        at: since,
+        heard: 0,
+        since,
+        last,
+        asked: None,
+        soft,
+        has_closed: false,
+    }
+}
+
+impl Entry {
+    /// Returns the state in which the connection has stopped; `None` if that state may be one of a connection that goes on or was
+    /// closed in order.
+    pub(super) fn stop(&self) -> Option<Stop> {
+        let (client, server) = (
+            self.has_sent[usize::from(self.client)],
+            self.has_sent[1 - usize::from(self.client)],
+        );
+        // A socket connected to itself has no other end. After a SYN for another connection the flow is that of an earlier one.
+        if self.ends.is_self_connection() || self.renewed().is_some() || !client {
+            return None;
+        }
+        let soft = |role| self.rare.as_ref().and_then(|rare| rare.outcome.soft[role]);
+        if !server {
+            let is_connecting = !self.gaps.begins_midstream
+                && self.flow.state(Role::Client) == State::SynSent
+                && !self.history.holds_plain_segments();
+            let times = (self.zeek_summary().began(), self.last);
+            let count = self.history.of(Role::Client).packets;
+            return is_connecting
+                .then(|| without_reply(self.span.0, count, times, soft(Role::Client)));
+        }
+        if let Some(unanswered) = self.exchange.unanswered() {
+            return Some(Stop::Closed(unanswered));
+        }
+        let waiting = [Role::Client, Role::Server].map(|role| {
+            let attempt = attempt(role, &self.flow, &self.history, &self.exchange);
+            attempt.map(|it| (it, role))
+        });
+        // If the path is broken in both directions, both ends try: the one that has tried more often is named.
+        let ((attempt, count), from) =
+            (waiting.into_iter().flatten()).max_by_key(|((_, count), _)| *count)?;
+        let latest = self.history.of(from).latest()?;
+        let heard = self.history.of(from.peer()).latest();
+        let waits = matches!(attempt, Attempt::Send | Attempt::SendLarge);
+        let asked = self.exchange.asked(from).filter(|_| waits);
+        Some(Stop::Repeated {
+            attempt,
+            from,
+            count,
+            frame: asked.map_or(latest.frame, |it| it.frame),
+            at: asked.map_or(latest.at, |it| it.at),
+            heard: heard.map_or(0, |it| it.frame),
+            since: asked.map_or(heard.map_or(latest.at, |it| it.at), |it| it.at),
+            asked,
+            last: self.last,
+            soft: soft(from),
+            has_closed: self.history.of(from).fin(),
+        })
+    }
+
+    /// Returns the failure of the connection, given the time at which the capture ends or another connection begins.
+    pub(super) fn failure(&self, ended: Timestamp) -> Option<Failure> {
+        let stop = self.stop();
+        match &self.rare {
+            Some(rare) => {
+                // Late copies and probes wake a connection that had stopped before.
+                let stop = stop.as_ref().or(rare.stop.as_ref());
+                rare.outcome.failure(stop, ended)
+            }
+            None => stop?.failure(ended),
+        }
+    }
+}
+
+/// Returns what an end tries in vain, and how often; `None` if all that it has sent was acknowledged or may still be.
+fn attempt(
+    from: Role,
+    flow: &Flow,
+    history: &ConnectionHistory,
+    exchange: &Exchange,
+) -> Option<(Attempt, u32)> {
+    let end = history.of(from);
+    let (una, next) = (flow.snd_una(from)?, flow.snd_nxt(from)?);
+    let is_outstanding = next.is_after(una);
+    if flow.state(from) == State::SynReceived && is_outstanding {
+        let repeats = history.of(from.peer()).packets > 1;
+        let is_silent = !history.holds_plain_segments();
+        return is_silent.then(|| (Attempt::Accept(repeats), u32::from(end.packets)));
+    }
+    let repeated = flow.unanswered(from);
+    if flow.has_closed_window(from.peer()) {
+        // The other end still answers, or it does not: then nothing is known of its window any more.
+        let is_answered = end.probes < 2;
+        let attempt = if is_answered {
+            Attempt::ProbeWindow
+        } else {
+            Attempt::Probe
+        };
+        return Some((attempt, repeated.max(end.probes.into())));
+    }
+    if !is_outstanding {
+        return (end.probes > 1).then(|| (Attempt::Probe, end.probes.into()));
+    }
+    let had_small = flow.relative(from, una).is_some_and(|una| una > 1);
+    let attempt = if had_small && exchange.lacks_large(from, una) {
+        Attempt::SendLarge
+    } else {
+        Attempt::Send
+    };
+    (repeated > 0).then_some((attempt, repeated))
+}

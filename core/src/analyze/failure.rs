@@ -1,0 +1,260 @@
+//! Failed connections: how each of them failed, with or without an RST, and which error the application of each end gets.
+//!
+//! A connection has failed if an end got an error, or did not get the answer that it asked for. One that was closed in order,
+//! or simply goes on, has not. What the packets do not show is no failure: an end that waits for the first time may be answered
+//! at any moment.
+
+mod stop;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+pub(super) use self::stop::{Attempt, Stop};
+use super::explain::{Cause, ErrnoCondition, Explanation, RequiredAction};
+use super::icmp::IcmpRecord;
+use crate::flow::{Form, Reset, State};
+use crate::time::Timestamp;
+use crate::transcript::{Errno, PerEnd, Role};
+
+/// Defines [`FailureKind`] from a table with one entry per kind: variant, stable id in kebab-case, and meaning as a clause, which
+/// is also its row in docs/analyze.md.
+macro_rules! failures {
+    ($($(#[$doc:meta])* $variant:ident = $id:literal, $meaning:literal;)*) => {
+        /// Kind of the failure of a connection.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum FailureKind {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl FailureKind {
+            /// All kinds.
+            pub const ALL: [Self; [$($id),*].len()] = [$(Self::$variant),*];
+
+            /// Returns the stable id, in kebab-case.
+            #[must_use]
+            pub fn id(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $id,)*
+                }
+            }
+
+            /// Returns the meaning of the failure, as a clause.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)*
+                }
+            }
+        }
+    };
+}
+
+failures! {
+    /// RST in reply to the SYN.
+    Refused = "refused", "the connection attempt was refused with an RST";
+    /// SYN without any reply.
+    NoReply = "no-reply", "the SYN got no reply";
+    /// ICMP error that ended the connection attempt.
+    RejectedByIcmp = "rejected-by-icmp", "an ICMP error ended the connection attempt";
+    /// SYN-ACK that the client never acknowledged.
+    HandshakeIncomplete = "handshake-incomplete", "the client never completed the handshake";
+    /// Data, a FIN or keepalive probes that were sent several times and never acknowledged.
+    TimedOut = "timed-out", "what an end sent was never acknowledged, however often it was repeated";
+    /// Large segments that were never acknowledged, while small ones were.
+    MtuBlackHole = "mtu-black-hole", "only large segments of an end were lost: their path carries smaller packets";
+    /// Receive window that stayed closed.
+    ZeroWindow = "zero-window", "an end stopped reading: its receive window stayed closed";
+    /// FIN in place of an answer.
+    ClosedBeforeResponse = "closed-before-response", "an end closed the connection instead of answering";
+    /// RST of a socket that was aborted by its process or its kernel.
+    Aborted = "aborted", "an end aborted the connection";
+    /// Data for a socket that had been closed.
+    DataAfterClose = "data-after-close", "data came for a socket that had been closed";
+    /// Abort of a kernel that had no answer to its probes or its data for too long.
+    GaveUp = "gave-up", "the kernel of an end gave up: its probes found no answer, or no connection";
+    /// RST in reply to the first segment after a silence, from the other end as far as is known.
+    ResetAfterIdle = "reset-after-idle", "after a silence the other end had no such connection any more";
+    /// RST in reply to the first segment after a silence, probably not from the other end, or a NAT that changed its mapping.
+    Forgotten = "forgotten", "a device on the path had forgotten the connection";
+    /// RST of a host that has no such connection.
+    NoSuchConnection = "no-such-connection", "the other end had no such connection any more";
+    /// RST that a third party sent in the name of an end.
+    ThirdPartyReset = "third-party-reset", "a third party probably reset the connection in the name of an end";
+    /// Other RST.
+    Reset = "reset", "the connection was reset";
+}
+
+impl FailureKind {
+    /// Returns true if an RST or an ICMP error is what shows a failure of this kind.
+    #[must_use]
+    pub fn has_own_row(self) -> bool {
+        !matches!(
+            self,
+            Self::NoReply
+                | Self::HandshakeIncomplete
+                | Self::TimedOut
+                | Self::MtuBlackHole
+                | Self::ZeroWindow
+                | Self::ClosedBeforeResponse
+        )
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+impl Serialize for FailureKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id())
+    }
+}
+
+/// Error that the application of an end gets, on Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndError {
+    /// Error of the call.
+    pub errno: Errno,
+    /// Condition under which the application gets it; `None` if it gets it in any case.
+    pub condition: Option<ErrnoCondition>,
+}
+
+/// Failure of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Kind of the failure.
+    pub kind: FailureKind,
+    /// Frame that shows it: the RST, the ICMP error, the FIN, the SYN without a reply, or the last attempt.
+    pub frame: u32,
+    /// Capture time of that frame.
+    pub at: Timestamp,
+    /// Error of each end. `None` if its application gets none, or the capture does not show which.
+    pub errors: PerEnd<Option<EndError>>,
+    /// Silence of the connection, in nanoseconds, before the segment that the failure followed from; `None` if it is not known.
+    pub silence: Option<i64>,
+    /// Explanation: a clause. Frames are named `frame N`.
+    pub explanation: Cow<'static, str>,
+}
+
+/// Shortest silence, in nanoseconds, after which a lost connection is put down to the silence: shorter ones are pauses of a
+/// program, and no device forgets a connection so soon.
+const MIN_IDLE_NS: i64 = 1_000_000_000;
+
+impl Failure {
+    /// Returns true if an RST or an ICMP error is what shows the failure.
+    #[must_use]
+    pub fn has_own_row(&self) -> bool {
+        self.kind.has_own_row()
+    }
+
+    /// Returns the failure that an RST brings about; `None` if it changes nothing for an application. `silence` is that of the
+    /// connection before it in nanoseconds; `cuts_off` is true if the receiver of the RST waited for an answer, or for the rest of
+    /// one.
+    pub(super) fn of_reset(
+        reset: &Reset,
+        explanation: &Explanation,
+        silence: i64,
+        cuts_off: bool,
+    ) -> Option<Self> {
+        let has_given_up =
+            explanation.cause == Some(Cause::Keepalive) && reset.form == Some(Form::Active);
+        let is_over = matches!(
+            reset.receiver_state,
+            State::Closed | State::Listen | State::TimeWait
+        );
+        let error = explanation.errno.map(|errno| EndError {
+            errno,
+            condition: explanation.errno_condition,
+        });
+        let is_failure = match explanation.required_action {
+            // An end that has closed in order does not care, unless it waits for an answer.
+            RequiredAction::Accept => match error {
+                Some(error) => error.condition != Some(ErrnoCondition::SocketHeld) || cuts_off,
+                None => has_given_up,
+            },
+            RequiredAction::Unknown => !is_over,
+            RequiredAction::Drop | RequiredAction::Challenge | RequiredAction::NotDelivered => {
+                false
+            }
+        };
+        if !is_failure {
+            return None;
+        }
+        let mut errors = PerEnd::default();
+        errors[reset.from.peer()] = error;
+        if has_given_up {
+            errors[reset.from] = Some(EndError {
+                errno: Errno::ETIMEDOUT,
+                condition: None,
+            });
+        }
+        Some(Self {
+            kind: kind_of_reset(explanation, silence >= MIN_IDLE_NS)?,
+            frame: reset.frame,
+            at: reset.at,
+            errors,
+            silence: Some(silence),
+            explanation: explanation.explanation.into(),
+        })
+    }
+
+    /// Returns the failure that an ICMP error brings about; `None` if the connection goes on.
+    pub(super) fn of_icmp(record: &IcmpRecord) -> Option<Self> {
+        let errno = record.errno.filter(|_| record.ends_attempt())?;
+        let mut errors = PerEnd::default();
+        errors[record.to] = Some(EndError {
+            errno,
+            condition: None,
+        });
+        Some(Self {
+            kind: FailureKind::RejectedByIcmp,
+            frame: record.frame,
+            at: record.at,
+            errors,
+            silence: None,
+            explanation: record.reason.into(),
+        })
+    }
+
+    /// Adds the error that a later event brings to an end that had none.
+    pub(super) fn add(&mut self, later: &Self) {
+        for role in [Role::Client, Role::Server] {
+            self.errors[role] = self.errors[role].or(later.errors[role]);
+        }
+    }
+}
+
+/// Returns the kind of failure that an RST brings about; `None` if the RST belongs to another connection, or to one that is over.
+fn kind_of_reset(explanation: &Explanation, was_idle: bool) -> Option<FailureKind> {
+    let kind = match explanation.cause {
+        Some(Cause::Refused | Cause::RefusedBehindProxy) => FailureKind::Refused,
+        Some(Cause::AbortedClose | Cause::ResetAfterFin) => FailureKind::Aborted,
+        Some(Cause::DataAfterClose) => FailureKind::DataAfterClose,
+        Some(Cause::Keepalive) => FailureKind::GaveUp,
+        Some(Cause::HalfOpenPeer) if was_idle => FailureKind::ResetAfterIdle,
+        Some(Cause::HalfOpenPeer) => FailureKind::NoSuchConnection,
+        Some(Cause::NatRemapped) => FailureKind::Forgotten,
+        Some(Cause::ThirdParty) => {
+            let claims = explanation.claim.and_then(|claim| claim.cause);
+            if was_idle && claims == Some(Cause::HalfOpenPeer) {
+                FailureKind::Forgotten
+            } else {
+                FailureKind::ThirdPartyReset
+            }
+        }
+        Some(Cause::OlderConnection) => return None,
+        Some(
+            Cause::AbandonedConnect
+            | Cause::Duplicate
+            | Cause::ListenerAnswer
+            | Cause::Stray
+            | Cause::Untranslated,
+        )
+        | None => FailureKind::Reset,
+    };
+    Some(kind)
+}

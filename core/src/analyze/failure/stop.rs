@@ -1,0 +1,267 @@
+//! Connections that stop without an RST or an ICMP error: an end repeats what is never acknowledged, or closes instead of
+//! answering.
+//!
+//! A connection may stop long before the capture ends, and only the rest of the capture shows that nothing follows. So the state
+//! in which it stopped is kept, and judged at the end.
+
+use super::{EndError, Failure, FailureKind};
+use crate::analyze::exchange::{Asked, Unanswered};
+use crate::analyze::explain::ErrnoCondition;
+use crate::time::Timestamp;
+use crate::transcript::{Errno, PerEnd, Role};
+
+/// What an end tries in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::analyze) enum Attempt {
+    /// SYN without any reply.
+    Connect,
+    /// SYN-ACK without the ACK that completes the handshake. `true` if the client repeats its SYN.
+    Accept(bool),
+    /// Data or a FIN without acknowledgment.
+    Send,
+    /// Large segments without acknowledgment, after small ones with it.
+    SendLarge,
+    /// Keepalive probes without reply.
+    Probe,
+    /// Probes of a closed window.
+    ProbeWindow,
+}
+
+/// State in which a connection has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::analyze) enum Stop {
+    /// An end has repeated something.
+    Repeated {
+        /// What it tries.
+        attempt: Attempt,
+        /// End that tries.
+        from: Role,
+        /// Number of packets: all SYNs and SYN-ACKs, or the retransmissions and probes.
+        count: u32,
+        /// Frame that shows it: the first SYN, or the last attempt.
+        frame: u32,
+        /// Capture time of that frame.
+        at: Timestamp,
+        /// Latest frame of the other end; 0 if it has sent none.
+        heard: u32,
+        /// Capture time of that frame, or of the first attempt.
+        since: Timestamp,
+        /// Time of the connection's last packet.
+        last: Timestamp,
+        /// First segment that was not acknowledged, if it is known.
+        asked: Option<Asked>,
+        /// Error that ICMP has recorded for this end.
+        soft: Option<Errno>,
+        /// True if this end has sent a FIN.
+        has_closed: bool,
+    },
+    /// An end has closed instead of answering.
+    Closed(Unanswered),
+}
+
+/// Number of SYNs that Linux sends by default before it gives up: `tcp_syn_retries` 6.
+const LINUX_SYNS: u32 = 7;
+
+/// Number of retransmissions of data before Linux gives up by default: `tcp_retries2`.
+const LINUX_RETRIES: u32 = 15;
+
+/// Silence in nanoseconds after which a single SYN will not be repeated: the first retransmission comes after a second
+/// (RFC 6298, 2.1), on older systems after three.
+const MAX_FIRST_TIMEOUT_NS: i64 = 4_000_000_000;
+
+/// Slack, in nanoseconds, for the time until the next retransmission.
+const SLACK_NS: i64 = 1_000_000_000;
+
+impl Stop {
+    /// Returns true if it is a SYN without any reply.
+    pub(in crate::analyze) fn is_without_reply(&self) -> bool {
+        matches!(
+            self,
+            Self::Repeated {
+                attempt: Attempt::Connect,
+                ..
+            }
+        )
+    }
+
+    /// Returns the failure, if nothing follows until `ended`, the time at which the capture ends or another connection begins.
+    pub(in crate::analyze) fn failure(&self, ended: Timestamp) -> Option<Failure> {
+        match self {
+            Self::Closed(unanswered) => Some(closed(unanswered)),
+            Self::Repeated { .. } => self.repeated(ended),
+        }
+    }
+
+    fn repeated(&self, ended: Timestamp) -> Option<Failure> {
+        let Self::Repeated {
+            attempt,
+            from,
+            count,
+            frame,
+            at,
+            heard,
+            since,
+            last,
+            asked,
+            soft,
+            has_closed,
+        } = *self
+        else {
+            return None;
+        };
+        // The interval doubles each time (RFC 6298, 5.5), so the next attempt comes after no more than all that has passed.
+        let tried = last.since(since).max(0);
+        let has_stopped = ended.since(last) > tried.saturating_add(SLACK_NS);
+        let is_enough = match attempt {
+            Attempt::Connect => count > 1 || ended.since(last) >= MAX_FIRST_TIMEOUT_NS,
+            Attempt::Accept(_) => count > 1,
+            Attempt::Send | Attempt::SendLarge | Attempt::Probe => {
+                count > 2 || count == 2 && has_stopped
+            }
+            Attempt::ProbeWindow => count > 1,
+        };
+        if !is_enough {
+            return None;
+        }
+        let most = match attempt {
+            Attempt::Connect => LINUX_SYNS,
+            _ => LINUX_RETRIES,
+        };
+        let condition = if has_closed {
+            // After close() no call is left that could report it, whatever happens.
+            Some(ErrnoCondition::SocketHeld)
+        } else if attempt == Attempt::ProbeWindow && !has_stopped {
+            Some(ErrnoCondition::UserTimeout)
+        } else if !has_stopped {
+            Some(ErrnoCondition::NoLaterReply)
+        } else if count < most {
+            Some(ErrnoCondition::KernelGaveUp)
+        } else {
+            None
+        };
+        // Linux reports a recorded ICMP error in place of the time-out (`tcp_write_err()`).
+        let error = EndError {
+            errno: soft.unwrap_or(Errno::ETIMEDOUT),
+            condition,
+        };
+        let mut errors = PerEnd::default();
+        let (kind, has_error) = match attempt {
+            Attempt::Connect => (FailureKind::NoReply, true),
+            // No process has the connection yet: accept() does not return.
+            Attempt::Accept(_) => (FailureKind::HandshakeIncomplete, false),
+            Attempt::Send | Attempt::Probe => (FailureKind::TimedOut, true),
+            Attempt::SendLarge => (FailureKind::MtuBlackHole, true),
+            Attempt::ProbeWindow => (FailureKind::ZeroWindow, true),
+        };
+        errors[from] = has_error.then_some(error);
+        Some(Failure {
+            kind,
+            frame,
+            at,
+            errors,
+            silence: asked.map(|it| it.silence),
+            explanation: explanation(attempt, from, count, tried, (asked, heard)).into(),
+        })
+    }
+}
+
+/// Formats a time in nanoseconds: `12.6 s`.
+fn seconds(ns: i64) -> String {
+    let tenths = ns / 100_000_000;
+    format!("{}.{} s", tenths / 10, tenths % 10)
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        // Counts of handshake packets are kept in a byte.
+        255 => "255 times or more".to_owned(),
+        _ => format!("{count} times"),
+    }
+}
+
+fn explanation(
+    attempt: Attempt,
+    from: Role,
+    count: u32,
+    tried: i64,
+    (asked, heard): (Option<Asked>, u32),
+) -> String {
+    let (within, other) = (seconds(tried), from.peer());
+    match attempt {
+        Attempt::Connect if count == 1 => {
+            format!("the {from} sent its SYN once, and no reply was captured")
+        }
+        Attempt::Connect => format!(
+            "the {from} sent its SYN {} within {within}, and no reply was captured",
+            times(count)
+        ),
+        Attempt::Accept(true) => format!(
+            "the {from} sent its SYN-ACK {} within {within}, and the {other} repeated its SYN: the SYN-ACK did not reach it",
+            times(count)
+        ),
+        Attempt::Accept(false) => format!(
+            "the {from} sent its SYN-ACK {} within {within}, and the {other} sent nothing after its SYN: the SYN-ACK was lost, or the \
+             SYN came from a scan or a forged address",
+            times(count)
+        ),
+        Attempt::Send => {
+            let what = match asked {
+                Some(_) => "this segment",
+                None => "segments",
+            };
+            format!(
+                "{what} of the {from} never got an acknowledgment, though repeated {} within {within}; the last packet of the {other} is \
+                 that of frame {heard}",
+                times(count)
+            )
+        }
+        Attempt::SendLarge => format!(
+            "the {from} repeated a large segment {} within {within}, and none of its large segments was ever acknowledged, though small \
+             ones were: a link on the path has a smaller MTU, and the ICMP error that says so was not captured",
+            times(count)
+        ),
+        Attempt::Probe => format!(
+            "the {other} answered none of {count} keepalive probes within {within}; its last packet is that of frame {heard}"
+        ),
+        Attempt::ProbeWindow => format!(
+            "the receive window of the {other} stayed at 0, and the {from} probed it {}: the process of the {other} had stopped \
+             reading",
+            times(count)
+        ),
+    }
+}
+
+/// Returns the failure of a connection in which an end closed instead of answering.
+fn closed(unanswered: &Unanswered) -> Failure {
+    let Unanswered {
+        by,
+        fin,
+        at,
+        silence,
+        frame,
+        bytes,
+        request,
+        was_silent,
+    } = *unanswered;
+    let plural = if bytes == 1 { "" } else { "s" };
+    let before = if was_silent {
+        "without having sent any data"
+    } else {
+        "without an answer"
+    };
+    Failure {
+        kind: FailureKind::ClosedBeforeResponse,
+        frame: fin,
+        at,
+        // read() returns 0, which is no error.
+        errors: PerEnd::default(),
+        silence: Some(silence),
+        explanation: format!(
+            "the {by} closed (FIN) {before}: {request} of {bytes} byte{plural} had come from frame {frame} on; read() returns 0 there, and \
+             programs call it an empty or missing response"
+        )
+        .into(),
+    }
+}
