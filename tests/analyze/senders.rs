@@ -360,6 +360,57 @@ fn the_ip_id_counter_of_a_host_covers_all_its_connections() {
     }
 }
 
+/// Returns a connection whose server counts from 30,000, and whose client has sent three segments with the IP IDs 102 to
+/// 104.
+fn three_segments() -> Vec<Packet<'static>> {
+    let mut packets = handshake(20_000);
+    packets[1].id = 29_999;
+    packets.push(Packet::up(20_100, ACK, 1, 1).with(|it| it.id = 102).len(9));
+    packets.push(Packet::down(40_100, ACK, 1, 10).with(|it| it.id = 30_000));
+    packets.push(Packet::up(40_200, ACK, 10, 1).with(|it| it.id = 103).len(9));
+    packets.push(Packet::down(60_200, ACK, 1, 19).with(|it| it.id = 30_001));
+    packets.push(Packet::up(60_300, ACK, 19, 1).with(|it| it.id = 104).len(9));
+    packets
+}
+
+/// A device that exchanges the addresses of the segment it saw leaves the IP ID as it is (`tcp_v4_rst()` in Calico's
+/// felix/bpf-gpl/tcp4.h). An end counts on, and so does a loopback host with one counter for both ends (RFC 7739, 5).
+#[test]
+fn an_rst_made_from_its_receivers_segment_is_recognized() {
+    let reset = |at, id| Packet::down(at, RST, 1, 0).with(|it| (it.id, it.window) = (id, 0));
+    let copied = |resets: &[Packet<'static>]| -> Vec<bool> {
+        let rows = rows(&[three_segments(), resets.to_vec()].concat(), "reset");
+        assert_eq!(rows.len(), resets.len());
+        let of = |it: &Value| against(it).contains(&"ip-id-copied moderate".to_owned());
+        rows.iter().map(of).collect()
+    };
+    assert_eq!(copied(&[reset(62_000, 104)]), [true]);
+    // One of a counter may be chance, and so may a device that sends one RST twice.
+    assert_eq!(copied(&[reset(62_000, 103)]), [false]);
+    let twice = [reset(62_000, 103), reset(63_000, 103)];
+    assert_eq!(copied(&twice), [false, false]);
+    let all = [102, 103, 104].map(|id| reset(62_000 + 1_000 * u32::from(id - 102), id));
+    assert_eq!(copied(&all), [true; 3]);
+    // The server's own.
+    for id in [0, 30_002, 105, 50_000] {
+        assert_eq!(copied(&[reset(62_000, id)]), [false], "{id}");
+    }
+    let one_host = |mut packet: Packet<'static>| {
+        let side = if packet.from == SERVER {
+            &mut packet.to
+        } else {
+            &mut packet.from
+        };
+        side.0 = SERVER.0;
+        packet.ttl = 64;
+        packet
+    };
+    let mut packets = three_segments();
+    packets.push(reset(62_000, 104));
+    let packets: Vec<_> = packets.into_iter().map(one_host).collect();
+    assert_eq!(against(&rows(&packets, "reset")[0]), [""; 0]);
+}
+
 /// A load balancer makes the handshake and times the connection out; the data come from the host behind it. 9300 in the
 /// window is how a `NetScaler` says so (Citrix CTX200852).
 #[test]

@@ -173,7 +173,12 @@ impl FlowKey {
     /// Returns true if both ends are the same socket.
     #[must_use]
     pub(crate) fn is_self_connection(&self) -> bool {
-        self.addresses[0] == self.addresses[1] && self.ports[0] == self.ports[1]
+        self.is_one_host() && self.ports[0] == self.ports[1]
+    }
+
+    /// Returns true if both ends have the same address.
+    pub(super) fn is_one_host(&self) -> bool {
+        self.addresses[0] == self.addresses[1]
     }
 }
 

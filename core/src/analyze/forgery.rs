@@ -16,6 +16,7 @@
 
 mod aftermath;
 mod clock;
+mod copied;
 mod devices;
 #[cfg(test)]
 mod golden;
@@ -33,6 +34,7 @@ use serde::{Serialize, Serializer};
 
 pub(super) use aftermath::{Aftermath, later};
 pub(super) use clock::HostRates;
+pub(super) use copied::{ReceiverIds, copied_twice};
 pub(super) use hosts::{HostIds, HostSample, Hosts};
 pub(super) use sender::reset_both;
 pub use sender::{Sender, SenderVerdict};
@@ -177,6 +179,8 @@ pub(super) struct Context {
     pub idle_ns: Option<i64>,
     /// IP IDs of the sender's host over all its connections.
     pub host: HostIds,
+    /// IP IDs of the receiver in this connection; unknown if both ends are one host.
+    pub receiver_ids: ReceiverIds,
     /// Packets whose TTLs the RST is compared with.
     pub ttls: TtlScope,
     /// Likely stack of the sender.

@@ -2,7 +2,7 @@
 
 use super::super::decode::SegmentRecord;
 use super::super::exchange::{self, Exchange};
-use super::super::forgery::{Context, SenderProfile, Timing};
+use super::super::forgery::{Context, ReceiverIds, SenderProfile, Timing};
 use super::super::history::ConnectionHistory;
 use super::super::join::Compared;
 use super::super::stack::Stack;
@@ -270,6 +270,14 @@ impl Entry {
         usize::from(end != usize::from(self.first))
     }
 
+    /// Returns the IP IDs of the other end; none if both ends are one host, which may have one counter for both.
+    fn receiver_ids(&self, sender: usize) -> ReceiverIds {
+        if self.ends.is_one_host() {
+            return ReceiverIds::default();
+        }
+        ReceiverIds::of(&self.profiles[1 - sender])
+    }
+
     pub(super) fn role(&self, end: usize) -> Role {
         if end == usize::from(self.client) {
             Role::Client
@@ -393,6 +401,7 @@ impl Entry {
         let before = is_reset.then(|| Context {
             ttls: self.ttl_scope(segment, is_at_first),
             host: segment.host,
+            receiver_ids: self.receiver_ids(segment.sender),
             sender_state: Some(self.state(from)),
             snd_nxt: next,
             rcv_nxt: self.flow.rcv_nxt(from.peer()),

@@ -64,6 +64,8 @@ pub struct ResetRecord {
     pub(super) is_outside_window: bool,
     /// Explanation of the RST by a NAT.
     pub(super) finding: Option<NatFinding>,
+    /// IP ID; `None` for IPv6.
+    ip_id: Option<u16>,
 }
 
 impl ResetRecord {
@@ -226,6 +228,7 @@ impl Entry {
         let found = self.indicators_of_absence(&reset, &absence, &indicators);
         indicators.splice(0..0, found);
         self.pair_up(from, &header, &mut indicators);
+        self.compare_copied(from, segment.ip.id(), &mut indicators);
         let if_forged = self.if_forged(&reset, &header);
         let assumes_forged = self.rare().forged[from.peer()];
         let is_doubtful = Sender::of(&indicators).is_doubtful();
@@ -261,6 +264,7 @@ impl Entry {
             consequence_of: None,
             is_outside_window: self.replies_outside_window(&reset),
             finding: stray.map(|it| it.1),
+            ip_id: segment.ip.id(),
         };
         record.explain_by_nat();
         self.explain_consequence(&mut record);
@@ -369,6 +373,18 @@ impl Entry {
         }
         if let Some(mine) = mine {
             indicators.insert(0, mine);
+        }
+    }
+
+    /// Weighs the IP ID of an RST together with that of an earlier one from the same address.
+    fn compare_copied(&mut self, from: Role, id: Option<u16>, indicators: &mut [Indicator]) {
+        let pending = self.rare.iter_mut().flat_map(|it| &mut it.pending);
+        // Copies of one RST that a device sends several times prove no more than one.
+        let other = pending
+            .rev()
+            .find(|it| it.reset.from == from && it.ip_id != id);
+        if let Some(other) = other {
+            forgery::copied_twice(indicators, &mut other.indicators);
         }
     }
 }

@@ -92,9 +92,14 @@ impl Case<'_> {
         if let Some(found) = self.host_continues(id) {
             return Some(found);
         }
+        // Two senders have two counters.
+        if self.sender.two_senders().is_some() {
+            return None;
+        }
+        if let Some(found) = self.is_copied(id) {
+            return Some(found);
+        }
         match self.sender.ip_ids() {
-            // Two senders have two counters.
-            _ if self.sender.two_senders().is_some() => None,
             IpIds::Unknown => self.leaves_host_counter(id),
             IpIds::Zero if id == 0 => Some(Indicator::supports(
                 "ip-id-zero",

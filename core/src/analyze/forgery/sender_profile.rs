@@ -460,6 +460,16 @@ impl SenderProfile {
         }
     }
 
+    /// Returns the latest IP ID, that of a SYN-ACK included: other than 0 if any is. `None` if none is known.
+    pub(super) fn latest_ip_id(&self) -> Option<u16> {
+        let [first, _] = self.groups;
+        if self.has_seen(ID_ONCE) {
+            Some(self.ip_id)
+        } else {
+            (first.bits != 0).then_some(first.ip_id)
+        }
+    }
+
     pub(super) fn ip_ids(&self) -> IpIds {
         let last = self.ip_id;
         if self.has_seen(ID_TWICE) {

@@ -171,3 +171,78 @@ fn the_reset_codes_of_a_netscaler_are_known() {
     assert!(!told(9299, 492));
     assert!(!told(9300, 9000), "an ordinary window");
 }
+
+/// Swapping the addresses of a segment leaves its IP ID (RFC 791, 3.1); a counter is at another number.
+#[test]
+fn an_ip_id_of_the_receiver_is_copied() {
+    let of = |told: &Told| -> Vec<String> {
+        let mut all = told.against();
+        all.retain(|it| it.starts_with("ip-id"));
+        all
+    };
+    let told = |id: u16, receiver| {
+        Told::answering().with(|it| {
+            it.reset.ip_id = Some(id);
+            it.context.receiver_ids = receiver;
+        })
+    };
+    let counter = ReceiverIds::new(40_000, true);
+    let random = ReceiverIds::new(40_000, false);
+    assert_eq!(of(&told(40_000, counter)), ["ip-id-copied Moderate"]);
+    assert_eq!(of(&told(40_000, random)), ["ip-id-copied Moderate"]);
+    // One packet of a counter before, which another RST has to confirm.
+    assert_eq!(of(&told(39_940, counter)), ["ip-id-copied Weak"]);
+    assert_eq!(of(&told(39_940, random)), ["ip-id-jumps Weak"]);
+    assert_eq!(of(&told(39_935, counter)), ["ip-id-jumps Weak"]);
+    assert_eq!(of(&told(40_001, counter)), ["ip-id-jumps Weak"]);
+    // An abort of the socket continues the counter of the socket.
+    let abort = Told::new().with(|it| {
+        it.reset.ip_id = Some(39_940);
+        it.context.receiver_ids = counter;
+    });
+    assert_eq!(of(&abort), ["ip-id-copied Moderate"]);
+    // Replies of Linux have 0, and counters of both ends may run side by side.
+    let zero = told(0, ReceiverIds::new(0, false));
+    assert!(of(&zero).is_empty());
+    let beside = told(1_700, ReceiverIds::new(1_700, true));
+    assert!(of(&beside).iter().all(|it| !it.contains("copied")));
+    let host = told(40_000, counter).with(|it| {
+        it.context.host = HostIds::new(39_000, 60_000, Scope::Unknown);
+    });
+    assert!(of(&host).iter().all(|it| !it.contains("copied")));
+    // Of a sender without other packets nothing is known.
+    let unknown = told(40_000, counter).with(|it| it.packets.clear());
+    assert!(of(&unknown).is_empty());
+    // The SYN-ACK of Linux has 0.
+    let first = told(40_000, random).with(|it| {
+        it.packets.truncate(1);
+        it.packets[0].0.ip_id = Some(0);
+        it.packets[0].1.flags = Flags::SYN.and(Flags::ACK);
+    });
+    assert_eq!(of(&first), ["ip-id-copied Moderate"]);
+}
+
+#[test]
+fn two_ids_that_are_copied_are_no_coincidence() {
+    let indicators = |id: u16| {
+        Told::answering()
+            .with(|it| {
+                it.reset.ip_id = Some(id);
+                it.context.receiver_ids = ReceiverIds::new(40_000, true);
+            })
+            .facts()
+    };
+    let weight = |all: &[Indicator]| {
+        let copied = all.iter().find(|it| it.id == "ip-id-copied");
+        copied.map(|it| it.weight)
+    };
+    let (mut one, mut two, mut other) = (indicators(39_990), indicators(39_991), indicators(1_004));
+    copied_twice(&mut one, &mut other);
+    assert_eq!(weight(&one), Some(Weight::Weak));
+    copied_twice(&mut one, &mut two);
+    assert_eq!(
+        [&one, &two].map(|it| weight(it)),
+        [Some(Weight::Moderate); 2]
+    );
+    assert_eq!(one[0].id, "ip-id-copied");
+}
