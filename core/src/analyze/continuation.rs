@@ -4,14 +4,18 @@
 //! the first one continues in the second, with its sequence numbers, or their names are those of one ring and little time
 //! lies between them. Initial sequence numbers are random (RFC 6528), so the numbers of two connections hardly ever agree
 //! by accident.
+//!
+//! Captures of two points look alike where the clock of one host is an hour ahead, as in another time zone: one file seems to
+//! begin after the end of the other, and the same connections are in both. But then the same packets are in both, while
+//! the files of one capture have each packet once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::decode::{Batch, FlowKey, FrameDecoder, FrameSelection};
-use super::join::{Join, OtherPoint, Shared};
+use super::decode::{Batch, FlowKey, FrameDecoder, FrameSelection, SegmentRecord, spread};
+use super::join::{Join, Key, OtherPoint, Shared};
 use crate::file::{Block, Walked, walk};
 use crate::packet::{Flags, SeqNum};
 use crate::time::Timestamp;
@@ -51,6 +55,45 @@ pub struct FileOutline {
     first: Vec<(FlowKey, usize, SeqNum)>,
     /// Next sequence numbers of both ends of the latest connections.
     last: Vec<(FlowKey, [Option<SeqNum>; 2])>,
+    packets: Sample,
+}
+
+/// Part of a file's packets, the same part in each file: those with the lowest hashes.
+#[derive(Clone, Debug, Default)]
+struct Sample(BTreeSet<u64>);
+
+impl Sample {
+    /// Maximum number of packets.
+    const MAX: usize = 1 << 12;
+
+    fn take(&mut self, segment: &SegmentRecord) {
+        let key = Key::of(&segment.header);
+        let id = segment.ip.id().unwrap_or(0);
+        // Only an IP ID, or the time of its sending, tells a packet from its retransmission.
+        if id == 0 && (!key.has_clock() || key.is_empty()) {
+            return;
+        }
+        self.keep(spread(key.rank() ^ u64::from(id)));
+    }
+
+    fn keep(&mut self, hash: u64) {
+        let is_full = self.0.len() == Self::MAX;
+        // Most packets of a large file are above the highest hash that is kept.
+        if is_full && self.0.last().is_some_and(|highest| hash >= *highest) {
+            return;
+        }
+        if self.0.insert(hash) && is_full {
+            self.0.pop_last();
+        }
+    }
+
+    /// Returns true if both files have the same packets: several, or a good part of a small file.
+    fn overlaps(&self, other: &Self) -> bool {
+        /// Number that chance does not reach. Some hosts send a packet again unchanged.
+        const MANY: usize = 3;
+        let common = self.0.intersection(&other.0).count();
+        common >= MANY || common > 0 && common * 4 >= self.0.len().min(other.0.len())
+    }
 }
 
 /// Length of the header of a classic pcap, in bytes.
@@ -75,12 +118,14 @@ struct Compared {
     last: HashMap<FlowKey, (u32, [Option<SeqNum>; 2])>,
     /// True once `first` is complete.
     is_full: bool,
+    packets: Sample,
 }
 
 impl Compared {
     fn take(&mut self, batch: &Batch, number: u32) {
         for segment in batch.segments.iter().flatten() {
             let (header, sender) = (&segment.header, segment.sender);
+            self.packets.take(segment);
             if !self.is_full && !self.last.contains_key(&segment.ends) {
                 if !header.flags.has(Flags::SYN) {
                     self.first.push((segment.ends, sender, header.seq));
@@ -166,6 +211,7 @@ impl FileOutline {
             bytes: from.1,
             is_whole: walked == Walked::Whole,
             first: compared.first,
+            packets: compared.packets,
             last: last.map(|(ends, (_, next))| (ends, next)).collect(),
         })
     }
@@ -194,6 +240,7 @@ impl FileOutline {
         self.is_whole
             && is_alike
             && (are_of_a_ring && is_near(MAX_RING_GAP) || is_near(MAX_GAP) && self.goes_on_in(next))
+            && !self.packets.overlaps(&next.packets)
     }
 
     /// Returns true if a connection continues in the next file, with its sequence numbers.

@@ -31,6 +31,7 @@ use self::merge::Waiting;
 use self::pairs::Common;
 use self::resets::{AllResets, Known, Pair};
 pub use self::resets::{Elsewhere, Gap, OtherPoint};
+pub(super) use self::segments::Key;
 use self::segments::Outline;
 use super::continuation::FileNames;
 use super::pipeline::Stopped;

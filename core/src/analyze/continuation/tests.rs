@@ -97,6 +97,42 @@ fn the_files_of_a_ring_need_no_connection_in_common() {
     assert!(!one.is_continued_by(&other, true));
 }
 
+/// Returns segments of the client with IP IDs from this one on, ten bytes of data each.
+fn numbered(second: i64, id: u16, count: u16) -> Vec<(i64, Vec<u8>)> {
+    let segment = |nth: u16| {
+        let mut frame = frame(true, ACK, 100 + 10 * u32::from(nth), 500);
+        frame[17] += 10;
+        frame[18..20].copy_from_slice(&(id + nth).to_be_bytes());
+        frame.extend([b'x'; 10]);
+        (second + i64::from(nth), frame)
+    };
+    (0..count).map(segment).collect()
+}
+
+/// A host whose clock is an hour ahead has captured the same packets, with another TTL; the next file of a capture has
+/// others, which may repeat data (RFC 791, 3.1: another packet has another IP ID).
+#[test]
+fn captures_of_two_hosts_do_not_continue_each_other() {
+    let one = outline(&numbered(10, 1_000, 20));
+    let elsewhere = |count: usize, first: usize| {
+        let mut frames = numbered(3_610, 1_000, 20);
+        for (_, frame) in &mut frames {
+            frame[22] -= 9;
+        }
+        outline(&frames[first..first + count])
+    };
+    for (count, first) in [(20, 0), (5, 0), (1, 19), (3, 17)] {
+        assert!(!one.is_continued_by(&elsewhere(count, first), false));
+        assert!(!one.is_continued_by(&elsewhere(count, first), true));
+    }
+    let mut again = numbered(3_610, 1_020, 20);
+    assert!(one.is_continued_by(&outline(&again), false));
+    // A packet that was sent again unchanged.
+    let last = numbered(10, 1_000, 20).pop().map(|it| it.1).unwrap();
+    again.insert(0, (3_609, last));
+    assert!(one.is_continued_by(&outline(&again), false));
+}
+
 #[test]
 fn memory_is_bounded_with_many_connections() {
     let frames: Vec<_> = (0..5_000_u16)
@@ -109,6 +145,13 @@ fn memory_is_bounded_with_many_connections() {
     let outline = outline(&frames);
     assert_eq!(outline.last.len(), MAX_COMPARED);
     assert!((MAX_COMPARED..=MAX_COMPARED + 1).contains(&outline.first.len()));
+    let mut sample = Sample::default();
+    let all = 0..3 * u64::try_from(Sample::MAX).unwrap();
+    for hash in all.clone().rev() {
+        sample.keep(hash);
+    }
+    // The lowest ones, in whatever order they come.
+    assert!(sample.0.iter().copied().eq(all.take(Sample::MAX)));
 }
 
 #[test]

@@ -31,7 +31,7 @@ const MAX_PLAIN_PAYLOAD: u32 = 1_500;
 
 /// Fields of a segment that are the same at all points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(in crate::analyze) struct Key {
     seq: u32,
     ack: u32,
     clock: u32,
@@ -42,7 +42,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    fn of(header: &Header) -> Self {
+    pub(in crate::analyze) fn of(header: &Header) -> Self {
         const WITHOUT_ECN: u8 = 0x3f;
         Self {
             seq: header.seq.0,
@@ -55,7 +55,7 @@ impl Key {
     }
 
     /// Returns a number by which a part of all segments is selected. It is the same in every run and every file.
-    fn rank(&self) -> u64 {
+    pub(in crate::analyze) fn rank(&self) -> u64 {
         let numbers = u64::from(self.seq) << 32 | u64::from(self.ack);
         let clocks = u64::from(self.clock) << 32 | u64::from(self.echo);
         let rest = u64::from(self.payload_len) << 8 | u64::from(self.flags);
@@ -65,7 +65,7 @@ impl Key {
     }
 
     /// Returns true if the segment has timestamps.
-    pub(super) fn has_clock(&self) -> bool {
+    pub(in crate::analyze) fn has_clock(&self) -> bool {
         self.clock != 0
     }
 
@@ -74,7 +74,7 @@ impl Key {
     }
 
     /// Returns true if no payload is in the segment. Such segments are never merged with others by offloading.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::analyze) fn is_empty(&self) -> bool {
         self.payload_len == 0
     }
 }
