@@ -176,7 +176,7 @@ impl fmt::Display for Acceptance {
             Self::AcknowledgesSyn => f.write_str("it acknowledges the SYN"),
             Self::SackEdge { seq } => write!(f, "SEQ {seq} = right edge of the highest SACK block"),
             Self::BeforeFin { seq } => write!(f, "SEQ {seq} = RCV.NXT - 1 after a FIN"),
-            Self::NoConnection => f.write_str("its receiver has no connection left to reset"),
+            Self::NoConnection => f.write_str("there is no connection to reset"),
             Self::KeepsTimeWait => f.write_str("no RST ends TIME-WAIT here (RFC 1337)"),
             Self::SynNotAcknowledged => f.write_str("it does not acknowledge the SYN"),
             Self::WrongSequence { seq, rcv_nxt } => write!(f, "SEQ {seq} is not RCV.NXT {rcv_nxt}"),
