@@ -411,6 +411,40 @@ fn an_rst_made_from_its_receivers_segment_is_recognized() {
     assert_eq!(against(&rows(&packets, "reset")[0]), [""; 0]);
 }
 
+/// A firewall that tracks the window rejects a segment beyond it in the server's name; the server itself would acknowledge
+/// (RFC 9293, 3.10.7.4), and does so for the segments before.
+#[test]
+fn a_device_that_tracks_the_window_is_told_from_a_nat() {
+    for (id, cause) in [(105, "third-party"), (0, "untranslated")] {
+        let mut packets = three_segments();
+        packets.push(
+            Packet::up(60_400, ACK, 40_000, 1)
+                .with(|it| it.id = 105)
+                .len(9),
+        );
+        packets.push(Packet::down(62_000, RST, 1, 0).with(|it| (it.id, it.window) = (id, 0)));
+        packets.push(
+            Packet::down(300_000, ACK, 1, 28)
+                .with(|it| it.id = 30_002)
+                .len(5),
+        );
+        for packet in &mut packets {
+            packet.window = packet.window.min(500);
+            // Without the scale of the window, 500 is all of it.
+            if packet.flags & SYN != 0 {
+                packet.options = &[2, 4, 5, 0xb4];
+            }
+        }
+        let [reset] = &rows(&packets, "reset")[..] else {
+            panic!()
+        };
+        assert_eq!(reset["cause"], cause, "{reset}");
+        let text = reset["explanation"].as_str().unwrap();
+        assert!(text.contains("outside the window"), "{text}");
+        assert_eq!(text.contains("firewall"), id != 0, "{text}");
+    }
+}
+
 /// A load balancer makes the handshake and times the connection out; the data come from the host behind it. 9300 in the
 /// window is how a `NetScaler` says so (Citrix CTX200852).
 #[test]

@@ -121,7 +121,7 @@ pub struct Claim {
     pub explanation: &'static str,
 }
 
-/// Explanation of an RST by a NAT on the path.
+/// Explanation of an RST by a NAT, or another device that tracks connections, on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NatFinding {
     /// The segment that the RST replies to was captured on both sides of the NAT, and was not translated.
@@ -130,6 +130,10 @@ pub(super) enum NatFinding {
     Remapped,
     /// It was outside the window of the RST's stated sender, which goes on.
     OutsideWindow,
+    /// It was outside that window as well, and a device that is no NAT made the RST from it.
+    OutsideTrackedWindow,
+    /// It did not pass the NAT, although segments of the connection did before, and the NAT replied.
+    NotPassedOn,
     /// It continues a connection with another server.
     ServerDiffers,
     /// It continues a connection from another port of the same client address.
@@ -248,17 +252,26 @@ impl Explanation {
         self.replace_reason(&causes::THIRD_PARTY);
     }
 
-    /// Replaces the cause by that of a NAT on the path.
+    /// Replaces the cause by that of a NAT or another device on the path.
     pub(super) fn attribute_to_nat(&mut self, finding: NatFinding) {
         self.replace_reason(match finding {
             NatFinding::NotTranslated => &causes::NOT_TRANSLATED,
             NatFinding::Remapped => &causes::REMAPPED,
             NatFinding::OutsideWindow => &causes::OUTSIDE_WINDOW,
+            NatFinding::OutsideTrackedWindow => &causes::DEVICE_TRACKS_WINDOW,
+            NatFinding::NotPassedOn => &causes::SENT_AT_NAT,
             NatFinding::ServerDiffers => &causes::SERVER_DIFFERS,
             NatFinding::ClientPortDiffers => &causes::CLIENT_PORT_DIFFERS,
             NatFinding::ClientDiffers => &causes::CLIENT_DIFFERS,
             NatFinding::EndedBefore => &causes::ENDED_BEFORE,
         });
+    }
+
+    /// Replaces the observation that would confirm the cause by a better one, if the sender's operating system is known, or if
+    /// the connection was idle for so long that a device on the path may have timed it out.
+    pub(super) fn refine_confirmation(&mut self, is_system_known: bool, was_idle: bool) {
+        let refined = |it| causes::refined(it, is_system_known, was_idle);
+        self.to_confirm = self.to_confirm.map(refined);
     }
 
     fn replace_reason(&mut self, reason: &Reason) {

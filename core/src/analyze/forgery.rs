@@ -160,6 +160,8 @@ pub(super) struct Context {
     pub sender_state: Option<State>,
     /// Next sequence number that the receiver expects.
     pub rcv_nxt: Option<SeqNum>,
+    /// True if the receiver has no connection any more, or if the capture does not show what it expects.
+    pub expects_nothing: bool,
     /// Sequence number after the last one that the sender has sent.
     pub snd_nxt: Option<SeqNum>,
     /// Size of the largest segment that the sender sends, in bytes.

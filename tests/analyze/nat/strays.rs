@@ -219,3 +219,50 @@ fn a_connection_that_was_remapped_is_recognized() {
     assert_eq!(row["errno"], "ECONNRESET", "{row}");
     assert_ne!(row["sender"]["verdict"], "doubtful", "{row}");
 }
+
+/// A router that has forgotten an idle connection takes the server's segment for its own, because it carries its address,
+/// and finds no socket; the client's next segment passes with the port as before (`nf_conntrack_tcp_loose`). A firewall rule
+/// with the same effect needs no silence.
+#[test]
+fn an_rst_of_a_nat_that_forgot_the_connection_is_explained() {
+    let is_translated = |name: &str| !name.starts_with("dnat");
+    for (name, nat) in nats().filter(|(name, nat)| is_translated(name) && nat.is_any) {
+        let capture = |at: u32, beyond: u32, is_passed: bool| {
+            let mut packets = nat.all(&request());
+            let data = down(at, ACK | PSH, 9 + beyond, 4, 20);
+            packets.push(nat.at(data, false));
+            if is_passed {
+                packets.push(nat.at(data, true));
+            }
+            packets.push(Seen {
+                ttl: 64,
+                ..nat.at(reply(up(at, RST, 4, 0, 0)), false)
+            });
+            packets.extend(nat.all(&[
+                up(at + 1_000, ACK | PSH, 4, 9, 3),
+                reply(down(at + 1_001, RST, 9, 0, 0)),
+            ]));
+            packets
+        };
+        let first = |packets: &[Seen]| of(&rows(packets), "reset")[0].clone();
+        let forgot = |reset: &serde_json::Value| {
+            let text = reset["explanation"].as_str().unwrap();
+            text.contains("the NAT had probably forgotten the connection")
+        };
+        let reset = first(&capture(300_000, 0, false));
+        assert!(forgot(&reset), "{name}: {reset}");
+        assert_eq!(reset["cause"], "third-party", "{name}: {reset}");
+        assert_eq!(reset["errno"], "ECONNRESET", "{name}: {reset}");
+        let confirm = reset["to_confirm"].as_str().unwrap();
+        assert!(confirm.contains("nf_conntrack_tcp_timeout_established"));
+        // At once after other segments, outside the window, and passed on to the client.
+        for (at, beyond, is_passed) in [
+            (20, 0, false),
+            (300_000, 1_000_000, false),
+            (300_000, 0, true),
+        ] {
+            let reset = first(&capture(at, beyond, is_passed));
+            assert!(!forgot(&reset), "{name}: {reset}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! RSTs in the name of an end that did not send them: the end still has its connection.
 
 use super::super::explain::{Explanation, NatFinding, RequiredAction};
-use super::super::forgery::{self, Indicator};
+use super::super::forgery::{self, Indicator, Weight};
 use super::{Entry, ResetRecord, triggers};
 use crate::flow::{Acceptance, Reset, State};
 use crate::packet::Header;
@@ -78,14 +78,36 @@ impl Entry {
             }
             if is_doubtful {
                 record.explanation.attribute_to_third_party();
-                let goes_on = |it: &Indicator| matches!(it.id, "went-on-data" | "went-on-ack");
-                if record.is_outside_window && record.indicators.iter().any(goes_on) {
-                    record
-                        .explanation
-                        .attribute_to_nat(NatFinding::OutsideWindow);
+                if let Some(finding) = self.device(record) {
+                    record.explanation.attribute_to_nat(finding);
                 }
             }
+            let is_system_known = record.context.stack.is_some();
+            record
+                .explanation
+                .refine_confirmation(is_system_known, record.was_idle());
         }
         pending
+    }
+
+    /// Returns what is known of the device that sent an RST in the name of its source address.
+    fn device(&self, record: &ResetRecord) -> Option<NatFinding> {
+        let all = &record.indicators;
+        let has = |id, weight| {
+            all.iter()
+                .any(|it| it.id == id && it.indicates_injection(weight))
+        };
+        if record.is_outside_window {
+            // A NAT that does not translate passes the segment on, and a kernel replies with an IP ID of its own.
+            if has("ip-id-copied", Weight::Moderate) {
+                return Some(NatFinding::OutsideTrackedWindow);
+            }
+            let goes_on = |it: &Indicator| matches!(it.id, "went-on-data" | "went-on-ack");
+            return all.iter().any(goes_on).then_some(NatFinding::OutsideWindow);
+        }
+        let is_at_nat = self.is_from_nat(record)
+            && has("never-left", Weight::Strong)
+            && has("trigger-not-arrived", Weight::Moderate);
+        is_at_nat.then_some(NatFinding::NotPassedOn)
     }
 }

@@ -262,6 +262,19 @@ impl Entry {
         Some([translation.socket(sender), translation.socket(1 - sender)])
     }
 
+    /// Returns true if an RST replies, after a silence, from the address of its stated sender that a NAT changes.
+    pub(super) fn is_from_nat(&self, record: &ResetRecord) -> bool {
+        /// Shortest silence after which a NAT may have forgotten a connection, in nanoseconds: limits are set in seconds.
+        const MIN_SILENCE_NS: i64 = 1_000_000_000;
+        let end = self.end(record.reset.from);
+        let own = self.ends.socket(end);
+        let translations = self.nat().map_or(&[][..], Nat::translations);
+        record.reset.form == Some(Form::Passive)
+            && record.finding.is_none()
+            && record.silence >= MIN_SILENCE_NS
+            && translations.iter().any(|it| it.socket(end) != own)
+    }
+
     /// Notes that an RST has ended the end that it goes to, although the other end's socket did not send it.
     pub(super) fn note_ended(&mut self, reset: &Reset) {
         if reset.acceptance.is_acceptable() {

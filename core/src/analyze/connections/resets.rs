@@ -85,6 +85,13 @@ impl ResetRecord {
         (self.finding).is_some_and(|finding| finding != NatFinding::EndedBefore)
     }
 
+    /// Returns true if the RST, or the segment that it replies to, ended a long silence.
+    pub(super) fn was_idle(&self) -> bool {
+        /// Shortest silence, in nanoseconds, after which devices time connections out by default.
+        const MIN_NS: i64 = 10_000_000_000;
+        self.silence >= MIN_NS
+    }
+
     /// Returns the conclusion about the sender of the RST.
     #[must_use]
     pub fn sender(&self) -> Sender<'_> {
@@ -220,7 +227,11 @@ impl Entry {
             &self.history,
             &self.gaps,
         );
-        let context = self.completed(&context, &reset, segment);
+        let context = Context {
+            expects_nothing: reset.acceptance == Acceptance::NoConnection
+                || explanation.required_action == RequiredAction::Unknown,
+            ..self.completed(&context, &reset, segment)
+        };
         let mut indicators = PacketFeatures::of(packet).map_or_else(Vec::new, |traits| {
             forgery::facts(&traits, &header, &self.profiles[segment.sender], &context)
         });

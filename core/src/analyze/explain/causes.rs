@@ -101,6 +101,37 @@ pub(super) struct Reason {
     pub(super) to_confirm: Option<&'static str>,
 }
 
+const IDENTIFY_SYSTEM: &str = "identify the operating system of the sender";
+
+const IDENTIFY_SYSTEM_OR_CAPTURE: &str =
+    "identify the operating system of the sender, or capture at the sender";
+
+const TRACE_SENDER: &str = "trace the sender: it may have closed with unread data, closed with SO_LINGER 0, or been ended by its process or kernel";
+
+const CHECK_LISTENER: &str = "check ListenOverflows and EmbryonicRsts on the sender's host, and whether its listener was closed";
+
+const CHECK_HOST: &str = "check OutRsts on the sender's host, which increases only if its kernel sent the RST, and whether that host was restarted";
+
+const CAPTURE_AT_SOURCE: &str = "capture at the host whose address it carries, or check OutRsts there, which increases only if its kernel sent the RST";
+
+const COMPARE_TIMEOUTS: &str = "compare the silence with the idle timeouts of NATs, firewalls and load balancers on the path, and check OutRsts on the host whose \
+     address it carries, which increases only if its kernel sent the RST";
+
+/// Returns the observation that would confirm a cause, given one that leaves out what is known: the operating system of the
+/// sender, or a silence that devices on the path may have timed out.
+pub(super) fn refined(
+    to_confirm: &'static str,
+    is_system_known: bool,
+    was_idle: bool,
+) -> &'static str {
+    match to_confirm {
+        IDENTIFY_SYSTEM if is_system_known => TRACE_SENDER,
+        IDENTIFY_SYSTEM_OR_CAPTURE if is_system_known => "capture at the sender",
+        CHECK_LISTENER | CHECK_HOST | CAPTURE_AT_SOURCE if was_idle => COMPARE_TIMEOUTS,
+        other => other,
+    }
+}
+
 const ALONE_REPLY_WITHOUT_ACK: Reason = Reason {
     cause: None,
     explanation: "only RSTs of this connection were captured; RST with ACK, SEQ 0 and window 0 replies to a segment without ACK, usually a \
@@ -214,7 +245,7 @@ const ABORT_WITHOUT_ACK: Reason = Reason {
     cause: Some(Cause::AbortedClose),
     explanation: "RST at the sender's next sequence number, which replies to no captured segment: a socket aborted; Linux sends such \
              an RST with ACK",
-    to_confirm: Some("identify the operating system of the sender"),
+    to_confirm: Some(IDENTIFY_SYSTEM),
 };
 
 const ABORT_AFTER_EMPTY_SEGMENTS: Reason = Reason {
@@ -227,21 +258,19 @@ const ABORT_AFTER_EMPTY_SEGMENTS: Reason = Reason {
 const ABORT_WITH_WINDOW_0: Reason = Reason {
     cause: Some(Cause::AbortedClose),
     explanation: "RST with ACK at the sender's next sequence number: a socket aborted; other systems than Linux send it with window 0",
-    to_confirm: Some("identify the operating system of the sender"),
+    to_confirm: Some(IDENTIFY_SYSTEM),
 };
 
 const ABORT: Reason = Reason {
     cause: Some(Cause::AbortedClose),
     explanation: "carries a window, and timestamps where they are in use, so a socket aborted; it is not a reply to a segment",
-    to_confirm: Some(
-        "trace the sender: it may have closed with unread data, closed with SO_LINGER 0, or been ended by its process or kernel",
-    ),
+    to_confirm: Some(TRACE_SENDER),
 };
 
 const UNKNOWN_FORM: Reason = Reason {
     cause: None,
     explanation: "the Linux kernel sends no RST of this form, so the form does not show its cause",
-    to_confirm: Some("identify the operating system of the sender, or capture at the sender"),
+    to_confirm: Some(IDENTIFY_SYSTEM_OR_CAPTURE),
 };
 
 const ANSWERED_PROBE: Reason = Reason {
@@ -347,26 +376,20 @@ const NEVER_ACCEPTED: Reason = Reason {
     cause: Some(Cause::HalfOpenPeer),
     explanation: "the sender completed its part of the handshake and sent nothing since; now it has no socket: the connection was \
              never accepted, its socket closed without a captured packet, or a device on the path replied in its place",
-    to_confirm: Some(
-        "check ListenOverflows and EmbryonicRsts on the sender's host, and whether its listener was closed",
-    ),
+    to_confirm: Some(CHECK_LISTENER),
 };
 
 const NO_SOCKET: Reason = Reason {
     cause: Some(Cause::HalfOpenPeer),
     explanation: "SEQ is the ACK number of the segment it replies to, without window and timestamps: the sender's kernel found no \
              socket, or a device on the path replied in its place",
-    to_confirm: Some(
-        "check OutRsts on the sender's host, which increases only if its kernel sent the RST, and whether that host was restarted",
-    ),
+    to_confirm: Some(CHECK_HOST),
 };
 
 pub(super) const THIRD_PARTY: Reason = Reason {
     cause: Some(Cause::ThirdParty),
     explanation: "the evidence indicates that a third party sent it in the name of its source address",
-    to_confirm: Some(
-        "capture at the host whose address it carries, or check OutRsts there, which increases only if its kernel sent the RST",
-    ),
+    to_confirm: Some(CAPTURE_AT_SOURCE),
 };
 
 const CONNTRACK_INVALID: &str = "check on the NAT: `conntrack -S` counts segments outside the window as invalid=, and those pass without \
@@ -391,6 +414,21 @@ pub(super) const OUTSIDE_WINDOW: Reason = Reason {
     explanation: "it replies to a segment outside the window of its stated sender, whose socket would have sent an ACK, and that \
              end goes on: a NAT on the path probably did not translate the segment, so that the kernel which received it found no socket",
     to_confirm: Some(CONNTRACK_INVALID),
+};
+
+pub(super) const DEVICE_TRACKS_WINDOW: Reason = Reason {
+    cause: Some(Cause::ThirdParty),
+    explanation: "it replies to a segment outside the window of its stated sender, whose socket would have sent an ACK, and it was made \
+             from that segment: a device on the path that tracks the window, such as a firewall, probably sent it",
+    to_confirm: Some(CAPTURE_AT_SOURCE),
+};
+
+pub(super) const SENT_AT_NAT: Reason = Reason {
+    cause: Some(Cause::ThirdParty),
+    explanation: "sent at the NAT or just outside it: after a silence the segment that it replies to did not pass the NAT any more, and the \
+             RST comes from the address that the NAT gave its stated sender; the NAT had probably forgotten the connection, unless a \
+             firewall rule there rejects the segment",
+    to_confirm: Some(NAT_EXPIRED),
 };
 
 const NAT_EXPIRED: &str = "check whether the NAT had forgotten the connection: compare the silence with \

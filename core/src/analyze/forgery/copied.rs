@@ -58,9 +58,9 @@ impl Case<'_> {
         }
         let own = self.own_latest(id)?;
         let whose = if behind == 0 {
-            "that of the receiver's latest segment".into()
+            "that of the latest segment from the receiver".into()
         } else {
-            format!("one of the receiver's, {behind} before its latest, {last}")
+            format!("among the latest from the receiver, {behind} before {last}")
         };
         // Where the sender has a counter, an RST of its socket that leaves it is an indicator in itself.
         let leaves = !self.is_answer() && self.counts_packets();

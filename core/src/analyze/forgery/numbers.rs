@@ -21,6 +21,9 @@ impl Case<'_> {
         if self.context.form == Some(Form::PassiveAck) {
             return None; // always 0
         }
+        if seq == rcv_nxt && self.context.expects_nothing {
+            return None;
+        }
         if seq == rcv_nxt {
             let message =
                 "SEQ is exactly what the receiver expects (an on-path attacker could know it)"
