@@ -970,6 +970,31 @@ fn a_call_that_did_not_return_is_no_success() {
         )]);
 }
 
+/// The bound of a call and the time-out of the kernel are timers of one CPU. If it did not run while both became due, the call
+/// finds its own bound (`inet_wait_for_connect()` returns 0 with the socket closed), and the next one the error.
+#[test]
+fn a_time_out_that_comes_with_the_bound_decides_nothing() {
+    let waited = || {
+        story("connect-blackholed")
+            .with("client connect() = ETIMEDOUT", "client connect() = ?")
+            .with("client read(1) = ENOTCONN", "client read(1) = 0")
+    };
+    waited()
+        .with(
+            "client getsockopt(SO_ERROR) = 0",
+            "client getsockopt(SO_ERROR) = ETIMEDOUT",
+        )
+        .is_inconclusive_for(InconclusiveReason::TimedOutLate { call: 1 });
+    // The kernel goes on trying.
+    let judgement = waited().judged();
+    assert_eq!(judgement.verdict, Verdict::Refuted, "{judgement:?}");
+    let other = waited().with(
+        "client getsockopt(SO_ERROR) = 0",
+        "client getsockopt(SO_ERROR) = EHOSTUNREACH",
+    );
+    assert_eq!(other.judged().verdict, Verdict::Refuted);
+}
+
 #[test]
 fn a_script_that_ended_early_lacks_calls() {
     story("close-unread-data")

@@ -233,6 +233,9 @@ impl Case<'_> {
         if let Some(call) = windows::met_in_close(self.scenario, self.evidence) {
             return Some(InconclusiveReason::MetInClose { call });
         }
+        if let Some(call) = windows::timed_out_late(self.scenario, self.evidence) {
+            return Some(InconclusiveReason::TimedOutLate { call });
+        }
         self.stall().map(InconclusiveReason::HeldUp)
     }
 

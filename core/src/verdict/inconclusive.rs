@@ -84,6 +84,15 @@ pub enum InconclusiveReason {
         /// Index of the call in the transcript.
         call: usize,
     },
+    /// Call that waited to its bound for a time-out whose error came right after.
+    #[error(
+        "call {call} waited to its bound, and its error came right after: the CPU with the kernel's timers did not run in the \
+         meantime"
+    )]
+    TimedOutLate {
+        /// Index of the call in the transcript.
+        call: usize,
+    },
     /// Time for which this process did not run during the trial, in milliseconds, which may explain the differences
     /// from the scenario.
     #[error(
@@ -143,7 +152,8 @@ impl InconclusiveReason {
             Self::TimingMissed(_)
             | Self::WindowMissed(_)
             | Self::HeldUp(_)
-            | Self::MetInClose { .. } => "timing-missed",
+            | Self::MetInClose { .. }
+            | Self::TimedOutLate { .. } => "timing-missed",
             // Lack of room in TIME-WAIT has an id of its own, because another setting fixes it.
             Self::OutOfRoom(TIME_WAIT_OVERFLOW) => "time-wait-full",
             Self::Host(state) if !state.is_short_of_memory() => "packets-dropped",

@@ -14,7 +14,8 @@ use std::time::Duration;
 use crate::evidence::{Evidence, StepTimes};
 use crate::packet::Packet;
 use crate::scenario::{
-    Awaited, CALL_BOUND, Exemption, FRAME_BOUND, Network, STEP_WINDOW, Scenario, Step,
+    Awaited, CALL_BOUND, Exemption, Expect, ExpectedCause, FRAME_BOUND, Network, STEP_WINDOW,
+    Scenario, Step,
 };
 use crate::time::Timestamp;
 use crate::transcript::{Call, Op, Outcome};
@@ -117,6 +118,30 @@ pub(super) fn met_in_close(scenario: &Scenario, evidence: &Evidence) -> Option<u
         let call = evidence.calls.iter().take(made.count()).position(closes)?;
         let times = evidence.steps.iter().find(|it| it.step == nth)?;
         (sends && times.shown? < evidence.calls[call].ended).then_some(call)
+    })
+}
+
+/// Returns the call, if any, that waited to its bound for a time-out of the kernel whose error the next call of the same end
+/// reports: the error came when the bound was over.
+///
+/// Both are timers of one kernel, and that of the connection is due first. If the CPU that it is armed on does not run for a
+/// while, as happens in a virtual machine, both expire at once, and the call finds its own bound
+/// (`inet_wait_for_connect()`). A kernel that never gives up reports no error afterwards.
+pub(super) fn timed_out_late(scenario: &Scenario, evidence: &Evidence) -> Option<usize> {
+    let expected = scenario.steps.iter().filter_map(|step| match *step {
+        Step::Call(_, _, expected) | Step::Begin(_, _, expected) => Some(expected),
+        _ => None,
+    });
+    let mut calls = evidence.calls.iter().enumerate().zip(expected);
+    calls.find_map(|((index, call), expected)| {
+        let Expect::Fails(errno, ExpectedCause::TimedOut) = expected else {
+            return None;
+        };
+        let mut later = evidence.calls.get(index + 1..)?.iter();
+        let next = later.find(|it| it.role == call.role)?;
+        let has_come =
+            [Outcome::SocketError(Some(errno)), Outcome::Failed(errno)].contains(&next.outcome);
+        (call.outcome == Outcome::Unfinished && has_come).then_some(index)
     })
 }
 
