@@ -81,6 +81,7 @@ pub use self::connections::{
 use self::decode::FrameSelection;
 pub use self::decode::{CompiledFilter, FlowKey, FrameFilter};
 pub use self::diagnosis::Diagnostic;
+pub use self::exchange::Pending;
 pub use self::explain::{Cause, Claim, ErrnoCondition, Explanation, LaterCall, RequiredAction};
 pub use self::failure::{EndError, Failure, FailureKind};
 pub use self::forgery::{Indicator, Sender, SenderVerdict, Supports, Weight};

@@ -11,6 +11,7 @@ mod few;
 mod icmp;
 mod reply;
 mod reset;
+mod sent;
 mod state;
 mod summary;
 
@@ -228,23 +229,6 @@ impl Flow {
         self.end(role).rcv_nxt()
     }
 
-    /// Returns true if this end has sent more than one byte beyond the window of the other end; false if that window is
-    /// unknown.
-    #[must_use]
-    pub(crate) fn has_sent_beyond_window(&self, role: Role) -> bool {
-        let (end, other) = (self.end(role), self.end(role.peer()));
-        let edge = other.window_end(end);
-        // A probe of a closed window is one byte.
-        let next = end.snd_nxt().zip(edge);
-        next.is_some_and(|(next, edge)| next.is_after(edge.plus(1)))
-    }
-
-    /// Returns true if this end has advertised window 0 last.
-    #[must_use]
-    pub(crate) fn has_closed_window(&self, role: Role) -> bool {
-        self.end(role).has_closed_window()
-    }
-
     /// Returns a sequence number of this end relative to its initial one; `None` if that is unknown.
     #[must_use]
     pub(crate) fn relative(&self, role: Role, number: SeqNum) -> Option<u32> {
@@ -255,13 +239,6 @@ impl Flow {
     #[must_use]
     pub fn timestamps(&self, role: Role) -> Option<TcpTimestamps> {
         self.end(role).timestamps()
-    }
-
-    /// Returns the number of retransmissions and probes that this end has sent since the last acknowledgment of new
-    /// data.
-    #[must_use]
-    pub fn unanswered(&self, role: Role) -> u32 {
-        self.end(role).unanswered
     }
 
     /// Returns the effect of an ICMP error on the end whose segment it quotes, if it has arrived there; `None` if it
@@ -279,12 +256,6 @@ impl Flow {
             is_outstanding: error.quoted_seq.is_some_and(|seq| end.is_outstanding(seq)),
             state: end.state,
         })
-    }
-
-    /// Returns the number of bytes that this end has sent, each counted once.
-    #[must_use]
-    pub(crate) fn payload_sent(&self, role: Role) -> u32 {
-        self.end(role).payload_sent()
     }
 
     /// Processes the next captured segment. Returns `None`, with the flow unchanged, if it belongs to another

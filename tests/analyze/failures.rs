@@ -571,3 +571,44 @@ fn the_summary_counts_failures() {
     );
     assert_eq!(summary["failed_connections"], 1);
 }
+
+/// The server aborts with this much left open: what it says of it to people, and in JSON.
+fn left_open(packets: &Packets) -> (String, Value) {
+    let rows = packets.said(false).of("reset");
+    let fields = [
+        "unanswered_frame",
+        "unanswered_bytes",
+        "unanswered_age_ns",
+        "unacknowledged_bytes",
+    ];
+    let fields = fields.map(|field| rows[0][field].clone());
+    (packets.said(true).out, json!(fields))
+}
+
+#[test]
+fn an_abort_says_what_it_left_open() {
+    let request = Packets::open()
+        .data(100, CLIENT, (1, 1), Load::Bytes(40))
+        .data(110, CLIENT, (41, 1), Load::Bytes(10))
+        .segment(120, SERVER, ACK, (1, 51));
+    let (text, fields) = left_open(&request.clone().segment(646, SERVER, RST | ACK, (1, 51)));
+    assert_eq!(fields, json!([4, 50, 546_000_000, 0]));
+    let line = "the last 50 bytes of the client, since frame 4, 546 ms before, had no answer\n";
+    assert!(text.contains(line), "{text}");
+    assert!(!text.contains("not acknowledged"), "{text}");
+
+    let answer = request.data(200, SERVER, (1, 51), Load::Bytes(1_000));
+    let (text, fields) = left_open(&answer.clone().segment(300, SERVER, RST | ACK, (1_001, 51)));
+    assert_eq!(fields, json!([null, 0, null, 1_000]));
+    let line = "the last 1,000 bytes of the server were not acknowledged, and may be lost\n";
+    assert!(text.contains(line), "{text}");
+    assert!(!text.contains("had no answer"), "{text}");
+
+    let whole = answer.segment(210, CLIENT, ACK, (51, 1_001));
+    let (text, fields) = left_open(&whole.segment(300, SERVER, RST | ACK, (1_001, 51)));
+    assert_eq!(fields, json!([null, 0, null, 0]));
+    assert!(
+        !text.contains("not acknowledged") && !text.contains("had no answer"),
+        "{text}"
+    );
+}

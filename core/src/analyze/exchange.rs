@@ -24,7 +24,9 @@ pub(super) struct Exchange {
     is_unanswered: bool,
     /// True for each end that has sent data.
     has_sent: PerEnd<bool>,
-    /// Frame of the first segment of the turn.
+    /// Capture time of the first segment of the turn.
+    began_at: Timestamp,
+    /// Frame of that segment.
     frame: u32,
     /// Bytes of the turn; saturates.
     bytes: u32,
@@ -39,7 +41,7 @@ pub(super) struct Exchange {
 /// First segment of an end after all before it was acknowledged: data or a FIN that may still wait for its acknowledgment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// Number of the frame; 0 if there is none.
+    /// Number of the frame, or 0.
     pub(super) frame: u32,
     /// Capture time.
     pub(super) at: Timestamp,
@@ -53,8 +55,11 @@ pub(super) struct Asked {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Opening(u8);
 
+/// Function that returns true for the begin of a certain request.
+type Recognizer = fn(&[u8]) -> bool;
+
 /// Requests that are always answered: name with its article, and what recognizes the data.
-const REQUESTS: [(&str, fn(&[u8]) -> bool); 10] = [
+const REQUESTS: [(&str, Recognizer); 10] = [
     ("an HTTP request", is_http),
     // RFC 8446, 5.1 and 4: record type handshake, legacy version 3.x, length, and message type client_hello.
     ("a TLS ClientHello", |data| {
@@ -133,7 +138,7 @@ impl Opening {
         )
     }
 
-    /// Returns the name of the request, with its article; `None` if it is none that is recognized.
+    /// Returns the name of the request, with its article; `None` if it is not recognized.
     pub(super) fn name(self) -> Option<&'static str> {
         let nth = usize::from(self.0).checked_sub(1)?;
         Some(REQUESTS.get(nth)?.0)
@@ -207,7 +212,8 @@ impl Exchange {
         } else if !self.is_unanswered {
             // What was unanswered at the first FIN stays so.
             (self.speaker, self.opening) = (Some(from), opening());
-            (self.frame, self.bytes) = (header.frame, header.payload_len);
+            (self.began_at, self.frame) = (header.at, header.frame);
+            self.bytes = header.payload_len;
         }
     }
 
@@ -238,10 +244,30 @@ impl Exchange {
         (asked.frame > 0).then_some(asked)
     }
 
+    /// Returns the data of an end that the other one had not answered by this time; `None` if the other one has sent data last.
+    pub(super) fn pending(&self, role: Role, at: Timestamp) -> Option<Pending> {
+        self.has_last_word(role).then(|| Pending {
+            frame: self.frame,
+            bytes: self.bytes,
+            age: at.since(self.began_at).max(0),
+        })
+    }
+
     /// Returns true if this end has sent data last.
     pub(super) fn has_last_word(&self, role: Role) -> bool {
         self.speaker == Some(role)
     }
+}
+
+/// Data that an end had sent last, and to which the other end had not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// First frame of the data.
+    pub frame: u32,
+    /// Number of bytes; saturates.
+    pub bytes: u32,
+    /// Time since the first frame, in nanoseconds.
+    pub age: i64,
 }
 
 /// Recognizes the begin of the data in a packet.

@@ -134,7 +134,7 @@ const _: () = assert!(size_of::<ConnectionHistory>() <= 88);
 
 impl HistorySummary {
     /// Returns the number of SYNs of a client that has sent nothing else and got no reply; `None` otherwise.
-    pub(super) fn syns_without_reply(&self) -> Option<u8> {
+    pub(super) fn syns_without_reply(self) -> Option<u8> {
         let [[client, _, events], [server, ..]] = self.ends;
         (client > 0 && server == 0 && events == 0).then_some(client)
     }

@@ -180,6 +180,13 @@ struct ResetLine<'a> {
     trigger_candidates: usize,
     /// Silence before the RST, or before the packet that precedes it, in nanoseconds.
     silence_ns: i64,
+    /// Data of the receiver that the sender had not answered: first frame, its file, if that is another one, bytes and age.
+    unanswered_frame: Option<u32>,
+    unanswered_file: Option<&'a str>,
+    unanswered_bytes: u32,
+    unanswered_age_ns: Option<i64>,
+    /// Bytes of the sender that the receiver had not acknowledged.
+    unacknowledged_bytes: u32,
     /// Earlier connection between the same ends that the RST belongs to.
     earlier_connection: Option<u32>,
     earlier_connection_file: Option<&'a str>,
@@ -446,6 +453,7 @@ pub fn reset(
     let (number, connection_file) = place(files, file, connection.number());
     let triggered_by = reset.triggered_by.map(|it| place(files, file, it));
     let earlier = record.earlier.map(|it| place(files, file, it));
+    let unanswered = record.unanswered.map(|it| place(files, file, it.frame));
     let continued = record
         .continues
         .as_ref()
@@ -492,6 +500,11 @@ pub fn reset(
             triggered_by_file: triggered_by.and_then(|it| it.1),
             trigger_candidates: record.triggers.len(),
             silence_ns: record.silence,
+            unanswered_frame: unanswered.map(|it| it.0),
+            unanswered_file: unanswered.and_then(|it| it.1),
+            unanswered_bytes: record.unanswered.map_or(0, |it| it.bytes),
+            unanswered_age_ns: record.unanswered.map(|it| it.age),
+            unacknowledged_bytes: record.unacknowledged,
             earlier_connection: earlier.map(|it| it.0),
             earlier_connection_file: earlier.and_then(|it| it.1),
             continues_connection: continued.map(|it| it.0),

@@ -1,10 +1,13 @@
 //! Human format of `rstproof analyze`: a few lines for each RST, and a summary of each capture.
 
+mod failures;
+
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 
+use self::failures::{failed, open_questions};
 use super::join::{clocks, elsewhere as other_points};
 use super::renderer::Renderer;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
@@ -12,9 +15,9 @@ use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::icmp::{Effect, IcmpRecord};
 use rstproof_core::analyze::json::process_name;
 use rstproof_core::analyze::{
-    Connection, ErrnoElsewhere, Event, Failure, FailureKind, MissingTraffic, RequiredAction,
-    ResetRecord, ResetSource, SenderVerdict, Stack, Summary, Supports, System, Tally, Totals,
-    Weight, errno_elsewhere, errno_on,
+    Connection, ErrnoElsewhere, Event, FailureKind, MissingTraffic, RequiredAction, ResetRecord,
+    ResetSource, SenderVerdict, Stack, Summary, Supports, System, Tally, Totals, Weight,
+    errno_elsewhere, errno_on,
 };
 use rstproof_core::flow::State;
 use rstproof_core::packet::link::Unread;
@@ -166,6 +169,7 @@ pub(super) fn reset(
         );
     }
     text += &preceding(files, connection, told);
+    text += &open_questions(files, told);
     text += &translations(files, connection);
     text += &other_points(files, reset.frame);
     text += &processes(connection);
@@ -376,37 +380,6 @@ pub(super) fn icmp(files: &FileNames, connection: &Connection<'_>, record: &Icmp
         );
     }
     let _ = writeln!(text, "  {}", record.reason);
-    text += &processes(connection);
-    text
-}
-
-/// Returns the explanation of a connection that failed without an RST or an ICMP error.
-fn failed(files: &FileNames, connection: &Connection<'_>, failure: &Failure) -> String {
-    let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
-    let mut text = format!(
-        "{LABEL}{}{LABEL:#}  {client} → {server}  {}\n  {}\n",
-        files.frame(failure.frame),
-        failure.kind,
-        files.localized(&failure.explanation)
-    );
-    let silence = failure.silence.unwrap_or(0) / NS_PER_SEC;
-    if silence > 0 {
-        let _ = writeln!(text, "  after {silence} s of silence");
-    }
-    let mut has_error = false;
-    for role in [Role::Client, Role::Server] {
-        if let Some(error) = failure.errors[role] {
-            has_error = true;
-            let condition = error.condition.map(|it| format!(", {}", it.clause()));
-            let condition = condition.unwrap_or_default();
-            let errno = error.errno;
-            let _ = writeln!(text, "  → {BAD}{errno:?}{BAD:#} for the {role}{condition}");
-        }
-    }
-    if !has_error {
-        text += "  → no error\n";
-    }
-    text += &translations(files, connection);
     text += &processes(connection);
     text
 }

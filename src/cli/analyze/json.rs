@@ -1,5 +1,6 @@
 //! JSON format of `rstproof analyze`: a line for each connection, RST, ICMP error and file.
 
+use std::cell::RefCell;
 use std::io;
 
 use super::renderer::Renderer;
@@ -9,9 +10,12 @@ use rstproof_core::analyze::{Event, Summary, json};
 /// JSON lines.
 pub(super) struct Json;
 
-/// Capacity that a row starts with, in bytes. A large capture has millions of rows, most of them shorter than this:
-/// growing each from nothing took an eighth of the instructions of an analysis.
-const ROW_CAPACITY: usize = 1024;
+thread_local! {
+    /// Buffer that rows are written to. A large capture has millions of rows: growing each from nothing took an eighth of the
+    /// instructions of an analysis. Thousands of them may wait for an RST of an earlier frame, so each is copied into a vector of
+    /// its size.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Renderer for Json {
     fn is_for_people(&self) -> bool {
@@ -19,13 +23,15 @@ impl Renderer for Json {
     }
 
     fn event(&self, files: &FileNames, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
-        let mut row = Vec::with_capacity(ROW_CAPACITY);
-        let written = match event {
-            Event::Connection(connection) => json::connection(&mut row, files, connection),
-            Event::Reset(connection, reset) => json::reset(&mut row, files, connection, reset),
-            Event::Icmp(connection, record) => json::icmp(&mut row, files, connection, record),
-        };
-        Some(written.map(|()| row))
+        SCRATCH.with_borrow_mut(|row| {
+            row.clear();
+            let written = match event {
+                Event::Connection(connection) => json::connection(row, files, connection),
+                Event::Reset(connection, reset) => json::reset(row, files, connection, reset),
+                Event::Icmp(connection, record) => json::icmp(row, files, connection, record),
+            };
+            Some(written.map(|()| row.clone()))
+        })
     }
 
     fn summary(

@@ -63,15 +63,13 @@ pub(super) struct Dormant {
     last: Timestamp,
     idle: i64,
     more: Option<Box<More>>,
-    /// State in which the connection has stopped, unless its SYN got no reply.
-    stop: Option<Box<Stop>>,
     span: (u32, u32),
     hash: u32,
     /// Number that distinguishes this connection from others that were dormant in the same slot before.
     pub(super) generation: u32,
 }
 
-const _: () = assert!(size_of::<Dormant>() <= 240);
+const _: () = assert!(size_of::<Dormant>() <= 232);
 
 /// Fields that most connections do not need.
 #[derive(Debug)]
@@ -89,6 +87,8 @@ struct More {
     /// Latest RST of the client and of the server that was not accepted.
     previous: [Option<Box<Header>>; 2],
     outcome: Outcome,
+    /// State in which the connection has stopped, unless its SYN got no reply: many of those may be scans.
+    stop: Option<Stop>,
 }
 
 impl Dormant {
@@ -121,6 +121,7 @@ impl Dormant {
         };
         let previous = entry.history.take_previous();
         let rare = entry.rare.take().map(|it| *it).unwrap_or_default();
+        let stop = stop.or(rare.stop);
         let needs_more = entry.resets > 0
             || entry.depends_from != entry.span.0
             || entry.gaps.lost.is_some()
@@ -129,6 +130,7 @@ impl Dormant {
             || rare.nat.is_some()
             || rare.error_count > 0
             || rare.outcome != Outcome::default()
+            || stop.is_some()
             || rare.processes.iter().any(Option::is_some)
             || previous.iter().any(Option::is_some);
         Self {
@@ -137,7 +139,6 @@ impl Dormant {
             zeek,
             last: entry.last,
             idle: entry.idle,
-            stop: stop.or(rare.stop).map(Box::new),
             more: needs_more.then(|| {
                 Box::new(More {
                     frames: rare.frames.into(),
@@ -152,6 +153,7 @@ impl Dormant {
                     nat: rare.nat,
                     previous,
                     outcome: rare.outcome,
+                    stop,
                 })
             }),
             span: entry.span,
@@ -205,14 +207,15 @@ impl Dormant {
     pub(super) fn failure(&self, ended: Timestamp) -> Option<Failure> {
         let none = Outcome::default();
         let outcome = self.more.as_ref().map_or(&none, |more| &more.outcome);
+        let stop = self.more.as_ref().and_then(|more| more.stop.as_ref());
         let count = self.summary.history.syns_without_reply();
         let unanswered = count
-            .filter(|_| self.stop.is_none() && !self.gaps().begins_midstream)
+            .filter(|_| stop.is_none() && !self.gaps().begins_midstream)
             .map(|count| {
                 let times = (self.zeek.began(), self.last);
                 without_reply(self.span.0, count, times, outcome.soft(Role::Client))
             });
-        outcome.failure(self.stop.as_deref().or(unanswered.as_ref()), ended)
+        outcome.failure(stop.or(unanswered.as_ref()), ended)
     }
 
     fn gaps(&self) -> CaptureGaps {
@@ -234,7 +237,6 @@ impl Dormant {
         let mut history = ConnectionHistory::restored(kept.history, frames, self.last);
         let mut rare = Rare {
             earlier: Some(Box::new(self.zeek)),
-            stop: self.stop.map(|it| *it),
             ..Rare::default()
         };
         let (mut resets, mut depends_from) = (0, self.span.0);
@@ -247,7 +249,7 @@ impl Dormant {
             rare.forged = more.forged;
             rare.nat = more.nat;
             history.set_previous(more.previous);
-            rare.outcome = more.outcome;
+            (rare.outcome, rare.stop) = (more.outcome, more.stop);
         }
         Entry {
             stacks: kept.stacks,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::super::decode::SegmentRecord;
 use super::super::diagnosis::{self, Diagnostic};
+use super::super::exchange::Pending;
 use super::super::explain::{
     Explanation, FIN_ACKNOWLEDGED_WITHIN_NS, FinEvidence, NatFinding, RequiredAction, as_received,
 };
@@ -27,6 +28,11 @@ pub struct ResetRecord {
     /// Silence of the connection in nanoseconds: before the RST, or before the packet that precedes it, whichever is
     /// longer.
     pub silence: i64,
+    /// Data of the receiver that the sender had not answered when it sent the RST; `None` if the sender has sent data last, or
+    /// there was none.
+    pub unanswered: Option<Pending>,
+    /// Number of bytes that the sender had sent and the receiver had not acknowledged.
+    pub unacknowledged: u32,
     /// RST as the flow classifies it.
     pub reset: Reset,
     /// TCP header.
@@ -181,18 +187,7 @@ impl Entry {
         let Some(reset) = observed.and_then(|it| it.reset) else {
             return;
         };
-        // The sender has sent a SYN for a new connection, which the other end has not accepted.
-        let is_opening = self.renewed().is_some_and(|renewed| {
-            renewed.from == from && renewed.flow.state(from) == State::SynSent
-        });
-        let context = Context {
-            sender_state: if is_opening {
-                Some(State::SynSent)
-            } else {
-                context.sender_state
-            },
-            ..context
-        };
+        let context = self.with_new_attempt(context, from);
         let acknowledges_unseen = self.has_not_captured(from.peer(), &segment.header);
         let mut reset = Reset {
             on_linux: self.stacks[1 - segment.sender] == Some(Stack::Linux),
@@ -249,12 +244,10 @@ impl Entry {
         self.history.take_reset(&reset, &header);
         // A packet that ends a silence may be what the RST replies to.
         let silence = header.at.since(self.last).max(self.idle).max(0);
-        let triggers = match stray {
-            Some((frame, _)) => vec![frame],
-            None if self.is_prompt(&reset) => reset.triggered_by.into_iter().collect(),
-            None => self.flow.triggers(&reset, &header),
-        };
+        let triggers = self.possible_triggers(&reset, &header, stray.map(|it| it.0));
         let mut record = ResetRecord {
+            unanswered: self.exchange.pending(from.peer(), header.at),
+            unacknowledged: self.flow.unacknowledged(from),
             earlier,
             silence,
             triggers,
@@ -279,7 +272,33 @@ impl Entry {
         };
         record.explain_by_nat();
         self.explain_consequence(&mut record);
-        self.rare().pending.push(record);
+        let pending = &mut self.rare().pending;
+        // Most connections have one RST, and a vector would begin with room for four records of almost a kilobyte.
+        pending.reserve_exact(usize::from(pending.is_empty()));
+        pending.push(record);
+    }
+
+    /// Returns the context with the state of a sender that has sent a SYN for a new connection, which the other end has not
+    /// accepted.
+    fn with_new_attempt(&self, context: Context, from: Role) -> Context {
+        let is_opening = self.renewed().is_some_and(|renewed| {
+            renewed.from == from && renewed.flow.state(from) == State::SynSent
+        });
+        let opening = is_opening.then_some(State::SynSent);
+        Context {
+            sender_state: opening.or(context.sender_state),
+            ..context
+        }
+    }
+
+    /// Returns the frames of the segments that an RST may be a reply to, oldest first. `stray` is the segment that a NAT did not
+    /// translate, if it replies to one.
+    fn possible_triggers(&self, reset: &Reset, header: &Header, stray: Option<u32>) -> Vec<u32> {
+        match stray {
+            Some(frame) => vec![frame],
+            None if self.is_prompt(reset) => reset.triggered_by.into_iter().collect(),
+            None => self.flow.triggers(reset, header),
+        }
     }
 
     /// Keeps the connection of the stated sender if its socket did not send the RST: it is doubtful, or replies to a segment

@@ -114,11 +114,10 @@ impl Stop {
         let has_stopped = ended.since(last) > tried.saturating_add(SLACK_NS);
         let is_enough = match attempt {
             Attempt::Connect => count > 1 || ended.since(last) >= MAX_FIRST_TIMEOUT_NS,
-            Attempt::Accept(_) => count > 1,
+            Attempt::Accept(_) | Attempt::ProbeWindow => count > 1,
             Attempt::Send | Attempt::SendLarge | Attempt::Probe => {
                 count > 2 || count == 2 && has_stopped
             }
-            Attempt::ProbeWindow => count > 1,
         };
         if !is_enough {
             return None;

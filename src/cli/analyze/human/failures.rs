@@ -1,0 +1,88 @@
+//! What `analyze` says to people of connections that failed without an RST, and of what an abort left open.
+
+use std::fmt::Write as _;
+
+use super::{NS_PER_SEC, in_digits, processes, translations};
+use crate::report::human::{BAD, LABEL};
+use rstproof_core::analyze::continuation::FileNames;
+use rstproof_core::analyze::{Cause, Connection, Failure, ResetRecord};
+use rstproof_core::transcript::Role;
+
+/// Returns the explanation of a connection that failed without an RST or an ICMP error.
+pub(super) fn failed(files: &FileNames, connection: &Connection<'_>, failure: &Failure) -> String {
+    let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
+    let mut text = format!(
+        "{LABEL}{}{LABEL:#}  {client} → {server}  {}\n  {}\n",
+        files.frame(failure.frame),
+        failure.kind,
+        files.localized(&failure.explanation)
+    );
+    let silence = failure.silence.unwrap_or(0) / NS_PER_SEC;
+    if silence > 0 {
+        let _ = writeln!(text, "  after {silence} s of silence");
+    }
+    let mut has_error = false;
+    for role in [Role::Client, Role::Server] {
+        if let Some(error) = failure.errors[role] {
+            has_error = true;
+            let condition = error.condition.map(|it| format!(", {}", it.clause()));
+            let condition = condition.unwrap_or_default();
+            let errno = error.errno;
+            let _ = writeln!(text, "  → {BAD}{errno:?}{BAD:#} for the {role}{condition}");
+        }
+    }
+    if !has_error {
+        text += "  → no error\n";
+    }
+    text += &translations(files, connection);
+    text += &processes(connection);
+    text
+}
+
+/// Returns what an abort left open: data of the receiver without an answer, and data of the sender without an acknowledgment.
+/// Empty for an RST that no socket with the connection has sent.
+pub(super) fn open_questions(files: &FileNames, told: &ResetRecord) -> String {
+    let mut text = String::new();
+    let aborts = matches!(
+        told.explanation.cause,
+        Some(Cause::AbortedClose | Cause::ResetAfterFin)
+    );
+    if !aborts || told.sender().is_doubtful() {
+        return text;
+    }
+    let (from, receiver) = (told.reset.from, told.reset.from.peer());
+    let bytes = |number: u32| {
+        let plural = if number == 1 { "byte" } else { "bytes" };
+        format!("{} {plural}", in_digits(number.into()))
+    };
+    if let Some(data) = told.unanswered {
+        let _ = writeln!(
+            text,
+            "  the last {} of the {receiver}, since {}, {} before, had no answer",
+            bytes(data.bytes),
+            files.frame(data.frame),
+            duration(data.age)
+        );
+    }
+    if told.unacknowledged > 0 {
+        let _ = writeln!(
+            text,
+            "  the last {} of the {from} were not acknowledged, and may be lost",
+            bytes(told.unacknowledged)
+        );
+    }
+    text
+}
+
+/// Formats a time in nanoseconds in a unit of its size: `35 µs`, `546 ms`, `4.0 s`.
+fn duration(ns: i64) -> String {
+    match ns {
+        ..1_000_000 => format!("{} µs", ns / 1_000),
+        1_000_000..NS_PER_SEC => format!("{} ms", ns / 1_000_000),
+        _ => format!(
+            "{}.{} s",
+            ns / NS_PER_SEC,
+            ns % NS_PER_SEC / (NS_PER_SEC / 10)
+        ),
+    }
+}
