@@ -99,7 +99,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     let mut code = ExitCode::Success;
     let mut closed = None;
     if args.join {
-        let points = Points::of(args)?;
+        let points = Points::of(args, renderer(args).is_for_people())?;
         let analysis = analysis.joined(points.join().frames());
         match one(args, Capture::Joined(points), &analysis, output.as_mut()) {
             Ok(()) => {}

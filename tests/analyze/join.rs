@@ -2,7 +2,7 @@
 
 mod errors;
 mod points;
-mod wire;
+pub(crate) mod wire;
 
 use std::fs;
 use std::path::Path;
@@ -306,16 +306,17 @@ fn frames_are_named_with_their_files() {
     let bytes = fs::read(copy).unwrap();
     let text = String::from_utf8_lossy(&bytes);
     for wanted in [
-        format!("captured in {a}: its clock is the one of all times"),
-        format!("captured in {b}: its times are corrected: its clock was 1000000000 ns ahead"),
+        "captured in a.pcap: its clock is the one of all times".to_owned(),
+        "captured in b.pcap: its times are corrected: its clock was 1000000000 ns ahead".to_owned(),
         format!("frame {count} of {a}: RST"),
     ] {
         assert!(text.contains(&wanted), "{wanted}");
     }
     let said = analyze_for_people(&["--join", &a, &b]).whole();
-    let clock = format!("clock of {b}: 1.000000 s ahead of {a}, ±");
-    assert!(said.out.contains(&clock), "{}", said.out);
-    let elsewhere = format!("also frame {count} of {b}, nearer to the sender, 200 µs earlier");
+    // A name is as short as it differs from the others.
+    let clock = "clock of b.pcap: 1.000000 s ahead of a.pcap, ±";
+    assert!(said.out.contains(clock), "{}", said.out);
+    let elsewhere = format!("also frame {count} of b.pcap, nearer to the sender, 200 µs earlier");
     assert!(said.out.contains(&elsewhere), "{}", said.out);
 }
 
@@ -346,4 +347,70 @@ fn threads_change_nothing() {
 
 fn exists(path: &str) -> bool {
     Path::new(path).exists()
+}
+
+/// Files of a ring are one point, as they are without `--join`: an RST in the second file of a ring is named with that file.
+#[test]
+fn rotated_files_are_captures_of_one_point() {
+    let home = tempfile::tempdir().unwrap();
+    let wire = Wire {
+        ahead: 77 * SECOND,
+        ..Wire::default()
+    };
+    let mut packets = conversation(0, 20);
+    packets.push(Packet::down(RST | ACK, 1, 1).following(packets.last().unwrap()));
+    let count = packets.len();
+    let [a, b] = wire.write(home.path(), &packets);
+    let whole = analyze(&["--join", &a, &b]).whole();
+    // The client's capture was rotated after 10 frames.
+    let bytes = fs::read(&a).unwrap();
+    let mut end = 24;
+    for _ in 0..10 {
+        let length = u32::from_le_bytes(bytes[end + 8..end + 12].try_into().unwrap());
+        end += 16 + length as usize;
+    }
+    for names in [["r.pcap", "r.pcap1"], ["one.pcap", "two.pcap"]] {
+        let [first, second] = names.map(|name| home.path().join(name));
+        fs::write(&first, &bytes[..end]).unwrap();
+        fs::write(&second, [&bytes[..24], &bytes[end..]].concat()).unwrap();
+        let [first, second] = [&first, &second].map(|it| it.to_str().unwrap());
+        for order in [[first, second, &b], [&b, second, first]] {
+            let said = analyze(&[&["--join"][..], &order].concat()).whole();
+            assert_eq!(said.summary()["joined"].as_array().unwrap().len(), 2);
+            let [row] = &said.of("reset")[..] else {
+                panic!("{}", said.out)
+            };
+            assert_eq!(
+                [&row["file"], &row["frame"]],
+                [&json!(second), &json!(count - 10)]
+            );
+            assert_eq!(row["elsewhere"][0]["file"], json!(b), "{row}");
+            let whole = &whole.of("reset")[0];
+            for field in ["required_action", "errno", "cause", "receiver_state"] {
+                assert_eq!(row[field], whole[field], "{row}");
+            }
+        }
+        let said = analyze_for_people(&["--join", first, second, &b]).whole();
+        let place = format!("frame {} of {}", count - 10, names[1]);
+        assert!(said.out.contains(&place), "{}", said.out);
+    }
+}
+
+/// Captures of two points whose clocks differ by an hour look like successive ones, but have the same segments.
+#[test]
+fn points_with_other_clocks_are_no_rotated_files() {
+    let home = tempfile::tempdir().unwrap();
+    // They begin in the middle of a connection.
+    let packets = conversation(0, 20).split_off(3);
+    let wire = |ahead: i64, hops: u8| Wire {
+        ahead,
+        hops,
+        delays: [i64::from(hops) * 200 * MICRO; 2],
+        ..Wire::default()
+    };
+    let [a, b] = wire(3_600 * SECOND, 1).write(home.path(), &packets);
+    let other = tempfile::tempdir().unwrap();
+    let [_, c] = wire(7_200 * SECOND, 2).write(other.path(), &packets);
+    let said = analyze(&["--join", &a, &b, &c]).whole();
+    assert_eq!(said.summary()["joined"].as_array().unwrap().len(), 3);
 }

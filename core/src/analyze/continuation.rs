@@ -333,9 +333,7 @@ impl FileNames {
     #[must_use]
     pub fn locate(&self, frame: u32) -> (&str, u32) {
         if let Some(joined) = &self.joined {
-            let found = joined.locate(frame);
-            let named = found.and_then(|(file, number)| Some((self.files.get(file)?, number)));
-            return named.map_or(("", frame), |((_, name), number)| (name, number));
+            return joined.locate(frame).unwrap_or(("", frame));
         }
         // The first file has no frames before it, so the index is not 0.
         let index = self

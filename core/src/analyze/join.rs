@@ -51,12 +51,25 @@ const BETWEEN: u8 = HAS_NEXT | HAS_PREVIOUS;
 
 /// File to join.
 pub struct JoinInput<'a> {
-    /// Name of the file in the output.
-    pub name: String,
+    /// Names in the output of the file, or of the files that continue each other.
+    pub files: FileNames,
+    /// Short name of all of them, which interfaces of the joined capture have.
+    pub label: String,
     /// Length in bytes, as far as it is known. Shorter files are read first.
     pub length: u64,
     /// Content, decompressed.
     pub from: &'a mut dyn Read,
+}
+
+impl JoinInput<'_> {
+    /// Returns the name of the capture: that of its file, or of its first and last file.
+    fn title(&self) -> String {
+        let mut names = self.files.names();
+        match (names.next(), names.next_back()) {
+            (Some(first), Some(last)) => format!("{first} … {last}"),
+            (first, _) => first.unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// Reason why files cannot be joined.
@@ -108,8 +121,10 @@ pub enum JoinError {
 /// File of a joined capture.
 #[derive(Debug)]
 pub struct Member {
-    /// Name of the file in the output.
+    /// Name in the output.
     pub name: String,
+    files: FileNames,
+    label: String,
     outline: Outline,
     /// Clock, unless the other files are corrected to it.
     relation: Option<Relation>,
@@ -179,7 +194,7 @@ impl Member {
                 format!("its times are corrected: its clock was {ahead} ns ahead")
             }
         };
-        format!("captured in {}: {lead}", printable(&self.name))
+        format!("captured in {}: {lead}", printable(&self.label))
     }
 }
 
@@ -233,18 +248,24 @@ impl Shared {
         let found = found.and_then(|place| self.resets.get(&place));
         let known = found.into_iter().flatten();
         let points = known.filter_map(|(file, is_nearer, elsewhere)| {
+            let member = self.members.get(*file)?;
+            let (mut name, mut elsewhere) = (&member.name[..], *elsewhere);
+            if let Elsewhere::Captured { frame, .. } = &mut elsewhere {
+                (name, *frame) = member.files.locate(*frame);
+            }
             Some(OtherPoint {
-                file: &self.members.get(*file)?.name,
+                file: name,
                 is_nearer: *is_nearer,
-                elsewhere: *elsewhere,
+                elsewhere,
             })
         });
         points.collect()
     }
 
-    /// Returns the file of a frame of the joined capture, and its number there.
-    pub(in crate::analyze) fn locate(&self, frame: u32) -> Option<(usize, u32)> {
-        self.frames.locate(frame)
+    /// Returns the name of the file of a frame of the joined capture, and its number there.
+    pub(in crate::analyze) fn locate(&self, frame: u32) -> Option<(&str, u32)> {
+        let (file, number) = self.frames.locate(frame)?;
+        Some(self.members.get(file)?.files.locate(number))
     }
 }
 
@@ -280,6 +301,21 @@ impl Side {
     fn is_decided(self) -> bool {
         self.is_empty || self.has_copy || self.is_absent
     }
+}
+
+/// Returns true if two of these files have a segment in common, so that they were captured at the same time.
+#[must_use]
+pub fn share_segments(files: Vec<&mut dyn Read>, inside_tunnels: bool) -> bool {
+    let mut outlines: Vec<Outline> = Vec::new();
+    let count = files.len();
+    for from in files {
+        let outline = Outline::read(from, inside_tunnels, &outlines, count);
+        if outlines.iter().any(|it| pairs::have_common(it, &outline)) {
+            return true;
+        }
+        outlines.push(outline);
+    }
+    false
 }
 
 /// Captures of several points that are read as one.
@@ -345,7 +381,7 @@ impl Join {
     /// Returns the names of the files of each frame. They are known for the frames that a reader has returned.
     #[must_use]
     pub fn names(&self) -> FileNames {
-        let names = self.shared.members.iter().map(|it| it.name.as_str());
+        let names = self.shared.members.iter().flat_map(|it| it.files.names());
         FileNames::joined(names, Arc::clone(&self.shared))
     }
 

@@ -30,11 +30,57 @@ struct Part {
 pub(super) struct Parts(Vec<Part>);
 
 impl Parts {
+    /// Returns a capture in one file. The numbers of its frames and bytes are left out, because nothing follows it.
+    pub(super) fn alone(input: &Input) -> Self {
+        Self(vec![Part {
+            path: input.path().to_owned(),
+            identity: input.identity(),
+            frames: 0,
+            bytes: input.length().unwrap_or(u64::MAX),
+            is_classic: false,
+        }])
+    }
+
+    /// Returns each file as a capture.
+    pub(super) fn single(&self) -> Vec<Self> {
+        self.0.iter().map(|it| Self(vec![it.clone()])).collect()
+    }
+
     /// Returns the names of the files, and the number of frames in each.
     pub(super) fn names(&self) -> FileNames {
+        self.names_by(name)
+    }
+
+    /// Returns the names of the files that a function gives their paths, and the number of frames in each.
+    pub(super) fn names_by(&self, name: impl Fn(&Path) -> String) -> FileNames {
         let names: Vec<String> = self.0.iter().map(|it| name(&it.path)).collect();
         let parts = names.iter().map(String::as_str).zip(&self.0);
         FileNames::several(parts.map(|(name, part)| (name, part.frames)))
+    }
+
+    /// Returns the name of the capture, given a function that names its files.
+    pub(super) fn title(&self, name: impl Fn(&Path) -> String) -> String {
+        match &self.0[..] {
+            [] => String::new(),
+            [only] => name(&only.path),
+            [first, .., last] => format!("{} … {}", name(&first.path), name(&last.path)),
+        }
+    }
+
+    /// Returns the path of the first file.
+    pub(super) fn first(&self) -> &Path {
+        self.0.first().map_or(Path::new(""), |it| &it.path)
+    }
+
+    /// Returns true if the capture is stored in this file, or among others in this file.
+    pub(super) fn is_in(&self, file: Identity) -> bool {
+        self.0.iter().any(|it| it.identity == file)
+    }
+
+    /// Returns the number of bytes of all files, as far as it is known.
+    pub(super) fn length(&self) -> u64 {
+        let lengths = self.0.iter().map(|it| it.bytes);
+        lengths.fold(0, u64::saturating_add)
     }
 
     /// Returns the path of the last file: only that one may be cut.
@@ -113,7 +159,7 @@ impl Capture {
     pub(super) fn is_in(&self, file: Identity) -> bool {
         match self {
             Self::Alone(input) => input.identity() == file,
-            Self::Several(parts) => parts.0.iter().any(|it| it.identity == file),
+            Self::Several(parts) => parts.is_in(file),
             Self::Joined(points) => points.are_in(file),
         }
     }

@@ -1,33 +1,34 @@
 //! `rstproof analyze --join`: captures of several points that are read as one.
 
 use std::fmt::Write as _;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::captures::{name, refuse_unrepeatable, reopen};
+use super::captures::{Capture, Joined, Parts, Plan, name, refuse_unrepeatable};
 use crate::cli::AnalyzeArgs;
 use crate::error::Error;
 use crate::file::{Input, inputs};
 use rstproof_core::analyze::Stopped;
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::join::{
-    Bounds, Difference, Elsewhere, Gap, Join, JoinError, JoinInput, Joined, Lead, Member,
+    self, Bounds, Difference, Elsewhere, Gap, Join, JoinError, JoinInput, Lead, Member,
+    share_segments,
 };
 
 /// Captures of several points.
 pub(super) struct Points {
     join: Join,
-    /// Path and identity of each file.
-    files: Vec<(PathBuf, (u64, u64))>,
+    /// Files of each point.
+    points: Vec<Parts>,
 }
 
 impl Points {
     /// Opens the files of the command line and finds out how they belong together.
-    pub(super) fn of(args: &AnalyzeArgs) -> Result<Self, Error> {
+    pub(super) fn of(args: &AnalyzeArgs, is_for_people: bool) -> Result<Self, Error> {
         for path in &args.files {
             refuse_unrepeatable(path, "--join")?;
         }
-        let mut opened = inputs(&args.files)?.collect::<Result<Vec<Input>, Error>>()?;
+        let opened = inputs(&args.files)?.collect::<Result<Vec<Input>, Error>>()?;
         let files: Vec<_> = opened
             .iter()
             .map(|it| (it.path().to_owned(), it.identity()))
@@ -43,18 +44,33 @@ impl Points {
                 )));
             }
         }
-        let inputs = opened.iter_mut().map(|input| JoinInput {
-            name: name(input.path()),
-            length: input.length().unwrap_or(u64::MAX),
-            from: input,
-        });
+        let points = by_point(args, opened)?;
+        let paths: Vec<&Path> = files.iter().map(|it| it.0.as_path()).collect();
+        let short = |path: &Path| short_name(path, &paths);
+        let named = |path: &Path| {
+            if is_for_people {
+                short(path)
+            } else {
+                name(path)
+            }
+        };
+        let mut sources: Vec<Joined> = points.iter().map(Parts::open).collect();
+        let inputs = points
+            .iter()
+            .zip(&mut sources)
+            .map(|(parts, from)| JoinInput {
+                files: parts.names_by(named),
+                label: parts.title(short),
+                length: parts.length(),
+                from,
+            });
         let join = Join::of(inputs.collect(), args.tunnels).map_err(|error| match error {
             JoinError::Count(count) => Error::Usage(format!(
                 "--join needs the captures of 2 to 16 points, and got {count}"
             )),
             error => Error::Usage(format!("cannot join: {error}")),
         })?;
-        Ok(Self { join, files })
+        Ok(Self { join, points })
     }
 
     pub(super) fn join(&self) -> &Join {
@@ -63,7 +79,7 @@ impl Points {
 
     /// Returns the path of the first file.
     pub(super) fn path(&self) -> &Path {
-        self.files.first().map_or(Path::new(""), |it| &it.0)
+        self.points.first().map_or(Path::new(""), Parts::first)
     }
 
     pub(super) fn names(&self) -> FileNames {
@@ -72,7 +88,7 @@ impl Points {
 
     /// Returns true if one of the captures is stored in this file.
     pub(super) fn are_in(&self, file: (u64, u64)) -> bool {
-        self.files.iter().any(|it| it.1 == file)
+        self.points.iter().any(|it| it.is_in(file))
     }
 
     /// Returns the number of bytes of all files, decompressed.
@@ -82,34 +98,61 @@ impl Points {
 
     /// Returns the files that could not be read to their ends.
     pub(super) fn stopped(&self) -> impl Iterator<Item = (&Path, &Stopped)> {
-        let members = self.files.iter().zip(self.join.members());
-        members.filter_map(|((path, _), member)| Some((path.as_path(), member.stopped()?)))
+        let members = self.points.iter().zip(self.join.members());
+        members.filter_map(|(parts, member)| Some((parts.last(), member.stopped()?)))
     }
 
     /// Opens the joined capture.
-    pub(super) fn open(&self, is_for_copy: bool) -> Opened {
-        let sources = self.files.iter();
-        let sources = sources.map(|(path, identity)| reopen(path, *identity));
-        match sources.collect::<io::Result<Vec<Input>>>() {
-            Ok(sources) => Opened::Ready(Box::new(self.join.open(sources, is_for_copy))),
-            Err(error) => Opened::Failed(Some(error)),
-        }
+    pub(super) fn open(&self, is_for_copy: bool) -> join::Joined<Joined> {
+        let sources = self.points.iter().map(Parts::open);
+        self.join.open(sources.collect(), is_for_copy)
     }
 }
 
-/// Reader of the joined capture, or the reason why it could not be opened.
-pub(super) enum Opened {
-    Ready(Box<Joined<Input>>),
-    Failed(Option<io::Error>),
-}
-
-impl Read for Opened {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Ready(joined) => joined.read(into),
-            Self::Failed(error) => Err(error.take().unwrap_or(io::ErrorKind::NotFound.into())),
+/// Returns the files of each point. Files that continue each other, as a ring does, are captures of one point.
+fn by_point(args: &AnalyzeArgs, opened: Vec<Input>) -> Result<Vec<Parts>, Error> {
+    // Two files are two points, and need not be read for that.
+    let mut plan = if opened.len() > 2 {
+        Plan::of(&args.files)?
+    } else {
+        Plan::default()
+    };
+    let mut points = Vec::new();
+    for input in opened {
+        let alone = Parts::alone(&input);
+        match plan.capture(input) {
+            Some(Capture::Several(parts)) => {
+                // Clocks that differ by much make captures of two points look like successive ones.
+                let mut sources: Vec<Joined> = parts.single().iter().map(Parts::open).collect();
+                let sources = sources.iter_mut().map(|it| it as &mut dyn Read);
+                if share_segments(sources.collect(), args.tunnels) {
+                    points.extend(parts.single());
+                } else {
+                    points.push(parts);
+                }
+            }
+            Some(_) => points.push(alone),
+            None => {}
         }
     }
+    Ok(points)
+}
+
+/// Returns the name of a file, as short as it differs from those of all other files: the last parts of its path.
+fn short_name(path: &Path, all: &[&Path]) -> String {
+    let others: Vec<&Path> = all.iter().copied().filter(|it| *it != path).collect();
+    let mut short = PathBuf::new();
+    for part in path.components().rev() {
+        short = if short.as_os_str().is_empty() {
+            PathBuf::from(part.as_os_str())
+        } else {
+            Path::new(part.as_os_str()).join(short)
+        };
+        if !others.iter().any(|other| other.ends_with(&short)) {
+            return name(&short);
+        }
+    }
+    name(path)
 }
 
 /// Returns a line about each clock that differs, and one about frames that were moved.
@@ -195,7 +238,7 @@ fn rate(lead: &Lead) -> String {
 }
 
 /// Formats a time without its sign: `12 µs`, `2.300 ms`, `4.000 s`.
-fn time(ns: i64) -> String {
+pub(super) fn time(ns: i64) -> String {
     let ns = ns.unsigned_abs();
     let with = |unit: u64, name: &str| {
         let thousandths = ns.saturating_add(unit / 2_000) / (unit / 1_000);
@@ -289,6 +332,16 @@ fn reason(gap: Gap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_as_short_as_they_differ() {
+        let paths = ["/x/client/a.pcap", "/x/server/a.pcap", "y/b.pcap", "a.pcap"].map(Path::new);
+        let short = paths.map(|path| short_name(path, &paths));
+        assert_eq!(
+            short,
+            ["client/a.pcap", "server/a.pcap", "b.pcap", "a.pcap"]
+        );
+    }
 
     #[test]
     fn times_have_a_unit_that_suits_them() {

@@ -1,5 +1,6 @@
 //! Alignment of files: which of them have segments in common, and how their clocks are related.
 
+use super::super::continuation::FileNames;
 use super::clock::{Bound, Clock};
 use super::pairs::{Common, Orders, are_copies, commons};
 use super::segments::Outline;
@@ -8,6 +9,8 @@ use super::{JoinError, JoinInput, Member};
 /// Files to be joined, in the order in which they were given.
 pub(super) struct Files {
     names: Vec<String>,
+    /// Files of each name, and a short name.
+    parts: Vec<(FileNames, String)>,
     outlines: Vec<Outline>,
     /// Turn in which each file was read. A file keeps all segments of those that were read before.
     turns: Vec<usize>,
@@ -41,7 +44,10 @@ impl Files {
         inside_tunnels: bool,
     ) -> Result<Self, JoinError> {
         let count = inputs.len();
-        let names = inputs.iter().map(|it| it.name.clone()).collect();
+        let names: Vec<String> = inputs.iter().map(JoinInput::title).collect();
+        let parts = inputs.iter();
+        let parts = parts.map(|it| (it.files.clone(), it.label.clone()));
+        let parts = parts.collect();
         let mut inputs: Vec<(usize, JoinInput<'_>)> = inputs.into_iter().enumerate().collect();
         inputs.sort_by_key(|(file, input)| (input.length, *file));
         let mut turns = vec![0; count];
@@ -49,7 +55,7 @@ impl Files {
         for (turn, (file, input)) in inputs.into_iter().enumerate() {
             let outline = Outline::read(input.from, inside_tunnels, &outlines, count);
             if outline.tcp == 0 && outline.stopped.is_none() {
-                return Err(JoinError::NoTcp(input.name));
+                return Err(JoinError::NoTcp(input.title()));
             }
             turns[file] = turn;
             outlines.push(outline);
@@ -58,6 +64,7 @@ impl Files {
         let in_order = turns.iter().filter_map(|turn| ordered[*turn].take());
         Ok(Self {
             names,
+            parts,
             outlines: in_order.collect(),
             turns,
         })
@@ -168,8 +175,9 @@ impl Files {
 
     /// Returns the files with their clocks.
     pub(super) fn members(self, relations: &[Option<Relation>]) -> Vec<Member> {
-        let files = self.names.into_iter().zip(self.outlines).enumerate();
-        let members = files.map(|(file, (name, outline))| {
+        let files = self.names.into_iter().zip(self.parts);
+        let files = files.zip(self.outlines).enumerate();
+        let members = files.map(|(file, ((name, (files, label)), outline))| {
             let mut path = Vec::new();
             let mut next = file;
             while let Some(relation) = &relations[next] {
@@ -179,6 +187,8 @@ impl Files {
             let times = outline.times;
             let mut member = Member {
                 name,
+                files,
+                label,
                 outline,
                 relation: relations[file].clone(),
                 path,

@@ -194,8 +194,8 @@ impl<R: Read> Joined<R> {
             return *number;
         }
         let name = match &description.name {
-            Some(name) => format!("{}: {name}", member.name),
-            None => member.name.clone(),
+            Some(name) => format!("{}: {name}", member.label),
+            None => member.label.clone(),
         };
         let named = Interface {
             name: Some(name.into()),

@@ -37,6 +37,11 @@ impl Common {
     }
 }
 
+/// Returns true if both files have a segment in common.
+pub(super) fn have_common(here: &Outline, there: &Outline) -> bool {
+    !commons(here, there).is_empty()
+}
+
 /// Returns the segments that both files have, in the order of the first one.
 pub(super) fn commons(here: &Outline, there: &Outline) -> Vec<Common> {
     let are_one = |one: &Seen, other: &Seen| {
