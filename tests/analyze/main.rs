@@ -33,6 +33,7 @@ mod texts;
 #[path = "../support/tshark.rs"]
 mod tshark;
 mod unread;
+mod views;
 mod wording;
 
 use std::cell::OnceCell;

@@ -54,7 +54,9 @@ fn rows(packets: &[Seen]) -> Vec<Value> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("merged.pcapng");
     let mut file = PcapNg::with_interface(Order::Little, &[]);
-    file.interface(1, 0, &[]);
+    for _ in 1..4 {
+        file.interface(1, 0, &[]);
+    }
     let mut micros = 1_700_000_000_000_000;
     for packet in packets {
         micros += u64::from(packet.wire.after);
@@ -397,6 +399,70 @@ fn copies_at_the_same_point_are_no_retransmissions() {
     assert_eq!(reset["trigger_candidates"], 1, "{reset}");
 }
 
+/// Packet at the client, at both interfaces of a router, and at the server: four captures merged, from the sender's end on.
+fn along(wire: Wire, id: u16) -> [Seen; 4] {
+    let seen = |nth: u32, ttl: u8| {
+        let interface = if wire.to_server() { nth } else { 3 - nth };
+        Seen::new(wire.after(100), ttl, id).at(interface)
+    };
+    [seen(0, 64), seen(1, 64), seen(2, 63), seen(3, 63)]
+}
+
+/// Handshake and an answered request at four points.
+fn request_along() -> Vec<Seen> {
+    let more = [up(ACK, 1, 1).len(5), down(ACK, 1, 6)];
+    let packets = HANDSHAKE.into_iter().chain(more).zip(100..);
+    packets.flat_map(|(wire, id)| along(wire, id)).collect()
+}
+
+/// The outermost points count. An RST that some points lack was made, or lost, between those that have it and those that
+/// lack it.
+#[test]
+fn four_points_show_how_far_an_rst_came() {
+    for reset in [down(RST | ACK, 1, 6), up(RST | ACK, 6, 1)] {
+        let seen = along(reset, 105);
+        let row = |seen: &[Seen]| the_reset(&[&request_along()[..], seen].concat());
+        let whole = row(&seen);
+        assert_eq!(whole["required_action"], "accept", "{whole}");
+        assert_eq!(whole["errno"], "ECONNRESET", "{whole}");
+        assert_eq!(weight(&whole, "never-left"), None, "{whole}");
+        assert_ne!(whole["sender"]["verdict"], "doubtful", "{whole}");
+        // The router made it.
+        let made = row(&seen[2..]);
+        assert_eq!(made["required_action"], "accept", "{made}");
+        assert_eq!(weight(&made, "never-left"), Some("strong"), "{made}");
+        // The receiver's point captured the packet before, but not the RST. A point between shows that it went on from its
+        // sender, and not how far.
+        for (length, action) in [(1, "not-delivered"), (2, "unknown"), (3, "unknown")] {
+            let lost = row(&seen[..length]);
+            assert_eq!(lost["required_action"], action, "{length}: {lost}");
+            assert_eq!(lost["errno"], Value::Null, "{length}: {lost}");
+            assert_ne!(lost["sender"]["verdict"], "doubtful", "{length}: {lost}");
+        }
+    }
+}
+
+/// Three captures in one interface: the TTLs in the middle show neither where a packet leaves nor where it arrives.
+#[test]
+fn three_points_may_share_an_interface() {
+    let thrice = |wire: Wire, id: u16| -> [Seen; 3] {
+        [64, 63, 62].map(|ttl| Seen::new(wire.after(100), ttl, id))
+    };
+    let more = [up(ACK, 1, 1).len(5), down(ACK, 1, 6)];
+    let packets = HANDSHAKE.into_iter().chain(more).zip(100..);
+    let request: Vec<Seen> = packets.flat_map(|(wire, id)| thrice(wire, id)).collect();
+    let seen = thrice(down(RST | ACK, 1, 6), 7_001);
+    for (some, action, never_left) in [
+        (&seen[..], "accept", None),
+        (&seen[..2], "unknown", None),
+        (&seen[2..], "accept", Some("strong")),
+    ] {
+        let row = the_reset(&[&request[..], some].concat());
+        assert_eq!(row["required_action"], action, "{row}");
+        assert_eq!(weight(&row, "never-left"), never_left, "{row}");
+    }
+}
+
 /// The RSTs of a capture of the `any` device that holds these packets, each with its packet type (packet(7)), TTL and IP ID.
 fn resets_on_any(packets: &[(Wire, u8, u8, u16)]) -> Vec<Value> {
     let mut file = Pcap::new(Order::Little, 0xa1b2_c3d4, (2, 4), 113);
@@ -453,4 +519,48 @@ fn an_rst_with_a_copy_elsewhere_is_not_called_lost() {
     let rows = resets_on_any(&packets);
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_ne!(rows[0]["required_action"], "not-delivered", "{}", rows[0]);
+}
+
+/// The IP layer drops a frame for another host (`ip_rcv_core()`), so a router does not forward it, and an end does not
+/// receive it. Whether the packet reached its receiver by another way is not known.
+#[test]
+fn a_frame_for_another_host_shows_no_delivery() {
+    let at_an_end: Vec<(Wire, u8, u8, u16)> = (HANDSHAKE.into_iter().zip(100..))
+        .map(|(wire, id)| (wire, if wire.to_server() { OUTGOING } else { HOST }, 64, id))
+        .collect();
+    for mut packets in [forwarded(), at_an_end] {
+        packets.push((down(RST | ACK, 1, 1), OTHER_HOST, 64, 7_000));
+        let rows = resets_on_any(&packets);
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        assert_eq!(rows[0]["required_action"], "unknown", "{}", rows[0]);
+        assert_eq!(rows[0]["errno"], Value::Null, "{}", rows[0]);
+        // The connection is as it was.
+        packets.push((down(RST | ACK, 1, 1), HOST, 64, 7_001));
+        packets.push((down(RST | ACK, 1, 1), OUTGOING, 63, 7_001));
+        let rows = resets_on_any(&packets);
+        assert_eq!(rows[1]["errno"], "ECONNRESET", "{}", rows[1]);
+    }
+}
+
+/// A bridge takes frames on that are addressed to others, and does not decrement the TTL: what comes in and does not go out was
+/// dropped there, in both directions.
+#[test]
+fn a_bridge_forwards_frames_for_other_hosts() {
+    let bridged = |wire: Wire, id: u16| [(wire, OTHER_HOST, 64, id), (wire, OUTGOING, 64, id)];
+    let handshake: Vec<_> = (HANDSHAKE.into_iter().zip(100..))
+        .flat_map(|(wire, id)| bridged(wire, id))
+        .collect();
+    for reset in [down(RST | ACK, 1, 1), up(RST | ACK, 1, 1)] {
+        let passed = bridged(reset, 7_000);
+        for (seen, action, errno) in [
+            (&passed[..], "accept", "ECONNRESET".into()),
+            (&passed[..1], "not-delivered", Value::Null),
+        ] {
+            let packets: Vec<_> = handshake.iter().chain(seen).copied().collect();
+            let rows = resets_on_any(&packets);
+            assert_eq!(rows.len(), 1, "{rows:?}");
+            assert_eq!(rows[0]["required_action"], action, "{}", rows[0]);
+            assert_eq!(rows[0]["errno"], errno, "{}", rows[0]);
+        }
+    }
 }

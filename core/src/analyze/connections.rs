@@ -26,6 +26,7 @@ mod rest;
 mod roles;
 mod totals;
 mod triggers;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -47,6 +48,8 @@ use self::resets::push_bounded;
 use self::rest::learn_rates;
 pub(super) use self::totals::Counts;
 pub use self::totals::Totals;
+pub use self::views::RepeatedSyn;
+use self::views::Views;
 use super::decode::{FlowKey, SHARDS, SegmentRecord};
 use super::exchange::Exchange;
 use super::failure::{Failure, Stop};
@@ -118,6 +121,8 @@ pub struct Connection<'a> {
     pub translations: &'a [Translation],
     /// Failure of the connection. `None` if it goes on or was closed in order, and as long as the connection is not over.
     pub failure: Option<Failure>,
+    /// SYN that the file holds twice, because captures of several points were merged whose clocks differ.
+    pub repeated: Option<RepeatedSyn>,
 }
 
 impl Connection<'_> {
@@ -280,6 +285,10 @@ struct Rare {
     outcome: Outcome,
     /// State in which the connection had stopped before it was dormant.
     stop: Option<Stop>,
+    /// Hashes of the first RSTs, by which their copies are recognized in other views of the connection.
+    reset_hashes: Vec<u32>,
+    /// Other views of the connection, if captures were merged whose clocks differ.
+    views: Option<Box<Views>>,
 }
 
 /// Offset of TCP options in a packet over IPv4, from which the stack of a SYN's sender is read.
@@ -541,8 +550,10 @@ impl<L: ConnectionObserver> Table<L> {
             let was_resting = index & DORMANT != 0;
             let index = self.awake(index);
             if let Some(entry) = self.entries.get_mut(index) {
-                if !entry.is_replaced_by(segment) {
-                    let begins_record = entry.is_record_over_by(segment.header.at);
+                let is_in_other_view = entry.enter_view(segment);
+                if is_in_other_view || !entry.is_replaced_by(segment) {
+                    let is_over = entry.is_record_over_by(segment.header.at);
+                    let begins_record = is_over && !is_in_other_view;
                     if begins_record {
                         entry.begin_record(segment);
                     }

@@ -232,6 +232,19 @@ impl Explanation {
 }
 
 impl Explanation {
+    /// Withdraws the effect of an RST on its receiver, which is unknown for the reason that its acceptance states.
+    pub(super) fn leave_open(&mut self, reset: &Reset) {
+        (self.acceptable, self.required_action) = (None, RequiredAction::Unknown);
+        self.acceptance = acceptance(reset);
+        (self.errno, self.errno_condition) = (None, None);
+        (self.errno_note, self.later) = (Some(NOT_SHOWN), &[]);
+    }
+
+    /// Withdraws the cause, because what preceded the RST is unknown.
+    pub(super) fn withdraw_cause(&mut self) {
+        self.replace_reason(&causes::UNPLACED);
+    }
+
     /// Returns the condition on the error, to follow its name; empty without a condition.
     #[must_use]
     pub fn condition(&self) -> String {
@@ -446,6 +459,9 @@ fn lacks_answer_to_syn_ack(reset: &Reset, past: &ConnectionHistory) -> bool {
         && latest.is_some_and(|sent| reset.at.since(sent.at) > SYN_ACK_REPEATED_AFTER_NS)
 }
 
+/// Reason why the error is unknown.
+const NOT_SHOWN: &str = "unknown: the capture does not show whether the receiver had to accept it";
+
 fn errno_note(
     reset: &Reset,
     required_action: RequiredAction,
@@ -455,9 +471,7 @@ fn errno_note(
         (RequiredAction::NotDelivered, _) => {
             "it was captured at its sender, but not at its receiver"
         }
-        (RequiredAction::Unknown, _) => {
-            "unknown: the capture does not show whether the receiver had to accept it"
-        }
+        (RequiredAction::Unknown, _) => NOT_SHOWN,
         (RequiredAction::Drop | RequiredAction::Challenge, _) => "its receiver does not accept it",
         (RequiredAction::Accept, _) if reset.finds_subflow => {
             "the RST ends one subflow of a Multipath TCP connection, which sets no error on the connection"

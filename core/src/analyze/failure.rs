@@ -157,7 +157,7 @@ impl Failure {
     pub(super) fn of_reset(
         reset: &Reset,
         explanation: &Explanation,
-        silence: i64,
+        silence: Option<i64>,
         cuts_off: bool,
     ) -> Option<Self> {
         let has_given_up =
@@ -193,11 +193,11 @@ impl Failure {
             });
         }
         Some(Self {
-            kind: kind_of_reset(explanation, silence >= MIN_IDLE_NS)?,
+            kind: kind_of_reset(explanation, silence.is_some_and(|it| it >= MIN_IDLE_NS))?,
             frame: reset.frame,
             at: reset.at,
             errors,
-            silence: Some(silence),
+            silence,
             explanation: explanation.explanation.into(),
         })
     }

@@ -81,6 +81,8 @@ struct ConnectionLine<'a> {
     server_errno: Option<Errno>,
     server_errno_condition: Option<ErrnoCondition>,
     capture_gaps: GapFields<'a>,
+    /// SYN that the file holds twice, because captures were merged whose clocks differ.
+    repeated: Option<RepeatedFields<'a>>,
     /// Likely stacks of the ends; null if unknown.
     stack: Ends<Option<Stack>>,
 }
@@ -134,6 +136,15 @@ struct GapFields<'a> {
     lost_before_file: Option<&'a str>,
     one_sided: bool,
     captured_twice: bool,
+}
+
+/// SYN that the file holds twice.
+#[derive(Serialize)]
+struct RepeatedFields<'a> {
+    frame: u32,
+    copy_frame: u32,
+    copy_file: Option<&'a str>,
+    apart_ns: i64,
 }
 
 #[derive(Serialize)]
@@ -276,6 +287,8 @@ struct SummaryLine<'a> {
     /// Number of RSTs that a third party probably sent.
     doubtful_resets: u64,
     incomplete_connections: u64,
+    /// Connections whose packets the file holds more than once, because captures were merged whose clocks differ.
+    repeated_connections: u64,
     /// Traffic that the whole file lacks, as a capture filter leaves it; null if it lacks none.
     missing_traffic: Option<MissingFields>,
     /// Number of ICMP errors about connections, and of those about TCP segments of no connection in the file.
@@ -433,6 +446,15 @@ pub fn connection(
                 one_sided: gaps.one_sided,
                 captured_twice: gaps.doubled,
             },
+            repeated: connection.repeated.map(|repeated| {
+                let (copy_frame, copy_file) = place(files, file, repeated.copy);
+                RepeatedFields {
+                    frame: number,
+                    copy_frame,
+                    copy_file,
+                    apart_ns: repeated.apart_ns,
+                }
+            }),
             stack: Ends {
                 client: connection.stack(Role::Client),
                 server: connection.stack(Role::Server),
@@ -603,6 +625,7 @@ pub fn summary(
             senders: counted(tally.senders.clone()),
             doubtful_resets: tally.doubtful(),
             incomplete_connections: tally.incomplete,
+            repeated_connections: tally.repeated,
             missing_traffic: MissingTraffic::of(totals, tally).map(|missing| MissingFields {
                 id: missing,
                 explanation: missing.explanation(),

@@ -58,7 +58,7 @@ pub(super) struct PointTtl {
 impl PointTtl {
     pub(super) fn of(segment: &SegmentRecord) -> Self {
         Self {
-            point: segment.point,
+            point: segment.point.received(),
             ttl: segment.ip.ttl,
         }
     }

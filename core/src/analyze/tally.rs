@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
-use super::connections::{Connection, ResetRecord};
+use super::connections::{Connection, RepeatedSyn, ResetRecord};
 use super::explain::Cause;
 use super::failure::FailureKind;
 use super::forgery::SenderVerdict;
@@ -67,6 +67,11 @@ pub struct Tally {
     pub two_sided: u64,
     /// Number of segments that show that the capture lacks others while it lasts, at most a few per connection.
     pub unseen: u64,
+    /// Number of connections whose packets the file holds more than once, because captures were merged whose clocks
+    /// differ.
+    pub repeated: u64,
+    /// First of these connections.
+    pub first_repeated: Option<RepeatedSyn>,
 }
 
 impl Tally {
@@ -88,6 +93,13 @@ impl Tally {
         }
         self.two_sided += u64::from(!gaps.one_sided);
         self.unseen += u64::from(gaps.unseen);
+        self.repeated += u64::from(connection.repeated.is_some());
+        self.note_repeated(connection.repeated);
+    }
+
+    fn note_repeated(&mut self, other: Option<RepeatedSyn>) {
+        let both = self.first_repeated.into_iter().chain(other);
+        self.first_repeated = both.min_by_key(|it| it.frame);
     }
 
     /// Counts an RST.
@@ -145,6 +157,8 @@ impl Tally {
         self.incomplete += other.incomplete;
         self.two_sided += other.two_sided;
         self.unseen += other.unseen;
+        self.repeated += other.repeated;
+        self.note_repeated(other.first_repeated);
     }
 
     /// Returns the number of RSTs that a third party probably sent.

@@ -111,6 +111,11 @@ pub enum Acceptance {
     SignatureUnchecked,
     /// Undetermined: the RST was captured where it left its sender, and the capture does not show whether it arrived.
     ArrivalUnknown,
+    /// Undetermined: the file holds captures of several points whose clocks differ, and nothing shows which of them is
+    /// nearer to the receiver, or which of them has the RST.
+    PointUnknown,
+    /// Undetermined: the frame was addressed to another host of the link than the one that captured it.
+    OtherHost,
     /// Undetermined: exact if the receiver had received just the data before SEQ, which the capture does not show.
     Unconfirmed {
         /// SEQ of the RST.
@@ -152,6 +157,8 @@ impl Acceptance {
             self,
             Self::Unknown
                 | Self::ArrivalUnknown
+                | Self::PointUnknown
+                | Self::OtherHost
                 | Self::SignatureUnchecked
                 | Self::Unconfirmed { .. }
                 | Self::BeyondCapture { .. }
@@ -202,6 +209,12 @@ impl fmt::Display for Acceptance {
             Self::NotArrived => f.write_str("it did not reach its receiver"),
             Self::ArrivalUnknown => f.write_str(
                 "it was captured where it left its sender, and the capture where it would arrive may have stopped or lack frames",
+            ),
+            Self::OtherHost => f.write_str(
+                "its frame is addressed to another host of the link, unlike others of its sender, and nothing shows where it went",
+            ),
+            Self::PointUnknown => f.write_str(
+                "the file holds captures of several points whose clocks differ, and nothing shows how it reached its receiver",
             ),
             Self::Unknown => f.write_str("RCV.NXT cannot be computed from this capture"),
         }

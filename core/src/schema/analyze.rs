@@ -189,9 +189,30 @@ fn connection_row() -> Value {
         field("server_errno", nullable(errno("Error that the server's application gets on Linux; null if it gets none, or if the capture does not show which."))),
         field("server_errno_condition", nullable(errno_condition())),
         field("capture_gaps", gaps),
+        field("repeated", nullable(repeated())),
         field("stack", stacks),
     ]);
     object("A connection.", fields)
+}
+
+fn repeated() -> Value {
+    object(
+        "SYN that the file holds twice, because captures of several points were merged whose clocks differ; null otherwise.",
+        vec![
+            field("frame", frame("First frame of the connection.")),
+            field("copy_frame", frame("Frame that repeats its SYN.")),
+            field(
+                "copy_file",
+                nullable(text(
+                    "File of that frame, if it is another one than `file`; else null.",
+                )),
+            ),
+            field(
+                "apart_ns",
+                integer("Nanoseconds from the first frame to that one."),
+            ),
+        ],
+    )
 }
 
 fn later_call() -> Value {
@@ -585,6 +606,10 @@ fn summary_row() -> Value {
         field(
             "incomplete_connections",
             count("Connections that are incomplete in the file."),
+        ),
+        field(
+            "repeated_connections",
+            count("Number of connections whose packets the file holds more than once, because captures were merged whose clocks differ."),
         ),
         field("missing_traffic", missing_traffic()),
     ]);

@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use self::failures::{failed, open_questions};
-use super::join::{clocks, elsewhere as other_points};
+use super::join::{clocks, elsewhere as other_points, time};
 use super::renderer::Renderer;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
 use rstproof_core::analyze::continuation::FileNames;
@@ -496,9 +496,34 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
             states.collect::<Vec<_>>().join(", ")
         );
     }
+    text += &repeated(files, tally);
     unread(&mut text, totals);
     lacks(&mut text, totals, tally);
     text
+}
+
+/// Returns a line about connections that the file holds more than once, because captures were merged whose clocks differ;
+/// empty if there are none.
+fn repeated(files: &FileNames, tally: &Tally) -> String {
+    let Some(first) = tally.first_repeated else {
+        return String::new();
+    };
+    let connections = match tally.repeated {
+        1 => "the packets of 1 connection are".to_owned(),
+        more => format!("the packets of {} connections are", in_digits(more)),
+    };
+    let direction = if first.apart_ns < 0 {
+        "earlier"
+    } else {
+        "later"
+    };
+    format!(
+        "  {connections} in the file more than once: {} repeats the SYN of {} {} {direction}, as where captures are merged whose clocks differ\n  \
+         each capture was analyzed by itself; to compare them, give the separate files to `rstproof analyze --join`\n",
+        files.frame(first.copy),
+        files.frame(first.frame),
+        time(first.apart_ns),
+    )
 }
 
 /// Appends the counts of whatever limits the analysis: incomplete connections, dropped frames, unsupported links.

@@ -12,7 +12,7 @@ use super::{Entry, ResetRecord};
 use crate::flow::{Acceptance, Reset};
 
 /// Circumstances on which it depends what an absence shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Absence {
     /// Index of the sender of the RST.
     sender: usize,
@@ -21,10 +21,15 @@ pub(super) struct Absence {
     arrives: bool,
     /// True if a copy of the RST was captured at a place that is not known: it went on from where it left.
     goes_on: bool,
+    /// Frame of the RST that came first, and the number of its copies.
+    first: u32,
+    copies: u8,
     /// Frame of the newest packet before the RST with a known place; 0 without one, or if it is too old.
     before: u32,
     /// True if the segment that the RST replies to was captured only where it left its sender.
     lacks_trigger: bool,
+    /// True if its frame was addressed to another host of the link, unlike others of its sender, and has no copy.
+    is_for_other_host: bool,
     /// True if the captures were joined, and each point would have captured the RST.
     is_joined: bool,
 }
@@ -54,10 +59,23 @@ impl Entry {
             leaves: place == Some(Place::Departure),
             arrives: place == Some(Place::Arrival),
             goes_on: false,
+            first: segment.header.frame,
+            copies: 0,
             before: if is_recent { before } else { 0 },
             lacks_trigger,
+            is_for_other_host: self.is_for_other_host(segment, place),
             is_joined: segment.compared == Compared::All,
         }
+    }
+
+    /// Returns true if a frame was addressed to another host of the link, although other packets of its sender came in for
+    /// the host that captured it. Its IP layer drops the frame, and it is not known where else the packet went.
+    pub(super) fn is_for_other_host(&self, segment: &SegmentRecord, place: Option<Place>) -> bool {
+        let first = self.profiles[segment.sender].point();
+        place.is_none()
+            && segment.point.is_for_other_host()
+            && first != segment.point
+            && first.received() == segment.point.received()
     }
 
     /// Takes in a copy of the packet that this frame captured first.
@@ -67,7 +85,11 @@ impl Entry {
         let is_one_capture = points.is_one_capture(segment.sender);
         for record in self.rare.iter_mut().flat_map(|it| &mut it.pending) {
             record.absence.lacks_trigger &= record.reset.triggered_by != Some(first);
+            if record.absence.first == first {
+                record.absence.copies = record.absence.copies.saturating_add(1);
+            }
             if record.reset.frame == first {
+                record.absence.is_for_other_host = false;
                 // A place between the two that are known is one only if the same capture shows all three.
                 let is_between = is_one_capture && !record.absence.leaves;
                 record.absence.arrives |= place == Some(Place::Arrival) && is_between;
@@ -122,6 +144,19 @@ impl Entry {
         let found = self.indicators_of_absence(&record.reset, &absence, &record.indicators);
         record.indicators.splice(0..0, found);
         forgery::sort(&mut record.indicators);
+        let points = self.rare.as_ref().map(|it| it.points).unwrap_or_default();
+        // It has left and has come to a point beyond which others may lie, which do not have it.
+        let is_lacking = absence.leaves
+            && !absence.is_joined
+            && points.has_more_copies(absence.sender, absence.copies);
+        if is_lacking && record.reset.acceptance.is_acceptable() {
+            record.leave_open(Acceptance::ArrivalUnknown);
+            return;
+        }
+        if absence.is_for_other_host && !record.reset.acceptance.is_unknown() {
+            record.leave_open(Acceptance::OtherHost);
+            return;
+        }
         if record.reset.acceptance != Acceptance::NotArrived {
             return;
         }

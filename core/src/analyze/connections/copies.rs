@@ -62,6 +62,20 @@ impl Latest {
         }
     }
 
+    /// Returns the fields that all copies of a packet have in common: everything but the time, the place and the TTL.
+    pub(super) fn common(&self) -> [u32; 8] {
+        [
+            self.seq,
+            self.ack,
+            self.clock,
+            self.echo,
+            self.payload_len,
+            self.flags_and_sender.into(),
+            self.window.into(),
+            self.id.into(),
+        ]
+    }
+
     fn is_syn(&self) -> bool {
         self.flags_and_sender.wrapping_sub(1) & u16::from(Flags::SYN.0) != 0
     }
@@ -118,6 +132,14 @@ pub(super) struct Copies {
     in_place: bool,
 }
 
+impl Copies {
+    /// Nothing is known of copies yet.
+    pub(super) const UNKNOWN: Self = Self {
+        has_copies: false,
+        in_place: false,
+    };
+}
+
 /// Packet that may have further copies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlight {
@@ -160,11 +182,9 @@ impl Entry {
         let is_joined = segment.compared != Compared::Single;
         if !self.gaps.doubled && !is_joined {
             let first = std::mem::replace(&mut self.latest, this);
-            let copies = Copies {
-                has_copies: false,
-                in_place: false,
-            };
-            let copy_of = this.is_copy_of(first, copies).then_some(self.span.1);
+            let copy_of = this
+                .is_copy_of(first, Copies::UNKNOWN)
+                .then_some(self.span.1);
             if let Some(copy_of) = copy_of {
                 self.gaps.doubled = true;
                 let rare = self.rare();

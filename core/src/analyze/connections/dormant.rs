@@ -75,6 +75,7 @@ const _: () = assert!(size_of::<Dormant>() <= 232);
 #[derive(Debug)]
 struct More {
     frames: Box<[u32]>,
+    reset_hashes: Box<[u32]>,
     resets: u64,
     depends_from: u32,
     lost: Option<u32>,
@@ -142,6 +143,7 @@ impl Dormant {
             more: needs_more.then(|| {
                 Box::new(More {
                     frames: rare.frames.into(),
+                    reset_hashes: rare.reset_hashes.into(),
                     resets: entry.resets,
                     depends_from: entry.depends_from,
                     lost: entry.gaps.lost,
@@ -200,6 +202,7 @@ impl Dormant {
             processes: more.map_or([None; 2], |it| it.processes),
             translations: (more.and_then(|it| it.nat.as_deref())).map_or(&[], Nat::translations),
             failure: None,
+            repeated: None,
         }
     }
 
@@ -243,6 +246,7 @@ impl Dormant {
         if let Some(more) = self.more {
             (resets, depends_from) = (more.resets, more.depends_from);
             rare.frames = more.frames.into();
+            rare.reset_hashes = more.reset_hashes.into();
             rare.points = more.points;
             (rare.error_count, rare.processes) = (more.error_count, more.processes);
             rare.renewed = more.renewed;

@@ -156,6 +156,9 @@ impl Entry {
 
     /// Returns the time at which the connection becomes dormant, unless it continues before.
     pub(super) fn rests_at(&self) -> Timestamp {
+        if self.has_views() {
+            return Timestamp(i64::MAX);
+        }
         let silent = Timestamp(self.last.0.saturating_add(MIN_SILENCE_NS));
         self.zeek.expires().max(silent)
     }
@@ -288,6 +291,9 @@ impl Entry {
 
     /// Returns the effect of this segment, which has been taken in.
     pub(super) fn step(&self, segment: &SegmentRecord) -> Step {
+        if let Some(step) = self.step_in_view(segment) {
+            return step;
+        }
         let (header, from) = (segment.header, self.role(segment.sender));
         // A socket connected to itself acknowledges its own sequence numbers.
         let peer = if self.ends.is_self_connection() {
@@ -337,6 +343,7 @@ impl Entry {
             processes: self.rare.as_ref().map_or([None; 2], |it| it.processes),
             translations: self.nat().map_or(&[], Nat::translations),
             failure: None,
+            repeated: self.repeated(),
         }
     }
 
@@ -367,6 +374,35 @@ impl Entry {
 
     /// Takes in a segment. Returns true if it is an RST that is no duplicate.
     pub(super) fn take(&mut self, segment: &SegmentRecord, bytes: &[u8], is_new: bool) -> bool {
+        if self.has_views() {
+            self.take_in_view(segment, bytes, is_new)
+        } else {
+            self.take_alone(segment, bytes, is_new)
+        }
+    }
+
+    /// Returns the state of the connection before an RST. `is_at_first` is true if the point of its sender's first packet
+    /// captured it.
+    fn context(&self, segment: &SegmentRecord, is_at_first: bool) -> Context {
+        let from = self.role(segment.sender);
+        Context {
+            ttls: self.ttl_scope(segment, is_at_first),
+            host: segment.host,
+            receiver_ids: self.receiver_ids(segment.sender),
+            sender_state: Some(self.state(from)),
+            snd_nxt: self.flow.snd_nxt(from),
+            rcv_nxt: self.flow.rcv_nxt(from.peer()),
+            ..Context::default()
+        }
+    }
+
+    /// Takes in a segment of the first view. Returns true if it is an RST that is no duplicate.
+    pub(super) fn take_alone(
+        &mut self,
+        segment: &SegmentRecord,
+        bytes: &[u8],
+        is_new: bool,
+    ) -> bool {
         let header = &segment.header;
         let Sighting { copy_of, place } = self.sight(segment);
         // A socket that is connected to itself has no way between two ends; nor does a place mean anything at a time at
@@ -398,15 +434,10 @@ impl Entry {
         }
         let (next, una) = (self.flow.snd_nxt(from), self.flow.snd_una(from));
         let earlier = self.renewed().map(|renewed| renewed.earlier);
-        let before = is_reset.then(|| Context {
-            ttls: self.ttl_scope(segment, is_at_first),
-            host: segment.host,
-            receiver_ids: self.receiver_ids(segment.sender),
-            sender_state: Some(self.state(from)),
-            snd_nxt: next,
-            rcv_nxt: self.flow.rcv_nxt(from.peer()),
-            ..Context::default()
-        });
+        let before = is_reset.then(|| self.context(segment, is_at_first));
+        // The host that captured it drops it.
+        let is_dropped = is_reset && self.is_for_other_host(segment, place);
+        let flow = is_dropped.then(|| self.flow.clone());
         let observed = self.follow(from, segment, place);
         if is_copy {
             let arrived = observed.as_ref().and_then(|it| it.reset);
@@ -427,6 +458,9 @@ impl Entry {
             let packet = segment.packet(bytes);
             let observed = observed.as_ref();
             self.take_reset((segment, place), packet, from, context, observed, earlier);
+            if let Some(flow) = flow {
+                self.flow = flow;
+            }
             // The earlier connection is over, so the next segment belongs to the one that the SYN has asked for.
             let is_over = self
                 .renewed()
@@ -470,13 +504,13 @@ impl Entry {
 
     /// Returns the number of RSTs and ICMP errors that have not been reported.
     pub(super) fn buffered(&self) -> usize {
-        (self.rare.as_ref()).map_or(0, |it| it.pending.len() + it.errors.len())
+        let own = (self.rare.as_ref()).map_or(0, |it| it.pending.len() + it.errors.len());
+        own + self.buffered_in_views()
     }
 
     /// Returns the frame since which RSTs and ICMP errors have not been reported.
     pub(super) fn pending_since(&self) -> Option<u32> {
         let rare = self.rare.as_ref()?;
-        rare.pending_since
-            .filter(|_| !rare.pending.is_empty() || !rare.errors.is_empty())
+        rare.pending_since.filter(|_| self.buffered() > 0)
     }
 }

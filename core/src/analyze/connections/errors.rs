@@ -47,9 +47,21 @@ impl Entry {
             return (resets, Vec::new());
         };
         let errors = std::mem::take(&mut rare.errors);
-        rare.outcome.take_errors(&errors);
-        rare.outcome
-            .take_resets(&resets, &self.exchange, &self.flow);
+        let mut outcome = std::mem::take(&mut rare.outcome);
+        outcome.take_errors(&errors);
+        let mut in_order: Vec<&ResetRecord> = resets.iter().collect();
+        if self.has_views() {
+            // Some are reported by a later copy.
+            in_order.sort_by_key(|it| self.first_copy(it.reset.frame));
+        }
+        for record in in_order {
+            let judged = record
+                .view
+                .and_then(|it| self.view(it.into()))
+                .unwrap_or(self);
+            outcome.take_reset(record, &judged.exchange, &judged.flow);
+        }
+        self.rare().outcome = outcome;
         (resets, errors)
     }
 }

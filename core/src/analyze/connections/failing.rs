@@ -38,24 +38,22 @@ impl Outcome {
         }
     }
 
-    /// Takes in RSTs that are reported.
-    pub(super) fn take_resets(&mut self, resets: &[ResetRecord], exchange: &Exchange, flow: &Flow) {
-        for record in resets {
-            let (reset, explanation) = (&record.reset, &record.explanation);
-            // It belongs to another connection between the same ends.
-            if record.earlier.is_some() {
-                continue;
-            }
-            // Its receiver waits for an answer, or does not get all of one.
-            let is_outstanding = flow.snd_nxt(reset.from) != flow.snd_una(reset.from);
-            let receiver = reset.from.peer();
-            let cuts_off = exchange.has_last_word(receiver)
-                || is_outstanding
-                || flow.has_closed_window(receiver);
-            let failure = Failure::of_reset(reset, explanation, record.silence, cuts_off);
-            if let Some(failure) = failure {
-                self.add(failure);
-            }
+    /// Takes in an RST that is reported. The flow is that of the capture point at which the RST was judged.
+    pub(super) fn take_reset(&mut self, record: &ResetRecord, exchange: &Exchange, flow: &Flow) {
+        let (reset, explanation) = (&record.reset, &record.explanation);
+        // It belongs to another connection between the same ends.
+        if record.earlier.is_some() {
+            return;
+        }
+        // Its receiver waits for an answer, or does not get all of one.
+        let is_outstanding = flow.snd_nxt(reset.from) != flow.snd_una(reset.from);
+        let receiver = reset.from.peer();
+        let cuts_off =
+            exchange.has_last_word(receiver) || is_outstanding || flow.has_closed_window(receiver);
+        // Without its point it is not known what came before it.
+        let silence = record.view.map(|_| record.silence);
+        if let Some(failure) = Failure::of_reset(reset, explanation, silence, cuts_off) {
+            self.add(failure);
         }
     }
 
@@ -145,15 +143,23 @@ impl Entry {
         })
     }
 
+    /// Returns the state in which the connection has stopped, now or before it was dormant.
+    pub(super) fn latest_stop(&self) -> Option<Stop> {
+        // Late copies and probes wake a connection that had stopped before.
+        self.stop().or_else(|| self.rare.as_ref()?.stop)
+    }
+
     /// Returns the failure of the connection, given the time at which the capture ends or another connection begins.
     pub(super) fn failure(&self, ended: Timestamp) -> Option<Failure> {
-        let stop = self.stop();
+        let (stop, ended) = if self.has_views() {
+            // Each capture has a clock of its own, and when it ended is not known.
+            let found = self.stop_of_views();
+            found.map_or((None, ended), |(stop, last)| (Some(stop), last))
+        } else {
+            (self.latest_stop(), ended)
+        };
         match &self.rare {
-            Some(rare) => {
-                // Late copies and probes wake a connection that had stopped before.
-                let stop = stop.as_ref().or(rare.stop.as_ref());
-                rare.outcome.failure(stop, ended)
-            }
+            Some(rare) => rare.outcome.failure(stop.as_ref(), ended),
             None => stop?.failure(ended),
         }
     }

@@ -40,6 +40,12 @@ impl Entry {
         let mut has_ended: PerEnd<bool> = PerEnd::default();
         // In their order: whether one of them is forged decides what ended the connection for those after it.
         for record in &mut pending {
+            if record.view.is_none() {
+                if record.sender().is_doubtful() {
+                    record.explanation.attribute_to_third_party();
+                }
+                continue;
+            }
             self.settle_absence(record);
             let later = forgery::later(&record.header, &record.context, &record.aftermath);
             record.indicators.extend(later);
@@ -86,6 +92,16 @@ impl Entry {
             record
                 .explanation
                 .refine_confirmation(is_system_known, record.was_idle());
+        }
+        if self.has_views() {
+            for record in &mut pending {
+                self.settle_arrival(record, 0);
+            }
+        }
+        let in_views = self.pending_in_views();
+        if !in_views.is_empty() {
+            pending.extend(in_views);
+            pending.sort_by_key(|it| it.reset.frame);
         }
         pending
     }

@@ -98,6 +98,7 @@ impl Nat {
     /// Returns the finding about a segment under addresses that its receiver has no socket for; `None` for any other.
     fn misdirection(&self, segment: &SegmentRecord) -> Option<NatFinding> {
         let (own, sender) = (segment.translation, segment.sender);
+        let point = segment.point.received();
         let is_remapped = self
             .translations
             .iter()
@@ -106,10 +107,10 @@ impl Nat {
             return Some(NatFinding::Remapped);
         }
         let is_other = |number| number != own;
-        if !self.passes(is_other, sender, segment.point) {
+        if !self.passes(is_other, sender, point) {
             return None;
         }
-        if !self.passes(|number| number == own, sender, segment.point) {
+        if !self.passes(|number| number == own, sender, point) {
             return Some(NatFinding::NotTranslated);
         }
         // Both sides have one capture point, as in files that were merged: there the number of hops tells them apart.
@@ -121,7 +122,7 @@ impl Nat {
         };
         let is_foreign = has_ttl(&is_other) && !has_ttl(&|number| number == own);
         let is_known = |(number, from, place): &(u8, usize, PointTtl)| {
-            *number == own && *from == sender && place.point == segment.point
+            *number == own && *from == sender && place.point == point
         };
         (is_foreign && self.places.iter().any(is_known)).then_some(NatFinding::NotTranslated)
     }

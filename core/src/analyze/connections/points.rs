@@ -5,6 +5,9 @@
 //! interface whose frames were captured at two places: captures that were merged into one, or a router that sends a
 //! packet back over the link on which it came. There the TTL tells them apart, since each router decrements it (RFC 791,
 //! 3.2): the higher one is nearer to the sender.
+//!
+//! A packet may pass more points. Then the outermost ones count: those with the highest and the lowest TTL and, in one
+//! capture, the first and the last. What lies between shows that a packet went on, and no more.
 
 use super::super::decode::{CapturePoint, SegmentRecord};
 use super::super::forgery::{TtlScope, Ttls};
@@ -40,8 +43,10 @@ impl Place {
 struct Way {
     leave: CapturePoint,
     arrive: CapturePoint,
-    /// TTLs where the packets leave and where they arrive, if both points have the same interface.
+    /// TTLs where the packets leave and where they arrive.
     ttls: [Ttls; 2],
+    /// True if packets pass other points as well.
+    has_more: bool,
     /// Number of packets that were captured in this order, less those in the other order. 0 if the way is known from
     /// packets of the other end only.
     order: i8,
@@ -55,6 +60,19 @@ impl Way {
         self.leave == self.arrive
     }
 
+    /// Creates the way of a packet that was captured twice.
+    fn between(near: &Latest, far: &Latest, count: u8) -> Self {
+        let mut way = Self {
+            leave: near.point,
+            arrive: far.point,
+            order: 1,
+            count,
+            ..Self::default()
+        };
+        way.add(near.ttl, far.ttl);
+        way
+    }
+
     /// Returns the place of a packet; `None` if it was captured at another point, or fits neither.
     fn place(&self, point: CapturePoint, ttl: u8) -> Option<Place> {
         if self.is_unmarked() {
@@ -65,11 +83,17 @@ impl Way {
                 _ => None,
             };
         }
-        if point == self.leave {
+        if self.is_at(self.leave, point) {
             Some(Place::Departure)
         } else {
-            (point == self.arrive).then_some(Place::Arrival)
+            self.is_at(self.arrive, point).then_some(Place::Arrival)
         }
+    }
+
+    /// Returns true if a point is this one of the way. A way that is known from the other end's packets does not show whom
+    /// frames are addressed to.
+    fn is_at(&self, own: CapturePoint, point: CapturePoint) -> bool {
+        own == point || self.order == 0 && own.received() == point.received()
     }
 
     /// Takes in another packet with this copy. Returns false if it contradicts the way.
@@ -79,24 +103,72 @@ impl Way {
         if self.is_unmarked() {
             return near.point != far.point
                 || near.point != self.leave
-                || self.add(near.ttl, far.ttl);
+                || self.confirm_unmarked(near.ttl, far.ttl, count);
         }
         let is_clear = copy.at.since(first.at) >= JITTER_NS;
+        if self.order == 0
+            && self.is_at(self.leave, near.point)
+            && self.is_at(self.arrive, far.point)
+        {
+            (self.leave, self.arrive) = passed;
+        }
         if passed == (self.leave, self.arrive) {
             self.order = self.order.saturating_add(1);
+            self.add(near.ttl, far.ttl);
         } else if passed == (self.arrive, self.leave) && is_clear {
             self.order = self.order.saturating_sub(1);
-        } else {
-            self.extend(first.point, copy.point, count);
+        } else if self.order == 0 && !first.point.is_of_one_capture(copy.point) {
+            // Packets of its own show more than those of the other end.
+            if first.point != copy.point {
+                *self = Self::between(near, far, count);
+            }
+        } else if first.point != copy.point && first.point != self.arrive {
+            if first.point.is_of_one_capture(copy.point) {
+                self.extend(first.point, copy.point, count);
+            } else {
+                self.extend_by_ttl(near, far);
+            }
         }
         self.order >= 0
+    }
+
+    /// Takes in a packet that was captured twice at the one interface of the way. Returns false if it contradicts the way.
+    fn confirm_unmarked(&mut self, high: u8, low: u8, count: u8) -> bool {
+        let [leaving, arriving] = &mut self.ttls;
+        // One packet has been at three points.
+        if count > 1 && leaving.covers(high) && !arriving.covers(low) {
+            if low < arriving.least() {
+                *arriving = Ttls::default();
+                arriving.add(low);
+            }
+            self.has_more = true;
+            return true;
+        }
+        if self.has_more && leaving.covers(high) && low > arriving.most() && low < leaving.least() {
+            return true;
+        }
+        self.add(high, low)
+    }
+
+    /// Extends the way by a third point, if its TTL shows that it is farther out.
+    fn extend_by_ttl(&mut self, near: &Latest, far: &Latest) {
+        self.has_more = true;
+        let [leaving, arriving] = &mut self.ttls;
+        let is_known = *leaving != Ttls::default();
+        if near.point == self.leave && is_known && far.ttl < arriving.least() {
+            (self.arrive, *arriving) = (far.point, Ttls::default());
+            arriving.add(far.ttl);
+        } else if far.point == self.arrive && is_known && near.ttl > leaving.most() {
+            (self.leave, *leaving) = (near.point, Ttls::default());
+            leaving.add(near.ttl);
+        }
     }
 
     /// Extends the way by a third point of the same capture, whose clock shows that it is farther out. `count` is the
     /// number of copies up to the one at `copy`.
     fn extend(&mut self, first: CapturePoint, copy: CapturePoint, count: u8) {
-        let is_third = first != copy && first != self.arrive;
-        if self.is_unmarked() || !is_third || !first.is_of_one_capture(copy) {
+        // The capturing host hears it again, and does not take it on.
+        if copy.is_for_other_host() {
             return;
         }
         if first == self.leave && count > self.count {
@@ -180,6 +252,12 @@ impl Points {
             .is_some_and(|way| way.leave.is_of_one_capture(way.arrive))
     }
 
+    /// Returns true if packets of an end that arrived were captured more often than this.
+    pub(super) fn has_more_copies(&self, sender: usize, copies: u8) -> bool {
+        let has_more = self.way(sender).is_some_and(|way| way.has_more);
+        has_more && !self.in_place && copies < self.copies
+    }
+
     /// Returns true if packets have copies at one point with one TTL, so that neither shows a copy.
     pub(super) fn has_copies_in_place(&self) -> bool {
         self.in_place
@@ -209,7 +287,7 @@ impl Points {
             self.learn(sender, first, copy, count);
         }
         let way = known?;
-        if way.is_unmarked() && first.point == copy.point {
+        if way.is_unmarked() && first.point == copy.point && !way.has_more {
             let is_farther = copy.ttl < first.ttl;
             return Some(if is_farther {
                 Place::Arrival
@@ -226,16 +304,8 @@ impl Points {
         match &mut self.ways[there] {
             Knowledge::Void => {}
             Knowledge::Unknown => {
-                let mut way = Way {
-                    leave: near.point,
-                    arrive: far.point,
-                    order: 1,
-                    count,
-                    ..Way::default()
-                };
-                if near.point == far.point {
-                    way.add(near.ttl, far.ttl);
-                } else if self.ways[back] == Knowledge::Unknown {
+                let way = Way::between(near, far, count);
+                if near.point != far.point && self.ways[back] == Knowledge::Unknown {
                     // The packets of the other end take the way back.
                     self.ways[back] = Knowledge::Known(Way {
                         leave: far.point.reversed(),
@@ -309,6 +379,10 @@ impl Points {
             return Some(match way.place(point, ttl) {
                 Some(Place::Departure) => TtlScope::Point(way.ttls[0]),
                 Some(Place::Arrival) => TtlScope::Point(way.ttls[1]),
+                // A point between the two.
+                None if way.has_more && ttl > way.ttls[1].most() && ttl < way.ttls[0].least() => {
+                    TtlScope::Unknown
+                }
                 None => TtlScope::Either(way.ttls),
             });
         }
@@ -352,6 +426,9 @@ impl Entry {
     /// Returns the packets whose TTLs an RST is compared with. `is_at_first` is true if the point of its sender's first
     /// packet captured it.
     pub(super) fn ttl_scope(&self, segment: &SegmentRecord, is_at_first: bool) -> TtlScope {
+        if let Some(ttls) = self.ttls_of_views(segment) {
+            return ttls;
+        }
         let points = self.rare.as_ref().map(|it| it.points).unwrap_or_default();
         points.ttls(segment, is_at_first).unwrap_or_default()
     }

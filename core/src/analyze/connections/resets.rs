@@ -72,6 +72,9 @@ pub struct ResetRecord {
     pub(super) finding: Option<NatFinding>,
     /// IP ID; `None` for IPv6.
     ip_id: Option<u16>,
+    /// View of the connection in which it was judged, 0 for the first one; `None` if nothing shows at which of several points it
+    /// was captured.
+    pub(super) view: Option<u8>,
 }
 
 impl ResetRecord {
@@ -205,7 +208,7 @@ impl Entry {
             reset.triggered_by = Some(frame);
         }
         let header = segment.header;
-        self.resets += 1;
+        self.count_reset(segment);
         if matches!(reset.acceptance, Acceptance::BeyondCapture { .. }) {
             self.gaps.count_unseen();
         }
@@ -269,6 +272,7 @@ impl Entry {
             is_outside_window: self.replies_outside_window(&reset),
             finding: stray.map(|it| it.1),
             ip_id: segment.ip.id(),
+            view: Some(0),
         };
         record.explain_by_nat();
         self.explain_consequence(&mut record);

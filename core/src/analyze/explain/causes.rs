@@ -386,6 +386,14 @@ const NO_SOCKET: Reason = Reason {
     to_confirm: Some(CHECK_HOST),
 };
 
+pub(super) const UNPLACED: Reason = Reason {
+    cause: None,
+    explanation: "what preceded it is not known, because the packets of each point are in the order of another clock",
+    to_confirm: Some(
+        "join the separate captures with `rstproof analyze --join`, which corrects their clocks",
+    ),
+};
+
 pub(super) const THIRD_PARTY: Reason = Reason {
     cause: Some(Cause::ThirdParty),
     explanation: "the evidence indicates that a third party sent it in the name of its source address",

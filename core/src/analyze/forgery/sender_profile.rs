@@ -425,7 +425,7 @@ impl SenderProfile {
     }
 
     /// Returns the TTLs of the packets at the point that captured the first one.
-    pub(super) fn ttls(&self) -> Ttls {
+    pub(in crate::analyze) fn ttls(&self) -> Ttls {
         self.ttls
     }
 
@@ -461,7 +461,7 @@ impl SenderProfile {
     }
 
     /// Returns the latest IP ID, that of a SYN-ACK included: other than 0 if any is. `None` if none is known.
-    pub(super) fn latest_ip_id(&self) -> Option<u16> {
+    pub(in crate::analyze) fn latest_ip_id(&self) -> Option<u16> {
         let [first, _] = self.groups;
         if self.has_seen(ID_ONCE) {
             Some(self.ip_id)
