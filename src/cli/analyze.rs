@@ -228,18 +228,18 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
         // A first pass finds the frame that the connection begins with: segments are collected from there on.
         Which::Frame(frame) if input.is_repeatable() => {
             let mut found = First(None);
-            let told = || Finder::new(frame);
+            let observer = || Finder::new(frame);
             read(&mut input, |source| {
-                analysis.observe(source, told, &mut found)
+                analysis.observe(source, observer, &mut found)
             });
             let first = found.0.unwrap_or(frame);
             (Which::Frame(first), reread(input)?)
         }
         // One finds the connections that have these addresses on another side of a NAT.
         Which::Between(one, other) if input.is_repeatable() => {
-            let told = || TranslatedFinder::new(one, other);
+            let observer = || TranslatedFinder::new(one, other);
             let ended = read(&mut input, |source| {
-                analysis.observe(source, told, &mut Unused)
+                analysis.observe(source, observer, &mut Unused)
             });
             let found = ended.observers.into_iter();
             more.extend(found.flat_map(TranslatedFinder::into_found));
@@ -252,9 +252,9 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
         failed: None,
     };
     let name = printable(&path.to_string_lossy());
-    let told = || Ladder::new(&name, which, &more);
+    let observer = || Ladder::new(&name, which, &more);
     let ended = read(&mut input, |source| {
-        analysis.observe(source, told, &mut out)
+        analysis.observe(source, observer, &mut out)
     });
     let written = match out.failed {
         None => out.out.flush(),
@@ -266,7 +266,7 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
         return Err(not_whole(path, &problem(&stopped), totals.packets));
     }
     // Each listener has a share of the connections.
-    if ended.observers.iter().all(|ladder| ladder.told == 0) {
+    if ended.observers.iter().all(|ladder| ladder.shown == 0) {
         let reason = match which {
             Which::Frame(frame) if u64::from(frame) > totals.packets => {
                 format!(

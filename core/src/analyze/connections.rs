@@ -13,6 +13,7 @@ mod absence;
 mod arena;
 mod batch;
 mod copies;
+mod dormancy;
 mod dormant;
 mod entry;
 mod errors;
@@ -22,7 +23,6 @@ mod index;
 mod nat;
 mod points;
 mod resets;
-mod rest;
 mod roles;
 mod totals;
 mod triggers;
@@ -35,6 +35,7 @@ use std::ops::ControlFlow;
 use self::arena::{Arena, LOOKUP_GROUP, NS_PER_SEC, Wheel};
 pub(super) use self::copies::max_copy_age_ns;
 use self::copies::{InFlightList, Latest};
+use self::dormancy::learn_rates;
 use self::dormant::Dormant;
 use self::entry::Renewed;
 use self::failing::Outcome;
@@ -45,7 +46,6 @@ use self::points::{PointList, Points};
 pub use self::resets::ResetRecord;
 #[cfg(test)]
 use self::resets::push_bounded;
-use self::rest::learn_rates;
 pub(super) use self::totals::Counts;
 pub use self::totals::Totals;
 pub use self::views::RepeatedSyn;
@@ -307,7 +307,7 @@ pub(super) struct Table<L> {
     dormant: Arena<Dormant>,
     free_dormant: Vec<u32>,
     /// Slots of dormant connections, oldest first, with their generations. Some are stale.
-    resting: VecDeque<(u32, u32)>,
+    dormant_order: VecDeque<(u32, u32)>,
     /// Number of dormant connections.
     asleep: usize,
     /// Capture points of their packets.
@@ -343,7 +343,7 @@ impl<L: ConnectionObserver> Table<L> {
             free: Vec::new(),
             dormant: Arena::default(),
             free_dormant: Vec::new(),
-            resting: VecDeque::new(),
+            dormant_order: VecDeque::new(),
             asleep: 0,
             points: PointList::default(),
             rates: HostRates::default(),
@@ -430,9 +430,9 @@ impl<L: ConnectionObserver> Table<L> {
         }
         let open = self.entries.all();
         let open = open.map(|(index, entry)| (entry.span.0, index));
-        let resting = self.dormant.all();
-        let resting = resting.map(|(index, it)| (it.number(), index | DORMANT));
-        open.chain(resting).collect()
+        let dormant = self.dormant.all();
+        let dormant = dormant.map(|(index, it)| (it.number(), index | DORMANT));
+        open.chain(dormant).collect()
     }
 
     /// Returns the slot of the connection between these ends, given their hash.
@@ -461,8 +461,8 @@ impl<L: ConnectionObserver> Table<L> {
 
     fn is_connection_at(&self, index: u32, ends: &FlowKey) -> bool {
         if index & DORMANT != 0 {
-            let resting = self.dormant.get(index & !DORMANT);
-            return resting.is_some_and(|it| it.ends() == ends);
+            let dormant = self.dormant.get(index & !DORMANT);
+            return dormant.is_some_and(|it| it.ends() == ends);
         }
         self.entries
             .get(index)
@@ -583,9 +583,9 @@ impl<L: ConnectionObserver> Table<L> {
     /// Evicts the connection that is dormant for longest. If none is dormant, evicts the connections that were silent for
     /// longest, a sixteenth of the maximum at once, so that the scan of all connections is rare.
     fn evict(&mut self) {
-        while let Some((slot, generation)) = self.resting.pop_front() {
-            let resting = self.dormant.get(slot);
-            if resting.is_some_and(|it| it.generation == generation) {
+        while let Some((slot, generation)) = self.dormant_order.pop_front() {
+            let dormant = self.dormant.get(slot);
+            if dormant.is_some_and(|it| it.generation == generation) {
                 self.counts.evicted += 1;
                 self.finish(slot | DORMANT);
                 return;

@@ -57,8 +57,10 @@ impl Renderer for Human {
 
     fn event(&self, files: &FileNames, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
         match event {
-            Event::Reset(connection, told) if !self.quiet => {
-                Some(Ok(reset(files, connection, told, self.verbose).into_bytes()))
+            Event::Reset(connection, record) if !self.quiet => {
+                Some(Ok(
+                    reset(files, connection, record, self.verbose).into_bytes()
+                ))
             }
             Event::Icmp(connection, record) if !self.quiet => {
                 Some(Ok(icmp(files, connection, record).into_bytes()))
@@ -125,19 +127,19 @@ fn who(source: ResetSource) -> String {
 pub(super) fn reset(
     files: &FileNames,
     connection: &Connection<'_>,
-    told: &ResetRecord,
+    record: &ResetRecord,
     verbose: bool,
 ) -> String {
-    let (reset, explanation) = (&told.reset, &told.explanation);
+    let (reset, explanation) = (&record.reset, &record.explanation);
     // The addresses that a reader sees in the frame.
-    let sockets = told.sockets.as_deref().copied();
+    let sockets = record.sockets.as_deref().copied();
     let [from, to] = sockets
         .unwrap_or_else(|| [reset.from, reset.from.peer()].map(|role| connection.socket(role)));
     let form = reset.form.map_or("form unknown", |form| form.name());
     let cause = explanation
         .cause
         .map_or("cause unknown", |cause| cause.id());
-    let sender = told.sender();
+    let sender = record.sender();
     let name = if sender.is_doubtful() {
         "sent in the name of "
     } else {
@@ -149,9 +151,9 @@ pub(super) fn reset(
     );
     let receiver = reset.from.peer();
     let elsewhere = errno_elsewhere(explanation.errno, reset.receiver_state);
-    let outcome = outcome(told, connection.stack(receiver));
-    let _ = writeln!(text, "  {}  {outcome}", told.required_action());
-    if let Some(frame) = told.assumes_forged {
+    let outcome = outcome(record, connection.stack(receiver));
+    let _ = writeln!(text, "  {}  {outcome}", record.required_action());
+    if let Some(frame) = record.assumes_forged {
         let frame = files.frame(frame);
         let _ = writeln!(
             text,
@@ -168,15 +170,15 @@ pub(super) fn reset(
             claim.explanation
         );
     }
-    text += &preceding(files, connection, told);
-    text += &open_questions(files, told);
+    text += &preceding(files, connection, record);
+    text += &open_questions(files, record);
     text += &translations(files, connection);
     text += &other_points(files, reset.frame);
     text += &processes(connection);
-    for said in &told.diagnostics {
-        let _ = writeln!(text, "  it carries: {}", printable(&said.to_string()));
+    for diagnostic in &record.diagnostics {
+        let _ = writeln!(text, "  it carries: {}", printable(&diagnostic.to_string()));
     }
-    for fact in &told.indicators {
+    for fact in &record.indicators {
         if verbose || fact.indicates_injection(Weight::Moderate) {
             let (style, for_whom) = match fact.supports {
                 Supports::Injection => (BAD, "indicates injection"),
@@ -216,10 +218,10 @@ pub(super) fn reset(
 }
 
 /// Returns what preceded an RST: the packet that it replies to, silence, and an earlier connection that it belongs to.
-fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord) -> String {
+fn preceding(files: &FileNames, connection: &Connection<'_>, record: &ResetRecord) -> String {
     let mut text = String::new();
-    let reset = &told.reset;
-    let or_earlier = if told.triggers.len() > 1 {
+    let reset = &record.reset;
+    let or_earlier = if record.triggers.len() > 1 {
         " or an earlier segment with the same number"
     } else {
         ""
@@ -228,7 +230,7 @@ fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord)
         .triggered_by
         .map(|it| format!("{}{or_earlier}", files.frame(it)));
     let trigger_frame = reset.triggered_by.map(|it| files.frame(it));
-    let silence = told.silence / NS_PER_SEC;
+    let silence = record.silence / NS_PER_SEC;
     let parts = [
         trigger.map(|frame| format!("in reply to {frame}")),
         (silence > 0).then(|| format!("after {silence} s of silence")),
@@ -237,7 +239,7 @@ fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord)
     if !parts.is_empty() {
         let _ = writeln!(text, "  {}", parts.join(", "));
     }
-    if let Some(earlier) = told.earlier {
+    if let Some(earlier) = record.earlier {
         let earlier = files.frame(earlier);
         let _ = write!(
             text,
@@ -250,7 +252,7 @@ fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord)
         }
         text.push('\n');
     }
-    if let (Some(continued), Some(frame)) = (&told.continues, trigger_frame) {
+    if let (Some(continued), Some(frame)) = (&record.continues, trigger_frame) {
         let _ = writeln!(
             text,
             "  {frame} continues the connection {} → {} that began with {}",
@@ -259,7 +261,7 @@ fn preceding(files: &FileNames, connection: &Connection<'_>, told: &ResetRecord)
             files.frame(continued.number)
         );
     }
-    if let Some(frame) = told.consequence_of {
+    if let Some(frame) = record.consequence_of {
         let frame = files.frame(frame);
         let _ = writeln!(text, "  consequence of the RST in {frame}");
     }
@@ -283,8 +285,8 @@ pub(super) fn translations(files: &FileNames, connection: &Connection<'_>) -> St
 
 /// Returns the error of the receiving application, or why there is none. Where the receiver's likely stack reports
 /// another error than Linux, that one stands beside.
-fn outcome(told: &ResetRecord, stack: Option<Stack>) -> String {
-    let (explanation, state) = (&told.explanation, told.reset.receiver_state);
+fn outcome(record: &ResetRecord, stack: Option<Stack>) -> String {
+    let (explanation, state) = (&record.explanation, record.reset.receiver_state);
     match (explanation.errno, explanation.errno_note) {
         (Some(errno), _) => {
             let there: Vec<String> = errno_on(stack, errno_elsewhere(Some(errno), state))
@@ -292,7 +294,7 @@ fn outcome(told: &ResetRecord, stack: Option<Stack>) -> String {
                 .collect();
             let there = match stack.filter(|_| !there.is_empty()) {
                 Some(stack) => {
-                    let receiver = told.reset.from.peer();
+                    let receiver = record.reset.from.peer();
                     format!(
                         " (the {receiver} looks like {stack}: {})",
                         there.join(" or ")

@@ -193,7 +193,7 @@ pub(crate) struct Ladder {
     /// Explanations of ICMP errors, with their frames in order.
     errors: Vec<(u32, String)>,
     /// Number of connections shown so far.
-    pub told: u64,
+    pub shown: u64,
 }
 
 impl Ladder {
@@ -222,7 +222,7 @@ impl Ladder {
             last: VecDeque::new(),
             resets: HashMap::new(),
             errors: Vec::new(),
-            told: 0,
+            shown: 0,
         }
     }
 
@@ -274,11 +274,11 @@ impl Ladder {
     }
 
     fn explain(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]) {
-        for told in resets {
+        for record in resets {
             // As many as there may be rows: a hostile capture may have any number of RSTs.
             if self.resets.len() < MAX_ROWS_BETWEEN + 2 * MAX_ROWS_AT_EACH_END {
-                let text = human::reset(&FileNames::one(&self.file), connection, told, true);
-                self.resets.insert(told.reset.frame, text);
+                let text = human::reset(&FileNames::one(&self.file), connection, record, true);
+                self.resets.insert(record.reset.frame, text);
             }
         }
     }
@@ -338,7 +338,7 @@ impl ConnectionObserver for Ladder {
         if self.is_meant(connection.number(), &connection.ends) {
             self.explain(connection, resets);
             self.explain_errors(connection);
-            self.told += 1;
+            self.shown += 1;
             self.show(connection);
         }
     }

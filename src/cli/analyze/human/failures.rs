@@ -41,21 +41,21 @@ pub(super) fn failed(files: &FileNames, connection: &Connection<'_>, failure: &F
 
 /// Returns what an abort left open: data of the receiver without an answer, and data of the sender without an acknowledgment.
 /// Empty for an RST that no socket with the connection has sent.
-pub(super) fn open_questions(files: &FileNames, told: &ResetRecord) -> String {
+pub(super) fn open_questions(files: &FileNames, record: &ResetRecord) -> String {
     let mut text = String::new();
     let aborts = matches!(
-        told.explanation.cause,
+        record.explanation.cause,
         Some(Cause::AbortedClose | Cause::ResetAfterFin)
     );
-    if !aborts || told.sender().is_doubtful() {
+    if !aborts || record.sender().is_doubtful() {
         return text;
     }
-    let (from, receiver) = (told.reset.from, told.reset.from.peer());
+    let (from, receiver) = (record.reset.from, record.reset.from.peer());
     let bytes = |number: u32| {
         let plural = if number == 1 { "byte" } else { "bytes" };
         format!("{} {plural}", in_digits(number.into()))
     };
-    if let Some(data) = told.unanswered {
+    if let Some(data) = record.unanswered {
         let _ = writeln!(
             text,
             "  the last {} of the {receiver}, since {}, {} before, had no answer",
@@ -64,11 +64,11 @@ pub(super) fn open_questions(files: &FileNames, told: &ResetRecord) -> String {
             duration(data.age)
         );
     }
-    if told.unacknowledged > 0 {
+    if record.unacknowledged > 0 {
         let _ = writeln!(
             text,
             "  the last {} of the {from} were not acknowledged, and may be lost",
-            bytes(told.unacknowledged)
+            bytes(record.unacknowledged)
         );
     }
     text

@@ -1,4 +1,4 @@
-//! Rest of connections that have ended or were silent for long: when it begins, and when it is over.
+//! Dormancy of connections that have ended or were silent for long: when it begins, and when it is over.
 
 use super::arena::{LOOKUP_GROUP, MAX_STALE_TIMERS, NS_PER_SEC};
 use super::dormant::Dormant;
@@ -20,19 +20,19 @@ impl<L: ConnectionObserver> Table<L> {
         let slot = self.free_dormant.pop().unwrap_or(u32::MAX);
         self.generation = self.generation.wrapping_add(1);
         let hash = entry.hash;
-        let resting = Dormant::of(entry, self.generation, &mut self.points);
-        self.dormant.set(slot, Some(resting));
+        let dormant = Dormant::of(entry, self.generation, &mut self.points);
+        self.dormant.set(slot, Some(dormant));
         self.entries.set(index, None);
         self.free.push(index);
         self.open -= 1;
         self.asleep += 1;
         self.index.replace(hash, index, slot | DORMANT);
-        self.resting.push_back((slot, self.generation));
-        if self.resting.len() > 2 * self.asleep + MAX_STALE_TIMERS {
+        self.dormant_order.push_back((slot, self.generation));
+        if self.dormant_order.len() > 2 * self.asleep + MAX_STALE_TIMERS {
             let dormant = &self.dormant;
-            self.resting.retain(|(slot, generation)| {
-                let resting = dormant.get(*slot);
-                resting.is_some_and(|it| it.generation == *generation)
+            self.dormant_order.retain(|(slot, generation)| {
+                let dormant = dormant.get(*slot);
+                dormant.is_some_and(|it| it.generation == *generation)
             });
         }
     }
@@ -42,34 +42,34 @@ impl<L: ConnectionObserver> Table<L> {
         if index & DORMANT == 0 {
             return index;
         }
-        let Some(resting) = self.take_dormant(index) else {
+        let Some(dormant) = self.take_dormant(index) else {
             return u32::MAX;
         };
-        let hash = resting.hash();
-        let awake = self.place(resting.wake(&self.points));
+        let hash = dormant.hash();
+        let awake = self.place(dormant.wake(&self.points));
         self.index.replace(hash, index, awake);
         awake
     }
 
     /// Reports a dormant connection and frees its slot.
     pub(super) fn finish_dormant(&mut self, index: u32) {
-        let Some(resting) = self.take_dormant(index) else {
+        let Some(dormant) = self.take_dormant(index) else {
             return;
         };
         let connection = Connection {
-            failure: resting.failure(self.now),
-            ..resting.report(self.frame)
+            failure: dormant.failure(self.now),
+            ..dormant.report(self.frame)
         };
         self.observer.connection(&connection, &[]);
-        self.index.remove(resting.hash(), index);
+        self.index.remove(dormant.hash(), index);
     }
 
     /// Takes a dormant connection out of its slot, which is free then.
     fn take_dormant(&mut self, index: u32) -> Option<Dormant> {
-        let resting = self.dormant.take(index & !DORMANT)?;
+        let dormant = self.dormant.take(index & !DORMANT)?;
         self.free_dormant.push(index & !DORMANT);
         self.asleep -= 1;
-        Some(resting)
+        Some(dormant)
     }
 
     /// Shrinks the connections that are dormant by now.
