@@ -604,6 +604,13 @@ fn an_abort_says_what_it_left_open() {
     assert!(text.contains(line), "{text}");
     assert!(!text.contains("had no answer"), "{text}");
 
+    // A response needs no answer, and an RST that ends nothing loses nothing.
+    let (text, _) = left_open(&answer.clone().segment(300, CLIENT, RST | ACK, (51, 1_001)));
+    assert!(
+        text.contains("ECONNRESET") && !text.contains("had no answer"),
+        "{text}"
+    );
+
     let whole = answer.segment(210, CLIENT, ACK, (51, 1_001));
     let (text, fields) = left_open(&whole.segment(300, SERVER, RST | ACK, (1_001, 51)));
     assert_eq!(fields, json!([null, 0, null, 0]));

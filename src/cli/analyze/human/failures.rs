@@ -47,7 +47,7 @@ pub(super) fn open_questions(files: &FileNames, record: &ResetRecord) -> String 
         record.explanation.cause,
         Some(Cause::AbortedClose | Cause::ResetAfterFin)
     );
-    if !aborts || record.sender().is_doubtful() {
+    if !aborts || record.explanation.errno.is_none() || record.sender().is_doubtful() {
         return text;
     }
     let (from, receiver) = (record.reset.from, record.reset.from.peer());
@@ -55,7 +55,8 @@ pub(super) fn open_questions(files: &FileNames, record: &ResetRecord) -> String 
         let plural = if number == 1 { "byte" } else { "bytes" };
         format!("{} {plural}", in_digits(number.into()))
     };
-    if let Some(data) = record.unanswered {
+    // A response needs no answer.
+    if let Some(data) = record.unanswered.filter(|_| receiver == Role::Client) {
         let _ = writeln!(
             text,
             "  the last {} of the {receiver}, since {}, {} before, had no answer",
