@@ -59,6 +59,7 @@ mod failure;
 mod forgery;
 mod history;
 pub mod icmp;
+mod identified;
 pub mod join;
 pub mod json;
 mod missing;

@@ -7,83 +7,51 @@
 mod stop;
 
 use std::borrow::Cow;
-use std::fmt;
-
-use serde::{Serialize, Serializer};
 
 pub(super) use self::stop::{Attempt, Stop};
 use super::explain::{Cause, ErrnoCondition, Explanation, RequiredAction};
 use super::icmp::IcmpRecord;
+use super::identified::identified;
 use crate::flow::{Form, Reset, State};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, PerEnd, Role};
 
-/// Defines [`FailureKind`] from a table with one entry per kind: variant, stable id in kebab-case, and meaning as a clause, which
-/// is also its row in docs/analyze.md.
-macro_rules! failures {
-    ($($(#[$doc:meta])* $variant:ident = $id:literal, $meaning:literal;)*) => {
-        /// Kind of the failure of a connection.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum FailureKind {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl FailureKind {
-            /// All kinds.
-            pub const ALL: [Self; [$($id),*].len()] = [$(Self::$variant),*];
-
-            /// Returns the stable id, in kebab-case.
-            #[must_use]
-            pub fn id(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $id,)*
-                }
-            }
-
-            /// Returns the meaning of the failure, as a clause.
-            #[must_use]
-            pub fn meaning(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $meaning,)*
-                }
-            }
-        }
-    };
-}
-
-failures! {
-    /// RST in reply to the SYN.
-    Refused = "refused", "the connection attempt was refused with an RST";
-    /// SYN without any reply.
-    NoReply = "no-reply", "the SYN got no reply";
-    /// ICMP error that ended the connection attempt.
-    RejectedByIcmp = "rejected-by-icmp", "an ICMP error ended the connection attempt";
-    /// SYN-ACK that the client never acknowledged.
-    HandshakeIncomplete = "handshake-incomplete", "the client never completed the handshake";
-    /// Data, a FIN or keepalive probes that were sent several times and never acknowledged.
-    TimedOut = "timed-out", "what an end sent was never acknowledged, however often it was repeated";
-    /// Large segments that were never acknowledged, while small ones were.
-    MtuBlackHole = "mtu-black-hole", "only large segments of an end were lost: their path carries smaller packets";
-    /// Receive window that stayed closed.
-    ZeroWindow = "zero-window", "an end stopped reading: its receive window stayed closed";
-    /// FIN in place of an answer.
-    ClosedBeforeResponse = "closed-before-response", "an end closed the connection instead of answering";
-    /// RST of a socket that was aborted by its process or its kernel.
-    Aborted = "aborted", "an end aborted the connection";
-    /// Data for a socket that had been closed.
-    DataAfterClose = "data-after-close", "data came for a socket that had been closed";
-    /// Abort of a kernel that had no answer to its probes or its data for too long.
-    GaveUp = "gave-up", "the kernel of an end gave up: its probes found no answer, or no connection";
-    /// RST in reply to the first segment after a silence, from the other end as far as is known.
-    ResetAfterIdle = "reset-after-idle", "after a silence the other end had no such connection any more";
-    /// RST in reply to the first segment after a silence, probably not from the other end, or a NAT that changed its mapping.
-    Forgotten = "forgotten", "a device on the path had forgotten the connection";
-    /// RST of a host that has no such connection.
-    NoSuchConnection = "no-such-connection", "the other end had no such connection any more";
-    /// RST that a third party sent in the name of an end.
-    ThirdPartyReset = "third-party-reset", "a third party probably reset the connection in the name of an end";
-    /// Other RST.
-    Reset = "reset", "the connection was reset";
+identified! {
+    /// Kind of the failure of a connection.
+    pub enum FailureKind {
+        /// RST in reply to the SYN.
+        Refused = "refused", "the connection attempt was refused with an RST";
+        /// SYN without any reply.
+        NoReply = "no-reply", "the SYN got no reply";
+        /// ICMP error that ended the connection attempt.
+        RejectedByIcmp = "rejected-by-icmp", "an ICMP error ended the connection attempt";
+        /// SYN-ACK that the client never acknowledged.
+        HandshakeIncomplete = "handshake-incomplete", "the client never completed the handshake";
+        /// Data, a FIN or keepalive probes that were sent several times and never acknowledged.
+        TimedOut = "timed-out", "what an end sent was never acknowledged, however often it was repeated";
+        /// Large segments that were never acknowledged, while small ones were.
+        MtuBlackHole = "mtu-black-hole", "only large segments of an end were lost: their path carries smaller packets";
+        /// Receive window that stayed closed.
+        ZeroWindow = "zero-window", "an end stopped reading: its receive window stayed closed";
+        /// FIN in place of an answer.
+        ClosedBeforeResponse = "closed-before-response", "an end closed the connection instead of answering";
+        /// RST of a socket that was aborted by its process or its kernel.
+        Aborted = "aborted", "an end aborted the connection";
+        /// Data for a socket that had been closed.
+        DataAfterClose = "data-after-close", "data came for a socket that had been closed";
+        /// Abort of a kernel that had no answer to its probes or its data for too long.
+        GaveUp = "gave-up", "the kernel of an end gave up: its probes found no answer, or no connection";
+        /// RST in reply to the first segment after a silence, from the other end as far as is known.
+        ResetAfterIdle = "reset-after-idle", "after a silence the other end had no such connection any more";
+        /// RST in reply to the first segment after a silence, probably not from the other end, or a NAT that changed its mapping.
+        Forgotten = "forgotten", "a device on the path had forgotten the connection";
+        /// RST of a host that has no such connection.
+        NoSuchConnection = "no-such-connection", "the other end had no such connection any more";
+        /// RST that a third party sent in the name of an end.
+        ThirdPartyReset = "third-party-reset", "a third party probably reset the connection in the name of an end";
+        /// Other RST.
+        Reset = "reset", "the connection was reset";
+    }
 }
 
 impl FailureKind {
@@ -99,18 +67,6 @@ impl FailureKind {
                 | Self::ZeroWindow
                 | Self::ClosedBeforeResponse
         )
-    }
-}
-
-impl fmt::Display for FailureKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.id())
-    }
-}
-
-impl Serialize for FailureKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.id())
     }
 }
 
