@@ -44,9 +44,10 @@
 //! the frames of reset connections to another file.
 
 // In the order in which a frame passes through them: `pipeline` cuts a capture into chunks that threads read in
-// parallel, `decode` decodes headers, `nat` joins connections on both sides of a NAT, `connections` follows connections with `zeek` and `history`, `explain` finds the
-// cause of an RST, `forgery` collects evidence about its sender, `stack` recognizes
-// the stacks of the ends, and `diagnosis` decodes its payload.
+// parallel, `decode` decodes headers, `nat` joins connections on both sides of a NAT, `connections` follows connections
+// with `zeek`, `history` and `exchange`, `explain` finds the cause of an RST, `failure` judges how a connection failed,
+// `forgery` collects evidence about its sender, `stack` recognizes the stacks of the ends, and `diagnosis` decodes its
+// payload.
 mod comments;
 mod connections;
 pub mod continuation;

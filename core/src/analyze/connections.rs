@@ -547,7 +547,7 @@ impl<L: ConnectionObserver> Table<L> {
     fn slot_of(&mut self, segment: &SegmentRecord, found: Option<u32>) -> (u32, bool) {
         let mut interrupted = None;
         if let Some(index) = found {
-            let was_resting = index & DORMANT != 0;
+            let was_dormant = index & DORMANT != 0;
             let index = self.awake(index);
             if let Some(entry) = self.entries.get_mut(index) {
                 let is_in_other_view = entry.enter_view(segment);
@@ -557,7 +557,7 @@ impl<L: ConnectionObserver> Table<L> {
                     if begins_record {
                         entry.begin_record(segment);
                     }
-                    if was_resting {
+                    if was_dormant {
                         self.arm_timer(index);
                     }
                     return (index, begins_record);

@@ -150,12 +150,8 @@ impl Opening {
 pub(super) struct Unanswered {
     /// End that closed.
     pub(super) by: Role,
-    /// Frame of its FIN.
-    pub(super) fin: u32,
-    /// Capture time of its FIN.
-    pub(super) at: Timestamp,
-    /// Silence before the FIN in nanoseconds.
-    pub(super) silence: i64,
+    /// Its FIN.
+    pub(super) fin: Asked,
     /// First frame of the data.
     pub(super) frame: u32,
     /// Number of bytes.
@@ -222,9 +218,7 @@ impl Exchange {
         let (by, fin) = self.first_fin.filter(|_| self.is_unanswered)?;
         Some(Unanswered {
             by,
-            fin: fin.frame,
-            at: fin.at,
-            silence: fin.silence,
+            fin,
             frame: self.frame,
             bytes: self.bytes,
             request: self.opening.name()?,

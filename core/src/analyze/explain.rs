@@ -249,7 +249,7 @@ impl Explanation {
     #[must_use]
     pub fn condition(&self) -> String {
         self.errno_condition
-            .map_or_else(String::new, |it| format!(", {}", it.clause()))
+            .map_or_else(String::new, |it| format!(", {}", it.meaning()))
     }
 
     /// Replaces the cause, because a third party probably sent the RST in the name of its source. The cause that holds if

@@ -8,7 +8,7 @@ mod stop;
 
 use std::borrow::Cow;
 
-pub(super) use self::stop::{Attempt, Stop};
+pub(super) use self::stop::{Attempt, Repeated, Stop};
 use super::explain::{Cause, ErrnoCondition, Explanation, RequiredAction};
 use super::icmp::IcmpRecord;
 use super::identified::identified;
@@ -101,12 +101,6 @@ pub struct Failure {
 const MIN_IDLE_NS: i64 = 1_000_000_000;
 
 impl Failure {
-    /// Returns true if an RST or an ICMP error is what shows the failure.
-    #[must_use]
-    pub fn has_own_row(&self) -> bool {
-        self.kind.has_own_row()
-    }
-
     /// Returns the failure that an RST brings about; `None` if it changes nothing for an application. `silence` is that of the
     /// connection before it in nanoseconds; `cuts_off` is true if the receiver of the RST waited for an answer, or for the rest of
     /// one.

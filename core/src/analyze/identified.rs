@@ -1,9 +1,9 @@
-//! Enums whose variants have an id and a meaning: the causes of an RST, and the failures of a connection.
+//! Enums whose variants have an id and a meaning: causes of an RST, failures of a connection, and conditions of an error.
 //!
 //! One table defines each of them, so that no variant can lack its text, and documentation and schema can list all.
 
 /// Defines an enum from a table with one entry per variant: its name, its stable id in kebab-case, and its meaning as a clause,
-/// which is also its row in docs/analyze.md.
+/// which the tables of docs/analyze.md have as well.
 macro_rules! identified {
     (
         $(#[$about:meta])*

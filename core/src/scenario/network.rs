@@ -57,9 +57,9 @@ pub enum Network {
 /// Change of the network during a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Reboot of the server's host: it sends nothing when it goes down, and has no connections afterwards.
+    /// Reboot of the server's host: the shutdown sends nothing, and no connection survives it.
     ServerReboots,
-    /// Removal of the server's address: ARP and NDP get no answer for it, and the neighbour entry is deleted.
+    /// Removal of the server's address: ARP and NDP requests for it fail, and the neighbour entry is deleted.
     ServerAddressGone,
     /// Removal of the client's address.
     ClientAddressGone,

@@ -56,7 +56,7 @@ fn failure() -> Value {
 
 fn errno_condition() -> Value {
     one_of(
-        "Condition under which the application gets the error; null if there is none. `socket-held`: only if the process still \
+        "Condition under which the application gets the error; null if it gets it in any case, or if there is no error. `socket-held`: only if the process still \
          holds the socket, since after close() no call reports the error. `fin-received` and `fin-not-received`: if the FIN of the \
          RST's sender, which the receiver has not acknowledged, had arrived or not. `not-time-wait`: only if the older connection \
          that the RST ends is still open. `kernel-gave-up`: only if the kernel gave up, earlier than by default, and not the \
@@ -183,7 +183,7 @@ fn connection_row() -> Value {
         field("failure_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
         field("failure_at_ns", nullable(integer("Capture time of that frame, in nanoseconds since the Unix epoch; null if there is no failure."))),
         field("silence_before_ns", nullable(integer("Silence of the connection, in nanoseconds, before the RST, the FIN or the first segment that was not acknowledged, or before the packet that the RST replies to; null if unknown or if there is no failure."))),
-        field("failure_explanation", nullable(text("Explanation of the failure; null if there is none."))),
+        field("failure_explanation", nullable(text("Explanation of the failure; null without a failure."))),
         field("client_errno", nullable(errno("Error that the client's application gets on Linux; null if it gets none, or if the capture does not show which."))),
         field("client_errno_condition", nullable(errno_condition())),
         field("server_errno", nullable(errno("Error that the server's application gets on Linux; null if it gets none, or if the capture does not show which."))),

@@ -67,7 +67,7 @@ impl Renderer for Human {
             }
             Event::Connection(connection) if !self.quiet => {
                 let failure = connection.failure.as_ref();
-                let failure = failure.filter(|it| !it.has_own_row())?;
+                let failure = failure.filter(|it| !it.kind.has_own_row())?;
                 Some(Ok(failed(files, connection, failure).into_bytes()))
             }
             _ => None,
@@ -81,8 +81,7 @@ impl Renderer for Human {
 
     fn summary(&self, files: &FileNames, of: &Summary, _: Option<&str>) -> io::Result<Vec<u8>> {
         let text = summary(files, &of.totals, &of.tally);
-        let others = |kind: &FailureKind| !kind.has_own_row();
-        let has_failures = of.tally.failures.keys().any(others);
+        let has_failures = other_failures(&of.tally).next().is_some();
         let has_events = has_failures || of.totals.resets + of.totals.errors > 0;
         let is_after_resets = has_events && !self.quiet;
         let text = match files.join() {
@@ -92,6 +91,12 @@ impl Renderer for Human {
         };
         Ok(text.into_bytes())
     }
+}
+
+/// Returns the failures that no RST and no ICMP error shows, with the number of connections.
+fn other_failures(tally: &Tally) -> impl Iterator<Item = (FailureKind, u64)> {
+    let all = tally.failures.iter().map(|(kind, number)| (*kind, *number));
+    all.filter(|(kind, _)| !kind.has_own_row())
 }
 
 /// Returns the name of a capture: that of its file, or of its first and last file.
@@ -427,27 +432,18 @@ fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
             writeln!(text, "  to see more: record with the filter \"{filter}\"")
         };
     }
-    let known = tally.causes.keys().flatten();
-    let others = tally.failures.keys().filter(|kind| !kind.has_own_row());
-    let ids = known.map(|cause| cause.id());
-    let longest = ids.chain(others.map(|kind| kind.id())).map(str::len).max();
+    let unknown = ("unknown", "the capture does not show the cause");
+    let causes = tally.causes.iter().map(|(cause, number)| {
+        let named = cause.map_or(unknown, |it| (it.id(), it.meaning()));
+        (named, *number)
+    });
+    let others = other_failures(tally).map(|(kind, number)| ((kind.id(), kind.meaning()), number));
+    let rows: Vec<_> = causes.chain(others).collect();
+    let longest = rows.iter().map(|((id, _), _)| id.len()).max();
     let width = longest.unwrap_or(0).max(15);
-    for (cause, number) in &tally.causes {
-        let (id, meaning) = cause
-            .map_or(("unknown", "the capture does not show the cause"), |it| {
-                (it.id(), it.meaning())
-            });
-        let number = in_digits(*number);
+    for ((id, meaning), number) in rows {
+        let number = in_digits(number);
         let _ = writeln!(text, "  {number:>9}  {id:<width$}  {meaning}");
-    }
-    for (kind, number) in tally
-        .failures
-        .iter()
-        .filter(|(kind, _)| !kind.has_own_row())
-    {
-        let number = in_digits(*number);
-        let id = kind.id();
-        let _ = writeln!(text, "  {number:>9}  {id:<width$}  {}", kind.meaning());
     }
     for (kind, number) in &tally.icmp {
         let version = if kind.is_v6 { "ICMPv6" } else { "ICMP" };

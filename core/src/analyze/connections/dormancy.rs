@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 
 impl<L: ConnectionObserver> Table<L> {
     /// Shrinks a connection that becomes dormant, and reports its RSTs.
-    pub(super) fn rest(&mut self, index: u32) {
+    pub(super) fn make_dormant(&mut self, index: u32) {
         self.report_resets(index, self.frame);
         let Some(entry) = self.entries.get_mut(index) else {
             return;
@@ -94,8 +94,8 @@ impl<L: ConnectionObserver> Table<L> {
                 if entry.generation != *generation {
                     continue;
                 }
-                if entry.rests_at() <= self.now {
-                    self.rest(*index);
+                if entry.dormant_at() <= self.now {
+                    self.make_dormant(*index);
                 } else {
                     self.arm_timer(*index);
                 }
@@ -109,7 +109,7 @@ impl<L: ConnectionObserver> Table<L> {
             return;
         };
         self.generation = self.generation.wrapping_add(1);
-        (entry.generation, entry.due) = (self.generation, entry.rests_at());
+        (entry.generation, entry.due) = (self.generation, entry.dormant_at());
         self.wheel
             .add(entry.due, self.now, (index, self.generation));
         // Each open connection has one current timer. A capture could add stale timers without limit while no time
@@ -128,7 +128,7 @@ impl<L: ConnectionObserver> Table<L> {
         // The wheel has a resolution of one second.
         let second = |at: Timestamp| at.0.div_euclid(NS_PER_SEC);
         let is_sooner = |entry: &Entry| {
-            second(entry.due) > second(self.now) && second(entry.rests_at()) < second(entry.due)
+            second(entry.due) > second(self.now) && second(entry.dormant_at()) < second(entry.due)
         };
         if self.entries.get(index).is_some_and(is_sooner) {
             self.arm_timer(index);
@@ -136,7 +136,7 @@ impl<L: ConnectionObserver> Table<L> {
     }
 }
 
-/// Takes in the rates of the clocks that a connection has shown, which is over or rests.
+/// Takes in the rates of the clocks that a connection has shown, which is over or dormant.
 pub(super) fn learn_rates(rates: &mut HostRates, entry: &Entry) {
     for (end, profile) in entry.profiles.iter().enumerate() {
         rates.take(entry.ends.address_bits(end), profile.clock_rate());

@@ -155,7 +155,7 @@ impl Entry {
     }
 
     /// Returns the time at which the connection becomes dormant, unless it continues before.
-    pub(super) fn rests_at(&self) -> Timestamp {
+    pub(super) fn dormant_at(&self) -> Timestamp {
         if self.has_views() {
             return Timestamp(i64::MAX);
         }

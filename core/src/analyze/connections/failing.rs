@@ -1,7 +1,7 @@
 //! Failure of a connection: the first event that ended it, or the state in which it stopped.
 
 use super::super::exchange::Exchange;
-use super::super::failure::{Attempt, Failure, Stop};
+use super::super::failure::{Attempt, Failure, Repeated, Stop};
 use super::super::history::ConnectionHistory;
 use super::super::icmp::{Effect, IcmpRecord};
 use super::{Entry, ResetRecord};
@@ -77,7 +77,7 @@ pub(super) fn without_reply(
     (since, last): (Timestamp, Timestamp),
     soft: Option<Errno>,
 ) -> Stop {
-    Stop::Repeated {
+    Stop::Repeated(Repeated {
         attempt: Attempt::Connect,
         from: Role::Client,
         count: count.into(),
@@ -89,22 +89,19 @@ pub(super) fn without_reply(
         asked: None,
         soft,
         has_closed: false,
-    }
+    })
 }
 
 impl Entry {
     /// Returns the state in which the connection has stopped; `None` if that state may be one of a connection that goes on or was
     /// closed in order.
     pub(super) fn stop(&self) -> Option<Stop> {
-        let (client, server) = (
-            self.has_sent[usize::from(self.client)],
-            self.has_sent[1 - usize::from(self.client)],
-        );
+        let [client, server] = [Role::Client, Role::Server].map(|it| self.has_sent[self.end(it)]);
         // A socket connected to itself has no other end. After a SYN for another connection the flow is that of an earlier one.
         if self.ends.is_self_connection() || self.renewed().is_some() || !client {
             return None;
         }
-        let soft = |role| self.rare.as_ref().and_then(|rare| rare.outcome.soft[role]);
+        let soft = |role| self.rare.as_ref()?.outcome.soft(role);
         if !server {
             let is_connecting = !self.gaps.begins_midstream
                 && self.flow.state(Role::Client) == State::SynSent
@@ -128,7 +125,7 @@ impl Entry {
         let heard = self.history.of(from.peer()).latest();
         let waits = matches!(attempt, Attempt::Send | Attempt::SendLarge);
         let asked = self.exchange.asked(from).filter(|_| waits);
-        Some(Stop::Repeated {
+        Some(Stop::Repeated(Repeated {
             attempt,
             from,
             count,
@@ -140,7 +137,7 @@ impl Entry {
             last: self.last,
             soft: soft(from),
             has_closed: self.history.of(from).fin(),
-        })
+        }))
     }
 
     /// Returns the state in which the connection has stopped, now or before it was dormant.

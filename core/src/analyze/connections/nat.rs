@@ -289,7 +289,7 @@ impl Entry {
         self.nat()?.ended[self.end(role)]
     }
 
-    fn end(&self, role: Role) -> usize {
+    pub(super) fn end(&self, role: Role) -> usize {
         match role {
             Role::Client => usize::from(self.client),
             Role::Server => 1 - usize::from(self.client),
@@ -407,9 +407,9 @@ impl<L: ConnectionObserver> Table<L> {
         let Some(index) = found else {
             return;
         };
-        let was_resting = index & DORMANT != 0;
+        let was_dormant = index & DORMANT != 0;
         let index = self.awake(index);
-        if was_resting {
+        if was_dormant {
             self.arm_timer(index);
         }
         let Some(entry) = self.entries.get_mut(index) else {

@@ -20,7 +20,6 @@ use super::{Entry, ResetRecord, Step};
 use crate::flow::Acceptance;
 use crate::packet::Flags;
 use crate::time::Timestamp;
-use crate::transcript::Role;
 
 /// Maximum number of views beside the first one.
 const MAX_OTHERS: usize = 3;
@@ -77,9 +76,10 @@ pub(super) struct Views {
     repeated: RepeatedSyn,
     /// RSTs whose copies are recognized.
     seen: Vec<SeenReset>,
-    /// True if packets of another view have the interface and the TTL of the first one. The second value is true once
-    /// the answer to the SYN has come again.
-    is_alike: (bool, bool),
+    /// True if packets of another view have the interface and the TTL of the first one.
+    is_alike: bool,
+    /// True once the answer to the SYN has come again in such a view.
+    is_alike_confirmed: bool,
     /// Relation of the latest segment.
     latest: Assigned,
 }
@@ -95,7 +95,7 @@ impl std::fmt::Debug for Views {
 impl Views {
     /// Returns true if the file is known to hold the connection more than once.
     fn is_confirmed(&self) -> bool {
-        self.is_alike.1 || self.others.iter().any(|it| it.is_confirmed)
+        self.is_alike_confirmed || self.others.iter().any(|it| it.is_confirmed)
     }
 }
 
@@ -180,7 +180,7 @@ impl Entry {
         if record.view.is_none() || record.reset.acceptance.is_unknown() {
             return;
         }
-        let sender = self.end_of(record.reset.from);
+        let sender = self.end(record.reset.from);
         let mut seen = views.seen.iter();
         let had = seen.find(|it| it.frame == record.reset.frame);
         let had = had.map_or(0, |it| it.views);
@@ -193,10 +193,6 @@ impl Entry {
                 None => record.leave_open(Acceptance::PointUnknown),
             }
         }
-    }
-
-    fn end_of(&self, role: Role) -> usize {
-        usize::from(self.role(0) != role)
     }
 
     /// Returns true if a view is nearer to the sender than another one; `None` if that is unknown.
@@ -275,7 +271,7 @@ impl Entry {
         match assigned {
             Assigned::Other(nth) => views.others[nth].is_confirmed |= is_answer,
             // The answer of the first view came before.
-            Assigned::Copy => views.is_alike.1 |= is_answer,
+            Assigned::Copy => views.is_alike_confirmed |= is_answer,
             Assigned::First | Assigned::Unclear => {}
         }
         self.gaps.doubled |= self.repeated().is_some();
@@ -358,7 +354,8 @@ impl Entry {
                 others: Vec::new(),
                 repeated,
                 seen: seen.collect(),
-                is_alike: (false, false),
+                is_alike: false,
+                is_alike_confirmed: false,
                 latest: Assigned::First,
             })
         });
@@ -368,7 +365,8 @@ impl Entry {
         });
         if !is_elsewhere || views.others.len() == MAX_OTHERS && !is_known {
             // Of a connection that is over, the SYN begins nothing else.
-            views.is_alike = (true, views.is_alike.1 || is_closed);
+            views.is_alike = true;
+            views.is_alike_confirmed |= is_closed;
         } else if !is_known {
             views.others.push(View {
                 entry: Entry::new(segment),
@@ -424,7 +422,7 @@ impl Entry {
         let is_copy_of_rst = has(Flags::RST) && self.has_reset(segment);
         let is_there = |it: &View| it.point.is_of_interface(segment.point);
         let is_shared = is_of_first(segment.point);
-        if !views.is_alike.0 && !views.others.iter().any(is_there) {
+        if !views.is_alike && !views.others.iter().any(is_there) {
             return Assigned::First;
         }
         let there = views.others.iter().enumerate();
@@ -434,7 +432,7 @@ impl Entry {
             let ttls = view.entry.profiles[sender].ttls();
             let is_first_packet = ttls == Ttls::default() && is_opening;
             if !is_shared || ttls.covers(ttl) || is_first_packet {
-                fitting.push((nth, view.is_confirmed, is_first_packet));
+                fitting.push((nth, view.is_confirmed));
             }
         }
         let own = self.profiles[sender].ttls();
@@ -442,12 +440,12 @@ impl Entry {
         let fits_first =
             is_shared && (own.covers(ttl) || own == Ttls::default() && !has(Flags::RST));
         match (fits_first, &fitting[..]) {
-            (false, [(nth, is_confirmed, _)]) if *is_confirmed || is_opening || is_copy_of_rst => {
+            (false, [(nth, is_confirmed)]) if *is_confirmed || is_opening || is_copy_of_rst => {
                 Assigned::Other(*nth)
             }
-            (true, []) if !views.is_alike.0 => Assigned::First,
+            (true, []) if !views.is_alike => Assigned::First,
             _ if !views.is_confirmed() => {
-                let is_again = views.is_alike.0 && self.is_answer(segment);
+                let is_again = views.is_alike && self.is_answer(segment);
                 if is_again {
                     Assigned::Copy
                 } else {
@@ -536,7 +534,7 @@ impl Entry {
     /// that shows it. `None` if another view may have the reply that this one lacks.
     pub(super) fn stop_of_views(&self) -> Option<(Stop, Timestamp)> {
         // Of views that are alike none was followed for itself.
-        let views = self.views().filter(|it| !it.is_alike.0)?;
+        let views = self.views().filter(|it| !it.is_alike)?;
         let all = 0..=views.others.len();
         let mut all = all.filter_map(|it| self.view(it));
         let stopped = |entry: &Self| {
@@ -553,8 +551,8 @@ impl Entry {
         let mut all = (0..=others).filter_map(|it| self.view(it));
         match stop {
             // A packet of the silent end that only another view has may be the reply, lost on its way.
-            Stop::Repeated { from, .. } => {
-                let silent = self.end_of(from.peer());
+            Stop::Repeated(repeated) => {
+                let silent = self.end(repeated.from.peer());
                 let heard = |it: &Self| it.zeek_summary().packets()[silent];
                 all.all(|it| heard(it) <= heard(view))
             }

@@ -31,32 +31,36 @@ pub(in crate::analyze) enum Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::analyze) enum Stop {
     /// An end has repeated something.
-    Repeated {
-        /// What it tries.
-        attempt: Attempt,
-        /// End that tries.
-        from: Role,
-        /// Number of packets: all SYNs and SYN-ACKs, or the retransmissions and probes.
-        count: u32,
-        /// Frame that shows it: the first SYN, or the last attempt.
-        frame: u32,
-        /// Capture time of that frame.
-        at: Timestamp,
-        /// Latest frame of the other end; 0 if it has sent none.
-        heard: u32,
-        /// Capture time of that frame, or of the first attempt.
-        since: Timestamp,
-        /// Time of the connection's last packet.
-        last: Timestamp,
-        /// First segment that was not acknowledged, if it is known.
-        asked: Option<Asked>,
-        /// Error that ICMP has recorded for this end.
-        soft: Option<Errno>,
-        /// True if this end has sent a FIN.
-        has_closed: bool,
-    },
+    Repeated(Repeated),
     /// An end has closed instead of answering.
     Closed(Unanswered),
+}
+
+/// Packets that an end has repeated in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::analyze) struct Repeated {
+    /// What it tries.
+    pub(in crate::analyze) attempt: Attempt,
+    /// End that tries.
+    pub(in crate::analyze) from: Role,
+    /// Number of packets: all SYNs and SYN-ACKs, or the retransmissions and probes.
+    pub(in crate::analyze) count: u32,
+    /// Frame that shows it: the first SYN, or the last attempt.
+    pub(in crate::analyze) frame: u32,
+    /// Capture time of that frame.
+    pub(in crate::analyze) at: Timestamp,
+    /// Latest frame of the other end; 0 if it has sent none.
+    pub(in crate::analyze) heard: u32,
+    /// Capture time of that frame, or of the first attempt.
+    pub(in crate::analyze) since: Timestamp,
+    /// Time of the connection's last packet.
+    pub(in crate::analyze) last: Timestamp,
+    /// First segment that was not acknowledged, if it is known.
+    pub(in crate::analyze) asked: Option<Asked>,
+    /// Error that ICMP has recorded for this end.
+    pub(in crate::analyze) soft: Option<Errno>,
+    /// True if this end has sent a FIN.
+    pub(in crate::analyze) has_closed: bool,
 }
 
 /// Number of SYNs that Linux sends by default before it gives up: `tcp_syn_retries` 6.
@@ -75,45 +79,25 @@ const SLACK_NS: i64 = 1_000_000_000;
 impl Stop {
     /// Returns true if it is a SYN without any reply.
     pub(in crate::analyze) fn is_without_reply(&self) -> bool {
-        matches!(
-            self,
-            Self::Repeated {
-                attempt: Attempt::Connect,
-                ..
-            }
-        )
+        matches!(self, Self::Repeated(it) if it.attempt == Attempt::Connect)
     }
 
     /// Returns the failure, if nothing follows until `ended`, the time at which the capture ends or another connection begins.
     pub(in crate::analyze) fn failure(&self, ended: Timestamp) -> Option<Failure> {
         match self {
             Self::Closed(unanswered) => Some(closed(unanswered)),
-            Self::Repeated { .. } => self.repeated(ended),
+            Self::Repeated(repeated) => repeated.failure(ended),
         }
     }
+}
 
-    fn repeated(&self, ended: Timestamp) -> Option<Failure> {
-        let Self::Repeated {
-            attempt,
-            from,
-            count,
-            frame,
-            at,
-            heard,
-            since,
-            last,
-            asked,
-            soft,
-            has_closed,
-        } = *self
-        else {
-            return None;
-        };
+impl Repeated {
+    fn failure(&self, ended: Timestamp) -> Option<Failure> {
+        let (attempt, count, silence) = (self.attempt, self.count, ended.since(self.last));
         // The interval doubles each time (RFC 6298, 5.5), so the next attempt comes after no more than all that has passed.
-        let tried = last.since(since).max(0);
-        let has_stopped = ended.since(last) > tried.saturating_add(SLACK_NS);
+        let has_stopped = silence > self.tried().saturating_add(SLACK_NS);
         let is_enough = match attempt {
-            Attempt::Connect => count > 1 || ended.since(last) >= MAX_FIRST_TIMEOUT_NS,
+            Attempt::Connect => count > 1 || silence >= MAX_FIRST_TIMEOUT_NS,
             Attempt::Accept(_) | Attempt::ProbeWindow => count > 1,
             Attempt::Send | Attempt::SendLarge | Attempt::Probe => {
                 count > 2 || count == 2 && has_stopped
@@ -122,28 +106,11 @@ impl Stop {
         if !is_enough {
             return None;
         }
-        let most = match attempt {
-            Attempt::Connect => LINUX_SYNS,
-            _ => LINUX_RETRIES,
-        };
-        let condition = if has_closed {
-            // After close() no call is left that could report it, whatever happens.
-            Some(ErrnoCondition::SocketHeld)
-        } else if attempt == Attempt::ProbeWindow && !has_stopped {
-            Some(ErrnoCondition::UserTimeout)
-        } else if !has_stopped {
-            Some(ErrnoCondition::NoLaterReply)
-        } else if count < most {
-            Some(ErrnoCondition::KernelGaveUp)
-        } else {
-            None
-        };
         // Linux reports a recorded ICMP error in place of the time-out (`tcp_write_err()`).
         let error = EndError {
-            errno: soft.unwrap_or(Errno::ETIMEDOUT),
-            condition,
+            errno: self.soft.unwrap_or(Errno::ETIMEDOUT),
+            condition: self.condition(has_stopped),
         };
-        let mut errors = PerEnd::default();
         let (kind, has_error) = match attempt {
             Attempt::Connect => (FailureKind::NoReply, true),
             // No process has the connection yet: accept() does not return.
@@ -152,15 +119,86 @@ impl Stop {
             Attempt::SendLarge => (FailureKind::MtuBlackHole, true),
             Attempt::ProbeWindow => (FailureKind::ZeroWindow, true),
         };
-        errors[from] = has_error.then_some(error);
+        let mut errors = PerEnd::default();
+        errors[self.from] = has_error.then_some(error);
         Some(Failure {
             kind,
-            frame,
-            at,
+            frame: self.frame,
+            at: self.at,
             errors,
-            silence: asked.map(|it| it.silence),
-            explanation: explanation(attempt, from, count, tried, (asked, heard)).into(),
+            silence: self.asked.map(|it| it.silence),
+            explanation: self.explanation().into(),
         })
+    }
+
+    /// Returns the condition of the error, if there is one. `has_stopped` is true if the end has not tried any longer.
+    fn condition(&self, has_stopped: bool) -> Option<ErrnoCondition> {
+        let most = match self.attempt {
+            Attempt::Connect => LINUX_SYNS,
+            _ => LINUX_RETRIES,
+        };
+        if self.has_closed {
+            // After close() no call is left that could report it, whatever happens.
+            Some(ErrnoCondition::SocketHeld)
+        } else if self.attempt == Attempt::ProbeWindow && !has_stopped {
+            Some(ErrnoCondition::UserTimeout)
+        } else if !has_stopped {
+            Some(ErrnoCondition::NoLaterReply)
+        } else {
+            (self.count < most).then_some(ErrnoCondition::KernelGaveUp)
+        }
+    }
+
+    /// Returns the time in nanoseconds for which the end has tried.
+    fn tried(&self) -> i64 {
+        self.last.since(self.since).max(0)
+    }
+
+    fn explanation(&self) -> String {
+        let (from, count, heard) = (self.from, self.count, self.heard);
+        let (within, other) = (seconds(self.tried()), from.peer());
+        match self.attempt {
+            Attempt::Connect if count == 1 => {
+                format!("the {from} sent its SYN once, and no reply was captured")
+            }
+            Attempt::Connect => format!(
+                "the {from} sent its SYN {} within {within}, and no reply was captured",
+                times(count)
+            ),
+            Attempt::Accept(true) => format!(
+                "the {from} sent its SYN-ACK {} within {within}, and the {other} repeated its SYN: the SYN-ACK did not reach it",
+                times(count)
+            ),
+            Attempt::Accept(false) => format!(
+                "the {from} sent its SYN-ACK {} within {within}, and the {other} sent nothing after its SYN: the SYN-ACK was lost, or the \
+             SYN came from a scan or a forged address",
+                times(count)
+            ),
+            Attempt::Send => {
+                let what = match self.asked {
+                    Some(_) => "this segment",
+                    None => "segments",
+                };
+                format!(
+                    "{what} of the {from} never got an acknowledgment, though repeated {} within {within}; the last packet of the {other} is \
+                 that of frame {heard}",
+                    times(count)
+                )
+            }
+            Attempt::SendLarge => format!(
+                "the {from} repeated a large segment {} within {within}, and none of its large segments was ever acknowledged, though small \
+             ones were: a link on the path has a smaller MTU, and the ICMP error that says so was not captured",
+                times(count)
+            ),
+            Attempt::Probe => format!(
+                "the {other} answered none of {count} keepalive probes within {within}; its last packet is that of frame {heard}"
+            ),
+            Attempt::ProbeWindow => format!(
+                "the receive window of the {other} stayed at 0, and the {from} probed it {}: the process of the {other} had stopped \
+             reading",
+                times(count)
+            ),
+        }
     }
 }
 
@@ -180,65 +218,11 @@ fn times(count: u32) -> String {
     }
 }
 
-fn explanation(
-    attempt: Attempt,
-    from: Role,
-    count: u32,
-    tried: i64,
-    (asked, heard): (Option<Asked>, u32),
-) -> String {
-    let (within, other) = (seconds(tried), from.peer());
-    match attempt {
-        Attempt::Connect if count == 1 => {
-            format!("the {from} sent its SYN once, and no reply was captured")
-        }
-        Attempt::Connect => format!(
-            "the {from} sent its SYN {} within {within}, and no reply was captured",
-            times(count)
-        ),
-        Attempt::Accept(true) => format!(
-            "the {from} sent its SYN-ACK {} within {within}, and the {other} repeated its SYN: the SYN-ACK did not reach it",
-            times(count)
-        ),
-        Attempt::Accept(false) => format!(
-            "the {from} sent its SYN-ACK {} within {within}, and the {other} sent nothing after its SYN: the SYN-ACK was lost, or the \
-             SYN came from a scan or a forged address",
-            times(count)
-        ),
-        Attempt::Send => {
-            let what = match asked {
-                Some(_) => "this segment",
-                None => "segments",
-            };
-            format!(
-                "{what} of the {from} never got an acknowledgment, though repeated {} within {within}; the last packet of the {other} is \
-                 that of frame {heard}",
-                times(count)
-            )
-        }
-        Attempt::SendLarge => format!(
-            "the {from} repeated a large segment {} within {within}, and none of its large segments was ever acknowledged, though small \
-             ones were: a link on the path has a smaller MTU, and the ICMP error that says so was not captured",
-            times(count)
-        ),
-        Attempt::Probe => format!(
-            "the {other} answered none of {count} keepalive probes within {within}; its last packet is that of frame {heard}"
-        ),
-        Attempt::ProbeWindow => format!(
-            "the receive window of the {other} stayed at 0, and the {from} probed it {}: the process of the {other} had stopped \
-             reading",
-            times(count)
-        ),
-    }
-}
-
 /// Returns the failure of a connection in which an end closed instead of answering.
 fn closed(unanswered: &Unanswered) -> Failure {
     let Unanswered {
         by,
         fin,
-        at,
-        silence,
         frame,
         bytes,
         request,
@@ -252,11 +236,11 @@ fn closed(unanswered: &Unanswered) -> Failure {
     };
     Failure {
         kind: FailureKind::ClosedBeforeResponse,
-        frame: fin,
-        at,
+        frame: fin.frame,
+        at: fin.at,
         // read() returns 0, which is no error.
         errors: PerEnd::default(),
-        silence: Some(silence),
+        silence: Some(fin.silence),
         explanation: format!(
             "the {by} closed (FIN) {before}: {request} of {bytes} byte{plural} had come from frame {frame} on; read() returns 0 there, and \
              programs call it an empty or missing response"

@@ -78,7 +78,7 @@ impl EndTiming {
     }
 }
 
-/// Shortest replies of both ends, in the order client, server: what is kept while a connection rests. 0 if unknown;
+/// Shortest replies of both ends, in the order client, server: what is kept while a connection is dormant. 0 if unknown;
 /// otherwise the bits are, from the highest: 5 of the exponent, 10 of the mantissa, and whether more than one reply took
 /// about as long. Rounded down, so that no reply seems too fast for it. 0 itself, which fits no bits, is a short time.
 pub(in crate::analyze) type ReplySummary = [u16; 2];
@@ -124,7 +124,7 @@ fn unpack(bits: u16) -> EndTiming {
 }
 
 impl Timing {
-    /// Returns what is kept while the connection rests.
+    /// Returns what is kept while the connection is dormant.
     #[must_use]
     pub(in crate::analyze) fn summary(&self) -> ReplySummary {
         self.ends.each_ref().map(pack)

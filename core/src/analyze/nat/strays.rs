@@ -94,7 +94,7 @@ struct Part {
     alias: Option<Box<Original>>,
     initial: Initial,
     ack: SeqNum,
-    /// Bucket of the client's socket.
+    /// Index of the bucket of the client's socket in [`Link::Client`].
     bucket: u32,
     sender: u8,
 }
@@ -171,7 +171,7 @@ pub(super) struct Handshakes {
     recent: VecDeque<Handshake>,
     /// Number of the last handshake of `recent`. They count from 1.
     count: u32,
-    /// Number of the latest handshake in each bucket of each link; 0 if there is none.
+    /// Number of the latest handshake in each bucket of each link; 0 in an empty bucket.
     latest: [Vec<u32>; 3],
     hasher: DefaultHashBuilder,
 }

@@ -25,7 +25,7 @@ pub(super) fn failed(files: &FileNames, connection: &Connection<'_>, failure: &F
     for role in [Role::Client, Role::Server] {
         if let Some(error) = failure.errors[role] {
             has_error = true;
-            let condition = error.condition.map(|it| format!(", {}", it.clause()));
+            let condition = error.condition.map(|it| format!(", {}", it.meaning()));
             let condition = condition.unwrap_or_default();
             let errno = error.errno;
             let _ = writeln!(text, "  → {BAD}{errno:?}{BAD:#} for the {role}{condition}");
