@@ -270,9 +270,10 @@ impl<'a> Runner<'a> {
     }
 
     /// Makes other clients connect and stay connected. Waits until each is in the queue of the trial's listener before
-    /// the next one connects: loopback may defer receive processing.
-    pub(crate) fn others(&mut self, count: u8, sends: bool) -> Result<(), Error> {
+    /// the next one connects: loopback may defer receive processing. Returns false if one of these waits was in vain.
+    pub(crate) fn others(&mut self, count: u8, sends: bool) -> Result<bool, Error> {
         let ask = |errno| Error::system("read the queue length of a listener", errno);
+        let mut has_come = true;
         for waiting in 1..=u32::from(count) {
             let (socket, address) = self.socket_set.client(false)?;
             // A connection that does not fit into the queue must not block the script.
@@ -285,7 +286,8 @@ impl<'a> Runner<'a> {
                 Err(error) => return Err(failed("connect", self.server_address, &error)),
             }
             if sends {
-                holds(|| Ok(sys::tcp_state(&socket)? == sys::TCP_ESTABLISHED)).map_err(ask)?;
+                has_come &=
+                    holds(|| Ok(sys::tcp_state(&socket)? == sys::TCP_ESTABLISHED)).map_err(ask)?;
                 let _ = socket.send(b"x");
             }
             self.others.push(socket);
@@ -294,10 +296,10 @@ impl<'a> Runner<'a> {
                     let own = self.own.iter();
                     own.map(sys::waiting_to_be_accepted).sum()
                 };
-                holds(|| Ok(all()? >= waiting)).map_err(ask)?;
+                has_come &= holds(|| Ok(all()? >= waiting)).map_err(ask)?;
             }
         }
-        Ok(())
+        Ok(has_come)
     }
 
     /// Takes the listener to close: of several, the one in whose queue a connection waits.

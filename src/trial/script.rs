@@ -89,7 +89,11 @@ impl ScriptRunner<'_, '_> {
             Step::Others(count) => {
                 let defers = matches!(self.scenario.target, Target::OwnListener(listening)
                     if listening.defer_accept.is_some());
-                self.runner.others(count, defers)?;
+                let gave_up = !self.runner.others(count, defers)?;
+                return Ok(StepResult {
+                    shown: None,
+                    gave_up,
+                });
             }
             Step::Inject(forged) => {
                 let flow = self.flow_so_far()?;

@@ -7,7 +7,7 @@ use rstproof_core::evidence::Evidence;
 use rstproof_core::kernel::counters::{PRESSURE, WATCHED};
 use rstproof_core::kernel::host::HostState;
 use rstproof_core::packet::{Flags, Packet};
-use rstproof_core::scenario::{self, Op, Outcome, STEP_WINDOW, Scenario};
+use rstproof_core::scenario::{self, Op, Outcome, STEP_WINDOW, Scenario, Step};
 use rstproof_core::transcript::Errno;
 use rstproof_core::verdict::{Finding, Judgement, Verdict, judge, missed_window};
 
@@ -324,6 +324,46 @@ fn a_delayed_script_does_not_refute_its_scenario() {
         }
     }
     assert!(tried > 5 * all().len(), "{tried}");
+}
+
+/// Loopback answers a SYN at once, and the SYN is sent again after a second (RFC 6298, 2.1). A queue that fills later than that
+/// may have met such a SYN, which the counters count. A wait in vain is as long as its bound and excuses nothing.
+#[test]
+fn a_queue_that_fills_late_is_inconclusive_and_one_that_never_fills_is_not() {
+    let late: i64 = (4 * STEP_WINDOW).as_nanos().try_into().unwrap();
+    let mut tried = BTreeSet::new();
+    for golden in everything() {
+        let steps = scenario_of(golden).steps;
+        let Some(nth) = steps.iter().position(|it| matches!(it, Step::Others(_))) else {
+            continue;
+        };
+        for (is_late, gave_up) in [(true, false), (true, true), (false, false)] {
+            let mut forged = Forged::with_kernel(golden);
+            let mut step = loaded(golden).steps.iter().filter(|it| it.step == nth);
+            let ended = step.next().unwrap().ended;
+            let next = loaded(golden).calls.iter().map(|call| call.began);
+            let first_after = next.filter(|began| *began >= ended).min().unwrap();
+            let index = (loaded(golden).calls.iter())
+                .position(|call| call.began == first_after)
+                .unwrap();
+            if is_late {
+                hold_up(&mut forged, index, late);
+                let mut steps = forged.evidence.steps.iter_mut();
+                let step = steps.find(|it| it.step == nth).unwrap();
+                step.ended.0 += late;
+                step.gave_up = gave_up;
+            }
+            moves(&mut forged.evidence, "ListenOverflows", 1);
+            let judgement = forged.judged();
+            if is_late && !gave_up {
+                is_inconclusive(&judgement, "timing-missed", &golden.stem);
+            } else {
+                assert_eq!(judgement.verdict, Verdict::Refuted, "{}", golden.stem);
+            }
+        }
+        tried.insert(golden.scenario());
+    }
+    assert!(tried.contains("connect-send-timeout"), "{tried:?}");
 }
 
 /// On the host that they were recorded on nothing was held up, so nothing that is changed in them is excused.

@@ -243,8 +243,11 @@ fn span(earlier: Timestamp, later: Timestamp) -> Duration {
 fn wait_allowed_for_step(step: Step, times: &StepTimes) -> Duration {
     let awaited = match step {
         Step::Await(awaited) => awaited,
-        // A client that finds no room in a queue waits for it. A network change happens while no timer is running.
-        Step::Others(_) | Step::Happens(_) => return CALL_BOUND,
+        // A connection enters a queue at once. If that takes a second, its SYN has been sent again, and so may the SYN of
+        // the client have been before the queue is full. Only a wait in vain is long by itself.
+        Step::Others(count) if times.gave_up => return CALL_BOUND * u32::from(count),
+        // No timer is running while the network changes.
+        Step::Happens(_) => return CALL_BOUND,
         _ => return Duration::ZERO,
     };
     let until = |shown: Timestamp| span(times.began, shown);
