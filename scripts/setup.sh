@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares a machine with a Rust toolchain for building rstproof: a C linker, and libpcap with its development files.
-# With --tests also what the tests call: tshark, nft of nftables, setpriv of util-linux, and strace.
+# With --tests also what the tests call: tshark, tcpdump, nft of nftables, setpriv of util-linux, and strace.
 # With --strace also strace, for scripts/inject-failures.sh.
 # With --kernels also QEMU for x86-64, which boots other kernels.
 # With --hosts also what scripts/hostile-hosts.sh uses: jq, strace, and a busybox that needs no library.
@@ -59,6 +59,8 @@ have_strace() { command -v strace >/dev/null; }
 
 have_tshark() { command -v tshark >/dev/null; }
 
+have_tcpdump() { PATH=$PATH:/usr/sbin:/sbin command -v tcpdump >/dev/null; }
+
 have_jq() { command -v jq >/dev/null; }
 
 # Guests get a busybox without libraries, so it must be static.
@@ -72,6 +74,7 @@ missing() {
     have_libpcap || printf 'libpcap\n'
     if [[ $tests == yes ]]; then
         have_tshark || printf 'tshark\n'
+        have_tcpdump || printf 'tcpdump\n'
         have_nft || printf 'nft\n'
         have_setpriv || printf 'setpriv\n'
     fi
@@ -118,6 +121,7 @@ package_of() {
         *:qemu) echo qemu-system-x86 ;;
         apt-get:busybox | apk:busybox) echo busybox-static ;;
         *:busybox) echo busybox ;;
+        *:tcpdump) echo tcpdump ;;
         *:jq) echo jq ;;
         *:nft) echo nftables ;;
         *:strace) echo strace ;;

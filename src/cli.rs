@@ -239,7 +239,8 @@ enum CompareFormat {
 #[derive(Debug, Args)]
 #[command(after_help = ANALYZE_EXIT_CODES)]
 struct AnalyzeArgs {
-    /// Captures: pcap or pcapng, optionally compressed (gzip, zstd, lz4); directories of captures; `-` for standard input
+    /// Captures: pcap or pcapng, optionally compressed (gzip, zstd, lz4); directories of captures; `-` for standard input,
+    /// also while tcpdump -U -w - writes it
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Analyze only packets matching this BPF filter (note: `tcp[tcpflags]` matches IPv4 only)
@@ -279,7 +280,7 @@ struct AnalyzeArgs {
 }
 
 const ANALYZE_EXIT_CODES: &str = "Exit codes: 0 every file was read completely; 2 usage error, or part of a file could not be read \
-                                  (everything before that part was analyzed).";
+                                  (everything before that part was analyzed); 130 ended by SIGINT.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum AnalyzeFormat {

@@ -10,6 +10,7 @@ mod owner;
 
 pub(crate) use directory::names_in;
 pub use directory::{Directory, Lock};
+pub(crate) use input::STANDARD_INPUT;
 pub use input::{Input, Inputs, inputs};
 pub use new_file::{NewFile, WriteOptions, write_whole};
 pub use owner::Owner;

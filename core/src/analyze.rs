@@ -90,7 +90,7 @@ pub use self::forgery::{Indicator, Sender, SenderVerdict, Supports, Weight};
 pub use self::history::CaptureGaps;
 pub use self::icmp::IcmpRecord;
 pub use self::missing::{MissingTraffic, SegmentKinds};
-pub use self::pipeline::{Ended, Source, Stopped};
+pub use self::pipeline::{Ended, LiveRead, LiveSource, Source, Stopped};
 pub use self::stack::{ErrnoElsewhere, Stack, System, errno_elsewhere, errno_on};
 pub use self::tally::{ResetSource, Tally};
 pub use self::zeek::{ConnState, ZeekSummary};
@@ -223,6 +223,9 @@ pub enum Event<'a> {
     Reset(&'a Connection<'a>, &'a ResetRecord),
     /// ICMP error about a segment of the connection, reported together with its RSTs, in the order of the frames.
     Icmp(&'a Connection<'a>, &'a IcmpRecord),
+    /// Connection of a [live capture](Source::Live) that has failed without an RST or an ICMP error. It is reported as a
+    /// [connection](Self::Connection), too, once it is over.
+    Failed(&'a Connection<'a>),
 }
 
 /// Items made from the events in one part of a capture.
@@ -272,7 +275,7 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> Mapper<'_, F, T> {
     fn take(&mut self, connection: &Connection<'_>, event: Event<'_>) {
         let (at, number) = (connection.reported_at, connection.number());
         let order = match event {
-            Event::Connection(_) => (at, 0, number),
+            Event::Connection(_) | Event::Failed(_) => (at, 0, number),
             Event::Reset(_, reset) => (reset.reset.frame, 1, number),
             Event::Icmp(_, error) => (error.frame, 1, number),
         };
@@ -307,6 +310,10 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> ConnectionObserver for Mappe
         for error in errors {
             self.error(connection, error);
         }
+    }
+
+    fn failed(&mut self, connection: &Connection<'_>) {
+        self.take(connection, Event::Failed(connection));
     }
 
     fn take_output(&mut self) -> Self::Output {

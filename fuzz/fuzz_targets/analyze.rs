@@ -135,6 +135,8 @@ fn note(event: Event<'_>) -> Option<Note> {
             assert!(record.frame > 0 && record.went_on.is_none_or(|frame| frame > record.frame));
             Some(record.frame)
         }
+        // Of live captures only.
+        Event::Failed(_) => return None,
     };
     Some(Note {
         row,

@@ -5,6 +5,7 @@ mod human;
 mod join;
 mod json;
 pub(crate) mod ladder;
+mod live;
 mod output;
 mod renderer;
 
@@ -19,13 +20,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::captures::{Capture, Parts, Plan};
 use self::join::Points;
+use self::live::{Interrupts, LiveInput};
 use self::output::Output;
 use self::renderer::{Renderer, renderer};
 use super::{AnalyzeArgs, complain};
 use crate::capture::StoredFilter;
 use crate::error::{Error, reason};
 use crate::exit_code::ExitCode;
-use crate::file::{Input, inputs};
+use crate::file::{Input, STANDARD_INPUT, inputs};
 use ladder::{Finder, Ladder, TranslatedFinder, Which};
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::excerpt::Excerpt;
@@ -96,12 +98,18 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         Some(path) => Some(Output::begin(path, args)?),
         None => None,
     };
+    let interrupts = begin_live(args)?;
+    let interrupts = interrupts.as_ref();
+    if interrupts.is_some_and(Interrupts::has_cut_off) {
+        return Ok(ExitCode::Signal(SIGINT));
+    }
     let mut code = ExitCode::Success;
     let mut closed = None;
     if args.join {
         let points = Points::of(args, renderer(args).is_for_people())?;
         let analysis = analysis.joined(points.join().frames());
-        match one(args, Capture::Joined(points), &analysis, output.as_mut()) {
+        let capture = Capture::Joined(points);
+        match one(args, (capture, interrupts), &analysis, output.as_mut()) {
             Ok(()) => {}
             Err(Error::OutputClosed) if output.is_some() => closed = Some(Error::OutputClosed),
             Err(error) => return Err(error),
@@ -115,7 +123,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     };
     for input in inputs(&args.files)? {
         let one = input.and_then(|input| match plan.capture(input) {
-            Some(capture) => one(args, capture, &analysis, output.as_mut()),
+            Some(capture) => one(args, (capture, interrupts), &analysis, output.as_mut()),
             None => Ok(()),
         });
         match one {
@@ -130,7 +138,28 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
             }
         }
     }
+    if interrupts.is_some_and(Interrupts::has_come) {
+        code = code.worst(ExitCode::Signal(SIGINT));
+    }
     finish(args, output, code, closed)
+}
+
+/// Number of SIGINT.
+const SIGINT: u8 = 2;
+
+/// Prepares to read standard input while it is written: from now on SIGINT is waited for. `None` if it is not read, or is no
+/// pipe.
+fn begin_live(args: &AnalyzeArgs) -> Result<Option<Interrupts>, Error> {
+    let is_standard_input = |path: &PathBuf| path.as_os_str() == STANDARD_INPUT;
+    if !args.files.iter().any(is_standard_input) || !live::is_piped() {
+        return Ok(None);
+    }
+    let interrupts = Interrupts::wait()?;
+    // Files before it are read first.
+    if args.files.first().is_some_and(is_standard_input) {
+        live::await_first_bytes(interrupts.as_ref());
+    }
+    Ok(interrupts)
 }
 
 /// Completes the output file, and returns the exit code.
@@ -153,7 +182,7 @@ fn finish(
 /// Analyzes one capture: prints the report, and copies the frames of reset connections if there is an output file.
 fn one(
     args: &AnalyzeArgs,
-    mut capture: Capture,
+    (mut capture, interrupts): (Capture, Option<&Interrupts>),
     analysis: &Analysis,
     mut output: Option<&mut Output>,
 ) -> Result<(), Error> {
@@ -173,6 +202,7 @@ fn one(
         began: Instant::now(),
         bar: None,
         length: capture.length(),
+        is_live: matches!(&capture, Capture::Alone(input) if live::is_live(input)),
     };
     // Shared, because the analysis reports events from several threads.
     let excerpt = output.is_some().then(|| Mutex::new(Excerpt::new(&files)));
@@ -183,13 +213,18 @@ fn one(
                 Event::Connection(connection) => excerpt.connection(connection),
                 Event::Reset(_, reset) => excerpt.resets(std::slice::from_ref(reset)),
                 Event::Icmp(_, record) => excerpt.icmp(record),
+                Event::Failed(_) => {}
             }
         }
         renderer.event(&files, event)
     };
-    let mut summary = read_capture(&mut capture, |source| {
+    let mut summary = read_capture(&mut capture, interrupts, |source| {
         analysis.read(source, row, |part| report.take(&*renderer, part))
     });
+    if interrupts.is_some_and(Interrupts::has_cut_off) && summary.read.is_err() {
+        // What came last may be half a packet.
+        summary.read = Ok(summary.position);
+    }
     let mut broken = None;
     match &capture {
         Capture::Alone(_) => {}
@@ -355,8 +390,18 @@ fn read<R>(input: &mut Input, with: impl FnOnce(&Source<'_>) -> R) -> R {
 }
 
 /// Calls a function with the source of a capture, which may be in several files.
-fn read_capture<R>(capture: &mut Capture, with: impl FnOnce(&Source<'_>) -> R) -> R {
+fn read_capture<R>(
+    capture: &mut Capture,
+    interrupts: Option<&Interrupts>,
+    with: impl FnOnce(&Source<'_>) -> R,
+) -> R {
     match capture {
+        Capture::Alone(input) if live::is_live(input) => {
+            match LiveInput::begin(input, interrupts) {
+                Some(mut live) => with(&Source::Live(Mutex::new(&mut live))),
+                None => read(input, with),
+            }
+        }
         Capture::Alone(input) => read(input, with),
         Capture::Several(parts) => with(&Source::Stream(Mutex::new(&mut parts.open()))),
         Capture::Joined(points) => with(&Source::Stream(Mutex::new(&mut points.open(false)))),
@@ -460,6 +505,8 @@ struct Report {
     began: Instant,
     bar: Option<ProgressBar>,
     length: Option<u64>,
+    /// True if the capture is read live: rows are written as they become known.
+    is_live: bool,
 }
 
 impl Report {
@@ -511,6 +558,9 @@ impl Report {
                 let mut rows = part.items.into_iter();
                 rows.try_for_each(|row| out.write_all(&row?))
             });
+            if self.is_live {
+                self.write(Write::flush);
+            }
         }
         self.show_progress(part.position, part.totals);
         if self.failed.is_none() || self.is_wanted {

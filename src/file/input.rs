@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::error::{Error, reason};
 use rstproof_core::file::{Compression, Content, Format, Problem};
 
 /// Argument that names standard input.
-const STANDARD_INPUT: &str = "-";
+pub(crate) const STANDARD_INPUT: &str = "-";
 
 /// Returns the captures that these arguments name, in order: a file, `-` for standard input, or a directory with all
 /// captures below it, sorted by name, without links and hidden files.
@@ -221,6 +221,8 @@ pub struct Input {
     path: PathBuf,
     content: Content<File>,
     length: Option<u64>,
+    /// True if the file is not a regular one.
+    is_pipe: bool,
     identity: (u64, u64),
 }
 
@@ -241,6 +243,7 @@ impl Input {
             path,
             content,
             length,
+            is_pipe: !metadata.is_file(),
             identity: (metadata.dev(), metadata.ino()),
         }
     }
@@ -269,6 +272,19 @@ impl Input {
     pub fn file(&self) -> Option<(&File, u64)> {
         let length = self.length.filter(|_| self.compression().is_none())?;
         Some((self.content.file()?, length))
+    }
+
+    /// Returns the pipe, or other file without a length, that an uncompressed capture comes through. `None` for a regular file.
+    #[must_use]
+    pub fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        let is_pipe = self.is_pipe && self.compression().is_none();
+        is_pipe.then(|| self.content.file().map(AsFd::as_fd))?
+    }
+
+    /// Returns the number of bytes of an uncompressed capture that have been read from the file and not been returned.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.content.buffered()
     }
 
     /// Returns true if the capture can be read again: it is a file and not a pipe.

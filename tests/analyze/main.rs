@@ -20,6 +20,7 @@ mod join;
 #[path = "../../core/tests/stored/layout.rs"]
 #[allow(dead_code)] // other tests use the rest
 mod layout;
+mod live;
 mod missing;
 mod nat;
 mod points;

@@ -316,6 +316,7 @@ fn read(bytes: &[u8], threads: usize, length: usize) -> Vec<String> {
             Event::Connection(connection) => json::connection(&mut out, &files, connection),
             Event::Reset(connection, told) => json::reset(&mut out, &files, connection, told),
             Event::Icmp(connection, record) => json::icmp(&mut out, &files, connection, record),
+            Event::Failed(connection) => json::failed(&mut out, &files, connection),
         }
         .unwrap();
         Some(String::from_utf8(out).unwrap())

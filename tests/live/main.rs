@@ -17,6 +17,7 @@ mod filter;
 mod junit;
 mod links;
 mod obstacle;
+mod piped;
 mod process;
 #[path = "../support/program.rs"]
 mod program;

@@ -20,6 +20,7 @@ mod errors;
 mod failing;
 mod forged;
 mod index;
+mod live;
 mod nat;
 mod points;
 mod resets;
@@ -40,6 +41,8 @@ use self::dormant::Dormant;
 use self::entry::Renewed;
 use self::failing::Outcome;
 use self::index::Index;
+use self::live::Live;
+pub(super) use self::live::Tick;
 use self::nat::Nat;
 pub use self::nat::{Continued, Translation};
 use self::points::{PointList, Points};
@@ -121,6 +124,8 @@ pub struct Connection<'a> {
     pub translations: &'a [Translation],
     /// Failure of the connection. `None` if it goes on or was closed in order, and as long as the connection is not over.
     pub failure: Option<Failure>,
+    /// True if the failure was reported while the connection was not over: the capture is read live.
+    pub was_failure_reported: bool,
     /// SYN that the file holds twice, because captures of several points were merged whose clocks differ.
     pub repeated: Option<RepeatedSyn>,
 }
@@ -195,6 +200,9 @@ pub trait ConnectionObserver: Send {
 
     /// Handles RSTs of a connection that is not over: it is dormant, or there are too many RSTs to be held.
     fn resets(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]);
+
+    /// Handles a connection of a live capture that has failed without an RST or an ICMP error, and is not over.
+    fn failed(&mut self, _connection: &Connection<'_>) {}
 
     /// Returns the output since the last call.
     fn take_output(&mut self) -> Self::Output;
@@ -331,6 +339,8 @@ pub(super) struct Table<L> {
     frame: u32,
     /// Counts since they were last handed over.
     counts: Counts,
+    /// Progress of the reading, if the capture is read live.
+    live: Option<Box<Live>>,
     observer: L,
 }
 
@@ -358,6 +368,7 @@ impl<L: ConnectionObserver> Table<L> {
             max_open,
             frame: 0,
             counts: Counts::default(),
+            live: None,
             observer,
         }
     }

@@ -366,6 +366,24 @@ pub fn connection(
     files: &FileNames,
     connection: &Connection<'_>,
 ) -> io::Result<()> {
+    connection_line(out, files, connection, "connection")
+}
+
+/// Writes the row of a connection of a live capture that has failed and is not over: its fields are those of a connection so far.
+pub fn failed(
+    out: &mut impl Write,
+    files: &FileNames,
+    connection: &Connection<'_>,
+) -> io::Result<()> {
+    connection_line(out, files, connection, "failure")
+}
+
+fn connection_line(
+    out: &mut impl Write,
+    files: &FileNames,
+    connection: &Connection<'_>,
+    kind: &'static str,
+) -> io::Result<()> {
     let (file, number) = files.locate(connection.number());
     let resets = connection.frames.iter().map(|frame| files.locate(*frame));
     let (reset_files, reset_frames): (Vec<_>, Vec<_>) = resets.unzip();
@@ -388,7 +406,7 @@ pub fn connection(
     line(
         out,
         &ConnectionLine {
-            r#type: "connection",
+            r#type: kind,
             schema: SCHEMA,
             file,
             connection: number,

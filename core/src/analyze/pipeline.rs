@@ -13,14 +13,15 @@ mod stage;
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use self::ingest::{complete_packets, decode_blocks, ingest_chunk};
 use self::stage::OrderedStage;
 use super::Analysis;
-use super::connections::{ConnectionObserver, Progress, Sink, Table, Totals};
+use super::connections::{ConnectionObserver, Progress, Sink, Table, Tick, Totals};
 use super::decode::{Batch, FrameDecoder, SHARDS};
 use super::forgery::Hosts;
 use super::nat::NatTable;
@@ -40,6 +41,32 @@ pub enum Source<'a> {
     File(&'a dyn ReadAt, u64),
     /// Stream that can only be read from front to back.
     Stream(Mutex<&'a mut (dyn Read + Send)>),
+    /// Stream of a capture under way. What has been read is analyzed at once, and RSTs and failures are reported while their
+    /// connections go on.
+    Live(Mutex<&'a mut (dyn LiveSource + Send)>),
+}
+
+/// Stream of a capture under way, and the clock by which it is read.
+pub trait LiveSource {
+    /// Reads some bytes, at most as many as there is room for. Waits for the first ones for a fraction of a second only: as long
+    /// as nothing comes it returns a read without bytes, so that the silence can be analyzed.
+    fn read(&mut self, into: &mut [u8]) -> io::Result<LiveRead>;
+}
+
+/// Result of reading from a [`LiveSource`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveRead {
+    /// Part of the capture.
+    Part {
+        /// Number of bytes, 0 if none has arrived.
+        length: usize,
+        /// Time since the reading began.
+        elapsed: Duration,
+        /// Time since the last bytes arrived.
+        silent: Duration,
+    },
+    /// End of the capture.
+    End,
 }
 
 /// Reason why a capture was not read to its end.
@@ -109,8 +136,27 @@ struct Pipeline<'s, 'f, 'a, L, A> {
     /// Reader of the blocks in chunks whose predecessors are not done, once the file header is known. It serves for
     /// guesses.
     reader: Mutex<Option<Reader<'static>>>,
+    /// Time of the latest segment of a live capture, in nanoseconds since the Unix epoch.
+    latest: AtomicI64,
     /// True once no further chunk is read.
     is_over: AtomicBool,
+}
+
+/// Read of the next chunk.
+struct ChunkRead {
+    /// Number of bytes; `None` at the end of the capture.
+    length: Option<usize>,
+    /// Time since the reading began, and since the last bytes arrived, if the capture is read live.
+    times: Option<(Duration, Duration)>,
+}
+
+impl ChunkRead {
+    fn of_length(length: usize) -> Self {
+        Self {
+            length: Some(length).filter(|length| *length > 0),
+            times: None,
+        }
+    }
 }
 
 /// Block that began in an earlier chunk and ends in this one.
@@ -156,6 +202,7 @@ pub(super) fn read_all<L: ConnectionObserver, A: Sink<L::Output>>(
             unwanted: None,
         }),
         reader: Mutex::new(None),
+        latest: AtomicI64::new(i64::MIN),
         is_over: AtomicBool::new(false),
     };
     thread::scope(|scope| {
@@ -282,7 +329,8 @@ fn run_worker<L: ConnectionObserver, A: Sink<L::Output>>(
     let mut batch = Batch::default();
     while !pipeline.is_over.load(Ordering::Relaxed) {
         let (chunk, read) = pipeline.read_chunk(&mut buffer);
-        let length = *read.as_ref().unwrap_or(&0);
+        let times = read.as_ref().ok().and_then(|read| read.times);
+        let length = read.as_ref().ok().and_then(|read| read.length).unwrap_or(0);
         let bytes = &buffer[..length];
         // Decodes the chunk before its turn, from a guessed offset.
         batch.clear();
@@ -302,7 +350,7 @@ fn run_worker<L: ConnectionObserver, A: Sink<L::Output>>(
                 return None; // later stages would wait for the chunk before, which never comes
             }
             let ingested = match read {
-                Ok(0) => None,
+                Ok(ChunkRead { length: None, .. }) => None,
                 Ok(_) => Some(ingest_chunk(
                     ingest,
                     &pipeline.reader,
@@ -328,7 +376,7 @@ fn run_worker<L: ConnectionObserver, A: Sink<L::Output>>(
         let batches = (&mut ingested, &mut batch);
         let has_grown = pipeline.reassemble(chunk, batches, (&mut buffer, length), decoder);
         let end = if has_grown { buffer.len() } else { length };
-        pipeline.follow(chunk, ingested, &mut batch, &buffer[..end]);
+        pipeline.follow(chunk, ingested, (&mut batch, &buffer[..end]), times);
         // Packets that were put together may have been appended.
         buffer.resize(pipeline.length, 0);
     }
@@ -364,7 +412,14 @@ impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
     }
 
     /// Takes a chunk through all stages after the second. Its turn always comes there, because no earlier chunk stops.
-    fn follow(&self, chunk: u64, ingested: IngestedChunk, batch: &mut Batch, bytes: &[u8]) {
+    /// `times` are those of the read, if the capture is read live.
+    fn follow(
+        &self,
+        chunk: u64,
+        ingested: IngestedChunk,
+        (batch, bytes): (&mut Batch, &[u8]),
+        times: Option<(Duration, Duration)>,
+    ) {
         let never = AtomicBool::new(false);
         let mut head = ingested.head;
         let last = ingested.frames.saturating_add(batch.frames);
@@ -377,6 +432,9 @@ impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
                     table.take(batch, shard, bytes, before);
                 }
                 table.take(batch, shard, &bytes[ingested.start..], ingested.frames);
+                if let Some(times) = times {
+                    table.report_live(&self.tick(last, table.now(), times));
+                }
                 through = through.min(table.reported_through(last));
                 table.take_output()
             })
@@ -406,21 +464,49 @@ impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
 }
 
 impl<L, A> Pipeline<'_, '_, '_, L, A> {
-    /// Reads the next chunk. Returns its number and its length, which is 0 at the end.
-    fn read_chunk(&self, bytes: &mut [u8]) -> (u64, io::Result<usize>) {
+    /// Returns the state of a live capture, given the last frame and the time of the latest segment of a table.
+    fn tick(&self, frame: u32, now: Timestamp, (elapsed, silent): (Duration, Duration)) -> Tick {
+        let latest = self.latest.fetch_max(now.0, Ordering::Relaxed).max(now.0);
+        Tick {
+            frame,
+            latest: Timestamp(latest),
+            elapsed,
+            silent,
+        }
+    }
+
+    /// Reads the next chunk. Returns its number as well.
+    fn read_chunk(&self, bytes: &mut [u8]) -> (u64, io::Result<ChunkRead>) {
         match self.source {
             Source::File(file, length) => {
                 let chunk = self.next.fetch_add(1, Ordering::Relaxed);
                 let start = chunk.saturating_mul(self.length as u64);
                 let left = length.saturating_sub(start).min(self.length as u64);
                 let wanted = usize::try_from(left).unwrap_or(self.length);
-                (chunk, read_at(*file, &mut bytes[..wanted], start))
+                let read = read_at(*file, &mut bytes[..wanted], start);
+                (chunk, read.map(ChunkRead::of_length))
             }
             Source::Stream(stream) => {
                 // The lock is taken before the number, so that chunks are numbered in the order in which they are read.
                 let mut stream = lock(stream);
                 let chunk = self.next.fetch_add(1, Ordering::Relaxed);
-                (chunk, fill(&mut **stream, bytes))
+                (chunk, fill(&mut **stream, bytes).map(ChunkRead::of_length))
+            }
+            Source::Live(stream) => {
+                let mut stream = lock(stream);
+                let chunk = self.next.fetch_add(1, Ordering::Relaxed);
+                let read = stream.read(bytes).map(|read| match read {
+                    LiveRead::End => ChunkRead::of_length(0),
+                    LiveRead::Part {
+                        length,
+                        elapsed,
+                        silent,
+                    } => ChunkRead {
+                        length: Some(length.min(bytes.len())),
+                        times: Some((elapsed, silent)),
+                    },
+                });
+                (chunk, read)
             }
         }
     }

@@ -142,6 +142,15 @@ impl<R: Read> Content<R> {
         self.part.source().get_ref()
     }
 
+    /// Returns the number of bytes that can be read without reading the file, if the content is not compressed; 0 otherwise.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        match &self.part {
+            Part::Plain(source) => self.beginning.length - self.beginning.given + source.buffered(),
+            _ => 0,
+        }
+    }
+
     /// Returns the number of bytes of the file that have been consumed.
     #[must_use]
     pub fn position(&self) -> u64 {

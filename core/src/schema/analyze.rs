@@ -115,7 +115,8 @@ fn connection_number() -> Field {
     field("connection", number)
 }
 
-fn connection_row() -> Value {
+/// Returns the row of a connection that is over, or of one of a live capture that has failed: `connection` or `failure`.
+fn connection_row(kind: &'static str, description: &str) -> Value {
     let gaps = object(
         "Parts of the connection that are missing in the capture, or are in it twice.",
         vec![
@@ -156,7 +157,7 @@ fn connection_row() -> Value {
         "Likely TCP stacks of the ends.",
         vec![field("client", stack()), field("server", stack())],
     );
-    let mut fields = row("connection");
+    let mut fields = row(kind);
     fields.extend([
         connection_number(),
         field("client", socket("Address of the client.")),
@@ -192,7 +193,7 @@ fn connection_row() -> Value {
         field("repeated", nullable(repeated())),
         field("stack", stacks),
     ]);
-    object("A connection.", fields)
+    object(description, fields)
 }
 
 fn repeated() -> Value {
@@ -634,10 +635,24 @@ fn missing_traffic() -> Value {
 
 /// Returns the schema of a row of `analyze`.
 pub(super) fn analyze() -> Value {
-    let rows = ["connection", "reset", "icmp", "summary"].map(defined);
+    let rows = ["connection", "failure", "reset", "icmp", "summary"].map(defined);
     let schema = json!({"description": "One row: each line of the output is one JSON object.", "anyOf": rows});
     let definitions = vec![
-        ("connection", connection_row()),
+        (
+            "connection",
+            connection_row(
+                "connection",
+                "Connection that is over, or lasts to the end of the capture.",
+            ),
+        ),
+        (
+            "failure",
+            connection_row(
+                "failure",
+                "Connection of a live capture that has failed without an RST or an ICMP error, as far as it was captured. A row of \
+                 type `connection` follows once it is over.",
+            ),
+        ),
         ("reset", reset_row()),
         ("icmp", icmp_row()),
         ("summary", summary_row()),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 
-use self::failures::{failed, open_questions};
+use self::failures::{failed, open_questions, went_on};
 use super::join::{clocks, elsewhere as other_points, time};
 use super::renderer::Renderer;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
@@ -65,7 +65,12 @@ impl Renderer for Human {
             Event::Icmp(connection, record) if !self.quiet => {
                 Some(Ok(icmp(files, connection, record).into_bytes()))
             }
-            Event::Connection(connection) if !self.quiet => {
+            // A failure that was reported when it happened is not repeated at the end.
+            Event::Connection(connection) if connection.was_failure_reported => {
+                let is_over = connection.failure.is_none() && !self.quiet;
+                is_over.then(|| Ok(went_on(files, connection).into_bytes()))
+            }
+            Event::Connection(connection) | Event::Failed(connection) if !self.quiet => {
                 let failure = connection.failure.as_ref();
                 let failure = failure.filter(|it| !it.kind.has_own_row())?;
                 Some(Ok(failed(files, connection, failure).into_bytes()))

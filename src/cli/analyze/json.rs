@@ -28,6 +28,7 @@ impl Renderer for Json {
             let written = match event {
                 Event::Connection(connection) => json::connection(row, files, connection),
                 Event::Reset(connection, reset) => json::reset(row, files, connection, reset),
+                Event::Failed(connection) => json::failed(row, files, connection),
                 Event::Icmp(connection, record) => json::icmp(row, files, connection, record),
             };
             Some(written.map(|()| row.clone()))

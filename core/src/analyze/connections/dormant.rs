@@ -72,7 +72,7 @@ pub(super) struct Dormant {
 const _: () = assert!(size_of::<Dormant>() <= 232);
 
 /// Fields that most connections do not need.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct More {
     frames: Box<[u32]>,
     reset_hashes: Box<[u32]>,
@@ -202,6 +202,7 @@ impl Dormant {
             processes: more.map_or([None; 2], |it| it.processes),
             translations: (more.and_then(|it| it.nat.as_deref())).map_or(&[], Nat::translations),
             failure: None,
+            was_failure_reported: more.is_some_and(|it| it.outcome.was_reported),
             repeated: None,
         }
     }
@@ -219,6 +220,23 @@ impl Dormant {
                 without_reply(self.span.0, count, times, outcome.soft(Role::Client))
             });
         outcome.failure(stop.or(unanswered.as_ref()), ended)
+    }
+
+    /// Returns true if no failure of the connection was reported.
+    pub(super) fn may_fail_unreported(&self) -> bool {
+        let outcome = self.more.as_ref().map(|more| &more.outcome);
+        outcome.is_none_or(Outcome::is_open)
+    }
+
+    /// Notes that the failure of the connection is reported.
+    pub(super) fn note_reported(&mut self) {
+        let more = self.more.get_or_insert_with(|| {
+            Box::new(More {
+                depends_from: self.span.0,
+                ..More::default()
+            })
+        });
+        more.outcome.was_reported = true;
     }
 
     fn gaps(&self) -> CaptureGaps {

@@ -343,6 +343,7 @@ impl Entry {
             processes: self.rare.as_ref().map_or([None; 2], |it| it.processes),
             translations: self.nat().map_or(&[], Nat::translations),
             failure: None,
+            was_failure_reported: (self.rare.as_ref()).is_some_and(|it| it.outcome.was_reported),
             repeated: self.repeated(),
         }
     }

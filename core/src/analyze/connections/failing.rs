@@ -16,9 +16,16 @@ pub(super) struct Outcome {
     failure: Option<Failure>,
     /// Latest error that ICMP has recorded for each end (`sk_err_soft`).
     soft: PerEnd<Option<Errno>>,
+    /// True if the failure was reported while the connection was not over.
+    pub(super) was_reported: bool,
 }
 
 impl Outcome {
+    /// Returns true if no failure is known, and none was reported.
+    pub(super) fn is_open(&self) -> bool {
+        self.failure.is_none() && !self.was_reported
+    }
+
     fn add(&mut self, later: Failure) {
         match &mut self.failure {
             Some(failure) => failure.add(&later),
@@ -144,6 +151,12 @@ impl Entry {
     pub(super) fn latest_stop(&self) -> Option<Stop> {
         // Late copies and probes wake a connection that had stopped before.
         self.stop().or_else(|| self.rare.as_ref()?.stop)
+    }
+
+    /// Returns true if no failure was reported, and none waits to be.
+    pub(super) fn may_fail_unreported(&self) -> bool {
+        let outcome = self.rare.as_ref().map(|rare| &rare.outcome);
+        outcome.is_none_or(Outcome::is_open) && self.buffered() == 0
     }
 
     /// Returns the failure of the connection, given the time at which the capture ends or another connection begins.

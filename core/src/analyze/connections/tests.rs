@@ -130,7 +130,7 @@ fn row(event: Event<'_>) -> Row {
             earlier: record.earlier,
             silence: record.silence,
         },
-        Event::Icmp(..) => panic!("an ICMP error"),
+        Event::Icmp(..) | Event::Failed(_) => panic!("no connection and no RST"),
     }
 }
 

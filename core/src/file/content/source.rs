@@ -50,6 +50,11 @@ impl<R: Read> Source<R> {
         self.from.as_ref()
     }
 
+    /// Returns the number of bytes in the buffer.
+    pub(super) fn buffered(&self) -> usize {
+        self.end - self.start
+    }
+
     /// Returns the number of bytes consumed.
     pub(super) fn taken(&self) -> u64 {
         self.taken

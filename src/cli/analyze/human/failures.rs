@@ -39,6 +39,15 @@ pub(super) fn failed(files: &FileNames, connection: &Connection<'_>, failure: &F
     text
 }
 
+/// Returns the correction of a failure that was reported live: the connection went on.
+pub(super) fn went_on(files: &FileNames, connection: &Connection<'_>) -> String {
+    let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
+    format!(
+        "{LABEL}{}{LABEL:#}  {client} → {server}  went on: the failure reported earlier was only a delay\n",
+        files.frame(connection.number()),
+    )
+}
+
 /// Returns what an abort left open: data of the receiver without an answer, and data of the sender without an acknowledgment.
 /// Empty for an RST that no socket with the connection has sent.
 pub(super) fn open_questions(files: &FileNames, record: &ResetRecord) -> String {

@@ -1,0 +1,235 @@
+//! Captures that are read while they are made, as from `tcpdump -U -w - | rstproof analyze -`.
+//!
+//! A pipe that is empty has to be analyzed, too: silence is what shows that a connection has timed out. So a read waits for a
+//! fraction of a second only. Ctrl-C reaches both programs of the pipeline: the other one writes what it still has, and it is read
+//! to its end before the summary is printed.
+
+use std::io::{self, IsTerminal, Read as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::stat::{SFlag, fstat};
+
+use crate::cli::complain;
+use crate::error::Error;
+use crate::file::Input;
+use crate::sys;
+use rstproof_core::analyze::{LiveRead, LiveSource};
+
+/// Maximum time that a read waits for the first byte.
+const MAX_WAIT: Duration = Duration::from_millis(100);
+
+/// Time after which the writer of an empty pipe is supposed to keep back what it has captured.
+const EMPTY_TIME: Duration = Duration::from_secs(5);
+
+/// Maximum time for which the pipe is read after the first SIGINT.
+const READ_ON_TIME: Duration = Duration::from_secs(2);
+
+/// Minimum room for another read. [`Input`] reads into a buffer of its own if there is less, where `poll` cannot see the bytes.
+const MIN_ROOM: usize = 64 << 10;
+
+/// Waits for SIGINT, for as long as a capture is read live.
+pub(super) struct Interrupts {
+    shared: Arc<Shared>,
+}
+
+/// State that the thread that waits for SIGINT shares.
+struct Shared {
+    /// Time of the first SIGINT.
+    first: Mutex<Option<Instant>>,
+    /// Readable from the first SIGINT on.
+    wake: EventFd,
+    /// True if reading ended although more might have come.
+    was_cut_off: AtomicBool,
+}
+
+impl Interrupts {
+    /// Starts to wait. The calling thread must be the only one: threads that it starts later inherit the blocked signal. Returns
+    /// `None` if SIGINT is ignored, and stays so, or if no thread can be started, so that SIGINT ends the program at once.
+    pub(super) fn wait() -> Result<Option<Self>, Error> {
+        if sys::is_ignored(Signal::SIGINT) {
+            return Ok(None);
+        }
+        let failed = |errno| Error::system("wait for signals", errno);
+        let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC).map_err(failed)?;
+        let shared = Arc::new(Shared {
+            first: Mutex::new(None),
+            wake,
+            was_cut_off: AtomicBool::new(false),
+        });
+        let signals: SigSet = [Signal::SIGINT].into_iter().collect();
+        signals.thread_block().map_err(failed)?;
+        let noted = Arc::clone(&shared);
+        let watch = move || note_interrupts(&signals, &noted);
+        if thread::Builder::new().spawn(watch).is_err() {
+            signals.thread_unblock().map_err(failed)?;
+            return Ok(None);
+        }
+        Ok(Some(Self { shared }))
+    }
+
+    /// Returns true if there was a SIGINT.
+    pub(super) fn has_come(&self) -> bool {
+        self.shared.first().is_some()
+    }
+
+    /// Returns true if reading ended although more might have come, so that the last packet may be incomplete.
+    pub(super) fn has_cut_off(&self) -> bool {
+        self.shared.was_cut_off.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    fn first(&self) -> Option<Instant> {
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes the first SIGINT. The second one ends the program.
+fn note_interrupts(signals: &SigSet, shared: &Shared) {
+    if signals.wait().is_err() {
+        return;
+    }
+    *shared.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    let _ = shared.wake.write(1);
+    if signals.wait().is_ok() && signals.thread_unblock().is_ok() {
+        let _ = raise(Signal::SIGINT);
+    }
+}
+
+/// Returns true if the capture may be under way: it comes through a pipe, not compressed.
+pub(super) fn is_live(input: &Input) -> bool {
+    input.length().is_none() && input.compression().is_none() && input.pipe().is_some()
+}
+
+/// Returns true if standard input is neither a regular file nor a terminal.
+pub(super) fn is_piped() -> bool {
+    let stdin = io::stdin();
+    let is_regular =
+        fstat(&stdin).is_ok_and(|it| it.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
+    !is_regular && !stdin.is_terminal()
+}
+
+/// Waits for the first bytes from standard input, or its end, or SIGINT. If it stays empty for 5 seconds, says so.
+pub(super) fn await_first_bytes(interrupts: Option<&Interrupts>) {
+    let stdin = io::stdin();
+    let is_readable = |wake, most| is_readable(stdin.as_fd(), wake, most);
+    let wake = || interrupts.map(|it| it.shared.wake.as_fd());
+    let is_interrupted = || interrupts.is_some_and(Interrupts::has_come);
+    if is_readable(wake(), EMPTY_TIME) {
+        return;
+    }
+    if !is_interrupted() {
+        complain(NOTHING_CAME);
+    }
+    while !is_interrupted() {
+        if is_readable(wake(), EMPTY_TIME) {
+            return;
+        }
+    }
+    if let Some(interrupts) = interrupts.filter(|_| !is_readable(None, READ_ON_TIME)) {
+        interrupts.shared.was_cut_off.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Line for a pipe that stays empty.
+const NOTHING_CAME: &str = "nothing has come from standard input for 5 s; if tcpdump writes to it, add -U, so that it writes \
+                            each packet at once";
+
+/// Capture under way.
+pub(super) struct LiveInput<'a> {
+    input: &'a mut Input,
+    pipe: OwnedFd,
+    interrupts: Option<Arc<Shared>>,
+    began: Instant,
+    /// Time at which the last bytes arrived.
+    arrived: Instant,
+}
+
+impl<'a> LiveInput<'a> {
+    /// Begins to read a capture. Returns `None` if it does not come through a pipe.
+    pub(super) fn begin(input: &'a mut Input, interrupts: Option<&Interrupts>) -> Option<Self> {
+        let pipe = input.pipe()?.try_clone_to_owned().ok()?;
+        let now = Instant::now();
+        Some(Self {
+            input,
+            pipe,
+            interrupts: interrupts.map(|it| Arc::clone(&it.shared)),
+            began: now,
+            arrived: now,
+        })
+    }
+
+    /// Waits until there is something to read, for at most this time. Returns true if there is.
+    fn waits(&self, most: Duration) -> bool {
+        let wake = self.interrupts.as_ref().filter(|it| it.first().is_none());
+        is_readable(self.pipe.as_fd(), wake.map(|it| it.wake.as_fd()), most)
+    }
+
+    /// Returns true if the time to read on after a SIGINT is over.
+    fn is_over(&self) -> bool {
+        let first = self.interrupts.as_ref().and_then(|it| it.first());
+        first.is_some_and(|first| first.elapsed() >= READ_ON_TIME)
+    }
+
+    fn part(&self, length: usize) -> LiveRead {
+        LiveRead::Part {
+            length,
+            elapsed: self.began.elapsed(),
+            silent: self.arrived.elapsed(),
+        }
+    }
+}
+
+impl LiveSource for LiveInput<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<LiveRead> {
+        if self.is_over() {
+            if let Some(interrupts) = &self.interrupts {
+                interrupts.was_cut_off.store(true, Ordering::Relaxed);
+            }
+            return Ok(LiveRead::End);
+        }
+        if self.input.buffered() == 0 && !self.waits(MAX_WAIT) {
+            return Ok(self.part(0));
+        }
+        let mut length = self.input.read(into)?;
+        if length == 0 {
+            return Ok(LiveRead::End);
+        }
+        // What is already there is read at once: a capture that is only copied comes in many small pieces.
+        while into.len() - length >= MIN_ROOM && self.waits(Duration::ZERO) {
+            match self.input.read(&mut into[length..]) {
+                // The next read returns the same.
+                Ok(0) | Err(_) => break,
+                Ok(more) => length += more,
+            }
+        }
+        self.arrived = Instant::now();
+        Ok(self.part(length))
+    }
+}
+
+/// Waits until a descriptor is readable or its other end is closed, for at most this time, or until another one is readable.
+/// Returns true if a read from the first one would not block.
+fn is_readable(from: BorrowedFd<'_>, wake: Option<BorrowedFd<'_>>, most: Duration) -> bool {
+    let ended = Instant::now() + most;
+    loop {
+        let left = ended.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let fds = [Some(from), wake].into_iter().flatten();
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match poll(&mut fds, timeout) {
+            Ok(0) => return false,
+            Ok(_) => return fds[0].any().unwrap_or(true),
+            // A stop and continue. The read reports any other error.
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return true,
+        }
+    }
+}
