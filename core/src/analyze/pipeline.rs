@@ -255,15 +255,7 @@ fn report_open_connections<L: ConnectionObserver>(
 ) {
     /// Number of connections reported between two calls of `emit`. Their output is kept in memory meanwhile.
     const CONNECTIONS_PER_OUTPUT: usize = 1_000;
-    let mut left = Vec::new();
-    // What a connection lacks at the end is judged by the end of the capture, not by that of its shard.
-    let ended = tables.iter().map(Table::now).max();
-    let ended = ended.unwrap_or(Timestamp(i64::MIN));
-    for (shard, table) in tables.iter_mut().enumerate() {
-        let open = table.end(ended).into_iter();
-        left.extend(open.map(|(first, index)| (first, shard, index)));
-    }
-    left.sort_unstable();
+    let open = end_tables(tables);
     // First the RSTs, which precede all these connections.
     let take_outputs = |tables: &mut [Table<L>]| {
         let outputs = tables.iter_mut().map(|table| table.take_output().0);
@@ -272,7 +264,7 @@ fn report_open_connections<L: ConnectionObserver>(
     if emit(take_outputs(tables)).is_break() {
         return;
     }
-    let mut some = left.chunks(CONNECTIONS_PER_OUTPUT);
+    let mut some = open.chunks(CONNECTIONS_PER_OUTPUT);
     loop {
         let chunk = some.next();
         for (_, shard, index) in chunk.into_iter().flatten() {
@@ -283,6 +275,21 @@ fn report_open_connections<L: ConnectionObserver>(
             return;
         }
     }
+}
+
+/// Ends all tables. Returns the connections that are still open, ordered by first frame: that frame, the table and the
+/// index of the connection in it.
+fn end_tables<L: ConnectionObserver>(tables: &mut [Table<L>]) -> Vec<(u32, usize, u32)> {
+    // What a connection lacks at the end is judged by the end of the capture, not by that of its shard.
+    let ended = tables.iter().map(Table::now).max();
+    let ended = ended.unwrap_or(Timestamp(i64::MIN));
+    let mut open = Vec::new();
+    for (shard, table) in tables.iter_mut().enumerate() {
+        let of_table = table.end(ended).into_iter();
+        open.extend(of_table.map(|(first, index)| (first, shard, index)));
+    }
+    open.sort_unstable();
+    open
 }
 
 /// Checks that a file is still as long as it was when it was opened. Fails with `UnexpectedEof` if it became shorter.

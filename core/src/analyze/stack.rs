@@ -180,20 +180,8 @@ impl Handshake {
                 (NOP, rest) => (b'N', rest),
                 (kind, [len, ..]) => {
                     let value = options.get(2..usize::from(*len))?;
-                    let letter = match (kind, value) {
-                        (MSS, [high, low]) => {
-                            self.mss = Some(u16::from_be_bytes([*high, *low]));
-                            b'M'
-                        }
-                        (SCALE, [scale]) => {
-                            self.scale = Some(*scale);
-                            b'W'
-                        }
-                        (SACK_PERMITTED, []) => b'S',
-                        (TIMESTAMPS, [_, _, _, _, _, _, _, _]) => b'T',
-                        _ => b'?',
-                    };
-                    (letter, options.get(usize::from(*len)..)?)
+                    let next = options.get(usize::from(*len)..)?;
+                    (self.read_option(kind, value), next)
                 }
                 _ => return None,
             };
@@ -202,6 +190,23 @@ impl Handshake {
             options = next;
         }
         Some(())
+    }
+
+    /// Reads an option with a value. Returns its letter.
+    fn read_option(&mut self, kind: u8, value: &[u8]) -> u8 {
+        match (kind, value) {
+            (MSS, [high, low]) => {
+                self.mss = Some(u16::from_be_bytes([*high, *low]));
+                b'M'
+            }
+            (SCALE, [scale]) => {
+                self.scale = Some(*scale);
+                b'W'
+            }
+            (SACK_PERMITTED, []) => b'S',
+            (TIMESTAMPS, [_, _, _, _, _, _, _, _]) => b'T',
+            _ => b'?',
+        }
     }
 
     fn stack(&self) -> Option<Stack> {

@@ -128,18 +128,11 @@ impl Tally {
 
     /// Adds the counts of other connections.
     pub(crate) fn merge(&mut self, other: Self) {
-        for (cause, number) in other.causes {
-            *self.causes.entry(cause).or_default() += number;
-        }
-        for (state, number) in other.states {
-            *self.states.entry(state).or_default() += number;
-        }
-        for (kind, number) in other.failures {
-            *self.failures.entry(kind).or_default() += number;
-        }
-        for (kind, number) in other.icmp {
-            *self.icmp.entry(kind).or_default() += number;
-        }
+        add_counts(&mut self.causes, other.causes);
+        add_counts(&mut self.states, other.states);
+        add_counts(&mut self.failures, other.failures);
+        add_counts(&mut self.icmp, other.icmp);
+        add_counts(&mut self.senders, other.senders);
         self.failed_by_icmp += other.failed_by_icmp;
         for (source, number) in other.sources {
             *self.sources.entry(source).or_default() += number;
@@ -149,9 +142,6 @@ impl Tally {
         }
         keep_largest(&mut self.sources);
         keep_largest(&mut self.talkers);
-        for (verdict, number) in other.senders {
-            *self.senders.entry(verdict).or_default() += number;
-        }
         let frames = self.first_doubtful.into_iter();
         self.first_doubtful = frames.chain(other.first_doubtful).min();
         self.incomplete += other.incomplete;
@@ -179,6 +169,13 @@ impl Tally {
     #[must_use]
     pub fn reset_sources(&self, most: usize) -> Vec<(ResetSource, u64)> {
         largest(&self.sources, most)
+    }
+}
+
+/// Adds these counts to those of the same keys.
+fn add_counts<K: Ord>(counts: &mut BTreeMap<K, u64>, others: BTreeMap<K, u64>) {
+    for (key, number) in others {
+        *counts.entry(key).or_default() += number;
     }
 }
 

@@ -207,21 +207,26 @@ impl Hosts {
         if is_it {
             slot.take(sample);
         } else if !is_reset {
-            *slot = Slot {
-                source: sample.source,
-                interface: sample.interface,
-                at: sample.at,
-                flow: sample.flow,
-                last: sample.id,
-                is_used: true,
-                ..Slot::default()
-            };
+            *slot = Slot::of(sample);
         }
         before
     }
 }
 
 impl Slot {
+    /// Returns the slot of a host after its first packet.
+    fn of(sample: &HostSample) -> Self {
+        Self {
+            source: sample.source,
+            interface: sample.interface,
+            at: sample.at,
+            flow: sample.flow,
+            last: sample.id,
+            is_used: true,
+            ..Self::default()
+        }
+    }
+
     fn ids(&self, now: Timestamp) -> HostIds {
         let age = now.since(self.at).max(0) / 1_000_000;
         let scope = if self.across.are_small() {

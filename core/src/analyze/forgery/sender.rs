@@ -28,6 +28,29 @@ impl SenderVerdict {
             Self::Unknown => "unknown",
         }
     }
+
+    /// Weighs the indicators, by the rules of [`Sender::of`].
+    fn of(indicators: &[Indicator]) -> Self {
+        let count = |supports: Supports, weight: Weight| {
+            let all = indicators.iter();
+            all.filter(|it| it.supports == supports && it.weight == weight)
+                .count()
+        };
+        let against = [Weight::Moderate, Weight::Strong].map(|it| count(Supports::Injection, it));
+        let supporting = [Weight::Moderate, Weight::Strong].map(|it| count(Supports::Endpoint, it));
+        let is_decided = indicators
+            .iter()
+            .any(|it| it.indicates_injection(Weight::Strong) && DECISIVE.contains(&it.id));
+        match (against, supporting) {
+            _ if is_decided => Self::Doubtful,
+            ([0, 0], [0, 0]) => Self::Unknown,
+            ([0, 0], _) => Self::LikelyEndpoint,
+            ([1, 0], [0, 0]) => Self::Doubtful,
+            ([1, 0], _) => Self::Unknown,
+            (_, [_, 0]) => Self::Doubtful,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 impl Serialize for SenderVerdict {
@@ -60,25 +83,7 @@ impl<'a> Sender<'a> {
     /// they support no conclusion.
     #[must_use]
     pub fn of(indicators: &'a [Indicator]) -> Self {
-        let count = |supports: Supports, weight: Weight| {
-            let all = indicators.iter();
-            all.filter(|it| it.supports == supports && it.weight == weight)
-                .count()
-        };
-        let against = [Weight::Moderate, Weight::Strong].map(|it| count(Supports::Injection, it));
-        let supporting = [Weight::Moderate, Weight::Strong].map(|it| count(Supports::Endpoint, it));
-        let is_decided = indicators
-            .iter()
-            .any(|it| it.indicates_injection(Weight::Strong) && DECISIVE.contains(&it.id));
-        let verdict = match (against, supporting) {
-            _ if is_decided => SenderVerdict::Doubtful,
-            ([0, 0], [0, 0]) => SenderVerdict::Unknown,
-            ([0, 0], _) => SenderVerdict::LikelyEndpoint,
-            ([1, 0], [0, 0]) => SenderVerdict::Doubtful,
-            ([1, 0], _) => SenderVerdict::Unknown,
-            (_, [_, 0]) => SenderVerdict::Doubtful,
-            _ => SenderVerdict::Unknown,
-        };
+        let verdict = SenderVerdict::of(indicators);
         let wanted = match verdict {
             SenderVerdict::LikelyEndpoint => Some(Supports::Endpoint),
             SenderVerdict::Doubtful => Some(Supports::Injection),

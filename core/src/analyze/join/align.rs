@@ -140,18 +140,20 @@ impl Files {
         Ok(relations)
     }
 
+    /// Returns the file that has the most segments in common with this one, behind their number. Of equal ones, returns
+    /// the first.
+    fn closest(&self, file: usize) -> (usize, usize) {
+        let shared = |other: usize| commons(&self.outlines[other], &self.outlines[file]).len();
+        (0..self.outlines.len())
+            .filter(|other| *other != file)
+            .map(|other| (shared(other), other))
+            .max_by_key(|(segments, other)| (*segments, std::cmp::Reverse(*other)))
+            .unwrap_or((0, 0))
+    }
+
     /// Returns the error for a file that cannot be related to the others.
     fn unrelated(&self, file: usize) -> JoinError {
-        let best = (0..self.outlines.len()).filter(|other| *other != file);
-        let best = best
-            .map(|other| {
-                (
-                    commons(&self.outlines[other], &self.outlines[file]).len(),
-                    other,
-                )
-            })
-            .max_by_key(|(segments, other)| (*segments, std::cmp::Reverse(*other)));
-        let (segments, other) = best.unwrap_or((0, 0));
+        let (segments, other) = self.closest(file);
         let (one, other, pair) = if other < file {
             (other, file, [other, file])
         } else {

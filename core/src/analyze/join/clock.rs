@@ -92,7 +92,7 @@ impl Lead {
 /// Known bounds of the lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bounds {
-    /// Both: segments of both directions are common.
+    /// The lead has both bounds: segments of both directions are common.
     Both,
     /// The clock is ahead by no more than stated: the common segments came to this file later.
     Upper,

@@ -18,7 +18,7 @@ pub(in crate::analyze) enum Compared {
     All,
     /// The other points say nothing about it.
     Alone,
-    /// It is a copy between two other points that have it as well: only the outer ones count.
+    /// The frame is a copy between two other points that have it as well: only the outer ones count.
     Between,
 }
 

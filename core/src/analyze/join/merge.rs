@@ -13,7 +13,7 @@ use super::Shared;
 use super::frames::Compared;
 use super::source::{FrameSource, Item};
 use crate::file::pcapng::{self, PcapNg};
-use crate::file::{Interface, Statistics};
+use crate::file::{Frame, Interface, Reader, Statistics};
 use crate::time::Timestamp;
 
 /// Number of bytes that are prepared at once.
@@ -165,15 +165,7 @@ impl<R: Read> Joined<R> {
             _ => at,
         };
         // Needed only if there are more RSTs than the first pass keeps.
-        let is_reset = || {
-            let wanted = FrameSelection {
-                inside_tunnels: self.shared.inside_tunnels,
-                ..FrameSelection::default()
-            };
-            let mut batch = Batch::default();
-            FrameDecoder::new(&wanted).decode(&mut batch, reader, &frame, frame.captured);
-            batch.resets > 0
-        };
+        let is_reset = || has_reset(reader, &frame, self.shared.inside_tunnels);
         let compared = self.shared.compared(file, number, at, is_reset);
         let comments: Vec<String> = frame.comments.iter().map(ToString::to_string).collect();
         let at = Timestamp(at);
@@ -263,3 +255,14 @@ fn shortened(interface: Interface<'static>) -> Interface<'static> {
 
 /// Frames that must not come before others.
 pub(super) type Waiting = HashMap<(usize, u32), After>;
+
+/// Returns true if this frame is an RST.
+fn has_reset(reader: &Reader<'_>, frame: &Frame<'_>, inside_tunnels: bool) -> bool {
+    let wanted = FrameSelection {
+        inside_tunnels,
+        ..FrameSelection::default()
+    };
+    let mut batch = Batch::default();
+    FrameDecoder::new(&wanted).decode(&mut batch, reader, frame, frame.captured);
+    batch.resets > 0
+}

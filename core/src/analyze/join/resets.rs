@@ -53,7 +53,7 @@ pub enum Gap {
     EndsEarlier(i64),
     /// The RST is so close to the beginning or the end of the file that it may have passed outside of it.
     AtEdge,
-    /// That capture dropped frames: their number.
+    /// The capture of the file dropped this number of frames.
     Dropped(u64),
     /// The file also lacks other segments that were sent in the same direction at that time.
     OthersMissing,

@@ -172,22 +172,26 @@ impl<R: Read> FrameSource<R> {
         }
     }
 
+    /// Ends the source: nothing is left, or the block that begins here is cut.
+    fn end(&mut self) {
+        let rest = self.bytes.get(self.next..).unwrap_or_default();
+        let problem = match &self.reader {
+            Some(reader) if !rest.is_empty() => match reader.resume(rest).next() {
+                Some(Err(error)) => Some(error.problem),
+                _ => Some(Problem::Begun(reader.part())),
+            },
+            _ => None,
+        };
+        self.is_over = true;
+        if let Some(problem) = problem {
+            self.stop(problem);
+        }
+    }
+
     /// Reads one more piece. An error after some bytes is left to the next call.
     fn fill(&mut self) {
         if self.is_at_end {
-            // Nothing is left, or the block that begins here is cut.
-            let rest = self.bytes.get(self.next..).unwrap_or_default();
-            let problem = match &self.reader {
-                Some(reader) if !rest.is_empty() => match reader.resume(rest).next() {
-                    Some(Err(error)) => Some(error.problem),
-                    _ => Some(Problem::Begun(reader.part())),
-                },
-                _ => None,
-            };
-            self.is_over = true;
-            if let Some(problem) = problem {
-                self.stop(problem);
-            }
+            self.end();
             return;
         }
         self.bytes.drain(..self.next);

@@ -111,7 +111,7 @@ impl Zeek {
     /// Updates the states of the ends (`UpdateStateMachine()`). Returns true if the segment closes its sender.
     fn step(&mut self, side: usize, header: &Header, len: u32) -> bool {
         let flags = header.flags;
-        let [syn, fin, rst] = [Flags::SYN, Flags::FIN, Flags::RST].map(|flag| flags.has(flag));
+        let [fin, rst] = [Flags::FIN, Flags::RST].map(|flag| flags.has(flag));
         let peer = self.ends[side ^ 1].state;
         match self.ends[side].state {
             State::Inactive => {
@@ -122,16 +122,8 @@ impl Zeek {
                 self.step_to_end(side, fin, rst);
                 fin || rst
             }
-            state @ (State::Established | State::Partial) => {
-                let is_late_syn = syn && !flags.has(Flags::ACK);
-                if is_late_syn && state == State::Partial && peer == State::Inactive {
-                    self.ends[side].set(State::SynSent);
-                }
-                self.step_to_end(side, fin && !rst, rst);
-                let peer = &mut self.ends[side ^ 1];
-                if fin && !rst && peer.state == State::Reset && peer.before == State::Closed {
-                    peer.set(State::Closed); // its RST followed its FIN, so this is an orderly close
-                }
+            State::Established | State::Partial => {
+                self.step_from_open(side, flags);
                 fin || rst
             }
             State::Closed if rst && peer != State::Closed => {
@@ -177,6 +169,20 @@ impl Zeek {
             self.is_partial = false;
         } else {
             self.ends[side].set(State::Partial);
+        }
+    }
+
+    fn step_from_open(&mut self, side: usize, flags: Flags) {
+        let (fin, rst) = (flags.has(Flags::FIN), flags.has(Flags::RST));
+        let is_late_syn = flags.has(Flags::SYN) && !flags.has(Flags::ACK);
+        let [state, peer] = [side, side ^ 1].map(|it| self.ends[it].state);
+        if is_late_syn && state == State::Partial && peer == State::Inactive {
+            self.ends[side].set(State::SynSent);
+        }
+        self.step_to_end(side, fin && !rst, rst);
+        let peer = &mut self.ends[side ^ 1];
+        if fin && !rst && peer.state == State::Reset && peer.before == State::Closed {
+            peer.set(State::Closed); // its RST followed its FIN, so this is an orderly close
         }
     }
 
