@@ -247,10 +247,10 @@ pub enum Flaw {
     /// The capture is not the file that was saved with the transcript, although its frames are the same.
     #[error("the capture is not the file that was saved (its SHA-256 differs)")]
     CaptureAltered,
-    /// Another recorded result of the trial, such as its verdict, does not follow from its evidence.
+    /// A recorded result of the trial, such as its verdict, does not follow from its evidence.
     #[error("the recorded results do not follow from the evidence; one of them was changed")]
     RecordAltered,
-    /// Another trial of the same document refers to the same capture.
+    /// The capture is that of another trial of the same document as well.
     #[error("another trial of the same document claims the same capture")]
     CaptureUsedTwice,
     /// The trial's own document and the run's report contradict each other.

@@ -70,17 +70,22 @@ impl Kernel {
         if sysname != "Linux" {
             return Self::default();
         }
-        // Debian up to 6.1 has the number of its own interface in the release, and the kernel's in the version.
-        if let Some((_, rest)) = version.split_once(" Debian ")
-            && let Some(version) = Version::parse(rest)
-        {
-            let candidate = number_after(rest, "~rc");
-            return Self {
-                version: Some(version),
-                candidate,
-                is_exact: candidate.is_none(),
-            };
-        }
+        Self::of_debian(version).unwrap_or_else(|| Self::of_release(release))
+    }
+
+    /// Creates a kernel of Debian from `uname -v`; `None` for other kernels. Debian up to 6.1 has the number of its own
+    /// interface in the release, and the kernel's in the version.
+    fn of_debian(version: &str) -> Option<Self> {
+        let (_, rest) = version.split_once(" Debian ")?;
+        let candidate = number_after(rest, "~rc");
+        Some(Self {
+            version: Some(Version::parse(rest)?),
+            candidate,
+            is_exact: candidate.is_none(),
+        })
+    }
+
+    fn of_release(release: &str) -> Self {
         let parsed = Version::parse(release);
         let suffix = release.trim_start_matches(|it: char| it.is_ascii_digit() || it == '.');
         let is_vendors = VENDORS.iter().any(|mark| suffix.contains(mark));

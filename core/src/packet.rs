@@ -140,7 +140,7 @@ pub const SERVER: &str = "server";
 /// Point at which a frame was captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tap {
-    /// Both ends at once: a loopback interface, where a segment that leaves has arrived.
+    /// Loopback interface: both ends at once, because a segment that leaves has arrived.
     #[default]
     Both,
     /// The client's end only.

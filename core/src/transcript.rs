@@ -43,7 +43,7 @@ impl Events {
     pub const OUT: Self = Self(0x004);
     /// An error is pending on the socket.
     pub const ERR: Self = Self(0x008);
-    /// Both directions of the connection are shut down.
+    /// The connection is shut down in both directions.
     pub const HUP: Self = Self(0x010);
     /// The peer has shut down its sending direction.
     pub const RDHUP: Self = Self(0x2000);

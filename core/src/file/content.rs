@@ -88,6 +88,7 @@ impl<R: Read> Content<R> {
         content
     }
 
+    /// Determines the compression, and reads the first bytes of the content.
     fn begin(&mut self) {
         let Part::Next(source, _) = &mut self.part else {
             return;
@@ -102,6 +103,10 @@ impl<R: Read> Content<R> {
             Some(Magic::Skippable) => self.compression = Some(Compression::Zstd),
             None => self.part = Part::Plain(std::mem::take(source)),
         }
+        self.read_beginning();
+    }
+
+    fn read_beginning(&mut self) {
         let mut bytes = [0; BEGINNING];
         let mut length = 0;
         // A failure here is kept in `failure`, and reported by the read that gets to it.

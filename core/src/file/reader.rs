@@ -159,11 +159,6 @@ impl<'a> Reader<'a> {
         const MIN_BLOCKS: usize = 4;
         /// Number of bytes to search: a frame of usual length ends within it.
         const SEARCH_LENGTH: usize = 70_000;
-        let next = |at: usize| match &self.blocks {
-            Blocks::Pcap(records) => records.next_plausible(bytes, at),
-            Blocks::PcapNg(blocks) => blocks.next_plausible(bytes, at),
-            Blocks::Snoop(_) => snoop::Records::next_plausible(bytes, at),
-        };
         // Blocks of pcapng have lengths that are multiples of 4; records of pcap have any length, and those of snoop as
         // well: their padding is up to the writer.
         let step = match &self.blocks {
@@ -173,7 +168,7 @@ impl<'a> Reader<'a> {
         let begins = |start: &usize| {
             let mut at = *start;
             for _ in 0..MIN_BLOCKS {
-                match next(at) {
+                match self.next_plausible(bytes, at) {
                     Some(after) if after <= bytes.len() => at = after,
                     _ => return false,
                 }
@@ -183,6 +178,15 @@ impl<'a> Reader<'a> {
         (0..bytes.len().min(SEARCH_LENGTH))
             .step_by(step)
             .find(begins)
+    }
+
+    /// Returns the offset behind the block at this offset; `None` if no plausible block begins there.
+    fn next_plausible(&self, bytes: &[u8], at: usize) -> Option<usize> {
+        match &self.blocks {
+            Blocks::Pcap(records) => records.next_plausible(bytes, at),
+            Blocks::PcapNg(blocks) => blocks.next_plausible(bytes, at),
+            Blocks::Snoop(_) => snoop::Records::next_plausible(bytes, at),
+        }
     }
 
     /// Returns the next block, if it is a well-formed frame, as most blocks are. Otherwise the reader does not

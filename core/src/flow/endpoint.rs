@@ -312,17 +312,10 @@ impl Endpoint {
         let Some(rcv_nxt) = self.rcv_nxt() else {
             return;
         };
-        if let Some(TcpTimestamps { value, .. }) = header.timestamps {
-            if self
-                .ts_recent()
-                .is_some_and(|recent| SeqNum(value).is_before(recent))
-            {
-                return; // old duplicate or forged: PAWS drops it (RFC 7323, 5.3)
-            }
-            // Only a segment at the left edge of the window updates TS.Recent (RFC 7323, 4.3).
-            if !header.seq.is_after(rcv_nxt) {
-                self.set_ts_recent(Some(SeqNum(value)));
-            }
+        if let Some(TcpTimestamps { value, .. }) = header.timestamps
+            && !self.takes_timestamp(SeqNum(value), header.seq, rcv_nxt)
+        {
+            return; // old duplicate or forged: PAWS drops it (RFC 7323, 5.3)
         }
         let range = SeqRange {
             start: header.seq,
@@ -337,6 +330,22 @@ impl Endpoint {
         }
         self.advance(range);
         self.advance_over_out_of_order();
+    }
+
+    /// Processes the timestamp of a segment that begins at `seq`. Returns false if it is older than TS.Recent.
+    #[inline]
+    fn takes_timestamp(&mut self, value: SeqNum, seq: SeqNum, rcv_nxt: SeqNum) -> bool {
+        if self
+            .ts_recent()
+            .is_some_and(|recent| value.is_before(recent))
+        {
+            return false;
+        }
+        // Only a segment at the left edge of the window updates TS.Recent (RFC 7323, 4.3).
+        if !seq.is_after(rcv_nxt) {
+            self.set_ts_recent(Some(value));
+        }
+        true
     }
 
     fn receive_syn(&mut self, header: &Header) {

@@ -15,27 +15,34 @@ pub(super) fn form_of_any_stack(
     receiver: &Endpoint,
     header: &Header,
 ) -> (Option<Form>, Option<u32>) {
-    let linux = Form::of(header);
     if !header.flags.has(Flags::ACK) {
-        // RFC 9293, 3.10.7.1: the SEQ of a reply is the ACK of the segment. Without the look of a Linux reply, only the
-        // latest segment counts.
-        let trigger = receiver
-            .triggered_by(Form::Passive, header)
-            .filter(|_| linux.is_some() || receiver.has_just_acknowledged(header.seq));
-        let form = if trigger.is_some() {
-            Some(Form::Passive)
-        } else if linux.is_none() && sender.snd_nxt() == Some(header.seq) {
-            Some(Form::Active)
-        } else {
-            linux
-        };
-        return (form, trigger);
+        return form_without_ack(sender, receiver, header);
     }
-    if header.seq == SeqNum(0) {
-        let trigger = receiver.triggered_by(Form::PassiveAck, header);
-        if trigger.is_some() {
-            return (Some(Form::PassiveAck), trigger);
-        }
+    if header.seq == SeqNum(0)
+        && let Some(frame) = receiver.triggered_by(Form::PassiveAck, header)
+    {
+        return (Some(Form::PassiveAck), Some(frame));
     }
-    (linux, None)
+    (Form::of(header), None)
+}
+
+fn form_without_ack(
+    sender: &Endpoint,
+    receiver: &Endpoint,
+    header: &Header,
+) -> (Option<Form>, Option<u32>) {
+    let linux = Form::of(header);
+    // RFC 9293, 3.10.7.1: the SEQ of a reply is the ACK of the segment. Without the look of a Linux reply, only the
+    // latest segment counts.
+    let trigger = receiver
+        .triggered_by(Form::Passive, header)
+        .filter(|_| linux.is_some() || receiver.has_just_acknowledged(header.seq));
+    let form = if trigger.is_some() {
+        Some(Form::Passive)
+    } else if linux.is_none() && sender.snd_nxt() == Some(header.seq) {
+        Some(Form::Active)
+    } else {
+        linux
+    };
+    (form, trigger)
 }

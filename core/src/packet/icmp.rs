@@ -54,23 +54,7 @@ impl IcmpKind {
             return self.name_v6();
         }
         match (self.kind, self.code) {
-            (3, 0) => "network unreachable",
-            (3, 1) => "host unreachable",
-            (3, 2) => "protocol unreachable",
-            (3, 3) => "port unreachable",
-            (3, 4) => "fragmentation needed",
-            (3, 5) => "source route failed",
-            (3, 6) => "network unknown",
-            (3, 7) => "host unknown",
-            (3, 8) => "source host isolated",
-            (3, 9) => "network administratively prohibited",
-            (3, 10) => "host administratively prohibited",
-            (3, 11) => "network unreachable for this type of service",
-            (3, 12) => "host unreachable for this type of service",
-            (3, 13) => "communication administratively prohibited",
-            (3, 14) => "host precedence violation",
-            (3, 15) => "precedence cutoff in effect",
-            (3, _) => "destination unreachable",
+            (3, code) => name_of_unreachable(code),
             (4, _) => "source quench",
             (11, 0) => "time to live exceeded in transit",
             (11, 1) => "fragment reassembly time exceeded",
@@ -98,6 +82,29 @@ impl IcmpKind {
             (4, _) => "parameter problem",
             _ => "message",
         }
+    }
+}
+
+/// Returns the name of a code of "destination unreachable".
+fn name_of_unreachable(code: u8) -> &'static str {
+    match code {
+        0 => "network unreachable",
+        1 => "host unreachable",
+        2 => "protocol unreachable",
+        3 => "port unreachable",
+        4 => "fragmentation needed",
+        5 => "source route failed",
+        6 => "network unknown",
+        7 => "host unknown",
+        8 => "source host isolated",
+        9 => "network administratively prohibited",
+        10 => "host administratively prohibited",
+        11 => "network unreachable for this type of service",
+        12 => "host unreachable for this type of service",
+        13 => "communication administratively prohibited",
+        14 => "host precedence violation",
+        15 => "precedence cutoff in effect",
+        _ => "destination unreachable",
     }
 }
 

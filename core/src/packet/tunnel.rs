@@ -265,8 +265,6 @@ fn gtp_u(payload: &[u8]) -> Option<&[u8]> {
     const VERSION_AND_PROTOCOL: u8 = 0xf0;
     const OPTIONAL_FIELDS: u8 = 0x07;
     const PACKET: u8 = 255;
-    /// Maximum number of extension headers.
-    const MAX_EXTENSIONS: usize = 16;
 
     let (header, mut rest) = payload.split_first_chunk::<8>()?;
     // Version 1, protocol type 1 (not GTP'); the fourth bit is spare.
@@ -275,22 +273,30 @@ fn gtp_u(payload: &[u8]) -> Option<&[u8]> {
     }
     if header[0] & OPTIONAL_FIELDS != 0 {
         let (fields, behind) = rest.split_first_chunk::<4>()?;
-        rest = behind;
         // The type counts only if its own flag is set.
-        let mut next = if header[0] & 0x04 == 0 { 0 } else { fields[3] };
-        let mut count = 0;
-        while next != 0 {
-            let length = usize::from(*rest.first()?) * 4;
-            let (extension, behind) = rest.split_at_checked(length)?;
-            next = *extension.last()?;
-            rest = behind;
-            count += 1;
-            if count > MAX_EXTENSIONS {
-                return None;
-            }
-        }
+        let next = if header[0] & 0x04 == 0 { 0 } else { fields[3] };
+        rest = skip_extensions(behind, next)?;
     }
     Protocol::of(rest).map(|_| rest)
+}
+
+/// Skips the extension headers of GTP-U, the first of which has the type `next`; the type 0 ends them.
+fn skip_extensions(mut rest: &[u8], mut next: u8) -> Option<&[u8]> {
+    /// Maximum number of extension headers.
+    const MAX_EXTENSIONS: usize = 16;
+
+    let mut count = 0;
+    while next != 0 {
+        let length = usize::from(*rest.first()?) * 4;
+        let (extension, behind) = rest.split_at_checked(length)?;
+        next = *extension.last()?;
+        rest = behind;
+        count += 1;
+        if count > MAX_EXTENSIONS {
+            return None;
+        }
+    }
+    Some(rest)
 }
 
 /// Finds the packet in Teredo: IPv6, behind an authentication and an origin indication if present (RFC 4380, 5.1.1).

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -145,19 +145,25 @@ impl<'de> Visitor<'de> for EvidenceSourcesVisitor {
         }
         let mut sources = EvidenceSources(BTreeMap::new());
         for source in SourceId::ALL {
-            let status = match flags.get(&source) {
-                Some(true) => SourceStatus::Available,
-                Some(false) => {
-                    SourceStatus::Missing(reasons.remove(&source).flatten().map(Cow::from))
-                }
-                None if source.is_in_every_report() => {
-                    return Err(A::Error::missing_field(source.field()));
-                }
-                None => SourceStatus::Missing(None),
-            };
-            sources.set(source, status);
+            let flag = flags.get(&source).copied();
+            let reason = reasons.remove(&source).flatten();
+            sources.set(source, status(source, flag, reason)?);
         }
         Ok(sources)
+    }
+}
+
+/// Returns the status of a source with these fields. Fails if its flag is missing, although every report has it.
+fn status<E: serde::de::Error>(
+    source: SourceId,
+    flag: Option<bool>,
+    reason: Option<String>,
+) -> Result<SourceStatus, E> {
+    match flag {
+        Some(true) => Ok(SourceStatus::Available),
+        Some(false) => Ok(SourceStatus::Missing(reason.map(Cow::from))),
+        None if source.is_in_every_report() => Err(E::missing_field(source.field())),
+        None => Ok(SourceStatus::Missing(None)),
     }
 }
 

@@ -350,24 +350,28 @@ fn source_fields(source: SourceId) -> Vec<Field> {
             ),
             field("trace_coverage", nullable(trace_coverage())),
         ],
-        SourceId::Counters => vec![
-            field(
-                "counters",
-                json!({
-                    "description": "Kernel counters that increased during the trial, and by how much.",
-                    "type": "object",
-                    "additionalProperties": {"type": "integer", "minimum": 0},
-                }),
-            ),
-            field(
-                "unsupported_counters",
-                nullable(list(
-                    "Counters that this kernel does not have; null if counters were not read.",
-                    &text("Name of a counter."),
-                )),
-            ),
-        ],
+        SourceId::Counters => counter_fields(),
     }
+}
+
+fn counter_fields() -> Vec<Field> {
+    vec![
+        field(
+            "counters",
+            json!({
+                "description": "Kernel counters that increased during the trial, and by how much.",
+                "type": "object",
+                "additionalProperties": {"type": "integer", "minimum": 0},
+            }),
+        ),
+        field(
+            "unsupported_counters",
+            nullable(list(
+                "Counters that this kernel does not have; null if counters were not read.",
+                &text("Name of a counter."),
+            )),
+        ),
+    ]
 }
 
 /// Returns the fields of a trial about the host and the capture.

@@ -16,7 +16,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Both ends, the client first.
+    /// The two ends, the client first.
     pub const BOTH: [Self; 2] = [Self::Client, Self::Server];
 
     /// Returns the other end.

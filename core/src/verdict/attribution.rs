@@ -316,13 +316,7 @@ impl Socket {
             return Attribution::Reset(reset);
         }
         if let Some((reset, taken)) = self.dead.or(self.pending) {
-            return if errno_of_closed_socket(op, taken) == Some(errno) {
-                Attribution::AfterReset(reset)
-            } else if errno == taken {
-                Attribution::ReportedTwice(reset)
-            } else {
-                Attribution::Unexplained
-            };
+            return attribute_after_reset(op, errno, reset, taken);
         }
         match (self.shutdown, op) {
             (Some(call), Op::Write(_) | Op::WriteUrgent) if errno == Errno::EPIPE => {
@@ -360,16 +354,7 @@ impl Socket {
     /// Returns the cause that put this error on the socket.
     fn attribute_error(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Option<Attribution> {
         let gave_up = facts.unanswered[self.role] > 0;
-        let icmp = facts.icmp.iter().enumerate();
-        // A soft error is reported by SO_ERROR, or when the kernel gives up; a hard one by any call (RFC 1122,
-        // 4.2.3.9).
-        let is_hard = |icmp: &Icmp| icmp.state == State::SynSent || self.receives_icmp || gave_up;
-        let mut icmp = icmp.filter(|(index, icmp)| {
-            let counts = icmp.is_outstanding && icmp.errno == Some(errno) && icmp.to == self.role;
-            let is_reported = call.op == Op::SocketError || is_hard(icmp);
-            counts && icmp.at < call.ended && is_reported && !self.icmp_reported.contains(index)
-        });
-        if let Some((index, _)) = icmp.next_back() {
+        if let Some(index) = self.reported_icmp(call, errno, facts) {
             return Some(Attribution::Icmp(index));
         }
         if let Some(by) = self.destroyed.filter(|_| errno == Errno::ECONNABORTED) {
@@ -390,6 +375,21 @@ impl Socket {
         (is_held_back && is_routing_error(errno)).then_some(Attribution::NoRoute)
     }
 
+    /// Returns the index of the latest ICMP error that this call reports.
+    fn reported_icmp(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Option<usize> {
+        let gave_up = facts.unanswered[self.role] > 0;
+        let icmp = facts.icmp.iter().enumerate();
+        // A soft error is reported by SO_ERROR, or when the kernel gives up; a hard one by any call (RFC 1122,
+        // 4.2.3.9).
+        let is_hard = |icmp: &Icmp| icmp.state == State::SynSent || self.receives_icmp || gave_up;
+        let mut icmp = icmp.filter(|(index, icmp)| {
+            let counts = icmp.is_outstanding && icmp.errno == Some(errno) && icmp.to == self.role;
+            let is_reported = call.op == Op::SocketError || is_hard(icmp);
+            counts && icmp.at < call.ended && is_reported && !self.icmp_reported.contains(index)
+        });
+        icmp.next_back().map(|(index, _)| index)
+    }
+
     /// Attributes the error to an action of the socket's owner.
     fn attribute_to_owner(&self, call: &Call, errno: Errno, facts: &Facts<'_>) -> Attribution {
         let op = call.op;
@@ -402,23 +402,30 @@ impl Socket {
                 Attribution::Unexplained
             };
         }
-        if self.shutdown_both.is_some() && op.takes_error() && errno == Errno::ECONNRESET {
-            let own = facts.resets.iter().enumerate().skip(self.own_reported);
-            // The RST is an answer to a captured segment; any other may be forged in this end's name.
-            let is_answer = |reset: &Reset| {
-                reset.form.is_some_and(Form::is_answer) && reset.triggered_by.is_some()
-            };
-            let mut own = own.filter(|(_, reset)| {
-                reset.from == self.role && reset.at < call.ended && is_answer(reset)
-            });
-            if let Some((reset, _)) = own.next_back() {
-                return Attribution::OwnReset(reset);
-            }
+        if self.shutdown_both.is_some()
+            && op.takes_error()
+            && errno == Errno::ECONNRESET
+            && let Some(reset) = self.own_reset(call, facts)
+        {
+            return Attribution::OwnReset(reset);
         }
         if !self.has_connected && errno_of_unconnected_socket(op) == Some(errno) {
             return Attribution::NotConnected;
         }
         Attribution::Unexplained
+    }
+
+    /// Returns the index of the latest RST that this end itself sent before the call returned, and that was not reported
+    /// yet.
+    fn own_reset(&self, call: &Call, facts: &Facts<'_>) -> Option<usize> {
+        let own = facts.resets.iter().enumerate().skip(self.own_reported);
+        // The RST is an answer to a captured segment; any other may be forged in this end's name.
+        let is_answer =
+            |reset: &Reset| reset.form.is_some_and(Form::is_answer) && reset.triggered_by.is_some();
+        let mut own = own.filter(|(_, reset)| {
+            reset.from == self.role && reset.at < call.ended && is_answer(reset)
+        });
+        own.next_back().map(|(index, _)| index)
     }
 
     /// Updates the socket state after a call that failed.
@@ -442,12 +449,18 @@ impl Socket {
         }
     }
 
-    fn succeed(&mut self, index: usize, call: &Call) {
+    /// Counts the bytes that a write accepted.
+    fn count_written(&mut self, call: &Call) {
         if let (Op::Write(_) | Op::WriteUrgent, Outcome::Returned(count)) = (call.op, call.outcome)
         {
             let count = u64::try_from(count).unwrap_or(0);
             self.written = self.written.saturating_add(count);
         }
+    }
+
+    /// Updates the socket state after a call that succeeded.
+    fn succeed(&mut self, index: usize, call: &Call) {
+        self.count_written(call);
         if call.outcome != Outcome::Returned(0) {
             return;
         }
@@ -470,6 +483,17 @@ impl Socket {
             Op::Accept => self.has_connected = true,
             _ => {}
         }
+    }
+}
+
+/// Attributes an error on a socket that an RST closed and whose error `taken` was reported, or waits to be.
+fn attribute_after_reset(op: Op, errno: Errno, reset: usize, taken: Errno) -> Attribution {
+    if errno_of_closed_socket(op, taken) == Some(errno) {
+        Attribution::AfterReset(reset)
+    } else if errno == taken {
+        Attribution::ReportedTwice(reset)
+    } else {
+        Attribution::Unexplained
     }
 }
 

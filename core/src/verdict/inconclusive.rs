@@ -218,26 +218,30 @@ impl fmt::Display for HostState {
             );
         }
         f.write_str("this host is short of socket memory, which changes how TCP behaves: ")?;
-        if self.tcp_memory_pressure {
-            f.write_str("TCP is under memory pressure on this host (`press` in /proc/net/protocols); see net.ipv4.tcp_mem")
-        } else if let (true, Some(used), Some(low)) = (
-            self.has_no_room_to_grow(),
-            self.tcp_pages,
-            self.tcp_mem_low_pages,
-        ) {
-            write!(
-                f,
-                "TCP uses {used} pages on this host; above {low} send buffers may not grow (net.ipv4.tcp_mem)"
-            )
-        } else if let (true, Some(limit)) = (self.is_near_tcp_limit(), self.cgroup_tcp_limit_bytes)
-        {
-            write!(
-                f,
-                "this control group is limited to {limit} bytes for TCP and reached that; raise memory.kmem.tcp.limit_in_bytes"
-            )
-        } else {
-            f.write_str("this control group reached its memory limit during the trial (memory.events); raise memory.high and memory.max")
-        }
+        write_memory_limit(self, f)
+    }
+}
+
+/// Writes which limit of socket memory was reached, and where to raise it.
+fn write_memory_limit(host: &HostState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if host.tcp_memory_pressure {
+        f.write_str("TCP is under memory pressure on this host (`press` in /proc/net/protocols); see net.ipv4.tcp_mem")
+    } else if let (true, Some(used), Some(low)) = (
+        host.has_no_room_to_grow(),
+        host.tcp_pages,
+        host.tcp_mem_low_pages,
+    ) {
+        write!(
+            f,
+            "TCP uses {used} pages on this host; above {low} send buffers may not grow (net.ipv4.tcp_mem)"
+        )
+    } else if let (true, Some(limit)) = (host.is_near_tcp_limit(), host.cgroup_tcp_limit_bytes) {
+        write!(
+            f,
+            "this control group is limited to {limit} bytes for TCP and reached that; raise memory.kmem.tcp.limit_in_bytes"
+        )
+    } else {
+        f.write_str("this control group reached its memory limit during the trial (memory.events); raise memory.high and memory.max")
     }
 }
 

@@ -37,21 +37,21 @@ pub(in crate::flow) struct ReceiverSummary {
 }
 
 // Layout of `Advertised::facts`.
-/// This end has sent an ACK.
+/// The end has sent an ACK.
 pub(super) const HAS_ACK: u8 = 1;
 /// The latest segment with ACK was a SYN, whose window is never scaled (RFC 7323, 2.2).
 const OF_SYN: u8 = 1 << 1;
-/// This end signs its segments.
+/// The end signs its segments.
 pub(super) const SIGNED: u8 = 1 << 2;
-/// This end uses Multipath TCP.
+/// The end uses Multipath TCP.
 const MULTIPATH: u8 = 1 << 3;
-/// This end has acknowledged data that the capture lacks.
+/// The end has acknowledged data that the capture lacks.
 const RECEIVED_UNSEEN: u8 = 1 << 4;
-/// This end has replied to a SYN from an older connection between the same ports.
+/// The end has replied to a SYN from an older connection between the same ports.
 const OLDER: u8 = 1 << 5;
-/// The FIN of this end was not captured: its other end has acknowledged it.
+/// The FIN of the end was not captured: its other end has acknowledged it.
 const FIN_INFERRED: u8 = 1 << 6;
-/// This end has sent a segment other than an RST.
+/// The end has sent a segment other than an RST.
 const HAS_SENT: u8 = 1 << 7;
 
 /// Number of duplicate acknowledgments that show a missing segment.

@@ -81,14 +81,7 @@ pub(super) fn nflog(frame: &[u8]) -> Option<(u32, &[u8])> {
         return None;
     }
     for _ in 0..MAX_ATTRIBUTES {
-        let attribute = rest.first_chunk::<4>()?;
-        let [a, b, c, d] = *attribute;
-        // All types are below 256, and none is 0, so that one of the bytes tells the order.
-        let (length, kind) = if d == 0 {
-            (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
-        } else {
-            (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
-        };
+        let (length, kind) = nflog_attribute(*rest.first_chunk()?);
         if length < 4 {
             return None;
         }
@@ -98,6 +91,16 @@ pub(super) fn nflog(frame: &[u8]) -> Option<(u32, &[u8])> {
         rest = rest.get(usize::from(length).next_multiple_of(4)..)?;
     }
     None
+}
+
+/// Returns length and type of an attribute of NFLOG. All types are below 256, and none is 0, so that one of the bytes
+/// shows the order.
+fn nflog_attribute([a, b, c, d]: [u8; 4]) -> (u16, u16) {
+    if d == 0 {
+        (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
+    } else {
+        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+    }
 }
 
 /// Skips the header of radiotap: version 0, padding, length in little-endian order, then words that state which fields
