@@ -210,16 +210,21 @@ impl TrialFrames {
         self.packets.push(packet);
         self.times.push(at);
         if self.keep_bytes {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(frame.data);
-            self.frames.push(FrameRecord {
-                at,
-                tap,
-                wire_len: frame.header.len,
-                bytes: start..self.bytes.len(),
-            });
+            self.record(frame, at, tap);
         }
         Some(packet)
+    }
+
+    /// Keeps the bytes of a frame.
+    fn record(&mut self, frame: &pcap::Packet<'_>, at: Timestamp, tap: Tap) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(frame.data);
+        self.frames.push(FrameRecord {
+            at,
+            tap,
+            wire_len: frame.header.len,
+            bytes: start..self.bytes.len(),
+        });
     }
 }
 

@@ -88,20 +88,25 @@ fn segment_facts(
     if let Some(reset) = observed.reset {
         reset_facts(evidence, judgement, &reset, facts);
     } else {
-        let flags = segment.flags;
-        if flags.has(Flags::SYN) && !flags.has(Flags::ACK) && observed.seq == Some(0) {
-            facts.push(format!(
-                "SYN of the {from}: the capture holds the connection from its first segment"
-            ));
-        }
-        if flags.has(Flags::FIN) {
-            let (peer, state) = (from.peer(), flow.state(from.peer()));
-            facts.push(format!("FIN of the {from}: the {peer} is now in {state}"));
-        }
+        syn_and_fin_facts(flow, segment, observed, facts);
         let resets = judgement.resets.iter();
         for reset in resets.filter(|reset| reset.triggered_by == Some(segment.frame)) {
             facts.push(format!("triggers the RST in frame {}", reset.frame));
         }
+    }
+}
+
+/// Adds a fact for the first SYN of a connection, and for a FIN.
+fn syn_and_fin_facts(flow: &Flow, segment: &Segment, observed: Observed, facts: &mut Vec<String>) {
+    let (from, flags) = (observed.from, segment.flags);
+    if flags.has(Flags::SYN) && !flags.has(Flags::ACK) && observed.seq == Some(0) {
+        facts.push(format!(
+            "SYN of the {from}: the capture holds the connection from its first segment"
+        ));
+    }
+    if flags.has(Flags::FIN) {
+        let (peer, state) = (from.peer(), flow.state(from.peer()));
+        facts.push(format!("FIN of the {from}: the {peer} is now in {state}"));
     }
 }
 

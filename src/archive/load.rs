@@ -68,14 +68,19 @@ pub fn trials_at(argument: &Path) -> Box<dyn Iterator<Item = Result<Trial, Error
         let document = argument.to_owned();
         return Box::new(DocumentTrials::open(document, Links::Followed, None));
     }
-    let own = argument.with_extension("json");
-    let described = match file_name(argument) {
+    trials_of_capture(argument)
+}
+
+/// Returns an iterator over the trials of a capture: those that its own document or the report of its run describes.
+fn trials_of_capture(capture: &Path) -> Box<dyn Iterator<Item = Result<Trial, Error>>> {
+    let own = capture.with_extension("json");
+    let described = match file_name(capture) {
         Some(name) if own.exists() => Some((own, name.to_owned())),
-        _ => report_of(argument),
+        _ => report_of(capture),
     };
     match described {
         Some((document, name)) => Box::new(described_by(document, BTreeSet::from([name]))),
-        None => one(orphan(argument, Links::Followed)),
+        None => one(orphan(capture, Links::Followed)),
     }
 }
 

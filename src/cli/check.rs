@@ -82,14 +82,8 @@ impl<'a> Check<'a> {
     }
 
     fn show(&mut self, trial: &Trial, report: TrialReport, as_story: bool) -> Result<(), Error> {
-        let host = trial.host.as_deref();
         if self.console.is_none() {
-            self.capture = CaptureReport {
-                // The sum over all trials, added up below.
-                dropped: 0,
-                ..trial.capture.clone()
-            };
-            self.console = Some(self.begin(host, trial.evidence_sources.clone(), as_story)?);
+            self.begin_with(trial, as_story)?;
         }
         self.capture.dropped = self
             .capture
@@ -105,11 +99,23 @@ impl<'a> Check<'a> {
         };
         match &mut self.console {
             Some(console) => {
-                console.set_host(host);
+                console.set_host(trial.host.as_deref());
                 console.trials(vec![done])
             }
             None => Ok(()),
         }
+    }
+
+    /// Begins the output with the host, evidence sources and capture of the first trial.
+    fn begin_with(&mut self, first: &Trial, as_story: bool) -> Result<(), Error> {
+        self.capture = CaptureReport {
+            // `show` adds up the sum over all trials.
+            dropped: 0,
+            ..first.capture.clone()
+        };
+        let sources = first.evidence_sources.clone();
+        self.console = Some(self.begin(first.host.as_deref(), sources, as_story)?);
+        Ok(())
     }
 
     fn begin(
@@ -139,17 +145,7 @@ impl<'a> Check<'a> {
         if let Some(console) = self.console.take() {
             console.end(&self.capture, &self.tally, self.began.elapsed())?;
         }
-        if self.copies > 0 {
-            let plural = if self.copies == 1 {
-                "y was"
-            } else {
-                "ies were"
-            };
-            complain(&format!(
-                "{} cop{plural} not counted: the same capture had proven its trial already",
-                self.copies
-            ));
-        }
+        self.report_copies();
         // If something was unreadable, its own message has been printed.
         if self.tally.total() == 0 && !self.unreadable {
             return Err(Error::Usage(
@@ -162,6 +158,21 @@ impl<'a> Check<'a> {
         } else {
             code
         })
+    }
+
+    fn report_copies(&self) {
+        if self.copies == 0 {
+            return;
+        }
+        let plural = if self.copies == 1 {
+            "y was"
+        } else {
+            "ies were"
+        };
+        complain(&format!(
+            "{} cop{plural} not counted: the same capture had proven its trial already",
+            self.copies
+        ));
     }
 }
 

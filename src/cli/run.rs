@@ -76,15 +76,7 @@ async fn with_sources(
     };
     plan.archive = opened.as_ref().map(|opened| opened.archive.clone());
     if args.pcap {
-        complain(
-            "classic pcap cannot hold comments, interface, filter and losses: they are not saved",
-        );
-        let are_between_hosts = |(scenario, _): &(&Scenario, _)| scenario.needs().hosts;
-        if plan.pairs.iter().any(are_between_hosts) {
-            complain(
-                "trials captured at both ends of a link are saved as pcapng, because classic pcap has one interface",
-            );
-        }
+        warn_about_pcap(&plan);
     }
     let result = match Run::new(args, header, &plan) {
         Ok(run) => run.finish_plan(&plan, signals).await,
@@ -94,6 +86,17 @@ async fn with_sources(
         opened.archive.directory.remove_if_unused();
     }
     result
+}
+
+/// Warns about what classic pcap cannot save.
+fn warn_about_pcap(plan: &RunPlan) {
+    complain("classic pcap cannot hold comments, interface, filter and losses: they are not saved");
+    let are_between_hosts = |(scenario, _): &(&Scenario, _)| scenario.needs().hosts;
+    if plan.pairs.iter().any(are_between_hosts) {
+        complain(
+            "trials captured at both ends of a link are saved as pcapng, because classic pcap has one interface",
+        );
+    }
 }
 
 /// Archive that trials are saved in, and the lock on its directory.
@@ -111,14 +114,7 @@ impl Opened {
     ) -> Result<Self, Error> {
         let directory = Directory::open_or_make(path, options.owner)?;
         // Before the contents are checked, because a concurrent run would add to them.
-        let lock = directory.lock()?;
-        if let Some(why) = lock.refusal() {
-            complain(&format!(
-                "cannot lock {}: {}; do not start another run that saves there before this one has ended",
-                path.display(),
-                reason(why)
-            ));
-        }
+        let lock = lock(&directory, path)?;
         directory.remove_abandoned(options.owner);
         if !options.replace {
             refuse_evidence(&directory)?;
@@ -137,6 +133,19 @@ impl Opened {
             },
         })
     }
+}
+
+/// Locks the directory at this path. Warns if it cannot be locked; fails if another run holds the lock.
+fn lock(directory: &Directory, path: &Path) -> Result<Lock, Error> {
+    let lock = directory.lock()?;
+    if let Some(why) = lock.refusal() {
+        complain(&format!(
+            "cannot lock {}: {}; do not start another run that saves there before this one has ended",
+            path.display(),
+            reason(why)
+        ));
+    }
+    Ok(lock)
 }
 
 /// Returns the trials and settings that the command line asks for. Fails with a usage error.

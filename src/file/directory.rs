@@ -285,7 +285,7 @@ impl Directory {
 /// Result of locking a file.
 enum Locked {
     Now,
-    /// Another process holds the lock.
+    /// Lock held by another process.
     Elsewhere,
     /// The file cannot be locked.
     Not(io::Error),

@@ -1,6 +1,6 @@
 //! Files of untrusted evidence: bounded reads, and errors with their causes.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -56,19 +56,23 @@ pub(super) fn not_read(error: &io::Error) -> NotRead {
     NotRead::Refused(known_number(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
-/// Reads a whole file. Fails if it is not a regular file (a pipe may never end) or has more than `most` bytes.
-pub(super) fn read_file(path: &Path, most: u64, links: Links) -> Result<Vec<u8>, NotRead> {
-    let not_read = |error: io::Error| not_read(&error);
+/// Opens a file for reading, whatever kind of file it is.
+fn open(path: &Path, links: Links) -> io::Result<File> {
     let no_links = match links {
         Links::Followed => 0,
         Links::Refused => libc::O_NOFOLLOW,
     };
-    let file = OpenOptions::new()
+    OpenOptions::new()
         .read(true)
         // Without O_NONBLOCK the open(2) of a FIFO waits for a writer.
         .custom_flags(libc::O_NONBLOCK | no_links)
         .open(path)
-        .map_err(not_read)?;
+}
+
+/// Reads a whole file. Fails if it is not a regular file (a pipe may never end) or has more than `most` bytes.
+pub(super) fn read_file(path: &Path, most: u64, links: Links) -> Result<Vec<u8>, NotRead> {
+    let not_read = |error: io::Error| not_read(&error);
+    let file = open(path, links).map_err(not_read)?;
     let metadata = file.metadata().map_err(not_read)?;
     if !metadata.is_file() {
         return Err(NotRead::NotRegular);

@@ -105,6 +105,27 @@ struct StoredResult {
     unfinished: Option<bool>,
 }
 
+impl StoredResult {
+    /// Returns the outcome of this call; `None` if the call cannot have this result.
+    fn outcome_of(self, op: Op) -> Option<Outcome> {
+        match (self.ok, self.errno, self.so_error, self.unfinished) {
+            (Some(ok), None, None, None) if op == Op::Poll => self
+                .revents
+                .filter(|revents| ok == i64::from(*revents != Events::default()))
+                .map(Outcome::Polled),
+            // Only poll(2) returns events.
+            _ if self.revents.is_some() => None,
+            (Some(0), None, so_error, None) if op == Op::SocketError => {
+                Some(Outcome::SocketError(so_error))
+            }
+            (Some(value), None, None, None) => Some(Outcome::Returned(value)),
+            (None, Some(errno), None, None) => Some(Outcome::Failed(errno)),
+            (None, None, None, Some(true)) => Some(Outcome::Unfinished),
+            _ => None,
+        }
+    }
+}
+
 impl TryFrom<RawCall<'_>> for StoredCall {
     type Error = String;
 
@@ -112,32 +133,10 @@ impl TryFrom<RawCall<'_>> for StoredCall {
         let shown = || format!("{}({})", raw.call, raw.arguments);
         let op = Op::of_call(&raw.call, &raw.arguments)
             .ok_or_else(|| format!("unknown call {}", shown()))?;
-        let StoredResult {
-            ok,
-            errno,
-            so_error,
-            revents,
-            unfinished,
-        } = raw.result;
-        let outcome = match (ok, errno, so_error, unfinished) {
-            (Some(ok), None, None, None) if op == Op::Poll => match revents {
-                Some(revents) if ok == i64::from(revents != Events::default()) => {
-                    Outcome::Polled(revents)
-                }
-                _ => return Err(format!("invalid result of {}", shown())),
-            },
-            // Only poll(2) returns events.
-            _ if revents.is_some() => {
-                return Err(format!("invalid result of {}", shown()));
-            }
-            (Some(0), None, so_error, None) if op == Op::SocketError => {
-                Outcome::SocketError(so_error)
-            }
-            (Some(value), None, None, None) => Outcome::Returned(value),
-            (None, Some(errno), None, None) => Outcome::Failed(errno),
-            (None, None, None, Some(true)) => Outcome::Unfinished,
-            _ => return Err(format!("invalid result of {}", shown())),
-        };
+        let outcome = raw
+            .result
+            .outcome_of(op)
+            .ok_or_else(|| format!("invalid result of {}", shown()))?;
         Ok(Self {
             role: raw.role,
             op,
@@ -160,19 +159,11 @@ impl<'a> StoredTrial<'a> {
             process_stall_ns: stored.process_stall_ns,
             host_state: stored.host_state.take(),
         };
-        if stored.calls.len() > MAX_CALLS {
-            let calls = stored.calls.len();
-            return Err(refused(
-                path,
-                format!("a trial has {calls} calls, more than {MAX_CALLS}"),
-            ));
-        }
-        if stored.steps.len() > MAX_CALLS {
-            let steps = stored.steps.len();
-            return Err(refused(
-                path,
-                format!("a trial has {steps} steps, more than {MAX_CALLS}"),
-            ));
+        for (count, what) in [(stored.calls.len(), "calls"), (stored.steps.len(), "steps")] {
+            if count > MAX_CALLS {
+                let reason = format!("a trial has {count} {what}, more than {MAX_CALLS}");
+                return Err(refused(path, reason));
+            }
         }
         stored
             .sources

@@ -206,6 +206,21 @@ impl DirectoryTrials {
         ))
     }
 
+    /// Returns the next trial that a document describes.
+    fn next_described(&mut self) -> Option<Result<Trial, Error>> {
+        loop {
+            if let Some(current) = &mut self.current {
+                if let Some(trial) = current.next() {
+                    return Some(trial);
+                }
+                self.described.extend(current.captures().iter().cloned());
+            }
+            self.current = self.next_document();
+            self.current.as_ref()?;
+            self.has_any = true;
+        }
+    }
+
     /// Returns the path of the next capture that no document describes.
     fn next_capture(&mut self) -> Option<PathBuf> {
         let described = &self.described;
@@ -219,18 +234,8 @@ impl Iterator for DirectoryTrials {
     type Item = Result<Trial, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(current) = &mut self.current {
-                if let Some(trial) = current.next() {
-                    return Some(trial);
-                }
-                self.described.extend(current.captures().iter().cloned());
-            }
-            self.current = self.next_document();
-            if self.current.is_none() {
-                break;
-            }
-            self.has_any = true;
+        if let Some(trial) = self.next_described() {
+            return Some(trial);
         }
         let capture = self.next_capture();
         if capture.is_none() && self.has_any {
