@@ -269,22 +269,28 @@ impl<'a> Runner<'a> {
         Ok(Some((nth, blocked.end()?)))
     }
 
+    /// Begins to connect another client, without waiting for the end of the handshake.
+    fn connect_other(&mut self) -> Result<Socket, Error> {
+        let (socket, address) = self.socket_set.client(false)?;
+        // A connection that does not fit into the queue must not block the script.
+        socket
+            .set_nonblocking(true)
+            .map_err(|error| failed("set O_NONBLOCK on", address, &error))?;
+        match socket.connect(&SockAddr::from(self.server_address)) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
+                Err(failed("connect", self.server_address, &error))
+            }
+            _ => Ok(socket),
+        }
+    }
+
     /// Makes other clients connect and stay connected. Waits until each is in the queue of the trial's listener before
     /// the next one connects: loopback may defer receive processing. Returns false if one of these waits was in vain.
     pub(crate) fn others(&mut self, count: u8, sends: bool) -> Result<bool, Error> {
         let ask = |errno| Error::system("read the queue length of a listener", errno);
         let mut has_come = true;
         for waiting in 1..=u32::from(count) {
-            let (socket, address) = self.socket_set.client(false)?;
-            // A connection that does not fit into the queue must not block the script.
-            socket
-                .set_nonblocking(true)
-                .map_err(|error| failed("set O_NONBLOCK on", address, &error))?;
-            match socket.connect(&SockAddr::from(self.server_address)) {
-                Ok(()) => {}
-                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-                Err(error) => return Err(failed("connect", self.server_address, &error)),
-            }
+            let socket = self.connect_other()?;
             if sends {
                 has_come &=
                     holds(|| Ok(sys::tcp_state(&socket)? == sys::TCP_ESTABLISHED)).map_err(ask)?;

@@ -52,7 +52,7 @@ pub(crate) fn is_ignored(signal: nix::sys::signal::Signal) -> bool {
 /// (`acct_stack_growth()`, mm/vma.c), so it counts at once. Where it cannot be raised nothing changes.
 pub(crate) fn raise_stack_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    /// What Linux gives a process by default, in bytes.
+    /// Default stack limit of a process on Linux, in bytes (`_STK_LIM`).
     const DEFAULT_STACK_BYTES: u64 = 8 << 20;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_STACK) else {
         return;
@@ -246,6 +246,14 @@ pub(crate) fn end_with_parent(command: &mut Command) {
 /// Makes the program that the command starts have no capabilities and gain none: root would regain all of them at
 /// `execve` (capabilities(7)), whatever its parent has dropped.
 pub(crate) fn without_capabilities(command: &mut Command) {
+    // SAFETY: between fork and exec `drop_capabilities` makes async-signal-safe calls only and allocates nothing.
+    unsafe {
+        command.pre_exec(drop_capabilities);
+    }
+}
+
+/// Drops all capabilities of this process, and prevents `execve` from granting any.
+fn drop_capabilities() -> io::Result<()> {
     /// `struct __user_cap_header_struct` (linux/capability.h).
     #[repr(C)]
     struct CapabilityHeader {
@@ -254,29 +262,23 @@ pub(crate) fn without_capabilities(command: &mut Command) {
     }
     /// `_LINUX_CAPABILITY_VERSION_3`, whose sets have two words each.
     const VERSION: u32 = 0x2008_0522;
-    let prepare = || {
-        let header = CapabilityHeader {
-            version: VERSION,
-            process: 0,
-        };
-        // Effective, permitted and inheritable set, each in two words.
-        let none = [0_u32; 6];
-        // SAFETY: both calls are async-signal-safe; the header and the three sets of two words outlive theirs.
-        let results = unsafe {
-            [
-                libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()),
-                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into(),
-            ]
-        };
-        for result in results {
-            Errno::result(result)?;
-        }
-        Ok(())
+    let header = CapabilityHeader {
+        version: VERSION,
+        process: 0,
     };
-    // SAFETY: between fork and exec `prepare` makes async-signal-safe calls only and allocates nothing.
-    unsafe {
-        command.pre_exec(prepare);
+    // Effective, permitted and inheritable set, each in two words.
+    let none = [0_u32; 6];
+    // SAFETY: both calls are async-signal-safe; the header and the three sets of two words outlive theirs.
+    let results = unsafe {
+        [
+            libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()),
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into(),
+        ]
+    };
+    for result in results {
+        Errno::result(result)?;
     }
+    Ok(())
 }
 
 /// Sets a socket option whose value is an `int`.

@@ -57,7 +57,7 @@ fn unspecified(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Builds the request: a netlink header and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
+/// Builds the request to destroy the socket with these addresses.
 fn request(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     let family = if own.is_ipv4() {
         libc::AF_INET
@@ -66,7 +66,7 @@ fn request(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     };
     // Fields in the order of the structure; numbers of the kernel in its byte order, ports and addresses in that of the
     // network.
-    let socket = InetRequest {
+    encode(InetRequest {
         family: u8::try_from(family).unwrap_or(0),
         protocol: IPPROTO_TCP,
         extensions: ExtensionFlags::empty(),
@@ -79,7 +79,11 @@ fn request(own: SocketAddr, peer: SocketAddr) -> Vec<u8> {
             interface_id: 0,      // any
             cookie: [u8::MAX; 8], // any
         },
-    };
+    })
+}
+
+/// Encodes the request: a netlink header and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
+fn encode(socket: InetRequest) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_ACK;
     header.sequence_number = 1;

@@ -34,35 +34,45 @@ const DATA: &str = "tcp flags & (psh | rst) == psh";
 /// Returns the rules for servers whose first port is `port`, in the syntax of `nft -f`. All hosts get all rules: a
 /// rule of `forward` has an effect only on a host that forwards.
 fn rules(port: u16) -> String {
-    let mut chains = [const { String::new() }; 3];
-    for rule in Rule::ALL {
-        let port = firewalled_port(port, rule);
-        let (chain, rule) = match rule {
-            Rule::DropInput => (0, format!("tcp dport {port} drop")),
-            Rule::RejectWithReset => (0, format!("tcp dport {port} reject with tcp reset")),
-            // icmpx stands for ICMP or ICMPv6, whichever the packet needs.
-            Rule::RejectWithIcmp => (
-                0,
-                format!("tcp dport {port} reject with icmpx port-unreachable"),
-            ),
-            Rule::RejectData => (0, format!("tcp dport {port} {DATA} reject with tcp reset")),
-            Rule::DropOutput => (1, format!("tcp dport {port} drop")),
-            Rule::DropResets => (1, format!("tcp sport {port} tcp flags & rst == rst drop")),
-            Rule::RejectForwarded => (2, format!("tcp dport {port} {DATA} reject with tcp reset")),
-            // RST with ACK is an abort. An RST without ACK replies to a segment, and has to pass.
-            Rule::DropForwardedAborts => (
-                2,
-                format!("tcp sport {port} tcp flags & (rst | ack) == rst | ack drop"),
-            ),
-            Rule::DropForwardedData => (2, format!("tcp sport {port} {DATA} drop")),
-        };
-        let _ = writeln!(chains[chain], "    {rule}");
-    }
-    let hooks = ["input", "output", "forward"].into_iter().zip(chains);
-    let chains = hooks.map(|(hook, rules)| {
+    let chains = ["input", "output", "forward"].map(|hook| {
+        let mut rules = String::new();
+        for rule in Rule::ALL.into_iter().filter(|rule| hook_of(*rule) == hook) {
+            let statement = statement(rule, firewalled_port(port, rule));
+            let _ = writeln!(rules, "    {statement}");
+        }
         format!("  chain {hook} {{\n    type filter hook {hook} priority 0\n{rules}  }}\n")
     });
-    format!("table inet rstproof {{\n{}}}\n", chains.collect::<String>())
+    format!("table inet rstproof {{\n{}}}\n", chains.concat())
+}
+
+/// Returns the netfilter hook at which a rule is applied.
+fn hook_of(rule: Rule) -> &'static str {
+    match rule {
+        Rule::DropInput | Rule::RejectWithReset | Rule::RejectWithIcmp | Rule::RejectData => {
+            "input"
+        }
+        Rule::DropOutput | Rule::DropResets => "output",
+        Rule::RejectForwarded | Rule::DropForwardedAborts | Rule::DropForwardedData => "forward",
+    }
+}
+
+/// Returns the match and the verdict of a rule for this port.
+fn statement(rule: Rule, port: u16) -> String {
+    match rule {
+        Rule::DropInput | Rule::DropOutput => format!("tcp dport {port} drop"),
+        Rule::RejectWithReset => format!("tcp dport {port} reject with tcp reset"),
+        // icmpx stands for ICMP or ICMPv6, whichever the packet needs.
+        Rule::RejectWithIcmp => format!("tcp dport {port} reject with icmpx port-unreachable"),
+        Rule::RejectData | Rule::RejectForwarded => {
+            format!("tcp dport {port} {DATA} reject with tcp reset")
+        }
+        Rule::DropResets => format!("tcp sport {port} tcp flags & rst == rst drop"),
+        // RST with ACK is an abort. An RST without ACK replies to a segment, and has to pass.
+        Rule::DropForwardedAborts => {
+            format!("tcp sport {port} tcp flags & (rst | ack) == rst | ack drop")
+        }
+        Rule::DropForwardedData => format!("tcp sport {port} {DATA} drop"),
+    }
 }
 
 /// Returns the path of `nft`: on PATH, or in a directory of administrators' programs.

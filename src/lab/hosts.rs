@@ -280,22 +280,8 @@ impl HostNetwork {
     /// Applies a change to the network. [`repair`](Self::repair) restores what fences need.
     pub(crate) fn apply(&mut self, change: Change) -> Result<(), Error> {
         match change {
-            Change::ServerReboots => {
-                if self.router.is_some() {
-                    return Err(Error::lab(
-                        "reboot a server",
-                        &"there is a router before it",
-                    ));
-                }
-                let new = Arc::new(LabHost::start("server-host")?);
-                // A setting that cannot be changed here could not be changed on the old host either.
-                restore_settings(&new, &self.relied_on)?;
-                give(&self.server, SERVER, &new)?;
-                set_up(&new, SERVER, self.ends[1], self.end)?;
-                // Sockets of the old host may still be open, but its link is gone.
-                self.server = new;
-                return Ok(());
-            }
+            // Afterwards the network is as before, so there is nothing to repair.
+            Change::ServerReboots => return self.reboot_server(),
             Change::ServerAddressGone => {
                 unset(&self.server, SERVER, self.ends[1])?;
                 // The neighbour has cached the link address: without a flush it would go on sending to it and never ask
@@ -310,6 +296,24 @@ impl HostNetwork {
             Change::ServerLinkDown => turn(&self.server, SERVER, false)?,
         }
         self.broken.push(change);
+        Ok(())
+    }
+
+    /// Replaces the server's host by a new one with the same addresses, which knows no connection.
+    fn reboot_server(&mut self) -> Result<(), Error> {
+        if self.router.is_some() {
+            return Err(Error::lab(
+                "reboot a server",
+                &"there is a router before it",
+            ));
+        }
+        let new = Arc::new(LabHost::start("server-host")?);
+        // A setting that cannot be changed here could not be changed on the old host either.
+        restore_settings(&new, &self.relied_on)?;
+        give(&self.server, SERVER, &new)?;
+        set_up(&new, SERVER, self.ends[1], self.end)?;
+        // Sockets of the old host may still be open, but its link is gone.
+        self.server = new;
         Ok(())
     }
 

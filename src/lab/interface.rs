@@ -106,16 +106,17 @@ fn ipv4(seen: &InetDevConf, behaviour: Behaviour) -> Option<AfSpecUnspec> {
     if changes.is_empty() {
         return None;
     }
-    // The rtnetlink crate omits values of 0, so each attribute is encoded here: eight bytes.
-    let attribute = |(kind, value): (u16, u32)| {
-        let mut bytes = 8_u16.to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value.to_ne_bytes());
-        bytes
-    };
     let bytes = changes.into_iter().flat_map(attribute).collect();
     let all = AfSpecInet::Other(DefaultNla::new(CONFIGURATION, bytes));
     Some(AfSpecUnspec::Inet(vec![all]))
+}
+
+/// Encodes a netlink attribute of eight bytes: its length, type and value. The rtnetlink crate would omit values of 0.
+fn attribute((kind, value): (u16, u32)) -> Vec<u8> {
+    let mut bytes = 8_u16.to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value.to_ne_bytes());
+    bytes
 }
 
 /// Returns the change that stops the kernel from generating link-local addresses; `None` if it generates none. `set_up`

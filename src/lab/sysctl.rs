@@ -108,21 +108,17 @@ pub(crate) fn missing(name: &str, value: &str) -> Option<String> {
     // Opening the file for writing checks permissions without changing the value.
     let opened = fs::OpenOptions::new().write(true).open(path(&name));
     let error = opened.err()?;
-    Some(match (Obstacle::here(), seen) {
-        (Some(obstacle), Ok(seen)) => format!(
-            "it needs {name}={value} (now {seen}), but {}; {}",
+    let now = seen.map_or_else(|_| String::new(), |seen| format!(" (now {seen})"));
+    Some(match Obstacle::here() {
+        Some(obstacle) => format!(
+            "it needs {name}={value}{now}, but {}; {}",
             obstacle.found(),
             obstacle.fix()
         ),
-        (Some(obstacle), Err(_)) => format!(
-            "it needs {name}={value}, but {}; {}",
-            obstacle.found(),
-            obstacle.fix()
-        ),
-        (None, _) if error.kind() == io::ErrorKind::NotFound => {
+        None if error.kind() == io::ErrorKind::NotFound => {
             format!("this kernel has no setting {name}")
         }
-        (None, _) => format!(
+        None => format!(
             "it needs {name}={value}, which cannot be set: {}",
             reason(&error)
         ),

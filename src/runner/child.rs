@@ -39,22 +39,20 @@ pub(super) fn spawn(program: &Path, socket: OwnedFd) -> io::Result<Child> {
         .spawn()?;
     drop(child.stderr.take());
     // Close-on-exec descriptors may still be open when exec lets the parent continue, so wait for the child's byte.
-    let mut ready = [0];
-    let started = child
-        .stdout
-        .take()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))
-        .and_then(|mut stdout| {
-            if !comes_before(&stdout, Instant::now() + CALL_BOUND)? {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            stdout.read_exact(&mut ready)
-        });
-    if let Err(error) = started {
+    if let Err(error) = wait_for_byte(&mut child) {
         end(&mut child, false)?;
         return Err(error);
     }
     Ok(child)
+}
+
+/// Waits until the child writes a byte, for at most [`CALL_BOUND`].
+fn wait_for_byte(child: &mut Child) -> io::Result<()> {
+    let mut stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    if !comes_before(&stdout, Instant::now() + CALL_BOUND)? {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    stdout.read_exact(&mut [0])
 }
 
 /// Kills the child, or asks it to exit by itself, and waits until it is gone and its descriptors are closed, for at

@@ -131,13 +131,7 @@ impl TraceSession {
         write("trace_clock", "mono")?;
         let cpus = names_in(&directory.join("per_cpu"))?.len();
         write("buffer_size_kb", &share_kib(ring_kib, cpus).to_string())?;
-        let head = read_at_once(&tracefs.root().join("events/header_page"))?;
-        let head = ring::head(&head).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "unknown layout of this kernel's trace ring buffer",
-            )
-        })?;
+        let head = ring_head(tracefs)?;
         // An event that this kernel lacks is missing from the coverage, which is no error.
         let formats = EVENTS.map(|(system, name)| (system, name, tracefs.format(system, name)));
         let mut session = Self {
@@ -392,6 +386,17 @@ fn covered(mut coverage: Coverage, name: &str, decoder: Option<&Decoder>) -> Cov
         _ => {}
     }
     coverage
+}
+
+/// Reads the layout of the ring buffer's pages.
+fn ring_head(tracefs: &Tracefs) -> io::Result<Head> {
+    let text = read_at_once(&tracefs.root().join("events/header_page"))?;
+    ring::head(&text).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "unknown layout of this kernel's trace ring buffer",
+        )
+    })
 }
 
 /// Reads a tracefs file that returns its whole text to the first read, and nothing to a second one.

@@ -46,6 +46,19 @@ pub enum NoFormat {
     Unclear,
 }
 
+impl NoTracefs {
+    /// Returns the reason why mounting tracefs failed with this error: the kernel may lack it.
+    fn because(errno: Errno) -> Self {
+        let known = fs::read_to_string("/proc/filesystems");
+        // Without the list, report the failed mount rather than the kernel.
+        if known.map_or(true, |known| has_tracefs(&known)) {
+            Self::NotMounted(errno)
+        } else {
+            Self::NotInKernel
+        }
+    }
+}
+
 impl Tracefs {
     /// Opens the first mounted tracefs in which an instance can be created, or mounts one. Without the privilege to
     /// mount, opens the first readable one. Fails with the reason for the first mounted one if none is readable.
@@ -71,17 +84,7 @@ impl Tracefs {
             Ok(own) => return Ok(own),
             Err(errno) => errno,
         };
-        if let Some(readable) = readable {
-            return Ok(readable);
-        }
-        let known = fs::read_to_string("/proc/filesystems");
-        // Without the list, report the failed mount rather than the kernel.
-        let in_kernel = known.map_or(true, |known| has_tracefs(&known));
-        Err(why.unwrap_or(if in_kernel {
-            NoTracefs::NotMounted(errno)
-        } else {
-            NoTracefs::NotInKernel
-        }))
+        readable.ok_or_else(|| why.unwrap_or_else(|| NoTracefs::because(errno)))
     }
 
     /// Mounts tracefs in no directory, with fsopen(2) (Linux 5.2).

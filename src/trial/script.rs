@@ -104,18 +104,22 @@ impl ScriptRunner<'_, '_> {
                 let ends = self.runner.addresses();
                 self.forge(forge::icmp(&flow, ends, self.family, forged))?;
             }
-            Step::Happens(change) => {
-                self.bed.taps.drain(self.batch)?;
-                if let Some(hosts) = &mut self.bed.hosts {
-                    hosts.apply(change)?;
-                }
-                if change == Change::ServerReboots {
-                    self.bed.follow_reboot(self.settings, self.batch)?;
-                }
-            }
+            Step::Happens(change) => self.change_network(change)?,
             Step::Call(..) | Step::Begin(..) | Step::End(_) => {}
         }
         Ok(StepResult::DONE)
+    }
+
+    /// Applies a change to the network, after taking the frames captured before it.
+    fn change_network(&mut self, change: Change) -> Result<(), Error> {
+        self.bed.taps.drain(self.batch)?;
+        if let Some(hosts) = &mut self.bed.hosts {
+            hosts.apply(change)?;
+        }
+        if change == Change::ServerReboots {
+            self.bed.follow_reboot(self.settings, self.batch)?;
+        }
+        Ok(())
     }
 
     /// Sends the decoy, if there is one and it is due.
@@ -252,10 +256,7 @@ impl Watch {
             Awaited::AnswerFrom(role) => observed.from == role && segment.at >= self.forged_after,
             Awaited::AgainFrom(role) => self.flow.unanswered(role) > 0,
             // The end has no socket to ask.
-            Awaited::Acknowledged(role) => {
-                let (una, nxt) = (self.flow.snd_una(role), self.flow.snd_nxt(role));
-                una.is_some() && una == nxt
-            }
+            Awaited::Acknowledged(role) => self.is_all_acknowledged(role),
             // Captures do not show these events.
             Awaited::Gone(_) | Awaited::Dead(_) | Awaited::Established(_) | Awaited::Icmp => false,
             Awaited::ResetFrom(role) => observed
@@ -263,5 +264,10 @@ impl Watch {
                 .is_some_and(|reset| reset.puts_error_on(role.peer()).is_some()),
         };
         is_it.then_some(segment.at)
+    }
+
+    fn is_all_acknowledged(&self, role: Role) -> bool {
+        let (una, nxt) = (self.flow.snd_una(role), self.flow.snd_nxt(role));
+        una.is_some() && una == nxt
     }
 }

@@ -105,6 +105,13 @@ impl Writer {
     }
 }
 
+/// Returns a field of a header: eight hexadecimal digits, behind the magic number and the fields before it.
+fn field(header: &[u8], nth: usize) -> Option<u32> {
+    let start = MAGIC.len() + 8 * nth;
+    let digits = std::str::from_utf8(header.get(start..start + 8)?).ok()?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
 /// Returns the path of each regular file in an archive and the range of its content. `None` if the bytes are not a
 /// complete archive.
 pub(super) fn places(bytes: &[u8]) -> Option<Vec<(&str, Range<usize>)>> {
@@ -115,13 +122,8 @@ pub(super) fn places(bytes: &[u8]) -> Option<Vec<(&str, Range<usize>)>> {
         if !header.starts_with(MAGIC) {
             return None;
         }
-        let field = |nth: usize| {
-            let digits = header.get(6 + 8 * nth..14 + 8 * nth)?;
-            let digits = std::str::from_utf8(digits).ok()?;
-            u32::from_str_radix(digits, 16).ok()
-        };
-        let (mode, length) = (field(1)?, usize::try_from(field(6)?).ok()?);
-        let name_length = usize::try_from(field(11)?).ok()?;
+        let (mode, length) = (field(header, 1)?, usize::try_from(field(header, 6)?).ok()?);
+        let name_length = usize::try_from(field(header, 11)?).ok()?;
         let name_at = at + HEADER;
         let name = bytes.get(name_at..name_at.checked_add(name_length)?)?;
         let name = std::str::from_utf8(name.strip_suffix(&[0])?).ok()?;

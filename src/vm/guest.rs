@@ -260,16 +260,8 @@ async fn until_it_ends(child: &Child, bound: Duration) -> Result<Ending, String>
         (bound, Signal::SIGTERM),
         (RUN_SHUTDOWN_TIMEOUT, Signal::SIGKILL),
     ] {
-        let deadline = sleep(bound);
-        tokio::pin!(deadline);
-        loop {
-            if let Some(ending) = how_ended(run) {
-                return Ok(if is_late { Ending::TimedOut } else { ending });
-            }
-            tokio::select! {
-                _ = ended.recv() => {}
-                () = &mut deadline => break,
-            }
+        if let Some(ending) = ended_within(bound, run, &mut ended).await {
+            return Ok(if is_late { Ending::TimedOut } else { ending });
         }
         eprintln!(
             "rstproof: the run did not end in {} s: {signal}",
@@ -279,6 +271,25 @@ async fn until_it_ends(child: &Child, bound: Duration) -> Result<Ending, String>
         is_late = true;
     }
     Ok(Ending::TimedOut)
+}
+
+/// Waits until the run ends, for at most `bound`. Returns `None` if it has not ended. `child_ended` receives SIGCHLD.
+async fn ended_within(
+    bound: Duration,
+    run: Pid,
+    child_ended: &mut tokio::signal::unix::Signal,
+) -> Option<Ending> {
+    let deadline = sleep(bound);
+    tokio::pin!(deadline);
+    loop {
+        if let Some(ending) = how_ended(run) {
+            return Some(ending);
+        }
+        tokio::select! {
+            _ = child_ended.recv() => {}
+            () = &mut deadline => return None,
+        }
+    }
 }
 
 /// Reaps every child that has exited. Returns how the run ended, if it has.

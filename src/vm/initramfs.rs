@@ -146,25 +146,32 @@ struct SharedObject {
     path: PathBuf,
 }
 
-/// Returns the shared objects of a program as its loader lists them, like `ldd`. The loader gets a descriptor, since it
+/// Builds the command with which a loader lists the shared objects of a program. The loader gets a descriptor, since it
 /// runs without capabilities and may not be able to search the directories of the path.
+fn listing(loader: &Path, program: File) -> Command {
+    let mut command = Command::new(loader);
+    command
+        .arg("--list")
+        .arg(format!("/proc/self/fd/{}", program.as_raw_fd()))
+        // The output is parsed, so it must not be translated.
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null());
+    sys::hand_over(&mut command, program.into());
+    sys::without_capabilities(&mut command);
+    sys::end_with_parent(&mut command);
+    command
+}
+
+/// Returns the shared objects of a program as its loader lists them, like `ldd`.
 fn shared_objects(program: &Path, loader: &Path) -> Result<Vec<SharedObject>, Error> {
     let failed = |error: &dyn std::fmt::Display| {
         let action = format!("find the shared objects of {}", program.display());
         Error::lab(action, error)
     };
     let file = File::open(program).map_err(|error| Error::file("read", program, &error))?;
-    let mut command = Command::new(loader);
-    command
-        .arg("--list")
-        .arg(format!("/proc/self/fd/{}", file.as_raw_fd()))
-        // The output is parsed, so it must not be translated.
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null());
-    sys::hand_over(&mut command, file.into());
-    sys::without_capabilities(&mut command);
-    sys::end_with_parent(&mut command);
-    let output = command.output().map_err(|error| failed(&error))?;
+    let output = listing(loader, file)
+        .output()
+        .map_err(|error| failed(&error))?;
     let objects = objects_named(&String::from_utf8_lossy(&output.stdout))
         .map_err(|missing| failed(&format!("{missing} is missing")))?;
     if output.status.success() {

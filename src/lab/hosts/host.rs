@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -36,25 +36,9 @@ impl LabHost {
     pub(super) fn start(name: &str) -> Result<Self, Error> {
         let (jobs, todo) = channel::<Job>();
         let (reply, replies) = channel();
-        let work = move || {
-            let entered = enter();
-            let runtime = match entered {
-                Ok((namespace, runtime)) => {
-                    let _ = reply.send(Ok(namespace));
-                    runtime
-                }
-                Err(error) => {
-                    let _ = reply.send(Err(error));
-                    return;
-                }
-            };
-            while let Ok(job) = todo.recv() {
-                job(&runtime);
-            }
-        };
         let thread = thread::Builder::new()
             .name(name.to_owned())
-            .spawn(work)
+            .spawn(move || work(&todo, &reply))
             .map_err(|error| Error::start("start a host", &error))?;
         let namespace = replies.recv_timeout(JOB_TIMEOUT).map_err(|_| ended())??;
         let host = Self {
@@ -147,6 +131,23 @@ fn ended() -> Error {
 }
 
 /// Enters a new network namespace and drops the privileges that are not needed there.
+/// Enters a network namespace, reports it or the error, and does jobs until all their senders are gone.
+fn work(jobs: &Receiver<Job>, reply: &Sender<Result<File, Error>>) {
+    let runtime = match enter() {
+        Ok((namespace, runtime)) => {
+            let _ = reply.send(Ok(namespace));
+            runtime
+        }
+        Err(error) => {
+            let _ = reply.send(Err(error));
+            return;
+        }
+    };
+    while let Ok(job) = jobs.recv() {
+        job(&runtime);
+    }
+}
+
 fn enter() -> Result<(File, Runtime), Error> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(no_network_namespace)?;
     // The thread configures networks and needs no access to files.

@@ -139,10 +139,8 @@ pub(super) fn unset(
         let mut gone = Vec::new();
         while let Some(message) = found.try_next().await? {
             let is_listed = |(address, _): &(IpAddr, u8)| {
-                message.attributes.iter().any(|attribute| {
-                    matches!(attribute, rtnetlink::packet_route::address::AddressAttribute::Address(it)
-                        if it == address)
-                })
+                let wanted = AddressAttribute::Address(*address);
+                message.attributes.contains(&wanted)
             };
             if addresses.both().iter().any(is_listed) {
                 gone.push(message);

@@ -187,17 +187,7 @@ impl Decoder {
 impl Address {
     fn read(self, record: &[u8]) -> Option<SocketAddr> {
         match self {
-            Self::Whole(at) => {
-                // The port is at 2, `sin_addr` at 4, `sin6_addr` at 8, all in network order.
-                let family = short(record, at)?;
-                let port = u16::from_be_bytes(bytes(record, at + 2)?);
-                let ip = match i32::from(family) {
-                    libc::AF_INET => IpAddr::V4(Ipv4Addr::from(bytes::<4>(record, at + 4)?)),
-                    libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(bytes::<16>(record, at + 8)?)),
-                    _ => return None,
-                };
-                Some(SocketAddr::new(ip, port))
-            }
+            Self::Whole(at) => sockaddr(record, at),
             Self::Parts {
                 family,
                 port,
@@ -216,6 +206,19 @@ impl Address {
             }
         }
     }
+}
+
+/// Reads a `struct sockaddr_in` or `sockaddr_in6` (ip(7), ipv6(7)): the port is at 2, `sin_addr` at 4, `sin6_addr` at 8,
+/// all in network order.
+fn sockaddr(record: &[u8], at: usize) -> Option<SocketAddr> {
+    let family = short(record, at)?;
+    let port = u16::from_be_bytes(bytes(record, at + 2)?);
+    let ip = match i32::from(family) {
+        libc::AF_INET => IpAddr::V4(Ipv4Addr::from(bytes::<4>(record, at + 4)?)),
+        libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(bytes::<16>(record, at + 8)?)),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
 }
 
 /// Returns the name of a state as numbered in `include/net/tcp_states.h`.

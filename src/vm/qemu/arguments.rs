@@ -17,19 +17,7 @@ impl Arguments {
     /// `more` would change the meaning of the other arguments or exceeds the length.
     pub fn new(bound: Duration, more: Option<&str>) -> Result<Self, &'static str> {
         let more = more.unwrap_or_default();
-        if more.contains(char::is_control) {
-            return Err("it contains a control character");
-        }
-        if more.matches('"').count() % 2 == 1 {
-            return Err(
-                "its last quotation mark is not closed, so the kernel would read all that follows as one argument",
-            );
-        }
-        if more.split_whitespace().any(|word| word == "--") {
-            return Err(
-                "what follows -- is for the kernel's first process, and that is this program",
-            );
-        }
+        check(more)?;
         // `panic=-1`: with QEMU's `-no-reboot` a panic ends the emulator at once.
         // `no_timer_check`: an emulated guest on a busy machine may get its first timer interrupts too late, and the
         // kernel would consider the timer broken ("IO-APIC + timer doesn't work!"; arch/x86/kernel/apic/io_apic.c).
@@ -44,6 +32,22 @@ impl Arguments {
         }
         Ok(Self(line))
     }
+}
+
+/// Fails if these kernel arguments would change the meaning of those around them.
+fn check(more: &str) -> Result<(), &'static str> {
+    if more.contains(char::is_control) {
+        return Err("it contains a control character");
+    }
+    if more.matches('"').count() % 2 == 1 {
+        return Err(
+            "its last quotation mark is not closed, so the kernel would read all that follows as one argument",
+        );
+    }
+    if more.split_whitespace().any(|word| word == "--") {
+        return Err("what follows -- is for the kernel's first process, and that is this program");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
