@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use anstyle::Style;
 
 use super::{
-    Aspect, Comparison, Difference, DifferenceCause, Group, Kind, MAX_LINES,
-    ObservabilityDifference, members_of,
+    Alone, Aspect, Comparison, Difference, DifferenceCause, Group, Kind, MAX_LINES,
+    ObservabilityDifference, Subject, members_of,
 };
 use crate::report::human::{BAD, LABEL, wrap};
 use rstproof_core::evidence::SourceId;
@@ -244,29 +244,31 @@ fn not_compared(comparison: &Comparison, text: &mut String) {
         text,
     );
     text.push('\n');
-    for one in alone.iter().take(MAX_LINES) {
-        let by = match one.ran {
-            Some(place) => format!("only {} ran it", subjects[place].label),
-            None => "no kernel ran it".to_owned(),
-        };
-        let said = format!("{} {}: {by}", one.scenario, one.family.name());
-        hanging("  ·", &said, 4, text);
-    }
-    more(alone.len(), text);
-    for (place, absent) in missing.iter().take(MAX_LINES) {
-        let said = format!(
+    list(alone, |it| describe_alone(it, subjects), text);
+    let not_run = |(place, absent): &(usize, Vec<_>)| {
+        format!(
             "{} did not run {} of the trials in the other reports",
             subjects[*place].label,
             absent.len()
-        );
-        hanging("  ·", &said, 4, text);
-    }
-    more(missing.len(), text);
+        )
+    };
+    list(missing, not_run, text);
 }
 
-/// Writes how many lines of a list were left out.
-fn more(all: usize, text: &mut String) {
-    if let Some(more) = all.checked_sub(MAX_LINES).filter(|it| *it > 0) {
+fn describe_alone(one: &Alone, subjects: &[Subject]) -> String {
+    let by = match one.ran {
+        Some(place) => format!("only {} ran it", subjects[place].label),
+        None => "no kernel ran it".to_owned(),
+    };
+    format!("{} {}: {by}", one.scenario, one.family.name())
+}
+
+/// Writes the first items of a list, at most [`MAX_LINES`], and how many more there are.
+fn list<T>(items: &[T], describe: impl Fn(&T) -> String, text: &mut String) {
+    for item in items.iter().take(MAX_LINES) {
+        hanging("  ·", &describe(item), 4, text);
+    }
+    if let Some(more) = items.len().checked_sub(MAX_LINES).filter(|it| *it > 0) {
         let _ = writeln!(text, "  … {more} more …");
     }
 }
@@ -277,12 +279,14 @@ fn inconclusive(comparison: &Comparison, text: &mut String) {
     }
     title("INCONCLUSIVE: trials that are not compared", text);
     text.push('\n');
-    for (scenario, family, place, why) in comparison.inconclusive.iter().take(MAX_LINES) {
-        let label = &comparison.subjects[*place].label;
-        let said = format!("{scenario} {} on {label}: {why}", family.name());
-        hanging("  ·", &said, 4, text);
-    }
-    more(comparison.inconclusive.len(), text);
+    list(
+        &comparison.inconclusive,
+        |(scenario, family, place, why)| {
+            let label = &comparison.subjects[*place].label;
+            format!("{scenario} {} on {label}: {why}", family.name())
+        },
+        text,
+    );
 }
 
 fn agreed(comparison: &Comparison, text: &mut String) {

@@ -62,7 +62,7 @@ pub(super) fn observability_differences(subjects: &[Subject]) -> Vec<Observabili
     let mut all = Vec::new();
     for (what, get, patch) in FACTS {
         let tells = subjects.iter().map(|it| it.coverage.as_ref().map(get));
-        all.extend(one_told(subjects, what.to_owned(), tells, patch));
+        all.extend(difference_in(subjects, what.to_owned(), tells, patch));
     }
     let names_aborts = subjects
         .iter()
@@ -74,8 +74,8 @@ pub(super) fn observability_differences(subjects: &[Subject]) -> Vec<Observabili
         });
     let what = "the reason of an abort".to_owned();
     let patch = Some(&history::TRACE_ABORT_REASON);
-    all.extend(one_told(subjects, what, names_aborts, patch));
-    all.extend(told_of_counters(subjects));
+    all.extend(difference_in(subjects, what, names_aborts, patch));
+    all.extend(differences_in_counters(subjects));
     all
 }
 
@@ -83,7 +83,7 @@ pub(super) fn observability_differences(subjects: &[Subject]) -> Vec<Observabili
 type Counters<'a> = (Vec<&'a str>, Vec<Option<bool>>, Option<&'static Patch>);
 
 /// Returns the counters that some kernels lack. Counters that the same kernels lack for the same reason share an entry.
-fn told_of_counters(subjects: &[Subject]) -> Vec<ObservabilityDifference> {
+fn differences_in_counters(subjects: &[Subject]) -> Vec<ObservabilityDifference> {
     let mut known: Vec<Counters<'_>> = Vec::new();
     let unsupported_counters = subjects
         .iter()
@@ -100,21 +100,21 @@ fn told_of_counters(subjects: &[Subject]) -> Vec<ObservabilityDifference> {
             None => known.push((vec![name], counts, patch)),
         }
     }
-    let told = known.into_iter().filter_map(|(names, counts, patch)| {
+    let differences = known.into_iter().filter_map(|(names, counts, patch)| {
         let word = if names.len() == 1 {
             "counter"
         } else {
             "counters"
         };
         let what = format!("the {word} {}", names.join(", "));
-        one_told(subjects, what, counts.into_iter(), patch)
+        difference_in(subjects, what, counts.into_iter(), patch)
     });
-    told.collect()
+    differences.collect()
 }
 
 /// Returns the difference in a feature, if some kernels have it and others lack it. `tells` has an entry per subject,
 /// `None` if unknown.
-fn one_told(
+fn difference_in(
     subjects: &[Subject],
     feature: String,
     tells: impl Iterator<Item = Option<bool>>,
@@ -133,11 +133,8 @@ fn one_told(
     }
     // A patch is the cause only if no kernel with an exact version contradicts it.
     let fits = |patch: &&'static Patch| {
-        let are = |places: &[usize], wanted: bool| {
-            let mut kernels = places.iter().map(|place| subjects[*place].kernel);
-            kernels.all(|it| !it.is_exact || it.has(patch) == wanted)
-        };
-        are(&available_on, true) && are(&missing_on, false)
+        none_contradicts(subjects, &available_on, patch, true)
+            && none_contradicts(subjects, &missing_on, patch, false)
     };
     let cause = patch.filter(fits).map(DifferenceCause::Patch);
     Some(ObservabilityDifference {
@@ -146,4 +143,10 @@ fn one_told(
         missing_on,
         cause,
     })
+}
+
+/// Returns true if no exact version contradicts that all of these kernels have the patch, or lack it if `has_it` is false.
+fn none_contradicts(subjects: &[Subject], places: &[usize], patch: &Patch, has_it: bool) -> bool {
+    let mut kernels = places.iter().map(|place| subjects[*place].kernel);
+    kernels.all(|it| !it.is_exact || it.has(patch) == has_it)
 }

@@ -35,7 +35,7 @@ pub fn table(examination: &Examination) -> String {
         }
     }
     out.push('\n');
-    last_word(&mut out, examination);
+    conclusion(&mut out, examination);
     out
 }
 
@@ -86,16 +86,9 @@ fn row(out: &mut String, check: &Check, all: &[Check]) {
         Status::Missing => "missing",
     };
     let style = style(check);
-    let detail = match check.blocked_by {
-        Some(id) => {
-            let other = all.iter().find(|other| other.id == id);
-            format!("not without {}", other.map_or(id, |other| other.name))
-        }
-        None => printable(&check.detail),
-    };
     let _ = write!(out, "  {style}{word:<7}{style:#}  ");
     let mut first = format!("{:<width$}", check.name, width = DETAIL - NAME);
-    for line in wrap(&detail, WIDTH - DETAIL) {
+    for line in wrap(&detail(check, all), WIDTH - DETAIL) {
         let _ = writeln!(out, "{first}{line}");
         first = " ".repeat(DETAIL);
     }
@@ -109,6 +102,22 @@ fn row(out: &mut String, check: &Check, all: &[Check]) {
     }
     if let Some(fix) = &check.fix {
         labelled(out, "fix", LABEL, &continued(&printable(fix)));
+    }
+}
+
+/// Returns the detail of a check, or the name of the check that blocks it.
+fn detail(check: &Check, all: &[Check]) -> String {
+    match check.blocked_by {
+        Some(id) => format!("not without {}", find(all, id).map_or(id, |it| it.name)),
+        None => printable(&check.detail),
+    }
+}
+
+/// Returns the result of the self-test, or the check that blocks it with its detail.
+fn reason(self_test: &Check, all: &[Check]) -> String {
+    match self_test.blocked_by.and_then(|id| find(all, id)) {
+        Some(blocking) => format!("{}: {}", blocking.name, blocking.detail),
+        None => format!("{} {}", self_test.name, self_test.detail),
     }
 }
 
@@ -146,22 +155,20 @@ fn continued(command: &str) -> Vec<String> {
     lines
 }
 
+fn find<'a>(checks: &'a [Check], id: &str) -> Option<&'a Check> {
+    checks.iter().find(|check| check.id == id)
+}
+
 /// Appends the conclusion: if trials can run, and otherwise what to fix first.
-fn last_word(out: &mut String, examination: &Examination) {
-    let find = |id: &str| examination.checks.iter().find(|check| check.id == id);
-    let trial = find("self-test");
-    let first = trial.and_then(|trial| find(trial.blocked_by?));
-    let why = match (first, trial) {
-        (Some(first), _) => format!("{}: {}", first.name, first.detail),
-        (None, Some(trial)) => format!("{} {}", trial.name, trial.detail),
-        (None, None) => String::new(),
-    };
+fn conclusion(out: &mut String, examination: &Examination) {
+    let self_test = find(&examination.checks, "self-test");
+    let why = self_test.map_or_else(String::new, |it| reason(it, &examination.checks));
     let (style, word) = if examination.self_test.passed {
         (GOOD, "trials can run here")
     } else {
         (BAD, "trials cannot run here")
     };
-    let fix = trial.and_then(|trial| trial.fix.as_ref());
+    let fix = self_test.and_then(|it| it.fix.as_ref());
     // Any other fix makes private namespaces possible.
     let is_on_host = fix.is_some_and(|fix| fix.ends_with(RUN_ON_HOST));
     let instead = if is_on_host && !examination.self_test.passed {

@@ -31,16 +31,8 @@ pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check
     let name = setting.map(|setting| setting.split('=').next().unwrap_or(setting));
     match (entered, setting, name) {
         (Err(error), ..) => {
-            let (what, remedy) = told(error);
-            let what = name.map_or(what, |name| format!("{name} forbids them"));
-            let fix = here.named_in(&remedy);
-            // Where `sudo` gives nothing, only a setting or another start could help.
-            if let (None, Some(start)) = (&fix, confinement::remedy()) {
-                let what = format!("{what}; {start}");
-                return check(what).less(Status::Missing, PRIVATE_TRIALS, None);
-            }
-            let sudo = || here.as_real_root(&format!("{} run", here.program));
-            check(what).less(Status::Missing, PRIVATE_TRIALS, fix.or_else(sudo))
+            let (what, fix) = no_user_namespace(here, error, name);
+            check(what).less(Status::Missing, PRIVATE_TRIALS, fix)
         }
         (Ok(()), ..) if !here.makes_namespaces => check("allowed: one was entered".to_owned()),
         (Ok(()), Some(setting), Some(name)) => check(format!(
@@ -53,6 +45,24 @@ pub(super) fn user_namespaces(here: &Here, entered: &Result<(), Error>) -> Check
         ),
         (Ok(()), ..) => check("allowed; root does not need them".to_owned()),
     }
+}
+
+/// Returns the reason why no user namespace can be entered, and the command that fixes it. `setting` is the name of the
+/// setting that forbids them.
+fn no_user_namespace(
+    here: &Here,
+    error: &Error,
+    setting: Option<&str>,
+) -> (String, Option<String>) {
+    let (what, remedy) = told(error);
+    let what = setting.map_or(what, |name| format!("{name} forbids them"));
+    let fix = here.named_in(&remedy);
+    // Where `sudo` gives nothing, only a setting or another start could help.
+    if let (None, Some(start)) = (&fix, confinement::remedy()) {
+        return (format!("{what}; {start}"), None);
+    }
+    let sudo = || here.as_real_root(&format!("{} run", here.program));
+    (what, fix.or_else(sudo))
 }
 
 /// Returns the message of an error and its suggested fix; the fix is empty if there is none.
@@ -106,23 +116,27 @@ fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
 }
 
+/// Opens a capture on the loopback of the namespace that the tool was started in.
+fn capture_on_loopback() -> Result<CaptureSession, Error> {
+    CaptureSession::open(&Config {
+        interface: "lo".to_owned(),
+        filter: None,
+        addresses: vec![Ipv4Addr::LOCALHOST.into()],
+        ports: 8080..=8082,
+        // No frame is read from this capture.
+        small_ring: true,
+        tap: rstproof_core::packet::Tap::Both,
+        crossing: Vec::new(),
+    })
+}
+
 /// Checks if trials can use the loopback of the namespace that the tool was started in: opens a capture on it.
 pub(super) fn on_host(here: &Here, raw_socket: Status) -> Check {
     let check = |detail: String| Check::ok(Group::Host, "host-capture", "capture on lo", detail);
     if raw_socket != Status::Ok {
         return check("capturing on lo needs CAP_NET_RAW".to_owned()).blocked(RAW_SOCKET, ON_HOST);
     }
-    let opened = CaptureSession::open(&Config {
-        interface: "lo".to_owned(),
-        filter: None,
-        addresses: vec![Ipv4Addr::LOCALHOST.into()],
-        ports: 8080..=8082,
-        // The capture is only opened: no frame is read from it.
-        small_ring: true,
-        tap: rstproof_core::packet::Tap::Both,
-        crossing: Vec::new(),
-    });
-    if let Err(error) = opened {
+    if let Err(error) = capture_on_loopback() {
         let (what, fix) = explained(here, &error);
         return check(what).less(Status::Missing, ON_HOST, fix);
     }

@@ -124,9 +124,9 @@ fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
         .find(|file| file.is_file() && eaccess(file, AccessFlags::X_OK).is_ok())
 }
 
-/// Returns the first line that a program prints for `--version`. Fails with the reason if there is none.
-async fn version_of(program: &Path) -> Result<String, String> {
-    let mut child = Command::new(program)
+/// Starts a program with `--version`.
+fn start(program: &Path) -> std::io::Result<Child> {
+    Command::new(program)
         .arg("--version")
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
@@ -135,7 +135,11 @@ async fn version_of(program: &Path) -> Result<String, String> {
         // A group of its own, so that a timeout kills its children as well.
         .process_group(0)
         .spawn()
-        .map_err(|error| format!("cannot be run: {}", reason(&error)))?;
+}
+
+/// Returns the first line that a program prints for `--version`. Fails with the reason if there is none.
+async fn version_of(program: &Path) -> Result<String, String> {
+    let mut child = start(program).map_err(|error| format!("cannot be run: {}", reason(&error)))?;
     // Dropped before `child`: until `child` has been waited for, its process group id cannot be reused.
     let offspring = Offspring(child.id().and_then(|id| i32::try_from(id).ok()));
     let answered = timeout(BOUND, answer(&mut child)).await;

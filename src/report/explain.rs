@@ -318,16 +318,25 @@ fn counters_line(scenario: &Scenario) -> String {
 }
 
 fn reset_line(reset: ExpectedReset) -> String {
-    let (from, victim) = (reset.from, reset.from.peer());
-    let form = match reset.form {
+    let (from, victim, state) = (reset.from, reset.from.peer(), reset.receiver_state);
+    let (form, effect) = (describe_form(reset.form), describe_effect(reset));
+    format!("from the {from}: {form}; it finds the {victim} in {state}{effect}")
+}
+
+fn describe_form(form: Option<Form>) -> &'static str {
+    match form {
         None => "RST in a form that no Linux kernel sends",
         Some(Form::Active) => "RST+ACK from a socket that aborts (with window and timestamps)",
         Some(Form::Passive) => {
             "RST without ACK, in reply to a segment with ACK (SEQ = its ACK, window 0)"
         }
         Some(Form::PassiveAck) => "RST+ACK in reply to a segment without ACK (SEQ 0, window 0)",
-    };
-    let errno = match reset.disposition {
+    }
+}
+
+/// Describes the effect of an RST on its receiver, as the end of a sentence; empty if there is none.
+fn describe_effect(reset: ExpectedReset) -> String {
+    match reset.disposition {
         Disposition::Accepted => reset
             .receiver_state
             .errno_of_reset()
@@ -336,13 +345,5 @@ fn reset_line(reset: ExpectedReset) -> String {
         Disposition::Challenged => ", which must reply with a challenge ACK".to_owned(),
         Disposition::Lost => ", but does not reach it".to_owned(),
         Disposition::DroppedAtSender => ", but is dropped before it can be captured".to_owned(),
-    };
-    let verb = match victim {
-        Role::Client => "finds the client in",
-        Role::Server => "finds the server in",
-    };
-    format!(
-        "from the {from}: {form}; it {verb} {}{errno}",
-        reset.receiver_state
-    )
+    }
 }

@@ -174,14 +174,7 @@ impl Row<'_> {
                 let is_reset = resets.binary_search_by_key(&packet.frame, frame).is_ok();
                 packet_text(packet, is_reset, zero)
             }
-            Self::Event(event, role) => {
-                let (name, what) = (&event.event, event.reason.as_deref());
-                let errno = event.errno.map(|errno| errno.to_string());
-                let what = what.or(errno.as_deref()).unwrap_or_default();
-                let gap = if what.is_empty() { "" } else { " " };
-                let text = printable(&format!("[{name}{gap}{what}]"));
-                side_text(*role, event.at_ns, zero, Style::new().dimmed(), &text)
-            }
+            Self::Event(event, role) => event_text(event, *role, zero),
             Self::LeftOut(text) => format!("{:TIME$}  {text}", ""),
         }
     }
@@ -270,6 +263,15 @@ fn side_text(role: Role, at_ns: i64, zero: i64, style: Style, text: &str) -> Str
         time(at_ns, zero),
         ""
     )
+}
+
+fn event_text(event: &EventReport, role: Role, zero: i64) -> String {
+    let (name, reason) = (&event.event, event.reason.as_deref());
+    let errno = event.errno.map(|errno| errno.to_string());
+    let what = reason.or(errno.as_deref()).unwrap_or_default();
+    let gap = if what.is_empty() { "" } else { " " };
+    let text = printable(&format!("[{name}{gap}{what}]"));
+    side_text(role, event.at_ns, zero, Style::new().dimmed(), &text)
 }
 
 fn packet_text(packet: &PacketReport, is_reset: bool, zero: i64) -> String {
