@@ -8,6 +8,7 @@ use rstproof_core::kernel::counters::{PRESSURE, WATCHED};
 use rstproof_core::kernel::host::HostState;
 use rstproof_core::packet::{Flags, Packet};
 use rstproof_core::scenario::{self, Op, Outcome, STEP_WINDOW, Scenario, Step};
+use rstproof_core::time::Timestamp;
 use rstproof_core::transcript::Errno;
 use rstproof_core::verdict::{Finding, Judgement, Verdict, judge, missed_window};
 
@@ -257,6 +258,11 @@ fn a_process_that_did_not_run_excuses_if_it_was_for_long() {
 /// Lets everything from call `index` on happen so much later, frames and all.
 fn hold_up(forged: &mut Forged, index: usize, ns: i64) {
     let from = forged.evidence.calls[index].began;
+    hold_up_from(forged, from, ns);
+}
+
+/// Lets everything from this time on happen so much later.
+fn hold_up_from(forged: &mut Forged, from: Timestamp, ns: i64) {
     let evidence = &mut forged.evidence;
     for call in &mut evidence.calls {
         if call.began >= from {
@@ -364,6 +370,35 @@ fn a_queue_that_fills_late_is_inconclusive_and_one_that_never_fills_is_not() {
         tried.insert(golden.scenario());
     }
     assert!(tried.contains("connect-send-timeout"), "{tried:?}");
+}
+
+/// A call with a time-out of its own returns when that is over. If it returns a second later, its SYN has been sent again, and the
+/// full queue has dropped two.
+#[test]
+fn a_time_out_that_is_a_second_late_is_inconclusive() {
+    const SECOND: i64 = 1_000_000_000;
+    let mut tried = 0;
+    for golden in everything()
+        .iter()
+        .filter(|it| it.scenario() == "connect-send-timeout")
+    {
+        let recorded = loaded(golden);
+        for (index, call) in recorded.calls.iter().enumerate() {
+            if call.op != Op::Connect {
+                continue;
+            }
+            let mut late = Forged::with_kernel(golden);
+            hold_up_from(&mut late, call.ended, SECOND);
+            late.evidence.calls[index].ended.0 = call.ended.0 + SECOND;
+            moves(&mut late.evidence, "ListenOverflows", 1);
+            moves(&mut late.evidence, "ListenDrops", 1);
+            is_inconclusive(&late.judged(), "timing-missed", &golden.stem);
+            tried += 1;
+        }
+        let judgement = judged(golden, |evidence| moves(evidence, "ListenOverflows", 1));
+        assert_eq!(judgement.verdict, Verdict::Refuted, "{}", golden.stem);
+    }
+    assert_eq!(tried, 4, "two calls over both families");
 }
 
 /// On the host that they were recorded on nothing was held up, so nothing that is changed in them is excused.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Change, Scenario, Step, Target};
-use crate::transcript::{Op, Role};
+use crate::transcript::Role;
 
 /// Exemption of a scenario from one check of the judge. Its text is the reason, as one clause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl fmt::Display for Exemption {
                 "this kernel sets the error of call {call} without a trace event"
             ),
             Self::TimerWaits => {
-                f.write_str("calls may wait for a timer: their time is not lost time")
+                f.write_str("calls may wait for a timer of the kernel: their time is not lost time")
             }
         }
     }
@@ -134,15 +134,9 @@ impl Scenario {
             .filter_map(|(has, it)| has.then_some(it))
     }
 
-    /// Returns true if the calls may wait for a timer, of the kernel or of their own.
+    /// Returns true if the calls may wait for a timer of the kernel.
     fn waits_for_timers(&self) -> bool {
-        let bounds = |op| {
-            matches!(
-                op,
-                Op::ReceiveTimeout(_) | Op::SendTimeout(_) | Op::Linger(_)
-            )
-        };
-        self.slow || self.calls().any(|(_, op, _)| bounds(op))
+        self.slow
     }
 
     /// Returns true if the link between the hosts goes down.

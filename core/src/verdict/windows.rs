@@ -18,7 +18,7 @@ use crate::scenario::{
     Scenario, Step,
 };
 use crate::time::Timestamp;
-use crate::transcript::{Call, Op, Outcome};
+use crate::transcript::{Call, Op, Outcome, Role};
 
 /// Step that the script reached too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,15 @@ fn walk(scenario: &Scenario, evidence: &Evidence) -> Result<(), Missed> {
                 let Some((index, call)) = calls.next() else {
                     break;
                 };
-                let meant = wait_allowed_for_call(call, waits_for_timers, evidence);
+                let meant = if waits_for_timers && call.outcome != Outcome::Unfinished {
+                    Duration::MAX
+                } else {
+                    wait_allowed_for_call(
+                        call,
+                        own_bound(call.role, &evidence.calls[..index]),
+                        evidence,
+                    )
+                };
                 clock.pass(Which::Call(index), (call.began, call.ended), meant)?;
             }
             Step::Begin(..) => {
@@ -192,13 +200,24 @@ impl Clock {
     }
 }
 
-/// Returns the maximum time that the script allows this call to wait.
-fn wait_allowed_for_call(call: &Call, waits_for_timers: bool, evidence: &Evidence) -> Duration {
+/// Returns the longest time for which an end lets its calls wait, given the calls so far: a time-out of the socket.
+fn own_bound(role: Role, calls: &[Call]) -> Duration {
+    let bounds = calls.iter().filter(|call| call.role == role);
+    let bounds = bounds.filter_map(|call| match call.op {
+        Op::SendTimeout(ms) | Op::ReceiveTimeout(ms) => Some(Duration::from_millis(ms.into())),
+        Op::Linger(seconds) => Some(Duration::from_secs(seconds.into())),
+        _ => None,
+    });
+    // Kernel timers are late: see `latest_bound`.
+    bounds.max().map_or(Duration::ZERO, |it| it + it / 8)
+}
+
+/// Returns the maximum time that the script allows this call to wait, given a time-out of its socket.
+fn wait_allowed_for_call(call: &Call, bound: Duration, evidence: &Evidence) -> Duration {
     match call.outcome {
         _ if !call.op.waits() => Duration::ZERO,
         // The call waited for something that never came.
         Outcome::Unfinished => latest_bound(),
-        _ if waits_for_timers => Duration::MAX,
         // The call may wait until the awaited segment was captured. The kernel decides when it sends, and that is
         // judged elsewhere.
         _ => {
@@ -209,7 +228,7 @@ fn wait_allowed_for_call(call: &Call, waits_for_timers: bool, evidence: &Evidenc
             });
             let mut segments: Vec<_> = segments.filter(within).collect();
             segments.sort_unstable();
-            span(call.began, busy_until(call.began, &segments))
+            span(call.began, busy_until(call.began, &segments)).max(bound)
         }
     }
 }
