@@ -249,7 +249,7 @@ struct AnalyzeArgs {
     /// Analyze the connections inside tunnels: IP-in-IP, GRE, VXLAN, Geneve, Teredo
     #[arg(long)]
     tunnels: bool,
-    /// Write all reset connections, or with --join all frames, to OUT (pcapng) with explanatory packet comments; cannot be
+    /// Write all failed connections, or with --join all frames, to OUT (pcapng) with explanatory packet comments; cannot be
     /// used with `-`
     #[arg(short, long, value_name = "OUT")]
     write: Option<PathBuf>,

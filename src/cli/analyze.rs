@@ -147,14 +147,14 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
 /// Number of SIGINT.
 const SIGINT: u8 = 2;
 
-/// Prepares to read standard input while it is written: from now on SIGINT is waited for. `None` if it is not read, or is no
+/// Prepares to read standard input while it is written: from now on SIGINT waits to be taken. `None` if it is not read, or is no
 /// pipe.
 fn begin_live(args: &AnalyzeArgs) -> Result<Option<Interrupts>, Error> {
     let is_standard_input = |path: &PathBuf| path.as_os_str() == STANDARD_INPUT;
     if !args.files.iter().any(is_standard_input) || !live::is_piped() {
         return Ok(None);
     }
-    let interrupts = Interrupts::wait()?;
+    let interrupts = Interrupts::begin()?;
     // Files before it are read first.
     if args.files.first().is_some_and(is_standard_input) {
         live::await_first_bytes(interrupts.as_ref());
@@ -242,8 +242,8 @@ fn one(
         None => summary.read.as_ref().err().map(problem),
     };
     let said = report.end(&*renderer, &files, &summary, problem.as_deref());
-    let excerpt = excerpt.map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
-    if let (Some(output), Some(excerpt)) = (output, &excerpt) {
+    let mut excerpt = excerpt.map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
+    if let (Some(output), Some(excerpt)) = (output, &mut excerpt) {
         output.copy(excerpt, capture, analysis)?;
     }
     // Returned only now: the copy is made even if standard output is closed.

@@ -1,48 +1,43 @@
-//! Packet comments for Wireshark: one comment for each fact about a connection and its RSTs.
+//! Packet comments for Wireshark: one comment for each fact about a connection, its RSTs and its failure.
 //!
-//! If a frame has several comments, Wireshark before version 3.5 shows only the last, so the most important one comes
-//! last.
+//! Wireshark shows the comments of a frame in their order, so the conclusion comes first.
 
 use std::fmt::Write as _;
 
 use super::connections::{Connection, ResetRecord};
 use super::explain::RequiredAction;
+use super::failure::Failure;
 use super::forgery::Weight;
 use super::icmp::{Effect, IcmpRecord};
 use crate::printable::printable;
+use crate::transcript::Role;
 
-/// Returns the comments on an RST. The caller adds the frame number to the last one.
+/// Returns the comments on an RST, the conclusion first.
 #[must_use]
 pub(super) fn of_reset(record: &ResetRecord) -> Vec<String> {
     let (reset, explanation) = (&record.reset, &record.explanation);
-    let mut comments = Vec::new();
-    comments.extend(
-        (record.indicators.iter())
-            .filter(|fact| fact.indicates_injection(Weight::Moderate))
-            .map(|fact| {
-                let (weight, message) = (fact.weight.name(), printable(&fact.message));
-                format!("indicates injection ({weight}): {message}")
-            }),
-    );
-    comments.extend((record.diagnostics.iter()).map(|diagnostic| {
-        let text = printable(&diagnostic.to_string());
-        format!("it carries: {text}")
-    }));
-    comments.extend(
-        explanation
-            .to_confirm
-            .map(|what| format!("to be sure: {what}")),
-    );
-    if let Some(continued) = &record.continues {
-        comments.push(format!(
-            "the segment that it replies to continues the connection {} → {} that began with frame {}",
-            continued.client, continued.server, continued.number
-        ));
-    }
-    if let Some(frame) = record.consequence_of {
-        comments.push(format!("consequence of the RST in frame {frame}"));
-    }
     let receiver = reset.from.peer().name();
+    let form = reset.form.map_or("form unknown", |form| form.name());
+    let cause = explanation
+        .cause
+        .map_or("cause unknown", |cause| cause.id());
+    let of = if record.sender().is_doubtful() {
+        "in the name of"
+    } else {
+        "of"
+    };
+    let mut comments = vec![format!(
+        "RST {of} the {}, {cause}, {form}: {}",
+        reset.from, explanation.explanation
+    )];
+    comments.extend(explanation.claim.map(|claim| {
+        let cause = claim.cause.map_or("cause unknown", |cause| cause.id());
+        format!(
+            "if the {} did send it: {cause}: {}",
+            reset.from, claim.explanation
+        )
+    }));
+    comments.push(record.required_action());
     comments.push(match (explanation.errno, explanation.errno_note) {
         (Some(errno), _) => format!(
             "the {receiver} application gets {errno:?}{}",
@@ -54,28 +49,52 @@ pub(super) fn of_reset(record: &ResetRecord) -> Vec<String> {
         (None, Some(why)) => format!("no application gets an error: {why}"),
         (None, None) => "no application gets an error".to_owned(),
     });
-    comments.push(record.required_action());
-    let form = reset.form.map_or("form unknown", |form| form.name());
-    let cause = explanation
-        .cause
-        .map_or("cause unknown", |cause| cause.id());
-    let claims = explanation.claim.map(|claim| {
-        let cause = claim.cause.map_or("cause unknown", |cause| cause.id());
-        format!(
-            "if the {} did send it: {cause}: {}",
-            reset.from, claim.explanation
-        )
-    });
-    comments.extend(claims);
-    let of = if record.sender().is_doubtful() {
-        "in the name of"
-    } else {
-        "of"
-    };
-    comments.push(format!(
-        "RST {of} the {}, {cause}, {form}: {}",
-        reset.from, explanation.explanation
-    ));
+    if let Some(frame) = record.consequence_of {
+        comments.push(format!("consequence of the RST in frame {frame}"));
+    }
+    if let Some(continued) = &record.continues {
+        comments.push(format!(
+            "the segment that it replies to continues the connection {} → {} that began with frame {}",
+            continued.client, continued.server, continued.number
+        ));
+    }
+    comments.extend(
+        explanation
+            .to_confirm
+            .map(|what| format!("to be sure: {what}")),
+    );
+    comments.extend((record.diagnostics.iter()).map(|diagnostic| {
+        let text = printable(&diagnostic.to_string());
+        format!("it carries: {text}")
+    }));
+    comments.extend(
+        (record.indicators.iter())
+            .filter(|fact| fact.indicates_injection(Weight::Moderate))
+            .map(|fact| {
+                let (weight, message) = (fact.weight.name(), printable(&fact.message));
+                format!("indicates injection ({weight}): {message}")
+            }),
+    );
+    comments
+}
+
+/// Returns the comments on a failure that no RST and no ICMP error shows, the conclusion first.
+#[must_use]
+pub(super) fn of_failure(failure: &Failure) -> Vec<String> {
+    let mut comments = vec![format!("{}: {}", failure.kind, failure.explanation)];
+    for role in [Role::Client, Role::Server] {
+        if let Some(error) = failure.errors[role] {
+            let condition = error.condition.map(|it| format!(", {}", it.meaning()));
+            let condition = condition.unwrap_or_default();
+            comments.push(format!(
+                "the {role} application gets {:?}{condition}",
+                error.errno
+            ));
+        }
+    }
+    if comments.len() == 1 {
+        comments.push("no application gets an error".to_owned());
+    }
     comments
 }
 

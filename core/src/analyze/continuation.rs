@@ -357,23 +357,28 @@ impl FileNames {
     /// Returns a text in which each frame has the number that it has in its file.
     #[must_use]
     pub fn localized(&self, text: &str) -> String {
-        const FRAME: &str = "frame ";
         if !self.are_several() {
             return text.to_owned();
         }
-        let mut parts = text.split(FRAME);
-        let mut localized = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let end = part.find(|letter: char| !letter.is_ascii_digit());
-            let (digits, rest) = part.split_at(end.unwrap_or(part.len()));
-            match digits.parse() {
-                Ok(frame) => localized += &self.frame(frame),
-                Err(_) => localized = localized + FRAME + digits,
-            }
-            localized += rest;
-        }
-        localized
+        with_frames(text, |frame| self.frame(frame))
     }
+}
+
+/// Returns a text in which each frame, as `frame 7`, has another name.
+pub(super) fn with_frames(text: &str, mut name: impl FnMut(u32) -> String) -> String {
+    const FRAME: &str = "frame ";
+    let mut parts = text.split(FRAME);
+    let mut named = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|letter: char| !letter.is_ascii_digit());
+        let (digits, rest) = part.split_at(end.unwrap_or(part.len()));
+        match digits.parse() {
+            Ok(frame) => named += &name(frame),
+            Err(_) => named = named + FRAME + digits,
+        }
+        named += rest;
+    }
+    named
 }
 
 #[cfg(test)]

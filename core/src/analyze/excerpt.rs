@@ -1,10 +1,11 @@
-//! Excerpt of a capture: all frames of the connections that were reset, with comments on the relevant frames.
+//! Excerpt of a capture: all frames of the connections that failed or got an RST, with comments on the relevant frames.
 //!
 //! A connection is analyzed when it is over, and its frames have passed by then. So during the first pass an
-//! [`Excerpt`] collects the first and last frames of the reset connections, and the comments on their frames. A second
-//! pass over the capture then copies these frames to a [`Target`]; of a joined capture it copies all frames.
+//! [`Excerpt`] collects the first and last frames of these connections, and the comments on their frames. A second pass over
+//! the capture [numbers](Excerpt::number) the frames of the copy, because a comment may name a later frame, and a third one copies
+//! them to a [`Target`]; of a joined capture it copies all frames.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -13,14 +14,14 @@ use std::sync::Arc;
 use super::Analysis;
 use super::comments;
 use super::connections::{Connection, ResetRecord};
-use super::continuation::FileNames;
+use super::continuation::{FileNames, with_frames};
 use super::decode::{Batch, FlowKey, FrameDecoder};
 use super::icmp::IcmpRecord;
 use crate::file::pcapng::PcapNg;
 use crate::file::{Block, Frame, Interface, each_block};
 use crate::packet::fragment::Fragment;
 
-/// Maximum number of RSTs, ICMP errors and reset connections in an excerpt. Each takes some hundred bytes of memory.
+/// Maximum number of RSTs, ICMP errors and failed connections in an excerpt. Each takes some hundred bytes of memory.
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// Maximum number of RSTs listed in a comment on the frame that triggered them.
@@ -36,21 +37,23 @@ const WRITE_THRESHOLD: usize = 1 << 18;
 #[derive(Debug)]
 pub struct Excerpt {
     files: FileNames,
-    /// First and last frames of the reset connections between these ends, in order. A connection that interrupted
+    /// First and last frames of the failed connections between these ends, in order. A connection that interrupted
     /// another one is explained by it, so the range includes the other.
     spans: HashMap<FlowKey, Vec<(u32, u32)>>,
-    /// First and last frames of all reset connections between two hosts, the lower address first. Most fragments have no
+    /// First and last frames of all failed connections between two hosts, the lower address first. Most fragments have no
     /// ports.
     hosts: HashMap<[IpAddr; 2], (u32, u32)>,
     notes: HashMap<u32, Notes>,
+    /// Number in the copy of each frame that a comment names, 0 if it is not there.
+    numbers: BTreeMap<u32, u32>,
     /// Pool of comment texts, because the same ones recur.
     texts: HashSet<Arc<str>>,
     /// Number of the last frame to copy.
     last: u32,
     count: usize,
-    /// True if all frames are copied, and not only those of reset connections.
+    /// True if all frames are copied, and not only those of failed connections.
     is_whole: bool,
-    /// Number of connections that were reset.
+    /// Number of connections that failed or got an RST.
     pub connections: usize,
 }
 
@@ -61,8 +64,8 @@ struct Notes {
     begins: Option<Arc<str>>,
     /// Frame numbers of the RSTs that the frame triggers.
     triggers: Vec<u32>,
-    /// Comments on the RST that the frame holds.
-    reset: Vec<Arc<str>>,
+    /// Comments on the RST that the frame holds, or on the failure that it shows, the conclusion first.
+    conclusion: Vec<Arc<str>>,
     /// Comment on the ICMP error that the frame holds.
     icmp: Option<Arc<str>>,
 }
@@ -77,6 +80,7 @@ impl Excerpt {
             spans: HashMap::new(),
             hosts: HashMap::new(),
             notes: HashMap::new(),
+            numbers: BTreeMap::new(),
             texts: HashSet::new(),
             last: 0,
             count: 0,
@@ -92,15 +96,10 @@ impl Excerpt {
             if self.is_too_long() {
                 return;
             }
-            let comments = comments::of_reset(record);
-            let files = self.files.clone();
-            let comments = comments.into_iter();
-            let comments = comments
-                .map(|text| self.shared(files.localized(&text)))
-                .collect();
             let frame = record.reset.frame;
-            self.notes.entry(frame).or_default().reset = comments;
+            self.conclude(frame, comments::of_reset(record));
             if let Some(triggered_by) = record.reset.triggered_by {
+                self.numbers.insert(frame, 0);
                 let triggers = &mut self.notes.entry(triggered_by).or_default().triggers;
                 // One more than the maximum shows that there are more.
                 if triggers.len() <= MAX_TRIGGERED_RESETS {
@@ -110,7 +109,14 @@ impl Excerpt {
         }
     }
 
-    /// Adds the comment on an ICMP error. The frame is copied if its connection was reset.
+    /// Adds the comments on a frame that shows a failure.
+    fn conclude(&mut self, frame: u32, comments: Vec<String>) {
+        let comments = comments.into_iter();
+        let comments = comments.map(|text| self.shared(text)).collect();
+        self.notes.entry(frame).or_default().conclusion = comments;
+    }
+
+    /// Adds the comment on an ICMP error. The frame is copied if its connection failed.
     pub fn icmp(&mut self, record: &IcmpRecord) {
         self.count += 1;
         if self.is_too_long() {
@@ -120,9 +126,10 @@ impl Excerpt {
         self.notes.entry(record.frame).or_default().icmp = Some(text);
     }
 
-    /// Adds a connection that is over, if it was reset.
+    /// Adds a connection that is over, if it failed or got an RST.
     pub fn connection(&mut self, connection: &Connection<'_>) {
-        if connection.resets == 0 {
+        let failure = connection.failure.as_ref();
+        if connection.resets == 0 && failure.is_none() {
             return;
         }
         self.count += 1;
@@ -130,6 +137,9 @@ impl Excerpt {
             return;
         }
         let text = self.shared(comments::of_connection(connection));
+        if let Some(failure) = failure.filter(|it| !it.kind.has_own_row()) {
+            self.conclude(failure.frame, comments::of_failure(failure));
+        }
         let (first, last) = connection.span;
         self.notes.entry(first).or_default().begins = Some(text);
         self.add_span(&connection.ends, (connection.depends_from, last));
@@ -163,7 +173,7 @@ impl Excerpt {
     pub fn refusal(&self) -> Option<String> {
         self.is_too_long().then(|| {
             format!(
-                "it has more than {MAX_ENTRIES} RSTs, ICMP errors and reset connections; select fewer with --filter"
+                "it has more than {MAX_ENTRIES} RSTs, ICMP errors and failed connections; select fewer with --filter"
             )
         })
     }
@@ -176,6 +186,11 @@ impl Excerpt {
         if let Some(text) = self.texts.get(text.as_str()) {
             return Arc::clone(text);
         }
+        // The frames that it names are looked up in the copy.
+        with_frames(&text, |frame| {
+            self.numbers.insert(frame, 0);
+            String::new()
+        });
         let text: Arc<str> = text.into();
         self.texts.insert(Arc::clone(&text));
         text
@@ -204,31 +219,63 @@ impl Excerpt {
         })
     }
 
-    /// Returns the comments on this frame, beginning with those in the capture.
-    fn comments(&self, number: u32, frame: &Frame<'_>) -> Vec<String> {
-        let mut comments: Vec<String> = frame.comments.iter().map(ToString::to_string).collect();
+    /// Returns the name of a frame: its number in the copy, then its number in its file.
+    fn name(&self, frame: u32) -> String {
+        let (file, old) = self.files.locate(frame);
+        match self.numbers.get(&frame) {
+            Some(0) | None => format!("frame {old} of {file}"),
+            Some(new) => format!("frame {new} ({old} of {file})"),
+        }
+    }
+
+    /// Returns the comments on this frame, the conclusion first, and last those in the capture. `new` is its number in the
+    /// copy.
+    fn comments(&self, (number, new): (u32, u32), frame: &Frame<'_>) -> Vec<String> {
+        let own = frame.comments.iter().map(ToString::to_string);
         let Some(notes) = self.notes.get(&number) else {
-            return comments;
+            return own.collect();
         };
-        let (file, nth) = self.files.locate(number);
-        if let Some(text) = &notes.begins {
-            comments.push(format!("connection {nth} of {file}: {text}"));
+        let (file, old) = self.files.locate(number);
+        let mut comments = Vec::new();
+        let conclusion = notes.conclusion.iter().chain(&notes.icmp);
+        comments.extend(conclusion.map(|text| with_frames(text, |frame| self.name(frame))));
+        if let Some(first) = comments.first_mut() {
+            *first = format!("frame {new} ({old} of {file}): {first}");
         }
         for triggered in notes.triggers.iter().take(MAX_TRIGGERED_RESETS) {
-            let (file, nth) = self.files.locate(*triggered);
-            comments.push(format!("triggers the RST in frame {nth} of {file}"));
+            comments.push(format!("triggers the RST in {}", self.name(*triggered)));
         }
         if notes.triggers.len() > MAX_TRIGGERED_RESETS {
             comments.push("triggers more RSTs".to_owned());
         }
-        if let Some(text) = &notes.icmp {
-            comments.push(format!("frame {number} of {file}: {text}"));
+        if let Some(text) = &notes.begins {
+            comments.push(format!("connection {old} of {file}: {text}"));
         }
-        if let [others @ .., last] = &*notes.reset {
-            comments.extend(others.iter().map(ToString::to_string));
-            comments.push(format!("frame {nth} of {file}: {last}"));
-        }
+        comments.extend(own);
         comments
+    }
+
+    /// Reads the capture again and numbers the frames that comments name, as they will be in the copy. Returns `Ok(false)` if the
+    /// capture has fewer frames than before.
+    pub fn number(
+        &mut self,
+        from: &mut dyn Read,
+        analysis: &Analysis,
+        to: &Target<impl Write>,
+    ) -> Result<bool, Failed> {
+        let mut new = u32::try_from(to.frames).unwrap_or(u32::MAX);
+        let mut numbers = std::mem::take(&mut self.numbers);
+        let numbered = self.each_frame(from, analysis, |block| {
+            if let Wanted::Frame(number, _) = block {
+                new = new.saturating_add(1);
+                if let Some(named) = numbers.get_mut(&number) {
+                    *named = new;
+                }
+            }
+            Ok(())
+        });
+        self.numbers = numbers;
+        numbered
     }
 
     /// Reads the capture again, with the settings of the analysis that the excerpt was collected with, and copies the
@@ -240,38 +287,47 @@ impl Excerpt {
         analysis: &Analysis,
         to: &mut Target<impl Write>,
     ) -> Result<bool, Failed> {
+        // The interfaces of this capture follow those of earlier ones in the output.
+        let earlier = to.interfaces;
+        self.each_frame(from, analysis, |block| match block {
+            Wanted::Interface(interface) => to.interface(interface, &self.files),
+            Wanted::Frame(number, frame) => {
+                let new = u32::try_from(to.frames + 1).unwrap_or(u32::MAX);
+                to.frame(earlier, frame, &self.comments((number, new), frame))
+            }
+        })
+    }
+
+    /// Reads the capture again and takes each interface and each frame of the excerpt. Returns `Ok(false)` if the capture has
+    /// fewer frames than before.
+    fn each_frame(
+        &self,
+        from: &mut dyn Read,
+        analysis: &Analysis,
+        mut take: impl FnMut(Wanted<'_, '_>) -> io::Result<()>,
+    ) -> Result<bool, Failed> {
         if self.spans.is_empty() && !self.is_whole {
             return Ok(true);
         }
         let mut decoder = FrameDecoder::new(&analysis.wanted);
         let mut batch = Batch::default();
         let mut number: u32 = 0;
-        // The interfaces of this capture follow those of earlier ones in the output.
-        let earlier = to.interfaces;
         let ended = each_block(from, |reader, block, bytes| {
-            let written = match block {
-                Block::Interface(interface) => to.interface(interface, &self.files),
+            let taken = match block {
+                Block::Interface(interface) => take(Wanted::Interface(interface)),
                 Block::Frame(frame) => {
                     number = number.saturating_add(1);
                     batch.clear();
                     decoder.decode(&mut batch, reader, frame, bytes);
-                    let segments = batch.segments.iter().flatten().map(|it| &it.ends);
-                    let errors = batch.errors.iter().flatten().map(|it| &it.ends);
-                    let is_wanted = self.is_whole && batch.filtered == 0;
-                    let is_fragment = (batch.fragments.iter())
-                        .any(|it| self.holds_fragment(it.packet(bytes), number));
-                    if is_wanted
-                        || is_fragment
-                        || segments.chain(errors).any(|ends| self.holds(ends, number))
-                    {
-                        to.frame(earlier, frame, &self.comments(number, frame))
+                    if self.holds_frame(&batch, bytes, number) {
+                        take(Wanted::Frame(number, frame))
                     } else {
                         Ok(())
                     }
                 }
                 Block::Section(_) | Block::Statistics(_) => Ok(()),
             };
-            match written {
+            match taken {
                 Err(error) => ControlFlow::Break(Err(error)),
                 // No later frame is part of the excerpt.
                 Ok(()) if number >= self.last && !self.is_whole => ControlFlow::Break(Ok(())),
@@ -285,6 +341,23 @@ impl Excerpt {
             Ok(ControlFlow::Continue(())) => Ok(self.is_whole),
         }
     }
+
+    /// Returns true if the frame that was decoded into this batch is part of the excerpt.
+    fn holds_frame(&self, batch: &Batch, bytes: &[u8], number: u32) -> bool {
+        let segments = batch.segments.iter().flatten().map(|it| &it.ends);
+        let errors = batch.errors.iter().flatten().map(|it| &it.ends);
+        let mut fragments = batch.fragments.iter();
+        self.is_whole && batch.filtered == 0
+            || fragments.any(|it| self.holds_fragment(it.packet(bytes), number))
+            || segments.chain(errors).any(|ends| self.holds(ends, number))
+    }
+}
+
+/// Block of a capture that goes to the copy.
+enum Wanted<'a, 'b> {
+    Interface(&'a Interface<'b>),
+    /// Frame, with its number in the capture.
+    Frame(u32, &'a Frame<'b>),
 }
 
 /// Failure while copying.
@@ -327,8 +400,9 @@ impl<W: Write> Target<W> {
             names.join(", "),
             if names.len() > 1 { "their" } else { "that" },
         );
-        let comment =
-            format!("of {names}: the numbers of frames in the comments are those of {owner} file");
+        let comment = format!(
+            "of {names}: in the comments, the numbers of {owner} file follow those of this one"
+        );
         self.file.interface(interface, &[comment]);
         self.write_if_long()
     }

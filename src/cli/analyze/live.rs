@@ -8,12 +8,11 @@ use std::io::{self, IsTerminal, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{SigSet, Signal, raise};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{SFlag, fstat};
 
 use crate::cli::complain;
@@ -34,44 +33,40 @@ const READ_ON_TIME: Duration = Duration::from_secs(2);
 /// Minimum room for another read. [`Input`] reads into a buffer of its own if there is less, where `poll` cannot see the bytes.
 const MIN_ROOM: usize = 64 << 10;
 
-/// Waits for SIGINT, for as long as a capture is read live.
+/// SIGINT, for as long as a capture is read live.
 pub(super) struct Interrupts {
     shared: Arc<Shared>,
 }
 
-/// State that the thread that waits for SIGINT shares.
+/// State that the reading thread shares.
 struct Shared {
+    /// Readable while a SIGINT waits to be taken.
+    signals: SignalFd,
     /// Time of the first SIGINT.
     first: Mutex<Option<Instant>>,
-    /// Readable from the first SIGINT on.
-    wake: EventFd,
     /// True if reading ended although more might have come.
     was_cut_off: AtomicBool,
 }
 
 impl Interrupts {
-    /// Starts to wait. The calling thread must be the only one: threads that it starts later inherit the blocked signal. Returns
-    /// `None` if SIGINT is ignored, and stays so, or if no thread can be started, so that SIGINT ends the program at once.
-    pub(super) fn wait() -> Result<Option<Self>, Error> {
+    /// Blocks SIGINT. The calling thread must be the only one: threads that it starts later inherit the blocked signal. Returns
+    /// `None` if SIGINT is ignored, and stays so.
+    pub(super) fn begin() -> Result<Option<Self>, Error> {
         if sys::is_ignored(Signal::SIGINT) {
             return Ok(None);
         }
         let failed = |errno| Error::system("wait for signals", errno);
-        let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC).map_err(failed)?;
-        let shared = Arc::new(Shared {
+        let signals: SigSet = sigint();
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let shared = Shared {
+            signals: SignalFd::with_flags(&signals, flags).map_err(failed)?,
             first: Mutex::new(None),
-            wake,
             was_cut_off: AtomicBool::new(false),
-        });
-        let signals: SigSet = [Signal::SIGINT].into_iter().collect();
+        };
         signals.thread_block().map_err(failed)?;
-        let noted = Arc::clone(&shared);
-        let watch = move || note_interrupts(&signals, &noted);
-        if thread::Builder::new().spawn(watch).is_err() {
-            signals.thread_unblock().map_err(failed)?;
-            return Ok(None);
-        }
-        Ok(Some(Self { shared }))
+        Ok(Some(Self {
+            shared: Arc::new(shared),
+        }))
     }
 
     /// Returns true if there was a SIGINT.
@@ -86,21 +81,20 @@ impl Interrupts {
 }
 
 impl Shared {
+    /// Returns the time of the first SIGINT. Takes it, if it waits: the second one then ends the program at once.
     fn first(&self) -> Option<Instant> {
-        *self.first.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.is_none() && matches!(self.signals.read_signal(), Ok(Some(_))) {
+            *first = Some(Instant::now());
+            // One thread without the block is enough for the signal to have its default effect.
+            let _ = sigint().thread_unblock();
+        }
+        *first
     }
 }
 
-/// Notes the first SIGINT. The second one ends the program.
-fn note_interrupts(signals: &SigSet, shared: &Shared) {
-    if signals.wait().is_err() {
-        return;
-    }
-    *shared.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    let _ = shared.wake.write(1);
-    if signals.wait().is_ok() && signals.thread_unblock().is_ok() {
-        let _ = raise(Signal::SIGINT);
-    }
+fn sigint() -> SigSet {
+    [Signal::SIGINT].into_iter().collect()
 }
 
 /// Returns true if the capture may be under way: it comes through a pipe, not compressed.
@@ -120,7 +114,7 @@ pub(super) fn is_piped() -> bool {
 pub(super) fn await_first_bytes(interrupts: Option<&Interrupts>) {
     let stdin = io::stdin();
     let is_readable = |wake, most| is_readable(stdin.as_fd(), wake, most);
-    let wake = || interrupts.map(|it| it.shared.wake.as_fd());
+    let wake = || interrupts.map(|it| it.shared.signals.as_fd());
     let is_interrupted = || interrupts.is_some_and(Interrupts::has_come);
     if is_readable(wake(), EMPTY_TIME) {
         return;
@@ -169,7 +163,7 @@ impl<'a> LiveInput<'a> {
     /// Waits until there is something to read, for at most this time. Returns true if there is.
     fn waits(&self, most: Duration) -> bool {
         let wake = self.interrupts.as_ref().filter(|it| it.first().is_none());
-        is_readable(self.pipe.as_fd(), wake.map(|it| it.wake.as_fd()), most)
+        is_readable(self.pipe.as_fd(), wake.map(|it| it.signals.as_fd()), most)
     }
 
     /// Returns true if the time to read on after a SIGINT is over.

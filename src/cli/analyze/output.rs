@@ -1,4 +1,4 @@
-//! `rstproof analyze -w`: writes the frames of reset connections to a file.
+//! `rstproof analyze -w`: writes the frames of connections that failed or got an RST to a file.
 //!
 //! The file gets its name only when it is complete. An earlier failure leaves no file behind, nor does a signal: a
 //! thread waits for signals, removes the file, and then lets the signal end the program.
@@ -136,7 +136,7 @@ impl Output {
     /// Reads a capture a second time and copies the frames of reset connections. Fails if the capture has changed.
     pub(super) fn copy(
         &mut self,
-        excerpt: &Excerpt,
+        excerpt: &mut Excerpt,
         capture: Capture,
         analysis: &Analysis,
     ) -> Result<(), Error> {
@@ -151,15 +151,26 @@ impl Output {
         if let Some(refusal) = excerpt.refusal() {
             return Err(failed(refusal));
         }
+        let to = &mut self.copy;
         let is_same = match capture {
-            Capture::Several(parts) => excerpt.copy(&mut parts.open(), analysis, &mut self.copy),
-            Capture::Joined(points) => {
-                excerpt.copy(&mut points.open(true), analysis, &mut self.copy)
+            Capture::Several(parts) => excerpt
+                .number(&mut parts.open(), analysis, to)
+                .and_then(|_| excerpt.copy(&mut parts.open(), analysis, to)),
+            Capture::Joined(points) => excerpt
+                .number(&mut points.open(true), analysis, to)
+                .and_then(|_| excerpt.copy(&mut points.open(true), analysis, to)),
+            Capture::Alone(input) => {
+                if let Some((file, _)) = input.file() {
+                    let from_start = || FromStart(file, 0);
+                    let numbered = excerpt.number(&mut from_start(), analysis, to);
+                    numbered.and_then(|_| excerpt.copy(&mut from_start(), analysis, to))
+                } else {
+                    let mut input = again(input)?;
+                    let numbered = excerpt.number(&mut input, analysis, to);
+                    let mut input = again(input)?;
+                    numbered.and_then(|_| excerpt.copy(&mut input, analysis, to))
+                }
             }
-            Capture::Alone(input) => match input.file() {
-                Some((file, _)) => excerpt.copy(&mut FromStart(file, 0), analysis, &mut self.copy),
-                None => excerpt.copy(&mut again(input)?, analysis, &mut self.copy),
-            },
         };
         match is_same {
             Ok(true) => {}
@@ -197,7 +208,7 @@ impl Output {
             );
             let path = self.path.display();
             let text = if self.is_whole {
-                format!("{path}: {frames}, with comments on {connections} that were reset")
+                format!("{path}: {frames}, with comments on {connections} that failed")
             } else {
                 format!("{path}: {frames} of {connections}, with comments")
             };

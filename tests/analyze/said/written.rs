@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{capture, complains, lines, rstproof, stdout};
 use crate::layout::{Order, Pcap};
-use crate::segments::refused;
+use crate::segments::{ACK, Frame, SYN, refused};
 
 /// Names of what is in a directory.
 fn names(directory: &TempDir) -> Vec<String> {
@@ -133,13 +133,15 @@ fn tshark_shows_what_is_known_of_each_frame() {
     assert!(rows[0][1].contains(&begins), "{}", rows[0][1]);
     let reset_row = rows.iter().find(|row| ["1", "True"].contains(&&*row[0]));
     let comments = &reset_row.unwrap()[1];
+    // The copy holds all frames, so the numbers are the same.
+    let conclusion = format!(
+        "frame {0} ({0} of {file}): RST of the server, aborted-close, active",
+        reset["frame"]
+    );
+    assert!(comments.starts_with(&conclusion), "{comments}");
     for wanted in [
         "client application gets ECONNRESET",
         "must accept it in ESTABLISHED: SEQ",
-        &format!(
-            "frame {} of {file}: RST of the server, aborted-close, active",
-            reset["frame"]
-        ),
     ] {
         assert!(comments.contains(wanted), "{wanted}: {comments}");
     }
@@ -153,8 +155,45 @@ fn the_frame_that_triggers_an_rst_has_a_comment() {
     stdout(rstproof().arg("-w").arg(&out).arg(&path));
     let reset = &lines(&path, "reset")[0];
     let rows = tshark(&out, &["tcp.flags.syn", "frame.comment"]);
-    let drawn = format!("triggers the RST in frame {} of", reset["frame"]);
+    let drawn = format!("triggers the RST in frame {0} ({0} of", reset["frame"]);
     assert!(rows[0][1].contains(&drawn), "{rows:?}");
+}
+
+/// A connection that fails without an RST is copied as well. The numbers of the copy come before those of the capture.
+#[test]
+fn a_failure_without_an_rst_has_comments() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, out) = (home.path().join("a.pcap"), home.path().join("out.pcapng"));
+    let mut file = Pcap::new(Order::Little, 0xa1b2_c3d4, (2, 4), 1);
+    let mut put = |second: u32, frame: Frame<'_>| {
+        let bytes = frame.bytes();
+        let length = u32::try_from(bytes.len()).unwrap();
+        file.record((second, 0), (length, length), &bytes);
+    };
+    let other = Frame {
+        from: (3, 50_000),
+        flags: ACK,
+        ..Frame::default()
+    };
+    let syn = Frame {
+        flags: SYN,
+        ..Frame::default()
+    };
+    // Frames 3 and 4 of the capture are the SYN and its retransmission (RFC 6298, 2.1).
+    for (second, frame) in [(0, other), (1, other), (2, syn), (3, syn), (9, other)] {
+        put(second, frame);
+    }
+    fs::write(&path, &file.bytes).unwrap();
+    let said = stdout(rstproof().arg("-w").arg(&out).arg(&path));
+    let last = format!("{}: 2 frames of 1 connection, with comments", out.display());
+    assert_eq!(said.lines().last(), Some(&*last));
+    let rows = tshark(&out, &["frame.number", "frame.comment"]);
+    let begins = format!("frame 1 (3 of {}): no-reply: ", path.display());
+    assert!(rows[0][1].starts_with(&begins), "{rows:?}");
+    assert!(
+        rows[0][1].contains("client application gets ETIMEDOUT"),
+        "{rows:?}"
+    );
 }
 
 /// Every interface of every file has a number of its own, and a comment that names the file; a compressed file is read
