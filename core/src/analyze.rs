@@ -45,7 +45,8 @@
 
 // In the order in which a frame passes through them: `pipeline` cuts a capture into chunks that threads read in
 // parallel, `decode` decodes headers, `nat` joins connections on both sides of a NAT, `connections` follows connections
-// with `zeek`, `history` and `exchange`, `explain` finds the cause of an RST, `failure` judges how a connection failed,
+// with `zeek`, `history` and `exchange`, `last_words` keeps the begin of messages, `explain` finds the cause of an RST,
+// `failure` judges how a connection failed, `related` and `idle_timeouts` add what is known of such failures,
 // `forgery` collects evidence about its sender, `stack` recognizes the stacks of the ends, and `diagnosis` decodes its
 // payload.
 mod comments;
@@ -61,12 +62,16 @@ mod forgery;
 mod history;
 pub mod icmp;
 mod identified;
+mod idle_timeouts;
 pub mod join;
 pub mod json;
+mod last_words;
 mod missing;
 mod nat;
 mod pipeline;
+mod preceded;
 mod reassembly;
+mod related;
 mod stack;
 mod tally;
 mod zeek;
@@ -89,8 +94,13 @@ pub use self::failure::{EndError, Failure, FailureKind};
 pub use self::forgery::{Indicator, Sender, SenderVerdict, Supports, Weight};
 pub use self::history::CaptureGaps;
 pub use self::icmp::IcmpRecord;
+pub use self::idle_timeouts::{Effect as TimeoutEffect, IdleTimeout, IdleTimeouts, Published};
+pub use self::last_words::{LastWords, Protocol};
 pub use self::missing::{MissingTraffic, SegmentKinds};
 pub use self::pipeline::{Ended, LiveRead, LiveSource, Source, Stopped};
+pub use self::preceded::Preceded;
+use self::preceded::{Link, Recent};
+pub use self::related::{RULES, Related, Rule};
 pub use self::stack::{ErrnoElsewhere, Stack, System, errno_elsewhere, errno_on};
 pub use self::tally::{ResetSource, Tally};
 pub use self::zeek::{ConnState, ZeekSummary};
@@ -187,6 +197,7 @@ impl Analysis {
             sink,
             held: BTreeMap::new(),
             count: 0,
+            recent: Recent::default(),
         };
         let ended = self.observe(source, mapper, &mut in_order);
         let mut tally = Tally::default();
@@ -233,6 +244,8 @@ pub enum Event<'a> {
 pub struct Part<'a, T> {
     /// Items in the order of the capture.
     pub items: Vec<T>,
+    /// Failures that may have led to the event of an item, each with the index of the item.
+    pub preceded: Vec<(usize, Preceded)>,
     /// Number of bytes of the capture that have been read.
     pub position: u64,
     /// Totals so far.
@@ -258,8 +271,15 @@ pub struct Summary {
 /// or that during which the connection is reported.
 type Order = (u32, u8, u32);
 
+/// Item of an event, with its link to other failures.
+struct Item<T> {
+    /// `None` if the event is not shown, but may have led to one that is.
+    item: Option<T>,
+    link: Option<Box<Link>>,
+}
+
 /// Item of an event, with the frame during which it was reported.
-type Reported<T> = (u32, Order, T);
+type Reported<T> = (u32, Order, Item<T>);
 
 /// Maximum number of items that wait for an RST of an earlier frame.
 const MAX_HELD: usize = 1 << 14;
@@ -280,7 +300,17 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> Mapper<'_, F, T> {
             Event::Icmp(_, error) => (error.frame, 1, number),
         };
         let item = (self.map)(event);
-        self.items.extend(item.map(|item| (at, order, item)));
+        let link = match event {
+            Event::Connection(connection) | Event::Failed(connection) => {
+                Link::of_connection(connection)
+            }
+            Event::Reset(connection, reset) => Link::of_reset(connection, reset),
+            Event::Icmp(connection, error) => Link::of_icmp(connection, error),
+        };
+        let link = link.map(Box::new);
+        if item.is_some() || link.is_some() {
+            self.items.push((at, order, Item { item, link }));
+        }
     }
 
     fn error(&mut self, connection: &Connection<'_>, error: &IcmpRecord) {
@@ -326,8 +356,20 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> ConnectionObserver for Mappe
 struct InOrder<S, T> {
     sink: S,
     /// Waiting items. The last part of the key distinguishes items of the same order.
-    held: BTreeMap<(Order, u64), T>,
+    held: BTreeMap<(Order, u64), Item<T>>,
     count: u64,
+    recent: Recent,
+}
+
+impl<S, T> InOrder<S, T> {
+    /// Hands an item over.
+    fn pass(&mut self, item: Item<T>, items: &mut Vec<T>, preceded: &mut Vec<(usize, Preceded)>) {
+        let found = item.link.and_then(|link| self.recent.take(&link));
+        if let Some(item) = item.item {
+            preceded.extend(found.map(|it| (items.len(), it)));
+            items.push(item);
+        }
+    }
 }
 
 impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<Reported<T>>>
@@ -341,22 +383,26 @@ impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<Reported
         let mut reported: Vec<_> = batches.into_iter().flatten().collect();
         // Sorting makes the result independent of the number of threads. The sort is stable.
         reported.sort_by_key(|(at, order, _)| (*at, *order));
-        let mut items = Vec::new();
+        let (mut items, mut preceded) = (Vec::new(), Vec::new());
         // One after the other, so that the result does not depend on the length of a chunk either if too many wait.
         for (_, order, item) in reported {
             self.held.insert((order, self.count), item);
             self.count += 1;
-            if self.held.len() > MAX_HELD {
-                items.extend(self.held.pop_first().map(|(_, item)| item));
+            if self.held.len() > MAX_HELD
+                && let Some((_, item)) = self.held.pop_first()
+            {
+                self.pass(item, &mut items, &mut preceded);
             }
         }
         while let Some(first) = self.held.first_entry()
             && first.key().0.0 <= progress.through
         {
-            items.push(first.remove());
+            let item = first.remove();
+            self.pass(item, &mut items, &mut preceded);
         }
         (self.sink)(Part {
             items,
+            preceded,
             position: progress.position,
             totals: progress.totals,
             is_whole: progress.through == u32::MAX,

@@ -219,7 +219,7 @@ fn one(
         renderer.event(&files, event)
     };
     let mut summary = read_capture(&mut capture, interrupts, |source| {
-        analysis.read(source, row, |part| report.take(&*renderer, part))
+        analysis.read(source, row, |part| report.take(&*renderer, &files, part))
     });
     if interrupts.is_some_and(Interrupts::has_cut_off) && summary.read.is_err() {
         // What came last may be half a packet.
@@ -545,8 +545,14 @@ impl Report {
     fn take(
         &mut self,
         renderer: &dyn Renderer,
-        part: Part<'_, io::Result<Vec<u8>>>,
+        files: &FileNames,
+        mut part: Part<'_, io::Result<Vec<u8>>>,
     ) -> ControlFlow<()> {
+        for (index, preceded) in &part.preceded {
+            if let Some(Ok(row)) = part.items.get_mut(*index) {
+                renderer.preceded(files, row, preceded);
+            }
+        }
         if !part.items.is_empty() {
             let heading = self.heading.take();
             let is_first = !std::mem::replace(&mut self.has_begun, true);

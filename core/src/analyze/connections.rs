@@ -28,6 +28,7 @@ mod roles;
 mod totals;
 mod triggers;
 mod views;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -53,6 +54,7 @@ pub(super) use self::totals::Counts;
 pub use self::totals::Totals;
 pub use self::views::RepeatedSyn;
 use self::views::Views;
+use self::words::{Words, completed};
 use super::decode::{FlowKey, SHARDS, SegmentRecord};
 use super::exchange::Exchange;
 use super::failure::{Failure, Stop};
@@ -60,6 +62,7 @@ use super::forgery::{HostRates, SenderProfile, Timing};
 use super::history::{CaptureGaps, ConnectionHistory};
 use super::icmp::IcmpRecord;
 use super::join::Compared;
+use super::last_words::WordCache;
 use super::stack::Stack;
 use super::zeek::{Zeek, ZeekSummary};
 use crate::flow::{Flow, State};
@@ -128,6 +131,8 @@ pub struct Connection<'a> {
     pub was_failure_reported: bool,
     /// SYN that the file holds twice, because captures of several points were merged whose clocks differ.
     pub repeated: Option<RepeatedSyn>,
+    /// Last message of each end, if it is known.
+    pub(crate) words: Option<&'a Words>,
 }
 
 impl Connection<'_> {
@@ -297,6 +302,8 @@ struct Rare {
     reset_hashes: Vec<u32>,
     /// Other views of the connection, if captures were merged whose clocks differ.
     views: Option<Box<Views>>,
+    /// Last messages, once it has an RST or may have failed.
+    words: Option<Box<Words>>,
 }
 
 /// Offset of TCP options in a packet over IPv4, from which the stack of a SYN's sender is read.
@@ -320,6 +327,8 @@ pub(super) struct Table<L> {
     asleep: usize,
     /// Capture points of their packets.
     points: PointList,
+    /// Recent messages of the connections.
+    words: WordCache,
     /// Rates of the timestamp clocks of their hosts.
     rates: HostRates,
     /// Slots of the connections with RSTs that have not been reported, by the frame of the first one.
@@ -356,6 +365,7 @@ impl<L: ConnectionObserver> Table<L> {
             dormant_order: VecDeque::new(),
             asleep: 0,
             points: PointList::default(),
+            words: WordCache::default(),
             rates: HostRates::default(),
             pending: BTreeMap::new(),
             wheel: Wheel::default(),
@@ -498,9 +508,13 @@ impl<L: ConnectionObserver> Table<L> {
         }
         let (pending, errors) = entry.take_events();
         self.buffered -= pending.len() + errors.len();
+        let failure = entry.failure(self.now);
+        if failure.is_some() {
+            entry.note_words(&self.words);
+        }
         let connection = Connection {
             errors: &errors,
-            failure: entry.failure(self.now),
+            failure: completed(failure, entry.words()),
             ..entry.report(self.frame)
         };
         self.observer.connection(&connection, &pending);
@@ -637,11 +651,15 @@ impl<L: ConnectionObserver> Table<L> {
             return;
         };
         let buffered = entry.buffered();
+        if segment.header.payload_len > 0 {
+            entry.keep_words(&mut self.words, segment, bytes);
+        }
         let is_reset = entry.take(segment, bytes, is_new);
         if L::OBSERVES_SEGMENTS {
             self.observer.segment(&entry.step(segment));
         }
         if is_reset {
+            entry.note_words(&self.words);
             self.counts.resets += 1;
             let held = entry.buffered();
             self.buffered += held - buffered;
@@ -658,6 +676,7 @@ impl<L: ConnectionObserver> Table<L> {
             }
         }
         if is_reset || segment.header.flags.has(Flags::FIN) {
+            self.note_closed(index);
             self.arm_timer_if_sooner(index);
         }
     }

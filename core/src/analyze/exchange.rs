@@ -3,6 +3,9 @@
 //! A connection in which an end closes instead of answering has failed for its other end, although no packet is missing and no
 //! RST was sent. The turn of the conversation at the first FIN shows it.
 
+use std::num::NonZeroI64;
+
+use super::last_words::Spoken;
 use crate::packet::ip::{Ip, Part};
 use crate::packet::wire::{TCP, TcpHeader};
 use crate::packet::{Flags, Header, SeqNum};
@@ -36,6 +39,10 @@ pub(super) struct Exchange {
     first_large: PerEnd<Option<SeqNum>>,
     /// What each end has sent last when all before it was acknowledged.
     asked: PerEnd<Asked>,
+    /// Capture time of the server's last data; 0 if it has sent none.
+    server_data_at: Timestamp,
+    /// What is known of the protocol.
+    pub(super) spoken: Spoken,
 }
 
 /// First segment of an end after all before it was acknowledged: data or a FIN that may still wait for its acknowledgment.
@@ -96,7 +103,7 @@ const REQUESTS: [(&str, Recognizer); 10] = [
 ];
 
 /// RFC 9112, 3: a request begins with its method.
-fn is_http(data: &[u8]) -> bool {
+pub(super) fn is_http(data: &[u8]) -> bool {
     const METHODS: [&[u8]; 9] = [
         b"GET ",
         b"POST ",
@@ -160,6 +167,8 @@ pub(super) struct Unanswered {
     pub(super) request: &'static str,
     /// True if the end that closed had never sent anything.
     pub(super) was_silent: bool,
+    /// Time from the last data of that end to its FIN, in nanoseconds, if it is a server that has sent data.
+    pub(super) quiet: Option<NonZeroI64>,
 }
 
 impl Exchange {
@@ -200,6 +209,10 @@ impl Exchange {
 
     fn take_data(&mut self, from: Role, header: &Header, opening: impl FnOnce() -> Opening) {
         self.has_sent[from] = true;
+        // From its FIN on, a server sends no more data of its own.
+        if from == Role::Server {
+            self.server_data_at = header.at;
+        }
         if header.payload_len >= MIN_LARGE_LEN {
             self.first_large[from].get_or_insert(header.seq);
         }
@@ -223,7 +236,19 @@ impl Exchange {
             bytes: self.bytes,
             request: self.opening.name()?,
             was_silent: !self.has_sent[by],
+            quiet: self.quiet(by, None),
         })
+    }
+
+    /// Returns the time from the last data of a server to its FIN, if the first FIN is its own, or to its abort at this time, in
+    /// nanoseconds. `None` for a client, and for a server that has sent no data.
+    pub(super) fn quiet(&self, role: Role, aborted: Option<Timestamp>) -> Option<NonZeroI64> {
+        if role == Role::Client || self.server_data_at == Timestamp::default() {
+            return None;
+        }
+        let fin = self.first_fin.filter(|(by, _)| *by == Role::Server);
+        let closed = fin.map(|(_, fin)| fin.at).or(aborted)?;
+        NonZeroI64::new(closed.since(self.server_data_at)).filter(|it| it.is_positive())
     }
 
     /// Returns true if an end has sent large segments and none of them was acknowledged. `una` is its oldest number that is not
@@ -245,6 +270,11 @@ impl Exchange {
             bytes: self.bytes,
             age: at.since(self.began_at).max(0),
         })
+    }
+
+    /// Returns true if an end has sent a FIN.
+    pub(super) fn has_closed(&self) -> bool {
+        self.first_fin.is_some()
     }
 
     /// Returns true if this end has sent data last.

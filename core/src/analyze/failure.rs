@@ -7,11 +7,15 @@
 mod stop;
 
 use std::borrow::Cow;
+use std::num::NonZeroI64;
 
 pub(super) use self::stop::{Attempt, Repeated, Stop};
 use super::explain::{Cause, ErrnoCondition, Explanation, RequiredAction};
 use super::icmp::IcmpRecord;
 use super::identified::identified;
+use super::idle_timeouts::{self, IdleTimeouts};
+use super::last_words::Protocol;
+use super::related::{self, Related};
 use crate::flow::{Form, Reset, State};
 use crate::time::Timestamp;
 use crate::transcript::{Errno, PerEnd, Role};
@@ -90,15 +94,24 @@ pub struct Failure {
     pub at: Timestamp,
     /// Error of each end. `None` if its application gets none, or the capture does not show which.
     pub errors: PerEnd<Option<EndError>>,
+    /// End that ended the connection with a FIN or an RST; `None` if another event ended it.
+    pub by: Option<Role>,
     /// Silence of the connection, in nanoseconds, before the segment that the failure followed from; `None` if it is not known.
     pub silence: Option<i64>,
     /// Explanation: a clause. Frames are named `frame N`.
     pub explanation: Cow<'static, str>,
+    /// Scenario that teaches it; `None` if none fits.
+    pub related: Option<Related>,
+    /// Time from the last data of the server to the FIN or the RST with which it ended the connection, in nanoseconds; `None` if
+    /// another event ended it.
+    pub closed_after: Option<NonZeroI64>,
+    /// Devices or servers with an idle time-out that explains the silence, or the time of the server.
+    pub idle_timeouts: IdleTimeouts,
 }
 
 /// Shortest silence, in nanoseconds, after which a lost connection is put down to the silence: shorter ones are pauses of a
 /// program, and no device forgets a connection so soon.
-const MIN_IDLE_NS: i64 = 1_000_000_000;
+pub(super) const MIN_IDLE_NS: i64 = 1_000_000_000;
 
 impl Failure {
     /// Returns the failure that an RST brings about; `None` if it changes nothing for an application. `silence` is that of the
@@ -147,8 +160,13 @@ impl Failure {
             frame: reset.frame,
             at: reset.at,
             errors,
+            by: Some(reset.from),
             silence,
             explanation: explanation.explanation.into(),
+            // They depend on more than the RST.
+            related: None,
+            closed_after: None,
+            idle_timeouts: IdleTimeouts::default(),
         })
     }
 
@@ -165,9 +183,30 @@ impl Failure {
             frame: record.frame,
             at: record.at,
             errors,
+            by: None,
             silence: None,
             explanation: record.reason.into(),
+            related: related::of_icmp(record),
+            closed_after: None,
+            idle_timeouts: IdleTimeouts::default(),
         })
+    }
+
+    /// Names the idle time-outs that explain the failure, given the protocol of the connection if it is known.
+    pub(super) fn name_timeouts(&mut self, protocol: Option<Protocol>) {
+        let found = match self.kind {
+            // A device that has forgotten the connection rejects or drops what comes then.
+            FailureKind::ResetAfterIdle | FailureKind::Forgotten | FailureKind::TimedOut => {
+                self.silence.map(idle_timeouts::of_silence)
+            }
+            FailureKind::ClosedBeforeResponse
+            | FailureKind::Aborted
+            | FailureKind::DataAfterClose => self
+                .closed_after
+                .map(|quiet| idle_timeouts::of_server(quiet.get(), protocol)),
+            _ => None,
+        };
+        self.idle_timeouts = found.unwrap_or_default();
     }
 
     /// Adds the error that a later event brings to an end that had none.

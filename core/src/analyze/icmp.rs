@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::decode::ErrorRecord;
 use super::history::CaptureGaps;
+use super::related::{self, Related};
 use crate::flow::{Flow, State, errno_of_message};
 use crate::packet::SeqNum;
 use crate::packet::icmp::IcmpKind;
@@ -151,6 +152,12 @@ impl IcmpRecord {
     #[must_use]
     pub fn ends_attempt(&self) -> bool {
         self.effect == Effect::ConnectFails && self.went_on.is_none()
+    }
+
+    /// Returns the scenario that teaches the error; `None` if none fits.
+    #[must_use]
+    pub fn related(&self) -> Option<Related> {
+        related::of_icmp(self)
     }
 
     /// Returns the condition under which the application sees the error; `None` if it always does.

@@ -4,14 +4,21 @@
 //! Unknown values are null, with the reason in a field beside them.
 
 mod joined;
+mod parts;
+mod story;
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroI64;
 
 use serde::Serialize;
 
 use self::joined::{ElsewhereFields, JoinedFields};
+pub use self::parts::process_name;
+use self::parts::{GapFields, ProcessFields, RepeatedFields, TranslationFields};
+use self::story::WordsFields;
+pub use self::story::add_preceded;
 use super::connections::{Connection, ResetRecord, Totals};
 use super::continuation::FileNames;
 use super::diagnosis::Diagnostic;
@@ -19,13 +26,14 @@ use super::explain::{Cause, Claim, ErrnoCondition, LaterCall, RequiredAction};
 use super::failure::FailureKind;
 use super::forgery::{Indicator, Sender, SenderVerdict};
 use super::icmp::IcmpRecord;
+use super::idle_timeouts::IdleTimeouts;
 use super::missing::MissingTraffic;
+use super::related::Related;
 use super::stack::{ErrnoElsewhere, Stack, errno_elsewhere};
 use super::tally::{ResetSource, Tally};
 use super::zeek::ConnState;
 use crate::flow::{Form, State};
-use crate::packet::link::{Process, Unread};
-use crate::printable::printable;
+use crate::packet::link::Unread;
 use crate::report::SCHEMA;
 use crate::transcript::{Errno, Role};
 
@@ -75,50 +83,26 @@ struct ConnectionLine<'a> {
     /// Silence before the segment that the failure followed from.
     silence_before_ns: Option<i64>,
     failure_explanation: Option<String>,
+    /// Time from the last data of the server to the FIN or RST with which it ended the connection.
+    closed_after_ns: Option<NonZeroI64>,
+    idle_timeouts: IdleTimeouts,
+    /// Scenario of the catalogue that teaches the failure.
+    scenario: Option<&'static str>,
+    advice: Option<&'static str>,
     /// Error of each end's application, and its condition.
     client_errno: Option<Errno>,
     client_errno_condition: Option<ErrnoCondition>,
     server_errno: Option<Errno>,
     server_errno_condition: Option<ErrnoCondition>,
+    client_last_words: Option<WordsFields<'a>>,
+    server_last_words: Option<WordsFields<'a>>,
     capture_gaps: GapFields<'a>,
     /// SYN that the file holds twice, because captures were merged whose clocks differ.
     repeated: Option<RepeatedFields<'a>>,
     /// Likely stacks of the ends; null if unknown.
     stack: Ends<Option<Stack>>,
-}
-
-/// Addresses of a connection on another side of a NAT.
-#[derive(Serialize)]
-struct TranslationFields<'a> {
-    client: SocketAddr,
-    server: SocketAddr,
-    /// First frame with these addresses, and its file, if that is another one.
-    frame: u32,
-    file: Option<&'a str>,
-}
-
-/// Process of an end.
-#[derive(Serialize)]
-struct ProcessFields {
-    pid: u32,
-    /// Name, with control characters escaped: it is the process's own choice.
-    name: String,
-}
-
-impl ProcessFields {
-    fn of(process: Process) -> Self {
-        Self {
-            pid: process.pid,
-            name: process_name(&process),
-        }
-    }
-}
-
-/// Returns the name of a process, with everything escaped that is not printable.
-#[must_use]
-pub fn process_name(process: &Process) -> String {
-    let name = process.name.split(|byte| *byte == 0).next();
-    printable(&String::from_utf8_lossy(name.unwrap_or_default()))
+    /// Null here: `add_preceded` replaces it. It has to be the last field.
+    preceded_by: (),
 }
 
 #[derive(Serialize)]
@@ -127,24 +111,13 @@ struct Ends<T> {
     server: T,
 }
 
-/// Gaps and duplicates of a connection in the capture, which limit its analysis.
-#[derive(Serialize)]
-struct GapFields<'a> {
-    begins_midstream: bool,
-    /// First frame that acknowledges data that was not captured, and its file, if that is another one.
-    lost_before_frame: Option<u32>,
-    lost_before_file: Option<&'a str>,
-    one_sided: bool,
-    captured_twice: bool,
-}
-
-/// SYN that the file holds twice.
-#[derive(Serialize)]
-struct RepeatedFields<'a> {
-    frame: u32,
-    copy_frame: u32,
-    copy_file: Option<&'a str>,
-    apart_ns: i64,
+impl<T> Ends<T> {
+    fn of(value: impl Fn(Role) -> T) -> Self {
+        Self {
+            client: value(Role::Client),
+            server: value(Role::Server),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -198,6 +171,16 @@ struct ResetLine<'a> {
     unanswered_age_ns: Option<i64>,
     /// Bytes of the sender that the receiver had not acknowledged.
     unacknowledged_bytes: u32,
+    /// Final response to the last request that the sender had sent before, and its file, if that is another one.
+    answered_in: Option<u32>,
+    answered_in_file: Option<&'a str>,
+    client_last_words: Option<WordsFields<'a>>,
+    server_last_words: Option<WordsFields<'a>>,
+    closed_after_ns: Option<NonZeroI64>,
+    idle_timeouts: IdleTimeouts,
+    /// Scenario of the catalogue that teaches the RST.
+    scenario: Option<&'static str>,
+    advice: Option<&'static str>,
     /// Earlier connection between the same ends that the RST belongs to.
     earlier_connection: Option<u32>,
     earlier_connection_file: Option<&'a str>,
@@ -213,6 +196,8 @@ struct ResetLine<'a> {
     elsewhere: Vec<ElsewhereFields<'a>>,
     indicators: Cow<'a, [Indicator]>,
     diagnostics: &'a [Diagnostic],
+    /// Null here, as in the row of a connection.
+    preceded_by: (),
 }
 
 #[derive(Serialize)]
@@ -251,6 +236,9 @@ struct IcmpLine<'a> {
     /// First frame in which the receiver carried on with an attempt that the message should have ended.
     went_on_in: Option<u32>,
     went_on_in_file: Option<&'a str>,
+    /// Scenario of the catalogue that teaches the error.
+    scenario: Option<&'static str>,
+    advice: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -401,6 +389,7 @@ fn connection_line(
     };
     let gaps = connection.gaps;
     let failure = connection.failure.as_ref();
+    let related = failure.and_then(|it| it.related);
     let shown_in = failure.map(|it| place(files, file, it.frame));
     let error = |role: Role| failure.and_then(|it| it.errors[role]);
     line(
@@ -424,10 +413,7 @@ fn connection_line(
                     }
                 })
                 .collect(),
-            processes: Ends {
-                client: connection.process(Role::Client).map(ProcessFields::of),
-                server: connection.process(Role::Server).map(ProcessFields::of),
-            },
+            processes: Ends::of(|role| connection.process(role).map(ProcessFields::of)),
             conn_state: zeek.conn_state(),
             history: zeek.history(),
             zeek_records: zeek.records(),
@@ -453,6 +439,12 @@ fn connection_line(
             failure_at_ns: failure.map(|it| it.at.0),
             silence_before_ns: failure.and_then(|it| it.silence),
             failure_explanation: failure.map(|it| files.localized(&it.explanation)),
+            closed_after_ns: failure.and_then(|it| it.closed_after),
+            idle_timeouts: failure.map_or_else(IdleTimeouts::default, |it| it.idle_timeouts),
+            scenario: related.map(Related::scenario),
+            advice: related.map(Related::advice),
+            client_last_words: WordsFields::of(files, file, connection, Role::Client),
+            server_last_words: WordsFields::of(files, file, connection, Role::Server),
             client_errno: error(Role::Client).map(|it| it.errno),
             client_errno_condition: error(Role::Client).and_then(|it| it.condition),
             server_errno: error(Role::Server).map(|it| it.errno),
@@ -473,10 +465,8 @@ fn connection_line(
                     apart_ns: repeated.apart_ns,
                 }
             }),
-            stack: Ends {
-                client: connection.stack(Role::Client),
-                server: connection.stack(Role::Server),
-            },
+            stack: Ends::of(|role| connection.stack(role)),
+            preceded_by: (),
         },
     )
 }
@@ -493,6 +483,7 @@ pub fn reset(
     let (number, connection_file) = place(files, file, connection.number());
     let triggered_by = reset.triggered_by.map(|it| place(files, file, it));
     let earlier = record.earlier.map(|it| place(files, file, it));
+    let answer = record.answer.map(|it| place(files, file, it));
     let unanswered = record.unanswered.map(|it| place(files, file, it.frame));
     let continued = record
         .continues
@@ -545,6 +536,14 @@ pub fn reset(
             unanswered_bytes: record.unanswered.map_or(0, |it| it.bytes),
             unanswered_age_ns: record.unanswered.map(|it| it.age),
             unacknowledged_bytes: record.unacknowledged,
+            answered_in: answer.map(|it| it.0),
+            answered_in_file: answer.and_then(|it| it.1),
+            client_last_words: WordsFields::of(files, file, connection, Role::Client),
+            server_last_words: WordsFields::of(files, file, connection, Role::Server),
+            closed_after_ns: record.closed_after,
+            idle_timeouts: record.idle_timeouts,
+            scenario: record.related.map(Related::scenario),
+            advice: record.related.map(Related::advice),
             earlier_connection: earlier.map(|it| it.0),
             earlier_connection_file: earlier.and_then(|it| it.1),
             continues_connection: continued.map(|it| it.0),
@@ -558,6 +557,7 @@ pub fn reset(
                 .collect(),
             indicators,
             diagnostics: &record.diagnostics,
+            preceded_by: (),
         },
     )
 }
@@ -572,6 +572,7 @@ pub fn icmp(
     let (file, frame) = files.locate(record.frame);
     let (number, connection_file) = place(files, file, connection.number());
     let quoted = record.quoted_frame.map(|it| place(files, file, it));
+    let related = record.related();
     let went_on = record.went_on.map(|it| place(files, file, it));
     line(
         out,
@@ -601,6 +602,8 @@ pub fn icmp(
             errno_if: record.errno_if(),
             went_on_in: went_on.map(|it| it.0),
             went_on_in_file: went_on.and_then(|it| it.1),
+            scenario: related.map(Related::scenario),
+            advice: related.map(Related::advice),
         },
     )
 }

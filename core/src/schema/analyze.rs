@@ -1,6 +1,7 @@
 //! Schemas of the rows of `analyze`.
 
 mod joined;
+mod story;
 
 use serde_json::{Value, json};
 
@@ -158,6 +159,7 @@ fn connection_row(kind: &'static str, description: &str) -> Value {
         vec![field("client", stack()), field("server", stack())],
     );
     let mut fields = row(kind);
+    let [scenario, advice] = story::scenario("the failure");
     fields.extend([
         connection_number(),
         field("client", socket("Address of the client.")),
@@ -185,13 +187,20 @@ fn connection_row(kind: &'static str, description: &str) -> Value {
         field("failure_at_ns", nullable(integer("Capture time of that frame, in nanoseconds since the Unix epoch; null if there is no failure."))),
         field("silence_before_ns", nullable(integer("Silence of the connection, in nanoseconds, before the RST, the FIN or the first segment that was not acknowledged, or before the packet that the RST replies to; null if unknown or if there is no failure."))),
         field("failure_explanation", nullable(text("Explanation of the failure; null without a failure."))),
+        story::closed_after(),
+        story::idle_timeouts(),
+        scenario,
+        advice,
         field("client_errno", nullable(errno("Error that the client's application gets on Linux; null if it gets none, or if the capture does not show which."))),
         field("client_errno_condition", nullable(errno_condition())),
         field("server_errno", nullable(errno("Error that the server's application gets on Linux; null if it gets none, or if the capture does not show which."))),
         field("server_errno_condition", nullable(errno_condition())),
+        story::last_words("client"),
+        story::last_words("server"),
         field("capture_gaps", gaps),
         field("repeated", nullable(repeated())),
         field("stack", stacks),
+        story::preceded_by(),
     ]);
     object(description, fields)
 }
@@ -350,6 +359,7 @@ fn diagnostic() -> Value {
 fn reset_row() -> Value {
     let actions = ["accept", "drop", "challenge", "not-delivered", "unknown"];
     let mut fields = row("reset");
+    let [scenario, advice] = story::scenario("the RST");
     fields.extend([
         connection_number(),
         field("connection_file", nullable(text("File that the connection begins in, if it is another one than `file`; else null."))),
@@ -386,6 +396,14 @@ fn reset_row() -> Value {
         field("unanswered_bytes", count("Bytes of that data.")),
         field("unanswered_age_ns", nullable(integer("Nanoseconds from that frame to the RST; null without such data."))),
         field("unacknowledged_bytes", count("Bytes that the sender had sent and that the receiver had not acknowledged.")),
+        field("answered_in", nullable(frame("Frame of the final HTTP response that the sender, a server, had sent to the last request of the client before the RST; null if it had sent none, or if the capture does not show it."))),
+        field("answered_in_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
+        story::last_words("client"),
+        story::last_words("server"),
+        story::closed_after(),
+        story::idle_timeouts(),
+        scenario,
+        advice,
         field("earlier_connection", nullable(frame("Number of the earlier connection between the same ends that the RST belongs to, if no end has accepted the SYN of `connection` yet; else null."))),
         field("earlier_connection_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
         field("continues_connection", nullable(frame("Number of the connection that the segment before the RST continues under other addresses, because a NAT did not translate it, or translated it to other addresses than before; else null."))),
@@ -397,6 +415,7 @@ fn reset_row() -> Value {
         field("elsewhere", joined::elsewhere()),
         field("indicators", list("Observations that point to the sender of the RST.", &indicator())),
         field("diagnostics", list("Information that the RST itself carries.", &diagnostic())),
+        story::preceded_by(),
     ]);
     object("An RST.", fields)
 }
@@ -404,6 +423,7 @@ fn reset_row() -> Value {
 fn icmp_row() -> Value {
     let effects = Effect::ALL.map(Effect::id);
     let mut fields = row("icmp");
+    let [scenario, advice] = story::scenario("the error");
     fields.extend([
         connection_number(),
         field("connection_file", nullable(text("File that the connection begins in, if it is another one than `file`; else null."))),
@@ -429,6 +449,8 @@ fn icmp_row() -> Value {
         field("errno_if", nullable(text("Condition under which it sees the error; null if it always does."))),
         field("went_on_in", nullable(frame("First frame in which the receiver carried on with an attempt that the message should have ended."))),
         field("went_on_in_file", nullable(text("File of that frame, if it is another one than `file`; else null."))),
+        scenario,
+        advice,
     ]);
     object(
         "An ICMP error that quotes a segment of a connection.",

@@ -1,6 +1,7 @@
 //! Human format of `rstproof analyze`: a few lines for each RST, and a summary of each capture.
 
 mod failures;
+mod story;
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -15,9 +16,9 @@ use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::icmp::{Effect, IcmpRecord};
 use rstproof_core::analyze::json::process_name;
 use rstproof_core::analyze::{
-    Connection, ErrnoElsewhere, Event, FailureKind, MissingTraffic, RequiredAction, ResetRecord,
-    ResetSource, SenderVerdict, Stack, Summary, Supports, System, Tally, Totals, Weight,
-    errno_elsewhere, errno_on,
+    Connection, ErrnoElsewhere, Event, FailureKind, MissingTraffic, Preceded, RequiredAction,
+    ResetRecord, ResetSource, SenderVerdict, Stack, Summary, Supports, System, Tally, Totals,
+    Weight, errno_elsewhere, errno_on,
 };
 use rstproof_core::flow::State;
 use rstproof_core::packet::link::Unread;
@@ -77,6 +78,10 @@ impl Renderer for Human {
             }
             _ => None,
         }
+    }
+
+    fn preceded(&self, files: &FileNames, row: &mut Vec<u8>, preceded: &Preceded) {
+        row.extend(story::preceded(files, preceded).into_bytes());
     }
 
     fn notice(&self, totals: &Totals) -> Option<String> {
@@ -182,6 +187,7 @@ pub(super) fn reset(
     }
     text += &preceding(files, connection, record);
     text += &open_questions(files, record);
+    text += &story::of_reset(files, connection, record);
     text += &translations(files, connection);
     text += &other_points(files, reset.frame);
     text += &processes(connection);
@@ -392,6 +398,7 @@ pub(super) fn icmp(files: &FileNames, connection: &Connection<'_>, record: &Icmp
         );
     }
     let _ = writeln!(text, "  {}", record.reason);
+    text += &story::of_icmp(record);
     text += &processes(connection);
     text
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use super::renderer::Renderer;
 use rstproof_core::analyze::continuation::FileNames;
-use rstproof_core::analyze::{Event, Summary, json};
+use rstproof_core::analyze::{Event, Preceded, Summary, json};
 
 /// JSON lines.
 pub(super) struct Json;
@@ -33,6 +33,10 @@ impl Renderer for Json {
             };
             Some(written.map(|()| row.clone()))
         })
+    }
+
+    fn preceded(&self, files: &FileNames, output: &mut Vec<u8>, preceded: &Preceded) {
+        json::add_preceded(output, files, preceded);
     }
 
     fn summary(

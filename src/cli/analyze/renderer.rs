@@ -6,7 +6,7 @@ use super::human::Human;
 use super::json::Json;
 use crate::cli::{AnalyzeArgs, AnalyzeFormat};
 use rstproof_core::analyze::continuation::FileNames;
-use rstproof_core::analyze::{Event, Summary, Totals};
+use rstproof_core::analyze::{Event, Preceded, Summary, Totals};
 
 /// Output format of the analysis. The threads of the analysis share it.
 pub(super) trait Renderer: Sync {
@@ -25,6 +25,9 @@ pub(super) trait Renderer: Sync {
 
     /// Returns the output for an event; `None` if the event is not shown.
     fn event(&self, files: &FileNames, event: Event<'_>) -> Option<io::Result<Vec<u8>>>;
+
+    /// Adds the failure of another connection that may have led to the event of this output.
+    fn preceded(&self, files: &FileNames, output: &mut Vec<u8>, preceded: &Preceded);
 
     /// Returns the summary of a capture. `problem` is the reason why the rest of it could not be read.
     fn summary(

@@ -2,6 +2,7 @@
 
 use super::arena::{LOOKUP_GROUP, MAX_STALE_TIMERS, NS_PER_SEC};
 use super::dormant::Dormant;
+use super::words::{completed, words_of};
 use super::{Connection, ConnectionObserver, DORMANT, Entry, HostRates, Table};
 use crate::prefetch::prefetch;
 use crate::time::Timestamp;
@@ -20,7 +21,7 @@ impl<L: ConnectionObserver> Table<L> {
         let slot = self.free_dormant.pop().unwrap_or(u32::MAX);
         self.generation = self.generation.wrapping_add(1);
         let hash = entry.hash;
-        let dormant = Dormant::of(entry, self.generation, &mut self.points);
+        let dormant = Dormant::of(entry, self.generation, &mut self.points, &self.words);
         self.dormant.set(slot, Some(dormant));
         self.entries.set(index, None);
         self.free.push(index);
@@ -56,8 +57,16 @@ impl<L: ConnectionObserver> Table<L> {
         let Some(dormant) = self.take_dormant(index) else {
             return;
         };
+        let failure = dormant.failure(self.now);
+        // Those of a connection that has failed, and was not known to have, are found while they are in the cache.
+        let found = match &failure {
+            Some(_) if dormant.words().is_none() => words_of(&self.words, dormant.number()),
+            _ => None,
+        };
+        let words = dormant.words().or(found.as_deref());
         let connection = Connection {
-            failure: dormant.failure(self.now),
+            failure: completed(failure, words),
+            words,
             ..dormant.report(self.frame)
         };
         self.observer.connection(&connection, &[]);

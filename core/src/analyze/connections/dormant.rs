@@ -6,6 +6,7 @@ use super::super::exchange::Exchange;
 use super::super::failure::{Failure, Stop};
 use super::super::forgery::{ProfileSummary, ReplySummary, SenderProfile, Timing};
 use super::super::history::HistorySummary;
+use super::super::last_words::WordCache;
 use super::super::stack::Stack;
 use super::super::zeek::{Zeek, ZeekSummary};
 use super::copies::Latest;
@@ -13,6 +14,7 @@ use super::entry::Renewed;
 use super::failing::{Outcome, without_reply};
 use super::nat::Nat;
 use super::points::{PointList, Points};
+use super::words::{Words, words_of};
 use super::{CaptureGaps, Connection, ConnectionHistory, Entry, Rare};
 use crate::flow::{Flow, FlowSummary};
 use crate::packet::Header;
@@ -90,12 +92,18 @@ struct More {
     outcome: Outcome,
     /// State in which the connection has stopped, unless its SYN got no reply: many of those may be scans.
     stop: Option<Stop>,
+    words: Option<Box<Words>>,
 }
 
 impl Dormant {
     /// Shrinks a connection whose RSTs have been reported. Takes what the entry owns; moving all of it would take longer
     /// than the rest.
-    pub(super) fn of(entry: &mut Entry, generation: u32, points: &mut PointList) -> Self {
+    pub(super) fn of(
+        entry: &mut Entry,
+        generation: u32,
+        points: &mut PointList,
+        words: &WordCache,
+    ) -> Self {
         let zeek = entry.zeek_summary();
         let stop = entry.stop().filter(|stop| !stop.is_without_reply());
         let summary = Summary {
@@ -122,6 +130,8 @@ impl Dormant {
         };
         let previous = entry.history.take_previous();
         let rare = entry.rare.take().map(|it| *it).unwrap_or_default();
+        // Until the capture ends, they may have left the cache.
+        let noted = (stop.is_some() && rare.words.is_none()).then(|| words_of(words, entry.span.0));
         let stop = stop.or(rare.stop);
         let needs_more = entry.resets > 0
             || entry.depends_from != entry.span.0
@@ -156,6 +166,7 @@ impl Dormant {
                     previous,
                     outcome: rare.outcome,
                     stop,
+                    words: rare.words.or(noted.flatten()),
                 })
             }),
             span: entry.span,
@@ -204,6 +215,7 @@ impl Dormant {
             failure: None,
             was_failure_reported: more.is_some_and(|it| it.outcome.was_reported),
             repeated: None,
+            words: self.words(),
         }
     }
 
@@ -239,6 +251,11 @@ impl Dormant {
         more.outcome.was_reported = true;
     }
 
+    /// Returns the last messages that were kept.
+    pub(super) fn words(&self) -> Option<&Words> {
+        self.more.as_ref()?.words.as_deref()
+    }
+
     fn gaps(&self) -> CaptureGaps {
         CaptureGaps {
             begins_midstream: self.summary.has(BEGINS_MIDSTREAM),
@@ -272,6 +289,7 @@ impl Dormant {
             rare.nat = more.nat;
             history.set_previous(more.previous);
             (rare.outcome, rare.stop) = (more.outcome, more.stop);
+            rare.words = more.words;
         }
         Entry {
             stacks: kept.stacks,

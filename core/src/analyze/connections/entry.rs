@@ -345,6 +345,7 @@ impl Entry {
             failure: None,
             was_failure_reported: (self.rare.as_ref()).is_some_and(|it| it.outcome.was_reported),
             repeated: self.repeated(),
+            words: self.words(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::decode::ErrorRecord;
 use super::super::icmp::{Effect, IcmpRecord};
+use super::words::{answer, protocol};
 use super::{
     ConnectionObserver, Entry, MAX_BUFFERED_RESETS, MAX_RESETS_PER_CONNECTION, ResetRecord, Table,
 };
@@ -42,14 +43,23 @@ impl Entry {
 
     /// Removes and returns the RSTs and the ICMP errors that have not been reported, and keeps what they have brought about.
     pub(super) fn take_events(&mut self) -> (Vec<ResetRecord>, Vec<IcmpRecord>) {
-        let resets = self.pending();
+        let mut resets = self.pending();
         let Some(rare) = self.rare.as_mut() else {
             return (resets, Vec::new());
         };
         let errors = std::mem::take(&mut rare.errors);
         let mut outcome = std::mem::take(&mut rare.outcome);
         outcome.take_errors(&errors);
-        let mut in_order: Vec<&ResetRecord> = resets.iter().collect();
+        let words = self.words();
+        let protocol = words.and_then(protocol);
+        let answer = words.and_then(answer);
+        for record in &mut resets {
+            // An answer of the sender, before the RST.
+            let is_before =
+                |frame: &u32| *frame < record.reset.frame && record.reset.from == Role::Server;
+            record.answer = answer.filter(is_before);
+        }
+        let mut in_order: Vec<&mut ResetRecord> = resets.iter_mut().collect();
         if self.has_views() {
             // Some are reported by a later copy.
             in_order.sort_by_key(|it| self.first_copy(it.reset.frame));
@@ -59,7 +69,7 @@ impl Entry {
                 .view
                 .and_then(|it| self.view(it.into()))
                 .unwrap_or(self);
-            outcome.take_reset(record, &judged.exchange, &judged.flow);
+            outcome.take_reset(record, (&judged.exchange, &judged.flow), protocol);
         }
         self.rare().outcome = outcome;
         (resets, errors)

@@ -1,9 +1,11 @@
 //! Failure of a connection: the first event that ended it, or the state in which it stopped.
 
 use super::super::exchange::Exchange;
-use super::super::failure::{Attempt, Failure, Repeated, Stop};
+use super::super::failure::{Attempt, Failure, FailureKind, Repeated, Stop};
 use super::super::history::ConnectionHistory;
 use super::super::icmp::{Effect, IcmpRecord};
+use super::super::last_words::Protocol;
+use super::super::related;
 use super::{Entry, ResetRecord};
 use crate::flow::{Flow, State};
 use crate::time::Timestamp;
@@ -46,7 +48,13 @@ impl Outcome {
     }
 
     /// Takes in an RST that is reported. The flow is that of the capture point at which the RST was judged.
-    pub(super) fn take_reset(&mut self, record: &ResetRecord, exchange: &Exchange, flow: &Flow) {
+    pub(super) fn take_reset(
+        &mut self,
+        record: &mut ResetRecord,
+        (exchange, flow): (&Exchange, &Flow),
+        protocol: Option<Protocol>,
+    ) {
+        record.related = related::of_reset(record);
         let (reset, explanation) = (&record.reset, &record.explanation);
         // It belongs to another connection between the same ends.
         if record.earlier.is_some() {
@@ -59,9 +67,23 @@ impl Outcome {
             exchange.has_last_word(receiver) || is_outstanding || flow.has_closed_window(receiver);
         // Without its point it is not known what came before it.
         let silence = record.view.map(|_| record.silence);
-        if let Some(failure) = Failure::of_reset(reset, explanation, silence, cuts_off) {
-            self.add(failure);
-        }
+        let Some(mut failure) = Failure::of_reset(reset, explanation, silence, cuts_off) else {
+            return;
+        };
+        failure.related = record.related;
+        failure.closed_after = match failure.kind {
+            FailureKind::Aborted if !exchange.has_closed() => {
+                exchange.quiet(reset.from, Some(reset.at))
+            }
+            // The server had closed before.
+            FailureKind::Aborted | FailureKind::DataAfterClose => exchange.quiet(reset.from, None),
+            _ => None,
+        };
+        failure.name_timeouts(protocol);
+        record.failure = Some(failure.kind);
+        record.closed_after = failure.closed_after;
+        record.idle_timeouts = failure.idle_timeouts;
+        self.add(failure);
     }
 
     /// Returns the latest error that ICMP has recorded for an end.

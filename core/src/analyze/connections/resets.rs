@@ -1,6 +1,7 @@
 //! RSTs of a connection: their records, and what later segments add to them.
 
 use std::net::SocketAddr;
+use std::num::NonZeroI64;
 
 use super::super::decode::SegmentRecord;
 use super::super::diagnosis::{self, Diagnostic};
@@ -8,14 +9,17 @@ use super::super::exchange::Pending;
 use super::super::explain::{
     Explanation, FIN_ACKNOWLEDGED_WITHIN_NS, FinEvidence, NatFinding, RequiredAction, as_received,
 };
+use super::super::failure::FailureKind;
 use super::super::forgery::{self, Aftermath, Context, Indicator, PacketFeatures, Sender};
 use super::super::history::ConnectionHistory;
+use super::super::idle_timeouts::IdleTimeouts;
+use super::super::related::Related;
 use super::super::stack::Stack;
 use super::absence::Absence;
 use super::points::Place;
 use super::{Continued, Entry, MAX_RESETS_PER_CONNECTION};
 use crate::flow::{Acceptance, Form, Observed, Reset, State};
-use crate::packet::Header;
+use crate::packet::{Flags, Header};
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
@@ -33,6 +37,18 @@ pub struct ResetRecord {
     pub unanswered: Option<Pending>,
     /// Number of bytes that the sender had sent and the receiver had not acknowledged.
     pub unacknowledged: u32,
+    /// True if all data of the receiver was acknowledged, at the latest by the RST.
+    pub(in crate::analyze) is_receiver_done: bool,
+    /// Frame of the final response to the last request, if the sender is a server that had sent one.
+    pub answer: Option<u32>,
+    /// Failure that the RST brings about; `None` if it changes nothing for an application, or belongs to another connection.
+    pub failure: Option<FailureKind>,
+    /// Scenario that teaches the RST; `None` if none fits.
+    pub related: Option<Related>,
+    /// Time from the last data of the server to its FIN, or to the RST if it is an abort, in nanoseconds.
+    pub closed_after: Option<NonZeroI64>,
+    /// Devices or servers with an idle time-out that explains the failure.
+    pub idle_timeouts: IdleTimeouts,
     /// RST as the flow classifies it.
     pub reset: Reset,
     /// TCP header.
@@ -51,7 +67,7 @@ pub struct ResetRecord {
     /// State of the connection when the RST was captured, what its sender sent afterwards, and the earlier history.
     pub(super) context: Context,
     pub(super) aftermath: Aftermath,
-    pub(super) history: ConnectionHistory,
+    pub(in crate::analyze) history: ConnectionHistory,
     /// What the absence of the RST at another capture point depends on.
     pub(super) absence: Absence,
     /// Frame of an earlier RST that carries the receiver's address, and this RST as it is if the receiver did not send
@@ -251,6 +267,14 @@ impl Entry {
         let mut record = ResetRecord {
             unanswered: self.exchange.pending(from.peer(), header.at),
             unacknowledged: self.flow.unacknowledged(from),
+            is_receiver_done: self.flow.unacknowledged(from.peer()) == 0
+                || header.flags.has(Flags::ACK)
+                    && self.flow.snd_nxt(from.peer()) == Some(header.ack),
+            answer: None,
+            failure: None,
+            related: None,
+            closed_after: None,
+            idle_timeouts: IdleTimeouts::default(),
             earlier,
             silence,
             triggers,

@@ -7,6 +7,8 @@
 use super::{EndError, Failure, FailureKind};
 use crate::analyze::exchange::{Asked, Unanswered};
 use crate::analyze::explain::ErrnoCondition;
+use crate::analyze::idle_timeouts::IdleTimeouts;
+use crate::analyze::related;
 use crate::time::Timestamp;
 use crate::transcript::{Errno, PerEnd, Role};
 
@@ -126,8 +128,17 @@ impl Repeated {
             frame: self.frame,
             at: self.at,
             errors,
+            by: None,
             silence: self.asked.map(|it| it.silence),
             explanation: self.explanation().into(),
+            related: related::of_failure(
+                kind,
+                self.from,
+                has_error.then_some(error.errno),
+                attempt == Attempt::Send,
+            ),
+            closed_after: None,
+            idle_timeouts: IdleTimeouts::default(),
         })
     }
 
@@ -227,6 +238,7 @@ fn closed(unanswered: &Unanswered) -> Failure {
         bytes,
         request,
         was_silent,
+        quiet,
     } = *unanswered;
     let plural = if bytes == 1 { "" } else { "s" };
     let before = if was_silent {
@@ -240,11 +252,15 @@ fn closed(unanswered: &Unanswered) -> Failure {
         at: fin.at,
         // read() returns 0, which is no error.
         errors: PerEnd::default(),
+        by: Some(by),
         silence: Some(fin.silence),
         explanation: format!(
             "the {by} closed (FIN) {before}: {request} of {bytes} byte{plural} had come from frame {frame} on; read() returns 0 there, and \
              programs call it an empty or missing response"
         )
         .into(),
+        related: related::of_failure(FailureKind::ClosedBeforeResponse, by, None, false),
+        closed_after: quiet,
+        idle_timeouts: IdleTimeouts::default(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{NS_PER_SEC, in_digits, processes, translations};
+use super::{NS_PER_SEC, in_digits, processes, story, translations};
 use crate::report::human::{BAD, LABEL};
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Cause, Connection, Failure, ResetRecord};
@@ -34,6 +34,7 @@ pub(super) fn failed(files: &FileNames, connection: &Connection<'_>, failure: &F
     if !has_error {
         text += "  → no error\n";
     }
+    text += &story::of_failure(files, connection, failure);
     text += &translations(files, connection);
     text += &processes(connection);
     text
@@ -85,7 +86,7 @@ pub(super) fn open_questions(files: &FileNames, record: &ResetRecord) -> String 
 }
 
 /// Formats a time in nanoseconds in a unit of its size: `35 µs`, `546 ms`, `4.0 s`.
-fn duration(ns: i64) -> String {
+pub(super) fn duration(ns: i64) -> String {
     match ns {
         ..1_000_000 => format!("{} µs", ns / 1_000),
         1_000_000..NS_PER_SEC => format!("{} ms", ns / 1_000_000),

@@ -1,0 +1,302 @@
+//! Idle time-outs of well-known devices and servers, which a failure after a silence suggests.
+//!
+//! A device on the path forgets a connection that was silent for its time-out, and nothing shows that until an end sends again: the
+//! silence is at least as long as the time-out. A server closes by itself when its time-out is over: the time from its last data to
+//! its FIN or RST is the time-out. Both are defaults that an operator may change, so that a time only suggests them.
+
+use serde::{Serialize, Serializer};
+
+use super::identified::identified;
+use super::last_words::Protocol;
+
+identified! {
+    /// Device or server with a published default.
+    pub enum IdleTimeout {
+        /// 350 s for TCP.
+        AwsNlb = "aws-nlb", "AWS Network Load Balancer";
+        /// 350 s.
+        AwsNatGateway = "aws-nat-gateway", "AWS NAT gateway";
+        /// 4 minutes.
+        AzureLoadBalancer = "azure-load-balancer", "Azure Load Balancer";
+        /// 10 minutes.
+        GcpVpcFirewall = "gcp-vpc-firewall", "connection tracking of Google Cloud VPC networks";
+        /// 1,200 s.
+        GcpCloudNat = "gcp-cloud-nat", "Google Cloud NAT";
+        /// 15 minutes.
+        LinuxIpvs = "linux-ipvs", "Linux IPVS";
+        /// 1 hour.
+        CiscoAsa = "cisco-asa", "Cisco ASA";
+        /// 5 days.
+        LinuxConntrack = "linux-conntrack", "Linux conntrack";
+        /// 5 s.
+        ApacheHttpd = "apache-httpd", "Apache httpd";
+        /// 5 s.
+        NodeHttp = "node-http", "Node.js";
+        /// 20 s.
+        TomcatServerXml = "tomcat-server-xml", "Tomcat as its standard server.xml sets it";
+        /// 60 s.
+        Tomcat = "tomcat", "Tomcat";
+        /// 60 s.
+        AwsAlb = "aws-alb", "AWS Application Load Balancer";
+        /// 60 s.
+        AwsClassicLb = "aws-classic-lb", "AWS Classic Load Balancer";
+        /// 65 s.
+        NodeHttpNewer = "node-http-newer", "newer Node.js";
+        /// 75 s.
+        Nginx = "nginx", "nginx";
+    }
+}
+
+/// Effect of a time-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The device forgets the connection.
+    Forgets,
+    /// The server closes the connection.
+    Closes,
+    /// The server closes a kept-alive connection of HTTP.
+    ClosesHttp,
+}
+
+/// Published default.
+#[derive(Clone, Copy, Debug)]
+pub struct Published {
+    /// Time-out in seconds.
+    pub seconds: u32,
+    /// Effect of the time-out.
+    pub effect: Effect,
+    /// Document that states it.
+    pub source: &'static str,
+}
+
+impl IdleTimeout {
+    /// Returns the default, and where it is published.
+    #[must_use]
+    pub fn published(self) -> Published {
+        use Effect::{Closes, ClosesHttp, Forgets};
+        let (seconds, effect, source) = match self {
+            Self::AwsNlb => (
+                350,
+                Forgets,
+                "Elastic Load Balancing, Network Load Balancers: Update the TCP idle timeout",
+            ),
+            Self::AwsNatGateway => (
+                350,
+                Forgets,
+                "Amazon VPC User Guide, Troubleshoot NAT gateways: connection drops after 350 seconds",
+            ),
+            Self::AzureLoadBalancer => (
+                240,
+                Forgets,
+                "Azure Load Balancer: Configure TCP reset and idle timeout",
+            ),
+            Self::GcpVpcFirewall => (
+                600,
+                Forgets,
+                "Google Compute Engine, Troubleshooting: idle connections",
+            ),
+            Self::GcpCloudNat => (
+                1_200,
+                Forgets,
+                "Google Cloud NAT: tcp-established-idle-timeout",
+            ),
+            Self::LinuxIpvs => (
+                900,
+                Forgets,
+                "Linux, ip_vs_proto_tcp.c: timeout of IP_VS_TCP_S_ESTABLISHED",
+            ),
+            Self::CiscoAsa => (
+                3_600,
+                Forgets,
+                "Cisco ASA Series Firewall CLI Configuration Guide, Connection Settings: timeout conn",
+            ),
+            Self::LinuxConntrack => (
+                432_000,
+                Forgets,
+                "Linux, nf_conntrack-sysctl: nf_conntrack_tcp_timeout_established",
+            ),
+            Self::ApacheHttpd => (5, ClosesHttp, "Apache HTTP Server, core: KeepAliveTimeout"),
+            Self::NodeHttp => (
+                5,
+                ClosesHttp,
+                "Node.js, http: server.keepAliveTimeout (versions 8 to 25)",
+            ),
+            Self::TomcatServerXml => (
+                20,
+                ClosesHttp,
+                "Apache Tomcat, HTTP Connector: connectionTimeout in the standard server.xml",
+            ),
+            Self::Tomcat => (
+                60,
+                ClosesHttp,
+                "Apache Tomcat, HTTP Connector: keepAliveTimeout, connectionTimeout",
+            ),
+            Self::AwsAlb => (
+                60,
+                ClosesHttp,
+                "Elastic Load Balancing, Application Load Balancers: Connection idle timeout",
+            ),
+            Self::AwsClassicLb => (
+                60,
+                Closes,
+                "Elastic Load Balancing, Classic Load Balancers: Configure the idle connection timeout",
+            ),
+            Self::NodeHttpNewer => (
+                65,
+                ClosesHttp,
+                "Node.js, http: server.keepAliveTimeout (since its change from 5 s)",
+            ),
+            Self::Nginx => (
+                75,
+                ClosesHttp,
+                "nginx, ngx_http_core_module: keepalive_timeout",
+            ),
+        };
+        Published {
+            seconds,
+            effect,
+            source,
+        }
+    }
+
+    fn ns(self) -> i64 {
+        i64::from(self.published().seconds) * NS_PER_SEC
+    }
+}
+
+/// Set of devices and servers: a bit for each in the order of [`IdleTimeout::ALL`].
+// Each failure has one, and a capture may have a million of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IdleTimeouts(u16);
+
+const _: () = assert!(IdleTimeout::ALL.len() <= 16);
+
+impl IdleTimeouts {
+    fn of(fits: impl Fn(&IdleTimeout) -> bool) -> Self {
+        let bits = IdleTimeout::ALL.iter().enumerate();
+        let bits = bits.filter(|(_, it)| fits(it)).map(|(nth, _)| 1 << nth);
+        Self(bits.sum())
+    }
+
+    /// Returns its members.
+    pub fn iter(self) -> impl Iterator<Item = IdleTimeout> {
+        let all = IdleTimeout::ALL.into_iter().enumerate();
+        all.filter(move |(nth, _)| self.0 & 1 << nth != 0)
+            .map(|(_, it)| it)
+    }
+
+    /// Returns what the time-outs suggest: a clause. `None` if there are none.
+    #[must_use]
+    pub fn suggestion(self) -> Option<String> {
+        let first = self.iter().next()?.published();
+        let names: Vec<&str> = self.iter().map(IdleTimeout::meaning).collect();
+        let (last, before) = names.split_last()?;
+        let names = if before.is_empty() {
+            (*last).to_owned()
+        } else {
+            format!("{} and {last}", before.join(", "))
+        };
+        let seconds = first.seconds;
+        Some(if first.effect == Effect::Forgets {
+            format!(
+                "{seconds} s is the default idle time-out of {names}: if one is on the path, it may have forgotten the connection"
+            )
+        } else {
+            format!(
+                "{seconds} s is the default idle time-out of {names}: if the server is one of these, that is probably why it closed"
+            )
+        })
+    }
+}
+
+impl Serialize for IdleTimeouts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+const NS_PER_SEC: i64 = 1_000_000_000;
+
+/// Time by which a silence may be shorter than the time-out of a device, in nanoseconds: the device is elsewhere, and two packets may
+/// take different times to it.
+const JITTER_NS: i64 = 100_000_000;
+
+/// Returns the devices that a silence suggests, in nanoseconds: it is as long as their time-out, or up to a tenth longer. After a much
+/// longer one a device with another time-out is as likely.
+pub(super) fn of_silence(silence: i64) -> IdleTimeouts {
+    let fits = |it: &IdleTimeout| {
+        let (least, most) = (it.ns() - JITTER_NS, it.ns() + it.ns() / 10);
+        it.published().effect == Effect::Forgets && (least..=most).contains(&silence)
+    };
+    IdleTimeouts::of(fits)
+}
+
+/// Returns the servers that the time from the last data of a server to its FIN or RST suggests, in nanoseconds: it is their time-out,
+/// or up to a second or 2 % longer. `protocol` is that of the connection, if it is known.
+pub(super) fn of_server(quiet: i64, protocol: Option<Protocol>) -> IdleTimeouts {
+    // TLS may carry HTTP.
+    let may_be_http = matches!(protocol, None | Some(Protocol::Http | Protocol::Tls));
+    let fits = |it: &IdleTimeout| {
+        let is_meant = match it.published().effect {
+            Effect::Forgets => false,
+            Effect::Closes => true,
+            Effect::ClosesHttp => may_be_http,
+        };
+        // The last data may be captured a little after it was sent, and the time-out begins before.
+        let (least, most) = (it.ns() - JITTER_NS, it.ns() + NS_PER_SEC.max(it.ns() / 50));
+        is_meant && (least..=most).contains(&quiet)
+    };
+    IdleTimeouts::of(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = NS_PER_SEC;
+
+    fn ids(timeouts: IdleTimeouts) -> Vec<&'static str> {
+        timeouts.iter().map(IdleTimeout::id).collect()
+    }
+
+    /// A device has forgotten a connection from its time-out on, and not before.
+    #[test]
+    fn a_device_needs_its_whole_timeout() {
+        let aws = ["aws-nlb", "aws-nat-gateway"];
+        assert_eq!(ids(of_silence(349 * SECOND)), [""; 0]);
+        assert_eq!(ids(of_silence(350 * SECOND)), aws);
+        assert_eq!(ids(of_silence(384 * SECOND)), aws);
+        assert_eq!(ids(of_silence(390 * SECOND)), [""; 0]);
+        assert_eq!(ids(of_silence(240 * SECOND)), ["azure-load-balancer"]);
+        assert_eq!(ids(of_silence(75 * SECOND)), [""; 0]);
+    }
+
+    /// A server closes when its time-out is over, and not later.
+    #[test]
+    fn a_server_closes_at_its_timeout() {
+        let node = ["apache-httpd", "node-http"];
+        assert_eq!(ids(of_server(4 * SECOND, None)), [""; 0]);
+        assert_eq!(ids(of_server(5 * SECOND, None)), node);
+        assert_eq!(ids(of_server(5 * SECOND, Some(Protocol::Tls))), node);
+        assert_eq!(ids(of_server(5 * SECOND, Some(Protocol::Redis))), [""; 0]);
+        assert_eq!(ids(of_server(7 * SECOND, None)), [""; 0]);
+        assert_eq!(
+            ids(of_server(60 * SECOND, Some(Protocol::Mysql))),
+            ["aws-classic-lb"]
+        );
+        assert_eq!(ids(of_server(350 * SECOND, None)), [""; 0]);
+    }
+
+    /// One time-out, or several that are equal, so that one number is stated.
+    #[test]
+    fn all_suggested_timeouts_are_equal() {
+        for quiet in 0..500_000 {
+            let quiet = quiet * SECOND;
+            for suggested in [of_silence(quiet), of_server(quiet, None)] {
+                let mut seconds = suggested.iter().map(|it| it.published().seconds);
+                let first = seconds.next();
+                assert!(seconds.all(|it| Some(it) == first), "{suggested:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Parts of the row of a connection.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::packet::link::Process;
+use crate::printable::printable;
+
+/// Addresses of a connection on another side of a NAT.
+#[derive(Serialize)]
+pub(super) struct TranslationFields<'a> {
+    pub(super) client: SocketAddr,
+    pub(super) server: SocketAddr,
+    /// First frame with these addresses, and its file, if that is another one.
+    pub(super) frame: u32,
+    pub(super) file: Option<&'a str>,
+}
+
+/// Process of an end.
+#[derive(Serialize)]
+pub(super) struct ProcessFields {
+    pub(super) pid: u32,
+    /// Name, with control characters escaped: it is the process's own choice.
+    pub(super) name: String,
+}
+
+impl ProcessFields {
+    pub(super) fn of(process: Process) -> Self {
+        Self {
+            pid: process.pid,
+            name: process_name(&process),
+        }
+    }
+}
+
+/// Returns the name of a process, with everything escaped that is not printable.
+#[must_use]
+pub fn process_name(process: &Process) -> String {
+    let name = process.name.split(|byte| *byte == 0).next();
+    printable(&String::from_utf8_lossy(name.unwrap_or_default()))
+}
+
+/// Gaps and duplicates of a connection in the capture, which limit its analysis.
+#[derive(Serialize)]
+pub(super) struct GapFields<'a> {
+    pub(super) begins_midstream: bool,
+    /// First frame that acknowledges data that was not captured, and its file, if that is another one.
+    pub(super) lost_before_frame: Option<u32>,
+    pub(super) lost_before_file: Option<&'a str>,
+    pub(super) one_sided: bool,
+    pub(super) captured_twice: bool,
+}
+
+/// SYN that the file holds twice.
+#[derive(Serialize)]
+pub(super) struct RepeatedFields<'a> {
+    pub(super) frame: u32,
+    pub(super) copy_frame: u32,
+    pub(super) copy_file: Option<&'a str>,
+    pub(super) apart_ns: i64,
+}
