@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rstproof_core::analyze::{Cause, FailureKind};
+use rstproof_core::analyze::{Cause, FailureKind, IdleTimeout, RULES, Rule, TimeoutEffect};
 use rstproof_core::scenario::ALL;
 
 use crate::stories::WrittenStory;
@@ -132,5 +132,41 @@ fn the_table_of_causes_has_every_cause() {
         let row = |cause: Cause| format!("  | `{cause}` | {} |\n", cause.meaning());
         let rows: String = Cause::ALL.map(row).concat();
         format!("\n  | cause | meaning |\n  |---|---|\n{rows}\n  ")
+    });
+}
+
+#[test]
+fn the_table_of_idle_timeouts_has_every_default() {
+    assert_made("docs/analyze.md", "idle timeouts", |_| {
+        let row = |it: IdleTimeout| {
+            let published = it.published();
+            let effect = match published.effect {
+                TimeoutEffect::Forgets => "forgets",
+                TimeoutEffect::Closes => "closes",
+                TimeoutEffect::ClosesHttp => "closes (HTTP)",
+            };
+            format!(
+                "| `{it}` | {} | {} s | {effect} | {} |\n",
+                it.meaning(),
+                published.seconds,
+                published.source
+            )
+        };
+        let rows: String = IdleTimeout::ALL.map(row).concat();
+        format!(
+            "\n| id | device or server | time-out | effect | published in |\n|---|---|---|---|---|\n{rows}\n"
+        )
+    });
+}
+
+#[test]
+fn the_table_of_related_scenarios_has_every_rule() {
+    assert_made("docs/analyze.md", "scenarios", |_| {
+        let row = |rule: &Rule| {
+            let (when, scenario, advice) = (rule.when, rule.scenario, rule.advice);
+            format!("| {when} | `{scenario}` | {advice} |\n")
+        };
+        let rows: String = RULES.iter().map(row).collect();
+        format!("\n| condition | scenario | advice |\n|---|---|---|\n{rows}\n")
     });
 }

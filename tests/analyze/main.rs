@@ -30,6 +30,7 @@ mod said;
 mod schema;
 mod segments;
 mod senders;
+mod story;
 mod texts;
 #[path = "../support/tshark.rs"]
 mod tshark;
