@@ -102,7 +102,7 @@ pub use self::preceded::Preceded;
 use self::preceded::{Link, Recent};
 pub use self::related::{RULES, Related, Rule};
 pub use self::stack::{ErrnoElsewhere, Stack, System, errno_elsewhere, errno_on};
-pub use self::tally::{ResetSource, Tally};
+pub use self::tally::{MAX_COUNTED_SENDERS, ResetSource, Tally};
 pub use self::zeek::{ConnState, ZeekSummary};
 
 /// Settings of an analysis: frames to include, number of threads and limits.

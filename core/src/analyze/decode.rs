@@ -314,6 +314,10 @@ impl<'w> FrameDecoder<'w> {
         let number = batch.frames;
         batch.frames = batch.frames.saturating_add(1);
         batch.odd_times += u32::from(frame.at.0 < 0);
+        // Before the filter: times on the command line count from the first frame of the file.
+        if batch.began.is_none() && frame.at.0 >= 0 {
+            batch.began = Some(frame.at);
+        }
         let kind = reader.link(frame.interface).unwrap_or(u16::MAX);
         if let Some(filter) = &self.wanted.filter
             && !self.accepts(filter, kind, frame.captured)

@@ -18,7 +18,7 @@ use crate::transcript::Role;
 
 /// Maximum number of senders that are counted individually. A capture may contain any number of them, and a report
 /// shows only the largest.
-const MAX_COUNTED_SENDERS: usize = 1 << 16;
+pub const MAX_COUNTED_SENDERS: usize = 1 << 16;
 
 /// Source address of RSTs: a server with its port, or a client with all its ports together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::decode::{Batch, DroppedFrames, UnreadCounts};
 use super::super::missing::SegmentKinds;
 use super::super::reassembly::FragmentCounts;
+use crate::time::Timestamp;
 
 /// Counts of one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(crate) struct Counts {
 pub struct Totals {
     /// Number of frames.
     pub packets: u64,
+    /// Time of the first frame whose time is usable; `None` before it was read.
+    pub began: Option<Timestamp>,
     /// Number of frames with a TCP segment.
     pub tcp: u64,
     /// Number of frames with an RST, including duplicates.
@@ -65,6 +68,7 @@ impl Totals {
     /// Adds the counts of one chunk.
     pub(in crate::analyze) fn add(&mut self, batch: &Batch) {
         self.packets += u64::from(batch.frames);
+        self.began = self.began.or(batch.began);
         let segments = batch.segments.iter().map(|it| it.len() as u64);
         self.tcp += segments.sum::<u64>();
         self.reset_frames += u64::from(batch.resets);

@@ -13,6 +13,7 @@ use super::{
 use crate::file::Frame;
 use crate::packet::Flags;
 use crate::packet::wire::Ipv4Header;
+use crate::time::Timestamp;
 
 /// Segments and counts of one chunk of a capture.
 #[derive(Debug, Default)]
@@ -36,6 +37,8 @@ pub(in crate::analyze) struct Batch {
     pub kinds: SegmentKinds,
     /// Number of frames.
     pub frames: u32,
+    /// Time of the first frame whose time is usable.
+    pub began: Option<Timestamp>,
     /// Number of frames whose link type is not supported, by the number of the type.
     pub unsupported_link_types: BTreeMap<u16, u32>,
     /// IP fragments of packets that may hold TCP segments. [`reassembly`](super::reassembly) makes segments of them.
@@ -84,6 +87,7 @@ impl Batch {
         self.resets = 0;
         self.kinds = SegmentKinds::default();
         (self.frames, self.cut) = (0, 0);
+        self.began = None;
         self.fragments.clear();
         self.reassembled = FragmentCounts::default();
         (self.filtered, self.odd_times) = (0, 0);
