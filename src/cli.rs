@@ -21,6 +21,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use nix::sys::prctl;
 
 use crate::cli::analyze::ladder::Which;
+use crate::cli::analyze::screen::GroupBy;
+use crate::cli::analyze::selection::Selection;
 use crate::error::Error;
 use crate::exit_code::ExitCode;
 use crate::lab::{self, RetainedPrivileges};
@@ -271,12 +273,23 @@ struct AnalyzeArgs {
     /// Print only the summary of each file
     #[arg(short, long)]
     quiet: bool,
-    /// Print everything known about each RST
+    /// Print everything known about each failure
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
+    /// List every failure. Otherwise more than 10 are counted in groups
+    #[arg(long, conflicts_with_all = ["quiet", "group_by", "connection"])]
+    list: bool,
+    /// Count failures in groups by this property
+    #[arg(long, value_enum, value_name = "PROPERTY", conflicts_with_all = ["quiet", "verbose", "connection"])]
+    group_by: Option<GroupBy>,
+    /// Show times in UTC instead of the local time zone
+    #[arg(long)]
+    utc: bool,
     /// Output format
     #[arg(long, value_enum, default_value_t = AnalyzeFormat::Human)]
     format: AnalyzeFormat,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 const ANALYZE_EXIT_CODES: &str = "Exit codes: 0 every file was read completely; 2 usage error, or part of a file could not be read \

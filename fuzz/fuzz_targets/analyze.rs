@@ -166,7 +166,7 @@ fn answer(source: &Source<'_>, analysis: &Analysis) -> Answer {
     answer.totals = summary.totals;
     let problem = Some(answer.end.as_str());
     let (totals, tally) = (&answer.totals, &summary.tally);
-    json::summary(&mut answer.json, &FileNames::one(""), totals, tally, answer.position, problem)
+    json::summary(&mut answer.json, &FileNames::one(""), totals, tally, answer.position, problem, None)
         .expect("memory can be written");
     answer
 }

@@ -1,6 +1,7 @@
 //! `rstproof analyze`: analyzes the connections of captures and explains every RST.
 
 mod captures;
+mod facts;
 mod human;
 mod join;
 mod json;
@@ -8,31 +9,33 @@ pub(crate) mod ladder;
 mod live;
 mod output;
 mod renderer;
+mod report;
+pub(crate) mod screen;
+pub(crate) mod selection;
+mod times;
+mod width;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 use self::captures::{Capture, Parts, Plan};
 use self::join::Points;
 use self::live::{Interrupts, LiveInput};
 use self::output::Output;
-use self::renderer::{Renderer, renderer};
+use self::renderer::renderer;
+use self::report::{Out, Report, Totalled};
 use super::{AnalyzeArgs, complain};
 use crate::capture::StoredFilter;
 use crate::error::{Error, reason};
 use crate::exit_code::ExitCode;
 use crate::file::{Input, STANDARD_INPUT, inputs};
-use ladder::{Finder, Ladder, TranslatedFinder, Which};
-use rstproof_core::analyze::continuation::FileNames;
+use ladder::{Finder, Ladder, Layout, TranslatedFinder, Which};
 use rstproof_core::analyze::excerpt::Excerpt;
 use rstproof_core::analyze::{
-    Analysis, Event, FrameFilter, Part, Progress, Sink, Source, Stopped, Summary, Totals,
+    Analysis, Event, FrameFilter, Progress, Sink, Source, Stopped, Summary,
 };
 use rstproof_core::printable::printable;
 
@@ -41,9 +44,6 @@ const MAX_DEFAULT_THREADS: usize = 4;
 
 /// Link type of Ethernet (`LINKTYPE_ETHERNET`).
 const ETHERNET: u16 = 1;
-
-/// Time after which the progress of a file is shown.
-const PROGRESS_DELAY: Duration = Duration::from_secs(1);
 
 /// Returns the BPF filter of the command line, if any. Fails if the filter does not compile for Ethernet. For another
 /// link type it need not compile; no frame of that type matches then.
@@ -82,7 +82,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         // A file that cannot be read does not keep the next ones from being shown; closed output ends the command.
         let mut code = ExitCode::Success;
         for input in inputs(&args.files)? {
-            let shown = input.and_then(|input| show(which, input, &analysis));
+            let shown = input.and_then(|input| show(which, input, &analysis, args.utc));
             match shown {
                 Ok(()) => {}
                 Err(error @ (Error::OutputClosed | Error::Output(_))) => return Err(error),
@@ -109,7 +109,14 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         let points = Points::of(args, renderer(args).is_for_people())?;
         let analysis = analysis.joined(points.join().frames());
         let capture = Capture::Joined(points);
-        match one(args, (capture, interrupts), &analysis, output.as_mut()) {
+        let mut total = Totalled::default();
+        match one(
+            args,
+            (capture, interrupts),
+            &analysis,
+            output.as_mut(),
+            &mut total,
+        ) {
             Ok(()) => {}
             Err(Error::OutputClosed) if output.is_some() => closed = Some(Error::OutputClosed),
             Err(error) => return Err(error),
@@ -121,9 +128,13 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     } else {
         Plan::of(&args.files)?
     };
+    let mut total = Totalled::default();
     for input in inputs(&args.files)? {
         let one = input.and_then(|input| match plan.capture(input) {
-            Some(capture) => one(args, (capture, interrupts), &analysis, output.as_mut()),
+            Some(capture) => {
+                let capture = (capture, interrupts);
+                one(args, capture, &analysis, output.as_mut(), &mut total)
+            }
             None => Ok(()),
         });
         match one {
@@ -140,6 +151,12 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
     }
     if interrupts.is_some_and(Interrupts::has_come) {
         code = code.worst(ExitCode::Signal(SIGINT));
+    }
+    if closed.is_none() && renderer(args).is_for_people() {
+        match total.print() {
+            Err(Error::OutputClosed) if output.is_some() => closed = Some(Error::OutputClosed),
+            printed => printed?,
+        }
     }
     finish(args, output, code, closed)
 }
@@ -185,6 +202,7 @@ fn one(
     (mut capture, interrupts): (Capture, Option<&Interrupts>),
     analysis: &Analysis,
     mut output: Option<&mut Output>,
+    total: &mut Totalled,
 ) -> Result<(), Error> {
     if let Some(output) = &mut output {
         output.refuse(&capture)?;
@@ -192,18 +210,16 @@ fn one(
     let path = capture.path().to_owned();
     let files = capture.names();
     let renderer = renderer(args);
-    let mut report = Report {
-        out: Out::open(renderer.is_for_people()),
-        failed: None,
-        // A single file that was named needs no heading.
-        heading: (renderer.heading(&files)).filter(|_| args.files != [path.as_path()]),
-        has_begun: false,
-        is_wanted: output.is_some(),
-        began: Instant::now(),
-        bar: None,
-        length: capture.length(),
-        is_live: matches!(&capture, Capture::Alone(input) if live::is_live(input)),
-    };
+    // A single file that was named needs no heading.
+    let heading = (renderer.heading(&files)).filter(|_| args.files != [path.as_path()]);
+    let is_live = matches!(&capture, Capture::Alone(input) if live::is_live(input));
+    let mut report = Report::new(
+        &*renderer,
+        is_live,
+        heading,
+        output.is_some(),
+        capture.length(),
+    );
     // Shared, because the analysis reports events from several threads.
     let excerpt = output.is_some().then(|| Mutex::new(Excerpt::new(&files)));
     let row = |event: Event<'_>| {
@@ -219,7 +235,7 @@ fn one(
         renderer.event(&files, event)
     };
     let mut summary = read_capture(&mut capture, interrupts, |source| {
-        analysis.read(source, row, |part| report.take(&*renderer, &files, part))
+        analysis.read(source, row, |part| report.take(&files, part))
     });
     if interrupts.is_some_and(Interrupts::has_cut_off) && summary.read.is_err() {
         // What came last may be half a packet.
@@ -241,7 +257,7 @@ fn one(
         Some((path, text)) => Some(format!("{}: {text}", captures::name(path))),
         None => summary.read.as_ref().err().map(problem),
     };
-    let said = report.end(&*renderer, &files, &summary, problem.as_deref());
+    let said = report.end(&files, &summary, problem.as_deref(), total);
     let mut excerpt = excerpt.map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
     if let (Some(output), Some(excerpt)) = (output, &mut excerpt) {
         output.copy(excerpt, capture, analysis)?;
@@ -256,7 +272,7 @@ fn one(
 }
 
 /// Prints one connection of a capture, segment by segment. Fails if there is no such connection.
-fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error> {
+fn show(which: Which, mut input: Input, analysis: &Analysis, utc: bool) -> Result<(), Error> {
     let path = input.path().to_owned();
     let mut more = Vec::new();
     let (which, mut input) = match which {
@@ -287,7 +303,11 @@ fn show(which: Which, mut input: Input, analysis: &Analysis) -> Result<(), Error
         failed: None,
     };
     let name = printable(&path.to_string_lossy());
-    let observer = || Ladder::new(&name, which, &more);
+    let layout = Layout {
+        width: width::columns(),
+        utc,
+    };
+    let observer = || Ladder::new(&name, layout, which, &more);
     let ended = read(&mut input, |source| {
         analysis.observe(source, observer, &mut out)
     });
@@ -436,203 +456,5 @@ fn not_whole(path: PathBuf, problem: &str, packets: u64) -> Error {
         action: "read all of",
         path,
         reason: format!("{problem}; packets analyzed before it: {packets}"),
-    }
-}
-
-/// Writer that writes all bytes of a call or fails. [`anstream::AutoStream`] splits the bytes at escape sequences; if a
-/// signal interrupts a call after the first part, a caller that retries would write that part twice.
-struct AtOnce<W>(W);
-
-impl<W: Write> Write for AtOnce<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_all(bytes).map(|()| bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-/// Standard output, buffered.
-enum Out {
-    /// Output for people, with colours on a terminal.
-    Styled(BufWriter<AtOnce<anstream::AutoStream<io::Stdout>>>),
-    /// Output for programs.
-    Plain(BufWriter<io::Stdout>),
-}
-
-impl Out {
-    /// Capacity of the buffer in bytes.
-    const ROOM: usize = 1 << 16;
-
-    fn open(is_for_people: bool) -> Self {
-        if !is_for_people {
-            return Self::Plain(BufWriter::with_capacity(Self::ROOM, io::stdout()));
-        }
-        let colours = anstream::ColorChoice::global();
-        let styled = anstream::AutoStream::new(io::stdout(), colours);
-        Self::Styled(BufWriter::with_capacity(Self::ROOM, AtOnce(styled)))
-    }
-}
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Styled(out) => out.write(bytes),
-            Self::Plain(out) => out.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Styled(out) => out.flush(),
-            Self::Plain(out) => out.flush(),
-        }
-    }
-}
-
-/// Writer of the report on a capture, while the capture is read.
-struct Report {
-    out: Out,
-    /// First error of standard output; nothing is written after an error.
-    failed: Option<io::Error>,
-    /// Heading with the name of the file, written before the first RST.
-    heading: Option<String>,
-    /// True once an event was written.
-    has_begun: bool,
-    /// True if the capture is read to its end even if standard output fails, because the output file needs all of it.
-    is_wanted: bool,
-    began: Instant,
-    bar: Option<ProgressBar>,
-    length: Option<u64>,
-    /// True if the capture is read live: rows are written as they become known.
-    is_live: bool,
-}
-
-impl Report {
-    /// Writes with the progress bar hidden, unless an earlier write has failed.
-    fn write(&mut self, write: impl FnOnce(&mut Out) -> io::Result<()>) {
-        if self.failed.is_none() {
-            let out = &mut self.out;
-            let written = match &self.bar {
-                Some(bar) => bar.suspend(|| write(out)),
-                None => write(out),
-            };
-            self.failed = written.err();
-        }
-    }
-
-    /// Writes the summary and returns the first error of standard output.
-    fn end(
-        &mut self,
-        renderer: &dyn Renderer,
-        files: &FileNames,
-        of: &Summary,
-        problem: Option<&str>,
-    ) -> Result<(), Error> {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-        self.write(|out| out.write_all(&renderer.summary(files, of, problem)?));
-        self.write(Write::flush);
-        match self.failed.take() {
-            None => Ok(()),
-            Some(error) => Err(Error::output(error)),
-        }
-    }
-
-    /// Writes the rows of a part of the capture. Breaks if the rest is not needed.
-    fn take(
-        &mut self,
-        renderer: &dyn Renderer,
-        files: &FileNames,
-        mut part: Part<'_, io::Result<Vec<u8>>>,
-    ) -> ControlFlow<()> {
-        for (index, preceded) in &part.preceded {
-            if let Some(Ok(row)) = part.items.get_mut(*index) {
-                renderer.preceded(files, row, preceded);
-            }
-        }
-        if !part.items.is_empty() {
-            let heading = self.heading.take();
-            let is_first = !std::mem::replace(&mut self.has_begun, true);
-            let notice = (is_first && part.is_whole).then(|| renderer.notice(part.totals));
-            self.write(|out| {
-                for line in heading.into_iter().chain(notice.flatten()) {
-                    writeln!(out, "{line}")?;
-                }
-                let mut rows = part.items.into_iter();
-                rows.try_for_each(|row| out.write_all(&row?))
-            });
-            if self.is_live {
-                self.write(Write::flush);
-            }
-        }
-        self.show_progress(part.position, part.totals);
-        if self.failed.is_none() || self.is_wanted {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    }
-
-    fn show_progress(&mut self, position: u64, totals: &Totals) {
-        if self.bar.is_none() {
-            if self.began.elapsed() < PROGRESS_DELAY {
-                return;
-            }
-            let bar = match self.length {
-                Some(length) => ProgressBar::new(length),
-                None => ProgressBar::new_spinner(),
-            };
-            // If the template cannot be parsed the default one is used.
-            if let Ok(style) =
-                ProgressStyle::with_template("[{bar:30}] {bytes}/{total_bytes}, {msg}")
-            {
-                bar.set_style(style.progress_chars("=> "));
-            }
-            self.bar = Some(bar);
-        }
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!("{} resets", totals.resets));
-            bar.set_position(position);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
-    use super::*;
-
-    /// Writer that is interrupted before every successful write.
-    struct Interrupted(Rc<RefCell<Vec<u8>>>, bool);
-
-    impl Write for Interrupted {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.1 = !self.1;
-            if self.1 {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            self.0.borrow_mut().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_signal_makes_nothing_come_twice() {
-        let written = Rc::default();
-        let raw: Box<dyn Write> = Box::new(Interrupted(Rc::clone(&written), false));
-        let mut out = BufWriter::new(AtOnce(anstream::StripStream::new(raw)));
-        out.write_all(b"\x1b[1mname\x1b[0m:\nmore \x1b[1mwords\x1b[0m\n")
-            .unwrap();
-        out.flush().unwrap();
-        assert_eq!(written.borrow().as_slice(), b"name:\nmore words\n");
     }
 }

@@ -211,8 +211,8 @@ fn eight_bytes_and_extensions_are_enough_and_not_too_much() {
 #[test]
 fn icmp_sentences_name_the_segment_and_the_sender() {
     let said = of(&[syn(), error(3, 10, [0; 4], &syn()[14..])], &["people"]);
-    let expected = "frame 2  ICMP host administratively prohibited (3/10) from 10.0.0.254, about the SYN of frame 1  \
-                    10.0.0.2:5000 → 10.0.0.1:80\n  the client's connection attempt fails in SYN-SENT  → EHOSTUNREACH\n";
+    let expected = "frame 2  10.0.0.2:5000 → 10.0.0.1:80  EHOSTUNREACH (client)\n    ICMP host administratively prohibited (3/10) \
+                    from 10.0.0.254, about the SYN of frame 1\n    the client's connection attempt fails in SYN-SENT  → EHOSTUNREACH\n";
     assert!(said.out.contains(expected), "{}", said.out);
     assert!(
         said.out

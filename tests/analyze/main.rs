@@ -28,6 +28,7 @@ mod receivers;
 mod said;
 #[path = "../support/schema.rs"]
 mod schema;
+mod screen;
 mod segments;
 mod senders;
 mod story;
@@ -107,9 +108,30 @@ fn analyze_within(mebibytes: u64, arguments: &[&str], stdin: Stdio) -> Said {
     )
 }
 
-/// The same in the form for people.
+/// The same in the form for people, with each wrapped line in one.
 fn analyze_for_people(arguments: &[&str]) -> Said {
-    within(300, arguments, Stdio::null())
+    let said = within(300, arguments, Stdio::null());
+    let mut out = String::new();
+    for line in said.out.lines() {
+        // What continues a line is indented by 6, as is a row of a table that begins with a short number.
+        let is_row = |it: &str| {
+            let (word, _) = it.split_once("  ").unwrap_or_default();
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let continued = (line.strip_prefix("      "))
+            .filter(|it| !it.starts_with(' ') && !is_row(it) && !out.is_empty());
+        match continued {
+            Some(rest) => {
+                out.pop();
+                // The outcome follows its reason after two spaces, where a line may end.
+                out += if rest.starts_with('→') { "  " } else { " " };
+                out += rest;
+            }
+            None => out += line,
+        }
+        out.push('\n');
+    }
+    Said { out, ..said }
 }
 
 fn within(mebibytes: u64, arguments: &[&str], stdin: Stdio) -> Said {

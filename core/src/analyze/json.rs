@@ -5,6 +5,7 @@
 
 mod joined;
 mod parts;
+mod shown;
 mod story;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use self::joined::{ElsewhereFields, JoinedFields};
 pub use self::parts::process_name;
 use self::parts::{GapFields, ProcessFields, RepeatedFields, TranslationFields};
+pub use self::shown::ShownRows;
 use self::story::WordsFields;
 pub use self::story::add_preceded;
 use super::connections::{Connection, ResetRecord, Totals};
@@ -306,6 +308,9 @@ struct SummaryLine<'a> {
     encrypted_frames: u64,
     /// ICMP errors that quote no TCP segment.
     icmp_errors_about_others: u64,
+    /// Rows of each kind that options have selected; missing if all are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shown: Option<ShownRows>,
 }
 
 #[derive(Serialize)]
@@ -616,6 +621,7 @@ pub fn summary(
     tally: &Tally,
     bytes_read: u64,
     error: Option<&str>,
+    shown: Option<ShownRows>,
 ) -> io::Result<()> {
     line(
         out,
@@ -678,6 +684,7 @@ pub fn summary(
                 .copied()
                 .unwrap_or(0),
             icmp_errors_about_others: totals.unread.other_errors,
+            shown,
         },
     )
 }

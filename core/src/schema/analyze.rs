@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{
     Field, address, boolean, constant, count, defined, document, errno, field, form, frame,
-    integer, list, nullable, object, one_of, role, schema_number, socket, tcp_state, text,
-    triggered_by,
+    integer, list, nullable, object, one_of, optional, role, schema_number, socket, tcp_state,
+    text, triggered_by,
 };
 use crate::analyze::icmp::Effect;
 use crate::analyze::{Cause, ErrnoCondition, FailureKind, MissingTraffic, SenderVerdict, Stack};
@@ -635,9 +635,22 @@ fn summary_row() -> Value {
             count("Number of connections whose packets the file holds more than once, because captures were merged whose clocks differ."),
         ),
         field("missing_traffic", missing_traffic()),
+        optional("shown", shown()),
     ]);
     fields.extend(limits());
     object("The summary of a file: its last row.", fields)
+}
+
+fn shown() -> Value {
+    object(
+        "Numbers of the rows that `--from`, `--to`, `--failure`, `--errno`, `--since` and `--until` have selected. Missing without \
+         these options: all rows are shown then.",
+        vec![
+            field("connections", count("Connections.")),
+            field("resets", count("RSTs.")),
+            field("icmp_errors", count("ICMP errors.")),
+        ],
+    )
 }
 
 fn missing_traffic() -> Value {

@@ -1,44 +1,67 @@
-//! Human format of `rstproof analyze`: a few lines for each RST, and a summary of each capture.
+//! Texts of `rstproof analyze` for people: the words and the explanation of each failure.
 
 mod failures;
 mod story;
+pub(super) mod summary;
 
-use std::cmp::Reverse;
 use std::fmt::Write as _;
-use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use self::failures::{failed, open_questions, went_on};
-use super::join::{clocks, elsewhere as other_points, time};
-use super::renderer::Renderer;
+use self::failures::{fill_failed, open_questions, went_on};
+pub(super) use self::story::preceded;
+use super::facts::Facts;
+use super::join::elsewhere as other_points;
+use super::renderer::{Item, Renderer, View};
+use super::screen::{Look, MAX_EXPLAINED, Row, Screen};
+use super::selection::Selection;
 use crate::report::human::{BAD, GOOD, LABEL, grouped};
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::icmp::{Effect, IcmpRecord};
 use rstproof_core::analyze::json::process_name;
 use rstproof_core::analyze::{
-    Connection, ErrnoElsewhere, Event, FailureKind, MissingTraffic, Preceded, RequiredAction,
-    ResetRecord, ResetSource, SenderVerdict, Stack, Summary, Supports, System, Tally, Totals,
-    Weight, errno_elsewhere, errno_on,
+    Cause, Connection, ErrnoElsewhere, Event, RequiredAction, ResetRecord, SenderVerdict, Stack,
+    Supports, System, Weight, errno_elsewhere, errno_on,
 };
 use rstproof_core::flow::State;
-use rstproof_core::packet::link::Unread;
 use rstproof_core::printable::printable;
 use rstproof_core::transcript::Role;
 
 const NS_PER_SEC: i64 = 1_000_000_000;
 
-/// Maximum number of senders listed in a summary.
-const MAX_SHOWN_SENDERS: usize = 5;
-
-/// Maximum number of unsupported link types listed in a summary.
-const MAX_SHOWN_LINK_TYPES: usize = 5;
-
 /// Text for people.
 pub(super) struct Human {
-    /// True if RSTs are left out.
-    pub(super) quiet: bool,
-    /// True if everything known about an RST is shown.
-    pub(super) verbose: bool,
+    pub(super) look: Look,
+    pub(super) selection: Selection,
+    /// Options that select, as the user wrote them.
+    pub(super) selected_by: String,
+    /// True once the failures of the current capture are too many to be explained one by one.
+    pub(super) is_crowded: Arc<AtomicBool>,
+    /// True if the current capture is shown while it is read.
+    pub(super) is_live: AtomicBool,
+    /// Number of failures of the current capture that are explained.
+    pub(super) explained: AtomicUsize,
+}
+
+impl Human {
+    /// Returns true if a failure may be shown by itself.
+    fn needs_text(&self, facts: &Facts) -> bool {
+        // Most of the time goes into texts, and those of failures that are counted in groups are not shown.
+        let is_crowded = !self.lists_all() && self.is_crowded.load(Ordering::Relaxed);
+        !self.look.quiet && !is_crowded && self.selection.may_show(facts)
+    }
+
+    /// Returns true if the next failure that may be shown by itself may be explained.
+    fn needs_explanation(&self) -> bool {
+        let is_list = self.look.list || self.is_live.load(Ordering::Relaxed);
+        let explains_all = self.look.verbose;
+        let explained = || self.explained.fetch_add(1, Ordering::Relaxed);
+        explains_all || !is_list && explained() < MAX_EXPLAINED
+    }
+
+    fn lists_all(&self) -> bool {
+        self.look.lists_all() || self.is_live.load(Ordering::Relaxed)
+    }
 }
 
 impl Renderer for Human {
@@ -47,97 +70,137 @@ impl Renderer for Human {
     }
 
     fn heading(&self, files: &FileNames) -> Option<String> {
-        let name = title(files);
-        let clocks = files.join().map_or_else(String::new, |join| clocks(&join));
-        Some(
-            format!("{LABEL}{name}{LABEL:#}:\n{clocks}")
-                .trim_end()
-                .to_owned(),
-        )
+        Some(format!("{LABEL}{}{LABEL:#}:", summary::title(files)))
     }
 
-    fn event(&self, files: &FileNames, event: Event<'_>) -> Option<io::Result<Vec<u8>>> {
-        match event {
-            Event::Reset(connection, record) if !self.quiet => {
-                Some(Ok(
-                    reset(files, connection, record, self.verbose).into_bytes()
-                ))
+    fn event(&self, files: &FileNames, event: Event<'_>) -> Option<Item> {
+        if let Event::Connection(connection) | Event::Failed(connection) = event {
+            let failure = connection.failure.as_ref();
+            // A failure that was shown when it happened is not repeated at the end.
+            if matches!(event, Event::Connection(_)) && connection.was_failure_reported {
+                let correction = || Item::Correction(went_on(files, connection));
+                return failure.is_none().then(correction);
             }
-            Event::Icmp(connection, record) if !self.quiet => {
-                Some(Ok(icmp(files, connection, record).into_bytes()))
-            }
-            // A failure that was reported when it happened is not repeated at the end.
-            Event::Connection(connection) if connection.was_failure_reported => {
-                let is_over = connection.failure.is_none() && !self.quiet;
-                is_over.then(|| Ok(went_on(files, connection).into_bytes()))
-            }
-            Event::Connection(connection) | Event::Failed(connection) if !self.quiet => {
-                let failure = connection.failure.as_ref();
-                let failure = failure.filter(|it| !it.kind.has_own_row())?;
-                Some(Ok(failed(files, connection, failure).into_bytes()))
-            }
-            _ => None,
+            failure.filter(|it| !it.kind.has_own_row())?;
         }
-    }
-
-    fn preceded(&self, files: &FileNames, row: &mut Vec<u8>, preceded: &Preceded) {
-        row.extend(story::preceded(files, preceded).into_bytes());
-    }
-
-    fn notice(&self, totals: &Totals) -> Option<String> {
-        let is_shown = MissingTraffic::holds_only_resets(totals) && !self.quiet;
-        is_shown.then(|| "only RSTs were captured: see the summary at the end".to_owned())
-    }
-
-    fn summary(&self, files: &FileNames, of: &Summary, _: Option<&str>) -> io::Result<Vec<u8>> {
-        let text = summary(files, &of.totals, &of.tally);
-        let has_failures = other_failures(&of.tally).next().is_some();
-        let has_events = has_failures || of.totals.resets + of.totals.errors > 0;
-        let is_after_resets = has_events && !self.quiet;
-        let text = match files.join() {
-            _ if is_after_resets => format!("\n{text}"),
-            Some(join) => text + &clocks(&join),
-            None => text,
+        let facts = Facts::of(event);
+        let mut row = Row {
+            words: String::new(),
+            condition: String::new(),
+            frame: String::new(),
+            body: String::new(),
+            facts,
         };
-        Ok(text.into_bytes())
+        if self.needs_text(&row.facts) {
+            let explains = self.needs_explanation().then_some(self.look.verbose);
+            match event {
+                Event::Reset(connection, record) => {
+                    fill_reset(&mut row, files, connection, record, explains);
+                }
+                Event::Icmp(connection, record) => {
+                    fill_icmp(&mut row, files, connection, record, explains);
+                }
+                Event::Connection(connection) | Event::Failed(connection) => {
+                    if let Some(failure) = &connection.failure {
+                        fill_failed(&mut row, files, connection, failure, explains);
+                    }
+                }
+            }
+        }
+        Some(Item::Failure(Box::new(row)))
     }
-}
 
-/// Returns the failures that no RST and no ICMP error shows, with the number of connections.
-fn other_failures(tally: &Tally) -> impl Iterator<Item = (FailureKind, u64)> {
-    let all = tally.failures.iter().map(|(kind, number)| (*kind, *number));
-    all.filter(|(kind, _)| !kind.has_own_row())
-}
-
-/// Returns the name of a capture: that of its file, or of its first and last file.
-fn title(files: &FileNames) -> String {
-    let mut names = files.names();
-    let count = names.len();
-    if files.are_joined() {
-        let names: Vec<&str> = files.names().collect();
-        return format!("{} (joined)", names.join(", "));
-    }
-    match (names.next(), names.next_back()) {
-        (Some(first), Some(last)) => format!("{first} … {last} ({count} files, read as one)"),
-        (first, _) => first.unwrap_or_default().to_owned(),
+    fn view(&self, is_live: bool) -> Box<dyn View> {
+        // The captures before may have had many failures.
+        self.is_crowded.store(false, Ordering::Relaxed);
+        self.explained.store(0, Ordering::Relaxed);
+        self.is_live.store(is_live, Ordering::Relaxed);
+        let look = Look {
+            is_live,
+            ..self.look.clone()
+        };
+        let selected_by = self.selected_by.clone();
+        let is_crowded = Arc::clone(&self.is_crowded);
+        Box::new(Screen::new(
+            look,
+            self.selection.clone(),
+            selected_by,
+            is_crowded,
+        ))
     }
 }
 
 /// Formats a number with thousands separators: `399,600`.
-fn in_digits(number: u64) -> String {
+pub(super) fn in_digits(number: u64) -> String {
     grouped(usize::try_from(number).unwrap_or(usize::MAX))
 }
 
-/// Formats a sender: address and port, or the address alone if the port is 0, which stands for all ports of a client.
-fn who(source: ResetSource) -> String {
-    match source.port {
-        Some(port) => SocketAddr::new(source.address, port).to_string(),
-        None => format!("{} (as a client)", source.address),
+/// Adds the texts of an RST to its row, with the explanation if `explains` is given: whether it has every detail.
+fn fill_reset(
+    row: &mut Row,
+    files: &FileNames,
+    connection: &Connection<'_>,
+    record: &ResetRecord,
+    explains: Option<bool>,
+) {
+    let (reset, explanation) = (&record.reset, &record.explanation);
+    let label = row.facts.label;
+    let (from, receiver) = (reset.from, reset.from.peer());
+    let sender = match record.sender().verdict {
+        SenderVerdict::LikelyEndpoint => format!("RST probably sent by the {from}"),
+        SenderVerdict::Unknown => format!("RST from the address of the {from}"),
+        SenderVerdict::Doubtful => format!("RST in the name of the {from}"),
+    };
+    let words = match explanation.cause {
+        Some(Cause::ThirdParty) => {
+            format!("third-party: RST probably sent by a third party in the name of the {from}")
+        }
+        _ => format!("{}: {}; {sender}", label.name(), label.meaning()),
+    };
+    let mut condition = match (explanation.errno, explanation.required_action) {
+        (Some(errno), _) => (explanation.errno_condition)
+            .map_or_else(String::new, |it| format!("; {errno} {}", it.meaning())),
+        (None, RequiredAction::Drop) => format!("; the {receiver} ignores it"),
+        (None, RequiredAction::Challenge) => format!("; the {receiver} challenges it"),
+        (None, RequiredAction::NotDelivered) => format!("; it did not reach the {receiver}"),
+        (None, RequiredAction::Accept | RequiredAction::Unknown) => String::new(),
+    };
+    if let Some(frame) = record.assumes_forged {
+        let frame = files.frame(frame);
+        let _ = write!(
+            condition,
+            "; if the {receiver} did not send the RST in {frame}"
+        );
+    }
+    (row.words, row.condition) = (words, condition);
+    row.frame = files.frame(reset.frame);
+    if let Some(verbose) = explains {
+        row.body = reset_body(files, connection, record, verbose);
     }
 }
 
-/// Returns the explanation of an RST. Unless `verbose`, indicators that do not point to injection with at least
-/// moderate weight and further details are left out.
+/// Adds the texts of an ICMP error to its row.
+fn fill_icmp(
+    row: &mut Row,
+    files: &FileNames,
+    connection: &Connection<'_>,
+    record: &IcmpRecord,
+    explains: Option<bool>,
+) {
+    let condition = record.errno_if();
+    let errno = record.errno.map_or_else(String::new, |it| it.to_string());
+    row.words = icmp_words(files, record);
+    row.condition = condition.map_or_else(
+        || format!("; {}", icmp_effect(record)),
+        |it| format!("; {errno} {it}"),
+    );
+    row.frame = files.frame(record.frame);
+    if explains.is_some() {
+        row.body = icmp_body(files, connection, record);
+    }
+}
+
+/// Returns the explanation of an RST with a heading: its frame, its addresses and its cause.
 #[must_use]
 pub(super) fn reset(
     files: &FileNames,
@@ -150,22 +213,33 @@ pub(super) fn reset(
     let sockets = record.sockets.as_deref().copied();
     let [from, to] = sockets
         .unwrap_or_else(|| [reset.from, reset.from.peer()].map(|role| connection.socket(role)));
-    let form = reset.form.map_or("form unknown", |form| form.name());
     let cause = explanation
         .cause
         .map_or("cause unknown", |cause| cause.id());
-    let sender = record.sender();
-    let name = if sender.is_doubtful() {
+    let name = if record.sender().is_doubtful() {
         "sent in the name of "
     } else {
         ""
     };
-    let mut text = format!(
-        "{LABEL}{}{LABEL:#}  {name}{from} → {to}  {cause}, {form}\n",
-        files.frame(reset.frame)
-    );
+    format!(
+        "{LABEL}{}{LABEL:#}  {name}{from} → {to}  {cause}\n{}",
+        files.frame(reset.frame),
+        reset_body(files, connection, record, verbose)
+    )
+}
+
+/// Returns the explanation of an RST. Unless `verbose`, indicators that do not point to injection with at least
+/// moderate weight and further details are left out.
+fn reset_body(
+    files: &FileNames,
+    connection: &Connection<'_>,
+    record: &ResetRecord,
+    verbose: bool,
+) -> String {
+    let (reset, explanation) = (&record.reset, &record.explanation);
     let receiver = reset.from.peer();
     let elsewhere = errno_elsewhere(explanation.errno, reset.receiver_state);
+    let mut text = String::new();
     let outcome = outcome(record, connection.stack(receiver));
     let _ = writeln!(text, "  {}  {outcome}", record.required_action());
     if let Some(frame) = record.assumes_forged {
@@ -210,6 +284,8 @@ pub(super) fn reset(
     }
     if verbose {
         let name = |role| connection.stack(role).map_or("unknown", Stack::name);
+        let form = reset.form.map_or("unknown", |form| form.name());
+        let _ = writeln!(text, "  form: {form}");
         let _ = writeln!(
             text,
             "  likely stacks: client {}, server {}",
@@ -345,25 +421,38 @@ fn listed<'a>(errors: impl IntoIterator<Item = &'a ErrnoElsewhere>) -> String {
     errors.into_iter().map(error).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the explanation of an ICMP error.
+/// Returns the explanation of an ICMP error with a heading.
 #[must_use]
 pub(super) fn icmp(files: &FileNames, connection: &Connection<'_>, record: &IcmpRecord) -> String {
     let (from, to) = (
         connection.socket(record.to),
         connection.socket(record.to.peer()),
     );
+    format!(
+        "{LABEL}{}{LABEL:#}  {}  {from} → {to}\n{}",
+        files.frame(record.frame),
+        icmp_words(files, record),
+        icmp_body(files, connection, record)
+    )
+}
+
+/// Returns the message of an ICMP error, its sender and the segment that it is about.
+fn icmp_words(files: &FileNames, record: &IcmpRecord) -> String {
     let (kind, quoted) = (record.kind, files.localized(&record.quoted()));
     let version = if kind.is_v6 { "ICMPv6" } else { "ICMP" };
-    let mut text = format!(
-        "{LABEL}{}{LABEL:#}  {version} {} ({}/{}) from {}, about {quoted}  {from} → {to}\n",
-        files.frame(record.frame),
+    format!(
+        "{version} {} ({}/{}) from {}, about {quoted}",
         kind.name(),
         kind.kind,
         kind.code,
         record.source,
-    );
+    )
+}
+
+/// Returns the effect of an ICMP error: a clause.
+fn icmp_effect(record: &IcmpRecord) -> String {
     let receiver = record.to.name();
-    let what = match record.effect {
+    match record.effect {
         Effect::ConnectFails if record.went_on.is_some() => {
             format!("the {receiver}'s connection attempt went on")
         }
@@ -376,7 +465,12 @@ pub(super) fn icmp(files: &FileNames, connection: &Connection<'_>, record: &Icmp
         Effect::RequestDropped => format!("the {receiver} drops the request"),
         Effect::Ignored => format!("the {receiver} ignores it"),
         Effect::Unknown => format!("its effect on the {receiver} is unknown"),
-    };
+    }
+}
+
+/// Returns the explanation of an ICMP error.
+fn icmp_body(files: &FileNames, connection: &Connection<'_>, record: &IcmpRecord) -> String {
+    let (receiver, what) = (record.to.name(), icmp_effect(record));
     let state = match record.state {
         State::Closed | State::Listen => String::new(),
         state => format!(" in {state}"),
@@ -386,7 +480,7 @@ pub(super) fn icmp(files: &FileNames, connection: &Connection<'_>, record: &Icmp
         None if record.effect == Effect::Unknown => "  → error unknown".to_owned(),
         None => "  → no error".to_owned(),
     };
-    let _ = writeln!(text, "  {what}{state}{outcome}");
+    let mut text = format!("  {what}{state}{outcome}\n");
     if let Some(condition) = record.errno_if() {
         let _ = writeln!(text, "  {condition}");
     }
@@ -415,255 +509,4 @@ fn processes(connection: &Connection<'_>) -> String {
         return String::new();
     }
     format!("  processes by the capture: {}\n", named.join(", "))
-}
-
-/// Returns the summary of a capture: counts, causes, senders and limitations.
-#[must_use]
-fn summary(files: &FileNames, totals: &Totals, tally: &Tally) -> String {
-    let file = title(files);
-    let count = |number: u64, one: &str, many: &str| {
-        let number_text = in_digits(number);
-        format!("{number_text} {}", if number == 1 { one } else { many })
-    };
-    let mut text = format!(
-        "{LABEL}{file}{LABEL:#}: {}, {} of TCP in {}, {}\n",
-        count(totals.packets, "packet", "packets"),
-        in_digits(totals.tcp),
-        count(totals.connections, "connection", "connections"),
-        count(totals.resets, "reset", "resets"),
-    );
-    if let Some(missing) = MissingTraffic::of(totals, tally) {
-        let _ = writeln!(text, "  {BAD}{}{BAD:#}", missing.explanation());
-        let filter = missing.filter();
-        let _ = if totals.filtered > 0 {
-            writeln!(
-                text,
-                "  to see more: omit -f, or record with the filter \"{filter}\""
-            )
-        } else {
-            writeln!(text, "  to see more: record with the filter \"{filter}\"")
-        };
-    }
-    let unknown = ("unknown", "the capture does not show the cause");
-    let causes = tally.causes.iter().map(|(cause, number)| {
-        let named = cause.map_or(unknown, |it| (it.id(), it.meaning()));
-        (named, *number)
-    });
-    let others = other_failures(tally).map(|(kind, number)| ((kind.id(), kind.meaning()), number));
-    let rows: Vec<_> = causes.chain(others).collect();
-    let longest = rows.iter().map(|((id, _), _)| id.len()).max();
-    let width = longest.unwrap_or(0).max(15);
-    for ((id, meaning), number) in rows {
-        let number = in_digits(number);
-        let _ = writeln!(text, "  {number:>9}  {id:<width$}  {meaning}");
-    }
-    for (kind, number) in &tally.icmp {
-        let version = if kind.is_v6 { "ICMPv6" } else { "ICMP" };
-        let number = in_digits(*number);
-        let _ = writeln!(text, "  {number:>9}  {version} {}", kind.name());
-    }
-    let top = tally.reset_sources(MAX_SHOWN_SENDERS);
-    if !top.is_empty() {
-        let named: Vec<String> = top
-            .iter()
-            .map(|(source, number)| {
-                let number = in_digits(*number);
-                format!("{} {number}", who(*source))
-            })
-            .collect();
-        let _ = writeln!(text, "  source addresses: {}", named.join(", "));
-        let senders = SenderVerdict::ALL.into_iter().filter_map(|verdict| {
-            let number = in_digits(*tally.senders.get(&verdict)?);
-            Some(match (verdict, tally.first_doubtful) {
-                (SenderVerdict::LikelyEndpoint, _) => format!("likely {number}"),
-                (SenderVerdict::Doubtful, Some(frame)) => {
-                    format!("doubtful {number} (first: {})", files.frame(frame))
-                }
-                (SenderVerdict::Doubtful, None) => format!("doubtful {number}"),
-                (SenderVerdict::Unknown, _) => format!("unknown {number}"),
-            })
-        });
-        let senders = senders.collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "  did these addresses send them: {senders}");
-    }
-    let talkers = tally.top_talkers(MAX_SHOWN_SENDERS);
-    if !talkers.is_empty() {
-        let named = talkers.iter().map(|(host, bytes)| {
-            let bytes = in_digits(*bytes);
-            format!("{host} {bytes}")
-        });
-        let named = named.collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "  TCP bytes from: {named}");
-    }
-    if !tally.states.is_empty() {
-        let states = tally
-            .states
-            .iter()
-            .map(|(state, number)| format!("{state} {}", in_digits(*number)));
-        let _ = writeln!(
-            text,
-            "  conn_state: {}",
-            states.collect::<Vec<_>>().join(", ")
-        );
-    }
-    text += &repeated(files, tally);
-    unread(&mut text, totals);
-    lacks(&mut text, totals, tally);
-    text
-}
-
-/// Returns a line about connections that the file holds more than once, because captures were merged whose clocks differ;
-/// empty if there are none.
-fn repeated(files: &FileNames, tally: &Tally) -> String {
-    let Some(first) = tally.first_repeated else {
-        return String::new();
-    };
-    let connections = match tally.repeated {
-        1 => "the packets of 1 connection are".to_owned(),
-        more => format!("the packets of {} connections are", in_digits(more)),
-    };
-    let direction = if first.apart_ns < 0 {
-        "earlier"
-    } else {
-        "later"
-    };
-    format!(
-        "  {connections} in the file more than once: {} repeats the SYN of {} {} {direction}, as where captures are merged whose clocks differ\n  \
-         each capture was analyzed by itself; to compare them, give the separate files to `rstproof analyze --join`\n",
-        files.frame(first.copy),
-        files.frame(first.frame),
-        time(first.apart_ns),
-    )
-}
-
-/// Appends the counts of whatever limits the analysis: incomplete connections, dropped frames, unsupported links.
-fn lacks(text: &mut String, totals: &Totals, tally: &Tally) {
-    let mut say = |number: u64, one: &str, more: &str| {
-        if number > 0 {
-            let what = if number == 1 { one } else { more };
-            let number = in_digits(number);
-            let _ = writeln!(text, "  {number} {what}");
-        }
-    };
-    say(
-        tally.incomplete,
-        "connection is incomplete in this capture: its analysis is limited",
-        "connections are incomplete in this capture: their analysis is limited",
-    );
-    say(
-        tally.failed_by_icmp,
-        "connection attempt failed by an ICMP error, without an RST",
-        "connection attempts failed by an ICMP error, without an RST",
-    );
-    say(
-        totals.strange_errors,
-        "ICMP error quotes a TCP segment of no connection in this capture",
-        "ICMP errors quote TCP segments of no connection in this capture",
-    );
-    say(
-        totals.filtered,
-        "packet does not match the filter",
-        "packets do not match the filter",
-    );
-    say(
-        totals.dropped(),
-        "frame was dropped during the capture",
-        "frames were dropped during the capture",
-    );
-    say(
-        totals.cut,
-        "TCP segment is cut or malformed, and was skipped",
-        "TCP segments are cut or malformed, and were skipped",
-    );
-    say(
-        totals.reassembled.packets,
-        "segment was put together from IP fragments, and counts at the frame that completes it",
-        "segments were put together from IP fragments, and count at the frames that complete them",
-    );
-    say(
-        totals.unassembled(),
-        "IP fragment was not analyzed: others of its packet are missing",
-        "IP fragments were not analyzed: others of their packets are missing",
-    );
-    say(
-        totals.reassembled.discarded,
-        "packet was discarded, because its IP fragments overlap",
-        "packets were discarded, because their IP fragments overlap",
-    );
-    say(
-        totals.unread.other_errors,
-        "ICMP error quotes no TCP segment",
-        "ICMP errors quote no TCP segment",
-    );
-    for (kind, number) in &totals.unread.tunnels {
-        let name = kind.name();
-        say(
-            *number,
-            &format!("packet of {name}: read it with --tunnels"),
-            &format!("packets of {name}: read them with --tunnels"),
-        );
-    }
-    say(
-        totals.odd_times,
-        "frame has a time that cannot be right (before 1970 or after 2262): its times are not reliable",
-        "frames have times that cannot be right (before 1970 or after 2262): their times are not reliable",
-    );
-    say(
-        totals.evicted,
-        "connection was dropped from memory: there were too many; a later packet of it counts as a new connection",
-        "connections were dropped from memory: there were too many; a later packet of them counts as a new connection",
-    );
-    let (links, others) = (
-        totals.unsupported_link_types.iter(),
-        totals.unsupported_link_types.values(),
-    );
-    for (kind, number) in links.take(MAX_SHOWN_LINK_TYPES) {
-        say(
-            *number,
-            &format!("frame of link type {kind}, which is not supported"),
-            &format!("frames of link type {kind}, which is not supported"),
-        );
-    }
-    say(
-        others.skip(MAX_SHOWN_LINK_TYPES).sum(),
-        "frame of another link type, which is not supported",
-        "frames of other link types, which are not supported",
-    );
-}
-
-/// Appends the frames that hold no IP packet that is read, most frequent first, in one line.
-fn unread(text: &mut String, totals: &Totals) {
-    let mut frames: Vec<(Unread, u64)> = (totals
-        .unread
-        .frames
-        .iter()
-        .map(|(what, number)| (*what, *number)))
-    .collect();
-    if frames.is_empty() {
-        return;
-    }
-    frames.sort_by_key(|(what, number)| (Reverse(*number), *what));
-    let named = frames
-        .iter()
-        .take(MAX_SHOWN_LINK_TYPES)
-        .map(|(what, number)| {
-            let number = in_digits(*number);
-            match (what.name(), what) {
-                (Some(name), Unread::EtherType(kind @ 1..)) => {
-                    format!("{number} {name} ({kind:#06x})")
-                }
-                (None, Unread::EtherType(kind)) => format!("{number} EtherType {kind:#06x}"),
-                (name, _) => format!("{number} {}", name.unwrap_or("unknown")),
-            }
-        });
-    let mut named: Vec<String> = named.collect();
-    let others = frames
-        .iter()
-        .skip(MAX_SHOWN_LINK_TYPES)
-        .map(|(_, number)| number);
-    let others: u64 = others.sum();
-    if others > 0 {
-        named.push(format!("{} others", in_digits(others)));
-    }
-    let _ = writeln!(text, "  frames without IP: {}", named.join(", "));
 }

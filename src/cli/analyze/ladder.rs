@@ -1,7 +1,7 @@
 //! Ladder of one connection for `rstproof analyze`: a line for each segment, the states where they change, and each RST
 //! explained below its segment, as is each ICMP error.
 //!
-//! Lines have at most 80 columns. A long connection is abridged: its beginning and its end are shown, and in between
+//! Lines are as wide as the terminal, at most 120 columns. A long connection is abridged: its beginning and its end are shown, and in between
 //! only RSTs and the segments that triggered them. No other segments are kept while the capture is read.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -12,6 +12,7 @@ use std::str::FromStr;
 use anstyle::Style;
 
 use super::human;
+use super::times::Zone;
 use crate::report::columns::{Columns, decimal};
 use crate::report::human::{BAD, LABEL, grouped, wrap};
 use rstproof_core::analyze::continuation::FileNames;
@@ -27,11 +28,28 @@ const MAX_ROWS_AT_EACH_END: usize = 200;
 /// Maximum number of segments kept in between: RSTs, and the segments that triggered them.
 const MAX_ROWS_BETWEEN: usize = 4096;
 
-/// Widths in columns of a line, of the part before the arrow, and of the arrow.
-const LINE: usize = 80;
+/// Width in columns of the part before the arrow.
 const BEFORE: usize = 20;
-const ARROW: usize = LINE - BEFORE;
-const COLUMNS: Columns = Columns { width: ARROW };
+
+/// Width of a line in columns from which on flags are words.
+const WIDE: usize = 100;
+
+/// Layout of the lines.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    /// Width of a line in columns.
+    pub(crate) width: usize,
+    /// True if times of day are in UTC.
+    pub(crate) utc: bool,
+}
+
+impl Layout {
+    fn columns(self) -> Columns {
+        Columns {
+            width: self.width - BEFORE,
+        }
+    }
+}
 
 /// Selection of the connections to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +188,7 @@ fn between(one: SocketAddr, other: SocketAddr) -> FlowKey {
 #[derive(Debug)]
 pub(crate) struct Ladder {
     file: String,
+    layout: Layout,
     /// First frames of the selected connections, if selected by frame, or by their endpoints on another side of a NAT.
     first: HashSet<u32>,
     /// Endpoints of the selected connections, if selected by endpoints.
@@ -200,7 +219,7 @@ impl Ladder {
     /// Creates a ladder for the selected connections of this file. A frame number selects the connection that begins
     /// with that frame. Connections that begin with one of the frames in `more` are selected as well.
     #[must_use]
-    pub(crate) fn new(file: &str, which: Which, more: &[u32]) -> Self {
+    pub(crate) fn new(file: &str, layout: Layout, which: Which, more: &[u32]) -> Self {
         let mut first: HashSet<u32> = more.iter().copied().collect();
         let ends = match which {
             Which::Frame(frame) => {
@@ -211,6 +230,7 @@ impl Ladder {
         };
         Self {
             file: file.to_owned(),
+            layout,
             first,
             ends,
             text: String::new(),
@@ -293,8 +313,9 @@ impl Ladder {
     }
 
     fn show(&mut self, connection: &Connection<'_>) {
-        let mut text = heading(&self.file, connection);
+        let layout = self.layout;
         let zero = self.beginning.first().map(|row| row.step.header.at);
+        let mut text = heading(&self.file, connection, zero, layout);
         let mut next = 0;
         let mut errors = self.errors.iter().peekable();
         for row in self.beginning.iter().chain(&self.kept).chain(&self.last) {
@@ -306,18 +327,18 @@ impl Ladder {
             next = row.nth + 1;
             while let Some((_, error)) = errors.next_if(|(frame, _)| *frame < row.step.header.frame)
             {
-                explanation(&mut text, error);
+                explanation(&mut text, error, layout);
             }
-            segment(&mut text, &row.step, zero.unwrap_or_default());
+            segment(&mut text, &row.step, zero.unwrap_or_default(), layout);
             if row.has_changed {
-                states(&mut text, row.step.states);
+                states(&mut text, row.step.states, layout);
             }
             if let Some(reset) = self.resets.get(&row.step.header.frame) {
-                explanation(&mut text, reset);
+                explanation(&mut text, reset, layout);
             }
         }
         for (_, error) in errors {
-            explanation(&mut text, error);
+            explanation(&mut text, error, layout);
         }
         self.text += &text;
     }
@@ -355,7 +376,12 @@ impl ConnectionObserver for Ladder {
     }
 }
 
-fn heading(file: &str, connection: &Connection<'_>) -> String {
+fn heading(
+    file: &str,
+    connection: &Connection<'_>,
+    zero: Option<Timestamp>,
+    layout: Layout,
+) -> String {
     let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
     let (number, zeek) = (connection.number(), &connection.zeek);
     let state = zeek.conn_state();
@@ -364,19 +390,27 @@ fn heading(file: &str, connection: &Connection<'_>) -> String {
         zeek.history()
     );
     let mut heading = String::new();
-    for line in wrap(&text, LINE) {
+    for line in wrap(&text, layout.width) {
         let _ = writeln!(heading, "{LABEL}{line}{LABEL:#}");
     }
     for line in human::translations(&FileNames::one(file), connection).lines() {
-        for line in wrap(line.trim_start(), LINE) {
+        for line in wrap(line.trim_start(), layout.width) {
             let _ = writeln!(heading, "{line}");
         }
     }
+    if let Some(zero) = zero {
+        let zone = Zone::of(zero, layout.utc);
+        let (day, time, name) = (zone.day(), zone.time(zero, 6), zone.name());
+        let _ = writeln!(heading, "times are seconds after {day} {time} {name}");
+    }
     let (client, server) = (format!("client {client}"), format!("server {server}"));
-    let sides = COLUMNS.sides(&client, &server, 1).unwrap_or_else(|| {
-        let _ = writeln!(heading, "{:BEFORE$}{LABEL}{client}{LABEL:#}", "");
-        format!("{server:>ARROW$}")
-    });
+    let sides = layout
+        .columns()
+        .sides(&client, &server, 1)
+        .unwrap_or_else(|| {
+            let _ = writeln!(heading, "{:BEFORE$}{LABEL}{client}{LABEL:#}", "");
+            format!("{server:>width$}", width = layout.columns().width)
+        });
     let columns = format!("{:>7} {:>11}", "frame", "s");
     let _ = writeln!(heading, "{columns} {LABEL}{sides}{LABEL:#}");
     heading
@@ -384,28 +418,30 @@ fn heading(file: &str, connection: &Connection<'_>) -> String {
 
 /// Appends a segment: frame, time and arrow. Acknowledgment, length and window go to a second line if the arrow has no
 /// room for them.
-fn segment(text: &mut String, step: &Step, zero: Timestamp) {
+fn segment(text: &mut String, step: &Step, zero: Timestamp, layout: Layout) {
     let header = &step.header;
     let style = if header.flags.has(Flags::RST) {
         BAD
     } else {
         Style::new()
     };
-    let (numbers, rest) = label(step);
+    let (numbers, rest) = label(step, layout);
+    let columns = layout.columns();
     let whole = format!("{numbers}{rest}");
-    let fits = COLUMNS.fits_arrow(&whole);
+    let fits = columns.fits_arrow(&whole);
     let shown = if fits { &whole } else { &numbers };
     let before = format!("{:>7} {:>11}", header.frame, time(header.at, zero));
-    let arrow = COLUMNS.arrow(step.from, shown);
+    let arrow = columns.arrow(step.from, shown);
     let _ = writeln!(text, "{before} {style}{arrow}{style:#}");
     if !fits {
         let _ = writeln!(text, "{:BEFORE$}   {style}{rest}{style:#}", "");
     }
 }
 
-/// Returns flags and sequence numbers in tcpdump's notation, and the other fields. Numbers are relative to the initial
+/// Returns flags and sequence numbers, and the other fields. Flags are in tcpdump's notation, or where there is room in
+/// Wireshark's. Numbers are relative to the initial
 /// sequence number, or those on the wire if it is unknown.
-fn label(step: &Step) -> (String, String) {
+fn label(step: &Step, layout: Layout) -> (String, String) {
     const TAKES_A_NUMBER: [Flags; 3] = [Flags::SYN, Flags::FIN, Flags::RST];
     let Header {
         flags,
@@ -415,7 +451,11 @@ fn label(step: &Step) -> (String, String) {
         window,
         ..
     } = step.header;
-    let mut numbers = flags.to_string();
+    let mut numbers = if layout.width >= WIDE {
+        in_words(flags)
+    } else {
+        flags.to_string()
+    };
     let first = step.seq.unwrap_or(seq.0);
     if payload_len > 0 {
         let _ = write!(numbers, " seq {first}:{}", first.wrapping_add(payload_len));
@@ -430,15 +470,33 @@ fn label(step: &Step) -> (String, String) {
     (numbers, rest)
 }
 
+/// Returns the names of flags, as Wireshark shows them: `[SYN, ACK]`.
+fn in_words(flags: Flags) -> String {
+    // In the order of the bits, lowest first (RFC 9293, 3.1), as Wireshark lists them.
+    const NAMES: [(Flags, &str); 8] = [
+        (Flags::FIN, "FIN"),
+        (Flags::SYN, "SYN"),
+        (Flags::RST, "RST"),
+        (Flags::PSH, "PSH"),
+        (Flags::ACK, "ACK"),
+        (Flags(0x20), "URG"),
+        (Flags(0x40), "ECE"),
+        (Flags(0x80), "CWR"),
+    ];
+    let set = NAMES.iter().filter(|(flag, _)| flags.has(*flag));
+    let names: Vec<&str> = set.map(|(_, name)| *name).collect();
+    format!("[{}]", names.join(", "))
+}
+
 /// Formats a time relative to `zero`, in seconds, to the microsecond. Negative if the capture's clock went back.
 fn time(at: Timestamp, zero: Timestamp) -> String {
     decimal(at.since(zero) / 1_000, 6)
 }
 
 /// Appends a line with the client's state on the left and the server's on the right.
-fn states(text: &mut String, [client, server]: [State; 2]) {
+fn states(text: &mut String, [client, server]: [State; 2], layout: Layout) {
     let style = Style::new().dimmed();
-    let sides = COLUMNS.sides(client.name(), server.name(), 0);
+    let sides = layout.columns().sides(client.name(), server.name(), 0);
     let _ = writeln!(
         text,
         "{:BEFORE$}{style}{}{style:#}",
@@ -447,12 +505,12 @@ fn states(text: &mut String, [client, server]: [State; 2]) {
     );
 }
 
-fn explanation(text: &mut String, reset: &str) {
+fn explanation(text: &mut String, reset: &str, layout: Layout) {
     const INDENT: usize = 4;
     for line in reset.lines() {
         // Continuation lines are indented by two more, for which room is left in every line.
         let deeper = line.len() - line.trim_start().len();
-        for (nth, part) in wrap(line.trim_start(), LINE - INDENT - deeper - 2)
+        for (nth, part) in wrap(line.trim_start(), layout.width - INDENT - deeper - 2)
             .iter()
             .enumerate()
         {

@@ -3,20 +3,36 @@
 use std::fmt::Write as _;
 
 use super::{NS_PER_SEC, in_digits, processes, story, translations};
+use crate::cli::analyze::screen::Row;
 use crate::report::human::{BAD, LABEL};
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Cause, Connection, Failure, ResetRecord};
 use rstproof_core::transcript::Role;
 
+/// Adds the texts of a connection that failed without an RST or an ICMP error to its row.
+pub(super) fn fill_failed(
+    row: &mut Row,
+    files: &FileNames,
+    connection: &Connection<'_>,
+    failure: &Failure,
+    explains: Option<bool>,
+) {
+    let roles = [Role::Client, Role::Server].into_iter();
+    let conditions = roles.filter_map(|role| {
+        let error = failure.errors[role]?;
+        Some(format!("; {} {}", error.errno, error.condition?.meaning()))
+    });
+    row.words = format!("{}: {}", failure.kind, failure.kind.meaning());
+    row.condition = conditions.collect();
+    row.frame = files.frame(failure.frame);
+    if explains.is_some() {
+        row.body = failed(files, connection, failure);
+    }
+}
+
 /// Returns the explanation of a connection that failed without an RST or an ICMP error.
-pub(super) fn failed(files: &FileNames, connection: &Connection<'_>, failure: &Failure) -> String {
-    let [client, server] = [Role::Client, Role::Server].map(|role| connection.socket(role));
-    let mut text = format!(
-        "{LABEL}{}{LABEL:#}  {client} → {server}  {}\n  {}\n",
-        files.frame(failure.frame),
-        failure.kind,
-        files.localized(&failure.explanation)
-    );
+fn failed(files: &FileNames, connection: &Connection<'_>, failure: &Failure) -> String {
+    let mut text = format!("  {}\n", files.localized(&failure.explanation));
     let silence = failure.silence.unwrap_or(0) / NS_PER_SEC;
     if silence > 0 {
         let _ = writeln!(text, "  after {silence} s of silence");

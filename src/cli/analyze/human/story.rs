@@ -107,7 +107,7 @@ fn scenario(related: Option<Related>) -> String {
 }
 
 /// Returns the line about the failure of another connection that may have led to this one.
-pub(super) fn preceded(files: &FileNames, preceded: &Preceded) -> String {
+pub(in crate::cli::analyze) fn preceded(files: &FileNames, preceded: &Preceded) -> String {
     let mut text = String::new();
     let how = match preceded.failure {
         FailureKind::Refused => "was refused",
