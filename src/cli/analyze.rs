@@ -79,6 +79,13 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
             let text = "--connection cannot be combined with --format json; the JSON output already contains every connection";
             return Err(Error::Usage(text.to_owned()));
         }
+        if !args.selection.is_all() {
+            let text = format!(
+                "--connection shows whole connections, so it cannot be combined with {}",
+                args.selection.name()
+            );
+            return Err(Error::Usage(text));
+        }
         // A file that cannot be read does not keep the next ones from being shown; closed output ends the command.
         let mut code = ExitCode::Success;
         for input in inputs(&args.files)? {

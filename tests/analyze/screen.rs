@@ -548,6 +548,7 @@ fn a_wrong_value_is_refused_with_the_valid_ones() {
         (["--from", "x"], "ADDR/BITS"),
         (["--to", "10.0.0.1/33"], "ADDR:PORT"),
         (["--group-by", "x"], "minute"),
+        (["--connection=1", "--errno=EPIPE"], "--errno EPIPE"),
     ] {
         let (out, err) = rstproof(
             home.path(),
