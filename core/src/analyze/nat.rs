@@ -19,6 +19,7 @@
 
 mod copies;
 mod recent;
+mod replies;
 mod strays;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ use hashbrown::{HashMap, HashSet};
 
 use self::copies::{Original, SentPackets};
 use self::recent::Recent;
+use self::replies::Replies;
 use self::strays::Handshakes;
 pub(super) use self::strays::{Candidate, Differs, Initial};
 use super::decode::{Batch, CapturePoint, FlowKey, SHARDS, SegmentRecord};
@@ -41,9 +43,6 @@ const MAX_TRANSLATIONS: usize = 8;
 
 /// Maximum number of connections whose first segments are searched for copies, if the capture lacks their SYN.
 const MAX_MIDSTREAM: usize = 1 << 14;
-
-/// Maximum number of replies to SYNs that are remembered.
-const MAX_REPLIES: usize = 1 << 13;
 
 /// Number of segments at the beginning of a connection without SYN that are searched for copies.
 const MIDSTREAM_SEGMENTS: u8 = 8;
@@ -149,8 +148,7 @@ pub(super) struct NatTable {
     ended: Vec<(FlowKey, Alias)>,
     /// SYNs of late.
     syns: SentPackets,
-    /// Acknowledgment number of the latest reply to a SYN, by the addresses of the frame.
-    replies: Recent<FlowKey, SeqNum, MAX_REPLIES>,
+    replies: Replies,
     /// First segments of connections without SYN, and segments of joined connections.
     midstream: SentPackets,
     /// Number of segments that are still searched, by connection.
@@ -195,7 +193,8 @@ impl NatTable {
                 prefetch(segment);
             }
             if let Some(segment) = batch.marked(nth + AHEAD) {
-                self.replies.prefetch(segment.hash);
+                self.syns.prefetch(segment);
+                self.handshakes.prefetch(segment.hash);
             }
             let (shard, index) = *batch.marks.get(nth)?;
             self.visit(batch, (shard.into(), index as usize), before);
@@ -276,7 +275,7 @@ impl NatTable {
         // Every copy of a SYN is captured before the reply, unless the clocks of merged captures differ. Then the halves
         // would not fit together.
         let next = segment.header.seq_end();
-        let is_replied = |hash, ends: &FlowKey| self.replies.get(hash, ends) == Some(&next);
+        let is_replied = |hash, ends: &FlowKey| self.replies.latest(hash, ends) == Some(next);
         if let Some((of, places)) = self.syns.take(segment, known, number, is_replied)
             && number == 0
         {
@@ -288,7 +287,7 @@ impl NatTable {
 
     /// Notes a segment that may reply to a SYN.
     fn reply(&mut self, segment: &SegmentRecord) {
-        (self.replies).set(segment.hash, segment.ends, segment.header.ack);
+        (self.replies).add(segment.hash, segment.ends, segment.header.ack);
     }
 
     /// Returns the packet as one of its connection, and the number of the translation; 0 for addresses without alias.

@@ -201,6 +201,16 @@ pub(super) struct SentPackets {
 }
 
 impl SentPackets {
+    /// Prefetches what a SYN is compared with.
+    #[inline]
+    pub(super) fn prefetch(&self, segment: &SegmentRecord) {
+        let flags = segment.header.flags;
+        if flags.has(Flags::SYN) && !flags.has(Flags::ACK) {
+            let hash = Identity::of(segment).hash(&self.hasher);
+            self.packets.prefetch(hash);
+        }
+    }
+
     /// Takes in a segment, its connection, and the number of the translation that its addresses belong to. Returns the
     /// packet that it is a copy of after translation, with the places where that was captured, if its addresses are not
     /// known to be those of that packet. `is_over` holds for addresses, given with their hash, between which no copy can

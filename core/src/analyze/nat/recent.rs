@@ -88,11 +88,16 @@ impl<K: PartialEq, V, const MAX: usize> Recent<K, V, MAX> {
         }
         let place = self.oldest;
         self.oldest = (place + 1) % MAX;
+        let ahead = &self.ring[(place + Self::AHEAD) % MAX];
+        prefetch(&self.newest[Self::bucket(ahead.hash)]);
         self.unlink(place);
         new.older = self.newest[bucket];
         self.ring[place] = new;
         self.newest[bucket] = Link::try_from(place + 1).unwrap_or(0);
     }
+
+    /// Number of additions after which the bucket of the oldest entry has been prefetched.
+    const AHEAD: usize = 4;
 
     /// Number of buckets. A chain of several entries would wait for memory once for each.
     const BUCKETS: usize = 4 * MAX;

@@ -24,6 +24,9 @@ const MAX_HANDSHAKES: usize = 1 << 15;
 /// Number of buckets of the index. With fewer, most look-ups would wait for another handshake of the bucket.
 const BUCKETS: u32 = 1 << 17;
 
+/// Number of buckets of [`OwnSyns`].
+const OWN_BUCKETS: usize = 1 << 14;
+
 /// Maximum number of connections that an RST is compared with.
 const MAX_COMPARED: usize = 32;
 
@@ -93,10 +96,43 @@ struct Part {
     /// Connection of a SYN, if it has other ends than the frame.
     alias: Option<Box<Original>>,
     initial: Initial,
+    /// Number and clock of the SYN-ACK, if it came while a SYN waited.
+    syn_ack: Option<Initial>,
     ack: SeqNum,
-    /// Index of the bucket of the client's socket in [`Link::Client`].
+    /// Index of the bucket of the client's socket in [`Link::Client`]. Set when the part is put into the index.
     bucket: u32,
     sender: u8,
+}
+
+impl Part {
+    /// Returns true for a SYN between these ends.
+    fn is_syn(&self, ends: &FlowKey) -> bool {
+        self.syn_frame.is_some() && self.own == *ends
+    }
+}
+
+/// Numbers of the latest SYNs that wait, by the hash of their ends. Nearly every RST belongs to one of them, and then the
+/// index is not needed. A SYN may be missing here, because a bucket holds only the latest few.
+#[derive(Debug, Default)]
+struct OwnSyns(Vec<[u32; 4]>);
+
+impl OwnSyns {
+    fn bucket(hash: u32) -> usize {
+        hash as usize % OWN_BUCKETS
+    }
+
+    fn add(&mut self, hash: u32, number: u32) {
+        if self.0.is_empty() {
+            // 0 is the number of no SYN.
+            self.0 = vec![[0; 4]; OWN_BUCKETS];
+        }
+        let bucket = &mut self.0[Self::bucket(hash)];
+        *bucket = [number, bucket[0], bucket[1], bucket[2]];
+    }
+
+    fn of(&self, hash: u32) -> [u32; 4] {
+        self.0.get(Self::bucket(hash)).copied().unwrap_or_default()
+    }
 }
 
 /// Handshake of a connection, at one side of a NAT.
@@ -144,6 +180,12 @@ enum Link {
     ClientPort,
 }
 
+/// Returns the bucket of a property.
+#[allow(clippy::cast_possible_truncation)] // the bucket has fewer bits
+fn bucket(hasher: &DefaultHashBuilder, key: Key) -> u32 {
+    hasher.hash_one(key) as u32 % BUCKETS
+}
+
 /// Numbers of a property. Every SYN is hashed and compared by them, which socket addresses would make slow.
 type Key = (u64, u64, u64, u64, u64);
 
@@ -168,6 +210,9 @@ impl Link {
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
     waiting: VecDeque<Part>,
+    /// Number of the last part of `waiting`. They count from 1.
+    parts: u32,
+    own: OwnSyns,
     recent: VecDeque<Handshake>,
     /// Number of the last handshake of `recent`. They count from 1.
     count: u32,
@@ -177,16 +222,55 @@ pub(super) struct Handshakes {
 }
 
 impl Handshakes {
+    /// Prefetches where the number of a SYN is noted, given the hash of its ends.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u32) {
+        if let Some(bucket) = self.own.0.get(OwnSyns::bucket(hash)) {
+            prefetch(bucket);
+        }
+    }
+
     /// Takes in a SYN of this connection.
     pub(super) fn syn(&mut self, segment: &SegmentRecord, known: &Original) {
         let is_own = *known == Original::of(segment, known.frame);
         let alias = (!is_own).then(|| Box::new(*known));
+        if alias.is_none()
+            && let Some(part) = self.waiting_syn(segment, segment.sender)
+            && part.initial.seq == segment.header.seq
+            && part.alias.is_none()
+        {
+            return; // sent again, or the same SYN at another point
+        }
         self.wait(segment, NonZeroU32::new(known.frame.max(1)), alias);
     }
 
     /// Takes in a SYN-ACK.
     pub(super) fn reply(&mut self, segment: &SegmentRecord) {
-        self.wait(segment, None, None);
+        let ack = segment.header.ack;
+        match self.waiting_syn(segment, 1 - segment.sender) {
+            Some(syn) if ack == syn.initial.seq.plus(1) => {
+                syn.syn_ack.get_or_insert(Initial::of(segment));
+            }
+            // It does not belong to the latest SYN, nor then to an earlier one.
+            Some(_) => {}
+            None => self.wait(segment, None, None),
+        }
+    }
+
+    /// Returns the latest SYN between the ends of a segment that waits, given the index of its client.
+    fn waiting_syn(&mut self, segment: &SegmentRecord, client: usize) -> Option<&mut Part> {
+        let numbers = self.own.of(segment.hash).into_iter();
+        let place = numbers.filter_map(|it| self.place_of(it)).find(|place| {
+            let part = self.waiting.get(*place);
+            part.is_some_and(|it| it.is_syn(&segment.ends) && usize::from(it.sender) == client)
+        })?;
+        self.waiting.get_mut(place)
+    }
+
+    /// Returns the place in `waiting` of the part with this number.
+    fn place_of(&self, number: u32) -> Option<usize> {
+        let age = usize::try_from(self.parts.checked_sub(number)?).ok()?;
+        self.waiting.len().checked_sub(age.saturating_add(1))
     }
 
     fn wait(
@@ -199,18 +283,18 @@ impl Handshakes {
         if self.waiting.len() >= 2 * MAX_HANDSHAKES {
             self.waiting.pop_front();
         }
-        let client = if syn_frame.is_some() {
-            segment.sender
-        } else {
-            1 - segment.sender
-        };
+        self.parts = self.parts.wrapping_add(1);
+        if syn_frame.is_some() {
+            self.own.add(segment.hash, self.parts);
+        }
         self.waiting.push_back(Part {
-            bucket: self.bucket(Link::Client.key(&segment.ends, client)),
+            bucket: 0,
             own: segment.ends,
             hash: segment.hash,
             syn_frame,
             alias,
             initial: Initial::of(segment),
+            syn_ack: None,
             ack: segment.header.ack,
             sender: u8::from(segment.sender == 1),
         });
@@ -218,14 +302,14 @@ impl Handshakes {
 
     /// Returns the connections that an RST may concern, if the capture has no handshake between its own addresses.
     pub(super) fn candidates(&mut self, reset: &SegmentRecord) -> Vec<Candidate> {
-        self.index();
         let mut found: Vec<Candidate> = Vec::new();
+        // Those that wait may make the index forget as many.
+        if self.has_waiting_syn(reset) || self.has_own(reset, self.waiting.len()) {
+            return found;
+        }
+        self.index();
         let (sender, receiver) = (reset.sender, 1 - reset.sender);
-        let is_own = [receiver, sender].into_iter().any(|client| {
-            let bucket = self.bucket(Link::Client.key(&reset.ends, client));
-            self.find(bucket, &reset.ends, client).is_some()
-        });
-        if is_own {
+        if self.has_own(reset, 0) {
             return found;
         }
         let destination = reset.ends.socket(receiver);
@@ -283,6 +367,22 @@ impl Handshakes {
         found
     }
 
+    /// Returns true if the index has a handshake between the ends of an RST, and still has it when it takes in so many others.
+    fn has_own(&self, reset: &SegmentRecord, more: usize) -> bool {
+        [1 - reset.sender, reset.sender].into_iter().any(|client| {
+            let bucket = self.bucket(Link::Client.key(&reset.ends, client));
+            let place = self.find(bucket, &reset.ends, client);
+            place.is_some_and(|it| more == 0 || self.recent.len() - it + more < MAX_HANDSHAKES)
+        })
+    }
+
+    /// Returns true if a SYN between the ends of an RST waits that will not be forgotten before the RST.
+    fn has_waiting_syn(&self, reset: &SegmentRecord) -> bool {
+        let places = (self.own.of(reset.hash).into_iter()).filter_map(|it| self.place_of(it));
+        let mut young = places.filter(|place| self.waiting.len() - place <= MAX_HANDSHAKES);
+        young.any(|place| (self.waiting.get(place)).is_some_and(|it| it.is_syn(&reset.ends)))
+    }
+
     /// Returns the place of the latest handshake between these ends, given the index of its client and the bucket of that.
     fn find(&self, bucket: u32, ends: &FlowKey, client: usize) -> Option<usize> {
         let key = Link::Client.key(ends, client);
@@ -305,9 +405,8 @@ impl Handshakes {
         all.filter(move |(_, it)| it.key(link) == key)
     }
 
-    #[allow(clippy::cast_possible_truncation)] // the bucket has fewer bits
     fn bucket(&self, key: Key) -> u32 {
-        self.hasher.hash_one(key) as u32 % BUCKETS
+        bucket(&self.hasher, key)
     }
 
     /// Returns the handshake with this number and its place in `recent`; `None` if it was forgotten.
@@ -321,6 +420,16 @@ impl Handshakes {
     fn index(&mut self) {
         /// Distance of the prefetch, in parts.
         const AHEAD: usize = 8;
+        let hasher = &self.hasher;
+        for part in &mut self.waiting {
+            let sender = usize::from(part.sender);
+            let client = if part.syn_frame.is_some() {
+                sender
+            } else {
+                1 - sender
+            };
+            part.bucket = bucket(hasher, Link::Client.key(&part.own, client));
+        }
         while let Some(part) = self.waiting.pop_front() {
             if let Some(ahead) = self.waiting.get(AHEAD)
                 && let Some(newest) = self.latest[Link::Client as usize].get(ahead.bucket as usize)
@@ -338,9 +447,12 @@ impl Handshakes {
     fn begin(&mut self, syn: Part) {
         let client = usize::from(syn.sender);
         let known = self.find(syn.bucket, &syn.own, client);
-        let known = known.and_then(|place| self.recent.get(place));
-        if known.is_some_and(|it| it.syn.initial.seq == syn.initial.seq) {
-            return; // the same SYN at another point, or sent again
+        if let Some(known) = known.and_then(|place| self.recent.get_mut(place))
+            && known.syn.initial.seq == syn.initial.seq
+        {
+            // The same SYN at another point, or sent again.
+            known.syn_ack = known.syn_ack.or(syn.syn_ack);
+            return;
         }
         self.count = self.count.wrapping_add(1);
         let previous = Link::ALL.map(|link| {
@@ -358,8 +470,8 @@ impl Handshakes {
             self.recent.pop_front();
         }
         self.recent.push_back(Handshake {
+            syn_ack: syn.syn_ack,
             syn,
-            syn_ack: None,
             previous,
         });
     }
