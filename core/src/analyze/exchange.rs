@@ -6,7 +6,7 @@
 use std::num::NonZeroI64;
 
 use super::last_words::Spoken;
-use crate::packet::ip::{Ip, Part};
+use crate::packet::ip::{Ip, Part, plain_tcp};
 use crate::packet::wire::{TCP, TcpHeader};
 use crate::packet::{Flags, Header, SeqNum};
 use crate::time::Timestamp;
@@ -115,7 +115,8 @@ pub(super) fn is_http(data: &[u8]) -> bool {
         b"CONNECT ",
         b"TRACE ",
     ];
-    METHODS.iter().any(|method| data.starts_with(method))
+    data.first().is_some_and(u8::is_ascii_uppercase)
+        && METHODS.iter().any(|method| data.starts_with(method))
 }
 
 /// Simple query, whose length counts all but the type byte; or a start-up packet of protocol 3.0, or a request for TLS.
@@ -296,8 +297,10 @@ pub struct Pending {
 
 /// Recognizes the begin of the data in a packet.
 pub(super) fn opening(packet: &[u8]) -> Opening {
-    let tcp = Ip::of(packet)
-        .filter(|ip| ip.protocol == TCP && ip.part != Part::Later)
-        .and_then(|ip| TcpHeader::new(ip.payload));
+    let any = || {
+        let ip = Ip::of(packet)?;
+        (ip.protocol == TCP && ip.part != Part::Later).then_some(ip.payload)
+    };
+    let tcp = plain_tcp(packet).or_else(any).and_then(TcpHeader::new);
     tcp.map_or_else(Opening::default, |tcp| Opening::of(tcp.payload()))
 }

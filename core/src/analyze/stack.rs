@@ -17,8 +17,8 @@ use serde::{Serialize, Serializer};
 use super::forgery::IpFeatures;
 use crate::flow::State;
 use crate::packet::Flags;
-use crate::packet::ip::Ip;
-use crate::packet::wire::{TCP, TcpHeader};
+use crate::packet::ip::{Ip, plain_tcp};
+use crate::packet::wire::{LinuxSyn, TCP, TcpHeader};
 use crate::transcript::Errno;
 
 /// TCP/IP stack, or a group of stacks that behave alike here.
@@ -147,8 +147,8 @@ struct Handshake {
 
 impl Handshake {
     fn of(packet: &[u8]) -> Option<Self> {
-        let ip = Ip::of(packet).filter(|ip| ip.protocol == TCP)?;
-        let tcp = TcpHeader::new(ip.payload)?;
+        let payload = || Some(Ip::of(packet).filter(|ip| ip.protocol == TCP)?.payload);
+        let tcp = TcpHeader::new(plain_tcp(packet).or_else(payload)?)?;
         if !tcp.flags().has(Flags::SYN) || tcp.flags().has(Flags::RST) {
             return None;
         }
@@ -172,6 +172,14 @@ impl Handshake {
 
     /// Reads the options. Returns `None` if they are malformed.
     fn read(&mut self, mut options: &[u8]) -> Option<()> {
+        // The layout of most SYNs.
+        if let Some(syn) = LinuxSyn::of(options) {
+            (self.mss, self.scale) = (Some(syn.mss), Some(syn.scale));
+            let letters = b"MSTNW";
+            self.letters[..letters.len()].copy_from_slice(letters);
+            self.count = letters.len();
+            return Some(());
+        }
         while let [kind, rest @ ..] = options {
             let (letter, next) = match (*kind, rest) {
                 // Stacks put these behind all the others.
@@ -210,24 +218,26 @@ impl Handshake {
     }
 
     fn stack(&self) -> Option<Stack> {
-        let layout = std::str::from_utf8(self.letters.get(..self.count)?).ok()?;
+        let layout = self.letters.get(..self.count)?;
         // NOPs before an option that is not read.
         let (window, scale) = (self.window, self.scale);
         match (self.initial_ttl, layout) {
-            (64, "MSTNW" | "MSTNWN" | "MSTNWNN") => Some(Stack::Linux),
+            (64, b"MSTNW" | b"MSTNWN" | b"MSTNWNN") => Some(Stack::Linux),
             // Without timestamps; OpenBSD has this order as well, but its own window.
-            (64, "MNNSNW" | "MNNSNWN" | "MNNSNWNN") if window != 16384 => Some(Stack::Linux),
-            (64, "MNNTNW") if window != 16384 && window != u16::MAX => Some(Stack::Linux),
-            (64, "MNWNNTSE") if window == u16::MAX => Some(Stack::Macos),
-            (64, "MNWST") if window == u16::MAX => Some(Stack::Freebsd),
-            (64, "MNNSNWNNT") if window == 16384 => Some(Stack::Openbsd),
-            (64, "MNWNNS" | "NNTMNWNNS") if self.is_window_of([34, 37]) => Some(Stack::Solaris),
-            (64, "MNNSWNNNT") if window == 32768 => Some(Stack::HpUx),
-            (128, "MNWNNS" | "MNWST") if scale >= Some(3) || window == 8192 => Some(Stack::Windows),
-            (128, "MNWNNS") if window == 16384 || window == u16::MAX => Some(Stack::WindowsXp),
-            (128, "MNNS") if window == 8192 => Some(Stack::Windows),
-            (128, "MNNS") if matches!(window, 16384 | 64240 | u16::MAX) => Some(Stack::WindowsXp),
-            (255, "M") if window == 4128 => Some(Stack::CiscoIos),
+            (64, b"MNNSNW" | b"MNNSNWN" | b"MNNSNWNN") if window != 16384 => Some(Stack::Linux),
+            (64, b"MNNTNW") if window != 16384 && window != u16::MAX => Some(Stack::Linux),
+            (64, b"MNWNNTSE") if window == u16::MAX => Some(Stack::Macos),
+            (64, b"MNWST") if window == u16::MAX => Some(Stack::Freebsd),
+            (64, b"MNNSNWNNT") if window == 16384 => Some(Stack::Openbsd),
+            (64, b"MNWNNS" | b"NNTMNWNNS") if self.is_window_of([34, 37]) => Some(Stack::Solaris),
+            (64, b"MNNSWNNNT") if window == 32768 => Some(Stack::HpUx),
+            (128, b"MNWNNS" | b"MNWST") if scale >= Some(3) || window == 8192 => {
+                Some(Stack::Windows)
+            }
+            (128, b"MNWNNS") if window == 16384 || window == u16::MAX => Some(Stack::WindowsXp),
+            (128, b"MNNS") if window == 8192 => Some(Stack::Windows),
+            (128, b"MNNS") if matches!(window, 16384 | 64240 | u16::MAX) => Some(Stack::WindowsXp),
+            (255, b"M") if window == 4128 => Some(Stack::CiscoIos),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::link::Protocol;
-use super::wire::{Ipv4Header, Ipv6Header, MIN_IPV4_HEADER};
+use super::wire::{Ipv4Header, Ipv6Header, MIN_IPV4_HEADER, TCP};
 
 /// Part of a packet that an IP packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -179,9 +179,80 @@ impl<'a> Ip<'a> {
     }
 }
 
+/// Returns the captured payload of a packet that is a whole TCP segment behind an IP header without options or extension headers, as
+/// nearly all are. `None` for any other packet, which [`Ip::of`] reads.
+pub(crate) fn plain_tcp(packet: &[u8]) -> Option<&[u8]> {
+    let (header, captured) = Ipv4Header::split(packet)?;
+    if header.is_plain() {
+        let len = usize::from(header.total_len()).checked_sub(MIN_IPV4_HEADER)?;
+        return (header.protocol() == TCP).then(|| within(Some(len), captured));
+    }
+    let (header, captured) = Ipv6Header::split(packet)?;
+    let is_plain = header.version() == 6 && header.next_header() == TCP && header.payload_len() > 0;
+    is_plain.then(|| within(Some(header.payload_len().into()), captured))
+}
+
 /// Returns the captured payload without a trailer; all captured bytes if the stated length is unknown or reaches
 /// further.
 fn within(stated: Option<usize>, captured: &[u8]) -> &[u8] {
     let stated = stated.and_then(|len| captured.get(..len));
     stated.unwrap_or(captured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packet of this version that states the length of its payload, with so many captured bytes of payload.
+    fn packet(version: u8, stated: u8, captured: usize) -> Vec<u8> {
+        let mut packet = if version == 4 {
+            let mut header = vec![0x45, 0, 0, 20 + stated, 0, 1, 0x40, 0, 64, TCP, 0, 0];
+            header.extend([192, 0, 2, 1, 192, 0, 2, 2]);
+            header
+        } else {
+            let mut header = vec![0x60, 0, 0, 0, 0, stated, TCP, 64];
+            header.extend([0x20; 32]);
+            header
+        };
+        packet.extend((1..=captured).map(|it| u8::try_from(it).unwrap()));
+        packet
+    }
+
+    /// Trailers, cut packets, options, fragments and other protocols.
+    #[test]
+    fn the_payload_of_a_plain_packet_is_that_of_the_full_parser() {
+        let mut plain = 0;
+        for version in [4, 6] {
+            for (stated, captured) in [(20, 20), (20, 26), (40, 20), (40, 0), (0, 20)] {
+                let whole = packet(version, stated, captured);
+                // The bytes that decide: version, length, flags, offset and protocol.
+                let changes = [
+                    (0, 0x45),
+                    (0, 0x46),
+                    (0, 0x65),
+                    (3, 0),
+                    (6, 0x20),
+                    (7, 1),
+                    (9, 17),
+                    (6, 44),
+                ];
+                for (place, value) in changes {
+                    let mut changed = whole.clone();
+                    changed[place] = value;
+                    for packet in [&whole, &changed] {
+                        let Some(payload) = plain_tcp(packet) else {
+                            continue;
+                        };
+                        plain += 1;
+                        let ip = Ip::of(packet).unwrap();
+                        assert_eq!(
+                            (ip.payload, ip.protocol, ip.part),
+                            (payload, TCP, Part::Whole)
+                        );
+                    }
+                }
+            }
+        }
+        assert!(plain > 80, "{plain}");
+    }
 }

@@ -13,7 +13,7 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use options::{OptionError, TcpOptions};
+pub(crate) use options::{LinuxSyn, OptionError, TcpOptions};
 
 /// Protocol number of TCP (IANA, "Protocol Numbers").
 pub(crate) const TCP: u8 = 6;
@@ -148,7 +148,12 @@ impl<'a> TcpHeader<'a> {
             sack_edge: None,
             options: Options::default(),
         };
-        if header.timestamps.is_none() && !options.is_empty() {
+        if header.timestamps.is_some() || options.is_empty() {
+            return Some(header);
+        }
+        if let Some((timestamps, others)) = options.of_linux_syn() {
+            (header.timestamps, header.options) = (Some(timestamps), others);
+        } else {
             let (timestamps, sack, others) = options.decode();
             (header.timestamps, header.sack_edge) = (timestamps, sack.right_edge());
             header.options = others;

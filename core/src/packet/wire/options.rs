@@ -6,6 +6,10 @@ use super::{Options, SackBlocks, SeqNum, TcpTimestamps};
 const END: u8 = 0;
 /// Kind of the option that is padding.
 const NO_OPERATION: u8 = 1;
+/// Kind of the maximum segment size (RFC 9293, 3.7.1).
+const MSS: u8 = 2;
+/// Kind of the permission to acknowledge selectively (RFC 2018, 2).
+const SACK_PERMITTED: u8 = 4;
 /// Kind of the window scale (RFC 7323, 2.2).
 const WINDOW_SCALE: u8 = 3;
 /// Kind of the selective acknowledgment (RFC 2018, 3).
@@ -113,6 +117,15 @@ impl<'a> TcpOptions<'a> {
         }
     }
 
+    /// Returns the timestamps and the window scale of a SYN with the options of Linux. This is a fast path for
+    /// [`decode`](Self::decode).
+    #[inline]
+    pub(super) fn of_linux_syn(&self) -> Option<(TcpTimestamps, Options)> {
+        let syn = LinuxSyn::of(self.0)?;
+        let options = Options::default().with_window_scale(syn.scale);
+        Some((syn.timestamps, options))
+    }
+
     /// Returns the timestamps, the selective acknowledgments, and the other options that concern an RST.
     ///
     /// Options are read as `tcp_parse_options()` of the Linux kernel does: unknown options are skipped (RFC 9293,
@@ -126,6 +139,51 @@ impl<'a> TcpOptions<'a> {
             others = option.add_to(others);
         }
         (timestamps, sack, others)
+    }
+}
+
+/// Options of a SYN or SYN-ACK of Linux with timestamps, in the order of `tcp_options_write()`: MSS, SACK permitted, timestamps, NOP
+/// and window scale.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinuxSyn {
+    pub(crate) mss: u16,
+    timestamps: TcpTimestamps,
+    pub(crate) scale: u8,
+}
+
+impl LinuxSyn {
+    /// Reads the options of a header; `None` if they are others, or in another order.
+    #[inline]
+    pub(crate) fn of(options: &[u8]) -> Option<Self> {
+        match *<&[u8; 20]>::try_from(options).ok()? {
+            [
+                MSS,
+                4,
+                high,
+                low,
+                SACK_PERMITTED,
+                2,
+                TIMESTAMPS,
+                10,
+                a,
+                b,
+                c,
+                d,
+                e,
+                f,
+                g,
+                h,
+                NO_OPERATION,
+                WINDOW_SCALE,
+                3,
+                scale,
+            ] => Some(Self {
+                mss: u16::from_be_bytes([high, low]),
+                timestamps: timestamps([a, b, c, d, e, f, g, h]),
+                scale,
+            }),
+            _ => None,
+        }
     }
 }
 

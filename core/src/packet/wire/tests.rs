@@ -264,3 +264,26 @@ fn assert_like_etherparse(bytes: &[u8]) {
         assert_eq!(ours.destination(), theirs.destination_addr());
     }
 }
+
+/// `tcp_options_write()` of Linux: MSS, SACK permitted, timestamps, NOP, window scale.
+#[test]
+fn the_options_of_a_linux_syn_are_read_as_any_others() {
+    let options = |scale| {
+        [
+            2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 1, 9, 0, 0, 2, 7, 1, 3, 3, scale,
+        ]
+    };
+    for scale in [0, 7, 14, 15, 255] {
+        let bytes = options(scale);
+        let (timestamps, sack, others) = TcpOptions::new(&bytes).decode();
+        assert_eq!(sack, SackBlocks::default());
+        let short = TcpOptions::new(&bytes).of_linux_syn();
+        assert_eq!(short, timestamps.map(|it| (it, others)));
+    }
+    for place in [0, 1, 4, 5, 6, 7, 16, 17, 18] {
+        let mut bytes = options(7);
+        bytes[place] ^= 0x40;
+        assert_eq!(TcpOptions::new(&bytes).of_linux_syn(), None, "byte {place}");
+    }
+    assert_eq!(TcpOptions::new(&options(7)[..19]).of_linux_syn(), None);
+}
