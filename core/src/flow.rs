@@ -290,6 +290,13 @@ impl Flow {
         self.observe_itself(header)
     }
 
+    /// Processes the next segment as [`follow`](Self::follow) does, if it is the usual one. Returns false, with the flow unchanged,
+    /// for any other.
+    #[inline]
+    pub(crate) fn follow_usual(&mut self, from: Role, header: &Header) -> bool {
+        self.fast_path(from, header)
+    }
+
     /// Fast path for the next segment of a connection from which nothing is missing. Returns false, with the flow
     /// unchanged, if the segment needs the full path; otherwise the result is the same as that of the full path.
     fn fast_path(&mut self, from: Role, header: &Header) -> bool {

@@ -19,6 +19,7 @@ mod entry;
 mod errors;
 mod failing;
 mod forged;
+mod held;
 mod index;
 mod live;
 mod nat;
@@ -27,6 +28,7 @@ mod resets;
 mod roles;
 mod totals;
 mod triggers;
+mod usual;
 mod views;
 mod words;
 
@@ -242,6 +244,8 @@ struct Entry {
     client: u8,
     /// True for each end that has sent a packet.
     has_sent: [bool; 2],
+    /// True if both ends are one socket.
+    is_self_connection: bool,
     span: (u32, u32),
     rare: Option<Box<Rare>>,
     flow: Flow,
@@ -333,6 +337,8 @@ pub(super) struct Table<L> {
     rates: HostRates,
     /// Slots of the connections with RSTs that have not been reported, by the frame of the first one.
     pending: BTreeMap<u32, u32>,
+    /// Number of the frame before which none of them has been held for too long.
+    next_overdue: u32,
     /// Timer wheel: slots to check, by second.
     wheel: Wheel,
     now: Timestamp,
@@ -368,6 +374,7 @@ impl<L: ConnectionObserver> Table<L> {
             words: WordCache::default(),
             rates: HostRates::default(),
             pending: BTreeMap::new(),
+            next_overdue: u32::MAX,
             wheel: Wheel::default(),
             now: Timestamp(i64::MIN),
             before_epoch: None,
@@ -384,8 +391,17 @@ impl<L: ConnectionObserver> Table<L> {
     }
 
     fn take_segments(&mut self, segments: &mut [SegmentRecord], bytes: &[u8], before: u32) {
-        // A group is looked up first, so that the waits for memory overlap.
-        for group in segments.chunks_mut(LOOKUP_GROUP) {
+        // A group is looked up first, so that the waits for memory overlap; what the look-ups need is fetched one group earlier.
+        for segment in segments.iter().take(LOOKUP_GROUP) {
+            self.index.prefetch(segment.hash);
+        }
+        let mut left = segments;
+        while !left.is_empty() {
+            let (group, later) = left.split_at_mut(left.len().min(LOOKUP_GROUP));
+            left = later;
+            for segment in left.iter().take(LOOKUP_GROUP) {
+                self.index.prefetch(segment.hash);
+            }
             let mut found = [None; LOOKUP_GROUP];
             for segment in &mut *group {
                 // Frames are numbered from 1.
@@ -394,7 +410,6 @@ impl<L: ConnectionObserver> Table<L> {
                     .frame
                     .saturating_add(before)
                     .saturating_add(1);
-                self.index.prefetch(segment.hash);
             }
             for (found, segment) in found.iter_mut().zip(&*group) {
                 *found = self.prefetch_lookup(segment, bytes);
@@ -470,6 +485,12 @@ impl<L: ConnectionObserver> Table<L> {
             prefetch(options);
         }
         let index = self.index.find(segment.hash, |_| true)?;
+        self.prefetch_slot(index);
+        Some(index)
+    }
+
+    /// Prefetches a connection that is [finished](Self::finish) soon.
+    pub(super) fn prefetch_slot(&self, index: u32) {
         if index & DORMANT != 0 {
             if let Some(slot) = self.dormant.slot(index & !DORMANT) {
                 prefetch(slot);
@@ -477,7 +498,6 @@ impl<L: ConnectionObserver> Table<L> {
         } else if let Some(slot) = self.entries.slot(index) {
             prefetch(slot);
         }
-        Some(index)
     }
 
     fn is_connection_at(&self, index: u32, ends: &FlowKey) -> bool {
@@ -497,12 +517,11 @@ impl<L: ConnectionObserver> Table<L> {
             self.finish_dormant(index);
             return;
         }
-        let Some(mut entry) = self.entries.take(index) else {
+        // It is reported in its slot: taking it out would move a kibibyte.
+        let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        self.free.push(index);
-        self.open -= 1;
-        learn_rates(&mut self.rates, &entry);
+        learn_rates(&mut self.rates, entry);
         if let Some(since) = entry.pending_since() {
             self.pending.remove(&since);
         }
@@ -519,38 +538,9 @@ impl<L: ConnectionObserver> Table<L> {
         };
         self.observer.connection(&connection, &pending);
         self.index.remove(entry.hash, index);
-    }
-
-    /// Reports the RSTs of a connection that have not been reported, during frame `at`.
-    fn report_resets(&mut self, index: u32, at: u32) {
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
-        if let Some(since) = entry.pending_since() {
-            self.pending.remove(&since);
-        }
-        let (pending, errors) = entry.take_events();
-        self.buffered -= pending.len() + errors.len();
-        if !pending.is_empty() || !errors.is_empty() {
-            let connection = Connection {
-                errors: &errors,
-                ..entry.report(at)
-            };
-            self.observer.resets(&connection, &pending);
-        }
-    }
-
-    /// Reports the RSTs that were held for [`MAX_FRAMES_HELD`] before this frame.
-    fn report_overdue(&mut self, frame: u32) {
-        while let Some((first, index)) = self.pending.first_key_value()
-            && let due = first.saturating_add(MAX_FRAMES_HELD)
-            && due <= frame
-        {
-            let index = *index;
-            self.pending.pop_first();
-            // The frame does not depend on when this is noticed, nor does the result.
-            self.report_resets(index, due);
-        }
+        self.entries.set(index, None);
+        self.free.push(index);
+        self.open -= 1;
     }
 
     /// Puts an entry into a free slot, and returns the slot.
@@ -587,7 +577,7 @@ impl<L: ConnectionObserver> Table<L> {
                     }
                     return (index, begins_record);
                 }
-                interrupted = entry.interrupted_by(segment);
+                interrupted = entry.interrupted_by(segment).map(Box::new);
                 self.finish(index);
             }
         }
@@ -595,11 +585,12 @@ impl<L: ConnectionObserver> Table<L> {
             self.evict();
         }
         self.counts.connections += 1;
-        let mut entry = Entry::new(segment);
-        if let Some(earlier) = interrupted {
-            entry.interrupts(earlier);
+        let index = self.place(Entry::new(segment));
+        if let Some(earlier) = interrupted
+            && let Some(entry) = self.entries.get_mut(index)
+        {
+            entry.interrupts(*earlier);
         }
-        let index = self.place(entry);
         self.index.insert(segment.hash, index);
         self.arm_timer(index);
         (index, true)
@@ -643,6 +634,20 @@ impl<L: ConnectionObserver> Table<L> {
                 self.next_expiry = Timestamp(self.now.0.saturating_add(NS_PER_SEC));
             }
         }
+        // The usual case, without a further look-up. A dormant connection has no entry.
+        if let Some(index) = found
+            && let Some(entry) = self.entries.get_mut(index)
+            && entry.is_continued_by(segment)
+        {
+            entry.take(segment, bytes, false);
+            if L::OBSERVES_SEGMENTS {
+                self.observer.segment(&entry.step(segment));
+            }
+            if segment.header.flags.has(Flags::FIN) {
+                self.arm_timer_if_sooner(index);
+            }
+            return;
+        }
         let is_right = |index: &u32| self.is_connection_at(*index, &segment.ends);
         let find = || self.find(segment.hash, &segment.ends);
         let found = found.filter(is_right).or_else(find);
@@ -650,7 +655,11 @@ impl<L: ConnectionObserver> Table<L> {
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
-        let buffered = entry.buffered();
+        let buffered = if segment.header.flags.has(Flags::RST) {
+            entry.buffered()
+        } else {
+            0
+        };
         if segment.header.payload_len > 0 {
             entry.keep_words(&mut self.words, segment, bytes);
         }
@@ -665,7 +674,7 @@ impl<L: ConnectionObserver> Table<L> {
             self.buffered += held - buffered;
             if buffered == 0 && held > 0 {
                 entry.rare().pending_since = Some(segment.header.frame);
-                self.pending.insert(segment.header.frame, index);
+                self.hold(segment.header.frame, index);
             }
             if held > MAX_RESETS_PER_CONNECTION {
                 self.report_resets(index, self.frame);

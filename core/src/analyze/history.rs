@@ -216,6 +216,32 @@ impl ConnectionHistory {
         sender.latest_at = header.at;
     }
 
+    /// Adds an ACK without SYN, FIN and RST that begins at the sequence number that the flow expected, as [`take`](Self::take)
+    /// does.
+    #[inline]
+    pub(crate) fn take_usual(&mut self, from: Role, header: &Header) {
+        self.packets += 1;
+        if self.packets <= Self::HANDSHAKE_PACKETS {
+            self.time_handshake(header.flags, header.at);
+        }
+        self.captured |= Self::PLAIN;
+        let [client, server] = &mut self.ends;
+        let (sender, other) = match from {
+            Role::Client => (client, server),
+            Role::Server => (server, client),
+        };
+        sender.packets = sender.packets.saturating_add(1);
+        if header.payload_len > 0 {
+            sender.note(EndpointHistory::DATA_AFTER_FIN, other.fin());
+            sender.empties = 0;
+        } else {
+            sender.empties = sender.empties.saturating_add(1);
+        }
+        (sender.probes, other.probes, other.empties) = (0, 0, 0);
+        sender.latest_frame = header.frame;
+        sender.latest_at = header.at;
+    }
+
     fn time_handshake(&mut self, flags: Flags, at: Timestamp) {
         let part = match (flags.has(Flags::SYN), flags.has(Flags::ACK)) {
             (true, false) => Self::SYN,

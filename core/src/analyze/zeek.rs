@@ -179,9 +179,21 @@ impl Zeek {
         if !self.take_expected(side, header) {
             self.take_any(side, header);
         }
-        let end = &mut self.ends[side];
-        end.packets = end.packets.saturating_add(1);
-        end.ip_bytes = end.ip_bytes.saturating_add(ip_len.into());
+        self.ends[side].count(ip_len);
+    }
+
+    /// Returns true if a packet of this side is the usual one, for [`Self::take_usual`].
+    #[inline]
+    pub(crate) fn is_usual(&self, side: usize, header: &Header) -> bool {
+        self.expects(side & 1, header)
+    }
+
+    /// Processes the next packet, for which [`Self::is_usual`] holds.
+    #[inline]
+    pub(crate) fn take_usual(&mut self, side: usize, header: &Header, ip_len: u32) {
+        let side = side & 1;
+        self.continue_by(side, header);
+        self.ends[side].count(ip_len);
     }
 
     /// Returns the time at which the connection is over unless another packet arrives before. A packet at exactly this

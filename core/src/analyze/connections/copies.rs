@@ -6,7 +6,7 @@ use super::super::decode::{CapturePoint, SegmentRecord};
 use super::super::join::Compared;
 use super::Entry;
 use super::points::Place;
-use crate::packet::Flags;
+use crate::packet::{Flags, Header};
 use crate::time::Timestamp;
 
 /// Maximum age of the original of a copy in nanoseconds, if a retransmission would differ from it: the copy may come from
@@ -74,6 +74,12 @@ impl Latest {
             self.window.into(),
             self.id.into(),
         ]
+    }
+
+    /// Returns true if a segment may be a copy of this one: both have the same numbers and length.
+    #[inline]
+    pub(super) fn may_be_copied_by(&self, header: &Header) -> bool {
+        (self.seq, self.ack, self.payload_len) == (header.seq.0, header.ack.0, header.payload_len)
     }
 
     fn is_syn(&self) -> bool {

@@ -54,7 +54,8 @@ impl<L: ConnectionObserver> Table<L> {
 
     /// Reports a dormant connection and frees its slot.
     pub(super) fn finish_dormant(&mut self, index: u32) {
-        let Some(dormant) = self.take_dormant(index) else {
+        let slot = index & !DORMANT;
+        let Some(dormant) = self.dormant.get(slot) else {
             return;
         };
         let failure = dormant.failure(self.now);
@@ -71,6 +72,9 @@ impl<L: ConnectionObserver> Table<L> {
         };
         self.observer.connection(&connection, &[]);
         self.index.remove(dormant.hash(), index);
+        self.dormant.set(slot, None);
+        self.free_dormant.push(slot);
+        self.asleep -= 1;
     }
 
     /// Takes a dormant connection out of its slot, which is free then.

@@ -301,6 +301,7 @@ impl Dormant {
             first: u8::from(has(FIRST)),
             client: u8::from(has(CLIENT)),
             has_sent: HAS_SENT.map(has),
+            is_self_connection: self.ends.is_self_connection(),
             span: self.span,
             rare: Some(Box::new(rare)),
             flow: Flow::restored(&kept.flow),

@@ -124,6 +124,7 @@ impl Entry {
             last: segment.header.at,
             idle: 0,
             has_sent: [false; 2],
+            is_self_connection: segment.ends.is_self_connection(),
             latest: Latest::default(),
             generation: 0,
             due: Timestamp(i64::MAX),
@@ -376,6 +377,9 @@ impl Entry {
 
     /// Takes in a segment. Returns true if it is an RST that is no duplicate.
     pub(super) fn take(&mut self, segment: &SegmentRecord, bytes: &[u8], is_new: bool) -> bool {
+        if self.take_plain(segment, bytes, is_new) {
+            return false;
+        }
         if self.has_views() {
             self.take_in_view(segment, bytes, is_new)
         } else {
@@ -409,7 +413,7 @@ impl Entry {
         let Sighting { copy_of, place } = self.sight(segment);
         // A socket that is connected to itself has no way between two ends; nor does a place mean anything at a time at
         // which the other point captured nothing.
-        let has_way = !self.ends.is_self_connection() && segment.compared != Compared::Alone;
+        let has_way = !self.is_self_connection && segment.compared != Compared::Alone;
         let place = place.filter(|_| has_way);
         self.span.1 = header.frame;
         let is_copy = copy_of.is_some();

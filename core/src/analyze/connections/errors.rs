@@ -43,6 +43,9 @@ impl Entry {
 
     /// Removes and returns the RSTs and the ICMP errors that have not been reported, and keeps what they have brought about.
     pub(super) fn take_events(&mut self) -> (Vec<ResetRecord>, Vec<IcmpRecord>) {
+        if self.rare.is_none() {
+            return (Vec::new(), Vec::new());
+        }
         let mut resets = self.pending();
         let Some(rare) = self.rare.as_mut() else {
             return (resets, Vec::new());
@@ -114,7 +117,7 @@ impl<L: ConnectionObserver> Table<L> {
         let held = entry.buffered();
         if before == 0 {
             entry.rare().pending_since = Some(error.frame);
-            self.pending.insert(error.frame, index);
+            self.hold(error.frame, index);
         }
         self.counts.errors += 1;
         self.buffered += 1;

@@ -349,14 +349,7 @@ impl SenderProfile {
             }
         }
         if let Some(stamps) = header.timestamps {
-            let now = ticks(header.at);
-            if seen & CLOCK == 0 {
-                self.clock_since = (stamps.value, now);
-            } else if now.wrapping_sub(self.clock_since.1) >= MEASURED_TICKS {
-                self.measure_clock(stamps.value, now);
-            }
-            self.clock = (stamps.value, now);
-            seen |= CLOCK;
+            seen |= self.time(stamps, header.at);
         }
         if !is_syn {
             self.window = header.window;
@@ -364,6 +357,55 @@ impl SenderProfile {
             seen |= WINDOW | if stamped { STAMPED } else { UNSTAMPED };
         }
         self.seen = seen;
+    }
+
+    /// Returns true if a packet is of the point and has the TTL of the first one, for [`Self::take_usual`].
+    #[inline]
+    pub(in crate::analyze) fn is_usual(&self, ip: &IpFeatures, point: CapturePoint) -> bool {
+        let [first, _] = self.groups;
+        // A profile with a group has packets, and its TTLs cover those of the group.
+        self.point == point && first.ttl == ip.ttl && first.bits != 0
+    }
+
+    /// Takes in a packet without SYN and RST for which [`Self::is_usual`] holds, as [`take`](Self::take) does.
+    #[inline]
+    pub(in crate::analyze) fn take_usual(&mut self, ip: &IpFeatures, header: &Header) {
+        self.ttls.count();
+        let other_class = flag(self.traffic_class != ip.traffic_class & DSCP, CLASSES);
+        let mut seen = self.seen | other_class | WINDOW;
+        let (bits, id) = match ip.version {
+            IpVersion::V4 { id, uncuttable } => {
+                let bits = if uncuttable { UNCUTTABLE } else { CUTTABLE };
+                seen |= bits | self.identify(id);
+                (if uncuttable { 2 } else { 1 }, id)
+            }
+            IpVersion::V6 { label } => {
+                seen |= flag(seen & LABEL != 0 && self.flow_label != label, LABELS) | LABEL;
+                self.flow_label = label;
+                (0, 0)
+            }
+        };
+        self.groups[0].take(header, bits, id);
+        self.window = header.window;
+        if let Some(stamps) = header.timestamps {
+            seen |= STAMPED | self.time(stamps, header.at);
+        } else {
+            seen |= UNSTAMPED;
+        }
+        self.seen = seen;
+    }
+
+    /// Takes in the timestamps of a packet. Returns the flag that it adds to `seen`.
+    #[inline]
+    fn time(&mut self, stamps: TcpTimestamps, at: Timestamp) -> u16 {
+        let now = ticks(at);
+        if self.seen & CLOCK == 0 {
+            self.clock_since = (stamps.value, now);
+        } else if now.wrapping_sub(self.clock_since.1) >= MEASURED_TICKS {
+            self.measure_clock(stamps.value, now);
+        }
+        self.clock = (stamps.value, now);
+        CLOCK
     }
 
     /// Measures the rate of the clock over the time since the last measurement.

@@ -27,6 +27,12 @@ impl Ttls {
         } else {
             (self.least, self.most) = (self.least.min(ttl), self.most.max(ttl));
         }
+        self.count();
+    }
+
+    /// Takes in a packet whose TTL is covered.
+    #[inline]
+    pub(super) fn count(&mut self) {
         self.packets = self.packets.saturating_add(1);
     }
 

@@ -106,6 +106,13 @@ impl End {
         }
     }
 
+    /// Counts a packet of this length in bytes.
+    #[inline]
+    pub(super) fn count(&mut self, ip_len: u32) {
+        self.packets = self.packets.saturating_add(1);
+        self.ip_bytes = self.ip_bytes.saturating_add(ip_len.into());
+    }
+
     /// Returns the sequence number on the wire.
     #[inline]
     pub(super) fn number(&self, relative: i64) -> SeqNum {

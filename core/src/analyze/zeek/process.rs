@@ -15,6 +15,16 @@ impl Zeek {
     /// off, between open ends, without a new history letter. Returns false, and changes nothing, for any other packet.
     #[inline]
     pub(super) fn take_expected(&mut self, side: usize, header: &Header) -> bool {
+        let is_expected = self.expects(side, header);
+        if is_expected {
+            self.continue_by(side, header);
+        }
+        is_expected
+    }
+
+    /// Returns true if a packet takes the fast path.
+    #[inline]
+    pub(super) fn expects(&self, side: usize, header: &Header) -> bool {
         let len = length(header);
         let class = if len > 0 { Class::Data } else { Class::Ack };
         // A window of 0 and the first packet of a class add a letter, and an acknowledgment of 0 may be implausible.
@@ -22,8 +32,10 @@ impl Zeek {
             && header.window != 0
             && header.ack.0 != 0
             && self.seen & class.bit(self.role(side)) != 0;
-        let [zero, one] = &mut self.ends;
-        let (end, peer) = if side == 0 { (zero, one) } else { (one, zero) };
+        if !is_plain {
+            return false;
+        }
+        let (end, peer) = (&self.ends[side & 1], &self.ends[(side & 1) ^ 1]);
         let is_next =
             header.seq == end.number(end.last) && end.state.is_open() && peer.state.is_open();
         let delivered = end.delivered.wrapping_add(len);
@@ -38,16 +50,21 @@ impl Zeek {
         // An acknowledgment of data that is missing would close a hole.
         let is_there =
             peer.gave_up || !is_after(header.ack.relative_to(peer.start), peer.delivered);
-        if !(is_plain && is_next && is_in_order && is_there) {
-            return false;
-        }
+        is_next && is_in_order && is_there
+    }
+
+    /// Processes a packet for which [`Self::expects`] holds.
+    #[inline]
+    pub(super) fn continue_by(&mut self, side: usize, header: &Header) {
+        let len = length(header);
+        let [zero, one] = &mut self.ends;
+        let (end, peer) = if side == 0 { (zero, one) } else { (one, zero) };
         self.last_time = header.at;
         end.last = end.last.saturating_add(len.into());
         if !end.gave_up {
-            end.delivered = delivered;
+            end.delivered = end.delivered.wrapping_add(len);
         }
         peer.take_ack(header.ack);
-        true
     }
 
     /// Processes any packet with Zeek's steps, in Zeek's order.
