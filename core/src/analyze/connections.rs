@@ -639,6 +639,9 @@ impl<L: ConnectionObserver> Table<L> {
             && let Some(entry) = self.entries.get_mut(index)
             && entry.is_continued_by(segment)
         {
+            if segment.header.payload_len > 0 {
+                entry.keep_words(&mut self.words, segment, bytes);
+            }
             entry.take(segment, bytes, false);
             if L::OBSERVES_SEGMENTS {
                 self.observer.segment(&entry.step(segment));
