@@ -13,7 +13,7 @@ const MAX_REPLIES: usize = 1 << 13;
 #[derive(Debug, Default)]
 pub(super) struct Replies {
     hashes: Vec<u32>,
-    replies: Vec<(FlowKey, SeqNum)>,
+    entries: Vec<(FlowKey, SeqNum)>,
     /// Place of the oldest reply once there are as many as can be.
     oldest: usize,
 }
@@ -23,10 +23,10 @@ impl Replies {
     pub(super) fn add(&mut self, hash: u32, ends: FlowKey, ack: SeqNum) {
         if self.hashes.len() < MAX_REPLIES {
             self.hashes.push(hash);
-            self.replies.push((ends, ack));
+            self.entries.push((ends, ack));
             return;
         }
-        (self.hashes[self.oldest], self.replies[self.oldest]) = (hash, (ends, ack));
+        (self.hashes[self.oldest], self.entries[self.oldest]) = (hash, (ends, ack));
         self.oldest = (self.oldest + 1) % MAX_REPLIES;
     }
 
@@ -35,15 +35,14 @@ impl Replies {
         let (newer, older) = (0..self.oldest, self.oldest..self.hashes.len());
         let find = |places: std::ops::Range<usize>| {
             let is_it =
-                |place: &usize| self.hashes[*place] == hash && self.replies[*place].0 == *ends;
+                |place: &usize| self.hashes[*place] == hash && self.entries[*place].0 == *ends;
             // Nearly always there is none, and a look at all hashes at once takes least.
-            let has_hash = self.hashes[places.clone()]
-                .iter()
-                .fold(false, |has, it| has | (*it == hash));
-            has_hash.then(|| places.rev().find(is_it)).flatten()
+            let hashes = self.hashes[places.clone()].iter();
+            let count: u32 = hashes.map(|it| u32::from(*it == hash)).sum();
+            (count > 0).then(|| places.rev().find(is_it)).flatten()
         };
         let place = find(newer).or_else(|| find(older))?;
-        Some(self.replies[place].1)
+        Some(self.entries[place].1)
     }
 }
 

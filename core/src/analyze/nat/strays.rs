@@ -279,8 +279,7 @@ impl Handshakes {
         syn_frame: Option<NonZeroU32>,
         alias: Option<Box<Original>>,
     ) {
-        // Each handshake has two parts.
-        if self.waiting.len() >= 2 * MAX_HANDSHAKES {
+        if self.waiting.len() >= MAX_HANDSHAKES {
             self.waiting.pop_front();
         }
         self.parts = self.parts.wrapping_add(1);
@@ -376,11 +375,10 @@ impl Handshakes {
         })
     }
 
-    /// Returns true if a SYN between the ends of an RST waits that will not be forgotten before the RST.
+    /// Returns true if a SYN between the ends of an RST waits. No more wait than the index holds.
     fn has_waiting_syn(&self, reset: &SegmentRecord) -> bool {
-        let places = (self.own.of(reset.hash).into_iter()).filter_map(|it| self.place_of(it));
-        let mut young = places.filter(|place| self.waiting.len() - place <= MAX_HANDSHAKES);
-        young.any(|place| (self.waiting.get(place)).is_some_and(|it| it.is_syn(&reset.ends)))
+        let mut places = (self.own.of(reset.hash).into_iter()).filter_map(|it| self.place_of(it));
+        places.any(|place| (self.waiting.get(place)).is_some_and(|it| it.is_syn(&reset.ends)))
     }
 
     /// Returns the place of the latest handshake between these ends, given the index of its client and the bucket of that.
