@@ -244,8 +244,6 @@ struct Entry {
     client: u8,
     /// True for each end that has sent a packet.
     has_sent: [bool; 2],
-    /// True if both ends are one socket.
-    is_self_connection: bool,
     span: (u32, u32),
     rare: Option<Box<Rare>>,
     flow: Flow,
@@ -253,6 +251,8 @@ struct Entry {
     zeek: Zeek,
     /// True if the current record is over, and is among the earlier ones.
     is_record_over: bool,
+    /// True if both ends are one socket.
+    is_self_connection: bool,
     profiles: [SenderProfile; 2],
     last: Timestamp,
     idle: i64,
@@ -270,6 +270,9 @@ struct Entry {
     /// Time at which the current timer is due.
     due: Timestamp,
 }
+
+// The flow begins at a cache line, and no line is wasted.
+const _: () = assert!(std::mem::offset_of!(Entry, flow) == 64 && size_of::<Entry>() <= 1024);
 
 /// Fields that most connections do not need.
 #[derive(Debug, Default)]

@@ -272,9 +272,9 @@ fn report_open_connections<L: ConnectionObserver>(
         let connections = chunk.unwrap_or_default();
         for (nth, (_, shard, index)) in connections.iter().enumerate() {
             if let Some((_, shard, index)) = connections.get(nth + AHEAD) {
-                tables[*shard].prefetch_slot(*index);
+                tables[usize::from(*shard)].prefetch_slot(*index);
             }
-            tables[*shard].finish(*index);
+            tables[usize::from(*shard)].finish(*index);
         }
         // Runs at least once, because an observer may have output without an open connection.
         if emit(take_outputs(tables)).is_break() || chunk.is_none() {
@@ -285,13 +285,14 @@ fn report_open_connections<L: ConnectionObserver>(
 
 /// Ends all tables. Returns the connections that are still open, ordered by first frame: that frame, the table and the
 /// index of the connection in it.
-fn end_tables<L: ConnectionObserver>(tables: &mut [Table<L>]) -> Vec<(u32, usize, u32)> {
+fn end_tables<L: ConnectionObserver>(tables: &mut [Table<L>]) -> Vec<(u32, u8, u32)> {
     // What a connection lacks at the end is judged by the end of the capture, not by that of its shard.
     let ended = tables.iter().map(Table::now).max();
     let ended = ended.unwrap_or(Timestamp(i64::MIN));
     let mut open = Vec::new();
     for (shard, table) in tables.iter_mut().enumerate() {
         let of_table = table.end(ended).into_iter();
+        let shard = u8::try_from(shard).unwrap_or(0);
         open.extend(of_table.map(|(first, index)| (first, shard, index)));
     }
     sort_by_first(&mut open);
@@ -300,7 +301,7 @@ fn end_tables<L: ConnectionObserver>(tables: &mut [Table<L>]) -> Vec<(u32, usize
 
 /// Sorts connections by their first frame, of which no two are equal. There may be a million of them, which a sort digit by digit puts
 /// in order much faster than one by comparisons.
-fn sort_by_first(all: &mut Vec<(u32, usize, u32)>) {
+fn sort_by_first(all: &mut Vec<(u32, u8, u32)>) {
     /// Number of connections up to which comparisons are faster.
     const FEW: usize = 2_048;
     const BITS: u32 = 11;
