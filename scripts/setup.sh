@@ -4,6 +4,8 @@
 # With --strace also strace, for scripts/inject-failures.sh.
 # With --kernels also QEMU for x86-64, which boots other kernels.
 # With --hosts also what scripts/hostile-hosts.sh uses: jq, strace, and a busybox that needs no library.
+# With --programs also the servers and clients of tests/programs. From Debian's packages they are unpacked into a cache directory:
+# nothing is installed or started, and no root is needed.
 # Does nothing if everything is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,17 +16,19 @@ die() {
     exit 1
 }
 
-usage='usage: scripts/setup.sh [--tests] [--strace] [--kernels] [--hosts]'
+usage='usage: scripts/setup.sh [--tests] [--strace] [--kernels] [--hosts] [--programs]'
 tests=no
 strace=no
 kernels=no
 hosts=no
+programs=no
 for argument in "$@"; do
     case $argument in
         --tests) tests=yes strace=yes ;;
         --strace) strace=yes ;;
         --kernels) kernels=yes ;;
         --hosts) hosts=yes strace=yes ;;
+        --programs) programs=yes ;;
         -h | --help)
             printf '%s\n' "$usage"
             exit 0
@@ -69,6 +73,29 @@ have_busybox() { command -v busybox >/dev/null && ! ldd "$(command -v busybox)" 
 # Busybox has one that cannot change the user.
 have_setpriv() { [[ $(setpriv --help 2>&1) == *--reuid* ]]; }
 
+# The programs of tests/programs, by the package of Debian that has each.
+programs_of_tests=(nginx:nginx haproxy:haproxy node:nodejs initdb:postgresql psql:postgresql-client redis-server:redis-server
+    redis-cli:redis-tools sshd:openssh-server ssh:openssh-client curl:curl python3:python3)
+
+unpacked=${XDG_CACHE_HOME:-$HOME/.cache}/rstproof/programs
+
+# have_program NAME: it is in the path, where only root looks, or unpacked.
+have_program() {
+    local where=$PATH:/usr/sbin:/sbin:$unpacked/usr/sbin:$unpacked/usr/bin directory
+    for directory in {,"$unpacked"}/usr/lib/postgresql/*/bin; do
+        where+=:$directory
+    done
+    PATH=$where command -v "$1" >/dev/null
+}
+
+# missing_programs: the packages of the programs that are not there.
+missing_programs() {
+    local pair
+    for pair in "${programs_of_tests[@]}"; do
+        have_program "${pair%%:*}" || printf '%s\n' "${pair#*:}"
+    done
+}
+
 missing() {
     have_linker || printf 'linker\n'
     have_libpcap || printf 'libpcap\n'
@@ -83,6 +110,9 @@ missing() {
     fi
     if [[ $kernels == yes ]]; then
         have_qemu || printf 'qemu\n'
+    fi
+    if [[ $programs == yes ]] && ! command -v apt-get >/dev/null; then
+        missing_programs
     fi
     if [[ $hosts == yes ]]; then
         have_jq || printf 'jq\n'
@@ -122,6 +152,14 @@ package_of() {
         apt-get:busybox | apk:busybox) echo busybox-static ;;
         *:busybox) echo busybox ;;
         *:tcpdump) echo tcpdump ;;
+        *:nginx | *:haproxy | *:nodejs | *:curl | *:python3) echo "$2" ;;
+        *:redis-*) echo redis ;;
+        pacman:openssh-* | zypper:openssh-* | apk:openssh-*) echo openssh ;;
+        *:openssh-client) echo openssh-clients ;;
+        *:openssh-server) echo openssh-server ;;
+        pacman:postgresql* | apk:postgresql*) echo postgresql ;;
+        *:postgresql) echo postgresql-server ;;
+        *:postgresql-client) echo postgresql ;;
         *:jq) echo jq ;;
         *:nft) echo nftables ;;
         *:strace) echo strace ;;
@@ -185,7 +223,38 @@ install_missing() {
     say "installed: ${packages[*]}"
 }
 
+# unpack_programs: downloads the missing programs with what they depend on, and unpacks all of it into the cache.
+unpack_programs() {
+    local packages archives archive
+    mapfile -t packages < <(missing_programs | sort -u)
+    if ((${#packages[@]} == 0)); then
+        return
+    fi
+    say "unpacking into $unpacked: ${packages[*]}"
+    mkdir -p "$unpacked"
+    archives=$(mktemp -d)
+    mkdir "$archives/partial"
+    # Locks are for those who install.
+    if ! apt-get -q -y -o Acquire::Retries=3 -o Debug::NoLocking=1 -o APT::Sandbox::User= -o "Dir::Cache::archives=$archives" \
+        --no-install-recommends --download-only install "${packages[@]}" >"$archives/log" 2>&1; then
+        tail -n 3 "$archives/log" >&2
+        rm -rf -- "$archives"
+        die "cannot download ${packages[*]}; \`apt-get update\`, as root, may help"
+    fi
+    for archive in "$archives"/*.deb; do
+        dpkg-deb -x "$archive" "$unpacked"
+    done
+    rm -rf -- "$archives"
+    mapfile -t packages < <(missing_programs | sort -u)
+    if ((${#packages[@]} > 0)); then
+        die "still missing after unpacking: ${packages[*]}"
+    fi
+}
+
 install_missing
+if [[ $programs == yes ]] && command -v apt-get >/dev/null; then
+    unpack_programs
+fi
 
 if ! cargo --version >/dev/null 2>&1; then
     rust=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)

@@ -25,12 +25,13 @@ fi
 cli=(cli compare doctor)
 waiting=(hosts decoys)
 live=(failures live)
+servers=(programs)
 offline=()
 for path in tests/*.rs tests/*/main.rs; do
     name=${path#tests/}
     name=${name%/main.rs}
     name=${name%.rs}
-    [[ " ${cli[*]} ${waiting[*]} ${live[*]} kernels " == *" $name "* ]] || offline+=("$name")
+    [[ " ${cli[*]} ${waiting[*]} ${live[*]} ${servers[*]} kernels " == *" $name "* ]] || offline+=("$name")
 done
 core=()
 for path in core/tests/*.rs core/tests/*/main.rs; do
@@ -144,6 +145,14 @@ else
     done
 fi
 
+# Real servers and clients, where they can be had.
+if ./scripts/setup.sh --programs; then
+    parts+=(programs)
+else
+    servers=()
+    notes+=('the servers and clients of tests/programs cannot be had, so they were not run')
+fi
+
 # Parts that mostly wait run beside parts that compute.
 if ((${#images[@]} > 0)); then
     printf 'booting %s\n' "${images[*]}"
@@ -156,6 +165,10 @@ else
 fi
 mapfile -t arguments < <(programs "${waiting[@]}")
 beside hosts "${arguments[@]}" -- "${not_root[@]}"
+if ((${#servers[@]} > 0)); then
+    mapfile -t arguments < <(programs "${servers[@]}")
+    beside programs "${arguments[@]}" -- --test-threads 1
+fi
 part doc --doc
 mapfile -t arguments < <(programs "${core[@]}")
 part core "${arguments[@]}"
@@ -163,7 +176,7 @@ mapfile -t arguments < <(programs "${offline[@]}")
 part offline "${arguments[@]}" -- "${not_root[@]}"
 mapfile -t arguments < <(programs "${cli[@]}")
 part cli "${arguments[@]}" -- "${not_root[@]}"
-shown hosts kernels
+shown hosts kernels "${servers[@]}"
 # Alone: some tests check that the host is unchanged. It also waits half of the time.
 mapfile -t arguments < <(programs "${live[@]}")
 part live "${arguments[@]}" -- "${not_root[@]}" --test-threads $((2 * $(getconf _NPROCESSORS_ONLN)))
