@@ -285,6 +285,9 @@ struct AnalyzeArgs {
     /// Show times in UTC instead of the local time zone
     #[arg(long)]
     utc: bool,
+    /// Exit with code 1 if a capture holds an RST, or a connection that failed, with or without an RST
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with = "connection")]
+    fail_on: Option<FailOn>,
     /// Output format
     #[arg(long, value_enum, default_value_t = AnalyzeFormat::Human)]
     format: AnalyzeFormat,
@@ -292,7 +295,16 @@ struct AnalyzeArgs {
     selection: Selection,
 }
 
-const ANALYZE_EXIT_CODES: &str = "Exit codes: 0 every file was read completely; 2 usage error, or part of a file could not be read \
+/// What `analyze` fails on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Any RST
+    Reset,
+    /// Any connection that failed
+    Failure,
+}
+
+const ANALYZE_EXIT_CODES: &str = "Exit codes: 0 every file was read completely; 1 it holds what --fail-on names; 2 usage error, or part of a file could not be read \
                                   (everything before that part was analyzed); 130 ended by SIGINT.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

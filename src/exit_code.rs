@@ -11,6 +11,8 @@ pub enum ExitCode {
     Inconclusive,
     /// At least one trial was refuted: 1.
     Refuted,
+    /// A capture holds what `analyze --fail-on` names: 1.
+    Found,
     /// Usage error, or the tool could not do its work: 2.
     Failure,
     /// Ended by a signal after saving the results so far: 128 + the signal's number.
@@ -23,7 +25,7 @@ impl ExitCode {
     pub fn number(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Refuted => 1,
+            Self::Refuted | Self::Found => 1,
             Self::Failure => 2,
             Self::Inconclusive => 3,
             Self::Signal(number) => 128_u8.saturating_add(number),
@@ -45,7 +47,7 @@ impl ExitCode {
         match self {
             Self::Success => 0,
             Self::Inconclusive => 1,
-            Self::Refuted => 2,
+            Self::Refuted | Self::Found => 2,
             Self::Failure => 3,
             Self::Signal(_) => 4,
         }

@@ -75,31 +75,14 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         analysis = analysis.filter(filter);
     }
     if let Some(which) = args.connection {
-        if !renderer(args).is_for_people() {
-            let text = "--connection cannot be combined with --format json; the JSON output already contains every connection";
-            return Err(Error::Usage(text.to_owned()));
-        }
-        if !args.selection.is_all() {
-            let text = format!(
-                "--connection shows whole connections, so it cannot be combined with {}",
-                args.selection.name()
-            );
-            return Err(Error::Usage(text));
-        }
-        // A file that cannot be read does not keep the next ones from being shown; closed output ends the command.
-        let mut code = ExitCode::Success;
-        for input in inputs(&args.files)? {
-            let shown = input.and_then(|input| show(which, input, &analysis, args.utc));
-            match shown {
-                Ok(()) => {}
-                Err(error @ (Error::OutputClosed | Error::Output(_))) => return Err(error),
-                Err(error) => {
-                    code = code.worst(ExitCode::Failure);
-                    complain(&error.to_string());
-                }
-            }
-        }
-        return Ok(code);
+        return show_each(args, which, &analysis);
+    }
+    if args.fail_on.is_some() && !args.selection.is_all() {
+        let text = format!(
+            "--fail-on counts all failures of the capture, so it cannot be combined with {}; --filter selects packets",
+            args.selection.name()
+        );
+        return Err(Error::Usage(text));
     }
     let mut output = match &args.write {
         Some(path) => Some(Output::begin(path, args)?),
@@ -128,6 +111,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
             Err(Error::OutputClosed) if output.is_some() => closed = Some(Error::OutputClosed),
             Err(error) => return Err(error),
         }
+        code = code.worst(total.code(args.fail_on));
         return finish(args, output, code, closed);
     }
     let mut plan = if args.separate {
@@ -156,6 +140,7 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
             }
         }
     }
+    code = code.worst(total.code(args.fail_on));
     if interrupts.is_some_and(Interrupts::has_come) {
         code = code.worst(ExitCode::Signal(SIGINT));
     }
@@ -166,6 +151,35 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<ExitCode, Error> {
         }
     }
     finish(args, output, code, closed)
+}
+
+/// Prints a connection of each capture, segment by segment.
+fn show_each(args: &AnalyzeArgs, which: Which, analysis: &Analysis) -> Result<ExitCode, Error> {
+    if !renderer(args).is_for_people() {
+        let text = "--connection cannot be combined with --format json; the JSON output already contains every connection";
+        return Err(Error::Usage(text.to_owned()));
+    }
+    if !args.selection.is_all() {
+        let text = format!(
+            "--connection shows whole connections, so it cannot be combined with {}",
+            args.selection.name()
+        );
+        return Err(Error::Usage(text));
+    }
+    // A file that cannot be read does not keep the next ones from being shown; closed output ends the command.
+    let mut code = ExitCode::Success;
+    for input in inputs(&args.files)? {
+        let shown = input.and_then(|input| show(which, input, analysis, args.utc));
+        match shown {
+            Ok(()) => {}
+            Err(error @ (Error::OutputClosed | Error::Output(_))) => return Err(error),
+            Err(error) => {
+                code = code.worst(ExitCode::Failure);
+                complain(&error.to_string());
+            }
+        }
+    }
+    Ok(code)
 }
 
 /// Number of SIGINT.

@@ -133,7 +133,10 @@ impl Case {
 /// Failure, and the errors of client and server.
 fn verdict(connection: &Value) -> Value {
     let fields = ["failure", "client_errno", "server_errno"];
-    fields.map(|field| connection[field].clone()).as_slice().into()
+    fields
+        .map(|field| connection[field].clone())
+        .as_slice()
+        .into()
 }
 
 fn words(connection: &Value, of: &str) -> String {
@@ -153,7 +156,10 @@ fn nginx() {
     let [closed, backend] = case.connections(8080)[..] else {
         panic!("{:?}", case.rows)
     };
-    assert_eq!(verdict(closed), json!(["closed-before-response", null, null]));
+    assert_eq!(
+        verdict(closed),
+        json!(["closed-before-response", null, null])
+    );
     assert_eq!(words(closed, "client"), "GET /closed (Host 127.0.0.1:8080)");
     assert_eq!(verdict(backend), json!([null, null, null]));
     let [reset, slow] = case.connections(8081)[..] else {
@@ -163,14 +169,17 @@ fn nginx() {
     assert_eq!(verdict(slow), json!(["aborted", "ECONNRESET", null]));
     // client_header_timeout is a second, and its timer is not exact.
     let silence = slow["silence_before_ns"].as_i64().unwrap();
-    assert!((990_000_000..10_000_000_000).contains(&silence), "{silence}");
+    assert!(
+        (990_000_000..10_000_000_000).contains(&silence),
+        "{silence}"
+    );
     let [refused] = case.connections(81)[..] else {
         panic!("{:?}", case.rows)
     };
     assert_eq!(verdict(refused), json!(["refused", "ECONNREFUSED", null]));
 }
 
-/// HAProxy ends a health check with an RST, to save ports: its server reads ECONNRESET. A rejected connection is closed without an
+/// `HAProxy` ends a health check with an RST, to save ports: its server reads ECONNRESET. A rejected connection is closed without an
 /// answer, and a backend that is down is refused while the client gets 503.
 #[test]
 fn haproxy() {
@@ -186,7 +195,10 @@ fn haproxy() {
     let [rejected] = case.connections(8082)[..] else {
         panic!("{:?}", case.rows)
     };
-    assert_eq!(verdict(rejected), json!(["closed-before-response", null, null]));
+    assert_eq!(
+        verdict(rejected),
+        json!(["closed-before-response", null, null])
+    );
     assert_eq!(case.said("broken "), "503");
     let [broken] = case.connections(8083)[..] else {
         panic!("{:?}", case.rows)
@@ -225,7 +237,10 @@ fn redis() {
     let [_, _, refused] = connections[..] else {
         panic!("{:?}", case.rows)
     };
-    assert_eq!(words(refused, "server"), "-ERR max number of clients reached");
+    assert_eq!(
+        words(refused, "server"),
+        "-ERR max number of clients reached"
+    );
     for connection in connections {
         assert_eq!(verdict(connection), json!([null, null, null]));
     }

@@ -9,7 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::human::in_digits;
 use super::renderer::{Item, Renderer, View};
 use super::screen::FailureCounts;
+use crate::cli::FailOn;
 use crate::error::Error;
+use crate::exit_code::ExitCode;
 use crate::report::human::LABEL;
 use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::{Part, Summary, Totals};
@@ -151,7 +153,7 @@ impl Report {
             if is_page { writeln!(out) } else { Ok(()) }
         });
         self.output.write(Write::flush);
-        total.add(&of.totals, self.view.counts());
+        total.add(of, self.view.counts());
         match self.output.failed.take() {
             None => Ok(()),
             Some(error) => Err(Error::output(error)),
@@ -222,14 +224,34 @@ pub(super) struct Totalled {
     packets: u64,
     connections: u64,
     failures: FailureCounts,
+    /// Number of RSTs, and of connections that failed.
+    found: (u64, u64),
 }
 
 impl Totalled {
-    fn add(&mut self, totals: &Totals, failures: FailureCounts) {
+    fn add(&mut self, of: &Summary, failures: FailureCounts) {
+        let totals = &of.totals;
+        self.found.0 += totals.resets;
+        self.found.1 += of.tally.failures.values().sum::<u64>();
         self.captures += 1;
         self.packets += totals.packets;
         self.connections += totals.connections;
         self.failures += failures;
+    }
+
+    /// Returns the exit code, given what the command is to fail on.
+    pub(super) fn code(&self, fail_on: Option<FailOn>) -> ExitCode {
+        let (resets, failures) = self.found;
+        let is_found = match fail_on {
+            None => false,
+            Some(FailOn::Reset) => resets > 0,
+            Some(FailOn::Failure) => failures > 0,
+        };
+        if is_found {
+            ExitCode::Found
+        } else {
+            ExitCode::Success
+        }
     }
 
     /// Prints a line with the total, if there are several captures.
