@@ -145,12 +145,12 @@ else
     done
 fi
 
-# Real servers and clients, where they can be had.
+# Real servers and clients, where they are available.
 if ./scripts/setup.sh --programs; then
     parts+=(programs)
 else
     servers=()
-    notes+=('the servers and clients of tests/programs cannot be had, so they were not run')
+    notes+=('the servers and clients of tests/programs are not available, so they were not run')
 fi
 
 # Parts that mostly wait run beside parts that compute.

@@ -147,7 +147,7 @@ fn a_connection_in_two_files_is_copied_whole() {
     let bytes = fs::read(copy).unwrap();
     let text = String::from_utf8_lossy(&bytes);
     assert!(
-        text.contains(&format!("frame 3 of {second}: RST")),
+        text.contains(&format!("frame 5 (3 of {second}): RST")),
         "{text}"
     );
     assert!(text.contains(&format!("connection 1 of {first}: ")));

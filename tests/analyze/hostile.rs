@@ -566,7 +566,7 @@ fn memory_is_bounded_with_rsts_of_many_connections() {
         add(&mut file, (1, nth), &segment.frame());
     }
     let path = write(&home, "resets", &file.bytes);
-    let said = analyze_within(200, &[path.to_str().unwrap()], Stdio::null()).whole();
+    let said = analyze_within(208, &[path.to_str().unwrap()], Stdio::null()).whole();
     assert_eq!(said.out.matches("\"type\":\"reset\"").count(), 200_000);
 }
 

@@ -308,7 +308,7 @@ fn frames_are_named_with_their_files() {
     for wanted in [
         "captured in a.pcap: its clock is the one of all times".to_owned(),
         "captured in b.pcap: its times are corrected: its clock was 1000000000 ns ahead".to_owned(),
-        format!("frame {count} of {a}: RST"),
+        format!("({count} of {a}): RST"),
     ] {
         assert!(text.contains(&wanted), "{wanted}");
     }

@@ -82,8 +82,12 @@ impl Live {
         row
     }
 
-    fn line(&mut self) -> String {
-        self.lines.next().unwrap().unwrap()
+    /// Waits for a line with this text.
+    fn line_with(&mut self, text: &str) {
+        let mut seen = String::new();
+        while !seen.contains(text) {
+            seen = self.lines.next().unwrap().unwrap();
+        }
     }
 
     /// Ends the capture, and returns the rows that follow, the exit code or 128 + the signal, and standard error.
@@ -190,8 +194,7 @@ fn an_rst_is_reported_while_its_capture_goes_on() {
 fn people_read_of_an_rst_at_once() {
     let mut live = Live::begin(&[]);
     live.write(&[header().bytes, request(40_000), abort(40_000)].concat());
-    let line = live.line();
-    assert!(line.contains("frame 6"), "{line}");
+    live.line_with("frame 6");
     let (_, code, _) = live.end();
     assert_eq!(code, Some(0));
 }
@@ -239,8 +242,7 @@ fn silence_is_reported_and_an_answer_after_it_too() {
     let mut live = Live::begin(&[]);
     live.write(&header().bytes);
     live.write(&syns.concat());
-    let line = live.line();
-    assert!(line.contains("no-reply"), "{line}");
+    live.line_with("no-reply");
     live.write(&answer.concat());
     let (rest, _, _) = live.end();
     assert!(rest.iter().any(|line| line.contains("went on")), "{rest:?}");
@@ -340,8 +342,7 @@ fn an_empty_pipe_is_said_to_be_empty() {
     assert!(line.contains("standard input for 5 s"), "{line}");
     assert!(line.contains("-U"), "{line}");
     live.write(&[header().bytes, request(40_000), abort(40_000)].concat());
-    let line = live.line();
-    assert!(line.contains("frame 6"), "{line}");
+    live.line_with("frame 6");
     let (_, code, err) = live.end();
     assert_eq!((code, err.as_str()), (Some(0), ""));
 }

@@ -357,7 +357,6 @@ pub(super) struct Table<L> {
     frame: u32,
     /// Counts since they were last handed over.
     counts: Counts,
-    /// Progress of the reading, if the capture is read live.
     live: Option<Box<Live>>,
     observer: L,
 }

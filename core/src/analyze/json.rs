@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use self::joined::{ElsewhereFields, JoinedFields};
 pub use self::parts::process_name;
-use self::parts::{GapFields, ProcessFields, RepeatedFields, TranslationFields};
+use self::parts::{Ends, GapFields, ProcessFields, RepeatedFields, TranslationFields};
 pub use self::shown::ShownRows;
 use self::story::WordsFields;
 pub use self::story::add_preceded;
@@ -105,21 +105,6 @@ struct ConnectionLine<'a> {
     stack: Ends<Option<Stack>>,
     /// Null here: `add_preceded` replaces it. It has to be the last field.
     preceded_by: (),
-}
-
-#[derive(Serialize)]
-struct Ends<T> {
-    client: T,
-    server: T,
-}
-
-impl<T> Ends<T> {
-    fn of(value: impl Fn(Role) -> T) -> Self {
-        Self {
-            client: value(Role::Client),
-            server: value(Role::Server),
-        }
-    }
 }
 
 #[derive(Serialize)]

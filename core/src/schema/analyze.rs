@@ -116,6 +116,11 @@ fn connection_number() -> Field {
     field("connection", number)
 }
 
+const CONNECTION: &str = "Connection that is over, or lasts to the end of the capture.";
+
+const FAILURE: &str = "Connection of a live capture that has failed without an RST or an ICMP error, as far as it was captured. A row of \
+                       type `connection` follows once it is over.";
+
 /// Returns the row of a connection that is over, or of one of a live capture that has failed: `connection` or `failure`.
 fn connection_row(kind: &'static str, description: &str) -> Value {
     let gaps = object(
@@ -673,21 +678,8 @@ pub(super) fn analyze() -> Value {
     let rows = ["connection", "failure", "reset", "icmp", "summary"].map(defined);
     let schema = json!({"description": "One row: each line of the output is one JSON object.", "anyOf": rows});
     let definitions = vec![
-        (
-            "connection",
-            connection_row(
-                "connection",
-                "Connection that is over, or lasts to the end of the capture.",
-            ),
-        ),
-        (
-            "failure",
-            connection_row(
-                "failure",
-                "Connection of a live capture that has failed without an RST or an ICMP error, as far as it was captured. A row of \
-                 type `connection` follows once it is over.",
-            ),
-        ),
+        ("connection", connection_row("connection", CONNECTION)),
+        ("failure", connection_row("failure", FAILURE)),
         ("reset", reset_row()),
         ("icmp", icmp_row()),
         ("summary", summary_row()),

@@ -63,6 +63,7 @@ impl Interrupts {
             first: Mutex::new(None),
             was_cut_off: AtomicBool::new(false),
         };
+        // After the descriptor exists: what came before has its default effect.
         signals.thread_block().map_err(failed)?;
         Ok(Some(Self {
             shared: Arc::new(shared),
@@ -192,6 +193,7 @@ impl LiveSource for LiveInput<'_> {
         if self.input.buffered() == 0 && !self.waits(MAX_WAIT) {
             return Ok(self.part(0));
         }
+        // A blocking read: `poll` has seen bytes, or the end.
         let mut length = self.input.read(into)?;
         if length == 0 {
             return Ok(LiveRead::End);

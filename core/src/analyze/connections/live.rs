@@ -65,6 +65,7 @@ impl Live {
         if self.checkpoints.back().is_none_or(is_due) {
             self.checkpoints.push_back(*tick);
         }
+        // A silent pipe has nothing more to say about any of them for now.
         if tick.silent >= HOLD {
             return Some(tick.frame);
         }
@@ -100,6 +101,7 @@ impl<L: ConnectionObserver> Table<L> {
             let pause = SEARCH_INTERVAL * u32::try_from(intervals).unwrap_or(u32::MAX);
             live.next_search = tick.elapsed.saturating_add(pause);
         }
+        // Before the failures: an RST explains why its connection is silent.
         while let Some((first, index)) = self.pending.first_key_value()
             && *first <= through
         {
@@ -128,6 +130,7 @@ impl<L: ConnectionObserver> Table<L> {
             .map(|(index, entry)| (entry.span.0, index))
             .chain(dormant.map(|(index, it)| (it.number(), index | DORMANT)))
             .collect();
+        // By their first frames, so that the order does not depend on the slots.
         failed.sort_unstable();
         for (_, index) in failed {
             self.report_failure(index, frame, now);

@@ -1,5 +1,6 @@
 //! Parts of the row of a connection.
 
+use crate::transcript::Role;
 use std::net::SocketAddr;
 
 use serde::Serialize;
@@ -59,4 +60,20 @@ pub(super) struct RepeatedFields<'a> {
     pub(super) copy_frame: u32,
     pub(super) copy_file: Option<&'a str>,
     pub(super) apart_ns: i64,
+}
+
+/// Values of the two ends.
+#[derive(Serialize)]
+pub(super) struct Ends<T> {
+    pub(super) client: T,
+    pub(super) server: T,
+}
+
+impl<T> Ends<T> {
+    pub(super) fn of(value: impl Fn(Role) -> T) -> Self {
+        Self {
+            client: value(Role::Client),
+            server: value(Role::Server),
+        }
+    }
 }
