@@ -120,14 +120,18 @@ impl Packets {
         self
     }
 
-    fn said(&self, is_for_people: bool) -> Said {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("a.pcapng");
+    fn pcapng(&self) -> Vec<u8> {
         let mut file = PcapNg::with_interface(Order::Little, &[(9, &[9])]);
         for (at, frame) in &self.all {
             file.frame(0, (1_700_000_000_000 + at) * 1_000_000, frame, &[]);
         }
-        fs::write(&path, file.bytes).unwrap();
+        file.bytes
+    }
+
+    fn said(&self, is_for_people: bool) -> Said {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.pcapng");
+        fs::write(&path, self.pcapng()).unwrap();
         let path = path.to_str().unwrap();
         if is_for_people {
             analyze_for_people(&[path]).whole()
@@ -498,6 +502,12 @@ fn a_connection_that_ends_well_has_not_failed() {
             .segment(110, SERVER, ACK, (1, 402))
             .segment(111, SERVER, FIN | ACK, (1, 402))
             .segment(120, CLIENT, ACK, (402, 2)),
+        // A check whether the server is there: it reads the greeting and goes (RFC 4253, 4.2).
+        Packets::open()
+            .data(100, SERVER, (1, 1), Load::Text(b"SSH-2.0-OpenSSH_9.6\r\n"))
+            .segment(110, CLIENT, FIN | ACK, (1, 22))
+            .segment(111, SERVER, FIN | ACK, (22, 2))
+            .segment(112, CLIENT, ACK, (2, 23)),
         // The capture ends while data is under way.
         answered
             .clone()
@@ -618,4 +628,36 @@ fn an_abort_says_what_it_left_open() {
         !text.contains("not acknowledged") && !text.contains("had no answer"),
         "{text}"
     );
+}
+
+/// Exit codes for CI: 1 if the capture holds what is named.
+#[test]
+fn a_capture_fails_on_what_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let refused = "captures/connect-closed-port.ipv4.pcapng";
+    let good = "captures/clean-close-eof.ipv4.pcapng";
+    let closed = home.path().join("closed.pcap");
+    fs::write(&closed, closed_after(b"GET / HTTP/1.1\r\n\r\n").pcapng()).unwrap();
+    let closed = closed.to_str().unwrap();
+    for (path, what, code) in [
+        (refused, "reset", 1),
+        (refused, "failure", 1),
+        (good, "reset", 0),
+        (good, "failure", 0),
+        // No RST.
+        (closed, "reset", 0),
+        (closed, "failure", 1),
+    ] {
+        for said in [
+            analyze(&["--fail-on", what, path]),
+            analyze_for_people(&["--fail-on", what, path]),
+        ] {
+            assert_eq!((said.code, &*said.err), (Some(code), ""), "{path} {what}");
+        }
+    }
+    let said = analyze(&["--fail-on", "reset", "--errno", "EPIPE", good]);
+    assert!(said.complaint().contains("--fail-on"), "{}", said.err);
+    // A file that cannot be read is worse.
+    let said = analyze(&["--fail-on", "reset", refused, "/dev/null/x"]);
+    assert_eq!(said.code, Some(2));
 }

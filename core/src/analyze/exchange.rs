@@ -230,6 +230,10 @@ impl Exchange {
     /// Returns the request that an end left unanswered when it closed.
     pub(super) fn unanswered(&self) -> Option<Unanswered> {
         let (by, fin) = self.first_fin.filter(|_| self.is_unanswered)?;
+        // A client that reads a greeting and goes has only tried whether the server is there.
+        if by == Role::Client {
+            return None;
+        }
         Some(Unanswered {
             by,
             fin,
