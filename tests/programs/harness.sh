@@ -35,7 +35,7 @@ mkfifo never said
 # shellcheck source=/dev/null
 . "$here/$case.sh"
 serve
-tcpdump -i lo -U --immediate-mode -w capture.pcap tcp 2>said &
+tcpdump -i lo -B 65536 -s 400 -U --immediate-mode -w capture.pcap tcp 2>said &
 capture=$!
 while read -r line; do
     if [[ $line == *listening* ]]; then break; fi

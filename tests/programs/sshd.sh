@@ -13,6 +13,6 @@ talk() {
     exec 4<>/dev/tcp/127.0.0.1/2222
     read -r line <&4
     ssh -F none -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null user@127.0.0.1 true 2>&1 |
-        grep -o 'kex_exchange_identification: [A-Za-z ]*'
+        grep -o 'kex_exchange_identification: [A-Za-z: ]*'
     exec 4>&-
 }
