@@ -141,7 +141,9 @@ fn a_block_of_no_known_kind_needs_no_memory() {
         ]);
         let (code, out, error) = output(command.args(more).arg(path));
         assert_eq!((code, &*error), (Some(0), ""), "{out}");
-        out.replace(&*path.to_string_lossy(), "FILE")
+        // Where lines are wrapped depends on the length of the name.
+        let out = out.replace(&*path.to_string_lossy(), "FILE");
+        out.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let expected = of(&capture("blind-rst-exact.ipv4"), &[]);
     assert!(expected.contains("2 resets"), "{expected}");

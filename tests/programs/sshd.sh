@@ -8,10 +8,12 @@ serve() {
 }
 
 talk() {
+    local line=''
     # The connection of `listens` may still count.
-    local line
-    exec 4<>/dev/tcp/127.0.0.1/2222
-    read -r line <&4
+    until [[ $line == SSH-* ]]; do
+        exec 4<>/dev/tcp/127.0.0.1/2222
+        read -r line <&4 || true
+    done
     ssh -F none -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null user@127.0.0.1 true 2>&1 |
         grep -o 'kex_exchange_identification: [A-Za-z: ]*'
     exec 4>&-
