@@ -235,8 +235,15 @@ unpack_programs() {
     archives=$(mktemp -d)
     mkdir "$archives/partial"
     # Locks are for those who install.
-    if ! apt-get -q -y -o Acquire::Retries=3 -o Debug::NoLocking=1 -o APT::Sandbox::User= -o "Dir::Cache::archives=$archives" \
-        --no-install-recommends --download-only install "${packages[@]}" >"$archives/log" 2>&1; then
+    local download=(apt-get -q -y -o Acquire::Retries=3 -o Debug::NoLocking=1 -o APT::Sandbox::User= -o "Dir::Cache::archives=$archives"
+        --no-install-recommends --download-only install "${packages[@]}")
+    # Package lists may be missing or old; only root can renew them.
+    if ! "${download[@]}" >"$archives/log" 2>&1 && ((EUID == 0)); then
+        say 'running: apt-get update'
+        apt-get -q -o Acquire::Retries=3 update >>"$archives/log" 2>&1 || true
+        "${download[@]}" >>"$archives/log" 2>&1 || true
+    fi
+    if ! compgen -G "$archives/*.deb" >/dev/null; then
         tail -n 3 "$archives/log" >&2
         rm -rf -- "$archives"
         die "cannot download ${packages[*]}; \`apt-get update\`, as root, may help"
