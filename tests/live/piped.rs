@@ -18,7 +18,7 @@ ip link set lo up
 trap : INT
 exec 5<&0
 { read -r _ <&5; exec 6<>/dev/tcp/127.0.0.1/9; } >/dev/null 2>&1 &
-tcpdump -i lo -U --immediate-mode -w - tcp </dev/null | timeout -s KILL --foreground 120 "$1" analyze - --format json
+tcpdump -i lo -U --immediate-mode -w - tcp </dev/null | "$1" analyze - --format json
 exit "${PIPESTATUS[1]}"
 "#;
 
