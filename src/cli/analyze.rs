@@ -438,10 +438,8 @@ fn read_capture<R>(
 ) -> R {
     match capture {
         Capture::Alone(input) if live::is_live(input) => {
-            match LiveInput::begin(input, interrupts) {
-                Some(mut live) => with(&Source::Live(Mutex::new(&mut live))),
-                None => read(input, with),
-            }
+            let mut live = LiveInput::begin(input, interrupts);
+            with(&Source::Live(Mutex::new(&mut live)))
         }
         Capture::Alone(input) => read(input, with),
         Capture::Several(parts) => with(&Source::Stream(Mutex::new(&mut parts.open()))),

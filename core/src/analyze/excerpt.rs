@@ -255,14 +255,14 @@ impl Excerpt {
         comments
     }
 
-    /// Reads the capture again and numbers the frames that comments name, as they will be in the copy. Returns `Ok(false)` if the
-    /// capture has fewer frames than before.
+    /// Reads the capture again and numbers the frames that comments name, as they will be in the copy. Fails if the
+    /// capture cannot be read.
     pub fn number(
         &mut self,
         from: &mut dyn Read,
         analysis: &Analysis,
         to: &Target<impl Write>,
-    ) -> Result<bool, Failed> {
+    ) -> Result<(), Failed> {
         let mut new = u32::try_from(to.frames).unwrap_or(u32::MAX);
         let mut numbers = std::mem::take(&mut self.numbers);
         let numbered = self.each_frame(from, analysis, |block| {
@@ -275,7 +275,7 @@ impl Excerpt {
             Ok(())
         });
         self.numbers = numbers;
-        numbered
+        numbered.map(drop)
     }
 
     /// Reads the capture again, with the settings of the analysis that the excerpt was collected with, and copies the

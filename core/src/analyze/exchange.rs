@@ -204,7 +204,8 @@ impl Exchange {
         }
         if has_fin && self.first_fin.is_none() {
             self.first_fin = Some((from, now));
-            self.is_unanswered = self.speaker == Some(from.peer());
+            // A client that reads a greeting and goes has only tried whether the server is there.
+            self.is_unanswered = from == Role::Server && self.speaker == Some(Role::Client);
         }
     }
 
@@ -230,10 +231,6 @@ impl Exchange {
     /// Returns the request that an end left unanswered when it closed.
     pub(super) fn unanswered(&self) -> Option<Unanswered> {
         let (by, fin) = self.first_fin.filter(|_| self.is_unanswered)?;
-        // A client that reads a greeting and goes has only tried whether the server is there.
-        if by == Role::Client {
-            return None;
-        }
         Some(Unanswered {
             by,
             fin,

@@ -5,9 +5,9 @@
 //! to its end before the summary is printed.
 
 use std::io::{self, IsTerminal, Read as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -35,11 +35,6 @@ const MIN_ROOM: usize = 64 << 10;
 
 /// SIGINT, for as long as a capture is read live.
 pub(super) struct Interrupts {
-    shared: Arc<Shared>,
-}
-
-/// State that the reading thread shares.
-struct Shared {
     /// Readable while a SIGINT waits to be taken.
     signals: SignalFd,
     /// Time of the first SIGINT.
@@ -56,32 +51,28 @@ impl Interrupts {
             return Ok(None);
         }
         let failed = |errno| Error::system("wait for signals", errno);
-        let signals: SigSet = sigint();
+        let signals = sigint();
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let shared = Shared {
+        let interrupts = Self {
             signals: SignalFd::with_flags(&signals, flags).map_err(failed)?,
             first: Mutex::new(None),
             was_cut_off: AtomicBool::new(false),
         };
         // After the descriptor exists: what came before has its default effect.
         signals.thread_block().map_err(failed)?;
-        Ok(Some(Self {
-            shared: Arc::new(shared),
-        }))
+        Ok(Some(interrupts))
     }
 
     /// Returns true if there was a SIGINT.
     pub(super) fn has_come(&self) -> bool {
-        self.shared.first().is_some()
+        self.first().is_some()
     }
 
     /// Returns true if reading ended although more might have come, so that the last packet may be incomplete.
     pub(super) fn has_cut_off(&self) -> bool {
-        self.shared.was_cut_off.load(Ordering::Relaxed)
+        self.was_cut_off.load(Ordering::Relaxed)
     }
-}
 
-impl Shared {
     /// Returns the time of the first SIGINT. Takes it, if it waits: the second one then ends the program at once.
     fn first(&self) -> Option<Instant> {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +91,7 @@ fn sigint() -> SigSet {
 
 /// Returns true if the capture may be under way: it comes through a pipe, not compressed.
 pub(super) fn is_live(input: &Input) -> bool {
-    input.length().is_none() && input.compression().is_none() && input.pipe().is_some()
+    input.pipe().is_some()
 }
 
 /// Returns true if standard input is neither a regular file nor a terminal.
@@ -115,7 +106,7 @@ pub(super) fn is_piped() -> bool {
 pub(super) fn await_first_bytes(interrupts: Option<&Interrupts>) {
     let stdin = io::stdin();
     let is_readable = |wake, most| is_readable(stdin.as_fd(), wake, most);
-    let wake = || interrupts.map(|it| it.shared.signals.as_fd());
+    let wake = || interrupts.map(|it| it.signals.as_fd());
     let is_interrupted = || interrupts.is_some_and(Interrupts::has_come);
     if is_readable(wake(), EMPTY_TIME) {
         return;
@@ -129,7 +120,7 @@ pub(super) fn await_first_bytes(interrupts: Option<&Interrupts>) {
         }
     }
     if let Some(interrupts) = interrupts.filter(|_| !is_readable(None, READ_ON_TIME)) {
-        interrupts.shared.was_cut_off.store(true, Ordering::Relaxed);
+        interrupts.was_cut_off.store(true, Ordering::Relaxed);
     }
 }
 
@@ -140,36 +131,35 @@ const NOTHING_CAME: &str = "nothing has come from standard input for 5 s; if tcp
 /// Capture under way.
 pub(super) struct LiveInput<'a> {
     input: &'a mut Input,
-    pipe: OwnedFd,
-    interrupts: Option<Arc<Shared>>,
+    interrupts: Option<&'a Interrupts>,
     began: Instant,
     /// Time at which the last bytes arrived.
     arrived: Instant,
 }
 
 impl<'a> LiveInput<'a> {
-    /// Begins to read a capture. Returns `None` if it does not come through a pipe.
-    pub(super) fn begin(input: &'a mut Input, interrupts: Option<&Interrupts>) -> Option<Self> {
-        let pipe = input.pipe()?.try_clone_to_owned().ok()?;
+    /// Begins to read a capture that comes through a pipe.
+    pub(super) fn begin(input: &'a mut Input, interrupts: Option<&'a Interrupts>) -> Self {
         let now = Instant::now();
-        Some(Self {
+        Self {
             input,
-            pipe,
-            interrupts: interrupts.map(|it| Arc::clone(&it.shared)),
+            interrupts,
             began: now,
             arrived: now,
-        })
+        }
     }
 
     /// Waits until there is something to read, for at most this time. Returns true if there is.
     fn waits(&self, most: Duration) -> bool {
-        let wake = self.interrupts.as_ref().filter(|it| it.first().is_none());
-        is_readable(self.pipe.as_fd(), wake.map(|it| it.signals.as_fd()), most)
+        let wake = self.interrupts.filter(|it| it.first().is_none());
+        let wake = wake.map(|it| it.signals.as_fd());
+        let pipe = self.input.pipe();
+        pipe.is_none_or(|pipe| is_readable(pipe, wake, most))
     }
 
     /// Returns true if the time to read on after a SIGINT is over.
     fn is_over(&self) -> bool {
-        let first = self.interrupts.as_ref().and_then(|it| it.first());
+        let first = self.interrupts.and_then(Interrupts::first);
         first.is_some_and(|first| first.elapsed() >= READ_ON_TIME)
     }
 
@@ -185,7 +175,7 @@ impl<'a> LiveInput<'a> {
 impl LiveSource for LiveInput<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<LiveRead> {
         if self.is_over() {
-            if let Some(interrupts) = &self.interrupts {
+            if let Some(interrupts) = self.interrupts {
                 interrupts.was_cut_off.store(true, Ordering::Relaxed);
             }
             return Ok(LiveRead::End);

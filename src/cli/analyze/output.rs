@@ -133,7 +133,7 @@ impl Output {
         self.has_failed
     }
 
-    /// Reads a capture a second time and copies the frames of reset connections. Fails if the capture has changed.
+    /// Reads a capture again and copies the frames of its excerpt. Fails if the capture has changed.
     pub(super) fn copy(
         &mut self,
         excerpt: &mut Excerpt,
@@ -153,22 +153,16 @@ impl Output {
         }
         let to = &mut self.copy;
         let is_same = match capture {
-            Capture::Several(parts) => excerpt
-                .number(&mut parts.open(), analysis, to)
-                .and_then(|_| excerpt.copy(&mut parts.open(), analysis, to)),
-            Capture::Joined(points) => excerpt
-                .number(&mut points.open(true), analysis, to)
-                .and_then(|_| excerpt.copy(&mut points.open(true), analysis, to)),
+            Capture::Several(parts) => copied(excerpt, || parts.open(), analysis, to),
+            Capture::Joined(points) => copied(excerpt, || points.open(true), analysis, to),
             Capture::Alone(input) => {
                 if let Some((file, _)) = input.file() {
-                    let from_start = || FromStart(file, 0);
-                    let numbered = excerpt.number(&mut from_start(), analysis, to);
-                    numbered.and_then(|_| excerpt.copy(&mut from_start(), analysis, to))
+                    copied(excerpt, || FromStart(file, 0), analysis, to)
                 } else {
                     let mut input = again(input)?;
                     let numbered = excerpt.number(&mut input, analysis, to);
                     let mut input = again(input)?;
-                    numbered.and_then(|_| excerpt.copy(&mut input, analysis, to))
+                    numbered.and_then(|()| excerpt.copy(&mut input, analysis, to))
                 }
             }
         };
@@ -289,6 +283,18 @@ fn end_by_signal(signals: &SigSet, file: &Shared) {
     }
     let number = u8::try_from(signal as i32).unwrap_or(u8::MAX);
     process::exit(ExitCode::Signal(number).number().into());
+}
+
+/// Numbers the frames of an excerpt and copies them, each in a pass over the capture of its own. Returns `Ok(false)` if the capture
+/// has changed.
+fn copied<R: Read>(
+    excerpt: &mut Excerpt,
+    open: impl Fn() -> R,
+    analysis: &Analysis,
+    to: &mut Target<Held>,
+) -> Result<bool, Failed> {
+    excerpt.number(&mut open(), analysis, to)?;
+    excerpt.copy(&mut open(), analysis, to)
 }
 
 /// Reader of a file from its first byte, with an offset of its own: the file's offset is shared.

@@ -59,7 +59,7 @@ impl<L: ConnectionObserver> Table<L> {
             return;
         };
         let failure = dormant.failure(self.now);
-        // Those of a connection that has failed, and was not known to have, are found while they are in the cache.
+        // The last messages of a connection that has failed without an RST are looked up while the cache still holds them.
         let found = match &failure {
             Some(_) if dormant.words().is_none() => words_of(&self.words, dormant.number()),
             _ => None,

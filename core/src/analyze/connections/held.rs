@@ -37,15 +37,21 @@ impl<L: ConnectionObserver> Table<L> {
         }
     }
 
-    fn report_held(&mut self, frame: u32) {
+    /// Reports the RSTs that are held since this frame or an earlier one, each during the frame that `at` returns for it.
+    pub(super) fn report_held_since(&mut self, through: u32, at: impl Fn(u32) -> u32) {
         while let Some((first, index)) = self.pending.first_key_value()
-            && let due = first.saturating_add(MAX_FRAMES_HELD)
-            && due <= frame
+            && *first <= through
         {
-            let index = *index;
+            let (first, index) = (*first, *index);
             self.pending.pop_first();
+            self.report_resets(index, at(first));
+        }
+    }
+
+    fn report_held(&mut self, frame: u32) {
+        if let Some(through) = frame.checked_sub(MAX_FRAMES_HELD) {
             // The frame does not depend on when this is noticed, nor does the result.
-            self.report_resets(index, due);
+            self.report_held_since(through, |first| first.saturating_add(MAX_FRAMES_HELD));
         }
         let first = self.pending.first_key_value();
         self.next_overdue =

@@ -102,13 +102,7 @@ impl<L: ConnectionObserver> Table<L> {
             live.next_search = tick.elapsed.saturating_add(pause);
         }
         // Before the failures: an RST explains why its connection is silent.
-        while let Some((first, index)) = self.pending.first_key_value()
-            && *first <= through
-        {
-            let index = *index;
-            self.pending.pop_first();
-            self.report_resets(index, tick.frame);
-        }
+        self.report_held_since(through, |_| tick.frame);
         if is_searched {
             self.report_failures(tick.frame, tick.now());
         }

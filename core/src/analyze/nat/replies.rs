@@ -36,7 +36,7 @@ impl Replies {
         let find = |places: std::ops::Range<usize>| {
             let is_it =
                 |place: &usize| self.hashes[*place] == hash && self.entries[*place].0 == *ends;
-            // Nearly always there is none, and a look at all hashes at once takes least.
+            // Almost no search finds a reply, so all hashes are compared first, without a branch for each.
             let hashes = self.hashes[places.clone()].iter();
             let count: u32 = hashes.map(|it| u32::from(*it == hash)).sum();
             (count > 0).then(|| places.rev().find(is_it)).flatten()

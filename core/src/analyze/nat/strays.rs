@@ -99,7 +99,7 @@ struct Part {
     /// Number and clock of the SYN-ACK, if it came while a SYN waited.
     syn_ack: Option<Initial>,
     ack: SeqNum,
-    /// Index of the bucket of the client's socket in [`Link::Client`]. Set when the part is put into the index.
+    /// Index of the bucket of the client's socket in [`Link::Client`]. Set when the part enters the index.
     bucket: u32,
     sender: u8,
 }
@@ -302,7 +302,7 @@ impl Handshakes {
     /// Returns the connections that an RST may concern, if the capture has no handshake between its own addresses.
     pub(super) fn candidates(&mut self, reset: &SegmentRecord) -> Vec<Candidate> {
         let mut found: Vec<Candidate> = Vec::new();
-        // Those that wait may make the index forget as many.
+        // Handshakes that wait to enter the index may push as many older ones out of it.
         if self.has_waiting_syn(reset) || self.has_own(reset, self.waiting.len()) {
             return found;
         }
@@ -448,7 +448,7 @@ impl Handshakes {
         if let Some(known) = known.and_then(|place| self.recent.get_mut(place))
             && known.syn.initial.seq == syn.initial.seq
         {
-            // The same SYN at another point, or sent again.
+            // A copy of the SYN from another capture point, or its retransmission.
             known.syn_ack = known.syn_ack.or(syn.syn_ack);
             return;
         }
