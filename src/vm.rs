@@ -19,7 +19,10 @@ use tokio::sync::watch;
 
 use self::initramfs::Initramfs;
 use self::kernel_image::KernelImage;
-use self::qemu::{Accelerator, Emulator, Guest, GuestFailure, GuestProgress, GuestResult, Media};
+use self::qemu::{
+    Accelerator, Emulator, Guest, GuestFailure, GuestProgress, GuestResult, Media,
+    is_stale_breakpoint,
+};
 use crate::error::Error;
 
 /// Maximum number of bytes read of a kernel image; the images of distributions have a twentieth of that.
@@ -44,9 +47,14 @@ pub struct GuestOutcome {
     pub result: Result<GuestResult, GuestFailure>,
     /// Accelerator of the last attempt.
     pub accelerator: Accelerator,
+    /// Number of boots in which the emulator crashed the kernel.
+    pub crashes: u32,
     /// Time from reading the image on disk to the result.
     pub took: Duration,
 }
+
+/// Maximum number of boots of one kernel that the emulator may crash.
+const MAX_CRASHES: u32 = 3;
 
 impl Machine {
     /// Collects the files for guests that run trials with these arguments of `run`. All guests end when `stop` becomes
@@ -85,7 +93,8 @@ impl Machine {
             .map_err(|error| Error::io("keep a kernel in memory", &error))
     }
 
-    /// Boots one kernel and waits for its result, reporting progress.
+    /// Boots one kernel and waits for its result, reporting progress. A kernel that the emulator crashes is booted again,
+    /// since that says nothing about the kernel.
     pub async fn boot(
         &self,
         guest: &Guest,
@@ -98,26 +107,47 @@ impl Machine {
             return Ok(GuestOutcome {
                 result: Err(GuestFailure::ended_here()),
                 accelerator,
+                crashes: 0,
                 took: began.elapsed(),
             });
         }
         let media = self.media(&guest.image)?;
-        let mut result = self
-            .emulator
-            .run(guest, accelerator, &media, &mut stop, &mut progress)
-            .await?;
-        let never_up = result.as_ref().is_err_and(|failure| failure.never_up);
-        if never_up && accelerator == Accelerator::Kvm && self.falls_back {
-            accelerator = Accelerator::Tcg;
-            result = self
+        let mut crashes = 0;
+        let result = loop {
+            let result = self
                 .emulator
                 .run(guest, accelerator, &media, &mut stop, &mut progress)
                 .await?;
-        }
+            let never_up = result.as_ref().is_err_and(|failure| failure.never_up);
+            if never_up && accelerator == Accelerator::Kvm && self.falls_back {
+                accelerator = Accelerator::Tcg;
+                continue;
+            }
+            // Evidence of a kernel that continued after such a crash is none.
+            let is_crashed = accelerator == Accelerator::Tcg && was_crashed(&result);
+            crashes += u32::from(is_crashed);
+            if !is_crashed || crashes >= MAX_CRASHES {
+                break result;
+            }
+        };
         Ok(GuestOutcome {
             result,
             accelerator,
+            crashes,
             took: began.elapsed(),
         })
     }
+}
+
+/// Returns true if the emulator crashed the kernel.
+///
+/// A kernel replaces its own code while other processors run it, with a breakpoint in between (`text_poke_bp_batch()`,
+/// `arch/x86/kernel/alternative.c`). QEMU's code generator may run that breakpoint after the kernel has removed it, when its
+/// handler does not expect one any more, which no processor does.
+fn was_crashed(result: &Result<GuestResult, GuestFailure>) -> bool {
+    let console = match result {
+        Ok(result) => &result.console,
+        Err(failure) => &failure.console,
+    };
+    is_stale_breakpoint(console)
 }

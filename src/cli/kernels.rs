@@ -296,9 +296,14 @@ fn take_in(
     };
     let by = ended.accelerator.name();
     let took = ended.took.as_secs_f64();
+    let crashes = match ended.crashes {
+        0 => String::new(),
+        1 => ", booted again: the emulator crashed the kernel".to_owned(),
+        more => format!(", the emulator crashed the kernel {more} times"),
+    };
     match ended.result {
         Err(failure) => {
-            work.failed(&format!("{path} ({by}): {failure}"));
+            work.failed(&format!("{path} ({by}{crashes}): {failure}"));
             save(directory, options, [(CONSOLE, &failure.console[..])], work);
         }
         Ok(result) => {
@@ -320,7 +325,7 @@ fn take_in(
                     if !matches!(result.ending, Some(Ending::Exit(0 | 1 | 3))) {
                         work.failed(&cut_short(args, guest, &subject, result.ending));
                     }
-                    show_report(args, &subject, &format!("{by}, {took:.1} s"));
+                    show_report(args, &subject, &format!("{by}, {took:.1} s{crashes}"));
                     work.subjects.push(subject);
                 }
                 Err(error) => work.failed(&error.to_string()),

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub use self::arguments::Arguments;
+pub(super) use self::console::is_stale_breakpoint;
 use self::console::{OutputTail, describe_console};
 use self::running::Running;
 use super::bundle::Files;

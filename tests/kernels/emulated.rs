@@ -245,6 +245,59 @@ fn an_emulator_that_does_not_start_says_why() {
     );
 }
 
+/// The emulator may run a breakpoint of the kernel's that is there no more: that says nothing about the kernel. Any other crash does.
+#[test]
+fn a_kernel_that_the_emulator_crashes_is_booted_again() {
+    let oops = "[   10.630759] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI";
+    let panic = "[   10.7] Kernel panic - not syncing: Fatal exception in interrupt";
+    let boots = "echo boot >> $home/boots";
+    let is_first = "[ $(wc -l < $home/boots) -gt 1 ]";
+    // Crashes once, before and after this program ran there; each time; and in another way.
+    for (does, code, count) in [
+        (
+            format!("{boots}; {is_first} || {{ echo '{oops}'; echo '{panic}'; exit; }}; {SENDS}"),
+            0,
+            2,
+        ),
+        (
+            format!(
+                "{boots}; {is_first} || {{ echo 'rstproof: guest is up' > $line; echo '{oops}'; exit; }}; {SENDS}"
+            ),
+            0,
+            2,
+        ),
+        (
+            format!("{boots}; {is_first} || echo '{oops}'; {SENDS}"),
+            0,
+            2,
+        ),
+        (format!("{boots}; echo '{oops}'; echo '{panic}'"), 2, 3),
+        (
+            format!("{boots}; echo 'Oops: general protection fault: 0000 [#1]'; echo '{panic}'"),
+            2,
+            1,
+        ),
+    ] {
+        let stage = Stage::new(&does);
+        stage.sends(&[("report.json", &report()), ("ending", b"exit 0")]);
+        let output = stage.run(&["--accel", "tcg"]);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{does}: {}",
+            text(&output.stderr)
+        );
+        let boots = fs::read_to_string(stage.path().join("boots")).unwrap();
+        assert_eq!(boots.lines().count(), count, "{does}");
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(
+            said.contains("the emulator crashed the kernel"),
+            count > 1,
+            "{said}"
+        );
+    }
+}
+
 /// Only who leaves the choice to the program gets another accelerator than was asked for.
 #[test]
 fn kvm_that_was_asked_for_is_not_replaced() {

@@ -54,6 +54,19 @@ pub(super) fn describe_console(console: &[u8]) -> String {
     }
 }
 
+/// Returns true if the kernel was stopped by a breakpoint in its own code (`die("int3", regs, 0)` in `exc_int3()`,
+/// `arch/x86/kernel/traps.c`).
+pub(in crate::vm) fn is_stale_breakpoint(console: &[u8]) -> bool {
+    // Newer releases write "Oops: " before it.
+    String::from_utf8_lossy(console)
+        .lines()
+        .map(|line| without_stamp(line.trim()))
+        .any(|line| {
+            line.trim_start_matches("Oops: ")
+                .starts_with("int3: 0000 [#")
+        })
+}
+
 /// Extracts the lines of a console to show: the message of a kernel panic, or else the last two lines.
 fn last_lines(console: &[u8]) -> Option<String> {
     const MAX_CHARS: usize = 200;
@@ -98,5 +111,22 @@ mod tests {
         );
         assert_eq!(last_lines(b"\r\n"), None);
         assert_eq!(last_lines(&[b'x'; 5000]).unwrap().len(), 200);
+    }
+
+    #[test]
+    fn only_a_breakpoint_in_the_kernel_is_a_fault_of_the_emulator() {
+        for console in [
+            "[   10.630759] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\r\n",
+            "[    3.1] int3: 0000 [#1] SMP NOPTI\r\n",
+        ] {
+            assert!(is_stale_breakpoint(console.as_bytes()), "{console}");
+        }
+        for console in [
+            "[    2.0] Oops: general protection fault: 0000 [#1] SMP\r\n",
+            "[    2.0] Kernel panic - not syncing: Fatal exception in interrupt\r\n",
+            "a program printed: int3: 0000 [#1]\r\n",
+        ] {
+            assert!(!is_stale_breakpoint(console.as_bytes()), "{console}");
+        }
     }
 }
