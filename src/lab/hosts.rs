@@ -17,7 +17,7 @@ pub(crate) use self::host::LabHost;
 use self::links::{exchange, forget_neighbours, give, join, route_by, set_up, turn, unset};
 use super::firewall;
 use super::forgery::Forgery;
-use super::interface::{self, Behaviour};
+use super::interface::{self, Behaviour, NeighbourTable};
 use super::settings::{self, Unmet};
 use super::sysctl::{self, Obstacle};
 use crate::capture::Crossing;
@@ -172,12 +172,9 @@ impl HostNetwork {
         };
         let Err(error) = result else { return Ok(None) };
         // An entry that the table has no room for fails like an address that does not answer, so look for the cause.
-        let full = self
-            .client
-            .netlink("look at the neighbour table", move |handle| async move {
-                interface::full_neighbour_table(&handle, family).await
-            });
-        if let Ok(Some(limit)) = full {
+        let tables = self.neighbour_tables().unwrap_or_default();
+        let full = |table: &&NeighbourTable| table.family == family && table.entries >= table.limit;
+        if let Some(NeighbourTable { limit, .. }) = tables.iter().find(full) {
             let family = family.name();
             return Ok(Some(format!(
                 "the host's neighbour table is full; allow more than {limit} entries on the host with `sudo sysctl \
@@ -189,6 +186,17 @@ impl HostNetwork {
         } else {
             reason(&error)
         }))
+    }
+
+    fn neighbour_tables(&self) -> Result<Vec<NeighbourTable>, Error> {
+        let read = |handle| async move { interface::neighbour_tables(&handle).await };
+        self.client.netlink("look at the neighbour tables", read)
+    }
+
+    /// Returns the number of entries for which the neighbour tables of this machine had no room so far. Packets to an
+    /// address without an entry are dropped.
+    pub(crate) fn neighbour_table_overflows(&self) -> Result<u64, Error> {
+        Ok(self.neighbour_tables()?.iter().map(|it| it.overflows).sum())
     }
 
     /// Loads the firewall rules on all hosts. The inner error is the reason why there are none.

@@ -170,47 +170,70 @@ async fn acknowledged(
     Ok(())
 }
 
-/// Returns the limit of this family's neighbour table if it has no room for another entry: one table serves all
-/// namespaces of the host.
-pub(super) async fn full_neighbour_table(
+/// State of the kernel's neighbour table of one family. One table serves all namespaces of the host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NeighbourTable {
+    pub(super) family: Family,
+    /// Maximum number of entries (`gc_thresh3`).
+    pub(super) limit: u32,
+    pub(super) entries: u32,
+    /// Number of entries that could not be created because the table was full (`table_fulls`, in `neigh_alloc()`,
+    /// `net/core/neighbour.c`).
+    pub(super) overflows: u64,
+}
+
+impl NeighbourTable {
+    /// Extracts the state from one message of a dump; `None` if that is about the parameters of a single interface.
+    fn of(message: &NeighbourTableMessage) -> Option<Self> {
+        let find = |pick: fn(&NeighbourTableAttribute) -> Option<u64>| {
+            message.attributes.iter().find_map(pick)
+        };
+        let family = message.attributes.iter().find_map(|it| match it {
+            NeighbourTableAttribute::Name(name) => match name.as_str() {
+                "arp_cache" => Some(Family::Ipv4),
+                "ndisc_cache" => Some(Family::Ipv6),
+                _ => None,
+            },
+            _ => None,
+        })?;
+        let limit = find(|it| match it {
+            NeighbourTableAttribute::Threshold3(limit) => Some((*limit).into()),
+            _ => None,
+        })?;
+        let entries = find(|it| match it {
+            NeighbourTableAttribute::Config(configuration) => Some(configuration.entries.into()),
+            _ => None,
+        })?;
+        let overflows = find(|it| match it {
+            NeighbourTableAttribute::Stats(counts) => Some(counts.table_fulls),
+            _ => None,
+        });
+        Some(Self {
+            family,
+            limit: u32::try_from(limit).ok()?,
+            entries: u32::try_from(entries).ok()?,
+            overflows: overflows.unwrap_or(0),
+        })
+    }
+}
+
+/// Reads the neighbour tables.
+pub(super) async fn neighbour_tables(
     handle: &Handle,
-    family: Family,
-) -> Result<Option<u32>, rtnetlink::Error> {
-    let name = match family {
-        Family::Ipv4 => "arp_cache",
-        Family::Ipv6 => "ndisc_cache",
-    };
+) -> Result<Vec<NeighbourTable>, rtnetlink::Error> {
     let asked = RouteNetlinkMessage::GetNeighbourTable(NeighbourTableMessage::default());
     let mut request = NetlinkMessage::from(asked);
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut answers = handle.clone().request(request)?;
-    let mut full = None;
+    let mut tables = Vec::new();
     while let Some(answer) = answers.next().await {
-        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbourTable(table)) =
+        if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbourTable(table)) =
             answer.payload
-        else {
-            continue;
-        };
-        let mut attributes = table.attributes.iter();
-        let is_it = |it: &NeighbourTableAttribute| matches!(it, NeighbourTableAttribute::Name(found) if found == name);
-        if !table.attributes.iter().any(is_it) {
-            continue;
-        }
-        let limit = attributes.clone().find_map(|it| match it {
-            NeighbourTableAttribute::Threshold3(limit) => Some(*limit),
-            _ => None,
-        });
-        let entries = attributes.find_map(|it| match it {
-            NeighbourTableAttribute::Config(configuration) => Some(configuration.entries),
-            _ => None,
-        });
-        if let (Some(limit), Some(entries)) = (limit, entries)
-            && entries >= limit
         {
-            full = Some(limit);
+            tables.extend(NeighbourTable::of(&table));
         }
     }
-    Ok(full)
+    Ok(tables)
 }
 
 #[cfg(test)]

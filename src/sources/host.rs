@@ -67,6 +67,7 @@ impl HostWatch {
             // Hits before the trial cannot have changed it.
             cgroup_memory_limit_hits: hits.saturating_sub(self.before.0),
             softnet_drops: drops.saturating_sub(self.before.1),
+            neighbour_table_overflows: 0,
         }
     }
 

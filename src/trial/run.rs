@@ -30,6 +30,7 @@ use crate::sources::host::HostWatch;
 use crate::sources::trace::EventFilter;
 use rstproof_core::evidence::{Completeness, Evidence, Fence, StepTimes};
 use rstproof_core::flow::Flow;
+use rstproof_core::kernel::host::HostState;
 use rstproof_core::scenario::{Family, Network, Role, Scenario};
 use rstproof_core::time::Timestamp;
 
@@ -55,6 +56,8 @@ pub(super) struct PreparedTrial<'a> {
     clocks: ClockCheck,
     began: Timestamp,
     started: Instant,
+    /// Number of overflows of the neighbour tables before the trial, if it is between hosts.
+    overflows: Option<u64>,
     _settings: sysctl::Changed,
 }
 
@@ -76,6 +79,7 @@ impl<'a> TrialRun<'a> {
         let runner = self.open_sockets(buffer)?;
         self.bed.sources.begin()?;
         self.host.begin();
+        let overflows = self.bed.neighbour_table_overflows();
         let clocks = ClockCheck::sample()?;
         let began = clock::now()?;
         let started = Instant::now();
@@ -85,6 +89,7 @@ impl<'a> TrialRun<'a> {
             clocks,
             began,
             started,
+            overflows,
             _settings: settings,
         })
     }
@@ -181,7 +186,14 @@ impl<'a> TrialRun<'a> {
             gave_up: false,
         });
         let stalls = self.settings.stalls.as_ref();
-        note_host_state(self.evidence, stalls, prepared.started, self.host);
+        let overflows = self.bed.neighbour_table_overflows().zip(prepared.overflows);
+        let state = HostState {
+            neighbour_table_overflows: overflows
+                .map_or(0, |(after, before)| after.saturating_sub(before)),
+            ..self.host.read()
+        };
+        self.evidence.host_state = state.may_matter().then_some(state);
+        self.evidence.process_stall_ns = longest_stall_ns(stalls, prepared.started);
         let clock_step_ns = ClockCheck::sample()?.step_since(prepared.clocks);
         self.evidence.packets = std::mem::take(&mut self.batch.packets);
         let filter = EventFilter {
@@ -226,17 +238,10 @@ fn lets_all_through(batch: &TrialFrames, evidence: &Evidence) -> bool {
     !hidden.any(|packet| evidence.concerns(packet))
 }
 
-/// Adds to the evidence the state and stalls of this host that may have affected the trial.
-fn note_host_state(
-    evidence: &mut Evidence,
-    stalls: Option<&Stalls>,
-    began: Instant,
-    host: &mut HostWatch,
-) {
-    let held_up = stalls.map_or(Duration::ZERO, |stalls| stalls.longest_since(began));
-    evidence.process_stall_ns = held_up.as_nanos().try_into().unwrap_or(u64::MAX);
-    let state = host.read();
-    evidence.host_state = state.may_matter().then_some(state);
+/// Returns the longest time since the start of the trial for which this process did not run, in nanoseconds.
+fn longest_stall_ns(stalls: Option<&Stalls>, began: Instant) -> u64 {
+    let longest = stalls.map_or(Duration::ZERO, |stalls| stalls.longest_since(began));
+    longest.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
 /// Sends an RST that ends what the server's kernel keeps of a connection to a client without a socket: a request, or

@@ -46,6 +46,12 @@ pub(super) struct TestBed {
 }
 
 impl TestBed {
+    /// Returns the number of overflows of the neighbour tables so far; `None` if it cannot be read, and on loopback, which
+    /// needs no neighbours.
+    pub(super) fn neighbour_table_overflows(&self) -> Option<u64> {
+        self.hosts.as_ref()?.neighbour_table_overflows().ok()
+    }
+
     /// Returns the addresses and hosts that a trial over this family uses.
     fn endpoints(&self, lab: &Lab, family: Family) -> Result<Endpoints, Error> {
         if let Some(hosts) = &self.hosts {

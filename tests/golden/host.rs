@@ -168,9 +168,15 @@ fn a_host_that_is_short_of_memory_or_drops_packets_excuses() {
         softnet_drops: 1,
         ..usual
     };
-    excuses("packets-dropped", |evidence| {
-        evidence.host_state = Some(drops);
-    });
+    let overflows = HostState {
+        neighbour_table_overflows: 1,
+        ..usual
+    };
+    for state in [drops, overflows] {
+        excuses("packets-dropped", |evidence| {
+            evidence.host_state = Some(state);
+        });
+    }
     let few_pages = HostState {
         tcp_pages: Some(1),
         tcp_mem_low_pages: Some(1),

@@ -31,13 +31,17 @@ pub struct HostState {
     /// (`/proc/net/softnet_stat`).
     #[serde(default)]
     pub softnet_drops: u64,
+    /// Number of entries for which the neighbour tables of the machine had no room during a trial between hosts
+    /// (`table_fulls`). Packets to an address without an entry are dropped before any capture sees them.
+    #[serde(default)]
+    pub neighbour_table_overflows: u64,
 }
 
 impl HostState {
     /// Returns true if the state may have changed the trial.
     #[must_use]
     pub fn may_matter(&self) -> bool {
-        self.is_short_of_memory() || self.softnet_drops > 0
+        self.is_short_of_memory() || self.softnet_drops > 0 || self.neighbour_table_overflows > 0
     }
 
     /// Returns true if memory for sockets was short.

@@ -298,6 +298,13 @@ fn host_state() -> Value {
                     "Packets that full CPU queues dropped during the trial (`/proc/net/softnet_stat`).",
                 ),
             ),
+            field(
+                "neighbour_table_overflows",
+                count(
+                    "Entries for which the neighbour tables of the machine had no room during a trial between hosts \
+                     (`table_fulls`).",
+                ),
+            ),
         ],
     )
 }

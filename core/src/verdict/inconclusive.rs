@@ -209,6 +209,12 @@ fn timing_missed(timing: Timing) -> &'static str {
 
 impl fmt::Display for HostState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_short_of_memory() && self.softnet_drops == 0 {
+            return f.write_str(
+                "the neighbour table of this machine was full during the trial, so packets between its hosts may have been dropped; allow \
+                 more entries with `sudo sysctl net.ipv4.neigh.default.gc_thresh3=8192 net.ipv6.neigh.default.gc_thresh3=8192`",
+            );
+        }
         if !self.is_short_of_memory() {
             return write!(
                 f,
