@@ -178,7 +178,7 @@ impl Flow {
     /// Returns true if this end is a request at a listener: in SYN-RECEIVED, without a socket of its own.
     #[must_use]
     pub fn is_request(&self, role: Role) -> bool {
-        self.end(role).is(IS_REQUEST)
+        self.end(role).is_request()
     }
 
     /// Returns the frame of this end's latest SYN without ACK that ends before this sequence number, if it is among its
@@ -601,7 +601,7 @@ fn reset(
         (FinReceipt::Inferred, State::FinWait2) => State::TimeWait,
         (_, state) => state,
     };
-    let finds_request = receiver.is(IS_REQUEST);
+    let finds_request = receiver.is_request();
     let receipt = if learns {
         let is_answer = triggered_by.is_some();
         Receipt::Inferred { is_answer }

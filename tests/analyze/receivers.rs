@@ -567,6 +567,26 @@ fn an_end_without_a_socket_gets_no_error() {
     assert_eq!(row["errno"], Value::Null, "{row}");
 }
 
+/// SYN-ACKs for a SYN with a forged source address: each of them draws an RST, and the listener drops the request without a word
+/// to the program (`tcp_check_req()`, `net/ipv4/tcp_minisocks.c`), whether or not it got the RSTs before.
+#[test]
+fn a_request_that_is_reset_again_is_no_error_of_the_program() {
+    let reply = up(RST, 1, 0);
+    for start in [vec![up(SYN, 0, 0)], vec![]] {
+        for pause in [50_000, 1_000_000] {
+            let again = [down(SYN | ACK, 0, 1).after(pause), reply];
+            let connection = [&start[..], &[down(SYN | ACK, 0, 1), reply], &again, &again].concat();
+            let rows = resets(&[connection]).remove(0);
+            assert_eq!(rows.len(), 3);
+            for row in rows {
+                assert_eq!(row["required_action"], "accept", "{row}");
+                assert_eq!(row["receiver_state"], "SYN-RECEIVED", "{row}");
+                assert_eq!(row["errno"], Value::Null, "{row}");
+            }
+        }
+    }
+}
+
 /// RFC 9293, 3.5.1, figure 9: the SYN meets an older connection. No number of one connection is shown relative to the other.
 #[test]
 fn a_syn_that_meets_an_older_connection_ends_that_one() {

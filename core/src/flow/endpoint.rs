@@ -279,6 +279,12 @@ impl Endpoint {
         }
     }
 
+    /// Returns true if this end is a request at a listener, without a socket of its own.
+    pub(super) fn is_request(&self) -> bool {
+        // The bit outlasts an RST, which may show nothing about this end.
+        self.is(IS_REQUEST) && self.state != State::Closed
+    }
+
     /// Processes an acknowledgment up to `ack` of what this end has sent. Returns true if it is the first
     /// acknowledgment of this end's FIN.
     pub(super) fn take_ack(&mut self, ack: SeqNum) -> bool {

@@ -270,7 +270,7 @@ const REFUSED_BEHIND_PROXY: Reason = Reason {
 
 const IN_FLIGHT_AFTER_RESET: Reason = Reason {
     cause: Some(Cause::Duplicate),
-    explanation: "the same end has already sent an RST; this one replies to a segment that was still in flight",
+    explanation: "the same end has already sent an RST; this one replies to a segment whose sender had not received that RST",
     to_confirm: None,
 };
 

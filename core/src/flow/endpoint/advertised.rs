@@ -1,6 +1,6 @@
 //! What the segments of an end show about it as a receiver, and when it reopens after an RST.
 
-use super::{Endpoint, FIN_ACKNOWLEDGED, IS_REQUEST};
+use super::{Endpoint, FIN_ACKNOWLEDGED};
 use crate::flow::{FinReceipt, State};
 use crate::packet::{Flags, Header, Options, SeqNum};
 use crate::time::Timestamp;
@@ -222,7 +222,6 @@ impl Endpoint {
             self.advertised.is_gone = false;
         }
         self.state = State::Closed;
-        self.set(IS_REQUEST, false);
     }
 
     /// Ends this end by an RST that it has sent itself.
