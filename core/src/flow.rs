@@ -9,6 +9,7 @@
 mod endpoint;
 mod few;
 mod icmp;
+mod learn;
 mod reply;
 mod reset;
 mod sent;
@@ -17,9 +18,10 @@ mod summary;
 
 use std::net::SocketAddr;
 
-use self::endpoint::{Endpoint, IS_REQUEST, KEEPS_TIME_WAIT, RCV_NXT, Receipt, SND_NXT, SND_UNA};
+use self::endpoint::{Endpoint, KEEPS_TIME_WAIT, RCV_NXT, Receipt, SND_NXT, SND_UNA};
 use self::few::SmallList;
 pub(crate) use self::icmp::errno_of_message;
+use self::learn::{learn, may_have_closed};
 use self::reply::form_of_any_stack;
 pub use self::reset::{Acceptance, FinReceipt, Form, Reset};
 pub use self::state::State;
@@ -339,6 +341,9 @@ impl Flow {
         sender.remember(header.frame, true, header.ack);
         // Without payload both numbers have this value already.
         let end = header.seq.plus(header.payload_len);
+        if header.payload_len > 0 {
+            sender.note_latest();
+        }
         sender.numbers.snd_nxt = end;
         receiver.numbers.rcv_nxt = end;
         if receiver.numbers.snd_una != header.ack {
@@ -401,93 +406,6 @@ impl Flow {
     }
 }
 
-/// Acknowledgments this far ahead are ignored: no window is larger (RFC 7323, 2.3).
-const MAX_ACK_ADVANCE: u32 = 1 << 30;
-
-/// Infers numbers and states of both ends from a segment, where earlier frames were not captured.
-fn learn(sender: &mut Endpoint, receiver: &mut Endpoint, header: &Header) {
-    let is_syn = header.flags.has(Flags::SYN);
-    let has_ack = header.flags.has(Flags::ACK);
-    sender.reopen_if_it_goes_on(header);
-    if is_syn && has_ack && receiver.iss().is_none() {
-        // A SYN-ACK acknowledges ISS + 1 of the client, whose SYN is missing.
-        receiver.pick_up(header.ack.plus(u32::MAX), header.ack);
-        receiver.state = State::SynSent;
-        return;
-    }
-    if is_syn {
-        return;
-    }
-    sender.note_jump(header);
-    let is_reply_to_syn = receiver.state == State::SynSent
-        && sender.iss().is_none()
-        && receiver.iss().is_some_and(|iss| header.ack != iss.plus(1));
-    if is_reply_to_syn && has_ack && matches!(sender.state, State::Closed | State::Listen) {
-        // RFC 9293, 3.5.1, figure 9: an end that still has an older connection replies to a SYN in this way.
-        sender.take_up_older(header);
-        return;
-    }
-    if sender.state == State::SynSent && has_ack {
-        // Only an end that has received a SYN sends a segment with ACK, and after SYN-SENT it is synchronized.
-        sender.state = State::Established;
-    }
-    if has_ack && receiver.state == State::Listen && sender.rcv_nxt().is_none() && sender.has_sent()
-    {
-        // Its SYN-ACK was not captured: an end acknowledges nothing before it.
-        receiver.state = State::Established;
-    }
-    if sender.iss().is_none() {
-        // The initial number is unknown here; the number before the first one captured takes its place.
-        sender.pick_up(header.seq.plus(u32::MAX), header.seq);
-        if matches!(sender.state, State::Closed | State::Listen) {
-            sender.state = State::Established;
-        }
-    }
-    if receiver.rcv_nxt().is_none() {
-        receiver.set_rcv_nxt(Some(header.seq));
-        receiver.set_irs(Some(header.seq.plus(u32::MAX)));
-        if matches!(receiver.state, State::Closed | State::Listen) {
-            receiver.state = State::Established;
-        }
-    }
-    if !has_ack {
-        return;
-    }
-    if receiver.iss().is_none() {
-        receiver.pick_up(header.ack.plus(u32::MAX), header.ack);
-    }
-    // An end never acknowledges data before it has received them, so an acknowledgment ahead of RCV.NXT shows that
-    // frames are missing. One that is very far ahead is not credible.
-    let ahead = sender
-        .rcv_nxt()
-        .map(|rcv_nxt| header.ack.relative_to(rcv_nxt));
-    if ahead.is_none_or(|ahead| ahead > 0 && ahead < MAX_ACK_ADVANCE) {
-        let is_reply_to_probe = ahead == Some(1) && receiver.may_have_sent_probe();
-        if ahead == Some(1)
-            && !is_reply_to_probe
-            && receiver.snd_nxt() == sender.rcv_nxt()
-            && receiver.can_send_fin()
-        {
-            receiver.infer_fin();
-        }
-        if ahead.is_some() && !is_reply_to_probe {
-            sender.note_unseen();
-        }
-        sender.learn_received(header.ack);
-        // Only an end whose SYN-ACK was acknowledged takes data (RFC 9293, 3.10.7.4, fifth).
-        if ahead.is_some() && sender.state == State::SynReceived {
-            sender.state = State::Established;
-            sender.set(IS_REQUEST, false);
-        }
-        if receiver
-            .snd_nxt()
-            .is_none_or(|snd_nxt| header.ack.is_after(snd_nxt))
-        {
-            receiver.set_snd_nxt(Some(header.ack));
-        }
-    }
-}
-
 /// Returns the frame in which this RST left its sender, now or earlier.
 fn left(
     resets_in_flight: &mut SmallList<(Role, Header)>,
@@ -545,6 +463,8 @@ impl Flow {
                 finds_subflow: false,
                 opened_with_window_0: false,
                 fin: FinReceipt::NotSent,
+                may_lack_fin: false,
+                may_find_closed: false,
                 received_before: sender.payload_sent(),
                 challenged_by: None,
             });
@@ -598,8 +518,16 @@ fn reset(
         // The receiver has acknowledged a FIN that was not captured.
         (FinReceipt::Inferred, State::Established) => State::CloseWait,
         (FinReceipt::Inferred, State::FinWait1) => State::Closing,
+        // An end whose FIN is acknowledged has closed, and cannot abort: what its other end acknowledged was data.
+        (FinReceipt::Inferred, State::FinWait2) if form == Some(Form::Active) => State::FinWait2,
         (FinReceipt::Inferred, State::FinWait2) => State::TimeWait,
         (_, state) => state,
+    };
+    // The sender has acknowledged a FIN of the receiver that was not captured.
+    let receiver_state = match receiver_state {
+        State::Established | State::SynReceived if receiver.is_fin_inferred() => State::FinWait2,
+        State::CloseWait if receiver.is_fin_inferred() => State::LastAck,
+        state => state,
     };
     let finds_request = receiver.is_request();
     let receipt = if learns {
@@ -632,6 +560,8 @@ fn reset(
             && !header.options.has_fast_close(),
         opened_with_window_0: sender.has_opened_with_window_0(),
         fin,
+        may_lack_fin: learns && sender.lacks_latest(),
+        may_find_closed: learns && may_have_closed(receiver, header, form),
         received_before: receiver.payload_received(sender),
         challenged_by: None,
     };

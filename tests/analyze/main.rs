@@ -21,6 +21,7 @@ mod join;
 #[allow(dead_code)] // other tests use the rest
 mod layout;
 mod live;
+mod lossy;
 mod missing;
 mod nat;
 mod points;

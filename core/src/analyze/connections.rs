@@ -34,7 +34,7 @@ mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use self::arena::{Arena, LOOKUP_GROUP, NS_PER_SEC, Wheel};
 pub(super) use self::copies::max_copy_age_ns;
@@ -355,6 +355,8 @@ pub(super) struct Table<L> {
     max_open: usize,
     /// Number of the last frame taken in.
     frame: u32,
+    /// Numbers of the frames among which a capture filter hides segments without SYN, FIN and RST.
+    hidden_plain: Range<u32>,
     /// Counts since they were last handed over.
     counts: Counts,
     live: Option<Box<Live>>,
@@ -386,6 +388,7 @@ impl<L: ConnectionObserver> Table<L> {
             buffered: 0,
             max_open,
             frame: 0,
+            hidden_plain: 0..0,
             counts: Counts::default(),
             live: None,
             observer,
@@ -425,13 +428,6 @@ impl<L: ConnectionObserver> Table<L> {
                 self.segment(segment, bytes, found);
             }
         }
-    }
-
-    /// Returns the time of a frame. A time before 1970 cannot be right: it continues the latest time of this shard, by as
-    /// much as such times are apart. One that cannot be expressed is replaced by the latest time.
-    #[inline]
-    fn usable(&mut self, at: Timestamp) -> Timestamp {
-        if at.0 >= 0 { at } else { self.usable_time(at) }
     }
 
     /// Returns the observer's output and the counts since the last call.
@@ -661,6 +657,7 @@ impl<L: ConnectionObserver> Table<L> {
             return;
         };
         let buffered = if segment.header.flags.has(Flags::RST) {
+            entry.gaps.hides_plain = self.hidden_plain.contains(&segment.header.frame);
             entry.buffered()
         } else {
             0

@@ -196,7 +196,13 @@ impl Explanation {
             known => known,
         };
         let reason = causes::reason(reset, header, sender_state, past, gaps);
-        let errno = reset.puts_error_on(reset.from.peer()).filter(|_| is_known);
+        let is_open = may_have_completed(reset, past, gaps);
+        let errno = Reset {
+            finds_request: reset.finds_request && !is_open,
+            ..*reset
+        }
+        .puts_error_on(reset.from.peer())
+        .filter(|_| is_known);
         let later: &[LaterCall] = match (errno, reset.receiver_state) {
             (None, _) => &[],
             (Some(_), State::CloseWait) => &RESET_AFTER_FIN,
@@ -224,8 +230,8 @@ impl Explanation {
             to_confirm: reason.to_confirm,
             claim: None,
             errno,
-            errno_condition: errno.and_then(|_| condition(reset)),
-            errno_note: (errno.is_none()).then(|| errno_note(reset, required_action, past)),
+            errno_condition: errno.and_then(|_| condition(reset, header, past, is_open)),
+            errno_note: (errno.is_none()).then(|| errno_note(reset, required_action)),
             later,
         }
     }
@@ -306,6 +312,8 @@ pub(super) struct FinEvidence {
     /// Acknowledgment number of the receiver, relative to the initial number of the FIN's sender, if the receiver has sent
     /// it after [`FIN_ACKNOWLEDGED_WITHIN_NS`].
     pub late_ack: Option<u32>,
+    /// True if the capture is known to lack segments of the connection.
+    pub is_lossy: bool,
 }
 
 /// Returns the RST with the state of its receiver that the evidence supports: a FIN that the receiver has not
@@ -325,9 +333,12 @@ pub(super) fn as_received(
         _ => false,
     } || lacks_answer_to_syn_ack(&reset, past);
     // And the FIN of its sender, which has one number.
-    let lacks_fin = reset.form == Some(Form::Passive)
-        && reset.triggered_by.is_none()
-        && reset.acceptance.ahead() == Some(1);
+    let lacks_fin = reset.acceptance.ahead() == Some(1)
+        && match reset.form {
+            Some(Form::Passive) => reset.triggered_by.is_none(),
+            Some(Form::Active) => acknowledges_unseen || evidence.is_lossy,
+            _ => false,
+        };
     let acceptance = match reset.acceptance {
         Acceptance::WrongSequence { seq, rcv_nxt }
             if reset.acceptance.ahead().is_some()
@@ -365,12 +376,18 @@ pub(super) fn as_received(
         State::TimeWait => State::FinWait2,
         other => other,
     };
+    // Nobody acknowledges data of an end whose handshake is not complete.
+    let has_sent_data =
+        reset.form == Some(Form::Active) && acknowledges_unseen && reset.finds_request;
     Reset {
         receiver_state: if is_lost {
             before_fin
+        } else if has_sent_data {
+            State::Established
         } else {
             reset.receiver_state
         },
+        finds_request: reset.finds_request && !has_sent_data,
         acceptance: match late_ack {
             Some(acknowledged) if is_after_fin => Acceptance::Unconfirmed {
                 seq: after_fin,
@@ -383,8 +400,39 @@ pub(super) fn as_received(
     }
 }
 
-/// Returns the condition on the error that an acceptable RST sets.
-fn condition(reset: &Reset) -> Option<ErrnoCondition> {
+/// Returns true if the handshake may have been completed, though the receiver is in SYN-RECEIVED as far as the capture
+/// shows: its ACK may be missing. An end aborts only a connection that it has.
+fn may_have_completed(reset: &Reset, past: &ConnectionHistory, gaps: &CaptureGaps) -> bool {
+    if !reset.finds_request || past.holds_plain_segments() {
+        return false;
+    }
+    let previous = past.of(reset.from).previous.as_deref();
+    reset.form == Some(Form::Active)
+        || previous.is_some_and(|it| Form::of(it) == Some(Form::Active))
+        || gaps.hides_plain
+        || lacks_answer_to_syn_ack(reset, past)
+}
+
+/// Returns true for an RST in reply to a SYN that has the window and the timestamps of a socket: a closed port has none
+/// (`tcp_v4_send_reset()` of Linux), so the SYN-ACK may be missing.
+fn is_from_a_socket(reset: &Reset, header: &Header) -> bool {
+    reset.receiver_state == State::SynSent
+        && reset.form == Some(Form::Active)
+        && header.window > 0
+        && header.timestamps.is_some()
+}
+
+/// Returns the condition on the error that an acceptable RST sets. `is_open` is true if the handshake may have been completed.
+fn condition(
+    reset: &Reset,
+    header: &Header,
+    past: &ConnectionHistory,
+    is_open: bool,
+) -> Option<ErrnoCondition> {
+    // An earlier RST that was one number ahead came after the sender's FIN.
+    let previous = past.of(reset.from).previous.as_deref();
+    let may_lack_fin =
+        reset.may_lack_fin || previous.is_some_and(|it| it.seq == header.seq.plus(1));
     let in_doubt = matches!(
         reset.fin,
         FinReceipt::Inferred | FinReceipt::Unacknowledged | FinReceipt::Repeated
@@ -396,6 +444,10 @@ fn condition(reset: &Reset) -> Option<ErrnoCondition> {
         State::CloseWait if in_doubt => Some(ErrnoCondition::FinReceived),
         State::Established if in_doubt => Some(ErrnoCondition::FinNotReceived),
         State::Established if reset.finds_older => Some(ErrnoCondition::NotTimeWait),
+        State::Established if reset.may_find_closed => Some(ErrnoCondition::SocketHeld),
+        State::Established if may_lack_fin => Some(ErrnoCondition::NoFinMissing),
+        State::SynReceived if is_open => Some(ErrnoCondition::HandshakeCompleted),
+        State::SynSent if is_from_a_socket(reset, header) => Some(ErrnoCondition::NoSynAckMissing),
         _ => None,
     }
 }
@@ -462,11 +514,7 @@ fn lacks_answer_to_syn_ack(reset: &Reset, past: &ConnectionHistory) -> bool {
 /// Reason why the error is unknown.
 const NOT_SHOWN: &str = "unknown: the capture does not show whether the receiver had to accept it";
 
-fn errno_note(
-    reset: &Reset,
-    required_action: RequiredAction,
-    past: &ConnectionHistory,
-) -> &'static str {
+fn errno_note(reset: &Reset, required_action: RequiredAction) -> &'static str {
     match (required_action, reset.receiver_state) {
         (RequiredAction::NotDelivered, _) => {
             "it was captured at its sender, but not at its receiver"
@@ -478,9 +526,6 @@ fn errno_note(
         }
         (RequiredAction::Accept, State::TimeWait) => {
             "a connection in TIME-WAIT has no socket that could report it"
-        }
-        (RequiredAction::Accept, _) if lacks_answer_to_syn_ack(reset, past) => {
-            "the connection is still in the SYN or accept queue, unless the capture lacks the end of the handshake: then ECONNRESET"
         }
         (RequiredAction::Accept, _) => {
             "the connection is still in the SYN or accept queue, and the listener drops it"

@@ -18,6 +18,8 @@ pub struct CaptureGaps {
     pub one_sided: bool,
     /// True if packets were captured twice.
     pub doubled: bool,
+    /// True if a capture filter hides segments without SYN, FIN and RST of all connections, up to the latest RST at least.
+    pub hides_plain: bool,
 }
 
 impl CaptureGaps {

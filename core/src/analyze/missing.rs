@@ -6,8 +6,38 @@
 use serde::{Serialize, Serializer};
 
 use super::connections::Totals;
+use super::decode::Batch;
 use super::tally::Tally;
 use crate::packet::{Flags, Header};
+
+/// Search for frames among which a capture filter hides all segments without SYN, FIN and RST: those from the first FIN on, if
+/// the capture holds no such segment up to them. A connection has some before its FIN.
+#[derive(Debug, Default)]
+pub(super) struct HiddenPlain {
+    first_fin: Option<u32>,
+    first_plain: Option<u32>,
+}
+
+impl HiddenPlain {
+    /// Looks into a batch, of which `before` frames came earlier, and notes there what is known up to it.
+    pub(super) fn take(&mut self, batch: &mut Batch, before: u32) {
+        let first = |has: fn(&Header) -> bool| {
+            let segments = batch.segments.iter().flatten();
+            let frames = segments.filter(|it| has(&it.header));
+            let first = frames.map(|it| it.header.frame).min();
+            first.map(|frame| frame.saturating_add(before).saturating_add(1))
+        };
+        // Nearly every capture has a plain segment in its first batch, so that later ones are not searched.
+        if self.first_plain.is_none() {
+            self.first_fin = (self.first_fin).or_else(|| first(|it| it.flags.has(Flags::FIN)));
+            if batch.kinds.plain {
+                self.first_plain = first(|it| SegmentKinds::of(it).plain);
+            }
+        }
+        let end = self.first_plain.unwrap_or(u32::MAX);
+        batch.hidden_plain = self.first_fin.unwrap_or(end)..end;
+    }
+}
 
 /// Kinds of segments that a capture holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +49,13 @@ pub struct SegmentKinds {
 }
 
 impl SegmentKinds {
+    /// Returns the kind of one segment.
+    fn of(header: &Header) -> Self {
+        let mut kinds = Self::default();
+        kinds.add(header);
+        kinds
+    }
+
     /// Adds a segment.
     #[inline]
     pub(super) fn add(&mut self, header: &Header) {

@@ -24,6 +24,7 @@ use super::Analysis;
 use super::connections::{ConnectionObserver, Progress, Sink, Table, Tick, Totals};
 use super::decode::{Batch, FrameDecoder, SHARDS};
 use super::forgery::Hosts;
+use super::missing::HiddenPlain;
 use super::nat::NatTable;
 use super::reassembly::Reassembler;
 use crate::file::{Malformed, Problem, ReadAt, Reader, Skipped};
@@ -130,7 +131,7 @@ struct Pipeline<'s, 'f, 'a, L, A> {
     length: usize,
     next: AtomicU64,
     ingest: OrderedStage<Ingest>,
-    reassembly: OrderedStage<(Reassembler, NatTable)>,
+    reassembly: OrderedStage<(Reassembler, NatTable, HiddenPlain)>,
     tables: [OrderedStage<Table<L>>; SHARDS],
     emit: OrderedStage<Emit<'a, A>>,
     /// Reader of the blocks in chunks whose predecessors are not done, once the file header is known. It serves for
@@ -443,16 +444,19 @@ impl<L: ConnectionObserver, A: Sink<L::Output>> Pipeline<'_, '_, '_, L, A> {
     ) -> bool {
         let (start, frames) = (ingested.start, ingested.frames);
         let never = AtomicBool::new(false);
-        let reassembled = (self.reassembly).pass(chunk, &never, |(reassembler, nat)| {
+        let reassembled = (self.reassembly).pass(chunk, &never, |(reassembler, nat, plain)| {
             if let Some(CarriedBlock { bytes, batch }) = &mut ingested.head {
                 complete_packets(reassembler, batch, (bytes, 0), decoder);
-                nat.take(batch, frames.saturating_sub(batch.frames));
+                let before = frames.saturating_sub(batch.frames);
+                plain.take(batch, before);
+                nat.take(batch, before);
             }
             let has_fragments = !batch.fragments.is_empty();
             if has_fragments {
                 buffer.truncate(length);
                 complete_packets(reassembler, batch, (buffer, start), decoder);
             }
+            plain.take(batch, frames);
             nat.take(batch, frames);
             has_fragments
         });

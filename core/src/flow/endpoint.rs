@@ -243,6 +243,9 @@ impl Endpoint {
         if header.flags.has(Flags::SYN) && self.iss().is_some_and(|iss| iss != header.seq) {
             return; // from another connection between these ends, or injected
         }
+        if header.payload_len > 0 && self.snd_nxt().is_none_or(|it| !end.is_before(it)) {
+            self.note_latest();
+        }
         if self.snd_nxt().is_none_or(|snd_nxt| end.is_after(snd_nxt)) {
             self.set_snd_nxt(Some(end));
         } else if header.seq_len() > 0 || self.snd_una() == Some(header.seq.plus(1)) {
@@ -415,13 +418,18 @@ impl Endpoint {
         }
         self.set_rcv_nxt(Some(range.end));
         if range.fin {
-            self.state = match self.state {
-                State::Established | State::SynReceived => State::CloseWait,
-                State::FinWait1 => State::Closing,
-                State::FinWait2 => State::TimeWait,
-                other => other,
-            };
+            self.receive_fin();
         }
+    }
+
+    /// Changes the state as a FIN that has arrived does (RFC 9293, 3.10.7.4, eighth).
+    pub(super) fn receive_fin(&mut self) {
+        self.state = match self.state {
+            State::Established | State::SynReceived => State::CloseWait,
+            State::FinWait1 => State::Closing,
+            State::FinWait2 => State::TimeWait,
+            other => other,
+        };
     }
 
     /// Returns the frame of this end's latest segment that an RST of this form would be a reply to.

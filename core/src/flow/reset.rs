@@ -280,6 +280,10 @@ pub struct Reset {
     pub opened_with_window_0: bool,
     /// Arrival of the sender's FIN at the receiver.
     pub fin: FinReceipt,
+    /// True if the capture may lack a FIN that its sender sent before: it lacks what that end sent last.
+    pub may_lack_fin: bool,
+    /// True if the capture may lack a FIN of its receiver: its sender has acknowledged more than was captured.
+    pub may_find_closed: bool,
     /// Number of bytes that the receiver had received before, with none missing before them.
     pub received_before: u32,
     /// Frame number of the challenge ACK with which the receiver replies to an RST that is not acceptable (RFC 5961,

@@ -13,6 +13,7 @@ impl<L: ConnectionObserver> Table<L> {
         bytes: &[u8],
         before: u32,
     ) {
+        self.hidden_plain = batch.hidden_plain.clone();
         let mut segments = &mut batch.segments[shard][..];
         let mut errors = batch.errors[shard].iter_mut().peekable();
         let mut processes = batch.processes[shard].iter().peekable();

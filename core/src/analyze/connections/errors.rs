@@ -80,9 +80,16 @@ impl Entry {
 }
 
 impl<L: ConnectionObserver> Table<L> {
+    /// Returns the time of a frame. A time before 1970 cannot be right: it continues the latest time of this shard, by as
+    /// much as such times are apart. One that cannot be expressed is replaced by the latest time.
+    #[inline]
+    pub(super) fn usable(&mut self, at: Timestamp) -> Timestamp {
+        if at.0 >= 0 { at } else { self.usable_time(at) }
+    }
+
     /// Returns the time that replaces one before 1970.
     #[cold]
-    pub(super) fn usable_time(&mut self, at: Timestamp) -> Timestamp {
+    fn usable_time(&mut self, at: Timestamp) -> Timestamp {
         /// Maximum time between two such times of one clock, in nanoseconds: an hour.
         const MAX_APART: i64 = 3_600_000_000_000;
         let latest = Timestamp(self.now.0.max(0));

@@ -164,6 +164,7 @@ impl Entry {
         let evidence = FinEvidence {
             age_ns: self.timing.since_highest(arrived.from, header.at),
             late_ack: None, // where the FIN arrives was captured
+            is_lossy: self.gaps.lost.is_some(),
         };
         let mut arrived = as_received(*arrived, &record.history, evidence, unseen);
         let mut triggers = self.flow.triggers(&arrived, header);
@@ -414,6 +415,7 @@ impl Entry {
         FinEvidence {
             age_ns: self.timing.since_highest(from, now),
             late_ack: late.and_then(|ack| self.flow.relative(from, ack)),
+            is_lossy: self.gaps.lost.is_some(),
         }
     }
 

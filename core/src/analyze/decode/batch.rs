@@ -1,6 +1,7 @@
 //! Result of decoding one chunk of a capture.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::super::forgery::{HostSample, Hosts};
 use super::super::missing::SegmentKinds;
@@ -35,6 +36,8 @@ pub(in crate::analyze) struct Batch {
     pub resets: u32,
     /// Kinds of the segments.
     pub kinds: SegmentKinds,
+    /// Numbers of the frames of the capture among which a filter hides segments without SYN, FIN and RST.
+    pub hidden_plain: Range<u32>,
     /// Number of frames.
     pub frames: u32,
     /// Time of the first frame whose time is usable.
@@ -86,6 +89,7 @@ impl Batch {
         self.unsupported_link_types.clear();
         self.resets = 0;
         self.kinds = SegmentKinds::default();
+        self.hidden_plain = 0..0;
         (self.frames, self.cut) = (0, 0);
         self.began = None;
         self.fragments.clear();

@@ -13,6 +13,12 @@ identified! {
         FinReceived = "fin-received", "if the FIN before it had arrived; otherwise ECONNRESET, at once or after a challenge";
         /// The sender's FIN was sent and not acknowledged; the stated error is that before its arrival.
         FinNotReceived = "fin-not-received", "if the FIN before it had not arrived; otherwise EPIPE";
+        /// The capture lacks what the sender sent last, which may be a FIN.
+        NoFinMissing = "no-fin-missing", "unless the capture lacks a FIN before it: then EPIPE";
+        /// The receiver was in SYN-RECEIVED, as far as the capture shows.
+        HandshakeCompleted = "handshake-completed", "if the handshake was completed by an ACK that the capture lacks; otherwise the listener drops the request, and no call reports it";
+        /// The RST looks like that of a socket, and not of a closed port.
+        NoSynAckMissing = "no-syn-ack-missing", "unless the capture lacks the rest of the handshake: then ECONNRESET";
         /// The receiver is the end of an older connection, which may be in TIME-WAIT.
         NotTimeWait = "not-time-wait", "if its older connection is still open; in TIME-WAIT no call reports it";
         /// An end has stopped sending again, earlier than Linux gives up by default: its kernel has given up because of a setting, or

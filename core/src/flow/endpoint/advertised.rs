@@ -22,8 +22,8 @@ pub(super) struct Advertised {
     facts: u8,
     /// True if this end has sent the RST that ended it.
     is_gone: bool,
-    /// True if a segment of this end began after the next number: the capture lacks what is between.
-    has_jumped: bool,
+    /// Bits, see below.
+    gaps: u8,
     /// State before an RST ended this end.
     state_before: Option<State>,
 }
@@ -54,6 +54,20 @@ const FIN_INFERRED: u8 = 1 << 6;
 /// The end has sent a segment other than an RST.
 const HAS_SENT: u8 = 1 << 7;
 
+// Layout of `Advertised::gaps`.
+/// A segment of the end began after the next number: the capture lacks what is between.
+const HAS_JUMPED: u8 = 1;
+/// The capture lacks what the end has sent last, except for empty segments: data, or a FIN.
+const LACKS_LATEST: u8 = 1 << 1;
+
+/// The other end has acknowledged what the capture lacks.
+const LACKS_ACKNOWLEDGED: u8 = 1 << 2;
+
+/// Bits of `ReceiverSummary::scale`, whose other values are at most 16, that keep `LACKS_LATEST` and `LACKS_ACKNOWLEDGED`.
+const KEPT_GAPS_SHIFT: u32 = 5;
+const KEPT_GAPS: u8 = LACKS_LATEST | LACKS_ACKNOWLEDGED;
+const SCALE: u8 = (1 << KEPT_GAPS_SHIFT) - 1;
+
 /// Number of duplicate acknowledgments that show a missing segment.
 pub(super) const MIN_DUPLICATES: u8 = 2;
 
@@ -65,7 +79,7 @@ impl Endpoint {
     pub(in crate::flow) fn receiver_summary(&self) -> ReceiverSummary {
         ReceiverSummary {
             window: self.advertised.window,
-            scale: self.advertised.scale,
+            scale: self.advertised.scale | (self.advertised.gaps & KEPT_GAPS) << KEPT_GAPS_SHIFT,
             facts: self.advertised.facts,
         }
     }
@@ -75,8 +89,9 @@ impl Endpoint {
         self.advertised = Advertised {
             ack,
             window: kept.window,
-            scale: kept.scale,
+            scale: kept.scale & SCALE,
             facts: kept.facts,
+            gaps: kept.scale >> KEPT_GAPS_SHIFT & KEPT_GAPS,
             ..Advertised::default()
         };
     }
@@ -134,7 +149,12 @@ impl Endpoint {
 
     /// Returns true if a FIN may be what this end sends next.
     pub(in crate::flow) fn can_send_fin(&self) -> bool {
-        self.after_fin().is_none() && matches!(self.state, State::Established | State::CloseWait)
+        // An end in SYN-RECEIVED whose FIN is acknowledged has completed the handshake.
+        self.after_fin().is_none()
+            && matches!(
+                self.state,
+                State::SynReceived | State::Established | State::CloseWait
+            )
     }
 
     /// Returns true if the capture holds only empty segments of this end at one number, and not its SYN: they may be
@@ -142,6 +162,11 @@ impl Endpoint {
     pub(in crate::flow) fn may_have_sent_probe(&self) -> bool {
         let number = self.snd_nxt().and_then(|next| self.relative(next));
         self.has_sent() && self.advertised.scale == 0 && number == Some(1)
+    }
+
+    /// Returns true if a FIN of this end is inferred.
+    pub(in crate::flow) fn is_fin_inferred(&self) -> bool {
+        self.has(FIN_INFERRED)
     }
 
     /// Infers a FIN that was not captured: the other end has acknowledged one number after all that was captured.
@@ -278,12 +303,39 @@ impl Endpoint {
     /// Notes whether a segment of this end begins after the next number.
     pub(in crate::flow) fn note_jump(&mut self, header: &Header) {
         let ahead = self.snd_nxt().map(|next| header.seq.relative_to(next));
-        self.advertised.has_jumped |= ahead.is_some_and(|ahead| (1..1 << 30).contains(&ahead));
+        if ahead.is_some_and(|ahead| (1..1 << 30).contains(&ahead)) {
+            self.advertised.gaps |= HAS_JUMPED | LACKS_LATEST;
+        }
+    }
+
+    /// Notes that the capture lacks what this end has sent last: data, or a FIN. `is_acknowledged` is true if the other end has
+    /// acknowledged it.
+    pub(in crate::flow) fn note_lacking(&mut self, is_acknowledged: bool) {
+        self.advertised.gaps |= LACKS_LATEST;
+        if is_acknowledged {
+            self.advertised.gaps |= LACKS_ACKNOWLEDGED;
+        }
+    }
+
+    /// Notes that the data that this end has sent last were captured. Nothing follows a FIN, so none is missing before them.
+    #[inline]
+    pub(in crate::flow) fn note_latest(&mut self) {
+        self.advertised.gaps &= !KEPT_GAPS;
+    }
+
+    /// Returns true if the other end has acknowledged what this end has sent last, and the capture lacks it.
+    pub(in crate::flow) fn lacks_acknowledged(&self) -> bool {
+        self.advertised.gaps & LACKS_ACKNOWLEDGED != 0
+    }
+
+    /// Returns true if the capture may lack a FIN of this end.
+    pub(in crate::flow) fn lacks_latest(&self) -> bool {
+        self.advertised.gaps & LACKS_LATEST != 0
     }
 
     /// Returns true if the capture lacks data that this end has sent before its latest segments.
     pub(in crate::flow) fn has_jumped(&self) -> bool {
-        self.advertised.has_jumped
+        self.advertised.gaps & HAS_JUMPED != 0
     }
 
     /// Returns true if the capture lacks data that this end has received.
