@@ -153,12 +153,8 @@ fn a_filter_leaves_open_whether_a_handshake_was_completed() {
         let is_abandoned = row["cause"] == "abandoned-connect";
         assert_eq!(is_abandoned, condition.is_empty(), "{row}");
     }
-    // An end aborts only a connection that it has.
-    is(
-        &[&begun[..], &[up(RST | ACK, 1, 1)]].concat(),
-        "ECONNRESET",
-        "handshake-completed",
-    );
+    // Without a sign of a missing ACK, an abort comes in its place: the health check of HAProxy does so.
+    is(&[&begun[..], &[up(RST | ACK, 1, 1)]].concat(), "", None);
 }
 
 /// NOP, NOP, and the timestamps of RFC 7323.

@@ -644,3 +644,24 @@ fn a_timestamp_is_compared_with_the_rate_of_its_host() {
     let resets = rows(&packets, "reset");
     assert_eq!(against(&resets[0]), [""; 0], "{}", resets[0]);
 }
+
+/// A health check aborts in place of the ACK, and the listener drops its request. Where the IP IDs skip a number, the ACK was sent and is
+/// missing (`ip_select_ident_segs()` of Linux numbers the packets of a socket one by one).
+#[test]
+fn a_skipped_ip_id_shows_that_an_ack_is_missing() {
+    for (id, errno, condition) in [
+        (101, Value::Null, Value::Null),
+        (102, "ECONNRESET".into(), "handshake-completed".into()),
+    ] {
+        let mut packets = handshake(100);
+        let abort = Packet::up(250, RST | ACK, 1, 1).with(|it| it.id = id);
+        packets[2] = abort;
+        let row = &rows(&packets, "reset")[0];
+        assert_eq!(row["receiver_state"], "SYN-RECEIVED", "{row}");
+        assert_eq!(
+            (&row["errno"], &row["errno_condition"]),
+            (&errno, &condition),
+            "{row}"
+        );
+    }
+}

@@ -657,7 +657,7 @@ impl<L: ConnectionObserver> Table<L> {
             return;
         };
         let buffered = if segment.header.flags.has(Flags::RST) {
-            entry.gaps.hides_plain = self.hidden_plain.contains(&segment.header.frame);
+            entry.gaps.lacks_plain = self.hidden_plain.contains(&segment.header.frame);
             entry.buffered()
         } else {
             0

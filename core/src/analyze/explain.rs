@@ -401,15 +401,13 @@ pub(super) fn as_received(
 }
 
 /// Returns true if the handshake may have been completed, though the receiver is in SYN-RECEIVED as far as the capture
-/// shows: its ACK may be missing. An end aborts only a connection that it has.
+/// shows: its ACK may be missing. Without a sign of that an abort comes in place of the ACK, as that of a health check.
 fn may_have_completed(reset: &Reset, past: &ConnectionHistory, gaps: &CaptureGaps) -> bool {
     let previous = past.of(reset.from).previous.as_deref();
-    let was_aborted = || previous.is_some_and(|it| Form::of(it) == Some(Form::Active));
-    let may_lack_ack = || {
-        !past.holds_plain_segments()
-            && (was_aborted() || gaps.hides_plain || lacks_answer_to_syn_ack(reset, past))
-    };
-    reset.finds_request && (reset.form == Some(Form::Active) || may_lack_ack())
+    let was_aborted = previous.is_some_and(|it| Form::of(it) == Some(Form::Active));
+    reset.finds_request
+        && !past.holds_plain_segments()
+        && (was_aborted || gaps.lacks_plain || lacks_answer_to_syn_ack(reset, past))
 }
 
 /// Returns true for an RST in reply to a SYN that has the window and the timestamps of a socket: a closed port has none

@@ -18,8 +18,9 @@ pub struct CaptureGaps {
     pub one_sided: bool,
     /// True if packets were captured twice.
     pub doubled: bool,
-    /// True if a capture filter hides segments without SYN, FIN and RST of all connections, up to the latest RST at least.
-    pub hides_plain: bool,
+    /// True if the capture is known to lack segments without SYN, FIN and RST before the latest RST: a filter hides them, or
+    /// the IP IDs of its sender skip them.
+    pub lacks_plain: bool,
 }
 
 impl CaptureGaps {

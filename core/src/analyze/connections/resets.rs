@@ -209,6 +209,7 @@ impl Entry {
         };
         let context = self.with_new_attempt(context, from);
         let acknowledges_unseen = self.has_not_captured(from.peer(), &segment.header);
+        self.gaps.lacks_plain |= self.skips_ids(segment);
         let mut reset = Reset {
             on_linux: self.stacks[1 - segment.sender] == Some(Stack::Linux),
             ..as_received(
@@ -410,6 +411,16 @@ impl Entry {
     }
 
     /// Returns the evidence on the arrival of an end's FIN, if it has sent one.
+    /// Returns true if the IP ID of a segment shows that the capture lacks some of its sender's packets before it. A socket of
+    /// Linux numbers its packets one by one (`ip_select_ident_segs()`).
+    fn skips_ids(&self, segment: &SegmentRecord) -> bool {
+        /// Maximum number of packets that are missing in a capture that holds the others.
+        const MAX_MISSING: u16 = 8;
+        let ids = (segment.ip.id()).zip(self.profiles[segment.sender].latest_ip_id());
+        self.stacks[segment.sender] == Some(Stack::Linux)
+            && ids.is_some_and(|(id, last)| (2..=MAX_MISSING).contains(&id.wrapping_sub(last)))
+    }
+
     fn fin_evidence(&self, from: Role, now: Timestamp) -> FinEvidence {
         let late = self.timing.late_ack(from, FIN_ACKNOWLEDGED_WITHIN_NS);
         FinEvidence {

@@ -561,7 +561,7 @@ fn answer(
             &STILL_CONNECTING
         };
     }
-    if lacks_answer_to_syn_ack(reset, past) || gaps.hides_plain && !past.holds_plain_segments() {
+    if lacks_answer_to_syn_ack(reset, past) || gaps.lacks_plain && !past.holds_plain_segments() {
         return &NO_SOCKET;
     }
     match reset.receiver_state {
