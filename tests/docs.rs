@@ -142,6 +142,8 @@ fn the_table_of_idle_timeouts_has_every_default() {
             let published = it.published();
             let effect = match published.effect {
                 TimeoutEffect::Forgets => "forgets",
+                TimeoutEffect::ForgetsOrResets => "forgets, or resets if set up so",
+                TimeoutEffect::Resets => "resets",
                 TimeoutEffect::Closes => "closes",
                 TimeoutEffect::ClosesHttp => "closes (HTTP)",
             };

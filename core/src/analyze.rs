@@ -46,7 +46,8 @@
 // In the order in which a frame passes through them: `pipeline` cuts a capture into chunks that threads read in
 // parallel, `decode` decodes headers, `nat` joins connections on both sides of a NAT, `connections` follows connections
 // with `zeek`, `history` and `exchange`, `last_words` keeps the begin of messages, `explain` finds the cause of an RST,
-// `failure` judges how a connection failed, `related` and `idle_timeouts` add what is known of such failures,
+// `failure` judges how a connection failed, `related` and `idle_timeouts` add what is known of such failures, `preceded` finds others
+// that they may have followed from, `story` puts it into sentences,
 // `forgery` collects evidence about its sender, `stack` recognizes the stacks of the ends, and `diagnosis` decodes its
 // payload.
 mod comments;
@@ -73,6 +74,7 @@ mod preceded;
 mod reassembly;
 mod related;
 mod stack;
+pub mod story;
 mod tally;
 mod zeek;
 
@@ -244,14 +246,25 @@ pub enum Event<'a> {
 pub struct Part<'a, T> {
     /// Items in the order of the capture.
     pub items: Vec<T>,
-    /// Failures that may have led to the event of an item, each with the index of the item.
-    pub preceded: Vec<(usize, Preceded)>,
+    /// Events that may have followed from the failure of another connection.
+    pub followed: Vec<Followed>,
     /// Number of bytes of the capture that have been read.
     pub position: u64,
     /// Totals so far.
     pub totals: &'a Totals,
     /// True if the totals are those of the whole capture.
     pub is_whole: bool,
+}
+
+/// Event that may have followed from the failure of another connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Followed {
+    /// Index of its item, if it has one.
+    pub item: Option<usize>,
+    /// Frame of the event.
+    pub frame: u32,
+    /// Failure of the other connection.
+    pub preceded: Preceded,
 }
 
 /// Result of reading a capture.
@@ -273,7 +286,7 @@ type Order = (u32, u8, u32);
 
 /// Item of an event, with its link to other failures.
 struct Item<T> {
-    /// `None` if the event is not shown, but may have led to one that is.
+    /// `None` if the event has no row, but may have led to one that has, or is the end that a later row shows.
     item: Option<T>,
     link: Option<Box<Link>>,
 }
@@ -346,6 +359,12 @@ impl<F: Fn(Event<'_>) -> Option<T> + Sync, T: Send> ConnectionObserver for Mappe
         self.take(connection, Event::Failed(connection));
     }
 
+    fn link(&mut self, frame: u32, link: Link) {
+        let order = (frame, 1, link.connection());
+        let link = Some(Box::new(link));
+        self.items.push((frame, order, Item { item: None, link }));
+    }
+
     fn take_output(&mut self) -> Self::Output {
         mem::take(&mut self.items)
     }
@@ -363,12 +382,16 @@ struct InOrder<S, T> {
 
 impl<S, T> InOrder<S, T> {
     /// Hands an item over.
-    fn pass(&mut self, item: Item<T>, items: &mut Vec<T>, preceded: &mut Vec<(usize, Preceded)>) {
+    fn pass(&mut self, item: Item<T>, items: &mut Vec<T>, followed: &mut Vec<Followed>) {
         let found = item.link.and_then(|link| self.recent.take(&link));
-        if let Some(item) = item.item {
-            preceded.extend(found.map(|it| (items.len(), it)));
-            items.push(item);
+        if let Some((frame, preceded)) = found {
+            followed.push(Followed {
+                item: item.item.as_ref().map(|_| items.len()),
+                frame,
+                preceded,
+            });
         }
+        items.extend(item.item);
     }
 }
 
@@ -383,7 +406,7 @@ impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<Reported
         let mut reported: Vec<_> = batches.into_iter().flatten().collect();
         // Sorting makes the result independent of the number of threads. The sort is stable.
         reported.sort_by_key(|(at, order, _)| (*at, *order));
-        let (mut items, mut preceded) = (Vec::new(), Vec::new());
+        let (mut items, mut followed) = (Vec::new(), Vec::new());
         // One after the other, so that the result does not depend on the length of a chunk either if too many wait.
         for (_, order, item) in reported {
             self.held.insert((order, self.count), item);
@@ -391,18 +414,18 @@ impl<T: Send, S: FnMut(Part<'_, T>) -> ControlFlow<()> + Send> Sink<Vec<Reported
             if self.held.len() > MAX_HELD
                 && let Some((_, item)) = self.held.pop_first()
             {
-                self.pass(item, &mut items, &mut preceded);
+                self.pass(item, &mut items, &mut followed);
             }
         }
         while let Some(first) = self.held.first_entry()
             && first.key().0.0 <= progress.through
         {
             let item = first.remove();
-            self.pass(item, &mut items, &mut preceded);
+            self.pass(item, &mut items, &mut followed);
         }
         (self.sink)(Part {
             items,
-            preceded,
+            followed,
             position: progress.position,
             totals: progress.totals,
             is_whole: progress.through == u32::MAX,

@@ -343,6 +343,9 @@ impl Flow {
         let end = header.seq.plus(header.payload_len);
         if header.payload_len > 0 {
             sender.note_latest();
+            if sender.snd_una() == Some(header.seq) {
+                sender.unanswered = 0;
+            }
         }
         sender.numbers.snd_nxt = end;
         receiver.numbers.rcv_nxt = end;

@@ -29,3 +29,17 @@ pub fn spelled_out(text: &str, are_they: impl Fn(char) -> bool) -> String {
     }
     spelled
 }
+
+/// Formats a number with thousands separators: `399,600`.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

@@ -248,7 +248,7 @@ fn one(
             let mut excerpt = excerpt.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
                 Event::Connection(connection) => excerpt.connection(connection),
-                Event::Reset(_, reset) => excerpt.resets(std::slice::from_ref(reset)),
+                Event::Reset(connection, reset) => excerpt.reset(connection, reset),
                 Event::Icmp(_, record) => excerpt.icmp(record),
                 Event::Failed(_) => {}
             }
@@ -256,7 +256,13 @@ fn one(
         renderer.event(&files, event)
     };
     let mut summary = read_capture(&mut capture, interrupts, |source| {
-        analysis.read(source, row, |part| report.take(&files, part))
+        analysis.read(source, row, |part| {
+            if let Some(excerpt) = &excerpt {
+                let mut excerpt = excerpt.lock().unwrap_or_else(PoisonError::into_inner);
+                (part.followed.iter()).for_each(|it| excerpt.followed(it));
+            }
+            report.take(&files, part)
+        })
     });
     if interrupts.is_some_and(Interrupts::has_cut_off) && summary.read.is_err() {
         // What came last may be half a packet.

@@ -56,15 +56,7 @@ pub(super) fn abridge<T>(all: &mut Vec<T>, stand_in: impl FnOnce(String) -> T) {
 
 /// Formats a number with thousands separators: `399,600`.
 pub(crate) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    rstproof_core::printable::grouped(number as u64)
 }
 
 /// Returns a text for each finding or gap, with its id; abridged if there are too many.

@@ -318,6 +318,24 @@ fn data_that_is_never_acknowledged_times_out() {
     );
 }
 
+/// RFC 9293, 3.8.4: a probe has the number before the next one, and is answered without new data. Then data is under way for the first
+/// time.
+#[test]
+fn answered_probes_are_no_retransmissions() {
+    let mut packets = Packets::open().data(100, CLIENT, (1, 1), Load::Bytes(100));
+    packets = packets.segment(110, SERVER, ACK, (1, 101));
+    for at in [10, 20, 30, 40] {
+        packets = packets.segment(at * SECOND, CLIENT, ACK, (100, 1)).segment(
+            at * SECOND + 10,
+            SERVER,
+            ACK,
+            (1, 101),
+        );
+    }
+    let asked = packets.data(50 * SECOND, CLIENT, (101, 1), Load::Bytes(100));
+    assert_eq!(asked.verdict()[0], Value::Null);
+}
+
 /// RFC 1191, 2: a router drops what is too large for the next link, and its ICMP error may be lost as well.
 #[test]
 fn only_large_segments_are_lost_where_the_mtu_shrinks() {

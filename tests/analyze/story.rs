@@ -1,13 +1,15 @@
 //! How a failed connection is told: the last messages of its ends, the answer that was sent before, idle time-outs, the failure of
 //! another connection before it, and the scenario that teaches it.
 
+mod comments;
+mod proxies;
+mod reused;
 mod scenarios;
 mod secrets;
 
 use std::fs;
 use std::path::Path;
 
-use rstproof_core::analyze::FailureKind;
 use serde_json::{Value, json};
 
 use crate::layout::{Order, Pcap, PcapNg};
@@ -348,72 +350,6 @@ fn a_server_that_closes_at_its_timeout_is_named() {
     let (row, _) = closed_after(5_001, b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n");
     assert_eq!(row["closed_after_ns"], 5_001 * MS);
     assert_eq!(row["idle_timeouts"], json!([]));
-}
-
-const BACKEND: End = (3, 5432);
-
-/// Client that is aborted by a server 1 ms after a connection of some host was refused.
-fn aborted_after_refusal(client: End, backend: End, before: u64, by: usize) -> (Value, String) {
-    let mut frames = Frames::default();
-    let mut talk = Talk::open(&mut frames, 10 * SECOND, HOST, WEB);
-    talk.say(
-        &mut frames,
-        10 * SECOND + MS,
-        CLIENT,
-        b"GET / HTTP/1.1\r\n\r\n",
-    );
-    let ended = 10 * SECOND + 900 * MS;
-    frames.refuse(ended - before, client, backend);
-    talk.abort(&mut frames, ended, by);
-    let (said, text) = frames.said();
-    let rows = said.of("reset");
-    let row = rows.iter().find(|row| row["connection"] == 1).unwrap();
-    for other in rows.iter().filter(|row| row["connection"] != 1) {
-        assert_eq!(other["preceded_by"], Value::Null);
-    }
-    (row["preceded_by"].clone(), text)
-}
-
-/// A proxy has two connections: it is the server of one, and the client of the other.
-#[test]
-fn a_failure_of_the_same_host_just_before_is_named() {
-    let proxy = (1, 50_000);
-    let (preceded, text) = aborted_after_refusal(proxy, BACKEND, MS, SERVER);
-    assert_eq!(preceded["connection"], 5);
-    assert_eq!(preceded["frame"], 6);
-    assert_eq!(preceded["failure"], "refused");
-    assert_eq!(preceded["server"], "10.0.0.3:5432");
-    assert_eq!(preceded["before_ns"], MS);
-    assert!(
-        text.contains("1 ms before, a connection of this server's address to 10.0.0.3:5432 was refused (frame 6)"),
-        "{text}"
-    );
-    for (what, client, backend, before, by) in [
-        ("another host", (9, 50_000), BACKEND, MS, SERVER),
-        ("the client", proxy, BACKEND, MS, CLIENT),
-        ("the same server", proxy, WEB, MS, SERVER),
-        ("before the connection", proxy, BACKEND, 905 * MS, SERVER),
-    ] {
-        let (preceded, text) = aborted_after_refusal(client, backend, before, by);
-        assert_eq!(preceded, Value::Null, "{what}");
-        assert!(!text.contains("of this server's address"), "{what}: {text}");
-    }
-}
-
-/// A FIN in place of an answer may follow from the failure of a backend as well. It is shown in the row of the connection.
-#[test]
-fn a_server_that_closes_without_an_answer_may_be_a_proxy() {
-    let mut frames = Frames::default();
-    let mut talk = Talk::open(&mut frames, SECOND, HOST, WEB);
-    talk.say(&mut frames, SECOND + MS, CLIENT, b"GET / HTTP/1.1\r\n\r\n");
-    frames.refuse(SECOND + 5 * MS, (1, 50_000), BACKEND);
-    talk.fin(&mut frames, SECOND + 6 * MS, SERVER);
-    let (said, _) = frames.said();
-    let rows = said.of("connection");
-    assert_eq!(rows[0]["failure"], FailureKind::ClosedBeforeResponse.id());
-    assert_eq!(rows[0]["preceded_by"]["frame"], 6);
-    assert_eq!(rows[0]["preceded_by"]["before_ns"], MS);
-    assert_eq!(rows[1]["preceded_by"], Value::Null);
 }
 
 /// A message that was not captured whole is marked, or not shown.

@@ -1,20 +1,23 @@
 //! Packet comments for Wireshark: one comment for each fact about a connection, its RSTs and its failure.
 //!
-//! Wireshark shows the comments of a frame in their order, so the conclusion comes first.
+//! Wireshark shows the comments of a frame in their order, so the conclusion comes first. The story follows, in the order and the words
+//! of the report.
 
 use std::fmt::Write as _;
 
 use super::connections::{Connection, ResetRecord};
+use super::continuation::QUOTE;
 use super::explain::RequiredAction;
 use super::failure::Failure;
 use super::forgery::Weight;
 use super::icmp::{Effect, IcmpRecord};
+use super::story::silence;
 use crate::printable::printable;
 use crate::transcript::Role;
 
-/// Returns the comments on an RST, the conclusion first.
+/// Returns the comments on an RST: those before its story, the conclusion first, and those after it.
 #[must_use]
-pub(super) fn of_reset(record: &ResetRecord) -> Vec<String> {
+pub(super) fn of_reset(record: &ResetRecord) -> (Vec<String>, Vec<String>) {
     let (reset, explanation) = (&record.reset, &record.explanation);
     let receiver = reset.from.peer().name();
     let form = reset.form.map_or("form unknown", |form| form.name());
@@ -49,25 +52,15 @@ pub(super) fn of_reset(record: &ResetRecord) -> Vec<String> {
         (None, Some(why)) => format!("no application gets an error: {why}"),
         (None, None) => "no application gets an error".to_owned(),
     });
-    if let Some(frame) = record.consequence_of {
-        comments.push(format!("consequence of the RST in frame {frame}"));
-    }
-    if let Some(continued) = &record.continues {
-        comments.push(format!(
-            "the segment that it replies to continues the connection {} → {} that began with frame {}",
-            continued.client, continued.server, continued.number
-        ));
-    }
-    comments.extend(
-        explanation
-            .to_confirm
-            .map(|what| format!("to be sure: {what}")),
-    );
-    comments.extend((record.diagnostics.iter()).map(|diagnostic| {
+    let confirm = explanation
+        .to_confirm
+        .map(|what| format!("to be sure: {what}"));
+    let mut details: Vec<String> = confirm.into_iter().collect();
+    details.extend((record.diagnostics.iter()).map(|diagnostic| {
         let text = printable(&diagnostic.to_string());
-        format!("it carries: {text}")
+        format!("it carries: {QUOTE}{text}{QUOTE}")
     }));
-    comments.extend(
+    details.extend(
         (record.indicators.iter())
             .filter(|fact| fact.indicates_injection(Weight::Moderate))
             .map(|fact| {
@@ -75,15 +68,18 @@ pub(super) fn of_reset(record: &ResetRecord) -> Vec<String> {
                 format!("indicates injection ({weight}): {message}")
             }),
     );
-    comments
+    (comments, details)
 }
 
 /// Returns the comments on a failure that no RST and no ICMP error shows, the conclusion first.
 #[must_use]
 pub(super) fn of_failure(failure: &Failure) -> Vec<String> {
     let mut comments = vec![format!("{}: {}", failure.kind, failure.explanation)];
+    comments.extend(failure.silence.and_then(silence));
+    let mut has_error = false;
     for role in [Role::Client, Role::Server] {
         if let Some(error) = failure.errors[role] {
+            has_error = true;
             let condition = error.condition.map(|it| format!(", {}", it.meaning()));
             let condition = condition.unwrap_or_default();
             comments.push(format!(
@@ -92,7 +88,7 @@ pub(super) fn of_failure(failure: &Failure) -> Vec<String> {
             ));
         }
     }
-    if comments.len() == 1 {
+    if !has_error {
         comments.push("no application gets an error".to_owned());
     }
     comments

@@ -21,8 +21,10 @@ mod failing;
 mod forged;
 mod held;
 mod index;
+mod links;
 mod live;
 mod nat;
+mod observer;
 mod points;
 mod resets;
 mod roles;
@@ -34,7 +36,7 @@ mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use self::arena::{Arena, LOOKUP_GROUP, NS_PER_SEC, Wheel};
 pub(super) use self::copies::max_copy_age_ns;
@@ -48,6 +50,7 @@ use self::live::Live;
 pub(super) use self::live::Tick;
 use self::nat::Nat;
 pub use self::nat::{Continued, Translation};
+pub use self::observer::{ConnectionObserver, Progress, Sink};
 use self::points::{PointList, Points};
 pub use self::resets::ResetRecord;
 #[cfg(test)]
@@ -189,48 +192,6 @@ pub struct Step {
     pub states: [State; 2],
     /// Frame that triggered the segment, if the segment is an RST in reply to a frame.
     pub triggered_by: Option<u32>,
-}
-
-/// Receiver of events of one table's connections.
-pub trait ConnectionObserver: Send {
-    /// Output of the observer for a [`Sink`].
-    type Output: Default + Send;
-
-    /// True if the observer receives every segment.
-    const OBSERVES_SEGMENTS: bool = false;
-
-    /// Handles a segment, after the table has taken it in.
-    fn segment(&mut self, _step: &Step) {}
-
-    /// Handles a connection that is over, with those of its RSTs that have not been reported yet.
-    fn connection(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]);
-
-    /// Handles RSTs of a connection that is not over: it is dormant, or there are too many RSTs to be held.
-    fn resets(&mut self, connection: &Connection<'_>, resets: &[ResetRecord]);
-
-    /// Handles a connection of a live capture that has failed without an RST or an ICMP error, and is not over.
-    fn failed(&mut self, _connection: &Connection<'_>) {}
-
-    /// Returns the output since the last call.
-    fn take_output(&mut self) -> Self::Output;
-}
-
-/// Receiver of the output of all tables' observers, chunk by chunk, in the order of the capture.
-pub trait Sink<S>: Send {
-    /// Handles the output of all observers for one chunk, given the progress up to its end. Returns
-    /// [`ControlFlow::Break`] to stop reading.
-    fn accept(&mut self, outputs: Vec<S>, progress: &Progress<'_>) -> ControlFlow<()>;
-}
-
-/// Progress of an analysis.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress<'a> {
-    /// Number of bytes of the capture that have been read.
-    pub position: u64,
-    /// Number of the frame up to which all RSTs have been handed over; `u32::MAX` at the end of the capture.
-    pub through: u32,
-    /// Totals so far.
-    pub totals: &'a Totals,
 }
 
 /// Open connection. Its fields are ordered by use, which `repr(C)` preserves, so that the ones every segment needs
@@ -640,11 +601,17 @@ impl<L: ConnectionObserver> Table<L> {
             if segment.header.payload_len > 0 {
                 entry.keep_words(&mut self.words, segment, bytes);
             }
+            let waited = entry.client_attempts();
             entry.take(segment, bytes, false);
+            let waits = waited | entry.client_attempts() != 0;
             if L::OBSERVES_SEGMENTS {
                 self.observer.segment(&entry.step(segment));
             }
+            if waits {
+                self.note_waiting(index, Some(waited), segment);
+            }
             if segment.header.flags.has(Flags::FIN) {
+                self.note_closed(index, segment.header.frame);
                 self.arm_timer_if_sooner(index);
             }
             return;
@@ -652,6 +619,7 @@ impl<L: ConnectionObserver> Table<L> {
         let is_right = |index: &u32| self.is_connection_at(*index, &segment.ends);
         let find = || self.find(segment.hash, &segment.ends);
         let found = found.filter(is_right).or_else(find);
+        let was_dormant = found.is_some_and(|it| it & DORMANT != 0);
         let (index, is_new) = self.slot_of(segment, found);
         let Some(entry) = self.entries.get_mut(index) else {
             return;
@@ -665,7 +633,9 @@ impl<L: ConnectionObserver> Table<L> {
         if segment.header.payload_len > 0 {
             entry.keep_words(&mut self.words, segment, bytes);
         }
+        let waited = (!was_dormant).then(|| entry.client_attempts());
         let is_reset = entry.take(segment, bytes, is_new);
+        let waits = waited != Some(0) || entry.client_attempts() != 0;
         if L::OBSERVES_SEGMENTS {
             self.observer.segment(&entry.step(segment));
         }
@@ -686,8 +656,11 @@ impl<L: ConnectionObserver> Table<L> {
                 self.report_resets(oldest, self.frame);
             }
         }
+        if waits {
+            self.note_waiting(index, waited, segment);
+        }
         if is_reset || segment.header.flags.has(Flags::FIN) {
-            self.note_closed(index);
+            self.note_closed(index, segment.header.frame);
             self.arm_timer_if_sooner(index);
         }
     }

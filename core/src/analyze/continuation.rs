@@ -357,26 +357,33 @@ impl FileNames {
     /// Returns a text in which each frame has the number that it has in its file.
     #[must_use]
     pub fn localized(&self, text: &str) -> String {
-        if !self.are_several() {
-            return text.to_owned();
-        }
         with_frames(text, |frame| self.frame(frame))
     }
 }
 
-/// Returns a text in which each frame, as `frame 7`, has another name.
+/// Mark at the begin and at the end of text that an end has sent. Such text is printable, and so does not contain it.
+pub(super) const QUOTE: char = '\u{1}';
+
+/// Returns a text in which each frame, as `frame 7`, has another name. Quoted text stays as it is, without its [marks](QUOTE).
 pub(super) fn with_frames(text: &str, mut name: impl FnMut(u32) -> String) -> String {
     const FRAME: &str = "frame ";
-    let mut parts = text.split(FRAME);
-    let mut named = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(|letter: char| !letter.is_ascii_digit());
-        let (digits, rest) = part.split_at(end.unwrap_or(part.len()));
-        match digits.parse() {
-            Ok(frame) => named += &name(frame),
-            Err(_) => named = named + FRAME + digits,
+    let mut named = String::with_capacity(text.len());
+    for (nth, part) in text.split(QUOTE).enumerate() {
+        if nth % 2 == 1 {
+            named += part;
+            continue;
         }
-        named += rest;
+        let mut parts = part.split(FRAME);
+        named += parts.next().unwrap_or_default();
+        for part in parts {
+            let end = part.find(|letter: char| !letter.is_ascii_digit());
+            let (digits, rest) = part.split_at(end.unwrap_or(part.len()));
+            match digits.parse() {
+                Ok(frame) => named += &name(frame),
+                Err(_) => named = named + FRAME + digits,
+            }
+            named += rest;
+        }
     }
     named
 }

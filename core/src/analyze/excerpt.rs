@@ -7,22 +7,26 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::Analysis;
 use super::comments;
 use super::connections::{Connection, ResetRecord};
 use super::continuation::{FileNames, with_frames};
 use super::decode::{Batch, FlowKey, FrameDecoder};
 use super::icmp::IcmpRecord;
+use super::{Analysis, Followed, story};
 use crate::file::pcapng::PcapNg;
 use crate::file::{Block, Frame, Interface, each_block};
 use crate::packet::fragment::Fragment;
 
 /// Maximum number of RSTs, ICMP errors and failed connections in an excerpt. Each takes some hundred bytes of memory.
 const MAX_ENTRIES: usize = 1 << 20;
+
+/// Maximum number of frames whose story is in the comments, the first ones: each takes several hundred bytes.
+const MAX_STORIES: usize = 1 << 16;
 
 /// Maximum number of RSTs listed in a comment on the frame that triggered them.
 const MAX_TRIGGERED_RESETS: usize = 16;
@@ -51,6 +55,8 @@ pub struct Excerpt {
     /// Number of the last frame to copy.
     last: u32,
     count: usize,
+    /// Stories of the first frames that have one.
+    stories: BTreeMap<u32, Story>,
     /// True if all frames are copied, and not only those of failed connections.
     is_whole: bool,
     /// Number of connections that failed or got an RST.
@@ -68,6 +74,16 @@ struct Notes {
     conclusion: Vec<Arc<str>>,
     /// Comment on the ICMP error that the frame holds.
     icmp: Option<Arc<str>>,
+    /// Further comments on the RST that the frame holds.
+    details: Vec<Arc<str>>,
+}
+
+/// Story of what a frame shows. Its sentences are hardly ever those of another one.
+#[derive(Debug, Default)]
+struct Story {
+    sentences: Vec<String>,
+    /// Sentence on the failure of another connection that it may have followed from.
+    preceded: Option<String>,
 }
 
 impl Excerpt {
@@ -84,36 +100,59 @@ impl Excerpt {
             texts: HashSet::new(),
             last: 0,
             count: 0,
+            stories: BTreeMap::new(),
             is_whole: files.are_joined(),
             connections: 0,
         }
     }
 
-    /// Adds the comments on RSTs.
-    pub fn resets(&mut self, resets: &[ResetRecord]) {
-        for record in resets {
-            self.count += 1;
-            if self.is_too_long() {
-                return;
-            }
-            let frame = record.reset.frame;
-            self.conclude(frame, comments::of_reset(record));
-            if let Some(triggered_by) = record.reset.triggered_by {
-                self.numbers.insert(frame, 0);
-                let triggers = &mut self.notes.entry(triggered_by).or_default().triggers;
-                // One more than the maximum shows that there are more.
-                if triggers.len() <= MAX_TRIGGERED_RESETS {
-                    triggers.push(frame);
-                }
+    /// Adds the comments on an RST.
+    pub fn reset(&mut self, connection: &Connection<'_>, record: &ResetRecord) {
+        self.count += 1;
+        if self.is_too_long() {
+            return;
+        }
+        let frame = record.reset.frame;
+        let (conclusion, details) = comments::of_reset(record);
+        let (conclusion, details) = (self.all_shared(conclusion), self.all_shared(details));
+        let notes = self.notes.entry(frame).or_default();
+        (notes.conclusion, notes.details) = (conclusion, details);
+        self.tell(frame, || story::of_reset(connection, record));
+        if let Some(triggered_by) = record.reset.triggered_by {
+            self.numbers.insert(frame, 0);
+            let triggers = &mut self.notes.entry(triggered_by).or_default().triggers;
+            // One more than the maximum shows that there are more.
+            if triggers.len() <= MAX_TRIGGERED_RESETS {
+                triggers.push(frame);
             }
         }
     }
 
-    /// Adds the comments on a frame that shows a failure.
-    fn conclude(&mut self, frame: u32, comments: Vec<String>) {
-        let comments = comments.into_iter();
-        let comments = comments.map(|text| self.shared(text)).collect();
-        self.notes.entry(frame).or_default().conclusion = comments;
+    /// Adds the story of what a frame shows, unless there are enough of earlier frames.
+    fn tell(&mut self, frame: u32, story: impl FnOnce() -> Vec<String>) {
+        if let Some(room) = self.room_for_story(frame) {
+            room.sentences = story();
+        }
+    }
+
+    /// Adds the sentence on the failure that the event of a frame may have followed from.
+    pub fn followed(&mut self, followed: &Followed) {
+        if let Some(room) = self.room_for_story(followed.frame) {
+            room.preceded = Some(followed.preceded.sentence());
+        }
+    }
+
+    /// Returns the story of a frame; `None` if there are enough of earlier frames. Threads report frames in any order, and the result
+    /// does not depend on it.
+    fn room_for_story(&mut self, frame: u32) -> Option<&mut Story> {
+        let last = self.stories.last_key_value().map_or(0, |(last, _)| *last);
+        if self.stories.len() == MAX_STORIES && !self.stories.contains_key(&frame) {
+            if frame > last {
+                return None;
+            }
+            self.stories.pop_last();
+        }
+        Some(self.stories.entry(frame).or_default())
     }
 
     /// Adds the comment on an ICMP error. The frame is copied if its connection failed.
@@ -124,6 +163,9 @@ impl Excerpt {
         }
         let text = self.shared(comments::of_icmp(record));
         self.notes.entry(record.frame).or_default().icmp = Some(text);
+        self.tell(record.frame, || {
+            story::of_icmp(record).into_iter().collect()
+        });
     }
 
     /// Adds a connection that is over, if it failed or got an RST.
@@ -138,7 +180,9 @@ impl Excerpt {
         }
         let text = self.shared(comments::of_connection(connection));
         if let Some(failure) = failure.filter(|it| !it.kind.has_own_row()) {
-            self.conclude(failure.frame, comments::of_failure(failure));
+            let conclusion = self.all_shared(comments::of_failure(failure));
+            self.notes.entry(failure.frame).or_default().conclusion = conclusion;
+            self.tell(failure.frame, || story::of_failure(connection, failure));
         }
         let (first, last) = connection.span;
         self.notes.entry(first).or_default().begins = Some(text);
@@ -182,18 +226,26 @@ impl Excerpt {
         self.count > MAX_ENTRIES
     }
 
+    fn all_shared(&mut self, texts: Vec<String>) -> Vec<Arc<str>> {
+        texts.into_iter().map(|text| self.shared(text)).collect()
+    }
+
     fn shared(&mut self, text: String) -> Arc<str> {
         if let Some(text) = self.texts.get(text.as_str()) {
             return Arc::clone(text);
         }
-        // The frames that it names are looked up in the copy.
-        with_frames(&text, |frame| {
-            self.numbers.insert(frame, 0);
-            String::new()
-        });
+        self.note_frames(&text);
         let text: Arc<str> = text.into();
         self.texts.insert(Arc::clone(&text));
         text
+    }
+
+    /// Notes the frames that a text names: they are looked up in the copy.
+    fn note_frames(&mut self, text: &str) {
+        with_frames(text, |frame| {
+            self.numbers.insert(frame, 0);
+            String::new()
+        });
     }
 
     /// Returns true if this frame of a connection between these ends is part of the excerpt.
@@ -237,8 +289,14 @@ impl Excerpt {
         };
         let (file, old) = self.files.locate(number);
         let mut comments = Vec::new();
+        let story = self.stories.get(&number);
+        let sentences = story.into_iter().flat_map(|it| &it.sentences);
         let conclusion = notes.conclusion.iter().chain(&notes.icmp);
-        comments.extend(conclusion.map(|text| with_frames(text, |frame| self.name(frame))));
+        let texts = (conclusion.map(AsRef::as_ref))
+            .chain(sentences.map(String::as_str))
+            .chain(notes.details.iter().map(AsRef::as_ref))
+            .chain(story.and_then(|it| it.preceded.as_deref()));
+        comments.extend(texts.map(|text: &str| with_frames(text, |frame| self.name(frame))));
         if let Some(first) = comments.first_mut() {
             *first = format!("frame {new} ({old} of {file}): {first}");
         }
@@ -264,7 +322,13 @@ impl Excerpt {
         to: &Target<impl Write>,
     ) -> Result<(), Failed> {
         let mut new = u32::try_from(to.frames).unwrap_or(u32::MAX);
-        let mut numbers = std::mem::take(&mut self.numbers);
+        let stories = mem::take(&mut self.stories);
+        for story in stories.values() {
+            let texts = story.sentences.iter().chain(&story.preceded);
+            texts.for_each(|text| self.note_frames(text));
+        }
+        self.stories = stories;
+        let mut numbers = mem::take(&mut self.numbers);
         let numbered = self.each_frame(from, analysis, |block| {
             if let Wanted::Frame(number, _) = block {
                 new = new.saturating_add(1);

@@ -9,7 +9,7 @@ mod stop;
 use std::borrow::Cow;
 use std::num::NonZeroI64;
 
-pub(super) use self::stop::{Attempt, Repeated, Stop};
+pub(super) use self::stop::{Attempt, Reconnect, Repeated, Stop};
 use super::explain::{Cause, ErrnoCondition, Explanation, RequiredAction};
 use super::icmp::IcmpRecord;
 use super::identified::identified;
@@ -27,6 +27,8 @@ identified! {
         Refused = "refused", "the connection attempt was refused with an RST";
         /// SYN without any reply.
         NoReply = "no-reply", "the SYN got no reply";
+        /// SYN to which the other end has replied from an earlier connection only.
+        EarlierConnection = "earlier-connection", "the other end did not accept the SYN: it still had an earlier connection between these ports";
         /// ICMP error that ended the connection attempt.
         RejectedByIcmp = "rejected-by-icmp", "an ICMP error ended the connection attempt";
         /// SYN-ACK that the client never acknowledged.
@@ -65,6 +67,7 @@ impl FailureKind {
         !matches!(
             self,
             Self::NoReply
+                | Self::EarlierConnection
                 | Self::HandshakeIncomplete
                 | Self::TimedOut
                 | Self::MtuBlackHole
@@ -194,6 +197,10 @@ impl Failure {
 
     /// Names the idle time-outs that explain the failure, given the protocol of the connection if it is known.
     pub(super) fn name_timeouts(&mut self, protocol: Option<Protocol>) {
+        // The RST itself has shown them.
+        if self.idle_timeouts.are_of_resets() {
+            return;
+        }
         let found = match self.kind {
             // A device that has forgotten the connection rejects or drops what comes then.
             FailureKind::ResetAfterIdle | FailureKind::Forgotten | FailureKind::TimedOut => {

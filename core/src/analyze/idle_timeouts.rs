@@ -1,8 +1,11 @@
 //! Idle time-outs of well-known devices and servers, which a failure after a silence suggests.
 //!
 //! A device on the path forgets a connection that was silent for its time-out, and nothing shows that until an end sends again: the
-//! silence is at least as long as the time-out. A server closes by itself when its time-out is over: the time from its last data to
-//! its FIN or RST is the time-out. Both are defaults that an operator may change, so that a time only suggests them.
+//! silence is at least as long as the time-out. Some devices reset both ends at that moment instead: the RST replies to nothing, and the
+//! silence before it is the time-out. A server closes by itself when its time-out is over: the time from its last data to its FIN or
+//! RST is the time-out. All are defaults that an operator may change, so that a time only suggests them.
+
+use std::ops::RangeInclusive;
 
 use serde::{Serialize, Serializer};
 
@@ -18,6 +21,8 @@ identified! {
         AwsNatGateway = "aws-nat-gateway", "AWS NAT gateway";
         /// 4 minutes.
         AzureLoadBalancer = "azure-load-balancer", "Azure Load Balancer";
+        /// 5 minutes.
+        F5BigIp = "f5-big-ip", "F5 BIG-IP";
         /// 10 minutes.
         GcpVpcFirewall = "gcp-vpc-firewall", "connection tracking of Google Cloud VPC networks";
         /// 1,200 s.
@@ -52,6 +57,10 @@ identified! {
 pub enum Effect {
     /// The device forgets the connection.
     Forgets,
+    /// The device forgets the connection or, if it is set up so, resets both ends.
+    ForgetsOrResets,
+    /// The device resets both ends.
+    Resets,
     /// The server closes the connection.
     Closes,
     /// The server closes a kept-alive connection of HTTP.
@@ -73,7 +82,7 @@ impl IdleTimeout {
     /// Returns the default, and where it is published.
     #[must_use]
     pub fn published(self) -> Published {
-        use Effect::{Closes, ClosesHttp, Forgets};
+        use Effect::{Closes, ClosesHttp, Forgets, ForgetsOrResets, Resets};
         let (seconds, effect, source) = match self {
             Self::AwsNlb => (
                 350,
@@ -85,10 +94,16 @@ impl IdleTimeout {
                 Forgets,
                 "Amazon VPC User Guide, Troubleshoot NAT gateways: connection drops after 350 seconds",
             ),
+            // Without TCP reset it drops flows silently; with it, it sends RSTs to client and server at the time of the time-out.
             Self::AzureLoadBalancer => (
                 240,
-                Forgets,
-                "Azure Load Balancer: Configure TCP reset and idle timeout",
+                ForgetsOrResets,
+                "Azure Load Balancer: Configure TCP reset and idle timeout; TCP Reset and Idle Timeout",
+            ),
+            Self::F5BigIp => (
+                300,
+                Resets,
+                "F5 BIG-IP AS3 Schema Reference, L4_Profile: idleTimeout, resetOnTimeout",
             ),
             Self::GcpVpcFirewall => (
                 600,
@@ -164,14 +179,22 @@ impl IdleTimeout {
     }
 }
 
-/// Set of devices and servers: a bit for each in the order of [`IdleTimeout::ALL`].
+/// Set of devices and servers: a bit for each in the order of [`IdleTimeout::ALL`], and [`OF_RESET`](Self::OF_RESET).
 // Each failure has one, and a capture may have a million of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IdleTimeouts(u16);
+pub struct IdleTimeouts(u32);
 
-const _: () = assert!(IdleTimeout::ALL.len() <= 16);
+const _: () = assert!(IdleTimeout::ALL.len() <= 31);
 
 impl IdleTimeouts {
+    /// Bit of devices that have sent an RST at their time-out.
+    const OF_RESET: u32 = 1 << 31;
+
+    /// Returns true if the devices have perhaps sent an RST at their time-out.
+    pub(super) fn are_of_resets(self) -> bool {
+        self.0 & Self::OF_RESET != 0
+    }
+
     fn of(fits: impl Fn(&IdleTimeout) -> bool) -> Self {
         let bits = IdleTimeout::ALL.iter().enumerate();
         let bits = bits.filter(|(_, it)| fits(it)).map(|(nth, _)| 1 << nth);
@@ -197,15 +220,21 @@ impl IdleTimeouts {
             format!("{} and {last}", before.join(", "))
         };
         let seconds = first.seconds;
-        Some(if first.effect == Effect::Forgets {
-            format!(
-                "{seconds} s is the default idle time-out of {names}: if one is on the path, it may have forgotten the connection"
-            )
-        } else {
-            format!(
-                "{seconds} s is the default idle time-out of {names}: if the server is one of these, that is probably why it closed"
-            )
-        })
+        let then = match first.effect {
+            Effect::Closes | Effect::ClosesHttp => {
+                "if the server is one of these, that is probably why it closed"
+            }
+            Effect::ForgetsOrResets if self.are_of_resets() => {
+                "if one is on the path and set up to send RSTs then, it may have reset both ends"
+            }
+            Effect::Resets => "if one is on the path, it may have reset both ends",
+            Effect::Forgets | Effect::ForgetsOrResets => {
+                "if one is on the path, it may have forgotten the connection"
+            }
+        };
+        Some(format!(
+            "{seconds} s is the default idle time-out of {names}: {then}"
+        ))
     }
 }
 
@@ -226,9 +255,36 @@ const JITTER_NS: i64 = 100_000_000;
 pub(super) fn of_silence(silence: i64) -> IdleTimeouts {
     let fits = |it: &IdleTimeout| {
         let (least, most) = (it.ns() - JITTER_NS, it.ns() + it.ns() / 10);
-        it.published().effect == Effect::Forgets && (least..=most).contains(&silence)
+        let forgets = matches!(
+            it.published().effect,
+            Effect::Forgets | Effect::ForgetsOrResets
+        );
+        forgets && (least..=most).contains(&silence)
     };
     IdleTimeouts::of(fits)
+}
+
+/// Returns the devices that an RST in reply to nothing suggests, given the silence right before it in nanoseconds: it is their
+/// time-out, or up to 2 % longer.
+pub(super) fn of_reset(silence: i64) -> IdleTimeouts {
+    let fits = |it: &IdleTimeout| {
+        let resets = matches!(
+            it.published().effect,
+            Effect::Resets | Effect::ForgetsOrResets
+        );
+        resets && at_end(it.ns()).contains(&silence)
+    };
+    let found = IdleTimeouts::of(fits);
+    if found == IdleTimeouts::default() {
+        return found;
+    }
+    IdleTimeouts(found.0 | IdleTimeouts::OF_RESET)
+}
+
+/// Returns the times in nanoseconds at which a time-out of this length is noticed.
+fn at_end(timeout: i64) -> RangeInclusive<i64> {
+    // The last packet may be captured a little after it was sent, and the time-out begins before. Timers are checked at intervals.
+    timeout - JITTER_NS..=timeout + NS_PER_SEC.max(timeout / 50)
 }
 
 /// Returns the servers that the time from the last data of a server to its FIN or RST suggests, in nanoseconds: it is their time-out,
@@ -238,13 +294,11 @@ pub(super) fn of_server(quiet: i64, protocol: Option<Protocol>) -> IdleTimeouts 
     let may_be_http = matches!(protocol, None | Some(Protocol::Http | Protocol::Tls));
     let fits = |it: &IdleTimeout| {
         let is_meant = match it.published().effect {
-            Effect::Forgets => false,
+            Effect::Forgets | Effect::ForgetsOrResets | Effect::Resets => false,
             Effect::Closes => true,
             Effect::ClosesHttp => may_be_http,
         };
-        // The last data may be captured a little after it was sent, and the time-out begins before.
-        let (least, most) = (it.ns() - JITTER_NS, it.ns() + NS_PER_SEC.max(it.ns() / 50));
-        is_meant && (least..=most).contains(&quiet)
+        is_meant && at_end(it.ns()).contains(&quiet)
     };
     IdleTimeouts::of(fits)
 }
@@ -287,12 +341,27 @@ mod tests {
         assert_eq!(ids(of_server(350 * SECOND, None)), [""; 0]);
     }
 
+    /// A device that resets does so at its time-out: with later data, the RST replies to that.
+    #[test]
+    fn a_device_resets_at_its_timeout() {
+        assert_eq!(ids(of_reset(239 * SECOND)), [""; 0]);
+        assert_eq!(ids(of_reset(240 * SECOND)), ["azure-load-balancer"]);
+        assert_eq!(ids(of_reset(246 * SECOND)), [""; 0]);
+        assert_eq!(ids(of_reset(300 * SECOND)), ["f5-big-ip"]);
+        assert_eq!(ids(of_reset(350 * SECOND)), [""; 0]);
+        // It has reset the ends before they could send again.
+        assert_eq!(ids(of_silence(300 * SECOND)), [""; 0]);
+        let said = |timeouts: IdleTimeouts| timeouts.suggestion().unwrap();
+        assert!(said(of_reset(240 * SECOND)).contains("set up to send RSTs then"));
+        assert!(said(of_silence(240 * SECOND)).contains("may have forgotten"));
+    }
+
     /// One time-out, or several that are equal, so that one number is stated.
     #[test]
     fn all_suggested_timeouts_are_equal() {
         for quiet in 0..500_000 {
             let quiet = quiet * SECOND;
-            for suggested in [of_silence(quiet), of_server(quiet, None)] {
+            for suggested in [of_silence(quiet), of_reset(quiet), of_server(quiet, None)] {
                 let mut seconds = suggested.iter().map(|it| it.published().seconds);
                 let first = seconds.next();
                 assert!(seconds.all(|it| Some(it) == first), "{suggested:?}");

@@ -44,7 +44,9 @@ pub(super) enum Spoken {
     /// No data has shown it yet.
     #[default]
     Unknown,
-    /// The first data is of none that is recognized.
+    /// The data of the client is of none that is recognized, and the server has sent none.
+    UnknownToServer,
+    /// The first data of neither end is of one that is recognized.
     Other,
     /// Recognized protocol.
     Known(Protocol),
@@ -141,10 +143,22 @@ impl WordCache {
             Spoken::Known(protocol) if begins_message(protocol, segment) => protocol,
             // STARTTLS, a tunnel through a proxy, and the like.
             Spoken::Known(_) if is_client_hello(data) => Protocol::Tls,
-            Spoken::Known(_) | Spoken::Other => return spoken,
+            Spoken::Other => return spoken,
+            Spoken::Known(_) | Spoken::UnknownToServer if segment.from == Role::Client => {
+                return spoken;
+            }
+            Spoken::Known(_) => match unexpected_reply(segment) {
+                Some(protocol) => protocol,
+                None => return spoken,
+            },
+            Spoken::UnknownToServer => match unexpected_reply(segment) {
+                Some(protocol) => protocol,
+                None => return Spoken::Other,
+            },
             Spoken::Unknown => match recognized(segment) {
                 Some(protocol) => protocol,
                 None if segment.may_lack_data || is_proxy_header(data) => return spoken,
+                None if segment.from == Role::Client => return Spoken::UnknownToServer,
                 None => return Spoken::Other,
             },
         };
@@ -278,6 +292,27 @@ fn recognized(segment: &Candidate<'_>) -> Option<Protocol> {
     } else {
         None
     }
+}
+
+/// Returns the protocol of the first data of a server whose client has spoken before, in another protocol or in none that is
+/// recognized: only of data that no other protocol begins with.
+fn unexpected_reply(segment: &Candidate<'_>) -> Option<Protocol> {
+    if segment.may_lack_data {
+        return None;
+    }
+    let (data, port) = (segment.data, segment.port);
+    // Of other codes the port has to show whether they are of mail or FTP: NNTP, for example, has codes as well.
+    let is_greeting = [&b"220 "[..], b"220-", b"421 ", b"554 "];
+    if is_reply(data) && !is_greeting.iter().any(|it| data.starts_with(it)) {
+        return [21, 25, 465, 587]
+            .contains(&port)
+            .then_some(Protocol::SmtpOrFtp);
+    }
+    // A server of POP3 greets before its client has spoken (RFC 1939, 4).
+    if data.starts_with(b"-ERR ") || data.starts_with(b"-NOAUTH ") {
+        return (port != 110).then_some(Protocol::Redis);
+    }
+    recognized(segment)
 }
 
 /// Returns the protocol of a server that sends data first, or whose client was not recognized. In the midst of a connection these

@@ -247,6 +247,10 @@ impl Endpoint {
             self.note_latest();
         }
         if self.snd_nxt().is_none_or(|snd_nxt| end.is_after(snd_nxt)) {
+            // Probes that were answered count no more: nothing acknowledges new data when they are.
+            if self.snd_una() == self.snd_nxt() {
+                self.unanswered = 0;
+            }
             self.set_snd_nxt(Some(end));
         } else if header.seq_len() > 0 || self.snd_una() == Some(header.seq.plus(1)) {
             // A retransmission; or a keepalive probe, which has no data and the number before the expected one.

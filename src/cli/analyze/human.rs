@@ -1,15 +1,13 @@
 //! Texts of `rstproof analyze` for people: the words and the explanation of each failure.
 
 mod failures;
-mod story;
 pub(super) mod summary;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use self::failures::{fill_failed, open_questions, went_on};
-pub(super) use self::story::preceded;
+use self::failures::{fill_failed, went_on};
 use super::facts::Facts;
 use super::join::elsewhere as other_points;
 use super::renderer::{Item, Renderer, View};
@@ -20,14 +18,12 @@ use rstproof_core::analyze::continuation::FileNames;
 use rstproof_core::analyze::icmp::{Effect, IcmpRecord};
 use rstproof_core::analyze::json::process_name;
 use rstproof_core::analyze::{
-    Cause, Connection, ErrnoElsewhere, Event, RequiredAction, ResetRecord, SenderVerdict, Stack,
-    Supports, System, Weight, errno_elsewhere, errno_on,
+    Cause, Connection, ErrnoElsewhere, Event, Preceded, RequiredAction, ResetRecord, SenderVerdict,
+    Stack, Supports, System, Weight, errno_elsewhere, errno_on, story,
 };
 use rstproof_core::flow::State;
 use rstproof_core::printable::printable;
 use rstproof_core::transcript::Role;
-
-const NS_PER_SEC: i64 = 1_000_000_000;
 
 /// Text for people.
 pub(super) struct Human {
@@ -259,9 +255,7 @@ fn reset_body(
             claim.explanation
         );
     }
-    text += &preceding(files, connection, record);
-    text += &open_questions(files, record);
-    text += &story::of_reset(files, connection, record);
+    text += &lines_of(files, story::of_reset(connection, record));
     text += &translations(files, connection);
     text += &other_points(files, reset.frame);
     text += &processes(connection);
@@ -309,55 +303,24 @@ fn reset_body(
     text
 }
 
-/// Returns what preceded an RST: the packet that it replies to, silence, and an earlier connection that it belongs to.
-fn preceding(files: &FileNames, connection: &Connection<'_>, record: &ResetRecord) -> String {
+/// Returns the lines of a story: each sentence in one, with the frames as they are named here.
+fn lines_of(files: &FileNames, story: impl IntoIterator<Item = String>) -> String {
     let mut text = String::new();
-    let reset = &record.reset;
-    let or_earlier = if record.triggers.len() > 1 {
-        " or an earlier segment with the same number"
-    } else {
-        ""
-    };
-    let trigger = reset
-        .triggered_by
-        .map(|it| format!("{}{or_earlier}", files.frame(it)));
-    let trigger_frame = reset.triggered_by.map(|it| files.frame(it));
-    let silence = record.silence / NS_PER_SEC;
-    let parts = [
-        trigger.map(|frame| format!("in reply to {frame}")),
-        (silence > 0).then(|| format!("after {silence} s of silence")),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    if !parts.is_empty() {
-        let _ = writeln!(text, "  {}", parts.join(", "));
-    }
-    if let Some(earlier) = record.earlier {
-        let earlier = files.frame(earlier);
-        let _ = write!(
-            text,
-            "  it belongs to the connection that began with {earlier}"
-        );
-        // A segment with SYN and RST begins a connection of its own.
-        if connection.number() != reset.frame {
-            let number = files.frame(connection.number());
-            let _ = write!(text, ", not to the one that begins with {number}");
-        }
-        text.push('\n');
-    }
-    if let (Some(continued), Some(frame)) = (&record.continues, trigger_frame) {
-        let _ = writeln!(
-            text,
-            "  {frame} continues the connection {} → {} that began with {}",
-            continued.client,
-            continued.server,
-            files.frame(continued.number)
-        );
-    }
-    if let Some(frame) = record.consequence_of {
-        let frame = files.frame(frame);
-        let _ = writeln!(text, "  consequence of the RST in {frame}");
+    for sentence in story {
+        let sentence = files.localized(&sentence);
+        let _ = match sentence.split_once(": ") {
+            Some((command, advice)) if command.starts_with("rstproof explain ") => {
+                writeln!(text, "  {LABEL}{command}{LABEL:#}: {advice}")
+            }
+            _ => writeln!(text, "  {sentence}"),
+        };
     }
     text
+}
+
+/// Returns the line about the failure of another connection that may have led to this one.
+pub(super) fn preceded(files: &FileNames, preceded: &Preceded) -> String {
+    lines_of(files, [preceded.sentence()])
 }
 
 /// Returns a line for each pair of addresses that the connection has on other sides of a NAT.
@@ -492,7 +455,7 @@ fn icmp_body(files: &FileNames, connection: &Connection<'_>, record: &IcmpRecord
         );
     }
     let _ = writeln!(text, "  {}", record.reason);
-    text += &story::of_icmp(record);
+    text += &lines_of(files, story::of_icmp(record));
     text += &processes(connection);
     text
 }

@@ -162,9 +162,9 @@ impl Report {
 
     /// Writes the items of a part of the capture. Breaks if the rest is not needed.
     pub(super) fn take(&mut self, files: &FileNames, mut part: Part<'_, Item>) -> ControlFlow<()> {
-        for (index, preceded) in &part.preceded {
-            if let Some(item) = part.items.get_mut(*index) {
-                item.add_preceded(files, preceded);
+        for followed in &part.followed {
+            if let Some(item) = followed.item.and_then(|it| part.items.get_mut(it)) {
+                item.add_preceded(files, &followed.preceded);
             }
         }
         let mut items = part.items.into_iter().peekable();

@@ -3,7 +3,7 @@
 
 use super::super::decode::FlowKey;
 use super::super::exchange::Exchange;
-use super::super::failure::{Failure, Stop};
+use super::super::failure::{Attempt, Failure, Stop};
 use super::super::forgery::{ProfileSummary, ReplySummary, SenderProfile, Timing};
 use super::super::history::HistorySummary;
 use super::super::last_words::WordCache;
@@ -229,7 +229,13 @@ impl Dormant {
             .filter(|_| stop.is_none() && !self.gaps().begins_midstream)
             .map(|count| {
                 let times = (self.zeek.began(), self.last);
-                without_reply(self.span.0, count, times, outcome.soft(Role::Client))
+                without_reply(
+                    Attempt::Connect,
+                    self.span.0,
+                    count,
+                    times,
+                    outcome.soft(Role::Client),
+                )
             });
         outcome.failure(stop.or(unanswered.as_ref()), ended)
     }

@@ -24,7 +24,7 @@ use crate::transcript::Role;
 #[derive(Clone, Debug)]
 pub(super) struct Renewed {
     pub(super) flow: Flow,
-    history: ConnectionHistory,
+    pub(super) history: ConnectionHistory,
     /// End that sent the SYN, and its sequence number.
     pub(super) from: Role,
     iss: SeqNum,
@@ -143,7 +143,11 @@ impl Entry {
         }
         // Zeek knows nothing of the connection any more, but the flow does.
         let from = self.role(segment.sender);
-        let is_initial = |role: Role, number: SeqNum| self.flow.relative(role, number) == Some(0);
+        let is_initial = |role: Role, number: SeqNum| {
+            let renewed = self.renewed().filter(|it| it.from == role);
+            self.flow.relative(role, number) == Some(0)
+                || renewed.is_some_and(|it| it.iss == number)
+        };
         let is_again = is_initial(from, header.seq);
         let is_answer = header.flags.has(Flags::ACK)
             && is_initial(from.peer(), SeqNum(header.ack.0.wrapping_sub(1)));
@@ -200,7 +204,9 @@ impl Entry {
         if !is_open && !waits || self.ends.is_self_connection() {
             return None;
         }
-        let pending = self.rare.as_ref().and_then(|rare| rare.renewed.as_ref());
+        // What an unaccepted SYN has interrupted is still the earlier connection.
+        let pending = self.renewed().map(|it| it.earlier);
+        let earlier = pending.or_else(|| Some(self.reconnecting()?.0));
         let is_given_up = matches!(
             sender,
             State::Closed | State::Listen | State::SynSent | State::TimeWait
@@ -218,7 +224,7 @@ impl Entry {
                 from,
                 iss: segment.header.seq,
                 may_be_new: is_given_up || was_silent,
-                earlier: pending.map_or(self.span.0, |it| it.earlier),
+                earlier: earlier.unwrap_or(self.span.0),
             },
         })
     }

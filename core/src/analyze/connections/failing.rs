@@ -1,9 +1,10 @@
 //! Failure of a connection: the first event that ended it, or the state in which it stopped.
 
 use super::super::exchange::Exchange;
-use super::super::failure::{Attempt, Failure, FailureKind, Repeated, Stop};
+use super::super::failure::{Attempt, Failure, FailureKind, Reconnect, Repeated, Stop};
 use super::super::history::ConnectionHistory;
 use super::super::icmp::{Effect, IcmpRecord};
+use super::super::idle_timeouts::{self, IdleTimeouts};
 use super::super::last_words::Protocol;
 use super::super::related;
 use super::{Entry, ResetRecord};
@@ -80,6 +81,9 @@ impl Outcome {
             _ => None,
         };
         failure.name_timeouts(protocol);
+        if failure.idle_timeouts == IdleTimeouts::default() && reset.triggered_by.is_none() {
+            failure.idle_timeouts = idle_timeouts::of_reset(record.quiet);
+        }
         record.failure = Some(failure.kind);
         record.closed_after = failure.closed_after;
         record.idle_timeouts = failure.idle_timeouts;
@@ -101,13 +105,14 @@ impl Outcome {
 /// Returns the state of a client whose SYN got no reply: its first frame, the number of its SYNs, and the times of the first and
 /// the last one.
 pub(super) fn without_reply(
+    attempt: Attempt,
     frame: u32,
     count: u8,
     (since, last): (Timestamp, Timestamp),
     soft: Option<Errno>,
 ) -> Stop {
     Stop::Repeated(Repeated {
-        attempt: Attempt::Connect,
+        attempt,
         from: Role::Client,
         count: count.into(),
         frame,
@@ -126,19 +131,42 @@ impl Entry {
     /// closed in order.
     pub(super) fn stop(&self) -> Option<Stop> {
         let [client, server] = [Role::Client, Role::Server].map(|it| self.has_sent[self.end(it)]);
-        // A socket connected to itself has no other end. After a SYN for another connection the flow is that of an earlier one.
-        if self.ends.is_self_connection() || self.renewed().is_some() || !client {
+        // A socket connected to itself has no other end.
+        if self.ends.is_self_connection() || !client {
             return None;
         }
         let soft = |role| self.rare.as_ref()?.outcome.soft(role);
+        if let Some((earlier, history)) = self.reconnecting() {
+            let resets = self.rare.as_ref().map(|rare| &rare.frames);
+            let attempt = Attempt::Reconnect(Reconnect {
+                earlier,
+                reset: resets.and_then(|it| it.last().copied()),
+                has_replied: server,
+            });
+            let times = (self.zeek_summary().began(), self.last);
+            let count = history.of(Role::Client).packets;
+            let soft = soft(Role::Client);
+            return Some(without_reply(attempt, self.span.0, count, times, soft));
+        }
+        // The flow is that of an earlier connection.
+        if self.renewed().is_some() {
+            return None;
+        }
         if !server {
             let is_connecting = !self.gaps.begins_midstream
                 && self.flow.state(Role::Client) == State::SynSent
                 && !self.history.holds_plain_segments();
             let times = (self.zeek_summary().began(), self.last);
             let count = self.history.of(Role::Client).packets;
-            return is_connecting
-                .then(|| without_reply(self.span.0, count, times, soft(Role::Client)));
+            return is_connecting.then(|| {
+                without_reply(
+                    Attempt::Connect,
+                    self.span.0,
+                    count,
+                    times,
+                    soft(Role::Client),
+                )
+            });
         }
         if let Some(unanswered) = self.exchange.unanswered() {
             return Some(Stop::Closed(unanswered));
@@ -167,6 +195,17 @@ impl Entry {
             soft: soft(from),
             has_closed: self.history.of(from).fin(),
         }))
+    }
+
+    /// Returns the number of an earlier connection that the server has, or had until an RST of the client, if the client's SYN is not
+    /// accepted yet, with the packets since the SYN.
+    pub(super) fn reconnecting(&self) -> Option<(u32, &ConnectionHistory)> {
+        if let Some(it) = self.renewed() {
+            return (it.from == Role::Client).then_some((it.earlier, &it.history));
+        }
+        let is_connecting = self.flow.state(Role::Client) == State::SynSent;
+        let had_earlier = self.depends_from != self.span.0;
+        (is_connecting && had_earlier).then_some((self.depends_from, &self.history))
     }
 
     /// Returns the state in which the connection has stopped, now or before it was dormant.

@@ -32,6 +32,8 @@ pub struct ResetRecord {
     /// Silence of the connection in nanoseconds: before the RST, or before the packet that precedes it, whichever is
     /// longer.
     pub silence: i64,
+    /// Silence of the connection right before the RST, in nanoseconds.
+    pub(in crate::analyze) quiet: i64,
     /// Data of the receiver that the sender had not answered when it sent the RST; `None` if the sender has sent data last, or
     /// there was none.
     pub unanswered: Option<Pending>,
@@ -264,7 +266,8 @@ impl Entry {
         let history = self.history.clone();
         self.history.take_reset(&reset, &header);
         // A packet that ends a silence may be what the RST replies to.
-        let silence = header.at.since(self.last).max(self.idle).max(0);
+        let quiet = header.at.since(self.last).max(0);
+        let silence = quiet.max(self.idle);
         let triggers = self.possible_triggers(&reset, &header, stray.map(|it| it.0));
         let mut record = ResetRecord {
             unanswered: self.exchange.pending(from.peer(), header.at),
@@ -279,6 +282,7 @@ impl Entry {
             idle_timeouts: IdleTimeouts::default(),
             earlier,
             silence,
+            quiet,
             triggers,
             history,
             reset,

@@ -121,7 +121,7 @@ impl ResetRecord {
         self.indicators.retain(|it| it.id == "ttl-differs");
         self.triggers.clear();
         (self.absence, self.if_forged, self.assumes_forged) = (Absence::default(), None, None);
-        (self.silence, self.is_outside_window) = (0, false);
+        (self.silence, self.quiet, self.is_outside_window) = (0, 0, false);
         (self.unanswered, self.unacknowledged) = (None, 0);
     }
 

@@ -110,14 +110,3 @@ impl super::Connection<'_> {
         self.words.and_then(|words| words[role].as_ref())
     }
 }
-
-impl<L: super::ConnectionObserver> super::Table<L> {
-    /// Keeps the last messages of a connection in which an end has just closed instead of answering.
-    pub(super) fn note_closed(&mut self, index: u32) {
-        if let Some(entry) = self.entries.get_mut(index)
-            && entry.exchange.unanswered().is_some()
-        {
-            entry.note_words(&self.words);
-        }
-    }
-}

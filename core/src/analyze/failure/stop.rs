@@ -17,6 +17,8 @@ use crate::transcript::{Errno, PerEnd, Role};
 pub(in crate::analyze) enum Attempt {
     /// SYN without any reply.
     Connect,
+    /// SYN while the other end may still have an earlier connection between these ends.
+    Reconnect(Reconnect),
     /// SYN-ACK without the ACK that completes the handshake. `true` if the client repeats its SYN.
     Accept(bool),
     /// Data or a FIN without acknowledgment.
@@ -27,6 +29,17 @@ pub(in crate::analyze) enum Attempt {
     Probe,
     /// Probes of a closed window.
     ProbeWindow,
+}
+
+/// Circumstances of a SYN from a port of which the other end may still have an earlier connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::analyze) struct Reconnect {
+    /// Number of the earlier connection.
+    pub(in crate::analyze) earlier: u32,
+    /// Latest RST after the SYN.
+    pub(in crate::analyze) reset: Option<u32>,
+    /// True if the other end has sent segments after the SYN, which are not about it.
+    pub(in crate::analyze) has_replied: bool,
 }
 
 /// State in which a connection has stopped.
@@ -101,6 +114,9 @@ impl Repeated {
         let is_enough = match attempt {
             Attempt::Connect => count > 1 || silence >= MAX_FIRST_TIMEOUT_NS,
             Attempt::Accept(_) | Attempt::ProbeWindow => count > 1,
+            // After a segment of an earlier connection Linux repeats its SYN within milliseconds
+            // (`tcp_rcv_synsent_state_process()`).
+            Attempt::Reconnect(_) => count > 2 || has_stopped && silence >= MAX_FIRST_TIMEOUT_NS,
             Attempt::Send | Attempt::SendLarge | Attempt::Probe => {
                 count > 2 || count == 2 && has_stopped
             }
@@ -114,7 +130,8 @@ impl Repeated {
             condition: self.condition(has_stopped),
         };
         let (kind, has_error) = match attempt {
-            Attempt::Connect => (FailureKind::NoReply, true),
+            Attempt::Reconnect(it) if it.has_replied => (FailureKind::EarlierConnection, true),
+            Attempt::Connect | Attempt::Reconnect(_) => (FailureKind::NoReply, true),
             // No process has the connection yet: accept() does not return.
             Attempt::Accept(_) => (FailureKind::HandshakeIncomplete, false),
             Attempt::Send | Attempt::Probe => (FailureKind::TimedOut, true),
@@ -145,7 +162,7 @@ impl Repeated {
     /// Returns the condition of the error, if there is one. `has_stopped` is true if the end has not tried any longer.
     fn condition(&self, has_stopped: bool) -> Option<ErrnoCondition> {
         let most = match self.attempt {
-            Attempt::Connect => LINUX_SYNS,
+            Attempt::Connect | Attempt::Reconnect(_) => LINUX_SYNS,
             _ => LINUX_RETRIES,
         };
         if self.has_closed {
@@ -169,10 +186,19 @@ impl Repeated {
         let (from, count, heard) = (self.from, self.count, self.heard);
         let (within, other) = (seconds(self.tried()), from.peer());
         match self.attempt {
-            Attempt::Connect if count == 1 => {
+            Attempt::Reconnect(it) if it.has_replied => {
+                let reset = it.reset.map_or_else(String::new, |frame| {
+                    format!("; the RST in frame {frame} is about that one, and refuses no SYN")
+                });
+                format!(
+                    "the {other} replied to the SYN of the {from} only from the connection that began with frame {}{reset}",
+                    it.earlier
+                )
+            }
+            Attempt::Connect | Attempt::Reconnect(_) if count == 1 => {
                 format!("the {from} sent its SYN once, and no reply was captured")
             }
-            Attempt::Connect => format!(
+            Attempt::Connect | Attempt::Reconnect(_) => format!(
                 "the {from} sent its SYN {} within {within}, and no reply was captured",
                 times(count)
             ),

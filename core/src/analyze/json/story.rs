@@ -53,6 +53,7 @@ struct PrecededFields<'a> {
     frame: u32,
     file: &'a str,
     before_ns: i64,
+    candidates: u32,
 }
 
 /// Member that every row ends with whose event may have followed from another failure.
@@ -70,6 +71,7 @@ pub fn add_preceded(row: &mut Vec<u8>, files: &FileNames, preceded: &Preceded) {
         frame,
         file,
         before_ns: preceded.before_ns,
+        candidates: preceded.candidates,
     };
     let value = serde_json::to_vec(&fields);
     if let Ok(value) = value

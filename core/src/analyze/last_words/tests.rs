@@ -384,3 +384,72 @@ fn the_oldest_message_gives_way() {
     assert_eq!(cache.of(numbers[1], Role::Client).unwrap().frame, 99);
     assert!(cache.of(numbers[2], Role::Client).is_some());
 }
+
+/// Last message of the server whose client has spoken first.
+fn answered(port: u16, question: &[u8], segments: &[&[u8]]) -> String {
+    let mut cache = WordCache::default();
+    let to = |from, data| Candidate {
+        port,
+        ..candidate(from, data)
+    };
+    let mut spoken = cache.take(Spoken::Unknown, &to(Role::Client, question));
+    for (nth, data) in segments.iter().enumerate() {
+        let segment = Candidate {
+            may_lack_data: nth > 0,
+            ..to(Role::Server, data)
+        };
+        spoken = cache.take(spoken, &segment);
+    }
+    shown(&cache, Role::Server)
+}
+
+/// RFC 9112, 4; RFC 4253, 4.2; RFC 8446, 6; RFC 5321, 4.2; RESP. A client that has taken the server for another one gets its reply all
+/// the same.
+#[test]
+fn a_reply_is_recognized_though_the_request_is_not() {
+    let unknown = b"HELLO WORLD\r\n";
+    let bad = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+    assert_eq!(answered(80, unknown, &[bad]), "HTTP/1.1 400 Bad Request");
+    // A ClientHello for a server without TLS, and one for a server that has it.
+    let hello = [22, 3, 1, 0, 4, 1, 0, 0, 0];
+    assert_eq!(answered(80, &hello, &[bad]), "HTTP/1.1 400 Bad Request");
+    let alert: &[u8] = &[21, 3, 1, 0, 2, 2, 10];
+    assert_eq!(
+        answered(443, unknown, &[alert]),
+        "TLS alert fatal unexpected_message"
+    );
+    let get = b"GET / HTTP/1.1\r\n\r\n";
+    assert_eq!(
+        answered(22, get, &[b"SSH-2.0-server\r\n"]),
+        "SSH-2.0-server"
+    );
+    let full = b"-ERR max number of clients reached\r\n";
+    for question in [&unknown[..], get] {
+        assert_eq!(
+            answered(6380, question, &[full]),
+            "-ERR max number of clients reached"
+        );
+    }
+    assert_eq!(
+        answered(2525, unknown, &[b"554 no service here\r\n"]),
+        "554 no service here"
+    );
+    assert_eq!(answered(25, unknown, &[b"500 what?\r\n"]), "500");
+}
+
+/// What another protocol may begin with as well, or what comes later, is not taken for a message.
+#[test]
+fn an_ambiguous_reply_is_not_recognized() {
+    let unknown = b"HELLO WORLD\r\n";
+    // NNTP has replies of three digits as well (RFC 3977, 3.2).
+    assert_eq!(answered(119, unknown, &[b"500 What?\r\n"]), "");
+    assert_eq!(answered(110, unknown, &[b"-ERR no\r\n"]), "");
+    let bad = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+    assert_eq!(answered(80, unknown, &[b"\0\x01", bad]), "");
+    let mut cache = WordCache::default();
+    let lacking = Candidate {
+        may_lack_data: true,
+        ..candidate(Role::Server, bad)
+    };
+    assert_eq!(cache.take(Spoken::UnknownToServer, &lacking), Spoken::Other);
+}

@@ -66,9 +66,10 @@ pub(super) fn idle_timeouts() -> Field {
         "idle_timeouts",
         list(
             "Devices and servers whose published default idle time-out the failure suggests, all with the same number of seconds; empty if \
-             there is none. If `closed_after_ns` is null: devices that forget a connection, if the silence before the segment that \
-             failed was as long as their time-out or up to 10 % longer. Otherwise: servers that close a connection, if that time was \
-             their time-out or up to 1 s or 2 % longer. Up to 0.1 s less counts as well. The capture does not show whether one of them is there.",
+             there is none. Devices that forget a connection, if the silence before the segment that failed was as long as their \
+             time-out or up to 10 % longer. Servers that close a connection, if `closed_after_ns` was their time-out or up to 1 s or 2 % \
+             longer. Devices that reset both ends, if an RST replied to nothing and the silence right before it was their time-out or \
+             up to 2 % longer. Up to 0.1 s less counts as well. The capture does not show whether one of them is there.",
             &one_of("Device or server.", &IdleTimeout::ALL.map(IdleTimeout::id)),
         ),
     )
@@ -93,18 +94,31 @@ pub(super) fn scenario(of: &str) -> [Field; 2] {
 pub(super) fn preceded_by() -> Field {
     let preceded: Value = object(
         "Failure of another connection whose client has the address of this server, at most a second before this server ended the \
-         connection by itself: a proxy may have passed on that its backend failed. Null if there is none, or if the end of this \
-         connection was not the act of the server. The latest 64 failures are compared.",
+         connection by itself: a proxy may have passed on that its backend failed. A connection that waited for a reply then counts as \
+         well, if its wait had begun during this connection. Null if there is none, or if the end of this connection was not the act of \
+         the server. The latest 1,024 failures and waiting connections are compared.",
         vec![
             field("connection", frame("Number of the other connection.")),
             field("connection_file", text("File that it begins in.")),
             field("server", socket("Its server.")),
             field("failure", failure()),
-            field("frame", frame("RST or ICMP error that shows its failure.")),
+            field(
+                "frame",
+                frame(
+                    "RST, ICMP error or FIN that shows its failure. If `failure` is `no-reply` or `timed-out`: the first segment that \
+                     had no reply when this server ended the connection, although it had been repeated. A reply may have come later.",
+                ),
+            ),
             field("file", text("File of that frame.")),
             field(
                 "before_ns",
-                integer("Nanoseconds between the two failures."),
+                integer("Nanoseconds from that frame to the end of this connection."),
+            ),
+            field(
+                "candidates",
+                integer(
+                    "Number of connections that had failed or waited like this one, which is the latest.",
+                ),
             ),
         ],
     );
