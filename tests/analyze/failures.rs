@@ -336,6 +336,30 @@ fn answered_probes_are_no_retransmissions() {
     assert_eq!(asked.verdict()[0], Value::Null);
 }
 
+/// `tcp_reset()` ends the connection, and a socket that was reset sends no data again: an RST whose receiver goes on was lost after the
+/// capture point, or not accepted. What had left before the RST arrived shows nothing.
+#[test]
+fn a_receiver_that_goes_on_was_not_reset() {
+    let aborted = Packets::open().segment(1_000, CLIENT, RST | ACK, (1, 1));
+    let action = |packets: &Packets| {
+        let reset = packets.said(false).of("reset")[0].clone();
+        json!([reset["required_action"], reset["errno"]])
+    };
+    let in_flight = aborted
+        .clone()
+        .data(1_030, SERVER, (1, 1), Load::Bytes(100));
+    assert_eq!(action(&in_flight), json!(["accept", "ECONNRESET"]));
+    let later = in_flight.data(2_100, SERVER, (1, 1), Load::Bytes(100));
+    assert_eq!(action(&later), json!(["unknown", null]));
+    let text = later.said(true).out;
+    assert!(
+        text.contains(
+            "its receiver still sends 1.1 s later: the RST did not reach it, or was not accepted"
+        ),
+        "{text}"
+    );
+}
+
 /// RFC 1191, 2: a router drops what is too large for the next link, and its ICMP error may be lost as well.
 #[test]
 fn only_large_segments_are_lost_where_the_mtu_shrinks() {

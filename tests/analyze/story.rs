@@ -266,6 +266,43 @@ fn a_silence_names_the_device() {
     }
 }
 
+/// RST of a device so many milliseconds after the last packet, which is of the client. Without ACK it has the number of a reply
+/// (RFC 9293, 3.10.7.1), but no kernel replies after minutes.
+fn reset_after(silence: u64, flags: u8) -> (Value, String) {
+    let mut frames = Frames::default();
+    let mut talk = Talk::open(&mut frames, SECOND, HOST, (1, 5432));
+    talk.say(&mut frames, SECOND + MS, CLIENT, b"question");
+    talk.say(&mut frames, SECOND + 2 * MS, SERVER, b"answer");
+    talk.ack(&mut frames, SECOND + 3 * MS, CLIENT);
+    talk.put(&mut frames, SECOND + (3 + silence) * MS, SERVER, flags, &[]);
+    frames.row("reset")
+}
+
+/// Azure Load Balancer sends RSTs to both ends at its time-out if TCP reset is enabled, and F5 BIG-IP by default: the documents that
+/// `IdleTimeout::published` names. The timer of a device is not exact.
+#[test]
+fn a_device_that_resets_at_its_timeout_is_named() {
+    for flags in [RST, RST | ACK] {
+        for (silence, timeouts) in [
+            (239_000, json!([])),
+            (240_050, json!(["azure-load-balancer"])),
+            (260_000, json!([])),
+            (300_100, json!(["f5-big-ip"])),
+            // Devices that only forget send nothing then.
+            (350_000, json!([])),
+        ] {
+            let (row, text) = reset_after(silence, flags);
+            assert_eq!(row["triggered_by"], Value::Null, "{silence}");
+            assert_eq!(row["idle_timeouts"], timeouts, "{silence}");
+            let is_named = text.contains("it may have reset both ends");
+            assert_eq!(is_named, timeouts != json!([]), "{text}");
+            assert!(!text.contains("in reply to"), "{text}");
+        }
+    }
+    let (row, _) = reset_after(1, RST);
+    assert_eq!(row["triggered_by"], 6);
+}
+
 /// A device that drops what it does not know leaves the segment without acknowledgment.
 #[test]
 fn a_silence_before_a_timeout_names_the_device() {

@@ -55,8 +55,8 @@ pub struct Excerpt {
     /// Number of the last frame to copy.
     last: u32,
     count: usize,
-    /// Stories of the first frames that have one.
-    stories: BTreeMap<u32, Story>,
+    /// Frames with a story: the first ones. The values mean nothing.
+    told: BTreeMap<u32, u32>,
     /// True if all frames are copied, and not only those of failed connections.
     is_whole: bool,
     /// Number of connections that failed or got an RST.
@@ -74,15 +74,11 @@ struct Notes {
     conclusion: Vec<Arc<str>>,
     /// Comment on the ICMP error that the frame holds.
     icmp: Option<Arc<str>>,
+    /// Story of what the frame shows. Its sentences are hardly ever those of another frame.
+    story: Vec<String>,
     /// Further comments on the RST that the frame holds.
     details: Vec<Arc<str>>,
-}
-
-/// Story of what a frame shows. Its sentences are hardly ever those of another one.
-#[derive(Debug, Default)]
-struct Story {
-    sentences: Vec<String>,
-    /// Sentence on the failure of another connection that it may have followed from.
+    /// Sentence on the failure of another connection that this one may have followed from.
     preceded: Option<String>,
 }
 
@@ -100,7 +96,7 @@ impl Excerpt {
             texts: HashSet::new(),
             last: 0,
             count: 0,
-            stories: BTreeMap::new(),
+            told: BTreeMap::new(),
             is_whole: files.are_joined(),
             connections: 0,
         }
@@ -131,7 +127,7 @@ impl Excerpt {
     /// Adds the story of what a frame shows, unless there are enough of earlier frames.
     fn tell(&mut self, frame: u32, story: impl FnOnce() -> Vec<String>) {
         if let Some(room) = self.room_for_story(frame) {
-            room.sentences = story();
+            room.story = story();
         }
     }
 
@@ -142,17 +138,21 @@ impl Excerpt {
         }
     }
 
-    /// Returns the story of a frame; `None` if there are enough of earlier frames. Threads report frames in any order, and the result
-    /// does not depend on it.
-    fn room_for_story(&mut self, frame: u32) -> Option<&mut Story> {
-        let last = self.stories.last_key_value().map_or(0, |(last, _)| *last);
-        if self.stories.len() == MAX_STORIES && !self.stories.contains_key(&frame) {
-            if frame > last {
+    /// Returns the notes for the story of a frame; `None` if there are enough of earlier frames. Threads report frames in any order, and
+    /// the result does not depend on it.
+    fn room_for_story(&mut self, frame: u32) -> Option<&mut Notes> {
+        if self.told.len() == MAX_STORIES && !self.told.contains_key(&frame) {
+            let (last, _) = self.told.last_key_value()?;
+            if frame > *last {
                 return None;
             }
-            self.stories.pop_last();
+            let (last, _) = self.told.pop_last()?;
+            if let Some(notes) = self.notes.get_mut(&last) {
+                (notes.story, notes.preceded) = (Vec::new(), None);
+            }
         }
-        Some(self.stories.entry(frame).or_default())
+        self.told.insert(frame, 0);
+        Some(self.notes.entry(frame).or_default())
     }
 
     /// Adds the comment on an ICMP error. The frame is copied if its connection failed.
@@ -289,13 +289,11 @@ impl Excerpt {
         };
         let (file, old) = self.files.locate(number);
         let mut comments = Vec::new();
-        let story = self.stories.get(&number);
-        let sentences = story.into_iter().flat_map(|it| &it.sentences);
         let conclusion = notes.conclusion.iter().chain(&notes.icmp);
         let texts = (conclusion.map(AsRef::as_ref))
-            .chain(sentences.map(String::as_str))
+            .chain(notes.story.iter().map(String::as_str))
             .chain(notes.details.iter().map(AsRef::as_ref))
-            .chain(story.and_then(|it| it.preceded.as_deref()));
+            .chain(notes.preceded.as_deref());
         comments.extend(texts.map(|text: &str| with_frames(text, |frame| self.name(frame))));
         if let Some(first) = comments.first_mut() {
             *first = format!("frame {new} ({old} of {file}): {first}");
@@ -322,12 +320,12 @@ impl Excerpt {
         to: &Target<impl Write>,
     ) -> Result<(), Failed> {
         let mut new = u32::try_from(to.frames).unwrap_or(u32::MAX);
-        let stories = mem::take(&mut self.stories);
-        for story in stories.values() {
-            let texts = story.sentences.iter().chain(&story.preceded);
+        let notes = mem::take(&mut self.notes);
+        for notes in notes.values() {
+            let texts = notes.story.iter().chain(&notes.preceded);
             texts.for_each(|text| self.note_frames(text));
         }
-        self.stories = stories;
+        self.notes = notes;
         let mut numbers = mem::take(&mut self.numbers);
         let numbered = self.each_frame(from, analysis, |block| {
             if let Wanted::Frame(number, _) = block {

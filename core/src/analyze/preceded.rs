@@ -3,7 +3,7 @@
 //! The two connections are followed apart, so that they meet only where the output of all is put in order. A backend without a reply is
 //! reported as it was when the server ended its client's connection: a later reply does not make that false.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::connections::{Connection, ResetRecord};
@@ -17,7 +17,7 @@ use crate::transcript::Role;
 const MAX_REMEMBERED: usize = 1_024;
 
 /// Maximum number of failures found for rows that come later.
-const MAX_FOUND: usize = 1 << 14;
+const MAX_FOUND: usize = 1 << 12;
 
 /// Longest time between the two failures, in nanoseconds.
 const MAX_APART_NS: i64 = 1_000_000_000;
@@ -144,10 +144,10 @@ impl Link {
 pub(super) struct Recent {
     /// Failures, oldest first.
     failures: VecDeque<Ended>,
-    /// Clients that wait for a reply, by connection, each with the time of its last attempt.
-    waiting: BTreeMap<u32, (Ended, Timestamp)>,
+    /// Clients that wait for a reply, each with the time of its last attempt, in the order of these.
+    waiting: VecDeque<(Ended, Timestamp)>,
     /// Failures that ends without a row of their own may have followed from, by connection.
-    found: BTreeMap<u32, Preceded>,
+    found: Vec<(u32, Preceded)>,
 }
 
 impl Recent {
@@ -163,24 +163,39 @@ impl Recent {
                     return found.map(|it| (ended.frame, it));
                 }
                 // The row of its connection comes when that is over.
-                if self.found.len() < MAX_FOUND {
-                    self.found.extend(found.map(|it| (ended.connection, it)));
+                if let (Some(found), Err(at)) = (found, self.place_of(ended.connection))
+                    && self.found.len() < MAX_FOUND
+                {
+                    self.found.insert(at, (ended.connection, found));
                 }
             }
             Link::Waits(ended, last) => {
+                self.forget(ended.connection);
                 if self.waiting.len() == MAX_REMEMBERED {
-                    self.waiting.pop_first();
+                    self.waiting.pop_front();
                 }
-                self.waiting.insert(ended.connection, (*ended, *last));
+                self.waiting.push_back((*ended, *last));
             }
-            Link::Answered(connection) => {
-                self.waiting.remove(connection);
-            }
+            Link::Answered(connection) => self.forget(*connection),
             Link::Row(connection, frame) => {
-                return self.found.get(connection).map(|it| (*frame, *it));
+                let at = self.place_of(*connection).ok()?;
+                return Some((*frame, self.found.get(at)?.1));
             }
         }
         None
+    }
+
+    /// Returns the index of what was found for a connection, or that at which it would be.
+    fn place_of(&self, connection: u32) -> Result<usize, usize> {
+        self.found.binary_search_by_key(&connection, |it| it.0)
+    }
+
+    /// Removes a client that waits no longer. The latest ones are the likeliest.
+    fn forget(&mut self, connection: u32) {
+        let is_it = |(it, _): &(Ended, Timestamp)| it.connection == connection;
+        if let Some(at) = self.waiting.iter().rposition(is_it) {
+            self.waiting.remove(at);
+        }
     }
 
     fn keep(&mut self, ended: Ended) {
@@ -202,7 +217,7 @@ impl Recent {
         let failures = self.failures.iter().rev().take_while(is_near);
         let failures = failures.filter(is_recent);
         // A wait that is not repeated in time was given up before, for another reason.
-        let waiting = self.waiting.values().rev().filter(|(it, last)| {
+        let waiting = self.waiting.iter().rev().filter(|(it, last)| {
             let tried = last.since(it.at).max(0);
             ended.at.since(*last) <= tried.saturating_add(SLACK_NS)
         });

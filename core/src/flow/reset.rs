@@ -116,6 +116,11 @@ pub enum Acceptance {
     PointUnknown,
     /// Undetermined: the frame was addressed to another host of the link than the one that captured it.
     OtherHost,
+    /// Undetermined: the receiver still sent so many milliseconds later, when it would have had the RST.
+    ReceiverWentOn {
+        /// Milliseconds from the RST to that segment.
+        after_ms: u32,
+    },
     /// Undetermined: exact if the receiver had received just the data before SEQ, which the capture does not show.
     Unconfirmed {
         /// SEQ of the RST.
@@ -160,6 +165,7 @@ impl Acceptance {
                 | Self::PointUnknown
                 | Self::OtherHost
                 | Self::SignatureUnchecked
+                | Self::ReceiverWentOn { .. }
                 | Self::Unconfirmed { .. }
                 | Self::BeyondCapture { .. }
         )
@@ -215,6 +221,12 @@ impl fmt::Display for Acceptance {
             ),
             Self::PointUnknown => f.write_str(
                 "the file holds captures of several points whose clocks differ, and nothing shows how it reached its receiver",
+            ),
+            Self::ReceiverWentOn { after_ms } => write!(
+                f,
+                "its receiver still sends {}.{} s later: the RST did not reach it, or was not accepted",
+                after_ms / 1_000,
+                after_ms % 1_000 / 100
             ),
             Self::Unknown => f.write_str("RCV.NXT cannot be computed from this capture"),
         }

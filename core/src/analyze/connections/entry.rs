@@ -500,7 +500,9 @@ impl Entry {
                 // It has the connection, whoever sent an RST in its name.
                 rare.forged[from] = None;
                 for record in &mut rare.pending {
-                    if record.reset.from == from && !record.is_drawn_by_stray() {
+                    if record.reset.from != from {
+                        record.take_of_receiver(header);
+                    } else if !record.is_drawn_by_stray() {
                         record.aftermath.take(&record.header, header);
                     }
                 }

@@ -92,6 +92,7 @@ impl Entry {
             record
                 .explanation
                 .refine_confirmation(is_system_known, record.was_idle());
+            record.settle_going_on();
         }
         if self.has_views() {
             for record in &mut pending {

@@ -88,6 +88,8 @@ pub struct ResetRecord {
     pub(super) is_outside_window: bool,
     /// Explanation of the RST by a NAT.
     pub(super) finding: Option<NatFinding>,
+    /// Time from the RST to a segment of its receiver that it would have prevented, in nanoseconds.
+    went_on: Option<i64>,
     /// IP ID; `None` for IPv6.
     ip_id: Option<u16>,
     /// View of the connection in which it was judged, 0 for the first one; `None` if nothing shows at which of several points it
@@ -117,6 +119,27 @@ impl ResetRecord {
         /// Shortest silence, in nanoseconds, after which devices time connections out by default.
         const MIN_NS: i64 = 10_000_000_000;
         self.silence >= MIN_NS
+    }
+
+    /// Takes in a later segment of the receiver.
+    pub(super) fn take_of_receiver(&mut self, header: &Header) {
+        /// Time in nanoseconds after which no segment is left that the receiver had sent before the RST arrived.
+        const MIN_NS: i64 = 1_000_000_000;
+        let rtt = self.context.rtt.map_or(0, |it| it.least_ns);
+        let after = header.at.since(self.reset.at);
+        let is_of_another = header.flags.has(Flags::SYN) || header.flags.has(Flags::RST);
+        if !is_of_another && after >= MIN_NS.max(rtt.saturating_mul(4)) {
+            self.went_on.get_or_insert(after);
+        }
+    }
+
+    /// Withdraws the effect of an RST whose receiver went on: a socket that was reset sends nothing but RSTs.
+    pub(super) fn settle_going_on(&mut self) {
+        let Some(after) = self.went_on.filter(|_| self.explanation.errno.is_some()) else {
+            return;
+        };
+        let after_ms = u32::try_from(after / 1_000_000).unwrap_or(u32::MAX);
+        self.leave_open(Acceptance::ReceiverWentOn { after_ms });
     }
 
     /// Returns the conclusion about the sender of the RST.
@@ -170,6 +193,10 @@ impl Entry {
         };
         let mut arrived = as_received(*arrived, &record.history, evidence, unseen);
         let mut triggers = self.flow.triggers(&arrived, header);
+        arrived = without_late_trigger(arrived, header, &record.history);
+        if arrived.triggered_by.is_none() {
+            triggers.clear();
+        }
         if record.is_drawn_by_stray() {
             arrived.triggered_by = record.reset.triggered_by;
             triggers.clone_from(&record.triggers);
@@ -221,12 +248,11 @@ impl Entry {
                 acknowledges_unseen,
             )
         };
+        reset = without_late_trigger(reset, &segment.header, &self.history);
         let never_left =
             place == Some(Place::Arrival) && reset.left.is_none() && self.gaps.lost.is_none();
         let stray = self.drawn_by_stray(&reset, segment, never_left);
-        if let Some((frame, _)) = stray {
-            reset.triggered_by = Some(frame);
-        }
+        reset.triggered_by = stray.map(|it| it.0).or(reset.triggered_by);
         let header = segment.header;
         self.count_reset(segment);
         if matches!(reset.acceptance, Acceptance::BeyondCapture { .. }) {
@@ -266,8 +292,7 @@ impl Entry {
         let history = self.history.clone();
         self.history.take_reset(&reset, &header);
         // A packet that ends a silence may be what the RST replies to.
-        let quiet = header.at.since(self.last).max(0);
-        let silence = quiet.max(self.idle);
+        let silence = header.at.since(self.last).max(self.idle).max(0);
         let triggers = self.possible_triggers(&reset, &header, stray.map(|it| it.0));
         let mut record = ResetRecord {
             unanswered: self.exchange.pending(from.peer(), header.at),
@@ -282,7 +307,7 @@ impl Entry {
             idle_timeouts: IdleTimeouts::default(),
             earlier,
             silence,
-            quiet,
+            quiet: header.at.since(self.last).max(0),
             triggers,
             history,
             reset,
@@ -301,6 +326,7 @@ impl Entry {
             consequence_of: None,
             is_outside_window: self.replies_outside_window(&reset),
             finding: stray.map(|it| it.1),
+            went_on: None,
             ip_id: segment.ip.id(),
             view: Some(0),
         };
@@ -330,7 +356,9 @@ impl Entry {
     fn possible_triggers(&self, reset: &Reset, header: &Header, stray: Option<u32>) -> Vec<u32> {
         match stray {
             Some(frame) => vec![frame],
-            None if self.is_prompt(reset) => reset.triggered_by.into_iter().collect(),
+            None if reset.triggered_by.is_none() || self.is_prompt(reset) => {
+                reset.triggered_by.into_iter().collect()
+            }
             None => self.flow.triggers(reset, header),
         }
     }
@@ -461,6 +489,23 @@ impl Entry {
         if let Some(other) = other {
             forgery::copied_twice(indicators, &mut other.indicators);
         }
+    }
+}
+
+/// Returns an RST without ACK as one that replies to nothing, if it came long after the latest segment that it could reply to: a device
+/// that resets by itself gives it the same number.
+fn without_late_trigger(reset: Reset, header: &Header, history: &ConnectionHistory) -> Reset {
+    /// Longest time of a reply, in nanoseconds: that of a very slow path, with the resolution of an address.
+    const MAX_NS: i64 = 5_000_000_000;
+    let latest = history.of(reset.from.peer()).latest();
+    let is_late = latest.is_some_and(|it| reset.at.since(it.at) > MAX_NS);
+    if reset.triggered_by.is_none() || header.flags.has(Flags::ACK) || !is_late {
+        return reset;
+    }
+    Reset {
+        form: Some(Form::Active),
+        triggered_by: None,
+        ..reset
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::cli::analyze::facts::{Facts, Label, Origin, Outcome};
+use crate::cli::analyze::human::in_digits;
 use crate::cli::analyze::times::duration;
 use rstproof_core::analyze::ResetSource;
 use rstproof_core::time::Timestamp;
@@ -182,7 +183,8 @@ impl Ports {
         let at_least = if self.is_cut { "at least " } else { "" };
         let range = self.seen.iter().min().zip(self.seen.iter().max());
         let range = range.map_or_else(String::new, |(low, high)| format!(" ({low} to {high})"));
-        format!("{at_least}{} ports{range}", self.seen.len())
+        let count = in_digits(self.seen.len() as u64);
+        format!("{at_least}{count} ports{range}")
     }
 }
 
