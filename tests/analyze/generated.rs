@@ -157,9 +157,12 @@ fn totals(said: &Said, truth: &Truth) {
         ("incomplete_connections", 0),
     ] {
         let told = summary[field].as_u64().unwrap();
-        // What nobody has answered is one-sided.
+        let failures = summary["failures"].as_array().unwrap();
+        let counted = failures.iter().find(|it| it["value"] == "no-reply");
+        let without_reply = counted.map_or(0, |it| it["count"].as_u64().unwrap());
+        // What nobody has answered is one-sided, unless it has failed for lack of a reply.
         let expected = if field == "incomplete_connections" {
-            truth.unanswered_syns
+            truth.unanswered_syns - without_reply
         } else {
             expected
         };

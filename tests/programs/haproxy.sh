@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# HAProxy: a health check, a rejected connection, and a backend that is down.
+# HAProxy: a health check, a rejected connection, and backends that are down, silent, or close instead of answering.
 serve() {
     cat >haproxy.cfg <<'END'
 defaults
@@ -22,7 +22,29 @@ frontend broken
     default_backend down
 backend down
     server b 127.0.0.1:81
+listen silent
+    mode tcp
+    timeout connect 2s
+    bind 127.0.0.1:8086
+    server c 127.0.0.1:8091
+listen closing
+    mode tcp
+    bind 127.0.0.1:8087
+    server d 127.0.0.1:8092
 END
+    # A full accept queue drops SYNs: one connection more than the backlog of 0 fits.
+    cat >backends.py <<'END'
+import socket
+full = socket.create_server(("127.0.0.1", 8091), backlog=0)
+filler = socket.create_connection(("127.0.0.1", 8091))
+closing = socket.create_server(("127.0.0.1", 8092))
+while True:
+    connection, _ = closing.accept()
+    connection.recv(65536)
+    connection.close()
+END
+    started python3 backends.py
+    listens 8092
     cat >health.py <<'END'
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -51,5 +73,11 @@ talk() {
     echo "a check was reset"
     curl -s http://127.0.0.1:8082/rejected || code=$?
     echo "rejected $code"
+    code=0
+    curl -s http://127.0.0.1:8086/silent || code=$?
+    echo "silent $code"
+    code=0
+    curl -s http://127.0.0.1:8087/closing || code=$?
+    echo "closing $code"
     echo "broken $(curl -s -o page -w '%{http_code}' http://127.0.0.1:8083/broken)"
 }

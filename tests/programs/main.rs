@@ -183,7 +183,8 @@ fn nginx() {
 }
 
 /// `HAProxy` ends a health check with an RST, to save ports: its server reads ECONNRESET. A rejected connection is closed without an
-/// answer, and a backend that is down is refused while the client gets 503.
+/// answer, and a backend that is down is refused while the client gets 503. In TCP mode the client reads the end of file if the backend
+/// accepts no connection within `timeout connect`, or closes: curl(1) 52. A SYN is repeated after a second (RFC 6298, 2.1).
 #[test]
 fn haproxy() {
     let case = Case::run("haproxy");
@@ -202,6 +203,23 @@ fn haproxy() {
         verdict(rejected),
         json!(["closed-before-response", null, null])
     );
+    assert_eq!(case.said("silent "), "52");
+    let [silent] = case.connections(8086)[..] else {
+        panic!("{:?}", case.rows)
+    };
+    let preceded = &silent["preceded_by"];
+    assert_eq!(silent["failure"], "closed-before-response");
+    assert_eq!(preceded["failure"], "no-reply", "{preceded}");
+    assert_eq!(preceded["server"], "127.0.0.1:8091");
+    let waited = preceded["before_ns"].as_i64().unwrap();
+    assert!((1_990_000_000..4_000_000_000).contains(&waited), "{waited}");
+    assert_eq!(case.said("closing "), "52");
+    let [closing] = case.connections(8087)[..] else {
+        panic!("{:?}", case.rows)
+    };
+    let preceded = &closing["preceded_by"];
+    assert_eq!(preceded["failure"], "closed-before-response", "{preceded}");
+    assert_eq!(preceded["server"], "127.0.0.1:8092");
     assert_eq!(case.said("broken "), "503");
     let [broken] = case.connections(8083)[..] else {
         panic!("{:?}", case.rows)

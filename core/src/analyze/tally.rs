@@ -88,7 +88,14 @@ impl Tally {
             }
         }
         let gaps = connection.gaps;
-        if gaps.begins_midstream || gaps.lost.is_some() || gaps.one_sided {
+        // Nothing is missing of an attempt without a reply.
+        let failure = connection.failure.as_ref().map(|it| it.kind);
+        let is_attempt = matches!(
+            failure,
+            Some(FailureKind::NoReply | FailureKind::RejectedByIcmp)
+        );
+        let lacks_side = gaps.one_sided && !is_attempt;
+        if gaps.begins_midstream || gaps.lost.is_some() || lacks_side {
             self.incomplete += 1;
         }
         self.two_sided += u64::from(!gaps.one_sided);
