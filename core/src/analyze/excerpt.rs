@@ -5,7 +5,7 @@
 //! the capture [numbers](Excerpt::number) the frames of the copy, because a comment may name a later frame, and a third one copies
 //! them to a [`Target`]; of a joined capture it copies all frames.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::mem;
 use std::net::IpAddr;
@@ -55,8 +55,8 @@ pub struct Excerpt {
     /// Number of the last frame to copy.
     last: u32,
     count: usize,
-    /// Frames with a story: the first ones. The values mean nothing.
-    told: BTreeMap<u32, u32>,
+    /// Frames with a story: the first ones.
+    told: BinaryHeap<u32>,
     /// True if all frames are copied, and not only those of failed connections.
     is_whole: bool,
     /// Number of connections that failed or got an RST.
@@ -80,6 +80,8 @@ struct Notes {
     details: Vec<Arc<str>>,
     /// Sentence on the failure of another connection that this one may have followed from.
     preceded: Option<String>,
+    /// True if the frame has a story, be it empty.
+    is_told: bool,
 }
 
 impl Excerpt {
@@ -96,7 +98,7 @@ impl Excerpt {
             texts: HashSet::new(),
             last: 0,
             count: 0,
-            told: BTreeMap::new(),
+            told: BinaryHeap::new(),
             is_whole: files.are_joined(),
             connections: 0,
         }
@@ -141,18 +143,22 @@ impl Excerpt {
     /// Returns the notes for the story of a frame; `None` if there are enough of earlier frames. Threads report frames in any order, and
     /// the result does not depend on it.
     fn room_for_story(&mut self, frame: u32) -> Option<&mut Notes> {
-        if self.told.len() == MAX_STORIES && !self.told.contains_key(&frame) {
-            let (last, _) = self.told.last_key_value()?;
-            if frame > *last {
+        let is_told = |notes: &Notes| notes.is_told;
+        if self.notes.get(&frame).is_some_and(is_told) {
+            return self.notes.get_mut(&frame);
+        }
+        if self.told.len() == MAX_STORIES {
+            if frame > *self.told.peek()? {
                 return None;
             }
-            let (last, _) = self.told.pop_last()?;
-            if let Some(notes) = self.notes.get_mut(&last) {
-                (notes.story, notes.preceded) = (Vec::new(), None);
+            if let Some(notes) = self.notes.get_mut(&self.told.pop()?) {
+                (notes.story, notes.preceded, notes.is_told) = (Vec::new(), None, false);
             }
         }
-        self.told.insert(frame, 0);
-        Some(self.notes.entry(frame).or_default())
+        self.told.push(frame);
+        let notes = self.notes.entry(frame).or_default();
+        notes.is_told = true;
+        Some(notes)
     }
 
     /// Adds the comment on an ICMP error. The frame is copied if its connection failed.

@@ -185,39 +185,31 @@ impl Preceded {
     /// Returns the sentence about the failure of another connection that may have led to this one.
     #[must_use]
     pub fn sentence(&self) -> String {
+        const CONNECTED: &str = "a connection of this server's address to ";
         let (server, frame) = (self.server, self.frame);
-        let what = match self.failure {
-            FailureKind::Refused => {
-                format!("a connection of this server's address to {server} was refused")
-            }
-            FailureKind::RejectedByIcmp => {
-                format!(
-                    "a connection of this server's address to {server} was rejected by an ICMP error"
-                )
-            }
-            FailureKind::NoReply => {
-                format!(
-                    "this server's address had begun to connect to {server}, which had not replied yet"
-                )
-            }
-            FailureKind::TimedOut => {
-                format!(
-                    "this server's address had sent data to {server}, which had not acknowledged it yet"
-                )
-            }
-            FailureKind::ClosedBeforeResponse => {
-                format!(
-                    "{server} closed a connection of this server's address instead of answering"
-                )
-            }
-            _ => format!("a connection of this server's address to {server} was reset"),
+        let (begin, end) = match self.failure {
+            FailureKind::Refused => (CONNECTED, " was refused"),
+            FailureKind::RejectedByIcmp => (CONNECTED, " was rejected by an ICMP error"),
+            FailureKind::NoReply => (
+                "this server's address had begun to connect to ",
+                ", which had not replied yet",
+            ),
+            FailureKind::TimedOut => (
+                "this server's address had sent data to ",
+                ", which had not acknowledged it yet",
+            ),
+            FailureKind::ClosedBeforeResponse => (
+                "",
+                " closed a connection of this server's address instead of answering",
+            ),
+            _ => (CONNECTED, " was reset"),
         };
         let others = match self.candidates {
             1 => String::new(),
             more => format!("; {more} connections of this address had failed or waited then"),
         };
         format!(
-            "{} before, {what} (frame {frame}{others}): if one process had both, that may be the reason",
+            "{} before, {begin}{server}{end} (frame {frame}{others}): if one process had both, that may be the reason",
             duration(self.before_ns)
         )
     }
