@@ -19,6 +19,7 @@ mod summary;
 use std::net::SocketAddr;
 
 use self::endpoint::{Endpoint, KEEPS_TIME_WAIT, RCV_NXT, Receipt, SND_NXT, SND_UNA};
+pub(crate) use self::endpoint::{OrderlyEnd, RECENT_SEGMENTS};
 use self::few::SmallList;
 pub(crate) use self::icmp::errno_of_message;
 use self::learn::{learn, may_have_closed};
@@ -116,6 +117,17 @@ impl Flow {
             client: Endpoint::new(State::Closed),
             resets_in_flight: SmallList::new(),
             server: Endpoint::new(State::Listen),
+        }
+    }
+
+    /// Creates the flow of an orderly connection, given its client and its server.
+    #[must_use]
+    pub(crate) fn orderly(client: &OrderlyEnd<'_>, server: &OrderlyEnd<'_>) -> Self {
+        Self {
+            addresses: None,
+            client: Endpoint::orderly(client, server),
+            resets_in_flight: SmallList::new(),
+            server: Endpoint::orderly(server, client),
         }
     }
 

@@ -21,6 +21,7 @@ mod failing;
 mod forged;
 mod held;
 mod index;
+mod light;
 mod links;
 mod live;
 mod nat;
@@ -28,7 +29,10 @@ mod observer;
 mod points;
 mod resets;
 mod roles;
+mod slots;
 mod totals;
+#[cfg(test)]
+mod traffic;
 mod triggers;
 mod usual;
 mod views;
@@ -38,6 +42,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use hashbrown::HashMap;
+
 use self::arena::{Arena, LOOKUP_GROUP, NS_PER_SEC, Wheel};
 pub(super) use self::copies::max_copy_age_ns;
 use self::copies::{InFlightList, Latest};
@@ -46,6 +52,7 @@ use self::dormant::Dormant;
 use self::entry::Renewed;
 use self::failing::Outcome;
 use self::index::Index;
+use self::light::Light;
 use self::live::Live;
 pub(super) use self::live::Tick;
 use self::nat::Nat;
@@ -55,6 +62,7 @@ use self::points::{PointList, Points};
 pub use self::resets::ResetRecord;
 #[cfg(test)]
 use self::resets::push_bounded;
+use self::slots::{DORMANT, LIGHT};
 pub(super) use self::totals::Counts;
 pub use self::totals::Totals;
 pub use self::views::RepeatedSyn;
@@ -277,15 +285,15 @@ struct Rare {
 /// Offset of TCP options in a packet over IPv4, from which the stack of a SYN's sender is read.
 const SYN_OPTIONS: usize = 40;
 
-/// Bit that distinguishes the slot of a dormant connection from that of another one.
-const DORMANT: u32 = 1 << 31;
-
 /// Connections of one shard.
 pub(super) struct Table<L> {
     /// Slots by hash of the ends. A slot is read only if the hash matches.
     index: Index,
     entries: Arena<Entry>,
     free: Vec<u32>,
+    /// Light states, and their free slots.
+    lights: Arena<Light>,
+    free_lights: Vec<u32>,
     /// Dormant connections, and their free slots.
     dormant: Arena<Dormant>,
     free_dormant: Vec<u32>,
@@ -305,6 +313,8 @@ pub(super) struct Table<L> {
     next_overdue: u32,
     /// Timer wheel: slots to check, by second.
     wheel: Wheel,
+    /// Slots of entries by the numbers of their timers, which began when the entry was a light state.
+    moved_timers: HashMap<u32, u32>,
     now: Timestamp,
     /// Time before 1970, and the time that replaces it.
     before_epoch: Option<(Timestamp, Timestamp)>,
@@ -331,6 +341,8 @@ impl<L: ConnectionObserver> Table<L> {
             index: Index::default(),
             entries: Arena::default(),
             free: Vec::new(),
+            lights: Arena::default(),
+            free_lights: Vec::new(),
             dormant: Arena::default(),
             free_dormant: Vec::new(),
             dormant_order: VecDeque::new(),
@@ -341,6 +353,7 @@ impl<L: ConnectionObserver> Table<L> {
             pending: BTreeMap::new(),
             next_overdue: u32::MAX,
             wheel: Wheel::default(),
+            moved_timers: HashMap::new(),
             now: Timestamp(i64::MIN),
             before_epoch: None,
             next_expiry: Timestamp(i64::MIN),
@@ -425,9 +438,11 @@ impl<L: ConnectionObserver> Table<L> {
         }
         let open = self.entries.all();
         let open = open.map(|(index, entry)| (entry.span.0, index));
+        let lights = self.lights.all();
+        let lights = lights.map(|(index, it)| (it.first_frame, index | LIGHT));
         let dormant = self.dormant.all();
         let dormant = dormant.map(|(index, it)| (it.number(), index | DORMANT));
-        open.chain(dormant).collect()
+        open.chain(lights).chain(dormant).collect()
     }
 
     /// Returns the slot of the connection between these ends, given their hash.
@@ -448,27 +463,6 @@ impl<L: ConnectionObserver> Table<L> {
         Some(index)
     }
 
-    /// Prefetches a connection that is [finished](Self::finish) soon.
-    pub(super) fn prefetch_slot(&self, index: u32) {
-        if index & DORMANT != 0 {
-            if let Some(slot) = self.dormant.slot(index & !DORMANT) {
-                prefetch(slot);
-            }
-        } else if let Some(slot) = self.entries.slot(index) {
-            prefetch(slot);
-        }
-    }
-
-    fn is_connection_at(&self, index: u32, ends: &FlowKey) -> bool {
-        if index & DORMANT != 0 {
-            let dormant = self.dormant.get(index & !DORMANT);
-            return dormant.is_some_and(|it| it.ends() == ends);
-        }
-        self.entries
-            .get(index)
-            .is_some_and(|entry| entry.ends == *ends)
-    }
-
     /// Reports a connection and frees its slot.
     pub(super) fn finish(&mut self, index: u32) {
         if index & DORMANT != 0 {
@@ -476,11 +470,16 @@ impl<L: ConnectionObserver> Table<L> {
             self.finish_dormant(index);
             return;
         }
+        if self.finish_light(index) {
+            return;
+        }
         // It is reported in its slot: taking it out would move a kibibyte.
-        let Some(entry) = self.entries.get_mut(index) else {
+        let mut expanded = self.light_at(index).map(Light::expand);
+        let Some(entry) = expanded.as_mut().or(self.entries.get_mut(index)) else {
             return;
         };
-        learn_rates(&mut self.rates, entry);
+        let hash = entry.hash;
+        learn_rates(&mut self.rates, &entry.ends, entry.profiles.each_ref());
         if let Some(since) = entry.pending_since() {
             self.pending.remove(&since);
         }
@@ -496,29 +495,18 @@ impl<L: ConnectionObserver> Table<L> {
             ..entry.report(self.frame)
         };
         self.observer.connection(&connection, &pending);
-        self.index.remove(entry.hash, index);
-        self.entries.set(index, None);
-        self.free.push(index);
-        self.open -= 1;
+        self.index.remove(hash, index);
+        self.release(index);
     }
 
-    /// Puts an entry into a free slot, and returns the slot.
-    fn place(&mut self, entry: Entry) -> u32 {
-        if self.free.is_empty() {
-            // The slots are used from the first on.
-            self.free.extend(self.entries.grow().rev());
-        }
-        let index = self.free.pop().unwrap_or(u32::MAX);
-        if let Some(slot) = self.free.last().and_then(|next| self.entries.slot(*next)) {
-            prefetch(slot); // for the connection after this one
-        }
-        self.entries.set(index, Some(entry));
-        self.open += 1;
-        index
-    }
-
-    /// Returns the slot of the segment's connection, and true if the segment begins the connection or a record of Zeek.
-    fn slot_of(&mut self, segment: &SegmentRecord, found: Option<u32>) -> (u32, bool) {
+    /// Returns the slot of the segment's connection, and true if the segment begins the connection or a record of Zeek. `None` if it
+    /// begins a light state, which has taken it in.
+    fn slot_of(
+        &mut self,
+        segment: &SegmentRecord,
+        bytes: &[u8],
+        found: Option<u32>,
+    ) -> Option<(u32, bool)> {
         let mut interrupted = None;
         if let Some(index) = found {
             let was_dormant = index & DORMANT != 0;
@@ -534,15 +522,16 @@ impl<L: ConnectionObserver> Table<L> {
                     if was_dormant {
                         self.arm_timer(index);
                     }
-                    return (index, begins_record);
+                    return Some((index, begins_record));
                 }
                 interrupted = entry.interrupted_by(segment).map(Box::new);
                 self.finish(index);
             }
         }
-        if self.open + self.asleep >= self.max_open {
-            self.evict();
+        if interrupted.is_none() && self.begin_light(segment, bytes) {
+            return None;
         }
+        self.make_room();
         self.counts.connections += 1;
         let index = self.place(Entry::new(segment));
         if let Some(earlier) = interrupted
@@ -552,29 +541,7 @@ impl<L: ConnectionObserver> Table<L> {
         }
         self.index.insert(segment.hash, index);
         self.arm_timer(index);
-        (index, true)
-    }
-
-    /// Evicts the connection that is dormant for longest. If none is dormant, evicts the connections that were silent for
-    /// longest, a sixteenth of the maximum at once, so that the scan of all connections is rare.
-    fn evict(&mut self) {
-        while let Some((slot, generation)) = self.dormant_order.pop_front() {
-            let dormant = self.dormant.get(slot);
-            if dormant.is_some_and(|it| it.generation == generation) {
-                self.counts.evicted += 1;
-                self.finish(slot | DORMANT);
-                return;
-            }
-        }
-        let mut all: Vec<(Timestamp, u32, u32)> = Vec::new();
-        let open = self.entries.all();
-        all.extend(open.map(|(index, entry)| (entry.last, entry.span.0, index)));
-        // The first frame breaks ties, so that the same connections are evicted in every run.
-        all.sort_unstable();
-        for (_, _, index) in all.iter().take((self.max_open / 16).max(1)) {
-            self.counts.evicted += 1;
-            self.finish(*index);
-        }
+        Some((index, true))
     }
 
     /// Takes in a segment. `found`, the slot of an earlier look-up, is valid if the connection is still there.
@@ -593,7 +560,14 @@ impl<L: ConnectionObserver> Table<L> {
                 self.next_expiry = Timestamp(self.now.0.saturating_add(NS_PER_SEC));
             }
         }
-        // The usual case, without a further look-up. A dormant connection has no entry.
+        // The usual cases, without a further look-up. A dormant connection has neither state.
+        if let Some(index) = found
+            && index & LIGHT != 0
+            && self.take_lightly(index, segment, bytes)
+        {
+            self.note_closed(index, segment);
+            return;
+        }
         if let Some(index) = found
             && let Some(entry) = self.entries.get_mut(index)
             && entry.is_continued_by(segment)
@@ -611,7 +585,7 @@ impl<L: ConnectionObserver> Table<L> {
                 self.note_waiting(index, Some(waited), segment);
             }
             if segment.header.flags.has(Flags::FIN) {
-                self.note_closed(index, segment.header.frame);
+                self.note_closed(index, segment);
                 self.arm_timer_if_sooner(index);
             }
             return;
@@ -619,8 +593,16 @@ impl<L: ConnectionObserver> Table<L> {
         let is_right = |index: &u32| self.is_connection_at(*index, &segment.ends);
         let find = || self.find(segment.hash, &segment.ends);
         let found = found.filter(is_right).or_else(find);
+        if let Some(index) = found
+            && self.take_lightly(index, segment, bytes)
+        {
+            self.note_closed(index, segment);
+            return;
+        }
         let was_dormant = found.is_some_and(|it| it & DORMANT != 0);
-        let (index, is_new) = self.slot_of(segment, found);
+        let Some((index, is_new)) = self.slot_of(segment, bytes, found) else {
+            return;
+        };
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };
@@ -660,7 +642,7 @@ impl<L: ConnectionObserver> Table<L> {
             self.note_waiting(index, waited, segment);
         }
         if is_reset || segment.header.flags.has(Flags::FIN) {
-            self.note_closed(index, segment.header.frame);
+            self.note_closed(index, segment);
             self.arm_timer_if_sooner(index);
         }
     }

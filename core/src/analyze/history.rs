@@ -122,6 +122,38 @@ pub(crate) struct ConnectionHistory {
     parts: [Timestamp; 3],
 }
 
+/// History of one end of an orderly connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OrderlyHistory {
+    /// Frame and time of its latest packet.
+    pub(super) latest: (u32, Timestamp),
+    /// Number of its packets.
+    pub(super) packets: u32,
+    /// Number of its latest packets that were empty, with none of the other end between them.
+    pub(super) empties: u8,
+    /// True if it has sent a FIN.
+    pub(super) has_fin: bool,
+    /// True if it has sent data after the FIN of the other end.
+    pub(super) has_data_after_fin: bool,
+}
+
+impl OrderlyHistory {
+    fn of_end(self) -> EndpointHistory {
+        let mut end = EndpointHistory {
+            previous: None,
+            latest_at: self.latest.1,
+            latest_frame: self.latest.0,
+            packets: u8::try_from(self.packets).unwrap_or(u8::MAX),
+            probes: 0,
+            events: 0,
+            empties: self.empties,
+        };
+        end.note(EndpointHistory::FIN, self.has_fin);
+        end.note(EndpointHistory::DATA_AFTER_FIN, self.has_data_after_fin);
+        end
+    }
+}
+
 /// Compact form of a [`ConnectionHistory`] for a dormant connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HistorySummary {
@@ -154,6 +186,27 @@ impl ConnectionHistory {
     /// Number of packets that are checked for a handshake, which is among the first. A bound saves the check for all the
     /// others.
     const HANDSHAKE_PACKETS: u64 = 8;
+
+    /// Creates the history of an orderly connection, given the times of the parts of its handshake that were captured, in their order,
+    /// and whether a segment without SYN and FIN was.
+    #[must_use]
+    pub(super) fn orderly(
+        ends: &[OrderlyHistory; 2],
+        parts: &[Timestamp],
+        holds_plain: bool,
+    ) -> Self {
+        let mut history = Self {
+            ends: ends.map(OrderlyHistory::of_end),
+            packets: ends.iter().map(|end| u64::from(end.packets)).sum(),
+            captured: if holds_plain { Self::PLAIN } else { 0 },
+            ..Self::default()
+        };
+        for (part, at) in parts.iter().enumerate().take(history.parts.len()) {
+            history.captured |= 1 << part;
+            history.parts[part] = *at;
+        }
+        history
+    }
 
     /// Returns the history of an end.
     #[must_use]

@@ -12,6 +12,7 @@
 
 mod end;
 mod history;
+mod orderly;
 mod process;
 mod stream;
 mod summary;
@@ -24,6 +25,7 @@ use serde::{Serialize, Serializer};
 
 use self::end::{End, State, is_after, low};
 use self::history::History;
+pub(super) use self::orderly::{Kind, Letters, OrderlyRecord, OrderlySide};
 use self::stream::Trouble;
 pub use self::summary::ZeekSummary;
 use crate::packet::{Flags, Header};
@@ -154,8 +156,7 @@ impl Zeek {
             is_partial: false,
             is_close_deferred: false,
             is_established: false,
-            // FTP, SSH, Telnet and rlogin.
-            is_interactive: ports.map(|port| matches!(port, 21 | 22 | 23 | 513)),
+            is_interactive: ports.map(has_interactive_port),
         };
         if comes_from_server(first.flags, ports) {
             this.flip();
@@ -382,6 +383,11 @@ impl Zeek {
         self.is_partial = false;
         self.append(History::FLIP);
     }
+}
+
+/// Returns true for the ports of interactive protocols: FTP, SSH, Telnet and rlogin.
+fn has_interactive_port(port: u16) -> bool {
+    matches!(port, 21 | 22 | 23 | 513)
 }
 
 /// Returns true if the sender of a connection's first packet is the responder: the packet is not a plain SYN, and its

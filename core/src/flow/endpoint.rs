@@ -2,16 +2,18 @@
 
 mod advertised;
 mod judge;
+mod orderly;
 
 use self::advertised::Advertised;
 pub(super) use self::advertised::ReceiverSummary;
 pub(super) use self::judge::Receipt;
+pub(crate) use self::orderly::OrderlyEnd;
 use super::few::SmallList;
 use super::{Form, State};
 use crate::packet::{Flags, Header, SeqNum, TcpTimestamps};
 
 /// Number of sent segments remembered per end, to find the one that triggered an RST.
-const RECENT_SEGMENTS: usize = 8;
+pub(crate) const RECENT_SEGMENTS: usize = 8;
 
 /// Segment that an end has sent, reduced to what identifies an RST in reply to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

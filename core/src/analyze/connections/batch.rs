@@ -1,7 +1,7 @@
 //! What a table takes in of one batch: segments, ICMP errors, processes and conclusions about NAT, in the order of their frames.
 
 use super::super::decode::{Batch, ProcessRecord, SegmentRecord};
-use super::{ConnectionObserver, Table};
+use super::{ConnectionObserver, DORMANT, Table};
 
 impl<L: ConnectionObserver> Table<L> {
     /// Takes in the segments, ICMP errors, processes and conclusions about NAT of this table's shard in the order of their frames, and numbers
@@ -71,7 +71,10 @@ impl<L: ConnectionObserver> Table<L> {
     /// Notes the process of an end; the first one that is stated.
     fn process(&mut self, record: &ProcessRecord) {
         let found = self.find(record.hash, &record.ends);
-        if let Some(entry) = found.and_then(|found| self.entries.get_mut(found)) {
+        // A dormant connection has none any more.
+        let open = found.filter(|index| index & DORMANT == 0);
+        let open = open.map(|index| self.awake(index));
+        if let Some(entry) = open.and_then(|index| self.entries.get_mut(index)) {
             entry.rare().processes[record.end].get_or_insert(record.process);
         }
     }

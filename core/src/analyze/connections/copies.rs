@@ -6,7 +6,7 @@ use super::super::decode::{CapturePoint, SegmentRecord};
 use super::super::join::Compared;
 use super::Entry;
 use super::points::Place;
-use crate::packet::{Flags, Header};
+use crate::packet::{Flags, Header, SeqNum, TcpTimestamps};
 use crate::time::Timestamp;
 
 /// Maximum age of the original of a copy in nanoseconds, if a retransmission would differ from it: the copy may come from
@@ -59,6 +59,31 @@ impl Latest {
             at: header.at,
             point: segment.point,
             ttl: segment.ip.ttl,
+        }
+    }
+
+    /// Creates the latest segment of an orderly connection, given its flags and its sender, its sequence number, acknowledgment number
+    /// and length, and its timestamps.
+    pub(super) fn orderly(
+        (flags, sender): (Flags, usize),
+        (seq, ack, payload_len): (SeqNum, SeqNum, u32),
+        timestamps: Option<TcpTimestamps>,
+        (id, window): (u16, u16),
+        (at, point, ttl): (Timestamp, CapturePoint, u8),
+    ) -> Self {
+        let stamps = timestamps.unwrap_or_default();
+        Self {
+            seq: seq.0,
+            ack: ack.0,
+            clock: stamps.value,
+            echo: stamps.echo,
+            payload_len,
+            flags_and_sender: 1 + u16::from(flags.0) + (u16::from(sender == 1) << 8),
+            window,
+            id,
+            at,
+            point,
+            ttl,
         }
     }
 

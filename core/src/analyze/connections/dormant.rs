@@ -12,6 +12,7 @@ use super::super::zeek::{Zeek, ZeekSummary};
 use super::copies::Latest;
 use super::entry::Renewed;
 use super::failing::{Outcome, without_reply};
+use super::light::Light;
 use super::nat::Nat;
 use super::points::{PointList, Points};
 use super::words::{Words, words_of};
@@ -173,6 +174,37 @@ impl Dormant {
             hash: entry.hash,
             generation,
         }
+    }
+
+    /// Shrinks a connection with a light state, unless it [may have stopped](Light::may_have_stopped): then there is more to keep than a
+    /// summary.
+    pub(super) fn of_light(light: &Light, generation: u32, points: &mut PointList) -> Option<Self> {
+        if light.may_have_stopped() {
+            return None;
+        }
+        let profiles = light.profiles();
+        let client = light.client();
+        let of_client = if client == 1 { FIRST | CLIENT } else { 0 };
+        Some(Self {
+            ends: light.ends,
+            summary: Summary {
+                flow: light.flow().summary(),
+                profiles: profiles.map(SenderProfile::summary),
+                replies: light.timing().summary(),
+                points: profiles.map(|it| points.number(it.point())),
+                history: light.history().summary(),
+                stacks: light.stacks(),
+                // Both ends have sent, and nothing is missing.
+                flags: of_client | HAS_SENT[0] | HAS_SENT[1],
+            },
+            zeek: light.zeek().summary(client),
+            last: light.last,
+            idle: light.idle(),
+            more: None,
+            span: light.span(),
+            hash: light.hash,
+            generation,
+        })
     }
 
     pub(super) fn ends(&self) -> &FlowKey {

@@ -5,7 +5,9 @@
 use super::super::decode::SegmentRecord;
 use super::super::failure::{Attempt, FailureKind, Repeated, Stop};
 use super::super::preceded::{Ended, Link};
+use super::light::Light;
 use super::{ConnectionObserver, Entry, Table};
+use crate::packet::Flags;
 use crate::time::Timestamp;
 use crate::transcript::Role;
 
@@ -101,8 +103,22 @@ impl<L: ConnectionObserver> Table<L> {
         }
     }
 
-    /// Keeps the last messages of a connection in which the server has just closed instead of answering, and reports it.
-    pub(super) fn note_closed(&mut self, index: u32, frame: u32) {
+    /// Keeps the last messages of a connection in which this segment, if it is a FIN or an RST, took the place of an answer, and reports
+    /// that the server has just closed.
+    #[inline]
+    pub(super) fn note_closed(&mut self, index: u32, segment: &SegmentRecord) {
+        if segment.header.flags.0 & (Flags::FIN.0 | Flags::RST.0) != 0 {
+            self.note_end(index, segment.header.frame);
+        }
+    }
+
+    fn note_end(&mut self, index: u32, frame: u32) {
+        let is_unanswered = self.light_at(index).is_some_and(Light::is_unanswered);
+        let index = if is_unanswered {
+            self.expand(index)
+        } else {
+            index
+        };
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::super::failure::{Failure, FailureKind};
-use super::{Connection, ConnectionObserver, DORMANT, NS_PER_SEC, Table};
+use super::{Connection, ConnectionObserver, DORMANT, LIGHT, NS_PER_SEC, Table};
 use crate::time::Timestamp;
 
 /// Time for which an RST is held after it has been read. What its sender sends in that time is evidence about it: on most paths
@@ -117,11 +117,18 @@ impl<L: ConnectionObserver> Table<L> {
                 && entry.may_fail_unreported()
                 && shows(entry.failure(now).as_ref(), now.since(entry.last))
         });
+        let lights = self.lights.all();
+        let lights = lights.filter(|(_, light)| {
+            is_silent(light.last)
+                && light.may_have_stopped()
+                && shows(light.expand().failure(now).as_ref(), now.since(light.last))
+        });
         let dormant = self.dormant.all();
         let dormant =
             dormant.filter(|(_, it)| it.may_fail_unreported() && it.failure(now).is_some());
         let mut failed: Vec<(u32, u32)> = open
             .map(|(index, entry)| (entry.span.0, index))
+            .chain(lights.map(|(index, it)| (it.first_frame, index | LIGHT)))
             .chain(dormant.map(|(index, it)| (it.number(), index | DORMANT)))
             .collect();
         // By their first frames, so that the order does not depend on the slots.
@@ -145,6 +152,8 @@ impl<L: ConnectionObserver> Table<L> {
             self.observer.failed(&connection);
             return;
         }
+        // That it was reported is known of full states alone.
+        let index = self.awake(index);
         let Some(entry) = self.entries.get_mut(index) else {
             return;
         };

@@ -39,7 +39,7 @@ pub(super) fn answer(words: &Words) -> Option<u32> {
 }
 
 /// Returns the captured payload of a segment.
-fn payload<'b>(segment: &SegmentRecord, bytes: &'b [u8]) -> &'b [u8] {
+pub(super) fn payload<'b>(segment: &SegmentRecord, bytes: &'b [u8]) -> &'b [u8] {
     let packet = segment.packet(bytes);
     let len = segment.header.payload_len;
     let start = segment.ip_len.saturating_sub(len) as usize;

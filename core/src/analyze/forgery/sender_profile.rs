@@ -367,6 +367,18 @@ impl SenderProfile {
         self.point == point && first.ttl == ip.ttl && first.bits != 0
     }
 
+    /// Returns the window field of the latest segment, if all had the TTL of the first one.
+    #[inline]
+    pub(in crate::analyze) fn latest_window(&self) -> u16 {
+        self.groups[0].window
+    }
+
+    /// Returns the latest `TSval`; `None` if no segment had any.
+    #[inline]
+    pub(in crate::analyze) fn clock_value(&self) -> Option<u32> {
+        self.has_seen(CLOCK).then_some(self.clock.0)
+    }
+
     /// Takes in a packet without SYN and RST for which [`Self::is_usual`] holds, as [`take`](Self::take) does.
     #[inline]
     pub(in crate::analyze) fn take_usual(&mut self, ip: &IpFeatures, header: &Header) {

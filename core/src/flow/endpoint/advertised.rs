@@ -74,6 +74,26 @@ pub(super) const MIN_DUPLICATES: u8 = 2;
 /// Time after which a segment of an end shows that it never accepted an RST: what was in flight has arrived by then.
 const IN_FLIGHT_TICKS: u32 = 1_000; // of 2^20 ns, about a second
 
+impl Advertised {
+    /// Creates what an end shows that has signed nothing and lacks nothing, given the latest acknowledgment number with its window,
+    /// and the shift count in the end's SYN.
+    pub(super) fn orderly(
+        latest: Option<(SeqNum, u16)>,
+        window_scale: Option<u8>,
+        has_only_syn: bool,
+    ) -> Self {
+        let (ack, window) = latest.unwrap_or_default();
+        let of_syn = if has_only_syn { OF_SYN } else { 0 };
+        Self {
+            ack,
+            window,
+            scale: window_scale.map_or(1, |shift| shift + 2),
+            facts: HAS_SENT | latest.map_or(0, |_| HAS_ACK | of_syn),
+            ..Self::default()
+        }
+    }
+}
+
 impl Endpoint {
     /// Returns the compact form for a dormant connection.
     pub(in crate::flow) fn receiver_summary(&self) -> ReceiverSummary {
