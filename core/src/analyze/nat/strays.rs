@@ -111,10 +111,18 @@ impl Part {
     }
 }
 
-/// Numbers of the latest SYNs that wait, by the hash of their ends. Nearly every RST belongs to one of them, and then the
-/// index is not needed. A SYN may be missing here, because a bucket holds only the latest few.
+/// Latest SYNs that wait, by the hash of their ends. Nearly every RST belongs to one of them, and then the index is not needed. A
+/// SYN may be missing here, because a bucket holds only the latest few.
+// With the whole hash beside the number, the parts of other SYNs in the bucket need not be fetched from memory.
 #[derive(Debug, Default)]
-struct OwnSyns(Vec<[u32; 4]>);
+struct OwnSyns(Vec<[OwnSyn; 4]>);
+
+/// Number of a SYN that waits, and the hash of its ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct OwnSyn {
+    number: u32,
+    hash: u32,
+}
 
 impl OwnSyns {
     fn bucket(hash: u32) -> usize {
@@ -124,14 +132,18 @@ impl OwnSyns {
     fn add(&mut self, hash: u32, number: u32) {
         if self.0.is_empty() {
             // 0 is the number of no SYN.
-            self.0 = vec![[0; 4]; OWN_BUCKETS];
+            self.0 = vec![[OwnSyn::default(); 4]; OWN_BUCKETS];
         }
         let bucket = &mut self.0[Self::bucket(hash)];
-        *bucket = [number, bucket[0], bucket[1], bucket[2]];
+        let [first, second, third, _] = *bucket;
+        *bucket = [OwnSyn { number, hash }, first, second, third];
     }
 
-    fn of(&self, hash: u32) -> [u32; 4] {
-        self.0.get(Self::bucket(hash)).copied().unwrap_or_default()
+    /// Returns the numbers of the SYNs with this hash, newest first.
+    fn of(&self, hash: u32) -> impl Iterator<Item = u32> {
+        let bucket = self.0.get(Self::bucket(hash)).into_iter().flatten();
+        let own = bucket.filter(move |it| it.hash == hash);
+        own.map(|it| it.number)
     }
 }
 
@@ -259,7 +271,7 @@ impl Handshakes {
 
     /// Returns the latest SYN between the ends of a segment that waits, given the index of its client.
     fn waiting_syn(&mut self, segment: &SegmentRecord, client: usize) -> Option<&mut Part> {
-        let numbers = self.own.of(segment.hash).into_iter();
+        let numbers = self.own.of(segment.hash);
         let place = numbers.filter_map(|it| self.place_of(it)).find(|place| {
             let part = self.waiting.get(*place);
             part.is_some_and(|it| it.is_syn(&segment.ends) && usize::from(it.sender) == client)
@@ -377,7 +389,7 @@ impl Handshakes {
 
     /// Returns true if a SYN between the ends of an RST waits. No more wait than the index holds.
     fn has_waiting_syn(&self, reset: &SegmentRecord) -> bool {
-        let mut places = (self.own.of(reset.hash).into_iter()).filter_map(|it| self.place_of(it));
+        let mut places = self.own.of(reset.hash).filter_map(|it| self.place_of(it));
         places.any(|place| (self.waiting.get(place)).is_some_and(|it| it.is_syn(&reset.ends)))
     }
 
