@@ -143,8 +143,8 @@ impl Batch {
     /// Sets the IP IDs of the host of each RST, from the packets before it. Batches are passed in the order of the
     /// capture.
     pub(in crate::analyze) fn identify_hosts(&mut self, hosts: &mut Hosts) {
-        /// Distance of the prefetch, in packets.
-        const AHEAD: usize = 8;
+        /// Distance of the prefetch, in packets. Few steps are taken for each, so that a small one would still wait for memory.
+        const AHEAD: usize = 32;
         for (nth, sample) in self.hosts.iter().enumerate() {
             if let Some(ahead) = self.hosts.get(nth + AHEAD) {
                 hosts.prefetch(ahead);
