@@ -221,8 +221,12 @@ impl Exchange {
         if self.speaker == Some(from) {
             self.bytes = self.bytes.saturating_add(header.payload_len);
         } else if !self.is_unanswered {
-            // What was unanswered at the first FIN stays so.
-            (self.speaker, self.opening) = (Some(from), opening());
+            // What was unanswered at the first FIN stays so. Only a client asks, so that a server's data is not looked at.
+            self.speaker = Some(from);
+            self.opening = match from {
+                Role::Client => opening(),
+                Role::Server => Opening::default(),
+            };
             (self.began_at, self.frame) = (header.at, header.frame);
             self.bytes = header.payload_len;
         }
