@@ -436,13 +436,16 @@ impl<L: ConnectionObserver> Table<L> {
         while let Some((_, index)) = self.pending.pop_first() {
             self.report_resets(index, u32::MAX);
         }
+        // There may be a million, and a vector that grows is moved again and again.
+        let mut all = Vec::with_capacity(self.open + self.asleep);
         let open = self.entries.all();
         let open = open.map(|(index, entry)| (entry.span.0, index));
         let lights = self.lights.all();
         let lights = lights.map(|(index, it)| (it.first_frame, index | LIGHT));
         let dormant = self.dormant.all();
         let dormant = dormant.map(|(index, it)| (it.number(), index | DORMANT));
-        open.chain(lights).chain(dormant).collect()
+        all.extend(open.chain(lights).chain(dormant));
+        all
     }
 
     /// Returns the slot of the connection between these ends, given their hash.

@@ -290,10 +290,11 @@ fn end_tables<L: ConnectionObserver>(tables: &mut [Table<L>]) -> Vec<(u32, u8, u
     // What a connection lacks at the end is judged by the end of the capture, not by that of its shard.
     let ended = tables.iter().map(Table::now).max();
     let ended = ended.unwrap_or(Timestamp(i64::MIN));
-    let mut open = Vec::new();
-    for (shard, table) in tables.iter_mut().enumerate() {
-        let of_table = table.end(ended).into_iter();
+    let of_tables: Vec<_> = tables.iter_mut().map(|table| table.end(ended)).collect();
+    let mut open = Vec::with_capacity(of_tables.iter().map(Vec::len).sum());
+    for (shard, of_table) in of_tables.into_iter().enumerate() {
         let shard = u8::try_from(shard).unwrap_or(0);
+        let of_table = of_table.into_iter();
         open.extend(of_table.map(|(first, index)| (first, shard, index)));
     }
     sort_by_first(&mut open);
